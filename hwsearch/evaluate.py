@@ -1,0 +1,49 @@
+"""Measured quality of plans: fake-quantized PSNR on a fixed set of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from searchspaces.metrics import mse_y, psnr_from_mse
+from searchspaces.pictures import Pair
+
+
+@dataclass(frozen=True)
+class Score:
+    """Quality of one plan on the pictures of an evaluator. ``stderr_db`` is the standard error of the mean paired loss over pictures."""
+
+    psnr_db: float
+    psnr_loss_db: float
+    stderr_db: float
+
+
+def to_picture(y: Tensor) -> np.ndarray:
+    """Network output ``[1, C, H, W]`` in 0..1 to what a display receives: 0..255 rounded, ``[H, W]`` or ``[H, W, 3]``."""
+    picture = y.detach().clamp(0, 1).mul(255).round()[0].permute(1, 2, 0).numpy()
+    return picture[..., 0] if picture.shape[-1] == 1 else picture
+
+
+class Evaluator:
+    """Scores any function from low to high resolution, paired with the floating-point network on the same pictures."""
+
+    def __init__(self, reference: Callable[[Tensor], Tensor], pairs: Sequence[Pair], scale: int) -> None:
+        self.pairs, self.scale = tuple(pairs), scale
+        with torch.no_grad():
+            self.float_mse = np.array([self._mse(reference, pair) for pair in self.pairs])
+        self.float_psnr_db = float(np.mean([psnr_from_mse(m) for m in self.float_mse]))
+
+    def _mse(self, network: Callable[[Tensor], Tensor], pair: Pair) -> float:
+        return mse_y(to_picture(network(pair.low)), pair.high, self.scale)
+
+    def score(self, network: Callable[[Tensor], Tensor]) -> Score:
+        """PSNR-Y of ``network`` (``[1, C, H, W] -> [1, C, scale*H, scale*W]``) and its loss against the reference."""
+        with torch.no_grad():
+            psnr = np.array([psnr_from_mse(self._mse(network, pair)) for pair in self.pairs])
+        loss = np.array([psnr_from_mse(m) for m in self.float_mse]) - psnr
+        spread = float(loss.std(ddof=1) / np.sqrt(len(loss))) if len(loss) > 1 else 0.0
+        return Score(float(psnr.mean()), float(loss.mean()), spread)

@@ -1,0 +1,1 @@
+"""Handing plans to the runtimes that ship them; one file a format."""

@@ -1,0 +1,86 @@
+"""Plans as data: one choice for every layer and tensor, what was predicted, what was measured, and where it came from.
+
+A plan is two files beside each other: ``NAME.json`` (this schema) and ``NAME.safetensors`` (the integers: see ``quant.storage``), named and
+checked by its hash. The pair is self-contained: neither the network's code nor its weights are needed to run or export it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+
+
+class Predicted(BaseModel):
+    """Objectives from the cost model and the refined quality model; every one is minimised."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    psnr_loss_db: float
+    latency_s: float
+    weight_bytes: int
+    peak_activation_bytes: int
+    energy_j: float | None
+
+
+class Measured(BaseModel):
+    """Objectives measured by running the plan's integers on the evaluation pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    psnr_db: float
+    psnr_loss_db: float
+    ssim: float
+    runtime: str
+    mismatched_codes: int
+    """Output codes that differ between our integer engine and ``runtime``."""
+    codes: int
+    float_layers: list[str] = Field(default_factory=list)
+    """Layers that the device runs in floating point, hence not proven in integers."""
+
+
+class Provenance(BaseModel):
+    """Where a plan came from: enough to make it again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    created: str
+    seed: int
+    network_arguments: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    weights_sha256: str
+    device_sha256: str
+    calibration: list[str]
+    versions: dict[str, str]
+    origin: str
+    """Which part of the search found it: "exact", "refine" or "uniform"."""
+
+
+class Plan(BaseModel):
+    """One point of the design space."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    schema_version: int = SCHEMA
+    name: str
+    network: str
+    scale: int
+    target: str
+    input_height: int
+    input_width: int
+    scope: str
+    requantization: str = "f32"
+    wide: str = "int16"
+    """What 16 bits mean on the target: "int16" or "fp16"."""
+    weight_bits: dict[str, int]
+    activation_bits: dict[str, int]
+    predicted: Predicted
+    measured: Measured | None = None
+    integers: str | None = None
+    """File name of the integers, beside this file."""
+    integers_sha256: str | None = None
+    provenance: Provenance
+
+    @property
+    def key(self) -> str:
+        """Hash of the choices alone: equal for equal plans of one network and target, whatever was predicted."""
+        choices = json.dumps([self.network, self.scale, self.target, self.weight_bits, self.activation_bits], sort_keys=True)
+        return hashlib.sha256(choices.encode()).hexdigest()[:16]

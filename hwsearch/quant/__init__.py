@@ -1,0 +1,1 @@
+"""Quantizing a network: ranges, rounding, simulation, and integer inference."""

@@ -1,0 +1,1 @@
+"""The design-space report: one self-contained HTML page."""

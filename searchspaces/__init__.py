@@ -1,0 +1,1 @@
+"""What may be chosen: super-resolution networks, their traced graphs, and the bit-widths a device allows them."""

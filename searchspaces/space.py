@@ -1,0 +1,170 @@
+"""What may be chosen: the widths that the network allows and the device can store, with ties, pins and scope.
+
+A plan is a row of choice indices. Its first columns choose the weight width of each weighted layer (an index into
+``weight_bits``), the remaining columns the width of each width group of tensors (an index into ``activation_bits``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from hwmodels.errors import UsageError, closest
+from hwmodels.workload import Workload
+
+Scope = Literal["all", "body", "not-first-last"]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchSpace:
+    """Choices of a workload on a device.
+
+    Attributes:
+        weight_bits, activation_bits: the widths on offer, ascending. 16 means a 16-bit integer, or half precision floating point
+            when ``wide_is_float`` (a device has one or the other).
+        layer_names: the weighted layers, one weight decision each.
+        group_names: the width groups, one activation decision each.
+        allowed: ``bool[decisions, choices]``, ``choices = max(len(weight_bits), len(activation_bits))``; pins and scope as a mask.
+        symmetric_activations: the device's runtime has no zero points on 8-bit activations.
+    """
+
+    weight_bits: tuple[int, ...]
+    activation_bits: tuple[int, ...]
+    layer_names: tuple[str, ...]
+    group_names: tuple[str, ...]
+    allowed: np.ndarray
+    wide_is_float: bool = False
+    symmetric_activations: bool = False
+    scope: Scope = "all"
+
+    @property
+    def decisions(self) -> int:
+        return len(self.layer_names) + len(self.group_names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.layer_names + self.group_names
+
+    @property
+    def size(self) -> float:
+        """Number of plans in the space."""
+        return float(np.prod(self.allowed.sum(axis=1), dtype=float))
+
+    def choices(self, decision: int) -> np.ndarray:
+        """Allowed choice indices of one decision, ascending in width."""
+        return np.flatnonzero(self.allowed[decision])
+
+    def widths(self, decision: int) -> tuple[int, ...]:
+        return self.weight_bits if decision < len(self.layer_names) else self.activation_bits
+
+    def uniform(self, weight_bits: int, activation_bits: int) -> np.ndarray:
+        """The plan ``int8[decisions]`` nearest to one width everywhere; pinned decisions keep their pin, and a width that
+        is not on offer becomes the next wider one."""
+        plan = np.empty(self.decisions, dtype=np.int8)
+        for d in range(self.decisions):
+            wanted = weight_bits if d < len(self.layer_names) else activation_bits
+            widths, options = self.widths(d), self.choices(d)
+            wide_enough = [c for c in options if widths[c] >= wanted]
+            plan[d] = wide_enough[0] if wide_enough else options[-1]
+        return plan
+
+    def random(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Uniformly random plans, ``int8[count, decisions]``."""
+        columns = [rng.choice(self.choices(d), size=count) for d in range(self.decisions)]
+        return np.stack(columns, axis=1).astype(np.int8)
+
+    def bits(self, plan: np.ndarray) -> tuple[dict[str, int], dict[str, int]]:
+        """A plan as ``{layer: weight bits}, {group: activation bits}``."""
+        split = len(self.layer_names)
+        weights = {n: self.weight_bits[c] for n, c in zip(self.layer_names, plan[:split], strict=True)}
+        activations = {n: self.activation_bits[c] for n, c in zip(self.group_names, plan[split:], strict=True)}
+        return weights, activations
+
+    def plan(self, weights: Mapping[str, int], activations: Mapping[str, int]) -> np.ndarray:
+        """The inverse of ``bits``.
+
+        Raises:
+            UsageError: a name is missing or unknown, or a width is not on offer.
+        """
+        row = np.empty(self.decisions, dtype=np.int8)
+        for names, given, widths, offset in (
+            (self.layer_names, weights, self.weight_bits, 0),
+            (self.group_names, activations, self.activation_bits, len(self.layer_names)),
+        ):
+            for unknown in set(given) - set(names):
+                raise UsageError(f"the plan names {unknown!r}, which this network has not", closest(unknown, names))
+            for i, name in enumerate(names):
+                if name not in given:
+                    raise UsageError(f"the plan has no width for {name!r}")
+                if given[name] not in widths:
+                    raise UsageError(
+                        f"{given[name]} bits for {name!r} are not on offer", f"Widths here: {', '.join(map(str, widths))}."
+                    )
+                row[offset + i] = widths.index(given[name])
+        return row
+
+
+def build_space(
+    workload: Workload,
+    weight_bits: tuple[int, ...],
+    activation_bits: tuple[int, ...],
+    *,
+    wide_is_float: bool = False,
+    symmetric_activations: bool = False,
+    scope: Scope = "all",
+    pins: Mapping[str, int] | None = None,
+) -> SearchSpace:
+    """The space of a workload for the widths that a device offers.
+
+    Args:
+        scope: which layers are searched at all. "all"; "not-first-last" leaves the first and the last weighted layer and the
+            tensors at the network's ends at the widest width; "body" also leaves everything outside the repeated middle.
+        pins: layer or width-group name -> bits that it must have.
+    Raises:
+        UsageError: a pin names nothing, or asks for a width that is not on offer.
+    """
+    layer_names = tuple(workload.layers[i].name for i in workload.weighted)
+    group_names = workload.group_names
+    count = len(layer_names)
+    allowed = np.zeros((count + len(group_names), max(len(weight_bits), len(activation_bits))), dtype=bool)
+    allowed[:count, : len(weight_bits)] = True
+    allowed[count:, : len(activation_bits)] = True
+
+    def pin(decision: int, index: int) -> None:
+        allowed[decision] = False
+        allowed[decision, index] = True
+
+    if scope != "all":
+        for row in (0, count - 1):
+            pin(row, len(weight_bits) - 1)
+        for group in (workload.input_group, workload.output_group):
+            pin(count + group, len(activation_bits) - 1)
+    if scope == "body":
+        first, last = _body(workload)
+        for row, layer in enumerate(workload.weighted):
+            if not first <= layer <= last:
+                pin(row, len(weight_bits) - 1)
+    names = layer_names + group_names
+    for name, bits in (pins or {}).items():
+        if name not in names:
+            raise UsageError(f"--pin names {name!r}, which this network has not", closest(name, names))
+        for decision in (i for i, known in enumerate(names) if known == name):
+            widths = weight_bits if decision < count else activation_bits
+            if bits not in widths:
+                raise UsageError(f"--pin {name}={bits}: not on offer", f"Widths: {', '.join(map(str, widths))}.")
+            pin(decision, widths.index(bits))
+    return SearchSpace(
+        weight_bits, activation_bits, layer_names, group_names, allowed, wide_is_float, symmetric_activations, scope
+    )
+
+
+def _body(workload: Workload) -> tuple[int, int]:
+    """First and last layer row of the longest stretch of weighted layers of one shape: the literature's "body"."""
+    rows = workload.weighted
+    shapes = [(workload.layers[r].kernel, workload.layers[r].weight_count) for r in rows]
+    most = max(set(shapes), key=shapes.count)
+    inside = [r for r, shape in zip(rows, shapes, strict=True) if shape == most]
+    return inside[0], inside[-1]

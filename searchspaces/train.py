@@ -1,0 +1,181 @@
+"""Train the small networks that the package ships: ``python -m searchspaces.train --help``.
+
+Any folders of pictures do. Each picture is shrunk to a few sizes (Lanczos; this also removes the block artefacts of JPEG
+sources), its low-resolution twin is made by MATLAB-compatible bicubic, and random aligned patches with random flips and
+transposes are drawn, busy patches more often. Adam, one cosine decay, Charbonnier loss and then squared error for the last fifth
+(PSNR is squared error), and an exponential moving average of the weights is what is saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from searchspaces.bicubic import imresize
+from searchspaces.abpn import ABPN
+from searchspaces.fsrcnn import FSRCNN
+from searchspaces.metrics import luma, psnr_y
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+LONG_SIDES = (1400, 1000, 700, 480)
+NETWORKS = {
+    "fsrcnn": lambda scale: FSRCNN(scale=scale, channels=1, activation="relu"),
+    "abpn": lambda scale: ABPN(scale=scale),
+}
+
+
+def picture_pairs(folders: list[Path], scale: int, channels: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(low, high) pairs, uint8 ``[h, w, channels]`` and ``[scale*h, scale*w, channels]``, of every picture at several sizes."""
+    pairs = []
+    for path in sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+        photo = Image.open(path).convert("RGB")
+        longest = max(photo.size)
+        sides = [side for side in LONG_SIDES if side <= 0.75 * longest] or [longest]
+        for side in sides:
+            ratio = side / longest
+            size = (round(photo.width * ratio), round(photo.height * ratio))
+            small = photo if side == longest else photo.resize(size, Image.Resampling.LANCZOS)
+            high = np.asarray(small)
+            high = high[: high.shape[0] // scale * scale, : high.shape[1] // scale * scale]
+            if channels == 1:
+                high = np.rint(luma(high)).astype(np.uint8)[..., None]
+            pairs.append((imresize(high, 1 / scale), high))
+    if not pairs:
+        raise SystemExit(f"no pictures ({', '.join(sorted(SUFFIXES))}) in: {', '.join(map(str, folders))}")
+    return pairs
+
+
+class PatchSampler:
+    """Random aligned patch pairs; of two candidates the one with more detail is kept."""
+
+    def __init__(self, pairs: list[tuple[np.ndarray, np.ndarray]], scale: int, patch: int, seed: int) -> None:
+        self.pairs = [p for p in pairs if min(p[0].shape[:2]) >= patch]
+        self.scale, self.patch = scale, patch
+        self.random = np.random.default_rng(seed)
+        areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float) ** 0.75
+        self.weights = areas / areas.sum()
+
+    def _one(self) -> tuple[np.ndarray, np.ndarray]:
+        best, best_detail = None, -1.0
+        for _ in range(2):
+            low, high = self.pairs[self.random.choice(len(self.pairs), p=self.weights)]
+            y = self.random.integers(0, low.shape[0] - self.patch + 1)
+            x = self.random.integers(0, low.shape[1] - self.patch + 1)
+            s, p = self.scale, self.patch
+            small = low[y : y + p, x : x + p]
+            detail = float(np.abs(np.diff(small.astype(np.int16), axis=0)).mean())
+            if detail > best_detail:
+                best, best_detail = (small, high[s * y : s * (y + p), s * x : s * (x + p)]), detail
+        assert best is not None
+        turn = self.random.integers(0, 8)
+        def turned(a: np.ndarray) -> np.ndarray:
+            a = a[::-1] if turn & 1 else a
+            a = a[:, ::-1] if turn & 2 else a
+            return a.transpose(1, 0, 2) if turn & 4 else a
+        return turned(best[0]), turned(best[1])
+
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        low, high = zip(*(self._one() for _ in range(size)), strict=True)
+        def stack(pictures: tuple[np.ndarray, ...]) -> Tensor:
+            return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div(255)
+        return stack(low), stack(high)
+
+
+def test_psnr(network: nn.Module, folder: Path, scale: int, channels: int) -> float:
+    """Mean PSNR-Y over a folder of pictures by the protocol of the literature (see ``metrics``)."""
+    scores = []
+    for path in sorted(folder.glob("*.png")):
+        high = np.asarray(Image.open(path).convert("RGB"))
+        high = high[: high.shape[0] // scale * scale, : high.shape[1] // scale * scale]
+        if channels == 1:
+            high = np.rint(luma(high))[..., None]
+        low = imresize(high, 1 / scale)
+        x = torch.from_numpy(np.ascontiguousarray(low)).float().div(255).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            y = network(x).clamp(0, 1).mul(255).round()[0].permute(1, 2, 0).numpy()
+        scores.append(psnr_y(y.squeeze(-1) if channels == 1 else y, high.squeeze(-1) if channels == 1 else high, scale))
+    return float(np.mean(scores))
+
+
+def train(arguments: argparse.Namespace) -> None:
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(arguments.threads)
+    network = NETWORKS[arguments.network](arguments.scale).to(memory_format=torch.channels_last)
+    channels = network.channels
+    started = time.monotonic()
+    sampler = PatchSampler(
+        picture_pairs(arguments.images, arguments.scale, channels), arguments.scale, arguments.patch, arguments.seed
+    )
+    print(f"{len(sampler.pairs)} picture pairs read in {time.monotonic() - started:.0f} s", flush=True)
+    average = copy.deepcopy(network)
+    optimiser = torch.optim.Adam(network.parameters(), lr=arguments.rate)
+    warmup = max(1, arguments.steps // 100)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda step: min(1.0, (step + 1) / warmup) * (0.005 + 0.995 * 0.5 * (1 + np.cos(np.pi * step / arguments.steps))),
+    )
+    provenance = {
+        "script": "python -m searchspaces.train",
+        "network": arguments.network,
+        "scale": arguments.scale,
+        "seed": arguments.seed,
+        "steps": arguments.steps,
+        "batch": arguments.batch,
+        "patch": arguments.patch,
+        "rate": arguments.rate,
+        "pictures": arguments.about,
+    }
+    started = time.monotonic()
+    for step in range(1, arguments.steps + 1):
+        low, high = sampler.batch(arguments.batch)
+        error = network(low) - high
+        loss = torch.sqrt(error**2 + 1e-6).mean() if step < 0.8 * arguments.steps else (error**2).mean() * 50
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+        optimiser.step()
+        schedule.step()
+        decay = min(0.999, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+        if step % arguments.every == 0 or step == arguments.steps:
+            report = {"step": step, "loss": float(loss.detach()), "minutes": round((time.monotonic() - started) / 60, 1)}
+            if arguments.test is not None:
+                report["test_psnr_y_db"] = round(test_psnr(average, arguments.test, arguments.scale, channels), 3)
+                provenance["test_psnr_y_db"] = report["test_psnr_y_db"]
+                provenance["test_set"] = arguments.test.name
+            print(json.dumps(report), flush=True)
+            state = {key: value.contiguous() for key, value in average.state_dict().items()}
+            save_file(state, arguments.out, metadata={"provenance": json.dumps(provenance | {"step": step})})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=sorted(NETWORKS), required=True)
+    parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument("--images", type=Path, nargs="+", required=True, help="folders of training pictures, searched recursively")
+    parser.add_argument("--about", default="", help="where the pictures come from; written into the provenance")
+    parser.add_argument("--test", type=Path, help="folder of HR pictures (PNG) for the PSNR printed on the way")
+    parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--steps", type=int, default=40_000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--patch", type=int, default=32, help="side of the low-resolution patch in pixels")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--every", type=int, default=1000, help="steps between two reports")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
