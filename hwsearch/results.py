@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from hwsearch.plan import Plan
 
@@ -138,6 +138,10 @@ class Results(_Frozen):
     pictures: dict[str, list[str]]
     """"calibration", "search", "evaluation" -> names; disjoint."""
     budgets: dict[str, float]
+    limits: dict[str, float] = Field(default_factory=dict)
+    """The device's own hard limits, in the names of the objectives: "weight_bytes", "peak_activation_bytes", "total_bytes"."""
+    command: str = ""
+    """The command line that made the run, where there was one."""
     seed: int
     evaluations: int
     wall_s: float
