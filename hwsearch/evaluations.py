@@ -1,0 +1,83 @@
+"""The log of finished evaluations: one JSON line a plan, on disk before the next evaluation begins.
+
+Whatever is measured on the search pictures is measured once: probes of the proxies and proposals of the search share this log, and a
+resumed run reads it back. A last line that a crash cut short is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hwmodels.errors import FileError
+from hwsearch.evaluate import Score
+
+
+class EvaluationLog:
+    """Measured scores by plan. ``count`` is the number of plans in the log."""
+
+    def __init__(self, path: Path, measure: Callable[[np.ndarray], Score]) -> None:
+        self._path, self._measure = path, measure
+        self._scores: dict[tuple[int, ...], Score] = {}
+        if path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        kept = 0
+        lines = self._path.read_bytes().splitlines(keepends=True)
+        for number, line in enumerate(lines):
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError("cut short")
+                record = json.loads(line)
+                self._scores[tuple(record["plan"])] = Score(**record["score"])
+            except (ValueError, KeyError, TypeError) as problem:
+                if number < len(lines) - 1:
+                    raise FileError(
+                        f"{self._path}: line {number + 1} is damaged ({problem})",
+                        "Remove the line, or start a new run; the other evaluations are intact.",
+                    ) from problem
+                break
+            kept += len(line)
+        with self._path.open("r+b") as file:
+            file.truncate(kept)
+
+    @property
+    def count(self) -> int:
+        return len(self._scores)
+
+    def __contains__(self, plan: np.ndarray) -> bool:
+        return tuple(int(c) for c in plan) in self._scores
+
+    def items(self) -> list[tuple[np.ndarray, Score]]:
+        return [(np.array(plan, dtype=np.int8), score) for plan, score in self._scores.items()]
+
+    def __call__(self, plan: np.ndarray) -> Score:
+        """The score of a plan row: from the log, or measured now and made durable.
+
+        Raises:
+            FileError: the log cannot be written (full disk, no permission).
+        """
+        key = tuple(int(c) for c in plan)
+        if key not in self._scores:
+            score = self._measure(plan)
+            self._append(key, score)
+            self._scores[key] = score
+        return self._scores[key]
+
+    def _append(self, key: tuple[int, ...], score: Score) -> None:
+        line = json.dumps({"plan": list(key), "score": score.__dict__}) + "\n"
+        try:
+            with self._path.open("ab") as file:
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as problem:
+            raise FileError(
+                f"{self._path}: cannot be written ({problem.strerror})",
+                "Free some space or choose another directory with --out; finished evaluations are kept, continue with --resume.",
+            ) from problem

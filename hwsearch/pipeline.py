@@ -1,0 +1,179 @@
+"""The main job, from a network and a device to proven plans.
+
+    network --trace--> graph, workload          device --load--> cost table
+         calibrate --> damage of each choice (proxies, checked against measured plans)
+              exact front --> refined by measurement --> chosen plans --> proven in integers --> report
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hwmodels import cost
+from hwsearch import assemble, proxies, store
+from hwsearch.damage import Damage
+from hwsearch.evaluate import Evaluator, Score
+from hwsearch.evaluations import EvaluationLog
+from hwsearch.problem import Pictures, Problem, Request, choose_pictures, pose
+from hwsearch.progress import Progress, Silent
+from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.results import ProxyCheck, Results
+from hwsearch.search import evolve, exact, pareto, probe
+from searchspaces.graph import execute
+from searchspaces.pictures import Pair
+from searchspaces.space import SearchSpace
+
+__all__ = ["Request", "optimize"]
+
+
+class Clock:
+    """Wall time of the stages of a run, in seconds."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.stages_s: dict[str, float] = {}
+
+    @property
+    def wall_s(self) -> float:
+        return time.monotonic() - self.started
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        before = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages_s[name] = self.stages_s.get(name, 0.0) + time.monotonic() - before
+
+
+def measure_damage(calibration: Calibration, pairs: list[Pair], seed: int, progress: Progress) -> dict[str, Damage]:
+    """The damage table of every proxy."""
+    tables = {}
+    with progress.stage("quality proxies", len(proxies.PROXIES)) as stage:
+        for name, info in proxies.PROXIES.items():
+            tables[name] = info.measure(calibration, pairs, seed)
+            stage.advance()
+    return tables
+
+
+def check_proxies(
+    damages: Mapping[str, Damage], space: SearchSpace, log: EvaluationLog, count: int, seed: int, progress: Progress
+) -> tuple[list[ProxyCheck], np.ndarray]:
+    """Measure random plans and say how well each proxy ranks them."""
+    plans = probe.sample(space, count, seed=seed)
+    with progress.stage("checking the proxies on random plans", len(plans)) as stage:
+        measured = np.empty(len(plans))
+        for i, plan in enumerate(plans):
+            measured[i] = log(plan).psnr_loss_db
+            stage.advance()
+    checks = []
+    for name, damage in damages.items():
+        predicted = damage.psnr_loss_db(plans)
+        checks.append(
+            ProxyCheck(
+                name=name,
+                spearman=probe.spearman(predicted, measured),
+                seconds=damage.seconds,
+                predicted_db=predicted.tolist(),
+                measured_db=measured.tolist(),
+            )
+        )
+    return checks, plans
+
+
+def uniform_plans(space: SearchSpace) -> dict[str, np.ndarray]:
+    """Plans of one width everywhere, for reference, by name."""
+    named = {}
+    for weight in space.weight_bits:
+        for activation in space.activation_bits:
+            half = space.wide_is_float and 16 in (weight, activation)
+            if half and weight != activation:
+                continue
+            named["FP16" if half else f"W{weight}A{activation}"] = space.uniform(weight, activation)
+    return named
+
+
+def optimize(request: Request, progress: Progress | None = None) -> Results:
+    """The whole job. Writes the run directory and returns what is in its ``results.json``.
+
+    Raises:
+        HwsearchError: see ``hwmodels.errors``; nothing that was measured is lost, ``resume`` continues.
+    """
+    progress = progress or Silent()
+    clock = Clock()
+    with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
+        problem = pose(request)
+        photos = choose_pictures(request, problem.network)
+    run = store.RunDirectory.open(request.run_dir) if request.resume else store.RunDirectory.create(request.run_dir, problem)
+    with run:
+        run.begin(request, problem)
+        exact.check_feasible(problem.table, problem.space)
+
+        with clock.stage("calibrate"), progress.stage("calibrating", 1):
+            calibration = calibrate(problem.graph, [c.low for c in photos.crops], problem.space, seed=request.seed)
+
+            def reference(x: Tensor) -> Tensor:
+                return execute(problem.graph, x)
+
+            evaluator = Evaluator(reference, photos.search, problem.network.scale)
+
+        def measure(plan: np.ndarray) -> Score:
+            return evaluator.score(lambda x: calibration.simulate(plan, x))
+
+        log = EvaluationLog(run.evaluations_path, measure)
+        with clock.stage("proxies"):
+            damages = measure_damage(calibration, photos.crops, request.seed, progress)
+            checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
+        with clock.stage("exact front"), progress.stage("solving the additive problem exactly", 1):
+            best = max(checks, key=lambda check: check.spearman).name
+            starts = exact.front(problem.table, damages[best].noise, problem.space)
+            within = exact.within_budgets(problem.table, damages[best].noise, problem.space, request.budgets)
+        uniforms = uniform_plans(problem.space)
+        with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
+            evolve.refine(
+                problem.space,
+                problem.table,
+                log,
+                [*within, *uniforms.values(), *starts],
+                evaluations=request.evaluations,
+                seed=request.seed,
+                storage_path=run.journal_path,
+                advance=stage.advance,
+            )
+        plans = np.array([plan for plan, _ in log.items()])
+        losses = np.array([score.psnr_loss_db for _, score in log.items()])
+        objectives = cost.estimate(problem.table, plans)
+        front = pareto.front_of(plans, losses, objectives, problem.table.limits)
+        picks = pareto.choose(front, losses, objectives, request.budgets)
+
+        with clock.stage("prove"), progress.stage("running the chosen plans in integers", len(set(picks.values()))) as stage:
+            proofs = {
+                row: assemble.prove(row, plans[row], problem, calibration, photos.evaluation, run, request, stage.advance)
+                for row in dict.fromkeys(picks.values())
+            }
+        with clock.stage("report"), progress.stage("writing the report", 1):
+            results = assemble.results(
+                request=request,
+                problem=problem,
+                calibration=calibration,
+                photos=photos,
+                checks=checks,
+                probes=probes,
+                uniforms=uniforms,
+                starts=starts,
+                plans=plans,
+                losses=losses,
+                objectives=objectives,
+                front=front,
+                picks=picks,
+                proofs=proofs,
+                run=run,
+                clock=clock,
+            )
+            run.finish(results)
+    return results

@@ -1,0 +1,127 @@
+"""What is asked: a request in the user's words, posed as a network on a device, and the pictures that judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hwmodels import cost
+from hwmodels import device as devices
+from hwmodels.device import Device
+from hwmodels.errors import UncountedError, UsageError
+from hwmodels.workload import Workload
+from searchspaces import networks, pictures, trace
+from searchspaces.graph import Graph
+from searchspaces.networks import LoadedNetwork
+from searchspaces.pictures import Pair
+from searchspaces.space import Scope, SearchSpace, build_space
+
+CALIBRATION_CROPS = 16
+
+
+@dataclass(frozen=True)
+class Request:
+    """One job, in the user's words. Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low resolution."""
+
+    network: str = "fsrcnn"
+    model: str | None = None
+    weights: Path | None = None
+    scale: int | None = None
+    arguments: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    target: str = "jetson"
+    images: Path | None = None
+    input_size: tuple[int, int] | None = None
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    scope: Scope = "all"
+    weight_bits: tuple[int, ...] | None = None
+    activation_bits: tuple[int, ...] | None = None
+    pins: Mapping[str, int] = field(default_factory=dict)
+    evaluations: int = 120
+    probes: int = 200
+    seed: int = 0
+    run_dir: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A network on a device, ready to be priced: everything that needs no picture."""
+
+    network: LoadedNetwork
+    graph: Graph
+    workload: Workload
+    device: Device
+    space: SearchSpace
+    table: cost.CostTable
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Disjoint pictures for the three uses; ``crops`` are patches of the calibration pictures."""
+
+    crops: list[Pair]
+    calibration: list[str]
+    search: list[Pair]
+    evaluation: list[Pair]
+
+
+def load_network(request: Request) -> LoadedNetwork:
+    """The built-in network, or the user's module, with its weights."""
+    if request.model is not None:
+        return networks.load_file(request.model, weights=request.weights, scale=request.scale)
+    return networks.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
+
+
+def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
+    """Trace the network and lower it onto the device.
+
+    Raises:
+        UncountedError: the network has operations that cannot be traced or priced; all are named.
+    """
+    network = network or load_network(request)
+    device = devices.load(request.target)
+    graph = trace.trace(network.module, network.channels, network.name)
+    if graph.uncounted:
+        raise UncountedError(
+            list(graph.uncounted),
+            "A search that ignored them would be wrong about price and quality. Replace them by supported operations, or move "
+            "them out of the module (see `hwsearch networks --operations`).",
+        )
+    workload = trace.to_workload(graph, *(request.input_size or device.default_input))
+    offered = device.widths
+    space = build_space(
+        workload,
+        _offered("--weight-bits", request.weight_bits, offered.weight_bits, device),
+        _offered("--activation-bits", request.activation_bits, offered.activation_bits, device),
+        wide_is_float=offered.wide == "fp16",
+        symmetric_activations=offered.symmetric_activations,
+        scope=request.scope,
+        pins=request.pins,
+    )
+    return Problem(network, graph, workload, device, space, cost.lower(device, workload, space))
+
+
+def _offered(option: str, wanted: tuple[int, ...] | None, offered: tuple[int, ...], device: Device) -> tuple[int, ...]:
+    if wanted is None:
+        return tuple(offered)
+    missing = sorted(set(wanted) - set(offered))
+    if missing:
+        raise UsageError(
+            f"{option} {','.join(map(str, missing))}: {device.name} with {device.runtime} cannot store that",
+            f"Widths there: {', '.join(map(str, offered))}.",
+        )
+    return tuple(sorted(set(wanted)))
+
+
+def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
+    """Pictures for calibration, search and evaluation, disjoint: the shipped photos, or the user's folder."""
+    source = pictures.shipped() if request.images is None else pictures.load_folder(request.images)
+    split = pictures.split(source, seed=request.seed)
+    scale, channels, kind = network.scale, network.channels, network.input_kind
+
+    def pairs(chosen: list[pictures.Picture]) -> list[Pair]:
+        return [pictures.make_pair(p.name, p.rgb, scale, channels, kind) for p in chosen]
+
+    crops = pictures.crops(split.calibration, scale, channels, kind, count=CALIBRATION_CROPS, seed=request.seed)
+    return Pictures(crops, [p.name for p in split.calibration], pairs(split.search), pairs(split.evaluation))
