@@ -1,8 +1,8 @@
 """The main job, from a network and a device to proven plans.
 
-    network --trace--> graph, workload          device --load--> cost table
-         calibrate --> damage of each choice (proxies, checked against measured plans)
-              exact front --> refined by measurement --> chosen plans --> proven in integers --> report
+network --trace--> graph, workload          device --load--> cost table
+     calibrate --> damage of each choice (proxies, checked against measured plans)
+          exact front --> refined by measurement --> chosen plans --> proven in integers --> report
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from hwmodels import cost
 from hwsearch import assemble, proxies, store
 from hwsearch.damage import Damage
-from hwsearch.evaluate import Evaluator, Score
+from hwsearch.evaluate import Evaluator
 from hwsearch.evaluations import EvaluationLog
-from hwsearch.problem import Pictures, Problem, Request, choose_pictures, pose
+from hwsearch.problem import Problem, Request, choose_pictures, pose
 from hwsearch.progress import Progress, Silent
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.results import ProxyCheck, Results
@@ -104,76 +104,83 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
     Raises:
         HwsearchError: see ``hwmodels.errors``; nothing that was measured is lost, ``resume`` continues.
     """
-    progress = progress or Silent()
-    clock = Clock()
+    progress, clock = progress or Silent(), Clock()
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
         problem = pose(request)
+        exact.check_feasible(problem.table, problem.space, request.budgets)
         photos = choose_pictures(request, problem.network)
-    run = store.RunDirectory.open(request.run_dir) if request.resume else store.RunDirectory.create(request.run_dir, problem)
-    with run:
-        run.begin(request, problem)
-        exact.check_feasible(problem.table, problem.space)
-
+    with store.RunDirectory.start(request, problem) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", 1):
-            calibration = calibrate(problem.graph, [c.low for c in photos.crops], problem.space, seed=request.seed)
-
-            def reference(x: Tensor) -> Tensor:
-                return execute(problem.graph, x)
-
-            evaluator = Evaluator(reference, photos.search, problem.network.scale)
-
-        def measure(plan: np.ndarray) -> Score:
-            return evaluator.score(lambda x: calibration.simulate(plan, x))
-
-        log = EvaluationLog(run.evaluations_path, measure)
+            calibration = calibrate(problem.graph, [crop.low for crop in photos.crops], problem.space, seed=request.seed)
+            evaluator = Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale)
+        log = EvaluationLog(run.evaluations_path, lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)))
         with clock.stage("proxies"):
             damages = measure_damage(calibration, photos.crops, request.seed, progress)
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
-        with clock.stage("exact front"), progress.stage("solving the additive problem exactly", 1):
-            best = max(checks, key=lambda check: check.spearman).name
-            starts = exact.front(problem.table, damages[best].noise, problem.space)
-            within = exact.within_budgets(problem.table, damages[best].noise, problem.space, request.budgets)
-        uniforms = uniform_plans(problem.space)
-        with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
-            evolve.refine(
-                problem.space,
-                problem.table,
-                log,
-                [*within, *uniforms.values(), *starts],
-                evaluations=request.evaluations,
-                seed=request.seed,
-                storage_path=run.journal_path,
-                advance=stage.advance,
-            )
-        plans = np.array([plan for plan, _ in log.items()])
-        losses = np.array([score.psnr_loss_db for _, score in log.items()])
-        objectives = cost.estimate(problem.table, plans)
-        front = pareto.front_of(plans, losses, objectives, problem.table.limits)
-        picks = pareto.choose(front, losses, objectives, request.budgets)
-
-        with clock.stage("prove"), progress.stage("running the chosen plans in integers", len(set(picks.values()))) as stage:
-            proofs = {
-                row: assemble.prove(row, plans[row], problem, calibration, photos.evaluation, run, request, stage.advance)
-                for row in dict.fromkeys(picks.values())
-            }
+        search = find_plans(request, problem, damages, checks, probes, log, run.journal_path, clock, progress)
+        names = search.names()
+        rows = list(dict.fromkeys(search.picks.values()))
+        with clock.stage("prove"), progress.stage("running the chosen plans in integers", len(rows)) as stage:
+            proofs = {}
+            for row in rows:
+                proofs[row] = assemble.prove(names[row], search.plans[row], problem, calibration, photos.evaluation, run)
+                stage.advance()
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(
-                request=request,
-                problem=problem,
-                calibration=calibration,
-                photos=photos,
-                checks=checks,
-                probes=probes,
-                uniforms=uniforms,
-                starts=starts,
-                plans=plans,
-                losses=losses,
-                objectives=objectives,
-                front=front,
-                picks=picks,
-                proofs=proofs,
-                run=run,
-                clock=clock,
-            )
+            results = assemble.results(request, problem, photos, calibration, search, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
     return results
+
+
+def find_plans(
+    request: Request,
+    problem: Problem,
+    damages: Mapping[str, Damage],
+    checks: list[ProxyCheck],
+    probes: np.ndarray,
+    log: EvaluationLog,
+    journal_path: Path,
+    clock: Clock,
+    progress: Progress,
+) -> assemble.Search:
+    """Exact fronts of the most truthful proxy, refined by measurement; then the non-dominated plans and the chosen ones."""
+    space, table = problem.space, problem.table
+    best = max(checks, key=lambda check: check.spearman).name
+    with clock.stage("exact front"), progress.stage("solving the additive problem exactly", 1):
+        starts = exact.front(table, damages[best].noise, space)
+        within = exact.within_budgets(table, damages[best], space, request.budgets)
+    uniforms = uniform_plans(space)
+    with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
+        evolve.refine(
+            space,
+            table,
+            log,
+            [*within, *uniforms.values(), *starts],
+            evaluations=request.evaluations,
+            seed=request.seed,
+            storage_path=journal_path,
+            advance=stage.advance,
+        )
+    measured = log.items()
+    plans = np.stack([plan for plan, _ in measured])
+    losses = np.array([score.psnr_loss_db for _, score in measured])
+    objectives = cost.estimate(table, plans)
+    front = pareto.front_of(losses, objectives, table.limits)
+    return assemble.Search(
+        checks=checks,
+        plans=plans,
+        losses=losses,
+        objectives=objectives,
+        front=front,
+        picks=pareto.choose(front, losses, objectives, request.budgets, table.limits),
+        origins=_origins(plans, probes, starts, uniforms),
+    )
+
+
+def _origins(
+    plans: np.ndarray, probes: np.ndarray, starts: list[np.ndarray], uniforms: Mapping[str, np.ndarray]
+) -> dict[int, str]:
+    """Row -> where the plan first came from; the most telling origin wins."""
+    known = {plan.tobytes(): "probe" for plan in probes}
+    known |= {plan.tobytes(): "exact" for plan in starts}
+    known |= {plan.tobytes(): f"uniform {name}" for name, plan in uniforms.items()}
+    return {row: known.get(plan.tobytes(), "refine") for row, plan in enumerate(plans)}

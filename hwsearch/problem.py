@@ -42,14 +42,16 @@ class Request:
     seed: int = 0
     run_dir: Path | None = None
     resume: bool = False
+    command: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A network on a device, ready to be priced: everything that needs no picture."""
+    """A network on a device, ready to be priced: everything that needs no picture. ``input_size`` is (height, width)."""
 
     network: LoadedNetwork
     graph: Graph
+    input_size: tuple[int, int]
     workload: Workload
     device: Device
     space: SearchSpace
@@ -88,7 +90,8 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
             "A search that ignored them would be wrong about price and quality. Replace them by supported operations, or move "
             "them out of the module (see `hwsearch networks --operations`).",
         )
-    workload = trace.to_workload(graph, *(request.input_size or device.default_input))
+    height, width = request.input_size or device.default_input
+    workload = trace.to_workload(graph, height, width)
     offered = device.widths
     space = build_space(
         workload,
@@ -99,7 +102,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
         scope=request.scope,
         pins=request.pins,
     )
-    return Problem(network, graph, workload, device, space, cost.lower(device, workload, space))
+    return Problem(network, graph, (height, width), workload, device, space, cost.lower(device, workload, space))
 
 
 def _offered(option: str, wanted: tuple[int, ...] | None, offered: tuple[int, ...], device: Device) -> tuple[int, ...]:
