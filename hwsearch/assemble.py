@@ -47,7 +47,7 @@ class Search:
     """What the search found: every measured plan as arrays of equal length, and which of them matter.
 
     Attributes:
-        plans: ``int8[N, decisions]``; ``losses`` and ``stderr``: measured on the search pictures, dB; ``objectives``: their price.
+        plans: ``int8[N, decisions]``; ``losses``: measured on the search pictures, dB; ``objectives``: their price.
         front: rows of the non-dominated plans, by latency; ``picks``: role -> row.
         origins: row -> "probe", "exact", "refine" or "uniform ...".
     """
@@ -216,7 +216,8 @@ def notes(problem: Problem, search: Search, proofs: Mapping[int, Proof]) -> list
         )
     if space.symmetric_activations:
         said.append(
-            f"{device.runtime} has no zero points on 8-bit activations, so one-sided tensors use half of their codes; plans here obey that."
+            f"{device.runtime} has no zero points on 8-bit activations, so one-sided tensors use half of their codes; "
+            "the plans here obey that."
         )
     floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})
     if floats:

@@ -1,7 +1,7 @@
 """The log of finished evaluations: one JSON line a plan, on disk before the next evaluation begins.
 
-Whatever is measured on the search pictures is measured once: probes of the proxies and proposals of the search share this log, and a
-resumed run reads it back. A last line that a crash cut short is dropped.
+Whatever is measured on the search pictures is measured once: probes of the proxies and proposals of the search share this log,
+and a resumed run reads it back. A last line that a crash cut short is dropped.
 """
 
 from __future__ import annotations

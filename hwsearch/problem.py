@@ -22,7 +22,10 @@ CALIBRATION_CROPS = 16
 
 @dataclass(frozen=True)
 class Request:
-    """One job, in the user's words. Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low resolution."""
+    """One job, in the user's words.
+
+    Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution picture.
+    """
 
     network: str = "fsrcnn"
     model: str | None = None

@@ -23,3 +23,16 @@ def shared() -> Path:
     if folder is None:
         pytest.skip("no research data beside the checkout (set HWSEARCH_SHARED)")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [r for r in terminalreporter.stats.get("skipped", []) if "no research data" in str(r.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests did not run: no research data beside the checkout", yellow=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """On continuous integration the research data must be there: a run that skipped all its tests is a failure."""
+    if os.environ.get("CI") and exitstatus == 0 and _shared_folder() is None and not os.environ.get("PYTEST_XDIST_WORKER"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print("\nno research data found: the reference tests were all skipped", flush=True)
