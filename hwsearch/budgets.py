@@ -1,0 +1,72 @@
+"""Budgets as people write them, ``latency=8ms``: the only parser of that notation.
+
+A budget is an upper limit on one objective. Whatever leaves this module is in SI units: seconds, bytes, decibels, joules.
+Prefixes are decimal (kB, MB) or binary (KiB, MiB), and upper and lower case do not matter.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+
+from hwmodels.errors import UsageError, closest
+
+_BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
+
+UNITS: Mapping[str, Mapping[str, float]] = {
+    "latency": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6},
+    "memory": _BYTES,
+    "weights": _BYTES,
+    "psnr_loss": {"dB": 1.0},
+    "energy": {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6, "nJ": 1e-9},
+}
+"""Objective -> unit -> factor to the SI unit."""
+
+EXAMPLES = "latency=8ms, memory=512KiB, weights=1MB, psnr_loss=0.3dB, energy=2mJ"
+_QUANTITY = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\W\d_]*)")
+
+
+def parse(budgets: Iterable[str]) -> dict[str, float]:
+    """Read ``KEY=VALUE UNIT`` texts.
+
+    Returns:
+        Objective -> limit in SI units, in the order given.
+    Raises:
+        UsageError: not of that form, an unknown objective, a unit that does not measure it, a limit that nothing can meet,
+            or an objective given twice.
+    """
+    limits: dict[str, float] = {}
+    for text in budgets:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not value:
+            raise UsageError(f"{text!r} is not a budget", f"Write KEY=VALUE with a unit, for example {EXAMPLES}.")
+        if key not in UNITS:
+            raise UsageError(f"budget {text!r}: there is no objective {key!r}", closest(key, UNITS))
+        if key in limits:
+            raise UsageError(f"budget {key!r} is given twice", "Keep the smaller one.")
+        limits[key] = quantity(key, value)
+    return limits
+
+
+def quantity(key: str, text: str) -> float:
+    """One value of objective ``key`` in SI units.
+
+    Raises:
+        UsageError: no number, no unit or a wrong one, or a value that is not positive (zero is allowed for ``psnr_loss``).
+    """
+    units = UNITS[key]
+    allowed = ", ".join(units)
+    match = _QUANTITY.fullmatch(text)
+    if not match:
+        raise UsageError(f"budget {key}={text!r} is not a number and a unit", f"Units for {key}: {allowed}. Example: {EXAMPLES}.")
+    number, unit = float(match[1]), match[2]
+    factors = {name.lower(): factor for name, factor in units.items()}
+    if not unit:
+        raise UsageError(f"budget {key}={text} has no unit", f"Units for {key}: {allowed}.")
+    if unit.lower() not in factors:
+        raise UsageError(f"budget {key}={text}: {unit!r} does not measure {key}", f"Units for {key}: {allowed}.")
+    value = number * factors[unit.lower()]
+    if not math.isfinite(value) or value < 0 or (value == 0 and key != "psnr_loss"):
+        raise UsageError(f"budget {key}={text} can never be met", "Give a limit greater than zero.")
+    return value

@@ -1,0 +1,120 @@
+"""Files that are written whole or not at all, and JSON as this project writes it.
+
+A file is written beside its place, flushed to the disk and renamed, so a reader sees the old one or the new one, never half.
+What the system answers to a failed write becomes a message with something to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hwmodels.errors import FileError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def jsonable(value: Any) -> Any:
+    """Dataclasses, paths, tuples, mappings and numpy scalars as plain JSON; a number that is not finite becomes ``null``."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if hasattr(value, "model_dump"):
+        return jsonable(value.model_dump(mode="json"))
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return jsonable(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def file_error(error: OSError, path: Path) -> FileError:
+    """What a person can do about a failed write or read of ``path``."""
+    if error.errno in DISK_FULL:
+        return FileError(
+            f"{path}: the disk is full",
+            "Nothing was half-written. Free some space and go on with --resume, or choose another place with --out.",
+        )
+    reason = (error.strerror or str(error)).lower()
+    return FileError(f"{path}: {reason}", "Choose a place that you may write to, for example --out ./my-run.")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder that takes ``path``'s place when the block ends well, and vanishes when it does not.
+
+    Raises:
+        FileError: the folder cannot be written to, or the disk is full.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        _flush(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        temporary = None
+        _flush(path.parent)
+    except OSError as error:
+        raise file_error(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole UTF-8 file or nothing; ``FileError`` as for ``replacing``."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write ``document`` (see ``jsonable``) as JSON, whole or not at all; ``FileError`` as for ``replacing``."""
+    write_text(path, json.dumps(jsonable(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The JSON object in ``path``.
+
+    Raises:
+        FileError: absent, unreadable, or not a JSON object; ``what`` says what it should have been.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path}: {(error.strerror or str(error)).lower()}", f"Expected {what}.") from error
+    except ValueError as error:
+        raise FileError(f"{path} is not JSON: {error}", f"Expected {what}; the file may be cut short.") from error
+    if not isinstance(document, dict):
+        raise FileError(f"{path} holds no JSON object", f"Expected {what}.")
+    return document
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,223 @@
+"""How far long work has come: stages with steps, the time left in a stage and in the whole run.
+
+Whoever works says ``with progress.stage("calibrating", 16) as stage: stage.advance()``; who watches decides what is seen: nothing
+(``Silent``), one line a stage (``Lines``, for logs), or a live display (``Live``, for terminals). Everything goes to stderr.
+
+Time left in a stage is its mean time a step times the steps left. Stages that have not begun count with the seconds announced by
+``expect``, corrected by how the finished stages kept to theirs; without an announcement no time is given for the whole run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+Clock = Callable[[], float]
+
+
+class Stage(Protocol):
+    """Work in progress."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Say that ``steps`` more are done."""
+        ...
+
+
+class Progress(Protocol):
+    """Somebody who watches."""
+
+    def stage(self, name: str, total: int) -> AbstractContextManager[Stage]:
+        """Begin a stage of ``total`` steps; leaving the block ends it."""
+        ...
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Announce the stages to come, by name, and about how many seconds each takes."""
+        ...
+
+
+class Schedule:
+    """Where a run stands; arithmetic only.
+
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._expected: dict[str, float] = {}
+        self._taken: dict[str, float] = {}
+        self._name, self._began_s = "", clock()
+        self.total, self.done = 0, 0
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        self._expected.update(seconds)
+
+    def begin(self, name: str, total: int) -> None:
+        self._name, self._began_s = name, self._clock()
+        self.total, self.done = total, 0
+
+    def advance(self, steps: int) -> None:
+        self.done = min(self.done + steps, max(self.total, self.done))
+
+    def end(self) -> None:
+        self._taken[self._name] = self._taken.get(self._name, 0.0) + self.stage_s
+        self._name = ""
+
+    @property
+    def stage_s(self) -> float:
+        """Seconds since the stage began."""
+        return self._clock() - self._began_s
+
+    @property
+    def stage_left_s(self) -> float | None:
+        """Seconds left in this stage; ``None`` as long as nothing tells."""
+        if self.done:
+            return self.stage_s / self.done * (self.total - self.done)
+        if self._name in self._expected:
+            return max(self._expected[self._name] * self._pace - self.stage_s, 0.0)
+        return None
+
+    @property
+    def run_left_s(self) -> float | None:
+        """Seconds left in the whole run; ``None`` when nothing was announced."""
+        if not self._expected:
+            return None
+        ahead = [s for name, s in self._expected.items() if name not in self._taken and name != self._name]
+        return (self.stage_left_s or 0.0) + sum(ahead) * self._pace
+
+    @property
+    def _pace(self) -> float:
+        """Seconds taken by the finished stages over the seconds announced for them."""
+        finished = [name for name in self._expected if name in self._taken]
+        announced = sum(self._expected[name] for name in finished)
+        return sum(self._taken[name] for name in finished) / announced if announced > 0 else 1.0
+
+
+def clock_text(seconds: float | None) -> str:
+    """Time left for a display: ``0:07``, ``1:05:00``; ``-:--`` when it is not known."""
+    if seconds is None:
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class _Ignore:
+    def advance(self, steps: int = 1) -> None:
+        return
+
+
+class Silent:
+    """Nobody watches."""
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Stage]:
+        yield _Ignore()
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        return
+
+
+class _Counted:
+    def __init__(self, schedule: Schedule, changed: Callable[[], None]) -> None:
+        self._schedule, self._changed = schedule, changed
+
+    def advance(self, steps: int = 1) -> None:
+        self._schedule.advance(steps)
+        self._changed()
+
+
+class Lines:
+    """One line for each finished stage, for logs and pipes."""
+
+    def __init__(self, stream: IO[str] | None = None, clock: Clock = time.monotonic) -> None:
+        self._stream = stream or sys.stderr
+        self._schedule = Schedule(clock)
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        self._schedule.expect(seconds)
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Stage]:
+        self._schedule.begin(name, total)
+        how = "stopped"
+        try:
+            yield _Counted(self._schedule, lambda: None)
+            how = "done"
+        finally:
+            schedule = self._schedule
+            steps = f", {schedule.done} of {schedule.total}" if total > 1 else ""
+            print(f"{name}: {how}{steps}, {schedule.stage_s:.1f} s", file=self._stream, flush=True)
+            schedule.end()
+
+
+class Live:
+    """A bar for the stage at work, with the time left in it and in the run. Finished stages stay above it. A context manager."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._schedule = Schedule(clock)
+        self._bars: RichProgress | None = None
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        self._schedule.expect(seconds)
+
+    def __enter__(self) -> Live:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bars = RichProgress(
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[cyan]{task.fields[left]}"),
+            console=Console(stderr=True),
+            get_time=time.monotonic,
+        )
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Stage]:
+        bars, schedule = self._bars, self._schedule
+        if bars is None:
+            raise RuntimeError("a live display is used inside its with block")
+        schedule.begin(name, total)
+        task = bars.add_task(name, total=total, left=self._left())
+        try:
+            yield _Counted(schedule, lambda: bars.update(task, completed=schedule.done, left=self._left()))
+            bars.update(task, completed=total, left="")
+        finally:
+            bars.stop_task(task)
+            schedule.end()
+
+    def _left(self) -> str:
+        stage, run = self._schedule.stage_left_s, self._schedule.run_left_s
+        whole = f", run {clock_text(run)}" if run is not None else ""
+        return f"left {clock_text(stage)}{whole}" if stage is not None or whole else ""
+
+
+@contextmanager
+def shown(quiet: bool) -> Iterator[Progress]:
+    """The progress display that fits stderr: live on a terminal, lines elsewhere, nothing when ``quiet``."""
+    if quiet:
+        yield Silent()
+    elif sys.stderr.isatty():
+        with Live() as live:
+            yield live
+    else:
+        yield Lines()
