@@ -1,0 +1,189 @@
+"""Ranges of activations: scale and zero point of every quantizer group at every width.
+
+A group (see ``Graph.quantizer_groups``) has one format; its nodes differ only in where they clamp (a ReLU clamps at the zero point).
+Candidates come from a histogram of all values of all calibration pictures, each weighted by its channel's noise gain to the output. Each candidate
+minimises rounding error plus a multiple of clipping error: clipped values lie together and disturb more than their power says.
+Which multiple is right, minimum and maximum included, is decided by measuring the noise at the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwsearch.quant.equalize import Ranges
+from hwsearch.quant.model import TensorFormat
+from hwsearch.quant.observe import Bench, quantizes
+from searchspaces.graph import VIEWS, Graph, Node, execute
+
+BINS = 4096
+CLIP_PENALTIES = (1.0, 4.0, 16.0)
+SHARES = np.concatenate([np.linspace(1.0, 0.5, 11), [0.43, 0.37, 0.3, 0.24, 0.18]])
+"""Ends of the range that are tried, as shares of the extremes."""
+
+PICTURE_WIDE_STEPS = 128
+"""16-bit codes per 8-bit code of a picture: 255 * 128 still fits above the zero point 32768."""
+HEADROOM = 2.0
+"""How far beyond the extremes seen a 16-bit tensor reaches: costs one of its 15 bits, and unseen pictures do not clip."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Gain-weighted histogram of a quantizer group: ``centres float64[BINS]``, ``weight float64[BINS]`` (noise at the output per squared
+    error), extremes ``low <= 0 <= high``."""
+
+    centres: np.ndarray
+    weight: np.ndarray
+    low: float
+    high: float
+
+
+def extremes(graph: Graph, crops: Sequence[Tensor]) -> dict[str, Ranges]:
+    """Range of every channel of every tensor over all crops ``[1, C, h, w]``."""
+    low: dict[str, Tensor] = {}
+    high: dict[str, Tensor] = {}
+
+    def see(node: Node, y: Tensor) -> None:
+        smallest, largest = y.amin(dim=(0, 2, 3)), y.amax(dim=(0, 2, 3))
+        low[node.name] = torch.minimum(low[node.name], smallest) if node.name in low else smallest
+        high[node.name] = torch.maximum(high[node.name], largest) if node.name in high else largest
+
+    with torch.no_grad():
+        for crop in crops:
+            execute(graph, crop, see)
+    return {name: Ranges(low[name].double().numpy(), high[name].double().numpy()) for name in low}
+
+
+def spreads(
+    graph: Graph, crops: Sequence[Tensor], ranges: Mapping[str, Ranges], gains: Mapping[str, np.ndarray]
+) -> dict[str, Spread]:
+    """Histogram of every quantizer group, by the group's name. ``gains`` as in ``observe.Gains.tensors``."""
+    groups = graph.quantizer_groups()
+    members: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        if quantizes(node):
+            members.setdefault(groups[node.name], []).append(node)
+    ends = {
+        group: (
+            min(0.0, *(float(ranges[n.name].low.min()) for n in nodes)),
+            max(0.0, *(float(ranges[n.name].high.max()) for n in nodes)),
+        )
+        for group, nodes in members.items()
+    }
+    counts = {group: np.zeros(BINS) for group in members}
+
+    def see(node: Node, y: Tensor) -> None:
+        if not quantizes(node):
+            return
+        group = groups[node.name]
+        low, high = ends[group]
+        width = max(high - low, 1e-12) / BINS
+        gain = torch.from_numpy(gains[node.name] / (y.numel() / y.shape[1] * len(crops)))
+        bins = ((y - low) / width).long().clamp_(0, BINS - 1).flatten(2)[0]
+        weights = gain.view(-1, 1).expand(bins.shape)
+        counts[group] += torch.bincount(bins.flatten(), weights=weights.reshape(-1), minlength=BINS).numpy()
+
+    with torch.no_grad():
+        for crop in crops:
+            execute(graph, crop, see)
+    found = {}
+    for group, (low, high) in ends.items():
+        centres = low + (np.arange(BINS) + 0.5) * max(high - low, 1e-12) / BINS
+        found[group] = Spread(centres, counts[group], low, high)
+    return found
+
+
+def picture_format(bits: int, *, symmetric: bool, wide_is_float: bool) -> TensorFormat:
+    """The grid of a picture in 0..1: lossless for 8-bit pictures at 8 and 16 bits, unless 8 bits have no zero point."""
+    if bits > 8:
+        if wide_is_float:
+            return TensorFormat(16, is_float=True)
+        return TensorFormat(16, _single(1 / (255 * PICTURE_WIDE_STEPS)), 32768, 0, 65535)
+    if symmetric:
+        return _symmetric(bits, 1.0)
+    top = 2**bits - 1
+    return TensorFormat(bits, _single(1 / top), 0, 0, top)
+
+
+def wide_format(spread: Spread, *, wide_is_float: bool) -> TensorFormat:
+    """16 bits: half precision, or symmetric integers that reach ``HEADROOM`` times the extremes."""
+    if wide_is_float:
+        return TensorFormat(16, is_float=True)
+    reach = HEADROOM * max(spread.high, -spread.low, 1e-12)
+    return TensorFormat(16, _single(reach / 32767), 32768, 0, 65535)
+
+
+def candidates(spread: Spread, bits: int, *, symmetric: bool) -> list[TensorFormat]:
+    """Formats of at most 8 bits worth measuring: the whole range first, then the best for each clipping penalty; all different."""
+    whole = _format(spread.low, spread.high, bits, symmetric)
+    found = [whole]
+    lows = SHARES * spread.low if spread.low < 0 and not symmetric else np.zeros(1)
+    highs = SHARES * (max(spread.high, -spread.low) if symmetric else spread.high) if spread.high > 0 or symmetric else np.zeros(1)
+    tried = [_format(low, high, bits, symmetric) for low in lows for high in highs]
+    losses = [_losses(fmt, spread) for fmt in tried]
+    for penalty in CLIP_PENALTIES:
+        best = tried[int(np.argmin([rounding + penalty * clipping for rounding, clipping in losses]))]
+        if best not in found:
+            found.append(best)
+    return found
+
+
+def choose(bench: Bench, group: str, options: Sequence[TensorFormat]) -> TensorFormat:
+    """The format with the least noise at the output when the group alone is quantized."""
+    if len(options) == 1:
+        return options[0]
+    groups = bench.graph.quantizer_groups()
+    members = [node for node in bench.graph.nodes if groups[node.name] == group and quantizes(node)]
+    noise = [bench.noise({node.name: clamped(fmt, node).fake for node in members}) for fmt in options]
+    return options[int(np.argmin(noise))]
+
+
+def clamped(fmt: TensorFormat, node: Node) -> TensorFormat:
+    """A group's format as one node writes it: a fused ReLU is a clamp at the zero point, ReLU6 also at the code of 6."""
+    kind = node.attrs["kind"] if node.op == "unary" else node.activation
+    if fmt.is_float or kind not in ("relu", "relu6"):
+        return fmt
+    top = fmt.qmax
+    if kind == "relu6":
+        top = min(top, fmt.zero_point + int(np.rint(6 / fmt.scale)))
+    return replace(fmt, qmin=max(fmt.qmin, fmt.zero_point), qmax=top)
+
+
+def format_source(graph: Graph, node: Node) -> Node:
+    """The node whose clamp a view inherits: the one that wrote the values; the node itself for everything else."""
+    while node.op in VIEWS:
+        node = graph[node.inputs[0]]
+    return node
+
+
+def _single(value: float) -> float:
+    """The nearest number that float32 holds."""
+    return float(np.float32(value))
+
+
+def _symmetric(bits: int, reach: float) -> TensorFormat:
+    """Zero point in the middle of the container: codes of ``bits`` bits about 128."""
+    half = 2 ** (bits - 1)
+    return TensorFormat(bits, _single(max(reach, 1e-12) / (half - 1)), 128, 128 - half, 127 + half)
+
+
+def _format(low: float, high: float, bits: int, symmetric: bool) -> TensorFormat:
+    """The format of a range with ``low <= 0 <= high``; zero is always a code."""
+    if symmetric:
+        return _symmetric(bits, max(high, -low))
+    top = 2**bits - 1
+    scale = _single(max(high - low, 1e-12) / top)
+    return TensorFormat(bits, scale, int(np.clip(np.rint(-low / scale), 0, top)), 0, top)
+
+
+def _losses(fmt: TensorFormat, spread: Spread) -> tuple[float, float]:
+    """Weighted squared error of the values inside the range, and of those clipped."""
+    codes = np.rint(spread.centres / fmt.scale) + fmt.zero_point
+    kept = np.clip(codes, fmt.qmin, fmt.qmax)
+    squared = ((kept - fmt.zero_point) * fmt.scale - spread.centres) ** 2 * spread.weight
+    clips = kept != codes
+    return float(squared[~clips].sum()), float(squared[clips].sum())

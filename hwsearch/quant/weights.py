@@ -1,0 +1,101 @@
+"""Weights of one convolution at one width: integers, scales, and the bias that makes up for the mean of their error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hwsearch.quant.moments import Moments
+from hwsearch.quant.observe import Bench
+from hwsearch.quant.rounding import cancel_across_channels, nearest, round_rows
+from searchspaces.graph import Node
+
+
+@dataclass(frozen=True, eq=False)
+class RoundedLayer:
+    """``integers int8[O, I/G, kh, kw]`` (int16 above 8 bits), ``scale float32[O]``, ``bias float64[O]`` in real values, corrected.
+
+    ``method`` names what won: "nearest", "compensated" or "joint".
+    """
+
+    bits: int
+    integers: np.ndarray
+    scale: np.ndarray
+    bias: np.ndarray
+    method: str
+
+    @property
+    def dequantized(self) -> np.ndarray:
+        """The weights that the integers stand for, ``float32[O, I/G, kh, kw]``."""
+        return self.integers.astype(np.float32) * self.scale.reshape(-1, 1, 1, 1)
+
+
+def bias_of(node: Node) -> np.ndarray:
+    """The bias ``float64[O]`` of a convolution, zero if it has none."""
+    bias = node.weights.get("bias")
+    return np.zeros(node.weights["weight"].shape[0]) if bias is None else bias.double().numpy()
+
+
+def corrected_bias(node: Node, weight: np.ndarray, moments: Moments) -> np.ndarray:
+    """Bias ``float64[O]`` for changed weights ``[O, I/G, kh, kw]``: the mean of the layer's result stays (Nagel et al. 2019)."""
+    groups = node.attrs["groups"]
+    error = (node.weights["weight"].numpy() - weight).reshape(groups, -1, moments.mean.shape[1]).astype(np.float64)
+    return bias_of(node) + np.einsum("gok,gk->go", error, moments.mean.astype(np.float64)).reshape(-1)
+
+
+def exchanged(node: Node, layer: RoundedLayer) -> Node:
+    """The convolution with rounded weights and corrected bias, in floating point."""
+    return node.with_weights(weight=torch.from_numpy(layer.dequantized), bias=torch.from_numpy(layer.bias).float())
+
+
+def round_layer(node: Node, bits: int, moments: Moments, gain: np.ndarray, bench: Bench) -> RoundedLayer:
+    """Round one convolution to ``bits`` >= 2.
+
+    Three ways compete: nearest rounding over the whole range, the best of ``round_rows`` per channel, and that with errors cancelling across
+    channels. The one that adds least noise to the network's output wins.
+
+    Args:
+        moments: of the layer's input.
+        gain: ``float64[O, O]``, how noise on the result reaches the output (``observe.Gains.convs``).
+        bench: measures.
+    """
+    weight = node.weights["weight"]
+    groups = node.attrs["groups"]
+    rows = weight.numpy().reshape(groups, -1, moments.mean.shape[1])
+    limit = 2 ** (bits - 1) - 1
+    if bits > 8:
+        top = _top(rows.reshape(len(weight), -1), limit)
+        return _layer(node, bits, nearest(rows.reshape(len(weight), -1), top, limit), top, moments, "nearest")
+    compensated, scales, joint = [], [], []
+    per_group = rows.shape[1]
+    for g in range(groups):
+        q, s = round_rows(rows[g], moments.fit[g], moments.held[g], bits)
+        here = slice(g * per_group, (g + 1) * per_group)
+        compensated.append(q)
+        scales.append(s)
+        joint.append(cancel_across_channels(rows[g], q, s, moments.fit[g], gain[here, here], bits))
+    scale = np.concatenate(scales)
+    options = [
+        _layer(node, bits, np.concatenate(compensated), scale, moments, "compensated"),
+        _layer(node, bits, np.concatenate(joint), scale, moments, "joint"),
+    ]
+    top = _top(rows.reshape(len(weight), -1), limit)
+    options.append(_layer(node, bits, nearest(rows.reshape(len(weight), -1), top, limit), top, moments, "nearest"))
+    noise = [bench.noise({}, {node.name: exchanged(node, option)}) for option in options]
+    return options[int(np.argmin(noise))]
+
+
+def _top(rows: np.ndarray, limit: int) -> np.ndarray:
+    """Scales that reach the largest weight of each channel; a channel of zeros gets the layer's."""
+    largest = np.abs(rows).max(axis=1)
+    whole = max(float(largest.max()), 1e-12)
+    return (np.where(largest > whole * 1e-6, largest, whole) / limit).astype(np.float32)
+
+
+def _layer(node: Node, bits: int, q: np.ndarray, scale: np.ndarray, moments: Moments, method: str) -> RoundedLayer:
+    shape = tuple(node.weights["weight"].shape)
+    integers = q.reshape(shape).astype(np.int8 if bits <= 8 else np.int16)
+    weight = integers.astype(np.float32) * scale.reshape(-1, 1, 1, 1)
+    return RoundedLayer(bits, integers, scale.astype(np.float32), corrected_bias(node, weight, moments), method)
