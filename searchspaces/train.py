@@ -4,6 +4,9 @@ Any folders of pictures do. Each picture is shrunk to a few sizes (Lanczos; this
 sources), its low-resolution twin is made by MATLAB-compatible bicubic, and random aligned patches with random flips and
 transposes are drawn, busy patches more often. Adam, one cosine decay, Charbonnier loss and then squared error for the last fifth
 (PSNR is squared error), and an exponential moving average of the weights is what is saved.
+
+``--expand`` trains each kernel as a sum ``W0 + P K`` with K a wider bank of kernels and P a 1x1 convolution after it, collapsed before every
+forward pass (the idea of SESR's collapsible blocks: Bhardwaj et al., MLSys 2022): the same network, easier to optimise.
 """
 
 from __future__ import annotations
@@ -17,8 +20,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from searchspaces.bicubic import imresize
 from searchspaces.abpn import ABPN
@@ -26,7 +31,8 @@ from searchspaces.fsrcnn import FSRCNN
 from searchspaces.metrics import luma, psnr_y
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
-LONG_SIDES = (1400, 1000, 700, 480)
+CANDIDATES = 3
+LONG_SIDES = (1400, 1000, 700, 480, 340)
 NETWORKS = {
     "fsrcnn": lambda scale: FSRCNN(scale=scale, channels=1, activation="relu"),
     "abpn": lambda scale: ABPN(scale=scale),
@@ -55,18 +61,18 @@ def picture_pairs(folders: list[Path], scale: int, channels: int) -> list[tuple[
 
 
 class PatchSampler:
-    """Random aligned patch pairs; of two candidates the one with more detail is kept."""
+    """Random aligned patch pairs; of a few candidates the one with most detail is kept."""
 
     def __init__(self, pairs: list[tuple[np.ndarray, np.ndarray]], scale: int, patch: int, seed: int) -> None:
         self.pairs = [p for p in pairs if min(p[0].shape[:2]) >= patch]
         self.scale, self.patch = scale, patch
         self.random = np.random.default_rng(seed)
-        areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float) ** 0.75
+        areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float) ** 0.5
         self.weights = areas / areas.sum()
 
     def _one(self) -> tuple[np.ndarray, np.ndarray]:
         best, best_detail = None, -1.0
-        for _ in range(2):
+        for _ in range(CANDIDATES):
             low, high = self.pairs[self.random.choice(len(self.pairs), p=self.weights)]
             y = self.random.integers(0, low.shape[0] - self.patch + 1)
             x = self.random.integers(0, low.shape[1] - self.patch + 1)
@@ -88,6 +94,30 @@ class PatchSampler:
         def stack(pictures: tuple[np.ndarray, ...]) -> Tensor:
             return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div(255)
         return stack(low), stack(high)
+
+
+class Expansion(nn.Module):
+    """Kernel ``W0 [O, I, k, k]`` plus the collapse of a wider bank: ``W0 + sum_m P[o, m] K[m]``. Starts as ``W0`` alone."""
+
+    def __init__(self, shape: torch.Size, width: int) -> None:
+        super().__init__()
+        fan_in = shape[1] * shape[2] * shape[3]
+        self.bank = nn.Parameter(torch.randn(width, *shape[1:]) / fan_in**0.5)
+        self.mix = nn.Parameter(torch.zeros(shape[0], width))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + torch.einsum("om,mikl->oikl", self.mix, self.bank)
+
+
+def collapsed(network: nn.Module) -> dict[str, Tensor]:
+    """The plain state dict of a network whose kernels may be expanded."""
+    plain = {}
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.PReLU)):
+            plain[f"{name}.weight"] = module.weight.detach()
+            if getattr(module, "bias", None) is not None:
+                plain[f"{name}.bias"] = module.bias.detach()
+    return plain
 
 
 def test_psnr(network: nn.Module, folder: Path, scale: int, channels: int) -> float:
@@ -116,7 +146,15 @@ def train(arguments: argparse.Namespace) -> None:
         picture_pairs(arguments.images, arguments.scale, channels), arguments.scale, arguments.patch, arguments.seed
     )
     print(f"{len(sampler.pairs)} picture pairs read in {time.monotonic() - started:.0f} s", flush=True)
+    history = []
+    if arguments.start is not None:
+        network.load_state_dict(load_file(arguments.start))
+        with safe_open(arguments.start, "pt") as file:
+            history = [json.loads(file.metadata()["provenance"])]
     average = copy.deepcopy(network)
+    if arguments.expand:
+        for module in [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]:
+            parametrize.register_parametrization(module, "weight", Expansion(module.weight.shape, arguments.expand))
     optimiser = torch.optim.Adam(network.parameters(), lr=arguments.rate)
     warmup = max(1, arguments.steps // 100)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -132,6 +170,9 @@ def train(arguments: argparse.Namespace) -> None:
         "batch": arguments.batch,
         "patch": arguments.patch,
         "rate": arguments.rate,
+        "expand": arguments.expand,
+        "long_sides": LONG_SIDES,
+        "earlier_stages": history,
         "pictures": arguments.about,
     }
     started = time.monotonic()
@@ -146,8 +187,9 @@ def train(arguments: argparse.Namespace) -> None:
         schedule.step()
         decay = min(0.999, (step + 1) / (step + 10))
         with torch.no_grad():
-            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-                mean.lerp_(value, 1 - decay)
+            values = collapsed(network)
+            for name, mean in average.named_parameters():
+                mean.lerp_(values[name], 1 - decay)
         if step % arguments.every == 0 or step == arguments.steps:
             report = {"step": step, "loss": float(loss.detach()), "minutes": round((time.monotonic() - started) / 60, 1)}
             if arguments.test is not None:
@@ -171,6 +213,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--patch", type=int, default=32, help="side of the low-resolution patch in pixels")
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--expand", type=int, default=0, help="kernels in the bank that overparameterises each layer; 0: none")
+    parser.add_argument("--start", type=Path, help="weights to start from (an earlier stage)")
     parser.add_argument("--every", type=int, default=1000, help="steps between two reports")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
