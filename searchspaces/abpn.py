@@ -6,8 +6,12 @@ scale^2 times on the channels ("anchor"), added just before the pixel shuffle.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+from searchspaces.spec import NetworkSpec, State, indices, known, outputs
 
 
 class ABPN(nn.Module):
@@ -34,3 +38,17 @@ class ABPN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         anchor = torch.repeat_interleave(x, self.scale**2, dim=1)
         return self.shuffle(self.backbone(x) + anchor)
+
+
+def _infer(state: State) -> dict[str, Any]:
+    return known(c=outputs(state, "backbone.0"), m=len(indices(state, "backbone", "0.weight")))
+
+
+SPEC = NetworkSpec(
+    "abpn",
+    "ABPN, 2021: the mobile int8 challenge's winner; plain convolutions and the input as an anchor",
+    ABPN,
+    {"m": 4, "c": 28},
+    _infer,
+    shipped={3: "abpn_x3.safetensors"},
+)

@@ -1,7 +1,7 @@
 """One function per ATen operator: what a traced call becomes in the canonical graph.
 
-A handler gets a ``Walk`` (emits nodes, knows values) and the traced call. It returns the call's value: the name of a
-tensor of the canonical graph, a tuple of such names (split), or a constant tensor; or it raises ``Unsupported``, and the call is listed by name.
+A handler gets a ``Walk`` (emits nodes, knows values) and the traced call. It returns the call's value: the name of a tensor of the
+canonical graph, a tuple of such names (split), or a constant tensor. Or it raises ``Unsupported``, and the call is listed by name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, fx
 
-from searchspaces.graph import Node
 from searchspaces.simplify import transposed_to_shuffled
 
 Value = str | Tensor | tuple[str, ...]
@@ -118,17 +117,15 @@ def _conv_transpose2d(walk: Walk, call: fx.Node) -> Value:
     if a["groups"] != 1:
         raise Unsupported("groups above 1")
     stride, dilation = _one(a["stride"], "stride"), _one(a["dilation"], "dilation")
-    try:
-        weight, bias, pads = transposed_to_shuffled(
-            weight, bias, stride, _both(a["padding"]), _both(a["output_padding"]), dilation
-        )
-    except ValueError as error:
-        raise Unsupported(str(error)) from None
+    weight, bias, pads, cut = transposed_to_shuffled(
+        weight, bias, stride, _both(a["padding"]), _both(a["output_padding"]), dilation
+    )
     attrs = {"stride": 1, "padding": pads, "dilation": 1, "groups": 1}
     conv = walk.emit(call, "conv", (tensor_name(walk, a["input"]),), attrs, _weights(weight, bias))
     if stride == 1:
         return conv
-    return walk.emit(call, "pixel_shuffle", (conv,), {"factor": stride}, suffix="shuffle")
+    shuffled = walk.emit(call, "pixel_shuffle", (conv,), {"factor": stride}, suffix="shuffle")
+    return walk.emit(call, "pad", (shuffled,), {"padding": cut}, suffix="cut") if any(cut) else shuffled
 
 
 @handles("linear.default")

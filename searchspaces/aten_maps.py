@@ -34,7 +34,8 @@ def _split(walk: Walk, call: fx.Node) -> Value:
     source = a["self"]
     if a["dim"] % len(shape(source)) != 1:
         raise Unsupported("only along the channels")
-    name, start, parts = tensor_name(walk, source), 0, []
+    name, start = tensor_name(walk, source), 0
+    parts: list[str] = []
     for part in call.meta["val"]:
         stop = start + int(part.shape[1])
         parts.append(_slice_of(walk, call, name, start, stop, str(len(parts))))
@@ -56,11 +57,16 @@ def _slice(walk: Walk, call: fx.Node) -> Value:
     source = a["self"]
     if shape(source) == shape(call):
         return tensor_name(walk, source)
-    if a["dim"] % len(shape(source)) != 1 or a["step"] != 1:
-        raise Unsupported("cutting rows or columns off")
-    count = channels(source)
+    dim = a["dim"] % len(shape(source))
+    if a["step"] != 1 or dim == 0:
+        raise Unsupported("only neighbouring channels, rows or columns")
+    count = shape(source)[dim]
     start = int(a["start"] or 0)
     start = start + count if start < 0 else start
+    if dim > 1:
+        before, after = -start, start + shape(call)[dim] - count
+        padding = (before, after, 0, 0) if dim == 3 else (0, 0, before, after)
+        return walk.emit(call, "pad", (tensor_name(walk, source),), {"padding": padding})
     return _slice_of(walk, call, tensor_name(walk, source), start, start + channels(call), "")
 
 
@@ -158,7 +164,15 @@ def _to(walk: Walk, call: fx.Node) -> Value:
     return tensor_name(walk, call.args[0])
 
 
-@handles("view.default", "reshape.default", "flatten.using_ints", "squeeze.dims", "squeeze.dim", "unsqueeze.default", "expand.default")
+@handles(
+    "view.default",
+    "reshape.default",
+    "flatten.using_ints",
+    "squeeze.dims",
+    "squeeze.dim",
+    "unsqueeze.default",
+    "expand.default",
+)
 def _view(walk: Walk, call: fx.Node) -> Value:
     before, after = shape(call.args[0]), shape(call)
     vector = before[:2] == after[:2] and all(side == 1 for side in (*before[2:], *after[2:]))

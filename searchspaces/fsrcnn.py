@@ -7,9 +7,11 @@ of the quantizer.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
+
+from searchspaces.spec import NetworkSpec, State, indices, inputs, known, outputs
 
 
 def _activation(kind: str, channels: int) -> nn.Module:
@@ -46,3 +48,25 @@ class FSRCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last_part(self.mid_part(self.first_part(x)))
+
+
+def _infer(state: State) -> dict[str, Any]:
+    middle = [i for i in indices(state, "mid_part", "weight") if state[f"mid_part.{i}.weight"].ndim == 4]
+    return known(
+        d=outputs(state, "first_part.0"),
+        s=outputs(state, "mid_part.0"),
+        m=len(middle) - 2 if len(middle) > 2 else None,
+        channels=inputs(state, "first_part.0"),
+        activation="prelu" if "first_part.1.weight" in state else "relu",
+    )
+
+
+SPEC = NetworkSpec(
+    "fsrcnn",
+    "FSRCNN(d, s, m), 2016: shrink, map, expand, transposed convolution; 1 or 3 channels, ReLU or PReLU",
+    FSRCNN,
+    {"channels": 1, "d": 56, "s": 12, "m": 4, "activation": "relu"},
+    _infer,
+    channels=None,
+    shipped={2: "fsrcnn_x2.safetensors"},
+)

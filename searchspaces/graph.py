@@ -1,13 +1,15 @@
 """The canonical graph of a network: what every later step (pricing, quantizing, integer inference, export) works on.
 
 A node is one operation and produces exactly one tensor, which carries the node's name. Nodes are in execution order. Transposed
-convolutions have already been rewritten to a convolution and a pixel shuffle; ReLU-like activations are fused into the convolution or addition that feeds them.
+convolutions have already been rewritten to a convolution and a pixel shuffle; ReLU-like activations are fused into the
+convolution or addition that feeds them.
 
 Ops and their attributes (``[N, C, H, W]`` throughout):
 
 ==============  =====================================================================================
 input           channels
-conv            stride, padding (left, right, top, bottom), dilation, groups; weights "weight" ``[O, I/groups, kh, kw]``, "bias" ``[O]``
+conv            stride, padding (left, right, top, bottom), dilation, groups;
+                weights "weight" ``[O, I/groups, kh, kw]``, and "bias" ``[O]`` if it has one
 add             two inputs of equal shape
 mul             inputs: feature map ``[N, C, H, W]``, factor of the same shape or ``[N, C, 1, 1]``
 concat          on channels
@@ -15,8 +17,9 @@ slice           start, stop on channels
 repeat          times: each channel repeated (``repeat_interleave``)
 pixel_shuffle   factor
 resize          mode ("nearest", "bilinear", "bicubic"), factor
-unary           kind: one of ``UNARY``; for "prelu" weights "slope" ``[C]``, for "leaky_relu" attr slope, for "clip" attrs low, high
+unary           kind: one of ``UNARY``; "prelu" has weights "slope" ``[C]``, "leaky_relu" attr slope, "clip" attrs low, high
 pool            kind: "mean" or "std" (population) over height and width, giving ``[N, C, 1, 1]``
+unknown         operation; only in graphs with ``uncounted`` operations, which cannot be executed
 ==============  =====================================================================================
 
 ``conv`` and ``add`` may have a fused ``activation``: one of ``FUSED`` (its parameters named as for ``unary``).
@@ -208,8 +211,8 @@ def execute(
     """Run the graph on ``x [N, C, H, W]``.
 
     Args:
-        observe: called with every node (the input included) and its tensor; what it returns replaces the tensor, ``None`` keeps it.
-            This is how ranges are recorded and quantizers simulated.
+        observe: called with every node (the input included) and its tensor; what it returns replaces the tensor, ``None``
+            keeps it. This is how ranges are recorded and quantizers simulated.
     Returns:
         The output tensor. Tensors are dropped after their last reader.
     """

@@ -52,9 +52,7 @@ def match_moment(node: fx.Node) -> Moment | None:
         source = _averaged(node)
         return Moment("mean", source) if source is not None else None
     deviation = None
-    if _name(node) == "sqrt":
-        deviation = node.args[0]
-    elif _name(node) == "pow" and node.args[1] == 0.5:
+    if _name(node) == "sqrt" or (_name(node) == "pow" and node.args[1] == 0.5):
         deviation = node.args[0]
     if deviation is None:
         return None

@@ -8,50 +8,22 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from hwmodels.errors import FileError, UsageError, closest
-from searchspaces.abpn import ABPN
-from searchspaces.fsrcnn import FSRCNN
+from searchspaces import abpn, ecbsr, edsr, espcn, fsrcnn, imdn, vdsr
 from searchspaces.pictures import InputKind
+from searchspaces.spec import NetworkSpec
 from searchspaces.weights import put, read_provenance, read_state, sha256
 
-PRETRAINED = Path(__file__).parent / "pretrained"
-State = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """One kind of network.
-
-    Attributes:
-        build: ``build(scale=..., **arguments) -> nn.Module``.
-        arguments: the arguments and their defaults.
-        infer: reads arguments off a state dict; keys that are not there are left out.
-        channels: 1 or 3 when fixed, None when it is an argument.
-        shipped: scale -> file name in ``pretrained/``.
-    """
-
-    name: str
-    summary: str
-    build: Callable[..., nn.Module]
-    scales: tuple[int, ...]
-    arguments: Mapping[str, Any]
-    infer: Callable[[State], dict[str, Any]]
-    channels: int | None = 3
-    input_kind: InputKind = "low"
-    shipped: Mapping[int, str] = field(default_factory=dict)
-
-    def weights(self, scale: int) -> Path | None:
-        """The weights that ship with the package, if there are any."""
-        file = self.shipped.get(scale)
-        path = PRETRAINED / file if file else None
-        return path if path is not None and path.is_file() else None
+NETWORKS: dict[str, NetworkSpec] = {
+    module.SPEC.name: module.SPEC for module in (fsrcnn, abpn, ecbsr, espcn, edsr, vdsr, imdn)
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,73 +38,6 @@ class LoadedNetwork:
     weights_sha256: str
     arguments: Mapping[str, Any]
     provenance: Mapping[str, Any] = field(default_factory=dict)
-
-
-def _out(state: State, key: str) -> int | None:
-    """Output channels of a layer, None when the file has no such layer."""
-    weight = state.get(f"{key}.weight")
-    return int(weight.shape[0]) if weight is not None and weight.ndim else None
-
-
-def _in(state: State, key: str) -> int | None:
-    weight = state.get(f"{key}.weight")
-    return int(weight.shape[1]) if weight is not None and weight.ndim > 1 else None
-
-
-def _known(**found: Any) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _indices(state: State, prefix: str, suffix: str = "") -> set[int]:
-    """The numbers N for which ``prefix.N.suffix...`` is a key."""
-    found = set()
-    for key in state:
-        head, _, tail = key.removeprefix(f"{prefix}.").partition(".")
-        if key.startswith(f"{prefix}.") and head.isdigit() and tail.startswith(suffix):
-            found.add(int(head))
-    return found
-
-
-def _infer_fsrcnn(state: State) -> dict[str, Any]:
-    convs = [i for i in _indices(state, "mid_part", "weight") if state[f"mid_part.{i}.weight"].ndim == 4]
-    return _known(
-        d=_out(state, "first_part.0"),
-        s=_out(state, "mid_part.0"),
-        m=len(convs) - 2 if len(convs) >= 2 else None,
-        channels=_in(state, "first_part.0"),
-        activation="prelu" if "first_part.1.weight" in state else "relu",
-    )
-
-
-def _infer_abpn(state: State) -> dict[str, Any]:
-    body = [i for i in _indices(state, "backbone", "0.") if i]
-    return _known(c=_out(state, "backbone.0"), m=len(body) or None)
-
-
-NETWORKS: dict[str, NetworkSpec] = {
-    spec.name: spec
-    for spec in (
-        NetworkSpec(
-            "fsrcnn",
-            "FSRCNN(d, s, m), 2016: shrink, map, expand, transposed convolution; 1 or 3 channels",
-            FSRCNN,
-            (2, 3, 4),
-            {"channels": 1, "d": 56, "s": 12, "m": 4, "activation": "relu"},
-            _infer_fsrcnn,
-            channels=None,
-            shipped={2: "fsrcnn_x2.safetensors"},
-        ),
-        NetworkSpec(
-            "abpn",
-            "ABPN, 2021: the mobile int8 challenge's winner; plain convolutions and the input as an anchor",
-            ABPN,
-            (2, 3, 4),
-            {"m": 4, "c": 28},
-            _infer_abpn,
-            shipped={3: "abpn_x3.safetensors"},
-        ),
-    )
-}
 
 
 def spec(name: str) -> NetworkSpec:
@@ -153,15 +58,9 @@ def build(name: str, scale: int = 2, **arguments: Any) -> nn.Module:
         UsageError: unknown name, scale or argument.
     """
     known = spec(name)
-    if scale not in known.scales:
-        raise UsageError(f"{name} is not made for scale {scale}", f"Scales: {', '.join(map(str, known.scales))}.")
+    known.check_scale(scale)
     for argument, value in arguments.items():
-        if argument not in known.arguments:
-            raise UsageError(f"{name} has no argument {argument!r}", closest(argument, known.arguments))
-        default = known.arguments[argument]
-        number = isinstance(default, int) and isinstance(value, int) and not isinstance(value, bool) and value > 0
-        if not number and isinstance(default, int):
-            raise UsageError(f"{name}: {argument} must be a whole number above 0, not {value!r}")
+        known.check_argument(argument, value)
     return known.build(scale=scale, **{**known.arguments, **arguments}).eval()
 
 
@@ -179,9 +78,8 @@ def load(name: str, scale: int | None = None, weights: str | Path | None = None,
     known = spec(name)
     if scale is None:
         scale = next(iter(known.shipped), known.scales[0])
+    known.check_scale(scale)
     path = Path(weights) if weights is not None else known.weights(scale)
-    if scale not in known.scales:
-        raise UsageError(f"{name} is not made for scale {scale}", f"Scales: {', '.join(map(str, known.scales))}.")
     if path is None:
         shipped = ", ".join(f"{other.name} x{s}" for other in NETWORKS.values() for s in other.shipped if other.weights(s))
         raise UsageError(

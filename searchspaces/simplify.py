@@ -1,8 +1,8 @@
 """Exact rewritings of a traced graph: each replaces nodes by fewer or plainer ones that compute the same function.
 
-The tracer emits three helper ops that no later step knows: ``affine`` (per-channel scale and shift), ``pad`` (zeros around
-the map) and ``unary`` activations that stand alone. ``simplify`` folds them into their neighbours; what
-cannot be folded stays expressible (a lone ``affine`` is a depthwise 1x1 convolution), except a lone ``pad``.
+The tracer emits two helper ops that no later step knows: ``affine`` (per-channel scale and shift) and ``pad`` (zeros around
+the map; negative: rows and columns cut off). ``simplify`` folds them, and activations, into their neighbours. A lone ``affine`` is
+a depthwise 1x1 convolution; a ``pad`` that cannot be folded has no form in the canonical graph.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from searchspaces.graph import FUSED, Node
 
 def transposed_to_shuffled(
     weight: Tensor, bias: Tensor | None, stride: int, padding: tuple[int, int], output_padding: tuple[int, int], dilation: int
-) -> tuple[Tensor, Tensor | None, tuple[int, int, int, int]]:
+) -> tuple[Tensor, Tensor | None, tuple[int, int, int, int], tuple[int, int, int, int]]:
     """A transposed convolution as a convolution at low resolution, to be followed by ``pixel_shuffle(stride)``.
 
     Output row ``Y = s q + r`` of a transposed convolution reads input row ``y = q + t`` through kernel row ``k`` where
@@ -26,17 +26,15 @@ def transposed_to_shuffled(
     Args:
         weight: ``[I, O, kh, kw]``, groups 1.
     Returns:
-        weight ``[O*s*s, I, th, tw]`` and bias ``[O*s*s]`` in pixel-shuffle order, and padding (left, right, top, bottom).
-    Raises:
-        ValueError: the output side is not a multiple of the stride for any input side.
+        weight ``[O*s*s, I, th, tw]`` and bias ``[O*s*s]`` in pixel-shuffle order; padding (left, right, top, bottom); and the
+        rows and columns to cut off after the shuffle, as negative padding, zero where the stride divides the output side.
     """
-    low, taps, pads = [], [], []
+    low, taps, pads, cuts = [], [], [], []
     for kernel, pad, extra in zip(weight.shape[2:], padding, output_padding, strict=True):
         reach = (kernel - 1) * dilation
         surplus = reach + 1 - 2 * pad + extra - stride  # output side minus stride * input side
-        if surplus % stride:
-            raise ValueError(f"output side is not a multiple of the stride {stride}")
-        growth = surplus // stride
+        growth = -(-surplus // stride)
+        cuts.append(surplus - growth * stride)
         first = min(0, -((reach - pad) // stride))
         last = max((stride - 1 + pad) // stride, -growth)
         low.append(first)
@@ -52,7 +50,7 @@ def transposed_to_shuffled(
             if 0 <= tap[0] < taps[0] and 0 <= tap[1] < taps[1]:
                 phases[:, phase_y, phase_x, :, tap[0], tap[1]] = weight[:, :, kernel_y, kernel_x].T
     spread = None if bias is None else bias.repeat_interleave(stride * stride)
-    return phases.reshape(outputs * stride * stride, inputs, *taps), spread, (*pads[1], *pads[0])
+    return phases.reshape(outputs * stride * stride, inputs, *taps), spread, (*pads[1], *pads[0]), (0, cuts[1], 0, cuts[0])
 
 
 def _phase_and_tap(offset: int, padding: int, stride: int) -> tuple[int, int]:
@@ -94,16 +92,47 @@ def _drop(nodes: list[Node], name: str, instead: str) -> None:
 
 
 def _fold_pads(nodes: list[Node]) -> None:
-    """Zero padding becomes the padding of the convolutions that read it."""
-    for pad in [node for node in nodes if node.op == "pad"]:
-        readers = _readers(nodes, pad.name)
-        if not readers or nodes[-1].name == pad.name or any(reader.op != "conv" for reader in readers):
-            continue
-        wider = [tuple(map(sum, zip(pad.attrs["padding"], reader.attrs["padding"], strict=True))) for reader in readers]
-        if all(min(padding) >= 0 for padding in wider):
-            for reader, padding in zip(readers, wider, strict=True):
-                nodes[_index(nodes, reader.name)] = replace(reader, attrs={**reader.attrs, "padding": padding})
+    """Move pads until a convolution takes them up: zeros the one that reads them, cuts the one that feeds them."""
+    while any(_fold_pad(nodes, pad) for pad in nodes if pad.op == "pad"):
+        pass
+
+
+def _fold_pad(nodes: list[Node], pad: Node) -> bool:
+    """One step of one pad; whether anything changed."""
+    amount, readers = pad.attrs["padding"], _readers(nodes, pad.name)
+    if not any(amount):
+        _drop(nodes, pad.name, pad.inputs[0])
+        return True
+    if readers and nodes[-1].name != pad.name and all(reader.op in ("conv", "pad") for reader in readers):
+        wider = [_widened(reader, amount) for reader in readers]
+        if all(reader.op == "pad" or min(reader.attrs["padding"]) >= 0 for reader in wider):
+            for reader in wider:
+                nodes[_index(nodes, reader.name)] = reader
             _drop(nodes, pad.name, pad.inputs[0])
+            return True
+    source = nodes[_index(nodes, pad.inputs[0])]
+    if max(amount) > 0 or len(_readers(nodes, source.name)) != 1:
+        return False
+    if source.op == "conv" and source.attrs["stride"] == 1 and min(_widened(source, amount).attrs["padding"]) >= 0:
+        nodes[_index(nodes, source.name)] = _widened(source, amount)
+        _drop(nodes, pad.name, source.name)
+        return True
+    factor = source.attrs["factor"] if source.op == "pixel_shuffle" else 1
+    if source.op not in ("pixel_shuffle", "unary", "affine") or any(side % factor for side in amount):
+        return False
+    before = tuple(side // factor for side in amount)  # a cut after these is a cut before them
+    nodes[_index(nodes, source.name)] = replace(source, inputs=(pad.name,))
+    del nodes[_index(nodes, pad.name)]
+    nodes.insert(_index(nodes, source.name), replace(pad, inputs=source.inputs, attrs={"padding": before}))
+    for i, node in enumerate(nodes):
+        if pad.name in node.inputs and node.name != source.name:
+            nodes[i] = replace(node, inputs=tuple(source.name if name == pad.name else name for name in node.inputs))
+    return True
+
+
+def _widened(node: Node, amount: tuple[int, ...]) -> Node:
+    padding = tuple(a + b for a, b in zip(node.attrs["padding"], amount, strict=True))
+    return replace(node, attrs={**node.attrs, "padding": padding})
 
 
 def _fold_one(nodes: list[Node]) -> bool:
@@ -111,8 +140,8 @@ def _fold_one(nodes: list[Node]) -> bool:
     by_name = {node.name: node for node in nodes}
     count: dict[str, int] = {nodes[-1].name: 1}
     for node in nodes:
-        for source in node.inputs:
-            count[source] = count.get(source, 0) + 1
+        for name in node.inputs:
+            count[name] = count.get(name, 0) + 1
     for node in nodes:
         if node.op != "affine" and not (node.op == "unary" and node.attrs["kind"] in FUSED):
             continue

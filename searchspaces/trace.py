@@ -1,26 +1,31 @@
-"""From a module to the canonical graph, and from the graph to the table of layers and tensors that is priced.
+"""From a module to the canonical graph.
 
-The module is exported by ``torch.export`` at one small picture size, and its ATen calls are translated one by one (``aten``, ``aten_maps``), then
-simplified exactly (``simplify``). What cannot be translated becomes an ``unknown`` node and is listed in ``Graph.uncounted``. The result is executed
-and compared with the module, at another picture size too, because a traced shape may hide in a constant.
+The module is exported by ``torch.export`` at one small picture size, its ATen calls are translated one by one (``aten``, ``aten_maps``)
+and the result is simplified exactly (``simplify``). What cannot be translated becomes an ``unknown`` node and is listed
+in ``Graph.uncounted``. The graph is executed and compared with the module, at another picture size too, because a traced
+shape may hide in a constant.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from hwmodels import workload as table
 from hwmodels.errors import FileError
 from searchspaces import aten_maps
 from searchspaces.aten import HANDLERS, Unsupported, Value
 from searchspaces.graph import Graph, Node, execute
 from searchspaces.moments import match_moment
 from searchspaces.simplify import simplify
+from searchspaces.tables import propagate, to_workload
+
+__all__ = ["check", "propagate", "to_workload", "trace"]
 
 EXAMPLE = (12, 16)
 """Height and width at which modules are exported."""
@@ -34,13 +39,13 @@ def trace(module: nn.Module, channels: int, name: str, scale: int | None = None)
     Nodes carry the module paths of their layers. A layer that is called twice stands twice, the second as ``path@2``.
 
     Raises:
-        FileError: torch.export refuses the module (with its words), the module does not map a picture to a picture of ``scale`` times the
-            size, or the graph computes something else than the module.
+        FileError: torch.export refuses the module (with its words), the module does not map a picture to a picture of
+            ``scale`` times the size, or the graph computes something else than the module.
     """
     module.eval()
     example = torch.rand(1, channels, *EXAMPLE, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _quiet():
             program = torch.export.export(module, (example,), strict=False)
     except Exception as error:  # whatever the module's own code or the exporter raises
         first = (str(error).strip().splitlines() or [""])[0]
@@ -50,12 +55,23 @@ def trace(module: nn.Module, channels: int, name: str, scale: int | None = None)
         ) from error
     walker = _Walker(program, channels)
     nodes, stuck = simplify(walker.run())
-    uncounted = [*walker.uncounted, *(f"zero padding at {node.name}: only before a convolution" for node in stuck)]
+    uncounted = [*walker.uncounted, *(_stuck(node) for node in stuck)]
     nodes = [_unknown(node) if node.op == "pad" else node for node in nodes]
     graph = Graph(name, tuple(nodes), tuple(uncounted))
     if not graph.uncounted:
         check(graph, module, channels, scale)
     return graph
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's own log lines: what the exporter refuses is in the exception."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def check(graph: Graph, module: nn.Module, channels: int, scale: int | None = None) -> float:
@@ -92,6 +108,12 @@ def check(graph: Graph, module: nn.Module, channels: int, scale: int | None = No
             )
         worst = max(worst, difference)
     return worst
+
+
+def _stuck(pad: Node) -> str:
+    if max(pad.attrs["padding"]) > 0:
+        return f"zero padding at {pad.name}: only before a convolution"
+    return f"rows or columns cut off at {pad.name}: only of a padded convolution"
 
 
 def _unknown(node: Node) -> Node:
@@ -203,8 +225,8 @@ class _Walker:
         suffix: str = "",
     ) -> str:
         path = self._layer_path(call) if op == "conv" else _module_path(call)
-        own = op == "conv" or _is_leaf(call)
-        parts = [path] if own and path else [path, call.name] if path else [call.name]
+        own, kind = op == "conv" or _is_leaf(call), _operator_name(call).split(".")[0]
+        parts = [path] if own and path else [path, kind] if path else [kind]
         name = ".".join([*parts, suffix] if suffix else parts)
         unique, copies = name, 1
         while unique in self.taken:
@@ -257,88 +279,3 @@ def _source_line(call: fx.Node) -> str:
             file, line = frame.split(", ")[:2]
             return f"{file.removeprefix('File ').strip(chr(34)).rsplit('/', 1)[-1]}:{line.removeprefix('line ')}"
     return ""
-
-
-def to_workload(graph: Graph, height: int, width: int) -> table.Workload:
-    """The layers and tensors of ``graph`` for an input of ``height`` x ``width`` pixels.
-
-    Slopes of PReLU count among a layer's biases (one number per channel). A layer that is called twice has two rows, each with
-    its own weights. Operations that could not be traced have a row without multiply-accumulates, the shape of their first
-    input, and stand in ``uncounted``.
-    """
-    shapes = propagate(graph, height, width)
-    leaders = graph.width_groups()
-    group_names = tuple(dict.fromkeys(leaders[node.name] for node in graph.nodes))
-    tensor_of = {node.name: i for i, node in enumerate(graph.nodes)}
-    layers = tuple(_layer(node, shapes, tensor_of) for node in graph.nodes[1:])
-    readers: list[list[int]] = [[] for _ in graph.nodes]
-    for row, layer in enumerate(layers):
-        for source in dict.fromkeys(layer.inputs):
-            readers[source].append(row)
-    tensors = tuple(
-        table.Tensor(node.name, *shapes[node.name], i - 1, tuple(readers[i]), group_names.index(leaders[node.name]))
-        for i, node in enumerate(graph.nodes)
-    )
-    return table.Workload(graph.name, layers, tensors, group_names, graph.uncounted)
-
-
-def _layer(node: Node, shapes: Mapping[str, tuple[int, int, int]], tensor_of: Mapping[str, int]) -> table.Layer:
-    inputs, output = tuple(tensor_of[source] for source in node.inputs), tensor_of[node.name]
-    if node.op != "conv":
-        op = "unary" if node.op == "unknown" else node.op
-        extra = node.weights["slope"].numel() if "slope" in node.weights else 0
-        activation = node.attrs["kind"] if node.op == "unary" else node.activation
-        return table.Layer(node.name, op, inputs, output, bias_count=extra, activation=activation)
-    weight, groups = node.weights["weight"], int(node.attrs["groups"])
-    channels, rows, columns = shapes[node.name]
-    depthwise = groups > 1 and weight.shape[1] == 1 and groups == shapes[node.inputs[0]][0]
-    return table.Layer(
-        node.name,
-        "depthwise" if depthwise else "conv",
-        inputs,
-        output,
-        macs=rows * columns * weight.numel(),
-        weight_count=weight.numel(),
-        bias_count=sum(value.numel() for key, value in node.weights.items() if key != "weight"),
-        kernel=(weight.shape[2], weight.shape[3]),
-        stride=int(node.attrs["stride"]),
-        groups=groups,
-        activation=node.activation,
-    )
-
-
-def propagate(graph: Graph, height: int, width: int) -> dict[str, tuple[int, int, int]]:
-    """Channels, height and width of every tensor for an input of ``height`` x ``width`` pixels."""
-    shapes: dict[str, tuple[int, int, int]] = {}
-    for node in graph.nodes:
-        if node.op == "input":
-            shapes[node.name] = (int(node.attrs["channels"]), height, width)
-            continue
-        sources = [shapes[source] for source in node.inputs]
-        shapes[node.name] = _shape_after(node, sources)
-    return shapes
-
-
-def _shape_after(node: Node, sources: list[tuple[int, int, int]]) -> tuple[int, int, int]:
-    c, h, w = sources[0]
-    match node.op:
-        case "conv":
-            weight, stride, dilation = node.weights["weight"], node.attrs["stride"], node.attrs["dilation"]
-            left, right, top, bottom = node.attrs["padding"]
-            rows = (h + top + bottom - dilation * (weight.shape[2] - 1) - 1) // stride + 1
-            columns = (w + left + right - dilation * (weight.shape[3] - 1) - 1) // stride + 1
-            return (weight.shape[0], rows, columns)
-        case "concat":
-            return (sum(source[0] for source in sources), h, w)
-        case "slice":
-            return (node.attrs["stop"] - node.attrs["start"], h, w)
-        case "repeat":
-            return (c * node.attrs["times"], h, w)
-        case "pixel_shuffle":
-            factor = node.attrs["factor"]
-            return (c // factor**2, h * factor, w * factor)
-        case "resize":
-            return (c, h * node.attrs["factor"], w * node.attrs["factor"])
-        case "pool":
-            return (c, 1, 1)
-    return (c, h, w)
