@@ -1,0 +1,224 @@
+"""ONNX files that ONNX Runtime executes in integers, code for code as the integer engine does.
+
+Flavour "ort": opset 21, dynamic height and width, float32 picture in 0..1 in and out. How each operation is written, and which
+trap of which runtime that avoids, stands in ``onnx_nodes``. The file needs no session option. Whoever quantizes on top of it or
+runs it elsewhere should read ``notes(qgraph)``, which is also stored in the file's metadata under "notes".
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+from hwmodels.errors import FileError, MismatchError, UsageError, closest
+from hwsearch import __version__
+from hwsearch.export.onnx_nodes import Writer, saturates
+from hwsearch.files import replacing
+from hwsearch.quant.integer import INT32_LIMIT, adds_in_integers, proofs
+from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph
+
+OPSET, IR_VERSION = 21, 10
+FLAVOURS = ("ort",)
+FLOAT_CONVOLUTIONS = ("Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose")
+INTEGER_CONVOLUTIONS = ("QLinearConv", "ConvInteger")
+
+
+def notes(qgraph: QuantizedGraph) -> list[str]:
+    """What a person should know who runs the exported file: plain sentences, none when there is nothing to say."""
+    graph, formats = qgraph.graph, qgraph.formats
+    said = []
+    wide = [n.name for n in graph.convs if not formats[n.inputs[0]].is_float and formats[n.inputs[0]].bits > 8]
+    unsafe = [
+        n.name
+        for n in graph.convs
+        if isinstance(layer := qgraph.layers[n.name], LayerIntegers) and saturates(layer, formats[n.inputs[0]])
+    ]
+    if unsafe:
+        said.append(
+            f"{len(unsafe)} layers carry uint8 weights with zero point 128, because int8 weights of that size saturate on "
+            "x86 CPUs without VNNI. If a tool turns them into int8, set session.x64quantprecision=1 in ONNX Runtime there."
+        )
+    if qgraph.float_layers:
+        said.append("Layers in half precision, not integers: " + ", ".join(qgraph.float_layers) + ".")
+    if wide:
+        said.append(
+            "Layers with a 16-bit input run as two 8-bit convolutions here, slower than on the target: " + ", ".join(wide) + "."
+        )
+    if any(n.op == "add" and adds_in_integers(n, [formats[i] for i in (*n.inputs, n.name)]) for n in graph.nodes):
+        said.append(
+            "Additions are QLinearAdd; kernels without fused multiply-add may differ by one code in about 1 of a million."
+        )
+    if any(n.op == "resize" and n.attrs["mode"] != "nearest" for n in graph.nodes):
+        said.append("Interpolation runs in single precision; another runtime may differ by one code.")
+    return said
+
+
+def check(qgraph: QuantizedGraph) -> None:
+    """Refuse what cannot be written as a correct file.
+
+    Raises:
+        FileError: a scale, bias or weight that is not finite or not positive where it must be, a format that its container
+        cannot hold, or sums that overflow the 32-bit accumulators of runtimes. All problems are listed.
+    """
+    wrong = []
+    for node in qgraph.graph.nodes:
+        fmt = qgraph.formats.get(node.name)
+        if fmt is None:
+            wrong.append(f"tensor {node.name!r} has no format")
+            continue
+        top = 255 if fmt.bits <= 8 else 65535
+        if not fmt.is_float and not (np.isfinite(fmt.scale) and fmt.scale > 0):
+            wrong.append(f"tensor {node.name!r}: scale {fmt.scale}")
+        if not fmt.is_float and not (0 <= fmt.qmin <= fmt.qmax <= top and 0 <= fmt.zero_point <= top):
+            wrong.append(f"tensor {node.name!r}: codes {fmt.qmin}..{fmt.qmax}, zero point {fmt.zero_point} do not fit 0..{top}")
+        for key, value in node.weights.items():
+            if key == "slope" and not bool(value.isfinite().all()):
+                wrong.append(f"{node.name!r}: a slope is not finite")
+    for name, layer in qgraph.layers.items():
+        if isinstance(layer, LayerFloats):
+            if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
+                wrong.append(f"layer {name!r}: a weight or bias is not finite")
+            continue
+        if not (np.isfinite(layer.scale).all() and (layer.scale > 0).all()):
+            wrong.append(f"layer {name!r}: a weight scale is zero, negative or not finite")
+        if int(np.abs(layer.weight.astype(np.int64)).max(initial=0)) > (1 << (layer.bits - 1)) - 1:
+            wrong.append(f"layer {name!r}: weights exceed {layer.bits} bits")
+    for node in qgraph.graph.convs:
+        if node.name not in qgraph.layers:
+            wrong.append(f"layer {node.name!r} has no weights")
+    if not wrong:
+        for proof in proofs(qgraph):
+            narrow = qgraph.formats[qgraph.graph[proof.layer].inputs[0]].bits <= 8
+            bias = qgraph.layers[proof.layer].bias
+            if proof.radix and proof.carrier != "half precision" and not proof.int32:
+                wrong.append(f"layer {proof.layer!r}: sums up to {proof.bound} overflow 32 bits")
+            elif proof.carrier != "half precision" and narrow and np.abs(bias).max(initial=0) > INT32_LIMIT:
+                wrong.append(f"layer {proof.layer!r}: a bias overflows 32 bits")
+    if wrong:
+        raise FileError("this quantized network cannot be exported:\n" + "\n".join(f"  - {w}" for w in wrong))
+
+
+def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) -> onnx.ModelProto:
+    """The network as an ONNX model in memory, checked by ``onnx.checker``.
+
+    Raises:
+        FileError: see ``check``.
+    """
+    check(qgraph)
+    writer = Writer(qgraph)
+    for node in qgraph.graph.nodes:
+        writer.write(node)
+    final, fmt = qgraph.graph.output.name, qgraph.formats[qgraph.graph.output.name]
+    if fmt.is_float:
+        writer.op("Cast", [writer.codes[final]], "output", to=int(TensorProto.FLOAT))
+    elif fmt.bits > 8:
+        writer.op("Identity", [writer.load(final)], "output")
+    else:
+        writer.op("DequantizeLinear", [writer.codes[final], *writer.grid(fmt)], "output")
+    channels = [writer.channels(name) for name in (qgraph.graph.input.name, final)]
+    model = helper.make_model(
+        helper.make_graph(
+            writer.nodes,
+            qgraph.graph.name or "network",
+            [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, channels[0], "height", "width"])],
+            [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, channels[1], "output_height", "output_width"])],
+            list(writer.constants.values()),
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="hwsearch",
+        producer_version=__version__,
+    )
+    facts = {"hwsearch_version": __version__, "requantization": qgraph.rule, **(metadata or {})}
+    if said := notes(qgraph):
+        facts["notes"] = " ".join(said)
+    helper.set_model_props(model, {key: str(value) for key, value in facts.items()})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def export(qgraph: QuantizedGraph, path: str | Path, *, metadata: Mapping[str, Any] | None = None, flavour: str = "ort") -> Path:
+    """Write the network to ``path``, whole or not at all.
+
+    Args:
+        metadata: provenance to store in the file (plan hash, network, target, ...); values are written as text.
+        flavour: which runtime's habits to follow; one of ``FLAVOURS``.
+    Raises:
+        UsageError: unknown flavour.
+        FileError: the network has values that make no correct file (see ``check``), or ``path`` cannot be written.
+    """
+    if flavour not in FLAVOURS:
+        raise UsageError(f"no ONNX flavour {flavour!r}", closest(flavour, FLAVOURS))
+    path = Path(path)
+    data = to_model(qgraph, metadata).SerializeToString()
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return path
+
+
+def session(path: str | Path | bytes, *, threads: int = 0, optimized: str | Path | None = None) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU, set up so that integers stay exact.
+
+    Args:
+        threads: 0 leaves the choice to ONNX Runtime.
+        optimized: where to write the graph as it is really executed.
+    Raises:
+        FileError: not there, or not a model that this ONNX Runtime can run.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    # Exported files do not need it; files of others with full-range int8 weights do, on x86 without VNNI.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    try:
+        model = path if isinstance(path, bytes) else str(path)
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises many unrelated classes for one thing: this file does not load
+        shown = "the model" if isinstance(path, bytes) else str(path)
+        raise FileError(f"{shown}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from None
+
+
+def integer_ops(path: str | Path | bytes) -> Counter[str]:
+    """How often each operation occurs in the graph that ONNX Runtime really executes."""
+    with tempfile.TemporaryDirectory() as folder:
+        optimized = os.path.join(folder, "optimized.onnx")
+        session(path, threads=1, optimized=optimized)
+        graph = onnx.load(optimized, load_external_data=False).graph
+    return Counter(node.op_type for node in graph.node)
+
+
+def assert_integer(qgraph: QuantizedGraph, path: str | Path | bytes) -> Counter[str]:
+    """Check that ONNX Runtime executes every integer layer in integers.
+
+    Returns:
+        The counted operations.
+    Raises:
+        MismatchError: more convolutions run in floating point than the plan has half-precision layers.
+    """
+    counts = integer_ops(path)
+    floats = sum(counts[op] for op in FLOAT_CONVOLUTIONS)
+    integers = sum(counts[op] for op in INTEGER_CONVOLUTIONS)
+    wide = sum(
+        1
+        for n in qgraph.graph.convs
+        if n.name not in qgraph.float_layers and qgraph.formats[n.inputs[0]].bits > 8 and not qgraph.formats[n.inputs[0]].is_float
+    )
+    expected = len(qgraph.graph.convs) - len(qgraph.float_layers)
+    if floats > len(qgraph.float_layers) or integers != expected + wide:
+        raise MismatchError(
+            f"ONNX Runtime runs {floats} convolutions in floating point and {integers} in integers; "
+            f"the plan has {len(qgraph.float_layers)} and {expected + wide} (a 16-bit input counts twice)",
+            "Executed operations: " + ", ".join(f"{k} {v}" for k, v in sorted(counts.items())),
+        )
+    return counts

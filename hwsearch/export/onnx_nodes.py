@@ -1,0 +1,365 @@
+"""One canonical operation to ONNX nodes whose arithmetic is that of the integer engine, code for code.
+
+Tensors are stored in the file as codes: uint8 for widths up to 8 bits, uint16 for 16, float16 for half precision. Three ways
+lead from one to the next:
+
+* A convolution with inputs and output of at most 8 bits is written as DequantizeLinear, Conv, QuantizeLinear, which ONNX Runtime
+  fuses into its integer QLinearConv; an addition likewise (QLinearAdd). Narrower formats and ReLU are a Clip on the uint8 codes:
+  a Relu node would make ONNX Runtime run the convolution in floating point.
+* A convolution that the fusion cannot hold (PReLU, 16 bits, half precision behind it) is a ConvInteger with its requantization
+  spelled out; a 16-bit input is convolved byte by byte and put together in double precision.
+* Everything else decodes, computes and encodes in single-precision nodes that are never fused.
+
+Weights: up to 4 bits are packed as INT4 behind a Cast that ONNX Runtime folds away at load time; wider ones are int8, unless
+int8 is unsafe. It is unsafe on x86 CPUs without VNNI, whose u8*s8 instruction adds two products in 16 saturating bits: there, a
+layer whose ``2 * 255 * max|w|`` exceeds 32767 is wrong in most codes. Such layers carry uint8 weights with zero point 128, for
+which every kernel is exact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from hwsearch.quant import requant
+from hwsearch.quant.integer import adds_in_integers, same_grid, unary_table
+from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from searchspaces.graph import Node
+
+INT16_SATURATION = 32767
+
+
+def container(fmt: TensorFormat) -> int:
+    """ONNX type in which a tensor of this format is stored."""
+    if fmt.is_float:
+        return int(TensorProto.FLOAT16)
+    return int(TensorProto.UINT16 if fmt.bits > 8 else TensorProto.UINT8)
+
+
+def saturates(layer: LayerIntegers, source: TensorFormat) -> bool:
+    """Whether int8 weights could saturate the 16-bit pair sums of u8*s8 kernels."""
+    largest = int(np.abs(layer.weight.astype(np.int64)).max(initial=0))
+    return 2 * max(source.qmax, source.zero_point) * largest > INT16_SATURATION
+
+
+def _pairs(value: Any) -> list[int]:
+    return [int(value[0]), int(value[1])] if isinstance(value, tuple | list) else [int(value)] * 2
+
+
+class Writer:
+    """Collects nodes and constants. ``codes[name]`` is the ONNX tensor that holds the codes of a graph node."""
+
+    def __init__(self, qgraph: QuantizedGraph) -> None:
+        self.qgraph = qgraph
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, TensorProto] = {}
+        self.codes: dict[str, str] = {}
+        self._count = 0
+
+    # Small vocabulary
+
+    def op(self, kind: str, inputs: Sequence[str], name: str = "", **attrs: Any) -> str:
+        """Append a node, return the name of its output."""
+        self._count += 1
+        output = name or f"{kind.lower()}_{self._count}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{kind}:{output}", **attrs))
+        return output
+
+    def const(self, value: Any, dtype: Any = np.float32, name: str = "") -> str:
+        """A constant; equal unnamed constants are stored once."""
+        array = np.asarray(value, dtype=dtype)
+        content = f"{array.dtype}{array.shape}".encode() + array.tobytes()
+        key = name or f"constant_{hashlib.sha256(content).hexdigest()[:16]}"
+        if key not in self.constants:
+            self.constants[key] = numpy_helper.from_array(array, key)
+        return key
+
+    def cast(self, x: str, to: int) -> str:
+        return self.op("Cast", [x], to=int(to))
+
+    def grid(self, fmt: TensorFormat) -> tuple[str, str]:
+        """Scale and zero point constants of an integer format."""
+        return self.const(fmt.scale), self.const(fmt.zero_point, np.uint16 if fmt.bits > 8 else np.uint8)
+
+    def per_channel(self, values: np.ndarray) -> str:
+        return self.const(values.reshape(1, -1, 1, 1), values.dtype)
+
+    def clip_codes(self, x: str, low: int, high: int) -> str:
+        """Bounds of a uint8 tensor, where the container does not imply them."""
+        if (low, high) == (0, 255):
+            return x
+        return self.op("Clip", [x, self.const(low, np.uint8), self.const(high, np.uint8)])
+
+    # Codes to real values and back
+
+    def load(self, name: str) -> str:
+        """Real values (float32) of a graph node's tensor, by nodes that no fusion recognises."""
+        fmt, x = self.qgraph.formats[name], self.cast(self.codes[name], TensorProto.FLOAT)
+        if fmt.is_float:
+            return x
+        return self.op("Mul", [self.op("Sub", [x, self.const(fmt.zero_point)]), self.const(fmt.scale)])
+
+    def store(self, real: str, fmt: TensorFormat, low: int | None = None, high: int | None = None) -> str:
+        """Real values (float32) to the codes of a format."""
+        if fmt.is_float:
+            return self.cast(real, TensorProto.FLOAT16)
+        q = self.op("Round", [self.op("Div", [real, self.const(fmt.scale)])])
+        return self.finish(q, fmt, fmt.qmin if low is None else low, fmt.qmax if high is None else high, np.float32)
+
+    def finish(self, rounded: str, fmt: TensorFormat, low: int, high: int, dtype: Any) -> str:
+        q = self.op("Add", [rounded, self.const(fmt.zero_point, dtype)])
+        q = self.op("Clip", [q, self.const(low, dtype), self.const(high, dtype)])
+        return self.cast(q, container(fmt))
+
+    def converted(self, name: str, codes: str, target: TensorFormat) -> str:
+        """Moved codes of graph node ``name`` in the format of their destination."""
+        source = self.qgraph.formats[name]
+        if source.is_float and target.is_float:
+            return codes
+        if not source.is_float and not target.is_float and same_grid(source, target):
+            if target.qmin <= source.qmin and target.qmax >= source.qmax:
+                return codes
+            kind = np.uint16 if target.bits > 8 else np.uint8
+            if kind == np.uint8:
+                return self.clip_codes(codes, target.qmin, target.qmax)
+            return self.op("Clip", [codes, self.const(target.qmin, kind), self.const(target.qmax, kind)])
+        kept, self.codes[name] = self.codes[name], codes
+        real = self.load(name)
+        self.codes[name] = kept
+        return self.store(real, target)
+
+    def activate(self, real: str, node: Node, kind: str) -> str:
+        """An activation on real values."""
+        match kind:
+            case "none":
+                return real
+            case "relu":
+                return self.op("Relu", [real])
+            case "relu6":
+                return self.op("Clip", [real, self.const(0.0), self.const(6.0)])
+            case "clip":
+                return self.op("Clip", [real, self.const(node.attrs["low"]), self.const(node.attrs["high"])])
+            case "leaky_relu":
+                return self.op("LeakyRelu", [real], alpha=float(node.attrs["slope"]))
+            case "prelu":
+                slope = node.weights["slope"].detach().numpy().astype(np.float32)
+                return self.op("PRelu", [real, self.const(slope.reshape(-1, 1, 1))])
+            case "sigmoid" | "tanh":
+                return self.op(kind.capitalize(), [real])
+        raise ValueError(f"cannot export activation {kind!r}")
+
+    # Convolutions
+
+    def conv(self, node: Node) -> str:
+        layer = self.qgraph.layers[node.name]
+        source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
+        if isinstance(layer, LayerFloats):
+            return self._float_conv(node, layer, target)
+        narrow = source.bits <= 8 and target.bits <= 8
+        if narrow and node.activation in ("none", "relu", "relu6"):
+            return self._qdq_conv(node, layer, source, target)
+        return self._integer_conv(node, layer, source, target)
+
+    def _window(self, node: Node) -> dict[str, Any]:
+        left, right, top, bottom = node.attrs["padding"]
+        return {
+            "pads": [int(top), int(left), int(bottom), int(right)],
+            "strides": _pairs(node.attrs["stride"]),
+            "dilations": _pairs(node.attrs["dilation"]),
+            "group": int(node.attrs["groups"]),
+        }
+
+    def _float_conv(self, node: Node, layer: LayerFloats, target: TensorFormat) -> str:
+        weight = self.cast(self.const(layer.weight, np.float16, f"{node.name}.weight"), TensorProto.FLOAT)
+        bias = self.cast(self.const(layer.bias, np.float16, f"{node.name}.bias"), TensorProto.FLOAT)
+        real = self.op("Conv", [self.load(node.inputs[0]), weight, bias], **self._window(node))
+        return self.store(self.activate(real, node, node.activation), target)
+
+    def _packed(self, name: str, weight: np.ndarray, signed: bool) -> str:
+        """Weights of at most 4 bits, two a byte, behind the Cast that ONNX Runtime folds."""
+        kind, to = (TensorProto.INT4, TensorProto.INT8) if signed else (TensorProto.UINT4, TensorProto.UINT8)
+        values = weight.astype(np.int16).reshape(-1) + (0 if signed else 8)
+        key = f"{name}.weight"
+        self.constants[key] = helper.make_tensor(key, kind, weight.shape, values.tolist())
+        return self.cast(key, to)
+
+    def _qdq_conv(self, node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> str:
+        outputs = layer.weight.shape[0]
+        x = self.op("DequantizeLinear", [self.codes[node.inputs[0]], *self.grid(source)])
+        if layer.bits <= 4:
+            weight, zero = self._packed(node.name, layer.weight, signed=True), self.const(np.zeros(outputs), np.int8)
+        elif saturates(layer, source):
+            weight = self.const(layer.weight.astype(np.int16) + 128, np.uint8, f"{node.name}.weight")
+            zero = self.const(np.full(outputs, 128), np.uint8)
+        else:
+            weight, zero = self.const(layer.weight, np.int8, f"{node.name}.weight"), self.const(np.zeros(outputs), np.int8)
+        scale = layer.scale.astype(np.float32)
+        w = self.op("DequantizeLinear", [weight, self.const(scale), zero], axis=0)
+        # ONNX Runtime takes the bias's integers as they are and requires this scale.
+        bias_scale = self.const(np.float32(source.scale) * scale)
+        bias = self.const(layer.bias, np.int32, f"{node.name}.bias")
+        b = self.op("DequantizeLinear", [bias, bias_scale, self.const(np.zeros(outputs), np.int32)], axis=0)
+        y = self.op("Conv", [x, w, b], **self._window(node))
+        return self.clip_codes(self.op("QuantizeLinear", [y, *self.grid(target)]), *requant.bounds(node, target))
+
+    def _integer_conv(self, node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> str:
+        packed = layer.bits <= 4
+        if packed:
+            weight = self._packed(node.name, layer.weight, signed=False)
+        else:
+            weight = self.const(layer.weight.astype(np.int16) + 128, np.uint8, f"{node.name}.weight")
+        zero = self.const(8 if packed else 128, np.uint8)
+        window, codes = self._window(node), self.codes[node.inputs[0]]
+        m = requant.multipliers(layer, source, target)
+        kind = int(TensorProto.FLOAT if m.dtype == np.float32 else TensorProto.DOUBLE)
+
+        def sums(x: str, z: int) -> str:
+            return self.op("ConvInteger", [x, weight, self.const(z, np.uint8), zero], **window)
+
+        if source.bits <= 8:
+            bias = self.const(layer.bias.reshape(1, -1, 1, 1), np.int32, f"{node.name}.bias")
+            acc = self.cast(self.op("Add", [sums(codes, source.zero_point), bias]), kind)
+        else:
+            q = self.cast(codes, TensorProto.FLOAT)
+            high = self.op("Floor", [self.op("Mul", [q, self.const(1 / 256)])])
+            low = self.op("Sub", [q, self.op("Mul", [high, self.const(256.0)])])
+            zh, zl = divmod(source.zero_point, 256)
+            upper = self.cast(sums(self.cast(high, TensorProto.UINT8), zh), TensorProto.DOUBLE)
+            lower = self.cast(sums(self.cast(low, TensorProto.UINT8), zl), TensorProto.DOUBLE)
+            acc = self.op("Add", [self.op("Mul", [upper, self.const(256, np.float64)]), lower])
+            acc = self.op("Add", [acc, self.const(layer.bias.reshape(1, -1, 1, 1), np.float64, f"{node.name}.bias")])
+        v = self.op("Mul", [acc, self.per_channel(m)])
+        if target.is_float:
+            real = v if m.dtype == np.float32 else self.cast(v, TensorProto.FLOAT)
+            return self.store(self.activate(real, node, node.activation), target)
+        slope = requant.slopes(node, layer.weight.shape[0])
+        if slope is not None:
+            # max(v, 0) + slope * min(v, 0): one term is always zero, so this equals the choice of a side; PRelu knows no doubles.
+            nil = self.const(0.0, m.dtype)
+            negative = self.op("Mul", [self.op("Min", [v, nil]), self.per_channel(slope.astype(m.dtype))])
+            v = self.op("Add", [self.op("Max", [v, nil]), negative])
+        return self.finish(self.op("Round", [v]), target, *requant.bounds(node, target), m.dtype)
+
+    # Everything else
+
+    def add(self, node: Node) -> str:
+        formats = [self.qgraph.formats[name] for name in (*node.inputs, node.name)]
+        if not adds_in_integers(node, formats):
+            real = self.op("Add", [self.load(name) for name in node.inputs])
+            return self.store(self.activate(real, node, node.activation), formats[-1])
+        terms = [
+            self.op("DequantizeLinear", [self.codes[n], *self.grid(f)]) for n, f in zip(node.inputs, formats[:2], strict=True)
+        ]
+        y = self.op("QuantizeLinear", [self.op("Add", terms), *self.grid(formats[2])])
+        return self.clip_codes(y, *requant.bounds(node, formats[2]))
+
+    def move(self, node: Node) -> str:
+        """Slices, repeats, pixel shuffles and nearest-neighbour resizing of codes."""
+        name = node.inputs[0]
+        x = self.codes[name]
+        match node.op:
+            case "slice":
+                bounds = [self.const([node.attrs[k]], np.int64) for k in ("start", "stop")]
+                y = self.op("Slice", [x, *bounds, self.const([1], np.int64)])
+            case "repeat":
+                channels = self.channels(name)
+                y = self.op("Gather", [x, self.const(np.repeat(np.arange(channels), node.attrs["times"]), np.int64)], axis=1)
+            case _:
+                wide = self.qgraph.formats[name].bits > 8
+                y = self.cast(x, TensorProto.FLOAT) if wide else x
+                if node.op == "pixel_shuffle":
+                    y = self.op("DepthToSpace", [y], blocksize=int(node.attrs["factor"]), mode="CRD")
+                else:
+                    y = self.resize(y, node)
+                y = self.cast(y, container(self.qgraph.formats[name])) if wide else y
+        return self.converted(name, y, self.qgraph.formats[node.name])
+
+    def resize(self, x: str, node: Node) -> str:
+        factor, mode = float(node.attrs["factor"]), node.attrs["mode"]
+        scales = self.const([1.0, 1.0, factor, factor])
+        if mode == "nearest":
+            attrs = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+            return self.op("Resize", [x, "", scales], **attrs)
+        attrs = {"mode": {"bilinear": "linear", "bicubic": "cubic"}[mode], "coordinate_transformation_mode": "half_pixel"}
+        return self.op("Resize", [x, "", scales], **attrs, **({"cubic_coeff_a": -0.75} if mode == "bicubic" else {}))
+
+    def pool(self, node: Node) -> str:
+        """Mean or standard deviation: sums of codes are exact in double precision, whatever their order."""
+        source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
+        zero, scale = (0.0, 1.0) if source.is_float else (float(source.zero_point), float(source.scale))
+        f64 = np.float64
+        v = self.op("Sub", [self.cast(self.codes[node.inputs[0]], TensorProto.DOUBLE), self.const(zero, f64)])
+        size = self.op("Shape", [self.codes[node.inputs[0]]], start=2, end=4)
+        n = self.cast(self.op("ReduceProd", [size], keepdims=1), TensorProto.DOUBLE)
+        axes = self.const([2, 3], np.int64)
+        total = self.op("ReduceSum", [v, axes], keepdims=1)
+        if node.attrs["kind"] == "mean":
+            y = self.op("Div", [total, n])
+        else:
+            squares = self.op("ReduceSum", [self.op("Mul", [v, v]), axes], keepdims=1)
+            spread = self.op("Sub", [self.op("Mul", [squares, n]), self.op("Mul", [total, total])])
+            variance = self.op("Max", [self.op("Div", [spread, self.op("Mul", [n, n])]), self.const(0.0, f64)])
+            y = self.op("Sqrt", [variance])
+        return self.store(self.cast(self.op("Mul", [y, self.const(scale, f64)]), TensorProto.FLOAT), target)
+
+    def unary(self, node: Node) -> str:
+        source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
+        if node.attrs["kind"] in ("sigmoid", "tanh") and not source.is_float:
+            table = unary_table(node, source, target).numpy()
+            kind = helper.tensor_dtype_to_np_dtype(container(target))
+            entries = self.const(table if target.is_float else table + target.zero_point, kind)
+            return self.op("Gather", [entries, self.cast(self.codes[node.inputs[0]], TensorProto.INT32)], axis=0)
+        return self.store(self.activate(self.load(node.inputs[0]), node, node.attrs["kind"]), target)
+
+    def channels(self, name: str) -> int:
+        """Channels of a graph node's tensor; the input's number is the attribute "channels"."""
+        node = self.qgraph.graph[name]
+        match node.op:
+            case "input":
+                return int(node.attrs["channels"])
+            case "conv":
+                return int(self.qgraph.layers[name].weight.shape[0])
+            case "concat":
+                return sum(self.channels(source) for source in node.inputs)
+            case "slice":
+                stop = min(node.attrs["stop"], self.channels(node.inputs[0]))
+                return int(stop - node.attrs["start"])
+            case "repeat":
+                return self.channels(node.inputs[0]) * int(node.attrs["times"])
+            case "pixel_shuffle":
+                return self.channels(node.inputs[0]) // int(node.attrs["factor"]) ** 2
+        return self.channels(node.inputs[0])
+
+    def write(self, node: Node) -> None:
+        """Append the nodes of one canonical operation."""
+        target = self.qgraph.formats[node.name]
+        match node.op:
+            case "input":
+                if target.bits <= 8:
+                    q = self.op("QuantizeLinear", ["input", *self.grid(target)])
+                    y = self.clip_codes(q, target.qmin, target.qmax)
+                else:
+                    y = self.store("input", target)
+            case "conv":
+                y = self.conv(node)
+            case "add":
+                y = self.add(node)
+            case "mul":
+                y = self.store(self.op("Mul", [self.load(name) for name in node.inputs]), target)
+            case "concat":
+                y = self.op("Concat", [self.converted(n, self.codes[n], target) for n in node.inputs], axis=1)
+            case "pool":
+                y = self.pool(node)
+            case "unary":
+                y = self.unary(node)
+            case "resize" if node.attrs["mode"] != "nearest":
+                y = self.store(self.resize(self.load(node.inputs[0]), node), target)
+            case "slice" | "repeat" | "pixel_shuffle" | "resize":
+                y = self.move(node)
+            case _:
+                raise ValueError(f"cannot export op {node.op!r} ({node.name})")
+        self.codes[node.name] = y

@@ -1,0 +1,280 @@
+"""The integer engine: executes a quantized network on the integers that a device would see, and proves for each layer that it
+may.
+
+A tensor of codes travels as *shifted* codes ``q - z`` in float32 (channels-last). Convolutions are those of torch: they are
+exact on integers as long as no partial sum leaves the range in which the carrier holds every integer. For an output channel no
+partial sum, in any order, exceeds ``max|q_x - z| * sum|w| + |bias|``; so up to 2^24 the float32 convolution is exact, not
+approximately right. Where that bound does not hold, the input is split in two limbs ``hi * R + lo``, each of which is bounded
+separately and whose sums are put together in float64; and where not even that holds, the whole convolution runs in float64
+(2^53). ``proofs`` tells which carrier each layer has and why. The u8*s8 kernels of x86 CPUs are not used: without VNNI they
+saturate.
+
+Exact, equal to the exported ONNX file under ONNX Runtime code for code: convolutions, additions, all moves, activations,
+products, pooling of integer tensors, nearest-neighbour resizing. Not claimed exact: bilinear and bicubic resizing, and whatever
+the device itself executes in half precision (``LayerFloats``, float tensors): their sums depend on the order of additions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hwsearch.quant import requant
+from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from searchspaces.graph import Node, activate, apply
+
+FLOAT32_LIMIT, FLOAT64_LIMIT, INT32_LIMIT = 2**24, 2**53, 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Why a layer's sums lose nothing.
+
+    Attributes:
+        bound: largest magnitude, over output channels, that any partial sum can reach.
+        carrier: "float32", "float32 limbs" or "float64"; "half precision" for a layer that is no integer layer (bound 0).
+        limit: largest integer magnitude up to which the carrier is exact.
+        radix: 1, or the base of the limbs.
+        int32: the sums also fit the 32-bit accumulator of runtimes (of each limb, for a 16-bit input).
+    """
+
+    layer: str
+    bound: int
+    carrier: str
+    limit: int
+    radix: int
+    int32: bool
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (int(value[0]), int(value[1])) if isinstance(value, tuple | list) else (int(value), int(value))
+
+
+def reach(fmt: TensorFormat) -> int:
+    """Largest ``|q - z|`` that a tensor of this format can hold."""
+    return max(fmt.qmax - fmt.zero_point, fmt.zero_point - fmt.qmin, 0)
+
+
+def prove_layer(name: str, layer: LayerIntegers | LayerFloats, source: TensorFormat) -> Proof:
+    """The carrier of one layer that reads a tensor of format ``source``."""
+    if isinstance(layer, LayerFloats):
+        return Proof(name, 0, "half precision", 0, 1, False)
+    weight = np.abs(layer.weight.astype(np.int64)).reshape(layer.weight.shape[0], -1).sum(axis=1)
+    bias = np.abs(layer.bias.astype(np.int64))
+    bound = int((reach(source) * weight + bias).max())
+    radix = 1 << ((source.bits + 1) // 2)
+    high, low = reach(source) // radix + 1, radix - 1
+    limb = int(max(high, low) * weight.max())
+    # A runtime convolves the two bytes of a 16-bit tensor apart, each with sums of 32 bits, and joins them in wider numbers.
+    int32 = int(256 * weight.max()) <= INT32_LIMIT if source.bits > 8 else bound <= INT32_LIMIT
+    if bound <= FLOAT32_LIMIT:
+        return Proof(name, bound, "float32", FLOAT32_LIMIT, 1, int32)
+    if limb <= FLOAT32_LIMIT and bound <= FLOAT64_LIMIT:
+        return Proof(name, bound, "float32 limbs", FLOAT64_LIMIT, radix, int32)
+    if bound <= FLOAT64_LIMIT:
+        return Proof(name, bound, "float64", FLOAT64_LIMIT, 1, int32)
+    raise ValueError(f"layer {name!r}: sums up to {bound} cannot be computed exactly")
+
+
+def proofs(qgraph: QuantizedGraph) -> list[Proof]:
+    """One proof per convolution, in execution order."""
+    return [prove_layer(n.name, qgraph.layers[n.name], qgraph.formats[n.inputs[0]]) for n in qgraph.graph.convs]
+
+
+def exact(qgraph: QuantizedGraph) -> bool:
+    """Whether every code of the network is claimed equal under ONNX Runtime: no half precision, no interpolating resize."""
+    resized = any(n.op == "resize" and n.attrs["mode"] != "nearest" for n in qgraph.graph.nodes)
+    return not (resized or qgraph.float_layers or any(f.is_float for f in qgraph.formats.values()))
+
+
+def unary_table(node: Node, source: TensorFormat, target: TensorFormat) -> Tensor:
+    """What a sigmoid or tanh writes for every code 0 .. 2^bits - 1 of its input: shifted codes, or real values for a float
+    target; float32 ``[2^bits]``. A table is what integer hardware has, and it makes transcendental functions exact."""
+    codes = torch.arange(1 << (16 if source.bits > 8 else 8), dtype=torch.float32)
+    return _store(activate(source.decode(codes).view(1, 1, 1, -1), node.attrs["kind"], node), target).view(-1)
+
+
+def _store(real: Tensor, fmt: TensorFormat) -> Tensor:
+    """Real values to what the engine carries: shifted codes, or half-precision values."""
+    return real.half().float() if fmt.is_float else fmt.encode(real) - fmt.zero_point
+
+
+def _load(value: Tensor, fmt: TensorFormat) -> Tensor:
+    return value if fmt.is_float else value * fmt.scale
+
+
+def _convert(value: Tensor, source: TensorFormat, target: TensorFormat) -> Tensor:
+    """A moved tensor in the format of its destination: by construction the same scale and zero point, perhaps tighter bounds."""
+    if source.is_float == target.is_float and (source.is_float or same_grid(source, target)):
+        if not source.is_float and (target.qmin > source.qmin or target.qmax < source.qmax):
+            return value.clamp(target.qmin - target.zero_point, target.qmax - target.zero_point)
+        return value
+    return _store(_load(value, source), target)
+
+
+def same_grid(a: TensorFormat, b: TensorFormat) -> bool:
+    """Whether two integer formats give a code the same meaning and the same container."""
+    return a.scale == b.scale and a.zero_point == b.zero_point and (a.bits > 8) == (b.bits > 8)
+
+
+def adds_in_integers(node: Node, formats: Iterable[TensorFormat]) -> bool:
+    """Whether an addition follows the rule of QLinearAdd; otherwise both sides decode, add and encode in float32."""
+    return node.activation in ("none", "relu", "relu6") and all(f.bits <= 8 and not f.is_float for f in formats)
+
+
+class _Conv:
+    """One convolution, prepared: weights in the carrier, multipliers, bounds."""
+
+    def __init__(self, node: Node, layer: LayerIntegers | LayerFloats, source: TensorFormat, target: TensorFormat) -> None:
+        self.node, self.source, self.target = node, source, target
+        self.floats = isinstance(layer, LayerFloats)
+        self.proof = prove_layer(node.name, layer, source)
+        if isinstance(layer, LayerIntegers) and source.is_float:
+            raise ValueError(f"layer {node.name!r} has integer weights but reads a floating-point tensor")
+        dtype = torch.float64 if self.proof.carrier == "float64" else torch.float32
+        self.weight = torch.from_numpy(np.ascontiguousarray(layer.weight)).to(dtype).contiguous(memory_format=torch.channels_last)
+        self.bias = torch.from_numpy(np.ascontiguousarray(layer.bias)).to(torch.float64)
+        if isinstance(layer, LayerFloats):
+            return
+        self.m = requant.multipliers(layer, source, target)
+        self.slope = requant.slopes(node, layer.weight.shape[0])
+        self.bounds = requant.bounds(node, target) if not target.is_float else (0, 0)
+
+    def _conv(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        left, right, top, bottom = self.node.attrs["padding"]
+        padding = (top, left)
+        if left != right or top != bottom:
+            x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
+        attrs = self.node.attrs
+        return F.conv2d(
+            x.to(self.weight.dtype),
+            self.weight,
+            None if bias is None else bias.to(self.weight.dtype),
+            stride=_pair(attrs["stride"]),
+            padding=padding,
+            dilation=_pair(attrs["dilation"]),
+            groups=attrs["groups"],
+        )
+
+    def accumulate(self, x: Tensor) -> Tensor:
+        """Shifted codes to accumulators, bias included, as float32 or float64 holding exact integers."""
+        if self.proof.carrier != "float32 limbs":
+            return self._conv(x, self.bias)
+        radix = self.proof.radix
+        high = torch.floor(x / radix)
+        low = x - high * radix
+        return self._conv(high, None).double() * radix + self._conv(low, None).double() + self.bias.view(1, -1, 1, 1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.floats:
+            real = self._conv(_load(x, self.source), self.bias)
+            return _store(activate(real, self.node.activation, self.node), self.target)
+        acc = self.accumulate(x)
+        if self.target.is_float:
+            m = torch.from_numpy(self.m)
+            real = (acc.to(m.dtype) * m.view(1, -1, 1, 1)).float()
+            return _store(activate(real, self.node.activation, self.node), self.target)
+        return requant.requantize(acc, self.m, self.slope, self.target.zero_point, *self.bounds)
+
+
+def _pool(node: Node, value: Tensor, source: TensorFormat) -> Tensor:
+    """Mean or standard deviation over height and width. Sums of codes are integers, hence exact in float64 in any order."""
+    if source.is_float:
+        return apply(node, [value])
+    v = value.double()
+    n = float(v.shape[2] * v.shape[3])
+    total = v.sum(dim=(2, 3), keepdim=True)
+    if node.attrs["kind"] == "mean":
+        return (total / n * float(source.scale)).float()
+    squares = (v * v).sum(dim=(2, 3), keepdim=True)
+    return (((squares * n - total * total) / (n * n)).clamp_min(0).sqrt() * float(source.scale)).float()
+
+
+class Engine:
+    """A quantized network made ready to run: weights in their carriers, tables, multipliers."""
+
+    def __init__(self, qgraph: QuantizedGraph) -> None:
+        if qgraph.rule != "f32":
+            raise ValueError(f"the engine knows the requantization rule 'f32', not {qgraph.rule!r}")
+        self.graph, self.formats = qgraph.graph, qgraph.formats
+        self.steps = {node.name: self._step(node, qgraph) for node in qgraph.graph.nodes}
+
+    def _step(self, node: Node, qgraph: QuantizedGraph) -> Callable[[list[Tensor]], Tensor]:
+        target = self.formats[node.name]
+        sources = [self.formats[name] for name in node.inputs]
+        if node.op == "input":
+            return lambda xs: _store(xs[0], target)
+        if node.op == "conv":
+            conv = _Conv(node, qgraph.layers[node.name], sources[0], target)
+            return lambda xs: conv(xs[0])
+        if node.op == "add" and adds_in_integers(node, [*sources, target]):
+            low, high = requant.bounds(node, target)
+            return lambda xs: requant.add(xs[0], xs[1], sources[0], sources[1], target, low, high)
+        if node.op in ("slice", "repeat", "pixel_shuffle") or (node.op == "resize" and node.attrs["mode"] == "nearest"):
+            return lambda xs: _convert(apply(node, xs), sources[0], target)
+        if node.op == "concat":
+            return lambda xs: torch.cat([_convert(x, s, target) for x, s in zip(xs, sources, strict=True)], dim=1)
+        if node.op == "pool":
+            return lambda xs: _store(_pool(node, xs[0], sources[0]), target)
+        if node.op == "unary" and node.attrs["kind"] in ("sigmoid", "tanh") and not sources[0].is_float:
+            table, zero = unary_table(node, sources[0], target), sources[0].zero_point
+            return lambda xs: table[(xs[0] + zero).long()]
+        return lambda xs: _store(apply(node, [_load(x, s) for x, s in zip(xs, sources, strict=True)]), target)
+
+    def run(self, x: Tensor, keep: Callable[[str, Tensor], None] | None = None) -> Tensor:
+        """Execute on ``x float32 [1, C, H, W]`` in 0..1.
+
+        Args:
+            keep: called with every tensor's name and what the engine carries of it (shifted codes, or half-precision values).
+        Returns:
+            The output tensor as it is carried.
+        """
+        last_use = {source: node.name for node in self.graph.nodes for source in node.inputs}
+        tensors: dict[str, Tensor] = {}
+        value = x.float()
+        with torch.no_grad(), torch.backends.nnpack.flags(enabled=False):  # NNPACK may use Winograd, which is not exact
+            for node in self.graph.nodes:
+                inputs = [tensors[name] for name in node.inputs] if node.op != "input" else [x.float()]
+                value = self.steps[node.name](inputs)
+                if keep is not None:
+                    keep(node.name, value)
+                tensors[node.name] = value
+                for name in set(node.inputs):
+                    if last_use[name] == node.name and name != self.graph.output.name:
+                        del tensors[name]
+        return tensors[self.graph.output.name]
+
+
+@lru_cache(maxsize=8)
+def engine(qgraph: QuantizedGraph) -> Engine:
+    """The prepared engine of a network; the last few are kept."""
+    return Engine(qgraph)
+
+
+def _codes(value: Tensor, fmt: TensorFormat) -> Tensor:
+    return value if fmt.is_float else (value + fmt.zero_point).to(torch.int32)
+
+
+def run_codes(qgraph: QuantizedGraph, x: Tensor) -> dict[str, Tensor]:
+    """Every tensor of the network for ``x float32 [1, C, H, W]`` in 0..1: name -> codes (int32), or real values (float32) for
+    tensors in half precision."""
+    seen: dict[str, Tensor] = {}
+    engine(qgraph).run(x, lambda name, value: seen.__setitem__(name, _codes(value.clone(), qgraph.formats[name])))
+    return seen
+
+
+def output_codes(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
+    """Codes (int32) of the output alone, or its real values where the output is in half precision."""
+    return _codes(engine(qgraph).run(x), qgraph.formats[qgraph.graph.output.name])
+
+
+def run(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
+    """The decoded output ``float32 [1, C, sH, sW]`` for ``x float32 [1, C, H, W]`` in 0..1."""
+    return _load(engine(qgraph).run(x), qgraph.formats[qgraph.graph.output.name]).contiguous()

@@ -1,0 +1,154 @@
+"""From accumulators to codes: the requantization rules, fused in one pass over the tensor.
+
+All kernels work on arrays ``[P, C]`` (pixels, channels: a channels-last tensor seen flat) and in *shifted* codes ``q - z``.
+Shifted codes make zero padding the number zero, and because they are small integers, adding the zero point after rounding and
+clamping is the same as never adding it.
+
+Rules (see ``quant.model``):
+
+* "f32", input and output of at most 8 bits: ``rint(fp32(fp32(acc) * M[c]))`` with ``M = fp32(fp32(s_x * s_w) / s_y)``; ties to
+  even. That is what ONNX Runtime's QLinearConv and XNNPACK compute.
+* double, where a 16-bit tensor takes part: the same in float64, ``M = double(s_x) * double(s_w) / double(s_y)``.
+* PReLU and LeakyReLU: ``v = acc * M[c]``, then ``v * slope[c]`` where ``v < 0``, each product rounded, then ``rint``.
+* a layer that writes floating point: ``fp32(fp32(acc) * fp32(s_x * s_w[c]))``, in float64 with one final rounding for a 16-bit
+  input.
+* addition of 8-bit tensors: ONNX Runtime's QLinearAdd, whose vector kernel (x86 with AVX2, and every ARM) uses fused
+  multiply-adds: ``fix = z_y - fma(r_a, z_a, fp32(r_b * z_b))``, ``fma(q_a, r_a, fma(q_b, r_b, fix))``, ``r_a = fp32(s_a /
+  s_y)``; found by comparing all 65536 operand pairs under many scales. One rounding of the float64 result is the fused operation
+  here, because the exact sum of an 8-bit times 24-bit product and a 24-bit number fits float64 for every ratio above 2^-20.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwsearch.quant.model import LayerIntegers, TensorFormat
+from searchspaces.graph import Node
+
+
+def multipliers(layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> np.ndarray:
+    """``M[c]``, float32 under rule "f32" and float64 where a 16-bit tensor takes part.
+
+    For a target in floating point the multiplier has no ``s_y``: it turns accumulators into real values.
+    """
+    wide = source.bits > 8 or (target.bits > 8 and not target.is_float)
+    if wide:
+        m = float(source.scale) * layer.scale.astype(np.float64)
+        return m if target.is_float else m / float(target.scale)
+    m = np.float32(source.scale) * layer.scale.astype(np.float32)
+    return m if target.is_float else m / np.float32(target.scale)
+
+
+def bounds(node: Node, target: TensorFormat) -> tuple[int, int]:
+    """Lowest and highest code that ``node`` may write: the format's range, cut further by a fused ReLU or ReLU6."""
+    low, high = target.qmin, target.qmax
+    if node.activation in ("relu", "relu6"):
+        low = max(low, target.zero_point)
+    if node.activation == "relu6":
+        high = min(high, target.zero_point + int(np.rint(np.float32(6.0) / np.float32(target.scale))))
+    return low, high
+
+
+def slopes(node: Node, channels: int) -> np.ndarray | None:
+    """Slope of the negative side per channel, float32, or None where the fused activation has none."""
+    if node.activation == "leaky_relu":
+        return np.full(channels, node.attrs["slope"], dtype=np.float32)
+    if node.activation == "prelu":
+        return np.broadcast_to(node.weights["slope"].detach().numpy().astype(np.float32), (channels,)).copy()
+    return None
+
+
+@numba.njit(cache=True)
+def _clamp_f32(acc: np.ndarray, m: np.ndarray, low: np.float32, high: np.float32) -> None:
+    pixels, channels = acc.shape
+    for p in range(pixels):
+        for c in range(channels):
+            acc[p, c] = min(max(np.rint(acc[p, c] * m[c]), low), high)
+
+
+@numba.njit(cache=True)
+def _slope_f32(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: np.float32, high: np.float32) -> None:
+    pixels, channels = acc.shape
+    for p in range(pixels):
+        for c in range(channels):
+            v = acc[p, c] * m[c]
+            v = v * slope[c] if v < 0 else v
+            acc[p, c] = min(max(np.rint(v), low), high)
+
+
+@numba.njit(cache=True)
+def _wide(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: float, high: float, out: np.ndarray) -> None:
+    pixels, channels = acc.shape
+    for p in range(pixels):
+        for c in range(channels):
+            v = acc[p, c] * m[c]
+            v = v * slope[c] if v < 0 else v
+            out[p, c] = min(max(np.rint(v), low), high)
+
+
+@numba.njit(cache=True)
+def _add_f32(
+    a: np.ndarray,
+    b: np.ndarray,
+    za: int,
+    zb: int,
+    ra: float,
+    rb: float,
+    fix: float,
+    z: float,
+    low: float,
+    high: float,
+    out: np.ndarray,
+) -> None:
+    for i in range(a.size):
+        inner = np.float32((b[i] + zb) * rb + fix)
+        v = np.rint(np.float32((a[i] + za) * ra + inner))
+        out[i] = min(max(v, low), high) - z
+
+
+def flat(x: Tensor) -> np.ndarray:
+    """``[N, C, H, W]`` as an array ``[N*H*W, C]``; shares memory when the tensor is channels-last."""
+    return x.permute(0, 2, 3, 1).contiguous().view(-1, x.shape[1]).numpy()
+
+
+def unflat(array: np.ndarray, like: Tensor) -> Tensor:
+    """The inverse of ``flat`` for a tensor of the shape of ``like``."""
+    n, c, h, w = like.shape
+    return torch.from_numpy(array).view(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def requantize(acc: Tensor, m: np.ndarray, slope: np.ndarray | None, z: int, low: int, high: int) -> Tensor:
+    """Accumulators ``[1, C, H, W]`` (float32 or float64, integer values, bias included) to shifted codes in float32.
+
+    ``m`` decides the rule: float32 is rule "f32", float64 the double variant. A float32 accumulator is overwritten.
+    """
+    if m.dtype == np.float32:
+        array = flat(acc.float())
+        lo, hi = np.float32(low - z), np.float32(high - z)
+        if slope is None:
+            _clamp_f32(array, m, lo, hi)
+        else:
+            _slope_f32(array, m, slope, lo, hi)
+        return unflat(array, acc)
+    array = flat(acc.double())
+    out = np.empty(array.shape, dtype=np.float32)
+    slope64 = np.ones(m.size) if slope is None else slope.astype(np.float64)
+    _wide(array, m, slope64, float(low - z), float(high - z), out)
+    return unflat(out, acc)
+
+
+def add(a: Tensor, b: Tensor, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int) -> Tensor:
+    """Sum of two tensors of shifted 8-bit codes by the rule of QLinearAdd, in shifted codes of ``fy``."""
+    ra, rb = np.float32(fa.scale) / np.float32(fy.scale), np.float32(fb.scale) / np.float32(fy.scale)
+    zeros = np.float32(float(ra) * fa.zero_point + float(np.float32(rb * np.float32(fb.zero_point))))
+    fix = np.float32(np.float32(fy.zero_point) - zeros)
+    x, y = flat(a), flat(b)
+    out = np.empty(x.shape, dtype=np.float32)
+    _add_f32(
+        x.reshape(-1), y.reshape(-1), fa.zero_point, fb.zero_point, float(ra), float(rb), float(fix),
+        float(fy.zero_point), float(low), float(high), out.reshape(-1),
+    )  # fmt: skip
+    return unflat(out, a)

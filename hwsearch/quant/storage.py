@@ -1,0 +1,204 @@
+"""A quantized network as one file: safetensors with the structure as JSON in its metadata. Nothing is unpickled.
+
+The file is self-contained and canonical: the same network gives the same bytes, so the SHA-256 of the file names it. Integers are stored one byte
+each, whatever their width; how a device packs them is the exporter's business. The floating-point weights from which the integers came are not
+stored; a loaded graph has the weights for which the integers stand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+from hwmodels.errors import FileError
+from hwsearch.files import replacing
+from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from searchspaces.graph import Graph, Node
+
+SCHEMA = 1
+FORMAT = "hwsearch-integers"
+
+
+def _plain(value: Any) -> Any:
+    """Attribute values as JSON: tuples become lists, numpy numbers become numbers."""
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+def _attribute(value: Any) -> Any:
+    return tuple(_attribute(v) for v in value) if isinstance(value, list) else value
+
+
+def to_document(qgraph: QuantizedGraph) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Structure (JSON) and arrays of a quantized network."""
+    arrays: dict[str, np.ndarray] = {}
+    nodes = []
+    for node in qgraph.graph.nodes:
+        nodes.append(
+            {
+                "name": node.name,
+                "op": node.op,
+                "inputs": list(node.inputs),
+                "attrs": {k: _plain(v) for k, v in node.attrs.items()},
+            }
+        )
+        if "slope" in node.weights:
+            arrays[f"slope/{node.name}"] = node.weights["slope"].detach().numpy().astype(np.float32)
+    layers = {}
+    for name, layer in qgraph.layers.items():
+        kind = "float" if isinstance(layer, LayerFloats) else "integer"
+        layers[name] = {"kind": kind, "bits": layer.bits}
+        arrays[f"weight/{name}"], arrays[f"bias/{name}"] = layer.weight, layer.bias
+        if isinstance(layer, LayerIntegers):
+            arrays[f"scale/{name}"] = layer.scale
+    document = {
+        "format": FORMAT,
+        "schema_version": SCHEMA,
+        "name": qgraph.graph.name,
+        "rule": qgraph.rule,
+        "nodes": nodes,
+        "formats": {name: asdict(fmt) for name, fmt in qgraph.formats.items()},
+        "layers": layers,
+        "uncounted": list(qgraph.graph.uncounted),
+    }
+    return document, {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+
+
+def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
+    seen = hashlib.sha256(text.encode())
+    for key in sorted(arrays):
+        seen.update(f"{key}{arrays[key].dtype}{arrays[key].shape}".encode())
+        seen.update(arrays[key].tobytes())
+    return seen.hexdigest()
+
+
+def save(qgraph: QuantizedGraph, path: str | Path) -> str:
+    """Write a quantized network, whole or not at all.
+
+    Returns:
+        The SHA-256 of the file.
+    Raises:
+        FileError: the path cannot be written to.
+    """
+    document, arrays = to_document(qgraph)
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    # One metadata entry only: safetensors writes entries in no fixed order, and equal networks must give equal files.
+    metadata = json.dumps({"sha256": _digest(text, arrays), "document": text})
+    data = to_bytes(arrays, metadata={"hwsearch": metadata})
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load(path: str | Path, sha256: str | None = None) -> QuantizedGraph:
+    """Read a quantized network.
+
+    Args:
+        sha256: what the file must hash to, as returned by ``save``; not checked when None.
+    Raises:
+        FileError: not there, not such a file, truncated, changed, or with values that make no quantized network.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FileError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise FileError(f"{path}: these are not the integers that the plan was measured with", "Run `hwsearch optimize` again.")
+    try:
+        with safe_open(str(path), framework="np") as file:
+            header = json.loads((file.metadata() or {})["hwsearch"])
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dictionary)
+        text = header["document"]
+        if header["sha256"] != _digest(text, arrays):
+            raise ValueError("its content does not match its checksum")
+        return from_document(json.loads(text), arrays)
+    except FileError as error:
+        raise FileError(f"{path}: {error.message}", error.hint) from None
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise FileError(f"{path}: not a file of integers written by hwsearch: {reason}") from None
+
+
+def from_document(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> QuantizedGraph:
+    """The inverse of ``to_document``; every value is checked.
+
+    Raises:
+        FileError: an unknown version, or values that make no quantized network.
+        KeyError, TypeError, ValueError: something is missing or of the wrong kind.
+    """
+    if document["format"] != FORMAT or document["schema_version"] != SCHEMA:
+        raise FileError(
+            f"version {document['schema_version']} of the format, this hwsearch reads {SCHEMA}", "Install a newer hwsearch."
+        )
+    formats = {name: _format(name, value) for name, value in document["formats"].items()}
+    layers = {name: _layer(name, value, arrays) for name, value in document["layers"].items()}
+    nodes, known = [], set[str]()
+    for entry in document["nodes"]:
+        name, inputs = str(entry["name"]), tuple(entry["inputs"])
+        if name in known or not known.issuperset(inputs) or (not inputs) != (entry["op"] == "input"):
+            raise FileError(f"node {name!r} is given twice, or reads tensors that are not there")
+        known.add(name)
+        if name not in formats or (entry["op"] == "conv" and name not in layers):
+            raise FileError(f"node {name!r} has no number format or no weights")
+        weights = {}
+        if f"slope/{name}" in arrays:
+            weights["slope"] = torch.from_numpy(_finite(f"slope/{name}", arrays, np.float32, 1))
+        if entry["op"] == "conv":
+            weights |= _real_weights(layers[name], formats[inputs[0]])
+        nodes.append(Node(name, str(entry["op"]), inputs, {k: _attribute(v) for k, v in entry["attrs"].items()}, weights))
+    if not nodes:
+        raise FileError("a network without operations")
+    graph = Graph(str(document["name"]), tuple(nodes), tuple(document["uncounted"]))
+    return QuantizedGraph(graph, formats, layers, str(document["rule"]))
+
+
+def _format(name: str, value: dict[str, Any]) -> TensorFormat:
+    fmt = TensorFormat(**{field.name: value[field.name] for field in fields(TensorFormat)})
+    top = 65535 if fmt.bits > 8 else 255
+    whole = all(type(v) is int for v in (fmt.bits, fmt.zero_point, fmt.qmin, fmt.qmax))
+    fits = whole and 1 <= fmt.bits <= 16 and 0 <= fmt.qmin <= fmt.qmax <= top and 0 <= fmt.zero_point <= top
+    if not fits or not math.isfinite(fmt.scale) or fmt.scale <= 0:
+        raise FileError(f"tensor {name!r} has an impossible number format: {fmt}")
+    return fmt
+
+
+def _finite(key: str, arrays: dict[str, np.ndarray], dtype: Any, dimensions: int) -> np.ndarray:
+    array = arrays[key]
+    if array.dtype != dtype or array.ndim != dimensions or not np.isfinite(array).all():
+        raise FileError(f"{key!r} is not a finite array of {np.dtype(dtype).name} with {dimensions} axes")
+    return array
+
+
+def _layer(name: str, value: dict[str, Any], arrays: dict[str, np.ndarray]) -> LayerIntegers | LayerFloats:
+    bits, integer = int(value["bits"]), value["kind"] == "integer"
+    weight = _finite(f"weight/{name}", arrays, np.int8 if integer else np.float32, 4)
+    bias = _finite(f"bias/{name}", arrays, np.int64 if integer else np.float32, 1)
+    if len(bias) != len(weight) or weight.size == 0:
+        raise FileError(f"layer {name!r}: weights {weight.shape} and bias {bias.shape} do not fit")
+    if not integer:
+        return LayerFloats(bits, weight, bias)
+    scale = _finite(f"scale/{name}", arrays, np.float32, 1)
+    top = (1 << (bits - 1)) - 1 if 1 <= bits <= 8 else -1
+    if len(scale) != len(weight) or (scale <= 0).any() or np.abs(weight.astype(np.int16)).max() > top:
+        raise FileError(f"layer {name!r}: weights do not fit {bits} bits, or a scale is not positive")
+    return LayerIntegers(bits, weight, scale, bias)
+
+
+def _real_weights(layer: LayerIntegers | LayerFloats, source: TensorFormat) -> dict[str, torch.Tensor]:
+    """The real numbers for which a layer's integers stand."""
+    if isinstance(layer, LayerFloats):
+        return {"weight": torch.from_numpy(layer.weight), "bias": torch.from_numpy(layer.bias)}
+    weight = layer.weight.astype(np.float32) * layer.scale[:, None, None, None]
+    bias = (layer.bias * (layer.scale.astype(np.float64) * source.scale)).astype(np.float32)
+    return {"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)}

@@ -1,0 +1,235 @@
+"""The proof: a plan's exported file and our integer engine, run on the same pictures, compared code for code, and measured.
+
+What is compared are the codes of the network's output. Where everything is integer they must be equal, every one. Where a part runs in half precision
+or interpolates, the order of additions is the runtime's own: there codes may differ by 1, and by more only in one of a thousand
+(a flipped code can be enlarged by narrow formats behind it).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwmodels.errors import MismatchError, UsageError
+from hwsearch.evaluate import to_picture
+from hwsearch.plan import Measured
+from hwsearch.quant import integer
+from hwsearch.quant.model import QuantizedGraph, TensorFormat
+from searchspaces.graph import Graph, Node
+from searchspaces.metrics import psnr_y, ssim_y
+from searchspaces.pictures import Pair
+
+Run = Callable[[Tensor], Tensor]
+BEYOND_ONE_CODE = 1e-3
+"""Share of output codes that may differ by more than 1 where floating point takes part."""
+UNFUSED_ADDITIONS = 0.02
+"""Share of output codes that may differ where ONNX Runtime's addition kernel does not use fused multiply-adds (see ``requant``)."""
+
+
+def run_engine(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
+    """Our integer engine: ``float32 [1, C, H, W]`` in 0..1 to the decoded output."""
+    return integer.run(qgraph, x)
+
+
+def run_onnx(path: str | Path, *, threads: int = 0) -> Run:
+    """ONNX Runtime on an exported file, as a function from ``float32 [1, C, H, W]`` to ``float32 [1, C, sH, sW]``.
+
+    Raises:
+        FileError: the file cannot be loaded.
+    """
+    from hwsearch.export.onnx import session
+
+    loaded = session(path, threads=threads)
+    name = loaded.get_inputs()[0].name
+
+    def run(x: Tensor) -> Tensor:
+        return torch.from_numpy(loaded.run(None, {name: np.ascontiguousarray(x.detach().numpy(), dtype=np.float32)})[0])
+
+    return run
+
+
+def codes(y: Tensor, fmt: TensorFormat) -> Tensor:
+    """Codes of a decoded output; for an output in half precision, steps of 1/255."""
+    if fmt.is_float:
+        return (y.double() * 255).round().long()
+    return (y.double() / fmt.scale).round().long() + fmt.zero_point
+
+
+def compare(a: Tensor, b: Tensor, fmt: TensorFormat) -> tuple[int, int, int]:
+    """How many codes of two decoded outputs differ, how many of them by more than 1, and how many there are."""
+    distance = (codes(a, fmt) - codes(b, fmt)).abs()
+    return int((distance > 0).sum()), int((distance > 1).sum()), distance.numel()
+
+
+def prove(
+    qgraph: QuantizedGraph, onnx_path: str | Path, pairs: Sequence[Pair], scale: int, reference: Run, *, threads: int = 0
+) -> Measured:
+    """Run an exported plan and our engine on every picture, compare them, and measure quality.
+
+    Args:
+        onnx_path: the exported file of ``qgraph``.
+        scale: upscaling factor, for the border that the metrics shave.
+        reference: the floating-point network, against which the loss is taken, on the same pictures.
+    Returns:
+        PSNR-Y and SSIM-Y of ONNX Runtime's pictures (means over pictures), and the compared codes.
+    Raises:
+        MismatchError: the two disagree beyond what the module's text allows, or ONNX Runtime runs integer layers in floating point.
+    """
+    import onnxruntime
+
+    from hwsearch.export.onnx import assert_integer
+
+    assert_integer(qgraph, onnx_path)
+    runtime, fmt = run_onnx(onnx_path, threads=threads), qgraph.formats[qgraph.graph.output.name]
+    different = beyond = total = 0
+    psnr, float_psnr, ssim = [], [], []
+    with torch.no_grad():
+        for pair in pairs:
+            output = runtime(pair.low)
+            d, b, n = compare(output, run_engine(qgraph, pair.low), fmt)
+            different, beyond, total = different + d, beyond + b, total + n
+            picture = to_picture(output)
+            psnr.append(psnr_y(picture, pair.high, scale))
+            ssim.append(ssim_y(picture, pair.high, scale))
+            float_psnr.append(psnr_y(to_picture(reference(pair.low)), pair.high, scale))
+    _judge(qgraph, different, beyond, total)
+    return Measured(
+        psnr_db=float(np.mean(psnr)),
+        psnr_loss_db=float(np.mean(float_psnr) - np.mean(psnr)),
+        ssim=float(np.mean(ssim)),
+        runtime=f"onnxruntime {onnxruntime.__version__}",
+        mismatched_codes=different,
+        codes=total,
+        float_layers=list(qgraph.float_layers),
+    )
+
+
+def _judge(qgraph: QuantizedGraph, different: int, beyond: int, total: int) -> None:
+    """Raise where two runs differ more than their arithmetic explains."""
+    found = (
+        f"{different} of {total} output codes differ between the exported file and the integer engine, {beyond} by more than 1"
+    )
+    if not integer.exact(qgraph):
+        if beyond > BEYOND_ONE_CODE * total:
+            raise MismatchError(found, "Half precision or interpolation explains differences of 1 only.")
+        return
+    adds = any(node.op == "add" for node in qgraph.graph.nodes)
+    if different and not (adds and different <= UNFUSED_ADDITIONS * total and not additions_are_fused()):
+        raise MismatchError(
+            found, "Every layer runs in integers, so they should be equal. Please report this with the plan and your CPU."
+        )
+
+
+@lru_cache(maxsize=1)
+def additions_are_fused() -> bool:
+    """Whether the QLinearAdd of this ONNX Runtime on this CPU computes what the engine computes; all 65536 operand pairs are tried under
+    scales that tell fused multiply-adds from separate ones."""
+    from hwsearch.export.onnx import session, to_model
+
+    top = torch.arange(256, dtype=torch.float32)
+    grid = torch.stack([top.repeat_interleave(256).view(256, 256), top.repeat(256).view(256, 256)])[None]
+    a, b, y = (TensorFormat(8, float(np.float32(s)), z) for s, z in ((0.05, 3), (0.1, 131), (0.1, 97)))
+    for first, second in ((a, b), (b, a)):
+        nodes = (
+            Node("x", "input", (), {"channels": 2}),
+            Node("a", "slice", ("x",), {"start": 0, "stop": 1}),
+            Node("b", "slice", ("x",), {"start": 1, "stop": 2}),
+            Node("a2", "unary", ("a",), {"kind": "clip", "low": -1e9, "high": 1e9}),
+            Node("b2", "unary", ("b",), {"kind": "clip", "low": -1e9, "high": 1e9}),
+            Node("y", "add", ("a2", "b2"), {"activation": "none"}),
+        )
+        wire = TensorFormat(8, 1.0)
+        formats = {"x": wire, "a": wire, "b": wire, "a2": first, "b2": second, "y": y}
+        probe = QuantizedGraph(Graph("addition", nodes), formats, {})
+        spread = torch.stack([grid[:, 0] * first.scale, grid[:, 1] * second.scale], dim=1)
+        ours = integer.run(probe, spread)
+        theirs = session(to_model(probe).SerializeToString(), threads=1).run(None, {"input": spread.numpy()})[0]
+        if not torch.equal(ours, torch.from_numpy(theirs)):
+            return False
+    return True
+
+
+def receptive_radius(graph: Graph) -> int | None:
+    """How many input pixels in every direction an output pixel can see; None if it sees the whole picture (pooling)."""
+    reach: dict[str, float] = {}
+    unit: dict[str, float] = {}
+    for node in graph.nodes:
+        if node.op == "pool":
+            return None
+        reach[node.name] = max((reach[name] for name in node.inputs), default=0.0)
+        unit[node.name] = unit[node.inputs[0]] if node.inputs else 1.0
+        attrs = node.attrs
+        if node.op == "conv":
+            shape = node.weights["weight"].shape[2:]
+            dilation, stride = (_larger(attrs[k]) for k in ("dilation", "stride"))
+            # With uneven padding one side sees more; the whole window bounds both.
+            window = max(*attrs["padding"], *(dilation * (k - 1) - min(attrs["padding"]) for k in shape))
+            reach[node.name] += unit[node.name] * window
+            unit[node.name] *= stride
+        elif node.op == "pixel_shuffle":
+            unit[node.name] /= attrs["factor"]
+        elif node.op == "resize":
+            reach[node.name] += {"nearest": 1, "bilinear": 2, "bicubic": 3}[attrs["mode"]] * unit[node.name]
+            unit[node.name] /= attrs["factor"]
+    return math.ceil(reach[graph.output.name])
+
+
+def _larger(value: int | Sequence[int]) -> int:
+    return int(value) if isinstance(value, int) else int(max(value))
+
+
+def coarsest_step(graph: Graph) -> int:
+    """Input pixels to which tiles must be aligned: the largest product of strides on any path, 1 without strides."""
+    unit: dict[str, float] = {}
+    for node in graph.nodes:
+        unit[node.name] = unit[node.inputs[0]] if node.inputs else 1.0
+        if node.op == "conv":
+            unit[node.name] *= _larger(node.attrs["stride"])
+        elif node.op in ("pixel_shuffle", "resize"):
+            unit[node.name] /= node.attrs["factor"]
+    return max(1, math.ceil(max(unit.values())))
+
+
+def upscale(
+    run: Run, x: Tensor, tile: int, halo: int, *, step: int = 1, progress: Callable[[int, int], None] | None = None
+) -> Tensor:
+    """Run a network tile by tile; with ``halo >= receptive_radius(graph)`` an integer network's result equals that of the whole picture.
+
+    Args:
+        run: ``[1, C, h, w] -> [1, C', s*h, s*w]`` for any h, w.
+        x: the picture, ``[1, C, H, W]``.
+        tile: side of a tile in input pixels, without its halo.
+        halo: input pixels that neighbouring tiles share on each side.
+        step: alignment of tiles (``coarsest_step``); tile and halo are rounded up to it.
+        progress: called with (tiles done, tiles).
+    Returns:
+        The output for the whole picture. Memory grows with the tile, not with the picture, apart from input and output.
+    Raises:
+        UsageError: a tile size or halo that makes no tiles.
+    """
+    if tile < 1 or halo < 0 or step < 1:
+        raise UsageError(f"tiles of {tile} pixels with a halo of {halo} cannot be cut")
+    tile, halo = math.ceil(tile / step) * step, math.ceil(halo / step) * step
+    height, width = x.shape[2:]
+    starts = [(top, left) for top in range(0, height, tile) for left in range(0, width, tile)]
+    result: Tensor | None = None
+    for done, (top, left) in enumerate(starts, 1):
+        bottom, right = min(top + tile, height), min(left + tile, width)
+        y0, x0 = max(top - halo, 0), max(left - halo, 0)
+        part = x[:, :, y0 : min(bottom + halo, height), x0 : min(right + halo, width)]
+        y = run(part)
+        scale = y.shape[2] // part.shape[2]
+        if result is None:
+            result = y.new_empty((1, y.shape[1], height * scale, width * scale))
+        inner = y[:, :, (top - y0) * scale : (bottom - y0) * scale, (left - x0) * scale : (right - x0) * scale]
+        result[:, :, top * scale : bottom * scale, left * scale : right * scale] = inner
+        if progress is not None:
+            progress(done, len(starts))
+    assert result is not None
+    return result
