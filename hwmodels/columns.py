@@ -1,0 +1,131 @@
+"""What the class kernels read and write, as plain arrays: layer columns, widths on offer, memory ports, and the terms of the price.
+
+L layers, nW weight widths, nA activation widths. Kernels get these tuples and fill ``Terms``; they know no device, no names, no files.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hwmodels.errors import UncountedError
+from hwmodels.workload import ELEMENTWISE_OPS, MOVE_OPS, OPS, Workload
+
+CONV, DEPTHWISE, LINEAR, ELEMENTWISE, POOL, MOVE = range(6)
+"""Operation codes: dense or grouped convolution, depthwise, matrix product, add/mul/unary, spatial mean or deviation, data movement."""
+PLAIN, RELU, LOOKUP = range(3)
+"""Fused activations: none; a clamp; anything that needs a slope or a table."""
+
+OWN_PORT, WITH_DRAM, WITH_ONCHIP = range(3)
+"""Where weights come from: a memory of their own (flash), the DRAM of the feature maps, or the on-chip memory."""
+
+
+class Columns(NamedTuple):
+    """One value a layer, all ``int64[L]``: multiply-accumulates, channels, kernel, output size, and elements read and written.
+
+    ``cin`` and ``cout`` count all channels; a group has ``cin / groups``. ``read`` sums all inputs.
+    """
+
+    op: np.ndarray
+    macs: np.ndarray
+    cin: np.ndarray
+    cout: np.ndarray
+    kernel_h: np.ndarray
+    kernel_w: np.ndarray
+    groups: np.ndarray
+    out_h: np.ndarray
+    out_w: np.ndarray
+    read: np.ndarray
+    written: np.ndarray
+    activation: np.ndarray
+
+
+class Choices(NamedTuple):
+    """What the widths on offer mean on the device.
+
+    Attributes:
+        s_per_mac: ``float64[nW, nA]``, seconds per multiply-accumulate of the native precision that executes (weight, input) widths,
+            unpacking of narrower weights included.
+        wide: ``int64[nW, nA]``, 1 where that precision has more than 8 activation bits.
+        tensor_bytes: ``float64[nA]``, bytes of one stored element.
+        weight_bytes: ``float64[L, nW, nA]``, weight bytes moved for one inference.
+        offchip_read, offchip_written: ``float64[L, nA]``, elements that pass the external memory when the tensor has that width.
+    """
+
+    s_per_mac: np.ndarray
+    wide: np.ndarray
+    tensor_bytes: np.ndarray
+    weight_bytes: np.ndarray
+    offchip_read: np.ndarray
+    offchip_written: np.ndarray
+
+
+class Ports(NamedTuple):
+    """Seconds per byte of each memory (0: not a limit), and which one the weights share."""
+
+    onchip_s_per_byte: float
+    dram_s_per_byte: float
+    weight_s_per_byte: float
+    weight_port: int
+
+
+class Terms(NamedTuple):
+    """The price of every (layer, weight width, input width, output width), ``float64[L, nW, nA, nA]`` each, in seconds."""
+
+    compute_s: np.ndarray
+    weight_s: np.ndarray
+    activation_s: np.ndarray
+    overhead_s: np.ndarray
+    latency_s: np.ndarray
+
+    @classmethod
+    def empty(cls, layers: int, weights: int, activations: int) -> Terms:
+        return cls(*(np.zeros((layers, weights, activations, activations)) for _ in cls._fields))
+
+
+def columns(workload: Workload) -> Columns:
+    """The layer columns of a workload.
+
+    Raises:
+        UncountedError: a layer has an operation that no model prices.
+    """
+    unknown = [f"{layer.name} ({layer.op})" for layer in workload.layers if layer.op not in OPS]
+    if unknown:
+        raise UncountedError(unknown, f"Priced operations: {', '.join(OPS)}.")
+    rows = []
+    for layer in workload.layers:
+        source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+        read = sum(workload.tensors[i].elements for i in layer.inputs)
+        if layer.op == "slice":
+            read = target.elements
+        activation = PLAIN if layer.activation == "none" else RELU if layer.activation.startswith("relu") else LOOKUP
+        rows.append(
+            (
+                _code(layer.op, layer.groups, source.channels),
+                layer.macs,
+                source.channels,
+                target.channels,
+                *layer.kernel,
+                layer.groups,
+                target.height,
+                target.width,
+                read,
+                target.elements,
+                activation,
+            )
+        )
+    table = np.array(rows, dtype=np.int64).reshape(len(rows), len(Columns._fields))
+    return Columns(*(np.ascontiguousarray(column) for column in table.T))
+
+
+def _code(op: str, groups: int, channels: int) -> int:
+    if op == "depthwise" or (op == "conv" and groups == channels > 1):
+        return DEPTHWISE
+    if op == "pool":
+        return POOL
+    if op in ELEMENTWISE_OPS:
+        return ELEMENTWISE
+    if op in MOVE_OPS:
+        return MOVE
+    return LINEAR if op == "linear" else CONV

@@ -1,0 +1,102 @@
+"""Price of layers on a GPU: implicit matrix products in tiles and waves, memory traffic, and a launch per kernel.
+
+A convolution is a product of [pixels, patch] by [patch, channels]. Output channels, and input channels of the patch, are padded to the quantum of
+the precision (inputs of at most four channels to four); the output is cut into tiles of ``tile_m`` pixels by at most ``tile_n`` channels,
+which run in waves over the multiprocessors: the last wave costs as much as a full one. Each group of a grouped convolution is a
+product of its own; tiles are at least 32 channels wide at every precision (the narrowest of shipping kernels); depthwise convolutions run on the CUDA cores. Tensor cores, cache and DRAM work side by side; launches do not.
+Biases, activations, and the conversion of a tensor whose width differs from the arithmetic are fused into the producing kernel and
+free. Addition, concatenation, pixel shuffle and the like cost a launch and the bytes they move.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from hwmodels.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
+from hwmodels.device import Device
+from hwmodels.memory import transfer
+from hwmodels.precision import Precision
+
+SHALLOW = 4
+"""Inputs of a few channels have kernels that pad to four."""
+NARROWEST_TILE = 32
+"""Channels of the narrowest output tile: a layer with four output channels fills an eighth of it, in FP16 as in INT8."""
+
+
+class GpuConstants(NamedTuple):
+    """Scalars of the device, and per (weight, input) choice: channel quantum and seconds per MAC outside the tensor cores."""
+
+    multiprocessors: float
+    tile_m: float
+    tile_n: float
+    efficiency: float
+    layer_s: float
+    pad: np.ndarray
+    scalar_s_per_mac: np.ndarray
+
+
+def constants(device: Device, native: list[list[Precision]], unpack: np.ndarray) -> GpuConstants:
+    """Constants of ``device``; ``native[w][a]`` executes the choices, ``unpack float64[nW, nA]`` multiplies compute time."""
+    assert device.gpu is not None
+    gpu = device.gpu
+    pad, scalar = np.ones_like(unpack), np.zeros_like(unpack)
+    for w, row in enumerate(native):
+        for a, precision in enumerate(row):
+            quantum = gpu.channel_pad.get(str(precision))
+            pad[w, a] = quantum.value if quantum is not None else 1.0
+            rate = gpu.cuda_core_rates.get(str(precision), device.rates[str(precision)])
+            scalar[w, a] = unpack[w, a] / min(rate.value, device.rates[str(precision)].value)
+    return GpuConstants(
+        gpu.sm_count.value,
+        gpu.tile_m.value,
+        gpu.tile_n.value,
+        gpu.efficiency.value,
+        device.overhead.layer_s.value,
+        pad,
+        scalar,
+    )
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _ceil_to(value: float, quantum: float) -> float:  # pragma: no cover - compiled
+    return np.ceil(value / quantum) * quantum
+
+
+@numba.njit(cache=True, nogil=True)
+def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants, terms: Terms) -> None:
+    """Fill ``terms`` for every layer and choice (see ``columns.Terms``)."""
+    layers, weights, widths = choices.weight_bytes.shape
+    for layer in range(layers):
+        op, groups = columns.op[layer], columns.groups[layer]
+        pixels, taps = columns.out_h[layer] * columns.out_w[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
+        inputs, outputs = columns.cin[layer] / groups, columns.cout[layer] / groups
+        for w in range(weights):
+            for a in range(widths):
+                compute = 0.0
+                if op == DEPTHWISE:
+                    compute = columns.macs[layer] * device.scalar_s_per_mac[w, a] / device.efficiency
+                elif op == CONV or op == LINEAR:
+                    pad = device.pad[w, a]
+                    depth = taps * _ceil_to(inputs, min(pad, SHALLOW) if inputs <= SHALLOW else pad)
+                    across = _ceil_to(outputs, pad)
+                    tile_n = min(device.tile_n, max(across, NARROWEST_TILE))
+                    tiles = np.ceil(pixels / device.tile_m) * np.ceil(across / tile_n) * groups
+                    waves = np.ceil(tiles / device.multiprocessors)
+                    work = waves * device.multiprocessors * device.tile_m * tile_n * depth
+                    compute = work * choices.s_per_mac[w, a] / device.efficiency
+                for b in range(widths):
+                    read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
+                    weight, activation, together = transfer(
+                        columns.read[layer] * read + columns.written[layer] * written,
+                        choices.offchip_read[layer, a] * read + choices.offchip_written[layer, b] * written,
+                        choices.weight_bytes[layer, w, a],
+                        ports,
+                    )
+                    terms.compute_s[layer, w, a, b] = compute
+                    terms.weight_s[layer, w, a, b] = weight
+                    terms.activation_s[layer, w, a, b] = activation
+                    terms.overhead_s[layer, w, a, b] = device.layer_s
+                    terms.latency_s[layer, w, a, b] = max(compute, together) + device.layer_s

@@ -1,0 +1,164 @@
+"""Bytes: how tensors and weights are stored, which tensors leave the chip, and the peak of what is alive at once.
+
+Assumptions. A stored tensor has whole bytes per element (8-bit runtimes keep 4-bit codes in bytes) unless the device computes on
+narrower activations natively and packs by bits. A tensor stays on chip when everything alive during its life, taken at its own width,
+fits there; the network's input and output always pass the external memory. No layer works in place.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from hwmodels.columns import OWN_PORT, WITH_DRAM, WITH_ONCHIP, Ports
+from hwmodels.device import Device
+from hwmodels.precision import Precision
+from hwmodels.workload import Layer, Workload
+
+BIAS_BYTES = 4
+SCALE_BYTES = 4
+STREAM_CHANNEL_BYTES = 10
+"""Ethos-U packs a 40-bit bias, a 32-bit scale and a shift into ten bytes per output channel."""
+
+
+def storage(device: Device, activation_bits: int, is_float: bool) -> Precision:
+    """The native precision whose tensor format stores activations of this width: the narrowest that holds them.
+
+    Raises:
+        UsageError: none does.
+    """
+    wanted = Precision(min(activation_bits, 8) if not is_float else 1, activation_bits, is_float)
+    holders = [p for p in device.native if p.is_float >= is_float and p.activation_bits >= activation_bits]
+    if not holders:
+        return device.runs_as(wanted.weight_bits, activation_bits)
+    return min(holders, key=lambda p: (p.activation_bits, p.is_float))
+
+
+def element_bytes(device: Device, activation_bits: int, is_float: bool) -> float:
+    """Bytes that the runtime stores per element of a tensor of this width."""
+    bits = storage(device, activation_bits, is_float).activation_bits
+    packed = device.packing.kind == "bits" and bits < 8
+    return bits / 8 if packed else math.ceil(bits / 8)
+
+
+def stored_weight_bytes(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> int:
+    """Bytes of the packed weights of a layer, without biases and scales. Floating-point layers store floating-point weights,
+    unless the runtime packs integer weights and expands them itself."""
+    if weight_bits > 8 or (runs_as.is_float and device.packing.kind == "bytes"):
+        return layer.weight_count * (max(weight_bits, runs_as.weight_bits) if runs_as.is_float else 16) // 8
+    return device.packing.weight_bytes(layer.weight_count, channels, weight_bits)
+
+
+def moved_weight_bytes(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> int:
+    """Bytes of weights that travel to the arithmetic for one inference."""
+    stored = stored_weight_bytes(device, layer, channels, weight_bits, runs_as)
+    if not device.packing.expanded_at_load:
+        return stored
+    return max(stored, layer.weight_count * math.ceil(runs_as.weight_bits / 8))
+
+
+def channel_bytes(device: Device, layer: Layer, channels: int, runs_as: Precision) -> int:
+    """Bytes of a layer's biases, per-channel scales and slopes, as runtimes of this packing store them."""
+    slopes = BIAS_BYTES * channels if layer.activation == "prelu" else 0
+    if runs_as.is_float:
+        return BIAS_BYTES * layer.bias_count + slopes
+    if device.packing.kind == "stream":
+        return STREAM_CHANNEL_BYTES * channels + slopes
+    return BIAS_BYTES * layer.bias_count + SCALE_BYTES * channels + slopes
+
+
+def ports(device: Device) -> Ports:
+    """Seconds per byte of the device's memories. On-chip memory is at least as fast as what lies behind it."""
+
+    def bandwidth(name: str) -> float:
+        memory = device.memory[name] if name in device.memory else None
+        return memory.bytes_per_s.value if memory is not None and memory.bytes_per_s is not None else 0.0
+
+    onchip, dram, flash = bandwidth("onchip"), bandwidth("dram"), bandwidth("flash")
+    weights, port = (flash, OWN_PORT) if flash else (dram, WITH_DRAM) if dram else (onchip, WITH_ONCHIP)
+    # An unstated on-chip bandwidth is no limit; a stated one below the DRAM's would make more on-chip memory a loss.
+    onchip = max(onchip, dram) if onchip else 0.0
+    return Ports(_inverse(onchip), _inverse(dram), _inverse(weights), port)
+
+
+def _inverse(value: float) -> float:
+    return 1.0 / value if value else 0.0
+
+
+def offchip_elements(workload: Workload, device: Device, tensor_bytes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Elements that each layer reads from and writes to external memory when its tensors have a width.
+
+    Args:
+        tensor_bytes: ``float64[nA]``, bytes per element.
+    Returns:
+        ``read, written``: ``float64[L, nA]``. Zero everywhere on a device without external memory.
+    """
+    layers = workload.layers
+    read, written = (np.zeros((len(layers), len(tensor_bytes))) for _ in range(2))
+    if "dram" not in device.memory:
+        return read, written
+    onchip = device.memory["onchip"].bytes if "onchip" in device.memory else None
+    capacity = onchip.value if onchip is not None else 0.0
+    fused = device.npu.fused_bytes.value if device.npu is not None else 0.0
+    alive = workload.live_elements().sum(axis=1)
+    for tensor in workload.tensors:
+        last = max(tensor.readers) if tensor.readers else len(layers) - 1
+        most = alive[max(tensor.producer, 0) : last + 1].max()
+        stays = (most * tensor_bytes <= capacity) | (tensor.elements * tensor_bytes <= fused)
+        if tensor.producer < 0 or not tensor.readers:
+            stays = np.zeros_like(stays)
+        leaves = np.where(stays, 0.0, float(tensor.elements))
+        if tensor.producer >= 0:
+            written[tensor.producer] += leaves
+        for reader in tensor.readers:
+            # A slice reads only what it keeps.
+            share = min(1.0, workload.tensors[layers[reader].output].elements / tensor.elements)
+            read[reader] += leaves * (share if layers[reader].op == "slice" else 1.0)
+    return read, written
+
+
+def worst_steps(live: np.ndarray) -> np.ndarray:
+    """The rows of ``live int64[S, G]`` that can be the peak under some widths: rows that no other row covers, in order."""
+    rows = np.unique(live, axis=0)
+    keep = [not any(j != i and np.all(rows[j] >= rows[i]) for j in range(len(rows))) for i in range(len(rows))]
+    return rows[np.array(keep, dtype=bool)]
+
+
+@numba.njit(cache=True, nogil=True)
+def peak_bytes(plans: np.ndarray, starts: np.ndarray, columns: np.ndarray, elements: np.ndarray, tensor_bytes: np.ndarray) -> np.ndarray:
+    """Largest sum of live bytes over the steps of a schedule, ``int64[P]``.
+
+    Args:
+        plans: ``int8[P, D]``.
+        starts: ``int64[S + 1]``; step s has the entries ``starts[s]:starts[s + 1]`` of the next two.
+        columns, elements: ``int64[N]``, decision column of a live width group and its live elements.
+        tensor_bytes: ``float64[nA]``.
+    """
+    found = np.zeros(len(plans), dtype=np.int64)
+    for p in range(len(plans)):
+        most = 0.0
+        for step in range(len(starts) - 1):
+            total = 0.0
+            for entry in range(starts[step], starts[step + 1]):
+                total += elements[entry] * tensor_bytes[plans[p, columns[entry]]]
+            most = max(most, total)
+        found[p] = np.int64(np.ceil(most))
+    return found
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def transfer(
+    onchip_bytes: float, offchip_bytes: float, weight_bytes: float, ports: Ports
+) -> tuple[float, float, float]:  # pragma: no cover - compiled
+    """``weight_s, activation_s, together_s``: every feature map passes the on-chip port, some also the external one; ports work side by
+    side, and weights queue with whatever shares their port."""
+    weight = weight_bytes * ports.weight_s_per_byte
+    inside, outside = onchip_bytes * ports.onchip_s_per_byte, offchip_bytes * ports.dram_s_per_byte
+    activation = max(inside, outside)
+    if ports.weight_port == WITH_DRAM:
+        return weight, activation, max(inside, outside + weight)
+    if ports.weight_port == WITH_ONCHIP:
+        return weight, activation, max(inside + weight, outside)
+    return weight, activation, max(activation, weight)
