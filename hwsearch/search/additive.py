@@ -1,0 +1,118 @@
+"""The additive problem: what a plan costs, as sums over small tables that the exact solver can see into.
+
+Output noise is a sum over decisions. Latency, energy and weight bytes are sums over layers, and a layer's cost depends on at most three
+decisions: its weight width, the width of the tensor it reads, the width of the tensor it writes. Peak activation bytes are the largest
+of a few sums over width groups, one for each step of the schedule. Nothing else is assumed: the tables may hold any numbers, so
+requantization or format changes between neighbours are priced like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from hwmodels.cost import CostTable
+    from searchspaces.space import SearchSpace
+
+
+SUMS = ("latency_s", "weight_bytes", "energy_j")
+OBJECTIVES = ("noise", *SUMS, "peak_activation_bytes", "memory_bytes")
+"""What can be minimised or limited; ``memory_bytes`` is weight bytes plus peak activation bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class AdditiveProblem:
+    """Tables of one network on one device with one damage table. D decisions, C choices (padded), T terms, S schedule steps, G groups.
+
+    Attributes:
+        options: allowed choice indices of each decision.
+        noise: ``float64[D, C]``, output noise power.
+        columns: ``int[T, 3]``, the decisions that a term depends on; D stands for "none" (its choice is always 0).
+        terms: objective -> ``float64[T, C, C, C]``.
+        constant: objective -> what every plan pays.
+        step_bytes: ``float64[S, G, C]``, bytes alive at a step when a group has a choice. Groups are the last G decisions.
+    """
+
+    options: tuple[np.ndarray, ...]
+    noise: np.ndarray
+    columns: np.ndarray
+    terms: Mapping[str, np.ndarray]
+    constant: Mapping[str, float]
+    step_bytes: np.ndarray
+
+    @property
+    def decisions(self) -> int:
+        return self.noise.shape[0]
+
+    def costs(self, plans: np.ndarray) -> dict[str, np.ndarray]:
+        """Every objective ``float64[P]`` of plans ``int[P, D]``."""
+        plans = np.asarray(plans, dtype=np.int64)
+        padded = np.concatenate([plans, np.zeros((len(plans), 1), dtype=np.int64)], axis=1)
+        rows = np.arange(len(self.columns))
+        first, second, third = (padded[:, self.columns[:, k]] for k in range(3))
+        found = {name: table[rows, first, second, third].sum(axis=1) + self.constant[name] for name, table in self.terms.items()}
+        found["noise"] = self.noise[np.arange(self.decisions), plans].sum(axis=1)
+        groups = self.step_bytes.shape[1]
+        chosen = plans[:, self.decisions - groups :]
+        alive = self.step_bytes[:, np.arange(groups), chosen]  # [S, P, G]
+        found["peak_activation_bytes"] = alive.sum(axis=2).max(axis=0) if len(alive) else np.zeros(len(plans))
+        found["memory_bytes"] = found["weight_bytes"] + found["peak_activation_bytes"]
+        return found
+
+    def neighbours(self, plan: np.ndarray) -> np.ndarray:
+        """All plans that differ from ``plan int[D]`` in one decision, ``int64[N, D]``."""
+        changes = [(d, c) for d, options in enumerate(self.options) for c in options if c != plan[d]]
+        around = np.repeat(np.asarray(plan, dtype=np.int64)[None], len(changes), axis=0)
+        if changes:
+            where, what = np.array(changes).T
+            around[np.arange(len(changes)), where] = what
+        return around
+
+
+def lower(table: CostTable, noise: np.ndarray, space: SearchSpace) -> AdditiveProblem:
+    """Bring cost table ``table`` and damage ``noise float64[D, C]`` into the form of ``AdditiveProblem``."""
+    decisions, choices = space.decisions, space.allowed.shape[1]
+    layers, groups = len(table.weight_column), len(space.group_names)
+    offset = decisions - groups
+    columns = np.full((layers, 3), decisions)
+    terms = {name: np.zeros((layers, choices, choices, choices)) for name in SUMS}
+    weights, inputs = len(space.weight_bits), len(space.activation_bits)
+    energy = table.energy_j
+    for row in range(layers):
+        weight, source, target = int(table.weight_column[row]), int(table.input_column[row]), int(table.output_column[row])
+        # A layer inside one group (a residual chain) has a single activation decision: only the diagonal can occur.
+        same = source == target
+        columns[row, :] = (weight if weight >= 0 else decisions, offset + source, decisions if same else offset + target)
+        for name, values in (("latency_s", table.latency_s), ("energy_j", energy)):
+            if values is None:
+                continue
+            layer = np.asarray(values[row], dtype=np.float64)
+            layer = layer if weight >= 0 else layer[:1]
+            if same:
+                layer = np.einsum("wbb->wb", layer)[:, :, None]
+            terms[name][row, : layer.shape[0], :inputs, : layer.shape[2]] = layer
+        if weight >= 0:
+            terms["weight_bytes"][row, :weights, :inputs, :] = np.asarray(table.weight_bytes[row], dtype=np.float64)[:, :, None]
+    constant = {"latency_s": float(table.inference_s), "weight_bytes": 0.0, "energy_j": 0.0}
+    return AdditiveProblem(
+        tuple(space.choices(d) for d in range(decisions)),
+        np.asarray(noise, dtype=np.float64),
+        columns,
+        terms,
+        constant,
+        _steps(table, groups, inputs, choices),
+    )
+
+
+def _steps(table: CostTable, groups: int, widths: int, choices: int) -> np.ndarray:
+    """Bytes alive at every schedule step that could be the worst, ``float64[S, G, C]``."""
+    live = np.unique(np.asarray(table.live, dtype=np.int64), axis=0)
+    covered = [any(j != i and np.all(live[j] >= live[i]) for j in range(len(live))) for i in range(len(live))]
+    live = live[~np.array(covered, dtype=bool)]
+    steps = np.zeros((len(live), groups, choices))
+    steps[:, :, :widths] = live[:, :, None] * np.asarray(table.element_bytes, dtype=np.float64)
+    return steps

@@ -1,0 +1,397 @@
+"""Exact minimisation of additive damage under hard limits, and the front of the additive problem.
+
+Any objective can be minimised under limits on any of the others. Each problem is solved in three steps: a heuristic plan gives an
+upper bound; the linear relaxation gives a lower bound and reduced costs, by which most choices are excluded for good; HiGHS closes
+what is left with a relative gap of 0. Objectives are scaled to about 1e4 before they meet the solver's absolute tolerances (1e-6): raw
+damage near 1e-10 would make every plan look equal. The bound that is returned is the proven one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+
+from hwmodels.errors import BudgetError
+from hwsearch.damage import Damage
+from hwsearch.search import pareto
+from hwsearch.search.additive import AdditiveProblem, lower
+from hwsearch.search.heuristics import feasible, improve, repair
+from hwsearch.search.program import Program
+
+if TYPE_CHECKING:
+    from hwmodels.cost import CostTable
+    from searchspaces.space import SearchSpace
+
+_SCALE = 1e4
+_SAFETY = 1e-6
+"""Relative margin by which a choice must be worse than the best known plan before it is excluded: the solver's tolerance."""
+BUDGETS = {
+    "latency": "latency_s",
+    "weights": "weight_bytes",
+    "memory": "memory_bytes",
+    "energy": "energy_j",
+    "psnr_loss": "noise",
+}
+"""Budget as people name it -> objective."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A plan ``int8[D]``, its objective, the proven lower bound, and the relative gap between them."""
+
+    plan: np.ndarray
+    objective: float
+    bound: float
+
+    @property
+    def gap(self) -> float:
+        return 0.0 if self.objective <= self.bound else (self.objective - self.bound) / max(abs(self.objective), 1e-300)
+
+
+def solve(
+    table: CostTable,
+    noise: np.ndarray,
+    limits: Mapping[str, float],
+    space: SearchSpace,
+    *,
+    minimise: str = "noise",
+    warm: Sequence[np.ndarray] = (),
+) -> Solution:
+    """The plan that minimises one objective under limits on any of the others.
+
+    Args:
+        noise: ``float64[D, C]``, output noise power of each choice.
+        limits: objective (see ``additive.OBJECTIVES``) -> upper limit, in SI units.
+        warm: plans near the optimum, if known; they speed the search up and never change its result.
+    Raises:
+        BudgetError: no plan meets the limits; says the best value that can be reached for each one.
+    """
+    return _solve(lower(table, noise, space), limits, minimise, warm)
+
+
+def _solve(problem: AdditiveProblem, limits: Mapping[str, float], goal: str, warm: Sequence[np.ndarray] = ()) -> Solution:
+    found = minimum(problem, limits, goal, warm)
+    if found is None:
+        raise infeasible(problem, limits)
+    return found
+
+
+def minimum(
+    problem: AdditiveProblem, limits: Mapping[str, float], goal: str = "noise", warm: Sequence[np.ndarray] = ()
+) -> Solution | None:
+    """As ``solve``, on the additive problem itself; None where no plan meets the limits."""
+    limits = {name: float(limit) for name, limit in limits.items() if np.isfinite(limit)}
+    options = _undominated(problem, {goal, *limits})
+    starts = [*warm, _cheapest(problem, options, goal)]
+    incumbent = _best(problem, [improve(problem, repair(problem, start, limits, goal), limits, goal) for start in starts], limits, goal)
+    program = Program(problem, options, [goal, *limits])
+    for _ in range(2):
+        relaxed = _relax(program, limits, goal, _value(problem, incumbent, goal))
+        if relaxed is None:
+            return None
+        bound, excess, point = relaxed
+        rounded = improve(problem, repair(problem, program.plan(point), limits, goal), limits, goal)
+        incumbent = _best(problem, [rounded, *([] if incumbent is None else [incumbent])], limits, goal)
+        if incumbent is None:
+            break
+        best = _value(problem, incumbent, goal)
+        slack = best - bound + _SAFETY * max(abs(best), abs(bound))
+        kept = [
+            own[(excess[start : start + len(own)] <= slack) | (own == incumbent[d])]
+            for d, (start, own) in enumerate(zip(program.starts, program.options, strict=True))
+        ]
+        fewer = sum(map(len, kept)) < 0.7 * program.binaries
+        program = Program(problem, kept, [goal, *limits])
+        if not fewer or all(len(own) == 1 for own in kept):
+            break
+    return _close(problem, program, limits, goal, incumbent)
+
+
+def _value(problem: AdditiveProblem, plan: np.ndarray | None, goal: str) -> float:
+    return float("inf") if plan is None else float(problem.costs(plan[None])[goal][0])
+
+
+def _best(problem: AdditiveProblem, plans: Sequence[np.ndarray], limits: Mapping[str, float], goal: str) -> np.ndarray | None:
+    """The feasible plan with the smallest objective."""
+    costs = problem.costs(np.stack(plans))
+    usable = np.flatnonzero(feasible(costs, limits))
+    return plans[usable[np.argmin(costs[goal][usable])]] if len(usable) else None
+
+
+def _cheapest(problem: AdditiveProblem, options: Sequence[np.ndarray], goal: str) -> np.ndarray:
+    """A plan to start from: least noise, or the narrowest choices where something else is minimised."""
+    if goal == "noise":
+        return np.array([own[np.argmin(problem.noise[d, own])] for d, own in enumerate(options)])
+    return np.array([own[0] for own in options])
+
+
+def _undominated(problem: AdditiveProblem, objectives: set[str]) -> list[np.ndarray]:
+    """Choices of each decision that no other choice beats in every objective in use, whatever the neighbours choose."""
+    names = {"weight_bytes"} if "memory_bytes" in objectives else set()
+    names |= objectives & set(problem.terms)
+    memory = bool(objectives & {"memory_bytes", "peak_activation_bytes"})
+    groups = problem.step_bytes.shape[1]
+    kept = []
+    for d, own in enumerate(problem.options):
+        features = [problem.noise[d, own][:, None]] if "noise" in objectives else []
+        for axis in range(3):
+            rows = problem.columns[:, axis] == d
+            others = [
+                problem.options[c] if c < problem.decisions else np.zeros(1, dtype=np.int64) for c in range(problem.decisions + 1)
+            ]
+            for row in np.flatnonzero(rows):
+                kinds = [others[c] for c in problem.columns[row]]
+                for name in names:
+                    table = problem.terms[name][row][np.ix_(*kinds)]
+                    features.append(np.moveaxis(table, axis, 0).reshape(len(own), -1))
+        if memory and d >= problem.decisions - groups:
+            features.append(problem.step_bytes[:, d - problem.decisions + groups, own].T)
+        if not features:
+            kept.append(own[:1])
+            continue
+        values = np.concatenate(features, axis=1)
+        keep = np.ones(len(own), dtype=bool)
+        for i in range(len(own)):
+            for j in range(len(own)):
+                if i != j and keep[j] and np.all(values[j] <= values[i]) and (j < i or np.any(values[j] < values[i])):
+                    keep[i] = False
+                    break
+        kept.append(own[keep])
+    return kept
+
+
+def _bounds(program: Program, limits: Mapping[str, float], goal: str) -> tuple[np.ndarray, sparse.csr_matrix, np.ndarray, float]:
+    """``cost @ v`` to minimise (unscaled), ``rows @ v <= right`` scaled to about 1e4, and the constant of the objective.
+
+    A last column is added for the peak where it takes part in the objective.
+    """
+    peak = goal in ("peak_activation_bytes", "memory_bytes")
+    name = {"memory_bytes": "weight_bytes"}.get(goal, goal)
+    cost = np.zeros(program.columns + peak)
+    constant = 0.0
+    if name in program.coefficients:
+        cost[: program.columns] = program.coefficients[name]
+        constant = program.constants[name]
+    rows, right = [], []
+
+    def limit(row: sparse.csr_matrix, value: float | np.ndarray, unit: float) -> None:
+        padding = sparse.csr_matrix((row.shape[0], peak))
+        rows.append(sparse.hstack([row, padding]) * (_SCALE / unit))
+        right.append(np.full(row.shape[0], value) * (_SCALE / unit))
+
+    if peak:
+        cost[-1] = 1.0
+        unit = max(abs(program.steps).sum(axis=1).max(), 1.0)
+        rows.append(sparse.hstack([program.steps, -np.ones((program.steps.shape[0], 1))]) * (_SCALE / unit))
+        right.append(np.zeros(program.steps.shape[0]))
+    for objective, value in limits.items():
+        if objective == "peak_activation_bytes":
+            limit(program.steps, value, max(value, 1.0))
+            continue
+        name = "weight_bytes" if objective == "memory_bytes" else objective
+        row = sparse.csr_matrix(program.coefficients[name][None])
+        if objective == "memory_bytes":
+            row = program.steps + sparse.vstack([row] * program.steps.shape[0])
+        budget = value - program.constants[name]
+        limit(row, budget, abs(budget) or float(abs(row).max()) or 1.0)
+    if not rows:
+        return cost, sparse.csr_matrix((0, len(cost))), np.zeros(0), constant
+    return cost, sparse.vstack(rows).tocsr(), np.concatenate(right), constant
+
+
+def _scale(cost: np.ndarray, size: float) -> float:
+    """Factor that brings objective values of about ``size`` to ``_SCALE``."""
+    if np.isfinite(size) and size > 0:
+        return _SCALE / size
+    positive = cost[cost > 0]
+    return _SCALE / float(np.median(positive)) if len(positive) else 1.0
+
+
+def _padded(program: Program, extra: int) -> sparse.csr_matrix:
+    return sparse.hstack([program.equalities, sparse.csr_matrix((program.equalities.shape[0], extra))]).tocsr()
+
+
+def _relax(
+    program: Program, limits: Mapping[str, float], goal: str, size: float
+) -> tuple[float, np.ndarray, np.ndarray] | None:
+    """The linear relaxation: its value, by how much each one-hot column would raise it at least, and the point. None if infeasible."""
+    cost, rows, right, constant = _bounds(program, limits, goal)
+    extra = len(cost) - program.columns
+    scale = _scale(cost, size)
+    upper: list[tuple[float, float | None]] = [(0.0, 1.0)] * program.columns + [(0.0, None)] * extra
+    result = linprog(
+        cost * scale,
+        A_ub=rows if rows.shape[0] else None,
+        b_ub=right if rows.shape[0] else None,
+        A_eq=_padded(program, extra),
+        b_eq=program.right,
+        bounds=upper,
+        method="highs",
+    )
+    if result.status == 2:
+        return None
+    if result.status != 0:
+        return -np.inf, np.zeros(program.binaries), np.zeros(program.columns)
+    excess = np.maximum(result.lower.marginals[: program.binaries], 0.0) / scale
+    return result.fun / scale + constant, excess, result.x[: program.columns]
+
+
+def _close(
+    problem: AdditiveProblem, program: Program, limits: Mapping[str, float], goal: str, incumbent: np.ndarray | None
+) -> Solution | None:
+    """Solve the integer program; a solution that breaks a limit by the solver's tolerance is cut off and the search goes on."""
+    cost, rows, right, constant = _bounds(program, limits, goal)
+    extra = len(cost) - program.columns
+    scale = _scale(cost, _value(problem, incumbent, goal) - constant)
+    constraints = [LinearConstraint(_padded(program, extra), program.right, program.right)]
+    if rows.shape[0]:
+        constraints.append(LinearConstraint(rows, -np.inf, right))
+    integral = np.zeros(len(cost))
+    integral[: program.binaries] = 1
+    upper = np.concatenate([np.ones(program.columns), np.full(extra, np.inf)])
+    while True:
+        result = milp(cost * scale, integrality=integral, bounds=Bounds(0, upper), constraints=constraints, options={"mip_rel_gap": 0.0})
+        if result.x is None:
+            # Everything else was excluded as worse than the incumbent, or there is nothing.
+            return None if incumbent is None else _solution(problem, incumbent, goal, _value(problem, incumbent, goal))
+        plan = program.plan(result.x)
+        if _best(problem, [plan], limits, goal) is not None:
+            bound = result.mip_dual_bound if result.mip_dual_bound is not None else result.fun
+            if incumbent is not None and _value(problem, incumbent, goal) < _value(problem, plan, goal):
+                plan = incumbent
+            return _solution(problem, plan, goal, bound / scale + constant)
+        cut = np.zeros(len(cost))
+        for start, own, choice in zip(program.starts, program.options, plan, strict=True):
+            cut[start + int(np.flatnonzero(own == choice)[0])] = 1.0
+        constraints.append(LinearConstraint(cut[None], -np.inf, problem.decisions - 1))
+
+
+def _solution(problem: AdditiveProblem, plan: np.ndarray, goal: str, bound: float) -> Solution:
+    value = _value(problem, plan, goal)
+    # The solver's absolute tolerance, brought back to the objective's unit, is no gap.
+    near = value - bound <= 1e-9 * abs(value)
+    return Solution(plan.astype(np.int8), value, value if near else min(bound, value))
+
+
+def infeasible(problem: AdditiveProblem, limits: Mapping[str, float]) -> BudgetError:
+    """Why no plan meets ``limits``: for each limit the exact minimum, alone or, where it could be met alone, with the others."""
+    facts = []
+    for name, limit in limits.items():
+        alone = minimum(problem, {}, name)
+        if alone is not None and alone.objective > limit:
+            facts.append(f"{pareto.label(name)}: the best reachable value is {_shown(name, alone.objective)}, asked for {_shown(name, limit)}")
+    if not facts:
+        for name, limit in limits.items():
+            others = minimum(problem, {other: value for other, value in limits.items() if other != name}, name)
+            if others is not None:
+                best = _shown(name, others.objective)
+                facts.append(f"{pareto.label(name)}: within the other budgets the best is {best}, asked for {_shown(name, limit)}")
+    return BudgetError("no plan meets the budget\n  " + "\n  ".join(facts), "Raise the budget, or allow narrower widths.")
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.4g} (noise power)" if name == "noise" else pareto.quantity(name, value)
+
+
+def _hard(table: CostTable) -> dict[str, float]:
+    """The device's hard limits that have a value."""
+    return {name: float(value) for name, value in table.limits.items() if value is not None}
+
+
+def check_feasible(table: CostTable, space: SearchSpace, budgets: Mapping[str, float]) -> None:
+    """Whether any plan meets the device's hard limits and the budgets on price (a budget on quality needs measurement).
+
+    Raises:
+        BudgetError: none does; says the best value that can be reached.
+    """
+    problem = lower(table, np.zeros(space.allowed.shape), space)
+    limits = _merged(_hard(table), {BUDGETS[name]: value for name, value in budgets.items() if name != "psnr_loss"})
+    if limits:
+        _solve(problem, limits, next(iter(limits)))
+
+
+def _merged(*limits: Mapping[str, float]) -> dict[str, float]:
+    """The tighter of limits that are given twice."""
+    found: dict[str, float] = {}
+    for name, value in (item for given in limits for item in given.items()):
+        found[name] = min(value, found.get(name, np.inf))
+    return found
+
+
+def within_budgets(table: CostTable, damage: Damage, space: SearchSpace, budgets: Mapping[str, float]) -> list[np.ndarray]:
+    """Exact plans for the budgets: the least damage within the price budgets and, where quality is budgeted, the fastest and the
+    smallest plan whose predicted loss is within it. Empty without budgets, or where the prediction sees no such plan."""
+    if not budgets:
+        return []
+    problem = lower(table, damage.noise, space)
+    price = _merged(_hard(table), {BUDGETS[name]: value for name, value in budgets.items() if name != "psnr_loss"})
+    found = [minimum(problem, price)]
+    if "psnr_loss" in budgets:
+        quality = price | {"noise": noise_of_loss(budgets["psnr_loss"], damage.float_mse)}
+        found += [minimum(problem, quality, goal) for goal in ("latency_s", "memory_bytes")]
+    return _distinct([solution.plan for solution in found if solution is not None])
+
+
+def noise_of_loss(loss_db: float, float_mse: np.ndarray) -> float:
+    """Output noise power at which the mean PSNR loss over pictures is ``loss_db``: the inverse of ``damage.psnr_loss_db``."""
+    from scipy.optimize import brentq
+
+    from hwsearch.damage import psnr_loss_db
+
+    if loss_db <= 0:
+        return 0.0
+    high = float(np.max(float_mse)) * 10 ** (loss_db / 10)
+    return float(brentq(lambda noise: float(psnr_loss_db(np.array(noise), float_mse)) - loss_db, 0.0, high, xtol=1e-12))
+
+
+def front(
+    table: CostTable, noise: np.ndarray, space: SearchSpace, points: int = 20, limits: Mapping[str, float] | None = None
+) -> list[np.ndarray]:
+    """Plans ``int8[D]`` of the exact front in (noise, latency, memory), by latency, within the device's hard limits and ``limits``.
+
+    Latency budgets sweep from the fastest plan to that of least noise; budgets on weight bytes and on the peak sweep likewise with a
+    third of the points. Each problem starts from the plans already found.
+
+    Raises:
+        BudgetError: no plan meets the limits.
+    """
+    problem = lower(table, noise, space)
+    limits = _merged(_hard(table), limits or {})
+    best = _solve(problem, limits, "noise")
+    found = [best.plan]
+    for axis, count in (("latency_s", points), ("weight_bytes", points // 3), ("peak_activation_bytes", points // 3)):
+        found += sweep(problem, axis, count, limits, best.plan, found)
+    plans = _distinct(found)
+    costs = problem.costs(np.stack(plans))
+    keep = pareto.non_dominated(np.stack([costs[name] for name in ("latency_s", "noise", "memory_bytes")], axis=1))
+    order = np.lexsort((costs["noise"], costs["latency_s"]))
+    return [plans[i] for i in order if keep[i]]
+
+
+def sweep(
+    problem: AdditiveProblem, axis: str, count: int, limits: Mapping[str, float], best: np.ndarray, known: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Plans of least noise under ``count`` budgets on ``axis``, spaced geometrically from its minimum to what ``best`` needs."""
+    least = minimum(problem, limits, axis, [best])
+    if least is None or count < 1:
+        return []
+    high = float(problem.costs(best[None])[axis][0])
+    if least.objective >= high:
+        return []
+    found: list[np.ndarray] = []
+    for budget in np.geomspace(max(least.objective, high * 1e-6), high, count)[:-1]:
+        warm = [*known[:1], *found[-1:], least.plan]
+        # The sum that defines the minimum, in another order, may differ in its last bits.
+        solution = minimum(problem, _merged(limits, {axis: float(budget) * (1 + 1e-12)}), "noise", warm)
+        if solution is not None:
+            found.append(solution.plan)
+    return found
+
+
+def _distinct(plans: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return list({plan.tobytes(): plan for plan in plans}.values())

@@ -1,0 +1,184 @@
+"""Non-dominated plans, the knee, hypervolume, and the choice of plans by budget. Every objective is minimised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hwmodels.errors import BudgetError
+
+if TYPE_CHECKING:
+    from hwmodels.cost import Objectives
+
+_LIMITS = {"latency": "latency_s", "weights": "weight_bytes", "memory": "memory_bytes", "energy": "energy_j", "psnr_loss": "psnr_loss_db"}
+_UNITS = {"latency_s": ("ms", 1e3), "energy_j": ("mJ", 1e3), "psnr_loss_db": ("dB", 1.0)}
+
+
+def non_dominated(values: np.ndarray) -> np.ndarray:
+    """``bool[N]``: rows of ``values float64[N, M]`` that no other row equals or beats in everything and beats in something.
+
+    Of equal rows the first is kept. Rows that hold a NaN are never kept.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    keep = ~np.isnan(values).any(axis=1)
+    # In lexicographic order a row can only be dominated by an earlier one.
+    order = np.lexsort((np.arange(len(values)), *values.T[::-1]))
+    front = np.empty((0, values.shape[1]))
+    for row in order:
+        if not keep[row]:
+            continue
+        if len(front) and np.any(np.all(front <= values[row], axis=1)):
+            keep[row] = False
+        else:
+            front = np.vstack([front, values[row]])
+    return keep
+
+
+def knee(losses: np.ndarray, prices: np.ndarray) -> int:
+    """Index of the point furthest below the chord from the cheapest to the best, in log price and loss, both normalised to 0..1.
+
+    Args:
+        losses: ``float64[N]``, quality lost; prices: ``float64[N]`` > 0, such as latency.
+    """
+    losses, prices = np.asarray(losses, dtype=np.float64), np.log(np.maximum(np.asarray(prices, dtype=np.float64), 1e-300))
+    first, last = int(np.lexsort((losses, prices))[0]), int(np.lexsort((prices, losses))[0])
+    wide, high = prices[last] - prices[first], losses[first] - losses[last]
+    if wide <= 0 or high <= 0:
+        return last
+    below = 1.0 - (prices - prices[first]) / wide - (losses - losses[last]) / high
+    below[(prices > prices[last]) | (losses > losses[first])] = -np.inf
+    return int(np.argmax(below))
+
+
+def hypervolume(values: np.ndarray, reference: np.ndarray) -> float:
+    """Exact volume dominated by ``values float64[N, M]`` up to ``reference float64[M]``; M is 1, 2 or 3.
+
+    Sweep over the last objective; the area of the first two grows as points come in.
+    """
+    values, reference = np.asarray(values, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    values = values[np.all(values < reference, axis=1)]
+    if not len(values):
+        return 0.0
+    if values.shape[1] == 1:
+        return float(reference[0] - values.min())
+    if values.shape[1] == 2:
+        order = np.lexsort((values[:, 1], values[:, 0]))
+        best = np.minimum.accumulate(values[order, 1])
+        edges = np.append(values[order, 0], reference[0])
+        return float(np.sum((edges[1:] - edges[:-1]) * (reference[1] - best)))
+    if values.shape[1] == 3:
+        order = np.argsort(values[:, 2], kind="stable")
+        edges = np.append(values[order, 2], reference[2])
+        return float(
+            sum(
+                (edges[i + 1] - edges[i]) * hypervolume(values[order[: i + 1], :2], reference[:2])
+                for i in range(len(order))
+                if edges[i + 1] > edges[i]
+            )
+        )
+    raise ValueError("hypervolume is implemented for one, two and three objectives")
+
+
+def columns(losses: np.ndarray, objectives: Objectives) -> dict[str, np.ndarray]:
+    """Objective -> ``float64[N]`` of measured losses and estimated prices; ``memory_bytes`` is weights plus peak activations."""
+    weights = np.asarray(objectives.weight_bytes, dtype=np.float64)
+    peak = np.asarray(objectives.peak_activation_bytes, dtype=np.float64)
+    return {
+        "psnr_loss_db": np.asarray(losses, dtype=np.float64),
+        "latency_s": np.asarray(objectives.latency_s, dtype=np.float64),
+        "weight_bytes": weights,
+        "peak_activation_bytes": peak,
+        "memory_bytes": weights + peak,
+        "energy_j": np.asarray(objectives.energy_j, dtype=np.float64),
+    }
+
+
+def _within(values: Mapping[str, np.ndarray], limits: Mapping[str, float | None]) -> np.ndarray:
+    usable = np.ones(len(values["latency_s"]), dtype=bool)
+    for name, limit in limits.items():
+        if limit is not None:
+            usable &= values[name] <= limit
+    return usable
+
+
+def front_of(losses: np.ndarray, objectives: Objectives, limits: Mapping[str, float | None]) -> list[int]:
+    """Rows of the plans that meet the device's hard limits and are not dominated in (loss, latency, memory), by latency."""
+    values = columns(losses, objectives)
+    rows = np.flatnonzero(_within(values, limits))
+    if not len(rows):
+        return []
+    points = np.stack([values[name][rows] for name in ("latency_s", "psnr_loss_db", "memory_bytes")], axis=1)
+    rows = rows[non_dominated(points)]
+    return [int(r) for r in rows[np.lexsort((values["memory_bytes"][rows], values["psnr_loss_db"][rows], values["latency_s"][rows]))]]
+
+
+def choose(
+    front: list[int], losses: np.ndarray, objectives: Objectives, budgets: Mapping[str, float], limits: Mapping[str, float | None]
+) -> dict[str, int]:
+    """Role -> row: "knee", "best quality", "fastest", "smallest", and "budget" where budgets are given.
+
+    The plan of a budget loses least quality among those within it; where the quality itself is budgeted, it is the fastest.
+
+    Raises:
+        BudgetError: no measured plan is within the budgets; says the best reachable value of each one that is out of reach.
+    """
+    values = columns(losses, objectives)
+    rows = np.array(front, dtype=np.int64)
+    loss, latency, memory = (values[name][rows] for name in ("psnr_loss_db", "latency_s", "memory_bytes"))
+    # The knee is that of the trade-off of loss against latency; where latency does not vary, of loss against memory.
+    price = latency if latency.max() > latency.min() * (1 + 1e-9) else memory
+    plane = np.flatnonzero(non_dominated(np.stack([price, loss], axis=1)))
+    picks = {
+        "knee": int(rows[plane[knee(loss[plane], price[plane])]]),
+        "best quality": int(rows[np.lexsort((memory, latency, loss))[0]]),
+        "fastest": int(rows[np.lexsort((memory, loss, latency))[0]]),
+        "smallest": int(rows[np.lexsort((loss, latency, memory))[0]]),
+    }
+    if budgets:
+        picks["budget"] = pick(values, budgets, limits)
+    return picks
+
+
+def pick(values: Mapping[str, np.ndarray], budgets: Mapping[str, float], limits: Mapping[str, float | None]) -> int:
+    """Row of the plan that budgets (keys as in ``budgets.UNITS``, SI units) choose among all plans within the hard limits.
+
+    Raises:
+        BudgetError: see ``choose``.
+    """
+    wanted = {_LIMITS[name]: limit for name, limit in budgets.items()}
+    hard = _within(values, limits)
+    usable = np.flatnonzero(hard & _within(values, wanted))
+    if not len(usable):
+        raise _unreachable(values, wanted, hard)
+    # Weights alone may be budgeted, which the front does not know as an objective: hence all plans, not the front alone.
+    order = ("latency_s", "memory_bytes", "psnr_loss_db") if "psnr_loss" in budgets else ("psnr_loss_db", "latency_s", "memory_bytes")
+    return int(usable[np.lexsort([values[name][usable] for name in reversed(order)])[0]])
+
+
+def _unreachable(values: Mapping[str, np.ndarray], wanted: Mapping[str, float], hard: np.ndarray) -> BudgetError:
+    facts = []
+    for name, limit in wanted.items():
+        others = {other: value for other, value in wanted.items() if other != name}
+        usable = hard & _within(values, others)
+        if usable.any():
+            best = float(values[name][usable].min())
+            suffix = " together with the other budgets" if others else ""
+            facts.append(f"the best reached{suffix} is {quantity(name, best)}, the budget is {quantity(name, limit)} ({label(name)})")
+    message = "no measured plan meets the budget" + (": " + "; ".join(facts) if facts else "s, and none meets all but one of them")
+    return BudgetError(message, "Raise the budget, allow more widths, or give the search more evaluations.")
+
+
+def label(name: str) -> str:
+    """An objective's name for people."""
+    known = {value: key for key, value in _LIMITS.items()} | {"noise": "psnr_loss", "peak_activation_bytes": "activation memory"}
+    return known.get(name, name).replace("_", " ")
+
+
+def quantity(name: str, value: float) -> str:
+    """A value of an objective in human units."""
+    if name.endswith("_bytes"):
+        return f"{value / 1024:.6g} KiB" if value >= 10240 else f"{value:.0f} bytes"
+    unit, factor = _UNITS.get(name, ("", 1.0))
+    return f"{value * factor:.4g} {unit}".strip()

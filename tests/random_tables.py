@@ -1,0 +1,89 @@
+"""Random cost tables and damage for tests of the search: the fields of ``hwmodels.cost.CostTable`` that the search reads, made up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from searchspaces.space import SearchSpace
+
+
+@dataclass(eq=False)
+class Table:
+    """Costs of a made-up network; see ``hwmodels.cost.CostTable``."""
+
+    latency_s: np.ndarray
+    energy_j: np.ndarray
+    weight_bytes: np.ndarray
+    weight_column: np.ndarray
+    input_column: np.ndarray
+    output_column: np.ndarray
+    live: np.ndarray
+    element_bytes: np.ndarray
+    inference_s: float = 1e-5
+    limits: dict[str, float] = field(default_factory=dict)
+
+
+def space_of(layers: int, groups: int, weight_bits: tuple[int, ...], activation_bits: tuple[int, ...]) -> SearchSpace:
+    choices = max(len(weight_bits), len(activation_bits))
+    allowed = np.zeros((layers + groups, choices), dtype=bool)
+    allowed[:layers, : len(weight_bits)] = True
+    allowed[layers:, : len(activation_bits)] = True
+    names = tuple(f"layer{i}" for i in range(layers)), tuple(f"tensor{i}" for i in range(groups))
+    return SearchSpace(weight_bits, activation_bits, *names, allowed)
+
+
+def network(
+    edges: list[tuple[int, int, bool]],
+    groups: int,
+    seed: int,
+    weight_bits: tuple[int, ...] = (2, 4, 6, 8),
+    activation_bits: tuple[int, ...] = (4, 8, 16),
+    noise_scale: float = 1.0,
+) -> tuple[Table, np.ndarray, SearchSpace]:
+    """Random costs and damage for layers ``(input group, output group, has weights)``.
+
+    Latency is the larger of compute and traffic plus a price for a change of width, so it is no sum over decisions.
+    """
+    rng = np.random.default_rng(seed)
+    weighted = [i for i, edge in enumerate(edges) if edge[2]]
+    column = np.full(len(edges), -1)
+    column[weighted] = np.arange(len(weighted))
+    wide, narrow = np.array(activation_bits), np.array(weight_bits)
+    latency = np.zeros((len(edges), len(narrow), len(wide), len(wide)))
+    size = np.zeros((len(edges), len(narrow), len(wide)), dtype=np.int64)
+    for i in range(len(edges)):
+        macs, elements, count = rng.lognormal(0, 1, 3)
+        compute = macs * np.maximum(narrow[:, None, None] / 8, wide[None, :, None] / 8)
+        traffic = elements * (wide[None, :, None] + wide[None, None, :]) / 16
+        change = 0.1 * (wide[None, :, None] != wide[None, None, :])
+        latency[i] = (np.maximum(compute, traffic) + change) * (1 + 0.05 * rng.random(latency[i].shape)) * 1e-4
+        if column[i] >= 0:
+            size[i] = np.ceil(1000 * count * narrow / 8).astype(np.int64)[:, None]
+    energy = latency * rng.random(len(edges))[:, None, None, None]
+    live = rng.integers(0, 3, (len(edges), groups)) * rng.integers(100, 10_000, groups)
+    table = Table(
+        latency, energy, size, column, np.array([e[0] for e in edges]), np.array([e[1] for e in edges]), live, wide / 8
+    )
+    space = space_of(len(weighted), groups, weight_bits, activation_bits)
+    noise = np.zeros(space.allowed.shape)
+    for d in range(space.decisions):
+        widths = np.array(space.widths(d))
+        noise[d, : len(widths)] = noise_scale * rng.lognormal(0, 1.5) * 4.0 ** (4.0 - widths) * rng.uniform(0.5, 2, len(widths))
+    return table, noise, space
+
+
+def chain(layers: int, seed: int, **options: object) -> tuple[Table, np.ndarray, SearchSpace]:
+    """Convolutions one after another."""
+    return network([(i, i + 1, True) for i in range(layers)], layers + 1, seed, **options)  # type: ignore[arg-type]
+
+
+def edsr(blocks: int, seed: int, **options: object) -> tuple[Table, np.ndarray, SearchSpace]:
+    """EDSR with x4 upsampling: every residual addition ties its operands and result to one width group. 2 blocks + 5 convolutions."""
+    edges = [(0, 1, True)]
+    for block in range(blocks):
+        edges += [(1, 2 + block, True), (2 + block, 1, True), (1, 1, False)]
+    up = 2 + blocks
+    edges += [(1, 1, True), (1, 1, False), (1, up, True), (up, up, False), (up, up + 1, True), (up + 1, up + 1, False), (up + 1, up + 2, True)]
+    return network(edges, blocks + 5, seed, **options)  # type: ignore[arg-type]
