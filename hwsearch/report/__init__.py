@@ -1,1 +1,1 @@
-"""The design-space report: one self-contained HTML page."""
+"""The design-space report: one self-contained HTML page, a pure function of a run's results."""

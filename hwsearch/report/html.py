@@ -1,0 +1,255 @@
+"""The report as one file: ``results.json`` and the picture details in, ``report.html`` out.
+
+The page needs nothing but itself: style, figures and pictures are inside, and there is no script. It is a pure function of the results and
+of the pictures in the run directory, so that the same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from hwmodels.errors import FileError
+from hwsearch.plan import Plan
+from hwsearch.report import figures, words
+from hwsearch.report.canvas import Figure
+from hwsearch.report.crops import ERROR_GAIN
+from hwsearch.results import LayerRow, Results
+
+FILE = "report.html"
+PICTURE_BYTES = 1_600_000
+"""Picture details beyond this much PNG stay in the run directory, so that the page stays easy to send."""
+
+_SCOPES = {
+    "all": "Every weighted layer and every stored tensor was searched.",
+    "not-first-last": "The first and the last layer and the tensors at both ends were kept at the widest width, not searched.",
+    "body": "Only the repeated middle of the network was searched; everything else was kept at the widest width.",
+}
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """All that is shown of one plan, layer by layer."""
+
+    plan: str
+    heading: str
+    rows: list[LayerRow]
+    latency: Figure
+    schedule: Figure | None
+
+
+def write(results: Results, run_dir: Path) -> Path:
+    """Write ``run_dir/report.html``; a reader never sees half a file.
+
+    Raises:
+        FileError: the run directory cannot be written, or a picture that the results name is not there.
+    """
+    path = run_dir / FILE
+    temporary = path.with_suffix(".html.part")
+    text = render(results, run_dir)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise FileError(f"{path} cannot be written: {error.strerror}", "Free some space, or choose another run directory.") from error
+    return path
+
+
+def render(results: Results, run_dir: Path) -> str:
+    """The page as text."""
+    package = resources.files("hwsearch.report")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(package.joinpath("template.html.j2").read_text(encoding="utf-8"))
+    style = jinja2.utils.markupsafe.Markup(package.joinpath("style.css").read_text(encoding="utf-8"))
+    return template.render(style=style, **_content(results, run_dir))
+
+
+def recommended(results: Results) -> Plan | None:
+    """The plan that the page speaks of first: what a budget picked, else the knee, else the first of the front."""
+    plans = {plan.name: plan for plan in results.front}
+    for role in ("budget", "knee", *results.chosen):
+        if results.chosen.get(role) in plans:
+            return plans[results.chosen[role]]
+    return results.front[0] if results.front else None
+
+
+def int8_bytes(results: Results) -> int | None:
+    """Weight bytes of the network with 8 bits everywhere, where that plan was priced."""
+    return next((p.weight_bytes for p in results.points if re.fullmatch(r"uniform w8a8", p.origin, re.I)), None)
+
+
+def _content(results: Results, run_dir: Path) -> dict[str, Any]:
+    plan = recommended(results)
+    crops, left_out = _crops(results, run_dir)
+    roles = figures.roles(results)
+    front = sorted(results.front, key=lambda p: (p.predicted.latency_s, p.predicted.psnr_loss_db, p.name))
+    weight_strips, tensor_strips = figures.bits(results)
+    sha = {name: getattr(plan.provenance, name) if plan else words.NONE for name in ("weights_sha256", "device_sha256")}
+    return {
+        "r": results,
+        "w": words,
+        "headline": _headline(results, plan),
+        "summary": _summary(results, plan),
+        "warnings": _warnings(results),
+        "tiles": _tiles(results, plan) if plan else [],
+        "recommended": plan.name if plan else None,
+        "roles": roles,
+        "front": front,
+        "energy": any(p.predicted.energy_j is not None for p in front),
+        "int8_bytes": int8_bytes(results),
+        "smaller": lambda p, size: words.ratio(size / p.predicted.weight_bytes) if p.predicted.weight_bytes else words.NONE,
+        "widened": lambda row: not _same_width(row),
+        "tradeoffs": [figures.tradeoff(results, objective) for objective in figures.OBJECTIVES] if results.points else [],
+        "weight_strips": weight_strips,
+        "tensor_strips": tensor_strips,
+        "wide": "half precision" if plan and plan.wide == "fp16" else "integers",
+        "layers": _layers(results, plan.name if plan else None, roles),
+        "crops": crops,
+        "crops_left_out": left_out,
+        "gain": ERROR_GAIN,
+        "proxies": [figures.proxy(check) for check in results.proxies],
+        "unsourced": sum(1 for fact in results.device.facts if not fact.source),
+        "scope": _SCOPES.get(results.scope, f"Scope of the search: {results.scope}."),
+        "longest_stage_s": max(results.stages_s.values(), default=1.0) or 1.0,
+        **sha,
+    }
+
+
+def _headline(results: Results, plan: Plan | None) -> str:
+    where = f"{results.network} ×{results.scale} on {results.device.title}"
+    if plan is None:
+        return f"{where}: no plan was found"
+    quality = plan.measured.psnr_loss_db if plan.measured else plan.predicted.psnr_loss_db
+    what = f"{words.loss(quality)} lost" if quality >= 0.0005 else "no loss"
+    return f"{where}: {words.seconds(plan.predicted.latency_s)}, {words.bytes_(plan.predicted.weight_bytes)} of weights, {what}"
+
+
+def _summary(results: Results, plan: Plan | None) -> list[str]:
+    asked = f"Asked: the bit-widths, layer by layer, with which {results.network} ×{results.scale} runs best on {results.device.title}"
+    size = f"for input pictures of {results.input_width}×{results.input_height} pixels"
+    budgets = words.listing(_budget(*item) for item in results.budgets.items())
+    sentences = [f"{asked}, {size}{', within ' + budgets if budgets else ''}."]
+    if plan is None:
+        return sentences
+    roles = [role for role, name in results.chosen.items() if name == plan.name]
+    role = f" ({' · '.join(roles)})" if roles else ""
+    weights, activations = words.plan_bits(plan.weight_bits, plan.activation_bits)
+    sentences.append(f"Recommended: {plan.name}{role}, with weights of {weights} and activations of {activations} bits.")
+    measured = plan.measured
+    if measured is None:
+        sentences.append("This plan was not run in integers: its loss is that of the simulation on the search pictures.")
+        return sentences
+    pictures = len(results.pictures.get("evaluation", []))
+    wrong = (
+        "with not one code of {codes:,} different from our integer engine"
+        if measured.mismatched_codes == 0
+        else "with {wrong:,} of {codes:,} codes different from our integer engine"
+    ).format(wrong=measured.mismatched_codes, codes=measured.codes)
+    how = "in integers" if not measured.float_layers else "in integers where the device runs integers"
+    sentences.append(
+        f"Proven {how} by {measured.runtime} on {pictures} evaluation picture{'s' * (pictures != 1)}, {wrong}: "
+        f"{words.decibel(measured.psnr_db)} PSNR and {measured.ssim:.4f} SSIM, "
+        f"against {words.decibel(results.reference.psnr_db)} and {results.reference.ssim:.4f} in floating point."
+    )
+    return sentences
+
+
+def _budget(name: str, value: float) -> str:
+    forms = {"latency": words.seconds, "memory": words.bytes_, "weights": words.bytes_, "psnr_loss": words.loss, "energy": words.joules}
+    titles = {"psnr_loss": "PSNR loss", "memory": "activation memory", "weights": "weight memory"}
+    return f"{forms[name](value) if name in forms else value} {titles.get(name, name.replace('_', ' '))}"
+
+
+def _warnings(results: Results) -> list[str]:
+    said = []
+    if results.device.hypothetical:
+        said.append(f"{results.device.title} is a hypothetical device.")
+    if results.uncounted:
+        said.append(f"Not traced or not priced, hence in no number here: {words.listing(results.uncounted)}.")
+    plan = recommended(results)
+    floats = plan.measured.float_layers if plan and plan.measured else []
+    if floats:
+        said.append(f"{len(floats)} of its layers run in floating point and are not proven in integers: {words.listing(floats)}.")
+    wrong = [p for p in results.front if p.measured and p.measured.mismatched_codes]
+    if wrong:
+        named = words.listing(f"{p.name} ({p.measured.mismatched_codes:,})" for p in wrong if p.measured)
+        said.append(f"Output codes differ between the runtime and our integer engine for {named}.")
+    return said
+
+
+def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
+    predicted, measured, reference = plan.predicted, plan.measured, results.reference
+    small = int8_bytes(results)
+    fps = f"{1 / predicted.latency_s:.0f} pictures a second" if 0 < predicted.latency_s <= 1 else "per picture"
+    faster = reference.latency_s and predicted.latency_s and reference.latency_s / predicted.latency_s
+    versus = f", {words.ratio(faster)} faster than {reference.precision}" if faster and reference.precision else ""
+    compared = [f"{words.ratio(reference.weight_bytes / predicted.weight_bytes)} smaller than fp32"] if predicted.weight_bytes else []
+    compared += [f"{words.ratio(small / predicted.weight_bytes)} than int8"] if small and predicted.weight_bytes else []
+    tiles = [
+        (
+            "PSNR loss",
+            words.loss(measured.psnr_loss_db if measured else predicted.psnr_loss_db),
+            "measured, evaluation pictures" if measured else "simulated, search pictures",
+        ),
+        ("Latency", words.seconds(predicted.latency_s), f"predicted; {fps}{versus}"),
+        ("Weights", words.bytes_(predicted.weight_bytes), ", ".join(compared)),
+        ("Peak activations", words.bytes_(predicted.peak_activation_bytes), "predicted"),
+    ]
+    if predicted.energy_j is not None:
+        tiles.append(("Energy", words.joules(predicted.energy_j), "predicted, per picture"))
+    if measured:
+        tiles.append(("Mismatched codes", f"{measured.mismatched_codes:,}", f"of {words.count(measured.codes)} output codes"))
+    return tiles
+
+
+def _layers(results: Results, first: str | None, roles: dict[str, str]) -> list[LayerGroup]:
+    limit = results.limits.get("peak_activation_bytes")
+    groups = []
+    for number, name in enumerate(sorted(results.layers, key=lambda n: (n != first, list(results.layers).index(n)))):
+        rows, steps = results.layers[name], results.schedule.get(name)
+        heading = f"{name} ({roles[name]})" if name in roles else name
+        latency = figures.latency(f"latency-{number}", name, rows)
+        groups.append(LayerGroup(name, heading, rows, latency, figures.schedule(f"memory-{number}", name, steps, limit) if steps else None))
+    return groups
+
+
+def _same_width(row: LayerRow) -> bool:
+    """Whether a layer runs in the very widths that it stores; "runs as" is a precision such as W8A8 or FP16."""
+    match = re.match(r"W(\d+)A(\d+)|FP(\d+)", row.runs_as, re.I)
+    if match is None:
+        return True
+    weight, activation = (int(match[1]), int(match[2])) if match[1] else (int(match[3]), int(match[3]))
+    return row.weight_bits in (None, weight) and row.input_bits == activation
+
+
+def _crops(results: Results, run_dir: Path) -> tuple[list[dict[str, Any]], int]:
+    shown: list[dict[str, Any]] = []
+    spent = 0
+    for at, crop in enumerate(results.crops):
+        names = [crop.high, crop.bicubic, crop.float_, crop.plan, crop.error]
+        try:
+            files = [(run_dir / name).read_bytes() for name in names]
+        except OSError as error:
+            raise FileError(f"{error.filename}: {error.strerror}", "The run directory is incomplete; run `hwsearch optimize` again.") from error
+        spent += sum(map(len, files))
+        if spent > PICTURE_BYTES and shown:
+            return shown, len(results.crops) - at
+        psnr = {key: words.decibel(value) for key, value in crop.psnr_db.items()}
+        labels = [
+            ("original", "original"),
+            (f"bicubic {psnr.get('bicubic', '')}", "bicubic enlargement"),
+            (f"floating point {psnr.get('float', '')}", "floating-point network"),
+            (f"{crop.plan_name} {psnr.get('plan', '')}", f"network under {crop.plan_name}"),
+            (f"difference, enlarged {ERROR_GAIN}×", f"difference of {crop.plan_name} from floating point, enlarged {ERROR_GAIN} times"),
+        ]
+        images = [f"data:image/png;base64,{base64.b64encode(data).decode()}" for data in files]
+        texts = [(label.strip(), image, alt) for (label, alt), image in zip(labels, images, strict=True)]
+        shown.append({"picture": crop.picture, "plan_name": crop.plan_name, "images": texts})
+    return shown, 0
