@@ -33,6 +33,9 @@ from searchspaces.metrics import luma, psnr_y
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 CANDIDATES = 3
 LONG_SIDES = (1400, 1000, 700, 480, 340)
+CHROMA_WEIGHT = 0.25
+"""Share of the plain RGB error in the loss of an RGB network; the rest is luma, in which super-resolution is judged."""
+LUMA = torch.tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 219
 NETWORKS = {
     "fsrcnn": lambda scale: FSRCNN(scale=scale, channels=1, activation="relu"),
     "abpn": lambda scale: ABPN(scale=scale),
@@ -179,6 +182,8 @@ def train(arguments: argparse.Namespace) -> None:
     for step in range(1, arguments.steps + 1):
         low, high = sampler.batch(arguments.batch)
         error = network(low) - high
+        if channels == 3:
+            error = torch.cat([error * CHROMA_WEIGHT, (error * LUMA).sum(dim=1, keepdim=True)], dim=1)
         loss = torch.sqrt(error**2 + 1e-6).mean() if step < 0.8 * arguments.steps else (error**2).mean() * 50
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
