@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from hwsearch.plan import Plan
 
@@ -148,3 +150,14 @@ class Results(_Frozen):
     stages_s: dict[str, float]
     versions: dict[str, str]
     created: str
+    _run_dir: Path | None = PrivateAttr(default=None)
+
+    @property
+    def run_dir(self) -> Path | None:
+        """Where the run stands, once it is written; not part of the document, which may be moved."""
+        return self._run_dir
+
+    def placed(self, run_dir: Path) -> Results:
+        """The same results, knowing where they stand."""
+        self._run_dir = run_dir
+        return self

@@ -93,9 +93,7 @@ class RunDirectory:
             FileError: there is no run, or another process works on it.
         """
         path = path.absolute()
-        if not (path / "run.json").is_file():
-            what = "holds no run.json" if path.is_dir() else "does not exist"
-            raise FileError(f"{path} {what}", "Give the folder of an earlier `hwsearch optimize`, or start a new run.")
+        configuration(path)
         return cls(path, _acquire(path))
 
     @classmethod
@@ -142,6 +140,7 @@ class RunDirectory:
             write_json(self.plans_dir / f"{plan.name}.json", plan)
         write_json(self.results_path, results)
         html.write(results, self.path)
+        results.placed(self.path)
 
     def __enter__(self) -> RunDirectory:
         return self
@@ -210,12 +209,7 @@ class RunDirectory:
         ]
         before, now = saved.get("provenance", {}), jsonable(provenance or {})
         pairs += [(key, before[key], now[key]) for key in sorted(set(before) & set(now)) if key.endswith("sha256")]
-        changed = [f"  - {key}: was {old!r}, is {new!r}" for key, old, new in pairs if old != new]
-        if changed:
-            lines = "\n".join(changed)
-            raise UsageError(
-                f"{self.path} was started differently:\n{lines}", "Resume with the same choices, or start a new run."
-            )
+        _refuse_changes(self.path, pairs)
 
 
 def configuration(path: Path) -> dict[str, Any]:
@@ -224,10 +218,60 @@ def configuration(path: Path) -> dict[str, Any]:
     Raises:
         FileError: there is none, or it is of another version.
     """
+    if not (path / "run.json").is_file():
+        what = "holds no run.json" if path.is_dir() else "does not exist"
+        raise FileError(f"{path} {what}", "Give the folder of an earlier `hwsearch optimize`, or start a new run.")
     document = read_json(path / "run.json", "the configuration of a run")
     if document.get("schema_version") != SCHEMA or not isinstance(document.get("request"), dict):
         raise FileError(f"{path / 'run.json'} is not a run of this version", f"Expected schema_version {SCHEMA}.")
     return document
+
+
+def saved_request(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the request that started the run in ``path``, as ``Request`` takes them.
+
+    Args:
+        given: fields that were given again; they must say the same.
+    Raises:
+        FileError: there is no such run.
+        UsageError: a field is given differently; every such field is listed.
+    """
+    saved = {key: value for key, value in configuration(path)["request"].items() if key not in NOT_COMPARED}
+    _refuse_changes(path, [(key, saved.get(key), jsonable(value)) for key, value in given.items()])
+    for key in ("weights", "images"):
+        saved[key] = None if saved.get(key) is None else Path(saved[key])
+    for key in ("input_size", "weight_bits", "activation_bits"):
+        saved[key] = None if saved.get(key) is None else tuple(saved[key])
+    return saved
+
+
+def load_results(path: Path) -> Results:
+    """``results.json`` of the run directory ``path``.
+
+    Raises:
+        FileError: there is none (the run did not finish), or it is not of this version.
+    """
+    from pydantic import ValidationError
+
+    from hwsearch.results import Results
+
+    file = path / "results.json"
+    if not file.is_file():
+        configuration(path)
+        raise FileError(f"{path} has no results yet", f"Finish the run with `hwsearch optimize --resume {path}`.")
+    try:
+        return Results.model_validate(read_json(file, "the results of a run")).placed(path)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise FileError(f"{file}: {where}: {first['msg']}", "It was written by another version, or changed by hand.") from None
+
+
+def _refuse_changes(path: Path, pairs: list[tuple[str, Any, Any]]) -> None:
+    changed = [f"  - {key}: was {old!r}, is {new!r}" for key, old, new in pairs if old != new]
+    if changed:
+        lines = "\n".join(changed)
+        raise UsageError(f"{path} was started differently:\n{lines}", "Resume with the same choices, or start a new run.")
 
 
 def _make_unique(wanted: Path) -> Path:

@@ -1,0 +1,116 @@
+"""The application: what every command shares, and how every ending becomes an exit code.
+
+0 done, 1 a bug of ours, 2 usage, 3 a file that cannot be used, 4 no plan meets the budget, 5 validation disagrees with the
+export, 130 interrupted. With ``--json`` an error is the one document on stdout: ``{"error": {"code", "kind", "message", "hint"}}``.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+from typer.main import get_command
+
+from hwmodels.errors import HwsearchError
+from hwsearch import __version__, console
+from hwsearch.cli import catalogue, optimize, plans
+from hwsearch.store import Interrupted
+
+TRACEBACK = "HWSEARCH_TRACEBACK"
+"""Environment variable; when it is set, a bug of ours shows where it happened."""
+_CLICK_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""The base of all parse errors; typer carries its own copy of click in some versions and not in others."""
+
+app = typer.Typer(
+    name="hwsearch",
+    help="Per-layer bit-widths for super-resolution networks that fit a device, proven in integers.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: hwsearch optimize --target jetson",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"hwsearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    return
+
+
+optimize.register(app)
+plans.register(app)
+catalogue.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    try:
+        return _run(words)
+    except HwsearchError as error:
+        console.report_error(error, as_json)
+        return error.exit_code
+    except Interrupted as stopped:
+        command = f"hwsearch optimize --resume {shlex.quote(str(stopped.run_dir))}"
+        hint = f"Nothing that was measured is lost. Go on with:\n  {command}"
+        console.report("Interrupted", "interrupted", hint, 130, as_json, run_dir=str(stopped.run_dir), resume=command)
+        return 130
+    except KeyboardInterrupt:
+        console.report(
+            "Interrupted", "interrupted", "Nothing was begun that could be resumed; run the command again.", 130, as_json
+        )
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _unexpected(error, as_json)
+
+
+def _run(words: list[str]) -> int:
+    try:
+        with get_command(app).make_context("hwsearch", words) as context:
+            context.command.invoke(context)
+            sys.stdout.flush()
+    except typer.Exit as ending:
+        return int(ending.exit_code)
+    except _CLICK_ERROR as error:
+        _parse_error(error, "--json" in words)
+        return 2
+    return 0
+
+
+def _parse_error(error: Exception, as_json: bool) -> None:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "hwsearch"
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if not message:  # no command was given: the help has been printed
+        return
+    console.report("UsageError", message, f"`{path} --help` lists what is allowed.", 2, as_json)
+
+
+def _unexpected(error: Exception, as_json: bool) -> int:
+    if isinstance(error, MemoryError):
+        hint = "Try a smaller --input or smaller pictures."
+        console.report("MemoryError", "this machine has not enough memory", hint, 1, as_json)
+        return 1
+    if os.environ.get(TRACEBACK):
+        traceback.print_exc()
+    message = f"this is a bug in hwsearch ({type(error).__name__}: {error})"
+    console.report(
+        type(error).__name__, message, f"Set {TRACEBACK}=1 to see where it happened, and please report it.", 1, as_json
+    )
+    return 1

@@ -1,0 +1,224 @@
+"""What there is to choose from: devices, networks, proxies, exporters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwsearch.cli.options import Json, Quiet
+from hwsearch.console import Terminal, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hwmodels.device import Device
+
+devices = typer.Typer(
+    help="Devices: list them, show the numbers and sources of one, check a file of your own.", no_args_is_help=False
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.add_typer(devices, name="devices", rich_help_panel="Choices", invoke_without_command=True)
+    for command in (networks, proxies, exporters):
+        app.command(rich_help_panel="Choices")(command)
+
+
+def summary(device: Device) -> dict[str, Any]:
+    """A device in a few fields."""
+    return {
+        "name": device.name,
+        "aliases": list(device.aliases),
+        "title": device.title,
+        "kind": device.kind,
+        "runtime": device.runtime,
+        "hypothetical": device.hypothetical,
+        "default_input": list(device.default_input),
+        "weight_bits": list(device.widths.weight_bits),
+        "activation_bits": list(device.widths.activation_bits),
+        "wide": device.widths.wide,
+        "native": [str(precision) for precision in device.native],
+    }
+
+
+def _brief(words: list[str], room: int = 6) -> str:
+    """The last words of a long list, which in a list of precisions are the widest."""
+    return " ".join(words) if len(words) <= room else f"{len(words)} of them, up to {words[-1]}"
+
+
+def _show_list(terminal: Terminal) -> None:
+    from hwmodels import device
+
+    found = [summary(device.load(name)) for name in device.names()]
+
+    def render(screen: Console) -> None:
+        rows = [
+            (
+                ", ".join([entry["name"], *entry["aliases"]]),
+                entry["kind"],
+                entry["title"] + (" (hypothetical)" if entry["hypothetical"] else ""),
+                entry["runtime"],
+                " ".join(map(str, entry["weight_bits"])),
+                " ".join(map(str, entry["activation_bits"])),
+                _brief(entry["native"]),
+            )
+            for entry in found
+        ]
+        columns = ("device", "kind", "what it is", "runtime", "weights", "tensors", "runs natively")
+        screen.print(table(columns, rows, left=columns))
+
+    terminal.show({"devices": found}, render)
+
+
+@devices.callback(invoke_without_command=True)
+def _bare(context: typer.Context, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Devices: list them, show the numbers and sources of one, check a file of your own."""
+    if context.invoked_subcommand is None:
+        _show_list(Terminal(as_json, quiet))
+
+
+@devices.command("list")
+def list_(as_json: Json = False, quiet: Quiet = False) -> None:
+    """List the devices that come with the package."""
+    _show_list(Terminal(as_json, quiet))
+
+
+@devices.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A device or a device file.")], as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Every number of a device, with its source; a number without one is assumed."""
+    from hwmodels import device as devices_
+
+    device = devices_.load(name)
+    facts = device.facts()
+    assumed = sum(fact.source is None for fact in facts)
+    document = {**summary(device), "summary": device.summary, "sha256": device.device_sha256}
+    document["facts"] = [fact._asdict() for fact in facts]
+
+    def render(screen: Console) -> None:
+        screen.print(f"[bold]{device.title}[/] ({device.name}), {device.kind}, {device.runtime}")
+        screen.print(device.summary)
+        rows = [(fact.key, fact.value, fact.source or "assumed", fact.note or "") for fact in facts]
+        screen.print(table(("number", "value", "source", "note"), rows, left=("source", "note")))
+        screen.print(f"{len(facts)} numbers, {assumed} of them assumed.")
+
+    Terminal(as_json, quiet).show(document, render)
+
+
+@devices.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A device file (.toml).")], as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Check a device file; every mistake is listed at once."""
+    from hwmodels import device_file
+    from hwmodels.errors import FileError
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file in UTF-8"
+        raise FileError(
+            f"{file}: {reason.lower()}", "Give the path of a device file; `hwsearch devices schema` describes it."
+        ) from None
+    device = device_file.load_text(text, str(file))
+    document = {"file": str(file), "valid": True, **summary(device)}
+    Terminal(as_json, quiet).show(document, lambda screen: screen.print(f"{file}: no mistakes ({device.title})", markup=False))
+
+
+@devices.command()
+def schema(as_json: Json = False, quiet: Quiet = False) -> None:
+    """The JSON Schema of device files."""
+    from hwmodels import device_file
+    from hwsearch.console import write_document
+
+    write_document(device_file.schema())
+
+
+def networks(
+    operations: Annotated[bool, typer.Option("--operations", help="List what a network of your own may consist of.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The built-in networks, and the operations that a network of your own may use."""
+    terminal = Terminal(as_json, quiet)
+    if operations:
+        _show_operations(terminal)
+        return
+    from searchspaces.networks import NETWORKS
+
+    found = [
+        {
+            "name": spec.name,
+            "summary": spec.summary,
+            "scales": list(spec.scales),
+            "arguments": dict(spec.arguments),
+            "input": "bicubic-upsampled" if spec.input_kind == "upsampled" else "low resolution",
+            "shipped_scales": [scale for scale in spec.scales if spec.weights(scale) is not None],
+        }
+        for spec in NETWORKS.values()
+    ]
+
+    def render(screen: Console) -> None:
+        rows = [
+            (
+                entry["name"],
+                entry["summary"],
+                " ".join(f"x{scale}" for scale in entry["scales"]),
+                " ".join(f"x{scale}" for scale in entry["shipped_scales"]) or "none",
+                " ".join(f"{key}={value}" for key, value in entry["arguments"].items()),
+            )
+            for entry in found
+        ]
+        columns = ("network", "what it is", "scales", "weights ship for", "arguments (--arg)")
+        screen.print(table(columns, rows, left=columns))
+
+    terminal.show({"networks": found}, render)
+
+
+def _show_operations(terminal: Terminal) -> None:
+    from hwmodels.workload import OPS
+    from searchspaces.graph import FUSED, UNARY
+
+    document = {"operations": list(OPS), "activations": list(UNARY), "fused": [kind for kind in FUSED if kind != "none"]}
+
+    def render(screen: Console) -> None:
+        screen.print(f"Operations:  {', '.join(document['operations'])}")
+        screen.print(
+            f"Activations: {', '.join(document['activations'])}; fused into a convolution: {', '.join(document['fused'])}"
+        )
+        screen.print("A transposed convolution is rewritten to a convolution and a pixel shuffle.")
+
+    terminal.show(document, render)
+
+
+def proxies(as_json: Json = False, quiet: Quiet = False) -> None:
+    """The quality proxies: how a choice of widths is judged before it is measured."""
+    from hwsearch.proxies import PROXIES
+
+    found = [{"name": info.name, "summary": info.summary, "cost": info.cost} for info in PROXIES.values()]
+
+    def render(screen: Console) -> None:
+        rows = [(entry["name"], entry["summary"], entry["cost"]) for entry in found]
+        columns = ("proxy", "what it is", "cost")
+        screen.print(table(columns, rows, left=columns))
+        screen.print("Every run checks each of them against measured plans and reports the rank correlation.")
+
+    Terminal(as_json, quiet).show({"proxies": found}, render)
+
+
+def exporters(as_json: Json = False, quiet: Quiet = False) -> None:
+    """The file formats that a plan can be exported to."""
+    from hwsearch.export import EXPORTERS
+
+    found = [{"name": info.name, "summary": info.summary, "suffix": info.suffix} for info in EXPORTERS.values()]
+
+    def render(screen: Console) -> None:
+        rows = [(entry["name"], entry["suffix"], entry["summary"]) for entry in found]
+        columns = ("exporter", "file", "what it is")
+        screen.print(table(columns, rows, left=columns))
+
+    Terminal(as_json, quiet).show({"exporters": found}, render)

@@ -1,0 +1,94 @@
+"""``hwsearch optimize``: the whole job, new or resumed."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hwmodels.errors import UsageError
+from hwsearch.cli import options
+from hwsearch.console import Terminal
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(rich_help_panel="The main job")(optimize)
+
+
+def optimize(
+    target: options.Target = None,
+    network: options.Network = None,
+    scale: options.Scale = None,
+    weights: options.Weights = None,
+    model: options.Model = None,
+    arg: options.Arg = None,
+    images: options.Images = None,
+    input_size: options.Input = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(help="An upper limit (repeatable): latency=8ms, memory=512KiB, weights=1MB, psnr_loss=0.3dB, energy=2mJ."),
+    ] = None,
+    scope: options.Scope = None,
+    weight_bits: options.WeightBits = None,
+    activation_bits: options.ActivationBits = None,
+    pin: options.Pin = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Plans to measure while refining. Default: 120.", min=1, show_default=False)
+    ] = None,
+    probes: Annotated[
+        int | None, typer.Option(help="Random plans that check the proxies. Default: 200.", min=3, show_default=False)
+    ] = None,
+    seed: options.Seed = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run directory. Default: runs/NETWORK-xS-TARGET-DATE.", metavar="DIR")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with an interrupted run; it knows its other options.", metavar="RUN")
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Find, prove and report the bit-widths that fit a network to a device.
+
+    Examples:
+      hwsearch optimize --target jetson
+      hwsearch optimize --network abpn --target ethos-u55-128 --budget latency=33ms
+      hwsearch optimize --model my_net.py:build --weights w.pth --scale 2 --target ./my_board.toml
+    """
+    from hwsearch import budgets, summary
+    from hwsearch.store import saved_request
+
+    fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
+    fields |= options.given(
+        {
+            "target": options.read_target(target),
+            "images": images,
+            "input_size": options.read_size(input_size),
+            "budgets": budgets.parse(budget or ()) or None,
+            "scope": options.read_scope(scope),
+            "weight_bits": options.read_bits("--weight-bits", weight_bits),
+            "activation_bits": options.read_bits("--activation-bits", activation_bits),
+            "pins": options.read_pins(pin) or None,
+            "evaluations": evaluations,
+            "probes": probes,
+            "seed": seed,
+        }
+    )
+    if resume is not None:
+        if out is not None:
+            raise UsageError("--resume and --out name two run directories", "A resumed run stays where it is.")
+        fields = saved_request(resume, fields) | {"run_dir": resume.resolve(), "resume": True}
+    elif out is not None:
+        fields["run_dir"] = out
+    fields["command"] = shlex.join(["hwsearch", *sys.argv[1:]])
+
+    terminal = Terminal(as_json, quiet)
+    from hwsearch import pipeline
+
+    with terminal.progress() as progress:
+        results = pipeline.optimize(pipeline.Request(**fields), progress)
+    terminal.show(summary.document(results), lambda screen: summary.render(results, screen))

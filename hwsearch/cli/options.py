@@ -1,0 +1,166 @@
+"""Options that several commands share, and the readers of their notations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hwmodels.errors import UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, everything else on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
+Network = Annotated[
+    str | None, typer.Option(help="A built-in network (`hwsearch networks`). Default: fsrcnn.", show_default=False)
+]
+Model = Annotated[str | None, typer.Option(help="Your own network: path/to/file.py:callable.", metavar="FILE:CALLABLE")]
+Weights = Annotated[Path | None, typer.Option(help="Weights, .safetensors or .pth.", metavar="FILE", resolve_path=True)]
+Scale = Annotated[int | None, typer.Option(help="Enlargement. Default: that of the weights that ship.", show_default=False)]
+Target = Annotated[
+    str | None, typer.Option(help="A device (see `devices`) or a device file. Default: jetson.", show_default=False)
+]
+Images = Annotated[
+    Path | None, typer.Option(help="A folder with your pictures. Default: photos that ship.", metavar="DIR", resolve_path=True)
+]
+Input = Annotated[
+    str | None, typer.Option("--input", help="Size of the picture that goes in. Default: the device's.", metavar="HxW")
+]
+Scope = Annotated[
+    str | None, typer.Option(help="Layers to quantize: all, not-first-last or body. Default: all.", show_default=False)
+]
+WeightBits = Annotated[str | None, typer.Option(help="Widths of weights to consider, such as 2,4,8.", metavar="LIST")]
+ActivationBits = Annotated[str | None, typer.Option(help="Widths of tensors to consider, such as 8,16.", metavar="LIST")]
+Pin = Annotated[list[str] | None, typer.Option(help="Fix a layer or tensor to a width (repeatable).", metavar="NAME=BITS")]
+Arg = Annotated[list[str] | None, typer.Option(help="An argument of the network (repeatable).", metavar="KEY=VALUE")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.", min=0, show_default=False)]
+PlanFile = Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)]
+
+SCOPES = ("all", "body", "not-first-last")
+
+
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """``360x640`` as (height, width).
+
+    Raises:
+        UsageError: not two whole numbers above zero.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})[xX×](\d{1,5})", text.strip())
+    if not match or 0 in (height := int(match[1]), width := int(match[2])):
+        raise UsageError(f"--input {text!r} is not a size", "Write height and width in pixels as HxW, for example 360x640.")
+    return height, width
+
+
+def read_bits(option: str, text: str | None) -> tuple[int, ...] | None:
+    """``2,4,8`` as ascending widths.
+
+    Raises:
+        UsageError: not a list of whole numbers.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is not a list of widths", "Write for example 2,4,8.") from None
+
+
+def read_pins(texts: Iterable[str] | None) -> dict[str, int]:
+    """``NAME=BITS`` texts.
+
+    Raises:
+        UsageError: not of that form, or one name with two widths.
+    """
+    pins: dict[str, int] = {}
+    for text in texts or ():
+        name, equals, bits = text.rpartition("=")
+        if not equals or not name or not bits.strip().isdigit():
+            raise UsageError(f"--pin {text!r} is not NAME=BITS", "For example --pin first_part.0=8.")
+        if pins.setdefault(name.strip(), int(bits)) != int(bits):
+            raise UsageError(f"--pin gives {name!r} two widths", "Keep one of them.")
+    return pins
+
+
+def read_arguments(texts: Iterable[str] | None) -> dict[str, str | int | float | bool]:
+    """``KEY=VALUE`` texts; values that look like numbers or booleans become such.
+
+    Raises:
+        UsageError: not of that form.
+    """
+    arguments: dict[str, str | int | float | bool] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            raise UsageError(f"--arg {text!r} is not KEY=VALUE", "For example --arg d=32.")
+        arguments[key.strip()] = _value(value.strip())
+    return arguments
+
+
+def _value(text: str) -> str | int | float | bool:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def read_scope(text: str | None) -> str | None:
+    """One of ``SCOPES``.
+
+    Raises:
+        UsageError: none of them.
+    """
+    if text is not None and text not in SCOPES:
+        raise UsageError(f"--scope {text!r} is not known", f"Allowed: {', '.join(SCOPES)}.")
+    return text
+
+
+def read_target(text: str | None) -> str | None:
+    """A device name as it is, a device file as an absolute path, so that a run can be resumed from anywhere."""
+    if text is not None and (text.endswith(".toml") or "/" in text):
+        return str(Path(text).resolve())
+    return text
+
+
+def read_model(text: str | None) -> str | None:
+    """``file.py:callable`` with the file as an absolute path, for the same reason."""
+    if text is None or ":" not in text:
+        return text
+    file, _, attribute = text.rpartition(":")
+    return f"{Path(file).resolve()}:{attribute}"
+
+
+def network_fields(
+    network: str | None,
+    model: str | None,
+    weights: Path | None,
+    scale: int | None,
+    arguments: Iterable[str] | None,
+) -> dict[str, object]:
+    """The fields of a request that say which network; only those that were given.
+
+    Raises:
+        UsageError: two networks, or an argument that cannot be read.
+    """
+    if network is not None and model is not None:
+        raise UsageError("--network and --model are two answers to one question", "Keep one of them.")
+    fields = {
+        "network": network,
+        "model": read_model(model),
+        "weights": weights,
+        "scale": scale,
+        "arguments": read_arguments(arguments) or None,
+    }
+    return given(fields)
+
+
+def given(fields: dict[str, object]) -> dict[str, object]:
+    """Without what was left out."""
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,245 @@
+"""Commands about one plan or one run: price, prove, explain, export, report, enlarge a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwmodels.errors import UsageError
+from hwsearch.cli import options
+from hwsearch.console import Terminal, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hwsearch.explain import Explanation, Step
+    from hwsearch.pricing import Price
+
+Runtime = Annotated[str, typer.Option(help="Who runs the integers: engine (ours) or ort (ONNX Runtime).")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(rich_help_panel="The main job")(estimate)
+    for command in (explain, validate, export, upscale):
+        app.command(rich_help_panel="Plans")(command)
+    app.command(rich_help_panel="Plans")(report)
+
+
+def estimate(
+    plan: Annotated[str, typer.Option(help="One precision everywhere, such as W8A8 or FP16, or a plan file.")] = "W8A8",
+    target: options.Target = None,
+    network: options.Network = None,
+    scale: options.Scale = None,
+    weights: options.Weights = None,
+    model: options.Model = None,
+    arg: options.Arg = None,
+    input_size: options.Input = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Price a network on a device, layer by layer: what runs as what, what binds, what fits. No search."""
+    fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
+    fields |= options.given({"target": options.read_target(target), "input_size": options.read_size(input_size)})
+    from hwsearch import pricing
+    from hwsearch.problem import Request
+
+    terminal = Terminal(as_json, quiet)
+    price = pricing.estimate_plan(Path(plan), fields) if plan.endswith(".json") else pricing.estimate(Request(**fields), plan)
+    if not as_json:
+        for remark in price.remarks:
+            terminal.remark(remark)
+    terminal.show(pricing.document(price), lambda screen: _print_price(price, screen))
+
+
+def _print_price(price: Price, screen: Console) -> None:
+    from hwsearch.report import words
+
+    problem = price.problem
+    height, width = problem.input_size
+    screen.print(
+        f"[bold]{problem.network.name} x{problem.network.scale}, {price.label}, on {problem.device.title}[/], "
+        f"input {height}x{width}, {words.count(problem.workload.macs)}MAC"
+    )
+    rows = [
+        (
+            row.name,
+            row.op,
+            words.count(row.macs) if row.macs else words.NONE,
+            row.runs_as,
+            row.stored_as,
+            *(words.seconds(term) for term in (row.compute_s, row.weight_s, row.activation_s, row.overhead_s, row.latency_s)),
+            row.binds,
+            words.bytes_(row.weight_bytes),
+        )
+        for row in price.layers
+    ]
+    columns = (
+        *("layer", "op", "MAC", "runs as", "stored as", "compute", "weights", "tensors", "overhead", "latency", "binds"),
+        "weight bytes",
+    )
+    screen.print(table(columns, rows, left=("op", "runs as", "stored as", "binds")))
+    screen.print(f"Latency              {words.seconds(price.latency_s)}")
+    screen.print(f"Weights              {words.bytes_(price.weight_bytes)}{_limit(price, 'weight_bytes')}")
+    peak = f"{words.bytes_(price.peak_activation_bytes)}{_limit(price, 'peak_activation_bytes')}"
+    screen.print(f"Peak activations     {peak}, during {price.peak_at}", markup=False)
+    if price.energy_j is not None:
+        relative = " (to compare with others on this device only)" if problem.device.energy.relative else ""
+        screen.print(f"Energy               {words.joules(price.energy_j)}{relative}")
+
+
+def _limit(price: Price, name: str) -> str:
+    from hwsearch.report import words
+
+    if name not in price.limits:
+        return ""
+    verdict = "[red]does not fit[/]" if name in price.exceeded else "fits"
+    return f" of {words.bytes_(price.limits[name])}, {verdict}"
+
+
+def explain(plan: options.PlanFile, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
+    """Why a plan is as it is: what each width saves and costs, one step narrower and one step wider."""
+    from hwsearch import explain as explaining
+
+    terminal = Terminal(as_json, quiet)
+    with terminal.progress() as progress:
+        explanation = explaining.explain(plan, progress)
+    terminal.show(explaining.document(explanation), lambda screen: _print_explanation(explanation, screen))
+
+
+def _print_explanation(explanation: Explanation, screen: Console) -> None:
+    from hwsearch.report import words
+
+    plan, price = explanation.plan, explanation.price
+    layers = {row.name: row for row in price.layers}
+    screen.print(
+        f"[bold]{plan.name}[/]: {plan.network} x{plan.scale} on {plan.target}, "
+        f"{words.seconds(price.latency_s)}, {words.bytes_(price.weight_bytes)} of weights, "
+        f"{words.bytes_(price.peak_activation_bytes)} at the peak, loses {words.loss(plan.predicted.psnr_loss_db)}"
+    )
+    rows = []
+    for decision in explanation.decisions:
+        layer = layers.get(decision.name) if decision.kind == "weights" else None
+        rows.append(
+            (
+                decision.name,
+                decision.kind,
+                str(decision.bits),
+                words.loss(decision.damage_db),
+                _step(decision.narrower),
+                _step(decision.wider),
+                layer.runs_as if layer else "",
+                layer.stored_as if layer else "",
+                layer.binds if layer else "",
+            )
+        )
+    columns = ("name", "of", "bits", "costs alone", "one step narrower", "one step wider", "runs as", "stored as", "binds")
+    screen.print(table(columns, rows, left=("of", "one step narrower", "one step wider", "runs as", "stored as", "binds")))
+    screen.print(
+        f"Quality by the proxy {explanation.proxy}, time and bytes by the cost model; one change at a time, the rest kept."
+    )
+
+
+def _step(step: Step | None) -> str:
+    """A neighbour in one cell: bits, then what it costs or gains, leaving out what stays the same."""
+    from hwsearch.report import words
+
+    if step is None:
+        return words.NONE
+
+    def signed(value: float, text: str) -> str:
+        return ("+" if value > 0 else words.MINUS) + text
+
+    parts = [signed(step.psnr_loss_db, words.loss(abs(step.psnr_loss_db)))]
+    if step.latency_s:
+        parts.append(signed(step.latency_s, words.seconds(abs(step.latency_s))))
+    if step.weight_bytes:
+        parts.append(signed(step.weight_bytes, words.bytes_(abs(step.weight_bytes))))
+    if step.peak_activation_bytes:
+        parts.append(f"peak {signed(step.peak_activation_bytes, words.bytes_(abs(step.peak_activation_bytes)))}")
+    return f"{step.bits}: " + ", ".join(parts)
+
+
+def validate(
+    plan: options.PlanFile,
+    runtime: Runtime = "ort",
+    images: options.Images = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Run a plan's integers on pictures, and compare with our engine and with what the plan says (exit 5 if they disagree)."""
+    from hwsearch import recheck
+    from hwsearch.report import words
+
+    terminal = Terminal(as_json, quiet)
+    with terminal.progress() as progress:
+        verdict = recheck.recheck(plan, runtime, images, progress)
+
+    def render(screen: Console) -> None:
+        screen.print(
+            f"{words.decibel(verdict.psnr_db)}, SSIM {verdict.ssim:.4f} on {len(verdict.pictures)} pictures with {verdict.runtime}"
+        )
+        screen.print(f"{verdict.mismatched_codes} of {verdict.codes} output codes differ from our integer engine")
+        if verdict.recorded_psnr_db is not None:
+            screen.print(f"The plan says {words.decibel(verdict.recorded_psnr_db)} on its own evaluation pictures")
+
+    terminal.show(verdict, render)
+
+
+def export(
+    plan: options.PlanFile,
+    to: Annotated[str, typer.Option(help="The format (see `exporters`).")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="Where. Default: the plan's name, in this folder.", metavar="FILE")] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Hand a plan to the runtime that ships it."""
+    from hwsearch import plan_file
+    from hwsearch.export import exporter
+
+    chosen = exporter(to)
+    document = plan_file.load(plan)
+    path = out if out is not None else Path(f"{document.name}{chosen.suffix}")
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder", f"Name a file, for example {path / (document.name + chosen.suffix)}.")
+    metadata = {"plan": document.name, "network": document.network, "scale": document.scale, "target": document.target}
+    chosen(plan_file.load_integers(document, plan), path, metadata=metadata)
+    result = {"file": str(path), "format": chosen.name, "plan": document.name, "bytes": path.stat().st_size}
+    Terminal(as_json, quiet).show(result, lambda screen: screen.print(f"wrote {path}", markup=False))
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run directory.", metavar="RUN", resolve_path=True)],
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a run's report.html again from its results."""
+    from hwsearch import store, summary
+    from hwsearch.report import html
+
+    results = store.load_results(run)
+    path = html.write(results, run)
+    Terminal(as_json, quiet).show({"report": str(path)}, lambda screen: summary.render(results, screen))
+
+
+def upscale(
+    source: Annotated[Path, typer.Argument(help="A picture.", metavar="IN")],
+    destination: Annotated[Path, typer.Argument(help="Where to write the enlarged picture.", metavar="OUT")],
+    plan: Annotated[Path, typer.Option(help="A plan: plans/NAME.json of a run.", metavar="PLAN")],
+    runtime: Runtime = "engine",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Enlarge a picture of any size with a plan's integers."""
+    from hwsearch import plan_file
+    from hwsearch.upscale import upscale as enlarge
+
+    terminal = Terminal(as_json, quiet)
+    document = plan_file.load(plan)
+    qgraph = plan_file.load_integers(document, plan)
+    with terminal.progress() as progress:
+        height, width = enlarge(source, destination, qgraph, document.scale, runtime, progress)
+    result = {"file": str(destination), "height": height, "width": width, "scale": document.scale, "plan": document.name}
+    terminal.show(result, lambda screen: screen.print(f"wrote {destination}, {width}x{height}", markup=False))

@@ -1,0 +1,84 @@
+"""Reading plans back: the document, the integers beside it, and the request that would make it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from hwmodels.errors import FileError
+from hwsearch import store
+from hwsearch.files import read_json
+from hwsearch.plan import SCHEMA, Plan
+
+if TYPE_CHECKING:
+    from hwsearch.problem import Request
+    from hwsearch.quant.model import QuantizedGraph
+
+
+def load(path: Path) -> Plan:
+    """The plan in ``path``.
+
+    Raises:
+        FileError: absent, not JSON, of another version, or not a plan; every mistake is listed.
+    """
+    document = read_json(path, "a plan, such as RUN/plans/plan-01.json")
+    if document.get("schema_version", SCHEMA) != SCHEMA:
+        raise FileError(f"{path}: schema_version {document['schema_version']!r}", f"This version reads schema_version {SCHEMA}.")
+    try:
+        return Plan.model_validate(document)
+    except ValidationError as error:
+        lines = [f"  - {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+        problems = "\n".join(lines)
+        raise FileError(f"{path} is not a plan:\n{problems}", "Plans stand in the folder plans/ of a run.") from None
+
+
+def load_integers(plan: Plan, path: Path) -> QuantizedGraph:
+    """The quantized network of a plan, from the file beside ``path``, checked by its hash.
+
+    Raises:
+        FileError: the plan was never run in integers, or the file is absent, changed, or cut short.
+    """
+    if plan.integers is None:
+        raise FileError(
+            f"{path}: this plan has no integers; it was priced, not proven",
+            "A run proves its chosen plans; take one of those, or give a budget that picks this one.",
+        )
+    file = path.parent / plan.integers
+    try:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise FileError(f"{file}: {reason}", "A plan is two files; keep the .safetensors beside the .json.") from None
+    if plan.integers_sha256 is not None and digest != plan.integers_sha256:
+        raise FileError(f"{file} is not the file that belongs to {path.name} (its hash differs)", "Take both from one run.")
+    from hwsearch.quant import storage
+
+    return storage.load(file)
+
+
+def request_of(plan: Plan, path: Path) -> Request:
+    """The request behind a plan: that of the run it stands in, or as much as the plan itself tells.
+
+    A plan on its own knows the name of its network but not a file of weights.
+    """
+    from hwsearch.problem import Request
+
+    size = (plan.input_height, plan.input_width)
+    run = path.parent.parent
+    if (run / "run.json").is_file():
+        request = Request(**store.saved_request(run, {}))
+        return dataclasses.replace(request, input_size=size, budgets={})
+    return Request(
+        network=plan.network,
+        scale=plan.scale,
+        arguments=plan.provenance.network_arguments,
+        target=plan.target,
+        input_size=size,
+        scope=plan.scope,  # type: ignore[arg-type]  # checked by build_space
+        seed=plan.provenance.seed,
+    )

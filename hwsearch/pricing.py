@@ -1,0 +1,134 @@
+"""What one plan costs on one device, layer by layer, without a search and without a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwmodels import cost
+from hwmodels.errors import UsageError
+from hwmodels.precision import Precision
+from hwsearch import plan_file
+from hwsearch.problem import Problem, Request, pose
+from hwsearch.results import LayerRow, ScheduleStep
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Price:
+    """A priced plan.
+
+    Attributes:
+        label: what was asked for, such as ``W8A8`` or a plan's name; ``row`` is the plan ``int8[decisions]``.
+        energy_j: ``None`` where the device has no energy figures.
+        limits: hard limits of the device by objective, in bytes; ``exceeded`` are those that the plan breaks.
+        remarks: what differs from what was asked for.
+    """
+
+    label: str
+    problem: Problem
+    row: np.ndarray
+    latency_s: float
+    weight_bytes: int
+    peak_activation_bytes: int
+    energy_j: float | None
+    limits: dict[str, float]
+    exceeded: tuple[str, ...]
+    layers: tuple[LayerRow, ...]
+    schedule: tuple[ScheduleStep, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def peak_at(self) -> str:
+        """The layer during which most activation bytes are alive."""
+        return max(self.schedule, key=lambda step: sum(step.live_bytes.values())).layer
+
+
+def price(problem: Problem, row: np.ndarray, label: str, remarks: tuple[str, ...] = ()) -> Price:
+    """Price one plan row ``int8[decisions]``."""
+    objectives = cost.estimate(problem.table, row[None])
+    values = {
+        "latency_s": float(objectives.latency_s[0]),
+        "weight_bytes": int(objectives.weight_bytes[0]),
+        "peak_activation_bytes": int(objectives.peak_activation_bytes[0]),
+    }
+    limits = {name: float(limit) for name, limit in problem.table.limits.items()}
+    energy = float(objectives.energy_j[0])
+    return Price(
+        label=label,
+        problem=problem,
+        row=row,
+        **values,  # type: ignore[arg-type]
+        energy_j=energy if math.isfinite(energy) else None,
+        limits=limits,
+        exceeded=tuple(name for name, limit in limits.items() if values.get(name, 0) > limit),
+        layers=tuple(LayerRow(**entry) for entry in cost.explain(problem.table, row)),
+        schedule=tuple(
+            ScheduleStep(layer=layer, live_bytes=live) for layer, live in cost.schedule(problem.table, problem.workload, row)
+        ),
+        remarks=remarks,
+    )
+
+
+def estimate(request: Request, precision: str) -> Price:
+    """Price one precision everywhere, ``W4A8`` or ``FP16``; where it is not on offer, the next wider one, and a remark.
+
+    Raises:
+        UsageError: not a precision, or a floating-point one that the target does not execute.
+    """
+    wanted = Precision.parse(precision)
+    problem = pose(request)
+    space = problem.space
+    if wanted.is_float and not (space.wide_is_float and wanted.weight_bits == 16):
+        raise UsageError(
+            f"{problem.device.name} with {problem.device.runtime} does not offer {wanted}",
+            f"It executes {', '.join(map(str, problem.device.native))}.",
+        )
+    row = space.uniform(wanted.weight_bits, wanted.activation_bits)
+    weights, tensors = space.bits(row)
+    remarks = [
+        f"{kind} {name} gets {bits} bits: {asked} are not on offer there"
+        for kind, bits_of, asked in (("layer", weights, wanted.weight_bits), ("tensor", tensors, wanted.activation_bits))
+        for name, bits in bits_of.items()
+        if bits != asked
+    ]
+    return price(problem, row, str(wanted), tuple(remarks))
+
+
+def estimate_plan(path: Path, changes: dict[str, object]) -> Price:
+    """Price a plan file on its own device, or on another by ``changes={"target": ...}`` (fields of the request)."""
+    plan = plan_file.load(path)
+    request = dataclasses.replace(plan_file.request_of(plan, path), **changes)  # type: ignore[arg-type]
+    if "target" in changes:
+        request = dataclasses.replace(request, weight_bits=None, activation_bits=None, pins={}, scope="all")
+    problem = pose(request)
+    return price(problem, problem.space.plan(plan.weight_bits, plan.activation_bits), plan.name)
+
+
+def document(price: Price) -> dict[str, Any]:
+    """A price for machines; SI units."""
+    problem = price.problem
+    weights, tensors = problem.space.bits(price.row)
+    return {
+        "target": problem.device.name,
+        "network": problem.network.name,
+        "scale": problem.network.scale,
+        "input": list(problem.input_size),
+        "plan": price.label,
+        "weight_bits": weights,
+        "activation_bits": tensors,
+        "predicted": {
+            "latency_s": price.latency_s,
+            "weight_bytes": price.weight_bytes,
+            "peak_activation_bytes": price.peak_activation_bytes,
+            "energy_j": price.energy_j,
+        },
+        "limits": price.limits,
+        "exceeded": list(price.exceeded),
+        "peak_at": price.peak_at,
+        "layers": [layer.model_dump() for layer in price.layers],
+        "remarks": list(price.remarks),
+    }
