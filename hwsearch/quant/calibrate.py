@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import UsageError
-from hwsearch.quant.equalize import Ranges, choose_scales, input_factors, scaled
+from hwsearch.quant.equalize import Equalizer, Ranges, input_factors, scaled
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from hwsearch.quant.moments import Moments, collect
 from hwsearch.quant.observe import Bench, Gains, affordable, macs_per_pixel, quantizes
 from hwsearch.quant.ranges import (
-    Spread,
+    ChannelSpreads,
     candidates,
     choose,
     clamped,
@@ -30,7 +30,7 @@ from hwsearch.quant.ranges import (
     wide_format,
 )
 from hwsearch.quant.simulate import Prepared, prepare, simulate
-from hwsearch.quant.weights import RoundedLayer, bias_of, round_layer
+from hwsearch.quant.weights import RoundedLayer, bias_of, exchanged, multiplied, round_layer
 from searchspaces.graph import Graph, Node
 from searchspaces.space import SearchSpace
 
@@ -70,19 +70,21 @@ def calibrate(
     tell("noise gains", 0.6)
     gains = Bench(graph, batch).gains(seed)
     tell("equalization", 0.7)
-    integers = [bits for bits in space.weight_bits if bits <= 8] or [8]
-    counted = sorted({integers[0] if integers[0] > 2 else integers[min(1, len(integers) - 1)], integers[len(integers) // 2], integers[-1]})
-    scales = choose_scales(graph, ranges, moments, gains, counted, space.symmetric_activations)
+    equalizer = Equalizer(graph, ranges, moments, gains, space.weight_bits, symmetric=space.symmetric_activations)
+    default = {name: equalizer.choose(name, 8, [8] * len(graph.readers(name))) for name in equalizer.candidates}
+    scales = {name: equalizer.candidates[name][alpha] for name, alpha in default.items()}
     tell("histograms", 0.8)
     equal = scaled(graph, scales)
+    gains = gains.scaled(scales)
+    inside = {name: Ranges(r.low / scales[name], r.high / scales[name]) if name in scales else r for name, r in ranges.items()}
     observed = Observed(
         bench=Bench(equal, batch),
-        gains=gains.scaled(scales),
+        gains=gains,
         moments={node.name: _scaled_moments(node, moments[node.name], scales) for node in graph.convs},
-        spreads={},
+        spreads=spreads(equal, crops, inside, gains.tensors),
+        equalizer=equalizer,
+        default=default,
     )
-    found = {name: Ranges(r.low / scales[name], r.high / scales[name]) if name in scales else r for name, r in ranges.items()}
-    observed.spreads.update(spreads(equal, crops, found, observed.gains.tensors))
     result = Calibration(equal, space, observed)
     tell("calibrated", 1.0)
     return result
@@ -95,17 +97,26 @@ def _scaled_moments(reader: Node, moments: Moments, scales: Mapping[str, np.ndar
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """What calibration saw of the equalized network: the windows to measure on, noise gains, moments of every convolution's input by
-    the convolution's name, and histograms by quantizer group."""
+    """What calibration saw of the equalized network.
+
+    ``bench``: windows to measure on; ``gains``: noise gains; ``moments`` of every convolution's input, by the convolution's name;
+    ``spreads``: histograms by quantizer group; ``equalizer``: other scales of the tensors; ``default``: index of the scales that the
+    network has.
+    """
 
     bench: Bench
     gains: Gains
     moments: dict[str, Moments]
-    spreads: dict[str, Spread]
+    spreads: dict[str, ChannelSpreads]
+    equalizer: Equalizer
+    default: dict[str, int]
 
 
 class Calibration:
     """Number formats of every choice, for one network and one search space.
+
+    ``graph`` is equalized for 8-bit weights and activations. A plan of other widths equalizes its tensors differently: its formats and integers
+    then differ from those that ``format`` and ``weight`` report, which refer to tensors and weights of ``graph``.
 
     Attributes:
         graph: the equalized network; its function is that of the original.
@@ -115,61 +126,94 @@ class Calibration:
     def __init__(self, graph: Graph, space: SearchSpace, observed: Observed) -> None:
         self.graph, self.space, self._seen = graph, space, observed
         self._quantizer_of = graph.quantizer_groups()
-        self._columns = {name: i for i, name in enumerate(space.names)}
         split = len(space.layer_names)
         width_of = graph.width_groups()
         groups = {name: split + i for i, name in enumerate(space.group_names)}
         self._tensor_column = {node.name: groups[width_of[node.name]] for node in graph.nodes}
         self._layer_column = {name: i for i, name in enumerate(space.layer_names)}
+        self._readers = {name: tuple(r.name for r in graph.readers(name)) for name in observed.default}
         self._pictures = self._picture_groups()
-        self._formats: dict[tuple[str, int], TensorFormat] = {}
-        self._rounded: dict[tuple[str, int], RoundedLayer] = {}
-        self._layers: dict[tuple[str, int, TensorFormat], LayerIntegers | LayerFloats] = {}
-        self._prepared: dict[tuple[str, int, TensorFormat, TensorFormat], Prepared] = {}
+        self._formats: dict[tuple[str, int, int], TensorFormat] = {}
+        self._rounded: dict[tuple[str, int, int], RoundedLayer] = {}
+        self._layers: dict[tuple[str, int, TensorFormat, int, int], LayerIntegers | LayerFloats] = {}
+        self._prepared: dict[tuple[str, int, TensorFormat, TensorFormat, int, int], Prepared] = {}
 
     def _picture_groups(self) -> set[str]:
-        """Quantizer groups on the grid of a picture: those of the input and of the output, where nothing else is written in them."""
+        """Quantizer groups on the grid of a picture: those of the input and the output, where nothing else is written in them."""
         found = set()
         written = [node for node in self.graph.nodes if quantizes(node)]
         for end in (self.graph.input, self.graph.output):
             group = self._quantizer_of[end.name]
-            writers = [node.name for node in written if self._quantizer_of[node.name] == group]
-            if len(writers) == 1:
+            if sum(self._quantizer_of[node.name] == group for node in written) == 1:
                 found.add(group)
         return found
 
+    def _default(self, tensor: str) -> int:
+        return self._seen.default.get(tensor, 0)
+
+    def _factors(self, tensor: str, alpha: int) -> np.ndarray | None:
+        """What divides the channels of a tensor of ``graph`` under another alpha: ``float64[C]``, or None for nothing."""
+        if alpha == self._default(tensor):
+            return None
+        options = self._seen.equalizer.candidates[tensor]
+        return options[alpha] / options[self._default(tensor)]
+
+    def _alphas(self, plan_row: np.ndarray) -> dict[str, int]:
+        """The best alpha of every equalizable tensor under a plan."""
+        bits = self.space.activation_bits
+        widths = self.space.weight_bits
+        return {
+            name: self._seen.equalizer.choose(
+                name,
+                bits[int(plan_row[self._tensor_column[name]])],
+                [widths[int(plan_row[self._layer_column[reader]])] for reader in readers],
+            )
+            for name, readers in self._readers.items()
+        }
+
     def format(self, node_name: str, choice: int) -> TensorFormat:
-        """Format of a node's tensor for an index into ``space.activation_bits``.
+        """Format of a node's tensor in ``graph`` for an index into ``space.activation_bits``.
 
         Raises:
             KeyError: no such node.
         """
-        key = (node_name, choice)
+        return self._format(node_name, choice, self._default(node_name))
+
+    def _format(self, name: str, choice: int, alpha: int) -> TensorFormat:
+        key = (name, choice, alpha)
         if key not in self._formats:
-            node = self.graph[node_name]
-            self._formats[key] = clamped(self._group_format(self._quantizer_of[node_name], choice), format_source(self.graph, node))
+            group = self._group_format(self._quantizer_of[name], choice, alpha)
+            self._formats[key] = clamped(group, format_source(self.graph, self.graph[name]))
         return self._formats[key]
 
-    def _group_format(self, group: str, choice: int) -> TensorFormat:
-        key = ("group " + group, choice)
+    def _group_format(self, group: str, choice: int, alpha: int) -> TensorFormat:
+        key = ("group " + group, choice, alpha)
         if key not in self._formats:
             bits = self.space.activation_bits[choice]
             symmetric, wide = self.space.symmetric_activations, self.space.wide_is_float
             if group in self._pictures:
                 found = picture_format(bits, symmetric=symmetric, wide_is_float=wide)
-            elif bits > 8:
-                found = wide_format(self._seen.spreads[group], wide_is_float=wide)
             else:
-                found = choose(self._seen.bench, group, candidates(self._seen.spreads[group], bits, symmetric=symmetric))
+                factors = self._factors(group, alpha)
+                spread = self._seen.spreads[group].spread(factors)
+                if bits > 8:
+                    found = wide_format(spread, wide_is_float=wide)
+                else:
+                    found = choose(self._seen.bench, group, candidates(spread, bits, symmetric=symmetric), factors)
             self._formats[key] = found
         return self._formats[key]
 
-    def _is_half(self, layer_choice: int) -> bool:
-        return self.space.wide_is_float and self.space.weight_bits[layer_choice] > 8
+    def _is_half(self, choice: int) -> bool:
+        return self.space.wide_is_float and self.space.weight_bits[choice] > 8
 
-    def rounded(self, layer_name: str, choice: int) -> RoundedLayer:
-        """Integers of a layer for an index into ``space.weight_bits``; not for half precision."""
-        key = (layer_name, choice)
+    def _columns(self, layer_name: str, alpha: int) -> np.ndarray | None:
+        node = self.graph[layer_name]
+        factors = self._factors(node.inputs[0], alpha)
+        return None if factors is None else input_factors(node, factors)
+
+    def _round(self, layer_name: str, choice: int, alpha: int) -> RoundedLayer:
+        """Integers of a layer whose input has an alpha; not for half precision. The result has the scale of ``graph``."""
+        key = (layer_name, choice, alpha)
         if key not in self._rounded:
             self._rounded[key] = round_layer(
                 self.graph[layer_name],
@@ -177,64 +221,92 @@ class Calibration:
                 self._seen.moments[layer_name],
                 self._seen.gains.convs[layer_name],
                 self._seen.bench,
+                self._columns(layer_name, alpha),
             )
         return self._rounded[key]
 
-    def weight(self, layer_name: str, choice: int) -> Tensor:
-        """Weights ``float32[O, I/groups, kh, kw]`` after rounding: what the integers (or halves) stand for."""
+    def _usual(self, layer_name: str, choice: int) -> Node:
+        """A layer of ``graph`` with the rounded weights that it has beside 8-bit activations and readers of the same width."""
+        node = self.graph[layer_name]
         if self._is_half(choice):
-            return self.graph[layer_name].weights["weight"].half().float()
-        return torch.from_numpy(self.rounded(layer_name, choice).dequantized)
+            return node.with_weights(**{key: value.half().float() for key, value in node.weights.items() if key != "slope"})
+        source = node.inputs[0]
+        alpha = 0
+        if source in self._readers:
+            width = self.space.weight_bits[choice]
+            alpha = self._seen.equalizer.choose(source, 8, [width] * len(self._readers[source]))
+        return exchanged(node, self._round(layer_name, choice, alpha), self._columns(layer_name, alpha))
+
+    def weight(self, layer_name: str, choice: int) -> Tensor:
+        """Weights ``float32[O, I/groups, kh, kw]`` of a layer of ``graph`` after rounding, for an index into ``space.weight_bits``:
+        what the integers (or halves) stand for."""
+        return self._usual(layer_name, choice).weights["weight"]
 
     def bias(self, layer_name: str, choice: int) -> Tensor:
         """Bias ``float32[O]`` that belongs to ``weight``: corrected for the mean of its error, not yet rounded."""
-        if self._is_half(choice):
-            return torch.from_numpy(bias_of(self.graph[layer_name])).half().float()
-        return torch.from_numpy(self.rounded(layer_name, choice).bias).float()
+        node = self._usual(layer_name, choice)
+        return torch.from_numpy(bias_of(node)).float()
 
     def formats(self, plan_row: np.ndarray) -> dict[str, TensorFormat]:
         """Format of every tensor under a plan ``int[decisions]``."""
-        return {node.name: self.format(node.name, int(plan_row[self._tensor_column[node.name]])) for node in self.graph.nodes}
+        return self._formats_of(plan_row, self._alphas(plan_row))
 
-    def layer(self, layer_name: str, choice: int, source: TensorFormat) -> LayerIntegers | LayerFloats:
+    def _formats_of(self, plan_row: np.ndarray, alphas: Mapping[str, int]) -> dict[str, TensorFormat]:
+        return {
+            node.name: self._format(node.name, int(plan_row[self._tensor_column[node.name]]), alphas.get(node.name, 0))
+            for node in self.graph.nodes
+        }
+
+    def _layer(self, name: str, choice: int, source: TensorFormat, alpha_in: int, alpha_out: int) -> LayerIntegers | LayerFloats:
         """Numbers of a layer that reads a tensor of format ``source``: floating point if either of them is."""
-        key = (layer_name, choice, source)
-        if key not in self._layers:
-            if source.is_float or self._is_half(choice):
-                self._layers[key] = LayerFloats(
-                    self.space.weight_bits[choice],
-                    self.weight(layer_name, choice).half().float().numpy(),
-                    self.bias(layer_name, choice).half().float().numpy(),
-                )
+        key = (name, choice, source, alpha_in, alpha_out)
+        if key in self._layers:
+            return self._layers[key]
+        divisor = self._factors(name, alpha_out)
+        out = np.ones(1) if divisor is None else divisor
+        if source.is_float or self._is_half(choice):
+            node = self.graph[name]
+            if self._is_half(choice):
+                weight = multiplied(node, self._columns(name, alpha_in)).weights["weight"].numpy()
+                bias = bias_of(node)
             else:
-                rounded = self.rounded(layer_name, choice)
-                unit = float(source.scale) * rounded.scale.astype(np.float64)
-                bias = np.rint(rounded.bias / unit)
-                if source.bits <= 8:
-                    bias = np.clip(bias, -INT32, INT32)
-                self._layers[key] = LayerIntegers(rounded.bits, rounded.integers, rounded.scale, bias.astype(np.int64))
+                rounded = self._round(name, choice, alpha_in)
+                weight, bias = rounded.dequantized, rounded.bias
+            halves = ((weight / out.reshape(-1, 1, 1, 1)).astype(np.float16), (bias / out).astype(np.float16))
+            self._layers[key] = LayerFloats(self.space.weight_bits[choice], *(h.astype(np.float32) for h in halves))
+        else:
+            rounded = self._round(name, choice, alpha_in)
+            scale = (rounded.scale / out).astype(np.float32)
+            units = np.rint(rounded.bias / out / (float(source.scale) * scale.astype(np.float64)))
+            if source.bits <= 8:
+                units = np.clip(units, -INT32, INT32)
+            self._layers[key] = LayerIntegers(rounded.bits, rounded.integers, scale, units.astype(np.int64))
         return self._layers[key]
 
     def quantized(self, plan_row: np.ndarray) -> QuantizedGraph:
         """The network of a plan ``int[decisions]``, every number decided."""
-        formats = self.formats(plan_row)
-        layers = {
-            node.name: self.layer(node.name, int(plan_row[self._layer_column[node.name]]), formats[node.inputs[0]])
-            for node in self.graph.convs
-        }
+        alphas = self._alphas(plan_row)
+        formats = self._formats_of(plan_row, alphas)
+        layers = {}
+        for node in self.graph.convs:
+            source, choice = node.inputs[0], int(plan_row[self._layer_column[node.name]])
+            layers[node.name] = self._layer(
+                node.name, choice, formats[source], alphas.get(source, 0), alphas.get(node.name, 0)
+            )
         return QuantizedGraph(self.graph, formats, layers)
 
     def simulate(self, plan_row: np.ndarray, x: Tensor) -> Tensor:
-        """Output of a plan for ``x [N, C, H, W]`` in 0..1, in real values: the arithmetic of the integer engine up to a rare code."""
-        formats = self.formats(plan_row)
+        """Output of a plan for ``x [N, C, H, W]`` in 0..1, in real values: the integer engine's arithmetic up to a rare code."""
+        alphas = self._alphas(plan_row)
+        formats = self._formats_of(plan_row, alphas)
 
         def layer(node: Node) -> Prepared:
-            name = node.name
-            choice = int(plan_row[self._layer_column[name]])
-            source, target = formats[self.graph[name].inputs[0]], formats[name]
-            key = (name, choice, source, target)
+            choice = int(plan_row[self._layer_column[node.name]])
+            source, target = formats[node.inputs[0]], formats[node.name]
+            ends = (alphas.get(node.inputs[0], 0), alphas.get(node.name, 0))
+            key = (node.name, choice, source, target, *ends)
             if key not in self._prepared:
-                self._prepared[key] = prepare(self.graph[name], self.layer(name, choice, source), source, target)
+                self._prepared[key] = prepare(node, self._layer(node.name, choice, source, *ends), source, target)
             return self._prepared[key]
 
         return simulate(self.graph, formats, layer, x)

@@ -5,9 +5,9 @@ ranges of activations, as in SmoothQuant (Xiao et al. 2023). Channel c of a tens
 produces it (exact, because the activation between is positively homogeneous) and multiplied by ``s[c]`` in the convolutions that read it. The
 function stays; a per-tensor quantizer then no longer wastes its codes on the widest channel.
 
-``s = r^alpha``, with r the largest magnitude of a channel on the calibration pictures. Alpha 1 is best for the activations and may
-harm the readers' weights, so alpha is chosen per tensor: by the noise at the output of 8-bit activations plus weights of several widths.
-The mean of the logarithms is minimised, so that no width speaks louder than another.
+``s = r^alpha``, with r the largest magnitude of a channel on the calibration pictures. Alpha 1 is best for the activations and
+harms the readers' weights, so the best alpha depends on the widths of both: it is chosen for each pair of widths by the noise that
+tensor and weights together bring to the output.
 """
 
 from __future__ import annotations
@@ -81,36 +81,58 @@ def scaled(graph: Graph, scales: Mapping[str, np.ndarray]) -> Graph:
     return graph.replaced(changed)
 
 
-def choose_scales(
-    graph: Graph,
-    ranges: Mapping[str, Ranges],
-    moments: Mapping[str, Moments],
-    gains: Gains,
-    weight_bits: Sequence[int],
-    symmetric: bool,
-) -> dict[str, np.ndarray]:
-    """The scales of every equalizable tensor, ``float64[C]`` with geometric mean 1.
+class Equalizer:
+    """Candidate scales of every equalizable tensor, and which is best for given widths.
 
-    Args:
-        weight_bits: widths that count.
-        symmetric: activations have no zero points.
+    Attributes:
+        candidates: tensor -> one ``float64[C]`` per entry of ``ALPHAS``, each with geometric mean 1.
     """
-    chosen = {}
-    for name in equalizable(graph):
-        candidates = [_scales(ranges[name].magnitude, alpha) for alpha in ALPHAS]
-        tensor_noise = [_activation_noise(ranges[name], gains.tensors[name], s, symmetric) for s in candidates]
-        weight_noise = np.zeros((len(candidates), len(weight_bits)))
-        for reader in graph.readers(name):
-            channel_gains = np.diag(gains.convs[reader.name])
-            factors = [input_factors(reader, s) for s in candidates]
+
+    def __init__(
+        self,
+        graph: Graph,
+        ranges: Mapping[str, Ranges],
+        moments: Mapping[str, Moments],
+        gains: Gains,
+        weight_bits: Sequence[int],
+        *,
+        symmetric: bool,
+    ) -> None:
+        """``weight_bits``: integer widths that may be asked for; ``symmetric``: activations have no zero points."""
+        self._graph, self._moments, self._gains = graph, moments, gains
+        self._widths = tuple(bits for bits in weight_bits if bits <= 8)
+        self.candidates = {n: [_scales(ranges[n].magnitude, alpha) for alpha in ALPHAS] for n in equalizable(graph)}
+        self._tensor_noise = {
+            name: np.array([_activation_noise(ranges[name], gains.tensors[name], s, symmetric) for s in options])
+            for name, options in self.candidates.items()
+        }
+        self._reader_noise: dict[str, np.ndarray] = {}
+        self._chosen: dict[tuple[str, int, tuple[int, ...]], int] = {}
+
+    def choose(self, name: str, bits: int, reader_bits: Sequence[int]) -> int:
+        """Index of the best candidate for a tensor of ``bits`` whose readers have weights of ``reader_bits`` (in the order of
+        ``graph.readers``). Widths above 8 count as free of noise."""
+        key = (name, bits, tuple(reader_bits))
+        if key not in self._chosen:
+            total = self._tensor_noise[name] * (4.0 ** (8 - bits) if bits <= 8 else 0.0)
+            for reader, width in zip(self._graph.readers(name), reader_bits, strict=True):
+                if width in self._widths:
+                    total = total + self._noise_of_reader(reader)[:, self._widths.index(width)]
+            self._chosen[key] = int(np.argmin(total))
+        return self._chosen[key]
+
+    def _noise_of_reader(self, reader: Node) -> np.ndarray:
+        """Noise at the output of the reader's rounded weights, ``float64[alphas, widths]``."""
+        if reader.name not in self._reader_noise:
+            factors = [input_factors(reader, s) for s in self.candidates[reader.inputs[0]]]
             rows = reader.weights["weight"].numpy().reshape(reader.attrs["groups"], -1, factors[0].shape[1])
+            gain = np.diag(self._gains.convs[reader.name]).reshape(len(rows), -1)
+            noise = np.zeros((len(factors), len(self._widths)))
             for g in range(len(rows)):
-                here = channel_gains.reshape(len(rows), -1)[g]
-                errors = quick_errors(rows[g], moments[reader.name].fit[g], np.stack([f[g] for f in factors]), weight_bits)
-                weight_noise += errors @ here
-        total = np.array(tensor_noise)[:, None] + weight_noise
-        chosen[name] = candidates[int(np.argmin(np.log(np.maximum(total, 1e-30)).mean(axis=1)))]
-    return chosen
+                columns = np.stack([f[g] for f in factors])
+                noise += quick_errors(rows[g], self._moments[reader.name].fit[g], columns, self._widths) @ gain[g]
+            self._reader_noise[reader.name] = noise
+        return self._reader_noise[reader.name]
 
 
 def _scales(magnitude: np.ndarray, alpha: float) -> np.ndarray:

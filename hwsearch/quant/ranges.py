@@ -8,7 +8,7 @@ Which multiple is right, minimum and maximum included, is decided by measuring t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from hwsearch.quant.model import TensorFormat
 from hwsearch.quant.observe import Bench, quantizes
 from searchspaces.graph import VIEWS, Graph, Node, execute
 
+CHANNEL_BINS = 2048
 BINS = 4096
 CLIP_PENALTIES = (1.0, 4.0, 16.0)
 SHARES = np.concatenate([np.linspace(1.0, 0.5, 11), [0.43, 0.37, 0.3, 0.24, 0.18]])
@@ -33,13 +34,37 @@ HEADROOM = 2.0
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """Gain-weighted histogram of a quantizer group: ``centres float64[BINS]``, ``weight float64[BINS]`` (noise at the output per squared
-    error), extremes ``low <= 0 <= high``."""
+    """Gain-weighted histogram of a quantizer group: ``centres float64[BINS]``, ``weight float64[BINS]`` (noise at the output per
+    squared error), extremes ``low <= 0 <= high``."""
 
     centres: np.ndarray
     weight: np.ndarray
     low: float
     high: float
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelSpreads:
+    """Histograms of the channels of one quantizer group, each over its own range: ``counts float64[C, CHANNEL_BINS]`` weighted by noise
+    gain, ``low``, ``high`` ``float64[C]``. Channels of several tensors of a group stand one after the other."""
+
+    counts: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def spread(self, factors: np.ndarray | None = None) -> Spread:
+        """The group's histogram after channel c has been divided by ``factors[c]``."""
+        f = np.ones(len(self.low)) if factors is None else factors
+        low, high = self.low / f, self.high / f
+        inside = (np.arange(CHANNEL_BINS) + 0.5) / CHANNEL_BINS
+        values = low[:, None] + inside * (high - low)[:, None]
+        bottom, top = min(0.0, float(low.min())), max(0.0, float(high.max()))
+        width = max(top - bottom, 1e-12) / BINS
+        bins = np.clip((values - bottom) / width, 0, BINS - 1).astype(np.int64)
+        # The noise of an error e on the scaled channel is that of f * e on the channel.
+        weights = self.counts * (f**2)[:, None]
+        counts = np.bincount(bins.ravel(), weights.ravel(), BINS)
+        return Spread(bottom + (np.arange(BINS) + 0.5) * width, counts, bottom, top)
 
 
 def extremes(graph: Graph, crops: Sequence[Tensor]) -> dict[str, Ranges]:
@@ -60,41 +85,35 @@ def extremes(graph: Graph, crops: Sequence[Tensor]) -> dict[str, Ranges]:
 
 def spreads(
     graph: Graph, crops: Sequence[Tensor], ranges: Mapping[str, Ranges], gains: Mapping[str, np.ndarray]
-) -> dict[str, Spread]:
-    """Histogram of every quantizer group, by the group's name. ``gains`` as in ``observe.Gains.tensors``."""
-    groups = graph.quantizer_groups()
-    members: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        if quantizes(node):
-            members.setdefault(groups[node.name], []).append(node)
-    ends = {
-        group: (
-            min(0.0, *(float(ranges[n.name].low.min()) for n in nodes)),
-            max(0.0, *(float(ranges[n.name].high.max()) for n in nodes)),
-        )
-        for group, nodes in members.items()
-    }
-    counts = {group: np.zeros(BINS) for group in members}
+) -> dict[str, ChannelSpreads]:
+    """Histograms of every quantizer group, by the group's name. ``gains`` as in ``observe.Gains.tensors``."""
+    counts = {node.name: np.zeros((len(ranges[node.name].low), CHANNEL_BINS)) for node in graph.nodes if quantizes(node)}
 
     def see(node: Node, y: Tensor) -> None:
         if not quantizes(node):
             return
-        group = groups[node.name]
-        low, high = ends[group]
-        width = max(high - low, 1e-12) / BINS
-        gain = torch.from_numpy(gains[node.name] / (y.numel() / y.shape[1] * len(crops)))
-        bins = ((y - low) / width).long().clamp_(0, BINS - 1).flatten(2)[0]
-        weights = gain.view(-1, 1).expand(bins.shape)
-        counts[group] += torch.bincount(bins.flatten(), weights=weights.reshape(-1), minlength=BINS).numpy()
+        low = torch.from_numpy(ranges[node.name].low).float().view(1, -1, 1, 1)
+        width = torch.from_numpy(ranges[node.name].high).float().view(1, -1, 1, 1).sub(low).clamp_min(1e-12) / CHANNEL_BINS
+        channels = y.shape[1]
+        bins = ((y - low) / width).int().clamp_(0, CHANNEL_BINS - 1) + torch.arange(channels).view(1, -1, 1, 1) * CHANNEL_BINS
+        seen = torch.bincount(bins.flatten(), minlength=channels * CHANNEL_BINS).view(channels, -1).numpy()
+        counts[node.name] += seen * (gains[node.name] / (y[:, 0].numel() * len(crops)))[:, None]
 
     with torch.no_grad():
         for crop in crops:
             execute(graph, crop, see)
-    found = {}
-    for group, (low, high) in ends.items():
-        centres = low + (np.arange(BINS) + 0.5) * max(high - low, 1e-12) / BINS
-        found[group] = Spread(centres, counts[group], low, high)
-    return found
+    members: dict[str, list[str]] = {}
+    for name, group in graph.quantizer_groups().items():
+        if name in counts:
+            members.setdefault(group, []).append(name)
+    return {
+        group: ChannelSpreads(
+            np.concatenate([counts[name] for name in names]),
+            np.concatenate([ranges[name].low for name in names]),
+            np.concatenate([ranges[name].high for name in names]),
+        )
+        for group, names in members.items()
+    }
 
 
 def picture_format(bits: int, *, symmetric: bool, wide_is_float: bool) -> TensorFormat:
@@ -132,13 +151,18 @@ def candidates(spread: Spread, bits: int, *, symmetric: bool) -> list[TensorForm
     return found
 
 
-def choose(bench: Bench, group: str, options: Sequence[TensorFormat]) -> TensorFormat:
-    """The format with the least noise at the output when the group alone is quantized."""
+def choose(bench: Bench, group: str, options: Sequence[TensorFormat], factors: np.ndarray | None = None) -> TensorFormat:
+    """The format with the least noise at the output when the group alone is quantized, its channels divided by ``factors [C]`` before."""
     if len(options) == 1:
         return options[0]
     groups = bench.graph.quantizer_groups()
     members = [node for node in bench.graph.nodes if groups[node.name] == group and quantizes(node)]
-    noise = [bench.noise({node.name: clamped(fmt, node).fake for node in members}) for fmt in options]
+    f = None if factors is None else torch.from_numpy(factors).float().view(1, -1, 1, 1)
+
+    def change(fmt: TensorFormat) -> Callable[[Tensor], Tensor]:
+        return fmt.fake if f is None else lambda x: fmt.fake(x / f) * f
+
+    noise = [bench.noise({node.name: change(clamped(fmt, node)) for node in members}) for fmt in options]
     return options[int(np.argmin(noise))]
 
 

@@ -45,29 +45,48 @@ def corrected_bias(node: Node, weight: np.ndarray, moments: Moments) -> np.ndarr
     return bias_of(node) + np.einsum("gok,gk->go", error, moments.mean.astype(np.float64)).reshape(-1)
 
 
-def exchanged(node: Node, layer: RoundedLayer) -> Node:
-    """The convolution with rounded weights and corrected bias, in floating point."""
-    return node.with_weights(weight=torch.from_numpy(layer.dequantized), bias=torch.from_numpy(layer.bias).float())
+def multiplied(node: Node, columns: np.ndarray | None) -> Node:
+    """The convolution with weight k of each group multiplied by ``columns float64[G, K]``: what reads an input divided by them."""
+    if columns is None:
+        return node
+    weight = node.weights["weight"]
+    rows = weight.reshape(node.attrs["groups"], -1, columns.shape[1]) * torch.from_numpy(columns).unsqueeze(1)
+    return node.with_weights(weight=rows.reshape(weight.shape).float())
 
 
-def round_layer(node: Node, bits: int, moments: Moments, gain: np.ndarray, bench: Bench) -> RoundedLayer:
+def exchanged(node: Node, layer: RoundedLayer, columns: np.ndarray | None = None) -> Node:
+    """The convolution with rounded weights and corrected bias, in floating point. ``columns`` as in ``round_layer``: undone here, so
+    that the result reads the input as ``node`` does."""
+    rounded = node.with_weights(weight=torch.from_numpy(layer.dequantized), bias=torch.from_numpy(layer.bias).float())
+    return rounded if columns is None else multiplied(rounded, 1 / columns)
+
+
+def round_layer(
+    node: Node, bits: int, moments: Moments, gain: np.ndarray, bench: Bench, columns: np.ndarray | None = None
+) -> RoundedLayer:
     """Round one convolution to ``bits`` >= 2.
 
-    Three ways compete: nearest rounding over the whole range, the best of ``round_rows`` per channel, and that with errors cancelling across
-    channels. The one that adds least noise to the network's output wins.
+    Three ways compete: nearest rounding over the whole range, the best of ``round_rows`` per channel, and that with errors
+    cancelling across channels. The one that adds least noise to the network's output wins.
 
     Args:
         moments: of the layer's input.
         gain: ``float64[O, O]``, how noise on the result reaches the output (``observe.Gains.convs``).
         bench: measures.
+        columns: ``float64[G, K]``; the layer is rounded for an input whose column k is divided by them.
     """
+    original = node
+    if columns is not None:
+        node, moments = multiplied(node, columns), moments.scaled(columns)
     weight = node.weights["weight"]
     groups = node.attrs["groups"]
     rows = weight.numpy().reshape(groups, -1, moments.mean.shape[1])
     limit = 2 ** (bits - 1) - 1
+    flat = rows.reshape(len(weight), -1)
+    top = _top(flat, limit)
+    plain = _layer(node, bits, nearest(flat, top, limit), top, moments, "nearest")
     if bits > 8:
-        top = _top(rows.reshape(len(weight), -1), limit)
-        return _layer(node, bits, nearest(rows.reshape(len(weight), -1), top, limit), top, moments, "nearest")
+        return plain
     compensated, scales, joint = [], [], []
     per_group = rows.shape[1]
     for g in range(groups):
@@ -78,12 +97,11 @@ def round_layer(node: Node, bits: int, moments: Moments, gain: np.ndarray, bench
         joint.append(cancel_across_channels(rows[g], q, s, moments.fit[g], gain[here, here], bits))
     scale = np.concatenate(scales)
     options = [
-        _layer(node, bits, np.concatenate(compensated), scale, moments, "compensated"),
         _layer(node, bits, np.concatenate(joint), scale, moments, "joint"),
+        _layer(node, bits, np.concatenate(compensated), scale, moments, "compensated"),
+        plain,
     ]
-    top = _top(rows.reshape(len(weight), -1), limit)
-    options.append(_layer(node, bits, nearest(rows.reshape(len(weight), -1), top, limit), top, moments, "nearest"))
-    noise = [bench.noise({}, {node.name: exchanged(node, option)}) for option in options]
+    noise = [bench.noise({}, {node.name: exchanged(original, option, columns)}) for option in options]
     return options[int(np.argmin(noise))]
 
 
