@@ -89,6 +89,7 @@ def _inline(text: str, name: str, title: str, description: str) -> str:
     """An SVG file as an element of a page: no prologue, no identifiers that two figures could share, one font stack."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
+    text = text.replace('id="halo"', 'class="halo"')
     used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", text))
     text = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", text)
@@ -251,3 +252,4 @@ def _write(
         tx, ty, item.text, color=item.colour, fontsize=size, fontweight=item.weight, ha=side, va="center_baseline", zorder=6
     )
     text.set_in_layout(False)
+    text.set_gid("halo")  # a white outline by the page's style: see _inline

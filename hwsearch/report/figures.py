@@ -37,6 +37,7 @@ from hwsearch.report.canvas import (
 from hwsearch.results import LayerRow, Point, ProxyCheck, Results, ScheduleStep
 
 PANEL = (372, 340)
+BARS = 440
 TERMS = (
     ("compute", "compute_s", BLUE),
     ("weights", "weight_s", ORANGE),
@@ -143,7 +144,7 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
         quality = results.budgets.get("psnr_loss")
         if quality is not None and quality <= axes.get_ylim()[1]:
             axes.axhline(quality, color=INK, lw=1.1, ls=(0, (5, 3)), zorder=2)
-        place(axes, labels, np.array(steps).reshape(-1, 2))
+        place(axes, labels, _along(axes, steps))
         outside = [(v, n) for v, n in ((limit, "budget"), (hard, "device limit")) if v and v / factor not in inside]
         return " ".join(f"The {name} of {objective.write(value)} lies outside the figure." for value, name in outside)
 
@@ -153,11 +154,23 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
     )
     return draw(
         f"tradeoff-{attribute.replace('_', '-')}",
-        f"PSNR loss against {objective.title.lower()}",
-        f"Scatter of {len(points)} evaluated plans with their lower envelope. Chosen plans: {told}.",
+        objective.title,
+        f"PSNR loss against {objective.title.lower()}: scatter of {len(points)} evaluated plans with their lower envelope. Chosen plans: {told}.",
         PANEL,
         plot,
     )
+
+
+def _along(axes: Axes, steps: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Points of a staircase every few pixels, ``[N, 2]`` in data units: what labels should keep clear of."""
+    corners = [c for (x0, y0), (x1, y1) in zip(steps[:-1], steps[1:], strict=True) for c in ((x0, y0), (x1, y0), (x1, y1))]
+    if not corners:
+        return np.array(steps, dtype=float).reshape(-1, 2)
+    pixels = axes.transData.transform(corners)
+    lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(pixels, axis=0).T))])
+    at = np.arange(0, lengths[-1] + 5, 5.0)
+    sampled = np.column_stack([np.interp(at, lengths, pixels[:, k]) for k in (0, 1)])
+    return np.asarray(axes.transData.inverted().transform(sampled))
 
 
 def bend(results: Results) -> float:
@@ -166,13 +179,12 @@ def bend(results: Results) -> float:
     return min(0.2, max(0.02, float(np.median(losses)) / 2))
 
 
-def _shade(bits: int, widths: Sequence[int]) -> tuple[str, str]:
-    """Cell and text colour of a width: the wider, the darker; 16 bits stand out in orange."""
+def _shade(bits: int) -> tuple[str, str]:
+    """Cell and text colour of a width, the same in every figure: the wider, the darker; 16 bits stand out in orange."""
     if bits >= 16:
         return ORANGE, INK
     ramp = ("#eaf2f9", "#cfe2f2", "#a9cce8", "#7db2da", "#4f95c8", "#2878b0", "#0b5a92")
-    narrow = sorted({w for w in widths if w < 16})
-    at = len(ramp) - 2 if len(narrow) == 1 else round((len(ramp) - 1) * narrow.index(bits) / (len(narrow) - 1))
+    at = min(max(bits - 2, 0), len(ramp) - 1)
     return ramp[at], "white" if at >= 4 else INK
 
 
@@ -180,13 +192,12 @@ def strip(
     name: str, title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[int]]], band: int = 24
 ) -> list[Figure]:
     """Heat strips of widths with their numbers, one row a plan; long networks continue in further strips of ``band`` columns."""
-    widths = sorted({b for _, bits in rows for b in bits})
     figures = []
     parts = max(1, math.ceil(len(columns) / band))
     length = math.ceil(len(columns) / parts)
     for part in range(parts):
         here = slice(part * length, (part + 1) * length)
-        figures.append(_strip(f"{name}-{part}", title, columns[here], [(n, b[here]) for n, b in rows], widths, part, parts))
+        figures.append(_strip(f"{name}-{part}", title, columns[here], [(n, b[here]) for n, b in rows], part, parts))
     return figures
 
 
@@ -195,7 +206,6 @@ def _strip(
     title: str,
     columns: Sequence[str],
     rows: Sequence[tuple[str, Sequence[int]]],
-    widths: Sequence[int],
     part: int,
     parts: int,
 ) -> Figure:
@@ -209,7 +219,7 @@ def _strip(
         for r, (plan, bits) in enumerate(rows):
             axes.text(-0.2, r + 0.5, plan, ha="right", va="center_baseline", fontsize=11)
             for c, width in enumerate(bits):
-                fill, ink = _shade(width, widths)
+                fill, ink = _shade(width)
                 axes.add_patch(Rectangle((c + 0.03, r + 0.06), 0.94, 0.88, fc=fill, ec="none"))
                 axes.text(c + 0.5, r + 0.5, str(width), ha="center", va="center_baseline", fontsize=11, color=ink)
         for c, head in enumerate(heads):
@@ -224,7 +234,8 @@ def _strip(
 def bits(results: Results) -> tuple[list[Figure], list[Figure]]:
     """Widths of the chosen plans: weights by layer, and activations by width group of tensors."""
     plans = {p.name: p for p in results.front}
-    shown: list[tuple[str, Plan]] = [(text, plans[name]) for name, text in roles(results).items()]
+    named: list[tuple[str, Plan]] = [(text, plans[name]) for name, text in roles(results).items()]
+    shown = sorted(named, key=lambda item: item[1].predicted.psnr_loss_db)
     if not shown:
         return [], []
     first = shown[0][1]
@@ -236,8 +247,11 @@ def bits(results: Results) -> tuple[list[Figure], list[Figure]]:
     )
 
 
-def latency(name: str, plan: str, rows: Sequence[LayerRow]) -> Figure:
-    """Bars of the four latency terms of each layer, with a mark at the layer's latency and the term that binds."""
+def latency(name: str, plan: str, rows: Sequence[LayerRow], whole_s: float) -> Figure:
+    """Bars of the four latency terms of each layer, with a mark at the layer's latency and the term that binds.
+
+    ``whole_s`` is the latency of the network; what the layers do not explain of it is said below the figure.
+    """
     unit, factor = _time_unit(max((r.latency_s for r in rows), default=1.0))
     total = sum(r.latency_s for r in rows)
 
@@ -255,20 +269,25 @@ def latency(name: str, plan: str, rows: Sequence[LayerRow]) -> Figure:
             axes.annotate(text, (max(start, end), i), (6, 0), textcoords="offset points", va="center_baseline", fontsize=10.5, color=SOFT)
             longest = max(longest, start, end)
         zero_axis(axes, "x", longest, 4)
-        axes.set_xlim(0, longest * 1.62)
+        axes.set_xlim(0, longest * 1.7)
         _layer_axis(axes, [r.name for r in rows])
         axes.set_xlabel(f"time ({unit})")
         _key(axes, [(t, c) for t, _, c in TERMS])
         overlapping = any(sum(getattr(r, a) for _, a, _ in TERMS) > r.latency_s * 1.001 for r in rows)
-        return "Terms that run at the same time overlap, so a bar may be longer than its layer's latency." if overlapping else None
+        said = ["The black mark is a layer’s latency; beside it, the term that decides it."]
+        if overlapping:
+            said.append("Terms that run at the same time overlap, so a bar may be longer than its layer’s latency.")
+        if abs(whole_s - total) > 0.01 * whole_s:
+            said.append(f"The layers add up to {words.seconds(total)}; the whole network takes {words.seconds(whole_s)}.")
+        return " ".join(said)
 
     binding = {t: sum(1 for r in rows if r.binds == t) for t, _, _ in TERMS}
     told = words.listing(f"{n} by {t}" for t, n in binding.items() if n)
     return draw(
         name,
-        f"Latency by layer, {plan}: {words.seconds(total)}",
+        f"Latency by layer, {plan}",
         f"Bars per layer of {len(rows)} layers; the latency is decided {told}.",
-        (560, 74 + 24 * len(rows)),
+        (BARS, 74 + 24 * len(rows)),
         plot,
     )
 
@@ -289,7 +308,7 @@ def schedule(name: str, plan: str, steps: Sequence[ScheduleStep], limit: float |
             for tensor, size in step.live_bytes.items():
                 length = size / factor
                 axes.add_patch(Rectangle((start, i - 0.5), length, 1.0, fc=colours[tensor], ec="white", lw=0.8))
-                room = 370 * length / (far * 1.3) / 6.4
+                room = 0.66 * BARS * length / (far * 1.42) / 6.4
                 if room >= min(len(tensor), 8):
                     axes.text(start + length / 2, i, words.shorten(tensor, int(room)), ha="center", va="center_baseline", fontsize=10)
                 start += length
@@ -299,7 +318,7 @@ def schedule(name: str, plan: str, steps: Sequence[ScheduleStep], limit: float |
                 va="center_baseline", fontsize=10.5, color=INK if bold else SOFT, fontweight="bold" if bold else "normal",
             )  # fmt: skip
         zero_axis(axes, "x", far, 4)
-        axes.set_xlim(0, far * 1.34)
+        axes.set_xlim(0, far * 1.42)
         _layer_axis(axes, [s.layer for s in steps])
         axes.set_xlabel(f"activations alive ({unit})")
         if limit and near:
@@ -315,9 +334,9 @@ def schedule(name: str, plan: str, steps: Sequence[ScheduleStep], limit: float |
     where = steps[totals.index(peak)].layer if steps else ""
     return draw(
         name,
-        f"Memory over the schedule, {plan}: peak {words.bytes_(peak)}",
-        f"Stacked bars of the tensors alive while each of {len(steps)} layers runs, in order; the peak is at {where}.",
-        (560, 74 + 24 * len(steps)),
+        f"Memory over the schedule, {plan}",
+        f"Stacked bars of the tensors alive while each of {len(steps)} layers runs, in order; the peak of {words.bytes_(peak)} is at {where}.",
+        (BARS, 74 + 24 * len(steps)),
         plot,
     )
 

@@ -95,9 +95,10 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
     return {
         "r": results,
         "w": words,
-        "headline": _headline(results, plan),
-        "summary": _summary(results, plan),
-        "warnings": _warnings(results),
+        "headline": _glue(_headline(results, plan)),
+        "summary": [_glue(sentence) for sentence in _summary(results, plan)],
+        "warnings": [_glue(sentence) for sentence in _warnings(results)],
+        "bits": lambda widths: words.compress_bits(widths.values()).split("·"),
         "tiles": _tiles(results, plan) if plan else [],
         "recommended": plan.name if plan else None,
         "roles": roles,
@@ -120,6 +121,11 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
         "longest_stage_s": max(results.stages_s.values(), default=1.0) or 1.0,
         **sha,
     }
+
+
+def _glue(text: str) -> str:
+    """The text with numbers and their units kept on one line."""
+    return re.sub(r"(?<=\d) (?=(?:[mµn]?[sJ]|d?B|[KMG]iB|[kMGT])\b)", "\u00a0", text)
 
 
 def _headline(results: Results, plan: Plan | None) -> str:
@@ -211,11 +217,12 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
 
 def _layers(results: Results, first: str | None, roles: dict[str, str]) -> list[LayerGroup]:
     limit = results.limits.get("peak_activation_bytes")
+    whole_s = {plan.name: plan.predicted.latency_s for plan in results.front}
     groups = []
     for number, name in enumerate(sorted(results.layers, key=lambda n: (n != first, list(results.layers).index(n)))):
         rows, steps = results.layers[name], results.schedule.get(name)
         heading = f"{name} ({roles[name]})" if name in roles else name
-        latency = figures.latency(f"latency-{number}", name, rows)
+        latency = figures.latency(f"latency-{number}", name, rows, whole_s[name])
         groups.append(LayerGroup(name, heading, rows, latency, figures.schedule(f"memory-{number}", name, steps, limit) if steps else None))
     return groups
 
