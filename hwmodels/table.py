@@ -20,6 +20,10 @@ from hwmodels.memory import worst_steps
 from hwmodels.workload import Layer
 
 
+BLOCK = 64
+"""Plans priced together: their columns, row numbers and sums stay in the first-level cache."""
+
+
 class Space(Protocol):
     """What the models need to know of a search space: widths on offer, and the names of its decisions in order."""
 
@@ -45,10 +49,11 @@ class Objectives(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """A table as the compiled loop reads it. T merged entries, S steps, N live groups of all steps.
+    """A table as the compiled loop reads it. T merged entries, S steps, N live groups of all steps together.
 
-    ``prices float64[total, 4]`` holds latency, weight bytes, energy and nothing for every choice of every entry; entry t begins at ``base[t]`` and
-    moves by ``stride[t, k]`` per choice of its decision ``decision[t, k]`` (weight, input, output).
+    ``prices float64[rows, 4]`` holds latency, weight bytes, energy (and nothing, for alignment) of every choice of every entry. Entry t
+    begins at row ``base[t]`` and moves by ``stride[t, k]`` rows per choice of its decision ``decision[t, k]`` (weight, input, output).
+    Step s has entries ``step_start[s]:step_start[s + 1]`` of ``live_group`` and ``live_elements``.
     """
 
     prices: np.ndarray
@@ -56,9 +61,10 @@ class Packed(NamedTuple):
     decision: np.ndarray
     stride: np.ndarray
     step_start: np.ndarray
-    step_decision: np.ndarray
-    step_elements: np.ndarray
+    live_group: np.ndarray
+    live_elements: np.ndarray
     tensor_bytes: np.ndarray
+    groups: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,13 +153,14 @@ class CostTable:
         step, group = np.nonzero(steps)
         return Packed(
             np.ascontiguousarray(np.concatenate(prices)) if prices else np.zeros((0, 4)),
-            np.array(base, dtype=np.int64),
-            np.array(decision, dtype=np.int64).reshape(-1, 3),
-            np.array(stride, dtype=np.int64).reshape(-1, 3),
-            np.searchsorted(step, np.arange(len(steps) + 1)),
-            (group + self.weighted).astype(np.int64),
+            np.array(base, dtype=np.uint32),
+            np.array(decision, dtype=np.uint64).reshape(-1, 3),
+            np.array(stride, dtype=np.uint32).reshape(-1, 3),
+            np.searchsorted(step, np.arange(len(steps) + 1)).astype(np.uint64),
+            group.astype(np.uint64),
             steps[step, group].astype(np.float64),
             self.element_bytes,
+            self.live.shape[1],
         )
 
 
@@ -161,30 +168,55 @@ class CostTable:
 def _estimate(
     plans: np.ndarray, packed: Packed, latency: np.ndarray, stored: np.ndarray, energy: np.ndarray, peak: np.ndarray
 ) -> None:  # pragma: no cover - compiled
-    prices, base, decision, stride = packed.prices, packed.base, packed.decision, packed.stride
-    start, column, elements, tensor_bytes = packed.step_start, packed.step_decision, packed.step_elements, packed.tensor_bytes
-    for p in range(plans.shape[0]):
-        seconds = joules = size = 0.0
-        for t in range(base.shape[0]):
-            row = (
-                base[t]
-                + plans[p, decision[t, 0]] * stride[t, 0]
-                + plans[p, decision[t, 1]] * stride[t, 1]
-                + plans[p, decision[t, 2]] * stride[t, 2]
+    """Add the price of ``plans uint8[P, D]`` to the four outputs. Plans go in blocks, decisions turned into columns, so that the row
+    numbers and the memory sums are computed many at a time; only the look-ups are one by one. Unsigned indices spare the test for
+    negative ones."""
+    decisions, entries, groups = plans.shape[1], packed.base.shape[0], packed.groups
+    first_group = decisions - groups
+    columns = np.zeros((decisions, BLOCK), dtype=np.uint32)
+    rows = np.zeros((entries, BLOCK), dtype=np.uint32)
+    sizes = np.zeros((groups, BLOCK))
+    alive, most = np.zeros(BLOCK), np.zeros(BLOCK)
+    prices = packed.prices
+    for begin in range(0, plans.shape[0], BLOCK):
+        count = min(BLOCK, plans.shape[0] - begin)
+        for i in range(count):
+            for d in range(decisions):
+                columns[d, i] = plans[begin + i, d]
+        for t in range(entries):
+            weight, source, target = (
+                columns[packed.decision[t, 0]],
+                columns[packed.decision[t, 1]],
+                columns[packed.decision[t, 2]],
             )
-            seconds += prices[row, 0]
-            size += prices[row, 1]
-            joules += prices[row, 2]
-        most = 0.0
-        for s in range(start.shape[0] - 1):
-            alive = 0.0
-            for n in range(start[s], start[s + 1]):
-                alive += elements[n] * tensor_bytes[plans[p, column[n]]]
-            most = max(most, alive)
-        latency[p] += seconds
-        energy[p] += joules
-        stored[p] = np.int64(np.rint(size))
-        peak[p] = np.int64(np.ceil(most))
+            base, by_weight, by_source, by_target = packed.base[t], packed.stride[t, 0], packed.stride[t, 1], packed.stride[t, 2]
+            row = rows[t]
+            for i in range(BLOCK):
+                row[i] = np.uint32(base + weight[i] * by_weight + source[i] * by_source + target[i] * by_target)
+        for i in range(count):
+            seconds = size = joules = 0.0
+            for t in range(entries):
+                at = rows[t, i]
+                seconds += prices[at, 0]
+                size += prices[at, 1]
+                joules += prices[at, 2]
+            latency[begin + i] += seconds
+            energy[begin + i] += joules
+            stored[begin + i] += np.int64(np.rint(size))
+        for g in range(groups):
+            for i in range(count):
+                sizes[g, i] = packed.tensor_bytes[columns[first_group + g, i]]
+        most[:] = 0.0
+        for s in range(packed.step_start.shape[0] - 1):
+            alive[:] = 0.0
+            for n in range(packed.step_start[s], packed.step_start[s + 1]):
+                elements, size_of = packed.live_elements[n], sizes[packed.live_group[n]]
+                for i in range(BLOCK):
+                    alive[i] += elements * size_of[i]
+            for i in range(BLOCK):
+                most[i] = max(most[i], alive[i])
+        for i in range(count):
+            peak[begin + i] += np.int64(np.ceil(most[i]))
 
 
 def estimate(table: CostTable, plans: np.ndarray) -> Objectives:
@@ -210,8 +242,8 @@ def estimate(table: CostTable, plans: np.ndarray) -> Objectives:
     count = len(plans)
     latency = np.full(count, table.inference_s)
     energy = np.full(count, table.inference_s * table.static_w)
-    stored, peak = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
-    _estimate(plans, table.packed, latency, stored, energy, peak)
+    stored, peak = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    _estimate(plans.view(np.uint8), table.packed, latency, stored, energy, peak)
     return Objectives(latency, stored, peak, energy)
 
 

@@ -1,0 +1,104 @@
+"""For the tests of the cost models: networks written down as workloads, and every formula a second time, in plain numpy and Python.
+
+The twins take the same arrays as the compiled kernels and share no code with them; they are written from the model's description.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwmodels import cost, device
+from hwmodels.workload import Layer, Tensor, Workload
+
+
+@dataclass(frozen=True)
+class Widths:
+    """A space by hand: the four weight widths and three tensor widths of the target, or fewer where it has fewer."""
+
+    weight_bits: tuple[int, ...]
+    activation_bits: tuple[int, ...]
+    layer_names: tuple[str, ...]
+    group_names: tuple[str, ...]
+    wide_is_float: bool
+
+
+def edsr(blocks: int = 16, width: int = 64, height: int = 90, pixels: int = 160, scale: int = 4) -> Workload:
+    """EDSR as a workload: head, residual blocks, a long skip, a doubling stage or two, and a tail; written down, not traced."""
+    layers: list[Layer] = []
+    channels, producers, sizes, names = [3], [-1], [(height, pixels)], ["input"]
+    ties: list[int] = [0]
+
+    def emit(name: str, op: str, inputs: tuple[int, ...], out: int, size: tuple[int, int], group: int, act: str = "none") -> int:
+        target = len(channels)
+        weights = 9 * channels[inputs[0]] * out if op == "conv" else 0
+        layers.append(
+            Layer(
+                name, op, inputs, target, weights * size[0] * size[1], weights, out if weights else 0, (3, 3) if weights else (1, 1),
+                activation=act,
+            )
+        )  # fmt: skip
+        channels.append(out)
+        producers.append(len(layers) - 1)
+        sizes.append(size)
+        names.append(name)
+        ties.append(group if group >= 0 else max(ties) + 1)
+        return target
+
+    size = (height, pixels)
+    head = emit("head", "conv", (0,), width, size, -1)
+    trunk, x = ties[head], head
+    for block in range(blocks):
+        y = emit(f"body.{block}.0", "conv", (x,), width, size, -1, "relu")
+        y = emit(f"body.{block}.2", "conv", (y,), width, size, trunk)
+        x = emit(f"body.{block}.add", "add", (y, x), width, size, trunk)
+    x = emit("body.last", "conv", (x,), width, size, trunk)
+    x = emit("skip", "add", (x, head), width, size, trunk)
+    for stage in range(scale.bit_length() - 1):
+        x = emit(f"up.{stage}", "conv", (x,), 4 * width, size, -1)
+        size = (2 * size[0], 2 * size[1])
+        x = emit(f"shuffle.{stage}", "pixel_shuffle", (x,), width, size, ties[x])
+    emit("tail", "conv", (x,), 3, size, -1)
+    readers = [tuple(i for i, layer in enumerate(layers) if t in layer.inputs) for t in range(len(channels))]
+    tensors = tuple(
+        Tensor(names[t], channels[t], *sizes[t], producers[t], readers[t], ties[t]) for t in range(len(channels))
+    )
+    groups = tuple(names[ties.index(g)] for g in range(max(ties) + 1))
+    return Workload("edsr", tuple(layers), tensors, groups)
+
+
+def space_of(target: device.Device, workload: Workload) -> Widths:
+    return Widths(
+        target.widths.weight_bits[-4:],
+        target.widths.activation_bits[-3:],
+        tuple(workload.layers[i].name for i in workload.weighted),
+        workload.group_names,
+        target.wide_is_float,
+    )
+
+
+def plain(table: cost.CostTable, plans: np.ndarray) -> cost.Objectives:
+    """The four objectives by fancy indexing, without merging layers or dropping steps: the twin that tests compare with."""
+    split = table.weighted
+    latency, energy = np.full(len(plans), table.inference_s), np.full(len(plans), table.inference_s * table.static_w)
+    weights = np.zeros(len(plans), dtype=np.int64)
+    for row in range(len(table.layers)):
+        column = table.weight_column[row]
+        w = plans[:, column] if column >= 0 else np.zeros(len(plans), dtype=np.int8)
+        a, b = plans[:, split + table.input_column[row]], plans[:, split + table.output_column[row]]
+        latency += table.latency_s[row, w, a, b]
+        energy += table.energy_j[row, w, a, b]
+        if column >= 0:
+            weights += table.weight_bytes[row, w, a]
+    peak = np.zeros(len(plans))
+    for step in table.live:
+        peak = np.maximum(peak, table.element_bytes[plans[:, split:]] @ step)
+    return cost.Objectives(latency, weights, np.ceil(peak).astype(np.int64), energy)
+
+
+def random_plans(table: cost.CostTable, count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(0, len(table.weight_bits), (count, table.weighted))
+    groups = rng.integers(0, len(table.activation_bits), (count, table.live.shape[1]))
+    return np.concatenate([weights, groups], axis=1).astype(np.int8)
