@@ -1,3 +1,38 @@
 """How to choose bit-widths, and to prove the choice: search, integer inference, reports, exporters, command line."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hwsearch.progress import Progress
+    from hwsearch.results import Results
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "optimize"]
+
+
+def optimize(
+    network: str = "fsrcnn",
+    target: str = "jetson",
+    *,
+    budget: str | Iterable[str] | Mapping[str, float] = (),
+    progress: Progress | None = None,
+    **request: Any,
+) -> Results:
+    """The whole job, as the command line does it: a run directory with plans and a report, and its results.
+
+    Args:
+        network: a built-in network; ``model="file.py:callable"`` uses your own.
+        target: a device by name, or the path of a device file.
+        budget: ``"latency=8ms"``, several of those, or objective -> limit in SI units (see ``hwsearch.budgets``).
+        progress: who watches (see ``hwsearch.progress``); by default nobody.
+        request: further fields of ``hwsearch.pipeline.Request``: weights, scale, images, run_dir, seed, ...
+    Raises:
+        HwsearchError: see ``hwmodels.errors``.
+    """
+    from hwsearch import budgets, pipeline
+
+    limits = dict(budget) if isinstance(budget, Mapping) else budgets.parse([budget] if isinstance(budget, str) else budget)
+    return pipeline.optimize(pipeline.Request(network=network, target=target, budgets=limits, **request), progress)

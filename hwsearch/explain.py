@@ -1,7 +1,7 @@
 """Why a plan is as it is: what one step narrower or wider would save and cost, choice by choice, everything else kept.
 
-Time and bytes come from the cost model. Quality comes from one proxy's damage table, which is additive: a sum over several steps is an
-estimate. The loss of the plan itself is the measured one.
+Time and bytes come from the cost model. Quality comes from one proxy's damage table, which is additive: a sum over several steps
+is an estimate. The loss of the plan itself is the measured one.
 """
 
 from __future__ import annotations

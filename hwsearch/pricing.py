@@ -15,6 +15,8 @@ from hwmodels.precision import Precision
 from hwsearch import plan_file
 from hwsearch.problem import Problem, Request, pose
 from hwsearch.results import LayerRow, ScheduleStep
+from searchspaces import networks
+from searchspaces.networks import LoadedNetwork
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,12 +82,13 @@ def estimate(request: Request, precision: str) -> Price:
         UsageError: not a precision, or a floating-point one that the target does not execute.
     """
     wanted = Precision.parse(precision)
-    problem = pose(request)
+    problem = pose(request, _network(request))
     space = problem.space
     if wanted.is_float and not (space.wide_is_float and wanted.weight_bits == 16):
         raise UsageError(
             f"{problem.device.name} with {problem.device.runtime} does not offer {wanted}",
-            f"It executes {', '.join(map(str, problem.device.native))}.",
+            f"Weights there: {' '.join(map(str, space.weight_bits))} bits, tensors: {' '.join(map(str, space.activation_bits))}"
+            + (" (16 is FP16)." if space.wide_is_float else "."),
         )
     row = space.uniform(wanted.weight_bits, wanted.activation_bits)
     weights, tensors = space.bits(row)
@@ -96,6 +99,20 @@ def estimate(request: Request, precision: str) -> Price:
         if bits != asked
     ]
     return price(problem, row, str(wanted), tuple(remarks))
+
+
+def _network(request: Request) -> LoadedNetwork | None:
+    """The network without weights where none ship and none are given: a price does not depend on them."""
+    if request.model is not None or request.weights is not None:
+        return None
+    spec = networks.spec(request.network)
+    scale = request.scale or next(iter(spec.shipped), spec.scales[0])
+    if spec.weights(scale) is not None:
+        return None
+    module = networks.build(spec.name, scale, **request.arguments)
+    arguments = {**spec.arguments, **request.arguments}
+    channels = spec.channels or int(arguments["channels"])
+    return LoadedNetwork(module, spec.name, scale, channels, spec.input_kind, "", arguments)
 
 
 def estimate_plan(path: Path, changes: dict[str, object]) -> Price:

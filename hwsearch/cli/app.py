@@ -1,15 +1,18 @@
 """The application: what every command shares, and how every ending becomes an exit code.
 
 0 done, 1 a bug of ours, 2 usage, 3 a file that cannot be used, 4 no plan meets the budget, 5 validation disagrees with the
-export, 130 interrupted. With ``--json`` an error is the one document on stdout: ``{"error": {"code", "kind", "message", "hint"}}``.
+export, 130 interrupted. With ``--json`` an error is the one document on stdout:
+``{"error": {"code", "kind", "message", "hint"}}``.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 import typer
@@ -58,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    _hear(quiet=bool({"--quiet", "-q"} & set(words)))
     try:
         return _run(words)
     except HwsearchError as error:
@@ -78,6 +82,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         return _unexpected(error, as_json)
+
+
+def _hear(quiet: bool) -> None:
+    """Warnings of our packages go to stderr; those of libraries are not for the person at the terminal."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for package in ("hwmodels", "searchspaces", "hwsearch"):
+        logger = logging.getLogger(package)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.ERROR if quiet else logging.WARNING)
+    if not os.environ.get(TRACEBACK):
+        warnings.simplefilter("ignore")
 
 
 def _run(words: list[str]) -> int:

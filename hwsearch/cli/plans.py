@@ -178,9 +178,8 @@ def validate(
         verdict = recheck.recheck(plan, runtime, images, progress)
 
     def render(screen: Console) -> None:
-        screen.print(
-            f"{words.decibel(verdict.psnr_db)}, SSIM {verdict.ssim:.4f} on {len(verdict.pictures)} pictures with {verdict.runtime}"
-        )
+        quality = f"{words.decibel(verdict.psnr_db)}, SSIM {verdict.ssim:.4f}"
+        screen.print(f"{quality} on {len(verdict.pictures)} pictures with {verdict.runtime}")
         screen.print(f"{verdict.mismatched_codes} of {verdict.codes} output codes differ from our integer engine")
         if verdict.recorded_psnr_db is not None:
             screen.print(f"The plan says {words.decibel(verdict.recorded_psnr_db)} on its own evaluation pictures")
