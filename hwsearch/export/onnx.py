@@ -165,11 +165,15 @@ def export(qgraph: QuantizedGraph, path: str | Path, *, metadata: Mapping[str, A
     return path
 
 
-def session(path: str | Path | bytes, *, threads: int = 0, optimized: str | Path | None = None) -> onnxruntime.InferenceSession:
+def session(
+    path: str | Path | bytes, *, threads: int = 0, foreign: bool = False, optimized: str | Path | None = None
+) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU, set up so that integers stay exact.
 
     Args:
         threads: 0 leaves the choice to ONNX Runtime.
+        foreign: the file may hold full-range int8 weights, which our exporter avoids: have ONNX Runtime turn them into uint8
+            (slower, but exact on x86 without VNNI).
         optimized: where to write the graph as it is really executed.
     Raises:
         FileError: not there, or not a model that this ONNX Runtime can run.
@@ -177,8 +181,8 @@ def session(path: str | Path | bytes, *, threads: int = 0, optimized: str | Path
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
-    # Exported files do not need it; files of others with full-range int8 weights do, on x86 without VNNI.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if foreign:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
     try:

@@ -182,21 +182,26 @@ class Writer:
     def _packed(self, name: str, weight: np.ndarray, signed: bool) -> str:
         """Weights of at most 4 bits, two a byte, behind the Cast that ONNX Runtime folds."""
         kind, to = (TensorProto.INT4, TensorProto.INT8) if signed else (TensorProto.UINT4, TensorProto.UINT8)
-        values = weight.astype(np.int16).reshape(-1) + (0 if signed else 8)
+        nibbles = (weight.astype(np.int16).reshape(-1) + (0 if signed else 8)) & 15
+        pairs = np.pad(nibbles, (0, nibbles.size % 2)).reshape(-1, 2)
+        data = (pairs[:, 0] | pairs[:, 1] << 4).astype(np.uint8).tobytes()  # the first of two in the low half
         key = f"{name}.weight"
-        self.constants[key] = helper.make_tensor(key, kind, weight.shape, values.tolist())
+        self.constants[key] = helper.make_tensor(key, kind, weight.shape, data, raw=True)
         return self.cast(key, to)
 
     def _qdq_conv(self, node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> str:
         outputs = layer.weight.shape[0]
+        # Zero points belong to one layer each: ONNX Runtime's int8-to-uint8 rewriting stumbles over a shared one.
+        zeros = f"{node.name}.zero"
         x = self.op("DequantizeLinear", [self.codes[node.inputs[0]], *self.grid(source)])
         if layer.bits <= 4:
-            weight, zero = self._packed(node.name, layer.weight, signed=True), self.const(np.zeros(outputs), np.int8)
+            weight, zero = self._packed(node.name, layer.weight, signed=True), self.const(np.zeros(outputs), np.int8, zeros)
         elif saturates(layer, source):
             weight = self.const(layer.weight.astype(np.int16) + 128, np.uint8, f"{node.name}.weight")
-            zero = self.const(np.full(outputs, 128), np.uint8)
+            zero = self.const(np.full(outputs, 128), np.uint8, zeros)
         else:
-            weight, zero = self.const(layer.weight, np.int8, f"{node.name}.weight"), self.const(np.zeros(outputs), np.int8)
+            weight = self.const(layer.weight, np.int8, f"{node.name}.weight")
+            zero = self.const(np.zeros(outputs), np.int8, zeros)
         scale = layer.scale.astype(np.float32)
         w = self.op("DequantizeLinear", [weight, self.const(scale), zero], axis=0)
         # ONNX Runtime takes the bias's integers as they are and requires this scale.

@@ -1,8 +1,8 @@
 """A quantized network as one file: safetensors with the structure as JSON in its metadata. Nothing is unpickled.
 
-The file is self-contained and canonical: the same network gives the same bytes, so the SHA-256 of the file names it. Integers are stored one byte
-each, whatever their width; how a device packs them is the exporter's business. The floating-point weights from which the integers came are not
-stored; a loaded graph has the weights for which the integers stand.
+The file is self-contained and canonical: the same network gives the same bytes, so the SHA-256 of the file names it. Integers
+are stored one byte each, whatever their width; how a device packs them is the exporter's business. The floating-point weights
+from which the integers came are not stored; a loaded graph has the weights for which the integers stand.
 """
 
 from __future__ import annotations
@@ -160,6 +160,7 @@ def from_document(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Qu
     if not nodes:
         raise FileError("a network without operations")
     graph = Graph(str(document["name"]), tuple(nodes), tuple(document["uncounted"]))
+    layers = {node.name: layers[node.name] for node in graph.convs}  # JSON lost the order
     return QuantizedGraph(graph, formats, layers, str(document["rule"]))
 
 
