@@ -1,7 +1,8 @@
 """One function per ATen operator: what a traced call becomes in the canonical graph.
 
-A handler gets a ``Walk`` (emits nodes, knows values) and the traced call. It returns the call's value: the name of a tensor of the
-canonical graph, a tuple of such names (split), or a constant tensor. Or it raises ``Unsupported``, and the call is listed by name.
+A handler gets a ``Walk`` (emits nodes, knows values) and the traced call. It returns the call's value: the name of a tensor of
+the canonical graph, a tuple of such names (split), or a constant tensor. Or it raises ``Unsupported``: the call is listed
+by name.
 """
 
 from __future__ import annotations

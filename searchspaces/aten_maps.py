@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx
 
 from searchspaces.aten import Unsupported, Value, Walk, arguments, channels, handles, shape, tensor_name
+from searchspaces.moments import of_population
 
 
 def _over_map(dims: Any, rank: int) -> bool:
@@ -119,10 +120,10 @@ def _mean(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, "pool", (tensor_name(walk, source),), {"kind": "mean"})
 
 
-@handles("std.correction")
+@handles("std.correction", "std.dim")
 def _std(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
-    if a["dim"] is None or not _over_map(a["dim"], len(shape(a["self"]))) or a["correction"] != 0:
+    if not of_population(call):
         raise Unsupported("only the population's, over the whole map")
     return walk.emit(call, "pool", (tensor_name(walk, a["self"]),), {"kind": "std"})
 

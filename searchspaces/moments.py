@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import fx
+from torch import fx  # arguments of traced calls are of many types; Any stands for "a call, if the checks before it hold"
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ def _name(node: Any) -> str:
     return packet.__name__ if packet is not None else ""
 
 
-def _shape(node: fx.Node) -> tuple[int, ...]:
+def _shape(node: Any) -> tuple[int, ...]:
     return tuple(int(side) for side in node.meta["val"].shape)
 
 
-def _summed(node: Any) -> fx.Node | None:
+def _summed(node: Any) -> Any:
     """x, when ``node`` is the sum of x over height and width in one step or two."""
     over: list[int] = []
     while _name(node) == "sum" and len(node.args) > 1 and node.args[1]:
@@ -34,7 +34,7 @@ def _summed(node: Any) -> fx.Node | None:
     return node if sorted(over) == [2, 3] and len(_shape(node)) == 4 else None
 
 
-def _averaged(node: Any) -> fx.Node | None:
+def _averaged(node: Any) -> Any:
     """x, when ``node`` is the mean of x over height and width."""
     if _name(node) == "mean" and len(node.args) > 1 and node.args[1]:
         source = node.args[0]
@@ -46,20 +46,30 @@ def _averaged(node: Any) -> fx.Node | None:
     return None
 
 
-def match_moment(node: fx.Node) -> Moment | None:
+def of_population(call: Any) -> bool:
+    """Whether a call of ``var`` or ``std`` is over height and width, without Bessel's correction."""
+    schema = call.target._schema
+    bound: dict[str, Any] = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
+    bound.update(zip((a.name for a in schema.arguments), call.args, strict=False))
+    bound.update(call.kwargs)
+    corrected = bound.get("correction", bound.get("unbiased", True))
+    dims = bound.get("dim")
+    whole = len(_shape(call.args[0])) == 4 and dims is not None and sorted(d % 4 for d in dims) == [2, 3]
+    return whole and corrected in (0, False)
+
+
+def match_moment(node: Any) -> Moment | None:
     """The moment that ``node`` computes, if it does; a mean that is one operator already is left to its handler."""
     if _name(node) == "div":
         source = _averaged(node)
         return Moment("mean", source) if source is not None else None
-    deviation = None
+    deviation: Any = None
     if _name(node) == "sqrt" or (_name(node) == "pow" and node.args[1] == 0.5):
         deviation = node.args[0]
     if deviation is None:
         return None
     if _name(deviation) == "var":
-        dims, correction = deviation.args[1] if len(deviation.args) > 1 else None, deviation.kwargs.get("correction", 1)
-        whole = isinstance(dims, list | tuple) and sorted(d % 4 for d in dims) == [2, 3]
-        return Moment("std", deviation.args[0]) if whole and correction == 0 else None
+        return Moment("std", deviation.args[0]) if of_population(deviation) else None
     squared = _averaged(deviation)
     if squared is None or _name(squared) != "pow" or squared.args[1] != 2:
         return None

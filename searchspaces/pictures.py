@@ -37,8 +37,8 @@ _log = logging.getLogger(__name__)
 class Pair:
     """One picture in both resolutions.
 
-    ``low``: ``[1, C, h, w]`` float32 in 0..1, what the network receives. ``high``: 0..255, the rounded luma ``[H, W]`` for networks
-    of one channel, RGB ``[H, W, 3]`` for networks of three.
+    ``low``: ``[1, C, h, w]`` float32 in 0..1, what the network receives. ``high``: 0..255, the rounded luma ``[H, W]`` for
+    networks of one channel, RGB ``[H, W, 3]`` for networks of three.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Exact rewritings of a traced graph: each replaces nodes by fewer or plainer ones that compute the same function.
 
 The tracer emits two helper ops that no later step knows: ``affine`` (per-channel scale and shift) and ``pad`` (zeros around
-the map; negative: rows and columns cut off). ``simplify`` folds them, and activations, into their neighbours. A lone ``affine`` is
-a depthwise 1x1 convolution; a ``pad`` that cannot be folded has no form in the canonical graph.
+the map; negative: rows and columns cut off). ``simplify`` folds them, and activations, into their neighbours. A lone
+``affine`` is a depthwise 1x1 convolution; a ``pad`` that cannot be folded has no form in the canonical graph.
 """
 
 from __future__ import annotations

@@ -1,16 +1,18 @@
 """From a module to the canonical graph.
 
-The module is exported by ``torch.export`` at one small picture size, its ATen calls are translated one by one (``aten``, ``aten_maps``)
-and the result is simplified exactly (``simplify``). What cannot be translated becomes an ``unknown`` node and is listed
-in ``Graph.uncounted``. The graph is executed and compared with the module, at another picture size too, because a traced
+The module is exported by ``torch.export`` at one small picture size, its ATen calls are translated one by one (``aten``,
+``aten_maps``) and the result is simplified exactly (``simplify``). What cannot be translated becomes an ``unknown`` node and is
+listed in ``Graph.uncounted``. The graph is executed and compared with the module, at another picture size too, because a traced
 shape may hide in a constant.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import operator
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -65,11 +67,13 @@ def trace(module: nn.Module, channels: int, name: str, scale: int | None = None)
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's own log lines: what the exporter refuses is in the exception."""
+    """Without torch's own log lines and dumps: what the exporter refuses is in the exception."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)
 

@@ -1,0 +1,98 @@
+"""Published weights load by their keys alone and reproduce the golden pairs and the published Set5 PSNR, as graphs too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from searchspaces import networks, pictures
+from searchspaces.graph import Graph, execute
+from searchspaces.metrics import psnr_y
+from searchspaces.networks import LoadedNetwork
+from searchspaces.trace import trace
+
+FILES = [
+    *(f"fsrcnn_x{s}" for s in (2, 3, 4)),
+    *(f"espcn_x{s}" for s in (2, 3, 4)),
+    *(f"ecbsr_{size}_x{s}" for size in ("m4c16", "m4c32", "m6c40") for s in (2, 3, 4)),
+    *(f"abpn_{size}_x{s}" for size in ("m4c28", "m6c40") for s in (2, 3, 4)),
+    "vdsr_y",
+    "imdn_x2",
+    "imdn_x4",
+]
+ON_SET5 = [
+    "fsrcnn_x2",
+    "fsrcnn_x3",
+    "fsrcnn_x4",
+    "espcn_x2",
+    "ecbsr_m4c16_x2",
+    "ecbsr_m6c40_x2",
+    "abpn_m4c28_x2",
+    "abpn_m4c28_x3",
+]
+SLOW_ON_SET5 = ["imdn_x2", "vdsr_y"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _load(shared: Path, file: str) -> tuple[LoadedNetwork, Graph]:
+    scale = int(file[-1]) if file[-1].isdigit() else 2
+    network = networks.load(file.partition("_")[0], scale=scale, weights=shared / "data" / "weights" / f"{file}.safetensors")
+    factor = 1 if network.input_kind == "upsampled" else scale
+    return network, trace(network.module, network.channels, file, factor)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_golden_pair(shared: Path, file: str) -> None:
+    """The module and its canonical graph reproduce the output of the authors' own code."""
+    network, graph = _load(shared, file)
+    golden = load_file(shared / "data" / "weights" / "golden" / f"{file}.safetensors")
+    with torch.no_grad():
+        for output in (network.module(golden["input"]), execute(graph, golden["input"])):
+            assert output.shape == golden["output"].shape
+            assert float((output - golden["output"]).abs().max()) < 1e-5
+    assert graph.uncounted == ()
+
+
+def _published(shared: Path, file: str, scale: int) -> float:
+    row = json.loads((shared / "data" / "weights" / "INDEX.json").read_text())[file]["set5_y_psnr_published"]
+    return float(row[f"x{scale}"] if isinstance(row, dict) else row)
+
+
+def _set5(shared: Path, network: LoadedNetwork, runs: list) -> list[float]:  # type: ignore[type-arg]
+    """Mean PSNR-Y in dB on Set5 of each function in ``runs``."""
+    scores = []
+    for picture in pictures.load_folder(shared / "data" / "Set5"):
+        pair = pictures.make_pair(picture.name, picture.rgb, network.scale, network.channels, network.input_kind)
+        row = []
+        for run in runs:
+            with torch.no_grad():
+                shown = run(pair.low).clamp(0, 1).mul(255).round()[0].permute(1, 2, 0).numpy()
+            row.append(psnr_y(shown[..., 0] if network.channels == 1 else shown, pair.high, network.scale))
+        scores.append(row)
+    assert len(scores) == 5
+    return [float(mean) for mean in np.mean(scores, axis=0)]
+
+
+@pytest.mark.parametrize("file", ON_SET5)
+def test_published_psnr(shared: Path, file: str) -> None:
+    network, graph = _load(shared, file)
+    module_db, graph_db = _set5(shared, network, [network.module, lambda x: execute(graph, x)])
+    assert module_db == pytest.approx(_published(shared, file, network.scale), abs=0.05)
+    assert graph_db == pytest.approx(module_db, abs=1e-3)
+
+
+@pytest.mark.parametrize("file", SLOW_ON_SET5)
+def test_published_psnr_of_large_networks(shared: Path, file: str) -> None:
+    """The graph alone: that it equals the module is shown by the golden pair."""
+    network, graph = _load(shared, file)
+    (graph_db,) = _set5(shared, network, [lambda x: execute(graph, x)])
+    assert graph_db == pytest.approx(_published(shared, file, network.scale), abs=0.05)
