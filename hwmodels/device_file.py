@@ -1,4 +1,4 @@
-"""Reading device files: finds them by name, and reports every mistake of one at once with key path, value given and what is allowed."""
+"""Reading device files: by name or path; every mistake of one is reported at once, with key, value given and what is allowed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def load(name_or_path: str) -> Device:
     if name not in known:
         aliases = shipped_aliases()
         if name not in aliases:
-            hint = f"{closest(name, [*known, *aliases])} `hwsearch devices` lists them; a device file is given by its path, ending in .toml."
+            near = closest(name, [*known, *aliases])
+            hint = f"{near} `hwsearch devices` lists them; a device file is given by its path, ending in .toml."
             raise UsageError(f"unknown device {name_or_path!r}", hint)
         name = aliases[name]
     return _load_path(FOLDER / f"{name}.toml")
@@ -65,7 +66,8 @@ def load_text(text: str, origin: str) -> Device:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:  # its message ends in "(at line 3, column 7)"
-        raise FileError(f"{origin}: broken TOML: {error}", "Strings need quotes, numbers are written 68e9, tables [like.this].") from None
+        hint = "Strings need quotes, numbers are written 68e9, tables [like.this]."
+        raise FileError(f"{origin}: broken TOML: {error}", hint) from None
     try:
         device = Device.model_validate(raw)
         problems: list[str] = []
@@ -76,6 +78,20 @@ def load_text(text: str, origin: str) -> Device:
     if problems or device is None:
         raise DeviceFileError(origin, problems)
     return device
+
+
+_ALLOWED = {
+    "model_type": "a table",
+    "dict_type": "a table",
+    "tuple_type": "a list",
+    "bool_type": "true or false",
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "greater_than_equal": "1 or more",
+    "string_pattern_mismatch": "lower-case letters, digits, dots and hyphens",
+    "too_short": "at least one entry",
+}
 
 
 def _problem(detail: Any, raw: Mapping[str, Any]) -> str:
@@ -91,10 +107,8 @@ def _problem(detail: Any, raw: Mapping[str, Any]) -> str:
         allowed = str(detail["ctx"]["error"])
     elif kind == "literal_error":
         allowed = f"allowed: {detail['ctx']['expected']}"
-    elif kind in ("model_type", "dict_type"):
-        allowed = "allowed: a table"
     else:
-        allowed = detail["msg"].removeprefix("Input ")
+        allowed = f"allowed: {_ALLOWED[kind]}" if kind in _ALLOWED else detail["msg"].removeprefix("Input ")
     return f"{path}: {given} given; {allowed}"
 
 
@@ -108,7 +122,7 @@ def _dotted(location: Iterable[object]) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, BaseModel):  # a Quantity that a later check refused
         value = getattr(value, "value", value)
-    text = repr(value)
+    text = f"{value:g}" if isinstance(value, float) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -136,7 +150,7 @@ def _valid_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
         key = field.alias or name
         if key not in raw:
             if not field.is_required():
-                valid[key] = field.get_default()
+                valid[key] = field.get_default(call_default_factory=True)
             continue
         annotation = TypeAdapter(field.rebuild_annotation())
         try:

@@ -1,0 +1,70 @@
+"""The numbers of a device as a person reads them: dotted key, value with unit, citation, note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from hwmodels.device_tables import Quantity
+
+
+class Fact(NamedTuple):
+    """One number of a device as a person reads it. ``source`` is the citation, None for an assumption."""
+
+    key: str
+    value: str
+    source: str | None
+    note: str
+
+
+def quantities(node: object, path: str) -> Iterator[tuple[str, Quantity]]:
+    """Every ``Quantity`` below ``node`` with its dotted key, in the order of the tables; defaults are left out."""
+    if isinstance(node, Quantity):
+        yield path, node
+    elif isinstance(node, BaseModel):
+        for name in sorted(node.model_fields_set, key=list(type(node).model_fields).index):
+            yield from quantities(getattr(node, name), f"{path}.{name}".lstrip("."))
+    elif isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from quantities(value, f"{path}.{name}")
+
+
+def human(key: str, value: float) -> str:
+    """A number of a device file with its unit, which the key tells: ``human("memory.dram.bytes_per_s", 68e9)`` is ``68 GB/s``."""
+    parts = key.split(".")
+    leaf = parts[-1]
+    if leaf == "bytes" or leaf.endswith("_bytes"):
+        return _prefixed(value, "B", 1024, ("", "Ki", "Mi", "Gi", "Ti"))
+    unit = next((unit for suffix, unit in _UNITS if leaf == suffix or leaf.endswith("_" + suffix)), "")
+    if not unit:
+        unit = next((_TABLE_UNITS[part] for part in parts if part in _TABLE_UNITS), "")
+    if unit in ("", "cycles", "bits", "channels", "taps"):
+        return f"{value:.6g} {unit}".strip()
+    return _prefixed(value, unit, 1000, ("", "k", "M", "G", "T"))
+
+
+_UNITS = (("bytes_per_s", "B/s"), ("j_per_byte", "J/B"), ("hz", "Hz"), ("s", "s"), ("w", "W"))
+_TABLE_UNITS = {
+    "rates": "MAC/s",
+    "cuda_core_rates": "MAC/s",
+    "j_per_mac": "J/MAC",
+    "cycles_per_mac": "cycles",
+    "output_cycles": "cycles",
+    "stored_bits_per_weight": "bits",
+    "ifm_channels": "channels",
+    "channel_pad": "channels",
+    "taps": "taps",
+}
+_SMALL = ("", "m", "u", "n", "p", "f")
+
+
+def _prefixed(value: float, unit: str, base: int, names: tuple[str, ...]) -> str:
+    power = 0
+    while abs(value) >= base and power < len(names) - 1:
+        value, power = value / base, power + 1
+    while 0 < abs(value) < 1 and -power < len(_SMALL) - 1:
+        value, power = value * 1000, power - 1
+    prefix = names[power] if power >= 0 else _SMALL[-power]
+    return f"{value:.4g} {prefix}{unit}"

@@ -1,0 +1,249 @@
+"""The tables of a device file as pydantic classes: what keys there are, and what each value may be.
+
+Every number is a ``Quantity``: with a source (a key of the file's ``[sources]``), or assumed. Units are SI and part of the names.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, Strict, model_validator
+
+from hwmodels.errors import UsageError
+from hwmodels.precision import Precision
+
+NUMBER = 'a number, or { value = ..., source = "id", note = "..." }'
+
+
+class Table(BaseModel):
+    """A table of a device file: unknown keys are mistakes, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Quantity(Table):
+    """A number with its origin. Written ``68e9`` (assumed) or ``{ value = 68e9, source = "id", note = "..." }``.
+
+    ``source`` is a key of the device's ``sources``; without one the number is an assumption, and every listing says so.
+    """
+
+    value: Annotated[float, Strict()]
+    source: str | None = None
+    note: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        if isinstance(given, dict | Quantity):
+            return given
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            raise ValueError(f"allowed: {NUMBER}")
+        return {"value": given}
+
+    @model_validator(mode="after")
+    def _finite(self) -> Quantity:
+        if not math.isfinite(self.value):
+            raise ValueError("allowed: a finite number")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "number"}, handler(core_schema)]}
+
+    def __float__(self) -> float:
+        return self.value
+
+
+def _above_zero(quantity: Quantity) -> Quantity:
+    if quantity.value <= 0:
+        raise ValueError("allowed: a number above 0")
+    return quantity
+
+
+def _not_negative(quantity: Quantity) -> Quantity:
+    if quantity.value < 0:
+        raise ValueError("allowed: 0 or more")
+    return quantity
+
+
+def _fraction(quantity: Quantity) -> Quantity:
+    if not 0 < quantity.value <= 1:
+        raise ValueError("allowed: above 0, at most 1")
+    return quantity
+
+
+def _factor(quantity: Quantity) -> Quantity:
+    if quantity.value < 1:
+        raise ValueError("allowed: 1 or more (a width that is not native is never faster than the native one)")
+    return quantity
+
+
+def _precision_key(text: str) -> str:
+    try:
+        return str(Precision.parse(text))
+    except UsageError as error:
+        raise ValueError(f"allowed: {error.hint}") from None
+
+
+Positive = Annotated[Quantity, AfterValidator(_above_zero)]
+NonNegative = Annotated[Quantity, AfterValidator(_not_negative)]
+Fraction = Annotated[Quantity, AfterValidator(_fraction)]
+Factor = Annotated[Quantity, AfterValidator(_factor)]
+PrecisionKey = Annotated[str, AfterValidator(_precision_key)]
+Bits = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16]
+BitsKey = Literal["1", "2", "3", "4", "5", "6", "7", "8", "16"]
+Count = Annotated[int, Strict(), Field(ge=1)]
+Flag = Annotated[bool, Strict()]
+
+
+class Widths(Table):
+    """Widths on offer. 16 means a 16-bit integer (``wide = "int16"``) or half precision (``"fp16"``).
+
+    Integer weights have at most 8 bits. ``symmetric_activations``: the runtime has no zero points, so 8-bit activations
+    are -128..127 around 0.
+    """
+
+    weight_bits: Annotated[tuple[Bits, ...], Field(min_length=1)]
+    activation_bits: Annotated[tuple[Bits, ...], Field(min_length=1)]
+    wide: Literal["int16", "fp16", "none"] = "none"
+    symmetric_activations: Flag = False
+
+
+class Packing(Table):
+    """How weights are stored: "bits" = bit-packed, rounded up to a byte per output channel; "bytes" = whole bytes for each
+    weight; "stream" = losslessly compressed, with measured ``stored_bits_per_weight`` by width.
+
+    ``expanded_at_load``: the packing saves storage only; weights are moved at the width they run as.
+    """
+
+    kind: Literal["bits", "bytes", "stream"]
+    stored_bits_per_weight: dict[BitsKey, Positive] = Field(default_factory=dict)
+    expanded_at_load: Flag = False
+
+    def weight_bytes(self, weight_count: int, output_channels: int, bits: int) -> int:
+        """Bytes of a layer's weights stored in ``bits`` (biases and scales not included)."""
+        if self.kind == "bytes":
+            return weight_count * (1 if bits <= 8 else 2)
+        if self.kind == "stream":
+            return math.ceil(weight_count * self.stored_bits_per_weight[str(bits)].value / 8)  # type: ignore[index]
+        return output_channels * math.ceil(weight_count // output_channels * bits / 8)
+
+
+class Memory(Table):
+    """One memory: capacity, sustained bandwidth, and energy per byte moved, each where known."""
+
+    bytes: Positive | None = None
+    bytes_per_s: Positive | None = None
+    j_per_byte: NonNegative | None = None
+
+
+class Memories(Table):
+    """``onchip``: scratchpad, SRAM or last-level cache; ``dram``: external RAM; ``flash``: where an MCU keeps its weights."""
+
+    onchip: Memory | None = None
+    dram: Memory | None = None
+    flash: Memory | None = None
+
+    def __getitem__(self, name: str) -> Memory:
+        memory = getattr(self, name) if name in type(self).model_fields else None
+        if memory is None:
+            raise KeyError(name)
+        return memory
+
+    def __contains__(self, name: str) -> bool:
+        return name in type(self).model_fields and getattr(self, name) is not None
+
+
+class Limits(Table):
+    """Hard limits that a plan must meet: flash for weights, RAM for activations."""
+
+    weight_bytes: Positive | None = None
+    peak_activation_bytes: Positive | None = None
+
+
+class Overhead(Table):
+    """Fixed time of an inference, and of each layer (kernel launch, command issue)."""
+
+    inference_s: NonNegative = Quantity(value=0.0)
+    layer_s: NonNegative = Quantity(value=0.0)
+
+
+class Energy(Table):
+    """``relative``: no measured anchor on this device, so energies may be compared with each other, and not quoted in joules."""
+
+    j_per_mac: dict[PrecisionKey, Positive] = Field(default_factory=dict)
+    static_w: NonNegative = Quantity(value=0.0)
+    relative: Flag = True
+
+
+class Gpu(Table):
+    """Implicit GEMM: output tiles ``tile_m`` (pixels) by ``tile_n`` (channels), waves over ``sm_count``, channels padded.
+
+    ``efficiency``: fraction of peak that well-shaped convolutions reach. ``cuda_core_rates``: MAC/s outside the tensor
+    cores (depthwise).
+    """
+
+    sm_count: Positive
+    clock_hz: Positive
+    tile_m: Positive
+    tile_n: Positive
+    channel_pad: dict[PrecisionKey, Positive] = Field(default_factory=dict)
+    efficiency: Fraction = Quantity(value=1.0)
+    cuda_core_rates: dict[PrecisionKey, Positive] = Field(default_factory=dict)
+
+
+class OutputCycles(Table):
+    """Cycles per output element of the output unit, by operation and activation width."""
+
+    conv_a8: Positive
+    conv_a16: Positive
+    relu: Positive
+    add_a8: Positive
+    add_a16: Positive
+    lut: Positive
+
+
+class Npu(Table):
+    """A documented array (``microblock``, ``ifm_channels``, ``taps``, ``output_cycles``: Ethos-U) or a channel quantum with an
+    effective rate (``channel_pad``, ``efficiency``). ``fused_bytes``: feature maps up to this size between consecutive
+    layers stay on chip.
+    """
+
+    clock_hz: Positive | None = None
+    cores: Count = 1
+    microblock: tuple[Count, Count, Count] | None = None
+    ifm_channels: dict[PrecisionKey, Positive] = Field(default_factory=dict)
+    taps: dict[PrecisionKey, Positive] = Field(default_factory=dict)
+    output_cycles: OutputCycles | None = None
+    channel_pad: dict[PrecisionKey, Positive] = Field(default_factory=dict)
+    efficiency: Fraction = Quantity(value=1.0)
+    fused_bytes: NonNegative = Quantity(value=0.0)
+
+
+class CyclesPerMac(Table):
+    """Cycles per multiply-accumulate of int8 kernels, by operation."""
+
+    conv: Positive
+    pointwise: Positive
+    depthwise: Positive
+    linear: Positive
+
+
+class Mcu(Table):
+    """Cycle tables of a core with its kernel library, at W8A8; ``rates`` give the other native precisions relative to it."""
+
+    core: str
+    kernels: str = ""
+    clock_hz: Positive
+    cycles_per_mac: CyclesPerMac
+    cycles_per_output_requant: NonNegative
+    cycles_per_input_byte_im2col: NonNegative
+    cycles_per_layer: NonNegative
+
+
+class Cpu(Table):
+    """A general-purpose processor: number of threads, and the fraction of ``rates`` that convolutions reach."""
+
+    threads: Positive = Quantity(value=1.0)
+    efficiency: Fraction = Quantity(value=1.0)
