@@ -31,10 +31,6 @@ from searchspaces.fsrcnn import FSRCNN
 from searchspaces.metrics import luma, psnr_y
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
-CANDIDATES = 3
-LONG_SIDES = (1400, 1000, 700, 480, 340)
-CHROMA_WEIGHT = 0.25
-"""Share of the plain RGB error in the loss of an RGB network; the rest is luma, in which super-resolution is judged."""
 LUMA = torch.tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 219
 NETWORKS = {
     "fsrcnn": lambda scale: FSRCNN(scale=scale, channels=1, activation="relu"),
@@ -42,13 +38,13 @@ NETWORKS = {
 }
 
 
-def picture_pairs(folders: list[Path], scale: int, channels: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def picture_pairs(folders: list[Path], scale: int, channels: int, long_sides: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
     """(low, high) pairs, uint8 ``[h, w, channels]`` and ``[scale*h, scale*w, channels]``, of every picture at several sizes."""
     pairs = []
     for path in sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
         photo = Image.open(path).convert("RGB")
         longest = max(photo.size)
-        sides = [side for side in LONG_SIDES if side <= 0.75 * longest] or [longest]
+        sides = [side for side in long_sides if side <= 0.75 * longest] or [longest]
         for side in sides:
             ratio = side / longest
             size = (round(photo.width * ratio), round(photo.height * ratio))
@@ -66,16 +62,25 @@ def picture_pairs(folders: list[Path], scale: int, channels: int) -> list[tuple[
 class PatchSampler:
     """Random aligned patch pairs; of a few candidates the one with most detail is kept."""
 
-    def __init__(self, pairs: list[tuple[np.ndarray, np.ndarray]], scale: int, patch: int, seed: int) -> None:
+    def __init__(
+        self,
+        pairs: list[tuple[np.ndarray, np.ndarray]],
+        *,
+        scale: int,
+        patch: int,
+        seed: int,
+        candidates: int,
+        area_power: float,
+    ) -> None:
         self.pairs = [p for p in pairs if min(p[0].shape[:2]) >= patch]
-        self.scale, self.patch = scale, patch
+        self.scale, self.patch, self.candidates = scale, patch, candidates
         self.random = np.random.default_rng(seed)
-        areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float) ** 0.5
+        areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float) ** area_power
         self.weights = areas / areas.sum()
 
     def _one(self) -> tuple[np.ndarray, np.ndarray]:
         best, best_detail = None, -1.0
-        for _ in range(CANDIDATES):
+        for _ in range(self.candidates):
             low, high = self.pairs[self.random.choice(len(self.pairs), p=self.weights)]
             y = self.random.integers(0, low.shape[0] - self.patch + 1)
             x = self.random.integers(0, low.shape[1] - self.patch + 1)
@@ -86,16 +91,20 @@ class PatchSampler:
                 best, best_detail = (small, high[s * y : s * (y + p), s * x : s * (x + p)]), detail
         assert best is not None
         turn = self.random.integers(0, 8)
+
         def turned(a: np.ndarray) -> np.ndarray:
             a = a[::-1] if turn & 1 else a
             a = a[:, ::-1] if turn & 2 else a
             return a.transpose(1, 0, 2) if turn & 4 else a
+
         return turned(best[0]), turned(best[1])
 
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
         low, high = zip(*(self._one() for _ in range(size)), strict=True)
+
         def stack(pictures: tuple[np.ndarray, ...]) -> Tensor:
             return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div(255)
+
         return stack(low), stack(high)
 
 
@@ -146,7 +155,12 @@ def train(arguments: argparse.Namespace) -> None:
     channels = network.channels
     started = time.monotonic()
     sampler = PatchSampler(
-        picture_pairs(arguments.images, arguments.scale, channels), arguments.scale, arguments.patch, arguments.seed
+        picture_pairs(arguments.images, arguments.scale, channels, arguments.long_sides),
+        scale=arguments.scale,
+        patch=arguments.patch,
+        seed=arguments.seed,
+        candidates=arguments.candidates,
+        area_power=arguments.area_power,
     )
     print(f"{len(sampler.pairs)} picture pairs read in {time.monotonic() - started:.0f} s", flush=True)
     history = []
@@ -174,7 +188,10 @@ def train(arguments: argparse.Namespace) -> None:
         "patch": arguments.patch,
         "rate": arguments.rate,
         "expand": arguments.expand,
-        "long_sides": LONG_SIDES,
+        "long_sides": arguments.long_sides,
+        "candidates": arguments.candidates,
+        "area_power": arguments.area_power,
+        "chroma": arguments.chroma,
         "earlier_stages": history,
         "pictures": arguments.about,
     }
@@ -182,8 +199,8 @@ def train(arguments: argparse.Namespace) -> None:
     for step in range(1, arguments.steps + 1):
         low, high = sampler.batch(arguments.batch)
         error = network(low) - high
-        if channels == 3:
-            error = torch.cat([error * CHROMA_WEIGHT, (error * LUMA).sum(dim=1, keepdim=True)], dim=1)
+        if channels == 3 and arguments.chroma < 1:
+            error = torch.cat([error * arguments.chroma, (error * LUMA).sum(dim=1, keepdim=True)], dim=1)
         loss = torch.sqrt(error**2 + 1e-6).mean() if step < 0.8 * arguments.steps else (error**2).mean() * 50
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -210,7 +227,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=sorted(NETWORKS), required=True)
     parser.add_argument("--scale", type=int, default=2)
-    parser.add_argument("--images", type=Path, nargs="+", required=True, help="folders of training pictures, searched recursively")
+    parser.add_argument(
+        "--images", type=Path, nargs="+", required=True, help="folders of training pictures, searched recursively"
+    )
     parser.add_argument("--about", default="", help="where the pictures come from; written into the provenance")
     parser.add_argument("--test", type=Path, help="folder of HR pictures (PNG) for the PSNR printed on the way")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
@@ -219,6 +238,19 @@ def main() -> None:
     parser.add_argument("--patch", type=int, default=32, help="side of the low-resolution patch in pixels")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--expand", type=int, default=0, help="kernels in the bank that overparameterises each layer; 0: none")
+    parser.add_argument(
+        "--long-sides", type=int, nargs="+", default=[1400, 1000, 700, 480, 340], help="sizes of the shrunk pictures"
+    )
+    parser.add_argument("--candidates", type=int, default=3, help="random patches of which the one with most detail is used")
+    parser.add_argument(
+        "--area-power", type=float, default=0.5, help="a picture is drawn in proportion to its area to this power"
+    )
+    parser.add_argument(
+        "--chroma",
+        type=float,
+        default=0.25,
+        help="weight of the RGB error beside the luma error (RGB networks); 1: RGB error alone",
+    )
     parser.add_argument("--start", type=Path, help="weights to start from (an earlier stage)")
     parser.add_argument("--every", type=int, default=1000, help="steps between two reports")
     parser.add_argument("--seed", type=int, default=0)
