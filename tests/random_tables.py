@@ -63,9 +63,7 @@ def network(
             size[i] = np.ceil(1000 * count * narrow / 8).astype(np.int64)[:, None]
     energy = latency * rng.random(len(edges))[:, None, None, None]
     live = rng.integers(0, 3, (len(edges), groups)) * rng.integers(100, 10_000, groups)
-    table = Table(
-        latency, energy, size, column, np.array([e[0] for e in edges]), np.array([e[1] for e in edges]), live, wide / 8
-    )
+    table = Table(latency, energy, size, column, np.array([e[0] for e in edges]), np.array([e[1] for e in edges]), live, wide / 8)
     space = space_of(len(weighted), groups, weight_bits, activation_bits)
     noise = np.zeros(space.allowed.shape)
     for d in range(space.decisions):
@@ -85,5 +83,13 @@ def edsr(blocks: int, seed: int, **options: object) -> tuple[Table, np.ndarray, 
     for block in range(blocks):
         edges += [(1, 2 + block, True), (2 + block, 1, True), (1, 1, False)]
     up = 2 + blocks
-    edges += [(1, 1, True), (1, 1, False), (1, up, True), (up, up, False), (up, up + 1, True), (up + 1, up + 1, False), (up + 1, up + 2, True)]
+    edges += [
+        (1, 1, True),
+        (1, 1, False),
+        (1, up, True),
+        (up, up, False),
+        (up, up + 1, True),
+        (up + 1, up + 1, False),
+        (up + 1, up + 2, True),
+    ]
     return network(edges, blocks + 5, seed, **options)  # type: ignore[arg-type]

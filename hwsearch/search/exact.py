@@ -22,6 +22,7 @@ from hwsearch.search import pareto
 from hwsearch.search.additive import AdditiveProblem, lower
 from hwsearch.search.heuristics import feasible, improve, repair
 from hwsearch.search.program import Program
+from hwsearch.search.quiet import quiet_stdout
 
 if TYPE_CHECKING:
     from hwmodels.cost import CostTable
@@ -71,45 +72,72 @@ def solve(
     Raises:
         BudgetError: no plan meets the limits; says the best value that can be reached for each one.
     """
-    return _solve(lower(table, noise, space), limits, minimise, warm)
+    return Solver(lower(table, noise, space)).solve(limits, minimise, warm)
 
 
-def _solve(problem: AdditiveProblem, limits: Mapping[str, float], goal: str, warm: Sequence[np.ndarray] = ()) -> Solution:
-    found = minimum(problem, limits, goal, warm)
-    if found is None:
-        raise infeasible(problem, limits)
-    return found
+class Solver:
+    """Solves one additive problem again and again under changing limits; matrices are built once for each set of limited objectives."""
 
+    def __init__(self, problem: AdditiveProblem) -> None:
+        self.problem = problem
+        self._programs: dict[frozenset[str], Program] = {}
 
-def minimum(
-    problem: AdditiveProblem, limits: Mapping[str, float], goal: str = "noise", warm: Sequence[np.ndarray] = ()
-) -> Solution | None:
-    """As ``solve``, on the additive problem itself; None where no plan meets the limits."""
-    limits = {name: float(limit) for name, limit in limits.items() if np.isfinite(limit)}
-    options = _undominated(problem, {goal, *limits})
-    starts = [*warm, _cheapest(problem, options, goal)]
-    incumbent = _best(problem, [improve(problem, repair(problem, start, limits, goal), limits, goal) for start in starts], limits, goal)
-    program = Program(problem, options, [goal, *limits])
-    for _ in range(2):
-        relaxed = _relax(program, limits, goal, _value(problem, incumbent, goal))
-        if relaxed is None:
-            return None
-        bound, excess, point = relaxed
-        rounded = improve(problem, repair(problem, program.plan(point), limits, goal), limits, goal)
-        incumbent = _best(problem, [rounded, *([] if incumbent is None else [incumbent])], limits, goal)
-        if incumbent is None:
-            break
-        best = _value(problem, incumbent, goal)
-        slack = best - bound + _SAFETY * max(abs(best), abs(bound))
-        kept = [
-            own[(excess[start : start + len(own)] <= slack) | (own == incumbent[d])]
-            for d, (start, own) in enumerate(zip(program.starts, program.options, strict=True))
-        ]
-        fewer = sum(map(len, kept)) < 0.7 * program.binaries
-        program = Program(problem, kept, [goal, *limits])
-        if not fewer or all(len(own) == 1 for own in kept):
-            break
-    return _close(problem, program, limits, goal, incumbent)
+    def solve(self, limits: Mapping[str, float], goal: str = "noise", warm: Sequence[np.ndarray] = ()) -> Solution:
+        """As the function ``solve``."""
+        found = self.minimum(limits, goal, warm)
+        if found is None:
+            raise self.infeasible(limits)
+        return found
+
+    def minimum(self, limits: Mapping[str, float], goal: str = "noise", warm: Sequence[np.ndarray] = ()) -> Solution | None:
+        """As ``solve``; None where no plan meets the limits."""
+        problem = self.problem
+        limits = {name: float(limit) for name, limit in limits.items() if np.isfinite(limit)}
+        program = self._program(frozenset({goal, *limits}))
+        starts = list(warm) or [_cheapest(problem, program.options, goal)]
+        incumbent = _best(
+            problem, [improve(problem, repair(problem, plan, limits, goal), limits, goal) for plan in starts], limits, goal
+        )
+        allowed = np.ones(program.binaries, dtype=bool)
+        for _ in range(2):
+            relaxed = _relax(program, limits, goal, _value(problem, incumbent, goal), allowed)
+            if relaxed is None:
+                break
+            bound, excess, point = relaxed
+            rounded = improve(problem, repair(problem, program.plan(point), limits, goal), limits, goal)
+            incumbent = _best(problem, [rounded, *([] if incumbent is None else [incumbent])], limits, goal)
+            if incumbent is None:
+                break
+            best = _value(problem, incumbent, goal)
+            before = int(allowed.sum())
+            allowed &= excess <= best - bound + _SAFETY * max(abs(best), abs(bound))
+            if allowed.sum() > 0.8 * before:
+                break
+        return _close(problem, program, limits, goal, incumbent, allowed)
+
+    def _program(self, objectives: frozenset[str]) -> Program:
+        if objectives not in self._programs:
+            options = _undominated(self.problem, set(objectives))
+            self._programs[objectives] = Program(self.problem, options, sorted(objectives))
+        return self._programs[objectives]
+
+    def infeasible(self, limits: Mapping[str, float]) -> BudgetError:
+        """Why no plan meets ``limits``: for each limit the exact minimum, alone or, where it could be met alone, with the others."""
+        facts = []
+        for name, limit in limits.items():
+            alone = self.minimum({}, name)
+            if alone is not None and alone.objective > limit:
+                best = _shown(name, alone.objective)
+                facts.append(f"{pareto.label(name)}: the best reachable value is {best}, asked for {_shown(name, limit)}")
+        if not facts:
+            for name, limit in limits.items():
+                others = self.minimum({other: value for other, value in limits.items() if other != name}, name)
+                if others is not None:
+                    best = _shown(name, others.objective)
+                    facts.append(
+                        f"{pareto.label(name)}: within the other budgets the best is {best}, asked for {_shown(name, limit)}"
+                    )
+        return BudgetError("no plan meets the budget\n  " + "\n  ".join(facts), "Raise the budget, or allow narrower widths.")
 
 
 def _value(problem: AdditiveProblem, plan: np.ndarray | None, goal: str) -> float:
@@ -217,32 +245,39 @@ def _padded(program: Program, extra: int) -> sparse.csr_matrix:
 
 
 def _relax(
-    program: Program, limits: Mapping[str, float], goal: str, size: float
+    program: Program, limits: Mapping[str, float], goal: str, size: float, allowed: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray] | None:
     """The linear relaxation: its value, by how much each one-hot column would raise it at least, and the point. None if infeasible."""
     cost, rows, right, constant = _bounds(program, limits, goal)
     extra = len(cost) - program.columns
     scale = _scale(cost, size)
-    upper: list[tuple[float, float | None]] = [(0.0, 1.0)] * program.columns + [(0.0, None)] * extra
+    upper = np.full(len(cost), np.inf)
+    # No upper bounds but those of excluded choices: the equalities imply them, and the reduced costs then are whole.
+    upper[: program.binaries][~allowed] = 0.0
     result = linprog(
         cost * scale,
         A_ub=rows if rows.shape[0] else None,
         b_ub=right if rows.shape[0] else None,
         A_eq=_padded(program, extra),
         b_eq=program.right,
-        bounds=upper,
+        bounds=np.stack([np.zeros(len(cost)), upper], axis=1),
         method="highs",
     )
     if result.status == 2:
         return None
     if result.status != 0:
         return -np.inf, np.zeros(program.binaries), np.zeros(program.columns)
-    excess = np.maximum(result.lower.marginals[: program.binaries], 0.0) / scale
-    return result.fun / scale + constant, excess, result.x[: program.columns]
+    reduced = result.lower.marginals[: program.columns]
+    return result.fun / scale + constant, program.excess(reduced) / scale, result.x[: program.columns]
 
 
 def _close(
-    problem: AdditiveProblem, program: Program, limits: Mapping[str, float], goal: str, incumbent: np.ndarray | None
+    problem: AdditiveProblem,
+    program: Program,
+    limits: Mapping[str, float],
+    goal: str,
+    incumbent: np.ndarray | None,
+    allowed: np.ndarray,
 ) -> Solution | None:
     """Solve the integer program; a solution that breaks a limit by the solver's tolerance is cut off and the search goes on."""
     cost, rows, right, constant = _bounds(program, limits, goal)
@@ -253,9 +288,12 @@ def _close(
         constraints.append(LinearConstraint(rows, -np.inf, right))
     integral = np.zeros(len(cost))
     integral[: program.binaries] = 1
-    upper = np.concatenate([np.ones(program.columns), np.full(extra, np.inf)])
+    upper = np.concatenate([allowed, np.ones(program.columns - program.binaries), np.full(extra, np.inf)])
     while True:
-        result = milp(cost * scale, integrality=integral, bounds=Bounds(0, upper), constraints=constraints, options={"mip_rel_gap": 0.0})
+        with quiet_stdout():
+            result = milp(
+                cost * scale, integrality=integral, bounds=Bounds(0, upper), constraints=constraints, options={"mip_rel_gap": 0.0}
+            )
         if result.x is None:
             # Everything else was excluded as worse than the incumbent, or there is nothing.
             return None if incumbent is None else _solution(problem, incumbent, goal, _value(problem, incumbent, goal))
@@ -278,22 +316,6 @@ def _solution(problem: AdditiveProblem, plan: np.ndarray, goal: str, bound: floa
     return Solution(plan.astype(np.int8), value, value if near else min(bound, value))
 
 
-def infeasible(problem: AdditiveProblem, limits: Mapping[str, float]) -> BudgetError:
-    """Why no plan meets ``limits``: for each limit the exact minimum, alone or, where it could be met alone, with the others."""
-    facts = []
-    for name, limit in limits.items():
-        alone = minimum(problem, {}, name)
-        if alone is not None and alone.objective > limit:
-            facts.append(f"{pareto.label(name)}: the best reachable value is {_shown(name, alone.objective)}, asked for {_shown(name, limit)}")
-    if not facts:
-        for name, limit in limits.items():
-            others = minimum(problem, {other: value for other, value in limits.items() if other != name}, name)
-            if others is not None:
-                best = _shown(name, others.objective)
-                facts.append(f"{pareto.label(name)}: within the other budgets the best is {best}, asked for {_shown(name, limit)}")
-    return BudgetError("no plan meets the budget\n  " + "\n  ".join(facts), "Raise the budget, or allow narrower widths.")
-
-
 def _shown(name: str, value: float) -> str:
     return f"{value:.4g} (noise power)" if name == "noise" else pareto.quantity(name, value)
 
@@ -312,7 +334,7 @@ def check_feasible(table: CostTable, space: SearchSpace, budgets: Mapping[str, f
     problem = lower(table, np.zeros(space.allowed.shape), space)
     limits = _merged(_hard(table), {BUDGETS[name]: value for name, value in budgets.items() if name != "psnr_loss"})
     if limits:
-        _solve(problem, limits, next(iter(limits)))
+        Solver(problem).solve(limits, next(iter(limits)))
 
 
 def _merged(*limits: Mapping[str, float]) -> dict[str, float]:
@@ -328,12 +350,12 @@ def within_budgets(table: CostTable, damage: Damage, space: SearchSpace, budgets
     smallest plan whose predicted loss is within it. Empty without budgets, or where the prediction sees no such plan."""
     if not budgets:
         return []
-    problem = lower(table, damage.noise, space)
+    solver = Solver(lower(table, damage.noise, space))
     price = _merged(_hard(table), {BUDGETS[name]: value for name, value in budgets.items() if name != "psnr_loss"})
-    found = [minimum(problem, price)]
+    found = [solver.minimum(price)]
     if "psnr_loss" in budgets:
         quality = price | {"noise": noise_of_loss(budgets["psnr_loss"], damage.float_mse)}
-        found += [minimum(problem, quality, goal) for goal in ("latency_s", "memory_bytes")]
+        found += [solver.minimum(quality, goal) for goal in ("latency_s", "memory_bytes")]
     return _distinct([solution.plan for solution in found if solution is not None])
 
 
@@ -361,11 +383,12 @@ def front(
         BudgetError: no plan meets the limits.
     """
     problem = lower(table, noise, space)
+    solver = Solver(problem)
     limits = _merged(_hard(table), limits or {})
-    best = _solve(problem, limits, "noise")
+    best = solver.solve(limits)
     found = [best.plan]
     for axis, count in (("latency_s", points), ("weight_bytes", points // 3), ("peak_activation_bytes", points // 3)):
-        found += sweep(problem, axis, count, limits, best.plan, found)
+        found += sweep(solver, axis, count, limits, best.plan)
     plans = _distinct(found)
     costs = problem.costs(np.stack(plans))
     keep = pareto.non_dominated(np.stack([costs[name] for name in ("latency_s", "noise", "memory_bytes")], axis=1))
@@ -373,21 +396,16 @@ def front(
     return [plans[i] for i in order if keep[i]]
 
 
-def sweep(
-    problem: AdditiveProblem, axis: str, count: int, limits: Mapping[str, float], best: np.ndarray, known: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """Plans of least noise under ``count`` budgets on ``axis``, spaced geometrically from its minimum to what ``best`` needs."""
-    least = minimum(problem, limits, axis, [best])
-    if least is None or count < 1:
+def sweep(solver: Solver, axis: str, count: int, limits: Mapping[str, float], best: np.ndarray) -> list[np.ndarray]:
+    """Plans of least noise under ``count`` budgets on ``axis``, spaced geometrically from its minimum to what plan ``best`` needs."""
+    least = solver.minimum(limits, axis, [best])
+    high = float(solver.problem.costs(best[None])[axis][0])
+    if least is None or count < 1 or least.objective >= high:
         return []
-    high = float(problem.costs(best[None])[axis][0])
-    if least.objective >= high:
-        return []
-    found: list[np.ndarray] = []
+    found = [least.plan]
     for budget in np.geomspace(max(least.objective, high * 1e-6), high, count)[:-1]:
-        warm = [*known[:1], *found[-1:], least.plan]
         # The sum that defines the minimum, in another order, may differ in its last bits.
-        solution = minimum(problem, _merged(limits, {axis: float(budget) * (1 + 1e-12)}), "noise", warm)
+        solution = solver.minimum(_merged(limits, {axis: float(budget) * (1 + 1e-12)}), "noise", found[-1:])
         if solution is not None:
             found.append(solution.plan)
     return found

@@ -12,7 +12,13 @@ from hwmodels.errors import BudgetError
 if TYPE_CHECKING:
     from hwmodels.cost import Objectives
 
-_LIMITS = {"latency": "latency_s", "weights": "weight_bytes", "memory": "memory_bytes", "energy": "energy_j", "psnr_loss": "psnr_loss_db"}
+_LIMITS = {
+    "latency": "latency_s",
+    "weights": "weight_bytes",
+    "memory": "memory_bytes",
+    "energy": "energy_j",
+    "psnr_loss": "psnr_loss_db",
+}
 _UNITS = {"latency_s": ("ms", 1e3), "energy_j": ("mJ", 1e3), "psnr_loss_db": ("dB", 1.0)}
 
 
@@ -111,7 +117,9 @@ def front_of(losses: np.ndarray, objectives: Objectives, limits: Mapping[str, fl
         return []
     points = np.stack([values[name][rows] for name in ("latency_s", "psnr_loss_db", "memory_bytes")], axis=1)
     rows = rows[non_dominated(points)]
-    return [int(r) for r in rows[np.lexsort((values["memory_bytes"][rows], values["psnr_loss_db"][rows], values["latency_s"][rows]))]]
+    return [
+        int(r) for r in rows[np.lexsort((values["memory_bytes"][rows], values["psnr_loss_db"][rows], values["latency_s"][rows]))]
+    ]
 
 
 def choose(
@@ -153,7 +161,9 @@ def pick(values: Mapping[str, np.ndarray], budgets: Mapping[str, float], limits:
     if not len(usable):
         raise _unreachable(values, wanted, hard)
     # Weights alone may be budgeted, which the front does not know as an objective: hence all plans, not the front alone.
-    order = ("latency_s", "memory_bytes", "psnr_loss_db") if "psnr_loss" in budgets else ("psnr_loss_db", "latency_s", "memory_bytes")
+    order = (
+        ("latency_s", "memory_bytes", "psnr_loss_db") if "psnr_loss" in budgets else ("psnr_loss_db", "latency_s", "memory_bytes")
+    )
     return int(usable[np.lexsort([values[name][usable] for name in reversed(order)])[0]])
 
 
@@ -165,8 +175,12 @@ def _unreachable(values: Mapping[str, np.ndarray], wanted: Mapping[str, float], 
         if usable.any():
             best = float(values[name][usable].min())
             suffix = " together with the other budgets" if others else ""
-            facts.append(f"the best reached{suffix} is {quantity(name, best)}, the budget is {quantity(name, limit)} ({label(name)})")
-    message = "no measured plan meets the budget" + (": " + "; ".join(facts) if facts else "s, and none meets all but one of them")
+            facts.append(
+                f"the best reached{suffix} is {quantity(name, best)}, the budget is {quantity(name, limit)} ({label(name)})"
+            )
+    message = "no measured plan meets the budget" + (
+        ": " + "; ".join(facts) if facts else "s, and none meets all but one of them"
+    )
     return BudgetError(message, "Raise the budget, allow more widths, or give the search more evaluations.")
 
 

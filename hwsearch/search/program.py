@@ -40,6 +40,7 @@ class Program:
         self._cols: list[np.ndarray] = []
         self._values: list[np.ndarray] = []
         self._height, self._width = 0, self.binaries
+        self._links: list[tuple[int, np.ndarray]] = []
         joint: dict[str, list[np.ndarray]] = {name: [] for name in used}
         for start, kept in zip(self.starts, self.options, strict=True):
             self._equality(start + np.arange(len(kept)), np.ones(len(kept)))
@@ -101,8 +102,9 @@ class Program:
         for position, decision in enumerate(axes):
             for choice in range(shape[position]):
                 members = cells.take(choice, axis=position).ravel()
-                own = [self.starts[decision] + choice]
-                self._equality(np.concatenate([members, own]), np.concatenate([np.ones(len(members)), [-1.0]]))
+                own = int(self.starts[decision]) + choice
+                self._links.append((own, members))
+                self._equality(np.append(members, own), np.append(np.ones(len(members)), -1.0))
 
     def _steps(self, problem: AdditiveProblem) -> sparse.csr_matrix:
         groups = problem.step_bytes.shape[1]
@@ -113,8 +115,20 @@ class Program:
             dense[:, start : start + len(kept)] = problem.step_bytes[:, group, kept]
         return sparse.csr_matrix(dense)
 
+    def excess(self, reduced: np.ndarray) -> np.ndarray:
+        """By how much each one-hot column, set to one, raises the relaxation at least: ``float64[binaries]``.
+
+        Args:
+            reduced: reduced costs of all columns. A choice pays its own, and in every term the least of the combinations it allows.
+        """
+        reduced = np.maximum(reduced, 0.0)
+        total = reduced[: self.binaries].copy()
+        for own, members in self._links:
+            total[own] += reduced[members].min()
+        return total
+
     def plan(self, solution: np.ndarray) -> np.ndarray:
         """The plan ``int64[D]`` nearest to a solution vector."""
-        return np.array([
-            kept[np.argmax(solution[start : start + len(kept)])] for start, kept in zip(self.starts, self.options, strict=True)
-        ])
+        return np.array(
+            [kept[np.argmax(solution[start : start + len(kept)])] for start, kept in zip(self.starts, self.options, strict=True)]
+        )
