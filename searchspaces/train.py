@@ -5,8 +5,8 @@ sources), its low-resolution twin is made by MATLAB-compatible bicubic, and rand
 transposes are drawn, busy patches more often. Adam, one cosine decay, Charbonnier loss and then squared error for the last fifth
 (PSNR is squared error), and an exponential moving average of the weights is what is saved.
 
-``--expand`` trains each kernel as a sum ``W0 + P K`` with K a wider bank of kernels and P a 1x1 convolution after it, collapsed before every
-forward pass (the idea of SESR's collapsible blocks: Bhardwaj et al., MLSys 2022): the same network, easier to optimise.
+``--expand`` trains each kernel as a sum ``W0 + P K`` with K a wider bank of kernels and P a 1x1 convolution after it, collapsed before
+every forward pass (the idea of SESR's collapsible blocks: Bhardwaj et al., MLSys 2022): the same network, easier to optimise.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from searchspaces.bicubic import imresize
 from searchspaces.abpn import ABPN
+from searchspaces.bicubic import imresize
 from searchspaces.fsrcnn import FSRCNN
 from searchspaces.metrics import luma, psnr_y
 
