@@ -1,7 +1,7 @@
 """How figures are drawn: one palette, one type size, small deterministic SVG with selectable text and alternative text.
 
-One unit of the SVG is one CSS pixel at full size. Labels are measured with DejaVu Sans, which is wider than the fonts of the page, so that
-whatever fits here fits there.
+One unit of the SVG is one CSS pixel at full size. Labels are measured with DejaVu Sans, which is wider than the fonts of the
+page, so that whatever fits here fits there.
 """
 
 from __future__ import annotations
@@ -70,11 +70,9 @@ class Figure:
     note: str = ""
 
 
-def draw(
-    name: str, title: str, description: str, size: tuple[float, float], plot: Callable[[Axes], str | None]
-) -> Figure:
+def draw(name: str, title: str, description: str, size: tuple[float, float], plot: Callable[[Axes], str | None]) -> Figure:
     """Run ``plot`` on fresh axes of ``size`` pixels; what it returns is printed below the figure."""
-    with rc_context(_STYLE):
+    with rc_context(_STYLE):  # type: ignore[arg-type]
         sheet = Sheet(figsize=(size[0] / 72, size[1] / 72), dpi=72)
         FigureCanvasAgg(sheet)
         axes = sheet.subplots()
@@ -93,14 +91,15 @@ def _inline(text: str, name: str, title: str, description: str) -> str:
     used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", text))
     text = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", text)
-    text = re.sub(r"font: ([^;\"]*?)'DejaVu Sans'", rf"font: \1{FONTS.replace(chr(92), '')}", text)
+    text = re.sub(r"font-family: 'DejaVu Sans';? ?", "", text)
+    text = re.sub(r"font: ([^;\"]*?)'DejaVu Sans'", rf"font: \1{FONTS}", text)
     text = re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
     text = re.sub(r">\s+<", "><", text)
     box = re.search(r'viewBox="([^"]+)"', text)
     words = f'<title id="{name}-t">{html.escape(title)}</title><desc id="{name}-d">{html.escape(description)}</desc>'
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box[1] if box else ""}" '
-        f'role="img" aria-labelledby="{name}-t {name}-d">{words}'
+        f'style="font-family:{FONTS}" role="img" aria-labelledby="{name}-t {name}-d">{words}'
     )
     return head + text[text.index(">", text.index("<svg")) + 1 :]
 
@@ -178,78 +177,3 @@ def zero_axis(axes: Axes, which: str, high: float, most_ticks: int = 5) -> None:
 def _nice_step(about: float) -> float:
     power = 10.0 ** math.floor(math.log10(about))
     return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= about * 0.999)
-
-
-@dataclass(frozen=True)
-class Label:
-    """A text that belongs to a point in data units."""
-
-    x: float
-    y: float
-    text: str
-    colour: str = INK
-    weight: str = "normal"
-
-
-def place(axes: Axes, labels: Sequence[Label], obstacles: np.ndarray, gap: float = 7.0, size: float = 11.0) -> None:
-    """Write labels beside their points, clear of each other and of ``obstacles [N, 2]`` (data units) where that is possible.
-
-    Greedy, in the order given: each label takes the free place nearest to its point, and a thin line joins them when it is not next to it.
-    """
-    sheet = axes.figure
-    renderer = sheet.canvas.get_renderer()  # type: ignore[attr-defined,union-attr]
-    sheet.draw_without_rendering()  # type: ignore[union-attr]
-    frame = axes.get_window_extent(renderer)
-    points = axes.transData.transform(obstacles) if len(obstacles) else np.empty((0, 2))
-    points = np.vstack([points, *(axes.transData.transform([(item.x, item.y)]) for item in labels)])
-    taken: list[tuple[float, float, float, float]] = []
-    for item in labels:
-        probe = axes.text(0, 0, item.text, fontsize=size, fontweight=item.weight)
-        box = probe.get_window_extent(renderer)
-        probe.remove()
-        width, height = box.width, box.height
-        px, py = axes.transData.transform((item.x, item.y))
-        best: tuple[float, float, float] | None = None
-        for distance in (gap, 2.4 * gap, 4 * gap, 6 * gap, 9 * gap, 13 * gap):
-            for angle in np.deg2rad((0, 180, 90, -90, 35, -35, 145, -145, 65, -65, 115, -115)):
-                cx = px + math.cos(angle) * (distance + width / 2)
-                cy = py + math.sin(angle) * (distance + height / 2)
-                left, bottom, right, top = cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
-                outside = max(0, frame.x0 - left) + max(0, right - frame.x1) + max(0, frame.y0 - bottom) + max(0, top - frame.y1)
-                near = (points[:, 0] > left - 3) & (points[:, 0] < right + 3) & (points[:, 1] > bottom - 3) & (points[:, 1] < top + 3)
-                clash = sum(
-                    max(0, min(right, r) - max(left, l) + 4) * max(0, min(top, t) - max(bottom, b) + 2) for l, b, r, t in taken
-                )
-                cost = 60 * outside + 12 * int(near.sum()) + 8 * clash + 1.1 * (distance - gap) + (2 if abs(math.cos(angle)) < 0.9 else 0)
-                if best is None or cost < best[0]:
-                    best = (cost, cx, cy)
-        assert best is not None
-        _, cx, cy = best
-        taken.append((cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2))
-        _write(axes, item, (px, py), (cx, cy), (width, height), gap, size)
-
-
-def _write(
-    axes: Axes,
-    item: Label,
-    point: tuple[float, float],
-    centre: tuple[float, float],
-    extent: tuple[float, float],
-    gap: float,
-    size: float,
-) -> None:
-    (px, py), (cx, cy), (width, height) = point, centre, extent
-    # Anchored at the end that faces the point: a narrower font then stays beside it.
-    side = "left" if cx - width / 2 >= px else "right" if cx + width / 2 <= px else "center"
-    x = {"left": cx - width / 2, "right": cx + width / 2, "center": cx}[side]
-    back = axes.transData.inverted()
-    near_x, near_y = min(max(px, cx - width / 2), cx + width / 2), min(max(py, cy - height / 2), cy + height / 2)
-    if math.hypot(near_x - px, near_y - py) > 1.7 * gap:
-        line = back.transform([(px, py), (near_x, near_y)])
-        axes.plot(line[:, 0], line[:, 1], color=item.colour, lw=0.7, zorder=4)
-    tx, ty = back.transform((x, cy))
-    text = axes.text(
-        tx, ty, item.text, color=item.colour, fontsize=size, fontweight=item.weight, ha=side, va="center_baseline", zorder=6
-    )
-    text.set_in_layout(False)
-    text.set_gid("halo")  # a white outline by the page's style: see _inline

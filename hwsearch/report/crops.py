@@ -1,7 +1,7 @@
 """Picture details for the report: where a plan can be seen to differ, if it differs at all.
 
-The window is the one where the plan's error is largest, and among windows of equal error the one with most detail: the report shows the
-worst place, never a flattering one. Pixels are repeated (nearest neighbour), so that nothing is smoothed over.
+The window is the one where the plan's error is largest, and among windows of equal error the one with most detail: the report
+shows the worst place, never a flattering one. Pixels are repeated (nearest neighbour), so that nothing is smoothed over.
 """
 
 from __future__ import annotations
@@ -74,9 +74,7 @@ def save_crops(
     )
 
 
-def window_of_interest(
-    high: np.ndarray, float_: np.ndarray, plan: np.ndarray, side: int, border: int = 0
-) -> tuple[slice, slice]:
+def window_of_interest(high: np.ndarray, float_: np.ndarray, plan: np.ndarray, side: int, border: int = 0) -> tuple[slice, slice]:
     """Rows and columns of the ``side`` x ``side`` window (smaller for smaller pictures) with the largest squared error of
     ``plan`` against ``float_``; the gradient of ``high`` decides where the error is even."""
     height, width = high.shape[:2]
@@ -90,8 +88,8 @@ def window_of_interest(
     means = uniform_filter(interest, size=(tall, wide), mode="constant")
     top, left = tall // 2 + margin, wide // 2 + margin
     inside = means[top : height - (tall - tall // 2) - margin + 1, left : width - (wide - wide // 2) - margin + 1]
-    row, column = np.unravel_index(int(np.argmax(inside)), inside.shape)
-    row, column = int(row) + margin, int(column) + margin
+    at = divmod(int(np.argmax(inside)), inside.shape[1])
+    row, column = at[0] + margin, at[1] + margin
     return slice(row, row + tall), slice(column, column + wide)
 
 

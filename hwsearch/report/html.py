@@ -1,7 +1,7 @@
 """The report as one file: ``results.json`` and the picture details in, ``report.html`` out.
 
-The page needs nothing but itself: style, figures and pictures are inside, and there is no script. It is a pure function of the results and
-of the pictures in the run directory, so that the same run gives the same bytes.
+The page needs nothing but itself: style, figures and pictures are inside, and there is no script. It is a pure function of the
+results and of the pictures in the run directory, so that the same run gives the same bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import jinja2
 
 from hwmodels.errors import FileError
 from hwsearch.plan import Plan
-from hwsearch.report import figures, words
+from hwsearch.report import figures, layers, words
 from hwsearch.report.canvas import Figure
 from hwsearch.report.crops import ERROR_GAIN
 from hwsearch.results import LayerRow, Results
@@ -58,7 +58,9 @@ def write(results: Results, run_dir: Path) -> Path:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise FileError(f"{path} cannot be written: {error.strerror}", "Free some space, or choose another run directory.") from error
+        raise FileError(
+            f"{path} cannot be written: {error.strerror}", "Free some space, or choose another run directory."
+        ) from error
     return path
 
 
@@ -90,7 +92,7 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
     crops, left_out = _crops(results, run_dir)
     roles = figures.roles(results)
     front = sorted(results.front, key=lambda p: (p.predicted.latency_s, p.predicted.psnr_loss_db, p.name))
-    weight_strips, tensor_strips = figures.bits(results)
+    weight_strips, tensor_strips = layers.bits(results)
     sha = {name: getattr(plan.provenance, name) if plan else words.NONE for name in ("weights_sha256", "device_sha256")}
     return {
         "r": results,
@@ -138,7 +140,8 @@ def _headline(results: Results, plan: Plan | None) -> str:
 
 
 def _summary(results: Results, plan: Plan | None) -> list[str]:
-    asked = f"Asked: the bit-widths, layer by layer, with which {results.network} ×{results.scale} runs best on {results.device.title}"
+    network = f"{results.network} ×{results.scale}"
+    asked = f"Asked: the bit-widths, layer by layer, with which {network} runs best on {results.device.title}"
     size = f"for input pictures of {results.input_width}×{results.input_height} pixels"
     budgets = words.listing(_budget(*item) for item in results.budgets.items())
     sentences = [f"{asked}, {size}{', within ' + budgets if budgets else ''}."]
@@ -168,7 +171,8 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
 
 
 def _budget(name: str, value: float) -> str:
-    forms = {"latency": words.seconds, "memory": words.bytes_, "weights": words.bytes_, "psnr_loss": words.loss, "energy": words.joules}
+    forms = {"latency": words.seconds, "memory": words.bytes_, "weights": words.bytes_}
+    forms |= {"psnr_loss": words.loss, "energy": words.joules}
     titles = {"psnr_loss": "PSNR loss", "memory": "activation memory", "weights": "weight memory"}
     return f"{forms[name](value) if name in forms else value} {titles.get(name, name.replace('_', ' '))}"
 
@@ -196,7 +200,9 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     fps = f"{1 / predicted.latency_s:.0f} pictures a second" if 0 < predicted.latency_s <= 1 else "per picture"
     faster = reference.latency_s and predicted.latency_s and reference.latency_s / predicted.latency_s
     versus = f", {words.ratio(faster)} faster than {reference.precision}" if faster and reference.precision else ""
-    compared = [f"{words.ratio(reference.weight_bytes / predicted.weight_bytes)} smaller than fp32"] if predicted.weight_bytes else []
+    compared = (
+        [f"{words.ratio(reference.weight_bytes / predicted.weight_bytes)} smaller than fp32"] if predicted.weight_bytes else []
+    )
     compared += [f"{words.ratio(small / predicted.weight_bytes)} than int8"] if small and predicted.weight_bytes else []
     tiles = [
         (
@@ -222,8 +228,9 @@ def _layers(results: Results, first: str | None, roles: dict[str, str]) -> list[
     for number, name in enumerate(sorted(results.layers, key=lambda n: (n != first, list(results.layers).index(n)))):
         rows, steps = results.layers[name], results.schedule.get(name)
         heading = f"{name} ({roles[name]})" if name in roles else name
-        latency = figures.latency(f"latency-{number}", name, rows, whole_s[name])
-        groups.append(LayerGroup(name, heading, rows, latency, figures.schedule(f"memory-{number}", name, steps, limit) if steps else None))
+        latency = layers.latency(f"latency-{number}", name, rows, whole_s[name])
+        memory = layers.schedule(f"memory-{number}", name, steps, limit) if steps else None
+        groups.append(LayerGroup(name, heading, rows, latency, memory))
     return groups
 
 
@@ -244,7 +251,9 @@ def _crops(results: Results, run_dir: Path) -> tuple[list[dict[str, Any]], int]:
         try:
             files = [(run_dir / name).read_bytes() for name in names]
         except OSError as error:
-            raise FileError(f"{error.filename}: {error.strerror}", "The run directory is incomplete; run `hwsearch optimize` again.") from error
+            raise FileError(
+                f"{error.filename}: {error.strerror}", "The run directory is incomplete; run `hwsearch optimize` again."
+            ) from error
         spent += sum(map(len, files))
         if spent > PICTURE_BYTES and shown:
             return shown, len(results.crops) - at
@@ -254,7 +263,10 @@ def _crops(results: Results, run_dir: Path) -> tuple[list[dict[str, Any]], int]:
             (f"bicubic {psnr.get('bicubic', '')}", "bicubic enlargement"),
             (f"floating point {psnr.get('float', '')}", "floating-point network"),
             (f"{crop.plan_name} {psnr.get('plan', '')}", f"network under {crop.plan_name}"),
-            (f"difference, enlarged {ERROR_GAIN}×", f"difference of {crop.plan_name} from floating point, enlarged {ERROR_GAIN} times"),
+            (
+                f"difference, enlarged {ERROR_GAIN}×",
+                f"difference of {crop.plan_name} from floating point, enlarged {ERROR_GAIN} times",
+            ),
         ]
         images = [f"data:image/png;base64,{base64.b64encode(data).decode()}" for data in files]
         texts = [(label.strip(), image, alt) for (label, alt), image in zip(labels, images, strict=True)]

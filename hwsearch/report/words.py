@@ -131,4 +131,4 @@ def shorten(name: str, length: int) -> str:
     if len(name) <= length:
         return name
     head = (length - 1) // 2
-    return f"{name[:head]}…{name[len(name) - (length - 1 - head):]}"
+    return f"{name[:head]}…{name[len(name) - (length - 1 - head) :]}"

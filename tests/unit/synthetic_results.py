@@ -145,7 +145,11 @@ def results(run_dir: Path, seed: int = 0) -> Results:
             predicted_db=list(measured * rng.lognormal(shift, spread, 200)),
             measured_db=list(measured),
         )
-        for name, rank, shift, spread in (("snr", 0.981, 0.1, 0.15), ("gradient", 0.874, -0.4, 0.6), ("sensitivity", 0.99, 0, 0.1))
+        for name, rank, shift, spread in (
+            ("snr", 0.981, 0.1, 0.15),
+            ("gradient", 0.874, -0.4, 0.6),
+            ("sensitivity", 0.99, 0, 0.1),
+        )
     ]
     chosen = [p for p in FRONT if p.name in CHOSEN.values()]
     return Results(
@@ -168,7 +172,11 @@ def results(run_dir: Path, seed: int = 0) -> Results:
             runtime="ExampleRT 10",
             hypothetical=False,
             facts=[
-                Fact(key="rates.W8A8", value="10.0 TMAC/s", source="Example Board datasheet, table 4, https://example.org/board.pdf"),
+                Fact(
+                    key="rates.W8A8",
+                    value="10.0 TMAC/s",
+                    source="Example Board datasheet, table 4, https://example.org/board.pdf",
+                ),
                 Fact(key="memory.dram.bandwidth", value="68.0 GB/s", source="Example Board datasheet, table 2"),
                 Fact(key="overhead.layer", value="20.0 µs", source=None, note="typical of this class of runtime"),
             ],
