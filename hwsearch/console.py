@@ -49,8 +49,13 @@ def people() -> Console:
     """A console on stdout: as wide as the terminal, or wide enough for any table where there is none."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            """A reader that has seen enough is no error: leave it to ``main``, where rich would exit with 1."""
+            raise BrokenPipeError
+
+    screen = Screen(highlight=False)
+    return screen if screen.is_terminal else Screen(highlight=False, width=PIPE_WIDTH)
 
 
 def write_document(document: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,18 +46,9 @@ def load_integers(plan: Plan, path: Path) -> QuantizedGraph:
             f"{path}: this plan has no integers; it was priced, not proven",
             "A run proves its chosen plans; take one of those, or give a budget that picks this one.",
         )
-    file = path.parent / plan.integers
-    try:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise FileError(f"{file}: {reason}", "A plan is two files; keep the .safetensors beside the .json.") from None
-    if plan.integers_sha256 is not None and digest != plan.integers_sha256:
-        raise FileError(f"{file} is not the file that belongs to {path.name} (its hash differs)", "Take both from one run.")
     from hwsearch.quant import storage
 
-    return storage.load(file)
+    return storage.load(path.parent / plan.integers, plan.integers_sha256)
 
 
 def request_of(plan: Plan, path: Path) -> Request:

@@ -13,7 +13,8 @@ import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 from typer.main import get_command
@@ -61,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
-    _hear(quiet=bool({"--quiet", "-q"} & set(words)))
     try:
-        return _run(words)
+        with _heard(quiet=bool({"--quiet", "-q"} & set(words))):
+            return _run(words)
     except HwsearchError as error:
         console.report_error(error, as_json)
         return error.exit_code
@@ -84,16 +85,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _unexpected(error, as_json)
 
 
-def _hear(quiet: bool) -> None:
+@contextmanager
+def _heard(quiet: bool) -> Iterator[None]:
     """Warnings of our packages go to stderr; those of libraries are not for the person at the terminal."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    for package in ("hwmodels", "searchspaces", "hwsearch"):
-        logger = logging.getLogger(package)
-        logger.handlers, logger.propagate = [handler], False
+    loggers = [logging.getLogger(package) for package in ("hwmodels", "searchspaces", "hwsearch")]
+    before = [(logger.propagate, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
         logger.setLevel(logging.ERROR if quiet else logging.WARNING)
-    if not os.environ.get(TRACEBACK):
-        warnings.simplefilter("ignore")
+    try:
+        with warnings.catch_warnings():
+            if not os.environ.get(TRACEBACK):
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, (propagate, level) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.propagate = propagate
+            logger.setLevel(level)
 
 
 def _run(words: list[str]) -> int:
