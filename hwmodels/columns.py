@@ -1,6 +1,8 @@
-"""What the class kernels read and write, as plain arrays: layer columns, widths on offer, memory ports, and the terms of the price.
+"""What the class kernels read and write, as plain arrays: layer columns, widths on offer, memory ports, and the terms of the
+price.
 
-L layers, nW weight widths, nA activation widths. Kernels get these tuples and fill ``Terms``; they know no device, no names, no files.
+L layers, nW weight widths, nA activation widths. Kernels get these tuples and fill ``Terms``; they know no device, no names, no
+files.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from hwmodels.errors import UncountedError
 from hwmodels.workload import ELEMENTWISE_OPS, MOVE_OPS, OPS, Workload
 
 CONV, DEPTHWISE, LINEAR, ELEMENTWISE, POOL, MOVE = range(6)
-"""Operation codes: dense or grouped convolution, depthwise, matrix product, add/mul/unary, spatial mean or deviation, data movement."""
+"""Operation codes: convolution, depthwise, matrix product, add/mul/unary, spatial mean or deviation, data movement."""
 PLAIN, RELU, LOOKUP = range(3)
 """Fused activations: none; a clamp; anything that needs a slope or a table."""
 
@@ -45,7 +47,7 @@ class Choices(NamedTuple):
     """What the widths on offer mean on the device.
 
     Attributes:
-        s_per_mac: ``float64[nW, nA]``, seconds per multiply-accumulate of the native precision that executes (weight, input) widths,
+        s_per_mac: ``float64[nW, nA]``, seconds per MAC of the native precision that executes (weight, input) widths,
             unpacking of narrower weights included.
         wide: ``int64[nW, nA]``, 1 where that precision has more than 8 activation bits.
         tensor_bytes: ``float64[nA]``, bytes of one stored element.

@@ -1,13 +1,14 @@
 """What a plan costs: a device, a workload and a space of widths lowered to a table, and plans priced from it.
 
-``lower`` prices every (layer, weight width, input width, output width) with the kernel of the device's class (``npu gpu mcu cpu``).
-Honest widths: a choice runs as the smallest native precision that holds it, times an unpacking factor of at least one; only what is
-stored and moved shrinks. A layer with several inputs is priced at the width of its largest one.
+``lower`` prices every (layer, weight width, input width, output width) with the kernel of the device's class (``npu gpu mcu
+cpu``). Honest widths: a choice runs as the smallest native precision that holds it, times an unpacking factor of at least one;
+only what is stored and moved shrinks. A layer with several inputs is priced at the width of its largest one.
 
 Energy is MACs times the energy of the native precision, plus bytes times the energy of the memory they pass, plus static power
-times latency. Where a file names no energy, arithmetic is taken proportional to the product of the widths from a precision that it
-names, or from 45 nm figures (Horowitz, ISSCC 2014: 0.3 pJ for an 8-bit, 1.5 pJ for a half, 4.6 pJ for a single precision MAC), and bytes as 1 pJ on
-chip and 40 pJ outside. Devices whose file says ``relative`` have no measured anchor: compare their joules, do not quote them.
+times latency. Where a file names no energy, arithmetic is taken proportional to the product of the widths from a precision that
+it names, or from 45 nm figures (Horowitz, ISSCC 2014: 0.3 pJ for an 8-bit, 1.5 pJ for a half, 4.6 pJ for a single precision
+MAC), and bytes as 1 pJ on chip and 40 pJ outside. Devices whose file says ``relative`` have no measured anchor: compare their
+joules, do not quote them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from hwmodels.device import Device
 from hwmodels.errors import UsageError
 from hwmodels.precision import Precision
 from hwmodels.table import CostTable, Objectives, Space, estimate, stored_name
-from hwmodels.workload import Workload
+from hwmodels.workload import Layer, Workload
 
 __all__ = ["CostTable", "Objectives", "Price", "Space", "estimate", "explain", "lower", "native", "schedule", "uniform"]
 
@@ -223,14 +224,14 @@ def _stored(device: Device, workload: Workload, space: Space, runs: list[list[Pr
         for w, bits in enumerate(space.weight_bits):
             for a, precision in enumerate(runs[w]):
                 stored[row, w, a] = memory.stored_weight_bytes(device, layer, channels, bits, precision)
-                stored[row, w, a] += memory.channel_bytes(device, layer, channels, precision)
+                stored[row, w, a] += memory.channel_bytes(device, layer, channels, bits, precision)
     return stored
 
 
 def _stored_as(
     device: Device, workload: Workload, space: Space, runs: list[list[Precision]], tensor_bytes: np.ndarray
 ) -> list[list[list[str]]]:
-    names = []
+    names: list[list[list[str]]] = []
     for layer in workload.layers:
         if not layer.weight_count:
             names.append([[stored_name(8 * size) for size in tensor_bytes] for _ in space.weight_bits])
@@ -238,16 +239,17 @@ def _stored_as(
         channels = workload.tensors[layer.output].channels
         names.append(
             [
-                [_weight_format(memory.stored_weight_bytes(device, layer, channels, bits, p) * 8 / layer.weight_count, bits, p) for p in runs[w]]
-                for w, bits in enumerate(space.weight_bits)
+                [_weight_format(device, layer, channels, bits, p) for p in row]
+                for bits, row in zip(space.weight_bits, runs, strict=True)
             ]
         )
     return names
 
 
-def _weight_format(stored_bits: float, weight_bits: int, runs_as: Precision) -> str:
-    is_float = runs_as.is_float and stored_bits >= 16 and weight_bits != stored_bits or (runs_as.is_float and weight_bits > 8)
-    return f"fp{stored_bits:g}" if is_float else stored_name(stored_bits)
+def _weight_format(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> str:
+    if memory.stores_float(device, weight_bits, runs_as):
+        return f"fp{runs_as.weight_bits}"
+    return stored_name(memory.stored_weight_bytes(device, layer, channels, weight_bits, runs_as) * 8 / layer.weight_count)
 
 
 def _runs_as(weight_count: int, precision: Precision) -> str:

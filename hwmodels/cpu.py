@@ -1,7 +1,7 @@
 """Price of layers on a general-purpose processor: arithmetic against memory, plus a call per layer.
 
-Compute is MACs over the native rate times the efficiency that convolutions reach. Arithmetic, cache and DRAM traffic overlap; the call of
-each layer does not. Data movement and element-wise layers cost the bytes they move.
+Compute is MACs over the native rate times the efficiency that convolutions reach. Arithmetic, cache and DRAM traffic overlap;
+the call of each layer does not. Data movement and element-wise layers cost the bytes they move.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Price of layers on a GPU: implicit matrix products in tiles and waves, memory traffic, and a launch per kernel.
 
-A convolution is a product of [pixels, patch] by [patch, channels]. Output channels, and input channels of the patch, are padded to the quantum of
-the precision (inputs of at most four channels to four); the output is cut into tiles of ``tile_m`` pixels by at most ``tile_n`` channels,
-which run in waves over the multiprocessors: the last wave costs as much as a full one. Each group of a grouped convolution is a
-product of its own; tiles are at least 32 channels wide at every precision (the narrowest of shipping kernels); depthwise convolutions run on the CUDA cores. Tensor cores, cache and DRAM work side by side; launches do not.
-Biases, activations, and the conversion of a tensor whose width differs from the arithmetic are fused into the producing kernel and
-free. Addition, concatenation, pixel shuffle and the like cost a launch and the bytes they move.
+A convolution is a product of [pixels, patch] by [patch, channels]. Output channels, and input channels of the patch, are padded
+to the quantum of the precision (inputs of at most four channels to four); the output is cut into tiles of ``tile_m`` pixels by
+at most ``tile_n`` channels, which run in waves over the multiprocessors: the last wave costs as much as a full one. Each group
+of a grouped convolution is a product of its own; tiles are at least 32 channels wide at every precision (the narrowest of
+shipping kernels); depthwise convolutions run on the CUDA cores. Tensor cores, cache and DRAM work side by side; launches do
+not. Biases, activations, and the conversion of a tensor whose width differs from the arithmetic are fused into the producing
+kernel and free. Addition, concatenation, pixel shuffle and the like cost a launch and the bytes they move.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
                 compute = 0.0
                 if op == DEPTHWISE:
                     compute = columns.macs[layer] * device.scalar_s_per_mac[w, a] / device.efficiency
-                elif op == CONV or op == LINEAR:
+                elif op in (CONV, LINEAR):
                     pad = device.pad[w, a]
                     depth = taps * _ceil_to(inputs, min(pad, SHALLOW) if inputs <= SHALLOW else pad)
                     across = _ceil_to(outputs, pad)

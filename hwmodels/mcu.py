@@ -1,10 +1,11 @@
 """Price of layers on a microcontroller: cycles of a kernel library on one in-order core (or one cluster).
 
-Compute cycles are MACs times cycles per MAC of the operation (convolution, pointwise, depthwise, linear; other native precisions by the
-ratio of their rates), times unpacking of sub-byte weights, plus requantization of every output element, plus the copy of input patches
-(im2col) per input byte of kernels larger than one pixel. Repeated weight reads of the inner loop are inside cycles per MAC; the first
-fetch from flash is the weight term. Feature maps in internal RAM cost nothing extra; those in external RAM cost its bandwidth.
-Nothing overlaps: latency is the sum of the terms. Element-wise layers requantize each operand, data movement copies bytes.
+Compute cycles are MACs times cycles per MAC of the operation (convolution, pointwise, depthwise, linear; other native
+precisions by the ratio of their rates), times unpacking of sub-byte weights, plus requantization of every output element, plus
+the copy of input patches (im2col) per input byte of kernels larger than one pixel. Repeated weight reads of the inner loop are
+inside cycles per MAC; the first fetch from flash is the weight term. Feature maps in internal RAM cost nothing extra; those in
+external RAM cost its bandwidth. Nothing overlaps: latency is the sum of the terms. Element-wise layers requantize each operand,
+data movement copies bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ COPY_BYTES_PER_CYCLE = 2.0
 
 
 class McuConstants(NamedTuple):
-    """Relative cost of operations (convolution = 1), and seconds per requantized element, per patch byte, per copied byte, per layer."""
+    """Cost of operations relative to convolution; seconds per requantized element, patch byte, copied byte, and layer."""
 
     pointwise: float
     depthwise: float
@@ -81,7 +82,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
                         choices.weight_bytes[layer, w, a],
                         ports,
                     )
-                    if op == MOVE or op == POOL:
+                    if op in (MOVE, POOL):
                         activation += (columns.read[layer] * read + columns.written[layer] * written) * device.copy_s
                     terms.compute_s[layer, w, a, b] = compute
                     terms.weight_s[layer, w, a, b] = weight

@@ -1,8 +1,8 @@
 """Bytes: how tensors and weights are stored, which tensors leave the chip, and the peak of what is alive at once.
 
-Assumptions. A stored tensor has whole bytes per element (8-bit runtimes keep 4-bit codes in bytes) unless the device computes on
-narrower activations natively and packs by bits. A tensor stays on chip when everything alive during its life, taken at its own width,
-fits there; the network's input and output always pass the external memory. No layer works in place.
+Assumptions. A stored tensor has whole bytes per element (8-bit runtimes keep 4-bit codes in bytes) unless the device computes
+on narrower activations natively and packs by bits. A tensor stays on chip when everything alive during its life, taken at its
+own width, fits there; the network's input and output always pass the external memory. No layer works in place.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from hwmodels.columns import OWN_PORT, WITH_DRAM, WITH_ONCHIP, Ports
 from hwmodels.device import Device
+from hwmodels.errors import UsageError
 from hwmodels.precision import Precision
 from hwmodels.workload import Layer, Workload
 
@@ -29,11 +30,14 @@ def storage(device: Device, activation_bits: int, is_float: bool) -> Precision:
     Raises:
         UsageError: none does.
     """
-    wanted = Precision(min(activation_bits, 8) if not is_float else 1, activation_bits, is_float)
     holders = [p for p in device.native if p.is_float >= is_float and p.activation_bits >= activation_bits]
     if not holders:
-        return device.runs_as(wanted.weight_bits, activation_bits)
+        raise UsageError(f"{device.name} cannot store {activation_bits}-bit activations", f"Native there: {_listed(device)}.")
     return min(holders, key=lambda p: (p.activation_bits, p.is_float))
+
+
+def _listed(device: Device) -> str:
+    return ", ".join(map(str, device.native))
 
 
 def element_bytes(device: Device, activation_bits: int, is_float: bool) -> float:
@@ -43,11 +47,22 @@ def element_bytes(device: Device, activation_bits: int, is_float: bool) -> float
     return bits / 8 if packed else math.ceil(bits / 8)
 
 
+def stores_float(device: Device, weight_bits: int, runs_as: Precision) -> bool:
+    """Whether the runtime stores the weights of a layer in floating point."""
+    expanded = device.packing.kind == "bytes" and not device.packing.expanded_at_load
+    return runs_as.is_float and (weight_bits > 8 or expanded)
+
+
 def stored_weight_bytes(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> int:
-    """Bytes of the packed weights of a layer, without biases and scales. Floating-point layers store floating-point weights,
-    unless the runtime packs integer weights and expands them itself."""
-    if weight_bits > 8 or (runs_as.is_float and device.packing.kind == "bytes"):
-        return layer.weight_count * (max(weight_bits, runs_as.weight_bits) if runs_as.is_float else 16) // 8
+    """Bytes of the packed weights of a layer with ``channels`` outputs, without biases and scales.
+
+    A runtime with byte containers builds them for the arithmetic, so a floating-point layer has floating-point weights
+    there, unless the runtime expands narrow ones at load.
+    """
+    if stores_float(device, weight_bits, runs_as):
+        return layer.weight_count * runs_as.weight_bits // 8
+    if weight_bits > 8:
+        return layer.weight_count * 2
     return device.packing.weight_bytes(layer.weight_count, channels, weight_bits)
 
 
@@ -59,10 +74,10 @@ def moved_weight_bytes(device: Device, layer: Layer, channels: int, weight_bits:
     return max(stored, layer.weight_count * math.ceil(runs_as.weight_bits / 8))
 
 
-def channel_bytes(device: Device, layer: Layer, channels: int, runs_as: Precision) -> int:
-    """Bytes of a layer's biases, per-channel scales and slopes, as runtimes of this packing store them."""
+def channel_bytes(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> int:
+    """Bytes of a layer's biases, per-channel scales and slopes; floating-point weights need no scales."""
     slopes = BIAS_BYTES * channels if layer.activation == "prelu" else 0
-    if runs_as.is_float:
+    if stores_float(device, weight_bits, runs_as):
         return BIAS_BYTES * layer.bias_count + slopes
     if device.packing.kind == "stream":
         return STREAM_CHANNEL_BYTES * channels + slopes
@@ -73,8 +88,8 @@ def ports(device: Device) -> Ports:
     """Seconds per byte of the device's memories. On-chip memory is at least as fast as what lies behind it."""
 
     def bandwidth(name: str) -> float:
-        memory = device.memory[name] if name in device.memory else None
-        return memory.bytes_per_s.value if memory is not None and memory.bytes_per_s is not None else 0.0
+        stated = device.memory[name].bytes_per_s if name in device.memory else None
+        return stated.value if stated is not None else 0.0
 
     onchip, dram, flash = bandwidth("onchip"), bandwidth("dram"), bandwidth("flash")
     weights, port = (flash, OWN_PORT) if flash else (dram, WITH_DRAM) if dram else (onchip, WITH_ONCHIP)
@@ -126,34 +141,12 @@ def worst_steps(live: np.ndarray) -> np.ndarray:
     return rows[np.array(keep, dtype=bool)]
 
 
-@numba.njit(cache=True, nogil=True)
-def peak_bytes(plans: np.ndarray, starts: np.ndarray, columns: np.ndarray, elements: np.ndarray, tensor_bytes: np.ndarray) -> np.ndarray:
-    """Largest sum of live bytes over the steps of a schedule, ``int64[P]``.
-
-    Args:
-        plans: ``int8[P, D]``.
-        starts: ``int64[S + 1]``; step s has the entries ``starts[s]:starts[s + 1]`` of the next two.
-        columns, elements: ``int64[N]``, decision column of a live width group and its live elements.
-        tensor_bytes: ``float64[nA]``.
-    """
-    found = np.zeros(len(plans), dtype=np.int64)
-    for p in range(len(plans)):
-        most = 0.0
-        for step in range(len(starts) - 1):
-            total = 0.0
-            for entry in range(starts[step], starts[step + 1]):
-                total += elements[entry] * tensor_bytes[plans[p, columns[entry]]]
-            most = max(most, total)
-        found[p] = np.int64(np.ceil(most))
-    return found
-
-
 @numba.njit(cache=True, nogil=True, inline="always")
 def transfer(
     onchip_bytes: float, offchip_bytes: float, weight_bytes: float, ports: Ports
 ) -> tuple[float, float, float]:  # pragma: no cover - compiled
-    """``weight_s, activation_s, together_s``: every feature map passes the on-chip port, some also the external one; ports work side by
-    side, and weights queue with whatever shares their port."""
+    """``weight_s, activation_s, together_s``: every feature map passes the on-chip port, some also the external one;
+    ports work side by side, and weights queue with whatever shares their port."""
     weight = weight_bytes * ports.weight_s_per_byte
     inside, outside = onchip_bytes * ports.onchip_s_per_byte, offchip_bytes * ports.dram_s_per_byte
     activation = max(inside, outside)

@@ -1,16 +1,17 @@
 """Price of layers on a neural processor: a documented array (Ethos-U), or a channel quantum with an effective rate.
 
-Array, in our own re-derivation from Arm's published compiler tables (agreement with that compiler's estimates, which are not silicon, is
-measured in tests/reference): the output is cut into micro-blocks; a step multiplies one micro-block by either ``depth`` input channels of
-one kernel tap (depth first) or by ``depth / taps`` channels of ``taps`` taps (part kernel), whichever takes fewer steps; kernels are split
-into 8x8 pieces; everything is rounded up. The output unit spends a number of cycles per element, and the operation runs at the slower of
-the two. Sub-8-bit weights change the compressed stream and no cycles. Not modelled: command issue of tiny blocks, bursts.
+Array, in our own re-derivation from Arm's published compiler tables (agreement with that compiler's estimates, which are not
+silicon, is measured in tests/reference): the output is cut into micro-blocks; a step multiplies one micro-block by either
+``depth`` input channels of one kernel tap (depth first) or by ``depth / taps`` channels of ``taps`` taps (part kernel),
+whichever takes fewer steps; kernels are split into 8x8 pieces; everything is rounded up. The output unit spends a number of
+cycles per element, and the operation runs at the slower of the two. Sub-8-bit weights change the compressed stream and no
+cycles. Not modelled: command issue of tiny blocks, bursts.
 
-Effective rate (Hexagon, DLA, Edge TPU, Hailo, RK3588, ...): channels of each group padded to the quantum, MACs over rate times efficiency.
-Depthwise layers fill a quarter of such an array: a prior, not a measurement.
+Effective rate (Hexagon, DLA, Edge TPU, Hailo, RK3588, ...): channels of each group padded to the quantum, MACs over rate times
+efficiency. Depthwise layers fill a quarter of such an array: a prior, not a measurement.
 
-Arithmetic, on-chip port, DRAM and flash work side by side; the cost of issuing an operation does not overlap. The array's re-reads of
-feature maps (halo of blocks, passes over output channels) are not modelled.
+Arithmetic, on-chip port, DRAM and flash work side by side; the cost of issuing an operation does not overlap. The array's re-
+reads of feature maps (halo of blocks, passes over output channels) are not modelled.
 """
 
 from __future__ import annotations
@@ -115,7 +116,9 @@ def array_s(columns: Columns, layer: int, wide: int, depth: float, taps: float, 
     elif columns.activation[layer] == LOOKUP:
         finish = max(finish, device.lookup_cycles)
     if op == ELEMENTWISE:
-        return columns.written[layer] * max(device.add_cycles[wide], finish if columns.activation[layer] != PLAIN else 0.0) * cycle
+        return (
+            columns.written[layer] * max(device.add_cycles[wide], finish if columns.activation[layer] != PLAIN else 0.0) * cycle
+        )
     if op == POOL:
         return columns.read[layer] * device.conv_cycles[wide] * cycle
     if op == MOVE:
@@ -152,7 +155,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: NpuConstants
                     pad = device.pad[w, a]
                     padded = np.ceil(columns.cout[layer] / pad) * pad
                     compute = pixels * taps * padded / DEPTHWISE_FILL * rate / device.efficiency
-                elif op == CONV or op == LINEAR:
+                elif op in (CONV, LINEAR):
                     pad = device.pad[w, a]
                     inputs = np.ceil(columns.cin[layer] / groups / pad) * pad
                     outputs = np.ceil(columns.cout[layer] / groups / pad) * pad

@@ -1,7 +1,7 @@
 """The cost table of a (device, workload, space), and its pricing of many plans at a time.
 
-``estimate`` is one compiled loop over plans. Before it, layers that depend on the same three decisions are merged into one entry, and
-schedule steps that can never be the peak are dropped; both are exact.
+``estimate`` is one compiled loop over plans. Before it, layers that depend on the same three decisions are merged into one
+entry, and schedule steps that can never be the peak are dropped; both are exact.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 from hwmodels.errors import UsageError
 from hwmodels.memory import worst_steps
 from hwmodels.workload import Layer
-
 
 BLOCK = 64
 """Plans priced together: their columns, row numbers and sums stay in the first-level cache."""
@@ -51,8 +50,8 @@ class Objectives(NamedTuple):
 class Packed(NamedTuple):
     """A table as the compiled loop reads it. T merged entries, S steps, N live groups of all steps together.
 
-    ``prices float64[rows, 4]`` holds latency, weight bytes, energy (and nothing, for alignment) of every choice of every entry. Entry t
-    begins at row ``base[t]`` and moves by ``stride[t, k]`` rows per choice of its decision ``decision[t, k]`` (weight, input, output).
+    ``prices float64[rows, 4]`` holds latency, weight bytes, energy of every choice of every entry (the fourth is padding).
+    Entry t begins at row ``base[t]`` and moves by ``stride[t, k]`` rows per choice of decision ``decision[t, k]``.
     Step s has entries ``step_start[s]:step_start[s + 1]`` of ``live_group`` and ``live_elements``.
     """
 
@@ -73,8 +72,8 @@ class CostTable:
 
     Attributes:
         compute_s, weight_s, activation_s, overhead_s, latency_s, energy_j: ``float64[L, nW, nA, nA]``, indexed by layer, weight
-            width, input width, output width. What overlaps in ``latency_s`` differs by class: on GPUs, NPUs and CPUs arithmetic and
-            every memory port work side by side and the overhead is added; on microcontrollers all terms add up.
+            width, input width, output width. What overlaps in ``latency_s`` differs by class: on GPUs, NPUs and CPUs arithmetic
+            and every memory port work side by side and the overhead is added; on microcontrollers all terms add up.
         weight_bytes: ``int64[L, nW, nA]``, stored weights, biases and per-channel scales, by weight and input width.
         weight_column: ``int64[L]``, weight decision of a layer, -1 for none.
         input_column, output_column: ``int64[L]``, width group of its (largest) input and of its output.
@@ -168,8 +167,8 @@ class CostTable:
 def _estimate(
     plans: np.ndarray, packed: Packed, latency: np.ndarray, stored: np.ndarray, energy: np.ndarray, peak: np.ndarray
 ) -> None:  # pragma: no cover - compiled
-    """Add the price of ``plans uint8[P, D]`` to the four outputs. Plans go in blocks, decisions turned into columns, so that the row
-    numbers and the memory sums are computed many at a time; only the look-ups are one by one. Unsigned indices spare the test for
+    """Add the price of ``plans uint8[P, D]`` to the four outputs. Plans go in blocks, decisions turned into columns, so that the
+    row numbers and the memory sums are computed many at a time; only the look-ups are one by one. Unsigned indices spare the test for
     negative ones."""
     decisions, entries, groups = plans.shape[1], packed.base.shape[0], packed.groups
     first_group = decisions - groups

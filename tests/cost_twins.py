@@ -1,4 +1,4 @@
-"""For the tests of the cost models: networks written down as workloads, and every formula a second time, in plain numpy and Python.
+"""For the tests of the cost models: networks written down as workloads, and every formula again, in plain Python.
 
 The twins take the same arrays as the compiled kernels and share no code with them; they are written from the model's description.
 """
@@ -33,12 +33,8 @@ def edsr(blocks: int = 16, width: int = 64, height: int = 90, pixels: int = 160,
     def emit(name: str, op: str, inputs: tuple[int, ...], out: int, size: tuple[int, int], group: int, act: str = "none") -> int:
         target = len(channels)
         weights = 9 * channels[inputs[0]] * out if op == "conv" else 0
-        layers.append(
-            Layer(
-                name, op, inputs, target, weights * size[0] * size[1], weights, out if weights else 0, (3, 3) if weights else (1, 1),
-                activation=act,
-            )
-        )  # fmt: skip
+        macs, kernel = weights * size[0] * size[1], (3, 3) if weights else (1, 1)
+        layers.append(Layer(name, op, inputs, target, macs, weights, out if weights else 0, kernel, activation=act))
         channels.append(out)
         producers.append(len(layers) - 1)
         sizes.append(size)
@@ -61,9 +57,7 @@ def edsr(blocks: int = 16, width: int = 64, height: int = 90, pixels: int = 160,
         x = emit(f"shuffle.{stage}", "pixel_shuffle", (x,), width, size, ties[x])
     emit("tail", "conv", (x,), 3, size, -1)
     readers = [tuple(i for i, layer in enumerate(layers) if t in layer.inputs) for t in range(len(channels))]
-    tensors = tuple(
-        Tensor(names[t], channels[t], *sizes[t], producers[t], readers[t], ties[t]) for t in range(len(channels))
-    )
+    tensors = tuple(Tensor(names[t], channels[t], *sizes[t], producers[t], readers[t], ties[t]) for t in range(len(channels)))
     groups = tuple(names[ties.index(g)] for g in range(max(ties) + 1))
     return Workload("edsr", tuple(layers), tensors, groups)
 

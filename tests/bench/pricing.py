@@ -1,4 +1,4 @@
-"""Speed of pricing: plan-layers per second of the compiled loop against the same in plain numpy, on EDSR-baseline (37 convolutions).
+"""Speed of pricing: plan-layers per second of the compiled loop against plain numpy, on EDSR-baseline (37 convolutions).
 
 A plan-layer is one weighted layer of one plan; residual additions and pixel shuffles are priced and not counted. Run:
 
@@ -40,7 +40,7 @@ def main() -> None:
 
     fast, slow = rate(cost.estimate, 15), rate(plain, 1)
     print(
-        f"{target.name}, EDSR-baseline: {len(workload.weighted)} convolutions, {len(workload.layers)} layers, {table.decisions} decisions, "
+        f"{target.name}, EDSR-baseline: {len(workload.weighted)} convolutions of {len(workload.layers)} layers, {table.decisions} decisions, "
         f"{len(table.weight_bits)} weight and {len(table.activation_bits)} tensor widths, {len(plans)} plans"
     )
     print("latency, weight bytes, peak activation bytes and energy, one core:")
