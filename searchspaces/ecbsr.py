@@ -25,10 +25,7 @@ class ECBSR(nn.Module):
         super().__init__()
         self.scale, self.channels = scale, 3
         widths = [3] + [c] * (m + 1)
-        layers = [
-            nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.PReLU(after))
-            for before, after in pairwise(widths)
-        ]
+        layers = [nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.PReLU(after)) for before, after in pairwise(widths)]
         self.backbone = nn.Sequential(*layers, nn.Sequential(nn.Conv2d(c, 3 * scale**2, 3, padding=1)))
         self.shuffle = nn.PixelShuffle(scale)
 

@@ -20,9 +20,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, n_feats: int, res_scale: float) -> None:
         super().__init__()
         self.res_scale = res_scale
-        self.body = nn.Sequential(
-            nn.Conv2d(n_feats, n_feats, 3, padding=1), nn.ReLU(), nn.Conv2d(n_feats, n_feats, 3, padding=1)
-        )
+        self.body = nn.Sequential(nn.Conv2d(n_feats, n_feats, 3, padding=1), nn.ReLU(), nn.Conv2d(n_feats, n_feats, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.body(x)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from hwmodels.errors import FileError, UsageError, closest
@@ -21,9 +22,7 @@ from searchspaces.pictures import InputKind
 from searchspaces.spec import NetworkSpec
 from searchspaces.weights import put, read_provenance, read_state, sha256
 
-NETWORKS: dict[str, NetworkSpec] = {
-    module.SPEC.name: module.SPEC for module in (fsrcnn, abpn, ecbsr, espcn, edsr, vdsr, imdn)
-}
+NETWORKS: dict[str, NetworkSpec] = {module.SPEC.name: module.SPEC for module in (fsrcnn, abpn, ecbsr, espcn, edsr, vdsr, imdn)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +94,16 @@ def load(name: str, scale: int | None = None, weights: str | Path | None = None,
     )
 
 
-def load_file(target: str, weights: str | Path | None = None, scale: int = 2) -> LoadedNetwork:
+def load_file(target: str, weights: str | Path | None = None, scale: int | None = None) -> LoadedNetwork:
     """A person's own network: ``path/to/file.py:callable``, where ``callable()`` returns an ``nn.Module`` that maps
     ``[N, C, H, W]`` in 0..1 to ``[N, C, scale*H, scale*W]``. C (1 or 3) is that of the first convolution.
 
     The file is executed, as any Python module is when it is imported.
 
+    Args:
+        scale: by default what the network does to a small picture.
     Raises:
-        UsageError: not of that form, no such callable, or it does not return a module.
+        UsageError: not of that form, no such callable, it does not return a module, or the module is not of that scale.
         FileError: the file cannot be imported, or the weights cannot be read or do not fit.
     """
     file, colon, attribute = target.rpartition(":")
@@ -117,7 +118,28 @@ def load_file(target: str, weights: str | Path | None = None, scale: int = 2) ->
     if not convs or convs[0].in_channels not in (1, 3):
         found = f"its first convolution reads {convs[0].in_channels} channels" if convs else "it has no convolution"
         raise UsageError(f"{target}: {found}", "A network must read pictures of 1 (luma) or 3 (RGB) channels.")
-    return LoadedNetwork(module, Path(file).stem, scale, convs[0].in_channels, "low", digest, {"model": target})
+    found_scale = _scale_of(module, convs[0].in_channels, target)
+    if scale is not None and scale != found_scale:
+        raise UsageError(f"{target}: this network enlarges {found_scale} times, not {scale} times")
+    return LoadedNetwork(module, Path(file).stem, found_scale, convs[0].in_channels, "low", digest, {"model": target})
+
+
+def _scale_of(module: nn.Module, channels: int, target: str) -> int:
+    """Run the module on a picture of 24x32 pixels, which suits networks that want a multiple of 2, 4 or 8."""
+    height, width = 24, 32
+    try:
+        with torch.no_grad():
+            output = module(torch.zeros(1, channels, height, width))
+    except Exception as error:
+        raise FileError(f"{target}: the network fails on a small picture ({type(error).__name__}: {error})") from error
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
+    scale = shape[2] // height if len(shape) == 4 else 0
+    if scale < 1 or shape != (1, channels, height * scale, width * scale):
+        raise UsageError(
+            f"{target}: a picture of {channels}x{height}x{width} becomes {shape or type(output).__name__}",
+            "A network must return the picture, enlarged by a whole factor, with as many channels as it reads.",
+        )
+    return scale
 
 
 def _import(path: Path) -> Any:

@@ -184,4 +184,3 @@ def _as_depthwise(node: Node) -> Node:
     attrs = {"stride": 1, "padding": (0, 0, 0, 0), "dilation": 1, "groups": channels}
     weights = {"weight": node.weights["scale"].view(-1, 1, 1, 1).clone(), "bias": node.weights["shift"].clone()}
     return Node(node.name, "conv", node.inputs, attrs, weights)
-

@@ -129,6 +129,7 @@ class _Walker:
 
     def __init__(self, program: Any, channels: int) -> None:
         self.program, self.channels = program, channels
+        self.parameters: dict[str, str] = dict(program.graph_signature.inputs_to_parameters)
         self.nodes: list[Node] = []
         self.uncounted: list[str] = []
         self.values: dict[fx.Node, Value] = {}
@@ -138,7 +139,7 @@ class _Walker:
         signature = self.program.graph_signature
         state = {**self.program.state_dict, **self.program.constants}
         constants = {
-            **signature.inputs_to_parameters,
+            **self.parameters,
             **signature.inputs_to_buffers,
             **getattr(signature, "inputs_to_lifted_tensor_constants", {}),
         }
@@ -244,9 +245,9 @@ class _Walker:
     def _layer_path(self, call: fx.Node) -> str:
         """Path of the layer whose weight is read, also when the layer is called as a function."""
         for source in call.all_input_nodes:
-            target = self.program.graph_signature.inputs_to_parameters.get(source.name)
+            target = self.parameters.get(source.name)
             if target is not None and target.endswith(".weight"):
-                return str(target.removesuffix(".weight"))
+                return target.removesuffix(".weight")
         return _module_path(call)
 
 

@@ -25,9 +25,7 @@ class VDSR(nn.Module):
         super().__init__()
         self.scale, self.channels = scale, 1
         widths = [1] + [width] * (depth - 1) + [1]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         y = x

@@ -223,6 +223,12 @@ def blind():
 
 def infrared():
     return nn.Conv2d(4, 4, 1)
+
+def features():
+    return nn.Conv2d(3, 8, 3, padding=1)
+
+def crooked():
+    return nn.Sequential(nn.Conv2d(3, 3, 1), nn.Linear(5, 5))
 """
 
 
@@ -230,7 +236,7 @@ def test_module_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("WIDTH = 4\n")
     file = tmp_path / "my_net.py"
     file.write_text(USER)
-    network = load_file(f"{file}:build", scale=2)
+    network = load_file(f"{file}:build")
     assert (network.name, network.channels, network.scale, network.weights_sha256) == ("my_net", 1, 2, "")
     weights = {"conv.weight": torch.ones(4, 1, 3, 3), "conv.bias": torch.zeros(4)}
     save_file(weights, tmp_path / "w.safetensors")
@@ -244,10 +250,14 @@ def test_module_from_a_file(tmp_path: Path) -> None:
         (f"{file}:seven", UsageError, "returned int"),
         (f"{file}:blind", UsageError, "no convolution"),
         (f"{file}:infrared", UsageError, "reads 4 channels"),
+        (f"{file}:features", UsageError, "becomes"),
+        (f"{file}:crooked", FileError, "fails on a small picture"),
         (f"{tmp_path}/none.py:build", FileError, "no such file"),
     ]:
         with pytest.raises(error, match=message):
             load_file(target)
+    with pytest.raises(UsageError, match="enlarges 2 times, not 3"):
+        load_file(f"{file}:build", scale=3)
     file.write_text("import does_not_exist")
     with pytest.raises(FileError, match="does_not_exist"):
         load_file(f"{file}:build")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import logging
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,23 @@ def test_kinds_of_pixels(tmp_path: Path) -> None:
     assert np.array_equal(load_picture(_saved(tmp_path, palette)), np.asarray(palette.convert("RGB")))
     black_and_white = Image.fromarray(grey > 127)
     assert set(np.unique(load_picture(_saved(tmp_path, black_and_white)))) == {0, 255}
+
+
+def _png16(rgb: np.ndarray) -> bytes:
+    """A PNG of 16 bits per channel, written by hand because Pillow writes none in colour."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, _ = rgb.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rgb)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_sixteen_bits_in_colour(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(_png16(RGB.astype(np.uint16) * 257))
+    assert np.array_equal(load_picture(tmp_path / "a.png"), RGB)
 
 
 def test_transparency_is_dropped_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -171,9 +171,7 @@ def test_activation_with_two_readers_of_its_source_stands_alone() -> None:
 
 def test_activation_behind_a_pixel_shuffle_fuses_through_it() -> None:
     """Upscaling by transposed convolution, then PReLU: one convolution and a shuffle."""
-    graph = _traced(
-        lambda s, x: s.act(s.up(x)), up=nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1), act=nn.PReLU(5, init=0.1)
-    )
+    graph = _traced(lambda s, x: s.act(s.up(x)), up=nn.ConvTranspose2d(3, 5, 4, stride=2, padding=1), act=nn.PReLU(5, init=0.1))
     assert _ops(graph) == ["input", "conv", "pixel_shuffle"]
     assert graph["up"].weights["slope"].shape == (20,)
 
