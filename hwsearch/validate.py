@@ -30,7 +30,11 @@ BEYOND_ONE_CODE = 1e-3
 """Share of output codes that may differ by more than 1 where floating point takes part."""
 UNFUSED_ADDITIONS = 0.05
 """Share of output codes that may differ where ONNX Runtime's addition does not use fused multiply-adds (see ``requant``)."""
-ADDITION_PROBES = ((0.045303997, 0.10570933, 0.030202664), (0.010389197, 0.051945984, 0.062335178), (0.069181755, 0.13836351, 0.046121173))
+ADDITION_PROBES = (
+    (0.045303997, 0.10570933, 0.030202664),
+    (0.010389197, 0.051945984, 0.062335178),
+    (0.069181755, 0.13836351, 0.046121173),
+)
 
 
 def run_engine(qgraph: QuantizedGraph, x: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ def check(qgraph: QuantizedGraph) -> None:
         for proof in proofs(qgraph):
             narrow = qgraph.formats[qgraph.graph[proof.layer].inputs[0]].bits <= 8
             bias = qgraph.layers[proof.layer].bias
-            if proof.radix and proof.carrier != "half precision" and not proof.int32:
+            if proof.carrier != "half precision" and not proof.int32:
                 wrong.append(f"layer {proof.layer!r}: sums up to {proof.bound} overflow 32 bits")
             elif proof.carrier != "half precision" and narrow and np.abs(bias).max(initial=0) > INT32_LIMIT:
                 wrong.append(f"layer {proof.layer!r}: a bias overflows 32 bits")

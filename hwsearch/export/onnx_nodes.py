@@ -289,8 +289,8 @@ class Writer:
         if mode == "nearest":
             attrs = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
             return self.op("Resize", [x, "", scales], **attrs)
-        attrs = {"mode": {"bilinear": "linear", "bicubic": "cubic"}[mode], "coordinate_transformation_mode": "half_pixel"}
-        return self.op("Resize", [x, "", scales], **attrs, **({"cubic_coeff_a": -0.75} if mode == "bicubic" else {}))
+        smooth: dict[str, Any] = {"mode": {"bilinear": "linear", "bicubic": "cubic"}[mode], "cubic_coeff_a": -0.75}
+        return self.op("Resize", [x, "", scales], coordinate_transformation_mode="half_pixel", **smooth)
 
     def pool(self, node: Node) -> str:
         """Mean or standard deviation: sums of codes are exact in double precision, whatever their order."""

@@ -4,10 +4,10 @@ may.
 A tensor of codes travels as *shifted* codes ``q - z`` in float32 (channels-last). Convolutions are those of torch: they are
 exact on integers as long as no partial sum leaves the range in which the carrier holds every integer. For an output channel no
 partial sum, in any order, exceeds ``max|q_x - z| * sum|w| + |bias|``; so up to 2^24 the float32 convolution is exact, not
-approximately right. Where that bound does not hold, the input is split in two limbs ``hi * R + lo``, each of which is bounded
-separately and whose sums are put together in float64; and where not even that holds, the whole convolution runs in float64
-(2^53). ``proofs`` tells which carrier each layer has and why. The u8*s8 kernels of x86 CPUs are not used: without VNNI they
-saturate.
+approximately right. Where that bound does not hold, the input is split in two or three limbs (``hi * R + lo``), each of which is
+bounded separately and whose sums are put together in float64; and where not even that holds, the whole convolution runs in
+float64 (2^53). ``proofs`` tells which carrier each layer has and why. The u8*s8 kernels of x86 CPUs are not used: without VNNI
+they saturate.
 
 Exact, equal to the exported ONNX file under ONNX Runtime code for code: convolutions, additions, all moves, activations,
 products, pooling of integer tensors, nearest-neighbour resizing. Not claimed exact: bilinear and bicubic resizing, and whatever
@@ -41,7 +41,7 @@ class Proof:
         bound: largest magnitude, over output channels, that any partial sum can reach.
         carrier: "float32", "float32 limbs" or "float64"; "half precision" for a layer that is no integer layer (bound 0).
         limit: largest integer magnitude up to which the carrier is exact.
-        radix: 1, or the base of the limbs.
+        limbs, radix: how many convolutions share the work, and the base of the limbs.
         int32: the sums also fit the 32-bit accumulator of runtimes (of each limb, for a 16-bit input).
     """
 
@@ -49,6 +49,7 @@ class Proof:
     bound: int
     carrier: str
     limit: int
+    limbs: int
     radix: int
     int32: bool
 
@@ -65,21 +66,21 @@ def reach(fmt: TensorFormat) -> int:
 def prove_layer(name: str, layer: LayerIntegers | LayerFloats, source: TensorFormat) -> Proof:
     """The carrier of one layer that reads a tensor of format ``source``."""
     if isinstance(layer, LayerFloats):
-        return Proof(name, 0, "half precision", 0, 1, False)
+        return Proof(name, 0, "half precision", 0, 1, 1, False)
     weight = np.abs(layer.weight.astype(np.int64)).reshape(layer.weight.shape[0], -1).sum(axis=1)
     bias = np.abs(layer.bias.astype(np.int64))
     bound = int((reach(source) * weight + bias).max())
-    radix = 1 << ((source.bits + 1) // 2)
-    high, low = reach(source) // radix + 1, radix - 1
-    limb = int(max(high, low) * weight.max())
     # A runtime convolves the two bytes of a 16-bit tensor apart, each with sums of 32 bits, and joins them in wider numbers.
     int32 = int(256 * weight.max()) <= INT32_LIMIT if source.bits > 8 else bound <= INT32_LIMIT
     if bound <= FLOAT32_LIMIT:
-        return Proof(name, bound, "float32", FLOAT32_LIMIT, 1, int32)
-    if limb <= FLOAT32_LIMIT and bound <= FLOAT64_LIMIT:
-        return Proof(name, bound, "float32 limbs", FLOAT64_LIMIT, radix, int32)
+        return Proof(name, bound, "float32", FLOAT32_LIMIT, 1, 1, int32)
+    for limbs in (2, 3):
+        radix = 1 << -(-source.bits // limbs)
+        largest = max(reach(source) // radix ** (limbs - 1) + 1, radix - 1)
+        if largest * int(weight.max()) <= FLOAT32_LIMIT and bound <= FLOAT64_LIMIT:
+            return Proof(name, bound, "float32 limbs", FLOAT64_LIMIT, limbs, radix, int32)
     if bound <= FLOAT64_LIMIT:
-        return Proof(name, bound, "float64", FLOAT64_LIMIT, 1, int32)
+        return Proof(name, bound, "float64", FLOAT64_LIMIT, 1, 1, int32)
     raise ValueError(f"layer {name!r}: sums up to {bound} cannot be computed exactly")
 
 
@@ -167,10 +168,12 @@ class _Conv:
         """Shifted codes to accumulators, bias included, as float32 or float64 holding exact integers."""
         if self.proof.carrier != "float32 limbs":
             return self._conv(x, self.bias)
-        radix = self.proof.radix
-        high = torch.floor(x / radix)
-        low = x - high * radix
-        return self._conv(high, None).double() * radix + self._conv(low, None).double() + self.bias.view(1, -1, 1, 1)
+        radix, total = self.proof.radix, self.bias.view(1, -1, 1, 1)
+        for power in range(self.proof.limbs):
+            rest = torch.floor(x / radix) if power < self.proof.limbs - 1 else torch.zeros_like(x)
+            total = total + self._conv(x - rest * radix, None).double() * radix**power
+            x = rest
+        return total
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.floats:

@@ -36,9 +36,9 @@ def multipliers(layer: LayerIntegers, source: TensorFormat, target: TensorFormat
     """
     wide = source.bits > 8 or (target.bits > 8 and not target.is_float)
     if wide:
-        m = float(source.scale) * layer.scale.astype(np.float64)
-        return m if target.is_float else m / float(target.scale)
-    m = np.float32(source.scale) * layer.scale.astype(np.float32)
+        exact: np.ndarray = float(source.scale) * layer.scale.astype(np.float64)
+        return exact if target.is_float else exact / float(target.scale)
+    m: np.ndarray = np.float32(source.scale) * layer.scale.astype(np.float32)
     return m if target.is_float else m / np.float32(target.scale)
 
 

@@ -85,11 +85,11 @@ def test_accumulators_are_those_of_64_bit_integers(attrs: dict[str, object], sou
 def test_each_carrier_is_exact_where_the_one_before_it_no_longer_is() -> None:
     rng = np.random.default_rng(1)
     seen = set()
-    for inputs, source in ((16, BYTE), (150, BYTE), (16, WORD), (200, WORD)):
+    for inputs, source in ((16, BYTE), (150, BYTE), (16, WORD), (200, WORD), (2500, WORD)):
         weight = rng.choice(np.array([-127, 127, 126, 125], np.int8), (2, inputs, 3, 3))
         q = one_layer(weight, source, WORD)
         proof = integer.proofs(q)[0]
-        seen.add(proof.carrier)
+        seen.add((proof.carrier, proof.limbs))
         exact_bound = max(
             int(integer.reach(source)) * int(np.abs(weight[o].astype(int)).sum()) + abs(int(q.layers["y"].bias[o]))
             for o in (0, 1)
@@ -101,7 +101,7 @@ def test_each_carrier_is_exact_where_the_one_before_it_no_longer_is() -> None:
         acc = conv.accumulate(torch.from_numpy(shifted[None].astype(np.float32)))
         expected = conv_int64(shifted, weight.astype(np.int64), q.layers["y"].bias, 1, (1, 1, 1, 1), 1, 1)
         assert np.array_equal(acc[0].double().numpy(), expected)
-    assert seen == {"float32", "float32 limbs", "float64"}
+    assert seen == {("float32", 1), ("float32 limbs", 2), ("float32 limbs", 3), ("float64", 1)}
 
 
 @pytest.mark.parametrize("activation", ["none", "relu", "relu6", "prelu"])

@@ -1,0 +1,89 @@
+"""Speed of the integer engine against torch in float32 (channels-last) and ONNX Runtime in int8, one thread, 180x320 input.
+
+    python tests/bench/engine.py [--seconds 2]
+
+The runs are interleaved, the process's CPU time is taken, and the smallest of all repeats is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+
+from random_networks import Deep, Residual, picture, quantize  # noqa: E402
+
+from hwsearch.export import onnx as exported  # noqa: E402
+from hwsearch.quant import integer  # noqa: E402
+from searchspaces.abpn import ABPN  # noqa: E402
+from searchspaces.fsrcnn import FSRCNN  # noqa: E402
+from searchspaces.graph import execute  # noqa: E402
+from searchspaces.trace import trace  # noqa: E402
+
+
+def networks() -> dict[str, tuple[nn.Module, int]]:
+    return {
+        "FSRCNN(56,12,4) ReLU x2": (FSRCNN(2, 1, 56, 12, 4, "relu"), 1),
+        "FSRCNN(56,12,4) PReLU x2": (FSRCNN(2, 1, 56, 12, 4, "prelu"), 1),
+        "ABPN x3": (ABPN(3, 4, 28), 3),
+        "EDSR 16 channels, 2 blocks": (Residual(16, 2), 3),
+        "VDSR 64 channels, 4 layers": (Deep(64, 4), 1),
+    }
+
+
+def smallest_ms(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Interleaved repeats of every run for about ``seconds`` in all; smallest CPU time of each in milliseconds."""
+    best = dict.fromkeys(runs, float("inf"))
+    for run in runs.values():
+        run()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for name, run in runs.items():
+            start = time.process_time()
+            run()
+            best[name] = min(best[name], (time.process_time() - start) * 1e3)
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="time for each network")
+    seconds = parser.parse_args().seconds
+    torch.set_num_threads(1)
+    for title, (module, channels) in networks().items():
+        torch.manual_seed(0)
+        network = module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        graph = trace(network, channels, "bench")
+        x = picture(graph, 180, 320)
+        nhwc = x.contiguous(memory_format=torch.channels_last)
+        q, wide = quantize(graph), quantize(graph, 8, 16)
+        session = exported.session(exported.to_model(q).SerializeToString(), threads=1)
+        feed = {"input": x.numpy()}
+        formats = q.formats
+        with torch.inference_mode():
+            ms = smallest_ms(
+                {
+                    "torch fp32 channels-last": lambda network=network, x=nhwc: network(x),
+                    "the same, canonical graph": lambda g=graph, x=nhwc: execute(g, x),
+                    "engine, 8 bits": lambda q=q, x=x: integer.run(q, x),
+                    "engine, 16-bit tensors": lambda q=wide, x=x: integer.run(q, x),
+                    "fake-quantized simulation": lambda g=graph, x=nhwc, f=formats: execute(g, x, lambda n, t: f[n.name].fake(t)),
+                    "ONNX Runtime int8": lambda s=session, feed=feed: s.run(None, feed),
+                },
+                seconds,
+            )
+        print(title)
+        for name, value in ms.items():
+            print(f"  {name:27s} {value:8.1f} ms   {ms['torch fp32 channels-last'] / value:5.2f}x")
+        print("  carriers: " + ", ".join(sorted({p.carrier for p in integer.proofs(q)})))
+
+
+if __name__ == "__main__":
+    main()
