@@ -1,1 +1,63 @@
+"""Quality proxies: what each choice of a width costs in output noise power, before any plan is measured.
 
+One file is one proxy, with ``measure(calibration, pairs, seed, progress=None) -> Damage``. All of them start from the same errors (see
+``errors``) and differ in how they carry them to the output. Modules are imported when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hwsearch.damage import Damage
+    from hwsearch.quant.calibrate import Calibration
+    from searchspaces.pictures import Pair
+
+
+@dataclass(frozen=True)
+class ProxyInfo:
+    """A proxy as it is listed. ``cost`` says how many passes through the network it takes."""
+
+    name: str
+    summary: str
+    cost: str
+
+    def measure(
+        self,
+        calibration: Calibration,
+        pairs: Sequence[Pair],
+        seed: int,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> Damage:
+        """The damage of every choice of a calibrated network on some pictures."""
+        return importlib.import_module(f"hwsearch.proxies.{self.name}").measure(calibration, pairs, seed, progress)
+
+
+PROXIES: dict[str, ProxyInfo] = {
+    info.name: info
+    for info in (
+        ProxyInfo(
+            "fisher",
+            "squared gradient times error: expected output noise power, correlations included",
+            "one backward pass per picture and projection (up to 8), for all widths at once",
+        ),
+        ProxyInfo(
+            "snr",
+            "power of the quantization error times the gain of white noise to the output",
+            "one backward pass per picture, for all widths at once",
+        ),
+        ProxyInfo(
+            "gradient",
+            "gradient of the picture error times the quantization error, first order",
+            "one backward pass per picture, for all widths at once",
+        ),
+        ProxyInfo(
+            "sensitivity",
+            "output error measured with one choice alone quantized",
+            "one forward pass per picture, layer or tensor, and width",
+        ),
+    )
+}

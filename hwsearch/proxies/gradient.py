@@ -1,0 +1,43 @@
+"""Gradient: the first-order change of the error against the original picture, ``|<dL/dt, Q(t) - t>|``.
+
+L is the mean squared error of the output luma (0..255) against the original, so the unit is that of all damage. The inner product is taken for
+each picture, its absolute value averaged over pictures: first-order changes have a sign that differs from picture to picture, and
+quantization in the right direction on one of them is luck. One backward pass per picture serves every choice. Being first-order,
+it says nothing about errors that are orthogonal to the gradient; the squared version (``fisher``) does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hwsearch.damage import Damage
+from hwsearch.proxies.errors import Errors, Progress, float_mse, forward, inner_products, macs_per_pixel, windows
+from hwsearch.quant.calibrate import Calibration
+from searchspaces.metrics import luma
+from searchspaces.pictures import Pair
+
+MACS = 2e10
+
+
+def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+    """Damage of every choice, averaged over pictures. ``seed`` is not used: nothing is random."""
+    started = time.monotonic()
+    graph, errors = calibration.graph, Errors(calibration)
+    used = windows(pairs, MACS / 3 / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    noise = np.zeros(calibration.space.allowed.shape)
+    for number, pair in enumerate(used):
+        run = forward(graph, pair.low)
+        # Output luma leaves out BT.601's constant 16, the luma of RGB pictures has it; a luma picture is compared as it is.
+        target = pair.high if pair.high.ndim == 2 else luma(pair.high) - 16.0
+        difference = run.luma.detach() - torch.from_numpy(np.asarray(target, dtype=np.float32))
+        tensors, layers = run.gradients(2 * difference / run.luma.numel(), keep=False)
+        values = {name: tensor.detach() for name, tensor in run.tensors.items()}
+        noise += np.abs(inner_products(errors, tensors, values, layers))
+        if progress:
+            progress("gradients", (number + 1) / len(used))
+    noise /= len(used)
+    return Damage("gradient", noise, float_mse(graph, pairs), seed, tuple(p.name for p in pairs), time.monotonic() - started)

@@ -1,0 +1,82 @@
+"""Signal to noise: the power of each quantization error, times the gain of white noise from there to the output.
+
+Errors are taken as white: independent from weight to weight and from value to value. Then noise of power s^2 in a channel reaches the
+output with power ``s^2 * sum |J|^2``, and the sum of squares of a channel's column of the Jacobian is the expected squared
+norm of a backward pass of random signs. Lin, Talathi and Annapureddy (ICML 2016) give the additivity in the noise domain.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwsearch.damage import Damage
+from hwsearch.proxies.errors import Errors, Progress, float_mse, forward, macs_per_pixel, windows
+from hwsearch.quant.calibrate import Calibration
+from searchspaces.graph import execute
+from searchspaces.pictures import Pair
+
+MACS = 2e10
+
+
+def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+    """Damage of every choice; one backward pass per picture measures all gains."""
+    started = time.monotonic()
+    graph, errors, space = calibration.graph, Errors(calibration), calibration.space
+    generator = torch.Generator().manual_seed(seed)
+    used = windows(pairs, MACS / 3 / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    noise = np.zeros(space.allowed.shape)
+    for number, pair in enumerate(used):
+        run = forward(graph, pair.low)
+        signs = torch.randint(0, 2, run.luma.shape, generator=generator, dtype=torch.float32) * 2 - 1
+        tensors, layers = run.gradients(signs, keep=False)
+        for decision, name, is_weight, choice in errors.choices():
+            if is_weight:
+                (gain, bias_gain), (error, bias_error) = layers[name], errors.weight(name, choice)
+                total = _through(error, gain, 0)
+                if bias_gain is not None and bias_error is not None:
+                    total += float(torch.sum((bias_error * bias_gain) ** 2))
+            else:
+                total = sum(
+                    _through(errors.tensor(m, choice, run.tensors[m].detach()), tensors[m], 1) for m in errors.members[name]
+                )
+            noise[decision, choice] += total / run.luma.numel()
+        if progress:
+            progress("noise gains", (number + 1) / len(used))
+    noise /= len(used)
+    return Damage("snr", noise, float_mse(graph, pairs), seed, tuple(p.name for p in pairs), time.monotonic() - started)
+
+
+def _through(error: Tensor, gradient: Tensor, channel: int) -> float:
+    """Mean error power of each channel times the channel's squared gradient, summed."""
+    others = [axis for axis in range(error.dim()) if axis != channel]
+    return float(torch.sum(error.double().square().mean(dim=others) * gradient.double().square().sum(dim=others)))
+
+
+def sqnr_db(calibration: Calibration, pairs: Sequence[Pair]) -> dict[str, dict[int, float]]:
+    """Signal to quantization noise of every layer's weights and every width group's tensors: name -> bits -> dB, for display.
+
+    Weights and tensors are apart: ``weights:NAME`` and ``tensor:NAME``. Infinite where the choice makes no error.
+    """
+    graph, errors, space = calibration.graph, Errors(calibration), calibration.space
+    values: dict[str, list[Tensor]] = {}
+    with torch.no_grad():
+        for pair in pairs:
+            execute(graph, pair.low, lambda node, value: values.setdefault(node.name, []).append(value))
+    table: dict[str, dict[int, float]] = {}
+    for decision, name, is_weight, choice in errors.choices():
+        if is_weight:
+            signal = float(graph[name].weights["weight"].double().square().sum())
+            error = float(errors.weight(name, choice)[0].double().square().sum())
+        else:
+            members = [(m, x) for m in errors.members[name] for x in values[m]]
+            signal = sum(float(x.double().square().sum()) for _, x in members)
+            error = sum(float(errors.tensor(m, choice, x).double().square().sum()) for m, x in members)
+        key = f"weights:{name}" if is_weight else f"tensor:{name}"
+        ratio = float("inf") if error == 0 else float(10 * np.log10(max(signal, 1e-300) / error))
+        table.setdefault(key, {})[space.widths(decision)[choice]] = ratio
+    return table

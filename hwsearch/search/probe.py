@@ -1,0 +1,61 @@
+"""Random plans that test a proxy: does it rank them as measurement does?
+
+Uniformly random plans are nearly all ruined by one very narrow choice, and whoever tells ruin from less ruin looks good. So three kinds
+are mixed, in equal shares: uniform over plans; around one width, drawn for each plan, with neighbours of that width mixed in; and near
+the widest widths, with a few decisions lowered, where a search ends up.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from searchspaces.space import SearchSpace
+
+
+def sample(space: SearchSpace, count: int, *, seed: int) -> np.ndarray:
+    """Distinct random plans ``int8[count, decisions]``; fewer only where the space has fewer."""
+    rng = np.random.default_rng(seed)
+    found: dict[bytes, np.ndarray] = {}
+    kinds = (_uniform, _around, _near_widest)
+    attempts = 0
+    while len(found) < min(count, space.size) and attempts < 100 * count:
+        plan = kinds[attempts % len(kinds)](space, rng)
+        found.setdefault(plan.tobytes(), plan)
+        attempts += 1
+    return np.stack(list(found.values()))
+
+
+def _uniform(space: SearchSpace, rng: np.random.Generator) -> np.ndarray:
+    return space.random(rng, 1)[0]
+
+
+def _around(space: SearchSpace, rng: np.random.Generator) -> np.ndarray:
+    """Widths at one quantile of what is allowed, a different one for weights and tensors, spread by a step or two."""
+    layers = len(space.layer_names)
+    middle = rng.random(2)
+    plan = np.empty(space.decisions, dtype=np.int8)
+    for d in range(space.decisions):
+        options = space.choices(d)
+        position = middle[int(d >= layers)] * (len(options) - 1) + rng.normal(0, 0.8)
+        plan[d] = options[int(np.clip(round(position), 0, len(options) - 1))]
+    return plan
+
+
+def _near_widest(space: SearchSpace, rng: np.random.Generator) -> np.ndarray:
+    """The widest plan with a random share of its decisions lowered by one or two steps."""
+    share = rng.random()
+    plan = np.empty(space.decisions, dtype=np.int8)
+    for d in range(space.decisions):
+        options = space.choices(d)
+        steps = rng.integers(1, 3) if rng.random() < share else 0
+        plan[d] = options[max(len(options) - 1 - steps, 0)]
+    return plan
+
+
+def spearman(predicted: np.ndarray, measured: np.ndarray) -> float:
+    """Spearman's rank correlation of two ``float64[N]``; 0 where either is constant and there is nothing to rank."""
+    predicted, measured = np.asarray(predicted, dtype=np.float64), np.asarray(measured, dtype=np.float64)
+    if len(predicted) < 2 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
+        return 0.0
+    return float(spearmanr(predicted, measured).statistic)
