@@ -67,7 +67,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     """A table for people.
 
     Args:
-        columns: headings; the first column and those named in ``left`` are aligned left, the others (numbers) right.
+        columns: headings; the first column and those named in ``left`` are text, the others are numbers, kept on one line.
         rows: cells, already in human units.
     """
     from rich import box
@@ -76,7 +76,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
 
     made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i == 0 or column in left else "right", overflow="fold")
+        text = i == 0 or column in left
+        made.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for row in rows:
         made.add_row(*(Text(str(cell)) for cell in row))
     return made

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from hwsearch.plan import Plan
 
+WIDE = 100
+"""Columns from which widths and numbers stand in one table."""
+BITS = ("weight bits", "tensor bits")
+NUMBERS = ("PSNR\ndB", "loss\ndB", "latency", "weights", "peak\nmemory", "smaller\nthan fp32", "than\nint8")
 ROWS = 20
 """Plans of the front that one screen shows; the others are in results.json and in the report."""
 
@@ -35,7 +39,6 @@ def document(results: Results) -> dict[str, Any]:
             "precision": reference.precision,
         },
         "front": [_entry(plan) for plan in results.front],
-        "chosen": dict(results.chosen),
         "proxies": {check.name: {"spearman": check.spearman} for check in results.proxies},
         "run_dir": None if results.run_dir is None else str(results.run_dir),
         "wall_s": results.wall_s,
@@ -89,29 +92,20 @@ def render(results: Results, screen: Console) -> None:
         f"input {results.input_height}x{results.input_width}, "
         f"floating point {words.decibel(reference.psnr_db)}, {words.bytes_(reference.weight_bytes)} of weights at 32 bits"
     )
-    columns = (
-        *("plan", "weight bits", "tensor bits", "PSNR", "loss", "latency", "weights", "peak memory"),
-        *("smaller than fp32", "than int8", "chosen as"),
-    )
-    rows = [
-        (
-            plan.name,
-            *words.plan_bits(plan.weight_bits, plan.activation_bits),
-            words.decibel(plan.measured.psnr_db) if plan.measured else words.NONE,
-            words.loss(plan.measured.psnr_loss_db) if plan.measured else f"~ {words.loss(plan.predicted.psnr_loss_db)}",
-            words.seconds(plan.predicted.latency_s),
-            words.bytes_(plan.predicted.weight_bytes),
-            words.bytes_(plan.predicted.peak_activation_bytes),
-            words.ratio(reference.weight_bytes / plan.predicted.weight_bytes if plan.predicted.weight_bytes else None),
-            words.ratio(int8 / plan.predicted.weight_bytes if int8 and plan.predicted.weight_bytes else None),
-            ", ".join(roles.get(plan.name, [])),
-        )
-        for plan in plans
-    ]
-    screen.print(table(columns, rows, left=("weight bits", "tensor bits", "chosen as")))
+    bits = [words.plan_bits(plan.weight_bits, plan.activation_bits) for plan in plans]
+    numbers = [_numbers(plan, reference.weight_bytes, int8) for plan in plans]
+    names = [plan.name for plan in plans]
+    if screen.width >= WIDE:
+        rows = [(name, *widths, *values) for name, widths, values in zip(names, bits, numbers, strict=True)]
+        screen.print(table(("plan", *BITS, *NUMBERS), rows, left=BITS))
+    else:
+        screen.print(table(("plan", *NUMBERS), [(name, *values) for name, values in zip(names, numbers, strict=True)]))
+        screen.print(table(("plan", *BITS), [(name, *widths) for name, widths in zip(names, bits, strict=True)], left=BITS))
     if len(plans) < len(results.front):
         screen.print(f"{len(results.front) - len(plans)} more plans are in the report.")
-    screen.print("PSNR and loss are measured in integers on the evaluation pictures; ~ on the search pictures, not proven.")
+    screen.print("PSNR and loss: measured in integers on the evaluation pictures; ~ simulated on the search pictures.")
+    picked = "; ".join(f"[bold]{name}[/] {words.listing(said)}" for name, said in roles.items())
+    screen.print(f"Chosen and proven: {picked}.")
     trust = words.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
     screen.print(f"Rank correlation of the proxies with measured plans (Spearman): {trust}.")
     for note in results.notes:
@@ -126,6 +120,21 @@ def render(results: Results, screen: Console) -> None:
         screen.print(
             f"        hwsearch export {plan_path} --to onnx --out {results.network}_x{results.scale}.onnx", soft_wrap=True
         )
+
+
+def _numbers(plan: Plan, float_bytes: int, int8_bytes: int | None) -> tuple[str, ...]:
+    """The cells of ``NUMBERS``."""
+    predicted, measured = plan.predicted, plan.measured
+    size = predicted.weight_bytes
+    return (
+        words.decibel_number(measured.psnr_db) if measured else words.NONE,
+        words.decibel_number(measured.psnr_loss_db, 3) if measured else f"~{words.decibel_number(predicted.psnr_loss_db, 3)}",
+        words.seconds(predicted.latency_s),
+        words.bytes_(size),
+        words.bytes_(predicted.peak_activation_bytes),
+        words.ratio(float_bytes / size if size else None),
+        words.ratio(int8_bytes / size if int8_bytes and size else None),
+    )
 
 
 def _near(path: Path) -> Path:
