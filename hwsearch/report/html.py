@@ -105,6 +105,7 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
         "recommended": plan.name if plan else None,
         "roles": roles,
         "front": front,
+        "long": any(len(text) > 28 for p in front for text in words.plan_bits(p.weight_bits, p.activation_bits)),
         "energy": any(p.predicted.energy_j is not None for p in front),
         "int8_bytes": int8_bytes(results),
         "smaller": lambda p, size: words.ratio(size / p.predicted.weight_bytes) if p.predicted.weight_bytes else words.NONE,
@@ -149,7 +150,7 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
         return sentences
     roles = [role for role, name in results.chosen.items() if name == plan.name]
     role = f" ({' · '.join(roles)})" if roles else ""
-    weights, activations = words.plan_bits(plan.weight_bits, plan.activation_bits)
+    weights, activations = _widths(plan.weight_bits), _widths(plan.activation_bits)
     sentences.append(f"Recommended: {plan.name}{role}, with weights of {weights} and activations of {activations} bits.")
     measured = plan.measured
     if measured is None:
@@ -168,6 +169,15 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
         f"against {words.decibel(results.reference.psnr_db)} and {results.reference.ssim:.4f} in floating point."
     )
     return sentences
+
+
+def _widths(widths: dict[str, int]) -> str:
+    """Widths for a sentence: in network order where that is short, else their range and mean."""
+    text = words.compress_bits(widths.values())
+    if len(text) <= 28 or not widths:
+        return text
+    mean = sum(widths.values()) / len(widths)
+    return f"{min(widths.values())} to {max(widths.values())} (on average {mean:.1f})"
 
 
 def _budget(name: str, value: float) -> str:
@@ -194,16 +204,22 @@ def _warnings(results: Results) -> list[str]:
     return said
 
 
+def _compared(ratio: float, better: str, worse: str) -> str:
+    """``2.5 -> "2.50× smaller"``, ``0.4 -> "2.50× larger"``."""
+    return f"{words.ratio(ratio)} {better}" if ratio >= 0.9995 else f"{words.ratio(1 / ratio)} {worse}"
+
+
 def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     predicted, measured, reference = plan.predicted, plan.measured, results.reference
     small = int8_bytes(results)
     fps = f"{1 / predicted.latency_s:.0f} pictures a second" if 0 < predicted.latency_s <= 1 else "per picture"
     faster = reference.latency_s and predicted.latency_s and reference.latency_s / predicted.latency_s
-    versus = f", {words.ratio(faster)} faster than {reference.precision}" if faster and reference.precision else ""
-    compared = (
-        [f"{words.ratio(reference.weight_bytes / predicted.weight_bytes)} smaller than fp32"] if predicted.weight_bytes else []
-    )
-    compared += [f"{words.ratio(small / predicted.weight_bytes)} than int8"] if small and predicted.weight_bytes else []
+    versus = f", {_compared(faster, 'faster', 'slower')} than {reference.precision}" if faster and reference.precision else ""
+    compared = []
+    if predicted.weight_bytes:
+        compared.append(f"{_compared(reference.weight_bytes / predicted.weight_bytes, 'smaller', 'larger')} than fp32")
+        if small:
+            compared.append(f"{_compared(small / predicted.weight_bytes, 'smaller', 'larger')} than int8")
     tiles = [
         (
             "PSNR loss",

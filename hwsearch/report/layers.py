@@ -115,9 +115,7 @@ def latency(name: str, plan: str, rows: Sequence[LayerRow], whole_s: float) -> F
             end = row.latency_s / factor
             axes.plot([end, end], [i - 0.46, i + 0.46], color=INK, lw=2, solid_capstyle="butt", zorder=4)
             text = f"{words.seconds(row.latency_s)} · {row.binds}"
-            axes.annotate(
-                text, (max(start, end), i), (6, 0), textcoords="offset points", va="center_baseline", fontsize=10.5, color=SOFT
-            )
+            _beside(axes, text, max(start, end), i)
             longest = max(longest, start, end)
         zero_axis(axes, "x", longest, 4)
         axes.set_xlim(0, longest * 1.7)
@@ -166,10 +164,7 @@ def schedule(name: str, plan: str, steps: Sequence[ScheduleStep], limit: float |
                     )
                 start += length
             bold = totals[i] == peak
-            axes.annotate(
-                words.bytes_(totals[i]) + (" peak" if bold else ""), (start, i), (6, 0), textcoords="offset points",
-                va="center_baseline", fontsize=10.5, color=INK if bold else SOFT, fontweight="bold" if bold else "normal",
-            )  # fmt: skip
+            _beside(axes, words.bytes_(totals[i]) + " peak" * bold, start, i, bold)
         zero_axis(axes, "x", far, 4)
         axes.set_xlim(0, far * 1.42)
         _layer_axis(axes, [s.layer for s in steps])
@@ -193,6 +188,14 @@ def schedule(name: str, plan: str, steps: Sequence[ScheduleStep], limit: float |
         (BARS, 74 + 24 * len(steps)),
         plot,
     )
+
+
+def _beside(axes: Axes, text: str, x: float, row: int, bold: bool = False) -> None:
+    """A text to the right of a bar that ends at ``x``."""
+    look = {"color": INK, "fontweight": "bold"} if bold else {"color": SOFT}
+    note = axes.annotate(text, (x, row), (6, 0), textcoords="offset points", va="center_baseline", fontsize=10.5)
+    note.set(**look)
+    note.set_in_layout(False)  # it lies inside the axes; laying out hundreds of texts takes seconds
 
 
 def _layer_axis(axes: Axes, names: Sequence[str]) -> None:
