@@ -94,7 +94,8 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
             "them out of the module (see `hwsearch networks --operations`).",
         )
     height, width = request.input_size or device.default_input
-    workload = trace.to_workload(graph, height, width)
+    enlarged = network.scale if network.input_kind == "upsampled" else 1
+    workload = trace.to_workload(graph, height * enlarged, width * enlarged)
     offered = device.widths
     space = build_space(
         workload,
