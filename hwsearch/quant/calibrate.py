@@ -95,6 +95,14 @@ def _scaled_moments(reader: Node, moments: Moments, scales: Mapping[str, np.ndar
     return moments.scaled(input_factors(reader, scales[source])) if source in scales else moments
 
 
+def int_bias(bias: np.ndarray, source: TensorFormat, scale: np.ndarray) -> np.ndarray:
+    """A bias ``float64[O]`` in units of ``s_x * s_w[c]``: ``int64[O]``, within 32 bits for inputs of at most 8 bits."""
+    units = np.rint(bias / (float(source.scale) * scale.astype(np.float64)))
+    if source.bits <= 8:
+        units = np.clip(units, -INT32, INT32)
+    return units.astype(np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Observed:
     """What calibration saw of the equalized network.
@@ -277,11 +285,26 @@ class Calibration:
         else:
             rounded = self._round(name, choice, alpha_in)
             scale = (rounded.scale / out).astype(np.float32)
-            units = np.rint(rounded.bias / out / (float(source.scale) * scale.astype(np.float64)))
-            if source.bits <= 8:
-                units = np.clip(units, -INT32, INT32)
-            self._layers[key] = LayerIntegers(rounded.bits, rounded.integers, scale, units.astype(np.int64))
+            self._layers[key] = LayerIntegers(rounded.bits, rounded.integers, scale, int_bias(rounded.bias / out, source, scale))
         return self._layers[key]
+
+    def plan_weight(self, plan_row: np.ndarray, layer_name: str) -> Tensor:
+        """Weights ``float32[O, I/groups, kh, kw]`` of a layer before rounding, in the equalization that a plan has."""
+        alphas, node = self._alphas(plan_row), self.graph[layer_name]
+        columns = None
+        if node.inputs[0] in alphas:
+            columns = self._columns(layer_name, alphas[node.inputs[0]])
+        weight = multiplied(node, columns).weights["weight"]
+        divisor = self._factors(layer_name, alphas[layer_name]) if layer_name in alphas else None
+        return weight if divisor is None else weight / torch.from_numpy(divisor).float().view(-1, 1, 1, 1)
+
+    def windows(self, side: int) -> Tensor:
+        """The calibration pictures that the formats were measured on, cut in squares ``[N, C, h, w]`` of ``side`` pixels or less."""
+        x = self._seen.bench.tensors[self.graph.input.name]
+        h, w = min(side, x.shape[2]), min(side, x.shape[3])
+        rows, columns = x.shape[2] // h, x.shape[3] // w
+        x = x[:, :, : rows * h, : columns * w].reshape(x.shape[0], x.shape[1], rows, h, columns, w)
+        return x.permute(0, 2, 4, 1, 3, 5).reshape(-1, x.shape[1], h, w).contiguous()
 
     def quantized(self, plan_row: np.ndarray) -> QuantizedGraph:
         """The network of a plan ``int[decisions]``, every number decided."""
