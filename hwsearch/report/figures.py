@@ -118,7 +118,8 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
         quality = results.budgets.get("psnr_loss")
         if quality is not None and quality <= axes.get_ylim()[1]:
             axes.axhline(quality, color=INK, lw=1.1, ls=(0, (5, 3)), zorder=2)
-        place(axes, labels, _along(axes, steps))
+        rings = [(getattr(p.predicted, attribute) / factor, p.measured.psnr_loss_db) for p in plans.values() if p.measured]
+        place(axes, labels, np.vstack([_along(axes, steps), np.array(rings).reshape(-1, 2)]))
         outside = [(v, n) for v, n in ((limit, "budget"), (hard, "device limit")) if v and v / factor not in inside]
         return " ".join(f"The {name} of {objective.write(value)} lies outside the figure." for value, name in outside)
 

@@ -37,7 +37,7 @@ class _Box:
         across = max(0.0, frame.left - self.left) + max(0.0, self.right - frame.right)
         return across + max(0.0, frame.bottom - self.bottom) + max(0.0, self.top - frame.top)
 
-    def holds(self, points: np.ndarray, margin: float = 3.0) -> int:
+    def holds(self, points: np.ndarray, margin: float = 4.0) -> int:
         """How many of ``points [N, 2]`` lie in it or within ``margin`` of it."""
         x, y = points.T
         inside = (x > self.left - margin) & (x < self.right + margin) & (y > self.bottom - margin) & (y < self.top + margin)
