@@ -168,8 +168,8 @@ def _estimate(
     plans: np.ndarray, packed: Packed, latency: np.ndarray, stored: np.ndarray, energy: np.ndarray, peak: np.ndarray
 ) -> None:  # pragma: no cover - compiled
     """Add the price of ``plans uint8[P, D]`` to the four outputs. Plans go in blocks, decisions turned into columns, so that the
-    row numbers and the memory sums are computed many at a time; only the look-ups are one by one. Unsigned indices spare the test for
-    negative ones."""
+    row numbers and the memory sums are computed many at a time; only the look-ups are one by one. Unsigned indices spare the
+    test for negative ones."""
     decisions, entries, groups = plans.shape[1], packed.base.shape[0], packed.groups
     first_group = decisions - groups
     columns = np.zeros((decisions, BLOCK), dtype=np.uint32)

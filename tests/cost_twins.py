@@ -96,3 +96,65 @@ def random_plans(table: cost.CostTable, count: int, seed: int = 0) -> np.ndarray
     weights = rng.integers(0, len(table.weight_bits), (count, table.weighted))
     groups = rng.integers(0, len(table.activation_bits), (count, table.live.shape[1]))
     return np.concatenate([weights, groups], axis=1).astype(np.int8)
+
+
+def random_network(rng: np.random.Generator) -> Workload:
+    """A random small network: convolutions of all kinds, additions, concatenations, slices, shuffles, products, pools."""
+    height, width = (int(rng.integers(1, 40)) for _ in range(2))
+    layers: list[Layer] = []
+    channels, producers, sizes, group = [int(rng.choice([1, 3]))], [-1], [(height, width)], [0]
+
+    def emit(op: str, inputs: tuple[int, ...], out: int, size: tuple[int, int], tie: int | None = None, **more: object) -> int:
+        layers.append(Layer(f"l{len(layers)}", op, inputs, len(channels), **more))  # type: ignore[arg-type]
+        channels.append(out)
+        producers.append(len(layers) - 1)
+        sizes.append(size)
+        group.append(len(channels) - 1 if tie is None else group[tie])
+        return len(channels) - 1
+
+    def conv(x: int, out: int, tie: int | None = None, depthwise: bool = False) -> int:
+        kernel = (int(rng.choice([1, 3, 5, 9])), int(rng.choice([1, 3, 5])))
+        groups = channels[x] if depthwise else 2 if channels[x] % 2 == 0 and out % 2 == 0 and rng.random() < 0.2 else 1
+        weights = kernel[0] * kernel[1] * (channels[x] // groups) * out
+        return emit(
+            "conv",
+            (x,),
+            out,
+            sizes[x],
+            tie,
+            macs=weights * sizes[x][0] * sizes[x][1],
+            weight_count=weights,
+            bias_count=int(rng.choice([0, out])),
+            kernel=kernel,
+            groups=groups,
+            activation=str(rng.choice(["none", "relu", "prelu", "leaky_relu"])),
+        )
+
+    x = conv(0, int(rng.choice([4, 12, 16, 56, 64])))
+    for _ in range(int(rng.integers(1, 7))):
+        size = sizes[x]
+        match rng.integers(8):
+            case 0:
+                x = emit("add", (conv(x, channels[x], tie=x), x), channels[x], size, x)
+            case 1:
+                y = conv(x, int(rng.integers(1, 40)), tie=x)
+                x = emit("concat", (x, y), channels[x] + channels[y], size, x)
+            case 2:
+                x = emit("slice", (x,), max(1, channels[x] // 2), size, x)
+            case 3 if channels[x] % 4 == 0 and size[0] < 100:
+                x = emit("pixel_shuffle", (x,), channels[x] // 4, (2 * size[0], 2 * size[1]), x)
+            case 4:
+                x = emit("mul", (x, emit("pool", (x,), channels[x], (1, 1))), channels[x], size)
+            case 5:
+                x = conv(x, channels[x], depthwise=True)
+            case 6:
+                x = emit("unary", (x,), channels[x], size)
+            case _:
+                x = conv(x, int(rng.integers(1, 70)))
+    conv(x, int(rng.choice([1, 3, 4, 12])))
+    readers = [tuple(i for i, layer in enumerate(layers) if t in layer.inputs) for t in range(len(channels))]
+    numbers = {g: i for i, g in enumerate(dict.fromkeys(group))}
+    tensors = tuple(
+        Tensor(f"t{t}", channels[t], *sizes[t], producers[t], readers[t], numbers[group[t]]) for t in range(len(channels))
+    )
+    return Workload("random", tuple(layers), tensors, tuple(f"t{g}" for g in numbers))

@@ -40,7 +40,8 @@ def main() -> None:
 
     fast, slow = rate(cost.estimate, 15), rate(plain, 1)
     print(
-        f"{target.name}, EDSR-baseline: {len(workload.weighted)} convolutions of {len(workload.layers)} layers, {table.decisions} decisions, "
+        f"{target.name}, EDSR-baseline: {len(workload.weighted)} convolutions of {len(workload.layers)} layers, "
+        f"{table.decisions} decisions, "
         f"{len(table.weight_bits)} weight and {len(table.activation_bits)} tensor widths, {len(plans)} plans"
     )
     print("latency, weight bytes, peak activation bytes and energy, one core:")

@@ -112,6 +112,6 @@ def test_convolutions_of_networks(shared: Path, target: str) -> None:
         f"{len(layers)} layers off by {np.median(np.abs(layers)):.1%} (median)"
     )
     assert len(errors) >= 10
-    # On U65 the compiler inflates DRAM traffic by bursts and latency, which this model leaves out: its order is right only roughly.
+    # On U65 the compiler inflates DRAM traffic by bursts and latency, which this model leaves out.
     assert tau >= (0.99 if "u55" in target else 0.75)
     assert np.median(errors) <= (0.02 if "u55" in target else 0.25)

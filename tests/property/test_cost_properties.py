@@ -1,0 +1,150 @@
+"""What must hold for every shipped device and any network: resources never hurt, narrow widths never cost bytes nor invent speed,
+and the compiled kernels equal their plain twins.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from class_twins import native_twin, terms_twin, weights_twin
+from cost_twins import Widths, plain, random_network, random_plans
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hwmodels import cost, device
+from hwmodels.device import Device, Quantity
+from hwmodels.workload import Workload
+
+DEVICES = device.names()
+TERMS = ("compute_s", "weight_s", "activation_s", "overhead_s", "latency_s")
+few = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+every_device = pytest.mark.parametrize("name", DEVICES)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def whole_space(target: Device, workload: Workload) -> Widths:
+    names = tuple(workload.layers[i].name for i in workload.weighted)
+    widths = target.widths
+    return Widths(widths.weight_bits, widths.activation_bits, names, workload.group_names, target.wide_is_float)
+
+
+def price(target: Device, workload: Workload) -> cost.CostTable:
+    return cost.lower(target, workload, whole_space(target, workload))
+
+
+@every_device
+@few
+@given(seed=seeds)
+def test_kernels_equal_their_twins(name: str, seed: int) -> None:
+    target, rng = device.load(name), np.random.default_rng(seed)
+    workload = random_network(rng)
+    table = price(target, workload)
+    for _ in range(8):
+        row = int(rng.integers(len(workload.layers)))
+        w, a, b = (int(rng.integers(n)) for n in table.latency_s.shape[1:])
+        bits = (table.weight_bits[w], table.activation_bits[a], table.activation_bits[b])
+        twin = terms_twin(target, workload, row, *bits, target.wide_is_float)
+        ours = {term: getattr(table, term)[row, w, a, b] for term in TERMS}
+        assert ours == pytest.approx(twin, rel=1e-9), (workload.layers[row], bits)
+        layer = workload.layers[row]
+        if layer.weight_count:
+            runs = native_twin(target, bits[0], bits[1], target.wide_is_float)
+            assert table.runs_as[row][w][a] == str(runs)
+            stored, _ = weights_twin(target, layer, workload.tensors[layer.output].channels, bits[0], runs)
+            assert table.weight_bytes[row, w, a] == stored
+
+
+@every_device
+@few
+@given(seed=seeds)
+def test_batch_equals_one_by_one_equals_numpy(name: str, seed: int) -> None:
+    workload = random_network(np.random.default_rng(seed))
+    table = price(device.load(name), workload)
+    plans = random_plans(table, 150, seed)
+    batch, twin = cost.estimate(table, plans), plain(table, plans)
+    np.testing.assert_allclose(batch.latency_s, twin.latency_s, rtol=1e-12)
+    np.testing.assert_allclose(batch.energy_j, twin.energy_j, rtol=1e-12)
+    np.testing.assert_array_equal(batch.weight_bytes, twin.weight_bytes)
+    np.testing.assert_array_equal(batch.peak_activation_bytes, twin.peak_activation_bytes)
+    for i in (0, 63, 64, 149):
+        for many, one in zip(batch, cost.estimate(table, plans[i]), strict=True):
+            assert many[i] == one[0]
+
+
+@every_device
+@few
+@given(seed=seeds, factor=st.floats(1.0, 50.0))
+def test_more_of_a_resource_never_slows(name: str, seed: int, factor: float) -> None:
+    target, rng = device.load(name), np.random.default_rng(seed)
+    workload = random_network(rng)
+    before = price(target, workload)
+    for what, richer in improved(target, factor, rng):
+        after = price(richer, workload)
+        assert np.all(after.latency_s <= before.latency_s * (1 + 1e-12)), what
+        assert after.inference_s <= before.inference_s
+
+
+def improved(target: Device, factor: float, rng: np.random.Generator) -> list[tuple[str, Device]]:
+    """The device with one resource multiplied: each bandwidth, on-chip capacity, one rate, all rates."""
+    found = []
+    for memory in ("onchip", "dram", "flash"):
+        for field in ("bytes", "bytes_per_s"):
+            table = getattr(target.memory, memory)
+            if table is not None and getattr(table, field) is not None:
+                better = table.model_copy(update={field: Quantity(value=getattr(table, field).value * factor)})
+                memories = target.memory.model_copy(update={memory: better})
+                found.append((f"{memory}.{field}", target.model_copy(update={"memory": memories})))
+    faster = {key: Quantity(value=rate.value * factor) for key, rate in target.rates.items()}
+    one = str(rng.choice(list(target.rates)))
+    found.append(("rates", target.model_copy(update={"rates": faster})))
+    found.append((one, target.model_copy(update={"rates": {**target.rates, one: faster[one]}})))
+    return found
+
+
+@every_device
+@few
+@given(seed=seeds)
+def test_fewer_bits_never_store_or_move_more(name: str, seed: int) -> None:
+    workload = random_network(np.random.default_rng(seed))
+    table = price(device.load(name), workload)
+    # A channel of fewer than four weights is the exception: its integer form needs a scale, its half-precision form does not.
+    large = [i for i, c in enumerate(workload.layers) if c.weight_count >= 4 * workload.tensors[c.output].channels]
+    for axis in (1, 2):
+        assert np.all(np.diff(table.weight_bytes[large], axis=axis) >= 0)
+        assert np.all(np.diff(table.weight_s, axis=axis) >= 0)
+    for axis in (2, 3):
+        assert np.all(np.diff(table.activation_s, axis=axis) >= 0)
+    assert np.all(np.diff(table.element_bytes) >= 0)
+
+
+@every_device
+@few
+@given(seed=seeds)
+def test_no_width_is_faster_than_the_native_one_that_holds_it(name: str, seed: int) -> None:
+    target = device.load(name)
+    workload = random_network(np.random.default_rng(seed))
+    table = price(target, workload)
+    names = tuple(workload.layers[i].name for i in workload.weighted)
+    for w, weight_bits in enumerate(table.weight_bits):
+        for a, activation_bits in enumerate(table.activation_bits):
+            runs = cost.native(target, weight_bits, activation_bits, target.wide_is_float)
+            alone = Widths((runs.weight_bits,), (runs.activation_bits,), names, workload.group_names, runs.is_float)
+            floor = cost.lower(target, workload, alone).compute_s[:, 0, 0, 0]
+            weighted = list(workload.weighted)
+            arithmetic = table.compute_s[weighted, w, a, 0]
+            if target.kind == "mcu":
+                # Patches of narrower stored activations are cheaper to copy; arithmetic is what must not get cheaper.
+                floor = floor[weighted] - np.array([_patch_s(target, workload, i, runs.activation_bits) for i in weighted])
+                arithmetic = arithmetic - np.array([_patch_s(target, workload, i, activation_bits) for i in weighted])
+            else:
+                floor = floor[weighted]
+            assert np.all(arithmetic >= floor * (1 - 1e-9))
+
+
+def _patch_s(target: Device, workload: Workload, row: int, bits: int) -> float:
+    layer = workload.layers[row]
+    assert target.mcu is not None
+    if layer.kernel == (1, 1) or layer.groups > 1:
+        return 0.0
+    size = workload.tensors[layer.inputs[0]].elements * (2 if bits > 8 else 1)
+    return size * target.mcu.cycles_per_input_byte_im2col.value / target.mcu.clock_hz.value
