@@ -3,7 +3,8 @@ may.
 
 A tensor of codes travels as *shifted* codes ``q - z`` in float32 (channels-last). Convolutions are those of torch: they are
 exact on integers as long as no partial sum leaves the range in which the carrier holds every integer. For an output channel no
-partial sum, in any order, exceeds ``max|q_x - z| * sum|w| + |bias|``; so up to 2^24 the float32 convolution is exact, not
+partial sum, in any order, exceeds ``max(H P + L N, H N + L P) + |bias|``, where the shifted codes lie in ``-L .. H``
+and P and N are the sums of the positive and of the negative weights; so up to 2^24 the float32 convolution is exact, not
 approximately right. Where that bound does not hold, the input is split in two or three limbs (``hi * R + lo``), each of which is
 bounded separately and whose sums are put together in float64; and where not even that holds, the whole convolution runs in
 float64 (2^53). ``proofs`` tells which carrier each layer has and why. The u8*s8 kernels of x86 CPUs are not used: without VNNI
@@ -67,9 +68,12 @@ def prove_layer(name: str, layer: LayerIntegers | LayerFloats, source: TensorFor
     """The carrier of one layer that reads a tensor of format ``source``."""
     if isinstance(layer, LayerFloats):
         return Proof(name, 0, "half precision", 0, 1, 1, False)
-    weight = np.abs(layer.weight.astype(np.int64)).reshape(layer.weight.shape[0], -1).sum(axis=1)
+    rows = layer.weight.astype(np.int64).reshape(layer.weight.shape[0], -1)
+    up, down = np.maximum(rows, 0).sum(axis=1), np.maximum(-rows, 0).sum(axis=1)
+    most, least = max(source.qmax - source.zero_point, 0), max(source.zero_point - source.qmin, 0)
     bias = np.abs(layer.bias.astype(np.int64))
-    bound = int((reach(source) * weight + bias).max())
+    bound = int((np.maximum(most * up + least * down, most * down + least * up) + bias).max())
+    weight = up + down
     # A runtime convolves the two bytes of a 16-bit tensor apart, each with sums of 32 bits, and joins them in wider numbers.
     int32 = int(256 * weight.max()) <= INT32_LIMIT if source.bits > 8 else bound <= INT32_LIMIT
     if bound <= FLOAT32_LIMIT:
