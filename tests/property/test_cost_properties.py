@@ -17,7 +17,7 @@ from hwmodels.workload import Workload
 
 DEVICES = device.names()
 TERMS = ("compute_s", "weight_s", "activation_s", "overhead_s", "latency_s")
-few = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 every_device = pytest.mark.parametrize("name", DEVICES)
 seeds = st.integers(0, 2**32 - 1)
 

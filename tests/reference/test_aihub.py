@@ -1,6 +1,6 @@
 """Hexagon against Qualcomm's own profiling of plain super-resolution chains at 128x128, x4: fixed cost plus padded arithmetic.
 
-The rates and the fixed cost of the device files were fitted to measurements of the same networks (the slope and intercept over all of
+Rates and fixed cost of the device files were fitted to measurements of the same networks (one slope and intercept over all of
 them), so this checks that the model reproduces them from the layers up; it is not a prediction of networks unseen.
 """
 
