@@ -19,10 +19,13 @@ from hwsearch.files import read_json
 from hwsearch.plan import Plan
 from hwsearch.pricing import Price
 from hwsearch.problem import Problem, choose_pictures, pose
-from hwsearch.progress import Progress
+from hwsearch.progress import Progress, follow
 from hwsearch.proxies import PROXIES
 from hwsearch.quant.calibrate import calibrate
 from searchspaces.space import SearchSpace
+
+STEPS = 100
+"""Steps of a progress display whose work reports the share that is done."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,12 @@ def explain(path: Path, progress: Progress) -> Explanation:
         problem = pose(request)
         row = problem.space.plan(plan.weight_bits, plan.activation_bits)
         photos = choose_pictures(request, problem.network)
-    with progress.stage("calibrating", 1):
-        calibration = calibrate(problem.graph, [crop.low for crop in photos.crops], problem.space, seed=request.seed)
+    with progress.stage("calibrating", STEPS) as stage:
+        lows = [crop.low for crop in photos.crops]
+        calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
     proxy = best_proxy(path.parent.parent)
-    with progress.stage(f"quality proxy {proxy}", 1):
-        damage = PROXIES[proxy].measure(calibration, photos.crops, request.seed)
+    with progress.stage(f"quality proxy {proxy}", STEPS) as stage:
+        damage = PROXIES[proxy].measure(calibration, photos.crops, request.seed, follow(stage, STEPS))
     return Explanation(plan, pricing.price(problem, row, plan.name), decisions(problem, damage, row), proxy)
 
 

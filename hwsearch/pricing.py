@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hwsearch.problem import Problem, Request, pose
 from hwsearch.results import LayerRow, ScheduleStep
 from searchspaces import networks
 from searchspaces.networks import LoadedNetwork
+from searchspaces.space import SearchSpace
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,14 +93,8 @@ def estimate(request: Request, precision: str) -> Price:
             + (" (16 is FP16)." if space.wide_is_float else "."),
         )
     row = space.uniform(wanted.weight_bits, wanted.activation_bits)
-    weights, tensors = space.bits(row)
-    remarks = [
-        f"{kind} {name} gets {bits} bits: {asked} are not on offer there"
-        for kind, bits_of, asked in (("layer", weights, wanted.weight_bits), ("tensor", tensors, wanted.activation_bits))
-        for name, bits in bits_of.items()
-        if bits != asked
-    ]
-    return price(problem, row, str(wanted), tuple(remarks))
+    asked = [wanted.weight_bits] * len(space.layer_names) + [wanted.activation_bits] * len(space.group_names)
+    return price(problem, row, str(wanted), _remarks(space, row, asked))
 
 
 def _network(request: Request) -> LoadedNetwork | None:
@@ -116,13 +112,31 @@ def _network(request: Request) -> LoadedNetwork | None:
 
 
 def estimate_plan(path: Path, changes: dict[str, object]) -> Price:
-    """Price a plan file on its own device, or on another by ``changes={"target": ...}`` (fields of the request)."""
+    """Price a plan file on its own device, or on another by ``changes={"target": ...}`` (fields of the request).
+
+    A width that another device does not offer becomes the next wider one, with a remark.
+    """
     plan = plan_file.load(path)
     request = dataclasses.replace(plan_file.request_of(plan, path), **changes)  # type: ignore[arg-type]
-    if "target" in changes:
-        request = dataclasses.replace(request, weight_bits=None, activation_bits=None, pins={}, scope="all")
-    problem = pose(request)
-    return price(problem, problem.space.plan(plan.weight_bits, plan.activation_bits), plan.name)
+    if "target" not in changes:
+        problem = pose(request)
+        return price(problem, problem.space.plan(plan.weight_bits, plan.activation_bits), plan.name)
+    problem = pose(dataclasses.replace(request, weight_bits=None, activation_bits=None, pins={}, scope="all"))
+    space = problem.space
+    wanted = [*(plan.weight_bits.get(n) for n in space.layer_names), *(plan.activation_bits.get(n) for n in space.group_names)]
+    row = np.array([space.uniform(bits or 8, bits or 8)[d] for d, bits in enumerate(wanted)], dtype=np.int8)
+    return price(problem, row, plan.name, _remarks(space, row, wanted))
+
+
+def _remarks(space: SearchSpace, row: np.ndarray, asked: Sequence[int | None]) -> tuple[str, ...]:
+    """What became wider than asked for, because it is not on offer."""
+    said = []
+    for d, (name, bits) in enumerate(zip(space.names, asked, strict=True)):
+        got = space.widths(d)[int(row[d])]
+        if bits != got:
+            kind = "layer" if d < len(space.layer_names) else "tensor"
+            said.append(f"{kind} {name} gets {got} bits: {bits} are not on offer there")
+    return tuple(said)
 
 
 def document(price: Price) -> dict[str, Any]:

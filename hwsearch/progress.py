@@ -221,3 +221,17 @@ def shown(quiet: bool) -> Iterator[Progress]:
             yield live
     else:
         yield Lines()
+
+
+def follow(stage: Stage, total: int) -> Callable[[str, float], None]:
+    """A callback ``(what is being done, share of the work that is done)`` that advances a stage of ``total`` steps."""
+    done = 0
+
+    def report(what: str, share: float) -> None:
+        nonlocal done
+        steps = round(min(max(share, 0.0), 1.0) * total) - done
+        if steps > 0:
+            done += steps
+            stage.advance(steps)
+
+    return report

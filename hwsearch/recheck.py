@@ -18,7 +18,7 @@ from hwsearch import plan_file, store, validate
 from hwsearch.evaluate import to_picture
 from hwsearch.progress import Progress
 from hwsearch.quant.model import QuantizedGraph
-from hwsearch.upscale import Runtime, check_runtime, enlargement
+from hwsearch.upscale import check_runtime, enlargement
 from searchspaces import pictures
 from searchspaces.metrics import psnr_y, ssim_y
 from searchspaces.pictures import InputKind, Pair
@@ -41,7 +41,7 @@ class Verdict:
     recorded_psnr_db: float | None
 
 
-def recheck(path: Path, runtime: Runtime, images: Path | None, progress: Progress) -> Verdict:
+def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -> Verdict:
     """Run the plan in ``path`` on ``images``, or on the evaluation pictures of its run.
 
     Args:

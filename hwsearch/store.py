@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import platform
 import re
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from hwsearch.files import DISK_FULL, file_error, jsonable, read_json, write_jso
 if TYPE_CHECKING:
     from hwsearch.problem import Problem, Request
     from hwsearch.results import Results
+    from searchspaces.networks import LoadedNetwork
 
 SCHEMA = 1
 NOT_COMPARED = ("run_dir", "resume", "command")
@@ -109,7 +111,8 @@ class RunDirectory:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
             "weights_sha256": network.weights_sha256,
-            "device_sha256": device.sha256,
+            "state_sha256": _state_digest(network),
+            "device_sha256": device.device_sha256,
         }
         if request.resume:
             if request.run_dir is None:
@@ -272,6 +275,15 @@ def _refuse_changes(path: Path, pairs: list[tuple[str, Any, Any]]) -> None:
     if changed:
         lines = "\n".join(changed)
         raise UsageError(f"{path} was started differently:\n{lines}", "Resume with the same choices, or start a new run.")
+
+
+def _state_digest(network: LoadedNetwork) -> str:
+    """Digest of the numbers in a network, wherever they come from: a module that draws its own is another one every time."""
+    digest = hashlib.sha256()
+    for name, values in network.module.state_dict().items():
+        digest.update(f"{name}{tuple(values.shape)}".encode())
+        digest.update(values.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _make_unique(wanted: Path) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 import numpy as np
 import torch
@@ -29,7 +28,6 @@ TILE = 192
 """Side of a tile before enlargement, without its border."""
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
 RUNTIMES = ("engine", "ort")
-Runtime = Literal["engine", "ort"]
 
 _TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255.0
 _OFFSET = np.array([16.0, 128.0, 128.0])
@@ -57,7 +55,7 @@ def enlargement(graph: Graph) -> int:
     return propagate(graph, side, side)[graph.output.name][1] // side
 
 
-def load_runtime(qgraph: QuantizedGraph, runtime: Runtime) -> validate.Run:
+def load_runtime(qgraph: QuantizedGraph, runtime: str) -> validate.Run:
     """The quantized network as a function, on our integer engine or on ONNX Runtime.
 
     Raises:
@@ -100,7 +98,7 @@ def _in_tiles(network: validate.Run, x: Tensor, graph: Graph, tile: int, progres
 
 
 def upscale(
-    source: Path, destination: Path, qgraph: QuantizedGraph, scale: int, runtime: Runtime, progress: Progress
+    source: Path, destination: Path, qgraph: QuantizedGraph, scale: int, runtime: str, progress: Progress
 ) -> tuple[int, int]:
     """Enlarge the picture in ``source`` and write it to ``destination``, whole or not at all.
 

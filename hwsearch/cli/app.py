@@ -26,7 +26,7 @@ from hwsearch.store import Interrupted
 
 TRACEBACK = "HWSEARCH_TRACEBACK"
 """Environment variable; when it is set, a bug of ours shows where it happened."""
-_CLICK_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_CLICK_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """The base of all parse errors; typer carries its own copy of click in some versions and not in others."""
 
 app = typer.Typer(

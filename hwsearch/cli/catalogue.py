@@ -150,7 +150,7 @@ def networks(
         return
     from searchspaces.networks import NETWORKS
 
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "name": spec.name,
             "summary": spec.summary,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -161,6 +161,6 @@ def network_fields(
     return given(fields)
 
 
-def given(fields: dict[str, object]) -> dict[str, object]:
+def given(fields: Mapping[str, object]) -> dict[str, object]:
     """Without what was left out."""
     return {name: value for name, value in fields.items() if value is not None}

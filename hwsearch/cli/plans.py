@@ -179,7 +179,8 @@ def validate(
 
     def render(screen: Console) -> None:
         quality = f"{words.decibel(verdict.psnr_db)}, SSIM {verdict.ssim:.4f}"
-        screen.print(f"{quality} on {len(verdict.pictures)} pictures with {verdict.runtime}")
+        pictures = "1 picture" if len(verdict.pictures) == 1 else f"{len(verdict.pictures)} pictures"
+        screen.print(f"{quality} on {pictures} with {verdict.runtime}")
         screen.print(f"{verdict.mismatched_codes} of {verdict.codes} output codes differ from our integer engine")
         if verdict.recorded_psnr_db is not None:
             screen.print(f"The plan says {words.decibel(verdict.recorded_psnr_db)} on its own evaluation pictures")

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from hwsearch.progress import Lines, Live, Schedule, Silent, clock_text
+from hwsearch.progress import Lines, Live, Schedule, Silent, Stage, clock_text, follow
 
 
 class Hand:
@@ -58,8 +58,7 @@ def test_lines_are_one_for_each_stage() -> None:
         stage.advance(2)
         stage.advance()
     with pytest.raises(KeyboardInterrupt), lines.stage("searching", 9) as stage:
-        stage.advance()
-        raise KeyboardInterrupt
+        _stop_after_one(stage)
     assert stream.getvalue() == "calibrating: done, 3 of 3, 1.5 s\nsearching: stopped, 1 of 9, 0.0 s\n"
 
 
@@ -78,3 +77,21 @@ def test_silent_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Silent().stage("searching", 2) as stage:
         stage.advance()
     assert capsys.readouterr() == ("", "")
+
+
+def test_shares_become_steps_that_only_go_forward() -> None:
+    taken: list[int] = []
+
+    class Counting:
+        def advance(self, steps: int = 1) -> None:
+            taken.append(steps)
+
+    report = follow(Counting(), 10)
+    for share in (0.0, 0.04, 0.31, 0.2, 0.31, 0.99, 1.0, 1.7):
+        report("working", share)
+    assert taken == [3, 7]
+
+
+def _stop_after_one(stage: Stage) -> None:
+    stage.advance()
+    raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import synthetic_results
 from rich.console import Console
 
 from hwsearch import summary
+from hwsearch.cli import main
+from hwsearch.files import write_json
 from hwsearch.results import Results
 
 
@@ -67,3 +70,23 @@ def test_a_long_front_is_thinned_but_keeps_every_chosen_plan(results: Results) -
     assert {"plan-001", "plan-002", "plan-076"} <= set(shown)
     assert shown == sorted(shown)
     assert "57 more plans" in screen(long, 160)
+
+
+def test_a_report_is_written_again_from_the_results(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    run = results.run_dir
+    assert run is not None
+    write_json(run / "results.json", results)
+    (run / "report.html").unlink(missing_ok=True)
+    assert main(["report", str(run), "--json"]) == 0
+    assert Path(json.loads(capsys.readouterr().out)["report"]).read_text().startswith("<!doctype html>")
+    assert main(["report", str(run)]) == 0
+    assert results.front[0].name in capsys.readouterr().out
+
+
+def test_a_report_of_no_run_or_an_unfinished_one_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path)]) == 3
+    (tmp_path / "run.json").write_text('{"schema_version": 1, "request": {}}')
+    assert main(["report", str(tmp_path)]) == 3
+    assert "--resume" in capsys.readouterr().err
+    (tmp_path / "results.json").write_text('{"target": 3}')
+    assert main(["report", str(tmp_path)]) == 3
