@@ -19,6 +19,7 @@ from hwsearch.export import EXPORTERS, exporter
 from hwsearch.export import onnx as exported
 from hwsearch.quant import integer
 from hwsearch.quant.model import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.testing import check_exporter
 from searchspaces.graph import execute
 from searchspaces.pictures import Pair
 
@@ -240,3 +241,8 @@ def test_a_network_with_pooling_cannot_be_cut_and_strides_align_tiles() -> None:
     assert validate.coarsest_step(float_graph("fsrcnn-relu")) == 1
     with pytest.raises(UsageError):
         validate.upscale(lambda x: x, torch.zeros(1, 1, 4, 4), 0, 1)
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_every_exporter_keeps_the_contract(name: str) -> None:
+    check_exporter(EXPORTERS[name])
