@@ -99,7 +99,7 @@ def to_plan(
             seed=request.seed,
             network_arguments=dict(network.arguments),
             weights_sha256=network.weights_sha256,
-            device_sha256=problem.device.sha256,
+            device_sha256=problem.device.device_sha256,
             calibration=photos.calibration,
             versions=versions(),
             origin=search.origins[row],
