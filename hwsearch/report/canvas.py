@@ -118,7 +118,7 @@ def loss_axis(axis: Axes, which: str, low: float, high: float, bend: float) -> N
     getattr(axis, f"set_{which}scale")("asinh", linear_width=bend)
     squash = lambda v: math.asinh(v / bend)  # noqa: E731
     span = max(squash(high) - squash(min(low, 0.0)), 1e-9)
-    start, end = squash(min(low, 0.0)) - 0.04 * span, squash(high) + 0.05 * span
+    start, end = squash(min(low, 0.0)) - 0.04 * span, squash(high) + 0.08 * span
     getattr(axis, f"set_{which}lim")(bend * math.sinh(start), bend * math.sinh(end))
     steps = [m * 10.0**e for e in range(-4, 4) for m in (1, 2, 5)]
     ticks = [0.0]

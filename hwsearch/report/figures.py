@@ -19,6 +19,8 @@ from hwsearch.report.labels import Label, place
 from hwsearch.results import Point, ProxyCheck, Results
 
 PANEL = (372, 340)
+_LABELLED = ("uniform W8A8", "uniform FP16", "uniform W16A16", "uniform W4A8", "uniform W8A16", "uniform W4A4")
+"""Uniform plans that people know, most telling first; the others are drawn without a label."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
     points, chosen = results.points, roles(results)
     plans = {p.name: p for p in results.front}
     uniform = {p.origin: p for p in points if p.origin.startswith("uniform")}
+    named = [name for name in _LABELLED if name in uniform][:4]
     attribute = objective.attribute
     reference_x = {"latency_s": results.reference.latency_s, "weight_bytes": results.reference.weight_bytes}.get(attribute)
     xs = [float(getattr(p, attribute)) for p in points] + [float(getattr(p.predicted, attribute)) for p in results.front]
@@ -90,7 +93,7 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
         if steps:
             axes.step(*zip(*steps, strict=True), where="post", color=BLUE, lw=1.6, zorder=3)
             dots(axes, [x for x, _ in steps], [y for _, y in steps], 4.6, BLUE, zorder=3)
-        labels = []
+        labels, told_of = [], set[str]()
         for name, text in chosen.items():
             plan = plans[name]
             x, y = getattr(plan.predicted, attribute) / factor, plan.predicted.psnr_loss_db
@@ -99,12 +102,16 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
                 axes.plot([x, x], [y, y2], color=RED, lw=1, zorder=4)
                 axes.plot([x], [y2], "o", ms=6.5, mfc="white", mec=RED, mew=1.3, zorder=5)
             axes.plot([x], [y], "o", ms=7.5, mfc=RED, mec="white", mew=1, zorder=5)
-            labels.append(Label(x, y, text, RED, "bold"))
+            same = [u for u in named if (getattr(uniform[u], attribute) / factor, uniform[u].psnr_loss_db) == (x, y)]
+            also = "".join(f" ({u.removeprefix('uniform').strip()})" for u in same)
+            told_of.update(same)
+            labels.append(Label(x, y, text + also, RED, "bold"))
         for origin, point in uniform.items():
             x, y = getattr(point, attribute) / factor, point.psnr_loss_db
             axes.plot([x], [y], "s", ms=6, mfc="white", mec=INK, mew=1.2, zorder=4)
-            labels.append(Label(x, y, origin.removeprefix("uniform").strip()))
-        if reference_x:
+            if origin in named and origin not in told_of:
+                labels.append(Label(x, y, origin.removeprefix("uniform").strip()))
+        if reference_x and not (attribute == "latency_s" and f"uniform {results.reference.precision}" in uniform):
             name = (results.reference.precision or "float").lower() if attribute == "latency_s" else "fp32"
             axes.plot([reference_x / factor], [0.0], "D", ms=6, mfc="white", mec=INK, mew=1.2, zorder=4)
             labels.append(Label(reference_x / factor, 0.0, name))
@@ -118,8 +125,13 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
         quality = results.budgets.get("psnr_loss")
         if quality is not None and quality <= axes.get_ylim()[1]:
             axes.axhline(quality, color=INK, lw=1.1, ls=(0, (5, 3)), zorder=2)
-        rings = [(getattr(p.predicted, attribute) / factor, p.measured.psnr_loss_db) for p in plans.values() if p.measured]
-        place(axes, labels, np.vstack([_along(axes, steps), np.array(rings).reshape(-1, 2)]))
+        stems = [
+            (getattr(p.predicted, attribute) / factor, y)
+            for p in results.front
+            if p.measured
+            for y in np.linspace(p.predicted.psnr_loss_db, p.measured.psnr_loss_db, 5)
+        ]
+        place(axes, labels, np.vstack([_along(axes, steps), np.array(stems).reshape(-1, 2)]))
         outside = [(v, n) for v, n in ((limit, "budget"), (hard, "device limit")) if v and v / factor not in inside]
         return " ".join(f"The {name} of {objective.write(value)} lies outside the figure." for value, name in outside)
 

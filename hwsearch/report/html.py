@@ -108,6 +108,7 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
         "long": any(len(text) > 28 for p in front for text in words.plan_bits(p.weight_bits, p.activation_bits)),
         "energy": any(p.predicted.energy_j is not None for p in front),
         "int8_bytes": int8_bytes(results),
+        "reason": lambda fact: re.sub(r"^assumed\b[:,;.]?\s*", "", fact.note or "", flags=re.I),
         "smaller": lambda p, size: words.ratio(size / p.predicted.weight_bytes) if p.predicted.weight_bytes else words.NONE,
         "widened": lambda row: not _same_width(row),
         "tradeoffs": [figures.tradeoff(results, objective) for objective in figures.OBJECTIVES] if results.points else [],
@@ -162,6 +163,8 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
         if measured.mismatched_codes == 0
         else "with {wrong:,} of {codes:,} codes different from our integer engine"
     ).format(wrong=measured.mismatched_codes, codes=measured.codes)
+    if measured.float_layers and measured.mismatched_codes:
+        wrong += " (floating-point layers round differently from runtime to runtime)"
     how = "in integers" if not measured.float_layers else "in integers where the device runs integers"
     sentences.append(
         f"Proven {how} by {measured.runtime} on {pictures} evaluation picture{'s' * (pictures != 1)}, {wrong}: "
@@ -197,7 +200,7 @@ def _warnings(results: Results) -> list[str]:
     floats = plan.measured.float_layers if plan and plan.measured else []
     if floats:
         said.append(f"{len(floats)} of its layers run in floating point and are not proven in integers: {words.listing(floats)}.")
-    wrong = [p for p in results.front if p.measured and p.measured.mismatched_codes]
+    wrong = [p for p in results.front if p.measured and p.measured.mismatched_codes and not p.measured.float_layers]
     if wrong:
         named = words.listing(f"{p.name} ({p.measured.mismatched_codes:,})" for p in wrong if p.measured)
         said.append(f"Output codes differ between the runtime and our integer engine for {named}.")

@@ -158,10 +158,8 @@ def schedule(name: str, plan: str, steps: Sequence[ScheduleStep], limit: float |
                 length = size / factor
                 axes.add_patch(Rectangle((start, i - 0.5), length, 1.0, fc=colours[tensor], ec="white", lw=0.8))
                 room = 0.66 * BARS * length / (far * 1.42) / 6.4
-                if room >= min(len(tensor), 8):
-                    axes.text(
-                        start + length / 2, i, words.shorten(tensor, int(room)), ha="center", va="center_baseline", fontsize=10
-                    )
+                if room >= len(tensor):
+                    axes.text(start + length / 2, i, tensor, ha="center", va="center_baseline", fontsize=10)
                 start += length
             bold = totals[i] == peak
             _beside(axes, words.bytes_(totals[i]) + " peak" * bold, start, i, bold)
