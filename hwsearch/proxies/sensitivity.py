@@ -19,7 +19,7 @@ from hwsearch.quant.calibrate import Calibration
 from searchspaces.graph import Node, apply, execute
 from searchspaces.pictures import Pair
 
-MACS = 1.5e11
+MACS = 8e10
 """Multiply-accumulates spent on all choices together; larger pictures are cut down to fit."""
 
 

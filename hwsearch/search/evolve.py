@@ -1,0 +1,180 @@
+"""Refinement by measurement: an Optuna study, asked and told one plan at a time, with its journal on disk.
+
+The plans of the exact front come first, then what ``propose`` proposes. Every finished trial is on disk before the next begins. A
+study that was killed goes on: a trial that was running is run again with its parameters, a last line that the crash cut short is dropped, and
+with the same seed the finished study holds the same trials as one that was never interrupted. One process at a time uses a journal: the
+caller holds the run directory's lock.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+from optuna.samplers import NSGAIISampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from hwmodels.errors import FileError
+from hwsearch.evaluate import Score
+from hwsearch.search.additive import AdditiveProblem, lower
+from hwsearch.search.propose import POPULATION, Encoding, Proposer
+
+if TYPE_CHECKING:
+    from hwmodels.cost import CostTable
+    from searchspaces.space import SearchSpace
+
+OBJECTIVES = ("psnr_loss_db", "latency_s", "memory_bytes")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """A measured plan ``int8[D]``: its score where this process measured it, and (loss in dB, latency in s, memory in bytes)."""
+
+    plan: np.ndarray
+    score: Score | None
+    objectives: tuple[float, float, float]
+
+
+def refine(
+    space: SearchSpace,
+    table: CostTable,
+    evaluate: Callable[[np.ndarray], Score],
+    start_plans: Sequence[np.ndarray],
+    *,
+    evaluations: int,
+    seed: int,
+    storage_path: Path,
+    advance: Callable[[], None] | None = None,
+    study_name: str = "hwsearch",
+) -> list[Evaluated]:
+    """Measure up to ``evaluations`` distinct plans, those of ``start_plans`` first, and return all that the study holds.
+
+    Plans over the device's hard limits are left out.
+
+    Args:
+        evaluate: plan ``int8[D]`` -> score; may answer from a cache of its own.
+        storage_path: the journal; one that exists is continued, up to ``evaluations`` in all.
+        advance: called after every finished plan, those found in the journal included.
+    Raises:
+        FileError: the journal cannot be written, or is damaged before its end.
+    """
+    problem = lower(table, np.zeros(space.allowed.shape), space)
+    limits = {name: float(value) for name, value in table.limits.items() if value is not None}
+    encoding = Encoding(space)
+    starts = [np.asarray(plan, dtype=np.int8) for plan in start_plans]
+    proposer = Proposer(encoding, problem, limits, starts, seed)
+    scores: dict[bytes, Score] = {}
+    with _quiet(), _file_errors(storage_path):
+        mend(storage_path)
+        study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(storage_path))),
+            study_name=study_name,
+            sampler=NSGAIISampler(population_size=POPULATION, seed=seed),
+            directions=["minimize"] * len(OBJECTIVES),
+            load_if_exists=True,
+        )
+        _describe(study, space)
+        for _ in _trials(study, TrialState.COMPLETE):
+            _tell(advance)
+        while len(_trials(study, TrialState.COMPLETE)) < evaluations:
+            # A trial that a killed process left behind is run first, with its parameters.
+            if not (running := _trials(study, TrialState.RUNNING)):
+                proposal = proposer.propose(study)
+                if proposal is None:
+                    break
+                # One record holds the whole plan: a trial is in the journal with all its parameters, or not at all.
+                study.add_trial(proposal)
+                running = _trials(study, TrialState.RUNNING)
+            plan = encoding.plan(running[0].params)
+            scores[plan.tobytes()] = evaluate(plan)
+            study.tell(running[0].number, _objectives(problem, plan, scores[plan.tobytes()]))
+            _tell(advance)
+        rows = [(encoding.plan(t.params), tuple(t.values)) for t in _trials(study, TrialState.COMPLETE)]
+    return [Evaluated(plan, scores.get(plan.tobytes()), values) for plan, values in rows]  # type: ignore[arg-type]
+
+
+def _trials(study: optuna.Study, state: TrialState) -> list[optuna.trial.FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(state,))
+
+
+def _tell(advance: Callable[[], None] | None) -> None:
+    if advance is not None:
+        advance()
+
+
+def _objectives(problem: AdditiveProblem, plan: np.ndarray, score: Score) -> tuple[float, float, float]:
+    costs = problem.costs(plan[None])
+    return score.psnr_loss_db, float(costs["latency_s"][0]), float(costs["memory_bytes"][0])
+
+
+def _describe(study: optuna.Study, space: SearchSpace) -> None:
+    """What a reader of the journal needs to know, written once."""
+    attributes = {"weight_bits": list(space.weight_bits), "activation_bits": list(space.activation_bits)}
+    missing = {name: value for name, value in attributes.items() if study.user_attrs.get(name) != value}
+    if missing:
+        study.set_metric_names(list(OBJECTIVES))
+    for name, value in missing.items():
+        study.set_user_attr(name, value)
+
+
+def mend(path: Path) -> None:
+    """Make a journal usable that a killed process left behind: drop the end of a line cut short, and the dead process's lock.
+
+    Raises:
+        FileError: a line before the last one is damaged; nothing is changed then.
+    """
+    for lock in path.parent.glob(f"{path.name}.lock*"):
+        lock.unlink(missing_ok=True)
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = 0
+    for number, line in enumerate(lines):
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError("cut short")
+            json.loads(line)
+        except ValueError as problem:
+            if number < len(lines) - 1:
+                raise FileError(
+                    f"{path}: line {number + 1} is damaged ({problem})",
+                    "Move the journal away to search again; measured plans are kept in the run's evaluation log.",
+                ) from problem
+            break
+        kept += len(line)
+    if kept < path.stat().st_size:
+        with path.open("r+b") as file:
+            file.truncate(kept)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna logs errors only, and does not warn that parts of it are experimental."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise FileError(
+            f"{path}: the journal cannot be written ({problem.strerror})",
+            "Free some space or choose another directory with --out; finished evaluations are kept, continue with --resume.",
+        ) from problem

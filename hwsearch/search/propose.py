@@ -1,0 +1,155 @@
+"""Which plan to measure next: exchange moves around the front, in turn with children of an Optuna sampler.
+
+An exchange raises one decision of a front plan and lowers another; it finds what additive damage missed, because two changes are judged
+together. Every proposal is a function of the seed, the number of the trial and the finished trials, and of nothing else: a run
+that was interrupted proposes what it would have proposed. A proposal is never a plan that is known already, nor one over a hard limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import IntDistribution
+from optuna.samplers import NSGAIISampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from hwsearch.search import pareto
+from hwsearch.search.additive import AdditiveProblem
+from hwsearch.search.heuristics import feasible, repair
+from searchspaces.space import SearchSpace
+
+POPULATION = 24
+_ATTEMPTS = 400
+
+
+class Encoding:
+    """Plans as Optuna parameters: one integer for each decision that is free, the position among its allowed widths, ascending."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        layers = len(space.layer_names)
+        self.options = [space.choices(d) for d in range(space.decisions)]
+        # A layer and the tensor that it writes often share their name.
+        names = [f"{'weights' if d < layers else 'tensor'}:{name}" for d, name in enumerate(space.names)]
+        self.names = {d: name for d, name in enumerate(names) if len(self.options[d]) > 1}
+        self.distributions = {
+            name: IntDistribution(0, len(self.options[d]) - 1) for d, name in self.names.items()
+        }
+
+    def parameters(self, plan: np.ndarray) -> dict[str, int]:
+        return {name: int(np.flatnonzero(self.options[d] == plan[d])[0]) for d, name in self.names.items()}
+
+    def plan(self, parameters: Mapping[str, Any]) -> np.ndarray:
+        """``int8[D]``; a parameter that is missing takes the widest choice."""
+        row = np.array([own[-1] for own in self.options], dtype=np.int8)
+        for d, name in self.names.items():
+            if name in parameters:
+                row[d] = self.options[d][int(parameters[name])]
+        return row
+
+
+class Proposer:
+    """Proposes whole plans.
+
+    Args:
+        limits: hard limits, objective -> upper limit (see ``additive.OBJECTIVES``).
+        starts: plans that come before anything else.
+    """
+
+    def __init__(
+        self, encoding: Encoding, problem: AdditiveProblem, limits: Mapping[str, float], starts: Sequence[np.ndarray], seed: int
+    ) -> None:
+        self._encoding, self._problem, self._limits, self._seed = encoding, problem, limits, seed
+        self._starts = list({plan.tobytes(): plan for plan in starts if self.allowed(plan)}.values())
+
+    def propose(self, study: Study) -> FrozenTrial | None:
+        """The next trial of a study, with all its parameters; None when no plan is left that is not in the study."""
+        trials = study.get_trials(deepcopy=False)
+        known = {self._encoding.plan(t.params).tobytes() for t in trials}
+        plan = next((start for start in self._starts if start.tobytes() not in known), None)
+        origin = "start"
+        if plan is None:
+            rng = np.random.default_rng([self._seed, len(trials)])
+            finished = [t for t in trials if t.state == TrialState.COMPLETE]
+            front = self._front(finished)
+            drawn = self._child(study, len(trials), rng) if len(trials) % 3 == 0 else None
+            origin = "exchange" if drawn is None else "nsga2"
+            if drawn is None:
+                drawn = self._exchange(front[rng.integers(len(front))], rng) if len(front) else self._random(rng)
+            plan = self._fresh(drawn, front, known, rng)
+        if plan is None:
+            return None
+        return create_trial(
+            state=TrialState.RUNNING,
+            params=self._encoding.parameters(plan),
+            distributions=self._encoding.distributions,
+            user_attrs={"origin": origin},
+            system_attrs={NSGAIISampler._get_generation_key(): _generation(trials)},
+        )
+
+    def _child(self, study: Study, number: int, rng: np.random.Generator) -> np.ndarray | None:
+        """A plan bred by NSGA-II from the finished trials; None before there is a first generation."""
+        sampler = NSGAIISampler(population_size=POPULATION, seed=int(rng.integers(2**31)))
+        generation = _generation(study.get_trials(deepcopy=False))
+        asking = create_trial(state=TrialState.RUNNING, system_attrs={NSGAIISampler._get_generation_key(): generation})
+        drawn = sampler.sample_relative(study, asking, dict(self._encoding.distributions))
+        if not drawn:
+            return None
+        # What the sampler leaves open is what it mutates.
+        for name, distribution in self._encoding.distributions.items():
+            if name not in drawn:
+                drawn[name] = int(rng.integers(distribution.low, distribution.high + 1))
+        return self._encoding.plan(drawn)
+
+    def _random(self, rng: np.random.Generator) -> np.ndarray:
+        return self._encoding.space.random(rng, 1)[0]
+
+    def _front(self, finished: Sequence[FrozenTrial]) -> np.ndarray:
+        """Plans of the finished trials that are not dominated, ``int8[N, D]``."""
+        if not finished:
+            return np.empty((0, self._problem.decisions), dtype=np.int8)
+        values = np.array([t.values for t in finished])
+        plans = np.stack([self._encoding.plan(t.params) for t in finished])
+        return plans[pareto.non_dominated(values)]
+
+    def _exchange(self, plan: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Raise one decision and lower another by a step; sometimes only one of the two."""
+        moved = plan.copy()
+        kind = rng.random()
+        for step, wanted in ((1, kind < 0.75), (-1, kind >= 0.25)):
+            if not wanted:
+                continue
+            places = [(d, np.flatnonzero(own == moved[d])[0] + step) for d, own in enumerate(self._encoding.options)]
+            places = [(d, p) for d, p in places if 0 <= p < len(self._encoding.options[d]) and moved[d] == plan[d]]
+            if places:
+                d, position = places[rng.integers(len(places))]
+                moved[d] = self._encoding.options[d][position]
+        return moved
+
+    def _fresh(
+        self, plan: np.ndarray, front: np.ndarray, known: set[bytes], rng: np.random.Generator
+    ) -> np.ndarray | None:
+        """A plan within the limits that is not known: the given one, or mutations of it further and further away. None if all is known."""
+        for attempt in range(_ATTEMPTS):
+            if self._limits and not self.allowed(plan):
+                plan = repair(self._problem, plan, self._limits, "latency_s").astype(np.int8)
+            if plan.tobytes() not in known and self.allowed(plan):
+                return plan
+            if len(front) and attempt % 2:
+                plan = self._exchange(front[rng.integers(len(front))], rng)
+            for d in rng.integers(len(plan), size=1 + attempt // 20):
+                plan = plan.copy()
+                plan[d] = rng.choice(self._encoding.options[d])
+        return None
+
+    def allowed(self, plan: np.ndarray) -> bool:
+        """Whether a plan is within the hard limits."""
+        return bool(feasible(self._problem.costs(plan[None]), self._limits)[0])
+
+
+def _generation(trials: Sequence[FrozenTrial]) -> int:
+    """Generation of the next trial: every ``POPULATION`` finished trials are one."""
+    return sum(t.state == TrialState.COMPLETE for t in trials) // POPULATION
