@@ -93,7 +93,7 @@ def load_picture(path: str | Path) -> np.ndarray:
     except UnidentifiedImageError:
         raise FileError(f"{path}: this is not a picture", f"Formats that are read: {', '.join(FORMATS)}.") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise FileError(f"{path}: the picture cannot be read ({error})") from None
+        raise FileError(f"{path}: the picture cannot be read ({error})", "Replace it or take it out of the folder.") from None
 
 
 def _to_rgb(image: Image.Image, path: str | Path) -> np.ndarray:

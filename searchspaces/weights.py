@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hwmodels.errors import FileError
 
+_AGAIN = "Copy or save the file again, and compare its size with the original's."
 _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
 """Keys under which training scripts nest the state dict; an averaged copy is preferred."""
 
@@ -49,7 +50,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     """
     file = Path(path)
     if not file.is_file():
-        raise FileError(f"{path}: no such weights file")
+        raise FileError(f"{path}: no such weights file", "Pass a .safetensors, .pth or .pt file.")
     if file.suffix == ".safetensors":
         state = _read_safetensors(file)
     elif file.suffix in (".pth", ".pt"):
@@ -61,9 +62,9 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     broken = [key for key, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if broken:
-        raise FileError(f"{path}: not finite: {', '.join(broken)}")
+        raise FileError(f"{path}: not finite: {', '.join(broken)}", "The training diverged, or the file is damaged.")
     if not state:
-        raise FileError(f"{path}: no tensors in this file")
+        raise FileError(f"{path}: no tensors in this file", "Save a state dict: torch.save(model.state_dict(), path).")
     return state
 
 
@@ -72,7 +73,7 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
         with safe_open(str(file), framework="pt") as opened:
             return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
-        raise FileError(f"{file}: truncated, or not a safetensors file ({error})") from None
+        raise FileError(f"{file}: truncated, or not a safetensors file ({error})", _AGAIN) from None
 
 
 def _read_pth(file: Path) -> Any:
@@ -88,7 +89,7 @@ def _read_pth(file: Path) -> Any:
         ) from None
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise FileError(f"{file}: truncated, or not a PyTorch weights file ({first})") from None
+        raise FileError(f"{file}: truncated, or not a PyTorch weights file ({first})", _AGAIN) from None
 
 
 def _unwrap(found: Any, file: Path) -> dict[str, Tensor]:

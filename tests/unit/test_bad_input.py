@@ -35,14 +35,14 @@ from torch import nn
 def build():
     """Repeats every pixel, and a little noise: something to quantize."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.PixelShuffle(2))
+    head, body, tail = (nn.Conv2d(i, 4, 3, padding=1) for i in (1, 4, 4))
     with torch.no_grad():
-        for layer in (net[0], net[2]):
-            layer.weight.mul_(0.1)
+        for layer in (head, body, tail):
+            layer.weight.mul_(0.2)
             layer.bias.zero_()
-        net[0].weight[0, 0, 1, 1] = 1.0
-        net[2].weight[:, 0, 1, 1] = 1.0
-    return net
+        head.weight[0, 0, 1, 1] = body.weight[0, 0, 1, 1] = 1.0
+        tail.weight[:, 0, 1, 1] = 1.0
+    return nn.Sequential(head, nn.ReLU(), body, nn.ReLU(), tail, nn.PixelShuffle(2))
 '''
 
 
@@ -70,7 +70,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     for i, photo in enumerate(pictures.shipped()[:4]):
         Image.fromarray(photo.rgb[:136, :144]).save(photos / f"photo{i}.png")
     words = ("optimize", "--model", f"{folder / 'net.py'}:build", "--scale", "2", "--target", "stm32h743", "--input", "24x32")
-    few = ("--weight-bits", "4,8", "--evaluations", "12", "--probes", "8", "--images", str(photos))
+    few = ("--weight-bits", "2,4,8", "--evaluations", "40", "--probes", "8", "--images", str(photos))
     return Job(folder, (*words, *few))
 
 
@@ -128,7 +128,7 @@ def test_all_mistakes_of_a_device_file_at_once(capsys: pytest.CaptureFixture[str
     target = edited(tmp_path, (bandwidth, "bytes_per_s = -1.0"), ("runtime =", "runtme ="))
     said = refusal(capsys, 3, ["estimate", "--target", target])
     assert "bytes_per_s" in said
-    assert "-1.0" in said
+    assert "-1" in said
     assert "runtme" in said
     assert "runtime" in said
 
@@ -300,7 +300,7 @@ def test_a_full_disk_loses_nothing_and_the_run_goes_on(
 
 
 class Interrupting(Silent):
-    """Presses Ctrl-C when a stage begins, or after its first step."""
+    """Presses Ctrl-C when a stage begins, or after its first step, or at its end where it has none."""
 
     def __init__(self, at: int, after_step: bool) -> None:
         self.at, self.after_step, self.seen = at, after_step, 0
@@ -315,6 +315,7 @@ class Interrupting(Silent):
         if not self.after_step:
             raise KeyboardInterrupt
         yield _Press()
+        raise KeyboardInterrupt
 
 
 class _Press:
@@ -366,10 +367,10 @@ def _entered(progress: Interrupting) -> Iterator[Interrupting]:
     yield progress
 
 
-def start(words: list[str], folder: Path) -> subprocess.Popen[str]:
+def start(words: list[str]) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "hwsearch", *words]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(path: Path, lines: int, process: subprocess.Popen[str]) -> None:
@@ -385,7 +386,7 @@ def test_stopped_in_the_search_and_resumed_it_ends_as_if_nothing_had_happened(
     job: Job, uninterrupted: Path, tmp_path: Path, stop: signal.Signals, code: int
 ) -> None:
     run = tmp_path / "run"
-    process = start([*job.words, "--out", str(run)], tmp_path)
+    process = start([*job.words, "--out", str(run)])
     wait_for(run / "evaluations.jsonl", 10, process)  # the eight probes are done: this is the search
     process.send_signal(stop)
     out, err = process.communicate(timeout=60)
