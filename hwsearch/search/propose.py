@@ -35,9 +35,7 @@ class Encoding:
         # A layer and the tensor that it writes often share their name.
         names = [f"{'weights' if d < layers else 'tensor'}:{name}" for d, name in enumerate(space.names)]
         self.names = {d: name for d, name in enumerate(names) if len(self.options[d]) > 1}
-        self.distributions = {
-            name: IntDistribution(0, len(self.options[d]) - 1) for d, name in self.names.items()
-        }
+        self.distributions = {name: IntDistribution(0, len(self.options[d]) - 1) for d, name in self.names.items()}
 
     def parameters(self, plan: np.ndarray) -> dict[str, int]:
         return {name: int(np.flatnonzero(self.options[d] == plan[d])[0]) for d, name in self.names.items()}
@@ -129,9 +127,7 @@ class Proposer:
                 moved[d] = self._encoding.options[d][position]
         return moved
 
-    def _fresh(
-        self, plan: np.ndarray, front: np.ndarray, known: set[bytes], rng: np.random.Generator
-    ) -> np.ndarray | None:
+    def _fresh(self, plan: np.ndarray, front: np.ndarray, known: set[bytes], rng: np.random.Generator) -> np.ndarray | None:
         """A plan within the limits that is not known: the given one, or mutations of it further and further away. None if all is known."""
         for attempt in range(_ATTEMPTS):
             if self._limits and not self.allowed(plan):

@@ -77,7 +77,10 @@ def test_same_seed_same_trials_other_seed_others(tmp_path):
 def test_hard_limits_are_never_measured_over(tmp_path):
     table, noise, space = chain(4, 0)
     costs = lower(table, noise, space).costs(space.random(np.random.default_rng(0), 500))
-    table.limits = {"weight_bytes": float(np.quantile(costs["weight_bytes"], 0.2)), "peak_activation_bytes": float(np.quantile(costs["peak_activation_bytes"], 0.3))}
+    table.limits = {
+        "weight_bytes": float(np.quantile(costs["weight_bytes"], 0.2)),
+        "peak_activation_bytes": float(np.quantile(costs["peak_activation_bytes"], 0.3)),
+    }
     found = run(tmp_path / "journal", tables=(table, noise, space))
     costs = lower(table, noise, space).costs(np.stack([e.plan for e in found]))
     assert len(found) == 40
