@@ -1,7 +1,7 @@
 """Calibration: from a floating-point network and pictures to the number formats of every choice of the search space.
 
-Activations and weights are calibrated apart from each other, on floating-point inputs, so that the result for one choice does not depend on the
-other choices of a plan. Every width is computed when it is first asked for, and kept.
+Activations and weights are calibrated apart from each other, on floating-point inputs, so that the result for one choice does
+not depend on the other choices of a plan. Every width is computed when it is first asked for, and kept.
 """
 
 from __future__ import annotations
@@ -52,12 +52,15 @@ def calibrate(
         crops: network inputs ``[1, C, h, w]`` in 0..1; at least 16 from many pictures give good formats.
         seed: of the sampling of patches, windows and probes.
     Raises:
-        UsageError: no crops, or the graph contains operations that cannot be executed.
+        UsageError: no crops, a width below 2 bits, or operations in the graph that cannot be executed.
     """
     if not crops:
         raise UsageError("calibration needs pictures", "Give at least 16 crops from many pictures.")
     if graph.uncounted:
         raise UsageError(f"the network cannot be quantized: {', '.join(graph.uncounted)} cannot be expressed")
+    narrowest = min(*space.weight_bits, *space.activation_bits)
+    if narrowest < 2:
+        raise UsageError(f"{narrowest} bit cannot be calibrated", "Weights and activations need at least 2 bits.")
     tell = progress or (lambda text, share: None)
     crops = [crop.detach().float() for crop in crops]
     if len(crops) == 1:
@@ -108,8 +111,8 @@ class Observed:
     """What calibration saw of the equalized network.
 
     ``bench``: windows to measure on; ``gains``: noise gains; ``moments`` of every convolution's input, by the convolution's name;
-    ``spreads``: histograms by quantizer group; ``equalizer``: other scales of the tensors; ``default``: index of the scales that the
-    network has.
+    ``spreads``: histograms by quantizer group; ``equalizer``: other scales of the tensors; ``default``: index of the scales
+    that the network has.
     """
 
     bench: Bench
@@ -123,8 +126,9 @@ class Observed:
 class Calibration:
     """Number formats of every choice, for one network and one search space.
 
-    ``graph`` is equalized for 8-bit weights and activations. A plan of other widths equalizes its tensors differently: its formats and integers
-    then differ from those that ``format`` and ``weight`` report, which refer to tensors and weights of ``graph``.
+    ``graph`` is equalized for 8-bit weights and activations. A plan of other widths equalizes its tensors differently: its
+    formats and integers then differ from those that ``format`` and ``weight`` report, which refer to tensors and weights of
+    ``graph``.
 
     Attributes:
         graph: the equalized network; its function is that of the original.
@@ -246,8 +250,8 @@ class Calibration:
         return exchanged(node, self._round(layer_name, choice, alpha), self._columns(layer_name, alpha))
 
     def weight(self, layer_name: str, choice: int) -> Tensor:
-        """Weights ``float32[O, I/groups, kh, kw]`` of a layer of ``graph`` after rounding, for an index into ``space.weight_bits``:
-        what the integers (or halves) stand for."""
+        """Weights ``float32[O, I/groups, kh, kw]`` of a layer of ``graph`` after rounding, for an index into
+        ``space.weight_bits``: what the integers (or halves) stand for."""
         return self._usual(layer_name, choice).weights["weight"]
 
     def bias(self, layer_name: str, choice: int) -> Tensor:
@@ -299,7 +303,8 @@ class Calibration:
         return weight if divisor is None else weight / torch.from_numpy(divisor).float().view(-1, 1, 1, 1)
 
     def windows(self, side: int) -> Tensor:
-        """The calibration pictures that the formats were measured on, cut in squares ``[N, C, h, w]`` of ``side`` pixels or less."""
+        """The calibration pictures that the formats were measured on, cut in squares ``[N, C, h, w]`` of ``side`` pixels or
+        less."""
         x = self._seen.bench.tensors[self.graph.input.name]
         h, w = min(side, x.shape[2]), min(side, x.shape[3])
         rows, columns = x.shape[2] // h, x.shape[3] // w
@@ -313,9 +318,7 @@ class Calibration:
         layers = {}
         for node in self.graph.convs:
             source, choice = node.inputs[0], int(plan_row[self._layer_column[node.name]])
-            layers[node.name] = self._layer(
-                node.name, choice, formats[source], alphas.get(source, 0), alphas.get(node.name, 0)
-            )
+            layers[node.name] = self._layer(node.name, choice, formats[source], alphas.get(source, 0), alphas.get(node.name, 0))
         return QuantizedGraph(self.graph, formats, layers)
 
     def simulate(self, plan_row: np.ndarray, x: Tensor) -> Tensor:

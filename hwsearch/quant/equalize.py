@@ -2,12 +2,12 @@
 
 Nagel, van Baalen, Blankevoort and Welling 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction"; with
 ranges of activations, as in SmoothQuant (Xiao et al. 2023). Channel c of a tensor is divided by ``s[c]`` in the convolution that
-produces it (exact, because the activation between is positively homogeneous) and multiplied by ``s[c]`` in the convolutions that read it. The
-function stays; a per-tensor quantizer then no longer wastes its codes on the widest channel.
+produces it (exact, because the activation between is positively homogeneous) and multiplied by ``s[c]`` in the convolutions
+that read it. The function stays; a per-tensor quantizer then no longer wastes its codes on the widest channel.
 
 ``s = r^alpha``, with r the largest magnitude of a channel on the calibration pictures. Alpha 1 is best for the activations and
-harms the readers' weights, so the best alpha depends on the widths of both: it is chosen for each pair of widths by the noise that
-tensor and weights together bring to the output.
+harms the readers' weights, so the best alpha depends on the widths of both: it is chosen for each pair of widths by the noise
+that tensor and weights together bring to the output.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Ranges:
 
 
 def equalizable(graph: Graph) -> tuple[str, ...]:
-    """Convolutions whose tensor may be scaled per channel: homogeneous activation, a quantizer of its own, read by convolutions only."""
+    """Convolutions whose tensor may be scaled per channel: homogeneous activation, a quantizer of its own, read by
+    convolutions only."""
     groups = graph.quantizer_groups()
     leaders = list(groups.values())
     found = []

@@ -39,7 +39,8 @@ class Moments:
 
 
 def patches(x: Tensor, node: Node, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` random patches ``float32[count, G, K]`` that convolution ``node`` reads in ``x [1, I, H, W]``; all if there are fewer."""
+    """``count`` random patches ``float32[count, G, K]`` that convolution ``node`` reads in ``x [1, I, H, W]``; all if there
+    are fewer."""
     weight, groups = node.weights["weight"], node.attrs["groups"]
     kh, kw = weight.shape[2:]
     stride, dilation = node.attrs["stride"], node.attrs["dilation"]
@@ -66,9 +67,10 @@ def collect(graph: Graph, crops: Sequence[Tensor], seed: int) -> dict[str, Momen
     taken: dict[str, tuple[list[Tensor], list[Tensor]]] = {node.name: ([], []) for node in graph.convs}
     halves = ((len(crops) + 1) // 2, len(crops) // 2)
     for i, crop in enumerate(crops):
-        half, tensors = i % 2, {}
+        half = i % 2
+        tensors: dict[str, Tensor] = {}
 
-        def take(node: Node, y: Tensor, half: int = half, tensors: dict[str, Tensor] = tensors) -> None:  # type: ignore[type-arg]
+        def take(node: Node, y: Tensor, half: int = half, tensors: dict[str, Tensor] = tensors) -> None:
             tensors[node.name] = y
             if node.op == "conv":
                 k = node.weights["weight"][0].numel()

@@ -74,8 +74,8 @@ class Gains:
     """How noise reaches the output, to first order.
 
     ``tensors[node] float64[C]``: white noise of variance v on channel c of the node's tensor adds ``gain[c] * v`` to the noise at
-    the output. ``convs[name] float64[O, O]``: noise on a convolution's result, before its fused activation, with covariance V between
-    channels and white in space adds ``trace(gain @ V)``.
+    the output. ``convs[name] float64[O, O]``: noise on a convolution's result, before its fused activation, with covariance V
+    between channels and white in space adds ``trace(gain @ V)``.
     """
 
     tensors: Mapping[str, np.ndarray]
@@ -102,7 +102,9 @@ def unfused(graph: Graph) -> Graph:
             continue
         first = node.name + _BEFORE
         nodes.append(replace(node, name=first, attrs={**node.attrs, "activation": "none"}))
-        nodes.append(replace(node, op="unary", inputs=(first,), attrs={**node.attrs, "activation": "none", "kind": node.activation}))
+        nodes.append(
+            replace(node, op="unary", inputs=(first,), attrs={**node.attrs, "activation": "none", "kind": node.activation})
+        )
     return Graph(graph.name, tuple(nodes))
 
 
@@ -138,7 +140,8 @@ class Bench:
         return float(torch.mean((output_luma(self.changed(tensors, nodes)) - self.luma).double() ** 2))
 
     def gains(self, seed: int = 0, probes: int = 2) -> Gains:
-        """Noise gains of all tensors and convolutions, by backward passes of random signs at the output (Hutchinson's estimator)."""
+        """Noise gains of all tensors and convolutions, by backward passes of random signs at the output (Hutchinson's
+        estimator)."""
         generator = torch.Generator().manual_seed(seed)
         separate = unfused(self.graph)
         tensors: dict[str, np.ndarray] = {}

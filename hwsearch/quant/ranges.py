@@ -1,9 +1,10 @@
 """Ranges of activations: scale and zero point of every quantizer group at every width.
 
-A group (see ``Graph.quantizer_groups``) has one format; its nodes differ only in where they clamp (a ReLU clamps at the zero point).
-Candidates come from a histogram of all values of all calibration pictures, each weighted by its channel's noise gain to the output. Each candidate
-minimises rounding error plus a multiple of clipping error: clipped values lie together and disturb more than their power says.
-Which multiple is right, minimum and maximum included, is decided by measuring the noise at the output.
+A group (see ``Graph.quantizer_groups``) has one format; its nodes differ only in where they clamp (a ReLU clamps at the zero
+point). Candidates come from a histogram of all values of all calibration pictures, each weighted by its channel's noise gain
+to the output. Each candidate minimises rounding error plus a multiple of clipping error: clipped values lie together and
+disturb more than their power says. Which multiple is right, minimum and maximum included, is decided by measuring the noise
+at the output.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class Spread:
 
 @dataclass(frozen=True, eq=False)
 class ChannelSpreads:
-    """Histograms of the channels of one quantizer group, each over its own range: ``counts float64[C, CHANNEL_BINS]`` weighted by noise
-    gain, ``low``, ``high`` ``float64[C]``. Channels of several tensors of a group stand one after the other."""
+    """Histograms of the channels of one quantizer group, each over its own range: ``counts float64[C, CHANNEL_BINS]``
+    weighted by noise gain, ``low``, ``high`` ``float64[C]``. Channels of several tensors of a group stand one after the other."""
 
     counts: np.ndarray
     low: np.ndarray
@@ -137,11 +138,14 @@ def wide_format(spread: Spread, *, wide_is_float: bool) -> TensorFormat:
 
 
 def candidates(spread: Spread, bits: int, *, symmetric: bool) -> list[TensorFormat]:
-    """Formats of at most 8 bits worth measuring: the whole range first, then the best for each clipping penalty; all different."""
+    """Formats of at most 8 bits worth measuring: the whole range first, then the best for each clipping penalty; all
+    different."""
     whole = _format(spread.low, spread.high, bits, symmetric)
     found = [whole]
     lows = SHARES * spread.low if spread.low < 0 and not symmetric else np.zeros(1)
-    highs = SHARES * (max(spread.high, -spread.low) if symmetric else spread.high) if spread.high > 0 or symmetric else np.zeros(1)
+    highs = (
+        SHARES * (max(spread.high, -spread.low) if symmetric else spread.high) if spread.high > 0 or symmetric else np.zeros(1)
+    )
     tried = [_format(low, high, bits, symmetric) for low in lows for high in highs]
     losses = [_losses(fmt, spread) for fmt in tried]
     for penalty in CLIP_PENALTIES:
@@ -152,7 +156,8 @@ def candidates(spread: Spread, bits: int, *, symmetric: bool) -> list[TensorForm
 
 
 def choose(bench: Bench, group: str, options: Sequence[TensorFormat], factors: np.ndarray | None = None) -> TensorFormat:
-    """The format with the least noise at the output when the group alone is quantized, its channels divided by ``factors [C]`` before."""
+    """The format with the least noise at the output when the group alone is quantized, its channels divided by ``factors
+    [C]`` before."""
     if len(options) == 1:
         return options[0]
     groups = bench.graph.quantizer_groups()

@@ -1,16 +1,16 @@
-"""Refinement of one chosen plan: integers, scales and biases are moved together until the quantized network's output is closest to the
-floating-point network's.
+"""Refinement of one chosen plan: integers, scales and biases are moved together until the quantized network's output is
+closest to the floating-point network's.
 
-Calibration rounds each layer as if it were the only one. For a plan that is about to be used, the layers can make up for each other and for
-the rounding of activations: the fake-quantized network is trained for a few hundred steps on the calibration windows, with the
-straight-through estimator for rounding (Bengio, Leonard and Courville 2013) and learned step sizes (Esser et al. 2020, "Learned Step Size
-Quantization"); the target is the output of the floating-point network, no label is used. Some windows are held out; the
-plan as calibrated is returned if refinement does not win there.
+Calibration rounds each layer as if it were the only one. For a plan that is about to be used, the layers can make up for each
+other and for the rounding of activations: the fake-quantized network is trained for a few hundred steps on the calibration
+windows, with the straight-through estimator for rounding (Bengio, Leonard and Courville 2013) and learned step sizes (Esser
+et al. 2020, "Learned Step Size Quantization"); the target is the output of the floating-point network, no label is used. Some
+windows are held out; the plan as calibrated is returned if refinement does not win there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class _Round(torch.autograd.Function):
         return x.round()
 
     @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
         return gradient
 
 
@@ -56,7 +56,8 @@ def _fake(x: Tensor, fmt: TensorFormat) -> Tensor:
 
 
 class _Layer:
-    """The trained numbers of one integer layer. ``steps`` are weights in units of their scale; ``log_scale`` and ``bias`` are changes."""
+    """The trained numbers of one integer layer. ``steps`` are weights in units of their scale; ``log_scale`` and ``bias`` are
+    changes."""
 
     def __init__(self, layer: LayerIntegers, weight: Tensor, source: TensorFormat) -> None:
         self.limit = 2 ** (layer.bits - 1) - 1
@@ -93,8 +94,8 @@ def refine(
 ) -> QuantizedGraph:
     """The network of a plan with integers refined as a whole; formats of tensors stay.
 
-    Costs about 50 ms of one core per step for a network of 15 thousand multiply-accumulates per pixel. Layers in half precision and
-    16-bit weights stay as they are.
+    Costs about 50 ms of one core per step for a network of 15 thousand multiply-accumulates per pixel. Layers in half
+    precision and 16-bit weights stay as they are.
     """
     start = calibration.quantized(plan_row)
     windows = calibration.windows(SIDE)
@@ -141,7 +142,7 @@ def refine(
     return refined if noise[1] < noise[0] else start
 
 
-def _floating(node: Node, start: QuantizedGraph, formats: dict[str, TensorFormat]) -> Node:
+def _floating(node: Node, start: QuantizedGraph, formats: Mapping[str, TensorFormat]) -> Node:
     layer = start.layers[node.name]
     weight, bias = layer.weight.astype(np.float32), layer.bias.astype(np.float64)
     if isinstance(layer, LayerIntegers):
@@ -152,7 +153,7 @@ def _floating(node: Node, start: QuantizedGraph, formats: dict[str, TensorFormat
 
 def _forward(
     calibration: Calibration,
-    formats: dict[str, TensorFormat],
+    formats: Mapping[str, TensorFormat],
     layers: dict[str, _Layer],
     fixed: dict[str, Node],
     x: Tensor,

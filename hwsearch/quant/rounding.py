@@ -1,8 +1,8 @@
 """Rounding of weights: which integers, and which scale, disturb the layer's output least.
 
 Weights are symmetric per output channel, ``w ~ s q`` with ``|q| <= 2^(b-1) - 1``. The error of a channel is ``e^T H e`` with
-``e = s q - w`` and H the second moment of the layer's input about its mean (``hwsearch.quant.moments``): the mean squared error of
-the layer's output after the bias has been corrected. Candidates per channel:
+``e = s q - w`` and H the second moment of the layer's input about its mean (``hwsearch.quant.moments``): the mean squared
+error of the layer's output after the bias has been corrected. Candidates per channel:
 
 - nearest rounding with the largest weight as the end of the range, and with the scale of least squared weight error;
 - nearest rounding with the scale of least output error;
@@ -24,6 +24,9 @@ from scipy.linalg import lapack
 DAMPING = (0.002, 0.02)
 """Shares of the mean diagonal added to H: a guard against directions that the pictures hardly show."""
 
+SMALL = 1_000_000
+"""``O K^2`` up to which many scales are tried as a start: descent ends in a local minimum, and small layers have time."""
+
 
 @njit(cache=True)
 def _compensated(w: np.ndarray, factor: np.ndarray, scale: float, limit: int) -> np.ndarray:
@@ -42,7 +45,8 @@ def _compensated(w: np.ndarray, factor: np.ndarray, scale: float, limit: int) ->
 
 @njit(cache=True)
 def _descend(w: np.ndarray, q: np.ndarray, moment: np.ndarray, scale: float, limit: int, rounds: int) -> float:
-    """Coordinate descent on ``(s q - w)^T H (s q - w)`` over integers ``q`` (changed in place) and the scale, which is returned."""
+    """Coordinate descent on ``(s q - w)^T H (s q - w)`` over integers ``q`` (changed in place) and the scale, which is
+    returned."""
     k = w.shape[0]
     hq = np.zeros(k)
     hw = np.zeros(k)
@@ -79,7 +83,8 @@ def _descend(w: np.ndarray, q: np.ndarray, moment: np.ndarray, scale: float, lim
 def _refine_rows(
     rows: np.ndarray, factor: np.ndarray, moment: np.ndarray, order: np.ndarray, scales: np.ndarray, limit: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compensated rounding and descent for every row ``[O, K]`` and start scale ``[S, O]``: integers ``[S, O, K]``, scales ``[S, O]``."""
+    """Compensated rounding and descent for every row ``[O, K]`` and start scale ``[S, O]``: integers ``[S, O, K]``, scales
+    ``[S, O]``."""
     starts, count, k = scales.shape[0], rows.shape[0], rows.shape[1]
     integers = np.empty((starts, count, k))
     final = np.empty((starts, count))
@@ -159,7 +164,7 @@ def round_rows(rows: np.ndarray, fit: np.ndarray, held: np.ndarray, bits: int) -
         return nearest(rows, top, limit).astype(np.float32), top
     shrink = np.linspace(1.0, _lowest(bits), 25, dtype=np.float32)
     if bits == 2:
-        shrink = np.concatenate([shrink, np.float32([1.2, 1.5, 2.0])])
+        shrink = np.concatenate([shrink, np.array([1.2, 1.5, 2.0], dtype=np.float32)])
     grid = shrink[:, None] * top  # [S, O]
     errors = np.stack([nearest(rows, s, limit) * s[:, None] - rows for s in grid])  # [S, O, K]
     by_output = output_error(errors, damped(fit, DAMPING[0]))
@@ -167,11 +172,15 @@ def round_rows(rows: np.ndarray, fit: np.ndarray, held: np.ndarray, bits: int) -
     least_squares = grid[np.argmin((errors**2).sum(axis=2), axis=0), columns]
     ranked = np.argsort(by_output, axis=0)
     starts = [top, least_squares, grid[ranked[0], columns]]
+    if rows.shape[0] * rows.shape[1] ** 2 <= SMALL:
+        starts += list(grid[2::3])
     options = [(nearest(rows, s, limit), s) for s in starts]
     for share in DAMPING:
         moment = damped(fit, share).astype(np.float64)
         order, factor = _triangular(moment)
-        integers, scales = _refine_rows(rows.astype(np.float64), factor, moment, order, np.stack(starts).astype(np.float64), limit)
+        integers, scales = _refine_rows(
+            rows.astype(np.float64), factor, moment, order, np.stack(starts).astype(np.float64), limit
+        )
         options += [(q, s) for q, s in zip(integers.astype(np.float32), scales.astype(np.float32), strict=True)]
     losses = np.stack([output_error(q * s[:, None] - rows, held) for q, s in options])
     best = np.argmin(losses, axis=0)
@@ -183,7 +192,8 @@ def round_rows(rows: np.ndarray, fit: np.ndarray, held: np.ndarray, bits: int) -
 def _joint_descent(
     w: np.ndarray, q: np.ndarray, scales: np.ndarray, moment: np.ndarray, gain: np.ndarray, limit: int, rounds: int
 ) -> int:
-    """Coordinate descent on ``trace(G E H E^T)``, ``E = s q - w [O, K]``, over integers ``q`` (changed in place). Returns the moves made."""
+    """Coordinate descent on ``trace(G E H E^T)``, ``E = s q - w [O, K]``, over integers ``q`` (changed in place). Returns the
+    moves made."""
     count, k = w.shape
     error = np.empty((count, k))
     for o in range(count):
@@ -216,8 +226,9 @@ def cancel_across_channels(
 ) -> np.ndarray:
     """Integers ``[O, K]`` whose errors also cancel between output channels, given how noise on them reaches the network's output.
 
-    The noise at the output is ``trace(G E H E^T)`` if what the layer reads and how its result is used are independent (the assumption of
-    Kronecker-factored curvature, Martens and Grosse 2015). ``gain float64[O, O]`` is G; ``fit [K, K]`` is H. The scales stay.
+    The noise at the output is ``trace(G E H E^T)`` if what the layer reads and how its result is used are independent (the
+    assumption of Kronecker-factored curvature, Martens and Grosse 2015). ``gain float64[O, O]`` is G; ``fit [K, K]`` is H.
+    The scales stay.
     """
     limit = 2 ** (bits - 1) - 1
     size = rows.size

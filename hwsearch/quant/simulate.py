@@ -1,8 +1,8 @@
 """Execution of a quantized network with torch's floating-point convolutions on integer codes: the fast path of the search.
 
-Tensors in integers are carried as ``code - zero point`` in float32, weights as their integers. For 8-bit tensors this is the arithmetic of the
-"f32" rule (see ``hwsearch.quant.model``), exact as long as accumulators stay below 2^24; beyond, and for 16-bit tensors, a code may differ
-by one from the integer engine now and then. Nothing is differentiated.
+Tensors in integers are carried as ``code - zero point`` in float32, weights as their integers. For 8-bit tensors this is the
+arithmetic of the "f32" rule (see ``hwsearch.quant.model``), exact as long as accumulators stay below 2^24; beyond, and for
+16-bit tensors, a code may differ by one from the integer engine now and then. Nothing is differentiated.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from searchspaces.graph import VIEWS, Graph, Node, activate, apply
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A layer as torch runs it. For integers ``multiplier float32[1, O, 1, 1]`` takes accumulators to output codes (or, if the output is
-    floating point, to real values); ``None`` for a layer in floating point."""
+    """A layer as torch runs it. For integers ``multiplier float32[1, O, 1, 1]`` takes accumulators to output codes (or, if
+    the output is floating point, to real values); ``None`` for a layer in floating point."""
 
     node: Node
     multiplier: Tensor | None

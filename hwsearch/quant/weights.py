@@ -15,7 +15,8 @@ from searchspaces.graph import Node
 
 @dataclass(frozen=True, eq=False)
 class RoundedLayer:
-    """``integers int8[O, I/G, kh, kw]`` (int16 above 8 bits), ``scale float32[O]``, ``bias float64[O]`` in real values, corrected.
+    """``integers int8[O, I/G, kh, kw]`` (int16 above 8 bits), ``scale float32[O]``, ``bias float64[O]`` in real values,
+    corrected.
 
     ``method`` names what won: "nearest", "compensated" or "joint".
     """
@@ -46,7 +47,8 @@ def corrected_bias(node: Node, weight: np.ndarray, moments: Moments) -> np.ndarr
 
 
 def multiplied(node: Node, columns: np.ndarray | None) -> Node:
-    """The convolution with weight k of each group multiplied by ``columns float64[G, K]``: what reads an input divided by them."""
+    """The convolution with weight k of each group multiplied by ``columns float64[G, K]``: what reads an input divided by
+    them."""
     if columns is None:
         return node
     weight = node.weights["weight"]
@@ -55,8 +57,8 @@ def multiplied(node: Node, columns: np.ndarray | None) -> Node:
 
 
 def exchanged(node: Node, layer: RoundedLayer, columns: np.ndarray | None = None) -> Node:
-    """The convolution with rounded weights and corrected bias, in floating point. ``columns`` as in ``round_layer``: undone here, so
-    that the result reads the input as ``node`` does."""
+    """The convolution with rounded weights and corrected bias, in floating point. ``columns`` as in ``round_layer``: undone
+    here, so that the result reads the input as ``node`` does."""
     rounded = node.with_weights(weight=torch.from_numpy(layer.dequantized), bias=torch.from_numpy(layer.bias).float())
     return rounded if columns is None else multiplied(rounded, 1 / columns)
 

@@ -1,0 +1,77 @@
+"""Activation formats against hand computations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hwsearch.quant.model import TensorFormat
+from hwsearch.quant.ranges import ChannelSpreads, candidates, clamped, picture_format, wide_format
+from searchspaces.graph import Node
+
+
+def channels(low: list[float], high: list[float]) -> ChannelSpreads:
+    return ChannelSpreads(np.ones((len(low), 2048)), np.array(low), np.array(high))
+
+
+def test_whole_range_with_zero_point() -> None:
+    fmt = candidates(channels([-1.0, 0.0], [2.0, 1.0]).spread(), 8, symmetric=False)[0]
+    assert fmt.scale == pytest.approx(3 / 255, rel=1e-6)
+    assert (fmt.zero_point, fmt.qmin, fmt.qmax) == (85, 0, 255)
+    assert float(np.float32(fmt.scale)) == fmt.scale
+
+
+def test_one_sided_tensors_start_at_zero() -> None:
+    for bits in (2, 4, 8):
+        for fmt in candidates(channels([0.0], [6.0]).spread(), bits, symmetric=False):
+            assert (fmt.zero_point, fmt.qmin, fmt.qmax) == (0, 0, 2**bits - 1)
+
+
+def test_symmetric_formats_sit_in_the_middle_of_the_container() -> None:
+    for bits, half in ((8, 128), (4, 8)):
+        fmt = candidates(channels([-1.0], [3.0]).spread(), bits, symmetric=True)[0]
+        assert (fmt.zero_point, fmt.qmin, fmt.qmax) == (128, 128 - half, 127 + half)
+        assert fmt.scale == pytest.approx(3 / (half - 1), rel=1e-6)
+
+
+def test_clipping_pays_when_outliers_are_rare() -> None:
+    counts = np.zeros((1, 2048))
+    counts[0, :128] = 1.0  # nearly everything lies in the lowest sixteenth
+    counts[0, -1] = 1e-6
+    options = candidates(ChannelSpreads(counts, np.zeros(1), np.array([16.0])).spread(), 4, symmetric=False)
+    assert options[0].scale == pytest.approx(16 / 15, rel=1e-6)
+    assert min(fmt.scale for fmt in options) < 0.3
+
+
+def test_spread_of_scaled_channels() -> None:
+    """Dividing a channel by f shrinks its range by f, and an error there counts f^2."""
+    group = channels([0.0, -4.0], [1.0, 4.0])
+    plain, moved = group.spread(), group.spread(np.array([1.0, 4.0]))
+    assert (plain.low, plain.high) == (-4.0, 4.0)
+    assert (moved.low, moved.high) == (-1.0, 1.0)
+    assert plain.weight.sum() == pytest.approx(2 * 2048)
+    assert moved.weight.sum() == pytest.approx(2048 * (1 + 16))
+
+
+def test_wide_formats() -> None:
+    spread = channels([-1.0], [3.0]).spread()
+    fmt = wide_format(spread, wide_is_float=False)
+    assert (fmt.bits, fmt.zero_point, fmt.qmin, fmt.qmax) == (16, 32768, 0, 65535)
+    assert fmt.scale == pytest.approx(6 / 32767, rel=1e-6)
+    assert wide_format(spread, wide_is_float=True).is_float
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_pictures_are_stored_without_loss(bits: int) -> None:
+    picture = torch.arange(256).float() / 255
+    assert torch.allclose(picture_format(bits, symmetric=False, wide_is_float=False).fake(picture), picture, atol=1e-7)
+
+
+def test_clamps_of_fused_activations() -> None:
+    fmt = TensorFormat(8, 0.05, 40, 0, 255)
+    assert clamped(fmt, Node("a", "conv", attrs={"activation": "relu"})).qmin == 40
+    six = clamped(fmt, Node("a", "conv", attrs={"activation": "relu6"}))
+    assert (six.qmin, six.qmax) == (40, 160)
+    assert clamped(fmt, Node("a", "conv", attrs={"activation": "prelu"})) == fmt
+    assert clamped(fmt, Node("a", "unary", attrs={"kind": "relu"})).qmin == 40
