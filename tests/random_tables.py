@@ -1,4 +1,5 @@
-"""Random cost tables and damage for tests of the search: the fields of ``hwmodels.cost.CostTable`` that the search reads, made up."""
+"""Random cost tables and damage for tests of the search: the fields of ``hwmodels.cost.CostTable`` that the search reads, made
+up."""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ def chain(layers: int, seed: int, **options: object) -> tuple[Table, np.ndarray,
 
 
 def edsr(blocks: int, seed: int, **options: object) -> tuple[Table, np.ndarray, SearchSpace]:
-    """EDSR with x4 upsampling: every residual addition ties its operands and result to one width group. 2 blocks + 5 convolutions."""
+    """EDSR with x4 upsampling: every residual addition ties its operands and result to one width group. 2 blocks + 5
+    convolutions."""
     edges = [(0, 1, True)]
     for block in range(blocks):
         edges += [(1, 2 + block, True), (2 + block, 1, True), (1, 1, False)]

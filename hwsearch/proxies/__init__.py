@@ -1,7 +1,7 @@
 """Quality proxies: what each choice of a width costs in output noise power, before any plan is measured.
 
-One file is one proxy, with ``measure(calibration, pairs, seed, progress=None) -> Damage``. All of them start from the same errors (see
-``errors``) and differ in how they carry them to the output. Modules are imported when they are used.
+One file is one proxy, with ``measure(calibration, pairs, seed, progress=None) -> Damage``. All of them start from the same errors
+(see ``errors``) and differ in how they carry them to the output. Modules are imported when they are used.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What every proxy starts from: the error that each choice makes, and the derivatives of the output by whatever is quantized.
 
-The error of a weight choice is the change of a layer's weights and bias; that of a tensor choice is the change of every tensor of its
-width group that is rounded anew. A view or a concatenation repeats values that are already on the grid, so it adds no error. The tensor
-that is shown is compared as shown, clipped and rounded to 8 bits: storing it on the 8-bit grid costs nothing.
+The error of a weight choice is the change of a layer's weights and bias; that of a tensor choice is the change of every tensor of
+its width group that is rounded anew. A view or a concatenation repeats values that are already on the grid, so it adds no error.
+The tensor that is shown is compared as shown, clipped and rounded to 8 bits: storing it on the 8-bit grid costs nothing.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ def forward(graph: Graph, x: Tensor) -> Forward:
 
 
 def inner_products(errors: Errors, tensors: dict[str, Tensor], values: dict[str, Tensor], layers: dict) -> np.ndarray:
-    """First-order change that each choice makes, ``float64[D, C]``: the derivative times the error, summed over all that it rounds.
+    """First-order change that each choice makes, ``float64[D, C]``: the derivative times the error, summed over all that it
+    rounds.
 
     Args:
         tensors, layers: derivatives, as ``Forward.gradients`` gives them. values: the tensors themselves.
@@ -175,7 +176,8 @@ def macs_per_pixel(graph: Graph, channels: int) -> float:
 
 
 def windows(pairs: Sequence[Pair], pixels: float) -> list[Pair]:
-    """The pictures cut down to about ``pixels`` low-resolution pixels in all: smaller windows from their middle first, then fewer."""
+    """The pictures cut down to about ``pixels`` low-resolution pixels in all: smaller windows from their middle first, then
+    fewer."""
     side = int(np.sqrt(max(pixels, 1.0) / len(pairs)))
     count = len(pairs) if side >= _SMALLEST else max(1, int(pixels / _SMALLEST**2))
     side = max(side, _SMALLEST)

@@ -1,9 +1,9 @@
 """Gradient: the first-order change of the error against the original picture, ``|<dL/dt, Q(t) - t>|``.
 
-L is the mean squared error of the output luma (0..255) against the original, so the unit is that of all damage. The inner product is taken for
-each picture, its absolute value averaged over pictures: first-order changes have a sign that differs from picture to picture, and
-quantization in the right direction on one of them is luck. One backward pass per picture serves every choice. Being first-order,
-it says nothing about errors that are orthogonal to the gradient; the squared version (``fisher``) does.
+L is the mean squared error of the output luma (0..255) against the original, so the unit is that of all damage. The inner product
+is taken for each picture, its absolute value averaged over pictures: first-order changes have a sign that differs from picture to
+picture, and quantization in the right direction on one of them is luck. One backward pass per picture serves every choice. Being
+first-order, it says nothing about errors that are orthogonal to the gradient; the squared version (``fisher``) does.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""Measured sensitivity: one choice alone is quantized, everything else stays in floating point, and the output's error is measured.
+"""Measured sensitivity: one choice alone is quantized, everything else stays in floating point, and the output's error is
+measured.
 
-Exact for that choice, and as blind as the other proxies to what choices do to each other. One forward pass per choice and picture,
-from the quantized layer on.
+Exact for that choice, and as blind as the other proxies to what choices do to each other. One forward pass per choice and
+picture, from the quantized layer on.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
     with torch.no_grad():
         for number, pair in enumerate(used):
             values: dict[str, Tensor] = {}
-            reference = execute(graph, pair.low, lambda node, value, seen=values: seen.__setitem__(node.name, value))
+            reference = execute(graph, pair.low, _keep(values))
             for decision, name, is_weight, choice in choices:
                 output = _disturbed(errors, values, name, is_weight, choice)
                 error = output_luma(output.clamp(0, 1)) - output_luma(reference.clamp(0, 1))
@@ -43,6 +44,13 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
                 progress("measured sensitivity", (number + 1) / len(used))
     noise /= len(used)
     return Damage("sensitivity", noise, float_mse(graph, pairs), seed, tuple(p.name for p in pairs), time.monotonic() - started)
+
+
+def _keep(values: dict[str, Tensor]) -> Callable[[Node, Tensor], None]:
+    def observe(node: Node, value: Tensor) -> None:
+        values[node.name] = value
+
+    return observe
 
 
 def _disturbed(errors: Errors, values: dict[str, Tensor], name: str, is_weight: bool, choice: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Signal to noise: the power of each quantization error, times the gain of white noise from there to the output.
 
-Errors are taken as white: independent from weight to weight and from value to value. Then noise of power s^2 in a channel reaches the
-output with power ``s^2 * sum |J|^2``, and the sum of squares of a channel's column of the Jacobian is the expected squared
+Errors are taken as white: independent from weight to weight and from value to value. Then noise of power s^2 in a channel reaches
+the output with power ``s^2 * sum |J|^2``, and the sum of squares of a channel's column of the Jacobian is the expected squared
 norm of a backward pass of random signs. Lin, Talathi and Annapureddy (ICML 2016) give the additivity in the noise domain.
 """
 

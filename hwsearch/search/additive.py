@@ -1,9 +1,9 @@
 """The additive problem: what a plan costs, as sums over small tables that the exact solver can see into.
 
-Output noise is a sum over decisions. Latency, energy and weight bytes are sums over layers, and a layer's cost depends on at most three
-decisions: its weight width, the width of the tensor it reads, the width of the tensor it writes. Peak activation bytes are the largest
-of a few sums over width groups, one for each step of the schedule. Nothing else is assumed: the tables may hold any numbers, so
-requantization or format changes between neighbours are priced like everything else.
+Output noise is a sum over decisions. Latency, energy and weight bytes are sums over layers, and a layer's cost depends on at most
+three decisions: its weight width, the width of the tensor it reads, the width of the tensor it writes. Peak activation bytes are
+the largest of a few sums over width groups, one for each step of the schedule. Nothing else is assumed: the tables may hold any
+numbers, so requantization or format changes between neighbours are priced like everything else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ OBJECTIVES = ("noise", *SUMS, "peak_activation_bytes", "memory_bytes")
 
 @dataclass(frozen=True, eq=False)
 class AdditiveProblem:
-    """Tables of one network on one device with one damage table. D decisions, C choices (padded), T terms, S schedule steps, G groups.
+    """Tables of one network on one device with one damage table. D decisions, C choices (padded), T terms, S schedule steps, G
+    groups.
 
     Attributes:
         options: allowed choice indices of each decision.

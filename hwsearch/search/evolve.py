@@ -1,9 +1,9 @@
 """Refinement by measurement: an Optuna study, asked and told one plan at a time, with its journal on disk.
 
 The plans of the exact front come first, then what ``propose`` proposes. Every finished trial is on disk before the next begins. A
-study that was killed goes on: a trial that was running is run again with its parameters, a last line that the crash cut short is dropped, and
-with the same seed the finished study holds the same trials as one that was never interrupted. One process at a time uses a journal: the
-caller holds the run directory's lock.
+study that was killed goes on: a trial that was running is run again with its parameters, a last line that the crash cut short is
+dropped, and with the same seed the finished study holds the same trials as one that was never interrupted. One process at a time
+uses a journal: the caller holds the run directory's lock.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def refine(
             study.tell(running[0].number, _objectives(problem, plan, scores[plan.tobytes()]))
             _tell(advance)
         rows = [(encoding.plan(t.params), tuple(t.values)) for t in _trials(study, TrialState.COMPLETE)]
-    return [Evaluated(plan, scores.get(plan.tobytes()), values) for plan, values in rows]  # type: ignore[arg-type]
+    return [Evaluated(plan, scores.get(plan.tobytes()), values) for plan, values in rows]
 
 
 def _trials(study: optuna.Study, state: TrialState) -> list[optuna.trial.FrozenTrial]:

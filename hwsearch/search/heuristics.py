@@ -32,7 +32,8 @@ def feasible(costs: Mapping[str, np.ndarray], limits: Mapping[str, float]) -> np
 
 
 def repair(problem: AdditiveProblem, plan: np.ndarray, limits: Mapping[str, float], goal: str) -> np.ndarray:
-    """Change one decision at a time, the one that buys most relief for the least objective, until the limits are met or nothing helps."""
+    """Change one decision at a time, the one that buys most relief for the least objective, until the limits are met or nothing
+    helps."""
     plan = np.asarray(plan, dtype=np.int64)
     costs = problem.costs(plan[None])
     broken, value = violation(costs, limits)[0], costs[goal][0]

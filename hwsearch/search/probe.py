@@ -1,8 +1,8 @@
 """Random plans that test a proxy: does it rank them as measurement does?
 
-Uniformly random plans are nearly all ruined by one very narrow choice, and whoever tells ruin from less ruin looks good. So three kinds
-are mixed, in equal shares: uniform over plans; around one width, drawn for each plan, with neighbours of that width mixed in; and near
-the widest widths, with a few decisions lowered, where a search ends up.
+Uniformly random plans are nearly all ruined by one very narrow choice, and whoever tells ruin from less ruin looks good. So three
+kinds are mixed, in equal shares: uniform over plans; around one width, drawn for each plan, with neighbours of that width mixed
+in; and near the widest widths, with a few decisions lowered, where a search ends up.
 """
 
 from __future__ import annotations

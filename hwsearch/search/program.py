@@ -1,8 +1,8 @@
 """The additive problem as a mixed-integer linear program.
 
 Every decision is one-hot. A term that depends on several decisions gets one continuous variable for each combination, tied to the
-one-hot variables by its marginals (the local polytope): with the decisions integral, exactly one combination is left. A term gets these
-variables only for the decisions in which it is not a plain sum, and only for the objectives that the program uses.
+one-hot variables by its marginals (the local polytope): with the decisions integral, exactly one combination is left. A term gets
+these variables only for the decisions in which it is not a plain sum, and only for the objectives that the program uses.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ class Program:
         """By how much each one-hot column, set to one, raises the relaxation at least: ``float64[binaries]``.
 
         Args:
-            reduced: reduced costs of all columns. A choice pays its own, and in every term the least of the combinations it allows.
+            reduced: reduced costs of all columns. A choice pays its own, and in every term the least of the combinations it
+            allows.
         """
         reduced = np.maximum(reduced, 0.0)
         total = reduced[: self.binaries].copy()

@@ -1,8 +1,9 @@
 """Which plan to measure next: exchange moves around the front, in turn with children of an Optuna sampler.
 
-An exchange raises one decision of a front plan and lowers another; it finds what additive damage missed, because two changes are judged
-together. Every proposal is a function of the seed, the number of the trial and the finished trials, and of nothing else: a run
-that was interrupted proposes what it would have proposed. A proposal is never a plan that is known already, nor one over a hard limit.
+An exchange raises one decision of a front plan and lowers another; it finds what additive damage missed, because two changes are
+judged together. Every proposal is a function of the seed, the number of the trial and the finished trials, and of nothing else: a
+run that was interrupted proposes what it would have proposed. A proposal is never a plan that is known already, nor one over a
+hard limit.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from optuna.distributions import IntDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import NSGAIISampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -26,7 +27,8 @@ _ATTEMPTS = 400
 
 
 class Encoding:
-    """Plans as Optuna parameters: one integer for each decision that is free, the position among its allowed widths, ascending."""
+    """Plans as Optuna parameters: one integer for each decision that is free, the position among its allowed widths,
+    ascending."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
@@ -61,6 +63,7 @@ class Proposer:
         self, encoding: Encoding, problem: AdditiveProblem, limits: Mapping[str, float], starts: Sequence[np.ndarray], seed: int
     ) -> None:
         self._encoding, self._problem, self._limits, self._seed = encoding, problem, limits, seed
+        self._distributions: dict[str, BaseDistribution] = dict(encoding.distributions)
         self._starts = list({plan.tobytes(): plan for plan in starts if self.allowed(plan)}.values())
 
     def propose(self, study: Study) -> FrozenTrial | None:
@@ -83,7 +86,7 @@ class Proposer:
         return create_trial(
             state=TrialState.RUNNING,
             params=self._encoding.parameters(plan),
-            distributions=self._encoding.distributions,
+            distributions=self._distributions,
             user_attrs={"origin": origin},
             system_attrs={NSGAIISampler._get_generation_key(): _generation(trials)},
         )
@@ -93,7 +96,7 @@ class Proposer:
         sampler = NSGAIISampler(population_size=POPULATION, seed=int(rng.integers(2**31)))
         generation = _generation(study.get_trials(deepcopy=False))
         asking = create_trial(state=TrialState.RUNNING, system_attrs={NSGAIISampler._get_generation_key(): generation})
-        drawn = sampler.sample_relative(study, asking, dict(self._encoding.distributions))
+        drawn = sampler.sample_relative(study, asking, self._distributions)
         if not drawn:
             return None
         # What the sampler leaves open is what it mutates.
@@ -128,7 +131,8 @@ class Proposer:
         return moved
 
     def _fresh(self, plan: np.ndarray, front: np.ndarray, known: set[bytes], rng: np.random.Generator) -> np.ndarray | None:
-        """A plan within the limits that is not known: the given one, or mutations of it further and further away. None if all is known."""
+        """A plan within the limits that is not known: the given one, or mutations of it further and further away. None if all is
+        known."""
         for attempt in range(_ATTEMPTS):
             if self._limits and not self.allowed(plan):
                 plan = repair(self._problem, plan, self._limits, "latency_s").astype(np.int8)

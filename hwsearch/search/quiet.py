@@ -1,7 +1,7 @@
 """Keeps foreign C code from writing to our standard output, which may be one JSON document.
 
-HiGHS prints a line of its own when it repairs an integer solution, whatever its logging options say. It goes through the C library's
-buffer, so that buffer is flushed before the descriptor is given back.
+HiGHS prints a line of its own when it repairs an integer solution, whatever its logging options say. It goes through the C
+library's buffer, so that buffer is flushed before the descriptor is given back.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python tests/bench/exact_front.py [--blocks 16]
 
-Costs and damage are random and no sums over decisions (see ``random_tables``). Prints wall and processor time, the largest gap, and the
-hypervolume of the front.
+Costs and damage are random and no sums over decisions (see ``random_tables``). Prints wall and processor time, the largest gap,
+and the hypervolume of the front.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from random_tables import edsr
+from random_tables import edsr  # noqa: E402
 
-from hwsearch.search import exact, pareto
-from hwsearch.search.additive import lower
+from hwsearch.search import exact, pareto  # noqa: E402
+from hwsearch.search.additive import lower  # noqa: E402
 
 
 def main() -> None:
