@@ -30,9 +30,10 @@ def enumerate_costs(table, noise, space):
             cost["latency_s"] += table.latency_s[layer, w, a, b]
             cost["energy_j"] += table.energy_j[layer, w, a, b]
             cost["weight_bytes"] += table.weight_bytes[layer, w, a] if column >= 0 else 0
-        cost["peak_activation_bytes"] = max(sum(n * table.element_bytes[g] for n, g in zip(step, groups, strict=True)) for step in
-        table.live) cost["memory_bytes"] = cost["weight_bytes"] + cost["peak_activation_bytes"] rows.append((np.array(plan),
-        cost))
+        alive = [sum(n * table.element_bytes[g] for n, g in zip(step, groups, strict=True)) for step in table.live]
+        cost["peak_activation_bytes"] = max(alive)
+        cost["memory_bytes"] = cost["weight_bytes"] + cost["peak_activation_bytes"]
+        rows.append((np.array(plan), cost))
     return rows
 
 
