@@ -153,8 +153,8 @@ class Lines:
             how = "done"
         finally:
             schedule = self._schedule
-            steps = f", {schedule.done} of {schedule.total}" if total > 1 else ""
-            print(f"{name}: {how}{steps}, {schedule.stage_s:.1f} s", file=self._stream, flush=True)
+            where = f" at {100 * schedule.done // schedule.total} %" if how == "stopped" and schedule.total else ""
+            print(f"{name}: {how}{where}, {schedule.stage_s:.1f} s", file=self._stream, flush=True)
             schedule.end()
 
 
@@ -170,18 +170,30 @@ class Live:
 
     def __enter__(self) -> Live:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TaskProgressColumn, TextColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
+        from rich.text import Text
+
+        live = self
+
+        class Times(ProgressColumn):
+            """Time left while a stage is at work, time taken afterwards."""
+
+            def render(self, task: Task) -> Text:
+                if task.stop_time is None:
+                    return Text(live._left(), style="cyan")
+                return Text(clock_text(task.elapsed), style="dim")
 
         self._bars = RichProgress(
             SpinnerColumn(finished_text="[green]✓[/]"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("[cyan]{task.fields[left]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            BarColumn(bar_width=16),
+            TaskProgressColumn(),
+            Times(table_column=Column(no_wrap=True, min_width=23)),
             console=Console(stderr=True),
             get_time=time.monotonic,
+            expand=True,
         )
         self._bars.start()
         return self
@@ -197,18 +209,19 @@ class Live:
         if bars is None:
             raise RuntimeError("a live display is used inside its with block")
         schedule.begin(name, total)
-        task = bars.add_task(name, total=total, left=self._left())
+        task = bars.add_task(name, total=total)
         try:
-            yield _Counted(schedule, lambda: bars.update(task, completed=schedule.done, left=self._left()))
-            bars.update(task, completed=total, left="")
+            yield _Counted(schedule, lambda: bars.update(task, completed=schedule.done))
+            bars.update(task, completed=total)
         finally:
             bars.stop_task(task)
             schedule.end()
 
     def _left(self) -> str:
         stage, run = self._schedule.stage_left_s, self._schedule.run_left_s
-        whole = f", run {clock_text(run)}" if run is not None else ""
-        return f"left {clock_text(stage)}{whole}" if stage is not None or whole else ""
+        if run is not None:
+            return f"{clock_text(stage)} left, {clock_text(run)} in all"
+        return "" if stage is None else f"{clock_text(stage)} left"
 
 
 @contextmanager
