@@ -12,6 +12,7 @@ from hwmodels.errors import FileError
 from hwsearch import store
 from hwsearch.files import read_json
 from hwsearch.plan import SCHEMA, Plan
+from hwsearch.progress import Progress, Silent, follow
 
 if TYPE_CHECKING:
     from hwsearch.problem import Request
@@ -35,20 +36,32 @@ def load(path: Path) -> Plan:
         raise FileError(f"{path} is not a plan:\n{problems}", "Plans stand in the folder plans/ of a run.") from None
 
 
-def load_integers(plan: Plan, path: Path) -> QuantizedGraph:
-    """The quantized network of a plan, from the file beside ``path``, checked by its hash.
+def load_integers(plan: Plan, path: Path, progress: Progress | None = None) -> QuantizedGraph:
+    """The quantized network of a plan: from the file beside ``path``, checked by its hash.
+
+    A plan that was measured but not chosen has no such file; its network is then calibrated again, as its run did it.
 
     Raises:
-        FileError: the plan was never run in integers, or the file is absent, changed, or cut short.
+        FileError: the file is absent, changed, or cut short.
+        UsageError, FileError: there is none, and the network or its weights are not to be had.
     """
-    if plan.integers is None:
-        raise FileError(
-            f"{path}: this plan has no integers; it was priced, not proven",
-            "A run proves its chosen plans; take one of those, or give a budget that picks this one.",
-        )
-    from hwsearch.quant import storage
+    if plan.integers is not None:
+        from hwsearch.quant import storage
 
-    return storage.load(path.parent / plan.integers, plan.integers_sha256)
+        return storage.load(path.parent / plan.integers, plan.integers_sha256)
+    from hwsearch.problem import choose_pictures, pose
+    from hwsearch.quant.calibrate import calibrate
+
+    request = request_of(plan, path)
+    watch = progress or Silent()
+    with watch.stage("tracing the network", 1):
+        problem = pose(request)
+        row = problem.space.plan(plan.weight_bits, plan.activation_bits)
+        photos = choose_pictures(request, problem.network)
+    with watch.stage("calibrating", 100) as stage:
+        lows = [crop.low for crop in photos.crops]
+        calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, 100))
+        return calibration.quantized(row)
 
 
 def request_of(plan: Plan, path: Path) -> Request:

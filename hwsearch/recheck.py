@@ -53,7 +53,7 @@ def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -
     """
     check_runtime(runtime)
     plan = plan_file.load(path)
-    qgraph = plan_file.load_integers(plan, path)
+    qgraph = plan_file.load_integers(plan, path, progress)
     chosen, own = _pictures(path, images)
     kind: InputKind = "upsampled" if enlargement(qgraph.graph) == 1 and plan.scale > 1 else "low"
     found = []

@@ -205,9 +205,11 @@ def export(
     if path.is_dir():
         raise UsageError(f"--out {path} is a folder", f"Name a file, for example {path / (document.name + chosen.suffix)}.")
     metadata = {"plan": document.name, "network": document.network, "scale": document.scale, "target": document.target}
-    chosen(plan_file.load_integers(document, plan), path, metadata=metadata)
+    terminal = Terminal(as_json, quiet)
+    with terminal.progress() as progress:
+        chosen(plan_file.load_integers(document, plan, progress), path, metadata=metadata)
     result = {"file": str(path), "format": chosen.name, "plan": document.name, "bytes": path.stat().st_size}
-    Terminal(as_json, quiet).show(result, lambda screen: screen.print(f"wrote {path}", markup=False))
+    terminal.show(result, lambda screen: screen.print(f"wrote {path}", markup=False))
 
 
 def report(
@@ -238,8 +240,8 @@ def upscale(
 
     terminal = Terminal(as_json, quiet)
     document = plan_file.load(plan)
-    qgraph = plan_file.load_integers(document, plan)
     with terminal.progress() as progress:
+        qgraph = plan_file.load_integers(document, plan, progress)
         height, width = enlarge(source, destination, qgraph, document.scale, runtime, progress)
     result = {"file": str(destination), "height": height, "width": width, "scale": document.scale, "plan": document.name}
     terminal.show(result, lambda screen: screen.print(f"wrote {destination}, {width}x{height}", markup=False))

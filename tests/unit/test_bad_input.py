@@ -426,3 +426,46 @@ def test_resuming_a_finished_run_gives_the_same_front(uninterrupted: Path, capsy
     assert len(json.loads(out)["front"]) == len(before)
     assert front(uninterrupted) == before
     assert len(evaluations(uninterrupted)) == count
+
+
+def test_every_plan_of_a_front_can_be_exported_explained_and_priced(
+    uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = [json.loads(path.read_text()) for path in sorted((uninterrupted / "plans").glob("*.json"))]
+    proven = next(plan for plan in plans if plan["integers"])
+    other = next(plan for plan in plans if not plan["integers"])
+    capsys.readouterr()
+    for plan in (proven, other):
+        path = str(uninterrupted / "plans" / f"{plan['name']}.json")
+        assert main(["export", path, "--out", str(tmp_path / f"{plan['name']}.onnx"), "--quiet"]) == 0
+        capsys.readouterr()
+        assert main(["explain", path, "--json", "--quiet"]) == 0
+        explained = json.loads(capsys.readouterr().out)
+        bits = {**{("weights", n): b for n, b in plan["weight_bits"].items()}}
+        bits |= {("tensor", n): b for n, b in plan["activation_bits"].items()}
+        assert {(d["kind"], d["name"]): d["bits"] for d in explained["decisions"]} == bits
+        assert all(d["narrower"] is None or d["narrower"]["bits"] < d["bits"] for d in explained["decisions"])
+        assert main(["estimate", "--plan", path, "--json"]) == 0
+        priced = json.loads(capsys.readouterr().out)["predicted"]
+        assert {key: priced[key] for key in priced} == {key: plan["predicted"][key] for key in priced}
+    assert main(["validate", str(uninterrupted / "plans" / f"{proven['name']}.json"), "--json", "--quiet"]) == 0
+    verdict = json.loads(capsys.readouterr().out)
+    assert verdict["psnr_db"] == pytest.approx(proven["measured"]["psnr_db"], abs=1e-6)
+
+
+def test_from_python_as_from_the_command_line(job: Job, uninterrupted: Path, tmp_path: Path) -> None:
+    import hwsearch
+
+    results = hwsearch.optimize(
+        model=f"{job.folder / 'net.py'}:build",
+        scale=2,
+        target="stm32h743",
+        input_size=(24, 32),
+        weight_bits=(2, 4, 8),
+        evaluations=40,
+        probes=8,
+        images=job.photos,
+        run_dir=tmp_path / "run",
+    )
+    assert results.run_dir == tmp_path / "run"
+    assert front(tmp_path / "run") == front(uninterrupted)
