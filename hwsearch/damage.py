@@ -41,8 +41,8 @@ class Damage:
         proxy: name of the proxy that made it.
         noise: ``float64[decisions, choices]``, output noise power (MSE of luma, 0..255 scale); finite, not negative,
             zero where a choice is not allowed.
-        float_mse: error of the floating-point network on each picture, same unit.
-        seed, pictures, seconds: how it was made.
+        float_mse: error of the floating-point network, same unit, on each picture for which PSNR loss is predicted.
+        seed, pictures, seconds: how the noise was measured.
     """
 
     proxy: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,13 +66,16 @@ class Clock:
             self.stages_s[name] = self.stages_s.get(name, 0.0) + time.monotonic() - before
 
 
-def measure_damage(calibration: Calibration, pairs: list[Pair], seed: int, progress: Progress) -> dict[str, Damage]:
-    """The damage table of every proxy."""
+def measure_damage(
+    calibration: Calibration, pairs: list[Pair], float_mse: np.ndarray, seed: int, progress: Progress
+) -> dict[str, Damage]:
+    """The damage table of every proxy: noise measured on ``pairs``, told in dB for pictures on which the floating-point network
+    errs by ``float_mse``."""
     tables = {}
     with progress.stage("quality proxies", STEPS * len(proxies.PROXIES)) as stage:
         for name, info in proxies.PROXIES.items():
             report = follow(stage, STEPS)
-            tables[name] = info.measure(calibration, pairs, seed, report)
+            tables[name] = replace(info.measure(calibration, pairs, seed, report), float_mse=float_mse)
             report(name, 1.0)
     return tables
 
@@ -132,7 +136,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             evaluator = Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale)
         log = EvaluationLog(run.evaluations_path, lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)))
         with clock.stage("proxies"):
-            damages = measure_damage(calibration, photos.crops, request.seed, progress)
+            damages = measure_damage(calibration, photos.crops, evaluator.float_mse, request.seed, progress)
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
         search = find_plans(request, problem, damages, checks, probes, log, run.journal_path, clock, progress)
         names = search.names()

@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    # Layers here are small: threads that spin at a barrier on a busy machine cost far more than waking them up does.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with _heard(quiet=bool({"--quiet", "-q"} & set(words))):
             return _run(words)
