@@ -1,4 +1,5 @@
-"""Plans for tests of the quantizer, chosen on calibration crops alone: each choice is priced by the noise that it causes alone."""
+"""Plans for tests of the quantizer, chosen on calibration crops alone: each choice is priced by the noise that it causes
+alone."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def plan_bytes(calibration: Calibration, plan: np.ndarray) -> int:
 
 
 def cheapest(calibration: Calibration, crops: Sequence[Tensor], base: np.ndarray, ratios: Sequence[float]) -> list[np.ndarray]:
-    """For each ratio the plan (activations as in ``base``) of least summed noise whose bytes are that share of the float network's."""
+    """For each ratio the plan (activations as in ``base``) of least summed noise whose bytes are that share of the float
+    network's."""
     x = torch.cat(list(crops))
     target = output_luma(execute(calibration.graph, x))
     space = calibration.space

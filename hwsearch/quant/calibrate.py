@@ -27,6 +27,7 @@ from hwsearch.quant.ranges import (
     format_source,
     picture_format,
     spreads,
+    stretched,
     wide_format,
 )
 from hwsearch.quant.simulate import Prepared, prepare, simulate
@@ -67,7 +68,8 @@ def calibrate(
         crops = crops * 2
     batch = affordable(crops, macs_per_pixel(graph, crops[0].shape[1]), BENCH_MACS, seed)
     tell("ranges", 0.0)
-    ranges = extremes(graph, crops)
+    varied = [*crops, *(stretched(crop) for crop in crops)]
+    ranges = extremes(graph, varied)
     tell("moments", 0.2)
     moments = collect(graph, crops, seed)
     tell("noise gains", 0.6)
@@ -84,7 +86,7 @@ def calibrate(
         bench=Bench(equal, batch),
         gains=gains,
         moments={node.name: _scaled_moments(node, moments[node.name], scales) for node in graph.convs},
-        spreads=spreads(equal, crops, inside, gains.tensors),
+        spreads=spreads(equal, varied, inside, gains.tensors),
         equalizer=equalizer,
         default=default,
     )

@@ -29,6 +29,7 @@ SHARES = np.concatenate([np.linspace(1.0, 0.5, 11), [0.43, 0.37, 0.3, 0.24, 0.18
 
 PICTURE_WIDE_STEPS = 128
 """16-bit codes per 8-bit code of a picture: 255 * 128 still fits above the zero point 32768."""
+MAX_STRETCH = 2.0
 HEADROOM = 2.0
 """How far beyond the extremes seen a 16-bit tensor reaches: costs one of its 15 bits, and unseen pictures do not clip."""
 
@@ -66,6 +67,18 @@ class ChannelSpreads:
         weights = self.counts * (f**2)[:, None]
         counts = np.bincount(bins.ravel(), weights.ravel(), BINS)
         return Spread(bottom + (np.arange(BINS) + 0.5) * width, counts, bottom, top)
+
+
+def stretched(crop: Tensor) -> Tensor:
+    """The crop ``[1, C, h, w]`` with its contrast raised to the full range 0..1, at most ``MAX_STRETCH`` times, and turned by
+    90 degrees.
+
+    Sixteen small crops rarely hold the strongest edges that pictures can have; ranges that fit them alone clip others
+    (measured on FSRCNN: up to half of the range, and 0.6 dB at W6A8). Strong contrast is what is missing, and it can be made.
+    """
+    low, high = float(crop.min()), float(crop.max())
+    gain = min(1 / max(high - low, 1e-6), MAX_STRETCH)
+    return ((crop - (low + high) / 2) * gain + 0.5).clamp(0, 1).transpose(2, 3).flip(2).contiguous()
 
 
 def extremes(graph: Graph, crops: Sequence[Tensor]) -> dict[str, Ranges]:

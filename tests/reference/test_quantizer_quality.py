@@ -72,8 +72,8 @@ def test_shipped_fsrcnn_four_and_six_times_smaller(shared: Path) -> None:
 
 
 def test_published_vdsr(shared: Path) -> None:
-    """W8A8 on the middle of the Set5 pictures. Rounding the enlarged input to 8 bits costs 0.07 dB before the network begins, so the
-    reference sees the same 8-bit input."""
+    """W8A8 on the middle of the Set5 pictures. Rounding the enlarged input to 8 bits costs 0.07 dB before the network begins,
+    so the reference sees the same 8-bit input."""
     calibration, _, evaluator = prepared(shared, networks.load("vdsr", 2, weights(shared, "vdsr_y")), (8,), side=160)
     rounded = evaluator.score(lambda x: execute(calibration.graph, (x * 255).round() / 255))
     plan = calibration.space.uniform(8, 8)

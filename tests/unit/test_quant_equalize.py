@@ -40,7 +40,9 @@ def test_the_function_stays(activation: str) -> None:
     for name in names:  # and the tensors between are divided as they should be
         seen = {}
         for which, g in (("before", graph), ("after", changed)):
-            execute(g, x, lambda node, y, which=which, name=name: seen.__setitem__(which, y) if node.name == name else None)
+            execute(
+                g, x, lambda node, y, which=which, name=name, seen=seen: seen.__setitem__(which, y) if node.name == name else None
+            )
         factors = torch.from_numpy(scales[name]).float().view(1, -1, 1, 1)
         assert torch.allclose(seen["before"] / factors, seen["after"], atol=1e-4, rtol=1e-4)
 
@@ -75,7 +77,8 @@ def test_who_is_left_alone() -> None:
 
 
 def test_choice_follows_the_widths() -> None:
-    """Without activation noise the weights decide alone; with coarse activations and perfect weights, whole ranges are equalized."""
+    """Without activation noise the weights decide alone; with coarse activations and perfect weights, whole ranges are
+    equalized."""
     graph = fsrcnn("relu")
     crops = [torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(i)) for i in range(4)]
     ranges, moments = extremes(graph, crops), collect(graph, crops, 0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hwsearch.quant.model import TensorFormat
-from hwsearch.quant.ranges import ChannelSpreads, candidates, clamped, picture_format, wide_format
+from hwsearch.quant.ranges import ChannelSpreads, candidates, clamped, picture_format, stretched, wide_format
 from searchspaces.graph import Node
 
 
@@ -75,3 +75,14 @@ def test_clamps_of_fused_activations() -> None:
     assert (six.qmin, six.qmax) == (40, 160)
     assert clamped(fmt, Node("a", "conv", attrs={"activation": "prelu"})) == fmt
     assert clamped(fmt, Node("a", "unary", attrs={"kind": "relu"})).qmin == 40
+
+
+def test_stretched_contrast() -> None:
+    crop = 0.4 + 0.3 * torch.rand(1, 3, 8, 10)
+    for shift, share in ((0.0, 1.0), (0.2, 0.1)):  # the second would need more than the allowed gain
+        made = stretched(shift + share * crop)
+        assert made.shape == (1, 3, 10, 8)
+        span = float(made.max() - made.min())
+        assert span == pytest.approx(min(2.0 * share * float(crop.max() - crop.min()), 1.0), rel=1e-4)
+    full = stretched(torch.tensor([0.1, 0.5, 0.9]).view(1, 1, 1, 3))
+    assert torch.allclose(full.flatten().sort().values, torch.tensor([0.0, 0.5, 1.0]), atol=1e-6)

@@ -50,8 +50,8 @@ def test_never_worse_than_nearest(bits: int) -> None:
 
 
 def test_close_to_brute_force() -> None:
-    """A channel of five 3-bit weights: every integer vector, each with its own least-squares scale. Descent ends in local minima, so
-    only a factor is promised; nearest rounding is far outside of it."""
+    """A channel of five 3-bit weights: every integer vector, each with its own least-squares scale. Descent ends in local
+    minima, so only a factor is promised; nearest rounding is far outside of it."""
     rng = np.random.default_rng(1)
     found, optimal, plain = 0.0, 0.0, 0.0
     vectors = np.array(list(itertools.product(range(-3, 4), repeat=5)), dtype=np.float64)
