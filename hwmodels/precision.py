@@ -9,8 +9,8 @@ from functools import total_ordering
 from hwmodels.errors import UsageError
 
 _NOTATION = re.compile(r"[Ww](\d{1,2})[Aa](\d{1,2})")
-WEIGHT_BITS = tuple(range(1, 9)) + (16,)
-ACTIVATION_BITS = tuple(range(1, 9)) + (16,)
+WEIGHT_BITS = (*range(1, 9), 16)
+ACTIVATION_BITS = (*range(1, 9), 16)
 
 
 @total_ordering

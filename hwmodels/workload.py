@@ -1,8 +1,8 @@
 """The table that the cost models read: one row per layer, one row per stored tensor.
 
 A workload is a network at one input size. It knows shapes and counts, and nothing of weights' values, of torch, or of devices.
-Layers are listed in execution order. Data movement (concatenation, pixel shuffle, ...) has rows too, with no multiply-accumulates: it
-costs bytes. Element-wise activations are fused into the layer that produces their input.
+Layers are listed in execution order. Data movement (concatenation, pixel shuffle, ...) has rows too, with no
+multiply-accumulates: it costs bytes. Element-wise activations are fused into the layer that produces their input.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Tensor:
 class Workload:
     """A network at one input size: its layers, its tensors, and the operations that could not be counted.
 
-    ``group_names[g]`` names width group ``g`` after its first tensor. ``uncounted`` lists operations that have no row; whoever prices
-    the workload must show them.
+    ``group_names[g]`` names width group ``g`` after its first tensor. ``uncounted`` lists operations that have no row;
+    whoever prices the workload must show them.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Damage: what each choice costs in picture quality, in one unit for every proxy.
 
-The unit is output noise power: the mean squared error that a choice adds to the luma of the output, on the 0..255 scale, against the
-floating-point network. Noise of independent choices adds; PSNR loss follows from it and from the error that the floating-point
-network already makes against the original picture.
+The unit is output noise power: the mean squared error that a choice adds to the luma of the output, on the 0..255 scale,
+against the floating-point network. Noise of independent choices adds; PSNR loss follows from it and from the error that
+the floating-point network already makes against the original picture.
 """
 
 from __future__ import annotations

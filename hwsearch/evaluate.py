@@ -15,7 +15,8 @@ from searchspaces.pictures import Pair
 
 @dataclass(frozen=True)
 class Score:
-    """Quality of one plan on the pictures of an evaluator. ``stderr_db`` is the standard error of the mean paired loss over pictures."""
+    """Quality of one plan on the pictures of an evaluator. ``stderr_db`` is the standard error of the mean paired loss
+    over pictures."""
 
     psnr_db: float
     psnr_loss_db: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,8 +84,8 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     Raises:
         UncountedError: the network has operations that cannot be traced or priced; all are named.
     """
-    network = network or load_network(request)
     device = devices.load(request.target)
+    network = network or load_network(request)
     graph = trace.trace(network.module, network.channels, network.name)
     if graph.uncounted:
         raise UncountedError(
@@ -127,7 +127,7 @@ def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
     split = pictures.split(source, seed=request.seed)
     scale, channels, kind = network.scale, network.channels, network.input_kind
 
-    def pairs(chosen: list[pictures.Picture]) -> list[Pair]:
+    def pairs(chosen: Sequence[pictures.Picture]) -> list[Pair]:
         return [pictures.make_pair(p.name, p.rgb, scale, channels, kind) for p in chosen]
 
     crops = pictures.crops(split.calibration, scale, channels, kind, count=CALIBRATION_CROPS, seed=request.seed)

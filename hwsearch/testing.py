@@ -1,4 +1,6 @@
-"""Contract suites for those who add a device, a network, a proxy or an exporter: one call each, AssertionError where the contract is broken.
+"""Contract suites for those who add a device, a network, a proxy or an exporter: one call each.
+
+A broken contract is an AssertionError that says what is wrong.
 
 They run on a network of a few hundred weights and on synthetic pictures, in seconds, and need no test framework.
 """
@@ -66,8 +68,8 @@ def tiny_calibration(weight_bits: tuple[int, ...] = (2, 4, 8), activation_bits: 
 
 
 def check_device(name_or_path: str) -> None:
-    """A device prices a small network: finite, positive, terms adding up, fewer bits never storing more bytes, and no width running
-    faster than the native one that holds it."""
+    """A device prices a small network: finite, positive, terms adding up, fewer bits never storing more bytes, and no
+    width running faster than the native one that holds it."""
     device = devices.load(name_or_path)
     workload = to_workload(tiny_graph(), *device.default_input)
     space = build_space(
@@ -88,7 +90,8 @@ def check_device(name_or_path: str) -> None:
 
 
 def check_network(module: nn.Module, channels: int, scale: int, upsampled_input: bool = False) -> None:
-    """A network is traced whole, the canonical graph computes what the module computes, and the output has ``scale`` times the sides."""
+    """A network is traced whole, the canonical graph computes what the module computes, and the output has ``scale`` times
+    the sides."""
     module = module.eval()
     graph = trace(module, channels, type(module).__name__)
     assert not graph.uncounted, f"not traced: {', '.join(graph.uncounted)}"
@@ -96,7 +99,9 @@ def check_network(module: nn.Module, channels: int, scale: int, upsampled_input:
     with torch.no_grad():
         expected, got = module(x), execute(graph, x)
     factor = 1 if upsampled_input else scale
-    assert expected.shape[-2:] == (24 * factor, 20 * factor), f"the output is {tuple(expected.shape[-2:])}, not {factor} times the input"
+    assert expected.shape[-2:] == (24 * factor, 20 * factor), (
+        f"the output is {tuple(expected.shape[-2:])}, not {factor} times the input"
+    )
     span = float(expected.abs().max()) or 1.0
     worst = float((expected - got).abs().max())
     assert worst <= 1e-4 * span, f"the traced graph differs from the module by {worst:.2g}"
@@ -104,8 +109,8 @@ def check_network(module: nn.Module, channels: int, scale: int, upsampled_input:
 
 
 def check_proxy(measure: Callable[..., Damage]) -> None:
-    """A proxy gives a finite table of the right shape, no damage where nothing may be chosen, the same table for the same seed, and
-    on the whole more damage for fewer weight bits."""
+    """A proxy gives a finite table of the right shape, no damage where nothing may be chosen, the same table for the same
+    seed, and on the whole more damage for fewer weight bits."""
     calibration, pairs = tiny_calibration(), tiny_pairs()
     damage = measure(calibration, pairs, 0)
     space = calibration.space

@@ -27,7 +27,8 @@ class SearchSpace:
             when ``wide_is_float`` (a device has one or the other).
         layer_names: the weighted layers, one weight decision each.
         group_names: the width groups, one activation decision each.
-        allowed: ``bool[decisions, choices]``, ``choices = max(len(weight_bits), len(activation_bits))``; pins and scope as a mask.
+        allowed: ``bool[decisions, choices]``, ``choices = max(len(weight_bits), len(activation_bits))``; pins and scope as a
+            mask.
         symmetric_activations: the device's runtime has no zero points on 8-bit activations.
     """
 

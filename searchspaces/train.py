@@ -5,8 +5,9 @@ sources), its low-resolution twin is made by MATLAB-compatible bicubic, and rand
 transposes are drawn, busy patches more often. Adam, one cosine decay, Charbonnier loss and then squared error for the last fifth
 (PSNR is squared error), and an exponential moving average of the weights is what is saved.
 
-``--expand`` trains each kernel as a sum ``W0 + P K`` with K a wider bank of kernels and P a 1x1 convolution after it, collapsed before
-every forward pass (the idea of SESR's collapsible blocks: Bhardwaj et al., MLSys 2022): the same network, easier to optimise.
+``--expand`` trains each kernel as a sum ``W0 + P K`` with K a wider bank of kernels and P a 1x1 convolution after it, collapsed
+before every forward pass (the idea of SESR's collapsible blocks: Bhardwaj et al., MLSys 2022): the same network, easier to
+optimise.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -38,25 +39,62 @@ NETWORKS = {
 }
 
 
-def picture_pairs(folders: list[Path], scale: int, channels: int, long_sides: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+def picture_pairs(
+    folders: list[Path], *, scale: int, channels: int, long_sides: list[int], drawings: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """(low, high) pairs, uint8 ``[h, w, channels]`` and ``[scale*h, scale*w, channels]``, of every picture at several sizes."""
     pairs = []
+
+    def add(picture: Image.Image) -> None:
+        high = np.asarray(picture)
+        high = high[: high.shape[0] // scale * scale, : high.shape[1] // scale * scale]
+        if channels == 1:
+            high = np.rint(luma(high)).astype(np.uint8)[..., None]
+        pairs.append((imresize(high, 1 / scale), high))
+
     for path in sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
         photo = Image.open(path).convert("RGB")
         longest = max(photo.size)
-        sides = [side for side in long_sides if side <= 0.75 * longest] or [longest]
-        for side in sides:
-            ratio = side / longest
-            size = (round(photo.width * ratio), round(photo.height * ratio))
-            small = photo if side == longest else photo.resize(size, Image.Resampling.LANCZOS)
-            high = np.asarray(small)
-            high = high[: high.shape[0] // scale * scale, : high.shape[1] // scale * scale]
-            if channels == 1:
-                high = np.rint(luma(high)).astype(np.uint8)[..., None]
-            pairs.append((imresize(high, 1 / scale), high))
+        for side in [side for side in long_sides if side <= 0.75 * longest] or [longest]:
+            size = (round(photo.width * side / longest), round(photo.height * side / longest))
+            add(photo if side == longest else photo.resize(size, Image.Resampling.LANCZOS))
+    random = np.random.default_rng(seed)
+    for _ in range(drawings):
+        add(drawing(random))
     if not pairs:
         raise SystemExit(f"no pictures ({', '.join(sorted(SUFFIXES))}) in: {', '.join(map(str, folders))}")
     return pairs
+
+
+def drawing(random: np.random.Generator, side: int = 480, oversampling: int = 4) -> Image.Image:
+    """A made-up picture of sharp edges, of which photos have few: overlapping ellipses, polygons, arcs and fine lines in random
+    colours, drawn large and shrunk, so that edges are smooth as an optical system would make them."""
+    large = side * oversampling
+    picture = Image.new("RGB", (large, large), tuple(int(c) for c in random.integers(0, 256, 3)))
+    pen = ImageDraw.Draw(picture)
+    for _ in range(int(random.integers(60, 220))):
+        colour = tuple(int(c) for c in random.integers(0, 256, 3))
+        if random.random() < 0.4:
+            colour = (0, 0, 0) if random.random() < 0.5 else (255, 255, 255)
+        centre = random.integers(0, large, 2)
+        reach = int(large * random.uniform(0.02, 0.22))
+        corners = [
+            tuple(int(v) for v in centre + random.integers(-reach, reach + 1, 2)) for _ in range(int(random.integers(3, 7)))
+        ]
+        width = int(oversampling * random.uniform(1, 10))
+        box = [int(centre[0]) - reach, int(centre[1]) - int(reach * random.uniform(0.2, 1))]
+        box += [int(centre[0]) + reach, int(centre[1]) + int(reach * random.uniform(0.2, 1))]
+        match int(random.integers(0, 4)):
+            case 0:
+                pen.ellipse(box, fill=colour)
+            case 1:
+                pen.polygon(corners, fill=colour)
+            case 2:
+                pen.line(corners, fill=colour, width=width, joint="curve")
+            case 3:
+                start = float(random.uniform(0, 360))
+                pen.arc(box, start, start + float(random.uniform(30, 300)), fill=colour, width=width)
+    return picture.resize((side, side), Image.Resampling.LANCZOS)
 
 
 class PatchSampler:
@@ -127,7 +165,7 @@ def collapsed(network: nn.Module) -> dict[str, Tensor]:
     for name, module in network.named_modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.PReLU)):
             plain[f"{name}.weight"] = module.weight.detach()
-            if getattr(module, "bias", None) is not None:
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and module.bias is not None:
                 plain[f"{name}.bias"] = module.bias.detach()
     return plain
 
@@ -151,11 +189,19 @@ def test_psnr(network: nn.Module, folder: Path, scale: int, channels: int) -> fl
 def train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(arguments.threads)
-    network = NETWORKS[arguments.network](arguments.scale).to(memory_format=torch.channels_last)
-    channels = network.channels
+    network = NETWORKS[arguments.network](arguments.scale)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels = int(network.channels)  # type: ignore[arg-type]
     started = time.monotonic()
     sampler = PatchSampler(
-        picture_pairs(arguments.images, arguments.scale, channels, arguments.long_sides),
+        picture_pairs(
+            arguments.images,
+            scale=arguments.scale,
+            channels=channels,
+            long_sides=arguments.long_sides,
+            drawings=arguments.drawings,
+            seed=arguments.seed,
+        ),
         scale=arguments.scale,
         patch=arguments.patch,
         seed=arguments.seed,
@@ -192,6 +238,7 @@ def train(arguments: argparse.Namespace) -> None:
         "candidates": arguments.candidates,
         "area_power": arguments.area_power,
         "chroma": arguments.chroma,
+        "drawings": arguments.drawings,
         "earlier_stages": history,
         "pictures": arguments.about,
     }
@@ -241,6 +288,7 @@ def main() -> None:
     parser.add_argument(
         "--long-sides", type=int, nargs="+", default=[1400, 1000, 700, 480, 340], help="sizes of the shrunk pictures"
     )
+    parser.add_argument("--drawings", type=int, default=0, help="made-up pictures of sharp edges among the photos")
     parser.add_argument("--candidates", type=int, default=3, help="random patches of which the one with most detail is used")
     parser.add_argument(
         "--area-power", type=float, default=0.5, help="a picture is drawn in proportion to its area to this power"

@@ -1,13 +1,14 @@
-"""The quantized network: number formats of every tensor, integers of every layer. Engine and exporters read this and nothing else.
+"""The quantized network: number formats of every tensor, integers of every layer. Engine and exporters read this and
+nothing else.
 
 Codes are unsigned. A tensor of ``bits`` <= 8 lives in a uint8 container, one of 16 bits in uint16; ``q = clamp(rint(x / scale) +
 zero_point, qmin, qmax)``, round half to even. ReLU, ReLU6 and widths below 8 bits are nothing but ``qmin`` and ``qmax``.
-Symmetric formats put the zero point in the middle of the container (128, 32768). Weights are symmetric per output channel in the narrow
-range ``-(2^(b-1) - 1) .. 2^(b-1) - 1``.
+Symmetric formats put the zero point in the middle of the container (128, 32768). Weights are symmetric per output channel
+in the narrow range ``-(2^(b-1) - 1) .. 2^(b-1) - 1``.
 
-Requantization follows the rule named in ``QuantizedGraph.rule``. "f32" is the rule of ONNX Runtime and XNNPACK for layers whose input and output
-have at most 8 bits: ``M[c] = fp32(fp32(s_x * s_w[c]) / s_y)``, ``q = clamp(rint(fp32(fp32(acc) * M[c])) + z_y)``. Where a
-16-bit tensor takes part, fp32 would lose units, and the same formula is evaluated in double precision:
+Requantization follows the rule named in ``QuantizedGraph.rule``. "f32" is the rule of ONNX Runtime and XNNPACK for layers
+whose input and output have at most 8 bits: ``M[c] = fp32(fp32(s_x * s_w[c]) / s_y)``, ``q = clamp(rint(fp32(fp32(acc) *
+M[c])) + z_y)``. Where a 16-bit tensor takes part, fp32 would lose units, and the same formula is evaluated in double precision:
 ``M[c] = double(s_x) * double(s_w[c]) / double(s_y)``.
 """
 
@@ -54,7 +55,8 @@ class TensorFormat:
 
 @dataclass(frozen=True, eq=False)
 class LayerIntegers:
-    """A layer executed in integers: ``weight int8[O, I/groups, kh, kw]``, ``scale float32[O]``, ``bias int64[O]`` in units of ``s_x * s_w``.
+    """A layer executed in integers: ``weight int8[O, I/groups, kh, kw]``, ``scale float32[O]``, ``bias int64[O]`` in units
+    of ``s_x * s_w``.
 
     ``bits`` is the width the weights were rounded to.
     """
@@ -67,8 +69,8 @@ class LayerIntegers:
 
 @dataclass(frozen=True, eq=False)
 class LayerFloats:
-    """A layer that the device executes in floating point (half precision): ``weight float32[O, I/groups, kh, kw]``, ``bias float32[O]``,
-    both already rounded to half precision (and the weight to ``bits`` before, if fewer than 16)."""
+    """A layer that the device executes in floating point (half precision): ``weight float32[O, I/groups, kh, kw]``, ``bias
+    float32[O]``, both already rounded to half precision (and the weight to ``bits`` before, if fewer than 16)."""
 
     bits: int
     weight: np.ndarray

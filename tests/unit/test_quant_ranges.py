@@ -79,10 +79,10 @@ def test_clamps_of_fused_activations() -> None:
 
 def test_stretched_contrast() -> None:
     crop = 0.4 + 0.3 * torch.rand(1, 3, 8, 10)
-    for shift, share in ((0.0, 1.0), (0.2, 0.1)):  # the second would need more than the allowed gain
+    for shift, share in ((0.0, 1.0), (0.2, 0.1)):  # neither reaches the full range within the allowed gain
         made = stretched(shift + share * crop)
         assert made.shape == (1, 3, 10, 8)
         span = float(made.max() - made.min())
-        assert span == pytest.approx(min(2.0 * share * float(crop.max() - crop.min()), 1.0), rel=1e-4)
+        assert span == pytest.approx(min(1.5 * share * float(crop.max() - crop.min()), 1.0), rel=1e-4)
     full = stretched(torch.tensor([0.1, 0.5, 0.9]).view(1, 1, 1, 3))
     assert torch.allclose(full.flatten().sort().values, torch.tensor([0.0, 0.5, 1.0]), atol=1e-6)

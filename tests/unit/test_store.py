@@ -139,7 +139,7 @@ def test_documents_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), files.replacing(tmp_path / "plan.onnx") as temporary:
+    with pytest.raises(RuntimeError), files.replacing(tmp_path / "plan.onnx") as temporary:  # noqa: PT012
         temporary.write_bytes(b"half")
         assert temporary.suffix == ".onnx"
         raise RuntimeError
