@@ -29,7 +29,7 @@ SHARES = np.concatenate([np.linspace(1.0, 0.5, 11), [0.43, 0.37, 0.3, 0.24, 0.18
 
 PICTURE_WIDE_STEPS = 128
 """16-bit codes per 8-bit code of a picture: 255 * 128 still fits above the zero point 32768."""
-MAX_STRETCH = 1.5
+MAX_STRETCH = 1.25
 HEADROOM = 2.0
 """How far beyond the extremes seen a 16-bit tensor reaches: costs one of its 15 bits, and unseen pictures do not clip."""
 

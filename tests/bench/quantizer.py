@@ -33,8 +33,8 @@ def measure(data: Path, title: str) -> None:
     kind, channels = network.input_kind, network.channels
     graph = trace(network.module, channels, name, 1 if kind == "upsampled" else scale)
     space = build_space(to_workload(graph, 64, 64), (2, 3, 4, 5, 6, 7, 8), (8, 16))
-    photos = pictures.load_folder(data / "photos" / "train")[::4]
-    crops = [pair.low for pair in pictures.crops(photos, scale, channels, kind, count=16, size=64)]
+    photos = pictures.load_folder(data / "photos" / "train")[::2]
+    crops = [pair.low for pair in pictures.crops(photos, scale, channels, kind, count=32, size=64)]
     evaluator = Evaluator(
         lambda x: execute(graph, x), pictures.pairs(pictures.load_folder(data / "Set5"), scale, channels, kind), scale
     )

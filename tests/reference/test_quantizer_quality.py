@@ -30,9 +30,9 @@ def prepared(
     factor = 1 if network.input_kind == "upsampled" else network.scale
     graph = trace(network.module, network.channels, network.name, factor)
     space = build_space(to_workload(graph, 64, 64), weight_bits, (8, 16))
-    photos = pictures.load_folder(shared / "data" / "photos" / "train")[::4]
+    photos = pictures.load_folder(shared / "data" / "photos" / "train")[:: 4 if network.input_kind == "upsampled" else 2]
     kind = network.input_kind
-    crops = [p.low for p in pictures.crops(photos, network.scale, network.channels, kind, count=16, size=64)]
+    crops = [p.low for p in pictures.crops(photos, network.scale, network.channels, kind, count=len(photos), size=64)]
     if kind == "upsampled":
         crops = [low[:, :, :64, :64] for low in crops]
     calibration = calibrate(graph, crops, space)
