@@ -239,6 +239,7 @@ def train(arguments: argparse.Namespace) -> None:
         "area_power": arguments.area_power,
         "chroma": arguments.chroma,
         "drawings": arguments.drawings,
+        "squared_from": arguments.squared_from,
         "earlier_stages": history,
         "pictures": arguments.about,
     }
@@ -248,7 +249,7 @@ def train(arguments: argparse.Namespace) -> None:
         error = network(low) - high
         if channels == 3 and arguments.chroma < 1:
             error = torch.cat([error * arguments.chroma, (error * LUMA).sum(dim=1, keepdim=True)], dim=1)
-        loss = torch.sqrt(error**2 + 1e-6).mean() if step < 0.8 * arguments.steps else (error**2).mean() * 50
+        loss = torch.sqrt(error**2 + 1e-6).mean() if step < arguments.squared_from * arguments.steps else (error**2).mean() * 50
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 0.5)
@@ -289,6 +290,12 @@ def main() -> None:
         "--long-sides", type=int, nargs="+", default=[1400, 1000, 700, 480, 340], help="sizes of the shrunk pictures"
     )
     parser.add_argument("--drawings", type=int, default=0, help="made-up pictures of sharp edges among the photos")
+    parser.add_argument(
+        "--squared-from",
+        type=float,
+        default=0.8,
+        help="share of the steps after which the loss is squared error instead of Charbonnier",
+    )
     parser.add_argument("--candidates", type=int, default=3, help="random patches of which the one with most detail is used")
     parser.add_argument(
         "--area-power", type=float, default=0.5, help="a picture is drawn in proportion to its area to this power"
