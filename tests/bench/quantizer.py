@@ -1,5 +1,5 @@
-"""What uniform plans lose on Set5, and what calibration costs: ``python tests/bench/quantizer.py SHARED_DATA [fsrcnn abpn
-vdsr shipped]``.
+"""What uniform plans lose on Set5, and what calibration costs: ``OMP_NUM_THREADS=1 python tests/bench/quantizer.py
+SHARED_DATA [fsrcnn abpn vdsr shipped]``.
 
 Prints PSNR-Y, its loss against the floating-point network, and CPU seconds, for networks calibrated on other photos.
 """
