@@ -21,6 +21,8 @@ from hwsearch.plan import Measured, Plan, Predicted, Provenance
 from hwsearch.problem import Pictures, Problem, Request
 from hwsearch.quant import storage
 from hwsearch.quant.calibrate import Calibration
+from hwsearch.quant.model import QuantizedGraph
+from hwsearch.quant.polish import polish
 from hwsearch.report.crops import save_crops
 from hwsearch.results import Crop, DeviceFacts, Fact, LayerRow, Point, ProxyCheck, Reference, Results, ScheduleStep
 from hwsearch.store import RunDirectory
@@ -111,10 +113,11 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proof:
     """A plan that was run in integers: its files and what was measured on the evaluation pictures."""
 
+    quantized: QuantizedGraph
     measured: Measured
     integers: str
     integers_sha256: str
@@ -128,14 +131,19 @@ def prove(
     pairs: Sequence[Pair],
     run: RunDirectory,
 ) -> Proof:
-    """Write the plan's integers and its ONNX file, run both on the evaluation pictures and compare them code for code."""
+    """Write the plan's integers and its ONNX file, run both on the evaluation pictures and compare them code for code.
+
+    A plan with layers below 8 bits is polished first: its layers make up for each other.
+    """
     quantized = calibration.quantized(plan)
+    if min(_widths(quantized)) < 8:
+        quantized = polish(calibration, plan)
     integers = run.plans_dir / f"{name}.safetensors"
     digest = storage.save(quantized, integers)
     exported = run.plans_dir / f"{name}.onnx"
     onnx.export(quantized, exported, metadata={"plan": name, "network": problem.network.name, "integers_sha256": digest})
     measured = validate.prove(quantized, exported, pairs, problem.network.scale, lambda x: execute(problem.graph, x))
-    return Proof(measured, integers.name, digest)
+    return Proof(quantized, measured, integers.name, digest)
 
 
 def device_facts(problem: Problem) -> DeviceFacts:
@@ -180,11 +188,8 @@ def reference(problem: Problem, pairs: Sequence[Pair]) -> Reference:
     )
 
 
-def crops(
-    name: str, plan: np.ndarray, problem: Problem, calibration: Calibration, pairs: Sequence[Pair], run: RunDirectory
-) -> list[Crop]:
+def crops(name: str, quantized: QuantizedGraph, problem: Problem, pairs: Sequence[Pair], run: RunDirectory) -> list[Crop]:
     """Magnified details of the evaluation pictures: original, bicubic, floating point, plan, error."""
-    quantized = calibration.quantized(plan)
     made = []
     for pair in pairs:
         with torch.no_grad():
@@ -204,6 +209,10 @@ def crops(
     return made
 
 
+def _widths(quantized: QuantizedGraph) -> list[int]:
+    return [layer.bits for layer in quantized.layers.values()]
+
+
 def notes(problem: Problem, search: Search, proofs: Mapping[int, Proof]) -> list[str]:
     """Sentences that a reader must know before acting on the numbers."""
     device, space = problem.device, problem.space
@@ -218,6 +227,11 @@ def notes(problem: Problem, search: Search, proofs: Mapping[int, Proof]) -> list
         said.append(
             f"{device.runtime} has no zero points on 8-bit activations, so one-sided tensors use half of their codes; "
             "the plans here obey that."
+        )
+    if any(bits < 8 for proof in proofs.values() for bits in _widths(proof.quantized)):
+        said.append(
+            "The integers of chosen plans with layers below 8 bits were polished together before they were measured; "
+            "what was predicted is without that."
         )
     floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})
     if floats:
@@ -235,7 +249,6 @@ def results(
     request: Request,
     problem: Problem,
     photos: Pictures,
-    calibration: Calibration,
     search: Search,
     proofs: Mapping[int, Proof],
     run: RunDirectory,
@@ -289,7 +302,7 @@ def results(
         proxies=search.checks,
         layers=layers,
         schedule=schedule,
-        crops=crops(names[shown], search.plans[shown], problem, calibration, photos.evaluation, run),
+        crops=crops(names[shown], proofs[shown].quantized, problem, photos.evaluation, run),
         pictures={
             "calibration": photos.calibration,
             "search": [pair.name for pair in photos.search],

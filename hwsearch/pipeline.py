@@ -147,7 +147,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
                 proofs[row] = assemble.prove(names[row], search.plans[row], problem, calibration, photos.evaluation, run)
                 stage.advance()
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(request, problem, photos, calibration, search, proofs, run, clock.wall_s, clock.stages_s)
+            results = assemble.results(request, problem, photos, search, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
     return results
 

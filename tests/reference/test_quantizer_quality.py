@@ -11,7 +11,7 @@ from plans_by_noise import best_wide_pair, cheapest, float_bytes, plan_bytes
 from hwsearch.evaluate import Evaluator
 from hwsearch.quant import integer
 from hwsearch.quant.calibrate import Calibration, calibrate
-from hwsearch.quant.refine import refine
+from hwsearch.quant.polish import polish
 from searchspaces import networks, pictures
 from searchspaces.graph import execute
 from searchspaces.networks import LoadedNetwork
@@ -60,14 +60,14 @@ def test_published_fsrcnn(shared: Path) -> None:
 
 
 def test_shipped_fsrcnn_four_and_six_times_smaller(shared: Path) -> None:
-    """Weights, biases and scales counted against 4 bytes for every parameter; 16-bit tensors; six times with refinement."""
+    """Weights, biases and scales counted against 4 bytes for every parameter; 16-bit tensors; six times with polishing."""
     calibration, crops, evaluator = prepared(shared, networks.load("fsrcnn", 2), (4, 5, 6, 7, 8))
     plans = cheapest(calibration, crops, calibration.space.uniform(8, 16), (4, 6))
     for plan, ratio in zip(plans, (4, 6), strict=True):
         assert plan_bytes(calibration, plan) * ratio <= float_bytes(calibration)
     four = calibration.quantized(plans[0])
     assert evaluator.score(lambda x: integer.run(four, x)).psnr_loss_db < 0.1
-    six = refine(calibration, plans[1])
+    six = polish(calibration, plans[1])
     assert evaluator.score(lambda x: integer.run(six, x)).psnr_loss_db < 0.3
 
 

@@ -12,7 +12,7 @@ from hwmodels.errors import UsageError
 from hwsearch.quant import integer
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.model import LayerFloats, LayerIntegers
-from hwsearch.quant.refine import refine
+from hwsearch.quant.polish import polish
 from searchspaces import networks
 from searchspaces.graph import Graph, execute
 from searchspaces.space import build_space
@@ -163,7 +163,7 @@ def test_refinement_does_not_harm() -> None:
     """On pictures that it holds out it decides; on all of them it must not be worse than chance would make it."""
     calibration = calibrated("relu")
     plan = calibration.space.uniform(3, 8)
-    refined = refine(calibration, plan, steps=60)
+    refined = polish(calibration, plan, steps=60)
     x = crops()
     target = [execute(calibration.graph, c) for c in x]
     before = sum(

@@ -1,11 +1,11 @@
-"""Refinement of one chosen plan: integers, scales and biases are moved together until the quantized network's output is
+"""Polishing one chosen plan: integers, scales and biases are moved together until the quantized network's output is
 closest to the floating-point network's.
 
 Calibration rounds each layer as if it were the only one. For a plan that is about to be used, the layers can make up for each
 other and for the rounding of activations: the fake-quantized network is trained for a few hundred steps on the calibration
 windows, with the straight-through estimator for rounding (Bengio, Leonard and Courville 2013) and learned step sizes (Esser
 et al. 2020, "Learned Step Size Quantization"); the target is the output of the floating-point network, no label is used. Some
-windows are held out; the plan as calibrated is returned if refinement does not win there.
+windows are held out; the plan as calibrated is returned if polishing does not win there.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class _Layer:
         return LayerIntegers(bits, q, scale, int_bias(bias, source, scale))
 
 
-def refine(
+def polish(
     calibration: Calibration,
     plan_row: np.ndarray,
     *,
@@ -92,7 +92,7 @@ def refine(
     seed: int = 0,
     progress: Callable[[str, float], None] | None = None,
 ) -> QuantizedGraph:
-    """The network of a plan with integers refined as a whole; formats of tensors stay.
+    """The network of a plan with integers polished as a whole; formats of tensors stay.
 
     Costs about 50 ms of one core per step for a network of 15 thousand multiply-accumulates per pixel. Layers in half
     precision and 16-bit weights stay as they are.
@@ -133,7 +133,7 @@ def refine(
         optimizer.step()
         schedule.step()
         if progress is not None:
-            progress("refining", (step + 1) / steps)
+            progress("polishing", (step + 1) / steps)
     numbers = dict(start.layers)
     for name, layer in layers.items():
         numbers[name] = layer.integers(formats[calibration.graph[name].inputs[0]])
