@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from hwmodels import cost
 from hwmodels.precision import Precision
-from hwsearch import __version__, validate
+from hwsearch import validate
 from hwsearch.evaluate import to_picture
 from hwsearch.export import onnx
 from hwsearch.plan import Measured, Plan, Predicted, Provenance
@@ -25,19 +23,11 @@ from hwsearch.quant.model import QuantizedGraph
 from hwsearch.quant.polish import polish
 from hwsearch.report.crops import save_crops
 from hwsearch.results import Crop, DeviceFacts, Fact, LayerRow, Point, ProxyCheck, Reference, Results, ScheduleStep
-from hwsearch.store import RunDirectory
+from hwsearch.store import RunDirectory, versions
 from searchspaces.bicubic import imresize
 from searchspaces.graph import execute
 from searchspaces.metrics import psnr_y, ssim_y
 from searchspaces.pictures import Pair
-
-LIBRARIES = ("torch", "numpy", "numba", "scipy", "optuna", "onnx", "onnxruntime")
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that can change a number."""
-    found = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    return {"hwsearch": __version__, "python": platform.python_version(), **found}
 
 
 def now() -> str:
@@ -123,21 +113,14 @@ class Proof:
     integers_sha256: str
 
 
-def prove(
-    name: str,
-    plan: np.ndarray,
-    problem: Problem,
-    calibration: Calibration,
-    pairs: Sequence[Pair],
-    run: RunDirectory,
-) -> Proof:
-    """Write the plan's integers and its ONNX file, run both on the evaluation pictures and compare them code for code.
-
-    A plan with layers below 8 bits is polished first: its layers make up for each other.
-    """
+def integers(calibration: Calibration, plan: np.ndarray, seed: int, progress: Callable[[str, float], None]) -> QuantizedGraph:
+    """The integers of a chosen plan. With layers below 8 bits they are polished together: the layers make up for each other."""
     quantized = calibration.quantized(plan)
-    if min(_widths(quantized)) < 8:
-        quantized = polish(calibration, plan)
+    return polish(calibration, plan, seed=seed, progress=progress) if min(_widths(quantized)) < 8 else quantized
+
+
+def prove(name: str, quantized: QuantizedGraph, problem: Problem, pairs: Sequence[Pair], run: RunDirectory) -> Proof:
+    """Write the plan's integers and its ONNX file, run both on the evaluation pictures and compare them code for code."""
     integers = run.plans_dir / f"{name}.safetensors"
     digest = storage.save(quantized, integers)
     exported = run.plans_dir / f"{name}.onnx"
@@ -213,7 +196,7 @@ def _widths(quantized: QuantizedGraph) -> list[int]:
     return [layer.bits for layer in quantized.layers.values()]
 
 
-def notes(problem: Problem, search: Search, proofs: Mapping[int, Proof]) -> list[str]:
+def notes(request: Request, problem: Problem, search: Search, proofs: Mapping[int, Proof]) -> list[str]:
     """Sentences that a reader must know before acting on the numbers."""
     device, space = problem.device, problem.space
     said = ["Latency, memory and energy are predictions of a cost model from the device's numbers; quality is measured."]
@@ -236,6 +219,12 @@ def notes(problem: Problem, search: Search, proofs: Mapping[int, Proof]) -> list
     floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})
     if floats:
         said.append(f"Layers run in floating point in at least one chosen plan: {', '.join(floats)}.")
+    picked, wanted = search.picks.get("budget"), request.budgets.get("psnr_loss")
+    if picked is not None and wanted is not None and proofs[picked].measured.psnr_loss_db > wanted:
+        said.append(
+            f"The plan for the budget loses {proofs[picked].measured.psnr_loss_db:.3f} dB on the evaluation pictures, more than "
+            f"the {wanted:g} dB asked for, which it meets on the search pictures: ask for less loss."
+        )
     worst = min(search.checks, key=lambda check: check.spearman)
     best = max(search.checks, key=lambda check: check.spearman)
     said.append(
@@ -292,7 +281,7 @@ def results(
         reference=reference(problem, photos.evaluation),
         device=device_facts(problem),
         uncounted=list(problem.graph.uncounted),
-        notes=notes(problem, search, proofs),
+        notes=notes(request, problem, search, proofs),
         front=[
             to_plan(names[row], row, request, problem, photos, search, proofs.get(row))
             for row in sorted(names, key=names.__getitem__)

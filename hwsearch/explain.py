@@ -18,14 +18,10 @@ from hwsearch.damage import Damage, psnr_loss_db
 from hwsearch.files import read_json
 from hwsearch.plan import Plan
 from hwsearch.pricing import Price
-from hwsearch.problem import Problem, choose_pictures, pose
-from hwsearch.progress import Progress, follow
+from hwsearch.problem import Problem
+from hwsearch.progress import STEPS, Progress, follow
 from hwsearch.proxies import PROXIES
-from hwsearch.quant.calibrate import calibrate
 from searchspaces.space import SearchSpace
-
-STEPS = 100
-"""Steps of a progress display whose work reports the share that is done."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +65,12 @@ def explain(path: Path, progress: Progress) -> Explanation:
         FileError, UsageError: the plan cannot be read, or its network or weights are not to be had.
     """
     plan = plan_file.load(path)
-    request = plan_file.request_of(plan, path)
-    with progress.stage("tracing the network", 1):
-        problem = pose(request)
-        row = problem.space.plan(plan.weight_bits, plan.activation_bits)
-        photos = choose_pictures(request, problem.network)
-    with progress.stage("calibrating", STEPS) as stage:
-        lows = [crop.low for crop in photos.crops]
-        calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
+    again = plan_file.recalibrate(plan, path, progress)
     proxy = best_proxy(path.parent.parent)
     with progress.stage(f"quality proxy {proxy}", STEPS) as stage:
-        damage = PROXIES[proxy].measure(calibration, photos.crops, request.seed, follow(stage, STEPS))
-    return Explanation(plan, pricing.price(problem, row, plan.name), decisions(problem, damage, row), proxy)
+        damage = PROXIES[proxy].measure(again.calibration, again.photos.crops, again.request.seed, follow(stage, STEPS))
+    priced = pricing.price(again.problem, again.row, plan.name)
+    return Explanation(plan, priced, decisions(again.problem, damage, again.row), proxy)
 
 
 def best_proxy(run: Path) -> str:

@@ -21,7 +21,7 @@ from hwsearch.damage import Damage
 from hwsearch.evaluate import Evaluator
 from hwsearch.evaluations import EvaluationLog
 from hwsearch.problem import Problem, Request, choose_pictures, pose
-from hwsearch.progress import Progress, Silent, follow
+from hwsearch.progress import STEPS, Progress, Silent, follow
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.results import ProxyCheck, Results
 from hwsearch.search import evolve, exact, pareto, probe
@@ -31,8 +31,6 @@ from searchspaces.space import SearchSpace
 
 __all__ = ["Request", "optimize"]
 
-STEPS = 100
-"""Steps of a stage whose work reports the share that is done."""
 EXPECTED_S = {
     "tracing the network, lowering it to the device": 2.0,
     "calibrating": 4.0,
@@ -129,7 +127,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
         problem = pose(request)
         exact.check_feasible(problem.table, problem.space, request.budgets)
         photos = choose_pictures(request, problem.network)
-    with store.RunDirectory.start(request, problem) as run:
+    with store.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
             lows = [crop.low for crop in photos.crops]
             calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
@@ -141,11 +139,13 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
         search = find_plans(request, problem, damages, checks, probes, log, run.journal_path, clock, progress)
         names = search.names()
         rows = list(dict.fromkeys(search.picks.values()))
-        with clock.stage("prove"), progress.stage("running the chosen plans in integers", len(rows)) as stage:
+        with clock.stage("prove"), progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:
             proofs = {}
             for row in rows:
-                proofs[row] = assemble.prove(names[row], search.plans[row], problem, calibration, photos.evaluation, run)
-                stage.advance()
+                report = follow(stage, STEPS)
+                quantized = assemble.integers(calibration, search.plans[row], request.seed, report)
+                proofs[row] = assemble.prove(names[row], quantized, problem, photos.evaluation, run)
+                report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
             results = assemble.results(request, problem, photos, search, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)

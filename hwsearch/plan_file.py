@@ -12,10 +12,13 @@ from hwmodels.errors import FileError
 from hwsearch import store
 from hwsearch.files import read_json
 from hwsearch.plan import SCHEMA, Plan
-from hwsearch.progress import Progress, Silent, follow
+from hwsearch.progress import STEPS, Progress, Silent, follow
 
 if TYPE_CHECKING:
-    from hwsearch.problem import Request
+    import numpy as np
+
+    from hwsearch.problem import Pictures, Problem, Request
+    from hwsearch.quant.calibrate import Calibration
     from hwsearch.quant.model import QuantizedGraph
 
 
@@ -49,19 +52,50 @@ def load_integers(plan: Plan, path: Path, progress: Progress | None = None) -> Q
         from hwsearch.quant import storage
 
         return storage.load(path.parent / plan.integers, plan.integers_sha256)
+    again = recalibrate(plan, path, progress or Silent())
+    return again.calibration.quantized(again.row)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recalibrated:
+    """The problem behind a plan, posed and calibrated again as its run did it; ``row`` is the plan in its space."""
+
+    request: Request
+    problem: Problem
+    row: np.ndarray
+    photos: Pictures
+    calibration: Calibration
+
+
+def recalibrate(plan: Plan, path: Path, progress: Progress) -> Recalibrated:
+    """Calibrate the network of a plan again.
+
+    Raises:
+        FileError: the weights or the device file are not those that the plan was made with.
+        UsageError, FileError: the network or its weights are not to be had.
+    """
     from hwsearch.problem import choose_pictures, pose
     from hwsearch.quant.calibrate import calibrate
 
     request = request_of(plan, path)
-    watch = progress or Silent()
-    with watch.stage("tracing the network", 1):
+    with progress.stage("tracing the network", 1):
         problem = pose(request)
+        made_with = plan.provenance
+        for what, before, now in (
+            ("weights", made_with.weights_sha256, problem.network.weights_sha256),
+            ("device file", made_with.device_sha256, problem.device.device_sha256),
+        ):
+            if before != now:
+                raise FileError(
+                    f"{path}: the plan was made with another {what} than are found now",
+                    "Keep the plan in its run's folder, and weights and device file as they were; or run optimize again.",
+                )
         row = problem.space.plan(plan.weight_bits, plan.activation_bits)
         photos = choose_pictures(request, problem.network)
-    with watch.stage("calibrating", 100) as stage:
+    with progress.stage("calibrating", STEPS) as stage:
         lows = [crop.low for crop in photos.crops]
-        calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, 100))
-        return calibration.quantized(row)
+        calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
+    return Recalibrated(request, problem, row, photos, calibration)
 
 
 def request_of(plan: Plan, path: Path) -> Request:

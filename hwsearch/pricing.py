@@ -103,7 +103,7 @@ def _network(request: Request) -> LoadedNetwork | None:
         return None
     spec = networks.spec(request.network)
     scale = request.scale or next(iter(spec.shipped), spec.scales[0])
-    if spec.weights(scale) is not None:
+    if spec.weights(scale) is not None and not request.arguments:
         return None
     module = networks.build(spec.name, scale, **request.arguments)
     arguments = {**spec.arguments, **request.arguments}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from searchspaces.pictures import Pair
 from searchspaces.space import Scope, SearchSpace, build_space
 
 CALIBRATION_CROPS = 16
+SEARCH_SIDE = 480
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,17 @@ class Pictures:
     calibration: list[str]
     search: list[Pair]
     evaluation: list[Pair]
+
+    @property
+    def sha256(self) -> str:
+        """Of all pixels that are used, and for what."""
+        digest = hashlib.sha256()
+        for pairs in (self.crops, self.search, self.evaluation):
+            digest.update(len(pairs).to_bytes(8, "little"))
+            for pair in pairs:
+                digest.update(pair.low.numpy().tobytes())
+                digest.update(pair.high.tobytes())
+        return digest.hexdigest()
 
 
 def load_network(request: Request) -> LoadedNetwork:
@@ -127,8 +140,8 @@ def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
     split = pictures.split(source, seed=request.seed)
     scale, channels, kind = network.scale, network.channels, network.input_kind
 
-    def pairs(chosen: Sequence[pictures.Picture]) -> list[Pair]:
-        return [pictures.make_pair(p.name, p.rgb, scale, channels, kind) for p in chosen]
-
     crops = pictures.crops(split.calibration, scale, channels, kind, count=CALIBRATION_CROPS, seed=request.seed)
-    return Pictures(crops, [p.name for p in split.calibration], pairs(split.search), pairs(split.evaluation))
+    # Every evaluation of the search runs on all search pictures: large photos give their middle.
+    search = pictures.pairs(split.search, scale, channels, kind, side=SEARCH_SIDE)
+    evaluation = pictures.pairs(split.evaluation, scale, channels, kind)
+    return Pictures(crops, [p.name for p in split.calibration], search, evaluation)

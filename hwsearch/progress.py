@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 Clock = Callable[[], float]
+STEPS = 100
+"""Steps of a stage whose work reports the share that is done."""
 
 
 class Stage(Protocol):

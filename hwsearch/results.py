@@ -50,7 +50,7 @@ class Point(_Frozen):
     peak_activation_bytes: int
     energy_j: float | None
     origin: str
-    """"front", "probe" (random check of the proxies), "refine", or "uniform W8A8" and the like."""
+    """"exact", "probe" (random check of the proxies), "refine", or "uniform W8A8" and the like."""
     on_front: bool = False
     plan: str | None = None
     """Name of the plan file, where there is one."""
@@ -141,7 +141,7 @@ class Results(_Frozen):
     """"calibration", "search", "evaluation" -> names; disjoint."""
     budgets: dict[str, float]
     limits: dict[str, float] = Field(default_factory=dict)
-    """The device's own hard limits, in the names of the objectives: "weight_bytes", "peak_activation_bytes", "total_bytes"."""
+    """The device's own hard limits, in the names of the objectives: "weight_bytes", "peak_activation_bytes"."""
     command: str = ""
     """The command line that made the run, where there was one."""
     seed: int

@@ -22,7 +22,7 @@ from hwmodels.errors import FileError, UsageError
 from hwsearch.files import DISK_FULL, file_error, jsonable, read_json, write_json
 
 if TYPE_CHECKING:
-    from hwsearch.problem import Problem, Request
+    from hwsearch.problem import Pictures, Problem, Request
     from hwsearch.results import Results
     from searchspaces.networks import LoadedNetwork
 
@@ -99,7 +99,7 @@ class RunDirectory:
         return cls(path, _acquire(path))
 
     @classmethod
-    def start(cls, request: Request, problem: Problem) -> RunDirectory:
+    def start(cls, request: Request, problem: Problem, photos: Pictures) -> RunDirectory:
         """The directory of a new run with its ``run.json`` written, or of the run to go on with, checked to be the same.
 
         Raises:
@@ -113,6 +113,7 @@ class RunDirectory:
             "weights_sha256": network.weights_sha256,
             "state_sha256": _state_digest(network),
             "device_sha256": device.device_sha256,
+            "pictures_sha256": photos.sha256,
         }
         if request.resume:
             if request.run_dir is None:
@@ -184,10 +185,6 @@ class RunDirectory:
     @property
     def results_path(self) -> Path:
         return self.path / "results.json"
-
-    @property
-    def report_path(self) -> Path:
-        return self.path / "report.html"
 
     def write_configuration(self, request: Any, provenance: Mapping[str, Any]) -> None:
         """Write ``run.json``: what was asked (a dataclass or mapping) and what it was asked of (versions, hashes)."""

@@ -98,13 +98,6 @@ class Graph:
         """The same graph with some nodes exchanged by name."""
         return replace(self, nodes=tuple(changed.get(node.name, node) for node in self.nodes))
 
-    def to_networkx(self) -> nx.DiGraph:
-        graph = nx.DiGraph(name=self.name)
-        for node in self.nodes:
-            graph.add_node(node.name, op=node.op, **node.attrs)
-            graph.add_edges_from((source, node.name) for source in node.inputs)
-        return graph
-
     def width_groups(self) -> dict[str, str]:
         """Tensor name -> name of its width group (its first tensor): tensors that must have one width.
 

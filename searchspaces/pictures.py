@@ -236,3 +236,5 @@ def _require(picture: Picture, rgb: np.ndarray, edge: int) -> None:
             f"{picture.path}: {width}x{height} pixels are smaller than a patch",
             f"Pictures must be at least {edge}x{edge} pixels here.",
         )
+    if rgb.min() == rgb.max():
+        raise FileError(f"{picture.path}: the picture has one colour only", "It says nothing about quality; take it out.")

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# One thread a process, set before torch is imported: pytest-xdist runs one process a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest

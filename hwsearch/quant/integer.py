@@ -277,11 +277,6 @@ def run_codes(qgraph: QuantizedGraph, x: Tensor) -> dict[str, Tensor]:
     return seen
 
 
-def output_codes(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
-    """Codes (int32) of the output alone, or its real values where the output is in half precision."""
-    return _codes(engine(qgraph).run(x), qgraph.formats[qgraph.graph.output.name])
-
-
 def run(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
     """The decoded output ``float32 [1, C, sH, sW]`` for ``x float32 [1, C, H, W]`` in 0..1."""
     return _load(engine(qgraph).run(x), qgraph.formats[qgraph.graph.output.name]).contiguous()

@@ -186,7 +186,7 @@ def _widths(widths: dict[str, int]) -> str:
 def _budget(name: str, value: float) -> str:
     forms = {"latency": words.seconds, "memory": words.bytes_, "weights": words.bytes_}
     forms |= {"psnr_loss": words.loss, "energy": words.joules}
-    titles = {"psnr_loss": "PSNR loss", "memory": "activation memory", "weights": "weight memory"}
+    titles = {"psnr_loss": "PSNR loss", "memory": "memory (weights and peak activations)", "weights": "weight memory"}
     return f"{forms[name](value) if name in forms else value} {titles.get(name, name.replace('_', ' '))}"
 
 

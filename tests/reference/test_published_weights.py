@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hwsearch.evaluate import Evaluator
 from searchspaces import networks, pictures
 from searchspaces.graph import Graph, execute
 from searchspaces.metrics import psnr_y
@@ -96,3 +97,13 @@ def test_published_psnr_of_large_networks(shared: Path, file: str) -> None:
     network, graph = _load(shared, file)
     (graph_db,) = _set5(shared, network, [lambda x: execute(graph, x)])
     assert graph_db == pytest.approx(_published(shared, file, network.scale), abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "scale", "least_db"), [("fsrcnn", 2, 36.6), ("abpn", 3, 33.53 - 0.4)])
+def test_shipped_weights_reach_their_marks(shared: Path, name: str, scale: int, least_db: float) -> None:
+    """FSRCNN-ReLU x2 on luma at least 36.6 dB on Set5; ABPN x3 within 0.4 dB of the published 33.53 dB."""
+    network = networks.load(name, scale=scale)
+    set5 = pictures.load_folder(shared / "data" / "Set5")
+    pairs = pictures.pairs(set5, scale, network.channels, network.input_kind)
+    graph = trace(network.module, network.channels, name)
+    assert Evaluator(lambda x: execute(graph, x), pairs, scale).float_psnr_db >= least_db

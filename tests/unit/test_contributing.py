@@ -40,6 +40,7 @@ def test_every_walk_through_is_executed_here():
     assert names == {
         "device",
         "device commands",
+        "device contract",
         "network",
         "network commands",
         "network contract",
@@ -52,6 +53,8 @@ def test_add_a_device(tmp_path: Path):
     (tmp_path / "my_board.toml").write_text(walk_through("device"))
     output = run_commands("device commands", tmp_path)
     assert "first_part.0" in output
+    (tmp_path / "contract.py").write_text(walk_through("device contract"))
+    run([sys.executable, "contract.py"], tmp_path)
 
 
 def test_add_a_network(tmp_path: Path):
