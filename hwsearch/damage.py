@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from searchspaces.metrics import BT601_LUMA
+
 
 def output_luma(y: Tensor) -> Tensor:
     """Luma on the 0..255 scale, up to a constant, of a network output ``[N, C, H, W]`` in 0..1; C is 1 (luma) or 3 (RGB).
@@ -22,7 +24,7 @@ def output_luma(y: Tensor) -> Tensor:
     """
     if y.shape[1] == 1:
         return y * 255.0
-    weights = torch.tensor([65.481, 128.553, 24.966], dtype=y.dtype, device=y.device).view(1, 3, 1, 1)
+    weights = torch.tensor(BT601_LUMA, dtype=y.dtype, device=y.device).view(1, 3, 1, 1)
     return (y * weights).sum(dim=1, keepdim=True)
 
 

@@ -157,6 +157,11 @@ class Results(_Frozen):
         """Where the run stands, once it is written; not part of the document, which may be moved."""
         return self._run_dir
 
+    @property
+    def int8_weight_bytes(self) -> int | None:
+        """Weight bytes of the uniform W8A8 plan on this device; None where it was not priced."""
+        return next((point.weight_bytes for point in self.points if point.origin == "uniform W8A8"), None)
+
     def placed(self, run_dir: Path) -> Results:
         """The same results, knowing where they stand."""
         self._run_dir = run_dir

@@ -63,11 +63,6 @@ def _entry(plan: Plan) -> dict[str, Any]:
     }
 
 
-def int8_weight_bytes(results: Results) -> int | None:
-    """Weight bytes of the uniform W8A8 plan on this device; ``None`` where it was not priced."""
-    return next((point.weight_bytes for point in results.points if point.origin == "uniform W8A8"), None)
-
-
 def shown_plans(results: Results) -> list[Plan]:
     """The plans that fit on one screen: every chosen one, and others evenly along the front."""
     front = results.front
@@ -85,7 +80,7 @@ def render(results: Results, screen: Console) -> None:
     roles: dict[str, list[str]] = {}
     for role, name in results.chosen.items():
         roles.setdefault(name, []).append(role)
-    int8, plans = int8_weight_bytes(results), shown_plans(results)
+    int8, plans = results.int8_weight_bytes, shown_plans(results)
     reference = results.reference
     screen.print(
         f"[bold]{results.network} x{results.scale} on {results.device.title}[/], "

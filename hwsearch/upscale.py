@@ -22,6 +22,7 @@ from hwsearch.quant.model import QuantizedGraph
 from searchspaces import pictures
 from searchspaces.bicubic import imresize
 from searchspaces.graph import Graph
+from searchspaces.metrics import BT601_LUMA
 from searchspaces.trace import propagate
 
 TILE = 192
@@ -29,7 +30,7 @@ TILE = 192
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
 RUNTIMES = ("engine", "ort")
 
-_TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255.0
+_TO_YCBCR = np.array([BT601_LUMA, [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255.0
 _OFFSET = np.array([16.0, 128.0, 128.0])
 
 

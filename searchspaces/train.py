@@ -29,10 +29,10 @@ from torch.nn.utils import parametrize
 from searchspaces.abpn import ABPN
 from searchspaces.bicubic import imresize
 from searchspaces.fsrcnn import FSRCNN
-from searchspaces.metrics import luma, psnr_y
+from searchspaces.metrics import BT601_LUMA, luma, psnr_y
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
-LUMA = torch.tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 219
+LUMA = torch.from_numpy(BT601_LUMA).float().view(1, 3, 1, 1) / 219
 NETWORKS = {
     "fsrcnn": lambda scale: FSRCNN(scale=scale, channels=1, activation="relu"),
     "abpn": lambda scale: ABPN(scale=scale),

@@ -82,11 +82,6 @@ def recommended(results: Results) -> Plan | None:
     return results.front[0] if results.front else None
 
 
-def int8_bytes(results: Results) -> int | None:
-    """Weight bytes of the network with 8 bits everywhere, where that plan was priced."""
-    return next((p.weight_bytes for p in results.points if re.fullmatch(r"uniform w8a8", p.origin, re.I)), None)
-
-
 def _content(results: Results, run_dir: Path) -> dict[str, Any]:
     plan = recommended(results)
     crops, left_out = _crops(results, run_dir)
@@ -107,7 +102,7 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
         "front": front,
         "long": any(len(text) > 28 for p in front for text in words.plan_bits(p.weight_bits, p.activation_bits)),
         "energy": any(p.predicted.energy_j is not None for p in front),
-        "int8_bytes": int8_bytes(results),
+        "int8_bytes": results.int8_weight_bytes,
         "reason": lambda fact: re.sub(r"^assumed\b[:,;.]?\s*", "", fact.note or "", flags=re.I),
         "smaller": lambda p, size: words.ratio(size / p.predicted.weight_bytes) if p.predicted.weight_bytes else words.NONE,
         "widened": lambda row: not _same_width(row),
@@ -214,7 +209,7 @@ def _compared(ratio: float, better: str, worse: str) -> str:
 
 def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     predicted, measured, reference = plan.predicted, plan.measured, results.reference
-    small = int8_bytes(results)
+    small = results.int8_weight_bytes
     fps = f"{1 / predicted.latency_s:.0f} pictures a second" if 0 < predicted.latency_s <= 1 else "per picture"
     faster = reference.latency_s and predicted.latency_s and reference.latency_s / predicted.latency_s
     versus = f", {_compared(faster, 'faster', 'slower')} than {reference.precision}" if faster and reference.precision else ""

@@ -20,7 +20,7 @@ import numpy as np
 import optuna
 from optuna.samplers import NSGAIISampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from hwmodels.errors import FileError
@@ -76,7 +76,7 @@ def refine(
     with _quiet(), _file_errors(storage_path):
         mend(storage_path)
         study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(storage_path))),
+            storage=JournalStorage(JournalFileBackend(str(storage_path), lock_obj=_HeldByCaller(str(storage_path)))),
             study_name=study_name,
             sampler=NSGAIISampler(population_size=POPULATION, seed=seed),
             directions=["minimize"] * len(OBJECTIVES),
@@ -100,6 +100,16 @@ def refine(
             _tell(advance)
         rows = [(encoding.plan(t.params), tuple(t.values)) for t in _trials(study, TrialState.COMPLETE)]
     return [Evaluated(plan, scores.get(plan.tobytes()), values) for plan, values in rows]
+
+
+class _HeldByCaller(JournalFileOpenLock):
+    """No lock file: the run directory's lock keeps others out, and a Ctrl-C amid Optuna's unlocking would surface as OSError."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
 
 
 def _trials(study: optuna.Study, state: TrialState) -> list[optuna.trial.FrozenTrial]:
@@ -127,13 +137,11 @@ def _describe(study: optuna.Study, space: SearchSpace) -> None:
 
 
 def mend(path: Path) -> None:
-    """Make a journal usable that a killed process left behind: drop the end of a line cut short, and the dead process's lock.
+    """Make a journal usable that a killed process left behind: drop the end of a line cut short.
 
     Raises:
         FileError: a line before the last one is damaged; nothing is changed then.
     """
-    for lock in path.parent.glob(f"{path.name}.lock*"):
-        lock.unlink(missing_ok=True)
     if not path.exists():
         return
     lines = path.read_bytes().splitlines(keepends=True)

@@ -53,7 +53,7 @@ def test_the_screen_shows_every_plan_on_one_line(results: Results, width: int) -
 
 
 def test_compression_against_fp32_and_int8(results: Results) -> None:
-    int8 = summary.int8_weight_bytes(results)
+    int8 = results.int8_weight_bytes
     assert int8 is not None
     plan = results.front[0]
     line = next(line for line in screen(results, 160).splitlines() if line.startswith(f" {plan.name} "))
