@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hwmodels import cost
-from hwsearch import assemble, proxies, store
+from hwmodels.errors import BudgetError
+from hwmodels.table import CostTable
+from hwsearch import assemble, cuts, proxies, store, video
+from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
 from hwsearch.evaluate import Evaluator
 from hwsearch.evaluations import EvaluationLog
@@ -42,6 +44,9 @@ EXPECTED_S = {
     "writing the report": 6.0,
 }
 """Seconds of each stage for the built-in network on one core: the shares behind the time left, corrected while a run goes on."""
+
+FRONT_POINTS = 20
+"""Latency budgets of the exact fronts, over all ways to cut the picture."""
 
 
 class Clock:
@@ -125,7 +130,12 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
     progress.expect(EXPECTED_S)
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
         problem = pose(request)
-        exact.check_feasible(problem.table, problem.space, request.budgets)
+        budgets = video.budgets_with(request.budgets, request.fps)
+        ways = cuts.ways(problem, request, budgets)
+        tables = [cut.table for cut in ways.useful]
+        if request.fps is not None:
+            video.check_rate(request.fps, tables, problem.space, request.budgets)
+        exact.check_feasible(tables, problem.space, budgets)
         photos = choose_pictures(request, problem.network)
     with store.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
@@ -136,7 +146,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
         with clock.stage("proxies"):
             damages = measure_damage(calibration, photos.crops, evaluator.float_mse, request.seed, progress)
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
-        search = find_plans(request, problem, damages, checks, probes, log, run.journal_path, clock, progress)
+        search = find_plans(request, problem, ways, budgets, damages, checks, probes, log, run.journal_path, clock, progress)
         names = search.names()
         rows = list(dict.fromkeys(search.picks.values()))
         with clock.stage("prove"), progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:
@@ -144,10 +154,10 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             for row in rows:
                 report = follow(stage, STEPS)
                 quantized = assemble.integers(calibration, search.plans[row], request.seed, report)
-                proofs[row] = assemble.prove(names[row], quantized, problem, photos.evaluation, run)
+                proofs[row] = assemble.prove(names[row], quantized, problem, search.cuts[row].tiling, photos.evaluation, run)
                 report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(request, problem, photos, search, proofs, run, clock.wall_s, clock.stages_s)
+            results = assemble.results(request, problem, ways, photos, search, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
     return results
 
@@ -155,6 +165,8 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
 def find_plans(
     request: Request,
     problem: Problem,
+    ways: Ways,
+    budgets: Mapping[str, float],
     damages: Mapping[str, Damage],
     checks: list[ProxyCheck],
     probes: np.ndarray,
@@ -163,17 +175,21 @@ def find_plans(
     clock: Clock,
     progress: Progress,
 ) -> assemble.Search:
-    """Exact fronts of the most truthful proxy, refined by measurement; then the non-dominated plans and the chosen ones."""
-    space, table = problem.space, problem.table
+    """Exact fronts of the most truthful proxy, refined by measurement; then the non-dominated plans and the chosen ones. Every
+    way to cut the picture has its own front; every plan then takes its best way."""
+    space, tables = problem.space, [cut.table for cut in ways.useful]
     best = max(checks, key=lambda check: check.spearman).name
-    with clock.stage("exact front"), progress.stage("solving the additive problem exactly", 1):
-        starts = exact.front(table, damages[best].noise, space)
-        within = exact.within_budgets(table, damages[best], space, request.budgets)
+    with clock.stage("exact front"), progress.stage("solving the additive problem exactly", len(tables)) as solving:
+        starts, within = [], []
+        for table in tables:
+            starts += _front(table, damages[best].noise, space, max(8, FRONT_POINTS // len(tables)))
+            within += exact.within_budgets(table, damages[best], space, budgets)
+            solving.advance()
     uniforms = uniform_plans(space)
     with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
         evolve.refine(
             space,
-            table,
+            tables,
             log,
             [*within, *uniforms.values(), *starts],
             evaluations=request.evaluations,
@@ -184,17 +200,27 @@ def find_plans(
     measured = log.items()
     plans = np.stack([plan for plan, _ in measured])
     losses = np.array([score.psnr_loss_db for _, score in measured])
-    objectives = cost.estimate(table, plans)
-    front = pareto.front_of(losses, objectives, table.limits)
+    objectives, taken = ways.take(plans)
+    limits = problem.table.limits
+    front = pareto.front_of(losses, objectives, limits)
     return assemble.Search(
         checks=checks,
         plans=plans,
         losses=losses,
         objectives=objectives,
         front=front,
-        picks=pareto.choose(front, losses, objectives, request.budgets, table.limits),
+        picks=pareto.choose(front, losses, objectives, budgets, limits),
         origins=_origins(plans, probes, starts, uniforms),
+        cuts=taken,
     )
+
+
+def _front(table: CostTable, noise: np.ndarray, space: SearchSpace, points: int) -> list[np.ndarray]:
+    """The exact front of one way to cut the picture; empty where no plan fits that way (another one was seen to fit)."""
+    try:
+        return exact.front(table, noise, space, points)
+    except BudgetError:
+        return []
 
 
 def _origins(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from hwmodels.tiling import Tiling
 from hwsearch.plan import Plan
 
 
@@ -54,6 +55,21 @@ class Point(_Frozen):
     on_front: bool = False
     plan: str | None = None
     """Name of the plan file, where there is one."""
+
+
+class TilingPoint(_Frozen):
+    """One way to cut the picture, priced under one plan."""
+
+    tiling: Tiling | None
+    """None: the whole picture."""
+    tiles: int
+    macs: int
+    latency_s: float
+    peak_activation_bytes: int
+    energy_j: float | None
+    fits: bool
+    """Whether it is within the memory limits of device and budget."""
+    chosen: bool
 
 
 class ProxyCheck(_Frozen):
@@ -142,6 +158,10 @@ class Results(_Frozen):
     budgets: dict[str, float]
     limits: dict[str, float] = Field(default_factory=dict)
     """The device's own hard limits, in the names of the objectives: "weight_bytes", "peak_activation_bytes"."""
+    fps: float | None = None
+    """Pictures a second that were asked for."""
+    tilings: list[TilingPoint] = Field(default_factory=list)
+    """Ways to cut the picture under the plan of the budget or, without one, of the knee; empty where only one was looked at."""
     command: str = ""
     """The command line that made the run, where there was one."""
     seed: int

@@ -1,7 +1,7 @@
 """Executing a graph tile by tile, with exactly the pixels that ``hwmodels.regions`` says a tile computes and keeps.
 
-Nothing else is at hand: a window that reached beyond what was computed or kept would not find its pixels. So an output that equals
-that of the whole picture shows that halo and line buffers, which the price counts, suffice.
+Nothing else is at hand: a window that reached beyond what was computed or kept would not find its pixels. So an output that
+equals that of the whole picture shows that halo and line buffers, which the price counts, suffice.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def execute_tiled(graph: Graph, x: Tensor, tiling: Tiling, run: Run = apply) -> 
     target = len(graph.nodes) - 1
     nodes = unpadded(graph).nodes
     lines: list[Tensor] = []
+    strips: list[Tensor] = []
     for i in range(rows.begin.shape[1]):
         parts: list[Tensor] = []
         for j in range(columns.begin.shape[1]):
@@ -56,9 +57,8 @@ def execute_tiled(graph: Graph, x: Tensor, tiling: Tiling, run: Run = apply) -> 
             parts.append(tensors[target])
         if tiling.halo == "keep":
             lines = tile.left(tensors)
-        out = torch.cat(parts, dim=3)
-        result = out if i == 0 else torch.cat([result, out], dim=2)
-    return result
+        strips.append(torch.cat(parts, dim=3))
+    return torch.cat(strips, dim=2)
 
 
 class _Tile:

@@ -11,6 +11,7 @@ from itertools import groupby
 
 NONE = "–"
 """What stands where there is no value."""
+HALO = {"keep": "kept", "recompute": "recomputed"}
 MINUS = "\u2212"
 
 
@@ -104,6 +105,14 @@ def ratio(value: float | None) -> str:
 def percent(share: float) -> str:
     """``0.1234 -> "12 %"``."""
     return f"{100 * share:.0f} %"
+
+
+def rate(latency_s: float, fps: float) -> str:
+    """Whether a plan holds a rate: ``"30 pictures a second held, headroom 41 %"``, or how far it comes."""
+    share = latency_s * fps
+    if share > 1:
+        return f"{fps:g} pictures a second not held: {_significant(1 / latency_s)} a second, {_significant(share)} times too slow"
+    return f"{fps:g} pictures a second held, headroom {percent(1 - share)}"
 
 
 def compress_bits(bits: Iterable[int]) -> str:

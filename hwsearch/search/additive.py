@@ -8,8 +8,8 @@ numbers, so requantization or format changes between neighbours are priced like 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +74,33 @@ class AdditiveProblem:
         return around
 
 
+@dataclass(frozen=True, eq=False)
+class Alternatives(AdditiveProblem):
+    """The additive problem of a network whose picture may be cut in several ways, of which every plan takes its best: the
+    fastest within ``limits``, or the one that breaks them least.
+
+    Attributes:
+        others: the problems of the other ways; the fields themselves are those of the first.
+        limits: objective -> upper limit.
+    """
+
+    others: tuple[AdditiveProblem, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    def costs(self, plans: np.ndarray) -> dict[str, np.ndarray]:
+        every = [super().costs(plans), *(other.costs(plans) for other in self.others)]
+        best = fastest_within(every, self.limits)
+        return {name: np.choose(best, [costs[name] for costs in every]) for name in every[0]}
+
+
+def fastest_within(costs: Sequence[Mapping[str, np.ndarray]], limits: Mapping[str, float]) -> np.ndarray:
+    """For each plan, which of several costs (objective -> ``float64[P]``) is the fastest within ``limits``; where none is within
+    them, the one that breaks them least: ``int64[P]``. The first of equals."""
+    excess = [sum(np.maximum(each[name] / limit - 1, 0.0) for name, limit in limits.items()) for each in costs]
+    latency = np.stack([each["latency_s"] for each in costs])
+    return np.lexsort((latency, np.broadcast_to(np.stack(excess).reshape(len(costs), -1), latency.shape)), axis=0)[0]
+
+
 def lower(table: CostTable, noise: np.ndarray, space: SearchSpace) -> AdditiveProblem:
     """Bring cost table ``table`` and damage ``noise float64[D, C]`` into the form of ``AdditiveProblem``."""
     decisions, choices = space.decisions, space.allowed.shape[1]
@@ -107,6 +134,14 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace) -> AdditivePr
         constant,
         _steps(table, groups, inputs, choices),
     )
+
+
+def lower_all(tables: Sequence[CostTable], noise: np.ndarray, space: SearchSpace, limits: Mapping[str, float]) -> AdditiveProblem:
+    """``lower``, for a picture that may be cut in several ways, one table each."""
+    first, *others = (lower(table, noise, space) for table in tables)
+    if not others:
+        return first
+    return Alternatives(**{f.name: getattr(first, f.name) for f in fields(first)}, others=tuple(others), limits=limits)
 
 
 def _steps(table: CostTable, groups: int, widths: int, choices: int) -> np.ndarray:

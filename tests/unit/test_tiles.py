@@ -118,7 +118,8 @@ def test_halo_of_three_convolutions_by_hand() -> None:
     pieces = regions.recompute(workload, regions.ROWS, 5)
     assert pieces.begin[:, 1].tolist() == [1, 2, 3, 5]
     assert pieces.end[:, 1].tolist() == [14, 13, 12, 10]
-    assert pieces.begin[:, 0].tolist() == [0, 0, 0, 0] and pieces.end[:, 3].tolist() == [20, 20, 20, 20]
+    assert pieces.begin[:, 0].tolist() == [0, 0, 0, 0]
+    assert pieces.end[:, 3].tolist() == [20, 20, 20, 20]
     lines = regions.keep(workload, regions.ROWS, 1)
     assert lines.end.shape[1] == 20 + 4
     assert lines.kept[:, 10].tolist() == [2, 2, 4, 0]
