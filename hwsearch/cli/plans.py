@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hwsearch.explain import Explanation, Step
     from hwsearch.pricing import Price
 
+MOST_WORK = 4
+"""Tiles so small that their borders multiply the work by more than this are not printed."""
 Runtime = Annotated[str, typer.Option(help="Who runs the integers: engine (ours) or ort (ONNX Runtime).")]
 
 
@@ -67,6 +69,8 @@ def estimate(
 
 
 def _print_price(price: Price, screen: Console) -> None:
+    from rich.markup import escape
+
     from hwsearch.report import words
 
     problem = price.problem
@@ -101,8 +105,8 @@ def _print_price(price: Price, screen: Console) -> None:
         screen.print(f"Video                {words.rate(price.latency_s, price.fps)}")
     screen.print(f"Weights              {words.bytes_(price.weight_bytes)}{_limit(price, 'weight_bytes')}")
     peak = f"{words.bytes_(price.peak_activation_bytes)}{_limit(price, 'peak_activation_bytes')}"
-    screen.print(f"Peak activations     {peak}, during {price.peak_at}", markup=False)
-    if "peak_activation_bytes" in price.exceeded and price.cut.tiling is None:
+    screen.print(f"Peak activations     {peak}, during {escape(price.peak_at)}")
+    if "peak_activation_bytes" in price.exceeded and not price.tilings:
         screen.print("                     --tile auto shows what it costs to cut the picture")
     if price.energy_j is not None:
         relative = " (to compare with others on this device only)" if problem.device.energy.relative else ""
@@ -113,20 +117,24 @@ def _print_tilings(price: Price, screen: Console) -> None:
     """RAM against latency as the tile shrinks, for both ways to join tiles."""
     from hwsearch.report import words
 
+    whole = price.problem.workload.macs
+    shown = [point for point in price.tilings if point.macs <= MOST_WORK * whole]
     rows = [
         (
             "whole picture" if point.tiling is None else f"{point.tiling.height}x{point.tiling.width}",
             words.NONE if point.tiling is None else words.HALO[point.tiling.halo],
             str(point.tiles),
-            words.ratio(point.macs / price.problem.workload.macs),
+            words.ratio(point.macs / whole),
             words.seconds(point.latency_s),
             words.bytes_(point.peak_activation_bytes),
             ("fits" if point.fits else "does not fit") + (", the fastest that does" if point.chosen and point.fits else ""),
         )
-        for point in price.tilings
+        for point in shown
     ]
     columns = ("tile", "halo", "tiles", "MAC", "latency", "peak activations", "in memory")
     screen.print(table(columns, rows, left=("halo", "in memory")))
+    if len(shown) < len(price.tilings):
+        screen.print(f"{len(price.tilings) - len(shown)} sizes that multiply the work by more than {MOST_WORK} are left out.")
 
 
 def _limit(price: Price, name: str) -> str:
@@ -221,6 +229,8 @@ def validate(
         pictures = "1 picture" if len(verdict.pictures) == 1 else f"{len(verdict.pictures)} pictures"
         screen.print(f"{quality} on {pictures} with {verdict.runtime}")
         screen.print(f"{verdict.mismatched_codes} of {verdict.codes} output codes differ from our integer engine")
+        if verdict.tiling is not None:
+            screen.print(f"The integer engine gives the same codes by tiles of {verdict.tiling} as for whole pictures")
         if verdict.recorded_psnr_db is not None:
             screen.print(f"The plan says {words.decibel(verdict.recorded_psnr_db)} on its own evaluation pictures")
 
