@@ -135,8 +135,7 @@ def _extras(results: Results, plans: Sequence[Plan]) -> tuple[tuple[str, ...], l
     if results.fps is not None:
         left = [video.headroom(plan.predicted.latency_s, results.fps) for plan in plans]
         columns[f"headroom\nat {results.fps:g}/s"] = [words.headroom(share) for share in left]
-    rows = list(zip(*columns.values(), strict=True)) if columns else [()] * len(plans)
-    return tuple(columns), rows
+    return tuple(columns), [tuple(cells[i] for cells in columns.values()) for i in range(len(plans))]
 
 
 def _numbers(plan: Plan, float_bytes: int, int8_bytes: int | None) -> tuple[str, ...]:

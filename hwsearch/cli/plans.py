@@ -127,12 +127,13 @@ def _print_tilings(price: Price, screen: Console) -> None:
             words.ratio(point.macs / whole),
             words.seconds(point.latency_s),
             words.bytes_(point.peak_activation_bytes),
-            ("fits" if point.fits else "does not fit") + (", the fastest that does" if point.chosen and point.fits else ""),
+            "does not fit" if not point.fits else "fits, the fastest that does" if point.chosen else "fits",
         )
         for point in shown
     ]
-    columns = ("tile", "halo", "tiles", "MAC", "latency", "peak activations", "in memory")
-    screen.print(table(columns, rows, left=("halo", "in memory")))
+    # Everything fits where the device names no limit.
+    columns = ("tile", "halo", "tiles", "MAC", "latency", "peak activations", "in memory")[: 7 if price.limits else 6]
+    screen.print(table(columns, (row[: len(columns)] for row in rows), left=("halo", "in memory")))
     if len(shown) < len(price.tilings):
         screen.print(f"{len(price.tilings) - len(shown)} sizes that multiply the work by more than {MOST_WORK} are left out.")
 
