@@ -37,6 +37,8 @@ from hwmodels.workload import Layer, Tensor, Workload
 
 PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Into how many pieces ``candidates`` cuts an axis: steps of a third to a half, evenly in work."""
+MOST_WORK = 8.0
+"""Tiles whose halo multiplies the arithmetic by more than this are no candidates."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ def worst_tile(tile: Tile, pictures: dict[int, int], size: np.ndarray) -> Iterat
 def candidates(workload: Workload) -> list[Tiling]:
     """Sizes worth a look: strips with either halo, and tiles that are nearly square, dividing the picture evenly.
 
-    Empty for a network that sees the whole picture. Independent of any device.
+    Empty for a network that sees the whole picture. Independent of any device, so that more memory never takes a size away.
     """
     if any(layer.op == "pool" for layer in workload.layers):
         return []
@@ -236,7 +238,19 @@ def candidates(workload: Workload) -> list[Tiling]:
         width = min(_even(source.width), key=lambda w, h=height: abs(math.log(w / h)))  # type: ignore[misc]
         if width < source.width:
             found[Tiling(height, width, "recompute")] = None
-    return list(found)
+    return [tiling for tiling in found if tiling.halo == "keep" or work(workload, tiling) <= MOST_WORK]
+
+
+def work(workload: Workload, tiling: Tiling) -> float:
+    """Multiply-accumulates of all tiles with their halo computed again, over those of the whole picture."""
+    rows = regions.recompute(workload, regions.ROWS, tiling.height)
+    columns = regions.recompute(workload, regions.COLUMNS, tiling.width)
+    pixels = (rows.end - rows.begin).sum(axis=1) * (columns.end - columns.begin).sum(axis=1)
+    done = sum(
+        layer.macs * int(pixels[layer.output]) / (workload.tensors[layer.output].height * workload.tensors[layer.output].width)
+        for layer in workload.layers
+    )
+    return done / max(workload.macs, 1)
 
 
 def _even(length: int) -> list[int]:

@@ -14,7 +14,7 @@ from hwmodels import cost
 from hwmodels.precision import Precision
 from hwmodels.tiles import Cut
 from hwmodels.tiling import Tiling
-from hwsearch import cuts, notes, validate
+from hwsearch import cuts, notes, validate, video
 from hwsearch.cuts import Ways
 from hwsearch.evaluate import to_picture
 from hwsearch.export import onnx
@@ -287,7 +287,7 @@ def results(
             "search": [pair.name for pair in photos.search],
             "evaluation": [pair.name for pair in photos.evaluation],
         },
-        budgets=dict(request.budgets),
+        budgets=video.budgets_with(request.budgets, request.fps),
         fps=request.fps,
         tilings=_tilings(ways, search, shown),
         limits={name: float(value) for name, value in problem.table.limits.items()},

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from hwsearch.explain import Explanation, Step
     from hwsearch.pricing import Price
 
-MOST_WORK = 4
-"""Tiles so small that their borders multiply the work by more than this are not printed."""
 Runtime = Annotated[str, typer.Option(help="Who runs the integers: engine (ours) or ort (ONNX Runtime).")]
 
 
@@ -118,7 +116,6 @@ def _print_tilings(price: Price, screen: Console) -> None:
     from hwsearch.report import words
 
     whole = price.problem.workload.macs
-    shown = [point for point in price.tilings if point.macs <= MOST_WORK * whole]
     rows = [
         (
             "whole picture" if point.tiling is None else f"{point.tiling.height}x{point.tiling.width}",
@@ -129,13 +126,11 @@ def _print_tilings(price: Price, screen: Console) -> None:
             words.bytes_(point.peak_activation_bytes),
             "does not fit" if not point.fits else "fits, the fastest that does" if point.chosen else "fits",
         )
-        for point in shown
+        for point in price.tilings
     ]
     # Everything fits where the device names no limit.
     columns = ("tile", "halo", "tiles", "MAC", "latency", "peak activations", "in memory")[: 7 if price.limits else 6]
     screen.print(table(columns, (row[: len(columns)] for row in rows), left=("halo", "in memory")))
-    if len(shown) < len(price.tilings):
-        screen.print(f"{len(price.tilings) - len(shown)} sizes that multiply the work by more than {MOST_WORK} are left out.")
 
 
 def _limit(price: Price, name: str) -> str:

@@ -107,8 +107,8 @@ def ratio(value: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """``0.1234 -> "12 %"``."""
-    return f"{100 * share:.0f} %"
+    """``0.1234 -> "12 %"``; small shares have a decimal: ``0.0123 -> "1.2 %"``."""
+    return f"{100 * share:.{0 if abs(share) >= 0.0995 or share == 0 else 1}f} %"
 
 
 def tile(tiling: Tiling | None) -> str:
