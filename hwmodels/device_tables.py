@@ -156,10 +156,16 @@ class Memories(Table):
 
 
 class Limits(Table):
-    """Hard limits that a plan must meet: flash for weights, RAM for activations."""
+    """Hard limits that a plan must meet: flash for weights, RAM for activations.
+
+    ``pictures``: where the whole input and output pictures are while a network works tile by tile: "resident" in the memory
+    that ``peak_activation_bytes`` counts, or "streamed" from and to somewhere else (a camera, a display, external memory), so
+    that only the tile at work counts.
+    """
 
     weight_bytes: Positive | None = None
     peak_activation_bytes: Positive | None = None
+    pictures: Literal["resident", "streamed"] = "resident"
 
 
 class Overhead(Table):

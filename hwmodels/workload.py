@@ -21,7 +21,8 @@ OPS = CONV_OPS + MOVE_OPS + ELEMENTWISE_OPS
 class Layer:
     """One operation of the network at one input size.
 
-    ``macs`` are multiply-accumulates per picture; ``inputs`` and ``output`` are rows of the tensor table.
+    ``macs`` are multiply-accumulates per picture; ``inputs`` and ``output`` are rows of the tensor table. ``window``: how many
+    input pixels to the left, right, top and bottom of its own place an output pixel sees; None: those of a centred kernel.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Layer:
     stride: int = 1
     groups: int = 1
     activation: str = "none"
+    window: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ from torch import Tensor
 
 from hwmodels import cost
 from hwmodels.precision import Precision
-from hwsearch import validate
+from hwmodels.tiles import Cut
+from hwmodels.tiling import Tiling
+from hwsearch import cuts, notes, validate, video
+from hwsearch.cuts import Ways
 from hwsearch.evaluate import to_picture
 from hwsearch.export import onnx
 from hwsearch.plan import Measured, Plan, Predicted, Provenance
@@ -20,7 +23,19 @@ from hwsearch.problem import Pictures, Problem, Request
 from hwsearch.quant import storage
 from hwsearch.quant.model import QuantizedGraph
 from hwsearch.report.crops import save_crops
-from hwsearch.results import Crop, DeviceFacts, Fact, LayerRow, Point, ProxyCheck, Reference, Results, ScheduleStep, SignalToNoise
+from hwsearch.results import (
+    Crop,
+    DeviceFacts,
+    Fact,
+    LayerRow,
+    Point,
+    ProxyCheck,
+    Reference,
+    Results,
+    ScheduleStep,
+    SignalToNoise,
+    TilingPoint,
+)
 from hwsearch.store import RunDirectory, versions
 from searchspaces.bicubic import imresize
 from searchspaces.graph import execute
@@ -37,18 +52,22 @@ class Search:
     """What the search found: every measured plan as arrays of equal length, and which of them matter.
 
     Attributes:
+        checks: proxies against random plans; ``front_checks``: against plans of the exact fronts, before these were measured.
         plans: ``int8[N, decisions]``; ``losses``: measured on the search pictures, dB; ``objectives``: their price.
         front: rows of the non-dominated plans, by latency; ``picks``: role -> row.
         origins: row -> "probe", "exact", "refine" or "uniform ...".
+        cuts: how the picture is cut under each plan.
     """
 
     checks: list[ProxyCheck]
+    front_checks: list[ProxyCheck]
     plans: np.ndarray
     losses: np.ndarray
     objectives: cost.Objectives
     front: list[int]
     picks: dict[str, int]
     origins: dict[int, str]
+    cuts: list[Cut]
 
     def names(self) -> dict[int, str]:
         """Row -> plan name, for the front and whatever else was picked: numbered by latency."""
@@ -70,6 +89,7 @@ def to_plan(
         target=problem.device.name,
         input_height=problem.input_size[0],
         input_width=problem.input_size[1],
+        tiling=search.cuts[row].tiling,
         scope=problem.space.scope,
         wide="fp16" if problem.space.wide_is_float else "int16",
         weight_bits=weight_bits,
@@ -111,13 +131,19 @@ class Proof:
     integers_sha256: str
 
 
-def prove(name: str, quantized: QuantizedGraph, problem: Problem, pairs: Sequence[Pair], run: RunDirectory) -> Proof:
-    """Write the plan's integers and its ONNX file, run both on the evaluation pictures and compare them code for code."""
+def prove(
+    name: str, quantized: QuantizedGraph, problem: Problem, tiling: Tiling | None, pairs: Sequence[Pair], run: RunDirectory
+) -> Proof:
+    """Write the plan's integers and its ONNX file, run both on the evaluation pictures and compare them code for code; where the
+    plan cuts the picture, our engine tile by tile too."""
     integers = run.plans_dir / f"{name}.safetensors"
     digest = storage.save(quantized, integers)
     exported = run.plans_dir / f"{name}.onnx"
     onnx.export(quantized, exported, metadata={"plan": name, "network": problem.network.name, "integers_sha256": digest})
     measured = validate.prove(quantized, exported, pairs, problem.network.scale, lambda x: execute(problem.graph, x))
+    if tiling is not None:
+        differing = validate.prove_tiling(quantized, tiling, problem.workload.tensors[0].width, [pair.low for pair in pairs])
+        measured = measured.model_copy(update={"tiled_mismatched_codes": differing})
     return Proof(quantized, measured, integers.name, digest)
 
 
@@ -143,6 +169,13 @@ def _bicubic(pair: Pair, scale: int) -> np.ndarray:
     enlarged = low if factor == 1 else imresize(low, scale)
     enlarged = np.clip(np.rint(enlarged), 0, 255)
     return enlarged[..., 0] if enlarged.shape[-1] == 1 else enlarged
+
+
+def _tilings(ways: Ways, search: Search, row: int) -> list[TilingPoint]:
+    """What the ways to cut the picture cost under one plan, where there was a choice."""
+    if len(ways.priced) == 1:
+        return []
+    return cuts.curve(ways.priced, search.plans[row], ways.limits, search.cuts[row])
 
 
 def reference(problem: Problem, pairs: Sequence[Pair]) -> Reference:
@@ -184,45 +217,10 @@ def crops(name: str, quantized: QuantizedGraph, problem: Problem, pairs: Sequenc
     return made
 
 
-def notes(request: Request, problem: Problem, search: Search, proofs: Mapping[int, Proof]) -> list[str]:
-    """Sentences that a reader must know before acting on the numbers."""
-    device, space = problem.device, problem.space
-    said = ["Latency, memory and energy are predictions of a cost model from the device's numbers; quality is measured."]
-    if device.hypothetical:
-        said.append(f"{device.title} does not exist: it is a research device, and its prices are hypothetical.")
-    if space.wide_is_float:
-        said.append(
-            "16 bits mean half precision here. Such layers run in floating point on the device and are not proven in integers."
-        )
-    if space.symmetric_activations:
-        said.append(
-            f"{device.runtime} has no zero points on 8-bit activations, so one-sided tensors use half of their codes; "
-            "the plans here obey that."
-        )
-    said.append(
-        "The integers of chosen plans were polished together before they were measured; what was predicted is without that."
-    )
-    floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})
-    if floats:
-        said.append(f"Layers run in floating point in at least one chosen plan: {', '.join(floats)}.")
-    picked, wanted = search.picks.get("budget"), request.budgets.get("psnr_loss")
-    if picked is not None and wanted is not None and proofs[picked].measured.psnr_loss_db > wanted:
-        said.append(
-            f"The plan for the budget loses {proofs[picked].measured.psnr_loss_db:.3f} dB on the evaluation pictures, more than "
-            f"the {wanted:g} dB asked for, which it meets on the search pictures: ask for less loss."
-        )
-    worst = min(search.checks, key=lambda check: check.spearman)
-    best = max(search.checks, key=lambda check: check.spearman)
-    said.append(
-        f"Of the proxies, {best.name} ranks random plans best (Spearman {best.spearman:.3f}) and {worst.name} worst "
-        f"({worst.spearman:.3f}); the front itself is measured, not predicted."
-    )
-    return said
-
-
 def results(
     request: Request,
     problem: Problem,
+    ways: Ways,
     photos: Pictures,
     search: Search,
     sqnr: list[SignalToNoise],
@@ -249,11 +247,9 @@ def results(
     ]
     layers, schedule = {}, {}
     for row in proofs:
-        layers[names[row]] = [LayerRow(**entry) for entry in cost.explain(problem.table, search.plans[row])]
-        schedule[names[row]] = [
-            ScheduleStep(layer=layer, live_bytes=live)
-            for layer, live in cost.schedule(problem.table, problem.workload, search.plans[row])
-        ]
+        cut, plan = search.cuts[row], search.plans[row]
+        layers[names[row]] = [LayerRow(**entry) for entry in cost.explain(cut.table, plan)]
+        schedule[names[row]] = [ScheduleStep(layer=layer, live_bytes=live) for layer, live in cut.schedule(plan)]
     shown = search.picks.get("budget", search.picks["knee"])
     return Results(
         target=problem.device.name,
@@ -268,7 +264,7 @@ def results(
         reference=reference(problem, photos.evaluation),
         device=device_facts(problem),
         uncounted=list(problem.graph.uncounted),
-        notes=notes(request, problem, search, proofs),
+        notes=notes.sentences(request, problem, ways, search, proofs),
         front=[
             to_plan(names[row], row, request, problem, photos, search, proofs.get(row))
             for row in sorted(names, key=names.__getitem__)
@@ -276,6 +272,7 @@ def results(
         chosen={role: names[row] for role, row in search.picks.items()},
         points=points,
         proxies=search.checks,
+        front_proxies=search.front_checks,
         sqnr=sqnr,
         layers=layers,
         schedule=schedule,
@@ -285,7 +282,9 @@ def results(
             "search": [pair.name for pair in photos.search],
             "evaluation": [pair.name for pair in photos.evaluation],
         },
-        budgets=dict(request.budgets),
+        budgets=video.budgets_with(request.budgets, request.fps),
+        fps=request.fps,
+        tilings=_tilings(ways, search, shown),
         limits={name: float(value) for name, value in problem.table.limits.items()},
         command=request.command,
         seed=request.seed,

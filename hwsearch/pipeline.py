@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hwmodels import cost
-from hwsearch import assemble, proxies, store
+from hwsearch import assemble, cuts, proxies, store, video
+from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
 from hwsearch.evaluate import Evaluator
 from hwsearch.evaluations import EvaluationLog
@@ -26,7 +26,7 @@ from hwsearch.proxies import snr
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.polish import polish
 from hwsearch.results import ProxyCheck, Results
-from hwsearch.search import evolve, exact, pareto, probe
+from hwsearch.search import evolve, exact, pareto, probe, rounds
 from searchspaces.graph import execute
 from searchspaces.pictures import Pair
 from searchspaces.space import SearchSpace
@@ -38,12 +38,15 @@ EXPECTED_S = {
     "calibrating": 4.0,
     "quality proxies": 14.0,
     "checking the proxies on random plans": 20.0,
-    "solving the additive problem exactly": 1.0,
-    "refining by measurement": 11.0,
+    "solving exactly, measuring the front": 6.0,
+    "refining by measurement": 8.0,
     "running the chosen plans in integers": 12.0,
     "writing the report": 6.0,
 }
 """Seconds of each stage for the built-in network on one core: the shares behind the time left, corrected while a run goes on."""
+
+FRONT_POINTS = 20
+"""Latency budgets of the exact fronts, over all ways to cut the picture."""
 
 
 class Clock:
@@ -127,7 +130,12 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
     progress.expect(EXPECTED_S)
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
         problem = pose(request)
-        exact.check_feasible(problem.table, problem.space, request.budgets)
+        budgets = video.budgets_with(request.budgets, request.fps)
+        ways = cuts.ways(problem, request, budgets)
+        tables = [cut.table for cut in ways.useful]
+        if request.fps is not None:
+            video.check_rate(request.fps, tables, problem.space, request.budgets)
+        exact.check_feasible(tables, problem.space, budgets)
         photos = choose_pictures(request, problem.network)
     with store.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
@@ -139,7 +147,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             damages = measure_damage(calibration, photos.crops, evaluator.float_mse, request.seed, progress)
             sqnr = snr.sqnr(calibration, photos.crops)
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
-        search = find_plans(request, problem, damages, checks, probes, log, run.journal_path, clock, progress)
+        search = find_plans(request, problem, ways, budgets, damages, checks, probes, log, run.journal_path, clock, progress)
         names = search.names()
         rows = list(dict.fromkeys(search.picks.values()))
         with clock.stage("prove"), progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:
@@ -147,10 +155,10 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             for row in rows:
                 report = follow(stage, STEPS)
                 quantized = polish(calibration, search.plans[row], seed=request.seed, progress=report)
-                proofs[row] = assemble.prove(names[row], quantized, problem, photos.evaluation, run)
+                proofs[row] = assemble.prove(names[row], quantized, problem, search.cuts[row].tiling, photos.evaluation, run)
                 report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(request, problem, photos, search, sqnr, proofs, run, clock.wall_s, clock.stages_s)
+            results = assemble.results(request, problem, ways, photos, search, sqnr, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
     return results
 
@@ -158,6 +166,8 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
 def find_plans(
     request: Request,
     problem: Problem,
+    ways: Ways,
+    budgets: Mapping[str, float],
     damages: Mapping[str, Damage],
     checks: list[ProxyCheck],
     probes: np.ndarray,
@@ -166,19 +176,35 @@ def find_plans(
     clock: Clock,
     progress: Progress,
 ) -> assemble.Search:
-    """Exact fronts of the most truthful proxy, refined by measurement; then the non-dominated plans and the chosen ones."""
-    space, table = problem.space, problem.table
+    """Exact fronts of the most truthful proxy, calibrated and refined by measurement; then the non-dominated plans and the chosen
+    ones. Every way to cut the picture has its own front; every plan then takes its best way."""
+    space, tables = problem.space, [cut.table for cut in ways.useful]
     best = max(checks, key=lambda check: check.spearman).name
-    with clock.stage("exact front"), progress.stage("solving the additive problem exactly", 1):
-        starts = exact.front(table, damages[best].noise, space)
-        within = exact.within_budgets(table, damages[best], space, request.budgets)
+    probe_losses = np.array(checks[0].measured_db)
+    with clock.stage("exact front"), progress.stage("solving exactly, measuring the front", request.evaluations) as stage:
+
+        def evaluate(plan: np.ndarray) -> float:
+            stage.advance()
+            return log(plan).psnr_loss_db
+
+        solved = rounds.solve(
+            tables,
+            damages[best],
+            space,
+            budgets,
+            probes,
+            probe_losses,
+            evaluate,
+            points=FRONT_POINTS,
+            evaluations=request.evaluations,
+        )
     uniforms = uniform_plans(space)
     with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
         evolve.refine(
             space,
-            table,
+            tables,
             log,
-            [*within, *uniforms.values(), *starts],
+            [*uniforms.values(), *solved.plans],
             evaluations=request.evaluations,
             seed=request.seed,
             storage_path=journal_path,
@@ -187,17 +213,35 @@ def find_plans(
     measured = log.items()
     plans = np.stack([plan for plan, _ in measured])
     losses = np.array([score.psnr_loss_db for _, score in measured])
-    objectives = cost.estimate(table, plans)
-    front = pareto.front_of(losses, objectives, table.limits)
+    objectives, taken = ways.take(plans)
+    limits = problem.table.limits
+    front = pareto.front_of(losses, objectives, limits)
     return assemble.Search(
         checks=checks,
+        front_checks=_front_checks(best, solved),
         plans=plans,
         losses=losses,
         objectives=objectives,
         front=front,
-        picks=pareto.choose(front, losses, objectives, request.budgets, table.limits),
-        origins=_origins(plans, probes, starts, uniforms),
+        picks=pareto.choose(front, losses, objectives, budgets, limits),
+        origins=_origins(plans, probes, solved.plans, uniforms),
+        cuts=taken,
     )
+
+
+def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:
+    """How well the loss of the exact plans was known before they were measured: by the proxy, and calibrated."""
+    return [
+        ProxyCheck(
+            name=name,
+            spearman=probe.spearman(predicted, solved.measured_db),
+            seconds=0.0,
+            predicted_db=predicted.tolist(),
+            measured_db=solved.measured_db.tolist(),
+        )
+        for name, predicted in ((proxy, solved.by_proxy_db), (f"{proxy}, calibrated", solved.predicted_db))
+        if len(predicted) > 1
+    ]
 
 
 def _origins(

@@ -12,6 +12,8 @@ import json
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hwmodels.tiling import Tiling
+
 SCHEMA = 1
 
 
@@ -37,6 +39,8 @@ class Measured(BaseModel):
     mismatched_codes: int
     """Output codes that differ between our integer engine and ``runtime``."""
     codes: int
+    tiled_mismatched_codes: int | None = None
+    """Output codes that differ between our engine on whole pictures and tile by tile; None for a plan that cuts nothing."""
     float_layers: list[str] = Field(default_factory=list)
     """Layers that the device runs in floating point, hence not proven in integers."""
 
@@ -67,6 +71,8 @@ class Plan(BaseModel):
     target: str
     input_height: int
     input_width: int
+    tiling: Tiling | None = None
+    """How the picture is cut; None: not at all."""
     scope: str
     requantization: str = "f32"
     wide: str = "int16"
@@ -83,5 +89,7 @@ class Plan(BaseModel):
     @property
     def key(self) -> str:
         """Hash of the choices alone: equal for equal plans of one network and target, whatever was predicted."""
-        choices = json.dumps([self.network, self.scale, self.target, self.weight_bits, self.activation_bits], sort_keys=True)
+        tiling = None if self.tiling is None else str(self.tiling)
+        made = [self.network, self.scale, self.target, self.weight_bits, self.activation_bits, tiling]
+        choices = json.dumps(made, sort_keys=True)
         return hashlib.sha256(choices.encode()).hexdigest()[:16]

@@ -106,16 +106,19 @@ def request_of(plan: Plan, path: Path) -> Request:
     from hwsearch.problem import Request
 
     size = (plan.input_height, plan.input_width)
+    tile, halo = ("whole", None) if plan.tiling is None else (f"{plan.tiling.height}x{plan.tiling.width}", plan.tiling.halo)
     run = path.parent.parent
     if (run / "run.json").is_file():
         request = Request(**store.saved_request(run, {}))
-        return dataclasses.replace(request, input_size=size, budgets={})
+        return dataclasses.replace(request, input_size=size, budgets={}, fps=None, tile=tile, halo=halo)
     return Request(
         network=plan.network,
         scale=plan.scale,
         arguments=plan.provenance.network_arguments,
         target=plan.target,
         input_size=size,
+        tile=tile,
+        halo=halo,
         scope=plan.scope,  # type: ignore[arg-type]  # checked by build_space
         seed=plan.provenance.seed,
     )

@@ -13,9 +13,10 @@ import numpy as np
 from hwmodels import cost
 from hwmodels.errors import UsageError
 from hwmodels.precision import Precision
-from hwsearch import plan_file
+from hwmodels.tiles import Cut
+from hwsearch import cuts, plan_file, video
 from hwsearch.problem import Problem, Request, pose
-from hwsearch.results import LayerRow, ScheduleStep
+from hwsearch.results import LayerRow, ScheduleStep, TilingPoint
 from searchspaces import networks
 from searchspaces.networks import LoadedNetwork
 from searchspaces.space import SearchSpace
@@ -29,6 +30,8 @@ class Price:
         label: what was asked for, such as ``W8A8`` or a plan's name; ``row`` is the plan ``int8[decisions]``.
         energy_j: ``None`` where the device has no energy figures.
         limits: hard limits of the device by objective, in bytes; ``exceeded`` are those that the plan breaks.
+        cut: how the picture is cut; ``tilings``: what other ways would cost, where they were asked for.
+        fps: pictures a second that were asked for.
         remarks: what differs from what was asked for.
     """
 
@@ -44,6 +47,14 @@ class Price:
     layers: tuple[LayerRow, ...]
     schedule: tuple[ScheduleStep, ...]
     remarks: tuple[str, ...]
+    cut: Cut
+    tilings: tuple[TilingPoint, ...] = ()
+    fps: float | None = None
+
+    @property
+    def headroom(self) -> float | None:
+        """Share of the time between two pictures that is left over."""
+        return None if self.fps is None else video.headroom(self.latency_s, self.fps)
 
     @property
     def peak_at(self) -> str:
@@ -51,9 +62,26 @@ class Price:
         return max(self.schedule, key=lambda step: sum(step.live_bytes.values())).layer
 
 
-def price(problem: Problem, row: np.ndarray, label: str, remarks: tuple[str, ...] = ()) -> Price:
-    """Price one plan row ``int8[decisions]``."""
-    objectives = cost.estimate(problem.table, row[None])
+def price(problem: Problem, row: np.ndarray, label: str, remarks: tuple[str, ...] = (), request: Request | None = None) -> Price:
+    """Price one plan row ``int8[decisions]``.
+
+    Args:
+        request: says whether sizes of tiles are compared, and the rate that is wanted.
+    Raises:
+        BudgetError: no plan of this network on this device holds the rate.
+    """
+    cut, tilings, fps = problem.cut, [], None
+    if request is not None:
+        fps = request.fps
+        limits = {name: float(limit) for name, limit in problem.table.limits.items()}
+        ways = [cut]
+        if request.tile == "auto":
+            ways = cuts.every(problem, request.halo)
+            cut = cuts.Ways(tuple(ways), tuple(ways), limits).take(row)[1][0]
+            tilings = cuts.curve(ways, row, limits, cut)
+        if fps is not None:
+            video.check_rate(fps, [way.table for way in ways], problem.space, {})
+    objectives = cost.estimate(cut.table, row[None])
     values = {
         "latency_s": float(objectives.latency_s[0]),
         "weight_bytes": int(objectives.weight_bytes[0]),
@@ -69,11 +97,12 @@ def price(problem: Problem, row: np.ndarray, label: str, remarks: tuple[str, ...
         energy_j=energy if math.isfinite(energy) else None,
         limits=limits,
         exceeded=tuple(name for name, limit in limits.items() if values.get(name, 0) > limit),
-        layers=tuple(LayerRow(**entry) for entry in cost.explain(problem.table, row)),
-        schedule=tuple(
-            ScheduleStep(layer=layer, live_bytes=live) for layer, live in cost.schedule(problem.table, problem.workload, row)
-        ),
+        layers=tuple(LayerRow(**entry) for entry in cost.explain(cut.table, row)),
+        schedule=tuple(ScheduleStep(layer=layer, live_bytes=live) for layer, live in cut.schedule(row)),
         remarks=remarks,
+        cut=cut,
+        tilings=tuple(tilings),
+        fps=fps,
     )
 
 
@@ -94,7 +123,7 @@ def estimate(request: Request, precision: str) -> Price:
         )
     row = space.uniform(wanted.weight_bits, wanted.activation_bits)
     asked = [wanted.weight_bits] * len(space.layer_names) + [wanted.activation_bits] * len(space.group_names)
-    return price(problem, row, str(wanted), _remarks(space, row, asked))
+    return price(problem, row, str(wanted), _remarks(space, row, asked), request)
 
 
 def _network(request: Request) -> LoadedNetwork | None:
@@ -120,12 +149,12 @@ def estimate_plan(path: Path, changes: dict[str, object]) -> Price:
     request = dataclasses.replace(plan_file.request_of(plan, path), **changes)  # type: ignore[arg-type]
     if "target" not in changes:
         problem = pose(request)
-        return price(problem, problem.space.plan(plan.weight_bits, plan.activation_bits), plan.name)
+        return price(problem, problem.space.plan(plan.weight_bits, plan.activation_bits), plan.name, request=request)
     problem = pose(dataclasses.replace(request, weight_bits=None, activation_bits=None, pins={}, scope="all"))
     space = problem.space
     wanted = [*(plan.weight_bits.get(n) for n in space.layer_names), *(plan.activation_bits.get(n) for n in space.group_names)]
     row = np.array([space.uniform(bits or 8, bits or 8)[d] for d, bits in enumerate(wanted)], dtype=np.int8)
-    return price(problem, row, plan.name, _remarks(space, row, wanted))
+    return price(problem, row, plan.name, _remarks(space, row, wanted), request)
 
 
 def _remarks(space: SearchSpace, row: np.ndarray, asked: Sequence[int | None]) -> tuple[str, ...]:
@@ -160,6 +189,12 @@ def document(price: Price) -> dict[str, Any]:
         "limits": price.limits,
         "exceeded": list(price.exceeded),
         "peak_at": price.peak_at,
+        "tiling": price.cut.tiling,
+        "tiles": price.cut.tiles,
+        "macs": price.cut.macs,
+        "tilings": [point.model_dump() for point in price.tilings],
+        "fps": price.fps,
+        "headroom": price.headroom,
         "layers": [layer.model_dump() for layer in price.layers],
         "remarks": list(price.remarks),
     }

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hwmodels import cost
 from hwmodels import device as devices
+from hwmodels import tiles, tiling
 from hwmodels.device import Device
 from hwmodels.errors import UncountedError, UsageError
+from hwmodels.table import CostTable
 from hwmodels.workload import Workload
 from searchspaces import networks, pictures, trace
 from searchspaces.graph import Graph
@@ -18,6 +19,8 @@ from searchspaces.networks import LoadedNetwork
 from searchspaces.pictures import Pair
 from searchspaces.space import Scope, SearchSpace, build_space
 
+UNSIZED = ("whole", "auto")
+"""What ``Request.tile`` may be beside a size."""
 CALIBRATION_CROPS = 16
 SEARCH_SIDE = 480
 
@@ -26,7 +29,9 @@ SEARCH_SIDE = 480
 class Request:
     """One job, in the user's words.
 
-    Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution picture.
+    Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution picture. ``tile`` is
+    "whole", "auto", or height x width in pixels of the network's input, None: whole, but cut where memory demands it; ``halo``:
+    "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another.
     """
 
     network: str = "fsrcnn"
@@ -37,6 +42,9 @@ class Request:
     target: str = "jetson"
     images: Path | None = None
     input_size: tuple[int, int] | None = None
+    tile: str | None = None
+    halo: str | None = None
+    fps: float | None = None
     budgets: Mapping[str, float] = field(default_factory=dict)
     scope: Scope = "all"
     weight_bits: tuple[int, ...] | None = None
@@ -52,7 +60,8 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A network on a device, ready to be priced: everything that needs no picture. ``input_size`` is (height, width)."""
+    """A network on a device, ready to be priced: everything that needs no picture. ``input_size`` is (height, width); ``cut``:
+    the whole picture, or the tiles that were asked for."""
 
     network: LoadedNetwork
     graph: Graph
@@ -60,7 +69,11 @@ class Problem:
     workload: Workload
     device: Device
     space: SearchSpace
-    table: cost.CostTable
+    cut: tiles.Cut
+
+    @property
+    def table(self) -> CostTable:
+        return self.cut.table
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +109,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
 
     Raises:
         UncountedError: the network has operations that cannot be traced or priced; all are named.
+        UsageError: the picture cannot be cut as asked for.
     """
     device = devices.load(request.target)
     network = network or load_network(request)
@@ -119,7 +133,9 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
         scope=request.scope,
         pins=request.pins,
     )
-    return Problem(network, graph, (height, width), workload, device, space, cost.lower(device, workload, space))
+    asked = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)
+    cut = tiles.lower(device, workload, space, asked)
+    return Problem(network, graph, (height, width), workload, device, space, cut)
 
 
 def _offered(option: str, wanted: tuple[int, ...] | None, offered: tuple[int, ...], device: Device) -> tuple[int, ...]:

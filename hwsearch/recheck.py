@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hwmodels.errors import MismatchError
+from hwmodels.tiling import Tiling
 from hwsearch import plan_file, store, validate
 from hwsearch.evaluate import to_picture
 from hwsearch.progress import Progress
@@ -39,6 +40,8 @@ class Verdict:
     mismatched_codes: int
     codes: int
     recorded_psnr_db: float | None
+    tiling: Tiling | None = None
+    """How the plan cuts the picture; our engine then gave the same codes tile by tile and for whole pictures."""
 
 
 def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -> Verdict:
@@ -49,22 +52,27 @@ def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -
     Raises:
         FileError: the plan, its integers or a picture cannot be used.
         UsageError: no such runtime.
-        MismatchError: ONNX Runtime and our engine disagree, or the plan says another PSNR.
+        MismatchError: ONNX Runtime and our engine disagree, or tiles and whole pictures, or the plan says another PSNR.
     """
     check_runtime(runtime)
     plan = plan_file.load(path)
     qgraph = plan_file.load_integers(plan, path, progress)
     chosen, own = _pictures(path, images)
     kind: InputKind = "upsampled" if enlargement(qgraph.graph) == 1 and plan.scale > 1 else "low"
-    found = []
+    found, lows = [], []
     with progress.stage(f"running {plan.name}", len(chosen)) as stage, TemporaryDirectory() as folder:
         exported = _exported(path, qgraph, Path(folder)) if runtime == "ort" else None
         for picture in chosen:
             pairs = pictures.pairs([picture], plan.scale, qgraph.graph.input.attrs["channels"], kind)
+            lows.append(pairs[0].low)
             found.append(
                 _on_onnx(qgraph, exported, pairs[0], plan.scale) if exported else _on_engine(qgraph, pairs[0], plan.scale)
             )
             stage.advance()
+        if plan.tiling is not None:
+            # A network that refines an enlarged picture is cut in that.
+            planned_width = plan.input_width * (plan.scale if kind == "upsampled" else 1)
+            validate.prove_tiling(qgraph, plan.tiling, planned_width, lows)
     psnr, ssim, mismatched, codes = (np.array(column) for column in zip(*found, strict=True))
     measured_db = float(psnr.mean())
     recorded_db = plan.measured.psnr_db if own and plan.measured else None
@@ -75,7 +83,15 @@ def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -
         )
     names = tuple(picture.name for picture in chosen)
     return Verdict(
-        plan.name, runtime, names, measured_db, float(ssim.mean()), int(mismatched.sum()), int(codes.sum()), recorded_db
+        plan=plan.name,
+        runtime=runtime,
+        pictures=names,
+        psnr_db=measured_db,
+        ssim=float(ssim.mean()),
+        mismatched_codes=int(mismatched.sum()),
+        codes=int(codes.sum()),
+        recorded_psnr_db=recorded_db,
+        tiling=plan.tiling,
     )
 
 

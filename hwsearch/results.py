@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from hwmodels.tiling import Tiling
 from hwsearch.plan import Plan
 
 
@@ -56,6 +58,21 @@ class Point(_Frozen):
     """Name of the plan file, where there is one."""
 
 
+class TilingPoint(_Frozen):
+    """One way to cut the picture, priced under one plan."""
+
+    tiling: Tiling | None
+    """None: the whole picture."""
+    tiles: int
+    macs: int
+    latency_s: float
+    peak_activation_bytes: int
+    energy_j: float | None
+    fits: bool
+    """Whether it is within the memory limits of device and budget."""
+    chosen: bool
+
+
 class ProxyCheck(_Frozen):
     """A proxy's predictions against the measured loss of the same random plans."""
 
@@ -64,6 +81,11 @@ class ProxyCheck(_Frozen):
     seconds: float
     predicted_db: list[float]
     measured_db: list[float]
+
+    @property
+    def median_error_db(self) -> float:
+        """Median absolute error of prediction."""
+        return median(abs(p - m) for p, m in zip(self.predicted_db, self.measured_db, strict=True))
 
 
 class SignalToNoise(_Frozen):
@@ -144,6 +166,10 @@ class Results(_Frozen):
     """Role ("knee", "best quality", "fastest", "smallest", "budget") -> plan name."""
     points: list[Point]
     proxies: list[ProxyCheck]
+    """Against random plans."""
+    front_proxies: list[ProxyCheck] = Field(default_factory=list)
+    """The proxy that the search used, as it came and calibrated by measurement, against the plans of the exact fronts; each was
+    predicted before it was measured."""
     sqnr: list[SignalToNoise] = Field(default_factory=list)
     layers: dict[str, list[LayerRow]]
     """Plan name -> rows, for the chosen plans."""
@@ -154,6 +180,10 @@ class Results(_Frozen):
     budgets: dict[str, float]
     limits: dict[str, float] = Field(default_factory=dict)
     """The device's own hard limits, in the names of the objectives: "weight_bytes", "peak_activation_bytes"."""
+    fps: float | None = None
+    """Pictures a second that were asked for."""
+    tilings: list[TilingPoint] = Field(default_factory=list)
+    """Ways to cut the picture under the plan of the budget or, without one, of the knee; empty where only one was looked at."""
     command: str = ""
     """The command line that made the run, where there was one."""
     seed: int

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hwsearch import video
 from hwsearch.console import table
 from hwsearch.report import words
 from hwsearch.results import Results
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 WIDE = 100
 """Columns from which widths and numbers stand in one table."""
+EXTRA = 14
+"""Columns more for each of ``_extras``."""
 BITS = ("weight bits", "tensor bits")
 NUMBERS = ("PSNR\ndB", "loss\ndB", "latency", "weights", "peak\nmemory", "smaller\nthan fp32", "than\nint8")
 ROWS = 20
@@ -38,20 +42,24 @@ def document(results: Results) -> dict[str, Any]:
             "latency_s": reference.latency_s,
             "precision": reference.precision,
         },
-        "front": [_entry(plan) for plan in results.front],
+        "fps": results.fps,
+        "front": [_entry(plan, results.fps) for plan in results.front],
+        "tilings": [point.model_dump() for point in results.tilings],
         "proxies": {check.name: {"spearman": check.spearman} for check in results.proxies},
         "run_dir": None if results.run_dir is None else str(results.run_dir),
         "wall_s": results.wall_s,
     }
 
 
-def _entry(plan: Plan) -> dict[str, Any]:
+def _entry(plan: Plan, fps: float | None) -> dict[str, Any]:
     measured = plan.measured
     return {
         "plan": plan.name,
         "weight_bits": plan.weight_bits,
         "activation_bits": plan.activation_bits,
+        "tiling": plan.tiling,
         "predicted": plan.predicted.model_dump(),
+        "headroom": None if fps is None else video.headroom(plan.predicted.latency_s, fps),
         "measured": None
         if measured is None
         else {
@@ -89,13 +97,15 @@ def render(results: Results, screen: Console) -> None:
     )
     bits = [words.plan_bits(plan.weight_bits, plan.activation_bits) for plan in plans]
     numbers = [_numbers(plan, reference.weight_bytes, int8) for plan in plans]
+    extra, extras = _extras(results, plans)
     names = [plan.name for plan in plans]
-    if screen.width >= WIDE:
-        rows = [(name, *widths, *values) for name, widths, values in zip(names, bits, numbers, strict=True)]
-        screen.print(table(("plan", *BITS, *NUMBERS), rows, left=BITS))
+    if screen.width >= WIDE + EXTRA * len(extra):
+        rows = [(name, *widths, *values, *more) for name, widths, values, more in zip(names, bits, numbers, extras, strict=True)]
+        screen.print(table(("plan", *BITS, *NUMBERS, *extra), rows, left=BITS))
     else:
         screen.print(table(("plan", *NUMBERS), [(name, *values) for name, values in zip(names, numbers, strict=True)]))
-        screen.print(table(("plan", *BITS), [(name, *widths) for name, widths in zip(names, bits, strict=True)], left=BITS))
+        rows = [(name, *widths, *more) for name, widths, more in zip(names, bits, extras, strict=True)]
+        screen.print(table(("plan", *BITS, *extra), rows, left=BITS))
     if len(plans) < len(results.front):
         screen.print(f"{len(results.front) - len(plans)} more plans are in the report.")
     screen.print("PSNR and loss: measured in integers on the evaluation pictures; ~ simulated on the search pictures.")
@@ -103,6 +113,12 @@ def render(results: Results, screen: Console) -> None:
     screen.print(f"Chosen and proven: {picked}.")
     trust = words.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
     screen.print(f"Rank correlation of the proxies with measured plans (Spearman): {trust}.")
+    if results.front_proxies:
+        errors = [f"{check.median_error_db:.3f} dB by {check.name}" for check in results.front_proxies]
+        count = len(results.front_proxies[0].measured_db)
+        screen.print(
+            f"Median error of the predicted loss of {count} exact plans, before they were measured: {words.listing(errors)}."
+        )
     for note in results.notes:
         screen.print(f"- {note}", markup=False)
     best = results.chosen.get("budget") or results.chosen.get("knee") or (results.front[0].name if results.front else None)
@@ -115,6 +131,17 @@ def render(results: Results, screen: Console) -> None:
         screen.print(
             f"        hwsearch export {plan_path} --to onnx --out {results.network}_x{results.scale}.onnx", soft_wrap=True
         )
+
+
+def _extras(results: Results, plans: Sequence[Plan]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns that only some runs have: tiles, and the headroom of a rate; their headings, and a row for each plan."""
+    columns: dict[str, list[str]] = {}
+    if any(plan.tiling for plan in results.front):
+        columns["tile"] = [words.tile(plan.tiling) for plan in plans]
+    if results.fps is not None:
+        left = [video.headroom(plan.predicted.latency_s, results.fps) for plan in plans]
+        columns[f"headroom\nat {results.fps:g}/s"] = [words.headroom(share) for share in left]
+    return tuple(columns), [tuple(cells[i] for cells in columns.values()) for i in range(len(plans))]
 
 
 def _numbers(plan: Plan, float_bytes: int, int8_bytes: int | None) -> tuple[str, ...]:

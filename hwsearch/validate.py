@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import MismatchError, UsageError
+from hwmodels.tiling import Tiling
 from hwsearch.evaluate import to_picture
 from hwsearch.plan import Measured
 from hwsearch.quant import integer, requant
 from hwsearch.quant.model import QuantizedGraph, TensorFormat
+from hwsearch.quant.tiled import run_tiled
 from searchspaces.graph import Graph
 from searchspaces.metrics import psnr_y, ssim_y
 from searchspaces.pictures import Pair
@@ -114,6 +116,31 @@ def prove(
         codes=total,
         float_layers=list(qgraph.float_layers),
     )
+
+
+def prove_tiling(qgraph: QuantizedGraph, tiling: Tiling, planned_width: int, pictures: Sequence[Tensor]) -> int:
+    """Run pictures ``float32 [1, C, H, W]`` tile by tile, with the halo that the price counts and not a pixel more, and whole, on
+    our engine.
+
+    Args:
+        planned_width: of the picture that the tiling was made for; strips of that width become strips of any picture.
+    Returns:
+        How many output codes differ: none, where the network is all integers.
+    Raises:
+        MismatchError: more differ than the module's text allows.
+    """
+    fmt = qgraph.formats[qgraph.graph.output.name]
+    different = beyond = total = 0
+    for x in pictures:
+        here = tiling.on(x.shape[2], x.shape[3], planned_width)
+        d, b, n = compare(run_tiled(qgraph, x, here), run_engine(qgraph, x), fmt)
+        different, beyond, total = different + d, beyond + b, total + n
+    if different if integer.exact(qgraph) else beyond > BEYOND_ONE_CODE * total:
+        raise MismatchError(
+            f"{different} of {total} output codes differ between tiles of {tiling} and whole pictures, {beyond} by more than 1",
+            "Please report this with the plan.",
+        )
+    return different
 
 
 def _judge(qgraph: QuantizedGraph, different: int, beyond: int, total: int) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from hwmodels import workload as table
 from searchspaces.graph import Graph, Node
 
+_RESIZE_REACH = {"nearest": 0, "bilinear": 1, "bicubic": 2}
+"""Input pixels beside its own that an output pixel of an interpolation can see."""
+
 
 def to_workload(graph: Graph, height: int, width: int) -> table.Workload:
     """The layers and tensors of ``graph`` for an input of ``height`` x ``width`` pixels.
@@ -37,8 +40,11 @@ def _layer(node: Node, shapes: Mapping[str, tuple[int, int, int]], tensor_of: Ma
         op = "unary" if node.op == "unknown" else node.op
         extra = node.weights["slope"].numel() if "slope" in node.weights else 0
         activation = node.attrs["kind"] if node.op == "unary" else node.activation
-        return table.Layer(node.name, op, inputs, output, bias_count=extra, activation=activation)
+        window = (_RESIZE_REACH[node.attrs["mode"]],) * 4 if op == "resize" else None
+        return table.Layer(node.name, op, inputs, output, bias_count=extra, activation=activation, window=window)
     weight, groups = node.weights["weight"], int(node.attrs["groups"])
+    left, _, top, _ = node.attrs["padding"]
+    down, across = (node.attrs["dilation"] * (size - 1) for size in weight.shape[2:])
     _, rows, columns = shapes[node.name]
     depthwise = groups > 1 and weight.shape[1] == 1 and groups == shapes[node.inputs[0]][0]
     return table.Layer(
@@ -53,6 +59,7 @@ def _layer(node: Node, shapes: Mapping[str, tuple[int, int, int]], tensor_of: Ma
         stride=int(node.attrs["stride"]),
         groups=groups,
         activation=node.activation,
+        window=(left, across - left, top, down - top),
     )
 
 

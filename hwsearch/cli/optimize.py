@@ -28,6 +28,9 @@ def optimize(
     arg: options.Arg = None,
     images: options.Images = None,
     input_size: options.Input = None,
+    fps: options.Fps = None,
+    tile: options.Tile = None,
+    halo: options.Halo = None,
     budget: Annotated[
         list[str] | None,
         typer.Option(help="An upper limit (repeatable): latency=8ms, memory=512KiB, weights=1MB, psnr_loss=0.3dB, energy=2mJ."),
@@ -57,6 +60,8 @@ def optimize(
     Examples:
       hwsearch optimize --target jetson
       hwsearch optimize --network abpn --target ethos-u55-128 --budget latency=33ms
+      hwsearch optimize --network abpn --target jetson --input 540x960 --fps 30
+      hwsearch optimize --target stm32h743 --input 180x320
       hwsearch optimize --model my_net.py:build --weights w.pth --scale 2 --target ./my_board.toml
     """
     from hwsearch import budgets, summary
@@ -68,6 +73,8 @@ def optimize(
             "target": options.read_target(target),
             "images": images,
             "input_size": options.read_size(input_size),
+            "fps": options.read_fps(fps),
+            **options.read_tile(tile, halo),
             "budgets": budgets.parse(budget or ()) or None,
             "scope": options.read_scope(scope),
             "weight_bits": options.read_bits("--weight-bits", weight_bits),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hwmodels.errors import UsageError
+from hwmodels.errors import UsageError, closest
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
@@ -28,6 +29,22 @@ Images = Annotated[
 Input = Annotated[
     str | None, typer.Option("--input", help="Size of the picture that goes in. Default: the device's.", metavar="HxW")
 ]
+Tile = Annotated[
+    str | None,
+    typer.Option(
+        help="Cut the picture into tiles of this size, in pixels of the network's input; auto: compare sizes; whole: do not cut.",
+        metavar="HxW|auto|whole",
+    ),
+]
+Halo = Annotated[
+    str | None,
+    typer.Option(
+        help="How tiles are joined: recompute borders, or keep rows between strips. Default: both are compared; where a size is "
+        "given, recompute.",
+        metavar="recompute|keep",
+    ),
+]
+Fps = Annotated[float | None, typer.Option(help="Pictures a second, one after another: latency=1s/FPS.", metavar="RATE")]
 Scope = Annotated[
     str | None, typer.Option(help="Layers to quantize: all, not-first-last or body. Default: all.", show_default=False)
 ]
@@ -53,6 +70,34 @@ def read_size(text: str | None) -> tuple[int, int] | None:
     if not match or 0 in (height := int(match[1]), width := int(match[2])):
         raise UsageError(f"--input {text!r} is not a size", "Write height and width in pixels as HxW, for example 360x640.")
     return height, width
+
+
+def read_tile(text: str | None, halo: str | None) -> dict[str, str]:
+    """``--tile`` and ``--halo`` as fields of a request.
+
+    Raises:
+        UsageError: not a size, ``auto`` or ``whole``; no such halo; or a halo where nothing is cut.
+    """
+    from hwmodels import tiling
+
+    if halo is not None and halo not in tiling.HALOS:
+        raise UsageError(f"--halo {halo!r} is not known", closest(halo, tiling.HALOS))
+    if halo is not None and text == "whole":
+        raise UsageError("--halo says how tiles are joined, and --tile whole cuts none", "Leave one of them out.")
+    if text is not None and text not in ("auto", "whole"):
+        tiling.parse(text, halo)
+    return {name: value for name, value in (("tile", text), ("halo", halo)) if value is not None}
+
+
+def read_fps(rate: float | None) -> float | None:
+    """Pictures a second.
+
+    Raises:
+        UsageError: not a finite number above zero.
+    """
+    if rate is not None and not (0 < rate < math.inf):
+        raise UsageError(f"--fps {rate:g} is not a rate", "Give pictures a second, for example 30.")
+    return rate
 
 
 def read_bits(option: str, text: str | None) -> tuple[int, ...] | None:

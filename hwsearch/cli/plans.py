@@ -37,12 +37,24 @@ def estimate(
     model: options.Model = None,
     arg: options.Arg = None,
     input_size: options.Input = None,
+    fps: options.Fps = None,
+    tile: options.Tile = None,
+    halo: options.Halo = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Price a network on a device, layer by layer: what runs as what, what binds, what fits. No search."""
     fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
-    fields |= options.given({"target": options.read_target(target), "input_size": options.read_size(input_size)})
+    fields |= options.given(
+        {
+            "target": options.read_target(target),
+            "input_size": options.read_size(input_size),
+            "fps": options.read_fps(fps),
+            **options.read_tile(tile, halo),
+        }
+    )
+    if halo is not None and tile is None:
+        raise UsageError("--halo says how tiles are joined", "Give --tile too: a size, or auto.")
     from hwsearch import pricing
     from hwsearch.problem import Request
 
@@ -55,14 +67,19 @@ def estimate(
 
 
 def _print_price(price: Price, screen: Console) -> None:
+    from rich.markup import escape
+
     from hwsearch.report import words
 
     problem = price.problem
     height, width = problem.input_size
     screen.print(
         f"[bold]{problem.network.name} x{problem.network.scale}, {price.label}, on {problem.device.title}[/], "
-        f"input {height}x{width}, {words.count(problem.workload.macs)}MAC"
+        f"input {height}x{width}, {words.count(price.cut.macs)}MAC"
+        + ("" if price.cut.tiling is None else f", {price.cut.tiles} tiles of {price.cut.tiling}")
     )
+    if price.tilings:
+        _print_tilings(price, screen)
     rows = [
         (
             row.name,
@@ -82,12 +99,38 @@ def _print_price(price: Price, screen: Console) -> None:
     )
     screen.print(table(columns, rows, left=("op", "runs as", "stored as", "binds")))
     screen.print(f"Latency              {words.seconds(price.latency_s)}")
+    if price.fps is not None and price.headroom is not None:
+        screen.print(f"Video                {words.rate(price.latency_s, price.fps)}")
     screen.print(f"Weights              {words.bytes_(price.weight_bytes)}{_limit(price, 'weight_bytes')}")
     peak = f"{words.bytes_(price.peak_activation_bytes)}{_limit(price, 'peak_activation_bytes')}"
-    screen.print(f"Peak activations     {peak}, during {price.peak_at}", markup=False)
+    screen.print(f"Peak activations     {peak}, during {escape(price.peak_at)}")
+    if "peak_activation_bytes" in price.exceeded and not price.tilings:
+        screen.print("                     --tile auto shows what it costs to cut the picture")
     if price.energy_j is not None:
         relative = " (to compare with others on this device only)" if problem.device.energy.relative else ""
         screen.print(f"Energy               {words.joules(price.energy_j)}{relative}")
+
+
+def _print_tilings(price: Price, screen: Console) -> None:
+    """RAM against latency as the tile shrinks, for both ways to join tiles."""
+    from hwsearch.report import words
+
+    whole = price.problem.workload.macs
+    rows = [
+        (
+            "whole picture" if point.tiling is None else f"{point.tiling.height}x{point.tiling.width}",
+            words.NONE if point.tiling is None else words.HALO[point.tiling.halo],
+            str(point.tiles),
+            words.ratio(point.macs / whole),
+            words.seconds(point.latency_s),
+            words.bytes_(point.peak_activation_bytes),
+            "does not fit" if not point.fits else "fits, the fastest that does" if point.chosen else "fits",
+        )
+        for point in price.tilings
+    ]
+    # Everything fits where the device names no limit.
+    columns = ("tile", "halo", "tiles", "MAC", "latency", "peak activations", "in memory")[: 7 if price.limits else 6]
+    screen.print(table(columns, (row[: len(columns)] for row in rows), left=("halo", "in memory")))
 
 
 def _limit(price: Price, name: str) -> str:
@@ -182,6 +225,8 @@ def validate(
         pictures = "1 picture" if len(verdict.pictures) == 1 else f"{len(verdict.pictures)} pictures"
         screen.print(f"{quality} on {pictures} with {verdict.runtime}")
         screen.print(f"{verdict.mismatched_codes} of {verdict.codes} output codes differ from our integer engine")
+        if verdict.tiling is not None:
+            screen.print(f"The integer engine gives the same codes by tiles of {verdict.tiling} as for whole pictures")
         if verdict.recorded_psnr_db is not None:
             screen.print(f"The plan says {words.decibel(verdict.recorded_psnr_db)} on its own evaluation pictures")
 

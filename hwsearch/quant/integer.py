@@ -279,4 +279,9 @@ def run_codes(qgraph: QuantizedGraph, x: Tensor) -> dict[str, Tensor]:
 
 def run(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
     """The decoded output ``float32 [1, C, sH, sW]`` for ``x float32 [1, C, H, W]`` in 0..1."""
-    return _load(engine(qgraph).run(x), qgraph.formats[qgraph.graph.output.name]).contiguous()
+    return decoded(engine(qgraph).run(x), qgraph)
+
+
+def decoded(carried: Tensor, qgraph: QuantizedGraph) -> Tensor:
+    """Real values of the output tensor as the engine carries it."""
+    return _load(carried, qgraph.formats[qgraph.graph.output.name]).contiguous()

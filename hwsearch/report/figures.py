@@ -167,7 +167,7 @@ def bend(results: Results) -> float:
     return min(0.2, max(0.02, float(np.median(losses)) / 2))
 
 
-def proxy(check: ProxyCheck) -> Figure:
+def proxy(check: ProxyCheck, plans: str) -> Figure:
     """A proxy's predicted loss against the measured loss of the same plans; on the line a prediction is right."""
     both = [*check.predicted_db, *check.measured_db] or [0.1]
 
@@ -185,9 +185,10 @@ def proxy(check: ProxyCheck) -> Figure:
         axes.text(0.03, 0.97, "predicts too little", ha="left", va="top", transform=axes.transAxes, fontsize=10.5, color=SOFT)
 
     return draw(
-        f"proxy-{''.join(c if c.isalnum() else '-' for c in check.name)}",
+        f"proxy-{plans}-{''.join(c if c.isalnum() else '-' for c in check.name)}",
         f"{check.name}: Spearman {check.spearman:.3f}",
-        f"Predicted against measured PSNR loss of {len(check.measured_db)} random plans, in {words.seconds(check.seconds)}.",
+        f"Predicted against measured PSNR loss of {len(check.measured_db)} {plans} plans"
+        + (f", in {words.seconds(check.seconds)}." if check.seconds else f"; median error {words.loss(check.median_error_db)}."),
         (PANEL[0], PANEL[0] - 20),
         plot,
     )

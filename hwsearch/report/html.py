@@ -16,8 +16,9 @@ from typing import Any
 import jinja2
 
 from hwmodels.errors import FileError
+from hwsearch import video
 from hwsearch.plan import Plan
-from hwsearch.report import figures, layers, words
+from hwsearch.report import figures, layers, tiling, words
 from hwsearch.report.canvas import Figure
 from hwsearch.report.crops import ERROR_GAIN
 from hwsearch.results import LayerRow, Results
@@ -101,12 +102,14 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
         "roles": roles,
         "front": front,
         "long": any(len(text) > 28 for p in front for text in words.plan_bits(p.weight_bits, p.activation_bits)),
+        "tiled": any(p.tiling is not None for p in front),
         "energy": any(p.predicted.energy_j is not None for p in front),
         "int8_bytes": results.int8_weight_bytes,
         "reason": lambda fact: re.sub(r"^assumed\b[:,;.]?\s*", "", fact.note or "", flags=re.I),
         "smaller": lambda p, size: words.ratio(size / p.predicted.weight_bytes) if p.predicted.weight_bytes else words.NONE,
         "widened": lambda row: not _same_width(row),
         "tradeoffs": [figures.tradeoff(results, objective) for objective in figures.OBJECTIVES] if results.points else [],
+        "tilings": _tilings(results, plan),
         "weight_strips": weight_strips,
         "tensor_strips": tensor_strips,
         "wide": "half precision" if plan and plan.wide == "fp16" else "integers",
@@ -114,7 +117,8 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
         "crops": crops,
         "crops_left_out": left_out,
         "gain": ERROR_GAIN,
-        "proxies": [figures.proxy(check) for check in results.proxies],
+        "proxies": [figures.proxy(check, "random") for check in results.proxies],
+        "front_proxies": [figures.proxy(check, "front") for check in results.front_proxies],
         "sqnr": [
             (title, rows)
             for title, weights in (("weights", True), ("tensor", False))
@@ -153,6 +157,13 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
     role = f" ({' · '.join(roles)})" if roles else ""
     weights, activations = _widths(plan.weight_bits), _widths(plan.activation_bits)
     sentences.append(f"Recommended: {plan.name}{role}, with weights of {weights} and activations of {activations} bits.")
+    if plan.tiling is not None:
+        sentences.append(
+            f"It works through the picture by tiles of {plan.tiling.height}×{plan.tiling.width} pixels, with their halo "
+            f"{words.HALO[plan.tiling.halo]}."
+        )
+    if results.fps is not None:
+        sentences.append(f"{words.rate(plan.predicted.latency_s, results.fps)}.")
     measured = plan.measured
     if measured is None:
         sentences.append("This plan was not run in integers: its loss is that of the simulation on the search pictures.")
@@ -233,11 +244,23 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
         ("Weights", words.bytes_(predicted.weight_bytes), ", ".join(compared)),
         ("Peak activations", words.bytes_(predicted.peak_activation_bytes), "predicted"),
     ]
+    if results.fps is not None:
+        left = words.headroom(video.headroom(predicted.latency_s, results.fps))
+        tiles.append(("Headroom", left, f"at {results.fps:g} pictures a second"))
     if predicted.energy_j is not None:
         tiles.append(("Energy", words.joules(predicted.energy_j), "predicted, per picture"))
     if measured:
         tiles.append(("Mismatched codes", f"{measured.mismatched_codes:,}", f"of {words.count(measured.codes)} output codes"))
     return tiles
+
+
+def _tilings(results: Results, plan: Plan | None) -> Figure | None:
+    """The figure of the ways to cut the picture, where there was a choice."""
+    whole = next((point for point in results.tilings if point.tiling is None), None)
+    if plan is None or whole is None or len(results.tilings) == 1:
+        return None
+    width = max(point.tiling.width for point in results.tilings if point.tiling is not None)
+    return tiling.figure(results.tilings, width, plan.name, results.limits.get("peak_activation_bytes"))
 
 
 def _layers(results: Results, first: str | None, roles: dict[str, str]) -> list[LayerGroup]:

@@ -8,9 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from itertools import groupby
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hwmodels.tiling import Tiling
 
 NONE = "–"
 """What stands where there is no value."""
+HALO = {"keep": "kept", "recompute": "recomputed"}
 MINUS = "\u2212"
 
 
@@ -102,8 +107,26 @@ def ratio(value: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """``0.1234 -> "12 %"``."""
-    return f"{100 * share:.0f} %"
+    """``0.1234 -> "12 %"``; small shares have a decimal: ``0.0123 -> "1.2 %"``."""
+    return f"{100 * share:.{0 if abs(share) >= 0.0995 or share == 0 else 1}f} %"
+
+
+def tile(tiling: Tiling | None) -> str:
+    """``"15x320 kept"``, or a dash for the whole picture."""
+    return NONE if tiling is None else f"{tiling.height}x{tiling.width} {HALO[tiling.halo]}"
+
+
+def headroom(left: float) -> str:
+    """The share of the time between two pictures that is left over; a negative one means that the rate is not held."""
+    return percent(left) if left >= 0 else "not held"
+
+
+def rate(latency_s: float, fps: float) -> str:
+    """Whether a plan holds a rate: ``"30 pictures a second held, headroom 41 %"``, or how far it comes."""
+    share = latency_s * fps
+    if share > 1:
+        return f"{fps:g} pictures a second not held: {_significant(1 / latency_s)} a second, {_significant(share)} times too slow"
+    return f"{fps:g} pictures a second held, headroom {percent(1 - share)} of the time between two"
 
 
 def compress_bits(bits: Iterable[int]) -> str:

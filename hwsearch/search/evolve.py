@@ -25,7 +25,7 @@ from optuna.trial import TrialState
 
 from hwmodels.errors import FileError
 from hwsearch.evaluate import Score
-from hwsearch.search.additive import AdditiveProblem, lower
+from hwsearch.search.additive import AdditiveProblem, lower_all
 from hwsearch.search.propose import POPULATION, Encoding, Proposer
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Evaluated:
 
 def refine(
     space: SearchSpace,
-    table: CostTable,
+    tables: Sequence[CostTable],
     evaluate: Callable[[np.ndarray], Score],
     start_plans: Sequence[np.ndarray],
     *,
@@ -61,14 +61,15 @@ def refine(
     Plans over the device's hard limits are left out.
 
     Args:
+        tables: one for each way to cut the picture; a plan is priced by the fastest that fits.
         evaluate: plan ``int8[D]`` -> score; may answer from a cache of its own.
         storage_path: the journal; one that exists is continued, up to ``evaluations`` in all.
         advance: called after every finished plan, those found in the journal included.
     Raises:
         FileError: the journal cannot be written, or is damaged before its end.
     """
-    problem = lower(table, np.zeros(space.allowed.shape), space)
-    limits = {name: float(value) for name, value in table.limits.items() if value is not None}
+    limits = {name: float(value) for name, value in tables[0].limits.items() if value is not None}
+    problem = lower_all(tables, np.zeros(space.allowed.shape), space, limits)
     encoding = Encoding(space)
     starts = [np.asarray(plan, dtype=np.int8) for plan in start_plans]
     proposer = Proposer(encoding, problem, limits, starts, seed)

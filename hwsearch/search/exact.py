@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from hwsearch.damage import Damage, psnr_loss_db
 from hwsearch.search import pareto
 from hwsearch.search.additive import lower
-from hwsearch.search.solver import Solution, Solver
+from hwsearch.search.solver import Solution, Solver, infeasible
 
 if TYPE_CHECKING:
     from hwmodels.cost import CostTable
@@ -58,16 +58,35 @@ def _hard(table: CostTable) -> dict[str, float]:
     return {name: float(value) for name, value in table.limits.items() if value is not None}
 
 
-def check_feasible(table: CostTable, space: SearchSpace, budgets: Mapping[str, float]) -> None:
-    """Whether any plan meets the device's hard limits and the budgets on price (a budget on quality needs measurement).
+def check_feasible(tables: Sequence[CostTable], space: SearchSpace, budgets: Mapping[str, float]) -> None:
+    """Whether any plan meets the device's hard limits and the budgets on price (a budget on quality needs measurement) in one of
+    the tables: one for each way to cut the picture.
 
     Raises:
         BudgetError: none does; says the best value that can be reached.
     """
-    problem = lower(table, np.zeros(space.allowed.shape), space)
-    limits = _merged(_hard(table), {BUDGETS[name]: value for name, value in budgets.items() if name != "psnr_loss"})
-    if limits:
-        Solver(problem).solve(limits, next(iter(limits)))
+    solvers = [_priced(table, space) for table in tables]
+    limits = price_limits(tables[0], budgets)
+    if limits and all(solver.minimum(limits, next(iter(limits))) is None for solver in solvers):
+        raise infeasible(solvers, limits)
+
+
+def least_latency_s(tables: Sequence[CostTable], space: SearchSpace, budgets: Mapping[str, float]) -> float | None:
+    """Latency of the fastest plan within the device's hard limits and the budgets on anything but latency and quality; None
+    where no plan meets them."""
+    limits = price_limits(tables[0], {name: value for name, value in budgets.items() if name != "latency"})
+    found = [_priced(table, space).minimum(limits, "latency_s") for table in tables]
+    return min((solution.objective for solution in found if solution is not None), default=None)
+
+
+def _priced(table: CostTable, space: SearchSpace) -> Solver:
+    """A solver that knows prices and no damage."""
+    return Solver(lower(table, np.zeros(space.allowed.shape), space))
+
+
+def price_limits(table: CostTable, budgets: Mapping[str, float]) -> dict[str, float]:
+    """The device's hard limits and the budgets, without that on quality, as limits on objectives."""
+    return _merged(_hard(table), {BUDGETS[name]: value for name, value in budgets.items() if name != "psnr_loss"})
 
 
 def _merged(*limits: Mapping[str, float]) -> dict[str, float]:
@@ -84,7 +103,7 @@ def within_budgets(table: CostTable, damage: Damage, space: SearchSpace, budgets
     if not budgets:
         return []
     solver = Solver(lower(table, damage.noise, space))
-    price = _merged(_hard(table), {BUDGETS[name]: value for name, value in budgets.items() if name != "psnr_loss"})
+    price = price_limits(table, budgets)
     found = [solver.minimum(price)]
     if "psnr_loss" in budgets:
         quality = price | {"noise": noise_of_loss(budgets["psnr_loss"], damage.float_mse)}

@@ -52,7 +52,7 @@ class Solver:
         """As the function ``solve``."""
         found = self.minimum(limits, goal, warm)
         if found is None:
-            raise self.infeasible(limits)
+            raise infeasible([self], limits)
         return found
 
     def minimum(self, limits: Mapping[str, float], goal: str = "noise", warm: Sequence[np.ndarray] = ()) -> Solution | None:
@@ -87,24 +87,31 @@ class Solver:
             self._programs[objectives] = Program(self.problem, options, sorted(objectives))
         return self._programs[objectives]
 
-    def infeasible(self, limits: Mapping[str, float]) -> BudgetError:
-        """Why no plan meets ``limits``: for each limit the exact minimum, alone or, where it could be met alone, with the
-        others."""
-        facts = []
+
+def infeasible(solvers: Sequence[Solver], limits: Mapping[str, float]) -> BudgetError:
+    """Why no plan meets ``limits`` in any of the problems: for each limit the exact minimum, alone or, where it could be met
+    alone, with the others."""
+
+    def best(within: Mapping[str, float], name: str) -> float | None:
+        found = [solver.minimum(within, name) for solver in solvers]
+        return min((solution.objective for solution in found if solution is not None), default=None)
+
+    facts = []
+    for name, limit in limits.items():
+        alone = best({}, name)
+        if alone is not None and alone > limit:
+            facts.append(
+                f"{pareto.label(name)}: the best reachable value is {_shown(name, alone)}, asked for {_shown(name, limit)}"
+            )
+    if not facts:
         for name, limit in limits.items():
-            alone = self.minimum({}, name)
-            if alone is not None and alone.objective > limit:
-                best = _shown(name, alone.objective)
-                facts.append(f"{pareto.label(name)}: the best reachable value is {best}, asked for {_shown(name, limit)}")
-        if not facts:
-            for name, limit in limits.items():
-                others = self.minimum({other: value for other, value in limits.items() if other != name}, name)
-                if others is not None:
-                    best = _shown(name, others.objective)
-                    facts.append(
-                        f"{pareto.label(name)}: within the other budgets the best is {best}, asked for {_shown(name, limit)}"
-                    )
-        return BudgetError("no plan meets the budget\n  " + "\n  ".join(facts), "Raise the budget, or allow narrower widths.")
+            others = best({other: value for other, value in limits.items() if other != name}, name)
+            if others is not None:
+                facts.append(
+                    f"{pareto.label(name)}: within the other budgets the best is {_shown(name, others)}, "
+                    f"asked for {_shown(name, limit)}"
+                )
+    return BudgetError("no plan meets the budget\n  " + "\n  ".join(facts), "Raise the budget, or allow narrower widths.")
 
 
 def _value(problem: AdditiveProblem, plan: np.ndarray | None, goal: str) -> float:

@@ -33,7 +33,7 @@ def run(path, evaluations=40, seed=3, tables=None, starts=None, evaluate=None):
     table, noise, space = tables or chain(4, 0)
     starts = [space.uniform(w, a) for w in (4, 6, 8) for a in (8, 16)] if starts is None else starts
     score = evaluate or (lambda plan: Score(0.0, loss(noise, plan), 0.0))
-    return refine(space, table, score, starts, evaluations=evaluations, seed=seed, storage_path=path)
+    return refine(space, [table], score, starts, evaluations=evaluations, seed=seed, storage_path=path)
 
 
 def trials(path):

@@ -103,8 +103,8 @@ def test_an_impossible_limit_names_the_exact_minimum():
     with pytest.raises(BudgetError, match=rf"latency: the best reachable value is {least * 1e3:.4g} ms"):
         exact.solve(table, noise, {"latency_s": least * 0.9}, space)
     with pytest.raises(BudgetError):
-        exact.check_feasible(table, space, {"latency": least * 0.9})
-    exact.check_feasible(table, space, {"latency": least * 1.001, "psnr_loss": 1e-9})
+        exact.check_feasible([table], space, {"latency": least * 0.9})
+    exact.check_feasible([table], space, {"latency": least * 1.001, "psnr_loss": 1e-9})
 
 
 def test_limits_that_only_clash_together_are_explained():

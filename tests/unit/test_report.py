@@ -59,6 +59,9 @@ def test_runs_of_three_are_written_once(bits: list[int], text: str) -> None:
         (words.loss, 1.234, "1.23 dB"),
         (words.ratio, 4.2678, "4.27×"),
         (words.ratio, float("inf"), "–"),
+        (words.percent, 0.1234, "12 %"),
+        (words.percent, 0.0123, "1.2 %"),
+        (words.percent, 0.0, "0 %"),
     ],
 )
 def test_numbers_have_human_units(function: object, value: float | None, text: str) -> None:
