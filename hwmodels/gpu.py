@@ -6,7 +6,9 @@ at most ``tile_n`` channels, which run in waves over the multiprocessors: the la
 of a grouped convolution is a product of its own; tiles are at least 32 channels wide at every precision (the narrowest of
 shipping kernels); depthwise convolutions run on the CUDA cores. Tensor cores, cache and DRAM work side by side; launches do
 not. Biases, activations, and the conversion of a tensor whose width differs from the arithmetic are fused into the producing
-kernel and free. Addition, concatenation, pixel shuffle and the like cost a launch and the bytes they move.
+kernel and free. An addition to the result of a convolution that nobody else reads is done by that convolution (TensorRT documents
+this fusion): no launch, and of its bytes only those of the other operand. Other additions, concatenation, pixel shuffle and the
+like cost a launch and the bytes they move.
 """
 
 from __future__ import annotations
@@ -74,6 +76,9 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
         op, groups = columns.op[layer], columns.groups[layer]
         pixels, taps = columns.out_h[layer] * columns.out_w[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
         inputs, outputs = columns.cin[layer] / groups, columns.cout[layer] / groups
+        launch = 0.0 if columns.fused[layer] else device.layer_s
+        reads = 1.0 - 0.5 * columns.fused[layer] / columns.read[layer]
+        writes = 1.0 - 0.5 * columns.fused[layer] / columns.written[layer]
         for w in range(weights):
             for a in range(widths):
                 compute = 0.0
@@ -89,7 +94,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
                     work = waves * device.multiprocessors * device.tile_m * tile_n * depth
                     compute = work * choices.s_per_mac[w, a] / device.efficiency
                 for b in range(widths):
-                    read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
+                    read, written = choices.tensor_bytes[a] * reads, choices.tensor_bytes[b] * writes
                     weight, activation, together = transfer(
                         columns.read[layer] * read + columns.written[layer] * written,
                         choices.offchip_read[layer, a] * read + choices.offchip_written[layer, b] * written,
@@ -99,5 +104,5 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
                     terms.compute_s[layer, w, a, b] = compute
                     terms.weight_s[layer, w, a, b] = weight
                     terms.activation_s[layer, w, a, b] = activation
-                    terms.overhead_s[layer, w, a, b] = device.layer_s
-                    terms.latency_s[layer, w, a, b] = max(compute, together) + device.layer_s
+                    terms.overhead_s[layer, w, a, b] = launch
+                    terms.latency_s[layer, w, a, b] = max(compute, together) + launch
