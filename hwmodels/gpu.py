@@ -4,11 +4,11 @@ A convolution is a product of [pixels, patch] by [patch, channels]. Output chann
 to the quantum of the precision (inputs of at most four channels to four); the output is cut into tiles of ``tile_m`` pixels by
 at most ``tile_n`` channels, which run in waves over the multiprocessors: the last wave costs as much as a full one. Each group
 of a grouped convolution is a product of its own; tiles are at least 32 channels wide at every precision (the narrowest of
-shipping kernels); depthwise convolutions run on the CUDA cores. Tensor cores, cache and DRAM work side by side; launches do
-not. Biases, activations, and the conversion of a tensor whose width differs from the arithmetic are fused into the producing
-kernel and free. An addition to the result of a convolution that nobody else reads is done by that convolution (TensorRT documents
-this fusion): no launch, and of its bytes only those of the other operand. Other additions, concatenation, pixel shuffle and the
-like cost a launch and the bytes they move.
+shipping kernels), and each pays for filling and draining its pipeline; depthwise convolutions run on the CUDA cores. Tensor
+cores, cache and DRAM work side by side; launches do not. Biases, activations, and the conversion of a tensor whose width differs
+from the arithmetic are fused into the producing kernel and free. An addition to the result of a convolution that nobody else
+reads is done by that convolution (TensorRT documents this fusion): no launch, and of its bytes only those of the other operand.
+Other additions, concatenation, pixel shuffle and the like cost a launch and the bytes they move.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ SHALLOW = 4
 """Inputs of a few channels have kernels that pad to four."""
 NARROWEST_TILE = 32
 """Channels of the narrowest output tile: a layer with four output channels fills an eighth of it, in FP16 as in INT8."""
+
+FILL = 64
+"""Depth of the product that a tile could have done while it loads its first slices and stores its result."""
 
 
 class GpuConstants(NamedTuple):
@@ -91,7 +94,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
                     tile_n = min(device.tile_n, max(across, NARROWEST_TILE))
                     tiles = np.ceil(pixels / device.tile_m) * np.ceil(across / tile_n) * groups
                     waves = np.ceil(tiles / device.multiprocessors)
-                    work = waves * device.multiprocessors * device.tile_m * tile_n * depth
+                    work = waves * device.multiprocessors * device.tile_m * tile_n * (depth + FILL)
                     compute = work * choices.s_per_mac[w, a] / device.efficiency
                 for b in range(widths):
                     read, written = choices.tensor_bytes[a] * reads, choices.tensor_bytes[b] * writes

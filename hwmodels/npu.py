@@ -9,10 +9,11 @@ cycles. Not modelled: command issue of tiny blocks, bursts.
 
 Effective rate (Hexagon, DLA, Edge TPU, Hailo, RK3588, ...): channels of each group padded to the quantum, MACs over rate times
 efficiency; groups narrower than the quantum share it, as a block-diagonal dense convolution. Depthwise layers fill a quarter of
-such an array: a prior, not a measurement. What is no convolution, and a fused activation that is no clamp, passes a vector
-unit, in the array's layout: channels padded, except in the tensors that go to the host. Array and vector unit take turns on a
-layer. The network's input and output are exchanged with the host before and after: unpadded, in single precision where the
-network computes in floating point. A device file without these two bandwidths does not model them.
+such an array: a prior, not a measurement. A vector unit beside the array reads and writes the tensors of whatever is no
+convolution, in the array's layout: channels padded, except in what comes from the host or goes there. A fused activation that
+is no clamp passes it once, as the result leaves the array. Array and vector unit take turns on a layer. The network's input and
+output are exchanged with the host before and after: unpadded, in single precision where the network computes in floating point.
+A device file without these two bandwidths does not model them.
 
 Arithmetic, on-chip port, DRAM and flash work side by side; the cost of issuing an operation does not overlap. The array's re-
 reads of feature maps (halo of blocks, passes over output channels) are not modelled.
@@ -69,6 +70,7 @@ class NpuConstants(NamedTuple):
     native_bytes: np.ndarray
     vector_s_per_byte: float
     host_s_per_element: np.ndarray
+    image_pad: float
 
 
 def constants(device: Device, native: list[list[Precision]], tensor_bytes: np.ndarray) -> NpuConstants:
@@ -99,11 +101,12 @@ def constants(device: Device, native: list[list[Precision]], tensor_bytes: np.nd
         np.array([[p.activation_bits / 8 for p in row] for row in native]),
         1 / npu.vector_bytes_per_s.value if npu.vector_bytes_per_s is not None else 0.0,
         host_bytes(native[0], tensor_bytes) / (npu.host_bytes_per_s.value if npu.host_bytes_per_s is not None else math.inf),
+        npu.image_pad.value if npu.image_pad is not None else math.inf,
     )
 
 
 def host_bytes(native: list[Precision], tensor_bytes: np.ndarray) -> np.ndarray:
-    """Bytes of an element that the host hands over or gets, ``float64[nA]``: floating-point tensors are single precision there."""
+    """Bytes of an element on its way from or to the host, ``float64[nA]``: floating point is single precision there."""
     is_float = np.array([precision.is_float for precision in native])
     return np.where(is_float & (tensor_bytes > 1), 4.0, tensor_bytes)
 
@@ -166,14 +169,15 @@ def rated_s(columns: Columns, layer: int, w: int, a: int, s_per_mac: float, devi
     op, groups, pad = columns.op[layer], columns.groups[layer], device.pad[w, a]
     pixels, taps = columns.out_h[layer] * columns.out_w[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
     cin, cout = columns.cin[layer], columns.cout[layer]
+    pad_in = min(pad, device.image_pad) if columns.host_read[layer] else pad
     if op == DEPTHWISE:
         macs = pixels * taps * _ceil_to(cout, pad) / DEPTHWISE_FILL
     elif op in (CONV, LINEAR):
-        apart = _ceil_to(cin / groups, pad) * _ceil_to(cout / groups, pad) * groups
-        macs = pixels * taps * min(apart, _ceil_to(cin, pad) * _ceil_to(cout, pad))
+        apart = _ceil_to(cin / groups, pad_in) * _ceil_to(cout / groups, pad) * groups
+        macs = pixels * taps * min(apart, _ceil_to(cin, pad_in) * _ceil_to(cout, pad))
     else:
         return 0.0
-    activated = 2.0 * pixels * _ceil_to(cout, pad) if columns.activation[layer] == LOOKUP else 0.0
+    activated = pixels * _ceil_to(cout, pad) if columns.activation[layer] == LOOKUP else 0.0
     return macs * s_per_mac / device.efficiency + activated * device.native_bytes[w, a] * device.vector_s_per_byte
 
 

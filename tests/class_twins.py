@@ -94,9 +94,14 @@ def terms_twin(
     if fused:
         # Only the other operand is read; the convolution wrote the sum already.
         all_bytes = out.elements * read_bytes
-        off_bytes = sum(
-            n * read_bytes for i, n in zip(layer.inputs, elements, strict=True) if offchip_twin(target, workload, i, read_bytes)
-        ) / 2
+        off_bytes = (
+            sum(
+                n * read_bytes
+                for i, n in zip(layer.inputs, elements, strict=True)
+                if offchip_twin(target, workload, i, read_bytes)
+            )
+            / 2
+        )
     has = {name for name in ("onchip", "dram", "flash") if speed(name) != float("inf")}
     onchip = max(speed("onchip"), speed("dram") if "dram" in has else 0) if "onchip" in has else float("inf")
     inside, outside = all_bytes / onchip, off_bytes / speed("dram")
@@ -124,11 +129,13 @@ def terms_twin(
                 tile_n = min(gpu.tile_n.value, max(n, 32))
                 tiles = ceil(pixels / gpu.tile_m.value) * ceil(n / tile_n) * layer.groups
                 waves = ceil(tiles / gpu.sm_count.value)
-                one_tile_s = gpu.tile_m.value * tile_n * k * per_mac * gpu.sm_count.value
+                one_tile_s = gpu.tile_m.value * tile_n * (k + 64) * per_mac * gpu.sm_count.value
                 compute = waves * one_tile_s / gpu.efficiency.value
         case "npu":
             compute = _npu(target, layer, runs, per_mac, depthwise, dense, cin, cout, out, sources)
-            vector, host = _beside_the_array(target, workload, row, runs, read_bytes, write_bytes, sum(elements), depthwise or dense)
+            vector, host = _beside_the_array(
+                target, workload, row, runs, read_bytes, write_bytes, sum(elements), depthwise or dense
+            )
             compute += vector
         case "mcu":
             mcu = target.mcu
@@ -202,10 +209,12 @@ def _beside_the_array(
 
     vector = host = 0.0
     if npu.vector_bytes_per_s is not None:
-        passed = elements * read * (1 if arriving else padded(source)) + out.elements * written * (padded(out) if out.readers else 1)
+        passed = elements * read * (1 if arriving else padded(source)) + out.elements * written * (
+            padded(out) if out.readers else 1
+        )
         if convolves:
             clamped = layer.activation == "none" or layer.activation.startswith("relu")
-            passed = 0.0 if clamped else 2 * out.elements * padded(out) * runs.activation_bits / 8
+            passed = 0.0 if clamped else out.elements * padded(out) * runs.activation_bits / 8
         vector = passed / npu.vector_bytes_per_s.value
     if npu.host_bytes_per_s is not None:
         given, got = (4 if target.wide_is_float and size == 2 else size for size in (read, written))
@@ -234,8 +243,10 @@ def _npu(
         if depthwise:
             return pixels * taps * ceil(out.channels / pad) * pad * 4 * per_mac / npu.efficiency.value
         if dense:
-            apart = ceil(cin / pad) * pad * ceil(cout / pad) * pad * layer.groups
-            macs = pixels * taps * min(apart, ceil(sources[0].channels / pad) * pad * ceil(out.channels / pad) * pad)
+            reads_image = any(t.producer < 0 for t in sources)
+            fine = min(pad, npu.image_pad.value) if npu.image_pad is not None and reads_image else pad
+            apart = ceil(cin / fine) * fine * ceil(cout / pad) * pad * layer.groups
+            macs = pixels * taps * min(apart, ceil(sources[0].channels / fine) * fine * ceil(out.channels / pad) * pad)
             return macs * per_mac / npu.efficiency.value
         return 0.0
     clock, table = npu.clock_hz.value, npu.output_cycles
