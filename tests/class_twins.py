@@ -187,7 +187,7 @@ def _sum_in_convolution(workload: Workload, row: int) -> bool:
     if layer.op != "add" or len(layer.inputs) != 2 or layer.inputs[0] == layer.inputs[1]:
         return False
     first, second, out = (workload.tensors[i] for i in (*layer.inputs, layer.output))
-    if not (first.channels, first.height, first.width) == (second.channels, second.height, second.width):
+    if (first.channels, first.height, first.width) != (second.channels, second.height, second.width):
         return False
     made = [workload.layers[t.producer] for t in (first, second) if t.producer >= 0 and t.readers == (row,)]
     return out.elements == first.elements and any(by.op == "conv" and by.activation == "none" for by in made)

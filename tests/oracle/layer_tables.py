@@ -12,7 +12,7 @@ from typing import Any
 
 from hwmodels.workload import Layer, Tensor, Workload
 
-CLAMPS = {"hardtanh01": "relu6", "relu": "relu", "prelu": "prelu", "none": "none"}
+ACTIVATIONS = {"hardtanh01": "relu6", "relu": "relu", "prelu": "prelu", "none": "none"}
 """Activations of the tables in the words of a workload; every clamp costs the same."""
 
 
@@ -84,7 +84,7 @@ def chain(name: str, described: Mapping[str, Any], clips: int = 0) -> Workload:
                 aside = row["name"] in ("anchor", "residual")
                 source = 0 if aside or row["name"] == "c0" else last
                 made = net.conv(
-                    row["name"], source, row["cout"], row["kh"], shape[1:], row["groups"], activation=CLAMPS[row["act"]]
+                    row["name"], source, row["cout"], row["kh"], shape[1:], row["groups"], activation=ACTIVATIONS[row["act"]]
                 )
                 side, last = (made, last) if aside else (side, made)
             case "add":
@@ -128,7 +128,7 @@ def residual(name: str, described: Mapping[str, Any], batch: int) -> Workload:
                     shape[1:],
                     row["groups"],
                     row["stride"],
-                    CLAMPS[row["act"]],
+                    ACTIVATIONS[row["act"]],
                 )
                 branch, last = (made, last) if projects else (branch, made)
             case "add":

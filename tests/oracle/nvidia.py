@@ -96,15 +96,20 @@ def rows(shared: Path) -> list[Row]:
 def fitted(shared: Path) -> Fitted:
     """The constants of the fitted half."""
     shown = _measurements(shared)
-    boards = {name: fit(devices.load(name), [shown[board]], ["overhead.layer_s"]).device for board, name in FITTED_BOARDS.items()}
+    boards = {name: _fit(name, [shown[board]], {"overhead.layer_s": 10e-6}) for board, name in FITTED_BOARDS.items()}
     card = [m for key, m in shown.items() if key.startswith(f"{T4} resnet18")]
     dla = [m for key, m in shown.items() if key.startswith(f"{DLA} MAXN")]
     return Fitted(
         boards["jetson-agx-orin"],
         boards["jetson-xavier-nx"],
-        fit(devices.load("tesla-t4"), card, [f"rates.{p}" for p in T4_PRECISIONS.values()]).device,
-        fit(devices.load("jetson-agx-orin-dla"), dla, ["npu.efficiency", "overhead.layer_s"]).device,
+        _fit("tesla-t4", card, {f"rates.{p}": 10e12 for p in T4_PRECISIONS.values()}),
+        _fit("jetson-agx-orin-dla", dla, {"npu.efficiency": 0.5, "overhead.layer_s": 10e-6}),
     )
+
+
+def _fit(name: str, measurements: list[Measurement], start: dict[str, float]) -> Device:
+    """The device with these constants fitted, beginning at round numbers, whatever its file says."""
+    return fit(devices.load(name), measurements, list(start), fixed=start).device
 
 
 def priced(shared: Path) -> list[Priced]:
