@@ -28,13 +28,13 @@ def tensor_bytes_twin(target: Device, bits: int, is_float: bool) -> float:
     return width / 8 if target.packing.kind == "bits" and width < 8 else ceil(width / 8)
 
 
-def offchip_twin(target: Device, workload: Workload, tensor: int, bytes_per_element: float) -> bool:
-    """Whether a tensor passes the external memory."""
+def offchip_twin(target: Device, workload: Workload, tensor: int, bytes_per_element: float) -> float:
+    """The share of a tensor that passes the external memory."""
     t = workload.tensors[tensor]
     if target.memory.dram is None:
-        return False
+        return 0.0
     if t.producer < 0 or not t.readers:
-        return True
+        return 1.0
     capacity = target.memory.onchip.bytes.value if target.memory.onchip is not None and target.memory.onchip.bytes else 0.0
     fused = target.npu.fused_bytes.value if target.npu is not None else 0.0
     worst = 0
@@ -45,7 +45,11 @@ def offchip_twin(target: Device, workload: Workload, tensor: int, bytes_per_elem
             if max(other.producer, 0) <= step <= until:
                 alive += other.elements
         worst = max(worst, alive)
-    return worst * bytes_per_element > capacity and t.elements * bytes_per_element > fused
+    if worst * bytes_per_element <= capacity or t.elements * bytes_per_element <= fused:
+        return 0.0
+    # A compiler keeps a part in the scratchpad; a cache, and the scratchpad of a documented array, keep all or nothing.
+    spills = target.npu is not None and target.npu.microblock is None
+    return 1 - capacity / (worst * bytes_per_element) if spills else 1.0
 
 
 def weights_twin(target: Device, layer: Layer, channels: int, bits: int, runs: Precision) -> tuple[int, int]:
@@ -81,9 +85,10 @@ def terms_twin(
     sources = [workload.tensors[i] for i in layer.inputs]
     elements = [out.elements] if layer.op == "slice" else [t.elements for t in sources]
     all_bytes = sum(elements) * read_bytes + out.elements * write_bytes
-    off_bytes = sum(
-        n * read_bytes for i, n in zip(layer.inputs, elements, strict=True) if offchip_twin(target, workload, i, read_bytes)
-    ) + (out.elements * write_bytes if offchip_twin(target, workload, layer.output, write_bytes) else 0.0)
+    off_read = sum(
+        n * read_bytes * offchip_twin(target, workload, i, read_bytes) for i, n in zip(layer.inputs, elements, strict=True)
+    )
+    off_bytes = off_read + out.elements * write_bytes * offchip_twin(target, workload, layer.output, write_bytes)
     moved = weights_twin(target, layer, out.channels, weight_bits, runs)[1] if layer.weight_count else 0
 
     def speed(name: str) -> float:
@@ -94,14 +99,7 @@ def terms_twin(
     if fused:
         # Only the other operand is read; the convolution wrote the sum already.
         all_bytes = out.elements * read_bytes
-        off_bytes = (
-            sum(
-                n * read_bytes
-                for i, n in zip(layer.inputs, elements, strict=True)
-                if offchip_twin(target, workload, i, read_bytes)
-            )
-            / 2
-        )
+        off_bytes = off_read / 2
     has = {name for name in ("onchip", "dram", "flash") if speed(name) != float("inf")}
     onchip = max(speed("onchip"), speed("dram") if "dram" in has else 0) if "onchip" in has else float("inf")
     inside, outside = all_bytes / onchip, off_bytes / speed("dram")
