@@ -27,7 +27,9 @@ from hwmodels.workload import Workload
 from oracle import Row
 from oracle.layer_tables import Drawing, residual
 
-SOURCE = "MLPerf Inference results (mlcommons), NVIDIA Deep-Learning-Accelerator-SW, HAWQ-V3 (arXiv 2011.10680)"
+MLPERF = "MLPerf Inference, closed division, submissions of NVIDIA"
+DLA_README = "NVIDIA Deep-Learning-Accelerator-SW, README, JetPack 5.1.1"
+HAWQ = "HAWQ-V3, arXiv 2011.10680, inference speed on a T4"
 FITTED_BOARDS = {
     "Jetson AGX Orin (MLPerf system Orin_TRT, MAXN)": "jetson-agx-orin",
     "Jetson Xavier NX (MLPerf system Xavier_NX_TRT)": "jetson-xavier-nx",
@@ -81,9 +83,9 @@ def rows(shared: Path) -> list[Row]:
             Row(
                 row.target.name,
                 row.target.kind,
-                "",
+                "the predicted half",
                 row.measured.label,
-                SOURCE,
+                {"tesla-t4": HAWQ, "jetson-agx-orin-dla": DLA_README}.get(row.target.name, MLPERF),
                 "latency_s",
                 seconds,
                 row.measured.latency_s,

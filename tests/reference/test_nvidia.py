@@ -1,0 +1,57 @@
+"""NVIDIA boards and cards: the half of the rows that gave no constants, and the constants of the shipped files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import nvidia, summary
+
+from hwmodels import agreement, device
+from hwmodels.device_facts import number
+
+
+def test_the_predicted_half_is_within_twenty_percent(shared: Path) -> None:
+    found = nvidia.rows(shared)
+    wrong = {row.label: row.predicted / row.measured - 1 for row in found if abs(row.predicted / row.measured - 1) > 0.2}
+    assert not wrong
+    assert len(found) >= sum(row.is_fitted for row in nvidia.priced(shared))
+    ours = [abs(row.predicted / row.measured - 1) for row in found]
+    by_macs = [abs(dict(row.baselines)["MACs only"] / row.measured - 1) for row in found]
+    assert np.median(ours) < 0.6 * np.median(by_macs)
+    assert max(ours) < max(by_macs)
+
+
+def test_every_row_is_priced_or_named_with_a_reason(shared: Path) -> None:
+    assert len(nvidia.priced(shared)) + len(nvidia.not_priced(shared)) == len(nvidia._read(shared)["measurements"])
+
+
+def test_constants_of_the_files_are_the_fit(shared: Path) -> None:
+    fitted = nvidia.fitted(shared)
+    keys = {
+        "jetson-agx-orin": ("overhead.layer_s",),
+        "jetson-xavier-nx": ("overhead.layer_s",),
+        "tesla-t4": ("rates.FP32", "rates.W8A8", "rates.W4A4"),
+        "jetson-agx-orin-dla": ("npu.efficiency", "overhead.layer_s"),
+    }
+    for name, free in keys.items():
+        for key in free:
+            assert number(device.load(name), key) == pytest.approx(number(fitted[name], key), rel=0.02), (name, key)
+    for name, like in nvidia.PREDICTED_BOARDS.values():
+        assert number(device.load(name), "overhead.layer_s") == number(device.load(like), "overhead.layer_s")
+
+
+def test_resnet34_backbone_has_the_published_arithmetic() -> None:
+    """3.66 GMAC at 224x224 with the classifier (torchvision counts 3.66); without it, and with pixels 19.6 times as many."""
+    at_224 = nvidia.resnet34_backbone(224, 224).macs
+    assert at_224 + 512 * 1000 == pytest.approx(3.66e9, rel=0.005)
+    assert nvidia.resnet34_backbone(768, 1280).macs == pytest.approx(at_224 * 768 * 1280 / 224**2, rel=1e-9)
+
+
+def test_shipped_agreement_is_what_the_models_give_today(shared: Path) -> None:
+    for today in summary.agreements(nvidia.rows(shared)):
+        shipped = next(entry for entry in agreement.of(today.device) if entry.source == today.source)
+        assert (shipped.rows, shipped.left_out) == (today.rows, today.left_out)
+        assert shipped.median_error == pytest.approx(today.median_error, abs=0.005)
+        assert dict(shipped.baselines) == pytest.approx(dict(today.baselines), abs=0.005)
