@@ -46,7 +46,7 @@ class Agreement:
     def brief(self) -> str:
         """For a narrow column: median error, Kendall's tau, rows, and the source's name without its details."""
         order = f", τ {self.kendall:.2f}" if self.kendall is not None else ""
-        return f"{self.what} {self.median_error:.1%}{order}, {self.rows} rows, {self.source_name}"
+        return f"{self.what} {self.median_error:.1%}{order}, {self.rows} row{'s' * (self.rows != 1)}, {self.source_name}"
 
     @property
     def source_name(self) -> str:

@@ -1,9 +1,8 @@
 """NVIDIA boards: MLPerf Inference submissions, DLA throughput by power mode, and HAWQ-V3's kernels on a T4.
 
-A fixed half gives the constants, and is itself shown only as fitted: of the boards, the first of each generation in the order of
-the file (AGX Orin, Xavier NX) gives the launch time of a kernel; of the networks on the T4, the first (ResNet-18) gives the rate
-that those kernels reach in each precision; of the DLA's power modes, the first (MAXN) gives efficiency and time per operation.
-Everything else is predicted: the other boards, ResNet-50 on the T4, the other power modes from their published peaks.
+Half of the rows predict the other half, both ways. Of the boards, each is priced with the launch time of a kernel that the other
+board of its generation gives; of the networks on the T4, each with the rates that the other one gives. The power modes of the
+DLA are predicted from one, MAXN, by their published peaks; MAXN gives efficiency and time per operation, and is not predicted.
 
 Networks whose layers the file does not give are ``not_priced``, except the ResNet-34 backbone, which is the convolutional part of
 the published network (He et al., 2016).
@@ -16,6 +15,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hwmodels import device as devices
 from hwmodels.calibrate import Measurement, fit, predict
@@ -30,19 +31,21 @@ from oracle.layer_tables import Drawing, residual
 MLPERF = "MLPerf Inference, closed division, submissions of NVIDIA"
 DLA_README = "NVIDIA Deep-Learning-Accelerator-SW, README, JetPack 5.1.1"
 HAWQ = "HAWQ-V3, arXiv 2011.10680, inference speed on a T4"
-FITTED_BOARDS = {
+BOARDS = {
     "Jetson AGX Orin (MLPerf system Orin_TRT, MAXN)": "jetson-agx-orin",
+    "Jetson Orin NX (MLPerf system Orin_NX_TRT)": "jetson-orin-nx",
     "Jetson Xavier NX (MLPerf system Xavier_NX_TRT)": "jetson-xavier-nx",
+    "Jetson AGX Xavier (MLPerf system AGX_Xavier_TRT)": "jetson-agx-xavier",
 }
-PREDICTED_BOARDS = {
-    "Jetson Orin NX (MLPerf system Orin_NX_TRT)": ("jetson-orin-nx", "jetson-agx-orin"),
-    "Jetson AGX Xavier (MLPerf system AGX_Xavier_TRT)": ("jetson-agx-xavier", "jetson-xavier-nx"),
-}
-"""Board -> its device file, and the fitted board of the same generation."""
+GENERATIONS = (("jetson-agx-orin", "jetson-orin-nx"), ("jetson-xavier-nx", "jetson-agx-xavier"))
+LAUNCH = {"overhead.layer_s": 10e-6}
+"""Free constants with the round numbers at which a fit begins, whatever the device file says."""
 
 T4 = "NVIDIA T4 (TVM, tensor cores)"
 T4_PRECISIONS = {"fp32": "FP32", "w8a8": "W8A8", "w4a4": "W4A4"}
+T4_RATES = {f"rates.{precision}": 10e12 for precision in T4_PRECISIONS.values()}
 DLA = "2x DLA (both together)"
+DLA_CONSTANTS = {"npu.efficiency": 0.5, "overhead.layer_s": 10e-6}
 DLA_PEAK = {"MAXN": 1.0, "50W": 92 / 105, "30W": 90 / 105, "15W": 40 / 105}
 """Peak of a power mode over that of MAXN: 105, 92, 90 and 40 sparse TOPS (README of Deep-Learning-Accelerator-SW)."""
 
@@ -50,86 +53,76 @@ DLA_MEMORY = {"15W": 2133 / 3200}
 """Memory clock of a power mode over that of MAXN, where it is lower (Jetson Linux Developer Guide, supported modes)."""
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """Devices with the constants that the fitted half gives, by device name."""
-
-    orin: Device
-    xavier: Device
-    t4: Device
-    dla: Device
-
-    def __getitem__(self, name: str) -> Device:
-        return {device.name: device for device in (self.orin, self.xavier, self.t4, self.dla)}[name]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Priced:
-    """A row of the file that has a model: how it is measured, on which device, and whether it gave constants."""
+    """A row of the file with the device that predicts it, and what the constants of that device were fitted to."""
 
     target: Device
     measured: Measurement
-    is_fitted: bool
+    seen: tuple[tuple[Device, Measurement], ...]
 
 
 def rows(shared: Path) -> list[Row]:
-    """The predicted half; ``MACs only`` scales by peak rate from the fitted row of the same family and precision."""
-    found = priced(shared)
-    result = []
-    for row in (r for r in found if not r.is_fitted):
-        seconds = float(predict(row.target, [row.measured])[0])
-        guess = _by_macs(row, [r for r in found if r.is_fitted])
-        result.append(
-            Row(
-                row.target.name,
-                row.target.kind,
-                "the predicted half",
-                row.measured.label,
-                {"tesla-t4": HAWQ, "jetson-agx-orin-dla": DLA_README}.get(row.target.name, MLPERF),
-                "latency_s",
-                seconds,
-                row.measured.latency_s,
-                (("MACs only", guess),),
-            )
+    """Every row that has a model, predicted by constants from other rows; ``MACs only`` learns its share of the peak there."""
+    sources = {"tesla-t4": HAWQ, "jetson-agx-orin-dla": DLA_README}
+    return [
+        Row(
+            row.target.name,
+            row.target.kind,
+            "the other half",
+            row.measured.label,
+            sources.get(row.target.name, MLPERF),
+            "latency_s",
+            float(predict(row.target, [row.measured])[0]),
+            row.measured.latency_s,
+            (("MACs only", _by_macs(row)),),
         )
-    return result
+        for row in priced(shared)
+    ]
 
 
-def fitted(shared: Path) -> Fitted:
-    """The constants of the fitted half."""
+def fitted(shared: Path) -> dict[str, Device]:
+    """The constants of the shipped files, by device: every row of its own that a device has; of the DLA, those at MAXN."""
     shown = _measurements(shared)
-    boards = {name: _fit(name, [shown[board]], {"overhead.layer_s": 10e-6}) for board, name in FITTED_BOARDS.items()}
-    card = [m for key, m in shown.items() if key.startswith(f"{T4} resnet18")]
-    dla = [m for key, m in shown.items() if key.startswith(f"{DLA} MAXN")]
-    return Fitted(
-        boards["jetson-agx-orin"],
-        boards["jetson-xavier-nx"],
-        _fit("tesla-t4", card, {f"rates.{p}": 10e12 for p in T4_PRECISIONS.values()}),
-        _fit("jetson-agx-orin-dla", dla, {"npu.efficiency": 0.5, "overhead.layer_s": 10e-6}),
-    )
-
-
-def _fit(name: str, measurements: list[Measurement], start: dict[str, float]) -> Device:
-    """The device with these constants fitted, beginning at round numbers, whatever its file says."""
-    return fit(devices.load(name), measurements, list(start), fixed=start).device
+    found = {name: _fit(name, [shown[board]], LAUNCH) for board, name in BOARDS.items()}
+    found["tesla-t4"] = _fit("tesla-t4", [m for key, m in shown.items() if key.startswith(T4)], T4_RATES)
+    found["jetson-agx-orin-dla"] = _fit("jetson-agx-orin-dla", _at_maxn(shown), DLA_CONSTANTS)
+    return found
 
 
 def priced(shared: Path) -> list[Priced]:
-    """Every row that has a model, in the order of the file."""
-    known, found = fitted(shared), []
-    for key, measured in _measurements(shared).items():
-        if key in FITTED_BOARDS:
-            found.append(Priced(known[FITTED_BOARDS[key]], measured, True))
-        elif key in PREDICTED_BOARDS:
-            name, like = PREDICTED_BOARDS[key]
-            launch = {"overhead.layer_s": known[like].overhead.layer_s}
-            found.append(Priced(with_numbers(devices.load(name), launch), measured, False))
+    """Every row that is predicted, in the order of the file."""
+    shown, own, found = _measurements(shared), fitted(shared), []
+    boards = {name: board for board, name in BOARDS.items()}
+    others = {a: b for pair in GENERATIONS for a, b in (pair, pair[::-1])}
+    for key, measured in shown.items():
+        if key in BOARDS:
+            other = others[BOARDS[key]]
+            launch = {"overhead.layer_s": own[other].overhead.layer_s}
+            target = with_numbers(devices.load(BOARDS[key]), launch)
+            found.append(Priced(target, measured, ((own[other], shown[boards[other]]),)))
         elif key.startswith(T4):
-            found.append(Priced(known.t4, measured, "resnet18" in key))
-        else:
-            mode = key.removeprefix(DLA).split()[0]
-            found.append(Priced(in_power_mode(known.dla, mode), measured, mode == "MAXN"))
+            rest = [m for k, m in shown.items() if k.startswith(T4) and m.workload.name != measured.workload.name]
+            target = _fit("tesla-t4", rest, T4_RATES)
+            found.append(Priced(target, measured, tuple((target, m) for m in rest)))
+        elif not key.startswith(f"{DLA} MAXN"):
+            dla = own["jetson-agx-orin-dla"]
+            target = in_power_mode(dla, key.removeprefix(DLA).split()[0])
+            found.append(Priced(target, measured, tuple((dla, m) for m in _at_maxn(shown))))
     return found
+
+
+def only_fitted(shared: Path) -> list[str]:
+    """The rows that give constants and are not predicted."""
+    return [measured.label for measured in _at_maxn(_measurements(shared))]
+
+
+def _at_maxn(shown: dict[str, Measurement]) -> list[Measurement]:
+    return [measured for key, measured in shown.items() if key.startswith(f"{DLA} MAXN")]
+
+
+def _fit(name: str, measurements: list[Measurement], start: dict[str, float]) -> Device:
+    return fit(devices.load(name), measurements, list(start), fixed=start).device
 
 
 def in_power_mode(target: Device, mode: str) -> Device:
@@ -175,19 +168,15 @@ def _measurements(shared: Path) -> dict[str, Measurement]:
     return found
 
 
-def _by_macs(row: Priced, known: list[Priced]) -> float:
-    """Seconds if time were MACs over a fixed share of the peak rate, learned from the nearest fitted row."""
+def _by_macs(row: Priced) -> float:
+    """Seconds if time were MACs over a share of the peak rate: that of the seen rows, of the same network if there is one."""
 
-    def at_peak(other: Priced) -> float:
-        return other.measured.workload.macs / other.target.rates[str(other.measured.precision)].value
+    def at_peak(target: Device, measured: Measurement) -> float:
+        return measured.workload.macs / target.rates[str(measured.precision)].value
 
-    alike = [r for r in known if r.target.kind == row.target.kind and r.measured.precision == row.measured.precision]
-    same = [r for r in alike if r.target.name == row.target.name and r.measured.workload.name == row.measured.workload.name]
-    same = same or [r for r in alike if r.target.name == row.target.name]
-    generation = {name: like for name, like in PREDICTED_BOARDS.values()}
-    same = same or [r for r in alike if r.target.name == generation.get(row.target.name)]
-    nearest = same[0]
-    return at_peak(row) * nearest.measured.latency_s / at_peak(nearest)
+    alike = [(target, m) for target, m in row.seen if m.precision == row.measured.precision]
+    same = [(target, m) for target, m in alike if m.workload.name == row.measured.workload.name] or alike
+    return at_peak(row.target, row.measured) * float(np.mean([m.latency_s / at_peak(target, m) for target, m in same]))
 
 
 def _label(row: dict[str, Any]) -> str:
