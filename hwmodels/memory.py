@@ -2,7 +2,9 @@
 
 Assumptions. A stored tensor has whole bytes per element (8-bit runtimes keep 4-bit codes in bytes) unless the device computes
 on narrower activations natively and packs by bits. A tensor stays on chip when everything alive during its life, taken at its
-own width, fits there; the network's input and output always pass the external memory. No layer works in place.
+own width, fits there; the network's input and output always pass the external memory. No layer works in place. Where a compiler
+fills the scratchpad of an NPU with an effective rate, it keeps the share of a tensor that fits and spills the rest; a cache
+(GPU, CPU) that is walked through in order keeps nothing of what is too large for it.
 """
 
 from __future__ import annotations
@@ -117,14 +119,16 @@ def offchip_elements(workload: Workload, device: Device, tensor_bytes: np.ndarra
     onchip = device.memory["onchip"].bytes if "onchip" in device.memory else None
     capacity = onchip.value if onchip is not None else 0.0
     fused = device.npu.fused_bytes.value if device.npu is not None else 0.0
+    shares = device.npu is not None and device.npu.microblock is None
     alive = workload.live_elements().sum(axis=1)
     for tensor in workload.tensors:
         last = max(tensor.readers) if tensor.readers else len(layers) - 1
         most = alive[max(tensor.producer, 0) : last + 1].max()
-        stays = (most * tensor_bytes <= capacity) | (tensor.elements * tensor_bytes <= fused)
+        fits = capacity / (most * tensor_bytes)
+        stays = np.where((fits >= 1) | (tensor.elements * tensor_bytes <= fused), 1.0, fits if shares else 0.0)
         if tensor.producer < 0 or not tensor.readers:
             stays = np.zeros_like(stays)
-        leaves = np.where(stays, 0.0, float(tensor.elements))
+        leaves = (1.0 - stays) * tensor.elements
         if tensor.producer >= 0:
             written[tensor.producer] += leaves
         for reader in tensor.readers:
@@ -137,7 +141,8 @@ def offchip_elements(workload: Workload, device: Device, tensor_bytes: np.ndarra
 def worst_steps(live: np.ndarray) -> np.ndarray:
     """The rows of ``live int64[S, G]`` that can be the peak under some widths: rows that no other row covers, in order."""
     rows = np.unique(live, axis=0)
-    keep = [not any(j != i and np.all(rows[j] >= rows[i]) for j in range(len(rows))) for i in range(len(rows))]
+    # The rows are distinct: each is covered by itself, and by nothing else if it is kept.
+    keep = [np.count_nonzero((rows >= row).all(axis=1)) == 1 for row in rows]
     return rows[np.array(keep, dtype=bool)]
 
 

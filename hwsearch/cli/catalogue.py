@@ -49,10 +49,19 @@ def _brief(words: list[str], room: int = 6) -> str:
     return " ".join(words) if len(words) <= room else f"{len(words)} of them, up to {words[-1]}"
 
 
+def agreements(name: str) -> list[dict[str, Any]]:
+    """How the model of a device agrees with outside figures, one entry a quantity and source; empty: no measurement."""
+    from dataclasses import asdict
+
+    from hwmodels import agreement
+
+    return [{**asdict(entry), "brief": entry.brief} for entry in agreement.of(name)]
+
+
 def _show_list(terminal: Terminal) -> None:
     from hwmodels import device
 
-    found = [summary(device.load(name)) for name in device.names()]
+    found = [{**summary(device.load(name)), "agreement": agreements(name)} for name in device.names()]
 
     def render(screen: Console) -> None:
         rows = [
@@ -64,10 +73,11 @@ def _show_list(terminal: Terminal) -> None:
                 " ".join(map(str, entry["weight_bits"])),
                 " ".join(map(str, entry["activation_bits"])),
                 _brief(entry["native"]),
+                entry["agreement"][0]["brief"] if entry["agreement"] else "no measurement",
             )
             for entry in found
         ]
-        columns = ("device", "kind", "what it is", "runtime", "weights", "tensors", "runs natively")
+        columns = ("device", "kind", "what it is", "runtime", "weights", "tensors", "runs natively", "agreement")
         screen.print(table(columns, rows, left=columns))
 
     terminal.show({"devices": found}, render)
@@ -98,6 +108,7 @@ def show(
     assumed = sum(fact.source is None for fact in facts)
     document = {**summary(device), "summary": device.summary, "sha256": device.device_sha256}
     document["facts"] = [fact._asdict() for fact in facts]
+    document["agreement"] = agreements(device.name)
 
     def render(screen: Console) -> None:
         screen.print(f"[bold]{device.title}[/] ({device.name}), {device.kind}, {device.runtime}")
@@ -105,8 +116,49 @@ def show(
         rows = [(fact.key, fact.value, fact.source or "assumed", fact.note or "") for fact in facts]
         screen.print(table(("number", "value", "source", "note"), rows, left=("source", "note")))
         screen.print(f"{len(facts)} numbers, {assumed} of them assumed.")
+        _print_agreement(screen, document["agreement"])
 
     Terminal(as_json, quiet).show(document, render)
+
+
+def _print_agreement(screen: Console, found: list[dict[str, Any]]) -> None:
+    """Each comparison with outside figures, and what simpler models reach there."""
+    if not found:
+        screen.print("No measurement: nothing was compared with this device yet.")
+        return
+
+    def percent(value: float) -> str:
+        return f"{value:.1%}"
+
+    def rank(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    rows = [
+        (
+            entry["quantity"],
+            str(entry["rows"]),
+            percent(entry["median_error"]),
+            percent(entry["p90_error"]),
+            rank(entry["kendall"]),
+            rank(entry["spearman"]),
+            "network left out of the fit" if entry["left_out"] else "nothing fitted",
+            ", ".join(f"{name} {percent(error)}" for name, error in entry["baselines"].items()) or "–",
+            entry["source"],
+        )
+        for entry in found
+    ]
+    columns = (
+        "agreement",
+        "rows",
+        "median error",
+        "90th percentile",
+        "Kendall τ",
+        "Spearman ρ",
+        "how",
+        "simpler models",
+        "source",
+    )
+    screen.print(table(columns, rows, left=("how", "simpler models", "source")))
 
 
 @devices.command()

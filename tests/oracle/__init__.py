@@ -12,7 +12,8 @@ class Row:
     Attributes:
         device: name of a shipped device file, or of the board where none is shipped.
         kind: class of the cost model: npu, gpu, mcu or cpu.
-        network: what was left out together when this row was predicted (leave-one-network-out), or "" where nothing was fitted.
+        network: what was left out together when this row was predicted (leave-one-network-out), or the half of the rows that the
+            fit did not see; "" where nothing was fitted.
         label: what the row is, for a person.
         source: where the outside figure comes from.
         quantity: "latency_s", "energy_j", "peak_activation_bytes", ...

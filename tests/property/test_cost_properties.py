@@ -94,6 +94,10 @@ def improved(target: Device, factor: float, rng: np.random.Generator) -> list[tu
                 better = table.model_copy(update={field: Quantity(value=getattr(table, field).value * factor)})
                 memories = target.memory.model_copy(update={memory: better})
                 found.append((f"{memory}.{field}", target.model_copy(update={"memory": memories})))
+    for field in ("vector_bytes_per_s", "host_bytes_per_s"):
+        if target.npu is not None and getattr(target.npu, field) is not None:
+            better = target.npu.model_copy(update={field: Quantity(value=getattr(target.npu, field).value * factor)})
+            found.append((f"npu.{field}", target.model_copy(update={"npu": better})))
     faster = {key: Quantity(value=rate.value * factor) for key, rate in target.rates.items()}
     one = str(rng.choice(list(target.rates)))
     found.append(("rates", target.model_copy(update={"rates": faster})))
