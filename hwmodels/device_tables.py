@@ -231,15 +231,22 @@ class CyclesPerMac(Table):
 
 
 class Mcu(Table):
-    """Cycle tables of a core with its kernel library, at W8A8; ``rates`` give the other native precisions relative to it."""
+    """Cycle tables of a core with its kernel library, at W8A8; ``rates`` give the other native precisions relative to it.
+
+    ``lanes``: int8 operands that the inner loop takes at once. ``cycles_per_im2col_byte``: gathering the patch of each output
+    pixel, per byte; 0 where the kernels read the feature map in place. ``weight_cache_bytes``: weights of one layer that stay
+    in the cache between flash and core.
+    """
 
     core: str
     kernels: str = ""
     clock_hz: Positive
     cycles_per_mac: CyclesPerMac
     cycles_per_output_requant: NonNegative
-    cycles_per_input_byte_im2col: NonNegative
+    cycles_per_im2col_byte: NonNegative
     cycles_per_layer: NonNegative
+    lanes: Positive = Quantity(value=1.0)
+    weight_cache_bytes: NonNegative = Quantity(value=0.0)
 
 
 class Cpu(Table):

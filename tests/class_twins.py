@@ -124,21 +124,31 @@ def terms_twin(
         case "mcu":
             mcu = target.mcu
             clock, cycles = mcu.clock_hz.value, mcu.cycles_per_mac
-            kind = "linear" if layer.op == "linear" else "depthwise" if depthwise else "pointwise" if taps == 1 else "conv"
-            compute = layer.macs * per_mac * getattr(cycles, kind).value / cycles.conv.value
+            lanes, patch_cycles = mcu.lanes.value, mcu.cycles_per_im2col_byte.value
+            if layer.op == "linear":
+                macs, cycles_per_mac = layer.macs * ceil(cin / lanes) * lanes / cin, cycles.linear.value
+            elif depthwise:
+                macs, cycles_per_mac = pixels * taps * ceil(out.channels / lanes) * lanes, cycles.depthwise.value
+            elif dense:
+                inner = ceil(taps * cin / lanes) * lanes if patch_cycles else taps * ceil(cin / lanes) * lanes
+                macs, cycles_per_mac = pixels * out.channels * inner, (cycles.pointwise if taps == 1 else cycles.conv).value
+            else:
+                macs, cycles_per_mac = 0, 0.0
+            compute = macs * per_mac * cycles_per_mac / cycles.conv.value
             requants = {"add": sum(elements) + out.elements, "mul": sum(elements) + out.elements, "unary": 2 * out.elements}
             compute += requants.get(layer.op, out.elements if dense or depthwise or layer.op == "pool" else 0) * (
                 mcu.cycles_per_output_requant.value / clock
             )
             if dense and layer.op == "conv" and taps > 1:
-                compute += sum(elements) * read_bytes * mcu.cycles_per_input_byte_im2col.value / clock
+                compute += pixels * taps * sources[0].channels * read_bytes * patch_cycles / clock
             overhead += mcu.cycles_per_layer.value / clock
             activation = outside
             if layer.op in ("concat", "slice", "repeat", "pixel_shuffle", "resize", "pool"):
                 stated = speed("onchip")
                 activation += all_bytes / (stated if stated != float("inf") else 2 * clock)
             home = "flash" if "flash" in has else "dram" if "dram" in has else "onchip"
-            weight = moved / speed(home)
+            again = dense and layer.op == "conv" and moved > mcu.weight_cache_bytes.value
+            weight = moved * (ceil(pixels / 4) if again else 1) / speed(home)
             latency = compute + weight + activation + overhead
             return {
                 "compute_s": compute,

@@ -144,7 +144,8 @@ def test_no_width_is_faster_than_the_native_one_that_holds_it(name: str, seed: i
 def _patch_s(target: Device, workload: Workload, row: int, bits: int) -> float:
     layer = workload.layers[row]
     assert target.mcu is not None
-    if layer.kernel == (1, 1) or layer.groups > 1:
+    if layer.kernel == (1, 1) or layer.groups == workload.tensors[layer.inputs[0]].channels > 1:
         return 0.0
-    size = workload.tensors[layer.inputs[0]].elements * (2 if bits > 8 else 1)
-    return size * target.mcu.cycles_per_input_byte_im2col.value / target.mcu.clock_hz.value
+    pixels = workload.tensors[layer.output].height * workload.tensors[layer.output].width
+    patch = layer.kernel[0] * layer.kernel[1] * workload.tensors[layer.inputs[0]].channels * (2 if bits > 8 else 1)
+    return pixels * patch * target.mcu.cycles_per_im2col_byte.value / target.mcu.clock_hz.value
