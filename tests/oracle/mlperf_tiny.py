@@ -3,15 +3,38 @@
 The networks are the benchmark's reference models (Banbury et al., "MLPerf Tiny Benchmark", 2021, section 4, and its published
 layer lists): ResNet8 on 32x32 pictures, MobileNetV1 at a quarter of its width on 96x96, DS-CNN on 49x10 features, and a fully
 connected autoencoder of 640 inputs. They are written down here at batch 1 with batch normalisation folded; softmax is left out.
+
+Leave one network out, per board and library: a board's rate is fitted to its other networks; what a depthwise MAC costs beside
+a dense one is a property of the kernel library, and is taken from the library's *other boards*, or, for a library seen on one
+board only, from the other libraries. The core's shape (patches, requantization, the other ratios) is that of the shipped device
+with the same core. Accelerators, phones, FPGAs and floating point are left out, and rows that do not state a clock.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from hwmodels import calibrate, cost, device
+from hwmodels.calibrate import Measurement
+from hwmodels.device import Device, Quantity
+from hwmodels.device_facts import number, with_numbers
+from hwmodels.precision import Precision
 from hwmodels.workload import Layer, Tensor, Workload
+from oracle import Row
+
+SOURCE = "MLPerf Tiny, closed division, v0.7 to v1.3"
+W8A8 = Precision(8, 8)
+RATE, DEPTHWISE, LINEAR = "rates.W8A8", "mcu.cycles_per_mac.depthwise", "mcu.cycles_per_mac.linear"
+PRIORS = {"pointwise": 0.75, "depthwise": 2.5, "linear": 1.25}
+"""Cycles per MAC relative to a convolution's: no patches to walk; no operand used twice in registers; weights used once."""
 
 
 @dataclass
@@ -117,9 +140,153 @@ def autoencoder() -> Workload:
     return net.workload()
 
 
-NETWORKS = {
-    "mlperf_tiny_ic_resnet8": resnet8,
-    "mlperf_tiny_vww_mobilenetv1_025_96": mobilenet,
-    "mlperf_tiny_kws_dscnn": ds_cnn,
-    "mlperf_tiny_ad_autoencoder": autoencoder,
+@cache
+def network(name: str) -> Workload:
+    """A benchmark network by the name that the measurements use."""
+    builders = {"_ic_": resnet8, "_vww_": mobilenet, "_kws_": ds_cnn, "_ad_": autoencoder}
+    return next(build for part, build in builders.items() if part in name)()
+
+
+CORES = {
+    "M0+": "stm32g0b1",
+    "M33": "stm32u575",
+    "M4": "stm32l4r5",
+    "M7": "stm32h7a3",
+    "M85": "ra8d1",
 }
+"""Shipped device with the shape of a core; any other core is taken for a Cortex-M4."""
+
+BOARDS = {
+    "L4R5": "stm32l4r5",
+    "H7A3": "stm32h7a3",
+    "F746": "stm32f746",
+    "U575": "stm32u575",
+    "G0B1": "stm32g0b1",
+    "RA8D1": "ra8d1",
+    "CY8C": "PSoC 62",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one submission measured on one board with one kernel library: seconds and joules by network."""
+
+    board: str
+    library: str
+    entry: str
+    base: Device
+    seconds: dict[str, float]
+    joules: dict[str, float]
+
+    def measurements(self, names: Iterable[str]) -> list[Measurement]:
+        return [Measurement(network(n), W8A8, self.seconds[n], n) for n in names]
+
+
+def groups(shared: Path) -> list[Group]:
+    """The measured boards, one entry a submission."""
+    folder = shared / "oracle"
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in json.loads((folder / "measured_mlperf_tiny.json").read_text())["measurements"]:
+        if "cycles_per_mac" in row and row["precision"].startswith("int8") and "64GC" not in row.get("processor", ""):
+            found[(row["submitter"], row["system"], row["round"])].append(row)
+    made = []
+    for (submitter, system, edition), rows_of in found.items():
+        board = next((name for part, name in BOARDS.items() if part in system.upper()), system)
+        seconds = {r["network"]: r["latency_ms"] * 1e-3 for r in rows_of}
+        if submitter == "bosch" and edition == "v1.2":
+            seconds |= _autoencoder_s(folder, system)
+        joules = {r["network"]: r["energy_uJ_per_inf"] * 1e-6 for r in rows_of if "energy_uJ_per_inf" in r}
+        base = _core(rows_of[0].get("processor", ""), rows_of[0]["clock_hz"])
+        made.append(Group(board, _library(rows_of[0]), f"{submitter} {edition} {system}", base, seconds, joules))
+    return made
+
+
+def _autoencoder_s(folder: Path, system: str) -> dict[str, float]:
+    """The fully connected network of a board whose floating-point and int8 times are listed side by side."""
+    table = json.loads((folder / "measured_mcu_bitwidth.json").read_text())["fp32_vs_int8"]["rows"]
+    board = system.removesuffix("_int8").replace("CY8CPROTO_062_4343W", "CY8CPROTO_062")
+    for row in table:
+        if row["network"] == "ad fc autoencoder" and row["board"].split(" ")[0] == board:
+            return {"mlperf_tiny_ad_autoencoder": row["int8_ms"] * 1e-3}
+    return {}
+
+
+def _library(row: dict[str, Any]) -> str:
+    """The kernel library, and its generation where depthwise kernels changed between two."""
+    text = f"{row.get('framework', '')} {row['system']} {row['submitter']}".lower()
+    for part in ("hale", "onnc", "native", "cmsis", "tflite"):
+        if part in text:
+            return part
+    if "plumerai" in text:
+        return "plumerai 2022" if row["round"] == "v1.0" else "plumerai 2023"
+    if "stmicro" in text or "x-cube" in text:
+        recent = row["submitter"] == "STMicroelectronics" and row["round"] >= "v1.1"
+        return "x-cube-ai 8.1 and later" if recent else "x-cube-ai 7 to 8.0"
+    return str(row["system"])
+
+
+def _core(processor: str, clock_hz: float) -> Device:
+    """The shape of a core at a clock; flash bandwidth scales with it."""
+    name = next((shipped for part, shipped in CORES.items() if part in processor), "stm32l4r5")
+    shape = device.load(name)
+    faster = clock_hz / number(shape, "mcu.clock_hz")
+    conv = number(shape, "mcu.cycles_per_mac.conv")
+    changed = {key: number(shape, key) * faster for key in (RATE, "mcu.clock_hz", "memory.flash.bytes_per_s")}
+    changed |= {f"mcu.cycles_per_mac.{op}": conv * ratio for op, ratio in PRIORS.items()}
+    return with_numbers(shape, {key: Quantity(value=value) for key, value in changed.items()})
+
+
+def depthwise_ratio(group: Group) -> float:
+    """Cost of a depthwise MAC relative to the prior, fitted to all networks of a group."""
+    start = number(group.base, DEPTHWISE)
+    fitted = calibrate.fit(group.base, group.measurements(group.seconds), [RATE, DEPTHWISE], prior_weight=1e-3)
+    return fitted.values[DEPTHWISE] / start
+
+
+def prior_ratio(group: Group, ratios: Sequence[tuple[Group, float]]) -> float:
+    """The depthwise ratio of the group's library on other boards; of the other libraries, one vote each, where there are none."""
+    by_library = defaultdict(list)
+    for other, ratio in ratios:
+        if other.board != group.board:
+            by_library[other.library].append(np.log(ratio))
+    if group.library in by_library:
+        return float(np.exp(np.mean(by_library[group.library])))
+    return float(np.exp(np.mean([np.mean(votes) for votes in by_library.values()])))
+
+
+def rows(shared: Path) -> list[Row]:
+    """Predicted beside measured latency and energy of each network left out."""
+    measured = [g for g in groups(shared) if len(g.seconds) > 1]
+    ratios = [(g, depthwise_ratio(g)) for g in measured]
+    found = []
+    for group in measured:
+        ratio = prior_ratio(group, ratios)
+        start = with_numbers(group.base, {DEPTHWISE: Quantity(value=number(group.base, DEPTHWISE) * ratio)})
+        for name in group.seconds:
+            found += _left_out(group, start, name)
+    return found
+
+
+def _left_out(group: Group, start: Device, name: str) -> list[Row]:
+    """Latency, and energy where it was measured, of one network from the others of its group."""
+    rest = [other for other in group.seconds if other != name]
+    # One network fixes the rate; what more networks tell, they may change.
+    fitted = calibrate.fit(start, group.measurements(rest), (RATE, DEPTHWISE, LINEAR)[: len(rest)]).device
+    macs = network(name).macs
+    per_mac = np.exp(np.mean([np.log(group.seconds[n] / network(n).macs) for n in rest]))
+    label = f"{network(name).name}, {group.library} ({group.entry})"
+
+    def row(quantity: str, predicted: float, measured: float, baseline: float) -> Row:
+        return Row(
+            group.board, "mcu", network(name).name, label, SOURCE, quantity, predicted, measured, (("MACs only", baseline),)
+        )
+
+    found = [row("latency_s", cost.uniform(fitted, network(name), W8A8).latency_s, group.seconds[name], macs * per_mac)]
+    known = [n for n in rest if n in group.joules]
+    if name in group.joules and known:
+        power = np.exp(np.mean([np.log(group.joules[n] / group.seconds[n]) for n in known]))
+        powered = with_numbers(fitted, {"energy.static_w": Quantity(value=float(power))})
+        powered = powered.model_copy(update={"energy": powered.energy.model_copy(update={"relative": False})})
+        per_mac_j = np.exp(np.mean([np.log(group.joules[n] / network(n).macs) for n in known]))
+        found.append(row("energy_j", cost.uniform(powered, network(name), W8A8).energy_j, group.joules[name], macs * per_mac_j))
+    return found
