@@ -20,6 +20,9 @@ Rules (see ``quant.model``):
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numba
 import numpy as np
 import torch
@@ -59,6 +62,23 @@ def slopes(node: Node, channels: int) -> np.ndarray | None:
     if node.activation == "prelu":
         return np.broadcast_to(node.weights["slope"].detach().numpy().astype(np.float32), (channels,)).copy()
     return None
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Stride or dilation as (rows, columns)."""
+    return (int(value[0]), int(value[1])) if isinstance(value, tuple | list) else (int(value), int(value))
+
+
+LEAST_SLOPE = np.float32(2.0**-16)
+"""Stands for a slope of zero where a slope is part of a weight scale, which must be positive."""
+
+
+def sloped(layer: LayerIntegers, slope: np.ndarray) -> LayerIntegers:
+    """The layer that computes what PReLU does to sums below zero: weights and bias with the slope's sign, scales times its
+    magnitude."""
+    sign = np.where(slope < 0, -1, 1).astype(np.int8)
+    scale = layer.scale.astype(np.float32) * np.maximum(np.abs(slope), LEAST_SLOPE)
+    return replace(layer, weight=layer.weight * sign[:, None, None, None], scale=scale, bias=layer.bias * sign)
 
 
 @numba.njit(cache=True)
