@@ -315,7 +315,7 @@ class Writer:
                 return self._shuffle16(node, x[0], y)
             case "pixel_shuffle":
                 options = Options("DepthToSpaceOptions", {"BlockSize": int(node.attrs["factor"])})
-                return self.file.op("DEPTH_TO_SPACE", x, y, options, 2)
+                return self.file.op("DEPTH_TO_SPACE", x, y, options)
         size = self.constant(f"{node.name}/size", np.array(shape[1:], np.int32))
         return self.file.op("RESIZE_NEAREST_NEIGHBOR", [x[0], size], y, Options("ResizeNearestNeighborOptions"), 2)
 
