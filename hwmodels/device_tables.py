@@ -162,6 +162,18 @@ class Limits(Table):
     peak_activation_bytes: Positive | None = None
 
 
+class Arena(Table):
+    """RAM that a runtime takes beside the feature maps alive at once: fixed, for each operator, and for each output channel of a
+    convolution. ``composes_slopes``: PReLU and LeakyReLU run as two convolutions and their maximum, three operators with a
+    feature map each.
+    """
+
+    fixed_bytes: NonNegative = Quantity(value=0.0)
+    operator_bytes: NonNegative = Quantity(value=0.0)
+    channel_bytes: NonNegative = Quantity(value=0.0)
+    composes_slopes: Flag = False
+
+
 class Overhead(Table):
     """Fixed time of an inference, and of each layer (kernel launch, command issue)."""
 

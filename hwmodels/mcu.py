@@ -9,7 +9,8 @@ requantize each operand too, and data movement copies bytes.
 
 Weights are fetched from flash once if the layer's fit the cache in front of it, else once for every ``PIXELS_PER_FETCH`` output
 pixels, which is how many a kernel finishes with one pass over its weights. Feature maps in internal RAM cost nothing extra;
-those in external RAM cost its bandwidth. Nothing overlaps on an in-order core: latency is the sum of the terms.
+those in external RAM cost its bandwidth. Nothing overlaps on an in-order core: latency is the sum of the terms. A layer that
+the runtime composes of two convolutions and a maximum (see ``memory``) pays for both, three requantizations and three calls.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from hwmodels.columns import CONV, DEPTHWISE, ELEMENTWISE, LINEAR, MOVE, POOL, Choices, Columns, Ports, Terms
+from hwmodels.columns import CONV, DEPTHWISE, ELEMENTWISE, LINEAR, LOOKUP, MOVE, POOL, Choices, Columns, Ports, Terms
 from hwmodels.device import Device
 from hwmodels.memory import transfer
 
@@ -33,7 +34,8 @@ more; with four, one bandwidth explains both convolutions and fully connected la
 
 class McuConstants(NamedTuple):
     """Cost of operations relative to convolution; lanes of the inner loop; whether patches are gathered; seconds per requantized
-    element, patch byte, copied byte, and layer; bytes of weights that the cache before the flash holds."""
+    element, patch byte, copied byte, and layer; bytes of weights that the cache before the flash holds; whether slopes are
+    composed (see ``memory``)."""
 
     pointwise: float
     depthwise: float
@@ -45,6 +47,7 @@ class McuConstants(NamedTuple):
     copy_s: float
     layer_s: float
     cache_bytes: float
+    composes: bool
 
 
 def constants(device: Device) -> McuConstants:
@@ -64,6 +67,7 @@ def constants(device: Device) -> McuConstants:
         1.0 / stated.value if stated is not None else 1.0 / (COPY_BYTES_PER_CYCLE * clock),
         mcu.cycles_per_layer.value / clock + device.overhead.layer_s.value,
         mcu.weight_cache_bytes.value,
+        device.arena.composes_slopes,
     )
 
 
@@ -98,11 +102,14 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
         arithmetic = steps(columns, layer, device)
         patches = pixels * taps * columns.cin[layer] if op == CONV and taps > 1 else 0
         passes = np.ceil(pixels / PIXELS_PER_FETCH) if op == CONV else 1.0
-        requants = 0
+        requants, calls = 0, 1
         if op <= LINEAR or op == POOL:
             requants = columns.written[layer]
         elif op == ELEMENTWISE:
             requants = columns.read[layer] + columns.written[layer]
+        if device.composes and op <= LINEAR and columns.activation[layer] == LOOKUP:
+            arithmetic, patches, requants, calls = 2 * arithmetic, 2 * patches, 3 * requants, 3
+        overhead = calls * device.layer_s
         for w in range(weights):
             for a in range(widths):
                 compute = arithmetic * choices.s_per_mac[w, a] + requants * device.requant_s
@@ -122,5 +129,5 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
                     terms.compute_s[layer, w, a, b] = compute
                     terms.weight_s[layer, w, a, b] = weight
                     terms.activation_s[layer, w, a, b] = activation
-                    terms.overhead_s[layer, w, a, b] = device.layer_s
-                    terms.latency_s[layer, w, a, b] = compute + weight + activation + device.layer_s
+                    terms.overhead_s[layer, w, a, b] = overhead
+                    terms.latency_s[layer, w, a, b] = compute + weight + activation + overhead

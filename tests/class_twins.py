@@ -4,9 +4,11 @@ compiled kernels. Written from the models' descriptions, one term at a time, wit
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 
 from hwmodels.device import Device
+from hwmodels.device_tables import Arena
 from hwmodels.precision import Precision
 from hwmodels.workload import CONV_OPS, Layer, Tensor, Workload
 
@@ -48,8 +50,16 @@ def offchip_twin(target: Device, workload: Workload, tensor: int, bytes_per_elem
     return worst * bytes_per_element > capacity and t.elements * bytes_per_element > fused
 
 
+def _composed(target: Device, layer: Layer) -> bool:
+    return bool(target.arena.composes_slopes and layer.weight_count and layer.activation in ("prelu", "leaky_relu"))
+
+
 def weights_twin(target: Device, layer: Layer, channels: int, bits: int, runs: Precision) -> tuple[int, int]:
     """Stored bytes (weights, biases, scales, slopes), moved bytes (weights)."""
+    if _composed(target, layer):
+        plain = target.model_copy(update={"arena": Arena()})
+        stored, moved = weights_twin(plain, replace(layer, activation="none"), channels, bits, runs)
+        return 2 * stored, 2 * moved
     kind, expanded = target.packing.kind, target.packing.expanded_at_load
     as_float = runs.is_float and (bits > 8 or (kind == "bytes" and not expanded))
     count = layer.weight_count
@@ -142,6 +152,9 @@ def terms_twin(
             if dense and layer.op == "conv" and taps > 1:
                 compute += pixels * taps * sources[0].channels * read_bytes * patch_cycles / clock
             overhead += mcu.cycles_per_layer.value / clock
+            if _composed(target, layer):
+                requant_s = out.elements * mcu.cycles_per_output_requant.value / clock
+                compute, overhead = 2 * compute + requant_s, 3 * overhead
             activation = outside
             if layer.op in ("concat", "slice", "repeat", "pixel_shuffle", "resize", "pool"):
                 stated = speed("onchip")
