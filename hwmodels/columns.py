@@ -26,7 +26,9 @@ OWN_PORT, WITH_DRAM, WITH_ONCHIP = range(3)
 class Columns(NamedTuple):
     """One value a layer, all ``int64[L]``: multiply-accumulates, channels, kernel, output size, and elements read and written.
 
-    ``cin`` and ``cout`` count all channels; a group has ``cin / groups``. ``read`` sums all inputs.
+    ``cin`` and ``cout`` count all channels; a group has ``cin / groups``. ``read`` sums all inputs. ``host_read`` and
+    ``host_written``: elements of the network's input, counted once, and of its output. ``fused``: elements that an addition
+    need not move when it is done by the convolution that produces one of its operands (0 where that is impossible).
     """
 
     op: np.ndarray
@@ -41,6 +43,9 @@ class Columns(NamedTuple):
     read: np.ndarray
     written: np.ndarray
     activation: np.ndarray
+    host_read: np.ndarray
+    host_written: np.ndarray
+    fused: np.ndarray
 
 
 class Choices(NamedTuple):
@@ -95,12 +100,14 @@ def columns(workload: Workload) -> Columns:
     unknown = [f"{layer.name} ({layer.op})" for layer in workload.layers if layer.op not in OPS]
     if unknown:
         raise UncountedError(unknown, f"Priced operations: {', '.join(OPS)}.")
-    rows = []
-    for layer in workload.layers:
+    rows, arrived = [], set[int]()
+    for i, layer in enumerate(workload.layers):
         source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
         read = sum(workload.tensors[i].elements for i in layer.inputs)
         if layer.op == "slice":
             read = target.elements
+        fresh = {t for t in layer.inputs if workload.tensors[t].producer < 0} - arrived
+        arrived |= fresh
         activation = PLAIN if layer.activation == "none" else RELU if layer.activation.startswith("relu") else LOOKUP
         rows.append(
             (
@@ -115,10 +122,30 @@ def columns(workload: Workload) -> Columns:
                 read,
                 target.elements,
                 activation,
+                sum(workload.tensors[t].elements for t in fresh),
+                0 if target.readers else target.elements,
+                _fused(workload, i),
             )
         )
     table = np.array(rows, dtype=np.int64).reshape(len(rows), len(Columns._fields))
     return Columns(*(np.ascontiguousarray(column) for column in table.T))
+
+
+def _fused(workload: Workload, row: int) -> int:
+    """Elements that a layer neither reads nor writes when the convolution that makes one of its operands adds the other one.
+
+    Possible for an addition of two tensors of one shape, one of which comes from a plain convolution that nobody else reads:
+    the sum is written in place of the convolution's own result.
+    """
+    layer = workload.layers[row]
+    shapes = {(t.channels, t.height, t.width) for t in (workload.tensors[i] for i in (*layer.inputs, layer.output))}
+    if layer.op != "add" or len(set(layer.inputs)) != 2 or len(shapes) > 1:
+        return 0
+    for tensor in (workload.tensors[i] for i in layer.inputs):
+        made_by = workload.layers[tensor.producer] if tensor.producer >= 0 else None
+        if made_by is not None and made_by.op == "conv" and made_by.activation == "none" and tensor.readers == (row,):
+            return 2 * tensor.elements
+    return 0
 
 
 def _code(op: str, groups: int, channels: int) -> int:

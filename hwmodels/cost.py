@@ -103,7 +103,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
     ports = memory.ports(device)
     match device.kind:
         case "npu":
-            npu.price(cols, choices, ports, npu.constants(device, runs), terms)
+            npu.price(cols, choices, ports, npu.constants(device, runs, choices.tensor_bytes), terms)
         case "gpu":
             gpu.price(cols, choices, ports, gpu.constants(device, runs, _unpack(device, space, runs)), terms)
         case "mcu":

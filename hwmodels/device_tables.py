@@ -218,8 +218,10 @@ class OutputCycles(Table):
 
 class Npu(Table):
     """A documented array (``microblock``, ``ifm_channels``, ``taps``, ``output_cycles``: Ethos-U) or a channel quantum with an
-    effective rate (``channel_pad``, ``efficiency``). ``fused_bytes``: feature maps up to this size between consecutive
-    layers stay on chip.
+    effective rate (``channel_pad``, ``efficiency``; ``image_pad``: quantum of the layers that read the network's own input, where
+    it is finer). ``fused_bytes``: feature maps up to this size between consecutive
+    layers stay on chip. ``vector_bytes_per_s``: the vector unit beside the array, for what is no convolution.
+    ``host_bytes_per_s``: the network's input and output between the processor that asks and the accelerator.
     """
 
     clock_hz: Positive | None = None
@@ -231,6 +233,9 @@ class Npu(Table):
     channel_pad: dict[PrecisionKey, Positive] = Field(default_factory=dict)
     efficiency: Fraction = Quantity(value=1.0)
     fused_bytes: NonNegative = Quantity(value=0.0)
+    image_pad: Positive | None = None
+    vector_bytes_per_s: Positive | None = None
+    host_bytes_per_s: Positive | None = None
 
 
 class CyclesPerMac(Table):

@@ -4,9 +4,11 @@ A convolution is a product of [pixels, patch] by [patch, channels]. Output chann
 to the quantum of the precision (inputs of at most four channels to four); the output is cut into tiles of ``tile_m`` pixels by
 at most ``tile_n`` channels, which run in waves over the multiprocessors: the last wave costs as much as a full one. Each group
 of a grouped convolution is a product of its own; tiles are at least 32 channels wide at every precision (the narrowest of
-shipping kernels); depthwise convolutions run on the CUDA cores. Tensor cores, cache and DRAM work side by side; launches do
-not. Biases, activations, and the conversion of a tensor whose width differs from the arithmetic are fused into the producing
-kernel and free. Addition, concatenation, pixel shuffle and the like cost a launch and the bytes they move.
+shipping kernels), and each pays for filling and draining its pipeline; depthwise convolutions run on the CUDA cores. Tensor
+cores, cache and DRAM work side by side; launches do not. Biases, activations, and the conversion of a tensor whose width differs
+from the arithmetic are fused into the producing kernel and free. An addition to the result of a convolution that nobody else
+reads is done by that convolution (TensorRT documents this fusion): no launch, and of its bytes only those of the other operand.
+Other additions, concatenation, pixel shuffle and the like cost a launch and the bytes they move.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ SHALLOW = 4
 """Inputs of a few channels have kernels that pad to four."""
 NARROWEST_TILE = 32
 """Channels of the narrowest output tile: a layer with four output channels fills an eighth of it, in FP16 as in INT8."""
+
+FILL = 64
+"""Depth of the product that a tile could have done while it loads its first slices and stores its result."""
 
 
 class GpuConstants(NamedTuple):
@@ -74,6 +79,9 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
         op, groups = columns.op[layer], columns.groups[layer]
         pixels, taps = columns.out_h[layer] * columns.out_w[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
         inputs, outputs = columns.cin[layer] / groups, columns.cout[layer] / groups
+        launch = 0.0 if columns.fused[layer] else device.layer_s
+        reads = 1.0 - 0.5 * columns.fused[layer] / columns.read[layer]
+        writes = 1.0 - 0.5 * columns.fused[layer] / columns.written[layer]
         for w in range(weights):
             for a in range(widths):
                 compute = 0.0
@@ -86,10 +94,10 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
                     tile_n = min(device.tile_n, max(across, NARROWEST_TILE))
                     tiles = np.ceil(pixels / device.tile_m) * np.ceil(across / tile_n) * groups
                     waves = np.ceil(tiles / device.multiprocessors)
-                    work = waves * device.multiprocessors * device.tile_m * tile_n * depth
+                    work = waves * device.multiprocessors * device.tile_m * tile_n * (depth + FILL)
                     compute = work * choices.s_per_mac[w, a] / device.efficiency
                 for b in range(widths):
-                    read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
+                    read, written = choices.tensor_bytes[a] * reads, choices.tensor_bytes[b] * writes
                     weight, activation, together = transfer(
                         columns.read[layer] * read + columns.written[layer] * written,
                         choices.offchip_read[layer, a] * read + choices.offchip_written[layer, b] * written,
@@ -99,5 +107,5 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
                     terms.compute_s[layer, w, a, b] = compute
                     terms.weight_s[layer, w, a, b] = weight
                     terms.activation_s[layer, w, a, b] = activation
-                    terms.overhead_s[layer, w, a, b] = device.layer_s
-                    terms.latency_s[layer, w, a, b] = max(compute, together) + device.layer_s
+                    terms.overhead_s[layer, w, a, b] = launch
+                    terms.latency_s[layer, w, a, b] = max(compute, together) + launch

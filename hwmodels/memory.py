@@ -2,9 +2,11 @@
 
 Assumptions. A stored tensor has whole bytes per element (8-bit runtimes keep 4-bit codes in bytes) unless the device computes
 on narrower activations natively and packs by bits. A tensor stays on chip when everything alive during its life, taken at its
-own width, fits there; the network's input and output always pass the external memory. No layer works in place. Some runtimes
-compose PReLU and LeakyReLU of two convolutions and a maximum, which stores the weights twice and keeps more feature maps alive;
-and some keep tables of their own in the same RAM (``Arena`` in the device file).
+own width, fits there; the network's input and output always pass the external memory. No layer works in place. Where a compiler
+fills the scratchpad of an NPU with an effective rate, it keeps the share of a tensor that fits and spills the rest; a cache
+(GPU, CPU) that is walked through in order keeps nothing of what is too large for it. Some runtimes compose PReLU and LeakyReLU
+of two convolutions and a maximum, which stores the weights twice and keeps more feature maps alive; and some keep tables of
+their own in the same RAM (``Arena`` in the device file).
 """
 
 from __future__ import annotations
@@ -123,14 +125,16 @@ def offchip_elements(workload: Workload, device: Device, tensor_bytes: np.ndarra
     onchip = device.memory["onchip"].bytes if "onchip" in device.memory else None
     capacity = onchip.value if onchip is not None else 0.0
     fused = device.npu.fused_bytes.value if device.npu is not None else 0.0
+    shares = device.npu is not None and device.npu.microblock is None
     alive = workload.live_elements().sum(axis=1)
     for tensor in workload.tensors:
         last = max(tensor.readers) if tensor.readers else len(layers) - 1
         most = alive[max(tensor.producer, 0) : last + 1].max()
-        stays = (most * tensor_bytes <= capacity) | (tensor.elements * tensor_bytes <= fused)
+        fits = capacity / (most * tensor_bytes)
+        stays = np.where((fits >= 1) | (tensor.elements * tensor_bytes <= fused), 1.0, fits if shares else 0.0)
         if tensor.producer < 0 or not tensor.readers:
             stays = np.zeros_like(stays)
-        leaves = np.where(stays, 0.0, float(tensor.elements))
+        leaves = (1.0 - stays) * tensor.elements
         if tensor.producer >= 0:
             written[tensor.producer] += leaves
         for reader in tensor.readers:

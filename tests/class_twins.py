@@ -30,13 +30,13 @@ def tensor_bytes_twin(target: Device, bits: int, is_float: bool) -> float:
     return width / 8 if target.packing.kind == "bits" and width < 8 else ceil(width / 8)
 
 
-def offchip_twin(target: Device, workload: Workload, tensor: int, bytes_per_element: float) -> bool:
-    """Whether a tensor passes the external memory."""
+def offchip_twin(target: Device, workload: Workload, tensor: int, bytes_per_element: float) -> float:
+    """The share of a tensor that passes the external memory."""
     t = workload.tensors[tensor]
     if target.memory.dram is None:
-        return False
+        return 0.0
     if t.producer < 0 or not t.readers:
-        return True
+        return 1.0
     capacity = target.memory.onchip.bytes.value if target.memory.onchip is not None and target.memory.onchip.bytes else 0.0
     fused = target.npu.fused_bytes.value if target.npu is not None else 0.0
     worst = 0
@@ -47,7 +47,11 @@ def offchip_twin(target: Device, workload: Workload, tensor: int, bytes_per_elem
             if max(other.producer, 0) <= step <= until:
                 alive += other.elements
         worst = max(worst, alive)
-    return worst * bytes_per_element > capacity and t.elements * bytes_per_element > fused
+    if worst * bytes_per_element <= capacity or t.elements * bytes_per_element <= fused:
+        return 0.0
+    # A compiler keeps a part in the scratchpad; a cache, and the scratchpad of a documented array, keep all or nothing.
+    spills = target.npu is not None and target.npu.microblock is None
+    return 1 - capacity / (worst * bytes_per_element) if spills else 1.0
 
 
 def _composed(target: Device, layer: Layer) -> bool:
@@ -91,27 +95,33 @@ def terms_twin(
     sources = [workload.tensors[i] for i in layer.inputs]
     elements = [out.elements] if layer.op == "slice" else [t.elements for t in sources]
     all_bytes = sum(elements) * read_bytes + out.elements * write_bytes
-    off_bytes = sum(
-        n * read_bytes for i, n in zip(layer.inputs, elements, strict=True) if offchip_twin(target, workload, i, read_bytes)
-    ) + (out.elements * write_bytes if offchip_twin(target, workload, layer.output, write_bytes) else 0.0)
+    off_read = sum(
+        n * read_bytes * offchip_twin(target, workload, i, read_bytes) for i, n in zip(layer.inputs, elements, strict=True)
+    )
+    off_bytes = off_read + out.elements * write_bytes * offchip_twin(target, workload, layer.output, write_bytes)
     moved = weights_twin(target, layer, out.channels, weight_bits, runs)[1] if layer.weight_count else 0
 
     def speed(name: str) -> float:
         memory = getattr(target.memory, name)
         return memory.bytes_per_s.value if memory is not None and memory.bytes_per_s is not None else float("inf")
 
+    fused = target.kind == "gpu" and _sum_in_convolution(workload, row)
+    if fused:
+        # Only the other operand is read; the convolution wrote the sum already.
+        all_bytes = out.elements * read_bytes
+        off_bytes = off_read / 2
     has = {name for name in ("onchip", "dram", "flash") if speed(name) != float("inf")}
     onchip = max(speed("onchip"), speed("dram") if "dram" in has else 0) if "onchip" in has else float("inf")
     inside, outside = all_bytes / onchip, off_bytes / speed("dram")
     unpack = target.unpack_factor(weight_bits, input_bits) if weight_bits < runs.weight_bits else 1.0
     per_mac = unpack / target.rates[str(runs)].value
-    overhead = target.overhead.layer_s.value
+    overhead = 0.0 if fused else target.overhead.layer_s.value
     depthwise = layer.op == "depthwise" or (layer.op == "conv" and layer.groups == sources[0].channels > 1)
     dense = layer.op in CONV_OPS and not depthwise
     taps = layer.kernel[0] * layer.kernel[1]
     pixels = out.height * out.width
     cin, cout = sources[0].channels / layer.groups, out.channels / layer.groups
-    compute = 0.0
+    compute = host = 0.0
     match target.kind:
         case "cpu":
             compute = layer.macs * per_mac / target.cpu.efficiency.value
@@ -127,10 +137,14 @@ def terms_twin(
                 tile_n = min(gpu.tile_n.value, max(n, 32))
                 tiles = ceil(pixels / gpu.tile_m.value) * ceil(n / tile_n) * layer.groups
                 waves = ceil(tiles / gpu.sm_count.value)
-                one_tile_s = gpu.tile_m.value * tile_n * k * per_mac * gpu.sm_count.value
+                one_tile_s = gpu.tile_m.value * tile_n * (k + 64) * per_mac * gpu.sm_count.value
                 compute = waves * one_tile_s / gpu.efficiency.value
         case "npu":
             compute = _npu(target, layer, runs, per_mac, depthwise, dense, cin, cout, out, sources)
+            vector, host = _beside_the_array(
+                target, workload, row, runs, read_bytes, write_bytes, sum(elements), depthwise or dense
+            )
+            compute += vector
         case "mcu":
             mcu = target.mcu
             clock, cycles = mcu.clock_hz.value, mcu.cycles_per_mac
@@ -182,10 +196,52 @@ def terms_twin(
     return {
         "compute_s": compute,
         "weight_s": weight,
-        "activation_s": max(inside, outside),
+        "activation_s": max(inside, outside) + host,
         "overhead_s": overhead,
-        "latency_s": max(compute, together) + overhead,
+        "latency_s": max(compute, together) + host + overhead,
     }
+
+
+def _sum_in_convolution(workload: Workload, row: int) -> bool:
+    """Whether an addition is done by the convolution that makes one of its two operands for it alone."""
+    layer = workload.layers[row]
+    if layer.op != "add" or len(layer.inputs) != 2 or layer.inputs[0] == layer.inputs[1]:
+        return False
+    first, second, out = (workload.tensors[i] for i in (*layer.inputs, layer.output))
+    if (first.channels, first.height, first.width) != (second.channels, second.height, second.width):
+        return False
+    made = [workload.layers[t.producer] for t in (first, second) if t.producer >= 0 and t.readers == (row,)]
+    return out.elements == first.elements and any(by.op == "conv" and by.activation == "none" for by in made)
+
+
+def _beside_the_array(
+    target: Device, workload: Workload, row: int, runs: Precision, read: float, written: float, elements: int, convolves: bool
+) -> tuple[float, float]:
+    """Seconds of the vector unit, and of the exchange with the host."""
+    npu, layer = target.npu, workload.layers[row]
+    assert npu is not None
+    source, out = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+    earlier = {i for before in workload.layers[:row] for i in before.inputs}
+    arriving = [workload.tensors[i] for i in dict.fromkeys(layer.inputs) if workload.tensors[i].producer < 0 and i not in earlier]
+    pad = npu.channel_pad[str(runs)].value if str(runs) in npu.channel_pad else 1
+
+    def padded(tensor: Tensor) -> float:
+        return ceil(tensor.channels / pad) * pad / tensor.channels
+
+    vector = host = 0.0
+    if npu.vector_bytes_per_s is not None:
+        passed = elements * read * (1 if arriving else padded(source)) + out.elements * written * (
+            padded(out) if out.readers else 1
+        )
+        if convolves:
+            clamped = layer.activation == "none" or layer.activation.startswith("relu")
+            passed = 0.0 if clamped else out.elements * padded(out) * runs.activation_bits / 8
+        vector = passed / npu.vector_bytes_per_s.value
+    if npu.host_bytes_per_s is not None:
+        given, got = (4 if target.wide_is_float and size == 2 else size for size in (read, written))
+        exchanged = sum(t.elements for t in arriving) * given + (0 if out.readers else out.elements) * got
+        host = exchanged / npu.host_bytes_per_s.value
+    return vector, host
 
 
 def _npu(
@@ -208,7 +264,10 @@ def _npu(
         if depthwise:
             return pixels * taps * ceil(out.channels / pad) * pad * 4 * per_mac / npu.efficiency.value
         if dense:
-            macs = pixels * taps * ceil(cin / pad) * pad * ceil(cout / pad) * pad * layer.groups
+            reads_image = any(t.producer < 0 for t in sources)
+            fine = min(pad, npu.image_pad.value) if npu.image_pad is not None and reads_image else pad
+            apart = ceil(cin / fine) * fine * ceil(cout / pad) * pad * layer.groups
+            macs = pixels * taps * min(apart, ceil(sources[0].channels / fine) * fine * ceil(out.channels / pad) * pad)
             return macs * per_mac / npu.efficiency.value
         return 0.0
     clock, table = npu.clock_hz.value, npu.output_cycles
