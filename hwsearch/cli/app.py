@@ -111,7 +111,7 @@ def _heard(quiet: bool) -> Iterator[None]:
 
 def _run(words: list[str]) -> int:
     try:
-        with get_command(app).make_context("hwsearch", words) as context:
+        with get_command(app).make_context("hwsearch", list(words), obj=tuple(words)) as context:
             context.command.invoke(context)
             sys.stdout.flush()
     except typer.Exit as ending:
