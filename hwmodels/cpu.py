@@ -2,10 +2,11 @@
 
 A convolution is computed for ``lanes`` output channels side by side (one vector register, or one panel of a matrix product), so
 channels are padded to whole vectors. Up to ``shared_vectors`` of them share one pass over the inputs; a pass costs as much as
-``pass_vectors`` further vectors (loads and broadcasts, or the patches that a matrix product gathers, which also takes ``tap_s`` for
-every tap of every pixel, however few channels it has). Few output channels are therefore dear: with 8 lanes, 4 shared vectors and
-passes worth 3, one to 8 channels take 4/7 of the time of 32. Inputs of at least ``lanes`` channels are padded too where the layout
-is blocked (``blocked_inputs``). Depthwise layers reach a fraction of the rate. No Winograd or FFT: ONNX Runtime uses neither.
+``pass_vectors`` further vectors (loads and broadcasts, or the patches that a matrix product gathers, which also takes ``tap_s``
+for every tap of every pixel, however few channels it has). Few output channels are therefore dear: with 8 lanes, 4 shared vectors
+and passes worth 3, one to 8 channels take 4/7 of the time of 32. Inputs of at least ``lanes`` channels are padded too where the
+layout is blocked (``blocked_inputs``). Depthwise layers reach a fraction of the rate. No Winograd or FFT: ONNX Runtime uses
+neither.
 
 Work per element is added: finishing an output (bias, requantization), element-wise arithmetic, copies, pixel shuffles (strided
 copies), a slope that the kernel cannot fuse, a look-up, and the conversion of the network's own input and output (layout; codes

@@ -24,7 +24,7 @@ HOME = "HWSEARCH_HOME"
 
 
 def user_folder() -> Path:
-    """Where a person's own device files are looked up by name: today only ``host``, as `hwsearch devices calibrate host` writes it."""
+    """Where ``host`` is looked up first: `hwsearch devices calibrate host` writes it there."""
     if home := os.environ.get(HOME):
         return Path(home) / "devices"
     settings = os.environ.get("APPDATA") if os.name == "nt" else os.environ.get("XDG_CONFIG_HOME")
