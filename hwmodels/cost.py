@@ -109,7 +109,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         case "mcu":
             mcu.price(cols, choices, ports, mcu.constants(device), terms)
         case "cpu":
-            cpu.price(cols, choices, ports, cpu.constants(device), terms)
+            cpu.price(cols, choices, ports, cpu.constants(device, workload, runs), terms)
     live, step_layer = memory.live_elements(device, workload)
     weight_column = np.full(len(workload.layers), -1, dtype=np.int64)
     weight_column[list(weighted)] = np.arange(len(weighted))

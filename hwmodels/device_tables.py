@@ -266,8 +266,34 @@ class Mcu(Table):
     weight_cache_bytes: NonNegative = Quantity(value=0.0)
 
 
+class CpuKernels(Table):
+    """What a runtime's kernels of one precision cost on a processor (see ``cpu``).
+
+    ``lanes``: output channels computed side by side; ``shared_vectors``: how many vectors of them share one pass over the inputs,
+    ``pass_vectors``: what that pass costs, in vectors; ``tap_s``: seconds to find each tap of each pixel where the kernel gathers
+    patches (kernels of one pixel need none); ``blocked_inputs``: input channels are padded to ``lanes`` as well;
+    ``depthwise``: fraction of the rate that depthwise layers reach. Seconds per element: ``output_s`` of a convolution's output,
+    ``slope_s`` more for an activation that is not fused, ``elementwise_s``, ``copy_s`` (concatenations, slices), ``shuffle_s``,
+    ``lookup_s`` (sigmoid, tanh), ``convert_s`` of the network's input and output.
+    """
+
+    lanes: Positive = Quantity(value=1.0)
+    shared_vectors: Positive = Quantity(value=4.0)
+    pass_vectors: NonNegative = Quantity(value=0.0)
+    tap_s: NonNegative = Quantity(value=0.0)
+    blocked_inputs: Flag = False
+    depthwise: Fraction = Quantity(value=1.0)
+    output_s: NonNegative = Quantity(value=0.0)
+    slope_s: NonNegative = Quantity(value=0.0)
+    elementwise_s: NonNegative = Quantity(value=0.0)
+    copy_s: NonNegative = Quantity(value=0.0)
+    shuffle_s: NonNegative = Quantity(value=0.0)
+    lookup_s: NonNegative = Quantity(value=0.0)
+    convert_s: NonNegative = Quantity(value=0.0)
+
+
 class Cpu(Table):
-    """A general-purpose processor: number of threads, and the fraction of ``rates`` that convolutions reach."""
+    """A general-purpose processor: the number of threads that the numbers hold for, and its kernels by native precision."""
 
     threads: Positive = Quantity(value=1.0)
-    efficiency: Fraction = Quantity(value=1.0)
+    kernels: dict[PrecisionKey, CpuKernels] = Field(default_factory=dict)
