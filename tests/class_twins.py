@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil
 
+from processor_twins import composed_twin, cpu_compute_twin, mcu_twin
+
 from hwmodels.device import Device
 from hwmodels.device_tables import Arena
 from hwmodels.precision import Precision
@@ -54,13 +56,9 @@ def offchip_twin(target: Device, workload: Workload, tensor: int, bytes_per_elem
     return 1 - capacity / (worst * bytes_per_element) if spills else 1.0
 
 
-def _composed(target: Device, layer: Layer) -> bool:
-    return bool(target.arena.composes_slopes and layer.weight_count and layer.activation in ("prelu", "leaky_relu"))
-
-
 def weights_twin(target: Device, layer: Layer, channels: int, bits: int, runs: Precision) -> tuple[int, int]:
     """Stored bytes (weights, biases, scales, slopes), moved bytes (weights)."""
-    if _composed(target, layer):
+    if composed_twin(target, layer):
         plain = target.model_copy(update={"arena": Arena()})
         stored, moved = weights_twin(plain, replace(layer, activation="none"), channels, bits, runs)
         return 2 * stored, 2 * moved
@@ -124,7 +122,7 @@ def terms_twin(
     compute = host = 0.0
     match target.kind:
         case "cpu":
-            compute = layer.macs * per_mac / target.cpu.efficiency.value
+            compute = cpu_compute_twin(target, workload, row, runs, per_mac)
         case "gpu":
             gpu = target.gpu
             pad = gpu.channel_pad[str(runs)].value if str(runs) in gpu.channel_pad else 1
@@ -146,44 +144,7 @@ def terms_twin(
             )
             compute += vector
         case "mcu":
-            mcu = target.mcu
-            clock, cycles = mcu.clock_hz.value, mcu.cycles_per_mac
-            lanes, patch_cycles = mcu.lanes.value, mcu.cycles_per_im2col_byte.value
-            if layer.op == "linear":
-                macs, cycles_per_mac = layer.macs * ceil(cin / lanes) * lanes / cin, cycles.linear.value
-            elif depthwise:
-                macs, cycles_per_mac = pixels * taps * ceil(out.channels / lanes) * lanes, cycles.depthwise.value
-            elif dense:
-                inner = ceil(taps * cin / lanes) * lanes if patch_cycles else taps * ceil(cin / lanes) * lanes
-                macs, cycles_per_mac = pixels * out.channels * inner, (cycles.pointwise if taps == 1 else cycles.conv).value
-            else:
-                macs, cycles_per_mac = 0, 0.0
-            compute = macs * per_mac * cycles_per_mac / cycles.conv.value
-            requants = {"add": sum(elements) + out.elements, "mul": sum(elements) + out.elements, "unary": 2 * out.elements}
-            compute += requants.get(layer.op, out.elements if dense or depthwise or layer.op == "pool" else 0) * (
-                mcu.cycles_per_output_requant.value / clock
-            )
-            if dense and layer.op == "conv" and taps > 1:
-                compute += pixels * taps * sources[0].channels * read_bytes * patch_cycles / clock
-            overhead += mcu.cycles_per_layer.value / clock
-            if _composed(target, layer):
-                requant_s = out.elements * mcu.cycles_per_output_requant.value / clock
-                compute, overhead = 2 * compute + requant_s, 3 * overhead
-            activation = outside
-            if layer.op in ("concat", "slice", "repeat", "pixel_shuffle", "resize", "pool"):
-                stated = speed("onchip")
-                activation += all_bytes / (stated if stated != float("inf") else 2 * clock)
-            home = "flash" if "flash" in has else "dram" if "dram" in has else "onchip"
-            again = dense and layer.op == "conv" and moved > mcu.weight_cache_bytes.value
-            weight = moved * (ceil(pixels / 4) if again else 1) / speed(home)
-            latency = compute + weight + activation + overhead
-            return {
-                "compute_s": compute,
-                "weight_s": weight,
-                "activation_s": activation,
-                "overhead_s": overhead,
-                "latency_s": latency,
-            }
+            return mcu_twin(target, workload, row, per_mac, read_bytes, write_bytes, outside, moved)
     if "flash" in has:
         weight = moved / speed("flash")
         together = max(inside, outside, weight)
