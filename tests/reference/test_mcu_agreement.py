@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from oracle import Row, mcu_kernels, mlperf_tiny
 
-from hwmodels import device
+from hwmodels import cost, device
 from hwmodels.device_facts import number
+from hwmodels.precision import Precision
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +75,18 @@ def test_shipped_power_is_measured(name: str, shared: Path) -> None:
     newest = max(groups, key=lambda group: group.entry)
     for network, joules in newest.joules.items():
         assert joules / newest.seconds[network] == pytest.approx(number(device.load(name), "energy.static_w"), rel=0.05)
+
+
+def test_cmsis_nn_beside_x_cube_ai_on_the_same_chip(shared: Path) -> None:
+    """Depthwise networks under CMSIS-NN take 1.7 times X-CUBE-AI 7.3 on STM32H743, and that took twice X-CUBE-AI 9 on STM32H7A3:
+    the two shipped devices of the chip differ as much."""
+    published = json.loads((shared / "oracle" / "measured_mcu_kernels.json").read_text())["tinyengine"]["rows"]
+    to_7_3 = np.median([row["cmsis_nn_ms"] / row["x_cube_ai_7_3_ms"] for row in published if row["cmsis_nn_ms"]])
+    vww = "mlperf_tiny_vww_mobilenetv1_025_96"
+    seconds = {group.entry: group.seconds.get(vww) for group in mlperf_tiny.groups(shared)}
+    old, new = seconds["Krai v1.1 NUCLEO-H7A3ZI-Q_X-CUBE-AI-7.3"], seconds["STMicroelectronics v1.2 NUCLEO_H7A3ZI_Q"]
+    assert old is not None
+    assert new is not None
+    network = mlperf_tiny.network(vww)
+    ours = [cost.uniform(device.load(name), network, Precision(8, 8)).latency_s for name in ("stm32h743-tflm", "stm32h743")]
+    assert ours[0] / ours[1] == pytest.approx(to_7_3 * old / new, rel=0.20)
