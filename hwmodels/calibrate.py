@@ -3,7 +3,7 @@
 Least squares of ``log(predicted / measured)``, so that an error of 10 % weighs the same on a small layer and a large network.
 The free constants are optimised in their logarithms: they stay positive, and a step means a ratio. Each is drawn to the file's
 value by a prior so weak that any real evidence outweighs it: what the data does not determine stays where it was. Prices have
-corners (the slowest of arithmetic and memories binds), where a gradient sees nothing; a coarse scan of each constant over three
+corners (the slowest of arithmetic and memories binds), where a gradient sees nothing; a coarse scan of each constant over two
 decades precedes the descent, and derivatives are taken over steps of 3 %.
 
 Identifiability is read off the Jacobian at the solution (Gauss-Newton information ``J'J``, the linear theory of nonlinear
@@ -35,7 +35,7 @@ REACH = 1e4
 """Largest factor between a fitted constant and the file's value."""
 
 _STEP = 0.03
-_SCAN = np.log([1 / 30, 1 / 10, 1 / 3, 1 / 1.5, 1.5, 3, 10, 30])
+_SCAN = np.log([1 / 10, 1 / 3, 3, 10])
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,12 +239,15 @@ def _scan(
 
     best = cost_of(point)
     for _ in range(2):
+        before = best
         for i in range(len(point)):
             for ratio in _SCAN:
                 tried = point.copy()
                 tried[i] = np.clip(tried[i] + ratio, low[i], high[i])
                 if (found := cost_of(tried)) < best:
                     best, point = found, tried
+        if best == before:
+            break
     return point
 
 

@@ -109,7 +109,8 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         case "mcu":
             mcu.price(cols, choices, ports, mcu.constants(device), terms)
         case "cpu":
-            cpu.price(cols, choices, ports, cpu.constants(device), terms)
+            cpu.price(cols, choices, ports, cpu.constants(device, workload, runs), terms)
+    live, step_layer = memory.live_elements(device, workload)
     weight_column = np.full(len(workload.layers), -1, dtype=np.int64)
     weight_column[list(weighted)] = np.arange(len(weighted))
     largest = [max(layer.inputs, key=lambda i: workload.tensors[i].elements) for layer in workload.layers]
@@ -129,7 +130,9 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         weight_column=weight_column,
         input_column=np.array([workload.tensors[i].group for i in largest], dtype=np.int64),
         output_column=np.array([workload.tensors[layer.output].group for layer in workload.layers], dtype=np.int64),
-        live=workload.live_elements(),
+        live=live,
+        step_layer=step_layer,
+        runtime_bytes=memory.runtime_bytes(device, workload),
         element_bytes=choices.tensor_bytes,
         inference_s=device.overhead.inference_s.value,
         static_w=device.energy.static_w.value,
@@ -193,8 +196,10 @@ def explain(table: CostTable, plan: np.ndarray) -> list[dict[str, Any]]:
 
 
 def schedule(table: CostTable, workload: Workload, plan: np.ndarray) -> Iterator[tuple[str, dict[str, int]]]:
-    """For each layer in order: its name and ``{tensor name: bytes}`` of everything alive while it runs."""
+    """For each layer in order: its name and ``{tensor name: bytes}`` of everything alive at its busiest step."""
     last_layer = len(workload.layers) - 1
+    busiest = np.zeros(len(workload.layers))
+    np.maximum.at(busiest, table.step_layer, table.live @ table.element_bytes[plan[table.weighted :]])
     for row, layer in enumerate(workload.layers):
         alive = {}
         for tensor in workload.tensors:
@@ -202,6 +207,10 @@ def schedule(table: CostTable, workload: Workload, plan: np.ndarray) -> Iterator
             if max(tensor.producer, 0) <= row <= last:
                 bytes_per_element = table.element_bytes[plan[table.weighted + tensor.group]]
                 alive[tensor.name] = int(np.ceil(tensor.elements * bytes_per_element))
+        if (between := int(busiest[row]) - sum(alive.values())) > 0:
+            alive["partial results"] = between
+        if table.runtime_bytes:
+            alive["runtime"] = table.runtime_bytes
         yield layer.name, alive
 
 
@@ -266,7 +275,8 @@ def _stored_as(
 def _weight_format(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> str:
     if memory.stores_float(device, weight_bits, runs_as):
         return f"fp{runs_as.weight_bits}"
-    return stored_name(memory.stored_weight_bytes(device, layer, channels, weight_bits, runs_as) * 8 / layer.weight_count)
+    stored = memory.stored_weight_bytes(device, layer, channels, weight_bits, runs_as)
+    return stored_name(stored * 8 / layer.weight_count / (2 if memory.composed(device, layer) else 1))
 
 
 def _runs_as(weight_count: int, precision: Precision) -> str:

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from hwmodels.device_facts import Fact, human, quantities
 from hwmodels.device_tables import (
+    Arena,
     Count,
     Cpu,
     Energy,
@@ -59,6 +60,7 @@ class Device(Table):
     memory: Memories
     limits: Limits = Limits()
     overhead: Overhead = Overhead()
+    arena: Arena = Arena()
     unpack: dict[PrecisionKey, Factor] = Field(default_factory=dict)
     energy: Energy = Energy()
     gpu: Gpu | None = None

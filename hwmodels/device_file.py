@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -16,6 +17,23 @@ from hwmodels.errors import DeviceFileError, FileError, UsageError, closest
 from hwmodels.precision import Precision
 
 FOLDER = Path(__file__).parent / "devices"
+
+
+HOME = "HWSEARCH_HOME"
+"""Environment variable: the folder for what hwsearch keeps for a person, instead of the system's place for settings."""
+
+
+def user_folder() -> Path:
+    """Where ``host`` is looked up first: `hwsearch devices calibrate host` writes it there."""
+    if home := os.environ.get(HOME):
+        return Path(home) / "devices"
+    settings = os.environ.get("APPDATA") if os.name == "nt" else os.environ.get("XDG_CONFIG_HOME")
+    return (Path(settings) if settings else Path.home() / ".config") / "hwsearch" / "devices"
+
+
+def shipped_text(name: str) -> str:
+    """The text of a device file that comes with the package."""
+    return (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def shipped_names() -> list[str]:
@@ -46,6 +64,8 @@ def load(name_or_path: str) -> Device:
             hint = f"{near} `hwsearch devices` lists them; a device file is given by its path, ending in .toml."
             raise UsageError(f"unknown device {name_or_path!r}", hint)
         name = aliases[name]
+    if name == "host" and (own := user_folder() / "host.toml").is_file():
+        return _load_path(own)
     return _load_path(FOLDER / f"{name}.toml")
 
 

@@ -168,6 +168,18 @@ class Limits(Table):
     pictures: Literal["resident", "streamed"] = "resident"
 
 
+class Arena(Table):
+    """RAM that a runtime takes beside the feature maps alive at once: fixed, for each operator, and for each output channel of a
+    convolution. ``composes_slopes``: PReLU and LeakyReLU run as two convolutions and their maximum, three operators with a
+    feature map each.
+    """
+
+    fixed_bytes: NonNegative = Quantity(value=0.0)
+    operator_bytes: NonNegative = Quantity(value=0.0)
+    channel_bytes: NonNegative = Quantity(value=0.0)
+    composes_slopes: Flag = False
+
+
 class Overhead(Table):
     """Fixed time of an inference, and of each layer (kernel launch, command issue)."""
 
@@ -242,19 +254,52 @@ class CyclesPerMac(Table):
 
 
 class Mcu(Table):
-    """Cycle tables of a core with its kernel library, at W8A8; ``rates`` give the other native precisions relative to it."""
+    """Cycle tables of a core with its kernel library, at W8A8; ``rates`` give the other native precisions relative to it.
+
+    ``lanes``: int8 operands that the inner loop takes at once. ``cycles_per_im2col_byte``: gathering the patch of each output
+    pixel, per byte; 0 where the kernels read the feature map in place. ``weight_cache_bytes``: weights of one layer that stay
+    in the cache between flash and core.
+    """
 
     core: str
     kernels: str = ""
     clock_hz: Positive
     cycles_per_mac: CyclesPerMac
     cycles_per_output_requant: NonNegative
-    cycles_per_input_byte_im2col: NonNegative
+    cycles_per_im2col_byte: NonNegative
     cycles_per_layer: NonNegative
+    lanes: Positive = Quantity(value=1.0)
+    weight_cache_bytes: NonNegative = Quantity(value=0.0)
+
+
+class CpuKernels(Table):
+    """What a runtime's kernels of one precision cost on a processor (see ``cpu``).
+
+    ``lanes``: output channels computed side by side; ``shared_vectors``: how many vectors of them share one pass over the inputs,
+    ``pass_vectors``: what that pass costs, in vectors; ``tap_s``: seconds to find each tap of each pixel where the kernel gathers
+    patches (kernels of one pixel need none); ``blocked_inputs``: input channels are padded to ``lanes`` as well;
+    ``depthwise``: fraction of the rate that depthwise layers reach. Seconds per element: ``output_s`` of a convolution's output,
+    ``slope_s`` more for an activation that is not fused, ``elementwise_s``, ``copy_s`` (concatenations, slices), ``shuffle_s``,
+    ``lookup_s`` (sigmoid, tanh), ``convert_s`` of the network's input and output.
+    """
+
+    lanes: Positive = Quantity(value=1.0)
+    shared_vectors: Positive = Quantity(value=4.0)
+    pass_vectors: NonNegative = Quantity(value=0.0)
+    tap_s: NonNegative = Quantity(value=0.0)
+    blocked_inputs: Flag = False
+    depthwise: Fraction = Quantity(value=1.0)
+    output_s: NonNegative = Quantity(value=0.0)
+    slope_s: NonNegative = Quantity(value=0.0)
+    elementwise_s: NonNegative = Quantity(value=0.0)
+    copy_s: NonNegative = Quantity(value=0.0)
+    shuffle_s: NonNegative = Quantity(value=0.0)
+    lookup_s: NonNegative = Quantity(value=0.0)
+    convert_s: NonNegative = Quantity(value=0.0)
 
 
 class Cpu(Table):
-    """A general-purpose processor: number of threads, and the fraction of ``rates`` that convolutions reach."""
+    """A general-purpose processor: the number of threads that the numbers hold for, and its kernels by native precision."""
 
     threads: Positive = Quantity(value=1.0)
-    efficiency: Fraction = Quantity(value=1.0)
+    kernels: dict[PrecisionKey, CpuKernels] = Field(default_factory=dict)

@@ -4,7 +4,9 @@ Assumptions. A stored tensor has whole bytes per element (8-bit runtimes keep 4-
 on narrower activations natively and packs by bits. A tensor stays on chip when everything alive during its life, taken at its
 own width, fits there; the network's input and output always pass the external memory. No layer works in place. Where a compiler
 fills the scratchpad of an NPU with an effective rate, it keeps the share of a tensor that fits and spills the rest; a cache
-(GPU, CPU) that is walked through in order keeps nothing of what is too large for it.
+(GPU, CPU) that is walked through in order keeps nothing of what is too large for it. Some runtimes compose PReLU and LeakyReLU
+of two convolutions and a maximum, which stores the weights twice and keeps more feature maps alive; and some keep tables of
+their own in the same RAM (``Arena`` in the device file).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from hwmodels.errors import UsageError
 from hwmodels.precision import Precision
 from hwmodels.workload import Layer, Workload
 
+SLOPES = ("prelu", "leaky_relu")
 BIAS_BYTES = 4
 SCALE_BYTES = 4
 STREAM_CHANNEL_BYTES = 10
@@ -61,11 +64,12 @@ def stored_weight_bytes(device: Device, layer: Layer, channels: int, weight_bits
     A runtime with byte containers builds them for the arithmetic, so a floating-point layer has floating-point weights
     there, unless the runtime expands narrow ones at load.
     """
+    copies = 2 if composed(device, layer) else 1
     if stores_float(device, weight_bits, runs_as):
-        return layer.weight_count * runs_as.weight_bits // 8
+        return copies * layer.weight_count * runs_as.weight_bits // 8
     if weight_bits > 8:
-        return layer.weight_count * 2
-    return device.packing.weight_bytes(layer.weight_count, channels, weight_bits)
+        return copies * layer.weight_count * 2
+    return copies * device.packing.weight_bytes(layer.weight_count, channels, weight_bits)
 
 
 def moved_weight_bytes(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> int:
@@ -78,6 +82,8 @@ def moved_weight_bytes(device: Device, layer: Layer, channels: int, weight_bits:
 
 def channel_bytes(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> int:
     """Bytes of a layer's biases, per-channel scales and slopes; floating-point weights need no scales."""
+    if composed(device, layer):
+        return 2 * (BIAS_BYTES * layer.bias_count + SCALE_BYTES * channels)
     slopes = BIAS_BYTES * channels if layer.activation == "prelu" else 0
     if stores_float(device, weight_bits, runs_as):
         return BIAS_BYTES * layer.bias_count + slopes
@@ -136,6 +142,47 @@ def offchip_elements(workload: Workload, device: Device, tensor_bytes: np.ndarra
             share = min(1.0, workload.tensors[layers[reader].output].elements / tensor.elements)
             read[reader] += leaves * (share if layers[reader].op == "slice" else 1.0)
     return read, written
+
+
+def composed(device: Device, layer: Layer) -> bool:
+    """Whether a layer runs as two convolutions and their maximum."""
+    return device.arena.composes_slopes and layer.weight_count > 0 and layer.activation in SLOPES
+
+
+def live_elements(device: Device, workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Elements of each width group alive at each step, ``int64[S, G]``, and the layer that each step belongs to, ``int64[S]``.
+
+    Every layer is a step, in order; behind them come two more of each composed layer: its second convolution, beside the
+    result of the first one, and the maximum, when the input may be gone.
+    """
+    live = workload.live_elements()
+    rows, more = list(range(len(live))), []
+    for row, layer in enumerate(workload.layers):
+        if not composed(device, layer):
+            continue
+        output = workload.tensors[layer.output]
+        second, maximum = live[row].copy(), live[row].copy()
+        second[output.group] += output.elements
+        maximum[output.group] += 2 * output.elements
+        for source in {workload.tensors[i] for i in layer.inputs}:
+            if source.readers and max(source.readers) == row:
+                maximum[source.group] -= source.elements
+        more += [second, maximum]
+        rows += [row, row]
+    return np.concatenate([live, np.reshape(more, (-1, live.shape[1])).astype(np.int64)]), np.array(rows)
+
+
+def runtime_bytes(device: Device, workload: Workload) -> int:
+    """RAM that the runtime takes for itself."""
+    arena = device.arena
+    operators = len(workload.layers) + 2 * sum(composed(device, layer) for layer in workload.layers)
+    channels = sum(
+        workload.tensors[layer.output].channels * (2 if composed(device, layer) else 1)
+        for layer in workload.layers
+        if layer.weight_count
+    )
+    size = arena.fixed_bytes.value + operators * arena.operator_bytes.value + channels * arena.channel_bytes.value
+    return math.ceil(size)
 
 
 def worst_steps(live: np.ndarray) -> np.ndarray:

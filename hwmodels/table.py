@@ -77,7 +77,8 @@ class CostTable:
         weight_bytes: ``int64[L, nW, nA]``, stored weights, biases and per-channel scales, by weight and input width.
         weight_column: ``int64[L]``, weight decision of a layer, -1 for none.
         input_column, output_column: ``int64[L]``, width group of its (largest) input and of its output.
-        live: ``int64[S, G]``, elements of each group alive at each step.
+        live, step_layer: ``int64[S, G]``, elements of each group alive at each step; ``int64[S]``, the layer it belongs to.
+        runtime_bytes: RAM that the runtime takes for itself, part of the peak.
         element_bytes: ``float64[nA]``, bytes per stored element of each width.
         inference_s, static_w: fixed time of an inference; power paid for it.
         limits: hard limits of the device in bytes, those it has: "weight_bytes", "peak_activation_bytes".
@@ -100,6 +101,8 @@ class CostTable:
     input_column: np.ndarray
     output_column: np.ndarray
     live: np.ndarray
+    step_layer: np.ndarray
+    runtime_bytes: int
     element_bytes: np.ndarray
     inference_s: float
     static_w: float
@@ -241,7 +244,7 @@ def estimate(table: CostTable, plans: np.ndarray) -> Objectives:
     count = len(plans)
     latency = np.full(count, table.inference_s)
     energy = np.full(count, table.inference_s * table.static_w)
-    stored, peak = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    stored, peak = np.zeros(count, dtype=np.int64), np.full(count, table.runtime_bytes, dtype=np.int64)
     _estimate(plans.view(np.uint8), table.packed, latency, stored, energy, peak)
     return Objectives(latency, stored, peak, energy)
 

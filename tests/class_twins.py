@@ -4,9 +4,13 @@ compiled kernels. Written from the models' descriptions, one term at a time, wit
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import ceil
 
+from processor_twins import composed_twin, cpu_compute_twin, mcu_twin
+
 from hwmodels.device import Device
+from hwmodels.device_tables import Arena
 from hwmodels.precision import Precision
 from hwmodels.workload import CONV_OPS, Layer, Tensor, Workload
 
@@ -54,6 +58,10 @@ def offchip_twin(target: Device, workload: Workload, tensor: int, bytes_per_elem
 
 def weights_twin(target: Device, layer: Layer, channels: int, bits: int, runs: Precision) -> tuple[int, int]:
     """Stored bytes (weights, biases, scales, slopes), moved bytes (weights)."""
+    if composed_twin(target, layer):
+        plain = target.model_copy(update={"arena": Arena()})
+        stored, moved = weights_twin(plain, replace(layer, activation="none"), channels, bits, runs)
+        return 2 * stored, 2 * moved
     kind, expanded = target.packing.kind, target.packing.expanded_at_load
     as_float = runs.is_float and (bits > 8 or (kind == "bytes" and not expanded))
     count = layer.weight_count
@@ -114,7 +122,7 @@ def terms_twin(
     compute = host = 0.0
     match target.kind:
         case "cpu":
-            compute = layer.macs * per_mac / target.cpu.efficiency.value
+            compute = cpu_compute_twin(target, workload, row, runs, per_mac)
         case "gpu":
             gpu = target.gpu
             pad = gpu.channel_pad[str(runs)].value if str(runs) in gpu.channel_pad else 1
@@ -136,31 +144,7 @@ def terms_twin(
             )
             compute += vector
         case "mcu":
-            mcu = target.mcu
-            clock, cycles = mcu.clock_hz.value, mcu.cycles_per_mac
-            kind = "linear" if layer.op == "linear" else "depthwise" if depthwise else "pointwise" if taps == 1 else "conv"
-            compute = layer.macs * per_mac * getattr(cycles, kind).value / cycles.conv.value
-            requants = {"add": sum(elements) + out.elements, "mul": sum(elements) + out.elements, "unary": 2 * out.elements}
-            compute += requants.get(layer.op, out.elements if dense or depthwise or layer.op == "pool" else 0) * (
-                mcu.cycles_per_output_requant.value / clock
-            )
-            if dense and layer.op == "conv" and taps > 1:
-                compute += sum(elements) * read_bytes * mcu.cycles_per_input_byte_im2col.value / clock
-            overhead += mcu.cycles_per_layer.value / clock
-            activation = outside
-            if layer.op in ("concat", "slice", "repeat", "pixel_shuffle", "resize", "pool"):
-                stated = speed("onchip")
-                activation += all_bytes / (stated if stated != float("inf") else 2 * clock)
-            home = "flash" if "flash" in has else "dram" if "dram" in has else "onchip"
-            weight = moved / speed(home)
-            latency = compute + weight + activation + overhead
-            return {
-                "compute_s": compute,
-                "weight_s": weight,
-                "activation_s": activation,
-                "overhead_s": overhead,
-                "latency_s": latency,
-            }
+            return mcu_twin(target, workload, row, per_mac, read_bytes, write_bytes, outside, moved)
     if "flash" in has:
         weight = moved / speed("flash")
         together = max(inside, outside, weight)

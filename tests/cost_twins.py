@@ -88,7 +88,7 @@ def plain(table: cost.CostTable, plans: np.ndarray) -> cost.Objectives:
     peak = np.zeros(len(plans))
     for step in table.live:
         peak = np.maximum(peak, table.element_bytes[plans[:, split:]] @ step)
-    return cost.Objectives(latency, weights, np.ceil(peak).astype(np.int64), energy)
+    return cost.Objectives(latency, weights, np.ceil(peak).astype(np.int64) + table.runtime_bytes, energy)
 
 
 def random_plans(table: cost.CostTable, count: int, seed: int = 0) -> np.ndarray:

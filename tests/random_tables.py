@@ -23,6 +23,8 @@ class Table:
     live: np.ndarray
     element_bytes: np.ndarray
     inference_s: float = 1e-5
+    static_w: float = 2.0
+    runtime_bytes: int = 700
     limits: dict[str, float] = field(default_factory=dict)
 
 

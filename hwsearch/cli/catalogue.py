@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwsearch.cli import calibrate
 from hwsearch.cli.options import Json, Quiet
 from hwsearch.console import Terminal, table
 
@@ -22,6 +23,7 @@ devices = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    calibrate.register(devices)
     app.add_typer(devices, name="devices", rich_help_panel="Choices", invoke_without_command=True)
     for command in (networks, proxies, exporters):
         app.command(rich_help_panel="Choices")(command)

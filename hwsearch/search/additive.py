@@ -166,7 +166,7 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace) -> AdditivePr
             terms[name][row, : layer.shape[0], :inputs, : layer.shape[2]] = layer
         if weight >= 0:
             terms["weight_bytes"][row, :weights, :inputs, :] = np.asarray(table.weight_bytes[row], dtype=np.float64)[:, :, None]
-    constant = {"latency_s": float(table.inference_s), "weight_bytes": 0.0, "energy_j": 0.0}
+    constant = {"latency_s": float(table.inference_s), "weight_bytes": 0.0, "energy_j": float(table.inference_s * table.static_w)}
     return AdditiveProblem(
         tuple(space.choices(d) for d in range(decisions)),
         np.asarray(noise, dtype=np.float64),
@@ -192,4 +192,6 @@ def _steps(table: CostTable, groups: int, widths: int, choices: int) -> np.ndarr
     live = live[~np.array(covered, dtype=bool)]
     steps = np.zeros((len(live), groups, choices))
     steps[:, :, :widths] = live[:, :, None] * np.asarray(table.element_bytes, dtype=np.float64)
+    # A plan makes one choice of the first group: what the runtime always takes may count as part of each.
+    steps[:, :1, :widths] += table.runtime_bytes
     return steps

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from hwmodels import cost, device
 from hwmodels.device import Device, Quantity
-from hwmodels.workload import Workload
+from hwmodels.device_facts import number, with_numbers
+from hwmodels.workload import Layer, Tensor, Workload
 
 DEVICES = device.names()
 TERMS = ("compute_s", "weight_s", "activation_s", "overhead_s", "latency_s")
@@ -85,7 +86,7 @@ def test_more_of_a_resource_never_slows(name: str, seed: int, factor: float) -> 
 
 
 def improved(target: Device, factor: float, rng: np.random.Generator) -> list[tuple[str, Device]]:
-    """The device with one resource multiplied: each bandwidth, on-chip capacity, one rate, all rates."""
+    """The device with one resource multiplied: each bandwidth, on-chip capacity, cache, one rate, all rates."""
     found = []
     for memory in ("onchip", "dram", "flash"):
         for field in ("bytes", "bytes_per_s"):
@@ -99,6 +100,9 @@ def improved(target: Device, factor: float, rng: np.random.Generator) -> list[tu
             better = target.npu.model_copy(update={field: Quantity(value=getattr(target.npu, field).value * factor)})
             found.append((f"npu.{field}", target.model_copy(update={"npu": better})))
     faster = {key: Quantity(value=rate.value * factor) for key, rate in target.rates.items()}
+    caches = {"npu.fused_bytes", "mcu.weight_cache_bytes"} & {key for key, _ in target.quantities()}
+    for key in caches:
+        found.append((key, with_numbers(target, {key: Quantity(value=number(target, key) * factor + 4096)})))
     one = str(rng.choice(list(target.rates)))
     found.append(("rates", target.model_copy(update={"rates": faster})))
     found.append((one, target.model_copy(update={"rates": {**target.rates, one: faster[one]}})))
@@ -145,10 +149,78 @@ def test_no_width_is_faster_than_the_native_one_that_holds_it(name: str, seed: i
             assert np.all(arithmetic >= floor * (1 - 1e-9))
 
 
+@every_device
+@few
+@given(seed=seeds, factor=st.floats(0.01, 100.0))
+def test_units_scale(name: str, seed: int, factor: float) -> None:
+    """The same device by a clock that ticks ``factor`` times as fast: seconds are multiplied, bytes and joules stay."""
+    target = device.load(name)
+    changed = {}
+    for key, quantity in target.quantities():
+        if key.endswith(("bytes_per_s", "clock_hz")) or "rates." in key or key.endswith("static_w"):
+            changed[key] = quantity.value / factor
+        elif key.endswith("_s"):
+            changed[key] = quantity.value * factor
+    slower = with_numbers(target, {key: Quantity(value=value) for key, value in changed.items()})
+    workload = random_network(np.random.default_rng(seed))
+    before, after = price(target, workload), price(slower, workload)
+    plans = random_plans(before, 20, seed)
+    ours, theirs = cost.estimate(before, plans), cost.estimate(after, plans)
+    np.testing.assert_allclose(theirs.latency_s, ours.latency_s * factor, rtol=1e-9)
+    np.testing.assert_allclose(theirs.energy_j, ours.energy_j, rtol=1e-9)
+    np.testing.assert_array_equal(theirs.weight_bytes, ours.weight_bytes)
+    np.testing.assert_array_equal(theirs.peak_activation_bytes, ours.peak_activation_bytes)
+
+
+@every_device
+@few
+@given(seed=seeds)
+def test_the_order_of_independent_layers_does_not_matter(name: str, seed: int) -> None:
+    """Two branches that meet in a sum, each layer of one before or after the layers of the other: all that a schedule may change
+    is how much is alive at once, which cannot matter where everything fits."""
+    target, rng = device.load(name), np.random.default_rng(seed)
+    widths = [8 * int(rng.integers(1, 4)) for _ in range(4)]
+    orders = [list(rng.permutation([0] * 3 + [1] * 3)) for _ in range(2)]
+    prices = [
+        cost.uniform(target, two_branches(order, widths), max(target.native, key=lambda p: (-p.weight_bits, -p.activation_bits)))
+        for order in orders
+    ]
+    assert prices[0].latency_s == pytest.approx(prices[1].latency_s, rel=1e-9)
+    assert prices[0].energy_j == pytest.approx(prices[1].energy_j, rel=1e-9)
+    assert prices[0].weight_bytes == prices[1].weight_bytes
+
+
+def two_branches(order: list[int], widths: list[int]) -> Workload:
+    """A head, two branches of three layers executed in the given order of branches, and their sum."""
+    channels, size = [8, 8, *widths[:2], 16, *widths[2:], 16], 6
+    layers = [Layer("head", "conv", (0,), 1, 64 * size**2, 64, 8)]
+    inside = {0: [1, 2, 3, 4], 1: [1, 5, 6, 7]}
+    done = [0, 0]
+    producers = {0: -1, 1: 0}
+    for branch in order:
+        source, target = inside[branch][done[branch]], inside[branch][done[branch] + 1]
+        kernel = (1, 1) if done[branch] == 1 else (3, 3)
+        weights = kernel[0] * kernel[1] * channels[source] * channels[target]
+        producers[target] = len(layers)
+        name = f"{branch}.{done[branch]}"
+        layers.append(
+            Layer(name, "conv", (source,), target, weights * size**2, weights, channels[target], kernel, activation="relu")
+        )
+        done[branch] += 1
+    producers[8] = len(layers)
+    layers.append(Layer("sum", "add", (4, 7), 8))
+    tensors = tuple(
+        Tensor(f"t{t}", c, size, size, producers[t], tuple(i for i, x in enumerate(layers) if t in x.inputs), t)
+        for t, c in enumerate([*channels, 16])
+    )
+    return Workload("branches", tuple(layers), tensors, tuple(t.name for t in tensors))
+
+
 def _patch_s(target: Device, workload: Workload, row: int, bits: int) -> float:
     layer = workload.layers[row]
     assert target.mcu is not None
-    if layer.kernel == (1, 1) or layer.groups > 1:
+    if layer.kernel == (1, 1) or layer.groups == workload.tensors[layer.inputs[0]].channels > 1:
         return 0.0
-    size = workload.tensors[layer.inputs[0]].elements * (2 if bits > 8 else 1)
-    return size * target.mcu.cycles_per_input_byte_im2col.value / target.mcu.clock_hz.value
+    pixels = workload.tensors[layer.output].height * workload.tensors[layer.output].width
+    patch = layer.kernel[0] * layer.kernel[1] * workload.tensors[layer.inputs[0]].channels * (2 if bits > 8 else 1)
+    return pixels * patch * target.mcu.cycles_per_im2col_byte.value / target.mcu.clock_hz.value

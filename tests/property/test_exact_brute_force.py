@@ -24,6 +24,7 @@ def enumerate_costs(table, noise, space):
         cost = dict.fromkeys(OBJECTIVES, 0.0)
         cost["noise"] = sum(noise[d, c] for d, c in enumerate(plan))
         cost["latency_s"] = table.inference_s
+        cost["energy_j"] = table.inference_s * table.static_w
         for layer, column in enumerate(table.weight_column):
             w = plan[column] if column >= 0 else 0
             a, b = groups[table.input_column[layer]], groups[table.output_column[layer]]
@@ -31,7 +32,7 @@ def enumerate_costs(table, noise, space):
             cost["energy_j"] += table.energy_j[layer, w, a, b]
             cost["weight_bytes"] += table.weight_bytes[layer, w, a] if column >= 0 else 0
         alive = [sum(n * table.element_bytes[g] for n, g in zip(step, groups, strict=True)) for step in table.live]
-        cost["peak_activation_bytes"] = max(alive)
+        cost["peak_activation_bytes"] = max(alive) + table.runtime_bytes
         cost["memory_bytes"] = cost["weight_bytes"] + cost["peak_activation_bytes"]
         rows.append((np.array(plan), cost))
     return rows

@@ -1,0 +1,179 @@
+"""`hwsearch devices calibrate`: constants of a device fitted to timings, of this machine or of a board of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwsearch.cli.options import Json, Quiet
+from hwsearch.console import Terminal, table
+
+if TYPE_CHECKING:
+    from hwmodels.calibrate import Fit, Measurement
+    from hwmodels.device import Device
+
+
+def register(devices: typer.Typer) -> None:
+    """Add the command to those of `hwsearch devices`."""
+    devices.command()(calibrate)
+
+
+def calibrate(
+    device: Annotated[
+        str, typer.Argument(help="A device file (.toml) or device to start from; `host` times this machine.", metavar="DEVICE")
+    ],
+    measurements: Annotated[
+        Path | None,
+        typer.Option(
+            help="Timings of your board: a CSV file with the columns network, height, width, precision, latency_ms (or _us, _s), "
+            "and where wanted arguments (d=32 s=5), scale, layer (empty: the whole network).",
+            metavar="CSV",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The new device file. Default: DEVICE.fitted.toml here.", metavar="FILE")
+    ] = None,
+    free: Annotated[
+        list[str] | None,
+        typer.Option(help="Fit this constant only (repeatable), such as memory.dram.bytes_per_s.", metavar="KEY"),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A network of your own that the CSV calls NAME (repeatable).", metavar="NAME=FILE:CALLABLE"),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of ONNX Runtime, for `host`.", min=1)] = 1,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a device's constants to timings and write a new device file; the old one stays as it is."""
+    from hwmodels.errors import UsageError
+
+    terminal = Terminal(as_json, quiet)
+    if measurements is not None:
+        _board(terminal, device, measurements, out, free, model or ())
+    elif device in ("host", "cpu"):
+        if out is not None or free or model:
+            raise UsageError("--out, --free and --model belong to --measurements", "`host` is timed and fitted as a whole.")
+        _host(terminal, threads)
+    else:
+        raise UsageError("no timings given", "Pass --measurements FILE.csv, or calibrate `host`, which is timed here.")
+
+
+def _board(terminal: Terminal, name: str, csv: Path, out: Path | None, free: Sequence[str] | None, models: Sequence[str]) -> None:
+    from hwmodels import device_file
+    from hwmodels.errors import UsageError
+    from hwsearch.calibration import board, timings
+    from hwsearch.files import replacing
+
+    file = board.source_of(name)
+    device = device_file.load(str(file))
+    target = out or Path(f"{file.stem}.fitted.toml")
+    if target.exists() and (out is None or target.samefile(file)):
+        raise UsageError(f"{target} is there already", "Choose another place with --out NEW.toml.")
+    library = timings.Library(_models(models))
+    read = timings.read(csv, device, library)
+    with terminal.progress() as progress, progress.stage("fitting", 1):
+        found = board.fit(file, device, read, csv.name, free or None)
+    with replacing(target) as temporary:
+        temporary.write_text(found.text, encoding="utf-8")
+    document = {"device": device.name, "file": str(target), "held_out_median_error": found.held_out_error}
+    document |= _document(device, found.fit, read)
+
+    def render(screen: Any) -> None:
+        _render(screen, device, found.fit, read)
+        if found.held_out_error is not None:
+            held = f"{100 * found.held_out_error:.1f} %"
+            screen.print(f"Each network predicted from the others only: median error {held}.")
+        screen.print(f"Written: {target}", markup=False)
+
+    terminal.show(document, render)
+
+
+def _host(terminal: Terminal, threads: int) -> None:
+    from hwmodels import device_file
+    from hwsearch.calibration import host
+
+    with terminal.progress() as progress:
+        progress.expect({"measuring": 30.0 * threads, "fitting": 45.0})
+        found = host.fit(host.measure(threads, progress), threads, progress)
+    path = host.write(found)
+    before = device_file.load_text(device_file.shipped_text("host"), "host.toml")
+    fits = {str(precision): _document(before, fit, found.measurements[precision]) for precision, fit in found.fits.items()}
+
+    def render(screen: Any) -> None:
+        for precision, fit in found.fits.items():
+            screen.print(f"[bold]{precision}[/]")
+            _render(screen, before, fit, found.measurements[precision])
+        screen.print(f"Written: {path}\n`host` now means this file; delete it to go back to the one that ships.", markup=False)
+
+    terminal.show({"device": "host", "file": str(path), "threads": threads, "fits": fits}, render)
+
+
+def _models(texts: Sequence[str]) -> dict[str, str]:
+    from hwmodels.errors import UsageError
+
+    found = {}
+    for text in texts:
+        name, equals, target = text.partition("=")
+        if not equals or not name or ":" not in target:
+            raise UsageError(f"--model {text!r} is not NAME=FILE:CALLABLE", "For example --model mine=net.py:build.")
+        found[name] = target
+    return found
+
+
+def _document(before: Device, fit: Fit, measured: Sequence[Measurement]) -> dict[str, Any]:
+    from hwmodels.device_facts import number
+
+    return {
+        "median_error": fit.median_error,
+        "constants": [
+            {"key": key, "before": number(before, key), "fitted": value, "log_spread": fit.spread[key]}
+            for key, value in fit.values.items()
+        ],
+        "undetermined": [list(group) for group in fit.undetermined],
+        "at_bound": list(fit.at_bound),
+        "measurements": [
+            {"label": m.label, "measured_s": m.latency_s, "predicted_s": float(p)}
+            for m, p in zip(measured, fit.predicted_s, strict=True)
+        ],
+    }
+
+
+def _render(screen: Any, before: Device, fit: Fit, measured: Sequence[Measurement]) -> None:
+    from hwmodels.device_facts import human, number
+
+    rows = [
+        (m.label, f"{1e3 * m.latency_s:.3f} ms", f"{1e3 * p:.3f} ms", f"{100 * (p / m.latency_s - 1):+.0f} %")
+        for m, p in zip(measured, fit.predicted_s, strict=True)
+    ]
+    screen.print(table(("timing", "measured", "predicted", "error"), rows))
+    hardly = {key for group in fit.undetermined for key in group}
+    constants = [
+        (key, human(key, number(before, key)), human(key, value), "not determined" if key in hardly else _spread(fit.spread[key]))
+        for key, value in fit.values.items()
+    ]
+    screen.print(table(("constant", "before", "fitted", "known to"), constants))
+    for warning in warnings(fit):
+        screen.print(f"[yellow]Warning:[/] {warning}")
+    screen.print(f"{len(measured)} timings, median error of the fit {100 * fit.median_error:.1f} %.")
+
+
+def _spread(spread: float) -> str:
+    return f"±{100 * spread:.0f} %" if spread < 0.3 else f"a factor of {2.718281828**spread:.1f}"
+
+
+def warnings(fit: Fit) -> list[str]:
+    """What a person must know before trusting the constants."""
+    said = []
+    for group in fit.undetermined:
+        if len(group) == 1:
+            said.append(f"the timings do not determine {group[0]}; it stays near the value of the file.")
+        else:
+            said.append(f"the timings determine only a combination of {', '.join(group)}; each stays near the value of the file.")
+    said += [f"{key} ended at the limit of what is possible: the model or the timings lack something." for key in fit.at_bound]
+    if fit.undetermined:
+        said.append("More sizes, networks or single layers would tell more; --free KEY chooses what is fitted.")
+    return said

@@ -1,0 +1,89 @@
+"""How well a calibrated processor predicts networks that it did not measure: predicted against measured, by network, size, precision.
+
+Calibrates this machine (nothing is written), then times built-in networks, none of which the calibration has seen, and compares.
+With --use-host the device that `host` means is compared as it is. About three minutes on an idle core. Run:
+
+    python tests/bench/host_accuracy.py [--threads 1] [--rounds 9] [--use-host]
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from hwmodels import calibrate
+from hwmodels import device as devices
+from hwsearch.calibration import host
+from hwsearch.calibration.runtime import FP32, INT8, Subject, latencies
+from hwsearch.progress import Lines
+from searchspaces import networks
+from searchspaces.graph import Graph
+from searchspaces.trace import trace
+
+NETWORKS: tuple[tuple[str, int, dict[str, Any]], ...] = (
+    ("fsrcnn", 2, {}),
+    ("fsrcnn", 3, {"d": 32, "s": 5, "m": 1}),
+    ("fsrcnn", 2, {"activation": "prelu"}),
+    ("abpn", 3, {}),
+    ("ecbsr", 2, {}),
+    ("espcn", 2, {}),
+    ("edsr", 2, {"n_feats": 16, "n_blocks": 4}),
+    ("edsr", 4, {"n_feats": 32, "n_blocks": 4}),
+    ("edsr", 2, {"n_feats": 64, "n_blocks": 2}),
+    ("vdsr", 2, {}),
+    ("imdn", 2, {}),
+)
+SIZES = ((48, 64), (120, 160), (180, 320))
+MOST_MACS = 3e9
+"""Larger ones are left out: a run of a second is hardly ever undisturbed."""
+
+
+def graph_of(name: str, scale: int, arguments: dict[str, Any]) -> Graph:
+    spec = networks.spec(name)
+    channels = spec.channels or int({**spec.arguments, **arguments}["channels"])
+    return trace(networks.build(name, scale, **arguments), channels, name)
+
+
+def subjects() -> list[Subject]:
+    found = []
+    for name, scale, arguments in NETWORKS:
+        graph = graph_of(name, scale, arguments)
+        label = f"{name} x{scale} {' '.join(f'{k}={v}' for k, v in arguments.items())}".strip()
+        for height, width in SIZES:
+            for precision in (FP32, INT8):
+                subject = Subject(label, graph, height, width, precision, label)
+                if subject.measured(1.0).workload.macs <= MOST_MACS:
+                    found.append(subject)
+    return found
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--use-host", action="store_true")
+    given = options.parse_args()
+    progress = Lines()
+    target = devices.load("host")
+    if not given.use_host:
+        target = host.fit(host.measure(given.threads, progress), given.threads, progress).device
+    held_out = subjects()
+    with progress.stage("held-out networks", len(held_out) * (given.rounds + 1)) as stage:
+        seconds = latencies(held_out, given.threads, given.rounds, stage.advance)
+    measured = [subject.measured(float(s)) for subject, s in zip(held_out, seconds, strict=True)]
+    predicted = calibrate.predict(target, measured)
+    errors = predicted / seconds - 1
+    print(f"{'network':34s} {'size':>9s} {'':5s} {'measured':>10s} {'predicted':>10s} {'error':>6s}")
+    for subject, s, p, e in zip(held_out, seconds, predicted, errors, strict=True):
+        size = f"{subject.height}x{subject.width}"
+        print(f"{subject.label:34s} {size:>9s} {subject.precision!s:5s} {1e3 * s:7.2f} ms {1e3 * p:7.2f} ms {100 * e:+5.0f} %")
+    for precision in (FP32, INT8):
+        mine = np.abs([e for subject, e in zip(held_out, errors, strict=True) if subject.precision == precision])
+        print(f"{precision!s}: median error {100 * np.median(mine):.1f} %, 90th percentile {100 * np.quantile(mine, 0.9):.1f} %")
+    print(f"both: median error {100 * np.median(np.abs(errors)):.1f} % over {len(errors)} timings")
+
+
+if __name__ == "__main__":
+    main()

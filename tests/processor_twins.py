@@ -1,0 +1,135 @@
+"""The price of one layer on a microcontroller and on a general-purpose processor, again: plain Python, one term at a time.
+
+Written from the models' descriptions; shares no code with the compiled kernels.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+from hwmodels.device import Device
+from hwmodels.device_tables import CpuKernels
+from hwmodels.precision import Precision
+from hwmodels.workload import CONV_OPS, Layer, Workload
+
+
+def composed_twin(target: Device, layer: Layer) -> bool:
+    """Whether a layer runs as two convolutions and their maximum."""
+    return bool(target.arena.composes_slopes and layer.weight_count and layer.activation in ("prelu", "leaky_relu"))
+
+
+def _is_depthwise(workload: Workload, layer: Layer) -> bool:
+    channels = workload.tensors[layer.inputs[0]].channels
+    return layer.op == "depthwise" or (layer.op == "conv" and layer.groups == channels > 1)
+
+
+def _read_elements(workload: Workload, layer: Layer) -> int:
+    if layer.op == "slice":
+        return workload.tensors[layer.output].elements
+    return sum(workload.tensors[i].elements for i in layer.inputs)
+
+
+def mcu_twin(
+    target: Device,
+    workload: Workload,
+    row: int,
+    s_per_mac: float,
+    read_bytes: float,
+    write_bytes: float,
+    outside_s: float,
+    weight_bytes: int,
+) -> dict[str, float]:
+    """All terms of a layer. ``outside_s``: seconds of its feature maps in external RAM; ``weight_bytes``: its weights once."""
+    mcu, layer = target.mcu, workload.layers[row]
+    assert mcu is not None
+    clock, cycles, lanes = mcu.clock_hz.value, mcu.cycles_per_mac, mcu.lanes.value
+    patch_cycles = mcu.cycles_per_im2col_byte.value
+    source, out = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+    pixels, taps, cin = out.height * out.width, layer.kernel[0] * layer.kernel[1], source.channels / layer.groups
+    depthwise = _is_depthwise(workload, layer)
+    dense = layer.op == "conv" and not depthwise
+    read = _read_elements(workload, layer)
+
+    macs = requants = patches = 0.0
+    one_mac = cycles.conv.value
+    if layer.op == "linear":
+        macs, one_mac = layer.macs * ceil(cin / lanes) * lanes / cin, cycles.linear.value
+    elif depthwise:
+        macs, one_mac = pixels * taps * ceil(out.channels / lanes) * lanes, cycles.depthwise.value
+    elif dense:
+        inner = ceil(taps * cin / lanes) * lanes if patch_cycles else taps * ceil(cin / lanes) * lanes
+        macs = pixels * out.channels * inner
+        if taps == 1:
+            one_mac = cycles.pointwise.value
+        else:
+            patches = pixels * taps * source.channels * read_bytes
+    if layer.op in (*CONV_OPS, "pool"):
+        requants = out.elements
+    elif layer.op in ("add", "mul", "unary"):
+        requants = read + out.elements
+    calls = 1
+    if composed_twin(target, layer):
+        macs, patches, requants, calls = 2 * macs, 2 * patches, 3 * requants, 3
+
+    compute = macs * s_per_mac * one_mac / cycles.conv.value
+    compute += (requants * mcu.cycles_per_output_requant.value + patches * patch_cycles) / clock
+    overhead = calls * (mcu.cycles_per_layer.value / clock + target.overhead.layer_s.value)
+    speeds = {
+        name: memory.bytes_per_s.value
+        for name in ("onchip", "dram", "flash")
+        if (memory := getattr(target.memory, name)) is not None and memory.bytes_per_s is not None
+    }
+    activation = outside_s
+    if layer.op in ("concat", "slice", "repeat", "pixel_shuffle", "resize", "pool"):
+        activation += (read * read_bytes + out.elements * write_bytes) / speeds.get("onchip", 2 * clock)
+    home = next(name for name in ("flash", "dram", "onchip") if name in speeds)
+    again = ceil(pixels / 4) if dense and weight_bytes > mcu.weight_cache_bytes.value else 1
+    weight = weight_bytes * again / speeds[home]
+    return {
+        "compute_s": compute,
+        "weight_s": weight,
+        "activation_s": activation,
+        "overhead_s": overhead,
+        "latency_s": compute + weight + activation + overhead,
+    }
+
+
+def cpu_compute_twin(target: Device, workload: Workload, row: int, runs: Precision, s_per_mac: float) -> float:
+    """Seconds of arithmetic and of work per element of a layer."""
+    assert target.cpu is not None
+    kernel, layer = target.cpu.kernels.get(str(runs), CpuKernels()), workload.layers[row]
+    source, out = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+    pixels, taps, lanes = out.height * out.width, layer.kernel[0] * layer.kernel[1], kernel.lanes.value
+    convolves = layer.op in CONV_OPS
+
+    macs = 0.0
+    if _is_depthwise(workload, layer):
+        macs = pixels * taps * lanes * ceil(out.channels / lanes) / kernel.depthwise.value
+    elif convolves:
+        inputs, outputs = source.channels / layer.groups, out.channels / layer.groups
+        if kernel.blocked_inputs and inputs >= lanes:
+            inputs = lanes * ceil(inputs / lanes)
+        vectors = ceil(outputs / lanes)
+        vectors += ceil(vectors / kernel.shared_vectors.value) * kernel.pass_vectors.value
+        macs = layer.groups * pixels * taps * inputs * vectors * lanes
+
+    per_output = 0.0
+    if convolves:
+        per_output = kernel.output_s.value
+        if layer.activation not in ("none", "relu", "relu6"):
+            per_output += kernel.slope_s.value
+    elif layer.op in ("pixel_shuffle", "resize"):
+        per_output = kernel.shuffle_s.value
+    elif layer.op in ("concat", "slice", "repeat"):
+        per_output = kernel.copy_s.value
+    elif layer.op == "unary" and layer.activation in ("sigmoid", "tanh"):
+        per_output = kernel.lookup_s.value
+    seconds = macs * s_per_mac + out.elements * per_output
+    if convolves and taps > 1 and layer.op != "depthwise":
+        seconds += pixels * taps * kernel.tap_s.value
+    if layer.op in ("add", "mul", "pool") or (layer.op == "unary" and layer.activation not in ("sigmoid", "tanh")):
+        read = sum(workload.tensors[i].elements for i in layer.inputs)
+        seconds += max(read, out.elements) * kernel.elementwise_s.value
+    network_input = sum(workload.tensors[i].elements for i in layer.inputs if workload.tensors[i].producer == -1)
+    network_output = out.elements if not out.readers else 0
+    return seconds + (network_input + network_output) * kernel.convert_s.value

@@ -1,0 +1,92 @@
+"""Microcontrollers against measurements: MLPerf Tiny with one network left out, published kernels, counted instructions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import Row, mcu_kernels, mlperf_tiny
+
+from hwmodels import cost, device
+from hwmodels.device_facts import number
+from hwmodels.precision import Precision
+
+
+@pytest.fixture(scope="module")
+def left_out(shared: Path) -> list[Row]:
+    return mlperf_tiny.rows(shared)
+
+
+def errors(rows: list[Row]) -> np.ndarray:
+    return np.array([abs(row.predicted / row.measured - 1) for row in rows])
+
+
+def baseline(rows: list[Row]) -> np.ndarray:
+    return np.array([abs(row.baselines[0][1] / row.measured - 1) for row in rows])
+
+
+def test_networks_are_the_benchmark_s(shared: Path) -> None:
+    table = json.loads((shared / "oracle" / "measured_mlperf_tiny.json").read_text())["networks"]
+    for name, published in table.items():
+        ours = mlperf_tiny.network(name)
+        assert sorted(layer.macs for layer in ours.layers) == sorted(layer["macs"] for layer in published["layers"])
+        assert len(ours.layers) == len(published["layers"])
+    assert mlperf_tiny.ds_cnn().macs == pytest.approx(2.66e6, rel=0.002)
+    assert mlperf_tiny.autoencoder().macs == pytest.approx(0.264e6, rel=0.002)
+
+
+def test_latency_of_a_network_left_out(left_out: list[Row]) -> None:
+    rows = [row for row in left_out if row.quantity == "latency_s"]
+    assert len(rows) > 100
+    assert np.median(errors(rows)) < 0.10
+    assert np.quantile(errors(rows), 0.9) < 0.25
+    assert np.median(errors(rows)) < 0.4 * np.median(baseline(rows))
+    for board in ("stm32l4r5", "stm32f746", "stm32h7a3", "stm32u575", "stm32g0b1", "PSoC 62"):
+        assert np.median(errors([row for row in rows if row.device == board])) < 0.20
+
+
+def test_energy_of_a_network_left_out(left_out: list[Row]) -> None:
+    rows = [row for row in left_out if row.quantity == "energy_j"]
+    assert len(rows) > 40
+    assert np.median(errors(rows)) < 0.10
+    assert np.median(errors(rows)) < 0.4 * np.median(baseline(rows))
+
+
+def test_published_kernels_of_esp32_s3(shared: Path) -> None:
+    rows = mcu_kernels.rows(shared)
+    assert len(rows) == 7
+    assert np.median(errors(rows)) < 0.20
+
+
+def test_unpacking_factors_are_the_counted_ones(shared: Path) -> None:
+    counted = json.loads((shared / "oracle" / "measured_mcu_bitwidth.json").read_text())
+    for name, library in (("stm32h743", "cmix_nn"), ("stm32l4r5", "cmix_nn"), ("gap8", "pulp_nn_mixed")):
+        for bits in ("4", "2"):
+            factor = device.load(name).unpack_factor(int(bits), 8)
+            assert factor == pytest.approx(counted[library]["relative_to_w8"][bits], rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["stm32l4r5", "stm32h7a3", "stm32u575"])
+def test_shipped_power_is_measured(name: str, shared: Path) -> None:
+    """Joules over seconds of both networks under the newest library on the board."""
+    groups = [g for g in mlperf_tiny.groups(shared) if g.board == name and g.joules and g.library == "x-cube-ai 8.1 and later"]
+    newest = max(groups, key=lambda group: group.entry)
+    for network, joules in newest.joules.items():
+        assert joules / newest.seconds[network] == pytest.approx(number(device.load(name), "energy.static_w"), rel=0.05)
+
+
+def test_cmsis_nn_beside_x_cube_ai_on_the_same_chip(shared: Path) -> None:
+    """Depthwise networks under CMSIS-NN take 1.7 times X-CUBE-AI 7.3 on STM32H743, and that took twice X-CUBE-AI 9 on STM32H7A3:
+    the two shipped devices of the chip differ as much."""
+    published = json.loads((shared / "oracle" / "measured_mcu_kernels.json").read_text())["tinyengine"]["rows"]
+    to_7_3 = np.median([row["cmsis_nn_ms"] / row["x_cube_ai_7_3_ms"] for row in published if row["cmsis_nn_ms"]])
+    vww = "mlperf_tiny_vww_mobilenetv1_025_96"
+    seconds = {group.entry: group.seconds.get(vww) for group in mlperf_tiny.groups(shared)}
+    old, new = seconds["Krai v1.1 NUCLEO-H7A3ZI-Q_X-CUBE-AI-7.3"], seconds["STMicroelectronics v1.2 NUCLEO_H7A3ZI_Q"]
+    assert old is not None
+    assert new is not None
+    network = mlperf_tiny.network(vww)
+    ours = [cost.uniform(device.load(name), network, Precision(8, 8)).latency_s for name in ("stm32h743-tflm", "stm32h743")]
+    assert ours[0] / ours[1] == pytest.approx(to_7_3 * old / new, rel=0.20)
