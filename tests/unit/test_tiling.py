@@ -266,7 +266,7 @@ def test_the_screen_has_columns_for_tile_and_headroom(tiled: Results, width: int
     assert sum("30x480 kept" in line for line in lines) == len(tiled.front)
     for plan in tiled.front:
         share = 1 - 200 * plan.predicted.latency_s
-        said = f"{100 * share:.0f} %" if share >= 0 else "not held"
+        said = words.percent(share) if share >= 0 else "not held"
         assert any(plan.name in line and said in line for line in lines)
 
 
