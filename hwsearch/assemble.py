@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +21,7 @@ from hwsearch.export import onnx
 from hwsearch.plan import Measured, Plan, Predicted, Provenance
 from hwsearch.problem import Pictures, Problem, Request
 from hwsearch.quant import storage
-from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.model import QuantizedGraph
-from hwsearch.quant.polish import polish
 from hwsearch.report.crops import save_crops
 from hwsearch.results import (
     Crop,
@@ -129,12 +127,6 @@ class Proof:
     measured: Measured
     integers: str
     integers_sha256: str
-
-
-def integers(calibration: Calibration, plan: np.ndarray, seed: int, progress: Callable[[str, float], None]) -> QuantizedGraph:
-    """The integers of a chosen plan. With layers below 8 bits they are polished together: the layers make up for each other."""
-    quantized = calibration.quantized(plan)
-    return polish(calibration, plan, seed=seed, progress=progress) if min(quantized.weight_widths) < 8 else quantized
 
 
 def prove(

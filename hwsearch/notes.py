@@ -33,11 +33,9 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
             f"{device.runtime} has no zero points on 8-bit activations, so one-sided tensors use half of their codes; "
             "the plans here obey that."
         )
-    if any(bits < 8 for proof in proofs.values() for bits in proof.quantized.weight_widths):
-        said.append(
-            "The integers of chosen plans with layers below 8 bits were polished together before they were measured; "
-            "what was predicted is without that."
-        )
+    said.append(
+        "The integers of chosen plans were polished together before they were measured; what was predicted is without that."
+    )
     floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})
     if floats:
         said.append(f"Layers run in floating point in at least one chosen plan: {', '.join(floats)}.")

@@ -94,11 +94,6 @@ class QuantizedGraph:
     rule: str = "f32"
 
     @property
-    def weight_widths(self) -> tuple[int, ...]:
-        """Bits that the weights of each layer were rounded to."""
-        return tuple(layer.bits for layer in self.layers.values())
-
-    @property
     def float_layers(self) -> tuple[str, ...]:
         """Layers that are executed in floating point, by name."""
         return tuple(name for name, layer in self.layers.items() if isinstance(layer, LayerFloats))

@@ -8,8 +8,9 @@ numbers, so requantization or format changes between neighbours are priced like 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,41 +65,49 @@ class AdditiveProblem:
         found["memory_bytes"] = found["weight_bytes"] + found["peak_activation_bytes"]
         return found
 
-    def neighbours(self, plan: np.ndarray) -> np.ndarray:
-        """All plans that differ from ``plan int[D]`` in one decision, ``int64[N, D]``."""
-        changes = [(d, c) for d, options in enumerate(self.options) for c in options if c != plan[d]]
-        around = np.repeat(np.asarray(plan, dtype=np.int64)[None], len(changes), axis=0)
-        if changes:
-            where, what = np.array(changes).T
-            around[np.arange(len(changes)), where] = what
-        return around
+    @cached_property
+    def changes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every (decision, choice) on offer, ``int64[N]`` each."""
+        pairs = [(d, c) for d, options in enumerate(self.options) for c in options]
+        decisions, choices = np.array(pairs, dtype=np.int64).reshape(len(pairs), 2).T
+        return decisions, choices
 
+    def changed(self, plan: np.ndarray, change: int | np.ndarray) -> np.ndarray:
+        """``plan int64[D]`` after one of ``changes``, or ``int64[n, D]`` after each of several."""
+        decisions, choices = self.changes
+        plans = np.repeat(plan[None], np.size(change), axis=0)
+        plans[np.arange(len(plans)), decisions[change]] = choices[change]
+        return plans[0] if np.ndim(change) == 0 else plans
 
-@dataclass(frozen=True, eq=False)
-class Alternatives(AdditiveProblem):
-    """The additive problem of a network whose picture may be cut in several ways, of which every plan takes its best: the
-    fastest within ``limits``, or the one that breaks them least.
+    def costs_of_changes(self, plan: np.ndarray) -> dict[str, np.ndarray]:
+        """Every objective ``float64[N]`` after each of ``changes`` alone, summed from what the change touches.
 
-    Attributes:
-        others: the problems of the other ways; the fields themselves are those of the first.
-        limits: objective -> upper limit.
-    """
-
-    others: tuple[AdditiveProblem, ...] = ()
-    limits: Mapping[str, float] = field(default_factory=dict)
-
-    def costs(self, plans: np.ndarray) -> dict[str, np.ndarray]:
-        every = [super().costs(plans), *(other.costs(plans) for other in self.others)]
-        best = fastest_within(every, self.limits)
-        return {name: np.choose(best, [costs[name] for costs in every]) for name in every[0]}
-
-
-def fastest_within(costs: Sequence[Mapping[str, np.ndarray]], limits: Mapping[str, float]) -> np.ndarray:
-    """For each plan, which of several costs (objective -> ``float64[P]``) is the fastest within ``limits``; where none is within
-    them, the one that breaks them least: ``int64[P]``. The first of equals."""
-    excess = [sum(np.maximum(each[name] / limit - 1, 0.0) for name, limit in limits.items()) for each in costs]
-    latency = np.stack([each["latency_s"] for each in costs])
-    return np.lexsort((latency, np.broadcast_to(np.stack(excess).reshape(len(costs), -1), latency.shape)), axis=0)[0]
+        The same as ``costs`` of the changed plans but for the order of the sum.
+        """
+        decisions, choices = self.changes
+        now = self.costs(plan[None])
+        rows, width = np.arange(len(self.columns)), self.noise.shape[1]
+        at = np.append(plan, 0)[self.columns]
+        found = {}
+        for name, table in self.terms.items():
+            present = table[rows, at[:, 0], at[:, 1], at[:, 2]][:, None]
+            delta = np.zeros((self.decisions + 1, width))
+            np.add.at(delta, self.columns[:, 0], table[rows, :, at[:, 1], at[:, 2]] - present)
+            np.add.at(delta, self.columns[:, 1], table[rows, at[:, 0], :, at[:, 2]] - present)
+            np.add.at(delta, self.columns[:, 2], table[rows, at[:, 0], at[:, 1], :] - present)
+            found[name] = now[name][0] + delta[decisions, choices]
+        found["noise"] = now["noise"][0] + self.noise[decisions, choices] - self.noise[decisions, plan[decisions]]
+        groups = self.step_bytes.shape[1]
+        first, chosen = self.decisions - groups, plan[self.decisions - groups :]
+        peak = np.broadcast_to(now["peak_activation_bytes"], len(decisions)).copy()
+        if len(self.step_bytes):
+            present_bytes = self.step_bytes[:, np.arange(groups), chosen]
+            after = present_bytes.sum(axis=1)[:, None, None] + self.step_bytes - present_bytes[:, :, None]
+            of_group = decisions >= first
+            peak[of_group] = after.max(axis=0)[decisions[of_group] - first, choices[of_group]]
+        found["peak_activation_bytes"] = peak
+        found["memory_bytes"] = found["weight_bytes"] + peak
+        return found
 
 
 def lower(table: CostTable, noise: np.ndarray, space: SearchSpace) -> AdditiveProblem:
@@ -134,14 +143,6 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace) -> AdditivePr
         constant,
         _steps(table, groups, inputs, choices),
     )
-
-
-def lower_all(tables: Sequence[CostTable], noise: np.ndarray, space: SearchSpace, limits: Mapping[str, float]) -> AdditiveProblem:
-    """``lower``, for a picture that may be cut in several ways, one table each."""
-    first, *others = (lower(table, noise, space) for table in tables)
-    if not others:
-        return first
-    return Alternatives(**{f.name: getattr(first, f.name) for f in fields(first)}, others=tuple(others), limits=limits)
 
 
 def _steps(table: CostTable, groups: int, widths: int, choices: int) -> np.ndarray:
