@@ -18,7 +18,7 @@ from hwmodels.tiling import Tiling
 from hwsearch.problem import Problem, Request
 from hwsearch.results import TilingPoint
 from hwsearch.search import pareto
-from hwsearch.search.additive import fastest_within
+from hwsearch.search.alternatives import fastest_within, take
 
 
 def every(problem: Problem, halo: str | None = None) -> list[Cut]:
@@ -45,7 +45,7 @@ class Ways:
         """The price of ``plans int8[P, D]``, each cut in its best way, and that way."""
         prices = [cost.estimate(cut.table, plans) for cut in self.useful]
         best = fastest_within([pareto.columns(np.zeros(len(plans)), price) for price in prices], self.limits)
-        chosen = cost.Objectives(*(np.choose(best, columns) for columns in zip(*prices, strict=True)))
+        chosen = cost.Objectives(*(take(best, columns) for columns in zip(*prices, strict=True)))
         return chosen, [self.useful[i] for i in best]
 
 

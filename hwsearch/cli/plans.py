@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from hwsearch.explain import Explanation, Step
     from hwsearch.pricing import Price
+    from hwsearch.results import TilingPoint
 
 Runtime = Annotated[
     str, typer.Option(help=f"Who runs the integers: {', '.join(f'{info.name} ({info.summary})' for info in RUNTIMES.values())}.")
@@ -127,13 +128,20 @@ def _print_tilings(price: Price, screen: Console) -> None:
             words.ratio(point.macs / whole),
             words.seconds(point.latency_s),
             words.bytes_(point.peak_activation_bytes),
-            "does not fit" if not point.fits else "fits, the fastest that does" if point.chosen else "fits",
+            _verdict(point, limited=bool(price.limits)),
         )
         for point in price.tilings
     ]
-    # Everything fits where the device names no limit.
-    columns = ("tile", "halo", "tiles", "MAC", "latency", "peak activations", "in memory")[: 7 if price.limits else 6]
-    screen.print(table(columns, (row[: len(columns)] for row in rows), left=("halo", "in memory")))
+    columns = ("tile", "halo", "tiles", "MAC", "latency", "peak activations", "verdict")
+    screen.print(table(columns, rows, left=("halo", "verdict")))
+
+
+def _verdict(point: TilingPoint, *, limited: bool) -> str:
+    if not limited:
+        return "the fastest" if point.chosen else ""
+    if not point.fits:
+        return "does not fit"
+    return "fits, the fastest that does" if point.chosen else "fits"
 
 
 def _limit(price: Price, name: str) -> str:

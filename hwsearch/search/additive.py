@@ -8,8 +8,8 @@ numbers, so requantization or format changes between neighbours are priced like 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -85,7 +85,7 @@ class AdditiveProblem:
         The same as ``costs`` of the changed plans but for the order of the sum.
         """
         decisions, choices = self.changes
-        now = AdditiveProblem.costs(self, plan[None])  # of these very tables, also in a problem with alternatives
+        now = self.costs(plan[None])
         rows, width = np.arange(len(self.columns)), self.noise.shape[1]
         at = np.append(plan, 0)[self.columns]
         found = {}
@@ -108,38 +108,6 @@ class AdditiveProblem:
         found["peak_activation_bytes"] = peak
         found["memory_bytes"] = found["weight_bytes"] + peak
         return found
-
-
-@dataclass(frozen=True, eq=False)
-class Alternatives(AdditiveProblem):
-    """The additive problem of a network whose picture may be cut in several ways, of which every plan takes its best: the
-    fastest within ``limits``, or the one that breaks them least.
-
-    Attributes:
-        others: the problems of the other ways; the fields themselves are those of the first.
-        limits: objective -> upper limit.
-    """
-
-    others: tuple[AdditiveProblem, ...] = ()
-    limits: Mapping[str, float] = field(default_factory=dict)
-
-    def costs(self, plans: np.ndarray) -> dict[str, np.ndarray]:
-        return self._taken([super().costs(plans), *(other.costs(plans) for other in self.others)])
-
-    def costs_of_changes(self, plan: np.ndarray) -> dict[str, np.ndarray]:
-        return self._taken([super().costs_of_changes(plan), *(other.costs_of_changes(plan) for other in self.others)])
-
-    def _taken(self, every: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        best = fastest_within(every, self.limits)
-        return {name: np.choose(best, [costs[name] for costs in every]) for name in every[0]}
-
-
-def fastest_within(costs: Sequence[Mapping[str, np.ndarray]], limits: Mapping[str, float]) -> np.ndarray:
-    """For each plan, which of several costs (objective -> ``float64[P]``) is the fastest within ``limits``; where none is within
-    them, the one that breaks them least: ``int64[P]``. The first of equals."""
-    excess = [sum(np.maximum(each[name] / limit - 1, 0.0) for name, limit in limits.items()) for each in costs]
-    latency = np.stack([each["latency_s"] for each in costs])
-    return np.lexsort((latency, np.broadcast_to(np.stack(excess).reshape(len(costs), -1), latency.shape)), axis=0)[0]
 
 
 def lower(table: CostTable, noise: np.ndarray, space: SearchSpace) -> AdditiveProblem:
@@ -175,14 +143,6 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace) -> AdditivePr
         constant,
         _steps(table, groups, inputs, choices),
     )
-
-
-def lower_all(tables: Sequence[CostTable], noise: np.ndarray, space: SearchSpace, limits: Mapping[str, float]) -> AdditiveProblem:
-    """``lower``, for a picture that may be cut in several ways, one table each."""
-    first, *others = (lower(table, noise, space) for table in tables)
-    if not others:
-        return first
-    return Alternatives(**{f.name: getattr(first, f.name) for f in fields(first)}, others=tuple(others), limits=limits)
 
 
 def _steps(table: CostTable, groups: int, widths: int, choices: int) -> np.ndarray:

@@ -25,7 +25,8 @@ from optuna.trial import TrialState
 
 from hwmodels.errors import FileError
 from hwsearch.evaluate import Score
-from hwsearch.search.additive import AdditiveProblem, lower_all
+from hwsearch.search.additive import AdditiveProblem
+from hwsearch.search.alternatives import lower_all
 from hwsearch.search.propose import POPULATION, Encoding, Proposer
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import random_tables
 import synthetic_results
 from PIL import Image
 from rich.console import Console
@@ -20,7 +22,8 @@ from hwsearch.cli import main
 from hwsearch.plan_file import load
 from hwsearch.report import html, words
 from hwsearch.results import Results, TilingPoint
-from hwsearch.search.additive import fastest_within
+from hwsearch.search import additive
+from hwsearch.search.alternatives import fastest_within, lower_all
 from searchspaces import pictures
 
 NETWORK = """
@@ -153,6 +156,26 @@ def test_the_fastest_within_limits_else_the_least_over_them() -> None:
     assert fastest_within(ways, {}).tolist() == [0, 0, 0, 0]
 
 
+def test_a_plan_takes_its_best_way_also_after_a_change() -> None:
+    """Two tables that trade latency for memory: every plan's costs are those of one of them, changed or not."""
+    table, noise, space = random_tables.edsr(3, 1)
+    finer = dataclasses.replace(table, latency_s=1.3 * table.latency_s, live=table.live // 3)
+    plans = space.random(np.random.default_rng(0), 40).astype(np.int64)
+    peaks = additive.lower(table, noise, space).costs(plans)["peak_activation_bytes"]
+    limits = {"peak_activation_bytes": float(np.median(peaks))}
+    both = lower_all([table, finer], noise, space, limits)
+    coarse, fine = (additive.lower(each, noise, space).costs(plans) for each in (table, finer))
+    fits = coarse["peak_activation_bytes"] <= limits["peak_activation_bytes"]
+    assert 0 < fits.sum() < len(plans)
+    np.testing.assert_array_equal(both.costs(plans)["latency_s"], np.where(fits, coarse["latency_s"], fine["latency_s"]))
+    changes = np.arange(len(both.changes[0]))
+    for plan in plans[:4]:
+        after = both.costs(both.changed(plan, changes))
+        for name, values in both.costs_of_changes(plan).items():
+            np.testing.assert_allclose(values, after[name], rtol=1e-9)
+    assert lower_all([table], noise, space, limits).costs(plans)["latency_s"].tolist() == coarse["latency_s"].tolist()
+
+
 def test_strips_of_another_picture_stay_strips() -> None:
     assert Tiling(8, 320, "keep").on(100, 50, 320) == Tiling(8, 50, "keep")
     assert Tiling(8, 320, "keep").on(5, 500, 320) == Tiling(5, 500, "keep")
@@ -266,7 +289,7 @@ def test_the_screen_has_columns_for_tile_and_headroom(tiled: Results, width: int
     assert sum("30x480 kept" in line for line in lines) == len(tiled.front)
     for plan in tiled.front:
         share = 1 - 200 * plan.predicted.latency_s
-        said = f"{100 * share:.0f} %" if share >= 0 else "not held"
+        said = words.percent(share) if share >= 0 else "not held"
         assert any(plan.name in line and said in line for line in lines)
 
 
