@@ -151,6 +151,7 @@ def fit(
             xtol=1e-6,
             ftol=1e-8,
         ).x
+        point = _put_back(penalised, residuals, point, start, free, prior_weight)
     left = residuals(point)
     seen = _jacobian(residuals, point)
     noise = np.sqrt(np.sum(left**2) / max(len(left) - len(free), 1))
@@ -248,6 +249,24 @@ def _scan(
                     best, point = found, tried
         if best == before:
             break
+    return point
+
+
+def _put_back(
+    penalised: Callable[[np.ndarray], np.ndarray],
+    residuals: Callable[[np.ndarray], np.ndarray],
+    point: np.ndarray,
+    start: np.ndarray,
+    free: Sequence[str],
+    prior_weight: float,
+) -> np.ndarray:
+    """Constants that the data does not see, back at the file's values: the scan may have carried them off for nothing."""
+    unseen = {group[0] for group in _undetermined(_jacobian(residuals, point), free, prior_weight) if len(group) == 1}
+    for i, key in enumerate(free):
+        tried = point.copy()
+        tried[i] = start[i]
+        if key in unseen and np.sum(penalised(tried) ** 2) <= 1.01 * np.sum(penalised(point) ** 2):
+            point = tried
     return point
 
 

@@ -90,10 +90,12 @@ def test_one_size_cannot_tell_overhead_from_rate() -> None:
 
 
 def test_what_only_their_product_enters_is_named_together() -> None:
-    truth = changed("host", rates__W8A8=200e9)
-    fitted = calibrate.fit(device.load("host"), timed(truth), ["rates.W8A8", "cpu.efficiency", "overhead.inference_s"])
-    assert fitted.undetermined == (("rates.W8A8", "cpu.efficiency"),)
-    assert fitted.values["rates.W8A8"] * fitted.values["cpu.efficiency"] == pytest.approx(100e9, rel=0.02)
+    truth = changed("jetson-nano", rates__FP16=100e9)
+    free = ["rates.FP16", "gpu.efficiency", "overhead.inference_s"]
+    fitted = calibrate.fit(device.load("jetson-nano"), timed(truth, Precision.parse("FP16")), free)
+    assert fitted.undetermined == (("rates.FP16", "gpu.efficiency"),)
+    product = number(truth, "gpu.efficiency") * 100e9
+    assert fitted.values["rates.FP16"] * fitted.values["gpu.efficiency"] == pytest.approx(product, rel=0.02)
 
 
 def test_what_does_not_matter_stays_where_it_was() -> None:
@@ -104,10 +106,10 @@ def test_what_does_not_matter_stays_where_it_was() -> None:
 
 
 def test_ranges_of_the_file_hold() -> None:
-    truth = changed("host", cpu__efficiency=1.0, rates__W8A8=600e9)
-    fitted = calibrate.fit(device.load("host"), timed(truth), ["cpu.efficiency"])
-    assert fitted.values["cpu.efficiency"] <= 1.0
-    assert fitted.at_bound == ("cpu.efficiency",)
+    truth = changed("jetson-nano", gpu__efficiency=1.0, rates__FP16=9e12)
+    fitted = calibrate.fit(device.load("jetson-nano"), timed(truth, Precision.parse("FP16")), ["gpu.efficiency"])
+    assert fitted.values["gpu.efficiency"] <= 1.0
+    assert fitted.at_bound == ("gpu.efficiency",)
 
 
 def test_a_constant_that_the_file_gives_as_zero_can_be_fitted() -> None:
