@@ -7,7 +7,7 @@ entry, and schedule steps that can never be the peak are dropped; both are exact
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -244,6 +244,12 @@ def estimate(table: CostTable, plans: np.ndarray) -> Objectives:
     stored, peak = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     _estimate(plans.view(np.uint8), table.packed, latency, stored, energy, peak)
     return Objectives(latency, stored, peak, energy)
+
+
+def estimate_chunks(table: CostTable, chunks: Iterable[np.ndarray]) -> Iterator[Objectives]:
+    """Price more plans than fit in memory: ``estimate`` of one chunk ``int8[P, D]`` at a time, none of which is kept."""
+    for plans in chunks:
+        yield estimate(table, plans)
 
 
 def stored_name(bits: float) -> str:

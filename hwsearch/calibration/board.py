@@ -40,7 +40,7 @@ class BoardFit:
 
 
 def free_constants(device: Device, measurements: Sequence[Measurement]) -> list[str]:
-    """What is fitted unless somebody says otherwise: rates of the measured precisions, memory, fixed times, and the class's own."""
+    """What is fitted unless somebody says otherwise: rates of measured precisions, memory, fixed times, and the class's own."""
     executed = dict.fromkeys(str(_runs_as(device, m)) for m in measurements)
     wanted = [*(f"rates.{name}" for name in executed), *SHARED, *FREE[device.kind]]
     if device.kind == "cpu":

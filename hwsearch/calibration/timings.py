@@ -166,9 +166,8 @@ def _measurement(cells: Mapping[str, str], device: Device, library: Library, lab
     if not scale or scale.isdigit():
         height, width = size if len(size) == 2 else (24, 32)  # a wrong size does not hide what else is wrong
         try:
-            workload = library.workload(
-                cells["network"], int(scale) if scale else None, cells.get("arguments", ""), height, width
-            )
+            factor = int(scale) if scale else None
+            workload = library.workload(cells["network"], factor, cells.get("arguments", ""), height, width)
         except HwsearchError as error:
             problems.append(str(error).replace("\n", ". "))
     layer = cells.get("layer") or None

@@ -49,7 +49,7 @@ def test_the_price_of_a_network_and_of_its_layers() -> None:
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("host", {"rates__W8A8": 200e9, "memory__dram__bytes_per_s": 3e9, "overhead__inference_s": 3e-4}),
+        ("host", {"rates__W8A8": 200e9, "memory__dram__bytes_per_s": 0.3e9, "overhead__inference_s": 3e-4}),
         ("stm32h743", {"mcu__cycles_per_output_requant": 40.0, "overhead__layer_s": 1e-3}),
         ("snapdragon-8gen3-hexagon", {"npu__efficiency": 0.08, "overhead__layer_s": 5e-5, "memory__dram__bytes_per_s": 5e9}),
         ("jetson", {"gpu__efficiency": 0.9, "memory__dram__bytes_per_s": 20e9, "overhead__layer_s": 1e-6}),
@@ -102,7 +102,7 @@ def test_what_does_not_matter_stays_where_it_was() -> None:
     truth = changed("host", rates__W8A8=1e9)  # so slow that memory never binds
     fitted = calibrate.fit(device.load("host"), timed(truth), ["rates.W8A8", "rates.FP32", "memory.dram.bytes_per_s"])
     assert ("rates.FP32",) in fitted.undetermined
-    assert fitted.values["rates.FP32"] == pytest.approx(30e9)
+    assert fitted.values["rates.FP32"] == pytest.approx(number(device.load("host"), "rates.FP32"))
 
 
 def test_ranges_of_the_file_hold() -> None:
