@@ -31,6 +31,9 @@ from hwmodels.workload import Workload
 PRIOR_WEIGHT = 0.03
 """Residual of a constant that is off by a factor e; at 10 % noise a prior of about a factor e**3 either way."""
 
+SEEN = 0.05
+"""A direction of the constants is unseen when a factor e along it changes all predictions together by less than this."""
+
 REACH = 1e4
 """Largest factor between a fitted constant and the file's value."""
 
@@ -151,6 +154,7 @@ def fit(
             xtol=1e-6,
             ftol=1e-8,
         ).x
+        point = _put_back(penalised, residuals, point, start, free)
     left = residuals(point)
     seen = _jacobian(residuals, point)
     noise = np.sqrt(np.sum(left**2) / max(len(left) - len(free), 1))
@@ -163,7 +167,7 @@ def fit(
         np.exp(left) * measured,
         left,
         dict(zip(free, spread.tolist(), strict=True)),
-        _undetermined(seen, free, prior_weight),
+        _undetermined(seen, free),
         tuple(key for key, x, a, b in zip(free, point, low, high, strict=True) if min(x - a, b - x) < 1e-3),
     )
 
@@ -251,6 +255,23 @@ def _scan(
     return point
 
 
+def _put_back(
+    penalised: Callable[[np.ndarray], np.ndarray],
+    residuals: Callable[[np.ndarray], np.ndarray],
+    point: np.ndarray,
+    start: np.ndarray,
+    free: Sequence[str],
+) -> np.ndarray:
+    """Constants that the data does not see, back at the file's values: the scan may have carried them off for nothing."""
+    unseen = {group[0] for group in _undetermined(_jacobian(residuals, point), free) if len(group) == 1}
+    for i, key in enumerate(free):
+        tried = point.copy()
+        tried[i] = start[i]
+        if key in unseen and np.sum(penalised(tried) ** 2) <= 1.01 * np.sum(penalised(point) ** 2):
+            point = tried
+    return point
+
+
 def _jacobian(function: Callable[[np.ndarray], np.ndarray], point: np.ndarray) -> np.ndarray:
     """Central differences over ``_STEP``: ``float64[outputs, K]``. Bounds are overstepped by that much, which prices allow."""
     columns = []
@@ -261,16 +282,16 @@ def _jacobian(function: Callable[[np.ndarray], np.ndarray], point: np.ndarray) -
     return np.stack(columns, axis=1) if columns else np.zeros((len(function(point)), 0))
 
 
-def _undetermined(jacobian: np.ndarray, free: Sequence[str], prior_weight: float) -> tuple[tuple[str, ...], ...]:
-    """Sets of constants that share a direction which the prior decides rather than the data.
+def _undetermined(jacobian: np.ndarray, free: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Sets of constants that share a direction which the data does not see.
 
-    A direction counts as unseen when the data's information along it is below three times the prior's. The projector onto the
-    unseen directions does not depend on the basis chosen for them; constants that it couples belong together.
+    The projector onto the unseen directions does not depend on the basis chosen for them; constants that it couples belong
+    together.
     """
     if not free:
         return ()
     eigenvalues, vectors = np.linalg.eigh(jacobian.T @ jacobian)
-    unseen = vectors[:, eigenvalues < 3 * prior_weight**2]
+    unseen = vectors[:, eigenvalues < SEEN**2]
     projector = unseen @ unseen.T
     members = [i for i in range(len(free)) if projector[i, i] > 0.02]
     groups: list[list[int]] = []

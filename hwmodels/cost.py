@@ -25,7 +25,7 @@ from hwmodels.columns import Choices, Terms
 from hwmodels.device import Device
 from hwmodels.errors import UsageError
 from hwmodels.precision import Precision
-from hwmodels.table import CostTable, Objectives, Space, estimate, stored_name
+from hwmodels.table import CostTable, Objectives, Space, estimate, estimate_chunks, stored_name
 from hwmodels.workload import Layer, Workload
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Price",
     "Space",
     "estimate",
+    "estimate_chunks",
     "explain",
     "lower",
     "native",

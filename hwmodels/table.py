@@ -7,7 +7,7 @@ entry, and schedule steps that can never be the peak are dropped; both are exact
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -20,7 +20,9 @@ from hwmodels.memory import worst_steps
 from hwmodels.workload import Layer
 
 BLOCK = 64
-"""Plans priced together: their columns, row numbers and sums stay in the first-level cache."""
+"""Plans priced together."""
+TILE = 64
+"""Decisions or entries of a block that are worked on together: they stay in the first-level cache, however deep the network."""
 
 
 class Space(Protocol):
@@ -178,13 +180,14 @@ def _estimate(
     columns = np.zeros((decisions, BLOCK), dtype=np.uint32)
     rows = np.zeros((entries, BLOCK), dtype=np.uint32)
     sizes = np.zeros((groups, BLOCK))
-    alive, most = np.zeros(BLOCK), np.zeros(BLOCK)
+    alive, most, sums = np.zeros(BLOCK), np.zeros(BLOCK), np.zeros((BLOCK, 3))
     prices = packed.prices
     for begin in range(0, plans.shape[0], BLOCK):
         count = min(BLOCK, plans.shape[0] - begin)
-        for i in range(count):
-            for d in range(decisions):
-                columns[d, i] = plans[begin + i, d]
+        for left in range(0, decisions, TILE):
+            for i in range(count):
+                for d in range(left, min(left + TILE, decisions)):
+                    columns[d, i] = plans[begin + i, d]
         for t in range(entries):
             weight, source, target = (
                 columns[packed.decision[t, 0]],
@@ -195,16 +198,22 @@ def _estimate(
             row = rows[t]
             for i in range(BLOCK):
                 row[i] = np.uint32(base + weight[i] * by_weight + source[i] * by_source + target[i] * by_target)
+        sums[:] = 0.0
+        for top in range(0, entries, TILE):
+            for i in range(count):
+                seconds = size = joules = 0.0
+                for t in range(top, min(top + TILE, entries)):
+                    at = rows[t, i]
+                    seconds += prices[at, 0]
+                    size += prices[at, 1]
+                    joules += prices[at, 2]
+                sums[i, 0] += seconds
+                sums[i, 1] += size
+                sums[i, 2] += joules
         for i in range(count):
-            seconds = size = joules = 0.0
-            for t in range(entries):
-                at = rows[t, i]
-                seconds += prices[at, 0]
-                size += prices[at, 1]
-                joules += prices[at, 2]
-            latency[begin + i] += seconds
-            energy[begin + i] += joules
-            stored[begin + i] += np.int64(np.rint(size))
+            latency[begin + i] += sums[i, 0]
+            stored[begin + i] += np.int64(np.rint(sums[i, 1]))
+            energy[begin + i] += sums[i, 2]
         for g in range(groups):
             for i in range(count):
                 sizes[g, i] = packed.tensor_bytes[columns[first_group + g, i]]
@@ -247,6 +256,12 @@ def estimate(table: CostTable, plans: np.ndarray) -> Objectives:
     stored, peak = np.zeros(count, dtype=np.int64), np.full(count, table.runtime_bytes, dtype=np.int64)
     _estimate(plans.view(np.uint8), table.packed, latency, stored, energy, peak)
     return Objectives(latency, stored, peak, energy)
+
+
+def estimate_chunks(table: CostTable, chunks: Iterable[np.ndarray]) -> Iterator[Objectives]:
+    """Price more plans than fit in memory: ``estimate`` of one chunk ``int8[P, D]`` at a time, none of which is kept."""
+    for plans in chunks:
+        yield estimate(table, plans)
 
 
 def stored_name(bits: float) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil
 
-from processor_twins import composed_twin, cpu_compute_twin, mcu_twin
+from processor_twins import composed_twin, mcu_twin
 
 from hwmodels.device import Device
 from hwmodels.device_tables import Arena
@@ -122,7 +122,7 @@ def terms_twin(
     compute = host = 0.0
     match target.kind:
         case "cpu":
-            compute = cpu_compute_twin(target, workload, row, runs, per_mac)
+            compute = _cpu(target, workload, layer, runs, per_mac, depthwise, dense)
         case "gpu":
             gpu = target.gpu
             pad = gpu.channel_pad[str(runs)].value if str(runs) in gpu.channel_pad else 1
@@ -203,6 +203,36 @@ def _beside_the_array(
         exchanged = sum(t.elements for t in arriving) * given + (0 if out.readers else out.elements) * got
         host = exchanged / npu.host_bytes_per_s.value
     return vector, host
+
+
+def _cpu(
+    target: Device, workload: Workload, layer: Layer, runs: Precision, per_mac: float, depthwise: bool, dense: bool
+) -> float:
+    """Vectors of output channels with their passes over the inputs, and seconds per element by operation."""
+    kernel = target.cpu.kernels[str(runs)]
+    sources, out = [workload.tensors[i] for i in layer.inputs], workload.tensors[layer.output]
+    pixels, taps, lanes = out.height * out.width, layer.kernel[0] * layer.kernel[1], int(kernel.lanes.value)
+    macs, each = 0.0, kernel.elementwise_s.value * max(sum(t.elements for t in sources), out.elements)
+    if depthwise:
+        macs = pixels * taps * ceil(out.channels / lanes) * lanes / kernel.depthwise.value
+    elif dense:
+        cin, vectors = sources[0].channels / layer.groups, ceil(out.channels / layer.groups / lanes)
+        if kernel.blocked_inputs and cin >= lanes:
+            cin = ceil(cin / lanes) * lanes
+        passes = ceil(vectors / kernel.shared_vectors.value)
+        macs = pixels * taps * cin * lanes * (vectors + kernel.pass_vectors.value * passes) * layer.groups
+    if depthwise or dense:
+        each = kernel.output_s.value * out.elements
+        each += kernel.slope_s.value * out.elements if layer.activation in ("prelu", "leaky_relu") else 0.0
+        each += kernel.tap_s.value * taps * pixels if taps > 1 and layer.op != "depthwise" else 0.0
+    elif layer.op in ("pixel_shuffle", "resize"):
+        each = kernel.shuffle_s.value * out.elements
+    elif layer.op in ("concat", "slice", "repeat"):
+        each = kernel.copy_s.value * out.elements
+    elif layer.activation in ("tanh", "sigmoid"):
+        each = kernel.lookup_s.value * out.elements
+    ends = [t for t in sources if t.producer == -1] + ([out] if out.readers == () else [])
+    return macs * per_mac + each + kernel.convert_s.value * sum(t.elements for t in ends)
 
 
 def _npu(

@@ -8,8 +8,6 @@ from __future__ import annotations
 from math import ceil
 
 from hwmodels.device import Device
-from hwmodels.device_tables import CpuKernels
-from hwmodels.precision import Precision
 from hwmodels.workload import CONV_OPS, Layer, Workload
 
 
@@ -92,44 +90,3 @@ def mcu_twin(
         "overhead_s": overhead,
         "latency_s": compute + weight + activation + overhead,
     }
-
-
-def cpu_compute_twin(target: Device, workload: Workload, row: int, runs: Precision, s_per_mac: float) -> float:
-    """Seconds of arithmetic and of work per element of a layer."""
-    assert target.cpu is not None
-    kernel, layer = target.cpu.kernels.get(str(runs), CpuKernels()), workload.layers[row]
-    source, out = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
-    pixels, taps, lanes = out.height * out.width, layer.kernel[0] * layer.kernel[1], kernel.lanes.value
-    convolves = layer.op in CONV_OPS
-
-    macs = 0.0
-    if _is_depthwise(workload, layer):
-        macs = pixels * taps * lanes * ceil(out.channels / lanes) / kernel.depthwise.value
-    elif convolves:
-        inputs, outputs = source.channels / layer.groups, out.channels / layer.groups
-        if kernel.blocked_inputs and inputs >= lanes:
-            inputs = lanes * ceil(inputs / lanes)
-        vectors = ceil(outputs / lanes)
-        vectors += ceil(vectors / kernel.shared_vectors.value) * kernel.pass_vectors.value
-        macs = layer.groups * pixels * taps * inputs * vectors * lanes
-
-    per_output = 0.0
-    if convolves:
-        per_output = kernel.output_s.value
-        if layer.activation not in ("none", "relu", "relu6"):
-            per_output += kernel.slope_s.value
-    elif layer.op in ("pixel_shuffle", "resize"):
-        per_output = kernel.shuffle_s.value
-    elif layer.op in ("concat", "slice", "repeat"):
-        per_output = kernel.copy_s.value
-    elif layer.op == "unary" and layer.activation in ("sigmoid", "tanh"):
-        per_output = kernel.lookup_s.value
-    seconds = macs * s_per_mac + out.elements * per_output
-    if convolves and taps > 1 and layer.op != "depthwise":
-        seconds += pixels * taps * kernel.tap_s.value
-    if layer.op in ("add", "mul", "pool") or (layer.op == "unary" and layer.activation not in ("sigmoid", "tanh")):
-        read = sum(workload.tensors[i].elements for i in layer.inputs)
-        seconds += max(read, out.elements) * kernel.elementwise_s.value
-    network_input = sum(workload.tensors[i].elements for i in layer.inputs if workload.tensors[i].producer == -1)
-    network_output = out.elements if not out.readers else 0
-    return seconds + (network_input + network_output) * kernel.convert_s.value

@@ -23,6 +23,8 @@ FREE = {
     "cpu": (),
 }
 """Constants of each class that are fitted beside rates, memories and fixed times, where the file has them."""
+PRIOR_WEIGHT = 0.005
+"""Weaker than among measurements of one shipped device: the file to start from may describe quite another board."""
 SHARED = ("memory.dram.bytes_per_s", "overhead.inference_s", "overhead.layer_s")
 CPU_KERNELS = ("pass_vectors", "tap_s", "depthwise", "output_s", "elementwise_s", "shuffle_s", "convert_s")
 
@@ -40,7 +42,7 @@ class BoardFit:
 
 
 def free_constants(device: Device, measurements: Sequence[Measurement]) -> list[str]:
-    """What is fitted unless somebody says otherwise: rates of the measured precisions, memory, fixed times, and the class's own."""
+    """What is fitted unless somebody says otherwise: rates of measured precisions, memory, fixed times, and the class's own."""
     executed = dict.fromkeys(str(_runs_as(device, m)) for m in measurements)
     wanted = [*(f"rates.{name}" for name in executed), *SHARED, *FREE[device.kind]]
     if device.kind == "cpu":
@@ -70,7 +72,7 @@ def fit(
         FileError: a number stands in the file where it cannot be changed.
     """
     keys = list(free) if free is not None else free_constants(device, measurements)
-    fitted = calibrate.fit(device, measurements, keys)
+    fitted = calibrate.fit(device, measurements, keys, prior_weight=PRIOR_WEIGHT)
     hardly = {key for group in fitted.undetermined for key in group}
     count = f"{len(measurements)} measurement{'s' if len(measurements) > 1 else ''}"
     note = f"fitted to {count} of {source}, {datetime.date.today()}"
@@ -88,7 +90,7 @@ def _held_out(device: Device, measurements: Sequence[Measurement], free: Sequenc
     groups = [(m.workload.name, m.workload.weight_count, m.workload.weighted) for m in measurements]
     if len(set(groups)) < 2:
         return None
-    predicted = calibrate.leave_one_out(device, measurements, groups, free)
+    predicted = calibrate.leave_one_out(device, measurements, groups, free, prior_weight=PRIOR_WEIGHT)
     measured = np.array([m.latency_s for m in measurements])
     return float(np.median(np.abs(predicted / measured - 1)))
 

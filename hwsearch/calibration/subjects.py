@@ -1,7 +1,8 @@
 """What is timed to calibrate a processor: single layers and small chains, none of them a network that ships.
 
-Together they tell the constants of ``hwmodels.cpu`` apart: channels from 1 to 256 (padding, passes over the inputs), kernels of 1, 3,
-5 and 9, depthwise layers, every operation between convolutions, long chains of tiny layers (the call), large pictures (memory).
+Together they tell the constants of ``hwmodels.cpu`` apart: channels from 1 to 256 (padding, passes over the inputs), kernels
+of 1, 3, 5 and 9, depthwise layers, every operation between convolutions, long chains of tiny layers (the call), large pictures
+(memory).
 """
 
 from __future__ import annotations

@@ -163,11 +163,11 @@ def _measurement(cells: Mapping[str, str], device: Device, library: Library, lab
     except HwsearchError as error:
         problems.append(str(error).replace("\n", ". "))
     workload = None
-    if len(size) == 2 and (not scale or scale.isdigit()):
+    if not scale or scale.isdigit():
+        height, width = size if len(size) == 2 else (24, 32)  # a wrong size does not hide what else is wrong
         try:
-            workload = library.workload(
-                cells["network"], int(scale) if scale else None, cells.get("arguments", ""), size[0], size[1]
-            )
+            factor = int(scale) if scale else None
+            workload = library.workload(cells["network"], factor, cells.get("arguments", ""), height, width)
         except HwsearchError as error:
             problems.append(str(error).replace("\n", ". "))
     layer = cells.get("layer") or None

@@ -170,9 +170,9 @@ def warnings(fit: Fit) -> list[str]:
     said = []
     for group in fit.undetermined:
         if len(group) == 1:
-            said.append(f"the timings do not determine {group[0]}; it stays near the value of the file.")
+            said.append(f"the timings hardly determine {group[0]}.")
         else:
-            said.append(f"the timings determine only a combination of {', '.join(group)}; each stays near the value of the file.")
+            said.append(f"the timings determine only a combination of {', '.join(group)}.")
     said += [f"{key} ended at the limit of what is possible: the model or the timings lack something." for key in fit.at_bound]
     if fit.undetermined:
         said.append("More sizes, networks or single layers would tell more; --free KEY chooses what is fitted.")

@@ -1,4 +1,4 @@
-"""How well a calibrated processor predicts networks that it did not measure: predicted against measured, by network, size, precision.
+"""How well a calibrated processor predicts networks that it did not measure, by network, size and precision.
 
 Calibrates this machine (nothing is written), then times built-in networks, none of which the calibration has seen, and compares.
 With --use-host the device that `host` means is compared as it is. About three minutes on an idle core. Run:

@@ -157,3 +157,13 @@ def test_a_space_of_another_network_is_refused() -> None:
 def test_energy_falls_with_the_widths_of_arithmetic() -> None:
     table = table_of("jetson", one_conv(64, 64, 3, 64, 64))
     assert table.energy_j[0, 0, 0, 0] < table.energy_j[0, 1, 1, 1]
+
+
+def test_chunks_are_priced_as_the_whole() -> None:
+    table = table_of("jetson", edsr(2, 8, 10, 12))
+    plans = random_plans(table, 100)
+    whole = cost.estimate(table, plans)
+    chunks = list(cost.estimate_chunks(table, (plans[i : i + 30] for i in range(0, 100, 30))))
+    assert [len(chunk.latency_s) for chunk in chunks] == [30, 30, 30, 10]
+    for k, column in enumerate(whole):
+        assert np.array_equal(np.concatenate([chunk[k] for chunk in chunks]), column)

@@ -265,7 +265,7 @@ def test_unknown_key_names_the_closest() -> None:
         ('kind = "bits"', 'kind = "stream"', "packing.stored_bits_per_weight: missing for 4, 8"),
         ('source = "sheet"}', 'source = "shet"}', "memory.dram.bytes_per_s.source: 'shet' given"),
         ("bytes_per_s", "bytes", "memory.dram.bytes_per_s: missing"),
-        ("threads = 2", "efficiency = 1.5", "cpu.efficiency: 1.5 given"),
+        ("threads = 2", "kernels.W8A8.depthwise = 1.5", "cpu.kernels.W8A8.depthwise: 1.5 given"),
     ],
 )
 def test_single_mistakes(old: str, new: str, where: str) -> None:

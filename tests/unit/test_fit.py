@@ -49,7 +49,7 @@ def test_the_price_of_a_network_and_of_its_layers() -> None:
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("host", {"rates__W8A8": 200e9, "memory__dram__bytes_per_s": 3e9, "overhead__inference_s": 3e-4}),
+        ("host", {"rates__W8A8": 200e9, "cpu__kernels__W8A8__output_s": 3e-9, "overhead__inference_s": 3e-4}),
         ("stm32h743", {"mcu__cycles_per_output_requant": 40.0, "overhead__layer_s": 1e-3}),
         ("snapdragon-8gen3-hexagon", {"npu__efficiency": 0.08, "overhead__layer_s": 5e-5, "memory__dram__bytes_per_s": 5e9}),
         ("jetson", {"gpu__efficiency": 0.9, "memory__dram__bytes_per_s": 20e9, "overhead__layer_s": 1e-6}),
@@ -90,24 +90,26 @@ def test_one_size_cannot_tell_overhead_from_rate() -> None:
 
 
 def test_what_only_their_product_enters_is_named_together() -> None:
-    truth = changed("host", rates__W8A8=200e9)
-    fitted = calibrate.fit(device.load("host"), timed(truth), ["rates.W8A8", "cpu.efficiency", "overhead.inference_s"])
-    assert fitted.undetermined == (("rates.W8A8", "cpu.efficiency"),)
-    assert fitted.values["rates.W8A8"] * fitted.values["cpu.efficiency"] == pytest.approx(100e9, rel=0.02)
+    truth = changed("jetson-nano", rates__FP16=100e9)
+    free = ["rates.FP16", "gpu.efficiency", "overhead.inference_s"]
+    fitted = calibrate.fit(device.load("jetson-nano"), timed(truth, Precision.parse("FP16")), free)
+    assert fitted.undetermined == (("rates.FP16", "gpu.efficiency"),)
+    product = number(truth, "gpu.efficiency") * 100e9
+    assert fitted.values["rates.FP16"] * fitted.values["gpu.efficiency"] == pytest.approx(product, rel=0.02)
 
 
 def test_what_does_not_matter_stays_where_it_was() -> None:
     truth = changed("host", rates__W8A8=1e9)  # so slow that memory never binds
     fitted = calibrate.fit(device.load("host"), timed(truth), ["rates.W8A8", "rates.FP32", "memory.dram.bytes_per_s"])
     assert ("rates.FP32",) in fitted.undetermined
-    assert fitted.values["rates.FP32"] == pytest.approx(30e9)
+    assert fitted.values["rates.FP32"] == pytest.approx(number(device.load("host"), "rates.FP32"))
 
 
 def test_ranges_of_the_file_hold() -> None:
-    truth = changed("host", cpu__efficiency=1.0, rates__W8A8=600e9)
-    fitted = calibrate.fit(device.load("host"), timed(truth), ["cpu.efficiency"])
-    assert fitted.values["cpu.efficiency"] <= 1.0
-    assert fitted.at_bound == ("cpu.efficiency",)
+    truth = changed("jetson-nano", gpu__efficiency=1.0, rates__FP16=9e12)
+    fitted = calibrate.fit(device.load("jetson-nano"), timed(truth, Precision.parse("FP16")), ["gpu.efficiency"])
+    assert fitted.values["gpu.efficiency"] <= 1.0
+    assert fitted.at_bound == ("gpu.efficiency",)
 
 
 def test_a_constant_that_the_file_gives_as_zero_can_be_fitted() -> None:
