@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hwmodels import columns as layout
-from hwmodels import cpu, gpu, mcu, memory, npu
+from hwmodels import cpu, ethos, ethos_operations, gpu, mcu, memory, npu
 from hwmodels.columns import Choices, Terms
 from hwmodels.device import Device
 from hwmodels.errors import UsageError
@@ -28,7 +28,7 @@ from hwmodels.precision import Precision
 from hwmodels.table import CostTable, Objectives, Space, estimate, stored_name
 from hwmodels.workload import Layer, Workload
 
-__all__ = ["CostTable", "Objectives", "Price", "Space", "estimate", "explain", "lower", "native", "schedule", "uniform"]
+__all__ = ["CostTable", "Objectives", "Price", "Space", "estimate", "explain", "lower", "native", "onchip_bytes", "schedule", "uniform"]
 
 ONCHIP_J_PER_BYTE = 1e-12
 OFFCHIP_J_PER_BYTE = 40e-12
@@ -89,7 +89,10 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
     choices = _choices(device, workload, space, runs)
     terms = Terms.empty(len(workload.layers), len(runs), len(space.activation_bits))
     ports = memory.ports(device)
+    has_array = device.npu is not None and device.npu.array is not None
     match device.kind:
+        case "npu" if has_array:
+            choices = ethos.price(device, workload, choices, terms)
         case "npu":
             npu.price(cols, choices, ports, npu.constants(device, runs), terms)
         case "gpu":
@@ -117,7 +120,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         weight_column=weight_column,
         input_column=np.array([workload.tensors[i].group for i in largest], dtype=np.int64),
         output_column=np.array([workload.tensors[layer.output].group for layer in workload.layers], dtype=np.int64),
-        live=workload.live_elements(),
+        live=ethos_operations.live_elements(workload) if has_array else workload.live_elements(),
         element_bytes=choices.tensor_bytes,
         inference_s=device.overhead.inference_s.value,
         static_w=device.energy.static_w.value,
@@ -138,6 +141,21 @@ def uniform(device: Device, workload: Workload, precision: Precision) -> Price:
     table = lower(device, workload, one)
     found = estimate(table, np.zeros((1, table.decisions), dtype=np.int8))
     return Price(*(column[0].item() for column in found))
+
+
+def onchip_bytes(device: Device, workload: Workload, activation_bits: int) -> int:
+    """On-chip memory that a documented array needs when all feature maps have one width: those it keeps there, as stored, and
+    the weights of cascades.
+
+    Raises:
+        UsageError: the device has no documented array, or no such width.
+    """
+    if device.npu is None or device.npu.array is None:
+        raise UsageError(f"what {device.name} keeps on chip is not modelled", "Documented arrays: the Ethos-U devices.")
+    names = tuple(workload.layers[i].name for i in workload.weighted)
+    one = _Uniform((8,), (activation_bits,), names, workload.group_names, False)
+    choices = _choices(device, workload, one, [[native(device, 8, activation_bits, False)]])
+    return int(ethos.schedules(device, workload, choices)[0].onchip_bytes)
 
 
 def explain(table: CostTable, plan: np.ndarray) -> list[dict[str, Any]]:
