@@ -29,6 +29,7 @@ from hwmodels.ethos_blocks import (
     Blocks,
     Operation,
     choose_blocks,
+    reach,
 )
 from hwmodels.ethos_cycles import (
     CHANNEL_CONSTANT_BYTES,
@@ -39,6 +40,7 @@ from hwmodels.ethos_cycles import (
     written_bytes,
 )
 from hwmodels.ethos_device import Homes, array_of, homes_of
+from hwmodels.ethos_schedule import STRIPES
 from hwmodels.ethos_operations import BESIDE, bricks, operations, stored_elements
 from hwmodels.workload import Workload
 
@@ -49,10 +51,12 @@ PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
 class Schedule(NamedTuple):
     """What stays on chip when all feature maps have one width.
 
-    ``inside bool[T]``: tensors on chip. ``onchip_bytes``: the most on-chip memory in use, feature maps and weights of cascades.
+    ``inside bool[T]``: tensors on chip. ``rows int64[L]``: rows that a layer of a cascade makes at a time, 0 for all.
+    ``onchip_bytes``: the most on-chip memory in use, feature maps and weights of cascades.
     """
 
     inside: np.ndarray
+    rows: np.ndarray
     onchip_bytes: float
 
 
@@ -170,21 +174,24 @@ class _Pricing:
         # Half of the multipliers' products fit 16-bit inputs.
         self.pace = choices.s_per_mac * peak / np.where(choices.wide > 0, 2.0, 1.0)
 
-    def layer(self, row: int, a: int, b: int) -> np.ndarray:
-        """``float64[2, 2, nW, 4]`` cycles of layer ``row`` with inputs of width ``a`` and outputs of width ``b``."""
+    def layer(self, row: int, a: int, b: int, rows: int) -> np.ndarray:
+        """``float64[2, 2, nW, 4]`` cycles of layer ``row`` with inputs of width ``a`` and outputs of width ``b``, made ``rows`` rows
+        at a time (0: all)."""
         read, written = (int(self.choices.tensor_bytes[i]) for i in (a, b))
         found = operations(self.workload, row, self.array, self.brick, read, written)
         weight_bytes, pace = self.choices.weight_bytes[row, :, a], np.ascontiguousarray(self.pace[:, a])
         is_first = row == 0
-        key = (tuple(found), weight_bytes.tobytes(), pace.tobytes(), is_first)
+        key = (tuple(found), weight_bytes.tobytes(), pace.tobytes(), is_first, rows)
         if key in self.terms:
             return self.terms[key]
         out = np.zeros((2, 2, len(pace), 4))
         for op, share in found:
             # Blocks do not depend on where and how wide the output is.
             cut = op._replace(out_bytes=1, finish=0.0)
+            if 0 < rows < op.out_h:
+                cut = cut._replace(out_h=rows, in_h=min(op.in_h, reach(rows, op.stride, op.kernel_h, op.spread, op.nearest)))
             if cut not in self.blocks:
-                self.blocks[cut] = choose_blocks(op, self.array)
+                self.blocks[cut] = choose_blocks(cut, self.array)
             layer_terms(op, self.blocks[cut], self.array, self.homes, weight_bytes * share, is_first, pace, out)
         if not found and self.workload.layers[row].op in BESIDE:
             out[..., ACTIVATIONS:] = self._beside(row, read, written)
@@ -205,7 +212,8 @@ class _Pricing:
             for tensor, elements in zip(workload.tensors, stored, strict=True):
                 last = max(tensor.readers) if tensor.readers else len(workload.layers) - 1
                 alive[max(tensor.producer, 0) : last + 1] += elements
-            return Schedule(np.ones(len(workload.tensors), dtype=bool), float(alive.max()))
+            all_rows = np.zeros(len(workload.layers), dtype=np.int64)
+            return Schedule(np.ones(len(workload.tensors), dtype=bool), all_rows, float(alive.max()))
         whole = ethos_schedule.kept_whole(workload, size, self.homes.capacity)
         firsts = []
         for row in range(len(workload.layers)):
@@ -213,19 +221,21 @@ class _Pricing:
             firsts.append(found[0][0] if found else None)
         chain = ethos_schedule.links(workload, self.brick, firsts, int(size))
         weights = self.choices.weight_bytes[:, -1, a]
-        seconds = np.array([self.layer(row, a, a)[:, :, -1, TOTAL] for row in range(len(workload.layers))])
+        layers = range(len(workload.layers))
+        seconds = np.array([[self.layer(row, a, a, h)[:, :, -1, TOTAL] for row in layers] for h in (*STRIPES, 0)])
         inputs = np.array([all(whole[i] for i in layer.inputs) for layer in workload.layers])
         outputs = np.array([whole[layer.output] for layer in workload.layers])
-        held = chain.buffer_bytes(1) + weights
-        kept = ethos_schedule.cascades(seconds, inputs, outputs, chain.possible, held, self.homes.capacity)
+        held = np.array([chain.buffer_bytes(h) + weights for h in STRIPES])
+        found = ethos_schedule.cascades(seconds, inputs, outputs, chain.possible, held, self.homes.capacity)
         inside = whole.copy()
-        for row in np.flatnonzero(kept):
+        for row in np.flatnonzero((found >= 0) & (found < len(STRIPES))):
             inside[workload.layers[row].output] = True
+        rows = np.array([STRIPES[i % len(STRIPES)] if i >= 0 else 0 for i in found])
         alive = np.zeros(len(workload.layers))
         for i in np.flatnonzero(whole):
             alive[workload.tensors[i].producer : max(workload.tensors[i].readers) + 1] += stored[i]
-        used = ethos_schedule.onchip_bytes(chain, kept, weights, float(alive.max()), self.homes.capacity)
-        return Schedule(inside, used)
+        used = ethos_schedule.onchip_bytes(chain, found, weights, float(alive.max()), self.homes.capacity)
+        return Schedule(inside, rows, used)
 
 
 def schedules(device: Device, workload: Workload, choices: Choices) -> list[Schedule]:
@@ -248,7 +258,7 @@ def price(device: Device, workload: Workload, choices: Choices, terms: Terms) ->
                 offchip_read[row, a] = sum(workload.tensors[i].elements for i in layer.inputs if not plans[a].inside[i])
                 offchip_written[row, a] = 0.0 if plans[a].inside[layer.output] else workload.tensors[layer.output].elements
             for b in range(widths):
-                cycles = pricing.layer(row, a, b)[inside, int(plans[b].inside[layer.output])]
+                cycles = pricing.layer(row, a, b, int(plans[a].rows[row]))[inside, int(plans[b].inside[layer.output])]
                 terms.compute_s[row, :, a, b] = cycles[:, COMPUTE] * to_s
                 terms.weight_s[row, :, a, b] = cycles[:, WEIGHTS] * to_s
                 terms.activation_s[row, :, a, b] = cycles[:, ACTIVATIONS] * to_s

@@ -99,7 +99,12 @@ def operations(
         return [(make(POOLING, float(array.other[wide]), kernel_h=1, kernel_w=1, stride=1, spread=2, nearest=1), 0.0)]
     cycles = {"add": array.add, "mul": array.multiply}.get(layer.op, array.other)
     finish = max(float(cycles[wide]), array.lookup if layer.op == "unary" else _activation(layer, array))
-    return [(make(PAIRWISE, finish, len(layer.inputs), kernel_h=1, kernel_w=1), 0.0)]
+    sizes = {"kernel_h": 1, "kernel_w": 1}
+    row = target.width * target.channels
+    if not any(formats) and target.channels < BRICK and row % BRICK == 0:
+        # Thin feature maps in rows are taken as if they had 16 channels.
+        sizes |= {"in_w": row // BRICK, "in_c": BRICK, "out_w": row // BRICK, "out_c": BRICK}
+    return [(make(PAIRWISE, finish, len(layer.inputs), **sizes), 0.0)]
 
 
 def _activation(layer: Layer, array: Array) -> float:
@@ -133,12 +138,12 @@ def _convolutions(
         return [(one, 1.0 / groups)] * groups
     if array.buffers[0] == 0 and scale == 2:
         return [(one._replace(stride=1, spread=2), 1.0 / groups)] * groups
-    # Each phase of the output has its own taps and its own small picture.
+    # Each phase of the output has its own taps; its micro-blocks pass over the whole output.
     phases = []
     for y in range(scale):
         for x in range(scale):
             kernel_h, kernel_w = -(-(layer.kernel[0] - y) // scale), -(-(layer.kernel[1] - x) // scale)
             if kernel_h > 0 and kernel_w > 0:
-                phase = one._replace(kernel_h=kernel_h, kernel_w=kernel_w, stride=1, out_h=source.height, out_w=source.width)
+                phase = one._replace(kernel_h=kernel_h, kernel_w=kernel_w, stride=1)
                 phases.append((phase, kernel_h * kernel_w / (layer.kernel[0] * layer.kernel[1]) / groups))
     return phases * groups
