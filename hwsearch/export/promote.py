@@ -2,7 +2,8 @@
 
 * Weights move to a wider container; their integers stay, so nothing but bytes changes.
 * Tensors narrower than what is on offer get a finer grid over the same range.
-* Where there are no zero points, a tensor gets a symmetric grid that reaches as far as the old one; after a ReLU this costs one bit.
+* Where there are no zero points, a tensor gets a symmetric grid that reaches as far as the old one; after a ReLU this costs a
+  bit.
 * 16-bit integers become half precision where the format has no such integers, and with them the layers that read them.
 
 Biases are rounded again where the grid of a layer's input changes. The result is a quantized network like any other: our engine
@@ -130,7 +131,9 @@ def _regridded(fmt: TensorFormat, bits: int, symmetric: bool) -> TensorFormat:
         scale = fmt.scale * top / wide_top
         zero = round(fmt.zero_point * wide_top / top)
     scale = float(np.float32(scale))
-    low, high = (int(np.clip(np.rint((q - fmt.zero_point) * fmt.scale / scale) + zero, 0, wide_top)) for q in (fmt.qmin, fmt.qmax))
+    low, high = (
+        int(np.clip(np.rint((q - fmt.zero_point) * fmt.scale / scale) + zero, 0, wide_top)) for q in (fmt.qmin, fmt.qmax)
+    )
     full = (0 if fmt.qmin == 0 and fmt.zero_point > 0 else low, wide_top if fmt.qmax == top else high)
     return TensorFormat(bits, scale, zero, *full)
 
