@@ -79,7 +79,7 @@ def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) 
     facts = {"requantization": qgraph.rule, **(metadata or {})}
     if said := notes(qgraph):
         facts["notes"] = " ".join(said)
-    return writer.model(qgraph.graph, facts, *writer.versions)
+    return writer.model(qgraph.graph, facts, versions=writer.versions)
 
 
 def export(qgraph: QuantizedGraph, path: str | Path, *, metadata: Mapping[str, Any] | None = None) -> Path:

@@ -8,6 +8,7 @@ tensors. As a format of its own it is for tools that take widths from a file bes
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import onnx
 
 from hwsearch.export.onnx_writer import Writer, window
 from hwsearch.files import write_bytes
-from hwsearch.quant.model import LayerFloats, QuantizedGraph
-from searchspaces.graph import Graph, Node
+from hwsearch.quant.integer import same_grid
+from hwsearch.quant.model import LayerFloats, QuantizedGraph, TensorFormat
+from hwsearch.quant.ranges import clamped, format_source
+from searchspaces.graph import VIEWS, Graph, Node
 from searchspaces.tables import propagate
 
 
@@ -87,7 +90,7 @@ def real_parameters(qgraph: QuantizedGraph, name: str) -> tuple[np.ndarray, np.n
     return layer.weight.astype(np.float32) * layer.scale[:, None, None, None], bias.astype(np.float32)
 
 
-class _RoundedWriter(FloatWriter):
+class RoundedWriter(FloatWriter):
     """With the weights that a plan's integers stand for."""
 
     def __init__(self, qgraph: QuantizedGraph) -> None:
@@ -97,6 +100,26 @@ class _RoundedWriter(FloatWriter):
     def weights(self, node: Node) -> list[str]:
         values = real_parameters(self.qgraph, node.name)
         return [self.const(v, name=f"{node.name}.{key}") for key, v in zip(("weight", "bias"), values, strict=True)]
+
+
+class QuantizingWriter(RoundedWriter):
+    """With a quantizer behind every integer tensor that is computed. Views have none: their values lie on their source's grid."""
+
+    def quantizer(self, x: str, fmt: TensorFormat) -> str:
+        """The values ``x`` on the grid of a format, in single precision."""
+        raise NotImplementedError
+
+    def stored(self, node: Node, x: str) -> str:
+        formats = self.qgraph.formats
+        fmt = formats[node.name]
+        moved = node.op in VIEWS or node.op == "concat"
+        if fmt.is_float or (moved and all(same_grid(formats[source], fmt) for source in node.inputs)):
+            return x
+        whole = replace(fmt, qmin=0, qmax=(1 << fmt.bits) - 1)
+        if fmt != clamped(whole, format_source(self.graph, node)):  # bounds that no activation explains
+            low, high = ((code - fmt.zero_point) * fmt.scale for code in (fmt.qmin, fmt.qmax))
+            x = self.op("Clip", [x, self.const(low), self.const(high)])
+        return self.quantizer(x, fmt)
 
 
 def to_float_model(graph: Graph) -> onnx.ModelProto:
@@ -112,7 +135,7 @@ def to_float_model(graph: Graph) -> onnx.ModelProto:
 
 def to_rounded_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) -> onnx.ModelProto:
     """The network in single precision with the weights that its integers stand for."""
-    writer = _RoundedWriter(qgraph)
+    writer = RoundedWriter(qgraph)
     writer.write_all()
     return writer.model(qgraph.graph, metadata)
 

@@ -88,15 +88,15 @@ class Writer:
         self,
         graph: Graph,
         facts: Mapping[str, Any] | None = None,
-        opset: int = OPSET,
-        ir_version: int = IR_VERSION,
-        **domains: int,
+        domains: Mapping[str, int] | None = None,
+        versions: tuple[int, int] = (OPSET, IR_VERSION),
     ) -> onnx.ModelProto:
         """The model from tensor "input" to tensor "output", checked by ``onnx.checker``.
 
         Args:
             facts: what the file's metadata say beside our version.
-            domains: versions of further operator sets; "__" stands for a dot in their names.
+            domains: operator sets beside ONNX's own, with their versions.
+            versions: of ONNX's operators and of the file format.
         """
         channels = propagate(graph, 48, 48)  # the channels do not depend on the size
         ends = [
@@ -105,11 +105,11 @@ class Writer:
                 "output", TensorProto.FLOAT, [1, channels[graph.output.name][0], "output_height", "output_width"]
             ),
         ]
-        sets = [helper.make_opsetid("", opset), *(helper.make_opsetid(k.replace("__", "."), v) for k, v in domains.items())]
+        sets = [helper.make_opsetid(domain, version) for domain, version in {"": versions[0], **(domains or {})}.items()]
         model = helper.make_model(
             helper.make_graph(self.nodes, graph.name or "network", ends[:1], ends[1:], list(self.constants.values())),
             opset_imports=sets,
-            ir_version=ir_version,
+            ir_version=versions[1],
             producer_name="hwsearch",
             producer_version=__version__,
         )

@@ -19,6 +19,8 @@ import numpy as np
 from hwmodels.errors import UsageError
 from hwsearch.quant.calibrate import int_bias
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.ranges import clamped, format_source
+from searchspaces.graph import Node
 
 NARROW = tuple(range(2, 9))
 
@@ -86,7 +88,8 @@ def promote(qgraph: QuantizedGraph, holds: Holds) -> Promotion:
         UsageError: the format has neither the network's 16-bit integers nor half precision, or no half precision for layers that
             the plan executes in it; all are named.
     """
-    formats = {name: fit(fmt, holds) for name, fmt in qgraph.formats.items()}
+    graph = qgraph.graph
+    formats = {node.name: _promoted(qgraph.formats[node.name], format_source(graph, node), holds) for node in graph.nodes}
     _refuse(qgraph, formats, holds)
     layers = {node.name: _layer(qgraph, node.name, formats[node.inputs[0]], holds) for node in qgraph.graph.convs}
     changes = [
@@ -105,8 +108,14 @@ def promote(qgraph: QuantizedGraph, holds: Holds) -> Promotion:
     )
 
 
+def _promoted(fmt: TensorFormat, source: Node, holds: Holds) -> TensorFormat:
+    """A tensor's format as the target holds it; ``source`` is the node that wrote its values, whose activation bounds them."""
+    fitted = fit(fmt, holds)
+    return fmt if fitted == fmt else clamped(fitted, source)
+
+
 def fit(fmt: TensorFormat, holds: Holds) -> TensorFormat:
-    """A tensor's format as a format of files can hold it; 16-bit integers that it has not become half precision."""
+    """``fmt`` itself where it can be held; otherwise a wider grid, or half precision for 16-bit integers that cannot be held."""
     if fmt.is_float:
         return fmt
     wider = [bits for bits in holds.tensor_bits if bits >= fmt.bits]
@@ -115,27 +124,21 @@ def fit(fmt: TensorFormat, holds: Holds) -> TensorFormat:
     middle = 1 << (fmt.bits - 1)
     if wider[0] == fmt.bits and (holds.zero_points or fmt.zero_point == middle):
         return fmt
-    symmetric = fmt.zero_point == middle or not holds.zero_points or wider[0] > 8
-    return _regridded(fmt, wider[0], symmetric)
+    return _regridded(fmt, wider[0], fmt.zero_point == middle or not holds.zero_points or wider[0] > 8)
 
 
 def _regridded(fmt: TensorFormat, bits: int, symmetric: bool) -> TensorFormat:
-    """The grid of ``bits`` that covers the range of a format; the bounds of fused activations move with it."""
+    """The grid of ``bits`` that covers the range of a format."""
     top, wide_top = (1 << fmt.bits) - 1, (1 << bits) - 1
     if symmetric:
         zero = 1 << (bits - 1)
-        # The code below -(zero - 1) of a symmetric grid is a spare one: what must be reached are the others.
+        # A symmetric grid has one code more below zero than above, a spare one that need not be covered.
         below = fmt.zero_point - 1 if fmt.zero_point == 1 << (fmt.bits - 1) else fmt.zero_point
         scale = fmt.scale * max(top - fmt.zero_point, below) / (zero - 1)
     else:
-        scale = fmt.scale * top / wide_top
         zero = round(fmt.zero_point * wide_top / top)
-    scale = float(np.float32(scale))
-    low, high = (
-        int(np.clip(np.rint((q - fmt.zero_point) * fmt.scale / scale) + zero, 0, wide_top)) for q in (fmt.qmin, fmt.qmax)
-    )
-    full = (0 if fmt.qmin == 0 and fmt.zero_point > 0 else low, wide_top if fmt.qmax == top else high)
-    return TensorFormat(bits, scale, zero, *full)
+        scale = fmt.scale * top / wide_top
+    return TensorFormat(bits, float(np.float32(scale)), zero, 0, wide_top)
 
 
 def _refuse(qgraph: QuantizedGraph, formats: dict[str, TensorFormat], holds: Holds) -> None:
