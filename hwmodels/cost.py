@@ -28,7 +28,20 @@ from hwmodels.precision import Precision
 from hwmodels.table import CostTable, Objectives, Space, estimate, stored_name
 from hwmodels.workload import Layer, Workload
 
-__all__ = ["CostTable", "Objectives", "Price", "Space", "estimate", "explain", "lower", "native", "onchip_bytes", "schedule", "uniform"]
+__all__ = [
+    "CostTable",
+    "Objectives",
+    "Price",
+    "Space",
+    "estimate",
+    "explain",
+    "lower",
+    "native",
+    "onchip_bytes",
+    "schedule",
+    "uniform",
+    "uniform_table",
+]
 
 ONCHIP_J_PER_BYTE = 1e-12
 OFFCHIP_J_PER_BYTE = 40e-12
@@ -136,9 +149,7 @@ def uniform(device: Device, workload: Workload, precision: Precision) -> Price:
     Raises:
         UsageError: the device cannot execute it.
     """
-    names = tuple(workload.layers[i].name for i in workload.weighted)
-    one = _Uniform((precision.weight_bits,), (precision.activation_bits,), names, workload.group_names, precision.is_float)
-    table = lower(device, workload, one)
+    table = uniform_table(device, workload, precision)
     found = estimate(table, np.zeros((1, table.decisions), dtype=np.int8))
     return Price(*(column[0].item() for column in found))
 
@@ -156,6 +167,13 @@ def onchip_bytes(device: Device, workload: Workload, activation_bits: int) -> in
     one = _Uniform((8,), (activation_bits,), names, workload.group_names, False)
     choices = _choices(device, workload, one, [[native(device, 8, activation_bits, False)]])
     return int(ethos.schedules(device, workload, choices)[0].onchip_bytes)
+
+
+def uniform_table(device: Device, workload: Workload, precision: Precision) -> CostTable:
+    """The table of a network with one choice: every layer in one precision. Raises as ``uniform`` does."""
+    names = tuple(workload.layers[i].name for i in workload.weighted)
+    one = _Uniform((precision.weight_bits,), (precision.activation_bits,), names, workload.group_names, precision.is_float)
+    return lower(device, workload, one)
 
 
 def explain(table: CostTable, plan: np.ndarray) -> list[dict[str, Any]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
 from hwmodels.device_tables import Quantity
+from hwmodels.errors import UsageError, closest
+
+Described = TypeVar("Described", bound=BaseModel)
 
 
 class Fact(NamedTuple):
@@ -29,6 +32,36 @@ def quantities(node: object, path: str) -> Iterator[tuple[str, Quantity]]:
     elif isinstance(node, Mapping):
         for name, value in node.items():
             yield from quantities(value, f"{path}.{name}")
+
+
+def number(device: BaseModel, key: str) -> float:
+    """The value at a dotted key of a device, defaults included.
+
+    Raises:
+        UsageError: the device has no number there.
+    """
+    node: object = device
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else getattr(node, part, None)
+    if not isinstance(node, Quantity):
+        raise UsageError(f"no number {key!r} in this device", closest(key, [path for path, _ in quantities(device, "")]))
+    return node.value
+
+
+def with_numbers(device: Described, values: Mapping[str, Quantity]) -> Described:
+    """A copy of ``device`` with other numbers at these dotted keys (see ``number``); that they are in range is not checked."""
+    for key, value in values.items():
+        number(device, key)
+        device = _replaced(device, key.split("."), value)
+    return device
+
+
+def _replaced(node: Any, path: list[str], value: Quantity) -> Any:
+    if not path:
+        return value
+    if isinstance(node, Mapping):
+        return {**node, path[0]: _replaced(node[path[0]], path[1:], value)}
+    return node.model_copy(update={path[0]: _replaced(getattr(node, path[0]), path[1:], value)})
 
 
 def human(key: str, value: float) -> str:

@@ -137,7 +137,8 @@ def offchip_elements(workload: Workload, device: Device, tensor_bytes: np.ndarra
 def worst_steps(live: np.ndarray) -> np.ndarray:
     """The rows of ``live int64[S, G]`` that can be the peak under some widths: rows that no other row covers, in order."""
     rows = np.unique(live, axis=0)
-    keep = [not any(j != i and np.all(rows[j] >= rows[i]) for j in range(len(rows))) for i in range(len(rows))]
+    # The rows are distinct: each is covered by itself, and by nothing else if it is kept.
+    keep = [np.count_nonzero((rows >= row).all(axis=1)) == 1 for row in rows]
     return rows[np.array(keep, dtype=bool)]
 
 

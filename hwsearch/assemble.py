@@ -22,7 +22,7 @@ from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.model import QuantizedGraph
 from hwsearch.quant.polish import polish
 from hwsearch.report.crops import save_crops
-from hwsearch.results import Crop, DeviceFacts, Fact, LayerRow, Point, ProxyCheck, Reference, Results, ScheduleStep
+from hwsearch.results import Crop, DeviceFacts, Fact, LayerRow, Point, ProxyCheck, Reference, Results, ScheduleStep, SignalToNoise
 from hwsearch.store import RunDirectory, versions
 from searchspaces.bicubic import imresize
 from searchspaces.graph import execute
@@ -239,6 +239,7 @@ def results(
     problem: Problem,
     photos: Pictures,
     search: Search,
+    sqnr: list[SignalToNoise],
     proofs: Mapping[int, Proof],
     run: RunDirectory,
     wall_s: float,
@@ -289,6 +290,7 @@ def results(
         chosen={role: names[row] for role, row in search.picks.items()},
         points=points,
         proxies=search.checks,
+        sqnr=sqnr,
         layers=layers,
         schedule=schedule,
         crops=crops(names[shown], proofs[shown].quantized, problem, photos.evaluation, run),

@@ -46,13 +46,6 @@ class EvaluationLog:
         with self._path.open("r+b") as file:
             file.truncate(kept)
 
-    @property
-    def count(self) -> int:
-        return len(self._scores)
-
-    def __contains__(self, plan: np.ndarray) -> bool:
-        return tuple(int(c) for c in plan) in self._scores
-
     def items(self) -> list[tuple[np.ndarray, Score]]:
         return [(np.array(plan, dtype=np.int8), score) for plan, score in self._scores.items()]
 

@@ -22,6 +22,7 @@ from hwsearch.evaluate import Evaluator
 from hwsearch.evaluations import EvaluationLog
 from hwsearch.problem import Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, Silent, follow
+from hwsearch.proxies import snr
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.results import ProxyCheck, Results
 from hwsearch.search import evolve, exact, pareto, probe
@@ -135,6 +136,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
         log = EvaluationLog(run.evaluations_path, lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)))
         with clock.stage("proxies"):
             damages = measure_damage(calibration, photos.crops, evaluator.float_mse, request.seed, progress)
+            sqnr = snr.sqnr(calibration, photos.crops)
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
         search = find_plans(request, problem, damages, checks, probes, log, run.journal_path, clock, progress)
         names = search.names()
@@ -147,7 +149,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
                 proofs[row] = assemble.prove(names[row], quantized, problem, photos.evaluation, run)
                 report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(request, problem, photos, search, proofs, run, clock.wall_s, clock.stages_s)
+            results = assemble.results(request, problem, photos, search, sqnr, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
     return results
 

@@ -133,7 +133,7 @@ def _remarks(space: SearchSpace, row: np.ndarray, asked: Sequence[int | None]) -
     said = []
     for d, (name, bits) in enumerate(zip(space.names, asked, strict=True)):
         got = space.widths(d)[int(row[d])]
-        if bits != got:
+        if bits is not None and bits != got:
             kind = "layer" if d < len(space.layer_names) else "tensor"
             said.append(f"{kind} {name} gets {got} bits: {bits} are not on offer there")
     return tuple(said)

@@ -66,6 +66,17 @@ class ProxyCheck(_Frozen):
     measured_db: list[float]
 
 
+class SignalToNoise(_Frozen):
+    """Signal to quantization noise ratio of one layer's weights, or of the tensors of one width group.
+
+    ``db``: bits -> dB; None where that width makes no error.
+    """
+
+    name: str
+    is_weight: bool
+    db: dict[int, float | None]
+
+
 class Crop(_Frozen):
     """Files (PNG, relative to the run directory) of one magnified detail of an evaluation picture."""
 
@@ -133,6 +144,7 @@ class Results(_Frozen):
     """Role ("knee", "best quality", "fastest", "smallest", "budget") -> plan name."""
     points: list[Point]
     proxies: list[ProxyCheck]
+    sqnr: list[SignalToNoise] = Field(default_factory=list)
     layers: dict[str, list[LayerRow]]
     """Plan name -> rows, for the chosen plans."""
     schedule: dict[str, list[ScheduleStep]]

@@ -236,7 +236,7 @@ def saved_request(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         FileError: there is no such run.
         UsageError: a field is given differently; every such field is listed.
     """
-    saved = {key: value for key, value in configuration(path)["request"].items() if key not in NOT_COMPARED}
+    saved = {key: value for key, value in configuration(path)["request"].items() if key not in ("run_dir", "resume")}
     _refuse_changes(path, [(key, saved.get(key), jsonable(value)) for key, value in given.items()])
     for key in ("weights", "images"):
         saved[key] = None if saved.get(key) is None else Path(saved[key])

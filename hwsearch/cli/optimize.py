@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def optimize(
+    context: typer.Context,
     target: options.Target = None,
     network: options.Network = None,
     scale: options.Scale = None,
@@ -82,9 +82,10 @@ def optimize(
         if out is not None:
             raise UsageError("--resume and --out name two run directories", "A resumed run stays where it is.")
         fields = saved_request(resume, fields) | {"run_dir": resume.resolve(), "resume": True}
-    elif out is not None:
-        fields["run_dir"] = out
-    fields["command"] = shlex.join(["hwsearch", *sys.argv[1:]])
+    else:
+        fields["command"] = shlex.join(["hwsearch", *context.obj])
+        if out is not None:
+            fields["run_dir"] = out
 
     terminal = Terminal(as_json, quiet)
     from hwsearch import pipeline

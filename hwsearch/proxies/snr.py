@@ -17,6 +17,7 @@ from torch import Tensor
 from hwsearch.damage import Damage
 from hwsearch.proxies.errors import Errors, Progress, float_mse, forward, macs_per_pixel, windows
 from hwsearch.quant.calibrate import Calibration
+from hwsearch.results import SignalToNoise
 from searchspaces.graph import execute
 from searchspaces.pictures import Pair
 
@@ -57,17 +58,14 @@ def _through(error: Tensor, gradient: Tensor, channel: int) -> float:
     return float(torch.sum(error.double().square().mean(dim=others) * gradient.double().square().sum(dim=others)))
 
 
-def sqnr_db(calibration: Calibration, pairs: Sequence[Pair]) -> dict[str, dict[int, float]]:
-    """Signal to quantization noise of every layer's weights and every width group's tensors: name -> bits -> dB, for display.
-
-    Weights and tensors are apart: ``weights:NAME`` and ``tensor:NAME``. Infinite where the choice makes no error.
-    """
+def sqnr(calibration: Calibration, pairs: Sequence[Pair]) -> list[SignalToNoise]:
+    """Signal to quantization noise of every decision at every width on offer, over all ``pairs``."""
     graph, errors, space = calibration.graph, Errors(calibration), calibration.space
     values: dict[str, list[Tensor]] = {}
     with torch.no_grad():
         for pair in pairs:
             execute(graph, pair.low, lambda node, value: values.setdefault(node.name, []).append(value))
-    table: dict[str, dict[int, float]] = {}
+    table: dict[int, SignalToNoise] = {}
     for decision, name, is_weight, choice in errors.choices():
         if is_weight:
             signal = float(graph[name].weights["weight"].double().square().sum())
@@ -76,7 +74,8 @@ def sqnr_db(calibration: Calibration, pairs: Sequence[Pair]) -> dict[str, dict[i
             members = [(m, x) for m in errors.members[name] for x in values[m]]
             signal = sum(float(x.double().square().sum()) for _, x in members)
             error = sum(float(errors.tensor(m, choice, x).double().square().sum()) for m, x in members)
-        key = f"weights:{name}" if is_weight else f"tensor:{name}"
-        ratio = float("inf") if error == 0 else float(10 * np.log10(max(signal, 1e-300) / error))
-        table.setdefault(key, {})[space.widths(decision)[choice]] = ratio
-    return table
+        ratio = None if error == 0 else float(10 * np.log10(max(signal, 1e-300) / error))
+        table.setdefault(decision, SignalToNoise(name=name, is_weight=is_weight, db={})).db[space.widths(decision)[choice]] = (
+            ratio
+        )
+    return list(table.values())

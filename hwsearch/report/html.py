@@ -115,6 +115,11 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
         "crops_left_out": left_out,
         "gain": ERROR_GAIN,
         "proxies": [figures.proxy(check) for check in results.proxies],
+        "sqnr": [
+            (title, rows)
+            for title, weights in (("weights", True), ("tensor", False))
+            if (rows := [row for row in results.sqnr if row.is_weight == weights])
+        ],
         "unsourced": sum(1 for fact in results.device.facts if not fact.source),
         "scope": _SCOPES.get(results.scope, f"Scope of the search: {results.scope}."),
         "longest_stage_s": max(results.stages_s.values(), default=1.0) or 1.0,
