@@ -40,7 +40,6 @@ from hwmodels.ethos_cycles import (
     written_bytes,
 )
 from hwmodels.ethos_device import Homes, array_of, homes_of
-from hwmodels.ethos_schedule import STRIPES
 from hwmodels.ethos_operations import BESIDE, bricks, operations, stored_elements
 from hwmodels.workload import Workload
 
@@ -214,28 +213,36 @@ class _Pricing:
                 alive[max(tensor.producer, 0) : last + 1] += elements
             all_rows = np.zeros(len(workload.layers), dtype=np.int64)
             return Schedule(np.ones(len(workload.tensors), dtype=bool), all_rows, float(alive.max()))
-        whole = ethos_schedule.kept_whole(workload, size, self.homes.capacity)
         firsts = []
         for row in range(len(workload.layers)):
             found = operations(workload, row, self.array, self.brick, int(size), int(size))
             firsts.append(found[0][0] if found else None)
         chain = ethos_schedule.links(workload, self.brick, firsts, int(size))
-        weights = self.choices.weight_bytes[:, -1, a]
-        layers = range(len(workload.layers))
-        seconds = np.array([[self.layer(row, a, a, h)[:, :, -1, TOTAL] for row in layers] for h in (*STRIPES, 0)])
-        inputs = np.array([all(whole[i] for i in layer.inputs) for layer in workload.layers])
-        outputs = np.array([whole[layer.output] for layer in workload.layers])
-        held = np.array([chain.buffer_bytes(h) + weights for h in STRIPES])
-        found = ethos_schedule.cascades(seconds, inputs, outputs, chain.possible, held, self.homes.capacity)
-        inside = whole.copy()
-        for row in np.flatnonzero((found >= 0) & (found < len(STRIPES))):
-            inside[workload.layers[row].output] = True
-        rows = np.array([STRIPES[i % len(STRIPES)] if i >= 0 else 0 for i in found])
+        enough = ethos_schedule.alive_bytes(workload, size).max(initial=0.0)
+        candidates = [self._at(c, a, chain, stored) for c in ethos_schedule.steps_from(self.homes.capacity, float(enough))]
+        slowest = max(candidates, key=lambda schedule: self._seconds(schedule, a))
+        return slowest._replace(onchip_bytes=candidates[0].onchip_bytes)
+
+    def _at(self, capacity: float, a: int, chain: ethos_schedule.Links, stored: np.ndarray) -> Schedule:
+        """The schedule that ``capacity`` bytes on chip allow; ``stored`` bytes of every tensor."""
+        workload = self.workload
+        size, weights = float(self.choices.tensor_bytes[a]), self.choices.weight_bytes[:, -1, a]
+        inside = ethos_schedule.kept_whole(workload, size, capacity)
         alive = np.zeros(len(workload.layers))
-        for i in np.flatnonzero(whole):
+        for i in np.flatnonzero(inside):
             alive[workload.tensors[i].producer : max(workload.tensors[i].readers) + 1] += stored[i]
-        used = ethos_schedule.onchip_bytes(chain, found, weights, float(alive.max()), self.homes.capacity)
-        return Schedule(inside, rows, used)
+        around = np.array([sum(stored[i] for i in {*layer.inputs, layer.output}) for layer in workload.layers])
+        rows, used = ethos_schedule.cascades(chain, around, weights, capacity)
+        for row in np.flatnonzero(rows > 0):
+            inside[workload.layers[row].output] = True
+        return Schedule(inside, np.abs(rows), max(used, float(alive.max(initial=0.0))))
+
+    def _seconds(self, schedule: Schedule, a: int) -> float:
+        total = 0.0
+        for row, layer in enumerate(self.workload.layers):
+            inside, outside = int(all(schedule.inside[i] for i in layer.inputs)), int(schedule.inside[layer.output])
+            total += float(self.layer(row, a, a, int(schedule.rows[row]))[inside, outside, -1, TOTAL])
+        return total
 
 
 def schedules(device: Device, workload: Workload, choices: Choices) -> list[Schedule]:

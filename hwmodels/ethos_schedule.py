@@ -1,17 +1,19 @@
 """Which feature maps a documented array keeps on chip: those that fit with all that is alive, and those of cascades.
 
-Where feature maps live in external memory, consecutive operations can run as a cascade, a few rows at a time, with only a rolling
-buffer of each feature map between them on chip (and their weights). A cascade goes no further than its buffers fit, and does not
-pass a feature map with several readers. Among all cuts of the network into cascades the schedule takes the one that needs the
-least time: more memory allows more cuts, so it never slows a network. (Arm's compiler cascades greedily; the difference is part
-of the agreement measured in tests/reference/test_vela.py.)
+Where feature maps live in external memory, consecutive operations run as a cascade, a few rows at a time, with only a rolling
+buffer of each feature map between them on chip (and their weights). As Arm's compiler does it, a cascade goes on until the next
+operation fits on chip whole or the smallest buffers no longer fit, does not pass a feature map with several readers, and then
+makes as many rows at a time as the memory allows. These rules look at sizes only, not at speeds.
+
+A longer cascade of fewer rows can be slower than a shorter one, so with that rule alone more memory could slow a network. The
+schedule in force is therefore the slowest one among those of this capacity and of all larger ones, in steps: what more memory
+would not improve is not credited to less.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from hwmodels.ethos_blocks import BRICK, Operation, reach, up
@@ -19,8 +21,9 @@ from hwmodels.ethos_operations import stored_elements
 from hwmodels.workload import Workload
 
 CASCADED = ("conv", "depthwise", "add", "mul", "unary")
-STRIPES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
-"""Rows that a cascade may make at a time."""
+KIB = 1024
+STEPS = np.array([64 * KIB * i for i in range(1, 33)] + [2 * KIB * KIB * 2 ** (i / 2) for i in range(1, 41)])
+"""Capacities in bytes at which schedules are compared: every 64 KiB up to 2 MiB, then two for each doubling."""
 
 
 class Links(NamedTuple):
@@ -59,14 +62,19 @@ def links(workload: Workload, brick: np.ndarray, firsts: list[Operation | None],
     return found
 
 
+def alive_bytes(workload: Workload, element_bytes: float) -> np.ndarray:
+    """``float64[L]``: bytes of the feature maps between layers that are alive while each layer runs, all of them whole."""
+    alive = np.zeros(len(workload.layers))
+    for tensor, size in zip(workload.tensors, stored_elements(workload) * element_bytes, strict=True):
+        if tensor.producer >= 0 and tensor.readers:
+            alive[tensor.producer : max(tensor.readers) + 1] += size
+    return alive
+
+
 def kept_whole(workload: Workload, element_bytes: float, capacity: float) -> np.ndarray:
     """``bool[T]``: feature maps between layers that fit on chip together with all that is alive during their life."""
-    sizes = stored_elements(workload) * element_bytes
-    alive = np.zeros(len(workload.layers))
+    alive = alive_bytes(workload, element_bytes)
     inner = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors])
-    for i in np.flatnonzero(inner):
-        tensor = workload.tensors[i]
-        alive[tensor.producer : max(tensor.readers) + 1] += sizes[i]
     for i in np.flatnonzero(inner):
         tensor = workload.tensors[i]
         inner[i] = alive[tensor.producer : max(tensor.readers) + 1].max() <= capacity
@@ -77,72 +85,43 @@ def kept_whole(workload: Workload, element_bytes: float, capacity: float) -> np.
     return inner
 
 
-@numba.njit(cache=True, nogil=True)
-def cascades(
-    seconds: np.ndarray, whole_in: np.ndarray, whole_out: np.ndarray, possible: np.ndarray, held: np.ndarray, capacity: float
-) -> np.ndarray:
-    """The cuts that need the least time, and how many rows each cascade makes at a time.
+def steps_from(capacity: float, enough: float) -> list[float]:
+    """Capacities to schedule for: ``capacity`` in whole steps, and all larger steps up to one that holds ``enough``."""
+    first = np.searchsorted(STEPS, capacity, side="right") - 1
+    last = np.searchsorted(STEPS, enough, side="left")
+    return [float(c) for c in STEPS[max(first, 0) : max(last, first) + 1]] if first >= 0 else [capacity]
+
+
+def cascades(chain: Links, whole_bytes: np.ndarray, weights: np.ndarray, capacity: float) -> tuple[np.ndarray, float]:
+    """The cascades of a network.
 
     Args:
-        seconds: ``float64[S + 1, L, 2, 2]``, time of each layer when it makes as many rows at a time as each of S choices says, and
-            (last) all rows; with its input on chip (1) or outside (0), and its output.
-        whole_in, whole_out: ``bool[L]``, whether these are on chip anyway.
-        possible: ``bool[L]``, the output of a layer may stay in a rolling buffer.
-        held: ``float64[S, L]``, bytes on chip while a layer is part of a cascade: its buffer and its weights.
+        whole_bytes: ``float64[L]``, feature maps that a layer reads and writes, whole.
+        weights: ``float64[L]``, encoded weights of each layer.
     Returns:
-        ``int64[L]``: the choice of rows of the cascade in which the output of the layer stays on chip, -1 where it does not;
-        the last layer of a cascade has S more than its choice, other layers outside cascades -1.
+        ``int64[L]``, rows that a layer of a cascade makes at a time (0: not in a cascade; negative in its last layer), and the
+        bytes on chip of the largest cascade.
     """
-    choices, count = held.shape
-    best = np.full(count + 1, np.inf)
-    origin, chosen = np.zeros(count + 1, dtype=np.int64), np.full(count + 1, -1, dtype=np.int64)
-    best[0] = 0.0
-    for first in range(count):
-        source, target = 1 if whole_in[first] else 0, 1 if whole_out[first] else 0
-        alone = best[first] + seconds[choices, first, source, target]
-        if alone < best[first + 1]:
-            best[first + 1], origin[first + 1], chosen[first + 1] = alone, first, -1
-        if not possible[first]:
-            continue
-        for choice in range(choices):
-            total, used = best[first] + seconds[choice, first, source, 1], held[choice, first]
-            for last in range(first + 1, count):
-                weights = held[choice, last]
-                target = 1 if whole_out[last] else 0
-                if used > capacity:
+    count = len(whole_bytes)
+    rows, most, first = np.zeros(count, dtype=np.int64), 0.0, 0
+    smallest = chain.buffer_bytes(1)
+    while first < count:
+        last, used = first, 0.0
+        while last + 1 < count and chain.possible[last] and whole_bytes[last + 1] >= capacity:
+            used += smallest[last]
+            if used > capacity:
+                break
+            last += 1
+        if last > first:
+            constants = float(weights[first : last + 1].sum())
+            size = float(smallest[first:last].sum()) + constants
+            at_a_time = 1
+            for step in range(2, (int(chain.rows[first:last].max()) + 1) // 2 + 1):
+                more = float(chain.buffer_bytes(step)[first:last].sum()) + constants
+                if more > capacity:
                     break
-                if total + seconds[choice, last, 1, target] < best[last + 1]:
-                    best[last + 1], origin[last + 1], chosen[last + 1] = total + seconds[choice, last, 1, target], first, choice
-                used += weights
-                if not possible[last]:
-                    break
-                total += seconds[choice, last, 1, 1]
-    found = np.full(count, -1, dtype=np.int64)
-    last = count
-    while last > 0:
-        first, choice = origin[last], chosen[last]
-        if choice >= 0:
-            found[first : last - 1] = choice
-            found[last - 1] = choices + choice
-        last = first
-    return found
-
-
-def onchip_bytes(chain: Links, found: np.ndarray, weights: np.ndarray, whole_bytes: float, capacity: float) -> float:
-    """Bytes on chip: the whole feature maps there, or the largest cascade, whose rows grow while they fit."""
-    most, choices = whole_bytes, len(STRIPES)
-    start = 0
-    while start < len(found):
-        stop = start
-        while 0 <= found[stop] < choices:
-            stop += 1
-        if stop > start:
-            used, constants = 0.0, weights[start : stop + 1].sum()
-            for rows in range(1, int(chain.rows[start:stop].max()) + 1):
-                size = chain.buffer_bytes(rows)[start:stop].sum() + constants
-                if size > capacity and used:
-                    break
-                used = max(used, size)
-            most = max(most, min(used, capacity))
-        start = stop + 1
-    return most
+                at_a_time, size = step, more
+            rows[first:last], rows[last] = at_a_time, -at_a_time
+            most = max(most, min(size, capacity))
+        first = last + 1
+    return rows, most
