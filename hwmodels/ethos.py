@@ -40,7 +40,7 @@ from hwmodels.ethos_cycles import (
     written_bytes,
 )
 from hwmodels.ethos_device import Homes, array_of, homes_of
-from hwmodels.ethos_operations import BESIDE, bricks, operations, stored_elements
+from hwmodels.ethos_operations import BESIDE, bricks, chained, operations, stored_elements
 from hwmodels.workload import Workload
 
 COMPUTE, WEIGHTS, ACTIVATIONS, TOTAL = range(4)
@@ -178,9 +178,10 @@ class _Pricing:
         at a time (0: all)."""
         read, written = (int(self.choices.tensor_bytes[i]) for i in (a, b))
         found = operations(self.workload, row, self.array, self.brick, read, written)
+        follows = chained(self.workload, row, self.array, self.brick)
         weight_bytes, pace = self.choices.weight_bytes[row, :, a], np.ascontiguousarray(self.pace[:, a])
         is_first = row == 0
-        key = (tuple(found), weight_bytes.tobytes(), pace.tobytes(), is_first, rows)
+        key = (tuple(found), weight_bytes.tobytes(), pace.tobytes(), is_first, rows, follows)
         if key in self.terms:
             return self.terms[key]
         out = np.zeros((2, 2, len(pace), 4))
@@ -192,6 +193,11 @@ class _Pricing:
             if cut not in self.blocks:
                 self.blocks[cut] = choose_blocks(cut, self.array)
             layer_terms(op, self.blocks[cut], self.array, self.homes, weight_bytes * share, is_first, pace, out)
+        if follows:
+            # The other operand streams in; the array is busy with the convolution anyway.
+            out[..., COMPUTE] = 0.0
+            out[..., ACTIVATIONS] /= len(self.workload.layers[row].inputs)
+            out[..., TOTAL] = out[..., ACTIVATIONS]
         if not found and self.workload.layers[row].op in BESIDE:
             out[..., ACTIVATIONS:] = self._beside(row, read, written)
         self.terms[key] = out
@@ -219,7 +225,7 @@ class _Pricing:
             firsts.append(found[0][0] if found else None)
         chain = ethos_schedule.links(workload, self.brick, firsts, int(size))
         enough = ethos_schedule.alive_bytes(workload, size).max(initial=0.0)
-        candidates = [self._at(c, a, chain, stored) for c in ethos_schedule.steps_from(self.homes.capacity, float(enough))]
+        candidates = [self._at(c, a, chain, stored) for c in [self.homes.capacity]]
         slowest = max(candidates, key=lambda schedule: self._seconds(schedule, a))
         return slowest._replace(onchip_bytes=candidates[0].onchip_bytes)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.ethos_blocks import BRICK, CHANNELWISE, CONVOLUTION, PAIRWISE, POOLING, PRODUCT, Array, Operation, up
-from hwmodels.workload import Layer, Workload
+from hwmodels.workload import ELEMENTWISE_OPS, Layer, Tensor, Workload
 
 BESIDE = ("pixel_shuffle",)
 """Operations that the compiler leaves to the processor beside the array."""
@@ -28,8 +28,24 @@ def bricks(workload: Workload) -> np.ndarray:
         producer, readers = workload.layers[tensor.producer], [workload.layers[r] for r in tensor.readers]
         beside = producer.op in BESIDE or any(r.op in BESIDE for r in readers)
         odd = any(r.op in ("concat", "slice", "repeat") for r in (producer, *readers)) and tensor.channels % BRICK
-        found[i] = not beside and not odd
+        thin = any(thinned(workload.tensors[k.output]) for k in (producer, *readers) if k.op in ELEMENTWISE_OPS)
+        found[i] = not beside and not odd and not thin
     return found
+
+
+def thinned(tensor: Tensor) -> bool:
+    """Whether an element-wise operation takes the tensor, of few channels, as rows of 16."""
+    return tensor.channels < BRICK and tensor.width * tensor.channels % BRICK == 0
+
+
+def chained(workload: Workload, row: int, array: Array, brick: np.ndarray) -> bool:
+    """Whether the output unit of a U85 does an addition or product as it finishes the convolution just before."""
+    layer = workload.layers[row]
+    if array.buffers[0] == 0 or layer.op not in ("add", "mul") or row == 0:
+        return False
+    before, shape = workload.layers[row - 1], workload.tensors[layer.output]
+    own = before.op in ("conv", "depthwise") and before.output in layer.inputs and bool(brick[before.output])
+    return own and workload.tensors[before.output].readers == (row,) and shape.channels >= BRICK
 
 
 def stored_elements(workload: Workload) -> np.ndarray:
@@ -100,10 +116,9 @@ def operations(
     cycles = {"add": array.add, "mul": array.multiply}.get(layer.op, array.other)
     finish = max(float(cycles[wide]), array.lookup if layer.op == "unary" else _activation(layer, array))
     sizes = {"kernel_h": 1, "kernel_w": 1}
-    row = target.width * target.channels
-    if not any(formats) and target.channels < BRICK and row % BRICK == 0:
-        # Thin feature maps in rows are taken as if they had 16 channels.
-        sizes |= {"in_w": row // BRICK, "in_c": BRICK, "out_w": row // BRICK, "out_c": BRICK}
+    if not any(formats) and thinned(target):
+        wide_row = target.width * target.channels // BRICK
+        sizes |= {"in_w": wide_row, "in_c": BRICK, "out_w": wide_row, "out_c": BRICK}
     return [(make(PAIRWISE, finish, len(layer.inputs), **sizes), 0.0)]
 
 
