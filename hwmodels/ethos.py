@@ -181,7 +181,8 @@ class _Pricing:
         follows = chained(self.workload, row, self.array, self.brick)
         weight_bytes, pace = self.choices.weight_bytes[row, :, a], np.ascontiguousarray(self.pace[:, a])
         is_first = row == 0
-        key = (tuple(found), weight_bytes.tobytes(), pace.tobytes(), is_first, rows, follows)
+        what = tuple(found) if found else (row, read, written)
+        key = (what, weight_bytes.tobytes(), pace.tobytes(), is_first, rows, follows)
         if key in self.terms:
             return self.terms[key]
         out = np.zeros((2, 2, len(pace), 4))
@@ -224,15 +225,7 @@ class _Pricing:
             found = operations(workload, row, self.array, self.brick, int(size), int(size))
             firsts.append(found[0][0] if found else None)
         chain = ethos_schedule.links(workload, self.brick, firsts, int(size))
-        enough = ethos_schedule.alive_bytes(workload, size).max(initial=0.0)
-        candidates = [self._at(c, a, chain, stored) for c in [self.homes.capacity]]
-        slowest = max(candidates, key=lambda schedule: self._seconds(schedule, a))
-        return slowest._replace(onchip_bytes=candidates[0].onchip_bytes)
-
-    def _at(self, capacity: float, a: int, chain: ethos_schedule.Links, stored: np.ndarray) -> Schedule:
-        """The schedule that ``capacity`` bytes on chip allow; ``stored`` bytes of every tensor."""
-        workload = self.workload
-        size, weights = float(self.choices.tensor_bytes[a]), self.choices.weight_bytes[:, -1, a]
+        weights, capacity = self.choices.weight_bytes[:, -1, a], self.homes.capacity
         inside = ethos_schedule.kept_whole(workload, size, capacity)
         alive = np.zeros(len(workload.layers))
         for i in np.flatnonzero(inside):
@@ -242,13 +235,6 @@ class _Pricing:
         for row in np.flatnonzero(rows > 0):
             inside[workload.layers[row].output] = True
         return Schedule(inside, np.abs(rows), max(used, float(alive.max(initial=0.0))))
-
-    def _seconds(self, schedule: Schedule, a: int) -> float:
-        total = 0.0
-        for row, layer in enumerate(self.workload.layers):
-            inside, outside = int(all(schedule.inside[i] for i in layer.inputs)), int(schedule.inside[layer.output])
-            total += float(self.layer(row, a, a, int(schedule.rows[row]))[inside, outside, -1, TOTAL])
-        return total
 
 
 def schedules(device: Device, workload: Workload, choices: Choices) -> list[Schedule]:

@@ -4,10 +4,6 @@ Where feature maps live in external memory, consecutive operations run as a casc
 buffer of each feature map between them on chip (and their weights). As Arm's compiler does it, a cascade goes on until the next
 operation fits on chip whole or the smallest buffers no longer fit, does not pass a feature map with several readers, and then
 makes as many rows at a time as the memory allows. These rules look at sizes only, not at speeds.
-
-A longer cascade of fewer rows can be slower than a shorter one, so with that rule alone more memory could slow a network. The
-schedule in force is therefore the slowest one among those of this capacity and of all larger ones, in steps: what more memory
-would not improve is not credited to less.
 """
 
 from __future__ import annotations
@@ -21,11 +17,6 @@ from hwmodels.ethos_operations import stored_elements
 from hwmodels.workload import Workload
 
 CASCADED = ("conv", "depthwise", "add", "mul", "unary")
-KIB = 1024
-STEPS = np.array([64 * KIB * i for i in range(1, 33)] + [2 * KIB * KIB * 2 ** (i / 2) for i in range(1, 41)])
-"""Capacities in bytes at which schedules are compared: every 64 KiB up to 2 MiB, then two for each doubling."""
-
-
 class Links(NamedTuple):
     """Feature maps between consecutive layers that a cascade may keep on chip.
 
@@ -83,13 +74,6 @@ def kept_whole(workload: Workload, element_bytes: float, capacity: float) -> np.
         if layer.op in ("add", "mul") and not all(inner[i] for i in layer.inputs):
             inner[list(layer.inputs)] = False
     return inner
-
-
-def steps_from(capacity: float, enough: float) -> list[float]:
-    """Capacities to schedule for: ``capacity`` in whole steps, and all larger steps up to one that holds ``enough``."""
-    first = np.searchsorted(STEPS, capacity, side="right") - 1
-    last = np.searchsorted(STEPS, enough, side="left")
-    return [float(c) for c in STEPS[max(first, 0) : max(last, first) + 1]] if first >= 0 else [capacity]
 
 
 def cascades(chain: Links, whole_bytes: np.ndarray, weights: np.ndarray, capacity: float) -> tuple[np.ndarray, float]:
