@@ -261,7 +261,9 @@ class NpuArray(Table):
     cores: Count = 1
     decoders: Count = 1
     microblocks: Annotated[tuple[tuple[Count, Count, Count], ...], Field(min_length=1)]
-    input_units: Annotated[tuple[Annotated[tuple[tuple[Count, Count], ...], Field(min_length=3, max_length=3)], ...], Field(min_length=1)]
+    input_units: Annotated[
+        tuple[Annotated[tuple[tuple[Count, Count], ...], Field(min_length=3, max_length=3)], ...], Field(min_length=1)
+    ]
     block_limits: tuple[Count, Count, Count]
     memory: ArrayMemory
     channels: Channels | None = None

@@ -22,8 +22,6 @@ from hwmodels.columns import Choices, Terms
 from hwmodels.device import Device
 from hwmodels.ethos_blocks import (
     PAIRWISE,
-    POOLING,
-    PRODUCT,
     SPLIT_DEPTH,
     Array,
     Blocks,
@@ -79,7 +77,7 @@ def operation_terms(
     is_first: bool,
     pace: float,
 ) -> tuple[float, float, float, float]:
-    """Cycles of array, weights and feature maps, and of the whole operation.
+    """Cycles of array (without waiting), weights and feature maps, and of the whole operation.
 
     Args:
         inside, outside: whether the input, and the output, are in on-chip memory (always, on a device without external one).
@@ -89,17 +87,19 @@ def operation_terms(
     source = homes.onchip if inside or not homes.spills else homes.outside
     target = homes.onchip if outside or not homes.spills else homes.outside
     same = inside == outside or not homes.spills
-    cycles = operation_cycles(op, blocks, array, source, target, homes.weights.read_latency, pace)
+    work, cycles = operation_cycles(op, blocks, array, source, target, homes.weights.read_latency, pace)
     moved, written = read_bytes(op, blocks, source) * op.inputs, written_bytes(op, blocks, array, target)
     reads, stream = (0.0, moved) if op.kind == PAIRWISE else (moved, 0.0)
     onchip_reads, onchip_stream = (reads, stream) if inside or not homes.spills else (0.0, 0.0)
     onchip_writes = written if outside or not homes.spills else 0.0
     away_reads, away_stream, away_writes = reads - onchip_reads, stream - onchip_stream, written - onchip_writes
-    maps = busy(source, reads, stream, written, 0.0, 0.0) if same else max(
-        busy(source, reads, stream, 0.0, 0.0, 0.0), busy(target, 0.0, 0.0, written, 0.0, 0.0)
+    maps = (
+        busy(source, reads, stream, written, 0.0, 0.0)
+        if same
+        else max(busy(source, reads, stream, 0.0, 0.0, 0.0), busy(target, 0.0, 0.0, written, 0.0, 0.0))
     )
     if weight_bytes == 0.0:
-        return cycles, 0.0, maps, max(cycles, maps)
+        return work, 0.0, maps, max(cycles, maps)
     passes = fetches(op, blocks)
     constants = float(CHANNEL_CONSTANT_BYTES * op.out_c * passes)
     streamed = weight_bytes * passes + constants
@@ -109,7 +109,7 @@ def operation_terms(
     own = busy(homes.weights, 0.0, 0.0, 0.0, streamed, 0.0)
     weights, total = own, max(cycles, inner, outer, own)
     if homes.weights_at == 0:
-        return cycles, weights, maps, total
+        return work, weights, maps, total
     # From a copy on chip.
     begin = 0.0
     if is_first:
@@ -126,7 +126,7 @@ def operation_terms(
     )
     own = busy(homes.weights, 0.0, 0.0, 0.0, constants, weight_bytes)
     copied = max(busy(homes.onchip, 0.0, 0.0, 0.0, weight_bytes * passes, 0.0), own)
-    return cycles, min(weights, copied), maps, min(total, max(cycles + begin, inner, outer, own))
+    return work, min(weights, copied), maps, min(total, max(cycles + begin, inner, outer, own))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -162,7 +162,9 @@ class _Pricing:
     """The terms of every layer of a workload at one width of its inputs and one of its outputs, and the schedules."""
 
     def __init__(self, device: Device, workload: Workload, choices: Choices) -> None:
-        assert device.npu is not None and device.npu.array is not None and device.npu.clock_hz is not None
+        assert device.npu is not None
+        assert device.npu.array is not None
+        assert device.npu.clock_hz is not None
         self.workload, self.choices = workload, choices
         self.array, self.homes = array_of(device.npu.array), homes_of(device)
         self.clock = device.npu.clock_hz.value
@@ -174,8 +176,8 @@ class _Pricing:
         self.pace = choices.s_per_mac * peak / np.where(choices.wide > 0, 2.0, 1.0)
 
     def layer(self, row: int, a: int, b: int, rows: int) -> np.ndarray:
-        """``float64[2, 2, nW, 4]`` cycles of layer ``row`` with inputs of width ``a`` and outputs of width ``b``, made ``rows`` rows
-        at a time (0: all)."""
+        """``float64[2, 2, nW, 4]`` cycles of layer ``row``, inputs of width ``a`` and outputs of width ``b``, made ``rows`` rows at
+        a time (0: all)."""
         read, written = (int(self.choices.tensor_bytes[i]) for i in (a, b))
         found = operations(self.workload, row, self.array, self.brick, read, written)
         follows = chained(self.workload, row, self.array, self.brick)
@@ -263,6 +265,8 @@ def price(device: Device, workload: Workload, choices: Choices, terms: Terms) ->
                 terms.activation_s[row, :, a, b] = cycles[:, ACTIVATIONS] * to_s
                 terms.overhead_s[row, :, a, b] = layer_s
                 terms.latency_s[row, :, a, b] = cycles[:, TOTAL] * to_s + layer_s
-    # A wider input may be cut into blocks that fetch less; the term does not credit a wider format for that.
-    np.maximum.accumulate(terms.activation_s, axis=2, out=terms.activation_s)
+    # Wider feature maps may be cut into blocks that fetch less; the terms do not credit a wider format for that.
+    for axis in (2, 3):
+        np.maximum.accumulate(terms.activation_s, axis=axis, out=terms.activation_s)
+        np.maximum.accumulate(terms.weight_s, axis=axis, out=terms.weight_s)
     return choices._replace(offchip_read=offchip_read, offchip_written=offchip_written)

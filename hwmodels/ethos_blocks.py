@@ -196,7 +196,6 @@ def unit_row(depth: int, in_bytes: int) -> int:
 @numba.njit(cache=True, nogil=True)
 def fits(array: Array, op: Operation, out_h: int, out_w: int, out_c: int, in_h: int, in_w: int, in_c: int, copies: int) -> bool:
     """Whether an output block and the input block that feeds it fit into the buffers, double buffered."""
-    same_depth = op.kind in (CHANNELWISE, POOLING, PAIRWISE)
     wide = op.in_bytes > 1 and op.kind != POOLING
     if array.buffers[0] > 0:
         if op.kind == PAIRWISE:
@@ -293,5 +292,3 @@ def choose_blocks(op: Operation, array: Array) -> Blocks:
                 depth = up(depth, SPLIT_DEPTH)
         copies = copies - 1 if separate else 0
     return best
-
-

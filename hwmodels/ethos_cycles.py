@@ -61,9 +61,9 @@ def multiply_cycles(op: Operation, blocks: Blocks, array: Array) -> float:
     wide = op.in_bytes > 1
     micro_h, micro_w = blocks.micro_h, blocks.micro_w
     high, across = min(op.out_h, blocks.out_h), min(op.out_w, blocks.out_w)
-    if not separate and micro_h == 2 and op.kind in (CONVOLUTION, PRODUCT):
-        if op.out_h == 1 and op.out_w % 2 == 0 and op.kernel_h == 1:
-            micro_h, micro_w, high = 1, 4, 1
+    one_row = op.out_h == 1 and op.out_w % 2 == 0 and op.kernel_h == 1
+    if one_row and not separate and micro_h == 2 and op.kind in (CONVOLUTION, PRODUCT):
+        micro_h, micro_w, high = 1, 4, 1
     area = parts(high, micro_h) * parts(across, micro_w)
     deep = parts(min(op.out_c, blocks.out_c), blocks.micro_c)
     depth = min(op.in_c, blocks.in_c)
@@ -153,8 +153,8 @@ def imbalance(read: float, write: float, source: Port, target: Port) -> float:
 @numba.njit(cache=True, nogil=True)
 def operation_cycles(
     op: Operation, blocks: Blocks, array: Array, source: Port, target: Port, constants_latency: float, pace: float
-) -> float:
-    """Cycles of array and output unit for the whole operation.
+) -> tuple[float, float]:
+    """Cycles of array and output unit for the whole operation: their work alone, and with waiting for blocks and issuing them.
 
     Args:
         source, target: memories of the inputs and of the output.
@@ -167,7 +167,7 @@ def operation_cycles(
         elements = op.out_h * op.out_w * (up(op.out_c, BRICK) if op.out_brick else op.out_c)
         transfer = max(read, write) if separate else read + write
         issue = (transfer / (blocks.out_h * blocks.out_w * blocks.out_c) + op.finish) / 4
-        return np.floor(max(op.finish, issue) * elements)
+        return np.floor(op.finish * elements), np.floor(max(op.finish, issue) * elements)
     block_h, block_w, block_c = min(op.out_h, blocks.out_h), min(op.out_w, blocks.out_w), min(op.out_c, blocks.out_c)
     multiply = multiply_cycles(op, blocks, array) * pace
     output = np.floor(op.finish * block_h * block_w * block_c)
@@ -177,8 +177,9 @@ def operation_cycles(
     count = parts(op.out_h, blocks.micro_h) * parts(op.out_w, blocks.micro_w) * parts(op.out_c, blocks.micro_c) / pieces
     idle = imbalance(read, write, source, target) if count > 1 else 0.0
     issue = (idle + multiply + output) / 4
+    work = max(multiply, output) * count + min(multiply, output)
     multiply, output = max(multiply, issue), max(output, issue)
-    return max(multiply, output) * count + min(multiply, output) + read + write
+    return work, max(multiply, output) * count + min(multiply, output) + read + write
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""A documented array's constants from its device file, in cycles of its clock: what ``ethos_blocks`` and ``ethos_cycles`` read."""
+"""A documented array's constants from its device file, in cycles of its clock: for ``ethos_blocks`` and ``ethos_cycles``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def array_of(npu: NpuArray) -> Array:
         buffers = [memory.input_bytes.value, memory.accumulator_bytes.value]  # type: ignore[union-attr]
         granule, accumulators, shared = 1, [1, 1], 0.0
     else:
-        assert memory.shared_bytes is not None and memory.input_granule_bytes is not None and granules is not None
+        assert memory.shared_bytes is not None
+        assert memory.input_granule_bytes is not None
+        assert granules is not None
         buffers, shared = [0, 0], memory.shared_bytes.value
         granule, accumulators = _banks(memory.input_granule_bytes.value), [_banks(g.value) for g in granules]
 
@@ -78,7 +80,9 @@ def _banks(size: float) -> int:
 
 def homes_of(device: Device) -> Homes:
     """The memories of a device with an array. On-chip memory is at least as fast as what lies behind it."""
-    assert device.npu is not None and device.npu.array is not None and device.npu.clock_hz is not None
+    assert device.npu is not None
+    assert device.npu.array is not None
+    assert device.npu.clock_hz is not None
     clock, channels = device.npu.clock_hz.value, device.npu.array.channels
     onchip, dram, flash = device.memory.onchip, device.memory.dram, device.memory.flash
     behind = dram.bytes_per_s.value if dram is not None and dram.bytes_per_s is not None else 0.0

@@ -91,7 +91,16 @@ def operations(
             "spread": 1,
             "nearest": 0,
         } | sizes
-        return Operation(kind, *given.values(), in_bytes, out_bytes, inputs, finish, *formats)
+        return Operation(
+            kind=kind,
+            in_bytes=in_bytes,
+            out_bytes=out_bytes,
+            inputs=inputs,
+            finish=finish,
+            in_brick=formats[0],
+            out_brick=formats[1],
+            **given,  # type: ignore[arg-type]
+        )
 
     finish = max(float(array.convolve[wide]), _activation(layer, array))
     if layer.op in BESIDE or layer.op in IN_PLACE:
@@ -138,9 +147,7 @@ def _copied(workload: Workload, layer: Layer) -> list[int]:
     return [t.channels for t in inputs if t.producer < 0 or len(t.readers) > 1]
 
 
-def _convolutions(
-    workload: Workload, layer: Layer, array: Array, make: object, finish: float
-) -> list[tuple[Operation, float]]:
+def _convolutions(workload: Workload, layer: Layer, array: Array, make: object, finish: float) -> list[tuple[Operation, float]]:
     source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
     if layer.op == "depthwise" or layer.groups == source.channels > 1:
         return [(make(CHANNELWISE, finish), 1.0)]  # type: ignore[operator]

@@ -17,6 +17,8 @@ from hwmodels.ethos_operations import stored_elements
 from hwmodels.workload import Workload
 
 CASCADED = ("conv", "depthwise", "add", "mul", "unary")
+
+
 class Links(NamedTuple):
     """Feature maps between consecutive layers that a cascade may keep on chip.
 

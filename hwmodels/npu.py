@@ -1,5 +1,5 @@
-"""Price of layers on a neural processor of which a channel quantum and an effective rate are known (Hexagon, DLA, Edge TPU, Hailo,
-RK3588, ...). A documented array is in ``ethos``.
+"""Price of layers on a neural processor of which a channel quantum and an effective rate are known (Hexagon, DLA, Edge TPU,
+Hailo, RK3588, ...). A documented array is in ``ethos``.
 
 Channels of each group are padded to the quantum, MACs over rate times efficiency. Depthwise layers fill a quarter of such an
 array: a prior, not a measurement. Arithmetic, on-chip port, DRAM and flash work side by side; the cost of issuing an operation

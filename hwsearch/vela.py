@@ -13,10 +13,15 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hwmodels.device import Device
 from hwmodels.device_tables import Memory
 from hwmodels.errors import FileError, UsageError
+
+if TYPE_CHECKING:
+    from hwsearch.pricing import Price
+    from hwsearch.problem import Request
 
 TIMEOUT_S = 600
 SYSTEM, MODE = "Hwsearch_System", "Hwsearch_Mode"
@@ -44,16 +49,16 @@ def check(device: Device) -> None:
     UsageError: the compiler is not installed, or the device is not one that it compiles for.
     """
     if device.npu is None or device.npu.array is None or not device.name.startswith("ethos-u"):
-        raise UsageError(
-            f"--with vela compiles for Arm Ethos-U, not for {device.name}", "Choose a target such as ethos-u55-128."
-        )
+        raise UsageError(f"--with vela compiles for Arm Ethos-U, not for {device.name}", "Choose a target such as ethos-u55-128.")
     if importlib.util.find_spec("ethosu") is None:
         raise UsageError("--with vela needs Arm's compiler, which is not installed", 'Install it: pip install "hwsearch[vela]".')
 
 
 def configuration(device: Device) -> str:
     """The device's clock and memories in the compiler's own format."""
-    assert device.npu is not None and device.npu.clock_hz is not None and device.memory.onchip is not None
+    assert device.npu is not None
+    assert device.npu.clock_hz is not None
+    assert device.memory.onchip is not None
     clock, onchip = device.npu.clock_hz.value, device.memory.onchip
     bus = 8 if device.name.startswith("ethos-u55") else 16
     outside, name = (device.memory.dram, "Dram") if device.memory.dram is not None else (device.memory.flash, "OffChipFlash")
@@ -96,11 +101,12 @@ def compile_file(path: Path, device: Device) -> list[Row]:
         FileError: the compiler refuses the file, or takes too long; its last words are told.
     """
     check(device)
-    assert device.npu is not None and device.npu.clock_hz is not None
+    assert device.npu is not None
+    assert device.npu.clock_hz is not None
     with tempfile.TemporaryDirectory(prefix="hwsearch-vela-") as folder:
         config = Path(folder, "system.ini")
         config.write_text(configuration(device))
-        command = [sys.executable, "-m", "ethosu.vela.vela", str(path.resolve()), "--accelerator-config", device.name]
+        command = [sys.executable, "-m", "ethosu.vela", str(path.resolve()), "--accelerator-config", device.name]
         command += ["--config", str(config), "--system-config", SYSTEM, "--memory-mode", MODE]
         command += ["--output-dir", folder, "--verbose-performance"]
         try:
@@ -110,7 +116,9 @@ def compile_file(path: Path, device: Device) -> list[Row]:
         found = sorted(Path(folder).glob("*_per-layer.csv"))
         if done.returncode or not found:
             words = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-            raise FileError(f"Vela cannot compile {path}: {words[-1] if words else 'no reason given'}", "Price it without --with vela.")
+            raise FileError(
+                f"Vela cannot compile {path}: {words[-1] if words else 'no reason given'}", "Price it without --with vela."
+            )
         return parse(found[0].read_text(), device.npu.clock_hz.value)
 
 
@@ -150,7 +158,9 @@ def side_by_side(layers: list[tuple[str, str, float]], rows: list[Row]) -> list[
     names = sorted((name for name, _, _ in layers), key=len, reverse=True)
     for row in rows:
         # Steps that an exporter adds to a layer carry its name and a suffix.
-        owner = next((name for name in names if row.name == name or row.name.startswith((f"{name}/", f"{name}:", f"{name}."))), row.name)
+        owner = next(
+            (name for name in names if row.name == name or row.name.startswith((f"{name}/", f"{name}:", f"{name}."))), row.name
+        )
         by_name.setdefault(owner, []).append(row)
     pairs = []
     for name, op, seconds in layers:
@@ -162,21 +172,19 @@ def side_by_side(layers: list[tuple[str, str, float]], rows: list[Row]) -> list[
     return pairs
 
 
-def second_opinion(price: object, request: object) -> list[Pair]:
+def second_opinion(price: Price, request: Request) -> list[Pair]:
     """Export the plan of a price as a TFLite file, compile it, and set both estimates side by side.
 
     Args:
-        price: ``pricing.Price``; request: the ``problem.Request`` it was made for (its pictures calibrate the file).
+        request: what the price was made for (its pictures calibrate the file).
     Raises:
         UsageError: see ``check``.
         FileError: the plan cannot be a TFLite file, or the compiler refuses it.
     """
     from hwsearch.export import tflite
-    from hwsearch.pricing import Price
-    from hwsearch.problem import Request, choose_pictures
+    from hwsearch.problem import choose_pictures
     from hwsearch.quant.calibrate import calibrate
 
-    assert isinstance(price, Price) and isinstance(request, Request)
     problem = price.problem
     check(problem.device)
     crops = choose_pictures(request, problem.network).crops

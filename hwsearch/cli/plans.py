@@ -92,7 +92,9 @@ def _print_opinion(price: Price, pairs: list[Pair], screen: Console) -> None:
     both = [pair for pair in pairs if pair.vela_s is not None]
     ours, theirs = sum(pair.ours_s for pair in both), sum(pair.vela_s or 0.0 for pair in both)
     rows.append(("layers of both", "", words.seconds(ours), words.seconds(theirs), difference(ours, theirs), ""))
-    screen.print(table(("layer", "op", "hwsearch", "Vela", "difference", "Vela's operations"), rows, left=("op", "Vela's operations")))
+    screen.print(
+        table(("layer", "op", "hwsearch", "Vela", "difference", "Vela's operations"), rows, left=("op", "Vela's operations"))
+    )
     screen.print("Both are estimates; Vela is Arm's own compiler, and neither is silicon.")
 
 

@@ -11,12 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from oracle import Row
-
 from hwmodels import cost, device
 from hwmodels.device import Device, Quantity
 from hwmodels.device_tables import Memories, Memory
 from hwmodels.workload import Layer, Tensor, Workload
+from oracle import Row
 
 SOURCE = "ethos-u-vela 5.2.0 (a compiler's estimate)"
 OPS = {
@@ -174,10 +173,16 @@ def rows(shared: Path) -> list[Row]:
         found.append(_row(targets[name], name, label, "latency_s", latency, row["op_cycles"]))
     for name, run, workload in networks(shared):
         target, label = targets[name], f"{run['net']} A{run['act_bits']}"
-        latency = sum(c for c, layer in zip(cycles(target, workload, run["act_bits"])[1], workload.layers, strict=True) if counted(layer))
+        latency = sum(
+            c for c, layer in zip(cycles(target, workload, run["act_bits"])[1], workload.layers, strict=True) if counted(layer)
+        )
         found.append(_row(target, name, label, "latency_s", latency, run["summary"]["cycles_total"]))
         used = cost.onchip_bytes(target, workload, run["act_bits"])
-        found.append(Row(target.name, "npu", "", f"{label} {name}", SOURCE, "onchip_bytes", used, 1024 * run["summary"]["sram_memory_used"]))
+        found.append(
+            Row(
+                target.name, "npu", "", f"{label} {name}", SOURCE, "onchip_bytes", used, 1024 * run["summary"]["sram_memory_used"]
+            )
+        )
     return found
 
 

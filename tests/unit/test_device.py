@@ -162,7 +162,9 @@ def test_numbers_of_research_notes(shared: Path) -> None:
         assert ethos.npu is not None
         assert ethos.npu.array is not None
         assert ethos.npu.array.microblocks[0] == tuple(map(int, notes[name]["ofm_microblock_HxWxC"]["value"].split("x")))
-        assert ethos.npu.array.output_cycles.conv_a16.value == notes[name]["output_cycles_per_element"]["conv_int16_acc40"]["value"]
+        assert (
+            ethos.npu.array.output_cycles.conv_a16.value == notes[name]["output_cycles_per_element"]["conv_int16_acc40"]["value"]
+        )
 
 
 def test_schema_file_is_current() -> None:
