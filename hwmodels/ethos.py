@@ -176,8 +176,7 @@ class _Pricing:
         self.pace = choices.s_per_mac * peak / np.where(choices.wide > 0, 2.0, 1.0)
 
     def layer(self, row: int, a: int, b: int, rows: int) -> np.ndarray:
-        """``float64[2, 2, nW, 4]`` cycles of layer ``row``, inputs of width ``a`` and outputs of width ``b``, made ``rows`` rows at
-        a time (0: all)."""
+        """``float64[2, 2, nW, 4]`` cycles of layer ``row`` with widths ``a`` in and ``b`` out, ``rows`` at a time (0: all)."""
         read, written = (int(self.choices.tensor_bytes[i]) for i in (a, b))
         found = operations(self.workload, row, self.array, self.brick, read, written)
         follows = chained(self.workload, row, self.array, self.brick)
@@ -234,8 +233,8 @@ class _Pricing:
             alive[workload.tensors[i].producer : max(workload.tensors[i].readers) + 1] += stored[i]
         around = np.array([sum(stored[i] for i in {*layer.inputs, layer.output}) for layer in workload.layers])
         rows, used = ethos_schedule.cascades(chain, around, weights, capacity)
-        for row in np.flatnonzero(rows > 0):
-            inside[workload.layers[row].output] = True
+        for i in np.flatnonzero(rows > 0):
+            inside[workload.layers[i].output] = True
         return Schedule(inside, np.abs(rows), max(used, float(alive.max(initial=0.0))))
 
 

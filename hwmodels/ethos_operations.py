@@ -99,7 +99,7 @@ def operations(
             finish=finish,
             in_brick=formats[0],
             out_brick=formats[1],
-            **given,  # type: ignore[arg-type]
+            **given,
         )
 
     finish = max(float(array.convolve[wide]), _activation(layer, array))
