@@ -6,11 +6,13 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from random_networks import float_graph, quantize
+from random_networks import quantize
 
 from hwmodels import device
 from hwmodels.errors import UsageError
 from hwsearch import vela
+from searchspaces.fsrcnn import FSRCNN
+from searchspaces.trace import trace
 
 TABLE = """Original Operator,NNG Operator,Target,Staging Usage,Op Cycles,NPU,SRAM AC,DRAM AC,Name
 Conv2D,Conv2D,NPU,1000,500,400,300,500,a
@@ -52,7 +54,7 @@ def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_is_compiled(tmp_path: Path) -> None:
     from hwsearch.export import tflite
 
-    path = tflite.export(quantize(float_graph("fsrcnn")), tmp_path / "net.tflite", size=(48, 64))
+    path = tflite.export(quantize(trace(FSRCNN(), 1, "fsrcnn", 2)), tmp_path / "net.tflite", size=(48, 64))
     rows = vela.compile_file(path, device.load("ethos-u55-128"))
     assert len(rows) >= 5
     assert all(row.latency_s > 0 for row in rows)
