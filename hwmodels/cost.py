@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hwmodels import columns as layout
-from hwmodels import cpu, gpu, mcu, memory, npu
+from hwmodels import cpu, ethos, ethos_operations, gpu, mcu, memory, npu
 from hwmodels.columns import Choices, Terms
 from hwmodels.device import Device
 from hwmodels.errors import UsageError
@@ -38,6 +38,7 @@ __all__ = [
     "explain",
     "lower",
     "native",
+    "onchip_bytes",
     "schedule",
     "uniform",
     "uniform_table",
@@ -102,7 +103,10 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
     choices = _choices(device, workload, space, runs)
     terms = Terms.empty(len(workload.layers), len(runs), len(space.activation_bits))
     ports = memory.ports(device)
+    has_array = device.npu is not None and device.npu.array is not None
     match device.kind:
+        case "npu" if has_array:
+            choices = ethos.price(device, workload, choices, terms)
         case "npu":
             npu.price(cols, choices, ports, npu.constants(device, runs, choices.tensor_bytes), terms)
         case "gpu":
@@ -112,6 +116,8 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         case "cpu":
             cpu.price(cols, choices, ports, cpu.constants(device, workload, runs), terms)
     live, step_layer = memory.live_elements(device, workload)
+    if has_array:
+        live, step_layer = ethos_operations.live_elements(workload), np.arange(len(workload.layers))
     weight_column = np.full(len(workload.layers), -1, dtype=np.int64)
     weight_column[list(weighted)] = np.arange(len(weighted))
     largest = [max(layer.inputs, key=lambda i: workload.tensors[i].elements) for layer in workload.layers]
@@ -152,6 +158,21 @@ def uniform(device: Device, workload: Workload, precision: Precision) -> Price:
     table = uniform_table(device, workload, precision)
     found = estimate(table, np.zeros((1, table.decisions), dtype=np.int8))
     return Price(*(column[0].item() for column in found))
+
+
+def onchip_bytes(device: Device, workload: Workload, activation_bits: int) -> int:
+    """On-chip memory that a documented array needs when all feature maps have one width: those it keeps there, as stored, and
+    the weights of cascades.
+
+    Raises:
+        UsageError: the device has no documented array, or no such width.
+    """
+    if device.npu is None or device.npu.array is None:
+        raise UsageError(f"what {device.name} keeps on chip is not modelled", "Documented arrays: the Ethos-U devices.")
+    names = tuple(workload.layers[i].name for i in workload.weighted)
+    one = _Uniform((8,), (activation_bits,), names, workload.group_names, False)
+    choices = _choices(device, workload, one, [[native(device, 8, activation_bits, False)]])
+    return int(ethos.schedules(device, workload, choices)[0].onchip_bytes)
 
 
 def uniform_table(device: Device, workload: Workload, precision: Precision) -> CostTable:

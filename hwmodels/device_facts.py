@@ -73,7 +73,7 @@ def human(key: str, value: float) -> str:
     unit = next((unit for suffix, unit in _UNITS if leaf == suffix or leaf.endswith("_" + suffix)), "")
     if not unit:
         unit = next((_TABLE_UNITS[part] for part in parts if part in _TABLE_UNITS), "")
-    if unit in ("", "cycles", "bits", "channels", "taps"):
+    if unit in ("", "cycles", "bits", "channels"):
         return f"{value:.6g} {unit}".strip()
     return _prefixed(value, unit, 1000, ("", "k", "M", "G", "T"))
 
@@ -86,9 +86,7 @@ _TABLE_UNITS = {
     "cycles_per_mac": "cycles",
     "output_cycles": "cycles",
     "stored_bits_per_weight": "bits",
-    "ifm_channels": "channels",
     "channel_pad": "channels",
-    "taps": "taps",
 }
 _SMALL = ("", "m", "u", "n", "p", "f")
 

@@ -131,11 +131,19 @@ class Packing(Table):
 
 
 class Memory(Table):
-    """One memory: capacity, sustained bandwidth, and energy per byte moved, each where known."""
+    """One memory: capacity, sustained bandwidth, and energy per byte moved, each where known.
+
+    What documented arrays need beside: bytes of a burst, latencies, transactions that may be under way (of all ports together).
+    """
 
     bytes: Positive | None = None
     bytes_per_s: Positive | None = None
     j_per_byte: NonNegative | None = None
+    burst_bytes: Positive = Quantity(value=1.0)
+    read_latency_s: NonNegative = Quantity(value=0.0)
+    write_latency_s: NonNegative = Quantity(value=0.0)
+    outstanding_reads: Positive | None = None
+    outstanding_writes: Positive | None = None
 
 
 class Memories(Table):
@@ -212,36 +220,103 @@ class Gpu(Table):
 
 
 class OutputCycles(Table):
-    """Cycles per output element of the output unit, by operation and activation width."""
+    """Cycles per output element of the output unit, by operation and activation width; ``relu`` and ``lut``: fused activations.
+
+    ``copy_a8`` and ``copy_a16``: pooling and moving.
+    """
 
     conv_a8: Positive
     conv_a16: Positive
-    relu: Positive
     add_a8: Positive
     add_a16: Positive
+    mul_a8: Positive
+    mul_a16: Positive
+    copy_a8: Positive
+    copy_a16: Positive
+    relu: Positive
     lut: Positive
 
 
+class ArrayMemory(Table):
+    """Memories inside an array: one of ``shared_bytes`` for inputs and accumulators, of which ``table_bytes`` hold look-up
+    tables, taken in granules (``accumulator_granule_bytes``: accumulators of 32 and of 40 bits); or two separate ones.
+    """
+
+    shared_bytes: Positive | None = None
+    table_bytes: NonNegative = Quantity(value=0.0)
+    input_granule_bytes: Positive | None = None
+    accumulator_granule_bytes: tuple[Positive, Positive] | None = None
+    input_bytes: Positive | None = None
+    accumulator_bytes: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ArrayMemory:
+        shared = (self.shared_bytes, self.input_granule_bytes, self.accumulator_granule_bytes)
+        separate = (self.input_bytes, self.accumulator_bytes)
+        if sum(all(x is not None for x in kind) for kind in (shared, separate)) != 1:
+            raise ValueError("allowed: shared_bytes with its granules, or input_bytes and accumulator_bytes")
+        return self
+
+
+class Channels(Table):
+    """Read buffers of an array's memory channels in bytes: they limit what is under way, and so what slow memories give."""
+
+    copy_bytes: Positive
+    stream_bytes: Positive
+    weight_bytes: Positive
+    input_bytes: Positive
+
+
+class NpuArray(Table):
+    """A documented array of multipliers (``ethos``).
+
+    ``macs``: multipliers of one core. ``microblocks``: heights, widths, channels of output made side by side, where the compiler
+    may choose. ``input_units``: for each micro-block, rows and columns that an input block is rounded to, when a pixel has up to
+    16, up to 32, and more bytes. ``block_limits``: rows, columns, channels of the largest block. ``decoders``: weight decoders.
+    """
+
+    macs: Count
+    cores: Count = 1
+    decoders: Count = 1
+    microblocks: Annotated[tuple[tuple[Count, Count, Count], ...], Field(min_length=1)]
+    input_units: Annotated[
+        tuple[Annotated[tuple[tuple[Count, Count], ...], Field(min_length=3, max_length=3)], ...], Field(min_length=1)
+    ]
+    block_limits: tuple[Count, Count, Count]
+    memory: ArrayMemory
+    channels: Channels | None = None
+    output_cycles: OutputCycles
+
+    @model_validator(mode="after")
+    def _units_match(self) -> NpuArray:
+        if len(self.input_units) != len(self.microblocks):
+            raise ValueError("allowed: as many input_units as microblocks")
+        return self
+
+
 class Npu(Table):
-    """A documented array (``microblock``, ``ifm_channels``, ``taps``, ``output_cycles``: Ethos-U) or a channel quantum with an
-    effective rate (``channel_pad``, ``efficiency``; ``image_pad``: quantum of the layers that read the network's own input, where
-    it is finer). ``fused_bytes``: feature maps up to this size between consecutive
-    layers stay on chip. ``vector_bytes_per_s``: the vector unit beside the array, for what is no convolution.
-    ``host_bytes_per_s``: the network's input and output between the processor that asks and the accelerator.
+    """A documented array (``array``: Ethos-U) or a channel quantum with an effective rate (``channel_pad``, ``efficiency``).
+
+    ``image_pad``: quantum of the layers that read the network's own input, where it is finer. ``fused_bytes``: feature maps up to
+    this size between consecutive layers stay on chip (an effective-rate device; a documented array plans its own).
+    ``vector_bytes_per_s``: the vector unit beside the array, for what is no convolution. ``host_bytes_per_s``: the network's
+    input and output between the processor that asks and the accelerator.
     """
 
     clock_hz: Positive | None = None
-    cores: Count = 1
-    microblock: tuple[Count, Count, Count] | None = None
-    ifm_channels: dict[PrecisionKey, Positive] = Field(default_factory=dict)
-    taps: dict[PrecisionKey, Positive] = Field(default_factory=dict)
-    output_cycles: OutputCycles | None = None
+    array: NpuArray | None = None
     channel_pad: dict[PrecisionKey, Positive] = Field(default_factory=dict)
     efficiency: Fraction = Quantity(value=1.0)
     fused_bytes: NonNegative = Quantity(value=0.0)
     image_pad: Positive | None = None
     vector_bytes_per_s: Positive | None = None
     host_bytes_per_s: Positive | None = None
+
+    @model_validator(mode="after")
+    def _clocked(self) -> Npu:
+        if self.array is not None and self.clock_hz is None:
+            raise ValueError("allowed: an array with a clock_hz")
+        return self
 
 
 class CyclesPerMac(Table):

@@ -1,22 +1,14 @@
-"""Price of layers on a neural processor: a documented array (Ethos-U), or a channel quantum with an effective rate.
+"""Price of layers on a neural processor of which a channel quantum and an effective rate are known (Hexagon, DLA, Edge TPU,
+Hailo, RK3588, ...). A documented array is in ``ethos``.
 
-Array, in our own re-derivation from Arm's published compiler tables (agreement with that compiler's estimates, which are not
-silicon, is measured in tests/reference): the output is cut into micro-blocks; a step multiplies one micro-block by either
-``depth`` input channels of one kernel tap (depth first) or by ``depth / taps`` channels of ``taps`` taps (part kernel),
-whichever takes fewer steps; kernels are split into 8x8 pieces; everything is rounded up. The output unit spends a number of
-cycles per element, and the operation runs at the slower of the two. Sub-8-bit weights change the compressed stream and no
-cycles. Not modelled: command issue of tiny blocks, bursts.
+Channels of each group are padded to the quantum, MACs over rate times efficiency; groups narrower than the quantum share it, as a
+block-diagonal dense convolution. Depthwise layers fill a quarter of such an array: a prior, not a measurement. A vector unit
+beside the array reads and writes the tensors of whatever is no convolution, in the array's layout: channels padded, except in
+what comes from the host or goes there. A fused activation that is no clamp passes it once, as the result leaves the array. Array
+and vector unit take turns on a layer. The network's input and output are exchanged with the host before and after: unpadded, in
+single precision where the network computes in floating point. A device file without these two bandwidths does not model them.
 
-Effective rate (Hexagon, DLA, Edge TPU, Hailo, RK3588, ...): channels of each group padded to the quantum, MACs over rate times
-efficiency; groups narrower than the quantum share it, as a block-diagonal dense convolution. Depthwise layers fill a quarter of
-such an array: a prior, not a measurement. A vector unit beside the array reads and writes the tensors of whatever is no
-convolution, in the array's layout: channels padded, except in what comes from the host or goes there. A fused activation that
-is no clamp passes it once, as the result leaves the array. Array and vector unit take turns on a layer. The network's input and
-output are exchanged with the host before and after: unpadded, in single precision where the network computes in floating point.
-A device file without these two bandwidths does not model them.
-
-Arithmetic, on-chip port, DRAM and flash work side by side; the cost of issuing an operation does not overlap. The array's re-
-reads of feature maps (halo of blocks, passes over output channels) are not modelled.
+Arithmetic, on-chip port, DRAM and flash work side by side; the cost of issuing an operation does not overlap.
 """
 
 from __future__ import annotations
@@ -27,43 +19,17 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from hwmodels.columns import (
-    CONV,
-    DEPTHWISE,
-    ELEMENTWISE,
-    LINEAR,
-    LOOKUP,
-    MOVE,
-    PLAIN,
-    POOL,
-    RELU,
-    Choices,
-    Columns,
-    Ports,
-    Terms,
-)
+from hwmodels.columns import CONV, DEPTHWISE, LINEAR, LOOKUP, Choices, Columns, Ports, Terms
 from hwmodels.device import Device
 from hwmodels.memory import transfer
 from hwmodels.precision import Precision
 
-SUBKERNEL = 8
 DEPTHWISE_FILL = 0.25
 
 
 class NpuConstants(NamedTuple):
-    """Scalars of the device; arrays ``float64[nW, nA]`` by choice, or ``float64[2]`` by input width (8, more)."""
+    """Scalars of the device; ``pad`` and ``native_bytes`` ``float64[nW, nA]`` by choice; ``host_s_per_element float64[nA]``."""
 
-    is_array: bool
-    block_h: int
-    block_w: int
-    block_c: int
-    clock_hz: float
-    conv_cycles: np.ndarray
-    add_cycles: np.ndarray
-    relu_cycles: float
-    lookup_cycles: float
-    depth: np.ndarray
-    taps: np.ndarray
     pad: np.ndarray
     efficiency: float
     layer_s: float
@@ -76,25 +42,13 @@ class NpuConstants(NamedTuple):
 def constants(device: Device, native: list[list[Precision]], tensor_bytes: np.ndarray) -> NpuConstants:
     """Constants of ``device`` for the choices that ``native[w][a]`` executes; ``tensor_bytes float64[nA]`` per element."""
     assert device.npu is not None
-    npu, cycles = device.npu, device.npu.output_cycles
-    shape = (len(native), len(native[0]))
-    depth, taps, pad = np.full(shape, 32.0), np.full(shape, 4.0), np.ones(shape)
+    npu = device.npu
+    pad = np.ones((len(native), len(native[0])))
     for w, row in enumerate(native):
         for a, precision in enumerate(row):
-            for target, table in ((depth, npu.ifm_channels), (taps, npu.taps), (pad, npu.channel_pad)):
-                if str(precision) in table:
-                    target[w, a] = table[str(precision)].value
-    two = np.ones(2)
+            if str(precision) in npu.channel_pad:
+                pad[w, a] = npu.channel_pad[str(precision)].value
     return NpuConstants(
-        npu.microblock is not None and cycles is not None,
-        *(npu.microblock or (1, 1, 1)),
-        npu.clock_hz.value if npu.clock_hz is not None else 1e9,
-        np.array([cycles.conv_a8.value, cycles.conv_a16.value]) if cycles is not None else two,
-        np.array([cycles.add_a8.value, cycles.add_a16.value]) if cycles is not None else two,
-        cycles.relu.value if cycles is not None else 1.0,
-        cycles.lut.value if cycles is not None else 1.0,
-        depth,
-        taps,
         pad,
         npu.efficiency.value,
         device.overhead.layer_s.value,
@@ -109,53 +63,6 @@ def host_bytes(native: list[Precision], tensor_bytes: np.ndarray) -> np.ndarray:
     """Bytes of an element on its way from or to the host, ``float64[nA]``: floating point is single precision there."""
     is_float = np.array([precision.is_float for precision in native])
     return np.where(is_float & (tensor_bytes > 1), 4.0, tensor_bytes)
-
-
-@numba.njit(cache=True, nogil=True)
-def array_steps(kernel_h: int, kernel_w: int, inputs: float, depth: float, taps: float) -> float:
-    """Steps per micro-block of a convolution over ``inputs`` channels: the cheaper of the two traversals."""
-    across = part = 0.0
-    for top in range(0, kernel_h, SUBKERNEL):
-        for left in range(0, kernel_w, SUBKERNEL):
-            area = min(SUBKERNEL, kernel_h - top) * min(SUBKERNEL, kernel_w - left)
-            across += area * np.ceil(inputs / depth)
-            part += np.ceil(area / taps) * np.ceil(inputs / (depth / taps))
-    return min(across, part)
-
-
-@numba.njit(cache=True, nogil=True)
-def array_s(columns: Columns, layer: int, wide: int, depth: float, taps: float, s_per_mac: float, device: NpuConstants) -> float:
-    """Seconds that array and output unit of a documented processor need for a layer."""
-    op, out_h, out_w = columns.op[layer], columns.out_h[layer], columns.out_w[layer]
-    block = device.block_h * device.block_w * device.block_c
-    across = np.ceil(out_h / device.block_h) * np.ceil(out_w / device.block_w)
-    cycle = 1.0 / device.clock_hz
-    finish = device.conv_cycles[wide]
-    if columns.activation[layer] == RELU:
-        finish = max(finish, device.relu_cycles)
-    elif columns.activation[layer] == LOOKUP:
-        finish = max(finish, device.lookup_cycles)
-    if op == ELEMENTWISE:
-        return (
-            columns.written[layer] * max(device.add_cycles[wide], finish if columns.activation[layer] != PLAIN else 0.0) * cycle
-        )
-    if op == POOL:
-        return columns.read[layer] * device.conv_cycles[wide] * cycle
-    if op == MOVE:
-        # A copy passes the output unit with its channels rounded up to the micro-block.
-        return across * np.ceil(columns.cout[layer] / device.block_c) * block * device.conv_cycles[wide] * cycle
-    groups = columns.groups[layer]
-    # A step is depth * block multiply-accumulates at the native rate: the array's cycle count divided by its clock and cores.
-    step = depth * block * s_per_mac
-    if op == DEPTHWISE:
-        steps = array_steps(columns.kernel_h[layer], columns.kernel_w[layer], 1.0, 4.0, 4.0) * (2.0 if wide else 1.0)
-        # Half depth at half rate: a step lasts as long at both widths.
-        arithmetic = across * np.ceil(columns.cout[layer] / device.block_c) * steps * step
-    else:
-        steps = array_steps(columns.kernel_h[layer], columns.kernel_w[layer], columns.cin[layer] / groups, depth, taps)
-        arithmetic = across * np.ceil(columns.cout[layer] / groups / device.block_c) * groups * steps * step
-    output = columns.written[layer] * finish * cycle
-    return max(arithmetic, output)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -190,10 +97,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: NpuConstants
         for w in range(weights):
             for a in range(widths):
                 rate, pad = choices.s_per_mac[w, a], device.pad[w, a]
-                if device.is_array:
-                    arithmetic = array_s(columns, layer, choices.wide[w, a], device.depth[w, a], device.taps[w, a], rate, device)
-                else:
-                    arithmetic = rated_s(columns, layer, w, a, rate, device)
+                arithmetic = rated_s(columns, layer, w, a, rate, device)
                 wide_in = 1.0 if columns.host_read[layer] else _ceil_to(columns.cin[layer], pad) / columns.cin[layer]
                 wide_out = 1.0 if columns.host_written[layer] else _ceil_to(columns.cout[layer], pad) / columns.cout[layer]
                 for b in range(widths):

@@ -84,6 +84,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Write a whole file or nothing, and return ``path``; ``FileError`` as for ``replacing``."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return path
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write ``document`` (see ``jsonable``) as JSON, whole or not at all; ``FileError`` as for ``replacing``."""
     write_text(path, json.dumps(jsonable(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")

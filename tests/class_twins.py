@@ -52,7 +52,7 @@ def offchip_twin(target: Device, workload: Workload, tensor: int, bytes_per_elem
     if worst * bytes_per_element <= capacity or t.elements * bytes_per_element <= fused:
         return 0.0
     # A compiler keeps a part in the scratchpad; a cache, and the scratchpad of a documented array, keep all or nothing.
-    spills = target.npu is not None and target.npu.microblock is None
+    spills = target.npu is not None and target.npu.array is None
     return 1 - capacity / (worst * bytes_per_element) if spills else 1.0
 
 
@@ -250,40 +250,13 @@ def _npu(
     npu, name = target.npu, str(runs)
     taps = layer.kernel[0] * layer.kernel[1]
     pixels = out.height * out.width
-    if npu.microblock is None:
-        pad = npu.channel_pad[name].value if name in npu.channel_pad else 1
-        if depthwise:
-            return pixels * taps * ceil(out.channels / pad) * pad * 4 * per_mac / npu.efficiency.value
-        if dense:
-            reads_image = any(t.producer < 0 for t in sources)
-            fine = min(pad, npu.image_pad.value) if npu.image_pad is not None and reads_image else pad
-            apart = ceil(cin / fine) * fine * ceil(cout / pad) * pad * layer.groups
-            macs = pixels * taps * min(apart, ceil(sources[0].channels / fine) * fine * ceil(out.channels / pad) * pad)
-            return macs * per_mac / npu.efficiency.value
-        return 0.0
-    clock, table = npu.clock_hz.value, npu.output_cycles
-    high, wide, deep = npu.microblock
-    across = ceil(out.height / high) * ceil(out.width / wide)
-    conv, add = (table.conv_a16, table.add_a16) if runs.activation_bits > 8 else (table.conv_a8, table.add_a8)
-    fused = {"none": 0.0, "relu": table.relu.value, "relu6": table.relu.value}.get(layer.activation, table.lut.value)
-    if layer.op in ("add", "mul", "unary"):
-        return out.elements * max(add.value, max(conv.value, fused) if layer.activation != "none" else 0) / clock
-    if layer.op == "pool":
-        return sources[0].elements * conv.value / clock
-    if not (dense or depthwise):
-        return across * ceil(out.channels / deep) * high * wide * deep * conv.value / clock
-    depth = npu.ifm_channels[name].value
-    pieces = [
-        min(8, layer.kernel[0] - y) * min(8, layer.kernel[1] - x)
-        for y in range(0, layer.kernel[0], 8)
-        for x in range(0, layer.kernel[1], 8)
-    ]
-    step_s = high * wide * deep * depth * per_mac
+    pad = npu.channel_pad[name].value if name in npu.channel_pad else 1
     if depthwise:
-        steps = sum(ceil(piece / 4) for piece in pieces) * (2 if runs.activation_bits > 8 else 1)
-        arithmetic = across * ceil(out.channels / deep) * steps * step_s
-    else:
-        depth_first = taps * ceil(cin / depth)
-        part_kernel = sum(ceil(piece / npu.taps[name].value) for piece in pieces) * ceil(cin / (depth / npu.taps[name].value))
-        arithmetic = across * ceil(cout / deep) * layer.groups * min(depth_first, part_kernel) * step_s
-    return max(arithmetic, out.elements * max(conv.value, fused) / clock)
+        return pixels * taps * ceil(out.channels / pad) * pad * 4 * per_mac / npu.efficiency.value
+    if dense:
+        reads_image = any(t.producer < 0 for t in sources)
+        fine = min(pad, npu.image_pad.value) if npu.image_pad is not None and reads_image else pad
+        apart = ceil(cin / fine) * fine * ceil(cout / pad) * pad * layer.groups
+        macs = pixels * taps * min(apart, ceil(sources[0].channels / fine) * fine * ceil(out.channels / pad) * pad)
+        return macs * per_mac / npu.efficiency.value
+    return 0.0

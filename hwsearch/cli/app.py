@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from hwmodels.errors import HwsearchError
 from hwsearch import __version__, console
-from hwsearch.cli import catalogue, optimize, plans
+from hwsearch.cli import catalogue, inspect, optimize, plans
 from hwsearch.store import Interrupted
 
 TRACEBACK = "HWSEARCH_TRACEBACK"
@@ -55,6 +55,7 @@ def _common(
 
 optimize.register(app)
 plans.register(app)
+inspect.register(app)
 catalogue.register(app)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hwsearch.explain import Explanation, Step
     from hwsearch.pricing import Price
     from hwsearch.results import TilingPoint
+    from hwsearch.vela import Pair
 
 Runtime = Annotated[
     str, typer.Option(help=f"Who runs the integers: {', '.join(f'{info.name} ({info.summary})' for info in RUNTIMES.values())}.")
@@ -44,6 +46,10 @@ def estimate(
     fps: options.Fps = None,
     tile: options.Tile = None,
     halo: options.Halo = None,
+    opinion: Annotated[
+        Literal["vela"] | None,
+        typer.Option("--with", help="Beside ours, the estimate of Arm's compiler for Ethos-U (extra: hwsearch[vela])."),
+    ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -67,7 +73,42 @@ def estimate(
     if not as_json:
         for remark in price.remarks:
             terminal.remark(remark)
-    terminal.show(pricing.document(price), lambda screen: _print_price(price, screen))
+    if opinion is None:
+        terminal.show(pricing.document(price), lambda screen: _print_price(price, screen))
+        return
+    from hwsearch import vela
+
+    pairs = vela.second_opinion(price, Request(**fields))
+    document = {**pricing.document(price), opinion: [dataclasses.asdict(pair) for pair in pairs]}
+    terminal.show(document, lambda screen: _print_opinion(price, pairs, screen))
+
+
+def _print_opinion(price: Price, pairs: list[Pair], screen: Console) -> None:
+    from hwsearch.report import words
+
+    _print_price(price, screen)
+
+    def difference(ours: float, theirs: float | None) -> str:
+        return f"{ours / theirs - 1:+.1%}" if theirs else words.NONE
+
+    rows = [
+        (
+            pair.name,
+            pair.op,
+            words.seconds(pair.ours_s),
+            words.seconds(pair.vela_s) if pair.vela_s is not None else words.NONE,
+            difference(pair.ours_s, pair.vela_s) if pair.ours_s else words.NONE,
+            pair.vela_ops,
+        )
+        for pair in pairs
+    ]
+    both = [pair for pair in pairs if pair.vela_s is not None]
+    ours, theirs = sum(pair.ours_s for pair in both), sum(pair.vela_s or 0.0 for pair in both)
+    rows.append(("layers of both", "", words.seconds(ours), words.seconds(theirs), difference(ours, theirs), ""))
+    screen.print(
+        table(("layer", "op", "hwsearch", "Vela", "difference", "Vela's operations"), rows, left=("op", "Vela's operations"))
+    )
+    screen.print("Both are estimates; Vela is Arm's own compiler, and neither is silicon.")
 
 
 def _print_price(price: Price, screen: Console) -> None:

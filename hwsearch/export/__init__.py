@@ -1,45 +1,67 @@
 """Handing plans to the runtimes that ship them; one file a format.
 
 An exporter is a function ``export(qgraph, path, *, metadata, ...) -> Path`` in a file of its own. To add one, write the file and
-name it in ``EXPORTERS``; nothing else changes.
+name it in ``EXPORTERS`` together with what the format can hold; nothing else changes. What it cannot hold is promoted before the
+exporter sees it (``promote``), and the export says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwmodels.errors import UsageError, closest
+
+if TYPE_CHECKING:
+    from hwsearch.export.promote import Promotion
+    from hwsearch.quant.model import QuantizedGraph
 
 
 @dataclass(frozen=True)
 class ExporterInfo:
-    """One export format. ``module`` is imported when the exporter is first used."""
+    """One export format. ``module`` is imported when the exporter is first used; ``holds`` are the fields of ``promote.Holds``
+    in which the format differs from one that holds everything. A ``sized`` format fixes the size of the picture; its exporter
+    takes ``size``."""
 
     name: str
     summary: str
     suffix: str
     module: str
-    arguments: tuple[tuple[str, Any], ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    holds: Mapping[str, Any] = field(default_factory=dict)
     sized: bool = False
-    """The format fixes the size of the picture; ``export`` then takes ``size``, (height, width)."""
+
+    def promote(self, qgraph: QuantizedGraph) -> Promotion:
+        """``qgraph`` as this format can hold it, and what had to change.
+
+        Raises:
+            UsageError: it cannot be held at all.
+        """
+        from hwsearch.export.promote import Holds, promote
+
+        return promote(qgraph, Holds(**self.holds))
 
     def __call__(
         self,
-        qgraph: Any,
+        qgraph: QuantizedGraph,
         path: str | Path,
         *,
-        metadata: dict[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
         size: tuple[int, int] | None = None,
     ) -> Path:
-        """Write ``qgraph`` (a ``QuantizedGraph``) to ``path``, for pictures of ``size`` (height, width) where the format
-        fixes it."""
+        """Write ``qgraph`` to ``path``, promoted where it must be; the file's metadata say what was.
+
+        Args:
+            size: (height, width) of the picture that goes in, for formats that fix it.
+        """
+        promotion = self.promote(qgraph)
+        facts = {**(metadata or {}), **({"promoted": promotion.summary} if promotion.changes else {})}
         function: Callable[..., Path] = import_module(self.module).export
-        sizes = {"size": size} if self.sized else {}
-        return function(qgraph, path, metadata=metadata, **sizes, **dict(self.arguments))
+        arguments = {**self.arguments, **({"size": size} if self.sized else {})}
+        return function(promotion.qgraph, path, metadata=facts, **arguments)
 
 
 EXPORTERS: dict[str, ExporterInfo] = {
@@ -47,17 +69,18 @@ EXPORTERS: dict[str, ExporterInfo] = {
     for info in (
         ExporterInfo(
             "onnx",
-            "ONNX Runtime: integer kernels, packed 4-bit weights, narrow activations by Clip",
+            "ONNX Runtime: integer kernels, weights of up to 4 bits packed, narrow tensors by Clip",
             ".onnx",
             "hwsearch.export.onnx",
-            (("flavour", "ort"),),
+            holds={"weight_bits": (2, 4, 8)},
         ),
         ExporterInfo(
             "tflite",
             "LiteRT with XNNPACK: int8 and 16x8 kernels, narrow activations at no cost",
             ".tflite",
             "hwsearch.export.tflite",
-            (("flavour", "litert"),),
+            {"flavour": "litert"},
+            {"weight_bits": (8,), "half": False},
             sized=True,
         ),
         ExporterInfo(
@@ -65,7 +88,8 @@ EXPORTERS: dict[str, ExporterInfo] = {
             "TensorFlow Lite Micro, CMSIS-NN, Ethos-U: int8 and 16x8 kernels, packed 4-bit weights",
             ".tflite",
             "hwsearch.export.tflite",
-            (("flavour", "micro"),),
+            {"flavour": "micro"},
+            {"weight_bits": (4, 8), "half": False},
             sized=True,
         ),
     )

@@ -1,8 +1,8 @@
 """ONNX files that ONNX Runtime executes in integers, code for code as the integer engine does.
 
-Flavour "ort": opset 21, dynamic height and width, float32 picture in 0..1 in and out. How each operation is written, and which
-trap of which runtime that avoids, stands in ``onnx_nodes``. The file needs no session option. Whoever quantizes on top of it or
-runs it elsewhere should read ``notes(qgraph)``, which is also stored in the file's metadata under "notes".
+How each operation is written, and which trap of which runtime that avoids, stands in ``onnx_codes``. The file needs no session
+option. Whoever quantizes on top of it or runs it elsewhere should read ``notes(qgraph)``, which is also stored in the file's
+metadata under "notes".
 """
 
 from __future__ import annotations
@@ -16,18 +16,15 @@ from typing import Any
 
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
-from hwmodels.errors import FileError, MismatchError, UsageError, closest
-from hwsearch import __version__
-from hwsearch.export.checks import check
-from hwsearch.export.onnx_nodes import Writer, saturates
-from hwsearch.files import replacing
+from hwmodels.errors import FileError, MismatchError
+from hwsearch.export.check import check
+from hwsearch.export.onnx_codes import CodeWriter, saturates
+from hwsearch.files import write_bytes
 from hwsearch.quant.integer import adds_in_integers
 from hwsearch.quant.model import LayerIntegers, QuantizedGraph
 
-OPSET, IR_VERSION = 21, 10
-FLAVOURS = ("ort",)
 FLOAT_CONVOLUTIONS = ("Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose")
 INTEGER_CONVOLUTIONS = ("QLinearConv", "ConvInteger")
 
@@ -69,7 +66,7 @@ def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) 
         FileError: see ``check``.
     """
     check(qgraph)
-    writer = Writer(qgraph)
+    writer = CodeWriter(qgraph)
     for node in qgraph.graph.nodes:
         writer.write(node)
     final, fmt = qgraph.graph.output.name, qgraph.formats[qgraph.graph.output.name]
@@ -79,45 +76,21 @@ def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) 
         writer.op("Identity", [writer.load(final)], "output")
     else:
         writer.op("DequantizeLinear", [writer.codes[final], *writer.grid(fmt)], "output")
-    channels = [writer.channels(name) for name in (qgraph.graph.input.name, final)]
-    model = helper.make_model(
-        helper.make_graph(
-            writer.nodes,
-            qgraph.graph.name or "network",
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, channels[0], "height", "width"])],
-            [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, channels[1], "output_height", "output_width"])],
-            list(writer.constants.values()),
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="hwsearch",
-        producer_version=__version__,
-    )
-    facts = {"hwsearch_version": __version__, "requantization": qgraph.rule, **(metadata or {})}
+    facts = {"requantization": qgraph.rule, **(metadata or {})}
     if said := notes(qgraph):
         facts["notes"] = " ".join(said)
-    helper.set_model_props(model, {key: str(value) for key, value in facts.items()})
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return writer.model(qgraph.graph, facts, versions=writer.versions)
 
 
-def export(qgraph: QuantizedGraph, path: str | Path, *, metadata: Mapping[str, Any] | None = None, flavour: str = "ort") -> Path:
+def export(qgraph: QuantizedGraph, path: str | Path, *, metadata: Mapping[str, Any] | None = None) -> Path:
     """Write the network to ``path``, whole or not at all.
 
     Args:
         metadata: provenance to store in the file (plan hash, network, target, ...); values are written as text.
-        flavour: which runtime's habits to follow; one of ``FLAVOURS``.
     Raises:
-        UsageError: unknown flavour.
         FileError: the network has values that make no correct file (see ``check``), or ``path`` cannot be written.
     """
-    if flavour not in FLAVOURS:
-        raise UsageError(f"no ONNX flavour {flavour!r}", closest(flavour, FLAVOURS))
-    path = Path(path)
-    data = to_model(qgraph, metadata).SerializeToString()
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-    return path
+    return write_bytes(Path(path), to_model(qgraph, metadata).SerializeToString())
 
 
 def session(

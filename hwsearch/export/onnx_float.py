@@ -1,140 +1,149 @@
-"""The network as it was traced, in single precision: the ONNX file that a quantized one is compared with for speed.
+"""The network in single precision: one ONNX node for each canonical operation, two where an activation is fused.
 
-One ONNX node for each canonical operation (two where an activation is fused), opset 21, dynamic height and width, float32 picture
-in 0..1 in and out. ONNX Runtime fuses and blocks it as it does any float model.
+Tensors are called as the nodes of the canonical graph, weights ``LAYER.weight`` and ``LAYER.bias``. The flavours that are single
+precision with quantizers between (TensorRT, QONNX) derive from the writer: they say what becomes of weights and of stored
+tensors. As a format of its own it is for tools that take widths from a file beside the network (AIMET, Core ML, ncnn).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from hwsearch.export.onnx import IR_VERSION, OPSET
-from searchspaces.graph import Graph, Node
+from hwsearch.export.onnx_writer import Writer, window
+from hwsearch.files import write_bytes
+from hwsearch.quant.integer import same_grid
+from hwsearch.quant.model import LayerFloats, QuantizedGraph, TensorFormat
+from hwsearch.quant.ranges import clamped, format_source
+from searchspaces.graph import VIEWS, Graph, Node
+from searchspaces.tables import propagate
+
+
+class FloatWriter(Writer):
+    """Writes a graph; ``values[name]`` is the ONNX tensor that readers of a graph node's tensor read."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.values: dict[str, str] = {}
+        self.shapes = propagate(graph, 48, 48)
+
+    def weights(self, node: Node) -> list[str]:
+        """Weight and bias of a convolution."""
+        keys = [key for key in ("weight", "bias") if key in node.weights]
+        return [self.const(node.weights[key].detach().numpy(), name=f"{node.name}.{key}") for key in keys]
+
+    def stored(self, node: Node, x: str) -> str:
+        """What readers read of the tensor ``x`` that a node has computed."""
+        return x
+
+    def write_all(self) -> None:
+        """Append every node and name the result "output"."""
+        for node in self.graph.nodes:
+            x = "input" if node.op == "input" else self._compute(node, [self.values[name] for name in node.inputs])
+            self.values[node.name] = self.stored(node, x)
+        self.op("Identity", [self.values[self.graph.output.name]], "output")
+
+    def _compute(self, node: Node, xs: list[str]) -> str:
+        name = node.name if node.activation == "none" else f"{node.name}.before"
+        match node.op:
+            case "conv":
+                y = self.op("Conv", [xs[0], *self.weights(node)], name, **window(node))
+            case "add" | "mul":
+                y = self.op(node.op.capitalize(), xs, name)
+            case "concat":
+                y = self.op("Concat", xs, name, axis=1)
+            case "slice":
+                y = self.slice(xs[0], node, name)
+            case "repeat":
+                y = self.repeat(xs[0], node, self.shapes[node.inputs[0]][0], name)
+            case "pixel_shuffle":
+                y = self.pixel_shuffle(xs[0], node, name)
+            case "resize":
+                y = self.resize(xs[0], node, name)
+            case "pool":
+                y = self._pool(node, xs[0], name)
+            case "unary":
+                y = self.activate(xs[0], node, node.attrs["kind"], name)
+            case _:
+                raise ValueError(f"cannot export op {node.op!r} ({node.name})")
+        return self.activate(y, node, node.activation, node.name)
+
+    def _pool(self, node: Node, x: str, name: str) -> str:
+        if node.attrs["kind"] == "mean":
+            return self.op("GlobalAveragePool", [x], name)
+        centred = self.op("Sub", [x, self.op("GlobalAveragePool", [x])])
+        return self.op("Sqrt", [self.op("GlobalAveragePool", [self.op("Mul", [centred, centred])])], name)
+
+
+def real_parameters(qgraph: QuantizedGraph, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weight ``float32[O, I/groups, kh, kw]`` and bias ``float32[O]`` for which a layer's integers stand."""
+    layer, source = qgraph.layers[name], qgraph.formats[qgraph.graph[name].inputs[0]]
+    if isinstance(layer, LayerFloats):
+        return layer.weight, layer.bias
+    bias = layer.bias * (layer.scale.astype(np.float64) * source.scale)
+    return layer.weight.astype(np.float32) * layer.scale[:, None, None, None], bias.astype(np.float32)
+
+
+class RoundedWriter(FloatWriter):
+    """With the weights that a plan's integers stand for."""
+
+    def __init__(self, qgraph: QuantizedGraph) -> None:
+        super().__init__(qgraph.graph)
+        self.qgraph = qgraph
+
+    def weights(self, node: Node) -> list[str]:
+        values = real_parameters(self.qgraph, node.name)
+        return [self.const(v, name=f"{node.name}.{key}") for key, v in zip(("weight", "bias"), values, strict=True)]
+
+
+class QuantizingWriter(RoundedWriter):
+    """With a quantizer behind every integer tensor that is computed. Views have none: their values lie on their source's grid."""
+
+    def quantizer(self, x: str, fmt: TensorFormat) -> str:
+        """The values ``x`` on the grid of a format, in single precision."""
+        raise NotImplementedError
+
+    def stored(self, node: Node, x: str) -> str:
+        formats = self.qgraph.formats
+        fmt = formats[node.name]
+        moved = node.op in VIEWS or node.op == "concat"
+        if fmt.is_float or (moved and all(same_grid(formats[source], fmt) for source in node.inputs)):
+            return x
+        whole = replace(fmt, qmin=0, qmax=(1 << fmt.bits) - 1)
+        if fmt != clamped(whole, format_source(self.graph, node)):  # bounds that no activation explains
+            low, high = ((code - fmt.zero_point) * fmt.scale for code in (fmt.qmin, fmt.qmax))
+            x = self.op("Clip", [x, self.const(low), self.const(high)])
+        return self.quantizer(x, fmt)
 
 
 def to_float_model(graph: Graph) -> onnx.ModelProto:
-    """``graph`` as an ONNX model in memory, checked by ``onnx.checker``.
+    """The traced network as an ONNX model in memory: what a quantized one is compared with for speed.
 
     Raises:
         ValueError: an operation that the canonical graph does not know.
     """
-    writer = _Writer()
-    for node in graph.nodes[1:]:
-        writer.write(node, [("input" if name == graph.input.name else name) for name in node.inputs])
-    writer.op("Identity", [graph.output.name], "output")
-    ends = [
-        helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, int(graph.input.attrs["channels"]), "height", "width"]),
-        helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, None, "output_height", "output_width"]),
-    ]
-    made = helper.make_graph(writer.nodes, graph.name or "network", ends[:1], ends[1:], writer.constants)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    writer = FloatWriter(graph)
+    writer.write_all()
+    return writer.model(graph)
 
 
-class _Writer:
-    def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.constants: list[TensorProto] = []
-
-    def op(self, kind: str, inputs: Sequence[str], output: str, **attrs: Any) -> str:
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{kind}:{output}", **attrs))
-        return output
-
-    def const(self, value: Any, dtype: Any = np.float32) -> str:
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype=dtype), name))
-        return name
-
-    def write(self, node: Node, inputs: list[str]) -> None:
-        """Append one canonical operation; its result is called as the node is."""
-        fused = node.activation != "none"
-        out = f"{node.name}.before" if fused else node.name
-        match node.op:
-            case "conv":
-                self._conv(node, inputs[0], out)
-            case "add" | "mul":
-                self.op(node.op.capitalize(), inputs, out)
-            case "concat":
-                self.op("Concat", inputs, out, axis=1)
-            case "slice":
-                start, stop, axis = (self.const([v], np.int64) for v in (node.attrs["start"], node.attrs["stop"], 1))
-                self.op("Slice", [inputs[0], start, stop, axis], out)
-            case "repeat":
-                self._repeat(node, inputs[0], out)
-            case "pixel_shuffle":
-                self.op("DepthToSpace", inputs, out, blocksize=int(node.attrs["factor"]), mode="CRD")
-            case "resize":
-                self._resize(node, inputs[0], out)
-            case "pool":
-                self._pool(node, inputs[0], out)
-            case "unary":
-                self._activation(node, node.attrs["kind"], inputs[0], out)
-            case _:
-                raise ValueError(f"cannot export op {node.op!r} ({node.name})")
-        if fused:
-            self._activation(node, node.activation, out, node.name)
-
-    def _conv(self, node: Node, x: str, out: str) -> None:
-        left, right, top, bottom = node.attrs["padding"]
-        parameters = [self.const(node.weights[key].detach().numpy()) for key in ("weight", "bias") if key in node.weights]
-        self.op(
-            "Conv",
-            [x, *parameters],
-            out,
-            pads=[int(top), int(left), int(bottom), int(right)],
-            strides=_pair(node.attrs["stride"]),
-            dilations=_pair(node.attrs["dilation"]),
-            group=int(node.attrs["groups"]),
-        )
-
-    def _repeat(self, node: Node, x: str, out: str) -> None:
-        """Each channel several times: a new axis after the channels, tiled, and folded into them."""
-        times = int(node.attrs["times"])
-        wide = self.op("Unsqueeze", [x, self.const([2], np.int64)], f"{out}.wide")
-        many = self.op("Tile", [wide, self.const([1, 1, times, 1, 1], np.int64)], f"{out}.many")
-        split = self.op("Shape", [many], f"{out}.shape", start=3)
-        shape = self.op("Concat", [self.const([1, -1], np.int64), split], f"{out}.target", axis=0)
-        self.op("Reshape", [many, shape], out)
-
-    def _resize(self, node: Node, x: str, out: str) -> None:
-        factor, mode = float(node.attrs["factor"]), node.attrs["mode"]
-        scales = self.const([1.0, 1.0, factor, factor])
-        if mode == "nearest":
-            rule = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
-            self.op("Resize", [x, "", scales], out, **rule)
-            return
-        kind = {"bilinear": "linear", "bicubic": "cubic"}[mode]
-        self.op("Resize", [x, "", scales], out, mode=kind, cubic_coeff_a=-0.75, coordinate_transformation_mode="half_pixel")
-
-    def _pool(self, node: Node, x: str, out: str) -> None:
-        mean = self.op("GlobalAveragePool", [x], out if node.attrs["kind"] == "mean" else f"{out}.mean")
-        if node.attrs["kind"] == "mean":
-            return
-        centred = self.op("Sub", [x, mean], f"{out}.centred")
-        squares = self.op("Mul", [centred, centred], f"{out}.squares")
-        self.op("Sqrt", [self.op("GlobalAveragePool", [squares], f"{out}.variance")], out)
-
-    def _activation(self, node: Node, kind: str, x: str, out: str) -> None:
-        match kind:
-            case "relu" | "sigmoid" | "tanh":
-                self.op(kind.capitalize(), [x], out)
-            case "relu6" | "clip":
-                low, high = (0.0, 6.0) if kind == "relu6" else (node.attrs["low"], node.attrs["high"])
-                self.op("Clip", [x, self.const(low), self.const(high)], out)
-            case "leaky_relu":
-                self.op("LeakyRelu", [x], out, alpha=float(node.attrs["slope"]))
-            case "prelu":
-                slope = node.weights["slope"].detach().numpy().reshape(-1, 1, 1)
-                self.op("PRelu", [x, self.const(slope)], out)
-            case _:
-                raise ValueError(f"cannot export activation {kind!r} ({node.name})")
+def to_rounded_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) -> onnx.ModelProto:
+    """The network in single precision with the weights that its integers stand for."""
+    writer = RoundedWriter(qgraph)
+    writer.write_all()
+    return writer.model(qgraph.graph, metadata)
 
 
-def _pair(value: Any) -> list[int]:
-    return [int(v) for v in value] if isinstance(value, tuple | list) else [int(value)] * 2
+def export(qgraph: QuantizedGraph, path: str | Path, *, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write ``to_rounded_model``, whole or not at all.
+
+    Raises:
+        FileError: ``path`` cannot be written.
+    """
+    return write_bytes(Path(path), to_rounded_model(qgraph, metadata).SerializeToString())

@@ -3,7 +3,7 @@
 Two flavours. "litert" keeps all weights in int8 containers, which XNNPACK runs fastest, under the rule "xnnpack". "micro" packs
 weights of at most 4 bits as int4 where kernels take them, under the rule "gemmlowp" of TFLite Micro, CMSIS-NN and LiteRT's
 reference kernels. A weight of 3 bits in an int8 or int4 container is the same integer: the function is the plan's, only bytes
-are lost, and ``notes`` says where.
+are lost.
 
 Input and output are codes (int8, or int16 for 16 bits) with the plan's scale. Shapes are fixed by the format; interpreters that
 can resize their input take other sizes (LiteRT can unless the plan shuffles 16-bit pixels; TFLite Micro cannot).
@@ -18,17 +18,17 @@ from typing import Any
 
 from hwmodels.errors import FileError, UsageError, closest
 from hwsearch import __version__
-from hwsearch.export.checks import check
+from hwsearch.export.check import check
 from hwsearch.export.tflite_form import form
 from hwsearch.export.tflite_nodes import Writer
-from hwsearch.files import replacing
-from hwsearch.quant.model import LayerIntegers, QuantizedGraph
+from hwsearch.files import write_bytes
+from hwsearch.quant.model import QuantizedGraph
 
 RULES = {"litert": "xnnpack", "micro": "gemmlowp"}
 """Flavour -> requantization rule of the runtime it is for."""
 DEFAULT_SIZE = (48, 64)
 METADATA = "hwsearch"
-"""Name of the file's metadata entry: JSON with the plan's provenance, its widths, and what was promoted."""
+"""Name of the file's metadata entry: a JSON object of texts, the plan's provenance and the notes."""
 
 
 def _writer(qgraph: QuantizedGraph, flavour: str, size: tuple[int, int]) -> Writer:
@@ -44,22 +44,8 @@ def _writer(qgraph: QuantizedGraph, flavour: str, size: tuple[int, int]) -> Writ
     return writer
 
 
-def _facts(writer: Writer) -> list[str]:
-    layers = {name: layer for name, layer in writer.qgraph.layers.items() if isinstance(layer, LayerIntegers)}
-    said = []
-    if writer.packed:
-        said += [
-            f"Weights of layer {name} have {layers[name].bits} bits and are stored in 8: {why}."
-            for name, why in writer.promoted.items()
-        ]
-        padded = [name for name, layer in layers.items() if layer.bits < 4 and name not in writer.promoted]
-        between = [name for name, layer in layers.items() if 4 < layer.bits < 8]
-    else:
-        padded, between = [], [name for name, layer in layers.items() if layer.bits < 8]
-    if padded:
-        said.append("Weights below 4 bits are stored in 4: " + ", ".join(padded) + ".")
-    if between:
-        said.append("Weights below 8 bits are stored in 8: " + ", ".join(between) + ".")
+def _notes(writer: Writer) -> list[str]:
+    said = [f"Weights of layer {name} are stored in 8 bits: {why}." for name, why in writer.promoted.items()]
     sloped = [node.name for node in writer.qgraph.graph.convs if node.activation in ("prelu", "leaky_relu")]
     if sloped:
         said.append("PReLU and LeakyReLU take a second convolution each: " + ", ".join(sloped) + ".")
@@ -67,12 +53,12 @@ def _facts(writer: Writer) -> list[str]:
 
 
 def notes(qgraph: QuantizedGraph, flavour: str = "litert") -> list[str]:
-    """What a person should know about the file: what is stored wider than the plan says, and what costs more.
+    """What a person should know about the file: what is stored wider than it could be, and what costs more.
 
     Raises:
         FileError: see ``to_bytes``.
     """
-    return _facts(_writer(qgraph, flavour, DEFAULT_SIZE))
+    return _notes(_writer(qgraph, flavour, DEFAULT_SIZE))
 
 
 def to_bytes(
@@ -96,19 +82,14 @@ def to_bytes(
         raise UsageError(f"no TFLite flavour {flavour!r}", closest(flavour, RULES))
     writer = _writer(qgraph, flavour, size or DEFAULT_SIZE)
     graph = qgraph.graph
-    facts = {
-        "hwsearch_version": __version__,
-        "requantization": RULES[flavour],
-        **{key: str(value) for key, value in (metadata or {}).items()},
-        "weight_bits": {name: layer.bits for name, layer in qgraph.layers.items()},
-        "activation_bits": {name: qgraph.formats[name].bits for name in (node.name for node in graph.nodes)},
-        "notes": _facts(writer),
-    }
+    facts = {"hwsearch_version": __version__, "requantization": RULES[flavour], **(metadata or {})}
+    if said := _notes(writer):
+        facts["notes"] = " ".join(said)
     return writer.file.serialize(
         [writer.codes[graph.input.name]],
         [writer.codes[graph.output.name]],
         f"{graph.name or 'network'}, written by hwsearch {__version__}",
-        {METADATA: json.dumps(facts)},
+        {METADATA: json.dumps({key: str(value) for key, value in facts.items()})},
     )
 
 
@@ -126,6 +107,4 @@ def export(
         FileError: ``path`` cannot be written.
     """
     data = to_bytes(qgraph, metadata, flavour=flavour, size=size)
-    with replacing(Path(path)) as temporary:
-        temporary.write_bytes(data)
-    return Path(path)
+    return write_bytes(Path(path), data)

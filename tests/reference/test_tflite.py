@@ -107,17 +107,15 @@ def operators(data: bytes) -> list[tuple[str, int]]:
     return found
 
 
-def test_narrow_weights_are_packed_where_kernels_take_them_and_the_rest_is_reported() -> None:
-    graph = float_graph("fsrcnn-relu")
-    q = quantize(graph, {node.name: 3 for node in graph.convs[:-1]} | {graph.convs[-1].name: 6})
-    small, large = (len(exported.to_bytes(q, flavour=flavour)) for flavour in ("micro", "litert"))
+def test_narrow_weights_are_packed_where_kernels_take_them_and_the_rest_is_reported(tmp_path: Path) -> None:
+    plain = float_graph("fsrcnn-relu")
+    q = quantize(plain, {node.name: 3 for node in plain.convs[:-1]} | {plain.convs[-1].name: 6})
+    sizes = [exporter(name)(q, tmp_path / name).stat().st_size for name in ("tflite-micro", "tflite")]
     weights = [layer.weight.size for layer in q.layers.values()]
-    assert abs((large - small) - sum(weights[:-1]) // 2) < 200
-    said = " ".join(exported.notes(q, "micro"))
-    assert "stored in 4" in said
-    assert graph.convs[-1].name in said.partition("stored in 8: ")[2]
-    assert "stored in 8" in " ".join(exported.notes(q, "litert"))
-    assert exported.notes(quantize(graph)) == []
+    assert abs((sizes[1] - sizes[0]) - sum(weights[:-1]) // 2) < 400
+    assert exporter("tflite-micro").promote(q).summary.count("3 bits -> 4 bits") == len(plain.convs) - 1
+    assert exporter("tflite").promote(q).same_numbers
+    assert exported.notes(quantize(plain)) == []
 
 
 def test_the_file_says_where_it_comes_from(tmp_path: Path) -> None:
@@ -128,7 +126,7 @@ def test_the_file_says_where_it_comes_from(tmp_path: Path) -> None:
     assert entry.Name() == b"hwsearch"
     facts = json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
     assert (facts["plan"], facts["requantization"]) == ("plan-07", "gemmlowp")
-    assert set(facts["weight_bits"].values()) == {5}
+    assert "8 bits" in facts["promoted"]
     names = [name for name, code in operators(path.read_bytes()) if code == schema.BuiltinOperator.CONV_2D]
     assert names == [node.name for node in q.graph.convs]
     assert list(model.Subgraphs(0).Tensors(0).ShapeAsNumpy()) == [1, 20, 30, 3]

@@ -1,117 +1,90 @@
-"""Agreement with Vela, Arm's compiler for Ethos-U: estimates by the maker of the hardware, not silicon.
-
-Bounds are what this model reached when it was written, with a little room: they guard against getting worse.
-"""
+"""Agreement with Vela, Arm's compiler for Ethos-U (estimates, not silicon), in fifteen systems (tests/oracle/vela.py)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from oracle import vela
 from scipy.stats import kendalltau
 
 from hwmodels import cost, device
-from hwmodels.workload import Layer, Tensor, Workload
+from hwmodels.workload import Workload
 
-SYSTEMS = {
-    "ethos-u55-128": "ethos-u55-128|Ethos_U55_High_End_Embedded|Shared_Sram",
-    "ethos-u55-256": "ethos-u55-256|Ethos_U55_High_End_Embedded|Shared_Sram",
-    "ethos-u65-512": "ethos-u65-512|Ethos_U65_High_End|Dedicated_Sram_384KB",
+# Cascades of the compiler are followed least well where the array is fast and the memory slow.
+FOLLOWED_LESS = {
+    "ethos-u65-512|Ethos_U65_High_End|Dedicated_Sram_384KB": 0.90,
+    "ethos-u85-512|Ethos_U85_SYS_DRAM_Mid|Dedicated_Sram_512KB": 0.85,
+    "ethos-u85-1024|Ethos_U85_SYS_DRAM_Mid|Dedicated_Sram_512KB": 0.80,
+    "ethos-u85-2048|Ethos_U85_SYS_DRAM_High|Dedicated_Sram_512KB": 0.80,
 }
+U85_MEDIAN, MEDIAN, TENTH = 0.15, 0.05, 0.20
 
 
-class Uniform:
-    """One weight width and one tensor width."""
+def test_single_layers(shared: Path) -> None:
+    """Operation cycles of convolutions, depthwise and transposed convolutions, additions: median, and nine of ten."""
+    targets, errors = vela.systems(shared), defaultdict(list)
+    for name, row, workload in vela.single_layers(shared):
+        predicted = sum(vela.cycles(targets[name], workload, row["act_bits"])[1])
+        errors[name].append(abs(predicted / row["op_cycles"] - 1))
+    assert len(errors) == 15
+    for name, found in errors.items():
+        print(f"\n{name}: {len(found)} layers, median {np.median(found):.2%}, 9 of 10 within {np.quantile(found, 0.9):.1%}")
+    for name, found in errors.items():
+        assert len(found) > 400
+        assert np.median(found) <= (U85_MEDIAN if "u85" in name else MEDIAN), name
+        assert "u85" in name or np.quantile(found, 0.9) <= TENTH, name
 
-    def __init__(self, workload: Workload, activation_bits: int) -> None:
-        self.weight_bits, self.activation_bits, self.wide_is_float = (8,), (activation_bits,), False
-        self.layer_names = tuple(workload.layers[i].name for i in workload.weighted)
-        self.group_names = workload.group_names
 
-
-def chain(layers: list[tuple[str, int, int, str]], channels: int, height: int, width: int) -> Workload:
-    """A chain of (operation, kernel, output channels, activation) at one picture size, same padding, stride 1."""
-    rows, tensors, previous = [], [Tensor("input", channels, height, width, -1, (0,), 0)], channels
-    for i, (op, kernel, outputs, activation) in enumerate(layers):
-        groups = previous if op == "depthwise" else 1
-        weights = kernel * kernel * previous // groups * outputs
-        rows.append(
-            Layer(f"l{i}", op, (i,), i + 1, weights * height * width, weights, outputs, (kernel, kernel), 1, groups, activation)
+def test_networks(shared: Path) -> None:
+    """Cycles of whole networks, their order, and on-chip memory."""
+    targets = vela.systems(shared)
+    cycles: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    memory = defaultdict(list)
+    for name, run, workload in vela.networks(shared):
+        layers = zip(vela.cycles(targets[name], workload, run["act_bits"])[1], workload.layers, strict=True)
+        ours = sum(c for c, layer in layers if vela.counted(layer))
+        cycles[name, run["act_bits"]].append((ours, run["summary"]["cycles_total"]))
+        used = cost.onchip_bytes(targets[name], workload, run["act_bits"])
+        memory[name].append(abs(used / 1024 / run["summary"]["sram_memory_used"] - 1))
+    for name in targets:
+        both = cycles[name, 8] + cycles[name, 16]
+        errors = np.abs([ours / theirs - 1 for ours, theirs in both])
+        taus = [kendalltau(*zip(*cycles[name, bits], strict=True)).statistic for bits in (8, 16)]
+        print(
+            f"\n{name}: {len(errors)} networks, median {np.median(errors):.2%}, 9 of 10 within {np.quantile(errors, 0.9):.1%}, "
+            f"tau {taus[0]:.3f} (int8) {taus[1]:.3f} (int16), on-chip memory {np.median(memory[name]):.1%}"
         )
-        readers = (i + 1,) if i + 1 < len(layers) else ()
-        tensors.append(Tensor(f"t{i}", outputs, height, width, i, readers, i + 1))
-        previous = outputs
-    return Workload("chain", tuple(rows), tuple(tensors), tuple(t.name for t in tensors))
+        assert np.median(errors) <= (U85_MEDIAN if "u85" in name else MEDIAN), name
+        assert "u85" in name or np.quantile(errors, 0.9) <= TENTH, name
+        assert min(taus) >= FOLLOWED_LESS.get(name, 0.95), name
+        assert np.median(memory[name]) <= 0.1, name
 
 
-def seconds(target: str, workload: Workload, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Arithmetic and latency of every layer, without the device's fixed costs."""
-    table = cost.lower(device.load(target), workload, Uniform(workload, bits))
-    overhead = table.overhead_s[:, 0, 0, 0]
-    return table.compute_s[:, 0, 0, 0], table.latency_s[:, 0, 0, 0] - overhead
+def test_shipped_devices_are_compiled_systems(shared: Path) -> None:
+    """Memories and clocks of the shipped devices are those of a system that was compiled."""
+    compiled = defaultdict(list)
+    for name, target in vela.systems(shared).items():
+        compiled[name.split("|")[0]].append(target)
+    assert len(compiled) == 11
+    for name, targets in compiled.items():
+        shipped = device.load(name)
+
+        def facts(target: device.Device) -> list[tuple[str, float]]:
+            wanted = ("memory.", "npu.clock_hz", "rates.")
+            return sorted((k, round(q.value, 15)) for k, q in target.quantities() if k.startswith(wanted) and "j_per" not in k)
+
+        assert facts(shipped) in [facts(target) for target in targets], name
 
 
-def single_layers(shared: Path, target: str) -> Iterator[tuple[dict[str, Any], Workload]]:
-    found = json.loads((shared / "oracle" / "vela_layers.json").read_text())
-    wanted = next(i for i, c in enumerate(found["configs"]) if c["id"] == SYSTEMS[target])
-    for values in found["rows"]:
-        row = dict(zip(found["columns"], values, strict=True))
-        if row["config"] == wanted and row["op"] in ("conv2d", "dwconv2d", "depthwise") and row["stride"] == 1:
-            op = "conv" if row["op"] == "conv2d" else "depthwise"
-            yield row, chain([(op, row["k"], row["cout"], row["act"])], row["cin"], row["h"], row["w"])
-
-
-@pytest.mark.parametrize(
-    ("target", "median", "latency"), [("ethos-u55-128", 0.01, 0.012), ("ethos-u55-256", 0.02, 0.06), ("ethos-u65-512", 0.25, 0.8)]
-)
-def test_single_layers(shared: Path, target: str, median: float, latency: float) -> None:
-    arithmetic, total = [], []
-    clock = device.load(target).npu.clock_hz.value  # type: ignore[union-attr]
-    for row, workload in single_layers(shared, target):
-        compute, latency_s = seconds(target, workload, row["act_bits"])
-        arithmetic.append(compute[0] * clock / row["npu"] - 1)
-        total.append(latency_s[0] * clock / row["op_cycles"] - 1)
-    errors, errors_total = np.abs(arithmetic), np.abs(total)
-    print(
-        f"\n{target}: {len(errors)} layers, cycles of the array off by {np.median(errors):.1%} (median), "
-        f"{np.quantile(errors, 0.9):.1%} (9 of 10); of the operation {np.median(errors_total):.1%}"
-    )
-    assert len(errors) > 50
-    assert np.median(errors) <= median
-    assert np.median(errors_total) <= latency
-
-
-@pytest.mark.parametrize("target", SYSTEMS)
-def test_convolutions_of_networks(shared: Path, target: str) -> None:
-    """Chains of convolutions as published: FSRCNN (its transposed convolution left out), ESPCN, SRCNN."""
-    found = json.loads((shared / "oracle" / "vela_networks.json").read_text())
-    ours, theirs, layers = [], [], []
-    clock = device.load(target).npu.clock_hz.value  # type: ignore[union-attr]
-    for run in found["runs"]:
-        if run["config"] != SYSTEMS[target] or "layers" not in run or run["net"].startswith("sesr"):
-            continue
-        network = found["networks"][run["net"]]
-        convs = [layer for layer in network["layers"] if layer["op"] == "conv2d"]
-        height, width, channels = network["input"]
-        workload = chain([("conv", c["k"], c["cout"], c.get("act", "none")) for c in convs], channels, height, width)
-        _, latency_s = seconds(target, workload, run["act_bits"])
-        cycles = {layer["name"]: layer["op_cycles"] for layer in run["layers"]}
-        if not all(c["name"] in cycles for c in convs):
-            continue
-        theirs.append(sum(cycles[c["name"]] for c in convs))
-        ours.append(latency_s.sum() * clock)
-        layers += [s * clock / cycles[c["name"]] - 1 for s, c in zip(latency_s, convs, strict=True)]
-    errors = np.abs(np.array(ours) / theirs - 1)
-    tau = kendalltau(ours, theirs).statistic
-    print(
-        f"\n{target}: {len(errors)} networks off by {np.median(errors):.1%} (median), {errors.max():.1%} (most), tau {tau:.3f}; "
-        f"{len(layers)} layers off by {np.median(np.abs(layers)):.1%} (median)"
-    )
-    assert len(errors) >= 10
-    # On U65 the compiler inflates DRAM traffic by bursts and latency, which this model leaves out.
-    assert tau >= (0.99 if "u55" in target else 0.75)
-    assert np.median(errors) <= (0.02 if "u55" in target else 0.25)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_weight_widths_save_no_cycles(shared: Path, bits: int) -> None:
+    """On an array of 8-bit multipliers narrower weights shrink the stream only."""
+    found = vela.network({"input": [90, 160, 1], "layers": [{"name": "a", "op": "conv2d", "k": 3, "cout": 16}]})
+    assert isinstance(found, Workload)
+    target = vela.systems(shared)["ethos-u55-128|Ethos_U55_High_End_Embedded|Shared_Sram"]
+    tables = [cost.lower(target, found, vela.Uniform(found, bits, weights)) for weights in (3, 8)]
+    assert tables[0].compute_s[0] == tables[1].compute_s[0]
+    assert tables[0].weight_bytes[0] < tables[1].weight_bytes[0]

@@ -160,9 +160,11 @@ def test_numbers_of_research_notes(shared: Path) -> None:
         ethos = device.load(name)
         assert ethos.rates["W8A8"].value == notes[name]["macs_per_cycle"]["w8a8"]["value"] * notes[name]["clock_hz"]["value"]
         assert ethos.npu is not None
-        assert ethos.npu.microblock == tuple(map(int, notes[name]["ofm_microblock_HxWxC"]["value"].split("x")))
-        assert ethos.npu.output_cycles is not None
-        assert ethos.npu.output_cycles.conv_a16.value == notes[name]["output_cycles_per_element"]["conv_int16_acc40"]["value"]
+        assert ethos.npu.array is not None
+        assert ethos.npu.array.microblocks[0] == tuple(map(int, notes[name]["ofm_microblock_HxWxC"]["value"].split("x")))
+        assert (
+            ethos.npu.array.output_cycles.conv_a16.value == notes[name]["output_cycles_per_element"]["conv_int16_acc40"]["value"]
+        )
 
 
 def test_schema_file_is_current() -> None:

@@ -1,4 +1,4 @@
-"""What makes no correct file, whatever the format: every exporter asks here before it writes."""
+"""What no exporter writes: numbers that make no correct file, found before the first byte is written."""
 
 from __future__ import annotations
 

@@ -10,27 +10,29 @@ lead from one to the next:
   spelled out; a 16-bit input is convolved byte by byte and put together in double precision.
 * Everything else decodes, computes and encodes in single-precision nodes that are never fused.
 
-Weights: up to 4 bits are packed as INT4 behind a Cast that ONNX Runtime folds away at load time; wider ones are int8, unless
-int8 is unsafe. It is unsafe on x86 CPUs without VNNI, whose u8*s8 instruction adds two products in 16 saturating bits: there, a
-layer whose ``2 * 255 * max|w|`` exceeds 32767 is wrong in most codes. Such layers carry uint8 weights with zero point 128, for
-which every kernel is exact.
+Weights: 2 bits are packed as INT2, 3 and 4 as INT4, behind a Cast that ONNX Runtime folds away at load time; wider ones are
+int8, unless int8 is unsafe. It is unsafe on x86 CPUs without VNNI, whose u8*s8 instruction adds two products in 16 saturating
+bits: there, a layer whose ``2 * 255 * max|w|`` exceeds 32767 is wrong in most codes. Such layers carry uint8 weights with zero
+point 128, for which every kernel is exact.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from hwsearch.export.onnx_writer import IR_VERSION, OPSET, Writer, window
 from hwsearch.quant import requant
 from hwsearch.quant.integer import adds_in_integers, same_grid, unary_table
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from searchspaces.graph import Node
+from searchspaces.tables import propagate
 
 INT16_SATURATION = 32767
+OPSET_INT2, IR_VERSION_INT2 = 25, 13
+"""The first versions with 2-bit integers; files without them stay readable by older runtimes."""
 
 
 def container(fmt: TensorFormat) -> int:
@@ -46,40 +48,15 @@ def saturates(layer: LayerIntegers, source: TensorFormat) -> bool:
     return 2 * max(source.qmax, source.zero_point) * largest > INT16_SATURATION
 
 
-def _pairs(value: Any) -> list[int]:
-    return [int(value[0]), int(value[1])] if isinstance(value, tuple | list) else [int(value)] * 2
-
-
-class Writer:
-    """Collects nodes and constants. ``codes[name]`` is the ONNX tensor that holds the codes of a graph node."""
+class CodeWriter(Writer):
+    """``codes[name]`` is the ONNX tensor that holds the codes of a graph node; ``versions`` are those of operators and file."""
 
     def __init__(self, qgraph: QuantizedGraph) -> None:
+        super().__init__()
         self.qgraph = qgraph
-        self.nodes: list[NodeProto] = []
-        self.constants: dict[str, TensorProto] = {}
         self.codes: dict[str, str] = {}
-        self._count = 0
-
-    # Small vocabulary
-
-    def op(self, kind: str, inputs: Sequence[str], name: str = "", **attrs: Any) -> str:
-        """Append a node, return the name of its output."""
-        self._count += 1
-        output = name or f"{kind.lower()}_{self._count}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{kind}:{output}", **attrs))
-        return output
-
-    def const(self, value: Any, dtype: Any = np.float32, name: str = "") -> str:
-        """A constant; equal unnamed constants are stored once."""
-        array = np.asarray(value, dtype=dtype)
-        content = f"{array.dtype}{array.shape}".encode() + array.tobytes()
-        key = name or f"constant_{hashlib.sha256(content).hexdigest()[:16]}"
-        if key not in self.constants:
-            self.constants[key] = numpy_helper.from_array(array, key)
-        return key
-
-    def cast(self, x: str, to: int) -> str:
-        return self.op("Cast", [x], to=int(to))
+        self.versions = OPSET, IR_VERSION
+        self._shapes = propagate(qgraph.graph, 48, 48)
 
     def grid(self, fmt: TensorFormat) -> tuple[str, str]:
         """Scale and zero point constants of an integer format."""
@@ -132,26 +109,6 @@ class Writer:
         self.codes[name] = kept
         return self.store(real, target)
 
-    def activate(self, real: str, node: Node, kind: str) -> str:
-        """An activation on real values."""
-        match kind:
-            case "none":
-                return real
-            case "relu":
-                return self.op("Relu", [real])
-            case "relu6":
-                return self.op("Clip", [real, self.const(0.0), self.const(6.0)])
-            case "clip":
-                return self.op("Clip", [real, self.const(node.attrs["low"]), self.const(node.attrs["high"])])
-            case "leaky_relu":
-                return self.op("LeakyRelu", [real], alpha=float(node.attrs["slope"]))
-            case "prelu":
-                slope = node.weights["slope"].detach().numpy().astype(np.float32)
-                return self.op("PRelu", [real, self.const(slope.reshape(-1, 1, 1))])
-            case "sigmoid" | "tanh":
-                return self.op(kind.capitalize(), [real])
-        raise ValueError(f"cannot export activation {kind!r}")
-
     # Convolutions
 
     def conv(self, node: Node) -> str:
@@ -164,30 +121,27 @@ class Writer:
             return self._qdq_conv(node, layer, source, target)
         return self._integer_conv(node, layer, source, target)
 
-    def _window(self, node: Node) -> dict[str, Any]:
-        left, right, top, bottom = node.attrs["padding"]
-        return {
-            "pads": [int(top), int(left), int(bottom), int(right)],
-            "strides": _pairs(node.attrs["stride"]),
-            "dilations": _pairs(node.attrs["dilation"]),
-            "group": int(node.attrs["groups"]),
-        }
-
     def _float_conv(self, node: Node, layer: LayerFloats, target: TensorFormat) -> str:
         weight = self.cast(self.const(layer.weight, np.float16, f"{node.name}.weight"), TensorProto.FLOAT)
         bias = self.cast(self.const(layer.bias, np.float16, f"{node.name}.bias"), TensorProto.FLOAT)
-        real = self.op("Conv", [self.load(node.inputs[0]), weight, bias], **self._window(node))
+        real = self.op("Conv", [self.load(node.inputs[0]), weight, bias], **window(node))
         return self.store(self.activate(real, node, node.activation), target)
 
-    def _packed(self, name: str, weight: np.ndarray, signed: bool) -> str:
-        """Weights of at most 4 bits, two a byte, behind the Cast that ONNX Runtime folds."""
-        kind, to = (TensorProto.INT4, TensorProto.INT8) if signed else (TensorProto.UINT4, TensorProto.UINT8)
-        nibbles = (weight.astype(np.int16).reshape(-1) + (0 if signed else 8)) & 15
-        pairs = np.pad(nibbles, (0, nibbles.size % 2)).reshape(-1, 2)
-        data = (pairs[:, 0] | pairs[:, 1] << 4).astype(np.uint8).tobytes()  # the first of two in the low half
+    def _packed(self, name: str, layer: LayerIntegers, signed: bool) -> str:
+        """Weights of at most 4 bits, two or four a byte, behind the Cast that ONNX Runtime folds."""
+        bits = 2 if layer.bits == 2 else 4
+        per_byte, offset = 8 // bits, 0 if signed else 1 << (bits - 1)
+        fields = (layer.weight.astype(np.int16).reshape(-1) + offset) & ((1 << bits) - 1)
+        rows = np.pad(fields, (0, -fields.size % per_byte)).reshape(-1, per_byte)
+        packed = (rows << (bits * np.arange(per_byte))).sum(axis=1).astype(np.uint8)  # the first in the lowest bits
         key = f"{name}.weight"
-        self.constants[key] = helper.make_tensor(key, kind, weight.shape, data, raw=True)
-        return self.cast(key, to)
+        kind = {(2, True): "INT2", (2, False): "UINT2", (4, True): "INT4", (4, False): "UINT4"}[bits, signed]
+        tensor = TensorProto(name=key, data_type=TensorProto.DataType.Value(kind), dims=layer.weight.shape)
+        tensor.raw_data = packed.tobytes()
+        self.constants[key] = tensor
+        if bits == 2:
+            self.versions = OPSET_INT2, IR_VERSION_INT2
+        return self.cast(key, TensorProto.INT8 if signed else TensorProto.UINT8)
 
     def _qdq_conv(self, node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> str:
         outputs = layer.weight.shape[0]
@@ -195,7 +149,7 @@ class Writer:
         zeros = f"{node.name}.zero"
         x = self.op("DequantizeLinear", [self.codes[node.inputs[0]], *self.grid(source)])
         if layer.bits <= 4:
-            weight, zero = self._packed(node.name, layer.weight, signed=True), self.const(np.zeros(outputs), np.int8, zeros)
+            weight, zero = self._packed(node.name, layer, signed=True), self.const(np.zeros(outputs), np.int8, zeros)
         elif saturates(layer, source):
             weight = self.const(layer.weight.astype(np.int16) + 128, np.uint8, f"{node.name}.weight")
             zero = self.const(np.full(outputs, 128), np.uint8, zeros)
@@ -208,22 +162,22 @@ class Writer:
         bias_scale = self.const(np.float32(source.scale) * scale)
         bias = self.const(layer.bias, np.int32, f"{node.name}.bias")
         b = self.op("DequantizeLinear", [bias, bias_scale, self.const(np.zeros(outputs), np.int32)], axis=0)
-        y = self.op("Conv", [x, w, b], **self._window(node))
+        y = self.op("Conv", [x, w, b], **window(node))
         return self.clip_codes(self.op("QuantizeLinear", [y, *self.grid(target)]), *requant.bounds(node, target))
 
     def _integer_conv(self, node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> str:
         packed = layer.bits <= 4
         if packed:
-            weight = self._packed(node.name, layer.weight, signed=False)
+            weight = self._packed(node.name, layer, signed=False)
         else:
             weight = self.const(layer.weight.astype(np.int16) + 128, np.uint8, f"{node.name}.weight")
-        zero = self.const(8 if packed else 128, np.uint8)
-        window, codes = self._window(node), self.codes[node.inputs[0]]
+        zero = self.const(1 << (1 if layer.bits == 2 else 3) if packed else 128, np.uint8)
+        around, codes = window(node), self.codes[node.inputs[0]]
         m = requant.multipliers(layer, source, target)
         kind = int(TensorProto.FLOAT if m.dtype == np.float32 else TensorProto.DOUBLE)
 
         def sums(x: str, z: int) -> str:
-            return self.op("ConvInteger", [x, weight, self.const(z, np.uint8), zero], **window)
+            return self.op("ConvInteger", [x, weight, self.const(z, np.uint8), zero], **around)
 
         if source.bits <= 8:
             bias = self.const(layer.bias.reshape(1, -1, 1, 1), np.int32, f"{node.name}.bias")
@@ -268,29 +222,15 @@ class Writer:
         x = self.codes[name]
         match node.op:
             case "slice":
-                bounds = [self.const([node.attrs[k]], np.int64) for k in ("start", "stop")]
-                y = self.op("Slice", [x, *bounds, self.const([1], np.int64)])
+                y = self.slice(x, node)
             case "repeat":
-                channels = self.channels(name)
-                y = self.op("Gather", [x, self.const(np.repeat(np.arange(channels), node.attrs["times"]), np.int64)], axis=1)
+                y = self.repeat(x, node, self._shapes[name][0])
             case _:
                 wide = self.qgraph.formats[name].bits > 8
                 y = self.cast(x, TensorProto.FLOAT) if wide else x
-                if node.op == "pixel_shuffle":
-                    y = self.op("DepthToSpace", [y], blocksize=int(node.attrs["factor"]), mode="CRD")
-                else:
-                    y = self.resize(y, node)
+                y = self.pixel_shuffle(y, node) if node.op == "pixel_shuffle" else self.resize(y, node)
                 y = self.cast(y, container(self.qgraph.formats[name])) if wide else y
         return self.converted(name, y, self.qgraph.formats[node.name])
-
-    def resize(self, x: str, node: Node) -> str:
-        factor, mode = float(node.attrs["factor"]), node.attrs["mode"]
-        scales = self.const([1.0, 1.0, factor, factor])
-        if mode == "nearest":
-            attrs = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
-            return self.op("Resize", [x, "", scales], **attrs)
-        smooth: dict[str, Any] = {"mode": {"bilinear": "linear", "bicubic": "cubic"}[mode], "cubic_coeff_a": -0.75}
-        return self.op("Resize", [x, "", scales], coordinate_transformation_mode="half_pixel", **smooth)
 
     def pool(self, node: Node) -> str:
         """Mean or standard deviation: sums of codes are exact in double precision, whatever their order."""
@@ -319,25 +259,6 @@ class Writer:
             entries = self.const(table if target.is_float else table + target.zero_point, kind)
             return self.op("Gather", [entries, self.cast(self.codes[node.inputs[0]], TensorProto.INT32)], axis=0)
         return self.store(self.activate(self.load(node.inputs[0]), node, node.attrs["kind"]), target)
-
-    def channels(self, name: str) -> int:
-        """Channels of a graph node's tensor; the input's number is the attribute "channels"."""
-        node = self.qgraph.graph[name]
-        match node.op:
-            case "input":
-                return int(node.attrs["channels"])
-            case "conv":
-                return int(self.qgraph.layers[name].weight.shape[0])
-            case "concat":
-                return sum(self.channels(source) for source in node.inputs)
-            case "slice":
-                stop = min(node.attrs["stop"], self.channels(node.inputs[0]))
-                return int(stop - node.attrs["start"])
-            case "repeat":
-                return self.channels(node.inputs[0]) * int(node.attrs["times"])
-            case "pixel_shuffle":
-                return self.channels(node.inputs[0]) // int(node.attrs["factor"]) ** 2
-        return self.channels(node.inputs[0])
 
     def write(self, node: Node) -> None:
         """Append the nodes of one canonical operation."""

@@ -1,0 +1,294 @@
+"""The multiply-accumulate array of a documented neural processor (Arm Ethos-U55, U65, U85), and how an operation is cut for it.
+
+An operation is cut into output blocks that fit the array's buffers, and a block into micro-blocks, the output elements that the
+multipliers make side by side. A step multiplies one micro-block either by many input channels of one kernel tap (depth first) or
+by few channels of several taps (part kernel). Kernels are taken in pieces of 8x8 taps. ``choose_blocks`` finds the cut that
+fetches least; ``ethos_cycles`` tells how long it takes.
+
+Facts from Arm's compiler (ethos-u-vela 5.2.0: architecture tables and performance estimation), re-derived; agreement with that
+compiler's estimates is measured in tests/reference/test_vela.py. They are estimates by the maker, not silicon.
+
+Left out: what only the U85 has beyond a convolution (chained operations, 2:4 sparsity, resizing), dilated kernels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+CONVOLUTION, CHANNELWISE, POOLING, PRODUCT, PAIRWISE = range(5)
+"""What an operation asks of the array: convolution, depthwise, pooling or copying, matrix product, element by element."""
+
+PIECE = 8
+"""Kernels are processed in pieces of 8x8 taps."""
+BRICK = 16
+"""Feature maps between operations are stored in bricks of 16 channels."""
+SPLIT_DEPTH = 16
+"""Blocks that do not hold all output channels hold a multiple of 16."""
+BANK_BYTES = 1024
+OUTPUT_BANKS = 2
+
+
+class Array(NamedTuple):
+    """Constants of one array.
+
+    Attributes:
+        buffers: bytes of separate input and accumulator memories (U85), zeros where both share ``banks`` (U55, U65).
+        cores: arrays that share the output channels of a block.
+        decoders: weight decoders of the U85 (1 elsewhere).
+        microblocks: ``int64[n, 3]``, heights, widths, channels on offer.
+        input_units: ``int64[n, 3, 3]``, by micro-block and bytes per pixel (up to 16, up to 32, more): granularity of an input
+            block, in rows, columns and bytes of channels.
+        banks: kilobytes of shared memory; ``input_granule`` and ``accumulator_granule`` (``int64[2]`` by accumulator, 32 and
+            40 bits) round what each takes; ``table_banks`` hold look-up tables.
+        limits: ``int64[3]``, largest block.
+        macs: multipliers of one core.
+        convolve, add, multiply, other: ``float64[2]``, cycles per output element by input width (8, 16).
+        clamp, lookup: the same of a fused activation.
+    """
+
+    buffers: np.ndarray
+    cores: int
+    decoders: int
+    microblocks: np.ndarray
+    input_units: np.ndarray
+    banks: int
+    table_banks: int
+    input_granule: int
+    accumulator_granule: np.ndarray
+    limits: np.ndarray
+    macs: int
+    convolve: np.ndarray
+    add: np.ndarray
+    multiply: np.ndarray
+    other: np.ndarray
+    clamp: float
+    lookup: float
+
+
+class Operation(NamedTuple):
+    """One operation: sizes of the first input and of the output, kernel, bytes per element, what is fused.
+
+    ``spread`` 2 reads the input with a zero after every row and column (transposed convolution), ``nearest`` 1 repeats them.
+    ``inputs`` counts feature maps. ``in_brick`` and ``out_brick`` tell the storage format.
+    """
+
+    kind: int
+    in_h: int
+    in_w: int
+    in_c: int
+    out_h: int
+    out_w: int
+    out_c: int
+    kernel_h: int
+    kernel_w: int
+    stride: int
+    spread: int
+    nearest: int
+    in_bytes: int
+    out_bytes: int
+    inputs: int
+    finish: float
+    in_brick: bool
+    out_brick: bool
+
+
+class Blocks(NamedTuple):
+    """The chosen cut of an operation: output block, input block, micro-block, and the order of the multiplications."""
+
+    out_h: int
+    out_w: int
+    out_c: int
+    in_h: int
+    in_w: int
+    in_c: int
+    micro_h: int
+    micro_w: int
+    micro_c: int
+    part_kernel: bool
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def up(value: int, granule: int) -> int:
+    """``value`` rounded up to a multiple of ``granule``."""
+    return -(-value // granule) * granule
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def parts(value: int, size: int) -> int:
+    """How many pieces of ``size`` cover ``value``."""
+    return -(-value // size)
+
+
+@numba.njit(cache=True, nogil=True)
+def reach(out: int, stride: int, kernel: int, spread: int, nearest: int) -> int:
+    """Rows of input that ``out`` rows of output read."""
+    return parts((out - 1) * stride + kernel + nearest, spread)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def half_empty(op: Operation) -> bool:
+    """Whether at most two of any four input channels have weights, which the U85 multiplies at twice the rate."""
+    return op.kind == CONVOLUTION and op.in_c <= 2
+
+
+@numba.njit(cache=True, nogil=True)
+def prefers_part_kernel(op: Operation, separate: bool) -> bool:
+    """Whether taking several taps at a time keeps more multipliers busy than taking more channels of one tap."""
+    if op.kind != CONVOLUTION:
+        return False
+    taps = op.kernel_h * op.kernel_w
+    if separate:
+        # The U85 works on five taps of 16 channels or one tap of 64, and a rest of one tap costs two; twice that when sparse.
+        sparse = 2 if half_empty(op) else 1
+        padded = taps // (5 * sparse) * 5 * sparse + max(taps % (5 * sparse), 2 * sparse)
+        return op.in_c / up(op.in_c, 16) * taps / padded >= op.in_c / up(op.in_c, 64 * sparse)
+    if op.in_c <= 8:
+        return True
+    wide = op.in_bytes > 1
+    part = op.in_c * taps / (up(op.in_c, 8) * up(taps, 2 if wide else 4))
+    return part >= op.in_c / up(op.in_c, 16 if wide else 32)
+
+
+@numba.njit(cache=True, nogil=True)
+def least_waste(op: Operation, array: Array, part_kernel: bool) -> int:
+    """Row of the micro-block whose multiples cover the output with the fewest elements too many."""
+    best, least = 0, -1
+    for i in range(array.microblocks.shape[0]):
+        high, wide, deep = array.microblocks[i]
+        if not allowed(op, array, i, part_kernel):
+            continue
+        waste = up(op.out_h, high) * up(op.out_w, wide) * up(op.out_c, deep) - op.out_h * op.out_w * op.out_c
+        if least < 0 or waste < least:
+            best, least = i, waste
+    return best
+
+
+@numba.njit(cache=True, nogil=True)
+def allowed(op: Operation, array: Array, i: int, part_kernel: bool) -> bool:
+    """Whether the array runs this kind of operation with micro-block ``i``: the small U85 keep the deepest one for depthwise and
+    pooling of 8 bits and for 1x1 convolutions of 16, the large ones keep the shallowest for depthwise and pooling."""
+    if array.buffers[0] == 0 or op.kind == PAIRWISE:
+        return True
+    deep = array.microblocks[i, 2]
+    deepest = array.microblocks[:, 2].max()
+    if array.macs <= 256:
+        narrow = op.in_bytes == 1
+        if deep == deepest:
+            if op.kind in (CHANNELWISE, POOLING):
+                return narrow
+            return not narrow and op.kernel_h * op.kernel_w == 1 and not part_kernel
+        return not (narrow and op.kind in (CHANNELWISE, POOLING))
+    if array.macs >= 1024 and op.kind in (CHANNELWISE, POOLING):
+        return deep == array.microblocks[:, 2].min()
+    return True
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def unit_row(depth: int, in_bytes: int) -> int:
+    """Which granularity an input block of ``depth`` channels has: up to 16, 32, or more bytes a pixel."""
+    size = depth * in_bytes
+    return 0 if size <= 16 else 1 if size <= 32 else 2
+
+
+@numba.njit(cache=True, nogil=True)
+def fits(array: Array, op: Operation, out_h: int, out_w: int, out_c: int, in_h: int, in_w: int, in_c: int, copies: int) -> bool:
+    """Whether an output block and the input block that feeds it fit into the buffers, double buffered."""
+    wide = op.in_bytes > 1 and op.kind != POOLING
+    if array.buffers[0] > 0:
+        if op.kind == PAIRWISE:
+            return out_h * out_w * out_c * op.in_bytes <= array.buffers[1]
+        accumulator = 8 if wide else 4
+        return (
+            in_h * in_w * in_c * op.in_bytes * copies <= array.buffers[0]
+            and out_h * out_w * up(out_c, BRICK) * accumulator * copies <= array.buffers[1]
+        )
+    depth = in_c
+    taken = up(2 * parts(in_h * in_w * up(depth * op.in_bytes, 8), BANK_BYTES), array.input_granule)
+    free = array.banks - array.table_banks - OUTPUT_BANKS
+    if op.kind == PAIRWISE:
+        return taken * op.inputs <= free
+    accumulators = out_h * out_w * up(out_c, 8) * (5 if wide else 4)
+    return taken + up(2 * parts(accumulators, BANK_BYTES), array.accumulator_granule[1 if wide else 0]) <= free
+
+
+@numba.njit(cache=True, nogil=True)
+def choose_blocks(op: Operation, array: Array) -> Blocks:
+    """The cut that fetches the fewest inputs and weights per output element, as the compiler searches it.
+
+    Depths grow outermost, then heights, then widths; a tie goes to the first, except that among blocks of at most 4x4 the later
+    one that covers more of the input wins. A cut whose two input buffers hold all of the input counts half.
+    """
+    separate = array.buffers[0] > 0
+    part_kernel = prefers_part_kernel(op, separate)
+    micro = least_waste(op, array, part_kernel)
+    micro_h, micro_w, micro_c = array.microblocks[micro]
+    same_depth = op.kind in (CHANNELWISE, POOLING, PAIRWISE)
+    has_weights = op.kind in (CONVOLUTION, CHANNELWISE)
+    if separate:
+        sparse = half_empty(op)
+        in_c = 16 if part_kernel else 32 if array.macs <= 256 and micro_c == 16 and not sparse else 64
+        if sparse and not part_kernel and op.in_bytes == 1:
+            in_c = 128
+        step_c = max(micro_c, BRICK) if not has_weights else micro_c
+    else:
+        in_c = up(min(op.in_c, 16), 4) if op.in_bytes > 1 else up(min(op.in_c, 16 if part_kernel else 32), 8)
+        step_c = micro_c
+    last_h = up(max(min(op.out_h, array.limits[0]), micro_h), micro_h)
+    last_w = up(max(min(op.out_w, array.limits[1]), micro_w), micro_w)
+    last_c = up(max(min(op.out_c, array.limits[2]), BRICK if separate else 1), step_c)
+    repeats = parts(op.kernel_h, PIECE) * parts(op.kernel_w, PIECE)
+    taps = op.kernel_h * op.kernel_w if has_weights else 0
+    elements = op.out_h * op.out_w * op.out_c
+    in_elements = op.in_h * op.in_w * op.in_c
+    spread = 1 if separate and op.nearest else op.spread
+    best = Blocks(micro_h, micro_w, micro_c, micro_h, micro_w, in_c, micro_h, micro_w, micro_c, part_kernel)
+    best_cost = best_cover = np.inf
+    copies = 2
+    while best_cost == np.inf and copies > 0:
+        depth = max(step_c, min(last_c, SPLIT_DEPTH))
+        if depth < op.out_c:
+            depth = up(depth, SPLIT_DEPTH)
+        while depth <= last_c:
+            block_c = depth if same_depth else in_c
+            unit_h, unit_w, unit_bytes = array.input_units[micro, unit_row(block_c, op.in_bytes)]
+            held_c = up(depth if same_depth else min(in_c, op.in_c), unit_bytes // op.in_bytes) if separate else block_c
+            for high in range(micro_h, last_h + 1, micro_h):
+                read_h = up(reach(high, op.stride, min(op.kernel_h, PIECE), spread, op.nearest), unit_h)
+                block_h = 1 if op.out_h == 1 and op.kernel_h == 1 and micro_h == 2 else high
+                for wide in range(micro_w, last_w + 1, micro_w):
+                    read_w = up(reach(wide, op.stride, min(op.kernel_w, PIECE), spread, op.nearest), unit_w)
+                    if not fits(array, op, block_h, wide, depth, read_h, read_w, held_c, copies):
+                        break
+                    across = parts(op.out_h, block_h) * parts(op.out_w, wide)
+                    if op.kind == PAIRWISE:
+                        cost = elements / (high * wide * depth)
+                    else:
+                        fetched = read_h * read_w * op.in_c * repeats * (op.out_h / block_h) * (op.out_w / wide)
+                        weights = taps * op.in_c * across
+                        if not same_depth:
+                            fetched *= parts(op.out_c, depth)
+                        if op.kind != CHANNELWISE:
+                            weights *= op.out_c
+                        cost = (fetched + weights) / elements
+                    if in_elements < 2 * read_h * read_w * block_c:
+                        cost /= 2
+                    cost = np.float64(np.float32(cost))
+                    if cost > best_cost:
+                        continue
+                    if cost == best_cost:
+                        cover = op.in_h * op.in_w / (min(op.in_h, read_h) * min(op.in_w, read_w))
+                        if cover > best_cover or high > 4 or wide > 4:
+                            continue
+                        best_cover = cover
+                    else:
+                        best_cover = np.inf
+                    best_cost = cost
+                    best = Blocks(high, wide, depth, read_h, read_w, block_c, micro_h, micro_w, micro_c, part_kernel)
+            depth += step_c
+            if depth < op.out_c:
+                depth = up(depth, SPLIT_DEPTH)
+        copies = copies - 1 if separate else 0
+    return best

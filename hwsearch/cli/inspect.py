@@ -1,0 +1,92 @@
+"""The command that reads a model file back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwsearch.cli import options
+from hwsearch.console import Terminal, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hwsearch.inspect import Inspected
+    from hwsearch.inspect.pricing import FilePrice
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(rich_help_panel="Plans")(inspect)
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A model file, ours or another's, such as net.onnx.", metavar="FILE")],
+    target: Annotated[str | None, typer.Option(help="Also price it on this device (see `devices`).", show_default=False)] = None,
+    input_size: options.Input = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Read a model file back: width and bytes of each layer, which plan it came from, what it costs on a device."""
+    from hwsearch import inspect as inspecting
+    from hwsearch.inspect import pricing
+
+    size = options.read_size(input_size)
+    terminal = Terminal(as_json, quiet)
+    found = inspecting.inspect(file)
+    price = pricing.price(found, options.read_target(target) or target, size) if target is not None else None
+    if not as_json:
+        for remark in (*found.remarks, *(price.remarks if price else ())):
+            terminal.remark(remark)
+    terminal.show(_document(found, price), lambda screen: _print(found, price, screen))
+
+
+def _document(found: Inspected, price: FilePrice | None) -> dict[str, Any]:
+    return {
+        "file": str(found.path),
+        "format": found.format,
+        "producer": found.producer,
+        "file_bytes": found.file_bytes,
+        "weight_bytes": found.weight_bytes,
+        "provenance": found.provenance,
+        "layers": found.layers,
+        "tensor_bits": found.tensor_bits,
+        "uncounted": list(found.graph.uncounted),
+        "remarks": list(found.remarks),
+        "predicted": price,
+    }
+
+
+def _print(found: Inspected, price: FilePrice | None, screen: Console) -> None:
+    from hwsearch.report import words
+
+    facts = found.provenance or {}
+    origin = f"plan {facts['plan']}" if "plan" in facts else "no plan named in the file"
+    screen.print(f"[bold]{found.path}[/]: {found.producer}, {words.bytes_(found.file_bytes)}, {origin}")
+    for key in sorted(set(facts) - {"notes", "plan"}):
+        screen.print(f"  {key}: {facts[key]}", markup=False)
+    priced = {row.name: row for row in price.layers} if price else {}
+    columns = ["layer", "op", "weights", "weight bits", "tensor bits", "in the file", "weight bytes"]
+    rows = []
+    for layer in found.layers:
+        cells = [layer.name, layer.op, "x".join(map(str, layer.shape)), str(layer.weight_bits), str(layer.activation_bits)]
+        cells += [layer.stored_as, words.bytes_(layer.weight_bytes)]
+        if layer.name in priced:
+            row = priced[layer.name]
+            cells += [row.runs_as, words.seconds(row.latency_s), row.binds]
+        rows.append(cells)
+    columns += ["runs as", "latency", "binds"] if price else []
+    screen.print(table(columns, rows, left=("op", "weights", "in the file", "runs as", "binds")))
+    screen.print(f"Weights in the file  {words.bytes_(found.weight_bytes)}")
+    if found.graph.uncounted:
+        screen.print(f"Not understood: {', '.join(found.graph.uncounted)}", markup=False)
+    if price:
+        height, width = price.input_size
+        screen.print(f"On {price.title}, input {height}x{width}:", markup=False)
+        screen.print(f"Latency              {words.seconds(price.latency_s)}")
+        screen.print(f"Weights              {words.bytes_(price.weight_bytes)}")
+        screen.print(f"Peak activations     {words.bytes_(price.peak_activation_bytes)}")
+        if price.energy_j is not None:
+            screen.print(f"Energy               {words.joules(price.energy_j)}")
