@@ -124,7 +124,15 @@ def prove(name: str, quantized: QuantizedGraph, problem: Problem, pairs: Sequenc
     integers = run.plans_dir / f"{name}.safetensors"
     digest = storage.save(quantized, integers)
     exported = run.plans_dir / f"{name}.onnx"
-    onnx.export(quantized, exported, metadata={"plan": name, "network": problem.network.name, "integers_sha256": digest})
+    network = problem.network
+    facts = {
+        "plan": name,
+        "network": network.name,
+        "scale": network.scale,
+        "target": problem.device.name,
+        "integers_sha256": digest,
+    }
+    onnx.export(quantized, exported, metadata=facts)
     measured = validate.prove(quantized, exported, pairs, problem.network.scale, lambda x: execute(problem.graph, x))
     return Proof(quantized, measured, integers.name, digest)
 

@@ -54,7 +54,7 @@ def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -
     check_runtime(runtime)
     plan = plan_file.load(path)
     qgraph = plan_file.load_integers(plan, path, progress)
-    chosen, own = _pictures(path, images)
+    chosen, own = evaluation_pictures(path, images)
     kind: InputKind = "upsampled" if enlargement(qgraph.graph) == 1 and plan.scale > 1 else "low"
     found = []
     with progress.stage(f"running {plan.name}", len(chosen)) as stage, TemporaryDirectory() as folder:
@@ -101,7 +101,7 @@ def _on_engine(qgraph: QuantizedGraph, pair: Pair, scale: int) -> tuple[float, f
     return psnr_y(shown, pair.high, scale), ssim_y(shown, pair.high, scale), 0, output.numel()
 
 
-def _pictures(path: Path, images: Path | None) -> tuple[tuple[pictures.Picture, ...], bool]:
+def evaluation_pictures(path: Path, images: Path | None) -> tuple[tuple[pictures.Picture, ...], bool]:
     """The pictures to judge by, and whether they are those that the plan was judged by."""
     if images is not None:
         return tuple(pictures.load_folder(images)), False

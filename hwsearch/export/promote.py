@@ -17,29 +17,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwmodels.errors import UsageError
+from hwsearch.export.holds import Holds
 from hwsearch.quant.calibrate import int_bias
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from hwsearch.quant.ranges import clamped, format_source
 from searchspaces.graph import Node
-
-NARROW = tuple(range(2, 9))
-
-
-@dataclass(frozen=True)
-class Holds:
-    """What a format can express.
-
-    Attributes:
-        weight_bits: widths in which integer weights can be stored, ascending.
-        tensor_bits: widths of integer tensors, ascending; 16 is a 16-bit integer.
-        zero_points: tensors of at most 8 bits may have a zero point; otherwise their grids are symmetric.
-        half: there is half precision, for tensors and layers.
-    """
-
-    weight_bits: tuple[int, ...] = NARROW
-    tensor_bits: tuple[int, ...] = (*NARROW, 16)
-    zero_points: bool = True
-    half: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,20 +103,17 @@ def fit(fmt: TensorFormat, holds: Holds) -> TensorFormat:
     wider = [bits for bits in holds.tensor_bits if bits >= fmt.bits]
     if not wider:
         return TensorFormat(16, is_float=True)
-    middle = 1 << (fmt.bits - 1)
-    if wider[0] == fmt.bits and (holds.zero_points or fmt.zero_point == middle):
+    if wider[0] == fmt.bits and (holds.zero_points or fmt.zero_point == 1 << (fmt.bits - 1)):
         return fmt
-    return _regridded(fmt, wider[0], fmt.zero_point == middle or not holds.zero_points or wider[0] > 8)
+    return _regridded(fmt, wider[0], symmetric=not holds.zero_points or wider[0] > 8)
 
 
-def _regridded(fmt: TensorFormat, bits: int, symmetric: bool) -> TensorFormat:
+def _regridded(fmt: TensorFormat, bits: int, *, symmetric: bool) -> TensorFormat:
     """The grid of ``bits`` that covers the range of a format."""
     top, wide_top = (1 << fmt.bits) - 1, (1 << bits) - 1
     if symmetric:
         zero = 1 << (bits - 1)
-        # A symmetric grid has one code more below zero than above, a spare one that need not be covered.
-        below = fmt.zero_point - 1 if fmt.zero_point == 1 << (fmt.bits - 1) else fmt.zero_point
-        scale = fmt.scale * max(top - fmt.zero_point, below) / (zero - 1)
+        scale = fmt.scale * max(top - fmt.zero_point, fmt.zero_point) / (zero - 1)
     else:
         zero = round(fmt.zero_point * wide_top / top)
         scale = fmt.scale * top / wide_top
