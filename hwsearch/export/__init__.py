@@ -107,7 +107,7 @@ EXPORTERS: dict[str, ExporterInfo] = {
             "Core ML: configuration for coremltools, weights of 4 and 8 bits per layer",
             ".coreml.yaml",
             "hwsearch.export.coreml",
-            holds=Holds(weight_bits=(4, 8)),
+            holds=Holds(weight_bits=(4, 8), stretched=True),
         ),
         ExporterInfo(
             "ncnn",

@@ -1,10 +1,11 @@
 """Configuration for coremltools: which weights of a converted network are stored in 4 or 8 bits, constant by constant.
 
 ``coremltools.optimize.coreml.OptimizationConfig.from_yaml`` reads the file; ``linear_quantize_weights`` applies it to a model
-that coremltools converted from the same PyTorch module, whose weights it calls after the module with underscores for dots. It
-quantizes symmetrically per output channel by the largest weight: from rounded weights that reach the limit of their width it
-makes the plan's integers again. 4 bits need iOS 18. Core ML calibrates 8-bit activations itself; the plan's are not in the
-file. Layers in half precision have no entry and stay as they are.
+that coremltools converted from the same PyTorch module, whose weights it calls after the module with underscores for dots
+(``constant_names``). It quantizes symmetrically per output channel such that the largest weight is the largest code; weights of
+a plan that do not reach that far are rounded once more, which promotion anticipates (``Holds.stretched``). 4 bits need iOS 18.
+Core ML calibrates 8-bit activations itself; the plan's are not in the file. Layers in half precision have no entry and stay as
+they are.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from hwsearch.files import write_bytes
 from hwsearch.quant.model import LayerIntegers, QuantizedGraph
 
 
-def constant_name(layer: str) -> str:
-    """What coremltools calls the weight of a layer."""
-    return re.sub(r"\W", "_", f"{layer}_weight")
+def constant_names(layer: str) -> tuple[str, str]:
+    """What coremltools calls the weight of a layer, in a model of single and of half precision."""
+    name = re.sub(r"\W", "_", f"{layer}_weight")
+    name = name if name[0].isalpha() else f"op_{name}"
+    return name, f"{name}_to_fp16"
 
 
 def text(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) -> str:
@@ -34,7 +37,7 @@ def text(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) -> s
         layer = qgraph.layers[node.name]
         if isinstance(layer, LayerIntegers):
             entry = {"mode": "linear_symmetric", "dtype": f"int{layer.bits}", "granularity": "per_channel", "weight_threshold": 0}
-            lines.append(f"  {constant_name(node.name)}: {json.dumps(entry)}")
+            lines += [f"  {name}: {json.dumps(entry)}" for name in constant_names(node.name)]
     if lines[-1] == "op_name_configs:":
         lines[-1] = "op_name_configs: {}"
     return "\n".join(lines) + "\n"

@@ -16,9 +16,11 @@ class Holds:
         tensor_bits: widths of integer tensors, ascending; 16 is a 16-bit integer.
         zero_points: tensors of at most 8 bits may have a zero point; otherwise their grids are symmetric.
         half: there is half precision, for tensors and layers.
+        stretched: the format's own tool rounds weights again, such that the largest of each channel is the largest code.
     """
 
     weight_bits: tuple[int, ...] = NARROW
     tensor_bits: tuple[int, ...] = (*NARROW, 16)
     zero_points: bool = True
     half: bool = True
+    stretched: bool = False

@@ -1,6 +1,6 @@
 """What a format cannot hold becomes the next wider thing that it can, and every change is written down.
 
-* Weights move to a wider container; their integers stay, so nothing but bytes changes.
+* Weights move to a wider container; their integers stay, so nothing but bytes changes, unless the format's tool rounds again.
 * Tensors narrower than what is on offer get a finer grid over the same range.
 * Where there are no zero points, a tensor gets a symmetric grid that reaches as far as the old one; after a ReLU this costs a
   bit.
@@ -43,7 +43,7 @@ class Promotion:
 
     Attributes:
         qgraph: the network to export.
-        changes: what differs from the plan, layers first; empty when the format holds it as it is.
+        changes: whose width or grid differs from the plan, layers first; empty when the format holds them all.
         same_numbers: only containers changed, the network computes what the plan's network computes.
         bytes_before, bytes_after: of all weights, packed without gaps.
     """
@@ -81,10 +81,11 @@ def promote(qgraph: QuantizedGraph, holds: Holds) -> Promotion:
     ]
     moved = [name for name, old in qgraph.formats.items() if formats[name] != old]
     changes += [Change("tensor", name, describe(qgraph.formats[name]), describe(formats[name])) for name in moved]
+    same = all(np.array_equal(old.weight, layers[name].weight) for name, old in qgraph.layers.items())
     return Promotion(
         replace(qgraph, formats=formats, layers=layers),
         tuple(changes),
-        not moved,
+        same and not moved,
         sum(weight_bytes(layer) for layer in qgraph.layers.values()),
         sum(weight_bytes(layer) for layer in layers.values()),
     )
@@ -144,8 +145,21 @@ def _layer(qgraph: QuantizedGraph, name: str, source: TensorFormat, holds: Holds
     wider = [bits for bits in holds.weight_bits if bits >= layer.bits]
     if not wider:
         raise UsageError(f"layer {name}: this format has no weights of {layer.bits} bits", f"It has {holds.weight_bits}.")
-    unchanged = source.scale == old.scale
-    return replace(layer, bits=wider[0], bias=layer.bias if unchanged else int_bias(bias, source, layer.scale))
+    promoted = replace(layer, bits=wider[0])
+    if holds.stretched:
+        promoted = _stretched(promoted)
+    if source.scale == old.scale and np.array_equal(promoted.scale, layer.scale):
+        return promoted
+    return replace(promoted, bias=int_bias(bias, source, promoted.scale))
+
+
+def _stretched(layer: LayerIntegers) -> LayerIntegers:
+    """The layer with the largest weight of each channel at the limit of its width."""
+    limit = (1 << (layer.bits - 1)) - 1
+    largest = np.abs(layer.weight.astype(np.int32)).reshape(len(layer.weight), -1).max(axis=1)
+    largest = np.where(largest > 0, largest, limit)
+    weight = np.rint(layer.weight * (limit / largest)[:, None, None, None]).astype(np.int8)
+    return replace(layer, weight=weight, scale=(layer.scale * (largest / limit)).astype(np.float32))
 
 
 def weight_bytes(layer: LayerIntegers | LayerFloats) -> int:

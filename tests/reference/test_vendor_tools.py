@@ -17,6 +17,7 @@ from hwsearch import validate
 from hwsearch.export import EXPORTERS, aimet, coreml, onnx_float, qonnx
 from hwsearch.quant import integer
 from hwsearch.quant.model import LayerIntegers, QuantizedGraph
+from searchspaces.trace import trace
 
 
 def compared(q: QuantizedGraph, x: torch.Tensor, theirs: np.ndarray) -> tuple[int, int, int]:
@@ -48,7 +49,8 @@ def test_qonnx_executes_any_width(name: str, weight_bits: int, activation_bits: 
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (4, 8), (3, 8), (2, 8), (4, 6)])
 @pytest.mark.parametrize("name", MODULES)
 def test_openvino_runs_the_file(name: str, weight_bits: int, activation_bits: int, tmp_path: Path) -> None:
-    """It applies scales and biases in another order and in single precision: at most one code in at most one of ten."""
+    """It applies scales and biases in another order, and adds residuals without rounding in between: without additions at most
+    one code in one of twenty, with additions in one of four, and more than one code in at most one of a thousand."""
     openvino = pytest.importorskip("openvino")
     if activation_bits < 8 and name == "ecbsr":
         pytest.skip("OpenVINO moves the bounds of narrow tensors behind a PReLU")
@@ -58,32 +60,35 @@ def test_openvino_runs_the_file(name: str, weight_bits: int, activation_bits: in
     compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     x = picture(q.graph, 32, 40, seed=5)
     different, beyond, total = compared(q, x, compiled(x.numpy())[0])
-    assert beyond == 0
-    assert different <= 0.1 * total
+    adds = any(node.op == "add" for node in q.graph.nodes)
+    assert different <= (0.25 if adds else 0.05) * total
+    assert beyond <= (0.001 * total if adds else 0)
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("weight_bits", [3, 4, 8])
-def test_coremltools_makes_the_same_integers(weight_bits: int, tmp_path: Path) -> None:
-    """Converted from the module with rounded weights, quantized by the exported configuration."""
+def test_coremltools_makes_the_same_integers(weight_bits: int, half: bool, tmp_path: Path) -> None:
+    """Converted from the module with the plan's weights, quantized by the exported configuration: what promotion foresaw."""
     ct = pytest.importorskip("coremltools")
+    from coremltools.converters.mil.mil import types
     from coremltools.optimize.coreml import OptimizationConfig, linear_quantize_weights
 
     module = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1), nn.PixelShuffle(2)).eval()
-    from searchspaces.trace import trace
-
-    q = EXPORTERS["coreml"].promote(quantize(trace(module, 1, "small"), weight_bits)).qgraph
-    path = EXPORTERS["coreml"](q, tmp_path / "small.yaml", metadata={"plan": "plan-01"})
-    for node in q.graph.convs:
-        weight, bias = onnx_float.real_parameters(q, node.name)
+    plan = quantize(trace(module, 1, "small"), weight_bits)
+    q = EXPORTERS["coreml"].promote(plan).qgraph
+    path = EXPORTERS["coreml"](plan, tmp_path / "small.yaml", metadata={"plan": "plan-01"})
+    for node in plan.graph.convs:
+        weight, bias = onnx_float.real_parameters(plan, node.name)
         layer = module.get_submodule(node.name)
         layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
     x = torch.rand(1, 1, 16, 16)
+    precision = ct.precision.FLOAT16 if half else ct.precision.FLOAT32
     model = ct.convert(
         torch.jit.trace(module, x),
         inputs=[ct.TensorType(name="input", shape=x.shape)],
         convert_to="mlprogram",
         minimum_deployment_target=ct.target.iOS18,
-        compute_precision=ct.precision.FLOAT32,
+        compute_precision=precision,
         skip_model_load=True,
     )
     quantized = linear_quantize_weights(model, OptimizationConfig.from_yaml(str(path)))
@@ -91,13 +96,10 @@ def test_coremltools_makes_the_same_integers(weight_bits: int, tmp_path: Path) -
     assert len(found) == len(q.layers)
     for name, layer in q.layers.items():
         assert isinstance(layer, LayerIntegers)
-        (op,) = (op for key, op in found.items() if key.startswith(coreml.constant_name(name)))
-        bits = {3: 4, 4: 4, 8: 8}[weight_bits]
-        assert str(op.data.dtype).endswith(f"int{bits}>") or f"int{bits}" in str(op.data.val.dtype)
-        real = op.data.val.astype(np.float32) * op.scale.val.reshape(-1, 1, 1, 1)
-        error = np.abs(real - layer.weight * layer.scale.reshape(-1, 1, 1, 1)).max(axis=(1, 2, 3))
-        # 3-bit weights reach 3 of 7: Core ML stretches them over its own 4 bits and rounds again.
-        assert (error <= (1e-6 if bits == weight_bits else 0.5001 * 3 / 7 * layer.scale)).all()
+        (op,) = (op for key, op in found.items() if key.startswith(coreml.constant_names(name)[0]))
+        assert types.builtin_to_string(op.data.dtype) == f"int{layer.bits}"
+        assert np.array_equal(op.data.val, layer.weight)
+        assert np.allclose(op.scale.val.reshape(-1), layer.scale, rtol=2e-3 if half else 1e-6)
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "2.0.0"])
