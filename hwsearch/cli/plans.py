@@ -227,7 +227,7 @@ def export(
 def _print_export(path: Path, name: str, promotion: Promotion, cost: Effect | None, screen: Console) -> None:
     from hwsearch.report import words
 
-    if promotion.changes:
+    if promotion.changes or not promotion.same_numbers:
         rows = [
             (
                 change.name,

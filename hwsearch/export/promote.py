@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwmodels.errors import UsageError
+from hwsearch.export.check import check
 from hwsearch.export.holds import Holds
 from hwsearch.quant.calibrate import int_bias
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
@@ -67,9 +68,11 @@ def promote(qgraph: QuantizedGraph, holds: Holds) -> Promotion:
     """Fit a quantized network into a format.
 
     Raises:
+        FileError: the network has values that make no correct file (see ``check``).
         UsageError: the format has neither the network's 16-bit integers nor half precision, or no half precision for layers that
             the plan executes in it; all are named.
     """
+    check(qgraph)
     graph = qgraph.graph
     formats = {node.name: _promoted(qgraph.formats[node.name], format_source(graph, node), holds) for node in graph.nodes}
     _refuse(qgraph, formats, holds)
