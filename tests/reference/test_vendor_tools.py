@@ -4,6 +4,7 @@ runs where its program is installed."""
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,53 @@ def test_coremltools_makes_the_same_integers(weight_bits: int, half: bool, tmp_p
         assert types.builtin_to_string(op.data.dtype) == f"int{layer.bits}"
         assert np.array_equal(op.data.val, layer.weight)
         assert np.allclose(op.scale.val.reshape(-1), layer.scale, rtol=2e-3 if half else 1e-6)
+
+
+def ncnn_model(q: QuantizedGraph, table: dict[str, np.ndarray]) -> tuple[str, bytes]:
+    """A chain of convolutions and a pixel shuffle as ncnn's int8 ``.param`` and ``.bin``, quantized with the multipliers of a
+    table as ncnn's own tool does it."""
+    lines, data, blob = ["Input input 0 1 in 0=0 1=0 2=0"], [], "in"
+    for node in q.graph.nodes[1:]:
+        if node.op == "pixel_shuffle":
+            lines.append(f"PixelShuffle {node.name} 1 1 {blob} {node.name} 0={node.attrs['factor']}")
+        else:
+            weight, bias = onnx_float.real_parameters(q, node.name)
+            multipliers, source = table[f"{node.name}_param_0"], table[node.name]
+            codes = np.rint(weight * multipliers.reshape(-1, 1, 1, 1)).astype(np.int8).tobytes()
+            data += [struct.pack("<I", 0x000D4B38), codes + bytes(-len(codes) % 4), bias.astype("<f4").tobytes()]
+            data += [multipliers.astype("<f4").tobytes(), source.astype("<f4").tobytes()]
+            shape = f"0={weight.shape[0]} 1={weight.shape[2]} 4={node.attrs['padding'][0]} 5=1 6={weight.size} 8=2"
+            lines.append(f"Convolution {node.name} 1 1 {blob} {node.name} {shape} 9={int(node.activation == 'relu')}")
+        blob = node.name
+    return "\n".join(["7767517", f"{len(lines)} {len(lines)}", *lines]) + "\n", b"".join(data)
+
+
+@pytest.mark.parametrize("name", ["vdsr-body", "fsrcnn-relu"])
+def test_ncnn_runs_with_the_table(name: str, tmp_path: Path) -> None:
+    """It gives its last tensor in floating point: within the half step that the engine rounds away."""
+    ncnn = pytest.importorskip("ncnn")
+    torch.manual_seed(0)
+    body = [nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 1, 1)]
+    graph = trace(nn.Sequential(*body).eval(), 1, name) if name == "vdsr-body" else float_graph(name)
+    q = EXPORTERS["ncnn"].promote(quantize(graph, 5, 7)).qgraph
+    lines = EXPORTERS["ncnn"](q, tmp_path / "net.table", metadata={"plan": "plan-01"}).read_text().splitlines()
+    rows = [line.split(" ") for line in lines]
+    param, weights = ncnn_model(q, {row[0]: np.array(row[1:], dtype=np.float32) for row in rows})
+    (tmp_path / "net.param").write_text(param)
+    (tmp_path / "net.bin").write_bytes(weights)
+    net = ncnn.Net()
+    net.opt.use_fp16_packed = net.opt.use_fp16_arithmetic = net.opt.use_fp16_storage = net.opt.use_bf16_storage = False
+    assert net.load_param(str(tmp_path / "net.param")) == 0
+    assert net.load_model(str(tmp_path / "net.bin")) == 0
+    x = picture(graph)  # that set the ranges, so that the engine clamps nothing that ncnn leaves alone
+    extractor = net.create_extractor()
+    pixels = x[0].numpy().copy()
+    source = ncnn.Mat(pixels)  # both must outlive the run: ncnn borrows their memory
+    extractor.input("in", source)
+    status, result = extractor.extract(graph.output.name)
+    assert status == 0
+    steps = np.abs(np.array(result)[None] - integer.run(q, x).numpy()) / q.formats[graph.output.name].scale
+    assert steps.max() <= 0.51
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "2.0.0"])
