@@ -19,6 +19,7 @@ from torch import Tensor
 from hwsearch.damage import output_luma
 from hwsearch.quant.calibrate import Calibration, int_bias
 from hwsearch.quant.model import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.observe import macs_per_pixel
 from hwsearch.quant.simulate import prepare, simulate
 from searchspaces.graph import VIEWS, Node, activate, apply, execute
 
@@ -29,6 +30,9 @@ LEARNING_RATES = (0.01, 2e-3, 3e-3)
 LEAN = 0.1
 """How far, in steps, a weight begins from its integer in the direction of the floating-point weight."""
 BATCH_PIXELS = 8192
+MACS = 1e12
+"""Affordable multiply-accumulates for one plan with gradients (tens of seconds of a core); large networks get fewer steps."""
+FEWEST_STEPS = 40
 
 
 class _Round(torch.autograd.Function):
@@ -94,8 +98,8 @@ def polish(
 ) -> QuantizedGraph:
     """The network of a plan with integers polished as a whole; formats of tensors stay.
 
-    Costs about 50 ms of one core per step for a network of 15 thousand multiply-accumulates per pixel. Layers in half
-    precision and 16-bit weights stay as they are.
+    Costs about 50 ms of one core per step for a network of 15 thousand multiply-accumulates per pixel; up to ``steps``, as
+    ``MACS`` allows. Layers in half precision and 16-bit weights stay as they are.
     """
     start = calibration.quantized(plan_row)
     windows = calibration.windows(SIDE)
@@ -113,6 +117,8 @@ def polish(
     }
     if not layers:
         return start
+    step_macs = 3 * BATCH_PIXELS * macs_per_pixel(calibration.graph, windows.shape[1])
+    steps = min(steps, max(FEWEST_STEPS, int(MACS / step_macs)))
     fixed = {name: _floating(calibration.graph[name], start, formats) for name in start.layers if name not in layers}
     optimizer = torch.optim.Adam(
         [
