@@ -82,7 +82,7 @@ def promote(qgraph: QuantizedGraph, holds: Holds) -> Promotion:
         for name, old in qgraph.layers.items()
         if old.bits != layers[name].bits
     ]
-    moved = [name for name, old in qgraph.formats.items() if formats[name] != old]
+    moved = [node.name for node in graph.nodes if formats[node.name] != qgraph.formats[node.name]]
     changes += [Change("tensor", name, describe(qgraph.formats[name]), describe(formats[name])) for name in moved]
     same = all(np.array_equal(old.weight, layers[name].weight) for name, old in qgraph.layers.items())
     return Promotion(
