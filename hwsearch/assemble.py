@@ -139,7 +139,15 @@ def prove(
     integers = run.plans_dir / f"{name}.safetensors"
     digest = storage.save(quantized, integers)
     exported = run.plans_dir / f"{name}.onnx"
-    onnx.export(quantized, exported, metadata={"plan": name, "network": problem.network.name, "integers_sha256": digest})
+    network = problem.network
+    facts = {
+        "plan": name,
+        "network": network.name,
+        "scale": network.scale,
+        "target": problem.device.name,
+        "integers_sha256": digest,
+    }
+    onnx.export(quantized, exported, metadata=facts)
     measured = validate.prove(quantized, exported, pairs, problem.network.scale, lambda x: execute(problem.graph, x))
     if tiling is not None:
         differing = validate.prove_tiling(quantized, tiling, problem.workload.tensors[0].width, [pair.low for pair in pairs])

@@ -93,3 +93,10 @@ class Plan(BaseModel):
         made = [self.network, self.scale, self.target, self.weight_bits, self.activation_bits, tiling]
         choices = json.dumps(made, sort_keys=True)
         return hashlib.sha256(choices.encode()).hexdigest()[:16]
+
+    @property
+    def origin(self) -> dict[str, str | int]:
+        """What exported files say of the plan they came from."""
+        facts: dict[str, str | int] = {"plan": self.name, "plan_key": self.key, "network": self.network, "scale": self.scale}
+        facts |= {"target": self.target, "created": self.provenance.created}
+        return facts | ({"integers_sha256": self.integers_sha256} if self.integers_sha256 else {})

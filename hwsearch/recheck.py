@@ -64,7 +64,7 @@ def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -
     known = runtimes.runtime(runtime)
     plan = plan_file.load(path)
     qgraph = plan_file.load_integers(plan, path, progress)
-    chosen, own = _pictures(path, images)
+    chosen, own = evaluation_pictures(path, images)
     kind: InputKind = "upsampled" if enlargement(qgraph.graph) == 1 and plan.scale > 1 else "low"
     opened = _with_exported(path, qgraph) if runtime == "ort" else known.open_plan(qgraph)
     found, lows = [], []
@@ -124,7 +124,7 @@ def _measure(runtime: Runtime, pair: Pair, scale: int) -> tuple[float, float, in
     return psnr_y(shown, pair.high, scale), ssim_y(shown, pair.high, scale), *compare(output, ours, fmt), seconds
 
 
-def _pictures(path: Path, images: Path | None) -> tuple[tuple[pictures.Picture, ...], bool]:
+def evaluation_pictures(path: Path, images: Path | None) -> tuple[tuple[pictures.Picture, ...], bool]:
     """The pictures to judge by, and whether they are those that the plan was judged by."""
     if images is not None:
         return tuple(pictures.load_folder(images)), False

@@ -268,11 +268,24 @@ def exporters(as_json: Json = False, quiet: Quiet = False) -> None:
     """The file formats that a plan can be exported to."""
     from hwsearch.export import EXPORTERS
 
-    found = [{"name": info.name, "summary": info.summary, "suffix": info.suffix} for info in EXPORTERS.values()]
+    found: list[dict[str, Any]] = []
+    for info in EXPORTERS.values():
+        found.append({"name": info.name, "summary": info.summary, "suffix": info.suffix, "holds": info.holds})
 
     def render(screen: Console) -> None:
-        rows = [(entry["name"], entry["suffix"], entry["summary"]) for entry in found]
-        columns = ("exporter", "file", "what it is")
+        rows = [
+            (
+                entry["name"],
+                entry["suffix"],
+                " ".join(map(str, entry["holds"].weight_bits)),
+                " ".join(map(str, entry["holds"].tensor_bits)),
+                "yes" if entry["holds"].zero_points else "no",
+                entry["summary"],
+            )
+            for entry in found
+        ]
+        columns = ("exporter", "file", "weights", "tensors", "zero points", "what it is")
         screen.print(table(columns, rows, left=columns))
+        screen.print("What a format cannot hold becomes the next wider thing that it can, and the export says so.")
 
     Terminal(as_json, quiet).show({"exporters": found}, render)

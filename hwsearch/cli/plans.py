@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hwsearch.explain import Explanation, Step
+    from hwsearch.export.effect import Effect
+    from hwsearch.export.promote import Promotion
     from hwsearch.pricing import Price
     from hwsearch.results import TilingPoint
     from hwsearch.vela import Pair
@@ -294,22 +296,64 @@ def export(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Hand a plan to the runtime that ships it."""
+    """Hand a plan to the runtime that ships it; says what the format cannot hold and what that costs."""
     from hwsearch import plan_file
-    from hwsearch.export import exporter
+    from hwsearch.export import effect, exporter
 
     chosen = exporter(to)
     document = plan_file.load(plan)
     path = out if out is not None else Path(f"{document.name}{chosen.suffix}")
     if path.is_dir():
         raise UsageError(f"--out {path} is a folder", f"Name a file, for example {path / (document.name + chosen.suffix)}.")
-    metadata = {"plan": document.name, "network": document.network, "scale": document.scale, "target": document.target}
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
+        qgraph = plan_file.load_integers(document, plan, progress)
+        promotion = chosen.promote(qgraph)
         size = (document.input_height, document.input_width)
-        chosen(plan_file.load_integers(document, plan, progress), path, metadata=metadata, size=size)
-    result = {"file": str(path), "format": chosen.name, "plan": document.name, "bytes": path.stat().st_size}
-    terminal.show(result, lambda screen: screen.print(f"wrote {path}", markup=False))
+        chosen(qgraph, path, metadata=document.origin, size=size)
+        cost = effect.measure(plan, qgraph, promotion, document.scale, progress)
+    result = {
+        "file": str(path),
+        "format": chosen.name,
+        "plan": document.name,
+        "bytes": path.stat().st_size,
+        "promoted": promotion.changes,
+        "weight_bytes": {"plan": promotion.bytes_before, "exported": promotion.bytes_after},
+        "psnr": cost,
+    }
+    terminal.show(result, lambda screen: _print_export(path, chosen.name, promotion, cost, screen))
+
+
+def _print_export(path: Path, name: str, promotion: Promotion, cost: Effect | None, screen: Console) -> None:
+    from hwsearch.report import words
+
+    if promotion.changes or not promotion.same_numbers:
+        rows = [
+            (
+                change.name,
+                change.kind,
+                change.before,
+                change.after,
+                *(_bytes(n) for n in (change.bytes_before, change.bytes_after)),
+            )
+            for change in promotion.changes
+        ]
+        screen.print(f"{name} cannot hold all of this plan as it is; what became wider:")
+        screen.print(table(("name", "of", "plan", "exported", "bytes", "now"), rows, left=("of", "plan", "exported")))
+        screen.print(f"Weights  {words.bytes_(promotion.bytes_before)} -> {words.bytes_(promotion.bytes_after)}, packed")
+        if cost is None:
+            screen.print("PSNR     the same: every integer keeps its value")
+        else:
+            change = cost.psnr_after_db - cost.psnr_before_db
+            found = f"{words.decibel(cost.psnr_before_db)} -> {words.decibel(cost.psnr_after_db)} ({change:+.3f} dB)"
+            screen.print(f"PSNR     {found}, measured on {len(cost.pictures)} pictures with our engine")
+    screen.print(f"wrote {path}", markup=False)
+
+
+def _bytes(count: int) -> str:
+    from hwsearch.report import words
+
+    return words.bytes_(count) if count else words.NONE
 
 
 def report(

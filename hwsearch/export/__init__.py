@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwmodels.errors import UsageError, closest
+from hwsearch.export.holds import Holds
 
 if TYPE_CHECKING:
     from hwsearch.export.promote import Promotion
@@ -22,16 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExporterInfo:
-    """One export format. ``module`` is imported when the exporter is first used; ``holds`` are the fields of ``promote.Holds``
-    in which the format differs from one that holds everything. A ``sized`` format fixes the size of the picture; its exporter
-    takes ``size``."""
+    """One export format. ``module`` is imported when the exporter is first used. A ``sized`` format fixes the size of the picture;
+    its exporter takes ``size``."""
 
     name: str
     summary: str
     suffix: str
     module: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    holds: Mapping[str, Any] = field(default_factory=dict)
+    holds: Holds = field(default_factory=Holds)
     sized: bool = False
 
     def promote(self, qgraph: QuantizedGraph) -> Promotion:
@@ -40,9 +40,9 @@ class ExporterInfo:
         Raises:
             UsageError: it cannot be held at all.
         """
-        from hwsearch.export.promote import Holds, promote
+        from hwsearch.export.promote import promote
 
-        return promote(qgraph, Holds(**self.holds))
+        return promote(qgraph, self.holds)
 
     def __call__(
         self,
@@ -64,15 +64,18 @@ class ExporterInfo:
         return function(promotion.qgraph, path, metadata=facts, **arguments)
 
 
+SYMMETRIC_INT8 = Holds(weight_bits=(8,), tensor_bits=(8,), zero_points=False)
+AIMET = Holds(weight_bits=(4, 8), tensor_bits=(8, 16))
+
 EXPORTERS: dict[str, ExporterInfo] = {
     info.name: info
     for info in (
         ExporterInfo(
             "onnx",
-            "ONNX Runtime: integer kernels, weights of up to 4 bits packed, narrow tensors by Clip",
+            "ONNX Runtime: integer kernels, code for code; weights of 2 to 4 bits packed, narrow tensors by Clip",
             ".onnx",
             "hwsearch.export.onnx",
-            holds={"weight_bits": (2, 4, 8)},
+            holds=Holds(weight_bits=(2, 4, 8)),
         ),
         ExporterInfo(
             "tflite",
@@ -80,7 +83,7 @@ EXPORTERS: dict[str, ExporterInfo] = {
             ".tflite",
             "hwsearch.export.tflite",
             {"flavour": "litert"},
-            {"weight_bits": (8,), "half": False},
+            Holds(weight_bits=(8,), half=False),
             sized=True,
         ),
         ExporterInfo(
@@ -89,9 +92,64 @@ EXPORTERS: dict[str, ExporterInfo] = {
             ".tflite",
             "hwsearch.export.tflite",
             {"flavour": "micro"},
-            {"weight_bits": (4, 8), "half": False},
+            Holds(weight_bits=(4, 8), half=False),
             sized=True,
         ),
+        ExporterInfo(
+            "openvino",
+            "OpenVINO: the same file without 2-bit weights, which it does not read",
+            ".openvino.onnx",
+            "hwsearch.export.onnx",
+            holds=Holds(weight_bits=(4, 8)),
+        ),
+        ExporterInfo(
+            "tensorrt",
+            "TensorRT: ONNX with symmetric int8 quantizers, scales per output channel, biases in floating point",
+            ".tensorrt.onnx",
+            "hwsearch.export.tensorrt",
+            holds=SYMMETRIC_INT8,
+        ),
+        ExporterInfo(
+            "qonnx", "QONNX: Quant nodes of any width, for FINN, hls4ml and Brevitas", ".qonnx.onnx", "hwsearch.export.qonnx"
+        ),
+        ExporterInfo(
+            "float",
+            "ONNX in single precision with the plan's weights, for the tools that read aimet, coreml or ncnn files beside it",
+            ".float.onnx",
+            "hwsearch.export.onnx_float",
+        ),
+        ExporterInfo(
+            "aimet",
+            "AIMET and QNN: encodings 2.0.0 for the tensors of the float file",
+            ".encodings",
+            "hwsearch.export.aimet",
+            {"version": "2.0.0"},
+            AIMET,
+        ),
+        ExporterInfo(
+            "aimet-1.0",
+            "AIMET and QNN: the same as encodings 1.0.0, for older versions",
+            ".encodings",
+            "hwsearch.export.aimet",
+            {"version": "1.0.0"},
+            AIMET,
+        ),
+        ExporterInfo(
+            "coreml",
+            "Core ML: configuration for coremltools, weights of 4 and 8 bits per layer",
+            ".coreml.yaml",
+            "hwsearch.export.coreml",
+            holds=Holds(weight_bits=(4, 8), stretched=True),
+        ),
+        ExporterInfo(
+            "ncnn",
+            "ncnn: int8 calibration table for the layers of the float file",
+            ".ncnn.table",
+            "hwsearch.export.ncnn",
+            holds=SYMMETRIC_INT8,
+        ),
+        ExporterInfo("json", "Table of layers and tensors: widths, scales, zero points", ".table.json", "hwsearch.export.table"),
+        ExporterInfo("csv", "The same table as one line a layer, for a spreadsheet", ".csv", "hwsearch.export.table_csv"),
     )
 }
 

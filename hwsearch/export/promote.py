@@ -1,6 +1,6 @@
 """What a format cannot hold becomes the next wider thing that it can, and every change is written down.
 
-* Weights move to a wider container; their integers stay, so nothing but bytes changes.
+* Weights move to a wider container; their integers stay, so nothing but bytes changes, unless the format's tool rounds again.
 * Tensors narrower than what is on offer get a finer grid over the same range.
 * Where there are no zero points, a tensor gets a symmetric grid that reaches as far as the old one; after a ReLU this costs a
   bit.
@@ -17,29 +17,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwmodels.errors import UsageError
+from hwsearch.export.check import check
+from hwsearch.export.holds import Holds
 from hwsearch.quant.calibrate import int_bias
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from hwsearch.quant.ranges import clamped, format_source
 from searchspaces.graph import Node
-
-NARROW = tuple(range(2, 9))
-
-
-@dataclass(frozen=True)
-class Holds:
-    """What a format can express.
-
-    Attributes:
-        weight_bits: widths in which integer weights can be stored, ascending.
-        tensor_bits: widths of integer tensors, ascending; 16 is a 16-bit integer.
-        zero_points: tensors of at most 8 bits may have a zero point; otherwise their grids are symmetric.
-        half: there is half precision, for tensors and layers.
-    """
-
-    weight_bits: tuple[int, ...] = NARROW
-    tensor_bits: tuple[int, ...] = (*NARROW, 16)
-    zero_points: bool = True
-    half: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,7 +44,7 @@ class Promotion:
 
     Attributes:
         qgraph: the network to export.
-        changes: what differs from the plan, layers first; empty when the format holds it as it is.
+        changes: whose width or grid differs from the plan, layers first; empty when the format holds them all.
         same_numbers: only containers changed, the network computes what the plan's network computes.
         bytes_before, bytes_after: of all weights, packed without gaps.
     """
@@ -85,9 +68,11 @@ def promote(qgraph: QuantizedGraph, holds: Holds) -> Promotion:
     """Fit a quantized network into a format.
 
     Raises:
+        FileError: the network has values that make no correct file (see ``check``).
         UsageError: the format has neither the network's 16-bit integers nor half precision, or no half precision for layers that
             the plan executes in it; all are named.
     """
+    check(qgraph)
     graph = qgraph.graph
     formats = {node.name: _promoted(qgraph.formats[node.name], format_source(graph, node), holds) for node in graph.nodes}
     _refuse(qgraph, formats, holds)
@@ -97,12 +82,13 @@ def promote(qgraph: QuantizedGraph, holds: Holds) -> Promotion:
         for name, old in qgraph.layers.items()
         if old.bits != layers[name].bits
     ]
-    moved = [name for name, old in qgraph.formats.items() if formats[name] != old]
+    moved = [node.name for node in graph.nodes if formats[node.name] != qgraph.formats[node.name]]
     changes += [Change("tensor", name, describe(qgraph.formats[name]), describe(formats[name])) for name in moved]
+    same = all(np.array_equal(old.weight, layers[name].weight) for name, old in qgraph.layers.items())
     return Promotion(
         replace(qgraph, formats=formats, layers=layers),
         tuple(changes),
-        not moved,
+        same and not moved,
         sum(weight_bytes(layer) for layer in qgraph.layers.values()),
         sum(weight_bytes(layer) for layer in layers.values()),
     )
@@ -121,20 +107,17 @@ def fit(fmt: TensorFormat, holds: Holds) -> TensorFormat:
     wider = [bits for bits in holds.tensor_bits if bits >= fmt.bits]
     if not wider:
         return TensorFormat(16, is_float=True)
-    middle = 1 << (fmt.bits - 1)
-    if wider[0] == fmt.bits and (holds.zero_points or fmt.zero_point == middle):
+    if wider[0] == fmt.bits and (holds.zero_points or fmt.zero_point == 1 << (fmt.bits - 1)):
         return fmt
-    return _regridded(fmt, wider[0], fmt.zero_point == middle or not holds.zero_points or wider[0] > 8)
+    return _regridded(fmt, wider[0], symmetric=not holds.zero_points or wider[0] > 8)
 
 
-def _regridded(fmt: TensorFormat, bits: int, symmetric: bool) -> TensorFormat:
+def _regridded(fmt: TensorFormat, bits: int, *, symmetric: bool) -> TensorFormat:
     """The grid of ``bits`` that covers the range of a format."""
     top, wide_top = (1 << fmt.bits) - 1, (1 << bits) - 1
     if symmetric:
         zero = 1 << (bits - 1)
-        # A symmetric grid has one code more below zero than above, a spare one that need not be covered.
-        below = fmt.zero_point - 1 if fmt.zero_point == 1 << (fmt.bits - 1) else fmt.zero_point
-        scale = fmt.scale * max(top - fmt.zero_point, below) / (zero - 1)
+        scale = fmt.scale * max(top - fmt.zero_point, fmt.zero_point) / (zero - 1)
     else:
         zero = round(fmt.zero_point * wide_top / top)
         scale = fmt.scale * top / wide_top
@@ -165,8 +148,21 @@ def _layer(qgraph: QuantizedGraph, name: str, source: TensorFormat, holds: Holds
     wider = [bits for bits in holds.weight_bits if bits >= layer.bits]
     if not wider:
         raise UsageError(f"layer {name}: this format has no weights of {layer.bits} bits", f"It has {holds.weight_bits}.")
-    unchanged = source.scale == old.scale
-    return replace(layer, bits=wider[0], bias=layer.bias if unchanged else int_bias(bias, source, layer.scale))
+    promoted = replace(layer, bits=wider[0])
+    if holds.stretched:
+        promoted = _stretched(promoted)
+    if source.scale == old.scale and np.array_equal(promoted.scale, layer.scale):
+        return promoted
+    return replace(promoted, bias=int_bias(bias, source, promoted.scale))
+
+
+def _stretched(layer: LayerIntegers) -> LayerIntegers:
+    """The layer with the largest weight of each channel at the limit of its width."""
+    limit = (1 << (layer.bits - 1)) - 1
+    largest = np.abs(layer.weight.astype(np.int32)).reshape(len(layer.weight), -1).max(axis=1)
+    largest = np.where(largest > 0, largest, limit)
+    weight = np.rint(layer.weight * (limit / largest)[:, None, None, None]).astype(np.int8)
+    return replace(layer, weight=weight, scale=(layer.scale * (largest / limit)).astype(np.float32))
 
 
 def weight_bytes(layer: LayerIntegers | LayerFloats) -> int:
