@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hwsearch.quant import requant
+from hwsearch.quant import fixed_point, requant
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from searchspaces.graph import Node, activate, apply
 
@@ -111,6 +111,19 @@ def unary_table(node: Node, source: TensorFormat, target: TensorFormat) -> Tenso
     target; float32 ``[2^bits]``. A table is what integer hardware has, and it makes transcendental functions exact."""
     codes = torch.arange(1 << (16 if source.bits > 8 else 8), dtype=torch.float32)
     return _store(activate(source.decode(codes).view(1, 1, 1, -1), node.attrs["kind"], node), target).view(-1)
+
+
+def _table(node: Node, source: TensorFormat, target: TensorFormat, rule: str) -> Tensor | None:
+    """What an activation writes for every code of its input, where it is one of integers; None where it computes real values."""
+    if source.is_float:
+        return None
+    kind = node.attrs["kind"]
+    if kind in ("sigmoid", "tanh"):
+        return unary_table(node, source, target)
+    if rule != "f32" and kind in ("relu", "relu6") and source.bits <= 8 and target.bits <= 8:
+        low, high = (bound - target.zero_point for bound in requant.bounds(node, target))
+        return torch.from_numpy(fixed_point.rescale_table(source, target, low, high))
+    return None
 
 
 def _store(real: Tensor, fmt: TensorFormat) -> Tensor:
@@ -241,8 +254,9 @@ class Engine:
             return lambda xs: torch.cat([_convert(x, s, target) for x, s in zip(xs, sources, strict=True)], dim=1)
         if node.op == "pool":
             return lambda xs: _store(_pool(node, xs[0], sources[0]), target)
-        if node.op == "unary" and node.attrs["kind"] in ("sigmoid", "tanh") and not sources[0].is_float:
-            table, zero = unary_table(node, sources[0], target), sources[0].zero_point
+        table = _table(node, sources[0], target, self.rule) if node.op == "unary" else None
+        if table is not None:
+            zero = sources[0].zero_point
             return lambda xs: table[(xs[0] + zero).long()]
         return lambda xs: _store(apply(node, [_load(x, s) for x, s in zip(xs, sources, strict=True)]), target)
 
