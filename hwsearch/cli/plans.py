@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import options
+from hwsearch.cli import inspect, options
 from hwsearch.console import Terminal, table
 from hwsearch.runtimes import RUNTIMES
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from hwsearch.explain import Explanation, Step
     from hwsearch.pricing import Price
+
+DEFAULT_TARGET = "jetson"
 
 Runtime = Annotated[
     str, typer.Option(help=f"Who runs the integers: {', '.join(f'{info.name} ({info.summary})' for info in RUNTIMES.values())}.")
@@ -43,7 +45,13 @@ def estimate(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Price a network on a device, layer by layer: what runs as what, what binds, what fits. No search."""
+    """Price a network on a device, layer by layer: what runs as what, what binds, what fits. No search.
+
+    A model file (--model net.tflite) is priced at its own widths.
+    """
+    if model is not None and ".py:" not in model:
+        inspect.inspect(Path(model), target or DEFAULT_TARGET, input_size, as_json, quiet)
+        return
     fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
     fields |= options.given({"target": options.read_target(target), "input_size": options.read_size(input_size)})
     from hwsearch import pricing

@@ -1,7 +1,7 @@
 """The operators of a TFLite file as the canonical graph with its number formats and integers.
 
-Channels stay in the file's order (``tflite_order`` puts them in PyTorch's). What only bounds codes (a fused activation, MAXIMUM or
-MINIMUM with a constant, RELU on one grid) narrows the format of the tensor that it acts on; what only changes the container
+Channels stay in the file's order (``tflite_order`` puts them in PyTorch's). What only bounds codes (a fused activation, MAXIMUM
+or MINIMUM with a constant, RELU on one grid) narrows the format of the tensor that it acts on; what only changes the container
 vanishes. Two convolutions of one input under MAXIMUM or MINIMUM that differ in a factor per channel are a PReLU.
 """
 
@@ -18,31 +18,15 @@ from torch import Tensor
 
 from hwmodels.errors import FileError
 from hwsearch.export.tflite_form import NONE, RELU, RELU6, RELU_N1_TO_1, fused_bounds
-from hwsearch.export.tflite_nodes import SAME
-from hwsearch.inspect import bits_of
+from hwsearch.inspect.tflite_convolution import NotCounted, StoredLayer, grid_of, read_convolution
 from hwsearch.inspect.tflite_order import prelu_slope
-from hwsearch.inspect.tflite_tables import StoredModel, StoredOperator, StoredTensor
+from hwsearch.inspect.tflite_tables import StoredModel, StoredOperator
 from hwsearch.quant.integer import same_grid
 from hwsearch.quant.model import LayerIntegers, TensorFormat
 from searchspaces.graph import Graph, Node
 
-CONTAINER_BITS = {"int8": 8, "uint8": 8, "int16": 16}
 ACTIVATIONS = {"RELU": RELU, "RELU6": RELU6, "RELU_N1_TO_1": RELU_N1_TO_1}
 _UNARY = {"LOGISTIC": "sigmoid", "TANH": "tanh", "LEAKY_RELU": "leaky_relu", "RELU": "relu", "RELU6": "relu6"}
-
-
-class _NotCounted(Exception):
-    """An operator that the canonical graph cannot express; the text says which and why."""
-
-
-@dataclass(frozen=True, eq=False)
-class StoredLayer:
-    """A layer's weights as the file has them: shape, container, bytes; ``bits`` is what their integers need."""
-
-    shape: tuple[int, ...]
-    kind: str
-    bits: int
-    bytes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,17 +43,10 @@ class Walked:
     stored: dict[str, StoredLayer]
 
 
-def grid_of(tensor: StoredTensor) -> TensorFormat | None:
-    """The format of a tensor as the file states it; None for one that is not quantized per tensor in 8 or 16 bits."""
-    bits = CONTAINER_BITS.get(tensor.kind)
-    if bits is None or tensor.scale is None or tensor.zero_point is None or tensor.scale.size != 1:
-        return None
-    move = {"int8": 128, "uint8": 0, "int16": 32768}[tensor.kind]
-    return TensorFormat(bits, float(tensor.scale[0]), int(tensor.zero_point[0]) + move, 0, (1 << bits) - 1)
-
-
 class Walker:
-    """Turns operators into nodes one by one; ``node_of`` says which node computes a tensor of the file."""
+    """Turns operators into nodes one by one; ``node_of`` says which node computes a tensor of the file. Tensors between the
+    steps of one canonical operation have no node: ``padding`` has what a PAD adds, ``split`` and ``shuffled`` the source and
+    factor of a pixel shuffle under way."""
 
     def __init__(self, model: StoredModel) -> None:
         self.model = model
@@ -79,6 +56,8 @@ class Walker:
         self.stored: dict[str, StoredLayer] = {}
         self.uncounted: list[str] = []
         self.node_of: dict[int, str] = {}
+        self.split: dict[int, tuple[int, int]] = {}
+        self.shuffled: dict[int, tuple[int, int]] = {}
         self.padding: dict[int, tuple[int, int, int, int]] = {}
         self.reads = Counter(index for operator in model.operators for index in operator.inputs)
         self.reads[model.output] += 1
@@ -96,7 +75,7 @@ class Walker:
         for operator in self.model.operators:
             try:
                 self._read(operator)
-            except _NotCounted as reason:
+            except NotCounted as reason:
                 self.uncounted.append(str(reason))
                 source = next((self.node_of[i] for i in operator.inputs if i in self.node_of), None)
                 if source is None or len(operator.outputs) != 1:
@@ -132,15 +111,15 @@ class Walker:
 
     def _source(self, index: int) -> str:
         if index in self.padding:
-            raise _NotCounted("PAD in front of something that is no convolution")
+            raise NotCounted("PAD in front of something that is no convolution")
         if index not in self.node_of:
-            raise _NotCounted(f"{self.model.tensors[index].name!r} is not computed from the picture")
+            raise NotCounted(f"{self.model.tensors[index].name!r} is not computed from the picture")
         return self.node_of[index]
 
     def _constant(self, operator: StoredOperator, place: int) -> np.ndarray:
         data = self.model.tensors[operator.inputs[place]].data if len(operator.inputs) > place else None
         if data is None:
-            raise _NotCounted(f"{operator.name} without the constant that it needs")
+            raise NotCounted(f"{operator.name} without the constant that it needs")
         return data
 
     def _bound(self, index: int, low: int, high: int) -> None:
@@ -150,26 +129,40 @@ class Walker:
             self.formats[self.node_of[index]] = replace(fmt, qmin=max(fmt.qmin, low), qmax=max(min(fmt.qmax, high), low))
 
     def _alias(self, operator: StoredOperator, source: int) -> bool:
-        """The output of ``operator`` is the tensor ``source`` itself, on one grid; False where it is not, or where others read
-        the tensor before it is bounded."""
+        """The output of ``operator`` is the tensor ``source`` itself, on one grid; False where it is not."""
         before, after = (grid_of(self.model.tensors[i]) for i in (source, operator.outputs[0]))
         if before is None or after is None or not same_grid(before, after):
             return False
-        self.node_of[operator.outputs[0]] = self._source(source)
+        self._take_over(operator.outputs[0], source)
         return True
+
+    def _take_over(self, index: int, source: int) -> None:
+        """Tensor ``index`` is computed by the node of ``source``, and names it if nobody else reads ``source``."""
+        old = self._source(source)
+        self.node_of[index] = old
+        if self.nodes[old].op == "input" or self.reads[source] > 1:
+            return
+        new = self._name(index)
+        self.nodes = {new if name == old else name: node for name, node in self.nodes.items()}
+        self.nodes[new] = replace(self.nodes[new], name=new)
+        tables: tuple[dict[str, Any], ...] = (self.formats, self.layers, self.stored)
+        for table in tables:
+            if old in table:
+                table[new] = table.pop(old)
+        self.node_of = {i: new if name == old else name for i, name in self.node_of.items()}
 
     # Operators
 
     def _read(self, operator: StoredOperator) -> None:
         if len(operator.outputs) != 1 or not operator.inputs:
-            raise _NotCounted(f"{operator.name} with {len(operator.outputs)} outputs")
+            raise NotCounted(f"{operator.name} with {len(operator.outputs)} outputs")
         reader: Callable[[StoredOperator], None] | None = getattr(self, f"_read_{operator.name.lower()}", None)
         if reader is not None:
             reader(operator)
         elif operator.name in _UNARY:
             self._read_unary(operator)
         else:
-            raise _NotCounted(operator.name)
+            raise NotCounted(operator.name)
 
     def _read_quantize(self, operator: StoredOperator) -> None:
         source, target = operator.inputs[0], operator.outputs[0]
@@ -182,10 +175,10 @@ class Walker:
         elif before is not None and after is not None and before.scale == after.scale and before.bits <= 8 < after.bits:
             self.node_of[target] = name  # shifted codes keep their value in the wider container
         elif before is not None and after is not None and before.scale == after.scale and self._wide_sum(name, source):
-            self.formats[name] = after
-            self.node_of[target] = name
+            self._take_over(target, source)
+            self.formats[self.node_of[target]] = after
         elif not self._alias(operator, source):
-            raise _NotCounted("QUANTIZE from one scale to another")
+            raise NotCounted("QUANTIZE from one scale to another")
 
     def _wide_sum(self, name: str, index: int) -> bool:
         """Whether ``name`` is a 16-bit result of 16-bit operands that nobody reads but the step to 8 bits."""
@@ -195,115 +188,62 @@ class Walker:
 
     def _read_dequantize(self, operator: StoredOperator) -> None:
         if operator.outputs[0] != self.model.output:
-            raise _NotCounted("DEQUANTIZE inside the network")
+            raise NotCounted("DEQUANTIZE inside the network")
         self.node_of[operator.outputs[0]] = self._source(operator.inputs[0])
 
     def _read_pad(self, operator: StoredOperator) -> None:
         amounts = self._constant(operator, 1)
         if amounts.shape != (4, 2) or amounts[[0, 3]].any() or (amounts < 0).any() or amounts.max() > 1024:
-            raise _NotCounted("PAD of other sides than height and width")
+            raise NotCounted("PAD of other sides than height and width")
         (top, bottom), (left, right) = amounts[1], amounts[2]
         self.node_of[operator.outputs[0]] = self._source(operator.inputs[0])
         self.padding[operator.outputs[0]] = (int(left), int(right), int(top), int(bottom))
 
     def _read_conv_2d(self, operator: StoredOperator) -> None:
-        weights = self.model.tensors[operator.inputs[1]] if len(operator.inputs) > 1 else None
-        if weights is None or weights.data is None or len(weights.shape) != 4 or 0 in weights.shape:
-            raise _NotCounted(f"{operator.name} without constant weights")
-        depthwise = operator.name == "DEPTHWISE_CONV_2D"
-        array = weights.data.transpose((3, 0, 1, 2) if depthwise else (0, 3, 1, 2))
-        shape = self.model.tensors[operator.inputs[0]].shape
-        channels = shape[3] if len(shape) == 4 else 0
-        if channels < 1 or channels % array.shape[1] or (depthwise and array.shape[0] % channels):
-            raise _NotCounted(f"{operator.name} whose weights do not fit its input")
-        groups = channels if depthwise else channels // array.shape[1]
-        if groups < 1 or array.shape[0] % groups:
-            raise _NotCounted(f"{operator.name} with groups that do not fit")
-        stride, dilation = _one(operator, "StrideH", "StrideW"), _one(operator, "DilationHFactor", "DilationWFactor")
-        attrs = {
-            "stride": stride,
-            "padding": self._window(operator, array.shape[2:], stride, dilation),
-            "dilation": dilation,
-            "groups": groups,
-            "activation": "none",
-        }
         index = operator.inputs[0]
+        padding = self.padding.get(index, (0, 0, 0, 0))
+        found = read_convolution(operator, self.model.tensors, padding)
         source = self.node_of[index] if index in self.padding else self._source(index)
-        real, layer = self._numbers(operator, weights, array)
-        tensors = {"weight": torch.from_numpy(real[0]), "bias": torch.from_numpy(real[1])}
-        name = self._put(operator.outputs[0], "conv", (source,), attrs, tensors)
-        bits = bits_of(array) if layer is not None else 32
-        self.stored[name] = StoredLayer(weights.shape, weights.kind, bits, weights.data_bytes)
-        if layer is not None:
-            self.layers[name] = layer
+        name = self._put(operator.outputs[0], "conv", (source,), found.attrs, found.weights)
+        self.stored[name] = found.stored
+        if found.layer is not None:
+            self.layers[name] = found.layer
         self._fused(operator)
 
     _read_depthwise_conv_2d = _read_conv_2d
-
-    def _window(self, operator: StoredOperator, kernel: tuple[int, ...], stride: int, dilation: int) -> tuple[int, int, int, int]:
-        if operator.options["Padding"] != SAME:
-            return self.padding.get(operator.inputs[0], (0, 0, 0, 0))
-        if stride != 1 or operator.inputs[0] in self.padding:
-            raise _NotCounted(f"{operator.name} with padding that depends on the picture's size")
-        (top, bottom), (left, right) = ((span // 2, span - span // 2) for span in (dilation * (side - 1) for side in kernel))
-        return left, right, top, bottom
-
-    def _numbers(
-        self, operator: StoredOperator, weights: StoredTensor, array: np.ndarray
-    ) -> tuple[tuple[np.ndarray, np.ndarray], LayerIntegers | None]:
-        """Real weights and bias of a convolution, and its integers where it has them."""
-        outputs = array.shape[0]
-        given = len(operator.inputs) > 2 and operator.inputs[2] != -1
-        bias = self._constant(operator, 2).reshape(-1) if given else np.zeros(outputs, np.int64)
-        if bias.size != outputs:
-            raise _NotCounted(f"{operator.name} with {bias.size} biases for {outputs} channels")
-        if weights.kind == "float32":
-            return (np.ascontiguousarray(array), bias.astype(np.float32)), None
-        source = grid_of(self.model.tensors[operator.inputs[0]])
-        if weights.kind not in ("int8", "int4") or weights.scale is None or weights.zero_point is None or source is None:
-            raise _NotCounted(f"{operator.name} with {weights.kind} weights")
-        if weights.zero_point.any() or weights.scale.size not in (1, outputs) or bias.dtype.kind != "i":
-            raise _NotCounted(f"{operator.name} with weights that are not symmetric per output channel")
-        if array.min() < -127:
-            raise _NotCounted(f"{operator.name} with weights of -128, which the narrow range does not have")
-        scale = np.broadcast_to(weights.scale, (outputs,)).copy()
-        bits = max(2, 1 + int(np.abs(array.astype(np.int16)).max(initial=0)).bit_length())  # of a range like -7..7
-        layer = LayerIntegers(bits, np.ascontiguousarray(array), scale, bias.astype(np.int64))
-        real = array.astype(np.float32) * scale[:, None, None, None]
-        return (real, (bias * (scale.astype(np.float64) * source.scale)).astype(np.float32)), layer
 
     def _fused(self, operator: StoredOperator) -> None:
         """The fused activation of an operator, as bounds of the codes that it writes."""
         activation, index = operator.options.get("FusedActivationFunction", NONE), operator.outputs[0]
         fmt = grid_of(self.model.tensors[index])
         if activation not in (NONE, *ACTIVATIONS.values()):
-            raise _NotCounted(f"{operator.name} with the fused activation {activation}")
+            raise NotCounted(f"{operator.name} with the fused activation {activation}")
         if fmt is not None:
             self._bound(index, *fused_bounds(activation, fmt))
         elif activation != NONE:
             name = self.node_of[index]
             kind = {RELU: "relu", RELU6: "relu6"}.get(activation)
             if kind is None:
-                raise _NotCounted(f"{operator.name} with the fused activation {activation}")
+                raise NotCounted(f"{operator.name} with the fused activation {activation}")
             self.nodes[name] = replace(self.nodes[name], attrs={**self.nodes[name].attrs, "activation": kind})
 
     def _read_add(self, operator: StoredOperator) -> None:
         tensors = self.model.tensors
         if len(operator.inputs) != 2 or tensors[operator.inputs[0]].shape != tensors[operator.inputs[1]].shape:
-            raise _NotCounted("ADD of tensors of different shapes")
+            raise NotCounted("ADD of tensors of different shapes")
         self._put(operator.outputs[0], "add", tuple(self._source(i) for i in operator.inputs), {"activation": "none"})
         self._fused(operator)
 
     def _read_mul(self, operator: StoredOperator) -> None:
         if len(operator.inputs) != 2:
-            raise _NotCounted("MUL")
+            raise NotCounted("MUL")
         wide = sorted((self._source(i) for i in operator.inputs), key=lambda name: self.nodes[name].op == "pool")
         self._put(operator.outputs[0], "mul", tuple(wide), {})
         self._fused(operator)
 
     def _read_concatenation(self, operator: StoredOperator) -> None:
         if operator.options["Axis"] not in (3, -1) or operator.options["FusedActivationFunction"] != NONE:
-            raise _NotCounted("CONCATENATION of other sides than channels")
+            raise NotCounted("CONCATENATION of other sides than channels")
         sources = tuple(self._source(i) for i in operator.inputs)
         if len(sources) > 1 and len(set(sources)) == 1:
             self._put(operator.outputs[0], "repeat", sources[:1], {"times": len(sources)})
@@ -313,15 +253,34 @@ class Walker:
     def _read_slice(self, operator: StoredOperator) -> None:
         begin, size = self._constant(operator, 1), self._constant(operator, 2)
         if begin.shape != (4,) or size.shape != (4,) or begin[:3].any() or (size[:3] != -1).any() or size[3] < 1:
-            raise _NotCounted("SLICE of other sides than channels")
+            raise NotCounted("SLICE of other sides than channels")
         bounds = {"start": int(begin[3]), "stop": int(begin[3] + size[3])}
         self._put(operator.outputs[0], "slice", (self._source(operator.inputs[0]),), bounds)
 
     def _read_depth_to_space(self, operator: StoredOperator) -> None:
         factor, shape = int(operator.options["BlockSize"]), self.model.tensors[operator.inputs[0]].shape
         if not 1 <= factor <= 64 or len(shape) != 4 or shape[3] % factor**2:
-            raise _NotCounted("DEPTH_TO_SPACE whose blocks do not fit its channels")
+            raise NotCounted("DEPTH_TO_SPACE whose blocks do not fit its channels")
         self._put(operator.outputs[0], "pixel_shuffle", (self._source(operator.inputs[0]),), {"factor": factor})
+
+    def _read_reshape(self, operator: StoredOperator) -> None:
+        """The first or last step of a pixel shuffle of int16, for which there is no DEPTH_TO_SPACE (see ``tflite_nodes``)."""
+        before, after = (self.model.tensors[i].shape for i in (operator.inputs[0], operator.outputs[0]))
+        if operator.inputs[0] in self.shuffled:
+            source, factor = self.shuffled[operator.inputs[0]]
+            _, rows, columns, channels = self.model.tensors[source].shape
+            if after == (1, rows * factor, columns * factor, channels // factor**2):
+                self._put(operator.outputs[0], "pixel_shuffle", (self._source(source),), {"factor": factor})
+                return
+        elif len(before) == len(after) == 4 and before == (1, *after[:2], after[2] * after[3]) and after[3] % after[2] == 0:
+            self.split[operator.outputs[0]] = (operator.inputs[0], after[2])
+            return
+        raise NotCounted("RESHAPE that is no part of a pixel shuffle")
+
+    def _read_transpose(self, operator: StoredOperator) -> None:
+        if operator.inputs[0] not in self.split or self._constant(operator, 1).tolist() != [0, 2, 1, 3]:
+            raise NotCounted("TRANSPOSE that is no part of a pixel shuffle")
+        self.shuffled[operator.outputs[0]] = self.split[operator.inputs[0]]
 
     def _read_resize_nearest_neighbor(self, operator: StoredOperator) -> None:
         shapes = [self.model.tensors[i].shape for i in (operator.inputs[0], operator.outputs[0])]
@@ -329,10 +288,10 @@ class Walker:
         mode = "bilinear" if operator.name == "RESIZE_BILINEAR" else "nearest"
         half = operator.options["HalfPixelCenters"]
         if len(factors) != 1 or operator.options["AlignCorners"] or half != (mode == "bilinear"):
-            raise _NotCounted(f"{operator.name} with other pixel centres than PyTorch's")
+            raise NotCounted(f"{operator.name} with other pixel centres than PyTorch's")
         factor = factors.pop()
         if factor != int(factor) or not 1 <= factor <= 64:
-            raise _NotCounted(f"{operator.name} by {factor:g}")
+            raise NotCounted(f"{operator.name} by {factor:g}")
         attrs = {"mode": mode, "factor": int(factor)}
         self._put(operator.outputs[0], "resize", (self._source(operator.inputs[0]),), attrs)
 
@@ -341,7 +300,7 @@ class Walker:
     def _read_mean(self, operator: StoredOperator) -> None:
         axes = self._constant(operator, 1)
         if sorted(int(axis) % 4 for axis in axes.reshape(-1)) != [1, 2]:
-            raise _NotCounted("MEAN of other sides than height and width")
+            raise NotCounted("MEAN of other sides than height and width")
         self._put(operator.outputs[0], "pool", (self._source(operator.inputs[0]),), {"kind": "mean"})
 
     def _read_unary(self, operator: StoredOperator) -> None:
@@ -349,7 +308,7 @@ class Walker:
         activation = ACTIVATIONS.get(operator.name)
         before = grid_of(self.model.tensors[source])
         if activation is not None and before is not None and self.reads[source] == 1 and self._alias(operator, source):
-            self._bound(source, *fused_bounds(activation, before))
+            self._bound(operator.outputs[0], *fused_bounds(activation, before))
             return
         attrs: dict[str, Any] = {"kind": _UNARY[operator.name]}
         if operator.name == "LEAKY_RELU":
@@ -358,7 +317,7 @@ class Walker:
 
     def _read_maximum(self, operator: StoredOperator) -> None:
         if len(operator.inputs) != 2:
-            raise _NotCounted(operator.name)
+            raise NotCounted(operator.name)
         constants = [i for i in operator.inputs if self.model.tensors[i].data is not None]
         if not constants:
             self._read_prelu_pair(operator)
@@ -366,9 +325,9 @@ class Walker:
         source = next(i for i in operator.inputs if i not in constants or len(constants) == 2)
         value, fmt = self.model.tensors[constants[0]].data, grid_of(self.model.tensors[constants[0]])
         if value is None or value.size != 1 or fmt is None or self.reads[source] != 1 or not self._alias(operator, source):
-            raise _NotCounted(f"{operator.name} that is no bound of codes")
+            raise NotCounted(f"{operator.name} that is no bound of codes")
         code = int(value.reshape(-1)[0]) + {"int8": 128, "uint8": 0, "int16": 32768}[self.model.tensors[constants[0]].kind]
-        self._bound(source, *((code, fmt.qmax) if operator.name == "MAXIMUM" else (fmt.qmin, code)))
+        self._bound(operator.outputs[0], *((code, fmt.qmax) if operator.name == "MAXIMUM" else (fmt.qmin, code)))
 
     _read_minimum = _read_maximum
 
@@ -378,17 +337,9 @@ class Walker:
         alike = self.nodes[a].inputs == self.nodes[b].inputs and dict(self.nodes[a].attrs) == dict(self.nodes[b].attrs)
         slope = prelu_slope(first, second, operator.name == "MAXIMUM") if first and second and alike else None
         if first is None or slope is None:
-            raise _NotCounted(f"{operator.name} of two tensors")
+            raise NotCounted(f"{operator.name} of two tensors")
         node, fmt, stored = self.nodes.pop(a), self.formats[a], self.stored.pop(a)
         del self.nodes[b], self.layers[b], self.layers[a], self.stored[b]
         attrs = {**node.attrs, "activation": "prelu"}
         name = self._put(operator.outputs[0], "conv", node.inputs, attrs, {**node.weights, "slope": torch.from_numpy(slope)})
         self.formats[name], self.layers[name], self.stored[name] = fmt, first, stored
-
-
-def _one(operator: StoredOperator, rows: str, columns: str) -> int:
-    """A stride or dilation, equal in both directions."""
-    first, second = int(operator.options[rows]), int(operator.options[columns])
-    if first != second or not 1 <= first <= 64:
-        raise _NotCounted(f"{operator.name} with {rows} {first} and {columns} {second}")
-    return first
