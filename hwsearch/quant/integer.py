@@ -7,8 +7,8 @@ partial sum, in any order, exceeds ``max(H P + L N, H N + L P) + |bias|``, where
 and P and N are the sums of the positive and of the negative weights; so up to 2^24 the float32 convolution is exact, not
 approximately right. Where that bound does not hold, the input is split in two or three limbs (``hi * R + lo``), each of which is
 bounded separately and whose sums are put together in float64; and where not even that holds, the whole convolution runs in
-float64 (2^53). ``proofs`` tells which carrier each layer has and why. The u8*s8 kernels of x86 CPUs are not used: without VNNI
-they saturate.
+float64 (2^53). ``proofs`` tells which carrier each layer has and why. A layer that float32 carries may run on the CPU's int8
+kernel instead, where a self-test has shown that it gives the same sums (``int8_kernel``); ``path`` tells what runs here.
 
 Exact, equal to the exported ONNX file under ONNX Runtime code for code: convolutions, additions, all moves, activations,
 products, pooling of integer tensors, nearest-neighbour resizing. Not claimed exact: bilinear and bicubic resizing, and whatever
@@ -29,10 +29,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hwsearch.quant import fixed_point, requant
+from hwsearch.quant.int8_kernel import Int8Conv, usable
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from searchspaces.graph import Node, activate, apply
 
 FLOAT32_LIMIT, FLOAT64_LIMIT, INT32_LIMIT = 2**24, 2**53, 2**31 - 1
+
+INT8_KERNEL = "the CPU's int8 kernel"
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,18 @@ def proofs(qgraph: QuantizedGraph) -> list[Proof]:
     return [prove_layer(n.name, qgraph.layers[n.name], qgraph.formats[n.inputs[0]]) for n in qgraph.graph.convs]
 
 
+def carrier(proof: Proof, layer: LayerIntegers | LayerFloats, source: TensorFormat) -> str:
+    """What runs a layer on this CPU: the carrier of its proof, or the int8 kernel where that does the same, faster."""
+    if proof.carrier == "float32" and isinstance(layer, LayerIntegers) and usable(layer, source):
+        return INT8_KERNEL
+    return proof.carrier
+
+
 def path(qgraph: QuantizedGraph) -> str:
-    """Which arithmetic carries the sums of this network, in words: "12 layers in float32, 1 in float64"."""
-    counts = Counter(proof.carrier for proof in proofs(qgraph))
-    return ", ".join(f"{count} {'layer' if count == 1 else 'layers'} in {carrier}" for carrier, count in counts.items())
+    """Which arithmetic runs this network here, in words: "12 layers in float32, 1 in float64"."""
+    layers = ((proof, qgraph.layers[proof.layer], qgraph.graph[proof.layer].inputs[0]) for proof in proofs(qgraph))
+    counts = Counter(carrier(proof, layer, qgraph.formats[source]) for proof, layer, source in layers)
+    return ", ".join(f"{count} {'layer' if count == 1 else 'layers'} in {kind}" for kind, count in counts.items())
 
 
 def exact(qgraph: QuantizedGraph) -> bool:
@@ -173,6 +184,7 @@ class _Conv:
         self.bias = torch.from_numpy(np.ascontiguousarray(layer.bias)).to(torch.float64)
         if isinstance(layer, LayerFloats):
             return
+        self.int8 = Int8Conv(node, layer, source) if carrier(self.proof, layer, source) == INT8_KERNEL else None
         if target.is_float:
             self.m = torch.from_numpy(requant.multipliers(layer, source, target)).view(1, -1, 1, 1)
         else:
@@ -196,6 +208,8 @@ class _Conv:
 
     def accumulate(self, x: Tensor) -> Tensor:
         """Shifted codes to accumulators, bias included, as float32 or float64 holding exact integers."""
+        if self.int8 is not None:
+            return self.int8(x)
         if self.proof.carrier != "float32 limbs":
             return self._conv(x, self.bias)
         radix, total = self.proof.radix, self.bias.view(1, -1, 1, 1)
