@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,7 @@ from hwsearch.export import onnx
 from hwsearch.plan import Measured, Plan, Predicted, Provenance
 from hwsearch.problem import Pictures, Problem, Request
 from hwsearch.quant import storage
-from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.model import QuantizedGraph
-from hwsearch.quant.polish import polish
 from hwsearch.report.crops import save_crops
 from hwsearch.results import Crop, DeviceFacts, Fact, LayerRow, Point, ProxyCheck, Reference, Results, ScheduleStep, SignalToNoise
 from hwsearch.store import RunDirectory, versions
@@ -113,12 +111,6 @@ class Proof:
     integers_sha256: str
 
 
-def integers(calibration: Calibration, plan: np.ndarray, seed: int, progress: Callable[[str, float], None]) -> QuantizedGraph:
-    """The integers of a chosen plan. With layers below 8 bits they are polished together: the layers make up for each other."""
-    quantized = calibration.quantized(plan)
-    return polish(calibration, plan, seed=seed, progress=progress) if min(_widths(quantized)) < 8 else quantized
-
-
 def prove(name: str, quantized: QuantizedGraph, problem: Problem, pairs: Sequence[Pair], run: RunDirectory) -> Proof:
     """Write the plan's integers and its ONNX file, run both on the evaluation pictures and compare them code for code."""
     integers = run.plans_dir / f"{name}.safetensors"
@@ -192,10 +184,6 @@ def crops(name: str, quantized: QuantizedGraph, problem: Problem, pairs: Sequenc
     return made
 
 
-def _widths(quantized: QuantizedGraph) -> list[int]:
-    return [layer.bits for layer in quantized.layers.values()]
-
-
 def notes(request: Request, problem: Problem, search: Search, proofs: Mapping[int, Proof]) -> list[str]:
     """Sentences that a reader must know before acting on the numbers."""
     device, space = problem.device, problem.space
@@ -211,11 +199,9 @@ def notes(request: Request, problem: Problem, search: Search, proofs: Mapping[in
             f"{device.runtime} has no zero points on 8-bit activations, so one-sided tensors use half of their codes; "
             "the plans here obey that."
         )
-    if any(bits < 8 for proof in proofs.values() for bits in _widths(proof.quantized)):
-        said.append(
-            "The integers of chosen plans with layers below 8 bits were polished together before they were measured; "
-            "what was predicted is without that."
-        )
+    said.append(
+        "The integers of chosen plans were polished together before they were measured; what was predicted is without that."
+    )
     floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})
     if floats:
         said.append(f"Layers run in floating point in at least one chosen plan: {', '.join(floats)}.")

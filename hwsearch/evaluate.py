@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels.errors import UsageError
 from searchspaces.metrics import mse_y, psnr_from_mse
 from searchspaces.pictures import Pair
 
@@ -30,12 +31,22 @@ def to_picture(y: Tensor) -> np.ndarray:
 
 
 class Evaluator:
-    """Scores any function from low to high resolution, paired with the floating-point network on the same pictures."""
+    """Scores any function from low to high resolution, paired with the floating-point network on the same pictures.
+
+    Raises:
+        UsageError: the floating-point network is perfect on a picture, or gives no numbers.
+    """
 
     def __init__(self, reference: Callable[[Tensor], Tensor], pairs: Sequence[Pair], scale: int) -> None:
         self.pairs, self.scale = tuple(pairs), scale
         with torch.no_grad():
             self.float_mse = np.array([self._mse(reference, pair) for pair in self.pairs])
+        for pair, mse in zip(self.pairs, self.float_mse, strict=True):
+            if not 0 < mse < np.inf:
+                raise UsageError(
+                    f"no loss can be measured on the picture {pair.name}: the floating-point network's error there is {mse:g}",
+                    "Leave the picture out, or check the network's weights.",
+                )
         self.float_psnr_db = float(np.mean([psnr_from_mse(m) for m in self.float_mse]))
 
     def _mse(self, network: Callable[[Tensor], Tensor], pair: Pair) -> float:

@@ -161,20 +161,6 @@ def float_mse(graph: Graph, pairs: Sequence[Pair]) -> np.ndarray:
     return np.array(found)
 
 
-def macs_per_pixel(graph: Graph, channels: int) -> float:
-    """Multiply-accumulates per pixel of the network's input."""
-    sizes: dict[str, float] = {}
-    probe = torch.zeros(1, channels, 16, 16)
-
-    def count(node: Node, value: Tensor) -> None:
-        if node.op == "conv":
-            sizes[node.name] = node.weights["weight"].numel() * value.shape[2] * value.shape[3] / 256
-
-    with torch.no_grad():
-        execute(graph, probe, count)
-    return sum(sizes.values())
-
-
 def windows(pairs: Sequence[Pair], pixels: float) -> list[Pair]:
     """The pictures cut down to about ``pixels`` low-resolution pixels in all: smaller windows from their middle first, then
     fewer."""

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from hwsearch.damage import Damage
-from hwsearch.proxies.errors import Errors, Progress, float_mse, forward, inner_products, macs_per_pixel, windows
+from hwsearch.proxies.errors import Errors, Progress, float_mse, forward, inner_products, windows
 from hwsearch.quant.calibrate import Calibration
+from hwsearch.quant.observe import macs_per_pixel
 from searchspaces.pictures import Pair
 
 MACS = 6e10

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from hwsearch.damage import Damage, output_luma
-from hwsearch.proxies.errors import Errors, Progress, float_mse, macs_per_pixel, windows
+from hwsearch.proxies.errors import Errors, Progress, float_mse, windows
 from hwsearch.quant.calibrate import Calibration
+from hwsearch.quant.observe import macs_per_pixel
 from searchspaces.graph import Node, apply, execute
 from searchspaces.pictures import Pair
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from hwsearch.damage import Damage
-from hwsearch.proxies.errors import Errors, Progress, float_mse, forward, macs_per_pixel, windows
+from hwsearch.proxies.errors import Errors, Progress, float_mse, forward, windows
 from hwsearch.quant.calibrate import Calibration
+from hwsearch.quant.observe import macs_per_pixel
 from hwsearch.results import SignalToNoise
 from searchspaces.graph import execute
 from searchspaces.pictures import Pair

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,14 +65,49 @@ class AdditiveProblem:
         found["memory_bytes"] = found["weight_bytes"] + found["peak_activation_bytes"]
         return found
 
-    def neighbours(self, plan: np.ndarray) -> np.ndarray:
-        """All plans that differ from ``plan int[D]`` in one decision, ``int64[N, D]``."""
-        changes = [(d, c) for d, options in enumerate(self.options) for c in options if c != plan[d]]
-        around = np.repeat(np.asarray(plan, dtype=np.int64)[None], len(changes), axis=0)
-        if changes:
-            where, what = np.array(changes).T
-            around[np.arange(len(changes)), where] = what
-        return around
+    @cached_property
+    def changes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every (decision, choice) on offer, ``int64[N]`` each."""
+        pairs = [(d, c) for d, options in enumerate(self.options) for c in options]
+        decisions, choices = np.array(pairs, dtype=np.int64).reshape(len(pairs), 2).T
+        return decisions, choices
+
+    def changed(self, plan: np.ndarray, change: int | np.ndarray) -> np.ndarray:
+        """``plan int64[D]`` after one of ``changes``, or ``int64[n, D]`` after each of several."""
+        decisions, choices = self.changes
+        plans = np.repeat(plan[None], np.size(change), axis=0)
+        plans[np.arange(len(plans)), decisions[change]] = choices[change]
+        return plans[0] if np.ndim(change) == 0 else plans
+
+    def costs_of_changes(self, plan: np.ndarray) -> dict[str, np.ndarray]:
+        """Every objective ``float64[N]`` after each of ``changes`` alone, summed from what the change touches.
+
+        The same as ``costs`` of the changed plans but for the order of the sum.
+        """
+        decisions, choices = self.changes
+        now = self.costs(plan[None])
+        rows, width = np.arange(len(self.columns)), self.noise.shape[1]
+        at = np.append(plan, 0)[self.columns]
+        found = {}
+        for name, table in self.terms.items():
+            present = table[rows, at[:, 0], at[:, 1], at[:, 2]][:, None]
+            delta = np.zeros((self.decisions + 1, width))
+            np.add.at(delta, self.columns[:, 0], table[rows, :, at[:, 1], at[:, 2]] - present)
+            np.add.at(delta, self.columns[:, 1], table[rows, at[:, 0], :, at[:, 2]] - present)
+            np.add.at(delta, self.columns[:, 2], table[rows, at[:, 0], at[:, 1], :] - present)
+            found[name] = now[name][0] + delta[decisions, choices]
+        found["noise"] = now["noise"][0] + self.noise[decisions, choices] - self.noise[decisions, plan[decisions]]
+        groups = self.step_bytes.shape[1]
+        first, chosen = self.decisions - groups, plan[self.decisions - groups :]
+        peak = np.broadcast_to(now["peak_activation_bytes"], len(decisions)).copy()
+        if len(self.step_bytes):
+            present_bytes = self.step_bytes[:, np.arange(groups), chosen]
+            after = present_bytes.sum(axis=1)[:, None, None] + self.step_bytes - present_bytes[:, :, None]
+            of_group = decisions >= first
+            peak[of_group] = after.max(axis=0)[decisions[of_group] - first, choices[of_group]]
+        found["peak_activation_bytes"] = peak
+        found["memory_bytes"] = found["weight_bytes"] + peak
+        return found
 
 
 def lower(table: CostTable, noise: np.ndarray, space: SearchSpace) -> AdditiveProblem:

@@ -13,7 +13,8 @@ from hwsearch.search.additive import AdditiveProblem
 
 ROUNDING = 1e-12
 """Relative excess over a limit that is floating-point summation order, not a broken limit."""
-_PAIRS = 20_000
+_PAIRS = 64
+"""Double changes that are priced exactly."""
 
 
 def violation(costs: Mapping[str, np.ndarray], limits: Mapping[str, float]) -> np.ndarray:
@@ -38,19 +39,16 @@ def repair(problem: AdditiveProblem, plan: np.ndarray, limits: Mapping[str, floa
     costs = problem.costs(plan[None])
     broken, value = violation(costs, limits)[0], costs[goal][0]
     while broken > 0:
-        around = problem.neighbours(plan)
-        if not len(around):
-            return plan
-        costs = problem.costs(around)
-        relief = broken - violation(costs, limits)
+        costs = problem.costs_of_changes(plan)
+        left = violation(costs, limits)
+        relief = broken - left
         price = np.maximum(costs[goal] - value, 0.0)
-        helps = np.flatnonzero(relief > 0)
+        helps = np.flatnonzero(relief > ROUNDING)
         if not len(helps):
             return plan
         # Relief beyond what is needed is worth nothing; free relief beats everything.
         best = helps[np.argmin((price[helps] + 1e-12 * abs(value)) / relief[helps])]
-        plan, value = around[best], costs[goal][best]
-        broken = broken - relief[best] if violation(costs, limits)[best] > 0 else 0.0
+        plan, value, broken = problem.changed(plan, best), costs[goal][best], left[best]
     return plan
 
 
@@ -58,49 +56,52 @@ def improve(problem: AdditiveProblem, plan: np.ndarray, limits: Mapping[str, flo
     """Best single changes until none helps, then changes of two decisions at once, again until none helps."""
     plan = np.asarray(plan, dtype=np.int64)
     while True:
-        around = problem.neighbours(plan)
-        costs = problem.costs(np.concatenate([plan[None], around]))
-        allowed = feasible(costs, limits)
-        if not allowed[0]:
+        now = problem.costs(plan[None])
+        if not feasible(now, limits)[0]:
             return plan
-        better = _best(costs, allowed, goal)
-        if better:
-            plan = around[better - 1]
+        costs = problem.costs_of_changes(plan)
+        better = _better(costs, limits, goal, now[goal][0])
+        if better is not None:
+            plan = problem.changed(plan, better)
             continue
-        pairs = _pairs(around, plan, costs, limits, goal)
-        if not len(pairs):
+        pairs = _pairs(problem, plan, now, costs, limits, goal)
+        better = _better(problem.costs(pairs), limits, goal, now[goal][0]) if len(pairs) else None
+        if better is None:
             return plan
-        costs = problem.costs(np.concatenate([plan[None], pairs]))
-        better = _best(costs, feasible(costs, limits), goal)
-        if not better:
-            return plan
-        plan = pairs[better - 1]
+        plan = pairs[better]
 
 
-def _best(costs: Mapping[str, np.ndarray], allowed: np.ndarray, goal: str) -> int:
-    """Row of the best allowed plan, 0 (the present one) unless another is strictly better."""
-    values = np.where(allowed, costs[goal], np.inf)
+def _better(costs: Mapping[str, np.ndarray], limits: Mapping[str, float], goal: str, present: float) -> int | None:
+    """Row of the best feasible plan that is strictly better than ``present``."""
+    values = np.where(feasible(costs, limits), costs[goal], np.inf)
     best = int(np.argmin(values))
-    return best if values[best] < values[0] * (1 - 1e-12) else 0
+    return best if values[best] < present * (1 - 1e-12) else None
 
 
 def _pairs(
-    around: np.ndarray, plan: np.ndarray, costs: Mapping[str, np.ndarray], limits: Mapping[str, float], goal: str
+    problem: AdditiveProblem,
+    plan: np.ndarray,
+    now: Mapping[str, np.ndarray],
+    costs: Mapping[str, np.ndarray],
+    limits: Mapping[str, float],
+    goal: str,
 ) -> np.ndarray:
-    """Promising double changes: one that lowers the objective and breaks a limit, one that pays for it, by first-order sums."""
-    gain = costs[goal][0] - costs[goal][1:]
+    """Promising double changes of ``plan``: one that lowers the objective and breaks a limit, one that pays for it, by
+    first-order sums of the ``costs`` of single changes."""
+    gain = now[goal][0] - costs[goal]
     raises, pays = np.flatnonzero(gain > 0), np.flatnonzero(gain <= 0)
     if not len(raises) or not len(pays):
-        return around[:0]
+        return np.empty((0, problem.decisions), dtype=np.int64)
     total = gain[raises][:, None] + gain[pays][None]
     total[total <= 0] = -np.inf
-    slack = {name: (limit - costs[name][0]) + 1e-9 * (abs(limit) or 1.0) for name, limit in limits.items()}
-    for name, room in slack.items():
-        change = costs[name][1:] - costs[name][0]
+    for name, limit in limits.items():
+        change = costs[name] - now[name][0]
+        room = limit - now[name][0] + 1e-9 * (abs(limit) or 1.0)
         total[change[raises][:, None] + change[pays][None] > room] = -np.inf
-    count = min(64, int(np.isfinite(total).sum()), _PAIRS)
+    count = min(_PAIRS, int(np.isfinite(total).sum()))
     if not count:
-        return around[:0]
+        return np.empty((0, problem.decisions), dtype=np.int64)
     best = np.argpartition(total.ravel(), -count)[-count:]
-    first, second = around[raises[best // len(pays)]], around[pays[best % len(pays)]]
+    first = problem.changed(plan, raises[best // len(pays)])
+    second = problem.changed(plan, pays[best % len(pays)])
     return np.where(first != plan, first, second)

@@ -48,6 +48,20 @@ def test_equals_a_dynamic_program_on_a_chain(scale):
         assert solver.problem.costs(found.plan[None])["latency_s"][0] <= budget * (1 + 1e-9)
 
 
+def test_costs_of_changes_are_costs_of_the_changed_plans():
+    table, noise, space = edsr(3, 1)
+    problem = lower(table, noise, space)
+    decisions, choices = problem.changes
+    for plan in space.random(np.random.default_rng(0), 5).astype(np.int64):
+        after = problem.changed(plan, np.arange(len(decisions)))
+        assert np.all(after[np.arange(len(after)), decisions] == choices)
+        assert np.all((after != plan).sum(axis=1) <= 1)
+        found, wanted = problem.costs_of_changes(plan), problem.costs(after)
+        assert found.keys() == wanted.keys()
+        for name, values in wanted.items():
+            np.testing.assert_allclose(found[name], values, rtol=1e-9, err_msg=name)
+
+
 def test_front_holds_the_ends_and_nothing_dominated():
     table, noise, space = edsr(4, 2)
     problem = lower(table, noise, space)
