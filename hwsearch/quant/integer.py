@@ -34,6 +34,8 @@ from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, Ten
 from searchspaces.graph import Node, activate, apply
 
 FLOAT32_LIMIT, FLOAT64_LIMIT, INT32_LIMIT = 2**24, 2**53, 2**31 - 1
+I16_LIMIT = 2**47 - 1
+"""Largest sum that the 64-bit product with a 16-bit multiplier of arithmetic "i16" bears."""
 
 INT8_KERNEL = "the CPU's int8 kernel"
 
@@ -184,6 +186,10 @@ class _Conv:
         self.bias = torch.from_numpy(np.ascontiguousarray(layer.bias)).to(torch.float64)
         if isinstance(layer, LayerFloats):
             return
+        if rule != "f32" and self.proof.bound > (limit := I16_LIMIT if max(source.bits, target.bits) > 8 else INT32_LIMIT):
+            raise ValueError(
+                f"layer {node.name!r}: sums up to {self.proof.bound} overflow the {limit.bit_length()} bits of {rule!r}"
+            )
         self.int8 = Int8Conv(node, layer, source) if carrier(self.proof, layer, source) == INT8_KERNEL else None
         if target.is_float:
             self.m = torch.from_numpy(requant.multipliers(layer, source, target)).view(1, -1, 1, 1)
