@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import options
+from hwsearch.cli import inspect, options
 from hwsearch.console import Terminal, table
 from hwsearch.runtimes import RUNTIMES
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hwsearch.pricing import Price
     from hwsearch.results import TilingPoint
     from hwsearch.vela import Pair
+
+DEFAULT_TARGET = "jetson"
 
 Runtime = Annotated[
     str, typer.Option(help=f"Who runs the integers: {', '.join(f'{info.name} ({info.summary})' for info in RUNTIMES.values())}.")
@@ -55,7 +57,13 @@ def estimate(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Price a network on a device, layer by layer: what runs as what, what binds, what fits. No search."""
+    """Price a network on a device, layer by layer: what runs as what, what binds, what fits. No search.
+
+    A model file (--model net.tflite) is priced at its own widths.
+    """
+    if model is not None and ".py:" not in model:
+        inspect.inspect(Path(model), target or DEFAULT_TARGET, input_size, as_json, quiet)
+        return
     fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
     fields |= options.given(
         {

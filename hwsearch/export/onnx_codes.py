@@ -25,12 +25,12 @@ from onnx import TensorProto, helper
 
 from hwsearch.export.onnx_writer import IR_VERSION, OPSET, Writer, window
 from hwsearch.quant import requant
+from hwsearch.quant.int8_kernel import saturates
 from hwsearch.quant.integer import adds_in_integers, same_grid, unary_table
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from searchspaces.graph import Node
 from searchspaces.tables import propagate
 
-INT16_SATURATION = 32767
 OPSET_INT2, IR_VERSION_INT2 = 25, 13
 """The first versions with 2-bit integers; files without them stay readable by older runtimes."""
 
@@ -40,12 +40,6 @@ def container(fmt: TensorFormat) -> int:
     if fmt.is_float:
         return int(TensorProto.FLOAT16)
     return int(TensorProto.UINT16 if fmt.bits > 8 else TensorProto.UINT8)
-
-
-def saturates(layer: LayerIntegers, source: TensorFormat) -> bool:
-    """Whether int8 weights could saturate the 16-bit pair sums of u8*s8 kernels."""
-    largest = int(np.abs(layer.weight.astype(np.int64)).max(initial=0))
-    return 2 * max(source.qmax, source.zero_point) * largest > INT16_SATURATION
 
 
 class CodeWriter(Writer):

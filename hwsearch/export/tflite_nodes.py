@@ -22,7 +22,7 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.export.tflite_file import FlatModel, Options
-from hwsearch.export.tflite_form import NONE, RELU, container, fused_activation
+from hwsearch.export.tflite_form import NONE, RELU, RELU6, container, fused_activation, fused_bounds
 from hwsearch.quant import requant
 from hwsearch.quant.integer import same_grid
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
@@ -290,6 +290,15 @@ class Writer:
             return self._narrowed(node.name, target, self.shapes[node.name], write)
         return self.bounded(node.name, target, self.shapes[node.name], write)
 
+    def relu(self, node: Node) -> int:
+        """A ReLU or ReLU6 that stands alone, between 8-bit tensors of perhaps different scales."""
+        source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
+        operator, activation = {"relu": ("RELU", RELU), "relu6": ("RELU6", RELU6)}[node.attrs["kind"]]
+        exact = requant.bounds(node, target) == fused_bounds(activation, target)
+        if not exact or max(source.bits, target.bits) > 8:
+            raise FileError(f"{node.name!r}: TFLite's {operator} cannot bound codes as the plan does")
+        return self.file.op(operator, [self.read(node.inputs[0], node)], self.tensor(node.name, target, self.shapes[node.name]))
+
     def move(self, node: Node) -> int:
         """Slices, repeats, concatenations, pixel shuffles and nearest-neighbour resizing of codes."""
         target, shape = self.qgraph.formats[node.name], self.shapes[node.name]
@@ -349,6 +358,8 @@ class Writer:
                 self.codes[node.name] = self.move(node)
             case "resize" if node.attrs["mode"] == "nearest":
                 self.codes[node.name] = self.move(node)
+            case "unary" if node.attrs["kind"] in ("relu", "relu6"):
+                self.codes[node.name] = self.relu(node)
             case _:
                 what = node.attrs.get("mode") or node.attrs.get("kind") or ""
                 raise FileError(

@@ -22,7 +22,7 @@ from hwmodels.errors import FileError, UsageError
 if TYPE_CHECKING:
     from searchspaces.graph import Graph
 
-READERS = {".onnx": "hwsearch.inspect.onnx"}
+READERS = {".onnx": "hwsearch.inspect.onnx", ".tflite": "hwsearch.inspect.tflite"}
 """File ending -> module that reads such files."""
 
 

@@ -131,3 +131,14 @@ def add_xnnpack(
     out = np.empty(a.shape, dtype=np.float32)
     _add_once(a, b, ma, mb, shift, low, high, out)
     return out
+
+
+def rescale_table(source: TensorFormat, target: TensorFormat, low: int, high: int) -> np.ndarray:
+    """Shifted codes of ``target`` in ``low .. high`` for every code 0 .. 255 of ``source``: how TFLite moves an 8-bit tensor to
+    another scale (its RELU kernels between different scales)."""
+    real = float(np.float32(source.scale)) / float(np.float32(target.scale))
+    m, shift = (np.array([value], dtype=np.int64) for value in quantize_multiplier(real))
+    codes = (np.arange(256, dtype=np.float32) - source.zero_point)[:, None]
+    out = np.empty(codes.shape, dtype=np.float32)
+    gemmlowp(codes, m, shift, low, high, out)
+    return out[:, 0]

@@ -7,8 +7,8 @@ partial sum, in any order, exceeds ``max(H P + L N, H N + L P) + |bias|``, where
 and P and N are the sums of the positive and of the negative weights; so up to 2^24 the float32 convolution is exact, not
 approximately right. Where that bound does not hold, the input is split in two or three limbs (``hi * R + lo``), each of which is
 bounded separately and whose sums are put together in float64; and where not even that holds, the whole convolution runs in
-float64 (2^53). ``proofs`` tells which carrier each layer has and why. The u8*s8 kernels of x86 CPUs are not used: without VNNI
-they saturate.
+float64 (2^53). ``proofs`` tells which carrier each layer has and why. A layer that float32 carries may run on the CPU's int8
+kernel instead, where a self-test has shown that it gives the same sums (``int8_kernel``); ``path`` tells what runs here.
 
 Exact, equal to the exported ONNX file under ONNX Runtime code for code: convolutions, additions, all moves, activations,
 products, pooling of integer tensors, nearest-neighbour resizing. Not claimed exact: bilinear and bicubic resizing, and whatever
@@ -28,11 +28,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hwsearch.quant import requant
+from hwsearch.quant import fixed_point, requant
+from hwsearch.quant.int8_kernel import Int8Conv, usable
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from searchspaces.graph import Node, activate, apply
 
 FLOAT32_LIMIT, FLOAT64_LIMIT, INT32_LIMIT = 2**24, 2**53, 2**31 - 1
+I16_LIMIT = 2**47 - 1
+"""Largest sum that the 64-bit product with a 16-bit multiplier of arithmetic "i16" bears."""
+
+INT8_KERNEL = "the CPU's int8 kernel"
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,18 @@ def proofs(qgraph: QuantizedGraph) -> list[Proof]:
     return [prove_layer(n.name, qgraph.layers[n.name], qgraph.formats[n.inputs[0]]) for n in qgraph.graph.convs]
 
 
+def carrier(proof: Proof, layer: LayerIntegers | LayerFloats, source: TensorFormat) -> str:
+    """What runs a layer on this CPU: the carrier of its proof, or the int8 kernel where that does the same, faster."""
+    if proof.carrier == "float32" and isinstance(layer, LayerIntegers) and usable(layer, source):
+        return INT8_KERNEL
+    return proof.carrier
+
+
 def path(qgraph: QuantizedGraph) -> str:
-    """Which arithmetic carries the sums of this network, in words: "12 layers in float32, 1 in float64"."""
-    counts = Counter(proof.carrier for proof in proofs(qgraph))
-    return ", ".join(f"{count} {'layer' if count == 1 else 'layers'} in {carrier}" for carrier, count in counts.items())
+    """Which arithmetic runs this network here, in words: "12 layers in float32, 1 in float64"."""
+    layers = ((proof, qgraph.layers[proof.layer], qgraph.graph[proof.layer].inputs[0]) for proof in proofs(qgraph))
+    counts = Counter(carrier(proof, layer, qgraph.formats[source]) for proof, layer, source in layers)
+    return ", ".join(f"{count} {'layer' if count == 1 else 'layers'} in {kind}" for kind, count in counts.items())
 
 
 def exact(qgraph: QuantizedGraph) -> bool:
@@ -111,6 +124,19 @@ def unary_table(node: Node, source: TensorFormat, target: TensorFormat) -> Tenso
     target; float32 ``[2^bits]``. A table is what integer hardware has, and it makes transcendental functions exact."""
     codes = torch.arange(1 << (16 if source.bits > 8 else 8), dtype=torch.float32)
     return _store(activate(source.decode(codes).view(1, 1, 1, -1), node.attrs["kind"], node), target).view(-1)
+
+
+def _table(node: Node, source: TensorFormat, target: TensorFormat, rule: str) -> Tensor | None:
+    """What an activation writes for every code of its input, where it is one of integers; None where it computes real values."""
+    if source.is_float:
+        return None
+    kind = node.attrs["kind"]
+    if kind in ("sigmoid", "tanh"):
+        return unary_table(node, source, target)
+    if rule != "f32" and kind in ("relu", "relu6") and source.bits <= 8 and target.bits <= 8:
+        low, high = (bound - target.zero_point for bound in requant.bounds(node, target))
+        return torch.from_numpy(fixed_point.rescale_table(source, target, low, high))
+    return None
 
 
 def _store(real: Tensor, fmt: TensorFormat) -> Tensor:
@@ -160,6 +186,11 @@ class _Conv:
         self.bias = torch.from_numpy(np.ascontiguousarray(layer.bias)).to(torch.float64)
         if isinstance(layer, LayerFloats):
             return
+        if rule != "f32" and self.proof.bound > (limit := I16_LIMIT if max(source.bits, target.bits) > 8 else INT32_LIMIT):
+            raise ValueError(
+                f"layer {node.name!r}: sums up to {self.proof.bound} overflow the {limit.bit_length()} bits of {rule!r}"
+            )
+        self.int8 = Int8Conv(node, layer, source) if carrier(self.proof, layer, source) == INT8_KERNEL else None
         if target.is_float:
             self.m = torch.from_numpy(requant.multipliers(layer, source, target)).view(1, -1, 1, 1)
         else:
@@ -183,6 +214,8 @@ class _Conv:
 
     def accumulate(self, x: Tensor) -> Tensor:
         """Shifted codes to accumulators, bias included, as float32 or float64 holding exact integers."""
+        if self.int8 is not None:
+            return self.int8(x)
         if self.proof.carrier != "float32 limbs":
             return self._conv(x, self.bias)
         radix, total = self.proof.radix, self.bias.view(1, -1, 1, 1)
@@ -241,8 +274,9 @@ class Engine:
             return lambda xs: torch.cat([_convert(x, s, target) for x, s in zip(xs, sources, strict=True)], dim=1)
         if node.op == "pool":
             return lambda xs: _store(_pool(node, xs[0], sources[0]), target)
-        if node.op == "unary" and node.attrs["kind"] in ("sigmoid", "tanh") and not sources[0].is_float:
-            table, zero = unary_table(node, sources[0], target), sources[0].zero_point
+        table = _table(node, sources[0], target, self.rule) if node.op == "unary" else None
+        if table is not None:
+            zero = sources[0].zero_point
             return lambda xs: table[(xs[0] + zero).long()]
         return lambda xs: _store(apply(node, [_load(x, s) for x, s in zip(xs, sources, strict=True)]), target)
 

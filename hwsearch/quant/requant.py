@@ -79,11 +79,13 @@ def multipliers(layer: LayerIntegers, source: TensorFormat, target: TensorFormat
 
 
 def bounds(node: Node, target: TensorFormat) -> tuple[int, int]:
-    """Lowest and highest code that ``node`` may write: the format's range, cut further by a fused ReLU or ReLU6."""
+    """Lowest and highest code that ``node`` may write: the format's range, cut further by a ReLU or ReLU6 that is fused to it,
+    or that it is."""
     low, high = target.qmin, target.qmax
-    if node.activation in ("relu", "relu6"):
+    activation = node.attrs["kind"] if node.op == "unary" else node.activation
+    if activation in ("relu", "relu6"):
         low = max(low, target.zero_point)
-    if node.activation == "relu6":
+    if activation == "relu6":
         high = min(high, target.zero_point + int(np.rint(np.float32(6.0) / np.float32(target.scale))))
     return low, high
 

@@ -1,4 +1,4 @@
-"""Speed of the integer engine against torch in float32 (channels-last) and ONNX Runtime in int8, one thread, 180x320 input.
+"""Speed of the integer engine against torch in float32 (channels-last), ONNX Runtime and LiteRT in int8, one thread, 180x320.
 
     python tests/bench/engine.py [--seconds 2]
 
@@ -22,6 +22,7 @@ from random_networks import Deep, Residual, picture, quantize  # noqa: E402
 
 from hwsearch.export import onnx as exported  # noqa: E402
 from hwsearch.quant import integer  # noqa: E402
+from hwsearch.runtimes import litert  # noqa: E402
 from searchspaces.abpn import ABPN  # noqa: E402
 from searchspaces.fsrcnn import FSRCNN  # noqa: E402
 from searchspaces.graph import execute  # noqa: E402
@@ -63,9 +64,10 @@ def main() -> None:
         graph = trace(network, channels, "bench")
         x = picture(graph, 180, 320)
         nhwc = x.contiguous(memory_format=torch.channels_last)
-        q, wide = quantize(graph), quantize(graph, 8, 16)
+        q, narrow, wide = quantize(graph), quantize(graph, 7), quantize(graph, 8, 16)
         session = exported.session(exported.to_model(q).SerializeToString(), threads=1)
         feed = {"input": x.numpy()}
+        xnnpack = litert.open_plan(q)
         formats = q.formats
         with torch.inference_mode():
             ms = smallest_ms(
@@ -73,16 +75,18 @@ def main() -> None:
                     "torch fp32 channels-last": lambda network=network, x=nhwc: network(x),
                     "the same, canonical graph": lambda g=graph, x=nhwc: execute(g, x),
                     "engine, 8 bits": lambda q=q, x=x: integer.run(q, x),
+                    "engine, 7-bit weights": lambda q=narrow, x=x: integer.run(q, x),
                     "engine, 16-bit tensors": lambda q=wide, x=x: integer.run(q, x),
                     "fake-quantized simulation": lambda g=graph, x=nhwc, f=formats: execute(g, x, lambda n, t: f[n.name].fake(t)),
                     "ONNX Runtime int8": lambda s=session, feed=feed: s.run(None, feed),
+                    "LiteRT (XNNPACK) int8": lambda plan=xnnpack, x=x: plan.run(x),
                 },
                 seconds,
             )
         print(title)
         for name, value in ms.items():
             print(f"  {name:27s} {value:8.1f} ms   {ms['torch fp32 channels-last'] / value:5.2f}x")
-        print("  carriers: " + ", ".join(sorted({p.carrier for p in integer.proofs(q)})))
+        print(f"  8 bits: {integer.path(q)}; 7-bit weights: {integer.path(narrow)}")
 
 
 if __name__ == "__main__":
