@@ -1,0 +1,142 @@
+#include "hws.h"
+
+#include <string.h>
+
+#include "hws_dots.h"
+#include "hws_requant.h"
+
+typedef char hws_pixels_fit[HWS_PIXELS <= HWS_MAX_PIXELS ? 1 : -1];
+
+/* Signed fields of 2 to 7 bits, least significant bit first, to bytes. */
+static void unpack(const uint8_t *packed, int32_t bits, int32_t count, int8_t *out) {
+    const uint32_t sign = 1u << (bits - 1), mask = (sign << 1) - 1;
+    uint32_t buffer = 0;
+    int32_t held = 0;
+    while (count-- > 0) {
+        if (held < bits) {
+            buffer |= (uint32_t)*packed++ << held;
+            held += 8;
+        }
+        *out++ = (int8_t)((int32_t)((buffer & mask) ^ sign) - (int32_t)sign);
+        buffer >>= bits;
+        held -= bits;
+    }
+}
+
+/* The weights of a layer, one byte each, k of them per output channel: where they lie, or unpacked to scratch. */
+static const int8_t *weights_of(const hws_conv_layer *layer, int32_t k, uint8_t *scratch) {
+    if (layer->weight_bits == 8) {
+        return (const int8_t *)layer->weights;
+    }
+    const int32_t row_bytes = (k * layer->weight_bits + 7) / 8;
+    for (int32_t c = 0; c < layer->out_c; c++) {
+        unpack(layer->weights + c * row_bytes, layer->weight_bits, k, (int8_t *)scratch + c * k);
+    }
+    return (const int8_t *)scratch;
+}
+
+/* What output pixel (y, x) sees, in the order of the weights; in_zero beyond the border. */
+static void gather(const hws_conv_layer *layer, const uint8_t *in, int32_t y, int32_t x, uint8_t *patch) {
+    const int32_t channels = layer->in_c, row_bytes = layer->kernel_w * channels;
+    const int32_t left = x * layer->stride_w - layer->pad_left;
+    for (int32_t ky = 0; ky < layer->kernel_h; ky++, patch += row_bytes) {
+        const int32_t iy = y * layer->stride_h - layer->pad_top + ky * layer->dilation_h;
+        if (iy < 0 || iy >= layer->in_h) {
+            memset(patch, layer->in_zero, (size_t)row_bytes);
+            continue;
+        }
+        const uint8_t *row = in + iy * layer->in_w * channels;
+        if (left >= 0 && left + layer->kernel_w <= layer->in_w && layer->dilation_w == 1) {
+            memcpy(patch, row + left * channels, (size_t)row_bytes);
+            continue;
+        }
+        for (int32_t kx = 0; kx < layer->kernel_w; kx++) {
+            const int32_t ix = left + kx * layer->dilation_w;
+            if (ix < 0 || ix >= layer->in_w) {
+                memset(patch + kx * channels, layer->in_zero, (size_t)channels);
+            } else {
+                memcpy(patch + kx * channels, row + ix * channels, (size_t)channels);
+            }
+        }
+    }
+}
+
+/* All output channels of `pixels` pixels whose patches lie behind each other. */
+static void multiply(const hws_conv_layer *layer, const uint8_t *patch, const int8_t *row, int32_t k, int32_t pixels, void *out,
+                     int32_t first) {
+    uint32_t sums[HWS_PIXELS];
+    int32_t dots[HWS_CHANNELS][HWS_PIXELS];
+    hws_patch_sums(patch, k, sums);
+    for (int32_t c = 0; c < layer->out_c; c += HWS_CHANNELS, row += HWS_CHANNELS * k) {
+        const int32_t channels = layer->out_c - c < HWS_CHANNELS ? 1 : HWS_CHANNELS;
+        hws_dots(patch, sums, row, channels == 1 ? 0 : k, k, dots);
+        for (int32_t i = 0; i < channels; i++) {
+            for (int32_t p = 0; p < pixels; p++) {
+                const int32_t sum = dots[i][p] + layer->bias[c + i];
+                hws_store(out, first + p * layer->out_c + c + i, hws_code(layer, c + i, sum), layer->out_bytes);
+            }
+        }
+    }
+}
+
+void hws_conv(const hws_conv_layer *layer, const uint8_t *in, void *out, uint8_t *scratch) {
+    const int32_t k = layer->kernel_h * layer->kernel_w * layer->in_c, total = layer->out_h * layer->out_w;
+    const int pointwise = layer->kernel_h * layer->kernel_w * layer->stride_h * layer->stride_w == 1 &&
+                          layer->out_h == layer->in_h && layer->out_w == layer->in_w;
+    uint8_t *patches = scratch;
+    const int8_t *weights = weights_of(layer, k, scratch + HWS_MAX_PIXELS * k);
+    int32_t y = 0, x = 0;
+    for (int32_t done = 0; done < total; done += HWS_PIXELS) {
+        const int32_t pixels = total - done < HWS_PIXELS ? total - done : HWS_PIXELS;
+        const uint8_t *patch = patches;
+        if (pointwise && pixels == HWS_PIXELS) {
+            patch = in + done * k;
+        } else if (pointwise) {
+            memcpy(patches, in + done * k, (size_t)(pixels * k));
+        } else {
+            for (int32_t p = 0; p < pixels; p++) {
+                gather(layer, in, y, x, patches + p * k);
+                if (++x == layer->out_w) {
+                    x = 0;
+                    y++;
+                }
+            }
+        }
+        multiply(layer, patch, weights, k, pixels, out, done * layer->out_c);
+    }
+}
+
+void hws_conv_direct(const hws_conv_layer *layer, const void *in, void *out, uint8_t *scratch) {
+    const int32_t in_c = layer->in_c / layer->groups, per_group = layer->out_c / layer->groups;
+    const int32_t k = layer->kernel_h * layer->kernel_w * in_c;
+    const int8_t *weights = weights_of(layer, k, scratch);
+    int32_t index = 0;
+    for (int32_t y = 0; y < layer->out_h; y++) {
+        for (int32_t x = 0; x < layer->out_w; x++) {
+            for (int32_t c = 0; c < layer->out_c; c++) {
+                const int8_t *row = weights + c * k;
+                int64_t sum = layer->in_bytes == 1 ? layer->bias[c] : layer->wide_bias[c];
+                for (int32_t ky = 0; ky < layer->kernel_h; ky++) {
+                    const int32_t iy = y * layer->stride_h - layer->pad_top + ky * layer->dilation_h;
+                    for (int32_t kx = 0; kx < layer->kernel_w; kx++, row += in_c) {
+                        const int32_t ix = x * layer->stride_w - layer->pad_left + kx * layer->dilation_w;
+                        if (iy < 0 || iy >= layer->in_h || ix < 0 || ix >= layer->in_w) {
+                            continue;
+                        }
+                        const int32_t at = (iy * layer->in_w + ix) * layer->in_c + c / per_group * in_c;
+                        if (layer->in_bytes == 1) {
+                            for (int32_t i = 0; i < in_c; i++) {
+                                sum += (((const uint8_t *)in)[at + i] - layer->in_zero) * row[i];
+                            }
+                        } else {
+                            for (int32_t i = 0; i < in_c; i++) {
+                                sum += (int64_t)(((const uint16_t *)in)[at + i] - layer->in_zero) * row[i];
+                            }
+                        }
+                    }
+                }
+                hws_store(out, index++, hws_code(layer, c, sum), layer->out_bytes);
+            }
+        }
+    }
+}
