@@ -40,7 +40,7 @@ def compiler() -> str:
 def build(qgraph: QuantizedGraph, folder: Path, size: tuple[int, int], flags: tuple[str, ...] = SANITIZERS) -> Path:
     """Export ``qgraph`` for inputs of ``size`` and compile it with warnings as errors; the executable."""
     compile_with = compiler()
-    c.export(qgraph, folder / "net", input_size=size, name="net")
+    c.export(qgraph, folder / "net", size=size, name="net")
     program = c.lower(qgraph, *size)
     ends = {
         "input": program.qgraph.formats[qgraph.graph.input.name],

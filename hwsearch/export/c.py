@@ -24,25 +24,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwmodels.errors import FileError, UsageError
+from hwmodels.errors import UsageError
 from hwsearch import __version__
 from hwsearch.export import c_steps
 from hwsearch.export.c_arena import Life, place
 from hwsearch.files import replacing_folder
 from hwsearch.quant import storage
 from hwsearch.quant.model import QuantizedGraph
-from searchspaces.tables import propagate
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 KERNEL_SOURCES = ("hws_conv.c", "hws_moves.c")
 KERNEL_HEADERS = ("hws.h", "hws_dots.h", "hws_requant.h")
-KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict "
-    "return short signed sizeof static struct switch typedef union unsigned void volatile while _Bool _Complex _Imaginary "
-    "main".split()
-)
+KEYWORDS = {
+    *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for"),
+    *("goto", "if", "inline", "int", "long", "main", "register", "restrict", "return", "short", "signed", "sizeof", "static"),
+    *("struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"),
+}
 LARGEST_TENSOR = 2**31 - 1
 """Offsets in the kernels are ``int32_t``."""
 PER_LINE = 16
@@ -125,14 +124,14 @@ def export(
     path: str | Path,
     *,
     metadata: Mapping[str, Any] | None = None,
-    input_size: tuple[int, int],
+    size: tuple[int, int],
     name: str | None = None,
 ) -> Path:
     """Write the folder ``path``, whole or not at all.
 
     Args:
         metadata: provenance for the header (plan, network, target, ...).
-        input_size: (height, width) of the pictures or tiles that the function takes.
+        size: (height, width) of the pictures or tiles that the function takes.
         name: prefix of the function and the files; by default the plan's name in ``metadata``, or the folder's.
     Raises:
         UsageError: operations that the kernels do not have, an impossible size, or a folder with other files in it.
@@ -141,7 +140,7 @@ def export(
     path = Path(path)
     facts = dict(metadata or {})
     chosen = identifier(name or str(facts.get("plan") or path.name))
-    program = lower(qgraph, *input_size)
+    program = lower(qgraph, *size)
     texts = render(program, chosen, facts)
     check_folder(path, set(texts))
     with replacing_folder(path) as temporary:

@@ -71,9 +71,12 @@ static void multiply(const hws_conv_layer *layer, const uint8_t *patch, const in
         const int32_t channels = layer->out_c - c < HWS_CHANNELS ? 1 : HWS_CHANNELS;
         hws_dots(patch, sums, row, channels == 1 ? 0 : k, k, dots);
         for (int32_t i = 0; i < channels; i++) {
+            if (layer->out_bytes == 1) {
+                hws_store_pixels(layer, c + i, dots[i], pixels, (uint8_t *)out + first + c + i);
+                continue;
+            }
             for (int32_t p = 0; p < pixels; p++) {
-                const int32_t sum = dots[i][p] + layer->bias[c + i];
-                hws_store(out, first + p * layer->out_c + c + i, hws_code(layer, c + i, sum), layer->out_bytes);
+                ((uint16_t *)out)[first + p * layer->out_c + c + i] = (uint16_t)hws_code(layer, c + i, dots[i][p] + layer->bias[c + i]);
             }
         }
     }

@@ -82,8 +82,26 @@ static inline uint32_t hws_word(const void *bytes) {
     return word;
 }
 
-static inline uint32_t hws_next_byte(uint32_t word) {
-    return word >> 8 | word << 24;
+/* Bytes 0 and 2 of a word, or 1 and 3, as a pair of 16 bits. Weights and patches are split alike, so their order is no matter.
+ * The rotation is part of the instruction, which no intrinsic expresses. */
+static inline int16x2_t hws_even_unsigned(uint32_t word) {
+    return (int16x2_t)__uxtb16(word);
+}
+
+static inline int16x2_t hws_odd_unsigned(uint32_t word) {
+    int16x2_t pair;
+    __asm__("uxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
+    return pair;
+}
+
+static inline int16x2_t hws_even_signed(uint32_t word) {
+    return __sxtb16(word);
+}
+
+static inline int16x2_t hws_odd_signed(uint32_t word) {
+    int16x2_t pair;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
+    return pair;
 }
 
 #endif
@@ -94,13 +112,12 @@ static inline void hws_dots(const uint8_t *patch, const uint32_t *sums, const in
     const uint8_t *end = patch + k;
     (void)sums;
 #if defined(__ARM_FEATURE_SIMD32)
-    /* Bytes 0 and 2 of a word, then 1 and 3, become pairs of 16 bits; weights and patches alike, so their order is no matter. */
     for (const uint8_t *words = patch + (k & ~3); patch != words; patch += 4, row += 4) {
         const uint32_t p0 = hws_word(patch), p1 = hws_word(patch + k), w0 = hws_word(row), w1 = hws_word(row + row_pitch);
-        const int16x2_t p0_even = (int16x2_t)__uxtb16(p0), p0_odd = (int16x2_t)__uxtb16(hws_next_byte(p0));
-        const int16x2_t p1_even = (int16x2_t)__uxtb16(p1), p1_odd = (int16x2_t)__uxtb16(hws_next_byte(p1));
-        const int16x2_t w0_even = __sxtb16(w0), w0_odd = __sxtb16(hws_next_byte(w0));
-        const int16x2_t w1_even = __sxtb16(w1), w1_odd = __sxtb16(hws_next_byte(w1));
+        const int16x2_t p0_even = hws_even_unsigned(p0), p0_odd = hws_odd_unsigned(p0);
+        const int16x2_t p1_even = hws_even_unsigned(p1), p1_odd = hws_odd_unsigned(p1);
+        const int16x2_t w0_even = hws_even_signed(w0), w0_odd = hws_odd_signed(w0);
+        const int16x2_t w1_even = hws_even_signed(w1), w1_odd = hws_odd_signed(w1);
         dot00 = __smlad(p0_odd, w0_odd, __smlad(p0_even, w0_even, dot00));
         dot01 = __smlad(p1_odd, w0_odd, __smlad(p1_even, w0_even, dot01));
         dot10 = __smlad(p0_odd, w1_odd, __smlad(p0_even, w1_even, dot10));

@@ -44,7 +44,7 @@ static inline void hws_store(void *out, int32_t index, int32_t code, int32_t byt
     }
 }
 
-/* The code for an accumulator of output channel c, bias included. */
+/* The code for a sum of output channel c, bias included. */
 static inline int32_t hws_code(const hws_conv_layer *layer, int32_t c, int64_t sum) {
     const int below = sum < 0 && layer->slope_multiplier;
     const int32_t multiplier = below ? layer->slope_multiplier[c] : layer->multiplier[c];
@@ -53,5 +53,49 @@ static inline int32_t hws_code(const hws_conv_layer *layer, int32_t c, int64_t s
                                                                          : hws_scale_wide(sum, multiplier, shift);
     return hws_bound(scaled + layer->out_zero, layer->out_min, layer->out_max);
 }
+
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+
+#include <arm_mve.h>
+
+/* hws_scale() of four numbers. */
+static inline int32x4_t hws_scale_four(int32x4_t x, int32_t multiplier, int32_t shift) {
+    x = vqrdmulhq_n_s32(vshlq_r_s32(x, shift > 0 ? shift : 0), multiplier);
+    if (shift < 0) {
+        /* The instruction rounds half up; one less, and negative numbers are rounded half away from zero. */
+        x = vrshlq_n_s32(vaddq_s32(x, vshrq_n_s32(x, 31)), shift);
+    }
+    return x;
+}
+
+/* Channel c of up to four pixels: from dot products to 8-bit codes, which lie out_c apart from `out`. */
+static inline void hws_store_pixels(const hws_conv_layer *layer, int32_t c, const int32_t *dots, int32_t pixels, uint8_t *out) {
+    const int32x4_t sum = vaddq_n_s32(vld1q_s32(dots), layer->bias[c]);
+    int32x4_t code = hws_scale_four(sum, layer->multiplier[c], layer->shift[c]);
+    if (layer->slope_multiplier) {
+        const int32x4_t below = hws_scale_four(sum, layer->slope_multiplier[c], layer->slope_shift[c]);
+        code = vpselq_s32(below, code, vcmpltq_n_s32(sum, 0));
+    }
+    code = vaddq_n_s32(code, layer->out_zero);
+    code = vminq_s32(vmaxq_s32(code, vdupq_n_s32(layer->out_min)), vdupq_n_s32(layer->out_max));
+    const uint32x4_t offsets = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)layer->out_c);
+    vstrbq_scatter_offset_p_s32((int8_t *)out, offsets, code, vctp32q((uint32_t)pixels));
+}
+
+#else
+
+static inline void hws_store_pixels(const hws_conv_layer *layer, int32_t c, const int32_t *dots, int32_t pixels, uint8_t *out) {
+    const int32_t bias = layer->bias[c];
+    for (int32_t p = 0; p < pixels; p++, out += layer->out_c) {
+        const int32_t sum = dots[p] + bias;
+        const int below = sum < 0 && layer->slope_multiplier;
+        const int32_t scaled = below ? hws_scale(sum, layer->slope_multiplier[c], layer->slope_shift[c])
+                                     : hws_scale(sum, layer->multiplier[c], layer->shift[c]);
+        const int32_t code = scaled + layer->out_zero;
+        *out = (uint8_t)(code < layer->out_min ? layer->out_min : code > layer->out_max ? layer->out_max : code);
+    }
+}
+
+#endif
 
 #endif
