@@ -207,7 +207,8 @@ def export(
     metadata = {"plan": document.name, "network": document.network, "scale": document.scale, "target": document.target}
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
-        chosen(plan_file.load_integers(document, plan, progress), path, metadata=metadata)
+        size = (document.input_height, document.input_width)
+        chosen(plan_file.load_integers(document, plan, progress), path, metadata=metadata, size=size)
     result = {"file": str(path), "format": chosen.name, "plan": document.name, "bytes": path.stat().st_size}
     terminal.show(result, lambda screen: screen.print(f"wrote {path}", markup=False))
 

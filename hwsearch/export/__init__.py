@@ -24,11 +24,22 @@ class ExporterInfo:
     suffix: str
     module: str
     arguments: tuple[tuple[str, Any], ...] = ()
+    sized: bool = False
+    """The format fixes the size of the picture; ``export`` then takes ``size``, (height, width)."""
 
-    def __call__(self, qgraph: Any, path: str | Path, *, metadata: dict[str, Any] | None = None) -> Path:
-        """Write ``qgraph`` (a ``QuantizedGraph``) to ``path``."""
+    def __call__(
+        self,
+        qgraph: Any,
+        path: str | Path,
+        *,
+        metadata: dict[str, Any] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Path:
+        """Write ``qgraph`` (a ``QuantizedGraph``) to ``path``, for pictures of ``size`` (height, width) where the format
+        fixes it."""
         function: Callable[..., Path] = import_module(self.module).export
-        return function(qgraph, path, metadata=metadata, **dict(self.arguments))
+        sizes = {"size": size} if self.sized else {}
+        return function(qgraph, path, metadata=metadata, **sizes, **dict(self.arguments))
 
 
 EXPORTERS: dict[str, ExporterInfo] = {
@@ -40,6 +51,22 @@ EXPORTERS: dict[str, ExporterInfo] = {
             ".onnx",
             "hwsearch.export.onnx",
             (("flavour", "ort"),),
+        ),
+        ExporterInfo(
+            "tflite",
+            "LiteRT with XNNPACK: int8 and 16x8 kernels, narrow activations at no cost",
+            ".tflite",
+            "hwsearch.export.tflite",
+            (("flavour", "litert"),),
+            sized=True,
+        ),
+        ExporterInfo(
+            "tflite-micro",
+            "TensorFlow Lite Micro, CMSIS-NN, Ethos-U: int8 and 16x8 kernels, packed 4-bit weights",
+            ".tflite",
+            "hwsearch.export.tflite",
+            (("flavour", "micro"),),
+            sized=True,
         ),
     )
 }

@@ -129,15 +129,20 @@ def same_grid(a: TensorFormat, b: TensorFormat) -> bool:
     return a.scale == b.scale and a.zero_point == b.zero_point and (a.bits > 8) == (b.bits > 8)
 
 
-def adds_in_integers(node: Node, formats: Iterable[TensorFormat]) -> bool:
-    """Whether an addition follows the rule of QLinearAdd; otherwise both sides decode, add and encode in float32."""
-    return node.activation in ("none", "relu", "relu6") and all(f.bits <= 8 and not f.is_float for f in formats)
+def adds_in_integers(node: Node, formats: Iterable[TensorFormat], rule: str = "f32") -> bool:
+    """Whether an addition is one of integers (see ``requant.adder``); otherwise both sides decode, add and encode in float32.
+
+    Under rule "f32" tensors of 16 bits are not, because ONNX Runtime has no such operation."""
+    widest = 8 if rule == "f32" else 16
+    return node.activation in ("none", "relu", "relu6") and all(f.bits <= widest and not f.is_float for f in formats)
 
 
 class _Conv:
     """One convolution, prepared: weights in the carrier, multipliers, bounds."""
 
-    def __init__(self, node: Node, layer: LayerIntegers | LayerFloats, source: TensorFormat, target: TensorFormat) -> None:
+    def __init__(
+        self, node: Node, layer: LayerIntegers | LayerFloats, source: TensorFormat, target: TensorFormat, rule: str = "f32"
+    ) -> None:
         self.node, self.source, self.target = node, source, target
         self.floats = isinstance(layer, LayerFloats)
         self.proof = prove_layer(node.name, layer, source)
@@ -148,9 +153,10 @@ class _Conv:
         self.bias = torch.from_numpy(np.ascontiguousarray(layer.bias)).to(torch.float64)
         if isinstance(layer, LayerFloats):
             return
-        self.m = requant.multipliers(layer, source, target)
-        self.slope = requant.slopes(node, layer.weight.shape[0])
-        self.bounds = requant.bounds(node, target) if not target.is_float else (0, 0)
+        if target.is_float:
+            self.m = torch.from_numpy(requant.multipliers(layer, source, target)).view(1, -1, 1, 1)
+        else:
+            self.requantize = requant.requantizer(node, layer, source, target, rule)
 
     def _conv(self, x: Tensor, bias: Tensor | None) -> Tensor:
         left, right, top, bottom = self.node.attrs["padding"]
@@ -185,10 +191,9 @@ class _Conv:
             return _store(activate(real, self.node.activation, self.node), self.target)
         acc = self.accumulate(x)
         if self.target.is_float:
-            m = torch.from_numpy(self.m)
-            real = (acc.to(m.dtype) * m.view(1, -1, 1, 1)).float()
+            real = (acc.to(self.m.dtype) * self.m).float()
             return _store(activate(real, self.node.activation, self.node), self.target)
-        return requant.requantize(acc, self.m, self.slope, self.target.zero_point, *self.bounds)
+        return self.requantize(acc)
 
 
 def _pool(node: Node, value: Tensor, source: TensorFormat) -> Tensor:
@@ -208,9 +213,8 @@ class Engine:
     """A quantized network made ready to run: weights in their carriers, tables, multipliers."""
 
     def __init__(self, qgraph: QuantizedGraph) -> None:
-        if qgraph.rule != "f32":
-            raise ValueError(f"the engine knows the requantization rule 'f32', not {qgraph.rule!r}")
-        self.graph, self.formats = qgraph.graph, qgraph.formats
+        self.graph, self.formats, self.rule = qgraph.graph, qgraph.formats, qgraph.rule
+        requant.arithmetic(qgraph.rule)  # a rule that nobody knows is told before anything is prepared
         self.steps = {node.name: self._step(node, qgraph) for node in qgraph.graph.nodes}
 
     def _step(self, node: Node, qgraph: QuantizedGraph) -> Callable[[list[Tensor]], Tensor]:
@@ -219,11 +223,11 @@ class Engine:
         if node.op == "input":
             return lambda xs: _store(xs[0], target)
         if node.op == "conv":
-            conv = _Conv(node, qgraph.layers[node.name], sources[0], target)
+            conv = _Conv(node, qgraph.layers[node.name], sources[0], target, self.rule)
             return lambda xs: conv(xs[0])
-        if node.op == "add" and adds_in_integers(node, [*sources, target]):
-            low, high = requant.bounds(node, target)
-            return lambda xs: requant.add(xs[0], xs[1], sources[0], sources[1], target, low, high)
+        if node.op == "add" and adds_in_integers(node, [*sources, target], self.rule):
+            total = requant.adder(sources[0], sources[1], target, *requant.bounds(node, target), self.rule)
+            return lambda xs: total(xs[0], xs[1])
         if node.op in ("slice", "repeat", "pixel_shuffle") or (node.op == "resize" and node.attrs["mode"] == "nearest"):
             return lambda xs: _convert(apply(node, xs), sources[0], target)
         if node.op == "concat":

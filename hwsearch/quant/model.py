@@ -6,10 +6,8 @@ zero_point, qmin, qmax)``, round half to even. ReLU, ReLU6 and widths below 8 bi
 Symmetric formats put the zero point in the middle of the container (128, 32768). Weights are symmetric per output channel
 in the narrow range ``-(2^(b-1) - 1) .. 2^(b-1) - 1``.
 
-Requantization follows the rule named in ``QuantizedGraph.rule``. "f32" is the rule of ONNX Runtime and XNNPACK for layers
-whose input and output have at most 8 bits: ``M[c] = fp32(fp32(s_x * s_w[c]) / s_y)``, ``q = clamp(rint(fp32(fp32(acc) *
-M[c])) + z_y)``. Where a 16-bit tensor takes part, fp32 would lose units, and the same formula is evaluated in double precision:
-``M[c] = double(s_x) * double(s_w[c]) / double(s_y)``.
+Requantization follows the rule named in ``QuantizedGraph.rule``, one of ``requant.RULES``: "f32" (ONNX Runtime), "xnnpack"
+(LiteRT) or "gemmlowp" (TFLite Micro, CMSIS-NN). ``requant`` says what each computes.
 """
 
 from __future__ import annotations
@@ -85,7 +83,7 @@ class QuantizedGraph:
         graph: the structure; slopes of PReLU and attributes are read from it, weights of convolutions are not.
         formats: node name -> format of its tensor.
         layers: convolution name -> its numbers.
-        rule: requantization rule.
+        rule: requantization rule, one of ``requant.RULES``.
     """
 
     graph: Graph

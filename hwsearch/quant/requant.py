@@ -4,29 +4,65 @@ All kernels work on arrays ``[P, C]`` (pixels, channels: a channels-last tensor 
 Shifted codes make zero padding the number zero, and because they are small integers, adding the zero point after rounding and
 clamping is the same as never adding it.
 
-Rules (see ``quant.model``):
+A rule names two arithmetics, one for layers between tensors of at most 8 bits and one for layers that touch a 16-bit tensor:
 
-* "f32", input and output of at most 8 bits: ``rint(fp32(fp32(acc) * M[c]))`` with ``M = fp32(fp32(s_x * s_w) / s_y)``; ties to
-  even. That is what ONNX Runtime's QLinearConv and XNNPACK compute.
-* double, where a 16-bit tensor takes part: the same in float64, ``M = double(s_x) * double(s_w) / double(s_y)``.
-* PReLU and LeakyReLU: ``v = acc * M[c]``, then ``v * slope[c]`` where ``v < 0``, each product rounded, then ``rint``.
-* a layer that writes floating point: ``fp32(fp32(acc) * fp32(s_x * s_w[c]))``, in float64 with one final rounding for a 16-bit
-  input.
-* addition of 8-bit tensors: ONNX Runtime's QLinearAdd, whose vector kernel (x86 with AVX2, and every ARM) uses fused
-  multiply-adds: ``fix = z_y - fma(r_a, z_a, fp32(r_b * z_b))``, ``fma(q_a, r_a, fma(q_b, r_b, fix))``, ``r_a = fp32(s_a /
-  s_y)``; found by comparing all 65536 operand pairs under many scales. One rounding of the float64 result is the fused operation
-  here, because the exact sum of an 8-bit times 24-bit product and a 24-bit number fits float64 for every ratio above 2^-20.
+* "f32", ONNX Runtime: "f32" and "f64".
+* "xnnpack", LiteRT with XNNPACK: "f32" and "i16".
+* "gemmlowp", TFLite Micro, CMSIS-NN and LiteRT's reference kernels: "gemmlowp" and "i16".
+
+The arithmetics:
+
+* "f32": ``rint(fp32(fp32(acc) * M[c]))`` with ``M = fp32(fp32(s_x * s_w) / s_y)``; ties to even. That is what ONNX Runtime's
+  QLinearConv and XNNPACK compute.
+* "f64": the same in float64, ``M = double(s_x) * double(s_w) / double(s_y)``.
+* "gemmlowp" and "i16": integers only, see ``fixed_point``.
+
+PReLU and LeakyReLU under rule "f32": ``v = acc * M[c]``, then ``v * slope[c]`` where ``v < 0``, each product rounded, then
+``rint``. Under the other rules the slope is part of a second multiplier (``sloped``): both results are requantized, and the
+larger one is taken, the smaller one for slopes above 1.
+
+A layer that writes floating point: ``fp32(fp32(acc) * fp32(s_x * s_w[c]))``, in float64 with one final rounding for a 16-bit
+input.
+
+Addition of 8-bit tensors under rule "f32" is ONNX Runtime's QLinearAdd, whose vector kernel (x86 with AVX2, and every ARM) uses
+fused multiply-adds: ``fix = z_y - fma(r_a, z_a, fp32(r_b * z_b))``, ``fma(q_a, r_a, fma(q_b, r_b, fix))``, ``r_a = fp32(s_a /
+s_y)``; found by comparing all 65536 operand pairs under many scales. One rounding of the float64 result is the fused operation
+here, because the exact sum of an 8-bit times 24-bit product and a 24-bit number fits float64 for every ratio above 2^-20. The
+additions of the other rules are in ``fixed_point``.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels.errors import UsageError, closest
+from hwsearch.quant import fixed_point
 from hwsearch.quant.model import LayerIntegers, TensorFormat
 from searchspaces.graph import Node
+
+RULES = {"f32": ("f32", "f64"), "xnnpack": ("f32", "i16"), "gemmlowp": ("gemmlowp", "i16")}
+"""Rule -> arithmetic of layers between tensors of at most 8 bits, and of layers that touch a 16-bit tensor."""
+
+Requantizer = Callable[[Tensor], Tensor]
+"""Accumulators ``[1, C, H, W]`` (float32 or float64 holding integers, bias included) to shifted codes in float32."""
+
+
+def arithmetic(rule: str, *formats: TensorFormat) -> str:
+    """The arithmetic of an operation between tensors of these formats.
+
+    Raises:
+        UsageError: there is no such rule.
+    """
+    if rule not in RULES:
+        raise UsageError(f"no requantization rule {rule!r}", closest(rule, RULES))
+    return RULES[rule][any(fmt.bits > 8 and not fmt.is_float for fmt in formats)]
 
 
 def multipliers(layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> np.ndarray:
@@ -59,6 +95,23 @@ def slopes(node: Node, channels: int) -> np.ndarray | None:
     if node.activation == "prelu":
         return np.broadcast_to(node.weights["slope"].detach().numpy().astype(np.float32), (channels,)).copy()
     return None
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Stride or dilation as (rows, columns)."""
+    return (int(value[0]), int(value[1])) if isinstance(value, tuple | list) else (int(value), int(value))
+
+
+LEAST_SLOPE = np.float32(2.0**-16)
+"""Stands for a slope of zero where a slope is part of a weight scale, which must be positive."""
+
+
+def sloped(layer: LayerIntegers, slope: np.ndarray) -> LayerIntegers:
+    """The layer that computes what PReLU does to sums below zero: weights and bias with the slope's sign, scales times its
+    magnitude."""
+    sign = np.where(slope < 0, -1, 1).astype(np.int8)
+    scale = layer.scale.astype(np.float32) * np.maximum(np.abs(slope), LEAST_SLOPE)
+    return replace(layer, weight=layer.weight * sign[:, None, None, None], scale=scale, bias=layer.bias * sign)
 
 
 @numba.njit(cache=True)
@@ -138,6 +191,62 @@ def requantize(acc: Tensor, m: np.ndarray, slope: np.ndarray | None, z: int, low
     slope64 = np.ones(m.size) if slope is None else slope.astype(np.float64)
     _wide(array, m, slope64, float(low - z), float(high - z), out)
     return unflat(out, acc)
+
+
+def requantizer(node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat, rule: str) -> Requantizer:
+    """What takes the sums of one layer to the codes of ``target``, an integer format."""
+    kind, slope, z = arithmetic(rule, source, target), slopes(node, len(layer.weight)), target.zero_point
+    low, high = bounds(node, target)
+    if rule == "f32":
+        m = multipliers(layer, source, target)
+        return lambda acc: requantize(acc, m, slope, z, low, high)
+
+    def plain(numbers: LayerIntegers) -> Requantizer:
+        if kind == "f32":
+            m = multipliers(numbers, source, target)
+            return lambda acc: requantize(acc, m, None, z, low, high)
+        mantissa, shift = fixed_point.layer_multipliers(numbers, source, target)
+        if kind == "i16":
+            return _integer(fixed_point.i16, fixed_point.reduced(mantissa), shift, low - z, high - z)
+        return _integer(fixed_point.gemmlowp, mantissa, shift, low - z, high - z)
+
+    first = plain(layer)
+    if slope is None:
+        return first
+    second, sign = plain(sloped(layer, slope)), torch.from_numpy(np.where(slope < 0, -1, 1)).view(1, -1, 1, 1)
+    steep = torch.from_numpy(slope > 1).view(1, -1, 1, 1)
+
+    def larger(acc: Tensor) -> Tensor:
+        b = second(acc * sign)  # before the first, which may overwrite the sums
+        a = first(acc)
+        return torch.where(steep, torch.minimum(a, b), torch.maximum(a, b))
+
+    return larger
+
+
+def _integer(kernel: Callable[..., None], m: np.ndarray, shift: np.ndarray, low: int, high: int) -> Requantizer:
+    def run(acc: Tensor) -> Tensor:
+        array = flat(acc)
+        out = np.empty(array.shape, dtype=np.float32)
+        kernel(array, m, shift, low, high, out)
+        return unflat(out, acc)
+
+    return run
+
+
+def adder(fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int, rule: str) -> Callable[..., Tensor]:
+    """What adds two tensors of shifted codes and gives shifted codes of ``fy`` in ``low .. high`` (codes)."""
+    kind = arithmetic(rule, fa, fb, fy)
+    if rule == "f32":
+        return lambda a, b: add(a, b, fa, fb, fy, low, high)
+    sum_of = fixed_point.add_xnnpack if kind == "f32" else fixed_point.add_tflite
+    z = fy.zero_point
+
+    def run(a: Tensor, b: Tensor) -> Tensor:
+        x, y = flat(a), flat(b)
+        return unflat(sum_of(x.reshape(-1), y.reshape(-1), fa, fb, fy, low - z, high - z).reshape(x.shape), a)
+
+    return run
 
 
 def add(a: Tensor, b: Tensor, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int) -> Tensor:
