@@ -110,6 +110,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def size_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole UTF-8 file or nothing; ``FileError`` as for ``replacing``."""
     with replacing(path) as temporary:

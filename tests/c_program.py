@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
+from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +40,21 @@ def compiler() -> str:
     return found
 
 
+@lru_cache(maxsize=4)
+def kernels(flags: tuple[str, ...]) -> tuple[tempfile.TemporaryDirectory[str], list[str]]:
+    """The kernels' object files, compiled once; they lie in the folder as long as it is referenced."""
+    folder = tempfile.TemporaryDirectory()
+    objects = [f"{folder.name}/{Path(name).stem}.o" for name in c.KERNEL_SOURCES]
+    for name, target in zip(c.KERNEL_SOURCES, objects, strict=True):
+        call([compiler(), *FLAGS, *flags, "-c", str(files("hwsearch.export") / "csource" / name), "-o", target])
+    return folder, objects
+
+
+def call(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def build(qgraph: QuantizedGraph, folder: Path, size: tuple[int, int], flags: tuple[str, ...] = SANITIZERS) -> Path:
     """Export ``qgraph`` for inputs of ``size`` and compile it with warnings as errors; the executable."""
     compile_with = compiler()
@@ -48,11 +66,9 @@ def build(qgraph: QuantizedGraph, folder: Path, size: tuple[int, int], flags: tu
     }
     types = {key: "uint16_t" if fmt.bits > 8 else "uint8_t" for key, fmt in ends.items()}
     (folder / "main.c").write_text(MAIN.format(name="net", macro="NET", **types))
-    sources = [str(path) for path in (folder / "net").glob("*.c")]
     executable = folder / "program"
-    command = [compile_with, *FLAGS, *flags, f"-I{folder / 'net'}", *sources, str(folder / "main.c"), "-o", str(executable)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    sources = [str(folder / "net" / "net.c"), str(folder / "main.c"), *kernels(flags)[1]]
+    call([compile_with, *FLAGS, *flags, f"-I{folder / 'net'}", *sources, "-o", str(executable)])
     return executable
 
 

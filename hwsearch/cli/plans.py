@@ -192,24 +192,31 @@ def export(
     plan: options.PlanFile,
     to: Annotated[str, typer.Option(help="The format (see `exporters`).")] = "onnx",
     out: Annotated[Path | None, typer.Option(help="Where. Default: the plan's name, in this folder.", metavar="FILE")] = None,
+    input_size: Annotated[
+        str | None,
+        typer.Option("--input", help="Size of pictures or tiles, where the format fixes it. Default: the plan's.", metavar="HxW"),
+    ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Hand a plan to the runtime that ships it."""
     from hwsearch import plan_file
     from hwsearch.export import exporter
+    from hwsearch.files import size_bytes
 
     chosen = exporter(to)
     document = plan_file.load(plan)
     path = out if out is not None else Path(f"{document.name}{chosen.suffix}")
-    if path.is_dir():
+    if input_size is not None and not chosen.sized:
+        raise UsageError(f"--input means nothing to {to}: its files take pictures of any size")
+    if path.is_dir() and not chosen.folder:
         raise UsageError(f"--out {path} is a folder", f"Name a file, for example {path / (document.name + chosen.suffix)}.")
     metadata = {"plan": document.name, "network": document.network, "scale": document.scale, "target": document.target}
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
-        size = (document.input_height, document.input_width)
+        size = options.read_size(input_size) or (document.input_height, document.input_width)
         chosen(plan_file.load_integers(document, plan, progress), path, metadata=metadata, size=size)
-    result = {"file": str(path), "format": chosen.name, "plan": document.name, "bytes": path.stat().st_size}
+    result = {"file": str(path), "format": chosen.name, "plan": document.name, "bytes": size_bytes(path)}
     terminal.show(result, lambda screen: screen.print(f"wrote {path}", markup=False))
 
 

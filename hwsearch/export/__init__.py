@@ -26,6 +26,8 @@ class ExporterInfo:
     arguments: tuple[tuple[str, Any], ...] = ()
     sized: bool = False
     """The format fixes the size of the picture; ``export`` then takes ``size``, (height, width)."""
+    folder: bool = False
+    """What is written is a folder."""
 
     def __call__(
         self,
@@ -67,6 +69,14 @@ EXPORTERS: dict[str, ExporterInfo] = {
             "hwsearch.export.tflite",
             (("flavour", "micro"),),
             sized=True,
+        ),
+        ExporterInfo(
+            "c",
+            "C99 for microcontrollers: a folder of source, weights packed to their widths, a static arena, no allocation",
+            "",
+            "hwsearch.export.c",
+            sized=True,
+            folder=True,
         ),
     )
 }

@@ -5,7 +5,7 @@
     hws*.c, hws*.h    the kernels, the same for every network
     CMakeLists.txt
 
-Arithmetic is that of TensorFlow Lite for Microcontrollers and CMSIS-NN (rules "gemmlowp" and "i16"), whatever rule the plan was
+Arithmetic is that of TensorFlow Lite for Microcontrollers and CMSIS-NN (rule "gemmlowp"), whatever rule the plan was
 measured with. Feature maps lie in a static arena by their live ranges; the input and output buffers belong to the caller.
 Weights of 8 bits are read where they lie; narrower ones are unpacked to the arena once per call of a layer, which costs
 memory for the largest such layer but no time in the inner loop.
@@ -26,7 +26,7 @@ import numpy as np
 
 from hwmodels.errors import UsageError
 from hwsearch import __version__
-from hwsearch.export import c_steps
+from hwsearch.export import c_steps, checks
 from hwsearch.export.c_arena import Life, place
 from hwsearch.files import replacing_folder
 from hwsearch.quant import storage
@@ -42,6 +42,10 @@ KEYWORDS = {
     *("goto", "if", "inline", "int", "long", "main", "register", "restrict", "return", "short", "signed", "sizeof", "static"),
     *("struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"),
 }
+RULE = "gemmlowp"
+"""The rule of ``requant`` by which the kernels compute."""
+TILE = (48, 64)
+"""Height and width of the input where nothing else is said: what fits the RAM of a microcontroller."""
 LARGEST_TENSOR = 2**31 - 1
 """Offsets in the kernels are ``int32_t``."""
 PER_LINE = 16
@@ -75,8 +79,8 @@ def lower(qgraph: QuantizedGraph, height: int, width: int) -> Program:
     """
     if height < 1 or width < 1:
         raise UsageError(f"an input of {height}x{width} pixels is empty")
-    storage.from_document(*storage.to_document(qgraph))  # raises FileError for impossible formats and integers
     c_steps.check(qgraph)
+    checks.check(qgraph)
     lowering = c_steps.Lowering(qgraph, height, width)
     for name in lowering.shapes:
         if lowering.tensor_bytes(name) > LARGEST_TENSOR:
@@ -124,14 +128,14 @@ def export(
     path: str | Path,
     *,
     metadata: Mapping[str, Any] | None = None,
-    size: tuple[int, int],
+    size: tuple[int, int] | None = None,
     name: str | None = None,
 ) -> Path:
     """Write the folder ``path``, whole or not at all.
 
     Args:
         metadata: provenance for the header (plan, network, target, ...).
-        size: (height, width) of the pictures or tiles that the function takes.
+        size: (height, width) of the pictures or tiles that the function takes; ``TILE`` by default.
         name: prefix of the function and the files; by default the plan's name in ``metadata``, or the folder's.
     Raises:
         UsageError: operations that the kernels do not have, an impossible size, or a folder with other files in it.
@@ -140,7 +144,7 @@ def export(
     path = Path(path)
     facts = dict(metadata or {})
     chosen = identifier(name or str(facts.get("plan") or path.name))
-    program = lower(qgraph, *size)
+    program = lower(qgraph, *(size or TILE))
     texts = render(program, chosen, facts)
     check_folder(path, set(texts))
     with replacing_folder(path) as temporary:

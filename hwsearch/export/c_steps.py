@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from hwmodels.errors import FileError, UsageError
-from hwsearch.export import c_numbers
-from hwsearch.quant import requant
+from hwsearch.export import bit_packing
+from hwsearch.quant import fixed_point, requant
 from hwsearch.quant.integer import reach, same_grid, unary_table
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from searchspaces.graph import VIEWS, Node
@@ -126,17 +126,22 @@ class Lowering:
             bias = bias - source.zero_point * rows.sum(axis=1, dtype=np.int64)
         largest = _largest_sum(rows, bias, source, direct)
         wide = source.bits > 8 or target.bits > 8
-        real = float(source.scale) * layer.scale.astype(np.float64) / float(target.scale)
         slopes = requant.slopes(node, outputs)
         add = step.constants.append
-        add(Constant("weights", "uint8_t", c_numbers.pack(rows, layer.bits)))
+        add(Constant("weights", "uint8_t", bit_packing.pack(rows, layer.bits)))
         add(Constant("bias", "int64_t" if source.bits > 8 else "int32_t", bias))
-        self._multipliers(step, real, wide, largest, "")
+        self._multipliers(step, fixed_point.layer_multipliers(layer, source, target), wide, largest, "")
         if slopes is not None:
-            self._multipliers(step, real * slopes.astype(np.float64), wide, largest, "slope_")
+            mantissa, shift = fixed_point.layer_multipliers(requant.sloped(layer, slopes), source, target)
+            sign = np.where(slopes < 0, -1, 1)
+            self._multipliers(step, (mantissa, shift), wide, largest, "slope_", sign)
         low, high = requant.bounds(node, target)
         (in_c, in_h, in_w), (out_c, out_h, out_w) = self.shapes[node.inputs[0]], self.shapes[node.name]
-        kernel, stride, dilation = layer.weight.shape[2:], _pair(node.attrs["stride"]), _pair(node.attrs["dilation"])
+        kernel, stride, dilation = (
+            layer.weight.shape[2:],
+            requant.pair(node.attrs["stride"]),
+            requant.pair(node.attrs["dilation"]),
+        )
         left, _, top, _ = node.attrs["padding"]
         step.struct = "hws_conv_layer"
         step.fields = {
@@ -154,23 +159,29 @@ class Lowering:
         step.macs = rows.size * out_h * out_w
         step.calls = [f"hws_conv{'_direct' if direct else ''}(&{step.identifier}, {{in0}}, {{out}}, {{scratch}});"]
 
-    def _multipliers(self, step: Step, real: np.ndarray, wide: bool, largest: int, prefix: str) -> None:
-        """Add the constants of the factors ``real`` for sums up to ``largest``."""
-        mantissa, shift = c_numbers.fixed_points(real)
+    def _multipliers(
+        self, step: Step, factors: tuple[np.ndarray, np.ndarray], wide: bool, largest: int, prefix: str, sign: Any = 1
+    ) -> None:
+        """Add the constants of ``factors`` (mantissas and shifts) for sums up to ``largest``.
+
+        Raises:
+            FileError: what the kernels compute on the way would overflow.
+        """
+        mantissa, shift = factors
         room = 62 - 16 if wide else 31
-        if largest << max(int(shift.max()), 0) >= 1 << room:
+        if largest << max(int(shift.max()), 0) >= 1 << room or (wide and int(shift.max()) > 14):
             raise FileError(
-                f"layer {step.node.name!r}: sums up to {largest} times {np.abs(real).max():.3g} overflow the integers of C",
+                f"layer {step.node.name!r}: sums up to {largest} times 2^{shift.max()} overflow the integers of C",
                 "Its weights, bias or scales are out of range.",
             )
         if wide:
-            mantissa = c_numbers.halved(mantissa)
-        step.constants.append(Constant(f"{prefix}multiplier", "int32_t", mantissa))
+            mantissa = fixed_point.reduced(mantissa)
+        step.constants.append(Constant(f"{prefix}multiplier", "int32_t", mantissa * sign))
         step.constants.append(Constant(f"{prefix}shift", "int8_t", shift))
 
     def _add(self, node: Node, step: Step) -> None:
         (a, b), y = self._sides(node)
-        left_shift = 20 if max(a.bits, b.bits) <= 8 else 15
+        left_shift = 20 if max(a.bits, b.bits, y.bits) <= 8 else 15
         largest = 2.0 * max(a.scale, b.scale)
         low, high = requant.bounds(node, y)
         step.struct = "hws_add_layer"
@@ -181,7 +192,7 @@ class Lowering:
         }  # fmt: skip
         factors = {"a": a.scale / largest, "b": b.scale / largest, "out": largest / ((1 << left_shift) * y.scale)}
         for side, factor in factors.items():
-            step.fields[f"{side}_multiplier"], step.fields[f"{side}_shift"] = c_numbers.fixed_point(factor)
+            step.fields[f"{side}_multiplier"], step.fields[f"{side}_shift"] = fixed_point.quantize_multiplier(factor)
         step.calls = [f"hws_add(&{step.identifier}, {{in0}}, {{in1}}, {{out}}, {self.elements(node.name)});"]
 
     # Moves: the codes stay, only the bounds may be tighter than those of the input.
@@ -247,7 +258,3 @@ def _largest_sum(rows: np.ndarray, bias: np.ndarray, source: TensorFormat, direc
     """The largest magnitude of any partial sum of a layer with weights ``rows [O, K]``, as the kernel adds them."""
     codes = reach(source) if direct else source.qmax
     return int((np.abs(rows.astype(np.int64)).sum(axis=1) * codes + np.abs(bias)).max())
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (int(value[0]), int(value[1])) if isinstance(value, tuple | list) else (int(value), int(value))

@@ -1,165 +1,115 @@
-"""Running an exported C network on a microcontroller that QEMU emulates, and counting its instructions.
-
-QEMU executes instructions, not cycles: counts say nothing about caches, flash wait states or dual issue. They are exact and the
-same in every run: under ``-icount shift=6`` an instruction takes 64 ns of virtual time, and the counter of the boards' system
-block runs at 25 MHz (MPS2) or 20 MHz (MPS3), so a step's ticks round to its instructions.
-
-Needed: ``arm-none-eabi-gcc`` with newlib and ``qemu-system-arm`` (7.2 or newer; tested with 7.2 and GCC 12.2).
-"""
+"""A plan on a microcontroller: exported to C, compiled, executed by QEMU on a picture in windows (see ``boards``, ``windows``)."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from dataclasses import dataclass
-from importlib.resources import files
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from hwmodels.errors import FileError, UsageError
-from hwsearch.export import c
+from hwmodels.errors import UsageError, closest
+from hwsearch.export import c, c_steps
 from hwsearch.quant.model import QuantizedGraph
+from hwsearch.runtimes.base import Tolerance
+from hwsearch.runtimes.boards import BOARDS, Board, check_tools, compile_firmware, emulator_version, execute
+from hwsearch.runtimes.windows import windows
+from hwsearch.validate import coarsest_step, receptive_radius
 
-COMPILER, EMULATOR = "arm-none-eabi-gcc", "qemu-system-arm"
-INSTALL = "On Debian and Ubuntu: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
-INSTRUCTION_S = 64e-9
-"""Virtual time of an instruction under ``-icount shift=6``: 2^6 ns."""
-STEP_TIMEOUT_S = 3600
-OPTIMIZATION = "-O2"
+INNER, LEAST_SIDE = 32, 48
+"""Sides of windows in input pixels: without their halo, and at least."""
 
 
-@dataclass(frozen=True)
-class Board:
-    """A board of QEMU. Addresses from its source (hw/arm/mps2.c, mps3r and armsse): ``flash`` and ``ram`` are (origin, bytes).
+class Network:
+    """A quantized network compiled for a board and one input size.
 
-    ``fpgaio``: the system block with the counter, which counts at ``counter_hz``.
+    Attributes:
+        program: the exported C.
     """
 
-    core: str
-    machine: str
-    flags: tuple[str, ...]
-    flash: tuple[int, int]
-    ram: tuple[int, int]
-    fpgaio: int
-    counter_hz: float
+    def __init__(
+        self, qgraph: QuantizedGraph, board: Board, folder: Path, size: tuple[int, int], flags: Sequence[str] = ()
+    ) -> None:
+        self.program = c.lower(qgraph, *size)
+        sources = c.export(qgraph, folder / "network", size=size, name="network")
+        self._ends = (qgraph.graph.input.name, qgraph.graph.output.name)
+        input_bytes, output_bytes = (self.program.lowering.tensor_bytes(name) for name in self._ends)
+        sizes = (input_bytes, output_bytes, len(self.program.steps))
+        self._firmware = compile_firmware(sorted(sources.glob("*.c")), "network_run", board, folder, sizes, flags)
+
+    def run(self, tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes ``[N, C, H, W]`` to codes ``int64[N, C', sH, sW]``, and instructions ``int64[N, steps]``."""
+        formats = [self.program.qgraph.formats[name] for name in self._ends]
+        types = [np.uint16 if fmt.bits > 8 else np.uint8 for fmt in formats]
+        data = np.ascontiguousarray(tiles.transpose(0, 2, 3, 1)).astype(types[0]).tobytes()
+        output, counts = execute(self._firmware, data)
+        channels, height, width = self.program.lowering.shapes[self._ends[1]]
+        codes = np.frombuffer(output, types[1]).astype(np.int64).reshape(len(tiles), height, width, channels)
+        return codes.transpose(0, 3, 1, 2), counts
 
 
-BOARDS = {
-    board.core: board
-    for board in (
-        Board(
-            "cortex-m4", "mps2-an386", ("-mcpu=cortex-m4",), (0x400, 0x3FFC00), (0x20000000, 0x400000), 0x40028000, 25e6
-        ),
-        Board(
-            "cortex-m7", "mps2-an500", ("-mcpu=cortex-m7",), (0x400, 0x3FFC00), (0x20000000, 0x400000), 0x40028000, 25e6
-        ),
-        Board(
-            "cortex-m55", "mps3-an547", ("-mcpu=cortex-m55", "-mfloat-abi=hard"), (0x11000000, 0x200000),
-            (0x31000000, 0x400000), 0x49302000, 20e6,
-        ),
-    )
-}  # fmt: skip
+class QemuPlan:
+    """A plan on an emulated board; see ``base.Runtime``.
 
-
-@dataclass(frozen=True)
-class Firmware:
-    """A network compiled for a board.
-
-    ``steps``: names of the graph's nodes in the order in which they are executed; ``output``: (height, width, channels).
+    Attributes:
+        instructions: of all runs so far, by the step's name in execution order.
     """
 
-    executable: Path
-    board: Board
-    program: c.Program
-    steps: tuple[str, ...]
+    def __init__(self, qgraph: QuantizedGraph, board: Board) -> None:
+        check_tools()
+        c_steps.check(qgraph)
+        self.executed = replace(qgraph, rule=c.RULE)
+        self.tolerance = Tolerance()
+        self.version = f"{emulator_version()}, {board.core}"
+        self.peak_bytes: int | None = None
+        self.instructions: dict[str, int] = {node.name: 0 for node in qgraph.graph.nodes[1:]}
+        graph = qgraph.graph
+        self._input, self._output = (qgraph.formats[name] for name in (graph.input.name, graph.output.name))
+        self._halo, self._step = receptive_radius(graph) or 0, coarsest_step(graph)
+        self._folder = TemporaryDirectory(prefix="hwsearch-qemu-")
+
+        @lru_cache(maxsize=8)
+        def sized(size: tuple[int, int]) -> Network:
+            folder = Path(self._folder.name) / f"{size[0]}x{size[1]}"
+            folder.mkdir()
+            return Network(qgraph, board, folder, size)
+
+        self._sized = sized
+
+    def run(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        side = -(-max(INNER + 2 * self._halo, LEAST_SIDE) // self._step) * self._step
+        rows, columns = min(side, height), min(side, width)
+        network = self._sized((rows, columns))
+        codes = self._input.encode(x.float()).numpy().astype(np.int64)
+        places = [
+            (row, column)
+            for row in windows(height, rows, self._halo, self._step)
+            for column in windows(width, columns, self._halo, self._step)
+        ]
+        tiles = np.concatenate([codes[:, :, y : y + rows, x0 : x0 + columns] for (y, _, _), (x0, _, _) in places])
+        outputs, counts = network.run(tiles)
+        scale = outputs.shape[2] // rows
+        whole = np.zeros((1, outputs.shape[1], height * scale, width * scale), np.int64)
+        for tile, ((y, top, bottom), (x0, left, right)) in zip(outputs, places, strict=True):
+            inner = tile[:, (top - y) * scale : (bottom - y) * scale, (left - x0) * scale : (right - x0) * scale]
+            whole[0, :, top * scale : bottom * scale, left * scale : right * scale] = inner
+        for step, count in zip(network.program.steps, counts.sum(axis=0), strict=True):
+            self.instructions[step.node.name] += int(count)
+        self.peak_bytes = max(self.peak_bytes or 0, network.program.arena_bytes)
+        return self._output.decode(torch.from_numpy(whole).float())
 
 
-def missing_tools() -> list[str]:
-    """What is not installed of the compiler and the emulator."""
-    return [tool for tool in (COMPILER, EMULATOR) if shutil.which(tool) is None]
+def open_plan(qgraph: QuantizedGraph, core: str = "cortex-m4") -> QemuPlan:
+    """Make a network ready to run on the board with a ``core`` of ``BOARDS``.
 
-
-def check_tools() -> None:
-    """Raise ``UsageError`` where the compiler or the emulator is not installed."""
-    missing = missing_tools()
-    if missing:
-        raise UsageError(f"{' and '.join(missing)} not found: --runtime qemu needs them", INSTALL)
-
-
-def build(
-    qgraph: QuantizedGraph, folder: Path, size: tuple[int, int], board: Board, flags: tuple[str, ...] = ()
-) -> Firmware:
-    """Export a network to C for inputs of ``size`` (height, width) and compile it with the firmware for ``board``.
-
-    Args:
-        folder: an existing folder for the sources and the executable.
-        flags: more options of the compiler.
     Raises:
-        UsageError: the tools are missing, or C cannot hold the plan.
-        FileError: it does not compile or does not fit the board's memory.
+        UsageError: the tools are missing, there is no such board, or C cannot hold the plan.
     """
-    check_tools()
-    program = c.lower(qgraph, *size)
-    sources = c.export(qgraph, folder / "network", size=size, name="network")
-    graph, here = qgraph.graph, files("hwsearch.runtimes") / "firmware"
-    macros = {
-        "NETWORK_RUN": "network_run",
-        "NETWORK_STEPS": len(program.steps),
-        "NETWORK_INPUT_BYTES": program.lowering.tensor_bytes(graph.input.name),
-        "NETWORK_OUTPUT_BYTES": program.lowering.tensor_bytes(graph.output.name),
-        "FPGAIO": hex(board.fpgaio),
-    }
-    regions = {
-        "flash_origin": board.flash[0], "flash_length": board.flash[1], "ram_origin": board.ram[0], "ram_length": board.ram[1],
-    }  # fmt: skip
-    executable = folder / "firmware.elf"
-    command = [
-        COMPILER, *board.flags, "-mthumb", "-std=c99", OPTIMIZATION, "-ffunction-sections", "-fdata-sections", *flags,
-        *(f"-D{key}={value}" for key, value in macros.items()),
-        *(f"-Wl,--defsym={key}={value}" for key, value in regions.items()),
-        "-Wl,--gc-sections", "-nostartfiles", f"-T{here / 'board.ld'}", f"-I{sources}", "-include", str(here / "firmware.h"),
-        *map(str, sorted(sources.glob("*.c"))), str(here / "firmware.c"), "-o", str(executable),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line or "overflowed" in line]
-        raise FileError(
-            f"the exported C could not be built for {board.machine}: {(lines or done.stderr.splitlines() or ['?'])[0]}",
-            f"The board has {board.ram[1]} bytes of RAM; the network needs {program.arena_bytes}. Try a smaller tile.",
-        )
-    return Firmware(executable, board, program, tuple(step.node.name for step in program.steps))
-
-
-def run(firmware: Firmware, tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Execute a network on tiles of codes, ``[N, C, H, W]`` of the size it was built for.
-
-    Returns:
-        Output codes ``int64[N, C', sH, sW]``, and instructions ``int64[N, steps]``.
-    Raises:
-        FileError: the emulator fails, or does not come to an end.
-    """
-    lowering, graph = firmware.program.lowering, firmware.program.qgraph.graph
-    folder = firmware.executable.parent
-    types = [_container(firmware, node.name) for node in (graph.input, graph.output)]
-    (folder / "input.bin").write_bytes(np.ascontiguousarray(tiles.transpose(0, 2, 3, 1)).astype(types[0]).tobytes())
-    command = [
-        EMULATOR, "-machine", firmware.board.machine, "-nographic", "-monitor", "none", "-serial", "none",
-        "-icount", "shift=6", "-semihosting-config", "enable=on,target=native", "-kernel", firmware.executable.name,
-    ]  # fmt: skip
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=STEP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        raise FileError(f"{EMULATOR} did not end within {STEP_TIMEOUT_S} s", "Try fewer or smaller pictures.") from None
-    channels, height, width = lowering.shapes[graph.output.name]
-    output = np.fromfile(folder / "output.bin", types[1]) if (folder / "output.bin").is_file() else np.zeros(0)
-    if done.returncode or output.size != len(tiles) * channels * height * width:
-        raise FileError(f"{EMULATOR} stopped with status {done.returncode}: {done.stderr.strip() or 'the firmware faulted'}")
-    codes = output.astype(np.int64).reshape(len(tiles), height, width, channels).transpose(0, 3, 1, 2)
-    ticks = np.fromfile(folder / "counts.bin", np.uint32).reshape(len(tiles), -1).astype(np.float64)
-    counts = np.rint((ticks[:, 1:] - ticks[:, :1]) / (INSTRUCTION_S * firmware.board.counter_hz))
-    return codes, counts.astype(np.int64)
-
-
-def _container(firmware: Firmware, tensor: str) -> type[np.generic]:
-    return np.uint16 if firmware.program.qgraph.formats[tensor].bits > 8 else np.uint8
+    if core not in BOARDS:
+        raise UsageError(f"no board with a {core!r}", closest(core, BOARDS))
+    return QemuPlan(qgraph, BOARDS[core])
