@@ -1,24 +1,27 @@
 """Running a plan file's integers again, on the pictures it was judged by or on others, and comparing with what it says.
 
-Only the file's integers are used: neither the network's code nor its weights are needed. With ONNX Runtime the exported file
-beside the plan is what runs (or a fresh export, where there is none), and our engine checks it code for code.
+Only the file's integers are used: neither the network's code nor its weights are needed. Whichever runtime executes them, our
+engine checks it code for code, under the runtime's own rule. With ONNX Runtime the exported file beside the plan is what runs (or
+a fresh export, where there is none).
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
 from hwmodels.errors import MismatchError
-from hwsearch import plan_file, store, validate
+from hwsearch import plan_file, runtimes, store
 from hwsearch.evaluate import to_picture
 from hwsearch.progress import Progress
+from hwsearch.quant import integer
 from hwsearch.quant.model import QuantizedGraph
-from hwsearch.upscale import check_runtime, enlargement
+from hwsearch.runtimes.base import Runtime, compare, judge
+from hwsearch.upscale import enlargement
 from searchspaces import pictures
 from searchspaces.metrics import psnr_y, ssim_y
 from searchspaces.pictures import InputKind, Pair
@@ -38,6 +41,12 @@ class Verdict:
     ssim: float
     mismatched_codes: int
     codes: int
+    seconds: float
+    """Wall time of the runtime on all pictures, the first run of each size included."""
+    peak_bytes: int | None
+    """Working memory, where the runtime reports it."""
+    instructions: dict[str, int] | None
+    """Executed on all pictures, by layer in execution order, where the runtime counts them."""
     recorded_psnr_db: float | None
 
 
@@ -48,25 +57,26 @@ def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -
         images: a folder; all of its pictures are used.
     Raises:
         FileError: the plan, its integers or a picture cannot be used.
-        UsageError: no such runtime.
-        MismatchError: ONNX Runtime and our engine disagree, or the plan says another PSNR.
+        UsageError: no such runtime, or it is not installed.
+        MismatchError: the runtime and our engine disagree, or the plan says another PSNR.
     """
-    check_runtime(runtime)
+    known = runtimes.runtime(runtime)
     plan = plan_file.load(path)
     qgraph = plan_file.load_integers(plan, path, progress)
     chosen, own = _pictures(path, images)
     kind: InputKind = "upsampled" if enlargement(qgraph.graph) == 1 and plan.scale > 1 else "low"
+    opened = _with_exported(path, qgraph) if runtime == "ort" else known.open_plan(qgraph)
     found = []
-    with progress.stage(f"running {plan.name}", len(chosen)) as stage, TemporaryDirectory() as folder:
-        exported = _exported(path, qgraph, Path(folder)) if runtime == "ort" else None
+    with progress.stage(f"running {plan.name}", len(chosen)) as stage:
         for picture in chosen:
             pairs = pictures.pairs([picture], plan.scale, qgraph.graph.input.attrs["channels"], kind)
-            found.append(
-                _on_onnx(qgraph, exported, pairs[0], plan.scale) if exported else _on_engine(qgraph, pairs[0], plan.scale)
-            )
+            found.append(_measure(opened, pairs[0], plan.scale))
             stage.advance()
-    psnr, ssim, mismatched, codes = (np.array(column) for column in zip(*found, strict=True))
+    psnr, ssim, different, beyond, codes, seconds = (np.array(column) for column in zip(*found, strict=True))
+    judge(opened.tolerance, int(different.sum()), int(beyond.sum()), int(codes.sum()))
     measured_db = float(psnr.mean())
+    # The plan's figure was measured under its own rule; another rounds a few codes differently.
+    own = own and opened.executed.rule == plan.requantization
     recorded_db = plan.measured.psnr_db if own and plan.measured else None
     if recorded_db is not None and abs(recorded_db - measured_db) > PSNR_TOLERANCE_DB:
         raise MismatchError(
@@ -75,30 +85,37 @@ def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -
         )
     names = tuple(picture.name for picture in chosen)
     return Verdict(
-        plan.name, runtime, names, measured_db, float(ssim.mean()), int(mismatched.sum()), int(codes.sum()), recorded_db
+        plan=plan.name,
+        runtime=opened.version,
+        pictures=names,
+        psnr_db=measured_db,
+        ssim=float(ssim.mean()),
+        mismatched_codes=int(different.sum()),
+        codes=int(codes.sum()),
+        seconds=float(seconds.sum()),
+        peak_bytes=opened.peak_bytes,
+        instructions=dict(opened.instructions) if opened.instructions is not None else None,
+        recorded_psnr_db=recorded_db,
     )
 
 
-def _exported(path: Path, qgraph: QuantizedGraph, folder: Path) -> Path:
+def _with_exported(path: Path, qgraph: QuantizedGraph) -> Runtime:
+    from hwsearch.runtimes import ort
+
     beside = path.with_suffix(".onnx")
-    if beside.is_file():
-        return beside
-    from hwsearch.export import onnx
-
-    return onnx.export(qgraph, folder / "plan.onnx")
+    return ort.open_plan(qgraph, beside if beside.is_file() else None)
 
 
-def _on_onnx(qgraph: QuantizedGraph, exported: Path, pair: Pair, scale: int) -> tuple[float, float, int, int]:
-    """PSNR, SSIM, differing codes, codes."""
-    proof = validate.prove(qgraph, exported, [pair], scale, validate.run_onnx(exported))
-    return proof.psnr_db, proof.ssim, proof.mismatched_codes, proof.codes
-
-
-def _on_engine(qgraph: QuantizedGraph, pair: Pair, scale: int) -> tuple[float, float, int, int]:
+def _measure(runtime: Runtime, pair: Pair, scale: int) -> tuple[float, float, int, int, int, float]:
+    """PSNR, SSIM, codes that differ from our engine's, by more than one, all codes, and seconds."""
     with torch.no_grad():
-        output = validate.run_engine(qgraph, pair.low)
+        start = time.perf_counter()
+        output = runtime.run(pair.low)
+        seconds = time.perf_counter() - start
+        ours = integer.run(runtime.executed, pair.low)
     shown = to_picture(output)
-    return psnr_y(shown, pair.high, scale), ssim_y(shown, pair.high, scale), 0, output.numel()
+    fmt = runtime.executed.formats[runtime.executed.graph.output.name]
+    return psnr_y(shown, pair.high, scale), ssim_y(shown, pair.high, scale), *compare(output, ours, fmt), seconds
 
 
 def _pictures(path: Path, images: Path | None) -> tuple[tuple[pictures.Picture, ...], bool]:

@@ -7,15 +7,14 @@ transparency is dropped. A network with a global pool sees the whole picture and
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from hwmodels.errors import UsageError, closest
-from hwsearch import validate
+from hwmodels.errors import UsageError
+from hwsearch import runtimes, validate
 from hwsearch.files import replacing
 from hwsearch.progress import Progress
 from hwsearch.quant.model import QuantizedGraph
@@ -28,7 +27,6 @@ from searchspaces.trace import propagate
 TILE = 192
 """Side of a tile before enlargement, without its border."""
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
-RUNTIMES = ("engine", "ort")
 
 _TO_YCBCR = np.array([BT601_LUMA, [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255.0
 _OFFSET = np.array([16.0, 128.0, 128.0])
@@ -44,31 +42,10 @@ def to_rgb(ycbcr: np.ndarray) -> np.ndarray:
     return (ycbcr - _OFFSET) @ np.linalg.inv(_TO_YCBCR).T
 
 
-def check_runtime(runtime: str) -> None:
-    """Raise ``UsageError`` for a runtime that is not one of ``RUNTIMES``."""
-    if runtime not in RUNTIMES:
-        raise UsageError(f"--runtime {runtime!r} is not known", closest(runtime, RUNTIMES))
-
-
 def enlargement(graph: Graph) -> int:
     """Output height over input height of a network; 1 for one that refines a picture enlarged beforehand."""
     side = 48
     return propagate(graph, side, side)[graph.output.name][1] // side
-
-
-def load_runtime(qgraph: QuantizedGraph, runtime: str) -> validate.Run:
-    """The quantized network as a function, on our integer engine or on ONNX Runtime.
-
-    Raises:
-        UsageError: no such runtime.
-    """
-    check_runtime(runtime)
-    if runtime == "engine":
-        return lambda x: validate.run_engine(qgraph, x)
-    from hwsearch.export import onnx
-
-    with TemporaryDirectory() as folder:
-        return validate.run_onnx(onnx.export(qgraph, Path(folder) / "plan.onnx"))
 
 
 def enlarge(network: validate.Run, rgb: np.ndarray, graph: Graph, scale: int, progress: Progress, tile: int = TILE) -> np.ndarray:
@@ -107,7 +84,8 @@ def upscale(
         (height, width) of what was written.
     Raises:
         FileError: the picture cannot be read, or the result cannot be written.
-        UsageError: the ending of ``destination`` names no picture format, or it is the picture itself.
+        UsageError: the ending of ``destination`` names no picture format, it is the picture itself, or the runtime is unknown
+        or not installed.
     """
     kind = FORMATS.get(destination.suffix.lower())
     if kind is None:
@@ -116,7 +94,7 @@ def upscale(
     rgb = pictures.load_picture(source)
     if destination.exists() and destination.samefile(source):
         raise UsageError(f"{destination} is the picture itself", "Write to another file.")
-    high = enlarge(load_runtime(qgraph, runtime), rgb, qgraph.graph, scale, progress)
+    high = enlarge(runtimes.runtime(runtime).open_plan(qgraph).run, rgb, qgraph.graph, scale, progress)
     with replacing(destination) as temporary:
         Image.fromarray(high).save(temporary, format=kind)
     return high.shape[0], high.shape[1]

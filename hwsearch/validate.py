@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwmodels.errors import MismatchError, UsageError
+from hwmodels.errors import UsageError
 from hwsearch.evaluate import to_picture
 from hwsearch.plan import Measured
 from hwsearch.quant import integer, requant
 from hwsearch.quant.model import QuantizedGraph, TensorFormat
+from hwsearch.runtimes.base import Tolerance, compare, judge
 from searchspaces.graph import Graph
 from searchspaces.metrics import psnr_y, ssim_y
 from searchspaces.pictures import Pair
@@ -59,19 +60,6 @@ def run_onnx(path: str | Path, *, threads: int = 0) -> Run:
     return run
 
 
-def codes(y: Tensor, fmt: TensorFormat) -> Tensor:
-    """Codes of a decoded output; for an output in half precision, steps of 1/255."""
-    if fmt.is_float:
-        return (y.double() * 255).round().long()
-    return (y.double() / fmt.scale).round().long() + fmt.zero_point
-
-
-def compare(a: Tensor, b: Tensor, fmt: TensorFormat) -> tuple[int, int, int]:
-    """How many codes of two decoded outputs differ, how many of them by more than 1, and how many there are."""
-    distance = (codes(a, fmt) - codes(b, fmt)).abs()
-    return int((distance > 0).sum()), int((distance > 1).sum()), distance.numel()
-
-
 def prove(
     qgraph: QuantizedGraph, onnx_path: str | Path, pairs: Sequence[Pair], scale: int, reference: Run, *, threads: int = 0
 ) -> Measured:
@@ -104,7 +92,7 @@ def prove(
             psnr.append(psnr_y(picture, pair.high, scale))
             ssim.append(ssim_y(picture, pair.high, scale))
             float_psnr.append(psnr_y(to_picture(reference(pair.low)), pair.high, scale))
-    _judge(qgraph, different, beyond, total)
+    judge(tolerance(qgraph), different, beyond, total)
     return Measured(
         psnr_db=float(np.mean(psnr)),
         psnr_loss_db=float(np.mean(float_psnr) - np.mean(psnr)),
@@ -116,20 +104,13 @@ def prove(
     )
 
 
-def _judge(qgraph: QuantizedGraph, different: int, beyond: int, total: int) -> None:
-    """Raise where two runs differ more than their arithmetic explains."""
-    found = (
-        f"{different} of {total} output codes differ between the exported file and the integer engine, {beyond} by more than 1"
-    )
+def tolerance(qgraph: QuantizedGraph) -> Tolerance:
+    """How far ONNX Runtime's codes may lie from the engine's."""
     if not integer.exact(qgraph):
-        if beyond > BEYOND_ONE_CODE * total:
-            raise MismatchError(found, "Half precision or interpolation explains differences of 1 only.")
-        return
-    adds = any(node.op == "add" for node in qgraph.graph.nodes)
-    if different and not (adds and different <= UNFUSED_ADDITIONS * total and not additions_are_fused()):
-        raise MismatchError(
-            found, "Every layer runs in integers, so they should be equal. Please report this with the plan and your CPU."
-        )
+        return Tolerance(1.0, BEYOND_ONE_CODE, "Half precision or interpolation explains differences of 1 only.")
+    if any(node.op == "add" for node in qgraph.graph.nodes) and not additions_are_fused():
+        return Tolerance(UNFUSED_ADDITIONS, UNFUSED_ADDITIONS, "Additions without fused multiply-adds explain a few differences.")
+    return Tolerance()
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ import typer
 from hwmodels.errors import UsageError
 from hwsearch.cli import options
 from hwsearch.console import Terminal, table
+from hwsearch.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from hwsearch.explain import Explanation, Step
     from hwsearch.pricing import Price
 
-Runtime = Annotated[str, typer.Option(help="Who runs the integers: engine (ours) or ort (ONNX Runtime).")]
+Runtime = Annotated[
+    str, typer.Option(help=f"Who runs the integers: {', '.join(f'{info.name} ({info.summary})' for info in RUNTIMES.values())}.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -181,7 +184,12 @@ def validate(
         quality = f"{words.decibel(verdict.psnr_db)}, SSIM {verdict.ssim:.4f}"
         pictures = "1 picture" if len(verdict.pictures) == 1 else f"{len(verdict.pictures)} pictures"
         screen.print(f"{quality} on {pictures} with {verdict.runtime}")
+        memory = f", {words.bytes_(verdict.peak_bytes)} of working memory" if verdict.peak_bytes else ""
+        screen.print(f"It took {words.seconds(verdict.seconds)}{memory}")
         screen.print(f"{verdict.mismatched_codes} of {verdict.codes} output codes differ from our integer engine")
+        if verdict.instructions is not None:
+            rows = [(name, words.count(count)) for name, count in verdict.instructions.items()]
+            screen.print(table(("layer", "instructions"), [*rows, ("all", words.count(sum(verdict.instructions.values())))]))
         if verdict.recorded_psnr_db is not None:
             screen.print(f"The plan says {words.decibel(verdict.recorded_psnr_db)} on its own evaluation pictures")
 

@@ -3,8 +3,8 @@
 A real multiplier is ``m * 2^shift / 2^31`` with ``2^30 <= m < 2^31`` (``quantize_multiplier``). Two arithmetics use it, found in
 the sources of TensorFlow Lite (``kernels/internal/common.h``), whose int8 kernels descend from the gemmlowp library:
 
-* "gemmlowp", 8-bit tensors: ``x m / 2^31`` rounded to nearest (``_high_multiply``), then a division by ``2^-shift`` rounded half
-  away from zero. Two roundings.
+* "gemmlowp", 8-bit tensors: ``x m / 2^31`` rounded half up, then a division by ``2^-shift`` rounded half away from zero: two
+  roundings.
 * "i16", where a 16-bit tensor takes part: 64-bit sums, ``m`` reduced to 16 bits, one rounding half up:
   ``(x m16 + 2^(14 - shift)) >> (15 - shift)``.
 
@@ -52,11 +52,8 @@ def reduced(mantissa: np.ndarray) -> np.ndarray:
 
 @numba.njit(inline="always")
 def _high_multiply(x: int, m: int) -> int:
-    """``x m / 2^31`` rounded to nearest; a half goes up for positive products, towards zero for negative ones."""
-    product = x * m
-    if product >= 0:
-        return (product + (1 << 30)) >> 31
-    return -((-product + (1 << 30) - 1) >> 31)
+    """``x m / 2^31`` rounded half up."""
+    return (x * m + (1 << 30)) >> 31
 
 
 @numba.njit(inline="always")

@@ -17,6 +17,7 @@ the device itself executes in half precision (``LayerFloats``, float tensors): t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -91,6 +92,12 @@ def prove_layer(name: str, layer: LayerIntegers | LayerFloats, source: TensorFor
 def proofs(qgraph: QuantizedGraph) -> list[Proof]:
     """One proof per convolution, in execution order."""
     return [prove_layer(n.name, qgraph.layers[n.name], qgraph.formats[n.inputs[0]]) for n in qgraph.graph.convs]
+
+
+def path(qgraph: QuantizedGraph) -> str:
+    """Which arithmetic carries the sums of this network, in words: "12 layers in float32, 1 in float64"."""
+    counts = Counter(proof.carrier for proof in proofs(qgraph))
+    return ", ".join(f"{count} {'layer' if count == 1 else 'layers'} in {carrier}" for carrier, count in counts.items())
 
 
 def exact(qgraph: QuantizedGraph) -> bool:

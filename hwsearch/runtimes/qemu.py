@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -66,7 +66,7 @@ class QemuPlan:
         self.tolerance = Tolerance()
         self.version = f"{emulator_version()}, {board.core}"
         self.peak_bytes: int | None = None
-        self.instructions: dict[str, int] = {node.name: 0 for node in qgraph.graph.nodes[1:]}
+        self.instructions: Mapping[str, int] = {node.name: 0 for node in qgraph.graph.nodes[1:]}
         graph = qgraph.graph
         self._input, self._output = (qgraph.formats[name] for name in (graph.input.name, graph.output.name))
         self._halo, self._step = receptive_radius(graph) or 0, coarsest_step(graph)
@@ -98,8 +98,10 @@ class QemuPlan:
         for tile, ((y, top, bottom), (x0, left, right)) in zip(outputs, places, strict=True):
             inner = tile[:, (top - y) * scale : (bottom - y) * scale, (left - x0) * scale : (right - x0) * scale]
             whole[0, :, top * scale : bottom * scale, left * scale : right * scale] = inner
-        for step, count in zip(network.program.steps, counts.sum(axis=0), strict=True):
-            self.instructions[step.node.name] += int(count)
+        names = (step.node.name for step in network.program.steps)
+        self.instructions = {
+            name: self.instructions[name] + int(count) for name, count in zip(names, counts.sum(axis=0), strict=True)
+        }
         self.peak_bytes = max(self.peak_bytes or 0, network.program.arena_bytes)
         return self._output.decode(torch.from_numpy(whole).float())
 

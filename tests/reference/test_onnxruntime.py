@@ -19,6 +19,7 @@ from hwsearch.export import EXPORTERS, exporter
 from hwsearch.export import onnx as exported
 from hwsearch.quant import integer
 from hwsearch.quant.model import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.runtimes.base import compare
 from hwsearch.testing import check_exporter
 from searchspaces.graph import execute
 from searchspaces.pictures import Pair
@@ -62,7 +63,7 @@ def test_interpolation_is_within_one_code(mode: str) -> None:
     q = quantize(trace(Attention(mode=mode).eval(), 3, mode))
     theirs, ours, _ = outputs(q, 22, 30)
     assert not integer.exact(q)
-    different, beyond, total = validate.compare(torch.from_numpy(theirs), torch.from_numpy(ours), q.formats[q.graph.output.name])
+    different, beyond, total = compare(torch.from_numpy(theirs), torch.from_numpy(ours), q.formats[q.graph.output.name])
     assert beyond == 0
     assert different < 0.02 * total
 
@@ -81,7 +82,7 @@ def test_int8_and_half_precision_layers_may_follow_each_other() -> None:
     q = quantize(graph, 8, {first: 16}, wide_is_float=True)
     assert len(q.float_layers) == 1
     theirs, ours, data = outputs(q)
-    different, beyond, total = validate.compare(torch.from_numpy(theirs), torch.from_numpy(ours), q.formats[q.graph.output.name])
+    different, beyond, total = compare(torch.from_numpy(theirs), torch.from_numpy(ours), q.formats[q.graph.output.name])
     assert beyond == 0
     assert different < 0.01 * total
     assert exported.assert_integer(q, data)["ConvInteger"] == len(graph.convs) - 2

@@ -19,7 +19,8 @@ from hwsearch.progress import Silent
 from hwsearch.quant import integer, storage
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.model import QuantizedGraph
-from hwsearch.upscale import enlarge, load_runtime, to_rgb, to_ycbcr
+from hwsearch.runtimes import runtime
+from hwsearch.upscale import enlarge, to_rgb, to_ycbcr
 from searchspaces import pictures, trace
 from searchspaces.fsrcnn import FSRCNN
 from searchspaces.space import build_space
@@ -77,7 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def test_upscale_any_size_tiles_join_exactly(made: Made) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
-    network = load_runtime(made.qgraph, "engine")
+    network = runtime("engine").open_plan(made.qgraph).run
     whole = enlarge(network, rgb, made.qgraph.graph, 2, Silent(), tile=64)
     tiled = enlarge(network, rgb, made.qgraph.graph, 2, Silent(), tile=16)
     assert whole.shape == (74, 106, 3)
@@ -90,7 +91,7 @@ def test_colours_survive_the_way_to_luma_and_back() -> None:
     assert np.allclose(to_ycbcr(np.full((1, 1, 3), 255.0)), [235, 128, 128])
 
 
-@pytest.mark.parametrize("runtime", ["engine", "ort"])
+@pytest.mark.parametrize("runtime", ["engine", "ort", "litert", "tflm"])
 def test_upscale_command(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], runtime: str) -> None:
     Image.fromarray(np.zeros((9, 14, 4), dtype=np.uint8), "RGBA").save(tmp_path / "in.png")
     words = ["upscale", str(tmp_path / "in.png"), str(tmp_path / "out.png"), "--plan", str(made.path), "--runtime", runtime]
@@ -127,7 +128,7 @@ def test_export_of_an_unknown_format_names_the_closest(made: Made, capsys: pytes
     assert (error["code"], "onnx" in error["hint"]) == (2, True)
 
 
-@pytest.mark.parametrize("runtime", ["engine", "ort"])
+@pytest.mark.parametrize("runtime", ["engine", "ort", "litert", "tflm"])
 def test_validate_measures_and_compares(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], runtime: str) -> None:
     Image.fromarray(pictures.shipped()[0].rgb[:64, :80]).save(tmp_path / "one.png")
     assert main(["validate", str(made.path), "--images", str(tmp_path), "--runtime", runtime, "--json", "--quiet"]) == 0
