@@ -36,7 +36,7 @@ def compiler() -> str:
     """The C compiler of this machine; skips the test, with the reason, where there is none."""
     found = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if found is None:
-        pytest.skip("NO C COMPILER: the exported C was not compiled (install gcc)")
+        pytest.skip("NOT RUN: no C compiler, so the exported C was not compiled (install gcc)")
     return found
 
 
@@ -72,13 +72,12 @@ def build(qgraph: QuantizedGraph, folder: Path, size: tuple[int, int], flags: tu
     return executable
 
 
-def run(executable: Path, qgraph: QuantizedGraph, codes: np.ndarray, channels: int) -> np.ndarray:
-    """Codes ``[C, H, W]`` to output codes ``[channels, sH, sW]``."""
-    _, height, width = codes.shape
+def run(executable: Path, qgraph: QuantizedGraph, codes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Codes ``[C, H, W]`` to output codes of ``shape`` (channels, height, width)."""
     source, target = (qgraph.formats[node.name] for node in (qgraph.graph.input, qgraph.graph.output))
     data = np.ascontiguousarray(codes.transpose(1, 2, 0)).astype(np.uint16 if source.bits > 8 else np.uint8).tobytes()
     done = subprocess.run([str(executable)], input=data, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     flat = np.frombuffer(done.stdout, np.uint16 if target.bits > 8 else np.uint8).astype(np.int64)
-    factor = round((flat.size / channels / height / width) ** 0.5)
-    return flat.reshape(height * factor, width * factor, channels).transpose(2, 0, 1)
+    channels, height, width = shape
+    return flat.reshape(height, width, channels).transpose(2, 0, 1)

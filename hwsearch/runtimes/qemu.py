@@ -1,4 +1,4 @@
-"""A plan on a microcontroller: exported to C, compiled, executed by QEMU on a picture in windows (see ``boards``, ``windows``)."""
+"""A plan on a microcontroller: exported to C, compiled, and executed by QEMU on a picture (see ``boards``, ``windows``)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Running a network whose input size is fixed on a picture of any size.
 
-The picture is cut in windows that lie inside it, so that the network's own zero padding stands at the picture's border and nowhere
-else.
+The picture is cut in windows that lie inside it, so that the network's own zero padding stands at the picture's border and
+nowhere else.
 """
 
 from __future__ import annotations

@@ -44,4 +44,4 @@ def test_random_mixed_plans_are_equal_code_for_code(name: str, data: st.DataObje
     ours = integer.run_codes(replace(q, rule=c.RULE), x)[graph.output.name][0].numpy()
     with tempfile.TemporaryDirectory() as folder:
         executable = c_program.build(q, Path(folder), (height, width))
-        assert np.array_equal(c_program.run(executable, q, codes, len(ours)), ours)
+        assert np.array_equal(c_program.run(executable, q, codes, ours.shape), ours)
