@@ -1,8 +1,9 @@
 """Boards with Arm microcontrollers that QEMU emulates: compiling C for them, running it, counting its instructions.
 
 QEMU executes instructions, not cycles: counts say nothing about caches, flash wait states or dual issue. They are exact and the
-same in every run: under ``-icount shift=6`` an instruction takes 64 ns of virtual time, and the counter of the boards' system
-block runs at 25 MHz (MPS2) or 20 MHz (MPS3), so a step's ticks round to its instructions.
+same in every run: under ``-icount shift=7`` an instruction takes 128 ns of virtual time, and the counter of the boards' system
+block runs at 25 MHz (MPS2) or 20 MHz (MPS3), more than two ticks an instruction, so a step's ticks round to its instructions. The
+counter has 32 bits: a step of more than 1.3e9 instructions cannot be counted.
 
 Needed: ``arm-none-eabi-gcc`` with newlib and ``qemu-system-arm`` (tested with GCC 12.2 and QEMU 7.2).
 """
@@ -23,8 +24,9 @@ from hwmodels.errors import FileError, UsageError
 
 COMPILER, EMULATOR = "arm-none-eabi-gcc", "qemu-system-arm"
 INSTALL = "On Debian and Ubuntu: apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
-INSTRUCTION_S = 64e-9
-"""Virtual time of an instruction under ``-icount shift=6``: 2^6 ns."""
+SHIFT = 7
+INSTRUCTION_S = 2**SHIFT * 1e-9
+"""Virtual time of an instruction under ``-icount shift=SHIFT``."""
 TIMEOUT_S = 3600
 OPTIMIZATION = "-O2"
 
@@ -136,7 +138,7 @@ def execute(firmware: Firmware, inputs: bytes) -> tuple[bytes, np.ndarray]:
     (folder / "input.bin").write_bytes(inputs)
     command = [
         EMULATOR, "-machine", firmware.board.machine, "-nographic", "-monitor", "none", "-serial", "none",
-        "-icount", "shift=6", "-semihosting-config", "enable=on,target=native", "-kernel", firmware.executable.name,
+        "-icount", f"shift={SHIFT}", "-semihosting-config", "enable=on,target=native", "-kernel", firmware.executable.name,
     ]  # fmt: skip
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
@@ -146,9 +148,10 @@ def execute(firmware: Firmware, inputs: bytes) -> tuple[bytes, np.ndarray]:
     if done.returncode or len(output) != count * firmware.output_bytes:
         reason = done.stderr.strip() or "the firmware faulted"
         raise FileError(f"{EMULATOR} stopped with status {done.returncode}: {reason}")
-    ticks = np.fromfile(folder / "counts.bin", np.uint32).reshape(count, -1).astype(np.float64)
-    counts = np.rint((ticks[:, 1:] - ticks[:, :1]) / (INSTRUCTION_S * firmware.board.counter_hz))
-    return output, counts.astype(np.int64)
+    ticks = np.fromfile(folder / "counts.bin", np.uint32).reshape(count, -1)
+    # Each reading is a tick off at most: an empty step and a full one are rounded apart, then subtracted.
+    instructions = np.rint(ticks / (INSTRUCTION_S * firmware.board.counter_hz)).astype(np.int64)
+    return output, instructions[:, 1:] - instructions[:, :1]
 
 
 def emulator_version() -> str:
