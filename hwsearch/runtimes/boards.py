@@ -159,3 +159,8 @@ def emulator_version() -> str:
     said = subprocess.run([EMULATOR, "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"version (\S+)", said)
     return f"QEMU {found[1]}" if found else "QEMU"
+
+
+def compiler_version() -> str:
+    """Version of the compiler."""
+    return subprocess.run([COMPILER, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()

@@ -8,14 +8,13 @@ static int32_t load(const void *codes, int32_t index, int32_t bytes) {
 }
 
 void hws_add(const hws_add_layer *layer, const void *a, const void *b, void *out, int32_t elements) {
-    const int32_t one = (int32_t)1 << layer->left_shift;
+    const hws_add_layer own = *layer; /* a copy, which writing to `out` cannot change */
+    const int32_t one = (int32_t)1 << own.left_shift;
     for (int32_t i = 0; i < elements; i++) {
-        const int32_t x = (load(a, i, layer->a_bytes) - layer->a_zero) * one;
-        const int32_t y = (load(b, i, layer->b_bytes) - layer->b_zero) * one;
-        const int32_t sum =
-            hws_scale(x, layer->a_multiplier, layer->a_shift) + hws_scale(y, layer->b_multiplier, layer->b_shift);
-        const int32_t code = hws_scale(sum, layer->out_multiplier, layer->out_shift) + layer->out_zero;
-        hws_store(out, i, hws_bound(code, layer->out_min, layer->out_max), layer->out_bytes);
+        const int32_t x = hws_scale((load(a, i, own.a_bytes) - own.a_zero) * one, own.a_multiplier, own.a_shift);
+        const int32_t y = hws_scale((load(b, i, own.b_bytes) - own.b_zero) * one, own.b_multiplier, own.b_shift);
+        const int32_t code = hws_scale(x + y, own.out_multiplier, own.out_shift) + own.out_zero;
+        hws_store(out, i, code < own.out_min ? own.out_min : code > own.out_max ? own.out_max : code, own.out_bytes);
     }
 }
 
