@@ -120,7 +120,7 @@ class Lowering:
         (source,), target = self._sides(node)
         outputs, groups = len(layer.weight), int(node.attrs["groups"])
         rows = np.ascontiguousarray(layer.weight.transpose(0, 2, 3, 1)).reshape(outputs, -1)
-        direct = groups > 1 or source.bits > 8
+        direct = groups > 1
         bias = layer.bias.astype(np.int64)
         if not direct:
             bias = bias - source.zero_point * rows.sum(axis=1, dtype=np.int64)
@@ -155,7 +155,7 @@ class Lowering:
             member = "wide_bias" if constant.kind == "int64_t" else constant.name
             step.fields[member] = f"{step.identifier}_{constant.name}"
         unpacked = rows.size if layer.bits < 8 else 0
-        step.scratch_bytes = unpacked if direct else unpacked + MAX_PIXELS * rows.shape[1]
+        step.scratch_bytes = unpacked if direct else unpacked + MAX_PIXELS * rows.shape[1] * container_bytes(source)
         step.macs = rows.size * out_h * out_w
         step.calls = [f"hws_conv{'_direct' if direct else ''}(&{step.identifier}, {{in0}}, {{out}}, {{scratch}});"]
 

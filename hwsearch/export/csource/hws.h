@@ -19,7 +19,7 @@ typedef struct {
     int32_t in_zero, out_zero, out_min, out_max;
     int32_t weight_bits, in_bytes, out_bytes; /* bytes of a code: 1 or 2 */
     const uint8_t *weights;
-    const int32_t *bias;             /* per output channel, in units of the accumulator; hws_conv expects bias - in_zero * sum(w) */
+    const int32_t *bias;             /* per output channel, in units of the accumulator; hws_conv expects it less in_zero * sum(w) */
     const int64_t *wide_bias;        /* instead of bias where in_bytes is 2 */
     const int32_t *multiplier;       /* mantissas of 31 bits; of 15 bits where in_bytes or out_bytes is 2 */
     const int8_t *shift;             /* power of two that belongs to the mantissa */
@@ -27,14 +27,15 @@ typedef struct {
     const int8_t *slope_shift;
 } hws_conv_layer;
 
-/* A convolution with groups = 1 that reads 8-bit codes. scratch: hws_conv_scratch() bytes in the exporter, aligned to 4. */
-void hws_conv(const hws_conv_layer *layer, const uint8_t *in, void *out, uint8_t *scratch);
-
-/* Any other convolution: grouped, depthwise, or reading 16-bit codes. scratch: the weights, one byte each, if weight_bits < 8. */
-void hws_conv_direct(const hws_conv_layer *layer, const void *in, void *out, uint8_t *scratch);
-
 /* The largest number of pixels for which hws_conv gathers patches at once, on any target. */
 #define HWS_MAX_PIXELS 4
+
+/* A convolution with groups = 1. scratch, aligned to 2 bytes: HWS_MAX_PIXELS patches, then the weights, one byte each, if
+ * weight_bits < 8. */
+void hws_conv(const hws_conv_layer *layer, const void *in, void *out, uint8_t *scratch);
+
+/* A grouped or depthwise convolution. scratch: the weights, one byte each, if weight_bits < 8. */
+void hws_conv_direct(const hws_conv_layer *layer, const void *in, void *out, uint8_t *scratch);
 
 typedef struct {
     int32_t a_zero, b_zero, out_zero, out_min, out_max;
