@@ -66,6 +66,7 @@ CONVOLUTIONS = [
     conv(),
     conv(5, (1, 1), padding=(0, 0, 0, 0)),
     conv(5, (5, 1), padding=(0, 0, 2, 2)),
+    conv(4, (7, 7), padding=(3, 3, 3, 3)),
     conv(stride=2),
     conv(padding=(0, 1, 2, 0)),
     conv(dilation=2, padding=(2, 2, 2, 2)),
