@@ -11,6 +11,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -76,6 +77,42 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` that takes its place when the block ends well, and vanishes when it does not. What was
+    there before is removed then; the caller has made sure that it may be.
+
+    Raises:
+        FileError: as for ``replacing``.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        yield temporary
+        for file in temporary.iterdir():
+            _flush(file)
+        temporary.chmod(0o777 & ~_umask())
+        if path.exists():
+            with tempfile.TemporaryDirectory(prefix=f".{path.name}-old-", dir=path.parent) as old:
+                path.replace(Path(old) / path.name)
+                temporary.replace(path)
+        else:
+            temporary.replace(path)
+        temporary = None
+        _flush(path.parent)
+    except OSError as error:
+        raise file_error(error, path) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def size_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
 
 
 def write_text(path: Path, text: str) -> None:

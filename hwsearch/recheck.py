@@ -46,6 +46,8 @@ class Verdict:
     """Wall time of the runtime on all pictures, the first run of each size included."""
     peak_bytes: int | None
     """Working memory, where the runtime reports it."""
+    instructions: dict[str, int] | None
+    """Executed on all pictures, by layer in execution order, where the runtime counts them."""
     recorded_psnr_db: float | None
     tiling: Tiling | None = None
     """How the plan cuts the picture; our engine then gave the same codes tile by tile and for whole pictures."""
@@ -100,6 +102,7 @@ def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -
         codes=int(codes.sum()),
         seconds=float(seconds.sum()),
         peak_bytes=opened.peak_bytes,
+        instructions=dict(opened.instructions) if opened.instructions is not None else None,
         recorded_psnr_db=recorded_db,
         tiling=plan.tiling,
     )

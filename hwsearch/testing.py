@@ -123,16 +123,17 @@ def check_proxy(measure: Callable[..., Damage]) -> None:
 
 
 def check_exporter(export: Callable[..., object]) -> None:
-    """An exporter writes a file that depends on the network alone, and leaves nothing behind when it cannot write."""
+    """An exporter writes a file or folder that depends on the network alone, and leaves nothing behind when it cannot write."""
     calibration = tiny_calibration()
     quantized: QuantizedGraph = calibration.quantized(calibration.space.uniform(8, 8))
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, "a.out"), Path(folder, "b.out")
         export(quantized, first, metadata={"plan": "contract"})
         export(quantized, second, metadata={"plan": "contract"})
-        assert first.stat().st_size > 0, "the exported file is empty"
-        assert first.read_bytes() == second.read_bytes(), "two exports of one plan differ"
-        missing = Path(folder, "a.out", "below-a-file.out")
+        assert all(_content(first).values()), "an exported file is empty"
+        assert _content(first) == _content(second), "two exports of one plan differ"
+        Path(folder, "file").write_text("")
+        missing = Path(folder, "file", "below-a-file.out")
         try:
             export(quantized, missing, metadata={"plan": "contract"})
         except Exception:
@@ -140,4 +141,10 @@ def check_exporter(export: Callable[..., object]) -> None:
         else:
             raise AssertionError("an impossible path was accepted")
         left = sorted(p.name for p in Path(folder).iterdir())
-        assert left == ["a.out", "b.out"], f"files left behind: {left}"
+        assert left == ["a.out", "b.out", "file"], f"files left behind: {left}"
+
+
+def _content(path: Path) -> dict[str, bytes]:
+    """Every file of an export by its place."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 # One thread a process, set before torch is imported: pytest-xdist runs one process a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,6 +38,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = [r for r in terminalreporter.stats.get("skipped", []) if "no research data" in str(r.longrepr)]
     if skipped:
         terminalreporter.write_line(f"{len(skipped)} tests did not run: no research data beside the checkout", yellow=True)
+    reasons = [str(r.longrepr[2]) for r in terminalreporter.stats.get("skipped", []) if "NOT RUN: " in str(r.longrepr)]
+    for reason, count in Counter(reasons).items():
+        terminalreporter.write_line(f"{count} tests {reason.removeprefix('Skipped: ')}", yellow=True, bold=True)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

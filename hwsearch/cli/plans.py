@@ -291,6 +291,9 @@ def validate(
         screen.print(f"{verdict.mismatched_codes} of {verdict.codes} output codes differ from our integer engine")
         if verdict.tiling is not None:
             screen.print(f"The integer engine gives the same codes by tiles of {verdict.tiling} as for whole pictures")
+        if verdict.instructions is not None:
+            rows = [(name, words.count(count)) for name, count in verdict.instructions.items()]
+            screen.print(table(("layer", "instructions"), [*rows, ("all", words.count(sum(verdict.instructions.values())))]))
         if verdict.recorded_psnr_db is not None:
             screen.print(f"The plan says {words.decibel(verdict.recorded_psnr_db)} on its own evaluation pictures")
 
@@ -301,30 +304,37 @@ def export(
     plan: options.PlanFile,
     to: Annotated[str, typer.Option(help="The format (see `exporters`).")] = "onnx",
     out: Annotated[Path | None, typer.Option(help="Where. Default: the plan's name, in this folder.", metavar="FILE")] = None,
+    input_size: Annotated[
+        str | None,
+        typer.Option("--input", help="Size of pictures or tiles, where the format fixes it. Default: the plan's.", metavar="HxW"),
+    ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Hand a plan to the runtime that ships it; says what the format cannot hold and what that costs."""
     from hwsearch import plan_file
     from hwsearch.export import effect, exporter
+    from hwsearch.files import size_bytes
 
     chosen = exporter(to)
     document = plan_file.load(plan)
     path = out if out is not None else Path(f"{document.name}{chosen.suffix}")
-    if path.is_dir():
+    if input_size is not None and not chosen.sized:
+        raise UsageError(f"--input means nothing to {to}: its files take pictures of any size")
+    if path.is_dir() and not chosen.folder:
         raise UsageError(f"--out {path} is a folder", f"Name a file, for example {path / (document.name + chosen.suffix)}.")
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
         qgraph = plan_file.load_integers(document, plan, progress)
         promotion = chosen.promote(qgraph)
-        size = (document.input_height, document.input_width)
+        size = options.read_size(input_size) or (document.input_height, document.input_width)
         chosen(qgraph, path, metadata=document.origin, size=size)
         cost = effect.measure(plan, qgraph, promotion, document.scale, progress)
     result = {
         "file": str(path),
         "format": chosen.name,
         "plan": document.name,
-        "bytes": path.stat().st_size,
+        "bytes": size_bytes(path),
         "promoted": promotion.changes,
         "weight_bytes": {"plan": promotion.bytes_before, "exported": promotion.bytes_after},
         "psnr": cost,

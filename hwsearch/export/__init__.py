@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExporterInfo:
-    """One export format. ``module`` is imported when the exporter is first used. A ``sized`` format fixes the size of the picture;
-    its exporter takes ``size``."""
+    """One export format. ``module`` is imported when the exporter is first used."""
 
     name: str
     summary: str
@@ -33,6 +32,9 @@ class ExporterInfo:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     holds: Holds = field(default_factory=Holds)
     sized: bool = False
+    """The format fixes the size of the picture; ``export`` then takes ``size``, (height, width)."""
+    folder: bool = False
+    """What is written is a folder."""
 
     def promote(self, qgraph: QuantizedGraph) -> Promotion:
         """``qgraph`` as this format can hold it, and what had to change.
@@ -150,6 +152,15 @@ EXPORTERS: dict[str, ExporterInfo] = {
         ),
         ExporterInfo("json", "Table of layers and tensors: widths, scales, zero points", ".table.json", "hwsearch.export.table"),
         ExporterInfo("csv", "The same table as one line a layer, for a spreadsheet", ".csv", "hwsearch.export.table_csv"),
+        ExporterInfo(
+            "c",
+            "C99 for microcontrollers: a folder of source, weights packed to their widths, a static arena, no allocation",
+            "",
+            "hwsearch.export.c",
+            holds=Holds(half=False),
+            sized=True,
+            folder=True,
+        ),
     )
 }
 

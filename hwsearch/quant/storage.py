@@ -82,6 +82,16 @@ def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
     return seen.hexdigest()
 
 
+def digest(qgraph: QuantizedGraph) -> str:
+    """SHA-256 of a quantized network's structure, formats and integers, as written to its file."""
+    document, arrays = to_document(qgraph)
+    return _digest(_text(document), arrays)
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def save(qgraph: QuantizedGraph, path: str | Path) -> str:
     """Write a quantized network, whole or not at all.
 
@@ -91,7 +101,7 @@ def save(qgraph: QuantizedGraph, path: str | Path) -> str:
         FileError: the path cannot be written to.
     """
     document, arrays = to_document(qgraph)
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = _text(document)
     # One metadata entry only: safetensors writes entries in no fixed order, and equal networks must give equal files.
     metadata = json.dumps({"sha256": _digest(text, arrays), "document": text})
     data = to_bytes(arrays, metadata={"hwsearch": metadata})

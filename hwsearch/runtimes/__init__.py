@@ -6,10 +6,11 @@ A runtime is a module with ``open_plan(qgraph) -> Runtime``. To add one, write t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwmodels.errors import UsageError, closest
 
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RuntimeInfo:
-    """One runtime. ``module`` is imported when it is first used; ``package`` must be importable, ``extra`` installs it."""
+    """One runtime. ``module`` is imported when it is first used; ``package`` must be importable, ``extra`` installs it;
+    ``arguments`` are passed to its ``open_plan``."""
 
     name: str
     summary: str
     module: str
     package: str = "hwsearch"
     extra: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def open_plan(self, qgraph: QuantizedGraph) -> Runtime:
         """Make a quantized network ready to run there.
@@ -37,7 +40,7 @@ class RuntimeInfo:
         """
         if find_spec(self.package) is None:
             raise UsageError(f"{self.name} is not installed", f'Install it with: pip install "hwsearch[{self.extra}]"')
-        runtime: Runtime = import_module(self.module).open_plan(qgraph)
+        runtime: Runtime = import_module(self.module).open_plan(qgraph, **self.arguments)
         return runtime
 
 
@@ -48,6 +51,9 @@ RUNTIMES: dict[str, RuntimeInfo] = {
         RuntimeInfo("ort", "ONNX Runtime", "hwsearch.runtimes.ort", "onnxruntime"),
         RuntimeInfo("litert", "LiteRT with XNNPACK", "hwsearch.runtimes.litert", "ai_edge_litert", "tflite"),
         RuntimeInfo("tflm", "TensorFlow Lite Micro", "hwsearch.runtimes.tflm", "tflite_micro", "tflite"),
+        RuntimeInfo("qemu", "C on an emulated Cortex-M4", "hwsearch.runtimes.qemu"),
+        RuntimeInfo("qemu-m7", "Cortex-M7", "hwsearch.runtimes.qemu", arguments={"core": "cortex-m7"}),
+        RuntimeInfo("qemu-m55", "Cortex-M55 with Helium", "hwsearch.runtimes.qemu", arguments={"core": "cortex-m55"}),
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,12 +32,14 @@ class Runtime(Protocol):
         executed: the network as this runtime executes it; under its rule our engine must give the same codes.
         tolerance: how far they may differ.
         peak_bytes: working memory that the last run needed, as the runtime reports it; None where it does not.
+        instructions: executed so far, by layer in execution order; None where they are not counted.
     """
 
     version: str
     executed: QuantizedGraph
     tolerance: Tolerance
     peak_bytes: int | None
+    instructions: Mapping[str, int] | None
 
     def run(self, x: Tensor) -> Tensor:
         """``float32 [1, C, H, W]`` in 0..1 to the decoded output ``float32 [1, C', sH, sW]``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from hwsearch import __version__
@@ -14,6 +16,7 @@ class EnginePlan:
     """See ``base.Runtime``."""
 
     peak_bytes: int | None = None
+    instructions: Mapping[str, int] | None = None
 
     def __init__(self, qgraph: QuantizedGraph) -> None:
         self.executed, self.tolerance = qgraph, Tolerance()

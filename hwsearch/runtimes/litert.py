@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
 
@@ -61,6 +62,7 @@ class LiteRtPlan:
     """See ``base.Runtime``. A file has one picture size; each size that is met gets its own, the last few are kept."""
 
     peak_bytes: int | None = None
+    instructions: Mapping[str, int] | None = None
 
     def __init__(self, qgraph: QuantizedGraph, *, reference: bool = False) -> None:
         flavour = "micro" if reference else "litert"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ class OrtPlan:
     """See ``base.Runtime``. ``file`` is the exported network, or where it lies."""
 
     peak_bytes: int | None = None
+    instructions: Mapping[str, int] | None = None
 
     def __init__(self, qgraph: QuantizedGraph, file: bytes | Path) -> None:
         onnx.assert_integer(qgraph, file)

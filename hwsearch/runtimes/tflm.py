@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
@@ -79,6 +79,8 @@ def _stderr() -> Iterator[Callable[[], str]]:
 
 class MicroPlan:
     """See ``base.Runtime``. A file has one picture size; each size that is met gets its own, the last one is kept."""
+
+    instructions: Mapping[str, int] | None = None
 
     def __init__(self, qgraph: QuantizedGraph) -> None:
         self.executed, self.tolerance = tflite.form(qgraph, tflite.RULES["micro"]), Tolerance()

@@ -19,7 +19,7 @@ from hwsearch.progress import Silent
 from hwsearch.quant import integer, storage
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.model import QuantizedGraph
-from hwsearch.runtimes import runtime
+from hwsearch.runtimes import boards, runtime
 from hwsearch.upscale import enlarge, to_rgb, to_ycbcr
 from searchspaces import pictures, trace
 from searchspaces.fsrcnn import FSRCNN
@@ -120,6 +120,30 @@ def test_export_writes_what_onnx_runtime_runs_like_the_engine(made: Made, tmp_pa
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     y = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
     assert np.array_equal(np.rint(y * 255), np.rint(integer.run(made.qgraph, x).numpy() * 255))
+
+
+def test_export_to_c_is_a_folder_for_one_size(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "net"
+    assert main(["export", str(made.path), "--to", "c", "--input", "10x14", "--out", str(folder), "--json", "--quiet"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["bytes"] == sum(file.stat().st_size for file in folder.iterdir())
+    header = (folder / "plan_01.h").read_text()
+    assert "plan: plan-01" in header
+    assert "#define PLAN_01_INPUT_HEIGHT 10\n#define PLAN_01_INPUT_WIDTH 14\n" in header
+    assert main(["export", str(made.path), "--to", "onnx", "--input", "10x14", "--out", str(tmp_path / "a.onnx")]) == 2
+    assert main(["export", str(made.path), "--to", "c", "--input", "10", "--out", str(folder)]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["net"]
+
+
+def test_validate_on_a_microcontroller(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if missing := boards.missing_tools():
+        pytest.skip(f"NOT RUN: no {' and no '.join(missing)}. {boards.INSTALL}")
+    Image.fromarray(pictures.shipped()[0].rgb[:64, :80]).save(tmp_path / "one.png")
+    assert main(["validate", str(made.path), "--images", str(tmp_path), "--runtime", "qemu", "--json", "--quiet"]) == 0
+    verdict = json.loads(capsys.readouterr().out)
+    assert (verdict["mismatched_codes"], verdict["codes"]) == (0, 64 * 80)
+    assert list(verdict["instructions"]) == [node.name for node in made.qgraph.graph.nodes[1:]]
+    assert min(verdict["instructions"].values()) > 0
 
 
 def test_export_of_an_unknown_format_names_the_closest(made: Made, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,50 @@
+"""Where tensors lie in a static arena: whoever is alive at the same time lies apart.
+
+Largest first, each at the lowest free offset: the usual greedy heuristic for this packing problem (Pisarchyk and Lee, "Efficient
+Memory Management for Deep Neural Net Inference", 2020, section 5.2). It is not always optimal; ``lower_bound`` tells how far off
+it can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ALIGNMENT = 8
+
+
+@dataclass(frozen=True)
+class Life:
+    """A buffer of ``size`` bytes that is in use from step ``first`` to step ``last``, both included."""
+
+    name: str
+    size: int
+    first: int
+    last: int
+
+    def meets(self, other: Life) -> bool:
+        """Whether both are in use during some step."""
+        return self.first <= other.last and other.first <= self.last
+
+
+def aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def place(lives: Sequence[Life]) -> tuple[dict[str, int], int]:
+    """Offsets in bytes by name, and the size of the arena; all of them multiples of ``ALIGNMENT``."""
+    placed: list[tuple[int, Life]] = []
+    for life in sorted(lives, key=lambda life: (-life.size, life.first, life.name)):
+        offset = 0
+        for start, other in sorted(placed, key=lambda entry: entry[0]):
+            if life.meets(other) and offset + life.size > start:
+                offset = max(offset, start + aligned(other.size))
+        placed.append((offset, life))
+    total = max((start + aligned(life.size) for start, life in placed), default=0)
+    return {life.name: start for start, life in placed}, total
+
+
+def lower_bound(lives: Sequence[Life]) -> int:
+    """Bytes in use at the busiest step: no placement needs less."""
+    steps = {life.first for life in lives}
+    return max((sum(aligned(life.size) for life in lives if life.first <= step <= life.last) for step in steps), default=0)

@@ -1,0 +1,61 @@
+/* Kernels of a quantized network: C99, no allocation, no global state.
+ *
+ * A tensor is an array [height][width][channels] of codes: uint8_t for widths up to 8 bits, uint16_t above. A code q stands for
+ * scale * (q - zero). Narrow widths and ReLU are the bounds out_min and out_max. Weights are signed integers of weight_bits bits,
+ * a stream of bits per output channel, least significant bit first, each channel starting on a byte; taps are ordered
+ * [kernel_h][kernel_w][input channel of the group].
+ *
+ * The multiply-accumulate loop is chosen by the compiler's target: Helium (__ARM_FEATURE_MVE), the DSP extension of Cortex-M4,
+ * M7 and M33 (__ARM_FEATURE_SIMD32), or plain C. All three give the same codes.
+ */
+#ifndef HWS_H
+#define HWS_H
+
+#include <stdint.h>
+
+typedef struct {
+    int32_t in_h, in_w, in_c, out_h, out_w, out_c;
+    int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, groups;
+    int32_t in_zero, out_zero, out_min, out_max;
+    int32_t weight_bits, in_bytes, out_bytes; /* bytes of a code: 1 or 2 */
+    const uint8_t *weights;
+    const int32_t *bias;             /* per output channel, in units of the accumulator; hws_conv expects it less in_zero * sum(w) */
+    const int64_t *wide_bias;        /* instead of bias where in_bytes is 2 */
+    const int32_t *multiplier;       /* mantissas of 31 bits; of 15 bits where in_bytes or out_bytes is 2 */
+    const int8_t *shift;             /* power of two that belongs to the mantissa */
+    const int32_t *slope_multiplier; /* for negative accumulators; NULL without PReLU or LeakyReLU */
+    const int8_t *slope_shift;
+} hws_conv_layer;
+
+/* The largest number of pixels for which hws_conv gathers patches at once, on any target. */
+#define HWS_MAX_PIXELS 4
+
+/* A convolution with groups = 1. scratch, aligned to 2 bytes: HWS_MAX_PIXELS patches, then the weights, one byte each, if
+ * weight_bits < 8. */
+void hws_conv(const hws_conv_layer *layer, const void *in, void *out, uint8_t *scratch);
+
+/* A grouped or depthwise convolution. scratch: the weights, one byte each, if weight_bits < 8. */
+void hws_conv_direct(const hws_conv_layer *layer, const void *in, void *out, uint8_t *scratch);
+
+typedef struct {
+    int32_t a_zero, b_zero, out_zero, out_min, out_max;
+    int32_t a_bytes, b_bytes, out_bytes;
+    int32_t left_shift, a_multiplier, a_shift, b_multiplier, b_shift, out_multiplier, out_shift;
+} hws_add_layer;
+
+void hws_add(const hws_add_layer *layer, const void *a, const void *b, void *out, int32_t elements);
+
+/* What follows moves codes; bytes is the size of a code. */
+
+/* Channels start .. start + out_c - 1 of a tensor become channels at .. of a tensor with total_c channels. */
+void hws_copy_channels(const void *in, int32_t in_c, int32_t start, int32_t count, void *out, int32_t out_c, int32_t at,
+                       int32_t pixels, int32_t bytes);
+void hws_repeat(const void *in, void *out, int32_t pixels, int32_t channels, int32_t times, int32_t bytes);
+/* [h][w][c * factor^2] to [factor * h][factor * w][c]; input channel c * factor^2 + dy * factor + dx goes to row dy, column dx. */
+void hws_pixel_shuffle(const void *in, void *out, int32_t h, int32_t w, int32_t out_c, int32_t factor, int32_t bytes);
+void hws_resize_nearest(const void *in, void *out, int32_t h, int32_t w, int32_t channels, int32_t factor, int32_t bytes);
+void hws_clamp(void *codes, int32_t elements, int32_t low, int32_t high, int32_t bytes);
+/* out[i] = table[in[i]], for an input of 8-bit codes; the table has codes of the output's size. */
+void hws_lookup(const uint8_t *in, const void *table, void *out, int32_t elements, int32_t out_bytes);
+
+#endif

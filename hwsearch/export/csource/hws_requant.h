@@ -1,0 +1,101 @@
+/* From accumulators to codes. Both rules are those of TensorFlow Lite for Microcontrollers and CMSIS-NN. */
+#ifndef HWS_REQUANT_H
+#define HWS_REQUANT_H
+
+#include "hws.h"
+
+/* Right shifts of negative numbers must be arithmetic, which C99 leaves to the compiler. */
+typedef char hws_shifts_are_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
+
+/* x * multiplier / 2^31, rounded half up: the high half of the doubled product. */
+static inline int32_t hws_multiply_high(int32_t x, int32_t multiplier) {
+    return (int32_t)(((int64_t)x * multiplier + ((int64_t)1 << 30)) >> 31);
+}
+
+/* x / 2^exponent, rounded half away from zero. */
+static inline int32_t hws_divide_by_power(int32_t x, int32_t exponent) {
+    const int32_t mask = (int32_t)(((uint32_t)1 << exponent) - 1);
+    const int32_t threshold = (mask >> 1) + (x < 0);
+    return (x >> exponent) + ((x & mask) > threshold);
+}
+
+/* Rule "gemmlowp": x * multiplier * 2^(shift - 31), rounded twice. */
+static inline int32_t hws_scale(int32_t x, int32_t multiplier, int32_t shift) {
+    if (shift > 0) {
+        return hws_multiply_high(x * ((int32_t)1 << shift), multiplier);
+    }
+    return hws_divide_by_power(hws_multiply_high(x, multiplier), -shift);
+}
+
+/* Rule "i16": x * multiplier * 2^(shift - 15) with a multiplier of 15 bits, rounded once, half up. */
+static inline int64_t hws_scale_wide(int64_t x, int32_t multiplier, int32_t shift) {
+    return (x * multiplier + ((int64_t)1 << (14 - shift))) >> (15 - shift);
+}
+
+static inline int32_t hws_bound(int64_t x, int32_t low, int32_t high) {
+    return x < low ? low : x > high ? high : (int32_t)x;
+}
+
+static inline void hws_store(void *out, int32_t index, int32_t code, int32_t bytes) {
+    if (bytes == 1) {
+        ((uint8_t *)out)[index] = (uint8_t)code;
+    } else {
+        ((uint16_t *)out)[index] = (uint16_t)code;
+    }
+}
+
+/* The code for a sum of output channel c, bias included. */
+static inline int32_t hws_code(const hws_conv_layer *layer, int32_t c, int64_t sum) {
+    const int below = sum < 0 && layer->slope_multiplier;
+    const int32_t multiplier = below ? layer->slope_multiplier[c] : layer->multiplier[c];
+    const int32_t shift = below ? layer->slope_shift[c] : layer->shift[c];
+    const int64_t scaled = layer->in_bytes == 1 && layer->out_bytes == 1 ? hws_scale((int32_t)sum, multiplier, shift)
+                                                                         : hws_scale_wide(sum, multiplier, shift);
+    return hws_bound(scaled + layer->out_zero, layer->out_min, layer->out_max);
+}
+
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+
+#include <arm_mve.h>
+
+/* hws_scale() of four numbers. */
+static inline int32x4_t hws_scale_four(int32x4_t x, int32_t multiplier, int32_t shift) {
+    x = vqrdmulhq_n_s32(vshlq_r_s32(x, shift > 0 ? shift : 0), multiplier);
+    if (shift < 0) {
+        /* The instruction rounds half up; one less, and negative numbers are rounded half away from zero. */
+        x = vrshlq_n_s32(vaddq_s32(x, vshrq_n_s32(x, 31)), shift);
+    }
+    return x;
+}
+
+/* Channel c of up to four pixels: from dot products to 8-bit codes, which lie out_c apart from `out`. */
+static inline void hws_store_pixels(const hws_conv_layer *layer, int32_t c, const int32_t *dots, int32_t pixels, uint8_t *out) {
+    const int32x4_t sum = vaddq_n_s32(vld1q_s32(dots), layer->bias[c]);
+    int32x4_t code = hws_scale_four(sum, layer->multiplier[c], layer->shift[c]);
+    if (layer->slope_multiplier) {
+        const int32x4_t below = hws_scale_four(sum, layer->slope_multiplier[c], layer->slope_shift[c]);
+        code = vpselq_s32(below, code, vcmpltq_n_s32(sum, 0));
+    }
+    code = vaddq_n_s32(code, layer->out_zero);
+    code = vminq_s32(vmaxq_s32(code, vdupq_n_s32(layer->out_min)), vdupq_n_s32(layer->out_max));
+    const uint32x4_t offsets = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)layer->out_c);
+    vstrbq_scatter_offset_p_s32((int8_t *)out, offsets, code, vctp32q((uint32_t)pixels));
+}
+
+#else
+
+static inline void hws_store_pixels(const hws_conv_layer *layer, int32_t c, const int32_t *dots, int32_t pixels, uint8_t *out) {
+    const int32_t bias = layer->bias[c];
+    for (int32_t p = 0; p < pixels; p++, out += layer->out_c) {
+        const int32_t sum = dots[p] + bias;
+        const int below = sum < 0 && layer->slope_multiplier;
+        const int32_t scaled = below ? hws_scale(sum, layer->slope_multiplier[c], layer->slope_shift[c])
+                                     : hws_scale(sum, layer->multiplier[c], layer->shift[c]);
+        const int32_t code = scaled + layer->out_zero;
+        *out = (uint8_t)(code < layer->out_min ? layer->out_min : code > layer->out_max ? layer->out_max : code);
+    }
+}
+
+#endif
+
+#endif

@@ -1,0 +1,147 @@
+"""Exported networks on emulated microcontrollers: codes equal to our engine's, instructions counted exactly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from random_networks import float_graph, picture, quantize
+from torch import nn
+
+from hwmodels.errors import FileError, UsageError
+from hwsearch.export import c
+from hwsearch.quant import integer
+from hwsearch.quant.model import QuantizedGraph
+from hwsearch.runtimes import boards, qemu
+from hwsearch.runtimes.windows import windows
+from searchspaces.graph import Graph
+from searchspaces.trace import trace
+
+MIXED = {"weights": (8, 4, 3, 6, 2, 5, 7), "tensors": (8, 6, 8, 16, 4, 8)}
+TILE = (12, 10)
+
+LOOPS = """
+static void loop(uint32_t rounds) {
+    __asm__ volatile("1: subs %0, #1\\n bne 1b" : "+r"(rounds) : : "cc");
+}
+void loops_run(const void *input, void *output) {
+    HWS_STEP(0)
+    loop(1000);
+    HWS_STEP(1)
+    loop(2000);
+    HWS_STEP(2)
+    *(uint8_t *)output = *(const uint8_t *)input;
+}
+"""
+
+
+@pytest.fixture(params=list(boards.BOARDS))
+def board(request: pytest.FixtureRequest) -> boards.Board:
+    missing = boards.missing_tools()
+    if missing:
+        pytest.skip(f"NOT RUN: no {' and no '.join(missing)}; nothing was executed on a microcontroller. {boards.INSTALL}")
+    return boards.BOARDS[request.param]
+
+
+def mixed(graph: Graph) -> QuantizedGraph:
+    weights = {node.name: MIXED["weights"][i % 7] for i, node in enumerate(graph.convs)}
+    groups = sorted(set(graph.quantizer_groups().values()))
+    return quantize(graph, weights, {name: MIXED["tensors"][i % 6] for i, name in enumerate(groups)})
+
+
+def convolution() -> QuantizedGraph:
+    """3x3, 16 to 16 channels, ReLU."""
+    torch.manual_seed(0)
+    return quantize(trace(nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()).eval(), 16, "one"), 8, 8)
+
+
+def codes_of_engine(q: QuantizedGraph, codes: np.ndarray) -> np.ndarray:
+    x = q.formats[q.graph.input.name].decode(torch.from_numpy(codes).float())
+    return integer.run_codes(replace(q, rule=c.RULE), x)[q.graph.output.name].numpy()
+
+
+@pytest.mark.parametrize("name", ["fsrcnn-relu", "fsrcnn-prelu", "abpn", "ecbsr", "edsr"])
+def test_codes_are_those_of_the_engine(name: str, board: boards.Board, tmp_path: Path) -> None:
+    graph = float_graph(name)
+    q = mixed(graph)
+    codes = q.formats[graph.input.name].encode(picture(graph, *TILE, seed=1)).numpy().astype(np.int64)
+    found, counts = qemu.Network(q, board, tmp_path, TILE).run(codes)
+    assert np.array_equal(found, codes_of_engine(q, codes))
+    assert (counts > 0).all()
+
+
+def test_a_loop_counts_two_instructions_a_round(board: boards.Board, tmp_path: Path) -> None:
+    source = tmp_path / "loops.c"
+    source.write_text(LOOPS)
+    firmware = boards.compile_firmware([source], "loops_run", board, tmp_path, (1, 1, 3))
+    output, counts = boards.execute(firmware, b"ab")
+    assert output == b"ab"
+    assert counts[0].tolist() == counts[1].tolist()
+    (_, first, second) = counts[0]
+    assert second - first == 2 * 1000
+    # Around the loop: the number of rounds into a register, the step into another, perhaps a jump back from the call.
+    assert 2 * 1000 <= first <= 2 * 1000 + 8
+
+
+def test_instructions_per_mac(board: boards.Board, tmp_path: Path) -> None:
+    """What the kernels promise for 3x3, 16 to 16 channels: 3 with SMLAD, 1 with Helium; without them the codes are the same."""
+    q = convolution()
+    macs = 16 * 16 * 9 * 256
+    codes = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 16))
+    found, counts = qemu.Network(q, board, tmp_path, (16, 16)).run(codes)
+    assert np.array_equal(found, codes_of_engine(q, codes))
+    assert counts.sum() / macs <= (1.0 if board.core == "cortex-m55" else 3.0)
+    if board.core != "cortex-m55":
+        plain = tmp_path / "plain"
+        plain.mkdir()
+        fallback, more = qemu.Network(q, board, plain, (16, 16), ("-mcpu=cortex-m3",)).run(codes)
+        assert np.array_equal(found, fallback)
+        assert more.sum() > counts.sum()
+
+
+def test_a_picture_in_windows_is_the_picture_as_a_whole(board: boards.Board) -> None:
+    q = mixed(float_graph("fsrcnn-relu"))
+    x = picture(q.graph, 53, 71, seed=5)
+    plan = qemu.open_plan(q, board.core)
+    assert torch.equal(plan.run(x), integer.run(plan.executed, x))
+    once = sum(plan.instructions.values())
+    plan.run(x)
+    assert sum(plan.instructions.values()) == 2 * once > 0
+    assert plan.peak_bytes == c.lower(q, 48, 48).arena_bytes
+
+
+def test_what_does_not_fit_says_so(board: boards.Board, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="smaller tile"):
+        qemu.Network(convolution(), board, tmp_path, (900, 900))
+
+
+def test_an_unknown_core_is_told() -> None:
+    with pytest.raises(UsageError, match="cortex-m4"):
+        qemu.open_plan(convolution(), "cortex-m3x")
+
+
+def test_missing_tools_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match="apt-get install"):
+        qemu.open_plan(convolution())
+
+
+@pytest.mark.parametrize(("length", "side", "halo", "step"), [(48, 48, 8, 1), (100, 48, 8, 1), (97, 20, 9, 1), (96, 32, 7, 4)])
+def test_windows_cover_every_pixel_once_with_its_halo(length: int, side: int, halo: int, step: int) -> None:
+    found = windows(length, side, halo, step)
+    kept = np.concatenate([np.arange(first, end) for _, first, end in found])
+    assert kept.tolist() == list(range(length))
+    for start, first, end in found:
+        assert start % step == 0
+        assert 0 <= start <= start + side <= length
+        assert start == 0 or first - start >= halo
+        assert start + side == length or start + side - end >= halo
+
+
+@pytest.mark.parametrize(("length", "side", "halo", "step"), [(40, 48, 8, 1), (100, 16, 8, 1), (101, 48, 4, 4)])
+def test_impossible_windows_are_refused(length: int, side: int, halo: int, step: int) -> None:
+    with pytest.raises(UsageError, match="windows of"):
+        windows(length, side, halo, step)
