@@ -61,7 +61,7 @@ def estimate(
 
     A model file (--model net.tflite) is priced at its own widths.
     """
-    if model is not None and ".py:" not in model:
+    if model is not None and Path(model).suffix.lower() in (".tflite", ".onnx"):
         inspect.inspect(Path(model), target or DEFAULT_TARGET, input_size, as_json, quiet)
         return
     fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from hwsearch.cli import main
 from hwsearch.evaluate import to_picture
 from hwsearch.export.tflite_nodes import channel_orders
 from hwsearch.inspect import inspect, pricing
@@ -82,3 +84,10 @@ def test_it_is_inspected_and_priced(file: Path) -> None:
     macs = sum(row.macs for row in price.layers)
     assert macs == 360 * 640 * 42345  # one multiplication a weight and pixel
     assert 0 < price.latency_s < 0.1
+
+
+def test_estimate_prices_the_file_on_a_device(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", "--model", str(file), "--target", "stm32h743", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["predicted"]["input_size"] == [48, 64]
+    assert found["predicted"]["weight_bytes"] >= found["weight_bytes"] == 42345
