@@ -24,7 +24,7 @@ from hwsearch.quant.simulate import prepare, simulate
 from searchspaces.graph import VIEWS, Node, activate, apply, execute
 
 STEPS = 200
-STEPS_OF_BYTES = 80
+STEPS_OF_BYTES = 120
 """Where no layer has less than 8 bits, there is little to make up for."""
 SIDE = 32
 LEARNING_RATES = (0.01, 2e-3, 3e-3)
@@ -32,7 +32,7 @@ LEARNING_RATES = (0.01, 2e-3, 3e-3)
 LEAN = 0.1
 """How far, in steps, a weight begins from its integer in the direction of the floating-point weight."""
 BATCH_PIXELS = 8192
-MACS = 1.5e12
+MACS = 2e12
 """Affordable multiply-accumulates for one plan with gradients (tens of seconds of a core); large networks get fewer steps."""
 FEWEST_STEPS = 40
 
