@@ -224,9 +224,7 @@ class Writer:
         stored = "int8"
         if self.packed and layer.bits <= 4:
             reason = "int4 weights need 8-bit tensors on both sides" if wide else ""
-            reason = reason or (
-                "not every runtime of this format runs a depthwise layer with int4 weights exactly" if depthwise else ""
-            )
+            reason = reason or ("int4 weights of a depthwise layer are not exact in every runtime" if depthwise else "")
             if reason:
                 self.promoted[node.name] = reason
             else:

@@ -1,5 +1,8 @@
-"""The order of channels in a TFLite file. DEPTH_TO_SPACE takes them block by block, PyTorch's pixel shuffle channel by channel, so
-the layers before one write theirs in the order that it needs."""
+"""The order of channels in a TFLite file.
+
+DEPTH_TO_SPACE takes channels block by block, PyTorch's pixel shuffle channel by channel, so the layers before one write theirs in
+the order that it needs.
+"""
 
 from __future__ import annotations
 
