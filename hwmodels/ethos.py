@@ -1,4 +1,4 @@
-"""Price of layers on a documented array (Arm Ethos-U): arithmetic, bursts, encoded weights, and what stays on chip.
+"""Price of layers on a documented array (Arm Ethos-U): arithmetic, bursts, encoded weights, and what stays on the chip.
 
 Every operation (``ethos_operations``) is cut into blocks (``ethos_blocks``), timed (``ethos_cycles``), and the network is
 scheduled (``ethos_schedule``) at each width of its feature maps. A layer takes as long as the slowest of the array and each
