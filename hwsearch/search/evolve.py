@@ -10,7 +10,6 @@ one that was never interrupted. One process at a time uses a journal: the caller
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from hwsearch.evaluate import Score
 from hwsearch.search.additive import AdditiveProblem
 from hwsearch.search.alternatives import lower_all
 from hwsearch.search.propose import POPULATION, Encoding, Proposer
+from hwsearch.search.quiet import quiet_optuna
 
 if TYPE_CHECKING:
     from hwmodels.cost import CostTable
@@ -78,7 +78,7 @@ def refine(
     starts = [np.asarray(plan, dtype=np.int8) for plan in start_plans]
     proposer = Proposer(encoding, problem, limits, starts, seed)
     scores: dict[bytes, Score] = {}
-    with _quiet(), _file_errors(storage_path):
+    with quiet_optuna(), _file_errors(storage_path):
         mend(storage_path)
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(storage_path), lock_obj=_HeldByCaller(str(storage_path)))),
@@ -174,19 +174,6 @@ def mend(path: Path) -> None:
     if kept < path.stat().st_size:
         with path.open("r+b") as file:
             file.truncate(kept)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna logs errors only, and does not warn that parts of it are experimental."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 @contextmanager
