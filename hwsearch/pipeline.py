@@ -8,26 +8,26 @@ network --trace--> graph, workload          device --load--> cost table
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from hwsearch import assemble, cuts, proxies, store, video
+from hwsearch import assemble, coordinator, cuts, proxies, store, video
+from hwsearch.coordinator import Coordinator
 from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
-from hwsearch.evaluate import Evaluator
 from hwsearch.evaluations import EvaluationLog
+from hwsearch.measuring import prepare
 from hwsearch.problem import Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, Silent, follow
 from hwsearch.proxies import snr
-from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.polish import polish
 from hwsearch.results import ProxyCheck, Results
 from hwsearch.search import evolve, exact, pareto, probe, rounds
-from searchspaces.graph import execute
 from searchspaces.pictures import Pair
 from searchspaces.space import SearchSpace
 
@@ -90,8 +90,8 @@ def check_proxies(
     plans = probe.sample(space, count, seed=seed)
     with progress.stage("checking the proxies on random plans", len(plans)) as stage:
         measured = np.empty(len(plans))
-        for i, plan in enumerate(plans):
-            measured[i] = log(plan).psnr_loss_db
+        for i, score in enumerate(log(list(plans))):
+            measured[i] = score.psnr_loss_db
             stage.advance()
     checks = []
     for name, damage in damages.items():
@@ -137,17 +137,20 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             video.check_rate(request.fps, tables, problem.space, request.budgets)
         exact.check_feasible(tables, problem.space, budgets)
         photos = choose_pictures(request, problem.network)
+        shared = coordinator.connect(request, problem, photos)
     with store.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
-            lows = [crop.low for crop in photos.crops]
-            calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
-            evaluator = Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale)
-        log = EvaluationLog(run.evaluations_path, lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)))
+            measuring = prepare(problem, photos, request.seed, follow(stage, STEPS))
+            calibration, evaluator = measuring.calibration, measuring.evaluator
+            team = Coordinator(shared, request, problem, photos, tables, measuring) if shared else None
+        log = EvaluationLog(run.evaluations_path, team or (lambda plans: map(measuring, plans)))
         with clock.stage("proxies"):
             damages = measure_damage(calibration, photos.crops, evaluator.float_mse, request.seed, progress)
             sqnr = snr.sqnr(calibration, photos.crops)
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
         search = find_plans(request, problem, ways, budgets, damages, checks, probes, log, run.journal_path, clock, progress)
+        if team is not None:
+            team.finish()
         names = search.names()
         rows = list(dict.fromkeys(search.picks.values()))
         with clock.stage("prove"), progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:
@@ -183,9 +186,10 @@ def find_plans(
     probe_losses = np.array(checks[0].measured_db)
     with clock.stage("exact front"), progress.stage("solving exactly, measuring the front", request.evaluations) as stage:
 
-        def evaluate(plan: np.ndarray) -> float:
-            stage.advance()
-            return log(plan).psnr_loss_db
+        def evaluate(plans: Sequence[np.ndarray]) -> Iterator[float]:
+            for score in log(plans):
+                stage.advance()
+                yield score.psnr_loss_db
 
         solved = rounds.solve(
             tables,
@@ -206,6 +210,7 @@ def find_plans(
             log,
             [*uniforms.values(), *solved.plans],
             evaluations=request.evaluations,
+            batch=request.batch,
             seed=request.seed,
             storage_path=journal_path,
             advance=stage.advance,
