@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from hwmodels.errors import HwsearchError
 from hwsearch import __version__, console
-from hwsearch.cli import catalogue, inspect, optimize, plans
+from hwsearch.cli import catalogue, estimate, inspect, optimize, plans, questions
 from hwsearch.store import Interrupted
 
 TRACEBACK = "HWSEARCH_TRACEBACK"
@@ -54,6 +54,8 @@ def _common(
 
 
 optimize.register(app)
+estimate.register(app)
+questions.register(app)
 plans.register(app)
 inspect.register(app)
 catalogue.register(app)
