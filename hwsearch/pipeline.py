@@ -116,7 +116,10 @@ def uniform_plans(space: SearchSpace) -> dict[str, np.ndarray]:
             half = space.wide_is_float and 16 in (weight, activation)
             if half and weight != activation:
                 continue
-            named["FP16" if half else f"W{weight}A{activation}"] = space.uniform(weight, activation)
+            plan = space.uniform(weight, activation)
+            if not space.has_widths(plan, weight, activation):
+                continue
+            named["FP16" if half else f"W{weight}A{activation}"] = plan
     return named
 
 
@@ -223,7 +226,7 @@ def find_plans(
         losses=losses,
         objectives=objectives,
         front=front,
-        picks=pareto.choose(front, losses, objectives, budgets, limits),
+        picks=pareto.choose(front, losses, objectives, budgets, limits, space.counting.of_plans(plans) if space.counting else {}),
         origins=_origins(plans, probes, solved.plans, uniforms),
         cuts=taken,
     )

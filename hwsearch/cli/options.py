@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from hwmodels.errors import UsageError, closest
+from searchspaces.scopes import SCOPES
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
@@ -46,7 +47,21 @@ Halo = Annotated[
 ]
 Fps = Annotated[float | None, typer.Option(help="Pictures a second, one after another: latency=1s/FPS.", metavar="RATE")]
 Scope = Annotated[
-    str | None, typer.Option(help="Layers to quantize: all, not-first-last or body. Default: all.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Layers to quantize: "
+        + "; ".join(f"{info.name} ({info.summary}{': as ' + info.papers if info.papers else ''})" for info in SCOPES.values())
+        + ". Default: all.",
+        show_default=False,
+    ),
+]
+EqualBits = Annotated[
+    float | None,
+    typer.Option(help="As papers compare: mean weight bits by parameters over the layers of the scope, at most.", metavar="BITS"),
+]
+Bitops = Annotated[
+    str | None,
+    typer.Option(help="As papers compare: MACs times weight bits times bits read, for the given input, at most.", metavar="12G"),
 ]
 WeightBits = Annotated[str | None, typer.Option(help="Widths of weights to consider, such as 2,4,8.", metavar="LIST")]
 ActivationBits = Annotated[str | None, typer.Option(help="Widths of tensors to consider, such as 8,16.", metavar="LIST")]
@@ -54,8 +69,6 @@ Pin = Annotated[list[str] | None, typer.Option(help="Fix a layer or tensor to a 
 Arg = Annotated[list[str] | None, typer.Option(help="An argument of the network (repeatable).", metavar="KEY=VALUE")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.", min=0, show_default=False)]
 PlanFile = Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)]
-
-SCOPES = ("all", "body", "not-first-last")
 
 
 def read_size(text: str | None) -> tuple[int, int] | None:
@@ -163,7 +176,7 @@ def read_scope(text: str | None) -> str | None:
         UsageError: none of them.
     """
     if text is not None and text not in SCOPES:
-        raise UsageError(f"--scope {text!r} is not known", f"Allowed: {', '.join(SCOPES)}.")
+        raise UsageError(f"--scope {text!r} is not known", f"{closest(text, SCOPES)} Allowed: {', '.join(SCOPES)}.")
     return text
 
 

@@ -29,8 +29,9 @@ PICTURE_BYTES = 1_600_000
 
 _SCOPES = {
     "all": "Every weighted layer and every stored tensor was searched.",
-    "not-first-last": "The first and the last layer and the tensors at both ends were kept at the widest width, not searched.",
-    "body": "Only the repeated middle of the network was searched; everything else was kept at the widest width.",
+    "not-first-last": "Not searched: the first and the last convolution and what they read have 8 bits (the scope of PTQ4SR).",
+    "body": "Searched: what lies between head and upsampler; all else has 8 bits (the fully quantized scope of AdaBM).",
+    "blocks": "Searched: residual blocks; all else has the widest width, where PAMS, DAQ and ODM leave floating point.",
 }
 
 
