@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hwmodels import cost
+from hwmodels.counting import FLOAT_BITS
 from hwmodels.precision import Precision
 from hwmodels.tiles import Cut
 from hwmodels.tiling import Tiling
@@ -18,7 +19,7 @@ from hwsearch import cuts, notes, validate, video
 from hwsearch.cuts import Ways
 from hwsearch.evaluate import to_picture
 from hwsearch.export import onnx
-from hwsearch.plan import Measured, Plan, Predicted, Provenance
+from hwsearch.plan import Counted, Measured, Plan, Predicted, Provenance
 from hwsearch.problem import Pictures, Problem, Request
 from hwsearch.quant import storage
 from hwsearch.quant.model import QuantizedGraph
@@ -41,6 +42,7 @@ from searchspaces.bicubic import imresize
 from searchspaces.graph import execute
 from searchspaces.metrics import psnr_y, ssim_y
 from searchspaces.pictures import Pair
+from searchspaces.space import SearchSpace
 
 
 def now() -> str:
@@ -101,6 +103,7 @@ def to_plan(
             peak_activation_bytes=int(price.peak_activation_bytes[row]),
             energy_j=_finite(price.energy_j[row]),
         ),
+        counted=count(problem.space, search.plans[row]),
         measured=proof.measured if proof else None,
         integers=proof.integers if proof else None,
         integers_sha256=proof.integers_sha256 if proof else None,
@@ -114,6 +117,20 @@ def to_plan(
             versions=versions(),
             origin=search.origins[row],
         ),
+    )
+
+
+def count(space: SearchSpace, plan: np.ndarray) -> Counted | None:
+    """What papers count of a plan ``int8[decisions]``; None for a space that was made without a network."""
+    counting = space.counting
+    if counting is None:
+        return None
+    mean = float(counting.mean_bits(plan)[0])
+    return Counted(
+        mean_weight_bits=mean,
+        scope_weight_bits=float(counting.mean_bits(plan, counting.inside)[0]),
+        compression=FLOAT_BITS / mean,
+        bitops=float(counting.bitops(plan)[0]),
     )
 
 

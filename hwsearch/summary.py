@@ -59,6 +59,7 @@ def _entry(plan: Plan, fps: float | None) -> dict[str, Any]:
         "activation_bits": plan.activation_bits,
         "tiling": plan.tiling,
         "predicted": plan.predicted.model_dump(),
+        "counted": None if plan.counted is None else plan.counted.model_dump(),
         "headroom": None if fps is None else video.headroom(plan.predicted.latency_s, fps),
         "measured": None
         if measured is None
@@ -89,6 +90,7 @@ def render(results: Results, screen: Console) -> None:
     for role, name in results.chosen.items():
         roles.setdefault(name, []).append(role)
     int8, plans = results.int8_weight_bytes, shown_plans(results)
+    best = results.chosen.get("budget") or results.chosen.get("knee") or (results.front[0].name if results.front else None)
     reference = results.reference
     screen.print(
         f"[bold]{results.network} x{results.scale} on {results.device.title}[/], "
@@ -109,6 +111,8 @@ def render(results: Results, screen: Console) -> None:
     if len(plans) < len(results.front):
         screen.print(f"{len(results.front) - len(plans)} more plans are in the report.")
     screen.print("PSNR and loss: measured in integers on the evaluation pictures; ~ simulated on the search pictures.")
+    if best is not None and (line := as_papers_count(next(plan for plan in results.front if plan.name == best))):
+        screen.print(line)
     picked = "; ".join(f"[bold]{name}[/] {words.listing(said)}" for name, said in roles.items())
     screen.print(f"Chosen and proven: {picked}.")
     trust = words.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
@@ -121,7 +125,6 @@ def render(results: Results, screen: Console) -> None:
         )
     for note in results.notes:
         screen.print(f"- {note}", markup=False)
-    best = results.chosen.get("budget") or results.chosen.get("knee") or (results.front[0].name if results.front else None)
     if results.run_dir is None:
         return
     screen.print(f"\n[bold]Report[/]  {results.run_dir / 'report.html'}", soft_wrap=True)
@@ -131,6 +134,18 @@ def render(results: Results, screen: Console) -> None:
         screen.print(
             f"        hwsearch export {plan_path} --to onnx --out {results.network}_x{results.scale}.onnx", soft_wrap=True
         )
+
+
+def as_papers_count(plan: Plan) -> str:
+    """A plan beside a paper's row, in one sentence; empty for a plan that was not counted."""
+    counted = plan.counted
+    if counted is None:
+        return ""
+    inside = f" ({counted.scope_weight_bits:.3g} in the scope {plan.scope})" if plan.scope != "all" else ""
+    return (
+        f"As papers count, convolution weights alone: {plan.name} has {counted.mean_weight_bits:.3g} bits a weight{inside}, "
+        f"{words.ratio(counted.compression)} fewer than fp32, and {words.count(counted.bitops)}BitOPs."
+    )
 
 
 def _extras(results: Results, plans: Sequence[Plan]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
