@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,12 +13,16 @@ from hwsearch.console import Terminal, table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hwsearch.compare import Comparison
     from hwsearch.explain import Explanation, Step
+    from hwsearch.plan import Plan, Predicted
+    from hwsearch.results import LayerRow
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command(rich_help_panel="Questions")(explain)
+    for command in (explain, compare):
+        app.command(rich_help_panel="Questions")(command)
 
 
 def explain(plan: options.PlanFile, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
@@ -81,3 +86,82 @@ def _step(step: Step | None) -> str:
     if step.peak_activation_bytes:
         parts.append(f"peak {signed(step.peak_activation_bytes, words.bytes_(abs(step.peak_activation_bytes)))}")
     return f"{step.bits}: " + ", ".join(parts)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)],
+    second: Annotated[Path, typer.Argument(help="Another plan of the same network.", metavar="PLAN", resolve_path=True)],
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """What differs between two plans, layer by layer, in price and in quality; of one device or of two.
+
+    Examples:
+      hwsearch compare RUN/plans/plan-01.json RUN/plans/plan-05.json
+      hwsearch compare RUN/jetson-orin-nano/plans/plan-03.json RUN/stm32h743/plans/plan-03.json
+    """
+    from hwsearch import compare as comparing
+
+    comparison = comparing.compare(first, second)
+    Terminal(as_json, quiet).show(comparing.document(comparison), lambda screen: _print_comparison(comparison, screen))
+
+
+def _print_comparison(comparison: Comparison, screen: Console) -> None:
+    one, other = comparison.plans
+    labels = (one.name, other.name) if one.name != other.name else (f"{one.name} (first)", f"{other.name} (second)")
+    screen.print(f"[bold]{labels[0]}[/] on {one.target} and [bold]{labels[1]}[/] on {other.target}: {one.network} x{one.scale}")
+    if not comparison.widths:
+        screen.print("All widths are the same.")
+    changed = [pair for pair in comparison.layers if not pair.same]
+    if comparison.layers:
+        rows = [(pair.first.name, *_cells(pair.first), *_cells(pair.second)) for pair in changed]
+        columns = ("layer", *(f"{what}\n{label}" for label in labels for what in ("runs as", "bits", "latency", "binds")))
+        if rows:
+            screen.print(table(columns, rows, left=tuple(name for name in columns if name.startswith(("runs", "bits", "binds")))))
+        same = len(comparison.layers) - len(changed)
+        if changed and same:
+            screen.print(f"{same} more layers have the same widths and run alike.")
+    elif comparison.widths:
+        rows = [(width.name, width.kind, *map(str, width.bits)) for width in comparison.widths]
+        screen.print(table(("name", "of", *labels), rows, left=("of",)))
+    rows = []
+    for on in comparison.devices:
+        rows += [(on.device, label, *_price_cells(price)) for label, price in zip(labels, on.prices, strict=True)]
+    screen.print(table(("device", "plan", "latency", "weights", "peak activations", "energy"), rows, left=("plan",)))
+    columns = ("plan", "PSNR", "loss", "loss, simulated", "bits a weight", "BitOPs")
+    screen.print(table(columns, [(label, *_quality_cells(plan)) for label, plan in zip(labels, comparison.plans, strict=True)]))
+    for remark in comparison.remarks:
+        screen.print(f"- {remark}", markup=False)
+
+
+def _cells(row: LayerRow) -> tuple[str, ...]:
+    from hwsearch.report import words
+
+    weight = "" if row.weight_bits is None else f"W{row.weight_bits} "
+    return row.runs_as, f"{weight}A{row.input_bits}→{row.output_bits}", words.seconds(row.latency_s), row.binds
+
+
+def _price_cells(price: Predicted | None) -> tuple[str, ...]:
+    from hwsearch.report import words
+
+    if price is None:
+        return (words.NONE,) * 4
+    return (
+        words.seconds(price.latency_s),
+        words.bytes_(price.weight_bytes),
+        words.bytes_(price.peak_activation_bytes),
+        words.joules(price.energy_j),
+    )
+
+
+def _quality_cells(plan: Plan) -> tuple[str, ...]:
+    from hwsearch.report import words
+
+    measured, counted = plan.measured, plan.counted
+    return (
+        words.decibel(measured.psnr_db if measured else None),
+        words.loss(measured.psnr_loss_db if measured else None),
+        words.loss(plan.predicted.psnr_loss_db),
+        f"{counted.mean_weight_bits:.2f}" if counted else words.NONE,
+        words.count(counted.bitops) if counted else words.NONE,
+    )
