@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -149,13 +150,13 @@ class Proof:
 
 
 def prove(
-    name: str, quantized: QuantizedGraph, problem: Problem, tiling: Tiling | None, pairs: Sequence[Pair], run: RunDirectory
+    name: str, quantized: QuantizedGraph, problem: Problem, tiling: Tiling | None, pairs: Sequence[Pair], folder: Path
 ) -> Proof:
-    """Write the plan's integers and its ONNX file, run both on the evaluation pictures and compare them code for code; where the
-    plan cuts the picture, our engine tile by tile too."""
-    integers = run.plans_dir / f"{name}.safetensors"
+    """Write the plan's integers and its ONNX file into ``folder``, run both on the evaluation pictures and compare them code for
+    code; where the plan cuts the picture, our engine tile by tile too."""
+    integers = folder / f"{name}.safetensors"
     digest = storage.save(quantized, integers)
-    exported = run.plans_dir / f"{name}.onnx"
+    exported = folder / f"{name}.onnx"
     network = problem.network
     facts = {
         "plan": name,

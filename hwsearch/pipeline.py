@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwsearch import assemble, cuts, proxies, store, video
+from hwsearch import assemble, cuts, damage_file, proxies, store, video
 from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
 from hwsearch.evaluate import Evaluator, Score
@@ -23,10 +23,11 @@ from hwsearch.evaluations import EvaluationLog
 from hwsearch.problem import Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, Silent, follow
 from hwsearch.proxies import snr
-from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.polish import polish
 from hwsearch.results import ProxyCheck, Results
 from hwsearch.search import evolve, exact, pareto, probe, rounds
+from hwsearch.shared import Shared
 from searchspaces.graph import execute
 from searchspaces.pictures import Pair
 from searchspaces.space import SearchSpace
@@ -123,16 +124,19 @@ def uniform_plans(space: SearchSpace) -> dict[str, np.ndarray]:
     return named
 
 
-def optimize(request: Request, progress: Progress | None = None) -> Results:
+def optimize(request: Request, progress: Progress | None = None, shared: Shared | None = None) -> Results:
     """The whole job. Writes the run directory and returns what is in its ``results.json``.
 
+    Args:
+        shared: what runs for other devices have measured of the same network.
     Raises:
         HwsearchError: see ``hwmodels.errors``; nothing that was measured is lost, ``resume`` continues.
     """
     progress, clock = progress or Silent(), Clock()
     progress.expect(EXPECTED_S)
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
-        problem = pose(request)
+        problem = pose(request, shared.network if shared else None)
+        shared = shared or Shared(problem.network, [problem.space])
         budgets = video.budgets_with(request.budgets, request.fps)
         ways = cuts.ways(problem, request, budgets)
         tables = [cut.table for cut in ways.useful]
@@ -143,16 +147,17 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
     with store.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
             lows = [crop.low for crop in photos.crops]
-            calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
+            calibration = shared.calibration(problem.graph, lows, problem.space, request.seed, follow(stage, STEPS))
             evaluator = Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale)
 
         def score(plan: np.ndarray) -> Score:
-            return evaluator.score(lambda x: calibration.simulate(plan, x))
+            return shared.score(problem.space, plan, lambda own: evaluator.score(lambda x: calibration.simulate(own, x)))
 
         log = EvaluationLog(run.evaluations_path, lambda plans: map(score, plans))
+        shared.remember(problem.space, log.items())
         with clock.stage("proxies"):
-            damages = measure_damage(calibration, photos.crops, evaluator.float_mse, request.seed, progress)
-            sqnr = snr.sqnr(calibration, photos.crops)
+            damages = _tables(run, problem.space, shared, photos.crops, evaluator.float_mse, request.seed, progress)
+            sqnr = shared.ratios(problem.space, lambda whole: snr.sqnr(whole, photos.crops))
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
         search = find_plans(request, problem, ways, budgets, damages, checks, probes, log, run.journal_path, clock, progress)
         names = search.names()
@@ -162,12 +167,30 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             for row in rows:
                 report = follow(stage, STEPS)
                 quantized = polish(calibration, search.plans[row], seed=request.seed, progress=report)
-                proofs[row] = assemble.prove(names[row], quantized, problem, search.cuts[row].tiling, photos.evaluation, run)
+                tiling = search.cuts[row].tiling
+                proofs[row] = assemble.prove(names[row], quantized, problem, tiling, photos.evaluation, run.plans_dir)
                 report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
             results = assemble.results(request, problem, ways, photos, search, sqnr, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
     return results
+
+
+def _tables(
+    run: store.RunDirectory,
+    space: SearchSpace,
+    shared: Shared,
+    pairs: list[Pair],
+    float_mse: np.ndarray,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Damage]:
+    """The damage tables of a run: from its directory, where an earlier process left them, else measured and written there."""
+    if run.damage_path.exists():
+        return damage_file.load(run.damage_path, space)
+    tables = shared.tables(space, lambda whole: measure_damage(whole, pairs, float_mse, seed, progress))
+    damage_file.save(run.damage_path, tables, space)
+    return tables
 
 
 def find_plans(

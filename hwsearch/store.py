@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 NOT_COMPARED = ("run_dir", "resume", "command")
 """Fields of a request that say where and how, not what."""
+EVALUATIONS, DAMAGE = "evaluations.jsonl", "damage.json"
 _VERSIONED = ("hwsearch", "numpy", "numba", "scipy", "torch", "onnx", "onnxruntime", "optuna")
 
 
@@ -107,14 +108,7 @@ class RunDirectory:
             UsageError: the run to go on with was started differently.
         """
         network, device = problem.network, problem.device
-        provenance = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "weights_sha256": network.weights_sha256,
-            "state_sha256": _state_digest(network),
-            "device_sha256": device.device_sha256,
-            "pictures_sha256": photos.sha256,
-        }
+        provenance = provenance_of(problem, photos)
         if request.resume:
             if request.run_dir is None:
                 raise UsageError("there is no run to go on with", "Give its folder: --resume RUN.")
@@ -176,7 +170,12 @@ class RunDirectory:
     @property
     def evaluations_path(self) -> Path:
         """Every measured plan, one JSON line each."""
-        return self.path / "evaluations.jsonl"
+        return self.path / EVALUATIONS
+
+    @property
+    def damage_path(self) -> Path:
+        """The damage tables of all proxies."""
+        return self.path / DAMAGE
 
     @property
     def configuration_path(self) -> Path:
@@ -200,16 +199,25 @@ class RunDirectory:
         Raises:
             UsageError: something differs; every difference is listed.
         """
-        saved = configuration(self.path)
-        asked = jsonable(request)
+        saved, asked = configuration(self.path), jsonable(request)
         pairs = [
             (key, saved["request"].get(key), asked.get(key))
             for key in sorted(set(saved["request"]) | set(asked))
             if key not in NOT_COMPARED
         ]
-        before, now = saved.get("provenance", {}), jsonable(provenance or {})
-        pairs += [(key, before[key], now[key]) for key in sorted(set(before) & set(now)) if key.endswith("sha256")]
-        _refuse_changes(self.path, pairs)
+        _refuse_changes(self.path, pairs + _hashes(saved, provenance or {}))
+
+
+def provenance_of(problem: Problem, photos: Pictures) -> dict[str, Any]:
+    """Versions, and digests of everything that a run is about."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "weights_sha256": problem.network.weights_sha256,
+        "state_sha256": _state_digest(problem.network),
+        "device_sha256": problem.device.device_sha256,
+        "pictures_sha256": photos.sha256,
+    }
 
 
 def configuration(path: Path) -> dict[str, Any]:
@@ -225,6 +233,26 @@ def configuration(path: Path) -> dict[str, Any]:
     if document.get("schema_version") != SCHEMA or not isinstance(document.get("request"), dict):
         raise FileError(f"{path / 'run.json'} is not a run of this version", f"Expected schema_version {SCHEMA}.")
     return document
+
+
+def _hashes(saved: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Each hash that a configuration and ``provenance`` both have: its name, and its value then and now."""
+    before, now = saved.get("provenance", {}), jsonable(provenance)
+    return [(key, before[key], now[key]) for key in sorted(set(before) & set(now)) if key.endswith("sha256")]
+
+
+def check_unchanged(path: Path, provenance: Mapping[str, Any]) -> None:
+    """Refuse to say more about the run in ``path`` when weights, device or pictures are not what they were.
+
+    Raises:
+        FileError: a hash differs; every one is listed.
+    """
+    changed = [key.removesuffix("_sha256") for key, before, now in _hashes(configuration(path), provenance) if before != now]
+    if changed:
+        raise FileError(
+            f"{path}: changed since the run: {', '.join(changed)}",
+            "Put them back as they were, or run `hwsearch optimize` again.",
+        )
 
 
 def saved_request(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
