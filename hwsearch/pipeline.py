@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwsearch import assemble, cuts, damage_file, proxies, store, video
+from hwsearch import assemble, cuts, damage_file, proven, proxies, store, video
 from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
 from hwsearch.evaluate import Evaluator, Score
@@ -168,7 +168,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
                 report = follow(stage, STEPS)
                 quantized = polish(calibration, search.plans[row], seed=request.seed, progress=report)
                 tiling = search.cuts[row].tiling
-                proofs[row] = assemble.prove(names[row], quantized, problem, tiling, photos.evaluation, run.plans_dir)
+                proofs[row] = proven.prove(names[row], quantized, problem, tiling, photos.evaluation, run.plans_dir)
                 report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
             results = assemble.results(request, problem, ways, photos, search, sqnr, proofs, run, clock.wall_s, clock.stages_s)
@@ -187,7 +187,8 @@ def _tables(
 ) -> dict[str, Damage]:
     """The damage tables of a run: from its directory, where an earlier process left them, else measured and written there."""
     if run.damage_path.exists():
-        return damage_file.load(run.damage_path, space)
+        with progress.stage("quality proxies", 1):
+            return damage_file.load(run.damage_path, space)
     tables = shared.tables(space, lambda whole: measure_damage(whole, pairs, float_mse, seed, progress))
     damage_file.save(run.damage_path, tables, space)
     return tables

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 NOT_COMPARED = ("run_dir", "resume", "command")
 """Fields of a request that say where and how, not what."""
-EVALUATIONS, DAMAGE = "evaluations.jsonl", "damage.json"
+RUN, TARGETS, EVALUATIONS, DAMAGE = "run.json", "targets.json", "evaluations.jsonl", "damage.json"
 _VERSIONED = ("hwsearch", "numpy", "numba", "scipy", "torch", "onnx", "onnxruntime", "optuna")
 
 
@@ -50,6 +50,17 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def identity(problem: Problem, photos: Pictures) -> dict[str, Any]:
+    """What decides a measurement beside the request: versions, and digests of weights, device and pictures."""
+    return {
+        "versions": versions(),
+        "weights_sha256": problem.network.weights_sha256,
+        "state_sha256": _state_digest(problem.network),
+        "device_sha256": problem.device.device_sha256,
+        "pictures_sha256": photos.sha256,
+    }
 
 
 class RunDirectory:
@@ -100,6 +111,15 @@ class RunDirectory:
         return cls(path, _acquire(path))
 
     @classmethod
+    def lock(cls, path: Path) -> RunDirectory:
+        """Lock a folder, whatever it holds.
+
+        Raises:
+            FileError: another process works on it, or it cannot be written to.
+        """
+        return cls(path.absolute(), _acquire(path.absolute()))
+
+    @classmethod
     def start(cls, request: Request, problem: Problem, photos: Pictures) -> RunDirectory:
         """The directory of a new run with its ``run.json`` written, or of the run to go on with, checked to be the same.
 
@@ -108,7 +128,7 @@ class RunDirectory:
             UsageError: the run to go on with was started differently.
         """
         network, device = problem.network, problem.device
-        provenance = provenance_of(problem, photos)
+        provenance = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **identity(problem, photos)}
         if request.resume:
             if request.run_dir is None:
                 raise UsageError("there is no run to go on with", "Give its folder: --resume RUN.")
@@ -208,30 +228,18 @@ class RunDirectory:
         _refuse_changes(self.path, pairs + _hashes(saved, provenance or {}))
 
 
-def provenance_of(problem: Problem, photos: Pictures) -> dict[str, Any]:
-    """Versions, and digests of everything that a run is about."""
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "weights_sha256": problem.network.weights_sha256,
-        "state_sha256": _state_digest(problem.network),
-        "device_sha256": problem.device.device_sha256,
-        "pictures_sha256": photos.sha256,
-    }
-
-
-def configuration(path: Path) -> dict[str, Any]:
-    """``run.json`` of a run directory: ``schema_version``, ``request``, ``provenance``.
+def configuration(path: Path, name: str = RUN) -> dict[str, Any]:
+    """``run.json`` of a run directory: ``schema_version``, ``request``, ``provenance``; or the document ``name`` of that form.
 
     Raises:
         FileError: there is none, or it is of another version.
     """
-    if not (path / "run.json").is_file():
-        what = "holds no run.json" if path.is_dir() else "does not exist"
+    if not (path / name).is_file():
+        what = f"holds no {name}" if path.is_dir() else "does not exist"
         raise FileError(f"{path} {what}", "Give the folder of an earlier `hwsearch optimize`, or start a new run.")
-    document = read_json(path / "run.json", "the configuration of a run")
+    document = read_json(path / name, "the configuration of a run")
     if document.get("schema_version") != SCHEMA or not isinstance(document.get("request"), dict):
-        raise FileError(f"{path / 'run.json'} is not a run of this version", f"Expected schema_version {SCHEMA}.")
+        raise FileError(f"{path / name} is not a run of this version", f"Expected schema_version {SCHEMA}.")
     return document
 
 
@@ -255,16 +263,17 @@ def check_unchanged(path: Path, provenance: Mapping[str, Any]) -> None:
         )
 
 
-def saved_request(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+def saved_request(path: Path, given: Mapping[str, Any], name: str = RUN) -> dict[str, Any]:
     """The fields of the request that started the run in ``path``, as ``Request`` takes them.
 
     Args:
         given: fields that were given again; they must say the same.
+        name: the document that holds it.
     Raises:
         FileError: there is no such run.
         UsageError: a field is given differently; every such field is listed.
     """
-    saved = {key: value for key, value in configuration(path)["request"].items() if key not in ("run_dir", "resume")}
+    saved = {key: value for key, value in configuration(path, name)["request"].items() if key not in ("run_dir", "resume")}
     _refuse_changes(path, [(key, saved.get(key), jsonable(value)) for key, value in given.items()])
     for key in ("weights", "images"):
         saved[key] = None if saved.get(key) is None else Path(saved[key])

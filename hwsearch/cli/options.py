@@ -24,6 +24,14 @@ Scale = Annotated[int | None, typer.Option(help="Enlargement. Default: that of t
 Target = Annotated[
     str | None, typer.Option(help="A device (see `devices`) or a device file. Default: jetson.", show_default=False)
 ]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        help="A device (see `devices`) or a device file; several share what is measured. Default: jetson.",
+        show_default=False,
+    ),
+]
 Images = Annotated[
     Path | None, typer.Option(help="A folder with your pictures. Default: photos that ship.", metavar="DIR", resolve_path=True)
 ]
@@ -53,6 +61,14 @@ Scope = Annotated[
         + "; ".join(f"{info.name} ({info.summary}{': as ' + info.papers if info.papers else ''})" for info in SCOPES.values())
         + ". Default: all.",
         show_default=False,
+    ),
+]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An upper limit (repeatable): latency=8ms, memory=512KiB, weights=1MB, psnr_loss=0.3dB, energy=2mJ, mean_bits=4, "
+        "bitops=12G.",
+        metavar="KEY=VALUE",
     ),
 ]
 EqualBits = Annotated[
