@@ -61,7 +61,7 @@ def work(
         problem = pose(request)
         photos = choose_pictures(request, problem.network)
         identity.refuse(name, about["identity"], identity.of(request, problem, photos))
-        measure = measuring.prepare(problem, photos, request.seed, follow(stage, STEPS))
+        measure = measuring.prepare(problem, photos, request.seed, progress=follow(stage, STEPS))
         identity.check(name, about["check"], measure)
     tell(f"measuring for the study {name}: {problem.network.name} x{problem.network.scale}")
     encoding, grace_s = Encoding(problem.space), about["grace_s"]
