@@ -22,7 +22,7 @@ from hwsearch.evaluate import Evaluator
 from hwsearch.evaluations import EvaluationLog
 from hwsearch.problem import Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, Silent, follow
-from hwsearch.proxies import snr
+from hwsearch.proxies import sqnr
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.polish import polish
 from hwsearch.results import ProxyCheck, Results
@@ -72,11 +72,12 @@ class Clock:
 def measure_damage(
     calibration: Calibration, pairs: list[Pair], float_mse: np.ndarray, seed: int, progress: Progress
 ) -> dict[str, Damage]:
-    """The damage table of every proxy: noise measured on ``pairs``, told in dB for pictures on which the floating-point network
-    errs by ``float_mse``."""
+    """The damage table of every proxy that searches use: noise measured on ``pairs``, told in dB for pictures on which the
+    floating-point network errs by ``float_mse``."""
     tables = {}
-    with progress.stage("quality proxies", STEPS * len(proxies.PROXIES)) as stage:
-        for name, info in proxies.PROXIES.items():
+    searched = {name: info for name, info in proxies.PROXIES.items() if info.searched}
+    with progress.stage("quality proxies", STEPS * len(searched)) as stage:
+        for name, info in searched.items():
             report = follow(stage, STEPS)
             tables[name] = replace(info.measure(calibration, pairs, seed, report), float_mse=float_mse)
             report(name, 1.0)
@@ -145,7 +146,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
         log = EvaluationLog(run.evaluations_path, lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)))
         with clock.stage("proxies"):
             damages = measure_damage(calibration, photos.crops, evaluator.float_mse, request.seed, progress)
-            sqnr = snr.sqnr(calibration, photos.crops)
+            ratios = sqnr.table(calibration, photos.crops)
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
         search = find_plans(request, problem, ways, budgets, damages, checks, probes, log, run.journal_path, clock, progress)
         names = search.names()
@@ -158,7 +159,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
                 proofs[row] = assemble.prove(names[row], quantized, problem, search.cuts[row].tiling, photos.evaluation, run)
                 report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(request, problem, ways, photos, search, sqnr, proofs, run, clock.wall_s, clock.stages_s)
+            results = assemble.results(request, problem, ways, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
     return results
 
