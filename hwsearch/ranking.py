@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -43,11 +44,11 @@ class _Frozen(BaseModel):
 class Ranked(_Frozen):
     """One proxy against the measured plans.
 
-    ``spearman``, ``kendall``: rank correlation of predicted with measured loss (Kendall's tau-b). ``top_found``: share of the best
-    tenth of the plans that is in the proxy's best tenth. ``error_db``, ``error_share``: median error of the predicted loss, in dB
-    and as a share of the measured one, as the proxy comes; ``calibrated_...``: after its table was calibrated by four fifths of
-    the plans, on the fifth that it has not seen, for all fifths. ``cpu_s``: processor time of the proxy, without the rounding of
-    weights and tensors, which every proxy and every plan needs.
+    ``spearman``, ``kendall``: rank correlation of predicted with measured loss (Kendall's tau-b). ``top_found``: share of the
+    best tenth of the plans that is in the proxy's best tenth. ``error_db``, ``error_share``: median error of the predicted loss,
+    in dB and as a share of the measured one, as the proxy comes; ``calibrated_...``: after its table was calibrated by four
+    fifths of the plans, on the fifth that it has not seen, for all fifths. ``cpu_s``: processor time of the proxy, without the
+    rounding of weights and tensors, which every proxy and every plan needs.
     """
 
     name: str
@@ -99,9 +100,7 @@ def compare(request: Request, progress: Progress | None = None) -> Ranking:
     network = load_network(request)
     graph = trace(network.module, network.channels, network.name)
     if graph.uncounted:
-        raise UncountedError(
-            list(graph.uncounted), "Replace them by supported operations (see `hwsearch networks --operations`)."
-        )
+        raise UncountedError(list(graph.uncounted), "Replace them by operations of `hwsearch networks --operations`.")
     weight_bits = request.weight_bits or WEIGHT_BITS
     activation_bits = request.activation_bits or ACTIVATION_BITS
     space = build_space(to_workload(graph, 64, 64), weight_bits, activation_bits, scope=request.scope, pins=request.pins)
@@ -115,13 +114,13 @@ def compare(request: Request, progress: Progress | None = None) -> Ranking:
         calibration = calibrate(
             graph, [crop.low for crop in photos.crops], space, seed=request.seed, progress=follow(stage, STEPS)
         )
+        _round_all(calibration)
     with progress.stage("measuring random plans", len(plans)) as stage:
         losses, started = np.empty(len(plans)), time.process_time()
         for i, plan in enumerate(plans):
-            losses[i] = evaluator.score(lambda x, plan=plan: calibration.simulate(plan, x)).psnr_loss_db
+            losses[i] = evaluator.score(partial(calibration.simulate, plan)).psnr_loss_db
             stage.advance()
         plan_cpu_s = (time.process_time() - started) / len(plans)
-    _round_all(calibration)
     ranked = []
     with progress.stage("quality proxies", STEPS * len(PROXIES)) as stage:
         for name, info in PROXIES.items():
@@ -150,7 +149,7 @@ def compare(request: Request, progress: Progress | None = None) -> Ranking:
 
 
 def _round_all(calibration: Calibration) -> None:
-    """Round every weight and tensor that measured plans have not rounded yet; calibration keeps them."""
+    """Round every weight and tensor once; calibration keeps them."""
     space = calibration.space
     for decision, name in enumerate(space.names):
         for choice in space.choices(decision):
