@@ -24,7 +24,7 @@ from hwsearch.evaluations import EvaluationLog
 from hwsearch.measuring import prepare
 from hwsearch.problem import Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, Silent, follow
-from hwsearch.proxies import snr
+from hwsearch.proxies import sqnr
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.polish import polish
 from hwsearch.results import ProxyCheck, Results
@@ -74,11 +74,12 @@ class Clock:
 def measure_damage(
     calibration: Calibration, pairs: list[Pair], float_mse: np.ndarray, seed: int, progress: Progress
 ) -> dict[str, Damage]:
-    """The damage table of every proxy: noise measured on ``pairs``, told in dB for pictures on which the floating-point network
-    errs by ``float_mse``."""
+    """The damage table of every proxy that searches use: noise measured on ``pairs``, told in dB for pictures on which the
+    floating-point network errs by ``float_mse``."""
     tables = {}
-    with progress.stage("quality proxies", STEPS * len(proxies.PROXIES)) as stage:
-        for name, info in proxies.PROXIES.items():
+    searched = {name: info for name, info in proxies.PROXIES.items() if info.searched}
+    with progress.stage("quality proxies", STEPS * len(searched)) as stage:
+        for name, info in searched.items():
             report = follow(stage, STEPS)
             tables[name] = replace(info.measure(calibration, pairs, seed, report), float_mse=float_mse)
             report(name, 1.0)
@@ -159,7 +160,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         shared.remember(problem.space, log.items())
         with clock.stage("proxies"):
             damages = _tables(run, problem.space, shared, photos.crops, evaluator.float_mse, request.seed, progress)
-            sqnr = shared.ratios(problem.space, lambda whole: snr.sqnr(whole, photos.crops))
+            ratios = shared.ratios(problem.space, lambda whole: sqnr.table(whole, photos.crops))
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
         search = find_plans(request, problem, ways, budgets, damages, checks, probes, log, run.journal_path, clock, progress)
         if team is not None:
@@ -175,7 +176,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
                 proofs[row] = proven.prove(names[row], quantized, problem, tiling, photos.evaluation, run.plans_dir)
                 report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(request, problem, ways, photos, search, sqnr, proofs, run, clock.wall_s, clock.stages_s)
+            results = assemble.results(request, problem, ways, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
     return results
 
