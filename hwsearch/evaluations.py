@@ -1,14 +1,15 @@
 """The log of finished evaluations: one JSON line a plan, on disk before the next evaluation begins.
 
 Whatever is measured on the search pictures is measured once: probes of the proxies and proposals of the search share this log,
-and a resumed run reads it back. A last line that a crash cut short is dropped.
+and a resumed run reads it back. A last line that a crash cut short is dropped. Whoever measures, this process alone or all that
+share a study (see ``coordinator``), the log has the order in which plans were asked for.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,14 @@ import numpy as np
 from hwmodels.errors import FileError
 from hwsearch.evaluate import Score
 
+Measure = Callable[[Sequence[np.ndarray]], Iterable[Score]]
+"""Plans ``int8[D]``, all different -> their scores in the same order, each as soon as it is known."""
+
 
 class EvaluationLog:
     """Measured scores by plan. ``count`` is the number of plans in the log."""
 
-    def __init__(self, path: Path, measure: Callable[[np.ndarray], Score]) -> None:
+    def __init__(self, path: Path, measure: Measure) -> None:
         self._path, self._measure = path, measure
         self._scores: dict[tuple[int, ...], Score] = {}
         if path.exists():
@@ -49,18 +53,21 @@ class EvaluationLog:
     def items(self) -> list[tuple[np.ndarray, Score]]:
         return [(np.array(plan, dtype=np.int8), score) for plan, score in self._scores.items()]
 
-    def __call__(self, plan: np.ndarray) -> Score:
-        """The score of a plan row: from the log, or measured now and made durable.
+    def __call__(self, plans: Sequence[np.ndarray]) -> Iterator[Score]:
+        """The scores of plan rows in order: from the log, or measured now, together; each is durable before it is given.
 
         Raises:
             FileError: the log cannot be written (full disk, no permission).
         """
-        key = tuple(int(c) for c in plan)
-        if key not in self._scores:
-            score = self._measure(plan)
-            self._append(key, score)
-            self._scores[key] = score
-        return self._scores[key]
+        keys = [tuple(int(c) for c in plan) for plan in plans]
+        missing = {key: plan for key, plan in zip(keys, plans, strict=True) if key not in self._scores}
+        measured = iter(self._measure(list(missing.values())))
+        for key in keys:
+            if key not in self._scores:
+                score = next(measured)
+                self._append(key, score)
+                self._scores[key] = score
+            yield self._scores[key]
 
     def _append(self, key: tuple[int, ...], score: Score) -> None:
         line = json.dumps({"plan": list(key), "score": score.__dict__}) + "\n"

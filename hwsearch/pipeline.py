@@ -8,7 +8,7 @@ network --trace--> graph, workload          device --load--> cost table
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from hwsearch import assemble, cuts, proxies, store, video
 from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
-from hwsearch.evaluate import Evaluator
+from hwsearch.evaluate import Evaluator, Score
 from hwsearch.evaluations import EvaluationLog
 from hwsearch.problem import Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, Silent, follow
@@ -90,8 +90,8 @@ def check_proxies(
     plans = probe.sample(space, count, seed=seed)
     with progress.stage("checking the proxies on random plans", len(plans)) as stage:
         measured = np.empty(len(plans))
-        for i, plan in enumerate(plans):
-            measured[i] = log(plan).psnr_loss_db
+        for i, score in enumerate(log(list(plans))):
+            measured[i] = score.psnr_loss_db
             stage.advance()
     checks = []
     for name, damage in damages.items():
@@ -142,7 +142,11 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             lows = [crop.low for crop in photos.crops]
             calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
             evaluator = Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale)
-        log = EvaluationLog(run.evaluations_path, lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)))
+
+        def score(plan: np.ndarray) -> Score:
+            return evaluator.score(lambda x: calibration.simulate(plan, x))
+
+        log = EvaluationLog(run.evaluations_path, lambda plans: map(score, plans))
         with clock.stage("proxies"):
             damages = measure_damage(calibration, photos.crops, evaluator.float_mse, request.seed, progress)
             sqnr = snr.sqnr(calibration, photos.crops)
@@ -183,9 +187,10 @@ def find_plans(
     probe_losses = np.array(checks[0].measured_db)
     with clock.stage("exact front"), progress.stage("solving exactly, measuring the front", request.evaluations) as stage:
 
-        def evaluate(plan: np.ndarray) -> float:
-            stage.advance()
-            return log(plan).psnr_loss_db
+        def evaluate(plans: Sequence[np.ndarray]) -> Iterator[float]:
+            for score in log(plans):
+                stage.advance()
+                yield score.psnr_loss_db
 
         solved = rounds.solve(
             tables,
@@ -197,6 +202,7 @@ def find_plans(
             evaluate,
             points=FRONT_POINTS,
             evaluations=request.evaluations,
+            rounds=rounds.ROUNDS if request.sampler == "exact" else 1,
         )
     uniforms = uniform_plans(space)
     with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
@@ -206,6 +212,8 @@ def find_plans(
             log,
             [*uniforms.values(), *solved.plans],
             evaluations=request.evaluations,
+            batch=request.batch,
+            sampler=request.sampler,
             seed=request.seed,
             storage_path=journal_path,
             advance=stage.advance,

@@ -31,7 +31,9 @@ class Request:
 
     Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution picture. ``tile`` is
     "whole", "auto", or height x width in pixels of the network's input, None: whole, but cut where memory demands it; ``halo``:
-    "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another.
+    "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another. ``batch``: plans that the
+    refinement proposes together; the result depends on it, and not on how many processes measure them. ``sampler``: one of
+    ``search.samplers.SAMPLERS``.
     """
 
     network: str = "fsrcnn"
@@ -51,7 +53,9 @@ class Request:
     activation_bits: tuple[int, ...] | None = None
     pins: Mapping[str, int] = field(default_factory=dict)
     evaluations: int = 120
+    batch: int = 8
     probes: int = 200
+    sampler: str = "exact"
     seed: int = 0
     run_dir: Path | None = None
     resume: bool = False

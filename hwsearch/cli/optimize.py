@@ -45,6 +45,7 @@ def optimize(
     probes: Annotated[
         int | None, typer.Option(help="Random plans that check the proxies. Default: 200.", min=3, show_default=False)
     ] = None,
+    sampler: options.Sampler = None,
     seed: options.Seed = None,
     out: Annotated[
         Path | None, typer.Option(help="The run directory. Default: runs/NETWORK-xS-TARGET-DATE.", metavar="DIR")
@@ -82,6 +83,7 @@ def optimize(
             "pins": options.read_pins(pin) or None,
             "evaluations": evaluations,
             "probes": probes,
+            "sampler": options.read_sampler(sampler),
             "seed": seed,
         }
     )

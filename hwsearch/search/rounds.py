@@ -7,7 +7,7 @@ prediction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,23 +46,25 @@ def solve(
     budgets: Mapping[str, float],
     probes: np.ndarray,
     probe_losses_db: np.ndarray,
-    evaluate: Callable[[np.ndarray], float],
+    evaluate: Callable[[Sequence[np.ndarray]], Iterable[float]],
     *,
     points: int,
     evaluations: int,
+    rounds: int = ROUNDS,
 ) -> Rounds:
     """Exact fronts and exact plans for ``budgets``, measured.
 
     Args:
         tables: prices, one for each way to cut the picture; each has a front of its own.
         damage: the proxy's; calibrated first by the plans ``probes int8[P, D]`` and their measured losses.
-        evaluate: plan -> measured PSNR loss in dB.
-        points: latency budgets of a front, over all tables; evaluations: plans that may be measured.
+        evaluate: plans -> measured PSNR losses in dB, in the same order.
+        points: latency budgets of a front, over all tables; evaluations: plans that may be measured; rounds: fronts solved at
+            most.
     """
     known, losses = list(probes), list(probe_losses_db)
     found: list[np.ndarray] = []
     by_proxy, predicted, count = [], [], 0
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         table_of_damage = refit(damage, np.array(known), np.array(losses))
         count += 1
         solved: list[np.ndarray] = []
@@ -76,7 +78,7 @@ def solve(
             break
         by_proxy += damage.psnr_loss_db(np.stack(new)).tolist()
         predicted += table_of_damage.psnr_loss_db(np.stack(new)).tolist()
-        losses += [evaluate(plan) for plan in new]
+        losses += evaluate(new)
         known += new
         found += new
     return Rounds(found, np.array(by_proxy), np.array(predicted), np.array(losses[len(probes) :]), count)
