@@ -10,8 +10,9 @@ one that was never interrupted. One process at a time uses a journal: the caller
 from __future__ import annotations
 
 import json
+import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import optuna
 from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hwmodels.errors import FileError
 from hwsearch.evaluate import Score
@@ -30,10 +31,14 @@ from hwsearch.search.additive import AdditiveProblem
 from hwsearch.search.alternatives import lower_all
 from hwsearch.search.propose import Encoding, Proposer
 from hwsearch.search.samplers import OBJECTIVES
+from hwsearch.search.screen import Screen
 
 if TYPE_CHECKING:
     from hwmodels.cost import CostTable
     from searchspaces.space import SearchSpace
+
+PROPOSALS = 4
+"""Trials for each evaluation at most: an end, should everything that is proposed be pruned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +63,7 @@ def refine(
     advance: Callable[[], None] | None = None,
     study_name: str = "hwsearch",
     sampler: str = "exact",
+    screen: Screen | None = None,
 ) -> list[Evaluated]:
     """Measure up to ``evaluations`` distinct plans, those of ``start_plans`` first, and return all that the study holds.
 
@@ -68,6 +74,8 @@ def refine(
         evaluate: plans ``int8[D]`` -> their scores in order, each as soon as it is known; may answer from a cache of its own.
         batch: plans proposed together.
         sampler: what proposes them after ``start_plans``, one of ``samplers.SAMPLERS``.
+        screen: looks at what was proposed before it is measured; a hopeless plan becomes a pruned trial, and counts towards
+            ``evaluations`` by what the look cost.
         storage_path: the journal; one that exists is continued, up to ``evaluations`` in all.
         advance: called after every finished plan, those found in the journal included.
     Raises:
@@ -91,10 +99,14 @@ def refine(
         _describe(study, space, sampler)
         for _ in _trials(study, TrialState.COMPLETE):
             _tell(advance)
-        while running := _batch(study, proposer, batch, evaluations):
-            plans = [encoding.plan(trial.params) for trial in running]
-            for trial, plan, score in zip(running, plans, evaluate(plans), strict=True):
+        while running := _batch(study, proposer, batch, evaluations, 0.0 if screen is None else screen.share):
+            promoted = [
+                trial for trial in running if screen is None or not _prune(study, trial, batch, encoding, problem, screen)
+            ]
+            plans = [encoding.plan(trial.params) for trial in promoted]
+            for trial, plan, score in zip(promoted, plans, evaluate(plans), strict=True):
                 scores[plan.tobytes()] = score
+                _note(study, trial, {"fidelity": "pictures", "stderr_db": score.stderr_db})
                 study.tell(trial.number, _objectives(problem, plan, score))
                 _tell(advance)
         rows = [(encoding.plan(t.params), tuple(t.values)) for t in _trials(study, TrialState.COMPLETE)]
@@ -111,12 +123,15 @@ class _HeldByCaller(JournalFileOpenLock):
         pass
 
 
-def _batch(study: optuna.Study, proposer: Proposer, batch: int, evaluations: int) -> list[optuna.trial.FrozenTrial]:
+def _batch(study: optuna.Study, proposer: Proposer, batch: int, evaluations: int, share: float) -> list[FrozenTrial]:
     """The trials to run next: those that a killed process left behind, or new ones; none at the end."""
-    total, running = len(study.get_trials(deepcopy=False)), _trials(study, TrialState.RUNNING)
+    trials = study.get_trials(deepcopy=False)
+    total, running = len(trials), _trials(study, TrialState.RUNNING)
     first = total - total % batch
     if not running or total % batch:
-        for _ in range(total, min(first + batch, evaluations)):
+        pruned = sum(t.state == TrialState.PRUNED for t in trials[:first])
+        left = evaluations - (first - pruned) - share * pruned
+        for _ in range(total, min(first + batch, first + math.ceil(left), PROPOSALS * evaluations)):
             proposal = proposer.propose(study, first)
             if proposal is None:
                 break
@@ -125,7 +140,35 @@ def _batch(study: optuna.Study, proposer: Proposer, batch: int, evaluations: int
     return _trials(study, TrialState.RUNNING)
 
 
-def _trials(study: optuna.Study, state: TrialState) -> list[optuna.trial.FrozenTrial]:
+def _prune(
+    study: optuna.Study, trial: FrozenTrial, batch: int, encoding: Encoding, problem: AdditiveProblem, screen: Screen
+) -> bool:
+    """Whether a trial goes no further. It is judged beside the trials of earlier batches, whatever was measured since."""
+    if trial.user_attrs["origin"] == "start":
+        return False
+    finished = [t for t in _trials(study, TrialState.COMPLETE) if t.number < trial.number - trial.number % batch]
+    values = np.array([t.values for t in finished]).reshape(len(finished), len(OBJECTIVES))
+    plan = encoding.plan(trial.params)
+    costs = problem.costs(plan[None])
+    price = np.array([costs[name][0] for name in OBJECTIVES[1:]])
+    rows = np.flatnonzero(np.all(values[:, 1:] <= price, axis=1))
+    rivals = np.array([encoding.plan(finished[row].params) for row in rows], dtype=np.int8).reshape(len(rows), len(plan))
+    verdict = screen.judge(plan, rivals, values[rows, 0])
+    compared = {} if verdict.rival is None else {"compared_with_trial": finished[rows[verdict.rival]].number}
+    _note(study, trial, {**verdict.facts, **compared})
+    if verdict.hopeless:
+        _note(study, trial, {"fidelity": verdict.fidelity})
+        study.tell(trial.number, state=TrialState.PRUNED)
+    return verdict.hopeless
+
+
+def _note(study: optuna.Study, trial: FrozenTrial, facts: Mapping[str, str | float]) -> None:
+    running = optuna.trial.Trial(study, trial._trial_id)
+    for name, value in facts.items():
+        running.set_user_attr(name, value)
+
+
+def _trials(study: optuna.Study, state: TrialState) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(state,))
 
 

@@ -49,7 +49,7 @@ class Subject:
 
 def ours(subject: Subject, seed: int, evaluations: int) -> None:
     damage = fisher.measure(subject.calibration, subject.crops, seed)
-    solved = _rounds(subject, damage, evaluations)
+    solved = _rounds(subject, damage, evaluations * 3 // 4)
     with tempfile.TemporaryDirectory() as folder:
         evolve.refine(
             subject.space,
