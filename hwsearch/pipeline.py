@@ -15,15 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from hwsearch import assemble, cuts, proxies, store, video
+from hwsearch import assemble, coordinator, cuts, proxies, store, video
+from hwsearch.coordinator import Coordinator
 from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
-from hwsearch.evaluate import Evaluator, Score, on_patches
+from hwsearch.evaluate import on_patches
 from hwsearch.evaluations import EvaluationLog
+from hwsearch.measuring import prepare
 from hwsearch.problem import Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, Silent, follow
 from hwsearch.proxies import snr
-from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.polish import polish
 from hwsearch.results import ProxyCheck, Results
 from hwsearch.search import evolve, exact, pareto, probe, rounds
@@ -138,17 +140,14 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             video.check_rate(request.fps, tables, problem.space, request.budgets)
         exact.check_feasible(tables, problem.space, budgets)
         photos = choose_pictures(request, problem.network)
+        shared = coordinator.connect(request, problem, photos)
     with store.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
-            lows = [crop.low for crop in photos.crops]
-            calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
-            evaluator = Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale)
+            measuring = prepare(problem, photos, request.seed, follow(stage, STEPS))
+            calibration, evaluator = measuring.calibration, measuring.evaluator
             patches = on_patches(lambda x: execute(problem.graph, x), photos.search, problem.network.scale, request.seed)
-
-        def score(plan: np.ndarray) -> Score:
-            return evaluator.score(lambda x: calibration.simulate(plan, x))
-
-        log = EvaluationLog(run.evaluations_path, lambda plans: map(score, plans))
+            team = Coordinator(shared, request, problem, photos, tables, measuring) if shared else None
+        log = EvaluationLog(run.evaluations_path, team or (lambda plans: map(measuring, plans)))
         with clock.stage("proxies"):
             damages = measure_damage(calibration, photos.crops, evaluator.float_mse, request.seed, progress)
             sqnr = snr.sqnr(calibration, photos.crops)
@@ -167,6 +166,8 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
         search = find_plans(
             request, problem, ways, budgets, damages, checks, probes, log, look, run.journal_path, clock, progress
         )
+        if team is not None:
+            team.finish()
         names = search.names()
         rows = list(dict.fromkeys(search.picks.values()))
         with clock.stage("prove"), progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from searchspaces.networks import LoadedNetwork
 
 SCHEMA = 1
-NOT_COMPARED = ("run_dir", "resume", "command")
+SHARING = ("storage", "study", "grace_s")
+"""Fields of a request that say who measures: each time anew."""
+NOT_COMPARED = ("run_dir", "resume", "command", *SHARING)
 """Fields of a request that say where and how, not what."""
 _VERSIONED = ("hwsearch", "numpy", "numba", "scipy", "torch", "onnx", "onnxruntime", "optuna")
 
@@ -49,6 +51,17 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def provenance_of(problem: Problem, photos: Pictures) -> dict[str, Any]:
+    """What decides a measurement beside the request: versions, and digests of weights, device and pictures."""
+    return {
+        "versions": versions(),
+        "weights_sha256": problem.network.weights_sha256,
+        "state_sha256": _state_digest(problem.network),
+        "device_sha256": problem.device.device_sha256,
+        "pictures_sha256": photos.sha256,
+    }
 
 
 class RunDirectory:
@@ -107,14 +120,7 @@ class RunDirectory:
             UsageError: the run to go on with was started differently.
         """
         network, device = problem.network, problem.device
-        provenance = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "weights_sha256": network.weights_sha256,
-            "state_sha256": _state_digest(network),
-            "device_sha256": device.device_sha256,
-            "pictures_sha256": photos.sha256,
-        }
+        provenance = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **provenance_of(problem, photos)}
         if request.resume:
             if request.run_dir is None:
                 raise UsageError("there is no run to go on with", "Give its folder: --resume RUN.")
@@ -228,7 +234,7 @@ def configuration(path: Path) -> dict[str, Any]:
 
 
 def saved_request(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the request that started the run in ``path``, as ``Request`` takes them.
+    """The fields of the request that started the run in ``path``, as ``Request`` takes them, without those of ``SHARING``.
 
     Args:
         given: fields that were given again; they must say the same.
@@ -236,13 +242,19 @@ def saved_request(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         FileError: there is no such run.
         UsageError: a field is given differently; every such field is listed.
     """
-    saved = {key: value for key, value in configuration(path)["request"].items() if key not in ("run_dir", "resume")}
-    _refuse_changes(path, [(key, saved.get(key), jsonable(value)) for key, value in given.items()])
-    for key in ("weights", "images"):
-        saved[key] = None if saved.get(key) is None else Path(saved[key])
-    for key in ("input_size", "weight_bits", "activation_bits"):
-        saved[key] = None if saved.get(key) is None else tuple(saved[key])
+    saved = request_fields(configuration(path)["request"])
+    _refuse_changes(path, [(key, jsonable(saved.get(key)), jsonable(value)) for key, value in given.items()])
     return saved
+
+
+def request_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request as ``Request`` takes them, from JSON; without where it ran and who measured."""
+    fields = {key: value for key, value in saved.items() if key not in ("run_dir", "resume", *SHARING)}
+    for key in ("weights", "images"):
+        fields[key] = None if fields.get(key) is None else Path(fields[key])
+    for key in ("input_size", "weight_bits", "activation_bits"):
+        fields[key] = None if fields.get(key) is None else tuple(fields[key])
+    return fields
 
 
 def load_results(path: Path) -> Results:

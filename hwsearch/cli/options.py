@@ -53,6 +53,8 @@ ActivationBits = Annotated[str | None, typer.Option(help="Widths of tensors to c
 Pin = Annotated[list[str] | None, typer.Option(help="Fix a layer or tensor to a width (repeatable).", metavar="NAME=BITS")]
 Arg = Annotated[list[str] | None, typer.Option(help="An argument of the network (repeatable).", metavar="KEY=VALUE")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.", min=0, show_default=False)]
+STORAGE_HELP = "A PostgreSQL database that workers share. The password: better in PGPASSWORD or ~/.pgpass than here."
+Storage = Annotated[str | None, typer.Option(help=STORAGE_HELP, metavar="URL", show_default=False)]
 PlanFile = Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)]
 
 Sampler = Annotated[

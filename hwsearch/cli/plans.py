@@ -52,7 +52,7 @@ def estimate(
     halo: options.Halo = None,
     opinion: Annotated[
         Literal["vela"] | None,
-        typer.Option("--with", help="Beside ours, the estimate of Arm's compiler for Ethos-U (extra: hwsearch[vela])."),
+        typer.Option("--with", help="Beside ours, the estimate of Arm's compiler for Ethos-U (needs ethos-u-vela)."),
     ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from hwsearch.evaluate import Score
 from hwsearch.search.additive import AdditiveProblem
 from hwsearch.search.alternatives import lower_all
 from hwsearch.search.propose import Encoding, Proposer
+from hwsearch.search.quiet import quiet_optuna
 from hwsearch.search.samplers import OBJECTIVES
 from hwsearch.search.screen import Screen
 
@@ -87,7 +87,7 @@ def refine(
     starts = [np.asarray(plan, dtype=np.int8) for plan in start_plans]
     proposer = Proposer(encoding, problem, limits, starts, seed, sampler)
     scores: dict[bytes, Score] = {}
-    with _quiet(), _file_errors(storage_path):
+    with quiet_optuna(), _file_errors(storage_path):
         mend(storage_path)
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(storage_path), lock_obj=_HeldByCaller(str(storage_path)))),
@@ -223,19 +223,6 @@ def mend(path: Path) -> None:
     if kept < path.stat().st_size:
         with path.open("r+b") as file:
             file.truncate(kept)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna logs errors only, and does not warn that parts of it are experimental."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 @contextmanager

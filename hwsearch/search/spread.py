@@ -1,9 +1,9 @@
 """Which plans of a predicted front to measure: those that together add most volume to what is measured.
 
 Exact fronts are a few plans, one for each budget that was swept; between them lie thousands that the same damage table says are
-as good a trade. ``fill`` finds many of them by exchanges and crossings, priced and judged by sums alone. ``pick`` takes a batch, one
-plan after another, each for the share of the box of objectives that it would dominate and nothing measured or picked does (greedy
-hypervolume subset selection; the volume is estimated by counting random points).
+as good a trade. ``fill`` finds many of them by exchanges and crossings, priced and judged by sums alone. ``pick`` takes a batch,
+one plan after another, each for the share of the box of objectives that it would dominate and nothing measured or picked does
+(greedy hypervolume subset selection; the volume is estimated by counting random points).
 """
 
 from __future__ import annotations
