@@ -103,7 +103,7 @@ def test_a_plan_goes_to_one_process_only(url: StorageUrl) -> None:
     def work() -> None:
         own = SharedStudy.find(url, "once")
         assert own is not None
-        while worker.measure_next(own, ENCODING, lambda plan: Score(0.0, float(plan.sum()), 0.0), 60):
+        while worker.measure_next(own, lambda plan: Score(0.0, float(plan.sum()), 0.0), 60):
             pass
 
     with child(work), child(work), child(work), child(work):
@@ -121,7 +121,7 @@ def test_a_process_that_dies_fails_its_trial_and_one_that_was_slow_is_too_late(u
     def take_and_hang() -> None:
         own = SharedStudy.find(url, "dead")
         assert own is not None
-        worker.measure_next(own, ENCODING, lambda plan: time.sleep(600), 1000)  # type: ignore[arg-type,return-value]
+        worker.measure_next(own, lambda plan: time.sleep(600), 1000)  # type: ignore[arg-type,return-value]
 
     with child(take_and_hang):
         until(lambda: TrialState.RUNNING in study.states(identities).values())
@@ -147,7 +147,7 @@ def test_signs_of_life_keep_a_trial(url: StorageUrl) -> None:
         time.sleep(2.5)
         study.fail_silent(grace_s=1)
     assert study.tell(trial, Score(30.0, 1.5, 0.25), [1.5, 1.0, 1.0])
-    assert study.score(trial._trial_id) == Score(30.0, 1.5, 0.25)
+    assert study.score(trial.trial) == Score(30.0, 1.5, 0.25)
 
 
 def test_a_database_that_comes_back_is_waited_for(server: postgres_server.Server, url: StorageUrl) -> None:
@@ -155,7 +155,7 @@ def test_a_database_that_comes_back_is_waited_for(server: postgres_server.Server
     publish(study, 1)
     server.stop()
     with child(lambda: (time.sleep(1.0), server.start())):
-        assert worker.measure_next(study, ENCODING, lambda plan: Score(0.0, 1.0, 0.0), 60)
+        assert worker.measure_next(study, lambda plan: Score(0.0, 1.0, 0.0), 60)
     assert [trial.state for trial in trials(url, "away")] == [TrialState.COMPLETE]
 
 
