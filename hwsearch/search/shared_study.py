@@ -1,8 +1,8 @@
 """A study that many processes share: an Optuna study in PostgreSQL, at once the queue of plans to measure and their record.
 
 One process, the coordinator, publishes plans as waiting trials; any process takes one, measures it and tells what it measured.
-Every step is one transaction of a few statements, however many layers a plan has: publish it with all its parameters, take it, tell
-its score. The database hands a waiting trial to one process only (``SELECT ... FOR UPDATE SKIP LOCKED``,
+Every step is one transaction of a few statements, however many layers a plan has: publish it with all its parameters, take it,
+tell its score. The database hands a waiting trial to one process only (``SELECT ... FOR UPDATE SKIP LOCKED``,
 https://www.postgresql.org/docs/current/sql-select.html); with it goes the first sign of life, so there is no moment at which a
 process could die unseen. Trials that give no sign of life for the grace period fail, and the coordinator publishes their plans
 again. A process that was only slow is told that its trial has failed, and what it measured is dropped: no plan is finished twice.
