@@ -28,6 +28,7 @@ from hwmodels.ethos_blocks import (
     Operation,
     choose_blocks,
     reach,
+    up,
 )
 from hwmodels.ethos_cycles import (
     CHANNEL_CONSTANT_BYTES,
@@ -47,11 +48,11 @@ PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 @numba.njit(cache=True, nogil=True)
-def busy(port: Port, reads: float, stream: float, writes: float, weights: float, copies: float) -> float:
+def busy(port: Port, reads: float, stream: float, writes: float, weights: float, constants: float, copies: float) -> float:
     """Cycles of a memory that moves these bytes at once, each over its channel."""
-    total = (reads + stream + writes + weights + copies) / port.bytes_per_cycle
-    channels = max(reads / port.input_rate, stream / port.stream_rate, writes / port.output_rate)
-    return max(total, channels, weights / port.weight_rate, copies / port.copy_rate)
+    total = (reads + stream + writes + weights + constants + copies) / port.bytes_per_cycle
+    maps = max(reads / port.input_rate, stream / port.stream_rate, writes / port.output_rate)
+    return max(total, maps, weights / port.weight_rate, constants / port.constant_rate, copies / port.copy_rate)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -83,19 +84,23 @@ def operation_terms(
     onchip_writes = written if outside or not homes.spills else 0.0
     away_reads, away_stream, away_writes = reads - onchip_reads, stream - onchip_stream, written - onchip_writes
     maps = (
-        busy(source, reads, stream, written, 0.0, 0.0)
+        busy(source, reads, stream, written, 0.0, 0.0, 0.0)
         if same
-        else max(busy(source, reads, stream, 0.0, 0.0, 0.0), busy(target, 0.0, 0.0, written, 0.0, 0.0))
+        else max(busy(source, reads, stream, 0.0, 0.0, 0.0, 0.0), busy(target, 0.0, 0.0, written, 0.0, 0.0, 0.0))
     )
     if weight_bytes == 0.0:
         return work, 0.0, maps, max(cycles, maps)
     passes = fetches(op, blocks)
-    constants = float(CHANNEL_CONSTANT_BYTES * op.out_c * passes)
-    streamed = weight_bytes * passes + constants
+    # The U85 fetches those of a whole micro-block.
+    constants = float(CHANNEL_CONSTANT_BYTES * (up(op.out_c, blocks.micro_c) if array.buffers[0] > 0 else op.out_c) * passes)
+    streamed = weight_bytes * passes
+    here, there = homes.weights_at == 0, homes.weights_at == 1
     # From where they are stored.
-    inner = busy(homes.onchip, onchip_reads, onchip_stream, onchip_writes, streamed if homes.weights_at == 0 else 0.0, 0.0)
-    outer = busy(homes.outside, away_reads, away_stream, away_writes, streamed if homes.weights_at == 1 else 0.0, 0.0)
-    own = busy(homes.weights, 0.0, 0.0, 0.0, streamed, 0.0)
+    inner = busy(
+        homes.onchip, onchip_reads, onchip_stream, onchip_writes, streamed if here else 0.0, constants if here else 0.0, 0.0
+    )
+    outer = busy(homes.outside, away_reads, away_stream, away_writes, streamed if there else 0.0, constants if there else 0.0, 0.0)
+    own = busy(homes.weights, 0.0, 0.0, 0.0, streamed, constants, 0.0)
     weights, total = own, max(cycles, inner, outer, own)
     if homes.weights_at == 0:
         return work, weights, maps, total
@@ -104,17 +109,12 @@ def operation_terms(
     if is_first:
         share = min(1.0, SPLIT_DEPTH / op.out_c)
         begin = (weight_bytes + CHANNEL_CONSTANT_BYTES * op.out_c) * share / homes.weights.copy_rate + homes.weights.read_latency
-    inner = busy(homes.onchip, onchip_reads, onchip_stream, onchip_writes, weight_bytes * passes, 0.0)
+    inner = busy(homes.onchip, onchip_reads, onchip_stream, onchip_writes, streamed, 0.0, 0.0)
     outer = busy(
-        homes.outside,
-        away_reads,
-        away_stream,
-        away_writes,
-        constants if homes.weights_at == 1 else 0.0,
-        weight_bytes if homes.weights_at == 1 else 0.0,
+        homes.outside, away_reads, away_stream, away_writes, 0.0, constants if there else 0.0, weight_bytes if there else 0.0
     )
-    own = busy(homes.weights, 0.0, 0.0, 0.0, constants, weight_bytes)
-    copied = max(busy(homes.onchip, 0.0, 0.0, 0.0, weight_bytes * passes, 0.0), own)
+    own = busy(homes.weights, 0.0, 0.0, 0.0, 0.0, constants, weight_bytes)
+    copied = max(busy(homes.onchip, 0.0, 0.0, 0.0, streamed, 0.0, 0.0), own)
     return work, min(weights, copied), maps, min(total, max(cycles + begin, inner, outer, own))
 
 

@@ -38,8 +38,9 @@ CHANNEL_CONSTANT_BYTES = 10
 class Port(NamedTuple):
     """One memory as the array sees it, in bytes and cycles of the array's clock.
 
-    ``burst`` bytes per transaction. ``input_rate``, ``stream_rate`` (element by element), ``output_rate``, ``weight_rate`` and
-    ``copy_rate`` are what one channel of the array reaches on it, at most ``bytes_per_cycle``.
+    ``burst`` bytes per transaction. ``input_rate``, ``stream_rate`` (element by element), ``output_rate``, ``weight_rate``,
+    ``constant_rate`` (biases and scales) and ``copy_rate`` are what one channel of the array reaches on it, at most
+    ``bytes_per_cycle``.
     """
 
     bytes_per_cycle: float
@@ -50,6 +51,7 @@ class Port(NamedTuple):
     stream_rate: float
     output_rate: float
     weight_rate: float
+    constant_rate: float
     copy_rate: float
 
 

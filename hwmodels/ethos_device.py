@@ -14,7 +14,7 @@ from hwmodels.ethos_cycles import Port
 BUS_BYTES = 16
 USABLE = 0.8
 """Share of the transactions, and of the time between them, that a channel is taken to use (ethos-u-vela 5.2.0)."""
-NO_MEMORY = Port(1.0, 1, *(0.0,) * 2, *(1.0,) * 5)
+NO_MEMORY = Port(1.0, 1, *(0.0,) * 2, *(1.0,) * 6)
 
 
 class Homes(NamedTuple):
@@ -109,8 +109,9 @@ def port_of(memory: Memory, clock_hz: float, channels: Channels | None, at_least
 
     reads = memory.outstanding_reads.value if memory.outstanding_reads is not None else np.inf
     writes = memory.outstanding_writes.value if memory.outstanding_writes is not None else np.inf
-    buffers = [np.inf] * 4
+    buffers = [np.inf] * 5
     if channels is not None:
-        buffers = [q.value for q in (channels.input_bytes, channels.stream_bytes, channels.weight_bytes, channels.copy_bytes)]
-    inputs, stream, weights, copies = (rate(b, reads, read) for b in buffers)
-    return Port(bandwidth, burst, read, write, inputs, stream, rate(np.inf, writes, write), weights, copies)
+        own = (channels.input_bytes, channels.stream_bytes, channels.weight_bytes, channels.constant_bytes, channels.copy_bytes)
+        buffers = [quantity.value for quantity in own]
+    inputs, stream, weights, constants, copies = (rate(b, reads, read) for b in buffers)
+    return Port(bandwidth, burst, read, write, inputs, stream, rate(np.inf, writes, write), weights, constants, copies)

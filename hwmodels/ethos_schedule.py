@@ -160,7 +160,7 @@ def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rollin
         rolling: ``bool[T]``, feature maps inside of cascades, which are never whole.
     """
     kept = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
-    lives = [(max(t.producer, 0), max(t.readers, default=0)) for t in workload.tensors]
+    lives = [(_written_first(workload, i), max(t.readers, default=0)) for i, t in enumerate(workload.tensors)]
     alive = taken.copy()
     for i in np.flatnonzero(kept):
         alive[lives[i][0] : lives[i][1] + 1] += stored[i]
@@ -178,6 +178,14 @@ def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rollin
         kept[leaves] = False
         alive[lives[leaves][0] : lives[leaves][1] + 1] -= stored[leaves]
     return kept
+
+
+def _written_first(workload: Workload, tensor: int) -> int:
+    """The layer at which a tensor begins to live: a concatenation is written as soon as its first part is there."""
+    producer = workload.tensors[tensor].producer
+    if producer < 0 or workload.layers[producer].op not in ("concat", "repeat"):
+        return max(producer, 0)
+    return min(max(workload.tensors[i].producer, 0) for i in workload.layers[producer].inputs)
 
 
 def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: float) -> Schedule:
