@@ -261,14 +261,13 @@ class ArrayMemory(Table):
 class Channels(Table):
     """Read buffers of an array's memory channels in bytes: they limit what is under way, and so what slow memories give.
 
-    ``constant_bytes``: biases and scales of output channels. ``stream_bytes``: the second operand of element-wise operations.
+    ``stream_bytes``: operands of element-wise operations.
     """
 
     copy_bytes: Positive
     stream_bytes: Positive
     weight_bytes: Positive
     input_bytes: Positive
-    constant_bytes: Positive
 
 
 class NpuArray(Table):

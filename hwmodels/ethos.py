@@ -177,22 +177,33 @@ class _Pricing:
             return self.terms[key]
         out = np.zeros((2, 2, len(pace), 4))
         for op, share in found:
-            # Blocks do not depend on where and how wide the output is.
-            cut = op._replace(out_bytes=1, finish=0.0)
-            if 0 < rows < op.out_h:
-                cut = cut._replace(out_h=rows, in_h=min(op.in_h, reach(rows, op.stride, op.kernel_h, op.spread, op.nearest)))
-            if cut not in self.blocks:
-                self.blocks[cut] = choose_blocks(cut, self.array)
-            layer_terms(op, self.blocks[cut], self.array, self.homes, weight_bytes * share, is_first, pace, out)
+            layer_terms(op, self._cut(op, rows), self.array, self.homes, weight_bytes * share, is_first, pace, out)
         if follows:
-            # The other operand streams in; the array is busy with the convolution anyway.
+            # The other operand streams in while the convolution, taken at the same width, multiplies.
             out[..., COMPUTE] = 0.0
             out[..., ACTIVATIONS] /= len(self.workload.layers[row].inputs)
-            out[..., TOTAL] = out[..., ACTIVATIONS]
+            out[..., TOTAL] = np.maximum(out[..., ACTIVATIONS] - self._work(row - 1, read, written), 0.0)
         if not found and self.workload.layers[row].op in BESIDE:
             out[..., ACTIVATIONS:] = self._beside(row, read, written)
         self.terms[key] = out
         return out
+
+    def _work(self, row: int, in_bytes: int, out_bytes: int) -> float:
+        """Cycles that the array alone needs for layer ``row``, at its documented rate."""
+        total, home = 0.0, self.homes.onchip
+        for op, _ in operations(self.workload, row, self.array, self.brick, in_bytes, out_bytes):
+            total += operation_cycles(op, self._cut(op, 0), self.array, home, home, self.homes.weights.read_latency, 1.0)[0]
+        return total
+
+    def _cut(self, op: Operation, rows: int) -> Blocks:
+        """The blocks of an operation that makes ``rows`` at a time (0: all)."""
+        # Blocks do not depend on where and how wide the output is.
+        op = op._replace(out_bytes=1, finish=0.0)
+        if 0 < rows < op.out_h:
+            op = op._replace(out_h=rows, in_h=min(op.in_h, reach(rows, op.stride, op.kernel_h, op.spread, op.nearest)))
+        if op not in self.blocks:
+            self.blocks[op] = choose_blocks(op, self.array)
+        return self.blocks[op]
 
     def _beside(self, row: int, in_bytes: int, out_bytes: int) -> float:
         layer = self.workload.layers[row]

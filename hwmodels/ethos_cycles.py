@@ -33,6 +33,8 @@ from hwmodels.ethos_blocks import (
 STEP_CYCLES = 4
 CHANNEL_CONSTANT_BYTES = 10
 """Bias, scale and shift of one output channel."""
+CONSTANT_BUFFER_BYTES = 256
+"""Of these constants, what may be under way at a time."""
 
 
 class Port(NamedTuple):
@@ -173,7 +175,7 @@ def operation_cycles(
     multiply = multiply_cycles(op, blocks, array) * pace
     output = op.finish * block_h * block_w * block_c
     if op.kind != POOLING:
-        output = max(output, CHANNEL_CONSTANT_BYTES * block_c * constants_latency / 256)
+        output = max(output, CHANNEL_CONSTANT_BYTES * block_c * constants_latency / CONSTANT_BUFFER_BYTES)
     pieces = parts(block_h, blocks.micro_h) * parts(block_w, blocks.micro_w) * parts(block_c, blocks.micro_c)
     count = parts(op.out_h, blocks.micro_h) * parts(op.out_w, blocks.micro_w) * parts(op.out_c, blocks.micro_c) / pieces
     idle = imbalance(read, write, source, target) if count > 1 else 0.0

@@ -9,7 +9,7 @@ import numpy as np
 from hwmodels.device import Device
 from hwmodels.device_tables import Channels, Memory, NpuArray
 from hwmodels.ethos_blocks import BANK_BYTES, Array
-from hwmodels.ethos_cycles import Port
+from hwmodels.ethos_cycles import CONSTANT_BUFFER_BYTES, Port
 
 BUS_BYTES = 16
 USABLE = 0.8
@@ -109,9 +109,9 @@ def port_of(memory: Memory, clock_hz: float, channels: Channels | None, at_least
 
     reads = memory.outstanding_reads.value if memory.outstanding_reads is not None else np.inf
     writes = memory.outstanding_writes.value if memory.outstanding_writes is not None else np.inf
-    buffers = [np.inf] * 5
+    buffers = [np.inf] * 4
     if channels is not None:
-        own = (channels.input_bytes, channels.stream_bytes, channels.weight_bytes, channels.constant_bytes, channels.copy_bytes)
-        buffers = [quantity.value for quantity in own]
-    inputs, stream, weights, constants, copies = (rate(b, reads, read) for b in buffers)
+        buffers = [q.value for q in (channels.input_bytes, channels.stream_bytes, channels.weight_bytes, channels.copy_bytes)]
+    inputs, stream, weights, copies = (rate(b, reads, read) for b in buffers)
+    constants = rate(CONSTANT_BUFFER_BYTES, reads, read)
     return Port(bandwidth, burst, read, write, inputs, stream, rate(np.inf, writes, write), weights, constants, copies)

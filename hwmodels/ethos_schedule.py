@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.ethos_blocks import BRICK, Operation, reach, up
-from hwmodels.ethos_operations import stored_elements
+from hwmodels.ethos_operations import BESIDE, stored_elements
 from hwmodels.workload import ELEMENTWISE_OPS, Workload
 
 CASCADED = ("conv", "depthwise", "add", "mul", "unary")
@@ -160,6 +160,9 @@ def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rollin
         rolling: ``bool[T]``, feature maps inside of cascades, which are never whole.
     """
     kept = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
+    for layer in workload.layers:
+        if layer.op in BESIDE:
+            kept[[*layer.inputs, layer.output]] = False
     lives = [(_written_first(workload, i), max(t.readers, default=0)) for i, t in enumerate(workload.tensors)]
     alive = taken.copy()
     for i in np.flatnonzero(kept):
