@@ -95,7 +95,9 @@ def chain_of(
     stored = stored_elements(workload) * float(element_bytes)
     overwrites = [layer.op in ELEMENTWISE_OPS and layer.op != "pool" for layer in workload.layers]
     both = np.array([stored[layer.inputs[0]] + stored[layer.output] for layer in workload.layers])
-    least = np.array([stored[layer.inputs[0]] if over else b for layer, over, b in zip(workload.layers, overwrites, both, strict=True)])
+    least = np.array(
+        [stored[layer.inputs[0]] if over else b for layer, over, b in zip(workload.layers, overwrites, both, strict=True)]
+    )
     chain = Chain(np.zeros(count, dtype=bool), *ones, least, both, weight_bytes)
     alone = [absorbed[i] or (i + 1 < count and absorbed[i + 1]) for i in range(count)]
     for i, layer in enumerate(workload.layers[:-1]):
@@ -168,9 +170,7 @@ def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rollin
     for i in np.flatnonzero(kept):
         alive[lives[i][0] : lives[i][1] + 1] += stored[i]
     # What one use of a tensor on chip costs in bytes times layers.
-    price = [
-        stored[i] * (last - begin + 1) / (1 + len(workload.tensors[i].readers)) for i, (begin, last) in enumerate(lives)
-    ]
+    price = [stored[i] * (last - begin + 1) / (1 + len(workload.tensors[i].readers)) for i, (begin, last) in enumerate(lives)]
     while alive.max(initial=0.0) > capacity:
         crowded = int(alive.argmax())
         rivals = [i for i in np.flatnonzero(kept) if lives[i][0] <= crowded <= lives[i][1]]
@@ -194,9 +194,7 @@ def _written_first(workload: Workload, tensor: int) -> int:
 def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: float) -> Schedule:
     """The schedule of a workload whose feature maps live in external memory, with ``capacity`` bytes on chip."""
     count = len(workload.layers)
-    found = [
-        wide for narrow in cascades(chain, 0, count - 1, 1, False, capacity) for wide in widened(chain, narrow, capacity)
-    ]
+    found = [wide for narrow in cascades(chain, 0, count - 1, 1, False, capacity) for wide in widened(chain, narrow, capacity)]
     rows, taken = np.zeros(count, dtype=np.int64), np.zeros(count)
     rolling = np.zeros(len(workload.tensors), dtype=bool)
     for cascade in found:
