@@ -23,7 +23,7 @@ from hwmodels.ethos_cycles import operation_cycles
 from hwmodels.ethos_device import array_of, homes_of
 from hwmodels.ethos_operations import BESIDE, bricks, chained, operations
 from hwmodels.ethos_schedule import Schedule
-from hwmodels.ethos_terms import ACTIVATIONS, ALL, COMPUTE, NONE, SOME, TOTAL, WEIGHTS, layer_terms
+from hwmodels.ethos_terms import ACTIVATIONS, ALL, COMPUTE, HIDDEN, NEVER, NONE, SOME, TOTAL, WAITS, WEIGHTS, layer_terms
 from hwmodels.workload import Workload
 
 
@@ -56,15 +56,17 @@ class _Pricing:
         weight_bytes, pace = self.choices.weight_bytes[row, :, a], np.ascontiguousarray(self.pace[:, a])
         inside = [bool(plan[0].inside[i]) for i in layer.inputs]
         near = ALL if all(inside) else SOME if any(inside) else NONE
-        kept, rows, first = bool(plan[1].inside[layer.output]), int(plan[0].rows[row]), row == 0
+        kept, rows = bool(plan[1].inside[layer.output]), int(plan[0].rows[row])
+        separate = self.array.buffers[0] > 0
+        copy = NEVER if plan[0].streamed[row] and not separate else WAITS if row == 0 else HIDDEN
         what = tuple(found) if found else (row, read, written)
-        key = (what, near, kept, rows, weight_bytes.tobytes(), pace.tobytes(), first, self.absorbed[row])
+        key = (what, near, kept, rows, weight_bytes.tobytes(), pace.tobytes(), copy, self.absorbed[row])
         if key in self.terms:
             return self.terms[key]
         out = np.zeros((len(pace), 4))
         for op, share in found:
             blocks = self._cut(op, rows)
-            layer_terms(op, blocks, self.array, self.homes, near, kept, weight_bytes * share, first, pace, out)
+            layer_terms(op, blocks, self.array, self.homes, near, kept, weight_bytes * share, copy, pace, out)
         if self.absorbed[row]:
             # The other operand streams in while the convolution, taken at the same width, multiplies.
             out[:, COMPUTE] = 0.0

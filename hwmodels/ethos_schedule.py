@@ -27,11 +27,13 @@ class Schedule(NamedTuple):
     """What stays on chip when all feature maps have one width.
 
     ``inside bool[T]``: tensors on chip. ``rows int64[L]``: rows that a layer of a cascade makes at a time, 0 for all.
+    ``streamed bool[L]``: layers whose weights pass from where they are stored, without a copy on chip.
     ``onchip_bytes``: the most on-chip memory in use, feature maps and weights of cascades.
     """
 
     inside: np.ndarray
     rows: np.ndarray
+    streamed: np.ndarray
     onchip_bytes: float
 
 
@@ -91,14 +93,14 @@ def chain_of(
         absorbed: layers that the output unit does as part of the layer before; both stay out of cascades.
     """
     count = len(workload.layers)
-    ones = [np.ones(count, dtype=np.int64) for _ in range(4)]
+    height, row_bytes, kernel, stride = (np.ones(count, dtype=np.int64) for _ in range(4))
     stored = stored_elements(workload) * float(element_bytes)
     overwrites = [layer.op in ELEMENTWISE_OPS and layer.op != "pool" for layer in workload.layers]
     both = np.array([stored[layer.inputs[0]] + stored[layer.output] for layer in workload.layers])
     least = np.array(
         [stored[layer.inputs[0]] if over else b for layer, over, b in zip(workload.layers, overwrites, both, strict=True)]
     )
-    chain = Chain(np.zeros(count, dtype=bool), *ones, least, both, weight_bytes)
+    chain = Chain(np.zeros(count, dtype=bool), height, row_bytes, kernel, stride, least, both, weight_bytes)
     alone = [absorbed[i] or (i + 1 < count and absorbed[i + 1]) for i in range(count)]
     for i, layer in enumerate(workload.layers[:-1]):
         tensor, following, op = workload.tensors[layer.output], workload.layers[i + 1], firsts[i + 1]
@@ -116,7 +118,7 @@ def chain_of(
 
 
 def cascades(chain: Chain, first: int, last: int, step: int, with_weights: bool, capacity: float) -> list[Cascade]:
-    """Layers ``first`` to ``last`` grouped front to back, each group as long as it goes when the last layer makes ``step`` rows."""
+    """Layers ``first`` to ``last`` in groups, each as long as it goes, front to back, when the last layer makes ``step`` rows."""
     found, begin = [], first
     buffers = chain.buffers(first, last, step)
     steps = chain.steps(first, last, step)
@@ -196,8 +198,12 @@ def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: f
     count = len(workload.layers)
     found = [wide for narrow in cascades(chain, 0, count - 1, 1, False, capacity) for wide in widened(chain, narrow, capacity)]
     rows, taken = np.zeros(count, dtype=np.int64), np.zeros(count)
-    rolling = np.zeros(len(workload.tensors), dtype=bool)
+    rolling, streamed = np.zeros(len(workload.tensors), dtype=bool), np.zeros(count, dtype=bool)
     for cascade in found:
+        if cascade.step > 1:
+            # A cascade that was widened spends its memory on rows: the compiler copies no weights for its ends.
+            streamed[cascade.last] = True
+            streamed[cascade.first] = cascade.first == 0
         layers = slice(cascade.first, cascade.last + 1)
         rows[layers] = chain.steps(cascade.first, cascade.last, cascade.step)
         taken[layers] = min(cascade.used_bytes, capacity)
@@ -210,7 +216,7 @@ def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: f
             kept[list(layer.inputs)] = False
     for i in np.flatnonzero(kept):
         taken[workload.tensors[i].producer : max(workload.tensors[i].readers) + 1] += stored[i]
-    return Schedule(kept | rolling, rows, float(taken.max(initial=0.0)))
+    return Schedule(kept | rolling, rows, streamed, float(taken.max(initial=0.0)))
 
 
 def all_inside(workload: Workload, element_bytes: float) -> Schedule:
@@ -218,4 +224,6 @@ def all_inside(workload: Workload, element_bytes: float) -> Schedule:
     alive = np.zeros(len(workload.layers))
     for tensor, elements in zip(workload.tensors, stored_elements(workload) * element_bytes, strict=True):
         alive[max(tensor.producer, 0) : max(tensor.readers, default=len(alive) - 1) + 1] += elements
-    return Schedule(np.ones(len(workload.tensors), dtype=bool), np.zeros(len(alive), dtype=np.int64), float(alive.max()))
+    count = len(alive)
+    everything, whole = np.ones(len(workload.tensors), dtype=bool), np.zeros(count, dtype=np.int64)
+    return Schedule(everything, whole, np.zeros(count, dtype=bool), float(alive.max()))

@@ -20,6 +20,8 @@ from hwmodels.ethos_cycles import CHANNEL_CONSTANT_BYTES, Port, fetches, operati
 COMPUTE, WEIGHTS, ACTIVATIONS, TOTAL = range(4)
 ONCHIP, OUTSIDE, OWN = range(3)
 """Where weights are stored: with the feature maps on chip, in the external memory, or in a memory of their own."""
+HIDDEN, WAITS, NEVER = range(3)
+"""Whether a copy of weights on chip is made behind the layer before, with nothing to hide behind, or not at all."""
 NONE, SOME, ALL = range(3)
 """How many inputs of an operation are on chip."""
 
@@ -76,7 +78,7 @@ def operation_terms(
     near: int,
     kept: bool,
     weight_bytes: float,
-    first: bool,
+    copy: int,
     pace: float,
 ) -> tuple[float, float, float, float]:
     """Cycles of the array (without waiting), of weights and of feature maps, and of the whole operation.
@@ -84,7 +86,7 @@ def operation_terms(
     Args:
         near: how many of the inputs are on chip. kept: whether the output is.
         weight_bytes: encoded weights, 0 for none.
-        first: no layer runs before, behind which a copy of weights could hide.
+        copy: ``HIDDEN``, ``WAITS`` or ``NEVER``, what may be done about a copy of the weights on chip.
     """
     share = near / ALL if homes.spills else 1.0
     stays = kept or not homes.spills
@@ -110,10 +112,10 @@ def operation_terms(
     )
     alone = busy(homes.weights, added(nothing, streamed, constants, 0.0, True))
     total = max(cycles, stored, alone)
-    if at == ONCHIP:
+    if at == ONCHIP or copy == NEVER:
         return work, alone, maps, total
     begin = 0.0
-    if first:
+    if copy == WAITS:
         part = min(1.0, SPLIT_DEPTH / op.out_c)
         begin = (weight_bytes + CHANNEL_CONSTANT_BYTES * op.out_c) * part / homes.weights.copy_rate + homes.weights.read_latency
     copied = max(
@@ -134,7 +136,7 @@ def layer_terms(
     near: int,
     kept: bool,
     weight_bytes: np.ndarray,
-    first: bool,
+    copy: int,
     pace: np.ndarray,
     out: np.ndarray,
 ) -> None:
@@ -148,7 +150,7 @@ def layer_terms(
             if inputs == SOME and op.inputs == 1:
                 continue
             for output in range(2 if kept else 1):
-                found = operation_terms(op, blocks, array, homes, inputs, output > 0, weight_bytes[w], first, pace[w])
+                found = operation_terms(op, blocks, array, homes, inputs, output > 0, weight_bytes[w], copy, pace[w])
                 for term in range(4):
                     least[term] = min(least[term], found[term])
         out[w] += least
