@@ -259,7 +259,10 @@ class ArrayMemory(Table):
 
 
 class Channels(Table):
-    """Read buffers of an array's memory channels in bytes: they limit what is under way, and so what slow memories give."""
+    """Read buffers of an array's memory channels in bytes: they limit what is under way, and so what slow memories give.
+
+    ``stream_bytes``: operands of element-wise operations.
+    """
 
     copy_bytes: Positive
     stream_bytes: Positive
@@ -273,6 +276,8 @@ class NpuArray(Table):
     ``macs``: multipliers of one core. ``microblocks``: heights, widths, channels of output made side by side, where the compiler
     may choose. ``input_units``: for each micro-block, rows and columns that an input block is rounded to, when a pixel has up to
     16, up to 32, and more bytes. ``block_limits``: rows, columns, channels of the largest block. ``decoders``: weight decoders.
+    ``reference_onchip_bytes``: on-chip memory of the system that the file describes, where feature maps may leave the chip;
+    with more of it no layer gets slower.
     """
 
     macs: Count
@@ -283,6 +288,7 @@ class NpuArray(Table):
         tuple[Annotated[tuple[tuple[Count, Count], ...], Field(min_length=3, max_length=3)], ...], Field(min_length=1)
     ]
     block_limits: tuple[Count, Count, Count]
+    reference_onchip_bytes: Positive | None = None
     memory: ArrayMemory
     channels: Channels | None = None
     output_cycles: OutputCycles
