@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hwmodels import cost
 from hwsearch import damage_file, plan_file, repick, shared, store, targets
 from hwsearch.cli import main
 from hwsearch.evaluate import Score
@@ -86,7 +87,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     for i, photo in enumerate(pictures.shipped()[:3]):
         Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"photo{i}.png")
     words = ["optimize", "--model", f"{folder / 'net.py'}:build", "--scale", "2", "--input", "24x32"]
-    words += ["--evaluations", "12", "--probes", "8", "--images", str(folder / "photos")]
+    words += ["--evaluations", "12", "--probes", "8", "--equal-bits", "5", "--images", str(folder / "photos")]
     for target in TARGETS:
         words += ["--target", target]
     measured = []
@@ -221,6 +222,48 @@ def test_a_device_named_twice_or_a_budget_out_of_reach_on_one(
     assert "stm32h743" in said
     assert "best reachable" in said
     assert not (tmp_path / "run").exists()
+
+
+# One plan
+
+
+def test_a_plan_says_which_limit_binds_and_what_every_step_would_change(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    run = job.folder / "run" / "stm32h743"
+    results = store.load_results(run)
+    plan = next(plan for plan in results.front if plan.name == results.chosen["budget"])
+    path = job.plan("stm32h743", plan.name)
+    said = answer(capsys, "explain", path)
+    problem = pose(Request(**store.saved_request(run, {})))
+    space, counting = problem.space, problem.space.counting
+    assert counting is not None
+    row = space.plan(plan.weight_bits, plan.activation_bits)
+    price = cost.estimate(problem.table, row)
+    limits = {limit["objective"]: limit for limit in said["limits"]}
+    assert limits.keys() == {"mean_bits", "weight_bytes", "peak_activation_bytes"}
+    assert limits["mean_bits"]["used"] == counting.mean_bits(row)[0] <= limits["mean_bits"]["allowed"] == 5
+    # Half a mebibyte of RAM is never short here.
+    assert not limits["peak_activation_bytes"]["binds"]
+    breaking = []
+    for d, decision in enumerate(said["decisions"]):
+        for step, move in (("narrower", -1), ("wider", 1)):
+            found, changed = decision[step], row.copy()
+            changed[d] += move
+            if found is None:
+                assert changed[d] not in space.choices(d)
+                continue
+            after = cost.estimate(problem.table, changed)
+            assert found["bits"] == space.widths(d)[changed[d]]
+            assert found["latency_s"] == pytest.approx(after.latency_s[0] - price.latency_s[0], abs=1e-12)
+            assert found["weight_bytes"] == after.weight_bytes[0] - price.weight_bytes[0]
+            assert found["breaks"] == (["the budget on mean bits"] if counting.mean_bits(changed)[0] > 5 else [])
+            breaking += found["breaks"]
+    assert limits["mean_bits"]["binds"] == bool(breaking)
+    assert "refitted" in said["proxy"]
+    assert main(["explain", path, "--quiet"]) == 0
+    text = capsys.readouterr().out
+    assert "The budget on mean bits" in text
+    assert ("*: " in text) == bool(breaking)
+    assert "8 bit" in text
 
 
 # Two plans
