@@ -13,6 +13,7 @@ from hwmodels.device import Device
 from hwmodels.errors import UncountedError, UsageError
 from hwmodels.table import CostTable
 from hwmodels.workload import Workload
+from hwsearch.storage_url import StorageUrl
 from searchspaces import networks, pictures, trace
 from searchspaces.graph import Graph
 from searchspaces.networks import LoadedNetwork
@@ -33,7 +34,9 @@ class Request:
     Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution picture. ``tile`` is
     "whole", "auto", or height x width in pixels of the network's input, None: whole, but cut where memory demands it; ``halo``:
     "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another. ``batch``: plans that the
-    refinement proposes together; the result depends on it, and not on how many processes measure them.
+    refinement proposes together; the result depends on it, and not on how many processes measure them. ``sampler``: one of
+    ``search.samplers.SAMPLERS``. ``storage`` and ``study``: the database and the study that workers share; one that gives no sign
+    of life for ``grace_s`` seconds is taken for dead.
     """
 
     network: str = "fsrcnn"
@@ -55,10 +58,20 @@ class Request:
     evaluations: int = 120
     batch: int = 8
     probes: int = 200
+    sampler: str = "exact"
     seed: int = 0
+    storage: str | None = None
+    study: str | None = None
+    grace_s: int = 60
     run_dir: Path | None = None
     resume: bool = False
     command: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.storage is None) != (self.study is None):
+            raise UsageError("a shared study needs both --storage and --study", "Give the database and the name of the study.")
+        if self.storage is not None:
+            object.__setattr__(self, "storage", StorageUrl.read(self.storage))
 
 
 @dataclass(frozen=True, eq=False)

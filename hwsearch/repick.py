@@ -89,7 +89,7 @@ def pick(run: Path, budgets: Mapping[str, float]) -> Repick:
     request = dataclasses.replace(Request(**store.saved_request(run, {})), budgets=dict(budgets), fps=None)
     problem = pose(request)
     photos = choose_pictures(request, problem.network)
-    store.check_unchanged(run, store.identity(problem, photos))
+    store.check_unchanged(run, store.provenance_of(problem, photos))
     ways = cuts.ways(problem, request, budgets)
     tables = [cut.table for cut in ways.useful]
     exact.check_feasible(tables, problem.space, budgets)

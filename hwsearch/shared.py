@@ -46,7 +46,7 @@ class Shared:
         self._alike = {meaning: _Alike(union(own)) for meaning, own in kinds.items()}
 
     def calibration(
-        self, graph: Graph, lows: Sequence[Tensor], space: SearchSpace, seed: int, report: Callable[[str, float], None]
+        self, graph: Graph, lows: Sequence[Tensor], space: SearchSpace, seed: int, report: Callable[[str, float], None] | None
     ) -> Calibration:
         """The network calibrated for ``space``; see ``calibrate``."""
         alike = self._alike[_meaning(space)]

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from searchspaces.networks import LoadedNetwork
 
 SCHEMA = 1
-NOT_COMPARED = ("run_dir", "resume", "command")
+SHARING = ("storage", "study", "grace_s")
+"""Fields of a request that say who measures: each time anew."""
+NOT_COMPARED = ("run_dir", "resume", "command", *SHARING)
 """Fields of a request that say where and how, not what."""
 RUN, TARGETS, EVALUATIONS, DAMAGE = "run.json", "targets.json", "evaluations.jsonl", "damage.json"
 _VERSIONED = ("hwsearch", "numpy", "numba", "scipy", "torch", "onnx", "onnxruntime", "optuna")
@@ -52,7 +54,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def identity(problem: Problem, photos: Pictures) -> dict[str, Any]:
+def provenance_of(problem: Problem, photos: Pictures) -> dict[str, Any]:
     """What decides a measurement beside the request: versions, and digests of weights, device and pictures."""
     return {
         "versions": versions(),
@@ -128,7 +130,7 @@ class RunDirectory:
             UsageError: the run to go on with was started differently.
         """
         network, device = problem.network, problem.device
-        provenance = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **identity(problem, photos)}
+        provenance = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **provenance_of(problem, photos)}
         if request.resume:
             if request.run_dir is None:
                 raise UsageError("there is no run to go on with", "Give its folder: --resume RUN.")
@@ -264,7 +266,7 @@ def check_unchanged(path: Path, provenance: Mapping[str, Any]) -> None:
 
 
 def saved_request(path: Path, given: Mapping[str, Any], name: str = RUN) -> dict[str, Any]:
-    """The fields of the request that started the run in ``path``, as ``Request`` takes them.
+    """The fields of the request that started the run in ``path``, as ``Request`` takes them, without those of ``SHARING``.
 
     Args:
         given: fields that were given again; they must say the same.
@@ -273,13 +275,19 @@ def saved_request(path: Path, given: Mapping[str, Any], name: str = RUN) -> dict
         FileError: there is no such run.
         UsageError: a field is given differently; every such field is listed.
     """
-    saved = {key: value for key, value in configuration(path, name)["request"].items() if key not in ("run_dir", "resume")}
-    _refuse_changes(path, [(key, saved.get(key), jsonable(value)) for key, value in given.items()])
-    for key in ("weights", "images"):
-        saved[key] = None if saved.get(key) is None else Path(saved[key])
-    for key in ("input_size", "weight_bits", "activation_bits"):
-        saved[key] = None if saved.get(key) is None else tuple(saved[key])
+    saved = request_fields(configuration(path, name)["request"])
+    _refuse_changes(path, [(key, jsonable(saved.get(key)), jsonable(value)) for key, value in given.items()])
     return saved
+
+
+def request_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request as ``Request`` takes them, from JSON; without where it ran and who measured."""
+    fields = {key: value for key, value in saved.items() if key not in ("run_dir", "resume", *SHARING)}
+    for key in ("weights", "images"):
+        fields[key] = None if fields.get(key) is None else Path(fields[key])
+    for key in ("input_size", "weight_bits", "activation_bits"):
+        fields[key] = None if fields.get(key) is None else tuple(fields[key])
+    return fields
 
 
 def load_results(path: Path) -> Results:

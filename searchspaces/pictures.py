@@ -92,8 +92,10 @@ def load_picture(path: str | Path) -> np.ndarray:
         raise FileError(f"{path}: {error}", "Crop the picture, or make it smaller.") from None
     except UnidentifiedImageError:
         raise FileError(f"{path}: this is not a picture", f"Formats that are read: {', '.join(FORMATS)}.") from None
+    except FileNotFoundError:
+        raise FileError(f"{path}: there is no such picture", "Check the path.") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise FileError(f"{path}: the picture cannot be read ({error})", "Replace it or take it out of the folder.") from None
+        raise FileError(f"{path}: the picture cannot be read ({error})", "It may be damaged: replace or leave it out.") from None
 
 
 def _to_rgb(image: Image.Image, path: str | Path) -> np.ndarray:
@@ -238,3 +240,18 @@ def _require(picture: Picture, rgb: np.ndarray, edge: int) -> None:
         )
     if rgb.min() == rgb.max():
         raise FileError(f"{picture.path}: the picture has one colour only", "It says nothing about quality; take it out.")
+
+
+def patches(pairs: Sequence[Pair], count: int, size: int, seed: int = 0) -> list[Pair]:
+    """Random windows of ``size`` input pixels a side (or the whole length, where that is less) out of pairs, ``count`` in all."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for n in range(count):
+        pair = pairs[n % len(pairs)]
+        height, width = pair.low.shape[2:]
+        h, w = min(size, height), min(size, width)
+        top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+        factor = pair.high.shape[0] // height
+        high = pair.high[top * factor : (top + h) * factor, left * factor : (left + w) * factor]
+        made.append(Pair(f"{pair.name}#{n}", pair.low[:, :, top : top + h, left : left + w].contiguous(), high))
+    return made

@@ -11,6 +11,7 @@ import typer
 from hwmodels.errors import UsageError
 from hwsearch.cli import options
 from hwsearch.console import Terminal
+from hwsearch.storage_url import StorageUrl
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +45,18 @@ def optimize(
     probes: Annotated[
         int | None, typer.Option(help="Random plans that check the proxies. Default: 200.", min=3, show_default=False)
     ] = None,
+    sampler: options.Sampler = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Plans proposed together while refining. Default: 8.", min=1, show_default=False)
+    ] = None,
     seed: options.Seed = None,
+    storage: options.Storage = None,
+    study: Annotated[
+        str | None, typer.Option(help="The name under which `hwsearch worker`s find this run.", show_default=False)
+    ] = None,
+    grace: Annotated[
+        int | None, typer.Option(help="Seconds of silence after which a worker is taken for dead. Default: 60.", min=1)
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run directory. Default: runs/NETWORK-xS-TARGET-DATE.", metavar="DIR")
     ] = None,
@@ -84,9 +96,14 @@ def optimize(
             "pins": options.read_pins(pin) or None,
             "evaluations": evaluations,
             "probes": probes,
+            "sampler": options.read_sampler(sampler),
+            "batch": batch,
             "seed": seed,
         }
     )
+    sharing = options.given({"storage": storage and StorageUrl.read(storage), "study": study, "grace_s": grace})
+    if sharing and several:
+        raise UsageError("--storage shares the measurements of one device", "Give one --target, or leave --storage out.")
     if resume is not None:
         if out is not None:
             raise UsageError("--resume and --out name two run directories", "A resumed run stays where it is.")
@@ -97,9 +114,10 @@ def optimize(
             several, fields = targets.saved(resume, several, fields)
         else:
             fields = store.saved_request(resume, fields)
-        fields |= {"run_dir": resume.resolve(), "resume": True}
+        fields |= sharing | {"run_dir": resume.resolve(), "resume": True}
     else:
-        fields["command"] = shlex.join(["hwsearch", *context.obj])
+        fields |= sharing
+        fields["command"] = shlex.join(["hwsearch", *(_without_password(word, storage) for word in context.obj)])
         if out is not None:
             fields["run_dir"] = out
 
@@ -116,3 +134,7 @@ def optimize(
     with terminal.progress() as progress:
         results = pipeline.optimize(pipeline.Request(**fields), progress)
     terminal.show(summary.document(results), lambda screen: summary.render(results, screen))
+
+
+def _without_password(word: str, storage: str | None) -> str:
+    return word if storage is None else word.replace(storage, StorageUrl.read(storage))
