@@ -115,9 +115,11 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
             mcu.price(cols, choices, ports, mcu.constants(device), terms)
         case "cpu":
             cpu.price(cols, choices, ports, cpu.constants(device, workload, runs), terms)
+    stored_channels = np.array([tensor.channels for tensor in workload.tensors], dtype=np.int64)
     live, step_layer = memory.live_elements(device, workload)
     if has_array:
-        live, step_layer = ethos_operations.live_elements(workload), np.arange(len(workload.layers))
+        stored_channels = ethos_operations.stored_channels(workload)
+        live, step_layer = workload.live_elements(stored_channels), np.arange(len(workload.layers))
     weight_column = np.full(len(workload.layers), -1, dtype=np.int64)
     weight_column[list(weighted)] = np.arange(len(weighted))
     largest = [max(layer.inputs, key=lambda i: workload.tensors[i].elements) for layer in workload.layers]
@@ -139,6 +141,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         output_column=np.array([workload.tensors[layer.output].group for layer in workload.layers], dtype=np.int64),
         live=live,
         step_layer=step_layer,
+        stored_channels=stored_channels,
         runtime_bytes=memory.runtime_bytes(device, workload),
         element_bytes=choices.tensor_bytes,
         inference_s=device.overhead.inference_s.value,
@@ -224,11 +227,11 @@ def schedule(table: CostTable, workload: Workload, plan: np.ndarray) -> Iterator
     np.maximum.at(busiest, table.step_layer, table.live @ table.element_bytes[plan[table.weighted :]])
     for row, layer in enumerate(workload.layers):
         alive = {}
-        for tensor in workload.tensors:
+        for tensor, channels in zip(workload.tensors, table.stored_channels, strict=True):
             last = max(tensor.readers) if tensor.readers else last_layer
             if max(tensor.producer, 0) <= row <= last:
                 bytes_per_element = table.element_bytes[plan[table.weighted + tensor.group]]
-                alive[tensor.name] = int(np.ceil(tensor.elements * bytes_per_element))
+                alive[tensor.name] = int(np.ceil(tensor.height * tensor.width * channels * bytes_per_element))
         if (between := int(busiest[row]) - sum(alive.values())) > 0:
             alive["partial results"] = between
         if table.runtime_bytes:

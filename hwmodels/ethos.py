@@ -1,4 +1,4 @@
-"""Price of layers on a documented array (Arm Ethos-U): arithmetic, bursts, encoded weights, and what stays on chip.
+"""Price of layers on a documented array (Arm Ethos-U): arithmetic, bursts, encoded weights, and what stays on the chip.
 
 Every operation (``ethos_operations``) is cut into blocks (``ethos_blocks``), timed (``ethos_cycles``), and the network is
 scheduled (``ethos_schedule``) at each width of its feature maps. A layer takes as long as the slowest of the array and each
@@ -11,8 +11,6 @@ Agreement with the estimates of Arm's compiler, which are not silicon, is measur
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -38,23 +36,12 @@ from hwmodels.ethos_cycles import (
     written_bytes,
 )
 from hwmodels.ethos_device import Homes, array_of, homes_of
-from hwmodels.ethos_operations import BESIDE, bricks, chained, operations, stored_elements
+from hwmodels.ethos_operations import BESIDE, bricks, chained, operations
+from hwmodels.ethos_schedule import Schedule
 from hwmodels.workload import Workload
 
 COMPUTE, WEIGHTS, ACTIVATIONS, TOTAL = range(4)
 PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
-
-
-class Schedule(NamedTuple):
-    """What stays on chip when all feature maps have one width.
-
-    ``inside bool[T]``: tensors on chip. ``rows int64[L]``: rows that a layer of a cascade makes at a time, 0 for all.
-    ``onchip_bytes``: the most on-chip memory in use, feature maps and weights of cascades.
-    """
-
-    inside: np.ndarray
-    rows: np.ndarray
-    onchip_bytes: float
 
 
 @numba.njit(cache=True, nogil=True)
@@ -213,29 +200,21 @@ class _Pricing:
     def schedule(self, a: int) -> Schedule:
         """What stays on chip when every feature map has width ``a``."""
         workload, size = self.workload, float(self.choices.tensor_bytes[a])
-        stored = stored_elements(workload) * size
         if not self.homes.spills:
-            alive = np.zeros(len(workload.layers))
-            for tensor, elements in zip(workload.tensors, stored, strict=True):
-                last = max(tensor.readers) if tensor.readers else len(workload.layers) - 1
-                alive[max(tensor.producer, 0) : last + 1] += elements
-            all_rows = np.zeros(len(workload.layers), dtype=np.int64)
-            return Schedule(np.ones(len(workload.tensors), dtype=bool), all_rows, float(alive.max()))
-        firsts = []
+            return ethos_schedule.all_inside(workload, size)
+        firsts, absorbed = [], []
         for row in range(len(workload.layers)):
             found = operations(workload, row, self.array, self.brick, int(size), int(size))
             firsts.append(found[0][0] if found else None)
-        chain = ethos_schedule.links(workload, self.brick, firsts, int(size))
-        weights, capacity = self.choices.weight_bytes[:, -1, a], self.homes.capacity
-        inside = ethos_schedule.kept_whole(workload, size, capacity)
-        alive = np.zeros(len(workload.layers))
-        for i in np.flatnonzero(inside):
-            alive[workload.tensors[i].producer : max(workload.tensors[i].readers) + 1] += stored[i]
-        around = np.array([sum(stored[i] for i in {*layer.inputs, layer.output}) for layer in workload.layers])
-        rows, used = ethos_schedule.cascades(chain, around, weights, capacity)
-        for i in np.flatnonzero(rows > 0):
-            inside[workload.layers[i].output] = True
-        return Schedule(inside, np.abs(rows), max(used, float(alive.max(initial=0.0))))
+            absorbed.append(chained(workload, row, self.array, self.brick))
+        weights = self.choices.weight_bytes[:, -1, a]
+        chain = ethos_schedule.chain_of(workload, self.brick, firsts, absorbed, int(size), weights)
+        planned = ethos_schedule.schedule(workload, chain, size, self.homes.capacity)
+        for row in np.flatnonzero(absorbed):
+            # What the output unit adds to was never stored: the convolution writes the sum.
+            layer = workload.layers[row]
+            planned.inside[workload.layers[row - 1].output] = planned.inside[layer.output]
+        return planned
 
 
 def schedules(device: Device, workload: Workload, choices: Choices) -> list[Schedule]:

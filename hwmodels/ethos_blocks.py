@@ -221,6 +221,7 @@ def choose_blocks(op: Operation, array: Array) -> Blocks:
     Depths grow outermost, then heights, then widths; a tie goes to the first, except that among blocks of at most 4x4 the later
     one that covers more of the input wins. A cut whose two input buffers hold all of the input counts half.
     """
+    one = np.float32
     separate = array.buffers[0] > 0
     part_kernel = prefers_part_kernel(op, separate)
     micro = least_waste(op, array, part_kernel)
@@ -266,16 +267,18 @@ def choose_blocks(op: Operation, array: Array) -> Blocks:
                     if op.kind == PAIRWISE:
                         cost = elements / (high * wide * depth)
                     else:
-                        fetched = read_h * read_w * op.in_c * repeats * (op.out_h / block_h) * (op.out_w / wide)
+                        fetched = one(read_h * read_w * op.in_c * repeats)
+                        rows, columns = one(op.out_h) / one(block_h), one(op.out_w) / one(wide)
+                        fetched = fetched * (columns * rows) if separate else (fetched * columns) * rows
                         weights = taps * op.in_c * across
                         if not same_depth:
-                            fetched *= parts(op.out_c, depth)
+                            fetched *= one(parts(op.out_c, depth))
                         if op.kind != CHANNELWISE:
                             weights *= op.out_c
-                        cost = (fetched + weights) / elements
+                        cost = np.float64((fetched + one(weights)) / one(elements))
                     if in_elements < 2 * read_h * read_w * block_c:
                         cost /= 2
-                    cost = np.float64(np.float32(cost))
+                    cost = np.float64(one(cost))
                     if cost > best_cost:
                         continue
                     if cost == best_cost:

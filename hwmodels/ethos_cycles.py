@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numba
-import numpy as np
 
 from hwmodels.ethos_blocks import (
     BRICK,
@@ -101,7 +100,7 @@ def multiply_cycles(op: Operation, blocks: Blocks, array: Array) -> float:
     if op.kind in (CONVOLUTION, PRODUCT):
         total *= parts(op.in_c, depth)
     if separate and half_empty(op):
-        total = np.floor(total / 2)
+        total /= 2
     return total / array.cores
 
 
@@ -136,8 +135,8 @@ def block_transfer(op: Operation, blocks: Blocks, array: Array, source: Port, ta
     """Cycles until the inputs of one block are there, and until its outputs are gone."""
     size = min(op.in_h, blocks.in_h) * min(op.in_w, blocks.in_w) * min(op.in_c, blocks.in_c) * op.in_bytes
     out = min(op.out_h, blocks.out_h) * min(op.out_w, blocks.out_w) * min(op.out_c, blocks.out_c) * op.out_bytes
-    read = source.read_latency + np.floor(bursts(source, read_run(op, blocks), size) / source.bytes_per_cycle)
-    write = target.write_latency + np.floor(bursts(target, write_run(op, blocks, array.cores), out) / target.bytes_per_cycle)
+    read = source.read_latency + bursts(source, read_run(op, blocks), size) / source.bytes_per_cycle
+    write = target.write_latency + bursts(target, write_run(op, blocks, array.cores), out) / target.bytes_per_cycle
     return read, write
 
 
@@ -167,12 +166,12 @@ def operation_cycles(
         elements = op.out_h * op.out_w * (up(op.out_c, BRICK) if op.out_brick else op.out_c)
         transfer = max(read, write) if separate else read + write
         issue = (transfer / (blocks.out_h * blocks.out_w * blocks.out_c) + op.finish) / 4
-        return np.floor(op.finish * elements), np.floor(max(op.finish, issue) * elements)
+        return op.finish * elements, max(op.finish, issue) * elements
     block_h, block_w, block_c = min(op.out_h, blocks.out_h), min(op.out_w, blocks.out_w), min(op.out_c, blocks.out_c)
     multiply = multiply_cycles(op, blocks, array) * pace
-    output = np.floor(op.finish * block_h * block_w * block_c)
+    output = op.finish * block_h * block_w * block_c
     if op.kind != POOLING:
-        output = max(output, np.floor(CHANNEL_CONSTANT_BYTES * block_c * constants_latency / 256))
+        output = max(output, CHANNEL_CONSTANT_BYTES * block_c * constants_latency / 256)
     pieces = parts(block_h, blocks.micro_h) * parts(block_w, blocks.micro_w) * parts(block_c, blocks.micro_c)
     count = parts(op.out_h, blocks.micro_h) * parts(op.out_w, blocks.micro_w) * parts(op.out_c, blocks.micro_c) / pieces
     idle = imbalance(read, write, source, target) if count > 1 else 0.0

@@ -48,24 +48,16 @@ def chained(workload: Workload, row: int, array: Array, brick: np.ndarray) -> bo
     return own and workload.tensors[before.output].readers == (row,) and shape.channels >= BRICK
 
 
+def stored_channels(workload: Workload) -> np.ndarray:
+    """``int64[T]``: channels of every tensor as stored, bricks filled up."""
+    filled = [up(t.channels, BRICK) if brick else t.channels for t, brick in zip(workload.tensors, bricks(workload), strict=True)]
+    return np.array(filled, dtype=np.int64)
+
+
 def stored_elements(workload: Workload) -> np.ndarray:
     """``int64[T]``: elements of every tensor as stored, bricks filled up."""
-    return np.array(
-        [
-            t.height * t.width * (up(t.channels, BRICK) if brick else t.channels)
-            for t, brick in zip(workload.tensors, bricks(workload), strict=True)
-        ],
-        dtype=np.int64,
-    )
-
-
-def live_elements(workload: Workload) -> np.ndarray:
-    """``Workload.live_elements`` with tensors as stored: ``int64[layers, groups]``."""
-    live = np.zeros((len(workload.layers), len(workload.group_names)), dtype=np.int64)
-    for tensor, elements in zip(workload.tensors, stored_elements(workload), strict=True):
-        last = max(tensor.readers) if tensor.readers else len(workload.layers) - 1
-        live[max(tensor.producer, 0) : last + 1, tensor.group] += elements
-    return live
+    pixels = np.array([t.height * t.width for t in workload.tensors], dtype=np.int64)
+    return pixels * stored_channels(workload)
 
 
 def operations(

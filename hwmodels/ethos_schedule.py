@@ -1,9 +1,13 @@
-"""Which feature maps a documented array keeps on chip: those that fit with all that is alive, and those of cascades.
+"""Where the feature maps of a documented array live while a network runs: on chip or in external memory.
 
-Where feature maps live in external memory, consecutive operations run as a cascade, a few rows at a time, with only a rolling
-buffer of each feature map between them on chip (and their weights). As Arm's compiler does it, a cascade goes on until the next
-operation fits on chip whole or the smallest buffers no longer fit, does not pass a feature map with several readers, and then
-makes as many rows at a time as the memory allows. These rules look at sizes only, not at speeds.
+Where feature maps live in external memory, consecutive layers may run as a cascade: a few rows at a time, with only a rolling
+buffer of each feature map between them on chip, and their weights. A cascade ends where a feature map has several readers, where
+the next layer fits on chip whole, or where the buffers no longer fit. Every cascade then makes as many rows at a time as leave
+it, or the pieces it falls into, inside the memory. What is left of the memory holds whole feature maps between layers; where
+they compete, those that are large, long alive and seldom used leave the chip.
+
+The rules follow the scheduler of Arm's compiler (ethos-u-vela 5.2.0, Apache-2.0: scheduling and cascade building); they look at
+sizes only, not at speeds. Its exhaustive search among competing feature maps is replaced by the order above.
 """
 
 from __future__ import annotations
@@ -14,100 +18,195 @@ import numpy as np
 
 from hwmodels.ethos_blocks import BRICK, Operation, reach, up
 from hwmodels.ethos_operations import stored_elements
-from hwmodels.workload import Workload
+from hwmodels.workload import ELEMENTWISE_OPS, Workload
 
 CASCADED = ("conv", "depthwise", "add", "mul", "unary")
 
 
-class Links(NamedTuple):
-    """Feature maps between consecutive layers that a cascade may keep on chip.
+class Schedule(NamedTuple):
+    """What stays on chip when all feature maps have one width.
 
-    ``possible bool[L]``: the output of a layer is such a one. ``rows``, ``need``, ``row_bytes`` ``int64[L]``: its height, the
-    rows of it that one row of the next output needs, bytes of one row.
+    ``inside bool[T]``: tensors on chip. ``rows int64[L]``: rows that a layer of a cascade makes at a time, 0 for all.
+    ``onchip_bytes``: the most on-chip memory in use, feature maps and weights of cascades.
     """
 
-    possible: np.ndarray
+    inside: np.ndarray
     rows: np.ndarray
-    need: np.ndarray
+    onchip_bytes: float
+
+
+class Cascade(NamedTuple):
+    """Layers ``first`` to ``last``, the last of which makes ``step`` rows at a time; ``used_bytes`` on chip."""
+
+    first: int
+    last: int
+    step: int
+    used_bytes: float
+
+
+class Chain(NamedTuple):
+    """Consecutive layers as a cascade sees them, all arrays of L.
+
+    ``joins bool``: the output of a layer may be a rolling buffer read by the next. ``height``, ``row_bytes``: of that output.
+    ``kernel``, ``stride``: rows that the next layer reads for one of its own, and how far it moves. ``whole_bytes``: input and
+    output of a layer (an element-wise one overwrites its input). ``all_bytes``: the same without overwriting.
+    ``weight_bytes``: its encoded weights.
+    """
+
+    joins: np.ndarray
+    height: np.ndarray
     row_bytes: np.ndarray
+    kernel: np.ndarray
+    stride: np.ndarray
+    whole_bytes: np.ndarray
+    all_bytes: np.ndarray
+    weight_bytes: np.ndarray
 
-    def buffer_bytes(self, step: int) -> np.ndarray:
-        """``int64[L]``: a rolling buffer when ``step`` rows are made at a time, at most the whole feature map."""
-        need = self.need + step - 1
-        return np.minimum(-(-(step + need) // need) * need, self.rows) * self.row_bytes
+    def steps(self, first: int, last: int, step: int) -> np.ndarray:
+        """``int64``: rows that layers ``first`` to ``last`` make at a time when the last one makes ``step``."""
+        factors = self.stride[first:last][::-1]
+        return step * np.concatenate([np.cumprod(factors)[::-1], [1]]).astype(np.int64)
+
+    def buffers(self, first: int, last: int, step: int) -> np.ndarray:
+        """``int64``: bytes of the rolling buffers behind layers ``first`` to ``last - 1``: what is being written and what is
+        being read, in multiples of the latter, at most the whole feature map."""
+        made = self.steps(first, last, step)
+        read = (made[1:] - 1) * self.stride[first:last] + self.kernel[first:last]
+        rows = np.minimum(-(-(made[:-1] + read) // read) * read, self.height[first:last])
+        return rows * self.row_bytes[first:last]
 
 
-def links(workload: Workload, brick: np.ndarray, firsts: list[Operation | None], in_bytes: int) -> Links:
-    """The links of a workload; ``firsts`` are the operations of each layer."""
+def chain_of(
+    workload: Workload,
+    brick: np.ndarray,
+    firsts: list[Operation | None],
+    absorbed: list[bool],
+    element_bytes: int,
+    weight_bytes: np.ndarray,
+) -> Chain:
+    """The layers of a workload as a chain.
+
+    Args:
+        firsts: the first operation of each layer, None where the array does nothing.
+        absorbed: layers that the output unit does as part of the layer before; both stay out of cascades.
+    """
     count = len(workload.layers)
-    found = Links(np.zeros(count, dtype=bool), *(np.ones(count, dtype=np.int64) for _ in range(3)))
+    ones = [np.ones(count, dtype=np.int64) for _ in range(4)]
+    stored = stored_elements(workload) * float(element_bytes)
+    overwrites = [layer.op in ELEMENTWISE_OPS and layer.op != "pool" for layer in workload.layers]
+    both = np.array([stored[layer.inputs[0]] + stored[layer.output] for layer in workload.layers])
+    least = np.array([stored[layer.inputs[0]] if over else b for layer, over, b in zip(workload.layers, overwrites, both, strict=True)])
+    chain = Chain(np.zeros(count, dtype=bool), *ones, least, both, weight_bytes)
+    alone = [absorbed[i] or (i + 1 < count and absorbed[i + 1]) for i in range(count)]
     for i, layer in enumerate(workload.layers[:-1]):
         tensor, following, op = workload.tensors[layer.output], workload.layers[i + 1], firsts[i + 1]
-        if tensor.readers != (i + 1,) or not brick[layer.output] or op is None:
+        if tensor.readers != (i + 1,) or not brick[layer.output] or op is None or alone[i] or alone[i + 1]:
             continue
-        chained = layer.op in CASCADED and following.op in CASCADED and following.inputs[0] == layer.output
+        fit = layer.op in CASCADED and following.op in CASCADED and following.inputs[0] == layer.output
         # A transposed convolution reads its input whole.
-        if chained and workload.tensors[following.output].height <= tensor.height:
-            found.possible[i] = True
-            found.rows[i] = tensor.height
-            found.need[i] = max(reach(1, op.stride, op.kernel_h, op.spread, 0), 1)
-            found.row_bytes[i] = tensor.width * up(tensor.channels, BRICK) * in_bytes
+        if fit and workload.tensors[following.output].height <= tensor.height:
+            chain.joins[i] = True
+            chain.height[i] = tensor.height
+            chain.row_bytes[i] = tensor.width * up(tensor.channels, BRICK) * element_bytes
+            chain.kernel[i] = max(reach(1, op.stride, op.kernel_h, op.spread, 0), 1)
+            chain.stride[i] = op.stride
+    return chain
+
+
+def cascades(chain: Chain, first: int, last: int, step: int, with_weights: bool, capacity: float) -> list[Cascade]:
+    """Layers ``first`` to ``last`` grouped front to back, each group as long as it goes when the last layer makes ``step`` rows."""
+    found, begin = [], first
+    buffers = chain.buffers(first, last, step)
+    steps = chain.steps(first, last, step)
+    weights = chain.weight_bytes if with_weights else np.zeros_like(chain.weight_bytes)
+    while begin <= last:
+        end, used = begin, float(weights[begin])
+        while end < last and chain.joins[end] and chain.whole_bytes[end + 1] >= capacity:
+            more = used + float(buffers[end - first] + weights[end + 1])
+            if more > capacity or steps[end - first] >= chain.height[end]:
+                break
+            end, used = end + 1, more
+        if end > begin:
+            found.append(Cascade(begin, end, int(steps[end - first]), used))
+        begin = end + 1
     return found
 
 
-def alive_bytes(workload: Workload, element_bytes: float) -> np.ndarray:
-    """``float64[L]``: bytes of the feature maps between layers that are alive while each layer runs, all of them whole."""
-    alive = np.zeros(len(workload.layers))
-    for tensor, size in zip(workload.tensors, stored_elements(workload) * element_bytes, strict=True):
-        if tensor.producer >= 0 and tensor.readers:
-            alive[tensor.producer : max(tensor.readers) + 1] += size
-    return alive
+def widened(chain: Chain, cascade: Cascade, capacity: float) -> list[Cascade]:
+    """A cascade that makes one row at a time, with as many rows at a time as the memory allows.
+
+    More rows may break it into several; not into more than two rows at a time do, and no layer may be left alone that does not
+    fit on chip whole.
+    """
+    best = [cascade._replace(used_bytes=cascade.used_bytes + float(chain.weight_bytes[cascade.first : cascade.last + 1].sum()))]
+    most = 0
+    for step in range(2, int(chain.height[cascade.last - 1]) // 2 + 1):
+        found = cascades(chain, cascade.first, cascade.last, step, True, capacity)
+        most = len(found) if step == 2 else most
+        together = {layer for each in found for layer in range(each.first, each.last + 1)}
+        alone = [i for i in range(cascade.first, cascade.last + 1) if i not in together]
+        if len(found) > most or any(chain.all_bytes[i] + chain.weight_bytes[i] > capacity for i in alone):
+            break
+        best = found
+    return best
 
 
-def kept_whole(workload: Workload, element_bytes: float, capacity: float) -> np.ndarray:
-    """``bool[T]``: feature maps between layers that fit on chip together with all that is alive during their life."""
-    alive = alive_bytes(workload, element_bytes)
-    inner = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors])
-    for i in np.flatnonzero(inner):
-        tensor = workload.tensors[i]
-        inner[i] = alive[tensor.producer : max(tensor.readers) + 1].max() <= capacity
-    for layer in workload.layers:
-        # Both operands of an element-wise operation are in one memory.
-        if layer.op in ("add", "mul") and not all(inner[i] for i in layer.inputs):
-            inner[list(layer.inputs)] = False
-    return inner
-
-
-def cascades(chain: Links, whole_bytes: np.ndarray, weights: np.ndarray, capacity: float) -> tuple[np.ndarray, float]:
-    """The cascades of a network.
+def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rolling: np.ndarray, capacity: float) -> np.ndarray:
+    """``bool[T]``: feature maps between layers that stay on chip whole.
 
     Args:
-        whole_bytes: ``float64[L]``, feature maps that a layer reads and writes, whole.
-        weights: ``float64[L]``, encoded weights of each layer.
-    Returns:
-        ``int64[L]``, rows that a layer of a cascade makes at a time (0: not in a cascade; negative in its last layer), and the
-        bytes on chip of the largest cascade.
+        stored: ``float64[T]``, bytes of each tensor.
+        taken: ``float64[L]``, bytes that cascades hold on chip while each layer runs.
+        rolling: ``bool[T]``, feature maps inside of cascades, which are never whole.
     """
-    count = len(whole_bytes)
-    rows, most, first = np.zeros(count, dtype=np.int64), 0.0, 0
-    smallest = chain.buffer_bytes(1)
-    while first < count:
-        last, used = first, 0.0
-        while last + 1 < count and chain.possible[last] and whole_bytes[last + 1] >= capacity:
-            used += smallest[last]
-            if used > capacity:
-                break
-            last += 1
-        if last > first:
-            constants = float(weights[first : last + 1].sum())
-            size = float(smallest[first:last].sum()) + constants
-            at_a_time = 1
-            for step in range(2, (int(chain.rows[first:last].max()) + 1) // 2 + 1):
-                more = float(chain.buffer_bytes(step)[first:last].sum()) + constants
-                if more > capacity:
-                    break
-                at_a_time, size = step, more
-            rows[first:last], rows[last] = at_a_time, -at_a_time
-            most = max(most, min(size, capacity))
-        first = last + 1
-    return rows, most
+    kept = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
+    lives = [(max(t.producer, 0), max(t.readers, default=0)) for t in workload.tensors]
+    alive = taken.copy()
+    for i in np.flatnonzero(kept):
+        alive[lives[i][0] : lives[i][1] + 1] += stored[i]
+    # What one use of a tensor on chip costs in bytes times layers.
+    price = [
+        stored[i] * (last - begin + 1) / (1 + len(workload.tensors[i].readers)) for i, (begin, last) in enumerate(lives)
+    ]
+    while alive.max(initial=0.0) > capacity:
+        crowded = int(alive.argmax())
+        rivals = [i for i in np.flatnonzero(kept) if lives[i][0] <= crowded <= lives[i][1]]
+        if not rivals:
+            alive[crowded] = 0.0
+            continue
+        leaves = max(rivals, key=lambda i: price[i])
+        kept[leaves] = False
+        alive[lives[leaves][0] : lives[leaves][1] + 1] -= stored[leaves]
+    return kept
+
+
+def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: float) -> Schedule:
+    """The schedule of a workload whose feature maps live in external memory, with ``capacity`` bytes on chip."""
+    count = len(workload.layers)
+    found = [
+        wide for narrow in cascades(chain, 0, count - 1, 1, False, capacity) for wide in widened(chain, narrow, capacity)
+    ]
+    rows, taken = np.zeros(count, dtype=np.int64), np.zeros(count)
+    rolling = np.zeros(len(workload.tensors), dtype=bool)
+    for cascade in found:
+        layers = slice(cascade.first, cascade.last + 1)
+        rows[layers] = chain.steps(cascade.first, cascade.last, cascade.step)
+        taken[layers] = min(cascade.used_bytes, capacity)
+        rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True
+    stored = stored_elements(workload) * element_bytes
+    kept = kept_whole(workload, stored, taken, rolling, capacity)
+    for layer in workload.layers:
+        # Both operands of an element-wise operation are in one memory.
+        if layer.op in ("add", "mul") and not all(kept[i] or rolling[i] for i in layer.inputs):
+            kept[list(layer.inputs)] = False
+    for i in np.flatnonzero(kept):
+        taken[workload.tensors[i].producer : max(workload.tensors[i].readers) + 1] += stored[i]
+    return Schedule(kept | rolling, rows, float(taken.max(initial=0.0)))
+
+
+def all_inside(workload: Workload, element_bytes: float) -> Schedule:
+    """The schedule of a device without external memory for feature maps: everything on chip, whole."""
+    alive = np.zeros(len(workload.layers))
+    for tensor, elements in zip(workload.tensors, stored_elements(workload) * element_bytes, strict=True):
+        alive[max(tensor.producer, 0) : max(tensor.readers, default=len(alive) - 1) + 1] += elements
+    return Schedule(np.ones(len(workload.tensors), dtype=bool), np.zeros(len(alive), dtype=np.int64), float(alive.max()))

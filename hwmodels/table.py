@@ -80,6 +80,7 @@ class CostTable:
         weight_column: ``int64[L]``, weight decision of a layer, -1 for none.
         input_column, output_column: ``int64[L]``, width group of its (largest) input and of its output.
         live, step_layer: ``int64[S, G]``, elements of each group alive at each step; ``int64[S]``, the layer it belongs to.
+        stored_channels: ``int64[T]``, channels of each tensor as stored, filled up where the device does so.
         runtime_bytes: RAM that the runtime takes for itself, part of the peak.
         element_bytes: ``float64[nA]``, bytes per stored element of each width.
         inference_s, static_w: fixed time of an inference; power paid for it.
@@ -104,6 +105,7 @@ class CostTable:
     output_column: np.ndarray
     live: np.ndarray
     step_layer: np.ndarray
+    stored_channels: np.ndarray
     runtime_bytes: int
     element_bytes: np.ndarray
     inference_s: float

@@ -46,17 +46,18 @@ class Tile(Workload):
     """The work of one tile. A layer that does nothing has one row all the same, since models need a size, and is not ``active``.
 
     Attributes:
-        held: for every layer, ``{tensor row: elements}`` that are held while it runs beside what the tile itself computes.
+        held: for every layer, ``{tensor row: pixels}`` that are held while it runs beside what the tile itself computes.
     """
 
     active: tuple[bool, ...] = ()
     held: tuple[dict[int, int], ...] = ()
 
-    def live_elements(self) -> np.ndarray:
-        live = super().live_elements()
+    def live_elements(self, channels: np.ndarray | None = None) -> np.ndarray:
+        live = super().live_elements(channels)
         for row, tensors in enumerate(self.held):
-            for tensor, elements in tensors.items():
-                live[row, self.tensors[tensor].group] += elements
+            for tensor, pixels in tensors.items():
+                stored = self.tensors[tensor].channels if channels is None else int(channels[tensor])
+                live[row, self.tensors[tensor].group] += pixels * stored
         return live
 
 
@@ -66,6 +67,7 @@ class Cut:
 
     Attributes:
         kinds: the different tiles, and how many there are of each.
+        stored_channels: ``int64[T]`` for each kind, channels of its tensors as stored.
         table: the price of all of them together; its ``layers`` count the multiply-accumulates of all tiles.
         pictures: resident whole pictures, ``{tensor row: elements}``.
     """
@@ -73,6 +75,7 @@ class Cut:
     tiling: Tiling | None
     workload: Workload
     kinds: tuple[tuple[Workload, int], ...]
+    stored_channels: tuple[np.ndarray, ...]
     table: CostTable
     pictures: dict[int, int]
 
@@ -91,9 +94,14 @@ class Cut:
             yield from cost.schedule(self.table, self.workload, plan)
             return
         size = self.table.element_bytes[plan[self.table.weighted :]]
-        worst = max((tile for tile, _ in self.kinds), key=lambda tile: float((tile.live_elements() @ size).max()))
-        assert isinstance(worst, Tile)
-        yield from worst_tile(worst, self.pictures, size)
+        peaks = [
+            float((tile.live_elements(stored) @ size).max())
+            for (tile, _), stored in zip(self.kinds, self.stored_channels, strict=True)
+        ]
+        worst = int(np.argmax(peaks))
+        tile = self.kinds[worst][0]
+        assert isinstance(tile, Tile)
+        yield from worst_tile(tile, self.pictures, size, self.stored_channels[worst])
 
 
 class _Axis(NamedTuple):
@@ -144,7 +152,7 @@ def _tile(workload: Workload, rows: _Axis, columns: _Axis) -> Tile:
     last_layer = len(workload.layers) - 1
     held: list[dict[int, int]] = [{} for _ in workload.layers]
     for row, whole in enumerate(workload.tensors):
-        line = whole.channels * int(columns.new[row])
+        line = int(columns.new[row])
         last = max(whole.readers, default=last_layer)
         for at in range(len(workload.layers)):
             kept = int(rows.before[row] if at <= last else rows.after[row])
@@ -171,11 +179,13 @@ def lower(device: Device, workload: Workload, space: Space, tiling: Tiling | Non
     """
     source = next(tensor for tensor in workload.tensors if tensor.producer < 0)
     if tiling is None or (tiling.height, tiling.width) == (source.height, source.width):
-        return Cut(None, workload, ((workload, 1),), cost.lower(device, workload, space), {})
+        table = cost.lower(device, workload, space)
+        return Cut(None, workload, ((workload, 1),), (table.stored_channels,), table, {})
     kinds = tiles(workload, tiling)
     priced = [(_masked(cost.lower(device, tile, space), tile), count) for tile, count in kinds]
     pictures = _pictures(workload) if device.limits.pictures == "resident" else {}
-    return Cut(tiling, workload, tuple(kinds), _together(priced, workload, pictures), pictures)
+    stored = tuple(table.stored_channels for table, _ in priced)
+    return Cut(tiling, workload, tuple(kinds), stored, _together(priced, workload, pictures), pictures)
 
 
 _TERMS = ("compute_s", "weight_s", "activation_s", "overhead_s", "latency_s", "energy_j")
@@ -208,14 +218,20 @@ def _pictures(workload: Workload) -> dict[int, int]:
     return {row: workload.tensors[row].elements for row in ends}
 
 
-def worst_tile(tile: Tile, pictures: dict[int, int], size: np.ndarray) -> Iterator[tuple[str, dict[str, int]]]:
-    """For each layer of a tile, what is alive in bytes; ``size float64[G]`` is bytes per element of each width group."""
+def worst_tile(
+    tile: Tile, pictures: dict[int, int], size: np.ndarray, stored: np.ndarray
+) -> Iterator[tuple[str, dict[str, int]]]:
+    """For each layer of a tile, what is alive in bytes.
+
+    ``size float64[G]`` is bytes per element of each width group, ``stored int64[T]`` the channels of each tensor as stored.
+    """
     last_layer = len(tile.layers) - 1
     for at, layer in enumerate(tile.layers):
         alive = {}
         for row, tensor in enumerate(tile.tensors):
             own = max(tensor.producer, 0) <= at <= max(tensor.readers, default=last_layer)
-            elements = own * tensor.elements + tile.held[at].get(row, 0) + pictures.get(row, 0)
+            pixels = own * tensor.height * tensor.width + tile.held[at].get(row, 0)
+            elements = pixels * int(stored[row]) + pictures.get(row, 0)
             if elements:
                 alive[tensor.name] = math.ceil(elements * size[tensor.group])
         yield layer.name, alive

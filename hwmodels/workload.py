@@ -95,15 +95,18 @@ class Workload:
     def output_group(self) -> int:
         return self.tensors[self.layers[-1].output].group
 
-    def live_elements(self) -> np.ndarray:
+    def live_elements(self, channels: np.ndarray | None = None) -> np.ndarray:
         """Elements of each width group alive while each layer runs: ``int64[layers, groups]``.
+
+        ``channels`` counts those that each tensor has as stored, where a device fills them up (default: its own).
 
         A tensor lives from its producer to its last reader, both included; the network's output lives to the end.
         No layer works in place: a device that can says so in its memory rules (see ``memory``).
         """
         live = np.zeros((len(self.layers), len(self.group_names)), dtype=np.int64)
-        for tensor in self.tensors:
+        for row, tensor in enumerate(self.tensors):
             first = max(tensor.producer, 0)
             last = max(tensor.readers) if tensor.readers else len(self.layers) - 1
-            live[first : last + 1, tensor.group] += tensor.elements
+            stored = tensor.channels if channels is None else int(channels[row])
+            live[first : last + 1, tensor.group] += tensor.height * tensor.width * stored
         return live

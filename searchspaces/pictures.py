@@ -92,8 +92,10 @@ def load_picture(path: str | Path) -> np.ndarray:
         raise FileError(f"{path}: {error}", "Crop the picture, or make it smaller.") from None
     except UnidentifiedImageError:
         raise FileError(f"{path}: this is not a picture", f"Formats that are read: {', '.join(FORMATS)}.") from None
+    except FileNotFoundError:
+        raise FileError(f"{path}: there is no such picture", "Check the path.") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise FileError(f"{path}: the picture cannot be read ({error})", "Replace it or take it out of the folder.") from None
+        raise FileError(f"{path}: the picture cannot be read ({error})", "It may be damaged: replace or leave it out.") from None
 
 
 def _to_rgb(image: Image.Image, path: str | Path) -> np.ndarray:

@@ -10,7 +10,7 @@ How each operation is written:
   (MINIMUM for slopes above 1). TFLite's PRELU reads an 8-bit tensor, so it would round twice and need a range for what
   stands before it. Where no slope is negative the two share one copy of the weights.
 * DEPTH_TO_SPACE takes channels block by block, PyTorch's pixel shuffle channel by channel. The layers before it give their
-  output channels in the order that is needed (``channel_orders``); GATHER does where they cannot.
+  output channels in the order that is needed (``tflite_order``); GATHER does where they cannot.
 * Padding that SAME does not express is a PAD operator.
 """
 
@@ -23,10 +23,11 @@ import numpy as np
 from hwmodels.errors import FileError
 from hwsearch.export.tflite_file import FlatModel, Options
 from hwsearch.export.tflite_form import NONE, RELU, RELU6, container, fused_activation, fused_bounds
+from hwsearch.export.tflite_order import channel_orders, demanded
 from hwsearch.quant import requant
 from hwsearch.quant.integer import same_grid
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
-from searchspaces.graph import Graph, Node
+from searchspaces.graph import Node
 from searchspaces.tables import propagate
 
 SAME, VALID = 0, 1
@@ -51,38 +52,6 @@ def widened(fmt: TensorFormat) -> TensorFormat:
     """The int16 format that holds the shifted codes of a narrow format, at the same scale."""
     move = 32768 - fmt.zero_point
     return TensorFormat(16, fmt.scale, 32768, fmt.qmin + move, fmt.qmax + move)
-
-
-def block_order(channels: int, factor: int) -> np.ndarray:
-    """For each channel that DEPTH_TO_SPACE expects, the channel of a pixel shuffle to ``channels`` channels that stands there."""
-    return np.arange(channels * factor**2).reshape(channels, factor**2).T.reshape(-1)
-
-
-def channel_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarray]:
-    """Which channel stands at each place of every tensor: the natural order, unless a pixel shuffle behind it wants another."""
-    orders = {name: np.arange(count) for name, count in channels.items()}
-    for node in reversed(graph.nodes):
-        if node.op == "repeat":
-            # k copies of the tensor one after the other, which is what CONCATENATION gives.
-            count = channels[node.inputs[0]]
-            orders[node.name] = np.arange(channels[node.name]).reshape(count, -1).T.reshape(-1)
-        elif node.op in ("conv", "add") and node.name != graph.output.name and (node.op == "add" or node.attrs["groups"] == 1):
-            demands = [demanded(reader, node.name, channels, orders) for reader in graph.readers(node.name)]
-            wanted = [order for order in demands if order is not None]
-            if wanted and all(np.array_equal(order, wanted[0]) for order in wanted):
-                orders[node.name] = wanted[0]
-    return orders
-
-
-def demanded(reader: Node, name: str, channels: dict[str, int], orders: dict[str, np.ndarray]) -> np.ndarray | None:
-    """The order in which ``reader`` takes the channels of its input ``name``; None where it takes any."""
-    if reader.op == "conv" and reader.attrs["groups"] == 1:
-        return None
-    if reader.op == "pixel_shuffle":
-        return block_order(channels[reader.name], reader.attrs["factor"])
-    if reader.op == "add":
-        return orders[reader.name]
-    return np.arange(channels[name])
 
 
 class Writer:
@@ -255,7 +224,7 @@ class Writer:
         stored = "int8"
         if self.packed and layer.bits <= 4:
             reason = "int4 weights need 8-bit tensors on both sides" if wide else ""
-            reason = reason or ("int4 weights of a depthwise layer run nowhere exactly" if depthwise else "")
+            reason = reason or ("int4 weights of a depthwise layer are not exact in every runtime" if depthwise else "")
             if reason:
                 self.promoted[node.name] = reason
             else:

@@ -1,7 +1,7 @@
 """From TFLite's ways of saying things to the canonical graph's: the order of channels, and PReLU as two convolutions.
 
 DEPTH_TO_SPACE takes channels block by block, a pixel shuffle channel by channel. What the layers before it write is permuted, as
-for export (``tflite_nodes.channel_orders``), in the other direction.
+for export (``export.tflite_order``), in the other direction.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from hwmodels.errors import FileError
-from hwsearch.export.tflite_nodes import channel_orders, demanded
+from hwsearch.export.tflite_order import channel_orders, demanded
 from hwsearch.quant.model import LayerIntegers
 from searchspaces.graph import Graph
 from searchspaces.tables import propagate

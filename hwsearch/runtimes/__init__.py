@@ -51,6 +51,7 @@ RUNTIMES: dict[str, RuntimeInfo] = {
         RuntimeInfo("ort", "ONNX Runtime", "hwsearch.runtimes.ort", "onnxruntime"),
         RuntimeInfo("litert", "LiteRT with XNNPACK", "hwsearch.runtimes.litert", "ai_edge_litert", "tflite"),
         RuntimeInfo("tflm", "TensorFlow Lite Micro", "hwsearch.runtimes.tflm", "tflite_micro", "tflite"),
+        RuntimeInfo("openvino", "OpenVINO on the CPU", "hwsearch.runtimes.openvino", "openvino", "openvino"),
         RuntimeInfo("qemu", "C on an emulated Cortex-M4", "hwsearch.runtimes.qemu"),
         RuntimeInfo("qemu-m7", "Cortex-M7", "hwsearch.runtimes.qemu", arguments={"core": "cortex-m7"}),
         RuntimeInfo("qemu-m55", "Cortex-M55 with Helium", "hwsearch.runtimes.qemu", arguments={"core": "cortex-m55"}),

@@ -1,16 +1,16 @@
-"""Refinement by measurement: an Optuna study, asked and told one plan at a time, with its journal on disk.
+"""Refinement by measurement: an Optuna study, asked and told in batches of plans, with its journal on disk.
 
-The plans of the exact front come first, then what ``propose`` proposes. Every finished trial is on disk before the next begins. A
-study that was killed goes on: a trial that was running is run again with its parameters, a last line that the crash cut short is
-dropped, and with the same seed the finished study holds the same trials as one that was never interrupted. One process at a time
-uses a journal: the caller holds the run directory's lock.
+The plans of the exact front come first, then what ``propose`` proposes. A batch is proposed from the batches before it, whoever
+measures it and in whatever order: the study does not depend on the number of workers. Every finished trial is on disk before the
+next begins. A study that was killed goes on: a batch cut short is completed, trials that were running are run again with their
+parameters, a last line that the crash cut short is dropped, and with the same seed the finished study holds the same trials as
+one that was never interrupted. One process at a time uses a journal: the caller holds the run directory's lock.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from hwsearch.evaluate import Score
 from hwsearch.search.additive import AdditiveProblem
 from hwsearch.search.alternatives import lower_all
 from hwsearch.search.propose import POPULATION, Encoding, Proposer
+from hwsearch.search.quiet import quiet_optuna
 
 if TYPE_CHECKING:
     from hwmodels.cost import CostTable
@@ -48,10 +49,11 @@ class Evaluated:
 def refine(
     space: SearchSpace,
     tables: Sequence[CostTable],
-    evaluate: Callable[[np.ndarray], Score],
+    evaluate: Callable[[Sequence[np.ndarray]], Iterable[Score]],
     start_plans: Sequence[np.ndarray],
     *,
     evaluations: int,
+    batch: int,
     seed: int,
     storage_path: Path,
     advance: Callable[[], None] | None = None,
@@ -63,7 +65,8 @@ def refine(
 
     Args:
         tables: one for each way to cut the picture; a plan is priced by the fastest that fits.
-        evaluate: plan ``int8[D]`` -> score; may answer from a cache of its own.
+        evaluate: plans ``int8[D]`` -> their scores in order, each as soon as it is known; may answer from a cache of its own.
+        batch: plans proposed together.
         storage_path: the journal; one that exists is continued, up to ``evaluations`` in all.
         advance: called after every finished plan, those found in the journal included.
     Raises:
@@ -75,7 +78,7 @@ def refine(
     starts = [np.asarray(plan, dtype=np.int8) for plan in start_plans]
     proposer = Proposer(encoding, problem, limits, starts, seed)
     scores: dict[bytes, Score] = {}
-    with _quiet(), _file_errors(storage_path):
+    with quiet_optuna(), _file_errors(storage_path):
         mend(storage_path)
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(storage_path), lock_obj=_HeldByCaller(str(storage_path)))),
@@ -87,19 +90,12 @@ def refine(
         _describe(study, space)
         for _ in _trials(study, TrialState.COMPLETE):
             _tell(advance)
-        while len(_trials(study, TrialState.COMPLETE)) < evaluations:
-            # A trial that a killed process left behind is run first, with its parameters.
-            if not (running := _trials(study, TrialState.RUNNING)):
-                proposal = proposer.propose(study)
-                if proposal is None:
-                    break
-                # One record holds the whole plan: a trial is in the journal with all its parameters, or not at all.
-                study.add_trial(proposal)
-                running = _trials(study, TrialState.RUNNING)
-            plan = encoding.plan(running[0].params)
-            scores[plan.tobytes()] = evaluate(plan)
-            study.tell(running[0].number, _objectives(problem, plan, scores[plan.tobytes()]))
-            _tell(advance)
+        while running := _batch(study, proposer, batch, evaluations):
+            plans = [encoding.plan(trial.params) for trial in running]
+            for trial, plan, score in zip(running, plans, evaluate(plans), strict=True):
+                scores[plan.tobytes()] = score
+                study.tell(trial.number, _objectives(problem, plan, score))
+                _tell(advance)
         rows = [(encoding.plan(t.params), tuple(t.values)) for t in _trials(study, TrialState.COMPLETE)]
     return [Evaluated(plan, scores.get(plan.tobytes()), values) for plan, values in rows]
 
@@ -112,6 +108,20 @@ class _HeldByCaller(JournalFileOpenLock):
 
     def release(self) -> None:
         pass
+
+
+def _batch(study: optuna.Study, proposer: Proposer, batch: int, evaluations: int) -> list[optuna.trial.FrozenTrial]:
+    """The trials to run next: those that a killed process left behind, or new ones; none at the end."""
+    total, running = len(study.get_trials(deepcopy=False)), _trials(study, TrialState.RUNNING)
+    first = total - total % batch
+    if not running or total % batch:
+        for _ in range(total, min(first + batch, evaluations)):
+            proposal = proposer.propose(study, first)
+            if proposal is None:
+                break
+            # One record holds the whole plan: a trial is in the journal with all its parameters, or not at all.
+            study.add_trial(proposal)
+    return _trials(study, TrialState.RUNNING)
 
 
 def _trials(study: optuna.Study, state: TrialState) -> list[optuna.trial.FrozenTrial]:
@@ -164,19 +174,6 @@ def mend(path: Path) -> None:
     if kept < path.stat().st_size:
         with path.open("r+b") as file:
             file.truncate(kept)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna logs errors only, and does not warn that parts of it are experimental."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Which plan to measure next: exchange moves around the front, in turn with children of an Optuna sampler.
 
 An exchange raises one decision of a front plan and lowers another; it finds what additive damage missed, because two changes are
-judged together. Every proposal is a function of the seed, the number of the trial and the finished trials, and of nothing else: a
-run that was interrupted proposes what it would have proposed. A proposal is never a plan that is known already, nor one over a
-hard limit.
+judged together. Every proposal is a function of the seed, the number of the trial, the finished trials of earlier batches and the
+plans already proposed in its own, and of nothing else: a run that was interrupted, or measured by many, proposes what it would
+have proposed. A proposal is never a plan that is known already, nor one over a hard limit.
 """
 
 from __future__ import annotations
@@ -66,17 +66,21 @@ class Proposer:
         self._distributions: dict[str, BaseDistribution] = dict(encoding.distributions)
         self._starts = list({plan.tobytes(): plan for plan in starts if self.allowed(plan)}.values())
 
-    def propose(self, study: Study) -> FrozenTrial | None:
-        """The next trial of a study, with all its parameters; None when no plan is left that is not in the study."""
+    def propose(self, study: Study, first: int) -> FrozenTrial | None:
+        """The next trial of a study, with all its parameters; None when no plan is left that is not in the study.
+
+        Args:
+            first: number of the first trial of its batch; of later ones it is not looked at what they measured.
+        """
         trials = study.get_trials(deepcopy=False)
         known = {self._encoding.plan(t.params).tobytes() for t in trials}
         plan = next((start for start in self._starts if start.tobytes() not in known), None)
         origin = "start"
         if plan is None:
             rng = np.random.default_rng([self._seed, len(trials)])
-            finished = [t for t in trials if t.state == TrialState.COMPLETE]
+            finished = [t for t in trials[:first] if t.state == TrialState.COMPLETE]
             front = self._front(finished)
-            drawn = self._child(study, len(trials), rng) if len(trials) % 3 == 0 else None
+            drawn = self._child(study, _generation(trials[:first]), rng) if len(trials) % 3 == 0 else None
             origin = "exchange" if drawn is None else "nsga2"
             if drawn is None:
                 drawn = self._exchange(front[rng.integers(len(front))], rng) if len(front) else self._random(rng)
@@ -88,13 +92,12 @@ class Proposer:
             params=self._encoding.parameters(plan),
             distributions=self._distributions,
             user_attrs={"origin": origin},
-            system_attrs={NSGAIISampler._get_generation_key(): _generation(trials)},
+            system_attrs={NSGAIISampler._get_generation_key(): _generation(trials[:first])},
         )
 
-    def _child(self, study: Study, number: int, rng: np.random.Generator) -> np.ndarray | None:
+    def _child(self, study: Study, generation: int, rng: np.random.Generator) -> np.ndarray | None:
         """A plan bred by NSGA-II from the finished trials; None before there is a first generation."""
         sampler = NSGAIISampler(population_size=POPULATION, seed=int(rng.integers(2**31)))
-        generation = _generation(study.get_trials(deepcopy=False))
         asking = create_trial(state=TrialState.RUNNING, system_attrs={NSGAIISampler._get_generation_key(): generation})
         drawn = sampler.sample_relative(study, asking, self._distributions)
         if not drawn:

@@ -7,7 +7,7 @@ prediction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,7 @@ def solve(
     budgets: Mapping[str, float],
     probes: np.ndarray,
     probe_losses_db: np.ndarray,
-    evaluate: Callable[[np.ndarray], float],
+    evaluate: Callable[[Sequence[np.ndarray]], Iterable[float]],
     *,
     points: int,
     evaluations: int,
@@ -56,7 +56,7 @@ def solve(
     Args:
         tables: prices, one for each way to cut the picture; each has a front of its own.
         damage: the proxy's; calibrated first by the plans ``probes int8[P, D]`` and their measured losses.
-        evaluate: plan -> measured PSNR loss in dB.
+        evaluate: plans -> measured PSNR losses in dB, in the same order.
         points: latency budgets of a front, over all tables; evaluations: plans that may be measured.
     """
     known, losses = list(probes), list(probe_losses_db)
@@ -76,7 +76,7 @@ def solve(
             break
         by_proxy += damage.psnr_loss_db(np.stack(new)).tolist()
         predicted += table_of_damage.psnr_loss_db(np.stack(new)).tolist()
-        losses += [evaluate(plan) for plan in new]
+        losses += evaluate(new)
         known += new
         found += new
     return Rounds(found, np.array(by_proxy), np.array(predicted), np.array(losses[len(probes) :]), count)

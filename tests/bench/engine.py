@@ -34,7 +34,7 @@ def networks() -> dict[str, tuple[nn.Module, int]]:
         "FSRCNN(56,12,4) ReLU x2": (FSRCNN(2, 1, 56, 12, 4, "relu"), 1),
         "FSRCNN(56,12,4) PReLU x2": (FSRCNN(2, 1, 56, 12, 4, "prelu"), 1),
         "ABPN x3": (ABPN(3, 4, 28), 3),
-        "EDSR 16 channels, 2 blocks": (Residual(16, 2), 3),
+        "EDSR body, 64 channels, 2 blocks": (Residual(64, 2), 3),
         "VDSR 64 channels, 4 layers": (Deep(64, 4), 1),
     }
 

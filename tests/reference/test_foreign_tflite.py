@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from hwsearch.cli import main
 from hwsearch.evaluate import to_picture
-from hwsearch.export.tflite_nodes import channel_orders
+from hwsearch.export.tflite_order import channel_orders
 from hwsearch.inspect import inspect, pricing
 from hwsearch.inspect.tflite import load
 from hwsearch.quant import integer

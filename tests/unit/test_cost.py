@@ -30,17 +30,26 @@ def table_of(name: str, workload: Workload) -> cost.CostTable:
 
 def test_ethos_u55_by_hand() -> None:
     """12 to 12 channels, 3x3, 180x320 on 1x2x8 micro-blocks: 28,800 x 2 blocks; 9 taps depth first, 3 groups of taps x 2
-    of channels part kernel; 4 cycles a step. Arm's compiler says 1,383,424 cycles for this layer."""
+    of channels part kernel; 4 cycles a step. The output unit, half a cycle an element, works beside the multipliers except on
+    the last block (7x12 pixels). Arm's compiler says 1,383,424 cycles for this layer."""
     table = table_of("ethos-u55-128", one_conv(12, 12, 3, 180, 320))
-    cycles = table.compute_s[0, -1, 0, 0] * 500e6
-    assert cycles == pytest.approx(28_800 * 2 * 6 * 4)
-    assert cycles == pytest.approx(1_383_424, rel=0.002)
+    compute, latency = (terms[0, -1, 0, 0] * 500e6 for terms in (table.compute_s, table.latency_s))
+    assert compute == pytest.approx(28_800 * 2 * 6 * 4 + 7 * 12 * 12 * 0.5)
+    assert latency == pytest.approx(1_383_424, rel=0.0005)
 
 
 def test_narrow_weights_save_bytes_and_no_cycles_on_ethos() -> None:
-    table = table_of("ethos-u55-128", one_conv(64, 64, 3, 45, 80))
-    assert np.ptp(table.latency_s[0, :, 0, 0]) == 0
-    assert table.weight_bytes[0, 0, 0] < 0.25 * table.weight_bytes[0, -1, 0]
+    """Weights arrive while the layer before runs; only a first layer waits for those of its first 16 of 64 channels. So it is in
+    the figures of Arm's compiler, where 2 bits instead of 8 save at most one cycle in a thousand of a whole network."""
+    table = table_of("ethos-u55-128", edsr(blocks=1, width=64, height=45, pixels=80, scale=2))
+    assert np.all(np.ptp(table.compute_s, axis=1) == 0)
+    assert np.all(np.ptp(table.latency_s, axis=1) == 0)
+    assert table.weight_bytes[1, 0, 0] < 0.25 * table.weight_bytes[1, -1, 0]
+    alone = table_of("ethos-u55-128", one_conv(64, 64, 3, 45, 80))
+    assert np.all(np.ptp(alone.compute_s, axis=1) == 0)
+    flash_bytes_per_s, flash_latency_s = 0.5e9, 128e-9
+    first_part_s = alone.weight_bytes[0, -1, 0] / 4 / flash_bytes_per_s + flash_latency_s
+    assert 0 < np.ptp(alone.latency_s[0, :, 0, 0]) <= first_part_s * (1 + 1e-9)
 
 
 def test_jetson_pays_for_padding_and_waves() -> None:
