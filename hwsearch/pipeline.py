@@ -8,7 +8,7 @@ network --trace--> graph, workload          device --load--> cost table
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from hwsearch import assemble, coordinator, cuts, damage_file, proven, proxies, 
 from hwsearch.coordinator import Coordinator
 from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
-from hwsearch.evaluate import Score
+from hwsearch.evaluate import Score, on_patches
 from hwsearch.evaluations import EvaluationLog
 from hwsearch.measuring import prepare
 from hwsearch.problem import Problem, Request, choose_pictures, pose
@@ -29,7 +29,9 @@ from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.polish import polish
 from hwsearch.results import ProxyCheck, Results
 from hwsearch.search import evolve, exact, pareto, probe, rounds
+from hwsearch.search.screen import Screen, trust
 from hwsearch.shared import Shared
+from searchspaces.graph import execute
 from searchspaces.pictures import Pair
 from searchspaces.space import SearchSpace
 
@@ -151,6 +153,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
             measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS))
             calibration, evaluator = measuring.calibration, measuring.evaluator
+            patches = on_patches(lambda x: execute(problem.graph, x), photos.search, problem.network.scale, request.seed)
             team = Coordinator(study, request, problem, photos, tables, measuring) if study else None
 
         def score(plan: np.ndarray) -> Score:
@@ -162,7 +165,20 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             damages = _tables(run, problem.space, shared, photos.crops, evaluator.float_mse, request.seed, progress)
             ratios = shared.ratios(problem.space, lambda whole: sqnr.table(whole, photos.crops))
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
-        search = find_plans(request, problem, ways, budgets, damages, checks, probes, log, run.journal_path, clock, progress)
+
+        def look(solved: rounds.Rounds) -> Screen | None:
+            if patches is None:
+                return None
+            return Screen(
+                solved.damage.psnr_loss_db,
+                trust(solved.predicted_db, solved.measured_db),
+                lambda plan: patches.losses_db(lambda x: calibration.simulate(plan, x)),
+                patches.pixels / evaluator.pixels,
+            )
+
+        search = find_plans(
+            request, problem, ways, budgets, damages, checks, probes, log, look, run.journal_path, clock, progress
+        )
         if team is not None:
             team.finish()
         names = search.names()
@@ -208,12 +224,14 @@ def find_plans(
     checks: list[ProxyCheck],
     probes: np.ndarray,
     log: EvaluationLog,
+    look: Callable[[rounds.Rounds], Screen | None],
     journal_path: Path,
     clock: Clock,
     progress: Progress,
 ) -> assemble.Search:
     """Exact fronts of the most truthful proxy, calibrated and refined by measurement; then the non-dominated plans and the chosen
-    ones. Every way to cut the picture has its own front; every plan then takes its best way."""
+    ones. Every way to cut the picture has its own front; every plan then takes its best way. ``look`` gives the screen that
+    proposals pass once the fronts are measured."""
     space, tables = problem.space, [cut.table for cut in ways.useful]
     best = max(checks, key=lambda check: check.spearman).name
     probe_losses = np.array(checks[0].measured_db)
@@ -233,7 +251,7 @@ def find_plans(
             probe_losses,
             evaluate,
             points=FRONT_POINTS,
-            evaluations=request.evaluations,
+            **_share(request),
         )
     uniforms = uniform_plans(space)
     with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
@@ -244,9 +262,11 @@ def find_plans(
             [*uniforms.values(), *solved.plans],
             evaluations=request.evaluations,
             batch=request.batch,
+            sampler=request.sampler,
             seed=request.seed,
             storage_path=journal_path,
             advance=stage.advance,
+            screen=look(solved),
         )
     measured = log.items()
     plans = np.stack([plan for plan, _ in measured])
@@ -265,6 +285,14 @@ def find_plans(
         origins=_origins(plans, probes, solved.plans, uniforms),
         cuts=taken,
     )
+
+
+def _share(request: Request) -> dict[str, int]:
+    """What the exact fronts take of the evaluations: most of them in rounds, or half at once before another sampler goes on."""
+    if request.sampler == "exact":
+        return {"evaluations": max(1, request.evaluations * 3 // 4)}
+    half = max(1, request.evaluations // 2)
+    return {"evaluations": half, "rounds": 1, "batch": half}
 
 
 def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:
