@@ -14,6 +14,7 @@ import argparse
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,14 @@ import torch
 sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from hwsearch import cuts, pipeline  # noqa: E402
-from hwsearch.evaluate import Evaluator  # noqa: E402
 from hwsearch.evaluations import EvaluationLog  # noqa: E402
 from hwsearch.files import write_json  # noqa: E402
+from hwsearch.measuring import prepare  # noqa: E402
 from hwsearch.problem import Request, choose_pictures, pose  # noqa: E402
 from hwsearch.progress import Silent  # noqa: E402
 from hwsearch.proxies.errors import windows  # noqa: E402
-from hwsearch.quant.calibrate import calibrate  # noqa: E402
 from hwsearch.quant.observe import macs_per_pixel  # noqa: E402
 from hwsearch.search import rounds  # noqa: E402
-from searchspaces.graph import execute  # noqa: E402
 
 ERROR_DB, ERROR_SHARE = 0.05, 0.15
 
@@ -64,14 +63,13 @@ def main() -> None:
     started = time.process_time()
     problem = pose(request)
     photos = choose_pictures(request, problem.network)
-    calibration = calibrate(problem.graph, [crop.low for crop in photos.crops], problem.space, seed=given.seed)
     pixels = given.macs / macs_per_pixel(problem.graph, problem.network.channels)
-    evaluator = Evaluator(lambda x: execute(problem.graph, x), windows(photos.search, pixels), problem.network.scale)
+    photos = replace(photos, search=windows(photos.search, pixels))
+    measuring = prepare(problem, photos, given.seed)
     with tempfile.TemporaryDirectory() as folder:
-        log = EvaluationLog(
-            Path(folder) / "evaluations.jsonl", lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x))
-        )
-        damages = pipeline.measure_damage(calibration, photos.crops, evaluator.float_mse, given.seed, Silent())
+        log = EvaluationLog(Path(folder) / "evaluations.jsonl", lambda plans: map(measuring, plans))
+        float_mse = measuring.evaluator.float_mse
+        damages = pipeline.measure_damage(measuring.calibration, photos.crops, float_mse, given.seed, Silent())
         checks, probes = pipeline.check_proxies(damages, problem.space, log, given.probes, given.seed, Silent())
         best = max(checks, key=lambda check: check.spearman)
         ways = cuts.ways(problem, request, {})
@@ -82,7 +80,7 @@ def main() -> None:
             {},
             probes,
             np.array(best.measured_db),
-            lambda plan: log(plan).psnr_loss_db,
+            lambda plans: [score.psnr_loss_db for score in log(plans)],
             points=pipeline.FRONT_POINTS,
             evaluations=given.evaluations,
         )
