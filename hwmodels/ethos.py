@@ -12,8 +12,6 @@ Agreement with the estimates of Arm's compiler, which are not silicon, is measur
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numba
 import numpy as np
 

@@ -93,7 +93,7 @@ class Coordinator:
         pause_s = worker.POLL_S[0]
         for name in wanted:
             while name not in self._scores:
-                measured = worker.measure_next(self._study, self._encoding, self._measure, self._grace_s)
+                measured = worker.measure_next(self._study, self._measure, self._grace_s)
                 if self._collect(wanted) or measured:
                     pause_s = worker.POLL_S[0]
                 else:
@@ -107,7 +107,7 @@ class Coordinator:
 
     def _publish(self, name: str, plan: np.ndarray) -> None:
         costs = self._costs.costs(plan[None])
-        facts = {objective: float(costs[objective][0]) for objective in OBJECTIVES[1:]}
+        facts = {objective: float(costs[objective][0]) for objective in worker.PRICES}
         self._trials[name] = self._study.publish(plan, self._encoding.parameters(plan), self._encoding.distributions, **facts)
 
     def _collect(self, wanted: dict[str, np.ndarray]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,45 @@ from hwsearch.evaluate import Score
 
 Measure = Callable[[Sequence[np.ndarray]], Iterable[Score]]
 """Plans ``int8[D]``, all different -> their scores in the same order, each as soon as it is known."""
+
+
+def read(path: Path) -> list[tuple[np.ndarray, Score]]:
+    """Plans and scores of the log in ``path``, which stays as it is.
+
+    Raises:
+        FileError: there is none, or a line before the last one is damaged.
+    """
+    try:
+        scores, _ = _parse(path)
+    except OSError as error:
+        raise FileError(f"{path}: {(error.strerror or str(error)).lower()}", "Give the folder of a finished run.") from error
+    return _items(scores)
+
+
+def _parse(path: Path) -> tuple[dict[tuple[int, ...], Score], int]:
+    """Scores by plan, and how many bytes hold them: a last line that was cut short does not count."""
+    scores: dict[tuple[int, ...], Score] = {}
+    kept = 0
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError("cut short")
+            record = json.loads(line)
+            scores[tuple(record["plan"])] = Score(**record["score"])
+        except (ValueError, KeyError, TypeError) as problem:
+            if number < len(lines) - 1:
+                raise FileError(
+                    f"{path}: line {number + 1} is damaged ({problem})",
+                    "Remove the line, or start a new run; the other evaluations are intact.",
+                ) from problem
+            break
+        kept += len(line)
+    return scores, kept
+
+
+def _items(scores: Mapping[tuple[int, ...], Score]) -> list[tuple[np.ndarray, Score]]:
+    return [(np.array(plan, dtype=np.int8), score) for plan, score in scores.items()]
 
 
 class EvaluationLog:
@@ -31,27 +70,12 @@ class EvaluationLog:
             self._read()
 
     def _read(self) -> None:
-        kept = 0
-        lines = self._path.read_bytes().splitlines(keepends=True)
-        for number, line in enumerate(lines):
-            try:
-                if not line.endswith(b"\n"):
-                    raise ValueError("cut short")
-                record = json.loads(line)
-                self._scores[tuple(record["plan"])] = Score(**record["score"])
-            except (ValueError, KeyError, TypeError) as problem:
-                if number < len(lines) - 1:
-                    raise FileError(
-                        f"{self._path}: line {number + 1} is damaged ({problem})",
-                        "Remove the line, or start a new run; the other evaluations are intact.",
-                    ) from problem
-                break
-            kept += len(line)
+        self._scores, kept = _parse(self._path)
         with self._path.open("r+b") as file:
             file.truncate(kept)
 
     def items(self) -> list[tuple[np.ndarray, Score]]:
-        return [(np.array(plan, dtype=np.int8), score) for plan, score in self._scores.items()]
+        return _items(self._scores)
 
     def __call__(self, plans: Sequence[np.ndarray]) -> Iterator[Score]:
         """The scores of plan rows in order: from the log, or measured now, together; each is durable before it is given.

@@ -10,7 +10,8 @@ import numpy as np
 
 from hwsearch.evaluate import Evaluator, Score
 from hwsearch.problem import Pictures, Problem
-from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.calibrate import Calibration
+from hwsearch.shared import Shared
 from searchspaces.graph import execute
 
 
@@ -25,8 +26,15 @@ class Measuring:
         return self.evaluator.score(lambda x: self.calibration.simulate(plan, x))
 
 
-def prepare(problem: Problem, photos: Pictures, seed: int, progress: Callable[[str, float], None] | None = None) -> Measuring:
-    """Calibrate the network, and measure what it does in floating point."""
+def prepare(
+    problem: Problem,
+    photos: Pictures,
+    seed: int,
+    shared: Shared | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Measuring:
+    """Calibrate the network, unless that was done for another device alike, and measure what it does in floating point."""
+    shared = shared or Shared(problem.network, [problem.space])
     lows = [crop.low for crop in photos.crops]
-    calibration = calibrate(problem.graph, lows, problem.space, seed=seed, progress=progress)
+    calibration = shared.calibration(problem.graph, lows, problem.space, seed, progress)
     return Measuring(calibration, Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale))

@@ -15,21 +15,22 @@ from pathlib import Path
 
 import numpy as np
 
-from hwsearch import assemble, coordinator, cuts, proxies, store, video
+from hwsearch import assemble, coordinator, cuts, damage_file, proven, proxies, store, video
 from hwsearch.coordinator import Coordinator
 from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
-from hwsearch.evaluate import on_patches
+from hwsearch.evaluate import Score, on_patches
 from hwsearch.evaluations import EvaluationLog
 from hwsearch.measuring import prepare
 from hwsearch.problem import Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, Silent, follow
-from hwsearch.proxies import snr
+from hwsearch.proxies import sqnr
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.polish import polish
 from hwsearch.results import ProxyCheck, Results
 from hwsearch.search import evolve, exact, pareto, probe, rounds
 from hwsearch.search.screen import Screen, trust
+from hwsearch.shared import Shared
 from searchspaces.graph import execute
 from searchspaces.pictures import Pair
 from searchspaces.space import SearchSpace
@@ -75,11 +76,12 @@ class Clock:
 def measure_damage(
     calibration: Calibration, pairs: list[Pair], float_mse: np.ndarray, seed: int, progress: Progress
 ) -> dict[str, Damage]:
-    """The damage table of every proxy: noise measured on ``pairs``, told in dB for pictures on which the floating-point network
-    errs by ``float_mse``."""
+    """The damage table of every proxy that searches use: noise measured on ``pairs``, told in dB for pictures on which the
+    floating-point network errs by ``float_mse``."""
     tables = {}
-    with progress.stage("quality proxies", STEPS * len(proxies.PROXIES)) as stage:
-        for name, info in proxies.PROXIES.items():
+    searched = {name: info for name, info in proxies.PROXIES.items() if info.searched}
+    with progress.stage("quality proxies", STEPS * len(searched)) as stage:
+        for name, info in searched.items():
             report = follow(stage, STEPS)
             tables[name] = replace(info.measure(calibration, pairs, seed, report), float_mse=float_mse)
             report(name, 1.0)
@@ -119,20 +121,26 @@ def uniform_plans(space: SearchSpace) -> dict[str, np.ndarray]:
             half = space.wide_is_float and 16 in (weight, activation)
             if half and weight != activation:
                 continue
-            named["FP16" if half else f"W{weight}A{activation}"] = space.uniform(weight, activation)
+            plan = space.uniform(weight, activation)
+            if not space.has_widths(plan, weight, activation):
+                continue
+            named["FP16" if half else f"W{weight}A{activation}"] = plan
     return named
 
 
-def optimize(request: Request, progress: Progress | None = None) -> Results:
+def optimize(request: Request, progress: Progress | None = None, shared: Shared | None = None) -> Results:
     """The whole job. Writes the run directory and returns what is in its ``results.json``.
 
+    Args:
+        shared: what runs for other devices have measured of the same network.
     Raises:
         HwsearchError: see ``hwmodels.errors``; nothing that was measured is lost, ``resume`` continues.
     """
     progress, clock = progress or Silent(), Clock()
     progress.expect(EXPECTED_S)
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
-        problem = pose(request)
+        problem = pose(request, shared.network if shared else None)
+        shared = shared or Shared(problem.network, [problem.space])
         budgets = video.budgets_with(request.budgets, request.fps)
         ways = cuts.ways(problem, request, budgets)
         tables = [cut.table for cut in ways.useful]
@@ -140,17 +148,22 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             video.check_rate(request.fps, tables, problem.space, request.budgets)
         exact.check_feasible(tables, problem.space, budgets)
         photos = choose_pictures(request, problem.network)
-        shared = coordinator.connect(request, problem, photos)
+        study = coordinator.connect(request, problem, photos)
     with store.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
-            measuring = prepare(problem, photos, request.seed, follow(stage, STEPS))
+            measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS))
             calibration, evaluator = measuring.calibration, measuring.evaluator
             patches = on_patches(lambda x: execute(problem.graph, x), photos.search, problem.network.scale, request.seed)
-            team = Coordinator(shared, request, problem, photos, tables, measuring) if shared else None
-        log = EvaluationLog(run.evaluations_path, team or (lambda plans: map(measuring, plans)))
+            team = Coordinator(study, request, problem, photos, tables, measuring) if study else None
+
+        def score(plan: np.ndarray) -> Score:
+            return shared.score(problem.space, plan, measuring)
+
+        log = EvaluationLog(run.evaluations_path, team or (lambda plans: map(score, plans)))
+        shared.remember(problem.space, log.items())
         with clock.stage("proxies"):
-            damages = measure_damage(calibration, photos.crops, evaluator.float_mse, request.seed, progress)
-            sqnr = snr.sqnr(calibration, photos.crops)
+            damages = _tables(run, problem.space, shared, photos.crops, evaluator.float_mse, request.seed, progress)
+            ratios = shared.ratios(problem.space, lambda whole: sqnr.table(whole, photos.crops))
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
 
         def look(solved: rounds.Rounds) -> Screen | None:
@@ -175,12 +188,31 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             for row in rows:
                 report = follow(stage, STEPS)
                 quantized = polish(calibration, search.plans[row], seed=request.seed, progress=report)
-                proofs[row] = assemble.prove(names[row], quantized, problem, search.cuts[row].tiling, photos.evaluation, run)
+                tiling = search.cuts[row].tiling
+                proofs[row] = proven.prove(names[row], quantized, problem, tiling, photos.evaluation, run.plans_dir)
                 report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(request, problem, ways, photos, search, sqnr, proofs, run, clock.wall_s, clock.stages_s)
+            results = assemble.results(request, problem, ways, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
     return results
+
+
+def _tables(
+    run: store.RunDirectory,
+    space: SearchSpace,
+    shared: Shared,
+    pairs: list[Pair],
+    float_mse: np.ndarray,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Damage]:
+    """The damage tables of a run: from its directory, where an earlier process left them, else measured and written there."""
+    if run.damage_path.exists():
+        with progress.stage("quality proxies", 1):
+            return damage_file.load(run.damage_path, space)
+    tables = shared.tables(space, lambda whole: measure_damage(whole, pairs, float_mse, seed, progress))
+    damage_file.save(run.damage_path, tables, space)
+    return tables
 
 
 def find_plans(
@@ -250,7 +282,7 @@ def find_plans(
         losses=losses,
         objectives=objectives,
         front=front,
-        picks=pareto.choose(front, losses, objectives, budgets, limits),
+        picks=pareto.choose(front, losses, objectives, budgets, limits, space.counting.of_plans(plans) if space.counting else {}),
         origins=_origins(plans, probes, solved.plans, uniforms),
         cuts=taken,
     )

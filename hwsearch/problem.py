@@ -18,7 +18,8 @@ from searchspaces import networks, pictures, trace
 from searchspaces.graph import Graph
 from searchspaces.networks import LoadedNetwork
 from searchspaces.pictures import Pair
-from searchspaces.space import Scope, SearchSpace, build_space
+from searchspaces.scopes import SCOPES, Scope
+from searchspaces.space import SearchSpace, build_space
 
 UNSIZED = ("whole", "auto")
 """What ``Request.tile`` may be beside a size."""
@@ -138,7 +139,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     height, width = request.input_size or device.default_input
     enlarged = network.scale if network.input_kind == "upsampled" else 1
     workload = trace.to_workload(graph, height * enlarged, width * enlarged)
-    offered = device.widths
+    offered, kept = device.widths, SCOPES[request.scope]
     space = build_space(
         workload,
         _offered("--weight-bits", request.weight_bits, offered.weight_bits, device),
@@ -146,6 +147,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
         wide_is_float=offered.wide == "fp16",
         symmetric_activations=offered.symmetric_activations,
         scope=request.scope,
+        outside_bits=(kept.width_outside(offered.weight_bits), kept.width_outside(offered.activation_bits)),
         pins=request.pins,
     )
     asked = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)

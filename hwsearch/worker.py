@@ -15,17 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels.errors import MismatchError, UsageError
+from hwmodels.errors import UsageError
 from hwsearch import identity, measuring, store
 from hwsearch.evaluate import Score
 from hwsearch.problem import Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, follow
-from hwsearch.search.propose import Encoding
-from hwsearch.search.shared_study import SharedStudy, plan_hash
+from hwsearch.search.shared_study import SharedStudy
 from hwsearch.storage_url import StorageUrl
 
 POLL_S = (0.1, 1.0)
 """Pause of an idle process: the first, and the longest."""
+PRICES = ("latency_s", "memory_bytes")
+"""Objectives of a plan that are known without measuring, and published with it."""
 SIGNS = 5
 """Signs of life in the time after which silence means death."""
 
@@ -61,14 +62,14 @@ def work(
         problem = pose(request)
         photos = choose_pictures(request, problem.network)
         identity.refuse(name, about["identity"], identity.of(request, problem, photos))
-        measure = measuring.prepare(problem, photos, request.seed, follow(stage, STEPS))
+        measure = measuring.prepare(problem, photos, request.seed, progress=follow(stage, STEPS))
         identity.check(name, about["check"], measure)
     tell(f"measuring for the study {name}: {problem.network.name} x{problem.network.scale}")
-    encoding, grace_s = Encoding(problem.space), about["grace_s"]
+    grace_s = about["grace_s"]
     measured, seconds, pause_s, last = 0, 0.0, POLL_S[0], time.monotonic()
     while True:
         begun = time.monotonic()
-        if measure_next(study, encoding, measure, grace_s):
+        if measure_next(study, measure, grace_s):
             last, pause_s = time.monotonic(), POLL_S[0]
             measured, seconds = measured + 1, seconds + last - begun
         elif study.finished:
@@ -80,29 +81,26 @@ def work(
             pause_s = min(2 * pause_s, POLL_S[1])
 
 
-def measure_next(study: SharedStudy, encoding: Encoding, measure: Callable[[np.ndarray], Score], grace_s: float) -> bool:
+def measure_next(study: SharedStudy, measure: Callable[[np.ndarray], Score], grace_s: float) -> bool:
     """Take a plan from the queue, measure it and tell the study; False where nothing waits. A plan that cannot be measured here
     is left to others.
 
     Args:
         grace_s: silence after which this process is taken for dead.
     """
-    trial = study.take()
-    if trial is None:
+    task = study.take()
+    if task is None:
         return False
-    with study.alive(trial, grace_s / SIGNS):
-        begun = time.monotonic()
+    with study.alive(task, grace_s / SIGNS):
+        begun, cpu_begun = time.monotonic(), time.process_time()
         try:
-            plan = encoding.plan(trial.params)
-            if plan_hash(plan) != trial.user_attrs["plan_sha256"]:
-                raise MismatchError(f"trial {trial.number} of {study.name} is a plan of another space", "Choose another --study.")
-            score = measure(plan)
+            score = measure(task.plan)
         except BaseException:
-            study.give_up(trial)
+            study.give_up(task)
             raise
-        values = [score.psnr_loss_db, *(trial.user_attrs[name] for name in ("latency_s", "memory_bytes"))]
-        who = f"{platform.node()}:{os.getpid()}"
-        study.tell(trial, score, values, worker=who, seconds=round(time.monotonic() - begun, 3))
+        values = [score.psnr_loss_db, *(task.facts[name] for name in PRICES)]
+        spent = {"seconds": time.monotonic() - begun, "cpu_seconds": time.process_time() - cpu_begun}
+        study.tell(task, score, values, worker=f"{platform.node()}:{os.getpid()}", **spent)
     return True
 
 

@@ -50,8 +50,8 @@ def _not_root() -> dict[str, Any]:
 class Server:
     """A running server. ``address``: without password."""
 
-    def __init__(self, port: int, data: Path) -> None:
-        self.port, self._data = port, data
+    def __init__(self, port: int, data: Path, durable: bool) -> None:
+        self.port, self._data, self._durable = port, data, durable
 
     @property
     def address(self) -> str:
@@ -70,16 +70,24 @@ class Server:
         subprocess.run(command, check=True, cwd=self._data.parent, stdout=subprocess.DEVNULL, **_not_root())
 
     def start(self) -> None:
-        options = f"-c listen_addresses=127.0.0.1 -p {self.port} -c unix_socket_directories='' -c fsync=off"
+        options = f"-c listen_addresses=127.0.0.1 -p {self.port} -c unix_socket_directories=''"
+        options += " -c max_connections=300" if self._durable else " -c fsync=off"
         self.control("start", "-o", options)
 
     def stop(self) -> None:
         self.control("stop", "-m", "immediate")
 
+    def cpu_seconds(self) -> float:
+        """Processor time of the server and of its processes that have ended."""
+        process = int((self._data / "postmaster.pid").read_text().splitlines()[0])
+        ticks = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:15]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """A server that asks for a password, with an empty database ``postgres``."""
+def running(*, durable: bool = False) -> Iterator[Server]:
+    """A server that asks for a password, with an empty database ``postgres``. ``durable``: for measurements; every commit is on
+    the disk, as in earnest, and many may connect."""
     folder = programs()
     assert folder is not None
     with tempfile.TemporaryDirectory(prefix="hwsearch-postgres-", ignore_cleanup_errors=True) as name:
@@ -94,7 +102,7 @@ def running() -> Iterator[Server]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        server = Server(port, place / "data")
+        server = Server(port, place / "data", durable)
         server.start()
         try:
             yield server

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from hwmodels.errors import UsageError, closest
+from searchspaces.scopes import SCOPES
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
@@ -22,6 +23,14 @@ Weights = Annotated[Path | None, typer.Option(help="Weights, .safetensors or .pt
 Scale = Annotated[int | None, typer.Option(help="Enlargement. Default: that of the weights that ship.", show_default=False)]
 Target = Annotated[
     str | None, typer.Option(help="A device (see `devices`) or a device file. Default: jetson.", show_default=False)
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        help="A device (see `devices`) or a device file; several share what is measured. Default: jetson.",
+        show_default=False,
+    ),
 ]
 Images = Annotated[
     Path | None, typer.Option(help="A folder with your pictures. Default: photos that ship.", metavar="DIR", resolve_path=True)
@@ -46,7 +55,29 @@ Halo = Annotated[
 ]
 Fps = Annotated[float | None, typer.Option(help="Pictures a second, one after another: latency=1s/FPS.", metavar="RATE")]
 Scope = Annotated[
-    str | None, typer.Option(help="Layers to quantize: all, not-first-last or body. Default: all.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Layers to quantize: "
+        + "; ".join(f"{info.name} ({info.summary}{': as ' + info.papers if info.papers else ''})" for info in SCOPES.values())
+        + ". Default: all.",
+        show_default=False,
+    ),
+]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An upper limit (repeatable): latency=8ms, memory=512KiB, weights=1MB, psnr_loss=0.3dB, energy=2mJ, mean_bits=4, "
+        "bitops=12G.",
+        metavar="KEY=VALUE",
+    ),
+]
+EqualBits = Annotated[
+    float | None,
+    typer.Option(help="As papers compare: mean weight bits by parameters over the layers of the scope, at most.", metavar="BITS"),
+]
+Bitops = Annotated[
+    str | None,
+    typer.Option(help="As papers compare: MACs times weight bits times bits read, for the given input, at most.", metavar="12G"),
 ]
 WeightBits = Annotated[str | None, typer.Option(help="Widths of weights to consider, such as 2,4,8.", metavar="LIST")]
 ActivationBits = Annotated[str | None, typer.Option(help="Widths of tensors to consider, such as 8,16.", metavar="LIST")]
@@ -66,7 +97,6 @@ Sampler = Annotated[
     ),
 ]
 
-SCOPES = ("all", "body", "not-first-last")
 SAMPLERS = ("exact", "nsga2", "nsga3", "tpe", "gp", "random")
 
 
@@ -186,7 +216,7 @@ def read_scope(text: str | None) -> str | None:
         UsageError: none of them.
     """
     if text is not None and text not in SCOPES:
-        raise UsageError(f"--scope {text!r} is not known", f"Allowed: {', '.join(SCOPES)}.")
+        raise UsageError(f"--scope {text!r} is not known", f"{closest(text, SCOPES)} Allowed: {', '.join(SCOPES)}.")
     return text
 
 

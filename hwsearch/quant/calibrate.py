@@ -152,6 +152,10 @@ class Calibration:
         self._layers: dict[tuple[str, int, TensorFormat, int, int], LayerIntegers | LayerFloats] = {}
         self._prepared: dict[tuple[str, int, TensorFormat, TensorFormat, int, int], Prepared] = {}
 
+    def within(self, space: SearchSpace) -> Calibration:
+        """The same calibration for a space of fewer widths of the same network, which mean the same."""
+        return Calibration(self.graph, space, self._seen)
+
     def _picture_groups(self) -> set[str]:
         """Quantizer groups on the grid of a picture: those of the input and the output, where nothing else is written in them."""
         found = set()

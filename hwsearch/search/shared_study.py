@@ -1,8 +1,8 @@
 """A study that many processes share: an Optuna study in PostgreSQL, at once the queue of plans to measure and their record.
 
 One process, the coordinator, publishes plans as waiting trials; any process takes one, measures it and tells what it measured.
-Every step is one transaction. A plan is published whole, with all its parameters, since a database that hears of them one by one
-answers as many times. The database hands a waiting trial to one process only (``SELECT ... FOR UPDATE SKIP LOCKED``,
+Every step is one transaction of a few statements, however many layers a plan has: publish it with all its parameters, take it,
+tell its score. The database hands a waiting trial to one process only (``SELECT ... FOR UPDATE SKIP LOCKED``,
 https://www.postgresql.org/docs/current/sql-select.html); with it goes the first sign of life, so there is no moment at which a
 process could die unseen. Trials that give no sign of life for the grace period fail, and the coordinator publishes their plans
 again. A process that was only slow is told that its trial has failed, and what it measured is dropped: no plan is finished twice.
@@ -13,22 +13,24 @@ Assumptions: PostgreSQL (SQLite locks no rows); the tables of Optuna 5, which Op
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 import numpy as np
 import optuna
 import sqlalchemy
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState
+from sqlalchemy import select
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
@@ -41,7 +43,7 @@ from hwsearch.storage_url import StorageUrl
 PATIENCE_S = 300.0
 """How long a database may be away before work that needs it is given up."""
 _PROBLEM, _FINISHED = "hwsearch", "finished"
-_PLAN, _MEASURED = "plan_sha256", "measured"
+_PLAN, _CHOICES, _MEASURED = "plan_sha256", "choices", "measured"
 _AWAY = (OperationalError, InterfaceError, NoConnection)
 _Answer = TypeVar("_Answer")
 
@@ -51,12 +53,21 @@ def plan_hash(plan: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(plan, dtype=np.int8).tobytes()).hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A plan ``int8[D]`` to measure: its trial, and what is known of it without measuring."""
+
+    trial: int
+    plan: np.ndarray
+    facts: Mapping[str, Any]
+
+
 class SharedStudy:
     """A study in a database."""
 
     def __init__(self, url: StorageUrl, storage: RDBStorage, study: optuna.Study) -> None:
         self.url, self.name = url, study.study_name
-        self._storage, self._study = storage, study
+        self._storage, self._study, self._id = storage, study, study._study_id
 
     @classmethod
     def create(cls, url: StorageUrl, name: str, objectives: Sequence[str]) -> SharedStudy:
@@ -119,37 +130,52 @@ class SharedStudy:
         self, plan: np.ndarray, parameters: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], **facts: float
     ) -> int:
         """Add a plan ``int8[D]`` to the queue, with ``facts`` that are known without measuring; the trial's identity."""
-        trial = create_trial(
-            state=TrialState.WAITING,
-            params=dict(parameters),
-            distributions=dict(distributions),
-            user_attrs={_PLAN: plan_hash(plan), **facts},
-        )
-        return self._call(lambda: self._storage.create_new_trial(self._study._study_id, trial))
+        attributes = {_PLAN: plan_hash(plan), _CHOICES: plan.tolist(), **facts}
+
+        def add() -> int:
+            with Session(self._storage.engine) as session, session.begin():
+                session.execute(select(models.StudyModel).where(models.StudyModel.study_id == self._id).with_for_update())
+                count = select(sqlalchemy.func.count()).where(models.TrialModel.study_id == self._id)
+                trial = models.TrialModel(study_id=self._id, number=session.scalar(count), state=TrialState.WAITING)
+                session.add(trial)
+                session.flush()
+                chosen = [
+                    {
+                        "trial_id": trial.trial_id,
+                        "param_name": name,
+                        "param_value": distributions[name].to_internal_repr(value),
+                        "distribution_json": distribution_to_json(distributions[name]),
+                    }
+                    for name, value in parameters.items()
+                ]
+                if chosen:
+                    session.execute(sqlalchemy.insert(models.TrialParamModel), chosen)
+                session.add_all(_attributes(int(trial.trial_id), attributes))
+                return int(trial.trial_id)
+
+        return self._call(add)
 
     def known(self) -> dict[str, int]:
         """Hash of every plan that is finished, or on its way -> the trial's identity."""
-        order = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
-        trials = self._call(lambda: self._storage.get_all_trials(self._study._study_id, deepcopy=False, states=order))
-        trials.sort(key=lambda trial: order.index(trial.state))
-        return {trial.user_attrs[_PLAN]: trial._trial_id for trial in trials if _PLAN in trial.user_attrs}
+        attribute, order = models.TrialUserAttributeModel, (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
+        query = (
+            select(models.TrialModel.trial_id, models.TrialModel.state, attribute.value_json)
+            .join(attribute, attribute.trial_id == models.TrialModel.trial_id)
+            .where(models.TrialModel.study_id == self._id, models.TrialModel.state.in_(order), attribute.key == _PLAN)
+        )
+        rows = sorted(self._rows(query), key=lambda row: order.index(row[1]))
+        return {json.loads(name): trial for trial, _, name in rows}
 
     def states(self, trials: Sequence[int]) -> dict[int, TrialState]:
         """Where trials stand."""
-        query = sqlalchemy.select(models.TrialModel.trial_id, models.TrialModel.state).where(
-            models.TrialModel.trial_id.in_(trials)
-        )
-
-        def read() -> dict[int, TrialState]:
-            with Session(self._storage.engine) as session:
-                return {trial: state for trial, state in session.execute(query)}
-
-        return self._call(read)
+        query = select(models.TrialModel.trial_id, models.TrialModel.state).where(models.TrialModel.trial_id.in_(trials))
+        return dict(self._rows(query))
 
     def score(self, trial: int) -> Score:
         """What was measured in a finished trial."""
-        measured = self._call(lambda: self._storage.get_trial(trial)).user_attrs[_MEASURED]
-        return Score(**measured["score"])
+        attribute = models.TrialUserAttributeModel
+        query = select(attribute.value_json).where(attribute.trial_id == trial, attribute.key == _MEASURED)
+        return Score(**json.loads(self._rows(query)[0][0])["score"])
 
     def fail_silent(self, grace_s: int) -> None:
         """Fail the trials of processes that have given no sign of life for ``grace_s`` seconds."""
@@ -159,52 +185,63 @@ class SharedStudy:
 
     # Everyone's side
 
-    def take(self) -> FrozenTrial | None:
-        """A waiting trial that is from now on this process's to run; None where nothing waits."""
+    def take(self) -> Task | None:
+        """A waiting plan that is from now on this process's to measure; None where nothing waits."""
+        attribute = models.TrialUserAttributeModel
         waiting = (
-            sqlalchemy.select(models.TrialModel)
-            .where(models.TrialModel.study_id == self._study._study_id, models.TrialModel.state == TrialState.WAITING)
+            select(models.TrialModel)
+            .where(models.TrialModel.study_id == self._id, models.TrialModel.state == TrialState.WAITING)
             .order_by(models.TrialModel.trial_id)
             .limit(1)
             .with_for_update(skip_locked=True)
         )
 
-        def claim() -> int | None:
+        def claim() -> Task | None:
             with Session(self._storage.engine) as session, session.begin():
                 trial = session.scalars(waiting).first()
                 if trial is None:
                     return None
                 trial.state, trial.datetime_start = TrialState.RUNNING, datetime.now()
                 session.add(models.TrialHeartbeatModel(trial_id=trial.trial_id))
-                return int(trial.trial_id)
+                rows = session.execute(select(attribute.key, attribute.value_json).where(attribute.trial_id == trial.trial_id))
+                facts = {key: json.loads(value) for key, value in rows}
+                return Task(int(trial.trial_id), np.array(facts.pop(_CHOICES), dtype=np.int8), facts)
 
-        taken = self._call(claim)
-        return None if taken is None else self._call(lambda: self._storage.get_trial(taken))
+        return self._call(claim)
 
-    def tell(self, trial: FrozenTrial, score: Score, values: Sequence[float], **how: Any) -> bool:
-        """Finish a trial: what was measured, ``values`` of the objectives, and ``how``. False where it was given to another."""
-        measured = {"score": asdict(score), **how}
-        try:
-            self._call(lambda: self._storage.set_trial_user_attr(trial._trial_id, _MEASURED, measured))
-            self._call(lambda: self._storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, values))
-        except UpdateFinishedTrialError:
-            return False
-        return True
+    def tell(self, task: Task, score: Score, values: Sequence[float], **how: Any) -> bool:
+        """Finish a trial: what was measured, ``values`` of the objectives, and ``how``. False where it is no longer ours."""
+        query = select(models.TrialModel).where(models.TrialModel.trial_id == task.trial).with_for_update()
 
-    def give_up(self, trial: FrozenTrial) -> None:
+        def finish() -> bool:
+            with Session(self._storage.engine) as session, session.begin():
+                trial = session.scalars(query).one()
+                if trial.state != TrialState.RUNNING:
+                    return False
+                for objective, value in enumerate(values):
+                    stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+                    row = {"trial_id": task.trial, "objective": objective, "value": stored, "value_type": kind}
+                    session.add(models.TrialValueModel(**row))
+                session.add_all(_attributes(task.trial, {_MEASURED: {"score": asdict(score), **how}}))
+                trial.state, trial.datetime_complete = TrialState.COMPLETE, datetime.now()
+                return True
+
+        return self._call(finish)
+
+    def give_up(self, task: Task) -> None:
         """Leave a trial to others; at once, or where the database is away, when the grace period has passed."""
         with suppress(UpdateFinishedTrialError, SQLAlchemyError, StorageInternalError):
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            self._storage.set_trial_state_values(task.trial, TrialState.FAIL)
 
     @contextmanager
-    def alive(self, trial: FrozenTrial, interval_s: float) -> Iterator[None]:
+    def alive(self, task: Task, interval_s: float) -> Iterator[None]:
         """Signs of life for a trial while the block runs. A database that does not answer is asked again at the next interval."""
         stopped = threading.Event()
 
         def beat() -> None:
             while not stopped.wait(interval_s):
                 with suppress(SQLAlchemyError, StorageInternalError):
-                    self._storage.record_heartbeat(trial._trial_id)
+                    self._storage.record_heartbeat(task.trial)
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -213,6 +250,13 @@ class SharedStudy:
         finally:
             stopped.set()
             thread.join()
+
+    def _rows(self, query: sqlalchemy.Select[Any]) -> list[Any]:
+        def read() -> list[Any]:
+            with Session(self._storage.engine) as session:
+                return list(session.execute(query))
+
+        return self._call(read)
 
     def _call(self, transaction: Callable[[], _Answer]) -> _Answer:
         """Run one transaction, again and again while the database is away."""
@@ -225,6 +269,12 @@ class SharedStudy:
                     raise _unusable(self.url, problem) from None
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, 15.0)
+
+
+def _attributes(trial: int, values: Mapping[str, Any]) -> list[models.TrialUserAttributeModel]:
+    return [
+        models.TrialUserAttributeModel(trial_id=trial, key=key, value_json=json.dumps(value)) for key, value in values.items()
+    ]
 
 
 def _engine(url: StorageUrl) -> sqlalchemy.Engine:

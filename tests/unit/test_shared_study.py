@@ -27,6 +27,7 @@ from hwsearch.cli import main
 from hwsearch.evaluate import Score
 from hwsearch.problem import Request
 from hwsearch.progress import Silent
+from hwsearch.quant import polish
 from hwsearch.search.propose import Encoding
 from hwsearch.storage_url import StorageUrl
 from searchspaces import pictures
@@ -75,7 +76,7 @@ def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def publish(study: SharedStudy, count: int) -> list[int]:
@@ -97,16 +98,16 @@ def trials(url: StorageUrl, name: str) -> list[FrozenTrial]:
 def test_a_plan_goes_to_one_process_only(url: StorageUrl) -> None:
     """Four processes empty a queue together: each plan is measured once, with the score of its own plan."""
     study = SharedStudy.create(url, "once", OBJECTIVES)
-    publish(study, 40)
+    identities = publish(study, 40)
 
     def work() -> None:
         own = SharedStudy.find(url, "once")
         assert own is not None
-        while worker.measure_next(own, ENCODING, lambda plan: Score(0.0, float(plan.sum()), 0.0), 60):
+        while worker.measure_next(own, lambda plan: Score(0.0, float(plan.sum()), 0.0), 60):
             pass
 
     with child(work), child(work), child(work), child(work):
-        until(lambda: all(trial.state == TrialState.COMPLETE for trial in trials(url, "once")))
+        until(lambda: set(study.states(identities).values()) == {TrialState.COMPLETE})
     found = trials(url, "once")
     assert len(found) == len({trial.user_attrs["plan_sha256"] for trial in found}) == 40
     assert [trial.values[0] for trial in found] == [float(ENCODING.plan(trial.params).sum()) for trial in found]
@@ -120,7 +121,7 @@ def test_a_process_that_dies_fails_its_trial_and_one_that_was_slow_is_too_late(u
     def take_and_hang() -> None:
         own = SharedStudy.find(url, "dead")
         assert own is not None
-        worker.measure_next(own, ENCODING, lambda plan: time.sleep(600), 1000)  # type: ignore[arg-type,return-value]
+        worker.measure_next(own, lambda plan: time.sleep(600), 1000)  # type: ignore[arg-type,return-value]
 
     with child(take_and_hang):
         until(lambda: TrialState.RUNNING in study.states(identities).values())
@@ -146,7 +147,7 @@ def test_signs_of_life_keep_a_trial(url: StorageUrl) -> None:
         time.sleep(2.5)
         study.fail_silent(grace_s=1)
     assert study.tell(trial, Score(30.0, 1.5, 0.25), [1.5, 1.0, 1.0])
-    assert study.score(trial._trial_id) == Score(30.0, 1.5, 0.25)
+    assert study.score(trial.trial) == Score(30.0, 1.5, 0.25)
 
 
 def test_a_database_that_comes_back_is_waited_for(server: postgres_server.Server, url: StorageUrl) -> None:
@@ -154,7 +155,7 @@ def test_a_database_that_comes_back_is_waited_for(server: postgres_server.Server
     publish(study, 1)
     server.stop()
     with child(lambda: (time.sleep(1.0), server.start())):
-        assert worker.measure_next(study, ENCODING, lambda plan: Score(0.0, 1.0, 0.0), 60)
+        assert worker.measure_next(study, lambda plan: Score(0.0, 1.0, 0.0), 60)
     assert [trial.state for trial in trials(url, "away")] == [TrialState.COMPLETE]
 
 
@@ -203,6 +204,15 @@ class Job:
         return self.request.run_dir
 
 
+@pytest.fixture(scope="module", autouse=True)
+def hardly_polished() -> Iterator[None]:
+    """Runs here are about who measures; polishing the chosen plans afterwards is most of their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(polish, "STEPS", 2)
+        patch.setattr(polish, "STEPS_OF_BYTES", 2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("job")
@@ -219,6 +229,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Job:
         weight_bits=(4, 8),
         evaluations=24,
         probes=12,
+        batch=6,
         run_dir=folder / "alone",
         command="hwsearch optimize",
     )
@@ -242,7 +253,7 @@ def test_four_workers_two_killed_and_the_run_ends_as_if_it_had_been_alone(
     quickly = measuring.Measuring.__call__
 
     def slowly(measure: measuring.Measuring, plan: np.ndarray) -> Score:
-        time.sleep(0.25)
+        time.sleep(0.2)
         return quickly(measure, plan)
 
     monkeypatch.setattr(measuring.Measuring, "__call__", slowly)
