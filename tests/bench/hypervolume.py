@@ -32,6 +32,7 @@ from bench.hypervolume_methods import METHODS, SEEDLESS, Subject  # noqa: E402
 
 from hwmodels import device as devices  # noqa: E402
 from hwmodels import tiles  # noqa: E402
+from hwmodels.table import CostTable  # noqa: E402
 from hwsearch.evaluate import Evaluator, Score, to_picture  # noqa: E402
 from hwsearch.evaluations import EvaluationLog  # noqa: E402
 from hwsearch.files import replacing, write_json  # noqa: E402
@@ -138,7 +139,7 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     calibrated = functools.cache(lambda: calibrate(graph, [crop.low for crop in crops], space))
     widest, narrowest = (problem.costs(_uniform(space, end)[None]) for end in (-1, 0))
     lost = evaluator.float_psnr_db - bicubic_db(measured, case.scale)
-    folder = cache / f"{case.network}-{_fingerprint(case, network.weights_sha256)}"
+    folder = cache / f"{case.network}-{_fingerprint(case, network.weights_sha256, table)}"
     folder.mkdir(parents=True, exist_ok=True)
 
     def score(plan: np.ndarray) -> Score:
@@ -164,8 +165,12 @@ def _uniform(space, end: int) -> np.ndarray:
     return np.array([space.choices(d)[end] for d in range(space.decisions)], dtype=np.int8)
 
 
-def _fingerprint(case: Case, weights_sha256: str) -> str:
-    return hashlib.sha256(f"{case}{weights_sha256}".encode()).hexdigest()[:12]
+def _fingerprint(case: Case, weights_sha256: str, table: CostTable) -> str:
+    """Of what a curve depends on: another price is another search."""
+    digest = hashlib.sha256(f"{case}{weights_sha256}".encode())
+    for prices in (table.latency_s, table.weight_bytes, table.live, table.element_bytes):
+        digest.update(prices.tobytes())
+    return digest.hexdigest()[:12]
 
 
 def run(given: argparse.Namespace) -> list[dict[str, object]]:
