@@ -98,6 +98,7 @@ def refine(
             directions=["minimize"] * len(OBJECTIVES),
             load_if_exists=True,
         )
+        _check_names(study, encoding, storage_path)
         _describe(study, space, sampler)
         for _ in _trials(study, TrialState.COMPLETE):
             _tell(advance)
@@ -123,6 +124,17 @@ class _HeldByCaller(JournalFileOpenLock):
 
     def release(self) -> None:
         pass
+
+
+def _check_names(study: optuna.Study, encoding: Encoding, path: Path) -> None:
+    """A journal whose parameters have other names would be read as one plan, measured over and over."""
+    found = {name for trial in study.get_trials(deepcopy=False) for name in trial.params}
+    foreign = sorted(found - encoding.names_in_journal)
+    if foreign:
+        raise FileError(
+            f"{path}: the parameter {foreign[0]!r} is not one of this network",
+            "The journal was written by another version, or for another network. Start a new run; the old one stays as it is.",
+        )
 
 
 def _batch(study: optuna.Study, proposer: Proposer, batch: int, evaluations: int, share: float) -> list[FrozenTrial]:

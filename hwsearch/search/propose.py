@@ -42,6 +42,7 @@ class Encoding:
             for d, name in self.names.items()
         }
 
+        self.names_in_journal = {*self.distributions, CUT}
         self.sizes = {name: len(self.options[d]) for d, name in self.names.items()}
 
     def parameters(self, plan: np.ndarray) -> dict[str, int]:

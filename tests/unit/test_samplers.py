@@ -7,6 +7,7 @@ import optuna
 import pytest
 from random_tables import chain
 
+from hwmodels.errors import FileError
 from hwsearch.cli import options
 from hwsearch.evaluate import Score
 from hwsearch.search.additive import lower
@@ -109,6 +110,15 @@ def test_what_was_measured_matters(tmp_path, sampler):
     run(tmp_path / "b", sampler, evaluate=reverse)
     same = [t[1] for t in trials(tmp_path / "a")] == [t[1] for t in trials(tmp_path / "b")]
     assert same == (sampler == "random")
+
+
+def test_a_journal_of_another_network_is_refused(tmp_path):
+    run(tmp_path / "journal", "random", evaluations=4)
+    table, _, space = chain(3, 0)
+    with pytest.raises(FileError, match=r"layer3\.weight_bits"):
+        refine(
+            space, [table], lambda plans: map(score, plans), [], evaluations=8, batch=8, seed=0, storage_path=tmp_path / "journal"
+        )
 
 
 def test_hard_limits_hold_for_samplers_too(tmp_path):
