@@ -42,15 +42,11 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
     """``pipeline.optimize`` for each of ``targets``; ``request.run_dir`` is the folder of all.
 
     Raises:
-        UsageError: a device is named twice, a study is to be shared, or the run to go on with was started differently.
+        UsageError: a device is named twice, or the run to go on with was started differently.
         BudgetError: the budgets are out of reach on one of the devices; nothing is measured then.
         HwsearchError: as ``pipeline.optimize``.
     """
     progress = progress or Silent()
-    if request.storage is not None:
-        raise UsageError(
-            "--storage shares the measurements of one device", "Start one run for each --target, each with a --study of its own."
-        )
     names = _names(targets)
     network = load_network(request)
     requests = {name: replace(request, target=target) for name, target in names.items()}
