@@ -1,7 +1,7 @@
-"""What a second process brings: ``python tests/bench/workers.py WEIGHTS [--network vdsr] [--scale 2] [--plans 24] [--side 96]``.
+"""What a second process brings: ``python tests/bench/workers.py WEIGHTS [--network vdsr] [--scale 2] [--plans 24] [--side 128]``.
 
 The coordinator alone, then with one ``hwsearch worker`` beside it, has the same random plans measured; each process has one
-thread. Small pictures (``--side``) make evaluations short, which is the harder case for a queue. Printed: evaluations a second by
+thread. Small pictures (``--side``, at least 128 pixels) make evaluations short, which is the harder case for a queue. Printed: evaluations a second by
 the clock, processor time per evaluation, and the share of the time that processes measured instead of waiting for the queue or
 for each other. On a machine that does other work the clock says little; the speed-up in processor time is
 2 x (time per evaluation alone / together) x (share together / share alone), which assumes that each process has a core.
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--network", default="vdsr")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--plans", type=int, default=24)
-    parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--side", type=int, default=128)
     given = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, postgres_server.running(durable=True) as server:
