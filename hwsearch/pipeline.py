@@ -8,7 +8,7 @@ network --trace--> graph, workload          device --load--> cost table
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,17 +19,19 @@ from hwsearch import assemble, coordinator, cuts, damage_file, proven, proxies, 
 from hwsearch.coordinator import Coordinator
 from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
-from hwsearch.evaluate import Score
+from hwsearch.evaluate import Score, on_patches
 from hwsearch.evaluations import EvaluationLog
 from hwsearch.measuring import prepare
 from hwsearch.problem import Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, Silent, follow
-from hwsearch.proxies import snr
+from hwsearch.proxies import sqnr
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.polish import polish
 from hwsearch.results import ProxyCheck, Results
 from hwsearch.search import evolve, exact, pareto, probe, rounds
+from hwsearch.search.screen import Screen, trust
 from hwsearch.shared import Shared
+from searchspaces.graph import execute
 from searchspaces.pictures import Pair
 from searchspaces.space import SearchSpace
 
@@ -74,11 +76,12 @@ class Clock:
 def measure_damage(
     calibration: Calibration, pairs: list[Pair], float_mse: np.ndarray, seed: int, progress: Progress
 ) -> dict[str, Damage]:
-    """The damage table of every proxy: noise measured on ``pairs``, told in dB for pictures on which the floating-point network
-    errs by ``float_mse``."""
+    """The damage table of every proxy that searches use: noise measured on ``pairs``, told in dB for pictures on which the
+    floating-point network errs by ``float_mse``."""
     tables = {}
-    with progress.stage("quality proxies", STEPS * len(proxies.PROXIES)) as stage:
-        for name, info in proxies.PROXIES.items():
+    searched = {name: info for name, info in proxies.PROXIES.items() if info.searched}
+    with progress.stage("quality proxies", STEPS * len(searched)) as stage:
+        for name, info in searched.items():
             report = follow(stage, STEPS)
             tables[name] = replace(info.measure(calibration, pairs, seed, report), float_mse=float_mse)
             report(name, 1.0)
@@ -150,6 +153,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
             measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS))
             calibration, evaluator = measuring.calibration, measuring.evaluator
+            patches = on_patches(lambda x: execute(problem.graph, x), photos.search, problem.network.scale, request.seed)
             team = Coordinator(study, request, problem, photos, tables, measuring) if study else None
 
         def score(plan: np.ndarray) -> Score:
@@ -159,9 +163,22 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         shared.remember(problem.space, log.items())
         with clock.stage("proxies"):
             damages = _tables(run, problem.space, shared, photos.crops, evaluator.float_mse, request.seed, progress)
-            sqnr = shared.ratios(problem.space, lambda whole: snr.sqnr(whole, photos.crops))
+            ratios = shared.ratios(problem.space, lambda whole: sqnr.table(whole, photos.crops))
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
-        search = find_plans(request, problem, ways, budgets, damages, checks, probes, log, run.journal_path, clock, progress)
+
+        def look(solved: rounds.Rounds) -> Screen | None:
+            if patches is None:
+                return None
+            return Screen(
+                solved.damage.psnr_loss_db,
+                trust(solved.predicted_db, solved.measured_db),
+                lambda plan: patches.losses_db(lambda x: calibration.simulate(plan, x)),
+                patches.pixels / evaluator.pixels,
+            )
+
+        search = find_plans(
+            request, problem, ways, budgets, damages, checks, probes, log, look, run.journal_path, clock, progress
+        )
         if team is not None:
             team.finish()
         names = search.names()
@@ -175,7 +192,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
                 proofs[row] = proven.prove(names[row], quantized, problem, tiling, photos.evaluation, run.plans_dir)
                 report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(request, problem, ways, photos, search, sqnr, proofs, run, clock.wall_s, clock.stages_s)
+            results = assemble.results(request, problem, ways, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
     return results
 
@@ -207,12 +224,14 @@ def find_plans(
     checks: list[ProxyCheck],
     probes: np.ndarray,
     log: EvaluationLog,
+    look: Callable[[rounds.Rounds], Screen | None],
     journal_path: Path,
     clock: Clock,
     progress: Progress,
 ) -> assemble.Search:
     """Exact fronts of the most truthful proxy, calibrated and refined by measurement; then the non-dominated plans and the chosen
-    ones. Every way to cut the picture has its own front; every plan then takes its best way."""
+    ones. Every way to cut the picture has its own front; every plan then takes its best way. ``look`` gives the screen that
+    proposals pass once the fronts are measured."""
     space, tables = problem.space, [cut.table for cut in ways.useful]
     best = max(checks, key=lambda check: check.spearman).name
     probe_losses = np.array(checks[0].measured_db)
@@ -232,7 +251,7 @@ def find_plans(
             probe_losses,
             evaluate,
             points=FRONT_POINTS,
-            evaluations=request.evaluations,
+            **_share(request),
         )
     uniforms = uniform_plans(space)
     with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
@@ -243,9 +262,11 @@ def find_plans(
             [*uniforms.values(), *solved.plans],
             evaluations=request.evaluations,
             batch=request.batch,
+            sampler=request.sampler,
             seed=request.seed,
             storage_path=journal_path,
             advance=stage.advance,
+            screen=look(solved),
         )
     measured = log.items()
     plans = np.stack([plan for plan, _ in measured])
@@ -264,6 +285,14 @@ def find_plans(
         origins=_origins(plans, probes, solved.plans, uniforms),
         cuts=taken,
     )
+
+
+def _share(request: Request) -> dict[str, int]:
+    """What the exact fronts take of the evaluations: most of them in rounds, or half at once before another sampler goes on."""
+    if request.sampler == "exact":
+        return {"evaluations": max(1, request.evaluations * 3 // 4)}
+    half = max(1, request.evaluations // 2)
+    return {"evaluations": half, "rounds": 1, "batch": half}
 
 
 def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:

@@ -34,8 +34,9 @@ class Request:
     Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution picture. ``tile`` is
     "whole", "auto", or height x width in pixels of the network's input, None: whole, but cut where memory demands it; ``halo``:
     "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another. ``batch``: plans that the
-    refinement proposes together; the result depends on it, and not on how many processes measure them. ``storage`` and ``study``:
-    the database and the study that workers share; one that gives no sign of life for ``grace_s`` seconds is taken for dead.
+    refinement proposes together; the result depends on it, and not on how many processes measure them. ``sampler``: one of
+    ``search.samplers.SAMPLERS``. ``storage`` and ``study``: the database and the study that workers share; one that gives no sign
+    of life for ``grace_s`` seconds is taken for dead.
     """
 
     network: str = "fsrcnn"
@@ -57,6 +58,7 @@ class Request:
     evaluations: int = 120
     batch: int = 8
     probes: int = 200
+    sampler: str = "exact"
     seed: int = 0
     storage: str | None = None
     study: str | None = None

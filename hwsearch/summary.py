@@ -125,7 +125,9 @@ def render(results: Results, screen: Console) -> None:
     trust = words.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
     screen.print(f"Rank correlation of the proxies with measured plans (Spearman): {trust}.")
     if results.front_proxies:
-        errors = [f"{check.median_error_db:.3f} dB by {check.name}" for check in results.front_proxies]
+        errors = [
+            f"{check.median_error_db:.3f} dB ({check.median_error_share:.0%}) by {check.name}" for check in results.front_proxies
+        ]
         count = len(results.front_proxies[0].measured_db)
         screen.print(
             f"Median error of the predicted loss of {count} exact plans, before they were measured: {words.listing(errors)}."

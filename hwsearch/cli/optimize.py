@@ -45,6 +45,7 @@ def optimize(
     probes: Annotated[
         int | None, typer.Option(help="Random plans that check the proxies. Default: 200.", min=3, show_default=False)
     ] = None,
+    sampler: options.Sampler = None,
     batch: Annotated[
         int | None, typer.Option(help="Plans proposed together while refining. Default: 8.", min=1, show_default=False)
     ] = None,
@@ -95,6 +96,7 @@ def optimize(
             "pins": options.read_pins(pin) or None,
             "evaluations": evaluations,
             "probes": probes,
+            "sampler": options.read_sampler(sampler),
             "batch": batch,
             "seed": seed,
         }

@@ -88,6 +88,17 @@ STORAGE_HELP = "A PostgreSQL database that workers share. The password: better i
 Storage = Annotated[str | None, typer.Option(help=STORAGE_HELP, metavar="URL", show_default=False)]
 PlanFile = Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)]
 
+Sampler = Annotated[
+    str | None,
+    typer.Option(
+        help="What proposes plans to measure: exact (default), or after the exact front nsga2, nsga3, tpe, gp or random.",
+        metavar="NAME",
+        show_default=False,
+    ),
+]
+
+SAMPLERS = ("exact", "nsga2", "nsga3", "tpe", "gp", "random")
+
 
 def read_size(text: str | None) -> tuple[int, int] | None:
     """``360x640`` as (height, width).
@@ -118,6 +129,17 @@ def read_tile(text: str | None, halo: str | None) -> dict[str, str]:
     if text is not None and text not in ("auto", "whole"):
         tiling.parse(text, halo)
     return {name: value for name, value in (("tile", text), ("halo", halo)) if value is not None}
+
+
+def read_sampler(text: str | None) -> str | None:
+    """The name of a sampler.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if text is not None and text not in SAMPLERS:
+        raise UsageError(f"--sampler {text!r} is not known", closest(text, SAMPLERS))
+    return text
 
 
 def read_fps(rate: float | None) -> float | None:

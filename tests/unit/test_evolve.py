@@ -67,7 +67,7 @@ def test_measures_each_plan_once_starting_with_the_given_ones(tmp_path):
 def test_parameters_are_readable(tmp_path):
     run(tmp_path / "journal", evaluations=8)
     names = trials(tmp_path / "journal")[0][1]
-    assert set(names) == {f"weights:layer{i}" for i in range(4)} | {f"tensor:tensor{i}" for i in range(5)}
+    assert set(names) == {f"layer{i}.weight_bits" for i in range(4)} | {f"tensor{i}.activation_bits" for i in range(5)}
 
 
 def test_same_seed_same_trials_other_seed_others(tmp_path):
