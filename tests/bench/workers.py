@@ -3,8 +3,8 @@
 The coordinator alone, then with one ``hwsearch worker`` beside it, has the same random plans measured; each process has one
 thread. Small pictures (``--side``, at least 128 pixels) make evaluations short, which is the harder case for a queue. Printed:
 evaluations a second by the clock, processor time per evaluation, and the share of the time that processes measured instead of
-waiting for the queue or for each other. On a machine that does other work the clock says little; the speed-up in processor time is
-2 x (time per evaluation alone / together) x (share together / share alone), which assumes that each process has a core.
+waiting for the queue or for each other. On a machine that does other work the clock says little; the speed-up in processor time
+is 2 x (time per evaluation alone / together) x (share together / share alone), which assumes that each process has a core.
 """
 
 from __future__ import annotations
