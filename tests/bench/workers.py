@@ -36,7 +36,7 @@ from searchspaces import pictures
 
 @dataclass(frozen=True)
 class Measured:
-    """``rate``: evaluations a second; ``cpu_s``: median processor seconds of one (the first ones of a process also round weights);
+    """``rate``: evaluations a second; ``cpu_s``: median processor seconds of one (the first of a process also round weights);
     ``share`` of all processes' time spent measuring."""
 
     rate: float
