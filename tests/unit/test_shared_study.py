@@ -99,6 +99,7 @@ def test_a_plan_goes_to_one_process_only(url: StorageUrl) -> None:
     """Four processes empty a queue together: each plan is measured once, with the score of its own plan."""
     study = SharedStudy.create(url, "once", OBJECTIVES)
     identities = publish(study, 40)
+    assert publish(study, 40) == identities
 
     def work() -> None:
         own = SharedStudy.find(url, "once")
