@@ -144,7 +144,8 @@ def terms_twin(
             )
             compute += vector
         case "mcu":
-            return mcu_twin(target, workload, row, per_mac, read_bytes, write_bytes, outside, moved)
+            bits = (weight_bits, input_bits, output_bits)
+            return mcu_twin(target, workload, row, per_mac, read_bytes, write_bytes, outside, moved, bits)
     if "flash" in has:
         weight = moved / speed("flash")
         together = max(inside, outside, weight)
