@@ -144,7 +144,8 @@ def terms_twin(
             )
             compute += vector
         case "mcu":
-            return mcu_twin(target, workload, row, per_mac, read_bytes, write_bytes, outside, moved)
+            bits = (weight_bits, input_bits, output_bits)
+            return mcu_twin(target, workload, row, per_mac, read_bytes, write_bytes, outside, moved, bits)
     if target.kind == "gpu" and runs.is_float and (dense or depthwise):
         ends = [(t, i, read_bytes) for t, i in zip(sources, layer.inputs, strict=True)] + [(out, layer.output, write_bytes)]
         for tensor, index, size in ends:
