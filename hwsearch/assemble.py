@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,14 +12,12 @@ from torch import Tensor
 from hwmodels import cost
 from hwmodels.precision import Precision
 from hwmodels.tiles import Cut
-from hwmodels.tiling import Tiling
-from hwsearch import cuts, notes, validate, video
+from hwsearch import cuts, notes, proven, validate, video
 from hwsearch.cuts import Ways
 from hwsearch.evaluate import to_picture
-from hwsearch.export import onnx
-from hwsearch.plan import Measured, Plan, Predicted, Provenance
+from hwsearch.plan import Plan
 from hwsearch.problem import Pictures, Problem, Request
-from hwsearch.quant import storage
+from hwsearch.proven import Proof
 from hwsearch.quant.model import QuantizedGraph
 from hwsearch.report.crops import save_crops
 from hwsearch.results import (
@@ -41,10 +38,6 @@ from searchspaces.bicubic import imresize
 from searchspaces.graph import execute
 from searchspaces.metrics import psnr_y, ssim_y
 from searchspaces.pictures import Pair
-
-
-def now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,80 +72,17 @@ def to_plan(
     name: str, row: int, request: Request, problem: Problem, photos: Pictures, search: Search, proof: Proof | None = None
 ) -> Plan:
     """One measured row as a plan document."""
-    weight_bits, activation_bits = problem.space.bits(search.plans[row])
-    price = search.objectives
-    network = problem.network
-    return Plan(
-        name=name,
-        network=network.name,
-        scale=network.scale,
-        target=problem.device.name,
-        input_height=problem.input_size[0],
-        input_width=problem.input_size[1],
+    return proven.plan_of(
+        name,
+        search.plans[row],
+        request,
+        problem,
+        photos,
+        predicted=proven.price_of(search.objectives, row, float(search.losses[row])),
         tiling=search.cuts[row].tiling,
-        scope=problem.space.scope,
-        wide="fp16" if problem.space.wide_is_float else "int16",
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        predicted=Predicted(
-            psnr_loss_db=float(search.losses[row]),
-            latency_s=float(price.latency_s[row]),
-            weight_bytes=int(price.weight_bytes[row]),
-            peak_activation_bytes=int(price.peak_activation_bytes[row]),
-            energy_j=_finite(price.energy_j[row]),
-        ),
-        measured=proof.measured if proof else None,
-        integers=proof.integers if proof else None,
-        integers_sha256=proof.integers_sha256 if proof else None,
-        provenance=Provenance(
-            created=now(),
-            seed=request.seed,
-            network_arguments=dict(network.arguments),
-            weights_sha256=network.weights_sha256,
-            device_sha256=problem.device.device_sha256,
-            calibration=photos.calibration,
-            versions=versions(),
-            origin=search.origins[row],
-        ),
+        origin=search.origins[row],
+        proof=proof,
     )
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-@dataclass(frozen=True, eq=False)
-class Proof:
-    """A plan that was run in integers: its files and what was measured on the evaluation pictures."""
-
-    quantized: QuantizedGraph
-    measured: Measured
-    integers: str
-    integers_sha256: str
-
-
-def prove(
-    name: str, quantized: QuantizedGraph, problem: Problem, tiling: Tiling | None, pairs: Sequence[Pair], run: RunDirectory
-) -> Proof:
-    """Write the plan's integers and its ONNX file, run both on the evaluation pictures and compare them code for code; where the
-    plan cuts the picture, our engine tile by tile too."""
-    integers = run.plans_dir / f"{name}.safetensors"
-    digest = storage.save(quantized, integers)
-    exported = run.plans_dir / f"{name}.onnx"
-    network = problem.network
-    facts = {
-        "plan": name,
-        "network": network.name,
-        "scale": network.scale,
-        "target": problem.device.name,
-        "integers_sha256": digest,
-    }
-    onnx.export(quantized, exported, metadata=facts)
-    measured = validate.prove(quantized, exported, pairs, problem.network.scale, lambda x: execute(problem.graph, x))
-    if tiling is not None:
-        differing = validate.prove_tiling(quantized, tiling, problem.workload.tensors[0].width, [pair.low for pair in pairs])
-        measured = measured.model_copy(update={"tiled_mismatched_codes": differing})
-    return Proof(quantized, measured, integers.name, digest)
 
 
 def device_facts(problem: Problem) -> DeviceFacts:
@@ -239,14 +169,9 @@ def results(
 ) -> Results:
     """Everything that the run shows, as one document."""
     names = search.names()
-    price = search.objectives
     points = [
         Point(
-            psnr_loss_db=float(search.losses[row]),
-            latency_s=float(price.latency_s[row]),
-            weight_bytes=int(price.weight_bytes[row]),
-            peak_activation_bytes=int(price.peak_activation_bytes[row]),
-            energy_j=_finite(price.energy_j[row]),
+            **proven.price_of(search.objectives, row, float(search.losses[row])).model_dump(),
             origin=search.origins[row],
             on_front=row in search.front,
             plan=names.get(row),
@@ -300,5 +225,5 @@ def results(
         wall_s=wall_s,
         stages_s=dict(stages_s),
         versions=versions(),
-        created=now(),
+        created=proven.now(),
     )

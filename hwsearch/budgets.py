@@ -1,7 +1,9 @@
 """Budgets as people write them, ``latency=8ms``: the only parser of that notation.
 
 A budget is an upper limit on one objective. Whatever leaves this module is in SI units: seconds, bytes, decibels, joules.
-Prefixes are decimal (kB, MB) or binary (KiB, MiB), and upper and lower case do not matter.
+Prefixes are decimal (kB, MB) or binary (KiB, MiB), and upper and lower case do not matter. Two budgets are those of papers and
+of no device: ``mean_bits``, weight bits by parameters over the layers of the scope, and ``bitops``, multiply-accumulates times
+both widths (see ``hwmodels.counting``).
 """
 
 from __future__ import annotations
@@ -20,11 +22,23 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "weights": _BYTES,
     "psnr_loss": {"dB": 1.0},
     "energy": {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6, "nJ": 1e-9},
+    "mean_bits": {"": 1.0, "bit": 1.0, "bits": 1.0},
+    "bitops": {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15},
 }
-"""Objective -> unit -> factor to the SI unit."""
+"""Objective -> unit -> factor to the SI unit; an empty unit may be left out."""
 
-EXAMPLES = "latency=8ms, memory=512KiB, weights=1MB, psnr_loss=0.3dB, energy=2mJ"
+EXAMPLES = "latency=8ms, memory=512KiB, weights=1MB, psnr_loss=0.3dB, energy=2mJ, mean_bits=4, bitops=12G"
 _QUANTITY = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\W\d_]*)")
+
+
+def read(budgets: Iterable[str] | None, equal_bits: float | None = None, bitops: str | None = None) -> dict[str, float]:
+    """Limits from all options that set one: ``--budget``, and its short forms ``--equal-bits`` and ``--bitops``.
+
+    Raises:
+        UsageError: as ``parse``.
+    """
+    short = ([] if equal_bits is None else [f"mean_bits={equal_bits:g}"]) + ([] if bitops is None else [f"bitops={bitops}"])
+    return parse([*(budgets or ()), *short])
 
 
 def parse(budgets: Iterable[str]) -> dict[str, float]:
@@ -56,13 +70,13 @@ def quantity(key: str, text: str) -> float:
         UsageError: no number, no unit or a wrong one, or a value that is not positive (zero is allowed for ``psnr_loss``).
     """
     units = UNITS[key]
-    allowed = ", ".join(units)
+    allowed = ", ".join(name for name in units if name)
     match = _QUANTITY.fullmatch(text)
     if not match:
         raise UsageError(f"budget {key}={text!r} is not a number and a unit", f"Units for {key}: {allowed}. Example: {EXAMPLES}.")
     number, unit = float(match[1]), match[2]
     factors = {name.lower(): factor for name, factor in units.items()}
-    if not unit:
+    if not unit and "" not in units:
         raise UsageError(f"budget {key}={text} has no unit", f"Units for {key}: {allowed}.")
     if unit.lower() not in factors:
         raise UsageError(f"budget {key}={text}: {unit!r} does not measure {key}", f"Units for {key}: {allowed}.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hwmodels.errors import HwsearchError
 from hwsearch import progress
 from hwsearch.files import jsonable
+from hwsearch.storage_url import redacted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +90,9 @@ def report_error(error: HwsearchError, as_json: bool) -> None:
 
 
 def report(kind: str, message: str, hint: str, exit_code: int, as_json: bool, **more: Any) -> None:
-    """As ``report_error``, for whatever is not an ``HwsearchError``; ``more`` are further members of the document."""
+    """As ``report_error``, for whatever is not an ``HwsearchError``; ``more`` are further members of the document. Passwords in
+    addresses are not shown, whoever wrote the message."""
+    message, hint = redacted(message), redacted(hint)
     if as_json:
         problem: Mapping[str, Any] = {"code": exit_code, "kind": kind, "message": message, "hint": hint, **more}
         write_document({"error": problem})

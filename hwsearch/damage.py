@@ -45,6 +45,8 @@ class Damage:
             zero where a choice is not allowed.
         float_mse: error of the floating-point network, same unit, on each picture for which PSNR loss is predicted.
         seed, pictures, seconds: how the noise was measured.
+        forward_passes, backward_passes: passes through the network that it took, on the pictures or windows of them. A pass
+            that starts at a changed layer counts as one, a product with the Hessian as two backward passes.
     """
 
     proxy: str
@@ -53,6 +55,8 @@ class Damage:
     seed: int
     pictures: tuple[str, ...]
     seconds: float
+    forward_passes: int = 0
+    backward_passes: int = 0
 
     def __post_init__(self) -> None:
         if not np.all(np.isfinite(self.noise)) or np.any(self.noise < 0):

@@ -1,4 +1,4 @@
-"""Measured quality of plans: fake-quantized PSNR on a fixed set of pictures."""
+"""Measured quality of plans: fake-quantized PSNR on a fixed set of pictures, or on a few patches of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from torch import Tensor
 
 from hwmodels.errors import UsageError
 from searchspaces.metrics import mse_y, psnr_from_mse
-from searchspaces.pictures import Pair
+from searchspaces.pictures import Pair, patches
+
+PATCHES = 8
+PATCH_SIDE = 48
+"""Input pixels of a patch."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,30 @@ class Evaluator:
     def _mse(self, network: Callable[[Tensor], Tensor], pair: Pair) -> float:
         return mse_y(to_picture(network(pair.low)), pair.high, self.scale)
 
-    def score(self, network: Callable[[Tensor], Tensor]) -> Score:
-        """PSNR-Y of ``network`` (``[1, C, H, W] -> [1, C, scale*H, scale*W]``) and its loss against the reference."""
+    @property
+    def pixels(self) -> int:
+        """Input pixels of all pictures."""
+        return sum(pair.low.shape[2] * pair.low.shape[3] for pair in self.pairs)
+
+    def losses_db(self, network: Callable[[Tensor], Tensor]) -> np.ndarray:
+        """PSNR-Y that ``network`` loses against the reference on each picture, ``float64[pictures]``."""
         with torch.no_grad():
             psnr = np.array([psnr_from_mse(self._mse(network, pair)) for pair in self.pairs])
-        loss = np.array([psnr_from_mse(m) for m in self.float_mse]) - psnr
+        return np.array([psnr_from_mse(m) for m in self.float_mse]) - psnr
+
+    def score(self, network: Callable[[Tensor], Tensor]) -> Score:
+        """PSNR-Y of ``network`` (``[1, C, H, W] -> [1, C, scale*H, scale*W]``) and its loss against the reference."""
+        loss = self.losses_db(network)
         spread = float(loss.std(ddof=1) / np.sqrt(len(loss))) if len(loss) > 1 else 0.0
-        return Score(float(psnr.mean()), float(loss.mean()), spread)
+        return Score(self.float_psnr_db - float(loss.mean()), float(loss.mean()), spread)
+
+
+def on_patches(reference: Callable[[Tensor], Tensor], pairs: Sequence[Pair], scale: int, seed: int) -> Evaluator | None:
+    """An evaluator on a few patches of pictures, without those on which the floating-point network is perfect (a flat sky); None
+    where fewer than two are left."""
+    found = []
+    for pair in patches(pairs, PATCHES, PATCH_SIDE, seed):
+        with torch.no_grad():
+            if mse_y(to_picture(reference(pair.low)), pair.high, scale) > 0:
+                found.append(pair)
+    return Evaluator(reference, found, scale) if len(found) > 1 else None

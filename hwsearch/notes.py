@@ -15,7 +15,8 @@ from hwsearch.problem import Problem, Request
 from hwsearch.report import words
 
 if TYPE_CHECKING:
-    from hwsearch.assemble import Proof, Search
+    from hwsearch.assemble import Search
+    from hwsearch.proven import Proof
 
 
 def sentences(request: Request, problem: Problem, ways: Ways, search: Search, proofs: Mapping[int, Proof]) -> list[str]:

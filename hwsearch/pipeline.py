@@ -8,25 +8,29 @@ network --trace--> graph, workload          device --load--> cost table
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from hwsearch import assemble, cuts, proxies, store, video
+from hwsearch import assemble, coordinator, cuts, damage_file, proven, proxies, store, video
+from hwsearch.coordinator import Coordinator
 from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
-from hwsearch.evaluate import Evaluator
+from hwsearch.evaluate import Score, on_patches
 from hwsearch.evaluations import EvaluationLog
+from hwsearch.measuring import prepare
 from hwsearch.problem import Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, Silent, follow
-from hwsearch.proxies import snr
-from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.proxies import sqnr
+from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.polish import polish
 from hwsearch.results import ProxyCheck, Results
 from hwsearch.search import evolve, exact, pareto, probe, rounds
+from hwsearch.search.screen import Screen, trust
+from hwsearch.shared import Shared
 from searchspaces.graph import execute
 from searchspaces.pictures import Pair
 from searchspaces.space import SearchSpace
@@ -72,11 +76,12 @@ class Clock:
 def measure_damage(
     calibration: Calibration, pairs: list[Pair], float_mse: np.ndarray, seed: int, progress: Progress
 ) -> dict[str, Damage]:
-    """The damage table of every proxy: noise measured on ``pairs``, told in dB for pictures on which the floating-point network
-    errs by ``float_mse``."""
+    """The damage table of every proxy that searches use: noise measured on ``pairs``, told in dB for pictures on which the
+    floating-point network errs by ``float_mse``."""
     tables = {}
-    with progress.stage("quality proxies", STEPS * len(proxies.PROXIES)) as stage:
-        for name, info in proxies.PROXIES.items():
+    searched = {name: info for name, info in proxies.PROXIES.items() if info.searched}
+    with progress.stage("quality proxies", STEPS * len(searched)) as stage:
+        for name, info in searched.items():
             report = follow(stage, STEPS)
             tables[name] = replace(info.measure(calibration, pairs, seed, report), float_mse=float_mse)
             report(name, 1.0)
@@ -90,8 +95,8 @@ def check_proxies(
     plans = probe.sample(space, count, seed=seed)
     with progress.stage("checking the proxies on random plans", len(plans)) as stage:
         measured = np.empty(len(plans))
-        for i, plan in enumerate(plans):
-            measured[i] = log(plan).psnr_loss_db
+        for i, score in enumerate(log(list(plans))):
+            measured[i] = score.psnr_loss_db
             stage.advance()
     checks = []
     for name, damage in damages.items():
@@ -116,20 +121,26 @@ def uniform_plans(space: SearchSpace) -> dict[str, np.ndarray]:
             half = space.wide_is_float and 16 in (weight, activation)
             if half and weight != activation:
                 continue
-            named["FP16" if half else f"W{weight}A{activation}"] = space.uniform(weight, activation)
+            plan = space.uniform(weight, activation)
+            if not space.has_widths(plan, weight, activation):
+                continue
+            named["FP16" if half else f"W{weight}A{activation}"] = plan
     return named
 
 
-def optimize(request: Request, progress: Progress | None = None) -> Results:
+def optimize(request: Request, progress: Progress | None = None, shared: Shared | None = None) -> Results:
     """The whole job. Writes the run directory and returns what is in its ``results.json``.
 
+    Args:
+        shared: what runs for other devices have measured of the same network.
     Raises:
         HwsearchError: see ``hwmodels.errors``; nothing that was measured is lost, ``resume`` continues.
     """
     progress, clock = progress or Silent(), Clock()
     progress.expect(EXPECTED_S)
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
-        problem = pose(request)
+        problem = pose(request, shared.network if shared else None)
+        shared = shared or Shared(problem.network, [problem.space])
         budgets = video.budgets_with(request.budgets, request.fps)
         ways = cuts.ways(problem, request, budgets)
         tables = [cut.table for cut in ways.useful]
@@ -137,17 +148,39 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             video.check_rate(request.fps, tables, problem.space, request.budgets)
         exact.check_feasible(tables, problem.space, budgets)
         photos = choose_pictures(request, problem.network)
+        study = coordinator.connect(request, problem, photos)
     with store.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
-            lows = [crop.low for crop in photos.crops]
-            calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
-            evaluator = Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale)
-        log = EvaluationLog(run.evaluations_path, lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)))
+            measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS))
+            calibration, evaluator = measuring.calibration, measuring.evaluator
+            patches = on_patches(lambda x: execute(problem.graph, x), photos.search, problem.network.scale, request.seed)
+            team = Coordinator(study, request, problem, photos, tables, measuring) if study else None
+
+        def score(plan: np.ndarray) -> Score:
+            return shared.score(problem.space, plan, measuring)
+
+        log = EvaluationLog(run.evaluations_path, team or (lambda plans: map(score, plans)))
+        shared.remember(problem.space, log.items())
         with clock.stage("proxies"):
-            damages = measure_damage(calibration, photos.crops, evaluator.float_mse, request.seed, progress)
-            sqnr = snr.sqnr(calibration, photos.crops)
+            damages = _tables(run, problem.space, shared, photos.crops, evaluator.float_mse, request.seed, progress)
+            ratios = shared.ratios(problem.space, lambda whole: sqnr.table(whole, photos.crops))
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
-        search = find_plans(request, problem, ways, budgets, damages, checks, probes, log, run.journal_path, clock, progress)
+
+        def look(solved: rounds.Rounds) -> Screen | None:
+            if patches is None:
+                return None
+            return Screen(
+                solved.damage.psnr_loss_db,
+                trust(solved.predicted_db, solved.measured_db),
+                lambda plan: patches.losses_db(lambda x: calibration.simulate(plan, x)),
+                patches.pixels / evaluator.pixels,
+            )
+
+        search = find_plans(
+            request, problem, ways, budgets, damages, checks, probes, log, look, run.journal_path, clock, progress
+        )
+        if team is not None:
+            team.finish()
         names = search.names()
         rows = list(dict.fromkeys(search.picks.values()))
         with clock.stage("prove"), progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:
@@ -155,12 +188,31 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
             for row in rows:
                 report = follow(stage, STEPS)
                 quantized = polish(calibration, search.plans[row], seed=request.seed, progress=report)
-                proofs[row] = assemble.prove(names[row], quantized, problem, search.cuts[row].tiling, photos.evaluation, run)
+                tiling = search.cuts[row].tiling
+                proofs[row] = proven.prove(names[row], quantized, problem, tiling, photos.evaluation, run.plans_dir)
                 report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(request, problem, ways, photos, search, sqnr, proofs, run, clock.wall_s, clock.stages_s)
+            results = assemble.results(request, problem, ways, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
     return results
+
+
+def _tables(
+    run: store.RunDirectory,
+    space: SearchSpace,
+    shared: Shared,
+    pairs: list[Pair],
+    float_mse: np.ndarray,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Damage]:
+    """The damage tables of a run: from its directory, where an earlier process left them, else measured and written there."""
+    if run.damage_path.exists():
+        with progress.stage("quality proxies", 1):
+            return damage_file.load(run.damage_path, space)
+    tables = shared.tables(space, lambda whole: measure_damage(whole, pairs, float_mse, seed, progress))
+    damage_file.save(run.damage_path, tables, space)
+    return tables
 
 
 def find_plans(
@@ -172,20 +224,23 @@ def find_plans(
     checks: list[ProxyCheck],
     probes: np.ndarray,
     log: EvaluationLog,
+    look: Callable[[rounds.Rounds], Screen | None],
     journal_path: Path,
     clock: Clock,
     progress: Progress,
 ) -> assemble.Search:
     """Exact fronts of the most truthful proxy, calibrated and refined by measurement; then the non-dominated plans and the chosen
-    ones. Every way to cut the picture has its own front; every plan then takes its best way."""
+    ones. Every way to cut the picture has its own front; every plan then takes its best way. ``look`` gives the screen that
+    proposals pass once the fronts are measured."""
     space, tables = problem.space, [cut.table for cut in ways.useful]
     best = max(checks, key=lambda check: check.spearman).name
     probe_losses = np.array(checks[0].measured_db)
     with clock.stage("exact front"), progress.stage("solving exactly, measuring the front", request.evaluations) as stage:
 
-        def evaluate(plan: np.ndarray) -> float:
-            stage.advance()
-            return log(plan).psnr_loss_db
+        def evaluate(plans: Sequence[np.ndarray]) -> Iterator[float]:
+            for score in log(plans):
+                stage.advance()
+                yield score.psnr_loss_db
 
         solved = rounds.solve(
             tables,
@@ -196,7 +251,7 @@ def find_plans(
             probe_losses,
             evaluate,
             points=FRONT_POINTS,
-            evaluations=request.evaluations,
+            **_share(request),
         )
     uniforms = uniform_plans(space)
     with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
@@ -206,9 +261,13 @@ def find_plans(
             log,
             [*uniforms.values(), *solved.plans],
             evaluations=request.evaluations,
+            batch=request.batch,
+            sampler=request.sampler,
             seed=request.seed,
             storage_path=journal_path,
             advance=stage.advance,
+            screen=look(solved),
+            cuts=["whole" if cut.tiling is None else str(cut.tiling) for cut in ways.useful],
         )
     measured = log.items()
     plans = np.stack([plan for plan, _ in measured])
@@ -223,10 +282,18 @@ def find_plans(
         losses=losses,
         objectives=objectives,
         front=front,
-        picks=pareto.choose(front, losses, objectives, budgets, limits),
+        picks=pareto.choose(front, losses, objectives, budgets, limits, space.counting.of_plans(plans) if space.counting else {}),
         origins=_origins(plans, probes, solved.plans, uniforms),
         cuts=taken,
     )
+
+
+def _share(request: Request) -> dict[str, int]:
+    """What the exact fronts take of the evaluations: most of them in rounds, or half at once before another sampler goes on."""
+    if request.sampler == "exact":
+        return {"evaluations": max(1, request.evaluations * 3 // 4)}
+    half = max(1, request.evaluations // 2)
+    return {"evaluations": half, "rounds": 1, "batch": half}
 
 
 def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:

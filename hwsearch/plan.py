@@ -28,6 +28,20 @@ class Predicted(BaseModel):
     energy_j: float | None
 
 
+class Counted(BaseModel):
+    """What papers count, of convolution weights alone and on no device (see ``hwmodels.counting``)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    mean_weight_bits: float
+    """By parameters, over all convolutions."""
+    scope_weight_bits: float
+    """The same over the layers of the scope."""
+    compression: float
+    """32 over ``mean_weight_bits``."""
+    bitops: float
+    """Multiply-accumulates of one picture times the bits of the weights times the bits of what is read."""
+
+
 class Measured(BaseModel):
     """Objectives measured by running the plan's integers on the evaluation pictures."""
 
@@ -80,6 +94,7 @@ class Plan(BaseModel):
     weight_bits: dict[str, int]
     activation_bits: dict[str, int]
     predicted: Predicted
+    counted: Counted | None = None
     measured: Measured | None = None
     integers: str | None = None
     """File name of the integers, beside this file."""

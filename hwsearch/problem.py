@@ -13,11 +13,13 @@ from hwmodels.device import Device
 from hwmodels.errors import UncountedError, UsageError
 from hwmodels.table import CostTable
 from hwmodels.workload import Workload
+from hwsearch.storage_url import StorageUrl
 from searchspaces import networks, pictures, trace
 from searchspaces.graph import Graph
 from searchspaces.networks import LoadedNetwork
 from searchspaces.pictures import Pair
-from searchspaces.space import Scope, SearchSpace, build_space
+from searchspaces.scopes import SCOPES, Scope
+from searchspaces.space import SearchSpace, build_space
 
 UNSIZED = ("whole", "auto")
 """What ``Request.tile`` may be beside a size."""
@@ -31,7 +33,10 @@ class Request:
 
     Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution picture. ``tile`` is
     "whole", "auto", or height x width in pixels of the network's input, None: whole, but cut where memory demands it; ``halo``:
-    "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another.
+    "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another. ``batch``: plans that the
+    refinement proposes together; the result depends on it, and not on how many processes measure them. ``sampler``: one of
+    ``search.samplers.SAMPLERS``. ``storage`` and ``study``: the database and the study that workers share; one that gives no sign
+    of life for ``grace_s`` seconds is taken for dead.
     """
 
     network: str = "fsrcnn"
@@ -51,11 +56,22 @@ class Request:
     activation_bits: tuple[int, ...] | None = None
     pins: Mapping[str, int] = field(default_factory=dict)
     evaluations: int = 120
+    batch: int = 8
     probes: int = 200
+    sampler: str = "exact"
     seed: int = 0
+    storage: str | None = None
+    study: str | None = None
+    grace_s: int = 60
     run_dir: Path | None = None
     resume: bool = False
     command: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.storage is None) != (self.study is None):
+            raise UsageError("a shared study needs both --storage and --study", "Give the database and the name of the study.")
+        if self.storage is not None:
+            object.__setattr__(self, "storage", StorageUrl.read(self.storage))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +139,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     height, width = request.input_size or device.default_input
     enlarged = network.scale if network.input_kind == "upsampled" else 1
     workload = trace.to_workload(graph, height * enlarged, width * enlarged)
-    offered = device.widths
+    offered, kept = device.widths, SCOPES[request.scope]
     space = build_space(
         workload,
         _offered("--weight-bits", request.weight_bits, offered.weight_bits, device),
@@ -131,6 +147,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
         wide_is_float=offered.wide == "fp16",
         symmetric_activations=offered.symmetric_activations,
         scope=request.scope,
+        outside_bits=(kept.width_outside(offered.weight_bits), kept.width_outside(offered.activation_bits)),
         pins=request.pins,
     )
     asked = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)

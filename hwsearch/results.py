@@ -87,6 +87,12 @@ class ProxyCheck(_Frozen):
         """Median absolute error of prediction."""
         return median(abs(p - m) for p, m in zip(self.predicted_db, self.measured_db, strict=True))
 
+    @property
+    def median_error_share(self) -> float:
+        """Median error of prediction as a share of the measured loss, over the plans that lose anything; 0 where none does."""
+        shares = [abs(p - m) / m for p, m in zip(self.predicted_db, self.measured_db, strict=True) if m > 0]
+        return median(shares) if shares else 0.0
+
 
 class SignalToNoise(_Frozen):
     """Signal to quantization noise ratio of one layer's weights, or of the tensors of one width group.

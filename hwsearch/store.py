@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from searchspaces.networks import LoadedNetwork
 
 SCHEMA = 1
-NOT_COMPARED = ("run_dir", "resume", "command")
+SHARING = ("storage", "study", "grace_s")
+"""Fields of a request that say who measures: each time anew."""
+NOT_COMPARED = ("run_dir", "resume", "command", *SHARING)
 """Fields of a request that say where and how, not what."""
+RUN, TARGETS, EVALUATIONS, DAMAGE = "run.json", "targets.json", "evaluations.jsonl", "damage.json"
 _VERSIONED = ("hwsearch", "numpy", "numba", "scipy", "torch", "onnx", "onnxruntime", "optuna")
 
 
@@ -49,6 +52,17 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def provenance_of(problem: Problem, photos: Pictures) -> dict[str, Any]:
+    """What decides a measurement beside the request: versions, and digests of weights, device and pictures."""
+    return {
+        "versions": versions(),
+        "weights_sha256": problem.network.weights_sha256,
+        "state_sha256": _state_digest(problem.network),
+        "device_sha256": problem.device.device_sha256,
+        "pictures_sha256": photos.sha256,
+    }
 
 
 class RunDirectory:
@@ -99,6 +113,15 @@ class RunDirectory:
         return cls(path, _acquire(path))
 
     @classmethod
+    def lock(cls, path: Path) -> RunDirectory:
+        """Lock a folder, whatever it holds.
+
+        Raises:
+            FileError: another process works on it, or it cannot be written to.
+        """
+        return cls(path.absolute(), _acquire(path.absolute()))
+
+    @classmethod
     def start(cls, request: Request, problem: Problem, photos: Pictures) -> RunDirectory:
         """The directory of a new run with its ``run.json`` written, or of the run to go on with, checked to be the same.
 
@@ -107,14 +130,7 @@ class RunDirectory:
             UsageError: the run to go on with was started differently.
         """
         network, device = problem.network, problem.device
-        provenance = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "weights_sha256": network.weights_sha256,
-            "state_sha256": _state_digest(network),
-            "device_sha256": device.device_sha256,
-            "pictures_sha256": photos.sha256,
-        }
+        provenance = {"created": datetime.now(UTC).isoformat(timespec="seconds"), **provenance_of(problem, photos)}
         if request.resume:
             if request.run_dir is None:
                 raise UsageError("there is no run to go on with", "Give its folder: --resume RUN.")
@@ -176,7 +192,12 @@ class RunDirectory:
     @property
     def evaluations_path(self) -> Path:
         """Every measured plan, one JSON line each."""
-        return self.path / "evaluations.jsonl"
+        return self.path / EVALUATIONS
+
+    @property
+    def damage_path(self) -> Path:
+        """The damage tables of all proxies."""
+        return self.path / DAMAGE
 
     @property
     def configuration_path(self) -> Path:
@@ -200,49 +221,73 @@ class RunDirectory:
         Raises:
             UsageError: something differs; every difference is listed.
         """
-        saved = configuration(self.path)
-        asked = jsonable(request)
+        saved, asked = configuration(self.path), jsonable(request)
         pairs = [
             (key, saved["request"].get(key), asked.get(key))
             for key in sorted(set(saved["request"]) | set(asked))
             if key not in NOT_COMPARED
         ]
-        before, now = saved.get("provenance", {}), jsonable(provenance or {})
-        pairs += [(key, before[key], now[key]) for key in sorted(set(before) & set(now)) if key.endswith("sha256")]
-        _refuse_changes(self.path, pairs)
+        _refuse_changes(self.path, pairs + _hashes(saved, provenance or {}))
 
 
-def configuration(path: Path) -> dict[str, Any]:
-    """``run.json`` of a run directory: ``schema_version``, ``request``, ``provenance``.
+def configuration(path: Path, name: str = RUN) -> dict[str, Any]:
+    """``run.json`` of a run directory: ``schema_version``, ``request``, ``provenance``; or the document ``name`` of that form.
 
     Raises:
         FileError: there is none, or it is of another version.
     """
-    if not (path / "run.json").is_file():
-        what = "holds no run.json" if path.is_dir() else "does not exist"
+    if not (path / name).is_file():
+        what = f"holds no {name}" if path.is_dir() else "does not exist"
         raise FileError(f"{path} {what}", "Give the folder of an earlier `hwsearch optimize`, or start a new run.")
-    document = read_json(path / "run.json", "the configuration of a run")
+    document = read_json(path / name, "the configuration of a run")
     if document.get("schema_version") != SCHEMA or not isinstance(document.get("request"), dict):
-        raise FileError(f"{path / 'run.json'} is not a run of this version", f"Expected schema_version {SCHEMA}.")
+        raise FileError(f"{path / name} is not a run of this version", f"Expected schema_version {SCHEMA}.")
     return document
 
 
-def saved_request(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the request that started the run in ``path``, as ``Request`` takes them.
+def _hashes(saved: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Each hash that a configuration and ``provenance`` both have: its name, and its value then and now."""
+    before, now = saved.get("provenance", {}), jsonable(provenance)
+    return [(key, before[key], now[key]) for key in sorted(set(before) & set(now)) if key.endswith("sha256")]
+
+
+def check_unchanged(path: Path, provenance: Mapping[str, Any]) -> None:
+    """Refuse to say more about the run in ``path`` when weights, device or pictures are not what they were.
+
+    Raises:
+        FileError: a hash differs; every one is listed.
+    """
+    changed = [key.removesuffix("_sha256") for key, before, now in _hashes(configuration(path), provenance) if before != now]
+    if changed:
+        raise FileError(
+            f"{path}: changed since the run: {', '.join(changed)}",
+            "Put them back as they were, or run `hwsearch optimize` again.",
+        )
+
+
+def saved_request(path: Path, given: Mapping[str, Any], name: str = RUN) -> dict[str, Any]:
+    """The fields of the request that started the run in ``path``, as ``Request`` takes them, without those of ``SHARING``.
 
     Args:
         given: fields that were given again; they must say the same.
+        name: the document that holds it.
     Raises:
         FileError: there is no such run.
         UsageError: a field is given differently; every such field is listed.
     """
-    saved = {key: value for key, value in configuration(path)["request"].items() if key not in ("run_dir", "resume")}
-    _refuse_changes(path, [(key, saved.get(key), jsonable(value)) for key, value in given.items()])
-    for key in ("weights", "images"):
-        saved[key] = None if saved.get(key) is None else Path(saved[key])
-    for key in ("input_size", "weight_bits", "activation_bits"):
-        saved[key] = None if saved.get(key) is None else tuple(saved[key])
+    saved = request_fields(configuration(path, name)["request"])
+    _refuse_changes(path, [(key, jsonable(saved.get(key)), jsonable(value)) for key, value in given.items()])
     return saved
+
+
+def request_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request as ``Request`` takes them, from JSON; without where it ran and who measured."""
+    fields = {key: value for key, value in saved.items() if key not in ("run_dir", "resume", *SHARING)}
+    for key in ("weights", "images"):
+        fields[key] = None if fields.get(key) is None else Path(fields[key])
+    for key in ("input_size", "weight_bits", "activation_bits"):
+        fields[key] = None if fields.get(key) is None else tuple(fields[key])
+    return fields
 
 
 def load_results(path: Path) -> Results:

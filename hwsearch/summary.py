@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hwsearch.plan import Plan
+    from hwsearch.targets import Runs
 
 WIDE = 100
 """Columns from which widths and numbers stand in one table."""
@@ -43,7 +44,7 @@ def document(results: Results) -> dict[str, Any]:
             "precision": reference.precision,
         },
         "fps": results.fps,
-        "front": [_entry(plan, results.fps) for plan in results.front],
+        "front": [entry(plan, results.fps) for plan in results.front],
         "tilings": [point.model_dump() for point in results.tilings],
         "proxies": {check.name: {"spearman": check.spearman} for check in results.proxies},
         "run_dir": None if results.run_dir is None else str(results.run_dir),
@@ -51,7 +52,8 @@ def document(results: Results) -> dict[str, Any]:
     }
 
 
-def _entry(plan: Plan, fps: float | None) -> dict[str, Any]:
+def entry(plan: Plan, fps: float | None) -> dict[str, Any]:
+    """One plan for machines; ``fps``: the rate that was asked for."""
     measured = plan.measured
     return {
         "plan": plan.name,
@@ -59,6 +61,7 @@ def _entry(plan: Plan, fps: float | None) -> dict[str, Any]:
         "activation_bits": plan.activation_bits,
         "tiling": plan.tiling,
         "predicted": plan.predicted.model_dump(),
+        "counted": None if plan.counted is None else plan.counted.model_dump(),
         "headroom": None if fps is None else video.headroom(plan.predicted.latency_s, fps),
         "measured": None
         if measured is None
@@ -83,11 +86,8 @@ def shown_plans(results: Results) -> list[Plan]:
     return [plan for plan in front if plan.name in kept]
 
 
-def render(results: Results, screen: Console) -> None:
-    """The front, the chosen plans, how far the proxies can be trusted, and what to type next."""
-    roles: dict[str, list[str]] = {}
-    for role, name in results.chosen.items():
-        roles.setdefault(name, []).append(role)
+def render_front(results: Results, screen: Console) -> None:
+    """What the run was about, and a table of its front."""
     int8, plans = results.int8_weight_bytes, shown_plans(results)
     reference = results.reference
     screen.print(
@@ -109,19 +109,31 @@ def render(results: Results, screen: Console) -> None:
     if len(plans) < len(results.front):
         screen.print(f"{len(results.front) - len(plans)} more plans are in the report.")
     screen.print("PSNR and loss: measured in integers on the evaluation pictures; ~ simulated on the search pictures.")
+
+
+def render(results: Results, screen: Console) -> None:
+    """The front, the chosen plans, how far the proxies can be trusted, and what to type next."""
+    roles: dict[str, list[str]] = {}
+    for role, name in results.chosen.items():
+        roles.setdefault(name, []).append(role)
+    best = results.chosen.get("budget") or results.chosen.get("knee") or (results.front[0].name if results.front else None)
+    render_front(results, screen)
+    if best is not None and (line := as_papers_count(next(plan for plan in results.front if plan.name == best))):
+        screen.print(line)
     picked = "; ".join(f"[bold]{name}[/] {words.listing(said)}" for name, said in roles.items())
     screen.print(f"Chosen and proven: {picked}.")
     trust = words.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
     screen.print(f"Rank correlation of the proxies with measured plans (Spearman): {trust}.")
     if results.front_proxies:
-        errors = [f"{check.median_error_db:.3f} dB by {check.name}" for check in results.front_proxies]
+        errors = [
+            f"{check.median_error_db:.3f} dB ({check.median_error_share:.0%}) by {check.name}" for check in results.front_proxies
+        ]
         count = len(results.front_proxies[0].measured_db)
         screen.print(
             f"Median error of the predicted loss of {count} exact plans, before they were measured: {words.listing(errors)}."
         )
     for note in results.notes:
         screen.print(f"- {note}", markup=False)
-    best = results.chosen.get("budget") or results.chosen.get("knee") or (results.front[0].name if results.front else None)
     if results.run_dir is None:
         return
     screen.print(f"\n[bold]Report[/]  {results.run_dir / 'report.html'}", soft_wrap=True)
@@ -131,6 +143,57 @@ def render(results: Results, screen: Console) -> None:
         screen.print(
             f"        hwsearch export {plan_path} --to onnx --out {results.network}_x{results.scale}.onnx", soft_wrap=True
         )
+
+
+def render_targets(runs: Runs, screen: Console) -> None:
+    """One table across devices: the plan that each run recommends, and where to read on."""
+    from hwsearch.targets import recommended
+
+    first = next(iter(runs.results.values()))
+    screen.print(
+        f"[bold]{first.network} x{first.scale} on {len(runs.results)} devices[/], "
+        f"floating point {words.decibel(first.reference.psnr_db)}"
+    )
+    rows = []
+    for name, results in runs.results.items():
+        plan, reference = recommended(results), results.reference
+        price, measured = plan.predicted, plan.measured
+        faster = reference.latency_s / price.latency_s if reference.latency_s else None
+        rows.append(
+            (
+                name,
+                f"{results.input_height}x{results.input_width}",
+                plan.name,
+                words.decibel_number(measured.psnr_db) if measured else words.NONE,
+                words.decibel_number(measured.psnr_loss_db, 3) if measured else words.NONE,
+                words.seconds(price.latency_s),
+                words.ratio(faster) + (f" {reference.precision}" if faster else ""),
+                words.bytes_(price.weight_bytes),
+                words.bytes_(price.peak_activation_bytes),
+                words.ratio(reference.weight_bytes / price.weight_bytes if price.weight_bytes else None),
+                *words.plan_bits(plan.weight_bits, plan.activation_bits),
+            )
+        )
+    columns = (
+        *("device", "input", "plan", "PSNR\ndB", "loss\ndB", "latency", "faster\nthan", "weights", "peak\nmemory"),
+        *("smaller\nthan fp32", *BITS),
+    )
+    screen.print(table(columns, rows, left=("input", "plan", *BITS)))
+    screen.print("The plan of each device is that of the budget, else the knee; PSNR and loss are measured in integers.")
+    for name in runs.results:
+        screen.print(f"[bold]Report[/]  {runs.folder / name / 'report.html'}", soft_wrap=True)
+
+
+def as_papers_count(plan: Plan) -> str:
+    """A plan beside a paper's row, in one sentence; empty for a plan that was not counted."""
+    counted = plan.counted
+    if counted is None:
+        return ""
+    inside = f" ({counted.scope_weight_bits:.3g} in the scope {plan.scope})" if plan.scope != "all" else ""
+    return (
+        f"As papers count, convolution weights alone: {plan.name} has {counted.mean_weight_bits:.3g} bits a weight{inside}, "
+        f"{words.ratio(counted.compression)} fewer than fp32, and {words.count(counted.bitops)}BitOPs."
+    )
 
 
 def _extras(results: Results, plans: Sequence[Plan]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -240,3 +240,18 @@ def _require(picture: Picture, rgb: np.ndarray, edge: int) -> None:
         )
     if rgb.min() == rgb.max():
         raise FileError(f"{picture.path}: the picture has one colour only", "It says nothing about quality; take it out.")
+
+
+def patches(pairs: Sequence[Pair], count: int, size: int, seed: int = 0) -> list[Pair]:
+    """Random windows of ``size`` input pixels a side (or the whole length, where that is less) out of pairs, ``count`` in all."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for n in range(count):
+        pair = pairs[n % len(pairs)]
+        height, width = pair.low.shape[2:]
+        h, w = min(size, height), min(size, width)
+        top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+        factor = pair.high.shape[0] // height
+        high = pair.high[top * factor : (top + h) * factor, left * factor : (left + w) * factor]
+        made.append(Pair(f"{pair.name}#{n}", pair.low[:, :, top : top + h, left : left + w].contiguous(), high))
+    return made

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from hwmodels.counting import Counting
 from hwmodels.errors import UsageError, closest
 from hwmodels.workload import Workload
-
-Scope = Literal["all", "body", "not-first-last"]
+from searchspaces.scopes import SCOPES, Scope
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +29,8 @@ class SearchSpace:
         allowed: ``bool[decisions, choices]``, ``choices = max(len(weight_bits), len(activation_bits))``; pins and scope as a
             mask.
         symmetric_activations: the device's runtime has no zero points on 8-bit activations.
+        outside: decisions that the scope leaves out.
+        counting: what the literature counts of a plan; None for a space that was made without a network.
     """
 
     weight_bits: tuple[int, ...]
@@ -40,6 +41,8 @@ class SearchSpace:
     wide_is_float: bool = False
     symmetric_activations: bool = False
     scope: Scope = "all"
+    outside: frozenset[int] = frozenset()
+    counting: Counting | None = None
 
     @property
     def decisions(self) -> int:
@@ -71,6 +74,12 @@ class SearchSpace:
             wide_enough = [c for c in options if widths[c] >= wanted]
             plan[d] = wide_enough[0] if wide_enough else options[-1]
         return plan
+
+    def has_widths(self, plan: np.ndarray, weight_bits: int, activation_bits: int) -> bool:
+        """Whether the plan has these widths somewhere inside the scope: those outside it name no plan."""
+        inside = set(range(self.decisions)) - self.outside
+        found = {(d < len(self.layer_names), self.widths(d)[plan[d]]) for d in inside}
+        return {(True, weight_bits), (False, activation_bits)} <= found
 
     def random(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Uniformly random plans, ``int8[count, decisions]``."""
@@ -116,13 +125,16 @@ def build_space(
     wide_is_float: bool = False,
     symmetric_activations: bool = False,
     scope: Scope = "all",
+    outside_bits: tuple[int, int] | None = None,
     pins: Mapping[str, int] | None = None,
 ) -> SearchSpace:
     """The space of a workload for the widths that a device offers.
 
     Args:
-        scope: which layers are searched at all. "all"; "not-first-last" leaves the first and the last weighted layer and the
-            tensors at the network's ends at the widest width; "body" also leaves everything outside the repeated middle.
+        weight_bits, activation_bits: the widths to search, ascending.
+        scope: which layers are searched at all (see ``scopes``). The others, and the tensors that none of the searched layers
+            reads, have one width.
+        outside_bits: that width, of weights and of tensors; it need not be among the widths to search. None: the widest of them.
         pins: layer or width-group name -> bits that it must have.
     Raises:
         UsageError: a pin names nothing, or asks for a width that is not on offer.
@@ -130,25 +142,28 @@ def build_space(
     layer_names = tuple(workload.layers[i].name for i in workload.weighted)
     group_names = workload.group_names
     count = len(layer_names)
+    kept = outside_bits or (weight_bits[-1], activation_bits[-1])
+    inside = SCOPES[scope].inside(workload)
+    offered = weight_bits, activation_bits
+    if scope != "all":
+        weight_bits = tuple(sorted({*weight_bits, kept[0]}))
+        activation_bits = tuple(sorted({*activation_bits, kept[1]}))
     allowed = np.zeros((count + len(group_names), max(len(weight_bits), len(activation_bits))), dtype=bool)
-    allowed[:count, : len(weight_bits)] = True
-    allowed[count:, : len(activation_bits)] = True
+    allowed[:count, [weight_bits.index(bits) for bits in offered[0]]] = True
+    allowed[count:, [activation_bits.index(bits) for bits in offered[1]]] = True
+    names = layer_names + group_names
 
     def pin(decision: int, index: int) -> None:
         allowed[decision] = False
         allowed[decision, index] = True
 
+    outside: frozenset[int] = frozenset()
     if scope != "all":
-        for row in (0, count - 1):
-            pin(row, len(weight_bits) - 1)
-        for group in (workload.input_group, workload.output_group):
-            pin(count + group, len(activation_bits) - 1)
-    if scope == "body":
-        first, last = _body(workload)
-        for row, layer in enumerate(workload.weighted):
-            if not first <= layer <= last:
-                pin(row, len(weight_bits) - 1)
-    names = layer_names + group_names
+        read = {workload.tensors[tensor].group for row in inside for tensor in workload.layers[row].inputs}
+        searched = {d for d, row in enumerate(workload.weighted) if row in inside} | {count + group for group in read}
+        outside = frozenset(range(len(names))) - searched
+        for decision in outside:
+            pin(decision, weight_bits.index(kept[0]) if decision < count else activation_bits.index(kept[1]))
     for name, bits in (pins or {}).items():
         if name not in names:
             raise UsageError(f"--pin names {name!r}, which this network has not", closest(name, names))
@@ -158,14 +173,14 @@ def build_space(
                 raise UsageError(f"--pin {name}={bits}: not on offer", f"Widths: {', '.join(map(str, widths))}.")
             pin(decision, widths.index(bits))
     return SearchSpace(
-        weight_bits, activation_bits, layer_names, group_names, allowed, wide_is_float, symmetric_activations, scope
+        weight_bits,
+        activation_bits,
+        layer_names,
+        group_names,
+        allowed,
+        wide_is_float,
+        symmetric_activations,
+        scope,
+        outside,
+        Counting.of(workload, weight_bits, activation_bits, inside),
     )
-
-
-def _body(workload: Workload) -> tuple[int, int]:
-    """First and last layer row of the longest stretch of weighted layers of one shape: the literature's "body"."""
-    rows = workload.weighted
-    shapes = [(workload.layers[r].kernel, workload.layers[r].weight_count) for r in rows]
-    most = max(set(shapes), key=shapes.count)
-    inside = [r for r, shape in zip(rows, shapes, strict=True) if shape == most]
-    return inside[0], inside[-1]

@@ -21,7 +21,8 @@ from typer.main import get_command
 
 from hwmodels.errors import HwsearchError
 from hwsearch import __version__, console
-from hwsearch.cli import catalogue, inspect, optimize, plans
+from hwsearch.cli import catalogue, estimate, inspect, optimize, plans, questions, worker
+from hwsearch.storage_url import redacted
 from hwsearch.store import Interrupted
 
 TRACEBACK = "HWSEARCH_TRACEBACK"
@@ -54,6 +55,9 @@ def _common(
 
 
 optimize.register(app)
+estimate.register(app)
+questions.register(app)
+worker.register(app)
 plans.register(app)
 inspect.register(app)
 catalogue.register(app)
@@ -138,7 +142,7 @@ def _unexpected(error: Exception, as_json: bool) -> int:
         console.report("MemoryError", "this machine has not enough memory", hint, 1, as_json)
         return 1
     if os.environ.get(TRACEBACK):
-        traceback.print_exc()
+        sys.stderr.write(redacted(traceback.format_exc()))
     message = f"this is a bug in hwsearch ({type(error).__name__}: {error})"
     console.report(
         type(error).__name__, message, f"Set {TRACEBACK}=1 to see where it happened, and please report it.", 1, as_json

@@ -1,4 +1,4 @@
-"""What there is to choose from: devices, networks, proxies, exporters."""
+"""What there is to choose from: devices, networks, exporters; proxies have a module of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwsearch.cli import calibrate
+from hwsearch.cli import calibrate, proxies
 from hwsearch.cli.options import Json, Quiet
 from hwsearch.console import Terminal, table
 
@@ -25,7 +25,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     calibrate.register(devices)
     app.add_typer(devices, name="devices", rich_help_panel="Choices", invoke_without_command=True)
-    for command in (networks, proxies, exporters):
+    app.add_typer(proxies.proxies, name="proxies", rich_help_panel="Choices", invoke_without_command=True)
+    for command in (networks, exporters):
         app.command(rich_help_panel="Choices")(command)
 
 
@@ -247,21 +248,6 @@ def _show_operations(terminal: Terminal) -> None:
         screen.print("A transposed convolution is rewritten to a convolution and a pixel shuffle.")
 
     terminal.show(document, render)
-
-
-def proxies(as_json: Json = False, quiet: Quiet = False) -> None:
-    """The quality proxies: how a choice of widths is judged before it is measured."""
-    from hwsearch.proxies import PROXIES
-
-    found = [{"name": info.name, "summary": info.summary, "cost": info.cost} for info in PROXIES.values()]
-
-    def render(screen: Console) -> None:
-        rows = [(entry["name"], entry["summary"], entry["cost"]) for entry in found]
-        columns = ("proxy", "what it is", "cost")
-        screen.print(table(columns, rows, left=columns))
-        screen.print("Every run checks each of them against measured plans and reports the rank correlation.")
-
-    Terminal(as_json, quiet).show({"proxies": found}, render)
 
 
 def exporters(as_json: Json = False, quiet: Quiet = False) -> None:

@@ -11,6 +11,7 @@ import typer
 from hwmodels.errors import UsageError
 from hwsearch.cli import options
 from hwsearch.console import Terminal
+from hwsearch.storage_url import StorageUrl
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def optimize(
     context: typer.Context,
-    target: options.Target = None,
+    target: options.Targets = None,
     network: options.Network = None,
     scale: options.Scale = None,
     weights: options.Weights = None,
@@ -31,10 +32,9 @@ def optimize(
     fps: options.Fps = None,
     tile: options.Tile = None,
     halo: options.Halo = None,
-    budget: Annotated[
-        list[str] | None,
-        typer.Option(help="An upper limit (repeatable): latency=8ms, memory=512KiB, weights=1MB, psnr_loss=0.3dB, energy=2mJ."),
-    ] = None,
+    budget: options.Budget = None,
+    equal_bits: options.EqualBits = None,
+    bitops: options.Bitops = None,
     scope: options.Scope = None,
     weight_bits: options.WeightBits = None,
     activation_bits: options.ActivationBits = None,
@@ -45,7 +45,18 @@ def optimize(
     probes: Annotated[
         int | None, typer.Option(help="Random plans that check the proxies. Default: 200.", min=3, show_default=False)
     ] = None,
+    sampler: options.Sampler = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Plans proposed together while refining. Default: 8.", min=1, show_default=False)
+    ] = None,
     seed: options.Seed = None,
+    storage: options.Storage = None,
+    study: Annotated[
+        str | None, typer.Option(help="The name under which `hwsearch worker`s find this run.", show_default=False)
+    ] = None,
+    grace: Annotated[
+        int | None, typer.Option(help="Seconds of silence after which a worker is taken for dead. Default: 60.", min=1)
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run directory. Default: runs/NETWORK-xS-TARGET-DATE.", metavar="DIR")
     ] = None,
@@ -62,41 +73,68 @@ def optimize(
       hwsearch optimize --network abpn --target ethos-u55-128 --budget latency=33ms
       hwsearch optimize --network abpn --target jetson --input 540x960 --fps 30
       hwsearch optimize --target stm32h743 --input 180x320
+      hwsearch optimize --target jetson --target ethos-u55-128 --target snapdragon-8gen3-hexagon
+      hwsearch optimize --network edsr --target stm32h743 --input 24x32 --scope body --equal-bits 4 --activation-bits 8
       hwsearch optimize --model my_net.py:build --weights w.pth --scale 2 --target ./my_board.toml
     """
-    from hwsearch import budgets, summary
-    from hwsearch.store import saved_request
+    from hwsearch import budgets, store, summary
+
+    several = [str(options.read_target(name)) for name in target] if target and len(target) > 1 else []
 
     fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
     fields |= options.given(
         {
-            "target": options.read_target(target),
+            "target": options.read_target(target[0]) if target and len(target) == 1 else None,
             "images": images,
             "input_size": options.read_size(input_size),
             "fps": options.read_fps(fps),
             **options.read_tile(tile, halo),
-            "budgets": budgets.parse(budget or ()) or None,
+            "budgets": budgets.read(budget, equal_bits, bitops) or None,
             "scope": options.read_scope(scope),
             "weight_bits": options.read_bits("--weight-bits", weight_bits),
             "activation_bits": options.read_bits("--activation-bits", activation_bits),
             "pins": options.read_pins(pin) or None,
             "evaluations": evaluations,
             "probes": probes,
+            "sampler": options.read_sampler(sampler),
+            "batch": batch,
             "seed": seed,
         }
     )
+    sharing = options.given({"storage": storage and StorageUrl.read(storage), "study": study, "grace_s": grace})
+    if sharing and several:
+        raise UsageError("--storage shares the measurements of one device", "Give one --target, or leave --storage out.")
     if resume is not None:
         if out is not None:
             raise UsageError("--resume and --out name two run directories", "A resumed run stays where it is.")
-        fields = saved_request(resume, fields) | {"run_dir": resume.resolve(), "resume": True}
+        if (resume / store.TARGETS).is_file():
+            from hwsearch import targets
+
+            several = [fields.pop("target")] if "target" in fields else several
+            several, fields = targets.saved(resume, several, fields)
+        else:
+            fields = store.saved_request(resume, fields)
+        fields |= sharing | {"run_dir": resume.resolve(), "resume": True}
     else:
-        fields["command"] = shlex.join(["hwsearch", *context.obj])
+        fields |= sharing
+        fields["command"] = shlex.join(["hwsearch", *(_without_password(word, storage) for word in context.obj)])
         if out is not None:
             fields["run_dir"] = out
 
     terminal = Terminal(as_json, quiet)
     from hwsearch import pipeline
 
+    if several:
+        from hwsearch import targets
+
+        with terminal.progress() as progress:
+            runs = targets.optimize(several, pipeline.Request(**fields), progress)
+        terminal.show(targets.document(runs), lambda screen: summary.render_targets(runs, screen))
+        return
     with terminal.progress() as progress:
         results = pipeline.optimize(pipeline.Request(**fields), progress)
     terminal.show(summary.document(results), lambda screen: summary.render(results, screen))
+
+
+def _without_password(word: str, storage: str | None) -> str:
+    return word if storage is None else word.replace(storage, StorageUrl.read(storage))

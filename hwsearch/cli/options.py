@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from hwmodels.errors import UsageError, closest
+from searchspaces.scopes import SCOPES
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
@@ -22,6 +23,14 @@ Weights = Annotated[Path | None, typer.Option(help="Weights, .safetensors or .pt
 Scale = Annotated[int | None, typer.Option(help="Enlargement. Default: that of the weights that ship.", show_default=False)]
 Target = Annotated[
     str | None, typer.Option(help="A device (see `devices`) or a device file. Default: jetson.", show_default=False)
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        help="A device (see `devices`) or a device file; several share what is measured. Default: jetson.",
+        show_default=False,
+    ),
 ]
 Images = Annotated[
     Path | None, typer.Option(help="A folder with your pictures. Default: photos that ship.", metavar="DIR", resolve_path=True)
@@ -46,16 +55,49 @@ Halo = Annotated[
 ]
 Fps = Annotated[float | None, typer.Option(help="Pictures a second, one after another: latency=1s/FPS.", metavar="RATE")]
 Scope = Annotated[
-    str | None, typer.Option(help="Layers to quantize: all, not-first-last or body. Default: all.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Layers to quantize: "
+        + "; ".join(f"{info.name} ({info.summary}{': as ' + info.papers if info.papers else ''})" for info in SCOPES.values())
+        + ". Default: all.",
+        show_default=False,
+    ),
+]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An upper limit (repeatable): latency=8ms, memory=512KiB, weights=1MB, psnr_loss=0.3dB, energy=2mJ, mean_bits=4, "
+        "bitops=12G.",
+        metavar="KEY=VALUE",
+    ),
+]
+EqualBits = Annotated[
+    float | None,
+    typer.Option(help="As papers compare: mean weight bits by parameters over the layers of the scope, at most.", metavar="BITS"),
+]
+Bitops = Annotated[
+    str | None,
+    typer.Option(help="As papers compare: MACs times weight bits times bits read, for the given input, at most.", metavar="12G"),
 ]
 WeightBits = Annotated[str | None, typer.Option(help="Widths of weights to consider, such as 2,4,8.", metavar="LIST")]
 ActivationBits = Annotated[str | None, typer.Option(help="Widths of tensors to consider, such as 8,16.", metavar="LIST")]
 Pin = Annotated[list[str] | None, typer.Option(help="Fix a layer or tensor to a width (repeatable).", metavar="NAME=BITS")]
 Arg = Annotated[list[str] | None, typer.Option(help="An argument of the network (repeatable).", metavar="KEY=VALUE")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.", min=0, show_default=False)]
+STORAGE_HELP = "A PostgreSQL database that workers share. The password: better in PGPASSWORD or ~/.pgpass than here."
+Storage = Annotated[str | None, typer.Option(help=STORAGE_HELP, metavar="URL", show_default=False)]
 PlanFile = Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)]
 
-SCOPES = ("all", "body", "not-first-last")
+Sampler = Annotated[
+    str | None,
+    typer.Option(
+        help="What proposes plans to measure: exact (default), or after the exact front nsga2, nsga3, tpe, gp or random.",
+        metavar="NAME",
+        show_default=False,
+    ),
+]
+
+SAMPLERS = ("exact", "nsga2", "nsga3", "tpe", "gp", "random")
 
 
 def read_size(text: str | None) -> tuple[int, int] | None:
@@ -87,6 +129,17 @@ def read_tile(text: str | None, halo: str | None) -> dict[str, str]:
     if text is not None and text not in ("auto", "whole"):
         tiling.parse(text, halo)
     return {name: value for name, value in (("tile", text), ("halo", halo)) if value is not None}
+
+
+def read_sampler(text: str | None) -> str | None:
+    """The name of a sampler.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if text is not None and text not in SAMPLERS:
+        raise UsageError(f"--sampler {text!r} is not known", closest(text, SAMPLERS))
+    return text
 
 
 def read_fps(rate: float | None) -> float | None:
@@ -163,7 +216,7 @@ def read_scope(text: str | None) -> str | None:
         UsageError: none of them.
     """
     if text is not None and text not in SCOPES:
-        raise UsageError(f"--scope {text!r} is not known", f"Allowed: {', '.join(SCOPES)}.")
+        raise UsageError(f"--scope {text!r} is not known", f"{closest(text, SCOPES)} Allowed: {', '.join(SCOPES)}.")
     return text
 
 

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProxyInfo:
-    """A proxy as it is listed. ``cost`` says how many passes through the network it takes."""
+    """A proxy as it is listed. ``cost`` says how many passes through the network it takes; ``searched``: whether every search
+    measures it and starts from the best of them (``hwsearch proxies compare`` measures all)."""
 
     name: str
     summary: str
     cost: str
+    searched: bool = False
 
     def measure(
         self,
@@ -43,21 +45,45 @@ PROXIES: dict[str, ProxyInfo] = {
             "fisher",
             "squared gradient times error: expected output noise power, correlations included",
             "one backward pass per picture and projection (up to 8), for all widths at once",
+            searched=True,
         ),
         ProxyInfo(
-            "snr",
+            "noise_gain",
             "power of the quantization error times the gain of white noise to the output",
             "one backward pass per picture, for all widths at once",
+            searched=True,
         ),
         ProxyInfo(
             "gradient",
             "gradient of the picture error times the quantization error, first order",
             "one backward pass per picture, for all widths at once",
+            searched=True,
         ),
         ProxyInfo(
-            "sensitivity",
-            "output error measured with one choice alone quantized",
+            "output_sqnr",
+            "noise measured at the output with one choice alone quantized (output SQNR)",
             "one forward pass per picture, layer or tensor, and width",
+            searched=True,
+        ),
+        ProxyInfo(
+            "psnr_drop",
+            "PSNR drop against the originals, measured with one choice alone quantized",
+            "one forward pass per picture, layer or tensor, and width",
+        ),
+        ProxyInfo(
+            "hessian",
+            "mean trace of the Hessian of the picture error times the squared quantization error",
+            "one Hessian-vector product per picture and probe (up to 8), for all widths at once",
+        ),
+        ProxyInfo(
+            "sqnr",
+            "signal to quantization noise of the weights and tensors alone, blind to what follows",
+            "one forward pass per picture, for all widths at once",
+        ),
+        ProxyInfo(
+            "activation_mse",
+            "squared error of the activation that a choice disturbs first, blind to what follows",
+            "one forward pass per picture, and one for each width of the weights",
         ),
     )
 }

@@ -18,7 +18,7 @@ from hwsearch.damage import output_luma
 from hwsearch.evaluate import to_picture
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.graph import VIEWS, Graph, Node, execute
-from searchspaces.metrics import mse_y
+from searchspaces.metrics import luma, mse_y
 from searchspaces.pictures import Pair
 
 Progress = Callable[[str, float], None]
@@ -69,6 +69,14 @@ class Errors:
                 None if bias is None else self.calibration.bias(layer, choice) - bias,
             )
         return self._weights[key]
+
+    def changed(self, layer: str, choice: int) -> Node:
+        """A layer with its weights and bias quantized."""
+        node, (weight, bias) = self.graph[layer], self.weight(layer, choice)
+        held = {"weight": node.weights["weight"] + weight}
+        if bias is not None:
+            held["bias"] = node.weights["bias"] + bias
+        return node.with_weights(**held)
 
     def tensor(self, name: str, choice: int, x: Tensor) -> Tensor:
         """Error of storing tensor ``name``, whose values are ``x``, any shape."""
@@ -130,6 +138,18 @@ def forward(graph: Graph, x: Tensor) -> Forward:
         return Forward(output_luma(output), tensors, layers)
 
 
+def tensors(graph: Graph, x: Tensor) -> dict[str, Tensor]:
+    """Every tensor of the float network on ``x [1, C, h, w]``, by name."""
+    values: dict[str, Tensor] = {}
+
+    def keep(node: Node, value: Tensor) -> None:
+        values[node.name] = value
+
+    with torch.no_grad():
+        execute(graph, x, keep)
+    return values
+
+
 def inner_products(errors: Errors, tensors: dict[str, Tensor], values: dict[str, Tensor], layers: dict) -> np.ndarray:
     """First-order change that each choice makes, ``float64[D, C]``: the derivative times the error, summed over all that it
     rounds.
@@ -159,6 +179,13 @@ def float_mse(graph: Graph, pairs: Sequence[Pair]) -> np.ndarray:
             border = max(pair.high.shape[0] // pair.low.shape[2], 1)
             found.append(max(mse_y(to_picture(execute(graph, pair.low)), pair.high, border), 1e-6))
     return np.array(found)
+
+
+def target_luma(pair: Pair) -> Tensor:
+    """Luma of the original, ``float32[H, W]``, 0..255, as ``damage.output_luma`` counts it."""
+    # Output luma leaves out BT.601's constant 16, the luma of RGB pictures has it; a luma picture is compared as it is.
+    target = pair.high if pair.high.ndim == 2 else luma(pair.high) - 16.0
+    return torch.from_numpy(np.asarray(target, dtype=np.float32))
 
 
 def windows(pairs: Sequence[Pair], pixels: float) -> list[Pair]:

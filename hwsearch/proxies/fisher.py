@@ -44,4 +44,13 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
         if progress:
             progress("squared gradients", (number + 1) / len(used))
     noise /= len(used) * projections
-    return Damage("fisher", noise, float_mse(graph, pairs), seed, tuple(p.name for p in pairs), time.monotonic() - started)
+    return Damage(
+        "fisher",
+        noise,
+        float_mse(graph, used),
+        seed,
+        tuple(pair.name for pair in used),
+        time.monotonic() - started,
+        forward_passes=len(used),
+        backward_passes=len(used) * projections,
+    )

@@ -12,13 +12,11 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from hwsearch.damage import Damage
-from hwsearch.proxies.errors import Errors, Progress, float_mse, forward, inner_products, windows
+from hwsearch.proxies.errors import Errors, Progress, float_mse, forward, inner_products, target_luma, windows
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe import macs_per_pixel
-from searchspaces.metrics import luma
 from searchspaces.pictures import Pair
 
 MACS = 2e10
@@ -32,13 +30,20 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
     noise = np.zeros(calibration.space.allowed.shape)
     for number, pair in enumerate(used):
         run = forward(graph, pair.low)
-        # Output luma leaves out BT.601's constant 16, the luma of RGB pictures has it; a luma picture is compared as it is.
-        target = pair.high if pair.high.ndim == 2 else luma(pair.high) - 16.0
-        difference = run.luma.detach() - torch.from_numpy(np.asarray(target, dtype=np.float32))
+        difference = run.luma.detach() - target_luma(pair)
         tensors, layers = run.gradients(2 * difference / run.luma.numel(), keep=False)
         values = {name: tensor.detach() for name, tensor in run.tensors.items()}
         noise += np.abs(inner_products(errors, tensors, values, layers))
         if progress:
             progress("gradients", (number + 1) / len(used))
     noise /= len(used)
-    return Damage("gradient", noise, float_mse(graph, pairs), seed, tuple(p.name for p in pairs), time.monotonic() - started)
+    return Damage(
+        "gradient",
+        noise,
+        float_mse(graph, used),
+        seed,
+        tuple(pair.name for pair in used),
+        time.monotonic() - started,
+        forward_passes=len(used),
+        backward_passes=len(used),
+    )

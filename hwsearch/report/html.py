@@ -29,8 +29,9 @@ PICTURE_BYTES = 1_600_000
 
 _SCOPES = {
     "all": "Every weighted layer and every stored tensor was searched.",
-    "not-first-last": "The first and the last layer and the tensors at both ends were kept at the widest width, not searched.",
-    "body": "Only the repeated middle of the network was searched; everything else was kept at the widest width.",
+    "not-first-last": "Not searched: the first and the last convolution and what they read have 8 bits (the scope of PTQ4SR).",
+    "body": "Searched: what lies between head and upsampler; all else has 8 bits (the fully quantized scope of AdaBM).",
+    "blocks": "Searched: residual blocks; all else has the widest width, where PAMS, DAQ and ODM leave floating point.",
 }
 
 
@@ -149,7 +150,7 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
     network = f"{results.network} ×{results.scale}"
     asked = f"Asked: the bit-widths, layer by layer, with which {network} runs best on {results.device.title}"
     size = f"for input pictures of {results.input_width}×{results.input_height} pixels"
-    budgets = words.listing(_budget(*item) for item in results.budgets.items())
+    budgets = words.listing(words.budget(*item) for item in results.budgets.items())
     sentences = [f"{asked}, {size}{', within ' + budgets if budgets else ''}."]
     if plan is None:
         return sentences
@@ -192,13 +193,6 @@ def _widths(widths: dict[str, int]) -> str:
         return text
     mean = sum(widths.values()) / len(widths)
     return f"{min(widths.values())} to {max(widths.values())} (on average {mean:.1f})"
-
-
-def _budget(name: str, value: float) -> str:
-    forms = {"latency": words.seconds, "memory": words.bytes_, "weights": words.bytes_}
-    forms |= {"psnr_loss": words.loss, "energy": words.joules}
-    titles = {"psnr_loss": "PSNR loss", "memory": "memory (weights and peak activations)", "weights": "weight memory"}
-    return f"{forms[name](value) if name in forms else value} {titles.get(name, name.replace('_', ' '))}"
 
 
 def _warnings(results: Results) -> list[str]:

@@ -6,7 +6,7 @@ Bytes use powers of 1024 (KiB, MiB), everything else powers of 1000. ``None`` is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -127,6 +127,23 @@ def rate(latency_s: float, fps: float) -> str:
     if share > 1:
         return f"{fps:g} pictures a second not held: {_significant(1 / latency_s)} a second, {_significant(share)} times too slow"
     return f"{fps:g} pictures a second held, headroom {percent(1 - share)} of the time between two"
+
+
+_BUDGETS: Mapping[str, tuple[Callable[[float], str], str]] = {
+    "latency": (seconds, "latency"),
+    "memory": (bytes_, "memory (weights and peak activations)"),
+    "weights": (bytes_, "weight memory"),
+    "psnr_loss": (loss, "PSNR loss"),
+    "energy": (joules, "energy"),
+    "mean_bits": ("{:g}".format, "bits a weight"),
+    "bitops": (count, "bit operations"),
+}
+
+
+def budget(name: str, value: float) -> str:
+    """A budget in SI units: ``("latency", 0.008) -> "8.00 ms latency"``."""
+    form, title = _BUDGETS[name]
+    return f"{form(value)} {title}"
 
 
 def compress_bits(bits: Iterable[int]) -> str:

@@ -8,12 +8,14 @@ numbers, so requantization or format changes between neighbours are priced like 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from hwmodels.counting import COUNTED
 
 if TYPE_CHECKING:
     from hwmodels.cost import CostTable
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 SUMS = ("latency_s", "weight_bytes", "energy_j")
-OBJECTIVES = ("noise", *SUMS, "peak_activation_bytes", "memory_bytes")
+OBJECTIVES = ("noise", *SUMS, *COUNTED, "peak_activation_bytes", "memory_bytes")
 """What can be minimised or limited; ``memory_bytes`` is weight bytes plus peak activation bytes."""
 
 
@@ -110,13 +112,17 @@ class AdditiveProblem:
         return found
 
 
-def lower(table: CostTable, noise: np.ndarray, space: SearchSpace) -> AdditiveProblem:
-    """Bring cost table ``table`` and damage ``noise float64[D, C]`` into the form of ``AdditiveProblem``."""
+def lower(table: CostTable, noise: np.ndarray, space: SearchSpace, limited: Iterable[str] = ()) -> AdditiveProblem:
+    """Bring cost table ``table`` and damage ``noise float64[D, C]`` into the form of ``AdditiveProblem``.
+
+    ``limited``: objectives with a limit; of ``COUNTED``, which are the same on every device, only these get terms.
+    """
     decisions, choices = space.decisions, space.allowed.shape[1]
     layers, groups = len(table.weight_column), len(space.group_names)
     offset = decisions - groups
     columns = np.full((layers, 3), decisions)
-    terms = {name: np.zeros((layers, choices, choices, choices)) for name in SUMS}
+    counted = {name: space.counting.table(name) for name in COUNTED if name in set(limited) and space.counting is not None}
+    terms = {name: np.zeros((layers, choices, choices, choices)) for name in (*SUMS, *counted)}
     weights, inputs = len(space.weight_bits), len(space.activation_bits)
     energy = table.energy_j
     for row in range(layers):
@@ -134,7 +140,10 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace) -> AdditivePr
             terms[name][row, : layer.shape[0], :inputs, : layer.shape[2]] = layer
         if weight >= 0:
             terms["weight_bytes"][row, :weights, :inputs, :] = np.asarray(table.weight_bytes[row], dtype=np.float64)[:, :, None]
-    constant = {"latency_s": float(table.inference_s), "weight_bytes": 0.0, "energy_j": float(table.inference_s * table.static_w)}
+            for name, values in counted.items():
+                terms[name][row, :weights, :inputs, :] = values[weight][:, :, None]
+    constant = dict.fromkeys(terms, 0.0)
+    constant |= {"latency_s": float(table.inference_s), "energy_j": float(table.inference_s * table.static_w)}
     return AdditiveProblem(
         tuple(space.choices(d) for d in range(decisions)),
         np.asarray(noise, dtype=np.float64),

@@ -1,16 +1,17 @@
-"""Refinement by measurement: an Optuna study, asked and told one plan at a time, with its journal on disk.
+"""Refinement by measurement: an Optuna study, asked and told in batches of plans, with its journal on disk.
 
-The plans of the exact front come first, then what ``propose`` proposes. Every finished trial is on disk before the next begins. A
-study that was killed goes on: a trial that was running is run again with its parameters, a last line that the crash cut short is
-dropped, and with the same seed the finished study holds the same trials as one that was never interrupted. One process at a time
-uses a journal: the caller holds the run directory's lock.
+The plans of the exact front come first, then what ``propose`` proposes. A batch is proposed from the batches before it, whoever
+measures it and in whatever order: the study does not depend on the number of workers. Every finished trial is on disk before the
+next begins. A study that was killed goes on: a batch cut short is completed, trials that were running are run again with their
+parameters, a last line that the crash cut short is dropped, and with the same seed the finished study holds the same trials as
+one that was never interrupted. One process at a time uses a journal: the caller holds the run directory's lock.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +19,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
-from optuna.samplers import NSGAIISampler
+from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hwmodels.errors import FileError
 from hwsearch.evaluate import Score
 from hwsearch.search.additive import AdditiveProblem
 from hwsearch.search.alternatives import lower_all
-from hwsearch.search.propose import POPULATION, Encoding, Proposer
+from hwsearch.search.propose import Encoding, Proposer
+from hwsearch.search.quiet import quiet_optuna
+from hwsearch.search.samplers import OBJECTIVES
+from hwsearch.search.screen import Screen
 
 if TYPE_CHECKING:
     from hwmodels.cost import CostTable
     from searchspaces.space import SearchSpace
 
-OBJECTIVES = ("psnr_loss_db", "latency_s", "memory_bytes")
+PROPOSALS = 4
+"""Trials for each evaluation at most: an end, should everything that is proposed be pruned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +53,18 @@ class Evaluated:
 def refine(
     space: SearchSpace,
     tables: Sequence[CostTable],
-    evaluate: Callable[[np.ndarray], Score],
+    evaluate: Callable[[Sequence[np.ndarray]], Iterable[Score]],
     start_plans: Sequence[np.ndarray],
     *,
     evaluations: int,
+    batch: int,
     seed: int,
     storage_path: Path,
     advance: Callable[[], None] | None = None,
     study_name: str = "hwsearch",
+    sampler: str = "exact",
+    screen: Screen | None = None,
+    cuts: Sequence[str] = (),
 ) -> list[Evaluated]:
     """Measure up to ``evaluations`` distinct plans, those of ``start_plans`` first, and return all that the study holds.
 
@@ -63,7 +72,12 @@ def refine(
 
     Args:
         tables: one for each way to cut the picture; a plan is priced by the fastest that fits.
-        evaluate: plan ``int8[D]`` -> score; may answer from a cache of its own.
+        evaluate: plans ``int8[D]`` -> their scores in order, each as soon as it is known; may answer from a cache of its own.
+        batch: plans proposed together.
+        sampler: what proposes them after ``start_plans``, one of ``samplers.SAMPLERS``.
+        screen: looks at what was proposed before it is measured; a hopeless plan becomes a pruned trial, and counts towards
+            ``evaluations`` by what the look cost.
+        cuts: names of the ways to cut the picture, one for each of several tables.
         storage_path: the journal; one that exists is continued, up to ``evaluations`` in all.
         advance: called after every finished plan, those found in the journal included.
     Raises:
@@ -73,33 +87,31 @@ def refine(
     problem = lower_all(tables, np.zeros(space.allowed.shape), space, limits)
     encoding = Encoding(space)
     starts = [np.asarray(plan, dtype=np.int8) for plan in start_plans]
-    proposer = Proposer(encoding, problem, limits, starts, seed)
+    proposer = Proposer(encoding, problem, limits, starts, seed, sampler, cuts if len(tables) > 1 else ())
     scores: dict[bytes, Score] = {}
-    with _quiet(), _file_errors(storage_path):
+    with quiet_optuna(), _file_errors(storage_path):
         mend(storage_path)
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(storage_path), lock_obj=_HeldByCaller(str(storage_path)))),
             study_name=study_name,
-            sampler=NSGAIISampler(population_size=POPULATION, seed=seed),
+            sampler=RandomSampler(seed=seed),  # never asked: plans come from the proposer
             directions=["minimize"] * len(OBJECTIVES),
             load_if_exists=True,
         )
-        _describe(study, space)
+        _check_names(study, encoding, storage_path)
+        _describe(study, space, sampler)
         for _ in _trials(study, TrialState.COMPLETE):
             _tell(advance)
-        while len(_trials(study, TrialState.COMPLETE)) < evaluations:
-            # A trial that a killed process left behind is run first, with its parameters.
-            if not (running := _trials(study, TrialState.RUNNING)):
-                proposal = proposer.propose(study)
-                if proposal is None:
-                    break
-                # One record holds the whole plan: a trial is in the journal with all its parameters, or not at all.
-                study.add_trial(proposal)
-                running = _trials(study, TrialState.RUNNING)
-            plan = encoding.plan(running[0].params)
-            scores[plan.tobytes()] = evaluate(plan)
-            study.tell(running[0].number, _objectives(problem, plan, scores[plan.tobytes()]))
-            _tell(advance)
+        while running := _batch(study, proposer, batch, evaluations, 0.0 if screen is None else screen.share):
+            promoted = [
+                trial for trial in running if screen is None or not _prune(study, trial, batch, encoding, problem, screen)
+            ]
+            plans = [encoding.plan(trial.params) for trial in promoted]
+            for trial, plan, score in zip(promoted, plans, evaluate(plans), strict=True):
+                scores[plan.tobytes()] = score
+                _note(study, trial, {"fidelity": "pictures", "stderr_db": score.stderr_db})
+                study.tell(trial.number, _objectives(problem, plan, score))
+                _tell(advance)
         rows = [(encoding.plan(t.params), tuple(t.values)) for t in _trials(study, TrialState.COMPLETE)]
     return [Evaluated(plan, scores.get(plan.tobytes()), values) for plan, values in rows]
 
@@ -114,7 +126,63 @@ class _HeldByCaller(JournalFileOpenLock):
         pass
 
 
-def _trials(study: optuna.Study, state: TrialState) -> list[optuna.trial.FrozenTrial]:
+def _check_names(study: optuna.Study, encoding: Encoding, path: Path) -> None:
+    """A journal whose parameters have other names would be read as one plan, measured over and over."""
+    found = {name for trial in study.get_trials(deepcopy=False) for name in trial.params}
+    foreign = sorted(found - encoding.names_in_journal)
+    if foreign:
+        raise FileError(
+            f"{path}: the parameter {foreign[0]!r} is not one of this network",
+            "The journal was written by another version, or for another network. Start a new run; the old one stays as it is.",
+        )
+
+
+def _batch(study: optuna.Study, proposer: Proposer, batch: int, evaluations: int, share: float) -> list[FrozenTrial]:
+    """The trials to run next: those that a killed process left behind, or new ones; none at the end."""
+    trials = study.get_trials(deepcopy=False)
+    total, running = len(trials), _trials(study, TrialState.RUNNING)
+    first = total - total % batch
+    if not running or total % batch:
+        pruned = sum(t.state == TrialState.PRUNED for t in trials[:first])
+        left = evaluations - (first - pruned) - share * pruned
+        for _ in range(total, min(first + batch, first + math.ceil(left), PROPOSALS * evaluations)):
+            proposal = proposer.propose(study, first)
+            if proposal is None:
+                break
+            # One record holds the whole plan: a trial is in the journal with all its parameters, or not at all.
+            study.add_trial(proposal)
+    return _trials(study, TrialState.RUNNING)
+
+
+def _prune(
+    study: optuna.Study, trial: FrozenTrial, batch: int, encoding: Encoding, problem: AdditiveProblem, screen: Screen
+) -> bool:
+    """Whether a trial goes no further. It is judged beside the trials of earlier batches, whatever was measured since."""
+    if trial.user_attrs["origin"] == "start":
+        return False
+    finished = [t for t in _trials(study, TrialState.COMPLETE) if t.number < trial.number - trial.number % batch]
+    values = np.array([t.values for t in finished]).reshape(len(finished), len(OBJECTIVES))
+    plan = encoding.plan(trial.params)
+    costs = problem.costs(plan[None])
+    price = np.array([costs[name][0] for name in OBJECTIVES[1:]])
+    rows = np.flatnonzero(np.all(values[:, 1:] <= price, axis=1))
+    rivals = np.array([encoding.plan(finished[row].params) for row in rows], dtype=np.int8).reshape(len(rows), len(plan))
+    verdict = screen.judge(plan, rivals, values[rows, 0])
+    compared = {} if verdict.rival is None else {"compared_with_trial": finished[rows[verdict.rival]].number}
+    _note(study, trial, {**verdict.facts, **compared})
+    if verdict.hopeless:
+        _note(study, trial, {"fidelity": verdict.fidelity})
+        study.tell(trial.number, state=TrialState.PRUNED)
+    return verdict.hopeless
+
+
+def _note(study: optuna.Study, trial: FrozenTrial, facts: Mapping[str, str | float]) -> None:
+    running = optuna.trial.Trial(study, trial._trial_id)
+    for name, value in facts.items():
+        running.set_user_attr(name, value)
+
+
+def _trials(study: optuna.Study, state: TrialState) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(state,))
 
 
@@ -128,9 +196,14 @@ def _objectives(problem: AdditiveProblem, plan: np.ndarray, score: Score) -> tup
     return score.psnr_loss_db, float(costs["latency_s"][0]), float(costs["memory_bytes"][0])
 
 
-def _describe(study: optuna.Study, space: SearchSpace) -> None:
+def _describe(study: optuna.Study, space: SearchSpace, sampler: str) -> None:
     """What a reader of the journal needs to know, written once."""
-    attributes = {"weight_bits": list(space.weight_bits), "activation_bits": list(space.activation_bits)}
+    attributes = {
+        "sampler": sampler,
+        "weight_bits": list(space.weight_bits),
+        "activation_bits": list(space.activation_bits),
+        "scope": space.scope,
+    }
     missing = {name: value for name, value in attributes.items() if study.user_attrs.get(name) != value}
     if missing:
         study.set_metric_names(list(OBJECTIVES))
@@ -164,19 +237,6 @@ def mend(path: Path) -> None:
     if kept < path.stat().st_size:
         with path.open("r+b") as file:
             file.truncate(kept)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna logs errors only, and does not warn that parts of it are experimental."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
 
 
 @contextmanager

@@ -28,6 +28,8 @@ BUDGETS = {
     "memory": "memory_bytes",
     "energy": "energy_j",
     "psnr_loss": "noise",
+    "mean_bits": "mean_bits",
+    "bitops": "bitops",
 }
 """Budget as people name it -> objective."""
 
@@ -50,7 +52,7 @@ def solve(
     Raises:
         BudgetError: no plan meets the limits; says the best value that can be reached for each one.
     """
-    return Solver(lower(table, noise, space)).solve(limits, minimise, warm)
+    return Solver(lower(table, noise, space, {minimise, *limits})).solve(limits, minimise, warm)
 
 
 def _hard(table: CostTable) -> dict[str, float]:
@@ -65,8 +67,8 @@ def check_feasible(tables: Sequence[CostTable], space: SearchSpace, budgets: Map
     Raises:
         BudgetError: none does; says the best value that can be reached.
     """
-    solvers = [_priced(table, space) for table in tables]
     limits = price_limits(tables[0], budgets)
+    solvers = [_priced(table, space, limits) for table in tables]
     if limits and all(solver.minimum(limits, next(iter(limits))) is None for solver in solvers):
         raise infeasible(solvers, limits)
 
@@ -75,13 +77,13 @@ def least_latency_s(tables: Sequence[CostTable], space: SearchSpace, budgets: Ma
     """Latency of the fastest plan within the device's hard limits and the budgets on anything but latency and quality; None
     where no plan meets them."""
     limits = price_limits(tables[0], {name: value for name, value in budgets.items() if name != "latency"})
-    found = [_priced(table, space).minimum(limits, "latency_s") for table in tables]
+    found = [_priced(table, space, limits).minimum(limits, "latency_s") for table in tables]
     return min((solution.objective for solution in found if solution is not None), default=None)
 
 
-def _priced(table: CostTable, space: SearchSpace) -> Solver:
+def _priced(table: CostTable, space: SearchSpace, limits: Mapping[str, float]) -> Solver:
     """A solver that knows prices and no damage."""
-    return Solver(lower(table, np.zeros(space.allowed.shape), space))
+    return Solver(lower(table, np.zeros(space.allowed.shape), space, limits))
 
 
 def price_limits(table: CostTable, budgets: Mapping[str, float]) -> dict[str, float]:
@@ -102,8 +104,8 @@ def within_budgets(table: CostTable, damage: Damage, space: SearchSpace, budgets
     smallest plan whose predicted loss is within it. Empty without budgets, or where the prediction sees no such plan."""
     if not budgets:
         return []
-    solver = Solver(lower(table, damage.noise, space))
     price = price_limits(table, budgets)
+    solver = Solver(lower(table, damage.noise, space, price))
     found = [solver.minimum(price)]
     if "psnr_loss" in budgets:
         quality = price | {"noise": noise_of_loss(budgets["psnr_loss"], damage.float_mse)}
@@ -131,9 +133,9 @@ def front(
     Raises:
         BudgetError: no plan meets the limits.
     """
-    problem = lower(table, noise, space)
-    solver = Solver(problem)
     limits = _merged(_hard(table), limits or {})
+    problem = lower(table, noise, space, limits)
+    solver = Solver(problem)
     best = solver.solve(limits)
     found = [best.plan]
     for axis, count in (("latency_s", points), ("weight_bytes", points // 3), ("peak_activation_bytes", points // 3)):

@@ -18,8 +18,16 @@ _LIMITS = {
     "memory": "memory_bytes",
     "energy": "energy_j",
     "psnr_loss": "psnr_loss_db",
+    "mean_bits": "mean_bits",
+    "bitops": "bitops",
 }
-_UNITS = {"latency_s": ("ms", 1e3), "energy_j": ("mJ", 1e3), "psnr_loss_db": ("dB", 1.0)}
+_UNITS = {
+    "latency_s": ("ms", 1e3),
+    "energy_j": ("mJ", 1e3),
+    "psnr_loss_db": ("dB", 1.0),
+    "mean_bits": ("bits", 1.0),
+    "bitops": ("G", 1e-9),
+}
 
 
 def non_dominated(values: np.ndarray) -> np.ndarray:
@@ -123,16 +131,23 @@ def front_of(losses: np.ndarray, objectives: Objectives, limits: Mapping[str, fl
 
 
 def choose(
-    front: list[int], losses: np.ndarray, objectives: Objectives, budgets: Mapping[str, float], limits: Mapping[str, float | None]
+    front: list[int],
+    losses: np.ndarray,
+    objectives: Objectives,
+    budgets: Mapping[str, float],
+    limits: Mapping[str, float | None],
+    counted: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, int]:
     """Role -> row: "knee", "best quality", "fastest", "smallest", and "budget" where budgets are given.
 
     The plan of a budget loses least quality among those within it; where the quality itself is budgeted, it is the fastest.
 
+    Args:
+        counted: further objectives that may be budgeted (``counting.COUNTED``), ``float64[N]`` each.
     Raises:
         BudgetError: no measured plan is within the budgets; says the best reachable value of each one that is out of reach.
     """
-    values = columns(losses, objectives)
+    values = columns(losses, objectives) | dict(counted or {})
     rows = np.array(front, dtype=np.int64)
     loss, latency, memory = (values[name][rows] for name in ("psnr_loss_db", "latency_s", "memory_bytes"))
     # The knee is that of the trade-off of loss against latency; where latency does not vary, of loss against memory.

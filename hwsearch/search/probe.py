@@ -8,7 +8,7 @@ in; and near the widest widths, with a few decisions lowered, where a search end
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import kendalltau, spearmanr
 
 from searchspaces.space import SearchSpace
 
@@ -59,3 +59,19 @@ def spearman(predicted: np.ndarray, measured: np.ndarray) -> float:
     if len(predicted) < 2 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return 0.0
     return float(spearmanr(predicted, measured).statistic)
+
+
+def kendall(predicted: np.ndarray, measured: np.ndarray) -> float:
+    """Kendall's tau-b of two ``float64[N]``: pairs ordered alike minus pairs ordered otherwise, as a share; 0 where either is
+    constant."""
+    predicted, measured = np.asarray(predicted, dtype=np.float64), np.asarray(measured, dtype=np.float64)
+    if len(predicted) < 2 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
+        return 0.0
+    return float(kendalltau(predicted, measured).statistic)
+
+
+def top_found(predicted: np.ndarray, measured: np.ndarray, share: float) -> float:
+    """How much of the best ``share`` by measured loss is in the best ``share`` by predicted loss, 0..1."""
+    count = max(1, round(share * len(measured)))
+    best = [set(np.argsort(values, kind="stable")[:count].tolist()) for values in (predicted, measured)]
+    return len(best[0] & best[1]) / count

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from hwsearch.search.additive import SUMS, AdditiveProblem
+from hwsearch.search.additive import AdditiveProblem
 
 _SEPARABLE = 1e-12
 
@@ -33,7 +33,7 @@ class Program:
         sizes = np.array([len(kept) for kept in self.options])
         self.starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
         self.binaries = int(sizes.sum())
-        used = [name for name in SUMS if name in objectives or (name == "weight_bytes" and "memory_bytes" in objectives)]
+        used = [name for name in problem.terms if name in objectives or (name == "weight_bytes" and "memory_bytes" in objectives)]
         unary = {name: np.zeros(self.binaries) for name in used}
         self.constants = {name: problem.constant[name] for name in used} | {"noise": 0.0}
         self._rows: list[np.ndarray] = []

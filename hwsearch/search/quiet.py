@@ -1,4 +1,4 @@
-"""Keeps foreign C code from writing to our standard output, which may be one JSON document.
+"""Keeps libraries from writing to our standard output, which may be one JSON document, or telling people what is not for them.
 
 HiGHS prints a line of its own when it repairs an integer solution, whatever its logging options say. It goes through the C
 library's buffer, so that buffer is flushed before the descriptor is given back.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,3 +41,18 @@ def quiet_stdout() -> Iterator[None]:
         _flush_c()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Optuna logs errors only, and does not warn that parts of it are experimental."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -1,5 +1,5 @@
-"""Exact fronts in rounds: solve, measure the plans of the front, calibrate the damage by what was measured, solve again, until
-the front brings no new plan.
+"""Exact fronts in rounds: solve, measure those plans of the front that promise most, calibrate the damage by what was measured,
+solve again, until the front promises nothing more.
 
 What was predicted of each plan is kept from before it was measured, by the proxy and by the calibrated table: the honest error of
 prediction.
@@ -7,7 +7,7 @@ prediction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,21 @@ import numpy as np
 
 from hwmodels.errors import BudgetError
 from hwsearch.damage import Damage
-from hwsearch.search import exact
+from hwsearch.search import exact, spread
+from hwsearch.search.additive import AdditiveProblem
+from hwsearch.search.alternatives import lower_all
 from hwsearch.search.refit import refit
 
 if TYPE_CHECKING:
     from hwmodels.table import CostTable
     from searchspaces.space import SearchSpace
 
-ROUNDS = 5
+ROUNDS = 12
 LEAST_POINTS = 8
+BATCH = 12
+"""Plans measured between two calibrations of the damage."""
+WORST_LOSS_DB = 1.0
+"""A plan that loses more competes with bicubic enlargement, not with other plans; where even the front loses more, its median."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +43,8 @@ class Rounds:
     measured_db: np.ndarray
     count: int
     """Fronts that were solved."""
+    damage: Damage
+    """As calibrated for the last front."""
 
 
 def solve(
@@ -46,40 +54,82 @@ def solve(
     budgets: Mapping[str, float],
     probes: np.ndarray,
     probe_losses_db: np.ndarray,
-    evaluate: Callable[[np.ndarray], float],
+    evaluate: Callable[[Sequence[np.ndarray]], Iterable[float]],
     *,
     points: int,
     evaluations: int,
+    rounds: int = ROUNDS,
+    batch: int = BATCH,
 ) -> Rounds:
     """Exact fronts and exact plans for ``budgets``, measured.
 
     Args:
         tables: prices, one for each way to cut the picture; each has a front of its own.
         damage: the proxy's; calibrated first by the plans ``probes int8[P, D]`` and their measured losses.
-        evaluate: plan -> measured PSNR loss in dB.
-        points: latency budgets of a front, over all tables; evaluations: plans that may be measured.
+        evaluate: plans -> measured PSNR losses in dB, in the same order.
+        points: latency budgets of a front, over all tables; evaluations: plans that may be measured; rounds: fronts solved at
+            most; batch: plans measured of each.
     """
+    limits = {name: float(value) for name, value in tables[0].limits.items() if value is not None}
     known, losses = list(probes), list(probe_losses_db)
     found: list[np.ndarray] = []
     by_proxy, predicted, count = [], [], 0
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         table_of_damage = refit(damage, np.array(known), np.array(losses))
         count += 1
         solved: list[np.ndarray] = []
+        wanted: list[np.ndarray] = []
         for table in tables:
-            solved += exact.within_budgets(table, table_of_damage, space, budgets)
+            wanted += exact.within_budgets(table, table_of_damage, space, budgets)
             solved += _front(table, table_of_damage.noise, space, max(LEAST_POINTS, points // len(tables)))
-        measured = {plan.tobytes() for plan in found}
-        new = [plan for plan in {plan.tobytes(): plan for plan in solved}.values() if plan.tobytes() not in measured]
-        new = new[: evaluations - len(found)]
+        problem = lower_all(tables, table_of_damage.noise, space, limits)
+        new = _promising(problem, table_of_damage, limits, wanted, solved, known, losses, min(batch, evaluations - len(found)))
         if not new:
             break
         by_proxy += damage.psnr_loss_db(np.stack(new)).tolist()
         predicted += table_of_damage.psnr_loss_db(np.stack(new)).tolist()
-        losses += [evaluate(plan) for plan in new]
+        losses += evaluate(new)
         known += new
         found += new
-    return Rounds(found, np.array(by_proxy), np.array(predicted), np.array(losses[len(probes) :]), count)
+    return Rounds(found, np.array(by_proxy), np.array(predicted), np.array(losses[len(probes) :]), count, table_of_damage)
+
+
+def _promising(
+    problem: AdditiveProblem,
+    damage: Damage,
+    limits: Mapping[str, float],
+    wanted: Sequence[np.ndarray],
+    solved: Sequence[np.ndarray],
+    known: Sequence[np.ndarray],
+    losses: Sequence[float],
+    count: int,
+) -> list[np.ndarray]:
+    """Up to ``count`` plans to measure next: those for budgets that are not known yet, then what promises most volume beside the
+    known plans."""
+    seen = {plan.tobytes() for plan in known}
+    new = [plan for plan in {plan.tobytes(): plan for plan in wanted}.values() if plan.tobytes() not in seen]
+    new = new[:count]
+    if not solved:
+        return new
+    exact_plans = np.stack(solved)
+    offered = spread.fill(problem, exact_plans, limits, np.random.default_rng(len(known)))
+    values = _objectives(problem, offered, damage.psnr_loss_db(offered))
+    done = [*known, *new]
+    predicted = damage.psnr_loss_db(np.stack(new)).tolist() if new else []
+    measured = _objectives(problem, np.stack(done), np.array([*losses, *predicted])) if done else values[:0]
+    ends = _objectives(problem, exact_plans, damage.psnr_loss_db(exact_plans))
+    widest, narrowest = (problem.costs(np.array([[own[end] for own in problem.options]])) for end in (-1, 0))
+    ideal = np.array([0.0, *(narrowest[name][0] for name in spread.PRICES)])
+    reference = np.array([max(WORST_LOSS_DB, np.median(ends[:, 0])), *(widest[name][0] for name in spread.PRICES)])
+    fresh = [row for row, plan in enumerate(offered) if plan.tobytes() not in seen]
+    picked = spread.pick(values[fresh], measured, ideal, reference, count - len(new))
+    return [*new, *(offered[fresh[row]] for row in picked)]
+
+
+def _objectives(problem: AdditiveProblem, plans: np.ndarray, losses_db: np.ndarray) -> np.ndarray:
+    """(loss, latency, memory) ``float64[P, 3]``."""
+    costs = problem.costs(plans)
+    return np.stack([losses_db, *(costs[name] for name in spread.PRICES)], axis=1)
 
 
 def _front(table: CostTable, noise: np.ndarray, space: SearchSpace, points: int) -> list[np.ndarray]:

@@ -146,9 +146,9 @@ def results(run_dir: Path, seed: int = 0) -> Results:
             measured_db=list(measured),
         )
         for name, rank, shift, spread in (
-            ("snr", 0.981, 0.1, 0.15),
+            ("noise_gain", 0.981, 0.1, 0.15),
             ("gradient", 0.874, -0.4, 0.6),
-            ("sensitivity", 0.99, 0, 0.1),
+            ("output_sqnr", 0.99, 0, 0.1),
         )
     ]
     chosen = [p for p in FRONT if p.name in CHOSEN.values()]

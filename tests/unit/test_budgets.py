@@ -24,6 +24,11 @@ from hwsearch import budgets
         ("psnr_loss=0dB", "psnr_loss", 0.0),
         ("energy=2mJ", "energy", 0.002),
         ("latency=1e-3s", "latency", 0.001),
+        ("mean_bits=4", "mean_bits", 4.0),
+        ("mean_bits=4.5 bits", "mean_bits", 4.5),
+        ("bitops=12G", "bitops", 12e9),
+        ("bitops=12000000000", "bitops", 12e9),
+        ("bitops=1.2t", "bitops", 1.2e12),
     ],
 )
 def test_units_become_si(text: str, key: str, value: float) -> None:
@@ -44,6 +49,10 @@ def test_units_become_si(text: str, key: str, value: float) -> None:
         ("latency=0ms", "can never be met"),
         ("latency=1e999s", "can never be met"),
         ("latncy=8ms", "latency"),
+        ("bitop=8G", "bitops"),
+        ("bitops=8GB", "does not measure bitops"),
+        ("mean_bits=4dB", "does not measure mean_bits"),
+        ("mean_bits=0", "can never be met"),
         ("latency", "is not a budget"),
         ("latency=", "is not a budget"),
         ("", "is not a budget"),
@@ -58,3 +67,12 @@ def test_what_cannot_be_meant_is_refused_with_what_is_allowed(text: str, said: s
 def test_an_objective_has_one_budget() -> None:
     with pytest.raises(UsageError, match="twice"):
         budgets.parse(["latency=8ms", "latency=9ms"])
+
+
+def test_short_options_are_budgets() -> None:
+    assert budgets.read(["latency=8ms"], 4.5, "12G") == {"latency": 0.008, "mean_bits": 4.5, "bitops": 12e9}
+    assert budgets.read(None) == {}
+    with pytest.raises(UsageError, match="twice"):
+        budgets.read(["mean_bits=4"], 5)
+    with pytest.raises(UsageError, match="can never be met"):
+        budgets.read(None, -1)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -17,10 +13,9 @@ from random_tables import chain
 
 from hwmodels.errors import FileError
 from hwsearch.evaluate import Score
+from hwsearch.evaluations import EvaluationLog
 from hwsearch.search.additive import lower
 from hwsearch.search.evolve import refine
-
-HERE = Path(__file__).parents[1]
 
 
 def loss(noise, plan):
@@ -29,11 +24,20 @@ def loss(noise, plan):
     return float(np.log1p(chosen.sum() + 5 * chosen[0] * chosen[1]))
 
 
-def run(path, evaluations=40, seed=3, tables=None, starts=None, evaluate=None):
+def run(path, evaluations=40, seed=3, tables=None, starts=None, evaluate=None, batch=8):
     table, noise, space = tables or chain(4, 0)
     starts = [space.uniform(w, a) for w in (4, 6, 8) for a in (8, 16)] if starts is None else starts
     score = evaluate or (lambda plan: Score(0.0, loss(noise, plan), 0.0))
-    return refine(space, [table], score, starts, evaluations=evaluations, seed=seed, storage_path=path)
+    return refine(
+        space,
+        [table],
+        lambda plans: map(score, plans),
+        starts,
+        evaluations=evaluations,
+        batch=batch,
+        seed=seed,
+        storage_path=path,
+    )
 
 
 def trials(path):
@@ -63,7 +67,7 @@ def test_measures_each_plan_once_starting_with_the_given_ones(tmp_path):
 def test_parameters_are_readable(tmp_path):
     run(tmp_path / "journal", evaluations=8)
     names = trials(tmp_path / "journal")[0][1]
-    assert set(names) == {f"weights:layer{i}" for i in range(4)} | {f"tensor:tensor{i}" for i in range(5)}
+    assert set(names) == {f"layer{i}.weight_bits" for i in range(4)} | {f"tensor{i}.activation_bits" for i in range(5)}
 
 
 def test_same_seed_same_trials_other_seed_others(tmp_path):
@@ -130,53 +134,55 @@ def test_damage_before_the_end_is_reported(tmp_path):
         run(tmp_path / "journal")
 
 
-VICTIM = """
-import sys, time
-sys.path.insert(0, {here!r})
-sys.path.insert(0, {root!r})
-from pathlib import Path
-sys.path.insert(0, {here!r} + "/unit")
-import test_evolve as t
-from hwsearch.evaluate import Score
-tables = t.chain(4, 0)
-def score(plan):
-    with open({log!r}, "a") as f:
-        f.write(",".join(map(str, plan)) + "\\n")
-    time.sleep(0.02)
-    return Score(0.0, t.loss(tables[1], plan), 0.0)
-t.run(Path({path!r}), evaluate=score)
-"""
+def search(folder):
+    """A search as a run does it, measured through the log."""
+    table, noise, space = chain(4, 0)
+
+    def measure(plan):
+        time.sleep(0.001)
+        return Score(0.0, loss(noise, plan), 0.0)
+
+    log = EvaluationLog(folder / "evaluations.jsonl", lambda plans: map(measure, plans))
+    starts = [space.uniform(w, a) for w in (4, 6, 8) for a in (8, 16)]
+    refine(space, [table], log, starts, evaluations=120, batch=8, seed=3, storage_path=folder / "journal.log")
 
 
-def test_killed_runs_end_like_one_left_alone(tmp_path):
-    run(tmp_path / "whole")
-    path, log = tmp_path / "killed", tmp_path / "log"
-    script = VICTIM.format(here=str(HERE), root=str(HERE.parent), path=str(path), log=str(log))
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def lines(folder):
+    """The whole lines of the evaluation log."""
+    path = folder / "evaluations.jsonl"
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def kill_after(process, folder, more, delay_s):
+    """kill -9 a child process once it has finished ``more`` evaluations and a moment has passed; whether it was still alive."""
+    wanted, deadline = len(lines(folder)) + more, time.monotonic() + 60
+    while len(lines(folder)) < wanted and os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)
+    time.sleep(delay_s)
+    os.kill(process, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(process, 0)[1])
+
+
+def test_killed_at_twenty_random_moments_nothing_is_lost_or_measured_twice(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    search(whole)
     rng = np.random.default_rng(0)
-    done = 0
-    for _ in range(3):
-        victim = subprocess.Popen([sys.executable, "-c", script], env=environment)
-        goal, deadline = done + int(rng.integers(3, 9)), time.monotonic() + 60
-        while time.monotonic() < deadline and victim.poll() is None:
-            if log.exists() and len(log.read_text().splitlines()) >= goal:
-                break
-            time.sleep(0.005)
-        time.sleep(float(rng.random() * 0.03))
-        victim.send_signal(signal.SIGKILL)
-        victim.wait()
-        lines = log.read_text().splitlines()
-        finished = {json.dumps(t[1]) for t in trials_if_any(path)}
-        # What was measured before this kill and told is not measured again; at most the one in flight is.
-        assert len(lines) - len(set(lines)) <= 3
-        assert len(finished) >= len(set(lines)) - 1
-        done = len(lines)
-    run(path)
-    assert trials(path) == trials(tmp_path / "whole")
-
-
-def trials_if_any(path):
-    from hwsearch.search.evolve import mend
-
-    mend(path)
-    return trials(path)
+    found = []
+    for _ in range(20):
+        process = os.fork()
+        if process == 0:
+            try:
+                search(killed)
+            finally:
+                os._exit(0)
+        assert kill_after(process, killed, int(rng.integers(0, 9)), float(rng.uniform(0, 0.005)))
+        found.append(len(lines(killed)))
+        # The log is at every moment the beginning of that of a search left alone: nothing is lost, nothing is there twice.
+        assert lines(killed) == lines(whole)[: found[-1]]
+    assert found == sorted(found)
+    search(killed)
+    assert lines(killed) == lines(whole)
+    assert trials(killed / "journal.log") == trials(whole / "journal.log")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from hwsearch.damage import output_luma
-from hwsearch.proxies import PROXIES, errors, fisher, sensitivity, snr
+from hwsearch.proxies import PROXIES, activation_mse, errors, fisher, hessian, output_sqnr, psnr_drop, sqnr
 from hwsearch.quant.model import TensorFormat
 from hwsearch.search import probe
 from searchspaces.graph import Graph, Node, execute
@@ -67,16 +67,14 @@ class Quantizer:
 
 
 def pairs_of(channels, count=2, side=12):
-    rng = np.random.default_rng(1)
-    shape = (2 * side, 2 * side) if channels == 1 else (2 * side, 2 * side, 3)
-    return [
-        Pair(
-            f"p{i}",
-            torch.from_numpy(rng.random((1, channels, side, side), dtype=np.float32)),
-            rng.integers(0, 256, shape).astype(float),
-        )
-        for i in range(count)
-    ]
+    """Random pictures; the original is the float network's output with an error of 5 levels, as if it had been trained."""
+    rng, graph, pairs = np.random.default_rng(1), graph_of(channels), []
+    for i in range(count):
+        low = torch.from_numpy(rng.random((1, channels, side, side), dtype=np.float32))
+        output = execute(graph, low)[0].permute(1, 2, 0).numpy() * 255
+        high = np.clip(np.rint(output + rng.normal(0, 5, output.shape)), 0, 255)
+        pairs.append(Pair(f"p{i}", low, high[..., 0] if channels == 1 else high))
+    return pairs
 
 
 def expected_fisher(quantizer, pair, name, is_weight, choice):
@@ -143,9 +141,9 @@ def test_gradient_is_the_derivative_of_the_error():
     assert damage.noise[1, 1] == pytest.approx(abs(mse(step) - mse(-step)) / (2 * step), rel=1e-3)
 
 
-def test_sensitivity_is_the_error_of_one_choice_alone():
+def test_output_sqnr_is_the_error_of_one_choice_alone():
     quantizer, pairs = Quantizer(1), pairs_of(1)
-    damage = sensitivity.measure(quantizer, pairs, 0)
+    damage = output_sqnr.measure(quantizer, pairs, 0)
     graph, weights = quantizer.graph, {name: quantizer.graph[name].weights for name in ("head", "body", "tail")}
 
     def network(x, head=None):
@@ -186,9 +184,111 @@ def test_every_proxy_is_finite_and_falls_with_the_width(name, channels):
     assert damage.noise[4, 0] > damage.noise[4, 2]
 
 
+def test_psnr_drop_is_the_rise_of_the_error_against_the_original():
+    quantizer, (pair, _) = Quantizer(1), pairs_of(1)
+    damage = psnr_drop.measure(quantizer, [pair], 0)
+    graph = quantizer.graph
+    node = graph["tail"]
+    quantized = node.with_weights(weight=quantizer.weight("tail", 0), bias=quantizer.bias("tail", 0))
+
+    def mse(network):
+        return float(np.mean((execute(network, pair.low)[0, 0].clamp(0, 1).numpy() * 255.0 - pair.high) ** 2))
+
+    assert damage.noise[2, 0] == pytest.approx(mse(graph.replaced({"tail": quantized})) - mse(graph), rel=1e-4)
+    # The noise alone is not the same: part of it goes along with what the network does wrong.
+    assert damage.noise[2, 0] != pytest.approx(output_sqnr.measure(quantizer, [pair], 0).noise[2, 0], rel=1e-3)
+
+
+def test_hessian_of_the_last_layer_is_known_by_hand(monkeypatch):
+    """The output is linear in the last layer: the second derivative by an output is 2 * 255^2 / N, by a weight that times its
+    input squared."""
+    quantizer, (pair, _) = Quantizer(1), pairs_of(1)
+    monkeypatch.setattr(hessian, "PROBES", 200)
+    damage = hessian.measure(quantizer, [pair], 0)
+    values = {}
+    execute(quantizer.graph, pair.low, lambda node, value: values.__setitem__(node.name, value))
+    pixels = values["output"].numel()
+    patches = F.unfold(values["sum"], 3, padding=1).double()
+    weights = quantizer.graph["tail"].weights["weight"]
+    by_weight = 2 * 255**2 / pixels * float(patches.square().sum()) * weights.shape[0] / weights.numel()
+    error = float((quantizer.weight("tail", 1) - weights).double().square().sum())
+    assert damage.noise[2, 1] == pytest.approx(by_weight / 2 * error, rel=0.1)
+    # By the output itself the mean curvature is the same for every value: what is left is the noise power.
+    error = errors.Errors(quantizer).tensor("tail", 0, values["tail"]).double().square().sum()
+    assert damage.noise[6, 0] == pytest.approx(255**2 / pixels * float(error), rel=0.1)
+
+
+def test_hessian_trace_agrees_with_the_whole_hessian():
+    """Every second derivative of the error by the weights of the first layer and by a tensor inside, summed on the diagonal."""
+    quantizer, (pair, _) = Quantizer(3), pairs_of(3, side=5)
+    graph, target = quantizer.graph, errors.target_luma(pair)
+    run = errors.forward(graph, pair.low)
+    blocks = {"head": run.layers["head"][0], "body": run.layers["body"][0], "sum": run.tensors["sum"]}
+    found = hessian.mean_curvature(run, target, blocks, 800, torch.Generator().manual_seed(0))
+
+    def error(value, name):
+        if name == "sum":
+            output = execute(graph, pair.low, lambda node, x: value if node.name == "sum" else None)
+        else:
+            output = execute(graph.replaced({name: graph[name].with_weights(weight=value)}), pair.low)
+        return (output_luma(output) - target).square().mean()
+
+    for name, value in blocks.items():
+        whole = torch.autograd.functional.hessian(lambda v, name=name: error(v, name), value.detach())
+        trace = float(whole.reshape(value.numel(), value.numel()).diagonal().sum())
+        assert found[name] == pytest.approx(trace / value.numel(), rel=0.1)
+
+
+def test_activation_mse_stops_at_the_first_activation():
+    quantizer, pairs = Quantizer(3), pairs_of(3)
+    damage = activation_mse.measure(quantizer, pairs, 0)
+    weights = quantizer.graph["head"].weights
+
+    def head(pair, weight, bias):
+        return F.relu(F.conv2d(pair.low, weight, bias, padding=1)).double()
+
+    expected = np.mean(
+        [
+            float((head(p, quantizer.weight("head", 1), quantizer.bias("head", 1)) - head(p, *weights.values())).square().mean())
+            for p in pairs
+        ]
+    )
+    assert damage.noise[0, 1] == pytest.approx(255**2 * expected, rel=1e-4)
+    assert damage.noise[3, 2] == pytest.approx(1 / 12, rel=0.15), "rounding to whole levels: uniform within a step"
+
+
+def test_sqnr_adds_noise_to_signal_ratios_times_the_power_of_the_output():
+    quantizer, pairs = Quantizer(1), pairs_of(1)
+    damage = sqnr.measure(quantizer, pairs, 0)
+    rows = {(row.name, row.is_weight): row.db for row in sqnr.table(quantizer, pairs)}
+    power = np.mean([float((255 * execute(quantizer.graph, p.low)).double().square().mean()) for p in pairs])
+    assert damage.noise[1, 1] == pytest.approx(power * 10 ** (-rows["body", True][BITS[1]] / 10), rel=1e-6)
+    weight = quantizer.graph["body"].weights["weight"]
+    ratio = float((quantizer.weight("body", 1) - weight).square().sum() / weight.square().sum())
+    assert damage.noise[1, 1] == pytest.approx(power * ratio, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", list(PROXIES))
+def test_passes_are_counted_as_they_are_made(name, monkeypatch):
+    """Backward passes are calls of autograd; a product with the Hessian counts twice."""
+    quantizer, pairs = Quantizer(1), pairs_of(1)
+    made = {"backward": 0}
+    differentiate = torch.autograd.grad
+
+    def grad(*args, **kwargs):
+        made["backward"] += 1
+        return differentiate(*args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "grad", grad)
+    damage = PROXIES[name].measure(quantizer, pairs, 0)
+    products = len(pairs) * hessian.PROBES if name == "hessian" else 0
+    assert damage.backward_passes == made["backward"] + products
+    assert damage.forward_passes >= len(pairs)
+
+
 def test_sqnr_follows_six_decibels_a_bit():
     quantizer = Quantizer(1)
-    rows = {(row.name, row.is_weight): row.db for row in snr.sqnr(quantizer, pairs_of(1))}
+    rows = {(row.name, row.is_weight): row.db for row in sqnr.table(quantizer, pairs_of(1))}
     ratios = rows["body", True]
     assert (ratios[8] - ratios[5]) / 3 == pytest.approx(6.02, abs=1.0)
     assert {name for name, is_weight in rows if is_weight} == {"head", "body", "tail"}

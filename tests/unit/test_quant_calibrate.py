@@ -183,3 +183,31 @@ def test_bad_calls() -> None:
     space = build_space(to_workload(network("relu"), 28, 28), (1, 8), (8,))
     with pytest.raises(UsageError, match="at least 2"):
         calibrate(network("relu"), crops(), space)
+
+
+class _Gated(torch.nn.Module):
+    """A branch whose ReLU never opens, as attention branches of trained networks can be; what it feeds is a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = torch.nn.Conv2d(1, 8, 3, padding=1)
+        self.down = torch.nn.Conv2d(8, 3, 1)
+        self.up = torch.nn.Conv2d(3, 8, 1)
+        self.tail = torch.nn.Conv2d(8, 4, 3, padding=1)
+        torch.nn.init.constant_(self.down.bias, -50.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.head(x)
+        return torch.nn.functional.pixel_shuffle(self.tail(y + self.up(torch.relu(self.down(y)))), 2)
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_a_tensor_that_is_always_zero_leaves_the_bias_behind_it(bits: int) -> None:
+    graph = trace(_Gated().eval(), 1, "gated")
+    space = build_space(to_workload(graph, 32, 32), (8,), (4, 8, 16))
+    plan = space.uniform(8, 16)
+    plan[len(space.layer_names) + space.group_names.index("down")] = space.activation_bits.index(bits)
+    x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    calibration = calibrate(graph, [x], space)
+    assert float((calibration.simulate(plan, x) - execute(graph, x)).abs().max()) < 2 / 255

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from hwsearch.damage import Damage, psnr_loss_db
-from hwsearch.search.refit import refit
+from hwsearch.search.refit import COMMON, DECISION, OUTLIER, _fit, refit
 
 FLOAT_MSE = np.array([20.0, 35.0])
 
@@ -61,3 +62,61 @@ def test_noise_in_the_measurements_is_averaged():
 def test_without_measurements_the_proxy_stands():
     _, proxy = world(0, spread=0.5)
     assert refit(damage(proxy), np.empty((0, 14), dtype=np.int8), np.empty(0)).noise is proxy
+
+
+def test_no_choice_is_believed_to_be_free():
+    """Bad plans say little about a choice that costs little; it must not be told as free, or the next front would be full of
+    it."""
+    truth, proxy = world(2, spread=0.3)
+    plans = np.random.default_rng(2).integers(0, 2, (60, 14))
+    refitted = refit(damage(proxy), plans, losses(truth, plans) * np.random.default_rng(3).normal(1, 0.1, 60))
+    used = refitted.noise[:, :2]
+    assert np.all(used / truth[:, :2] > 0.05)
+    assert np.all(used / truth[:, :2] < 20)
+
+
+def test_an_entry_that_no_plan_has_follows_its_decision():
+    """The proxy misses each decision by a factor of its own; plans with two of the widths tell that of the third."""
+    rng = np.random.default_rng(4)
+    truth, _ = world(4, spread=0.0)
+    proxy = truth * rng.lognormal(0, 0.8, (14, 1))
+    plans = rng.integers(1, 3, (120, 14))
+    refitted = refit(damage(proxy), plans, losses(truth, plans))
+    # Only decisions that make most of the noise can be told from measured sums of it.
+    matters = truth[:, 1] > np.median(truth[:, 1])
+    before, after = (np.abs(np.log(table[matters, 0] / truth[matters, 0])) for table in (proxy, refitted.noise))
+    assert np.mean(after) < 0.6 * np.mean(before)
+    moved = np.log(refitted.noise[:, :2] / proxy[:, :2])
+    assert np.corrcoef(moved.T)[0, 1] > 0.9
+
+
+def test_a_few_plans_that_do_not_add_up_do_little_harm():
+    truth, proxy = world(5, spread=0.5)
+    plans = np.random.default_rng(5).integers(0, 4, (150, 14))
+    measured = losses(truth, plans)
+    measured[::15] *= 2.0
+    table = refit(damage(proxy), plans, measured)
+    assert np.median(np.abs(table.psnr_loss_db(plans) / losses(truth, plans) - 1)) < 0.05
+
+
+def test_the_fit_is_the_minimum_of_its_objective():
+    """Against a general minimiser of the negative log posterior, written out again."""
+    rng = np.random.default_rng(6)
+    decision = np.repeat(np.arange(5), 2)
+    used = np.zeros((25, 10))
+    used[np.arange(25)[:, None], 2 * np.arange(5) + rng.integers(0, 2, (25, 5))] = 1.0
+    truth = rng.lognormal(0, 1, 10)
+    proxy = truth * rng.lognormal(0.5, 0.5, 10)
+    noise = used @ truth * rng.normal(1, 0.02, 25)
+    error = 0.1 * noise
+    start = np.log(proxy) + np.median(np.log(noise / (used @ proxy)))
+    covariance = COMMON**2 + DECISION**2 * (decision[:, None] == decision) + 0.3**2 * np.eye(10)
+
+    def objective(z: np.ndarray) -> float:
+        far = np.abs(used @ np.exp(start + z) - noise) / error
+        return float(np.sum(np.where(far < OUTLIER, far**2, 2 * OUTLIER * far - OUTLIER**2)) + z @ np.linalg.solve(covariance, z))
+
+    expected = minimize(objective, np.zeros(10), method="BFGS", options={"gtol": 1e-4}).x
+    found = np.log(_fit(used, noise, error, proxy, decision, 0.3)) - start
+    assert objective(found) <= objective(expected) * 1.001 + 1e-3
+    np.testing.assert_allclose(found, expected, atol=0.02)

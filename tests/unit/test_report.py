@@ -192,7 +192,7 @@ def test_the_page_tells_the_plan_its_price_and_its_proof(run: tuple[Results, Pat
         "within 6.00 ms latency",
         "not one code of 1,572,864 different",
         "plan-03 (budget), with weights of 8·6×6·8 and activations of 8×9 bits",
-        "snr: Spearman 0.981",
+        "noise_gain: Spearman 0.981",
         "--budget latency=6ms --seed 7",
         "assumed",
         "6-bit packed",

@@ -13,6 +13,7 @@ from rich.console import Console
 from hwsearch import summary
 from hwsearch.cli import main
 from hwsearch.files import write_json
+from hwsearch.plan import Counted
 from hwsearch.results import Results
 
 
@@ -33,7 +34,9 @@ def test_the_document_has_the_published_shape(results: Results) -> None:
     assert {"target", "network", "scale", "reference", "front", "proxies", "run_dir", "wall_s", "fps", "tilings"} == set(document)
     assert {"psnr_db", "weight_bytes"} <= set(document["reference"])
     for entry in document["front"]:
-        assert set(entry) == {"plan", "weight_bits", "activation_bits", "tiling", "predicted", "headroom", "measured"}
+        assert set(entry) == {
+            *("plan", "weight_bits", "activation_bits", "tiling", "predicted", "counted", "headroom", "measured")
+        }
         assert set(entry["predicted"]) == {"psnr_loss_db", "latency_s", "weight_bytes", "peak_activation_bytes", "energy_j"}
         assert entry["measured"] is None or set(entry["measured"]) == {"psnr_db", "psnr_loss_db", "ssim", "runtime"}
     assert {entry["measured"] is None for entry in document["front"]} == {True, False}
@@ -50,6 +53,15 @@ def test_the_screen_shows_every_plan_on_one_line(results: Results, width: int) -
         assert f"{plan.predicted.latency_s * 1e3:.2f} ms" in line
     for name in ("report.html", "hwsearch explain", "hwsearch export", *(check.name for check in results.proxies)):
         assert name in text
+
+
+def test_a_plan_stands_beside_a_row_of_a_paper(results: Results) -> None:
+    counted = Counted(mean_weight_bits=4.21, scope_weight_bits=4.0, compression=32 / 4.21, bitops=33.14e9)
+    front = [plan.model_copy(update={"counted": counted, "scope": "not-first-last"}) for plan in results.front]
+    text = " ".join(screen(results.model_copy(update={"front": front}), 200).split())
+    name = results.chosen["budget"]
+    assert f"{name} has 4.21 bits a weight (4 in the scope not-first-last), 7.60× fewer than fp32, and 33.1 GBitOPs." in text
+    assert "BitOPs" not in screen(results, 200)
 
 
 def test_compression_against_fp32_and_int8(results: Results) -> None:

@@ -1,8 +1,9 @@
-"""Signal to noise: the power of each quantization error, times the gain of white noise from there to the output.
+"""Noise gain: the power of each quantization error, times the gain of white noise from there to the output.
 
-Errors are taken as white: independent from weight to weight and from value to value. Then noise of power s^2 in a channel reaches
-the output with power ``s^2 * sum |J|^2``, and the sum of squares of a channel's column of the Jacobian is the expected squared
-norm of a backward pass of random signs. Lin, Talathi and Annapureddy (ICML 2016) give the additivity in the noise domain.
+The linear noise model of fixed-point design. Errors are taken as white: independent from weight to weight and from value to
+value. Then noise of power s^2 in a channel reaches the output with power ``s^2 * sum |J|^2``, and the sum of squares of a
+channel's column of the Jacobian is the expected squared norm of a backward pass of random signs. Lin, Talathi and Annapureddy
+(ICML 2016) give the additivity in the noise domain.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from hwsearch.damage import Damage
 from hwsearch.proxies.errors import Errors, Progress, float_mse, forward, windows
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe import macs_per_pixel
-from hwsearch.results import SignalToNoise
-from searchspaces.graph import execute
 from searchspaces.pictures import Pair
 
 MACS = 2e10
@@ -50,33 +49,19 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
         if progress:
             progress("noise gains", (number + 1) / len(used))
     noise /= len(used)
-    return Damage("snr", noise, float_mse(graph, pairs), seed, tuple(p.name for p in pairs), time.monotonic() - started)
+    return Damage(
+        "noise_gain",
+        noise,
+        float_mse(graph, used),
+        seed,
+        tuple(pair.name for pair in used),
+        time.monotonic() - started,
+        forward_passes=len(used),
+        backward_passes=len(used),
+    )
 
 
 def _through(error: Tensor, gradient: Tensor, channel: int) -> float:
     """Mean error power of each channel times the channel's squared gradient, summed."""
     others = [axis for axis in range(error.dim()) if axis != channel]
     return float(torch.sum(error.double().square().mean(dim=others) * gradient.double().square().sum(dim=others)))
-
-
-def sqnr(calibration: Calibration, pairs: Sequence[Pair]) -> list[SignalToNoise]:
-    """Signal to quantization noise of every decision at every width on offer, over all ``pairs``."""
-    graph, errors, space = calibration.graph, Errors(calibration), calibration.space
-    values: dict[str, list[Tensor]] = {}
-    with torch.no_grad():
-        for pair in pairs:
-            execute(graph, pair.low, lambda node, value: values.setdefault(node.name, []).append(value))
-    table: dict[int, SignalToNoise] = {}
-    for decision, name, is_weight, choice in errors.choices():
-        if is_weight:
-            signal = float(graph[name].weights["weight"].double().square().sum())
-            error = float(errors.weight(name, choice)[0].double().square().sum())
-        else:
-            members = [(m, x) for m in errors.members[name] for x in values[m]]
-            signal = sum(float(x.double().square().sum()) for _, x in members)
-            error = sum(float(errors.tensor(m, choice, x).double().square().sum()) for m, x in members)
-        ratio = None if error == 0 else float(10 * np.log10(max(signal, 1e-300) / error))
-        table.setdefault(decision, SignalToNoise(name=name, is_weight=is_weight, db={})).db[space.widths(decision)[choice]] = (
-            ratio
-        )
-    return list(table.values())

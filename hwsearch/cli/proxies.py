@@ -1,0 +1,134 @@
+"""``hwsearch proxies``: the quality proxies, and which of them ranks plans how well at what cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwsearch.cli import options
+from hwsearch.console import Terminal, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hwsearch.ranking import Ranking
+
+proxies = typer.Typer(help="The quality proxies: list them, compare them on a network.", no_args_is_help=False)
+
+
+@proxies.callback(invoke_without_command=True)
+def _list(context: typer.Context, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
+    """The quality proxies: how a choice of widths is judged before it is measured."""
+    if context.invoked_subcommand is not None:
+        return
+    from hwsearch.proxies import PROXIES
+
+    found = [
+        {"name": info.name, "summary": info.summary, "cost": info.cost, "searched": info.searched} for info in PROXIES.values()
+    ]
+
+    def render(screen: Console) -> None:
+        rows = [(info.name, info.summary, info.cost, "yes" if info.searched else "") for info in PROXIES.values()]
+        columns = ("proxy", "what it is", "cost", "in every search")
+        screen.print(table(columns, rows, left=columns))
+        screen.print("Every run checks each of its proxies against measured plans and reports the rank correlation.")
+        screen.print("Which one is best for a network: hwsearch proxies compare --network fsrcnn")
+
+    Terminal(as_json, quiet).show({"proxies": found}, render)
+
+
+@proxies.command()
+def compare(
+    network: options.Network = None,
+    scale: options.Scale = None,
+    weights: options.Weights = None,
+    model: options.Model = None,
+    arg: options.Arg = None,
+    images: options.Images = None,
+    scope: options.Scope = None,
+    weight_bits: options.WeightBits = None,
+    activation_bits: options.ActivationBits = None,
+    pin: options.Pin = None,
+    probes: Annotated[int, typer.Option(help="Random plans that are measured.", min=10)] = 200,
+    seed: options.Seed = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the comparison with every plan as JSON.", metavar="FILE", resolve_path=True)
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Which proxy ranks plans of a network how well, at what cost, against measured PSNR.
+
+    Widths that are compared, unless others are given: 2, 4, 6, 8 for weights and 4, 6, 8, 16 for tensors.
+
+    Examples:
+      hwsearch proxies compare --network fsrcnn
+      hwsearch proxies compare --network vdsr --scale 2 --weights vdsr_y.safetensors --probes 60 --out vdsr.json
+    """
+    fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
+    fields |= options.given(
+        {
+            "images": images,
+            "scope": options.read_scope(scope),
+            "weight_bits": options.read_bits("--weight-bits", weight_bits),
+            "activation_bits": options.read_bits("--activation-bits", activation_bits),
+            "pins": options.read_pins(pin) or None,
+            "seed": seed,
+        }
+    )
+    terminal = Terminal(as_json, quiet)
+    from hwsearch import files, ranking
+    from hwsearch.problem import Request
+
+    with terminal.progress() as progress:
+        found = ranking.compare(Request(**fields, probes=probes), progress)
+    if out is not None:
+        files.write_json(out, found)
+    terminal.show(found, lambda screen: _render(found, screen))
+
+
+def _render(found: Ranking, screen: Console) -> None:
+    screen.print(
+        f"[bold]{found.network} x{found.scale}[/], floating point {found.float_psnr_db:.2f} dB, "
+        f"{len(found.plans)} random plans with weights of {_listed(found.weight_bits)} and tensors of "
+        f"{_listed(found.activation_bits)} bits, measured on {len(found.pictures)} pictures, {found.pixels} pixels"
+    )
+    rows = [
+        (
+            proxy.name,
+            f"{proxy.spearman:.3f}",
+            f"{proxy.kendall:.3f}",
+            f"{proxy.top_found:.0%}",
+            f"{proxy.error_db:.2f} ({proxy.error_share:.0%})",
+            f"{proxy.calibrated_error_db:.2f} ({proxy.calibrated_error_share:.0%})",
+            f"{proxy.calibrated_spearman:.3f}",
+            f"{proxy.cpu_s:.1f}",
+            f"{proxy.forward_passes}",
+            f"{proxy.backward_passes}",
+        )
+        for proxy in found.proxies
+    ]
+    columns = (
+        "proxy",
+        "Spearman\nρ",
+        "Kendall\nτ",
+        "best tenth\nfound",
+        "error as it\ncomes, dB",
+        "error cali-\nbrated, dB",
+        "Spearman\ncalibrated",
+        "processor\ns",
+        "forward\npasses",
+        "backward\npasses",
+    )
+    screen.print(table(columns, rows))
+    screen.print(
+        "Errors are medians over plans, in brackets as a share of the measured loss. Calibrated: by four fifths of the plans, on "
+        "the fifth that was left out."
+    )
+    screen.print(f"Measuring one plan took {found.plan_cpu_s:.2f} s of a processor.")
+
+
+def _listed(widths: tuple[int, ...]) -> str:
+    return ", ".join(map(str, widths))

@@ -1,0 +1,281 @@
+"""Questions to a plan or a finished run: why is it so, what differs, what would another budget choose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hwmodels.errors import UsageError
+from hwsearch.cli import options
+from hwsearch.console import Terminal, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hwsearch.compare import Comparison
+    from hwsearch.explain import Explanation, Step
+    from hwsearch.plan import Plan, Predicted
+    from hwsearch.repick import Repick
+    from hwsearch.results import LayerRow
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (explain, compare, front):
+        app.command(rich_help_panel="Questions")(command)
+
+
+def explain(plan: options.PlanFile, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
+    """Why a plan is as it is: what each width saves and costs, one step narrower and one step wider, and which limit binds.
+
+    Examples:
+      hwsearch explain RUN/plans/plan-05.json
+    """
+    from hwsearch import explain as explaining
+
+    terminal = Terminal(as_json, quiet)
+    with terminal.progress() as progress:
+        explanation = explaining.explain(plan, progress)
+    terminal.show(explaining.document(explanation), lambda screen: _print_explanation(explanation, screen))
+
+
+def _print_explanation(explanation: Explanation, screen: Console) -> None:
+    from hwsearch.report import words
+    from hwsearch.search import pareto
+
+    plan, price = explanation.plan, explanation.price
+    layers = {row.name: row for row in price.layers}
+    screen.print(
+        f"[bold]{plan.name}[/]: {plan.network} x{plan.scale} on {plan.target}, "
+        f"{words.seconds(price.latency_s)}, {words.bytes_(price.weight_bytes)} of weights, "
+        f"{words.bytes_(price.peak_activation_bytes)} at the peak, loses {words.loss(plan.predicted.psnr_loss_db)}"
+    )
+    rows = []
+    for decision in explanation.decisions:
+        layer = layers.get(decision.name) if decision.kind == "weights" else None
+        rows.append(
+            (
+                decision.name,
+                decision.kind,
+                str(decision.bits),
+                words.loss(decision.damage_db),
+                decision.held or _step(decision.narrower),
+                _step(decision.wider),
+                layer.runs_as if layer else "",
+                layer.stored_as if layer else decision.stored_as,
+                layer.binds if layer else "",
+            )
+        )
+    columns = ("name", "of", "bits", "costs alone", "one step narrower", "one step wider", "runs as", "stored as", "binds")
+    screen.print(table(columns, rows, left=("of", "one step narrower", "one step wider", "runs as", "stored as", "binds")))
+    screen.print(
+        f"Quality by {explanation.proxy}, time and bytes by the cost model; one change at a time, the rest kept. "
+        "* would break a limit."
+    )
+    for limit in explanation.limits:
+        screen.print(
+            f"{limit.name.capitalize()}: {pareto.quantity(limit.objective, limit.used)} of "
+            f"{pareto.quantity(limit.objective, limit.allowed)} used ({words.percent(limit.share)})"
+            + (", binds: a step marked * would break it" if limit.binds else ", does not bind")
+        )
+    if not explanation.limits:
+        screen.print("No budget and no limit of the device: the plan is one trade-off among others.")
+
+
+def _step(step: Step | None) -> str:
+    """A neighbour in one cell: bits, then what it costs or gains, leaving out what stays the same."""
+    from hwsearch.report import words
+
+    if step is None:
+        return words.NONE
+
+    def signed(value: float, text: str) -> str:
+        return ("+" if value > 0 else words.MINUS) + text
+
+    parts = [signed(step.psnr_loss_db, words.loss(abs(step.psnr_loss_db)))]
+    if step.latency_s:
+        parts.append(signed(step.latency_s, words.seconds(abs(step.latency_s))))
+    if step.weight_bytes:
+        parts.append(signed(step.weight_bytes, words.bytes_(abs(step.weight_bytes))))
+    if step.peak_activation_bytes:
+        parts.append(f"peak {signed(step.peak_activation_bytes, words.bytes_(abs(step.peak_activation_bytes)))}")
+    return f"{step.bits}{'*' if step.breaks else ''}: " + ", ".join(parts)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)],
+    second: Annotated[Path, typer.Argument(help="Another plan of the same network.", metavar="PLAN", resolve_path=True)],
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """What differs between two plans, layer by layer, in price and in quality; of one device or of two.
+
+    Examples:
+      hwsearch compare RUN/plans/plan-01.json RUN/plans/plan-05.json
+      hwsearch compare RUN/jetson-orin-nano/plans/plan-03.json RUN/stm32h743/plans/plan-03.json
+    """
+    from hwsearch import compare as comparing
+
+    comparison = comparing.compare(first, second)
+    Terminal(as_json, quiet).show(comparing.document(comparison), lambda screen: _print_comparison(comparison, screen))
+
+
+def _print_comparison(comparison: Comparison, screen: Console) -> None:
+    one, other = comparison.plans
+    labels = (one.name, other.name) if one.name != other.name else (f"{one.name} (first)", f"{other.name} (second)")
+    screen.print(f"[bold]{labels[0]}[/] on {one.target} and [bold]{labels[1]}[/] on {other.target}: {one.network} x{one.scale}")
+    if not comparison.widths:
+        screen.print("All widths are the same.")
+    changed = [pair for pair in comparison.layers if not pair.same]
+    if comparison.layers:
+        rows = [(pair.first.name, *_cells(pair.first), *_cells(pair.second)) for pair in changed]
+        columns = ("layer", *(f"{what}\n{label}" for label in labels for what in ("runs as", "bits", "latency", "binds")))
+        if rows:
+            screen.print(table(columns, rows, left=tuple(name for name in columns if name.startswith(("runs", "bits", "binds")))))
+        same = len(comparison.layers) - len(changed)
+        if changed and same:
+            screen.print(f"{same} more layers have the same widths and run alike.")
+    elif comparison.widths:
+        rows = [(width.name, width.kind, *map(str, width.bits)) for width in comparison.widths]
+        screen.print(table(("name", "of", *labels), rows, left=("of",)))
+    rows = []
+    for on in comparison.devices:
+        rows += [(on.device, label, *_price_cells(price)) for label, price in zip(labels, on.prices, strict=True)]
+    screen.print(table(("device", "plan", "latency", "weights", "peak activations", "energy"), rows, left=("plan",)))
+    columns = ("plan", "PSNR", "loss", "loss, simulated", "bits a weight", "BitOPs")
+    screen.print(table(columns, [(label, *_quality_cells(plan)) for label, plan in zip(labels, comparison.plans, strict=True)]))
+    for remark in comparison.remarks:
+        screen.print(f"- {remark}", markup=False)
+
+
+def _cells(row: LayerRow) -> tuple[str, ...]:
+    from hwsearch.report import words
+
+    weight = "" if row.weight_bits is None else f"W{row.weight_bits} "
+    return row.runs_as, f"{weight}A{row.input_bits}→{row.output_bits}", words.seconds(row.latency_s), row.binds
+
+
+def _price_cells(price: Predicted | None) -> tuple[str, ...]:
+    from hwsearch.report import words
+
+    if price is None:
+        return (words.NONE,) * 4
+    return (
+        words.seconds(price.latency_s),
+        words.bytes_(price.weight_bytes),
+        words.bytes_(price.peak_activation_bytes),
+        words.joules(price.energy_j),
+    )
+
+
+def _quality_cells(plan: Plan) -> tuple[str, ...]:
+    from hwsearch.report import words
+
+    measured, counted = plan.measured, plan.counted
+    return (
+        words.decibel(measured.psnr_db if measured else None),
+        words.loss(measured.psnr_loss_db if measured else None),
+        words.loss(plan.predicted.psnr_loss_db),
+        f"{counted.mean_weight_bits:.2f}" if counted else words.NONE,
+        words.count(counted.bitops) if counted else words.NONE,
+    )
+
+
+def front(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="RUN", resolve_path=True)],
+    budget: options.Budget = None,
+    equal_bits: options.EqualBits = None,
+    bitops: options.Bitops = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the chosen plan here, run in integers: NAME.json, its integers and ONNX beside it.", metavar="FILE"
+        ),
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """The front of a finished run; with a budget, the plan that meets it best, chosen again without a search.
+
+    Examples:
+      hwsearch front RUN
+      hwsearch front RUN --budget latency=8ms --budget psnr_loss=0.1dB
+      hwsearch front RUN --equal-bits 4 --out four-bits.json
+    """
+    from hwsearch import budgets, store, summary
+
+    terminal = Terminal(as_json, quiet)
+    limits = budgets.read(budget, equal_bits, bitops)
+    if not limits:
+        if out is not None:
+            raise UsageError("--out writes what a budget chooses, and there is none", f"Budgets: {budgets.EXAMPLES}.")
+        results = store.load_results(run)
+        terminal.show(summary.document(results), lambda screen: summary.render_front(results, screen))
+        return
+    from hwsearch import repick
+
+    with terminal.progress() as progress:
+        with progress.stage("choosing again", 1):
+            picked = repick.pick(run, limits)
+        written = None if out is None else repick.write(picked, out, progress)
+    terminal.show(repick.document(picked, written), lambda screen: _print_repick(picked, written, out, screen))
+
+
+def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen: Console) -> None:
+    from hwsearch.report import words
+
+    results, chosen = picked.results, picked.chosen
+    asked = words.listing(words.budget(*item) for item in picked.budgets.items())
+    screen.print(f"[bold]{results.network} x{results.scale} on {results.device.title}[/], within {asked}")
+    rows = []
+    for candidate in (picked.measured, picked.predicted):
+        if candidate is None:
+            continue
+        price, counted = candidate.predicted, candidate.counted
+        rows.append(
+            (
+                candidate.name or "new",
+                f"{words.loss(price.psnr_loss_db)} {candidate.source}",
+                words.seconds(price.latency_s),
+                words.bytes_(price.weight_bytes),
+                words.bytes_(price.peak_activation_bytes),
+                *((f"{counted.scope_weight_bits:.2f}", words.count(counted.bitops)) if counted else (words.NONE, words.NONE)),
+                *words.plan_bits(*candidate.bits),
+                "chosen" if candidate is chosen else "",
+            )
+        )
+    columns = (
+        "plan",
+        "loss",
+        "latency",
+        "weights",
+        "peak\nactivations",
+        "bits\na weight",
+        "BitOPs",
+        "weight bits",
+        "tensor bits",
+        "",
+    )
+    screen.print(table(columns, rows, left=("weight bits", "tensor bits", "")))
+    if picked.measured is None:
+        screen.print("No measured plan meets the budget; this one is the exact optimum of the run's calibrated damage table.")
+    elif picked.predicted is not None:
+        screen.print(
+            "A new plan replaces a measured one where it is better by more than the median error of prediction, "
+            f"{words.loss(picked.error_db)}."
+        )
+    else:
+        screen.print("No plan that was not measured is predicted to be better: the exact optimum is among those measured.")
+    if written is not None and written.measured is not None:
+        measured = written.measured
+        screen.print(
+            f"Run in integers on the evaluation pictures: {words.decibel(measured.psnr_db)}, "
+            f"{words.loss(measured.psnr_loss_db)} lost; {measured.mismatched_codes} of {measured.codes} codes differ from ours."
+        )
+        screen.print(f"wrote {out}", markup=False)
+    elif chosen.name and results.run_dir is not None:
+        screen.print(f"hwsearch explain {results.run_dir / 'plans' / (chosen.name + '.json')}", markup=False, soft_wrap=True)
+    else:
+        screen.print("--out NAME.json runs it in integers and writes it as a plan.")

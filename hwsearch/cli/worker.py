@@ -1,0 +1,75 @@
+"""``hwsearch worker``: measure for a study that another process leads."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from hwsearch.cli import options
+from hwsearch.console import Terminal
+from hwsearch.storage_url import StorageUrl
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(rich_help_panel="The main job")(worker)
+
+
+def worker(
+    storage: Annotated[str, typer.Option(help=options.STORAGE_HELP, metavar="URL", show_default=False)],
+    study: Annotated[str, typer.Option(help="The study to measure for.", show_default=False)],
+    model: options.Model = None,
+    weights: options.Weights = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Where the study's pictures are on this machine.", metavar="DIR", resolve_path=True)
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Where the study's device file is on this machine.", metavar="FILE", show_default=False)
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of this worker; better one worker a core.", min=1)] = 1,
+    idle: Annotated[float, typer.Option(help="Stop after this many seconds without work.", min=0)] = 1800.0,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure plans for a study, beside the `hwsearch optimize` that leads it; any number of workers may.
+
+    A worker with other weights, pictures or versions is refused. Stop it at any time: its plan goes to another.
+
+    Examples:
+      hwsearch optimize --target jetson --storage postgresql://me@db/search --study night
+      hwsearch worker --storage postgresql://me@db/search --study night
+    """
+    url = StorageUrl.read(storage)
+    own = options.given(
+        {"model": options.read_model(model), "weights": weights, "images": images, "target": options.read_target(target)}
+    )
+    terminal = Terminal(as_json, quiet)
+    import torch
+
+    from hwsearch.worker import work
+
+    torch.set_num_threads(threads)
+    with _ended_politely(), terminal.progress() as progress:
+        tally = work(url, study, own, idle_s=idle, progress=progress, tell=terminal.remark)
+    seconds = f"{tally.seconds / tally.measured:.3g} s each" if tally.measured else "nothing came"
+    terminal.show(tally, lambda screen: screen.print(f"{tally.study}: {tally.ended}, {tally.measured} plans measured, {seconds}"))
+
+
+@contextmanager
+def _ended_politely() -> Iterator[None]:
+    """A batch system that ends a job is a person who presses Ctrl-C."""
+
+    def stop(signal_number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

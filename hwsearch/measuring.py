@@ -1,0 +1,40 @@
+"""What measures a plan: a calibrated network and the pictures of the search. Every process that measures makes its own, from the
+same network, pictures and seed, so that all of them measure the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwsearch.evaluate import Evaluator, Score
+from hwsearch.problem import Pictures, Problem
+from hwsearch.quant.calibrate import Calibration
+from hwsearch.shared import Shared
+from searchspaces.graph import execute
+
+
+@dataclass(frozen=True, eq=False)
+class Measuring:
+    """Plan ``int8[D]`` -> its score in fake quantization."""
+
+    calibration: Calibration
+    evaluator: Evaluator
+
+    def __call__(self, plan: np.ndarray) -> Score:
+        return self.evaluator.score(lambda x: self.calibration.simulate(plan, x))
+
+
+def prepare(
+    problem: Problem,
+    photos: Pictures,
+    seed: int,
+    shared: Shared | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Measuring:
+    """Calibrate the network, unless that was done for another device alike, and measure what it does in floating point."""
+    shared = shared or Shared(problem.network, [problem.space])
+    lows = [crop.low for crop in photos.crops]
+    calibration = shared.calibration(problem.graph, lows, problem.space, seed, progress)
+    return Measuring(calibration, Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale))

@@ -1,0 +1,92 @@
+"""Which layers are quantized at all: everything, or one of the three scopes of published tables.
+
+"W4A4" means three different networks in the literature of super-resolution. In bit operations, EDSR-baseline x4 at 4 bits is
+1.85 times below 8 bits everywhere in the first, 3.8 times in the second, and in the third 2.4 times below floating point; a row
+of one is never put beside a row of another.
+
+    body            head, upsampler and tail at 8 bits, all between them searched. AdaBM (CVPR 2024) and outlier-aware dual-region
+                    quantization (ICCV 2025), both in their "fully quantized" setting.
+    not-first-last  first and last convolution at 8 bits. PTQ4SR (CVPR 2023).
+    blocks          convolutions of residual blocks alone; the rest is not quantized, so it has the widest width of the device.
+                    Quantization-aware training: PAMS (ECCV 2020), DAQ (WACV 2022), ODM (ECCV 2024), QuantSR (NeurIPS 2023).
+
+One difference stays: those papers quantize what each convolution reads and keep feature maps between blocks in floating point;
+here a tensor has one width for all of its readers, so the residual stream is stored at the width that a block reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from hwmodels.workload import Workload
+
+Scope = Literal["all", "body", "not-first-last", "blocks"]
+
+EIGHT = 8
+
+
+@dataclass(frozen=True)
+class ScopeInfo:
+    """A scope: what it is, who publishes in it, and the width of everything outside it (None: the widest of the device)."""
+
+    name: str
+    summary: str
+    papers: str
+    outside_bits: int | None
+    inside: Callable[[Workload], frozenset[int]]
+    """Rows of the layers that are searched."""
+
+    def width_outside(self, offered: tuple[int, ...]) -> int:
+        """The width of what is outside, among ``offered`` widths of a device: the nearest that is not narrower."""
+        wide_enough = [bits for bits in offered if self.outside_bits is not None and bits >= self.outside_bits]
+        return min(wide_enough, default=max(offered))
+
+
+def _all(workload: Workload) -> frozenset[int]:
+    return frozenset(workload.weighted)
+
+
+def _not_first_last(workload: Workload) -> frozenset[int]:
+    return frozenset(workload.weighted[1:-1])
+
+
+def _body(workload: Workload) -> frozenset[int]:
+    """From the first to the last layer of the shape that most layers have, but for the two ends of the network."""
+    shapes = {row: (workload.layers[row].kernel, workload.layers[row].weight_count) for row in workload.weighted}
+    counts = list(shapes.values())
+    most = max(counts, key=counts.count, default=None)
+    alike = [row for row, shape in shapes.items() if shape == most]
+    return frozenset(row for row in _not_first_last(workload) if alike[0] <= row <= alike[-1])
+
+
+def _blocks(workload: Workload) -> frozenset[int]:
+    """Layers with weights in the branches of innermost additions: those between whose operands no other addition lies. A network
+    without any has its body."""
+    before: list[frozenset[int]] = []
+    """Of each layer, the layers that its output depends on, itself included."""
+    for row, layer in enumerate(workload.layers):
+        producers = [workload.tensors[tensor].producer for tensor in layer.inputs]
+        before.append(frozenset([row]).union(*(before[p] for p in producers if p >= 0)))
+    branches = []
+    for layer in workload.layers:
+        if layer.op == "add" and len(layer.inputs) == 2:
+            producers = [workload.tensors[tensor].producer for tensor in layer.inputs]
+            one, other = (before[p] if p >= 0 else frozenset() for p in producers)
+            branches.append(one ^ other)
+    innermost = [branch for branch in branches if not any(workload.layers[row].op == "add" for row in branch)]
+    return frozenset().union(*innermost) & _not_first_last(workload) or _body(workload)
+
+
+SCOPES: Mapping[str, ScopeInfo] = {
+    info.name: info
+    for info in (
+        ScopeInfo("all", "every layer is searched", "", None, _all),
+        ScopeInfo("body", "head, upsampler and tail at 8 bits", "AdaBM, OAQ-SR", EIGHT, _body),
+        ScopeInfo("not-first-last", "first and last convolution at 8 bits", "PTQ4SR", EIGHT, _not_first_last),
+        ScopeInfo("blocks", "residual blocks only, the rest as wide as it goes", "PAMS, DAQ, ODM, QuantSR", None, _blocks),
+    )
+}
+"""In the order in which the help lists them."""
