@@ -1,6 +1,6 @@
 """Price of layers on a documented array (Arm Ethos-U): arithmetic, bursts, encoded weights, and what stays on the chip.
 
-Every operation (``ethos_operations``) is cut into blocks (``ethos_blocks``), timed (``ethos_cycles``), and weighed against the
+Every operation (``ethos_operations``) is cut into blocks (``ethos_search``), timed (``ethos_cycles``), and weighed against the
 memories (``ethos_terms``); the network is scheduled (``ethos_schedule``) at each width of its feature maps. A layer takes as long
 as the slowest of the array and each memory. Sub-8-bit weights shrink the encoded stream and save no cycles. What the array leaves
 to the processor beside it is priced by its bytes alone.
@@ -18,11 +18,12 @@ import numpy as np
 from hwmodels import ethos_schedule
 from hwmodels.columns import Choices, Terms
 from hwmodels.device import Device
-from hwmodels.ethos_blocks import Blocks, Operation, choose_blocks, reach
+from hwmodels.ethos_blocks import Blocks, Operation, reach
 from hwmodels.ethos_cycles import operation_cycles
 from hwmodels.ethos_device import array_of, homes_of
 from hwmodels.ethos_operations import BESIDE, bricks, chained, operations
 from hwmodels.ethos_schedule import Schedule
+from hwmodels.ethos_search import choose_blocks
 from hwmodels.ethos_terms import ACTIVATIONS, ALL, COMPUTE, HIDDEN, NEVER, NONE, SOME, TOTAL, WAITS, WEIGHTS, layer_terms
 from hwmodels.workload import Workload
 

@@ -2,13 +2,14 @@
 
 An operation is cut into output blocks that fit the array's buffers, and a block into micro-blocks, the output elements that the
 multipliers make side by side. A step multiplies one micro-block either by many input channels of one kernel tap (depth first) or
-by few channels of several taps (part kernel). Kernels are taken in pieces of 8x8 taps. ``choose_blocks`` finds the cut that
+by few channels of several taps (part kernel). Kernels are taken in pieces of 8x8 taps. ``ethos_search`` finds the cut that
 fetches least; ``ethos_cycles`` tells how long it takes.
 
-Facts from Arm's compiler (ethos-u-vela 5.2.0: architecture tables and performance estimation), re-derived; agreement with that
-compiler's estimates is measured in tests/reference/test_vela.py. They are estimates by the maker, not silicon.
+Facts and formulas are those of Arm's compiler (ethos-u-vela 5.2.0, Apache-2.0: architecture tables, block search, performance
+estimation), written anew; agreement with its estimates is measured in tests/reference/test_vela.py. They are estimates by the
+maker, not silicon.
 
-Left out: what only the U85 has beyond a convolution (chained operations, 2:4 sparsity, resizing), dilated kernels.
+Left out: 2:4 sparsity and resizing on the U85, dilated kernels.
 """
 
 from __future__ import annotations
@@ -212,86 +213,3 @@ def fits(array: Array, op: Operation, out_h: int, out_w: int, out_c: int, in_h: 
         return taken * op.inputs <= free
     accumulators = out_h * out_w * up(out_c, 8) * (5 if wide else 4)
     return taken + up(2 * parts(accumulators, BANK_BYTES), array.accumulator_granule[1 if wide else 0]) <= free
-
-
-@numba.njit(cache=True, nogil=True)
-def choose_blocks(op: Operation, array: Array) -> Blocks:
-    """The cut that fetches the fewest inputs and weights per output element, as the compiler searches it.
-
-    Depths grow outermost, then heights, then widths; a tie goes to the first, except that among blocks of at most 4x4 the later
-    one that covers more of the input wins. A cut whose two input buffers hold all of the input counts half.
-    """
-    one = np.float32
-    separate = array.buffers[0] > 0
-    part_kernel = prefers_part_kernel(op, separate)
-    micro = least_waste(op, array, part_kernel)
-    micro_h, micro_w, micro_c = array.microblocks[micro]
-    same_depth = op.kind in (CHANNELWISE, POOLING, PAIRWISE)
-    has_weights = op.kind in (CONVOLUTION, CHANNELWISE)
-    if separate:
-        sparse = half_empty(op)
-        in_c = 16 if part_kernel else 32 if array.macs <= 256 and micro_c == 16 and not sparse else 64
-        if sparse and not part_kernel and op.in_bytes == 1:
-            in_c = 128
-        step_c = max(micro_c, BRICK) if not has_weights else micro_c
-    else:
-        in_c = up(min(op.in_c, 16), 4) if op.in_bytes > 1 else up(min(op.in_c, 16 if part_kernel else 32), 8)
-        step_c = micro_c
-    last_h = up(max(min(op.out_h, array.limits[0]), micro_h), micro_h)
-    last_w = up(max(min(op.out_w, array.limits[1]), micro_w), micro_w)
-    last_c = up(max(min(op.out_c, array.limits[2]), BRICK if separate else 1), step_c)
-    repeats = parts(op.kernel_h, PIECE) * parts(op.kernel_w, PIECE)
-    taps = op.kernel_h * op.kernel_w if has_weights else 0
-    elements = op.out_h * op.out_w * op.out_c
-    in_elements = op.in_h * op.in_w * op.in_c
-    spread = 1 if separate and op.nearest else op.spread
-    best = Blocks(micro_h, micro_w, micro_c, micro_h, micro_w, in_c, micro_h, micro_w, micro_c, part_kernel)
-    best_cost = best_cover = np.inf
-    copies = 2
-    while best_cost == np.inf and copies > 0:
-        depth = max(step_c, min(last_c, SPLIT_DEPTH))
-        if depth < op.out_c:
-            depth = up(depth, SPLIT_DEPTH)
-        while depth <= last_c:
-            block_c = depth if same_depth else in_c
-            unit_h, unit_w, unit_bytes = array.input_units[micro, unit_row(block_c, op.in_bytes)]
-            held_c = up(depth if same_depth else min(in_c, op.in_c), unit_bytes // op.in_bytes) if separate else block_c
-            for high in range(micro_h, last_h + 1, micro_h):
-                read_h = up(reach(high, op.stride, min(op.kernel_h, PIECE), spread, op.nearest), unit_h)
-                block_h = 1 if op.out_h == 1 and op.kernel_h == 1 and micro_h == 2 else high
-                for wide in range(micro_w, last_w + 1, micro_w):
-                    read_w = up(reach(wide, op.stride, min(op.kernel_w, PIECE), spread, op.nearest), unit_w)
-                    if not fits(array, op, block_h, wide, depth, read_h, read_w, held_c, copies):
-                        break
-                    across = parts(op.out_h, block_h) * parts(op.out_w, wide)
-                    if op.kind == PAIRWISE:
-                        cost = elements / (high * wide * depth)
-                    else:
-                        fetched = one(read_h * read_w * op.in_c * repeats)
-                        rows, columns = one(op.out_h) / one(block_h), one(op.out_w) / one(wide)
-                        fetched = fetched * (columns * rows) if separate else (fetched * columns) * rows
-                        weights = taps * op.in_c * across
-                        if not same_depth:
-                            fetched *= one(parts(op.out_c, depth))
-                        if op.kind != CHANNELWISE:
-                            weights *= op.out_c
-                        cost = np.float64((fetched + one(weights)) / one(elements))
-                    if in_elements < 2 * read_h * read_w * block_c:
-                        cost /= 2
-                    cost = np.float64(one(cost))
-                    if cost > best_cost:
-                        continue
-                    if cost == best_cost:
-                        cover = op.in_h * op.in_w / (min(op.in_h, read_h) * min(op.in_w, read_w))
-                        if cover > best_cover or high > 4 or wide > 4:
-                            continue
-                        best_cover = cover
-                    else:
-                        best_cover = np.inf
-                    best_cost = cost
-                    best = Blocks(high, wide, depth, read_h, read_w, block_c, micro_h, micro_w, micro_c, part_kernel)
-            depth += step_c
-            if depth < op.out_c:
-                depth = up(depth, SPLIT_DEPTH)
-        copies = copies - 1 if separate else 0
-    return best

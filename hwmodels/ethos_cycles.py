@@ -5,7 +5,8 @@ half as many. Everything is rounded up. Multiplying one block overlaps scaling a
 that happens in a block is the least that issuing it takes. Each block fetches its own inputs, halo included, in bursts: a run
 of contiguous bytes shorter than a burst of the memory wastes the rest of it.
 
-Facts from Arm's compiler (ethos-u-vela 5.2.0), re-derived; see ``ethos_blocks``.
+Facts and formulas are those of Arm's compiler (ethos-u-vela 5.2.0, Apache-2.0: performance estimation), written anew, without
+its rounding of transfers to whole cycles; see ``ethos_blocks``.
 """
 
 from __future__ import annotations

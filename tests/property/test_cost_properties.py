@@ -21,7 +21,7 @@ TERMS = ("compute_s", "weight_s", "activation_s", "overhead_s", "latency_s")
 few = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 ARRAYS = [name for name in DEVICES if (npu := device.load(name).npu) is not None and npu.array is not None]
 every_device = pytest.mark.parametrize("name", DEVICES)
-# The arithmetic of documented arrays is compared with their maker's own estimates (reference/test_vela.py), not with a twin.
+# Documented arrays have twins of their own (test_ethos_twins.py).
 devices_with_twins = pytest.mark.parametrize("name", [name for name in DEVICES if name not in ARRAYS])
 seeds = st.integers(0, 2**32 - 1)
 

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hwmodels import device
-from hwmodels.ethos_blocks import Blocks, Operation, choose_blocks
+from hwmodels.ethos_blocks import Blocks, Operation
 from hwmodels.ethos_device import array_of, homes_of
 from hwmodels.ethos_operations import bricks, operations
+from hwmodels.ethos_search import choose_blocks
 from hwmodels.ethos_terms import ALL, HIDDEN, NEVER, NONE, SOME, WAITS, operation_terms
 
 ARRAYS = [name for name in device.names() if (npu := device.load(name).npu) is not None and npu.array is not None]
