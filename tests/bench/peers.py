@@ -45,7 +45,8 @@ from searchspaces.space import SearchSpace, build_space
 from searchspaces.trace import to_workload, trace
 
 WIDTHS = (3, 4, 5, 6, 7, 8)
-BUDGETS = (6, 4)
+BUDGETS = (4, 6)
+"""The tighter one first: its plans are plans of the other, too."""
 PROXY = "fisher"
 SEARCH_CROPS = 8
 """Crops with originals by which plans are ranked: as many as the tools with a metric of their own had."""
@@ -161,7 +162,8 @@ def exchanges(problem: AdditiveProblem, plan: np.ndarray, limit: float) -> list[
     noise = after["noise"] - now["noise"]
     size = after["weight_bytes"] - now["weight_bytes"]
     decisions, choices = problem.changes
-    first, second = np.triu_indices(len(decisions))
+    moves = np.flatnonzero(choices != plan[decisions])
+    first, second = (moves[index] for index in np.triu_indices(len(moves)))
     # A pair on one decision is that change alone, or no pair.
     alone = first == second
     total = noise[first] + np.where(alone, 0.0, noise[second])
@@ -184,25 +186,27 @@ def allocate(
     evaluate: Callable[[np.ndarray], float],
     bits: float,
     evaluations: int,
+    measured: dict[bytes, tuple[np.ndarray, float]],
 ) -> tuple[np.ndarray, int]:
-    """The best measured plan of at most ``bits`` mean weight bits, and how many were measured.
+    """The best measured plan of at most ``bits`` mean weight bits, and how many were measured for it. ``measured``: plans and
+    their losses, those of tighter budgets at first; extended.
 
     The exact plan of the damage table and the uniform plan come first; then rounds of refitting the table, its exact plan, and
     the exchanges around the best plan.
     """
     limit = bits * float(counts.sum()) / 8
-    measured: dict[bytes, tuple[np.ndarray, float]] = {}
+    known = len(measured)
 
     def measure(plans: list[np.ndarray]) -> None:
         for plan in plans:
-            if plan.tobytes() not in measured and len(measured) < evaluations:
+            if plan.tobytes() not in measured and len(measured) - known < evaluations:
                 measured[plan.tobytes()] = (plan, evaluate(plan))
 
     def exact(damage: Damage) -> np.ndarray:
         return Solver(weights_only(space, counts, damage.noise)).solve({"weight_bytes": limit}).plan
 
     measure([exact(damage), space.uniform(int(bits), 8)])
-    while len(measured) < evaluations:
+    while len(measured) - known < evaluations:
         before = len(measured)
         table = refit(damage, np.stack([p for p, _ in measured.values()]), np.array([loss for _, loss in measured.values()]))
         best = min(measured.values(), key=lambda pair: pair[1])[0]
@@ -210,7 +214,7 @@ def allocate(
         measure([exact(table), *[p for p in near if p.tobytes() not in measured][:BATCH]])
         if len(measured) == before:
             break
-    return min(measured.values(), key=lambda pair: pair[1])[0], len(measured)
+    return min(measured.values(), key=lambda pair: pair[1])[0], len(measured) - known
 
 
 def load(data: Path, subject: Subject) -> tuple[LoadedNetwork, Graph]:
@@ -237,6 +241,7 @@ def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) ->
     evaluator = Evaluator(lambda x: execute(graph, x), looked, subject.scale)
     shared_s = time.process_time() - begin
     counts = np.array([graph[name].weights["weight"].numel() for name in space.layer_names])
+    measured: dict[bytes, tuple[np.ndarray, float]] = {}
     for bits in BUDGETS:
         begin = time.process_time()
         plan, evaluations = allocate(
@@ -246,6 +251,7 @@ def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) ->
             lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)).psnr_loss_db,
             bits,
             subject.evaluations,
+            measured,
         )
         quantized = calibration.quantized(plan)
         search_s = time.process_time() - begin
