@@ -44,6 +44,8 @@ PATIENCE_S = 300.0
 """How long a database may be away before work that needs it is given up."""
 _PROBLEM, _FINISHED = "hwsearch", "finished"
 _PLAN, _CHOICES, _MEASURED = "plan_sha256", "choices", "measured"
+_LOCK = 0x687773656172
+"""Of PostgreSQL's advisory locks, ours: "hwsear" in ASCII."""
 _AWAY = (OperationalError, InterfaceError, NoConnection)
 _Answer = TypeVar("_Answer")
 
@@ -77,7 +79,7 @@ class SharedStudy:
             FileError: the database cannot be used.
         """
         with database_errors(url), quiet_optuna():
-            storage = _storage(url, tables=True)
+            storage = _open(url)
             study = optuna.create_study(
                 storage=storage, study_name=name, directions=["minimize"] * len(objectives), load_if_exists=True
             )
@@ -93,12 +95,7 @@ class SharedStudy:
             FileError: the database cannot be used.
         """
         with database_errors(url), quiet_optuna():
-            engine = _engine(url)
-            ready = sqlalchemy.inspect(engine).has_table(models.VersionInfoModel.__tablename__)
-            engine.dispose()
-            if not ready:
-                return None
-            storage = _storage(url, tables=False)
+            storage = _open(url)
             try:
                 return cls(url, storage, optuna.load_study(storage=storage, study_name=name))
             except KeyError:
@@ -285,12 +282,15 @@ def _attributes(trial: int, values: Mapping[str, Any]) -> list[models.TrialUserA
     ]
 
 
-def _engine(url: StorageUrl) -> sqlalchemy.Engine:
-    return sqlalchemy.create_engine(_address(url), **_engine_arguments(url))
-
-
-def _storage(url: StorageUrl, *, tables: bool) -> RDBStorage:
-    return RDBStorage(_address(url), engine_kwargs=_engine_arguments(url), skip_table_creation=not tables)
+def _open(url: StorageUrl) -> RDBStorage:
+    """Connect; the first process makes Optuna's tables, and the others wait until it has."""
+    engine = sqlalchemy.create_engine(_address(url), **_engine_arguments(url))
+    try:
+        with engine.connect() as connection:
+            connection.execute(select(sqlalchemy.func.pg_advisory_lock(_LOCK)))
+            return RDBStorage(_address(url), engine_kwargs=_engine_arguments(url))
+    finally:
+        engine.dispose()  # the lock ends with its connection
 
 
 def _address(url: StorageUrl) -> str:

@@ -92,6 +92,25 @@ def trials(url: StorageUrl, name: str) -> list[FrozenTrial]:
     return optuna.load_study(study_name=name, storage=storage).get_trials()
 
 
+def test_many_may_open_an_empty_database_at_once(server: postgres_server.Server, url: StorageUrl) -> None:
+    import psycopg
+
+    with psycopg.connect(server.address, autocommit=True, **url.secrets) as connection:
+        connection.execute("CREATE DATABASE empty")
+    fresh = StorageUrl.read(server.url.replace("/postgres", "/empty"))
+
+    def open_it() -> None:
+        assert SharedStudy.find(fresh, "absent") is None
+        SharedStudy.create(fresh, "same", OBJECTIVES)
+
+    with child(open_it) as one, child(open_it) as two, child(open_it) as three, child(open_it) as four:
+        for process in (one, two, three, four):
+            ended = os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+            assert ended is not None
+            assert ended.si_status == 0
+    assert SharedStudy.find(fresh, "same") is not None
+
+
 # The queue
 
 
