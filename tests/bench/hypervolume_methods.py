@@ -20,7 +20,7 @@ import optuna
 from hwmodels.table import CostTable
 from hwsearch.damage import Damage
 from hwsearch.evaluate import Score
-from hwsearch.proxies import fisher, snr
+from hwsearch.proxies import fisher, sqnr
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.search import evolve, rounds
 from hwsearch.search.additive import AdditiveProblem
@@ -111,7 +111,7 @@ def greedy(subject: Subject, seed: int, evaluations: int) -> None:
     """From the widest plan down to the narrowest, one step of one decision at a time: the step that leaves the highest signal to
     quantization noise ratio. Every plan on the way is measured; the seed changes nothing."""
     space = subject.space
-    ratios = [entry.db for entry in snr.sqnr(subject.calibration, subject.crops)]
+    ratios = [entry.db for entry in sqnr.table(subject.calibration, subject.crops)]
     plan = np.array([space.choices(d)[-1] for d in range(space.decisions)], dtype=np.int8)
     for _ in range(evaluations):
         subject.measure(plan)
