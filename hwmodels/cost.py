@@ -112,7 +112,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         case "gpu":
             gpu.price(cols, choices, ports, gpu.constants(device, runs, _unpack(device, space, runs)), terms)
         case "mcu":
-            mcu.price(cols, choices, ports, mcu.constants(device), terms)
+            mcu.price(cols, choices, ports, mcu.constants(device, workload, space.weight_bits), terms)
         case "cpu":
             cpu.price(cols, choices, ports, cpu.constants(device, workload, runs), terms)
     stored_channels = np.array([tensor.channels for tensor in workload.tensors], dtype=np.int64)

@@ -84,6 +84,8 @@ _TABLE_UNITS = {
     "cuda_core_rates": "MAC/s",
     "j_per_mac": "J/MAC",
     "cycles_per_mac": "cycles",
+    "cycles_per_unpacked_weight": "cycles",
+    "cycles_per_element": "cycles",
     "output_cycles": "cycles",
     "stored_bits_per_weight": "bits",
     "channel_pad": "channels",

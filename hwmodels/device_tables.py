@@ -93,6 +93,8 @@ Factor = Annotated[Quantity, AfterValidator(_factor)]
 PrecisionKey = Annotated[str, AfterValidator(_precision_key)]
 Bits = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16]
 BitsKey = Literal["1", "2", "3", "4", "5", "6", "7", "8", "16"]
+PackedKey = Literal["1", "2", "3", "4", "5", "6", "7"]
+ElementKey = Literal["add", "mul", "unary", "pool", "concat", "slice", "repeat", "pixel_shuffle", "resize"]
 Count = Annotated[int, Strict(), Field(ge=1)]
 Flag = Annotated[bool, Strict()]
 
@@ -259,7 +261,10 @@ class ArrayMemory(Table):
 
 
 class Channels(Table):
-    """Read buffers of an array's memory channels in bytes: they limit what is under way, and so what slow memories give."""
+    """Read buffers of an array's memory channels in bytes: they limit what is under way, and so what slow memories give.
+
+    ``stream_bytes``: operands of element-wise operations.
+    """
 
     copy_bytes: Positive
     stream_bytes: Positive
@@ -273,6 +278,8 @@ class NpuArray(Table):
     ``macs``: multipliers of one core. ``microblocks``: heights, widths, channels of output made side by side, where the compiler
     may choose. ``input_units``: for each micro-block, rows and columns that an input block is rounded to, when a pixel has up to
     16, up to 32, and more bytes. ``block_limits``: rows, columns, channels of the largest block. ``decoders``: weight decoders.
+    ``reference_onchip_bytes``: on-chip memory of the system that the file describes, where feature maps may leave the chip;
+    with more of it no layer gets slower.
     """
 
     macs: Count
@@ -283,6 +290,7 @@ class NpuArray(Table):
         tuple[Annotated[tuple[tuple[Count, Count], ...], Field(min_length=3, max_length=3)], ...], Field(min_length=1)
     ]
     block_limits: tuple[Count, Count, Count]
+    reference_onchip_bytes: Positive | None = None
     memory: ArrayMemory
     channels: Channels | None = None
     output_cycles: OutputCycles
@@ -328,12 +336,27 @@ class CyclesPerMac(Table):
     linear: Positive
 
 
+class WideKernels(Table):
+    """What kernels of activations above 8 bits cost, where they are others than those of int8: one operand at a time."""
+
+    cycles_per_mac: CyclesPerMac
+    cycles_per_output_requant: NonNegative
+
+
 class Mcu(Table):
     """Cycle tables of a core with its kernel library, at W8A8; ``rates`` give the other native precisions relative to it.
 
     ``lanes``: int8 operands that the inner loop takes at once. ``cycles_per_im2col_byte``: gathering the patch of each output
-    pixel, per byte; 0 where the kernels read the feature map in place. ``weight_cache_bytes``: weights of one layer that stay
-    in the cache between flash and core.
+    pixel, per byte; 0 where the kernels read the feature map in place. ``cycles_per_im2col_row``: and per row of each patch,
+    where each is copied by a call. ``cycles_per_unpacked_weight``: by stored width, where a layer's weights are unpacked once
+    before it runs (where the inner loop unpacks them, the factor is in ``unpack``). ``cycles_per_element``: of the output of
+    what is no convolution; by default additions requantize each operand and the sum, and moves copy bytes. ``wide``: kernels of
+    their own for activations above 8 bits.
+
+    ``weight_cache_bytes``: weights of one layer that stay in the cache between flash and core; beyond it they are read once for
+    ``pixels_per_pass`` output pixels (CMSIS-NN and CMix-NN hold two in registers, closed libraries more; with four, one bandwidth
+    explains both convolutions and fully connected layers of a Cortex-M4 with slow flash, PSoC 62). ``cycles_per_instruction``:
+    what constants that come from counted instructions were multiplied by.
     """
 
     core: str
@@ -342,9 +365,15 @@ class Mcu(Table):
     cycles_per_mac: CyclesPerMac
     cycles_per_output_requant: NonNegative
     cycles_per_im2col_byte: NonNegative
+    cycles_per_im2col_row: NonNegative = Quantity(value=0.0)
     cycles_per_layer: NonNegative
+    cycles_per_unpacked_weight: dict[PackedKey, NonNegative] = Field(default_factory=dict)
+    cycles_per_element: dict[ElementKey, NonNegative] = Field(default_factory=dict)
     lanes: Positive = Quantity(value=1.0)
+    wide: WideKernels | None = None
     weight_cache_bytes: NonNegative = Quantity(value=0.0)
+    pixels_per_pass: Positive = Quantity(value=4.0)
+    cycles_per_instruction: Positive | None = None
 
 
 class CpuKernels(Table):

@@ -33,13 +33,16 @@ from hwmodels.ethos_blocks import (
 STEP_CYCLES = 4
 CHANNEL_CONSTANT_BYTES = 10
 """Bias, scale and shift of one output channel."""
+CONSTANT_BUFFER_BYTES = 256
+"""Of these constants, what may be under way at a time."""
 
 
 class Port(NamedTuple):
     """One memory as the array sees it, in bytes and cycles of the array's clock.
 
-    ``burst`` bytes per transaction. ``input_rate``, ``stream_rate`` (element by element), ``output_rate``, ``weight_rate`` and
-    ``copy_rate`` are what one channel of the array reaches on it, at most ``bytes_per_cycle``.
+    ``burst`` bytes per transaction. ``input_rate``, ``stream_rate`` (element by element), ``output_rate``, ``weight_rate``,
+    ``constant_rate`` (biases and scales) and ``copy_rate`` are what one channel of the array reaches on it, at most
+    ``bytes_per_cycle``.
     """
 
     bytes_per_cycle: float
@@ -50,6 +53,7 @@ class Port(NamedTuple):
     stream_rate: float
     output_rate: float
     weight_rate: float
+    constant_rate: float
     copy_rate: float
 
 
@@ -171,7 +175,7 @@ def operation_cycles(
     multiply = multiply_cycles(op, blocks, array) * pace
     output = op.finish * block_h * block_w * block_c
     if op.kind != POOLING:
-        output = max(output, CHANNEL_CONSTANT_BYTES * block_c * constants_latency / 256)
+        output = max(output, CHANNEL_CONSTANT_BYTES * block_c * constants_latency / CONSTANT_BUFFER_BYTES)
     pieces = parts(block_h, blocks.micro_h) * parts(block_w, blocks.micro_w) * parts(block_c, blocks.micro_c)
     count = parts(op.out_h, blocks.micro_h) * parts(op.out_w, blocks.micro_w) * parts(op.out_c, blocks.micro_c) / pieces
     idle = imbalance(read, write, source, target) if count > 1 else 0.0

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from hwmodels.device import Device
 from hwmodels.device_tables import Channels, Memory, NpuArray
 from hwmodels.ethos_blocks import BANK_BYTES, Array
-from hwmodels.ethos_cycles import Port
+from hwmodels.ethos_cycles import CONSTANT_BUFFER_BYTES, Port
+from hwmodels.ethos_terms import ONCHIP, OUTSIDE, OWN, Homes
 
 BUS_BYTES = 16
 USABLE = 0.8
 """Share of the transactions, and of the time between them, that a channel is taken to use (ethos-u-vela 5.2.0)."""
-NO_MEMORY = Port(1.0, 1, *(0.0,) * 2, *(1.0,) * 5)
-
-
-class Homes(NamedTuple):
-    """The memories: on chip, where feature maps go that do not stay there, and where weights come from.
-
-    ``spills``: feature maps live in external memory unless a schedule keeps them on chip. ``weights_at`` is 0 where weights share
-    the on-chip memory, 1 the external one, 2 where they have a memory of their own. ``capacity`` is the on-chip bytes.
-    """
-
-    onchip: Port
-    outside: Port
-    weights: Port
-    spills: bool
-    weights_at: int
-    capacity: float
+NO_MEMORY = Port(1.0, 1, *(0.0,) * 2, *(1.0,) * 6)
 
 
 def array_of(npu: NpuArray) -> Array:
@@ -89,7 +73,9 @@ def homes_of(device: Device) -> Homes:
     capacity = onchip.bytes.value if onchip is not None and onchip.bytes is not None else 0.0
     inside = port_of(onchip, clock, channels, behind) if onchip is not None else NO_MEMORY
     outside = port_of(dram, clock, channels) if dram is not None else inside
-    weights, at = (port_of(flash, clock, channels), 2) if flash is not None else (outside, 1 if dram is not None else 0)
+    weights, at = outside, OUTSIDE if dram is not None else ONCHIP
+    if flash is not None:
+        weights, at = port_of(flash, clock, channels), OWN
     return Homes(inside, outside, weights, dram is not None, at, capacity)
 
 
@@ -113,4 +99,5 @@ def port_of(memory: Memory, clock_hz: float, channels: Channels | None, at_least
     if channels is not None:
         buffers = [q.value for q in (channels.input_bytes, channels.stream_bytes, channels.weight_bytes, channels.copy_bytes)]
     inputs, stream, weights, copies = (rate(b, reads, read) for b in buffers)
-    return Port(bandwidth, burst, read, write, inputs, stream, rate(np.inf, writes, write), weights, copies)
+    constants = rate(CONSTANT_BUFFER_BYTES, reads, read)
+    return Port(bandwidth, burst, read, write, inputs, stream, rate(np.inf, writes, write), weights, constants, copies)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.ethos_blocks import BRICK, Operation, reach, up
-from hwmodels.ethos_operations import stored_elements
+from hwmodels.ethos_operations import BESIDE, stored_elements
 from hwmodels.workload import ELEMENTWISE_OPS, Workload
 
 CASCADED = ("conv", "depthwise", "add", "mul", "unary")
@@ -27,11 +27,13 @@ class Schedule(NamedTuple):
     """What stays on chip when all feature maps have one width.
 
     ``inside bool[T]``: tensors on chip. ``rows int64[L]``: rows that a layer of a cascade makes at a time, 0 for all.
+    ``streamed bool[L]``: layers whose weights pass from where they are stored, without a copy on chip.
     ``onchip_bytes``: the most on-chip memory in use, feature maps and weights of cascades.
     """
 
     inside: np.ndarray
     rows: np.ndarray
+    streamed: np.ndarray
     onchip_bytes: float
 
 
@@ -91,12 +93,14 @@ def chain_of(
         absorbed: layers that the output unit does as part of the layer before; both stay out of cascades.
     """
     count = len(workload.layers)
-    ones = [np.ones(count, dtype=np.int64) for _ in range(4)]
+    height, row_bytes, kernel, stride = (np.ones(count, dtype=np.int64) for _ in range(4))
     stored = stored_elements(workload) * float(element_bytes)
     overwrites = [layer.op in ELEMENTWISE_OPS and layer.op != "pool" for layer in workload.layers]
     both = np.array([stored[layer.inputs[0]] + stored[layer.output] for layer in workload.layers])
-    least = np.array([stored[layer.inputs[0]] if over else b for layer, over, b in zip(workload.layers, overwrites, both, strict=True)])
-    chain = Chain(np.zeros(count, dtype=bool), *ones, least, both, weight_bytes)
+    least = np.array(
+        [stored[layer.inputs[0]] if over else b for layer, over, b in zip(workload.layers, overwrites, both, strict=True)]
+    )
+    chain = Chain(np.zeros(count, dtype=bool), height, row_bytes, kernel, stride, least, both, weight_bytes)
     alone = [absorbed[i] or (i + 1 < count and absorbed[i + 1]) for i in range(count)]
     for i, layer in enumerate(workload.layers[:-1]):
         tensor, following, op = workload.tensors[layer.output], workload.layers[i + 1], firsts[i + 1]
@@ -114,7 +118,7 @@ def chain_of(
 
 
 def cascades(chain: Chain, first: int, last: int, step: int, with_weights: bool, capacity: float) -> list[Cascade]:
-    """Layers ``first`` to ``last`` grouped front to back, each group as long as it goes when the last layer makes ``step`` rows."""
+    """Layers ``first`` to ``last`` in groups, each as long as it goes, front to back, when the last layer makes ``step`` rows."""
     found, begin = [], first
     buffers = chain.buffers(first, last, step)
     steps = chain.steps(first, last, step)
@@ -160,14 +164,15 @@ def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rollin
         rolling: ``bool[T]``, feature maps inside of cascades, which are never whole.
     """
     kept = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
-    lives = [(max(t.producer, 0), max(t.readers, default=0)) for t in workload.tensors]
+    for layer in workload.layers:
+        if layer.op in BESIDE:
+            kept[[*layer.inputs, layer.output]] = False
+    lives = [(_written_first(workload, i), max(t.readers, default=0)) for i, t in enumerate(workload.tensors)]
     alive = taken.copy()
     for i in np.flatnonzero(kept):
         alive[lives[i][0] : lives[i][1] + 1] += stored[i]
     # What one use of a tensor on chip costs in bytes times layers.
-    price = [
-        stored[i] * (last - begin + 1) / (1 + len(workload.tensors[i].readers)) for i, (begin, last) in enumerate(lives)
-    ]
+    price = [stored[i] * (last - begin + 1) / (1 + len(workload.tensors[i].readers)) for i, (begin, last) in enumerate(lives)]
     while alive.max(initial=0.0) > capacity:
         crowded = int(alive.argmax())
         rivals = [i for i in np.flatnonzero(kept) if lives[i][0] <= crowded <= lives[i][1]]
@@ -180,15 +185,25 @@ def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rollin
     return kept
 
 
+def _written_first(workload: Workload, tensor: int) -> int:
+    """The layer at which a tensor begins to live: a concatenation is written as soon as its first part is there."""
+    producer = workload.tensors[tensor].producer
+    if producer < 0 or workload.layers[producer].op not in ("concat", "repeat"):
+        return max(producer, 0)
+    return min(max(workload.tensors[i].producer, 0) for i in workload.layers[producer].inputs)
+
+
 def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: float) -> Schedule:
     """The schedule of a workload whose feature maps live in external memory, with ``capacity`` bytes on chip."""
     count = len(workload.layers)
-    found = [
-        wide for narrow in cascades(chain, 0, count - 1, 1, False, capacity) for wide in widened(chain, narrow, capacity)
-    ]
+    found = [wide for narrow in cascades(chain, 0, count - 1, 1, False, capacity) for wide in widened(chain, narrow, capacity)]
     rows, taken = np.zeros(count, dtype=np.int64), np.zeros(count)
-    rolling = np.zeros(len(workload.tensors), dtype=bool)
+    rolling, streamed = np.zeros(len(workload.tensors), dtype=bool), np.zeros(count, dtype=bool)
     for cascade in found:
+        if cascade.step > 1:
+            # A cascade that was widened spends its memory on rows: the compiler copies no weights for its ends.
+            streamed[cascade.last] = True
+            streamed[cascade.first] = cascade.first == 0
         layers = slice(cascade.first, cascade.last + 1)
         rows[layers] = chain.steps(cascade.first, cascade.last, cascade.step)
         taken[layers] = min(cascade.used_bytes, capacity)
@@ -201,7 +216,7 @@ def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: f
             kept[list(layer.inputs)] = False
     for i in np.flatnonzero(kept):
         taken[workload.tensors[i].producer : max(workload.tensors[i].readers) + 1] += stored[i]
-    return Schedule(kept | rolling, rows, float(taken.max(initial=0.0)))
+    return Schedule(kept | rolling, rows, streamed, float(taken.max(initial=0.0)))
 
 
 def all_inside(workload: Workload, element_bytes: float) -> Schedule:
@@ -209,4 +224,6 @@ def all_inside(workload: Workload, element_bytes: float) -> Schedule:
     alive = np.zeros(len(workload.layers))
     for tensor, elements in zip(workload.tensors, stored_elements(workload) * element_bytes, strict=True):
         alive[max(tensor.producer, 0) : max(tensor.readers, default=len(alive) - 1) + 1] += elements
-    return Schedule(np.ones(len(workload.tensors), dtype=bool), np.zeros(len(alive), dtype=np.int64), float(alive.max()))
+    count = len(alive)
+    everything, whole = np.ones(len(workload.tensors), dtype=bool), np.zeros(count, dtype=np.int64)
+    return Schedule(everything, whole, np.zeros(count, dtype=bool), float(alive.max()))

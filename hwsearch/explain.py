@@ -1,11 +1,14 @@
-"""Why a plan is as it is: what one step narrower or wider would save and cost, choice by choice, everything else kept.
+"""Why a plan is as it is: what one step narrower or wider would save and cost, choice by choice, everything else kept, and which
+limit stands in the way.
 
-Time and bytes come from the cost model. Quality comes from one proxy's damage table, which is additive: a sum over several steps
-is an estimate. The loss of the plan itself is the measured one.
+Time and bytes come from the cost model. Quality comes from the damage table of the plan's run, calibrated by what the run
+measured, or from a proxy measured anew where the plan stands alone; either is additive: a sum over several steps is an estimate.
+The loss of the plan itself is the measured one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from hwmodels import cost
-from hwsearch import plan_file, pricing
+from hwmodels.table import stored_name
+from hwsearch import damage_file, evaluations, plan_file, pricing, store, video
 from hwsearch.damage import Damage, psnr_loss_db
 from hwsearch.files import read_json
 from hwsearch.plan import Plan
@@ -21,6 +25,8 @@ from hwsearch.pricing import Price
 from hwsearch.problem import Problem
 from hwsearch.progress import STEPS, Progress, follow
 from hwsearch.proxies import PROXIES
+from hwsearch.search import exact, pareto
+from hwsearch.search.refit import refit
 from searchspaces.space import SearchSpace
 
 
@@ -33,6 +39,26 @@ class Step:
     latency_s: float
     weight_bytes: int
     peak_activation_bytes: int
+    breaks: tuple[str, ...] = ()
+    """Limits that the plan keeps and the change would break."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A budget of the run or a hard limit of the device, on ``objective``, in SI units: how much is allowed and used.
+
+    ``binds``: some wider choice, or for ``psnr_loss`` some narrower one, would break it.
+    """
+
+    name: str
+    objective: str
+    allowed: float
+    used: float
+    binds: bool
+
+    @property
+    def share(self) -> float:
+        return self.used / self.allowed if self.allowed else 1.0
 
 
 @dataclass(frozen=True)
@@ -46,31 +72,76 @@ class Decision:
     """PSNR lost by this choice alone."""
     narrower: Step | None
     wider: Step | None
+    stored_as: str = ""
+    """Of a tensor; that of weights is in the price of their layer."""
+    held: str = ""
+    """Why there is no choice: the scope; empty where there is one, or only one width is on offer."""
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A plan, its price, and its choices one by one; ``proxy`` judged their quality."""
+    """A plan, its price, its choices one by one, and the limits it lives within; ``proxy`` judged the quality of the choices."""
 
     plan: Plan
     price: Price
     decisions: tuple[Decision, ...]
+    limits: tuple[Limit, ...]
     proxy: str
 
 
 def explain(path: Path, progress: Progress) -> Explanation:
-    """Explain the plan in ``path``: calibrates its network again and prices every single step away from it.
+    """Explain the plan in ``path``: prices every single step away from it.
 
     Raises:
         FileError, UsageError: the plan cannot be read, or its network or weights are not to be had.
     """
     plan = plan_file.load(path)
-    again = plan_file.recalibrate(plan, path, progress)
-    proxy = best_proxy(path.parent.parent)
-    with progress.stage(f"quality proxy {proxy}", STEPS) as stage:
-        damage = PROXIES[proxy].measure(again.calibration, again.photos.crops, again.request.seed, follow(stage, STEPS))
-    priced = pricing.price(again.problem, again.row, plan.name)
-    return Explanation(plan, priced, decisions(again.problem, damage, again.row), proxy)
+    run = path.parent.parent
+    if (run / store.DAMAGE).is_file():
+        with progress.stage("tracing the network", 1):
+            _, problem, row = plan_file.posed(plan, path)
+        damage = _calibrated(run, problem.space)
+    else:
+        again = plan_file.recalibrate(plan, path, progress)
+        problem, row, proxy = again.problem, again.row, best_proxy(run)
+        with progress.stage(f"quality proxy {proxy}", STEPS) as stage:
+            damage = PROXIES[proxy].measure(again.calibration, again.photos.crops, again.request.seed, follow(stage, STEPS))
+    allowed = _limits(run, problem)
+    made = decisions(problem, damage, row, allowed, plan.predicted.psnr_loss_db)
+    used = _columns(problem, row[None], np.array([plan.predicted.psnr_loss_db]))
+    broken = {name for decision in made for step in (decision.narrower, decision.wider) if step for name in step.breaks}
+    limits = [
+        Limit(name, objective, limit, float(used[objective][0]), name in broken) for name, (objective, limit) in allowed.items()
+    ]
+    return Explanation(plan, pricing.price(problem, row, plan.name), made, tuple(limits), damage.proxy)
+
+
+def _calibrated(run: Path, space: SearchSpace) -> Damage:
+    """The run's best damage table, calibrated by all that the run has measured."""
+    tables = damage_file.load(run / store.DAMAGE, space)
+    best = best_proxy(run)
+    table = tables.get(best, next(iter(tables.values())))
+    if not (run / store.EVALUATIONS).is_file():
+        return table
+    known = evaluations.read(run / store.EVALUATIONS)
+    return refit(table, np.stack([plan for plan, _ in known]), np.array([score.psnr_loss_db for _, score in known]))
+
+
+def _limits(run: Path, problem: Problem) -> dict[str, tuple[str, float]]:
+    """Limit in words -> objective and value: budgets of the run, hard limits of the device."""
+    found = {f"the device's {pareto.label(name)}": (name, float(limit)) for name, limit in problem.table.limits.items()}
+    if (run / store.RUN).is_file():
+        saved = store.saved_request(run, {})
+        budgets = video.budgets_with(saved.get("budgets") or {}, saved.get("fps"))
+        objectives = exact.BUDGETS | {"psnr_loss": "psnr_loss_db"}
+        found |= {f"the budget on {name.replace('_', ' ')}": (objectives[name], limit) for name, limit in budgets.items()}
+    return found
+
+
+def _columns(problem: Problem, plans: np.ndarray, losses_db: np.ndarray) -> dict[str, np.ndarray]:
+    counting = problem.space.counting
+    priced = pareto.columns(losses_db, cost.estimate(problem.table, plans))
+    return priced | (counting.of_plans(plans) if counting is not None else {})
 
 
 def best_proxy(run: Path) -> str:
@@ -84,37 +155,51 @@ def best_proxy(run: Path) -> str:
     return next(iter(PROXIES))
 
 
-def decisions(problem: Problem, damage: Damage, row: np.ndarray) -> tuple[Decision, ...]:
-    """Every choice of ``row int8[decisions]`` with its neighbours, priced in one go."""
+def decisions(
+    problem: Problem,
+    damage: Damage,
+    row: np.ndarray,
+    allowed: Mapping[str, tuple[str, float]] | None = None,
+    loss_db: float = 0.0,
+) -> tuple[Decision, ...]:
+    """Every choice of ``row int8[decisions]`` with its neighbours, priced in one go.
+
+    Args:
+        allowed: limit in words -> objective, value; ``loss_db``: the plan's own loss.
+    """
     space = problem.space
     changes = [(d, c) for d in range(space.decisions) for c in _neighbours(space, d, int(row[d])) if c is not None]
     plans = np.repeat(row[None], len(changes) + 1, axis=0)
     for i, (decision, choice) in enumerate(changes, start=1):
         plans[i, decision] = choice
-    objectives = cost.estimate(problem.table, plans)
     lost_db = damage.psnr_loss_db(plans)
-    steps = {
-        (decision, choice): Step(
+    more_db = lost_db - lost_db[0]
+    values = _columns(problem, plans, loss_db + more_db)
+    steps = {}
+    for i, (decision, choice) in enumerate(changes, start=1):
+        over = {name for name, (objective, limit) in (allowed or {}).items() if values[objective][i] > limit * (1 + 1e-12)}
+        before = {name for name, (objective, limit) in (allowed or {}).items() if values[objective][0] > limit * (1 + 1e-12)}
+        steps[decision, choice] = Step(
             bits=space.widths(decision)[choice],
-            psnr_loss_db=float(lost_db[i] - lost_db[0]),
-            latency_s=float(objectives.latency_s[i] - objectives.latency_s[0]),
-            weight_bytes=int(objectives.weight_bytes[i]) - int(objectives.weight_bytes[0]),
-            peak_activation_bytes=int(objectives.peak_activation_bytes[i]) - int(objectives.peak_activation_bytes[0]),
+            psnr_loss_db=float(more_db[i]),
+            latency_s=float(values["latency_s"][i] - values["latency_s"][0]),
+            weight_bytes=int(values["weight_bytes"][i] - values["weight_bytes"][0]),
+            peak_activation_bytes=int(values["peak_activation_bytes"][i] - values["peak_activation_bytes"][0]),
+            breaks=tuple(sorted(over - before)),
         )
-        for i, (decision, choice) in enumerate(changes, start=1)
-    }
     made = []
     for d, name in enumerate(space.names):
         below, above = _neighbours(space, d, int(row[d]))
-        alone = float(psnr_loss_db(damage.noise[d, row[d]], damage.float_mse))
         made.append(
             Decision(
                 name=name,
                 kind="weights" if d < len(space.layer_names) else "tensor",
                 bits=space.widths(d)[int(row[d])],
-                damage_db=alone,
+                damage_db=float(psnr_loss_db(damage.noise[d, row[d]], damage.float_mse)),
                 narrower=None if below is None else steps[d, below],
                 wider=None if above is None else steps[d, above],
+                stored_as=stored_name(8 * problem.table.element_bytes[row[d]]) if d >= len(space.layer_names) else "",
+                held=f"scope {space.scope}" if d in space.outside else "",
             )
         )
     return tuple(made)
@@ -132,6 +217,7 @@ def document(explanation: Explanation) -> dict[str, Any]:
     return {
         "plan": explanation.plan.name,
         "proxy": explanation.proxy,
+        "limits": list(explanation.limits),
         "decisions": list(explanation.decisions),
         "price": pricing.document(explanation.price),
     }

@@ -267,6 +267,7 @@ def find_plans(
             storage_path=journal_path,
             advance=stage.advance,
             screen=look(solved),
+            cuts=["whole" if cut.tiling is None else str(cut.tiling) for cut in ways.useful],
         )
     measured = log.items()
     plans = np.stack([plan for plan, _ in measured])

@@ -74,28 +74,40 @@ def recalibrate(plan: Plan, path: Path, progress: Progress) -> Recalibrated:
         FileError: the weights or the device file are not those that the plan was made with.
         UsageError, FileError: the network or its weights are not to be had.
     """
-    from hwsearch.problem import choose_pictures, pose
+    from hwsearch.problem import choose_pictures
     from hwsearch.quant.calibrate import calibrate
 
-    request = request_of(plan, path)
     with progress.stage("tracing the network", 1):
-        problem = pose(request)
-        made_with = plan.provenance
-        for what, before, now in (
-            ("weights", made_with.weights_sha256, problem.network.weights_sha256),
-            ("device file", made_with.device_sha256, problem.device.device_sha256),
-        ):
-            if before != now:
-                raise FileError(
-                    f"{path}: the plan was made with another {what} than are found now",
-                    "Keep the plan in its run's folder, and weights and device file as they were; or run optimize again.",
-                )
-        row = problem.space.plan(plan.weight_bits, plan.activation_bits)
+        request, problem, row = posed(plan, path)
         photos = choose_pictures(request, problem.network)
     with progress.stage("calibrating", STEPS) as stage:
         lows = [crop.low for crop in photos.crops]
         calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
     return Recalibrated(request, problem, row, photos, calibration)
+
+
+def posed(plan: Plan, path: Path) -> tuple[Request, Problem, np.ndarray]:
+    """The request behind a plan, its problem, and the plan ``int8[decisions]`` in its space.
+
+    Raises:
+        FileError: the weights or the device file are not those that the plan was made with.
+        UsageError, FileError: the network or its weights are not to be had.
+    """
+    from hwsearch.problem import pose
+
+    request = request_of(plan, path)
+    problem = pose(request)
+    made_with = plan.provenance
+    for what, before, now in (
+        ("weights", made_with.weights_sha256, problem.network.weights_sha256),
+        ("device file", made_with.device_sha256, problem.device.device_sha256),
+    ):
+        if before != now:
+            raise FileError(
+                f"{path}: the plan was made with another {what} than are found now",
+                "Keep the plan in its run's folder, and weights and device file as they were; or run optimize again.",
+            )
+    return request, problem, problem.space.plan(plan.weight_bits, plan.activation_bits)
 
 
 def request_of(plan: Plan, path: Path) -> Request:

@@ -144,7 +144,15 @@ def terms_twin(
             )
             compute += vector
         case "mcu":
-            return mcu_twin(target, workload, row, per_mac, read_bytes, write_bytes, outside, moved)
+            bits = (weight_bits, input_bits, output_bits)
+            return mcu_twin(target, workload, row, per_mac, read_bytes, write_bytes, outside, moved, bits)
+    if target.kind == "gpu" and runs.is_float and (dense or depthwise):
+        ends = [(t, i, read_bytes) for t, i in zip(sources, layer.inputs, strict=True)] + [(out, layer.output, write_bytes)]
+        for tensor, index, size in ends:
+            if size == 1:  # codes: a kernel of its own reads one format and writes the other
+                passed = tensor.elements * (1 + runs.activation_bits / 8)
+                outside_s = passed * offchip_twin(target, workload, index, size) / speed("dram")
+                overhead += target.overhead.layer_s.value + max(passed / onchip, outside_s)
     if "flash" in has:
         weight = moved / speed("flash")
         together = max(inside, outside, weight)

@@ -78,10 +78,16 @@ class Server:
         self.control("stop", "-m", "immediate")
 
     def cpu_seconds(self) -> float:
-        """Processor time of the server and of its processes that have ended."""
-        process = int((self._data / "postmaster.pid").read_text().splitlines()[0])
-        ticks = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:15]
-        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+        """Processor time of the server and of all its processes, those that have ended included."""
+        server, ticks = (self._data / "postmaster.pid").read_text().splitlines()[0], 0
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = file.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # it has just ended
+            if server in (file.parent.name, fields[1]):
+                ticks += sum(map(int, fields[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

@@ -36,12 +36,20 @@ def mcu_twin(
     write_bytes: float,
     outside_s: float,
     weight_bytes: int,
+    bits: tuple[int, int, int],
 ) -> dict[str, float]:
-    """All terms of a layer. ``outside_s``: seconds of its feature maps in external RAM; ``weight_bytes``: its weights once."""
+    """All terms of a layer. ``outside_s``: seconds of its feature maps in external RAM; ``weight_bytes``: its weights once;
+    ``bits``: of weights, input and output."""
     mcu, layer = target.mcu, workload.layers[row]
     assert mcu is not None
-    clock, cycles, lanes = mcu.clock_hz.value, mcu.cycles_per_mac, mcu.lanes.value
+    clock, cycles, lanes, requant = mcu.clock_hz.value, mcu.cycles_per_mac, mcu.lanes.value, mcu.cycles_per_output_requant.value
+    if mcu.wide is not None and bits[1] > 8:
+        cycles, lanes = mcu.wide.cycles_per_mac, 1.0
+    if mcu.wide is not None and max(bits[1:]) > 8:
+        requant = mcu.wide.cycles_per_output_requant.value
     patch_cycles = mcu.cycles_per_im2col_byte.value
+    unpacking = mcu.cycles_per_unpacked_weight.get(str(bits[0]))
+    own = mcu.cycles_per_element.get(layer.op)
     source, out = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
     pixels, taps, cin = out.height * out.width, layer.kernel[0] * layer.kernel[1], source.channels / layer.groups
     depthwise = _is_depthwise(workload, layer)
@@ -60,17 +68,22 @@ def mcu_twin(
         if taps == 1:
             one_mac = cycles.pointwise.value
         else:
-            patches = pixels * taps * source.channels * read_bytes
-    if layer.op in (*CONV_OPS, "pool"):
+            patches = pixels * taps * source.channels * read_bytes * patch_cycles
+            patches += pixels * layer.kernel[0] * mcu.cycles_per_im2col_row.value
+    unpacked = layer.weight_count * unpacking.value if unpacking else 0.0
+    elements = out.elements * own.value / clock if own else 0.0
+    if layer.op in CONV_OPS or (layer.op == "pool" and not own):
         requants = out.elements
-    elif layer.op in ("add", "mul", "unary"):
+    elif layer.op in ("add", "mul", "unary") and not own:
         requants = read + out.elements
     calls = 1
     if composed_twin(target, layer):
-        macs, patches, requants, calls = 2 * macs, 2 * patches, 3 * requants, 3
+        macs, patches, requants, calls, unpacked = 2 * macs, 2 * patches, 3 * requants, 3, 2 * unpacked
 
     compute = macs * s_per_mac * one_mac / cycles.conv.value
-    compute += (requants * mcu.cycles_per_output_requant.value + patches * patch_cycles) / clock
+    compute += (requants * requant + patches + unpacked) / clock
+    if layer.op in ("add", "mul", "unary"):
+        compute += elements
     overhead = calls * (mcu.cycles_per_layer.value / clock + target.overhead.layer_s.value)
     speeds = {
         name: memory.bytes_per_s.value
@@ -79,9 +92,10 @@ def mcu_twin(
     }
     activation = outside_s
     if layer.op in ("concat", "slice", "repeat", "pixel_shuffle", "resize", "pool"):
-        activation += (read * read_bytes + out.elements * write_bytes) / speeds.get("onchip", 2 * clock)
+        activation += elements if own else (read * read_bytes + out.elements * write_bytes) / speeds.get("onchip", 2 * clock)
     home = next(name for name in ("flash", "dram", "onchip") if name in speeds)
-    again = ceil(pixels / 4) if dense and weight_bytes > mcu.weight_cache_bytes.value else 1
+    reread = dense and not unpacked and weight_bytes > mcu.weight_cache_bytes.value
+    again = ceil(pixels / mcu.pixels_per_pass.value) if reread else 1
     weight = weight_bytes * again / speeds[home]
     return {
         "compute_s": compute,

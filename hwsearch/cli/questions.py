@@ -28,7 +28,11 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(plan: options.PlanFile, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
-    """Why a plan is as it is: what each width saves and costs, one step narrower and one step wider."""
+    """Why a plan is as it is: what each width saves and costs, one step narrower and one step wider, and which limit binds.
+
+    Examples:
+      hwsearch explain RUN/plans/plan-05.json
+    """
     from hwsearch import explain as explaining
 
     terminal = Terminal(as_json, quiet)
@@ -39,6 +43,7 @@ def explain(plan: options.PlanFile, as_json: options.Json = False, quiet: option
 
 def _print_explanation(explanation: Explanation, screen: Console) -> None:
     from hwsearch.report import words
+    from hwsearch.search import pareto
 
     plan, price = explanation.plan, explanation.price
     layers = {row.name: row for row in price.layers}
@@ -56,18 +61,27 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
                 decision.kind,
                 str(decision.bits),
                 words.loss(decision.damage_db),
-                _step(decision.narrower),
+                decision.held or _step(decision.narrower),
                 _step(decision.wider),
                 layer.runs_as if layer else "",
-                layer.stored_as if layer else "",
+                layer.stored_as if layer else decision.stored_as,
                 layer.binds if layer else "",
             )
         )
     columns = ("name", "of", "bits", "costs alone", "one step narrower", "one step wider", "runs as", "stored as", "binds")
     screen.print(table(columns, rows, left=("of", "one step narrower", "one step wider", "runs as", "stored as", "binds")))
     screen.print(
-        f"Quality by the proxy {explanation.proxy}, time and bytes by the cost model; one change at a time, the rest kept."
+        f"Quality by {explanation.proxy}, time and bytes by the cost model; one change at a time, the rest kept. "
+        "* would break a limit."
     )
+    for limit in explanation.limits:
+        screen.print(
+            f"{limit.name.capitalize()}: {pareto.quantity(limit.objective, limit.used)} of "
+            f"{pareto.quantity(limit.objective, limit.allowed)} used ({words.percent(limit.share)})"
+            + (", binds: a step marked * would break it" if limit.binds else ", does not bind")
+        )
+    if not explanation.limits:
+        screen.print("No budget and no limit of the device: the plan is one trade-off among others.")
 
 
 def _step(step: Step | None) -> str:
@@ -87,7 +101,7 @@ def _step(step: Step | None) -> str:
         parts.append(signed(step.weight_bytes, words.bytes_(abs(step.weight_bytes))))
     if step.peak_activation_bytes:
         parts.append(f"peak {signed(step.peak_activation_bytes, words.bytes_(abs(step.peak_activation_bytes)))}")
-    return f"{step.bits}: " + ", ".join(parts)
+    return f"{step.bits}{'*' if step.breaks else ''}: " + ", ".join(parts)
 
 
 def compare(

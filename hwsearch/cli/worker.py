@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -44,7 +46,6 @@ def worker(
       hwsearch worker --storage postgresql://me@db/search --study night
     """
     url = StorageUrl.read(storage)
-    signal.signal(signal.SIGTERM, _stop)
     own = options.given(
         {"model": options.read_model(model), "weights": weights, "images": images, "target": options.read_target(target)}
     )
@@ -54,12 +55,21 @@ def worker(
     from hwsearch.worker import work
 
     torch.set_num_threads(threads)
-    with terminal.progress() as progress:
+    with _ended_politely(), terminal.progress() as progress:
         tally = work(url, study, own, idle_s=idle, progress=progress, tell=terminal.remark)
     seconds = f"{tally.seconds / tally.measured:.3g} s each" if tally.measured else "nothing came"
     terminal.show(tally, lambda screen: screen.print(f"{tally.study}: {tally.ended}, {tally.measured} plans measured, {seconds}"))
 
 
-def _stop(signal_number: int, frame: FrameType | None) -> None:
+@contextmanager
+def _ended_politely() -> Iterator[None]:
     """A batch system that ends a job is a person who presses Ctrl-C."""
-    raise KeyboardInterrupt
+
+    def stop(signal_number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

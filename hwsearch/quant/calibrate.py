@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import UsageError
-from hwsearch.quant.equalize import Equalizer, Ranges, input_factors, scaled
+from hwsearch.quant.equalize import Equalizer, equalizable, input_factors, scaled
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from hwsearch.quant.moments import Moments, collect
-from hwsearch.quant.observe import Bench, Gains, affordable, macs_per_pixel, quantizes
+from hwsearch.quant.observe import Bench, Gains, affordable, macs_per_pixel, quantizes, squares, trimmed
 from hwsearch.quant.ranges import (
     ChannelSpreads,
     candidates,
@@ -37,6 +37,10 @@ from searchspaces.space import SearchSpace
 
 BENCH_MACS = 4e9
 """Multiply-accumulates of one measurement of the noise at the output: a tenth of a second on one core."""
+COMPARE_MACS = 5e8
+"""The same where two ways to round a layer are compared, which happens often and on the same windows."""
+LOOK_MACS = 6e10
+"""Multiply-accumulates of one pass over the calibration pictures, of which there are six: large networks see less of each."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is done, 0..1."""
@@ -66,7 +70,9 @@ def calibrate(
     crops = [crop.detach().float() for crop in crops]
     if len(crops) == 1:
         crops = crops * 2
-    batch = affordable(crops, macs_per_pixel(graph, crops[0].shape[1]), BENCH_MACS, seed)
+    cost = macs_per_pixel(graph, crops[0].shape[1])
+    crops = trimmed(crops, cost, LOOK_MACS, seed)
+    batch = affordable(crops, cost, BENCH_MACS, seed)
     tell("ranges", 0.0)
     varied = [*crops, *(stretched(crop) for crop in crops)]
     ranges = extremes(graph, varied)
@@ -74,19 +80,22 @@ def calibrate(
     moments = collect(graph, crops, seed)
     tell("noise gains", 0.6)
     gains = Bench(graph, batch).gains(seed)
-    tell("equalization", 0.7)
-    equalizer = Equalizer(graph, ranges, moments, gains, space.weight_bits, symmetric=space.symmetric_activations)
+    tell("histograms", 0.7)
+    seen = spreads(graph, varied, ranges, gains.tensors)
+    tell("equalization", 0.9)
+    typical = {name: seen[name].typical() for name in equalizable(graph)}
+    equalizer = Equalizer(graph, typical, moments, gains, space.weight_bits, symmetric=space.symmetric_activations)
     default = {name: equalizer.choose(name, 8, [8] * len(graph.readers(name))) for name in equalizer.candidates}
     scales = {name: equalizer.candidates[name][alpha] for name, alpha in default.items()}
-    tell("histograms", 0.8)
     equal = scaled(graph, scales)
     gains = gains.scaled(scales)
-    inside = {name: Ranges(r.low / scales[name], r.high / scales[name]) if name in scales else r for name, r in ranges.items()}
     observed = Observed(
+        crops=tuple(crops),
         bench=Bench(equal, batch),
+        compare=Bench(equal, affordable(crops, cost, COMPARE_MACS, seed)),
         gains=gains,
         moments={node.name: _scaled_moments(node, moments[node.name], scales) for node in graph.convs},
-        spreads=spreads(equal, varied, inside, gains.tensors),
+        spreads={group: spread.divided(scales[group]) if group in scales else spread for group, spread in seen.items()},
         equalizer=equalizer,
         default=default,
     )
@@ -112,12 +121,14 @@ def int_bias(bias: np.ndarray, source: TensorFormat, scale: np.ndarray) -> np.nd
 class Observed:
     """What calibration saw of the equalized network.
 
-    ``bench``: windows to measure on; ``gains``: noise gains; ``moments`` of every convolution's input, by the convolution's name;
-    ``spreads``: histograms by quantizer group; ``equalizer``: other scales of the tensors; ``default``: index of the scales
-    that the network has.
+    ``crops``: the pictures; ``bench``: windows of them to measure on, ``compare``: fewer of them; ``gains``: noise gains;
+    ``moments`` of every convolution's input, by the convolution's name; ``spreads``: histograms by quantizer group;
+    ``equalizer``: other scales of the tensors; ``default``: index of the scales that the network has.
     """
 
+    crops: tuple[Tensor, ...]
     bench: Bench
+    compare: Bench
     gains: Gains
     moments: dict[str, Moments]
     spreads: dict[str, ChannelSpreads]
@@ -238,7 +249,7 @@ class Calibration:
                 self.space.weight_bits[choice],
                 self._seen.moments[layer_name],
                 self._seen.gains.convs[layer_name],
-                self._seen.bench,
+                self._seen.compare,
                 self._columns(layer_name, alpha),
             )
         return self._rounded[key]
@@ -309,13 +320,9 @@ class Calibration:
         return weight if divisor is None else weight / torch.from_numpy(divisor).float().view(-1, 1, 1, 1)
 
     def windows(self, side: int) -> Tensor:
-        """The calibration pictures that the formats were measured on, cut in squares ``[N, C, h, w]`` of ``side`` pixels or
-        less."""
-        x = self._seen.bench.tensors[self.graph.input.name]
-        h, w = min(side, x.shape[2]), min(side, x.shape[3])
-        rows, columns = x.shape[2] // h, x.shape[3] // w
-        x = x[:, :, : rows * h, : columns * w].reshape(x.shape[0], x.shape[1], rows, h, columns, w)
-        return x.permute(0, 2, 4, 1, 3, 5).reshape(-1, x.shape[1], h, w).contiguous()
+        """The calibration pictures, cut in squares ``[N, C, h, w]`` of ``side`` pixels, or less where a picture is smaller."""
+        h, w = (min(side, *(crop.shape[axis] for crop in self._seen.crops)) for axis in (2, 3))
+        return torch.cat([squares(crop, h, w) for crop in self._seen.crops])
 
     def quantized(self, plan_row: np.ndarray) -> QuantizedGraph:
         """The network of a plan ``int[decisions]``, every number decided."""

@@ -57,6 +57,22 @@ def windows(crops: Sequence[Tensor], side: int, count: int, seed: int) -> Tensor
     return torch.cat(cut)
 
 
+def squares(crop: Tensor, height: int, width: int) -> Tensor:
+    """A picture ``[1, C, H, W]`` cut in windows ``[n, C, height, width]``; what is left over at its ends is dropped."""
+    rows, columns = crop.shape[2] // height, crop.shape[3] // width
+    x = crop[0, :, : rows * height, : columns * width].unflatten(1, (rows, height)).unflatten(3, (columns, width))
+    return x.permute(1, 3, 0, 2, 4).flatten(0, 1).contiguous()
+
+
+def trimmed(crops: Sequence[Tensor], cost: float, macs: float, seed: int) -> list[Tensor]:
+    """All crops ``[1, C, h, w]``, or windows of them at random places where one pass over all would take more than ``macs``
+    multiply-accumulates, ``cost`` per pixel; of at least 48 pixels a side."""
+    area = float(np.mean([crop.shape[2] * crop.shape[3] for crop in crops]))
+    if area * len(crops) * cost <= macs:
+        return list(crops)
+    return list(windows(crops, int(max(48.0, np.sqrt(macs / cost / len(crops)))), len(crops), seed).split(1))
+
+
 def affordable(crops: Sequence[Tensor], cost: float, macs: float, seed: int) -> Tensor:
     """As many windows of the crops as ``macs`` multiply-accumulates pay for, ``cost`` per pixel: whole crops, or smaller windows
     of at least 32 pixels a side, but never fewer than four."""

@@ -27,10 +27,13 @@ STEPS = 200
 STEPS_OF_BYTES = 120
 """Where no layer has less than 8 bits, there is little to make up for."""
 SIDE = 32
-LEARNING_RATES = (0.01, 2e-3, 3e-3)
-"""Of Adam, for weights in steps of their scale, logarithms of scales, and biases."""
+LEARNING_RATES = (0.01, 0.014, 1.4)
+"""Of Adam, for the three kinds of numbers of a layer in the units of ``_Layer``: all of them shrink with the rounding error of
+the weights that there is to make up for."""
 LEAN = 0.1
 """How far, in steps, a weight begins from its integer in the direction of the floating-point weight."""
+HALF_STEP = 1 / 255
+"""What counts as the step of a tensor in half precision."""
 BATCH_PIXELS = 8192
 MACS = 2e12
 """Affordable multiply-accumulates for one plan with gradients (tens of seconds of a core); large networks get fewer steps."""
@@ -62,11 +65,13 @@ def _fake(x: Tensor, fmt: TensorFormat) -> Tensor:
 
 
 class _Layer:
-    """The trained numbers of one integer layer. ``steps`` are weights in units of their scale; ``log_scale`` and ``bias`` are
-    changes."""
+    """The trained numbers of one integer layer: ``steps`` are weights in units of their scale. The others are changes: of the
+    logarithm of the scales, in units of the relative rounding error of the largest weight, and of the bias, in units of that
+    error times the output's step."""
 
-    def __init__(self, layer: LayerIntegers, weight: Tensor, source: TensorFormat) -> None:
+    def __init__(self, layer: LayerIntegers, weight: Tensor, source: TensorFormat, target: TensorFormat) -> None:
         self.limit = 2 ** (layer.bits - 1) - 1
+        self.bias_unit = (HALF_STEP if target.is_float else target.scale) / self.limit
         self.scale = torch.from_numpy(layer.scale).view(-1, 1, 1, 1)
         integers = torch.from_numpy(layer.weight.astype(np.float32))
         unit = source.scale * torch.from_numpy(layer.scale).double()
@@ -77,15 +82,20 @@ class _Layer:
         self.log_scale = torch.zeros_like(self.scale).requires_grad_()
         self.bias = torch.zeros_like(self.start).requires_grad_()
 
+    def scales(self) -> Tensor:
+        return self.scale * (self.log_scale / self.limit).exp()
+
     def weight(self) -> Tensor:
-        integers = _rounded(self.steps.clamp(-self.limit, self.limit))
-        return integers * (self.scale * self.log_scale.exp())
+        return _rounded(self.steps.clamp(-self.limit, self.limit)) * self.scales()
+
+    def real_bias(self) -> Tensor:
+        return self.start + self.bias * self.bias_unit
 
     def integers(self, source: TensorFormat) -> LayerIntegers:
         with torch.no_grad():
             q = self.steps.clamp(-self.limit, self.limit).round().to(torch.int8).numpy()
-            scale = (self.scale * self.log_scale.exp()).flatten().numpy().astype(np.float32)
-            bias = (self.start + self.bias).double().numpy()
+            scale = self.scales().flatten().numpy().astype(np.float32)
+            bias = self.real_bias().double().numpy()
         bits = int(self.limit + 1).bit_length()
         return LayerIntegers(bits, q, scale, int_bias(bias, source, scale))
 
@@ -114,7 +124,7 @@ def polish(
         return start
     formats = start.formats
     layers = {
-        name: _Layer(layer, calibration.plan_weight(plan_row, name), formats[calibration.graph[name].inputs[0]])
+        name: _Layer(layer, calibration.plan_weight(plan_row, name), formats[calibration.graph[name].inputs[0]], formats[name])
         for name, layer in start.layers.items()
         if isinstance(layer, LayerIntegers) and layer.bits <= 8
     }
@@ -177,7 +187,7 @@ def _forward(
         elif node.name in layers:
             layer = layers[node.name]
             bare = Node(node.name, "conv", node.inputs, {**node.attrs, "activation": "none"})
-            value = apply(bare.with_weights(weight=layer.weight(), bias=layer.start + layer.bias), inputs)
+            value = apply(bare.with_weights(weight=layer.weight(), bias=layer.real_bias()), inputs)
             value = activate(value, node.activation, node)
         else:
             value = apply(fixed.get(node.name, node), inputs)

@@ -24,6 +24,7 @@ from searchspaces.graph import VIEWS, Graph, Node, execute
 CHANNEL_BINS = 2048
 BINS = 4096
 CLIP_PENALTIES = (1.0, 4.0, 16.0)
+TYPICAL_PENALTY = 4.0
 SHARES = np.concatenate([np.linspace(1.0, 0.5, 11), [0.43, 0.37, 0.3, 0.24, 0.18]])
 """Ends of the range that are tried, as shares of the extremes."""
 
@@ -68,6 +69,28 @@ class ChannelSpreads:
         weights = self.counts * (f**2)[:, None]
         counts = np.bincount(bins.ravel(), weights.ravel(), BINS)
         return Spread(bottom + (np.arange(BINS) + 0.5) * width, counts, bottom, top)
+
+    def divided(self, factors: np.ndarray) -> ChannelSpreads:
+        """The histograms after channel c has been divided by ``factors[c]``."""
+        return ChannelSpreads(self.counts * (factors**2)[:, None], self.low / factors, self.high / factors)
+
+    def typical(self) -> Ranges:
+        """The range that each channel would get if it had 8 bits of its own: where rounding and clipping together disturb least.
+
+        A rare peak then does not decide how a channel compares with the others. Zeros, which a ReLU makes many of, have no error.
+        """
+        inside = (np.arange(CHANNEL_BINS) + 0.5) / CHANNEL_BINS
+        values = np.abs(self.low[:, None] + inside * (self.high - self.low)[:, None])
+        largest = np.maximum(np.abs(self.low), np.abs(self.high))
+        ends = SHARES[:, None] * largest  # [S, C]
+        steps = ends * np.where(self.low < 0, 2, 1) / 255
+        losses = np.empty(ends.shape)
+        for i, (end, step) in enumerate(zip(ends, steps, strict=True)):
+            rounded = np.sum(self.counts * (values > step[:, None] / 2), axis=1) * step**2 / 12
+            clipped = np.sum(self.counts * np.maximum(values - end[:, None], 0) ** 2, axis=1)
+            losses[i] = rounded + TYPICAL_PENALTY * clipped
+        reach = ends[np.argmin(losses, axis=0), np.arange(len(largest))]
+        return Ranges(np.maximum(self.low, -reach), np.minimum(self.high, reach))
 
 
 def stretched(crop: Tensor) -> Tensor:

@@ -68,8 +68,8 @@ def round_layer(
 ) -> RoundedLayer:
     """Round one convolution to ``bits`` >= 2.
 
-    Three ways compete: nearest rounding over the whole range, the best of ``round_rows`` per channel, and that with errors
-    cancelling across channels. The one that adds least noise to the network's output wins.
+    Two ways compete: the best of ``round_rows`` per channel, nearest rounding over the whole range being one of them, and that
+    with errors cancelling across channels. The one that adds less noise to the network's output wins.
 
     Args:
         moments: of the layer's input.
@@ -83,12 +83,10 @@ def round_layer(
     weight = node.weights["weight"]
     groups = node.attrs["groups"]
     rows = weight.numpy().reshape(groups, -1, moments.mean.shape[1])
-    limit = 2 ** (bits - 1) - 1
-    flat = rows.reshape(len(weight), -1)
-    top = _top(flat, limit)
-    plain = _layer(node, bits, nearest(flat, top, limit), top, moments, "nearest")
     if bits > 8:
-        return plain
+        limit, flat = 2 ** (bits - 1) - 1, rows.reshape(len(weight), -1)
+        top = _top(flat, limit)
+        return _layer(node, bits, nearest(flat, top, limit), top, moments, "nearest")
     compensated, scales, joint = [], [], []
     per_group = rows.shape[1]
     for g in range(groups):
@@ -101,7 +99,6 @@ def round_layer(
     options = [
         _layer(node, bits, np.concatenate(joint), scale, moments, "joint"),
         _layer(node, bits, np.concatenate(compensated), scale, moments, "compensated"),
-        plain,
     ]
     noise = [bench.noise({}, {node.name: exchanged(original, option, columns)}) for option in options]
     return options[int(np.argmin(noise))]

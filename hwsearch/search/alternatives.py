@@ -33,6 +33,10 @@ class Alternatives(AdditiveProblem):
     def costs_of_changes(self, plan: np.ndarray) -> dict[str, np.ndarray]:
         return self._best([way.costs_of_changes(plan) for way in self.ways])
 
+    def way(self, plan: np.ndarray) -> int:
+        """Index of the way that a plan ``int8[D]`` takes."""
+        return int(fastest_within([way.costs(plan[None]) for way in self.ways], self.limits)[0])
+
     def _best(self, costs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         best = fastest_within(costs, self.limits)
         return {name: take(best, [each[name] for each in costs]) for name in costs[0]}

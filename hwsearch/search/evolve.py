@@ -64,6 +64,7 @@ def refine(
     study_name: str = "hwsearch",
     sampler: str = "exact",
     screen: Screen | None = None,
+    cuts: Sequence[str] = (),
 ) -> list[Evaluated]:
     """Measure up to ``evaluations`` distinct plans, those of ``start_plans`` first, and return all that the study holds.
 
@@ -76,6 +77,7 @@ def refine(
         sampler: what proposes them after ``start_plans``, one of ``samplers.SAMPLERS``.
         screen: looks at what was proposed before it is measured; a hopeless plan becomes a pruned trial, and counts towards
             ``evaluations`` by what the look cost.
+        cuts: names of the ways to cut the picture, one for each of several tables.
         storage_path: the journal; one that exists is continued, up to ``evaluations`` in all.
         advance: called after every finished plan, those found in the journal included.
     Raises:
@@ -85,7 +87,7 @@ def refine(
     problem = lower_all(tables, np.zeros(space.allowed.shape), space, limits)
     encoding = Encoding(space)
     starts = [np.asarray(plan, dtype=np.int8) for plan in start_plans]
-    proposer = Proposer(encoding, problem, limits, starts, seed, sampler)
+    proposer = Proposer(encoding, problem, limits, starts, seed, sampler, cuts if len(tables) > 1 else ())
     scores: dict[bytes, Score] = {}
     with quiet_optuna(), _file_errors(storage_path):
         mend(storage_path)
@@ -96,6 +98,7 @@ def refine(
             directions=["minimize"] * len(OBJECTIVES),
             load_if_exists=True,
         )
+        _check_names(study, encoding, storage_path)
         _describe(study, space, sampler)
         for _ in _trials(study, TrialState.COMPLETE):
             _tell(advance)
@@ -121,6 +124,17 @@ class _HeldByCaller(JournalFileOpenLock):
 
     def release(self) -> None:
         pass
+
+
+def _check_names(study: optuna.Study, encoding: Encoding, path: Path) -> None:
+    """A journal whose parameters have other names would be read as one plan, measured over and over."""
+    found = {name for trial in study.get_trials(deepcopy=False) for name in trial.params}
+    foreign = sorted(found - encoding.names_in_journal)
+    if foreign:
+        raise FileError(
+            f"{path}: the parameter {foreign[0]!r} is not one of this network",
+            "The journal was written by another version, or for another network. Start a new run; the old one stays as it is.",
+        )
 
 
 def _batch(study: optuna.Study, proposer: Proposer, batch: int, evaluations: int, share: float) -> list[FrozenTrial]:

@@ -18,9 +18,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hwsearch.search import pareto, samplers
 from hwsearch.search.additive import AdditiveProblem
+from hwsearch.search.alternatives import Alternatives
 from hwsearch.search.heuristics import feasible, repair
 from searchspaces.space import SearchSpace
 
+CUT = "tiling"
 _ATTEMPTS = 400
 
 
@@ -40,6 +42,7 @@ class Encoding:
             for d, name in self.names.items()
         }
 
+        self.names_in_journal = {*self.distributions, CUT}
         self.sizes = {name: len(self.options[d]) for d, name in self.names.items()}
 
     def parameters(self, plan: np.ndarray) -> dict[str, int]:
@@ -72,6 +75,8 @@ class Proposer:
         limits: hard limits, objective -> upper limit (see ``additive.OBJECTIVES``).
         starts: plans that come before anything else.
         sampler: what proposes then, one of ``samplers.SAMPLERS``.
+        cuts: names of the ways to cut the picture, where there are several. The one that a plan takes follows from its widths:
+            the fastest that fits. So it is told as a parameter, and never asked of a sampler.
     """
 
     def __init__(
@@ -82,9 +87,10 @@ class Proposer:
         starts: Sequence[np.ndarray],
         seed: int,
         sampler: str = "exact",
+        cuts: Sequence[str] = (),
     ) -> None:
         self._encoding, self._problem, self._limits, self._seed = encoding, problem, limits, seed
-        self._sampler = samplers.SAMPLERS[sampler]
+        self._sampler, self._cuts = samplers.SAMPLERS[sampler], tuple(cuts)
         self._starts = list({plan.tobytes(): plan for plan in starts if self.allowed(plan)}.values())
 
     def propose(self, study: Study, first: int) -> FrozenTrial | None:
@@ -110,11 +116,17 @@ class Proposer:
         key = self._sampler.generation_key
         return create_trial(
             state=TrialState.RUNNING,
-            params=self._encoding.parameters(plan),
-            distributions=self._encoding.distributions,
+            params={**self._encoding.parameters(plan), **self._cut(plan)},
+            distributions={**self._encoding.distributions, **({CUT: CategoricalDistribution(self._cuts)} if self._cuts else {})},
             user_attrs={"origin": origin},
             system_attrs={} if key is None else {key: samplers.generation(trials[:first])},
         )
+
+    def _cut(self, plan: np.ndarray) -> dict[str, str]:
+        """How the picture is cut under a plan, as a parameter."""
+        if not self._cuts or not isinstance(self._problem, Alternatives):
+            return {}
+        return {CUT: self._cuts[self._problem.way(plan)]}
 
     def _draw(
         self, origin: str, trials: Sequence[FrozenTrial], first: int, front: np.ndarray, rng: np.random.Generator

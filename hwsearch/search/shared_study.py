@@ -129,12 +129,17 @@ class SharedStudy:
     def publish(
         self, plan: np.ndarray, parameters: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], **facts: float
     ) -> int:
-        """Add a plan ``int8[D]`` to the queue, with ``facts`` that are known without measuring; the trial's identity."""
-        attributes = {_PLAN: plan_hash(plan), _CHOICES: plan.tolist(), **facts}
+        """Add a plan ``int8[D]`` to the queue, with ``facts`` that are known without measuring; the trial's identity. A plan that
+        is finished or on its way keeps the trial that it has."""
+        name = plan_hash(plan)
+        attributes = {_PLAN: name, _CHOICES: plan.tolist(), **facts}
 
         def add() -> int:
             with Session(self._storage.engine) as session, session.begin():
                 session.execute(select(models.StudyModel).where(models.StudyModel.study_id == self._id).with_for_update())
+                known = session.execute(self._live.where(models.TrialUserAttributeModel.value_json == json.dumps(name))).first()
+                if known is not None:
+                    return int(known.trial_id)
                 count = select(sqlalchemy.func.count()).where(models.TrialModel.study_id == self._id)
                 trial = models.TrialModel(study_id=self._id, number=session.scalar(count), state=TrialState.WAITING)
                 session.add(trial)
@@ -157,14 +162,17 @@ class SharedStudy:
 
     def known(self) -> dict[str, int]:
         """Hash of every plan that is finished, or on its way -> the trial's identity."""
-        attribute, order = models.TrialUserAttributeModel, (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
-        query = (
-            select(models.TrialModel.trial_id, models.TrialModel.state, attribute.value_json)
+        return {json.loads(name): trial for trial, name in self._rows(self._live)}
+
+    @property
+    def _live(self) -> sqlalchemy.Select[Any]:
+        """Trials that have not failed, and the hashes of their plans."""
+        attribute, live = models.TrialUserAttributeModel, (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
+        return (
+            select(models.TrialModel.trial_id, attribute.value_json)
             .join(attribute, attribute.trial_id == models.TrialModel.trial_id)
-            .where(models.TrialModel.study_id == self._id, models.TrialModel.state.in_(order), attribute.key == _PLAN)
+            .where(models.TrialModel.study_id == self._id, models.TrialModel.state.in_(live), attribute.key == _PLAN)
         )
-        rows = sorted(self._rows(query), key=lambda row: order.index(row[1]))
-        return {json.loads(name): trial for trial, _, name in rows}
 
     def states(self, trials: Sequence[int]) -> dict[int, TrialState]:
         """Where trials stand."""
@@ -318,7 +326,7 @@ def _cause(problem: BaseException) -> BaseException:
 
 def _unusable(url: StorageUrl, problem: BaseException) -> FileError:
     cause = _cause(problem)
-    reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+    reason = (str(getattr(cause, "orig", None) or cause).strip() or type(cause).__name__).splitlines()[0]
     return FileError(
         f"{url}: {url.hide(reason)}",
         "Is the server running, the database there (`createdb`), and the password in PGPASSWORD, ~/.pgpass or --storage?",

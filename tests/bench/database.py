@@ -33,19 +33,16 @@ from hwsearch.storage_url import StorageUrl
 EVALUATION_S = (0.1, 1.0, 10.0)
 
 
-def children_cpu_s() -> float:
-    times = os.times()
-    return times.children_user + times.children_system
-
-
-def drain(url: StorageUrl, name: str, start: float) -> None:
-    """Measure until nothing waits, from ``start`` on the clock."""
+def drain(url: StorageUrl, name: str, start: float) -> float:
+    """Measure until nothing waits, from ``start`` on the clock; the processor time that it took."""
     study = SharedStudy.find(url, name)
     assert study is not None
     study.finished  # noqa: B018 - the connection is made before the clock runs
     time.sleep(max(0.0, start - time.time()))
+    begun = time.process_time()
     while worker.measure_next(study, lambda plan: Score(0.0, 1.0, 0.0), 60):
         pass
+    return time.process_time() - begun
 
 
 def measure(server: postgres_server.Server, workers: int, layers: int, plans: int) -> tuple[float, float, float, float]:
@@ -58,19 +55,24 @@ def measure(server: postgres_server.Server, workers: int, layers: int, plans: in
     facts = {"latency_s": 1.0, "memory_bytes": 1.0}
     trials = [study.publish(plan, encoding.parameters(plan), encoding.distributions, **facts) for plan in wanted]
     published = len(trials) / (time.monotonic() - begun)
-    server_s, own_s, start = server.cpu_seconds(), children_cpu_s(), time.time() + 1.0 + 0.1 * workers
+    start = time.time() + 2.0 + 0.5 * workers  # connecting is not what is measured
+    reader, writer = os.pipe()
     processes = []
     for _ in range(workers):
         if (process := os.fork()) == 0:
-            drain(url, name, start)
+            os.write(writer, f"{drain(url, name, start)}\n".encode())
             os._exit(0)
         processes.append(process)
+    os.close(writer)
+    time.sleep(max(0.0, start - time.time()))
+    server_s = server.cpu_seconds()
     for process in processes:
         os.waitpid(process, 0)
-    took = time.time() - start
+    took, count = time.time() - start, len(trials)
     time.sleep(0.3)  # the server's processes of these workers end
-    count = len(trials)
-    return published, count / took, (server.cpu_seconds() - server_s) / count, (children_cpu_s() - own_s) / count
+    with os.fdopen(reader) as told:
+        own_s = sum(map(float, told))
+    return published, count / took, (server.cpu_seconds() - server_s) / count, own_s / count
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import hashlib
 import json
 import sys
@@ -26,10 +27,12 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
+from bench.hypervolume_figure import draw, verdicts  # noqa: E402
 from bench.hypervolume_methods import METHODS, SEEDLESS, Subject  # noqa: E402
 
 from hwmodels import device as devices  # noqa: E402
 from hwmodels import tiles  # noqa: E402
+from hwmodels.table import CostTable  # noqa: E402
 from hwsearch.evaluate import Evaluator, Score, to_picture  # noqa: E402
 from hwsearch.evaluations import EvaluationLog  # noqa: E402
 from hwsearch.files import replacing, write_json  # noqa: E402
@@ -45,7 +48,7 @@ from searchspaces.space import build_space  # noqa: E402
 from searchspaces.trace import to_workload, trace  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-COUNTS = (*range(1, 100), *range(100, 10_001, 10))
+COUNTS = (*range(1, 61), *range(70, 100, 10), *range(100, 10_001, 20))
 """Numbers of evaluations at which the hypervolume is taken."""
 
 
@@ -81,7 +84,7 @@ class Bench:
 
     def curve(self, method: str, seed: int, evaluations: int) -> np.ndarray:
         """Objectives ``float64[N, 3]`` of the plans in the order in which a method measured them, each counted once."""
-        path = self.folder / f"{method.lower().replace(' ', '-')}-{seed}-{evaluations}.json"
+        path = self.path(method, seed, evaluations)
         if not path.exists():
             asked: dict[bytes, tuple[float, float, float]] = {}
 
@@ -93,6 +96,10 @@ class Bench:
             METHODS[method](replace(self.subject, measure=measure), seed, evaluations)
             write_json(path, list(asked.values()))
         return np.array(json.loads(path.read_text()))
+
+    def path(self, method: str, seed: int, evaluations: int) -> Path:
+        """Where a finished curve is kept."""
+        return self.folder / f"{method.lower().replace(' ', '-')}-{seed}-{evaluations}.json"
 
     def hypervolume(self, objectives: np.ndarray) -> float:
         """Share of the box that plans ``float64[N, 3]`` dominate."""
@@ -113,7 +120,7 @@ def bicubic_db(pairs: list[Pair], scale: int) -> float:
 
 
 def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
-    """Calibrate a network, and open its cache."""
+    """Trace a network, price it, and open its cache."""
     weights = None if data is None else data / "weights" / f"{case.file}.safetensors"
     network = networks.load(case.network, case.scale, weights)
     upsampled = network.input_kind == "upsampled"
@@ -129,14 +136,14 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     crops = pictures.crops(split.calibration, case.scale, channels, kind, count=16, size=64)
     measured = pictures.crops(split.search, case.scale, channels, kind, count=4, size=case.crop, seed=1)
     evaluator = Evaluator(lambda x: execute(graph, x), measured, case.scale)
-    calibration = calibrate(graph, [crop.low for crop in crops], space)
+    calibrated = functools.cache(lambda: calibrate(graph, [crop.low for crop in crops], space))
     widest, narrowest = (problem.costs(_uniform(space, end)[None]) for end in (-1, 0))
     lost = evaluator.float_psnr_db - bicubic_db(measured, case.scale)
-    folder = cache / f"{case.network}-{_fingerprint(case, network.weights_sha256)}"
+    folder = cache / f"{case.network}-{_fingerprint(case, network.weights_sha256, table)}"
     folder.mkdir(parents=True, exist_ok=True)
 
     def score(plan: np.ndarray) -> Score:
-        return evaluator.score(lambda x: calibration.simulate(plan, x))
+        return evaluator.score(lambda x: calibrated().simulate(plan, x))
 
     log = EvaluationLog(folder / "evaluations.jsonl", lambda plans: map(score, plans))
     names = ("latency_s", "memory_bytes")
@@ -146,7 +153,7 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
         flush=True,
     )
     return Bench(
-        Subject(space, table, problem, calibration, crops, score),
+        Subject(space, table, problem, calibrated, crops, score),
         log,
         folder,
         np.array([lost, *(float(widest[name][0]) for name in names)]),
@@ -158,8 +165,12 @@ def _uniform(space, end: int) -> np.ndarray:
     return np.array([space.choices(d)[end] for d in range(space.decisions)], dtype=np.int8)
 
 
-def _fingerprint(case: Case, weights_sha256: str) -> str:
-    return hashlib.sha256(f"{case}{weights_sha256}".encode()).hexdigest()[:12]
+def _fingerprint(case: Case, weights_sha256: str, table: CostTable) -> str:
+    """Of what a curve depends on: another price is another search."""
+    digest = hashlib.sha256(f"{case}{weights_sha256}".encode())
+    for prices in (table.latency_s, table.weight_bytes, table.live, table.element_bytes):
+        digest.update(prices.tobytes())
+    return digest.hexdigest()[:12]
 
 
 def run(given: argparse.Namespace) -> list[dict[str, object]]:
@@ -172,8 +183,11 @@ def run(given: argparse.Namespace) -> list[dict[str, object]]:
                 if method in SEEDLESS and seed:
                     continue
                 begun = time.perf_counter()
-                found = bench.curve(method, seed, given.ours if method == "ours" else given.evaluations)
-                for count in [c for c in COUNTS if c <= len(found)]:
+                evaluations = given.ours if method == "ours" else given.evaluations
+                if given.finished and not bench.path(method, seed, evaluations).exists():
+                    continue
+                found = bench.curve(method, seed, evaluations)
+                for count in sorted({c for c in COUNTS if c < len(found)} | {len(found)}):
                     volume = bench.hypervolume(found[:count])
                     rows.append({"network": name, "method": method, "seed": seed, "evaluations": count, "hypervolume": volume})
                 print(
@@ -192,6 +206,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--evaluations", type=int, default=500, help="for plain search")
     options.add_argument("--ours", type=int, default=120, help="evaluations for our search")
+    options.add_argument("--finished", action="store_true", help="only what is in the cache: measure nothing")
     options.add_argument("--cache", type=Path, default=Path("runs/hypervolume"))
     options.add_argument("--out", type=Path, default=ROOT / "reports", help="folder for hypervolume.csv and hypervolume.svg")
     given = options.parse_args()
@@ -202,7 +217,11 @@ def main() -> None:
     with replacing(given.out / "hypervolume.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
-        table.writerows({**row, "hypervolume": f"{row['hypervolume']:.6f}"} for row in rows)
+        table.writerows({**row, "hypervolume": f"{row['hypervolume']:.5f}"} for row in rows)
+    with replacing(given.out / "hypervolume.svg") as temporary:
+        draw(rows, temporary)
+    for line in verdicts(rows):
+        print(line)
 
 
 if __name__ == "__main__":

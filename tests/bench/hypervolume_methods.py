@@ -32,12 +32,13 @@ FRONT_POINTS = 20
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A calibrated network on a device. ``measure``: plan ``int8[D]`` -> score; ``crops``: what proxies may look at."""
+    """A network on a device. ``calibrated`` gives its number formats, worked out when they are first needed; ``measure``: plan
+    ``int8[D]`` -> score; ``crops``: what proxies may look at."""
 
     space: SearchSpace
     table: CostTable
     problem: AdditiveProblem
-    calibration: Calibration
+    calibrated: Callable[[], Calibration]
     crops: list[Pair]
     measure: Callable[[np.ndarray], Score]
 
@@ -48,7 +49,7 @@ class Subject:
 
 
 def ours(subject: Subject, seed: int, evaluations: int) -> None:
-    damage = fisher.measure(subject.calibration, subject.crops, seed)
+    damage = fisher.measure(subject.calibrated(), subject.crops, seed)
     solved = _rounds(subject, damage, evaluations * 3 // 4)
     with tempfile.TemporaryDirectory() as folder:
         evolve.refine(
@@ -111,7 +112,7 @@ def greedy(subject: Subject, seed: int, evaluations: int) -> None:
     """From the widest plan down to the narrowest, one step of one decision at a time: the step that leaves the highest signal to
     quantization noise ratio. Every plan on the way is measured; the seed changes nothing."""
     space = subject.space
-    ratios = [entry.db for entry in sqnr.table(subject.calibration, subject.crops)]
+    ratios = [entry.db for entry in sqnr.table(subject.calibrated(), subject.crops)]
     plan = np.array([space.choices(d)[-1] for d in range(space.decisions)], dtype=np.int8)
     for _ in range(evaluations):
         subject.measure(plan)

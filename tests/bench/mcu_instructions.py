@@ -5,19 +5,24 @@
 Single layers of many shapes run under QEMU; instructions are exact and the same in every run. The constants of the model are the
 non-negative least-squares fit of
 
-    instructions = a_op * MACs (padded to the lanes) + r * outputs + g * gathered patch bytes + u_b * weights + l
+    instructions = a_op * MACs (padded to the lanes) + r * outputs + g * gathered patch bytes + h * rows of patches
+                   + u_b * weights + l
 
 with one ``a`` per operation (3x3 and 5x5, pointwise, depthwise convolution), weights that are unpacked (``u_b``, b < 8 bits)
-once a layer, and a constant per layer. The fit minimises relative errors; what is left of them (borders, odd channels, calls of
-memcpy for patches of few channels) is printed and written. Moves and additions are
-instructions per element of the output. ``--write`` replaces ``hwmodels/devices/mcu_instructions.json``.
+once a layer (the difference between two runs, not fitted), and a constant per layer. Layers with 16-bit activations have kernels
+of their own, so ``a`` and ``r`` of their own (``wide_``), one operand at a time. The fit minimises relative errors; what is left
+of them (borders, odd channels, depthwise kernels of several sizes) is printed and written. Moves and additions are instructions
+per element of the output.
+
+Then whole networks that the fit has not seen run with several plans (``oracle.instructions``); what the shipped device files
+predict for them is printed beside the counts. ``--write`` replaces ``hwmodels/devices/mcu_instructions.json``.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +33,15 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from oracle import instructions as networks
 from random_networks import quantize
 
+from hwmodels import device
+from hwmodels.device_facts import number
 from hwsearch.files import write_json
 from hwsearch.runtimes import boards, qemu
 from searchspaces.trace import trace
 
-TABLE = Path(__file__).parents[2] / "hwmodels" / "devices" / "mcu_instructions.json"
 LANES = {"cortex-m4": 4, "cortex-m7": 4, "cortex-m55": 16}
 """Weights that the inner loop takes at once."""
 SIDES = (12, 24)
@@ -46,7 +53,12 @@ SHAPES = [
 DEPTHWISE = [(8, 3), (16, 3), (32, 3), (16, 5)]
 """Channels, kernel."""
 UNPACKED = [(12, 12, 3), (56, 12, 1)]
-TERMS = ("conv", "pointwise", "depthwise", "requant", "im2col", *(f"unpack_{bits}" for bits in range(2, 8)), "layer")
+WIDE = [(1, 56, 5), (3, 28, 3), (16, 16, 3), (32, 12, 3), (56, 12, 1), (12, 56, 1), (64, 64, 1)]
+DEPTHWISE_WIDE = [(16, 3), (16, 5)]
+TERMS = (
+    *("conv", "pointwise", "depthwise", "requant", "wide_conv", "wide_pointwise", "wide_depthwise", "wide_requant"),
+    *("im2col", "im2col_row", *(f"unpack_{bits}" for bits in range(2, 8)), "layer"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,7 @@ class Layer:
     side: int
     bits: int = 8
     depthwise: bool = False
+    tensor_bits: int = 8
 
     def module(self) -> nn.Module:
         groups = self.inputs if self.depthwise else 1
@@ -76,14 +89,16 @@ class Layer:
     def row(self, lanes: int) -> np.ndarray:
         """How often each of ``TERMS`` occurs."""
         pixels, patch = self.side**2, self.kernel**2 * self.inputs
+        wide, step = ("wide_", 1) if self.tensor_bits > 8 else ("", lanes)
         counts = dict.fromkeys(TERMS, 0.0)
         if self.depthwise:
-            counts["depthwise"] = self.macs
+            counts[f"{wide}depthwise"] = self.macs
         else:
-            padded = -(-patch // lanes) * lanes * self.outputs * pixels
-            counts["pointwise" if self.kernel == 1 else "conv"] = padded
-            counts["im2col"] = patch * pixels if self.kernel > 1 else 0
-        counts["requant"] = self.outputs * pixels
+            padded = -(-patch // step) * step * self.outputs * pixels
+            counts[f"{wide}{'pointwise' if self.kernel == 1 else 'conv'}"] = padded
+        if not self.depthwise and self.kernel > 1:
+            counts["im2col"], counts["im2col_row"] = patch * pixels * self.tensor_bits / 8, self.kernel * pixels
+        counts[f"{wide}requant"] = self.outputs * pixels
         if self.bits < 8:
             counts[f"unpack_{self.bits}"] = self.weights
         counts["layer"] = 1
@@ -96,24 +111,26 @@ def layers() -> list[Layer]:
         *(Layer(*shape, side) for shape in SHAPES for side in SIDES),
         *(Layer(channels, channels, kernel, side, depthwise=True) for channels, kernel in DEPTHWISE for side in SIDES),
         *(Layer(*shape, SIDES[0], bits) for shape in UNPACKED for bits in range(2, 8)),
+        *(Layer(*shape, SIDES[0], tensor_bits=16) for shape in WIDE),
+        *(Layer(channels, channels, kernel, SIDES[0], depthwise=True, tensor_bits=16) for channels, kernel in DEPTHWISE_WIDE),
     ]
 
 
-def instructions(
+def counted(
     module: nn.Module, channels: int, side: int, board: boards.Board, bits: int = 8, tensor_bits: int = 8
-) -> dict[str, int]:
-    """Instructions of every step of a module, by its canonical name."""
+) -> list[tuple[str, int, int]]:
+    """Every step of a module with random weights: operation, elements of its output, instructions."""
     torch.manual_seed(0)
     q = quantize(trace(module, channels, "one"), bits, tensor_bits)
     with tempfile.TemporaryDirectory() as folder:
         network = qemu.Network(q, board, Path(folder), (side, side))
-        codes = np.random.default_rng(0).integers(0, 256, (1, channels, side, side))
-        counts = network.run(codes)[1][0]
-    return {f"{step.node.op} {step.node.name}": int(count) for step, count in zip(network.program.steps, counts, strict=True)}
+        counts = network.run(np.random.default_rng(0).integers(0, 256, (1, channels, side, side)))[1][0]
+    elements = network.program.lowering.elements
+    return [(x.node.op, elements(x.node.name), int(n)) for x, n in zip(network.program.steps, counts, strict=True)]
 
 
 class Elementwise(nn.Module):
-    """A convolution, an addition, a concatenation, a repetition, a pixel shuffle: one step each."""
+    """One step each: convolution, addition, repetition, concatenation, slice, pixel shuffle, enlargement, table."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,40 +138,47 @@ class Elementwise(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = torch.cat([x + self.layer(x), torch.repeat_interleave(x, 2, dim=1)], dim=1)
-        return self.shuffle(y)
+        z = nn.functional.interpolate(self.shuffle(y[:, :8]), scale_factor=2, mode="nearest")
+        return torch.sigmoid(z)
 
 
 def elementwise(board: boards.Board) -> dict[str, float]:
     """Instructions per element of the output of what is no convolution, from the difference of two sizes."""
-    small, large = (instructions(Elementwise().eval(), 4, side, board) for side in SIDES)
-    outputs = {"add": 4, "repeat": 8, "concat": 12, "pixel_shuffle": 12}
-    pixels = SIDES[1] ** 2 - SIDES[0] ** 2
+    small, large = (counted(Elementwise().eval(), 4, side, board) for side in SIDES)
     return {
-        kind: (large[name] - small[name]) / (outputs[kind] * pixels) for name in small if (kind := name.split()[0]) in outputs
+        op: (more - fewer) / (many - few) for (op, few, fewer), (_, many, more) in zip(small, large, strict=True) if op != "conv"
     }
 
 
 def fit(measured: list[Layer], found: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
     """Constants in the order of ``TERMS``, and the relative error of every layer.
 
-    Convolutions come first; depthwise layers then have one constant left, per MAC, because the model requantizes all alike.
+    Convolutions of 8-bit weights come first. Unpacking is what the same layer takes more with narrower ones. Depthwise layers
+    have one constant left, per MAC, because the model requantizes all alike.
     """
     rows = np.array([x.row(lanes) for x in measured])
-    dense = np.array([not x.depthwise for x in measured])
+    dense = np.array([not x.depthwise and x.bits == 8 for x in measured])
     constants, _ = nnls(rows[dense] / found[dense, None], np.ones(dense.sum()))
-    column = TERMS.index("depthwise")
-    rest, macs = found[~dense] - rows[~dense] @ constants, rows[~dense, column]
-    constants[column] = np.sum(rest * macs / found[~dense] ** 2) / np.sum((macs / found[~dense]) ** 2)
+    for bits in range(2, 8):
+        narrow = [i for i, x in enumerate(measured) if x.bits == bits]
+        more = [(found[i] - found[measured.index(replace(measured[i], bits=8))]) / measured[i].weights for i in narrow]
+        constants[TERMS.index(f"unpack_{bits}")] = np.mean(more)
+    for name in ("depthwise", "wide_depthwise"):
+        column = TERMS.index(name)
+        own = rows[:, column] > 0
+        rest, macs = found[own] - rows[own] @ constants, rows[own, column]
+        constants[column] = np.sum(rest * macs / found[own] ** 2) / np.sum((macs / found[own]) ** 2)
     return constants, rows @ constants / found - 1
 
 
 def measure(board: boards.Board) -> dict[str, Any]:
-    """All constants of one core, with what they were fitted to."""
+    """All constants of one core, with what they were fitted to, and the instructions of whole networks."""
     measured = layers()
-    found = np.array([sum(instructions(x.module(), x.inputs, x.side, board, x.bits).values()) for x in measured], float)
+    found = np.array(
+        [sum(n for _, _, n in counted(x.module(), x.inputs, x.side, board, x.bits, x.tensor_bits)) for x in measured], float
+    )
     constants, errors = fit(measured, found, LANES[board.core])
     promised = next(i for i, x in enumerate(measured) if (x.inputs, x.outputs, x.kernel, x.side) == (16, 16, 3, 24))
-    wide = sum(instructions(Layer(16, 16, 3, 24).module(), 16, 24, board, tensor_bits=16).values())
     return {
         "core": board.core,
         "lanes": LANES[board.core],
@@ -162,13 +186,25 @@ def measure(board: boards.Board) -> dict[str, Any]:
         "per_element": {key: round(value, 3) for key, value in elementwise(board).items()},
         "relative_error": {"mean": round(float(np.abs(errors).mean()), 3), "largest": round(float(np.abs(errors).max()), 3)},
         "per_mac_3x3_16_to_16": round(float(found[promised]) / measured[promised].macs, 3),
-        "per_mac_3x3_16_to_16_w8a16": round(wide / measured[promised].macs, 3),
+        "networks": [networks.count(case, board) for case in networks.cases()],
         "measured": [
             {"inputs": x.inputs, "outputs": x.outputs, "kernel": x.kernel, "side": x.side, "weight_bits": x.bits,
-             "depthwise": x.depthwise, "macs": x.macs, "instructions": int(count)}
+             "tensor_bits": x.tensor_bits, "depthwise": x.depthwise, "macs": x.macs, "instructions": int(count)}
             for x, count in zip(measured, found, strict=True)
         ],
     }  # fmt: skip
+
+
+def show_networks(core: str, found: list[int]) -> None:
+    """Predictions of the shipped device files beside the counts."""
+    target = device.load(networks.DEVICES[core])
+    errors = []
+    for case, count in zip(networks.cases(), found, strict=True):
+        predicted = networks.predicted(target, case)
+        errors.append(abs(predicted / count - 1))
+        print(f"    {case.label}: {count} instructions, {target.name} predicts {predicted / count - 1:+.1%}")
+    print(f"    median error {np.median(errors):.1%}, largest {max(errors):.1%}, at", end=" ")
+    print(f"{number(target, 'mcu.cycles_per_instruction')} cycles an instruction", flush=True)
 
 
 def main() -> None:
@@ -177,12 +213,12 @@ def main() -> None:
     for board in boards.BOARDS.values():
         cores.append(measure(board))
         print(f"{board.core}: {cores[-1]['per_unit']}")
-        shown = ("per_element", "relative_error", "per_mac_3x3_16_to_16", "per_mac_3x3_16_to_16_w8a16")
-        print("   ", {key: cores[-1][key] for key in shown}, flush=True)
+        print("   ", {key: cores[-1][key] for key in ("per_element", "relative_error", "per_mac_3x3_16_to_16")}, flush=True)
+        show_networks(board.core, cores[-1]["networks"])
     if "--write" in sys.argv[1:]:
         made_with = f"arm-none-eabi-gcc {boards.compiler_version()}, {boards.OPTIMIZATION}, {boards.emulator_version()}"
-        write_json(TABLE, {"made_by": "tests/bench/mcu_instructions.py", "made_with": made_with, "cores": cores})
-        print(f"wrote {TABLE}")
+        write_json(networks.TABLE, {"made_by": "tests/bench/mcu_instructions.py", "made_with": made_with, "cores": cores})
+        print(f"wrote {networks.TABLE}")
 
 
 if __name__ == "__main__":

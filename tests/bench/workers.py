@@ -1,10 +1,10 @@
-"""What a second process brings: ``python tests/bench/workers.py WEIGHTS [--network vdsr] [--scale 2] [--plans 24] [--side 96]``.
+"""What a second process brings: ``python tests/bench/workers.py WEIGHTS [--network vdsr] [--scale 2] [--plans 24] [--side 128]``.
 
-The coordinator alone, then with one ``hwsearch worker`` beside it, has the same random plans measured; each process has one thread.
-Small pictures (``--side``) make evaluations short, which is the harder case for a queue. Printed: evaluations a second by the clock,
-processor time per evaluation, and the share of the time that processes measured instead of waiting for the queue or each other. On
-a machine that does other work the clock says little; the speed-up in processor time is 2 x (time per evaluation alone / together)
-x (share together / share alone), which assumes that each process has a core.
+The coordinator alone, then with one ``hwsearch worker`` beside it, has the same random plans measured; each process has one
+thread. Small pictures (``--side``, at least 128 pixels) make evaluations short, which is the harder case for a queue. Printed:
+evaluations a second by the clock, processor time per evaluation, and the share of the time that processes measured instead of
+waiting for the queue or for each other. On a machine that does other work the clock says little; the speed-up in processor time
+is 2 x (time per evaluation alone / together) x (share together / share alone), which assumes that each process has a core.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -25,8 +26,9 @@ import postgres_server
 import torch
 from PIL import Image
 
-from hwsearch import coordinator, cuts, measuring
-from hwsearch.problem import Request, choose_pictures, pose
+from hwsearch import coordinator, cuts
+from hwsearch.measuring import Measuring, prepare
+from hwsearch.problem import Pictures, Problem, Request, choose_pictures, pose
 from hwsearch.search import probe
 from hwsearch.storage_url import StorageUrl
 from searchspaces import pictures
@@ -34,7 +36,8 @@ from searchspaces import pictures
 
 @dataclass(frozen=True)
 class Measured:
-    """``rate``: evaluations a second; ``cpu_s``: processor seconds of one; ``share`` of all processes' time spent measuring."""
+    """``rate``: evaluations a second; ``cpu_s``: median processor seconds of one (the first of a process also round weights);
+    ``share`` of all processes' time spent measuring."""
 
     rate: float
     cpu_s: float
@@ -59,15 +62,14 @@ def start_worker(address: str, study: str) -> subprocess.Popen[str]:
     return process
 
 
-def measure(url: StorageUrl, workers: int, request: Request, plans: int) -> Measured:
+def measure(
+    url: StorageUrl, workers: int, request: Request, problem: Problem, chosen: Pictures, own: Measuring, plans: int
+) -> Measured:
     """Have random plans measured by the coordinator and ``workers`` more."""
     request = replace(request, storage=url, study=f"{workers} workers")
-    problem = pose(request)
-    chosen = choose_pictures(request, problem.network)
     tables = [cut.table for cut in cuts.ways(problem, request, {}).useful]
     study = coordinator.connect(request, problem, chosen)
     assert study is not None
-    own = measuring.prepare(problem, chosen, request.seed)
     lead = coordinator.Coordinator(study, request, problem, chosen, tables, own)
     processes = [start_worker(url, study.name) for _ in range(workers)]
     wanted = list(probe.sample(problem.space, plans, seed=1))
@@ -83,7 +85,7 @@ def measure(url: StorageUrl, workers: int, request: Request, plans: int) -> Meas
     spent = [trial.user_attrs["measured"] for trial in optuna.load_study(study_name=study.name, storage=storage).trials]
     return Measured(
         rate=len(spent) / took_s,
-        cpu_s=sum(each["cpu_seconds"] for each in spent) / len(spent),
+        cpu_s=median(each["cpu_seconds"] for each in spent),
         share=sum(each["seconds"] for each in spent) / (took_s * (1 + workers)),
     )
 
@@ -94,21 +96,23 @@ def main() -> None:
     parser.add_argument("--network", default="vdsr")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--plans", type=int, default=24)
-    parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--side", type=int, default=128)
     given = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, postgres_server.running(durable=True) as server:
         request = Request(
             network=given.network, weights=given.weights.resolve(), scale=given.scale, images=photos(Path(folder), given.side)
         )
+        problem = pose(request)
+        chosen = choose_pictures(request, problem.network)
+        own = prepare(problem, chosen, request.seed)
         found = []
         for workers in (0, 1):
-            print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-            found.append(measure(StorageUrl.read(server.url), workers, request, given.plans))
+            print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+            found.append(measure(StorageUrl.read(server.url), workers, request, problem, chosen, own, given.plans))
             now = found[-1]
-            print(
-                f"{1 + workers} processes: {now.rate:.2f}/s, {now.cpu_s:.2f} CPU s each, {100 * now.share:.0f} % spent measuring"
-            )
+            share = f"{100 * now.share:.0f} % of the time spent measuring"
+            print(f"{1 + workers} processes: {now.rate:.2f}/s, {now.cpu_s:.2f} CPU s each, {share}", flush=True)
     alone, two = found
     by_cpu = 2 * alone.cpu_s / two.cpu_s * two.share / alone.share
     print(f"speed-up {two.rate / alone.rate:.2f} by the clock, {by_cpu:.2f} in processor time")

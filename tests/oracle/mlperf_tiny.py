@@ -149,18 +149,18 @@ def network(name: str) -> Workload:
 
 CORES = {
     "M0+": "stm32g0b1",
-    "M33": "stm32u575",
-    "M4": "stm32l4r5",
-    "M7": "stm32h7a3",
+    "M33": "stm32u575-cubeai",
+    "M4": "stm32l4r5-cubeai",
+    "M7": "stm32h7a3-cubeai",
     "M85": "ra8d1",
 }
-"""Shipped device with the shape of a core; any other core is taken for a Cortex-M4."""
+"""Shipped device with the shape of a core and a library of this benchmark; any other core is taken for a Cortex-M4."""
 
 BOARDS = {
-    "L4R5": "stm32l4r5",
-    "H7A3": "stm32h7a3",
-    "F746": "stm32f746",
-    "U575": "stm32u575",
+    "L4R5": "stm32l4r5-cubeai",
+    "H7A3": "stm32h7a3-cubeai",
+    "F746": "STM32F746",
+    "U575": "stm32u575-cubeai",
     "G0B1": "stm32g0b1",
     "RA8D1": "ra8d1",
     "CY8C": "PSoC 62",
@@ -227,7 +227,7 @@ def _library(row: dict[str, Any]) -> str:
 
 def _core(processor: str, clock_hz: float) -> Device:
     """The shape of a core at a clock; flash bandwidth scales with it."""
-    name = next((shipped for part, shipped in CORES.items() if part in processor), "stm32l4r5")
+    name = next((shipped for part, shipped in CORES.items() if part in processor), CORES["M4"])
     shape = device.load(name)
     faster = clock_hz / number(shape, "mcu.clock_hz")
     conv = number(shape, "mcu.cycles_per_mac.conv")

@@ -82,7 +82,9 @@ def system(config: dict[str, str], definitions: dict[str, dict[str, str]]) -> De
         flash=other if mode == "Shared_Sram" else None,
     )
     rates = {k: Quantity(value=q.value * clock / base.npu.clock_hz.value) for k, q in base.rates.items()}
-    npu = base.npu.model_copy(update={"clock_hz": Quantity(value=clock)})
+    assert base.npu.array is not None
+    array = base.npu.array.model_copy(update={"reference_onchip_bytes": Quantity(value=capacity)})
+    npu = base.npu.model_copy(update={"clock_hz": Quantity(value=clock), "array": array})
     return base.model_copy(update={"memory": memories, "rates": rates, "npu": npu})
 
 

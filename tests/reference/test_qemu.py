@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from oracle import instructions
 from random_networks import float_graph, picture, quantize
 from torch import nn
 
+from hwmodels import device
 from hwmodels.errors import FileError, UsageError
 from hwsearch.export import c
 from hwsearch.quant import integer
@@ -100,6 +103,18 @@ def test_instructions_per_mac(board: boards.Board, tmp_path: Path) -> None:
         fallback, more = qemu.Network(q, board, plain, (16, 16), ("-mcpu=cortex-m3",)).run(codes)
         assert np.array_equal(found, fallback)
         assert more.sum() > counts.sum()
+
+
+def test_instructions_are_those_that_the_model_was_fed(board: boards.Board) -> None:
+    """A plan of random widths, counted again: as recorded, unless another compiler or emulator makes it; and as predicted."""
+    case = next(case for case in instructions.cases() if case.label == "ecbsr, random 0")
+    counted = instructions.count(case, board)
+    table = json.loads(instructions.TABLE.read_text(encoding="utf-8"))
+    recorded = next(core for core in table["cores"] if core["core"] == board.core)["networks"][instructions.cases().index(case)]
+    made_with = f"arm-none-eabi-gcc {boards.compiler_version()}, {boards.OPTIMIZATION}, {boards.emulator_version()}"
+    assert counted == pytest.approx(recorded, rel=1e-9 if made_with == table["made_with"] else 0.1)
+    target = device.load(instructions.DEVICES[board.core])
+    assert instructions.predicted(target, case) == pytest.approx(counted, rel=0.1)
 
 
 def test_a_picture_in_windows_is_the_picture_as_a_whole(board: boards.Board) -> None:

@@ -84,10 +84,10 @@ def test_mcu_terms_add_up() -> None:
 
 
 def test_unpacking_costs_time_on_a_microcontroller() -> None:
-    table = table_of("stm32h743", one_conv(16, 16, 3, 24, 32))
+    table = table_of("stm32h743-tflm", one_conv(16, 16, 3, 24, 32))
     four, eight = table.weight_bits.index(4), table.weight_bits.index(8)
     ratio = table.compute_s[0, four, 0, 0] / table.compute_s[0, eight, 0, 0]
-    assert 1.1 < ratio <= 1.18
+    assert 1.4 < ratio <= 1.58
     assert table.weight_s[0, four, 0, 0] == pytest.approx(table.weight_s[0, eight, 0, 0] / 2)
 
 

@@ -1,11 +1,15 @@
-"""Microcontrollers by hand: cycles of a layer, weights read again, and a runtime that composes PReLU."""
+"""Microcontrollers by hand: cycles of a layer, weights read again, the exported C with its counted instructions, and a runtime
+that composes PReLU."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from cost_twins import Widths
 
 from hwmodels import cost, device
 from hwmodels.device import Device, Quantity
@@ -14,6 +18,7 @@ from hwmodels.precision import Precision
 from hwmodels.workload import Layer, Tensor, Workload
 
 W8A8 = Precision(8, 8)
+COUNTS = Path(device.__file__).parent / "devices" / "mcu_instructions.json"
 
 
 def one_conv(channels: int, outputs: int, kernel: int, size: int, activation: str = "relu") -> Workload:
@@ -35,7 +40,7 @@ def changed(name: str, **values: float) -> Device:
 def test_a_convolution_by_hand() -> None:
     """3 to 16 channels, 3x3, 8x8 pixels on a Cortex-M4: patches of 27 bytes fill 28 operands; 1.345 cycles per MAC, 1.5 per
     patch byte, 8 per output."""
-    target = device.load("stm32l4r5")
+    target = device.load("stm32l4r5-cubeai")
     table = cost.uniform_table(target, one_conv(3, 16, 3, 8), W8A8)
     expected = 64 * 16 * 28 * 1.345 + 64 * 27 * 1.5 + 64 * 16 * 8
     assert cycles(target, table.compute_s.item()) == pytest.approx(expected, rel=1e-3)
@@ -54,15 +59,83 @@ def test_shallow_inputs_waste_vector_lanes_that_read_in_place() -> None:
 def test_weights_beyond_the_cache_are_read_for_every_four_pixels() -> None:
     """16 to 16 channels, 3x3: 2304 bytes; 64 pixels are 16 passes."""
     fits, spills = (
-        cost.uniform_table(changed("stm32l4r5", mcu__weight_cache_bytes=size), one_conv(16, 16, 3, 8), W8A8).weight_s.item()
+        cost.uniform_table(
+            changed("stm32l4r5-cubeai", mcu__weight_cache_bytes=size), one_conv(16, 16, 3, 8), W8A8
+        ).weight_s.item()
         for size in (2304.0, 2303.0)
     )
-    assert fits == pytest.approx(2304 / number(device.load("stm32l4r5"), "memory.flash.bytes_per_s"))
+    assert fits == pytest.approx(2304 / number(device.load("stm32l4r5-cubeai"), "memory.flash.bytes_per_s"))
     assert spills == pytest.approx(16 * fits)
 
 
+EXPORTED = ("stm32l4r5", "stm32h743", "cortex-m55")
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exported_c_unpacks_weights_once_a_layer(name: str) -> None:
+    """4-bit weights cost the same cycles a weight whatever the size of the picture, and are read from flash once."""
+    target = changed(name, mcu__weight_cache_bytes=0.0)
+    for size in (8, 16):
+        table = cost.lower(target, one_conv(16, 16, 3, size), Widths((4, 8), (8,), ("conv",), ("x", "y"), False))
+        more = cycles(target, float(table.compute_s[0, 0, 0, 0] - table.compute_s[0, 1, 0, 0]))
+        assert more == pytest.approx(2304 * number(target, "mcu.cycles_per_unpacked_weight.4"))
+        passes = table.weight_s[0, :, 0, 0] * number(target, "memory.flash.bytes_per_s")
+        assert passes == pytest.approx([1152, 2304 * size**2 / number(target, "mcu.pixels_per_pass")])
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exported_c_of_wide_activations_by_hand(name: str) -> None:
+    """3 to 16 channels, 3x3, 8x8 pixels of 16 bits: one operand at a time, patches of 54 bytes in three rows."""
+    target = device.load(name)
+    table = cost.uniform_table(target, one_conv(3, 16, 3, 8), Precision(8, 16))
+    expected = 64 * 16 * 27 * number(target, "mcu.wide.cycles_per_mac.conv")
+    expected += 64 * 54 * number(target, "mcu.cycles_per_im2col_byte") + 64 * 3 * number(target, "mcu.cycles_per_im2col_row")
+    expected += 64 * 16 * number(target, "mcu.wide.cycles_per_output_requant")
+    assert cycles(target, table.compute_s.item()) == pytest.approx(expected, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exported_c_adds_and_shuffles_by_the_element(name: str) -> None:
+    target = device.load(name)
+    layers = (Layer("sum", "add", (0, 1), 2), Layer("shuffle", "pixel_shuffle", (2,), 3))
+    tensors = (
+        *(Tensor(x, 12, 8, 8, -1, (0,), 0) for x in "ab"),
+        Tensor("sum", 12, 8, 8, 0, (1,), 0),
+        Tensor("out", 3, 16, 16, 1, (), 0),
+    )
+    table = cost.uniform_table(target, Workload("two", layers, tensors, ("a",)), W8A8)
+    for row, term, key in ((0, table.compute_s, "add"), (1, table.activation_s, "pixel_shuffle")):
+        assert cycles(target, float(term[row].item())) == pytest.approx(768 * number(target, f"mcu.cycles_per_element.{key}"))
+
+
+def test_constants_of_the_exported_c_are_the_counted_instructions() -> None:
+    """In every file: instructions times its cycles per instruction, rounded to four digits."""
+    cores = {core["core"]: core for core in json.loads(COUNTS.read_text(encoding="utf-8"))["cores"]}
+    files = [target for target in map(device.load, device.names()) if target.runtime.startswith("exported C99")]
+    assert {"stm32h743", "stm32l4r5", "cortex-m55", "nrf52840"} <= {target.name for target in files}
+    for target in files:
+        assert target.mcu is not None
+        counted = cores[{"Cortex-M33": "cortex-m4"}.get(target.mcu.core, target.mcu.core.lower())]
+        units = counted["per_unit"]
+        expected = {f"cycles_per_mac.{op}": units[op] for op in ("conv", "pointwise", "depthwise")}
+        expected |= {f"wide.cycles_per_mac.{op}": units[f"wide_{op}"] for op in ("conv", "pointwise", "depthwise")}
+        expected |= {f"cycles_per_unpacked_weight.{bits}": units[f"unpack_{bits}"] for bits in range(2, 8)}
+        expected |= {f"cycles_per_element.{op}": n for op, n in counted["per_element"].items()}
+        expected |= {"cycles_per_output_requant": units["requant"], "wide.cycles_per_output_requant": units["wide_requant"]}
+        expected |= {"cycles_per_im2col_byte": units["im2col"], "cycles_per_im2col_row": units["im2col_row"]}
+        expected |= {"cycles_per_layer": units["layer"]}
+        each = number(target, "mcu.cycles_per_instruction")
+        for key, instructions in expected.items():
+            assert number(target, f"mcu.{key}") == pytest.approx(instructions * each, rel=1e-3), (target.name, key)
+        assert target.mcu.lanes.value == counted["lanes"]
+        clock = number(target, "mcu.clock_hz")
+        assert number(target, "rates.W8A8") == pytest.approx(clock / units["conv"] / each, rel=1e-3)
+        assert number(target, "rates.W8A16") == pytest.approx(clock / units["wide_conv"] / each, rel=1e-3)
+        assert not target.unpack, "weights are unpacked once a layer, not in the inner loop"
+
+
 def test_board_power_times_time_is_the_energy_of_an_anchored_microcontroller() -> None:
-    for name in ("stm32l4r5", "stm32h7a3", "stm32u575"):
+    for name in ("stm32l4r5", "stm32h7a3", "stm32u575", "stm32l4r5-cubeai", "stm32h7a3-cubeai", "stm32u575-cubeai"):
         target = device.load(name)
         assert not target.energy.relative
         price = cost.uniform(target, one_conv(16, 16, 3, 32), W8A8)

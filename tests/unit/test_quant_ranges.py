@@ -44,6 +44,26 @@ def test_clipping_pays_when_outliers_are_rare() -> None:
     assert min(fmt.scale for fmt in options) < 0.3
 
 
+def test_the_typical_range_forgets_a_rare_peak() -> None:
+    """Reaching 8 for a few values makes the rounding of all others coarser; where they are many, it pays."""
+    counts = np.zeros((3, 2048))
+    counts[:, 100:512] = 1.0
+    counts[:, -1] = (0.0, 1e-5, 100.0)
+    found = ChannelSpreads(counts, np.zeros(3), np.full(3, 8.0)).typical()
+    assert np.all((found.high[:2] >= 1.9) & (found.high[:2] <= 2.5))
+    assert found.high[2] == 8.0
+    signed = ChannelSpreads(counts[:, ::-1], np.full(3, -8.0), np.zeros(3)).typical()
+    assert np.all(signed.low == -found.high)
+
+
+def test_histograms_of_a_divided_tensor() -> None:
+    """Dividing first or afterwards gives one spread."""
+    group, factors = channels([0.0, -4.0], [1.0, 4.0]), np.array([0.5, 4.0])
+    divided, at_once = group.divided(factors).spread(), group.spread(factors)
+    assert np.allclose(divided.weight, at_once.weight)
+    assert (divided.low, divided.high) == (at_once.low, at_once.high)
+
+
 def test_spread_of_scaled_channels() -> None:
     """Dividing a channel by f shrinks its range by f, and an error there counts f^2."""
     group = channels([0.0, -4.0], [1.0, 4.0])

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hwsearch import damage_file, plan_file, repick, shared, store, targets
+from hwmodels import cost
+from hwsearch import plan_file, repick, shared, store, targets
 from hwsearch.cli import main
-from hwsearch.evaluate import Score
 from hwsearch.files import read_json, write_json
 from hwsearch.problem import Request, pose
-from hwsearch.progress import Silent
 from hwsearch.proxies import PROXIES
 from searchspaces import pictures
 
@@ -86,7 +85,18 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     for i, photo in enumerate(pictures.shipped()[:3]):
         Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"photo{i}.png")
     words = ["optimize", "--model", f"{folder / 'net.py'}:build", "--scale", "2", "--input", "24x32"]
-    words += ["--evaluations", "12", "--probes", "8", "--images", str(folder / "photos")]
+    words += [
+        "--weight-bits",
+        "2,4,8",
+        "--evaluations",
+        "12",
+        "--probes",
+        "8",
+        "--equal-bits",
+        "5",
+        "--images",
+        str(folder / "photos"),
+    ]
     for target in TARGETS:
         words += ["--target", target]
     measured = []
@@ -128,18 +138,6 @@ def test_every_device_has_a_complete_run_and_proxies_are_measured_once(job: Job)
     assert len(job.measured) == len(set(job.measured))
 
 
-def test_a_device_gets_the_damage_that_it_would_get_alone(job: Job, tmp_path: Path) -> None:
-    for target in TARGETS:
-        own = job.folder / "run" / target
-        problem = pose(Request(**store.saved_request(own, {})))
-        together = damage_file.load(own / "damage.json", problem.space)
-        plan = plan_file.load(next((own / "plans").glob("*.json")))
-        alone = plan_file.recalibrate(plan, own / "plans" / "x.json", Silent())
-        for name in together:
-            measured = PROXIES[name].measure(alone.calibration, alone.photos.crops, alone.request.seed)
-            np.testing.assert_allclose(together[name].noise, measured.noise, rtol=1e-6, err_msg=name)
-
-
 def test_plans_alike_are_measured_once(job: Job) -> None:
     """The scores of the same widths on two devices are the same numbers to the last bit."""
     scores: list[dict[tuple[int, ...], float]] = []
@@ -151,31 +149,6 @@ def test_plans_alike_are_measured_once(job: Job) -> None:
     common = scores[0].keys() & scores[1].keys()
     assert common
     assert all(scores[0][widths] == scores[1][widths] for widths in common)
-
-
-def test_the_union_of_spaces_holds_each_and_tables_are_cut_out_of_it() -> None:
-    spaces = [pose(Request(target=target, input_size=(24, 32))).space for target in TARGETS]
-    whole = shared.union([*spaces, spaces[0]])
-    noise = np.arange(whole.allowed.size, dtype=np.float64).reshape(whole.allowed.shape)
-    for space in spaces:
-        cut = shared.within(noise, whole, space)
-        for d in range(space.decisions):
-            for c in range(space.allowed.shape[1]):
-                if space.allowed[d, c]:
-                    assert cut[d, c] == noise[d, whole.widths(d).index(space.widths(d)[c])]
-                else:
-                    assert cut[d, c] == 0
-
-
-def test_devices_whose_widths_mean_something_else_share_nothing() -> None:
-    requests = [Request(target=target, input_size=(24, 32), network="fsrcnn") for target in ("stm32h743", "jetson")]
-    problems = [pose(request) for request in requests]
-    both = shared.Shared(problems[0].network, [problem.space for problem in problems])
-    plans = [problem.space.uniform(8, 8) for problem in problems]
-    scores = [Score(30.0 + i, 0.1 * i, 0.0) for i in range(2)]
-    for problem, plan, score in zip(problems, plans, scores, strict=True):
-        assert both.score(problem.space, plan, lambda _, score=score: score) is score  # type: ignore[misc]
-        assert both.score(problem.space, plan, lambda _: scores[0]) is score
 
 
 def test_a_stopped_run_goes_on_with_the_device_at_which_it_stopped(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,6 +194,48 @@ def test_a_device_named_twice_or_a_budget_out_of_reach_on_one(
     assert "stm32h743" in said
     assert "best reachable" in said
     assert not (tmp_path / "run").exists()
+
+
+# One plan
+
+
+def test_a_plan_says_which_limit_binds_and_what_every_step_would_change(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    run = job.folder / "run" / "stm32h743"
+    results = store.load_results(run)
+    plan = next(plan for plan in results.front if plan.name == results.chosen["budget"])
+    path = job.plan("stm32h743", plan.name)
+    said = answer(capsys, "explain", path)
+    problem = pose(Request(**store.saved_request(run, {})))
+    space, counting = problem.space, problem.space.counting
+    assert counting is not None
+    row = space.plan(plan.weight_bits, plan.activation_bits)
+    price = cost.estimate(problem.table, row)
+    limits = {limit["objective"]: limit for limit in said["limits"]}
+    assert limits.keys() == {"mean_bits", "weight_bytes", "peak_activation_bytes"}
+    assert limits["mean_bits"]["used"] == counting.mean_bits(row)[0] <= limits["mean_bits"]["allowed"] == 5
+    # Half a mebibyte of RAM is never short here.
+    assert not limits["peak_activation_bytes"]["binds"]
+    breaking = []
+    for d, decision in enumerate(said["decisions"]):
+        for step, move in (("narrower", -1), ("wider", 1)):
+            found, changed = decision[step], row.copy()
+            changed[d] += move
+            if found is None:
+                assert changed[d] not in space.choices(d)
+                continue
+            after = cost.estimate(problem.table, changed)
+            assert found["bits"] == space.widths(d)[changed[d]]
+            assert found["latency_s"] == pytest.approx(after.latency_s[0] - price.latency_s[0], abs=1e-12)
+            assert found["weight_bytes"] == after.weight_bytes[0] - price.weight_bytes[0]
+            assert found["breaks"] == (["the budget on mean bits"] if counting.mean_bits(changed)[0] > 5 else [])
+            breaking += found["breaks"]
+    assert limits["mean_bits"]["binds"] == bool(breaking)
+    assert "refitted" in said["proxy"]
+    assert main(["explain", path, "--quiet"]) == 0
+    text = capsys.readouterr().out
+    assert "The budget on mean bits" in text
+    assert ("*: " in text) == bool(breaking)
+    assert "8 bit" in text
 
 
 # Two plans

@@ -7,8 +7,10 @@ import optuna
 import pytest
 from random_tables import chain
 
+from hwmodels.errors import FileError
 from hwsearch.cli import options
 from hwsearch.evaluate import Score
+from hwsearch.search.additive import lower
 from hwsearch.search.evolve import Evaluated, refine
 from hwsearch.search.samplers import SAMPLERS
 
@@ -71,7 +73,7 @@ def test_a_journal_cut_anywhere_ends_like_one_left_alone(tmp_path, sampler):
     run(whole, sampler)
     content, wanted = whole.read_bytes(), trials(whole)
     rng = np.random.default_rng(0)
-    for _ in range(1 if sampler == "gp" else 5):
+    for _ in range(1 if sampler == "gp" else 3):
         cut = tmp_path / "cut"
         # From the end of the set-up on: a study without directions is none.
         cut.write_bytes(content[: rng.integers(len(content) // 10, len(content))])
@@ -79,6 +81,7 @@ def test_a_journal_cut_anywhere_ends_like_one_left_alone(tmp_path, sampler):
         assert trials(cut) == wanted
 
 
+@pytest.mark.filterwarnings("ignore:PedAnova")
 def test_optuna_reads_names_widths_directions_and_metrics(tmp_path):
     found = run(tmp_path / "journal", "tpe")
     opened = study(tmp_path / "journal")
@@ -109,9 +112,16 @@ def test_what_was_measured_matters(tmp_path, sampler):
     assert same == (sampler == "random")
 
 
-def test_hard_limits_hold_for_samplers_too(tmp_path):
-    from hwsearch.search.additive import lower
+def test_a_journal_of_another_network_is_refused(tmp_path):
+    run(tmp_path / "journal", "random", evaluations=4)
+    table, _, space = chain(3, 0)
+    with pytest.raises(FileError, match=r"layer3\.weight_bits"):
+        refine(
+            space, [table], lambda plans: map(score, plans), [], evaluations=8, batch=8, seed=0, storage_path=tmp_path / "journal"
+        )
 
+
+def test_hard_limits_hold_for_samplers_too(tmp_path):
     table, noise, space = chain(4, 0)
     problem = lower(table, noise, space)
     table.limits = {
@@ -130,3 +140,31 @@ def test_hard_limits_hold_for_samplers_too(tmp_path):
     )
     assert len(found) == 30
     assert problem.costs(np.stack([e.plan for e in found]))["weight_bytes"].max() <= table.limits["weight_bytes"] * (1 + 1e-9)
+
+
+def test_the_cut_that_a_plan_takes_is_told_and_not_sampled(tmp_path):
+    """Two ways to cut: one that is slower and needs less memory, so that only some plans fit the fast one."""
+    slow, noise, space = chain(4, 0)
+    fast, _, _ = chain(4, 0)
+    slow.latency_s, slow.live = slow.latency_s * 2, slow.live // 4
+    peaks = [lower(fast, noise, space).costs(space.random(np.random.default_rng(0), 200))["peak_activation_bytes"]]
+    fast.limits = slow.limits = {"peak_activation_bytes": float(np.median(peaks))}
+    found = refine(
+        space,
+        [fast, slow],
+        lambda plans: map(score, plans),
+        STARTS,
+        evaluations=40,
+        batch=8,
+        seed=0,
+        storage_path=tmp_path / "journal",
+        sampler="tpe",
+        cuts=("whole", "strips of 8"),
+    )
+    told = study(tmp_path / "journal").trials
+    assert {t.params["tiling"] for t in told} == {"whole", "strips of 8"}
+    for entry, trial in zip(found, told, strict=True):
+        fits = (
+            lower(fast, noise, space).costs(entry.plan[None])["peak_activation_bytes"][0] <= fast.limits["peak_activation_bytes"]
+        )
+        assert trial.params["tiling"] == ("whole" if fits else "strips of 8")

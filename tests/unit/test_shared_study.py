@@ -99,6 +99,7 @@ def test_a_plan_goes_to_one_process_only(url: StorageUrl) -> None:
     """Four processes empty a queue together: each plan is measured once, with the score of its own plan."""
     study = SharedStudy.create(url, "once", OBJECTIVES)
     identities = publish(study, 40)
+    assert publish(study, 40) == identities
 
     def work() -> None:
         own = SharedStudy.find(url, "once")
@@ -305,7 +306,11 @@ def test_a_worker_that_would_measure_something_else_is_refused(
     }
     study.describe(about)
     study.finished = True
-    assert join(alone, url, "other").ended == "finished"
+    words = ["worker", "--storage", url, "--study", "other", "--quiet", "--json"]
+    monkeypatch.setenv("PGPASSWORD", url.secrets["password"])
+    assert main([*words, "--model", str(alone.request.model)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ended"], told["measured"]) == ("finished", 0)
 
     with pytest.raises(UsageError, match="from a file"):
         worker.work(url, "other", {}, idle_s=0, progress=Silent(), tell=lambda text: None)
@@ -320,8 +325,6 @@ def test_a_worker_that_would_measure_something_else_is_refused(
     with pytest.raises(MismatchError, match=r"dB there, and"):
         join(alone, url, "other")
     monkeypatch.setattr(store, "versions", lambda: {"hwsearch": "0.0.1"})
-    words = ["worker", "--storage", url, "--study", "other", "--quiet", "--json"]
-    monkeypatch.setenv("PGPASSWORD", url.secrets["password"])
     assert main(words) == 5
     said = json.loads(capsys.readouterr().out)["error"]["message"]
     assert "hwsearch" in said
