@@ -214,6 +214,9 @@ def main() -> None:
     if given.networks is None:
         given.networks = list(CASES) if given.data else ["fsrcnn", "abpn"]
     rows = run(given)
+    if not rows:
+        raise SystemExit(f"nothing is finished in {given.cache}")
+    given.out.mkdir(parents=True, exist_ok=True)
     with replacing(given.out / "hypervolume.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
