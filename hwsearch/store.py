@@ -236,6 +236,9 @@ def configuration(path: Path, name: str = RUN) -> dict[str, Any]:
     Raises:
         FileError: there is none, or it is of another version.
     """
+    if not (path / name).is_file() and (path / TARGETS).is_file():
+        runs = sorted(str(found.parent) for found in path.glob(f"*/{RUN}"))
+        raise FileError(f"{path} holds the runs of several devices", f"Give one of them: {', '.join(runs)}.")
     if not (path / name).is_file():
         what = f"holds no {name}" if path.is_dir() else "does not exist"
         raise FileError(f"{path} {what}", "Give the folder of an earlier `hwsearch optimize`, or start a new run.")

@@ -308,6 +308,9 @@ def test_the_front_of_a_run_is_listed(job: Job, capsys: pytest.CaptureFixture[st
     assert "Budgets" in refusal(capsys, 2, "front", run, "--out", "x.json")
     assert "latency" in refusal(capsys, 2, "front", run, "--budget", "latncy=8ms")
     assert "optimize" in refusal(capsys, 3, "front", str(job.folder))
+    said = refusal(capsys, 3, "front", str(job.folder / "run"))
+    assert "several devices" in said
+    assert run in said
 
 
 def test_a_budget_chooses_the_best_measured_plan(job: Job) -> None:
