@@ -143,7 +143,8 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     folder.mkdir(parents=True, exist_ok=True)
 
     def score(plan: np.ndarray) -> Score:
-        return evaluator.score(lambda x: calibrated().simulate(plan, x))
+        formats = calibrated()
+        return evaluator.score(lambda x: formats.simulate(plan, x))
 
     log = EvaluationLog(folder / "evaluations.jsonl", lambda plans: map(score, plans))
     names = ("latency_s", "memory_bytes")
