@@ -143,7 +143,8 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     folder.mkdir(parents=True, exist_ok=True)
 
     def score(plan: np.ndarray) -> Score:
-        return evaluator.score(lambda x: calibrated().simulate(plan, x))
+        formats = calibrated()
+        return evaluator.score(lambda x: formats.simulate(plan, x))
 
     log = EvaluationLog(folder / "evaluations.jsonl", lambda plans: map(score, plans))
     names = ("latency_s", "memory_bytes")
@@ -214,6 +215,9 @@ def main() -> None:
     if given.networks is None:
         given.networks = list(CASES) if given.data else ["fsrcnn", "abpn"]
     rows = run(given)
+    if not rows:
+        raise SystemExit(f"nothing is finished in {given.cache}")
+    given.out.mkdir(parents=True, exist_ok=True)
     with replacing(given.out / "hypervolume.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()

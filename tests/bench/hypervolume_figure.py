@@ -44,7 +44,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     names = list(dict.fromkeys(str(row["network"]) for row in rows))
     most = int(max(row["evaluations"] for row in rows))
     grid = np.unique(np.geomspace(1, most, 200).astype(int))
-    mpl.rcParams["svg.hashsalt"] = "hypervolume"
+    mpl.rcParams |= {"svg.hashsalt": "hypervolume", "svg.fonttype": "none"}
     figure, axes = plt.subplots(1, len(names), figsize=(5.2 * len(names), 4.2), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         for method, colour in COLOURS.items():
