@@ -40,7 +40,7 @@ BENCH_MACS = 4e9
 COMPARE_MACS = 5e8
 """The same where two ways to round a layer are compared, which happens often and on the same windows."""
 LOOK_MACS = 6e10
-"""Multiply-accumulates of one pass over the calibration pictures, of which there are six: large networks see less of each."""
+"""Multiply-accumulates of one pass over the calibration pictures, of which there are five: large networks see less of each."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is done, 0..1."""
