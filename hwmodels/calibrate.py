@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from hwmodels import cost
 from hwmodels.device import Device
 from hwmodels.device_facts import number, with_numbers
-from hwmodels.device_tables import Quantity
+from hwmodels.device_values import Quantity
 from hwmodels.errors import UsageError, closest
 from hwmodels.precision import Precision
 from hwmodels.workload import Workload

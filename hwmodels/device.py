@@ -18,11 +18,8 @@ from pydantic import Field
 from hwmodels.device_facts import Fact, human, quantities
 from hwmodels.device_tables import (
     Arena,
-    Count,
     Cpu,
     Energy,
-    Factor,
-    Flag,
     Gpu,
     Limits,
     Mcu,
@@ -30,12 +27,9 @@ from hwmodels.device_tables import (
     Npu,
     Overhead,
     Packing,
-    Positive,
-    PrecisionKey,
-    Quantity,
-    Table,
     Widths,
 )
+from hwmodels.device_values import Count, Factor, Flag, Positive, PrecisionKey, Quantity, Table
 from hwmodels.errors import UsageError
 from hwmodels.precision import Precision
 

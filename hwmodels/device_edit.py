@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from hwmodels.device import Device, load_text
 from hwmodels.device_facts import number
-from hwmodels.device_tables import Quantity
+from hwmodels.device_values import Quantity
 from hwmodels.errors import FileError
 
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]\s*(#.*)?$")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from hwmodels.device_tables import Quantity
+from hwmodels.device_values import Quantity
 from hwmodels.errors import UsageError, closest
 
 Described = TypeVar("Described", bound=BaseModel)

@@ -15,7 +15,7 @@ from hwmodels.calibrate import Fit, Measurement
 from hwmodels.device import Device, load_text
 from hwmodels.device_edit import edited, values_of
 from hwmodels.device_facts import number, with_numbers
-from hwmodels.device_tables import Quantity
+from hwmodels.device_values import Quantity
 from hwmodels.precision import Precision
 from hwsearch.calibration.runtime import FP32, INT8, latencies
 from hwsearch.calibration.subjects import all_subjects

@@ -25,7 +25,7 @@ from hwmodels import device as devices
 from hwmodels.calibrate import Measurement, fit, predict
 from hwmodels.device import Device
 from hwmodels.device_facts import with_numbers
-from hwmodels.device_tables import Quantity
+from hwmodels.device_values import Quantity
 from hwmodels.precision import Precision
 from hwmodels.workload import Workload
 from oracle import Row

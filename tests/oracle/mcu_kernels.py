@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hwmodels import cost, device
-from hwmodels.device_tables import Memory, Quantity
+from hwmodels.device_tables import Memory
+from hwmodels.device_values import Quantity
 from hwmodels.precision import Precision
 from hwmodels.workload import Layer, Tensor, Workload
 from oracle import Row

@@ -10,7 +10,7 @@ import pytest
 
 from hwmodels import calibrate, device, device_file
 from hwmodels.device_facts import number, with_numbers
-from hwmodels.device_tables import Quantity
+from hwmodels.device_values import Quantity
 from hwsearch.calibration import board, host, timings
 from hwsearch.calibration.runtime import FP32, INT8, Subject, arbitrary_integers, conv_graph, latencies
 from hwsearch.calibration.subjects import all_subjects

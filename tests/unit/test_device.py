@@ -15,7 +15,8 @@ import pytest
 
 from hwmodels import device, device_file
 from hwmodels.device_facts import human
-from hwmodels.device_tables import Packing, Quantity
+from hwmodels.device_tables import Packing
+from hwmodels.device_values import Quantity
 from hwmodels.errors import DeviceFileError, FileError, UsageError
 from hwmodels.precision import Precision
 

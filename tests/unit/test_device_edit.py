@@ -9,7 +9,7 @@ import pytest
 from hwmodels import device, device_file
 from hwmodels.device_edit import edited
 from hwmodels.device_facts import number
-from hwmodels.device_tables import Quantity
+from hwmodels.device_values import Quantity
 from hwmodels.errors import DeviceFileError, FileError
 
 

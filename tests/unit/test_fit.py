@@ -11,7 +11,7 @@ from cost_twins import edsr
 from hwmodels import calibrate, cost, device
 from hwmodels.calibrate import Measurement
 from hwmodels.device_facts import number, with_numbers
-from hwmodels.device_tables import Quantity
+from hwmodels.device_values import Quantity
 from hwmodels.errors import UsageError
 from hwmodels.precision import Precision
 
