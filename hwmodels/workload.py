@@ -87,14 +87,6 @@ class Workload:
         """Rows of the layers that have weights, in execution order: the weight decisions of a plan."""
         return tuple(i for i, layer in enumerate(self.layers) if layer.weight_count)
 
-    @property
-    def input_group(self) -> int:
-        return next(t.group for t in self.tensors if t.producer < 0)
-
-    @property
-    def output_group(self) -> int:
-        return self.tensors[self.layers[-1].output].group
-
     def live_elements(self, channels: np.ndarray | None = None) -> np.ndarray:
         """Elements of each width group alive while each layer runs: ``int64[layers, groups]``.
 

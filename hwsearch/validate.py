@@ -24,7 +24,7 @@ from hwsearch.quant import integer, requant
 from hwsearch.quant.model import QuantizedGraph, TensorFormat
 from hwsearch.quant.tiled import run_tiled
 from hwsearch.runtimes.base import Tolerance, compare, judge
-from searchspaces.graph import Graph
+from searchspaces.graph import Graph, pair
 from searchspaces.metrics import psnr_y, ssim_y
 from searchspaces.pictures import Pair
 
@@ -45,7 +45,7 @@ def run_engine(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
     return integer.run(qgraph, x)
 
 
-def run_onnx(path: str | Path, *, threads: int = 0) -> Run:
+def run_onnx(path: str | Path | bytes, *, threads: int = 0) -> Run:
     """ONNX Runtime on an exported file, as a function from ``float32 [1, C, H, W]`` to ``float32 [1, C, sH, sW]``.
 
     Raises:
@@ -184,7 +184,7 @@ def receptive_radius(graph: Graph) -> int | None:
         attrs = node.attrs
         if node.op == "conv":
             shape = node.weights["weight"].shape[2:]
-            dilation, stride = (_larger(attrs[k]) for k in ("dilation", "stride"))
+            dilation, stride = (max(pair(attrs[k])) for k in ("dilation", "stride"))
             # With uneven padding one side sees more; the whole window bounds both.
             window = max(*attrs["padding"], *(dilation * (k - 1) - min(attrs["padding"]) for k in shape))
             reach[node.name] += unit[node.name] * window
@@ -197,17 +197,13 @@ def receptive_radius(graph: Graph) -> int | None:
     return math.ceil(reach[graph.output.name])
 
 
-def _larger(value: int | Sequence[int]) -> int:
-    return int(value) if isinstance(value, int) else int(max(value))
-
-
 def coarsest_step(graph: Graph) -> int:
     """Input pixels to which tiles must be aligned: the largest product of strides on any path, 1 without strides."""
     unit: dict[str, float] = {}
     for node in graph.nodes:
         unit[node.name] = unit[node.inputs[0]] if node.inputs else 1.0
         if node.op == "conv":
-            unit[node.name] *= _larger(node.attrs["stride"])
+            unit[node.name] *= max(pair(node.attrs["stride"]))
         elif node.op in ("pixel_shuffle", "resize"):
             unit[node.name] /= node.attrs["factor"]
     return max(1, math.ceil(max(unit.values())))

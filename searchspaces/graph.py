@@ -128,6 +128,11 @@ class Graph:
         return first
 
 
+def pair(value: Any) -> tuple[int, int]:
+    """Stride or dilation as (rows, columns)."""
+    return (int(value[0]), int(value[1])) if isinstance(value, tuple | list) else (int(value), int(value))
+
+
 def activate(x: Tensor, kind: str, node: Node) -> Tensor:
     """Apply a fused or unary activation whose parameters stand on ``node``."""
     match kind:

@@ -17,7 +17,7 @@ from hwsearch.export import bit_packing
 from hwsearch.quant import fixed_point, requant
 from hwsearch.quant.integer import reach, same_grid, unary_table
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
-from searchspaces.graph import VIEWS, Node
+from searchspaces.graph import VIEWS, Node, pair
 from searchspaces.tables import propagate
 
 MAX_PIXELS = 4
@@ -139,8 +139,8 @@ class Lowering:
         (in_c, in_h, in_w), (out_c, out_h, out_w) = self.shapes[node.inputs[0]], self.shapes[node.name]
         kernel, stride, dilation = (
             layer.weight.shape[2:],
-            requant.pair(node.attrs["stride"]),
-            requant.pair(node.attrs["dilation"]),
+            pair(node.attrs["stride"]),
+            pair(node.attrs["dilation"]),
         )
         left, _, top, _ = node.attrs["padding"]
         step.struct = "hws_conv_layer"

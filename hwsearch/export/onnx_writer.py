@@ -12,7 +12,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from hwsearch import __version__
-from searchspaces.graph import Graph, Node
+from searchspaces.graph import Graph, Node, pair
 from searchspaces.tables import propagate
 
 OPSET, IR_VERSION = 21, 10
@@ -124,11 +124,7 @@ def window(node: Node) -> dict[str, Any]:
     left, right, top, bottom = node.attrs["padding"]
     return {
         "pads": [int(top), int(left), int(bottom), int(right)],
-        "strides": _pair(node.attrs["stride"]),
-        "dilations": _pair(node.attrs["dilation"]),
+        "strides": list(pair(node.attrs["stride"])),
+        "dilations": list(pair(node.attrs["dilation"])),
         "group": int(node.attrs["groups"]),
     }
-
-
-def _pair(value: Any) -> list[int]:
-    return [int(value[0]), int(value[1])] if isinstance(value, tuple | list) else [int(value)] * 2

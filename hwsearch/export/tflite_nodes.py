@@ -27,7 +27,7 @@ from hwsearch.export.tflite_order import channel_orders, demanded
 from hwsearch.quant import requant
 from hwsearch.quant.integer import same_grid
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
-from searchspaces.graph import Node
+from searchspaces.graph import Node, pair
 from searchspaces.tables import propagate
 
 SAME, VALID = 0, 1
@@ -173,8 +173,8 @@ class Writer:
         x, padding = self._pad(node, name, x, source)
         depthwise = node.attrs["groups"] == self.channels[node.inputs[0]] > 1
         weight, bias, version = self._weights(node, name, layer, source, wide, depthwise)
-        rows, columns = requant.pair(node.attrs["stride"])
-        dilated_rows, dilated_columns = requant.pair(node.attrs["dilation"])
+        rows, columns = pair(node.attrs["stride"])
+        dilated_rows, dilated_columns = pair(node.attrs["dilation"])
         fields = {
             "Padding": padding,
             "StrideH": rows,
@@ -201,10 +201,10 @@ class Writer:
         if left == right == top == bottom == 0:
             return x, VALID
         kernel = self.qgraph.layers[node.name].weight.shape[2:]
-        spans = [d * (k - 1) for d, k in zip(requant.pair(node.attrs["dilation"]), kernel, strict=True)]
+        spans = [d * (k - 1) for d, k in zip(pair(node.attrs["dilation"]), kernel, strict=True)]
         sides = ((top, bottom), (left, right))
         halves = all(side == (span // 2, span - span // 2) for side, span in zip(sides, spans, strict=True))
-        if halves and requant.pair(node.attrs["stride"]) == (1, 1):
+        if halves and pair(node.attrs["stride"]) == (1, 1):
             return x, SAME
         channels, height, width = self.shapes[node.inputs[0]]
         padded = self.tensor(f"{name}/padded", source, (channels, height + top + bottom, width + left + right))

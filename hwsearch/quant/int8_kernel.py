@@ -11,7 +11,6 @@ The operators are not a public interface of torch: a version in which they are g
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hwsearch.quant.model import LayerIntegers, TensorFormat
-from searchspaces.graph import Node
+from searchspaces.graph import Node, pair
 
 INT16_SATURATION = 32767
 LEAST_WORK = 50
@@ -38,7 +37,7 @@ class Int8Conv:
     def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
         attrs = node.attrs
         self.zero, self.padding = source.zero_point, attrs["padding"]
-        self.window = [_pair(attrs["stride"]), [0, 0], _pair(attrs["dilation"]), int(attrs["groups"])]
+        self.window = [list(pair(attrs["stride"])), [0, 0], list(pair(attrs["dilation"])), int(attrs["groups"])]
         outputs = len(layer.weight)
         self.scale, self.zeros = torch.ones(outputs), torch.zeros(outputs, dtype=torch.int64)
         self.bias = torch.from_numpy(layer.bias.astype(np.float32))
@@ -62,10 +61,6 @@ class Int8Conv:
             stride, padding, dilation, groups, 1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
         return sums
-
-
-def _pair(value: Any) -> list[int]:
-    return [int(value[0]), int(value[1])] if isinstance(value, tuple | list) else [int(value)] * 2
 
 
 @lru_cache(maxsize=1)

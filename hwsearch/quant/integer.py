@@ -21,7 +21,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +30,7 @@ from torch import Tensor
 from hwsearch.quant import fixed_point, requant
 from hwsearch.quant.int8_kernel import Int8Conv, usable
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
-from searchspaces.graph import Node, activate, apply
+from searchspaces.graph import Node, activate, apply, pair
 
 FLOAT32_LIMIT, FLOAT64_LIMIT, INT32_LIMIT = 2**24, 2**53, 2**31 - 1
 I16_LIMIT = 2**47 - 1
@@ -59,10 +58,6 @@ class Proof:
     limbs: int
     radix: int
     int32: bool
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (int(value[0]), int(value[1])) if isinstance(value, tuple | list) else (int(value), int(value))
 
 
 def reach(fmt: TensorFormat) -> int:
@@ -206,9 +201,9 @@ class _Conv:
             x.to(self.weight.dtype),
             self.weight,
             None if bias is None else bias.to(self.weight.dtype),
-            stride=_pair(attrs["stride"]),
+            stride=pair(attrs["stride"]),
             padding=padding,
-            dilation=_pair(attrs["dilation"]),
+            dilation=pair(attrs["dilation"]),
             groups=attrs["groups"],
         )
 

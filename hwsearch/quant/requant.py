@@ -35,7 +35,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numba
 import numpy as np
@@ -97,11 +96,6 @@ def slopes(node: Node, channels: int) -> np.ndarray | None:
     if node.activation == "prelu":
         return np.broadcast_to(node.weights["slope"].detach().numpy().astype(np.float32), (channels,)).copy()
     return None
-
-
-def pair(value: Any) -> tuple[int, int]:
-    """Stride or dilation as (rows, columns)."""
-    return (int(value[0]), int(value[1])) if isinstance(value, tuple | list) else (int(value), int(value))
 
 
 LEAST_SLOPE = np.float32(2.0**-16)

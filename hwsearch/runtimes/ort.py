@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
-import torch
 from torch import Tensor
 
 from hwsearch import validate
@@ -25,12 +23,10 @@ class OrtPlan:
         onnx.assert_integer(qgraph, file)
         self.executed, self.tolerance = qgraph, validate.tolerance(qgraph)
         self.version = f"onnxruntime {onnxruntime.__version__}"
-        self._session = onnx.session(file)
-        self._input = self._session.get_inputs()[0].name
+        self._run = validate.run_onnx(file)
 
     def run(self, x: Tensor) -> Tensor:
-        feed = {self._input: np.ascontiguousarray(x.detach().numpy(), dtype=np.float32)}
-        return torch.from_numpy(self._session.run(None, feed)[0])
+        return self._run(x)
 
 
 def open_plan(qgraph: QuantizedGraph, file: Path | None = None) -> OrtPlan:
