@@ -21,6 +21,8 @@ from hwsearch.quant.model import LayerIntegers, TensorFormat
 from searchspaces.graph import Node, pair
 
 INT16_SATURATION = 32767
+LARGEST_SUM = 2**24
+"""Sums come back as float32."""
 LEAST_WORK = 50
 """Products an output below which the conversion of codes costs more than the kernel saves (measured on AVX2)."""
 
@@ -32,7 +34,9 @@ def saturates(layer: LayerIntegers, source: TensorFormat) -> bool:
 
 
 class Int8Conv:
-    """One convolution of shifted codes ``float32 [1, C, H, W]`` to its sums, bias included, ``float32 [1, O, H', W']``."""
+    """One convolution of shifted codes ``[1, C, H, W]`` to its sums, bias included, ``float32 [1, O, H', W']``."""
+
+    by = "by the CPU's int8 kernel"
 
     def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
         attrs = node.attrs

@@ -28,15 +28,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hwsearch.quant import fixed_point, requant
-from hwsearch.quant.int8_kernel import Int8Conv, usable
+from hwsearch.quant.bands import BandConv, Finish, run_bands
+from hwsearch.quant.kernels import kernel
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from searchspaces.graph import Node, activate, apply, pair
 
 FLOAT32_LIMIT, FLOAT64_LIMIT, INT32_LIMIT = 2**24, 2**53, 2**31 - 1
 I16_LIMIT = 2**47 - 1
 """Largest sum that the 64-bit product with a 16-bit multiplier of arithmetic "i16" bears."""
-
-INT8_KERNEL = "the CPU's int8 kernel"
 
 
 @dataclass(frozen=True)
@@ -94,18 +93,16 @@ def proofs(qgraph: QuantizedGraph) -> list[Proof]:
     return [prove_layer(n.name, qgraph.layers[n.name], qgraph.formats[n.inputs[0]]) for n in qgraph.graph.convs]
 
 
-def carrier(proof: Proof, layer: LayerIntegers | LayerFloats, source: TensorFormat) -> str:
-    """What runs a layer on this CPU: the carrier of its proof, or the int8 kernel where that does the same, faster."""
-    if proof.carrier == "float32" and isinstance(layer, LayerIntegers) and usable(layer, source):
-        return INT8_KERNEL
-    return proof.carrier
-
-
 def path(qgraph: QuantizedGraph) -> str:
-    """Which arithmetic runs this network here, in words: "12 layers in float32, 1 in float64"."""
-    layers = ((proof, qgraph.layers[proof.layer], qgraph.graph[proof.layer].inputs[0]) for proof in proofs(qgraph))
-    counts = Counter(carrier(proof, layer, qgraph.formats[source]) for proof, layer, source in layers)
-    return ", ".join(f"{count} {'layer' if count == 1 else 'layers'} in {kind}" for kind, count in counts.items())
+    """Which arithmetic runs this network here, in words: "12 layers by integer Winograd, 1 layer in float64"."""
+
+    def runs(proof: Proof) -> str:
+        layer, source = qgraph.layers[proof.layer], qgraph.formats[qgraph.graph[proof.layer].inputs[0]]
+        found = kernel(qgraph.graph[proof.layer], layer, source, proof.bound) if isinstance(layer, LayerIntegers) else None
+        return found.by if found else f"in {proof.carrier}"
+
+    counts = Counter(runs(proof) for proof in proofs(qgraph))
+    return ", ".join(f"{count} {'layer' if count == 1 else 'layers'} {by}" for by, count in counts.items())
 
 
 def exact(qgraph: QuantizedGraph) -> bool:
@@ -118,7 +115,8 @@ def unary_table(node: Node, source: TensorFormat, target: TensorFormat) -> Tenso
     """What a sigmoid or tanh writes for every code 0 .. 2^bits - 1 of its input: shifted codes, or real values for a float
     target; float32 ``[2^bits]``. A table is what integer hardware has, and it makes transcendental functions exact."""
     codes = torch.arange(1 << (16 if source.bits > 8 else 8), dtype=torch.float32)
-    return _store(activate(source.decode(codes).view(1, 1, 1, -1), node.attrs["kind"], node), target).view(-1)
+    real = activate(source.decode(codes), node.attrs["kind"], node)
+    return real.half().float() if target.is_float else target.encode(real) - target.zero_point
 
 
 def _table(node: Node, source: TensorFormat, target: TensorFormat, rule: str) -> Tensor | None:
@@ -127,7 +125,7 @@ def _table(node: Node, source: TensorFormat, target: TensorFormat, rule: str) ->
         return None
     kind = node.attrs["kind"]
     if kind in ("sigmoid", "tanh"):
-        return unary_table(node, source, target)
+        return unary_table(node, source, target).to(target.carrier)
     if rule != "f32" and kind in ("relu", "relu6") and source.bits <= 8 and target.bits <= 8:
         low, high = (bound - target.zero_point for bound in requant.bounds(node, target))
         return torch.from_numpy(fixed_point.rescale_table(source, target, low, high))
@@ -136,19 +134,19 @@ def _table(node: Node, source: TensorFormat, target: TensorFormat, rule: str) ->
 
 def _store(real: Tensor, fmt: TensorFormat) -> Tensor:
     """Real values to what the engine carries: shifted codes, or half-precision values."""
-    return real.half().float() if fmt.is_float else fmt.encode(real) - fmt.zero_point
+    return real.half().float() if fmt.is_float else (fmt.encode(real) - fmt.zero_point).to(fmt.carrier)
 
 
 def _load(value: Tensor, fmt: TensorFormat) -> Tensor:
-    return value if fmt.is_float else value * fmt.scale
+    return value if fmt.is_float else value.float() * fmt.scale
 
 
 def _convert(value: Tensor, source: TensorFormat, target: TensorFormat) -> Tensor:
     """A moved tensor in the format of its destination: by construction the same scale and zero point, perhaps tighter bounds."""
     if source.is_float == target.is_float and (source.is_float or same_grid(source, target)):
         if not source.is_float and (target.qmin > source.qmin or target.qmax < source.qmax):
-            return value.clamp(target.qmin - target.zero_point, target.qmax - target.zero_point)
-        return value
+            value = value.clamp(target.qmin - target.zero_point, target.qmax - target.zero_point)
+        return value.to(target.carrier)
     return _store(_load(value, source), target)
 
 
@@ -185,7 +183,8 @@ class _Conv:
             raise ValueError(
                 f"layer {node.name!r}: sums up to {self.proof.bound} overflow the {limit.bit_length()} bits of {rule!r}"
             )
-        self.int8 = Int8Conv(node, layer, source) if carrier(self.proof, layer, source) == INT8_KERNEL else None
+        found = kernel(node, layer, source, self.proof.bound)
+        self.kernel = found(node, layer, source) if found else None
         if target.is_float:
             self.m = torch.from_numpy(requant.multipliers(layer, source, target)).view(1, -1, 1, 1)
         else:
@@ -207,10 +206,21 @@ class _Conv:
             groups=attrs["groups"],
         )
 
+    def _bands(self, conv: BandConv, x: Tensor, finish: Finish, dtype: torch.dtype) -> Tensor:
+        """What ``finish`` makes of the sums of each picture of ``x [N, C, H, W]``."""
+        height, width = conv.size(*x.shape[2:])
+        out = torch.empty((len(x), conv.outputs, height, width), dtype=dtype, memory_format=torch.channels_last)
+        for codes, made in zip(x.to(torch.int16).split(1), out.split(1), strict=True):
+            run_bands(conv, requant.pixels(codes), finish, requant.pixels(made), torch.get_num_threads())
+        return out
+
     def accumulate(self, x: Tensor) -> Tensor:
-        """Shifted codes to accumulators, bias included, as float32 or float64 holding exact integers."""
-        if self.int8 is not None:
-            return self.int8(x)
+        """Shifted codes to sums, bias included: exact integers in int32, float32 or float64."""
+        if isinstance(self.kernel, BandConv):
+            return self._bands(self.kernel, x, lambda sums, out: np.copyto(out, sums[tuple(map(slice, out.shape))]), torch.int32)
+        if self.kernel is not None:
+            return self.kernel(x)
+        x = x.to(self.weight.dtype)
         if self.proof.carrier != "float32 limbs":
             return self._conv(x, self.bias)
         radix, total = self.proof.radix, self.bias.view(1, -1, 1, 1)
@@ -224,11 +234,15 @@ class _Conv:
         if self.floats:
             real = self._conv(_load(x, self.source), self.bias)
             return _store(activate(real, self.node.activation, self.node), self.target)
+        if isinstance(self.kernel, BandConv) and not self.target.is_float:
+            return self._bands(self.kernel, x, self.requantize, self.target.carrier)
         acc = self.accumulate(x)
         if self.target.is_float:
             real = (acc.to(self.m.dtype) * self.m).float()
             return _store(activate(real, self.node.activation, self.node), self.target)
-        return self.requantize(acc)
+        out = torch.empty(acc.shape, dtype=self.target.carrier, memory_format=torch.channels_last)
+        self.requantize(requant.pixels(acc), requant.pixels(out))
+        return out
 
 
 def _pool(node: Node, value: Tensor, source: TensorFormat) -> Tensor:
@@ -263,8 +277,10 @@ class Engine:
         if node.op == "add" and adds_in_integers(node, [*sources, target], self.rule):
             total = requant.adder(sources[0], sources[1], target, *requant.bounds(node, target), self.rule)
             return lambda xs: total(xs[0], xs[1])
-        if node.op in ("slice", "repeat", "pixel_shuffle") or (node.op == "resize" and node.attrs["mode"] == "nearest"):
+        if node.op in ("slice", "repeat", "pixel_shuffle"):
             return lambda xs: _convert(apply(node, xs), sources[0], target)
+        if node.op == "resize" and node.attrs["mode"] == "nearest":
+            return lambda xs: _convert(apply(node, [xs[0].float()]), sources[0], target)
         if node.op == "concat":
             return lambda xs: torch.cat([_convert(x, s, target) for x, s in zip(xs, sources, strict=True)], dim=1)
         if node.op == "pool":
@@ -272,7 +288,7 @@ class Engine:
         table = _table(node, sources[0], target, self.rule) if node.op == "unary" else None
         if table is not None:
             zero = sources[0].zero_point
-            return lambda xs: table[(xs[0] + zero).long()]
+            return lambda xs: table[xs[0].long() + zero]
         return lambda xs: _store(apply(node, [_load(x, s) for x, s in zip(xs, sources, strict=True)]), target)
 
     def run(self, x: Tensor, keep: Callable[[str, Tensor], None] | None = None) -> Tensor:
@@ -306,7 +322,7 @@ def engine(qgraph: QuantizedGraph) -> Engine:
 
 
 def _codes(value: Tensor, fmt: TensorFormat) -> Tensor:
-    return value if fmt.is_float else (value + fmt.zero_point).to(torch.int32)
+    return value if fmt.is_float else value.to(torch.int32) + fmt.zero_point
 
 
 def run_codes(qgraph: QuantizedGraph, x: Tensor) -> dict[str, Tensor]:

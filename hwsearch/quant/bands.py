@@ -1,0 +1,122 @@
+"""Convolutions that compute their sums in bands of rows, small enough that the sums are requantized before they leave the cache.
+
+``x`` is a picture of shifted codes ``int16 [H, W, C]``, zero outside. A band of sums is ``int32 [rows, columns, lanes]``, in which
+columns and lanes are rounded up to what the kernel writes at once; what lies beyond the output is meaningless.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import ClassVar
+
+import numba
+import numpy as np
+
+from hwsearch.quant.model import LayerIntegers, TensorFormat
+from searchspaces.graph import Node, pair
+
+Finish = Callable[[np.ndarray, np.ndarray], None]
+"""Takes a band of sums to its rows of the output ``[<= rows, W, O]``."""
+
+BAND_BYTES = 1 << 18
+"""Of the sums of one band, about: a part of the second-level cache (1 MB on the CPU where it was chosen)."""
+
+
+class BandConv(ABC):
+    """One convolution of codes to sums, bias included; ``by`` names its arithmetic for people."""
+
+    by: ClassVar[str]
+
+    def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
+        self.outputs, self.channels, *window = layer.weight.shape
+        self.left, right, self.top, bottom = node.attrs["padding"]
+        self.stride = pair(node.attrs["stride"])
+        self.window = (int(window[0]), int(window[1]))
+        self._padding = (self.top + bottom, self.left + right)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the output."""
+        return tuple(
+            (n + p - k) // s + 1 for n, p, k, s in zip((height, width), self._padding, self.window, self.stride, strict=True)
+        )  # type: ignore[return-value]
+
+    @staticmethod
+    @abstractmethod
+    def suits(node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
+        """Whether the sums of a layer, at most ``bound`` in magnitude, can be computed this way."""
+
+    @staticmethod
+    @abstractmethod
+    def work(node: Node, layer: LayerIntegers) -> float:
+        """The time a pixel takes, in products."""
+
+    @abstractmethod
+    def band(self, height: int, width: int) -> tuple[int, int, int]:
+        """Rows, columns and lanes of a band of sums, for an output of ``height x width``."""
+
+    @abstractmethod
+    def workspace(self, rows: int, width: int) -> tuple[np.ndarray, ...]:
+        """Memory that ``sums`` needs besides, for an output of this width."""
+
+    @abstractmethod
+    def sums(self, x: np.ndarray, first: int, workspace: tuple[np.ndarray, ...], out: np.ndarray) -> None:
+        """Compute the band that begins at output row ``first``."""
+
+
+def run_bands(conv: BandConv, x: np.ndarray, finish: Finish, out: np.ndarray, threads: int = 1) -> None:
+    """Convolve ``x`` and write what ``finish`` makes of the sums to ``out [H', W', O]``."""
+    height, width, _ = out.shape
+    shape = conv.band(height, width)
+    starts = range(0, height, shape[0])
+    threads = min(threads, len(starts))
+
+    def work(thread: int) -> None:
+        sums, workspace = np.empty(shape, np.int32), conv.workspace(shape[0], width)
+        for first in starts[thread::threads]:
+            conv.sums(x, first, workspace, sums)
+            finish(sums, out[first : first + shape[0]])
+
+    if threads == 1:
+        work(0)
+    else:
+        list(_pool(threads).map(work, range(threads)))
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="bands")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
+
+
+@numba.njit(cache=True, nogil=True)
+def gather(x: np.ndarray, top: int, left: int, out: np.ndarray) -> None:
+    """Copy the part of ``x [H, W, C]`` that begins at (top, left) to ``out [h, w, >= C]``; zero outside of x.
+
+    Channels of ``out`` beyond C are left alone.
+    """
+    height, width, channels = x.shape
+    rows, columns, _ = out.shape
+    begin = min(max(-left, 0), columns)
+    end = max(min(width - left, columns), begin)
+    for r in range(rows):
+        y = top + r
+        if y < 0 or y >= height:
+            out[r] = 0
+            continue
+        out[r, :begin] = 0
+        out[r, end:] = 0
+        if channels == out.shape[2]:
+            source, target = x[y].reshape(-1), out[r].reshape(-1)
+            for i in range(begin * channels, end * channels):
+                target[i] = source[i + left * channels]
+        else:
+            for k in range(begin, end):
+                for c in range(channels):
+                    out[r, k, c] = x[y, left + k, c]
