@@ -1,7 +1,7 @@
-"""Convolutions that compute their sums in bands of rows, small enough that the sums are requantized before they leave the cache.
+"""Convolutions that compute their sums in bands of rows, so small that the sums are requantized before they leave the cache.
 
-``x`` is a picture of shifted codes ``int16 [H, W, C]``, zero outside. A band of sums is ``int32 [rows, columns, lanes]``, in which
-columns and lanes are rounded up to what the kernel writes at once; what lies beyond the output is meaningless.
+``x`` is a picture of shifted codes ``int16 [H, W, C]``, zero outside. A band of sums is ``int32 [rows, columns, lanes]``; columns
+and lanes are rounded up to what the kernel writes at once, and what lies beyond the output is meaningless.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class BandConv(ABC):
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the output."""
-        return tuple(
-            (n + p - k) // s + 1 for n, p, k, s in zip((height, width), self._padding, self.window, self.stride, strict=True)
-        )  # type: ignore[return-value]
+        across = zip((height, width), self._padding, self.window, self.stride, strict=True)
+        rows, columns = ((n + p - k) // s + 1 for n, p, k, s in across)
+        return rows, columns
 
     @staticmethod
     @abstractmethod
@@ -97,26 +97,17 @@ if hasattr(os, "register_at_fork"):
 
 @numba.njit(cache=True, nogil=True)
 def gather(x: np.ndarray, top: int, left: int, out: np.ndarray) -> None:
-    """Copy the part of ``x [H, W, C]`` that begins at (top, left) to ``out [h, w, >= C]``; zero outside of x.
-
-    Channels of ``out`` beyond C are left alone.
-    """
-    height, width, channels = x.shape
+    """Copy the part of ``x [H, W, C]`` that begins at (top, left) to ``out [h, w, C]``; zero outside of x."""
+    height, width, _ = x.shape
     rows, columns, _ = out.shape
     begin = min(max(-left, 0), columns)
     end = max(min(width - left, columns), begin)
     for r in range(rows):
-        y = top + r
-        if y < 0 or y >= height:
+        if not 0 <= top + r < height:
             out[r] = 0
             continue
         out[r, :begin] = 0
         out[r, end:] = 0
-        if channels == out.shape[2]:
-            source, target = x[y].reshape(-1), out[r].reshape(-1)
-            for i in range(begin * channels, end * channels):
-                target[i] = source[i + left * channels]
-        else:
-            for k in range(begin, end):
-                for c in range(channels):
-                    out[r, k, c] = x[y, left + k, c]
+        source, target = x[top + r, left + begin : left + end].reshape(-1), out[r, begin:end].reshape(-1)
+        for i in range(target.size):  # in one dimension LLVM makes it a block copy
+            target[i] = source[i]

@@ -72,8 +72,10 @@ def _scale(x: int, m: int, shift: int) -> int:
 
 @numba.njit(cache=True, nogil=True)
 def gemmlowp(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
-    """Sums ``[rows, >= W, >= C]`` (int32, or floats holding integers) to shifted codes in ``low .. high``, written to ``out [<= rows,
-    W, C]``, int16 or float32."""
+    """Sums ``[rows, >= W, >= C]`` (int32, or floats holding integers) to shifted codes in ``low .. high``.
+
+    They are written to ``out [<= rows, W, C]``, int16 or float32.
+    """
     rows, columns, channels = out.shape
     for r in range(rows):
         for p in range(columns):

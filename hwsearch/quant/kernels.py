@@ -27,7 +27,9 @@ def kernel(node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -
         return Int8Conv
     if source.carrier == torch.int16 and pair_products.available():
         direct = PairConv.suits(node, layer, source, bound)
-        if Winograd.suits(node, layer, source, bound) and not (direct and PairConv.work(node, layer) < Winograd.work(node, layer)):
+        if Winograd.suits(node, layer, source, bound) and not (
+            direct and PairConv.work(node, layer) < Winograd.work(node, layer)
+        ):
             return Winograd
         if direct:
             return PairConv

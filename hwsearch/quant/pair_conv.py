@@ -1,4 +1,4 @@
-"""Direct convolution by pair products, for the layers that Winograd's does not suit: any window and stride, no dilation, no groups.
+"""Direct convolution by pair products, for layers that Winograd's does not suit: any window and stride, no dilation, no groups.
 
 Codes lie with channels last, so a row of the window is one run of codes in memory, and pairs run along it whatever the number
 of channels.
@@ -32,7 +32,7 @@ def folded(weight: np.ndarray, times: int, stride: int) -> np.ndarray:
 
 
 def best_fold(weight: np.ndarray, stride: int) -> tuple[float, int]:
-    """The fold with the fewest products, of those that leave no lane between pixels; these products, for each pixel, come first."""
+    """The fewest products per pixel, and the fold that has them, of those that leave no lane between pixels."""
     outputs, channels, height, width = weight.shape
 
     def products_of(times: int) -> float:
@@ -101,4 +101,4 @@ class PairConv(BandConv):
         pairs = (self._width * self.channels + 1) // 2
         top = first * self.stride[0] - self.top
         sums = out.reshape(out.shape[0], -1, self._lanes)
-        _sums(x, top, -self.left, self.stride[0], step, pairs, self.window[0], self._weights, self._bias, *workspace, sums)
+        _sums(x, top, -self.left, self.stride[0], step, pairs, self.window[0], self._weights, self._bias, workspace[0], sums)

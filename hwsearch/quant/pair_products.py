@@ -4,8 +4,8 @@ AVX2's ``vpmaddwd`` multiplies sixteen 16-bit integers by sixteen others and add
 saturation. So it is exact where int8 instructions without VNNI are not, and it does twice as many products as a
 floating-point multiply-add of the same width. Sums wrap around at 32 bits; the callers show that this loses nothing.
 
-A tile of 4 pixels and 16 (or 8) outputs stays in registers: per pair of inputs one word of each pixel is broadcast and met with
-two (or one) vectors of weights. Weights are packed in the order in which they are read, see ``packed``.
+A tile of 4 pixels and 16 outputs (or 8 and 8) stays in registers: per pair of inputs one word of each pixel is broadcast and met
+with two vectors of weights (or one). Weights are packed in the order in which they are read, see ``packed``.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic
 
-from hwsearch.quant.vector_code import CODES, I32, SUMS, Memory, ahead, broadcast, constant
+from hwsearch.quant.vector_code import CODES, I32, SUMS, Memory, ahead, broadcast, intrinsic
 
-PIXELS = 4
-"""Pixels of a tile: ``products`` reads and writes whole tiles."""
+PIXELS = 8
+"""``products`` reads and writes multiples of so many pixels."""
 LANES = 8
 """Outputs of one vector of sums."""
 PANEL = 2 * LANES
 """Outputs that are computed together, where there are as many."""
 
 
-def _tile(vectors: int) -> Any:
-    """The code for ``PIXELS`` pixels and ``vectors * LANES`` outputs; arguments as those of ``products``."""
+def _tile(pixels: int, vectors: int) -> Any:
+    """The code for so many pixels and ``vectors * LANES`` outputs; arguments as those of ``products``."""
 
     def typed(
         typingctx: Any, x: Any, x_at: Any, x_step: Any, row_step: Any, rows: Any, pairs: Any,
@@ -43,7 +42,7 @@ def _tile(vectors: int) -> Any:
             x, w, start, out = (Memory(context, builder, signature.args[i], args[i]) for i in (0, 6, 8, 10))
             multiply = builder.module.declare_intrinsic("llvm.x86.avx2.pmadd.wd", fnty=ir.FunctionType(SUMS, [CODES, CODES]))
             first = [start.load(ahead(builder, start_at, LANES, v), SUMS) for v in range(vectors)]
-            sums = [[cgutils.alloca_once(builder, SUMS) for _ in first] for _ in range(PIXELS)]  # LLVM keeps them in registers
+            sums = [[cgutils.alloca_once(builder, SUMS) for _ in first] for _ in range(pixels)]  # LLVM keeps them in registers
             for pixel in sums:
                 for total, value in zip(pixel, first, strict=True):
                     builder.store(value, total)
@@ -70,7 +69,7 @@ def _tile(vectors: int) -> Any:
     return intrinsic(typed)
 
 
-_tile_of_16, _tile_of_8 = _tile(2), _tile(1)
+_tile_of_16, _tile_of_8 = _tile(4, 2), _tile(8, 1)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -92,11 +91,13 @@ def products(
     depth = 2 * rows * pairs
     for o in range(0, start.size, PANEL):
         panel = w_at + o * depth
-        for p in range(0, pixels, PIXELS):
-            x_tile, out_tile = x_at + p * x_step, out_at + p * out_step + o
-            if start.size - o > LANES:
+        if start.size - o > LANES:
+            for p in range(0, pixels, 4):
+                x_tile, out_tile = x_at + p * x_step, out_at + p * out_step + o
                 _tile_of_16(x, x_tile, x_step, row_step, rows, pairs, w, panel, start, o, out, out_tile, out_step)
-            else:
+        else:
+            for p in range(0, pixels, 8):
+                x_tile, out_tile = x_at + p * x_step, out_at + p * out_step + o
                 _tile_of_8(x, x_tile, x_step, row_step, rows, pairs, w, panel, start, o, out, out_tile, out_step)
 
 
@@ -115,7 +116,8 @@ def packed(weight: np.ndarray) -> np.ndarray:
 def available() -> bool:
     """Whether numba compiles for a CPU with AVX2 here, and a self-test gives the sums of 64-bit integers."""
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
-    return not numba.config.DISABLE_JIT and "+avx2" in features.split(",") and _exact()
+    compiles = not config.DISABLE_JIT  # type: ignore[attr-defined]
+    return compiles and "+avx2" in features.split(",") and _exact()
 
 
 def _exact() -> bool:

@@ -26,32 +26,33 @@ input.
 
 Addition of 8-bit tensors under rule "f32" is ONNX Runtime's QLinearAdd, whose vector kernel (x86 with AVX2, and every ARM) uses
 fused multiply-adds: ``fix = z_y - fma(r_a, z_a, fp32(r_b * z_b))``, ``fma(q_a, r_a, fma(q_b, r_b, fix))``, ``r_a = fp32(s_a /
-s_y)``; found by comparing all 65536 operand pairs under many scales. One rounding of the float64 result is the fused operation
-here, because the exact sum of an 8-bit times 24-bit product and a 24-bit number fits float64 for every ratio above 2^-20. The
-additions of the other rules are in ``fixed_point``.
+s_y)``; found by comparing all 65536 operand pairs under many scales. The additions of the other rules are in ``fixed_point``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numba
 import numpy as np
 import torch
+from numba import types
 from torch import Tensor
 
 from hwmodels.errors import UsageError, closest
 from hwsearch.quant import fixed_point
 from hwsearch.quant.model import LayerIntegers, TensorFormat
+from hwsearch.quant.vector_code import intrinsic
 from searchspaces.graph import Node
 
 RULES = {"f32": ("f32", "f64"), "xnnpack": ("f32", "i16"), "gemmlowp": ("gemmlowp", "i16")}
 """Rule -> arithmetic of layers between tensors of at most 8 bits, and of layers that touch a 16-bit tensor."""
 
 Requantizer = Callable[[np.ndarray, np.ndarray], None]
-"""Takes sums ``[rows, >= W, >= C]`` (int32, or floats holding integers; bias included) to shifted codes, written to ``out [<= rows,
-W, C]`` (int16 or float32)."""
+"""Takes sums ``[rows, >= W, >= C]`` (int32, or floats holding integers; bias included) to shifted codes, which it writes to
+``out [<= rows, W, C]`` (int16 or float32)."""
 
 
 def arithmetic(rule: str, *formats: TensorFormat) -> str:
@@ -133,23 +134,21 @@ def _f64(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: float, high: fl
                 out[r, p, c] = min(max(np.rint(v), low), high)
 
 
-@numba.njit(cache=True)
+@intrinsic
+def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a b + c`` with one rounding, float32."""
+    f32 = types.float32
+    return f32(f32, f32, f32), lambda context, builder, signature, args: builder.fma(*args)
+
+
+@numba.njit(cache=True, nogil=True)
 def _add_f32(
-    a: np.ndarray,
-    b: np.ndarray,
-    za: int,
-    zb: int,
-    ra: float,
-    rb: float,
-    fix: float,
-    z: float,
-    low: float,
-    high: float,
-    out: np.ndarray,
-) -> None:
-    for i in range(a.size):
-        inner = np.float32((b[i] + zb) * rb + fix)
-        v = np.rint(np.float32((a[i] + za) * ra + inner))
+    a: np.ndarray, b: np.ndarray, za: np.float32, zb: np.float32, ra: np.float32, rb: np.float32, fix: np.float32,
+    z: np.float32, low: np.float32, high: np.float32, out: np.ndarray,
+) -> None:  # fmt: skip
+    for i in range(out.size):
+        inner = _fma(np.float32(b[i]) + zb, rb, fix)
+        v = np.rint(_fma(np.float32(a[i]) + za, ra, inner))
         out[i] = min(max(v, low), high) - z
 
 
@@ -171,9 +170,10 @@ def empty(shape: tuple[int, ...], fmt: TensorFormat) -> np.ndarray:
 
 def _scaled(m: np.ndarray, slope: np.ndarray | None, low: int, high: int) -> Requantizer:
     """Arithmetic "f32" or "f64", by the type of ``m``; ``low .. high`` are shifted."""
-    kernel, kind = (_f32, np.float32) if m.dtype == np.float32 else (_f64, np.float64)
-    slopes = np.ones(m.size, kind) if slope is None else slope.astype(kind)
-    return lambda acc, out: kernel(acc, m, slopes, kind(low), kind(high), out)
+    slopes = np.ones_like(m) if slope is None else slope.astype(m.dtype)
+    if m.dtype == np.float64:
+        return lambda acc, out: _f64(acc, m, slopes, float(low), float(high), out)
+    return lambda acc, out: _f32(acc, m, slopes, np.float32(low), np.float32(high), out)
 
 
 def requantizer(node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat, rule: str) -> Requantizer:
@@ -223,13 +223,11 @@ def adder(fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: 
 
 def add(a: Tensor, b: Tensor, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int) -> Tensor:
     """Sum of two tensors of shifted 8-bit codes by the rule of QLinearAdd, in shifted codes of ``fy``."""
-    ra, rb = np.float32(fa.scale) / np.float32(fy.scale), np.float32(fb.scale) / np.float32(fy.scale)
-    zeros = np.float32(float(ra) * fa.zero_point + float(np.float32(rb * np.float32(fb.zero_point))))
-    fix = np.float32(np.float32(fy.zero_point) - zeros)
+    f32 = np.float32
+    ra, rb = f32(f32(fa.scale) / f32(fy.scale)), f32(f32(fb.scale) / f32(fy.scale))
+    za, zb, z = f32(fa.zero_point), f32(fb.zero_point), f32(fy.zero_point)
+    fix = f32(z - f32(float(ra) * float(za) + float(rb * zb)))  # one rounding, as a fused multiply-add: the float64 sum is exact
     x, y = pixels(a), pixels(b)
     out = empty(x.shape, fy)
-    _add_f32(
-        x.reshape(-1), y.reshape(-1), fa.zero_point, fb.zero_point, float(ra), float(rb), float(fix),
-        float(fy.zero_point), float(low), float(high), out.reshape(-1),
-    )  # fmt: skip
+    _add_f32(x.reshape(-1), y.reshape(-1), za, zb, ra, rb, fix, z, f32(low), f32(high), out.reshape(-1))
     return pictures(out, len(a))

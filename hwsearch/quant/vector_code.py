@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils
 
 I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -18,6 +19,11 @@ CODES, SUMS = ir.VectorType(I16, 16), ir.VectorType(I32, 8)
 """The two kinds of 256-bit vectors: 16 operands of products, 8 sums."""
 
 Matrix = tuple[tuple[int, ...], ...]
+
+
+def intrinsic(typed: Callable[..., Any]) -> Any:
+    """``numba.extending.intrinsic``, whose own annotations do not let compiled functions call what it makes."""
+    return extending.intrinsic(typed)
 
 
 class Memory:
@@ -58,24 +64,29 @@ def broadcast(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
 
 
 def combination(builder: ir.IRBuilder, coefficients: Sequence[int], vectors: Sequence[ir.Value]) -> ir.Value:
-    """``sum(c * v)``, without the terms whose coefficient is zero; at least one is not."""
+    """``sum(c * v)``, without the terms whose coefficient is zero; at least one is positive."""
     total = None
-    for coefficient, vector in zip(coefficients, vectors, strict=True):
+    for coefficient, vector in sorted(zip(coefficients, vectors, strict=True), key=lambda term: term[0] < 0):
         if coefficient == 0:
             continue
         term = vector if abs(coefficient) == 1 else builder.mul(vector, constant(vector.type, abs(coefficient)))
-        if total is None:
-            total = term if coefficient > 0 else builder.sub(constant(vector.type, 0), term)
-        else:
-            total = builder.add(total, term) if coefficient > 0 else builder.sub(total, term)
+        if total is not None:
+            term = builder.add(total, term) if coefficient > 0 else builder.sub(total, term)
+        total = term
     return total
 
 
-def both_sides(builder: ir.IRBuilder, matrix: Matrix, load: Callable[[int, int], ir.Value]) -> list[list[ir.Value]]:
-    """``matrix X matrix^T`` for a square X whose element (i, j) is the vector ``load(i, j)``; columns of X first."""
-    size = range(len(matrix[0]))
-    columns = []
-    for j in size:
-        column = [load(i, j) for i in size]
-        columns.append([combination(builder, row, column) for row in matrix])
-    return [[combination(builder, row, [columns[j][i] for j in size]) for row in matrix] for i in range(len(matrix))]
+def product(builder: ir.IRBuilder, factors: Sequence[Matrix], vectors: Sequence[ir.Value]) -> Sequence[ir.Value]:
+    """The product of the matrices times a column of vectors."""
+    for matrix in reversed(factors):
+        vectors = [combination(builder, row, vectors) for row in matrix]
+    return vectors
+
+
+def both_sides(
+    builder: ir.IRBuilder, factors: Sequence[Matrix], load: Callable[[int, int], ir.Value]
+) -> list[Sequence[ir.Value]]:
+    """``M X M^T``, where M is the product of the factors, for a square X whose element (i, j) is the vector ``load(i, j)``."""
+    size = range(len(factors[-1][0]))
+    columns = [product(builder, factors, [load(i, j) for i in size]) for j in size]
+    return [product(builder, factors, row) for row in zip(*columns, strict=True)]

@@ -13,8 +13,9 @@ passes through the elementwise product, so with A' = 24 A^T D, which has integer
 
 also when the products are summed over input channels first. This is an identity of integers, and the step from integers to
 32-bit integers that wrap around keeps sums and products: whatever overflows on the way, the right side comes out as 576 y
-modulo 2^32. Now 576 = 9 * 64 and 9 has an inverse modulo 2^32; multiplying by it gives 64 y modulo 2^32, which is 64 y itself when
-``|y| < 2^25``, and an arithmetic shift by 6 gives y. ``Winograd.suits`` asks for that bound, which ``integer.prove_layer`` proves.
+modulo 2^32. Now 576 = 9 * 64, and 9 has an inverse modulo 2^32; multiplying by it gives 64 y modulo 2^32, which is 64 y itself
+when ``|y| < 2^25``, and an arithmetic shift by 6 gives y. ``Winograd.suits`` asks for that bound, and ``integer.prove_layer``
+proves it.
 
 The operands of the products must be true 16-bit integers: the rows of B^T have absolute sums up to 10 and those of G' up to 7, so
 codes up to 327 and all 8-bit weights do (at most 100 * 327 and 49 * 128).
@@ -22,31 +23,44 @@ codes up to 327 and all 8-bit weights do (at most 100 * 327 and 49 * 128).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from hwsearch.quant.bands import BAND_BYTES, BandConv, gather
 from hwsearch.quant.model import LayerIntegers, TensorFormat
 from hwsearch.quant.pair_products import LANES, PIXELS, packed, products
-from hwsearch.quant.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant
+from hwsearch.quant.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant, intrinsic
 from searchspaces.graph import Node, pair
 
-B = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0), (0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0), (0, 4, 0, -5, 0, 1))
-"""B^T."""
+PAIRS = ((1, 0, 0, 0, 0, 0), (0, 1, 1, 0, 0, 0), (0, 1, -1, 0, 0, 0), (0, 0, 0, 1, 1, 0), (0, 0, 0, 1, -1, 0), (0, 0, 0, 0, 0, 1))
+"""Sums and differences: the points 1 and -1, 2 and -2 share the rest of their transforms, the even and the odd powers."""
+B = (
+    PAIRS,
+    (
+        (4, 0, -5, 0, 1, 0),
+        (0, 0, -4, 0, 1, 0),
+        (0, -4, 0, 1, 0, 0),
+        (0, 0, -1, 0, 1, 0),
+        (0, -2, 0, 2, 0, 0),
+        (0, 4, 0, -5, 0, 1),
+    ),
+)
+"""Factors of B^T."""
 G = ((1, 0, 0), (1, 1, 1), (1, -1, 1), (1, 2, 4), (1, -2, 4), (0, 0, 1))
 """G'."""
-A = ((6, -4, -4, 1, 1, 0), (0, -4, 4, 2, -2, 0), (0, -4, -4, 4, 4, 0), (0, -4, 4, 8, -8, 24))
-"""A'."""
+A = (((6, -4, 0, 1, 0, 0), (0, 0, -4, 0, 2, 0), (0, -4, 0, 4, 0, 0), (0, 0, -4, 0, 8, 24)), PAIRS)
+"""Factors of A'."""
 INVERSE_OF_9 = pow(9, -1, 2**32)
 
-TILE, POINTS = 4, 36
-"""Outputs along one side of a tile, and products for all of them."""
-LARGEST_CODE = 32767 // max(sum(map(abs, row)) for row in B) ** 2
+TILE, WINDOW = 4, 6
+"""Outputs along one side of a tile, and the inputs that they need."""
+POINTS = WINDOW**2
+LARGEST_CODE = 327
+"""Whose transforms fit 16 bits."""
 LARGEST_SUM = 2**25 - 1
 CODES_AT_ONCE = 16
 INPUT_WORK, OUTPUT_WORK = 30, 45
@@ -68,7 +82,7 @@ def _input_tile(typingctx: Any, x: Any, x_at: Any, row_step: Any, column_step: A
 
         for i, row in enumerate(both_sides(builder, B, load)):
             for j, value in enumerate(row):
-                v.store(ahead(builder, v_at, v_step, len(B) * i + j), value)
+                v.store(ahead(builder, v_at, v_step, WINDOW * i + j), value)
         return context.get_dummy_value()
 
     return types.void(x, x_at, row_step, column_step, v, v_at, v_step), generate
@@ -76,7 +90,16 @@ def _input_tile(typingctx: Any, x: Any, x_at: Any, row_step: Any, column_step: A
 
 @intrinsic
 def _output_tile(
-    typingctx: Any, m: Any, m_at: Any, m_step: Any, bias: Any, bias_at: Any, out: Any, out_at: Any, row_step: Any, column_step: Any
+    typingctx: Any,
+    m: Any,
+    m_at: Any,
+    m_step: Any,
+    bias: Any,
+    bias_at: Any,
+    out: Any,
+    out_at: Any,
+    row_step: Any,
+    column_step: Any,
 ) -> Any:
     """``A' m A'^T / 576 + bias`` of 8 outputs: 36 vectors read from ``m``, ``m_step`` apart, 4x4 written to ``out``."""
 
@@ -85,7 +108,7 @@ def _output_tile(
         m, bias, out = (Memory(context, builder, signature.args[i], args[i]) for i in (0, 3, 5))
 
         def load(i: int, j: int) -> ir.Value:
-            return m.load(ahead(builder, m_at, m_step, len(B) * i + j), SUMS)
+            return m.load(ahead(builder, m_at, m_step, WINDOW * i + j), SUMS)
 
         shift = bias.load(bias_at, SUMS)
         for i, row in enumerate(both_sides(builder, A, load)):
@@ -99,19 +122,21 @@ def _output_tile(
 
 @numba.njit(cache=True, nogil=True)
 def _sums(
-    x: np.ndarray, top: int, left: int, w: np.ndarray, bias: np.ndarray, zeros: np.ndarray,
+    x: np.ndarray, top: int, left: int, w: np.ndarray, bias: np.ndarray, zeros: np.ndarray, tiles: int,
     region: np.ndarray, v: np.ndarray, m: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
     """A band of sums ``out int32 [4 n, 4 k, lanes]`` whose window begins at (top, left) of ``x``, by blocks of tiles.
 
     Args:
-        region: int16 [6, 4 tiles + 2, channels rounded up], for the inputs of a block.
+        tiles: of a block, at most.
+        region: int16 [6, > 4 tiles + 2, C], for the inputs of a block; its last vectors reach into the next pixel, and what they
+            find there goes to channels of ``v`` that no product reads.
         v, m: int16 and int32 [36, step], its transformed inputs and sums.
     """
     rows, width, outputs = out.shape
     columns, channels = region.shape[1:]
-    tiles, pairs = columns // TILE, (x.shape[2] + 1) // 2
-    patch, flat, v_flat, m_flat = region.reshape(-1), out.reshape(-1), v.reshape(-1), m.reshape(-1)
+    depth, pairs = -(-channels // CODES_AT_ONCE) * CODES_AT_ONCE, (channels + 1) // 2
+    codes, flat, v_flat, m_flat = region.reshape(-1), out.reshape(-1), v.reshape(-1), m.reshape(-1)
     v_step, m_step, w_step = v.shape[1], m.shape[1], 2 * pairs * outputs
     for r in range(0, rows, TILE):
         for q in range(0, width, TILE * tiles):
@@ -119,9 +144,9 @@ def _sums(
             here = min(tiles, (width - q) // TILE)
             for t in range(here):
                 for c in range(0, channels, CODES_AT_ONCE):
-                    _input_tile(patch, TILE * t * channels + c, columns * channels, channels, v_flat, t * channels + c, v_step)
+                    _input_tile(codes, TILE * t * channels + c, columns * channels, channels, v_flat, t * depth + c, v_step)
             for k in range(POINTS):
-                products(v_flat, k * v_step, channels, 0, 1, pairs, w, k * w_step, zeros, m_flat, k * m_step, outputs, here)
+                products(v_flat, k * v_step, depth, 0, 1, pairs, w, k * w_step, zeros, m_flat, k * m_step, outputs, here)
             for t in range(here):
                 at = (r * width + q + TILE * t) * outputs
                 for o in range(0, outputs, LANES):
@@ -161,17 +186,19 @@ class Winograd(BandConv):
         rows = max(BAND_BYTES // (columns * self._lanes * 4) // TILE, 1) * TILE
         return min(rows, -(-height // TILE) * TILE), columns, self._lanes
 
-    def workspace(self, rows: int, width: int) -> tuple[np.ndarray, ...]:
-        channels = -(-self.channels // CODES_AT_ONCE) * CODES_AT_ONCE
-        most = TILE_BYTES // (POINTS * (2 * channels + 4 * self._lanes))
+    def workspace(self, rows: int, width: int) -> tuple[Any, ...]:
+        depth = -(-self.channels // CODES_AT_ONCE) * CODES_AT_ONCE
+        most = TILE_BYTES // (POINTS * (2 * depth + 4 * self._lanes))
         tiles = -(-min(most, -(-width // TILE)) // PIXELS) * PIXELS
-        region = np.zeros((len(B), TILE * tiles + 2, channels), np.int16)
-        v = np.empty((POINTS, _spread(tiles * channels, 2)), np.int16)
+        columns = TILE * tiles + 2 + -(-CODES_AT_ONCE // self.channels)
+        region = np.empty((WINDOW, columns, self.channels), np.int16)
+        v = np.empty((POINTS, _spread(tiles * depth, 2)), np.int16)
         m = np.empty((POINTS, _spread(tiles * self._lanes, 4)), np.int32)
-        return region, v, m
+        return tiles, region, v, m
 
-    def sums(self, x: np.ndarray, first: int, workspace: tuple[np.ndarray, ...], out: np.ndarray) -> None:
-        _sums(x, first - self.top, -self.left, self._weights, self._bias, self._zeros, *workspace, out)
+    def sums(self, x: np.ndarray, first: int, workspace: tuple[Any, ...], out: np.ndarray) -> None:
+        tiles, region, v, m = workspace
+        _sums(x, first - self.top, -self.left, self._weights, self._bias, self._zeros, tiles, region, v, m, out)
 
 
 def _spread(elements: int, size: int) -> int:
