@@ -98,16 +98,19 @@ if hasattr(os, "register_at_fork"):
 @numba.njit(cache=True, nogil=True)
 def gather(x: np.ndarray, top: int, left: int, out: np.ndarray) -> None:
     """Copy the part of ``x [H, W, C]`` that begins at (top, left) to ``out [h, w, C]``; zero outside of x."""
-    height, width, _ = x.shape
+    height, width, channels = x.shape
     rows, columns, _ = out.shape
-    begin = min(max(-left, 0), columns)
-    end = max(min(width - left, columns), begin)
+    begin = min(max(-left, 0), columns) * channels
+    end = max(min(width - left, columns) * channels, begin)
+    source, target = x.reshape(-1), out.reshape(-1)
     for r in range(rows):
-        if not 0 <= top + r < height:
-            out[r] = 0
-            continue
-        out[r, :begin] = 0
-        out[r, end:] = 0
-        source, target = x[top + r, left + begin : left + end].reshape(-1), out[r, begin:end].reshape(-1)
-        for i in range(target.size):  # in one dimension LLVM makes it a block copy
-            target[i] = source[i]
+        line = target[r * columns * channels : (r + 1) * columns * channels]
+        inside = 0 <= top + r < height
+        first, last = (begin, end) if inside else (0, 0)
+        for i in range(first):
+            line[i] = 0
+        for i in range(last, line.size):
+            line[i] = 0
+        codes, copied = source[((top + r) * width + left) * channels + first :], line[first:last]
+        for i in range(copied.size):  # two slices from zero: LLVM sees a block copy
+            copied[i] = codes[i]
