@@ -22,8 +22,8 @@ from searchspaces.graph import Node, pair
 Finish = Callable[[np.ndarray, np.ndarray], None]
 """Takes a band of sums to its rows of the output ``[<= rows, W, O]``."""
 
-BAND_BYTES = 1 << 18
-"""Of the sums of one band, about: a part of the second-level cache (1 MB on the CPU where it was chosen)."""
+BAND_BYTES = 1 << 19
+"""Of one band, about: half of the second-level cache of the CPU where it was chosen by measurement."""
 
 
 class BandConv(ABC):

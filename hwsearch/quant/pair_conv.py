@@ -88,7 +88,9 @@ class PairConv(BandConv):
     def band(self, height: int, width: int) -> tuple[int, int, int]:
         columns = -(-width // (PIXELS * self._times)) * PIXELS * self._times
         lanes = self._lanes // self._times
-        return min(max(BAND_BYTES // (columns * lanes * 4), 1), height), columns, lanes
+        row = columns * (4 * lanes + 2 * self.channels * self.stride[0] * self.stride[1])
+        # At least as many rows as the window has: neighbouring bands both read the rows between them.
+        return min(max(BAND_BYTES // row, self.window[0]), height), columns, lanes
 
     def workspace(self, rows: int, width: int) -> tuple[np.ndarray, ...]:
         _, columns, _ = self.band(rows, width)
