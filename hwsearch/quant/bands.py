@@ -72,7 +72,7 @@ def run_bands(conv: BandConv, x: np.ndarray, finish: Finish, out: np.ndarray, th
     height, width, _ = out.shape
     shape = conv.band(height, width)
     starts = range(0, height, shape[0])
-    threads = min(threads, len(starts))
+    threads = max(min(threads, len(starts)), 1)
 
     def work(thread: int) -> None:
         sums, workspace = np.empty(shape, np.int32), conv.workspace(shape[0], width)
@@ -84,6 +84,18 @@ def run_bands(conv: BandConv, x: np.ndarray, finish: Finish, out: np.ndarray, th
         work(0)
     else:
         list(_pool(threads).map(work, range(threads)))
+
+
+def all_sums(conv: BandConv, x: np.ndarray, threads: int = 1) -> np.ndarray:
+    """The sums themselves, ``int32 [H', W', O]``."""
+    out = np.empty((*conv.size(*x.shape[:2]), conv.outputs), np.int32)
+    run_bands(conv, x, copy_sums, out, threads)
+    return out
+
+
+def copy_sums(sums: np.ndarray, out: np.ndarray) -> None:
+    """The ``Finish`` that keeps the sums."""
+    np.copyto(out, sums[tuple(map(slice, out.shape))])
 
 
 @lru_cache(maxsize=4)

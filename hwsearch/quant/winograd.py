@@ -14,7 +14,7 @@ passes through the elementwise product, so with A' = 24 A^T D, which has integer
 also when the products are summed over input channels first. This is an identity of integers, and the step from integers to
 32-bit integers that wrap around keeps sums and products: whatever overflows on the way, the right side comes out as 576 y
 modulo 2^32. Now 576 = 9 * 64, and 9 has an inverse modulo 2^32; multiplying by it gives 64 y modulo 2^32, which is 64 y itself
-when ``|y| < 2^25``, and an arithmetic shift by 6 gives y. ``Winograd.suits`` asks for that bound, and ``integer.prove_layer``
+when ``|y| < 2^25``, and an arithmetic shift by 6 gives y. ``Winograd.suits`` asks for that bound, and ``proof.prove_layer``
 proves it.
 
 The operands of the products must be true 16-bit integers: the rows of B^T have absolute sums up to 10 and those of G' up to 7, so

@@ -10,15 +10,17 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_networks import float_graph, picture, quantize
 
-from hwsearch.quant import integer, pair_products
-from hwsearch.quant.bands import BandConv, run_bands
+from hwsearch.quant import integer, kernels, pair_products
+from hwsearch.quant.bands import BandConv, all_sums
 from hwsearch.quant.model import LayerIntegers, TensorFormat
 from hwsearch.quant.pair_conv import PairConv, folded
+from hwsearch.quant.proof import prove_layer
 from hwsearch.quant.winograd import LARGEST_CODE, A, B, G, Winograd
 from searchspaces.graph import Node
 
-pytestmark = pytest.mark.skipif(not pair_products.available(), reason="no AVX2 here")
+pytestmark = pytest.mark.skipif(not pair_products.compiles(), reason="no AVX2 here")
 SIZE = st.integers(1, 40)
 
 
@@ -56,7 +58,7 @@ def layers(draw: Any, kind: type[BandConv], bits: int) -> tuple[Node, LayerInteg
 
 
 def check(kind: type[BandConv], node: Node, layer: LayerIntegers, source: TensorFormat, codes: np.ndarray) -> None:
-    proof = integer.prove_layer("y", layer, source)
+    proof = prove_layer("y", layer, source)
     assert kind.suits(node, layer, source, proof.bound)
     conv = kind(node, layer, source)
     shifted = codes - source.zero_point
@@ -67,9 +69,7 @@ def check(kind: type[BandConv], node: Node, layer: LayerIntegers, source: Tensor
     nhwc = np.ascontiguousarray(shifted.transpose(1, 2, 0).astype(np.int16))
     assert conv.size(*codes.shape[1:]) == expected.shape[:2]
     for threads in (1, 2):
-        got = np.full(expected.shape, -1, np.int32)
-        run_bands(conv, nhwc, lambda sums, out: np.copyto(out, sums[tuple(map(slice, out.shape))]), got, threads)
-        assert np.array_equal(got, expected)
+        assert np.array_equal(all_sums(conv, nhwc, threads), expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,7 +91,7 @@ def test_winograd_at_the_largest_sums(weight: int, zero: int) -> None:
     source = TensorFormat(8, 1.0, zero)
     layer = LayerIntegers(8, np.full((8, 57, 3, 3), weight, np.int8), np.ones(8, np.float32), np.zeros(8, np.int64))
     node = Node("y", "conv", ("x",), {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1})
-    assert integer.prove_layer("y", layer, source).bound > 0.97 * 2**24
+    assert prove_layer("y", layer, source).bound > 0.97 * 2**24
     check(Winograd, node, layer, source, np.full((57, 9, 11), 255 - zero))
 
 
@@ -132,3 +132,25 @@ def test_folded_weights_are_the_same_layer_two_pixels_at_a_time() -> None:
     wide = F.conv2d(x, torch.from_numpy(folded(w.numpy(), 2, 1)), stride=(1, 2))
     plain = F.conv2d(x, w)
     assert torch.equal(wide.unflatten(1, (2, 4)).permute(0, 2, 3, 4, 1).flatten(3), plain)
+
+
+@pytest.mark.parametrize("kind", [Winograd, PairConv])
+def test_a_kernel_that_errs_is_found_and_not_used(kind: type[BandConv], monkeypatch: pytest.MonkeyPatch) -> None:
+    q = quantize(float_graph("edsr"))
+    x = picture(q.graph)
+    kernels.band_convolutions_work.cache_clear()
+    assert kernels.band_convolutions_work()
+    told, expected = integer.path(q), integer.Engine(q).run(x)
+    assert Winograd.by in told
+    true = kind.sums
+
+    def wrong(self: BandConv, x: np.ndarray, first: int, workspace: tuple[Any, ...], out: np.ndarray) -> None:
+        true(self, x, first, workspace, out)
+        out[0, 0, 0] += 1
+
+    monkeypatch.setattr(kind, "sums", wrong)
+    kernels.band_convolutions_work.cache_clear()
+    assert not kernels.band_convolutions_work()
+    assert not any(fast.by in integer.path(q) for fast in (Winograd, PairConv))
+    assert torch.equal(integer.Engine(q).run(x), expected)
+    kernels.band_convolutions_work.cache_clear()

@@ -11,7 +11,8 @@ import torch
 from random_networks import float_graph, picture, quantize
 from torch import Tensor
 
-from hwsearch.quant import int8_kernel, integer, pair_products
+from hwsearch.quant import int8_kernel, integer, kernels
+from hwsearch.quant.integer_conv import Conv
 from hwsearch.quant.model import LayerIntegers, TensorFormat
 from searchspaces.graph import Node
 
@@ -28,7 +29,7 @@ GEOMETRY = [
 def fresh() -> Iterator[None]:
     """The self-test has not run yet, and nothing is preferred to the int8 kernel."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pair_products, "available", lambda: False)
+        patch.setattr(kernels, "band_convolutions_work", lambda: False)
         int8_kernel.capability.cache_clear()
         yield
     int8_kernel.capability.cache_clear()
@@ -48,10 +49,10 @@ def test_sums_are_those_of_the_floating_point_carrier(attrs: dict[str, object], 
         pytest.skip("this CPU or this torch has no exact int8 kernel")
     node, integers, source = layer(attrs, 64)
     x = torch.from_numpy(np.random.default_rng(1).integers(-117, 139, (1, 16, 11, 13)).astype(np.float32))
-    fast = integer._Conv(node, integers, source, source)
+    fast = Conv(node, integers, source, source)
     assert isinstance(fast.kernel, int8_kernel.Int8Conv)
     monkeypatch.setattr(int8_kernel, "capability", lambda: "none")
-    plain = integer._Conv(node, integers, source, source)
+    plain = Conv(node, integers, source, source)
     assert plain.kernel is None
     assert torch.equal(fast.accumulate(x), plain.accumulate(x))
 
