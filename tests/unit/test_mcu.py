@@ -123,11 +123,13 @@ def test_constants_of_the_exported_c_are_the_counted_instructions() -> None:
         expected |= {f"cycles_per_element.{op}": n for op, n in counted["per_element"].items()}
         expected |= {"cycles_per_output_requant": units["requant"], "wide.cycles_per_output_requant": units["wide_requant"]}
         expected |= {"cycles_per_im2col_byte": units["im2col"], "cycles_per_im2col_row": units["im2col_row"]}
-        expected |= {"cycles_per_layer": units["layer"]}
+        expected |= {"cycles_per_layer": units["layer"], "cycles_per_depthwise_output": units["depthwise_output"]}
+        expected |= {"wide.cycles_per_depthwise_output": units["wide_depthwise_output"]}
         each = number(target, "mcu.cycles_per_instruction")
         for key, instructions in expected.items():
             assert number(target, f"mcu.{key}") == pytest.approx(instructions * each, rel=1e-3), (target.name, key)
         assert target.mcu.lanes.value == counted["lanes"]
+        assert number(target, "mcu.depthwise_lanes") == 1
         clock = number(target, "mcu.clock_hz")
         assert number(target, "rates.W8A8") == pytest.approx(clock / units["conv"] / each, rel=1e-3)
         assert number(target, "rates.W8A16") == pytest.approx(clock / units["wide_conv"] / each, rel=1e-3)
