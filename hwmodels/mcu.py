@@ -6,9 +6,9 @@ per weight, or in the inner loop, per MAC: the file says which. The inner loop t
 over costs a full step: a kernel that gathers the patch of each output pixel into a buffer (im2col, as CMSIS-NN does; Lai, Suda
 and Chandra, 2018) runs over the whole patch, one that does not runs over the channels of each tap. Gathering is paid per byte of
 each patch, and per row of it where each row is copied by a call, so it weighs more the fewer output channels share it. Every
-output element is requantized. A depthwise convolution has no sum over channels to vectorise: its kernels take channels side by
-side, as many as fit, may gather patches too, and set up a window for few MACs, which is paid per output. Additions requantize each operand too, and data movement copies bytes, unless the file has cycles
-per element of the operation.
+output element is requantized. A depthwise convolution has no sum over channels: its kernels take channels side by side, may
+gather patches too, and requantize and set up a window for few MACs, which has a price of its own per output. Additions requantize
+each operand too, and data movement copies bytes, unless the file has cycles per element of the operation.
 
 Weights are fetched from flash once if the layer's fit the cache in front of it, or if they are unpacked to RAM once a layer, else
 once for every ``pixels_per_pass`` output pixels, which is how many a kernel finishes with one pass over its weights. Feature
@@ -43,8 +43,9 @@ class McuConstants(NamedTuple):
 
     ``unpack_s``: ``float64[nW]``, per weight and layer, 0 where weights are not unpacked beforehand. ``element_s``:
     ``float64[L]``, per output element of what is no convolution, below 0 where the file has no such number. Then: whether patches
-    are gathered, and those of depthwise layers; seconds per byte and per row of a patch, per copied byte, and per layer; bytes of weights that the cache before
-    the flash holds, and output pixels for which weights beyond it are read once; whether slopes are composed (see ``memory``).
+    are gathered, and those of depthwise layers; seconds per byte and per row of a patch, per copied byte, and per layer; bytes of
+    weights that the cache before the flash holds, and output pixels for which weights beyond it are read once; whether slopes are
+    composed (see ``memory``).
     """
 
     pointwise: np.ndarray

@@ -8,11 +8,11 @@ non-negative least-squares fit of
     instructions = a_op * MACs (padded to the lanes) + r_op * outputs + g * gathered patch bytes + h * rows of patches
                    + u_b * weights + l
 
-with one ``a`` per operation (3x3 and 5x5, pointwise, depthwise convolution), an ``r`` of depthwise layers, which take a channel at
-a time and set up the window of each output, weights that are unpacked (``u_b``, b < 8 bits) once a layer (the difference between
-two runs, not fitted), and a constant per layer. Layers with 16-bit activations have kernels of their own, so ``a`` and ``r`` of
-their own (``wide_``), one operand at a time. The fit minimises relative errors; what is left of them (borders, odd channels) is
-printed and written. Moves and additions are instructions
+with one ``a`` per operation (3x3 and 5x5, pointwise, depthwise convolution), an ``r`` of depthwise layers, which take a channel
+at a time and set up the window of each output, weights that are unpacked (``u_b``, b < 8 bits) once a layer (the difference
+between two runs, not fitted), and a constant per layer. Layers with 16-bit activations have kernels of their own, so ``a`` and
+``r`` of their own (``wide_``), one operand at a time. The fit minimises relative errors; what is left of them (borders, odd
+channels) is printed and written. Moves and additions are instructions
 per element of the output.
 
 Then whole networks that the fit has not seen run with several plans (``oracle.instructions``); what the shipped device files
