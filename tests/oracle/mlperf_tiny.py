@@ -46,8 +46,8 @@ CORES = {
 }
 """Shipped device with the shape of a core and a library of this benchmark; any other core is taken for a Cortex-M4."""
 
-HELIUM = {"M85": "ra8d1"}
-"""Shipped device whose constants are all counted from the library that the board ran."""
+HELIUM = {"M55": "ra8d1", "M85": "ra8d1"}
+"""Shipped device whose constants are all counted from CMSIS-NN; both cores take two cycles for a vector instruction."""
 
 TIGHTLY_COUPLED = {
     RATE: 480e6 / (10 / 64),
@@ -61,8 +61,8 @@ TIGHTLY_COUPLED = {
 network there but MobileNetV1, whose buffer of 100 KiB does not fit the 64 KiB (its application files)."""
 
 SECOND_GENERATION = {"x-cube-ai 8.1 and later", "plumerai 2023", "onnc"}
-"""Libraries rewritten for depthwise layers: from one release to the next the cost of a MAC fell to a sixth in those of two vendors,
-and ONNC's is nearly as low. A library that nothing is known of is not taken for one of them."""
+"""Libraries rewritten for depthwise layers: from one release to the next the cost of a MAC fell to a sixth in those of two
+vendors, and ONNC's is nearly as low. A library that nothing is known of is not taken for one of them."""
 
 LIBRARIES = {
     "EK-RA6M4": "cmsis",
@@ -95,9 +95,9 @@ class Group:
     seconds: dict[str, float]
     joules: dict[str, float]
 
-    def device(self, name: str) -> Device:
+    def shape(self, name: str) -> Device:
         """The shape of the board with the memory that ``name`` ran in."""
-        if not self.counted or "_vww_" in name:
+        if self.board != "ra8d1" or "_vww_" in name:
             return self.base
         return with_numbers(self.base, {key: Quantity(value=value) for key, value in TIGHTLY_COUPLED.items()})
 
@@ -219,7 +219,7 @@ def _macs_only_s(group: Group, rest: Sequence[str], name: str) -> float:
 def _by_counts(group: Group, name: str) -> Row:
     """Latency of one network by counted instructions, times what the others took beside theirs."""
     rest = [other for other in group.seconds if other != name]
-    counted = {n: cost.uniform(group.device(n), network(n), W8A8).latency_s for n in group.seconds}
+    counted = {n: cost.uniform(group.shape(n), network(n), W8A8).latency_s for n in group.seconds}
     factor = float(np.exp(np.mean([np.log(group.seconds[n] / counted[n]) for n in rest])))
     return _row(group, name, "latency_s", factor * counted[name], group.seconds[name], _macs_only_s(group, rest, name))
 

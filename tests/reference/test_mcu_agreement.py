@@ -50,11 +50,11 @@ def test_latency_of_a_network_left_out(left_out: list[Row]) -> None:
 
 
 def test_counted_cycles_of_helium_are_those_measured(shared: Path) -> None:
-    """Nothing of Cortex-M85 is fitted, and no core without Helium foretells it: from ResNet8 to MobileNetV1 cycles per MAC rise 2.6
-    times, on Cortex-M4 and M7 at most twice."""
+    """Nothing of Cortex-M85 is fitted, and no core without Helium foretells it: from ResNet8 to MobileNetV1 cycles per MAC rise
+    2.6 times, on Cortex-M4 and M7 at most twice."""
     (group,) = (group for group in mlperf_tiny.groups(shared) if group.counted)
     for name, seconds in group.seconds.items():
-        counted = cost.uniform(group.device(name), tiny_networks.network(name), Precision(8, 8)).latency_s
+        counted = cost.uniform(group.shape(name), tiny_networks.network(name), Precision(8, 8)).latency_s
         assert counted == pytest.approx(seconds, rel=0.20)
 
 
