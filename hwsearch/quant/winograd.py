@@ -66,7 +66,7 @@ CODES_AT_ONCE = 16
 INPUT_WORK, OUTPUT_WORK = 15, 20
 """What the transforms of one channel cost a pixel, in products of a direct convolution (measured on AVX2)."""
 TILE_BYTES = 7 << 15
-"""Of the transformed inputs and sums of a block of tiles, about: with the weights of 64 channels they take half of a 1 MB cache."""
+"""Of the transformed inputs and sums of a block of tiles, about; with the weights of 64 channels half of a 1 MB cache."""
 
 
 @intrinsic
