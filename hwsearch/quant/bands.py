@@ -11,12 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 
 from hwsearch.quant.model import LayerIntegers, TensorFormat
+from hwsearch.quant.vector_code import I16, I64, Memory, constant, intrinsic
 from searchspaces.graph import Node, pair
 
 Finish = Callable[[np.ndarray, np.ndarray], None]
@@ -107,22 +111,43 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
 
 
+@intrinsic
+def _copy(typingctx: Any, target: Any, target_at: Any, source: Any, source_at: Any, count: Any) -> Any:
+    """Copy so many 16-bit elements."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        to, of = (Memory(context, builder, signature.args[i], args[i]).pointer(args[i + 1], I16) for i in (0, 2))
+        cgutils.raw_memcpy(builder, to, of, args[4], 2)
+        return context.get_dummy_value()
+
+    return types.void(target, target_at, source, source_at, count), generate
+
+
+@intrinsic
+def _clear(typingctx: Any, target: Any, at: Any, count: Any) -> Any:
+    """Set so many 16-bit elements to zero."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        to = Memory(context, builder, signature.args[0], args[0]).pointer(args[1], I16)
+        cgutils.memset(builder, to, builder.mul(args[2], constant(I64, 2)), 0)
+        return context.get_dummy_value()
+
+    return types.void(target, at, count), generate
+
+
 @numba.njit(cache=True, nogil=True)
 def gather(x: np.ndarray, top: int, left: int, out: np.ndarray) -> None:
-    """Copy the part of ``x [H, W, C]`` that begins at (top, left) to ``out [h, w, C]``; zero outside of x."""
+    """Copy the part of ``x int16 [H, W, C]`` that begins at (top, left) to ``out int16 [h, w, C]``; zero outside of x."""
     height, width, channels = x.shape
     rows, columns, _ = out.shape
+    line = columns * channels
     begin = min(max(-left, 0), columns) * channels
     end = max(min(width - left, columns) * channels, begin)
-    source, target = x.reshape(-1), out.reshape(-1)
     for r in range(rows):
-        line = target[r * columns * channels : (r + 1) * columns * channels]
-        inside = 0 <= top + r < height
-        first, last = (begin, end) if inside else (0, 0)
-        for i in range(first):
-            line[i] = 0
-        for i in range(last, line.size):
-            line[i] = 0
-        codes, copied = source[((top + r) * width + left) * channels + first :], line[first:last]
-        for i in range(copied.size):  # two slices from zero: LLVM sees a block copy
-            copied[i] = codes[i]
+        at = r * line
+        if 0 <= top + r < height:
+            _clear(out, at, begin)
+            _copy(out, at + begin, x, ((top + r) * width + left) * channels + begin, end - begin)
+            _clear(out, at + end, line - end)
+        else:
+            _clear(out, at, line)

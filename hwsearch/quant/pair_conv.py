@@ -57,9 +57,8 @@ def _sums(
     rows, width, lanes = out.shape
     line = region.shape[1] * region.shape[2]
     gather(x, top, left, region)
-    codes, flat = region.reshape(-1), out.reshape(-1)
     for r in range(rows):
-        products(codes, r * stride * line, step, line, window, pairs, w, 0, bias, flat, r * width * lanes, lanes, width)
+        products(region, r * stride * line, step, line, window, pairs, w, 0, bias, out, r * width * lanes, lanes, width)
 
 
 class PairConv(BandConv):

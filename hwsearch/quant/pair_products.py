@@ -78,7 +78,7 @@ def products(
 ) -> None:  # fmt: skip
     """``out[p, o] = start[o] + sum over r < rows, i < 2 pairs of x[p, r, i] * w[o, r, i]``, in 32 bits that wrap around.
 
-    All arrays are flat; places and steps count elements.
+    All arrays are contiguous and seen as flat; places and steps count elements.
 
     Args:
         x: int16; pixel p, row r begins at ``x_at + p * x_step + r * row_step``. Odd rows are followed by one more element, any.

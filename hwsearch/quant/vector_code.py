@@ -27,23 +27,23 @@ def intrinsic(typed: Callable[..., Any]) -> Any:
 
 
 class Memory:
-    """A numba array seen as flat memory, addressed in elements; ``at`` is an LLVM value or a number."""
+    """A contiguous numba array of any shape seen as flat memory; places ``at`` are LLVM values and count elements."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Value) -> None:
         self._builder = builder
         self._data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
         self._align = array_type.dtype.bitwidth // 8
 
-    def _pointer(self, at: ir.Value, kind: ir.Type) -> ir.Value:
+    def pointer(self, at: ir.Value, kind: ir.Type) -> ir.Value:
         return self._builder.bitcast(self._builder.gep(self._data, [at]), kind.as_pointer())
 
     def load(self, at: ir.Value, kind: ir.Type) -> ir.Value:
-        value = self._builder.load(self._pointer(at, kind))
+        value = self._builder.load(self.pointer(at, kind))
         value.align = self._align
         return value
 
     def store(self, at: ir.Value, value: ir.Value) -> None:
-        self._builder.store(value, self._pointer(at, value.type)).align = self._align
+        self._builder.store(value, self.pointer(at, value.type)).align = self._align
 
 
 def constant(kind: ir.Type, number: int) -> ir.Constant:

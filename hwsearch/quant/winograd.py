@@ -136,7 +136,6 @@ def _sums(
     rows, width, outputs = out.shape
     columns, channels = region.shape[1:]
     depth, pairs = -(-channels // CODES_AT_ONCE) * CODES_AT_ONCE, (channels + 1) // 2
-    codes, flat, v_flat, m_flat = region.reshape(-1), out.reshape(-1), v.reshape(-1), m.reshape(-1)
     v_step, m_step, w_step = v.shape[1], m.shape[1], 2 * pairs * outputs
     for r in range(0, rows, TILE):
         for q in range(0, width, TILE * tiles):
@@ -144,13 +143,13 @@ def _sums(
             here = min(tiles, (width - q) // TILE)
             for t in range(here):
                 for c in range(0, channels, CODES_AT_ONCE):
-                    _input_tile(codes, TILE * t * channels + c, columns * channels, channels, v_flat, t * depth + c, v_step)
+                    _input_tile(region, TILE * t * channels + c, columns * channels, channels, v, t * depth + c, v_step)
             for k in range(POINTS):
-                products(v_flat, k * v_step, depth, 0, 1, pairs, w, k * w_step, zeros, m_flat, k * m_step, outputs, here)
+                products(v, k * v_step, depth, 0, 1, pairs, w, k * w_step, zeros, m, k * m_step, outputs, here)
             for t in range(here):
                 at = (r * width + q + TILE * t) * outputs
                 for o in range(0, outputs, LANES):
-                    _output_tile(m_flat, t * outputs + o, m_step, bias, o, flat, at + o, width * outputs, outputs)
+                    _output_tile(m, t * outputs + o, m_step, bias, o, out, at + o, width * outputs, outputs)
 
 
 class Winograd(BandConv):
