@@ -187,7 +187,7 @@ class Winograd(BandConv):
 
     def workspace(self, rows: int, width: int) -> tuple[Any, ...]:
         depth = -(-self.channels // CODES_AT_ONCE) * CODES_AT_ONCE
-        most = TILE_BYTES // (POINTS * (2 * depth + 4 * self._lanes))
+        most = max(TILE_BYTES // (POINTS * (2 * depth + 4 * self._lanes)), 1)
         tiles = -(-min(most, -(-width // TILE)) // PIXELS) * PIXELS
         columns = TILE * tiles + 2 + -(-CODES_AT_ONCE // self.channels)
         region = np.empty((WINDOW, columns, self.channels), np.int16)

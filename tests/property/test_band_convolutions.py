@@ -95,6 +95,12 @@ def test_winograd_at_the_largest_sums(weight: int, zero: int) -> None:
     check(Winograd, node, layer, source, np.full((57, 9, 11), 255 - zero))
 
 
+def test_winograd_of_more_channels_than_a_block_has_room_for() -> None:
+    layer = LayerIntegers(2, np.ones((8, 3200, 3, 3), np.int8), np.ones(8, np.float32), np.zeros(8, np.int64))
+    node = Node("y", "conv", ("x",), {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1})
+    check(Winograd, node, layer, TensorFormat(8), np.full((3200, 2, 3), 255))
+
+
 def test_the_transforms_compute_576_times_a_convolution() -> None:
     """The identity of the module's text, for every filter and input that has a single 1: both sides are bilinear."""
     a, b, g = np.array(A[0]) @ A[1], np.array(B[0]) @ B[1], np.array(G)
