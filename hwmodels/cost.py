@@ -257,7 +257,7 @@ def _packed(device: Device, workload: Workload, space: Space, runs: list[list[Pr
     if device.npu is not None and device.npu.array is not None:
         for a in range(len(space.activation_bits)):
             in_bytes = runs[0][a].activation_bits // 8
-            packed[:, :, a] = ethos_weights.encoded_bytes(device, workload, tuple(space.weight_bits), in_bytes)
+            packed[:, :, a] = ethos_weights.encoded_bytes(device, workload, space.weight_bits, in_bytes)
         return packed
     for row in workload.weighted:
         layer = workload.layers[row]
