@@ -38,7 +38,8 @@ class Widths(Table):
 
 class Packing(Table):
     """How weights are stored: "bits" = bit-packed, rounded up to a byte per output channel; "bytes" = whole bytes for each
-    weight; "stream" = losslessly compressed, with measured ``stored_bits_per_weight`` by width.
+    weight; "stream" = losslessly compressed, with measured ``stored_bits_per_weight`` by width; of a documented array, without
+    the zeros that fill up its steps (see ``ethos_weights``).
 
     ``expanded_at_load``: the packing saves storage only; weights are moved at the width they run as.
     """

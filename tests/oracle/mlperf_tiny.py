@@ -1,10 +1,14 @@
 """What was measured of the networks of MLPerf Tiny (``tiny_networks``) on microcontrollers.
 
 Leave one network out, per board and library: a board's rate is fitted to its other networks; what a depthwise MAC costs beside
-a dense one is a property of the kernel library, and is taken from the library's *other boards*, or, for a library seen on one
-board only, from the other libraries on cores with the same instruction set: with the packed bytes of the RISC-V P extension four
-products of a sum take one instruction and a depthwise product still takes one, with Arm's DSP extension two and one. The core's
-shape (patches, requantization, the other ratios) is that of the shipped device with the same core.
+a dense one is a property of the kernel library and of the core, and is taken from all *other* pairs of board and library: those
+of the library, times what the core is worth in every library that was measured on several. A library seen on one board only takes
+it from the other libraries on cores with the same instruction set: with the packed bytes of the RISC-V P extension four products
+of a sum take one instruction and a depthwise product still takes one, with Arm's DSP extension two and one. The core's shape
+(patches, requantization, the other ratios) is that of the shipped device with the same core.
+
+A second network that was measured tells one constant more: the depthwise cost where a device of the board is shipped, the
+bandwidth of its flash where none is, for no other board tells that.
 
 Helium is another case. Sixteen operands at once make the product so cheap that requantizing, gathering and depthwise products,
 which use four lanes or none, weigh several times what they weigh elsewhere, and no other board of the benchmark has it. The
@@ -35,6 +39,7 @@ from oracle.tiny_networks import network
 SOURCE = "MLPerf Tiny, closed division, v0.7 to v1.3"
 W8A8 = Precision(8, 8)
 RATE, DEPTHWISE, LINEAR = "rates.W8A8", "mcu.cycles_per_mac.depthwise", "mcu.cycles_per_mac.linear"
+FLASH = "memory.flash.bytes_per_s"
 PRIORS = {"pointwise": 0.75, "depthwise": 2.5, "linear": 1.25}
 """Cycles per MAC relative to a convolution's: no patches to walk; no operand used twice in registers; weights used once."""
 
@@ -163,7 +168,7 @@ def _core(processor: str, clock_hz: float) -> Device:
     shape = device.load(name)
     faster = clock_hz / number(shape, "mcu.clock_hz")
     conv = number(shape, "mcu.cycles_per_mac.conv")
-    changed = {key: number(shape, key) * faster for key in (RATE, "mcu.clock_hz", "memory.flash.bytes_per_s")}
+    changed = {key: number(shape, key) * faster for key in (RATE, "mcu.clock_hz", FLASH)}
     changed |= {f"mcu.cycles_per_mac.{op}": conv * ratio for op, ratio in PRIORS.items()}
     return with_numbers(shape, {key: Quantity(value=value) for key, value in changed.items()})
 
@@ -176,18 +181,43 @@ def depthwise_ratio(group: Group) -> float:
 
 
 def prior_ratio(group: Group, ratios: Sequence[tuple[Group, float]]) -> float:
-    """The depthwise ratio of the group's library on other boards. Where there are none, that of the other libraries that are not
+    """The depthwise ratio of a group from the others. Where none of them has its library, that of the libraries that are not
     known for better depthwise kernels, one vote each: on cores with the same instruction set, or on all if there are none."""
-    others = [(other, np.log(ratio)) for other, ratio in ratios if other.board != group.board]
-    same = [ratio for other, ratio in others if other.library == group.library]
-    if same:
-        return float(np.exp(np.mean(same)))
+    others = [(other, float(np.log(ratio))) for other, ratio in ratios if other.board != group.board]
+    if any(other.library == group.library for other, _ in others):
+        beside = [(other, float(np.log(ratio))) for other, ratio in ratios if not _same(other, group)]
+        return float(np.exp(_library_and_core(group, beside)))
     plain = [(other, ratio) for other, ratio in others if other.library not in SECOND_GENERATION]
     kin = [(other, ratio) for other, ratio in plain if other.instruction_set == group.instruction_set] or plain
     by_library = defaultdict(list)
     for other, ratio in kin:
         by_library[other.library].append(ratio)
     return float(np.exp(np.mean([np.mean(votes) for votes in by_library.values()])))
+
+
+def _same(one: Group, other: Group) -> bool:
+    return (one.board, one.library) == (other.board, other.library)
+
+
+def _library_and_core(group: Group, ratios: Sequence[tuple[Group, float]]) -> float:
+    """Logarithm of a group's ratio as a sum of two parts, of its library and of its core, by least squares over ``ratios``.
+
+    One more observation a core says that it makes no difference, for few libraries were measured on several cores.
+    """
+    parts = [_parts(other) for other, _ in ratios]
+    columns = sorted({part for pair in parts for part in pair} | set(_parts(group)))
+    cores = [column for column in columns if column[0] == "core"]
+    design = [[column in pair for column in columns] for pair in parts] + [
+        [column == core for column in columns] for core in cores
+    ]
+    observed = [ratio for _, ratio in ratios] + [0.0] * len(cores)
+    solved = np.linalg.lstsq(np.array(design, dtype=float), np.array(observed), rcond=None)[0]
+    return float(sum(solved[columns.index(part)] for part in _parts(group)))
+
+
+def _parts(group: Group) -> tuple[tuple[str, str], tuple[str, str]]:
+    assert group.base.mcu is not None
+    return ("core", group.base.mcu.core), ("library", group.library)
 
 
 def rows(shared: Path) -> list[Row]:
@@ -228,7 +258,9 @@ def _left_out(group: Group, start: Device, name: str) -> list[Row]:
     """Latency, and energy where it was measured, of one network from the others of its group."""
     rest = [other for other in group.seconds if other != name]
     # One network fixes the rate; what more networks tell, they may change.
-    fitted = calibrate.fit(start, group.measurements(rest), (RATE, DEPTHWISE, LINEAR)[: len(rest)]).device
+    shipped = group.base.name == group.board
+    free = (RATE, DEPTHWISE if shipped else FLASH, LINEAR)[: len(rest)]
+    fitted = calibrate.fit(start, group.measurements(rest), free).device
     predicted = cost.uniform(fitted, network(name), W8A8).latency_s
     found = [_row(group, name, "latency_s", predicted, group.seconds[name], _macs_only_s(group, rest, name))]
     known = [n for n in rest if n in group.joules]

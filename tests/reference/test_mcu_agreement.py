@@ -40,13 +40,26 @@ def test_networks_are_the_benchmark_s(shared: Path) -> None:
 def test_latency_of_a_network_left_out(left_out: list[Row]) -> None:
     rows = [row for row in left_out if row.quantity == "latency_s"]
     assert len(rows) > 100
-    assert np.median(errors(rows)) < 0.10
-    assert np.quantile(errors(rows), 0.9) < 0.25
-    assert np.median(errors(rows)) < 0.4 * np.median(baseline(rows))
+    assert np.median(errors(rows)) < 0.05
+    assert np.quantile(errors(rows), 0.9) < 0.15
+    assert np.median(errors(rows)) < 0.25 * np.median(baseline(rows))
     boards = {row.device for row in rows}
     assert len(boards) > 12
     for board in boards:
         assert np.median(errors([row for row in rows if row.device == board])) < 0.15, board
+
+
+def test_every_board_and_library_left_out(left_out: list[Row]) -> None:
+    """The hardest is the first release of Plumerai's library on Cortex-M4, whose depthwise layers took half as long again beside
+    its convolutions as on Cortex-M33."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in left_out:
+        if row.quantity == "latency_s":
+            library = row.label.split(", ", 1)[1].split(" (")[0]
+            found.setdefault((row.device, library), []).append(row)
+    assert len(found) > 25
+    for group, rows in found.items():
+        assert np.median(errors(rows)) < 0.20, group
 
 
 def test_counted_cycles_of_helium_are_those_measured(shared: Path) -> None:
