@@ -22,7 +22,7 @@ from torch import Tensor
 
 from hwsearch.quant import fixed_point, requant
 from hwsearch.quant.integer_conv import Conv, load, store
-from hwsearch.quant.kernels import kernel
+from hwsearch.quant.kernels.choice import kernel
 from hwsearch.quant.model import LayerIntegers, QuantizedGraph, TensorFormat
 from hwsearch.quant.proof import Proof, prove_layer
 from searchspaces.graph import Node, activate, apply

@@ -1,5 +1,5 @@
-"""One convolution of the integer engine: shifted codes to sums by the arithmetic that ``kernels`` chose, and sums to the codes of
-the next tensor.
+"""One convolution of the integer engine: shifted codes to sums by the arithmetic that ``kernels.choice`` chose, and sums to the codes
+of the next tensor.
 
 In floating point the convolutions are those of torch: exact on integers as long as no partial sum leaves the range in which the
 carrier holds every integer, which ``proof`` shows.
@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hwsearch.quant import requant
-from hwsearch.quant.bands import BandConv, Finish, copy_sums, run_bands
-from hwsearch.quant.kernels import kernel
+from hwsearch.quant.kernels.bands import BandConv, Finish, copy_sums, run_bands
+from hwsearch.quant.kernels.choice import kernel
 from hwsearch.quant.model import LayerFloats, LayerIntegers, TensorFormat
 from hwsearch.quant.proof import INT32_LIMIT, prove_layer
 from searchspaces.graph import Node, activate, pair

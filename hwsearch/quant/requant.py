@@ -43,8 +43,8 @@ from torch import Tensor
 
 from hwmodels.errors import UsageError, closest
 from hwsearch.quant import fixed_point
+from hwsearch.quant.kernels.vector_code import intrinsic
 from hwsearch.quant.model import LayerIntegers, TensorFormat
-from hwsearch.quant.vector_code import intrinsic
 from searchspaces.graph import Node
 
 RULES = {"f32": ("f32", "f64"), "xnnpack": ("f32", "i16"), "gemmlowp": ("gemmlowp", "i16")}

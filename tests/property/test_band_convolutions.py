@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import float_graph, picture, quantize
 
-from hwsearch.quant import integer, kernels, pair_products
-from hwsearch.quant.bands import BandConv, all_sums
+from hwsearch.quant import integer
+from hwsearch.quant.kernels import choice, pair_products
+from hwsearch.quant.kernels.bands import BandConv, all_sums
+from hwsearch.quant.kernels.pair_conv import PairConv, folded
+from hwsearch.quant.kernels.winograd import LARGEST_CODE, A, B, G, Winograd
 from hwsearch.quant.model import LayerIntegers, TensorFormat
-from hwsearch.quant.pair_conv import PairConv, folded
 from hwsearch.quant.proof import prove_layer
-from hwsearch.quant.winograd import LARGEST_CODE, A, B, G, Winograd
 from searchspaces.graph import Node
 
 pytestmark = pytest.mark.skipif(not pair_products.compiles(), reason="no AVX2 here")
@@ -144,8 +145,8 @@ def test_folded_weights_are_the_same_layer_two_pixels_at_a_time() -> None:
 def test_a_kernel_that_errs_is_found_and_not_used(kind: type[BandConv], monkeypatch: pytest.MonkeyPatch) -> None:
     q = quantize(float_graph("edsr"))
     x = picture(q.graph)
-    kernels.band_convolutions_work.cache_clear()
-    assert kernels.band_convolutions_work()
+    choice.band_convolutions_work.cache_clear()
+    assert choice.band_convolutions_work()
     told, expected = integer.path(q), integer.Engine(q).run(x)
     assert Winograd.by in told
     true = kind.sums
@@ -155,8 +156,8 @@ def test_a_kernel_that_errs_is_found_and_not_used(kind: type[BandConv], monkeypa
         out[0, 0, 0] += 1
 
     monkeypatch.setattr(kind, "sums", wrong)
-    kernels.band_convolutions_work.cache_clear()
-    assert not kernels.band_convolutions_work()
+    choice.band_convolutions_work.cache_clear()
+    assert not choice.band_convolutions_work()
     assert not any(fast.by in integer.path(q) for fast in (Winograd, PairConv))
     assert torch.equal(integer.Engine(q).run(x), expected)
-    kernels.band_convolutions_work.cache_clear()
+    choice.band_convolutions_work.cache_clear()

@@ -11,8 +11,9 @@ import torch
 from random_networks import float_graph, picture, quantize
 from torch import Tensor
 
-from hwsearch.quant import int8_kernel, integer, kernels
+from hwsearch.quant import integer
 from hwsearch.quant.integer_conv import Conv
+from hwsearch.quant.kernels import choice, int8_kernel
 from hwsearch.quant.model import LayerIntegers, TensorFormat
 from searchspaces.graph import Node
 
@@ -29,7 +30,7 @@ GEOMETRY = [
 def fresh() -> Iterator[None]:
     """The self-test has not run yet, and nothing is preferred to the int8 kernel."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "band_convolutions_work", lambda: False)
+        patch.setattr(choice, "band_convolutions_work", lambda: False)
         int8_kernel.capability.cache_clear()
         yield
     int8_kernel.capability.cache_clear()

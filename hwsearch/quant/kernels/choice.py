@@ -13,12 +13,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hwsearch.quant import int8_kernel, pair_products
-from hwsearch.quant.bands import BandConv, all_sums
-from hwsearch.quant.int8_kernel import Int8Conv
+from hwsearch.quant.kernels import int8_kernel, pair_products
+from hwsearch.quant.kernels.bands import BandConv, all_sums
+from hwsearch.quant.kernels.int8_kernel import Int8Conv
+from hwsearch.quant.kernels.pair_conv import PairConv
+from hwsearch.quant.kernels.winograd import Winograd
 from hwsearch.quant.model import LayerIntegers, TensorFormat
-from hwsearch.quant.pair_conv import PairConv
-from hwsearch.quant.winograd import Winograd
 from searchspaces.graph import Node
 
 Kernel = BandConv | Int8Conv

@@ -3,7 +3,7 @@
 The kernel multiplies uint8 codes by int8 weights. On x86 CPUs without VNNI it adds two products in 16 saturating bits, so a layer
 is safe there only if ``2 * 255 * max|w|`` stays within them: weights of 7 bits and less always do. Whether this CPU's kernel
 saturates, or is there at all, a self-test says: random layers whose sums are known, once a process. Sums come back as
-float32, exact up to 2^24, which ``proof.prove_layer`` bounds. ``kernels`` says what runs the rest.
+float32, exact up to 2^24, which ``proof.prove_layer`` bounds. ``choice`` says what runs the rest.
 
 The operators are not a public interface of torch: a version in which they are gone or mean something else fails the self-test.
 """

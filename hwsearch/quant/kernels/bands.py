@@ -19,8 +19,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from hwsearch.quant.kernels.vector_code import I16, I64, Memory, constant, intrinsic
 from hwsearch.quant.model import LayerIntegers, TensorFormat
-from hwsearch.quant.vector_code import I16, I64, Memory, constant, intrinsic
 from searchspaces.graph import Node, pair
 
 Finish = Callable[[np.ndarray, np.ndarray], None]

@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.core.registry import cpu_target
 
-from hwsearch.quant.vector_code import CODES, I32, SUMS, Memory, ahead, broadcast, intrinsic
+from hwsearch.quant.kernels.vector_code import CODES, I32, SUMS, Memory, ahead, broadcast, intrinsic
 
 PIXELS = 8
 """``products`` reads and writes multiples of so many pixels."""

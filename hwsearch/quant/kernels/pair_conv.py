@@ -13,9 +13,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from hwsearch.quant.bands import BAND_BYTES, BandConv, gather
+from hwsearch.quant.kernels.bands import BAND_BYTES, BandConv, gather
+from hwsearch.quant.kernels.pair_products import LANES, PIXELS, packed, products
 from hwsearch.quant.model import LayerIntegers, TensorFormat
-from hwsearch.quant.pair_products import LANES, PIXELS, packed, products
 from searchspaces.graph import Node, pair
 
 LARGEST_SUM = 2**31 - 1

@@ -30,10 +30,10 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from hwsearch.quant.bands import BAND_BYTES, BandConv, gather
+from hwsearch.quant.kernels.bands import BAND_BYTES, BandConv, gather
+from hwsearch.quant.kernels.pair_products import LANES, PIXELS, packed, products
+from hwsearch.quant.kernels.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant, intrinsic
 from hwsearch.quant.model import LayerIntegers, TensorFormat
-from hwsearch.quant.pair_products import LANES, PIXELS, packed, products
-from hwsearch.quant.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant, intrinsic
 from searchspaces.graph import Node, pair
 
 PAIRS = ((1, 0, 0, 0, 0, 0), (0, 1, 1, 0, 0, 0), (0, 1, -1, 0, 0, 0), (0, 0, 0, 1, 1, 0), (0, 0, 0, 1, -1, 0), (0, 0, 0, 0, 0, 1))
