@@ -1,5 +1,5 @@
-"""One convolution of the integer engine: shifted codes to sums by the arithmetic that ``kernels.choice`` chose, and sums to the codes
-of the next tensor.
+"""One convolution of the integer engine: shifted codes to sums by the arithmetic that ``kernels.choice`` chose, and sums to the
+codes of the next tensor.
 
 In floating point the convolutions are those of torch: exact on integers as long as no partial sum leaves the range in which the
 carrier holds every integer, which ``proof`` shows.

@@ -4,7 +4,7 @@ For an output channel no partial sum, in any order, exceeds ``max(H P + L N, H N
 ``-L .. H`` and P and N are the sums of the positive and of the negative weights. So up to 2^24 a float32 convolution is exact and
 not approximately right. Where that bound does not hold, the input is split in two or three limbs (``hi * R + lo``), each of
 which is bounded separately and whose sums are put together in float64; and where not even that holds, the whole convolution
-runs in float64 (2^53). This holds on every machine; which arithmetic runs a layer on this one is the matter of ``kernels.choice``.
+runs in float64 (2^53). This holds on every machine; which arithmetic runs a layer here is the matter of ``kernels.choice``.
 """
 
 from __future__ import annotations
