@@ -24,7 +24,7 @@ import numpy as np
 from hwsearch.damage import Damage, psnr_loss_db
 from hwsearch.search.exact import noise_of_loss
 
-RELATIVE_ERROR = 0.1
+RELATIVE_ERROR = 0.05
 """How far the loss of a plan may be from that of the sum, as a share of it: interactions that the sum leaves out."""
 FLOORS_DB = (0.005, 0.03, 0.1)
 """The same for a loss near 0, in dB: the one that predicts plans left out best is taken."""
