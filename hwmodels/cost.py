@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hwmodels import columns as layout
-from hwmodels import cpu, ethos, ethos_operations, gpu, mcu, memory, npu
+from hwmodels import cpu, ethos, ethos_operations, ethos_weights, gpu, mcu, memory, npu
 from hwmodels.columns import Choices, Terms
 from hwmodels.device import Device
 from hwmodels.errors import UsageError
@@ -100,7 +100,8 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         raise UsageError(f"the search space does not belong to {workload.name}: its layers or tensors differ")
     cols = layout.columns(workload)
     runs = [[native(device, w, a, space.wide_is_float) for a in space.activation_bits] for w in space.weight_bits]
-    choices = _choices(device, workload, space, runs)
+    packed = _packed(device, workload, space, runs)
+    choices = _choices(device, workload, space, runs, packed)
     terms = Terms.empty(len(workload.layers), len(runs), len(space.activation_bits))
     ports = memory.ports(device)
     has_array = device.npu is not None and device.npu.array is not None
@@ -135,7 +136,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         activation_bits=tuple(space.activation_bits),
         **terms._asdict(),
         energy_j=_energy(device, cols, choices, runs, terms),
-        weight_bytes=_stored(device, workload, space, runs),
+        weight_bytes=_stored(device, workload, space, runs, packed),
         weight_column=weight_column,
         input_column=np.array([workload.tensors[i].group for i in largest], dtype=np.int64),
         output_column=np.array([workload.tensors[layer.output].group for layer in workload.layers], dtype=np.int64),
@@ -148,7 +149,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         static_w=device.energy.static_w.value,
         limits=limits,
         runs_as=[[[_runs_as(layer.weight_count, p) for p in row] for row in runs] for layer in workload.layers],
-        stored_as=_stored_as(device, workload, space, runs, choices.tensor_bytes),
+        stored_as=_stored_as(device, workload, space, runs, choices.tensor_bytes, packed),
     )
 
 
@@ -174,7 +175,8 @@ def onchip_bytes(device: Device, workload: Workload, activation_bits: int) -> in
         raise UsageError(f"what {device.name} keeps on chip is not modelled", "Documented arrays: the Ethos-U devices.")
     names = tuple(workload.layers[i].name for i in workload.weighted)
     one = _Uniform((8,), (activation_bits,), names, workload.group_names, False)
-    choices = _choices(device, workload, one, [[native(device, 8, activation_bits, False)]])
+    runs = [[native(device, 8, activation_bits, False)]]
+    choices = _choices(device, workload, one, runs, _packed(device, workload, one, runs))
     return int(ethos.schedules(device, workload, choices)[0].onchip_bytes)
 
 
@@ -249,15 +251,32 @@ def _unpack(device: Device, space: Space, runs: list[list[Precision]]) -> np.nda
     return factor
 
 
-def _choices(device: Device, workload: Workload, space: Space, runs: list[list[Precision]]) -> Choices:
-    rate = np.array([[device.rates[str(p)].value for p in row] for row in runs])
-    tensor_bytes = np.array([memory.element_bytes(device, a, space.wide_is_float and a > 8) for a in space.activation_bits])
-    moved = np.zeros((len(workload.layers), *rate.shape))
+def _packed(device: Device, workload: Workload, space: Space, runs: list[list[Precision]]) -> np.ndarray:
+    """``int64[L, nW, nA]``: bytes of the packed weights, without biases and scales."""
+    packed = np.zeros((len(workload.layers), len(space.weight_bits), len(space.activation_bits)), dtype=np.int64)
+    if device.npu is not None and device.npu.array is not None:
+        for a in range(len(space.activation_bits)):
+            in_bytes = runs[0][a].activation_bits // 8
+            packed[:, :, a] = ethos_weights.encoded_bytes(device, workload, space.weight_bits, in_bytes)
+        return packed
     for row in workload.weighted:
         layer = workload.layers[row]
         channels = workload.tensors[layer.output].channels
         for w, bits in enumerate(space.weight_bits):
-            moved[row, w] = [memory.moved_weight_bytes(device, layer, channels, bits, p) for p in runs[w]]
+            packed[row, w] = [memory.stored_weight_bytes(device, layer, channels, bits, p) for p in runs[w]]
+    return packed
+
+
+def _choices(device: Device, workload: Workload, space: Space, runs: list[list[Precision]], packed: np.ndarray) -> Choices:
+    rate = np.array([[device.rates[str(p)].value for p in row] for row in runs])
+    tensor_bytes = np.array([memory.element_bytes(device, a, space.wide_is_float and a > 8) for a in space.activation_bits])
+    moved = packed.astype(float)
+    for row in workload.weighted:
+        for w in range(len(space.weight_bits)):
+            moved[row, w] = [
+                memory.moved_weight_bytes(device, workload.layers[row], int(stored), p)
+                for stored, p in zip(packed[row, w], runs[w], strict=True)
+            ]
     return Choices(
         _unpack(device, space, runs) / rate,
         np.array([[int(p.activation_bits > 8) for p in row] for row in runs]),
@@ -267,41 +286,42 @@ def _choices(device: Device, workload: Workload, space: Space, runs: list[list[P
     )
 
 
-def _stored(device: Device, workload: Workload, space: Space, runs: list[list[Precision]]) -> np.ndarray:
-    stored = np.zeros((len(workload.layers), len(space.weight_bits), len(space.activation_bits)), dtype=np.int64)
+def _stored(device: Device, workload: Workload, space: Space, runs: list[list[Precision]], packed: np.ndarray) -> np.ndarray:
+    stored = packed.copy()
     for row in workload.weighted:
         layer = workload.layers[row]
         channels = workload.tensors[layer.output].channels
         for w, bits in enumerate(space.weight_bits):
-            for a, precision in enumerate(runs[w]):
-                stored[row, w, a] = memory.stored_weight_bytes(device, layer, channels, bits, precision)
-                stored[row, w, a] += memory.channel_bytes(device, layer, channels, bits, precision)
+            stored[row, w] += [memory.channel_bytes(device, layer, channels, bits, p) for p in runs[w]]
     return stored
 
 
 def _stored_as(
-    device: Device, workload: Workload, space: Space, runs: list[list[Precision]], tensor_bytes: np.ndarray
+    device: Device,
+    workload: Workload,
+    space: Space,
+    runs: list[list[Precision]],
+    tensor_bytes: np.ndarray,
+    packed: np.ndarray,
 ) -> list[list[list[str]]]:
     names: list[list[list[str]]] = []
-    for layer in workload.layers:
+    for row, layer in enumerate(workload.layers):
         if not layer.weight_count:
             names.append([[stored_name(8 * size) for size in tensor_bytes] for _ in space.weight_bits])
             continue
-        channels = workload.tensors[layer.output].channels
         names.append(
             [
-                [_weight_format(device, layer, channels, bits, p) for p in row]
-                for bits, row in zip(space.weight_bits, runs, strict=True)
+                [_weight_format(device, layer, bits, p, int(size)) for p, size in zip(runs[w], packed[row, w], strict=True)]
+                for w, bits in enumerate(space.weight_bits)
             ]
         )
     return names
 
 
-def _weight_format(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> str:
+def _weight_format(device: Device, layer: Layer, weight_bits: int, runs_as: Precision, packed: int) -> str:
     if memory.stores_float(device, weight_bits, runs_as):
         return f"fp{runs_as.weight_bits}"
-    stored = memory.stored_weight_bytes(device, layer, channels, weight_bits, runs_as)
-    return stored_name(stored * 8 / layer.weight_count / (2 if memory.composed(device, layer) else 1))
+    return stored_name(packed * 8 / layer.weight_count / (2 if memory.composed(device, layer) else 1))
 
 
 def _runs_as(weight_count: int, precision: Precision) -> str:

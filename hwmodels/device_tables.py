@@ -38,7 +38,8 @@ class Widths(Table):
 
 class Packing(Table):
     """How weights are stored: "bits" = bit-packed, rounded up to a byte per output channel; "bytes" = whole bytes for each
-    weight; "stream" = losslessly compressed, with measured ``stored_bits_per_weight`` by width.
+    weight; "stream" = losslessly compressed, with measured ``stored_bits_per_weight`` by width; of a documented array, without
+    the zeros that fill up its steps (see ``ethos_weights``).
 
     ``expanded_at_load``: the packing saves storage only; weights are moved at the width they run as.
     """
@@ -265,6 +266,7 @@ class WideKernels(Table):
 
     cycles_per_mac: CyclesPerMac
     cycles_per_output_requant: NonNegative
+    cycles_per_depthwise_output: NonNegative | None = None
 
 
 class Mcu(Table):
@@ -272,10 +274,12 @@ class Mcu(Table):
 
     ``lanes``: int8 operands that the inner loop takes at once. ``cycles_per_im2col_byte``: gathering the patch of each output
     pixel, per byte; 0 where the kernels read the feature map in place. ``cycles_per_im2col_row``: and per row of each patch,
-    where each is copied by a call. ``cycles_per_unpacked_weight``: by stored width, where a layer's weights are unpacked once
-    before it runs (where the inner loop unpacks them, the factor is in ``unpack``). ``cycles_per_element``: of the output of
-    what is no convolution; by default additions requantize each operand and the sum, and moves copy bytes. ``wide``: kernels of
-    their own for activations above 8 bits.
+    where each is copied by a call. Depthwise kernels: ``depthwise_lanes`` channels side by side (by default ``lanes``),
+    ``cycles_per_depthwise_output`` for requantizing an output and setting up its window (by default that of other kernels), and
+    ``gathers_depthwise`` where they gather patches as well. ``cycles_per_unpacked_weight``: by stored width, where a layer's
+    weights are unpacked once before it runs (where the inner loop unpacks them, the factor is in ``unpack``).
+    ``cycles_per_element``: of the output of what is no convolution; by default additions requantize each operand and the sum, and
+    moves copy bytes. ``wide``: kernels of their own for activations above 8 bits.
 
     ``weight_cache_bytes``: weights of one layer that stay in the cache between flash and core; beyond it they are read once for
     ``pixels_per_pass`` output pixels (CMSIS-NN and CMix-NN hold two in registers, closed libraries more; with four, one bandwidth
@@ -290,10 +294,13 @@ class Mcu(Table):
     cycles_per_output_requant: NonNegative
     cycles_per_im2col_byte: NonNegative
     cycles_per_im2col_row: NonNegative = Quantity(value=0.0)
+    cycles_per_depthwise_output: NonNegative | None = None
+    gathers_depthwise: Flag = False
     cycles_per_layer: NonNegative
     cycles_per_unpacked_weight: dict[PackedKey, NonNegative] = Field(default_factory=dict)
     cycles_per_element: dict[ElementKey, NonNegative] = Field(default_factory=dict)
     lanes: Positive = Quantity(value=1.0)
+    depthwise_lanes: Positive | None = None
     wide: WideKernels | None = None
     weight_cache_bytes: NonNegative = Quantity(value=0.0)
     pixels_per_pass: Positive = Quantity(value=4.0)

@@ -6,8 +6,9 @@ per weight, or in the inner loop, per MAC: the file says which. The inner loop t
 over costs a full step: a kernel that gathers the patch of each output pixel into a buffer (im2col, as CMSIS-NN does; Lai, Suda
 and Chandra, 2018) runs over the whole patch, one that does not runs over the channels of each tap. Gathering is paid per byte of
 each patch, and per row of it where each row is copied by a call, so it weighs more the fewer output channels share it. Every
-output element is requantized. Additions requantize each operand too, and data movement copies bytes, unless the file has cycles
-per element of the operation.
+output element is requantized. A depthwise convolution has no sum over channels: its kernels take channels side by side, may
+gather patches too, and requantize and set up a window for few MACs, which has a price of its own per output. Additions requantize
+each operand too, and data movement copies bytes, unless the file has cycles per element of the operation.
 
 Weights are fetched from flash once if the layer's fit the cache in front of it, or if they are unpacked to RAM once a layer, else
 once for every ``pixels_per_pass`` output pixels, which is how many a kernel finishes with one pass over its weights. Feature
@@ -37,22 +38,27 @@ class McuConstants(NamedTuple):
     """What a device's file says, in seconds, for one workload and the weight widths on offer.
 
     By kernels (those of int8 and those of wider activations, ``float64[2]``): cost of ``pointwise``, ``depthwise`` and ``linear``
-    MACs relative to a convolution's, ``lanes`` of the inner loop, ``requant_s`` per output element.
+    MACs relative to a convolution's, ``lanes`` of the inner loop and ``depthwise_lanes``, ``requant_s`` per output element and
+    ``depthwise_output_s`` of depthwise layers.
 
     ``unpack_s``: ``float64[nW]``, per weight and layer, 0 where weights are not unpacked beforehand. ``element_s``:
     ``float64[L]``, per output element of what is no convolution, below 0 where the file has no such number. Then: whether patches
-    are gathered; seconds per byte and per row of a patch, per copied byte, and per layer; bytes of weights that the cache before
-    the flash holds, and output pixels for which weights beyond it are read once; whether slopes are composed (see ``memory``).
+    are gathered, and those of depthwise layers; seconds per byte and per row of a patch, per copied byte, and per layer; bytes of
+    weights that the cache before the flash holds, and output pixels for which weights beyond it are read once; whether slopes are
+    composed (see ``memory``).
     """
 
     pointwise: np.ndarray
     depthwise: np.ndarray
     linear: np.ndarray
     lanes: np.ndarray
+    depthwise_lanes: np.ndarray
     requant_s: np.ndarray
+    depthwise_output_s: np.ndarray
     unpack_s: np.ndarray
     element_s: np.ndarray
     gathers: bool
+    gathers_depthwise: bool
     patch_s: float
     row_s: float
     copy_s: float
@@ -68,7 +74,10 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
     mcu = device.mcu
     clock = mcu.clock_hz.value
     macs = [mcu.cycles_per_mac, mcu.wide.cycles_per_mac if mcu.wide else mcu.cycles_per_mac]
-    requants = [mcu.cycles_per_output_requant, mcu.wide.cycles_per_output_requant if mcu.wide else mcu.cycles_per_output_requant]
+    kernels = (mcu, mcu.wide or mcu)
+    requants = [each.cycles_per_output_requant for each in kernels]
+    depthwise_outputs = [each.cycles_per_depthwise_output or each.cycles_per_output_requant for each in kernels]
+    depthwise_lanes = mcu.depthwise_lanes or mcu.lanes
     onchip = device.memory.onchip
     stated = onchip.bytes_per_s if onchip is not None else None
     unpacking: dict[str, float] = {bits: cycles.value for bits, cycles in mcu.cycles_per_unpacked_weight.items()}
@@ -78,10 +87,13 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
         np.array([cycles.depthwise.value / cycles.conv.value for cycles in macs]),
         np.array([cycles.linear.value / cycles.conv.value for cycles in macs]),
         np.array([mcu.lanes.value, 1.0 if mcu.wide else mcu.lanes.value]),
+        np.array([depthwise_lanes.value, 1.0 if mcu.wide else depthwise_lanes.value]),
         np.array([cycles.value / clock for cycles in requants]),
+        np.array([cycles.value / clock for cycles in depthwise_outputs]),
         np.array([unpacking.get(str(bits), 0.0) / clock for bits in weight_bits]),
         np.array([elements[layer.op] / clock if layer.op in elements else -1.0 for layer in workload.layers]),
         mcu.cycles_per_im2col_byte.value > 0,
+        mcu.gathers_depthwise,
         mcu.cycles_per_im2col_byte.value / clock,
         mcu.cycles_per_im2col_row.value / clock,
         1.0 / stated.value if stated is not None else 1.0 / (COPY_BYTES_PER_CYCLE * clock),
@@ -106,7 +118,7 @@ def steps(columns: Columns, layer: int, device: McuConstants, wide: int) -> floa
     op, pixels, lanes = columns.op[layer], columns.out_h[layer] * columns.out_w[layer], device.lanes[wide]
     taps, cin, cout = columns.kernel_h[layer] * columns.kernel_w[layer], columns.cin[layer], columns.cout[layer]
     if op == DEPTHWISE:
-        return pixels * taps * _ceil_to(cout, lanes) * device.depthwise[wide]
+        return pixels * taps * _ceil_to(cout, device.depthwise_lanes[wide]) * device.depthwise[wide]
     if op == LINEAR:
         return columns.macs[layer] * _ceil_to(cin, lanes) / cin * device.linear[wide]
     if op != CONV:
@@ -123,7 +135,8 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
     for layer in range(layers):
         op, taps = columns.op[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
         pixels, element_s = columns.out_h[layer] * columns.out_w[layer], device.element_s[layer]
-        patches = pixels * taps * columns.cin[layer] if op == CONV and taps > 1 else 0
+        gathered = taps > 1 and (op == CONV or (op == DEPTHWISE and device.gathers_depthwise))
+        patches = pixels * taps * columns.cin[layer] if gathered else 0
         rows = pixels * columns.kernel_h[layer] if patches else 0
         passes = np.ceil(pixels / device.pixels_per_pass) if op == CONV else 1.0
         unpacked = columns.macs[layer] / pixels if op <= LINEAR else 0.0
@@ -135,6 +148,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
         if device.composes and op <= LINEAR and columns.activation[layer] == LOOKUP:
             requants, calls, copies = 3 * requants, 3, 2
         overhead = calls * device.layer_s
+        output_s = device.depthwise_output_s if op == DEPTHWISE else device.requant_s
         for w in range(weights):
             for a in range(widths):
                 arithmetic = steps(columns, layer, device, choices.wide[w, a]) * choices.s_per_mac[w, a]
@@ -145,7 +159,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
                 fetched = stored * (passes if again else 1.0)
                 for b in range(widths):
                     read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
-                    compute = copies * arithmetic + requants * device.requant_s[max(choices.wide[w, a], choices.wide[w, b])]
+                    compute = copies * arithmetic + requants * output_s[max(choices.wide[w, a], choices.wide[w, b])]
                     weight, activation, _ = transfer(
                         0.0,
                         choices.offchip_read[layer, a] * read + choices.offchip_written[layer, b] * written,

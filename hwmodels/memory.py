@@ -72,9 +72,8 @@ def stored_weight_bytes(device: Device, layer: Layer, channels: int, weight_bits
     return copies * device.packing.weight_bytes(layer.weight_count, channels, weight_bits)
 
 
-def moved_weight_bytes(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> int:
-    """Bytes of weights that travel to the arithmetic for one inference."""
-    stored = stored_weight_bytes(device, layer, channels, weight_bits, runs_as)
+def moved_weight_bytes(device: Device, layer: Layer, stored: int, runs_as: Precision) -> int:
+    """Bytes of weights that travel to the arithmetic for one inference, of a layer with ``stored`` bytes of them."""
     if not device.packing.expanded_at_load:
         return stored
     return max(stored, layer.weight_count * math.ceil(runs_as.weight_bits / 8))

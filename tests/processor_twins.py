@@ -43,10 +43,12 @@ def mcu_twin(
     mcu, layer = target.mcu, workload.layers[row]
     assert mcu is not None
     clock, cycles, lanes, requant = mcu.clock_hz.value, mcu.cycles_per_mac, mcu.lanes.value, mcu.cycles_per_output_requant.value
+    side_by_side = mcu.depthwise_lanes.value if mcu.depthwise_lanes else lanes
+    window = mcu.cycles_per_depthwise_output
     if mcu.wide is not None and bits[1] > 8:
-        cycles, lanes = mcu.wide.cycles_per_mac, 1.0
+        cycles, lanes, side_by_side = mcu.wide.cycles_per_mac, 1.0, 1.0
     if mcu.wide is not None and max(bits[1:]) > 8:
-        requant = mcu.wide.cycles_per_output_requant.value
+        requant, window = mcu.wide.cycles_per_output_requant.value, mcu.wide.cycles_per_depthwise_output
     patch_cycles = mcu.cycles_per_im2col_byte.value
     unpacking = mcu.cycles_per_unpacked_weight.get(str(bits[0]))
     own = mcu.cycles_per_element.get(layer.op)
@@ -61,15 +63,16 @@ def mcu_twin(
     if layer.op == "linear":
         macs, one_mac = layer.macs * ceil(cin / lanes) * lanes / cin, cycles.linear.value
     elif depthwise:
-        macs, one_mac = pixels * taps * ceil(out.channels / lanes) * lanes, cycles.depthwise.value
+        macs, one_mac = pixels * taps * ceil(out.channels / side_by_side) * side_by_side, cycles.depthwise.value
+        requant = window.value if window else requant
     elif dense:
         inner = ceil(taps * cin / lanes) * lanes if patch_cycles else taps * ceil(cin / lanes) * lanes
         macs = pixels * out.channels * inner
         if taps == 1:
             one_mac = cycles.pointwise.value
-        else:
-            patches = pixels * taps * source.channels * read_bytes * patch_cycles
-            patches += pixels * layer.kernel[0] * mcu.cycles_per_im2col_row.value
+    if taps > 1 and (dense or (depthwise and mcu.gathers_depthwise)):
+        patches = pixels * taps * source.channels * read_bytes * patch_cycles
+        patches += pixels * layer.kernel[0] * mcu.cycles_per_im2col_row.value
     unpacked = layer.weight_count * unpacking.value if unpacking else 0.0
     elements = out.elements * own.value / clock if own else 0.0
     if layer.op in CONV_OPS or (layer.op == "pool" and not own):

@@ -15,8 +15,9 @@ import numpy as np
 from hwmodels.errors import FileError, UsageError
 from hwsearch.export import bit_packing
 from hwsearch.quant import fixed_point, requant
-from hwsearch.quant.integer import reach, same_grid, unary_table
+from hwsearch.quant.integer import same_grid, unary_table
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.proof import reach
 from searchspaces.graph import VIEWS, Node, pair
 from searchspaces.tables import propagate
 

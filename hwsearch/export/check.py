@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.errors import FileError
-from hwsearch.quant.integer import INT32_LIMIT, proofs
+from hwsearch.quant.integer import proofs
 from hwsearch.quant.model import LayerFloats, QuantizedGraph
+from hwsearch.quant.proof import INT32_LIMIT
 
 
 def check(qgraph: QuantizedGraph) -> None:

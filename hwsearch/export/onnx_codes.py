@@ -25,8 +25,8 @@ from onnx import TensorProto, helper
 
 from hwsearch.export.onnx_writer import IR_VERSION, OPSET, Writer, window
 from hwsearch.quant import requant
-from hwsearch.quant.int8_kernel import saturates
 from hwsearch.quant.integer import adds_in_integers, same_grid, unary_table
+from hwsearch.quant.kernels.int8_kernel import saturates
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from searchspaces.graph import Node
 from searchspaces.tables import propagate

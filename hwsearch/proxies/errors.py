@@ -7,7 +7,7 @@ The tensor that is shown is compared as shown, clipped and rounded to 8 bits: st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +83,15 @@ class Errors:
         fake = self.calibration.format(name, choice).fake(x)
         return _display(fake) - _display(x) if name in self._shown else fake - x
 
+    def stored(self, values: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
+        """Error of storing every tensor at every width that it may have, by name and choice; ``values``: the tensors."""
+        return {
+            (member, choice): self.tensor(member, choice, values[member].detach())
+            for _, name, is_weight, choice in self.choices()
+            if not is_weight
+            for member in self.members[name]
+        }
+
     def choices(self) -> Iterator[tuple[int, str, bool, int]]:
         """``(decision, name, whether of a layer's weights, choice)`` for everything that may be chosen."""
         layers = len(self.space.layer_names)
@@ -150,12 +159,13 @@ def tensors(graph: Graph, x: Tensor) -> dict[str, Tensor]:
     return values
 
 
-def inner_products(errors: Errors, tensors: dict[str, Tensor], values: dict[str, Tensor], layers: dict) -> np.ndarray:
+def inner_products(errors: Errors, tensors: dict[str, Tensor], stored: dict[tuple[str, int], Tensor], layers: dict) -> np.ndarray:
     """First-order change that each choice makes, ``float64[D, C]``: the derivative times the error, summed over all that it
     rounds.
 
     Args:
-        tensors, layers: derivatives, as ``Forward.gradients`` gives them. values: the tensors themselves.
+        tensors, layers: derivatives, as ``Forward.gradients`` gives them. stored: errors of the tensors, as ``Errors.stored``
+            gives them.
     """
     change = np.zeros(errors.space.allowed.shape)
     for decision, name, is_weight, choice in errors.choices():
@@ -166,7 +176,7 @@ def inner_products(errors: Errors, tensors: dict[str, Tensor], values: dict[str,
                 total += torch.sum(db * eb, dtype=torch.float64).item()
         else:
             members = errors.members[name]
-            total = sum(torch.sum(tensors[m] * errors.tensor(m, choice, values[m]), dtype=torch.float64).item() for m in members)
+            total = sum(torch.sum(tensors[m] * stored[m, choice], dtype=torch.float64).item() for m in members)
         change[decision, choice] = total
     return change
 

@@ -36,11 +36,11 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
     noise = np.zeros(calibration.space.allowed.shape)
     for number, pair in enumerate(used):
         run = forward(graph, pair.low)
-        values = {name: tensor.detach() for name, tensor in run.tensors.items()}
+        stored = errors.stored(run.tensors)
         for k in range(projections):
             signs = torch.randint(0, 2, run.luma.shape, generator=generator, dtype=torch.float32) * 2 - 1
             tensors, layers = run.gradients(signs, keep=k + 1 < projections)
-            noise += inner_products(errors, tensors, values, layers) ** 2 / run.luma.numel()
+            noise += inner_products(errors, tensors, stored, layers) ** 2 / run.luma.numel()
         if progress:
             progress("squared gradients", (number + 1) / len(used))
     noise /= len(used) * projections

@@ -32,8 +32,7 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
         run = forward(graph, pair.low)
         difference = run.luma.detach() - target_luma(pair)
         tensors, layers = run.gradients(2 * difference / run.luma.numel(), keep=False)
-        values = {name: tensor.detach() for name, tensor in run.tensors.items()}
-        noise += np.abs(inner_products(errors, tensors, values, layers))
+        noise += np.abs(inner_products(errors, tensors, errors.stored(run.tensors), layers))
         if progress:
             progress("gradients", (number + 1) / len(used))
     noise /= len(used)

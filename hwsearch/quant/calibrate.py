@@ -35,9 +35,10 @@ from hwsearch.quant.weights import RoundedLayer, bias_of, exchanged, multiplied,
 from searchspaces.graph import Graph, Node
 from searchspaces.space import SearchSpace
 
-BENCH_MACS = 4e9
-"""Multiply-accumulates of one measurement of the noise at the output: a tenth of a second on one core."""
-COMPARE_MACS = 5e8
+BENCH_MACS, BENCH_PIXELS = 4e9, 30_000
+"""Most multiply-accumulates, and most pixels, of one measurement of the noise at the output: at most a tenth of a second on one
+core, and no more pictures than the comparison of two formats needs."""
+COMPARE_MACS, COMPARE_PIXELS = 5e8, 11_000
 """The same where two ways to round a layer are compared, which happens often and on the same windows."""
 LOOK_MACS = 6e10
 """Multiply-accumulates of one pass over the calibration pictures, of which there are five: large networks see less of each."""
@@ -75,7 +76,7 @@ def calibrate(
         crops = crops * 2
     cost = macs_per_pixel(graph, crops[0].shape[1])
     crops = trimmed(crops, cost, LOOK_MACS, seed)
-    batch = affordable(crops, cost, BENCH_MACS, seed)
+    batch = affordable(crops, min(BENCH_MACS / cost, BENCH_PIXELS), seed)
     tell("ranges", 0.0)
     varied = [*crops, *(stretched(crop) for crop in crops)]
     ranges = extremes(graph, varied)
@@ -95,7 +96,7 @@ def calibrate(
     observed = Observed(
         crops=tuple(crops),
         bench=Bench(equal, batch),
-        compare=Bench(equal, affordable(crops, cost, COMPARE_MACS, seed)),
+        compare=Bench(equal, affordable(crops, min(COMPARE_MACS / cost, COMPARE_PIXELS), seed)),
         gains=gains,
         moments={node.name: _scaled_moments(node, moments[node.name], scales) for node in graph.convs},
         spreads={group: spread.divided(scales[group]) if group in scales else spread for group, spread in seen.items()},

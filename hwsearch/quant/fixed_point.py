@@ -12,7 +12,7 @@ Additions of TFLite (``reference/add.h``) bring both operands to a common scale 
 (15 for 16-bit tensors) to spare, add, and multiply down to the result's scale. XNNPACK adds in one step, with multipliers of 21
 bits relative to the larger one and one rounding half up (its ``qs8-vadd`` kernels).
 
-All kernels take and give *shifted* codes ``q - z`` as floats (see ``requant``); integers inside are 64 bits wide and never
+All kernels give *shifted* codes ``q - z`` (see ``requant``); integers inside are 64 bits wide and never
 overflow under the bounds that ``integer.proofs`` states.
 """
 
@@ -70,23 +70,28 @@ def _scale(x: int, m: int, shift: int) -> int:
     return _divide(_high_multiply(x, m), -shift)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def gemmlowp(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
-    """Accumulators ``[P, C]`` (floats holding integers) to shifted codes in ``low .. high``, written to ``out float32``."""
-    pixels, channels = acc.shape
-    for p in range(pixels):
-        for c in range(channels):
-            out[p, c] = min(max(_scale(int(acc[p, c]), m[c], shift[c]), low), high)
+    """Sums ``[rows, >= W, >= C]`` (int32, or floats holding integers) to shifted codes in ``low .. high``.
+
+    They are written to ``out [<= rows, W, C]``, int16 or float32.
+    """
+    rows, columns, channels = out.shape
+    for r in range(rows):
+        for p in range(columns):
+            for c in range(channels):
+                out[r, p, c] = min(max(_scale(int(acc[r, p, c]), m[c], shift[c]), low), high)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def i16(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
     """As ``gemmlowp``, by rule "i16"; ``m`` are ``reduced`` mantissas."""
-    pixels, channels = acc.shape
-    for p in range(pixels):
-        for c in range(channels):
-            total = 15 - shift[c]
-            out[p, c] = min(max((int(acc[p, c]) * m[c] + (1 << (total - 1))) >> total, low), high)
+    rows, columns, channels = out.shape
+    for r in range(rows):
+        for p in range(columns):
+            for c in range(channels):
+                total = 15 - shift[c]
+                out[r, p, c] = min(max((int(acc[r, p, c]) * m[c] + (1 << (total - 1))) >> total, low), high)
 
 
 @numba.njit(cache=True)
@@ -100,17 +105,15 @@ def _add(
 
 
 def add_tflite(
-    a: np.ndarray, b: np.ndarray, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int
-) -> np.ndarray:
-    """Sum of shifted codes by the rule of TFLite's reference kernel; flat float32 arrays, ``low .. high`` shifted as well."""
+    a: np.ndarray, b: np.ndarray, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int, out: np.ndarray
+) -> None:
+    """Sum of shifted codes by the rule of TFLite's reference kernel; flat arrays, ``low .. high`` shifted as well."""
     spare = 15 if max(fa.bits, fb.bits, fy.bits) > 8 else 20
     scales = [float(np.float32(fmt.scale)) for fmt in (fa, fb, fy)]
     twice = 2 * max(scales[0], scales[1])
     reals = (scales[0] / twice, scales[1] / twice, twice / ((1 << spare) * scales[2]))
     pairs = np.array([quantize_multiplier(real) for real in reals], dtype=np.int64)
-    out = np.empty(a.shape, dtype=np.float32)
     _add(a, b, pairs[:, 0].copy(), pairs[:, 1].copy(), spare, low, high, out)
-    return out
 
 
 @numba.njit(cache=True)
@@ -122,15 +125,13 @@ def _add_once(a: np.ndarray, b: np.ndarray, ma: int, mb: int, shift: int, low: i
 
 
 def add_xnnpack(
-    a: np.ndarray, b: np.ndarray, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int
-) -> np.ndarray:
+    a: np.ndarray, b: np.ndarray, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int, out: np.ndarray
+) -> None:
     """Sum of shifted 8-bit codes by the rule of XNNPACK; arguments as for ``add_tflite``."""
     ra, rb = (np.float32(fmt.scale) / np.float32(fy.scale) for fmt in (fa, fb))
     shift = 20 - (math.frexp(float(max(ra, rb)))[1] - 1)
     ma, mb = (int(np.rint(math.ldexp(float(r), shift))) for r in (ra, rb))
-    out = np.empty(a.shape, dtype=np.float32)
     _add_once(a, b, ma, mb, shift, low, high, out)
-    return out
 
 
 def rescale_table(source: TensorFormat, target: TensorFormat, low: int, high: int) -> np.ndarray:
@@ -138,7 +139,7 @@ def rescale_table(source: TensorFormat, target: TensorFormat, low: int, high: in
     another scale (its RELU kernels between different scales)."""
     real = float(np.float32(source.scale)) / float(np.float32(target.scale))
     m, shift = (np.array([value], dtype=np.int64) for value in quantize_multiplier(real))
-    codes = (np.arange(256, dtype=np.float32) - source.zero_point)[:, None]
-    out = np.empty(codes.shape, dtype=np.float32)
+    codes = (np.arange(256, dtype=np.float32) - source.zero_point)[None, :, None]
+    out = np.empty(codes.shape, dtype=np.int16)
     gemmlowp(codes, m, shift, low, high, out)
-    return out[:, 0]
+    return out.ravel()

@@ -36,6 +36,13 @@ class TensorFormat:
     qmax: int = 255
     is_float: bool = False
 
+    @property
+    def carrier(self) -> torch.dtype:
+        """What the integer engine holds shifted codes ``q - z`` in: int16 where they fit; float32 otherwise, and for half
+        precision."""
+        fits = self.qmax - self.zero_point < 1 << 15 and self.zero_point - self.qmin <= 1 << 15
+        return torch.int16 if fits and not self.is_float else torch.float32
+
     def encode(self, x: Tensor) -> Tensor:
         """Real values to codes (float32 tensor holding integers), any shape."""
         return (torch.round(x / self.scale) + self.zero_point).clamp_(self.qmin, self.qmax)

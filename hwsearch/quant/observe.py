@@ -73,11 +73,10 @@ def trimmed(crops: Sequence[Tensor], cost: float, macs: float, seed: int) -> lis
     return list(windows(crops, int(max(48.0, np.sqrt(macs / cost / len(crops)))), len(crops), seed).split(1))
 
 
-def affordable(crops: Sequence[Tensor], cost: float, macs: float, seed: int) -> Tensor:
-    """As many windows of the crops as ``macs`` multiply-accumulates pay for, ``cost`` per pixel: whole crops, or smaller windows
-    of at least 32 pixels a side, but never fewer than four."""
+def affordable(crops: Sequence[Tensor], pixels: float, seed: int) -> Tensor:
+    """Windows of the crops of about ``pixels`` in all: whole crops, or smaller windows of at least 32 pixels a side, but never
+    fewer than four."""
     area = float(np.mean([crop.shape[2] * crop.shape[3] for crop in crops]))
-    pixels = macs / cost
     if pixels >= area * len(crops):
         return windows(crops, 1 << 20, len(crops), seed)
     side = int(max(32.0, np.sqrt(pixels / len(crops))))

@@ -36,8 +36,8 @@ LEAN = 0.1
 HALF_STEP = 1 / 255
 """What counts as the step of a tensor in half precision."""
 BATCH_PIXELS = 8192
-MACS = 2e12
-"""Affordable multiply-accumulates for one plan with gradients (tens of seconds of a core); large networks get fewer steps."""
+MACS = 3.4e12
+"""Affordable multiply-accumulates for one plan with gradients (up to two minutes of a core); large networks get fewer steps."""
 FEWEST_STEPS = 40
 
 

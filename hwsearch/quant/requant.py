@@ -1,6 +1,6 @@
 """From accumulators to codes: the requantization rules, fused in one pass over the tensor.
 
-All kernels work on arrays ``[P, C]`` (pixels, channels: a channels-last tensor seen flat) and in *shifted* codes ``q - z``.
+All kernels work on arrays ``[H, W, C]`` (a channels-last tensor, or a band of its rows) and in *shifted* codes ``q - z``.
 Shifted codes make zero padding the number zero, and because they are small integers, adding the zero point after rounding and
 clamping is the same as never adding it.
 
@@ -26,31 +26,33 @@ input.
 
 Addition of 8-bit tensors under rule "f32" is ONNX Runtime's QLinearAdd, whose vector kernel (x86 with AVX2, and every ARM) uses
 fused multiply-adds: ``fix = z_y - fma(r_a, z_a, fp32(r_b * z_b))``, ``fma(q_a, r_a, fma(q_b, r_b, fix))``, ``r_a = fp32(s_a /
-s_y)``; found by comparing all 65536 operand pairs under many scales. One rounding of the float64 result is the fused operation
-here, because the exact sum of an 8-bit times 24-bit product and a 24-bit number fits float64 for every ratio above 2^-20. The
-additions of the other rules are in ``fixed_point``.
+s_y)``; found by comparing all 65536 operand pairs under many scales. The additions of the other rules are in ``fixed_point``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numba
 import numpy as np
 import torch
+from numba import types
 from torch import Tensor
 
 from hwmodels.errors import UsageError, closest
 from hwsearch.quant import fixed_point
+from hwsearch.quant.kernels.vector_code import intrinsic
 from hwsearch.quant.model import LayerIntegers, TensorFormat
 from searchspaces.graph import Node
 
 RULES = {"f32": ("f32", "f64"), "xnnpack": ("f32", "i16"), "gemmlowp": ("gemmlowp", "i16")}
 """Rule -> arithmetic of layers between tensors of at most 8 bits, and of layers that touch a 16-bit tensor."""
 
-Requantizer = Callable[[Tensor], Tensor]
-"""Accumulators ``[1, C, H, W]`` (float32 or float64 holding integers, bias included) to shifted codes in float32."""
+Requantizer = Callable[[np.ndarray, np.ndarray], None]
+"""Takes sums ``[rows, >= W, >= C]`` (int32, or floats holding integers; bias included) to shifted codes, which it writes to
+``out [<= rows, W, C]`` (int16 or float32)."""
 
 
 def arithmetic(rule: str, *formats: TensorFormat) -> str:
@@ -110,124 +112,96 @@ def sloped(layer: LayerIntegers, slope: np.ndarray) -> LayerIntegers:
     return replace(layer, weight=layer.weight * sign[:, None, None, None], scale=scale, bias=layer.bias * sign)
 
 
-@numba.njit(cache=True)
-def _clamp_f32(acc: np.ndarray, m: np.ndarray, low: np.float32, high: np.float32) -> None:
-    pixels, channels = acc.shape
-    for p in range(pixels):
-        for c in range(channels):
-            acc[p, c] = min(max(np.rint(acc[p, c] * m[c]), low), high)
+@numba.njit(cache=True, nogil=True)
+def _f32(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: np.float32, high: np.float32, out: np.ndarray) -> None:
+    rows, columns, channels = out.shape
+    for r in range(rows):
+        for p in range(columns):
+            for c in range(channels):
+                v = np.float32(acc[r, p, c]) * m[c]
+                v = v * slope[c] if v < 0 else v
+                out[r, p, c] = min(max(np.rint(v), low), high)
 
 
-@numba.njit(cache=True)
-def _slope_f32(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: np.float32, high: np.float32) -> None:
-    pixels, channels = acc.shape
-    for p in range(pixels):
-        for c in range(channels):
-            v = acc[p, c] * m[c]
-            v = v * slope[c] if v < 0 else v
-            acc[p, c] = min(max(np.rint(v), low), high)
+@numba.njit(cache=True, nogil=True)
+def _f64(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: float, high: float, out: np.ndarray) -> None:
+    rows, columns, channels = out.shape
+    for r in range(rows):
+        for p in range(columns):
+            for c in range(channels):
+                v = np.float64(acc[r, p, c]) * m[c]
+                v = v * slope[c] if v < 0 else v
+                out[r, p, c] = min(max(np.rint(v), low), high)
 
 
-@numba.njit(cache=True)
-def _wide(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: float, high: float, out: np.ndarray) -> None:
-    pixels, channels = acc.shape
-    for p in range(pixels):
-        for c in range(channels):
-            v = acc[p, c] * m[c]
-            v = v * slope[c] if v < 0 else v
-            out[p, c] = min(max(np.rint(v), low), high)
+@intrinsic
+def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a b + c`` with one rounding, float32."""
+    f32 = types.float32
+    return f32(f32, f32, f32), lambda context, builder, signature, args: builder.fma(*args)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _add_f32(
-    a: np.ndarray,
-    b: np.ndarray,
-    za: int,
-    zb: int,
-    ra: float,
-    rb: float,
-    fix: float,
-    z: float,
-    low: float,
-    high: float,
-    out: np.ndarray,
-) -> None:
-    for i in range(a.size):
-        inner = np.float32((b[i] + zb) * rb + fix)
-        v = np.rint(np.float32((a[i] + za) * ra + inner))
+    a: np.ndarray, b: np.ndarray, za: np.float32, zb: np.float32, ra: np.float32, rb: np.float32, fix: np.float32,
+    z: np.float32, low: np.float32, high: np.float32, out: np.ndarray,
+) -> None:  # fmt: skip
+    for i in range(out.size):
+        inner = _fma(np.float32(b[i]) + zb, rb, fix)
+        v = np.rint(_fma(np.float32(a[i]) + za, ra, inner))
         out[i] = min(max(v, low), high) - z
 
 
-def flat(x: Tensor) -> np.ndarray:
-    """``[N, C, H, W]`` as an array ``[N*H*W, C]``; shares memory when the tensor is channels-last."""
-    return x.permute(0, 2, 3, 1).contiguous().view(-1, x.shape[1]).numpy()
+def pixels(x: Tensor) -> np.ndarray:
+    """``[1, C, H, W]`` as an array ``[H, W, C]`` (more pictures one below the other); shares memory when channels-last."""
+    array: np.ndarray = x.permute(0, 2, 3, 1).contiguous().view(-1, x.shape[3], x.shape[1]).numpy()
+    return array
 
 
-def unflat(array: np.ndarray, like: Tensor) -> Tensor:
-    """The inverse of ``flat`` for a tensor of the shape of ``like``."""
-    n, c, h, w = like.shape
-    return torch.from_numpy(array).view(n, h, w, c).permute(0, 3, 1, 2)
+def pictures(array: np.ndarray, count: int = 1) -> Tensor:
+    """The inverse of ``pixels``."""
+    return torch.from_numpy(array).view(count, -1, *array.shape[1:]).permute(0, 3, 1, 2)
 
 
-def requantize(acc: Tensor, m: np.ndarray, slope: np.ndarray | None, z: int, low: int, high: int) -> Tensor:
-    """Accumulators ``[1, C, H, W]`` (float32 or float64, integer values, bias included) to shifted codes in float32.
+def empty(shape: tuple[int, ...], fmt: TensorFormat) -> np.ndarray:
+    """Room for shifted codes of a format."""
+    return np.empty(shape, np.int16 if fmt.carrier == torch.int16 else np.float32)
 
-    ``m`` decides the rule: float32 is rule "f32", float64 the double variant. A float32 accumulator is overwritten.
-    """
-    if m.dtype == np.float32:
-        array = flat(acc.float())
-        lo, hi = np.float32(low - z), np.float32(high - z)
-        if slope is None:
-            _clamp_f32(array, m, lo, hi)
-        else:
-            _slope_f32(array, m, slope, lo, hi)
-        return unflat(array, acc)
-    array = flat(acc.double())
-    out = np.empty(array.shape, dtype=np.float32)
-    slope64 = np.ones(m.size) if slope is None else slope.astype(np.float64)
-    _wide(array, m, slope64, float(low - z), float(high - z), out)
-    return unflat(out, acc)
+
+def _scaled(m: np.ndarray, slope: np.ndarray | None, low: int, high: int) -> Requantizer:
+    """Arithmetic "f32" or "f64", by the type of ``m``; ``low .. high`` are shifted."""
+    slopes = np.ones_like(m) if slope is None else slope.astype(m.dtype)
+    if m.dtype == np.float64:
+        return lambda acc, out: _f64(acc, m, slopes, float(low), float(high), out)
+    return lambda acc, out: _f32(acc, m, slopes, np.float32(low), np.float32(high), out)
 
 
 def requantizer(node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat, rule: str) -> Requantizer:
     """What takes the sums of one layer to the codes of ``target``, an integer format."""
     kind, slope, z = arithmetic(rule, source, target), slopes(node, len(layer.weight)), target.zero_point
-    low, high = bounds(node, target)
+    low, high = (bound - z for bound in bounds(node, target))
     if rule == "f32":
-        m = multipliers(layer, source, target)
-        return lambda acc: requantize(acc, m, slope, z, low, high)
+        return _scaled(multipliers(layer, source, target), slope, low, high)
 
     def plain(numbers: LayerIntegers) -> Requantizer:
         if kind == "f32":
-            m = multipliers(numbers, source, target)
-            return lambda acc: requantize(acc, m, None, z, low, high)
+            return _scaled(multipliers(numbers, source, target), None, low, high)
         mantissa, shift = fixed_point.layer_multipliers(numbers, source, target)
-        if kind == "i16":
-            return _integer(fixed_point.i16, fixed_point.reduced(mantissa), shift, low - z, high - z)
-        return _integer(fixed_point.gemmlowp, mantissa, shift, low - z, high - z)
+        kernel, m = (fixed_point.i16, fixed_point.reduced(mantissa)) if kind == "i16" else (fixed_point.gemmlowp, mantissa)
+        return lambda acc, out: kernel(acc, m, shift, low, high, out)
 
     first = plain(layer)
     if slope is None:
         return first
-    second, sign = plain(sloped(layer, slope)), torch.from_numpy(np.where(slope < 0, -1, 1)).view(1, -1, 1, 1)
-    steep = torch.from_numpy(slope > 1).view(1, -1, 1, 1)
+    second, sign, steep = plain(sloped(layer, slope)), np.where(slope < 0, -1, 1), slope > 1
 
-    def larger(acc: Tensor) -> Tensor:
-        b = second(acc * sign)  # before the first, which may overwrite the sums
-        a = first(acc)
-        return torch.where(steep, torch.minimum(a, b), torch.maximum(a, b))
+    def larger(acc: np.ndarray, out: np.ndarray) -> None:
+        b = np.empty_like(out)
+        first(acc, out)
+        second(acc[..., : sign.size] * sign.astype(acc.dtype), b)
+        np.copyto(out, np.where(steep, np.minimum(out, b), np.maximum(out, b)))
 
     return larger
-
-
-def _integer(kernel: Callable[..., None], m: np.ndarray, shift: np.ndarray, low: int, high: int) -> Requantizer:
-    def run(acc: Tensor) -> Tensor:
-        array = flat(acc)
-        out = np.empty(array.shape, dtype=np.float32)
-        kernel(array, m, shift, low, high, out)
-        return unflat(out, acc)
-
-    return run
 
 
 def adder(fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int, rule: str) -> Callable[..., Tensor]:
@@ -239,21 +213,21 @@ def adder(fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: 
     z = fy.zero_point
 
     def run(a: Tensor, b: Tensor) -> Tensor:
-        x, y = flat(a), flat(b)
-        return unflat(sum_of(x.reshape(-1), y.reshape(-1), fa, fb, fy, low - z, high - z).reshape(x.shape), a)
+        x, y = pixels(a), pixels(b)
+        out = empty(x.shape, fy)
+        sum_of(x.reshape(-1), y.reshape(-1), fa, fb, fy, low - z, high - z, out.reshape(-1))
+        return pictures(out, len(a))
 
     return run
 
 
 def add(a: Tensor, b: Tensor, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int) -> Tensor:
     """Sum of two tensors of shifted 8-bit codes by the rule of QLinearAdd, in shifted codes of ``fy``."""
-    ra, rb = np.float32(fa.scale) / np.float32(fy.scale), np.float32(fb.scale) / np.float32(fy.scale)
-    zeros = np.float32(float(ra) * fa.zero_point + float(np.float32(rb * np.float32(fb.zero_point))))
-    fix = np.float32(np.float32(fy.zero_point) - zeros)
-    x, y = flat(a), flat(b)
-    out = np.empty(x.shape, dtype=np.float32)
-    _add_f32(
-        x.reshape(-1), y.reshape(-1), fa.zero_point, fb.zero_point, float(ra), float(rb), float(fix),
-        float(fy.zero_point), float(low), float(high), out.reshape(-1),
-    )  # fmt: skip
-    return unflat(out, a)
+    f32 = np.float32
+    ra, rb = f32(f32(fa.scale) / f32(fy.scale)), f32(f32(fb.scale) / f32(fy.scale))
+    za, zb, z = f32(fa.zero_point), f32(fb.zero_point), f32(fy.zero_point)
+    fix = f32(z - f32(float(ra) * float(za) + float(rb * zb)))  # one rounding, as a fused multiply-add: the float64 sum is exact
+    x, y = pixels(a), pixels(b)
+    out = empty(x.shape, fy)
+    _add_f32(x.reshape(-1), y.reshape(-1), za, zb, ra, rb, fix, z, f32(low), f32(high), out.reshape(-1))
+    return pictures(out, len(a))

@@ -42,7 +42,8 @@ class OpenVinoPlan:
         core = openvino.Core()
         try:
             model = core.read_model(onnx.to_model(self.executed).SerializeToString())
-            self._compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+            self._compiled = core.compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise FileError(f"OpenVINO cannot execute this plan: {str(error).strip().splitlines()[-1]}") from None
 

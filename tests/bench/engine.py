@@ -1,4 +1,5 @@
-"""Speed of the integer engine against torch in float32 (channels-last), ONNX Runtime and LiteRT in int8, one thread, 180x320.
+"""Speed of the integer engine against torch in float32 (channels-last), and against ONNX Runtime, LiteRT and OpenVINO in int8
+(the last where it is installed); one thread, 180x320.
 
     python tests/bench/engine.py [--seconds 2]
 
@@ -11,6 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -69,6 +71,12 @@ def main() -> None:
         feed = {"input": x.numpy()}
         xnnpack = litert.open_plan(q)
         formats = q.formats
+        others = {"LiteRT (XNNPACK) int8": lambda plan=xnnpack, x=x: plan.run(x)}
+        if find_spec("openvino"):
+            from hwsearch.runtimes import openvino
+
+            compiled = openvino.open_plan(q)
+            others["OpenVINO int8"] = lambda plan=compiled, x=x: plan.run(x)
         with torch.inference_mode():
             ms = smallest_ms(
                 {
@@ -79,7 +87,7 @@ def main() -> None:
                     "engine, 16-bit tensors": lambda q=wide, x=x: integer.run(q, x),
                     "fake-quantized simulation": lambda g=graph, x=nhwc, f=formats: execute(g, x, lambda n, t: f[n.name].fake(t)),
                     "ONNX Runtime int8": lambda s=session, feed=feed: s.run(None, feed),
-                    "LiteRT (XNNPACK) int8": lambda plan=xnnpack, x=x: plan.run(x),
+                    **others,
                 },
                 seconds,
             )

@@ -5,13 +5,14 @@
 Single layers of many shapes run under QEMU; instructions are exact and the same in every run. The constants of the model are the
 non-negative least-squares fit of
 
-    instructions = a_op * MACs (padded to the lanes) + r * outputs + g * gathered patch bytes + h * rows of patches
+    instructions = a_op * MACs (padded to the lanes) + r_op * outputs + g * gathered patch bytes + h * rows of patches
                    + u_b * weights + l
 
-with one ``a`` per operation (3x3 and 5x5, pointwise, depthwise convolution), weights that are unpacked (``u_b``, b < 8 bits)
-once a layer (the difference between two runs, not fitted), and a constant per layer. Layers with 16-bit activations have kernels
-of their own, so ``a`` and ``r`` of their own (``wide_``), one operand at a time. The fit minimises relative errors; what is left
-of them (borders, odd channels, depthwise kernels of several sizes) is printed and written. Moves and additions are instructions
+with one ``a`` per operation (3x3 and 5x5, pointwise, depthwise convolution), an ``r`` of depthwise layers, which take a channel
+at a time and set up the window of each output, weights that are unpacked (``u_b``, b < 8 bits) once a layer (the difference
+between two runs, not fitted), and a constant per layer. Layers with 16-bit activations have kernels of their own, so ``a`` and
+``r`` of their own (``wide_``), one operand at a time. The fit minimises relative errors; what is left of them (borders, odd
+channels) is printed and written. Moves and additions are instructions
 per element of the output.
 
 Then whole networks that the fit has not seen run with several plans (``oracle.instructions``); what the shipped device files
@@ -56,7 +57,8 @@ UNPACKED = [(12, 12, 3), (56, 12, 1)]
 WIDE = [(1, 56, 5), (3, 28, 3), (16, 16, 3), (32, 12, 3), (56, 12, 1), (12, 56, 1), (64, 64, 1)]
 DEPTHWISE_WIDE = [(16, 3), (16, 5)]
 TERMS = (
-    *("conv", "pointwise", "depthwise", "requant", "wide_conv", "wide_pointwise", "wide_depthwise", "wide_requant"),
+    *("conv", "pointwise", "depthwise", "requant", "depthwise_output"),
+    *("wide_conv", "wide_pointwise", "wide_depthwise", "wide_requant", "wide_depthwise_output"),
     *("im2col", "im2col_row", *(f"unpack_{bits}" for bits in range(2, 8)), "layer"),
 )
 
@@ -98,7 +100,7 @@ class Layer:
             counts[f"{wide}{'pointwise' if self.kernel == 1 else 'conv'}"] = padded
         if not self.depthwise and self.kernel > 1:
             counts["im2col"], counts["im2col_row"] = patch * pixels * self.tensor_bits / 8, self.kernel * pixels
-        counts[f"{wide}requant"] = self.outputs * pixels
+        counts[f"{wide}{'depthwise_output' if self.depthwise else 'requant'}"] = self.outputs * pixels
         if self.bits < 8:
             counts[f"unpack_{self.bits}"] = self.weights
         counts["layer"] = 1
@@ -154,7 +156,7 @@ def fit(measured: list[Layer], found: np.ndarray, lanes: int) -> tuple[np.ndarra
     """Constants in the order of ``TERMS``, and the relative error of every layer.
 
     Convolutions of 8-bit weights come first. Unpacking is what the same layer takes more with narrower ones. Depthwise layers
-    have one constant left, per MAC, because the model requantizes all alike.
+    have two constants of their own; the cost of a call is that of the others.
     """
     rows = np.array([x.row(lanes) for x in measured])
     dense = np.array([not x.depthwise and x.bits == 8 for x in measured])
@@ -163,11 +165,11 @@ def fit(measured: list[Layer], found: np.ndarray, lanes: int) -> tuple[np.ndarra
         narrow = [i for i, x in enumerate(measured) if x.bits == bits]
         more = [(found[i] - found[measured.index(replace(measured[i], bits=8))]) / measured[i].weights for i in narrow]
         constants[TERMS.index(f"unpack_{bits}")] = np.mean(more)
-    for name in ("depthwise", "wide_depthwise"):
-        column = TERMS.index(name)
-        own = rows[:, column] > 0
-        rest, macs = found[own] - rows[own] @ constants, rows[own, column]
-        constants[column] = np.sum(rest * macs / found[own] ** 2) / np.sum((macs / found[own]) ** 2)
+    for wide in ("", "wide_"):
+        columns = [TERMS.index(f"{wide}depthwise"), TERMS.index(f"{wide}depthwise_output")]
+        own = rows[:, columns[0]] > 0
+        rest = found[own] - rows[own] @ constants
+        constants[columns], _ = nnls(rows[own][:, columns] / found[own, None], rest / found[own])
     return constants, rows @ constants / found - 1
 
 

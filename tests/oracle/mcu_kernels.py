@@ -16,7 +16,7 @@ from hwmodels.device_values import Quantity
 from hwmodels.precision import Precision
 from hwmodels.workload import Layer, Tensor, Workload
 from oracle import Row
-from oracle.mlperf_tiny import mobilenet
+from oracle.tiny_networks import mobilenet
 
 SOURCE = "esp-nn and esp-tflite-micro README"
 W8A8 = Precision(8, 8)

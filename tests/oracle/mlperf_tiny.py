@@ -1,13 +1,20 @@
-"""The four networks of MLPerf Tiny as workloads, and what was measured of them.
-
-The networks are the benchmark's reference models (Banbury et al., "MLPerf Tiny Benchmark", 2021, section 4, and its published
-layer lists): ResNet8 on 32x32 pictures, MobileNetV1 at a quarter of its width on 96x96, DS-CNN on 49x10 features, and a fully
-connected autoencoder of 640 inputs. They are written down here at batch 1 with batch normalisation folded; softmax is left out.
+"""What was measured of the networks of MLPerf Tiny (``tiny_networks``) on microcontrollers.
 
 Leave one network out, per board and library: a board's rate is fitted to its other networks; what a depthwise MAC costs beside
-a dense one is a property of the kernel library, and is taken from the library's *other boards*, or, for a library seen on one
-board only, from the other libraries. The core's shape (patches, requantization, the other ratios) is that of the shipped device
-with the same core. Accelerators, phones, FPGAs and floating point are left out, and rows that do not state a clock.
+a dense one is a property of the kernel library and of the core, and is taken from all *other* pairs of board and library: those
+of the library, times what the core is worth in every library that was measured on several. A library seen on one board only takes
+it from the other libraries on cores with the same instruction set: with the packed bytes of the RISC-V P extension four products
+of a sum take one instruction and a depthwise product still takes one, with Arm's DSP extension two and one. The core's shape
+(patches, requantization, the other ratios) is that of the shipped device with the same core.
+
+A second network that was measured tells one constant more: the depthwise cost where a device of the board is shipped, the
+bandwidth of its flash where none is, for no other board tells that.
+
+Helium is another case. Sixteen operands at once make the product so cheap that requantizing, gathering and depthwise products,
+which use four lanes or none, weigh several times what they weigh elsewhere, and no other board of the benchmark has it. The
+shipped Cortex-M85 is all counted instructions, so the only thing that the other network gives is one factor on their sum.
+
+Accelerators, phones, FPGAs and floating point are left out, and rows that do not state a clock.
 """
 
 from __future__ import annotations
@@ -15,8 +22,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,134 +33,48 @@ from hwmodels.calibrate import Measurement
 from hwmodels.device import Device, Quantity
 from hwmodels.device_facts import number, with_numbers
 from hwmodels.precision import Precision
-from hwmodels.workload import Layer, Tensor, Workload
 from oracle import Row
+from oracle.tiny_networks import network
 
 SOURCE = "MLPerf Tiny, closed division, v0.7 to v1.3"
 W8A8 = Precision(8, 8)
 RATE, DEPTHWISE, LINEAR = "rates.W8A8", "mcu.cycles_per_mac.depthwise", "mcu.cycles_per_mac.linear"
+FLASH = "memory.flash.bytes_per_s"
 PRIORS = {"pointwise": 0.75, "depthwise": 2.5, "linear": 1.25}
 """Cycles per MAC relative to a convolution's: no patches to walk; no operand used twice in registers; weights used once."""
-
-
-@dataclass
-class _Chain:
-    """A workload under construction."""
-
-    name: str
-    layers: list[Layer] = field(default_factory=list)
-    shapes: list[tuple[int, int, int]] = field(default_factory=list)
-    producers: list[int] = field(default_factory=list)
-
-    def enter(self, channels: int, height: int, width: int, producer: int = -1) -> int:
-        self.shapes.append((channels, height, width))
-        self.producers.append(producer)
-        return len(self.shapes) - 1
-
-    def conv(
-        self, x: int, out: int, kernel: tuple[int, int], stride: int = 1, depthwise: bool = False, activation: str = "relu"
-    ) -> int:
-        channels, height, width = self.shapes[x]
-        groups = channels if depthwise else 1
-        weights = kernel[0] * kernel[1] * channels // groups * out
-        size = (-(-height // stride), -(-width // stride))
-        op = "depthwise" if depthwise else "conv"
-        return self._emit(op, (x,), (out, *size), weights * size[0] * size[1], weights, out, kernel, stride, groups, activation)
-
-    def linear(self, x: int, out: int, activation: str = "none") -> int:
-        channels, height, width = self.shapes[x]
-        weights = channels * height * width * out
-        return self._emit("linear", (x,), (out, 1, 1), weights, weights, out, (1, 1), 1, 1, activation)
-
-    def add(self, x: int, y: int) -> int:
-        return self._emit("add", (x, y), self.shapes[x], 0, 0, 0, (1, 1), 1, 1, "relu")
-
-    def pool(self, x: int) -> int:
-        return self._emit("pool", (x,), (self.shapes[x][0], 1, 1), 0, 0, 0, (1, 1), 1, 1, "none")
-
-    def _emit(
-        self,
-        op: str,
-        inputs: tuple[int, ...],
-        shape: tuple[int, int, int],
-        macs: int,
-        weights: int,
-        biases: int,
-        kernel: tuple[int, int],
-        stride: int,
-        groups: int,
-        activation: str,
-    ) -> int:
-        output = self.enter(*shape, len(self.layers))
-        name = f"{op}{len(self.layers)}"
-        self.layers.append(Layer(name, op, inputs, output, macs, weights, biases, kernel, stride, groups, activation))
-        return output
-
-    def workload(self) -> Workload:
-        readers = [tuple(i for i, layer in enumerate(self.layers) if t in layer.inputs) for t in range(len(self.shapes))]
-        tensors = tuple(Tensor(f"t{t}", *shape, self.producers[t], readers[t], t) for t, shape in enumerate(self.shapes))
-        return Workload(self.name, tuple(self.layers), tensors, tuple(t.name for t in tensors))
-
-
-def resnet8() -> Workload:
-    """Image classification: 12.50 million MACs."""
-    net = _Chain("resnet8")
-    x = net.conv(net.enter(3, 32, 32), 16, (3, 3))
-    y = net.conv(net.conv(x, 16, (3, 3)), 16, (3, 3), activation="none")
-    x = net.add(y, x)
-    for width in (32, 64):
-        y = net.conv(net.conv(x, width, (3, 3), 2), width, (3, 3), activation="none")
-        x = net.add(y, net.conv(x, width, (1, 1), 2, activation="none"))
-    net.linear(net.pool(x), 10)
-    return net.workload()
-
-
-def mobilenet(channels: int = 3) -> Workload:
-    """Visual wake words, MobileNetV1 x0.25 at 96x96: 7.49 million MACs."""
-    net = _Chain("mobilenet_v1_025")
-    x = net.conv(net.enter(channels, 96, 96), 8, (3, 3), 2)
-    widths = (16, 32, 32, 64, 64, *(128,) * 6, 256, 256)
-    for i, width in enumerate(widths):
-        x = net.conv(x, net.shapes[x][0], (3, 3), 2 if i in (1, 3, 5, 11) else 1, depthwise=True)
-        x = net.conv(x, width, (1, 1))
-    net.linear(net.pool(x), 2)
-    return net.workload()
-
-
-def ds_cnn() -> Workload:
-    """Keyword spotting: 2.66 million MACs."""
-    net = _Chain("ds_cnn")
-    x = net.conv(net.enter(1, 49, 10), 64, (10, 4), 2)
-    for _ in range(4):
-        x = net.conv(net.conv(x, 64, (3, 3), depthwise=True), 64, (1, 1))
-    net.linear(net.pool(x), 12)
-    return net.workload()
-
-
-def autoencoder() -> Workload:
-    """Anomaly detection, fully connected: 0.264 million MACs."""
-    net = _Chain("fc_autoencoder")
-    x = net.enter(640, 1, 1)
-    for width in (128, 128, 128, 128, 8, 128, 128, 128, 128, 640):
-        x = net.linear(x, width, "none" if width == 640 else "relu")
-    return net.workload()
-
-
-@cache
-def network(name: str) -> Workload:
-    """A benchmark network by the name that the measurements use."""
-    builders = {"_ic_": resnet8, "_vww_": mobilenet, "_kws_": ds_cnn, "_ad_": autoencoder}
-    return next(build for part, build in builders.items() if part in name)()
-
 
 CORES = {
     "M0+": "stm32g0b1",
     "M33": "stm32u575-cubeai",
     "M4": "stm32l4r5-cubeai",
     "M7": "stm32h7a3-cubeai",
-    "M85": "ra8d1",
 }
 """Shipped device with the shape of a core and a library of this benchmark; any other core is taken for a Cortex-M4."""
+
+HELIUM = {"M55": "ra8d1", "M85": "ra8d1"}
+"""Shipped device whose constants are all counted from CMSIS-NN; both cores take two cycles for a vector instruction."""
+
+TIGHTLY_COUPLED = {
+    RATE: 480e6 / (10 / 64),
+    "mcu.cycles_per_mac.conv": 10 / 64,
+    "mcu.cycles_per_mac.pointwise": 10 / 64,
+    "mcu.cycles_per_mac.linear": 10 / 64,
+    "mcu.cycles_per_output_requant": 12.75,
+    "mcu.cycles_per_im2col_byte": 0.25,
+}
+"""What of ``ra8d1`` changes with feature maps in tightly coupled memory: loads and stores take 2 cycles. The submission put every
+network there but MobileNetV1, whose buffer of 100 KiB does not fit the 64 KiB (its application files)."""
+
+SECOND_GENERATION = {"x-cube-ai 8.1 and later", "plumerai 2023", "onnc"}
+"""Libraries rewritten for depthwise layers: from one release to the next the cost of a MAC fell to a sixth in those of two
+vendors, and ONNC's is nearly as low. A library that nothing is known of is not taken for one of them."""
+
+LIBRARIES = {
+    "EK-RA6M4": "cmsis",
+    "EK-RA8D1": "cmsis, Helium",
+    "RX65N-Cloud-Kit": "cmsis, changed for RX",
+}
+"""TensorFlow Lite Micro with CMSIS-NN, as the system descriptions say; the library has other kernels for each kind of core."""
 
 BOARDS = {
     "L4R5": "stm32l4r5-cubeai",
@@ -174,9 +94,17 @@ class Group:
     board: str
     library: str
     entry: str
+    instruction_set: str
     base: Device
+    counted: bool
     seconds: dict[str, float]
     joules: dict[str, float]
+
+    def shape(self, name: str) -> Device:
+        """The shape of the board with the memory that ``name`` ran in."""
+        if self.board != "ra8d1" or "_vww_" in name:
+            return self.base
+        return with_numbers(self.base, {key: Quantity(value=value) for key, value in TIGHTLY_COUPLED.items()})
 
     def measurements(self, names: Iterable[str]) -> list[Measurement]:
         return [Measurement(network(n), W8A8, self.seconds[n], n) for n in names]
@@ -196,8 +124,11 @@ def groups(shared: Path) -> list[Group]:
         if submitter == "bosch" and edition == "v1.2":
             seconds |= _autoencoder_s(folder, system)
         joules = {r["network"]: r["energy_uJ_per_inf"] * 1e-6 for r in rows_of if "energy_uJ_per_inf" in r}
-        base = _core(rows_of[0].get("processor", ""), rows_of[0]["clock_hz"])
-        made.append(Group(board, _library(rows_of[0]), f"{submitter} {edition} {system}", base, seconds, joules))
+        entry, processor = f"{submitter} {edition} {system}", rows_of[0].get("processor", "")
+        counted = next((name for part, name in HELIUM.items() if part in processor), None)
+        base = device.load(counted) if counted else _core(processor, rows_of[0]["clock_hz"])
+        library = LIBRARIES.get(system) or _library(rows_of[0])
+        made.append(Group(board, library, entry, _instruction_set(processor), base, counted is not None, seconds, joules))
     return made
 
 
@@ -225,13 +156,19 @@ def _library(row: dict[str, Any]) -> str:
     return str(row["system"])
 
 
+def _instruction_set(processor: str) -> str:
+    if "RISC-V" in processor or "RV32" in processor:
+        return "RISC-V"
+    return "Arm" if "cortex" in processor.lower() else processor
+
+
 def _core(processor: str, clock_hz: float) -> Device:
     """The shape of a core at a clock; flash bandwidth scales with it."""
     name = next((shipped for part, shipped in CORES.items() if part in processor), CORES["M4"])
     shape = device.load(name)
     faster = clock_hz / number(shape, "mcu.clock_hz")
     conv = number(shape, "mcu.cycles_per_mac.conv")
-    changed = {key: number(shape, key) * faster for key in (RATE, "mcu.clock_hz", "memory.flash.bytes_per_s")}
+    changed = {key: number(shape, key) * faster for key in (RATE, "mcu.clock_hz", FLASH)}
     changed |= {f"mcu.cycles_per_mac.{op}": conv * ratio for op, ratio in PRIORS.items()}
     return with_numbers(shape, {key: Quantity(value=value) for key, value in changed.items()})
 
@@ -244,22 +181,54 @@ def depthwise_ratio(group: Group) -> float:
 
 
 def prior_ratio(group: Group, ratios: Sequence[tuple[Group, float]]) -> float:
-    """The depthwise ratio of the group's library on other boards; of the other libraries, one vote each, where there are none."""
+    """The depthwise ratio of a group from the others. Where none of them has its library, that of the libraries that are not
+    known for better depthwise kernels, one vote each: on cores with the same instruction set, or on all if there are none."""
+    others = [(other, float(np.log(ratio))) for other, ratio in ratios if other.board != group.board]
+    if any(other.library == group.library for other, _ in others):
+        beside = [(other, float(np.log(ratio))) for other, ratio in ratios if not _same(other, group)]
+        return float(np.exp(_library_and_core(group, beside)))
+    plain = [(other, ratio) for other, ratio in others if other.library not in SECOND_GENERATION]
+    kin = [(other, ratio) for other, ratio in plain if other.instruction_set == group.instruction_set] or plain
     by_library = defaultdict(list)
-    for other, ratio in ratios:
-        if other.board != group.board:
-            by_library[other.library].append(np.log(ratio))
-    if group.library in by_library:
-        return float(np.exp(np.mean(by_library[group.library])))
+    for other, ratio in kin:
+        by_library[other.library].append(ratio)
     return float(np.exp(np.mean([np.mean(votes) for votes in by_library.values()])))
+
+
+def _same(one: Group, other: Group) -> bool:
+    return (one.board, one.library) == (other.board, other.library)
+
+
+def _library_and_core(group: Group, ratios: Sequence[tuple[Group, float]]) -> float:
+    """Logarithm of a group's ratio as a sum of two parts, of its library and of its core, by least squares over ``ratios``.
+
+    One more observation a core says that it makes no difference, for few libraries were measured on several cores.
+    """
+    parts = [_parts(other) for other, _ in ratios]
+    columns = sorted({part for pair in parts for part in pair} | set(_parts(group)))
+    cores = [column for column in columns if column[0] == "core"]
+    design = [[column in pair for column in columns] for pair in parts] + [
+        [column == core for column in columns] for core in cores
+    ]
+    observed = [ratio for _, ratio in ratios] + [0.0] * len(cores)
+    solved = np.linalg.lstsq(np.array(design, dtype=float), np.array(observed), rcond=None)[0]
+    return float(sum(solved[columns.index(part)] for part in _parts(group)))
+
+
+def _parts(group: Group) -> tuple[tuple[str, str], tuple[str, str]]:
+    assert group.base.mcu is not None
+    return ("core", group.base.mcu.core), ("library", group.library)
 
 
 def rows(shared: Path) -> list[Row]:
     """Predicted beside measured latency and energy of each network left out."""
     measured = [g for g in groups(shared) if len(g.seconds) > 1]
-    ratios = [(g, depthwise_ratio(g)) for g in measured]
+    ratios = [(g, depthwise_ratio(g)) for g in measured if not g.counted]
     found = []
     for group in measured:
+        if group.counted:
+            found += [_by_counts(group, name) for name in group.seconds]
+            continue
         ratio = prior_ratio(group, ratios)
         start = with_numbers(group.base, {DEPTHWISE: Quantity(value=number(group.base, DEPTHWISE) * ratio)})
         for name in group.seconds:
@@ -267,26 +236,39 @@ def rows(shared: Path) -> list[Row]:
     return found
 
 
+def _row(group: Group, name: str, quantity: str, predicted: float, measured: float, baseline: float) -> Row:
+    label = f"{network(name).name}, {group.library} ({group.entry})"
+    simple = (("MACs only", baseline),)
+    return Row(group.board, "mcu", network(name).name, label, SOURCE, quantity, predicted, measured, simple)
+
+
+def _macs_only_s(group: Group, rest: Sequence[str], name: str) -> float:
+    return network(name).macs * float(np.exp(np.mean([np.log(group.seconds[n] / network(n).macs) for n in rest])))
+
+
+def _by_counts(group: Group, name: str) -> Row:
+    """Latency of one network by counted instructions, times what the others took beside theirs."""
+    rest = [other for other in group.seconds if other != name]
+    counted = {n: cost.uniform(group.shape(n), network(n), W8A8).latency_s for n in group.seconds}
+    factor = float(np.exp(np.mean([np.log(group.seconds[n] / counted[n]) for n in rest])))
+    return _row(group, name, "latency_s", factor * counted[name], group.seconds[name], _macs_only_s(group, rest, name))
+
+
 def _left_out(group: Group, start: Device, name: str) -> list[Row]:
     """Latency, and energy where it was measured, of one network from the others of its group."""
     rest = [other for other in group.seconds if other != name]
     # One network fixes the rate; what more networks tell, they may change.
-    fitted = calibrate.fit(start, group.measurements(rest), (RATE, DEPTHWISE, LINEAR)[: len(rest)]).device
-    macs = network(name).macs
-    per_mac = np.exp(np.mean([np.log(group.seconds[n] / network(n).macs) for n in rest]))
-    label = f"{network(name).name}, {group.library} ({group.entry})"
-
-    def row(quantity: str, predicted: float, measured: float, baseline: float) -> Row:
-        return Row(
-            group.board, "mcu", network(name).name, label, SOURCE, quantity, predicted, measured, (("MACs only", baseline),)
-        )
-
-    found = [row("latency_s", cost.uniform(fitted, network(name), W8A8).latency_s, group.seconds[name], macs * per_mac)]
+    shipped = group.base.name == group.board
+    free = (RATE, DEPTHWISE if shipped else FLASH, LINEAR)[: len(rest)]
+    fitted = calibrate.fit(start, group.measurements(rest), free).device
+    predicted = cost.uniform(fitted, network(name), W8A8).latency_s
+    found = [_row(group, name, "latency_s", predicted, group.seconds[name], _macs_only_s(group, rest, name))]
     known = [n for n in rest if n in group.joules]
     if name in group.joules and known:
         power = np.exp(np.mean([np.log(group.joules[n] / group.seconds[n]) for n in known]))
         powered = with_numbers(fitted, {"energy.static_w": Quantity(value=float(power))})
         powered = powered.model_copy(update={"energy": powered.energy.model_copy(update={"relative": False})})
-        per_mac_j = np.exp(np.mean([np.log(group.joules[n] / network(n).macs) for n in known]))
-        found.append(row("energy_j", cost.uniform(powered, network(name), W8A8).energy_j, group.joules[name], macs * per_mac_j))
+        per_mac_j = float(np.exp(np.mean([np.log(group.joules[n] / network(n).macs) for n in known])))
+        predicted = cost.uniform(powered, network(name), W8A8).energy_j
+        found.append(_row(group, name, "energy_j", predicted, group.joules[name], network(name).macs * per_mac_j))
     return found

@@ -166,6 +166,18 @@ def networks(shared: Path) -> Iterator[tuple[str, dict[str, Any], Workload]]:
         yield run["config"], run, network(found["networks"][run["net"]])
 
 
+def compiled_networks(shared: Path) -> dict[str, Workload]:
+    """The compiled networks by name."""
+    found = _read(shared / "oracle" / "vela_networks.json")
+    return {name: network(described) for name, described in found["networks"].items()}
+
+
+def weight_bits(shared: Path) -> list[dict[str, Any]]:
+    """Compiled networks with narrow weights: ``net``, ``config``, ``act_bits``, ``weight_bits``, ``summary``."""
+    found: list[dict[str, Any]] = _read(shared / "oracle" / "vela_weight_bits.json")["runs"]
+    return found
+
+
 def rows(shared: Path) -> list[Row]:
     """Latency of single layers and networks, and on-chip memory of networks, in every compiled system."""
     targets, found = systems(shared), []

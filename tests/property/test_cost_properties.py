@@ -222,7 +222,8 @@ def two_branches(order: list[int], widths: list[int]) -> Workload:
 def _patch_s(target: Device, workload: Workload, row: int, bits: int) -> float:
     layer = workload.layers[row]
     assert target.mcu is not None
-    if layer.kernel == (1, 1) or layer.groups == workload.tensors[layer.inputs[0]].channels > 1:
+    depthwise = layer.groups == workload.tensors[layer.inputs[0]].channels > 1
+    if layer.kernel == (1, 1) or (depthwise and not target.mcu.gathers_depthwise):
         return 0.0
     pixels = workload.tensors[layer.output].height * workload.tensors[layer.output].width
     patch = layer.kernel[0] * layer.kernel[1] * workload.tensors[layer.inputs[0]].channels * (2 if bits > 8 else 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracle import Row, instructions, mcu_kernels, mlperf_tiny
+from oracle import Row, instructions, mcu_kernels, mlperf_tiny, tiny_networks
 
 from hwmodels import cost, device
 from hwmodels.device_facts import number
@@ -30,21 +30,45 @@ def baseline(rows: list[Row]) -> np.ndarray:
 def test_networks_are_the_benchmark_s(shared: Path) -> None:
     table = json.loads((shared / "oracle" / "measured_mlperf_tiny.json").read_text())["networks"]
     for name, published in table.items():
-        ours = mlperf_tiny.network(name)
+        ours = tiny_networks.network(name)
         assert sorted(layer.macs for layer in ours.layers) == sorted(layer["macs"] for layer in published["layers"])
         assert len(ours.layers) == len(published["layers"])
-    assert mlperf_tiny.ds_cnn().macs == pytest.approx(2.66e6, rel=0.002)
-    assert mlperf_tiny.autoencoder().macs == pytest.approx(0.264e6, rel=0.002)
+    assert tiny_networks.ds_cnn().macs == pytest.approx(2.66e6, rel=0.002)
+    assert tiny_networks.autoencoder().macs == pytest.approx(0.264e6, rel=0.002)
 
 
 def test_latency_of_a_network_left_out(left_out: list[Row]) -> None:
     rows = [row for row in left_out if row.quantity == "latency_s"]
     assert len(rows) > 100
-    assert np.median(errors(rows)) < 0.10
-    assert np.quantile(errors(rows), 0.9) < 0.25
-    assert np.median(errors(rows)) < 0.4 * np.median(baseline(rows))
-    for board in ("stm32l4r5-cubeai", "STM32F746", "stm32h7a3-cubeai", "stm32u575-cubeai", "stm32g0b1", "PSoC 62"):
-        assert np.median(errors([row for row in rows if row.device == board])) < 0.20
+    assert np.median(errors(rows)) < 0.05
+    assert np.quantile(errors(rows), 0.9) < 0.15
+    assert np.median(errors(rows)) < 0.25 * np.median(baseline(rows))
+    boards = {row.device for row in rows}
+    assert len(boards) > 12
+    for board in boards:
+        assert np.median(errors([row for row in rows if row.device == board])) < 0.15, board
+
+
+def test_every_board_and_library_left_out(left_out: list[Row]) -> None:
+    """The hardest is the first release of Plumerai's library on Cortex-M4, whose depthwise layers took half as long again beside
+    its convolutions as on Cortex-M33."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in left_out:
+        if row.quantity == "latency_s":
+            library = row.label.split(", ", 1)[1].split(" (")[0]
+            found.setdefault((row.device, library), []).append(row)
+    assert len(found) > 25
+    for group, rows in found.items():
+        assert np.median(errors(rows)) < 0.20, group
+
+
+def test_counted_cycles_of_helium_are_those_measured(shared: Path) -> None:
+    """Nothing of Cortex-M85 is fitted, and no core without Helium foretells it: from ResNet8 to MobileNetV1 cycles per MAC rise
+    2.6 times, on Cortex-M4 and M7 at most twice."""
+    (group,) = (group for group in mlperf_tiny.groups(shared) if group.counted)
+    for name, seconds in group.seconds.items():
+        counted = cost.uniform(group.shape(name), tiny_networks.network(name), Precision(8, 8)).latency_s
+        assert counted == pytest.approx(seconds, rel=0.20)
 
 
 def test_energy_of_a_network_left_out(left_out: list[Row]) -> None:
@@ -96,7 +120,7 @@ def test_cmsis_nn_beside_x_cube_ai_on_the_same_chip(shared: Path) -> None:
     old, new = seconds["Krai v1.1 NUCLEO-H7A3ZI-Q_X-CUBE-AI-7.3"], seconds["STMicroelectronics v1.2 NUCLEO_H7A3ZI_Q"]
     assert old is not None
     assert new is not None
-    network = mlperf_tiny.network(vww)
+    network = tiny_networks.network(vww)
     shipped = [device.load(name) for name in ("stm32h743-tflm", "stm32h7a3-cubeai")]
     cycles = [cost.uniform(d, network, Precision(8, 8)).latency_s * number(d, "mcu.clock_hz") for d in shipped]
     assert cycles[0] / cycles[1] == pytest.approx(to_7_3 * old / new, rel=0.20)

@@ -10,7 +10,7 @@ import pytest
 from oracle import vela
 from scipy.stats import kendalltau
 
-from hwmodels import cost, device
+from hwmodels import cost, device, ethos_weights
 from hwmodels.workload import Workload
 
 U85_MEDIAN, MEDIAN, TENTH = 0.15, 0.05, 0.20
@@ -54,6 +54,48 @@ def test_networks(shared: Path) -> None:
         assert "u85" in name or np.quantile(errors, 0.9) <= TENTH, name
         assert min(taus) >= 0.95, name
         assert np.median(memory[name]) <= 0.1, name
+
+
+def test_encoded_weights_of_single_layers(shared: Path) -> None:
+    """Bytes of the weight streams of layers of at least 300 weights, beside 9 bits a weight."""
+    targets, errors, flat = vela.systems(shared), defaultdict(list), defaultdict(list)
+    for name, row, workload in vela.single_layers(shared):
+        if row["orig_weight_bytes"] < 300 or row["act_bits"] > 8:
+            continue
+        encoded = ethos_weights.encoded_bytes(targets[name], workload, (8,), 1)[0, 0]
+        errors[name.split("|")[0]].append(abs(encoded / row["encoded_weight_bytes"] - 1))
+        flat[name.split("|")[0]].append(abs(9 / 8 * row["orig_weight_bytes"] / row["encoded_weight_bytes"] - 1))
+    assert len(errors) == 11
+    for name, found in errors.items():
+        median, tenth = np.median(found), np.quantile(found, 0.9)
+        print(
+            f"\n{name}: {len(found)} layers, median {median:.1%}, 9 of 10 within {tenth:.1%}; 9 bits: {np.median(flat[name]):.1%}"
+        )
+        assert median <= 0.035, name
+        assert tenth <= 0.20, name
+        assert median <= 0.3 * np.median(flat[name]), name
+
+
+def test_encoded_weights_of_networks(shared: Path) -> None:
+    targets, errors = vela.systems(shared), []
+    for name, run, workload in vela.networks(shared):
+        if run["act_bits"] == 8:
+            encoded = ethos_weights.encoded_bytes(targets[name], workload, (8,), 1).sum()
+            errors.append(abs(encoded / run["summary"]["total_npu_encoded_weights"] - 1))
+    print(f"\n{len(errors)} networks, median {np.median(errors):.1%}, largest {max(errors):.1%}")
+    assert np.median(errors) < 0.02
+    assert max(errors) < 0.12
+
+
+def test_encoded_weights_by_width(shared: Path) -> None:
+    """FSRCNN with weights of 8 to 2 bits, on three arrays."""
+    targets, networks = vela.systems(shared), vela.compiled_networks(shared)
+    runs = [run for run in vela.weight_bits(shared) if run["net"] in networks and run["act_bits"] == 8]
+    assert {run["weight_bits"] for run in runs} == set(range(2, 9))
+    for run in runs:
+        encoded = ethos_weights.encoded_bytes(targets[run["config"]], networks[run["net"]], (run["weight_bits"],), 1).sum()
+        theirs = run["summary"]["total_npu_encoded_weights"]
+        assert encoded == pytest.approx(theirs, rel=0.10), (run["config"], run["weight_bits"])
 
 
 def test_shipped_devices_are_compiled_systems(shared: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from random_networks import MODULES, float_graph, picture, quantize
 
 from hwsearch.quant import integer, requant
+from hwsearch.quant.integer_conv import Conv
 from hwsearch.quant.model import LayerIntegers, QuantizedGraph, TensorFormat
 from searchspaces.graph import Graph, Node, execute
 
@@ -98,7 +99,7 @@ def test_each_carrier_is_exact_where_the_one_before_it_no_longer_is() -> None:
         assert proof.bound == largest
         assert proof.bound <= proof.limit
         shifted = rng.choice([source.qmin, source.qmax, source.qmax - 1], (inputs, 5, 5)) - source.zero_point
-        conv = integer._Conv(q.graph["y"], q.layers["y"], source, WORD)
+        conv = Conv(q.graph["y"], q.layers["y"], source, WORD)
         acc = conv.accumulate(torch.from_numpy(shifted[None].astype(np.float32)))
         expected = conv_int64(shifted, weight.astype(np.int64), q.layers["y"].bias, 1, (1, 1, 1, 1), 1, 1)
         assert np.array_equal(acc[0].double().numpy(), expected)

@@ -3,7 +3,7 @@
 The kernel multiplies uint8 codes by int8 weights. On x86 CPUs without VNNI it adds two products in 16 saturating bits, so a layer
 is safe there only if ``2 * 255 * max|w|`` stays within them: weights of 7 bits and less always do. Whether this CPU's kernel
 saturates, or is there at all, a self-test says: random layers whose sums are known, once a process. Sums come back as
-float32, exact up to 2^24, which ``integer.prove_layer`` bounds. Everything else runs in floating-point convolutions.
+float32, exact up to 2^24, which ``proof.prove_layer`` bounds. ``choice`` says what runs the rest.
 
 The operators are not a public interface of torch: a version in which they are gone or mean something else fails the self-test.
 """
@@ -21,6 +21,8 @@ from hwsearch.quant.model import LayerIntegers, TensorFormat
 from searchspaces.graph import Node, pair
 
 INT16_SATURATION = 32767
+LARGEST_SUM = 2**24
+"""Sums come back as float32."""
 LEAST_WORK = 50
 """Products an output below which the conversion of codes costs more than the kernel saves (measured on AVX2)."""
 
@@ -32,7 +34,9 @@ def saturates(layer: LayerIntegers, source: TensorFormat) -> bool:
 
 
 class Int8Conv:
-    """One convolution of shifted codes ``float32 [1, C, H, W]`` to its sums, bias included, ``float32 [1, O, H', W']``."""
+    """One convolution of shifted codes ``[1, C, H, W]`` to its sums, bias included, ``float32 [1, O, H', W']``."""
+
+    by = "by the CPU's int8 kernel"
 
     def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
         attrs = node.attrs

@@ -1,0 +1,58 @@
+"""Which of the CPU's arithmetics runs a layer. All give the same sums, so it is a matter of speed alone.
+
+A CPU whose int8 kernel is exact for all weights has VNNI, and that kernel goes first. On others come integer Winograd convolution
+and direct pair products, whichever needs less work, then the int8 kernel where narrow weights make it exact, and for the rest
+convolutions in floating point, in the carrier that ``proof.prove_layer`` found.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from hwsearch.quant.kernels import int8_kernel, pair_products
+from hwsearch.quant.kernels.bands import BandConv, all_sums
+from hwsearch.quant.kernels.int8_kernel import Int8Conv
+from hwsearch.quant.kernels.pair_conv import PairConv
+from hwsearch.quant.kernels.winograd import Winograd
+from hwsearch.quant.model import LayerIntegers, TensorFormat
+from searchspaces.graph import Node
+
+Kernel = BandConv | Int8Conv
+
+
+def kernel(node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> type[Kernel] | None:
+    """What computes the sums of a layer here, at most ``bound`` in magnitude; None for a convolution in floating point."""
+    int8 = bound <= int8_kernel.LARGEST_SUM and int8_kernel.usable(layer, source)
+    if int8 and int8_kernel.capability() == "full":
+        return Int8Conv
+    if source.carrier == torch.int16 and band_convolutions_work():
+        suitable = [kind for kind in (Winograd, PairConv) if kind.suits(node, layer, source, bound)]
+        if suitable:
+            return min(suitable, key=lambda kind: kind.work(node, layer))
+    return Int8Conv if int8 else None
+
+
+@lru_cache(maxsize=1)
+def band_convolutions_work() -> bool:
+    """Whether this CPU has the instruction, and a self-test, once a process, finds the sums that it must find.
+
+    The test also guards against compiled code that numba kept on disk from another version of a file: numba looks at the file of
+    the function that is called, not at those of the functions that it calls.
+    """
+    return pair_products.compiles() and _exact(Winograd) and _exact(PairConv)
+
+
+def _exact(kind: type[BandConv]) -> bool:
+    """Whether one layer of the most extreme codes and weights has the sums of a convolution in float64."""
+    rng = np.random.default_rng(0)
+    weight = rng.choice(np.array([-127, -126, 1, 127], np.int8), (pair_products.PANEL + 3, 7, 3, 3))
+    layer = LayerIntegers(8, weight, np.ones(len(weight), np.float32), rng.integers(-9999, 9999, len(weight)))
+    node = Node("test", "conv", ("x",), {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1})
+    x = rng.choice(np.array([-255, -3, 0, 254, 255], np.int16), (10, 11, 7))
+    w, b = torch.from_numpy(weight).double(), torch.from_numpy(layer.bias).double()
+    expected = F.conv2d(torch.from_numpy(x).double().permute(2, 0, 1)[None], w, b, padding=1)[0].permute(1, 2, 0)
+    return bool(np.array_equal(all_sums(kind(node, layer, TensorFormat(8)), x), expected.numpy()))

@@ -1,0 +1,163 @@
+"""Convolutions by integer Winograd and by pair products give every sum that 64-bit arithmetic gives, whatever the layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_networks import float_graph, picture, quantize
+
+from hwsearch.quant import integer
+from hwsearch.quant.kernels import choice, pair_products
+from hwsearch.quant.kernels.bands import BandConv, all_sums
+from hwsearch.quant.kernels.pair_conv import PairConv, folded
+from hwsearch.quant.kernels.winograd import LARGEST_CODE, A, B, G, Winograd
+from hwsearch.quant.model import LayerIntegers, TensorFormat
+from hwsearch.quant.proof import prove_layer
+from searchspaces.graph import Node
+
+pytestmark = pytest.mark.skipif(not pair_products.compiles(), reason="no AVX2 here")
+SIZE = st.integers(1, 40)
+
+
+def filled(draw: Any, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+    """Integers in ``low .. high``: any of them, only the ends, or one end everywhere, the worst case for sums."""
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    kind = draw(st.sampled_from(["any", "ends", "lowest", "highest"]))
+    if kind == "any":
+        return rng.integers(low, high + 1, shape)
+    return rng.choice({"ends": [low, high], "lowest": [low], "highest": [high]}[kind], shape)
+
+
+@st.composite
+def layers(draw: Any, kind: type[BandConv], bits: int) -> tuple[Node, LayerIntegers, TensorFormat, np.ndarray]:
+    """A layer that ``kind`` may have to run, and codes of its format ``[C, H, W]``."""
+    winograd = kind is Winograd
+    window = (3, 3) if winograd else (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
+    stride = (1, 1) if winograd else (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    padding = tuple(draw(st.integers(0, 3)) for _ in range(4))
+    least = [max(w - padding[i] - padding[i + 1], 1) for w, i in zip(window, (2, 0), strict=True)]
+    height, width = (max(draw(SIZE), n) for n in least)
+    channels, outputs = draw(st.integers(1, 70)), draw(st.integers(1, 40))
+    if bits == 16:
+        source = TensorFormat(16, 1.0, 32768, 0, 65535)
+    else:
+        top = 2**bits - 1
+        source = TensorFormat(bits, 1.0, draw(st.sampled_from([0, top // 2 + 1, top])), 0, top)
+    # 16-bit codes leave room for fewer weights.
+    most = 127 if bits <= 8 else max((2**31 - 1) // (32768 * channels * window[0] * window[1] + 99999), 1)
+    weight = filled(draw, (outputs, channels, *window), -min(most, 127), min(most, 127)).astype(np.int8)
+    bias = np.random.default_rng(channels).integers(-99999, 100000, outputs)
+    attrs = {"stride": stride, "padding": padding, "dilation": 1, "groups": 1}
+    codes = filled(draw, (channels, height, width), source.qmin, source.qmax)
+    return Node("y", "conv", ("x",), attrs), LayerIntegers(8, weight, np.ones(outputs, np.float32), bias), source, codes
+
+
+def check(kind: type[BandConv], node: Node, layer: LayerIntegers, source: TensorFormat, codes: np.ndarray) -> None:
+    proof = prove_layer("y", layer, source)
+    assert kind.suits(node, layer, source, proof.bound)
+    conv = kind(node, layer, source)
+    shifted = codes - source.zero_point
+    left, right, top, bottom = node.attrs["padding"]
+    x = F.pad(torch.from_numpy(shifted[None].astype(np.float64)), (left, right, top, bottom))
+    weight, bias = (torch.from_numpy(array.astype(np.float64)) for array in (layer.weight, layer.bias))
+    expected = F.conv2d(x, weight, bias, stride=node.attrs["stride"])[0].permute(1, 2, 0).numpy()
+    nhwc = np.ascontiguousarray(shifted.transpose(1, 2, 0).astype(np.int16))
+    assert conv.size(*codes.shape[1:]) == expected.shape[:2]
+    for threads in (1, 2):
+        assert np.array_equal(all_sums(conv, nhwc, threads), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(2, 8))
+def test_winograd(data: st.DataObject, bits: int) -> None:
+    check(Winograd, *data.draw(layers(Winograd, bits)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.sampled_from([2, 5, 8, 8, 16]))
+def test_pair_products(data: st.DataObject, bits: int) -> None:
+    check(PairConv, *data.draw(layers(PairConv, bits)))
+
+
+@pytest.mark.parametrize("weight", [127, -127, -128])
+@pytest.mark.parametrize("zero", [0, 255])
+def test_winograd_at_the_largest_sums(weight: int, zero: int) -> None:
+    """57 channels of the largest codes and weights: one more, and sums leave the bound of 2^24 that float32 proves."""
+    source = TensorFormat(8, 1.0, zero)
+    layer = LayerIntegers(8, np.full((8, 57, 3, 3), weight, np.int8), np.ones(8, np.float32), np.zeros(8, np.int64))
+    node = Node("y", "conv", ("x",), {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1})
+    assert prove_layer("y", layer, source).bound > 0.97 * 2**24
+    check(Winograd, node, layer, source, np.full((57, 9, 11), 255 - zero))
+
+
+def test_winograd_of_more_channels_than_a_block_has_room_for() -> None:
+    layer = LayerIntegers(2, np.ones((8, 3200, 3, 3), np.int8), np.ones(8, np.float32), np.zeros(8, np.int64))
+    node = Node("y", "conv", ("x",), {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1})
+    check(Winograd, node, layer, TensorFormat(8), np.full((3200, 2, 3), 255))
+
+
+def test_the_transforms_compute_576_times_a_convolution() -> None:
+    """The identity of the module's text, for every filter and input that has a single 1: both sides are bilinear."""
+    a, b, g = np.array(A[0]) @ A[1], np.array(B[0]) @ B[1], np.array(G)
+    assert 32767 // np.abs(b).sum(axis=1).max() ** 2 == LARGEST_CODE
+    for i, j in np.ndindex(3, 3):
+        u = g[:, i, None] * g[:, j]
+        for k, n in np.ndindex(6, 6):
+            v = b[:, k, None] * b[:, n]
+            expected = np.zeros((4, 4), int)
+            if 0 <= k - i < 4 and 0 <= n - j < 4:
+                expected[k - i, n - j] = 576
+            assert np.array_equal(a @ (u * v) @ a.T, expected)
+
+
+def test_what_leaves_the_proven_range_is_refused() -> None:
+    layer = LayerIntegers(8, np.ones((1, 1, 3, 3), np.int8), np.ones(1, np.float32), np.zeros(1, np.int64))
+    plain: dict[str, Any] = {"stride": 1, "padding": (0, 0, 0, 0), "dilation": 1, "groups": 1}
+    byte, word = TensorFormat(8), TensorFormat(16, 1.0, 32768, 0, 65535)
+
+    def suits(kind: type[BandConv], bound: int = 1, source: TensorFormat = byte, **changed: object) -> bool:
+        return kind.suits(Node("y", "conv", ("x",), plain | changed), layer, source, bound)
+
+    assert suits(Winograd, 2**25 - 1)
+    assert not suits(Winograd, 2**25)
+    assert not suits(Winograd, source=word)
+    assert not any(suits(Winograd, **change) for change in ({"stride": 2}, {"dilation": 2}, {"groups": 2}))
+    assert suits(PairConv, 2**31 - 1, word)
+    assert not suits(PairConv, 2**31)
+    assert not any(suits(PairConv, **change) for change in ({"dilation": 2}, {"groups": 2}))
+
+
+def test_folded_weights_are_the_same_layer_two_pixels_at_a_time() -> None:
+    rng = np.random.default_rng(0)
+    x, w = (torch.from_numpy(rng.integers(-9, 10, shape).astype(np.float64)) for shape in ((1, 3, 7, 14), (4, 3, 3, 3)))
+    wide = F.conv2d(x, torch.from_numpy(folded(w.numpy(), 2, 1)), stride=(1, 2))
+    plain = F.conv2d(x, w)
+    assert torch.equal(wide.unflatten(1, (2, 4)).permute(0, 2, 3, 4, 1).flatten(3), plain)
+
+
+@pytest.mark.parametrize("kind", [Winograd, PairConv])
+def test_a_kernel_that_errs_is_found_and_not_used(kind: type[BandConv], monkeypatch: pytest.MonkeyPatch) -> None:
+    q = quantize(float_graph("edsr"))
+    x = picture(q.graph)
+    choice.band_convolutions_work.cache_clear()
+    assert choice.band_convolutions_work()
+    told, expected = integer.path(q), integer.Engine(q).run(x)
+    assert Winograd.by in told
+    true = kind.sums
+
+    def wrong(self: BandConv, x: np.ndarray, first: int, workspace: tuple[Any, ...], out: np.ndarray) -> None:
+        true(self, x, first, workspace, out)
+        out[0, 0, 0] += 1
+
+    monkeypatch.setattr(kind, "sums", wrong)
+    choice.band_convolutions_work.cache_clear()
+    assert not choice.band_convolutions_work()
+    assert not any(fast.by in integer.path(q) for fast in (Winograd, PairConv))
+    assert torch.equal(integer.Engine(q).run(x), expected)
+    choice.band_convolutions_work.cache_clear()
