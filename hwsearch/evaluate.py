@@ -21,11 +21,12 @@ PATCH_SIDE = 48
 @dataclass(frozen=True)
 class Score:
     """Quality of one plan on the pictures of an evaluator. ``stderr_db`` is the standard error of the mean paired loss
-    over pictures."""
+    over pictures; ``quantizer``: which of ``calibrate.QUANTIZERS`` the plan was measured with, the best of those on offer."""
 
     psnr_db: float
     psnr_loss_db: float
     stderr_db: float
+    quantizer: str = "measured"
 
 
 def to_picture(y: Tensor) -> np.ndarray:

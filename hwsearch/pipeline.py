@@ -151,7 +151,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         study = coordinator.connect(request, problem, photos)
     with store.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
-            measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS))
+            measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS), request.quantizers)
             calibration, evaluator = measuring.calibration, measuring.evaluator
             patches = on_patches(lambda x: execute(problem.graph, x), photos.search, problem.network.scale, request.seed)
             team = Coordinator(study, request, problem, photos, tables, measuring) if study else None
@@ -187,7 +187,8 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             proofs = {}
             for row in rows:
                 report = follow(stage, STEPS)
-                quantized = polish(calibration, search.plans[row], seed=request.seed, progress=report)
+                found = calibration.by(search.quantizers[row])
+                quantized = polish(found, search.plans[row], seed=request.seed, progress=report)
                 tiling = search.cuts[row].tiling
                 proofs[row] = proven.prove(names[row], quantized, problem, tiling, photos.evaluation, run.plans_dir)
                 report("proven", 1.0)
@@ -268,6 +269,7 @@ def find_plans(
             advance=stage.advance,
             screen=look(solved),
             cuts=["whole" if cut.tiling is None else str(cut.tiling) for cut in ways.useful],
+            quantizers=request.quantizers,
         )
     measured = log.items()
     plans = np.stack([plan for plan, _ in measured])
@@ -285,6 +287,7 @@ def find_plans(
         picks=pareto.choose(front, losses, objectives, budgets, limits, space.counting.of_plans(plans) if space.counting else {}),
         origins=_origins(plans, probes, solved.plans, uniforms),
         cuts=taken,
+        quantizers=[score.quantizer for _, score in measured],
     )
 
 

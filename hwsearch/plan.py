@@ -91,6 +91,8 @@ class Plan(BaseModel):
     requantization: str = "f32"
     wide: str = "int16"
     """What 16 bits mean on the target: "int16" or "fp16"."""
+    quantizer: str = "measured"
+    """How ranges and integers were found (see ``quant.calibrate.QUANTIZERS``)."""
     weight_bits: dict[str, int]
     activation_bits: dict[str, int]
     predicted: Predicted

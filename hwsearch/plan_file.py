@@ -83,7 +83,7 @@ def recalibrate(plan: Plan, path: Path, progress: Progress) -> Recalibrated:
     with progress.stage("calibrating", STEPS) as stage:
         lows = [crop.low for crop in photos.crops]
         calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
-    return Recalibrated(request, problem, row, photos, calibration)
+    return Recalibrated(request, problem, row, photos, calibration.by(plan.quantizer))
 
 
 def posed(plan: Plan, path: Path) -> tuple[Request, Problem, np.ndarray]:

@@ -35,8 +35,9 @@ class Request:
     "whole", "auto", or height x width in pixels of the network's input, None: whole, but cut where memory demands it; ``halo``:
     "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another. ``batch``: plans that the
     refinement proposes together; the result depends on it, and not on how many processes measure them. ``sampler``: one of
-    ``search.samplers.SAMPLERS``. ``storage`` and ``study``: the database and the study that workers share; one that gives no sign
-    of life for ``grace_s`` seconds is taken for dead.
+    ``search.samplers.SAMPLERS``. ``quantizers``: those of ``quant.calibrate.QUANTIZERS`` that every plan is measured with.
+    ``storage`` and ``study``: the database and the study that workers share; one that gives no sign of life for ``grace_s``
+    seconds is taken for dead.
     """
 
     network: str = "fsrcnn"
@@ -59,6 +60,7 @@ class Request:
     batch: int = 8
     probes: int = 200
     sampler: str = "exact"
+    quantizers: tuple[str, ...] = ("measured",)
     seed: int = 0
     storage: str | None = None
     study: str | None = None

@@ -73,6 +73,7 @@ def plan_of(
     tiling: Tiling | None,
     origin: str,
     proof: Proof | None = None,
+    quantizer: str = "measured",
 ) -> Plan:
     """A plan ``int8[decisions]`` as a document."""
     weight_bits, activation_bits = problem.space.bits(choices)
@@ -87,6 +88,7 @@ def plan_of(
         tiling=tiling,
         scope=problem.space.scope,
         wide="fp16" if problem.space.wide_is_float else "int16",
+        quantizer=quantizer,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         predicted=predicted,

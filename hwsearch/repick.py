@@ -9,7 +9,7 @@ measured.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from hwsearch.files import write_json
 from hwsearch.plan import Counted, Plan, Predicted
 from hwsearch.problem import Pictures, Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, follow
-from hwsearch.quant.calibrate import calibrate
+from hwsearch.quant.calibrate import QUANTIZERS, calibrate
 from hwsearch.quant.polish import polish
 from hwsearch.results import Results
 from hwsearch.search import exact, pareto
@@ -38,7 +38,7 @@ class Candidate:
     Attributes:
         source: "measured" on the search pictures, or "predicted" (its price is the cost model's in either case).
         name: of its plan file in the run; empty where it has none.
-        row: ``int8[decisions]``; ``cut``: how the picture is cut.
+        row: ``int8[decisions]``; ``cut``: how the picture is cut; ``quantizer``: what a measured plan was measured with.
     """
 
     source: str
@@ -48,6 +48,7 @@ class Candidate:
     predicted: Predicted
     counted: Counted | None
     bits: tuple[dict[str, int], dict[str, int]]
+    quantizer: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,7 @@ def pick(run: Path, budgets: Mapping[str, float]) -> Repick:
     losses = np.array([score.psnr_loss_db for _, score in known])
     names = _names(results)
     made = _Maker(problem, ways, names, budgets)
-    measured, refused = made.best(plans, losses, "measured")
+    measured, refused = made.best(plans, losses, "measured", [score.quantizer for _, score in known])
     predicted = None
     if (run / store.DAMAGE).is_file():
         damages = damage_file.load(run / store.DAMAGE, problem.space)
@@ -129,7 +130,9 @@ class _Maker:
     names: Mapping[tuple[tuple[int, ...], tuple[int, ...]], str]
     budgets: Mapping[str, float]
 
-    def best(self, plans: np.ndarray, losses: np.ndarray, source: str) -> tuple[Candidate | None, BudgetError | None]:
+    def best(
+        self, plans: np.ndarray, losses: np.ndarray, source: str, quantizers: Sequence[str] = ()
+    ) -> tuple[Candidate | None, BudgetError | None]:
         """The best of ``plans int8[P, D]`` that lose ``losses float64[P]`` dB, or why there is none."""
         space = self.problem.space
         objectives, taken = self.ways.take(plans)
@@ -149,6 +152,7 @@ class _Maker:
                 predicted=proven.price_of(objectives, at, float(losses[at])),
                 counted=proven.count(space, plans[at]),
                 bits=bits,
+                quantizer=quantizers[at] if quantizers else QUANTIZERS[0],
             ),
             None,
         )
@@ -169,7 +173,7 @@ def write(picked: Repick, path: Path, progress: Progress) -> Plan:
         calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
     with progress.stage("running the plan in integers", STEPS) as stage:
         report = follow(stage, STEPS)
-        quantized = polish(calibration, chosen.row, seed=request.seed, progress=report)
+        quantized = polish(calibration.by(chosen.quantizer), chosen.row, seed=request.seed, progress=report)
         path.parent.mkdir(parents=True, exist_ok=True)
         proof = proven.prove(path.stem, quantized, problem, chosen.cut.tiling, picked.photos.evaluation, path.parent)
         report("proven", 1.0)
@@ -183,6 +187,7 @@ def write(picked: Repick, path: Path, progress: Progress) -> Plan:
         tiling=chosen.cut.tiling,
         origin=f"picked again, {chosen.source}",
         proof=proof,
+        quantizer=chosen.quantizer,
     )
     write_json(path, plan)
     return plan

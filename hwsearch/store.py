@@ -290,6 +290,8 @@ def request_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
         fields[key] = None if fields.get(key) is None else Path(fields[key])
     for key in ("input_size", "weight_bits", "activation_bits"):
         fields[key] = None if fields.get(key) is None else tuple(fields[key])
+    if "quantizers" in fields:
+        fields["quantizers"] = tuple(fields["quantizers"])
     return fields
 
 

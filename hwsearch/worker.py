@@ -62,7 +62,7 @@ def work(
         problem = pose(request)
         photos = choose_pictures(request, problem.network)
         identity.refuse(name, about["identity"], identity.of(request, problem, photos))
-        measure = measuring.prepare(problem, photos, request.seed, progress=follow(stage, STEPS))
+        measure = measuring.prepare(problem, photos, request.seed, progress=follow(stage, STEPS), quantizers=request.quantizers)
         identity.check(name, about["check"], measure)
     tell(f"measuring for the study {name}: {problem.network.name} x{problem.network.scale}")
     grace_s = about["grace_s"]

@@ -97,6 +97,17 @@ Sampler = Annotated[
     ),
 ]
 
+Quantizers = Annotated[
+    str | None,
+    typer.Option(
+        help="How ranges and integers are found: measured (default), plain (minimum to maximum, to the nearest), or both in a "
+        "list: every plan is measured with each and keeps the better.",
+        metavar="LIST",
+        show_default=False,
+    ),
+]
+
+QUANTIZERS = ("measured", "plain")
 SAMPLERS = ("exact", "nsga2", "nsga3", "tpe", "gp", "random")
 
 
@@ -140,6 +151,21 @@ def read_sampler(text: str | None) -> str | None:
     if text is not None and text not in SAMPLERS:
         raise UsageError(f"--sampler {text!r} is not known", closest(text, SAMPLERS))
     return text
+
+
+def read_quantizers(text: str | None) -> tuple[str, ...] | None:
+    """``measured,plain`` as names, in the order of ``QUANTIZERS``.
+
+    Raises:
+        UsageError: there is none of such a name.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in QUANTIZERS:
+            raise UsageError(f"--quantizers {name!r} is not known", closest(name, QUANTIZERS))
+    return tuple(name for name in QUANTIZERS if name in names)
 
 
 def read_fps(rate: float | None) -> float | None:

@@ -48,6 +48,9 @@ Progress = Callable[[str, float], None]
 
 INT32 = 2**31 - 1
 
+QUANTIZERS = ("measured", "plain")
+"""How ranges and integers are found: each by what it does to the output, or minimum to maximum and to the nearest."""
+
 
 def calibrate(
     graph: Graph, crops: Sequence[Tensor], space: SearchSpace, *, seed: int = 0, progress: Progress | None = None
@@ -147,10 +150,12 @@ class Calibration:
     Attributes:
         graph: the equalized network; its function is that of the original.
         space: the choices.
+        quantizer: one of ``QUANTIZERS``.
     """
 
-    def __init__(self, graph: Graph, space: SearchSpace, observed: Observed) -> None:
-        self.graph, self.space, self._seen = graph, space, observed
+    def __init__(self, graph: Graph, space: SearchSpace, observed: Observed, quantizer: str = QUANTIZERS[0]) -> None:
+        self.graph, self.space, self._seen, self.quantizer = graph, space, observed, quantizer
+        self._others: dict[str, Calibration] = {}
         self._quantizer_of = graph.quantizer_groups()
         split = len(space.layer_names)
         width_of = graph.width_groups()
@@ -166,7 +171,15 @@ class Calibration:
 
     def within(self, space: SearchSpace) -> Calibration:
         """The same calibration for a space of fewer widths of the same network, which mean the same."""
-        return Calibration(self.graph, space, self._seen)
+        return Calibration(self.graph, space, self._seen, self.quantizer)
+
+    def by(self, quantizer: str) -> Calibration:
+        """What was observed, turned into numbers by another of ``QUANTIZERS``; kept once made."""
+        if quantizer == self.quantizer:
+            return self
+        if quantizer not in self._others:
+            self._others[quantizer] = Calibration(self.graph, self.space, self._seen, quantizer)
+        return self._others[quantizer]
 
     def _picture_groups(self) -> set[str]:
         """Quantizer groups on the grid of a picture: those of the input and the output, where nothing else is written in them."""
@@ -229,7 +242,9 @@ class Calibration:
                 if bits > 8:
                     found = wide_format(spread, wide_is_float=wide)
                 else:
-                    found = choose(self._seen.bench, group, candidates(spread, bits, symmetric=symmetric), factors)
+                    options = candidates(spread, bits, symmetric=symmetric)
+                    plain = self.quantizer == "plain"
+                    found = options[0] if plain else choose(self._seen.bench, group, options, factors)
             self._formats[key] = found
         return self._formats[key]
 
@@ -252,6 +267,7 @@ class Calibration:
                 self._seen.gains.convs[layer_name],
                 self._seen.compare,
                 self._columns(layer_name, alpha),
+                plain=self.quantizer == "plain",
             )
         return self._rounded[key]
 

@@ -71,7 +71,14 @@ def _curvatures(moments: Moments) -> tuple[Curvature, ...]:
 
 
 def round_layer(
-    node: Node, bits: int, moments: Moments, gain: np.ndarray, bench: Bench, columns: np.ndarray | None = None
+    node: Node,
+    bits: int,
+    moments: Moments,
+    gain: np.ndarray,
+    bench: Bench,
+    columns: np.ndarray | None = None,
+    *,
+    plain: bool = False,
 ) -> RoundedLayer:
     """Round one convolution to ``bits`` >= 2.
 
@@ -83,6 +90,7 @@ def round_layer(
         gain: ``float64[O, O]``, how noise on the result reaches the output (``observe.Gains.convs``).
         bench: measures.
         columns: ``float64[G, K]``; the layer is rounded for an input whose column k is divided by them.
+        plain: nearest rounding over the whole range, without a competition.
     """
     original = node
     if columns is not None:
@@ -90,7 +98,7 @@ def round_layer(
     weight = node.weights["weight"]
     groups = node.attrs["groups"]
     rows = weight.numpy().reshape(groups, -1, moments.mean.shape[1])
-    if bits > 8:
+    if bits > 8 or plain:
         limit, flat = 2 ** (bits - 1) - 1, rows.reshape(len(weight), -1)
         top = _top(flat, limit)
         return _layer(node, bits, nearest(flat, top, limit), top, moments, "nearest")

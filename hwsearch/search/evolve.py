@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -28,7 +29,7 @@ from hwmodels.errors import FileError
 from hwsearch.evaluate import Score
 from hwsearch.search.additive import AdditiveProblem
 from hwsearch.search.alternatives import lower_all
-from hwsearch.search.propose import Encoding, Proposer
+from hwsearch.search.propose import QUANTIZER, Encoding, Proposer
 from hwsearch.search.quiet import quiet_optuna
 from hwsearch.search.samplers import OBJECTIVES
 from hwsearch.search.screen import Screen
@@ -65,6 +66,7 @@ def refine(
     sampler: str = "exact",
     screen: Screen | None = None,
     cuts: Sequence[str] = (),
+    quantizers: Sequence[str] = (),
 ) -> list[Evaluated]:
     """Measure up to ``evaluations`` distinct plans, those of ``start_plans`` first, and return all that the study holds.
 
@@ -78,6 +80,8 @@ def refine(
         screen: looks at what was proposed before it is measured; a hopeless plan becomes a pruned trial, and counts towards
             ``evaluations`` by what the look cost.
         cuts: names of the ways to cut the picture, one for each of several tables.
+        quantizers: those that ``evaluate`` takes the best of, where it has several; which one it was becomes a parameter of the
+            trial.
         storage_path: the journal; one that exists is continued, up to ``evaluations`` in all.
         advance: called after every finished plan, those found in the journal included.
     Raises:
@@ -109,6 +113,8 @@ def refine(
             plans = [encoding.plan(trial.params) for trial in promoted]
             for trial, plan, score in zip(promoted, plans, evaluate(plans), strict=True):
                 scores[plan.tobytes()] = score
+                if len(quantizers) > 1:
+                    _tell_quantizer(study, trial, score.quantizer, quantizers)
                 _note(study, trial, {"fidelity": "pictures", "stderr_db": score.stderr_db})
                 study.tell(trial.number, _objectives(problem, plan, score))
                 _tell(advance)
@@ -180,6 +186,12 @@ def _note(study: optuna.Study, trial: FrozenTrial, facts: Mapping[str, str | flo
     running = optuna.trial.Trial(study, trial._trial_id)
     for name, value in facts.items():
         running.set_user_attr(name, value)
+
+
+def _tell_quantizer(study: optuna.Study, trial: FrozenTrial, quantizer: str, quantizers: Sequence[str]) -> None:
+    """The parameter of a trial that only its measurement decides."""
+    distribution = CategoricalDistribution(list(quantizers))
+    study._storage.set_trial_param(trial._trial_id, QUANTIZER, distribution.to_internal_repr(quantizer), distribution)
 
 
 def _trials(study: optuna.Study, state: TrialState) -> list[FrozenTrial]:

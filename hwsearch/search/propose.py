@@ -22,7 +22,8 @@ from hwsearch.search.alternatives import Alternatives
 from hwsearch.search.heuristics import feasible, repair
 from searchspaces.space import SearchSpace
 
-CUT = "tiling"
+CUT, QUANTIZER = "tiling", "quantizer"
+"""Parameters that are told with a plan, not asked of a sampler."""
 _ATTEMPTS = 400
 
 
@@ -42,7 +43,7 @@ class Encoding:
             for d, name in self.names.items()
         }
 
-        self.names_in_journal = {*self.distributions, CUT}
+        self.names_in_journal = {*self.distributions, CUT, QUANTIZER}
         self.sizes = {name: len(self.options[d]) for d, name in self.names.items()}
 
     def parameters(self, plan: np.ndarray) -> dict[str, int]:

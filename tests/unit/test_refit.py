@@ -120,3 +120,36 @@ def test_the_fit_is_the_minimum_of_its_objective():
     found = np.log(_fit(used, noise, error, proxy, decision, 0.3)) - start
     assert objective(found) <= objective(expected) * 1.001 + 1e-3
     np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_a_choice_that_the_proxy_calls_free_is_charged_what_plans_with_it_lose():
+    """But not the widest choice of a decision, nor one that no plan has."""
+    truth, _ = world(7, spread=0.0)
+    proxy = truth.copy()
+    dearest = int(np.argmax(truth[:, 1]))
+    proxy[dearest, 1] = 0.0
+    proxy[dearest - 1, 0] = 0.0
+    plans = np.random.default_rng(7).integers(1, 4, (120, 14))
+    refitted = refit(damage(proxy), plans, losses(truth, plans))
+    assert refitted.noise[dearest, 1] == pytest.approx(truth[dearest, 1], rel=0.2)
+    assert np.all(refitted.noise[:, -1] == 0)
+    assert refitted.noise[dearest - 1, 0] == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_plans_far_from_the_probes_are_predicted_once_some_were_measured(seed: int):
+    """Ten small errors add up in amplitude and large ones saturate, as in a deep network: no sum explains the random probes and
+    the narrow plans of a front both. What was measured last decides."""
+    rng = np.random.default_rng(seed)
+    noise = rng.lognormal(0, 1, (14, 1)) * 0.25 ** np.arange(4)
+    noise[:10] *= 0.1
+    noise[:, -1] = 0.0
+    proxy = noise * 4 * rng.lognormal(0, 0.5, noise.shape)
+    probes = rng.integers(0, 4, (60, 14))
+    narrow = np.concatenate([rng.integers(0, 2, (60, 10)), rng.integers(2, 4, (60, 4))], axis=1)
+    plans = np.concatenate([probes, narrow])
+    parts = noise[np.arange(14), plans]
+    total = np.sqrt(parts[:, :10]).sum(axis=1) ** 2 + parts[:, 10:].sum(axis=1)
+    measured = psnr_loss_db(total / (1 + total / 20), FLOAT_MSE)
+    table = refit(damage(proxy), plans[:96], measured[:96])
+    assert np.median(np.abs(table.psnr_loss_db(plans[96:108]) / measured[96:108] - 1)) < 0.03
