@@ -18,6 +18,7 @@ from hwsearch.quant.equalize import Equalizer, equalizable, input_factors, scale
 from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
 from hwsearch.quant.moments import Moments, collect
 from hwsearch.quant.observe import Bench, Gains, affordable, macs_per_pixel, quantizes, squares, trimmed
+from hwsearch.quant.proof import INT32_LIMIT
 from hwsearch.quant.ranges import (
     ChannelSpreads,
     candidates,
@@ -45,8 +46,6 @@ LOOK_MACS = 6e10
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is done, 0..1."""
-
-INT32 = 2**31 - 1
 
 QUANTIZERS = ("measured", "plain")
 """How ranges and integers are found: each by what it does to the output, or minimum to maximum and to the nearest."""
@@ -117,7 +116,7 @@ def int_bias(bias: np.ndarray, source: TensorFormat, scale: np.ndarray) -> np.nd
     """A bias ``float64[O]`` in units of ``s_x * s_w[c]``: ``int64[O]``, within 32 bits for inputs of at most 8 bits."""
     units = np.rint(bias / (float(source.scale) * scale.astype(np.float64)))
     if source.bits <= 8:
-        units = np.clip(units, -INT32, INT32)
+        units = np.clip(units, -INT32_LIMIT, INT32_LIMIT)
     return units.astype(np.int64)
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from hwsearch.quant import requant
 from hwsearch.quant.kernels.bands import BandConv, Finish, copy_sums, run_bands
-from hwsearch.quant.kernels.choice import kernel
+from hwsearch.quant.kernels.choice import Kernel, kernel
+from hwsearch.quant.kernels.int8_kernel import Int8Conv
 from hwsearch.quant.model import LayerFloats, LayerIntegers, TensorFormat
 from hwsearch.quant.proof import INT32_LIMIT, prove_layer
 from searchspaces.graph import Node, activate, pair
@@ -54,7 +55,9 @@ class Conv:
                 f"layer {node.name!r}: sums up to {self.proof.bound} overflow the {limit.bit_length()} bits of {rule!r}"
             )
         found = kernel(node, layer, source, self.proof.bound)
-        self.kernel = found(node, layer, source) if found else None
+        self.kernel: Kernel | None = None
+        if found is not None:
+            self.kernel = Int8Conv(node, layer, source) if issubclass(found, Int8Conv) else found(node, layer)
         if target.is_float:
             self.m = torch.from_numpy(requant.multipliers(layer, source, target)).view(1, -1, 1, 1)
         else:
@@ -80,8 +83,9 @@ class Conv:
         """What ``finish`` makes of the sums of each picture of ``x [N, C, H, W]``."""
         height, width = conv.size(*x.shape[2:])
         out = torch.empty((len(x), conv.outputs, height, width), dtype=dtype, memory_format=torch.channels_last)
-        for codes, made in zip(x.to(torch.int16).split(1), out.split(1), strict=True):
-            run_bands(conv, requant.pixels(codes), finish, requant.pixels(made), torch.get_num_threads())
+        x = x.to(torch.int16)
+        for i in range(len(x)):
+            run_bands(conv, requant.pixels(x[i : i + 1]), finish, requant.pixels(out[i : i + 1]), torch.get_num_threads())
         return out
 
     def accumulate(self, x: Tensor) -> Tensor:

@@ -154,7 +154,8 @@ def _add_f32(
 
 def pixels(x: Tensor) -> np.ndarray:
     """``[1, C, H, W]`` as an array ``[H, W, C]`` (more pictures one below the other); shares memory when channels-last."""
-    array: np.ndarray = x.permute(0, 2, 3, 1).contiguous().view(-1, x.shape[3], x.shape[1]).numpy()
+    count, channels, height, width = x.shape
+    array: np.ndarray = x.permute(0, 2, 3, 1).contiguous().view(count * height, width, channels).numpy()
     return array
 
 

@@ -61,7 +61,7 @@ def layers(draw: Any, kind: type[BandConv], bits: int) -> tuple[Node, LayerInteg
 def check(kind: type[BandConv], node: Node, layer: LayerIntegers, source: TensorFormat, codes: np.ndarray) -> None:
     proof = prove_layer("y", layer, source)
     assert kind.suits(node, layer, source, proof.bound)
-    conv = kind(node, layer, source)
+    conv = kind(node, layer)
     shifted = codes - source.zero_point
     left, right, top, bottom = node.attrs["padding"]
     x = F.pad(torch.from_numpy(shifted[None].astype(np.float64)), (left, right, top, bottom))

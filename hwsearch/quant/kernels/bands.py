@@ -35,7 +35,8 @@ class BandConv(ABC):
 
     by: ClassVar[str]
 
-    def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
+    def __init__(self, node: Node, layer: LayerIntegers) -> None:
+        self.name = node.name
         self.outputs, self.channels, *window = layer.weight.shape
         self.left, right, self.top, bottom = node.attrs["padding"]
         self.stride = pair(node.attrs["stride"])
@@ -43,9 +44,17 @@ class BandConv(ABC):
         self._padding = (self.top + bottom, self.left + right)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the output."""
-        across = zip((height, width), self._padding, self.window, self.stride, strict=True)
-        rows, columns = ((n + p - k) // s + 1 for n, p, k, s in across)
+        """Height and width of the output.
+
+        Raises:
+            ValueError: the padded picture is smaller than the window.
+        """
+        padded = (height + self._padding[0], width + self._padding[1])
+        if padded[0] < self.window[0] or padded[1] < self.window[1]:
+            window, picture, room = (f"{rows}x{columns}" for rows, columns in (self.window, (height, width), padded))
+            raise ValueError(f"layer {self.name!r}: its {window} window is larger than a {picture} picture, with padding {room}")
+        across = zip(padded, self.window, self.stride, strict=True)
+        rows, columns = ((n - k) // s + 1 for n, k, s in across)
         return rows, columns
 
     @staticmethod
@@ -107,8 +116,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="bands")
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
 
 
 @intrinsic
@@ -116,7 +124,7 @@ def _copy(typingctx: Any, target: Any, target_at: Any, source: Any, source_at: A
     """Copy so many 16-bit elements."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        to, of = (Memory(context, builder, signature.args[i], args[i]).pointer(args[i + 1], I16) for i in (0, 2))
+        to, of = (Memory(context, builder, signature.args[i], args[i], types.int16).pointer(args[i + 1], I16) for i in (0, 2))
         cgutils.raw_memcpy(builder, to, of, args[4], 2)
         return context.get_dummy_value()
 
@@ -128,7 +136,7 @@ def _clear(typingctx: Any, target: Any, at: Any, count: Any) -> Any:
     """Set so many 16-bit elements to zero."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        to = Memory(context, builder, signature.args[0], args[0]).pointer(args[1], I16)
+        to = Memory(context, builder, signature.args[0], args[0], types.int16).pointer(args[1], I16)
         cgutils.memset(builder, to, builder.mul(args[2], constant(I64, 2)), 0)
         return context.get_dummy_value()
 

@@ -16,9 +16,9 @@ import numpy as np
 from hwsearch.quant.kernels.bands import BAND_BYTES, BandConv, gather
 from hwsearch.quant.kernels.pair_products import LANES, PIXELS, packed, products
 from hwsearch.quant.model import LayerIntegers, TensorFormat
+from hwsearch.quant.proof import INT32_LIMIT
 from searchspaces.graph import Node, pair
 
-LARGEST_SUM = 2**31 - 1
 FOLDS = (1, 2, 4, 8)
 
 
@@ -68,14 +68,14 @@ class PairConv(BandConv):
 
     @staticmethod
     def suits(node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
-        return node.attrs["groups"] == 1 and pair(node.attrs["dilation"]) == (1, 1) and bound <= LARGEST_SUM
+        return node.attrs["groups"] == 1 and pair(node.attrs["dilation"]) == (1, 1) and bound <= INT32_LIMIT
 
     @staticmethod
     def work(node: Node, layer: LayerIntegers) -> float:
         return best_fold(layer.weight, pair(node.attrs["stride"])[1])[0]
 
-    def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
-        super().__init__(node, layer, source)
+    def __init__(self, node: Node, layer: LayerIntegers) -> None:
+        super().__init__(node, layer)
         _, self._times = best_fold(layer.weight, self.stride[1])
         weight = folded(layer.weight, self._times, self.stride[1])
         outputs, _, height, self._width = weight.shape

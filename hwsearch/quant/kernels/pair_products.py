@@ -38,7 +38,8 @@ def _tile(pixels: int, vectors: int) -> Any:
     ) -> Any:  # fmt: skip
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
             _, x_at, x_step, row_step, rows, pairs, _, w_at, _, start_at, _, out_at, out_step = args
-            x, w, start, out = (Memory(context, builder, signature.args[i], args[i]) for i in (0, 6, 8, 10))
+            x, w = (Memory(context, builder, signature.args[i], args[i], types.int16) for i in (0, 6))
+            start, out = (Memory(context, builder, signature.args[i], args[i], types.int32) for i in (8, 10))
             multiply = builder.module.declare_intrinsic("llvm.x86.avx2.pmadd.wd", fnty=ir.FunctionType(SUMS, [CODES, CODES]))
             first = [start.load(ahead(builder, start_at, LANES, v), SUMS) for v in range(vectors)]
             sums = [[cgutils.alloca_once(builder, SUMS) for _ in first] for _ in range(pixels)]  # LLVM keeps them in registers

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import extending
+from numba import extending, types
 from numba.core import cgutils
+from numba.core.errors import NumbaTypeError
 
 I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 CODES, SUMS = ir.VectorType(I16, 16), ir.VectorType(I32, 8)
@@ -27,12 +28,18 @@ def intrinsic(typed: Callable[..., Any]) -> Any:
 
 
 class Memory:
-    """A contiguous numba array of any shape seen as flat memory; places ``at`` are LLVM values and count elements."""
+    """A contiguous numba array of any shape seen as flat memory; places ``at`` are LLVM values and count elements.
 
-    def __init__(self, context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Value) -> None:
+    Raises:
+        NumbaTypeError: when the caller is compiled with an array that has gaps or holds something other than ``element``.
+    """
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Value, element: Any) -> None:
+        if not isinstance(array_type, types.Array) or array_type.layout != "C" or array_type.dtype != element:
+            raise NumbaTypeError(f"expected a contiguous array of {element}, got {array_type}")
         self._builder = builder
         self._data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
-        self._align = array_type.dtype.bitwidth // 8
+        self._align = element.bitwidth // 8
 
     def pointer(self, at: ir.Value, kind: ir.Type) -> ir.Value:
         return self._builder.bitcast(self._builder.gep(self._data, [at]), kind.as_pointer())

@@ -18,7 +18,7 @@ when ``|y| < 2^25``, and an arithmetic shift by 6 gives y. ``Winograd.suits`` as
 proves it.
 
 The operands of the products must be true 16-bit integers: the rows of B^T have absolute sums up to 10 and those of G' up to 7, so
-codes up to 327 and all 8-bit weights do (at most 100 * 327 and 49 * 128).
+codes up to 327 and weights up to 668 do (at most 100 * 327 and 49 * 668).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from hwsearch.quant.kernels.bands import BAND_BYTES, BandConv, gather
 from hwsearch.quant.kernels.pair_products import LANES, PIXELS, packed, products
 from hwsearch.quant.kernels.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant, intrinsic
 from hwsearch.quant.model import LayerIntegers, TensorFormat
+from hwsearch.quant.proof import reach
 from searchspaces.graph import Node, pair
 
 PAIRS = ((1, 0, 0, 0, 0, 0), (0, 1, 1, 0, 0, 0), (0, 1, -1, 0, 0, 0), (0, 0, 0, 1, 1, 0), (0, 0, 0, 1, -1, 0), (0, 0, 0, 0, 0, 1))
@@ -59,7 +60,7 @@ INVERSE_OF_9 = pow(9, -1, 2**32)
 TILE, WINDOW = 4, 6
 """Outputs along one side of a tile, and the inputs that they need."""
 POINTS = WINDOW**2
-LARGEST_CODE = 327
+LARGEST_CODE, LARGEST_WEIGHT = 327, 668
 """Whose transforms fit 16 bits."""
 LARGEST_SUM = 2**25 - 1
 CODES_AT_ONCE = 16
@@ -75,7 +76,7 @@ def _input_tile(typingctx: Any, x: Any, x_at: Any, row_step: Any, column_step: A
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         _, x_at, row_step, column_step, _, v_at, v_step = args
-        x, v = (Memory(context, builder, signature.args[i], args[i]) for i in (0, 4))
+        x, v = (Memory(context, builder, signature.args[i], args[i], types.int16) for i in (0, 4))
 
         def load(i: int, j: int) -> ir.Value:
             return x.load(ahead(builder, ahead(builder, x_at, row_step, i), column_step, j), CODES)
@@ -105,7 +106,7 @@ def _output_tile(
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         _, m_at, m_step, _, bias_at, _, out_at, row_step, column_step = args
-        m, bias, out = (Memory(context, builder, signature.args[i], args[i]) for i in (0, 3, 5))
+        m, bias, out = (Memory(context, builder, signature.args[i], args[i], types.int32) for i in (0, 3, 5))
 
         def load(i: int, j: int) -> ir.Value:
             return m.load(ahead(builder, m_at, m_step, WINDOW * i + j), SUMS)
@@ -161,8 +162,8 @@ class Winograd(BandConv):
     def suits(node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
         window, attrs = layer.weight.shape[2:], node.attrs
         plain = (window, pair(attrs["stride"]), pair(attrs["dilation"]), attrs["groups"]) == ((3, 3), (1, 1), (1, 1), 1)
-        largest = max(source.qmax - source.zero_point, source.zero_point - source.qmin)
-        return plain and largest <= LARGEST_CODE and bound <= LARGEST_SUM
+        narrow = reach(source) <= LARGEST_CODE and np.abs(layer.weight.astype(np.int64)).max(initial=0) <= LARGEST_WEIGHT
+        return bool(plain and narrow and bound <= LARGEST_SUM)
 
     @staticmethod
     def work(node: Node, layer: LayerIntegers) -> float:
@@ -170,8 +171,8 @@ class Winograd(BandConv):
         products = POINTS / TILE**2 * layer.weight.shape[1] * outputs
         return products + INPUT_WORK * channels + OUTPUT_WORK * outputs
 
-    def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
-        super().__init__(node, layer, source)
+    def __init__(self, node: Node, layer: LayerIntegers) -> None:
+        super().__init__(node, layer)
         self._lanes = -(-self.outputs // LANES) * LANES
         g = np.array(G)
         transformed = np.einsum("ia,ocab,jb->ijoc", g, layer.weight.astype(np.int64), g).reshape(POINTS, self.outputs, 1, -1)
