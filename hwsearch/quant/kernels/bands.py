@@ -1,7 +1,7 @@
 """Convolutions that compute their sums in bands of rows, so small that the sums are requantized before they leave the cache.
 
-``x`` is a picture of shifted codes ``int16 [H, W, C]``, zero outside. A band of sums is ``int32 [rows, columns, lanes]``; columns
-and lanes are rounded up to what the kernel writes at once, and what lies beyond the output is meaningless.
+``x`` is a picture of shifted codes ``int16 [H, W, C]``, contiguous, zero outside. A band of sums is ``int32 [rows, columns,
+lanes]``; columns and lanes are rounded up to what the kernel writes at once, and what lies beyond the output is meaningless.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, ClassVar
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from hwsearch.quant.kernels.compiled import compiled
 from hwsearch.quant.kernels.vector_code import I16, I64, Memory, constant, intrinsic
 from hwsearch.quant.model import LayerIntegers, TensorFormat
 from searchspaces.graph import Node, pair
@@ -143,7 +143,7 @@ def _clear(typingctx: Any, target: Any, at: Any, count: Any) -> Any:
     return types.void(target, at, count), generate
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def gather(x: np.ndarray, top: int, left: int, out: np.ndarray) -> None:
     """Copy the part of ``x int16 [H, W, C]`` that begins at (top, left) to ``out int16 [h, w, C]``; zero outside of x."""
     height, width, channels = x.shape

@@ -10,10 +10,10 @@ with zeros around them. The sums lie in memory as before.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from hwsearch.quant.kernels.bands import BAND_BYTES, BandConv, gather
+from hwsearch.quant.kernels.compiled import compiled
 from hwsearch.quant.kernels.pair_products import LANES, PIXELS, packed, products
 from hwsearch.quant.model import LayerIntegers, TensorFormat
 from hwsearch.quant.proof import INT32_LIMIT
@@ -42,7 +42,7 @@ def best_fold(weight: np.ndarray, stride: int) -> tuple[float, int]:
     return min((products_of(times), times) for times in FOLDS if times == 1 or times * outputs % LANES == 0)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _sums(
     x: np.ndarray, top: int, left: int, stride: int, step: int, pairs: int, window: int,
     w: np.ndarray, bias: np.ndarray, region: np.ndarray, out: np.ndarray,

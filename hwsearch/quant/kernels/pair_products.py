@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
-from numba.core.registry import cpu_target
 
+from hwsearch.quant.kernels.compiled import compiled
 from hwsearch.quant.kernels.vector_code import CODES, I32, SUMS, Memory, ahead, broadcast, intrinsic
 
 PIXELS = 8
@@ -72,7 +71,7 @@ def _tile(pixels: int, vectors: int) -> Any:
 _tile_of_16, _tile_of_8 = _tile(4, 2), _tile(8, 1)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def products(
     x: np.ndarray, x_at: int, x_step: int, row_step: int, rows: int, pairs: int,
     w: np.ndarray, w_at: int, start: np.ndarray, out: np.ndarray, out_at: int, out_step: int, pixels: int,
@@ -113,6 +112,15 @@ def packed(weight: np.ndarray) -> np.ndarray:
 
 
 def compiles() -> bool:
-    """Whether numba compiles, and for a CPU with AVX2."""
-    _, _, features = cpu_target.target_context.codegen().magic_tuple()
-    return not config.DISABLE_JIT and "+avx2" in features.split(",")  # type: ignore[attr-defined]
+    """Whether numba compiles, and for a CPU with AVX2.
+
+    What it compiles for is no public knowledge, and where it cannot be found out the answer is no: code for another CPU would
+    end the process.
+    """
+    try:
+        from numba.core.registry import cpu_target
+
+        _, _, features = cpu_target.target_context.codegen().magic_tuple()
+        return not config.DISABLE_JIT and "+avx2" in features.split(",")  # type: ignore[attr-defined]
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return False

@@ -25,12 +25,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 
 from hwsearch.quant.kernels.bands import BAND_BYTES, BandConv, gather
+from hwsearch.quant.kernels.compiled import compiled
 from hwsearch.quant.kernels.pair_products import LANES, PIXELS, packed, products
 from hwsearch.quant.kernels.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant, intrinsic
 from hwsearch.quant.model import LayerIntegers, TensorFormat
@@ -121,7 +121,7 @@ def _output_tile(
     return types.void(m, m_at, m_step, bias, bias_at, out, out_at, row_step, column_step), generate
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _sums(
     x: np.ndarray, top: int, left: int, w: np.ndarray, bias: np.ndarray, zeros: np.ndarray, tiles: int,
     region: np.ndarray, v: np.ndarray, m: np.ndarray, out: np.ndarray,
