@@ -24,7 +24,14 @@ CHECK_DB, CHECK_SHARE = 0.01, 0.01
 
 def of(request: Request, problem: Problem, photos: Pictures) -> dict[str, Any]:
     """What must be the same wherever plans of a study are measured."""
-    return jsonable({**store.provenance_of(problem, photos), "space": _space(problem.space), "seed": request.seed})
+    return jsonable(
+        {
+            **store.provenance_of(problem, photos),
+            "space": _space(problem.space),
+            "seed": request.seed,
+            "quantizers": request.quantizers,
+        }
+    )
 
 
 def _space(space: SearchSpace) -> dict[str, Any]:

@@ -167,12 +167,13 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
 
         def look(solved: rounds.Rounds) -> Screen | None:
-            if patches is None:
+            if patches is None or len(request.quantizers) > 1:  # what one quantizer makes hopeless, another may not
                 return None
+            usual = calibration.by(request.quantizers[0])
             return Screen(
                 solved.damage.psnr_loss_db,
                 trust(solved.predicted_db, solved.measured_db),
-                lambda plan: patches.losses_db(lambda x: calibration.simulate(plan, x)),
+                lambda plan: patches.losses_db(lambda x: usual.simulate(plan, x)),
                 patches.pixels / evaluator.pixels,
             )
 

@@ -108,6 +108,7 @@ class Plan(BaseModel):
         """Hash of the choices alone: equal for equal plans of one network and target, whatever was predicted."""
         tiling = None if self.tiling is None else str(self.tiling)
         made = [self.network, self.scale, self.target, self.weight_bits, self.activation_bits, tiling]
+        made += [] if self.quantizer == "measured" else [self.quantizer]
         choices = json.dumps(made, sort_keys=True)
         return hashlib.sha256(choices.encode()).hexdigest()[:16]
 

@@ -13,6 +13,7 @@ from hwmodels.device import Device
 from hwmodels.errors import UncountedError, UsageError
 from hwmodels.table import CostTable
 from hwmodels.workload import Workload
+from hwsearch.quant.calibrate import QUANTIZERS
 from hwsearch.storage_url import StorageUrl
 from searchspaces import networks, pictures, trace
 from searchspaces.graph import Graph
@@ -70,6 +71,8 @@ class Request:
     command: str = ""
 
     def __post_init__(self) -> None:
+        if not self.quantizers or not set(self.quantizers) <= set(QUANTIZERS):
+            raise UsageError(f"quantizers {self.quantizers!r} are not known", f"Give one or several of {', '.join(QUANTIZERS)}.")
         if (self.storage is None) != (self.study is None):
             raise UsageError("a shared study needs both --storage and --study", "Give the database and the name of the study.")
         if self.storage is not None:

@@ -24,7 +24,7 @@ from hwsearch.files import write_json
 from hwsearch.plan import Counted, Plan, Predicted
 from hwsearch.problem import Pictures, Problem, Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, follow
-from hwsearch.quant.calibrate import QUANTIZERS, calibrate
+from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.polish import polish
 from hwsearch.results import Results
 from hwsearch.search import exact, pareto
@@ -109,7 +109,8 @@ def pick(run: Path, budgets: Mapping[str, float]) -> Repick:
         optima = [plan for way in tables for plan in exact.within_budgets(way, table, problem.space, budgets)]
         new = [plan for plan in optima if plan.tobytes() not in seen]
         if new:
-            predicted, _ = made.best(np.stack(new), table.psnr_loss_db(np.stack(new)), "predicted")
+            usual = [request.quantizers[0]] * len(new)
+            predicted, _ = made.best(np.stack(new), table.psnr_loss_db(np.stack(new)), "predicted", usual)
     if measured is None and predicted is None:
         raise refused or BudgetError("no plan meets the budgets")
     error_db = results.front_proxies[-1].median_error_db if results.front_proxies else 0.0
@@ -131,9 +132,9 @@ class _Maker:
     budgets: Mapping[str, float]
 
     def best(
-        self, plans: np.ndarray, losses: np.ndarray, source: str, quantizers: Sequence[str] = ()
+        self, plans: np.ndarray, losses: np.ndarray, source: str, quantizers: Sequence[str]
     ) -> tuple[Candidate | None, BudgetError | None]:
-        """The best of ``plans int8[P, D]`` that lose ``losses float64[P]`` dB, or why there is none."""
+        """The best of ``plans int8[P, D]`` that lose ``losses float64[P]`` dB by ``quantizers``, or why there is none."""
         space = self.problem.space
         objectives, taken = self.ways.take(plans)
         counted = space.counting.of_plans(plans) if space.counting else {}
@@ -152,7 +153,7 @@ class _Maker:
                 predicted=proven.price_of(objectives, at, float(losses[at])),
                 counted=proven.count(space, plans[at]),
                 bits=bits,
-                quantizer=quantizers[at] if quantizers else QUANTIZERS[0],
+                quantizer=quantizers[at],
             ),
             None,
         )

@@ -31,6 +31,8 @@ SHARING = ("storage", "study", "grace_s")
 """Fields of a request that say who measures: each time anew."""
 NOT_COMPARED = ("run_dir", "resume", "command", *SHARING)
 """Fields of a request that say where and how, not what."""
+ADDED = {"quantizers": ["measured"]}
+"""Fields that requests of earlier runs do not have, and what they meant there."""
 RUN, TARGETS, EVALUATIONS, DAMAGE = "run.json", "targets.json", "evaluations.jsonl", "damage.json"
 _VERSIONED = ("hwsearch", "numpy", "numba", "scipy", "torch", "onnx", "onnxruntime", "optuna")
 
@@ -222,11 +224,8 @@ class RunDirectory:
             UsageError: something differs; every difference is listed.
         """
         saved, asked = configuration(self.path), jsonable(request)
-        pairs = [
-            (key, saved["request"].get(key), asked.get(key))
-            for key in sorted(set(saved["request"]) | set(asked))
-            if key not in NOT_COMPARED
-        ]
+        before = {key: ADDED[key] for key in asked if key in ADDED} | saved["request"]
+        pairs = [(key, before.get(key), asked.get(key)) for key in sorted(set(before) | set(asked)) if key not in NOT_COMPARED]
         _refuse_changes(self.path, pairs + _hashes(saved, provenance or {}))
 
 
@@ -278,7 +277,7 @@ def saved_request(path: Path, given: Mapping[str, Any], name: str = RUN) -> dict
         FileError: there is no such run.
         UsageError: a field is given differently; every such field is listed.
     """
-    saved = request_fields(configuration(path, name)["request"])
+    saved = request_fields(ADDED | configuration(path, name)["request"])
     _refuse_changes(path, [(key, jsonable(saved.get(key)), jsonable(value)) for key, value in given.items()])
     return saved
 

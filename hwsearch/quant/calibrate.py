@@ -154,7 +154,7 @@ class Calibration:
 
     def __init__(self, graph: Graph, space: SearchSpace, observed: Observed, quantizer: str = QUANTIZERS[0]) -> None:
         self.graph, self.space, self._seen, self.quantizer = graph, space, observed, quantizer
-        self._others: dict[str, Calibration] = {}
+        self._by = {quantizer: self}
         self._quantizer_of = graph.quantizer_groups()
         split = len(space.layer_names)
         width_of = graph.width_groups()
@@ -174,11 +174,10 @@ class Calibration:
 
     def by(self, quantizer: str) -> Calibration:
         """What was observed, turned into numbers by another of ``QUANTIZERS``; kept once made."""
-        if quantizer == self.quantizer:
-            return self
-        if quantizer not in self._others:
-            self._others[quantizer] = Calibration(self.graph, self.space, self._seen, quantizer)
-        return self._others[quantizer]
+        if quantizer not in self._by:
+            self._by[quantizer] = other = Calibration(self.graph, self.space, self._seen, quantizer)
+            other._by = self._by
+        return self._by[quantizer]
 
     def _picture_groups(self) -> set[str]:
         """Quantizer groups on the grid of a picture: those of the input and the output, where nothing else is written in them."""

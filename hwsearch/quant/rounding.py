@@ -119,16 +119,6 @@ def _triangular(moment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, np.ascontiguousarray(np.triu(inverse))
 
 
-class Curvature:
-    """The second moment ``fit float32[K, K]`` of what a layer reads, about its mean, damped and factorized as compensation needs
-    it: made once, used by every width."""
-
-    def __init__(self, fit: np.ndarray) -> None:
-        self.fit = fit
-        self.damped = tuple(damped(fit, share).astype(np.float64) for share in DAMPING)
-        self.factors = tuple(_triangular(moment) for moment in self.damped)
-
-
 def _lowest(bits: int) -> float:
     """The smallest share of the largest weight that is worth trying as the end of the range."""
     return {2: 0.3, 3: 0.35, 4: 0.45, 5: 0.6}.get(bits, 0.75)
@@ -152,13 +142,13 @@ def damped(moment: np.ndarray, share: float) -> np.ndarray:
     return moment + share * level * np.eye(len(moment), dtype=moment.dtype)
 
 
-def round_rows(rows: np.ndarray, curvature: Curvature, held: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+def round_rows(rows: np.ndarray, fit: np.ndarray, held: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """The best integers and scales for the output channels of one group.
 
     Args:
         rows: ``float32[O, K]`` weights.
-        curvature: of the group's input.
-        held: ``float32[K, K]`` second moment of held-out pictures about the same mean; decides.
+        fit: ``float32[K, K]`` second moment of the input about its mean.
+        held: the same about the same mean, of held-out pictures; decides.
         bits: width, at least 2.
     Returns:
         ``q float32[O, K]`` (integers) and ``scales float32[O]``.
@@ -177,7 +167,7 @@ def round_rows(rows: np.ndarray, curvature: Curvature, held: np.ndarray, bits: i
         shrink = np.concatenate([shrink, np.array([1.2, 1.5, 2.0], dtype=np.float32)])
     grid = shrink[:, None] * top  # [S, O]
     errors = np.stack([nearest(rows, s, limit) * s[:, None] - rows for s in grid])  # [S, O, K]
-    by_output = output_error(errors, curvature.damped[0].astype(np.float32))
+    by_output = output_error(errors, damped(fit, DAMPING[0]))
     columns = np.arange(len(rows))
     least_squares = grid[np.argmin((errors**2).sum(axis=2), axis=0), columns]
     ranked = np.argsort(by_output, axis=0)
@@ -185,7 +175,9 @@ def round_rows(rows: np.ndarray, curvature: Curvature, held: np.ndarray, bits: i
     if rows.shape[0] * rows.shape[1] ** 2 <= SMALL:
         starts += list(grid[2::3])
     options = [(nearest(rows, s, limit), s) for s in starts]
-    for moment, (order, factor) in zip(curvature.damped, curvature.factors, strict=True):
+    for share in DAMPING:
+        moment = damped(fit, share).astype(np.float64)
+        order, factor = _triangular(moment)
         integers, scales = _refine_rows(
             rows.astype(np.float64), factor, moment, order, np.stack(starts).astype(np.float64), limit
         )

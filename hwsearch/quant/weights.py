@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 
 from hwsearch.quant.moments import Moments
 from hwsearch.quant.observe import Bench
-from hwsearch.quant.rounding import Curvature, cancel_across_channels, nearest, round_rows
+from hwsearch.quant.rounding import cancel_across_channels, nearest, round_rows
 from searchspaces.graph import Node
 
 
@@ -64,12 +63,6 @@ def exchanged(node: Node, layer: RoundedLayer, columns: np.ndarray | None = None
     return rounded if columns is None else multiplied(rounded, 1 / columns)
 
 
-@lru_cache(maxsize=1)
-def _curvatures(moments: Moments) -> tuple[Curvature, ...]:
-    """Of every group. Only the last layer's are kept, whose widths are mostly asked for one after the other: they are large."""
-    return tuple(Curvature(fit) for fit in moments.fit)
-
-
 def round_layer(
     node: Node,
     bits: int,
@@ -105,7 +98,7 @@ def round_layer(
     compensated, scales, joint = [], [], []
     per_group = rows.shape[1]
     for g in range(groups):
-        q, s = round_rows(rows[g], _curvatures(moments)[g], moments.held[g], bits)
+        q, s = round_rows(rows[g], moments.fit[g], moments.held[g], bits)
         here = slice(g * per_group, (g + 1) * per_group)
         compensated.append(q)
         scales.append(s)

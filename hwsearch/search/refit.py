@@ -53,14 +53,16 @@ def refit(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Damage:
         losses_db: ``float64[P]``, their measured PSNR loss; a plan that gains counts as without loss.
     Returns:
         A table with the same pictures, and its proxy named ``NAME, refitted``. Where the proxy says 0 for a choice, its entry can
-        grow when plans have it; not that of the widest choice of a decision, which makes no error.
+        grow when plans have it; not that of the widest choice that plans have of a decision.
     """
+    if len(plans) < FOLDS:
+        return damage
     decisions, choices = damage.noise.shape
     used = np.zeros((len(plans), decisions * choices))
     used[np.arange(len(plans))[:, None], np.arange(decisions) * choices + np.asarray(plans, dtype=np.int64)] = 1.0
     start = _with_traces(damage.noise, used.any(axis=0).reshape(decisions, choices)).ravel()
     entries = np.flatnonzero(start > 0)
-    if len(plans) < FOLDS or not len(entries):
+    if not len(entries):
         return damage
     used, proxy, decision = used[:, entries], start[entries], entries // choices
     losses = np.maximum(losses_db, 0.0)
@@ -93,7 +95,7 @@ def refit(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Damage:
 
 def _ratios(noise: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Measured over predicted noise of the plans that lose anything; 1 where there are none."""
-    lossy = noise > 0
+    lossy = (noise > 0) & (predicted > 0)
     return noise[lossy] / predicted[lossy] if lossy.any() else np.ones(1)
 
 

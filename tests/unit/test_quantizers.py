@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import optuna
@@ -16,7 +17,7 @@ from hwsearch.measuring import Measuring
 from hwsearch.problem import Request
 from hwsearch.quant.calibrate import QUANTIZERS
 from hwsearch.search.evolve import refine
-from hwsearch.store import request_fields
+from hwsearch.store import RunDirectory, request_fields, saved_request
 from hwsearch.testing import tiny_calibration, tiny_graph, tiny_pairs
 from searchspaces.graph import execute
 
@@ -52,6 +53,7 @@ def test_what_was_made_is_kept_and_the_usual_numbers_stay(calibration):
     before = calibration.quantized(plan).layers
     assert calibration.by("plain") is calibration.by("plain")
     assert calibration.by("measured") is calibration
+    assert calibration.by("plain").by("measured") is calibration
     after = calibration.quantized(plan).layers
     assert all(np.array_equal(before[name].weight, after[name].weight) for name in before)
     assert any(
@@ -108,6 +110,27 @@ def test_a_run_keeps_what_it_was_asked_for():
     assert Request(**request_fields(saved | {"quantizers": list(QUANTIZERS)})).quantizers == QUANTIZERS
     del saved["quantizers"]
     assert Request(**request_fields(saved)).quantizers == ("measured",)
+
+
+def test_a_run_of_before_there_was_a_choice_goes_on(tmp_path):
+    request = Request(run_dir=tmp_path / "run")
+    with RunDirectory.create(tmp_path / "run") as run:
+        run.write_configuration(request, {})
+        document = json.loads(run.configuration_path.read_text())
+        del document["request"]["quantizers"]
+        run.configuration_path.write_text(json.dumps(document))
+        run.check_same(request, {})
+        with pytest.raises(UsageError, match="quantizers"):
+            run.check_same(dataclasses.replace(request, quantizers=QUANTIZERS), {})
+    assert saved_request(tmp_path / "run", {"quantizers": ("measured",)})["quantizers"] == ("measured",)
+    with pytest.raises(UsageError, match="quantizers"):
+        saved_request(tmp_path / "run", {"quantizers": ("plain",)})
+
+
+@pytest.mark.parametrize("given", ["plain", (), ("nearest",)])
+def test_a_request_for_a_quantizer_that_there_is_not_is_refused(given):
+    with pytest.raises(UsageError, match="measured, plain"):
+        Request(quantizers=given)
 
 
 def test_the_command_line_names_what_there_is():

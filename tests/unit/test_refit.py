@@ -64,6 +64,21 @@ def test_without_measurements_the_proxy_stands():
     assert refit(damage(proxy), np.empty((0, 14), dtype=np.int8), np.empty(0)).noise is proxy
 
 
+def test_no_plan_at_all():
+    proxy = world(0, 0.5)[1]
+    assert refit(damage(proxy), np.empty((0, 14), dtype=np.int8), np.empty(0)).noise is proxy
+
+
+def test_plans_of_choices_that_the_proxy_calls_free():
+    """Two choices a decision, most of them without error by the proxy: predictions of zero are no ratio to correct by."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        truth = rng.lognormal(0, 1, (4, 2)) * (rng.random((4, 2)) < 0.5)
+        plans = rng.integers(0, 2, (12, 4))
+        table = refit(damage(truth * (rng.random((4, 2)) < 0.6)), plans, losses(truth, plans)).noise
+        assert np.all(np.isfinite(table))
+
+
 def test_no_choice_is_believed_to_be_free():
     """Bad plans say little about a choice that costs little; it must not be told as free, or the next front would be full of
     it."""
