@@ -20,6 +20,7 @@ from hwsearch.quant.kernels.int8_kernel import Int8Conv
 from hwsearch.quant.kernels.pair_conv import PairConv
 from hwsearch.quant.kernels.winograd import Winograd
 from hwsearch.quant.model import LayerIntegers, TensorFormat
+from hwsearch.quant.proof import FLOAT32_LIMIT
 from searchspaces.graph import Node
 
 Kernel = BandConv | Int8Conv
@@ -34,7 +35,7 @@ SELF_TEST: tuple[tuple[type[BandConv], int, int], ...] = (
 
 def kernel(node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> type[Kernel] | None:
     """What computes the sums of a layer here, at most ``bound`` in magnitude; None for a convolution in floating point."""
-    int8 = bound <= int8_kernel.LARGEST_SUM and int8_kernel.usable(layer, source)
+    int8 = bound <= FLOAT32_LIMIT and int8_kernel.usable(layer, source)  # its sums are float32
     if int8 and int8_kernel.capability() == "full":
         return Int8Conv
     if source.carrier == torch.int16 and band_convolutions_work():

@@ -21,8 +21,6 @@ from hwsearch.quant.model import LayerIntegers, TensorFormat
 from searchspaces.graph import Node, pair
 
 INT16_SATURATION = 32767
-LARGEST_SUM = 2**24
-"""Sums come back as float32."""
 LEAST_WORK = 50
 """Products an output below which the conversion of codes costs more than the kernel saves (measured on AVX2)."""
 
