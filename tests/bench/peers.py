@@ -83,7 +83,7 @@ SUBJECTS = {
         },
         7,
         True,
-        20,
+        8,
     ),
     "imdn_x4": Subject(
         "imdn",
