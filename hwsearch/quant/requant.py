@@ -113,23 +113,13 @@ def sloped(layer: LayerIntegers, slope: np.ndarray) -> LayerIntegers:
 
 
 @numba.njit(cache=True, nogil=True)
-def _f32(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: np.float32, high: np.float32, out: np.ndarray) -> None:
+def _float(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: float, high: float, out: np.ndarray) -> None:
+    """In the precision of ``m``, which ``slope`` and the bounds share."""
     rows, columns, channels = out.shape
     for r in range(rows):
         for p in range(columns):
             for c in range(channels):
-                v = np.float32(acc[r, p, c]) * m[c]
-                v = v * slope[c] if v < 0 else v
-                out[r, p, c] = min(max(np.rint(v), low), high)
-
-
-@numba.njit(cache=True, nogil=True)
-def _f64(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: float, high: float, out: np.ndarray) -> None:
-    rows, columns, channels = out.shape
-    for r in range(rows):
-        for p in range(columns):
-            for c in range(channels):
-                v = np.float64(acc[r, p, c]) * m[c]
+                v = m.dtype.type(acc[r, p, c]) * m[c]
                 v = v * slope[c] if v < 0 else v
                 out[r, p, c] = min(max(np.rint(v), low), high)
 
@@ -172,9 +162,8 @@ def empty(shape: tuple[int, ...], fmt: TensorFormat) -> np.ndarray:
 def _scaled(m: np.ndarray, slope: np.ndarray | None, low: int, high: int) -> Requantizer:
     """Arithmetic "f32" or "f64", by the type of ``m``; ``low .. high`` are shifted."""
     slopes = np.ones_like(m) if slope is None else slope.astype(m.dtype)
-    if m.dtype == np.float64:
-        return lambda acc, out: _f64(acc, m, slopes, float(low), float(high), out)
-    return lambda acc, out: _f32(acc, m, slopes, np.float32(low), np.float32(high), out)
+    least, most = m.dtype.type(low), m.dtype.type(high)
+    return lambda acc, out: _float(acc, m, slopes, least, most, out)
 
 
 def requantizer(node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat, rule: str) -> Requantizer:
