@@ -7,28 +7,25 @@ network --trace--> graph, workload          device --load--> cost table
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from hwsearch import assemble, coordinator, cuts, damage_file, proven, proxies, store, video
+from hwsearch import allocate, assemble, coordinator, cuts, damage_file, proven, proxies, store, video
+from hwsearch.clock import Clock
 from hwsearch.coordinator import Coordinator
-from hwsearch.cuts import Ways
 from hwsearch.damage import Damage
 from hwsearch.evaluate import Score, on_patches
 from hwsearch.evaluations import EvaluationLog
 from hwsearch.measuring import prepare
-from hwsearch.problem import Problem, Request, choose_pictures, pose
+from hwsearch.problem import Request, choose_pictures, pose
 from hwsearch.progress import STEPS, Progress, Silent, follow
 from hwsearch.proxies import sqnr
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.polish import polish
 from hwsearch.results import ProxyCheck, Results
-from hwsearch.search import evolve, exact, pareto, probe, rounds
+from hwsearch.search import exact, probe, rounds
 from hwsearch.search.screen import Screen, trust
 from hwsearch.shared import Shared
 from searchspaces.graph import execute
@@ -48,29 +45,6 @@ EXPECTED_S = {
     "writing the report": 6.0,
 }
 """Seconds of each stage for the built-in network on one core: the shares behind the time left, corrected while a run goes on."""
-
-FRONT_POINTS = 20
-"""Latency budgets of the exact fronts, over all ways to cut the picture."""
-
-
-class Clock:
-    """Wall time of the stages of a run, in seconds."""
-
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-        self.stages_s: dict[str, float] = {}
-
-    @property
-    def wall_s(self) -> float:
-        return time.monotonic() - self.started
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        before = time.monotonic()
-        try:
-            yield
-        finally:
-            self.stages_s[name] = self.stages_s.get(name, 0.0) + time.monotonic() - before
 
 
 def measure_damage(
@@ -111,21 +85,6 @@ def check_proxies(
             )
         )
     return checks, plans
-
-
-def uniform_plans(space: SearchSpace) -> dict[str, np.ndarray]:
-    """Plans of one width everywhere, for reference, by name."""
-    named = {}
-    for weight in space.weight_bits:
-        for activation in space.activation_bits:
-            half = space.wide_is_float and 16 in (weight, activation)
-            if half and weight != activation:
-                continue
-            plan = space.uniform(weight, activation)
-            if not space.has_widths(plan, weight, activation):
-                continue
-            named["FP16" if half else f"W{weight}A{activation}"] = plan
-    return named
 
 
 def optimize(request: Request, progress: Progress | None = None, shared: Shared | None = None) -> Results:
@@ -177,7 +136,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
                 patches.pixels / evaluator.pixels,
             )
 
-        search = find_plans(
+        search = allocate.find_plans(
             request, problem, ways, budgets, damages, checks, probes, log, look, run.journal_path, clock, progress
         )
         if team is not None:
@@ -215,111 +174,3 @@ def _tables(
     tables = shared.tables(space, lambda whole: measure_damage(whole, pairs, float_mse, seed, progress))
     damage_file.save(run.damage_path, tables, space)
     return tables
-
-
-def find_plans(
-    request: Request,
-    problem: Problem,
-    ways: Ways,
-    budgets: Mapping[str, float],
-    damages: Mapping[str, Damage],
-    checks: list[ProxyCheck],
-    probes: np.ndarray,
-    log: EvaluationLog,
-    look: Callable[[rounds.Rounds], Screen | None],
-    journal_path: Path,
-    clock: Clock,
-    progress: Progress,
-) -> assemble.Search:
-    """Exact fronts of the most truthful proxy, calibrated and refined by measurement; then the non-dominated plans and the chosen
-    ones. Every way to cut the picture has its own front; every plan then takes its best way. ``look`` gives the screen that
-    proposals pass once the fronts are measured."""
-    space, tables = problem.space, [cut.table for cut in ways.useful]
-    best = max(checks, key=lambda check: check.spearman).name
-    probe_losses = np.array(checks[0].measured_db)
-    with clock.stage("exact front"), progress.stage("solving exactly, measuring the front", request.evaluations) as stage:
-
-        def evaluate(plans: Sequence[np.ndarray]) -> Iterator[float]:
-            for score in log(plans):
-                stage.advance()
-                yield score.psnr_loss_db
-
-        solved = rounds.solve(
-            tables,
-            damages[best],
-            space,
-            budgets,
-            probes,
-            probe_losses,
-            evaluate,
-            points=FRONT_POINTS,
-            **_share(request),
-        )
-    uniforms = uniform_plans(space)
-    with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
-        evolve.refine(
-            space,
-            tables,
-            log,
-            [*uniforms.values(), *solved.plans],
-            evaluations=request.evaluations,
-            batch=request.batch,
-            sampler=request.sampler,
-            seed=request.seed,
-            storage_path=journal_path,
-            advance=stage.advance,
-            screen=look(solved),
-            cuts=["whole" if cut.tiling is None else str(cut.tiling) for cut in ways.useful],
-            quantizers=request.quantizers,
-        )
-    measured = log.items()
-    plans = np.stack([plan for plan, _ in measured])
-    losses = np.array([score.psnr_loss_db for _, score in measured])
-    objectives, taken = ways.take(plans)
-    limits = problem.table.limits
-    front = pareto.front_of(losses, objectives, limits)
-    return assemble.Search(
-        checks=checks,
-        front_checks=_front_checks(best, solved),
-        plans=plans,
-        losses=losses,
-        objectives=objectives,
-        front=front,
-        picks=pareto.choose(front, losses, objectives, budgets, limits, space.counting.of_plans(plans) if space.counting else {}),
-        origins=_origins(plans, probes, solved.plans, uniforms),
-        cuts=taken,
-        quantizers=[score.quantizer for _, score in measured],
-    )
-
-
-def _share(request: Request) -> dict[str, int]:
-    """What the exact fronts take of the evaluations: most of them in rounds, or half at once before another sampler goes on."""
-    if request.sampler == "exact":
-        return {"evaluations": max(1, request.evaluations * 3 // 4)}
-    half = max(1, request.evaluations // 2)
-    return {"evaluations": half, "rounds": 1, "batch": half}
-
-
-def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:
-    """How well the loss of the exact plans was known before they were measured: by the proxy, and calibrated."""
-    return [
-        ProxyCheck(
-            name=name,
-            spearman=probe.spearman(predicted, solved.measured_db),
-            seconds=0.0,
-            predicted_db=predicted.tolist(),
-            measured_db=solved.measured_db.tolist(),
-        )
-        for name, predicted in ((proxy, solved.by_proxy_db), (f"{proxy}, calibrated", solved.predicted_db))
-        if len(predicted) > 1
-    ]
-
-
-def _origins(
-    plans: np.ndarray, probes: np.ndarray, starts: list[np.ndarray], uniforms: Mapping[str, np.ndarray]
-) -> dict[int, str]:
-    """Row -> where the plan first came from; the most telling origin wins."""
-    known = {plan.tobytes(): "probe" for plan in probes}
-    known |= {plan.tobytes(): "exact" for plan in starts}
-    known |= {plan.tobytes(): f"uniform {name}" for name, plan in uniforms.items()}
-    return {row: known.get(plan.tobytes(), "refine") for row, plan in enumerate(plans)}

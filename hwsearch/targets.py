@@ -115,13 +115,22 @@ def saved(path: Path, targets: Sequence[str], given: Mapping[str, Any]) -> tuple
     return list(before.values()), store.saved_request(path, given, store.TARGETS)
 
 
+def names_in(path: Path) -> list[str]:
+    """The devices of the runs in ``path``, in the order asked for.
+
+    Raises:
+        FileError: there are none.
+    """
+    return list(store.configuration(path, store.TARGETS)["targets"])
+
+
 def load(path: Path) -> Runs:
     """The finished runs in ``path``.
 
     Raises:
         FileError: there are none, or one is not finished.
     """
-    return Runs(path, {name: store.load_results(path / name) for name in store.configuration(path, store.TARGETS)["targets"]})
+    return Runs(path, {name: store.load_results(path / name) for name in names_in(path)})
 
 
 def recommended(results: Results) -> Plan:

@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from hwmodels.errors import HwsearchError
 from hwsearch import __version__, console
-from hwsearch.cli import catalogue, estimate, inspect, optimize, plans, questions, worker
+from hwsearch.cli import catalogue, estimate, front, inspect, optimize, plans, questions, worker
 from hwsearch.storage_url import redacted
 from hwsearch.store import Interrupted
 
@@ -57,6 +57,7 @@ def _common(
 optimize.register(app)
 estimate.register(app)
 questions.register(app)
+front.register(app)
 worker.register(app)
 plans.register(app)
 inspect.register(app)

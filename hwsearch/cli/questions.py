@@ -1,4 +1,4 @@
-"""Questions to a plan or a finished run: why is it so, what differs, what would another budget choose."""
+"""Questions to plans: why is one so, and what differs between two."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwmodels.errors import UsageError
 from hwsearch.cli import options
 from hwsearch.console import Terminal, table
 
@@ -17,13 +16,12 @@ if TYPE_CHECKING:
     from hwsearch.compare import Comparison
     from hwsearch.explain import Explanation, Step
     from hwsearch.plan import Plan, Predicted
-    from hwsearch.repick import Repick
     from hwsearch.results import LayerRow
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (explain, compare, front):
+    for command in (explain, compare):
         app.command(rich_help_panel="Questions")(command)
 
 
@@ -181,101 +179,3 @@ def _quality_cells(plan: Plan) -> tuple[str, ...]:
         f"{counted.mean_weight_bits:.2f}" if counted else words.NONE,
         words.count(counted.bitops) if counted else words.NONE,
     )
-
-
-def front(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="RUN", resolve_path=True)],
-    budget: options.Budget = None,
-    equal_bits: options.EqualBits = None,
-    bitops: options.Bitops = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the chosen plan here, run in integers: NAME.json, its integers and ONNX beside it.", metavar="FILE"
-        ),
-    ] = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """The front of a finished run; with a budget, the plan that meets it best, chosen again without a search.
-
-    Examples:
-      hwsearch front RUN
-      hwsearch front RUN --budget latency=8ms --budget psnr_loss=0.1dB
-      hwsearch front RUN --equal-bits 4 --out four-bits.json
-    """
-    from hwsearch import budgets, store, summary
-
-    terminal = Terminal(as_json, quiet)
-    limits = budgets.read(budget, equal_bits, bitops)
-    if not limits:
-        if out is not None:
-            raise UsageError("--out writes what a budget chooses, and there is none", f"Budgets: {budgets.EXAMPLES}.")
-        results = store.load_results(run)
-        terminal.show(summary.document(results), lambda screen: summary.render_front(results, screen))
-        return
-    from hwsearch import repick
-
-    with terminal.progress() as progress:
-        with progress.stage("choosing again", 1):
-            picked = repick.pick(run, limits)
-        written = None if out is None else repick.write(picked, out, progress)
-    terminal.show(repick.document(picked, written), lambda screen: _print_repick(picked, written, out, screen))
-
-
-def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen: Console) -> None:
-    from hwsearch.report import words
-
-    results, chosen = picked.results, picked.chosen
-    asked = words.listing(words.budget(*item) for item in picked.budgets.items())
-    screen.print(f"[bold]{results.network} x{results.scale} on {results.device.title}[/], within {asked}")
-    rows = []
-    for candidate in (picked.measured, picked.predicted):
-        if candidate is None:
-            continue
-        price, counted = candidate.predicted, candidate.counted
-        rows.append(
-            (
-                candidate.name or "new",
-                f"{words.loss(price.psnr_loss_db)} {candidate.source}",
-                words.seconds(price.latency_s),
-                words.bytes_(price.weight_bytes),
-                words.bytes_(price.peak_activation_bytes),
-                *((f"{counted.scope_weight_bits:.2f}", words.count(counted.bitops)) if counted else (words.NONE, words.NONE)),
-                *words.plan_bits(*candidate.bits),
-                "chosen" if candidate is chosen else "",
-            )
-        )
-    columns = (
-        "plan",
-        "loss",
-        "latency",
-        "weights",
-        "peak\nactivations",
-        "bits\na weight",
-        "BitOPs",
-        "weight bits",
-        "tensor bits",
-        "",
-    )
-    screen.print(table(columns, rows, left=("weight bits", "tensor bits", "")))
-    if picked.measured is None:
-        screen.print("No measured plan meets the budget; this one is the exact optimum of the run's calibrated damage table.")
-    elif picked.predicted is not None:
-        screen.print(
-            "A new plan replaces a measured one where it is better by more than the median error of prediction, "
-            f"{words.loss(picked.error_db)}."
-        )
-    else:
-        screen.print("No plan that was not measured is predicted to be better: the exact optimum is among those measured.")
-    if written is not None and written.measured is not None:
-        measured = written.measured
-        screen.print(
-            f"Run in integers on the evaluation pictures: {words.decibel(measured.psnr_db)}, "
-            f"{words.loss(measured.psnr_loss_db)} lost; {measured.mismatched_codes} of {measured.codes} codes differ from ours."
-        )
-        screen.print(f"wrote {out}", markup=False)
-    elif chosen.name and results.run_dir is not None:
-        screen.print(f"hwsearch explain {results.run_dir / 'plans' / (chosen.name + '.json')}", markup=False, soft_wrap=True)
-    else:
-        screen.print("--out NAME.json runs it in integers and writes it as a plan.")

@@ -1,5 +1,5 @@
-"""Exact fronts in rounds: solve, measure those plans of the front that promise most, calibrate the damage by what was measured,
-solve again, until the front promises nothing more.
+"""Exact fronts in rounds: measure plans of one width; then solve, measure those plans of the front that promise most, calibrate
+the damage by what was measured, and solve again, until the front promises nothing more.
 
 What was predicted of each plan is kept from before it was measured, by the proxy and by the calibrated table: the honest error of
 prediction.
@@ -15,7 +15,7 @@ import numpy as np
 
 from hwmodels.errors import BudgetError
 from hwsearch.damage import Damage
-from hwsearch.search import exact, spread
+from hwsearch.search import exact, spread, uniform
 from hwsearch.search.additive import AdditiveProblem
 from hwsearch.search.alternatives import lower_all
 from hwsearch.search.refit import refit
@@ -28,6 +28,8 @@ ROUNDS = 12
 LEAST_POINTS = 8
 BATCH = 12
 """Plans measured between two calibrations of the damage."""
+ANCHORS = 3
+"""One in so many evaluations may go to plans of one width."""
 WORST_LOSS_DB = 1.0
 """A plan that loses more competes with bicubic enlargement, not with other plans; where even the front loses more, its median."""
 
@@ -45,6 +47,8 @@ class Rounds:
     """Fronts that were solved."""
     damage: Damage
     """As calibrated for the last front."""
+    anchors: list[np.ndarray]
+    """Plans of one width that were measured before any front was solved."""
 
 
 def solve(
@@ -67,11 +71,14 @@ def solve(
         tables: prices, one for each way to cut the picture; each has a front of its own.
         damage: the proxy's; calibrated first by the plans ``probes int8[P, D]`` and their measured losses.
         evaluate: plans -> measured PSNR losses in dB, in the same order.
-        points: latency budgets of a front, over all tables; evaluations: plans that may be measured; rounds: fronts solved at
-            most; batch: plans measured of each.
+        points: latency budgets of a front, over all tables; evaluations: plans that may be measured, those of one width
+            included; rounds: fronts solved at most; batch: plans measured of each.
     """
     limits = {name: float(value) for name, value in tables[0].limits.items() if value is not None}
-    known, losses = list(probes), list(probe_losses_db)
+    prices = lower_all(tables, np.zeros_like(damage.noise), space, limits)
+    anchors = uniform.anchors(space, prices, limits, evaluations // ANCHORS)
+    known, losses = [*anchors, *probes], [*evaluate(anchors), *probe_losses_db]
+    before = len(known)
     found: list[np.ndarray] = []
     by_proxy, predicted, count = [], [], 0
     for _ in range(rounds):
@@ -83,7 +90,8 @@ def solve(
             wanted += exact.within_budgets(table, table_of_damage, space, budgets)
             solved += _front(table, table_of_damage.noise, space, max(LEAST_POINTS, points // len(tables)))
         problem = lower_all(tables, table_of_damage.noise, space, limits)
-        new = _promising(problem, table_of_damage, limits, wanted, solved, known, losses, min(batch, evaluations - len(found)))
+        left = evaluations - len(anchors) - len(found)
+        new = _promising(problem, table_of_damage, limits, wanted, solved, known, losses, min(batch, left))
         if not new:
             break
         by_proxy += damage.psnr_loss_db(np.stack(new)).tolist()
@@ -91,7 +99,7 @@ def solve(
         losses += evaluate(new)
         known += new
         found += new
-    return Rounds(found, np.array(by_proxy), np.array(predicted), np.array(losses[len(probes) :]), count, table_of_damage)
+    return Rounds(found, np.array(by_proxy), np.array(predicted), np.array(losses[before:]), count, table_of_damage, anchors)
 
 
 def _promising(

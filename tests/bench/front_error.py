@@ -22,7 +22,7 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parents[2])]
 
-from hwsearch import cuts, pipeline  # noqa: E402
+from hwsearch import allocate, cuts, pipeline  # noqa: E402
 from hwsearch.evaluations import EvaluationLog  # noqa: E402
 from hwsearch.files import write_json  # noqa: E402
 from hwsearch.measuring import prepare  # noqa: E402
@@ -81,13 +81,14 @@ def main() -> None:
             probes,
             np.array(best.measured_db),
             lambda plans: [score.psnr_loss_db for score in log(plans)],
-            points=pipeline.FRONT_POINTS,
+            points=allocate.FRONT_POINTS,
             evaluations=given.evaluations,
         )
     measured = solved.measured_db
     print(
-        f"{problem.network.name} x{problem.network.scale} on {problem.device.name}: {len(probes)} probes, {len(measured)} "
-        f"plans of {solved.count} fronts, median loss {np.median(measured):.3f} dB, {time.process_time() - started:.0f} s"
+        f"{problem.network.name} x{problem.network.scale} on {problem.device.name}: {len(probes)} probes, "
+        f"{len(solved.anchors)} plans of one width, {len(measured)} plans of {solved.count} fronts, median loss "
+        f"{np.median(measured):.3f} dB, {time.process_time() - started:.0f} s"
     )
     half = len(measured) // 2
     for name, predicted in ((best.name, solved.by_proxy_db), ("calibrated", solved.predicted_db)):

@@ -1,9 +1,9 @@
 """The searches that ``hypervolume`` compares. Each is ``search(subject, seed, evaluations)`` and measures plans one after another
 by calling ``subject.measure``; what it knew beforehand beyond prices (a proxy, signal to noise ratios) is no evaluation.
 
-``ours`` is the product's own code: exact fronts in rounds on the squared-gradient proxy, without any plan measured beforehand,
-then exchange moves. The two samplers of Optuna are plain: nothing enqueued, one integer parameter for every decision, the
-position of the width among those on offer; TPE is the multivariate one, the quicker of its two forms.
+``ours`` is the product's own code: plans of one width, exact fronts in rounds on the squared-gradient proxy, then exchange moves.
+The two samplers of Optuna are plain: nothing enqueued, one integer parameter for every decision, the position of the width among
+those on offer; TPE is the multivariate one, the quicker of its two forms.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def ours(subject: Subject, seed: int, evaluations: int) -> None:
             subject.space,
             [subject.table],
             lambda plans: map(subject.measure, plans),
-            solved.plans,
+            [*solved.anchors, *solved.plans],
             evaluations=evaluations,
             batch=8,
             seed=seed,

@@ -308,9 +308,28 @@ def test_the_front_of_a_run_is_listed(job: Job, capsys: pytest.CaptureFixture[st
     assert "Budgets" in refusal(capsys, 2, "front", run, "--out", "x.json")
     assert "latency" in refusal(capsys, 2, "front", run, "--budget", "latncy=8ms")
     assert "optimize" in refusal(capsys, 3, "front", str(job.folder))
-    said = refusal(capsys, 3, "front", str(job.folder / "run"))
-    assert "several devices" in said
-    assert run in said
+
+
+def test_the_front_of_a_run_for_several_devices_is_one_table(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    run = job.folder / "run"
+    devices = sorted(found.name for found in run.iterdir() if found.is_dir())
+    rows = answer(capsys, "front", str(run))["table"]
+    assert sorted(row["target"] for row in rows) == devices
+    both = answer(capsys, "front", str(run), "--budget", "psnr_loss=50dB")["targets"]
+    for name in devices:
+        alone = answer(capsys, "front", str(run / name), "--budget", "psnr_loss=50dB")
+        assert both[name] == alone
+    # A latency that one device reaches and the other does not.
+    best = {name: min(point.latency_s for point in store.load_results(run / name).points if point.latency_s) for name in devices}
+    slow = max(devices, key=best.__getitem__)
+    between = (min(best.values()) * max(best.values())) ** 0.5
+    found = answer(capsys, "front", str(run), "--budget", f"latency={between:.9f}s")["targets"]
+    assert "latency" in found[slow]["out_of_reach"]
+    assert main(["front", str(run), "--budget", f"latency={between:.9f}s"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in devices)
+    refusal(capsys, 4, "front", str(run), "--budget", "latency=1us")
+    assert "several devices" in refusal(capsys, 2, "front", str(run), "--out", "x.json", "--budget", "latency=1s")
 
 
 def test_a_budget_chooses_the_best_measured_plan(job: Job) -> None:

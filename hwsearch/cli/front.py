@@ -1,0 +1,172 @@
+"""The front of a finished run, and what another budget would choose; on one device or on several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hwmodels.errors import BudgetError, UsageError
+from hwsearch.cli import options
+from hwsearch.console import Terminal, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from hwsearch.plan import Plan
+    from hwsearch.repick import Candidate, Repick
+
+
+LEFT = ("plan", "weight bits", "tensor bits")
+CELLS = ("plan", "loss", "latency", "weights", "peak\nactivations", "bits\na weight", "BitOPs", "weight bits", "tensor bits")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(rich_help_panel="Questions")(front)
+
+
+def front(
+    run: Annotated[
+        Path,
+        typer.Argument(help="The folder of a finished run, for one device or for several.", metavar="RUN", resolve_path=True),
+    ],
+    budget: options.Budget = None,
+    equal_bits: options.EqualBits = None,
+    bitops: options.Bitops = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the chosen plan here, run in integers: NAME.json, its integers and ONNX beside it.", metavar="FILE"
+        ),
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """The front of a finished run; with a budget, the plan that meets it best, chosen again without a search. A run for several
+    devices gives one table across them.
+
+    Examples:
+      hwsearch front RUN
+      hwsearch front RUN --budget latency=8ms --budget psnr_loss=0.1dB
+      hwsearch front RUN --equal-bits 4 --out four-bits.json
+      hwsearch front RUN-FOR-SEVERAL-DEVICES --budget psnr_loss=0.1dB
+    """
+    from hwsearch import budgets, store, summary
+
+    terminal = Terminal(as_json, quiet)
+    limits = budgets.read(budget, equal_bits, bitops)
+    if (run / store.TARGETS).is_file():
+        _across(run, limits, out, terminal)
+        return
+    if not limits:
+        if out is not None:
+            raise UsageError("--out writes what a budget chooses, and there is none", f"Budgets: {budgets.EXAMPLES}.")
+        results = store.load_results(run)
+        terminal.show(summary.document(results), lambda screen: summary.render_front(results, screen))
+        return
+    from hwsearch import repick
+
+    with terminal.progress() as progress:
+        with progress.stage("choosing again", 1):
+            picked = repick.pick(run, limits)
+        written = None if out is None else repick.write(picked, out, progress)
+    terminal.show(repick.document(picked, written), lambda screen: _print_repick(picked, written, out, screen))
+
+
+def _across(run: Path, limits: Mapping[str, float], out: Path | None, terminal: Terminal) -> None:
+    """``front`` of a run for several devices."""
+    from hwsearch import repick, summary, targets
+
+    if out is not None:
+        raise UsageError("--out writes one plan, and this run is for several devices", f"Give one of them: {run}/DEVICE.")
+    if not limits:
+        runs = targets.load(run)
+        terminal.show(targets.document(runs), lambda screen: summary.render_targets(runs, screen))
+        return
+    names = targets.names_in(run)
+    found: dict[str, Repick | BudgetError] = {}
+    with terminal.progress() as progress, progress.stage("choosing again", len(names)) as stage:
+        for name in names:
+            try:
+                found[name] = repick.pick(run / name, limits)
+            except BudgetError as error:
+                found[name] = error
+            stage.advance()
+    refused = [answer for answer in found.values() if isinstance(answer, BudgetError)]
+    if len(refused) == len(found):
+        raise refused[0]
+    answers = {
+        name: {"out_of_reach": answer.message} if isinstance(answer, BudgetError) else repick.document(answer)
+        for name, answer in found.items()
+    }
+    terminal.show({"run_dir": str(run), "budgets": dict(limits), "targets": answers}, lambda screen: _print_across(found, screen))
+
+
+def _print_across(found: Mapping[str, Repick | BudgetError], screen: Console) -> None:
+    from hwsearch.report import words
+
+    picks = {name: answer for name, answer in found.items() if not isinstance(answer, BudgetError)}
+    first = next(iter(picks.values()))
+    asked = words.listing(words.budget(*item) for item in first.budgets.items())
+    results = first.results
+    screen.print(f"[bold]{results.network} x{results.scale} on {len(found)} devices[/], within {asked}")
+    rows = [(name, *_cells(pick.chosen)) for name, pick in picks.items()]
+    screen.print(table(("device", *CELLS), rows, left=LEFT))
+    for name, answer in found.items():
+        if isinstance(answer, BudgetError):
+            screen.print(f"{name}: {answer.message}", markup=False)
+    screen.print("--out writes a plan of one device's run: hwsearch front RUN/DEVICE --budget ... --out NAME.json", markup=False)
+
+
+def _cells(candidate: Candidate) -> tuple[str, ...]:
+    """A row under ``CELLS``."""
+    from hwsearch.report import words
+
+    price, counted = candidate.predicted, candidate.counted
+    return (
+        candidate.name or "new",
+        f"{words.loss(price.psnr_loss_db)} {candidate.source}",
+        words.seconds(price.latency_s),
+        words.bytes_(price.weight_bytes),
+        words.bytes_(price.peak_activation_bytes),
+        *((f"{counted.scope_weight_bits:.2f}", words.count(counted.bitops)) if counted else (words.NONE, words.NONE)),
+        *words.plan_bits(*candidate.bits),
+    )
+
+
+def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen: Console) -> None:
+    from hwsearch.report import words
+
+    results, chosen = picked.results, picked.chosen
+    asked = words.listing(words.budget(*item) for item in picked.budgets.items())
+    screen.print(f"[bold]{results.network} x{results.scale} on {results.device.title}[/], within {asked}")
+    rows = [
+        (*_cells(candidate), "chosen" if candidate is chosen else "")
+        for candidate in (picked.measured, picked.predicted)
+        if candidate is not None
+    ]
+    screen.print(table((*CELLS, ""), rows, left=(*LEFT, "")))
+    if picked.measured is None:
+        screen.print("No measured plan meets the budget; this one is the exact optimum of the run's calibrated damage table.")
+    elif picked.predicted is not None:
+        screen.print(
+            "A new plan replaces a measured one where it is better by more than the median error of prediction, "
+            f"{words.loss(picked.error_db)}."
+        )
+    else:
+        screen.print("No plan that was not measured is predicted to be better: the exact optimum is among those measured.")
+    if written is not None and written.measured is not None:
+        measured = written.measured
+        screen.print(
+            f"Run in integers on the evaluation pictures: {words.decibel(measured.psnr_db)}, "
+            f"{words.loss(measured.psnr_loss_db)} lost; {measured.mismatched_codes} of {measured.codes} codes differ from ours."
+        )
+        screen.print(f"wrote {out}", markup=False)
+    elif chosen.name and results.run_dir is not None:
+        screen.print(f"hwsearch explain {results.run_dir / 'plans' / (chosen.name + '.json')}", markup=False, soft_wrap=True)
+    else:
+        screen.print("--out NAME.json runs it in integers and writes it as a plan.")
