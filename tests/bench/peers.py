@@ -41,6 +41,7 @@ from hwsearch.search.solver import Solver
 from searchspaces import networks, pictures
 from searchspaces.graph import Graph, execute
 from searchspaces.networks import LoadedNetwork
+from searchspaces.pictures import Pair
 from searchspaces.space import SearchSpace, build_space
 from searchspaces.trace import to_workload, trace
 
@@ -217,27 +218,39 @@ def allocate(
     return min(measured.values(), key=lambda pair: pair[1])[0], len(measured) - known
 
 
-def load(data: Path, subject: Subject) -> tuple[LoadedNetwork, Graph]:
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """What every tool gets: the network, crops that calibrate (the first ``SEARCH_CROPS`` of which rank plans), and the judge on
+    Set5."""
+
+    network: LoadedNetwork
+    graph: Graph
+    crops: list[Pair]
+    judge: Evaluator
+
+
+def protocol(data: Path, subject: Subject) -> Protocol:
+    """The protocol for a network, from a folder with Set5, B100 and weights."""
     network = networks.load(subject.name, subject.scale, data / "weights" / f"{subject.file}.safetensors")
-    factor = 1 if network.input_kind == "upsampled" else subject.scale
-    return network, trace(network.module, network.channels, subject.name, factor)
+    kind, channels = network.input_kind, network.channels
+    graph = trace(network.module, channels, subject.name, 1 if kind == "upsampled" else subject.scale)
+    photos = pictures.load_folder(data / "B100")[:16]
+    crops = pictures.crops(photos, subject.scale, channels, kind, count=16, size=64)
+    set5 = pictures.pairs(pictures.load_folder(data / "Set5"), subject.scale, channels, kind)
+    return Protocol(network, graph, crops, Evaluator(lambda x: execute(graph, x), set5, subject.scale))
 
 
 def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) -> None:
     """Measure one network at all budgets; each row is told as soon as it is known."""
     subject = SUBJECTS[title]
-    network, graph = load(data, subject)
-    kind, channels = network.input_kind, network.channels
-    photos = pictures.load_folder(data / "B100")[:16]
-    crops = pictures.crops(photos, subject.scale, channels, kind, count=16, size=64)
-    set5 = pictures.pairs(pictures.load_folder(data / "Set5"), subject.scale, channels, kind)
-    judge = Evaluator(lambda x: execute(graph, x), set5, subject.scale)
+    same = protocol(data, subject)
+    graph, crops, judge = same.graph, same.crops, same.judge
 
     begin = time.process_time()
     space = build_space(to_workload(graph, 64, 64), WIDTHS, (8,))
     calibration = calibrate(graph, [crop.low for crop in crops], space)
     damage = proxies.PROXIES[PROXY].measure(calibration, crops[:SEARCH_CROPS], 0)
-    looked = windows(crops[:SEARCH_CROPS], LOOK_MACS / macs_per_pixel(graph, channels))
+    looked = windows(crops[:SEARCH_CROPS], LOOK_MACS / macs_per_pixel(graph, same.network.channels))
     evaluator = Evaluator(lambda x: execute(graph, x), looked, subject.scale)
     shared_s = time.process_time() - begin
     counts = np.array([graph[name].weights["weight"].numel() for name in space.layer_names])
