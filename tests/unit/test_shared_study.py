@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +20,7 @@ import numpy as np
 import optuna
 import postgres_server
 import pytest
+import yaml
 from optuna.trial import FrozenTrial, TrialState
 from PIL import Image
 from random_tables import chain
@@ -306,6 +310,63 @@ def test_four_workers_two_killed_and_the_run_ends_as_if_it_had_been_alone(
     out, err = capfd.readouterr()
     assert "geheim" not in everything + out + err
     assert json.loads((run / "run.json").read_text())["request"]["storage"] == url
+
+
+def example(heading: str, language: str) -> str:
+    """The first block of ``language`` under a heading of the guide."""
+    guide = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    return guide.split(f"## {heading}\n")[1].split(f"```{language}\n")[1].split("```")[0]
+
+
+@pytest.mark.parametrize("where", ["Slurm", "Kubernetes"])
+def test_the_guides_example_joins_a_study(
+    where: str, alone: Job, server: postgres_server.Server, url: StorageUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is written, but for the address, the study and this network; ``srun`` starts what it is given, a pod what its
+    container says."""
+    quickly = measuring.Measuring.__call__
+
+    def slowly(measure: measuring.Measuring, plan: np.ndarray) -> Score:
+        """Leaves the other the time to start, and plans to measure."""
+        time.sleep(0.0 if (tmp_path / "joined").exists() else 2.0)
+        return quickly(measure, plan)
+
+    def measured_by() -> set[str]:
+        done = [trial for trial in trials(url, where) if trial.state == TrialState.COMPLETE]
+        return {trial.user_attrs["measured"]["worker"] for trial in done}
+
+    monkeypatch.setattr(measuring.Measuring, "__call__", slowly)
+    request = replace(alone.request, storage=url, study=where, run_dir=tmp_path / "run")
+    own = ["--model", str(alone.request.model)]
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, command in (("srun", f'exec "$@" {shlex.join(own)}'), ("hwsearch", f'exec {sys.executable} -m hwsearch "$@"')):
+        (programs / name).write_text(f"#!/bin/sh\n{command}\n")
+        (programs / name).chmod(0o755)
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    bare |= {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    text = example(where, {"Slurm": "bash", "Kubernetes": "yaml"}[where]).replace("vdsr-night", where)
+    for theirs in ("postgresql://search@db.example/search", "postgresql://search@postgres/search"):
+        text = text.replace(theirs, server.address)
+    if where == "Slurm":
+        (tmp_path / "job.sh").write_text(text)
+        (tmp_path / ".pgpass").write_text(f"127.0.0.1:{server.port}:*:{postgres_server.USER}:{postgres_server.PASSWORD}\n")
+        (tmp_path / ".pgpass").chmod(0o600)
+        command = ["bash", "-e", str(tmp_path / "job.sh")]
+    else:
+        (container,) = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
+        secrets = {"password": postgres_server.PASSWORD}
+        for entry in container["env"]:
+            bare[entry["name"]] = entry.get("value") or secrets[entry["valueFrom"]["secretKeyRef"]["key"]]
+        command = [*container["command"], *own]
+    with child(lambda: pipeline.optimize(request)) as leader:
+        other = subprocess.Popen(command, env=bare)
+        until(lambda: SharedStudy.find(url, where) is not None)
+        until(lambda: len(measured_by()) == 2)
+        (tmp_path / "joined").touch()
+        until(lambda: os.waitid(os.P_PID, leader, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None)
+        assert other.wait(60) == 0
+    assert front(tmp_path / "run") == front(alone.run)
 
 
 def test_a_worker_that_would_measure_something_else_is_refused(
