@@ -122,7 +122,12 @@ def noise_of_loss(loss_db: float, float_mse: np.ndarray) -> float:
 
 
 def front(
-    table: CostTable, noise: np.ndarray, space: SearchSpace, points: int = 20, limits: Mapping[str, float] | None = None
+    table: CostTable,
+    noise: np.ndarray,
+    space: SearchSpace,
+    points: int = 20,
+    limits: Mapping[str, float] | None = None,
+    gap: float = 0.0,
 ) -> list[np.ndarray]:
     """Plans ``int8[D]`` of the exact front in (noise, latency, memory), by latency, within the device's hard limits and
     ``limits``.
@@ -130,12 +135,14 @@ def front(
     Latency budgets sweep from the fastest plan to that of least noise; budgets on weight bytes and on the peak sweep likewise
     with a third of the points. Each problem starts from the plans already found.
 
+    Args:
+        gap: see ``Solver``.
     Raises:
         BudgetError: no plan meets the limits.
     """
     limits = _merged(_hard(table), limits or {})
     problem = lower(table, noise, space, limits)
-    solver = Solver(problem)
+    solver = Solver(problem, gap)
     best = solver.solve(limits)
     found = [best.plan]
     for axis, count in (("latency_s", points), ("weight_bytes", points // 3), ("peak_activation_bytes", points // 3)):

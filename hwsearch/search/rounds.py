@@ -30,6 +30,8 @@ BATCH = 12
 """Plans measured between two calibrations of the damage."""
 ANCHORS = 3
 """One in so many evaluations may go to plans of one width."""
+GAP = 0.002
+"""Of the plans of a front in noise power, below 0.01 dB; the damage that is summed is not known that well."""
 WORST_LOSS_DB = 1.0
 """A plan that loses more competes with bicubic enlargement, not with other plans; where even the front loses more, its median."""
 
@@ -143,6 +145,6 @@ def _objectives(problem: AdditiveProblem, plans: np.ndarray, losses_db: np.ndarr
 def _front(table: CostTable, noise: np.ndarray, space: SearchSpace, points: int) -> list[np.ndarray]:
     """The exact front of one way to cut the picture; empty where no plan fits that way (another one was seen to fit)."""
     try:
-        return exact.front(table, noise, space, points)
+        return exact.front(table, noise, space, points, gap=GAP)
     except BudgetError:
         return []

@@ -42,10 +42,15 @@ class Solution:
 
 class Solver:
     """Solves one additive problem again and again under changing limits; matrices are built once for each set of limited
-    objectives."""
+    objectives.
 
-    def __init__(self, problem: AdditiveProblem) -> None:
-        self.problem = problem
+    Args:
+        gap: how far from its proven bound the noise of a plan may be, as a share of it. Layers that are alike make ties that take
+            long to tell apart, and a damage table is not exact to its last digit.
+    """
+
+    def __init__(self, problem: AdditiveProblem, gap: float = 0.0) -> None:
+        self.problem, self.gap = problem, gap
         self._programs: dict[frozenset[str], Program] = {}
 
     def solve(self, limits: Mapping[str, float], goal: str = "noise", warm: Sequence[np.ndarray] = ()) -> Solution:
@@ -60,6 +65,7 @@ class Solver:
         problem = self.problem
         limits = {name: float(limit) for name, limit in limits.items() if np.isfinite(limit)}
         program = self._program(frozenset({goal, *limits}))
+        gap = self.gap if goal == "noise" else 0.0
         starts = list(warm) or [_cheapest(problem, program.options, goal)]
         incumbent = _best(
             problem, [improve(problem, repair(problem, plan, limits, goal), limits, goal) for plan in starts], limits, goal
@@ -75,11 +81,13 @@ class Solver:
             if incumbent is None:
                 break
             best = _value(problem, incumbent, goal)
+            if gap and best - bound <= gap * best:
+                return Solution(incumbent.astype(np.int8), best, min(bound, best))
             before = int(allowed.sum())
             allowed &= excess <= best - bound + _SAFETY * max(abs(best), abs(bound))
             if allowed.sum() > 0.8 * before:
                 break
-        return _close(problem, program, limits, goal, incumbent, allowed)
+        return _close(problem, program, limits, goal, incumbent, allowed, gap)
 
     def _program(self, objectives: frozenset[str]) -> Program:
         if objectives not in self._programs:
@@ -253,6 +261,7 @@ def _close(
     goal: str,
     incumbent: np.ndarray | None,
     allowed: np.ndarray,
+    gap: float,
 ) -> Solution | None:
     """Solve the integer program; a solution that breaks a limit by the solver's tolerance is cut off and the search goes on."""
     cost, rows, right, constant = _bounds(program, limits, goal)
@@ -267,7 +276,7 @@ def _close(
     while True:
         with quiet_stdout():
             result = milp(
-                cost * scale, integrality=integral, bounds=Bounds(0, upper), constraints=constraints, options={"mip_rel_gap": 0.0}
+                cost * scale, integrality=integral, bounds=Bounds(0, upper), constraints=constraints, options={"mip_rel_gap": gap}
             )
         if result.x is None:
             # Everything else was excluded as worse than the incumbent, or there is nothing.

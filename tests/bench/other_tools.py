@@ -36,6 +36,7 @@ from bench.peers import SEARCH_CROPS, SUBJECTS, Protocol, protocol  # noqa: E402
 
 from searchspaces.metrics import mse_y  # noqa: E402
 
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
 LOSS_SCALE = 1e6
 """ModelOpt's solver takes scores near 1e-10 for zero; multiplied, they count."""
@@ -165,7 +166,7 @@ def modelopt(same: Protocol, bits: float, mixed: bool) -> Quantized:
         )
     else:
         found = tool.quantize(model, form(int(bits)), calibrate)
-    convs = [module for module in found.modules() if isinstance(module, nn.Conv2d)]
+    convs = [module for module in found.modules() if isinstance(module, CONVOLUTIONS)]
     return Quantized(found, [conv.weight_quantizer.num_bits if conv.weight_quantizer.is_enabled else 16 for conv in convs])
 
 
@@ -199,7 +200,7 @@ class _Modules(nn.Module):
 
 def _counts(same: Protocol) -> list[int]:
     """Weights of every convolution."""
-    return [module.weight.numel() for module in same.network.module.modules() if isinstance(module, nn.Conv2d)]
+    return [module.weight.numel() for module in same.network.module.modules() if isinstance(module, CONVOLUTIONS)]
 
 
 def _picture(out: Tensor) -> np.ndarray:
@@ -212,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with Set5, B100 and weights")
     parser.add_argument("settings", nargs="+", metavar="TOOL:BITS", help=", ".join(SETTINGS))
-    parser.add_argument("--network", choices=["vdsr_y_x2"], default="vdsr_y_x2")
+    parser.add_argument("--network", choices=list(SUBJECTS), default="vdsr_y_x2", help="AIMET takes VDSR only")
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     same = protocol(wanted.data, SUBJECTS[wanted.network])

@@ -48,6 +48,24 @@ def test_equals_a_dynamic_program_on_a_chain(scale):
         assert solver.problem.costs(found.plan[None])["latency_s"][0] <= budget * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_gap_is_kept_and_its_bound_is_a_bound(seed):
+    table, noise, space = edsr(3, seed)
+    problem = lower(table, noise, space)
+    proven, near = exact.Solver(problem), exact.Solver(problem, gap=0.05)
+    fastest, best = (proven.minimum({}, goal) for goal in ("latency_s", "noise"))
+    slowest = problem.costs(best.plan[None])["latency_s"][0]
+    gaps = []
+    for budget in np.geomspace(fastest.objective, slowest, 8)[1:-1]:
+        exactly, found = (solver.minimum({"latency_s": budget}) for solver in (proven, near))
+        assert found.objective <= exactly.objective / 0.95 + 1e-12
+        assert found.bound <= exactly.objective * (1 + 1e-9)
+        assert problem.costs(found.plan[None])["latency_s"][0] <= budget * (1 + 1e-9)
+        gaps.append(found.gap)
+    assert max(gaps) <= 0.05 + 1e-9
+    assert near.minimum({}, "latency_s").objective == pytest.approx(fastest.objective)
+
+
 def test_costs_of_changes_are_costs_of_the_changed_plans():
     table, noise, space = edsr(3, 1)
     problem = lower(table, noise, space)
