@@ -2,7 +2,7 @@
 
 They are measured before any front is solved. A proxy knows what one choice costs while all others are wide; where layers dampen
 each other's noise, or one detail is lost but once, twenty layers at 4 bits cost less than the sum says, and only plans that lower
-all of them can tell (VDSR: every front without them stayed below the uniform plans beside it).
+all of them can tell: on VDSR a search without them paid 0.27 dB for memory that 4 bits everywhere buy for 0.08 dB.
 """
 
 from __future__ import annotations
