@@ -107,9 +107,7 @@ def saved(path: Path, targets: Sequence[str], given: Mapping[str, Any]) -> tuple
         FileError: there is no such run.
         UsageError: something is given differently.
     """
-    before = store.configuration(path, store.TARGETS).get("targets")
-    if not isinstance(before, dict):
-        raise FileError(f"{path / store.TARGETS} names no targets", "It was changed by hand: put it back as it was.")
+    before = _devices(path)
     if targets and list(_names(targets)) != list(before):
         raise UsageError(f"{path} was started for {', '.join(before)}", "Resume without --target, or start a new run.")
     return list(before.values()), store.saved_request(path, given, store.TARGETS)
@@ -121,7 +119,15 @@ def names_in(path: Path) -> list[str]:
     Raises:
         FileError: there are none.
     """
-    return list(store.configuration(path, store.TARGETS)["targets"])
+    return list(_devices(path))
+
+
+def _devices(path: Path) -> dict[str, str]:
+    """Device name -> target as it was given, of the runs in ``path``."""
+    found = store.configuration(path, store.TARGETS).get("targets")
+    if not isinstance(found, dict):
+        raise FileError(f"{path / store.TARGETS} names no targets", "It was changed by hand: put it back as it was.")
+    return found
 
 
 def load(path: Path) -> Runs:

@@ -11,7 +11,7 @@ bits, and seconds of processor time without the evaluation. Settings:
     mct-default      widths 2 to 8 mixed by its own metric
     mct-psnr         mixed by a metric against the originals of the crops that rank our plans; mct-psnr-minmax: the other ranges
     aimet            one width
-    modelopt         one width; modelopt-auto: mixed
+    modelopt         one width
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ from searchspaces.metrics import mse_y  # noqa: E402
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
-LOSS_SCALE = 1e6
-"""ModelOpt's solver takes scores near 1e-10 for zero; multiplied, they count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,47 +125,27 @@ def aimet(same: Protocol, bits: float) -> Quantized:
     return Quantized(made.model, [int(bits)] * len(_counts(same)))
 
 
-def modelopt(same: Protocol, bits: float, mixed: bool) -> Quantized:
+def modelopt(same: Protocol, bits: float) -> Quantized:
     """NVIDIA's Model Optimizer: weights and inputs of convolutions, ranges to the greatest magnitude."""
     import modelopt.torch.quantization as tool
 
-    def form(width: int) -> dict[str, Any]:
-        return {
-            "quant_cfg": [
-                {"quantizer_name": "*", "enable": False},
-                {"quantizer_name": "*weight_quantizer", "cfg": {"num_bits": width, "axis": 0}},
-                {"quantizer_name": "*input_quantizer", "cfg": {"num_bits": 8, "axis": None}},
-            ],
-            "algorithm": "max",
-        }
+    form = {
+        "quant_cfg": [
+            {"quantizer_name": "*", "enable": False},
+            {"quantizer_name": "*weight_quantizer", "cfg": {"num_bits": int(bits), "axis": 0}},
+            {"quantizer_name": "*input_quantizer", "cfg": {"num_bits": 8, "axis": None}},
+        ],
+        "algorithm": "max",
+    }
 
     def calibrate(quantized: nn.Module) -> None:
         with torch.no_grad():
             for crop in same.crops:
                 quantized(crop.low)
 
-    model = copy.deepcopy(same.network.module)
-    if mixed:
-        border = same.judge.scale
-
-        def loss(out: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
-            inside = (..., slice(border, -border), slice(border, -border))
-            return nn.functional.mse_loss(out[inside], batch[1][inside]) * LOSS_SCALE
-
-        found, _ = tool.auto_quantize(
-            model,
-            constraints={"effective_bits": bits},
-            quantization_formats=[form(width) for width in reversed(WIDTHS)],
-            data_loader=[(crop.low, torch.from_numpy(crop.high).float()[None, None] / 255) for crop in same.crops],
-            forward_step=lambda quantized, batch: quantized(batch[0]),
-            loss_func=loss,
-            num_calib_steps=len(same.crops),
-            num_score_steps=SEARCH_CROPS,
-        )
-    else:
-        found = tool.quantize(model, form(int(bits)), calibrate)
+    found = tool.quantize(copy.deepcopy(same.network.module), form, calibrate)
     convs = [module for module in found.modules() if isinstance(module, CONVOLUTIONS)]
-    return Quantized(found, [conv.weight_quantizer.num_bits if conv.weight_quantizer.is_enabled else 16 for conv in convs])
+    return Quantized(found, [conv.weight_quantizer.num_bits for conv in convs])
 
 
 SETTINGS: dict[str, Callable[[Protocol, float], Quantized]] = {
@@ -177,8 +155,7 @@ SETTINGS: dict[str, Callable[[Protocol, float], Quantized]] = {
     "mct-psnr": lambda same, bits: mct(same, bits, "psnr", minmax=False),
     "mct-psnr-minmax": lambda same, bits: mct(same, bits, "psnr", minmax=True),
     "aimet": aimet,
-    "modelopt": lambda same, bits: modelopt(same, bits, mixed=False),
-    "modelopt-auto": lambda same, bits: modelopt(same, bits, mixed=True),
+    "modelopt": modelopt,
 }
 
 
