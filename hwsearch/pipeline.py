@@ -130,7 +130,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
                 return None
             usual = calibration.by(request.quantizers[0])
             return Screen(
-                solved.damage.psnr_loss_db,
+                solved.prediction.psnr_loss_db,
                 trust(solved.predicted_db, solved.measured_db),
                 lambda plan: patches.losses_db(lambda x: usual.simulate(plan, x)),
                 patches.pixels / evaluator.pixels,

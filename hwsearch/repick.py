@@ -27,7 +27,7 @@ from hwsearch.progress import STEPS, Progress, follow
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.polish import polish
 from hwsearch.results import Results
-from hwsearch.search import exact, pareto
+from hwsearch.search import exact, interactions, pareto
 from hwsearch.search.refit import refit
 
 
@@ -110,7 +110,8 @@ def pick(run: Path, budgets: Mapping[str, float]) -> Repick:
         new = [plan for plan in optima if plan.tobytes() not in seen]
         if new:
             usual = [request.quantizers[0]] * len(new)
-            predicted, _ = made.best(np.stack(new), table.psnr_loss_db(np.stack(new)), "predicted", usual)
+            told = interactions.learn(table, plans, losses).psnr_loss_db(np.stack(new))
+            predicted, _ = made.best(np.stack(new), told, "predicted", usual)
     if measured is None and predicted is None:
         raise refused or BudgetError("no plan meets the budgets")
     error_db = results.front_proxies[-1].median_error_db if results.front_proxies else 0.0

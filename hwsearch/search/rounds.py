@@ -15,9 +15,10 @@ import numpy as np
 
 from hwmodels.errors import BudgetError
 from hwsearch.damage import Damage
-from hwsearch.search import exact, spread, uniform
+from hwsearch.search import exact, interactions, spread, uniform
 from hwsearch.search.additive import AdditiveProblem
 from hwsearch.search.alternatives import lower_all
+from hwsearch.search.interactions import Prediction
 from hwsearch.search.refit import refit
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Rounds:
     measured_db: np.ndarray
     count: int
     """Fronts that were solved."""
-    damage: Damage
-    """As calibrated for the last front."""
+    prediction: Prediction
+    """As learned for the last front."""
     anchors: list[np.ndarray]
     """Plans of one width that were measured before any front was solved."""
 
@@ -85,6 +86,7 @@ def solve(
     by_proxy, predicted, count = [], [], 0
     for _ in range(rounds):
         table_of_damage = refit(damage, np.array(known), np.array(losses))
+        prediction = interactions.learn(table_of_damage, np.array(known), np.array(losses))
         count += 1
         solved: list[np.ndarray] = []
         wanted: list[np.ndarray] = []
@@ -93,20 +95,20 @@ def solve(
             solved += _front(table, table_of_damage.noise, space, max(LEAST_POINTS, points // len(tables)))
         problem = lower_all(tables, table_of_damage.noise, space, limits)
         left = evaluations - len(anchors) - len(found)
-        new = _promising(problem, table_of_damage, limits, wanted, solved, known, losses, min(batch, left))
+        new = _promising(problem, prediction, limits, wanted, solved, known, losses, min(batch, left))
         if not new:
             break
         by_proxy += damage.psnr_loss_db(np.stack(new)).tolist()
-        predicted += table_of_damage.psnr_loss_db(np.stack(new)).tolist()
+        predicted += prediction.psnr_loss_db(np.stack(new)).tolist()
         losses += evaluate(new)
         known += new
         found += new
-    return Rounds(found, np.array(by_proxy), np.array(predicted), np.array(losses[before:]), count, table_of_damage, anchors)
+    return Rounds(found, np.array(by_proxy), np.array(predicted), np.array(losses[before:]), count, prediction, anchors)
 
 
 def _promising(
     problem: AdditiveProblem,
-    damage: Damage,
+    prediction: Prediction,
     limits: Mapping[str, float],
     wanted: Sequence[np.ndarray],
     solved: Sequence[np.ndarray],
@@ -123,11 +125,11 @@ def _promising(
         return new
     exact_plans = np.stack(solved)
     offered = spread.fill(problem, exact_plans, limits, np.random.default_rng(len(known)))
-    values = _objectives(problem, offered, damage.psnr_loss_db(offered))
+    values = _objectives(problem, offered, prediction.psnr_loss_db(offered))
     done = [*known, *new]
-    predicted = damage.psnr_loss_db(np.stack(new)).tolist() if new else []
+    predicted = prediction.psnr_loss_db(np.stack(new)).tolist() if new else []
     measured = _objectives(problem, np.stack(done), np.array([*losses, *predicted])) if done else values[:0]
-    ends = _objectives(problem, exact_plans, damage.psnr_loss_db(exact_plans))
+    ends = _objectives(problem, exact_plans, prediction.psnr_loss_db(exact_plans))
     widest, narrowest = (problem.costs(np.array([[own[end] for own in problem.options]])) for end in (-1, 0))
     ideal = np.array([0.0, *(narrowest[name][0] for name in spread.PRICES)])
     reference = np.array([max(WORST_LOSS_DB, np.median(ends[:, 0])), *(widest[name][0] for name in spread.PRICES)])
