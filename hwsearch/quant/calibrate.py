@@ -32,7 +32,7 @@ from hwsearch.quant.ranges import (
     wide_format,
 )
 from hwsearch.quant.simulate import Prepared, prepare, simulate
-from hwsearch.quant.weights import RoundedLayer, bias_of, exchanged, multiplied, round_layer
+from hwsearch.quant.weights import RoundedLayer, Rounder, bias_of, exchanged, multiplied
 from searchspaces.graph import Graph, Node
 from searchspaces.space import SearchSpace
 
@@ -165,6 +165,7 @@ class Calibration:
         self._pictures = self._picture_groups()
         self._formats: dict[tuple[str, int, int], TensorFormat] = {}
         self._rounded: dict[tuple[str, int, int], RoundedLayer] = {}
+        self._last_rounder: tuple[tuple[str, int], Rounder] | None = None
         self._layers: dict[tuple[str, int, TensorFormat, int, int], LayerIntegers | LayerFloats] = {}
         self._prepared: dict[tuple[str, int, TensorFormat, TensorFormat, int, int], Prepared] = {}
 
@@ -258,16 +259,22 @@ class Calibration:
         """Integers of a layer whose input has an alpha; not for half precision. The result has the scale of ``graph``."""
         key = (layer_name, choice, alpha)
         if key not in self._rounded:
-            self._rounded[key] = round_layer(
+            bits, rounder = self.space.weight_bits[choice], self._rounder(layer_name, alpha)
+            self._rounded[key] = rounder.nearest(bits) if self.quantizer == "plain" else rounder.best(bits)
+        return self._rounded[key]
+
+    def _rounder(self, layer_name: str, alpha: int) -> Rounder:
+        """The last one is kept: the widths of a layer are mostly asked for one after the other, and a rounder is large."""
+        if self._last_rounder is None or self._last_rounder[0] != (layer_name, alpha):
+            rounder = Rounder(
                 self.graph[layer_name],
-                self.space.weight_bits[choice],
                 self._seen.moments[layer_name],
                 self._seen.gains.convs[layer_name],
                 self._seen.compare,
                 self._columns(layer_name, alpha),
-                plain=self.quantizer == "plain",
             )
-        return self._rounded[key]
+            self._last_rounder = ((layer_name, alpha), rounder)
+        return self._last_rounder[1]
 
     def _usual(self, layer_name: str, choice: int) -> Node:
         """A layer of ``graph`` with the rounded weights that it has beside 8-bit activations and readers of the same width."""

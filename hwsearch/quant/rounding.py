@@ -16,6 +16,8 @@ The fit sees half of the calibration pictures; whichever candidate errs least on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numba import njit
@@ -119,6 +121,30 @@ def _triangular(moment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, np.ascontiguousarray(np.triu(inverse))
 
 
+@dataclass(frozen=True)
+class Damped:
+    """A moment ``float64[K, K]`` with a guard on its diagonal, and ``_triangular`` of it."""
+
+    moment: np.ndarray
+    order: np.ndarray
+    factor: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """Second moments of a layer's input about its mean, ``float32[K, K]``: of the pictures that rounding is fitted to, and of
+    those held out, which decide. What rounding derives from them is the same for every width, and worked out once."""
+
+    fit: np.ndarray
+    held: np.ndarray
+
+    @cached_property
+    def factored(self) -> tuple[Damped, ...]:
+        """One for each of ``DAMPING``."""
+        moments = [damped(self.fit, share).astype(np.float64) for share in DAMPING]
+        return tuple(Damped(moment, *_triangular(moment)) for moment in moments)
+
+
 def _lowest(bits: int) -> float:
     """The smallest share of the largest weight that is worth trying as the end of the range."""
     return {2: 0.3, 3: 0.35, 4: 0.45, 5: 0.6}.get(bits, 0.75)
@@ -142,13 +168,11 @@ def damped(moment: np.ndarray, share: float) -> np.ndarray:
     return moment + share * level * np.eye(len(moment), dtype=moment.dtype)
 
 
-def round_rows(rows: np.ndarray, fit: np.ndarray, held: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+def round_rows(rows: np.ndarray, curvature: Curvature, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """The best integers and scales for the output channels of one group.
 
     Args:
         rows: ``float32[O, K]`` weights.
-        fit: ``float32[K, K]`` second moment of the input about its mean.
-        held: the same about the same mean, of held-out pictures; decides.
         bits: width, at least 2.
     Returns:
         ``q float32[O, K]`` (integers) and ``scales float32[O]``.
@@ -167,7 +191,7 @@ def round_rows(rows: np.ndarray, fit: np.ndarray, held: np.ndarray, bits: int) -
         shrink = np.concatenate([shrink, np.array([1.2, 1.5, 2.0], dtype=np.float32)])
     grid = shrink[:, None] * top  # [S, O]
     errors = np.stack([nearest(rows, s, limit) * s[:, None] - rows for s in grid])  # [S, O, K]
-    by_output = output_error(errors, damped(fit, DAMPING[0]))
+    by_output = output_error(errors, damped(curvature.fit, DAMPING[0]))
     columns = np.arange(len(rows))
     least_squares = grid[np.argmin((errors**2).sum(axis=2), axis=0), columns]
     ranked = np.argsort(by_output, axis=0)
@@ -175,14 +199,12 @@ def round_rows(rows: np.ndarray, fit: np.ndarray, held: np.ndarray, bits: int) -
     if rows.shape[0] * rows.shape[1] ** 2 <= SMALL:
         starts += list(grid[2::3])
     options = [(nearest(rows, s, limit), s) for s in starts]
-    for share in DAMPING:
-        moment = damped(fit, share).astype(np.float64)
-        order, factor = _triangular(moment)
+    for guarded in curvature.factored:
         integers, scales = _refine_rows(
-            rows.astype(np.float64), factor, moment, order, np.stack(starts).astype(np.float64), limit
+            rows.astype(np.float64), guarded.factor, guarded.moment, guarded.order, np.stack(starts).astype(np.float64), limit
         )
         options += [(q, s) for q, s in zip(integers.astype(np.float32), scales.astype(np.float32), strict=True)]
-    losses = np.stack([output_error(q * s[:, None] - rows, held) for q, s in options])
+    losses = np.stack([output_error(q * s[:, None] - rows, curvature.held) for q, s in options])
     best = np.argmin(losses, axis=0)
     q = np.stack([options[b][0][o] for o, b in enumerate(best)]).astype(np.float32)
     return q, np.array([options[b][1][o] for o, b in enumerate(best)], dtype=np.float32)
@@ -222,22 +244,20 @@ def _joint_descent(
 
 
 def cancel_across_channels(
-    rows: np.ndarray, q: np.ndarray, scales: np.ndarray, fit: np.ndarray, gain: np.ndarray, bits: int
+    rows: np.ndarray, q: np.ndarray, scales: np.ndarray, curvature: Curvature, gain: np.ndarray, bits: int
 ) -> np.ndarray:
     """Integers ``[O, K]`` whose errors also cancel between output channels, given how noise on them reaches the network's output.
 
     The noise at the output is ``trace(G E H E^T)`` if what the layer reads and how its result is used are independent (the
-    assumption of Kronecker-factored curvature, Martens and Grosse 2015). ``gain float64[O, O]`` is G; ``fit [K, K]`` is H.
+    assumption of Kronecker-factored curvature, Martens and Grosse 2015). ``gain float64[O, O]`` is G; ``curvature`` has H.
     The scales stay.
     """
     limit = 2 ** (bits - 1) - 1
     size = rows.size
     rounds = 8 if size <= 20000 else 2
     result = q.astype(np.float64)
-    moment = damped(fit, DAMPING[0]).astype(np.float64)
-    _joint_descent(
-        rows.astype(np.float64), result, scales.astype(np.float64), moment, damped(gain, 0.01).astype(np.float64), limit, rounds
-    )
+    moment, guarded_gain = curvature.factored[0].moment, damped(gain, 0.01).astype(np.float64)
+    _joint_descent(rows.astype(np.float64), result, scales.astype(np.float64), moment, guarded_gain, limit, rounds)
     return result.astype(np.float32)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from hwsearch.quant.moments import Moments
 from hwsearch.quant.observe import Bench
-from hwsearch.quant.rounding import cancel_across_channels, nearest, round_rows
+from hwsearch.quant.rounding import Curvature, cancel_across_channels, nearest, round_rows
 from searchspaces.graph import Node
 
 
@@ -57,59 +57,65 @@ def multiplied(node: Node, columns: np.ndarray | None) -> Node:
 
 
 def exchanged(node: Node, layer: RoundedLayer, columns: np.ndarray | None = None) -> Node:
-    """The convolution with rounded weights and corrected bias, in floating point. ``columns`` as in ``round_layer``: undone
+    """The convolution with rounded weights and corrected bias, in floating point. ``columns`` as in ``Rounder``: undone
     here, so that the result reads the input as ``node`` does."""
     rounded = node.with_weights(weight=torch.from_numpy(layer.dequantized), bias=torch.from_numpy(layer.bias).float())
     return rounded if columns is None else multiplied(rounded, 1 / columns)
 
 
-def round_layer(
-    node: Node,
-    bits: int,
-    moments: Moments,
-    gain: np.ndarray,
-    bench: Bench,
-    columns: np.ndarray | None = None,
-    *,
-    plain: bool = False,
-) -> RoundedLayer:
-    """Round one convolution to ``bits`` >= 2.
-
-    Two ways compete: the best of ``round_rows`` per channel, nearest rounding over the whole range being one of them, and that
-    with errors cancelling across channels. The one that adds less noise to the network's output wins.
+class Rounder:
+    """Rounds one convolution to any width; what is the same for all widths is worked out once.
 
     Args:
         moments: of the layer's input.
         gain: ``float64[O, O]``, how noise on the result reaches the output (``observe.Gains.convs``).
         bench: measures.
         columns: ``float64[G, K]``; the layer is rounded for an input whose column k is divided by them.
-        plain: nearest rounding over the whole range, without a competition.
     """
-    original = node
-    if columns is not None:
-        node, moments = multiplied(node, columns), moments.scaled(columns)
-    weight = node.weights["weight"]
-    groups = node.attrs["groups"]
-    rows = weight.numpy().reshape(groups, -1, moments.mean.shape[1])
-    if bits > 8 or plain:
-        limit, flat = 2 ** (bits - 1) - 1, rows.reshape(len(weight), -1)
-        top = _top(flat, limit)
-        return _layer(node, bits, nearest(flat, top, limit), top, moments, "nearest")
-    compensated, scales, joint = [], [], []
-    per_group = rows.shape[1]
-    for g in range(groups):
-        q, s = round_rows(rows[g], moments.fit[g], moments.held[g], bits)
-        here = slice(g * per_group, (g + 1) * per_group)
-        compensated.append(q)
-        scales.append(s)
-        joint.append(cancel_across_channels(rows[g], q, s, moments.fit[g], gain[here, here], bits))
-    scale = np.concatenate(scales)
-    options = [
-        _layer(node, bits, np.concatenate(joint), scale, moments, "joint"),
-        _layer(node, bits, np.concatenate(compensated), scale, moments, "compensated"),
-    ]
-    noise = [bench.noise({}, {node.name: exchanged(original, option, columns)}) for option in options]
-    return options[int(np.argmin(noise))]
+
+    def __init__(self, node: Node, moments: Moments, gain: np.ndarray, bench: Bench, columns: np.ndarray | None = None) -> None:
+        self._original, self._gain, self._bench, self._columns = node, gain, bench, columns
+        self._node = multiplied(node, columns)
+        self._moments = moments if columns is None else moments.scaled(columns)
+        self._curvatures = [Curvature(*pair) for pair in zip(self._moments.fit, self._moments.held, strict=True)]
+        self._rows = self._node.weights["weight"].numpy().reshape(node.attrs["groups"], -1, moments.mean.shape[1])
+
+    def nearest(self, bits: int) -> RoundedLayer:
+        """Each weight to the nearest of ``bits`` >= 2, over the whole range."""
+        limit, rows = 2 ** (bits - 1) - 1, self._rows.reshape(-1, self._rows.shape[2])
+        top = _top(rows, limit)
+        return self._layer(bits, nearest(rows, top, limit), top, "nearest")
+
+    def best(self, bits: int) -> RoundedLayer:
+        """The integers of ``bits`` >= 2 that disturb least.
+
+        Two ways compete: the best of ``round_rows`` per channel, nearest rounding over the whole range being one of them, and
+        that with errors cancelling across channels. The one that adds less noise to the network's output wins. Above 8 bits
+        there is nothing to win.
+        """
+        if bits > 8:
+            return self.nearest(bits)
+        compensated, scales, joint = [], [], []
+        for group, (rows, curvature) in enumerate(zip(self._rows, self._curvatures, strict=True)):
+            q, s = round_rows(rows, curvature, bits)
+            here = slice(group * len(rows), (group + 1) * len(rows))
+            compensated.append(q)
+            scales.append(s)
+            joint.append(cancel_across_channels(rows, q, s, curvature, self._gain[here, here], bits))
+        scale = np.concatenate(scales)
+        options = [
+            self._layer(bits, np.concatenate(joint), scale, "joint"),
+            self._layer(bits, np.concatenate(compensated), scale, "compensated"),
+        ]
+        noise = [self._bench.noise({}, {self._node.name: exchanged(self._original, o, self._columns)}) for o in options]
+        return options[int(np.argmin(noise))]
+
+    def _layer(self, bits: int, q: np.ndarray, scale: np.ndarray, method: str) -> RoundedLayer:
+        shape = tuple(self._node.weights["weight"].shape)
+        integers = q.reshape(shape).astype(np.int8 if bits <= 8 else np.int16)
+        weight = integers.astype(np.float32) * scale.reshape(-1, 1, 1, 1)
+        bias = corrected_bias(self._node, weight, self._moments)
+        return RoundedLayer(bits, integers, scale.astype(np.float32), bias, method)
 
 
 def _top(rows: np.ndarray, limit: int) -> np.ndarray:
@@ -117,10 +123,3 @@ def _top(rows: np.ndarray, limit: int) -> np.ndarray:
     largest = np.abs(rows).max(axis=1)
     whole = max(float(largest.max()), 1e-12)
     return (np.where(largest > whole * 1e-6, largest, whole) / limit).astype(np.float32)
-
-
-def _layer(node: Node, bits: int, q: np.ndarray, scale: np.ndarray, moments: Moments, method: str) -> RoundedLayer:
-    shape = tuple(node.weights["weight"].shape)
-    integers = q.reshape(shape).astype(np.int8 if bits <= 8 else np.int16)
-    weight = integers.astype(np.float32) * scale.reshape(-1, 1, 1, 1)
-    return RoundedLayer(bits, integers, scale.astype(np.float32), corrected_bias(node, weight, moments), method)

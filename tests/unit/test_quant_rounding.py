@@ -10,6 +10,7 @@ import torch
 
 from hwsearch.quant.moments import collect, patches
 from hwsearch.quant.rounding import (
+    Curvature,
     _triangular,
     cancel_across_channels,
     damped,
@@ -39,7 +40,7 @@ def test_never_worse_than_nearest(bits: int) -> None:
     rng = np.random.default_rng(bits)
     rows, moment = rng.normal(size=(6, 27)).astype(np.float32), correlated(27, bits)
     limit = 2 ** (bits - 1) - 1
-    q, scale = round_rows(rows, moment, moment, bits)
+    q, scale = round_rows(rows, Curvature(moment, moment), bits)
     assert np.array_equal(q, np.rint(q))
     assert np.abs(q).max() <= limit
     top = np.abs(rows).max(axis=1) / limit
@@ -58,7 +59,7 @@ def test_close_to_brute_force() -> None:
     vectors = vectors[np.any(vectors != 0, axis=1)]
     for trial in range(12):
         w, moment = rng.normal(size=(1, 5)).astype(np.float32), correlated(5, trial)
-        q, scale = round_rows(w, moment, moment, 3)
+        q, scale = round_rows(w, Curvature(moment, moment), 3)
         found += float(output_error(q * scale[:, None] - w, moment)[0])
         target = vectors @ moment @ w[0]
         energy = np.einsum("vi,ij,vj->v", vectors, moment, vectors)
@@ -74,8 +75,8 @@ def test_channels_make_up_for_each_other() -> None:
     rng = np.random.default_rng(0)
     rows, moment = rng.normal(size=(2, 30)).astype(np.float32), correlated(30)
     gain = np.ones((2, 2))
-    q, scale = round_rows(rows, moment, moment, 4)
-    joint = cancel_across_channels(rows, q, scale, moment, gain, 4)
+    q, scale = round_rows(rows, Curvature(moment, moment), 4)
+    joint = cancel_across_channels(rows, q, scale, Curvature(moment, moment), gain, 4)
     assert np.abs(joint).max() <= 7
 
     def noise(integers: np.ndarray) -> float:
@@ -98,7 +99,8 @@ def test_quick_errors_rank_scaled_columns() -> None:
 
 
 def test_a_layer_of_zeros() -> None:
-    q, scale = round_rows(np.zeros((2, 5), dtype=np.float32), np.eye(5, dtype=np.float32), np.eye(5, dtype=np.float32), 4)
+    seen = np.eye(5, dtype=np.float32)
+    q, scale = round_rows(np.zeros((2, 5), dtype=np.float32), Curvature(seen, seen), 4)
     assert not q.any()
     assert np.all(scale > 0)
 
