@@ -12,9 +12,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A developer's own calibrated machine must not change what tests see.
 os.environ["HWSEARCH_HOME"] = os.devnull
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import postgres_server
 import pytest
+
+from hwsearch.storage_url import StorageUrl
 
 
 def _shared_folder() -> Path | None:
@@ -32,6 +36,18 @@ def shared() -> Path:
     if folder is None:
         pytest.skip("no research data beside the checkout (set HWSEARCH_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres_server.Server]:
+    """A PostgreSQL server; its tests are skipped by their own mark where there is none to start."""
+    with postgres_server.running() as running:
+        yield running
+
+
+@pytest.fixture
+def url(server: postgres_server.Server) -> StorageUrl:
+    return StorageUrl.read(server.url)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -136,3 +136,12 @@ def test_moments_of_known_input() -> None:
     assert np.allclose(found.held[0], away @ away.T / away.shape[1], atol=1e-5)
     scaled = found.scaled(np.array([[2.0, 1.0]]))
     assert np.allclose(scaled.fit[0] * np.array([[4, 2], [2, 1]]), found.fit[0], atol=1e-6)
+
+
+def test_one_curvature_serves_all_widths() -> None:
+    rng = np.random.default_rng(2)
+    rows, moment = rng.normal(size=(3, 20)).astype(np.float32), correlated(20)
+    shared = Curvature(moment, moment)
+    for bits in (8, 3, 5):
+        for ours, fresh in zip(round_rows(rows, shared, bits), round_rows(rows, Curvature(moment, moment), bits), strict=True):
+            assert np.array_equal(ours, fresh)

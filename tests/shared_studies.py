@@ -1,0 +1,48 @@
+"""What tests of shared studies have in common: processes, and the study as Optuna reads it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from hwsearch.storage_url import StorageUrl
+
+
+@contextmanager
+def child(work: Callable[[], Any]) -> Iterator[int]:
+    """A process that does ``work``; it is gone when the block ends."""
+    process = os.fork()
+    if process == 0:
+        try:
+            work()
+        except BaseException as problem:
+            os.write(2, f"{type(problem).__name__}: {problem}\n".encode())
+            os._exit(1)
+        os._exit(0)
+    try:
+        yield process
+    finally:
+        if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+
+
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def trials(url: StorageUrl, name: str) -> list[FrozenTrial]:
+    """As Optuna reads them, with nothing of ours."""
+    address = url.replace("postgresql", "postgresql+psycopg", 1)
+    storage = optuna.storages.RDBStorage(address, engine_kwargs={"connect_args": dict(url.secrets)})
+    return optuna.load_study(study_name=name, storage=storage).get_trials()
