@@ -109,7 +109,8 @@ def _share(request: Request) -> dict[str, int]:
 
 
 def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:
-    """How well the loss of the exact plans was known before they were measured: by the proxy, and calibrated."""
+    """How well the loss of the exact plans was known before they were measured: by the proxy, and calibrated by the plans
+    before them."""
     return [
         ProxyCheck(
             name=name,

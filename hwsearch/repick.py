@@ -1,9 +1,9 @@
 """Another choice from a finished run, without searching again.
 
 Two answers are weighed. The best of all plans that the run has measured; and the exact optimum for the budgets by the run's
-damage table, calibrated by everything that was measured, of which only the loss is predicted. A prediction beats a measurement
-only by more than the run's own median error of prediction. A plan that is written is run in integers first: what leaves here is
-measured.
+damage table, calibrated by everything that was measured; its loss is predicted from that table and the measured plans like it. A
+prediction beats a measurement only by more than the run's own median error of prediction. A plan that is written is run in
+integers first: what leaves here is measured.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from hwmodels.errors import BudgetError, FileError
 from hwmodels.tiles import Cut
 from hwsearch import cuts, damage_file, evaluations, proven, store
 from hwsearch.cuts import Ways
+from hwsearch.damage import psnr_loss_db
 from hwsearch.files import write_json
 from hwsearch.plan import Counted, Plan, Predicted
 from hwsearch.problem import Pictures, Problem, Request, choose_pictures, pose
@@ -28,7 +29,15 @@ from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.polish import polish
 from hwsearch.results import Results
 from hwsearch.search import exact, interactions, pareto
+from hwsearch.search.interactions import Prediction
 from hwsearch.search.refit import refit
+
+if TYPE_CHECKING:
+    from hwmodels.table import CostTable
+    from searchspaces.space import SearchSpace
+
+MOVES, CLOSE = 6, 0.97
+"""How often a budget on quality is moved at most, and what share of it a plan may leave unused."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +62,8 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Repick:
-    """What a run answers to budgets; ``chosen`` is one of the two. ``error_db``: the run's median error of prediction."""
+    """What a run answers to budgets; ``chosen`` is one of the two. ``error_db``: the run's median error of prediction;
+    ``refused``: exact optima were not measured, and are predicted to break the budgets."""
 
     results: Results
     request: Request
@@ -63,6 +73,7 @@ class Repick:
     measured: Candidate | None
     predicted: Candidate | None
     error_db: float
+    refused: bool
 
     @property
     def chosen(self) -> Candidate:
@@ -100,22 +111,46 @@ def pick(run: Path, budgets: Mapping[str, float]) -> Repick:
     names = _names(results)
     made = _Maker(problem, ways, names, budgets)
     measured, refused = made.best(plans, losses, "measured", [score.quantizer for _, score in known])
-    predicted = None
+    predicted, new = None, list[np.ndarray]()
     if (run / store.DAMAGE).is_file():
         damages = damage_file.load(run / store.DAMAGE, problem.space)
         ranked = {check.name: check.spearman for check in results.proxies if check.name in damages}
         table = refit(damages[max(ranked, key=ranked.__getitem__, default=next(iter(damages)))], plans, losses)
         seen = {plan.tobytes() for plan in plans}
-        optima = [plan for way in tables for plan in exact.within_budgets(way, table, problem.space, budgets)]
+        prediction = interactions.learn(table, plans, losses)
+        optima = [plan for way in tables for plan in _optima(way, prediction, problem.space, budgets)]
         new = [plan for plan in optima if plan.tobytes() not in seen]
         if new:
             usual = [request.quantizers[0]] * len(new)
-            told = interactions.learn(table, plans, losses).psnr_loss_db(np.stack(new))
-            predicted, _ = made.best(np.stack(new), told, "predicted", usual)
+            predicted, _ = made.best(np.stack(new), prediction.psnr_loss_db(np.stack(new)), "predicted", usual)
     if measured is None and predicted is None:
         raise refused or BudgetError("no plan meets the budgets")
     error_db = results.front_proxies[-1].median_error_db if results.front_proxies else 0.0
-    return Repick(results, request, problem, photos, dict(budgets), measured, predicted, error_db)
+    return Repick(
+        results, request, problem, photos, dict(budgets), measured, predicted, error_db, bool(new) and predicted is None
+    )
+
+
+def _optima(table: CostTable, prediction: Prediction, space: SearchSpace, budgets: Mapping[str, float]) -> list[np.ndarray]:
+    """Exact plans for budgets, each once. The solver knows sums of damage alone; so a budget on quality is moved by what the sum
+    leaves out of the plan on it, and solved for again, until the prediction for that plan is close below the budget."""
+    damage, found = prediction.damage, dict[bytes, np.ndarray]()
+    asked, wanted = dict(budgets), budgets.get("psnr_loss", 0.0)
+    most = float(psnr_loss_db(damage.noise.max(axis=1).sum(), damage.float_mse))
+    for _ in range(MOVES):
+        plans = exact.within_budgets(table, damage, space, asked)
+        fresh = {plan.tobytes(): plan for plan in plans if plan.tobytes() not in found}
+        found |= fresh
+        if not fresh or wanted <= 0:
+            break
+        sums = damage.psnr_loss_db(np.stack(plans))
+        told = float(prediction.psnr_loss_db(np.stack(plans))[np.argmax(sums)])
+        if told <= 0 or CLOSE * wanted <= told <= wanted:
+            break
+        # From the plan's own sum where it must go, which excludes it.
+        bound = float(sums.max()) if told > wanted else asked["psnr_loss"]
+        asked["psnr_loss"] = min(bound * wanted / told, most)
+    return list(found.values())
 
 
 def _names(results: Results) -> dict[tuple[tuple[int, ...], tuple[int, ...]], str]:

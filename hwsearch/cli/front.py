@@ -151,12 +151,14 @@ def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen
     ]
     screen.print(table((*CELLS, ""), rows, left=(*LEFT, "")))
     if picked.measured is None:
-        screen.print("No measured plan meets the budget; this one is the exact optimum of the run's calibrated damage table.")
+        screen.print("No measured plan meets the budget; this one is the exact optimum by the run's calibrated damage table.")
     elif picked.predicted is not None:
         screen.print(
             "A new plan replaces a measured one where it is better by more than the median error of prediction, "
             f"{words.loss(picked.error_db)}."
         )
+    elif picked.refused:
+        screen.print("Exact optima that were not measured are predicted to break the budget.")
     else:
         screen.print("No plan that was not measured is predicted to be better: the exact optimum is among those measured.")
     if written is not None and written.measured is not None:

@@ -264,7 +264,8 @@ class Calibration:
         return self._rounded[key]
 
     def _rounder(self, layer_name: str, alpha: int) -> Rounder:
-        """The last one is kept: the widths of a layer are mostly asked for one after the other, and a rounder is large."""
+        """The last one is kept: proxies ask for the widths of a layer one after the other. More would cost memory, 13 MB for a
+        3x3 layer of 64 channels and sixteen times as much for 256."""
         if self._last_rounder is None or self._last_rounder[0] != (layer_name, alpha):
             rounder = Rounder(
                 self.graph[layer_name],

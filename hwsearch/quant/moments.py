@@ -89,7 +89,7 @@ def collect(graph: Graph, crops: Sequence[Tensor], seed: int) -> dict[str, Momen
 
 
 def _second_moments(x: np.ndarray) -> np.ndarray:
-    """Mean of ``x x^T`` over the rows of each ``float32[G, N, K]``: ``float32[G, K, K]``; symmetric, which halves the work."""
+    """Mean of ``x x^T`` over the rows x of each ``float32[G, N, K]``: ``float32[G, K, K]``; symmetric, which halves the work."""
     found = np.empty((len(x), x.shape[2], x.shape[2]), dtype=np.float32)
     for group, rows in enumerate(x):
         upper = ssyrk(1.0 / len(rows), rows.T)

@@ -32,6 +32,10 @@ PICTURE_WIDE_STEPS = 128
 """16-bit codes per 8-bit code of a picture: 255 * 128 still fits above the zero point 32768."""
 MAX_STRETCH = 1.25
 ALWAYS_ZERO = 1e-9
+SATURATING = {"tanh": 1.0, "sigmoid": 2.0}
+"""Functions whose inputs need not reach far, and their length in units of tanh: sigmoid(x) = (1 + tanh(x / 2)) / 2."""
+SATURATED_SHARES = (1.0, 0.8, 0.65)
+"""Ends of such a range that are tried, as shares of where the function is within half a step of its limit."""
 HEADROOM = 2.0
 """How far beyond the extremes seen a 16-bit tensor reaches: costs one of its 15 bits, and unseen pictures do not clip."""
 
@@ -39,22 +43,25 @@ HEADROOM = 2.0
 @dataclass(frozen=True, eq=False)
 class Spread:
     """Gain-weighted histogram of a quantizer group: ``centres float64[BINS]``, ``weight float64[BINS]`` (noise at the output per
-    squared error), extremes ``low <= 0 <= high``."""
+    squared error), extremes ``low <= 0 <= high``; ``saturating``: length of the functions that alone read it, or infinite."""
 
     centres: np.ndarray
     weight: np.ndarray
     low: float
     high: float
+    saturating: float = float("inf")
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelSpreads:
     """Histograms of the channels of one quantizer group, each over its own range: ``counts float64[C, CHANNEL_BINS]``
-    weighted by noise gain, ``low``, ``high`` ``float64[C]``. Channels of several tensors of a group stand one after the other."""
+    weighted by noise gain, ``low``, ``high`` ``float64[C]``. Channels of several tensors of a group stand one after the other.
+    ``saturating`` as in ``Spread``."""
 
     counts: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    saturating: float = float("inf")
 
     def spread(self, factors: np.ndarray | None = None) -> Spread:
         """The group's histogram after channel c has been divided by ``factors[c]``."""
@@ -68,11 +75,11 @@ class ChannelSpreads:
         # The noise of an error e on the scaled channel is that of f * e on the channel.
         weights = self.counts * (f**2)[:, None]
         counts = np.bincount(bins.ravel(), weights.ravel(), BINS)
-        return Spread(bottom + (np.arange(BINS) + 0.5) * width, counts, bottom, top)
+        return Spread(bottom + (np.arange(BINS) + 0.5) * width, counts, bottom, top, self.saturating)
 
     def divided(self, factors: np.ndarray) -> ChannelSpreads:
         """The histograms after channel c has been divided by ``factors[c]``."""
-        return ChannelSpreads(self.counts * (factors**2)[:, None], self.low / factors, self.high / factors)
+        return replace(self, counts=self.counts * (factors**2)[:, None], low=self.low / factors, high=self.high / factors)
 
     def typical(self) -> Ranges:
         """The range that each channel would get if it had 8 bits of its own: where rounding and clipping together disturb least.
@@ -106,7 +113,7 @@ def stretched(crop: Tensor) -> Tensor:
 
 
 def extremes(graph: Graph, crops: Sequence[Tensor]) -> dict[str, Ranges]:
-    """Range of every channel of every tensor over all crops ``[1, C, h, w]``."""
+    """Range that matters of every channel of every tensor over all crops ``[1, C, h, w]``."""
     low: dict[str, Tensor] = {}
     high: dict[str, Tensor] = {}
 
@@ -118,7 +125,24 @@ def extremes(graph: Graph, crops: Sequence[Tensor]) -> dict[str, Ranges]:
     with torch.no_grad():
         for crop in crops:
             execute(graph, crop, see)
-    return {name: Ranges(low[name].double().numpy(), high[name].double().numpy()) for name in low}
+    reach = {node.name: saturation(_saturating(graph, node), 16) for node in graph.nodes}
+    return {name: Ranges(*(end[name].double().clamp(-reach[name], reach[name]).numpy() for end in (low, high))) for name in low}
+
+
+def saturation(unit: float, bits: int) -> float:
+    """Magnitude from which on a function of this length (see ``SATURATING``) is within half a step of ``bits`` of its limit."""
+    return unit * float(np.arctanh(1 - 1 / (2**bits - 1)))
+
+
+def _saturating(graph: Graph, node: Node) -> float:
+    """The length of the functions that alone read a node, views between them or not; infinite where anything else reads it."""
+    readers = graph.readers(node.name)
+    if node.name == graph.output.name or not readers:
+        return float("inf")
+    return max(
+        _saturating(graph, reader) if reader.op in VIEWS else SATURATING.get(reader.attrs.get("kind", ""), float("inf"))
+        for reader in readers
+    )
 
 
 def spreads(
@@ -149,6 +173,7 @@ def spreads(
             np.concatenate([counts[name] for name in names]),
             np.concatenate([ranges[name].low for name in names]),
             np.concatenate([ranges[name].high for name in names]),
+            max(_saturating(graph, graph[name]) for name in names),
         )
         for group, names in members.items()
     }
@@ -189,6 +214,12 @@ def candidates(spread: Spread, bits: int, *, symmetric: bool) -> list[TensorForm
         best = tried[int(np.argmin([rounding + penalty * clipping for rounding, clipping in losses]))]
         if best not in found:
             found.append(best)
+    # What a saturating function is given beyond its limits is not lost, so the histogram overrates clipping: measured, too.
+    ends = [] if np.isinf(spread.saturating) else [share * saturation(spread.saturating, bits) for share in SATURATED_SHARES]
+    for end in ends:
+        clipped = _format(max(spread.low, -end), min(spread.high, end), bits, symmetric)
+        if clipped not in found:
+            found.append(clipped)
     return found
 
 

@@ -121,7 +121,7 @@ def _triangular(moment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, np.ascontiguousarray(np.triu(inverse))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Damped:
     """A moment ``float64[K, K]`` with a guard on its diagonal, and ``_triangular`` of it."""
 
@@ -133,7 +133,7 @@ class Damped:
 @dataclass(frozen=True, eq=False)
 class Curvature:
     """Second moments of a layer's input about its mean, ``float32[K, K]``: of the pictures that rounding is fitted to, and of
-    those held out, which decide. What rounding derives from them is the same for every width, and worked out once."""
+    those held out, which decide. Their factors are the same for every width, and worked out once."""
 
     fit: np.ndarray
     held: np.ndarray

@@ -22,13 +22,14 @@ from hwsearch.search.exact import noise_of_loss
 
 ALIKE_SHARES, ALIKE_LEVEL = 0.5, 1.0
 """Length scales: of the distance between the square roots of the shares (1.41 where no decision makes noise in both plans), and
-of the logarithm of all noise."""
+of the logarithm of all noise. These and the deviations below are those, of a few, by which whole searches for VDSR, FSRCNN and
+ABPN best told their next plans."""
 LOCAL, COMMON = 0.5, 0.5
 """Standard deviations, in the logarithm of noise, of what plans that are alike share, and of what all plans share."""
 OWN = 0.1
 """The same of what no other plan tells of a plan."""
 FLOOR_DB = 0.02
-"""Logarithms are taken of noise beyond that of this loss: of two losses near 0, neither is a multiple of the other."""
+"""Logarithms are taken of noise plus that of this loss: of two losses near 0, neither is a multiple of the other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +37,10 @@ class Prediction:
     """Losses of plans by a damage table, corrected by measured plans like them.
 
     Attributes:
-        damage: the table, calibrated.
-        roots: ``float64[P, D]``, square roots of the shares that decisions have in the noise of the measured plans.
-        level: ``float64[P]``, logarithms of their noise.
+        damage: the table.
+        roots: ``float64[P, D]``, square roots of the shares that decisions have in the noise of the measured plans, as the table
+            sums it.
+        level: ``float64[P]``, logarithms of that noise plus the floor.
         weights: ``float64[P]``: what is left out of a plan is its covariance with the measured plans times these.
     """
 
@@ -56,8 +58,8 @@ class Prediction:
 
 
 def learn(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Prediction:
-    """What ``damage`` (calibrated by the same plans, see ``refit``) leaves out of plans ``int8[P, D]`` that lose ``losses_db
-    float64[P]``; a plan that gains counts as without loss. Without plans, the sum stands."""
+    """What ``damage`` leaves out of plans ``int8[P, D]`` that lose ``losses_db float64[P]``, those that it was calibrated by (see
+    ``refit``); a plan that gains counts as without loss. Without plans, the sum stands."""
     plans = np.asarray(plans, dtype=np.int64).reshape(-1, len(damage.noise))
     measured = np.array([noise_of_loss(loss, damage.float_mse) for loss in losses_db])
     roots, level = _features(damage, plans)
@@ -68,7 +70,7 @@ def learn(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Predictio
 
 
 def _floor(damage: Damage) -> float:
-    return noise_of_loss(FLOOR_DB, np.asarray(damage.float_mse))
+    return noise_of_loss(FLOOR_DB, damage.float_mse)
 
 
 def _features(damage: Damage, plans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Exact fronts in rounds: measure plans of one width; then solve, measure those plans of the front that promise most, calibrate
 the damage by what was measured, and solve again, until the front promises nothing more.
 
-What was predicted of each plan is kept from before it was measured, by the proxy and by the calibrated table: the honest error of
+What was predicted of each plan is kept from before it was measured, by the proxy and as calibrated: the honest error of
 prediction.
 """
 
@@ -39,8 +39,8 @@ WORST_LOSS_DB = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Rounds:
-    """Plans ``int8[D]`` of all rounds in the order in which they were measured, and of each its loss in dB: as the proxy and as
-    the calibrated table predicted it beforehand, and as measured (``float64[N]`` each)."""
+    """Plans ``int8[D]`` of all rounds in the order in which they were measured, and of each its loss in dB: as predicted
+    beforehand by the proxy, and by its table calibrated and corrected; and as measured (``float64[N]`` each)."""
 
     plans: list[np.ndarray]
     by_proxy_db: np.ndarray

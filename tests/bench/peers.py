@@ -101,6 +101,19 @@ SUBJECTS = {
         True,
         12,
     ),
+    "espcn_x2": Subject(
+        "espcn",
+        2,
+        "espcn_x2",
+        36.849,
+        {
+            6: {"MCT": 34.94, "MCT, PSNR metric": 34.94, "MCT, uniform": 35.21, "ModelOpt, uniform": 32.59},
+            4: {"MCT": 30.58, "MCT, PSNR metric": 30.58, "MCT, uniform": 29.32, "ModelOpt, uniform": 23.77},
+        },
+        11,
+        True,
+        8,
+    ),
     "vdsr_y_x2": Subject(
         "vdsr",
         2,

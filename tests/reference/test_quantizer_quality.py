@@ -57,6 +57,17 @@ def test_published_fsrcnn(shared: Path) -> None:
     assert evaluator.score(lambda x: integer.run(quantized, x)).psnr_loss_db <= 0.4
 
 
+def test_published_espcn(shared: Path) -> None:
+    """What its first tanh reads reaches 270. Ranges from least to greatest leave 12.9 dB at W8A8; the tanh needs 3 of it."""
+    calibration, _, evaluator = prepared(shared, networks.load("espcn", 2, weights(shared, "espcn_x2")), (8,))
+    assert evaluator.float_psnr_db == pytest.approx(36.85, abs=0.03)
+    for bits, loss_db in ((8, 0.6), (16, 0.03)):
+        plan = calibration.space.uniform(8, bits)
+        assert evaluator.score(lambda x, plan=plan: calibration.simulate(plan, x)).psnr_loss_db <= loss_db
+    quantized = calibration.quantized(calibration.space.uniform(8, 8))
+    assert evaluator.score(lambda x: integer.run(quantized, x)).psnr_loss_db <= 0.6
+
+
 def test_shipped_fsrcnn_four_and_six_times_smaller(shared: Path) -> None:
     """Weights, biases and scales counted against 4 bytes for every parameter; 16-bit tensors; six times with polishing."""
     calibration, crops, evaluator = prepared(shared, networks.load("fsrcnn", 2), (4, 5, 6, 7, 8))

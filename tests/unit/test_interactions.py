@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from random_tables import chain
 from scipy.stats import multivariate_normal
 
 from hwsearch.damage import Damage, psnr_loss_db
+from hwsearch.repick import _optima
 from hwsearch.search import interactions
+from hwsearch.search.additive import lower
 from hwsearch.search.exact import noise_of_loss
 from hwsearch.search.refit import refit
 
@@ -102,3 +107,22 @@ def test_it_is_the_mean_of_the_conditional_normal_distribution():
     density = multivariate_normal(np.zeros(3), covariance).pdf(np.column_stack([np.tile(seen, (len(grid), 1)), grid]))
     most = psnr_loss_db((total[2] + floor) * np.exp(grid[np.argmax(density)]) - floor, FLOAT_MSE)
     assert told == pytest.approx(float(most), rel=2e-3)
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.6])
+def test_a_budget_on_quality_is_met_as_predicted(factor: float):
+    """Measured plans lose more, or less, than their sum says: the fastest plan that is predicted within the budget is found,
+    against all plans one by one."""
+    costs, noise, space = chain(4, 0)
+    damage = Damage("proxy", noise, FLOAT_MSE, 0, ("a", "b"), 0.0)
+    every = np.array(list(itertools.product(*(space.choices(d) for d in range(space.decisions)))), dtype=np.int8)
+    seen = every[np.random.default_rng(0).choice(len(every), 40, replace=False)]
+    learned = interactions.learn(damage, seen, psnr_loss_db(factor * damage.predicted_noise(seen), FLOAT_MSE))
+    told, problem = learned.psnr_loss_db(every), lower(costs, noise, space)
+    for share in (0.1, 0.3, 0.5):
+        budget = float(np.quantile(told, share))
+        found = np.stack(_optima(costs, learned, space, {"psnr_loss": budget}))
+        within = learned.psnr_loss_db(found) <= budget
+        assert within.any()
+        fastest = problem.costs(found[within])["latency_s"].min()
+        assert fastest <= 1.05 * problem.costs(every[told <= budget])["latency_s"].min()

@@ -6,9 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.model import TensorFormat
-from hwsearch.quant.ranges import ChannelSpreads, candidates, clamped, picture_format, stretched, wide_format
-from searchspaces.graph import Node
+from hwsearch.quant.ranges import (
+    SATURATING,
+    ChannelSpreads,
+    candidates,
+    clamped,
+    picture_format,
+    saturation,
+    stretched,
+    wide_format,
+)
+from searchspaces.graph import Graph, Node, activate, execute
+from searchspaces.space import build_space
+from searchspaces.trace import to_workload
 
 
 def channels(low: list[float], high: list[float]) -> ChannelSpreads:
@@ -106,3 +118,51 @@ def test_stretched_contrast() -> None:
         assert span == pytest.approx(min(1.25 * share * float(crop.max() - crop.min()), 1.0), rel=1e-4)
     full = stretched(torch.tensor([0.1, 0.5, 0.9]).view(1, 1, 1, 3))
     assert torch.allclose(full.flatten().sort().values, torch.tensor([0.0, 0.5, 1.0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_a_function_is_half_a_step_from_its_limit_where_it_counts_as_saturated(kind: str, bits: int) -> None:
+    node = Node("f", "unary", ("x",), {"kind": kind})
+    low, high = activate(torch.tensor([-100.0, 100.0], dtype=torch.float64), kind, node).tolist()
+    end = activate(torch.tensor(saturation(SATURATING[kind], bits), dtype=torch.float64), kind, node).item()
+    assert high - end == pytest.approx((high - low) / (2**bits - 1) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_what_a_saturating_function_alone_reads_reaches_no_further(kind: str, shuffled: bool) -> None:
+    """Edges that reach a hundred before the function: over that range 8 bits would leave it three steps. Another reader changes
+    that."""
+
+    def network(more: bool) -> Graph:
+        conv = {"stride": 1, "padding": (0, 0, 0, 0), "dilation": 1, "groups": 1, "activation": "none"}
+        weight = torch.tensor([200.0, -90.0, 40.0, 3.0]).view(4, 1, 1, 1)
+        nodes = [
+            Node("x", "input", (), {"channels": 1}),
+            Node("wide", "conv", ("x",), conv, {"weight": weight, "bias": -weight.flatten() / 2}),
+        ]
+        nodes += [Node("view", "pixel_shuffle", ("wide",), {"factor": 2})] if shuffled else []
+        last, count = nodes[-1].name, 1 if shuffled else 4
+        nodes.append(Node("f", "unary", (last,), {"kind": kind}))
+        tail = {"weight": torch.full((1, count, 1, 1), 0.4 / count), "bias": torch.full((1,), 0.5)}  # a picture, within 0..1
+        nodes.append(Node("y", "conv", ("f",), conv, tail))
+        if more:
+            nodes[-1] = Node("y", "conv", ("both",), conv, tail)
+            nodes.insert(-1, Node("both", "add", ("f", last), {"activation": "none"}))
+        return Graph("g", tuple(nodes))
+
+    rng = np.random.default_rng(0)
+    crops = [torch.from_numpy(rng.random((1, 1, 24, 24))).float() for _ in range(4)]
+
+    def calibrated(graph: Graph) -> Calibration:
+        return calibrate(graph, crops, build_space(to_workload(graph, 24, 24), (8,), (8, 16)))
+
+    alone, beside = calibrated(network(more=False)), calibrated(network(more=True))
+    for choice, bits in enumerate((8, 16)):
+        formats = [calibration.format("wide", choice) for calibration in (alone, beside)]
+        reaches = [(fmt.qmax - fmt.zero_point) * fmt.scale for fmt in formats]
+        assert reaches[0] <= 2.01 * saturation(SATURATING[kind], bits)
+        assert reaches[1] > 50
+    error = alone.simulate(alone.space.uniform(8, 8), crops[0]) - execute(alone.graph, crops[0])
+    assert float(error.square().mean().sqrt()) < 0.01

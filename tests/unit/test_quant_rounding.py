@@ -138,6 +138,16 @@ def test_moments_of_known_input() -> None:
     assert np.allclose(scaled.fit[0] * np.array([[4, 2], [2, 1]]), found.fit[0], atol=1e-6)
 
 
+def test_moments_of_groups_are_those_of_their_own_channels() -> None:
+    attrs = {"stride": 1, "padding": (0, 0, 0, 0), "dilation": 1, "groups": 2, "activation": "none"}
+    node = Node("c", "conv", ("x",), attrs, {"weight": torch.ones(2, 2, 1, 1), "bias": torch.zeros(2)})
+    crops = [torch.rand(1, 4, 20, 20, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    found = collect(Graph("g", (Node("x", "input", (), {"channels": 4}), node)), crops, 0)["c"]
+    pixels = crops[0][0].flatten(1).numpy()
+    for group in range(2):
+        assert np.allclose(found.fit[group], np.cov(pixels[2 * group : 2 * group + 2], bias=True), atol=1e-5)
+
+
 def test_one_curvature_serves_all_widths() -> None:
     rng = np.random.default_rng(2)
     rows, moment = rng.normal(size=(3, 20)).astype(np.float32), correlated(20)

@@ -132,6 +132,3 @@ def test_a_database_that_cannot_be_used(server: postgres_server.Server, change: 
         SharedStudy.find(StorageUrl.read(text), "x")
     assert "42" not in str(refused.value).replace(str(server.port), "")
     assert server.address[:20] in refused.value.message
-
-
-# Whole runs
