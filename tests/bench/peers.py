@@ -1,5 +1,5 @@
 """Plans of few weight bits against other tools, on the same weights, pictures and protocol:
-``OMP_NUM_THREADS=1 python tests/bench/peers.py SHARED_DATA [--networks fsrcnn_x2 imdn_x4 vdsr_y_x2] [--out FOLDER]
+``OMP_NUM_THREADS=1 python tests/bench/peers.py SHARED_DATA [--networks fsrcnn_x2 imdn_x4 espcn_x2 vdsr_y_x2] [--out FOLDER]
 [--no-polish]``.
 
 Protocol: 16 crops of 64x64 low-resolution pixels from the first 16 pictures of BSD100 calibrate, 8 of them rank plans; tensors
@@ -9,8 +9,8 @@ of one thread: calibration, damage table and rounding of every width (paid once 
 
 The other tools' numbers were measured with this protocol on the same machine type with MCT 2.6.1 (Sony), ModelOpt 0.47 (NVIDIA),
 AIMET 2.42 (Qualcomm), Python 3.11 and torch 2.13: the best of the settings tried for each tool, none of which trains weights.
-Those of VDSR can be run again by ``other_tools``; MCT's with a PSNR metric are from ranges from least to greatest and 4 crops
-instead of 8, its seconds from 8.
+Those of ESPCN and VDSR can be run again by ``other_tools``; MCT's with a PSNR metric for VDSR are from ranges from least to
+greatest and 4 crops instead of 8, its seconds from 8.
 """
 
 from __future__ import annotations
