@@ -167,6 +167,8 @@ def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen
             f"Run in integers on the evaluation pictures: {words.decibel(measured.psnr_db)}, "
             f"{words.loss(measured.psnr_loss_db)} lost; {measured.mismatched_codes} of {measured.codes} codes differ from ours."
         )
+        if measured.psnr_loss_db > picked.budgets.get("psnr_loss", float("inf")):
+            screen.print("That is more than was asked for, which it meets on the search pictures: ask for less loss.")
         screen.print(f"wrote {out}", markup=False)
     elif chosen.name and results.run_dir is not None:
         screen.print(f"hwsearch explain {results.run_dir / 'plans' / (chosen.name + '.json')}", markup=False, soft_wrap=True)

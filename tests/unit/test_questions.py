@@ -371,6 +371,22 @@ def test_the_plan_of_fewest_bits_is_written_and_proven(job: Job, tmp_path: Path,
     assert "bits a weight" in capsys.readouterr().out
 
 
+def test_a_plan_that_loses_more_elsewhere_says_so(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Budgets on quality are met on the search pictures, and proven on others."""
+    run = job.folder / "run" / "stm32h743"
+    losses = sorted(point.psnr_loss_db for point in store.load_results(run).points if point.psnr_loss_db > 0)
+    said = set()
+    for number, share in enumerate((0.2, 0.5, 0.8)):
+        budget, path = losses[int(share * len(losses))] * 1.0001, tmp_path / f"{number}.json"
+        assert main(["front", str(run), "--budget", f"psnr_loss={budget:.9f}dB", "--out", str(path)]) == 0
+        written = plan_file.load(path)
+        assert written.measured is not None
+        more = written.measured.psnr_loss_db > budget
+        assert ("ask for less loss" in " ".join(capsys.readouterr().out.split())) == more
+        said.add(more)
+    assert True in said
+
+
 def test_an_impossible_budget_says_the_best_reachable_value(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(job.folder / "run" / "stm32h743")
     said = refusal(capsys, 4, "front", run, "--budget", "latency=1us")
