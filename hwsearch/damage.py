@@ -62,9 +62,13 @@ class Damage:
         if not np.all(np.isfinite(self.noise)) or np.any(self.noise < 0):
             raise ValueError(f"damage of proxy {self.proxy!r} must be finite and not negative")
 
+    def noise_of_choices(self, plans: np.ndarray) -> np.ndarray:
+        """Noise power ``float64[P, decisions]`` of each choice of plans ``int[P, decisions]``."""
+        return self.noise[np.arange(self.noise.shape[0]), np.asarray(plans, dtype=np.int64)]
+
     def predicted_noise(self, plans: np.ndarray) -> np.ndarray:
         """Noise power ``float64[P]`` of plans ``int[P, decisions]``."""
-        return self.noise[np.arange(self.noise.shape[0]), np.asarray(plans, dtype=np.int64)].sum(axis=-1)
+        return self.noise_of_choices(plans).sum(axis=-1)
 
     def psnr_loss_db(self, plans: np.ndarray) -> np.ndarray:
         """Predicted PSNR loss ``float64[P]`` in dB of plans ``int[P, decisions]``."""

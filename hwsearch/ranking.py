@@ -23,8 +23,6 @@ from hwsearch.proxies.errors import windows
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.observe import macs_per_pixel
 from hwsearch.search import interactions, probe
-from hwsearch.search.interactions import Prediction
-from hwsearch.search.refit import refit
 from hwsearch.store import versions
 from searchspaces.graph import execute
 from searchspaces.space import build_space
@@ -166,7 +164,7 @@ def _ranked(damage: Damage, plans: np.ndarray, losses_db: np.ndarray, cpu_s: flo
     fold = np.arange(len(plans)) % FOLDS
     for k in range(FOLDS):
         seen = fold != k
-        calibrated[~seen] = _calibrated(damage, plans[seen], losses_db[seen]).psnr_loss_db(plans[~seen])
+        calibrated[~seen] = interactions.calibrate(damage, plans[seen], losses_db[seen]).psnr_loss_db(plans[~seen])
     return Ranked(
         name=damage.proxy,
         spearman=probe.spearman(predicted, losses_db),
@@ -183,11 +181,6 @@ def _ranked(damage: Damage, plans: np.ndarray, losses_db: np.ndarray, cpu_s: flo
         predicted_db=predicted.tolist(),
         calibrated_db=calibrated.tolist(),
     )
-
-
-def _calibrated(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Prediction:
-    """As a search predicts once it has measured ``plans``."""
-    return interactions.learn(refit(damage, plans, losses_db), plans, losses_db)
 
 
 def _share(predicted: np.ndarray, measured: np.ndarray) -> float:

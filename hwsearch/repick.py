@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from hwmodels.errors import BudgetError, FileError
 from hwmodels.tiles import Cut
 from hwsearch import cuts, damage_file, evaluations, proven, store
 from hwsearch.cuts import Ways
-from hwsearch.damage import psnr_loss_db
 from hwsearch.files import write_json
 from hwsearch.plan import Counted, Plan, Predicted
 from hwsearch.problem import Pictures, Problem, Request, choose_pictures, pose
@@ -29,15 +28,6 @@ from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.polish import polish
 from hwsearch.results import Results
 from hwsearch.search import exact, interactions, pareto
-from hwsearch.search.interactions import Prediction
-from hwsearch.search.refit import refit
-
-if TYPE_CHECKING:
-    from hwmodels.table import CostTable
-    from searchspaces.space import SearchSpace
-
-MOVES, CLOSE = 6, 0.97
-"""How often a budget on quality is moved at most, and what share of it a plan may leave unused."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,46 +101,22 @@ def pick(run: Path, budgets: Mapping[str, float]) -> Repick:
     names = _names(results)
     made = _Maker(problem, ways, names, budgets)
     measured, refused = made.best(plans, losses, "measured", [score.quantizer for _, score in known])
-    predicted, new = None, list[np.ndarray]()
+    predicted = broken = None
     if (run / store.DAMAGE).is_file():
         damages = damage_file.load(run / store.DAMAGE, problem.space)
         ranked = {check.name: check.spearman for check in results.proxies if check.name in damages}
-        table = refit(damages[max(ranked, key=ranked.__getitem__, default=next(iter(damages)))], plans, losses)
+        best = damages[max(ranked, key=ranked.__getitem__, default=next(iter(damages)))]
+        prediction = interactions.calibrate(best, plans, losses)
         seen = {plan.tobytes() for plan in plans}
-        prediction = interactions.learn(table, plans, losses)
-        optima = [plan for way in tables for plan in _optima(way, prediction, problem.space, budgets)]
+        optima = [plan for way in tables for plan in interactions.within_budgets(way, prediction, problem.space, budgets)]
         new = [plan for plan in optima if plan.tobytes() not in seen]
         if new:
             usual = [request.quantizers[0]] * len(new)
-            predicted, _ = made.best(np.stack(new), prediction.psnr_loss_db(np.stack(new)), "predicted", usual)
+            predicted, broken = made.best(np.stack(new), prediction.psnr_loss_db(np.stack(new)), "predicted", usual)
     if measured is None and predicted is None:
         raise refused or BudgetError("no plan meets the budgets")
     error_db = results.front_proxies[-1].median_error_db if results.front_proxies else 0.0
-    return Repick(
-        results, request, problem, photos, dict(budgets), measured, predicted, error_db, bool(new) and predicted is None
-    )
-
-
-def _optima(table: CostTable, prediction: Prediction, space: SearchSpace, budgets: Mapping[str, float]) -> list[np.ndarray]:
-    """Exact plans for budgets, each once. The solver knows sums of damage alone; so a budget on quality is moved by what the sum
-    leaves out of the plan on it, and solved for again, until the prediction for that plan is close below the budget."""
-    damage, found = prediction.damage, dict[bytes, np.ndarray]()
-    asked, wanted = dict(budgets), budgets.get("psnr_loss", 0.0)
-    most = float(psnr_loss_db(damage.noise.max(axis=1).sum(), damage.float_mse))
-    for _ in range(MOVES):
-        plans = exact.within_budgets(table, damage, space, asked)
-        fresh = {plan.tobytes(): plan for plan in plans if plan.tobytes() not in found}
-        found |= fresh
-        if not fresh or wanted <= 0:
-            break
-        sums = damage.psnr_loss_db(np.stack(plans))
-        told = float(prediction.psnr_loss_db(np.stack(plans))[np.argmax(sums)])
-        if told <= 0 or CLOSE * wanted <= told <= wanted:
-            break
-        # From the plan's own sum where it must go, which excludes it.
-        bound = float(sums.max()) if told > wanted else asked["psnr_loss"]
-        asked["psnr_loss"] = min(bound * wanted / told, most)
-    return list(found.values())
+    return Repick(results, request, problem, photos, dict(budgets), measured, predicted, error_db, broken is not None)
 
 
 def _names(results: Results) -> dict[tuple[tuple[int, ...], tuple[int, ...]], str]:

@@ -215,8 +215,8 @@ def candidates(spread: Spread, bits: int, *, symmetric: bool) -> list[TensorForm
         if best not in found:
             found.append(best)
     # What a saturating function is given beyond its limits is not lost, so the histogram overrates clipping: measured, too.
-    ends = [] if np.isinf(spread.saturating) else [share * saturation(spread.saturating, bits) for share in SATURATED_SHARES]
-    for end in ends:
+    for share in SATURATED_SHARES:
+        end = share * saturation(spread.saturating, bits)
         clipped = _format(max(spread.low, -end), min(spread.high, end), bits, symmetric)
         if clipped not in found:
             found.append(clipped)

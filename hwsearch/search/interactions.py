@@ -12,13 +12,21 @@ is by this prediction: to pick what promises most by the sum is to pick what the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from hwsearch.damage import Damage, psnr_loss_db
+from hwsearch.search import exact
 from hwsearch.search.exact import noise_of_loss
+from hwsearch.search.refit import refit
+
+if TYPE_CHECKING:
+    from hwmodels.table import CostTable
+    from searchspaces.space import SearchSpace
 
 ALIKE_SHARES, ALIKE_LEVEL = 0.5, 1.0
 """Length scales: of the distance between the square roots of the shares (1.41 where no decision makes noise in both plans), and
@@ -28,6 +36,8 @@ LOCAL, COMMON = 0.5, 0.5
 """Standard deviations, in the logarithm of noise, of what plans that are alike share, and of what all plans share."""
 OWN = 0.1
 """The same of what no other plan tells of a plan."""
+MOVES, CLOSE = 6, 0.97
+"""How often a budget on quality is moved at most, and what share of it a plan may leave unused."""
 FLOOR_DB = 0.02
 """Logarithms are taken of noise plus that of this loss: of two losses near 0, neither is a multiple of the other."""
 
@@ -57,6 +67,12 @@ class Prediction:
         return psnr_loss_db(np.maximum(noise, 0.0), self.damage.float_mse)
 
 
+def calibrate(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Prediction:
+    """What measured plans ``int8[P, D]`` and their losses ``float64[P]`` make of a proxy's table: the sum of its entries,
+    refitted, and what is left out of it."""
+    return learn(refit(damage, plans, losses_db), plans, losses_db)
+
+
 def learn(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Prediction:
     """What ``damage`` leaves out of plans ``int8[P, D]`` that lose ``losses_db float64[P]``, those that it was calibrated by (see
     ``refit``); a plan that gains counts as without loss. Without plans, the sum stands."""
@@ -69,6 +85,30 @@ def learn(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Predictio
     return Prediction(damage, roots, level, weights)
 
 
+def within_budgets(
+    table: CostTable, prediction: Prediction, space: SearchSpace, budgets: Mapping[str, float]
+) -> list[np.ndarray]:
+    """Exact plans ``int8[D]`` for budgets, each once. The solver knows sums of damage alone; so a budget on quality is moved by
+    what the sum leaves out of the plan on it, and solved for again, until the prediction for that plan is close below it."""
+    damage, found = prediction.damage, dict[bytes, np.ndarray]()
+    asked, wanted = dict(budgets), budgets.get("psnr_loss", 0.0)
+    most = float(psnr_loss_db(damage.noise.max(axis=1).sum(), damage.float_mse))
+    for _ in range(MOVES):
+        plans = exact.within_budgets(table, damage, space, asked)
+        fresh = {plan.tobytes(): plan for plan in plans if plan.tobytes() not in found}
+        found |= fresh
+        if not fresh or wanted <= 0:
+            break
+        sums = damage.psnr_loss_db(np.stack(plans))
+        told = float(prediction.psnr_loss_db(np.stack(plans))[np.argmax(sums)])
+        if told <= 0 or CLOSE * wanted <= told <= wanted:
+            break
+        # From the plan's own sum where it must go, which excludes it.
+        bound = float(sums.max()) if told > wanted else asked["psnr_loss"]
+        asked["psnr_loss"] = min(bound * wanted / told, most)
+    return list(found.values())
+
+
 def _floor(damage: Damage) -> float:
     return noise_of_loss(FLOOR_DB, damage.float_mse)
 
@@ -76,7 +116,7 @@ def _floor(damage: Damage) -> float:
 def _features(damage: Damage, plans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Square roots of the shares in a plan's noise ``float64[N, D]``, all 0 where it makes none, and the logarithm of that noise
     ``float64[N]``."""
-    each = damage.noise[np.arange(len(damage.noise)), np.asarray(plans, dtype=np.int64)]
+    each = damage.noise_of_choices(plans)
     total = each.sum(axis=1)
     roots = np.sqrt(np.divide(each, total[:, None], out=np.zeros_like(each), where=total[:, None] > 0))
     return roots, np.log(total + _floor(damage))

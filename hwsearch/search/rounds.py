@@ -19,7 +19,6 @@ from hwsearch.search import exact, interactions, spread, uniform
 from hwsearch.search.additive import AdditiveProblem
 from hwsearch.search.alternatives import lower_all
 from hwsearch.search.interactions import Prediction
-from hwsearch.search.refit import refit
 
 if TYPE_CHECKING:
     from hwmodels.table import CostTable
@@ -85,8 +84,8 @@ def solve(
     found: list[np.ndarray] = []
     by_proxy, predicted, count = [], [], 0
     for _ in range(rounds):
-        table_of_damage = refit(damage, np.array(known), np.array(losses))
-        prediction = interactions.learn(table_of_damage, np.array(known), np.array(losses))
+        prediction = interactions.calibrate(damage, np.array(known), np.array(losses))
+        table_of_damage = prediction.damage
         count += 1
         solved: list[np.ndarray] = []
         wanted: list[np.ndarray] = []

@@ -62,7 +62,7 @@ BATCH = 3
 @dataclass(frozen=True)
 class Subject:
     """A published network. ``peers``: mean bits -> tool -> dB on Set5; ``float_db``: what the tools started from; ``seconds``:
-    processor time of MCT for one budget, with a PSNR metric where ``metric``. ``evaluations``: plans measured for a budget."""
+    processor time of MCT for one budget with a PSNR metric. ``evaluations``: plans measured for a budget."""
 
     name: str
     scale: int
@@ -70,7 +70,6 @@ class Subject:
     float_db: float
     peers: dict[int, dict[str, float]]
     seconds: float
-    metric: bool
     evaluations: int
 
 
@@ -85,7 +84,6 @@ SUBJECTS = {
             4: {"MCT": 22.58, "MCT, PSNR metric": 25.00, "ModelOpt": 25.42, "AIMET AMP": 8.16},
         },
         7,
-        True,
         8,
     ),
     "imdn_x4": Subject(
@@ -98,7 +96,6 @@ SUBJECTS = {
             4: {"MCT, uniform": 29.08, "MCT, PSNR metric": 30.65, "ModelOpt": 29.03, "AIMET AMP": 24.66},
         },
         180,
-        True,
         12,
     ),
     "espcn_x2": Subject(
@@ -111,7 +108,6 @@ SUBJECTS = {
             4: {"MCT": 30.58, "MCT, PSNR metric": 30.58, "MCT, uniform": 29.32, "ModelOpt, uniform": 23.77},
         },
         11,
-        True,
         8,
     ),
     "vdsr_y_x2": Subject(
@@ -130,7 +126,6 @@ SUBJECTS = {
             },
         },
         421,
-        True,
         8,
     ),
 }
@@ -155,7 +150,6 @@ class Row:
     peer_db: float
     peer_float_db: float
     mct_s: float
-    mct_metric: bool
     weight_bits: tuple[int, ...]
 
 
@@ -309,7 +303,6 @@ def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) ->
                 subject.peers[bits][peer],
                 subject.float_db,
                 subject.seconds,
-                subject.metric,
                 chosen,
             )
         )
@@ -331,11 +324,10 @@ def markdown(rows: list[Row]) -> str:
     ]
     for row in rows:
         polished = "-" if row.polished_db is None else f"{row.polished_db:.2f} (+{row.polish_s:.0f} s)"
-        metric = "" if row.mct_metric else " (without PSNR metric)"
         lines.append(
             f"| {row.network} ({row.float_db:.2f}; theirs {row.peer_float_db:.2f}) | {row.mean_bits:.2f} | {row.peer} | "
             f"{row.peer_db:.2f} | {row.fake_db:.2f} | {row.integer_db:.2f} | {polished} | "
-            f"{row.shared_s:.0f} + {row.search_s:.0f} | {row.mct_s:.0f}{metric} |"
+            f"{row.shared_s:.0f} + {row.search_s:.0f} | {row.mct_s:.0f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -10,7 +10,6 @@ from random_tables import chain
 from scipy.stats import multivariate_normal
 
 from hwsearch.damage import Damage, psnr_loss_db
-from hwsearch.repick import _optima
 from hwsearch.search import interactions
 from hwsearch.search.additive import lower
 from hwsearch.search.exact import noise_of_loss
@@ -121,7 +120,7 @@ def test_a_budget_on_quality_is_met_as_predicted(factor: float):
     told, problem = learned.psnr_loss_db(every), lower(costs, noise, space)
     for share in (0.1, 0.3, 0.5):
         budget = float(np.quantile(told, share))
-        found = np.stack(_optima(costs, learned, space, {"psnr_loss": budget}))
+        found = np.stack(interactions.within_budgets(costs, learned, space, {"psnr_loss": budget}))
         within = learned.psnr_loss_db(found) <= budget
         assert within.any()
         fastest = problem.costs(found[within])["latency_s"].min()
