@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hwsearch.progress import Progress
-    from hwsearch.results import Results
+    from hwsearch.documents.progress import Progress
+    from hwsearch.documents.results import Results
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "optimize"]
@@ -26,13 +26,14 @@ def optimize(
     Args:
         network: a built-in network; ``model="file.py:callable"`` uses your own.
         target: a device by name, or the path of a device file.
-        budget: ``"latency=8ms"``, several of those, or objective -> limit in SI units (see ``hwsearch.budgets``).
-        progress: who watches (see ``hwsearch.progress``); by default nobody.
-        request: further fields of ``hwsearch.pipeline.Request``: weights, scale, images, run_dir, seed, ...
+        budget: ``"latency=8ms"``, several of those, or objective -> limit in SI units (see ``hwsearch.problem.budgets``).
+        progress: who watches (see ``hwsearch.documents.progress``); by default nobody.
+        request: further fields of ``hwsearch.pipeline.optimize.Request``: weights, scale, images, run_dir, seed, ...
     Raises:
         HwsearchError: see ``hwmodels.errors``.
     """
-    from hwsearch import budgets, pipeline
+    from hwsearch.pipeline import optimize as pipeline
+    from hwsearch.problem import budgets
 
     limits = dict(budget) if isinstance(budget, Mapping) else budgets.parse([budget] if isinstance(budget, str) else budget)
     return pipeline.optimize(pipeline.Request(network=network, target=target, budgets=limits, **request), progress)

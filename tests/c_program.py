@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwsearch.export import c
-from hwsearch.quant.model import QuantizedGraph
+from hwsearch.formats.c import write
+from hwsearch.quant.graph import QuantizedGraph
 
 FLAGS = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wno-sign-conversion", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
@@ -44,9 +44,9 @@ def compiler() -> str:
 def kernels(flags: tuple[str, ...]) -> tuple[tempfile.TemporaryDirectory[str], list[str]]:
     """The kernels' object files, compiled once; they lie in the folder as long as it is referenced."""
     folder = tempfile.TemporaryDirectory()
-    objects = [f"{folder.name}/{Path(name).stem}.o" for name in c.KERNEL_SOURCES]
-    for name, target in zip(c.KERNEL_SOURCES, objects, strict=True):
-        call([compiler(), *FLAGS, *flags, "-c", str(files("hwsearch.export") / "csource" / name), "-o", target])
+    objects = [f"{folder.name}/{Path(name).stem}.o" for name in write.KERNEL_SOURCES]
+    for name, target in zip(write.KERNEL_SOURCES, objects, strict=True):
+        call([compiler(), *FLAGS, *flags, "-c", str(files("hwsearch.formats.c") / "source" / name), "-o", target])
     return folder, objects
 
 
@@ -58,8 +58,8 @@ def call(command: list[str]) -> None:
 def build(qgraph: QuantizedGraph, folder: Path, size: tuple[int, int], flags: tuple[str, ...] = SANITIZERS) -> Path:
     """Export ``qgraph`` for inputs of ``size`` and compile it with warnings as errors; the executable."""
     compile_with = compiler()
-    c.export(qgraph, folder / "net", size=size, name="net")
-    program = c.lower(qgraph, *size)
+    write.export(qgraph, folder / "net", size=size, name="net")
+    program = write.lower(qgraph, *size)
     ends = {
         "input": program.qgraph.formats[qgraph.graph.input.name],
         "output": program.qgraph.formats[qgraph.graph.output.name],

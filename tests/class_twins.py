@@ -9,9 +9,9 @@ from math import ceil
 
 from processor_twins import composed_twin, mcu_twin
 
-from hwmodels.device import Device
-from hwmodels.device_tables import Arena
-from hwmodels.precision import Precision
+from hwmodels.device.device import Device
+from hwmodels.device.tables import Arena
+from hwmodels.numbers import Precision
 from hwmodels.workload import CONV_OPS, Layer, Tensor, Workload
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import postgres_server
 import pytest
 
-from hwsearch.storage_url import StorageUrl
+from hwsearch.documents.url import StorageUrl
 
 
 def _shared_folder() -> Path | None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwmodels import cost, device
+from hwmodels.device import device
+from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 
 

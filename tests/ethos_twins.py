@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodels.device import Device
-from hwmodels.device_tables import Memory
-from hwmodels.ethos_blocks import CHANNELWISE, CONVOLUTION, PAIRWISE, POOLING, PRODUCT, Operation
+from hwmodels.classes.ethos.blocks import CHANNELWISE, CONVOLUTION, PAIRWISE, POOLING, PRODUCT, Operation
+from hwmodels.device.device import Device
+from hwmodels.device.tables import Memory
 
 KIB = 1024
 

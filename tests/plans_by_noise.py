@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwsearch.damage import output_luma
+from hwsearch.quality.damage import output_luma
 from hwsearch.quant.calibrate import Calibration
-from searchspaces.graph import execute
+from searchspaces.ir.graph import execute
 
 BYTES_PER_CHANNEL = 8
 """A 32-bit bias and a 32-bit scale for each output channel."""

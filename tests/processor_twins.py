@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from hwmodels.device import Device
+from hwmodels.device.device import Device
 from hwmodels.workload import CONV_OPS, Layer, Workload
 
 

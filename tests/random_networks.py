@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
-from searchspaces.abpn import ABPN
-from searchspaces.fsrcnn import FSRCNN
-from searchspaces.graph import Graph, execute
-from searchspaces.trace import trace
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from searchspaces.ir.graph import Graph, execute
+from searchspaces.networks.cnn.abpn import ABPN
+from searchspaces.networks.cnn.fsrcnn import FSRCNN
+from searchspaces.tracing.trace import trace
 
 
 class Residual(nn.Module):

@@ -1,5 +1,5 @@
-"""Random cost tables and damage for tests of the search: the fields of ``hwmodels.cost.CostTable`` that the search reads, made
-up."""
+"""Random cost tables and damage for tests of the search: made up, with the fields of ``hwmodels.pricing.table.CostTable`` that the
+search reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from searchspaces.space import SearchSpace
 
 @dataclass(eq=False)
 class Table:
-    """Costs of a made-up network; see ``hwmodels.cost.CostTable``."""
+    """Costs of a made-up network; see ``hwmodels.pricing.cost.CostTable``."""
 
     latency_s: np.ndarray
     energy_j: np.ndarray

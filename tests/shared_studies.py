@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from hwsearch.storage_url import StorageUrl
+from hwsearch.documents.url import StorageUrl
 
 
 @contextmanager

@@ -20,10 +20,10 @@ import typer
 from typer.main import get_command
 
 from hwmodels.errors import HwsearchError
-from hwsearch import __version__, console
-from hwsearch.cli import catalogue, estimate, front, inspect, optimize, plans, questions, worker
-from hwsearch.storage_url import redacted
-from hwsearch.store import Interrupted
+from hwsearch import __version__
+from hwsearch.cli import catalogue, estimate, front, inspect, optimize, plans, questions, terminal, worker
+from hwsearch.documents.url import redacted
+from hwsearch.runs.directory import Interrupted
 
 TRACEBACK = "HWSEARCH_TRACEBACK"
 """Environment variable; when it is set, a bug of ours shows where it happened."""
@@ -74,15 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _heard(quiet=bool({"--quiet", "-q"} & set(words))):
             return _run(words)
     except HwsearchError as error:
-        console.report_error(error, as_json)
+        terminal.report_error(error, as_json)
         return error.exit_code
     except Interrupted as stopped:
         command = f"hwsearch optimize --resume {shlex.quote(str(stopped.run_dir))}"
         hint = f"Nothing that was measured is lost. Go on with:\n  {command}"
-        console.report("Interrupted", "interrupted", hint, 130, as_json, run_dir=str(stopped.run_dir), resume=command)
+        terminal.report("Interrupted", "interrupted", hint, 130, as_json, run_dir=str(stopped.run_dir), resume=command)
         return 130
     except KeyboardInterrupt:
-        console.report(
+        terminal.report(
             "Interrupted", "interrupted", "Nothing was begun that could be resumed; run the command again.", 130, as_json
         )
         return 130
@@ -134,18 +134,18 @@ def _parse_error(error: Exception, as_json: bool) -> None:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     if not message:  # no command was given: the help has been printed
         return
-    console.report("UsageError", message, f"`{path} --help` lists what is allowed.", 2, as_json)
+    terminal.report("UsageError", message, f"`{path} --help` lists what is allowed.", 2, as_json)
 
 
 def _unexpected(error: Exception, as_json: bool) -> int:
     if isinstance(error, MemoryError):
         hint = "Try a smaller --input or smaller pictures."
-        console.report("MemoryError", "this machine has not enough memory", hint, 1, as_json)
+        terminal.report("MemoryError", "this machine has not enough memory", hint, 1, as_json)
         return 1
     if os.environ.get(TRACEBACK):
         sys.stderr.write(redacted(traceback.format_exc()))
     message = f"this is a bug in hwsearch ({type(error).__name__}: {error})"
-    console.report(
+    terminal.report(
         type(error).__name__, message, f"Set {TRACEBACK}=1 to see where it happened, and please report it.", 1, as_json
     )
     return 1

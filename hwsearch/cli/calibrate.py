@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwsearch.cli.options import Json, Quiet
-from hwsearch.console import Terminal, table
+from hwsearch.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
-    from hwmodels.calibrate import Fit, Measurement
-    from hwmodels.device import Device
+    from hwmodels.device.device import Device
+    from hwmodels.fitting.constants import Fit, Measurement
 
 
 def register(devices: typer.Typer) -> None:
@@ -63,13 +63,13 @@ def calibrate(
 
 
 def _board(terminal: Terminal, name: str, csv: Path, out: Path | None, free: Sequence[str] | None, models: Sequence[str]) -> None:
-    from hwmodels import device_file
+    from hwmodels.device import reader
     from hwmodels.errors import UsageError
-    from hwsearch.calibration import board, timings
-    from hwsearch.files import replacing
+    from hwsearch.boards import board, timings
+    from hwsearch.documents.files import replacing
 
     file = board.source_of(name)
-    device = device_file.load(str(file))
+    device = reader.load(str(file))
     target = out or Path(f"{file.stem}.fitted.toml")
     if target.exists() and (out is None or target.samefile(file)):
         raise UsageError(f"{target} is there already", "Choose another place with --out NEW.toml.")
@@ -93,14 +93,14 @@ def _board(terminal: Terminal, name: str, csv: Path, out: Path | None, free: Seq
 
 
 def _host(terminal: Terminal, threads: int) -> None:
-    from hwmodels import device_file
-    from hwsearch.calibration import host
+    from hwmodels.device import reader
+    from hwsearch.boards import host
 
     with terminal.progress() as progress:
         progress.expect({"measuring": 30.0 * threads, "fitting": 45.0})
         found = host.fit(host.measure(threads, progress), threads, progress)
     path = host.write(found)
-    before = device_file.load_text(device_file.shipped_text("host"), "host.toml")
+    before = reader.load_text(reader.shipped_text("host"), "host.toml")
     fits = {str(precision): _document(before, fit, found.measurements[precision]) for precision, fit in found.fits.items()}
 
     def render(screen: Any) -> None:
@@ -125,7 +125,7 @@ def _models(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _document(before: Device, fit: Fit, measured: Sequence[Measurement]) -> dict[str, Any]:
-    from hwmodels.device_facts import number
+    from hwmodels.device.facts import number
 
     return {
         "median_error": fit.median_error,
@@ -143,7 +143,7 @@ def _document(before: Device, fit: Fit, measured: Sequence[Measurement]) -> dict
 
 
 def _render(screen: Any, before: Device, fit: Fit, measured: Sequence[Measurement]) -> None:
-    from hwmodels.device_facts import human, number
+    from hwmodels.device.facts import human, number
 
     rows = [
         (m.label, f"{1e3 * m.latency_s:.3f} ms", f"{1e3 * p:.3f} ms", f"{100 * (p / m.latency_s - 1):+.0f} %")

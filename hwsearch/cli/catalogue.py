@@ -9,12 +9,12 @@ import typer
 
 from hwsearch.cli import calibrate, proxies
 from hwsearch.cli.options import Json, Quiet
-from hwsearch.console import Terminal, table
+from hwsearch.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwmodels.device import Device
+    from hwmodels.device.device import Device
 
 devices = typer.Typer(
     help="Devices: list them, show the numbers and sources of one, check a file of your own.", no_args_is_help=False
@@ -56,13 +56,13 @@ def agreements(name: str) -> list[dict[str, Any]]:
     """How the model of a device agrees with outside figures, one entry a quantity and source; empty: no measurement."""
     from dataclasses import asdict
 
-    from hwmodels import agreement
+    from hwmodels.fitting import agreement
 
     return [{**asdict(entry), "brief": entry.brief} for entry in agreement.of(name)]
 
 
 def _show_list(terminal: Terminal) -> None:
-    from hwmodels import device
+    from hwmodels.device import device
 
     found = [{**summary(device.load(name)), "agreement": agreements(name)} for name in device.names()]
 
@@ -104,7 +104,7 @@ def show(
     name: Annotated[str, typer.Argument(help="A device or a device file.")], as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """Every number of a device, with its source; a number without one is assumed."""
-    from hwmodels import device as devices_
+    from hwmodels.device import device as devices_
 
     device = devices_.load(name)
     facts = device.facts()
@@ -169,7 +169,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="A device file (.toml).")], as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """Check a device file; every mistake is listed at once."""
-    from hwmodels import device_file
+    from hwmodels.device import reader
     from hwmodels.errors import FileError
 
     try:
@@ -179,7 +179,7 @@ def check(
         raise FileError(
             f"{file}: {reason.lower()}", "Give the path of a device file; `hwsearch devices schema` describes it."
         ) from None
-    device = device_file.load_text(text, str(file))
+    device = reader.load_text(text, str(file))
     document = {"file": str(file), "valid": True, **summary(device)}
     Terminal(as_json, quiet).show(document, lambda screen: screen.print(f"{file}: no mistakes ({device.title})", markup=False))
 
@@ -187,10 +187,10 @@ def check(
 @devices.command()
 def schema(as_json: Json = False, quiet: Quiet = False) -> None:
     """The JSON Schema of device files."""
-    from hwmodels import device_file
-    from hwsearch.console import write_document
+    from hwmodels.device import reader
+    from hwsearch.cli.terminal import write_document
 
-    write_document(device_file.schema())
+    write_document(reader.schema())
 
 
 def networks(
@@ -203,7 +203,7 @@ def networks(
     if operations:
         _show_operations(terminal)
         return
-    from searchspaces.networks import NETWORKS
+    from searchspaces.networks.registry import NETWORKS
 
     found: list[dict[str, Any]] = [
         {
@@ -236,7 +236,7 @@ def networks(
 
 def _show_operations(terminal: Terminal) -> None:
     from hwmodels.workload import OPS
-    from searchspaces.graph import FUSED, UNARY
+    from searchspaces.ir.graph import FUSED, UNARY
 
     document = {"operations": list(OPS), "activations": list(UNARY), "fused": [kind for kind in FUSED if kind != "none"]}
 
@@ -252,7 +252,7 @@ def _show_operations(terminal: Terminal) -> None:
 
 def exporters(as_json: Json = False, quiet: Quiet = False) -> None:
     """The file formats that a plan can be exported to."""
-    from hwsearch.export import EXPORTERS
+    from hwsearch.formats.exporters import EXPORTERS
 
     found: list[dict[str, Any]] = []
     for info in EXPORTERS.values():

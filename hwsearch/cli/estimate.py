@@ -10,14 +10,14 @@ import typer
 
 from hwmodels.errors import UsageError
 from hwsearch.cli import inspect, options
-from hwsearch.console import Terminal, table
+from hwsearch.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.pricing import Price
-    from hwsearch.results import TilingPoint
-    from hwsearch.vela import Pair
+    from hwsearch.boards.vela import Pair
+    from hwsearch.documents.results import TilingPoint
+    from hwsearch.plans.pricing import Price
 
 DEFAULT_TARGET = "jetson"
 
@@ -64,8 +64,8 @@ def estimate(
     )
     if halo is not None and tile is None:
         raise UsageError("--halo says how tiles are joined", "Give --tile too: a size, or auto.")
-    from hwsearch import pricing
-    from hwsearch.problem import Request
+    from hwsearch.plans import pricing
+    from hwsearch.problem.pose import Request
 
     terminal = Terminal(as_json, quiet)
     price = pricing.estimate_plan(Path(plan), fields) if plan.endswith(".json") else pricing.estimate(Request(**fields), plan)
@@ -75,7 +75,7 @@ def estimate(
     if opinion is None:
         terminal.show(pricing.document(price), lambda screen: _print_price(price, screen))
         return
-    from hwsearch import vela
+    from hwsearch.boards import vela
 
     pairs = vela.second_opinion(price, Request(**fields))
     document = {**pricing.document(price), opinion: [dataclasses.asdict(pair) for pair in pairs]}
@@ -83,27 +83,27 @@ def estimate(
 
 
 def _print_opinion(price: Price, pairs: list[Pair], screen: Console) -> None:
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     _print_price(price, screen)
 
     def difference(ours: float, theirs: float | None) -> str:
-        return f"{ours / theirs - 1:+.1%}" if theirs else words.NONE
+        return f"{ours / theirs - 1:+.1%}" if theirs else units.NONE
 
     rows = [
         (
             pair.name,
             pair.op,
-            words.seconds(pair.ours_s),
-            words.seconds(pair.vela_s) if pair.vela_s is not None else words.NONE,
-            difference(pair.ours_s, pair.vela_s) if pair.ours_s else words.NONE,
+            units.seconds(pair.ours_s),
+            units.seconds(pair.vela_s) if pair.vela_s is not None else units.NONE,
+            difference(pair.ours_s, pair.vela_s) if pair.ours_s else units.NONE,
             pair.vela_ops,
         )
         for pair in pairs
     ]
     both = [pair for pair in pairs if pair.vela_s is not None]
     ours, theirs = sum(pair.ours_s for pair in both), sum(pair.vela_s or 0.0 for pair in both)
-    rows.append(("layers of both", "", words.seconds(ours), words.seconds(theirs), difference(ours, theirs), ""))
+    rows.append(("layers of both", "", units.seconds(ours), units.seconds(theirs), difference(ours, theirs), ""))
     screen.print(
         table(("layer", "op", "hwsearch", "Vela", "difference", "Vela's operations"), rows, left=("op", "Vela's operations"))
     )
@@ -113,13 +113,13 @@ def _print_opinion(price: Price, pairs: list[Pair], screen: Console) -> None:
 def _print_price(price: Price, screen: Console) -> None:
     from rich.markup import escape
 
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     problem = price.problem
     height, width = problem.input_size
     screen.print(
         f"[bold]{problem.network.name} x{problem.network.scale}, {price.label}, on {problem.device.title}[/], "
-        f"input {height}x{width}, {words.count(price.cut.macs)}MAC"
+        f"input {height}x{width}, {units.count(price.cut.macs)}MAC"
         + ("" if price.cut.tiling is None else f", {price.cut.tiles} tiles of {price.cut.tiling}")
     )
     if price.tilings:
@@ -128,12 +128,12 @@ def _print_price(price: Price, screen: Console) -> None:
         (
             row.name,
             row.op,
-            words.count(row.macs) if row.macs else words.NONE,
+            units.count(row.macs) if row.macs else units.NONE,
             row.runs_as,
             row.stored_as,
-            *(words.seconds(term) for term in (row.compute_s, row.weight_s, row.activation_s, row.overhead_s, row.latency_s)),
+            *(units.seconds(term) for term in (row.compute_s, row.weight_s, row.activation_s, row.overhead_s, row.latency_s)),
             row.binds,
-            words.bytes_(row.weight_bytes),
+            units.bytes_(row.weight_bytes),
         )
         for row in price.layers
     ]
@@ -142,32 +142,32 @@ def _print_price(price: Price, screen: Console) -> None:
         "weight bytes",
     )
     screen.print(table(columns, rows, left=("op", "runs as", "stored as", "binds")))
-    screen.print(f"Latency              {words.seconds(price.latency_s)}")
+    screen.print(f"Latency              {units.seconds(price.latency_s)}")
     if price.fps is not None and price.headroom is not None:
-        screen.print(f"Video                {words.rate(price.latency_s, price.fps)}")
-    screen.print(f"Weights              {words.bytes_(price.weight_bytes)}{_limit(price, 'weight_bytes')}")
-    peak = f"{words.bytes_(price.peak_activation_bytes)}{_limit(price, 'peak_activation_bytes')}"
+        screen.print(f"Video                {units.rate(price.latency_s, price.fps)}")
+    screen.print(f"Weights              {units.bytes_(price.weight_bytes)}{_limit(price, 'weight_bytes')}")
+    peak = f"{units.bytes_(price.peak_activation_bytes)}{_limit(price, 'peak_activation_bytes')}"
     screen.print(f"Peak activations     {peak}, during {escape(price.peak_at)}")
     if "peak_activation_bytes" in price.exceeded and not price.tilings:
         screen.print("                     --tile auto shows what it costs to cut the picture")
     if price.energy_j is not None:
         relative = " (to compare with others on this device only)" if problem.device.energy.relative else ""
-        screen.print(f"Energy               {words.joules(price.energy_j)}{relative}")
+        screen.print(f"Energy               {units.joules(price.energy_j)}{relative}")
 
 
 def _print_tilings(price: Price, screen: Console) -> None:
     """RAM against latency as the tile shrinks, for both ways to join tiles."""
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     whole = price.problem.workload.macs
     rows = [
         (
             "whole picture" if point.tiling is None else f"{point.tiling.height}x{point.tiling.width}",
-            words.NONE if point.tiling is None else words.HALO[point.tiling.halo],
+            units.NONE if point.tiling is None else units.HALO[point.tiling.halo],
             str(point.tiles),
-            words.ratio(point.macs / whole),
-            words.seconds(point.latency_s),
-            words.bytes_(point.peak_activation_bytes),
+            units.ratio(point.macs / whole),
+            units.seconds(point.latency_s),
+            units.bytes_(point.peak_activation_bytes),
             _verdict(point, limited=bool(price.limits)),
         )
         for point in price.tilings
@@ -185,9 +185,9 @@ def _verdict(point: TilingPoint, *, limited: bool) -> str:
 
 
 def _limit(price: Price, name: str) -> str:
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     if name not in price.limits:
         return ""
     verdict = "[red]does not fit[/]" if name in price.exceeded else "fits"
-    return f" of {words.bytes_(price.limits[name])}, {verdict}"
+    return f" of {units.bytes_(price.limits[name])}, {verdict}"

@@ -9,15 +9,15 @@ import typer
 
 from hwmodels.errors import BudgetError, UsageError
 from hwsearch.cli import options
-from hwsearch.console import Terminal, table
+from hwsearch.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import Console
 
-    from hwsearch.plan import Plan
-    from hwsearch.repick import Candidate, Repick
+    from hwsearch.documents.plan import Plan
+    from hwsearch.plans.choose_again import Candidate, Repick
 
 
 LEFT = ("plan", "weight bits", "tensor bits")
@@ -55,44 +55,48 @@ def front(
       hwsearch front RUN --equal-bits 4 --out four-bits.json
       hwsearch front RUN-FOR-SEVERAL-DEVICES --budget psnr_loss=0.1dB
     """
-    from hwsearch import budgets, store, summary
+    from hwsearch.cli import summary
+    from hwsearch.problem import budgets
+    from hwsearch.runs import directory
 
     terminal = Terminal(as_json, quiet)
     limits = budgets.read(budget, equal_bits, bitops)
-    if (run / store.TARGETS).is_file():
+    if (run / directory.TARGETS).is_file():
         _across(run, limits, out, terminal)
         return
     if not limits:
         if out is not None:
             raise UsageError("--out writes what a budget chooses, and there is none", f"Budgets: {budgets.EXAMPLES}.")
-        results = store.load_results(run)
+        results = directory.load_results(run)
         terminal.show(summary.document(results), lambda screen: summary.render_front(results, screen))
         return
-    from hwsearch import repick
+    from hwsearch.plans import choose_again
 
     with terminal.progress() as progress:
         with progress.stage("choosing again", 1):
-            picked = repick.pick(run, limits)
-        written = None if out is None else repick.write(picked, out, progress)
-    terminal.show(repick.document(picked, written), lambda screen: _print_repick(picked, written, out, screen))
+            picked = choose_again.pick(run, limits)
+        written = None if out is None else choose_again.write(picked, out, progress)
+    terminal.show(choose_again.document(picked, written), lambda screen: _print_repick(picked, written, out, screen))
 
 
 def _across(run: Path, limits: Mapping[str, float], out: Path | None, terminal: Terminal) -> None:
     """``front`` of a run for several devices."""
-    from hwsearch import repick, summary, targets
+    from hwsearch.cli import summary
+    from hwsearch.pipeline import several_devices
+    from hwsearch.plans import choose_again
 
     if out is not None:
         raise UsageError("--out writes one plan, and this run is for several devices", f"Give one of them: {run}/DEVICE.")
     if not limits:
-        runs = targets.load(run)
-        terminal.show(targets.document(runs), lambda screen: summary.render_targets(runs, screen))
+        runs = several_devices.load(run)
+        terminal.show(several_devices.document(runs), lambda screen: summary.render_targets(runs, screen))
         return
-    names = targets.names_in(run)
+    names = several_devices.names_in(run)
     found: dict[str, Repick | BudgetError] = {}
     with terminal.progress() as progress, progress.stage("choosing again", len(names)) as stage:
         for name in names:
             try:
-                found[name] = repick.pick(run / name, limits)
+                found[name] = choose_again.pick(run / name, limits)
             except BudgetError as error:
                 found[name] = error
             stage.advance()
@@ -100,18 +104,18 @@ def _across(run: Path, limits: Mapping[str, float], out: Path | None, terminal: 
     if len(refused) == len(found):
         raise refused[0]
     answers = {
-        name: {"out_of_reach": answer.message} if isinstance(answer, BudgetError) else repick.document(answer)
+        name: {"out_of_reach": answer.message} if isinstance(answer, BudgetError) else choose_again.document(answer)
         for name, answer in found.items()
     }
     terminal.show({"run_dir": str(run), "budgets": dict(limits), "targets": answers}, lambda screen: _print_across(found, screen))
 
 
 def _print_across(found: Mapping[str, Repick | BudgetError], screen: Console) -> None:
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     picks = {name: answer for name, answer in found.items() if not isinstance(answer, BudgetError)}
     first = next(iter(picks.values()))
-    asked = words.listing(words.budget(*item) for item in first.budgets.items())
+    asked = units.listing(units.budget(*item) for item in first.budgets.items())
     results = first.results
     screen.print(f"[bold]{results.network} x{results.scale} on {len(found)} devices[/], within {asked}")
     rows = [(name, *_cells(pick.chosen)) for name, pick in picks.items()]
@@ -124,25 +128,25 @@ def _print_across(found: Mapping[str, Repick | BudgetError], screen: Console) ->
 
 def _cells(candidate: Candidate) -> tuple[str, ...]:
     """A row under ``CELLS``."""
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     price, counted = candidate.predicted, candidate.counted
     return (
         candidate.name or "new",
-        f"{words.loss(price.psnr_loss_db)} {candidate.source}",
-        words.seconds(price.latency_s),
-        words.bytes_(price.weight_bytes),
-        words.bytes_(price.peak_activation_bytes),
-        *((f"{counted.scope_weight_bits:.2f}", words.count(counted.bitops)) if counted else (words.NONE, words.NONE)),
-        *words.plan_bits(*candidate.bits),
+        f"{units.loss(price.psnr_loss_db)} {candidate.source}",
+        units.seconds(price.latency_s),
+        units.bytes_(price.weight_bytes),
+        units.bytes_(price.peak_activation_bytes),
+        *((f"{counted.scope_weight_bits:.2f}", units.count(counted.bitops)) if counted else (units.NONE, units.NONE)),
+        *units.plan_bits(*candidate.bits),
     )
 
 
 def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen: Console) -> None:
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     results, chosen = picked.results, picked.chosen
-    asked = words.listing(words.budget(*item) for item in picked.budgets.items())
+    asked = units.listing(units.budget(*item) for item in picked.budgets.items())
     screen.print(f"[bold]{results.network} x{results.scale} on {results.device.title}[/], within {asked}")
     rows = [
         (*_cells(candidate), "chosen" if candidate is chosen else "")
@@ -155,7 +159,7 @@ def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen
     elif picked.predicted is not None:
         screen.print(
             "A new plan replaces a measured one where it is better by more than the median error of prediction, "
-            f"{words.loss(picked.error_db)}."
+            f"{units.loss(picked.error_db)}."
         )
     elif picked.refused:
         screen.print("Exact optima that were not measured are predicted to break the budget.")
@@ -164,8 +168,8 @@ def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen
     if written is not None and written.measured is not None:
         measured = written.measured
         screen.print(
-            f"Run in integers on the evaluation pictures: {words.decibel(measured.psnr_db)}, "
-            f"{words.loss(measured.psnr_loss_db)} lost; {measured.mismatched_codes} of {measured.codes} codes differ from ours."
+            f"Run in integers on the evaluation pictures: {units.decibel(measured.psnr_db)}, "
+            f"{units.loss(measured.psnr_loss_db)} lost; {measured.mismatched_codes} of {measured.codes} codes differ from ours."
         )
         if measured.psnr_loss_db > picked.budgets.get("psnr_loss", float("inf")):
             screen.print("That is more than was asked for, which it meets on the search pictures: ask for less loss.")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwsearch.cli import options
-from hwsearch.console import Terminal, table
+from hwsearch.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.inspect import Inspected
-    from hwsearch.inspect.pricing import FilePrice
+    from hwsearch.formats.pricing import FilePrice
+    from hwsearch.formats.readers import Inspected
 
 
 def register(app: typer.Typer) -> None:
@@ -30,8 +30,8 @@ def inspect(
     quiet: options.Quiet = False,
 ) -> None:
     """Read a model file back: width and bytes of each layer, which plan it came from, what it costs on a device."""
-    from hwsearch import inspect as inspecting
-    from hwsearch.inspect import pricing
+    from hwsearch.formats import pricing
+    from hwsearch.formats import readers as inspecting
 
     size = options.read_size(input_size)
     terminal = Terminal(as_json, quiet)
@@ -60,11 +60,11 @@ def _document(found: Inspected, price: FilePrice | None) -> dict[str, Any]:
 
 
 def _print(found: Inspected, price: FilePrice | None, screen: Console) -> None:
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     facts = found.provenance or {}
     origin = f"plan {facts['plan']}" if "plan" in facts else "no plan named in the file"
-    screen.print(f"[bold]{found.path}[/]: {found.producer}, {words.bytes_(found.file_bytes)}, {origin}")
+    screen.print(f"[bold]{found.path}[/]: {found.producer}, {units.bytes_(found.file_bytes)}, {origin}")
     for key in sorted(set(facts) - {"notes", "plan"}):
         screen.print(f"  {key}: {facts[key]}", markup=False)
     priced = {row.name: row for row in price.layers} if price else {}
@@ -72,21 +72,21 @@ def _print(found: Inspected, price: FilePrice | None, screen: Console) -> None:
     rows = []
     for layer in found.layers:
         cells = [layer.name, layer.op, "x".join(map(str, layer.shape)), str(layer.weight_bits), str(layer.activation_bits)]
-        cells += [layer.stored_as, words.bytes_(layer.weight_bytes)]
+        cells += [layer.stored_as, units.bytes_(layer.weight_bytes)]
         if layer.name in priced:
             row = priced[layer.name]
-            cells += [row.runs_as, words.seconds(row.latency_s), row.binds]
+            cells += [row.runs_as, units.seconds(row.latency_s), row.binds]
         rows.append(cells)
     columns += ["runs as", "latency", "binds"] if price else []
     screen.print(table(columns, rows, left=("op", "weights", "in the file", "runs as", "binds")))
-    screen.print(f"Weights in the file  {words.bytes_(found.weight_bytes)}")
+    screen.print(f"Weights in the file  {units.bytes_(found.weight_bytes)}")
     if found.graph.uncounted:
         screen.print(f"Not understood: {', '.join(found.graph.uncounted)}", markup=False)
     if price:
         height, width = price.input_size
         screen.print(f"On {price.title}, input {height}x{width}:", markup=False)
-        screen.print(f"Latency              {words.seconds(price.latency_s)}")
-        screen.print(f"Weights              {words.bytes_(price.weight_bytes)}")
-        screen.print(f"Peak activations     {words.bytes_(price.peak_activation_bytes)}")
+        screen.print(f"Latency              {units.seconds(price.latency_s)}")
+        screen.print(f"Weights              {units.bytes_(price.weight_bytes)}")
+        screen.print(f"Peak activations     {units.bytes_(price.peak_activation_bytes)}")
         if price.energy_j is not None:
-            screen.print(f"Energy               {words.joules(price.energy_j)}")
+            screen.print(f"Energy               {units.joules(price.energy_j)}")

@@ -10,8 +10,8 @@ import typer
 
 from hwmodels.errors import UsageError
 from hwsearch.cli import options
-from hwsearch.console import Terminal
-from hwsearch.storage_url import StorageUrl
+from hwsearch.cli.terminal import Terminal
+from hwsearch.documents.url import StorageUrl
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +78,9 @@ def optimize(
       hwsearch optimize --network edsr --target stm32h743 --input 24x32 --scope body --equal-bits 4 --activation-bits 8
       hwsearch optimize --model my_net.py:build --weights w.pth --scale 2 --target ./my_board.toml
     """
-    from hwsearch import budgets, store, summary
+    from hwsearch.cli import summary
+    from hwsearch.problem import budgets
+    from hwsearch.runs import directory
 
     several = [str(options.read_target(name)) for name in target] if target and len(target) > 1 else []
 
@@ -109,13 +111,13 @@ def optimize(
     if resume is not None:
         if out is not None:
             raise UsageError("--resume and --out name two run directories", "A resumed run stays where it is.")
-        if (resume / store.TARGETS).is_file():
-            from hwsearch import targets
+        if (resume / directory.TARGETS).is_file():
+            from hwsearch.pipeline import several_devices
 
             several = [fields.pop("target")] if "target" in fields else several
-            several, fields = targets.saved(resume, several, fields)
+            several, fields = several_devices.saved(resume, several, fields)
         else:
-            fields = store.saved_request(resume, fields)
+            fields = directory.saved_request(resume, fields)
         fields |= sharing | {"run_dir": resume.resolve(), "resume": True}
     else:
         fields |= sharing
@@ -124,14 +126,14 @@ def optimize(
             fields["run_dir"] = out
 
     terminal = Terminal(as_json, quiet)
-    from hwsearch import pipeline
+    from hwsearch.pipeline import optimize as pipeline
 
     if several:
-        from hwsearch import targets
+        from hwsearch.pipeline import several_devices
 
         with terminal.progress() as progress:
-            runs = targets.optimize(several, pipeline.Request(**fields), progress)
-        terminal.show(targets.document(runs), lambda screen: summary.render_targets(runs, screen))
+            runs = several_devices.optimize(several, pipeline.Request(**fields), progress)
+        terminal.show(several_devices.document(runs), lambda screen: summary.render_targets(runs, screen))
         return
     with terminal.progress() as progress:
         results = pipeline.optimize(pipeline.Request(**fields), progress)

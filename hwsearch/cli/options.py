@@ -131,7 +131,7 @@ def read_tile(text: str | None, halo: str | None) -> dict[str, str]:
     Raises:
         UsageError: not a size, ``auto`` or ``whole``; no such halo; or a halo where nothing is cut.
     """
-    from hwmodels import tiling
+    from hwmodels.tiling import tiling
 
     if halo is not None and halo not in tiling.HALOS:
         raise UsageError(f"--halo {halo!r} is not known", closest(halo, tiling.HALOS))

@@ -9,14 +9,14 @@ import typer
 
 from hwmodels.errors import UsageError
 from hwsearch.cli import options
-from hwsearch.console import Terminal, table
-from hwsearch.runtimes import RUNTIMES
+from hwsearch.cli.terminal import Terminal, table
+from hwsearch.formats.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.export.effect import Effect
-    from hwsearch.export.promote import Promotion
+    from hwsearch.formats.promote import Promotion
+    from hwsearch.plans.promotion_effect import Effect
 
 Runtime = Annotated[
     str, typer.Option(help=f"Who runs the integers: {', '.join(f'{info.name} ({info.summary})' for info in RUNTIMES.values())}.")
@@ -37,27 +37,27 @@ def validate(
     quiet: options.Quiet = False,
 ) -> None:
     """Run a plan's integers on pictures, and compare with our engine and with what the plan says (exit 5 if they disagree)."""
-    from hwsearch import recheck
-    from hwsearch.report import words
+    from hwsearch.documents import units
+    from hwsearch.plans import recheck
 
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
         verdict = recheck.recheck(plan, runtime, images, progress)
 
     def render(screen: Console) -> None:
-        quality = f"{words.decibel(verdict.psnr_db)}, SSIM {verdict.ssim:.4f}"
+        quality = f"{units.decibel(verdict.psnr_db)}, SSIM {verdict.ssim:.4f}"
         pictures = "1 picture" if len(verdict.pictures) == 1 else f"{len(verdict.pictures)} pictures"
         screen.print(f"{quality} on {pictures} with {verdict.runtime}")
-        memory = f", {words.bytes_(verdict.peak_bytes)} of working memory" if verdict.peak_bytes else ""
-        screen.print(f"It took {words.seconds(verdict.seconds)}{memory}")
+        memory = f", {units.bytes_(verdict.peak_bytes)} of working memory" if verdict.peak_bytes else ""
+        screen.print(f"It took {units.seconds(verdict.seconds)}{memory}")
         screen.print(f"{verdict.mismatched_codes} of {verdict.codes} output codes differ from our integer engine")
         if verdict.tiling is not None:
             screen.print(f"The integer engine gives the same codes by tiles of {verdict.tiling} as for whole pictures")
         if verdict.instructions is not None:
-            rows = [(name, words.count(count)) for name, count in verdict.instructions.items()]
-            screen.print(table(("layer", "instructions"), [*rows, ("all", words.count(sum(verdict.instructions.values())))]))
+            rows = [(name, units.count(count)) for name, count in verdict.instructions.items()]
+            screen.print(table(("layer", "instructions"), [*rows, ("all", units.count(sum(verdict.instructions.values())))]))
         if verdict.recorded_psnr_db is not None:
-            screen.print(f"The plan says {words.decibel(verdict.recorded_psnr_db)} on its own evaluation pictures")
+            screen.print(f"The plan says {units.decibel(verdict.recorded_psnr_db)} on its own evaluation pictures")
 
     terminal.show(verdict, render)
 
@@ -74,9 +74,9 @@ def export(
     quiet: options.Quiet = False,
 ) -> None:
     """Hand a plan to the runtime that ships it; says what the format cannot hold and what that costs."""
-    from hwsearch import plan_file
-    from hwsearch.export import effect, exporter
-    from hwsearch.files import size_bytes
+    from hwsearch.documents.files import size_bytes
+    from hwsearch.formats.exporters import exporter
+    from hwsearch.plans import plan_file, promotion_effect
 
     chosen = exporter(to)
     document = plan_file.load(plan)
@@ -91,7 +91,7 @@ def export(
         promotion = chosen.promote(qgraph)
         size = options.read_size(input_size) or (document.input_height, document.input_width)
         chosen(qgraph, path, metadata=document.origin, size=size)
-        cost = effect.measure(plan, qgraph, promotion, document.scale, progress)
+        cost = promotion_effect.measure(plan, qgraph, promotion, document.scale, progress)
     result = {
         "file": str(path),
         "format": chosen.name,
@@ -105,7 +105,7 @@ def export(
 
 
 def _print_export(path: Path, name: str, promotion: Promotion, cost: Effect | None, screen: Console) -> None:
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     if promotion.changes or not promotion.same_numbers:
         rows = [
@@ -120,20 +120,20 @@ def _print_export(path: Path, name: str, promotion: Promotion, cost: Effect | No
         ]
         screen.print(f"{name} cannot hold all of this plan as it is; what became wider:")
         screen.print(table(("name", "of", "plan", "exported", "bytes", "now"), rows, left=("of", "plan", "exported")))
-        screen.print(f"Weights  {words.bytes_(promotion.bytes_before)} -> {words.bytes_(promotion.bytes_after)}, packed")
+        screen.print(f"Weights  {units.bytes_(promotion.bytes_before)} -> {units.bytes_(promotion.bytes_after)}, packed")
         if cost is None:
             screen.print("PSNR     the same: every integer keeps its value")
         else:
             change = cost.psnr_after_db - cost.psnr_before_db
-            found = f"{words.decibel(cost.psnr_before_db)} -> {words.decibel(cost.psnr_after_db)} ({change:+.3f} dB)"
+            found = f"{units.decibel(cost.psnr_before_db)} -> {units.decibel(cost.psnr_after_db)} ({change:+.3f} dB)"
             screen.print(f"PSNR     {found}, measured on {len(cost.pictures)} pictures with our engine")
     screen.print(f"wrote {path}", markup=False)
 
 
 def _bytes(count: int) -> str:
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
-    return words.bytes_(count) if count else words.NONE
+    return units.bytes_(count) if count else units.NONE
 
 
 def report(
@@ -142,10 +142,11 @@ def report(
     quiet: options.Quiet = False,
 ) -> None:
     """Write a run's report.html again from its results."""
-    from hwsearch import store, summary
+    from hwsearch.cli import summary
     from hwsearch.report import html
+    from hwsearch.runs import directory
 
-    results = store.load_results(run)
+    results = directory.load_results(run)
     path = html.write(results, run)
     Terminal(as_json, quiet).show({"report": str(path)}, lambda screen: summary.render(results, screen))
 
@@ -159,8 +160,8 @@ def upscale(
     quiet: options.Quiet = False,
 ) -> None:
     """Enlarge a picture of any size with a plan's integers."""
-    from hwsearch import plan_file
-    from hwsearch.upscale import upscale as enlarge
+    from hwsearch.plans import plan_file
+    from hwsearch.plans.upscale import upscale as enlarge
 
     terminal = Terminal(as_json, quiet)
     document = plan_file.load(plan)

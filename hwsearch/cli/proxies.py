@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwsearch.cli import options
-from hwsearch.console import Terminal, table
+from hwsearch.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.ranking import Ranking
+    from hwsearch.search.ranking import Ranking
 
 proxies = typer.Typer(help="The quality proxies: list them, compare them on a network.", no_args_is_help=False)
 
@@ -23,7 +23,7 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
     """The quality proxies: how a choice of widths is judged before it is measured."""
     if context.invoked_subcommand is not None:
         return
-    from hwsearch.proxies import PROXIES
+    from hwsearch.quality.proxies import PROXIES
 
     found = [
         {"name": info.name, "summary": info.summary, "cost": info.cost, "searched": info.searched} for info in PROXIES.values()
@@ -79,8 +79,9 @@ def compare(
         }
     )
     terminal = Terminal(as_json, quiet)
-    from hwsearch import files, ranking
-    from hwsearch.problem import Request
+    from hwsearch.documents import files
+    from hwsearch.problem.pose import Request
+    from hwsearch.search import ranking
 
     with terminal.progress() as progress:
         found = ranking.compare(Request(**fields, probes=probes), progress)

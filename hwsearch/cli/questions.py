@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwsearch.cli import options
-from hwsearch.console import Terminal, table
+from hwsearch.cli.terminal import Terminal, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.compare import Comparison
-    from hwsearch.explain import Explanation, Step
-    from hwsearch.plan import Plan, Predicted
-    from hwsearch.results import LayerRow
+    from hwsearch.documents.plan import Plan, Predicted
+    from hwsearch.documents.results import LayerRow
+    from hwsearch.plans.compare import Comparison
+    from hwsearch.plans.explain import Explanation, Step
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +31,7 @@ def explain(plan: options.PlanFile, as_json: options.Json = False, quiet: option
     Examples:
       hwsearch explain RUN/plans/plan-05.json
     """
-    from hwsearch import explain as explaining
+    from hwsearch.plans import explain as explaining
 
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
@@ -40,15 +40,15 @@ def explain(plan: options.PlanFile, as_json: options.Json = False, quiet: option
 
 
 def _print_explanation(explanation: Explanation, screen: Console) -> None:
-    from hwsearch.report import words
+    from hwsearch.documents import units
     from hwsearch.search import pareto
 
     plan, price = explanation.plan, explanation.price
     layers = {row.name: row for row in price.layers}
     screen.print(
         f"[bold]{plan.name}[/]: {plan.network} x{plan.scale} on {plan.target}, "
-        f"{words.seconds(price.latency_s)}, {words.bytes_(price.weight_bytes)} of weights, "
-        f"{words.bytes_(price.peak_activation_bytes)} at the peak, loses {words.loss(plan.predicted.psnr_loss_db)}"
+        f"{units.seconds(price.latency_s)}, {units.bytes_(price.weight_bytes)} of weights, "
+        f"{units.bytes_(price.peak_activation_bytes)} at the peak, loses {units.loss(plan.predicted.psnr_loss_db)}"
     )
     rows = []
     for decision in explanation.decisions:
@@ -58,7 +58,7 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
                 decision.name,
                 decision.kind,
                 str(decision.bits),
-                words.loss(decision.damage_db),
+                units.loss(decision.damage_db),
                 decision.held or _step(decision.narrower),
                 _step(decision.wider),
                 layer.runs_as if layer else "",
@@ -75,7 +75,7 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
     for limit in explanation.limits:
         screen.print(
             f"{limit.name.capitalize()}: {pareto.quantity(limit.objective, limit.used)} of "
-            f"{pareto.quantity(limit.objective, limit.allowed)} used ({words.percent(limit.share)})"
+            f"{pareto.quantity(limit.objective, limit.allowed)} used ({units.percent(limit.share)})"
             + (", binds: a step marked * would break it" if limit.binds else ", does not bind")
         )
     if not explanation.limits:
@@ -84,21 +84,21 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
 
 def _step(step: Step | None) -> str:
     """A neighbour in one cell: bits, then what it costs or gains, leaving out what stays the same."""
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     if step is None:
-        return words.NONE
+        return units.NONE
 
     def signed(value: float, text: str) -> str:
-        return ("+" if value > 0 else words.MINUS) + text
+        return ("+" if value > 0 else units.MINUS) + text
 
-    parts = [signed(step.psnr_loss_db, words.loss(abs(step.psnr_loss_db)))]
+    parts = [signed(step.psnr_loss_db, units.loss(abs(step.psnr_loss_db)))]
     if step.latency_s:
-        parts.append(signed(step.latency_s, words.seconds(abs(step.latency_s))))
+        parts.append(signed(step.latency_s, units.seconds(abs(step.latency_s))))
     if step.weight_bytes:
-        parts.append(signed(step.weight_bytes, words.bytes_(abs(step.weight_bytes))))
+        parts.append(signed(step.weight_bytes, units.bytes_(abs(step.weight_bytes))))
     if step.peak_activation_bytes:
-        parts.append(f"peak {signed(step.peak_activation_bytes, words.bytes_(abs(step.peak_activation_bytes)))}")
+        parts.append(f"peak {signed(step.peak_activation_bytes, units.bytes_(abs(step.peak_activation_bytes)))}")
     return f"{step.bits}{'*' if step.breaks else ''}: " + ", ".join(parts)
 
 
@@ -114,7 +114,7 @@ def compare(
       hwsearch compare RUN/plans/plan-01.json RUN/plans/plan-05.json
       hwsearch compare RUN/jetson-orin-nano/plans/plan-03.json RUN/stm32h743/plans/plan-03.json
     """
-    from hwsearch import compare as comparing
+    from hwsearch.plans import compare as comparing
 
     comparison = comparing.compare(first, second)
     Terminal(as_json, quiet).show(comparing.document(comparison), lambda screen: _print_comparison(comparison, screen))
@@ -149,33 +149,33 @@ def _print_comparison(comparison: Comparison, screen: Console) -> None:
 
 
 def _cells(row: LayerRow) -> tuple[str, ...]:
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     weight = "" if row.weight_bits is None else f"W{row.weight_bits} "
-    return row.runs_as, f"{weight}A{row.input_bits}→{row.output_bits}", words.seconds(row.latency_s), row.binds
+    return row.runs_as, f"{weight}A{row.input_bits}→{row.output_bits}", units.seconds(row.latency_s), row.binds
 
 
 def _price_cells(price: Predicted | None) -> tuple[str, ...]:
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     if price is None:
-        return (words.NONE,) * 4
+        return (units.NONE,) * 4
     return (
-        words.seconds(price.latency_s),
-        words.bytes_(price.weight_bytes),
-        words.bytes_(price.peak_activation_bytes),
-        words.joules(price.energy_j),
+        units.seconds(price.latency_s),
+        units.bytes_(price.weight_bytes),
+        units.bytes_(price.peak_activation_bytes),
+        units.joules(price.energy_j),
     )
 
 
 def _quality_cells(plan: Plan) -> tuple[str, ...]:
-    from hwsearch.report import words
+    from hwsearch.documents import units
 
     measured, counted = plan.measured, plan.counted
     return (
-        words.decibel(measured.psnr_db if measured else None),
-        words.loss(measured.psnr_loss_db if measured else None),
-        words.loss(plan.predicted.psnr_loss_db),
-        f"{counted.mean_weight_bits:.2f}" if counted else words.NONE,
-        words.count(counted.bitops) if counted else words.NONE,
+        units.decibel(measured.psnr_db if measured else None),
+        units.loss(measured.psnr_loss_db if measured else None),
+        units.loss(plan.predicted.psnr_loss_db),
+        f"{counted.mean_weight_bits:.2f}" if counted else units.NONE,
+        units.count(counted.bitops) if counted else units.NONE,
     )

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from hwsearch.cli import options
-from hwsearch.console import Terminal
-from hwsearch.storage_url import StorageUrl
+from hwsearch.cli.terminal import Terminal
+from hwsearch.documents.url import StorageUrl
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +52,7 @@ def worker(
     terminal = Terminal(as_json, quiet)
     import torch
 
-    from hwsearch.worker import work
+    from hwsearch.runs.cluster.worker import work
 
     torch.set_num_threads(threads)
     with _ended_politely(), terminal.progress() as progress:

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import UsageError
-from hwsearch.quant.equalize import Equalizer, equalizable, input_factors, scaled
-from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
-from hwsearch.quant.moments import Moments, collect
-from hwsearch.quant.observe import Bench, Gains, affordable, macs_per_pixel, quantizes, squares, trimmed
-from hwsearch.quant.proof import INT32_LIMIT
-from hwsearch.quant.ranges import (
+from hwsearch.quant.engine.proof import INT32_LIMIT
+from hwsearch.quant.engine.simulate import Prepared, prepare, simulate
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.methods.equalize import Equalizer, equalizable, input_factors, scaled
+from hwsearch.quant.methods.ranges import (
     ChannelSpreads,
     candidates,
     choose,
@@ -31,9 +30,10 @@ from hwsearch.quant.ranges import (
     stretched,
     wide_format,
 )
-from hwsearch.quant.simulate import Prepared, prepare, simulate
-from hwsearch.quant.weights import RoundedLayer, Rounder, bias_of, exchanged, multiplied
-from searchspaces.graph import Graph, Node
+from hwsearch.quant.methods.weights import RoundedLayer, Rounder, bias_of, exchanged, multiplied
+from hwsearch.quant.observe.gains import Bench, Gains, affordable, macs_per_pixel, quantizes, squares, trimmed
+from hwsearch.quant.observe.moments import Moments, collect
+from searchspaces.ir.graph import Graph, Node
 from searchspaces.space import SearchSpace
 
 BENCH_MACS, BENCH_PIXELS = 4e9, 30_000

@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from hwmodels.errors import FileError
-from hwsearch.files import replacing
-from hwsearch.quant.model import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
-from searchspaces.graph import Graph, Node
+from hwsearch.documents.files import replacing
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from searchspaces.ir.graph import Graph, Node
 
 SCHEMA = 1
 FORMAT = "hwsearch-integers"

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import uniform_filter
 
-from hwsearch.results import Crop
-from searchspaces.metrics import luma, psnr_y
+from hwsearch.documents.results import Crop
+from searchspaces.tasks.metrics import luma, psnr_y
 
 ERROR_GAIN = 16
 """How much the error picture is enlarged: one grey step of error becomes 16."""

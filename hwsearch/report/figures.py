@@ -13,10 +13,10 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 
-from hwsearch.report import words
+from hwsearch.documents import units
+from hwsearch.documents.results import Point, ProxyCheck, Results
 from hwsearch.report.canvas import BLUE, FAINT, INK, RED, SOFT, Figure, dots, draw, loss_axis, positive_axis
 from hwsearch.report.labels import Label, place
-from hwsearch.results import Point, ProxyCheck, Results
 
 PANEL = (372, 340)
 _LABELLED = ("uniform W8A8", "uniform FP16", "uniform W16A16", "uniform W4A8", "uniform W8A16", "uniform W4A4")
@@ -42,9 +42,9 @@ class Objective:
 _BYTE_UNITS = ((2.0**30, "GiB"), (2.0**20, "MiB"), (1e3, "KiB"), (0.0, "B"))
 _BYTES = tuple((2.0**10 if u == "KiB" else f or 1.0, u) for f, u in _BYTE_UNITS)
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-LATENCY = Objective("latency_s", "latency", "Latency", words.seconds, _SECONDS)
-WEIGHTS = Objective("weight_bytes", "weights", "Weight memory", words.bytes_, _BYTES)
-ACTIVATIONS = Objective("peak_activation_bytes", "memory", "Peak activation memory", words.bytes_, _BYTES)
+LATENCY = Objective("latency_s", "latency", "Latency", units.seconds, _SECONDS)
+WEIGHTS = Objective("weight_bytes", "weights", "Weight memory", units.bytes_, _BYTES)
+ACTIVATIONS = Objective("peak_activation_bytes", "memory", "Peak activation memory", units.bytes_, _BYTES)
 OBJECTIVES = (LATENCY, WEIGHTS, ACTIVATIONS)
 
 
@@ -136,7 +136,7 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
         return " ".join(f"The {name} of {objective.write(value)} lies outside the figure." for value, name in outside)
 
     told = ", ".join(
-        f"{text} {objective.write(getattr(plans[n].predicted, attribute))} at {words.loss(plans[n].predicted.psnr_loss_db)}"
+        f"{text} {objective.write(getattr(plans[n].predicted, attribute))} at {units.loss(plans[n].predicted.psnr_loss_db)}"
         for n, text in chosen.items()
     )
     return draw(
@@ -188,7 +188,7 @@ def proxy(check: ProxyCheck, plans: str) -> Figure:
         f"proxy-{plans}-{''.join(c if c.isalnum() else '-' for c in check.name)}",
         f"{check.name}: Spearman {check.spearman:.3f}",
         f"Predicted against measured PSNR loss of {len(check.measured_db)} {plans} plans"
-        + (f", in {words.seconds(check.seconds)}." if check.seconds else f"; median error {words.loss(check.median_error_db)}."),
+        + (f", in {units.seconds(check.seconds)}." if check.seconds else f"; median error {units.loss(check.median_error_db)}."),
         (PANEL[0], PANEL[0] - 20),
         plot,
     )

@@ -16,12 +16,13 @@ from typing import Any
 import jinja2
 
 from hwmodels.errors import FileError
-from hwsearch import video
-from hwsearch.plan import Plan
-from hwsearch.report import figures, layers, tiling, words
+from hwsearch.documents import units
+from hwsearch.documents.plan import Plan
+from hwsearch.documents.results import LayerRow, Results
+from hwsearch.report import figures, layers, tiling
 from hwsearch.report.canvas import Figure
 from hwsearch.report.crops import ERROR_GAIN
-from hwsearch.results import LayerRow, Results
+from hwsearch.search import frame_rate
 
 FILE = "report.html"
 PICTURE_BYTES = 1_600_000
@@ -90,24 +91,24 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
     roles = figures.roles(results)
     front = sorted(results.front, key=lambda p: (p.predicted.latency_s, p.predicted.psnr_loss_db, p.name))
     weight_strips, tensor_strips = layers.bits(results)
-    sha = {name: getattr(plan.provenance, name) if plan else words.NONE for name in ("weights_sha256", "device_sha256")}
+    sha = {name: getattr(plan.provenance, name) if plan else units.NONE for name in ("weights_sha256", "device_sha256")}
     return {
         "r": results,
-        "w": words,
+        "w": units,
         "headline": _glue(_headline(results, plan)),
         "summary": [_glue(sentence) for sentence in _summary(results, plan)],
         "warnings": [_glue(sentence) for sentence in _warnings(results)],
-        "bits": lambda widths: words.compress_bits(widths.values()).split("·"),
+        "bits": lambda widths: units.compress_bits(widths.values()).split("·"),
         "tiles": _tiles(results, plan) if plan else [],
         "recommended": plan.name if plan else None,
         "roles": roles,
         "front": front,
-        "long": any(len(text) > 28 for p in front for text in words.plan_bits(p.weight_bits, p.activation_bits)),
+        "long": any(len(text) > 28 for p in front for text in units.plan_bits(p.weight_bits, p.activation_bits)),
         "tiled": any(p.tiling is not None for p in front),
         "energy": any(p.predicted.energy_j is not None for p in front),
         "int8_bytes": results.int8_weight_bytes,
         "reason": lambda fact: re.sub(r"^assumed\b[:,;.]?\s*", "", fact.note or "", flags=re.I),
-        "smaller": lambda p, size: words.ratio(size / p.predicted.weight_bytes) if p.predicted.weight_bytes else words.NONE,
+        "smaller": lambda p, size: units.ratio(size / p.predicted.weight_bytes) if p.predicted.weight_bytes else units.NONE,
         "widened": lambda row: not _same_width(row),
         "tradeoffs": [figures.tradeoff(results, objective) for objective in figures.OBJECTIVES] if results.points else [],
         "tilings": _tilings(results, plan),
@@ -142,15 +143,15 @@ def _headline(results: Results, plan: Plan | None) -> str:
     if plan is None:
         return f"{where}: no plan was found"
     quality = plan.measured.psnr_loss_db if plan.measured else plan.predicted.psnr_loss_db
-    what = f"{words.loss(quality)} lost" if quality >= 0.0005 else "no loss"
-    return f"{where}: {words.seconds(plan.predicted.latency_s)}, {words.bytes_(plan.predicted.weight_bytes)} of weights, {what}"
+    what = f"{units.loss(quality)} lost" if quality >= 0.0005 else "no loss"
+    return f"{where}: {units.seconds(plan.predicted.latency_s)}, {units.bytes_(plan.predicted.weight_bytes)} of weights, {what}"
 
 
 def _summary(results: Results, plan: Plan | None) -> list[str]:
     network = f"{results.network} ×{results.scale}"
     asked = f"Asked: the bit-widths, layer by layer, with which {network} runs best on {results.device.title}"
     size = f"for input pictures of {results.input_width}×{results.input_height} pixels"
-    budgets = words.listing(words.budget(*item) for item in results.budgets.items())
+    budgets = units.listing(units.budget(*item) for item in results.budgets.items())
     sentences = [f"{asked}, {size}{', within ' + budgets if budgets else ''}."]
     if plan is None:
         return sentences
@@ -161,10 +162,10 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
     if plan.tiling is not None:
         sentences.append(
             f"It works through the picture by tiles of {plan.tiling.height}×{plan.tiling.width} pixels, with their halo "
-            f"{words.HALO[plan.tiling.halo]}."
+            f"{units.HALO[plan.tiling.halo]}."
         )
     if results.fps is not None:
-        sentences.append(f"{words.rate(plan.predicted.latency_s, results.fps)}.")
+        sentences.append(f"{units.rate(plan.predicted.latency_s, results.fps)}.")
     measured = plan.measured
     if measured is None:
         sentences.append("This plan was not run in integers: its loss is that of the simulation on the search pictures.")
@@ -180,15 +181,15 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
     how = "in integers" if not measured.float_layers else "in integers where the device runs integers"
     sentences.append(
         f"Proven {how} by {measured.runtime} on {pictures} evaluation picture{'s' * (pictures != 1)}, {wrong}: "
-        f"{words.decibel(measured.psnr_db)} PSNR and {measured.ssim:.4f} SSIM, "
-        f"against {words.decibel(results.reference.psnr_db)} and {results.reference.ssim:.4f} in floating point."
+        f"{units.decibel(measured.psnr_db)} PSNR and {measured.ssim:.4f} SSIM, "
+        f"against {units.decibel(results.reference.psnr_db)} and {results.reference.ssim:.4f} in floating point."
     )
     return sentences
 
 
 def _widths(widths: dict[str, int]) -> str:
     """Widths for a sentence: in network order where that is short, else their range and mean."""
-    text = words.compress_bits(widths.values())
+    text = units.compress_bits(widths.values())
     if len(text) <= 28 or not widths:
         return text
     mean = sum(widths.values()) / len(widths)
@@ -200,21 +201,21 @@ def _warnings(results: Results) -> list[str]:
     if results.device.hypothetical:
         said.append(f"{results.device.title} is a hypothetical device.")
     if results.uncounted:
-        said.append(f"Not traced or not priced, hence in no number here: {words.listing(results.uncounted)}.")
+        said.append(f"Not traced or not priced, hence in no number here: {units.listing(results.uncounted)}.")
     plan = recommended(results)
     floats = plan.measured.float_layers if plan and plan.measured else []
     if floats:
-        said.append(f"{len(floats)} of its layers run in floating point and are not proven in integers: {words.listing(floats)}.")
+        said.append(f"{len(floats)} of its layers run in floating point and are not proven in integers: {units.listing(floats)}.")
     wrong = [p for p in results.front if p.measured and p.measured.mismatched_codes and not p.measured.float_layers]
     if wrong:
-        named = words.listing(f"{p.name} ({p.measured.mismatched_codes:,})" for p in wrong if p.measured)
+        named = units.listing(f"{p.name} ({p.measured.mismatched_codes:,})" for p in wrong if p.measured)
         said.append(f"Output codes differ between the runtime and our integer engine for {named}.")
     return said
 
 
 def _compared(ratio: float, better: str, worse: str) -> str:
     """``2.5 -> "2.50× smaller"``, ``0.4 -> "2.50× larger"``."""
-    return f"{words.ratio(ratio)} {better}" if ratio >= 0.9995 else f"{words.ratio(1 / ratio)} {worse}"
+    return f"{units.ratio(ratio)} {better}" if ratio >= 0.9995 else f"{units.ratio(1 / ratio)} {worse}"
 
 
 def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
@@ -231,20 +232,20 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     tiles = [
         (
             "PSNR loss",
-            words.loss(measured.psnr_loss_db if measured else predicted.psnr_loss_db),
+            units.loss(measured.psnr_loss_db if measured else predicted.psnr_loss_db),
             "measured, evaluation pictures" if measured else "simulated, search pictures",
         ),
-        ("Latency", words.seconds(predicted.latency_s), f"predicted; {fps}{versus}"),
-        ("Weights", words.bytes_(predicted.weight_bytes), ", ".join(compared)),
-        ("Peak activations", words.bytes_(predicted.peak_activation_bytes), "predicted"),
+        ("Latency", units.seconds(predicted.latency_s), f"predicted; {fps}{versus}"),
+        ("Weights", units.bytes_(predicted.weight_bytes), ", ".join(compared)),
+        ("Peak activations", units.bytes_(predicted.peak_activation_bytes), "predicted"),
     ]
     if results.fps is not None:
-        left = words.headroom(video.headroom(predicted.latency_s, results.fps))
+        left = units.headroom(frame_rate.headroom(predicted.latency_s, results.fps))
         tiles.append(("Headroom", left, f"at {results.fps:g} pictures a second"))
     if predicted.energy_j is not None:
-        tiles.append(("Energy", words.joules(predicted.energy_j), "predicted, per picture"))
+        tiles.append(("Energy", units.joules(predicted.energy_j), "predicted, per picture"))
     if measured:
-        tiles.append(("Mismatched codes", f"{measured.mismatched_codes:,}", f"of {words.count(measured.codes)} output codes"))
+        tiles.append(("Mismatched codes", f"{measured.mismatched_codes:,}", f"of {units.count(measured.codes)} output codes"))
     return tiles
 
 
@@ -293,7 +294,7 @@ def _crops(results: Results, run_dir: Path) -> tuple[list[dict[str, Any]], int]:
         spent += sum(map(len, files))
         if spent > PICTURE_BYTES and shown:
             return shown, len(results.crops) - at
-        psnr = {key: words.decibel(value) for key, value in crop.psnr_db.items()}
+        psnr = {key: units.decibel(value) for key, value in crop.psnr_db.items()}
         labels = [
             ("original", "original"),
             (f"bicubic {psnr.get('bicubic', '')}", "bicubic enlargement"),

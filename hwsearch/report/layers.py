@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from hwsearch.plan import Plan
-from hwsearch.report import words
+from hwsearch.documents import units
+from hwsearch.documents.plan import Plan
+from hwsearch.documents.results import LayerRow, Results, ScheduleStep
 from hwsearch.report.canvas import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, SOFT, Figure, draw, zero_axis
 from hwsearch.report.figures import ACTIVATIONS, LATENCY, roles
-from hwsearch.results import LayerRow, Results, ScheduleStep
 
 BARS = 440
 TERMS = (
@@ -57,7 +57,7 @@ def _strip(
     part: int,
     parts: int,
 ) -> Figure:
-    cell, heads = 31, [words.shorten(c, 18) for c in columns]
+    cell, heads = 31, [units.shorten(c, 18) for c in columns]
     left, top = 7.2 * max(len(n) for n, _ in rows) + 14, 5.0 * max(len(h) for h in heads) + 26
 
     def plot(axes: Axes) -> None:
@@ -74,7 +74,7 @@ def _strip(
             text = axes.text(c + 0.35, -0.16, head, fontsize=10.5, color=SOFT, ha="left", va="bottom")
             text.set(rotation=50, rotation_mode="anchor")
 
-    said = "; ".join(f"{n}: {words.compress_bits(b)}" for n, b in rows)
+    said = "; ".join(f"{n}: {units.compress_bits(b)}" for n, b in rows)
     where = "" if parts == 1 else f" (part {part + 1} of {parts})"
     size = (left + cell * (len(columns) + 0.5) + 40, top + cell * len(rows) + 8)
     return draw(name, title + where, f"Columns, in network order: {', '.join(columns)}. {said}.", size, plot)
@@ -114,7 +114,7 @@ def latency(name: str, plan: str, rows: Sequence[LayerRow], whole_s: float) -> F
                 start += length
             end = row.latency_s / factor
             axes.plot([end, end], [i - 0.46, i + 0.46], color=INK, lw=2, solid_capstyle="butt", zorder=4)
-            text = f"{words.seconds(row.latency_s)} · {row.binds}"
+            text = f"{units.seconds(row.latency_s)} · {row.binds}"
             _beside(axes, text, max(start, end), i)
             longest = max(longest, start, end)
         zero_axis(axes, "x", longest, 4)
@@ -127,11 +127,11 @@ def latency(name: str, plan: str, rows: Sequence[LayerRow], whole_s: float) -> F
         if overlapping:
             said.append("Terms that run at the same time overlap, so a bar may be longer than its layer’s latency.")
         if abs(whole_s - total) > 0.01 * whole_s:
-            said.append(f"The layers add up to {words.seconds(total)}; the whole network takes {words.seconds(whole_s)}.")
+            said.append(f"The layers add up to {units.seconds(total)}; the whole network takes {units.seconds(whole_s)}.")
         return " ".join(said)
 
     binding = {t: sum(1 for r in rows if r.binds == t) for t, _, _ in TERMS}
-    told = words.listing(f"{n} by {t}" for t, n in binding.items() if n)
+    told = units.listing(f"{n} by {t}" for t, n in binding.items() if n)
     return draw(
         name,
         f"Latency by layer, {plan}",
@@ -162,7 +162,7 @@ def schedule(name: str, plan: str, steps: Sequence[ScheduleStep], limit: float |
                     axes.text(start + length / 2, i, tensor, ha="center", va="center_baseline", fontsize=10)
                 start += length
             bold = totals[i] == peak
-            _beside(axes, words.bytes_(totals[i]) + " peak" * bold, start, i, bold)
+            _beside(axes, units.bytes_(totals[i]) + " peak" * bold, start, i, bold)
         zero_axis(axes, "x", far, 4)
         axes.set_xlim(0, far * 1.42)
         _layer_axis(axes, [s.layer for s in steps])
@@ -170,11 +170,11 @@ def schedule(name: str, plan: str, steps: Sequence[ScheduleStep], limit: float |
         if limit and near:
             axes.axvline(limit / factor, color=RED, lw=1.4, ls=(0, (5, 3)), zorder=5)
             axes.annotate(
-                f"device limit {words.bytes_(limit)}", (limit / factor, 1), xycoords=("data", "axes fraction"), xytext=(0, 4),
+                f"device limit {units.bytes_(limit)}", (limit / factor, 1), xycoords=("data", "axes fraction"), xytext=(0, 4),
                 textcoords="offset points", ha="center", va="bottom", fontsize=10.5, color=RED,
             )  # fmt: skip
         if limit and not near:
-            return f"The device's limit of {words.bytes_(limit)} lies far to the right."
+            return f"The device's limit of {units.bytes_(limit)} lies far to the right."
         return None
 
     where = steps[totals.index(peak)].layer if steps else ""
@@ -182,7 +182,7 @@ def schedule(name: str, plan: str, steps: Sequence[ScheduleStep], limit: float |
         name,
         f"Memory over the schedule, {plan}",
         f"Stacked bars of the tensors alive while each of {len(steps)} layers runs, in order; "
-        f"the peak of {words.bytes_(peak)} is at {where}.",
+        f"the peak of {units.bytes_(peak)} is at {where}.",
         (BARS, 74 + 24 * len(steps)),
         plot,
     )
@@ -198,7 +198,7 @@ def _beside(axes: Axes, text: str, x: float, row: int, bold: bool = False) -> No
 
 def _layer_axis(axes: Axes, names: Sequence[str]) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_yticks(range(len(names)), [words.shorten(n, 22) for n in names])
+    axes.set_yticks(range(len(names)), [units.shorten(n, 22) for n in names])
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
     for text in axes.get_yticklabels():

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from hwsearch.report import words
+from hwsearch.documents import units
+from hwsearch.documents.results import TilingPoint
 from hwsearch.report.canvas import BLUE, GREEN, INK, ORANGE, RED, Figure, draw, positive_axis
 from hwsearch.report.figures import ACTIVATIONS, LATENCY
 from hwsearch.report.labels import Label, place
-from hwsearch.results import TilingPoint
 
 SIZE = (640, 380)
 MOST_TIMES = 5
@@ -75,7 +75,7 @@ def figure(points: Sequence[TilingPoint], picture_width: int, plan: str, limit: 
         "tiling",
         "Memory against latency as the tile shrinks",
         f"Latency against peak activation memory of {len(points)} ways to cut the picture under {plan}; {told}, with "
-        f"{'–' if smallest is None else words.seconds(smallest.latency_s)}.",
+        f"{'–' if smallest is None else units.seconds(smallest.latency_s)}.",
         SIZE,
         plot,
     )

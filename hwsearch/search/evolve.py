@@ -26,16 +26,16 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from hwmodels.errors import FileError
-from hwsearch.evaluate import Score
-from hwsearch.search.additive import AdditiveProblem
-from hwsearch.search.alternatives import lower_all
-from hwsearch.search.propose import QUANTIZER, Encoding, Proposer
-from hwsearch.search.quiet import quiet_optuna
-from hwsearch.search.samplers import OBJECTIVES
-from hwsearch.search.screen import Screen
+from hwsearch.quality.evaluate import Score
+from hwsearch.search.exact.additive import AdditiveProblem
+from hwsearch.search.exact.alternatives import lower_all
+from hwsearch.search.predict.screen import Screen
+from hwsearch.search.propose.moves import QUANTIZER, Encoding, Proposer
+from hwsearch.search.propose.samplers import OBJECTIVES
+from hwsearch.search.silenced import quiet_optuna
 
 if TYPE_CHECKING:
-    from hwmodels.cost import CostTable
+    from hwmodels.pricing.cost import CostTable
     from searchspaces.space import SearchSpace
 
 PROPOSALS = 4

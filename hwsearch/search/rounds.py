@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwmodels.errors import BudgetError
-from hwsearch.damage import Damage
-from hwsearch.search import exact, interactions, spread, uniform
-from hwsearch.search.additive import AdditiveProblem
-from hwsearch.search.alternatives import lower_all
-from hwsearch.search.interactions import Prediction
+from hwsearch.quality.damage import Damage
+from hwsearch.search.exact import exact
+from hwsearch.search.exact.additive import AdditiveProblem
+from hwsearch.search.exact.alternatives import lower_all
+from hwsearch.search.predict import interactions
+from hwsearch.search.predict.interactions import Prediction
+from hwsearch.search.propose import spread, uniform
 
 if TYPE_CHECKING:
-    from hwmodels.table import CostTable
+    from hwmodels.pricing.table import CostTable
     from searchspaces.space import SearchSpace
 
 ROUNDS = 12

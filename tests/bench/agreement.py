@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.agreement_page import page
 from oracle import summary
 
-from hwmodels import agreement
-from hwsearch.files import replacing
+from hwmodels.fitting import agreement
+from hwsearch.documents.files import replacing
 
 ROOT = Path(__file__).parents[2]
 

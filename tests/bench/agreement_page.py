@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from oracle import Row
 
-from hwmodels.agreement import Agreement
-from hwsearch.report import words
+from hwmodels.fitting.agreement import Agreement
+from hwsearch.documents import units
 from hwsearch.report.canvas import BLUE, FAINT, GREEN, ORANGE, PINK, RED, SKY, SOFT, Figure, dots, draw, positive_axis
 
 FORMS = {
@@ -58,8 +58,8 @@ def page(rows: Sequence[Row], found: Sequence[Agreement], left: Sequence[tuple[s
         style=style,
         groups=groups,
         reasons=reasons,
-        percent=lambda value: words.NONE if value is None else f"{value:.1%}",
-        rank=lambda value: words.NONE if value is None else f"{value:.2f}".replace("-", words.MINUS),
+        percent=lambda value: units.NONE if value is None else f"{value:.1%}",
+        rank=lambda value: units.NONE if value is None else f"{value:.2f}".replace("-", units.MINUS),
     )
 
 

@@ -23,12 +23,12 @@ import numpy as np
 import postgres_server
 from random_tables import chain
 
-from hwsearch import worker
-from hwsearch.evaluate import Score
+from hwsearch.documents.url import StorageUrl
+from hwsearch.quality.evaluate import Score
+from hwsearch.runs.cluster import worker
+from hwsearch.runs.cluster.study import SharedStudy
 from hwsearch.search.evolve import OBJECTIVES
-from hwsearch.search.propose import Encoding
-from hwsearch.search.shared_study import SharedStudy
-from hwsearch.storage_url import StorageUrl
+from hwsearch.search.propose.moves import Encoding
 
 EVALUATION_S = (0.1, 1.0, 10.0)
 

@@ -23,13 +23,13 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from random_networks import Deep, Residual, picture, quantize  # noqa: E402
 
-from hwsearch.export import onnx as exported  # noqa: E402
-from hwsearch.quant import integer  # noqa: E402
-from hwsearch.runtimes import litert  # noqa: E402
-from searchspaces.abpn import ABPN  # noqa: E402
-from searchspaces.fsrcnn import FSRCNN  # noqa: E402
-from searchspaces.graph import execute  # noqa: E402
-from searchspaces.trace import trace  # noqa: E402
+from hwsearch.formats.onnx import write as exported  # noqa: E402
+from hwsearch.formats.tflite import litert  # noqa: E402
+from hwsearch.quant.engine import integer  # noqa: E402
+from searchspaces.ir.graph import execute  # noqa: E402
+from searchspaces.networks.cnn.abpn import ABPN  # noqa: E402
+from searchspaces.networks.cnn.fsrcnn import FSRCNN  # noqa: E402
+from searchspaces.tracing.trace import trace  # noqa: E402
 
 
 def networks() -> dict[str, tuple[nn.Module, int]]:
@@ -88,7 +88,7 @@ def main() -> None:
         formats = q.formats
         others = {"LiteRT (XNNPACK) int8": lambda plan=xnnpack, x=x: plan.run(x)}
         if find_spec("openvino"):
-            from hwsearch.runtimes import openvino
+            from hwsearch.formats.onnx import openvino
 
             compiled = openvino.open_plan(q)
             others["OpenVINO int8"] = lambda plan=compiled, x=x: plan.run(x)

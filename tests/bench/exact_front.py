@@ -19,8 +19,9 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from random_tables import edsr  # noqa: E402
 
-from hwsearch.search import exact, pareto  # noqa: E402
-from hwsearch.search.additive import lower  # noqa: E402
+from hwsearch.search import pareto  # noqa: E402
+from hwsearch.search.exact import exact  # noqa: E402
+from hwsearch.search.exact.additive import lower  # noqa: E402
 
 
 def main() -> None:

@@ -22,15 +22,19 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parents[2])]
 
-from hwsearch import allocate, cuts, pipeline  # noqa: E402
-from hwsearch.evaluations import EvaluationLog  # noqa: E402
-from hwsearch.files import write_json  # noqa: E402
-from hwsearch.measuring import prepare  # noqa: E402
-from hwsearch.problem import Request, choose_pictures, pose  # noqa: E402
-from hwsearch.progress import Silent  # noqa: E402
-from hwsearch.proxies.errors import windows  # noqa: E402
-from hwsearch.quant.observe import macs_per_pixel  # noqa: E402
-from hwsearch.search import rounds  # noqa: E402
+from hwsearch.documents.files import write_json  # noqa: E402
+from hwsearch.documents.progress import Silent  # noqa: E402
+from hwsearch.pipeline import optimize  # noqa: E402
+from hwsearch.problem.pose import Request, choose_pictures, pose  # noqa: E402
+from hwsearch.quality.log import EvaluationLog  # noqa: E402
+from hwsearch.quality.measuring import prepare  # noqa: E402
+from hwsearch.quality.proxies.errors import windows  # noqa: E402
+from hwsearch.quant.observe.gains import macs_per_pixel  # noqa: E402
+from hwsearch.search import (  # noqa: E402
+    find,
+    rounds,
+    tiling_options,
+)
 
 ERROR_DB, ERROR_SHARE = 0.05, 0.15
 
@@ -69,10 +73,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         log = EvaluationLog(Path(folder) / "evaluations.jsonl", lambda plans: map(measuring, plans))
         float_mse = measuring.evaluator.float_mse
-        damages = pipeline.measure_damage(measuring.calibration, photos.crops, float_mse, given.seed, Silent())
-        checks, probes = pipeline.check_proxies(damages, problem.space, log, given.probes, given.seed, Silent())
+        damages = optimize.measure_damage(measuring.calibration, photos.crops, float_mse, given.seed, Silent())
+        checks, probes = optimize.check_proxies(damages, problem.space, log, given.probes, given.seed, Silent())
         best = max(checks, key=lambda check: check.spearman)
-        ways = cuts.ways(problem, request, {})
+        ways = tiling_options.ways(problem, request, {})
         solved = rounds.solve(
             [cut.table for cut in ways.useful],
             damages[best.name],
@@ -81,7 +85,7 @@ def main() -> None:
             probes,
             np.array(best.measured_db),
             lambda plans: [score.psnr_loss_db for score in log(plans)],
-            points=allocate.FRONT_POINTS,
+            points=find.FRONT_POINTS,
             evaluations=given.evaluations,
         )
     measured = solved.measured_db

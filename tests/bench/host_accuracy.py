@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels import calibrate
-from hwmodels import device as devices
-from hwsearch.calibration import host
-from hwsearch.calibration.runtime import FP32, INT8, Subject, latencies
-from hwsearch.progress import Lines
-from searchspaces import networks
-from searchspaces.graph import Graph
-from searchspaces.trace import trace
+from hwmodels.device import device as devices
+from hwmodels.fitting import constants
+from hwsearch.boards import host
+from hwsearch.boards.runtime import FP32, INT8, Subject, latencies
+from hwsearch.documents.progress import Lines
+from searchspaces.ir.graph import Graph
+from searchspaces.networks import registry
+from searchspaces.tracing.trace import trace
 
 NETWORKS: tuple[tuple[str, int, dict[str, Any]], ...] = (
     ("fsrcnn", 2, {}),
@@ -41,9 +41,9 @@ MOST_MACS = 3e9
 
 
 def graph_of(name: str, scale: int, arguments: dict[str, Any]) -> Graph:
-    spec = networks.spec(name)
+    spec = registry.spec(name)
     channels = spec.channels or int({**spec.arguments, **arguments}["channels"])
-    return trace(networks.build(name, scale, **arguments), channels, name)
+    return trace(registry.build(name, scale, **arguments), channels, name)
 
 
 def subjects() -> list[Subject]:
@@ -73,7 +73,7 @@ def main() -> None:
     with progress.stage("held-out networks", len(held_out) * (given.rounds + 1)) as stage:
         seconds = latencies(held_out, given.threads, given.rounds, stage.advance)
     measured = [subject.measured(float(s)) for subject, s in zip(held_out, seconds, strict=True)]
-    predicted = calibrate.predict(target, measured)
+    predicted = constants.predict(target, measured)
     errors = predicted / seconds - 1
     print(f"{'network':34s} {'size':>9s} {'':5s} {'measured':>10s} {'predicted':>10s} {'error':>6s}")
     for subject, s, p, e in zip(held_out, seconds, predicted, errors, strict=True):

@@ -30,22 +30,23 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 from bench.hypervolume_figure import draw, verdicts  # noqa: E402
 from bench.hypervolume_methods import METHODS, SEEDLESS, Subject  # noqa: E402
 
-from hwmodels import device as devices  # noqa: E402
-from hwmodels import tiles  # noqa: E402
-from hwmodels.table import CostTable  # noqa: E402
-from hwsearch.evaluate import Evaluator, Score, to_picture  # noqa: E402
-from hwsearch.evaluations import EvaluationLog  # noqa: E402
-from hwsearch.files import replacing, write_json  # noqa: E402
+from hwmodels.device import device as devices  # noqa: E402
+from hwmodels.pricing.table import CostTable  # noqa: E402
+from hwmodels.tiling import tiles  # noqa: E402
+from hwsearch.documents.files import replacing, write_json  # noqa: E402
+from hwsearch.quality.evaluate import Evaluator, Score, to_picture  # noqa: E402
+from hwsearch.quality.log import EvaluationLog  # noqa: E402
 from hwsearch.quant.calibrate import calibrate  # noqa: E402
 from hwsearch.search import pareto  # noqa: E402
-from hwsearch.search.additive import lower  # noqa: E402
-from searchspaces import networks, pictures  # noqa: E402
-from searchspaces.bicubic import imresize  # noqa: E402
-from searchspaces.graph import execute  # noqa: E402
-from searchspaces.metrics import psnr_y  # noqa: E402
-from searchspaces.pictures import Pair  # noqa: E402
+from hwsearch.search.exact.additive import lower  # noqa: E402
+from searchspaces.data import pictures  # noqa: E402
+from searchspaces.data.bicubic import imresize  # noqa: E402
+from searchspaces.data.pictures import Pair  # noqa: E402
+from searchspaces.ir.graph import execute  # noqa: E402
+from searchspaces.networks import registry  # noqa: E402
 from searchspaces.space import build_space  # noqa: E402
-from searchspaces.trace import to_workload, trace  # noqa: E402
+from searchspaces.tasks.metrics import psnr_y  # noqa: E402
+from searchspaces.tracing.trace import to_workload, trace  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 COUNTS = (*range(1, 61), *range(70, 100, 10), *range(100, 10_001, 20))
@@ -122,7 +123,7 @@ def bicubic_db(pairs: list[Pair], scale: int) -> float:
 def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     """Trace a network, price it, and open its cache."""
     weights = None if data is None else data / "weights" / f"{case.file}.safetensors"
-    network = networks.load(case.network, case.scale, weights)
+    network = registry.load(case.network, case.scale, weights)
     upsampled = network.input_kind == "upsampled"
     graph = trace(network.module, network.channels, network.name, 1 if upsampled else case.scale)
     device = devices.load(case.device)

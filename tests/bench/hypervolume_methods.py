@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from hwmodels.table import CostTable
-from hwsearch.damage import Damage
-from hwsearch.evaluate import Score
-from hwsearch.proxies import fisher, sqnr
+from hwmodels.pricing.table import CostTable
+from hwsearch.quality.damage import Damage
+from hwsearch.quality.evaluate import Score
+from hwsearch.quality.proxies import fisher, sqnr
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.search import evolve, rounds
-from hwsearch.search.additive import AdditiveProblem
-from searchspaces.pictures import Pair
+from hwsearch.search.exact.additive import AdditiveProblem
+from searchspaces.data.pictures import Pair
 from searchspaces.space import SearchSpace
 
 FRONT_POINTS = 20

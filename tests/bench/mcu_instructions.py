@@ -37,11 +37,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracle import instructions as networks
 from random_networks import quantize
 
-from hwmodels import device
-from hwmodels.device_facts import number
-from hwsearch.files import write_json
-from hwsearch.runtimes import boards, qemu
-from searchspaces.trace import trace
+from hwmodels.device import device
+from hwmodels.device.facts import number
+from hwsearch.documents.files import write_json
+from hwsearch.formats.c import emulator, qemu
+from searchspaces.tracing.trace import trace
 
 LANES = {"cortex-m4": 4, "cortex-m7": 4, "cortex-m55": 16}
 """Weights that the inner loop takes at once."""
@@ -119,7 +119,7 @@ def layers() -> list[Layer]:
 
 
 def counted(
-    module: nn.Module, channels: int, side: int, board: boards.Board, bits: int = 8, tensor_bits: int = 8
+    module: nn.Module, channels: int, side: int, board: emulator.Board, bits: int = 8, tensor_bits: int = 8
 ) -> list[tuple[str, int, int]]:
     """Every step of a module with random weights: operation, elements of its output, instructions."""
     torch.manual_seed(0)
@@ -144,7 +144,7 @@ class Elementwise(nn.Module):
         return torch.sigmoid(z)
 
 
-def elementwise(board: boards.Board) -> dict[str, float]:
+def elementwise(board: emulator.Board) -> dict[str, float]:
     """Instructions per element of the output of what is no convolution, from the difference of two sizes."""
     small, large = (counted(Elementwise().eval(), 4, side, board) for side in SIDES)
     return {
@@ -173,7 +173,7 @@ def fit(measured: list[Layer], found: np.ndarray, lanes: int) -> tuple[np.ndarra
     return constants, rows @ constants / found - 1
 
 
-def measure(board: boards.Board) -> dict[str, Any]:
+def measure(board: emulator.Board) -> dict[str, Any]:
     """All constants of one core, with what they were fitted to, and the instructions of whole networks."""
     measured = layers()
     found = np.array(
@@ -210,15 +210,15 @@ def show_networks(core: str, found: list[int]) -> None:
 
 
 def main() -> None:
-    boards.check_tools()
+    emulator.check_tools()
     cores = []
-    for board in boards.BOARDS.values():
+    for board in emulator.BOARDS.values():
         cores.append(measure(board))
         print(f"{board.core}: {cores[-1]['per_unit']}")
         print("   ", {key: cores[-1][key] for key in ("per_element", "relative_error", "per_mac_3x3_16_to_16")}, flush=True)
         show_networks(board.core, cores[-1]["networks"])
     if "--write" in sys.argv[1:]:
-        made_with = f"arm-none-eabi-gcc {boards.compiler_version()}, {boards.OPTIMIZATION}, {boards.emulator_version()}"
+        made_with = f"arm-none-eabi-gcc {emulator.compiler_version()}, {emulator.OPTIMIZATION}, {emulator.emulator_version()}"
         write_json(networks.TABLE, {"made_by": "tests/bench/mcu_instructions.py", "made_with": made_with, "cores": cores})
         print(f"wrote {networks.TABLE}")
 

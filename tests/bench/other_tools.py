@@ -34,7 +34,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from bench.peers import SEARCH_CROPS, SUBJECTS, Protocol, protocol  # noqa: E402
 
-from searchspaces.metrics import mse_y  # noqa: E402
+from searchspaces.tasks.metrics import mse_y  # noqa: E402
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)

@@ -28,24 +28,25 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from hwsearch import proxies
-from hwsearch.damage import Damage
-from hwsearch.evaluate import Evaluator
-from hwsearch.files import replacing
-from hwsearch.proxies.errors import windows
-from hwsearch.quant import integer
+from hwsearch.documents.files import replacing
+from hwsearch.quality import proxies
+from hwsearch.quality.damage import Damage
+from hwsearch.quality.evaluate import Evaluator
+from hwsearch.quality.proxies.errors import windows
 from hwsearch.quant.calibrate import Calibration, calibrate
-from hwsearch.quant.observe import macs_per_pixel
-from hwsearch.quant.polish import polish
-from hwsearch.search.additive import AdditiveProblem
-from hwsearch.search.refit import refit
-from hwsearch.search.solver import Solver
-from searchspaces import networks, pictures
-from searchspaces.graph import Graph, execute
-from searchspaces.networks import LoadedNetwork
-from searchspaces.pictures import Pair
+from hwsearch.quant.engine import integer
+from hwsearch.quant.methods.polish import polish
+from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.search.exact.additive import AdditiveProblem
+from hwsearch.search.exact.solver import Solver
+from hwsearch.search.predict.refit import refit
+from searchspaces.data import pictures
+from searchspaces.data.pictures import Pair
+from searchspaces.ir.graph import Graph, execute
+from searchspaces.networks import registry
+from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import SearchSpace, build_space
-from searchspaces.trace import to_workload, trace
+from searchspaces.tracing.trace import to_workload, trace
 
 WIDTHS = (3, 4, 5, 6, 7, 8)
 BUDGETS = (4, 6)
@@ -246,7 +247,7 @@ class Protocol:
 
 def protocol(data: Path, subject: Subject) -> Protocol:
     """The protocol for a network, from a folder with Set5, B100 and weights."""
-    network = networks.load(subject.name, subject.scale, data / "weights" / f"{subject.file}.safetensors")
+    network = registry.load(subject.name, subject.scale, data / "weights" / f"{subject.file}.safetensors")
     kind, channels = network.input_kind, network.channels
     graph = trace(network.module, channels, subject.name, 1 if kind == "upsampled" else subject.scale)
     photos = pictures.load_folder(data / "B100")[:16]

@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cost_twins import edsr, plain, random_plans, space_of
 
-from hwmodels import cost, device
+from hwmodels.device import device
+from hwmodels.pricing import cost
 
 DEVICES = ("ethos-u55-128", "snapdragon-8gen3-hexagon", "jetson", "stm32h743", "host")
 """At least one of each class; documented and undocumented NPUs are two models."""

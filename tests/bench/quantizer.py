@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 
-from hwsearch.evaluate import Evaluator
+from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quant.calibrate import calibrate
-from searchspaces import networks, pictures
-from searchspaces.graph import execute
+from searchspaces.data import pictures
+from searchspaces.ir.graph import execute
+from searchspaces.networks import registry
 from searchspaces.space import build_space
-from searchspaces.trace import to_workload, trace
+from searchspaces.tracing.trace import to_workload, trace
 
 NETWORKS = {
     "fsrcnn": ("fsrcnn", 2, "fsrcnn_x2"),
@@ -29,7 +30,7 @@ NETWORKS = {
 
 def measure(data: Path, title: str) -> None:
     name, scale, file = NETWORKS[title]
-    network = networks.load(name, scale, data / "weights" / f"{file}.safetensors" if file else None)
+    network = registry.load(name, scale, data / "weights" / f"{file}.safetensors" if file else None)
     kind, channels = network.input_kind, network.channels
     graph = trace(network.module, channels, name, 1 if kind == "upsampled" else scale)
     space = build_space(to_workload(graph, 64, 64), (2, 3, 4, 5, 6, 7, 8), (8, 16))

@@ -18,12 +18,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from random_networks import quantize
 
-from hwmodels import cost, device
-from hwsearch import vela
-from hwsearch.export import tflite
-from searchspaces.fsrcnn import FSRCNN
+from hwmodels.device import device
+from hwmodels.pricing import cost
+from hwsearch.boards import vela
+from hwsearch.formats.tflite import write
+from searchspaces.networks.cnn.fsrcnn import FSRCNN
 from searchspaces.space import build_space
-from searchspaces.trace import to_workload, trace
+from searchspaces.tracing.trace import to_workload, trace
 
 SIZE = (180, 320)
 REPEATS = 5
@@ -46,7 +47,7 @@ def main(name: str) -> None:
     print(f"{graph.name} {SIZE[0]}x{SIZE[1]} on {name}, best of {REPEATS}")
     print(f"hwsearch: {1e3 * min(lowering[1:]):.1f} ms to lower all widths, {1e3 * min(estimating[1:]):.3f} ms for one plan")
     with tempfile.TemporaryDirectory() as folder:
-        path = tflite.export(quantize(graph), Path(folder, "net.tflite"), size=SIZE)
+        path = write.export(quantize(graph), Path(folder, "net.tflite"), size=SIZE)
         start = time.perf_counter()
         rows = vela.compile_file(path, target)
         print(f"Vela:     {1e3 * (time.perf_counter() - start):.0f} ms for one plan ({len(rows)} operations) with its start")

@@ -26,12 +26,13 @@ import postgres_server
 import torch
 from PIL import Image
 
-from hwsearch import coordinator, cuts
-from hwsearch.measuring import Measuring, prepare
-from hwsearch.problem import Pictures, Problem, Request, choose_pictures, pose
-from hwsearch.search import probe
-from hwsearch.storage_url import StorageUrl
-from searchspaces import pictures
+from hwsearch.documents.url import StorageUrl
+from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
+from hwsearch.quality.measuring import Measuring, prepare
+from hwsearch.runs.cluster import coordinator
+from hwsearch.search import tiling_options
+from hwsearch.search.propose import random_plans
+from searchspaces.data import pictures
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,12 @@ def measure(
 ) -> Measured:
     """Have random plans measured by the coordinator and ``workers`` more."""
     request = replace(request, storage=url, study=f"{workers} workers")
-    tables = [cut.table for cut in cuts.ways(problem, request, {}).useful]
+    tables = [cut.table for cut in tiling_options.ways(problem, request, {}).useful]
     study = coordinator.connect(request, problem, chosen)
     assert study is not None
     lead = coordinator.Coordinator(study, request, problem, chosen, tables, own)
     processes = [start_worker(url, study.name) for _ in range(workers)]
-    wanted = list(probe.sample(problem.space, plans, seed=1))
+    wanted = list(random_plans.sample(problem.space, plans, seed=1))
     begun = time.monotonic()
     for _ in lead(wanted):
         pass

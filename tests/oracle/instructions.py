@@ -19,20 +19,21 @@ import torch
 from cost_twins import Widths
 from random_networks import quantize
 
-from hwmodels import cost, device
-from hwmodels.device import Device
-from hwmodels.device_facts import number
-from hwsearch.runtimes import boards, qemu
+from hwmodels.device import device
+from hwmodels.device.device import Device
+from hwmodels.device.facts import number
+from hwmodels.pricing import cost
+from hwsearch.formats.c import emulator, qemu
 from oracle import Row
-from searchspaces.abpn import ABPN
-from searchspaces.ecbsr import ECBSR
-from searchspaces.fsrcnn import FSRCNN
-from searchspaces.graph import Graph
-from searchspaces.tables import to_workload
-from searchspaces.trace import trace
+from searchspaces.ir.graph import Graph
+from searchspaces.ir.lower import to_workload
+from searchspaces.networks.cnn.abpn import ABPN
+from searchspaces.networks.cnn.ecbsr import ECBSR
+from searchspaces.networks.cnn.fsrcnn import FSRCNN
+from searchspaces.tracing.trace import trace
 
 SOURCE = "exact instruction counts under QEMU, whole networks exported to C"
-TABLE = Path(device.__file__).parent / "devices" / "mcu_instructions.json"
+TABLE = Path(device.__file__).parents[1] / "devices" / "mcu_instructions.json"
 DEVICES = {"cortex-m4": "stm32l4r5", "cortex-m7": "stm32h743", "cortex-m55": "cortex-m55"}
 """A shipped device whose runtime is the exported C, by counted core."""
 NETWORKS: dict[str, Callable[[], FSRCNN | ABPN | ECBSR]] = {
@@ -83,7 +84,7 @@ def cases() -> tuple[Case, ...]:
     return tuple(found)
 
 
-def count(case: Case, board: boards.Board) -> int:
+def count(case: Case, board: emulator.Board) -> int:
     """Instructions of one picture on an emulated board."""
     net = graph(case.network)
     leaders = net.width_groups()

@@ -10,10 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hwmodels import cost, device
-from hwmodels.device_tables import Memory
-from hwmodels.device_values import Quantity
-from hwmodels.precision import Precision
+from hwmodels.device import device
+from hwmodels.device.tables import Memory
+from hwmodels.device.values import Quantity
+from hwmodels.numbers import Precision
+from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 from oracle import Row
 from oracle.tiny_networks import mobilenet

@@ -28,11 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels import calibrate, cost, device
-from hwmodels.calibrate import Measurement
-from hwmodels.device import Device, Quantity
-from hwmodels.device_facts import number, with_numbers
-from hwmodels.precision import Precision
+from hwmodels.device import device
+from hwmodels.device.device import Device, Quantity
+from hwmodels.device.facts import number, with_numbers
+from hwmodels.fitting import constants
+from hwmodels.fitting.constants import Measurement
+from hwmodels.numbers import Precision
+from hwmodels.pricing import cost
 from oracle import Row
 from oracle.tiny_networks import network
 
@@ -176,7 +178,7 @@ def _core(processor: str, clock_hz: float) -> Device:
 def depthwise_ratio(group: Group) -> float:
     """Cost of a depthwise MAC relative to the prior, fitted to all networks of a group."""
     start = number(group.base, DEPTHWISE)
-    fitted = calibrate.fit(group.base, group.measurements(group.seconds), [RATE, DEPTHWISE], prior_weight=1e-3)
+    fitted = constants.fit(group.base, group.measurements(group.seconds), [RATE, DEPTHWISE], prior_weight=1e-3)
     return fitted.values[DEPTHWISE] / start
 
 
@@ -260,7 +262,7 @@ def _left_out(group: Group, start: Device, name: str) -> list[Row]:
     # One network fixes the rate; what more networks tell, they may change.
     shipped = group.base.name == group.board
     free = (RATE, DEPTHWISE if shipped else FLASH, LINEAR)[: len(rest)]
-    fitted = calibrate.fit(start, group.measurements(rest), free).device
+    fitted = constants.fit(start, group.measurements(rest), free).device
     predicted = cost.uniform(fitted, network(name), W8A8).latency_s
     found = [_row(group, name, "latency_s", predicted, group.seconds[name], _macs_only_s(group, rest, name))]
     known = [n for n in rest if n in group.joules]

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels import device as devices
-from hwmodels.calibrate import Measurement, fit, predict
-from hwmodels.device import Device
-from hwmodels.device_facts import with_numbers
-from hwmodels.device_values import Quantity
-from hwmodels.precision import Precision
+from hwmodels.device import device as devices
+from hwmodels.device.device import Device
+from hwmodels.device.facts import with_numbers
+from hwmodels.device.values import Quantity
+from hwmodels.fitting.constants import Measurement, fit, predict
+from hwmodels.numbers import Precision
 from hwmodels.workload import Workload
 from oracle import Row
 from oracle.layer_tables import Drawing, residual

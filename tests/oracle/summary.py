@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 
 import oracle
-from hwmodels.agreement import Agreement
+from hwmodels.fitting.agreement import Agreement
 from oracle import Row
 
 QUANTITIES = ("latency_s", "energy_j")

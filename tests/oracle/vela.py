@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hwmodels import cost, device
-from hwmodels.device import Device, Quantity
-from hwmodels.device_tables import Memories, Memory
+from hwmodels.device import device
+from hwmodels.device.device import Device, Quantity
+from hwmodels.device.tables import Memories, Memory
+from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 from oracle import Row
 

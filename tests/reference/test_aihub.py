@@ -10,9 +10,11 @@ import pytest
 from oracle import Row, aihub, summary
 from oracle.layer_tables import chain
 
-from hwmodels import agreement, cost, device
-from hwmodels.device_facts import number
-from hwmodels.precision import Precision
+from hwmodels.device import device
+from hwmodels.device.facts import number
+from hwmodels.fitting import agreement
+from hwmodels.numbers import Precision
+from hwmodels.pricing import cost
 
 BOARDS = ("Samsung Galaxy S24", "Dragonwing RB3 Gen 2 Vision Kit")
 """A phone with both precisions and three runtimes, a board with 8 bits and two; ``tests/bench/agreement.py`` does them all."""

@@ -15,12 +15,13 @@ from onnx import numpy_helper
 from random_networks import MODULES, float_graph, picture, quantize
 
 from hwmodels.errors import FileError
-from hwsearch import validate
-from hwsearch.export import EXPORTERS, onnx_float, tensorrt
-from hwsearch.export.promote import promote
-from hwsearch.quant import integer
-from hwsearch.quant.model import LayerIntegers, QuantizedGraph
-from searchspaces.graph import execute
+from hwsearch.formats.exporters import EXPORTERS
+from hwsearch.formats.onnx import float_network, tensorrt
+from hwsearch.formats.promote import promote
+from hwsearch.plans import verify
+from hwsearch.quant.engine import integer
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from searchspaces.ir.graph import execute
 
 FACTS = {"plan": "plan-03", "plan_key": "0123456789abcdef"}
 
@@ -41,7 +42,7 @@ def test_tensorrt_file_computes_what_the_engine_computes(name: str, weight_bits:
     model = tensorrt.to_model(q)
     assert tensorrt.violations(model) == []
     x = picture(q.graph, 26, 30, seed=9)
-    different, beyond, total = validate.compare(run_plainly(model, x), integer.run(q, x), q.formats[q.graph.output.name])
+    different, beyond, total = verify.compare(run_plainly(model, x), integer.run(q, x), q.formats[q.graph.output.name])
     assert beyond == 0
     assert different <= 0.01 * total
 
@@ -114,7 +115,7 @@ def test_float_file_computes_with_the_rounded_weights(name: str, tmp_path: Path)
     path = EXPORTERS["float"](q, tmp_path / "net.onnx", metadata=FACTS)
     rounded = {}
     for node in q.graph.convs:
-        weight, bias = (torch.from_numpy(a) for a in onnx_float.real_parameters(q, node.name))
+        weight, bias = (torch.from_numpy(a) for a in float_network.real_parameters(q, node.name))
         rounded[node.name] = node.with_weights(weight=weight, bias=bias)
     x = picture(q.graph, seed=2)
     with torch.no_grad():

@@ -11,17 +11,18 @@ import torch
 from safetensors.numpy import load_file
 
 from hwsearch.cli import main
-from hwsearch.evaluate import to_picture
-from hwsearch.export.tflite_order import channel_orders
-from hwsearch.inspect import inspect, pricing
-from hwsearch.inspect.tflite import load
-from hwsearch.quant import integer
-from hwsearch.quant.model import QuantizedGraph
-from hwsearch.runtimes import litert, tflm
-from hwsearch.runtimes.base import compare
-from searchspaces import pictures
-from searchspaces.metrics import psnr_y
-from searchspaces.tables import propagate
+from hwsearch.formats import pricing
+from hwsearch.formats.readers import inspect
+from hwsearch.formats.runtime import compare
+from hwsearch.formats.tflite import litert, tflm
+from hwsearch.formats.tflite.read import load
+from hwsearch.formats.tflite.write_order import channel_orders
+from hwsearch.quality.evaluate import to_picture
+from hwsearch.quant.engine import integer
+from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.data import pictures
+from searchspaces.ir.lower import propagate
+from searchspaces.tasks.metrics import psnr_y
 
 NAMES = {"qat": 33.47, "ptq": 33.42}
 """Files, and the Y PSNR of each on Set5 that was measured with LiteRT (dB)."""

@@ -12,14 +12,16 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from random_networks import float_graph, picture, quantize
 
-from hwmodels import cost, device
+from hwmodels.device import device
 from hwmodels.errors import UncountedError
-from hwmodels.precision import Precision
+from hwmodels.numbers import Precision
+from hwmodels.pricing import cost
 from hwsearch.cli import main
-from hwsearch.export import EXPORTERS
-from hwsearch.export.onnx_float import to_float_model
-from hwsearch.inspect import bits_of, inspect, pricing
-from searchspaces.trace import to_workload
+from hwsearch.formats import pricing
+from hwsearch.formats.exporters import EXPORTERS
+from hwsearch.formats.onnx.float_network import to_float_model
+from hwsearch.formats.readers import bits_of, inspect
+from searchspaces.tracing.trace import to_workload
 
 
 class OnePicture(CalibrationDataReader):

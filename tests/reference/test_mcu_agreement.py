@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from oracle import Row, instructions, mcu_kernels, mlperf_tiny, tiny_networks
 
-from hwmodels import cost, device
-from hwmodels.device_facts import number
-from hwmodels.precision import Precision
+from hwmodels.device import device
+from hwmodels.device.facts import number
+from hwmodels.numbers import Precision
+from hwmodels.pricing import cost
 
 
 @pytest.fixture(scope="module")

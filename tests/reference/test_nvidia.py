@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from oracle import nvidia
 
-from hwmodels import device
-from hwmodels.device_facts import number
+from hwmodels.device import device
+from hwmodels.device.facts import number
 
 
 def test_half_of_the_rows_predicts_the_other_within_twenty_percent(shared: Path) -> None:

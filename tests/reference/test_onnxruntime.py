@@ -14,15 +14,15 @@ from onnx import TensorProto
 from random_networks import MODULES, float_graph, picture, quantize
 
 from hwmodels.errors import FileError, MismatchError, UsageError
-from hwsearch import validate
-from hwsearch.export import EXPORTERS, exporter
-from hwsearch.export import onnx as exported
-from hwsearch.quant import integer
-from hwsearch.quant.model import LayerIntegers, QuantizedGraph, TensorFormat
-from hwsearch.runtimes.base import compare
-from hwsearch.testing import check_exporter
-from searchspaces.graph import execute
-from searchspaces.pictures import Pair
+from hwsearch.contracts import check_exporter
+from hwsearch.formats.exporters import EXPORTERS, exporter
+from hwsearch.formats.onnx import write as exported
+from hwsearch.formats.runtime import compare
+from hwsearch.plans import verify
+from hwsearch.quant.engine import integer
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, TensorFormat
+from searchspaces.data.pictures import Pair
+from searchspaces.ir.graph import execute
 
 WIDTHS = [(8, 8), (4, 8), (3, 5), (2, 2), (6, 4), (8, 16), (4, 16), (5, 7)]
 
@@ -57,7 +57,7 @@ def test_symmetric_activations_are_equal_too(name: str) -> None:
 def test_interpolation_is_within_one_code(mode: str) -> None:
     from random_networks import Attention
 
-    from searchspaces.trace import trace
+    from searchspaces.tracing.trace import trace
 
     torch.manual_seed(0)
     q = quantize(trace(Attention(mode=mode).eval(), 3, mode))
@@ -179,7 +179,7 @@ def test_values_that_make_no_network_are_refused_before_writing(tmp_path: Path) 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"no model")
     with pytest.raises(FileError, match=r"x\.onnx"):
-        validate.run_onnx(tmp_path / "x.onnx")
+        verify.run_onnx(tmp_path / "x.onnx")
 
 
 def _pairs(q: QuantizedGraph, scale: int) -> list[Pair]:
@@ -192,11 +192,11 @@ def _pairs(q: QuantizedGraph, scale: int) -> list[Pair]:
 def test_the_proof_measures_and_finds_no_difference(name: str, tmp_path: Path) -> None:
     q = quantize(float_graph(name))
     path = exported.export(q, tmp_path / "q.onnx")
-    measured = validate.prove(q, path, _pairs(q, 2), 2, lambda x: execute(q.graph, x))
+    measured = verify.prove(q, path, _pairs(q, 2), 2, lambda x: execute(q.graph, x))
     assert measured.mismatched_codes == 0
     assert measured.codes == 2 * 48 * 40 * (3 if name == "edsr" else 1)
     assert measured.runtime.startswith("onnxruntime")
-    same = validate.prove(q, path, _pairs(q, 2), 2, lambda x: integer.run(q, x))
+    same = verify.prove(q, path, _pairs(q, 2), 2, lambda x: integer.run(q, x))
     assert same.psnr_loss_db == 0
     assert same.psnr_db == measured.psnr_db
 
@@ -206,7 +206,7 @@ def test_the_proof_fails_when_the_file_is_another_network(tmp_path: Path) -> Non
     path = exported.export(quantize(graph, 7), tmp_path / "q.onnx")
     q = quantize(graph, 8)
     with pytest.raises(MismatchError, match="codes differ"):
-        validate.prove(q, path, _pairs(q, 2), 2, lambda x: execute(graph, x))
+        verify.prove(q, path, _pairs(q, 2), 2, lambda x: execute(graph, x))
 
 
 def test_a_file_that_runs_in_floating_point_is_no_proof() -> None:
@@ -217,32 +217,32 @@ def test_a_file_that_runs_in_floating_point_is_no_proof() -> None:
 
 
 def test_additions_of_this_runtime_are_those_of_the_engine_or_it_is_noticed() -> None:
-    assert isinstance(validate.additions_are_fused(), bool)
+    assert isinstance(verify.additions_are_fused(), bool)
     if onnxruntime.get_device() == "CPU" and "avx2" in Path("/proc/cpuinfo").read_text():
-        assert validate.additions_are_fused()
+        assert verify.additions_are_fused()
 
 
 @pytest.mark.parametrize("name", ["fsrcnn-prelu", "abpn", "edsr", "vdsr"])
 def test_tiles_give_what_the_whole_picture_gives(name: str) -> None:
     q = quantize(float_graph(name), 4, 6)
     x = picture(q.graph, 50, 43)
-    radius = validate.receptive_radius(q.graph)
+    radius = verify.receptive_radius(q.graph)
     assert radius
     whole = integer.run(q, x)
     seen: list[tuple[int, int]] = []
-    tiled = validate.upscale(lambda t: integer.run(q, t), x, 16, radius, progress=lambda a, b: seen.append((a, b)))
+    tiled = verify.upscale(lambda t: integer.run(q, t), x, 16, radius, progress=lambda a, b: seen.append((a, b)))
     assert torch.equal(tiled, whole)
     assert seen[-1] == (12, 12)
-    small = validate.upscale(lambda t: integer.run(q, t), x, 16, radius // 3)
+    small = verify.upscale(lambda t: integer.run(q, t), x, 16, radius // 3)
     assert not torch.equal(small, whole)
 
 
 def test_a_network_with_pooling_cannot_be_cut_and_strides_align_tiles() -> None:
-    assert validate.receptive_radius(float_graph("attention")) is None
-    assert validate.coarsest_step(float_graph("attention")) == 2
-    assert validate.coarsest_step(float_graph("fsrcnn-relu")) == 1
+    assert verify.receptive_radius(float_graph("attention")) is None
+    assert verify.coarsest_step(float_graph("attention")) == 2
+    assert verify.coarsest_step(float_graph("fsrcnn-relu")) == 1
     with pytest.raises(UsageError):
-        validate.upscale(lambda x: x, torch.zeros(1, 1, 4, 4), 0, 1)
+        verify.upscale(lambda x: x, torch.zeros(1, 1, 4, 4), 0, 1)
 
 
 @pytest.mark.parametrize("name", EXPORTERS)

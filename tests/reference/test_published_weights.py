@@ -10,12 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hwsearch.evaluate import Evaluator
-from searchspaces import networks, pictures
-from searchspaces.graph import Graph, execute
-from searchspaces.metrics import psnr_y
-from searchspaces.networks import LoadedNetwork
-from searchspaces.trace import trace
+from hwsearch.quality.evaluate import Evaluator
+from searchspaces.data import pictures
+from searchspaces.ir.graph import Graph, execute
+from searchspaces.networks import registry
+from searchspaces.networks.registry import LoadedNetwork
+from searchspaces.tasks.metrics import psnr_y
+from searchspaces.tracing.trace import trace
 
 FILES = [
     *(f"fsrcnn_x{s}" for s in (2, 3, 4)),
@@ -46,7 +47,7 @@ def one_thread() -> None:
 
 def _load(shared: Path, file: str) -> tuple[LoadedNetwork, Graph]:
     scale = int(file[-1]) if file[-1].isdigit() else 2
-    network = networks.load(file.partition("_")[0], scale=scale, weights=shared / "data" / "weights" / f"{file}.safetensors")
+    network = registry.load(file.partition("_")[0], scale=scale, weights=shared / "data" / "weights" / f"{file}.safetensors")
     factor = 1 if network.input_kind == "upsampled" else scale
     return network, trace(network.module, network.channels, file, factor)
 
@@ -102,7 +103,7 @@ def test_published_psnr_of_large_networks(shared: Path, file: str) -> None:
 @pytest.mark.parametrize(("name", "scale", "least_db"), [("fsrcnn", 2, 36.6), ("abpn", 3, 33.53 - 0.4)])
 def test_shipped_weights_reach_their_marks(shared: Path, name: str, scale: int, least_db: float) -> None:
     """FSRCNN-ReLU x2 on luma at least 36.6 dB on Set5; ABPN x3 within 0.4 dB of the published 33.53 dB."""
-    network = networks.load(name, scale=scale)
+    network = registry.load(name, scale=scale)
     set5 = pictures.load_folder(shared / "data" / "Set5")
     pairs = pictures.pairs(set5, scale, network.channels, network.input_kind)
     graph = trace(network.module, network.channels, name)

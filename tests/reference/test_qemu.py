@@ -13,15 +13,14 @@ from oracle import instructions
 from random_networks import float_graph, picture, quantize
 from torch import nn
 
-from hwmodels import device
+from hwmodels.device import device
 from hwmodels.errors import FileError, UsageError
-from hwsearch.export import c
-from hwsearch.quant import integer
-from hwsearch.quant.model import QuantizedGraph
-from hwsearch.runtimes import boards, qemu
-from hwsearch.runtimes.windows import windows
-from searchspaces.graph import Graph
-from searchspaces.trace import trace
+from hwsearch.formats.c import emulator, qemu, write
+from hwsearch.formats.windows import windows
+from hwsearch.quant.engine import integer
+from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.ir.graph import Graph
+from searchspaces.tracing.trace import trace
 
 MIXED = {"weights": (8, 4, 3, 6, 2, 5, 7), "tensors": (8, 6, 8, 16, 4, 8)}
 TILE = (12, 10)
@@ -41,12 +40,12 @@ void loops_run(const void *input, void *output) {
 """
 
 
-@pytest.fixture(params=list(boards.BOARDS))
-def board(request: pytest.FixtureRequest) -> boards.Board:
-    missing = boards.missing_tools()
+@pytest.fixture(params=list(emulator.BOARDS))
+def board(request: pytest.FixtureRequest) -> emulator.Board:
+    missing = emulator.missing_tools()
     if missing:
-        pytest.skip(f"NOT RUN: no {' and no '.join(missing)}; nothing was executed on a microcontroller. {boards.INSTALL}")
-    return boards.BOARDS[request.param]
+        pytest.skip(f"NOT RUN: no {' and no '.join(missing)}; nothing was executed on a microcontroller. {emulator.INSTALL}")
+    return emulator.BOARDS[request.param]
 
 
 def mixed(graph: Graph) -> QuantizedGraph:
@@ -63,11 +62,11 @@ def convolution() -> QuantizedGraph:
 
 def codes_of_engine(q: QuantizedGraph, codes: np.ndarray) -> np.ndarray:
     x = q.formats[q.graph.input.name].decode(torch.from_numpy(codes).float())
-    return integer.run_codes(replace(q, rule=c.RULE), x)[q.graph.output.name].numpy()
+    return integer.run_codes(replace(q, rule=write.RULE), x)[q.graph.output.name].numpy()
 
 
 @pytest.mark.parametrize("name", ["fsrcnn-relu", "fsrcnn-prelu", "abpn", "ecbsr", "edsr"])
-def test_codes_are_those_of_the_engine(name: str, board: boards.Board, tmp_path: Path) -> None:
+def test_codes_are_those_of_the_engine(name: str, board: emulator.Board, tmp_path: Path) -> None:
     graph = float_graph(name)
     q = mixed(graph)
     codes = q.formats[graph.input.name].encode(picture(graph, *TILE, seed=1)).numpy().astype(np.int64)
@@ -76,11 +75,11 @@ def test_codes_are_those_of_the_engine(name: str, board: boards.Board, tmp_path:
     assert (counts > 0).all()
 
 
-def test_a_loop_counts_two_instructions_a_round(board: boards.Board, tmp_path: Path) -> None:
+def test_a_loop_counts_two_instructions_a_round(board: emulator.Board, tmp_path: Path) -> None:
     source = tmp_path / "loops.c"
     source.write_text(LOOPS)
-    firmware = boards.compile_firmware([source], "loops_run", board, tmp_path, (1, 1, 3))
-    output, counts = boards.execute(firmware, b"ab")
+    firmware = emulator.compile_firmware([source], "loops_run", board, tmp_path, (1, 1, 3))
+    output, counts = emulator.execute(firmware, b"ab")
     assert output == b"ab"
     assert counts[0].tolist() == counts[1].tolist()
     (_, first, second) = counts[0]
@@ -89,7 +88,7 @@ def test_a_loop_counts_two_instructions_a_round(board: boards.Board, tmp_path: P
     assert 2 * 1000 <= first <= 2 * 1000 + 8
 
 
-def test_instructions_per_mac(board: boards.Board, tmp_path: Path) -> None:
+def test_instructions_per_mac(board: emulator.Board, tmp_path: Path) -> None:
     """What the kernels promise for 3x3, 16 to 16 channels: 3 with SMLAD, 1 with Helium; without them the codes are the same."""
     q = convolution()
     macs = 16 * 16 * 9 * 256
@@ -105,19 +104,19 @@ def test_instructions_per_mac(board: boards.Board, tmp_path: Path) -> None:
         assert more.sum() > counts.sum()
 
 
-def test_instructions_are_those_that_the_model_was_fed(board: boards.Board) -> None:
+def test_instructions_are_those_that_the_model_was_fed(board: emulator.Board) -> None:
     """A plan of random widths, counted again: as recorded, unless another compiler or emulator makes it; and as predicted."""
     case = next(case for case in instructions.cases() if case.label == "ecbsr, random 0")
     counted = instructions.count(case, board)
     table = json.loads(instructions.TABLE.read_text(encoding="utf-8"))
     recorded = next(core for core in table["cores"] if core["core"] == board.core)["networks"][instructions.cases().index(case)]
-    made_with = f"arm-none-eabi-gcc {boards.compiler_version()}, {boards.OPTIMIZATION}, {boards.emulator_version()}"
+    made_with = f"arm-none-eabi-gcc {emulator.compiler_version()}, {emulator.OPTIMIZATION}, {emulator.emulator_version()}"
     assert counted == pytest.approx(recorded, rel=1e-9 if made_with == table["made_with"] else 0.1)
     target = device.load(instructions.DEVICES[board.core])
     assert instructions.predicted(target, case) == pytest.approx(counted, rel=0.1)
 
 
-def test_a_picture_in_windows_is_the_picture_as_a_whole(board: boards.Board) -> None:
+def test_a_picture_in_windows_is_the_picture_as_a_whole(board: emulator.Board) -> None:
     q = mixed(float_graph("fsrcnn-relu"))
     x = picture(q.graph, 53, 71, seed=5)
     plan = qemu.open_plan(q, board.core)
@@ -125,10 +124,10 @@ def test_a_picture_in_windows_is_the_picture_as_a_whole(board: boards.Board) -> 
     once = sum(plan.instructions.values())
     plan.run(x)
     assert sum(plan.instructions.values()) == 2 * once > 0
-    assert plan.peak_bytes == c.lower(q, 48, 48).arena_bytes
+    assert plan.peak_bytes == write.lower(q, 48, 48).arena_bytes
 
 
-def test_what_does_not_fit_says_so(board: boards.Board, tmp_path: Path) -> None:
+def test_what_does_not_fit_says_so(board: emulator.Board, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="smaller tile"):
         qemu.Network(convolution(), board, tmp_path, (900, 900))
 

@@ -8,15 +8,16 @@ import pytest
 import torch
 from plans_by_noise import best_wide_pair, cheapest, float_bytes, plan_bytes
 
-from hwsearch.evaluate import Evaluator
-from hwsearch.quant import integer
+from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quant.calibrate import Calibration, calibrate
-from hwsearch.quant.polish import polish
-from searchspaces import networks, pictures
-from searchspaces.graph import execute
-from searchspaces.networks import LoadedNetwork
+from hwsearch.quant.engine import integer
+from hwsearch.quant.methods.polish import polish
+from searchspaces.data import pictures
+from searchspaces.ir.graph import execute
+from searchspaces.networks import registry
+from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import build_space
-from searchspaces.trace import to_workload, trace
+from searchspaces.tracing.trace import to_workload, trace
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ def weights(shared: Path, name: str) -> Path:
 def test_published_fsrcnn(shared: Path) -> None:
     """Uniform 8 bits far above what is usual; with two 16-bit tensors at most 0.4 dB are lost. The floors leave room for
     other crops; 34.76, 32.45 and 21.07 dB are the marks of an ordinary calibration with bias correction."""
-    calibration, crops, evaluator = prepared(shared, networks.load("fsrcnn", 2, weights(shared, "fsrcnn_x2")), (4, 6, 8))
+    calibration, crops, evaluator = prepared(shared, registry.load("fsrcnn", 2, weights(shared, "fsrcnn_x2")), (4, 6, 8))
     space = calibration.space
     assert evaluator.float_psnr_db == pytest.approx(36.99, abs=0.03)
     for bits, floor in ((8, 36.0), (6, 35.5), (4, 29.0)):
@@ -59,7 +60,7 @@ def test_published_fsrcnn(shared: Path) -> None:
 
 def test_published_espcn(shared: Path) -> None:
     """What its first tanh reads reaches 270. Ranges from least to greatest leave 12.9 dB at W8A8; the tanh needs 3 of it."""
-    calibration, _, evaluator = prepared(shared, networks.load("espcn", 2, weights(shared, "espcn_x2")), (8,))
+    calibration, _, evaluator = prepared(shared, registry.load("espcn", 2, weights(shared, "espcn_x2")), (8,))
     assert evaluator.float_psnr_db == pytest.approx(36.85, abs=0.03)
     for bits, loss_db in ((8, 0.6), (16, 0.03)):
         plan = calibration.space.uniform(8, bits)
@@ -70,7 +71,7 @@ def test_published_espcn(shared: Path) -> None:
 
 def test_shipped_fsrcnn_four_and_six_times_smaller(shared: Path) -> None:
     """Weights, biases and scales counted against 4 bytes for every parameter; 16-bit tensors; six times with polishing."""
-    calibration, crops, evaluator = prepared(shared, networks.load("fsrcnn", 2), (4, 5, 6, 7, 8))
+    calibration, crops, evaluator = prepared(shared, registry.load("fsrcnn", 2), (4, 5, 6, 7, 8))
     plans = cheapest(calibration, crops, calibration.space.uniform(8, 16), (4, 6))
     for plan, ratio in zip(plans, (4, 6), strict=True):
         assert plan_bytes(calibration, plan) * ratio <= float_bytes(calibration)
@@ -83,7 +84,7 @@ def test_shipped_fsrcnn_four_and_six_times_smaller(shared: Path) -> None:
 def test_published_vdsr(shared: Path) -> None:
     """W8A8 on Set5. Rounding the enlarged input to 8 bits costs 0.07 dB before the network begins; what the network adds to that
     is little, and with 16 bits for the input and for the sum with it less than 0.05 dB is lost in all."""
-    calibration, _, evaluator = prepared(shared, networks.load("vdsr", 2, weights(shared, "vdsr_y")), (8,))
+    calibration, _, evaluator = prepared(shared, registry.load("vdsr", 2, weights(shared, "vdsr_y")), (8,))
     graph, space = calibration.graph, calibration.space
     polished = polish(calibration, space.uniform(8, 8), steps=60)
     source = polished.formats[graph.input.name]

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from oracle import aihub, summary
 
-from hwmodels import agreement
+from hwmodels.fitting import agreement
 
 QUICK = [module for module in summary.readers() if module is not aihub]
 

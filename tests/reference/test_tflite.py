@@ -12,13 +12,13 @@ import torch
 from random_networks import float_graph, picture, quantize
 
 from hwmodels.errors import FileError, UsageError
-from hwsearch.export import exporter
-from hwsearch.export import tflite as exported
-from hwsearch.quant import integer
-from hwsearch.quant.model import QuantizedGraph
-from hwsearch.runtimes import litert, tflm
-from hwsearch.runtimes.base import Tolerance, compare, judge
-from hwsearch.testing import check_exporter
+from hwsearch.contracts import check_exporter
+from hwsearch.formats.exporters import exporter
+from hwsearch.formats.runtime import Tolerance, compare, judge
+from hwsearch.formats.tflite import litert, tflm
+from hwsearch.formats.tflite import write as exported
+from hwsearch.quant.engine import integer
+from hwsearch.quant.graph import QuantizedGraph
 
 NAMES = ("fsrcnn-relu", "fsrcnn-prelu", "abpn", "ecbsr", "edsr", "vdsr")
 WIDTHS = ((8, 8), (4, 8), (3, 5), (2, 2), (8, 16), (5, 7))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from random_networks import float_graph, picture, quantize
 
-from hwmodels import cost, device
-from hwmodels.precision import Precision
-from hwsearch.runtimes import tflm
-from searchspaces.tables import to_workload
+from hwmodels.device import device
+from hwmodels.numbers import Precision
+from hwmodels.pricing import cost
+from hwsearch.formats.tflite import tflm
+from searchspaces.ir.lower import to_workload
 
 NETWORKS = ("fsrcnn-relu", "fsrcnn-prelu", "abpn", "ecbsr", "edsr", "vdsr")
 

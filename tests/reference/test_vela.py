@@ -10,7 +10,9 @@ import pytest
 from oracle import vela
 from scipy.stats import kendalltau
 
-from hwmodels import cost, device, ethos_weights
+from hwmodels.classes.ethos import encoded_weights
+from hwmodels.device import device
+from hwmodels.pricing import cost
 from hwmodels.workload import Workload
 
 U85_MEDIAN, MEDIAN, TENTH = 0.15, 0.05, 0.20
@@ -62,7 +64,7 @@ def test_encoded_weights_of_single_layers(shared: Path) -> None:
     for name, row, workload in vela.single_layers(shared):
         if row["orig_weight_bytes"] < 300 or row["act_bits"] > 8:
             continue
-        encoded = ethos_weights.encoded_bytes(targets[name], workload, (8,), 1)[0, 0]
+        encoded = encoded_weights.encoded_bytes(targets[name], workload, (8,), 1)[0, 0]
         errors[name.split("|")[0]].append(abs(encoded / row["encoded_weight_bytes"] - 1))
         flat[name.split("|")[0]].append(abs(9 / 8 * row["orig_weight_bytes"] / row["encoded_weight_bytes"] - 1))
     assert len(errors) == 11
@@ -80,7 +82,7 @@ def test_encoded_weights_of_networks(shared: Path) -> None:
     targets, errors = vela.systems(shared), []
     for name, run, workload in vela.networks(shared):
         if run["act_bits"] == 8:
-            encoded = ethos_weights.encoded_bytes(targets[name], workload, (8,), 1).sum()
+            encoded = encoded_weights.encoded_bytes(targets[name], workload, (8,), 1).sum()
             errors.append(abs(encoded / run["summary"]["total_npu_encoded_weights"] - 1))
     print(f"\n{len(errors)} networks, median {np.median(errors):.1%}, largest {max(errors):.1%}")
     assert np.median(errors) < 0.02
@@ -93,7 +95,7 @@ def test_encoded_weights_by_width(shared: Path) -> None:
     runs = [run for run in vela.weight_bits(shared) if run["net"] in networks and run["act_bits"] == 8]
     assert {run["weight_bits"] for run in runs} == set(range(2, 9))
     for run in runs:
-        encoded = ethos_weights.encoded_bytes(targets[run["config"]], networks[run["net"]], (run["weight_bits"],), 1).sum()
+        encoded = encoded_weights.encoded_bytes(targets[run["config"]], networks[run["net"]], (run["weight_bits"],), 1).sum()
         theirs = run["summary"]["total_npu_encoded_weights"]
         assert encoded == pytest.approx(theirs, rel=0.10), (run["config"], run["weight_bits"])
 

@@ -14,17 +14,19 @@ import torch
 from random_networks import MODULES, float_graph, picture, quantize
 from torch import nn
 
-from hwsearch import validate
-from hwsearch.export import EXPORTERS, aimet, coreml, onnx_float, qonnx
-from hwsearch.quant import integer
-from hwsearch.quant.model import LayerIntegers, QuantizedGraph
-from hwsearch.runtimes.base import judge
-from searchspaces.trace import trace
+from hwsearch.formats.exporters import EXPORTERS
+from hwsearch.formats.onnx import float_network, qonnx
+from hwsearch.formats.runtime import judge
+from hwsearch.formats.sidecar import aimet, coreml
+from hwsearch.plans import verify
+from hwsearch.quant.engine import integer
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from searchspaces.tracing.trace import trace
 
 
 def compared(q: QuantizedGraph, x: torch.Tensor, theirs: np.ndarray) -> tuple[int, int, int]:
     fmt = q.formats[q.graph.output.name]
-    return validate.compare(torch.from_numpy(np.array(theirs)), integer.run(q, x), fmt)
+    return verify.compare(torch.from_numpy(np.array(theirs)), integer.run(q, x), fmt)
 
 
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), [(8, 8), (3, 5), (2, 4), (6, 7)])
@@ -53,7 +55,7 @@ def test_qonnx_executes_any_width(name: str, weight_bits: int, activation_bits: 
 def test_openvino_runs_the_plan(name: str, weight_bits: int, activation_bits: int) -> None:
     """Within the tolerance that the runtime states."""
     pytest.importorskip("openvino")
-    from hwsearch.runtimes import openvino
+    from hwsearch.formats.onnx import openvino
 
     if activation_bits < 8 and name == "ecbsr":
         pytest.skip("OpenVINO moves the bounds of narrow tensors behind a PReLU")
@@ -75,7 +77,7 @@ def test_coremltools_makes_the_same_integers(weight_bits: int, half: bool, tmp_p
     q = EXPORTERS["coreml"].promote(plan).qgraph
     path = EXPORTERS["coreml"](plan, tmp_path / "small.yaml", metadata={"plan": "plan-01"})
     for node in plan.graph.convs:
-        weight, bias = onnx_float.real_parameters(plan, node.name)
+        weight, bias = float_network.real_parameters(plan, node.name)
         layer = module.get_submodule(node.name)
         layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
     x = torch.rand(1, 1, 16, 16)
@@ -107,7 +109,7 @@ def ncnn_model(q: QuantizedGraph, table: dict[str, np.ndarray]) -> tuple[str, by
         if node.op == "pixel_shuffle":
             lines.append(f"PixelShuffle {node.name} 1 1 {blob} {node.name} 0={node.attrs['factor']}")
         else:
-            weight, bias = onnx_float.real_parameters(q, node.name)
+            weight, bias = float_network.real_parameters(q, node.name)
             multipliers, source = table[f"{node.name}_param_0"], table[node.name]
             codes = np.rint(weight * multipliers.reshape(-1, 1, 1, 1)).astype(np.int8).tobytes()
             data += [struct.pack("<I", 0x000D4B38), codes + bytes(-len(codes) % 4), bias.astype("<f4").tobytes()]
@@ -158,7 +160,7 @@ def test_aimet_makes_the_same_network(name: str, version: str, tmp_path: Path) -
     q = exporter.promote(quantize(float_graph(name), 4, 8)).qgraph
     encodings = json.loads(exporter(q, tmp_path / "net.encodings", metadata={"plan": "plan-01"}).read_text())
     model = quantsim.encodings_to_onnx_qdq(
-        onnx_float.to_rounded_model(q), encodings, prequantize_constants=True, force_activation_as=None
+        float_network.to_rounded_model(q), encodings, prequantize_constants=True, force_activation_as=None
     )
     model.ir_version = 10
     x = picture(q.graph, 20, 24, seed=5)
@@ -180,7 +182,7 @@ def test_encodings_give_the_integers_again(version: str) -> None:
         assert isinstance(layer, LayerIntegers)
         entry = by_name[f"{node.name}.weight"]
         scale = np.float32(entry["scale" if version == "1.0.0" else "y_scale"])
-        weight, bias = onnx_float.real_parameters(q, node.name)
+        weight, bias = float_network.real_parameters(q, node.name)
         assert np.array_equal(np.rint(weight / scale.reshape(-1, 1, 1, 1)), layer.weight)
         scale = np.float64(by_name[f"{node.name}.bias"]["scale" if version == "1.0.0" else "y_scale"])
         assert np.abs(np.rint(bias / scale) - layer.bias).max() <= 1e-6 * np.abs(layer.bias).max() + 0.1

@@ -1,0 +1,140 @@
+"""Price of layers on a general-purpose processor: vector arithmetic in blocks of output channels, work per element, memory.
+
+A convolution is computed for ``lanes`` output channels side by side (one vector register, or one panel of a matrix product), so
+channels are padded to whole vectors. Up to ``shared_vectors`` of them share one pass over the inputs; a pass costs as much as
+``pass_vectors`` further vectors (loads and broadcasts, or the patches that a matrix product gathers, which also takes ``tap_s``
+for every tap of every pixel, however few channels it has). Few output channels are therefore dear: with 8 lanes, 4 shared vectors
+and passes worth 3, one to 8 channels take 4/7 of the time of 32. Inputs of at least ``lanes`` channels are padded too where the
+layout is blocked (``blocked_inputs``). Depthwise layers reach a fraction of the rate. No Winograd or FFT: ONNX Runtime uses
+neither.
+
+Work per element is added: finishing an output (bias, requantization), element-wise arithmetic, copies, pixel shuffles (strided
+copies), a slope that the kernel cannot fuse, a look-up, and the conversion of the network's own input and output (layout; codes
+from and to floats). All of it overlaps with DRAM traffic; the call of each layer does not. The form was found by timing one-layer
+networks in ONNX Runtime (`hwsearch devices calibrate host` times them again and fits the constants).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from hwmodels.device.device import Device
+from hwmodels.device.tables import CpuKernels
+from hwmodels.numbers import Precision
+from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
+from hwmodels.pricing.memory import transfer
+from hwmodels.workload import CONV_OPS, Layer, Workload
+
+
+class CpuConstants(NamedTuple):
+    """Arrays by (weight, input) width, ``float64[nW, nA]``: vectors and their cost; ``elements_s float64[L, nW, nA]``: seconds of
+    work per element of each layer; ``layer_s``: seconds per layer call."""
+
+    lanes: np.ndarray
+    shared_vectors: np.ndarray
+    pass_vectors: np.ndarray
+    blocked_inputs: np.ndarray
+    depthwise: np.ndarray
+    elements_s: np.ndarray
+    layer_s: float
+
+
+def constants(device: Device, workload: Workload, native: list[list[Precision]]) -> CpuConstants:
+    """Constants of ``device`` for the choices that ``native[w][a]`` executes."""
+    assert device.cpu is not None
+    kernels = [[device.cpu.kernels.get(str(precision), CpuKernels()) for precision in row] for row in native]
+
+    def table(name: str) -> np.ndarray:
+        return np.array([[float(getattr(kernel, name)) for kernel in row] for row in kernels])
+
+    elements = np.array([[[_elements_s(workload, layer, k) for k in row] for row in kernels] for layer in workload.layers])
+    return CpuConstants(
+        table("lanes"),
+        table("shared_vectors"),
+        table("pass_vectors"),
+        table("blocked_inputs"),
+        table("depthwise"),
+        elements.reshape(len(workload.layers), len(native), -1),
+        device.overhead.layer_s.value,
+    )
+
+
+def _elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:
+    """Seconds of work per element in one layer, the network's input and output included where it reads or writes them."""
+    inputs, output = [workload.tensors[i] for i in layer.inputs], workload.tensors[layer.output]
+    ends = sum(t.elements for t in inputs if t.producer < 0) + (0 if output.readers else output.elements)
+    seconds = ends * kernel.convert_s.value
+    read, written = sum(t.elements for t in inputs), output.elements
+    match layer.op:
+        case op if op in CONV_OPS:
+            taps = layer.kernel[0] * layer.kernel[1]
+            if taps > 1 and layer.op != "depthwise":
+                seconds += output.height * output.width * taps * kernel.tap_s.value
+            seconds += written * kernel.output_s.value
+            if layer.activation not in ("none", "relu", "relu6"):
+                seconds += written * kernel.slope_s.value
+        case "pixel_shuffle" | "resize":
+            seconds += written * kernel.shuffle_s.value
+        case "concat" | "slice" | "repeat":
+            seconds += written * kernel.copy_s.value
+        case "unary" if layer.activation in ("sigmoid", "tanh"):
+            seconds += written * kernel.lookup_s.value
+        case _:  # add, mul, pool, and activations that are a comparison and a product
+            seconds += max(read, written) * kernel.elementwise_s.value
+    return seconds
+
+
+@numba.njit(cache=True, nogil=True)
+def dense_macs(
+    pixels: float, taps: float, inputs: float, outputs: float, lanes: float, shared: float, extra: float, blocked: float
+) -> float:
+    """Multiply-accumulates of a dense convolution as the vector unit counts them: padding, and passes over the inputs."""
+    if blocked > 0 and inputs >= lanes:
+        inputs = np.ceil(inputs / lanes) * lanes
+    vectors = np.ceil(outputs / lanes)
+    passes = np.ceil(vectors / shared)
+    return pixels * taps * inputs * lanes * (vectors + passes * extra)
+
+
+@numba.njit(cache=True, nogil=True)
+def price(columns: Columns, choices: Choices, ports: Ports, device: CpuConstants, terms: Terms) -> None:
+    """Fill ``terms`` for every layer and choice (see ``columns.Terms``)."""
+    layers, weights, widths = choices.weight_bytes.shape
+    for layer in range(layers):
+        op, groups = columns.op[layer], columns.groups[layer]
+        pixels, taps = columns.out_h[layer] * columns.out_w[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
+        inputs, outputs = columns.cin[layer] / groups, columns.cout[layer] / groups
+        for w in range(weights):
+            for a in range(widths):
+                macs = 0.0
+                if op == DEPTHWISE:
+                    padded = np.ceil(columns.cout[layer] / device.lanes[w, a]) * device.lanes[w, a]
+                    macs = pixels * taps * padded / device.depthwise[w, a]
+                elif op in (CONV, LINEAR):
+                    macs = groups * dense_macs(
+                        pixels,
+                        taps,
+                        inputs,
+                        outputs,
+                        device.lanes[w, a],
+                        device.shared_vectors[w, a],
+                        device.pass_vectors[w, a],
+                        device.blocked_inputs[w, a],
+                    )
+                compute = macs * choices.s_per_mac[w, a] + device.elements_s[layer, w, a]
+                for b in range(widths):
+                    read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
+                    weight, activation, together = transfer(
+                        columns.read[layer] * read + columns.written[layer] * written,
+                        choices.offchip_read[layer, a] * read + choices.offchip_written[layer, b] * written,
+                        choices.weight_bytes[layer, w, a],
+                        ports,
+                    )
+                    terms.compute_s[layer, w, a, b] = compute
+                    terms.weight_s[layer, w, a, b] = weight
+                    terms.activation_s[layer, w, a, b] = activation
+                    terms.overhead_s[layer, w, a, b] = device.layer_s
+                    terms.latency_s[layer, w, a, b] = max(compute, together) + device.layer_s

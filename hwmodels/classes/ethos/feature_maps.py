@@ -1,0 +1,229 @@
+"""Where the feature maps of a documented array live while a network runs: on chip or in external memory.
+
+Where feature maps live in external memory, consecutive layers may run as a cascade: a few rows at a time, with only a rolling
+buffer of each feature map between them on chip, and their weights. A cascade ends where a feature map has several readers, where
+the next layer fits on chip whole, or where the buffers no longer fit. Every cascade then makes as many rows at a time as leave
+it, or the pieces it falls into, inside the memory. What is left of the memory holds whole feature maps between layers; where
+they compete, those that are large, long alive and seldom used leave the chip.
+
+The rules follow the scheduler of Arm's compiler (ethos-u-vela 5.2.0, Apache-2.0: scheduling and cascade building); they look at
+sizes only, not at speeds. Its exhaustive search among competing feature maps is replaced by the order above.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hwmodels.classes.ethos.blocks import BRICK, Operation, reach, up
+from hwmodels.classes.ethos.operations import BESIDE, stored_elements
+from hwmodels.workload import ELEMENTWISE_OPS, Workload
+
+CASCADED = ("conv", "depthwise", "add", "mul", "unary")
+
+
+class Schedule(NamedTuple):
+    """What stays on chip when all feature maps have one width.
+
+    ``inside bool[T]``: tensors on chip. ``rows int64[L]``: rows that a layer of a cascade makes at a time, 0 for all.
+    ``streamed bool[L]``: layers whose weights pass from where they are stored, without a copy on chip.
+    ``onchip_bytes``: the most on-chip memory in use, feature maps and weights of cascades.
+    """
+
+    inside: np.ndarray
+    rows: np.ndarray
+    streamed: np.ndarray
+    onchip_bytes: float
+
+
+class Cascade(NamedTuple):
+    """Layers ``first`` to ``last``, the last of which makes ``step`` rows at a time; ``used_bytes`` on chip."""
+
+    first: int
+    last: int
+    step: int
+    used_bytes: float
+
+
+class Chain(NamedTuple):
+    """Consecutive layers as a cascade sees them, all arrays of L.
+
+    ``joins bool``: the output of a layer may be a rolling buffer read by the next. ``height``, ``row_bytes``: of that output.
+    ``kernel``, ``stride``: rows that the next layer reads for one of its own, and how far it moves. ``whole_bytes``: input and
+    output of a layer (an element-wise one overwrites its input). ``all_bytes``: the same without overwriting.
+    ``weight_bytes``: its encoded weights.
+    """
+
+    joins: np.ndarray
+    height: np.ndarray
+    row_bytes: np.ndarray
+    kernel: np.ndarray
+    stride: np.ndarray
+    whole_bytes: np.ndarray
+    all_bytes: np.ndarray
+    weight_bytes: np.ndarray
+
+    def steps(self, first: int, last: int, step: int) -> np.ndarray:
+        """``int64``: rows that layers ``first`` to ``last`` make at a time when the last one makes ``step``."""
+        factors = self.stride[first:last][::-1]
+        return step * np.concatenate([np.cumprod(factors)[::-1], [1]]).astype(np.int64)
+
+    def buffers(self, first: int, last: int, step: int) -> np.ndarray:
+        """``int64``: bytes of the rolling buffers behind layers ``first`` to ``last - 1``: what is being written and what is
+        being read, in multiples of the latter, at most the whole feature map."""
+        made = self.steps(first, last, step)
+        read = (made[1:] - 1) * self.stride[first:last] + self.kernel[first:last]
+        rows = np.minimum(-(-(made[:-1] + read) // read) * read, self.height[first:last])
+        return rows * self.row_bytes[first:last]
+
+
+def chain_of(
+    workload: Workload,
+    brick: np.ndarray,
+    firsts: list[Operation | None],
+    absorbed: list[bool],
+    element_bytes: int,
+    weight_bytes: np.ndarray,
+) -> Chain:
+    """The layers of a workload as a chain.
+
+    Args:
+        firsts: the first operation of each layer, None where the array does nothing.
+        absorbed: layers that the output unit does as part of the layer before; both stay out of cascades.
+    """
+    count = len(workload.layers)
+    height, row_bytes, kernel, stride = (np.ones(count, dtype=np.int64) for _ in range(4))
+    stored = stored_elements(workload) * float(element_bytes)
+    overwrites = [layer.op in ELEMENTWISE_OPS and layer.op != "pool" for layer in workload.layers]
+    both = np.array([stored[layer.inputs[0]] + stored[layer.output] for layer in workload.layers])
+    least = np.array(
+        [stored[layer.inputs[0]] if over else b for layer, over, b in zip(workload.layers, overwrites, both, strict=True)]
+    )
+    chain = Chain(np.zeros(count, dtype=bool), height, row_bytes, kernel, stride, least, both, weight_bytes)
+    alone = [absorbed[i] or (i + 1 < count and absorbed[i + 1]) for i in range(count)]
+    for i, layer in enumerate(workload.layers[:-1]):
+        tensor, following, op = workload.tensors[layer.output], workload.layers[i + 1], firsts[i + 1]
+        if tensor.readers != (i + 1,) or not brick[layer.output] or op is None or alone[i] or alone[i + 1]:
+            continue
+        fit = layer.op in CASCADED and following.op in CASCADED and following.inputs[0] == layer.output
+        # A transposed convolution reads its input whole.
+        if fit and workload.tensors[following.output].height <= tensor.height:
+            chain.joins[i] = True
+            chain.height[i] = tensor.height
+            chain.row_bytes[i] = tensor.width * up(tensor.channels, BRICK) * element_bytes
+            chain.kernel[i] = max(reach(1, op.stride, op.kernel_h, op.spread, 0), 1)
+            chain.stride[i] = op.stride
+    return chain
+
+
+def cascades(chain: Chain, first: int, last: int, step: int, with_weights: bool, capacity: float) -> list[Cascade]:
+    """Layers ``first`` to ``last`` in groups, each as long as it goes, front to back, when the last layer makes ``step`` rows."""
+    found, begin = [], first
+    buffers = chain.buffers(first, last, step)
+    steps = chain.steps(first, last, step)
+    weights = chain.weight_bytes if with_weights else np.zeros_like(chain.weight_bytes)
+    while begin <= last:
+        end, used = begin, float(weights[begin])
+        while end < last and chain.joins[end] and chain.whole_bytes[end + 1] >= capacity:
+            more = used + float(buffers[end - first] + weights[end + 1])
+            if more > capacity or steps[end - first] >= chain.height[end]:
+                break
+            end, used = end + 1, more
+        if end > begin:
+            found.append(Cascade(begin, end, int(steps[end - first]), used))
+        begin = end + 1
+    return found
+
+
+def widened(chain: Chain, cascade: Cascade, capacity: float) -> list[Cascade]:
+    """A cascade that makes one row at a time, with as many rows at a time as the memory allows.
+
+    More rows may break it into several; not into more than two rows at a time do, and no layer may be left alone that does not
+    fit on chip whole.
+    """
+    best = [cascade._replace(used_bytes=cascade.used_bytes + float(chain.weight_bytes[cascade.first : cascade.last + 1].sum()))]
+    most = 0
+    for step in range(2, int(chain.height[cascade.last - 1]) // 2 + 1):
+        found = cascades(chain, cascade.first, cascade.last, step, True, capacity)
+        most = len(found) if step == 2 else most
+        together = {layer for each in found for layer in range(each.first, each.last + 1)}
+        alone = [i for i in range(cascade.first, cascade.last + 1) if i not in together]
+        if len(found) > most or any(chain.all_bytes[i] + chain.weight_bytes[i] > capacity for i in alone):
+            break
+        best = found
+    return best
+
+
+def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rolling: np.ndarray, capacity: float) -> np.ndarray:
+    """``bool[T]``: feature maps between layers that stay on chip whole.
+
+    Args:
+        stored: ``float64[T]``, bytes of each tensor.
+        taken: ``float64[L]``, bytes that cascades hold on chip while each layer runs.
+        rolling: ``bool[T]``, feature maps inside of cascades, which are never whole.
+    """
+    kept = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
+    for layer in workload.layers:
+        if layer.op in BESIDE:
+            kept[[*layer.inputs, layer.output]] = False
+    lives = [(_written_first(workload, i), max(t.readers, default=0)) for i, t in enumerate(workload.tensors)]
+    alive = taken.copy()
+    for i in np.flatnonzero(kept):
+        alive[lives[i][0] : lives[i][1] + 1] += stored[i]
+    # What one use of a tensor on chip costs in bytes times layers.
+    price = [stored[i] * (last - begin + 1) / (1 + len(workload.tensors[i].readers)) for i, (begin, last) in enumerate(lives)]
+    while alive.max(initial=0.0) > capacity:
+        crowded = int(alive.argmax())
+        rivals = [i for i in np.flatnonzero(kept) if lives[i][0] <= crowded <= lives[i][1]]
+        if not rivals:
+            alive[crowded] = 0.0
+            continue
+        leaves = max(rivals, key=lambda i: price[i])
+        kept[leaves] = False
+        alive[lives[leaves][0] : lives[leaves][1] + 1] -= stored[leaves]
+    return kept
+
+
+def _written_first(workload: Workload, tensor: int) -> int:
+    """The layer at which a tensor begins to live: a concatenation is written as soon as its first part is there."""
+    producer = workload.tensors[tensor].producer
+    if producer < 0 or workload.layers[producer].op not in ("concat", "repeat"):
+        return max(producer, 0)
+    return min(max(workload.tensors[i].producer, 0) for i in workload.layers[producer].inputs)
+
+
+def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: float) -> Schedule:
+    """The schedule of a workload whose feature maps live in external memory, with ``capacity`` bytes on chip."""
+    count = len(workload.layers)
+    found = [wide for narrow in cascades(chain, 0, count - 1, 1, False, capacity) for wide in widened(chain, narrow, capacity)]
+    rows, taken = np.zeros(count, dtype=np.int64), np.zeros(count)
+    rolling, streamed = np.zeros(len(workload.tensors), dtype=bool), np.zeros(count, dtype=bool)
+    for cascade in found:
+        if cascade.step > 1:
+            # A cascade that was widened spends its memory on rows: the compiler copies no weights for its ends.
+            streamed[cascade.last] = True
+            streamed[cascade.first] = cascade.first == 0
+        layers = slice(cascade.first, cascade.last + 1)
+        rows[layers] = chain.steps(cascade.first, cascade.last, cascade.step)
+        taken[layers] = min(cascade.used_bytes, capacity)
+        rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True
+    stored = stored_elements(workload) * element_bytes
+    kept = kept_whole(workload, stored, taken, rolling, capacity)
+    for layer in workload.layers:
+        # Both operands of an element-wise operation are in one memory.
+        if layer.op in ("add", "mul") and not all(kept[i] or rolling[i] for i in layer.inputs):
+            kept[list(layer.inputs)] = False
+    for i in np.flatnonzero(kept):
+        taken[workload.tensors[i].producer : max(workload.tensors[i].readers) + 1] += stored[i]
+    return Schedule(kept | rolling, rows, streamed, float(taken.max(initial=0.0)))
+
+
+def all_inside(workload: Workload, element_bytes: float) -> Schedule:
+    """The schedule of a device without external memory for feature maps: everything on chip, whole."""
+    alive = np.zeros(len(workload.layers))
+    for tensor, elements in zip(workload.tensors, stored_elements(workload) * element_bytes, strict=True):
+        alive[max(tensor.producer, 0) : max(tensor.readers, default=len(alive) - 1) + 1] += elements
+    count = len(alive)
+    everything, whole = np.ones(len(workload.tensors), dtype=bool), np.zeros(count, dtype=np.int64)
+    return Schedule(everything, whole, np.zeros(count, dtype=bool), float(alive.max()))

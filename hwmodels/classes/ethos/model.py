@@ -1,0 +1,149 @@
+"""Price of layers on a documented array (Arm Ethos-U): arithmetic, bursts, encoded weights, and what stays on the chip.
+
+Every operation (``operations``) is cut into blocks (``search``), timed (``cycles``), and weighed against the
+memories (``terms``); the network is scheduled (``feature_maps``) at each width of its feature maps. A layer takes as long
+as the slowest of the array and each memory. Sub-8-bit weights shrink the encoded stream and save no cycles. What the array leaves
+to the processor beside it is priced by its bytes alone.
+
+The scheduler looks at sizes only, so more on-chip memory may lead it to a slower network. A device with more memory than the
+system that its file describes (``reference_onchip_bytes``) therefore takes, layer by layer, the faster of the schedules for both.
+
+Agreement with the estimates of Arm's compiler, which are not silicon, is measured in tests/reference/test_vela.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwmodels.classes.ethos import feature_maps
+from hwmodels.classes.ethos.array import array_of, homes_of
+from hwmodels.classes.ethos.blocks import Blocks, Operation, reach
+from hwmodels.classes.ethos.cycles import operation_cycles
+from hwmodels.classes.ethos.feature_maps import Schedule
+from hwmodels.classes.ethos.operations import BESIDE, bricks, chained, operations
+from hwmodels.classes.ethos.search import choose_blocks
+from hwmodels.classes.ethos.terms import ACTIVATIONS, ALL, COMPUTE, HIDDEN, NEVER, NONE, SOME, TOTAL, WAITS, WEIGHTS, layer_terms
+from hwmodels.device.device import Device
+from hwmodels.pricing.columns import Choices, Terms
+from hwmodels.workload import Workload
+
+
+class _Pricing:
+    """The terms of every layer of a workload, by the widths of its input and output and where they are, and the schedules."""
+
+    def __init__(self, device: Device, workload: Workload, choices: Choices) -> None:
+        assert device.npu is not None
+        assert device.npu.array is not None
+        assert device.npu.clock_hz is not None
+        self.workload, self.choices = workload, choices
+        self.array, self.homes = array_of(device.npu.array), homes_of(device)
+        self.clock = device.npu.clock_hz.value
+        self.brick = bricks(workload)
+        self.absorbed = [chained(workload, row, self.array, self.brick) for row in range(len(workload.layers))]
+        self.blocks: dict[Operation, Blocks] = {}
+        self.terms: dict[tuple[object, ...], np.ndarray] = {}
+        peak = self.array.macs * self.array.cores * self.clock
+        # Half of the multipliers' products fit 16-bit inputs.
+        self.pace = choices.s_per_mac * peak / np.where(choices.wide > 0, 2.0, 1.0)
+        reference = device.npu.array.reference_onchip_bytes
+        more = reference is not None and reference.value < self.homes.capacity
+        self.capacities = [self.homes.capacity, reference.value] if more and reference is not None else [self.homes.capacity]
+
+    def layer(self, row: int, a: int, b: int, plan: tuple[Schedule, Schedule]) -> np.ndarray:
+        """``float64[nW, 4]`` cycles of layer ``row`` with widths ``a`` in and ``b`` out, scheduled as ``plan`` says for each."""
+        layer = self.workload.layers[row]
+        read, written = (int(self.choices.tensor_bytes[i]) for i in (a, b))
+        found = operations(self.workload, row, self.array, self.brick, read, written)
+        weight_bytes, pace = self.choices.weight_bytes[row, :, a], np.ascontiguousarray(self.pace[:, a])
+        inside = [bool(plan[0].inside[i]) for i in layer.inputs]
+        near = ALL if all(inside) else SOME if any(inside) else NONE
+        kept, rows = bool(plan[1].inside[layer.output]), int(plan[0].rows[row])
+        separate = self.array.buffers[0] > 0
+        copy = NEVER if plan[0].streamed[row] and not separate else WAITS if row == 0 else HIDDEN
+        what = tuple(found) if found else (row, read, written)
+        key = (what, near, kept, rows, weight_bytes.tobytes(), pace.tobytes(), copy, self.absorbed[row])
+        if key in self.terms:
+            return self.terms[key]
+        out = np.zeros((len(pace), 4))
+        for op, share in found:
+            blocks = self._cut(op, rows)
+            layer_terms(op, blocks, self.array, self.homes, near, kept, weight_bytes * share, copy, pace, out)
+        if self.absorbed[row]:
+            # The other operand streams in while the convolution, taken at the same width, multiplies.
+            out[:, COMPUTE] = 0.0
+            out[:, ACTIVATIONS] /= len(layer.inputs)
+            out[:, TOTAL] = np.maximum(out[:, ACTIVATIONS] - self._work(row - 1, read, written), 0.0)
+        if layer.op in BESIDE:
+            out[:, ACTIVATIONS:] = self._beside(row, read, written)
+        self.terms[key] = out
+        return out
+
+    def _work(self, row: int, in_bytes: int, out_bytes: int) -> float:
+        """Cycles that the array alone needs for layer ``row``, at its documented rate."""
+        total, home = 0.0, self.homes.onchip
+        for op, _ in operations(self.workload, row, self.array, self.brick, in_bytes, out_bytes):
+            total += operation_cycles(op, self._cut(op, 0), self.array, home, home, self.homes.weights.read_latency, 1.0)[0]
+        return total
+
+    def _cut(self, op: Operation, rows: int) -> Blocks:
+        """The blocks of an operation that makes ``rows`` at a time (0: all)."""
+        # Blocks do not depend on where and how wide the output is.
+        op = op._replace(out_bytes=1, finish=0.0)
+        if 0 < rows < op.out_h:
+            op = op._replace(out_h=rows, in_h=min(op.in_h, reach(rows, op.stride, op.kernel_h, op.spread, op.nearest)))
+        if op not in self.blocks:
+            self.blocks[op] = choose_blocks(op, self.array)
+        return self.blocks[op]
+
+    def _beside(self, row: int, in_bytes: int, out_bytes: int) -> float:
+        layer = self.workload.layers[row]
+        source, target = self.workload.tensors[layer.inputs[0]], self.workload.tensors[layer.output]
+        return (source.elements * in_bytes + target.elements * out_bytes) / self.homes.outside.bytes_per_cycle
+
+    def schedule(self, a: int, capacity: float) -> Schedule:
+        """What stays on chip when every feature map has width ``a``."""
+        workload, size = self.workload, float(self.choices.tensor_bytes[a])
+        if not self.homes.spills:
+            return feature_maps.all_inside(workload, size)
+        found = [operations(workload, row, self.array, self.brick, int(size), int(size)) for row in range(len(workload.layers))]
+        weights = self.choices.weight_bytes[:, -1, a]
+        firsts = [each[0][0] if each else None for each in found]
+        chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), weights)
+        planned = feature_maps.schedule(workload, chain, size, capacity)
+        for row in np.flatnonzero(self.absorbed):
+            # What the output unit adds to was never stored: the convolution writes the sum.
+            planned.inside[workload.layers[row - 1].output] = planned.inside[workload.layers[row].output]
+        return planned
+
+
+def schedules(device: Device, workload: Workload, choices: Choices) -> list[Schedule]:
+    """What stays on chip, for each width of feature maps on offer."""
+    pricing = _Pricing(device, workload, choices)
+    return [pricing.schedule(a, pricing.homes.capacity) for a in range(len(choices.tensor_bytes))]
+
+
+def price(device: Device, workload: Workload, choices: Choices, terms: Terms) -> Choices:
+    """Fill ``terms`` for every layer and choice, and tell in the returned choices which elements pass the external memory."""
+    pricing = _Pricing(device, workload, choices)
+    widths = len(choices.tensor_bytes)
+    plans = [[pricing.schedule(a, capacity) for a in range(widths)] for capacity in pricing.capacities]
+    layer_s, to_s = device.overhead.layer_s.value, 1.0 / pricing.clock
+    offchip_read, offchip_written = np.zeros_like(choices.offchip_read), np.zeros_like(choices.offchip_written)
+    for row, layer in enumerate(workload.layers):
+        for a in range(widths):
+            if pricing.homes.spills:
+                inside = plans[0][a].inside
+                offchip_read[row, a] = sum(workload.tensors[i].elements for i in layer.inputs if not inside[i])
+                offchip_written[row, a] = 0.0 if inside[layer.output] else workload.tensors[layer.output].elements
+            for b in range(widths):
+                cycles = np.min([pricing.layer(row, a, b, (plan[a], plan[b])) for plan in plans], axis=0)
+                terms.compute_s[row, :, a, b] = cycles[:, COMPUTE] * to_s
+                terms.weight_s[row, :, a, b] = cycles[:, WEIGHTS] * to_s
+                terms.activation_s[row, :, a, b] = cycles[:, ACTIVATIONS] * to_s
+                terms.overhead_s[row, :, a, b] = layer_s
+                terms.latency_s[row, :, a, b] = cycles[:, TOTAL] * to_s + layer_s
+    # Wider feature maps may be cut into blocks that fetch less; the terms do not credit a wider format for that.
+    for axis in (2, 3):
+        np.maximum.accumulate(terms.activation_s, axis=axis, out=terms.activation_s)
+        np.maximum.accumulate(terms.weight_s, axis=axis, out=terms.weight_s)
+    return choices._replace(offchip_read=offchip_read, offchip_written=offchip_written)

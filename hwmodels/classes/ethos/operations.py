@@ -1,0 +1,163 @@
+"""The operations that a documented array executes for the layers of a workload, and how their feature maps are stored.
+
+The network's input and output, and what the processor beside the array reads (a pixel shuffle), lie in rows of channels; feature
+maps between operations in bricks of 16 channels. A convolution whose output is larger than its input is transposed: the array
+runs its whole kernel over the input with zeros in between (Ethos-U55, U65), or one small kernel for each phase of the output
+(U85). Concatenation and repetition write into place; what enters from outside or is needed elsewhere is copied. Slices are read
+in place. A pixel shuffle runs beside the array: only its bytes are counted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwmodels.classes.ethos.blocks import BRICK, CHANNELWISE, CONVOLUTION, PAIRWISE, POOLING, PRODUCT, Array, Operation, up
+from hwmodels.workload import ELEMENTWISE_OPS, Layer, Tensor, Workload
+
+BESIDE = ("pixel_shuffle",)
+"""Operations that the compiler leaves to the processor beside the array."""
+IN_PLACE = ("slice",)
+
+
+def bricks(workload: Workload) -> np.ndarray:
+    """``bool[T]``: tensors stored in bricks of 16 channels."""
+    found = np.zeros(len(workload.tensors), dtype=bool)
+    for i, tensor in enumerate(workload.tensors):
+        if tensor.producer < 0 or not tensor.readers:
+            continue
+        producer, readers = workload.layers[tensor.producer], [workload.layers[r] for r in tensor.readers]
+        beside = producer.op in BESIDE or any(r.op in BESIDE for r in readers)
+        odd = any(r.op in ("concat", "slice", "repeat") for r in (producer, *readers)) and tensor.channels % BRICK
+        thin = any(thinned(workload.tensors[k.output]) for k in (producer, *readers) if k.op in ELEMENTWISE_OPS)
+        found[i] = not beside and not odd and not thin
+    return found
+
+
+def thinned(tensor: Tensor) -> bool:
+    """Whether an element-wise operation takes the tensor, of few channels, as rows of 16."""
+    return tensor.channels < BRICK and tensor.width * tensor.channels % BRICK == 0
+
+
+def chained(workload: Workload, row: int, array: Array, brick: np.ndarray) -> bool:
+    """Whether the output unit of a U85 does an addition or product as it finishes the convolution just before."""
+    layer = workload.layers[row]
+    if array.buffers[0] == 0 or layer.op not in ("add", "mul") or row == 0:
+        return False
+    before, shape = workload.layers[row - 1], workload.tensors[layer.output]
+    own = before.op in ("conv", "depthwise") and before.output in layer.inputs and bool(brick[before.output])
+    return own and workload.tensors[before.output].readers == (row,) and shape.channels >= BRICK
+
+
+def stored_channels(workload: Workload) -> np.ndarray:
+    """``int64[T]``: channels of every tensor as stored, bricks filled up."""
+    filled = [up(t.channels, BRICK) if brick else t.channels for t, brick in zip(workload.tensors, bricks(workload), strict=True)]
+    return np.array(filled, dtype=np.int64)
+
+
+def stored_elements(workload: Workload) -> np.ndarray:
+    """``int64[T]``: elements of every tensor as stored, bricks filled up."""
+    pixels = np.array([t.height * t.width for t in workload.tensors], dtype=np.int64)
+    return pixels * stored_channels(workload)
+
+
+def operations(
+    workload: Workload, row: int, array: Array, brick: np.ndarray, in_bytes: int, out_bytes: int
+) -> list[tuple[Operation, float]]:
+    """What the array executes for layer ``row``, each with its share of the layer's weights; empty where it has nothing to do."""
+    layer = workload.layers[row]
+    source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+    wide = int(in_bytes > 1)
+    formats = bool(brick[layer.inputs[0]]), bool(brick[layer.output])
+
+    def make(kind: int, finish: float, inputs: int = 1, channels: int = 0, **sizes: int) -> Operation:
+        given = {
+            "in_h": source.height,
+            "in_w": source.width,
+            "in_c": channels or source.channels,
+            "out_h": target.height,
+            "out_w": target.width,
+            "out_c": channels or target.channels,
+            "kernel_h": layer.kernel[0],
+            "kernel_w": layer.kernel[1],
+            "stride": layer.stride,
+            "spread": 1,
+            "nearest": 0,
+        } | sizes
+        return Operation(
+            kind=kind,
+            in_bytes=in_bytes,
+            out_bytes=out_bytes,
+            inputs=inputs,
+            finish=finish,
+            in_brick=formats[0],
+            out_brick=formats[1],
+            **given,
+        )
+
+    finish = max(float(array.convolve[wide]), _activation(layer, array))
+    if layer.op in BESIDE or layer.op in IN_PLACE:
+        return []
+    if layer.op in ("conv", "depthwise"):
+        found = _convolutions(workload, layer, array, make, finish)
+        if layer.activation == "prelu":
+            multiply = make(PAIRWISE, float(array.multiply[wide]), in_h=target.height, in_w=target.width, in_c=target.channels)
+            largest = multiply._replace(finish=float(array.other[wide]), inputs=2)
+            # The U85 chains both to the convolution.
+            found += [] if array.buffers[0] else [(multiply, 0.0), (largest, 0.0)]
+        return found
+    if layer.op == "linear":
+        return [(make(PRODUCT, finish, kernel_h=1, kernel_w=1, stride=1), 1.0)]
+    if layer.op == "pool":
+        flat = {"out_h": 1, "out_w": 1, "kernel_h": source.height, "kernel_w": source.width, "stride": 1}
+        return [(make(POOLING, float(array.other[wide]), **flat), 0.0)]
+    if layer.op in ("concat", "repeat"):
+        return [(make(POOLING, float(array.other[wide]), 1, c, kernel_h=1, kernel_w=1), 0.0) for c in _copied(workload, layer)]
+    if layer.op == "resize":
+        return [(make(POOLING, float(array.other[wide]), kernel_h=1, kernel_w=1, stride=1, spread=2, nearest=1), 0.0)]
+    cycles = {"add": array.add, "mul": array.multiply}.get(layer.op, array.other)
+    finish = max(float(cycles[wide]), array.lookup if layer.op == "unary" else _activation(layer, array))
+    sizes = {"kernel_h": 1, "kernel_w": 1}
+    if not any(formats) and thinned(target):
+        wide_row = target.width * target.channels // BRICK
+        sizes |= {"in_w": wide_row, "in_c": BRICK, "out_w": wide_row, "out_c": BRICK}
+    return [(make(PAIRWISE, finish, len(layer.inputs), **sizes), 0.0)]
+
+
+def _activation(layer: Layer, array: Array) -> float:
+    """Cycles per element that a fused activation needs of the output unit."""
+    if layer.activation in ("none", "prelu"):
+        return 0.0
+    return array.clamp if layer.activation.startswith("relu") else array.lookup
+
+
+def _copied(workload: Workload, layer: Layer) -> list[int]:
+    """Channels of each copy that a concatenation or a repetition needs."""
+    if layer.op == "repeat":
+        channels = workload.tensors[layer.inputs[0]].channels
+        return [channels] * (workload.tensors[layer.output].channels // channels)
+    inputs = [workload.tensors[i] for i in layer.inputs]
+    return [t.channels for t in inputs if t.producer < 0 or len(t.readers) > 1]
+
+
+def _convolutions(workload: Workload, layer: Layer, array: Array, make: object, finish: float) -> list[tuple[Operation, float]]:
+    source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+    if layer.op == "depthwise" or layer.groups == source.channels > 1:
+        return [(make(CHANNELWISE, finish), 1.0)]  # type: ignore[operator]
+    scale = target.height // source.height if source.height else 1
+    groups = layer.groups
+    one = make(  # type: ignore[operator]
+        CONVOLUTION, finish, in_c=source.channels // groups, out_c=target.channels // groups
+    )
+    if scale <= 1:
+        return [(one, 1.0 / groups)] * groups
+    if array.buffers[0] == 0 and scale == 2:
+        return [(one._replace(stride=1, spread=2), 1.0 / groups)] * groups
+    # Each phase of the output has its own taps; its micro-blocks pass over the whole output.
+    phases = []
+    for y in range(scale):
+        for x in range(scale):
+            kernel_h, kernel_w = -(-(layer.kernel[0] - y) // scale), -(-(layer.kernel[1] - x) // scale)
+            if kernel_h > 0 and kernel_w > 0:
+                phase = one._replace(kernel_h=kernel_h, kernel_w=kernel_w, stride=1)
+                phases.append((phase, kernel_h * kernel_w / (layer.kernel[0] * layer.kernel[1]) / groups))
+    return phases * groups

@@ -1,0 +1,204 @@
+"""The cut that Arm's compiler would choose for an operation: of all blocks that fit the buffers, the one that fetches least.
+
+The compiler counts inputs and weights fetched per output element, looks at no clock and no memory, and compares in single
+precision (ethos-u-vela 5.2.0, Apache-2.0: block search). Here all costs are computed first, and one is picked from them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from hwmodels.classes.ethos.blocks import (
+    BRICK,
+    CHANNELWISE,
+    CONVOLUTION,
+    PAIRWISE,
+    PIECE,
+    POOLING,
+    SPLIT_DEPTH,
+    Array,
+    Blocks,
+    Operation,
+    fits,
+    half_empty,
+    least_waste,
+    parts,
+    prefers_part_kernel,
+    reach,
+    unit_row,
+    up,
+)
+
+
+class Frame(NamedTuple):
+    """What all cuts of an operation have in common: micro-block (``row``: of ``Array.microblocks``), channels of an input block,
+    ``own_depth`` where it has those of the output block, granularity of the output depth, and the largest block.
+    """
+
+    row: int
+    micro_h: int
+    micro_w: int
+    micro_c: int
+    part_kernel: bool
+    own_depth: bool
+    in_c: int
+    step_c: int
+    last_h: int
+    last_w: int
+    last_c: int
+
+
+@numba.njit(cache=True, nogil=True)
+def frame_of(op: Operation, array: Array) -> Frame:
+    """The frame of an operation."""
+    separate, wide = array.buffers[0] > 0, op.in_bytes > 1
+    part_kernel = prefers_part_kernel(op, separate)
+    row = least_waste(op, array, part_kernel)
+    micro_h, micro_w, micro_c = array.microblocks[row]
+    step_c, least_c = micro_c, 1
+    if separate:
+        least_c = BRICK
+        if op.kind not in (CONVOLUTION, CHANNELWISE):
+            step_c = max(micro_c, BRICK)
+        if part_kernel:
+            in_c = 16
+        elif half_empty(op):
+            in_c = 64 if wide else 128
+        else:
+            in_c = 32 if array.macs <= 256 and micro_c == 16 else 64
+    else:
+        in_c = up(min(op.in_c, 16), 4) if wide else up(min(op.in_c, 16 if part_kernel else 32), 8)
+    return Frame(
+        row,
+        micro_h,
+        micro_w,
+        micro_c,
+        part_kernel,
+        op.kind in (CHANNELWISE, POOLING, PAIRWISE),
+        in_c,
+        step_c,
+        up(min(op.out_h, array.limits[0]), micro_h),
+        up(min(op.out_w, array.limits[1]), micro_w),
+        up(max(min(op.out_c, array.limits[2]), least_c), step_c),
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def input_block(op: Operation, array: Array, frame: Frame, high: int, wide: int, depth: int) -> tuple[int, int, int, int]:
+    """Rows, columns and channels of the input block that feeds an output block, and the channels that it holds in the buffer."""
+    separate = array.buffers[0] > 0
+    channels = depth if frame.own_depth else frame.in_c
+    unit_h, unit_w, unit_bytes = array.input_units[frame.row, unit_row(channels, op.in_bytes)]
+    spread = 1 if separate and op.nearest else op.spread
+    rows = up(reach(high, op.stride, min(op.kernel_h, PIECE), spread, op.nearest), unit_h)
+    columns = up(reach(wide, op.stride, min(op.kernel_w, PIECE), spread, op.nearest), unit_w)
+    held = up(depth if frame.own_depth else min(frame.in_c, op.in_c), unit_bytes // op.in_bytes) if separate else channels
+    return rows, columns, channels, held
+
+
+@numba.njit(cache=True, nogil=True)
+def fetch_cost(op: Operation, array: Array, own_depth: bool, area: int, channels: int, out: tuple[int, int, int]) -> np.float32:
+    """Inputs and weights fetched per output element (element by element: the number of blocks), in single precision, as the
+    compiler compares them: blocks that differ by rounding alone are told apart by it.
+
+    Args:
+        area, channels: of an input block. out: rows, columns and channels of the output block.
+    """
+    one = np.float32
+    if op.kind == PAIRWISE:
+        cost = one(op.out_h * op.out_w * op.out_c / (out[0] * out[1] * out[2]))
+    else:
+        pieces = parts(op.kernel_h, PIECE) * parts(op.kernel_w, PIECE)
+        rows, columns = one(op.out_h) / one(out[0]), one(op.out_w) / one(out[1])
+        inputs = one(area * op.in_c * pieces)
+        # The U85 multiplies in another order than its elders.
+        inputs = inputs * (columns * rows) if array.buffers[0] > 0 else inputs * columns * rows
+        if not own_depth:
+            inputs *= one(parts(op.out_c, out[2]))
+        weights = 0
+        if op.kind in (CONVOLUTION, CHANNELWISE):
+            filters = op.out_c if op.kind == CONVOLUTION else 1
+            weights = op.kernel_h * op.kernel_w * op.in_c * filters * parts(op.out_h, out[0]) * parts(op.out_w, out[1])
+        cost = (inputs + one(weights)) / one(op.out_h * op.out_w * op.out_c)
+    # Both input buffers together hold all of the input.
+    return cost / one(2) if op.in_h * op.in_w * op.in_c < 2 * area * channels else cost
+
+
+@numba.njit(cache=True, nogil=True)
+def depth_choices(out_c: int, frame: Frame) -> list[int]:
+    """Channels that an output block may have; one that does not hold all of them holds a multiple of ``SPLIT_DEPTH``."""
+    found = []
+    depth = max(frame.step_c, min(frame.last_c, SPLIT_DEPTH))
+    while depth <= frame.last_c:
+        if depth < out_c:
+            depth = up(depth, SPLIT_DEPTH)
+        if depth <= frame.last_c:
+            found.append(depth)
+        depth += frame.step_c
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def choose_blocks(op: Operation, array: Array) -> Blocks:
+    """The cut that fetches least.
+
+    Of equals it is the first (shallow, low and narrow ones first), unless others of them are as small as 4x4: then the last of
+    those that cover most of the input. Where nothing fits twice (U85), buffers are single.
+    """
+    frame = frame_of(op, array)
+    depths = depth_choices(op.out_c, frame)
+    costs = np.empty((len(depths), frame.last_h // frame.micro_h, frame.last_w // frame.micro_w), dtype=np.float32)
+    flat = op.out_h == 1 and op.kernel_h == 1 and frame.micro_h == 2
+    for copies in range(2, 0 if array.buffers[0] > 0 else 1, -1):
+        costs[:] = np.inf
+        for d, depth in enumerate(depths):
+            for i in range(costs.shape[1]):
+                high = 1 if flat else (i + 1) * frame.micro_h
+                for j in range(costs.shape[2]):
+                    wide = (j + 1) * frame.micro_w
+                    rows, columns, channels, held = input_block(op, array, frame, (i + 1) * frame.micro_h, wide, depth)
+                    if not fits(array, op, high, wide, depth, rows, columns, held, copies):
+                        # Nor does any wider one.
+                        break
+                    costs[d, i, j] = fetch_cost(op, array, frame.own_depth, rows * columns, channels, (high, wide, depth))
+        if costs.min() < np.inf:
+            return _pick(op, array, frame, depths, costs)
+    return Blocks(
+        frame.micro_h,
+        frame.micro_w,
+        frame.micro_c,
+        frame.micro_h,
+        frame.micro_w,
+        frame.in_c,
+        frame.micro_h,
+        frame.micro_w,
+        frame.micro_c,
+        frame.part_kernel,
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _pick(op: Operation, array: Array, frame: Frame, depths: list[int], costs: np.ndarray) -> Blocks:
+    """The cut to take, by ``costs float32[depths, heights, widths]``."""
+    least, found, covered = costs.min(), False, -1
+    best = (0, 0, 0)
+    for d in range(costs.shape[0]):
+        for i in range(costs.shape[1]):
+            for j in range(costs.shape[2]):
+                if costs[d, i, j] != least:
+                    continue
+                high, wide = (i + 1) * frame.micro_h, (j + 1) * frame.micro_w
+                if not found:
+                    best, found = (d, i, j), True
+                elif high <= 4 and wide <= 4:
+                    rows, columns, _, _ = input_block(op, array, frame, high, wide, depths[d])
+                    cover = min(op.in_h, rows) * min(op.in_w, columns)
+                    if cover >= covered:
+                        best, covered = (d, i, j), cover
+    high, wide, depth = (best[1] + 1) * frame.micro_h, (best[2] + 1) * frame.micro_w, depths[best[0]]
+    rows, columns, channels, _ = input_block(op, array, frame, high, wide, depth)
+    micro = frame.micro_h, frame.micro_w, frame.micro_c
+    return Blocks(high, wide, depth, rows, columns, channels, *micro, frame.part_kernel)

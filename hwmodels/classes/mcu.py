@@ -1,0 +1,179 @@
+"""Price of layers on a microcontroller: cycles of a kernel library on one in-order core (or one cluster).
+
+Arithmetic is MACs times cycles per MAC of the operation (convolution, pointwise, depthwise, linear; other native precisions by
+the ratio of their rates, with the shape of their own kernels where the file has one). Sub-byte weights are unpacked once a layer,
+per weight, or in the inner loop, per MAC: the file says which. The inner loop takes ``lanes`` operands at once, and what is left
+over costs a full step: a kernel that gathers the patch of each output pixel into a buffer (im2col, as CMSIS-NN does; Lai, Suda
+and Chandra, 2018) runs over the whole patch, one that does not runs over the channels of each tap. Gathering is paid per byte of
+each patch, and per row of it where each row is copied by a call, so it weighs more the fewer output channels share it. Every
+output element is requantized. A depthwise convolution has no sum over channels: its kernels take channels side by side, may
+gather patches too, and requantize and set up a window for few MACs, which has a price of its own per output. Additions requantize
+each operand too, and data movement copies bytes, unless the file has cycles per element of the operation.
+
+Weights are fetched from flash once if the layer's fit the cache in front of it, or if they are unpacked to RAM once a layer, else
+once for every ``pixels_per_pass`` output pixels, which is how many a kernel finishes with one pass over its weights. Feature
+maps in internal RAM cost nothing extra; those in external RAM cost its bandwidth. Nothing overlaps on an in-order core: latency
+is the sum of the terms. A layer that the runtime composes of two convolutions and a maximum (see ``memory``) pays for both, three
+requantizations and three calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from hwmodels.device.device import Device
+from hwmodels.pricing.columns import CONV, DEPTHWISE, ELEMENTWISE, LINEAR, LOOKUP, MOVE, POOL, Choices, Columns, Ports, Terms
+from hwmodels.pricing.memory import transfer
+from hwmodels.workload import Workload
+
+COPY_BYTES_PER_CYCLE = 2.0
+"""Of a copy within RAM where the file states no bandwidth: a word is loaded and stored in two cycles."""
+
+
+class McuConstants(NamedTuple):
+    """What a device's file says, in seconds, for one workload and the weight widths on offer.
+
+    By kernels (those of int8 and those of wider activations, ``float64[2]``): cost of ``pointwise``, ``depthwise`` and ``linear``
+    MACs relative to a convolution's, ``lanes`` of the inner loop and ``depthwise_lanes``, ``requant_s`` per output element and
+    ``depthwise_output_s`` of depthwise layers.
+
+    ``unpack_s``: ``float64[nW]``, per weight and layer, 0 where weights are not unpacked beforehand. ``element_s``:
+    ``float64[L]``, per output element of what is no convolution, below 0 where the file has no such number. Then: whether patches
+    are gathered, and those of depthwise layers; seconds per byte and per row of a patch, per copied byte, and per layer; bytes of
+    weights that the cache before the flash holds, and output pixels for which weights beyond it are read once; whether slopes are
+    composed (see ``memory``).
+    """
+
+    pointwise: np.ndarray
+    depthwise: np.ndarray
+    linear: np.ndarray
+    lanes: np.ndarray
+    depthwise_lanes: np.ndarray
+    requant_s: np.ndarray
+    depthwise_output_s: np.ndarray
+    unpack_s: np.ndarray
+    element_s: np.ndarray
+    gathers: bool
+    gathers_depthwise: bool
+    patch_s: float
+    row_s: float
+    copy_s: float
+    layer_s: float
+    cache_bytes: float
+    pixels_per_pass: float
+    composes: bool
+
+
+def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) -> McuConstants:
+    """The constants of ``device`` for the layers of ``workload`` and the weight widths on offer."""
+    assert device.mcu is not None
+    mcu = device.mcu
+    clock = mcu.clock_hz.value
+    macs = [mcu.cycles_per_mac, mcu.wide.cycles_per_mac if mcu.wide else mcu.cycles_per_mac]
+    kernels = (mcu, mcu.wide or mcu)
+    requants = [each.cycles_per_output_requant for each in kernels]
+    depthwise_outputs = [each.cycles_per_depthwise_output or each.cycles_per_output_requant for each in kernels]
+    depthwise_lanes = mcu.depthwise_lanes or mcu.lanes
+    onchip = device.memory.onchip
+    stated = onchip.bytes_per_s if onchip is not None else None
+    unpacking: dict[str, float] = {bits: cycles.value for bits, cycles in mcu.cycles_per_unpacked_weight.items()}
+    elements: dict[str, float] = {op: cycles.value for op, cycles in mcu.cycles_per_element.items()}
+    return McuConstants(
+        np.array([cycles.pointwise.value / cycles.conv.value for cycles in macs]),
+        np.array([cycles.depthwise.value / cycles.conv.value for cycles in macs]),
+        np.array([cycles.linear.value / cycles.conv.value for cycles in macs]),
+        np.array([mcu.lanes.value, 1.0 if mcu.wide else mcu.lanes.value]),
+        np.array([depthwise_lanes.value, 1.0 if mcu.wide else depthwise_lanes.value]),
+        np.array([cycles.value / clock for cycles in requants]),
+        np.array([cycles.value / clock for cycles in depthwise_outputs]),
+        np.array([unpacking.get(str(bits), 0.0) / clock for bits in weight_bits]),
+        np.array([elements[layer.op] / clock if layer.op in elements else -1.0 for layer in workload.layers]),
+        mcu.cycles_per_im2col_byte.value > 0,
+        mcu.gathers_depthwise,
+        mcu.cycles_per_im2col_byte.value / clock,
+        mcu.cycles_per_im2col_row.value / clock,
+        1.0 / stated.value if stated is not None else 1.0 / (COPY_BYTES_PER_CYCLE * clock),
+        mcu.cycles_per_layer.value / clock + device.overhead.layer_s.value,
+        mcu.weight_cache_bytes.value,
+        mcu.pixels_per_pass.value,
+        device.arena.composes_slopes,
+    )
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _ceil_to(value: float, quantum: float) -> float:  # pragma: no cover - compiled
+    return np.ceil(value / quantum) * quantum
+
+
+@numba.njit(cache=True, nogil=True)
+def steps(columns: Columns, layer: int, device: McuConstants, wide: int) -> float:
+    """MACs of a layer in convolution equivalents: rounded up to the lanes, times the relative cost of the operation.
+
+    ``wide``: 1 where the kernels of wider activations run it.
+    """
+    op, pixels, lanes = columns.op[layer], columns.out_h[layer] * columns.out_w[layer], device.lanes[wide]
+    taps, cin, cout = columns.kernel_h[layer] * columns.kernel_w[layer], columns.cin[layer], columns.cout[layer]
+    if op == DEPTHWISE:
+        return pixels * taps * _ceil_to(cout, device.depthwise_lanes[wide]) * device.depthwise[wide]
+    if op == LINEAR:
+        return columns.macs[layer] * _ceil_to(cin, lanes) / cin * device.linear[wide]
+    if op != CONV:
+        return 0.0
+    inputs = cin / columns.groups[layer]
+    patch = _ceil_to(taps * inputs, lanes) if device.gathers else taps * _ceil_to(inputs, lanes)
+    return pixels * cout * patch * (device.pointwise[wide] if taps == 1 else 1.0)
+
+
+@numba.njit(cache=True, nogil=True)
+def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants, terms: Terms) -> None:
+    """Fill ``terms`` for every layer and choice (see ``columns.Terms``)."""
+    layers, weights, widths = choices.weight_bytes.shape
+    for layer in range(layers):
+        op, taps = columns.op[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
+        pixels, element_s = columns.out_h[layer] * columns.out_w[layer], device.element_s[layer]
+        gathered = taps > 1 and (op == CONV or (op == DEPTHWISE and device.gathers_depthwise))
+        patches = pixels * taps * columns.cin[layer] if gathered else 0
+        rows = pixels * columns.kernel_h[layer] if patches else 0
+        passes = np.ceil(pixels / device.pixels_per_pass) if op == CONV else 1.0
+        unpacked = columns.macs[layer] / pixels if op <= LINEAR else 0.0
+        requants, calls, copies = 0, 1, 1
+        if op <= LINEAR or (element_s < 0 and op == POOL):
+            requants = columns.written[layer]
+        elif element_s < 0 and op == ELEMENTWISE:
+            requants = columns.read[layer] + columns.written[layer]
+        if device.composes and op <= LINEAR and columns.activation[layer] == LOOKUP:
+            requants, calls, copies = 3 * requants, 3, 2
+        overhead = calls * device.layer_s
+        output_s = device.depthwise_output_s if op == DEPTHWISE else device.requant_s
+        for w in range(weights):
+            for a in range(widths):
+                arithmetic = steps(columns, layer, device, choices.wide[w, a]) * choices.s_per_mac[w, a]
+                arithmetic += unpacked * device.unpack_s[w]
+                arithmetic += patches * choices.tensor_bytes[a] * device.patch_s + rows * device.row_s
+                stored = choices.weight_bytes[layer, w, a]
+                again = stored > device.cache_bytes and device.unpack_s[w] == 0
+                fetched = stored * (passes if again else 1.0)
+                for b in range(widths):
+                    read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
+                    compute = copies * arithmetic + requants * output_s[max(choices.wide[w, a], choices.wide[w, b])]
+                    weight, activation, _ = transfer(
+                        0.0,
+                        choices.offchip_read[layer, a] * read + choices.offchip_written[layer, b] * written,
+                        fetched,
+                        ports,
+                    )
+                    if element_s >= 0 and op == ELEMENTWISE:
+                        compute += columns.written[layer] * element_s
+                    elif element_s >= 0 and op > LINEAR:
+                        activation += columns.written[layer] * element_s
+                    elif op in (MOVE, POOL):
+                        activation += (columns.read[layer] * read + columns.written[layer] * written) * device.copy_s
+                    terms.compute_s[layer, w, a, b] = compute
+                    terms.weight_s[layer, w, a, b] = weight
+                    terms.activation_s[layer, w, a, b] = activation
+                    terms.overhead_s[layer, w, a, b] = overhead
+                    terms.latency_s[layer, w, a, b] = compute + weight + activation + overhead

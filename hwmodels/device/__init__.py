@@ -1,0 +1,1 @@
+"""What a device file says: reading, checking, showing and editing it."""

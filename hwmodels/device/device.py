@@ -1,0 +1,134 @@
+"""Devices: what a target really executes, how fast, and what it can store; one TOML file each.
+
+A device lists its *native* precisions with their dense multiply-accumulate rates. Any other width runs as the smallest native
+precision that holds it, times an unpacking factor; only what is stored and moved shrinks, in the packing of the runtime.
+The classes of the tables are in ``tables``; ``reader`` finds files and collects their mistakes. The same pydantic
+classes make ``devices/device.schema.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hwmodels.device.facts import Fact, human, quantities
+from hwmodels.device.tables import Arena, Cpu, Energy, Gpu, Limits, Mcu, Memories, Npu, Overhead, Packing, Widths
+from hwmodels.device.values import Count, Factor, Flag, Positive, PrecisionKey, Quantity, Table
+from hwmodels.errors import UsageError
+from hwmodels.numbers import Precision
+
+__all__ = ["Device", "Fact", "Quantity", "load", "load_text", "names", "smallest_native"]
+
+
+class Device(Table):
+    """A target, as its file describes it. ``rates``: dense MAC/s of the native precisions; the table named ``kind`` is there."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    title: str
+    kind: Literal["npu", "gpu", "mcu", "cpu"]
+    aliases: tuple[str, ...] = ()
+    runtime: str
+    summary: str
+    hypothetical: Flag = False
+    default_input: tuple[Count, Count]
+    rates: Annotated[dict[PrecisionKey, Positive], Field(min_length=1)]
+    widths: Widths
+    packing: Packing
+    memory: Memories
+    limits: Limits = Limits()
+    overhead: Overhead = Overhead()
+    arena: Arena = Arena()
+    unpack: dict[PrecisionKey, Factor] = Field(default_factory=dict)
+    energy: Energy = Energy()
+    gpu: Gpu | None = None
+    npu: Npu | None = None
+    mcu: Mcu | None = None
+    cpu: Cpu | None = None
+    sources: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def native(self) -> tuple[Precision, ...]:
+        """The precisions with arithmetic of their own, ascending."""
+        return tuple(sorted(Precision.parse(key) for key in self.rates))
+
+    @property
+    def wide_is_float(self) -> bool:
+        return self.widths.wide == "fp16"
+
+    def runs_as(self, weight_bits: int, activation_bits: int) -> Precision:
+        """The smallest native precision that executes stored weights and an input tensor of these widths.
+
+        Raises:
+            UsageError: none holds them.
+        """
+        found = smallest_native(self.native, weight_bits, activation_bits, self.wide_is_float)
+        if found is None:
+            raise UsageError(
+                f"{self.name} cannot execute {weight_bits}-bit weights with {activation_bits}-bit activations",
+                f"Native there: {', '.join(map(str, self.native))}.",
+            )
+        return found
+
+    def unpack_factor(self, weight_bits: int, activation_bits: int) -> float:
+        """Compute-time factor (>= 1) for stored weights narrower than the precision they run as; 1 where none is listed.
+
+        A factor given for 8-bit activations stands for the other activation widths too, unless they have their own.
+        """
+        for key in (f"W{weight_bits}A{activation_bits}", f"W{weight_bits}A8"):
+            if key in self.unpack:
+                return self.unpack[key].value
+        return 1.0
+
+    def quantities(self) -> Iterator[tuple[str, Quantity]]:
+        """Every number of the file with its dotted key."""
+        yield from quantities(self, "")
+
+    def facts(self) -> list[Fact]:
+        """Every number with unit, citation (None: assumed) and note, in the order of the file's tables."""
+        return [Fact(key, human(key, q.value), self.sources.get(q.source or ""), q.note) for key, q in self.quantities()]
+
+    @property
+    def device_sha256(self) -> str:
+        """Digest of the content (comments and layout of the file do not matter)."""
+        content = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def smallest_native(
+    native: tuple[Precision, ...], weight_bits: int, activation_bits: int, wide_is_float: bool
+) -> Precision | None:
+    """The first of the ascending ``native`` that holds these widths; a 16 is half precision where ``wide_is_float``."""
+    wanted = Precision(weight_bits, activation_bits, is_float=wide_is_float and 16 in (weight_bits, activation_bits))
+    return next((precision for precision in native if precision.holds(wanted)), None)
+
+
+def names() -> list[str]:
+    """Names of the devices that come with the package, sorted."""
+    from hwmodels.device import reader
+
+    return reader.shipped_names()
+
+
+def load(name_or_path: str) -> Device:
+    """A device by its name, one of its aliases, or the path of a ``.toml`` file.
+
+    Raises:
+        UsageError: no device of that name; the closest ones are named.
+        FileError: the file cannot be read or is not TOML.
+        DeviceFileError: the file has mistakes; all are listed.
+    """
+    from hwmodels.device import reader
+
+    return reader.load(name_or_path)
+
+
+def load_text(text: str, origin: str) -> Device:
+    """A device from the text of its file; ``origin`` is what errors call it. Raises as ``load`` does."""
+    from hwmodels.device import reader
+
+    return reader.load_text(text, origin)

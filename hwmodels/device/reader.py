@@ -1,0 +1,259 @@
+"""Reading device files: by name or path; every mistake of one is reported at once, with key, value given and what is allowed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from hwmodels.device.device import Device, smallest_native
+from hwmodels.errors import DeviceFileError, FileError, UsageError, closest
+from hwmodels.numbers import Precision
+
+FOLDER = Path(__file__).parents[1] / "devices"
+
+
+HOME = "HWSEARCH_HOME"
+"""Environment variable: the folder for what hwsearch keeps for a person, instead of the system's place for settings."""
+
+
+def user_folder() -> Path:
+    """Where ``host`` is looked up first: `hwsearch devices calibrate host` writes it there."""
+    if home := os.environ.get(HOME):
+        return Path(home) / "devices"
+    settings = os.environ.get("APPDATA") if os.name == "nt" else os.environ.get("XDG_CONFIG_HOME")
+    return (Path(settings) if settings else Path.home() / ".config") / "hwsearch" / "devices"
+
+
+def shipped_text(name: str) -> str:
+    """The text of a device file that comes with the package."""
+    return (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def shipped_names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+@cache
+def shipped_aliases() -> dict[str, str]:
+    """alias -> name, of the devices that come with the package."""
+    found = {}
+    for path in FOLDER.glob("*.toml"):
+        with path.open("rb") as file:
+            for alias in tomllib.load(file).get("aliases", []):
+                found[alias] = path.stem
+    return found
+
+
+def load(name_or_path: str) -> Device:
+    """See ``hwmodels.device.device.load``."""
+    if name_or_path.endswith(".toml") or "/" in name_or_path or "\\" in name_or_path:
+        return _load_path(Path(name_or_path))
+    known = shipped_names()
+    name = name_or_path.strip().lower()
+    if name not in known:
+        aliases = shipped_aliases()
+        if name not in aliases:
+            near = closest(name, [*known, *aliases])
+            hint = f"{near} `hwsearch devices` lists them; a device file is given by its path, ending in .toml."
+            raise UsageError(f"unknown device {name_or_path!r}", hint)
+        name = aliases[name]
+    if name == "host" and (own := user_folder() / "host.toml").is_file():
+        return _load_path(own)
+    return _load_path(FOLDER / f"{name}.toml")
+
+
+def _load_path(path: Path) -> Device:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileError(f"{path}: no such device file", "Give a device name, or the path of a .toml file.") from None
+    except UnicodeDecodeError:
+        raise FileError(f"{path}: not a text file in UTF-8", "A device file is TOML.") from None
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})") from None
+    return load_text(text, str(path))
+
+
+def load_text(text: str, origin: str) -> Device:
+    """See ``hwmodels.device.device.load_text``."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:  # its message ends in "(at line 3, column 7)"
+        hint = "Strings need quotes, numbers are written 68e9, tables [like.this]."
+        raise FileError(f"{origin}: broken TOML: {error}", hint) from None
+    try:
+        device = Device.model_validate(raw)
+        problems: list[str] = []
+    except ValidationError as error:
+        device = None
+        problems = [_problem(detail, raw) for detail in error.errors()]
+    problems += _cross_checks(_valid_fields(raw)) + _unknown_sources(raw)
+    if problems or device is None:
+        raise DeviceFileError(origin, problems)
+    return device
+
+
+_ALLOWED = {
+    "model_type": "a table",
+    "dict_type": "a table",
+    "tuple_type": "a list",
+    "bool_type": "true or false",
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "greater_than_equal": "1 or more",
+    "string_pattern_mismatch": "lower-case letters, digits, dots and hyphens",
+    "too_short": "at least one entry",
+}
+
+
+def _problem(detail: Any, raw: Mapping[str, Any]) -> str:
+    """One mistake found by pydantic, as "key: value given; what is allowed"."""
+    location = [part for part in detail["loc"] if part != "[key]"]
+    path = _dotted(location)
+    kind, given = detail["type"], _shown(detail.get("input"))
+    if kind == "extra_forbidden":
+        return f"{path}: unknown key. {closest(str(location[-1]), _keys_at(location[:-1]))}"
+    if kind == "missing":
+        return f"{path}: missing"
+    if kind == "value_error":
+        allowed = str(detail["ctx"]["error"])
+    elif kind == "literal_error":
+        allowed = f"allowed: {detail['ctx']['expected']}"
+    else:
+        allowed = f"allowed: {_ALLOWED[kind]}" if kind in _ALLOWED else detail["msg"].removeprefix("Input ")
+    return f"{path}: {given} given; {allowed}"
+
+
+def _dotted(location: Iterable[object]) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.lstrip(".")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, BaseModel):  # a Quantity that a later check refused
+        value = getattr(value, "value", value)
+    text = f"{value:g}" if isinstance(value, float) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
+
+
+def _keys_at(location: list[Any]) -> list[str]:
+    """Allowed keys of the table at ``location``."""
+    model: type[BaseModel] = Device
+    for part in location:
+        by_alias = {field.alias or name: field for name, field in model.model_fields.items()}
+        if part in by_alias:  # otherwise a key of a dictionary, whose value type was already entered
+            inner = _models(by_alias[part].annotation)
+            model = inner[0] if inner else model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _valid_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The top-level entries that are right by themselves, so that the rest can be checked in spite of other mistakes."""
+    valid = {}
+    for name, field in Device.model_fields.items():
+        key = field.alias or name
+        if key not in raw:
+            if not field.is_required():
+                valid[key] = field.get_default(call_default_factory=True)
+            continue
+        annotation = TypeAdapter(field.rebuild_annotation())
+        try:
+            valid[key] = annotation.validate_python(raw[key])
+        except ValidationError:
+            continue
+    return valid
+
+
+def _cross_checks(valid: Mapping[str, Any]) -> list[str]:
+    """Mistakes that only show between two entries of a file."""
+    problems = []
+    kind, widths, packing, memory = (valid.get(key) for key in ("kind", "widths", "packing", "memory"))
+    if kind is not None:
+        if kind in valid and valid[kind] is None:
+            problems.append(f"{kind}: missing; a device of kind {kind!r} describes itself in [{kind}]")
+        for other in ("npu", "gpu", "mcu", "cpu"):
+            if other != kind and valid.get(other) is not None:
+                problems.append(f"{other}: does not belong to a device of kind {kind!r}")
+    if kind in ("gpu", "cpu") and memory is not None and (memory.dram is None or memory.dram.bytes_per_s is None):
+        problems.append(f"memory.dram.bytes_per_s: missing; a {kind} needs it")
+    if kind == "npu" and memory is not None and not any(m and m.bytes_per_s for m in (memory.onchip, memory.dram)):
+        problems.append("memory: an npu needs bytes_per_s of its onchip memory or of its dram")
+    if widths is not None:
+        problems += _width_checks(widths, valid.get("rates"))
+        if packing is not None and packing.kind == "stream":
+            missing = [b for b in widths.weight_bits if str(b) not in packing.stored_bits_per_weight]
+            if missing:
+                problems.append(f"packing.stored_bits_per_weight: missing for {', '.join(map(str, missing))} bits")
+    return problems
+
+
+def _width_checks(widths: Any, rates: Mapping[str, Any] | None) -> list[str]:
+    problems = []
+    for key in ("weight_bits", "activation_bits"):
+        bits = getattr(widths, key)
+        if list(bits) != sorted(set(bits)):
+            problems.append(f"widths.{key}: {list(bits)} given; allowed: each width once, ascending")
+        if 16 in bits and widths.wide == "none":
+            problems.append(f"widths.{key}: 16 given while widths.wide is 'none'; say 'int16' or 'fp16'")
+    if 16 in widths.weight_bits and widths.wide == "int16":
+        problems.append("widths.weight_bits: 16 given; integer weights have at most 8 bits")
+    if rates is None:
+        return problems
+    native = tuple(sorted(Precision.parse(key) for key in rates))
+    for weight in widths.weight_bits:
+        for activation in widths.activation_bits:
+            if smallest_native(native, weight, activation, widths.wide == "fp16") is None:
+                problems.append(f"widths: W{weight}A{activation} given; no precision of rates ({', '.join(rates)}) holds it")
+    return problems
+
+
+def _unknown_sources(raw: Mapping[str, Any]) -> list[str]:
+    """Quantities whose ``source`` is not in the file's [sources] table."""
+    table = raw.get("sources", {})
+    known = [key for key in table] if isinstance(table, dict) else []
+    problems = []
+
+    def walk(node: object, path: str) -> None:
+        if not isinstance(node, dict):
+            return
+        source = node.get("source")
+        if "value" in node and isinstance(source, str) and source not in known:
+            hint = closest(source, known) if known else "The file has no [sources]."
+            problems.append(f"{path}.source: {source!r} given; not a key of [sources]. {hint}")
+        for key, value in node.items():
+            if key != "sources":
+                walk(value, f"{path}.{key}".lstrip("."))
+
+    walk(raw, "")
+    return problems
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a device file, from the same classes that read it."""
+    described = Device.model_json_schema(by_alias=True, mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | described | {"title": "hwsearch device file"}
+
+
+def schema_text() -> str:
+    """The text of ``devices/device.schema.json``; ``python -m hwmodels.device.reader`` writes it."""
+    return json.dumps(schema(), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    (FOLDER / "device.schema.json").write_text(schema_text(), encoding="utf-8")

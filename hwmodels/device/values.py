@@ -1,0 +1,99 @@
+"""What a value of a device file may be: numbers with their origin, precisions, widths, counts.
+
+Every number is a ``Quantity``: with a source (a key of the file's ``[sources]``), or assumed. Units are SI and part of the names.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, Strict, model_validator
+
+from hwmodels.errors import UsageError
+from hwmodels.numbers import Precision
+
+NUMBER = 'a number, or { value = ..., source = "id", note = "..." }'
+
+
+class Table(BaseModel):
+    """A table of a device file: unknown keys are mistakes, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Quantity(Table):
+    """A number with its origin. Written ``68e9`` (assumed) or ``{ value = 68e9, source = "id", note = "..." }``.
+
+    ``source`` is a key of the device's ``sources``; without one the number is an assumption, and every listing says so.
+    """
+
+    value: Annotated[float, Strict()]
+    source: str | None = None
+    note: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        if isinstance(given, dict | Quantity):
+            return given
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            raise ValueError(f"allowed: {NUMBER}")
+        return {"value": given}
+
+    @model_validator(mode="after")
+    def _finite(self) -> Quantity:
+        if not math.isfinite(self.value):
+            raise ValueError("allowed: a finite number")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "number"}, handler(core_schema)]}
+
+    def __float__(self) -> float:
+        return self.value
+
+
+def _above_zero(quantity: Quantity) -> Quantity:
+    if quantity.value <= 0:
+        raise ValueError("allowed: a number above 0")
+    return quantity
+
+
+def _not_negative(quantity: Quantity) -> Quantity:
+    if quantity.value < 0:
+        raise ValueError("allowed: 0 or more")
+    return quantity
+
+
+def _fraction(quantity: Quantity) -> Quantity:
+    if not 0 < quantity.value <= 1:
+        raise ValueError("allowed: above 0, at most 1")
+    return quantity
+
+
+def _factor(quantity: Quantity) -> Quantity:
+    if quantity.value < 1:
+        raise ValueError("allowed: 1 or more (a width that is not native is never faster than the native one)")
+    return quantity
+
+
+def _precision_key(text: str) -> str:
+    try:
+        return str(Precision.parse(text))
+    except UsageError as error:
+        raise ValueError(f"allowed: {error.hint}") from None
+
+
+Positive = Annotated[Quantity, AfterValidator(_above_zero)]
+NonNegative = Annotated[Quantity, AfterValidator(_not_negative)]
+Fraction = Annotated[Quantity, AfterValidator(_fraction)]
+Factor = Annotated[Quantity, AfterValidator(_factor)]
+PrecisionKey = Annotated[str, AfterValidator(_precision_key)]
+Bits = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16]
+BitsKey = Literal["1", "2", "3", "4", "5", "6", "7", "8", "16"]
+PackedKey = Literal["1", "2", "3", "4", "5", "6", "7"]
+ElementKey = Literal["add", "mul", "unary", "pool", "concat", "slice", "repeat", "pixel_shuffle", "resize"]
+Count = Annotated[int, Strict(), Field(ge=1)]
+Flag = Annotated[bool, Strict()]

@@ -1,0 +1,1 @@
+"""Constants of a device fitted to measured latencies, and how well its model agrees with outside figures."""

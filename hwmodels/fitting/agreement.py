@@ -1,0 +1,79 @@
+"""How well the model of each device agrees with figures from outside: measured on the device, or estimated by its own compiler.
+
+``devices/agreement.json`` is computed from those figures, which are not shipped, by ``tests/bench/agreement.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+
+FILE = Path(__file__).parents[1] / "devices" / "agreement.json"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Predictions for one device beside the figures of one source.
+
+    Attributes:
+        device: name of a shipped device, or of the board where none is shipped.
+        kind: class of the cost model.
+        quantity: "latency_s", "energy_j", ...
+        source: where the outside figures come from.
+        rows: number of predictions.
+        median_error, p90_error: median and 90th percentile of ``|predicted / measured - 1|``.
+        kendall, spearman: rank correlations of predictions with figures; None where fewer than three rows differ.
+        left_out: whether no prediction's own network (or setting) was seen by the fit that made it. False: nothing was fitted.
+        baselines: median error of simpler models, fitted and left out alike, by name.
+    """
+
+    device: str
+    kind: str
+    quantity: str
+    source: str
+    rows: int
+    median_error: float
+    p90_error: float
+    kendall: float | None
+    spearman: float | None
+    left_out: bool
+    baselines: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def brief(self) -> str:
+        """For a narrow column: median error, Kendall's tau, rows, and the source's name without its details."""
+        order = f", τ {self.kendall:.2f}" if self.kendall is not None else ""
+        return f"{self.what} {self.median_error:.1%}{order}, {self.rows} row{'s' * (self.rows != 1)}, {self.source_name}"
+
+    @property
+    def source_name(self) -> str:
+        """The source without its details: what stands before the first comma or bracket."""
+        return self.source.split(",")[0].split(" (")[0]
+
+    @property
+    def what(self) -> str:
+        """The quantity without its unit: ``latency_s`` is latency."""
+        return self.quantity.removesuffix("_s").removesuffix("_j").removesuffix("_bytes").replace("_", " ")
+
+
+def of(device: str) -> list[Agreement]:
+    """The agreements of a device, latency first; none where nothing was ever compared."""
+    return [entry for entry in _shipped() if entry.device == device]
+
+
+def document(found: list[Agreement]) -> str:
+    """The text of ``agreement.json``."""
+    return json.dumps({"schema": 1, "agreements": [asdict(entry) for entry in found]}, indent=1, ensure_ascii=False) + "\n"
+
+
+def parse(text: str) -> list[Agreement]:
+    """The reverse of ``document``."""
+    return [Agreement(**entry) for entry in json.loads(text)["agreements"]]
+
+
+@cache
+def _shipped() -> list[Agreement]:
+    return parse(FILE.read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""From a device, a workload and a space of widths to a table, and from the table to the prices of plans."""

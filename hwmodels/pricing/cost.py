@@ -1,0 +1,371 @@
+"""What a plan costs: a device, a workload and a space of widths lowered to a table, and plans priced from it.
+
+``lower`` prices every (layer, weight width, input width, output width) with the kernel of the device's class (``npu gpu mcu
+cpu``). Honest widths: a choice runs as the smallest native precision that holds it, times an unpacking factor of at least one;
+only what is stored and moved shrinks. A layer with several inputs is priced at the width of its largest one.
+
+Energy is MACs times the energy of the native precision, plus bytes times the energy of the memory they pass, plus static power
+times latency. Where a file names no energy, arithmetic is taken proportional to the product of the widths from a precision that
+it names, or from 45 nm figures (Horowitz, ISSCC 2014: 0.3 pJ for an 8-bit, 1.5 pJ for a half, 4.6 pJ for a single precision
+MAC), and bytes as 1 pJ on chip and 40 pJ outside. Devices whose file says ``relative`` have no measured anchor: compare their
+joules, do not quote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hwmodels.classes import cpu, gpu, mcu, npu
+from hwmodels.classes.ethos import encoded_weights, model, operations
+from hwmodels.device.device import Device
+from hwmodels.errors import UsageError
+from hwmodels.numbers import Precision
+from hwmodels.pricing import columns as layout
+from hwmodels.pricing import memory
+from hwmodels.pricing.columns import Choices, Terms
+from hwmodels.pricing.table import CostTable, Objectives, Space, estimate, estimate_chunks, stored_name
+from hwmodels.workload import Layer, Workload
+
+__all__ = [
+    "CostTable",
+    "Objectives",
+    "Price",
+    "Space",
+    "estimate",
+    "estimate_chunks",
+    "explain",
+    "lower",
+    "native",
+    "onchip_bytes",
+    "schedule",
+    "uniform",
+    "uniform_table",
+]
+
+ONCHIP_J_PER_BYTE = 1e-12
+OFFCHIP_J_PER_BYTE = 40e-12
+J_PER_INT8_MAC, J_PER_FP16_MAC, J_PER_FP32_MAC = 0.3e-12, 1.5e-12, 4.6e-12
+
+
+class Price(NamedTuple):
+    """One plan's price, as plain numbers."""
+
+    latency_s: float
+    weight_bytes: int
+    peak_activation_bytes: int
+    energy_j: float
+
+
+@dataclass(frozen=True)
+class _Uniform:
+    """A space with one choice."""
+
+    weight_bits: tuple[int, ...]
+    activation_bits: tuple[int, ...]
+    layer_names: tuple[str, ...]
+    group_names: tuple[str, ...]
+    wide_is_float: bool
+
+
+def native(device: Device, weight_bits: int, activation_bits: int, wide_is_float: bool) -> Precision:
+    """The smallest native precision that executes these widths without losing bits.
+
+    Above 8 bits a width is floating point when ``wide_is_float``.
+
+    Raises:
+        UsageError: the device has none.
+    """
+    is_float = wide_is_float and max(weight_bits, activation_bits) > 8
+    wanted = Precision(weight_bits, activation_bits, is_float)
+    for precision in device.native:
+        if precision.holds(wanted):
+            return precision
+    raise UsageError(
+        f"{device.name} cannot execute {weight_bits}-bit weights with {activation_bits}-bit activations",
+        f"Native there: {', '.join(map(str, device.native))}.",
+    )
+
+
+def lower(device: Device, workload: Workload, space: Space) -> CostTable:
+    """Price every choice of every layer of ``workload`` on ``device``.
+
+    Raises:
+        UncountedError: the workload has an operation that no model prices.
+        UsageError: the space offers widths that the device cannot execute, or belongs to another workload.
+    """
+    weighted = workload.weighted
+    if len(space.layer_names) != len(weighted) or tuple(space.group_names) != tuple(workload.group_names):
+        raise UsageError(f"the search space does not belong to {workload.name}: its layers or tensors differ")
+    cols = layout.columns(workload)
+    runs = [[native(device, w, a, space.wide_is_float) for a in space.activation_bits] for w in space.weight_bits]
+    packed = _packed(device, workload, space, runs)
+    choices = _choices(device, workload, space, runs, packed)
+    terms = Terms.empty(len(workload.layers), len(runs), len(space.activation_bits))
+    ports = memory.ports(device)
+    has_array = device.npu is not None and device.npu.array is not None
+    match device.kind:
+        case "npu" if has_array:
+            choices = model.price(device, workload, choices, terms)
+        case "npu":
+            npu.price(cols, choices, ports, npu.constants(device, runs, choices.tensor_bytes), terms)
+        case "gpu":
+            gpu.price(cols, choices, ports, gpu.constants(device, runs, _unpack(device, space, runs)), terms)
+        case "mcu":
+            mcu.price(cols, choices, ports, mcu.constants(device, workload, space.weight_bits), terms)
+        case "cpu":
+            cpu.price(cols, choices, ports, cpu.constants(device, workload, runs), terms)
+    stored_channels = np.array([tensor.channels for tensor in workload.tensors], dtype=np.int64)
+    live, step_layer = memory.live_elements(device, workload)
+    if has_array:
+        stored_channels = operations.stored_channels(workload)
+        live, step_layer = workload.live_elements(stored_channels), np.arange(len(workload.layers))
+    weight_column = np.full(len(workload.layers), -1, dtype=np.int64)
+    weight_column[list(weighted)] = np.arange(len(weighted))
+    largest = [max(layer.inputs, key=lambda i: workload.tensors[i].elements) for layer in workload.layers]
+    limits = {
+        name: int(limit.value)
+        for name in ("weight_bytes", "peak_activation_bytes")
+        if (limit := getattr(device.limits, name)) is not None
+    }
+    return CostTable(
+        device=device.name,
+        layers=workload.layers,
+        weight_bits=tuple(space.weight_bits),
+        activation_bits=tuple(space.activation_bits),
+        **terms._asdict(),
+        energy_j=_energy(device, cols, choices, runs, terms),
+        weight_bytes=_stored(device, workload, space, runs, packed),
+        weight_column=weight_column,
+        input_column=np.array([workload.tensors[i].group for i in largest], dtype=np.int64),
+        output_column=np.array([workload.tensors[layer.output].group for layer in workload.layers], dtype=np.int64),
+        live=live,
+        step_layer=step_layer,
+        stored_channels=stored_channels,
+        runtime_bytes=memory.runtime_bytes(device, workload),
+        element_bytes=choices.tensor_bytes,
+        inference_s=device.overhead.inference_s.value,
+        static_w=device.energy.static_w.value,
+        limits=limits,
+        runs_as=[[[_runs_as(layer.weight_count, p) for p in row] for row in runs] for layer in workload.layers],
+        stored_as=_stored_as(device, workload, space, runs, choices.tensor_bytes, packed),
+    )
+
+
+def uniform(device: Device, workload: Workload, precision: Precision) -> Price:
+    """Price of the whole network in one precision: FP32, FP16, W8A8, ...
+
+    Raises:
+        UsageError: the device cannot execute it.
+    """
+    table = uniform_table(device, workload, precision)
+    found = estimate(table, np.zeros((1, table.decisions), dtype=np.int8))
+    return Price(*(column[0].item() for column in found))
+
+
+def onchip_bytes(device: Device, workload: Workload, activation_bits: int) -> int:
+    """On-chip memory that a documented array needs when all feature maps have one width: those it keeps there, as stored, and
+    the weights of cascades.
+
+    Raises:
+        UsageError: the device has no documented array, or no such width.
+    """
+    if device.npu is None or device.npu.array is None:
+        raise UsageError(f"what {device.name} keeps on chip is not modelled", "Documented arrays: the Ethos-U devices.")
+    names = tuple(workload.layers[i].name for i in workload.weighted)
+    one = _Uniform((8,), (activation_bits,), names, workload.group_names, False)
+    runs = [[native(device, 8, activation_bits, False)]]
+    choices = _choices(device, workload, one, runs, _packed(device, workload, one, runs))
+    return int(model.schedules(device, workload, choices)[0].onchip_bytes)
+
+
+def uniform_table(device: Device, workload: Workload, precision: Precision) -> CostTable:
+    """The table of a network with one choice: every layer in one precision. Raises as ``uniform`` does."""
+    names = tuple(workload.layers[i].name for i in workload.weighted)
+    one = _Uniform((precision.weight_bits,), (precision.activation_bits,), names, workload.group_names, precision.is_float)
+    return lower(device, workload, one)
+
+
+def explain(table: CostTable, plan: np.ndarray) -> list[dict[str, Any]]:
+    """One row per layer, in execution order: widths, what runs and is stored, each term in seconds, and the term that binds."""
+    rows = []
+    for row, layer in enumerate(table.layers):
+        at = table.choice(row, plan)
+        w, a, b = at
+        has_weights = table.weight_column[row] >= 0
+        terms = {
+            "compute": float(table.compute_s[row][at]),
+            "weights": float(table.weight_s[row][at]),
+            "activations": float(table.activation_s[row][at]),
+            "overhead": float(table.overhead_s[row][at]),
+        }
+        rows.append(
+            {
+                "name": layer.name,
+                "op": layer.op,
+                "macs": layer.macs,
+                "weight_bits": table.weight_bits[w] if has_weights else None,
+                "input_bits": table.activation_bits[a],
+                "output_bits": table.activation_bits[b],
+                "runs_as": table.runs_as[row][w][a],
+                "stored_as": table.stored_as[row][w][a],
+                "compute_s": terms["compute"],
+                "weight_s": terms["weights"],
+                "activation_s": terms["activations"],
+                "overhead_s": terms["overhead"],
+                "latency_s": float(table.latency_s[row][at]),
+                "weight_bytes": int(table.weight_bytes[row, w, a]) if has_weights else 0,
+                "binds": max(terms, key=terms.__getitem__),
+            }
+        )
+    return rows
+
+
+def schedule(table: CostTable, workload: Workload, plan: np.ndarray) -> Iterator[tuple[str, dict[str, int]]]:
+    """For each layer in order: its name and ``{tensor name: bytes}`` of everything alive at its busiest step."""
+    last_layer = len(workload.layers) - 1
+    busiest = np.zeros(len(workload.layers))
+    np.maximum.at(busiest, table.step_layer, table.live @ table.element_bytes[plan[table.weighted :]])
+    for row, layer in enumerate(workload.layers):
+        alive = {}
+        for tensor, channels in zip(workload.tensors, table.stored_channels, strict=True):
+            last = max(tensor.readers) if tensor.readers else last_layer
+            if max(tensor.producer, 0) <= row <= last:
+                bytes_per_element = table.element_bytes[plan[table.weighted + tensor.group]]
+                alive[tensor.name] = int(np.ceil(tensor.height * tensor.width * channels * bytes_per_element))
+        if (between := int(busiest[row]) - sum(alive.values())) > 0:
+            alive["partial results"] = between
+        if table.runtime_bytes:
+            alive["runtime"] = table.runtime_bytes
+        yield layer.name, alive
+
+
+def _unpack(device: Device, space: Space, runs: list[list[Precision]]) -> np.ndarray:
+    """``float64[nW, nA]``: compute-time factor of weights narrower than the precision they run as."""
+    factor = np.ones((len(runs), len(space.activation_bits)))
+    for w, bits in enumerate(space.weight_bits):
+        for a, activation in enumerate(space.activation_bits):
+            if bits < runs[w][a].weight_bits:
+                factor[w, a] = device.unpack_factor(bits, activation)
+    return factor
+
+
+def _packed(device: Device, workload: Workload, space: Space, runs: list[list[Precision]]) -> np.ndarray:
+    """``int64[L, nW, nA]``: bytes of the packed weights, without biases and scales."""
+    packed = np.zeros((len(workload.layers), len(space.weight_bits), len(space.activation_bits)), dtype=np.int64)
+    if device.npu is not None and device.npu.array is not None:
+        for a in range(len(space.activation_bits)):
+            in_bytes = runs[0][a].activation_bits // 8
+            packed[:, :, a] = encoded_weights.encoded_bytes(device, workload, space.weight_bits, in_bytes)
+        return packed
+    for row in workload.weighted:
+        layer = workload.layers[row]
+        channels = workload.tensors[layer.output].channels
+        for w, bits in enumerate(space.weight_bits):
+            packed[row, w] = [memory.stored_weight_bytes(device, layer, channels, bits, p) for p in runs[w]]
+    return packed
+
+
+def _choices(device: Device, workload: Workload, space: Space, runs: list[list[Precision]], packed: np.ndarray) -> Choices:
+    rate = np.array([[device.rates[str(p)].value for p in row] for row in runs])
+    tensor_bytes = np.array([memory.element_bytes(device, a, space.wide_is_float and a > 8) for a in space.activation_bits])
+    moved = packed.astype(float)
+    for row in workload.weighted:
+        for w in range(len(space.weight_bits)):
+            moved[row, w] = [
+                memory.moved_weight_bytes(device, workload.layers[row], int(stored), p)
+                for stored, p in zip(packed[row, w], runs[w], strict=True)
+            ]
+    return Choices(
+        _unpack(device, space, runs) / rate,
+        np.array([[int(p.activation_bits > 8) for p in row] for row in runs]),
+        tensor_bytes,
+        moved,
+        *memory.offchip_elements(workload, device, tensor_bytes),
+    )
+
+
+def _stored(device: Device, workload: Workload, space: Space, runs: list[list[Precision]], packed: np.ndarray) -> np.ndarray:
+    stored = packed.copy()
+    for row in workload.weighted:
+        layer = workload.layers[row]
+        channels = workload.tensors[layer.output].channels
+        for w, bits in enumerate(space.weight_bits):
+            stored[row, w] += [memory.channel_bytes(device, layer, channels, bits, p) for p in runs[w]]
+    return stored
+
+
+def _stored_as(
+    device: Device,
+    workload: Workload,
+    space: Space,
+    runs: list[list[Precision]],
+    tensor_bytes: np.ndarray,
+    packed: np.ndarray,
+) -> list[list[list[str]]]:
+    names: list[list[list[str]]] = []
+    for row, layer in enumerate(workload.layers):
+        if not layer.weight_count:
+            names.append([[stored_name(8 * size) for size in tensor_bytes] for _ in space.weight_bits])
+            continue
+        names.append(
+            [
+                [_weight_format(device, layer, bits, p, int(size)) for p, size in zip(runs[w], packed[row, w], strict=True)]
+                for w, bits in enumerate(space.weight_bits)
+            ]
+        )
+    return names
+
+
+def _weight_format(device: Device, layer: Layer, weight_bits: int, runs_as: Precision, packed: int) -> str:
+    if memory.stores_float(device, weight_bits, runs_as):
+        return f"fp{runs_as.weight_bits}"
+    return stored_name(packed * 8 / layer.weight_count / (2 if memory.composed(device, layer) else 1))
+
+
+def _runs_as(weight_count: int, precision: Precision) -> str:
+    """Layers without weights only have an activation format."""
+    return str(precision) if weight_count or precision.is_float else f"A{precision.activation_bits}"
+
+
+def _energy(device: Device, cols: layout.Columns, choices: Choices, runs: list[list[Precision]], terms: Terms) -> np.ndarray:
+    """Joules of every choice, ``float64[L, nW, nA, nA]``."""
+    per_mac = np.array([[_j_per_mac(device, p) for p in row] for row in runs])
+    onchip, outside = _j_per_byte(device, "onchip"), _j_per_byte(device, "dram")
+    weights = _j_per_byte(device, "flash" if "flash" in device.memory else "dram" if "dram" in device.memory else "onchip")
+    size = choices.tensor_bytes
+    read = cols.read[:, None] * size * onchip + choices.offchip_read * size * outside
+    written = cols.written[:, None] * size * onchip + choices.offchip_written * size * outside
+    energy = (cols.macs[:, None, None] * per_mac + choices.weight_bytes * weights)[:, :, :, None]
+    energy = energy + read[:, None, :, None] + written[:, None, None, :]
+    return energy + device.energy.static_w.value * terms.latency_s
+
+
+def _j_per_mac(device: Device, precision: Precision) -> float:
+    listed = {Precision.parse(key): value.value for key, value in device.energy.j_per_mac.items()}
+    if precision in listed:
+        return listed[precision]
+    alike = [p for p in listed if p.is_float == precision.is_float]
+    if alike:
+        nearest = min(alike, key=lambda p: abs(_product(p) - _product(precision)))
+        return listed[nearest] * _product(precision) / _product(nearest)
+    if precision.is_float:
+        return J_PER_FP16_MAC if precision.weight_bits == 16 else J_PER_FP32_MAC
+    return J_PER_INT8_MAC * _product(precision) / 64
+
+
+def _product(precision: Precision) -> int:
+    return precision.weight_bits * precision.activation_bits
+
+
+def _j_per_byte(device: Device, name: str) -> float:
+    found = device.memory[name].j_per_byte if name in device.memory else None
+    if found is not None:
+        return found.value
+    # A measured energy per MAC is the whole board's: bytes are in it already.
+    if not device.energy.relative:
+        return 0.0
+    return ONCHIP_J_PER_BYTE if name == "onchip" else OFFCHIP_J_PER_BYTE

@@ -1,0 +1,208 @@
+"""Bytes: how tensors and weights are stored, which tensors leave the chip, and the peak of what is alive at once.
+
+Assumptions. A stored tensor has whole bytes per element (8-bit runtimes keep 4-bit codes in bytes) unless the device computes
+on narrower activations natively and packs by bits. A tensor stays on chip when everything alive during its life, taken at its
+own width, fits there; the network's input and output always pass the external memory. No layer works in place. Where a compiler
+fills the scratchpad of an NPU with an effective rate, it keeps the share of a tensor that fits and spills the rest; a cache
+(GPU, CPU) that is walked through in order keeps nothing of what is too large for it. Some runtimes compose PReLU and LeakyReLU
+of two convolutions and a maximum, which stores the weights twice and keeps more feature maps alive; and some keep tables of
+their own in the same RAM (``Arena`` in the device file).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from hwmodels.device.device import Device
+from hwmodels.errors import UsageError
+from hwmodels.numbers import Precision
+from hwmodels.pricing.columns import OWN_PORT, WITH_DRAM, WITH_ONCHIP, Ports
+from hwmodels.workload import Layer, Workload
+
+SLOPES = ("prelu", "leaky_relu")
+BIAS_BYTES = 4
+SCALE_BYTES = 4
+STREAM_CHANNEL_BYTES = 10
+"""Ethos-U packs a 40-bit bias, a 32-bit scale and a shift into ten bytes per output channel."""
+
+
+def storage(device: Device, activation_bits: int, is_float: bool) -> Precision:
+    """The native precision whose tensor format stores activations of this width: the narrowest that holds them.
+
+    Raises:
+        UsageError: none does.
+    """
+    holders = [p for p in device.native if p.is_float >= is_float and p.activation_bits >= activation_bits]
+    if not holders:
+        raise UsageError(f"{device.name} cannot store {activation_bits}-bit activations", f"Native there: {_listed(device)}.")
+    return min(holders, key=lambda p: (p.activation_bits, p.is_float))
+
+
+def _listed(device: Device) -> str:
+    return ", ".join(map(str, device.native))
+
+
+def element_bytes(device: Device, activation_bits: int, is_float: bool) -> float:
+    """Bytes that the runtime stores per element of a tensor of this width."""
+    bits = storage(device, activation_bits, is_float).activation_bits
+    packed = device.packing.kind == "bits" and bits < 8
+    return bits / 8 if packed else math.ceil(bits / 8)
+
+
+def stores_float(device: Device, weight_bits: int, runs_as: Precision) -> bool:
+    """Whether the runtime stores the weights of a layer in floating point."""
+    expanded = device.packing.kind == "bytes" and not device.packing.expanded_at_load
+    return runs_as.is_float and (weight_bits > 8 or expanded)
+
+
+def stored_weight_bytes(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> int:
+    """Bytes of the packed weights of a layer with ``channels`` outputs, without biases and scales.
+
+    A runtime with byte containers builds them for the arithmetic, so a floating-point layer has floating-point weights
+    there, unless the runtime expands narrow ones at load.
+    """
+    copies = 2 if composed(device, layer) else 1
+    if stores_float(device, weight_bits, runs_as):
+        return copies * layer.weight_count * runs_as.weight_bits // 8
+    if weight_bits > 8:
+        return copies * layer.weight_count * 2
+    return copies * device.packing.weight_bytes(layer.weight_count, channels, weight_bits)
+
+
+def moved_weight_bytes(device: Device, layer: Layer, stored: int, runs_as: Precision) -> int:
+    """Bytes of weights that travel to the arithmetic for one inference, of a layer with ``stored`` bytes of them."""
+    if not device.packing.expanded_at_load:
+        return stored
+    return max(stored, layer.weight_count * math.ceil(runs_as.weight_bits / 8))
+
+
+def channel_bytes(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> int:
+    """Bytes of a layer's biases, per-channel scales and slopes; floating-point weights need no scales."""
+    if composed(device, layer):
+        return 2 * (BIAS_BYTES * layer.bias_count + SCALE_BYTES * channels)
+    slopes = BIAS_BYTES * channels if layer.activation == "prelu" else 0
+    if stores_float(device, weight_bits, runs_as):
+        return BIAS_BYTES * layer.bias_count + slopes
+    if device.packing.kind == "stream":
+        return STREAM_CHANNEL_BYTES * channels + slopes
+    return BIAS_BYTES * layer.bias_count + SCALE_BYTES * channels + slopes
+
+
+def ports(device: Device) -> Ports:
+    """Seconds per byte of the device's memories. On-chip memory is at least as fast as what lies behind it."""
+
+    def bandwidth(name: str) -> float:
+        stated = device.memory[name].bytes_per_s if name in device.memory else None
+        return stated.value if stated is not None else 0.0
+
+    onchip, dram, flash = bandwidth("onchip"), bandwidth("dram"), bandwidth("flash")
+    weights, port = (flash, OWN_PORT) if flash else (dram, WITH_DRAM) if dram else (onchip, WITH_ONCHIP)
+    # An unstated on-chip bandwidth is no limit; a stated one below the DRAM's would make more on-chip memory a loss.
+    onchip = max(onchip, dram) if onchip else 0.0
+    return Ports(_inverse(onchip), _inverse(dram), _inverse(weights), port)
+
+
+def _inverse(value: float) -> float:
+    return 1.0 / value if value else 0.0
+
+
+def offchip_elements(workload: Workload, device: Device, tensor_bytes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Elements that each layer reads from and writes to external memory when its tensors have a width.
+
+    Args:
+        tensor_bytes: ``float64[nA]``, bytes per element.
+    Returns:
+        ``read, written``: ``float64[L, nA]``. Zero everywhere on a device without external memory.
+    """
+    layers = workload.layers
+    read, written = (np.zeros((len(layers), len(tensor_bytes))) for _ in range(2))
+    if "dram" not in device.memory:
+        return read, written
+    onchip = device.memory["onchip"].bytes if "onchip" in device.memory else None
+    capacity = onchip.value if onchip is not None else 0.0
+    fused = device.npu.fused_bytes.value if device.npu is not None else 0.0
+    shares = device.npu is not None and device.npu.array is None
+    alive = workload.live_elements().sum(axis=1)
+    for tensor in workload.tensors:
+        last = max(tensor.readers) if tensor.readers else len(layers) - 1
+        most = alive[max(tensor.producer, 0) : last + 1].max()
+        fits = capacity / (most * tensor_bytes)
+        stays = np.where((fits >= 1) | (tensor.elements * tensor_bytes <= fused), 1.0, fits if shares else 0.0)
+        if tensor.producer < 0 or not tensor.readers:
+            stays = np.zeros_like(stays)
+        leaves = (1.0 - stays) * tensor.elements
+        if tensor.producer >= 0:
+            written[tensor.producer] += leaves
+        for reader in tensor.readers:
+            # A slice reads only what it keeps.
+            share = min(1.0, workload.tensors[layers[reader].output].elements / tensor.elements)
+            read[reader] += leaves * (share if layers[reader].op == "slice" else 1.0)
+    return read, written
+
+
+def composed(device: Device, layer: Layer) -> bool:
+    """Whether a layer runs as two convolutions and their maximum."""
+    return device.arena.composes_slopes and layer.weight_count > 0 and layer.activation in SLOPES
+
+
+def live_elements(device: Device, workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Elements of each width group alive at each step, ``int64[S, G]``, and the layer that each step belongs to, ``int64[S]``.
+
+    Every layer is a step, in order; behind them come two more of each composed layer: its second convolution, beside the
+    result of the first one, and the maximum, when the input may be gone.
+    """
+    live = workload.live_elements()
+    rows, more = list(range(len(live))), []
+    for row, layer in enumerate(workload.layers):
+        if not composed(device, layer):
+            continue
+        output = workload.tensors[layer.output]
+        second, maximum = live[row].copy(), live[row].copy()
+        second[output.group] += output.elements
+        maximum[output.group] += 2 * output.elements
+        for source in {workload.tensors[i] for i in layer.inputs}:
+            if source.readers and max(source.readers) == row:
+                maximum[source.group] -= source.elements
+        more += [second, maximum]
+        rows += [row, row]
+    return np.concatenate([live, np.reshape(more, (-1, live.shape[1])).astype(np.int64)]), np.array(rows)
+
+
+def runtime_bytes(device: Device, workload: Workload) -> int:
+    """RAM that the runtime takes for itself."""
+    arena = device.arena
+    operators = len(workload.layers) + 2 * sum(composed(device, layer) for layer in workload.layers)
+    channels = sum(
+        workload.tensors[layer.output].channels * (2 if composed(device, layer) else 1)
+        for layer in workload.layers
+        if layer.weight_count
+    )
+    size = arena.fixed_bytes.value + operators * arena.operator_bytes.value + channels * arena.channel_bytes.value
+    return math.ceil(size)
+
+
+def worst_steps(live: np.ndarray) -> np.ndarray:
+    """The rows of ``live int64[S, G]`` that can be the peak under some widths: rows that no other row covers, in order."""
+    rows = np.unique(live, axis=0)
+    # The rows are distinct: each is covered by itself, and by nothing else if it is kept.
+    keep = [np.count_nonzero((rows >= row).all(axis=1)) == 1 for row in rows]
+    return rows[np.array(keep, dtype=bool)]
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def transfer(
+    onchip_bytes: float, offchip_bytes: float, weight_bytes: float, ports: Ports
+) -> tuple[float, float, float]:  # pragma: no cover - compiled
+    """``weight_s, activation_s, together_s``: every feature map passes the on-chip port, some also the external one;
+    ports work side by side, and weights queue with whatever shares their port."""
+    weight = weight_bytes * ports.weight_s_per_byte
+    inside, outside = onchip_bytes * ports.onchip_s_per_byte, offchip_bytes * ports.dram_s_per_byte
+    activation = max(inside, outside)
+    if ports.weight_port == WITH_DRAM:
+        return weight, activation, max(inside, outside + weight)
+    if ports.weight_port == WITH_ONCHIP:
+        return weight, activation, max(inside + weight, outside)
+    return weight, activation, max(activation, weight)

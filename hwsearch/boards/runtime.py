@@ -1,0 +1,151 @@
+"""Timing networks in ONNX Runtime on this machine, beside a yardstick that shows how fast the machine is at that moment.
+
+Shared cores, hyper-threads and clocks make one computation take twice as long from one second to the next. Every timing therefore
+stands between two timings of a fixed convolution, and what counts is their ratio: its median over rounds, times the yardstick's
+time on an undisturbed machine (its 10 % quantile over the whole session). Rounds go through all subjects in turn. With one
+thread the clock is that of the thread, which stands still while somebody else has the core.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+import torch
+
+from hwmodels.fitting.constants import Measurement
+from hwmodels.numbers import Precision
+from hwsearch.formats.onnx import write
+from hwsearch.formats.onnx.float_network import to_float_model
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from searchspaces.ir.graph import Graph, Node
+from searchspaces.ir.lower import to_workload
+
+INT8 = Precision(8, 8)
+FP32 = Precision(32, 32, is_float=True)
+WARM_UP_RUNS = 2
+YARDSTICK = (16, 128)
+"""Channels of the yardstick's 3x3 convolution, and side of its picture: about 40 million multiply-accumulates."""
+SHORTEST_S = 2e-3
+"""Runs shorter than this are repeated within a round until they last as long."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A graph at one input size in one precision (``FP32`` or ``INT8``). ``group``: what is left out together in a check."""
+
+    label: str
+    graph: Graph
+    height: int
+    width: int
+    precision: Precision
+    group: str
+
+    def measured(self, latency_s: float) -> Measurement:
+        workload = to_workload(self.graph, self.height, self.width)
+        return Measurement(workload, self.precision, latency_s, self.label)
+
+
+def arbitrary_integers(graph: Graph, seed: int = 0) -> QuantizedGraph:
+    """``graph`` in 8 bits with arbitrary integers: the time of a run does not depend on the values, so none are calibrated."""
+    rng = np.random.default_rng(seed)
+    layers: dict[str, LayerIntegers | LayerFloats] = {}
+    for node in graph.convs:
+        shape = tuple(node.weights["weight"].shape)
+        codes = rng.integers(-127, 128, shape).astype(np.int8)
+        codes.reshape(-1)[0] = 127  # full range in every layer, however small
+        scale = np.full(shape[0], 0.01, dtype=np.float32)
+        layers[node.name] = LayerIntegers(8, codes, scale, np.zeros(shape[0], dtype=np.int64))
+    tensor = TensorFormat(8, scale=float(np.float32(0.02)), zero_point=128)
+    return QuantizedGraph(graph, {node.name: tensor for node in graph.nodes}, layers)
+
+
+def session(subject: Subject, threads: int) -> onnxruntime.InferenceSession:
+    """What is timed: our int8 export, or the float network."""
+    model = (
+        to_float_model(subject.graph) if subject.precision.is_float else write.to_model(arbitrary_integers(subject.graph))
+    ).SerializeToString()
+    return write.session(model, threads=threads)
+
+
+class Bench:
+    """A stop-watch for sessions on this machine, with its yardstick.
+
+    Args:
+        threads: of ONNX Runtime.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        channels, side = YARDSTICK
+        self._yardstick = Prepared(Subject("yardstick", conv_graph(channels, channels, 3), side, side, FP32, ""), threads)
+        self._seen: list[float] = []
+
+    def prepare(self, subject: Subject) -> Prepared:
+        return Prepared(subject, self._threads)
+
+    def ratio(self, prepared: Prepared) -> float:
+        """Time of one run over that of the yardstick just before and after."""
+        before = self._yardstick.seconds()
+        taken = prepared.seconds()
+        after = self._yardstick.seconds()
+        self._seen += [before, after]
+        return taken / (0.5 * (before + after))
+
+    @property
+    def yardstick_s(self) -> float:
+        """The yardstick's time on an undisturbed machine, as far as it has been seen."""
+        return float(np.quantile(self._seen, 0.1))
+
+
+class Prepared:
+    """A subject loaded and warmed up. Runs too short for the clock are repeated."""
+
+    def __init__(self, subject: Subject, threads: int) -> None:
+        self._session = session(subject, threads)
+        self._clock = time.thread_time if threads == 1 else time.perf_counter
+        self._input = {
+            "input": np.full((1, int(subject.graph.input.attrs["channels"]), subject.height, subject.width), 0.5, np.float32)
+        }
+        self._repeats = 1
+        self._repeats = max(1, round(SHORTEST_S / min(self.seconds() for _ in range(WARM_UP_RUNS))))
+
+    def seconds(self) -> float:
+        """Seconds of one run."""
+        begun = self._clock()
+        for _ in range(self._repeats):
+            self._session.run(None, self._input)
+        return (self._clock() - begun) / self._repeats
+
+
+def latencies(subjects: Sequence[Subject], threads: int, rounds: int, advance: Callable[[], None] = lambda: None) -> np.ndarray:
+    """Latency of each subject on an undisturbed machine: ``float64[N]`` seconds.
+
+    Args:
+        advance: called after each subject of each round, the preparation counting as one round.
+    """
+    bench, ready = Bench(threads), []
+    for subject in subjects:
+        ready.append(bench.prepare(subject))
+        advance()
+    ratios = np.zeros((rounds, len(ready)))
+    for row in ratios:
+        for i, prepared in enumerate(ready):
+            row[i] = bench.ratio(prepared)
+            advance()
+    return np.median(ratios, axis=0) * bench.yardstick_s
+
+
+def conv_graph(inputs: int, outputs: int, kernel: int, groups: int = 1, activation: str = "none") -> Graph:
+    """A network of one convolution that keeps the picture's size."""
+    weight = torch.full((outputs, inputs // groups, kernel, kernel), 0.01)
+    attrs = {"stride": 1, "padding": (kernel // 2,) * 4, "dilation": 1, "groups": groups, "activation": activation}
+    ends = Node("input", "input", attrs={"channels": inputs})
+    weights = {"weight": weight, "bias": torch.zeros(outputs)}
+    if activation == "prelu":
+        weights["slope"] = torch.full((outputs,), 0.1)
+    kind = "depthwise" if groups > 1 else activation if activation != "none" else "conv"
+    return Graph(f"{kind} {inputs}->{outputs} {kernel}x{kernel}", (ends, Node("conv", "conv", ("input",), attrs, weights)))

@@ -1,0 +1,197 @@
+"""A second opinion on an Ethos-U: Arm's own compiler on the exported file, layer by layer.
+
+The compiler gets the numbers of the device file (clock, memories, capacity) as its configuration, so both estimates are of the
+same system. Its figures are estimates too, not silicon. It runs as a process of its own in a temporary directory.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hwmodels.device.device import Device
+from hwmodels.device.tables import Memory
+from hwmodels.errors import FileError, UsageError
+
+if TYPE_CHECKING:
+    from hwsearch.plans.pricing import Price
+    from hwsearch.problem.pose import Request
+
+TIMEOUT_S = 600
+SYSTEM, MODE = "Hwsearch_System", "Hwsearch_Mode"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The compiler's estimate of one operation.
+
+    Attributes:
+        name: the layer, as the file names its output. ``op``: what the compiler made of it.
+        latency_s: of the operation; ``compute_s`` of the array, ``memory_s`` of the slowest memory.
+    """
+
+    name: str
+    op: str
+    latency_s: float
+    compute_s: float
+    memory_s: float
+    onchip_bytes: int
+
+
+def check(device: Device) -> None:
+    """Raises:
+    UsageError: the compiler is not installed, or the device is not one that it compiles for.
+    """
+    if device.npu is None or device.npu.array is None or not device.name.startswith("ethos-u"):
+        raise UsageError(f"--with vela compiles for Arm Ethos-U, not for {device.name}", "Choose a target such as ethos-u55-128.")
+    if importlib.util.find_spec("ethosu") is None:
+        raise UsageError("--with vela needs Arm's compiler, which is not installed", 'Install it: pip install "hwsearch[vela]".')
+
+
+def configuration(device: Device) -> str:
+    """The device's clock and memories in the compiler's own format."""
+    assert device.npu is not None
+    assert device.npu.clock_hz is not None
+    assert device.memory.onchip is not None
+    clock, onchip = device.npu.clock_hz.value, device.memory.onchip
+    bus = 8 if device.name.startswith("ethos-u55") else 16
+    outside, name = (device.memory.dram, "Dram") if device.memory.dram is not None else (device.memory.flash, "OffChipFlash")
+    lines = [f"[System_Config.{SYSTEM}]", f"core_clock={clock:g}", "axi0_port=Sram"]
+    lines += [f"axi1_port={name if outside is not None else 'Sram'}", *_memory(onchip, "Sram", clock, bus)]
+    if outside is not None:
+        lines += _memory(outside, name, clock, bus)
+    constants = "Axi1" if outside is not None else "Axi0"
+    arena = "Axi1" if device.memory.dram is not None else "Axi0"
+    lines += [f"[Memory_Mode.{MODE}]", f"const_mem_area={constants}", f"arena_mem_area={arena}", "cache_mem_area=Axi0"]
+    if onchip.bytes is not None:
+        lines.append(f"arena_cache_size={int(onchip.bytes.value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _memory(memory: Memory, name: str, clock_hz: float, bus_bytes: int) -> list[str]:
+    assert memory.bytes_per_s is not None
+    per_cycle = memory.bytes_per_s.value / clock_hz / bus_bytes
+    # More than one bus word a cycle takes several ports.
+    ports = max(1, -(-int(per_cycle * 1000) // 1000))
+    reads = memory.outstanding_reads.value if memory.outstanding_reads is not None else 1
+    writes = memory.outstanding_writes.value if memory.outstanding_writes is not None else 0
+    values = {
+        "clock_scale": per_cycle / ports,
+        "ports_used": ports,
+        "burst_length": int(memory.burst_bytes.value),
+        "read_latency": round(memory.read_latency_s.value * clock_hz),
+        "write_latency": round(memory.write_latency_s.value * clock_hz),
+        "max_reads": round(reads / ports),
+        "max_writes": round(writes / ports),
+    }
+    return [f"{name}_{key}={value:g}" for key, value in values.items()]
+
+
+def compile_file(path: Path, device: Device) -> list[Row]:
+    """What the compiler estimates for a TFLite file on ``device``: one row an operation, in order of execution.
+
+    Raises:
+        UsageError: see ``check``.
+        FileError: the compiler refuses the file, or takes too long; its last words are told.
+    """
+    check(device)
+    assert device.npu is not None
+    assert device.npu.clock_hz is not None
+    with tempfile.TemporaryDirectory(prefix="hwsearch-vela-") as folder:
+        config = Path(folder, "system.ini")
+        config.write_text(configuration(device))
+        command = [sys.executable, "-m", "ethosu.vela", str(path.resolve()), "--accelerator-config", device.name]
+        command += ["--config", str(config), "--system-config", SYSTEM, "--memory-mode", MODE]
+        command += ["--output-dir", folder, "--verbose-performance"]
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired:
+            raise FileError(f"Vela did not finish {path} in {TIMEOUT_S} s", "Try a smaller --input.") from None
+        found = sorted(Path(folder).glob("*_per-layer.csv"))
+        if done.returncode or not found:
+            words = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+            raise FileError(
+                f"Vela cannot compile {path}: {words[-1] if words else 'no reason given'}", "Price it without --with vela."
+            )
+        return parse(found[0].read_text(), device.npu.clock_hz.value)
+
+
+def parse(text: str, clock_hz: float) -> list[Row]:
+    """The rows of the compiler's table of layers (``*_per-layer.csv``); what runs beside the array has no time there."""
+    rows = []
+    for entry in csv.DictReader(text.splitlines()):
+        if entry["Target"] != "NPU":
+            continue
+        memory = max((float(value) for key, value in entry.items() if key.endswith(" AC")), default=0.0)
+        rows.append(
+            Row(
+                entry["Name"],
+                entry["NNG Operator"],
+                float(entry["Op Cycles"]) / clock_hz,
+                float(entry["NPU"]) / clock_hz,
+                memory / clock_hz,
+                int(float(entry["Staging Usage"])),
+            )
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One layer in both estimates: ours, and what the compiler's operations of that name need together, ``None`` where it has
+    none (left to the processor beside the array, or merged into another layer)."""
+
+    name: str
+    op: str
+    ours_s: float
+    vela_s: float | None
+    vela_ops: str
+
+
+def side_by_side(layers: list[tuple[str, str, float]], rows: list[Row]) -> list[Pair]:
+    """Both estimates by layer: ours as ``(name, op, seconds)``; what only the compiler has comes last, with our time 0."""
+    by_name: dict[str, list[Row]] = {}
+    names = sorted((name for name, _, _ in layers), key=len, reverse=True)
+    for row in rows:
+        # Steps that an exporter adds to a layer carry its name and a suffix.
+        owner = next(
+            (name for name in names if row.name == name or row.name.startswith((f"{name}/", f"{name}:", f"{name}."))), row.name
+        )
+        by_name.setdefault(owner, []).append(row)
+    pairs = []
+    for name, op, seconds in layers:
+        found = by_name.pop(name, [])
+        total = sum(row.latency_s for row in found) if found else None
+        pairs.append(Pair(name, op, seconds, total, "+".join(row.op for row in found)))
+    for name, found in by_name.items():
+        pairs.append(Pair(name, "", 0.0, sum(row.latency_s for row in found), "+".join(row.op for row in found)))
+    return pairs
+
+
+def second_opinion(price: Price, request: Request) -> list[Pair]:
+    """Export the plan of a price as a TFLite file, compile it, and set both estimates side by side.
+
+    Args:
+        request: what the price was made for (its pictures calibrate the file).
+    Raises:
+        UsageError: see ``check``.
+        FileError: the plan cannot be a TFLite file, or the compiler refuses it.
+    """
+    from hwsearch.formats.tflite import write
+    from hwsearch.problem.pose import choose_pictures
+    from hwsearch.quant.calibrate import calibrate
+
+    problem = price.problem
+    check(problem.device)
+    crops = choose_pictures(request, problem.network).crops
+    quantized = calibrate(problem.graph, [pair.low for pair in crops], problem.space).quantized(price.row)
+    with tempfile.TemporaryDirectory(prefix="hwsearch-vela-") as folder:
+        path = write.export(quantized, Path(folder, "plan.tflite"), flavour="litert", size=problem.input_size)
+        rows = compile_file(path, problem.device)
+    return side_by_side([(layer.name, layer.op, layer.latency_s) for layer in price.layers], rows)

@@ -1,0 +1,228 @@
+"""A finished run in one document for machines, or one screen for people."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwsearch.cli.terminal import table
+from hwsearch.documents import units
+from hwsearch.documents.results import Results
+from hwsearch.search import frame_rate
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hwsearch.documents.plan import Plan
+    from hwsearch.pipeline.several_devices import Runs
+
+WIDE = 100
+"""Columns from which widths and numbers stand in one table."""
+EXTRA = 14
+"""Columns more for each of ``_extras``."""
+BITS = ("weight bits", "tensor bits")
+NUMBERS = ("PSNR\ndB", "loss\ndB", "latency", "weights", "peak\nmemory", "smaller\nthan fp32", "than\nint8")
+ROWS = 20
+"""Plans of the front that one screen shows; the others are in results.json and in the report."""
+
+
+def document(results: Results) -> dict[str, Any]:
+    """The one JSON document of ``hwsearch optimize --json``; SI units."""
+    reference = results.reference
+    return {
+        "target": results.target,
+        "network": results.network,
+        "scale": results.scale,
+        "reference": {
+            "psnr_db": reference.psnr_db,
+            "ssim": reference.ssim,
+            "bicubic_psnr_db": reference.bicubic_psnr_db,
+            "weight_bytes": reference.weight_bytes,
+            "latency_s": reference.latency_s,
+            "precision": reference.precision,
+        },
+        "fps": results.fps,
+        "front": [entry(plan, results.fps) for plan in results.front],
+        "tilings": [point.model_dump() for point in results.tilings],
+        "proxies": {check.name: {"spearman": check.spearman} for check in results.proxies},
+        "run_dir": None if results.run_dir is None else str(results.run_dir),
+        "wall_s": results.wall_s,
+    }
+
+
+def entry(plan: Plan, fps: float | None) -> dict[str, Any]:
+    """One plan for machines; ``fps``: the rate that was asked for."""
+    measured = plan.measured
+    return {
+        "plan": plan.name,
+        "weight_bits": plan.weight_bits,
+        "activation_bits": plan.activation_bits,
+        "tiling": plan.tiling,
+        "predicted": plan.predicted.model_dump(),
+        "counted": None if plan.counted is None else plan.counted.model_dump(),
+        "headroom": None if fps is None else frame_rate.headroom(plan.predicted.latency_s, fps),
+        "measured": None
+        if measured is None
+        else {
+            "psnr_db": measured.psnr_db,
+            "psnr_loss_db": measured.psnr_loss_db,
+            "ssim": measured.ssim,
+            "runtime": measured.runtime,
+        },
+    }
+
+
+def shown_plans(results: Results) -> list[Plan]:
+    """The plans that fit on one screen: every chosen one, and others evenly along the front."""
+    front = results.front
+    if len(front) <= ROWS:
+        return list(front)
+    chosen = set(results.chosen.values())
+    others = [plan for plan in front if plan.name not in chosen]
+    room = max(ROWS - len(front) + len(others), 0)
+    kept = chosen | {others[i * len(others) // room].name for i in range(room)}
+    return [plan for plan in front if plan.name in kept]
+
+
+def render_front(results: Results, screen: Console) -> None:
+    """What the run was about, and a table of its front."""
+    int8, plans = results.int8_weight_bytes, shown_plans(results)
+    reference = results.reference
+    screen.print(
+        f"[bold]{results.network} x{results.scale} on {results.device.title}[/], "
+        f"input {results.input_height}x{results.input_width}, "
+        f"floating point {units.decibel(reference.psnr_db)}, {units.bytes_(reference.weight_bytes)} of weights at 32 bits"
+    )
+    bits = [units.plan_bits(plan.weight_bits, plan.activation_bits) for plan in plans]
+    numbers = [_numbers(plan, reference.weight_bytes, int8) for plan in plans]
+    extra, extras = _extras(results, plans)
+    names = [plan.name for plan in plans]
+    if screen.width >= WIDE + EXTRA * len(extra):
+        rows = [(name, *widths, *values, *more) for name, widths, values, more in zip(names, bits, numbers, extras, strict=True)]
+        screen.print(table(("plan", *BITS, *NUMBERS, *extra), rows, left=BITS))
+    else:
+        screen.print(table(("plan", *NUMBERS), [(name, *values) for name, values in zip(names, numbers, strict=True)]))
+        rows = [(name, *widths, *more) for name, widths, more in zip(names, bits, extras, strict=True)]
+        screen.print(table(("plan", *BITS, *extra), rows, left=BITS))
+    if len(plans) < len(results.front):
+        screen.print(f"{len(results.front) - len(plans)} more plans are in the report.")
+    screen.print("PSNR and loss: measured in integers on the evaluation pictures; ~ simulated on the search pictures.")
+
+
+def render(results: Results, screen: Console) -> None:
+    """The front, the chosen plans, how far the proxies can be trusted, and what to type next."""
+    roles: dict[str, list[str]] = {}
+    for role, name in results.chosen.items():
+        roles.setdefault(name, []).append(role)
+    best = results.chosen.get("budget") or results.chosen.get("knee") or (results.front[0].name if results.front else None)
+    render_front(results, screen)
+    if best is not None and (line := as_papers_count(next(plan for plan in results.front if plan.name == best))):
+        screen.print(line)
+    picked = "; ".join(f"[bold]{name}[/] {units.listing(said)}" for name, said in roles.items())
+    screen.print(f"Chosen and proven: {picked}.")
+    trust = units.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
+    screen.print(f"Rank correlation of the proxies with measured plans (Spearman): {trust}.")
+    if results.front_proxies:
+        errors = [
+            f"{check.median_error_db:.3f} dB ({check.median_error_share:.0%}) by {check.name}" for check in results.front_proxies
+        ]
+        count = len(results.front_proxies[0].measured_db)
+        screen.print(
+            f"Median error of the predicted loss of {count} exact plans, before they were measured: {units.listing(errors)}."
+        )
+    for note in results.notes:
+        screen.print(f"- {note}", markup=False)
+    if results.run_dir is None:
+        return
+    screen.print(f"\n[bold]Report[/]  {results.run_dir / 'report.html'}", soft_wrap=True)
+    if best is not None:
+        plan_path = shlex.quote(str(_near(results.run_dir / "plans" / f"{best}.json")))
+        screen.print(f"[bold]Next[/]    hwsearch explain {plan_path}", soft_wrap=True)
+        screen.print(
+            f"        hwsearch export {plan_path} --to onnx --out {results.network}_x{results.scale}.onnx", soft_wrap=True
+        )
+
+
+def render_targets(runs: Runs, screen: Console) -> None:
+    """One table across devices: the plan that each run recommends, and where to read on."""
+    from hwsearch.pipeline.several_devices import recommended
+
+    first = next(iter(runs.results.values()))
+    screen.print(
+        f"[bold]{first.network} x{first.scale} on {len(runs.results)} devices[/], "
+        f"floating point {units.decibel(first.reference.psnr_db)}"
+    )
+    rows = []
+    for name, results in runs.results.items():
+        plan, reference = recommended(results), results.reference
+        price, measured = plan.predicted, plan.measured
+        faster = reference.latency_s / price.latency_s if reference.latency_s else None
+        rows.append(
+            (
+                name,
+                f"{results.input_height}x{results.input_width}",
+                plan.name,
+                units.decibel_number(measured.psnr_db) if measured else units.NONE,
+                units.decibel_number(measured.psnr_loss_db, 3) if measured else units.NONE,
+                units.seconds(price.latency_s),
+                units.ratio(faster) + (f" {reference.precision}" if faster else ""),
+                units.bytes_(price.weight_bytes),
+                units.bytes_(price.peak_activation_bytes),
+                units.ratio(reference.weight_bytes / price.weight_bytes if price.weight_bytes else None),
+                *units.plan_bits(plan.weight_bits, plan.activation_bits),
+            )
+        )
+    columns = (
+        *("device", "input", "plan", "PSNR\ndB", "loss\ndB", "latency", "faster\nthan", "weights", "peak\nmemory"),
+        *("smaller\nthan fp32", *BITS),
+    )
+    screen.print(table(columns, rows, left=("input", "plan", *BITS)))
+    screen.print("The plan of each device is that of the budget, else the knee; PSNR and loss are measured in integers.")
+    for name in runs.results:
+        screen.print(f"[bold]Report[/]  {runs.folder / name / 'report.html'}", soft_wrap=True)
+
+
+def as_papers_count(plan: Plan) -> str:
+    """A plan beside a paper's row, in one sentence; empty for a plan that was not counted."""
+    counted = plan.counted
+    if counted is None:
+        return ""
+    inside = f" ({counted.scope_weight_bits:.3g} in the scope {plan.scope})" if plan.scope != "all" else ""
+    return (
+        f"As papers count, convolution weights alone: {plan.name} has {counted.mean_weight_bits:.3g} bits a weight{inside}, "
+        f"{units.ratio(counted.compression)} fewer than fp32, and {units.count(counted.bitops)}BitOPs."
+    )
+
+
+def _extras(results: Results, plans: Sequence[Plan]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns that only some runs have: tiles, and the headroom of a rate; their headings, and a row for each plan."""
+    columns: dict[str, list[str]] = {}
+    if any(plan.tiling for plan in results.front):
+        columns["tile"] = [units.tile(plan.tiling) for plan in plans]
+    if results.fps is not None:
+        left = [frame_rate.headroom(plan.predicted.latency_s, results.fps) for plan in plans]
+        columns[f"headroom\nat {results.fps:g}/s"] = [units.headroom(share) for share in left]
+    return tuple(columns), [tuple(cells[i] for cells in columns.values()) for i in range(len(plans))]
+
+
+def _numbers(plan: Plan, float_bytes: int, int8_bytes: int | None) -> tuple[str, ...]:
+    """The cells of ``NUMBERS``."""
+    predicted, measured = plan.predicted, plan.measured
+    size = predicted.weight_bytes
+    return (
+        units.decibel_number(measured.psnr_db) if measured else units.NONE,
+        units.decibel_number(measured.psnr_loss_db, 3) if measured else f"~{units.decibel_number(predicted.psnr_loss_db, 3)}",
+        units.seconds(predicted.latency_s),
+        units.bytes_(size),
+        units.bytes_(predicted.peak_activation_bytes),
+        units.ratio(float_bytes / size if size else None),
+        units.ratio(int8_bytes / size if int8_bytes and size else None),
+    )
+
+
+def _near(path: Path) -> Path:
+    """Relative to the current folder where it lies below it: shorter to type."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,0 +1,150 @@
+"""Contract suites for those who add a device, a network, a proxy or an exporter: one call each.
+
+A broken contract is an AssertionError that says what is wrong.
+
+They run on a network of a few hundred weights and on synthetic pictures, in seconds, and need no test framework.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hwmodels.device import device as devices
+from hwmodels.pricing import cost
+from hwsearch.quality.damage import Damage
+from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.data.pictures import Pair, make_pair
+from searchspaces.ir.graph import Graph, execute
+from searchspaces.space import build_space
+from searchspaces.tracing.trace import to_workload, trace
+
+
+class _Tiny(nn.Module):
+    """Luma x2 with a wide and a narrow tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU())
+        self.body = nn.Sequential(nn.Conv2d(8, 4, 1), nn.ReLU())
+        self.tail = nn.Conv2d(4, 4, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shuffle(self.tail(self.body(self.head(x))))
+
+
+def tiny_graph(seed: int = 0) -> Graph:
+    """A small luma x2 network with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return trace(_Tiny(), 1, "tiny")
+
+
+def tiny_pairs(count: int = 2, seed: int = 0) -> list[Pair]:
+    """Synthetic pictures of smooth shapes with some grain, luma x2."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:64, 0:64] / 64.0
+    pairs = []
+    for index in range(count):
+        wave = np.sin(2 * np.pi * (rng.uniform(1, 4) * x + rng.uniform(1, 4) * y))
+        picture = 127 + 80 * wave + rng.normal(0, 8, (64, 64))
+        rgb = np.clip(np.repeat(picture[..., None], 3, axis=2), 0, 255).astype(np.uint8)
+        pairs.append(make_pair(f"synthetic-{index}", rgb, 2, 1, "low"))
+    return pairs
+
+
+def tiny_calibration(weight_bits: tuple[int, ...] = (2, 4, 8), activation_bits: tuple[int, ...] = (8, 16)) -> Calibration:
+    """The small network, calibrated on the synthetic pictures."""
+    graph = tiny_graph()
+    space = build_space(to_workload(graph, 32, 32), weight_bits, activation_bits)
+    return calibrate(graph, [pair.low for pair in tiny_pairs()], space)
+
+
+def check_device(name_or_path: str) -> None:
+    """A device prices a small network: finite, positive, terms adding up, fewer bits never storing more bytes, and no
+    width running faster than the native one that holds it."""
+    device = devices.load(name_or_path)
+    workload = to_workload(tiny_graph(), *device.default_input)
+    space = build_space(
+        workload,
+        tuple(device.widths.weight_bits),
+        tuple(device.widths.activation_bits),
+        wide_is_float=device.widths.wide == "fp16",
+        symmetric_activations=device.widths.symmetric_activations,
+    )
+    table = cost.lower(device, workload, space)
+    for term in (table.compute_s, table.weight_s, table.activation_s, table.overhead_s):
+        assert np.all(np.isfinite(term)), "a term of the latency is not finite"
+        assert np.all(term >= 0), "a term of the latency is negative"
+    plans = space.random(np.random.default_rng(0), 64)
+    price = cost.estimate(table, plans)
+    assert np.all(price.latency_s > 0), "a plan costs no time"
+    assert np.all(np.diff(table.weight_bytes, axis=1) >= 0), "fewer weight bits store more bytes"
+
+
+def check_network(module: nn.Module, channels: int, scale: int, upsampled_input: bool = False) -> None:
+    """A network is traced whole, the canonical graph computes what the module computes, and the output has ``scale`` times
+    the sides."""
+    module = module.eval()
+    graph = trace(module, channels, type(module).__name__)
+    assert not graph.uncounted, f"not traced: {', '.join(graph.uncounted)}"
+    x = torch.rand(1, channels, 24, 20, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, got = module(x), execute(graph, x)
+    factor = 1 if upsampled_input else scale
+    assert expected.shape[-2:] == (24 * factor, 20 * factor), (
+        f"the output is {tuple(expected.shape[-2:])}, not {factor} times the input"
+    )
+    span = float(expected.abs().max()) or 1.0
+    worst = float((expected - got).abs().max())
+    assert worst <= 1e-4 * span, f"the traced graph differs from the module by {worst:.2g}"
+    assert to_workload(graph, 24, 20).macs > 0, "no multiply-accumulates were counted"
+
+
+def check_proxy(measure: Callable[..., Damage]) -> None:
+    """A proxy gives a finite table of the right shape, no damage where nothing may be chosen, the same table for the same
+    seed, and on the whole more damage for fewer weight bits."""
+    calibration, pairs = tiny_calibration(), tiny_pairs()
+    damage = measure(calibration, pairs, 0)
+    space = calibration.space
+    assert damage.noise.shape == space.allowed.shape, f"noise is {damage.noise.shape}, the space {space.allowed.shape}"
+    assert not damage.noise[~space.allowed].any(), "damage on choices that are not allowed"
+    assert len(damage.float_mse) == len(damage.pictures), "one error a picture is missing"
+    assert np.array_equal(damage.noise, measure(calibration, pairs, 0).noise), "not reproducible with one seed"
+    weights = damage.noise[: len(space.layer_names), : len(space.weight_bits)].sum(axis=0)
+    assert np.all(np.diff(weights) < 0), f"more bits do not mean less damage: {weights}"
+
+
+def check_exporter(export: Callable[..., object]) -> None:
+    """An exporter writes a file or folder that depends on the network alone, and leaves nothing behind when it cannot write."""
+    calibration = tiny_calibration()
+    quantized: QuantizedGraph = calibration.quantized(calibration.space.uniform(8, 8))
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder, "a.out"), Path(folder, "b.out")
+        export(quantized, first, metadata={"plan": "contract"})
+        export(quantized, second, metadata={"plan": "contract"})
+        assert all(_content(first).values()), "an exported file is empty"
+        assert _content(first) == _content(second), "two exports of one plan differ"
+        Path(folder, "file").write_text("")
+        missing = Path(folder, "file", "below-a-file.out")
+        try:
+            export(quantized, missing, metadata={"plan": "contract"})
+        except Exception:
+            pass
+        else:
+            raise AssertionError("an impossible path was accepted")
+        left = sorted(p.name for p in Path(folder).iterdir())
+        assert left == ["a.out", "b.out", "file"], f"files left behind: {left}"
+
+
+def _content(path: Path) -> dict[str, bytes]:
+    """Every file of an export by its place."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}

@@ -1,0 +1,174 @@
+"""Numbers in the form that people read: the only place where SI values get human units. Used by the terminal and the report.
+
+Bytes use powers of 1024 (KiB, MiB), everything else powers of 1000. ``None`` is written as a dash.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hwmodels.tiling.tiling import Tiling
+
+NONE = "–"
+"""What stands where there is no value."""
+HALO = {"keep": "kept", "recompute": "recomputed"}
+MINUS = "\u2212"
+
+
+def _significant(value: float, digits: int = 3) -> str:
+    """``value`` (not negative) with at least ``digits`` significant digits, never in exponent form: 4.31, 13.2, 118, 2048."""
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    rounded = round(value, decimals)
+    return f"{rounded:.{max(0, digits - 1 - math.floor(math.log10(abs(rounded))))}f}"
+
+
+def bytes_(count: float | None) -> str:
+    """``13517 -> "13.2 KiB"``."""
+    if count is None:
+        return NONE
+    if abs(count) < 1024:
+        return f"{count:.0f} B"
+    value = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        value /= 1024
+        if abs(value) < 999.5 or unit == "GiB":
+            break
+    return f"{_significant(value)} {unit}"
+
+
+def seconds(value_s: float | None) -> str:
+    """``0.00431 -> "4.31 ms"``; minutes from 100 s on."""
+    if value_s is None:
+        return NONE
+    if value_s == 0:
+        return "0 s"
+    if value_s >= 99.95:
+        minutes, rest = divmod(round(value_s), 60)
+        return f"{minutes} min {rest:02d} s"
+    return _scaled(value_s, "s", ((1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")))
+
+
+def joules(value_j: float | None) -> str:
+    """``0.0021 -> "2.10 mJ"``."""
+    if value_j is None:
+        return NONE
+    return "0 J" if value_j == 0 else _scaled(value_j, "J", ((1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p")))
+
+
+def _scaled(value: float, unit: str, prefixes: tuple[tuple[float, str], ...]) -> str:
+    for factor, prefix in prefixes:
+        if abs(value) >= 0.9995 * factor:
+            return f"{_significant(value / factor)} {prefix}{unit}"
+    factor, prefix = prefixes[-1]
+    return f"{_significant(value / factor)} {prefix}{unit}"
+
+
+def count(number: float) -> str:
+    """A count: ``998 -> "998"``, ``12_345 -> "12.3 k"``, ``6.16e9 -> "6.16 G"``, and powers of ten from 10^15 on."""
+    if abs(number) < 1000:
+        return f"{number:.0f}"
+    if abs(number) >= 1e15:
+        return f"about 10{_superscript(math.floor(math.log10(abs(number))))}"
+    factor, prefix = next((f, p) for f, p in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(number) >= f)
+    return f"{_significant(number / factor)} {prefix}"
+
+
+def _superscript(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def decibel(value_db: float | None, digits: int = 2) -> str:
+    """A level: ``36.8412 -> "36.84 dB"``."""
+    return NONE if value_db is None else f"{decibel_number(value_db, digits)} dB"
+
+
+def decibel_number(value_db: float, digits: int = 2) -> str:
+    """The number alone, with a typographic minus and no negative zero."""
+    if math.isinf(value_db):
+        return "∞" if value_db > 0 else f"{MINUS}∞"
+    text = f"{abs(value_db):.{digits}f}"
+    return f"{MINUS}{text}" if value_db < 0 and float(text) else text
+
+
+def loss(value_db: float | None) -> str:
+    """A PSNR loss: three decimals below 1 dB, where they matter, two above."""
+    return NONE if value_db is None else decibel(value_db, 3 if abs(value_db) < 0.9995 else 2)
+
+
+def ratio(value: float | None) -> str:
+    """``4.27 -> "4.27×"``."""
+    return NONE if value is None or not math.isfinite(value) or value <= 0 else f"{_significant(value)}×"
+
+
+def percent(share: float) -> str:
+    """``0.1234 -> "12 %"``; small shares have a decimal: ``0.0123 -> "1.2 %"``."""
+    return f"{100 * share:.{0 if abs(share) >= 0.0995 or share == 0 else 1}f} %"
+
+
+def tile(tiling: Tiling | None) -> str:
+    """``"15x320 kept"``, or a dash for the whole picture."""
+    return NONE if tiling is None else f"{tiling.height}x{tiling.width} {HALO[tiling.halo]}"
+
+
+def headroom(left: float) -> str:
+    """The share of the time between two pictures that is left over; a negative one means that the rate is not held."""
+    return percent(left) if left >= 0 else "not held"
+
+
+def rate(latency_s: float, fps: float) -> str:
+    """Whether a plan holds a rate: ``"30 pictures a second held, headroom 41 %"``, or how far it comes."""
+    share = latency_s * fps
+    if share > 1:
+        return f"{fps:g} pictures a second not held: {_significant(1 / latency_s)} a second, {_significant(share)} times too slow"
+    return f"{fps:g} pictures a second held, headroom {percent(1 - share)} of the time between two"
+
+
+_BUDGETS: Mapping[str, tuple[Callable[[float], str], str]] = {
+    "latency": (seconds, "latency"),
+    "memory": (bytes_, "memory (weights and peak activations)"),
+    "weights": (bytes_, "weight memory"),
+    "psnr_loss": (loss, "PSNR loss"),
+    "energy": (joules, "energy"),
+    "mean_bits": ("{:g}".format, "bits a weight"),
+    "bitops": (count, "bit operations"),
+}
+
+
+def budget(name: str, value: float) -> str:
+    """A budget in SI units: ``("latency", 0.008) -> "8.00 ms latency"``."""
+    form, title = _BUDGETS[name]
+    return f"{form(value)} {title}"
+
+
+def compress_bits(bits: Iterable[int]) -> str:
+    """Widths in network order, runs of three and more written once: ``[8, 8, 6, 6, 6, 6, 8] -> "8·8·6×4·8"``."""
+    parts: list[str] = []
+    for width, run in groupby(bits):
+        length = len(list(run))
+        parts += [str(width)] * length if length < 3 else [f"{width}×{length}"]
+    return "·".join(parts) or NONE
+
+
+def plan_bits(weight_bits: Mapping[str, int], activation_bits: Mapping[str, int]) -> tuple[str, str]:
+    """The two bit strings of a plan: weights by layer, activations by width group of tensors."""
+    return compress_bits(weight_bits.values()), compress_bits(activation_bits.values())
+
+
+def listing(items: Iterable[str]) -> str:
+    """``["a", "b", "c"] -> "a, b and c"``."""
+    words = list(items)
+    return " and ".join(words) if len(words) < 3 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def shorten(name: str, length: int) -> str:
+    """A name cut in the middle, where names of layers differ least."""
+    if len(name) <= length:
+        return name
+    head = (length - 1) // 2
+    return f"{name[:head]}…{name[len(name) - (length - 1 - head) :]}"

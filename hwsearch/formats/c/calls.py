@@ -1,0 +1,261 @@
+"""One canonical operation to one call of a C kernel, with its constants.
+
+What the kernels need to know beyond the quantized network: sizes (the exported function has one fixed input size), multipliers in
+fixed point, and biases into which the input's zero point has been folded: ``sum (q - z) w + b = sum q w + (b - z sum w)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hwmodels.errors import FileError, UsageError
+from hwsearch.formats.c import bit_packing
+from hwsearch.quant.engine import fixed_point, requant
+from hwsearch.quant.engine.integer import same_grid, unary_table
+from hwsearch.quant.engine.proof import reach
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from searchspaces.ir.graph import VIEWS, Node, pair
+from searchspaces.ir.lower import propagate
+
+MAX_PIXELS = 4
+"""``HWS_MAX_PIXELS`` of the kernels: patches that are gathered at once."""
+TABLES = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "clip")
+"""Activations of their own that become a table of 256 codes."""
+EXECUTED = ("input", "conv", "add", "concat", *VIEWS)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """An array in flash: ``values`` 1-D of the C type ``kind``."""
+
+    name: str
+    kind: str
+    values: np.ndarray
+
+
+@dataclass
+class Step:
+    """One node of the graph as C.
+
+    ``call`` has ``{out}``, ``{scratch}`` and ``{in0}``, ``{in1}``, ... where addresses go. ``struct`` is the type of the constant
+    that describes the layer, ``fields`` its members; empty without one.
+    """
+
+    node: Node
+    identifier: str
+    calls: list[str]
+    scratch_bytes: int = 0
+    struct: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+    constants: list[Constant] = field(default_factory=list)
+    macs: int = 0
+
+
+def unsupported(qgraph: QuantizedGraph) -> list[str]:
+    """What of a network the C kernels cannot execute, one sentence each."""
+    said = []
+    for node in qgraph.graph.nodes:
+        formats = [qgraph.formats[name] for name in (*node.inputs, node.name)]
+        if any(fmt.is_float for fmt in formats) or isinstance(qgraph.layers.get(node.name), LayerFloats):
+            said.append(f"{node.name!r} is in half precision")
+        elif node.op == "unary":
+            if node.attrs["kind"] not in TABLES or formats[0].bits > 8:
+                said.append(f"{node.name!r}: {node.attrs['kind']} of its own on {formats[0].bits} bits")
+        elif node.op == "resize":
+            if node.attrs["mode"] != "nearest" or node.attrs["factor"] != int(node.attrs["factor"]):
+                said.append(f"{node.name!r}: {node.attrs['mode']} resizing by {node.attrs['factor']}")
+        elif node.op not in EXECUTED:
+            said.append(f"{node.name!r}: operation {node.op!r}")
+        elif node.op == "add" and node.activation not in ("none", "relu", "relu6"):
+            said.append(f"{node.name!r}: addition with {node.activation}")
+        elif (node.op in VIEWS or node.op == "concat") and not all(same_grid(f, formats[-1]) for f in formats[:-1]):
+            said.append(f"{node.name!r}: {node.op} that changes the scale")
+    return said
+
+
+def container_bytes(fmt: TensorFormat) -> int:
+    return 2 if fmt.bits > 8 else 1
+
+
+class Lowering:
+    """A quantized network for one input size as a list of calls.
+
+    Attributes:
+        shapes: node name -> (channels, height, width).
+    """
+
+    def __init__(self, qgraph: QuantizedGraph, height: int, width: int) -> None:
+        self.qgraph = qgraph
+        self.shapes = {name: (int(c), int(h), int(w)) for name, (c, h, w) in propagate(qgraph.graph, height, width).items()}
+
+    def steps(self) -> list[Step]:
+        """Every operation but the input, in execution order."""
+        lower: dict[str, Callable[[Node, Step], None]] = {
+            "conv": self._conv, "add": self._add, "concat": self._concat, "slice": self._slice, "repeat": self._repeat,
+            "pixel_shuffle": self._shuffle, "resize": self._resize, "unary": self._unary,
+        }  # fmt: skip
+        steps = []
+        for index, node in enumerate(self.qgraph.graph.nodes[1:]):
+            step = Step(node, f"step_{index}", [])
+            lower[node.op](node, step)
+            steps.append(step)
+        return steps
+
+    def elements(self, name: str) -> int:
+        channels, height, width = self.shapes[name]
+        return channels * height * width
+
+    def tensor_bytes(self, name: str) -> int:
+        return self.elements(name) * container_bytes(self.qgraph.formats[name])
+
+    def _sides(self, node: Node) -> tuple[list[TensorFormat], TensorFormat]:
+        return [self.qgraph.formats[name] for name in node.inputs], self.qgraph.formats[node.name]
+
+    def _conv(self, node: Node, step: Step) -> None:
+        layer = self.qgraph.layers[node.name]
+        assert isinstance(layer, LayerIntegers)
+        (source,), target = self._sides(node)
+        outputs, groups = len(layer.weight), int(node.attrs["groups"])
+        rows = np.ascontiguousarray(layer.weight.transpose(0, 2, 3, 1)).reshape(outputs, -1)
+        direct = groups > 1
+        bias = layer.bias.astype(np.int64)
+        if not direct:
+            bias = bias - source.zero_point * rows.sum(axis=1, dtype=np.int64)
+        largest = _largest_sum(rows, bias, source, direct)
+        wide = source.bits > 8 or target.bits > 8
+        slopes = requant.slopes(node, outputs)
+        add = step.constants.append
+        add(Constant("weights", "uint8_t", bit_packing.pack(rows, layer.bits)))
+        add(Constant("bias", "int64_t" if source.bits > 8 else "int32_t", bias))
+        self._multipliers(step, fixed_point.layer_multipliers(layer, source, target), wide, largest, "")
+        if slopes is not None:
+            mantissa, shift = fixed_point.layer_multipliers(requant.sloped(layer, slopes), source, target)
+            sign = np.where(slopes < 0, -1, 1)
+            self._multipliers(step, (mantissa, shift), wide, largest, "slope_", sign)
+        low, high = requant.bounds(node, target)
+        (in_c, in_h, in_w), (out_c, out_h, out_w) = self.shapes[node.inputs[0]], self.shapes[node.name]
+        kernel, stride, dilation = (
+            layer.weight.shape[2:],
+            pair(node.attrs["stride"]),
+            pair(node.attrs["dilation"]),
+        )
+        left, _, top, _ = node.attrs["padding"]
+        step.struct = "hws_conv_layer"
+        step.fields = {
+            "in_h": in_h, "in_w": in_w, "in_c": in_c, "out_h": out_h, "out_w": out_w, "out_c": out_c,
+            "kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": stride[0], "stride_w": stride[1],
+            "dilation_h": dilation[0], "dilation_w": dilation[1], "pad_top": top, "pad_left": left, "groups": groups,
+            "in_zero": source.zero_point, "out_zero": target.zero_point, "out_min": low, "out_max": high,
+            "weight_bits": layer.bits, "in_bytes": container_bytes(source), "out_bytes": container_bytes(target),
+        }  # fmt: skip
+        for constant in step.constants:
+            member = "wide_bias" if constant.kind == "int64_t" else constant.name
+            step.fields[member] = f"{step.identifier}_{constant.name}"
+        unpacked = rows.size if layer.bits < 8 else 0
+        step.scratch_bytes = unpacked if direct else unpacked + MAX_PIXELS * rows.shape[1] * container_bytes(source)
+        step.macs = rows.size * out_h * out_w
+        step.calls = [f"hws_conv{'_direct' if direct else ''}(&{step.identifier}, {{in0}}, {{out}}, {{scratch}});"]
+
+    def _multipliers(
+        self, step: Step, factors: tuple[np.ndarray, np.ndarray], wide: bool, largest: int, prefix: str, sign: Any = 1
+    ) -> None:
+        """Add the constants of ``factors`` (mantissas and shifts) for sums up to ``largest``.
+
+        Raises:
+            FileError: what the kernels compute on the way would overflow.
+        """
+        mantissa, shift = factors
+        room = 62 - 16 if wide else 31
+        if largest << max(int(shift.max()), 0) >= 1 << room or (wide and int(shift.max()) > 14):
+            raise FileError(
+                f"layer {step.node.name!r}: sums up to {largest} times 2^{shift.max()} overflow the integers of C",
+                "Its weights, bias or scales are out of range.",
+            )
+        if wide:
+            mantissa = fixed_point.reduced(mantissa)
+        step.constants.append(Constant(f"{prefix}multiplier", "int32_t", mantissa * sign))
+        step.constants.append(Constant(f"{prefix}shift", "int8_t", shift))
+
+    def _add(self, node: Node, step: Step) -> None:
+        (a, b), y = self._sides(node)
+        left_shift = 20 if max(a.bits, b.bits, y.bits) <= 8 else 15
+        largest = 2.0 * max(a.scale, b.scale)
+        low, high = requant.bounds(node, y)
+        step.struct = "hws_add_layer"
+        step.fields = {
+            "a_zero": a.zero_point, "b_zero": b.zero_point, "out_zero": y.zero_point, "out_min": low, "out_max": high,
+            "a_bytes": container_bytes(a), "b_bytes": container_bytes(b), "out_bytes": container_bytes(y),
+            "left_shift": left_shift,
+        }  # fmt: skip
+        factors = {"a": a.scale / largest, "b": b.scale / largest, "out": largest / ((1 << left_shift) * y.scale)}
+        for side, factor in factors.items():
+            step.fields[f"{side}_multiplier"], step.fields[f"{side}_shift"] = fixed_point.quantize_multiplier(factor)
+        step.calls = [f"hws_add(&{step.identifier}, {{in0}}, {{in1}}, {{out}}, {self.elements(node.name)});"]
+
+    # Moves: the codes stay, only the bounds may be tighter than those of the input.
+
+    def _moved(self, node: Node, step: Step, calls: list[str]) -> None:
+        sources, target = self._sides(node)
+        step.calls = calls
+        if any(target.qmin > s.qmin or target.qmax < s.qmax for s in sources):
+            size = container_bytes(target)
+            step.calls.append(f"hws_clamp({{out}}, {self.elements(node.name)}, {target.qmin}, {target.qmax}, {size});")
+
+    def _concat(self, node: Node, step: Step) -> None:
+        channels, height, width = self.shapes[node.name]
+        size, at, calls = container_bytes(self.qgraph.formats[node.name]), 0, []
+        for index, name in enumerate(node.inputs):
+            own = self.shapes[name][0]
+            part = f"hws_copy_channels({{in{index}}}, {own}, 0, {own}, {{out}}, {channels}, {at}, {height * width}, {size});"
+            calls.append(part)
+            at += own
+        self._moved(node, step, calls)
+
+    def _slice(self, node: Node, step: Step) -> None:
+        (channels, height, width), count = self.shapes[node.inputs[0]], self.shapes[node.name][0]
+        start, size = node.attrs["start"], container_bytes(self.qgraph.formats[node.name])
+        part = f"hws_copy_channels({{in0}}, {channels}, {start}, {count}, {{out}}, {count}, 0, {height * width}, {size});"
+        self._moved(node, step, [part])
+
+    def _repeat(self, node: Node, step: Step) -> None:
+        channels, height, width = self.shapes[node.inputs[0]]
+        size = container_bytes(self.qgraph.formats[node.name])
+        self._moved(node, step, [f"hws_repeat({{in0}}, {{out}}, {height * width}, {channels}, {node.attrs['times']}, {size});"])
+
+    def _shuffle(self, node: Node, step: Step) -> None:
+        self._enlarge("hws_pixel_shuffle", self.shapes[node.name][0], node, step)
+
+    def _resize(self, node: Node, step: Step) -> None:
+        self._enlarge("hws_resize_nearest", self.shapes[node.name][0], node, step)
+
+    def _enlarge(self, function: str, channels: int, node: Node, step: Step) -> None:
+        _, height, width = self.shapes[node.inputs[0]]
+        size, factor = container_bytes(self.qgraph.formats[node.name]), int(node.attrs["factor"])
+        self._moved(node, step, [f"{function}({{in0}}, {{out}}, {height}, {width}, {channels}, {factor}, {size});"])
+
+    def _unary(self, node: Node, step: Step) -> None:
+        (source,), target = self._sides(node)
+        size = container_bytes(target)
+        codes = unary_table(node, source, target).numpy() + target.zero_point
+        step.constants.append(Constant("table", "uint8_t" if size == 1 else "uint16_t", codes.astype(np.int64)))
+        step.calls = [f"hws_lookup({{in0}}, {step.identifier}_table, {{out}}, {self.elements(node.name)}, {size});"]
+
+
+def check(qgraph: QuantizedGraph) -> None:
+    """Raise ``UsageError`` with everything that cannot be executed in C."""
+    said = unsupported(qgraph)
+    if said:
+        raise UsageError(
+            "this plan cannot be exported to C:\n" + "\n".join(f"  - {text}" for text in said),
+            "C kernels exist for convolutions, additions, concatenation, moves and 8-bit activations. Export to onnx instead.",
+        )
+
+
+def _largest_sum(rows: np.ndarray, bias: np.ndarray, source: TensorFormat, direct: bool) -> int:
+    """The largest magnitude of any partial sum of a layer with weights ``rows [O, K]``, as the kernel adds them."""
+    codes = reach(source) if direct else source.qmax
+    return int((np.abs(rows.astype(np.int64)).sum(axis=1) * codes + np.abs(bias)).max())

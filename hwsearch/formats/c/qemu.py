@@ -1,0 +1,117 @@
+"""A plan on a microcontroller: exported to C, compiled, and executed by QEMU on a picture (see ``boards``, ``windows``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwmodels.errors import UsageError, closest
+from hwsearch.formats.c import calls, write
+from hwsearch.formats.c.emulator import BOARDS, Board, check_tools, compile_firmware, emulator_version, execute
+from hwsearch.formats.runtime import Tolerance
+from hwsearch.formats.windows import windows
+from hwsearch.plans.verify import coarsest_step, receptive_radius
+from hwsearch.quant.graph import QuantizedGraph
+
+INNER, LEAST_SIDE = 32, 48
+"""Sides of windows in input pixels: without their halo, and at least."""
+
+
+class Network:
+    """A quantized network compiled for a board and one input size.
+
+    Attributes:
+        program: the exported C.
+    """
+
+    def __init__(
+        self, qgraph: QuantizedGraph, board: Board, folder: Path, size: tuple[int, int], flags: Sequence[str] = ()
+    ) -> None:
+        self.program = write.lower(qgraph, *size)
+        sources = write.export(qgraph, folder / "network", size=size, name="network")
+        self._ends = (qgraph.graph.input.name, qgraph.graph.output.name)
+        input_bytes, output_bytes = (self.program.lowering.tensor_bytes(name) for name in self._ends)
+        sizes = (input_bytes, output_bytes, len(self.program.steps))
+        self._firmware = compile_firmware(sorted(sources.glob("*.c")), "network_run", board, folder, sizes, flags)
+
+    def run(self, tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes ``[N, C, H, W]`` to codes ``int64[N, C', sH, sW]``, and instructions ``int64[N, steps]``."""
+        formats = [self.program.qgraph.formats[name] for name in self._ends]
+        types = [np.uint16 if fmt.bits > 8 else np.uint8 for fmt in formats]
+        data = np.ascontiguousarray(tiles.transpose(0, 2, 3, 1)).astype(types[0]).tobytes()
+        output, counts = execute(self._firmware, data)
+        channels, height, width = self.program.lowering.shapes[self._ends[1]]
+        codes = np.frombuffer(output, types[1]).astype(np.int64).reshape(len(tiles), height, width, channels)
+        return codes.transpose(0, 3, 1, 2), counts
+
+
+class QemuPlan:
+    """A plan on an emulated board; see ``base.Runtime``.
+
+    Attributes:
+        instructions: of all runs so far, by the step's name in execution order.
+    """
+
+    def __init__(self, qgraph: QuantizedGraph, board: Board) -> None:
+        check_tools()
+        calls.check(qgraph)
+        self.executed = replace(qgraph, rule=write.RULE)
+        self.tolerance = Tolerance()
+        self.version = f"{emulator_version()}, {board.core}"
+        self.peak_bytes: int | None = None
+        self.instructions: Mapping[str, int] = {node.name: 0 for node in qgraph.graph.nodes[1:]}
+        graph = qgraph.graph
+        self._input, self._output = (qgraph.formats[name] for name in (graph.input.name, graph.output.name))
+        self._halo, self._step = receptive_radius(graph) or 0, coarsest_step(graph)
+        self._folder = TemporaryDirectory(prefix="hwsearch-qemu-")
+
+        @lru_cache(maxsize=8)
+        def sized(size: tuple[int, int]) -> Network:
+            folder = Path(self._folder.name) / f"{size[0]}x{size[1]}"
+            folder.mkdir()
+            return Network(qgraph, board, folder, size)
+
+        self._sized = sized
+
+    def run(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        side = -(-max(INNER + 2 * self._halo, LEAST_SIDE) // self._step) * self._step
+        rows, columns = min(side, height), min(side, width)
+        network = self._sized((rows, columns))
+        codes = self._input.encode(x.float()).numpy().astype(np.int64)
+        places = [
+            (row, column)
+            for row in windows(height, rows, self._halo, self._step)
+            for column in windows(width, columns, self._halo, self._step)
+        ]
+        tiles = np.concatenate([codes[:, :, y : y + rows, x0 : x0 + columns] for (y, _, _), (x0, _, _) in places])
+        outputs, counts = network.run(tiles)
+        scale = outputs.shape[2] // rows
+        whole = np.zeros((1, outputs.shape[1], height * scale, width * scale), np.int64)
+        for tile, ((y, top, bottom), (x0, left, right)) in zip(outputs, places, strict=True):
+            inner = tile[:, (top - y) * scale : (bottom - y) * scale, (left - x0) * scale : (right - x0) * scale]
+            whole[0, :, top * scale : bottom * scale, left * scale : right * scale] = inner
+        names = (step.node.name for step in network.program.steps)
+        self.instructions = {
+            name: self.instructions[name] + int(count) for name, count in zip(names, counts.sum(axis=0), strict=True)
+        }
+        self.peak_bytes = max(self.peak_bytes or 0, network.program.arena_bytes)
+        return self._output.decode(torch.from_numpy(whole).float())
+
+
+def open_plan(qgraph: QuantizedGraph, core: str = "cortex-m4") -> QemuPlan:
+    """Make a network ready to run on the board with a ``core`` of ``BOARDS``.
+
+    Raises:
+        UsageError: the tools are missing, there is no such board, or C cannot hold the plan.
+    """
+    if core not in BOARDS:
+        raise UsageError(f"no board with a {core!r}", closest(core, BOARDS))
+    return QemuPlan(qgraph, BOARDS[core])

@@ -1,0 +1,277 @@
+"""A folder of C99: one function that enlarges a picture or tile of one fixed size, in integers, without allocation.
+
+    NAME.h            sizes, number formats, RAM and flash, hash of the integers
+    NAME.c            constants, packed to their widths, and the calls
+    hws*.c, hws*.h    the kernels, the same for every network
+    CMakeLists.txt
+
+Arithmetic is that of TensorFlow Lite for Microcontrollers and CMSIS-NN (rule "gemmlowp"), whatever rule the plan was
+measured with. Feature maps lie in a static arena by their live ranges; the input and output buffers belong to the caller.
+Weights of 8 bits are read where they lie; narrower ones are unpacked to the arena once per call of a layer, which costs
+memory for the largest such layer but no time in the inner loop.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hwmodels.errors import UsageError
+from hwsearch import __version__
+from hwsearch.documents.files import replacing_folder
+from hwsearch.formats import check
+from hwsearch.formats.c import calls
+from hwsearch.formats.c.arena import Life, place
+from hwsearch.quant import storage
+from hwsearch.quant.graph import QuantizedGraph
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+KERNEL_SOURCES = ("hws_conv.c", "hws_moves.c")
+KERNEL_HEADERS = ("hws.h", "hws_dots.h", "hws_requant.h")
+KEYWORDS = {
+    *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for"),
+    *("goto", "if", "inline", "int", "long", "main", "register", "restrict", "return", "short", "signed", "sizeof", "static"),
+    *("struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"),
+}
+RULE = "gemmlowp"
+"""The rule of ``requant`` by which the kernels compute."""
+TILE = (48, 64)
+"""Height and width of the input where nothing else is said: what fits the RAM of a microcontroller."""
+LARGEST_TENSOR = 2**31 - 1
+"""Offsets in the kernels are ``int32_t``."""
+PER_LINE = 16
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network as C: its steps, where its tensors lie, and what it needs.
+
+    Attributes:
+        offsets: name of a tensor, or of a step followed by " scratch" -> offset in the arena, bytes.
+        arena_bytes, weight_bytes, flash_bytes: RAM; packed weights; all constants.
+        lowering: shapes of the tensors.
+    """
+
+    qgraph: QuantizedGraph
+    lowering: calls.Lowering
+    steps: list[calls.Step]
+    offsets: dict[str, int]
+    arena_bytes: int
+    weight_bytes: int
+    flash_bytes: int
+
+
+def lower(qgraph: QuantizedGraph, height: int, width: int) -> Program:
+    """Decide everything about the exported C, for inputs of ``height`` x ``width`` pixels.
+
+    Raises:
+        UsageError: operations that the kernels do not have, or an impossible size.
+        FileError: values that make no correct integers.
+    """
+    if height < 1 or width < 1:
+        raise UsageError(f"an input of {height}x{width} pixels is empty")
+    calls.check(qgraph)
+    check.check(qgraph)
+    lowering = calls.Lowering(qgraph, height, width)
+    for name in lowering.shapes:
+        if lowering.tensor_bytes(name) > LARGEST_TENSOR:
+            raise UsageError(
+                f"tensor {name!r} has {lowering.tensor_bytes(name)} bytes at {height}x{width}", "Use a smaller tile."
+            )
+    steps = lowering.steps()
+    offsets, arena_bytes = place(lives(lowering, steps))
+    constants = [(constant.name, constant.values.size * _width(constant.kind)) for step in steps for constant in step.constants]
+    return Program(
+        qgraph,
+        lowering,
+        steps,
+        offsets,
+        arena_bytes,
+        sum(size for name, size in constants if name == "weights"),
+        sum(size for _, size in constants),
+    )
+
+
+def lives(lowering: calls.Lowering, steps: list[calls.Step]) -> list[Life]:
+    """When each buffer of the arena is in use; input and output are not in it."""
+    graph = lowering.qgraph.graph
+    last = {name: index for index, step in enumerate(steps) for name in step.node.inputs}
+    found = []
+    for index, step in enumerate(steps):
+        if step.scratch_bytes:
+            found.append(Life(f"{step.node.name} scratch", step.scratch_bytes, index, index))
+        if step.node.name != graph.output.name:
+            name = step.node.name
+            found.append(Life(name, lowering.tensor_bytes(name), index, last.get(name, index)))
+    return found
+
+
+def identifier(name: str) -> str:
+    """``name`` as a C identifier in lower case."""
+    plain = re.sub(r"[^0-9a-z_]+", "_", name.lower()).strip("_") or "network"
+    if plain[0].isdigit() or plain in KEYWORDS or plain.startswith(("hws", "_")):
+        plain = f"net_{plain}"
+    return plain
+
+
+def export(
+    qgraph: QuantizedGraph,
+    path: str | Path,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    size: tuple[int, int] | None = None,
+    name: str | None = None,
+) -> Path:
+    """Write the folder ``path``, whole or not at all.
+
+    Args:
+        metadata: provenance for the header (plan, network, target, ...).
+        size: (height, width) of the pictures or tiles that the function takes; ``TILE`` by default.
+        name: prefix of the function and the files; by default the plan's name in ``metadata``, or the folder's.
+    Raises:
+        UsageError: operations that the kernels do not have, an impossible size, or a folder with other files in it.
+        FileError: values that make no correct integers, or ``path`` cannot be written.
+    """
+    path = Path(path)
+    facts = dict(metadata or {})
+    chosen = identifier(name or str(facts.get("plan") or path.name))
+    program = lower(qgraph, *(size or TILE))
+    texts = render(program, chosen, facts)
+    check_folder(path, set(texts))
+    with replacing_folder(path) as temporary:
+        for file, text in texts.items():
+            (temporary / file).write_text(text, encoding="utf-8")
+        for file in (*KERNEL_SOURCES, *KERNEL_HEADERS):
+            shutil.copyfile(str(files("hwsearch.formats.c") / "source" / file), temporary / file)
+    return path
+
+
+def check_folder(path: Path, texts: set[str]) -> None:
+    """Only an earlier export is replaced.
+
+    Raises:
+        UsageError: ``path`` is a file, or holds files that an export does not write.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file", "An export to C is a folder: name one with --out.")
+    if path.is_dir():
+        others = {entry.name for entry in path.iterdir()} - texts - {*KERNEL_SOURCES, *KERNEL_HEADERS}
+        if others:
+            raise UsageError(f"{path} holds other files, such as {min(others)}", "Name a new folder with --out.")
+
+
+def render(program: Program, name: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    """The generated files: file name -> text."""
+    from hwsearch.plans.verify import receptive_radius
+
+    graph = program.qgraph.graph
+    document = {
+        "name": name,
+        "macro": name.upper(),
+        "title": _comment(f"{graph.name or 'network'}: a quantized network"),
+        "facts": [_comment(f"{key}: {value}") for key, value in facts.items()],
+        "version": __version__,
+        "digest": storage.digest(program.qgraph),
+        "input": _side(program, graph.input.name),
+        "output": _side(program, graph.output.name),
+        "radius": receptive_radius(graph),
+        "arena_bytes": program.arena_bytes,
+        "flash_bytes": program.flash_bytes,
+        "weight_bytes": program.weight_bytes,
+        "steps": [_step(program, step) for step in program.steps],
+        "sources": [f"{name}.c", *KERNEL_SOURCES],
+    }
+    targets = {f"{name}.h": "network.h.j2", f"{name}.c": "network.c.j2", "CMakeLists.txt": "CMakeLists.txt.j2"}
+    return {file: _environment().get_template(template).render(document) for file, template in targets.items()}
+
+
+def _comment(text: str) -> str:
+    """Text that cannot end a comment or a line."""
+    return re.sub(r"\s+", " ", text).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")
+
+
+def _side(program: Program, tensor: str) -> dict[str, Any]:
+    channels, height, width = program.lowering.shapes[tensor]
+    fmt = program.qgraph.formats[tensor]
+    return {
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "scale": repr(float(fmt.scale)),
+        "zero": fmt.zero_point,
+        "low": fmt.qmin,
+        "high": fmt.qmax,
+        "bytes": program.lowering.tensor_bytes(tensor),
+        "type": f"uint{8 * calls.container_bytes(fmt)}_t",
+    }
+
+
+def _address(program: Program, tensor: str) -> str:
+    if tensor == program.qgraph.graph.input.name:
+        return "input"
+    if tensor == program.qgraph.graph.output.name:
+        return "output"
+    return f"arena.bytes + {program.offsets[tensor]}"
+
+
+def _step(program: Program, step: calls.Step) -> dict[str, Any]:
+    node, offsets = step.node, program.offsets
+    addresses = {f"in{index}": _address(program, name) for index, name in enumerate(node.inputs)}
+    addresses["out"] = _address(program, node.name)
+    scratch = f"{node.name} scratch"
+    addresses["scratch"] = f"arena.bytes + {offsets[scratch]}" if scratch in offsets else "0"
+    channels, height, width = program.lowering.shapes[node.name]
+    widths = f"{program.qgraph.formats[node.name].bits}-bit codes"
+    if node.op == "conv":
+        widths = f"{program.qgraph.layers[node.name].bits}-bit weights, {widths}"
+    return {
+        "identifier": step.identifier,
+        "summary": _comment(f"{node.name}: {node.op}, [{height}][{width}][{channels}], {widths}"),
+        "struct": step.struct,
+        "members": [f".{member} = {value}," for member, value in step.fields.items()],
+        "calls": [call.format(**addresses) for call in step.calls],
+        "arrays": [
+            {
+                "kind": constant.kind,
+                "name": f"{step.identifier}_{constant.name}",
+                "count": constant.values.size,
+                "text": _numbers(constant),
+            }
+            for constant in step.constants
+        ],
+    }
+
+
+def _numbers(constant: calls.Constant) -> str:
+    suffix = "LL" if constant.kind == "int64_t" else ""
+    # The literal -2147483648 is not an int in C: it is the negation of a number that no int holds.
+    texts = ["(-2147483647 - 1)" if value == -(2**31) else f"{value}{suffix}" for value in constant.values.tolist()]
+    return "\n".join("    " + " ".join(f"{t}," for t in texts[i : i + PER_LINE]) for i in range(0, len(texts), PER_LINE))
+
+
+def _width(kind: str) -> int:
+    return int(np.dtype(kind.removesuffix("_t")).itemsize)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("hwsearch.formats.c", "source"),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

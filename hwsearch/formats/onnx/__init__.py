@@ -1,0 +1,1 @@
+"""ONNX: written for several runtimes, read back, and run."""

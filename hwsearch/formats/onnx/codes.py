@@ -1,0 +1,285 @@
+"""One canonical operation to ONNX nodes whose arithmetic is that of the integer engine, code for code.
+
+Tensors are stored in the file as codes: uint8 for widths up to 8 bits, uint16 for 16, float16 for half precision. Three ways
+lead from one to the next:
+
+* A convolution with inputs and output of at most 8 bits is written as DequantizeLinear, Conv, QuantizeLinear, which ONNX Runtime
+  fuses into its integer QLinearConv; an addition likewise (QLinearAdd). Narrower formats and ReLU are a Clip on the uint8 codes:
+  a Relu node would make ONNX Runtime run the convolution in floating point.
+* A convolution that the fusion cannot hold (PReLU, 16 bits, half precision behind it) is a ConvInteger with its requantization
+  spelled out; a 16-bit input is convolved byte by byte and put together in double precision.
+* Everything else decodes, computes and encodes in single-precision nodes that are never fused.
+
+Weights: 2 bits are packed as INT2, 3 and 4 as INT4, behind a Cast that ONNX Runtime folds away at load time; wider ones are
+int8, unless int8 is unsafe. It is unsafe on x86 CPUs without VNNI, whose u8*s8 instruction adds two products in 16 saturating
+bits: there, a layer whose ``2 * 255 * max|w|`` exceeds 32767 is wrong in most codes. Such layers carry uint8 weights with zero
+point 128, for which every kernel is exact.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from hwsearch.formats.onnx.writer import IR_VERSION, OPSET, Writer, window
+from hwsearch.quant.engine import requant
+from hwsearch.quant.engine.integer import adds_in_integers, same_grid, unary_table
+from hwsearch.quant.engine.kernels.int8_kernel import saturates
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from searchspaces.ir.graph import Node
+from searchspaces.ir.lower import propagate
+
+OPSET_INT2, IR_VERSION_INT2 = 25, 13
+"""The first versions with 2-bit integers; files without them stay readable by older runtimes."""
+
+
+def container(fmt: TensorFormat) -> int:
+    """ONNX type in which a tensor of this format is stored."""
+    if fmt.is_float:
+        return int(TensorProto.FLOAT16)
+    return int(TensorProto.UINT16 if fmt.bits > 8 else TensorProto.UINT8)
+
+
+class CodeWriter(Writer):
+    """``codes[name]`` is the ONNX tensor that holds the codes of a graph node; ``versions`` are those of operators and file."""
+
+    def __init__(self, qgraph: QuantizedGraph) -> None:
+        super().__init__()
+        self.qgraph = qgraph
+        self.codes: dict[str, str] = {}
+        self.versions = OPSET, IR_VERSION
+        self._shapes = propagate(qgraph.graph, 48, 48)
+
+    def grid(self, fmt: TensorFormat) -> tuple[str, str]:
+        """Scale and zero point constants of an integer format."""
+        return self.const(fmt.scale), self.const(fmt.zero_point, np.uint16 if fmt.bits > 8 else np.uint8)
+
+    def per_channel(self, values: np.ndarray) -> str:
+        return self.const(values.reshape(1, -1, 1, 1), values.dtype)
+
+    def clip_codes(self, x: str, low: int, high: int) -> str:
+        """Bounds of a uint8 tensor, where the container does not imply them."""
+        if (low, high) == (0, 255):
+            return x
+        return self.op("Clip", [x, self.const(low, np.uint8), self.const(high, np.uint8)])
+
+    # Codes to real values and back
+
+    def load(self, name: str) -> str:
+        """Real values (float32) of a graph node's tensor, by nodes that no fusion recognises."""
+        fmt, x = self.qgraph.formats[name], self.cast(self.codes[name], TensorProto.FLOAT)
+        if fmt.is_float:
+            return x
+        return self.op("Mul", [self.op("Sub", [x, self.const(fmt.zero_point)]), self.const(fmt.scale)])
+
+    def store(self, real: str, fmt: TensorFormat, low: int | None = None, high: int | None = None) -> str:
+        """Real values (float32) to the codes of a format."""
+        if fmt.is_float:
+            return self.cast(real, TensorProto.FLOAT16)
+        q = self.op("Round", [self.op("Div", [real, self.const(fmt.scale)])])
+        return self.finish(q, fmt, fmt.qmin if low is None else low, fmt.qmax if high is None else high, np.float32)
+
+    def finish(self, rounded: str, fmt: TensorFormat, low: int, high: int, dtype: Any) -> str:
+        q = self.op("Add", [rounded, self.const(fmt.zero_point, dtype)])
+        q = self.op("Clip", [q, self.const(low, dtype), self.const(high, dtype)])
+        return self.cast(q, container(fmt))
+
+    def converted(self, name: str, codes: str, target: TensorFormat) -> str:
+        """Moved codes of graph node ``name`` in the format of their destination."""
+        source = self.qgraph.formats[name]
+        if source.is_float and target.is_float:
+            return codes
+        if not source.is_float and not target.is_float and same_grid(source, target):
+            if target.qmin <= source.qmin and target.qmax >= source.qmax:
+                return codes
+            kind = np.uint16 if target.bits > 8 else np.uint8
+            if kind == np.uint8:
+                return self.clip_codes(codes, target.qmin, target.qmax)
+            return self.op("Clip", [codes, self.const(target.qmin, kind), self.const(target.qmax, kind)])
+        kept, self.codes[name] = self.codes[name], codes
+        real = self.load(name)
+        self.codes[name] = kept
+        return self.store(real, target)
+
+    # Convolutions
+
+    def conv(self, node: Node) -> str:
+        layer = self.qgraph.layers[node.name]
+        source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
+        if isinstance(layer, LayerFloats):
+            return self._float_conv(node, layer, target)
+        narrow = source.bits <= 8 and target.bits <= 8
+        if narrow and node.activation in ("none", "relu", "relu6"):
+            return self._qdq_conv(node, layer, source, target)
+        return self._integer_conv(node, layer, source, target)
+
+    def _float_conv(self, node: Node, layer: LayerFloats, target: TensorFormat) -> str:
+        weight = self.cast(self.const(layer.weight, np.float16, f"{node.name}.weight"), TensorProto.FLOAT)
+        bias = self.cast(self.const(layer.bias, np.float16, f"{node.name}.bias"), TensorProto.FLOAT)
+        real = self.op("Conv", [self.load(node.inputs[0]), weight, bias], **window(node))
+        return self.store(self.activate(real, node, node.activation), target)
+
+    def _packed(self, name: str, layer: LayerIntegers, signed: bool) -> str:
+        """Weights of at most 4 bits, two or four a byte, behind the Cast that ONNX Runtime folds."""
+        bits = 2 if layer.bits == 2 else 4
+        per_byte, offset = 8 // bits, 0 if signed else 1 << (bits - 1)
+        fields = (layer.weight.astype(np.int16).reshape(-1) + offset) & ((1 << bits) - 1)
+        rows = np.pad(fields, (0, -fields.size % per_byte)).reshape(-1, per_byte)
+        packed = (rows << (bits * np.arange(per_byte))).sum(axis=1).astype(np.uint8)  # the first in the lowest bits
+        key = f"{name}.weight"
+        kind = {(2, True): "INT2", (2, False): "UINT2", (4, True): "INT4", (4, False): "UINT4"}[bits, signed]
+        tensor = TensorProto(name=key, data_type=TensorProto.DataType.Value(kind), dims=layer.weight.shape)
+        tensor.raw_data = packed.tobytes()
+        self.constants[key] = tensor
+        if bits == 2:
+            self.versions = OPSET_INT2, IR_VERSION_INT2
+        return self.cast(key, TensorProto.INT8 if signed else TensorProto.UINT8)
+
+    def _qdq_conv(self, node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> str:
+        outputs = layer.weight.shape[0]
+        # Zero points belong to one layer each: ONNX Runtime's int8-to-uint8 rewriting stumbles over a shared one.
+        zeros = f"{node.name}.zero"
+        x = self.op("DequantizeLinear", [self.codes[node.inputs[0]], *self.grid(source)])
+        if layer.bits <= 4:
+            weight, zero = self._packed(node.name, layer, signed=True), self.const(np.zeros(outputs), np.int8, zeros)
+        elif saturates(layer, source):
+            weight = self.const(layer.weight.astype(np.int16) + 128, np.uint8, f"{node.name}.weight")
+            zero = self.const(np.full(outputs, 128), np.uint8, zeros)
+        else:
+            weight = self.const(layer.weight, np.int8, f"{node.name}.weight")
+            zero = self.const(np.zeros(outputs), np.int8, zeros)
+        scale = layer.scale.astype(np.float32)
+        w = self.op("DequantizeLinear", [weight, self.const(scale), zero], axis=0)
+        # ONNX Runtime takes the bias's integers as they are and requires this scale.
+        bias_scale = self.const(np.float32(source.scale) * scale)
+        bias = self.const(layer.bias, np.int32, f"{node.name}.bias")
+        b = self.op("DequantizeLinear", [bias, bias_scale, self.const(np.zeros(outputs), np.int32)], axis=0)
+        y = self.op("Conv", [x, w, b], **window(node))
+        return self.clip_codes(self.op("QuantizeLinear", [y, *self.grid(target)]), *requant.bounds(node, target))
+
+    def _integer_conv(self, node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> str:
+        packed = layer.bits <= 4
+        if packed:
+            weight = self._packed(node.name, layer, signed=False)
+        else:
+            weight = self.const(layer.weight.astype(np.int16) + 128, np.uint8, f"{node.name}.weight")
+        zero = self.const(1 << (1 if layer.bits == 2 else 3) if packed else 128, np.uint8)
+        around, codes = window(node), self.codes[node.inputs[0]]
+        m = requant.multipliers(layer, source, target)
+        kind = int(TensorProto.FLOAT if m.dtype == np.float32 else TensorProto.DOUBLE)
+
+        def sums(x: str, z: int) -> str:
+            return self.op("ConvInteger", [x, weight, self.const(z, np.uint8), zero], **around)
+
+        if source.bits <= 8:
+            bias = self.const(layer.bias.reshape(1, -1, 1, 1), np.int32, f"{node.name}.bias")
+            acc = self.cast(self.op("Add", [sums(codes, source.zero_point), bias]), kind)
+        else:
+            q = self.cast(codes, TensorProto.FLOAT)
+            high = self.op("Floor", [self.op("Mul", [q, self.const(1 / 256)])])
+            low = self.op("Sub", [q, self.op("Mul", [high, self.const(256.0)])])
+            zh, zl = divmod(source.zero_point, 256)
+            upper = self.cast(sums(self.cast(high, TensorProto.UINT8), zh), TensorProto.DOUBLE)
+            lower = self.cast(sums(self.cast(low, TensorProto.UINT8), zl), TensorProto.DOUBLE)
+            acc = self.op("Add", [self.op("Mul", [upper, self.const(256, np.float64)]), lower])
+            acc = self.op("Add", [acc, self.const(layer.bias.reshape(1, -1, 1, 1), np.float64, f"{node.name}.bias")])
+        v = self.op("Mul", [acc, self.per_channel(m)])
+        if target.is_float:
+            real = v if m.dtype == np.float32 else self.cast(v, TensorProto.FLOAT)
+            return self.store(self.activate(real, node, node.activation), target)
+        slope = requant.slopes(node, layer.weight.shape[0])
+        if slope is not None:
+            # max(v, 0) + slope * min(v, 0): one term is always zero, so this equals the choice of a side; PRelu knows no doubles.
+            nil = self.const(0.0, m.dtype)
+            negative = self.op("Mul", [self.op("Min", [v, nil]), self.per_channel(slope.astype(m.dtype))])
+            v = self.op("Add", [self.op("Max", [v, nil]), negative])
+        return self.finish(self.op("Round", [v]), target, *requant.bounds(node, target), m.dtype)
+
+    # Everything else
+
+    def add(self, node: Node) -> str:
+        formats = [self.qgraph.formats[name] for name in (*node.inputs, node.name)]
+        if not adds_in_integers(node, formats):
+            real = self.op("Add", [self.load(name) for name in node.inputs])
+            return self.store(self.activate(real, node, node.activation), formats[-1])
+        terms = [
+            self.op("DequantizeLinear", [self.codes[n], *self.grid(f)]) for n, f in zip(node.inputs, formats[:2], strict=True)
+        ]
+        y = self.op("QuantizeLinear", [self.op("Add", terms), *self.grid(formats[2])])
+        return self.clip_codes(y, *requant.bounds(node, formats[2]))
+
+    def move(self, node: Node) -> str:
+        """Slices, repeats, pixel shuffles and nearest-neighbour resizing of codes."""
+        name = node.inputs[0]
+        x = self.codes[name]
+        match node.op:
+            case "slice":
+                y = self.slice(x, node)
+            case "repeat":
+                y = self.repeat(x, node, self._shapes[name][0])
+            case _:
+                wide = self.qgraph.formats[name].bits > 8
+                y = self.cast(x, TensorProto.FLOAT) if wide else x
+                y = self.pixel_shuffle(y, node) if node.op == "pixel_shuffle" else self.resize(y, node)
+                y = self.cast(y, container(self.qgraph.formats[name])) if wide else y
+        return self.converted(name, y, self.qgraph.formats[node.name])
+
+    def pool(self, node: Node) -> str:
+        """Mean or standard deviation: sums of codes are exact in double precision, whatever their order."""
+        source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
+        zero, scale = (0.0, 1.0) if source.is_float else (float(source.zero_point), float(source.scale))
+        f64 = np.float64
+        v = self.op("Sub", [self.cast(self.codes[node.inputs[0]], TensorProto.DOUBLE), self.const(zero, f64)])
+        size = self.op("Shape", [self.codes[node.inputs[0]]], start=2, end=4)
+        n = self.cast(self.op("ReduceProd", [size], keepdims=1), TensorProto.DOUBLE)
+        axes = self.const([2, 3], np.int64)
+        total = self.op("ReduceSum", [v, axes], keepdims=1)
+        if node.attrs["kind"] == "mean":
+            y = self.op("Div", [total, n])
+        else:
+            squares = self.op("ReduceSum", [self.op("Mul", [v, v]), axes], keepdims=1)
+            spread = self.op("Sub", [self.op("Mul", [squares, n]), self.op("Mul", [total, total])])
+            variance = self.op("Max", [self.op("Div", [spread, self.op("Mul", [n, n])]), self.const(0.0, f64)])
+            y = self.op("Sqrt", [variance])
+        return self.store(self.cast(self.op("Mul", [y, self.const(scale, f64)]), TensorProto.FLOAT), target)
+
+    def unary(self, node: Node) -> str:
+        source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
+        if node.attrs["kind"] in ("sigmoid", "tanh") and not source.is_float:
+            table = unary_table(node, source, target).numpy()
+            kind = helper.tensor_dtype_to_np_dtype(container(target))
+            entries = self.const(table if target.is_float else table + target.zero_point, kind)
+            return self.op("Gather", [entries, self.cast(self.codes[node.inputs[0]], TensorProto.INT32)], axis=0)
+        return self.store(self.activate(self.load(node.inputs[0]), node, node.attrs["kind"]), target)
+
+    def write(self, node: Node) -> None:
+        """Append the nodes of one canonical operation."""
+        target = self.qgraph.formats[node.name]
+        match node.op:
+            case "input":
+                if target.bits <= 8:
+                    q = self.op("QuantizeLinear", ["input", *self.grid(target)])
+                    y = self.clip_codes(q, target.qmin, target.qmax)
+                else:
+                    y = self.store("input", target)
+            case "conv":
+                y = self.conv(node)
+            case "add":
+                y = self.add(node)
+            case "mul":
+                y = self.store(self.op("Mul", [self.load(name) for name in node.inputs]), target)
+            case "concat":
+                y = self.op("Concat", [self.converted(n, self.codes[n], target) for n in node.inputs], axis=1)
+            case "pool":
+                y = self.pool(node)
+            case "unary":
+                y = self.unary(node)
+            case "resize" if node.attrs["mode"] != "nearest":
+                y = self.store(self.resize(self.load(node.inputs[0]), node), target)
+            case "slice" | "repeat" | "pixel_shuffle" | "resize":
+                y = self.move(node)
+            case _:
+                raise ValueError(f"cannot export op {node.op!r} ({node.name})")
+        self.codes[node.name] = y

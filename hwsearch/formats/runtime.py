@@ -1,0 +1,81 @@
+"""What every runtime offers, and how its output is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwmodels.errors import MismatchError
+from hwsearch.quant.graph import QuantizedGraph, TensorFormat
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a runtime's output codes may lie from the engine's: shares of all codes that may differ at all, and by more than
+    one, and the reason. The default is that every code is equal."""
+
+    differing: float = 0.0
+    beyond_one: float = 0.0
+    reason: str = "Every layer runs in integers, so they should be equal. Please report this with the plan and your CPU."
+
+
+class Runtime(Protocol):
+    """A quantized network made ready to run.
+
+    Attributes:
+        version: who runs, such as "onnxruntime 1.31.1".
+        executed: the network as this runtime executes it; under its rule our engine must give the same codes.
+        tolerance: how far they may differ.
+        peak_bytes: working memory that the last run needed, as the runtime reports it; None where it does not.
+        instructions: executed so far, by layer in execution order; None where they are not counted.
+    """
+
+    version: str
+    executed: QuantizedGraph
+    tolerance: Tolerance
+    peak_bytes: int | None
+    instructions: Mapping[str, int] | None
+
+    def run(self, x: Tensor) -> Tensor:
+        """``float32 [1, C, H, W]`` in 0..1 to the decoded output ``float32 [1, C', sH, sW]``."""
+
+
+def codes(y: Tensor, fmt: TensorFormat) -> Tensor:
+    """Codes of a decoded output; for an output in half precision, steps of 1/255."""
+    if fmt.is_float:
+        return (y.double() * 255).round().long()
+    return (y.double() / fmt.scale).round().long() + fmt.zero_point
+
+
+def compare(a: Tensor, b: Tensor, fmt: TensorFormat) -> tuple[int, int, int]:
+    """How many codes of two decoded outputs differ, how many of them by more than 1, and how many there are."""
+    distance = (codes(a, fmt) - codes(b, fmt)).abs()
+    return int((distance > 0).sum()), int((distance > 1).sum()), distance.numel()
+
+
+def judge(tolerance: Tolerance, different: int, beyond: int, total: int) -> None:
+    """Raise ``MismatchError`` where two runs differ more than the tolerance allows."""
+    if different > tolerance.differing * total or beyond > tolerance.beyond_one * total:
+        raise MismatchError(
+            f"{different} of {total} output codes differ between the exported file and the integer engine, {beyond} by more "
+            "than 1",
+            tolerance.reason,
+        )
+
+
+def to_tflite(x: Tensor, fmt: TensorFormat) -> np.ndarray:
+    """A picture ``[1, C, H, W]`` as the integers ``[1, H, W, C]`` of a TFLite input."""
+    wide = fmt.bits > 8
+    shifted = fmt.encode(x.float()).numpy().transpose(0, 2, 3, 1) - (32768 if wide else 128)
+    return np.ascontiguousarray(shifted, dtype=np.int16 if wide else np.int8)
+
+
+def from_tflite(y: np.ndarray, fmt: TensorFormat) -> Tensor:
+    """The integers ``[1, H, W, C]`` of a TFLite output as real values ``[1, C, H, W]``."""
+    values = torch.from_numpy(y.astype(np.float32) + (32768 if fmt.bits > 8 else 128))
+    return fmt.decode(values).permute(0, 3, 1, 2).contiguous()

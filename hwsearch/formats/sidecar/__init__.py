@@ -1,0 +1,1 @@
+"""Files that go beside a network: encodings, tables, configurations of other tools."""

@@ -1,0 +1,1 @@
+"""TFLite: written, read back, and run by LiteRT and TensorFlow Lite Micro."""

@@ -1,0 +1,92 @@
+"""LiteRT on the CPU: XNNPACK's integer kernels (rule "xnnpack"), or the reference kernels (rule "gemmlowp")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import version
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from torch import Tensor
+
+from hwmodels.errors import FileError
+from hwsearch.formats.runtime import Tolerance, from_tflite, to_tflite
+from hwsearch.formats.tflite import write
+from hwsearch.quant.graph import QuantizedGraph
+
+WIDE_ADDITIONS = 0.05
+"""Share of output codes that may differ where LiteRT's vectorized addition of 16-bit tensors takes part."""
+
+
+def interpreter(data: bytes, *, reference: bool = False, keep: bool = False, threads: int = 1) -> Interpreter:
+    """An interpreter with its tensors allocated.
+
+    Args:
+        reference: the plain kernels that define the format's arithmetic, instead of the fast ones.
+        keep: make every tensor readable after a run.
+    Raises:
+        FileError: LiteRT cannot execute the file.
+    """
+    kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
+    try:
+        made = Interpreter(
+            model_content=data,
+            num_threads=threads,
+            experimental_op_resolver_type=kernels,
+            experimental_preserve_all_tensors=keep,
+        )
+        made.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise FileError(f"LiteRT cannot execute this file: {str(error).splitlines()[0]}") from None
+    return made
+
+
+def invoke(made: Interpreter, integers: np.ndarray) -> np.ndarray:
+    """Run on the integers of the input, give those of the output."""
+    made.set_tensor(made.get_input_details()[0]["index"], integers)
+    made.invoke()
+    return np.asarray(made.get_tensor(made.get_output_details()[0]["index"]))
+
+
+def tolerance(qgraph: QuantizedGraph) -> Tolerance:
+    """How far the codes of the fast kernels may lie from the engine's: they are equal, except behind a 16-bit addition, whose
+    vectorized kernel (x86 with AVX2) rounds some sums to the other side."""
+    for node in qgraph.graph.nodes:
+        if node.op == "add" and any(qgraph.formats[name].bits > 8 for name in (*node.inputs, node.name)):
+            return Tolerance(WIDE_ADDITIONS, WIDE_ADDITIONS, "The rounding of 16-bit additions explains a few differences.")
+    return Tolerance()
+
+
+class LiteRtPlan:
+    """See ``base.Runtime``. A file has one picture size; each size that is met gets its own, the last few are kept."""
+
+    peak_bytes: int | None = None
+    instructions: Mapping[str, int] | None = None
+
+    def __init__(self, qgraph: QuantizedGraph, *, reference: bool = False) -> None:
+        flavour = "micro" if reference else "litert"
+        self.executed = write.form(qgraph, write.RULES[flavour])
+        self.tolerance = Tolerance() if reference else tolerance(self.executed)
+        self.version = f"LiteRT {version('ai-edge-litert')}, {'reference kernels' if reference else 'XNNPACK'}"
+        graph = qgraph.graph
+        self._input, self._output = (self.executed.formats[name] for name in (graph.input.name, graph.output.name))
+
+        @lru_cache(maxsize=4)
+        def sized(size: tuple[int, int]) -> Interpreter:
+            return interpreter(write.to_bytes(qgraph, flavour=flavour, size=size), reference=reference)
+
+        self._sized = sized
+
+    def run(self, x: Tensor) -> Tensor:
+        made = self._sized((x.shape[2], x.shape[3]))
+        return from_tflite(invoke(made, to_tflite(x, self._input)), self._output)
+
+
+def open_plan(qgraph: QuantizedGraph, *, reference: bool = False) -> LiteRtPlan:
+    """Make a network ready to run.
+
+    Raises:
+        FileError: it cannot be exported to TFLite.
+    """
+    return LiteRtPlan(qgraph, reference=reference)

@@ -1,0 +1,337 @@
+"""One canonical operation to TFLite operators whose arithmetic is that of the integer engine under the file's rule.
+
+Tensors are channels-last. A tensor of at most 8 bits is int8 with ``code - 128``; one of 16 bits is int16 with ``code - 32768``.
+How each operation is written:
+
+* A convolution is CONV_2D or DEPTHWISE_CONV_2D. TFLite has kernels for int8 to int8 and for int16 to int16 only; where a plan
+  mixes them, the 8-bit side is an int16 tensor of the same scale, and QUANTIZE with multiplier 1 moves between the two, which
+  loses nothing: int16 holds every shifted code, and the step back to int8 saturates at the same ends.
+* PReLU and LeakyReLU are two convolutions, one with the weights and one with the weights times the slope, and MAXIMUM of both
+  (MINIMUM for slopes above 1). TFLite's PRELU reads an 8-bit tensor, so it would round twice and need a range for what
+  stands before it. Where no slope is negative the two share one copy of the weights.
+* DEPTH_TO_SPACE takes channels block by block, PyTorch's pixel shuffle channel by channel. The layers before it give their
+  output channels in the order that is needed (``read_order``); GATHER does where they cannot.
+* Padding that SAME does not express is a PAD operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hwmodels.errors import FileError
+from hwsearch.formats.tflite.file import FlatModel, Options
+from hwsearch.formats.tflite.form import NONE, RELU, RELU6, container, fused_activation, fused_bounds
+from hwsearch.formats.tflite.write_order import channel_orders, demanded
+from hwsearch.quant.engine import requant
+from hwsearch.quant.engine.integer import same_grid
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from searchspaces.ir.graph import Node, pair
+from searchspaces.ir.lower import propagate
+
+SAME, VALID = 0, 1
+
+Shape = tuple[int, int, int]
+"""Channels, height, width."""
+Write = Callable[[int, int], int]
+"""Appends an operator that writes a tensor with a fused activation; returns the tensor."""
+
+
+def kind(fmt: TensorFormat) -> str:
+    """The integer type that stores a format."""
+    return "int16" if fmt.bits > 8 else "int8"
+
+
+def offset(fmt: TensorFormat) -> int:
+    """What TFLite's integers lie below our unsigned codes."""
+    return 32768 if fmt.bits > 8 else 128
+
+
+def widened(fmt: TensorFormat) -> TensorFormat:
+    """The int16 format that holds the shifted codes of a narrow format, at the same scale."""
+    move = 32768 - fmt.zero_point
+    return TensorFormat(16, fmt.scale, 32768, fmt.qmin + move, fmt.qmax + move)
+
+
+class Writer:
+    """Appends operators to a ``FlatModel``. ``codes[name]`` is the tensor that holds the codes of a graph node.
+
+    Args:
+        qgraph: a network in TFLite's form (``form.form``).
+        packed: store weights of at most 4 bits as int4 where the kernels take it; ``promoted`` collects the layers where they
+            do not.
+    """
+
+    def __init__(self, qgraph: QuantizedGraph, height: int, width: int, *, packed: bool) -> None:
+        self.qgraph, self.packed = qgraph, packed
+        self.file = FlatModel()
+        self.codes: dict[str, int] = {}
+        self.promoted: dict[str, str] = {}
+        self.shapes = propagate(qgraph.graph, height, width)
+        self.channels = {name: shape[0] for name, shape in self.shapes.items()}
+        self.orders = channel_orders(qgraph.graph, self.channels)
+
+    # Small vocabulary
+
+    def tensor(self, name: str, fmt: TensorFormat, shape: Shape) -> int:
+        """A tensor of codes."""
+        channels, height, width = shape
+        zero = fmt.zero_point - offset(fmt)
+        return self.file.tensor(name, (1, height, width, channels), kind(fmt), scale=fmt.scale, zero_point=zero)
+
+    def constant(self, name: str, values: np.ndarray, dtype: str = "int32") -> int:
+        return self.file.tensor(name, values.shape, dtype, data=values)
+
+    def quantize(self, x: int, name: str, fmt: TensorFormat, shape: Shape) -> int:
+        """The same numbers in another container or at another scale."""
+        return self.file.op("QUANTIZE", [x], self.tensor(name, fmt, shape), Options("QuantizeOptions"), 2)
+
+    def read(self, name: str, reader: Node) -> int:
+        """The codes of tensor ``name`` with its channels in the order that ``reader`` takes."""
+        order, have = demanded(reader, name, self.channels, self.orders), self.orders[name]
+        if order is None or np.array_equal(order, have):
+            return self.codes[name]
+        places = np.argsort(have)[order].astype(np.int32)
+        y = self.tensor(f"{reader.name}/order/{name}", self.qgraph.formats[name], self.shapes[name])
+        indices = self.constant(f"{reader.name}/places/{name}", places)
+        return self.file.op("GATHER", [self.codes[name], indices], y, Options("GatherOptions", {"Axis": 3}), 2)
+
+    def bounded(self, name: str, fmt: TensorFormat, shape: Shape, write: Write, *, fusible: bool = True) -> int:
+        """A tensor whose codes keep within the format: by a fused activation, or by MAXIMUM and MINIMUM behind it.
+
+        ``write(tensor, activation)`` appends the operator that computes it; one that is not ``fusible`` takes no activation.
+        """
+        bottom, top = container(fmt)
+        activation = fused_activation(fmt)
+        if activation is not None and (fusible or activation == NONE):
+            return write(self.tensor(name, fmt, shape), activation)
+        relu = fusible and fmt.qmin == fmt.zero_point
+        cuts = [("MAXIMUM", fmt.qmin)] if fmt.qmin > bottom and not relu else []
+        cuts += [("MINIMUM", fmt.qmax)] if fmt.qmax < top else []
+        x = write(self.tensor(f"{name}/unbounded", fmt, shape), RELU if relu else NONE)
+        for index, (operator, code) in enumerate(cuts):
+            last = index == len(cuts) - 1
+            y = self.tensor(name if last else f"{name}/{operator.lower()}", fmt, shape)
+            x = self.file.op(operator, [x, self._code(f"{name}/{operator.lower()}_code", fmt, code)], y, *self._extreme(fmt))
+        return x
+
+    def _narrowed(self, name: str, fmt: TensorFormat, shape: Shape, write: Write) -> int:
+        """An int8 tensor from an operator that writes int16: the step to int8 cuts at its ends, the rest is cut behind it."""
+        wide = write(self.tensor(f"{name}/int16", widened(fmt), shape), NONE)
+        options = Options("QuantizeOptions")
+        return self.bounded(name, fmt, shape, lambda y, _: self.file.op("QUANTIZE", [wide], y, options, 2), fusible=False)
+
+    def _code(self, name: str, fmt: TensorFormat, code: int) -> int:
+        value, zero = np.array([code - offset(fmt)]), fmt.zero_point - offset(fmt)
+        return self.file.tensor(name, (1,), kind(fmt), scale=fmt.scale, zero_point=zero, data=value)
+
+    @staticmethod
+    def _extreme(fmt: TensorFormat) -> tuple[Options, int]:
+        return Options("MaximumMinimumOptions"), 4 if fmt.bits > 8 else 2
+
+    # Convolutions
+
+    def conv(self, node: Node) -> int:
+        layer, formats = self.qgraph.layers[node.name], self.qgraph.formats
+        if isinstance(layer, LayerFloats):
+            raise FileError(
+                f"layer {node.name!r} runs in half precision, TFLite holds integers",
+                "Choose a target whose 16 bits are int16, or a plan without 16-bit layers.",
+            )
+        source, target = formats[node.inputs[0]], formats[node.name]
+        slope = requant.slopes(node, len(layer.weight))
+        if slope is None:
+            return self._conv(node, node.name, layer, source, target)
+        first = self._conv(node, f"{node.name}/positive", layer, source, target)
+        steep = requant.sloped(layer, slope)
+        second = self._conv(node, f"{node.name}/negative", steep, source, target)
+        order = self.orders[node.name]
+        above = slope[order] > 1
+        shape, extreme = self.shapes[node.name], self._extreme(target)
+
+        def pick(operator: str, name: str) -> int:
+            return self.file.op(operator, [first, second], self.tensor(name, target, shape), *extreme)
+
+        if not above.any():
+            return pick("MAXIMUM", node.name)
+        if above.all():
+            return pick("MINIMUM", node.name)
+        larger, smaller = pick("MAXIMUM", f"{node.name}/maximum"), pick("MINIMUM", f"{node.name}/minimum")
+        mask = self.file.tensor(f"{node.name}/steep", (1, 1, 1, above.size), "bool", data=above)
+        return self.file.op(
+            "SELECT_V2", [mask, smaller, larger], self.tensor(node.name, target, shape), Options("SelectV2Options")
+        )
+
+    def _conv(self, node: Node, name: str, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> int:
+        """One convolution operator with its bounds."""
+        x, wide = self.read(node.inputs[0], node), source.bits > 8 or target.bits > 8
+        shape = self.shapes[node.name]
+        if wide and source.bits <= 8:
+            source = widened(source)
+            x = self.quantize(x, f"{name}/input", source, self.shapes[node.inputs[0]])
+        x, padding = self._pad(node, name, x, source)
+        depthwise = node.attrs["groups"] == self.channels[node.inputs[0]] > 1
+        weight, bias, version = self._weights(node, name, layer, source, wide, depthwise)
+        rows, columns = pair(node.attrs["stride"])
+        dilated_rows, dilated_columns = pair(node.attrs["dilation"])
+        fields = {
+            "Padding": padding,
+            "StrideH": rows,
+            "StrideW": columns,
+            "DilationHFactor": dilated_rows,
+            "DilationWFactor": dilated_columns,
+        }
+        table = "Conv2DOptions"
+        if depthwise:
+            table, fields["DepthMultiplier"] = "DepthwiseConv2DOptions", len(layer.weight) // int(node.attrs["groups"])
+        operator = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+
+        def write(y: int, activation: int) -> int:
+            options = Options(table, {**fields, "FusedActivationFunction": activation})
+            return self.file.op(operator, [x, weight, bias], y, options, version)
+
+        if wide and target.bits <= 8:
+            return self._narrowed(name, target, shape, write)
+        return self.bounded(name, target, shape, write)
+
+    def _pad(self, node: Node, name: str, x: int, source: TensorFormat) -> tuple[int, int]:
+        """The input with explicit padding, if need be, and the padding scheme of the operator."""
+        left, right, top, bottom = node.attrs["padding"]
+        if left == right == top == bottom == 0:
+            return x, VALID
+        kernel = self.qgraph.layers[node.name].weight.shape[2:]
+        spans = [d * (k - 1) for d, k in zip(pair(node.attrs["dilation"]), kernel, strict=True)]
+        sides = ((top, bottom), (left, right))
+        halves = all(side == (span // 2, span - span // 2) for side, span in zip(sides, spans, strict=True))
+        if halves and pair(node.attrs["stride"]) == (1, 1):
+            return x, SAME
+        channels, height, width = self.shapes[node.inputs[0]]
+        padded = self.tensor(f"{name}/padded", source, (channels, height + top + bottom, width + left + right))
+        amounts = self.constant(f"{name}/padding", np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32))
+        return self.file.op("PAD", [x, amounts], padded, Options("PadOptions"), 2), VALID
+
+    def _weights(
+        self, node: Node, name: str, layer: LayerIntegers, source: TensorFormat, wide: bool, depthwise: bool
+    ) -> tuple[int, int, int]:
+        """Weight and bias tensors, and the operator version that their types need."""
+        order, before = self.orders[node.name], self.orders[node.inputs[0]]
+        weight = layer.weight[order]
+        if node.attrs["groups"] == 1:
+            weight = weight[:, before]
+        array = weight.transpose(1, 2, 3, 0) if depthwise else weight.transpose(0, 2, 3, 1)
+        axis = 3 if depthwise else 0
+        stored = "int8"
+        if self.packed and layer.bits <= 4:
+            reason = "int4 weights need 8-bit tensors on both sides" if wide else ""
+            reason = reason or ("int4 weights of a depthwise layer are not exact in every runtime" if depthwise else "")
+            if reason:
+                self.promoted[node.name] = reason
+            else:
+                stored = "int4"
+        w = self.file.tensor(f"{name}.weight", array.shape, stored, scale=layer.scale[order], axis=axis, data=array)
+        # TFLite takes the bias in units of s_x * s_w; this scale says so.
+        scale = np.float32(source.scale) * layer.scale[order].astype(np.float32)
+        b = self.file.tensor(f"{name}.bias", order.shape, "int64" if wide else "int32", scale=scale, data=layer.bias[order])
+        versions = {"int8": (3, 3), "int4": (7, 6), "wide": (4, 5)}
+        return w, b, versions["wide" if wide else stored][int(depthwise)]
+
+    # Everything else
+
+    def add(self, node: Node) -> int:
+        formats = self.qgraph.formats
+        target, inputs = formats[node.name], [formats[name] for name in node.inputs]
+        if node.activation != "none":
+            raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.activation}")
+        wide = any(fmt.bits > 8 for fmt in (target, *inputs))
+        terms = []
+        for name, fmt in zip(node.inputs, inputs, strict=True):
+            x = self.read(name, node)
+            if wide and fmt.bits <= 8:
+                x = self.quantize(x, f"{node.name}/wide/{name}", widened(fmt), self.shapes[name])
+            terms.append(x)
+
+        def write(y: int, activation: int) -> int:
+            fields = {"FusedActivationFunction": activation, "PotScaleInt16": False}
+            return self.file.op("ADD", terms, y, Options("AddOptions", fields), 3 if wide else 2)
+
+        if wide and target.bits <= 8:
+            return self._narrowed(node.name, target, self.shapes[node.name], write)
+        return self.bounded(node.name, target, self.shapes[node.name], write)
+
+    def relu(self, node: Node) -> int:
+        """A ReLU or ReLU6 that stands alone, between 8-bit tensors of perhaps different scales."""
+        source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
+        operator, activation = {"relu": ("RELU", RELU), "relu6": ("RELU6", RELU6)}[node.attrs["kind"]]
+        exact = requant.bounds(node, target) == fused_bounds(activation, target)
+        if not exact or max(source.bits, target.bits) > 8:
+            raise FileError(f"{node.name!r}: TFLite's {operator} cannot bound codes as the plan does")
+        return self.file.op(operator, [self.read(node.inputs[0], node)], self.tensor(node.name, target, self.shapes[node.name]))
+
+    def move(self, node: Node) -> int:
+        """Slices, repeats, concatenations, pixel shuffles and nearest-neighbour resizing of codes."""
+        target, shape = self.qgraph.formats[node.name], self.shapes[node.name]
+        sources = [self.qgraph.formats[name] for name in node.inputs]
+        if not all(same_grid(source, target) for source in sources):
+            raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+        x = [self.read(name, node) for name in node.inputs]
+        if any(source.qmin < target.qmin or source.qmax > target.qmax for source in sources):
+            return self.bounded(node.name, target, shape, lambda y, _: self._moved(node, x, y), fusible=False)
+        return self._moved(node, x, self.tensor(node.name, target, shape))
+
+    def _moved(self, node: Node, x: list[int], y: int) -> int:
+        wide, shape = self.qgraph.formats[node.name].bits > 8, self.shapes[node.name]
+        match node.op:
+            case "repeat" | "concat":
+                parts = x * int(node.attrs["times"]) if node.op == "repeat" else x
+                return self.file.op("CONCATENATION", parts, y, Options("ConcatenationOptions", {"Axis": 3}), 3 if wide else 2)
+            case "slice":
+                begin = self.constant(f"{node.name}/begin", np.array([0, 0, 0, node.attrs["start"]], np.int32))
+                size = self.constant(f"{node.name}/size", np.array([-1, -1, -1, shape[0]], np.int32))
+                return self.file.op("SLICE", [x[0], begin, size], y, Options("SliceOptions"), 4 if wide else 2)
+            case "pixel_shuffle" if wide:
+                return self._shuffle16(node, x[0], y)
+            case "pixel_shuffle":
+                options = Options("DepthToSpaceOptions", {"BlockSize": int(node.attrs["factor"])})
+                return self.file.op("DEPTH_TO_SPACE", x, y, options)
+        size = self.constant(f"{node.name}/size", np.array(shape[1:], np.int32))
+        return self.file.op("RESIZE_NEAREST_NEIGHBOR", [x[0], size], y, Options("ResizeNearestNeighborOptions"), 2)
+
+    def _shuffle16(self, node: Node, x: int, y: int) -> int:
+        """A pixel shuffle of int16, which DEPTH_TO_SPACE has no kernel for: RESHAPE, TRANSPOSE, RESHAPE."""
+        fmt, factor = self.qgraph.formats[node.name], int(node.attrs["factor"])
+        channels, height, width = self.shapes[node.name]
+        rows, columns = height // factor, width // factor
+        apart = (rows, columns, factor, factor * channels)
+
+        def step(operator: str, source: int, argument: tuple[int, ...], name: str, shape: tuple[int, ...], table: str) -> int:
+            result = y if not name else self.file.tensor(f"{node.name}/{name}", shape, "int16", scale=fmt.scale)
+            values = self.constant(f"{node.name}/{name or 'joined'}/argument", np.array(argument, np.int32))
+            return self.file.op(operator, [source, values], result, Options(table))
+
+        split = step("RESHAPE", x, apart, "split", apart, "ReshapeOptions")
+        turned = (rows, factor, columns, factor * channels)
+        order = step("TRANSPOSE", split, (0, 2, 1, 3), "turned", turned, "TransposeOptions")
+        return step("RESHAPE", order, (1, height, width, channels), "", (), "ReshapeOptions")
+
+    def write(self, node: Node) -> None:
+        """Append the operators of one canonical operation."""
+        match node.op:
+            case "input":
+                self.codes[node.name] = self.tensor(node.name, self.qgraph.formats[node.name], self.shapes[node.name])
+            case "conv":
+                self.codes[node.name] = self.conv(node)
+            case "add":
+                self.codes[node.name] = self.add(node)
+            case "concat" | "slice" | "repeat" | "pixel_shuffle":
+                self.codes[node.name] = self.move(node)
+            case "resize" if node.attrs["mode"] == "nearest":
+                self.codes[node.name] = self.move(node)
+            case "unary" if node.attrs["kind"] in ("relu", "relu6"):
+                self.codes[node.name] = self.relu(node)
+            case _:
+                what = node.attrs.get("mode") or node.attrs.get("kind") or ""
+                raise FileError(
+                    f"{node.name!r}: no TFLite operator computes {' '.join(filter(None, (node.op, what)))} as the plan does",
+                    "Export this plan as ONNX.",
+                )

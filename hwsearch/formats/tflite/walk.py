@@ -1,0 +1,345 @@
+"""The operators of a TFLite file as the canonical graph with its number formats and integers.
+
+Channels stay in the file's order (``read_order`` puts them in PyTorch's). What only bounds codes (a fused activation, MAXIMUM
+or MINIMUM with a constant, RELU on one grid) narrows the format of the tensor that it acts on; what only changes the container
+vanishes. Two convolutions of one input under MAXIMUM or MINIMUM that differ in a factor per channel are a PReLU.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwmodels.errors import FileError
+from hwsearch.formats.tflite.form import NONE, RELU, RELU6, RELU_N1_TO_1, fused_bounds
+from hwsearch.formats.tflite.read_convolution import NotCounted, StoredLayer, grid_of, read_convolution
+from hwsearch.formats.tflite.read_order import prelu_slope
+from hwsearch.formats.tflite.tables import StoredModel, StoredOperator
+from hwsearch.quant.engine.integer import same_grid
+from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from searchspaces.ir.graph import Graph, Node
+
+ACTIVATIONS = {"RELU": RELU, "RELU6": RELU6, "RELU_N1_TO_1": RELU_N1_TO_1}
+_UNARY = {"LOGISTIC": "sigmoid", "TANH": "tanh", "LEAKY_RELU": "leaky_relu", "RELU": "relu", "RELU6": "relu6"}
+
+
+@dataclass(frozen=True, eq=False)
+class Walked:
+    """A file in canonical form.
+
+    ``formats`` has every tensor that is stored in integers, ``layers`` every convolution in integers, ``stored`` all
+    convolutions.
+    """
+
+    graph: Graph
+    formats: dict[str, TensorFormat]
+    layers: dict[str, LayerIntegers]
+    stored: dict[str, StoredLayer]
+
+
+class Walker:
+    """Turns operators into nodes one by one; ``node_of`` says which node computes a tensor of the file. Tensors between the
+    steps of one canonical operation have no node: ``padding`` has what a PAD adds, ``split`` and ``shuffled`` the source and
+    factor of a pixel shuffle under way."""
+
+    def __init__(self, model: StoredModel) -> None:
+        self.model = model
+        self.nodes: dict[str, Node] = {}
+        self.formats: dict[str, TensorFormat] = {}
+        self.layers: dict[str, LayerIntegers] = {}
+        self.stored: dict[str, StoredLayer] = {}
+        self.uncounted: list[str] = []
+        self.node_of: dict[int, str] = {}
+        self.split: dict[int, tuple[int, int]] = {}
+        self.shuffled: dict[int, tuple[int, int]] = {}
+        self.padding: dict[int, tuple[int, int, int, int]] = {}
+        self.reads = Counter(index for operator in model.operators for index in operator.inputs)
+        self.reads[model.output] += 1
+
+    def run(self) -> Walked:
+        """The whole file.
+
+        Raises:
+            FileError: the output does not depend on the input, or an operator reads what nothing has written.
+        """
+        first = self.model.tensors[self.model.input]
+        if len(first.shape) != 4 or not 1 <= first.shape[3] <= 4096:
+            raise FileError(f"the input has the shape {list(first.shape)}, not that of a picture [1, height, width, channels]")
+        self._put(self.model.input, "input", (), {"channels": first.shape[3]})
+        for operator in self.model.operators:
+            try:
+                self._read(operator)
+            except NotCounted as reason:
+                self.uncounted.append(str(reason))
+                source = next((self.node_of[i] for i in operator.inputs if i in self.node_of), None)
+                if source is None or len(operator.outputs) != 1:
+                    raise FileError(f"{operator.name} cannot be read: {reason}") from None
+                self._put(operator.outputs[0], "unknown", (source,), {"operation": operator.name})
+        if self.model.output not in self.node_of:
+            raise FileError("nothing computes the output of the network")
+        nodes = tuple(self.nodes.values())
+        last = self.node_of[self.model.output]
+        if nodes[-1].name != last:
+            nodes = (*(node for node in nodes if node.name != last), self.nodes[last])
+        graph = Graph(self.model.description or "network", nodes, tuple(self.uncounted))
+        return Walked(graph, self.formats, self.layers, self.stored)
+
+    # Small vocabulary
+
+    def _name(self, index: int) -> str:
+        """The first of the names that converters join, made unique."""
+        name = self.model.tensors[index].name.partition(";")[0] or f"tensor_{index}"
+        return f"{name}#{index}" if name in self.nodes else name
+
+    def _put(
+        self, index: int, op: str, inputs: tuple[str, ...], attrs: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None
+    ) -> str:
+        """A node that computes tensor ``index``; returns its name."""
+        name = "input" if op == "input" else self._name(index)
+        self.nodes[name] = Node(name, op, inputs, attrs, weights or {})
+        self.node_of[index] = name
+        fmt = grid_of(self.model.tensors[index])
+        if fmt is not None:
+            self.formats[name] = fmt
+        return name
+
+    def _source(self, index: int) -> str:
+        if index in self.padding:
+            raise NotCounted("PAD in front of something that is no convolution")
+        if index not in self.node_of:
+            raise NotCounted(f"{self.model.tensors[index].name!r} is not computed from the picture")
+        return self.node_of[index]
+
+    def _constant(self, operator: StoredOperator, place: int) -> np.ndarray:
+        data = self.model.tensors[operator.inputs[place]].data if len(operator.inputs) > place else None
+        if data is None:
+            raise NotCounted(f"{operator.name} without the constant that it needs")
+        return data
+
+    def _bound(self, index: int, low: int, high: int) -> None:
+        """Narrow the codes of a tensor."""
+        fmt = self.formats.get(self.node_of[index])
+        if fmt is not None:
+            self.formats[self.node_of[index]] = replace(fmt, qmin=max(fmt.qmin, low), qmax=max(min(fmt.qmax, high), low))
+
+    def _alias(self, operator: StoredOperator, source: int) -> bool:
+        """The output of ``operator`` is the tensor ``source`` itself, on one grid; False where it is not."""
+        before, after = (grid_of(self.model.tensors[i]) for i in (source, operator.outputs[0]))
+        if before is None or after is None or not same_grid(before, after):
+            return False
+        self._take_over(operator.outputs[0], source)
+        return True
+
+    def _take_over(self, index: int, source: int) -> None:
+        """Tensor ``index`` is computed by the node of ``source``, and names it if nobody else reads ``source``."""
+        old = self._source(source)
+        self.node_of[index] = old
+        if self.nodes[old].op == "input" or self.reads[source] > 1:
+            return
+        new = self._name(index)
+        self.nodes = {new if name == old else name: node for name, node in self.nodes.items()}
+        self.nodes[new] = replace(self.nodes[new], name=new)
+        tables: tuple[dict[str, Any], ...] = (self.formats, self.layers, self.stored)
+        for table in tables:
+            if old in table:
+                table[new] = table.pop(old)
+        self.node_of = {i: new if name == old else name for i, name in self.node_of.items()}
+
+    # Operators
+
+    def _read(self, operator: StoredOperator) -> None:
+        if len(operator.outputs) != 1 or not operator.inputs:
+            raise NotCounted(f"{operator.name} with {len(operator.outputs)} outputs")
+        reader: Callable[[StoredOperator], None] | None = getattr(self, f"_read_{operator.name.lower()}", None)
+        if reader is not None:
+            reader(operator)
+        elif operator.name in _UNARY:
+            self._read_unary(operator)
+        else:
+            raise NotCounted(operator.name)
+
+    def _read_quantize(self, operator: StoredOperator) -> None:
+        source, target = operator.inputs[0], operator.outputs[0]
+        tensors = self.model.tensors
+        before, after = grid_of(tensors[source]), grid_of(tensors[target])
+        name = self._source(source)
+        if after is not None and before is None and self.nodes[name].op == "input":
+            self.formats[name] = after  # the picture comes in floating point
+            self.node_of[target] = name
+        elif before is not None and after is not None and before.scale == after.scale and before.bits <= 8 < after.bits:
+            self.node_of[target] = name  # shifted codes keep their value in the wider container
+        elif before is not None and after is not None and before.scale == after.scale and self._wide_sum(name, source):
+            self._take_over(target, source)
+            self.formats[self.node_of[target]] = after
+        elif not self._alias(operator, source):
+            raise NotCounted("QUANTIZE from one scale to another")
+
+    def _wide_sum(self, name: str, index: int) -> bool:
+        """Whether ``name`` is a 16-bit result of 16-bit operands that nobody reads but the step to 8 bits."""
+        node = self.nodes[name]
+        wide = any(self.formats.get(i, TensorFormat(8)).bits > 8 for i in node.inputs)
+        return node.op in ("conv", "add") and wide and self.reads[index] == 1
+
+    def _read_dequantize(self, operator: StoredOperator) -> None:
+        if operator.outputs[0] != self.model.output:
+            raise NotCounted("DEQUANTIZE inside the network")
+        self.node_of[operator.outputs[0]] = self._source(operator.inputs[0])
+
+    def _read_pad(self, operator: StoredOperator) -> None:
+        amounts = self._constant(operator, 1)
+        if amounts.shape != (4, 2) or amounts[[0, 3]].any() or (amounts < 0).any() or amounts.max() > 1024:
+            raise NotCounted("PAD of other sides than height and width")
+        (top, bottom), (left, right) = amounts[1], amounts[2]
+        self.node_of[operator.outputs[0]] = self._source(operator.inputs[0])
+        self.padding[operator.outputs[0]] = (int(left), int(right), int(top), int(bottom))
+
+    def _read_conv_2d(self, operator: StoredOperator) -> None:
+        index = operator.inputs[0]
+        padding = self.padding.get(index, (0, 0, 0, 0))
+        found = read_convolution(operator, self.model.tensors, padding)
+        source = self.node_of[index] if index in self.padding else self._source(index)
+        name = self._put(operator.outputs[0], "conv", (source,), found.attrs, found.weights)
+        self.stored[name] = found.stored
+        if found.layer is not None:
+            self.layers[name] = found.layer
+        self._fused(operator)
+
+    _read_depthwise_conv_2d = _read_conv_2d
+
+    def _fused(self, operator: StoredOperator) -> None:
+        """The fused activation of an operator, as bounds of the codes that it writes."""
+        activation, index = operator.options.get("FusedActivationFunction", NONE), operator.outputs[0]
+        fmt = grid_of(self.model.tensors[index])
+        if activation not in (NONE, *ACTIVATIONS.values()):
+            raise NotCounted(f"{operator.name} with the fused activation {activation}")
+        if fmt is not None:
+            self._bound(index, *fused_bounds(activation, fmt))
+        elif activation != NONE:
+            name = self.node_of[index]
+            kind = {RELU: "relu", RELU6: "relu6"}.get(activation)
+            if kind is None:
+                raise NotCounted(f"{operator.name} with the fused activation {activation}")
+            self.nodes[name] = replace(self.nodes[name], attrs={**self.nodes[name].attrs, "activation": kind})
+
+    def _read_add(self, operator: StoredOperator) -> None:
+        tensors = self.model.tensors
+        if len(operator.inputs) != 2 or tensors[operator.inputs[0]].shape != tensors[operator.inputs[1]].shape:
+            raise NotCounted("ADD of tensors of different shapes")
+        self._put(operator.outputs[0], "add", tuple(self._source(i) for i in operator.inputs), {"activation": "none"})
+        self._fused(operator)
+
+    def _read_mul(self, operator: StoredOperator) -> None:
+        if len(operator.inputs) != 2:
+            raise NotCounted("MUL")
+        wide = sorted((self._source(i) for i in operator.inputs), key=lambda name: self.nodes[name].op == "pool")
+        self._put(operator.outputs[0], "mul", tuple(wide), {})
+        self._fused(operator)
+
+    def _read_concatenation(self, operator: StoredOperator) -> None:
+        if operator.options["Axis"] not in (3, -1) or operator.options["FusedActivationFunction"] != NONE:
+            raise NotCounted("CONCATENATION of other sides than channels")
+        sources = tuple(self._source(i) for i in operator.inputs)
+        if len(sources) > 1 and len(set(sources)) == 1:
+            self._put(operator.outputs[0], "repeat", sources[:1], {"times": len(sources)})
+        else:
+            self._put(operator.outputs[0], "concat", sources, {})
+
+    def _read_slice(self, operator: StoredOperator) -> None:
+        begin, size = self._constant(operator, 1), self._constant(operator, 2)
+        if begin.shape != (4,) or size.shape != (4,) or begin[:3].any() or (size[:3] != -1).any() or size[3] < 1:
+            raise NotCounted("SLICE of other sides than channels")
+        bounds = {"start": int(begin[3]), "stop": int(begin[3] + size[3])}
+        self._put(operator.outputs[0], "slice", (self._source(operator.inputs[0]),), bounds)
+
+    def _read_depth_to_space(self, operator: StoredOperator) -> None:
+        factor, shape = int(operator.options["BlockSize"]), self.model.tensors[operator.inputs[0]].shape
+        if not 1 <= factor <= 64 or len(shape) != 4 or shape[3] % factor**2:
+            raise NotCounted("DEPTH_TO_SPACE whose blocks do not fit its channels")
+        self._put(operator.outputs[0], "pixel_shuffle", (self._source(operator.inputs[0]),), {"factor": factor})
+
+    def _read_reshape(self, operator: StoredOperator) -> None:
+        """The first or last step of a pixel shuffle of int16, for which there is no DEPTH_TO_SPACE (see ``nodes``)."""
+        before, after = (self.model.tensors[i].shape for i in (operator.inputs[0], operator.outputs[0]))
+        if operator.inputs[0] in self.shuffled:
+            source, factor = self.shuffled[operator.inputs[0]]
+            _, rows, columns, channels = self.model.tensors[source].shape
+            if after == (1, rows * factor, columns * factor, channels // factor**2):
+                self._put(operator.outputs[0], "pixel_shuffle", (self._source(source),), {"factor": factor})
+                return
+        elif len(before) == len(after) == 4 and before == (1, *after[:2], after[2] * after[3]) and after[3] % after[2] == 0:
+            self.split[operator.outputs[0]] = (operator.inputs[0], after[2])
+            return
+        raise NotCounted("RESHAPE that is no part of a pixel shuffle")
+
+    def _read_transpose(self, operator: StoredOperator) -> None:
+        if operator.inputs[0] not in self.split or self._constant(operator, 1).tolist() != [0, 2, 1, 3]:
+            raise NotCounted("TRANSPOSE that is no part of a pixel shuffle")
+        self.shuffled[operator.outputs[0]] = self.split[operator.inputs[0]]
+
+    def _read_resize_nearest_neighbor(self, operator: StoredOperator) -> None:
+        shapes = [self.model.tensors[i].shape for i in (operator.inputs[0], operator.outputs[0])]
+        factors = {b / a for a, b in zip(shapes[0][1:3], shapes[1][1:3], strict=True) if a}
+        mode = "bilinear" if operator.name == "RESIZE_BILINEAR" else "nearest"
+        half = operator.options["HalfPixelCenters"]
+        if len(factors) != 1 or operator.options["AlignCorners"] or half != (mode == "bilinear"):
+            raise NotCounted(f"{operator.name} with other pixel centres than PyTorch's")
+        factor = factors.pop()
+        if factor != int(factor) or not 1 <= factor <= 64:
+            raise NotCounted(f"{operator.name} by {factor:g}")
+        attrs = {"mode": mode, "factor": int(factor)}
+        self._put(operator.outputs[0], "resize", (self._source(operator.inputs[0]),), attrs)
+
+    _read_resize_bilinear = _read_resize_nearest_neighbor
+
+    def _read_mean(self, operator: StoredOperator) -> None:
+        axes = self._constant(operator, 1)
+        if sorted(int(axis) % 4 for axis in axes.reshape(-1)) != [1, 2]:
+            raise NotCounted("MEAN of other sides than height and width")
+        self._put(operator.outputs[0], "pool", (self._source(operator.inputs[0]),), {"kind": "mean"})
+
+    def _read_unary(self, operator: StoredOperator) -> None:
+        source = operator.inputs[0]
+        activation = ACTIVATIONS.get(operator.name)
+        before = grid_of(self.model.tensors[source])
+        if activation is not None and before is not None and self.reads[source] == 1 and self._alias(operator, source):
+            self._bound(operator.outputs[0], *fused_bounds(activation, before))
+            return
+        attrs: dict[str, Any] = {"kind": _UNARY[operator.name]}
+        if operator.name == "LEAKY_RELU":
+            attrs["slope"] = float(operator.options["Alpha"])
+        self._put(operator.outputs[0], "unary", (self._source(source),), attrs)
+
+    def _read_maximum(self, operator: StoredOperator) -> None:
+        if len(operator.inputs) != 2:
+            raise NotCounted(operator.name)
+        constants = [i for i in operator.inputs if self.model.tensors[i].data is not None]
+        if not constants:
+            self._read_prelu_pair(operator)
+            return
+        source = next(i for i in operator.inputs if i not in constants or len(constants) == 2)
+        value, fmt = self.model.tensors[constants[0]].data, grid_of(self.model.tensors[constants[0]])
+        if value is None or value.size != 1 or fmt is None or self.reads[source] != 1 or not self._alias(operator, source):
+            raise NotCounted(f"{operator.name} that is no bound of codes")
+        code = int(value.reshape(-1)[0]) + {"int8": 128, "uint8": 0, "int16": 32768}[self.model.tensors[constants[0]].kind]
+        self._bound(operator.outputs[0], *((code, fmt.qmax) if operator.name == "MAXIMUM" else (fmt.qmin, code)))
+
+    _read_minimum = _read_maximum
+
+    def _read_prelu_pair(self, operator: StoredOperator) -> None:
+        a, b = (self._source(i) for i in operator.inputs)
+        first, second = self.layers.get(a), self.layers.get(b)
+        alike = self.nodes[a].inputs == self.nodes[b].inputs and dict(self.nodes[a].attrs) == dict(self.nodes[b].attrs)
+        slope = prelu_slope(first, second, operator.name == "MAXIMUM") if first and second and alike else None
+        if first is None or slope is None:
+            raise NotCounted(f"{operator.name} of two tensors")
+        node, fmt, stored = self.nodes.pop(a), self.formats[a], self.stored.pop(a)
+        del self.nodes[b], self.layers[b], self.layers[a], self.stored[b]
+        attrs = {**node.attrs, "activation": "prelu"}
+        name = self._put(operator.outputs[0], "conv", node.inputs, attrs, {**node.weights, "slope": torch.from_numpy(slope)})
+        self.formats[name], self.layers[name], self.stored[name] = fmt, first, stored

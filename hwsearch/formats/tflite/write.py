@@ -1,0 +1,110 @@
+"""TFLite files that LiteRT and TensorFlow Lite Micro execute in integers, code for code as the engine does.
+
+Two flavours. "litert" keeps all weights in int8 containers, which XNNPACK runs fastest, under the rule "xnnpack". "micro" packs
+weights of at most 4 bits as int4 where kernels take them, under the rule "gemmlowp" of TFLite Micro, CMSIS-NN and LiteRT's
+reference kernels. A weight of 3 bits in an int8 or int4 container is the same integer: the function is the plan's, only bytes
+are lost.
+
+Input and output are codes (int8, or int16 for 16 bits) with the plan's scale. Shapes are fixed by the format; interpreters that
+can resize their input take other sizes (LiteRT can unless the plan shuffles 16-bit pixels; TFLite Micro cannot).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hwmodels.errors import FileError, UsageError, closest
+from hwsearch import __version__
+from hwsearch.documents.files import write_bytes
+from hwsearch.formats.check import check
+from hwsearch.formats.tflite.form import form
+from hwsearch.formats.tflite.nodes import Writer
+from hwsearch.quant.graph import QuantizedGraph
+
+RULES = {"litert": "xnnpack", "micro": "gemmlowp"}
+"""Flavour -> requantization rule of the runtime it is for."""
+DEFAULT_SIZE = (48, 64)
+METADATA = "hwsearch"
+"""Name of the file's metadata entry: a JSON object of texts, the plan's provenance and the notes."""
+
+
+def _writer(qgraph: QuantizedGraph, flavour: str, size: tuple[int, int]) -> Writer:
+    check(qgraph)
+    if qgraph.float_layers or any(fmt.is_float for fmt in qgraph.formats.values()):
+        raise FileError(
+            "this plan runs layers or tensors in half precision, a TFLite file of integers cannot hold them",
+            "Choose a target whose 16 bits are int16, or export it as ONNX.",
+        )
+    writer = Writer(form(qgraph, RULES[flavour]), *size, packed=flavour == "micro")
+    for node in writer.qgraph.graph.nodes:
+        writer.write(node)
+    return writer
+
+
+def _notes(writer: Writer) -> list[str]:
+    said = [f"Weights of layer {name} are stored in 8 bits: {why}." for name, why in writer.promoted.items()]
+    sloped = [node.name for node in writer.qgraph.graph.convs if node.activation in ("prelu", "leaky_relu")]
+    if sloped:
+        said.append("PReLU and LeakyReLU take a second convolution each: " + ", ".join(sloped) + ".")
+    return said
+
+
+def notes(qgraph: QuantizedGraph, flavour: str = "litert") -> list[str]:
+    """What a person should know about the file: what is stored wider than it could be, and what costs more.
+
+    Raises:
+        FileError: see ``to_bytes``.
+    """
+    return _notes(_writer(qgraph, flavour, DEFAULT_SIZE))
+
+
+def to_bytes(
+    qgraph: QuantizedGraph,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    flavour: str = "litert",
+    size: tuple[int, int] | None = None,
+) -> bytes:
+    """The network as the bytes of a TFLite file.
+
+    Args:
+        metadata: provenance to store (plan hash, network, target, ...).
+        size: (height, width) of the picture that goes in.
+    Raises:
+        UsageError: unknown flavour.
+        FileError: values that make no correct file, half precision, or an operation that TFLite does not compute as the plan
+        does.
+    """
+    if flavour not in RULES:
+        raise UsageError(f"no TFLite flavour {flavour!r}", closest(flavour, RULES))
+    writer = _writer(qgraph, flavour, size or DEFAULT_SIZE)
+    graph = qgraph.graph
+    facts = {"hwsearch_version": __version__, "requantization": RULES[flavour], **(metadata or {})}
+    if said := _notes(writer):
+        facts["notes"] = " ".join(said)
+    return writer.file.serialize(
+        [writer.codes[graph.input.name]],
+        [writer.codes[graph.output.name]],
+        f"{graph.name or 'network'}, written by hwsearch {__version__}",
+        {METADATA: json.dumps({key: str(value) for key, value in facts.items()})},
+    )
+
+
+def export(
+    qgraph: QuantizedGraph,
+    path: str | Path,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    flavour: str = "litert",
+    size: tuple[int, int] | None = None,
+) -> Path:
+    """Write the network to ``path``, whole or not at all; arguments and errors as for ``to_bytes``.
+
+    Raises:
+        FileError: ``path`` cannot be written.
+    """
+    data = to_bytes(qgraph, metadata, flavour=flavour, size=size)
+    return write_bytes(Path(path), data)

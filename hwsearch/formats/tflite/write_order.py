@@ -1,0 +1,43 @@
+"""The order of channels in a TFLite file.
+
+DEPTH_TO_SPACE takes channels block by block, PyTorch's pixel shuffle channel by channel, so the layers before one write theirs in
+the order that it needs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from searchspaces.ir.graph import Graph, Node
+
+
+def block_order(channels: int, factor: int) -> np.ndarray:
+    """For each channel that DEPTH_TO_SPACE expects, the channel of a pixel shuffle to ``channels`` channels that stands there."""
+    return np.arange(channels * factor**2).reshape(channels, factor**2).T.reshape(-1)
+
+
+def channel_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarray]:
+    """Which channel stands at each place of every tensor: the natural order, unless a pixel shuffle behind it wants another."""
+    orders = {name: np.arange(count) for name, count in channels.items()}
+    for node in reversed(graph.nodes):
+        if node.op == "repeat":
+            # k copies of the tensor one after the other, which is what CONCATENATION gives.
+            count = channels[node.inputs[0]]
+            orders[node.name] = np.arange(channels[node.name]).reshape(count, -1).T.reshape(-1)
+        elif node.op in ("conv", "add") and node.name != graph.output.name and (node.op == "add" or node.attrs["groups"] == 1):
+            demands = [demanded(reader, node.name, channels, orders) for reader in graph.readers(node.name)]
+            wanted = [order for order in demands if order is not None]
+            if wanted and all(np.array_equal(order, wanted[0]) for order in wanted):
+                orders[node.name] = wanted[0]
+    return orders
+
+
+def demanded(reader: Node, name: str, channels: dict[str, int], orders: dict[str, np.ndarray]) -> np.ndarray | None:
+    """The order in which ``reader`` takes the channels of its input ``name``; None where it takes any."""
+    if reader.op == "conv" and reader.attrs["groups"] == 1:
+        return None
+    if reader.op == "pixel_shuffle":
+        return block_order(channels[reader.name], reader.attrs["factor"])
+    if reader.op == "add":
+        return orders[reader.name]
+    return np.arange(channels[name])

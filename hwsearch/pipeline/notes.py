@@ -1,0 +1,97 @@
+"""Sentences that a reader must know before acting on the numbers of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hwmodels.pricing import cost
+from hwmodels.tiling.tiles import Cut
+from hwsearch.documents import units
+from hwsearch.problem.pose import Problem, Request
+from hwsearch.search import frame_rate
+from hwsearch.search.tiling_options import Ways
+
+if TYPE_CHECKING:
+    from hwsearch.pipeline.assemble import Search
+    from hwsearch.plans.prove import Proof
+
+
+def sentences(request: Request, problem: Problem, ways: Ways, search: Search, proofs: Mapping[int, Proof]) -> list[str]:
+    """What a run has to say about its own numbers; ``proofs`` by row of ``search``."""
+    device, space = problem.device, problem.space
+    said = ["Latency, memory and energy are predictions of a cost model from the device's numbers; quality is measured."]
+    if device.hypothetical:
+        said.append(f"{device.title} does not exist: it is a research device, and its prices are hypothetical.")
+    if space.wide_is_float:
+        said.append(
+            "16 bits mean half precision here. Such layers run in floating point on the device and are not proven in integers."
+        )
+    if space.symmetric_activations:
+        said.append(
+            f"{device.runtime} has no zero points on 8-bit activations, so one-sided tensors use half of their codes; "
+            "the plans here obey that."
+        )
+    said.append(
+        "The integers of chosen plans were polished together before they were measured; what was predicted is without that."
+    )
+    floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})
+    if floats:
+        said.append(f"Layers run in floating point in at least one chosen plan: {', '.join(floats)}.")
+    picked, wanted = search.picks.get("budget"), request.budgets.get("psnr_loss")
+    if picked is not None and wanted is not None and proofs[picked].measured.psnr_loss_db > wanted:
+        said.append(
+            f"The plan for the budget loses {proofs[picked].measured.psnr_loss_db:.3f} dB on the evaluation pictures, more than "
+            f"the {wanted:g} dB asked for, which it meets on the search pictures: ask for less loss."
+        )
+    worst = min(search.checks, key=lambda check: check.spearman)
+    best = max(search.checks, key=lambda check: check.spearman)
+    said.append(
+        f"Of the proxies, {best.name} ranks random plans best (Spearman {best.spearman:.3f}) and {worst.name} worst "
+        f"({worst.spearman:.3f}); the front itself is measured, not predicted."
+    )
+    shown = picked if picked is not None else search.picks["knee"]
+    if search.cuts[shown].tiling is not None:
+        said += _about_tiles(problem, ways, search.names()[shown], search.cuts[shown], search.plans[shown])
+    if request.fps is not None:
+        said.append(_about_rate(request.fps, search, shown))
+    return said
+
+
+def _about_tiles(problem: Problem, ways: Ways, name: str, cut: Cut, plan: np.ndarray) -> list[str]:
+    tiling, device = cut.tiling, problem.device
+    assert tiling is not None
+    peak = units.bytes_(cost.estimate(cut.table, plan).peak_activation_bytes[0])
+    why = ""
+    if ways.priced[0].tiling is None and device.limits.peak_activation_bytes is not None:
+        whole = units.bytes_(cost.estimate(ways.priced[0].table, plan).peak_activation_bytes[0])
+        why = f"The whole picture would need {whole} of {units.bytes_(device.limits.peak_activation_bytes.value)}. "
+    if tiling.halo == "keep":
+        how = (
+            f"{name} takes it in by strips of {tiling.height} rows, {cut.tiles} steps, and keeps in line buffers the rows that "
+            f"the next strip needs: {peak}, and nothing is computed twice. That needs a runtime with line buffers; with --halo "
+            "recompute, tiles are separate calls of any runtime."
+        )
+    else:
+        more = units.percent(cut.macs / problem.workload.macs - 1)
+        how = (
+            f"{name} cuts it into {cut.tiles} tiles of up to {tiling.height}x{tiling.width} pixels, each computed with its "
+            f"border: {peak}, and {more} more multiply-accumulates."
+        )
+    place = (
+        "The whole input and output pictures are taken to be elsewhere (camera, display, external memory) and are not counted."
+        if device.limits.pictures == "streamed"
+        else "The whole input and output pictures are counted as resident in the same memory."
+    )
+    return [why + how, place]
+
+
+def _about_rate(fps: float, search: Search, shown: int) -> str:
+    held = sum(search.objectives.latency_s[row] * fps <= 1 for row in search.front)
+    left = frame_rate.headroom(float(search.objectives.latency_s[shown]), fps)
+    return (
+        f"{held} of {len(search.front)} plans of the front hold {fps:g} pictures a second, one after another; "
+        f"{search.names()[shown]} leaves {units.percent(left)} of the time between two pictures."
+    )

@@ -1,0 +1,159 @@
+"""One run for several devices: every device has a complete run directory of its own, and what does not depend on a device is
+measured once (see ``shared``).
+
+    RUN/targets.json        what was asked, and the devices in order
+    RUN/jetson-orin-nano/   a run directory like any other
+    RUN/stm32h743/          ...
+
+A stopped run goes on with the device at which it stopped; devices that were finished are read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hwmodels.device import device as devices
+from hwmodels.errors import BudgetError, FileError, UsageError
+from hwsearch.cli import summary
+from hwsearch.documents.files import jsonable, write_json
+from hwsearch.documents.plan import Plan
+from hwsearch.documents.progress import Progress, Silent
+from hwsearch.documents.results import Results
+from hwsearch.pipeline import optimize as pipeline
+from hwsearch.problem.pose import Request, load_network, pose
+from hwsearch.quality.shared import Shared
+from hwsearch.runs import directory
+from hwsearch.search import frame_rate, tiling_options
+from hwsearch.search.exact import exact
+
+PER_DEVICE = ("target", "run_dir", "resume", "command")
+"""Fields of a request that are not the same for all devices, or say where and how."""
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Finished runs of one network, by device in the order asked for; ``folder`` holds them all."""
+
+    folder: Path
+    results: Mapping[str, Results]
+
+
+def optimize(targets: Sequence[str], request: Request, progress: Progress | None = None) -> Runs:
+    """``pipeline.optimize`` for each of ``several_devices``; ``request.run_dir`` is the folder of all.
+
+    Raises:
+        UsageError: a device is named twice, or the run to go on with was started differently.
+        BudgetError: the budgets are out of reach on one of the devices; nothing is measured then.
+        HwsearchError: as ``pipeline.optimize``.
+    """
+    progress = progress or Silent()
+    names = _names(targets)
+    network = load_network(request)
+    requests = {name: replace(request, target=target) for name, target in names.items()}
+    with progress.stage("lowering the network to every device", len(requests)) as stage:
+        spaces = []
+        for name, own in requests.items():
+            problem = pose(own, network)
+            budgets = frame_rate.budgets_with(own.budgets, own.fps)
+            try:
+                exact.check_feasible(
+                    [cut.table for cut in tiling_options.ways(problem, own, budgets).useful], problem.space, budgets
+                )
+            except BudgetError as error:
+                raise BudgetError(f"{name}: {error.message}", f"{error.hint} Or leave this device out.") from error
+            spaces.append(problem.space)
+            stage.advance()
+    shared = Shared(network, spaces)
+    with _folder(request, names, network.name, network.scale) as run:
+        results = {}
+        for name, own in requests.items():
+            place = run.path / name
+            if request.resume and (place / "results.json").is_file():
+                results[name] = directory.load_results(place)
+                continue
+            resume = (place / "run.json").is_file()
+            try:
+                results[name] = pipeline.optimize(replace(own, run_dir=place, resume=resume), progress, shared)
+            except directory.Interrupted as stopped:
+                raise directory.Interrupted(run.path) from stopped
+    return Runs(run.path, results)
+
+
+def _names(targets: Sequence[str]) -> dict[str, str]:
+    """Device name -> target as it was given."""
+    names: dict[str, str] = {}
+    for target in targets:
+        name = devices.load(target).name
+        if name in names:
+            raise UsageError(f"--target {target} and --target {names[name]} are one device, {name}", "Name every device once.")
+        names[name] = target
+    return names
+
+
+def _folder(request: Request, names: Mapping[str, str], network: str, scale: int) -> directory.RunDirectory:
+    """The folder of all runs, locked: a new one, or the one to go on with."""
+    if request.resume and request.run_dir is not None:
+        return directory.RunDirectory.lock(request.run_dir)
+    run = directory.RunDirectory.create(request.run_dir, f"{network}-x{scale}-{len(names)}-targets")
+    asked = {key: value for key, value in jsonable(request).items() if key not in PER_DEVICE}
+    write_json(run.path / directory.TARGETS, {"schema_version": directory.SCHEMA, "request": asked, "targets": dict(names)})
+    return run
+
+
+def saved(path: Path, targets: Sequence[str], given: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """The targets of the run in ``path`` and the fields of its request, as ``Request`` takes them.
+
+    Args:
+        targets, given: what was given again; it must say the same.
+    Raises:
+        FileError: there is no such run.
+        UsageError: something is given differently.
+    """
+    before = _devices(path)
+    if targets and list(_names(targets)) != list(before):
+        raise UsageError(f"{path} was started for {', '.join(before)}", "Resume without --target, or start a new run.")
+    return list(before.values()), directory.saved_request(path, given, directory.TARGETS)
+
+
+def names_in(path: Path) -> list[str]:
+    """The devices of the runs in ``path``, in the order asked for.
+
+    Raises:
+        FileError: there are none.
+    """
+    return list(_devices(path))
+
+
+def _devices(path: Path) -> dict[str, str]:
+    """Device name -> target as it was given, of the runs in ``path``."""
+    found = directory.configuration(path, directory.TARGETS).get("targets")
+    if not isinstance(found, dict):
+        raise FileError(f"{path / directory.TARGETS} names no targets", "It was changed by hand: put it back as it was.")
+    return found
+
+
+def load(path: Path) -> Runs:
+    """The finished runs in ``path``.
+
+    Raises:
+        FileError: there are none, or one is not finished.
+    """
+    return Runs(path, {name: directory.load_results(path / name) for name in names_in(path)})
+
+
+def recommended(results: Results) -> Plan:
+    """The plan of a run that a table across devices shows: that of the budget, else the knee."""
+    name = results.chosen.get("budget", results.chosen["knee"])
+    return next(plan for plan in results.front if plan.name == name)
+
+
+def document(runs: Runs) -> dict[str, Any]:
+    """All runs for machines: the table across devices, and each run as ``optimize`` prints it for one."""
+    return {
+        "run_dir": str(runs.folder),
+        "table": [{"target": name, **summary.entry(recommended(own), own.fps)} for name, own in runs.results.items()],
+        "targets": {name: summary.document(own) for name, own in runs.results.items()},
+    }

@@ -1,0 +1,226 @@
+"""Another choice from a finished run, without searching again.
+
+Two answers are weighed. The best of all plans that the run has measured; and the exact optimum for the budgets by the run's
+damage table, calibrated by everything that was measured; its loss is predicted from that table and the measured plans like it. A
+prediction beats a measurement only by more than the run's own median error of prediction. A plan that is written is run in
+integers first: what leaves here is measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwmodels.errors import BudgetError, FileError
+from hwmodels.tiling.tiles import Cut
+from hwsearch.documents.files import write_json
+from hwsearch.documents.plan import Counted, Plan, Predicted
+from hwsearch.documents.progress import STEPS, Progress, follow
+from hwsearch.documents.results import Results
+from hwsearch.plans import prove
+from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
+from hwsearch.quality import log
+from hwsearch.quant.calibrate import calibrate
+from hwsearch.quant.methods.polish import polish
+from hwsearch.runs import damage_file, directory
+from hwsearch.search import pareto, tiling_options
+from hwsearch.search.exact import exact
+from hwsearch.search.predict import interactions
+from hwsearch.search.tiling_options import Ways
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A plan that meets the budgets.
+
+    Attributes:
+        source: "measured" on the search pictures, or "predicted" (its price is the cost model's in either case).
+        name: of its plan file in the run; empty where it has none.
+        row: ``int8[decisions]``; ``cut``: how the picture is cut; ``quantizer``: what a measured plan was measured with.
+    """
+
+    source: str
+    name: str
+    row: np.ndarray
+    cut: Cut
+    predicted: Predicted
+    counted: Counted | None
+    bits: tuple[dict[str, int], dict[str, int]]
+    quantizer: str
+
+
+@dataclass(frozen=True, eq=False)
+class Repick:
+    """What a run answers to budgets; ``chosen`` is one of the two. ``error_db``: the run's median error of prediction;
+    ``refused``: exact optima were not measured, and are predicted to break the budgets."""
+
+    results: Results
+    request: Request
+    problem: Problem
+    photos: Pictures
+    budgets: Mapping[str, float]
+    measured: Candidate | None
+    predicted: Candidate | None
+    error_db: float
+    refused: bool
+
+    @property
+    def chosen(self) -> Candidate:
+        """The measured plan, unless the predicted one is better beyond doubt."""
+        known, unknown = self.measured, self.predicted
+        if known is None or unknown is None:
+            only = unknown if known is None else known
+            assert only is not None
+            return only
+        cautious_db = unknown.predicted.psnr_loss_db + self.error_db
+        if "psnr_loss" in self.budgets:
+            faster = unknown.predicted.latency_s < known.predicted.latency_s
+            return unknown if cautious_db <= self.budgets["psnr_loss"] and faster else known
+        return unknown if cautious_db < known.predicted.psnr_loss_db else known
+
+
+def pick(run: Path, budgets: Mapping[str, float]) -> Repick:
+    """Choose again from the finished run in ``run``; ``budgets`` in SI units replace those that it was started with.
+
+    Raises:
+        BudgetError: no plan meets the budgets; says the best value that can be reached.
+        FileError: the run is not finished, or its network, device or pictures are not what they were.
+    """
+    results = directory.load_results(run)
+    request = dataclasses.replace(Request(**directory.saved_request(run, {})), budgets=dict(budgets), fps=None)
+    problem = pose(request)
+    photos = choose_pictures(request, problem.network)
+    directory.check_unchanged(run, directory.provenance_of(problem, photos))
+    ways = tiling_options.ways(problem, request, budgets)
+    tables = [cut.table for cut in ways.useful]
+    exact.check_feasible(tables, problem.space, budgets)
+    known = log.read(run / directory.EVALUATIONS)
+    plans = np.stack([plan for plan, _ in known])
+    losses = np.array([score.psnr_loss_db for _, score in known])
+    names = _names(results)
+    made = _Maker(problem, ways, names, budgets)
+    measured, refused = made.best(plans, losses, "measured", [score.quantizer for _, score in known])
+    predicted = broken = None
+    if (run / directory.DAMAGE).is_file():
+        damages = damage_file.load(run / directory.DAMAGE, problem.space)
+        ranked = {check.name: check.spearman for check in results.proxies if check.name in damages}
+        best = damages[max(ranked, key=ranked.__getitem__, default=next(iter(damages)))]
+        prediction = interactions.calibrate(best, plans, losses)
+        seen = {plan.tobytes() for plan in plans}
+        optima = [plan for way in tables for plan in interactions.within_budgets(way, prediction, problem.space, budgets)]
+        new = [plan for plan in optima if plan.tobytes() not in seen]
+        if new:
+            usual = [request.quantizers[0]] * len(new)
+            predicted, broken = made.best(np.stack(new), prediction.psnr_loss_db(np.stack(new)), "predicted", usual)
+    if measured is None and predicted is None:
+        raise refused or BudgetError("no plan meets the budgets")
+    error_db = results.front_proxies[-1].median_error_db if results.front_proxies else 0.0
+    return Repick(results, request, problem, photos, dict(budgets), measured, predicted, error_db, broken is not None)
+
+
+def _names(results: Results) -> dict[tuple[tuple[int, ...], tuple[int, ...]], str]:
+    """Plans of a run by their widths, in network order."""
+    return {(tuple(plan.weight_bits.values()), tuple(plan.activation_bits.values())): plan.name for plan in results.front}
+
+
+@dataclass(frozen=True, eq=False)
+class _Maker:
+    """Turns rows into candidates; ``names``: plan files of the run by widths."""
+
+    problem: Problem
+    ways: Ways
+    names: Mapping[tuple[tuple[int, ...], tuple[int, ...]], str]
+    budgets: Mapping[str, float]
+
+    def best(
+        self, plans: np.ndarray, losses: np.ndarray, source: str, quantizers: Sequence[str]
+    ) -> tuple[Candidate | None, BudgetError | None]:
+        """The best of ``plans int8[P, D]`` that lose ``losses float64[P]`` dB by ``quantizers``, or why there is none."""
+        space = self.problem.space
+        objectives, taken = self.ways.take(plans)
+        counted = space.counting.of_plans(plans) if space.counting else {}
+        values = pareto.columns(losses, objectives) | counted
+        try:
+            at = pareto.pick(values, self.budgets, self.problem.table.limits)
+        except BudgetError as error:
+            return None, error
+        bits = space.bits(plans[at])
+        return (
+            Candidate(
+                source=source,
+                name=self.names.get((tuple(bits[0].values()), tuple(bits[1].values())), ""),
+                row=plans[at],
+                cut=taken[at],
+                predicted=prove.price_of(objectives, at, float(losses[at])),
+                counted=prove.count(space, plans[at]),
+                bits=bits,
+                quantizer=quantizers[at],
+            ),
+            None,
+        )
+
+
+def write(picked: Repick, path: Path, progress: Progress) -> Plan:
+    """Calibrate the chosen plan, run it in integers on the evaluation pictures, and write it to ``path`` (``NAME.json``), its
+    integers and its ONNX file beside it.
+
+    Raises:
+        FileError: ``path`` is no place for a plan.
+    """
+    if path.suffix != ".json" or path.is_dir():
+        raise FileError(f"{path} is no name for a plan", f"Name a file that ends in .json, such as {path.with_suffix('.json')}.")
+    chosen, problem, request = picked.chosen, picked.problem, picked.request
+    with progress.stage("calibrating", STEPS) as stage:
+        lows = [crop.low for crop in picked.photos.crops]
+        calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
+    with progress.stage("running the plan in integers", STEPS) as stage:
+        report = follow(stage, STEPS)
+        quantized = polish(calibration.by(chosen.quantizer), chosen.row, seed=request.seed, progress=report)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        proof = prove.prove(path.stem, quantized, problem, chosen.cut.tiling, picked.photos.evaluation, path.parent)
+        report("proven", 1.0)
+    plan = prove.plan_of(
+        path.stem,
+        chosen.row,
+        request,
+        problem,
+        picked.photos,
+        predicted=chosen.predicted,
+        tiling=chosen.cut.tiling,
+        origin=f"picked again, {chosen.source}",
+        proof=proof,
+        quantizer=chosen.quantizer,
+    )
+    write_json(path, plan)
+    return plan
+
+
+def document(picked: Repick, written: Plan | None = None) -> dict[str, Any]:
+    """The answer for machines; SI units."""
+
+    def entry(candidate: Candidate | None) -> dict[str, Any] | None:
+        if candidate is None:
+            return None
+        return {
+            "plan": candidate.name or None,
+            "source": candidate.source,
+            "weight_bits": candidate.bits[0],
+            "activation_bits": candidate.bits[1],
+            "tiling": candidate.cut.tiling,
+            "predicted": candidate.predicted,
+            "counted": candidate.counted,
+        }
+
+    return {
+        "budgets": picked.budgets,
+        "chosen": entry(picked.chosen),
+        "measured": entry(picked.measured),
+        "predicted": entry(picked.predicted),
+        "median_error_db": picked.error_db,
+        "written": written,
+    }

@@ -1,0 +1,201 @@
+"""What one plan costs on one device, layer by layer, without a search and without a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwmodels.errors import UsageError
+from hwmodels.numbers import Precision
+from hwmodels.pricing import cost
+from hwmodels.tiling.tiles import Cut
+from hwsearch.documents.results import LayerRow, ScheduleStep, TilingPoint
+from hwsearch.plans import plan_file
+from hwsearch.problem.pose import Problem, Request, pose
+from hwsearch.search import frame_rate, tiling_options
+from searchspaces.networks import registry
+from searchspaces.networks.registry import LoadedNetwork
+from searchspaces.space import SearchSpace
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Price:
+    """A priced plan.
+
+    Attributes:
+        label: what was asked for, such as ``W8A8`` or a plan's name; ``row`` is the plan ``int8[decisions]``.
+        energy_j: ``None`` where the device has no energy figures.
+        limits: hard limits of the device by objective, in bytes; ``exceeded`` are those that the plan breaks.
+        cut: how the picture is cut; ``tilings``: what other ways would cost, where they were asked for.
+        fps: pictures a second that were asked for.
+        remarks: what differs from what was asked for.
+    """
+
+    label: str
+    problem: Problem
+    row: np.ndarray
+    latency_s: float
+    weight_bytes: int
+    peak_activation_bytes: int
+    energy_j: float | None
+    limits: dict[str, float]
+    exceeded: tuple[str, ...]
+    layers: tuple[LayerRow, ...]
+    schedule: tuple[ScheduleStep, ...]
+    remarks: tuple[str, ...]
+    cut: Cut
+    tilings: tuple[TilingPoint, ...] = ()
+    fps: float | None = None
+
+    @property
+    def headroom(self) -> float | None:
+        """Share of the time between two pictures that is left over."""
+        return None if self.fps is None else frame_rate.headroom(self.latency_s, self.fps)
+
+    @property
+    def peak_at(self) -> str:
+        """The layer during which most activation bytes are alive."""
+        return max(self.schedule, key=lambda step: sum(step.live_bytes.values())).layer
+
+
+def price(problem: Problem, row: np.ndarray, label: str, remarks: tuple[str, ...] = (), request: Request | None = None) -> Price:
+    """Price one plan row ``int8[decisions]``.
+
+    Args:
+        request: says whether sizes of tiles are compared, and the rate that is wanted.
+    Raises:
+        BudgetError: no plan of this network on this device holds the rate.
+    """
+    cut, tilings, fps = problem.cut, [], None
+    if request is not None:
+        fps = request.fps
+        limits = {name: float(limit) for name, limit in problem.table.limits.items()}
+        ways = [cut]
+        if request.tile == "auto":
+            ways = tiling_options.every(problem, request.halo)
+            cut = tiling_options.Ways(tuple(ways), tuple(ways), limits).take(row)[1][0]
+            tilings = tiling_options.curve(ways, row, limits, cut)
+        if fps is not None:
+            frame_rate.check_rate(fps, [way.table for way in ways], problem.space, {})
+    objectives = cost.estimate(cut.table, row[None])
+    values = {
+        "latency_s": float(objectives.latency_s[0]),
+        "weight_bytes": int(objectives.weight_bytes[0]),
+        "peak_activation_bytes": int(objectives.peak_activation_bytes[0]),
+    }
+    limits = {name: float(limit) for name, limit in problem.table.limits.items()}
+    energy = float(objectives.energy_j[0])
+    return Price(
+        label=label,
+        problem=problem,
+        row=row,
+        **values,  # type: ignore[arg-type]
+        energy_j=energy if math.isfinite(energy) else None,
+        limits=limits,
+        exceeded=tuple(name for name, limit in limits.items() if values.get(name, 0) > limit),
+        layers=tuple(LayerRow(**entry) for entry in cost.explain(cut.table, row)),
+        schedule=tuple(ScheduleStep(layer=layer, live_bytes=live) for layer, live in cut.schedule(row)),
+        remarks=remarks,
+        cut=cut,
+        tilings=tuple(tilings),
+        fps=fps,
+    )
+
+
+def estimate(request: Request, precision: str) -> Price:
+    """Price one precision everywhere, ``W4A8`` or ``FP16``; where it is not on offer, the next wider one, and a remark.
+
+    Raises:
+        UsageError: not a precision, or a floating-point one that the target does not execute.
+    """
+    wanted = Precision.parse(precision)
+    problem = pose(request, _network(request))
+    space = problem.space
+    if wanted.is_float and not (space.wide_is_float and wanted.weight_bits == 16):
+        raise UsageError(
+            f"{problem.device.name} with {problem.device.runtime} does not offer {wanted}",
+            f"Weights there: {' '.join(map(str, space.weight_bits))} bits, tensors: {' '.join(map(str, space.activation_bits))}"
+            + (" (16 is FP16)." if space.wide_is_float else "."),
+        )
+    row = space.uniform(wanted.weight_bits, wanted.activation_bits)
+    asked = [wanted.weight_bits] * len(space.layer_names) + [wanted.activation_bits] * len(space.group_names)
+    return price(problem, row, str(wanted), _remarks(space, row, asked), request)
+
+
+def _network(request: Request) -> LoadedNetwork | None:
+    """The network without weights where none ship and none are given: a price does not depend on them."""
+    if request.model is not None or request.weights is not None:
+        return None
+    spec = registry.spec(request.network)
+    scale = request.scale or next(iter(spec.shipped), spec.scales[0])
+    if spec.weights(scale) is not None and not request.arguments:
+        return None
+    module = registry.build(spec.name, scale, **request.arguments)
+    arguments = {**spec.arguments, **request.arguments}
+    channels = spec.channels or int(arguments["channels"])
+    return LoadedNetwork(module, spec.name, scale, channels, spec.input_kind, "", arguments)
+
+
+def estimate_plan(path: Path, changes: dict[str, object]) -> Price:
+    """Price a plan file on its own device, or on another by ``changes={"target": ...}`` (fields of the request).
+
+    A width that another device does not offer becomes the next wider one, with a remark.
+    """
+    plan = plan_file.load(path)
+    request = dataclasses.replace(plan_file.request_of(plan, path), **changes)  # type: ignore[arg-type]
+    if "target" not in changes:
+        problem = pose(request)
+        return price(problem, problem.space.plan(plan.weight_bits, plan.activation_bits), plan.name, request=request)
+    problem = pose(dataclasses.replace(request, weight_bits=None, activation_bits=None, pins={}, scope="all"))
+    space = problem.space
+    wanted = [*(plan.weight_bits.get(n) for n in space.layer_names), *(plan.activation_bits.get(n) for n in space.group_names)]
+    row = np.array([space.uniform(bits or 8, bits or 8)[d] for d, bits in enumerate(wanted)], dtype=np.int8)
+    return price(problem, row, plan.name, _remarks(space, row, wanted), request)
+
+
+def _remarks(space: SearchSpace, row: np.ndarray, asked: Sequence[int | None]) -> tuple[str, ...]:
+    """What became wider than asked for, because it is not on offer."""
+    said = []
+    for d, (name, bits) in enumerate(zip(space.names, asked, strict=True)):
+        got = space.widths(d)[int(row[d])]
+        if bits is not None and bits != got:
+            kind = "layer" if d < len(space.layer_names) else "tensor"
+            said.append(f"{kind} {name} gets {got} bits: {bits} are not on offer there")
+    return tuple(said)
+
+
+def document(price: Price) -> dict[str, Any]:
+    """A price for machines; SI units."""
+    problem = price.problem
+    weights, tensors = problem.space.bits(price.row)
+    return {
+        "target": problem.device.name,
+        "network": problem.network.name,
+        "scale": problem.network.scale,
+        "input": list(problem.input_size),
+        "plan": price.label,
+        "weight_bits": weights,
+        "activation_bits": tensors,
+        "predicted": {
+            "latency_s": price.latency_s,
+            "weight_bytes": price.weight_bytes,
+            "peak_activation_bytes": price.peak_activation_bytes,
+            "energy_j": price.energy_j,
+        },
+        "limits": price.limits,
+        "exceeded": list(price.exceeded),
+        "peak_at": price.peak_at,
+        "tiling": price.cut.tiling,
+        "tiles": price.cut.tiles,
+        "macs": price.cut.macs,
+        "tilings": [point.model_dump() for point in price.tilings],
+        "fps": price.fps,
+        "headroom": price.headroom,
+        "layers": [layer.model_dump() for layer in price.layers],
+        "remarks": list(price.remarks),
+    }

@@ -1,0 +1,46 @@
+"""What promotion does to a plan's quality: the plan's integers and the promoted ones, run by our engine on the same pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hwsearch.documents.progress import Progress
+from hwsearch.formats.promote import Promotion
+from hwsearch.plans import recheck, verify
+from hwsearch.plans.upscale import enlargement
+from hwsearch.quality.evaluate import to_picture
+from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.data import pictures
+from searchspaces.tasks.metrics import psnr_y
+
+
+@dataclass(frozen=True)
+class Effect:
+    """PSNR-Y in dB, means over ``pictures``: of the plan, and of what is exported."""
+
+    pictures: tuple[str, ...]
+    psnr_before_db: float
+    psnr_after_db: float
+
+
+def measure(path: Path, before: QuantizedGraph, promotion: Promotion, scale: int, progress: Progress) -> Effect | None:
+    """Measure the change of quality on the evaluation pictures of the plan in ``path`` (see ``recheck``), or on the built-in ones
+    for a plan without a run. ``None`` where only containers changed: the numbers are the same."""
+    if promotion.same_numbers:
+        return None
+    chosen, _ = recheck.evaluation_pictures(path, None)
+    kind: pictures.InputKind = "upsampled" if enlargement(before.graph) == 1 and scale > 1 else "low"
+    channels = before.graph.input.attrs["channels"]
+    found = []
+    with progress.stage("measuring what promotion costs", len(chosen)) as stage, torch.no_grad():
+        for picture in chosen:
+            (pair,) = pictures.pairs([picture], scale, channels, kind)
+            outputs = (verify.run_engine(qgraph, pair.low) for qgraph in (before, promotion.qgraph))
+            found.append([psnr_y(to_picture(y), pair.high, scale) for y in outputs])
+            stage.advance()
+    plan_db, exported_db = np.mean(found, axis=0)
+    return Effect(tuple(picture.name for picture in chosen), float(plan_db), float(exported_db))

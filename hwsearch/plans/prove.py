@@ -1,0 +1,138 @@
+"""A plan as a document: its price, what papers count of it, and the proof of its integers."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hwmodels.counting import FLOAT_BITS
+from hwmodels.pricing import cost
+from hwmodels.tiling.tiling import Tiling
+from hwsearch.documents.plan import Counted, Measured, Plan, Predicted, Provenance
+from hwsearch.formats.onnx import write
+from hwsearch.plans import verify
+from hwsearch.problem.pose import Pictures, Problem, Request
+from hwsearch.quant import storage
+from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.runs.directory import versions
+from searchspaces.data.pictures import Pair
+from searchspaces.ir.graph import execute
+from searchspaces.space import SearchSpace
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """A plan that was run in integers: its files and what was measured on the evaluation pictures."""
+
+    quantized: QuantizedGraph
+    measured: Measured
+    integers: str
+    integers_sha256: str
+
+
+def prove(
+    name: str, quantized: QuantizedGraph, problem: Problem, tiling: Tiling | None, pairs: Sequence[Pair], folder: Path
+) -> Proof:
+    """Write the plan's integers and its ONNX file into ``folder``, run both on the evaluation pictures and compare them code for
+    code; where the plan cuts the picture, our engine tile by tile too."""
+    integers = folder / f"{name}.safetensors"
+    digest = storage.save(quantized, integers)
+    exported = folder / f"{name}.onnx"
+    network = problem.network
+    facts = {
+        "plan": name,
+        "network": network.name,
+        "scale": network.scale,
+        "target": problem.device.name,
+        "integers_sha256": digest,
+    }
+    write.export(quantized, exported, metadata=facts)
+    measured = verify.prove(quantized, exported, pairs, problem.network.scale, lambda x: execute(problem.graph, x))
+    if tiling is not None:
+        differing = verify.prove_tiling(quantized, tiling, problem.workload.tensors[0].width, [pair.low for pair in pairs])
+        measured = measured.model_copy(update={"tiled_mismatched_codes": differing})
+    return Proof(quantized, measured, integers.name, digest)
+
+
+def plan_of(
+    name: str,
+    choices: np.ndarray,
+    request: Request,
+    problem: Problem,
+    photos: Pictures,
+    *,
+    predicted: Predicted,
+    tiling: Tiling | None,
+    origin: str,
+    proof: Proof | None = None,
+    quantizer: str = "measured",
+) -> Plan:
+    """A plan ``int8[decisions]`` as a document."""
+    weight_bits, activation_bits = problem.space.bits(choices)
+    network = problem.network
+    return Plan(
+        name=name,
+        network=network.name,
+        scale=network.scale,
+        target=problem.device.name,
+        input_height=problem.input_size[0],
+        input_width=problem.input_size[1],
+        tiling=tiling,
+        scope=problem.space.scope,
+        wide="fp16" if problem.space.wide_is_float else "int16",
+        quantizer=quantizer,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        predicted=predicted,
+        counted=count(problem.space, choices),
+        measured=proof.measured if proof else None,
+        integers=proof.integers if proof else None,
+        integers_sha256=proof.integers_sha256 if proof else None,
+        provenance=Provenance(
+            created=now(),
+            seed=request.seed,
+            network_arguments=dict(network.arguments),
+            weights_sha256=network.weights_sha256,
+            device_sha256=problem.device.device_sha256,
+            calibration=photos.calibration,
+            versions=versions(),
+            origin=origin,
+        ),
+    )
+
+
+def price_of(objectives: cost.Objectives, row: int, loss_db: float) -> Predicted:
+    """Row ``row`` of priced plans, which loses ``loss_db``."""
+    return Predicted(
+        psnr_loss_db=loss_db,
+        latency_s=float(objectives.latency_s[row]),
+        weight_bytes=int(objectives.weight_bytes[row]),
+        peak_activation_bytes=int(objectives.peak_activation_bytes[row]),
+        energy_j=_finite(objectives.energy_j[row]),
+    )
+
+
+def count(space: SearchSpace, plan: np.ndarray) -> Counted | None:
+    """What papers count of a plan ``int8[decisions]``; None for a space that was made without a network."""
+    counting = space.counting
+    if counting is None:
+        return None
+    mean = float(counting.mean_bits(plan)[0])
+    return Counted(
+        mean_weight_bits=mean,
+        scope_weight_bits=float(counting.mean_bits(plan, counting.inside)[0]),
+        compression=FLOAT_BITS / mean,
+        bitops=float(counting.bitops(plan)[0]),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

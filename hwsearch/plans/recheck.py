@@ -1,0 +1,141 @@
+"""Running a plan file's integers again, on the pictures it was judged by or on others, and comparing with what it says.
+
+Only the file's integers are used: neither the network's code nor its weights are needed. Whichever runtime executes them, our
+engine checks it code for code, under the runtime's own rule. With ONNX Runtime the exported file beside the plan is what runs (or
+a fresh export, where there is none).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hwmodels.errors import MismatchError
+from hwmodels.tiling.tiling import Tiling
+from hwsearch.documents.progress import Progress
+from hwsearch.formats import runtimes
+from hwsearch.formats.runtime import Runtime, compare, judge
+from hwsearch.plans import plan_file, verify
+from hwsearch.plans.upscale import enlargement
+from hwsearch.quality.evaluate import to_picture
+from hwsearch.quant.engine import integer
+from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.runs import directory
+from searchspaces.data import pictures
+from searchspaces.data.pictures import InputKind, Pair
+from searchspaces.tasks.metrics import psnr_y, ssim_y
+
+PSNR_TOLERANCE_DB = 0.005
+"""Room for another CPU's order of additions where a plan has layers in half precision."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was measured, and what the plan says (``None`` on other pictures, or where it was not measured)."""
+
+    plan: str
+    runtime: str
+    pictures: tuple[str, ...]
+    psnr_db: float
+    ssim: float
+    mismatched_codes: int
+    codes: int
+    seconds: float
+    """Wall time of the runtime on all pictures, the first run of each size included."""
+    peak_bytes: int | None
+    """Working memory, where the runtime reports it."""
+    instructions: dict[str, int] | None
+    """Executed on all pictures, by layer in execution order, where the runtime counts them."""
+    recorded_psnr_db: float | None
+    tiling: Tiling | None = None
+    """How the plan cuts the picture; our engine then gave the same codes tile by tile and for whole pictures."""
+
+
+def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -> Verdict:
+    """Run the plan in ``path`` on ``images``, or on the evaluation pictures of its run.
+
+    Args:
+        images: a folder; all of its pictures are used.
+    Raises:
+        FileError: the plan, its integers or a picture cannot be used.
+        UsageError: no such runtime, or it is not installed.
+        MismatchError: the runtime and our engine disagree, or tiles and whole pictures, or the plan says another PSNR.
+    """
+    known = runtimes.runtime(runtime)
+    plan = plan_file.load(path)
+    qgraph = plan_file.load_integers(plan, path, progress)
+    chosen, own = evaluation_pictures(path, images)
+    kind: InputKind = "upsampled" if enlargement(qgraph.graph) == 1 and plan.scale > 1 else "low"
+    opened = _with_exported(path, qgraph) if runtime == "ort" else known.open_plan(qgraph)
+    found, lows = [], []
+    with progress.stage(f"running {plan.name}", len(chosen)) as stage:
+        for picture in chosen:
+            pairs = pictures.pairs([picture], plan.scale, qgraph.graph.input.attrs["channels"], kind)
+            lows.append(pairs[0].low)
+            found.append(_measure(opened, pairs[0], plan.scale))
+            stage.advance()
+        if plan.tiling is not None:
+            # A network that refines an enlarged picture is cut in that.
+            planned_width = plan.input_width * (plan.scale if kind == "upsampled" else 1)
+            verify.prove_tiling(qgraph, plan.tiling, planned_width, lows)
+    psnr, ssim, different, beyond, codes, seconds = (np.array(column) for column in zip(*found, strict=True))
+    judge(opened.tolerance, int(different.sum()), int(beyond.sum()), int(codes.sum()))
+    measured_db = float(psnr.mean())
+    # The plan's figure was measured under its own rule; another rounds a few codes differently.
+    own = own and opened.executed.rule == plan.requantization
+    recorded_db = plan.measured.psnr_db if own and plan.measured else None
+    if recorded_db is not None and abs(recorded_db - measured_db) > PSNR_TOLERANCE_DB:
+        raise MismatchError(
+            f"{path}: measured {measured_db:.3f} dB, but the plan says {recorded_db:.3f} dB on the same pictures",
+            "The plan, its integers, its pictures or the runtime have changed.",
+        )
+    names = tuple(picture.name for picture in chosen)
+    return Verdict(
+        plan=plan.name,
+        runtime=opened.version,
+        pictures=names,
+        psnr_db=measured_db,
+        ssim=float(ssim.mean()),
+        mismatched_codes=int(different.sum()),
+        codes=int(codes.sum()),
+        seconds=float(seconds.sum()),
+        peak_bytes=opened.peak_bytes,
+        instructions=dict(opened.instructions) if opened.instructions is not None else None,
+        recorded_psnr_db=recorded_db,
+        tiling=plan.tiling,
+    )
+
+
+def _with_exported(path: Path, qgraph: QuantizedGraph) -> Runtime:
+    from hwsearch.formats.onnx import ort
+
+    beside = path.with_suffix(".onnx")
+    return ort.open_plan(qgraph, beside if beside.is_file() else None)
+
+
+def _measure(runtime: Runtime, pair: Pair, scale: int) -> tuple[float, float, int, int, int, float]:
+    """PSNR, SSIM, codes that differ from our engine's, by more than one, all codes, and seconds."""
+    with torch.no_grad():
+        start = time.perf_counter()
+        output = runtime.run(pair.low)
+        seconds = time.perf_counter() - start
+        ours = integer.run(runtime.executed, pair.low)
+    shown = to_picture(output)
+    fmt = runtime.executed.formats[runtime.executed.graph.output.name]
+    return psnr_y(shown, pair.high, scale), ssim_y(shown, pair.high, scale), *compare(output, ours, fmt), seconds
+
+
+def evaluation_pictures(path: Path, images: Path | None) -> tuple[tuple[pictures.Picture, ...], bool]:
+    """The pictures to judge by, and whether they are those that the plan was judged by."""
+    if images is not None:
+        return tuple(pictures.load_folder(images)), False
+    run = path.parent.parent
+    if not (run / "run.json").is_file():
+        return pictures.split(pictures.shipped()).evaluation, False
+    request = directory.saved_request(run, {})
+    source = pictures.shipped() if request["images"] is None else pictures.load_folder(request["images"])
+    return pictures.split(source, seed=request["seed"]).evaluation, True

@@ -1,0 +1,187 @@
+"""What is asked: a request in the user's words, posed as a network on a device, and the pictures that judge it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hwmodels.device import device as devices
+from hwmodels.device.device import Device
+from hwmodels.errors import UncountedError, UsageError
+from hwmodels.pricing.table import CostTable
+from hwmodels.tiling import tiles, tiling
+from hwmodels.workload import Workload
+from hwsearch.documents.url import StorageUrl
+from hwsearch.quant.calibrate import QUANTIZERS
+from searchspaces.data import pictures
+from searchspaces.data.pictures import Pair
+from searchspaces.ir.graph import Graph
+from searchspaces.networks import registry
+from searchspaces.networks.registry import LoadedNetwork
+from searchspaces.scopes import SCOPES, Scope
+from searchspaces.space import SearchSpace, build_space
+from searchspaces.tracing import trace
+
+UNSIZED = ("whole", "auto")
+"""What ``Request.tile`` may be beside a size."""
+CALIBRATION_CROPS = 16
+SEARCH_SIDE = 480
+
+
+@dataclass(frozen=True)
+class Request:
+    """One job, in the user's words.
+
+    Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution picture. ``tile`` is
+    "whole", "auto", or height x width in pixels of the network's input, None: whole, but cut where memory demands it; ``halo``:
+    "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another. ``batch``: plans that the
+    refinement proposes together; the result depends on it, and not on how many processes measure them. ``sampler``: one of
+    ``search.samplers.SAMPLERS``. ``quantizers``: those of ``quant.calibrate.QUANTIZERS`` that every plan is measured with.
+    ``storage`` and ``study``: the database and the study that workers share; one that gives no sign of life for ``grace_s``
+    seconds is taken for dead.
+    """
+
+    network: str = "fsrcnn"
+    model: str | None = None
+    weights: Path | None = None
+    scale: int | None = None
+    arguments: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    target: str = "jetson"
+    images: Path | None = None
+    input_size: tuple[int, int] | None = None
+    tile: str | None = None
+    halo: str | None = None
+    fps: float | None = None
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    scope: Scope = "all"
+    weight_bits: tuple[int, ...] | None = None
+    activation_bits: tuple[int, ...] | None = None
+    pins: Mapping[str, int] = field(default_factory=dict)
+    evaluations: int = 120
+    batch: int = 8
+    probes: int = 200
+    sampler: str = "exact"
+    quantizers: tuple[str, ...] = ("measured",)
+    seed: int = 0
+    storage: str | None = None
+    study: str | None = None
+    grace_s: int = 60
+    run_dir: Path | None = None
+    resume: bool = False
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.quantizers or not set(self.quantizers) <= set(QUANTIZERS):
+            raise UsageError(f"quantizers {self.quantizers!r} are not known", f"Give one or several of {', '.join(QUANTIZERS)}.")
+        if (self.storage is None) != (self.study is None):
+            raise UsageError("a shared study needs both --storage and --study", "Give the database and the name of the study.")
+        if self.storage is not None:
+            object.__setattr__(self, "storage", StorageUrl.read(self.storage))
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A network on a device, ready to be priced: everything that needs no picture. ``input_size`` is (height, width); ``cut``:
+    the whole picture, or the tiles that were asked for."""
+
+    network: LoadedNetwork
+    graph: Graph
+    input_size: tuple[int, int]
+    workload: Workload
+    device: Device
+    space: SearchSpace
+    cut: tiles.Cut
+
+    @property
+    def table(self) -> CostTable:
+        return self.cut.table
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Disjoint pictures for the three uses; ``crops`` are patches of the calibration pictures."""
+
+    crops: list[Pair]
+    calibration: list[str]
+    search: list[Pair]
+    evaluation: list[Pair]
+
+    @property
+    def sha256(self) -> str:
+        """Of all pixels that are used, and for what."""
+        digest = hashlib.sha256()
+        for pairs in (self.crops, self.search, self.evaluation):
+            digest.update(len(pairs).to_bytes(8, "little"))
+            for pair in pairs:
+                digest.update(pair.low.numpy().tobytes())
+                digest.update(pair.high.tobytes())
+        return digest.hexdigest()
+
+
+def load_network(request: Request) -> LoadedNetwork:
+    """The built-in network, or the user's module, with its weights."""
+    if request.model is not None:
+        return registry.load_file(request.model, weights=request.weights, scale=request.scale)
+    return registry.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
+
+
+def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
+    """Trace the network and lower it onto the device.
+
+    Raises:
+        UncountedError: the network has operations that cannot be traced or priced; all are named.
+        UsageError: the picture cannot be cut as asked for.
+    """
+    device = devices.load(request.target)
+    network = network or load_network(request)
+    graph = trace.trace(network.module, network.channels, network.name)
+    if graph.uncounted:
+        raise UncountedError(
+            list(graph.uncounted),
+            "A search that ignored them would be wrong about price and quality. Replace them by supported operations, or move "
+            "them out of the module (see `hwsearch networks --operations`).",
+        )
+    height, width = request.input_size or device.default_input
+    enlarged = network.scale if network.input_kind == "upsampled" else 1
+    workload = trace.to_workload(graph, height * enlarged, width * enlarged)
+    offered, kept = device.widths, SCOPES[request.scope]
+    space = build_space(
+        workload,
+        _offered("--weight-bits", request.weight_bits, offered.weight_bits, device),
+        _offered("--activation-bits", request.activation_bits, offered.activation_bits, device),
+        wide_is_float=offered.wide == "fp16",
+        symmetric_activations=offered.symmetric_activations,
+        scope=request.scope,
+        outside_bits=(kept.width_outside(offered.weight_bits), kept.width_outside(offered.activation_bits)),
+        pins=request.pins,
+    )
+    asked = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)
+    cut = tiles.lower(device, workload, space, asked)
+    return Problem(network, graph, (height, width), workload, device, space, cut)
+
+
+def _offered(option: str, wanted: tuple[int, ...] | None, offered: tuple[int, ...], device: Device) -> tuple[int, ...]:
+    if wanted is None:
+        return tuple(offered)
+    missing = sorted(set(wanted) - set(offered))
+    if missing:
+        raise UsageError(
+            f"{option} {','.join(map(str, missing))}: {device.name} with {device.runtime} cannot store that",
+            f"Widths there: {', '.join(map(str, offered))}.",
+        )
+    return tuple(sorted(set(wanted)))
+
+
+def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
+    """Pictures for calibration, search and evaluation, disjoint: the shipped photos, or the user's folder."""
+    source = pictures.shipped() if request.images is None else pictures.load_folder(request.images)
+    split = pictures.split(source, seed=request.seed)
+    scale, channels, kind = network.scale, network.channels, network.input_kind
+
+    crops = pictures.crops(split.calibration, scale, channels, kind, count=CALIBRATION_CROPS, seed=request.seed)
+    # Every evaluation of the search runs on all search pictures: large photos give their middle.
+    search = pictures.pairs(split.search, scale, channels, kind, side=SEARCH_SIDE)
+    evaluation = pictures.pairs(split.evaluation, scale, channels, kind)
+    return Pictures(crops, [p.name for p in split.calibration], search, evaluation)

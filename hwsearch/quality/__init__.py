@@ -1,0 +1,1 @@
+"""What a choice costs in quality: proxies, measurement, and what is remembered of it."""

@@ -1,0 +1,47 @@
+"""What measures a plan: a calibrated network and the pictures of the search. Every process that measures makes its own, from the
+same network, pictures and seed, so that all of them measure the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hwsearch.problem.pose import Pictures, Problem
+from hwsearch.quality.evaluate import Evaluator, Score
+from hwsearch.quality.shared import Shared
+from hwsearch.quant.calibrate import QUANTIZERS, Calibration
+from searchspaces.ir.graph import execute
+
+
+@dataclass(frozen=True, eq=False)
+class Measuring:
+    """Plan ``int8[D]`` -> its score in fake quantization, by the best of ``quantizers``, the first of equals."""
+
+    calibration: Calibration
+    evaluator: Evaluator
+    quantizers: tuple[str, ...] = QUANTIZERS[:1]
+
+    def __call__(self, plan: np.ndarray) -> Score:
+        return max((self._score(plan, quantizer) for quantizer in self.quantizers), key=lambda score: score.psnr_db)
+
+    def _score(self, plan: np.ndarray, quantizer: str) -> Score:
+        calibration = self.calibration.by(quantizer)
+        return replace(self.evaluator.score(lambda x: calibration.simulate(plan, x)), quantizer=quantizer)
+
+
+def prepare(
+    problem: Problem,
+    photos: Pictures,
+    seed: int,
+    shared: Shared | None = None,
+    progress: Callable[[str, float], None] | None = None,
+    quantizers: Sequence[str] = QUANTIZERS[:1],
+) -> Measuring:
+    """Calibrate the network, unless that was done for another device alike, and measure what it does in floating point."""
+    shared = shared or Shared(problem.network, [problem.space])
+    lows = [crop.low for crop in photos.crops]
+    calibration = shared.calibration(problem.graph, lows, problem.space, seed, progress)
+    evaluator = Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale)
+    return Measuring(calibration, evaluator, tuple(quantizers))

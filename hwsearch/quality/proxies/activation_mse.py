@@ -1,0 +1,54 @@
+"""Activation MSE: the mean squared error of the activation that a choice disturbs first, others in floating point.
+
+For a tensor choice that is the stored tensor itself, for a weight choice the layer's own output; Kim et al. (APCCAS 2025) rank
+layers of super-resolution networks so, and block reconstruction minimises the same error. Nothing behind that activation is
+executed. The error is told as if it reached the output unamplified, on the 0..255 scale of the luma: units are those of the other
+proxies, the size is right only after calibration by measured plans.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hwsearch.quality.damage import Damage
+from hwsearch.quality.proxies.errors import Errors, Progress, float_mse, tensors, windows
+from hwsearch.quant.calibrate import Calibration
+from hwsearch.quant.observe.gains import macs_per_pixel
+from searchspaces.data.pictures import Pair
+from searchspaces.ir.graph import apply
+
+MACS = 2e10
+
+
+def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+    """Damage of every choice, averaged over pictures; members of one width group add up. ``seed`` is not used."""
+    started = time.monotonic()
+    errors, graph, space = Errors(calibration), calibration.graph, calibration.space
+    widths = len(space.weight_bits)
+    used = windows(pairs, MACS / (1 + widths) / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    noise = np.zeros(space.allowed.shape)
+    with torch.no_grad():
+        for number, pair in enumerate(used):
+            values = tensors(graph, pair.low)
+            for decision, name, is_weight, choice in errors.choices():
+                if is_weight:
+                    changed = [apply(errors.changed(name, choice), [values[graph[name].inputs[0]]]) - values[name]]
+                else:
+                    changed = [errors.tensor(m, choice, values[m]) for m in errors.members[name]]
+                noise[decision, choice] += 255.0**2 * sum(float(e.double().square().mean()) for e in changed)
+            if progress:
+                progress("activation errors", (number + 1) / len(used))
+    return Damage(
+        "activation_mse",
+        noise / len(used),
+        float_mse(graph, used),
+        seed,
+        tuple(pair.name for pair in used),
+        time.monotonic() - started,
+        # One pass of the whole network, and every layer once more for each of its widths.
+        forward_passes=len(used) * (1 + widths),
+    )

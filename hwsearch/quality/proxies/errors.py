@@ -1,0 +1,217 @@
+"""What every proxy starts from: the error that each choice makes, and the derivatives of the output by whatever is quantized.
+
+The error of a weight choice is the change of a layer's weights and bias; that of a tensor choice is the change of every tensor of
+its width group that is rounded anew. A view or a concatenation repeats values that are already on the grid, so it adds no error.
+The tensor that is shown is compared as shown, clipped and rounded to 8 bits: storing it on the 8-bit grid costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwsearch.quality.damage import output_luma
+from hwsearch.quality.evaluate import to_picture
+from hwsearch.quant.calibrate import Calibration
+from searchspaces.data.pictures import Pair
+from searchspaces.ir.graph import VIEWS, Graph, Node, execute
+from searchspaces.tasks.metrics import luma, mse_y
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of the work that is done, 0..1."""
+
+_REPEATS = (*VIEWS, "concat")
+_SMALLEST = 32
+
+
+def _shown(graph: Graph) -> frozenset[str]:
+    """Names of the tensors that hold the values of the output: the output itself, seen through views."""
+    node, names = graph.output, {graph.output.name}
+    while node.op in VIEWS:
+        node = graph[node.inputs[0]]
+        names.add(node.name)
+    return frozenset(names)
+
+
+def _display(x: Tensor) -> Tensor:
+    return torch.round(x.clamp(0, 1) * 255) / 255
+
+
+class Errors:
+    """Quantization errors of all choices of a calibrated network.
+
+    Attributes:
+        members: names of the tensors that are rounded, for each width group.
+    """
+
+    def __init__(self, calibration: Calibration) -> None:
+        self.calibration, self.graph, self.space = calibration, calibration.graph, calibration.space
+        self._shown = _shown(self.graph)
+        groups = self.graph.width_groups()
+        self.members = {
+            group: tuple(n.name for n in self.graph.nodes if groups[n.name] == group and n.op not in _REPEATS)
+            for group in self.space.group_names
+        }
+        self._weights: dict[tuple[str, int], tuple[Tensor, Tensor | None]] = {}
+
+    def weight(self, layer: str, choice: int) -> tuple[Tensor, Tensor | None]:
+        """Error of a layer's weights ``[O, I/groups, kh, kw]`` and of its bias ``[O]`` (None where the layer has none)."""
+        key = (layer, choice)
+        if key not in self._weights:
+            held = self.graph[layer].weights
+            bias = held.get("bias")
+            self._weights[key] = (
+                self.calibration.weight(layer, choice) - held["weight"],
+                None if bias is None else self.calibration.bias(layer, choice) - bias,
+            )
+        return self._weights[key]
+
+    def changed(self, layer: str, choice: int) -> Node:
+        """A layer with its weights and bias quantized."""
+        node, (weight, bias) = self.graph[layer], self.weight(layer, choice)
+        held = {"weight": node.weights["weight"] + weight}
+        if bias is not None:
+            held["bias"] = node.weights["bias"] + bias
+        return node.with_weights(**held)
+
+    def tensor(self, name: str, choice: int, x: Tensor) -> Tensor:
+        """Error of storing tensor ``name``, whose values are ``x``, any shape."""
+        fake = self.calibration.format(name, choice).fake(x)
+        return _display(fake) - _display(x) if name in self._shown else fake - x
+
+    def stored(self, values: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
+        """Error of storing every tensor at every width that it may have, by name and choice; ``values``: the tensors."""
+        return {
+            (member, choice): self.tensor(member, choice, values[member].detach())
+            for _, name, is_weight, choice in self.choices()
+            if not is_weight
+            for member in self.members[name]
+        }
+
+    def choices(self) -> Iterator[tuple[int, str, bool, int]]:
+        """``(decision, name, whether of a layer's weights, choice)`` for everything that may be chosen."""
+        layers = len(self.space.layer_names)
+        for decision, name in enumerate(self.space.names):
+            for choice in self.space.choices(decision):
+                yield decision, name, decision < layers, int(choice)
+
+
+@dataclass(frozen=True, eq=False)
+class Forward:
+    """One picture's pass through the float network, ready for derivatives.
+
+    ``luma``: ``[1, 1, H, W]``, 0..255; ``tensors``: name -> values; ``layers``: name -> (weights, bias).
+    """
+
+    luma: Tensor
+    tensors: dict[str, Tensor]
+    layers: dict[str, tuple[Tensor, Tensor | None]]
+
+    def gradients(self, weight: Tensor, keep: bool) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor | None]]]:
+        """Derivatives of ``sum(weight * luma)``: by every tensor, and by the weights and biases of every layer.
+
+        Args:
+            keep: whether the graph is needed again.
+        """
+        flat = list(self.tensors.values())
+        for pair in self.layers.values():
+            flat += [t for t in pair if t is not None]
+        found = torch.autograd.grad(self.luma, flat, weight, retain_graph=keep, allow_unused=True)
+        values = iter([torch.zeros_like(t) if g is None else g for t, g in zip(flat, found, strict=True)])
+        tensors = {name: next(values) for name in self.tensors}
+        layers = {name: (next(values), None if bias is None else next(values)) for name, (_, bias) in self.layers.items()}
+        return tensors, layers
+
+
+def forward(graph: Graph, x: Tensor) -> Forward:
+    """Run the float network on ``x [1, C, h, w]``, remembering what derivatives need."""
+    layers: dict[str, tuple[Tensor, Tensor | None]] = {}
+    nodes: dict[str, Node] = {}
+    for node in graph.convs:
+        held = {key: node.weights[key].detach().clone().requires_grad_(True) for key in ("weight", "bias") if key in node.weights}
+        layers[node.name] = (held["weight"], held.get("bias"))
+        nodes[node.name] = node.with_weights(**held)
+    tensors: dict[str, Tensor] = {}
+
+    def remember(node: Node, value: Tensor) -> Tensor:
+        value = value if value.requires_grad else value.detach().requires_grad_(True)
+        tensors[node.name] = value
+        return value
+
+    with torch.enable_grad():
+        output = execute(graph.replaced(nodes), x, remember)
+        return Forward(output_luma(output), tensors, layers)
+
+
+def tensors(graph: Graph, x: Tensor) -> dict[str, Tensor]:
+    """Every tensor of the float network on ``x [1, C, h, w]``, by name."""
+    values: dict[str, Tensor] = {}
+
+    def keep(node: Node, value: Tensor) -> None:
+        values[node.name] = value
+
+    with torch.no_grad():
+        execute(graph, x, keep)
+    return values
+
+
+def inner_products(errors: Errors, tensors: dict[str, Tensor], stored: dict[tuple[str, int], Tensor], layers: dict) -> np.ndarray:
+    """First-order change that each choice makes, ``float64[D, C]``: the derivative times the error, summed over all that it
+    rounds.
+
+    Args:
+        tensors, layers: derivatives, as ``Forward.gradients`` gives them. stored: errors of the tensors, as ``Errors.stored``
+            gives them.
+    """
+    change = np.zeros(errors.space.allowed.shape)
+    for decision, name, is_weight, choice in errors.choices():
+        if is_weight:
+            (dw, db), (ew, eb) = layers[name], errors.weight(name, choice)
+            total = torch.sum(dw * ew, dtype=torch.float64).item()
+            if db is not None and eb is not None:
+                total += torch.sum(db * eb, dtype=torch.float64).item()
+        else:
+            members = errors.members[name]
+            total = sum(torch.sum(tensors[m] * stored[m, choice], dtype=torch.float64).item() for m in members)
+        change[decision, choice] = total
+    return change
+
+
+def float_mse(graph: Graph, pairs: Sequence[Pair]) -> np.ndarray:
+    """Error of the float network on each picture, ``float64[pictures]``, luma 0..255, borders shaved by the scale."""
+    found = []
+    with torch.no_grad():
+        for pair in pairs:
+            border = max(pair.high.shape[0] // pair.low.shape[2], 1)
+            found.append(max(mse_y(to_picture(execute(graph, pair.low)), pair.high, border), 1e-6))
+    return np.array(found)
+
+
+def target_luma(pair: Pair) -> Tensor:
+    """Luma of the original, ``float32[H, W]``, 0..255, as ``damage.output_luma`` counts it."""
+    # Output luma leaves out BT.601's constant 16, the luma of RGB pictures has it; a luma picture is compared as it is.
+    target = pair.high if pair.high.ndim == 2 else luma(pair.high) - 16.0
+    return torch.from_numpy(np.asarray(target, dtype=np.float32))
+
+
+def windows(pairs: Sequence[Pair], pixels: float) -> list[Pair]:
+    """The pictures cut down to about ``pixels`` low-resolution pixels in all: smaller windows from their middle first, then
+    fewer."""
+    side = int(np.sqrt(max(pixels, 1.0) / len(pairs)))
+    count = len(pairs) if side >= _SMALLEST else max(1, int(pixels / _SMALLEST**2))
+    side = max(side, _SMALLEST)
+    picked = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)]
+    return [_window(pair, side) for pair in picked]
+
+
+def _window(pair: Pair, side: int) -> Pair:
+    height, width = pair.low.shape[2:]
+    h, w = min(side, height), min(side, width)
+    top, left = (height - h) // 2, (width - w) // 2
+    scale = pair.high.shape[0] // height
+    high = pair.high[top * scale : (top + h) * scale, left * scale : (left + w) * scale]
+    return Pair(pair.name, pair.low[:, :, top : top + h, left : left + w].contiguous(), high)

@@ -1,0 +1,67 @@
+"""Noise gain: the power of each quantization error, times the gain of white noise from there to the output.
+
+The linear noise model of fixed-point design. Errors are taken as white: independent from weight to weight and from value to
+value. Then noise of power s^2 in a channel reaches the output with power ``s^2 * sum |J|^2``, and the sum of squares of a
+channel's column of the Jacobian is the expected squared norm of a backward pass of random signs. Lin, Talathi and Annapureddy
+(ICML 2016) give the additivity in the noise domain.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwsearch.quality.damage import Damage
+from hwsearch.quality.proxies.errors import Errors, Progress, float_mse, forward, windows
+from hwsearch.quant.calibrate import Calibration
+from hwsearch.quant.observe.gains import macs_per_pixel
+from searchspaces.data.pictures import Pair
+
+MACS = 2e10
+
+
+def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+    """Damage of every choice; one backward pass per picture measures all gains."""
+    started = time.monotonic()
+    graph, errors, space = calibration.graph, Errors(calibration), calibration.space
+    generator = torch.Generator().manual_seed(seed)
+    used = windows(pairs, MACS / 3 / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    noise = np.zeros(space.allowed.shape)
+    for number, pair in enumerate(used):
+        run = forward(graph, pair.low)
+        signs = torch.randint(0, 2, run.luma.shape, generator=generator, dtype=torch.float32) * 2 - 1
+        tensors, layers = run.gradients(signs, keep=False)
+        for decision, name, is_weight, choice in errors.choices():
+            if is_weight:
+                (gain, bias_gain), (error, bias_error) = layers[name], errors.weight(name, choice)
+                total = _through(error, gain, 0)
+                if bias_gain is not None and bias_error is not None:
+                    total += float(torch.sum((bias_error * bias_gain) ** 2))
+            else:
+                total = sum(
+                    _through(errors.tensor(m, choice, run.tensors[m].detach()), tensors[m], 1) for m in errors.members[name]
+                )
+            noise[decision, choice] += total / run.luma.numel()
+        if progress:
+            progress("noise gains", (number + 1) / len(used))
+    noise /= len(used)
+    return Damage(
+        "noise_gain",
+        noise,
+        float_mse(graph, used),
+        seed,
+        tuple(pair.name for pair in used),
+        time.monotonic() - started,
+        forward_passes=len(used),
+        backward_passes=len(used),
+    )
+
+
+def _through(error: Tensor, gradient: Tensor, channel: int) -> float:
+    """Mean error power of each channel times the channel's squared gradient, summed."""
+    others = [axis for axis in range(error.dim()) if axis != channel]
+    return float(torch.sum(error.double().square().mean(dim=others) * gradient.double().square().sum(dim=others)))

@@ -1,0 +1,29 @@
+"""Output SQNR: one choice alone is quantized, everything else stays in floating point, and the noise at the output is measured.
+
+Pandey et al. (2023, arXiv 2302.05397) rank quantizers by the signal-to-quantization-noise ratio at the network's output; the
+signal there is the same for all choices, so the noise power that is kept here orders them alike. Exact for that choice, and as
+blind as the other proxies to what choices do to each other. Needs no original pictures. One forward pass per choice and picture,
+from the quantized layer on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from hwsearch.quality.damage import Damage, output_luma
+from hwsearch.quality.proxies import alone
+from hwsearch.quality.proxies.errors import Progress
+from hwsearch.quant.calibrate import Calibration
+from searchspaces.data.pictures import Pair
+
+
+def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+    """Damage of every choice: mean squared error of the output luma against the float output. ``seed`` is not used."""
+    return alone.measure("output_sqnr", _noise, calibration, pairs, seed, progress)
+
+
+def _noise(output: Tensor, reference: Tensor, pair: Pair) -> float:
+    error = output_luma(output.clamp(0, 1)) - output_luma(reference.clamp(0, 1))
+    return float(error.double().square().mean())

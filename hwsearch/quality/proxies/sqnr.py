@@ -1,0 +1,73 @@
+"""SQNR: the signal-to-quantization-noise ratio of the weights and tensors alone, ``sum x^2 / sum e^2``.
+
+Taken as noise at the output by the rule of Lin, Talathi and Annapureddy (ICML 2016): noise-to-signal ratios add up over the
+layers of a network and reach its output unchanged, so that a choice adds its ratio times the power of the output. The rule holds
+for plain chains without skip connections; which errors the network amplifies or forgets is not seen. Bias errors are left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hwsearch.documents.results import SignalToNoise
+from hwsearch.quality.damage import Damage, output_luma
+from hwsearch.quality.proxies.errors import Errors, Progress, float_mse, tensors, windows
+from hwsearch.quant.calibrate import Calibration
+from hwsearch.quant.observe.gains import macs_per_pixel
+from searchspaces.data.pictures import Pair
+
+MACS = 2e10
+
+
+def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+    """Damage of every choice: noise-to-signal ratio times the power of the output luma. ``seed`` is not used."""
+    started = time.monotonic()
+    graph = calibration.graph
+    used = windows(pairs, MACS / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    ratio, power = _noise_to_signal(calibration, used, progress)
+    return Damage(
+        "sqnr",
+        ratio * power,
+        float_mse(graph, used),
+        seed,
+        tuple(pair.name for pair in used),
+        time.monotonic() - started,
+        forward_passes=len(used),
+    )
+
+
+def table(calibration: Calibration, pairs: Sequence[Pair]) -> list[SignalToNoise]:
+    """Signal to quantization noise of every decision at every width on offer, over all ``pairs``."""
+    space = calibration.space
+    ratio, _ = _noise_to_signal(calibration, pairs, None)
+    rows = []
+    for decision, name in enumerate(space.names):
+        found = {space.widths(decision)[c]: float(ratio[decision, c]) for c in space.choices(decision)}
+        db = {bits: float(-10 * np.log10(value)) if value > 0 else None for bits, value in found.items()}
+        rows.append(SignalToNoise(name=name, is_weight=decision < len(space.layer_names), db=db))
+    return rows
+
+
+def _noise_to_signal(calibration: Calibration, pairs: Sequence[Pair], progress: Progress | None) -> tuple[np.ndarray, float]:
+    """Error power over signal power of every choice, ``float64[D, C]``, and the mean square of the output luma."""
+    errors, graph = Errors(calibration), calibration.graph
+    signal, noise = (np.zeros(calibration.space.allowed.shape) for _ in range(2))
+    power = 0.0
+    with torch.no_grad():
+        for number, pair in enumerate(pairs):
+            values = tensors(graph, pair.low)
+            power += float(output_luma(values[graph.output.name]).double().square().mean()) / len(pairs)
+            for decision, name, is_weight, choice in errors.choices():
+                if is_weight:
+                    found = [(graph[name].weights["weight"], errors.weight(name, choice)[0])]
+                else:
+                    found = [(values[m], errors.tensor(m, choice, values[m])) for m in errors.members[name]]
+                signal[decision, choice] += sum(float(x.double().square().sum()) for x, _ in found)
+                noise[decision, choice] += sum(float(e.double().square().sum()) for _, e in found)
+            if progress:
+                progress("signal to noise", (number + 1) / len(pairs))
+    return np.divide(noise, signal, out=np.zeros_like(noise), where=signal > 0), power

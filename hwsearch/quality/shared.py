@@ -1,0 +1,126 @@
+"""What is measured of a network and not of a device, kept for all devices of a run: calibration, damage tables, scores of plans.
+
+Two devices share measurements when their widths mean the same: 16 bits integers on both or half precision on both, zero points on
+8-bit activations on both or on neither. Whatever one of them offers is then measured once, on the union of their spaces; every
+width is calibrated apart from the others, so each device gets the numbers that it would have got alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from torch import Tensor
+
+from hwsearch.documents.results import SignalToNoise
+from hwsearch.quality.damage import Damage
+from hwsearch.quality.evaluate import Score
+from hwsearch.quant.calibrate import Calibration, calibrate
+from searchspaces.ir.graph import Graph
+from searchspaces.networks.registry import LoadedNetwork
+from searchspaces.space import SearchSpace
+
+Tables = dict[str, Damage]
+
+
+@dataclass(eq=False)
+class _Alike:
+    """Devices whose widths mean the same: the union of their spaces, and what was measured so far. Scores by widths."""
+
+    space: SearchSpace
+    calibration: Calibration | None = None
+    tables: Tables | None = None
+    ratios: list[SignalToNoise] | None = None
+    scores: dict[tuple[int, ...], Score] = field(default_factory=dict)
+
+
+class Shared:
+    """Measurements of one network for the devices whose ``spaces`` are given; ``network``: loaded once."""
+
+    def __init__(self, network: LoadedNetwork, spaces: Iterable[SearchSpace]) -> None:
+        self.network = network
+        kinds: dict[tuple[bool, bool], list[SearchSpace]] = {}
+        for space in spaces:
+            kinds.setdefault(_meaning(space), []).append(space)
+        self._alike = {meaning: _Alike(union(own)) for meaning, own in kinds.items()}
+
+    def calibration(
+        self, graph: Graph, lows: Sequence[Tensor], space: SearchSpace, seed: int, report: Callable[[str, float], None] | None
+    ) -> Calibration:
+        """The network calibrated for ``space``; see ``constants``."""
+        alike = self._alike[_meaning(space)]
+        if alike.calibration is None:
+            alike.calibration = calibrate(graph, lows, alike.space, seed=seed, progress=report)
+        if (space.weight_bits, space.activation_bits) == (alike.space.weight_bits, alike.space.activation_bits):
+            return alike.calibration
+        return alike.calibration.within(space)
+
+    def tables(self, space: SearchSpace, measure: Callable[[Calibration], Tables]) -> Tables:
+        """Damage tables of ``space`` by proxy: cut out of those that ``measure`` makes once for all devices alike."""
+        alike = self._alike[_meaning(space)]
+        if alike.tables is None:
+            alike.tables = measure(self._calibrated(alike))
+        return {name: replace(table, noise=within(table.noise, alike.space, space)) for name, table in alike.tables.items()}
+
+    def ratios(self, space: SearchSpace, measure: Callable[[Calibration], list[SignalToNoise]]) -> list[SignalToNoise]:
+        """Signal to noise of the widths of ``space``, likewise."""
+        alike = self._alike[_meaning(space)]
+        if alike.ratios is None:
+            alike.ratios = measure(self._calibrated(alike))
+        offered = {
+            (name, d < len(space.layer_names)): {space.widths(d)[c] for c in space.choices(d)}
+            for d, name in enumerate(space.names)
+        }
+        cut = [
+            row.model_copy(update={"db": {bits: db for bits, db in row.db.items() if bits in offered[row.name, row.is_weight]}})
+            for row in alike.ratios
+        ]
+        return [row for row in cut if row.db]
+
+    def score(self, space: SearchSpace, plan: np.ndarray, measure: Callable[[np.ndarray], Score]) -> Score:
+        """The score of ``plan int8[D]``: measured, unless another device has asked for the same widths."""
+        scores = self._alike[_meaning(space)].scores
+        key = _widths(space, plan)
+        if key not in scores:
+            scores[key] = measure(plan)
+        return scores[key]
+
+    def remember(self, space: SearchSpace, known: Iterable[tuple[np.ndarray, Score]]) -> None:
+        """Take over what an earlier process has measured for one of the devices."""
+        scores = self._alike[_meaning(space)].scores
+        scores.update({_widths(space, plan): score for plan, score in known})
+
+    def _calibrated(self, alike: _Alike) -> Calibration:
+        assert alike.calibration is not None, "calibrated before anything is measured"
+        return alike.calibration
+
+
+def _meaning(space: SearchSpace) -> tuple[bool, bool]:
+    return space.wide_is_float, space.symmetric_activations
+
+
+def _widths(space: SearchSpace, plan: np.ndarray) -> tuple[int, ...]:
+    return tuple(space.widths(d)[choice] for d, choice in enumerate(plan))
+
+
+def union(spaces: Sequence[SearchSpace]) -> SearchSpace:
+    """The space of every choice that one of ``spaces`` offers; all are of one network."""
+    weight_bits = tuple(sorted({bits for space in spaces for bits in space.weight_bits}))
+    activation_bits = tuple(sorted({bits for space in spaces for bits in space.activation_bits}))
+    first = spaces[0]
+    allowed = np.zeros((first.decisions, max(len(weight_bits), len(activation_bits))), dtype=bool)
+    made = replace(first, weight_bits=weight_bits, activation_bits=activation_bits, allowed=allowed, counting=None)
+    for space in spaces:
+        for d in range(space.decisions):
+            allowed[d, [made.widths(d).index(space.widths(d)[c]) for c in space.choices(d)]] = True
+    return made
+
+
+def within(noise: np.ndarray, whole: SearchSpace, space: SearchSpace) -> np.ndarray:
+    """The entries ``float64[D, C]`` of a table over ``whole`` that are choices of ``space``; zero where nothing may be chosen."""
+    cut = np.zeros(space.allowed.shape)
+    for d in range(space.decisions):
+        choices = space.choices(d)
+        cut[d, choices] = noise[d, [whole.widths(d).index(space.widths(d)[c]) for c in choices]]
+    return cut

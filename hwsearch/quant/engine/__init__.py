@@ -1,0 +1,1 @@
+"""Executing the quantized network: in integers, code for code, and quickly simulated."""

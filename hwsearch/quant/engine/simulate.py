@@ -1,0 +1,103 @@
+"""Execution of a quantized network with torch's floating-point convolutions on integer codes: the fast path of the search.
+
+Tensors in integers are carried as ``code - zero point`` in float32, weights as their integers. For 8-bit tensors this is the
+arithmetic of the "f32" rule (see ``hwsearch.quant.graph``), exact as long as accumulators stay below 2^24; beyond, and for
+16-bit tensors, a code may differ by one from the integer engine now and then. Nothing is differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, TensorFormat
+from searchspaces.ir.graph import VIEWS, Graph, Node, activate, apply
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A layer as torch runs it. For integers ``multiplier float32[1, O, 1, 1]`` takes accumulators to output codes (or, if
+    the output is floating point, to real values); ``None`` for a layer in floating point."""
+
+    node: Node
+    multiplier: Tensor | None
+
+
+def prepare(node: Node, layer: LayerIntegers | LayerFloats, source: TensorFormat, target: TensorFormat) -> Prepared:
+    """Bring one convolution into the form that torch executes."""
+    bias = torch.from_numpy(layer.bias.astype(np.float32))
+    prepared = node.with_weights(weight=torch.from_numpy(layer.weight.astype(np.float32)), bias=bias)
+    if isinstance(layer, LayerFloats):
+        return Prepared(prepared, None)
+    real = np.float32(source.scale) * layer.scale.astype(np.float32)
+    multiplier = real if target.is_float else real / np.float32(target.scale)
+    bare = Node(node.name, "conv", node.inputs, {**node.attrs, "activation": "none"}, prepared.weights)
+    return Prepared(bare, torch.from_numpy(multiplier).view(1, -1, 1, 1))
+
+
+def simulate(
+    graph: Graph,
+    formats: Mapping[str, TensorFormat],
+    layer: Callable[[Node], Prepared],
+    x: Tensor,
+) -> Tensor:
+    """Output ``[N, C, H, W]`` (real values) of the quantized network for ``x`` in real values.
+
+    Args:
+        formats: node name -> format.
+        layer: gives the prepared layer of a convolution.
+    """
+    last_use = {source: node.name for node in graph.nodes for source in node.inputs}
+    tensors: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for node in graph.nodes:
+            inputs = [tensors[source] for source in node.inputs]
+            before = [formats[source] for source in node.inputs]
+            tensors[node.name] = _step(node, inputs, before, formats[node.name], layer, x)
+            for source in set(node.inputs):
+                if last_use[source] == node.name:
+                    del tensors[source]
+        return _real(tensors[graph.output.name], formats[graph.output.name])
+
+
+def _step(
+    node: Node,
+    inputs: list[Tensor],
+    before: list[TensorFormat],
+    after: TensorFormat,
+    layer: Callable[[Node], Prepared],
+    x: Tensor,
+) -> Tensor:
+    if node.op == "input":
+        return _stored(x, after)
+    if node.op in VIEWS or node.op == "concat":
+        return apply(node, inputs)  # one format on both sides: codes are moved as they are
+    if node.op != "conv":
+        return _stored(apply(node, [_real(t, f) for t, f in zip(inputs, before, strict=True)]), after)
+    prepared = layer(node)
+    if prepared.multiplier is None:
+        return _stored(apply(prepared.node, [_real(inputs[0], before[0])]), after)
+    values = apply(prepared.node, inputs).mul_(prepared.multiplier)
+    if after.is_float:
+        return activate(values, node.activation, node).half().float()
+    if node.activation == "prelu":
+        values = F.prelu(values, node.weights["slope"])
+    elif node.activation == "leaky_relu":
+        values = F.leaky_relu(values, node.attrs["slope"])
+    # ReLU and ReLU6 are in the clamp.
+    return values.round_().clamp_(after.qmin - after.zero_point, after.qmax - after.zero_point)
+
+
+def _real(stored: Tensor, fmt: TensorFormat) -> Tensor:
+    return stored if fmt.is_float else stored * fmt.scale
+
+
+def _stored(values: Tensor, fmt: TensorFormat) -> Tensor:
+    if fmt.is_float:
+        return values.half().float()
+    return fmt.encode(values).sub_(fmt.zero_point)

@@ -1,0 +1,1 @@
+"""How ranges and integers are found."""

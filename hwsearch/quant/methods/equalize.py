@@ -1,0 +1,154 @@
+"""Cross-layer equalization: the channels of a tensor are scaled to like ranges, and nobody notices.
+
+Nagel, van Baalen, Blankevoort and Welling 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction"; with
+ranges of activations, as in SmoothQuant (Xiao et al. 2023). Channel c of a tensor is divided by ``s[c]`` in the convolution that
+produces it (exact, because the activation between is positively homogeneous) and multiplied by ``s[c]`` in the convolutions
+that read it. The function stays; a per-tensor quantizer then no longer wastes its codes on the widest channel.
+
+``s = r^alpha``, with r the largest magnitude of a channel on the calibration pictures. Alpha 1 is best for the activations and
+harms the readers' weights, so the best alpha depends on the widths of both: it is chosen for each pair of widths by the noise
+that tensor and weights together bring to the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hwsearch.quant.methods.rounding import quick_errors
+from hwsearch.quant.observe.gains import Gains
+from hwsearch.quant.observe.moments import Moments
+from searchspaces.ir.graph import Graph, Node
+
+HOMOGENEOUS = ("none", "relu", "prelu", "leaky_relu")
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """Extremes of a tensor over all calibration pictures: ``low``, ``high`` ``float64[C]``."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def magnitude(self) -> np.ndarray:
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+
+def equalizable(graph: Graph) -> tuple[str, ...]:
+    """Convolutions whose tensor may be scaled per channel: homogeneous activation, a quantizer of its own, read by
+    convolutions only."""
+    groups = graph.quantizer_groups()
+    leaders = list(groups.values())
+    found = []
+    for node in graph.convs:
+        readers = graph.readers(node.name)
+        alone = leaders.count(groups[node.name]) == 1
+        if node.activation in HOMOGENEOUS and alone and readers and all(r.op == "conv" for r in readers):
+            found.append(node.name)
+    return tuple(found)
+
+
+def input_factors(reader: Node, scales: np.ndarray) -> np.ndarray:
+    """What multiplies each weight of ``reader`` when channel c of its input is divided by ``scales[c]``: ``float64[G, K]``."""
+    area = int(np.prod(reader.weights["weight"].shape[2:]))
+    return np.repeat(scales.reshape(reader.attrs["groups"], -1), area, axis=1)
+
+
+def scaled(graph: Graph, scales: Mapping[str, np.ndarray]) -> Graph:
+    """The same function with channel c of each named tensor divided by ``scales[name][c] > 0``.
+
+    The names must be ``equalizable``; float32 rounding apart, the output does not change.
+    """
+    changed: dict[str, Node] = {}
+    for name, factors in scales.items():
+        producer = changed.get(name, graph[name])
+        inverse = torch.from_numpy(1.0 / factors)
+        weights = {"weight": (producer.weights["weight"] * inverse.view(-1, 1, 1, 1)).float()}
+        if "bias" in producer.weights:
+            weights["bias"] = (producer.weights["bias"] * inverse).float()
+        changed[name] = producer.with_weights(**weights)
+        for reader in graph.readers(name):
+            node = changed.get(reader.name, reader)
+            weight = node.weights["weight"]
+            groups = node.attrs["groups"]
+            factor = torch.from_numpy(input_factors(node, factors))
+            rows = weight.reshape(groups, -1, factor.shape[1]) * factor.unsqueeze(1)
+            changed[reader.name] = node.with_weights(weight=rows.reshape(weight.shape).float())
+    return graph.replaced(changed)
+
+
+class Equalizer:
+    """Candidate scales of every equalizable tensor, and which is best for given widths.
+
+    Attributes:
+        candidates: tensor -> one ``float64[C]`` per entry of ``ALPHAS``, each with geometric mean 1.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        ranges: Mapping[str, Ranges],
+        moments: Mapping[str, Moments],
+        gains: Gains,
+        weight_bits: Sequence[int],
+        *,
+        symmetric: bool,
+    ) -> None:
+        """``weight_bits``: integer widths that may be asked for; ``symmetric``: activations have no zero points."""
+        self._graph, self._moments, self._gains = graph, moments, gains
+        self._widths = tuple(bits for bits in weight_bits if bits <= 8)
+        self.candidates = {n: [_scales(ranges[n].magnitude, alpha) for alpha in ALPHAS] for n in equalizable(graph)}
+        self._tensor_noise = {
+            name: np.array([_activation_noise(ranges[name], gains.tensors[name], s, symmetric) for s in options])
+            for name, options in self.candidates.items()
+        }
+        self._reader_noise: dict[str, np.ndarray] = {}
+        self._chosen: dict[tuple[str, int, tuple[int, ...]], int] = {}
+
+    def choose(self, name: str, bits: int, reader_bits: Sequence[int]) -> int:
+        """Index of the best candidate for a tensor of ``bits`` whose readers have weights of ``reader_bits`` (in the order of
+        ``graph.readers``). Widths above 8 count as free of noise."""
+        key = (name, bits, tuple(reader_bits))
+        if key not in self._chosen:
+            total = self._tensor_noise[name] * (4.0 ** (8 - bits) if bits <= 8 else 0.0)
+            for reader, width in zip(self._graph.readers(name), reader_bits, strict=True):
+                if width in self._widths:
+                    total = total + self._noise_of_reader(reader)[:, self._widths.index(width)]
+            self._chosen[key] = int(np.argmin(total))
+        return self._chosen[key]
+
+    def _noise_of_reader(self, reader: Node) -> np.ndarray:
+        """Noise at the output of the reader's rounded weights, ``float64[alphas, widths]``."""
+        if reader.name not in self._reader_noise:
+            factors = [input_factors(reader, s) for s in self.candidates[reader.inputs[0]]]
+            rows = reader.weights["weight"].numpy().reshape(reader.attrs["groups"], -1, factors[0].shape[1])
+            gain = np.diag(self._gains.convs[reader.name]).reshape(len(rows), -1)
+            noise = np.zeros((len(factors), len(self._widths)))
+            for g in range(len(rows)):
+                columns = np.stack([f[g] for f in factors])
+                noise += quick_errors(rows[g], self._moments[reader.name].fit[g], columns, self._widths) @ gain[g]
+            self._reader_noise[reader.name] = noise
+        return self._reader_noise[reader.name]
+
+
+def _scales(magnitude: np.ndarray, alpha: float) -> np.ndarray:
+    """``magnitude^alpha`` over its geometric mean; a channel that is (nearly) always zero is left as it is."""
+    live = magnitude > 1e-5 * max(float(magnitude.max()), 1e-12)
+    if not live.any():
+        return np.ones_like(magnitude)
+    logs = alpha * np.log(np.where(live, magnitude, 1.0))
+    return np.where(live, np.exp(logs - logs[live].mean()), 1.0)
+
+
+def _activation_noise(ranges: Ranges, gain: np.ndarray, scales: np.ndarray, symmetric: bool) -> float:
+    """Noise at the output of storing the scaled tensor in 8 bits over its whole range (uniform rounding error, step^2 / 12)."""
+    if symmetric:
+        step = 2 * float((ranges.magnitude / scales).max()) / 255
+    else:
+        step = (max(float((ranges.high / scales).max()), 0.0) - min(float((ranges.low / scales).min()), 0.0)) / 255
+    return float(np.sum(gain * (step * scales) ** 2) / 12)

@@ -1,0 +1,292 @@
+"""Ranges of activations: scale and zero point of every quantizer group at every width.
+
+A group (see ``Graph.quantizer_groups``) has one format; its nodes differ only in where they clamp (a ReLU clamps at the zero
+point). Candidates come from a histogram of all values of all calibration pictures, each weighted by its channel's noise gain
+to the output. Each candidate minimises rounding error plus a multiple of clipping error: clipped values lie together and
+disturb more than their power says. Which multiple is right, minimum and maximum included, is decided by measuring the noise
+at the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwsearch.quant.graph import TensorFormat
+from hwsearch.quant.methods.equalize import Ranges
+from hwsearch.quant.observe.gains import Bench, quantizes
+from searchspaces.ir.graph import VIEWS, Graph, Node, execute
+
+CHANNEL_BINS = 2048
+BINS = 4096
+CLIP_PENALTIES = (1.0, 4.0, 16.0)
+TYPICAL_PENALTY = 4.0
+SHARES = np.concatenate([np.linspace(1.0, 0.5, 11), [0.43, 0.37, 0.3, 0.24, 0.18]])
+"""Ends of the range that are tried, as shares of the extremes."""
+
+PICTURE_WIDE_STEPS = 128
+"""16-bit codes per 8-bit code of a picture: 255 * 128 still fits above the zero point 32768."""
+MAX_STRETCH = 1.25
+ALWAYS_ZERO = 1e-9
+SATURATING = {"tanh": 1.0, "sigmoid": 2.0}
+"""Functions whose inputs need not reach far, and their length in units of tanh: sigmoid(x) = (1 + tanh(x / 2)) / 2."""
+SATURATED_SHARES = (1.0, 0.8, 0.65)
+"""Ends of such a range that are tried, as shares of where the function is within half a step of its limit."""
+HEADROOM = 2.0
+"""How far beyond the extremes seen a 16-bit tensor reaches: costs one of its 15 bits, and unseen pictures do not clip."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Gain-weighted histogram of a quantizer group: ``centres float64[BINS]``, ``weight float64[BINS]`` (noise at the output per
+    squared error), extremes ``low <= 0 <= high``; ``saturating``: length of the functions that alone read it, or infinite."""
+
+    centres: np.ndarray
+    weight: np.ndarray
+    low: float
+    high: float
+    saturating: float = float("inf")
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelSpreads:
+    """Histograms of the channels of one quantizer group, each over its own range: ``counts float64[C, CHANNEL_BINS]``
+    weighted by noise gain, ``low``, ``high`` ``float64[C]``. Channels of several tensors of a group stand one after the other.
+    ``saturating`` as in ``Spread``."""
+
+    counts: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    saturating: float = float("inf")
+
+    def spread(self, factors: np.ndarray | None = None) -> Spread:
+        """The group's histogram after channel c has been divided by ``factors[c]``."""
+        f = np.ones(len(self.low)) if factors is None else factors
+        low, high = self.low / f, self.high / f
+        inside = (np.arange(CHANNEL_BINS) + 0.5) / CHANNEL_BINS
+        values = low[:, None] + inside * (high - low)[:, None]
+        bottom, top = min(0.0, float(low.min())), max(0.0, float(high.max()))
+        width = max(top - bottom, 1e-12) / BINS
+        bins = np.clip((values - bottom) / width, 0, BINS - 1).astype(np.int64)
+        # The noise of an error e on the scaled channel is that of f * e on the channel.
+        weights = self.counts * (f**2)[:, None]
+        counts = np.bincount(bins.ravel(), weights.ravel(), BINS)
+        return Spread(bottom + (np.arange(BINS) + 0.5) * width, counts, bottom, top, self.saturating)
+
+    def divided(self, factors: np.ndarray) -> ChannelSpreads:
+        """The histograms after channel c has been divided by ``factors[c]``."""
+        return replace(self, counts=self.counts * (factors**2)[:, None], low=self.low / factors, high=self.high / factors)
+
+    def typical(self) -> Ranges:
+        """The range that each channel would get if it had 8 bits of its own: where rounding and clipping together disturb least.
+
+        A rare peak then does not decide how a channel compares with the others. Zeros, which a ReLU makes many of, have no error.
+        """
+        inside = (np.arange(CHANNEL_BINS) + 0.5) / CHANNEL_BINS
+        values = np.abs(self.low[:, None] + inside * (self.high - self.low)[:, None])
+        largest = np.maximum(np.abs(self.low), np.abs(self.high))
+        ends = SHARES[:, None] * largest  # [S, C]
+        steps = ends * np.where(self.low < 0, 2, 1) / 255
+        losses = np.empty(ends.shape)
+        for i, (end, step) in enumerate(zip(ends, steps, strict=True)):
+            rounded = np.sum(self.counts * (values > step[:, None] / 2), axis=1) * step**2 / 12
+            clipped = np.sum(self.counts * np.maximum(values - end[:, None], 0) ** 2, axis=1)
+            losses[i] = rounded + TYPICAL_PENALTY * clipped
+        reach = ends[np.argmin(losses, axis=0), np.arange(len(largest))]
+        return Ranges(np.maximum(self.low, -reach), np.minimum(self.high, reach))
+
+
+def stretched(crop: Tensor) -> Tensor:
+    """The crop ``[1, C, h, w]`` with its contrast raised to the full range 0..1, at most ``MAX_STRETCH`` times, and turned by
+    90 degrees.
+
+    Sixteen small crops rarely hold the strongest edges that pictures can have; ranges that fit them alone clip others
+    (measured on FSRCNN: up to half of the range, and 0.6 dB at W6A8). Strong contrast is what is missing, and it can be made.
+    """
+    low, high = float(crop.min()), float(crop.max())
+    gain = min(1 / max(high - low, 1e-6), MAX_STRETCH)
+    return ((crop - (low + high) / 2) * gain + 0.5).clamp(0, 1).transpose(2, 3).flip(2).contiguous()
+
+
+def extremes(graph: Graph, crops: Sequence[Tensor]) -> dict[str, Ranges]:
+    """Range that matters of every channel of every tensor over all crops ``[1, C, h, w]``."""
+    low: dict[str, Tensor] = {}
+    high: dict[str, Tensor] = {}
+
+    def see(node: Node, y: Tensor) -> None:
+        smallest, largest = y.amin(dim=(0, 2, 3)), y.amax(dim=(0, 2, 3))
+        low[node.name] = torch.minimum(low[node.name], smallest) if node.name in low else smallest
+        high[node.name] = torch.maximum(high[node.name], largest) if node.name in high else largest
+
+    with torch.no_grad():
+        for crop in crops:
+            execute(graph, crop, see)
+    reach = {node.name: saturation(_saturating(graph, node), 16) for node in graph.nodes}
+    return {name: Ranges(*(end[name].double().clamp(-reach[name], reach[name]).numpy() for end in (low, high))) for name in low}
+
+
+def saturation(unit: float, bits: int) -> float:
+    """Magnitude from which on a function of this length (see ``SATURATING``) is within half a step of ``bits`` of its limit."""
+    return unit * float(np.arctanh(1 - 1 / (2**bits - 1)))
+
+
+def _saturating(graph: Graph, node: Node) -> float:
+    """The length of the functions that alone read a node, views between them or not; infinite where anything else reads it."""
+    readers = graph.readers(node.name)
+    if node.name == graph.output.name or not readers:
+        return float("inf")
+    return max(
+        _saturating(graph, reader) if reader.op in VIEWS else SATURATING.get(reader.attrs.get("kind", ""), float("inf"))
+        for reader in readers
+    )
+
+
+def spreads(
+    graph: Graph, crops: Sequence[Tensor], ranges: Mapping[str, Ranges], gains: Mapping[str, np.ndarray]
+) -> dict[str, ChannelSpreads]:
+    """Histograms of every quantizer group, by the group's name. ``gains`` as in ``observe.Gains.tensors``."""
+    counts = {node.name: np.zeros((len(ranges[node.name].low), CHANNEL_BINS)) for node in graph.nodes if quantizes(node)}
+
+    def see(node: Node, y: Tensor) -> None:
+        if not quantizes(node):
+            return
+        low = torch.from_numpy(ranges[node.name].low).float().view(1, -1, 1, 1)
+        width = torch.from_numpy(ranges[node.name].high).float().view(1, -1, 1, 1).sub(low).clamp_min(1e-12) / CHANNEL_BINS
+        channels = y.shape[1]
+        bins = ((y - low) / width).int().clamp_(0, CHANNEL_BINS - 1) + torch.arange(channels).view(1, -1, 1, 1) * CHANNEL_BINS
+        seen = torch.bincount(bins.flatten(), minlength=channels * CHANNEL_BINS).view(channels, -1).numpy()
+        counts[node.name] += seen * (gains[node.name] / (y[:, 0].numel() * len(crops)))[:, None]
+
+    with torch.no_grad():
+        for crop in crops:
+            execute(graph, crop, see)
+    members: dict[str, list[str]] = {}
+    for name, group in graph.quantizer_groups().items():
+        if name in counts:
+            members.setdefault(group, []).append(name)
+    return {
+        group: ChannelSpreads(
+            np.concatenate([counts[name] for name in names]),
+            np.concatenate([ranges[name].low for name in names]),
+            np.concatenate([ranges[name].high for name in names]),
+            max(_saturating(graph, graph[name]) for name in names),
+        )
+        for group, names in members.items()
+    }
+
+
+def picture_format(bits: int, *, symmetric: bool, wide_is_float: bool) -> TensorFormat:
+    """The grid of a picture in 0..1: lossless for 8-bit pictures at 8 and 16 bits, unless 8 bits have no zero point."""
+    if bits > 8:
+        if wide_is_float:
+            return TensorFormat(16, is_float=True)
+        return TensorFormat(16, _single(1 / (255 * PICTURE_WIDE_STEPS)), 32768, 0, 65535)
+    if symmetric:
+        return _symmetric(bits, 1.0)
+    top = 2**bits - 1
+    return TensorFormat(bits, _single(1 / top), 0, 0, top)
+
+
+def wide_format(spread: Spread, *, wide_is_float: bool) -> TensorFormat:
+    """16 bits: half precision, or symmetric integers that reach ``HEADROOM`` times the extremes."""
+    if wide_is_float:
+        return TensorFormat(16, is_float=True)
+    reach = HEADROOM * _live(max(spread.high, -spread.low))
+    return TensorFormat(16, _single(reach / 32767), 32768, 0, 65535)
+
+
+def candidates(spread: Spread, bits: int, *, symmetric: bool) -> list[TensorFormat]:
+    """Formats of at most 8 bits worth measuring: the whole range first, then the best for each clipping penalty; all
+    different."""
+    whole = _format(spread.low, spread.high, bits, symmetric)
+    found = [whole]
+    lows = SHARES * spread.low if spread.low < 0 and not symmetric else np.zeros(1)
+    highs = (
+        SHARES * (max(spread.high, -spread.low) if symmetric else spread.high) if spread.high > 0 or symmetric else np.zeros(1)
+    )
+    tried = [_format(low, high, bits, symmetric) for low in lows for high in highs]
+    losses = [_losses(fmt, spread) for fmt in tried]
+    for penalty in CLIP_PENALTIES:
+        best = tried[int(np.argmin([rounding + penalty * clipping for rounding, clipping in losses]))]
+        if best not in found:
+            found.append(best)
+    # What a saturating function is given beyond its limits is not lost, so the histogram overrates clipping: measured, too.
+    for share in SATURATED_SHARES:
+        end = share * saturation(spread.saturating, bits)
+        clipped = _format(max(spread.low, -end), min(spread.high, end), bits, symmetric)
+        if clipped not in found:
+            found.append(clipped)
+    return found
+
+
+def choose(bench: Bench, group: str, options: Sequence[TensorFormat], factors: np.ndarray | None = None) -> TensorFormat:
+    """The format with the least noise at the output when the group alone is quantized, its channels divided by ``factors
+    [C]`` before."""
+    if len(options) == 1:
+        return options[0]
+    groups = bench.graph.quantizer_groups()
+    members = [node for node in bench.graph.nodes if groups[node.name] == group and quantizes(node)]
+    f = None if factors is None else torch.from_numpy(factors).float().view(1, -1, 1, 1)
+
+    def change(fmt: TensorFormat) -> Callable[[Tensor], Tensor]:
+        return fmt.fake if f is None else lambda x: fmt.fake(x / f) * f
+
+    noise = [bench.noise({node.name: change(clamped(fmt, node)) for node in members}) for fmt in options]
+    return options[int(np.argmin(noise))]
+
+
+def clamped(fmt: TensorFormat, node: Node) -> TensorFormat:
+    """A group's format as one node writes it: a fused ReLU is a clamp at the zero point, ReLU6 also at the code of 6."""
+    kind = node.attrs["kind"] if node.op == "unary" else node.activation
+    if fmt.is_float or kind not in ("relu", "relu6"):
+        return fmt
+    top = fmt.qmax
+    if kind == "relu6":
+        top = min(top, fmt.zero_point + int(np.rint(6 / fmt.scale)))
+    return replace(fmt, qmin=max(fmt.qmin, fmt.zero_point), qmax=top)
+
+
+def format_source(graph: Graph, node: Node) -> Node:
+    """The node whose clamp a view inherits: the one that wrote the values; the node itself for everything else."""
+    while node.op in VIEWS:
+        node = graph[node.inputs[0]]
+    return node
+
+
+def _single(value: float) -> float:
+    """The nearest number that float32 holds."""
+    return float(np.float32(value))
+
+
+def _live(reach: float) -> float:
+    """A range, or that of a picture for a tensor that was always zero: its step is the unit in which readers count their biases,
+    and in a vanishing unit no bias fits 32 bits."""
+    return reach if reach > ALWAYS_ZERO else 1.0
+
+
+def _symmetric(bits: int, reach: float) -> TensorFormat:
+    """Zero point in the middle of the container: codes of ``bits`` bits about 128."""
+    half = 2 ** (bits - 1)
+    return TensorFormat(bits, _single(_live(reach) / (half - 1)), 128, 128 - half, 127 + half)
+
+
+def _format(low: float, high: float, bits: int, symmetric: bool) -> TensorFormat:
+    """The format of a range with ``low <= 0 <= high``; zero is always a code."""
+    if symmetric:
+        return _symmetric(bits, max(high, -low))
+    top = 2**bits - 1
+    scale = _single(_live(high - low) / top)
+    return TensorFormat(bits, scale, int(np.clip(np.rint(-low / scale), 0, top)), 0, top)
+
+
+def _losses(fmt: TensorFormat, spread: Spread) -> tuple[float, float]:
+    """Weighted squared error of the values inside the range, and of those clipped."""
+    codes = np.rint(spread.centres / fmt.scale) + fmt.zero_point
+    kept = np.clip(codes, fmt.qmin, fmt.qmax)
+    squared = ((kept - fmt.zero_point) * fmt.scale - spread.centres) ** 2 * spread.weight
+    clips = kept != codes
+    return float(squared[~clips].sum()), float(squared[clips].sum())

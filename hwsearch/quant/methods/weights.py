@@ -1,0 +1,125 @@
+"""Weights of one convolution at one width: integers, scales, and the bias that makes up for the mean of their error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hwsearch.quant.methods.rounding import Curvature, cancel_across_channels, nearest, round_rows
+from hwsearch.quant.observe.gains import Bench
+from hwsearch.quant.observe.moments import Moments
+from searchspaces.ir.graph import Node
+
+
+@dataclass(frozen=True, eq=False)
+class RoundedLayer:
+    """``integers int8[O, I/G, kh, kw]`` (int16 above 8 bits), ``scale float32[O]``, ``bias float64[O]`` in real values,
+    corrected.
+
+    ``method`` names what won: "nearest", "compensated" or "joint".
+    """
+
+    bits: int
+    integers: np.ndarray
+    scale: np.ndarray
+    bias: np.ndarray
+    method: str
+
+    @property
+    def dequantized(self) -> np.ndarray:
+        """The weights that the integers stand for, ``float32[O, I/G, kh, kw]``."""
+        return self.integers.astype(np.float32) * self.scale.reshape(-1, 1, 1, 1)
+
+
+def bias_of(node: Node) -> np.ndarray:
+    """The bias ``float64[O]`` of a convolution, zero if it has none."""
+    bias = node.weights.get("bias")
+    return np.zeros(node.weights["weight"].shape[0]) if bias is None else bias.double().numpy()
+
+
+def corrected_bias(node: Node, weight: np.ndarray, moments: Moments) -> np.ndarray:
+    """Bias ``float64[O]`` for changed weights ``[O, I/G, kh, kw]``: the mean of the layer's result stays (Nagel et al. 2019)."""
+    groups = node.attrs["groups"]
+    error = (node.weights["weight"].numpy() - weight).reshape(groups, -1, moments.mean.shape[1]).astype(np.float64)
+    return bias_of(node) + np.einsum("gok,gk->go", error, moments.mean.astype(np.float64)).reshape(-1)
+
+
+def multiplied(node: Node, columns: np.ndarray | None) -> Node:
+    """The convolution with weight k of each group multiplied by ``columns float64[G, K]``: what reads an input divided by
+    them."""
+    if columns is None:
+        return node
+    weight = node.weights["weight"]
+    rows = weight.reshape(node.attrs["groups"], -1, columns.shape[1]) * torch.from_numpy(columns).unsqueeze(1)
+    return node.with_weights(weight=rows.reshape(weight.shape).float())
+
+
+def exchanged(node: Node, layer: RoundedLayer, columns: np.ndarray | None = None) -> Node:
+    """The convolution with rounded weights and corrected bias, in floating point. ``columns`` as in ``Rounder``: undone
+    here, so that the result reads the input as ``node`` does."""
+    rounded = node.with_weights(weight=torch.from_numpy(layer.dequantized), bias=torch.from_numpy(layer.bias).float())
+    return rounded if columns is None else multiplied(rounded, 1 / columns)
+
+
+class Rounder:
+    """Rounds one convolution to any width; what is the same for all widths is worked out once.
+
+    Args:
+        moments: of the layer's input.
+        gain: ``float64[O, O]``, how noise on the result reaches the output (``observe.Gains.convs``).
+        bench: measures.
+        columns: ``float64[G, K]``; the layer is rounded for an input whose column k is divided by them.
+    """
+
+    def __init__(self, node: Node, moments: Moments, gain: np.ndarray, bench: Bench, columns: np.ndarray | None = None) -> None:
+        self._original, self._gain, self._bench, self._columns = node, gain, bench, columns
+        self._node = multiplied(node, columns)
+        self._moments = moments if columns is None else moments.scaled(columns)
+        self._curvatures = [Curvature(*pair) for pair in zip(self._moments.fit, self._moments.held, strict=True)]
+        self._rows = self._node.weights["weight"].numpy().reshape(node.attrs["groups"], -1, moments.mean.shape[1])
+
+    def nearest(self, bits: int) -> RoundedLayer:
+        """Each weight to the nearest of ``bits`` >= 2, over the whole range."""
+        limit, rows = 2 ** (bits - 1) - 1, self._rows.reshape(-1, self._rows.shape[2])
+        top = _top(rows, limit)
+        return self._layer(bits, nearest(rows, top, limit), top, "nearest")
+
+    def best(self, bits: int) -> RoundedLayer:
+        """The integers of ``bits`` >= 2 that disturb least.
+
+        Two ways compete: the best of ``round_rows`` per channel, nearest rounding over the whole range being one of them, and
+        that with errors cancelling across channels. The one that adds less noise to the network's output wins. Above 8 bits
+        there is nothing to win.
+        """
+        if bits > 8:
+            return self.nearest(bits)
+        compensated, scales, joint = [], [], []
+        for group, (rows, curvature) in enumerate(zip(self._rows, self._curvatures, strict=True)):
+            q, s = round_rows(rows, curvature, bits)
+            here = slice(group * len(rows), (group + 1) * len(rows))
+            compensated.append(q)
+            scales.append(s)
+            joint.append(cancel_across_channels(rows, q, s, curvature, self._gain[here, here], bits))
+        scale = np.concatenate(scales)
+        options = [
+            self._layer(bits, np.concatenate(joint), scale, "joint"),
+            self._layer(bits, np.concatenate(compensated), scale, "compensated"),
+        ]
+        noise = [self._bench.noise({}, {self._node.name: exchanged(self._original, o, self._columns)}) for o in options]
+        return options[int(np.argmin(noise))]
+
+    def _layer(self, bits: int, q: np.ndarray, scale: np.ndarray, method: str) -> RoundedLayer:
+        shape = tuple(self._node.weights["weight"].shape)
+        integers = q.reshape(shape).astype(np.int8 if bits <= 8 else np.int16)
+        weight = integers.astype(np.float32) * scale.reshape(-1, 1, 1, 1)
+        bias = corrected_bias(self._node, weight, self._moments)
+        return RoundedLayer(bits, integers, scale.astype(np.float32), bias, method)
+
+
+def _top(rows: np.ndarray, limit: int) -> np.ndarray:
+    """Scales that reach the largest weight of each channel; a channel of zeros gets the layer's."""
+    largest = np.abs(rows).max(axis=1)
+    whole = max(float(largest.max()), 1e-12)
+    return (np.where(largest > whole * 1e-6, largest, whole) / limit).astype(np.float32)

@@ -1,0 +1,189 @@
+"""What the calibration pictures show: floating-point tensors, their statistics, and the noise at the output that an error causes.
+
+A ``Bench`` keeps every floating-point tensor of the network on a batch of windows cut from the calibration crops. The effect of
+a changed tensor or weight is then measured by executing only what lies behind it. Noise is the mean squared error of the luma of
+the output on the 0..255 scale (see ``hwsearch.quality.damage``), against the floating-point network on the same windows.
+
+Assumption: zero padding at the border of a window disturbs few pixels, and disturbs both networks alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwsearch.quality.damage import output_luma
+from searchspaces.ir.graph import VIEWS, Graph, Node, apply, execute
+
+Change = Callable[[Tensor], Tensor]
+
+
+def quantizes(node: Node) -> bool:
+    """Whether a node's values are rounded to a format anew; views and concatenations only move codes."""
+    return node.op not in VIEWS and node.op != "concat"
+
+
+def macs_per_pixel(graph: Graph, channels: int) -> float:
+    """Multiply-accumulates per input pixel, found by executing a small picture; at least 1."""
+    side, total = 16, 0.0
+
+    def count(node: Node, y: Tensor) -> None:
+        nonlocal total
+        if node.op == "conv":
+            total += y.numel() * node.weights["weight"][0].numel()
+
+    execute(graph, torch.zeros(1, channels, side, side), count)
+    return max(total / side**2, 1.0)
+
+
+def windows(crops: Sequence[Tensor], side: int, count: int, seed: int) -> Tensor:
+    """``count`` windows ``[count, C, h, w]``, ``h, w <= side``, cut from the crops in turn at random places.
+
+    All windows have one size, that of the smallest crop if that is smaller than ``side``.
+    """
+    rng = np.random.default_rng(seed)
+    height = min(side, *(crop.shape[2] for crop in crops))
+    width = min(side, *(crop.shape[3] for crop in crops))
+    cut = []
+    for i in range(count):
+        crop = crops[i % len(crops)]
+        y = int(rng.integers(0, crop.shape[2] - height + 1))
+        x = int(rng.integers(0, crop.shape[3] - width + 1))
+        cut.append(crop[:, :, y : y + height, x : x + width])
+    return torch.cat(cut)
+
+
+def squares(crop: Tensor, height: int, width: int) -> Tensor:
+    """A picture ``[1, C, H, W]`` cut in windows ``[n, C, height, width]``; what is left over at its ends is dropped."""
+    rows, columns = crop.shape[2] // height, crop.shape[3] // width
+    x = crop[0, :, : rows * height, : columns * width].unflatten(1, (rows, height)).unflatten(3, (columns, width))
+    return x.permute(1, 3, 0, 2, 4).flatten(0, 1).contiguous()
+
+
+def trimmed(crops: Sequence[Tensor], cost: float, macs: float, seed: int) -> list[Tensor]:
+    """All crops ``[1, C, h, w]``, or windows of them at random places where one pass over all would take more than ``macs``
+    multiply-accumulates, ``cost`` per pixel; of at least 48 pixels a side."""
+    area = float(np.mean([crop.shape[2] * crop.shape[3] for crop in crops]))
+    if area * len(crops) * cost <= macs:
+        return list(crops)
+    return list(windows(crops, int(max(48.0, np.sqrt(macs / cost / len(crops)))), len(crops), seed).split(1))
+
+
+def affordable(crops: Sequence[Tensor], pixels: float, seed: int) -> Tensor:
+    """Windows of the crops of about ``pixels`` in all: whole crops, or smaller windows of at least 32 pixels a side, but never
+    fewer than four."""
+    area = float(np.mean([crop.shape[2] * crop.shape[3] for crop in crops]))
+    if pixels >= area * len(crops):
+        return windows(crops, 1 << 20, len(crops), seed)
+    side = int(max(32.0, np.sqrt(pixels / len(crops))))
+    count = int(np.clip(pixels // side**2, 4, len(crops)))
+    return windows(crops, side, count, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Gains:
+    """How noise reaches the output, to first order.
+
+    ``tensors[node] float64[C]``: white noise of variance v on channel c of the node's tensor adds ``gain[c] * v`` to the noise at
+    the output. ``convs[name] float64[O, O]``: noise on a convolution's result, before its fused activation, with covariance V
+    between channels and white in space adds ``trace(gain @ V)``.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    convs: Mapping[str, np.ndarray]
+
+    def scaled(self, scales: Mapping[str, np.ndarray]) -> Gains:
+        """The gains after channel c of each named convolution's tensor has been divided by ``scales[name][c]``."""
+        tensors, convs = dict(self.tensors), dict(self.convs)
+        for name, s in scales.items():
+            tensors[name] = tensors[name] * s**2
+            convs[name] = convs[name] * s[:, None] * s[None, :]
+        return Gains(tensors, convs)
+
+
+_BEFORE = " before activation"
+
+
+def unfused(graph: Graph) -> Graph:
+    """The same function with every fused activation as a node of its own, so that gradients before it can be seen."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.activation == "none":
+            nodes.append(node)
+            continue
+        first = node.name + _BEFORE
+        nodes.append(replace(node, name=first, attrs={**node.attrs, "activation": "none"}))
+        nodes.append(
+            replace(node, op="unary", inputs=(first,), attrs={**node.attrs, "activation": "none", "kind": node.activation})
+        )
+    return Graph(graph.name, tuple(nodes))
+
+
+class Bench:
+    """The floating-point network on a batch ``x [N, C, h, w]``, ready to measure what a change does to the output.
+
+    Attributes:
+        tensors: node name -> floating-point tensor.
+    """
+
+    def __init__(self, graph: Graph, x: Tensor) -> None:
+        self.graph = graph
+        self.tensors: dict[str, Tensor] = {}
+        with torch.no_grad():
+            self.luma = output_luma(execute(graph, x, lambda node, y: self.tensors.__setitem__(node.name, y)))
+
+    def changed(self, tensors: Mapping[str, Change], nodes: Mapping[str, Node] | None = None) -> Tensor:
+        """The output when the named tensors are passed through functions, and named nodes exchanged."""
+        nodes = nodes or {}
+        dirty: dict[str, Tensor] = {}
+        with torch.no_grad():
+            for node in self.graph.nodes:
+                value = self.tensors[node.name]
+                if node.name in nodes or any(source in dirty for source in node.inputs):
+                    inputs = [dirty.get(source, self.tensors[source]) for source in node.inputs]
+                    value = dirty[node.name] = apply(nodes.get(node.name, node), inputs)
+                if node.name in tensors:
+                    dirty[node.name] = tensors[node.name](value)
+        return dirty.get(self.graph.output.name, self.tensors[self.graph.output.name])
+
+    def noise(self, tensors: Mapping[str, Change], nodes: Mapping[str, Node] | None = None) -> float:
+        """Noise power at the output that the changes cause."""
+        return float(torch.mean((output_luma(self.changed(tensors, nodes)) - self.luma).double() ** 2))
+
+    def gains(self, seed: int = 0, probes: int = 2) -> Gains:
+        """Noise gains of all tensors and convolutions, by backward passes of random signs at the output (Hutchinson's
+        estimator)."""
+        generator = torch.Generator().manual_seed(seed)
+        separate = unfused(self.graph)
+        tensors: dict[str, np.ndarray] = {}
+        convs: dict[str, np.ndarray] = {}
+        before = {node.name: node.name + _BEFORE if node.activation != "none" else node.name for node in self.graph.convs}
+        for _ in range(probes):
+            kept: dict[str, Tensor] = {}
+
+            def keep(node: Node, y: Tensor, kept: dict[str, Tensor] = kept) -> Tensor:
+                y = y if y.requires_grad else y.detach().requires_grad_()
+                y.retain_grad()
+                kept[node.name] = y
+                return y
+
+            luma = output_luma(execute(separate, self.tensors[self.graph.input.name], keep))
+            signs = torch.randint(0, 2, luma.shape, generator=generator).float() * 2 - 1
+            (luma * signs).sum().backward()
+            share = 1.0 / (luma.numel() * probes)
+            for node in self.graph.nodes:
+                # A channel's variance is a mean over its positions; its noise is the sum over them.
+                squared = _grad(kept[node.name]).square().sum(dim=(0, 2, 3)).double().numpy() * share
+                tensors[node.name] = tensors.get(node.name, 0.0) + squared
+            for conv, name in before.items():
+                rows = _grad(kept[name]).transpose(0, 1).flatten(1)
+                convs[conv] = convs.get(conv, 0.0) + (rows @ rows.T).double().numpy() * share
+        return Gains(tensors, convs)
+
+
+def _grad(x: Tensor) -> Tensor:
+    return torch.zeros_like(x) if x.grad is None else x.grad

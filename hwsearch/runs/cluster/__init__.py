@@ -1,0 +1,1 @@
+"""One study measured by many processes."""

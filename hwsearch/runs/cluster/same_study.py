@@ -1,0 +1,85 @@
+"""What must be the same wherever plans of one study are measured, and how a process is refused where it is not.
+
+Weights, pictures, device, space, seed and versions are compared by what they are, and every difference is named. What no version
+tells, a processor that adds up floating-point numbers in another order, is told by one plan that every process measures first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hwmodels.errors import MismatchError
+from hwsearch.documents.files import jsonable
+from hwsearch.problem.pose import Pictures, Problem, Request
+from hwsearch.quality.evaluate import Score
+from hwsearch.runs import directory
+from searchspaces.space import SearchSpace
+
+CHECK_DB, CHECK_SHARE = 0.01, 0.01
+"""How far a process may be from the first on the plan that all measure: in dB, or as a share of its loss."""
+
+
+def of(request: Request, problem: Problem, photos: Pictures) -> dict[str, Any]:
+    """What must be the same wherever plans of a study are measured."""
+    return jsonable(
+        {
+            **directory.provenance_of(problem, photos),
+            "space": _space(problem.space),
+            "seed": request.seed,
+            "quantizers": request.quantizers,
+        }
+    )
+
+
+def _space(space: SearchSpace) -> dict[str, Any]:
+    return {
+        "weight_bits": space.weight_bits,
+        "activation_bits": space.activation_bits,
+        "decisions": space.names,
+        "allowed": ["".join("01"[int(choice)] for choice in row) for row in space.allowed],
+        "wide_is_float": space.wide_is_float,
+        "symmetric_activations": space.symmetric_activations,
+    }
+
+
+def refuse(study: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Compare what is measured in a study with what would be measured here, as far as ``here`` says.
+
+    Raises:
+        MismatchError: they differ; every difference is listed.
+    """
+    lines = []
+    for key, value in here.items():
+        other = there.get(key)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            names = sorted({*value, *other})
+            lines += [
+                f"  - {name}: {other.get(name)} in the study, {value.get(name)} here"
+                for name in names
+                if value.get(name) != other.get(name)
+            ]
+        elif value != other:
+            lines.append(f"  - {key}: {other} in the study, {value} here")
+    if lines:
+        differences = "\n".join(lines)
+        raise MismatchError(
+            f"the study {study} measures something else:\n{differences}",
+            "Use the same network, weights, pictures and versions everywhere (one container image for all), or another --study.",
+        )
+
+
+def check(study: str, known: Mapping[str, Any], measure: Callable[[np.ndarray], Score]) -> None:
+    """Measure the plan that the coordinator measured.
+
+    Raises:
+        MismatchError: it loses more or less here.
+    """
+    loss = measure(np.array(known["plan"], dtype=np.int8)).psnr_loss_db
+    if abs(loss - known["psnr_loss_db"]) > max(CHECK_DB, CHECK_SHARE * abs(known["psnr_loss_db"])):
+        raise MismatchError(
+            f"the study {study} has a plan that loses {known['psnr_loss_db']:.4f} dB there, and {loss:.4f} dB here",
+            "The same versions compute differently on this machine; use machines of one kind for one study.",
+        )

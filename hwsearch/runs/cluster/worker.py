@@ -1,0 +1,131 @@
+"""A worker: joins a study, makes sure that it would measure the same as the coordinator, and measures until nothing is left.
+
+What it needs to know stands in the study: the coordinator's request, and what must be the same (see ``identity``). Code is never
+taken from there: where the network is somebody's own, the worker is told the file.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwmodels.errors import UsageError
+from hwsearch.documents.progress import STEPS, Progress, follow
+from hwsearch.documents.url import StorageUrl
+from hwsearch.problem.pose import Request, choose_pictures, pose
+from hwsearch.quality import measuring
+from hwsearch.quality.evaluate import Score
+from hwsearch.runs import directory
+from hwsearch.runs.cluster import same_study
+from hwsearch.runs.cluster.study import SharedStudy
+
+POLL_S = (0.1, 1.0)
+"""Pause of an idle process: the first, and the longest."""
+PRICES = ("latency_s", "memory_bytes")
+"""Objectives of a plan that are known without measuring, and published with it."""
+SIGNS = 5
+"""Signs of life in the time after which silence means death."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a worker did: plans measured, seconds spent on them, and why it stopped: "finished" or "idle"."""
+
+    study: str
+    measured: int
+    seconds: float
+    ended: str
+
+
+def work(
+    url: StorageUrl, name: str, own: Mapping[str, Any], *, idle_s: float, progress: Progress, tell: Callable[[str], None]
+) -> Tally:
+    """Measure plans of the study ``name`` until it is finished, or nothing has come for ``idle_s`` seconds.
+
+    Args:
+        own: fields of the request that differ on this machine: ``model``, ``weights``, ``images``, ``target``.
+        tell: receives a sentence for the person at the terminal.
+    Raises:
+        FileError: the database, or a file that the study names, cannot be used.
+        MismatchError: this worker would measure something else; every difference is listed.
+        UsageError: the study does not come into being, or its network is a file that was not given.
+    """
+    study = _appear(url, name, idle_s)
+    about = study.problem or {}
+    same_study.refuse(name, about["identity"], {"versions": directory.versions()})
+    request = _request(name, about["request"], own)
+    with progress.stage("preparing to measure", STEPS) as stage:
+        problem = pose(request)
+        photos = choose_pictures(request, problem.network)
+        same_study.refuse(name, about["identity"], same_study.of(request, problem, photos))
+        measure = measuring.prepare(problem, photos, request.seed, progress=follow(stage, STEPS), quantizers=request.quantizers)
+        same_study.check(name, about["check"], measure)
+    tell(f"measuring for the study {name}: {problem.network.name} x{problem.network.scale}")
+    grace_s = about["grace_s"]
+    measured, seconds, pause_s, last = 0, 0.0, POLL_S[0], time.monotonic()
+    while True:
+        begun = time.monotonic()
+        if measure_next(study, measure, grace_s):
+            last, pause_s = time.monotonic(), POLL_S[0]
+            measured, seconds = measured + 1, seconds + last - begun
+        elif study.finished:
+            return Tally(name, measured, seconds, "finished")
+        elif begun - last > idle_s:
+            return Tally(name, measured, seconds, "idle")
+        else:
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, POLL_S[1])
+
+
+def measure_next(study: SharedStudy, measure: Callable[[np.ndarray], Score], grace_s: float) -> bool:
+    """Take a plan from the queue, measure it and tell the study; False where nothing waits. A plan that cannot be measured here
+    is left to others.
+
+    Args:
+        grace_s: silence after which this process is taken for dead.
+    """
+    task = study.take()
+    if task is None:
+        return False
+    with study.alive(task, grace_s / SIGNS):
+        begun, cpu_begun = time.monotonic(), time.process_time()
+        try:
+            score = measure(task.plan)
+        except BaseException:
+            study.give_up(task)
+            raise
+        values = [score.psnr_loss_db, *(task.facts[name] for name in PRICES)]
+        spent = {"seconds": time.monotonic() - begun, "cpu_seconds": time.process_time() - cpu_begun}
+        study.tell(task, score, values, worker=f"{platform.node()}:{os.getpid()}", **spent)
+    return True
+
+
+def _appear(url: StorageUrl, name: str, patience_s: float) -> SharedStudy:
+    """The study, once its coordinator has described it."""
+    deadline, pause_s = time.monotonic() + patience_s, POLL_S[0]
+    while True:
+        study = SharedStudy.find(url, name)
+        if study is not None and study.problem is not None:
+            return study
+        if time.monotonic() > deadline:
+            raise UsageError(
+                f"there is no study {name} in {url}",
+                f"Start it: hwsearch optimize --storage {url} --study {name} ..., or wait longer with --idle.",
+            )
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, POLL_S[1])
+
+
+def _request(study: str, saved: Mapping[str, Any], own: Mapping[str, Any]) -> Request:
+    if saved.get("model") is not None and "model" not in own:
+        raise UsageError(
+            f"the study {study} measures a network from a file, {saved['model']}",
+            "Code named by a database is not run: give the file that you trust with --model.",
+        )
+    return Request(**{**directory.request_fields(saved), **own})

@@ -1,0 +1,1 @@
+"""Plans that are provably best for the additive problem."""

@@ -1,0 +1,166 @@
+"""The additive problem: what a plan costs, as sums over small tables that the exact solver can see into.
+
+Output noise is a sum over decisions. Latency, energy and weight bytes are sums over layers, and a layer's cost depends on at most
+three decisions: its weight width, the width of the tensor it reads, the width of the tensor it writes. Peak activation bytes are
+the largest of a few sums over width groups, one for each step of the schedule. Nothing else is assumed: the tables may hold any
+numbers, so requantization or format changes between neighbours are priced like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hwmodels.counting import COUNTED
+
+if TYPE_CHECKING:
+    from hwmodels.pricing.cost import CostTable
+    from searchspaces.space import SearchSpace
+
+
+SUMS = ("latency_s", "weight_bytes", "energy_j")
+OBJECTIVES = ("noise", *SUMS, *COUNTED, "peak_activation_bytes", "memory_bytes")
+"""What can be minimised or limited; ``memory_bytes`` is weight bytes plus peak activation bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class AdditiveProblem:
+    """Tables of one network on one device with one damage table. D decisions, C choices (padded), T terms, S schedule steps, G
+    groups.
+
+    Attributes:
+        options: allowed choice indices of each decision.
+        noise: ``float64[D, C]``, output noise power.
+        columns: ``int[T, 3]``, the decisions that a term depends on; D stands for "none" (its choice is always 0).
+        terms: objective -> ``float64[T, C, C, C]``.
+        constant: objective -> what every plan pays.
+        step_bytes: ``float64[S, G, C]``, bytes alive at a step when a group has a choice. Groups are the last G decisions.
+    """
+
+    options: tuple[np.ndarray, ...]
+    noise: np.ndarray
+    columns: np.ndarray
+    terms: Mapping[str, np.ndarray]
+    constant: Mapping[str, float]
+    step_bytes: np.ndarray
+
+    @property
+    def decisions(self) -> int:
+        return self.noise.shape[0]
+
+    def costs(self, plans: np.ndarray) -> dict[str, np.ndarray]:
+        """Every objective ``float64[P]`` of plans ``int[P, D]``."""
+        plans = np.asarray(plans, dtype=np.int64)
+        padded = np.concatenate([plans, np.zeros((len(plans), 1), dtype=np.int64)], axis=1)
+        rows = np.arange(len(self.columns))
+        first, second, third = (padded[:, self.columns[:, k]] for k in range(3))
+        found = {name: table[rows, first, second, third].sum(axis=1) + self.constant[name] for name, table in self.terms.items()}
+        found["noise"] = self.noise[np.arange(self.decisions), plans].sum(axis=1)
+        groups = self.step_bytes.shape[1]
+        chosen = plans[:, self.decisions - groups :]
+        alive = self.step_bytes[:, np.arange(groups), chosen]  # [S, P, G]
+        found["peak_activation_bytes"] = alive.sum(axis=2).max(axis=0) if len(alive) else np.zeros(len(plans))
+        found["memory_bytes"] = found["weight_bytes"] + found["peak_activation_bytes"]
+        return found
+
+    @cached_property
+    def changes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every (decision, choice) on offer, ``int64[N]`` each."""
+        pairs = [(d, c) for d, options in enumerate(self.options) for c in options]
+        decisions, choices = np.array(pairs, dtype=np.int64).reshape(len(pairs), 2).T
+        return decisions, choices
+
+    def changed(self, plan: np.ndarray, change: int | np.ndarray) -> np.ndarray:
+        """``plan int64[D]`` after one of ``changes``, or ``int64[n, D]`` after each of several."""
+        decisions, choices = self.changes
+        plans = np.repeat(plan[None], np.size(change), axis=0)
+        plans[np.arange(len(plans)), decisions[change]] = choices[change]
+        return plans[0] if np.ndim(change) == 0 else plans
+
+    def costs_of_changes(self, plan: np.ndarray) -> dict[str, np.ndarray]:
+        """Every objective ``float64[N]`` after each of ``changes`` alone, summed from what the change touches.
+
+        The same as ``costs`` of the changed plans but for the order of the sum.
+        """
+        decisions, choices = self.changes
+        now = self.costs(plan[None])
+        rows, width = np.arange(len(self.columns)), self.noise.shape[1]
+        at = np.append(plan, 0)[self.columns]
+        found = {}
+        for name, table in self.terms.items():
+            present = table[rows, at[:, 0], at[:, 1], at[:, 2]][:, None]
+            delta = np.zeros((self.decisions + 1, width))
+            np.add.at(delta, self.columns[:, 0], table[rows, :, at[:, 1], at[:, 2]] - present)
+            np.add.at(delta, self.columns[:, 1], table[rows, at[:, 0], :, at[:, 2]] - present)
+            np.add.at(delta, self.columns[:, 2], table[rows, at[:, 0], at[:, 1], :] - present)
+            found[name] = now[name][0] + delta[decisions, choices]
+        found["noise"] = now["noise"][0] + self.noise[decisions, choices] - self.noise[decisions, plan[decisions]]
+        groups = self.step_bytes.shape[1]
+        first, chosen = self.decisions - groups, plan[self.decisions - groups :]
+        peak = np.broadcast_to(now["peak_activation_bytes"], len(decisions)).copy()
+        if len(self.step_bytes):
+            present_bytes = self.step_bytes[:, np.arange(groups), chosen]
+            after = present_bytes.sum(axis=1)[:, None, None] + self.step_bytes - present_bytes[:, :, None]
+            of_group = decisions >= first
+            peak[of_group] = after.max(axis=0)[decisions[of_group] - first, choices[of_group]]
+        found["peak_activation_bytes"] = peak
+        found["memory_bytes"] = found["weight_bytes"] + peak
+        return found
+
+
+def lower(table: CostTable, noise: np.ndarray, space: SearchSpace, limited: Iterable[str] = ()) -> AdditiveProblem:
+    """Bring cost table ``table`` and damage ``noise float64[D, C]`` into the form of ``AdditiveProblem``.
+
+    ``limited``: objectives with a limit; of ``COUNTED``, which are the same on every device, only these get terms.
+    """
+    decisions, choices = space.decisions, space.allowed.shape[1]
+    layers, groups = len(table.weight_column), len(space.group_names)
+    offset = decisions - groups
+    columns = np.full((layers, 3), decisions)
+    counted = {name: space.counting.table(name) for name in COUNTED if name in set(limited) and space.counting is not None}
+    terms = {name: np.zeros((layers, choices, choices, choices)) for name in (*SUMS, *counted)}
+    weights, inputs = len(space.weight_bits), len(space.activation_bits)
+    energy = table.energy_j
+    for row in range(layers):
+        weight, source, target = int(table.weight_column[row]), int(table.input_column[row]), int(table.output_column[row])
+        # A layer inside one group (a residual chain) has a single activation decision: only the diagonal can occur.
+        same = source == target
+        columns[row, :] = (weight if weight >= 0 else decisions, offset + source, decisions if same else offset + target)
+        for name, values in (("latency_s", table.latency_s), ("energy_j", energy)):
+            if values is None:
+                continue
+            layer = np.asarray(values[row], dtype=np.float64)
+            layer = layer if weight >= 0 else layer[:1]
+            if same:
+                layer = np.einsum("wbb->wb", layer)[:, :, None]
+            terms[name][row, : layer.shape[0], :inputs, : layer.shape[2]] = layer
+        if weight >= 0:
+            terms["weight_bytes"][row, :weights, :inputs, :] = np.asarray(table.weight_bytes[row], dtype=np.float64)[:, :, None]
+            for name, values in counted.items():
+                terms[name][row, :weights, :inputs, :] = values[weight][:, :, None]
+    constant = dict.fromkeys(terms, 0.0)
+    constant |= {"latency_s": float(table.inference_s), "energy_j": float(table.inference_s * table.static_w)}
+    return AdditiveProblem(
+        tuple(space.choices(d) for d in range(decisions)),
+        np.asarray(noise, dtype=np.float64),
+        columns,
+        terms,
+        constant,
+        _steps(table, groups, inputs, choices),
+    )
+
+
+def _steps(table: CostTable, groups: int, widths: int, choices: int) -> np.ndarray:
+    """Bytes alive at every schedule step that could be the worst, ``float64[S, G, C]``."""
+    live = np.unique(np.asarray(table.live, dtype=np.int64), axis=0)
+    covered = [any(j != i and np.all(live[j] >= live[i]) for j in range(len(live))) for i in range(len(live))]
+    live = live[~np.array(covered, dtype=bool)]
+    steps = np.zeros((len(live), groups, choices))
+    steps[:, :, :widths] = live[:, :, None] * np.asarray(table.element_bytes, dtype=np.float64)
+    # A plan makes one choice of the first group: what the runtime always takes may count as part of each.
+    steps[:, :1, :widths] += table.runtime_bytes
+    return steps

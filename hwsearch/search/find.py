@@ -1,0 +1,135 @@
+"""Which layer gets which bits: exact fronts of the most truthful proxy, calibrated and refined by measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hwsearch.documents.clock import Clock
+from hwsearch.documents.progress import Progress
+from hwsearch.documents.results import ProxyCheck
+from hwsearch.pipeline import assemble
+from hwsearch.problem.pose import Problem, Request
+from hwsearch.quality.damage import Damage
+from hwsearch.quality.log import EvaluationLog
+from hwsearch.search import evolve, pareto, rounds
+from hwsearch.search.predict.screen import Screen
+from hwsearch.search.propose import random_plans, uniform
+from hwsearch.search.tiling_options import Ways
+
+FRONT_POINTS = 20
+"""Latency budgets of the exact fronts, over all ways to cut the picture."""
+
+
+def find_plans(
+    request: Request,
+    problem: Problem,
+    ways: Ways,
+    budgets: Mapping[str, float],
+    damages: Mapping[str, Damage],
+    checks: list[ProxyCheck],
+    probes: np.ndarray,
+    log: EvaluationLog,
+    look: Callable[[rounds.Rounds], Screen | None],
+    journal_path: Path,
+    clock: Clock,
+    progress: Progress,
+) -> assemble.Search:
+    """Exact fronts of the most truthful proxy, calibrated and refined by measurement; then the non-dominated plans and the chosen
+    ones. Every way to cut the picture has its own front; every plan then takes its best way.
+
+    Args:
+        probes: random plans ``int8[P, D]`` that ``checks`` tell the losses of.
+        look: gives the screen that proposals pass once the fronts are measured.
+    """
+    space, tables = problem.space, [cut.table for cut in ways.useful]
+    best = max(checks, key=lambda check: check.spearman).name
+    with clock.stage("exact front"), progress.stage("solving exactly, measuring the front", request.evaluations) as stage:
+
+        def evaluate(plans: Sequence[np.ndarray]) -> Iterator[float]:
+            for score in log(plans):
+                stage.advance()
+                yield score.psnr_loss_db
+
+        solved = rounds.solve(
+            tables,
+            damages[best],
+            space,
+            budgets,
+            probes,
+            np.array(checks[0].measured_db),
+            evaluate,
+            points=FRONT_POINTS,
+            **_share(request),
+        )
+    uniforms = uniform.plans(space)
+    with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
+        evolve.refine(
+            space,
+            tables,
+            log,
+            [*solved.anchors, *solved.plans, *uniforms.values()],
+            evaluations=request.evaluations,
+            batch=request.batch,
+            sampler=request.sampler,
+            seed=request.seed,
+            storage_path=journal_path,
+            advance=stage.advance,
+            screen=look(solved),
+            cuts=["whole" if cut.tiling is None else str(cut.tiling) for cut in ways.useful],
+            quantizers=request.quantizers,
+        )
+    measured = log.items()
+    plans = np.stack([plan for plan, _ in measured])
+    losses = np.array([score.psnr_loss_db for _, score in measured])
+    objectives, taken = ways.take(plans)
+    front = pareto.front_of(losses, objectives, problem.table.limits)
+    counts = space.counting.of_plans(plans) if space.counting else {}
+    return assemble.Search(
+        checks=checks,
+        front_checks=_front_checks(best, solved),
+        plans=plans,
+        losses=losses,
+        objectives=objectives,
+        front=front,
+        picks=pareto.choose(front, losses, objectives, budgets, problem.table.limits, counts),
+        origins=_origins(plans, probes, solved.plans, uniforms),
+        cuts=taken,
+        quantizers=[score.quantizer for _, score in measured],
+    )
+
+
+def _share(request: Request) -> dict[str, int]:
+    """What the exact fronts take of the evaluations: most of them in rounds, or half at once before another sampler goes on."""
+    if request.sampler == "exact":
+        return {"evaluations": max(1, request.evaluations * 3 // 4)}
+    half = max(1, request.evaluations // 2)
+    return {"evaluations": half, "rounds": 1, "batch": half}
+
+
+def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:
+    """How well the loss of the exact plans was known before they were measured: by the proxy, and calibrated by the plans
+    before them."""
+    return [
+        ProxyCheck(
+            name=name,
+            spearman=random_plans.spearman(predicted, solved.measured_db),
+            seconds=0.0,
+            predicted_db=predicted.tolist(),
+            measured_db=solved.measured_db.tolist(),
+        )
+        for name, predicted in ((proxy, solved.by_proxy_db), (f"{proxy}, calibrated", solved.predicted_db))
+        if len(predicted) > 1
+    ]
+
+
+def _origins(
+    plans: np.ndarray, probes: np.ndarray, starts: list[np.ndarray], uniforms: Mapping[str, np.ndarray]
+) -> dict[int, str]:
+    """Row -> where the plan first came from; the most telling origin wins."""
+    known = {plan.tobytes(): "probe" for plan in probes}
+    known |= {plan.tobytes(): "exact" for plan in starts}
+    known |= {plan.tobytes(): f"uniform {name}" for name, plan in uniforms.items()}
+    return {row: known.get(plan.tobytes(), "refine") for row, plan in enumerate(plans)}

@@ -1,0 +1,1 @@
+"""What measured plans teach about those that are not measured yet."""

@@ -1,0 +1,190 @@
+"""Which proxy ranks plans how well, and at what cost: every proxy against the measured loss of the same random plans.
+
+The plans mix good and bad ones (see ``search.probe``). Measured is the fake-quantized PSNR against the original pictures, paired
+with the floating-point network. Nothing but the network is needed: no device, no prices.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from hwmodels.errors import UncountedError, UsageError
+from hwsearch.documents.progress import STEPS, Progress, Silent, follow
+from hwsearch.problem.pose import Request, choose_pictures, load_network
+from hwsearch.quality.damage import Damage
+from hwsearch.quality.evaluate import Evaluator
+from hwsearch.quality.proxies import PROXIES
+from hwsearch.quality.proxies.errors import windows
+from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.runs.directory import versions
+from hwsearch.search.predict import interactions
+from hwsearch.search.propose import random_plans
+from searchspaces.ir.graph import execute
+from searchspaces.space import build_space
+from searchspaces.tracing.trace import to_workload, trace
+
+WEIGHT_BITS = (2, 4, 6, 8)
+ACTIVATION_BITS = (4, 6, 8, 16)
+PLAN_MACS = 1e10
+"""Multiply-accumulates that measuring one plan may cost, about half a second of one core; pictures are cut down to it."""
+TOP = 0.1
+FOLDS = 5
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ranked(_Frozen):
+    """One proxy against the measured plans.
+
+    ``spearman``, ``kendall``: rank correlation of predicted with measured loss (Kendall's tau-b). ``top_found``: share of the
+    best tenth of the plans that is in the proxy's best tenth. ``error_db``, ``error_share``: median error of the predicted loss,
+    in dB and as a share of the measured one, as the proxy comes; ``calibrated_...``: after its table was calibrated by four
+    fifths of the plans, on the fifth that it has not seen, for all fifths. ``cpu_s``: processor time of the proxy, without the
+    rounding of weights and tensors, which every proxy and every plan needs.
+    """
+
+    name: str
+    spearman: float
+    kendall: float
+    top_found: float
+    error_db: float
+    error_share: float
+    calibrated_error_db: float
+    calibrated_error_share: float
+    calibrated_spearman: float
+    cpu_s: float
+    forward_passes: int
+    backward_passes: int
+    predicted_db: list[float]
+    calibrated_db: list[float]
+
+
+class Ranking(_Frozen):
+    """A comparison of proxies, and all that it was made from. ``plan_cpu_s``: processor time of measuring one plan."""
+
+    network: str
+    scale: int
+    weights_sha256: str
+    weight_bits: tuple[int, ...]
+    activation_bits: tuple[int, ...]
+    names: list[str]
+    plans: list[list[int]]
+    measured_db: list[float]
+    float_psnr_db: float
+    pictures: list[str]
+    pixels: int
+    """High-resolution pixels that every plan was measured on."""
+    plan_cpu_s: float
+    seed: int
+    versions: dict[str, str]
+    proxies: list[Ranked]
+
+
+def compare(request: Request, progress: Progress | None = None) -> Ranking:
+    """Measure ``request.probes`` random plans and every proxy. Of the request only what concerns network, pictures and widths is
+    used.
+
+    Raises:
+        UncountedError: the network has operations that cannot be executed.
+        UsageError: there are too few plans to calibrate with.
+    """
+    progress = progress or Silent()
+    network = load_network(request)
+    graph = trace(network.module, network.channels, network.name)
+    if graph.uncounted:
+        raise UncountedError(list(graph.uncounted), "Replace them by operations of `hwsearch networks --operations`.")
+    weight_bits = request.weight_bits or WEIGHT_BITS
+    activation_bits = request.activation_bits or ACTIVATION_BITS
+    space = build_space(to_workload(graph, 64, 64), weight_bits, activation_bits, scope=request.scope, pins=request.pins)
+    plans = random_plans.sample(space, request.probes, seed=request.seed)
+    if len(plans) < 1 / TOP:
+        raise UsageError(f"{len(plans)} plans are too few to rank proxies by", "Offer more widths, or more --probes.")
+    photos = choose_pictures(request, network)
+    measured_on = windows(photos.search, PLAN_MACS / macs_per_pixel(graph, network.channels))
+    evaluator = Evaluator(lambda x: execute(graph, x), measured_on, network.scale)
+    with progress.stage("calibrating", STEPS) as stage:
+        calibration = calibrate(
+            graph, [crop.low for crop in photos.crops], space, seed=request.seed, progress=follow(stage, STEPS)
+        )
+        _round_all(calibration)
+    with progress.stage("measuring random plans", len(plans)) as stage:
+        losses, started = np.empty(len(plans)), time.process_time()
+        for i, plan in enumerate(plans):
+            losses[i] = evaluator.score(partial(calibration.simulate, plan)).psnr_loss_db
+            stage.advance()
+        plan_cpu_s = (time.process_time() - started) / len(plans)
+    ranked = []
+    with progress.stage("quality proxies", STEPS * len(PROXIES)) as stage:
+        for name, info in PROXIES.items():
+            report, started = follow(stage, STEPS), time.process_time()
+            damage = info.measure(calibration, photos.crops, request.seed, report)
+            cpu_s = time.process_time() - started
+            ranked.append(_ranked(replace(damage, float_mse=evaluator.float_mse), plans, losses, cpu_s))
+            report(name, 1.0)
+    return Ranking(
+        network=network.name,
+        scale=network.scale,
+        weights_sha256=network.weights_sha256,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        names=list(space.names),
+        plans=plans.tolist(),
+        measured_db=losses.tolist(),
+        float_psnr_db=evaluator.float_psnr_db,
+        pictures=[pair.name for pair in measured_on],
+        pixels=sum(pair.high.shape[0] * pair.high.shape[1] for pair in measured_on),
+        plan_cpu_s=plan_cpu_s,
+        seed=request.seed,
+        versions=versions(),
+        proxies=sorted(ranked, key=lambda found: -found.spearman),
+    )
+
+
+def _round_all(calibration: Calibration) -> None:
+    """Round every weight and tensor once; calibration keeps them."""
+    space = calibration.space
+    for decision, name in enumerate(space.names):
+        for choice in space.choices(decision):
+            if decision < len(space.layer_names):
+                calibration.weight(name, int(choice))
+            else:
+                calibration.format(name, int(choice))
+
+
+def _ranked(damage: Damage, plans: np.ndarray, losses_db: np.ndarray, cpu_s: float) -> Ranked:
+    predicted = damage.psnr_loss_db(plans)
+    calibrated = np.empty(len(plans))
+    fold = np.arange(len(plans)) % FOLDS
+    for k in range(FOLDS):
+        seen = fold != k
+        calibrated[~seen] = interactions.calibrate(damage, plans[seen], losses_db[seen]).psnr_loss_db(plans[~seen])
+    return Ranked(
+        name=damage.proxy,
+        spearman=random_plans.spearman(predicted, losses_db),
+        kendall=random_plans.kendall(predicted, losses_db),
+        top_found=random_plans.top_found(predicted, losses_db, TOP),
+        error_db=float(np.median(np.abs(predicted - losses_db))),
+        error_share=_share(predicted, losses_db),
+        calibrated_error_db=float(np.median(np.abs(calibrated - losses_db))),
+        calibrated_error_share=_share(calibrated, losses_db),
+        calibrated_spearman=random_plans.spearman(calibrated, losses_db),
+        cpu_s=cpu_s,
+        forward_passes=damage.forward_passes,
+        backward_passes=damage.backward_passes,
+        predicted_db=predicted.tolist(),
+        calibrated_db=calibrated.tolist(),
+    )
+
+
+def _share(predicted: np.ndarray, measured: np.ndarray) -> float:
+    """Median error as a share of the measured loss, over the plans that lose anything."""
+    lossy = measured > 0
+    return float(np.median(np.abs(predicted - measured)[lossy] / measured[lossy])) if lossy.any() else 0.0

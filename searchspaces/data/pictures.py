@@ -1,0 +1,257 @@
+"""Pictures: reading them, splitting them into disjoint roles, and making low/high-resolution pairs by the literature's protocol.
+
+Luma networks learn on the rounded Y of the original and see a bicubic Y that was not rounded; RGB networks see 8-bit pictures.
+Pictures are read when they are used, so that a folder of a thousand costs no memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from hwmodels.errors import FileError
+from searchspaces.data.bicubic import imresize
+from searchspaces.tasks.metrics import luma
+
+InputKind = Literal["low", "upsampled"]
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+"""What is decoded. Formats that Pillow hands to other programs (EPS, PDF) are left out on purpose."""
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
+MAX_PIXELS = 64_000_000
+PHOTOS = Path(__file__).parents[1] / "photos"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One picture in both resolutions.
+
+    ``low``: ``[1, C, h, w]`` float32 in 0..1, what the network receives. ``high``: 0..255, the rounded luma ``[H, W]`` for
+    networks of one channel, RGB ``[H, W, 3]`` for networks of three.
+    """
+
+    name: str
+    low: Tensor
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file; ``rgb`` reads it. ``role`` is set on the pictures that ship with the package."""
+
+    name: str
+    path: Path
+    role: str = ""
+
+    @property
+    def rgb(self) -> np.ndarray:
+        """``uint8 [H, W, 3]``, read anew at every access."""
+        return load_picture(self.path)
+
+
+class Split(NamedTuple):
+    """Disjoint pictures: ranges are set on the first, plans compared on the second, results measured on the third."""
+
+    calibration: tuple[Picture, ...]
+    search: tuple[Picture, ...]
+    evaluation: tuple[Picture, ...]
+
+
+def load_picture(path: str | Path) -> np.ndarray:
+    """Read a picture as ``uint8 [H, W, 3]``.
+
+    Grey becomes RGB, palettes are resolved, 16 bits are rounded to 8, transparency is dropped (and said so in the log), and
+    the camera's orientation tag is applied.
+
+    Raises:
+        FileError: not there, not a picture, truncated, of a pixel type that has no agreed range, or of more than 64 megapixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise FileError(
+                        f"{path}: {image.width}x{image.height} pixels are more than {MAX_PIXELS // 1_000_000} megapixels",
+                        "Crop the picture, or make it smaller.",
+                    )
+                image.load()
+                return _to_rgb(ImageOps.exif_transpose(image), path)
+    except Image.DecompressionBombError as error:
+        raise FileError(f"{path}: {error}", "Crop the picture, or make it smaller.") from None
+    except UnidentifiedImageError:
+        raise FileError(f"{path}: this is not a picture", f"Formats that are read: {', '.join(FORMATS)}.") from None
+    except FileNotFoundError:
+        raise FileError(f"{path}: there is no such picture", "Check the path.") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise FileError(f"{path}: the picture cannot be read ({error})", "It may be damaged: replace or leave it out.") from None
+
+
+def _to_rgb(image: Image.Image, path: str | Path) -> np.ndarray:
+    if image.mode.startswith("I"):  # 16-bit grey, in Pillow's several spellings
+        grey = np.asarray(image).astype(np.float64)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise FileError(f"{path}: 32-bit pixels have no agreed range", "Save the picture with 8 or 16 bits per channel.")
+        eight = np.rint(grey / 257).astype(np.uint8)
+        return np.repeat(eight[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise FileError(f"{path}: floating-point pixels have no agreed range", "Save the picture with 8 or 16 bits per channel.")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        _log.warning("%s: transparency dropped", path)
+        if image.mode == "P":
+            image = image.convert("RGBA")
+    return np.asarray(image.convert("RGB"))
+
+
+def load_folder(path: str | Path) -> list[Picture]:
+    """The pictures of a folder and its sub-folders, in the order of their names.
+
+    Raises:
+        FileError: not a folder, or no pictures in it.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileError(f"{path}: not a folder", "Pass a folder with pictures.")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise FileError(f"{path}: no pictures in this folder", f"Endings that are read: {', '.join(sorted(SUFFIXES))}.")
+    return [Picture(file.relative_to(folder).with_suffix("").as_posix(), file) for file in files]
+
+
+def shipped() -> list[Picture]:
+    """The photos that come with the package; ``photos/SOURCES.tsv`` has their authors and licences."""
+    with open(PHOTOS / "SOURCES.tsv", newline="", encoding="utf-8") as table:
+        rows = list(csv.DictReader(table, delimiter="\t"))
+    return [Picture(Path(row["file"]).stem, PHOTOS / row["file"], row["role"]) for row in rows]
+
+
+def split(pictures: Sequence[Picture], seed: int = 0) -> Split:
+    """Give every picture one role. Shipped photos keep theirs; others are drawn at random: a quarter (8 at most) to the
+    search, a third (16 at most) to the evaluation, 32 of the rest at most to the calibration.
+
+    Raises:
+        FileError: fewer than three pictures.
+    """
+    if pictures and all(picture.role for picture in pictures):
+
+        def of(role: str) -> tuple[Picture, ...]:
+            return tuple(picture for picture in pictures if picture.role == role)
+
+        return Split(of("calibration"), of("search"), of("evaluation"))
+    if len(pictures) < 3:
+        raise FileError(
+            f"{len(pictures)} picture(s) cannot be split into calibration, search and evaluation",
+            "Give a folder with at least three pictures; more are better.",
+        )
+    order = np.random.default_rng(seed).permutation(len(pictures))
+    search = max(1, min(8, len(pictures) // 4))
+    evaluation = max(1, min(16, len(pictures) // 3))
+
+    def take(start: int, stop: int) -> tuple[Picture, ...]:
+        return tuple(pictures[i] for i in sorted(order[start:stop]))
+
+    first = search + evaluation
+    return Split(take(first, first + 32), take(0, search), take(search, first))
+
+
+def make_pair(name: str, rgb: np.ndarray, scale: int, channels: int, input_kind: InputKind = "low") -> Pair:
+    """Degrade a picture ``uint8 [H, W, 3]``: cropped to a multiple of ``scale`` at the right and the bottom, shrunk by
+    MATLAB's bicubic.
+
+    Args:
+        channels: 1 works on the rounded luma and does not round the small picture; 3 rounds it to 8 bits.
+        input_kind: "upsampled" enlarges the small picture again by bicubic; the network then has factor 1.
+    """
+    high = rgb[: rgb.shape[0] // scale * scale, : rgb.shape[1] // scale * scale]
+    if channels == 1:
+        high = np.rint(luma(high))
+    low = imresize(high, 1 / scale)
+    if input_kind == "upsampled":
+        low = imresize(low, scale)
+    planes = low[None] if low.ndim == 2 else low.transpose(2, 0, 1)
+    return Pair(name, torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32)).div_(255)[None], high)
+
+
+def pairs(
+    pictures: Sequence[Picture], scale: int, channels: int, input_kind: InputKind = "low", side: int | None = None
+) -> list[Pair]:
+    """``make_pair`` of every picture; only the middle ``side`` x ``side`` pixels (high resolution) when ``side`` is given.
+
+    Raises:
+        FileError: a picture cannot be read, or is smaller than 16 low-resolution pixels.
+    """
+    made = []
+    for picture in pictures:
+        rgb = picture.rgb
+        _require(picture, rgb, 16 * scale)
+        if side is not None:
+            top, left = (max(0, (length - side) // 2) for length in rgb.shape[:2])
+            rgb = rgb[top : top + side, left : left + side]
+        made.append(make_pair(picture.name, rgb, scale, channels, input_kind))
+    return made
+
+
+def crops(
+    pictures: Sequence[Picture],
+    scale: int,
+    channels: int,
+    input_kind: InputKind = "low",
+    count: int = 16,
+    size: int = 64,
+    seed: int = 0,
+) -> list[Pair]:
+    """Random patches of ``size`` low-resolution pixels a side, the same number (plus or minus one) from every picture.
+
+    At least ``count``, and at least one of every picture. A patch is degraded as if it were a picture of its own.
+
+    Raises:
+        FileError: a picture cannot be read, or is smaller than a patch.
+    """
+    rng = np.random.default_rng(seed)
+    total, edge = max(count, len(pictures)), size * scale
+    made = []
+    for i, picture in enumerate(pictures):
+        rgb = picture.rgb
+        _require(picture, rgb, edge)
+        for n in range(total // len(pictures) + (i < total % len(pictures))):
+            top, left = (int(rng.integers(0, length - edge + 1)) for length in rgb.shape[:2])
+            patch = rgb[top : top + edge, left : left + edge]
+            made.append(make_pair(f"{picture.name}#{n}", patch, scale, channels, input_kind))
+    return made
+
+
+def _require(picture: Picture, rgb: np.ndarray, edge: int) -> None:
+    height, width = rgb.shape[:2]
+    if min(height, width) < edge:
+        raise FileError(
+            f"{picture.path}: {width}x{height} pixels are smaller than a patch",
+            f"Pictures must be at least {edge}x{edge} pixels here.",
+        )
+    if rgb.min() == rgb.max():
+        raise FileError(f"{picture.path}: the picture has one colour only", "It says nothing about quality; take it out.")
+
+
+def patches(pairs: Sequence[Pair], count: int, size: int, seed: int = 0) -> list[Pair]:
+    """Random windows of ``size`` input pixels a side (or the whole length, where that is less) out of pairs, ``count`` in all."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for n in range(count):
+        pair = pairs[n % len(pairs)]
+        height, width = pair.low.shape[2:]
+        h, w = min(size, height), min(size, width)
+        top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+        factor = pair.high.shape[0] // height
+        high = pair.high[top * factor : (top + h) * factor, left * factor : (left + w) * factor]
+        made.append(Pair(f"{pair.name}#{n}", pair.low[:, :, top : top + h, left : left + w].contiguous(), high))
+    return made

@@ -1,0 +1,186 @@
+"""Exact rewritings of a traced graph: each replaces nodes by fewer or plainer ones that compute the same function.
+
+The tracer emits two helper ops that no later step knows: ``affine`` (per-channel scale and shift) and ``pad`` (zeros around
+the map; negative: rows and columns cut off). ``simplify`` folds them, and activations, into their neighbours. A lone
+``affine`` is a depthwise 1x1 convolution; a ``pad`` that cannot be folded has no form in the canonical graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from searchspaces.ir.graph import FUSED, Node
+
+
+def transposed_to_shuffled(
+    weight: Tensor, bias: Tensor | None, stride: int, padding: tuple[int, int], output_padding: tuple[int, int], dilation: int
+) -> tuple[Tensor, Tensor | None, tuple[int, int, int, int], tuple[int, int, int, int]]:
+    """A transposed convolution as a convolution at low resolution, to be followed by ``pixel_shuffle(stride)``.
+
+    Output row ``Y = s q + r`` of a transposed convolution reads input row ``y = q + t`` through kernel row ``k`` where
+    ``k dilation = r + p - s t``: for each phase r an ordinary convolution over q with taps t. All phases
+    share one window of taps; a phase that has no kernel row for a tap has a zero there.
+
+    Args:
+        weight: ``[I, O, kh, kw]``, groups 1.
+    Returns:
+        weight ``[O*s*s, I, th, tw]`` and bias ``[O*s*s]`` in pixel-shuffle order; padding (left, right, top, bottom); and the
+        rows and columns to cut off after the shuffle, as negative padding, zero where the stride divides the output side.
+    """
+    low, taps, pads, cuts = [], [], [], []
+    for kernel, pad, extra in zip(weight.shape[2:], padding, output_padding, strict=True):
+        reach = (kernel - 1) * dilation
+        surplus = reach + 1 - 2 * pad + extra - stride  # output side minus stride * input side
+        growth = -(-surplus // stride)
+        cuts.append(surplus - growth * stride)
+        first = min(0, -((reach - pad) // stride))
+        last = max((stride - 1 + pad) // stride, -growth)
+        low.append(first)
+        taps.append(last - first + 1)
+        pads.append((-first, growth + last))
+    inputs, outputs = weight.shape[:2]
+    phases = weight.new_zeros(outputs, stride, stride, inputs, *taps)
+    for kernel_y in range(weight.shape[2]):
+        phase_y, tap_y = _phase_and_tap(kernel_y * dilation, padding[0], stride)
+        for kernel_x in range(weight.shape[3]):
+            phase_x, tap_x = _phase_and_tap(kernel_x * dilation, padding[1], stride)
+            tap = (tap_y - low[0], tap_x - low[1])
+            if 0 <= tap[0] < taps[0] and 0 <= tap[1] < taps[1]:
+                phases[:, phase_y, phase_x, :, tap[0], tap[1]] = weight[:, :, kernel_y, kernel_x].T
+    spread = None if bias is None else bias.repeat_interleave(stride * stride)
+    return phases.reshape(outputs * stride * stride, inputs, *taps), spread, (*pads[1], *pads[0]), (0, cuts[1], 0, cuts[0])
+
+
+def _phase_and_tap(offset: int, padding: int, stride: int) -> tuple[int, int]:
+    """The phase r in 0..s-1 and tap t with ``offset = r + padding - stride t``."""
+    phase = (offset - padding) % stride
+    return phase, (phase + padding - offset) // stride
+
+
+def simplify(nodes: list[Node]) -> tuple[list[Node], list[Node]]:
+    """Fold helper nodes into their neighbours.
+
+    Returns:
+        the nodes, in execution order, and those helpers among them that could not be expressed.
+    """
+    nodes = list(nodes)
+    _fold_pads(nodes)
+    while _fold_one(nodes):
+        pass
+    nodes = [_as_depthwise(node) if node.op == "affine" else node for node in nodes]
+    while _fold_one(nodes):  # activations behind what is a convolution only now
+        pass
+    return nodes, [node for node in nodes if node.op == "pad"]
+
+
+def _index(nodes: list[Node], name: str) -> int:
+    return next(i for i, node in enumerate(nodes) if node.name == name)
+
+
+def _readers(nodes: list[Node], name: str) -> list[Node]:
+    return [node for node in nodes if name in node.inputs]
+
+
+def _drop(nodes: list[Node], name: str, instead: str) -> None:
+    """Remove a node; whoever read it reads ``instead``."""
+    del nodes[_index(nodes, name)]
+    for i, node in enumerate(nodes):
+        if name in node.inputs:
+            nodes[i] = replace(node, inputs=tuple(instead if source == name else source for source in node.inputs))
+
+
+def _fold_pads(nodes: list[Node]) -> None:
+    """Move pads until a convolution takes them up: zeros the one that reads them, cuts the one that feeds them."""
+    while any(_fold_pad(nodes, pad) for pad in nodes if pad.op == "pad"):
+        pass
+
+
+def _fold_pad(nodes: list[Node], pad: Node) -> bool:
+    """One step of one pad; whether anything changed."""
+    amount, readers = pad.attrs["padding"], _readers(nodes, pad.name)
+    if not any(amount):
+        _drop(nodes, pad.name, pad.inputs[0])
+        return True
+    if readers and nodes[-1].name != pad.name and all(reader.op in ("conv", "pad") for reader in readers):
+        wider = [_widened(reader, amount) for reader in readers]
+        if all(reader.op == "pad" or min(reader.attrs["padding"]) >= 0 for reader in wider):
+            for reader in wider:
+                nodes[_index(nodes, reader.name)] = reader
+            _drop(nodes, pad.name, pad.inputs[0])
+            return True
+    source = nodes[_index(nodes, pad.inputs[0])]
+    if max(amount) > 0 or len(_readers(nodes, source.name)) != 1:
+        return False
+    if source.op == "conv" and source.attrs["stride"] == 1 and min(_widened(source, amount).attrs["padding"]) >= 0:
+        nodes[_index(nodes, source.name)] = _widened(source, amount)
+        _drop(nodes, pad.name, source.name)
+        return True
+    factor = source.attrs["factor"] if source.op == "pixel_shuffle" else 1
+    if source.op not in ("pixel_shuffle", "unary", "affine") or any(side % factor for side in amount):
+        return False
+    before = tuple(side // factor for side in amount)  # a cut after these is a cut before them
+    nodes[_index(nodes, source.name)] = replace(source, inputs=(pad.name,))
+    del nodes[_index(nodes, pad.name)]
+    nodes.insert(_index(nodes, source.name), replace(pad, inputs=source.inputs, attrs={"padding": before}))
+    for i, node in enumerate(nodes):
+        if pad.name in node.inputs and node.name != source.name:
+            nodes[i] = replace(node, inputs=tuple(source.name if name == pad.name else name for name in node.inputs))
+    return True
+
+
+def _widened(node: Node, amount: tuple[int, ...]) -> Node:
+    padding = tuple(a + b for a, b in zip(node.attrs["padding"], amount, strict=True))
+    return replace(node, attrs={**node.attrs, "padding": padding})
+
+
+def _fold_one(nodes: list[Node]) -> bool:
+    """Fold the first affine or activation that can be folded into the node before it; whether there was one."""
+    by_name = {node.name: node for node in nodes}
+    count: dict[str, int] = {nodes[-1].name: 1}
+    for node in nodes:
+        for name in node.inputs:
+            count[name] = count.get(name, 0) + 1
+    for node in nodes:
+        if node.op != "affine" and not (node.op == "unary" and node.attrs["kind"] in FUSED):
+            continue
+        source, factor = by_name[node.inputs[0]], 1
+        alone = count[source.name] == 1
+        if source.op == "pixel_shuffle" and alone:  # per-channel operations commute with a shuffle of channels
+            factor = source.attrs["factor"] ** 2
+            source = by_name[source.inputs[0]]
+            alone = count[source.name] == 1
+        if not alone or source.activation != "none":
+            continue
+        weights = {key: value.repeat_interleave(factor) for key, value in node.weights.items()}
+        if node.op == "affine":
+            if source.op not in ("conv", "affine"):
+                continue
+            merged = _scaled(source, weights["scale"], weights["shift"])
+        else:
+            if source.op not in ("conv", "add"):
+                continue
+            parameters = {key: value for key, value in node.attrs.items() if key != "kind"}
+            attrs = {**source.attrs, **parameters, "activation": node.attrs["kind"]}
+            merged = replace(source, attrs=attrs, weights={**source.weights, **weights})
+        nodes[_index(nodes, source.name)] = merged
+        _drop(nodes, node.name, node.inputs[0])
+        return True
+    return False
+
+
+def _scaled(source: Node, scale: Tensor, shift: Tensor) -> Node:
+    """A convolution (or affine) followed by an affine, as one."""
+    if source.op == "affine":
+        return source.with_weights(scale=source.weights["scale"] * scale, shift=source.weights["shift"] * scale + shift)
+    weight = source.weights["weight"]
+    bias = source.weights.get("bias", weight.new_zeros(weight.shape[0]))
+    return source.with_weights(weight=weight * scale.view(-1, 1, 1, 1), bias=bias * scale + shift)
+
+
+def _as_depthwise(node: Node) -> Node:
+    channels = node.weights["scale"].numel()
+    attrs = {"stride": 1, "padding": (0, 0, 0, 0), "dilation": 1, "groups": channels}
+    weights = {"weight": node.weights["scale"].view(-1, 1, 1, 1).clone(), "bias": node.weights["shift"].clone()}
+    return Node(node.name, "conv", node.inputs, attrs, weights)

@@ -1,0 +1,1 @@
+"""The networks by name, one file each, and the reading of their weights."""

@@ -1,0 +1,95 @@
+"""IMDN: Hui, Gao, Yang and Wang, "Lightweight Image Super-Resolution with Information Multi-distillation Network", ACM MM 2019.
+
+Each block keeps a quarter of the channels at every step and passes on the rest; what was kept is concatenated and
+weighted per channel by its contrast (standard deviation plus mean over the picture).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from searchspaces.networks.spec import NetworkSpec, State, known, outputs
+
+SLOPE = 0.05
+
+
+def _conv3(before: int, after: int) -> nn.Conv2d:
+    return nn.Conv2d(before, after, 3, padding=1)
+
+
+class ContrastAttention(nn.Module):
+    """Channel weights from standard deviation and mean (of the population) over the picture."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        narrow = max(1, channels // reduction)
+        self.conv_du = nn.Sequential(nn.Conv2d(channels, narrow, 1), nn.ReLU(), nn.Conv2d(narrow, channels, 1), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        contrast = x.std(dim=(2, 3), keepdim=True, correction=0) + x.mean(dim=(2, 3), keepdim=True)
+        return x * self.conv_du(contrast)
+
+
+class DistillationBlock(nn.Module):
+    """``[N, nf, H, W] -> [N, nf, H, W]``: three splits of nf/4 and the rest, fusion, attention, skip."""
+
+    def __init__(self, nf: int) -> None:
+        super().__init__()
+        self.kept, self.passed = nf // 4, nf - nf // 4
+        self.c1 = _conv3(nf, nf)
+        self.c2 = _conv3(self.passed, nf)
+        self.c3 = _conv3(self.passed, nf)
+        self.c4 = _conv3(self.passed, self.kept)
+        self.cca = ContrastAttention(4 * self.kept)
+        self.c5 = nn.Conv2d(4 * self.kept, nf, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept, rest = [], x
+        for conv in (self.c1, self.c2, self.c3):
+            part, rest = torch.split(F.leaky_relu(conv(rest), SLOPE), [self.kept, self.passed], dim=1)
+            kept.append(part)
+        kept.append(self.c4(rest))
+        return self.c5(self.cca(torch.cat(kept, dim=1))) + x
+
+
+class IMDN(nn.Module):
+    """IMDN with ``n_blocks`` distillation blocks of ``nf`` channels (a multiple of 4), RGB.
+
+    Shapes: ``[N, 3, H, W] -> [N, 3, scale*H, scale*W]``; range 0..1.
+    """
+
+    def __init__(self, scale: int = 2, nf: int = 64, n_blocks: int = 6) -> None:
+        super().__init__()
+        self.scale, self.channels, self.n_blocks = scale, 3, n_blocks
+        self.fea_conv = _conv3(3, nf)
+        for i in range(1, n_blocks + 1):
+            setattr(self, f"IMDB{i}", DistillationBlock(nf))
+        self.c = nn.Sequential(nn.Conv2d(nf * n_blocks, nf, 1), nn.LeakyReLU(SLOPE))
+        self.LR_conv = _conv3(nf, nf)
+        self.upsampler = nn.Sequential(_conv3(nf, 3 * scale**2), nn.PixelShuffle(scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.fea_conv(x)
+        outputs, y = [], features
+        for i in range(1, self.n_blocks + 1):
+            y = getattr(self, f"IMDB{i}")(y)
+            outputs.append(y)
+        return self.upsampler(self.LR_conv(self.c(torch.cat(outputs, dim=1))) + features)
+
+
+def _infer(state: State) -> dict[str, Any]:
+    blocks = {key.split(".")[0] for key in state if key.startswith("IMDB")}
+    return known(nf=outputs(state, "fea_conv"), n_blocks=len(blocks))
+
+
+SPEC = NetworkSpec(
+    "imdn",
+    "IMDN, 2019: channel splits, concatenation, attention by mean and standard deviation",
+    IMDN,
+    {"nf": 64, "n_blocks": 6},
+    _infer,
+)

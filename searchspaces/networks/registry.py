@@ -1,0 +1,174 @@
+"""The networks by name, and the loading of weights into them, or into a person's own module.
+
+A network's widths and depths are read off its weights, so that ``--weights FILE`` alone is enough; without weights
+they are arguments.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hwmodels.errors import FileError, UsageError, closest
+from searchspaces.data.pictures import InputKind
+from searchspaces.networks.cnn import abpn, ecbsr, edsr, espcn, fsrcnn, imdn, vdsr
+from searchspaces.networks.spec import NetworkSpec
+from searchspaces.networks.weights import put, read_provenance, read_state, sha256
+
+NETWORKS: dict[str, NetworkSpec] = {module.SPEC.name: module.SPEC for module in (fsrcnn, abpn, ecbsr, espcn, edsr, vdsr, imdn)}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedNetwork:
+    """A network with weights, in evaluation mode. ``provenance`` says where shipped weights come from; empty for others."""
+
+    module: nn.Module
+    name: str
+    scale: int
+    channels: int
+    input_kind: InputKind
+    weights_sha256: str
+    arguments: Mapping[str, Any]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def spec(name: str) -> NetworkSpec:
+    """Look a network up.
+
+    Raises:
+        UsageError: unknown; names the closest.
+    """
+    if name not in NETWORKS:
+        raise UsageError(f"no network is called {name!r}", closest(name, NETWORKS))
+    return NETWORKS[name]
+
+
+def build(name: str, scale: int = 2, **arguments: Any) -> nn.Module:
+    """A network with random weights, in evaluation mode.
+
+    Raises:
+        UsageError: unknown name, scale or argument.
+    """
+    known = spec(name)
+    known.check_scale(scale)
+    for argument, value in arguments.items():
+        known.check_argument(argument, value)
+    return known.build(scale=scale, **{**known.arguments, **arguments}).eval()
+
+
+def load(name: str, scale: int | None = None, weights: str | Path | None = None, **arguments: Any) -> LoadedNetwork:
+    """A built-in network with weights.
+
+    Args:
+        scale: by default that of the shipped weights, or the first that the network is made for.
+        weights: a safetensors or .pth file; by default the shipped weights.
+        arguments: the network's own (width, depth, ...); what the weights show need not be said.
+    Raises:
+        UsageError: unknown name, scale or argument; no weights given, and none shipped.
+        FileError: the weights cannot be read or do not fit.
+    """
+    known = spec(name)
+    if scale is None:
+        scale = next(iter(known.shipped), known.scales[0])
+    known.check_scale(scale)
+    path = Path(weights) if weights is not None else known.weights(scale)
+    if path is None:
+        shipped = ", ".join(f"{other.name} x{s}" for other in NETWORKS.values() for s in other.shipped if other.weights(s))
+        raise UsageError(
+            f"no weights ship for {name} x{scale}", f"Pass --weights FILE.safetensors (or .pth). Shipped: {shipped or 'none'}."
+        )
+    state = read_state(path)
+    chosen = {**known.arguments, **known.infer(state), **arguments}
+    module = build(name, scale, **chosen)
+    put(module, state, path)
+    channels = known.channels if known.channels is not None else int(chosen["channels"])
+    return LoadedNetwork(
+        module, name, scale, channels, known.input_kind, sha256(path), chosen, read_provenance(path) if weights is None else {}
+    )
+
+
+def load_file(target: str, weights: str | Path | None = None, scale: int | None = None) -> LoadedNetwork:
+    """A person's own network: ``path/to/file.py:callable``, where ``callable()`` returns an ``nn.Module`` that maps
+    ``[N, C, H, W]`` in 0..1 to ``[N, C, scale*H, scale*W]``. C (1 or 3) is that of the first convolution.
+
+    The file is executed, as any Python module is when it is imported.
+
+    Args:
+        scale: by default what the network does to a small picture.
+    Raises:
+        UsageError: not of that form, no such callable, it does not return a module, or the module is not of that scale.
+        FileError: the file cannot be imported, or the weights cannot be read or do not fit.
+    """
+    file, colon, attribute = target.rpartition(":")
+    if not colon or not file.endswith(".py") or not attribute:
+        raise UsageError(f"{target!r} does not name a callable in a file", "Write it as path/to/file.py:callable.")
+    module = _call(_import(Path(file)), attribute, file).eval()
+    digest = ""
+    if weights is not None:
+        put(module, read_state(weights), weights)
+        digest = sha256(weights)
+    convs = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    if not convs or convs[0].in_channels not in (1, 3):
+        found = f"its first convolution reads {convs[0].in_channels} channels" if convs else "it has no convolution"
+        raise UsageError(f"{target}: {found}", "A network must read pictures of 1 (luma) or 3 (RGB) channels.")
+    found_scale = _scale_of(module, convs[0].in_channels, target)
+    if scale is not None and scale != found_scale:
+        raise UsageError(f"{target}: this network enlarges {found_scale} times, not {scale} times")
+    return LoadedNetwork(module, Path(file).stem, found_scale, convs[0].in_channels, "low", digest, {"model": target})
+
+
+def _scale_of(module: nn.Module, channels: int, target: str) -> int:
+    """Run the module on a picture of 24x32 pixels, which suits networks that want a multiple of 2, 4 or 8."""
+    height, width = 24, 32
+    try:
+        with torch.no_grad():
+            output = module(torch.zeros(1, channels, height, width))
+    except Exception as error:
+        raise FileError(f"{target}: the network fails on a small picture ({type(error).__name__}: {error})") from error
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
+    scale = shape[2] // height if len(shape) == 4 else 0
+    if scale < 1 or shape != (1, channels, height * scale, width * scale):
+        raise UsageError(
+            f"{target}: a picture of {channels}x{height}x{width} becomes {shape or type(output).__name__}",
+            "A network must return the picture, enlarged by a whole factor, with as many channels as it reads.",
+        )
+    return scale
+
+
+def _import(path: Path) -> Any:
+    if not path.is_file():
+        raise FileError(f"{path}: no such file")
+    location = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
+    assert location is not None
+    assert location.loader is not None
+    imported = importlib.util.module_from_spec(location)
+    sys.modules[location.name] = imported
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        location.loader.exec_module(imported)
+    except Exception as error:
+        raise FileError(f"{path}: cannot be imported ({type(error).__name__}: {error})") from error
+    finally:
+        sys.path.pop(0)
+    return imported
+
+
+def _call(imported: Any, attribute: str, file: str) -> nn.Module:
+    maker = getattr(imported, attribute, None)
+    if not callable(maker):
+        names = [name for name, value in vars(imported).items() if callable(value) and not name.startswith("_")]
+        raise UsageError(f"{file} has no callable {attribute!r}", closest(attribute, names))
+    try:
+        made = maker() if not isinstance(maker, nn.Module) else maker
+    except Exception as error:
+        raise FileError(f"{file}: {attribute}() failed ({type(error).__name__}: {error})") from error
+    if not isinstance(made, nn.Module):
+        raise UsageError(f"{file}: {attribute}() returned {type(made).__name__}, not a torch.nn.Module")
+    return made

@@ -1,0 +1,92 @@
+"""How a network announces itself: what it is called, what may be chosen about it, and how its sizes are read off its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from hwmodels.errors import UsageError, closest
+from searchspaces.data.pictures import InputKind
+
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One kind of network. Every network's file has one, called ``SPEC``.
+
+    Attributes:
+        build: ``build(scale=..., **arguments) -> nn.Module``.
+        arguments: the arguments and their defaults.
+        infer: reads arguments off a state dict; what the keys do not show is left out.
+        channels: 1 or 3 when fixed, None when it is an argument.
+        shipped: scale -> file name in ``pretrained/``.
+    """
+
+    name: str
+    summary: str
+    build: Callable[..., nn.Module]
+    arguments: Mapping[str, Any]
+    infer: Callable[[State], dict[str, Any]]
+    scales: tuple[int, ...] = (2, 3, 4)
+    channels: int | None = 3
+    input_kind: InputKind = "low"
+    shipped: Mapping[int, str] = field(default_factory=dict)
+
+    def weights(self, scale: int) -> Path | None:
+        """The weights that ship with the package, if there are any."""
+        path = PRETRAINED / self.shipped.get(scale, "none")
+        return path if path.is_file() else None
+
+    def check_scale(self, scale: int) -> None:
+        """Raises UsageError when the network is not made for ``scale``."""
+        if scale not in self.scales:
+            raise UsageError(f"{self.name} is not made for scale {scale}", f"Scales: {', '.join(map(str, self.scales))}.")
+
+    def check_argument(self, name: str, value: Any) -> None:
+        """Raises UsageError when ``name`` is unknown or ``value`` is not of its default's kind."""
+        if name not in self.arguments:
+            hint = closest(name, self.arguments) if self.arguments else ""
+            raise UsageError(f"{self.name} has no argument {name!r}", hint)
+        default = self.arguments[name]
+        numeric = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        if isinstance(default, int) and not (numeric and isinstance(value, int)):
+            raise UsageError(f"{self.name}: {name} must be a whole number above 0, not {value!r}")
+        if isinstance(default, float) and not numeric:
+            raise UsageError(f"{self.name}: {name} must be a number above 0, not {value!r}")
+        if name == "activation" and value not in ("relu", "prelu"):
+            raise UsageError(f"{self.name}: {name} must be relu or prelu, not {value!r}")
+        if name == "channels" and value not in (1, 3):
+            raise UsageError(f"{self.name}: {name} must be 1 (luma) or 3 (RGB), not {value!r}")
+
+
+def outputs(state: State, layer: str) -> int | None:
+    """Output channels of a layer, None when the file has no such layer."""
+    weight = state.get(f"{layer}.weight")
+    return int(weight.shape[0]) if weight is not None and weight.ndim else None
+
+
+def inputs(state: State, layer: str) -> int | None:
+    """Input channels of a convolution, None when the file has no such layer."""
+    weight = state.get(f"{layer}.weight")
+    return int(weight.shape[1]) if weight is not None and weight.ndim > 1 else None
+
+
+def indices(state: State, prefix: str, suffix: str) -> set[int]:
+    """The numbers N for which a key begins with ``prefix.N.suffix``."""
+    found = set()
+    for key in state:
+        number, _, tail = key.removeprefix(f"{prefix}.").partition(".")
+        if key.startswith(f"{prefix}.") and number.isdigit() and tail.startswith(suffix):
+            found.add(int(number))
+    return found
+
+
+def known(**found: Any) -> dict[str, Any]:
+    """The arguments that were found: those that are neither None nor 0."""
+    return {key: value for key, value in found.items() if value}

@@ -1,0 +1,1 @@
+"""What quality means, and how it is measured."""

@@ -1,0 +1,324 @@
+"""Train the small networks that the package ships: ``python -m searchspaces.training.train --help``.
+
+Any folders of pictures do. Each picture is shrunk to a few sizes (Lanczos; this also removes the block artefacts of JPEG
+sources), its low-resolution twin is made by MATLAB-compatible bicubic, and random aligned patches with random flips and
+transposes are drawn, busy patches more often. Adam, one cosine decay, Charbonnier loss and then squared error for the last fifth
+(PSNR is squared error), and an exponential moving average of the weights is what is saved.
+
+``--expand`` trains each kernel as a sum ``W0 + P K`` with K a wider bank of kernels and P a 1x1 convolution after it, collapsed
+before every forward pass (the idea of SESR's collapsible blocks: Bhardwaj et al., MLSys 2022): the same network, easier to
+optimise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from searchspaces.data.bicubic import imresize
+from searchspaces.networks.cnn.abpn import ABPN
+from searchspaces.networks.cnn.fsrcnn import FSRCNN
+from searchspaces.tasks.metrics import BT601_LUMA, luma, psnr_y
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+LUMA = torch.from_numpy(BT601_LUMA).float().view(1, 3, 1, 1) / 219
+NETWORKS = {
+    "fsrcnn": lambda scale: FSRCNN(scale=scale, channels=1, activation="relu"),
+    "abpn": lambda scale: ABPN(scale=scale),
+}
+
+
+def picture_pairs(
+    folders: list[Path], *, scale: int, channels: int, long_sides: list[int], drawings: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(low, high) pairs, uint8 ``[h, w, channels]`` and ``[scale*h, scale*w, channels]``, of every picture at several sizes."""
+    pairs = []
+
+    def add(picture: Image.Image) -> None:
+        high = np.asarray(picture)
+        high = high[: high.shape[0] // scale * scale, : high.shape[1] // scale * scale]
+        if channels == 1:
+            high = np.rint(luma(high)).astype(np.uint8)[..., None]
+        pairs.append((imresize(high, 1 / scale), high))
+
+    for path in sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+        photo = Image.open(path).convert("RGB")
+        longest = max(photo.size)
+        for side in [side for side in long_sides if side <= 0.75 * longest] or [longest]:
+            size = (round(photo.width * side / longest), round(photo.height * side / longest))
+            add(photo if side == longest else photo.resize(size, Image.Resampling.LANCZOS))
+    random = np.random.default_rng(seed)
+    for _ in range(drawings):
+        add(drawing(random))
+    if not pairs:
+        raise SystemExit(f"no pictures ({', '.join(sorted(SUFFIXES))}) in: {', '.join(map(str, folders))}")
+    return pairs
+
+
+def drawing(random: np.random.Generator, side: int = 480, oversampling: int = 4) -> Image.Image:
+    """A made-up picture of sharp edges, of which photos have few: overlapping ellipses, polygons, arcs and fine lines in random
+    colours, drawn large and shrunk, so that edges are smooth as an optical system would make them."""
+    large = side * oversampling
+    picture = Image.new("RGB", (large, large), tuple(int(c) for c in random.integers(0, 256, 3)))
+    pen = ImageDraw.Draw(picture)
+    for _ in range(int(random.integers(60, 220))):
+        colour = tuple(int(c) for c in random.integers(0, 256, 3))
+        if random.random() < 0.4:
+            colour = (0, 0, 0) if random.random() < 0.5 else (255, 255, 255)
+        centre = random.integers(0, large, 2)
+        reach = int(large * random.uniform(0.02, 0.22))
+        corners = [
+            tuple(int(v) for v in centre + random.integers(-reach, reach + 1, 2)) for _ in range(int(random.integers(3, 7)))
+        ]
+        width = int(oversampling * random.uniform(1, 10))
+        box = [int(centre[0]) - reach, int(centre[1]) - int(reach * random.uniform(0.2, 1))]
+        box += [int(centre[0]) + reach, int(centre[1]) + int(reach * random.uniform(0.2, 1))]
+        match int(random.integers(0, 4)):
+            case 0:
+                pen.ellipse(box, fill=colour)
+            case 1:
+                pen.polygon(corners, fill=colour)
+            case 2:
+                pen.line(corners, fill=colour, width=width, joint="curve")
+            case 3:
+                start = float(random.uniform(0, 360))
+                pen.arc(box, start, start + float(random.uniform(30, 300)), fill=colour, width=width)
+    return picture.resize((side, side), Image.Resampling.LANCZOS)
+
+
+class PatchSampler:
+    """Random aligned patch pairs; of a few candidates the one with most detail is kept."""
+
+    def __init__(
+        self,
+        pairs: list[tuple[np.ndarray, np.ndarray]],
+        *,
+        scale: int,
+        patch: int,
+        seed: int,
+        candidates: int,
+        area_power: float,
+    ) -> None:
+        self.pairs = [p for p in pairs if min(p[0].shape[:2]) >= patch]
+        self.scale, self.patch, self.candidates = scale, patch, candidates
+        self.random = np.random.default_rng(seed)
+        areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float) ** area_power
+        self.weights = areas / areas.sum()
+
+    def _one(self) -> tuple[np.ndarray, np.ndarray]:
+        best, best_detail = None, -1.0
+        for _ in range(self.candidates):
+            low, high = self.pairs[self.random.choice(len(self.pairs), p=self.weights)]
+            y = self.random.integers(0, low.shape[0] - self.patch + 1)
+            x = self.random.integers(0, low.shape[1] - self.patch + 1)
+            s, p = self.scale, self.patch
+            small = low[y : y + p, x : x + p]
+            detail = float(np.abs(np.diff(small.astype(np.int16), axis=0)).mean())
+            if detail > best_detail:
+                best, best_detail = (small, high[s * y : s * (y + p), s * x : s * (x + p)]), detail
+        assert best is not None
+        turn = self.random.integers(0, 8)
+
+        def turned(a: np.ndarray) -> np.ndarray:
+            a = a[::-1] if turn & 1 else a
+            a = a[:, ::-1] if turn & 2 else a
+            return a.transpose(1, 0, 2) if turn & 4 else a
+
+        return turned(best[0]), turned(best[1])
+
+    def batch(self, size: int) -> tuple[Tensor, Tensor]:
+        low, high = zip(*(self._one() for _ in range(size)), strict=True)
+
+        def stack(pictures: tuple[np.ndarray, ...]) -> Tensor:
+            return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div(255)
+
+        return stack(low), stack(high)
+
+
+class Expansion(nn.Module):
+    """Kernel ``W0 [O, I, k, k]`` plus the collapse of a wider bank: ``W0 + sum_m P[o, m] K[m]``. Starts as ``W0`` alone."""
+
+    def __init__(self, shape: torch.Size, width: int) -> None:
+        super().__init__()
+        fan_in = shape[1] * shape[2] * shape[3]
+        self.bank = nn.Parameter(torch.randn(width, *shape[1:]) / fan_in**0.5)
+        self.mix = nn.Parameter(torch.zeros(shape[0], width))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + torch.einsum("om,mikl->oikl", self.mix, self.bank)
+
+
+def collapsed(network: nn.Module) -> dict[str, Tensor]:
+    """The plain state dict of a network whose kernels may be expanded."""
+    plain = {}
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.PReLU)):
+            plain[f"{name}.weight"] = module.weight.detach()
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and module.bias is not None:
+                plain[f"{name}.bias"] = module.bias.detach()
+    return plain
+
+
+def test_psnr(network: nn.Module, folder: Path, scale: int, channels: int) -> float:
+    """Mean PSNR-Y over a folder of pictures by the protocol of the literature (see ``metrics``)."""
+    scores = []
+    for path in sorted(folder.glob("*.png")):
+        high = np.asarray(Image.open(path).convert("RGB"))
+        high = high[: high.shape[0] // scale * scale, : high.shape[1] // scale * scale]
+        if channels == 1:
+            high = np.rint(luma(high))[..., None]
+        low = imresize(high, 1 / scale)
+        x = torch.from_numpy(np.ascontiguousarray(low)).float().div(255).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            y = network(x).clamp(0, 1).mul(255).round()[0].permute(1, 2, 0).numpy()
+        scores.append(psnr_y(y.squeeze(-1) if channels == 1 else y, high.squeeze(-1) if channels == 1 else high, scale))
+    return float(np.mean(scores))
+
+
+def train(arguments: argparse.Namespace) -> None:
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(arguments.threads)
+    network = NETWORKS[arguments.network](arguments.scale)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels = int(network.channels)  # type: ignore[arg-type]
+    started = time.monotonic()
+    sampler = PatchSampler(
+        picture_pairs(
+            arguments.images,
+            scale=arguments.scale,
+            channels=channels,
+            long_sides=arguments.long_sides,
+            drawings=arguments.drawings,
+            seed=arguments.seed,
+        ),
+        scale=arguments.scale,
+        patch=arguments.patch,
+        seed=arguments.seed,
+        candidates=arguments.candidates,
+        area_power=arguments.area_power,
+    )
+    print(f"{len(sampler.pairs)} picture pairs read in {time.monotonic() - started:.0f} s", flush=True)
+    history, earlier = [], load_file(arguments.blend_with) if arguments.blend_with else {}
+    if arguments.start is not None:
+        network.load_state_dict(load_file(arguments.start))
+        with safe_open(arguments.start, "pt") as file:
+            history = [json.loads(file.metadata()["provenance"])]
+    average = copy.deepcopy(network)
+    if arguments.expand:
+        for module in [m for m in network.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]:
+            parametrize.register_parametrization(module, "weight", Expansion(module.weight.shape, arguments.expand))
+    optimiser = torch.optim.Adam(network.parameters(), lr=arguments.rate)
+    warmup = max(1, arguments.steps // 100)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda step: min(1.0, (step + 1) / warmup) * (0.005 + 0.995 * 0.5 * (1 + np.cos(np.pi * step / arguments.steps))),
+    )
+    provenance = {
+        "script": "python -m searchspaces.training.train",
+        "network": arguments.network,
+        "scale": arguments.scale,
+        "seed": arguments.seed,
+        "steps": arguments.steps,
+        "batch": arguments.batch,
+        "patch": arguments.patch,
+        "rate": arguments.rate,
+        "expand": arguments.expand,
+        "long_sides": arguments.long_sides,
+        "candidates": arguments.candidates,
+        "area_power": arguments.area_power,
+        "chroma": arguments.chroma,
+        "drawings": arguments.drawings,
+        "squared_from": arguments.squared_from,
+        "blend": arguments.blend,
+        "earlier_stages": history,
+        "pictures": arguments.about,
+    }
+    started = time.monotonic()
+    for step in range(1, arguments.steps + 1):
+        low, high = sampler.batch(arguments.batch)
+        error = network(low) - high
+        if channels == 3 and arguments.chroma < 1:
+            error = torch.cat([error * arguments.chroma, (error * LUMA).sum(dim=1, keepdim=True)], dim=1)
+        loss = torch.sqrt(error**2 + 1e-6).mean() if step < arguments.squared_from * arguments.steps else (error**2).mean() * 50
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+        optimiser.step()
+        schedule.step()
+        decay = min(0.999, (step + 1) / (step + 10))
+        with torch.no_grad():
+            values = collapsed(network)
+            for name, mean in average.named_parameters():
+                mean.lerp_(values[name], 1 - decay)
+        if step % arguments.every == 0 or step == arguments.steps:
+            report = {"step": step, "loss": float(loss.detach()), "minutes": round((time.monotonic() - started) / 60, 1)}
+            # An average with an earlier stage generalises better than the last stage alone (Wortsman et al., CVPR 2022).
+            state = {key: value.contiguous() for key, value in average.state_dict().items()}
+            state = {key: value.lerp(earlier.get(key, value), arguments.blend) for key, value in state.items()}
+            if arguments.test is not None:
+                shown = copy.deepcopy(average)
+                shown.load_state_dict(state)
+                report["test_psnr_y_db"] = round(test_psnr(shown, arguments.test, arguments.scale, channels), 3)
+                provenance["test_psnr_y_db"] = report["test_psnr_y_db"]
+                provenance["test_set"] = arguments.test.name
+            print(json.dumps(report), flush=True)
+            save_file(state, arguments.out, metadata={"provenance": json.dumps(provenance | {"step": step})})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=sorted(NETWORKS), required=True)
+    parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument(
+        "--images", type=Path, nargs="+", required=True, help="folders of training pictures, searched recursively"
+    )
+    parser.add_argument("--about", default="", help="where the pictures come from; written into the provenance")
+    parser.add_argument("--test", type=Path, help="folder of HR pictures (PNG) for the PSNR printed on the way")
+    parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--steps", type=int, default=40_000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--patch", type=int, default=32, help="side of the low-resolution patch in pixels")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--expand", type=int, default=0, help="kernels in the bank that overparameterises each layer; 0: none")
+    parser.add_argument(
+        "--long-sides", type=int, nargs="+", default=[1400, 1000, 700, 480, 340], help="sizes of the shrunk pictures"
+    )
+    parser.add_argument("--drawings", type=int, default=0, help="made-up pictures of sharp edges among the photos")
+    parser.add_argument(
+        "--squared-from",
+        type=float,
+        default=0.8,
+        help="share of the steps after which the loss is squared error instead of Charbonnier",
+    )
+    parser.add_argument("--candidates", type=int, default=3, help="random patches of which the one with most detail is used")
+    parser.add_argument(
+        "--area-power", type=float, default=0.5, help="a picture is drawn in proportion to its area to this power"
+    )
+    parser.add_argument(
+        "--chroma",
+        type=float,
+        default=0.25,
+        help="weight of the RGB error beside the luma error (RGB networks); 1: RGB error alone",
+    )
+    parser.add_argument("--blend-with", type=Path, help="weights of an earlier stage that are averaged into what is saved")
+    parser.add_argument("--blend", type=float, default=0.0, help="share of the earlier stage in that average")
+    parser.add_argument("--start", type=Path, help="weights to start from (an earlier stage)")
+    parser.add_argument("--every", type=int, default=1000, help="steps between two reports")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

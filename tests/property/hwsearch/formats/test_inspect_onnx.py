@@ -1,0 +1,61 @@
+"""What an exported file is read back as, against the plan that was written; hypothesis draws the widths."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from random_networks import MODULES, float_graph, quantize
+
+from hwmodels.device import device
+from hwmodels.numbers import Precision
+from hwmodels.pricing import cost
+from hwsearch.formats import pricing
+from hwsearch.formats.onnx import write as exported
+from hwsearch.formats.readers import inspect
+from searchspaces.ir.graph import Graph
+from searchspaces.tracing.trace import to_workload
+
+
+@lru_cache
+def graph_of(name: str) -> Graph:
+    return float_graph(name)
+
+
+@pytest.mark.parametrize("name", MODULES)
+@settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_widths_and_structure_come_back(name: str, tmp_path: Path, data: st.DataObject) -> None:
+    graph = graph_of(name)
+    weights = {node.name: data.draw(st.integers(2, 8)) for node in graph.convs}
+    widths = {group: data.draw(st.sampled_from((2, 3, 5, 8, 16))) for group in sorted(set(graph.quantizer_groups().values()))}
+    q = quantize(graph, weights, widths, wide_is_float=data.draw(st.booleans()), symmetric=data.draw(st.booleans()))
+    found = inspect(exported.export(q, tmp_path / "net.onnx", metadata={"plan": "plan-07"}))
+    assert {layer.name: layer.weight_bits for layer in found.layers} == {key: layer.bits for key, layer in q.layers.items()}
+    assert {layer.name: layer.activation_bits for layer in found.layers} == {n.name: q.formats[n.name].bits for n in graph.convs}
+    assert [layer.shape for layer in found.layers] == [q.layers[n.name].weight.shape for n in graph.convs]
+    assert sorted(n.op for n in found.graph.nodes) == sorted(n.op for n in graph.nodes)
+    assert found.provenance is not None
+    assert found.provenance["plan"] == "plan-07"
+    ours, theirs = (to_workload(g, 24, 32) for g in (graph, found.graph))
+    assert (theirs.macs, theirs.weight_count) == (ours.macs, ours.weight_count)
+
+
+@pytest.mark.parametrize("name", ["fsrcnn-relu", "abpn", "edsr"])
+def test_a_file_costs_what_its_plan_costs(name: str, tmp_path: Path) -> None:
+    graph = graph_of(name)
+    found = inspect(exported.export(quantize(graph, 8, 8), tmp_path / "net.onnx"))
+    board = device.load("ethos-u55-128")
+    expected = cost.uniform(board, to_workload(graph, 48, 64), Precision.parse("W8A8"))
+    price = pricing.price(found, "ethos-u55-128", (48, 64))
+    assert price.latency_s == pytest.approx(expected.latency_s)
+    assert (price.weight_bytes, price.peak_activation_bytes) == (expected.weight_bytes, expected.peak_activation_bytes)
+    assert price.remarks == ()

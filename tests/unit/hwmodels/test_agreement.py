@@ -1,0 +1,80 @@
+"""Agreements: computed by hand, stored and read back, shown in the catalogue, drawn as a page."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from bench.agreement_page import page
+from oracle import Row, summary
+
+from hwmodels.device import device
+from hwmodels.fitting import agreement
+from hwmodels.fitting.agreement import Agreement
+from hwsearch.cli.app import main
+
+ROWS = [
+    Row("jetson", "gpu", name, f"net {name}", "A lab, bench 3", "latency_s", predicted, 1e-3 * i, (("MACs only", 2e-3 * i),))
+    for i, (name, predicted) in enumerate((("a", 1.1e-3), ("b", 1.8e-3), ("c", 3.0e-3), ("d", 2.0e-3)), start=1)
+]
+
+
+def test_errors_and_ranks_by_hand() -> None:
+    """Errors 10 %, 10 %, 0 and 50 %; of six pairs of rows only c and d are in the wrong order."""
+    (found,) = summary.agreements(ROWS)
+    assert (found.device, found.rows, found.left_out) == ("jetson", 4, True)
+    assert found.median_error == pytest.approx(0.1)
+    assert found.kendall == pytest.approx((5 - 1) / 6, abs=1e-3)
+    assert found.baselines == {"MACs only": 1.0}
+    assert found.brief == "latency 10.0%, τ 0.67, 4 rows, A lab"
+
+
+def test_two_rows_have_no_rank_correlation() -> None:
+    (found,) = summary.agreements(ROWS[:2])
+    assert found.kendall is None
+    assert "τ" not in found.brief
+
+
+def test_stored_and_read_back() -> None:
+    found = summary.agreements(ROWS)
+    assert agreement.parse(agreement.document(found)) == found
+
+
+def test_shipped_agreements_name_sources_and_rows() -> None:
+    shipped = agreement.parse(agreement.FILE.read_text(encoding="utf-8"))
+    assert agreement.document(shipped) == agreement.FILE.read_text(encoding="utf-8")
+    for entry in shipped:
+        assert entry.rows > 0
+        assert entry.source
+        assert 0 <= entry.median_error <= entry.p90_error
+        if entry.device in device.names():
+            assert entry.kind == device.load(entry.device).kind
+
+
+def test_catalogue_says_how_right_each_device_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "--json"]) == 0
+    listed = {entry["name"]: entry["agreement"] for entry in json.loads(capsys.readouterr().out)["devices"]}
+    assert listed["snapdragon-8gen3-hexagon"][0]["left_out"] is True
+    assert listed["hailo-8"] == []
+    assert main(["devices"]) == 0
+    text = capsys.readouterr().out
+    assert "no measurement" in text
+    assert agreement.of("snapdragon-8gen3-hexagon")[0].brief[:20] in text
+    assert main(["devices", "show", "hailo-8"]) == 0
+    assert "No measurement" in capsys.readouterr().out
+    assert main(["devices", "show", "snapdragon-8gen3-hexagon"]) == 0
+    assert "network left out of the fit" in capsys.readouterr().out
+
+
+def test_page_is_self_contained_and_speaks_to_everyone() -> None:
+    found: list[Agreement] = summary.agreements(ROWS)
+    text = page(ROWS, found, [("net e", "its layers are <secret>")])
+    assert text == page(ROWS, found, [("net e", "its layers are <secret>")])
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
+    assert "<script" not in text
+    assert "<secret>" not in text
+    assert 'role="img"' in text
+    assert "Scatter of 4 predictions against outside figures" in text
+    assert "10.0%" in text
+    assert "MACs only" in text

@@ -1,0 +1,320 @@
+"""Device files: those that come with the package are sound, and mistakes in one are reported so that they can be put right."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hwmodels.device import device, reader
+from hwmodels.device.facts import human
+from hwmodels.device.tables import Packing
+from hwmodels.device.values import Quantity
+from hwmodels.errors import DeviceFileError, FileError, UsageError
+from hwmodels.numbers import Precision
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+FSRCNN_CHANNELS = 56 + 12  # the widest pair of feature maps of FSRCNN(56,12,4) that is alive at once
+
+NAMES = device.names()
+MCUS = [name for name in NAMES if device.load(name).kind == "mcu"]
+
+MINIMAL = """
+schema = 1
+name = "board"
+title = "Board"
+kind = "cpu"
+runtime = "none"
+summary = "For tests."
+default_input = [48, 64]
+[rates]
+W8A8 = 1e9
+[widths]
+weight_bits = [4, 8]
+activation_bits = [8]
+[packing]
+kind = "bits"
+[memory.dram]
+bytes_per_s = {value = 2e9, source = "sheet"}
+[cpu]
+threads = 2
+[sources]
+sheet = "Data sheet"
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(DeviceFileError) as caught:
+        device.load_text(text, "board.toml")
+    assert caught.value.exit_code == 3
+    return caught.value.problems
+
+
+def test_the_promised_devices_are_there() -> None:
+    gpus = {"jetson-nano", "jetson-xavier-nx", "jetson-orin-nano", "jetson-agx-orin", "adreno-740", "mali-g78"}
+    npus = {
+        "jetson-agx-orin-dla",
+        "snapdragon-8gen2-hexagon",
+        "snapdragon-8gen3-hexagon",
+        "coral-edgetpu",
+        "hailo-8",
+        "rk3588",
+        "gap9",
+    }
+    ethos = {"ethos-u55-128", "ethos-u55-256", "ethos-u65-512", "ethos-u85-512"}
+    mcus = {"stm32h743", "stm32f746", "stm32l4r5", "nrf52840", "cortex-m55", "gap8", "esp32-s3"}
+    promised = gpus | npus | ethos | mcus | {"bitserial-npu", "host"}
+    assert set(promised) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_file(name: str) -> None:
+    loaded = device.load(name)
+    assert loaded.name == name
+    assert {q.source for _, q in loaded.quantities() if q.source} == set(loaded.sources), (
+        "a source that nothing uses, or the reverse"
+    )
+    assert all(citation.strip() for citation in loaded.sources.values())
+    assert loaded.hypothetical == ("HYPOTHETICAL" in loaded.title)
+    assert loaded.memory.onchip or loaded.memory.dram
+    for weight in loaded.widths.weight_bits:
+        for activation in loaded.widths.activation_bits:
+            runs = loaded.runs_as(weight, activation)
+            assert str(runs) in loaded.rates
+            assert runs.weight_bits >= weight
+            assert runs.activation_bits >= activation
+            assert loaded.unpack_factor(weight, activation) >= 1
+            assert runs.is_float or not (loaded.wide_is_float and 16 in (weight, activation))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unsourced_numbers_say_why(name: str) -> None:
+    for key, quantity in device.load(name).quantities():
+        if quantity.source is None:
+            assert quantity.note, f"{key} has neither a source nor a note"
+
+
+def test_names_and_aliases_are_unique() -> None:
+    aliases = [alias for name in NAMES for alias in device.load(name).aliases]
+    assert len(set(aliases) | set(NAMES)) == len(aliases) + len(NAMES)
+    assert device.load("jetson").name == "jetson-orin-nano"
+    assert device.load(" STM32H743 ").name == "stm32h743"
+
+
+@pytest.mark.parametrize("name", MCUS)
+def test_microcontroller(name: str) -> None:
+    """FSRCNN fits its default input, 8-bit; its rate is clock over cycles; the limits are its memories."""
+    mcu = device.load(name)
+    height, width = mcu.default_input
+    assert mcu.mcu is not None
+    assert mcu.limits.peak_activation_bytes is not None
+    assert FSRCNN_CHANNELS * height * width <= mcu.limits.peak_activation_bytes.value
+    assert mcu.limits.weight_bytes == mcu.memory["flash"].bytes
+    cycles = mcu.mcu.clock_hz.value / mcu.rates["W8A8"].value
+    assert cycles == pytest.approx(mcu.mcu.cycles_per_mac.conv.value, rel=0.002)
+
+
+def test_only_devices_with_units_for_it_are_faster_at_narrow_weights() -> None:
+    faster = {n for n in NAMES if device.load(n).runs_as(2, 8).weight_bits < 8}
+    assert faster == {"gap9", "bitserial-npu"}
+
+
+def test_bit_serial_rates_follow_the_bit_product() -> None:
+    npu = device.load("bitserial-npu")
+    for key, rate in npu.rates.items():
+        precision = Precision.parse(key)
+        assert rate.value == pytest.approx(64e12 / (precision.weight_bits * precision.activation_bits), rel=1e-3)
+
+
+def test_numbers_of_research_notes(shared: Path) -> None:
+    """What the files say where they name a source is what the notes say, for a sample that needs no conversion by hand."""
+    notes = {d["id"]: d for d in json.loads((shared / "notes" / "devices.json").read_text())["devices"]}
+    for ours, theirs, key, precision in (
+        ("jetson-orin-nano", "orin-nano-8gb-gpu", "w8a8", "W8A8"),
+        ("jetson-agx-orin", "agx-orin-gpu", "w8a8", "W8A8"),
+        ("jetson-agx-orin-dla", "agx-orin-dla", "w8a8", "W8A8"),
+        ("jetson-nano", "jetson-nano-gpu", "fp16", "FP16"),
+        ("mali-g78", "mali-g78-mp20", "fp16", "FP16"),
+        ("hailo-8", "hailo-8", "w8a8", "W8A8"),
+        ("coral-edgetpu", "coral-edgetpu", "w8a8", "W8A8"),
+    ):
+        rate = device.load(ours).rates[precision]
+        noted = notes[theirs]["peak_macs_per_s"][key]
+        assert rate.value == pytest.approx(noted["value"], rel=1e-3)
+        assert rate.source == noted["src"]
+    for ours, theirs in (
+        ("jetson-orin-nano", "orin-nano-8gb-gpu"),
+        ("jetson-nano", "jetson-nano-gpu"),
+        ("adreno-740", "adreno-740"),
+    ):
+        bandwidth = device.load(ours).memory["dram"].bytes_per_s
+        assert bandwidth is not None
+        assert bandwidth.value == notes[theirs]["memory"]["dram_GBps"]["value"] * 1e9
+    for name in ("ethos-u55-128", "ethos-u55-256"):
+        ethos = device.load(name)
+        assert ethos.rates["W8A8"].value == notes[name]["macs_per_cycle"]["w8a8"]["value"] * notes[name]["clock_hz"]["value"]
+        assert ethos.npu is not None
+        assert ethos.npu.array is not None
+        assert ethos.npu.array.microblocks[0] == tuple(map(int, notes[name]["ofm_microblock_HxWxC"]["value"].split("x")))
+        assert (
+            ethos.npu.array.output_cycles.conv_a16.value == notes[name]["output_cycles_per_element"]["conv_int16_acc40"]["value"]
+        )
+
+
+def test_schema_file_is_current() -> None:
+    assert (reader.FOLDER / "device.schema.json").read_text() == reader.schema_text(), "run python -m hwmodels.device.reader"
+
+
+def test_both_forms_of_a_number() -> None:
+    board = device.load_text(MINIMAL, "board.toml")
+    assert board.rates["W8A8"] == Quantity(value=1e9)
+    facts = {fact.key: fact for fact in board.facts()}
+    assert facts["rates.W8A8"] == ("rates.W8A8", "1 GMAC/s", None, "")
+    assert facts["memory.dram.bytes_per_s"] == ("memory.dram.bytes_per_s", "2 GB/s", "Data sheet", "")
+    assert "overhead.layer_s" not in facts, "defaults are not facts of the file"
+    assert float(board.rates["W8A8"]) == 1e9
+    assert device.load_text(MINIMAL + "\n# a comment", "x").device_sha256 == board.device_sha256
+    assert device.load_text(MINIMAL.replace("1e9", "3e9"), "x").device_sha256 != board.device_sha256
+
+
+def test_memory_by_name() -> None:
+    board = device.load_text(MINIMAL, "board.toml")
+    assert "dram" in board.memory
+    assert "flash" not in board.memory
+    with pytest.raises(KeyError):
+        board.memory["flash"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("memory.dram.bytes_per_s", 68e9, "68 GB/s"),
+        ("limits.weight_bytes", 1048576, "1 MiB"),
+        ("gpu.clock_hz", 625e6, "625 MHz"),
+        ("overhead.layer_s", 10e-6, "10 us"),
+        ("overhead.layer_s", 0, "0 s"),
+        ("energy.j_per_mac.W8A8", 0.41e-9, "410 pJ/MAC"),
+        ("energy.static_w", 3.0, "3 W"),
+        ("rates.W8A8", 10e12, "10 TMAC/s"),
+        ("mcu.cycles_per_mac.conv", 0.91, "0.91 cycles"),
+        ("gpu.efficiency", 0.5, "0.5"),
+    ],
+)
+def test_human_numbers(key: str, value: float, expected: str) -> None:
+    assert human(key, value) == expected
+
+
+def test_packing_bytes() -> None:
+    bits = Packing(kind="bits")
+    assert bits.weight_bytes(9 * 12 * 12, 12, 3) == 12 * math.ceil(108 * 3 / 8)
+    assert bits.weight_bytes(10, 2, 3) == 4, "each channel is rounded up to a byte"
+    assert Packing(kind="bytes").weight_bytes(100, 10, 4) == 100
+    assert Packing(kind="bytes").weight_bytes(100, 10, 16) == 200
+    stream = device.load("ethos-u55-128").packing
+    assert stream.weight_bytes(1000, 10, 8) == math.ceil(7.5 * 1000 / 8)
+    assert stream.weight_bytes(1000, 10, 3) == math.ceil(2.15 * 1000 / 8)
+
+
+def test_unpack_factor() -> None:
+    mcu = device.load("stm32h743-tflm")
+    assert mcu.unpack_factor(4, 8) == 1.58
+    assert mcu.unpack_factor(4, 16) == 1.58, "the factor of 8-bit activations stands for the wide ones"
+    assert mcu.unpack_factor(8, 8) == 1.0
+
+
+def test_every_mistake_at_once() -> None:
+    with pytest.raises(DeviceFileError) as caught:
+        device.load_text((GOLDEN / "device_errors.toml").read_text(), "device_errors.toml")
+    assert f"{caught.value}\n" == (GOLDEN / "device_errors.txt").read_text()
+
+
+def test_negative_bandwidth() -> None:
+    text = MINIMAL.replace("2e9", "-2e9")
+    (problem,) = problems(text)
+    assert problem.startswith("memory.dram.bytes_per_s: ")
+    assert "-2" in problem
+    assert "above 0" in problem
+
+
+def test_unknown_key_names_the_closest() -> None:
+    assert problems(MINIMAL.replace("threads", "treads")) == ["cpu.treads: unknown key. Did you mean threads?"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("schema = 1", "schema = 2", "schema: 2 given"),
+        ('title = "Board"', "", "title: missing"),
+        ('kind = "cpu"', 'kind = "gpu"', "gpu: missing"),
+        ("1e9", "inf", "rates.W8A8: inf given"),
+        ("1e9", "true", "rates.W8A8: True given"),
+        ("1e9", '"1e9"', "rates.W8A8: '1e9' given"),
+        ("[4, 8]", "[8, 4]", "widths.weight_bits: [8, 4] given"),
+        ("[4, 8]", "[8, 16]", "widths.weight_bits: 16 given while"),
+        (
+            "activation_bits = [8]",
+            'activation_bits = [8, 16]\nwide = "int16"',
+            "widths: W4A16 given; no precision",
+        ),
+        ('kind = "bits"', 'kind = "stream"', "packing.stored_bits_per_weight: missing for 4, 8"),
+        ('source = "sheet"}', 'source = "shet"}', "memory.dram.bytes_per_s.source: 'shet' given"),
+        ("bytes_per_s", "bytes", "memory.dram.bytes_per_s: missing"),
+        ("threads = 2", "kernels.W8A8.depthwise = 1.5", "cpu.kernels.W8A8.depthwise: 1.5 given"),
+    ],
+)
+def test_single_mistakes(old: str, new: str, where: str) -> None:
+    assert old in MINIMAL
+    assert any(problem.startswith(where) for problem in problems(MINIMAL.replace(old, new))), problems(MINIMAL.replace(old, new))
+
+
+def test_broken_toml_names_the_line() -> None:
+    with pytest.raises(FileError, match=r"board\.toml: broken TOML: .*line 3") as caught:
+        device.load_text('schema = 1\nname = "board"\ntitle = Board\n', "board.toml")
+    assert caught.value.exit_code == 3
+
+
+def test_unknown_device_names_the_closest() -> None:
+    with pytest.raises(UsageError, match=r"unknown device 'jetsn'[\s\S]*Did you mean jetson") as caught:
+        device.load("jetsn")
+    assert caught.value.exit_code == 2
+
+
+def test_files_by_path(tmp_path: Path) -> None:
+    path = tmp_path / "board.toml"
+    path.write_text(MINIMAL)
+    assert device.load(str(path)) == device.load_text(MINIMAL, "x")
+    with pytest.raises(FileError, match="no such device file"):
+        device.load(str(tmp_path / "other.toml"))
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(FileError, match="UTF-8"):
+        device.load(str(path))
+    with pytest.raises(FileError, match="cannot be read"):
+        device.load(f"{tmp_path}/")
+
+
+def test_devices_do_not_change() -> None:
+    with pytest.raises(Exception, match="frozen"):
+        device.load("host").name = "other"  # type: ignore[misc]
+
+
+def test_light_imports() -> None:
+    heavy = ("numba", "torch", "numpy")
+    code = (
+        f"import sys; from hwmodels.device import device; device.load('jetson'); print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(done.stdout) == []
+
+
+def test_no_file_quotes_a_research_id() -> None:
+    """Sources are citations that a reader can follow."""
+    for path in reader.FOLDER.glob("*.toml"):
+        for citation in tomllib.loads(path.read_text()).get("sources", {}).values():
+            assert len(re.findall(r"\w+", citation)) >= 5, f"{path.name}: {citation!r}"

@@ -1,0 +1,172 @@
+"""Timings from a file and from this machine: read, fitted, written; mistakes found all at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwmodels.device import device, reader
+from hwmodels.device.facts import number, with_numbers
+from hwmodels.device.values import Quantity
+from hwmodels.fitting import constants
+from hwsearch.boards import board, host, timings
+from hwsearch.boards.runtime import FP32, INT8, Subject, arbitrary_integers, conv_graph, latencies
+from hwsearch.boards.subjects import all_subjects
+from hwsearch.cli.app import main
+from hwsearch.documents.progress import Silent
+
+HEADER = "network,arguments,scale,height,width,layer,precision,latency_ms\n"
+
+
+def write(path: Path, truth: device.Device, lines: list[str]) -> Path:
+    """A CSV with the times that ``truth`` would take."""
+    path.write_text(HEADER + "\n".join(f"{line},1" for line in lines) + "\n")
+    exact = constants.predict(truth, timings.read(path, truth))
+    path.write_text(
+        HEADER + "# remark\n\n" + "\n".join(f"{line},{1e3 * s!r}" for line, s in zip(lines, exact.tolist(), strict=True))
+    )
+    return path
+
+
+LINES = [
+    "fsrcnn,,2,48,64,,W8A8",
+    "fsrcnn,,2,180,320,,W8A8",
+    "fsrcnn,d=32 s=5 m=1,2,180,320,,W8A8",
+    "espcn,,2,90,160,,W8A8",
+    "espcn,,2,90,160,conv2,W8A8",
+]
+
+
+@pytest.fixture
+def truth() -> device.Device:
+    numbers = {"rates.W8A8": 9e9, "overhead.inference_s": 2e-3}
+    return with_numbers(device.load("host"), {key: Quantity(value=value) for key, value in numbers.items()})
+
+
+def test_lines_become_measurements(tmp_path: Path, truth: device.Device) -> None:
+    found = timings.read(write(tmp_path / "t.csv", truth, LINES), truth)
+    assert [m.layer for m in found] == [None, None, None, None, "conv2"]
+    assert found[1].workload.tensors[0].height == 180
+    assert found[3].label == "line 7: espcn x2 90x160 W8A8"
+    assert found[2].workload.macs < found[1].workload.macs
+
+
+def test_every_mistake_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    lines = ["fsrcn,,2,90,160,,W8A8,4", "fsrcnn,,7,18o,320,,W9A8,-5", "fsrcnn,dd=32,2,180,320,,W8A8,nan", ""]
+    path.write_text(HEADER + "\n".join([*lines, "espcn,,2,90,160,conv9,FP16,3", "edsr,2"]))
+    with pytest.raises(timings.TimingFileError) as caught:
+        timings.read(path, device.load("host"))
+    wanted = [
+        ("line 2", "no network is called 'fsrcn'. Did you mean fsrcnn"),
+        ("line 3", "height '18o'"),
+        ("line 3", "latency_ms '-5'"),
+        ("line 3", "'W9A8' is not a precision"),
+        ("line 3", "not made for scale 7"),
+        ("line 4", "latency_ms 'nan'"),
+        ("line 4", "no argument 'dd'"),
+        ("line 6", "no layer 'conv9'"),
+        ("line 7", "2 cells under 8 columns"),
+    ]
+    assert len(caught.value.problems) == len(wanted)
+    for problem, (line, words) in zip(caught.value.problems, wanted, strict=True):
+        assert problem.startswith(f"{line}: ")
+        assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "the file is empty"),
+        (HEADER, "no line with a timing"),
+        ("network,hight,width,precision,latency_ms\n", "unknown column 'hight'. Did you mean height"),
+        ("network,height,width,precision\n", "one column of latency_ms"),
+        ("network,network,height,width,precision,latency_s\n", "'network' stands twice"),
+    ],
+)
+def test_bad_headers(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(timings.TimingFileError) as caught:
+        timings.read(path, device.load("host"))
+    assert any(words in problem for problem in caught.value.problems), caught.value.problems
+
+
+def test_a_board_is_fitted_and_written_beside_the_old_file(
+    tmp_path: Path, truth: device.Device, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv, old, new = write(tmp_path / "t.csv", truth, LINES), tmp_path / "board.toml", tmp_path / "new.toml"
+    old.write_text(reader.shipped_text("host"))
+    before = old.read_text()
+    arguments = ["devices", "calibrate", str(old), "--measurements", str(csv), "--out", str(new), "--json", "--quiet"]
+    assert main([*arguments, "--free", "rates.W8A8", "--free", "overhead.inference_s"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["median_error"] < 0.01
+    assert document["held_out_median_error"] < 0.05
+    assert document["undetermined"] == []
+    assert old.read_text() == before
+    fitted = device.load(str(new))
+    assert number(fitted, "rates.W8A8") == pytest.approx(9e9, rel=0.02)
+    assert "fitted to 5 measurements of t.csv" in new.read_text()
+    assert main([*arguments[:5], "--out", str(old)]) == 2  # never over the old file
+
+
+def test_too_few_timings_are_said_to_be_too_few(tmp_path: Path, truth: device.Device, capsys: pytest.CaptureFixture[str]) -> None:
+    csv = write(tmp_path / "t.csv", truth, LINES[1:2])
+    assert main(["devices", "calibrate", "host", "--measurements", str(csv), "--out", str(tmp_path / "n.toml"), "--quiet"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Warning: the timings" in said
+    assert "More sizes, networks or single layers would tell more" in said
+
+
+def test_timings_are_needed_for_a_board(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "calibrate", "jetson"]) == 2
+    assert "--measurements" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["jetson", "stm32h743", "rk3588", "ethos-u55-128", "host"])
+def test_what_is_free_by_default_exists(name: str) -> None:
+    target = device.load(name)
+    workload = timings.Library().workload("espcn", 2, "", 16, 16)
+    measured = [constants.Measurement(workload, INT8, 1.0, "x")]
+    free = board.free_constants(target, measured)
+    assert "rates.W8A8" in free
+    assert "overhead.inference_s" in free
+    assert np.isfinite(constants.fit(target, measured, free).predicted_s).all()
+
+
+def test_this_machine_is_timed_and_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few subjects only: that the steps fit together. The accuracy is measured by tests/bench/host_accuracy.py."""
+    few = all_subjects()[:12:2] + all_subjects()[1:12:2]
+    monkeypatch.setattr(host, "all_subjects", lambda: few)
+    monkeypatch.setattr(host, "LANES", {FP32: (), INT8: ()})
+    monkeypatch.setenv("HWSEARCH_HOME", str(tmp_path))
+    shipped = device.load("host")
+    found = host.fit(host.measure(1, Silent(), rounds=3), 1, Silent())
+    path = host.write(found)
+    assert path == tmp_path / "devices" / "host.toml"
+    own = device.load("host")
+    assert own.device_sha256 != shipped.device_sha256
+    assert "timings of this machine" in path.read_text()
+    assert number(own, "rates.W8A8") == pytest.approx(number(found.device, "rates.W8A8"), rel=1e-4)
+    path.unlink()
+    assert device.load("host").device_sha256 == shipped.device_sha256
+
+
+def test_larger_layers_take_longer() -> None:
+    small, large = (Subject("x", conv_graph(16, 16, 3), side, side, FP32, "x") for side in (32, 128))
+    steps: list[int] = []
+    times = latencies([small, large], 1, 3, lambda: steps.append(1))
+    assert times[1] > 4 * times[0]
+    assert len(steps) == 2 * (3 + 1)
+
+
+def test_all_subjects_can_be_exported_and_priced() -> None:
+    subjects = all_subjects()
+    assert len({subject.label for subject in subjects}) == len(subjects)
+    assert np.isfinite(constants.predict(device.load("host"), [subject.measured(1.0) for subject in subjects])).all()
+    quantized = arbitrary_integers(conv_graph(4, 8, 3))
+    assert int(quantized.layers["conv"].weight.max()) == 127

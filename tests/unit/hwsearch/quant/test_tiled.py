@@ -1,0 +1,132 @@
+"""Tiles computed one by one, from nothing but what the price counts, give the whole picture."""
+
+from __future__ import annotations
+
+import pytest
+import random_networks
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import UsageError
+from hwmodels.tiling import regions
+from hwmodels.tiling.tiling import Tiling
+from hwsearch.quant.engine import integer
+from hwsearch.quant.engine.tiled import run_tiled
+from searchspaces.ir.graph import Graph, execute
+from searchspaces.ir.lower import to_workload
+from searchspaces.ir.tiled import execute_tiled
+from searchspaces.tracing.trace import trace
+
+HEIGHT, WIDTH = 23, 18
+CUTS = (
+    Tiling(1, WIDTH, "keep"),
+    Tiling(4, WIDTH, "keep"),
+    Tiling(9, WIDTH, "keep"),
+    Tiling(22, WIDTH, "keep"),
+    Tiling(5, WIDTH),
+    Tiling(HEIGHT, 7),
+    Tiling(3, 4),
+    Tiling(12, 9),
+)
+LOCAL = [name for name in random_networks.MODULES if name != "attention"]
+
+
+class Branches(nn.Module):
+    """Uneven kernels, a dilation, a stride that an interpolation undoes, and branches of different depth that join twice."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode = mode
+        self.head = nn.Conv2d(1, 6, (5, 3), padding=(2, 1))
+        self.wide = nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6)
+        self.down = nn.Conv2d(6, 6, 3, stride=2, padding=1)
+        self.tail, self.up = nn.Conv2d(12, 4, 3, padding=1), nn.PixelShuffle(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        head = torch.relu(self.head(x))
+        deep = nn.functional.interpolate(self.down(self.wide(head)), scale_factor=2, mode=self.mode)
+        skip = nn.functional.interpolate(x, scale_factor=2, mode=self.mode)
+        return self.up(self.tail(torch.cat([head, deep], dim=1))) + skip
+
+
+def branches(mode: str) -> Graph:
+    torch.manual_seed(1)
+    return trace(Branches(mode).eval(), 1, f"branches-{mode}")
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_tiles_give_the_picture(name: str) -> None:
+    graph = random_networks.float_graph(name)
+    _check(graph, HEIGHT)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_strides_branches_and_interpolation(mode: str) -> None:
+    _check(branches(mode), HEIGHT + 1)
+
+
+def _check(graph: Graph, height: int) -> None:
+    x = random_networks.picture(graph, height, WIDTH)
+    with torch.no_grad():
+        whole = execute(graph, x)
+        for tiling in CUTS:
+            torch.testing.assert_close(
+                execute_tiled(graph, x, tiling), whole, rtol=0, atol=2e-5, msg=lambda m, t=tiling: f"{t}: {m}"
+            )
+
+
+@pytest.mark.parametrize("bits", [(4, 8), (8, 16)])
+@pytest.mark.parametrize("name", LOCAL)
+def test_integers_are_equal_code_for_code(name: str, bits: tuple[int, int]) -> None:
+    qgraph = random_networks.quantize(random_networks.float_graph(name), *bits)
+    x = random_networks.picture(qgraph.graph, HEIGHT, WIDTH, seed=3)
+    whole = integer.run(qgraph, x)
+    for tiling in CUTS:
+        assert torch.equal(run_tiled(qgraph, x, tiling), whole), tiling
+
+
+def test_one_row_less_of_halo_would_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line buffers have no row to spare, and neither have the recomputed regions."""
+    graph = random_networks.float_graph("fsrcnn-relu")
+    x = random_networks.picture(graph, HEIGHT, WIDTH)
+    kept, asked = regions.keep, regions.recompute
+
+    def fewer(*arguments):  # type: ignore[no-untyped-def]
+        pieces = kept(*arguments)
+        pieces.kept[2] = (pieces.kept[2] - 1).clip(0)
+        return pieces
+
+    def narrower(workload, axis, piece):  # type: ignore[no-untyped-def]
+        pieces = asked(workload, axis, piece)
+        if axis == regions.ROWS:
+            pieces.end[1, :-1] -= 1
+        return pieces
+
+    monkeypatch.setattr(regions, "keep", fewer)
+    with pytest.raises(IndexError, match="neither computed nor kept"):
+        execute_tiled(graph, x, Tiling(4, WIDTH, "keep"))
+    monkeypatch.setattr(regions, "recompute", narrower)
+    with pytest.raises(IndexError, match="neither computed nor kept"):
+        execute_tiled(graph, x, Tiling(4, WIDTH))
+
+
+def test_halo_of_three_convolutions_by_hand() -> None:
+    """3x3, 3x3 and 5x5: a row of output needs 2 + 1 + 1 rows of input on each side; line buffers hold one row less than the
+    kernel is high, and with strips of one row the output lags four steps behind."""
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 1, 5, padding=2))
+    workload = to_workload(trace(network.eval(), 1, "three"), 20, 10)
+    pieces = regions.recompute(workload, regions.ROWS, 5)
+    assert pieces.begin[:, 1].tolist() == [1, 2, 3, 5]
+    assert pieces.end[:, 1].tolist() == [14, 13, 12, 10]
+    assert pieces.begin[:, 0].tolist() == [0, 0, 0, 0]
+    assert pieces.end[:, 3].tolist() == [20, 20, 20, 20]
+    lines = regions.keep(workload, regions.ROWS, 1)
+    assert lines.end.shape[1] == 20 + 4
+    assert lines.kept[:, 10].tolist() == [2, 2, 4, 0]
+    assert (lines.end - lines.begin)[:, 10].tolist() == [1, 1, 1, 1]
+
+
+def test_a_network_that_sees_the_whole_picture_is_not_cut() -> None:
+    graph = random_networks.float_graph("attention")
+    with pytest.raises(UsageError, match="cannot be cut into tiles"):
+        execute_tiled(graph, random_networks.picture(graph), Tiling(4, 20))

@@ -1,0 +1,134 @@
+"""A study that many processes share, in a real PostgreSQL server."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+import postgres_server
+import pytest
+from optuna.trial import TrialState
+from random_tables import chain
+from shared_studies import child, trials, until
+
+from hwmodels.errors import FileError
+from hwsearch.documents.url import StorageUrl
+from hwsearch.quality.evaluate import Score
+from hwsearch.runs.cluster import worker
+from hwsearch.search.propose.moves import Encoding
+
+REASON = postgres_server.missing()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=f"NOT RUN: shared studies: {REASON}")
+if REASON is None:
+    from hwsearch.runs.cluster.study import SharedStudy
+
+OBJECTIVES = ("psnr_loss_db", "latency_s", "memory_bytes")
+SPACE = chain(4, 0)[2]
+ENCODING = Encoding(SPACE)
+
+
+def publish(study: SharedStudy, count: int) -> list[int]:
+    plans = np.unique(SPACE.random(np.random.default_rng(0), 2 * count), axis=0)[:count]
+    facts = {"latency_s": 1.0, "memory_bytes": 2.0}
+    return [study.publish(plan, ENCODING.parameters(plan), ENCODING.distributions, **facts) for plan in plans]
+
+
+def test_many_may_open_an_empty_database_at_once(server: postgres_server.Server, url: StorageUrl) -> None:
+    import psycopg
+
+    with psycopg.connect(server.address, autocommit=True, **url.secrets) as connection:
+        connection.execute("CREATE DATABASE empty")
+    fresh = StorageUrl.read(server.url.replace("/postgres", "/empty"))
+
+    def open_it() -> None:
+        assert SharedStudy.find(fresh, "absent") is None
+        SharedStudy.create(fresh, "same", OBJECTIVES)
+
+    with child(open_it) as one, child(open_it) as two, child(open_it) as three, child(open_it) as four:
+        for process in (one, two, three, four):
+            ended = os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+            assert ended is not None
+            assert ended.si_status == 0
+    assert SharedStudy.find(fresh, "same") is not None
+
+
+# The queue
+
+
+def test_a_plan_goes_to_one_process_only(url: StorageUrl) -> None:
+    """Four processes empty a queue together: each plan is measured once, with the score of its own plan."""
+    study = SharedStudy.create(url, "once", OBJECTIVES)
+    identities = publish(study, 40)
+    assert publish(study, 40) == identities
+
+    def work() -> None:
+        own = SharedStudy.find(url, "once")
+        assert own is not None
+        while worker.measure_next(own, lambda plan: Score(0.0, float(plan.sum()), 0.0), 60):
+            pass
+
+    with child(work), child(work), child(work), child(work):
+        until(lambda: set(study.states(identities).values()) == {TrialState.COMPLETE})
+    found = trials(url, "once")
+    assert len(found) == len({trial.user_attrs["plan_sha256"] for trial in found}) == 40
+    assert [trial.values[0] for trial in found] == [float(ENCODING.plan(trial.params).sum()) for trial in found]
+    assert len({trial.user_attrs["measured"]["worker"] for trial in found}) > 1
+
+
+def test_a_process_that_dies_fails_its_trial_and_one_that_was_slow_is_too_late(url: StorageUrl) -> None:
+    study = SharedStudy.create(url, "dead", OBJECTIVES)
+    identities = publish(study, 2)
+
+    def take_and_hang() -> None:
+        own = SharedStudy.find(url, "dead")
+        assert own is not None
+        worker.measure_next(own, lambda plan: time.sleep(600), 1000)  # type: ignore[arg-type,return-value]
+
+    with child(take_and_hang):
+        until(lambda: TrialState.RUNNING in study.states(identities).values())
+    slow = study.take()
+    assert slow is not None
+    assert set(study.states(identities).values()) == {TrialState.RUNNING}
+    study.fail_silent(grace_s=60)
+    assert set(study.states(identities).values()) == {TrialState.RUNNING}
+    time.sleep(2.1)
+    study.fail_silent(grace_s=1)
+    assert set(study.states(identities).values()) == {TrialState.FAIL}
+    assert study.known() == {}
+    assert not study.tell(slow, Score(0.0, 1.0, 0.0), [1.0, 1.0, 1.0])
+    assert set(study.states(identities).values()) == {TrialState.FAIL}
+
+
+def test_signs_of_life_keep_a_trial(url: StorageUrl) -> None:
+    study = SharedStudy.create(url, "alive", OBJECTIVES)
+    publish(study, 1)
+    trial = study.take()
+    assert trial is not None
+    with study.alive(trial, 0.2):
+        time.sleep(2.5)
+        study.fail_silent(grace_s=1)
+    assert study.tell(trial, Score(30.0, 1.5, 0.25), [1.5, 1.0, 1.0])
+    assert study.score(trial.trial) == Score(30.0, 1.5, 0.25)
+
+
+def test_a_database_that_comes_back_is_waited_for(server: postgres_server.Server, url: StorageUrl) -> None:
+    study = SharedStudy.create(url, "away", OBJECTIVES)
+    publish(study, 1)
+    server.stop()
+    with child(lambda: (time.sleep(1.0), server.start())):
+        assert worker.measure_next(study, lambda plan: Score(0.0, 1.0, 0.0), 60)
+    assert [trial.state for trial in trials(url, "away")] == [TrialState.COMPLETE]
+
+
+@pytest.mark.parametrize("change", ["password", "port", "database"])
+def test_a_database_that_cannot_be_used(server: postgres_server.Server, change: str) -> None:
+    text = {
+        "password": server.url.replace("geheim", "geraten"),
+        "port": server.url.replace(str(server.port), "1"),
+        "database": server.url.replace("/postgres", "/absent"),
+    }[change]
+    with pytest.raises(FileError) as refused:
+        SharedStudy.find(StorageUrl.read(text), "x")
+    assert "42" not in str(refused.value).replace(str(server.port), "")
+    assert server.address[:20] in refused.value.message

@@ -1,0 +1,88 @@
+"""The comparison of proxies: its arithmetic, and the command from end to end on a small network."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from hwsearch.cli.app import app, main
+from hwsearch.quality.proxies import PROXIES
+from hwsearch.search.propose import random_plans
+
+MODULE = """
+import torch
+from torch import nn
+
+
+def build():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1), nn.PixelShuffle(2)]
+    return nn.Sequential(*layers)
+"""
+
+
+def test_kendall_counts_pairs():
+    rng = np.random.default_rng(0)
+    predicted, measured = rng.integers(0, 8, 30).astype(float), rng.integers(0, 8, 30).astype(float)
+    signs = [
+        (np.sign(predicted[i] - predicted[j]), np.sign(measured[i] - measured[j]))
+        for i, j in itertools.combinations(range(30), 2)
+    ]
+    untied = [sum(sign[k] != 0 for sign in signs) for k in (0, 1)]
+    expected = sum(a * b for a, b in signs) / np.sqrt(untied[0] * untied[1])
+    assert random_plans.kendall(predicted, measured) == pytest.approx(expected)
+    assert random_plans.kendall(np.ones(5), np.arange(5.0)) == 0
+
+
+def test_top_found_is_the_overlap_of_the_best():
+    measured = np.arange(20.0)
+    assert random_plans.top_found(measured * 3, measured, 0.1) == 1
+    swapped = measured.copy()
+    swapped[[1, 10]] = swapped[[10, 1]]
+    assert random_plans.top_found(swapped, measured, 0.1) == 0.5
+    assert random_plans.top_found(-measured, measured, 0.1) == 0
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranking")
+    (folder / "net.py").write_text(MODULE)
+    out = folder / "ranking.json"
+    model = f"{folder / 'net.py'}:build"
+    words = ["proxies", "compare", "--model", model, "--scale", "2", "--probes", "30", "--out", str(out)]
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 0, found.output
+    return words, found.output, json.loads(out.read_text())
+
+
+def test_the_command_compares_every_proxy(compared):
+    _, shown, document = compared
+    assert {proxy["name"] for proxy in document["proxies"]} == set(PROXIES)
+    assert len(document["plans"]) == len(document["measured_db"]) == 30
+    for proxy in document["proxies"]:
+        assert proxy["name"] in shown
+        predicted, measured = np.array(proxy["predicted_db"]), np.array(document["measured_db"])
+        assert proxy["error_db"] == pytest.approx(np.median(np.abs(predicted - measured)))
+        assert proxy["forward_passes"] > 0
+        assert proxy["cpu_s"] > 0
+    best = document["proxies"][0]
+    assert best["spearman"] == max(proxy["spearman"] for proxy in document["proxies"])
+
+
+def test_the_same_seed_compares_alike(compared, capsys):
+    words, _, document = compared
+    assert main([*words[:-2], "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["measured_db"] == document["measured_db"]
+    for before, after in zip(document["proxies"], again["proxies"], strict=True):
+        assert before["predicted_db"] == after["predicted_db"]
+        assert before["calibrated_db"] == after["calibrated_db"]
+
+
+def test_the_list_stays_what_it_was(capsys):
+    assert main(["proxies", "--json"]) == 0
+    assert [entry["name"] for entry in json.loads(capsys.readouterr().out)["proxies"]] == list(PROXIES)

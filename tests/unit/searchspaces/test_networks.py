@@ -1,0 +1,268 @@
+"""Networks by name, weights of every kind of file, and modules from a person's own file."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from hwmodels.errors import FileError, UsageError
+from searchspaces.networks import registry
+from searchspaces.networks.registry import NETWORKS, build, load, load_file
+from searchspaces.networks.weights import read_state, sha256
+
+SIZES = {
+    "fsrcnn": {"channels": 3, "d": 10, "s": 4, "m": 2, "activation": "prelu"},
+    "abpn": {"m": 3, "c": 8},
+    "ecbsr": {"m": 2, "c": 6},
+    "espcn": {"channels": 1, "d": 8, "s": 5},
+    "edsr": {"n_feats": 8, "n_blocks": 3},
+    "vdsr": {"depth": 5, "width": 6},
+    "imdn": {"nf": 16, "n_blocks": 2},
+}
+
+
+def _weights(folder: Path, name: str, scale: int = 2, **arguments: object) -> Path:
+    torch.manual_seed(0)
+    path = folder / f"{name}.safetensors"
+    save_file(build(name, scale, **arguments).state_dict(), path)
+    return path
+
+
+def test_every_network_is_exercised_here() -> None:
+    assert set(SIZES) == set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_sizes_are_read_off_the_weights(tmp_path: Path, name: str, scale: int) -> None:
+    path = _weights(tmp_path, name, scale, **SIZES[name])
+    network = load(name, scale=scale, weights=path)
+    assert {key: network.arguments[key] for key in SIZES[name]} == SIZES[name]
+    assert network.weights_sha256 == sha256(path)
+    assert not network.module.training
+    assert network.provenance == {}
+    saved = read_state(path)
+    assert all(torch.equal(value, saved[key]) for key, value in network.module.state_dict().items())
+    factor = 1 if network.input_kind == "upsampled" else scale
+    with torch.no_grad():
+        output = network.module(torch.rand(1, network.channels, 7, 9))
+    assert output.shape == (1, network.channels, 7 * factor, 9 * factor)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "arguments", "parameters"),
+    [
+        ("fsrcnn", 2, {}, 12_464 + 173),  # the paper's count of weights, and a bias for every channel
+        ("edsr", 2, {}, 1_369_859),  # EDSR-baseline: 1.37 M
+        ("edsr", 4, {"n_feats": 256, "n_blocks": 32}, 43_089_923),  # EDSR: 43 M
+        ("vdsr", 2, {}, 665_921),
+        ("imdn", 2, {}, 694_404),
+        ("ecbsr", 2, {"m": 4, "c": 16}, 11_548),
+        ("abpn", 3, {}, 42_539),
+        ("espcn", 3, {}, 31_131),
+    ],
+)
+def test_parameter_counts_of_the_papers(name: str, scale: int, arguments: dict[str, int], parameters: int) -> None:
+    assert sum(parameter.numel() for parameter in build(name, scale, **arguments).parameters()) == parameters
+
+
+def test_residual_scale_of_edsr() -> None:
+    torch.manual_seed(0)
+    network = build("edsr", n_feats=4, n_blocks=1, res_scale=0.1)
+    block, x = network.body[0], torch.rand(1, 4, 5, 5)  # type: ignore[index]
+    with torch.no_grad():
+        assert torch.allclose(block(x), x + 0.1 * block.body(x))
+
+
+def test_unknown_names_and_arguments(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="fsrcn") as caught:
+        load("fsrcn")
+    assert "fsrcnn" in caught.value.hint
+    with pytest.raises(UsageError, match="scale 5"):
+        load("edsr", scale=5)
+    with pytest.raises(UsageError, match="n_feat'") as caught:
+        build("edsr", n_feat=3)
+    assert "n_feats" in caught.value.hint
+    for wrong in ({"n_blocks": 0}, {"n_blocks": 2.5}, {"n_blocks": "many"}, {"res_scale": -1.0}):
+        with pytest.raises(UsageError, match="above 0"):
+            build("edsr", **wrong)
+    with pytest.raises(UsageError, match="relu or prelu"):
+        build("fsrcnn", activation="gelu")
+    with pytest.raises(UsageError, match="luma"):
+        build("fsrcnn", channels=2)
+    with pytest.raises(UsageError, match="no weights ship for imdn x2") as caught:
+        load("imdn", scale=2)
+    assert "--weights" in caught.value.hint
+
+
+def test_all_mistakes_of_weights_at_once(tmp_path: Path) -> None:
+    state = build("edsr", n_feats=8, n_blocks=2).state_dict()
+    del state["tail.1.bias"]
+    state["body.0.body.0.weight"] = torch.zeros(8, 9, 3, 3)
+    state["extra.weight"] = torch.zeros(2, 3)
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(FileError) as caught:
+        load("edsr", weights=tmp_path / "w.safetensors")
+    for part in (
+        "missing: tail.1.bias 3",
+        "unexpected: extra.weight 2x3",
+        "body.0.body.0.weight: the file has 8x9x3x3, the network 8x8x3x3",
+    ):
+        assert part in caught.value.message
+
+
+def test_weights_of_another_network(tmp_path: Path) -> None:
+    path = _weights(tmp_path, "vdsr", **SIZES["vdsr"])
+    for name in set(NETWORKS) - {"vdsr"}:
+        with pytest.raises(FileError, match="do not fit"):
+            load(name, scale=2, weights=path)
+    with pytest.raises(FileError, match="do not fit"):
+        load("abpn", scale=2, weights=_weights(tmp_path, "abpn", 3, m=3, c=8))
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_truncated_weights(tmp_path: Path, ending: str) -> None:
+    state = build("espcn").state_dict()
+    whole = tmp_path / f"w.{ending}"
+    if ending == "pth":
+        torch.save(state, whole)
+    else:
+        save_file(state, whole)
+    content = whole.read_bytes()
+    for length in (0, 5, 100, len(content) // 2, len(content) - 1):
+        whole.write_bytes(content[:length])
+        with pytest.raises(FileError):
+            load("espcn", weights=whole)
+
+
+class _Payload:
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (self.witness,))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_pickle_payload_is_refused(tmp_path: Path, legacy: bool) -> None:
+    witness = tmp_path / "executed"
+    path = tmp_path / "w.pth"
+    if legacy:
+        path.write_bytes(pickle.dumps({"a": _Payload(witness)}))
+    else:
+        torch.save({"a": _Payload(witness)}, path)
+    with pytest.raises(FileError, match="refused"):
+        load("espcn", weights=path)
+    assert not witness.exists()
+    torch.save({"model": build("espcn")}, path)  # a whole module is a pickle of code, too
+    with pytest.raises(FileError, match="refused"):
+        load("espcn", weights=path)
+
+
+@pytest.mark.parametrize("key", ["params_ema", "params", "state_dict", "model"])
+def test_wrappers_are_opened(tmp_path: Path, key: str) -> None:
+    state = build("espcn").state_dict()
+    torch.save({key: {f"module.{name}": value.half() for name, value in state.items()}, "step": 3}, tmp_path / "w.pth")
+    network = load("espcn", weights=tmp_path / "w.pth")
+    assert torch.equal(network.module.conv1.weight, state["conv1.weight"].half().float())  # type: ignore[union-attr]
+
+
+def test_other_files_are_not_weights(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="no such"):
+        read_state(tmp_path / "none.pth")
+    (tmp_path / "w.onnx").write_bytes(b"x")
+    with pytest.raises(FileError, match="not read"):
+        read_state(tmp_path / "w.onnx")
+    torch.save([torch.zeros(2)], tmp_path / "w.pth")
+    with pytest.raises(FileError, match="not a state dict"):
+        read_state(tmp_path / "w.pth")
+    save_file({"a": torch.tensor([1.0, float("nan")])}, tmp_path / "w.safetensors")
+    with pytest.raises(FileError, match="not finite: a"):
+        read_state(tmp_path / "w.safetensors")
+
+
+def test_shipped_weights_carry_their_provenance() -> None:
+    for name, known in NETWORKS.items():
+        for scale in known.shipped:
+            if known.weights(scale) is None:
+                pytest.fail(f"{name} x{scale} is announced and not there")
+            network = load(name, scale=scale)
+            assert network.provenance["network"] == name
+            assert {"script", "seed", "pictures", "test_psnr_y_db"} <= set(network.provenance)
+
+
+USER = """
+import torch
+from torch import nn
+from helper import WIDTH
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, WIDTH, 3, padding=1)
+
+    def forward(self, x):
+        return torch.nn.functional.pixel_shuffle(self.conv(x), 2)
+
+def build():
+    return Net()
+
+def broken():
+    raise RuntimeError("out of order")
+
+def seven():
+    return 7
+
+def blind():
+    return nn.ReLU()
+
+def infrared():
+    return nn.Conv2d(4, 4, 1)
+
+def features():
+    return nn.Conv2d(3, 8, 3, padding=1)
+
+def crooked():
+    return nn.Sequential(nn.Conv2d(3, 3, 1), nn.Linear(5, 5))
+"""
+
+
+def test_module_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("WIDTH = 4\n")
+    file = tmp_path / "my_net.py"
+    file.write_text(USER)
+    network = load_file(f"{file}:build")
+    assert (network.name, network.channels, network.scale, network.weights_sha256) == ("my_net", 1, 2, "")
+    weights = {"conv.weight": torch.ones(4, 1, 3, 3), "conv.bias": torch.zeros(4)}
+    save_file(weights, tmp_path / "w.safetensors")
+    loaded = load_file(f"{file}:build", weights=tmp_path / "w.safetensors", scale=2)
+    assert torch.equal(loaded.module.conv.weight, weights["conv.weight"])  # type: ignore[union-attr]
+    assert loaded.weights_sha256 == sha256(tmp_path / "w.safetensors")
+    for target, error, message in [
+        (f"{file}", UsageError, "does not name a callable"),
+        (f"{file}:bild", UsageError, "no callable 'bild'"),
+        (f"{file}:broken", FileError, "out of order"),
+        (f"{file}:seven", UsageError, "returned int"),
+        (f"{file}:blind", UsageError, "no convolution"),
+        (f"{file}:infrared", UsageError, "reads 4 channels"),
+        (f"{file}:features", UsageError, "becomes"),
+        (f"{file}:crooked", FileError, "fails on a small picture"),
+        (f"{tmp_path}/none.py:build", FileError, "no such file"),
+    ]:
+        with pytest.raises(error, match=message):
+            load_file(target)
+    with pytest.raises(UsageError, match="enlarges 2 times, not 3"):
+        load_file(f"{file}:build", scale=3)
+    file.write_text("import does_not_exist")
+    with pytest.raises(FileError, match="does_not_exist"):
+        load_file(f"{file}:build")
+
+
+def test_spec_by_name() -> None:
+    assert registry.spec("vdsr").input_kind == "upsampled"
+    assert isinstance(build("vdsr", depth=3), nn.Module)
