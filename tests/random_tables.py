@@ -1,5 +1,4 @@
-"""Random cost tables and damage for tests of the search: made up, with the fields of ``hwmodels.pricing.table.CostTable`` that the
-search reads."""
+"""Random cost tables and damage for tests of the search: made up, with the fields of a ``CostTable`` that the search reads."""
 
 from __future__ import annotations
 
