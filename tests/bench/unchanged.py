@@ -16,6 +16,8 @@ with another whose modules and types are named differently. Parts (see ``unchang
     damage     all proxies beside measured plans
     runs       whole seeded runs on three kinds of device: damage, measured plans, fronts, integers; questions to them; exports
 
+Record both on one kind of processor: sums in floating point, and which kernels run, depend on it.
+
 Left out of the comparison, because two recordings of one version differ there: what ``unchanged_parts.VOLATILE`` names (times,
 versions of libraries, where a run lies), and of a run Optuna's ``journal.log`` and ``report.html``, which hold times and process
 names; their contents are in ``evaluations.jsonl`` and ``results.json``.
@@ -95,6 +97,9 @@ def compare(before: Path, after: Path, only: str | None = None) -> int:
             counts[name] += 1
     for name, count in counts.most_common():
         print(f"{count:8d} differences in {name}")
+    for folder in (before, after):
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8")) if (folder / ABOUT).is_file() else {}
+        print(f"{folder}: " + ", ".join(f"{key} {value}" for key, value in about.items()))
     leaves = sum(_leaves(document) for document in ours.values())
     print(f"{counts.total()} differences, {len(ours)} documents, {leaves} values")
     return counts.total()

@@ -59,7 +59,8 @@ class Recorder:
         self.raw.mkdir(parents=True)
         words = ["git", "describe", "--always", "--dirty"]
         commit = subprocess.run(words, cwd=checkout, capture_output=True, text=True, check=False).stdout.strip()
-        self._write(ABOUT.removesuffix(".json"), {"checkout": str(checkout), "commit": commit, "python": sys.version})
+        about = {"commit": commit, "checkout": str(checkout), "python": sys.version.split()[0], "processor": _processor()}
+        self._write(ABOUT.removesuffix(".json"), about)
 
     def record(self, part: str) -> None:
         """Record one of ``unchanged.PARTS``."""
@@ -232,6 +233,16 @@ class Recorder:
 
 
 _SUFFIX = {"onnx": ".onnx", "float": ".onnx", "tensorrt": ".onnx", "tflite": ".tflite", "tflite-micro": ".tflite", "c": ""}
+
+
+def _processor() -> str:
+    """The processor's name and whether it multiplies bytes in vectors (VNNI), which decides the engine's kernels; on Linux."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return "unknown"
+    name = next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), "unknown")
+    return f"{name}, {'with' if 'vnni' in text else 'without'} VNNI"
 
 
 def _arguments(pairs: tuple[str, ...]) -> list[str]:
