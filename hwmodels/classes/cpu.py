@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.device.tables import CpuKernels
 from hwmodels.numbers import Precision
@@ -87,7 +87,7 @@ def _elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:
     return seconds
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def dense_macs(
     pixels: float, taps: float, inputs: float, outputs: float, lanes: float, shared: float, extra: float, blocked: float
 ) -> float:
@@ -99,7 +99,7 @@ def dense_macs(
     return pixels * taps * inputs * lanes * (vectors + passes * extra)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def price(columns: Columns, choices: Choices, ports: Ports, device: CpuConstants, terms: Terms) -> None:
     """Fill ``terms`` for every layer and choice (see ``columns.Terms``)."""
     layers, weights, widths = choices.weight_bytes.shape

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
@@ -74,12 +74,12 @@ def constants(device: Device, native: list[list[Precision]], unpack: np.ndarray)
     )
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _ceil_to(value: float, quantum: float) -> float:  # pragma: no cover - compiled
     return np.ceil(value / quantum) * quantum
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def conversion_s(
     elements: float, offchip: float, stored_bytes: float, float_bytes: float, ports: Ports, layer_s: float
 ) -> float:  # pragma: no cover - compiled
@@ -95,7 +95,7 @@ def conversion_s(
     return layer_s + max(elements * both * ports.onchip_s_per_byte, offchip * both * ports.dram_s_per_byte)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants, terms: Terms) -> None:
     """Fill ``terms`` for every layer and choice (see ``columns.Terms``)."""
     layers, weights, widths = choices.weight_bytes.shape

@@ -22,9 +22,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.pricing.columns import CONV, DEPTHWISE, ELEMENTWISE, LINEAR, LOOKUP, MOVE, POOL, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
@@ -104,12 +104,12 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
     )
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _ceil_to(value: float, quantum: float) -> float:  # pragma: no cover - compiled
     return np.ceil(value / quantum) * quantum
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def steps(columns: Columns, layer: int, device: McuConstants, wide: int) -> float:
     """MACs of a layer in convolution equivalents: rounded up to the lanes, times the relative cost of the operation.
 
@@ -128,7 +128,7 @@ def steps(columns: Columns, layer: int, device: McuConstants, wide: int) -> floa
     return pixels * cout * patch * (device.pointwise[wide] if taps == 1 else 1.0)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants, terms: Terms) -> None:
     """Fill ``terms`` for every layer and choice (see ``columns.Terms``)."""
     layers, weights, widths = choices.weight_bytes.shape

@@ -16,9 +16,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, LOOKUP, Choices, Columns, Ports, Terms
@@ -65,12 +65,12 @@ def host_bytes(native: list[Precision], tensor_bytes: np.ndarray) -> np.ndarray:
     return np.where(is_float & (tensor_bytes > 1), 4.0, tensor_bytes)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _ceil_to(value: float, quantum: float) -> float:  # pragma: no cover - compiled
     return np.ceil(value / quantum) * quantum
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def rated_s(columns: Columns, layer: int, w: int, a: int, s_per_mac: float, device: NpuConstants) -> float:
     """Seconds that an array of effective rate and its vector unit need for a convolution and its fused activation."""
     op, groups, pad = columns.op[layer], columns.groups[layer], device.pad[w, a]
@@ -88,7 +88,7 @@ def rated_s(columns: Columns, layer: int, w: int, a: int, s_per_mac: float, devi
     return macs * s_per_mac / device.efficiency + activated * device.native_bytes[w, a] * device.vector_s_per_byte
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def price(columns: Columns, choices: Choices, ports: Ports, device: NpuConstants, terms: Terms) -> None:
     """Fill ``terms`` for every layer and choice (see ``columns.Terms``)."""
     layers, weights, widths = choices.weight_bytes.shape

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Precision
@@ -192,7 +192,7 @@ def worst_steps(live: np.ndarray) -> np.ndarray:
     return rows[np.array(keep, dtype=bool)]
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def transfer(
     onchip_bytes: float, offchip_bytes: float, weight_bytes: float, ports: Ports
 ) -> tuple[float, float, float]:  # pragma: no cover - compiled

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-import numba
 import numpy as np
 
+from hwmodels.compiled import compiled
 from hwmodels.errors import UsageError
 from hwmodels.pricing.memory import worst_steps
 from hwmodels.workload import Layer
@@ -170,7 +170,7 @@ class CostTable:
         )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _estimate(
     plans: np.ndarray, packed: Packed, latency: np.ndarray, stored: np.ndarray, energy: np.ndarray, peak: np.ndarray
 ) -> None:  # pragma: no cover - compiled

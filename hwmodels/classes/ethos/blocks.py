@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from hwmodels.compiled import compiled
 
 CONVOLUTION, CHANNELWISE, POOLING, PRODUCT, PAIRWISE = range(5)
 """What an operation asks of the array: convolution, depthwise, pooling or copying, matrix product, element by element."""
@@ -111,31 +112,31 @@ class Blocks(NamedTuple):
     part_kernel: bool
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def up(value: int, granule: int) -> int:
     """``value`` rounded up to a multiple of ``granule``."""
     return -(-value // granule) * granule
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def parts(value: int, size: int) -> int:
     """How many pieces of ``size`` cover ``value``."""
     return -(-value // size)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def reach(out: int, stride: int, kernel: int, spread: int, nearest: int) -> int:
     """Rows of input that ``out`` rows of output read."""
     return parts((out - 1) * stride + kernel + nearest, spread)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def half_empty(op: Operation) -> bool:
     """Whether at most two of any four input channels have weights, which the U85 multiplies at twice the rate."""
     return op.kind == CONVOLUTION and op.in_c <= 2
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def prefers_part_kernel(op: Operation, separate: bool) -> bool:
     """Whether taking several taps at a time keeps more multipliers busy than taking more channels of one tap."""
     if op.kind != CONVOLUTION:
@@ -153,7 +154,7 @@ def prefers_part_kernel(op: Operation, separate: bool) -> bool:
     return part >= op.in_c / up(op.in_c, 16 if wide else 32)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def least_waste(op: Operation, array: Array, part_kernel: bool) -> int:
     """Row of the micro-block whose multiples cover the output with the fewest elements too many."""
     best, least = 0, -1
@@ -167,7 +168,7 @@ def least_waste(op: Operation, array: Array, part_kernel: bool) -> int:
     return best
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def allowed(op: Operation, array: Array, i: int, part_kernel: bool) -> bool:
     """Whether the array runs this kind of operation with micro-block ``i``: the small U85 keep the deepest one for depthwise and
     pooling of 8 bits and for 1x1 convolutions of 16, the large ones keep the shallowest for depthwise and pooling."""
@@ -187,14 +188,14 @@ def allowed(op: Operation, array: Array, i: int, part_kernel: bool) -> bool:
     return True
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def unit_row(depth: int, in_bytes: int) -> int:
     """Which granularity an input block of ``depth`` channels has: up to 16, 32, or more bytes a pixel."""
     size = depth * in_bytes
     return 0 if size <= 16 else 1 if size <= 32 else 2
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def fits(array: Array, op: Operation, out_h: int, out_w: int, out_c: int, in_h: int, in_w: int, in_c: int, copies: int) -> bool:
     """Whether an output block and the input block that feeds it fit into the buffers, double buffered."""
     wide = op.in_bytes > 1 and op.kind != POOLING

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
-
 from hwmodels.classes.ethos.blocks import (
     BRICK,
     CHANNELWISE,
@@ -30,6 +28,7 @@ from hwmodels.classes.ethos.blocks import (
     parts,
     up,
 )
+from hwmodels.compiled import compiled
 
 STEP_CYCLES = 4
 CHANNEL_CONSTANT_BYTES = 10
@@ -58,7 +57,7 @@ class Port(NamedTuple):
     copy_rate: float
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def multiply_cycles(op: Operation, blocks: Blocks, array: Array) -> float:
     """Cycles of the multipliers for one output block."""
     separate = array.buffers[0] > 0
@@ -109,13 +108,13 @@ def multiply_cycles(op: Operation, blocks: Blocks, array: Array) -> float:
     return total / array.cores
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def bursts(port: Port, run: int, size: float) -> float:
     """Bytes that a memory moves for ``size`` bytes in contiguous runs of ``run`` bytes."""
     return size * port.burst / min(port.burst, max(run, 1))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def read_run(op: Operation, blocks: Blocks) -> int:
     """Contiguous bytes of an input block."""
     if op.in_brick:
@@ -125,7 +124,7 @@ def read_run(op: Operation, blocks: Blocks) -> int:
     return op.in_bytes * blocks.in_c
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def write_run(op: Operation, blocks: Blocks, cores: int) -> int:
     """Contiguous bytes of an output block."""
     if op.out_brick:
@@ -135,7 +134,7 @@ def write_run(op: Operation, blocks: Blocks, cores: int) -> int:
     return min(64, BRICK * op.out_bytes * cores, blocks.out_c * op.out_bytes)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def block_transfer(op: Operation, blocks: Blocks, array: Array, source: Port, target: Port) -> tuple[float, float]:
     """Cycles until the inputs of one block are there, and until its outputs are gone."""
     size = min(op.in_h, blocks.in_h) * min(op.in_w, blocks.in_w) * min(op.in_c, blocks.in_c) * op.in_bytes
@@ -145,7 +144,7 @@ def block_transfer(op: Operation, blocks: Blocks, array: Array, source: Port, ta
     return read, write
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def imbalance(read: float, write: float, source: Port, target: Port) -> float:
     """Cycles that fetching a block and writing one do not hide from each other, as if bandwidth could be wasted: a faster memory
     never makes it longer."""
@@ -154,7 +153,7 @@ def imbalance(read: float, write: float, source: Port, target: Port) -> float:
     return max(write - source.read_latency, read - target.write_latency)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def operation_cycles(
     op: Operation, blocks: Blocks, array: Array, source: Port, target: Port, constants_latency: float, pace: float
 ) -> tuple[float, float]:
@@ -186,13 +185,13 @@ def operation_cycles(
     return work, max(multiply, output) * count + min(multiply, output) + read + write
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def fetches(op: Operation, blocks: Blocks) -> int:
     """How many times the weights pass: once per block of the picture."""
     return parts(op.out_h, min(op.out_h, blocks.out_h)) * parts(op.out_w, min(op.out_w, blocks.out_w))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def read_bytes(op: Operation, blocks: Blocks, source: Port) -> float:
     """Bytes that the memory of one input moves for the whole operation, bursts and re-reads included."""
     channels = up(op.in_c, BRICK) if op.in_brick else op.in_c
@@ -207,7 +206,7 @@ def read_bytes(op: Operation, blocks: Blocks, source: Port) -> float:
     return bursts(source, read_run(op, blocks), elements * op.in_bytes)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def written_bytes(op: Operation, blocks: Blocks, array: Array, target: Port) -> float:
     """Bytes that the memory of the output moves for the whole operation."""
     elements = float(op.out_h * op.out_w * (up(op.out_c, BRICK) if op.out_brick else op.out_c))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from hwmodels.classes.ethos.blocks import (
@@ -31,6 +30,7 @@ from hwmodels.classes.ethos.blocks import (
     unit_row,
     up,
 )
+from hwmodels.compiled import compiled
 
 
 class Frame(NamedTuple):
@@ -51,7 +51,7 @@ class Frame(NamedTuple):
     last_c: int
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def frame_of(op: Operation, array: Array) -> Frame:
     """The frame of an operation."""
     separate, wide = array.buffers[0] > 0, op.in_bytes > 1
@@ -86,7 +86,7 @@ def frame_of(op: Operation, array: Array) -> Frame:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def input_block(op: Operation, array: Array, frame: Frame, high: int, wide: int, depth: int) -> tuple[int, int, int, int]:
     """Rows, columns and channels of the input block that feeds an output block, and the channels that it holds in the buffer."""
     separate = array.buffers[0] > 0
@@ -99,7 +99,7 @@ def input_block(op: Operation, array: Array, frame: Frame, high: int, wide: int,
     return rows, columns, channels, held
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def fetch_cost(op: Operation, array: Array, own_depth: bool, area: int, channels: int, out: tuple[int, int, int]) -> np.float32:
     """Inputs and weights fetched per output element (element by element: the number of blocks), in single precision, as the
     compiler compares them: blocks that differ by rounding alone are told apart by it.
@@ -127,7 +127,7 @@ def fetch_cost(op: Operation, array: Array, own_depth: bool, area: int, channels
     return cost / one(2) if op.in_h * op.in_w * op.in_c < 2 * area * channels else cost
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def depth_choices(out_c: int, frame: Frame) -> list[int]:
     """Channels that an output block may have; one that does not hold all of them holds a multiple of ``SPLIT_DEPTH``."""
     found = []
@@ -141,7 +141,7 @@ def depth_choices(out_c: int, frame: Frame) -> list[int]:
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def choose_blocks(op: Operation, array: Array) -> Blocks:
     """The cut that fetches least.
 
@@ -180,7 +180,7 @@ def choose_blocks(op: Operation, array: Array) -> Blocks:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _pick(op: Operation, array: Array, frame: Frame, depths: list[int], costs: np.ndarray) -> Blocks:
     """The cut to take, by ``costs float32[depths, heights, widths]``."""
     least, found, covered = costs.min(), False, -1

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from hwmodels.classes.ethos.blocks import PAIRWISE, SPLIT_DEPTH, Array, Blocks, Operation, up
 from hwmodels.classes.ethos.cycles import CHANNEL_CONSTANT_BYTES, Port, fetches, operation_cycles, read_bytes, written_bytes
+from hwmodels.compiled import compiled
 
 COMPUTE, WEIGHTS, ACTIVATIONS, TOTAL = range(4)
 ONCHIP, OUTSIDE, OWN = range(3)
@@ -52,7 +52,7 @@ class Load(NamedTuple):
     copies: float
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def busy(port: Port, load: Load) -> float:
     """Cycles of a memory that moves all of a load at once."""
     together = load.inputs + load.stream + load.outputs + load.weights + load.constants + load.copies
@@ -61,7 +61,7 @@ def busy(port: Port, load: Load) -> float:
     return max(together / port.bytes_per_cycle, maps, rest)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def added(load: Load, weights: float, constants: float, copies: float, here: bool) -> Load:
     """A load of feature maps with that of weights, where they are in this memory."""
     if not here:
@@ -69,7 +69,7 @@ def added(load: Load, weights: float, constants: float, copies: float, here: boo
     return Load(load.inputs, load.stream, load.outputs, load.weights + weights, load.constants + constants, load.copies + copies)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def operation_terms(
     op: Operation,
     blocks: Blocks,
@@ -127,7 +127,7 @@ def operation_terms(
     return work, min(alone, max(near_alone, made)), maps, min(total, max(cycles + begin, copied, made))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def layer_terms(
     op: Operation,
     blocks: Blocks,

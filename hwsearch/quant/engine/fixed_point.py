@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from hwmodels.compiled import compiled
 from hwsearch.quant.graph import LayerIntegers, TensorFormat
 
 
@@ -50,27 +50,27 @@ def reduced(mantissa: np.ndarray) -> np.ndarray:
     return halves
 
 
-@numba.njit(inline="always")
+@compiled(inline="always")
 def _high_multiply(x: int, m: int) -> int:
     """``x m / 2^31`` rounded half up."""
     return (x * m + (1 << 30)) >> 31
 
 
-@numba.njit(inline="always")
+@compiled(inline="always")
 def _divide(x: int, exponent: int) -> int:
     """``x / 2^exponent`` rounded half away from zero."""
     mask = (1 << exponent) - 1
     return (x >> exponent) + (1 if (x & mask) > (mask >> 1) + (1 if x < 0 else 0) else 0)
 
 
-@numba.njit(inline="always")
+@compiled(inline="always")
 def _scale(x: int, m: int, shift: int) -> int:
     if shift > 0:
         return _high_multiply(x << shift, m)
     return _divide(_high_multiply(x, m), -shift)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def gemmlowp(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
     """Sums ``[rows, >= W, >= C]`` (int32, or floats holding integers) to shifted codes in ``low .. high``.
 
@@ -83,7 +83,7 @@ def gemmlowp(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: 
                 out[r, p, c] = min(max(_scale(int(acc[r, p, c]), m[c], shift[c]), low), high)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def i16(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
     """As ``gemmlowp``, by rule "i16"; ``m`` are ``reduced`` mantissas."""
     rows, columns, channels = out.shape
@@ -94,7 +94,7 @@ def i16(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: int, 
                 out[r, p, c] = min(max((int(acc[r, p, c]) * m[c] + (1 << (total - 1))) >> total, low), high)
 
 
-@numba.njit(cache=True)
+@compiled
 def _add(
     a: np.ndarray, b: np.ndarray, m: np.ndarray, shift: np.ndarray, spare: int, low: int, high: int, out: np.ndarray
 ) -> None:
@@ -116,7 +116,7 @@ def add_tflite(
     _add(a, b, pairs[:, 0].copy(), pairs[:, 1].copy(), spare, low, high, out)
 
 
-@numba.njit(cache=True)
+@compiled
 def _add_once(a: np.ndarray, b: np.ndarray, ma: int, mb: int, shift: int, low: int, high: int, out: np.ndarray) -> None:
     half = 1 << (shift - 1)
     for i in range(a.size):

@@ -35,12 +35,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numba import types
 from torch import Tensor
 
+from hwmodels.compiled import compiled
 from hwmodels.errors import UsageError, closest
 from hwsearch.quant.engine import fixed_point
 from hwsearch.quant.engine.kernels.vector_code import intrinsic
@@ -112,7 +112,7 @@ def sloped(layer: LayerIntegers, slope: np.ndarray) -> LayerIntegers:
     return replace(layer, weight=layer.weight * sign[:, None, None, None], scale=scale, bias=layer.bias * sign)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _float(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: float, high: float, out: np.ndarray) -> None:
     """In the precision of ``m``, which ``slope`` and the bounds share."""
     rows, columns, channels = out.shape
@@ -131,7 +131,7 @@ def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return f32(f32, f32, f32), lambda context, builder, signature, args: builder.fma(*args)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _add_f32(
     a: np.ndarray, b: np.ndarray, za: np.float32, zb: np.float32, ra: np.float32, rb: np.float32, fix: np.float32,
     z: np.float32, low: np.float32, high: np.float32, out: np.ndarray,

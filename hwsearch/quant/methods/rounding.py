@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 from scipy.linalg import lapack
+
+from hwmodels.compiled import compiled
 
 DAMPING = (0.002, 0.02)
 """Shares of the mean diagonal added to H: a guard against directions that the pictures hardly show."""
@@ -30,7 +31,7 @@ SMALL = 1_000_000
 """``O K^2`` up to which many scales are tried as a start: descent ends in a local minimum, and small layers have time."""
 
 
-@njit(cache=True)
+@compiled
 def _compensated(w: np.ndarray, factor: np.ndarray, scale: float, limit: int) -> np.ndarray:
     """Error-compensated rounding of one row. ``factor``: upper triangular, ``H^-1 = factor^T factor``. Returns integers."""
     k = w.shape[0]
@@ -45,7 +46,7 @@ def _compensated(w: np.ndarray, factor: np.ndarray, scale: float, limit: int) ->
     return q
 
 
-@njit(cache=True)
+@compiled
 def _descend(w: np.ndarray, q: np.ndarray, moment: np.ndarray, scale: float, limit: int, rounds: int) -> float:
     """Coordinate descent on ``(s q - w)^T H (s q - w)`` over integers ``q`` (changed in place) and the scale, which is
     returned."""
@@ -81,7 +82,7 @@ def _descend(w: np.ndarray, q: np.ndarray, moment: np.ndarray, scale: float, lim
     return scale
 
 
-@njit(cache=True)
+@compiled
 def _refine_rows(
     rows: np.ndarray, factor: np.ndarray, moment: np.ndarray, order: np.ndarray, scales: np.ndarray, limit: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +101,7 @@ def _refine_rows(
     return integers, final
 
 
-@njit(cache=True)
+@compiled
 def _compensated_rows(rows: np.ndarray, factor: np.ndarray, order: np.ndarray, scales: np.ndarray, limit: int) -> np.ndarray:
     integers = np.empty(rows.shape)
     for o in range(rows.shape[0]):
@@ -210,7 +211,7 @@ def round_rows(rows: np.ndarray, curvature: Curvature, bits: int) -> tuple[np.nd
     return q, np.array([options[b][1][o] for o, b in enumerate(best)], dtype=np.float32)
 
 
-@njit(cache=True)
+@compiled
 def _joint_descent(
     w: np.ndarray, q: np.ndarray, scales: np.ndarray, moment: np.ndarray, gain: np.ndarray, limit: int, rounds: int
 ) -> int:

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from hwsearch.quant.engine.kernels.compiled import compiled
+from hwmodels.compiled import compiled
 from hwsearch.quant.engine.kernels.vector_code import I16, I64, Memory, constant, intrinsic
 from hwsearch.quant.graph import LayerIntegers, TensorFormat
 from searchspaces.ir.graph import Node, pair

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hwmodels.compiled import compiled
 from hwsearch.quant.engine.kernels.bands import BAND_BYTES, BandConv, gather
-from hwsearch.quant.engine.kernels.compiled import compiled
 from hwsearch.quant.engine.kernels.pair_products import LANES, PIXELS, packed, products
 from hwsearch.quant.engine.proof import INT32_LIMIT
 from hwsearch.quant.graph import LayerIntegers, TensorFormat

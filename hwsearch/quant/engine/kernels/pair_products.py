@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 
-from hwsearch.quant.engine.kernels.compiled import compiled
+from hwmodels.compiled import compiled
 from hwsearch.quant.engine.kernels.vector_code import CODES, I32, SUMS, Memory, ahead, broadcast, intrinsic
 
 PIXELS = 8

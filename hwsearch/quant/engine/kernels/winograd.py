@@ -29,8 +29,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
+from hwmodels.compiled import compiled
 from hwsearch.quant.engine.kernels.bands import BAND_BYTES, BandConv, gather
-from hwsearch.quant.engine.kernels.compiled import compiled
 from hwsearch.quant.engine.kernels.pair_products import LANES, PIXELS, packed, products
 from hwsearch.quant.engine.kernels.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant, intrinsic
 from hwsearch.quant.engine.proof import reach

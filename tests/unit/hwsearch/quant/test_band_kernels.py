@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +14,7 @@ from random_networks import float_graph, picture, quantize
 
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.convolution import Conv
-from hwsearch.quant.engine.kernels import choice, compiled, int8_kernel, pair_products
+from hwsearch.quant.engine.kernels import choice, int8_kernel, pair_products
 from hwsearch.quant.engine.kernels.bands import BandConv, gather
 from hwsearch.quant.engine.kernels.pair_conv import PairConv
 from hwsearch.quant.engine.kernels.winograd import Winograd
@@ -89,23 +86,3 @@ def test_no_pictures_and_pictures_that_are_too_small(stride: int) -> None:
     assert conv(torch.empty((0, 5, 10, 13), dtype=torch.int16)).shape == (0, 8, *conv(torch.zeros((1, 5, 10, 13))).shape[2:])
     with pytest.raises(ValueError, match="layer 'y': its 3x3 window is larger than a 9x2 picture, with padding 10x2"):
         conv(torch.zeros((1, 5, 9, 2), dtype=torch.int16))
-
-
-def test_code_kept_on_disk_is_that_of_the_present_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller whose own file is as it was finds its old code under the old digest, and compiles anew under another."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    (tmp_path / "band_caller.py").write_text(
-        "from band_callee import f\nfrom hwsearch.quant.engine.kernels.compiled import compiled\n"
-        "@compiled\ndef call(x):\n    return f(x)\n"
-    )
-
-    def result(number: int, digest: str) -> int:
-        (tmp_path / "band_callee.py").write_text(f"import numba\n@numba.njit\ndef f(x):\n    return x + {number}\n")
-        monkeypatch.setattr(compiled, "DIGEST", digest)
-        for name in ("band_callee", "band_caller"):
-            sys.modules.pop(name, None)
-        importlib.invalidate_caches()
-        return int(importlib.import_module("band_caller").call(0))
-
-    assert [result(1, "a"), result(2, "a"), result(2, "b")] == [1, 1, 2]
