@@ -23,6 +23,7 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
     """What a run has to say about its own numbers; ``proofs`` by row of ``search``."""
     device, space = problem.device, problem.space
     said = ["Latency, memory and energy are predictions of a cost model from the device's numbers; quality is measured."]
+    said += problem.network.remarks
     if device.hypothetical:
         said.append(f"{device.title} does not exist: it is a research device, and its prices are hypothetical.")
     if space.wide_is_float:

@@ -7,6 +7,7 @@ they are arguments.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,14 +21,17 @@ from hwmodels.errors import FileError, UsageError, closest
 from searchspaces.data.pictures import InputKind
 from searchspaces.networks.cnn import abpn, ecbsr, edsr, espcn, fsrcnn, imdn, vdsr
 from searchspaces.networks.spec import NetworkSpec
-from searchspaces.networks.weights import put, read_provenance, read_state, sha256
+from searchspaces.networks.weights import Weights, check_finite, put, read_provenance, read_weights, sha256
+
+_log = logging.getLogger(__name__)
 
 NETWORKS: dict[str, NetworkSpec] = {module.SPEC.name: module.SPEC for module in (fsrcnn, abpn, ecbsr, espcn, edsr, vdsr, imdn)}
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedNetwork:
-    """A network with weights, in evaluation mode. ``provenance`` says where shipped weights come from; empty for others."""
+    """A network with weights, in evaluation mode. ``provenance`` says where shipped weights come from; empty for others.
+    ``remarks``: what had to be done to find the weights in their file."""
 
     module: nn.Module
     name: str
@@ -37,6 +41,7 @@ class LoadedNetwork:
     weights_sha256: str
     arguments: Mapping[str, Any]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 def spec(name: str) -> NetworkSpec:
@@ -84,14 +89,24 @@ def load(name: str, scale: int | None = None, weights: str | Path | None = None,
         raise UsageError(
             f"no weights ship for {name} x{scale}", f"Pass --weights FILE.safetensors (or .pth). Shipped: {shipped or 'none'}."
         )
-    state = read_state(path)
+    with torch.device("meta"):  # names and shapes alone
+        names = known.build(scale=scale, **known.arguments)
+    read = _read(path, names)
+    state = read.state
     chosen = {**known.arguments, **known.infer(state), **arguments}
     module = build(name, scale, **chosen)
     put(module, state, path)
     channels = known.channels if known.channels is not None else int(chosen["channels"])
-    return LoadedNetwork(
-        module, name, scale, channels, known.input_kind, sha256(path), chosen, read_provenance(path) if weights is None else {}
-    )
+    provenance = read_provenance(path) if weights is None else {}
+    return LoadedNetwork(module, name, scale, channels, known.input_kind, sha256(path), chosen, provenance, remarks=read.remarks)
+
+
+def _read(path: str | Path, module: nn.Module) -> Weights:
+    """The weights of ``module`` in a file; what had to be done to find them is said."""
+    read = read_weights(path, module.state_dict())
+    for remark in read.remarks:
+        _log.warning(remark)
+    return read
 
 
 def load_file(target: str, weights: str | Path | None = None, scale: int | None = None) -> LoadedNetwork:
@@ -111,9 +126,12 @@ def load_file(target: str, weights: str | Path | None = None, scale: int | None 
         raise UsageError(f"{target!r} does not name a callable in a file", "Write it as path/to/file.py:callable.")
     module = _call(_import(Path(file)), attribute, file).eval()
     digest = ""
+    remarks: tuple[str, ...] = ()
     if weights is not None:
-        put(module, read_state(weights), weights)
-        digest = sha256(weights)
+        read = _read(weights, module)
+        put(module, read.state, weights)
+        digest, remarks = sha256(weights), read.remarks
+    check_finite(module.state_dict(), target)
     convs = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
     if not convs or convs[0].in_channels not in (1, 3):
         found = f"its first convolution reads {convs[0].in_channels} channels" if convs else "it has no convolution"
@@ -121,7 +139,9 @@ def load_file(target: str, weights: str | Path | None = None, scale: int | None 
     found_scale = _scale_of(module, convs[0].in_channels, target)
     if scale is not None and scale != found_scale:
         raise UsageError(f"{target}: this network enlarges {found_scale} times, not {scale} times")
-    return LoadedNetwork(module, Path(file).stem, found_scale, convs[0].in_channels, "low", digest, {"model": target})
+    return LoadedNetwork(
+        module, Path(file).stem, found_scale, convs[0].in_channels, "low", digest, {"model": target}, remarks=remarks
+    )
 
 
 def _scale_of(module: nn.Module, channels: int, target: str) -> int:

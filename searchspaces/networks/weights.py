@@ -1,24 +1,21 @@
-"""Reading weights. safetensors, or a ``.pth`` with ``weights_only=True``; nothing else is ever unpickled."""
+"""Weights of a network: read from a file by the network's own names, checked, and put into it, all or nothing."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import pickle
-import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError
-
-_AGAIN = "Copy or save the file again, and compare its size with the original's."
-_WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
-"""Keys under which training scripts nest the state dict; an averaged copy is preferred."""
+from searchspaces.networks import checkpoint
+from searchspaces.networks.prefixes import choose
 
 
 def sha256(path: str | Path) -> str:
@@ -40,67 +37,54 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict: key -> float32 tensor on the CPU (whole numbers, as in batch norm's counter, stay as they are).
+@dataclass(frozen=True)
+class Weights:
+    """A network's tensors under its own names (float32 on the CPU; whole numbers stay so), and what was done to find them."""
 
-    Nested files (``{"params": {...}}``) and the ``module.`` prefix of DataParallel are unwrapped.
+    state: dict[str, Tensor]
+    remarks: tuple[str, ...] = ()
+
+
+def read_weights(path: str | Path, wanted: Mapping[str, Tensor]) -> Weights:
+    """The tensors of a network in a file: prefixes and wrappers of training frameworks are taken off, and said.
+
+    Args:
+        wanted: the network's state dict, whose names are looked for; sizes may differ.
+    Raises:
+        FileError: not there, damaged, not weights, a pickle that would run code, or a weight that is not finite.
+    """
+    found = checkpoint.read(path)
+    chosen = choose(found.tensors, wanted, path)
+    remarks = list(chosen.remarks)
+    if found.unread:
+        remarks.append(f"not read, because loading them could run code: {', '.join(found.unread)}")
+    return Weights(_numbers(chosen.state, path), tuple(f"{Path(path).name}: {remark}." for remark in remarks))
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a file without a network to fit; known wrappers and prefixes are taken off. Raises as ``read_weights``."""
+    return read_weights(path, {}).state
+
+
+def _numbers(state: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
+    """As float32.
 
     Raises:
-        FileError: not there, truncated, of another format, or a pickle that holds more than tensors.
+        FileError: names every tensor that holds what is no finite number.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise FileError(f"{path}: no such weights file", "Pass a .safetensors, .pth or .pt file.")
-    if file.suffix == ".safetensors":
-        state = _read_safetensors(file)
-    elif file.suffix in (".pth", ".pt"):
-        state = _unwrap(_read_pth(file), file)
-    else:
-        raise FileError(f"{path}: weights of this kind are not read", "Pass a .safetensors, .pth or .pt file.")
-    if state and all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    numbers = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    check_finite(numbers, str(path))
+    return numbers
+
+
+def check_finite(state: Mapping[str, Tensor], source: str) -> None:
+    """Raises FileError when a tensor holds NaN or infinity, naming each."""
     broken = [key for key, value in state.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if broken:
-        raise FileError(f"{path}: not finite: {', '.join(broken)}", "The training diverged, or the file is damaged.")
-    if not state:
-        raise FileError(f"{path}: no tensors in this file", "Save a state dict: torch.save(model.state_dict(), path).")
-    return state
-
-
-def _read_safetensors(file: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(str(file), framework="pt") as opened:
-            return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise FileError(f"{file}: truncated, or not a safetensors file ({error})", _AGAIN) from None
-
-
-def _read_pth(file: Path) -> Any:
-    try:
-        with warnings.catch_warnings():  # of old pickle protocols: what matters about them is below
-            warnings.simplefilter("ignore")
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        first = str(error).strip().splitlines()[0]
         raise FileError(
-            f"{file}: refused, because loading it could run code that is hidden in it ({first})",
-            "Save tensors only: torch.save(model.state_dict(), path), or better a .safetensors file.",
-        ) from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise FileError(f"{file}: truncated, or not a PyTorch weights file ({first})", _AGAIN) from None
-
-
-def _unwrap(found: Any, file: Path) -> dict[str, Tensor]:
-    while isinstance(found, Mapping):
-        nested = next((found[key] for key in _WRAPPERS if isinstance(found.get(key), Mapping)), None)
-        if nested is None:
-            break
-        found = nested
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise FileError(f"{file}: this file is not a state dict", "Save one by torch.save(model.state_dict(), path).")
-    return {str(key): value for key, value in found.items()}
+            f"{source}: not finite: {', '.join(broken)}",
+            "The training diverged, or the file is damaged: use an earlier checkpoint.",
+        )
 
 
 def put(module: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:

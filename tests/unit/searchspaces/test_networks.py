@@ -176,7 +176,7 @@ def test_other_files_are_not_weights(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="no such"):
         read_state(tmp_path / "none.pth")
     (tmp_path / "w.onnx").write_bytes(b"x")
-    with pytest.raises(FileError, match="not read"):
+    with pytest.raises(FileError, match="a whole model, not weights"):
         read_state(tmp_path / "w.onnx")
     torch.save([torch.zeros(2)], tmp_path / "w.pth")
     with pytest.raises(FileError, match="not a state dict"):
