@@ -60,6 +60,13 @@ class Device(Table):
     def wide_is_float(self) -> bool:
         return self.widths.wide == "fp16"
 
+    @property
+    def has_energy(self) -> bool:
+        """Whether the file has any figure of energy or power: without one, no energy is predicted."""
+        memories = (self.memory.onchip, self.memory.dram, self.memory.flash)
+        moved = any(memory is not None and memory.j_per_byte is not None for memory in memories)
+        return moved or bool(self.energy.j_per_mac) or self.energy.static_w.value > 0
+
     def runs_as(self, weight_bits: int, activation_bits: int) -> Precision:
         """The smallest native precision that executes stored weights and an input tensor of these widths.
 

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hwmodels.device.device import Device, smallest_native
+from hwmodels.device.values import MOST
 from hwmodels.errors import DeviceFileError, FileError, UsageError, closest
 from hwmodels.numbers import Precision
 
@@ -34,6 +35,12 @@ def user_folder() -> Path:
 def shipped_text(name: str) -> str:
     """The text of a device file that comes with the package."""
     return (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+
+
+@cache
+def shipped(name: str) -> Device:
+    """A device that comes with the package, whatever a person has put in its place."""
+    return load_text(shipped_text(name), f"{name}.toml")
 
 
 def shipped_names() -> list[str]:
@@ -70,24 +77,51 @@ def load(name_or_path: str) -> Device:
 
 
 def _load_path(path: Path) -> Device:
+    return load_text(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a device file; a byte-order mark, as some editors put it there, is no part of it.
+
+    Raises:
+        FileError: not there, not readable, or not text in UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise FileError(f"{path}: no such device file", "Give a device name, or the path of a .toml file.") from None
-    except UnicodeDecodeError:
-        raise FileError(f"{path}: not a text file in UTF-8", "A device file is TOML.") from None
     except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})") from None
-    return load_text(text, str(path))
+        reason = (error.strerror or str(error)).lower()
+        raise FileError(f"{path}: cannot be read ({reason})", "Give a device name, or the path of a .toml file.") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        wide = data.startswith((b"\xff\xfe", b"\xfe\xff")) or (data and data.count(0) > len(data) / 4)
+        what = "text in UTF-16" if wide else f"not a text file in UTF-8 (byte {error.start + 1} is {data[error.start]:#04x})"
+        raise FileError(f"{path}: {what}", "A device file is TOML in UTF-8: choose that encoding when you save it.") from None
 
 
 def load_text(text: str, origin: str) -> Device:
     """See ``hwmodels.device.device.load_text``."""
     try:
-        raw = tomllib.loads(text)
+        return _checked(_parsed(text, origin), origin)
+    except RecursionError:
+        raise FileError(f"{origin}: tables or lists are nested too deeply", "A device file nests four levels.") from None
+
+
+def _parsed(text: str, origin: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:  # its message ends in "(at line 3, column 7)"
         hint = "Strings need quotes, numbers are written 68e9, tables [like.this]."
+        hint = "The file is UTF-16 or binary: save it as UTF-8." if "\0" in text else hint
         raise FileError(f"{origin}: broken TOML: {error}", hint) from None
+    except ValueError as error:  # a number of thousands of digits, a date that is none
+        reason = str(error).partition(";")[0]
+        raise FileError(f"{origin}: a value that cannot be read: {reason}", "Numbers are written 68e9.") from None
+
+
+def _checked(raw: Mapping[str, Any], origin: str) -> Device:
     try:
         device = Device.model_validate(raw)
         problems: list[str] = []
@@ -109,6 +143,7 @@ _ALLOWED = {
     "int_type": "a whole number",
     "float_type": "a number",
     "greater_than_equal": "1 or more",
+    "less_than_equal": f"at most {MOST}",
     "string_pattern_mismatch": "lower-case letters, digits, dots and hyphens",
     "too_short": "at least one entry",
 }
@@ -142,7 +177,10 @@ def _dotted(location: Iterable[object]) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, BaseModel):  # a Quantity that a later check refused
         value = getattr(value, "value", value)
-    text = f"{value:g}" if isinstance(value, float) else repr(value)
+    try:
+        text = f"{value:g}" if isinstance(value, float) else repr(value)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        text = "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

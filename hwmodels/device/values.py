@@ -15,6 +15,11 @@ from hwmodels.numbers import Precision
 
 NUMBER = 'a number, or { value = ..., source = "id", note = "..." }'
 
+SMALLEST, LARGEST = 1e-24, 1e18
+"""Magnitudes of numbers in SI units: nothing that a device is or does lies beyond them, and prices stay finite."""
+MOST = 2**20
+"""Of what is counted, such as the side of a picture."""
+
 
 class Table(BaseModel):
     """A table of a device file: unknown keys are mistakes, values do not change after loading."""
@@ -39,12 +44,16 @@ class Quantity(Table):
             return given
         if isinstance(given, bool) or not isinstance(given, int | float):
             raise ValueError(f"allowed: {NUMBER}")
+        if isinstance(given, int) and abs(given) > LARGEST:
+            raise ValueError(f"allowed: at most {LARGEST:g} in SI units")
         return {"value": given}
 
     @model_validator(mode="after")
     def _finite(self) -> Quantity:
         if not math.isfinite(self.value):
             raise ValueError("allowed: a finite number")
+        if self.value != 0 and not SMALLEST <= abs(self.value) <= LARGEST:
+            raise ValueError(f"allowed: 0, or between {SMALLEST:g} and {LARGEST:g} in SI units")
         return self
 
     @classmethod
@@ -95,5 +104,5 @@ Bits = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16]
 BitsKey = Literal["1", "2", "3", "4", "5", "6", "7", "8", "16"]
 PackedKey = Literal["1", "2", "3", "4", "5", "6", "7"]
 ElementKey = Literal["add", "mul", "unary", "pool", "concat", "slice", "repeat", "pixel_shuffle", "resize"]
-Count = Annotated[int, Strict(), Field(ge=1)]
+Count = Annotated[int, Strict(), Field(ge=1, le=MOST)]
 Flag = Annotated[bool, Strict()]

@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
+from hwmodels.device import reader
+from hwmodels.device.device import Device
+
 FILE = Path(__file__).parents[1] / "devices" / "agreement.json"
 
 
@@ -62,6 +65,15 @@ class Agreement:
 def of(device: str) -> list[Agreement]:
     """The agreements of a device, latency first; none where nothing was ever compared."""
     return [entry for entry in _shipped() if entry.device == device]
+
+
+def compared(device: Device) -> bool:
+    """Whether the latency of this very device was ever held against figures from outside: shipped and compared, or fitted to
+    timings of its own. A file that was changed, even under a shipped name, is another device."""
+    if any(quantity.note.startswith("fitted to") for key, quantity in device.quantities() if key.startswith("rates.")):
+        return True
+    known = device.name in reader.shipped_names() and any(entry.quantity == "latency_s" for entry in of(device.name))
+    return known and reader.shipped(device.name).device_sha256 == device.device_sha256
 
 
 def document(found: list[Agreement]) -> str:

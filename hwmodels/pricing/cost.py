@@ -5,10 +5,10 @@ cpu``). Honest widths: a choice runs as the smallest native precision that holds
 only what is stored and moved shrinks. A layer with several inputs is priced at the width of its largest one.
 
 Energy is MACs times the energy of the native precision, plus bytes times the energy of the memory they pass, plus static power
-times latency. Where a file names no energy, arithmetic is taken proportional to the product of the widths from a precision that
-it names, or from 45 nm figures (Horowitz, ISSCC 2014: 0.3 pJ for an 8-bit, 1.5 pJ for a half, 4.6 pJ for a single precision
-MAC), and bytes as 1 pJ on chip and 40 pJ outside. Devices whose file says ``relative`` have no measured anchor: compare their
-joules, do not quote them.
+times latency. A device whose file has no figure of energy or power gets none (NaN). What is missing beside such figures:
+arithmetic is taken proportional to the product of the widths from a precision that the file names, or from 45 nm figures
+(Horowitz, ISSCC 2014: 0.3 pJ for an 8-bit, 1.5 pJ for a half, 4.6 pJ for a single precision MAC), and bytes as 1 pJ on chip and
+40 pJ outside. Devices whose file says ``relative`` have no measured anchor: compare their joules, do not quote them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ J_PER_INT8_MAC, J_PER_FP16_MAC, J_PER_FP32_MAC = 0.3e-12, 1.5e-12, 4.6e-12
 
 
 class Price(NamedTuple):
-    """One plan's price, as plain numbers."""
+    """One plan's price, as plain numbers; ``energy_j`` is NaN where it is not known."""
 
     latency_s: float
     weight_bytes: int
@@ -332,7 +332,9 @@ def _runs_as(weight_count: int, precision: Precision) -> str:
 
 
 def _energy(device: Device, cols: layout.Columns, choices: Choices, runs: list[list[Precision]], terms: Terms) -> np.ndarray:
-    """Joules of every choice, ``float64[L, nW, nA, nA]``."""
+    """Joules of every choice, ``float64[L, nW, nA, nA]``; NaN where the device's file has no figure of energy."""
+    if not device.has_energy:
+        return np.full_like(terms.latency_s, np.nan)
     per_mac = np.array([[_j_per_mac(device, p) for p in row] for row in runs])
     onchip, outside = _j_per_byte(device, "onchip"), _j_per_byte(device, "dram")
     weights = _j_per_byte(device, "flash" if "flash" in device.memory else "dram" if "dram" in device.memory else "onchip")

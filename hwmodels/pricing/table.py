@@ -41,7 +41,10 @@ class Space(Protocol):
 
 
 class Objectives(NamedTuple):
-    """Prices of P plans: ``float64[P]`` seconds, ``int64[P]`` bytes, ``int64[P]`` bytes, ``float64[P]`` joules."""
+    """Prices of P plans: ``float64[P]`` seconds, ``int64[P]`` bytes, ``int64[P]`` bytes, ``float64[P]`` joules.
+
+    Joules are NaN where they are not known.
+    """
 
     latency_s: np.ndarray
     weight_bytes: np.ndarray

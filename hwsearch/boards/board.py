@@ -79,7 +79,7 @@ def fit(
     note = f"fitted to {count} of {source}, {datetime.date.today()}"
     notes = {key: note for key in keys if key not in hardly}
     notes |= {key: f"{note}; not determined by them" for key in keys if key in hardly and _moved(device, fitted, key)}
-    text = edited(file.read_text(encoding="utf-8"), file.name, values_of(fitted.device, notes))
+    text = edited(reader.read_text(file), file.name, values_of(fitted.device, notes))
     return BoardFit(fitted, text, _held_out(device, measurements, keys))
 
 

@@ -7,21 +7,28 @@ export, 130 interrupted. With ``--json`` an error is the one document on stdout:
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
 import typer
 from typer.main import get_command
 
-from hwmodels.errors import HwsearchError
+from hwmodels.errors import FileError, HwsearchError
 from hwsearch import __version__
 from hwsearch.cli import catalogue, estimate, front, inspect, optimize, plans, questions, terminal, worker
+from hwsearch.documents.files import DISK_FULL
 from hwsearch.documents.url import redacted
 from hwsearch.runs.directory import Interrupted
 
@@ -70,7 +77,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     # Layers here are small: threads that spin at a barrier on a busy machine cost far more than waking them up does.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    terminal.settle_streams()
     try:
+        with _ended_politely():
+            return _ended(words, as_json)
+    except BrokenPipeError:
+        _drop_output()
+        return 0
+    except OSError as error:  # not even an error could be said on stdout
+        _drop_output()
+        return _refused_by_the_system(error, as_json=False)
+
+
+def _ended(words: list[str], as_json: bool) -> int:
+    """Run, and say how it ended."""
+    try:
+        _check_folder()
         with _heard(quiet=bool({"--quiet", "-q"} & set(words))):
             return _run(words)
     except HwsearchError as error:
@@ -87,16 +109,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
+    except OSError as error:
+        if os.environ.get(TRACEBACK):
+            terminal.aside(redacted(traceback.format_exc()))
+        if error.filename is None and error.errno in (*DISK_FULL, errno.EBADF, errno.EIO):
+            raise  # the result itself could not be written
+        return _refused_by_the_system(error, as_json)
     except Exception as error:
         return _unexpected(error, as_json)
+
+
+def _check_folder() -> None:
+    """Raises FileError where the current folder was deleted: paths mean nothing there, and torch's libraries end the process."""
+    try:
+        Path.cwd()
+    except OSError:
+        raise FileError("the current folder is gone", "Change to another one: cd.") from None
+
+
+def _refused_by_the_system(error: OSError, as_json: bool) -> int:
+    """A file, a folder or an output that cannot be used, and that no command answered for itself."""
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    if error.filename is None:
+        hint = "Free some space, or send the output somewhere else."
+        terminal.report("FileError", f"the output cannot be written: {reason}", hint, 3, as_json)
+    else:
+        hint = "Check that the file is there, and that you may use it."
+        terminal.report("FileError", f"{os.fsdecode(error.filename)}: {reason}", hint, 3, as_json)
+    return 3
+
+
+def _drop_output() -> None:
+    """Nobody reads on: what is left in the buffer goes nowhere, or Python would try once more when it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _ended_politely() -> Iterator[None]:
+    """A batch system that ends a job, or a terminal that is closed, is a person who presses Ctrl-C; ``nohup`` stays in force."""
+    before: dict[signal.Signals, object] = {}
+
+    def stop(signal_number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+class _Aside(logging.Handler):
+    """Log records as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        terminal.aside(self.format(record))
 
 
 @contextmanager
 def _heard(quiet: bool) -> Iterator[None]:
     """Warnings of our packages go to stderr; those of libraries are not for the person at the terminal."""
-    handler = logging.StreamHandler()
+    handler = _Aside()
     loggers = [logging.getLogger(package) for package in ("hwmodels", "searchspaces", "hwsearch")]
     before = [(logger.propagate, logger.level) for logger in loggers]
     for logger in loggers:
@@ -143,7 +222,7 @@ def _unexpected(error: Exception, as_json: bool) -> int:
         terminal.report("MemoryError", "this machine has not enough memory", hint, 1, as_json)
         return 1
     if os.environ.get(TRACEBACK):
-        sys.stderr.write(redacted(traceback.format_exc()))
+        terminal.aside(redacted(traceback.format_exc()))
     message = f"this is a bug in hwsearch ({type(error).__name__}: {error})"
     terminal.report(
         type(error).__name__, message, f"Set {TRACEBACK}=1 to see where it happened, and please report it.", 1, as_json

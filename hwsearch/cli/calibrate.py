@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwsearch.cli.options import Json, Quiet
-from hwsearch.cli.terminal import Terminal, table
+from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
     from hwmodels.device.device import Device
@@ -87,7 +87,7 @@ def _board(terminal: Terminal, name: str, csv: Path, out: Path | None, free: Seq
         if found.held_out_error is not None:
             held = f"{100 * found.held_out_error:.1f} %"
             screen.print(f"Each network predicted from the others only: median error {held}.")
-        screen.print(f"Written: {target}", markup=False)
+        screen.print(f"Written: {target}")
 
     terminal.show(document, render)
 
@@ -105,9 +105,9 @@ def _host(terminal: Terminal, threads: int) -> None:
 
     def render(screen: Any) -> None:
         for precision, fit in found.fits.items():
-            screen.print(f"[bold]{precision}[/]")
+            screen.print(bold(str(precision)))
             _render(screen, before, fit, found.measurements[precision])
-        screen.print(f"Written: {path}\n`host` now means this file; delete it to go back to the one that ships.", markup=False)
+        screen.print(f"Written: {path}\n`host` now means this file; delete it to go back to the one that ships.")
 
     terminal.show({"device": "host", "file": str(path), "threads": threads, "fits": fits}, render)
 
@@ -157,7 +157,7 @@ def _render(screen: Any, before: Device, fit: Fit, measured: Sequence[Measuremen
     ]
     screen.print(table(("constant", "before", "fitted", "known to"), constants))
     for warning in warnings(fit):
-        screen.print(f"[yellow]Warning:[/] {warning}")
+        screen.print(bold("Warning:", f" {warning}"))
     screen.print(f"{len(measured)} timings, median error of the fit {100 * fit.median_error:.1f} %.")
 
 

@@ -9,7 +9,7 @@ import typer
 
 from hwsearch.cli import calibrate, proxies
 from hwsearch.cli.options import Json, Quiet
-from hwsearch.cli.terminal import Terminal, table
+from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,7 +114,7 @@ def show(
     document["agreement"] = agreements(device.name)
 
     def render(screen: Console) -> None:
-        screen.print(f"[bold]{device.title}[/] ({device.name}), {device.kind}, {device.runtime}")
+        screen.print(bold(device.title, f" ({device.name}), {device.kind}, {device.runtime}"))
         screen.print(device.summary)
         rows = [(fact.key, fact.value, fact.source or "assumed", fact.note or "") for fact in facts]
         screen.print(table(("number", "value", "source", "note"), rows, left=("source", "note")))
@@ -170,18 +170,10 @@ def check(
 ) -> None:
     """Check a device file; every mistake is listed at once."""
     from hwmodels.device import reader
-    from hwmodels.errors import FileError
 
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file in UTF-8"
-        raise FileError(
-            f"{file}: {reason.lower()}", "Give the path of a device file; `hwsearch devices schema` describes it."
-        ) from None
-    device = reader.load_text(text, str(file))
+    device = reader.load_text(reader.read_text(file), str(file))
     document = {"file": str(file), "valid": True, **summary(device)}
-    Terminal(as_json, quiet).show(document, lambda screen: screen.print(f"{file}: no mistakes ({device.title})", markup=False))
+    Terminal(as_json, quiet).show(document, lambda screen: screen.print(f"{file}: no mistakes ({device.title})"))
 
 
 @devices.command()

@@ -10,7 +10,7 @@ import typer
 
 from hwmodels.errors import UsageError
 from hwsearch.cli import inspect, options
-from hwsearch.cli.terminal import Terminal, table
+from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,16 +111,17 @@ def _print_opinion(price: Price, pairs: list[Pair], screen: Console) -> None:
 
 
 def _print_price(price: Price, screen: Console) -> None:
-    from rich.markup import escape
-
+    from hwmodels.fitting import agreement
     from hwsearch.documents import units
 
     problem = price.problem
     height, width = problem.input_size
     screen.print(
-        f"[bold]{problem.network.name} x{problem.network.scale}, {price.label}, on {problem.device.title}[/], "
-        f"input {height}x{width}, {units.count(price.cut.macs)}MAC"
-        + ("" if price.cut.tiling is None else f", {price.cut.tiles} tiles of {price.cut.tiling}")
+        bold(
+            f"{problem.network.name} x{problem.network.scale}, {price.label}, on {problem.device.title}",
+            f", input {height}x{width}, {units.count(price.cut.macs)}MAC"
+            + ("" if price.cut.tiling is None else f", {price.cut.tiles} tiles of {price.cut.tiling}"),
+        )
     )
     if price.tilings:
         _print_tilings(price, screen)
@@ -142,17 +143,18 @@ def _print_price(price: Price, screen: Console) -> None:
         "weight bytes",
     )
     screen.print(table(columns, rows, left=("op", "runs as", "stored as", "binds")))
-    screen.print(f"Latency              {units.seconds(price.latency_s)}")
+    unsure = "" if agreement.compared(problem.device) else f" ({units.NO_MEASUREMENT})"
+    screen.print(f"Latency              {units.seconds(price.latency_s)}{unsure}")
     if price.fps is not None and price.headroom is not None:
         screen.print(f"Video                {units.rate(price.latency_s, price.fps)}")
     screen.print(f"Weights              {units.bytes_(price.weight_bytes)}{_limit(price, 'weight_bytes')}")
     peak = f"{units.bytes_(price.peak_activation_bytes)}{_limit(price, 'peak_activation_bytes')}"
-    screen.print(f"Peak activations     {peak}, during {escape(price.peak_at)}")
+    screen.print(f"Peak activations     {peak}, during {price.peak_at}")
     if "peak_activation_bytes" in price.exceeded and not price.tilings:
         screen.print("                     --tile auto shows what it costs to cut the picture")
-    if price.energy_j is not None:
-        relative = " (to compare with others on this device only)" if problem.device.energy.relative else ""
-        screen.print(f"Energy               {units.joules(price.energy_j)}{relative}")
+    relative = " (to compare with others on this device only)" if problem.device.energy.relative else ""
+    relative = relative if price.energy_j is not None else ": the device's file has no figure of it"
+    screen.print(f"Energy               {units.joules(price.energy_j)}{relative}")
 
 
 def _print_tilings(price: Price, screen: Console) -> None:
@@ -189,5 +191,5 @@ def _limit(price: Price, name: str) -> str:
 
     if name not in price.limits:
         return ""
-    verdict = "[red]does not fit[/]" if name in price.exceeded else "fits"
+    verdict = "does not fit" if name in price.exceeded else "fits"
     return f" of {units.bytes_(price.limits[name])}, {verdict}"

@@ -9,7 +9,7 @@ import typer
 
 from hwmodels.errors import BudgetError, UsageError
 from hwsearch.cli import options
-from hwsearch.cli.terminal import Terminal, table
+from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,13 +117,13 @@ def _print_across(found: Mapping[str, Repick | BudgetError], screen: Console) ->
     first = next(iter(picks.values()))
     asked = units.listing(units.budget(*item) for item in first.budgets.items())
     results = first.results
-    screen.print(f"[bold]{results.network} x{results.scale} on {len(found)} devices[/], within {asked}")
+    screen.print(bold(f"{results.network} x{results.scale} on {len(found)} devices", f", within {asked}"))
     rows = [(name, *_cells(pick.chosen)) for name, pick in picks.items()]
     screen.print(table(("device", *CELLS), rows, left=LEFT))
     for name, answer in found.items():
         if isinstance(answer, BudgetError):
-            screen.print(f"{name}: {answer.message}", markup=False)
-    screen.print("--out writes a plan of one device's run: hwsearch front RUN/DEVICE --budget ... --out NAME.json", markup=False)
+            screen.print(f"{name}: {answer.message}")
+    screen.print("--out writes a plan of one device's run: hwsearch front RUN/DEVICE --budget ... --out NAME.json")
 
 
 def _cells(candidate: Candidate) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen
 
     results, chosen = picked.results, picked.chosen
     asked = units.listing(units.budget(*item) for item in picked.budgets.items())
-    screen.print(f"[bold]{results.network} x{results.scale} on {results.device.title}[/], within {asked}")
+    screen.print(bold(f"{results.network} x{results.scale} on {results.device.title}", f", within {asked}"))
     rows = [
         (*_cells(candidate), "chosen" if candidate is chosen else "")
         for candidate in (picked.measured, picked.predicted)
@@ -173,8 +173,8 @@ def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen
         )
         if measured.psnr_loss_db > picked.budgets.get("psnr_loss", float("inf")):
             screen.print("That is more than was asked for, which it meets on the search pictures: ask for less loss.")
-        screen.print(f"wrote {out}", markup=False)
+        screen.print(f"wrote {out}")
     elif chosen.name and results.run_dir is not None:
-        screen.print(f"hwsearch explain {results.run_dir / 'plans' / (chosen.name + '.json')}", markup=False, soft_wrap=True)
+        screen.print(f"hwsearch explain {results.run_dir / 'plans' / (chosen.name + '.json')}", soft_wrap=True)
     else:
         screen.print("--out NAME.json runs it in integers and writes it as a plan.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwsearch.cli import options
-from hwsearch.cli.terminal import Terminal, table
+from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,9 +64,9 @@ def _print(found: Inspected, price: FilePrice | None, screen: Console) -> None:
 
     facts = found.provenance or {}
     origin = f"plan {facts['plan']}" if "plan" in facts else "no plan named in the file"
-    screen.print(f"[bold]{found.path}[/]: {found.producer}, {units.bytes_(found.file_bytes)}, {origin}")
+    screen.print(bold(str(found.path), f": {found.producer}, {units.bytes_(found.file_bytes)}, {origin}"))
     for key in sorted(set(facts) - {"notes", "plan"}):
-        screen.print(f"  {key}: {facts[key]}", markup=False)
+        screen.print(f"  {key}: {facts[key]}")
     priced = {row.name: row for row in price.layers} if price else {}
     columns = ["layer", "op", "weights", "weight bits", "tensor bits", "in the file", "weight bytes"]
     rows = []
@@ -81,12 +81,11 @@ def _print(found: Inspected, price: FilePrice | None, screen: Console) -> None:
     screen.print(table(columns, rows, left=("op", "weights", "in the file", "runs as", "binds")))
     screen.print(f"Weights in the file  {units.bytes_(found.weight_bytes)}")
     if found.graph.uncounted:
-        screen.print(f"Not understood: {', '.join(found.graph.uncounted)}", markup=False)
+        screen.print(f"Not understood: {', '.join(found.graph.uncounted)}")
     if price:
         height, width = price.input_size
-        screen.print(f"On {price.title}, input {height}x{width}:", markup=False)
+        screen.print(f"On {price.title}, input {height}x{width}:")
         screen.print(f"Latency              {units.seconds(price.latency_s)}")
         screen.print(f"Weights              {units.bytes_(price.weight_bytes)}")
         screen.print(f"Peak activations     {units.bytes_(price.peak_activation_bytes)}")
-        if price.energy_j is not None:
-            screen.print(f"Energy               {units.joules(price.energy_j)}")
+        screen.print(f"Energy               {units.joules(price.energy_j)}")

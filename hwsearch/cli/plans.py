@@ -127,7 +127,7 @@ def _print_export(path: Path, name: str, promotion: Promotion, cost: Effect | No
             change = cost.psnr_after_db - cost.psnr_before_db
             found = f"{units.decibel(cost.psnr_before_db)} -> {units.decibel(cost.psnr_after_db)} ({change:+.3f} dB)"
             screen.print(f"PSNR     {found}, measured on {len(cost.pictures)} pictures with our engine")
-    screen.print(f"wrote {path}", markup=False)
+    screen.print(f"wrote {path}")
 
 
 def _bytes(count: int) -> str:
@@ -169,4 +169,4 @@ def upscale(
         qgraph = plan_file.load_integers(document, plan, progress)
         height, width = enlarge(source, destination, qgraph, document.scale, runtime, progress)
     result = {"file": str(destination), "height": height, "width": width, "scale": document.scale, "plan": document.name}
-    terminal.show(result, lambda screen: screen.print(f"wrote {destination}, {width}x{height}", markup=False))
+    terminal.show(result, lambda screen: screen.print(f"wrote {destination}, {width}x{height}"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwsearch.cli import options
-from hwsearch.cli.terminal import Terminal, table
+from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,9 +92,12 @@ def compare(
 
 def _render(found: Ranking, screen: Console) -> None:
     screen.print(
-        f"[bold]{found.network} x{found.scale}[/], floating point {found.float_psnr_db:.2f} dB, "
-        f"{len(found.plans)} random plans with weights of {_listed(found.weight_bits)} and tensors of "
-        f"{_listed(found.activation_bits)} bits, measured on {len(found.pictures)} pictures, {found.pixels} pixels"
+        bold(
+            f"{found.network} x{found.scale}",
+            f", floating point {found.float_psnr_db:.2f} dB, "
+            f"{len(found.plans)} random plans with weights of {_listed(found.weight_bits)} and tensors of "
+            f"{_listed(found.activation_bits)} bits, measured on {len(found.pictures)} pictures, {found.pixels} pixels",
+        )
     )
     rows = [
         (

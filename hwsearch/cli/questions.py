@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwsearch.cli import options
-from hwsearch.cli.terminal import Terminal, table
+from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,9 +46,13 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
     plan, price = explanation.plan, explanation.price
     layers = {row.name: row for row in price.layers}
     screen.print(
-        f"[bold]{plan.name}[/]: {plan.network} x{plan.scale} on {plan.target}, "
-        f"{units.seconds(price.latency_s)}, {units.bytes_(price.weight_bytes)} of weights, "
-        f"{units.bytes_(price.peak_activation_bytes)} at the peak, loses {units.loss(plan.predicted.psnr_loss_db)}"
+        bold(
+            plan.name,
+            f": {plan.network} x{plan.scale} on {plan.target}, "
+            f"{units.seconds(price.latency_s)}, {units.bytes_(price.weight_bytes)} of weights, "
+            f"{units.bytes_(price.peak_activation_bytes)} at the peak, energy {units.joules(price.energy_j)}, "
+            f"loses {units.loss(plan.predicted.psnr_loss_db)}",
+        )
     )
     rows = []
     for decision in explanation.decisions:
@@ -123,7 +127,8 @@ def compare(
 def _print_comparison(comparison: Comparison, screen: Console) -> None:
     one, other = comparison.plans
     labels = (one.name, other.name) if one.name != other.name else (f"{one.name} (first)", f"{other.name} (second)")
-    screen.print(f"[bold]{labels[0]}[/] on {one.target} and [bold]{labels[1]}[/] on {other.target}: {one.network} x{one.scale}")
+    where = (f" on {one.target} and ", labels[1], f" on {other.target}: {one.network} x{one.scale}")
+    screen.print(bold(labels[0], *where))
     if not comparison.widths:
         screen.print("All widths are the same.")
     changed = [pair for pair in comparison.layers if not pair.same]
@@ -145,7 +150,7 @@ def _print_comparison(comparison: Comparison, screen: Console) -> None:
     columns = ("plan", "PSNR", "loss", "loss, simulated", "bits a weight", "BitOPs")
     screen.print(table(columns, [(label, *_quality_cells(plan)) for label, plan in zip(labels, comparison.plans, strict=True)]))
     for remark in comparison.remarks:
-        screen.print(f"- {remark}", markup=False)
+        screen.print(f"- {remark}")
 
 
 def _cells(row: LayerRow) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwsearch.cli.terminal import table
+from hwsearch.cli.terminal import bold, table
 from hwsearch.documents import units
 from hwsearch.documents.results import Results
 from hwsearch.search import frame_rate
@@ -91,9 +91,11 @@ def render_front(results: Results, screen: Console) -> None:
     int8, plans = results.int8_weight_bytes, shown_plans(results)
     reference = results.reference
     screen.print(
-        f"[bold]{results.network} x{results.scale} on {results.device.title}[/], "
-        f"input {results.input_height}x{results.input_width}, "
-        f"floating point {units.decibel(reference.psnr_db)}, {units.bytes_(reference.weight_bytes)} of weights at 32 bits"
+        bold(
+            f"{results.network} x{results.scale} on {results.device.title}",
+            f", input {results.input_height}x{results.input_width}, "
+            f"floating point {units.decibel(reference.psnr_db)}, {units.bytes_(reference.weight_bytes)} of weights at 32 bits",
+        )
     )
     bits = [units.plan_bits(plan.weight_bits, plan.activation_bits) for plan in plans]
     numbers = [_numbers(plan, reference.weight_bytes, int8) for plan in plans]
@@ -109,6 +111,8 @@ def render_front(results: Results, screen: Console) -> None:
     if len(plans) < len(results.front):
         screen.print(f"{len(results.front) - len(plans)} more plans are in the report.")
     screen.print("PSNR and loss: measured in integers on the evaluation pictures; ~ simulated on the search pictures.")
+    if results.device.compared is False:
+        screen.print(units.NEVER_MEASURED.format(results.device.title))
 
 
 def render(results: Results, screen: Console) -> None:
@@ -120,8 +124,9 @@ def render(results: Results, screen: Console) -> None:
     render_front(results, screen)
     if best is not None and (line := as_papers_count(next(plan for plan in results.front if plan.name == best))):
         screen.print(line)
-    picked = "; ".join(f"[bold]{name}[/] {units.listing(said)}" for name, said in roles.items())
-    screen.print(f"Chosen and proven: {picked}.")
+    picked = [part for name, said in roles.items() for part in (name, f" {units.listing(said)}; ")]
+    picked[-1:] = [f" {units.listing(list(roles.values())[-1])}."] if roles else []
+    screen.print(bold("", "Chosen and proven: ", *picked))
     trust = units.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
     screen.print(f"Rank correlation of the proxies with measured plans (Spearman): {trust}.")
     if results.front_proxies:
@@ -133,13 +138,13 @@ def render(results: Results, screen: Console) -> None:
             f"Median error of the predicted loss of {count} exact plans, before they were measured: {units.listing(errors)}."
         )
     for note in results.notes:
-        screen.print(f"- {note}", markup=False)
+        screen.print(f"- {note}")
     if results.run_dir is None:
         return
-    screen.print(f"\n[bold]Report[/]  {results.run_dir / 'report.html'}", soft_wrap=True)
+    screen.print(bold("\nReport", f"  {results.run_dir / 'report.html'}"), soft_wrap=True)
     if best is not None:
         plan_path = shlex.quote(str(_near(results.run_dir / "plans" / f"{best}.json")))
-        screen.print(f"[bold]Next[/]    hwsearch explain {plan_path}", soft_wrap=True)
+        screen.print(bold("Next", f"    hwsearch explain {plan_path}"), soft_wrap=True)
         screen.print(
             f"        hwsearch export {plan_path} --to onnx --out {results.network}_x{results.scale}.onnx", soft_wrap=True
         )
@@ -151,8 +156,10 @@ def render_targets(runs: Runs, screen: Console) -> None:
 
     first = next(iter(runs.results.values()))
     screen.print(
-        f"[bold]{first.network} x{first.scale} on {len(runs.results)} devices[/], "
-        f"floating point {units.decibel(first.reference.psnr_db)}"
+        bold(
+            f"{first.network} x{first.scale} on {len(runs.results)} devices",
+            f", floating point {units.decibel(first.reference.psnr_db)}",
+        )
     )
     rows = []
     for name, results in runs.results.items():
@@ -181,7 +188,7 @@ def render_targets(runs: Runs, screen: Console) -> None:
     screen.print(table(columns, rows, left=("input", "plan", *BITS)))
     screen.print("The plan of each device is that of the budget, else the knee; PSNR and loss are measured in integers.")
     for name in runs.results:
-        screen.print(f"[bold]Report[/]  {runs.folder / name / 'report.html'}", soft_wrap=True)
+        screen.print(bold("Report", f"  {runs.folder / name / 'report.html'}"), soft_wrap=True)
 
 
 def as_papers_count(plan: Plan) -> str:

@@ -1,9 +1,18 @@
-"""What a command says: a document for machines or a table for people on stdout, everything else on stderr."""
+"""What a command says: a document for machines or a table for people on stdout, everything else on stderr.
+
+Names and titles come from files of others. ``visible`` is the one place that makes them harmless: ``people``, ``table``, remarks
+and errors pass through it, and nothing printed is read as markup, so that ``Board [v2]`` stays what it is and an escape sequence
+is shown instead of obeyed. Our own emphasis is ``bold``.
+"""
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
+import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +26,7 @@ from hwsearch.documents.url import redacted
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 PIPE_WIDTH = 200
 """Columns for tables that go to a file or a pipe, where nobody can say how wide the reader's window is."""
@@ -39,18 +49,46 @@ class Terminal:
     def remark(self, text: str) -> None:
         """A sentence on stderr that is not the result."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            aside(text)
 
     def progress(self) -> AbstractContextManager[progress.Progress]:
         """The display of long work."""
         return progress.shown(self.quiet)
 
 
+def visible(text: str) -> str:
+    """``text`` with control characters, and those that reverse or hide what follows, written out: ``\\x1b`` for an escape."""
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else _written_out(c) for c in text)
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape", errors="surrogatepass").decode("ascii")
+
+
+def bold(text: str, rest: str = "", *more: str) -> Text:
+    """A line that begins in bold; of ``more``, every other part is bold too."""
+    from rich.text import Text
+
+    parts = (text, rest, *more)
+    return Text.assemble(*((visible(part), "bold" if i % 2 == 0 else "") for i, part in enumerate(parts)))
+
+
+def aside(text: str) -> None:
+    """A line on stderr. Where nobody can read it, nothing is said."""
+    with contextlib.suppress(OSError, AttributeError):
+        print(visible(text), file=sys.stderr, flush=True)
+
+
 def people() -> Console:
     """A console on stdout: as wide as the terminal, or wide enough for any table where there is none."""
     from rich.console import Console
+    from rich.text import Text
 
     class Screen(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            """As rich does, and no text is markup."""
+            super().print(*(Text(visible(part)) if isinstance(part, str) else part for part in objects), **options)
+
         def on_broken_pipe(self) -> None:
             """A reader that has seen enough is no error: leave it to ``main``, where rich would exit with 1."""
             raise BrokenPipeError
@@ -61,7 +99,8 @@ def people() -> Console:
 
 def write_document(document: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(jsonable(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps(jsonable(document), indent=2, ensure_ascii=plain, allow_nan=False) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None, left: Sequence[str] = ()) -> Table:
@@ -75,12 +114,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    made = Table(title=None if title is None else Text(visible(title)), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for i, column in enumerate(columns):
         text = i == 0 or column in left
-        made.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=not text)
+        made.add_column(Text(visible(column)), justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for row in rows:
-        made.add_row(*(Text(str(cell)) for cell in row))
+        made.add_row(*(Text(visible(str(cell))) for cell in row))
     return made
 
 
@@ -97,6 +136,33 @@ def report(kind: str, message: str, hint: str, exit_code: int, as_json: bool, **
         problem: Mapping[str, Any] = {"code": exit_code, "kind": kind, "message": message, "hint": hint, **more}
         write_document({"error": problem})
         return
-    print(f"hwsearch: {message}", file=sys.stderr)
+    aside(f"hwsearch: {message}")
     if hint:
-        print(hint, file=sys.stderr)
+        aside(hint)
+
+
+_PLAIN = str.maketrans("×–—−µ·“”’‘✓\u00a0", "x---u.\"\"''* ") | {
+    ord(c): text for c, text in {"→": "->", "…": "...", "±": "+-", "τ": "tau", "ρ": "rho", "∞": "inf"}.items()
+}
+PLAIN = "hwsearch.plain"
+"""Name of the error handler for streams that cannot write a character: the nearest in ASCII stands for it."""
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return text.encode("ascii", errors="replace").decode("ascii"), error.end
+
+
+codecs.register_error(PLAIN, _plain)
+
+
+def settle_streams() -> None:
+    """Streams that can write whatever a command says: in ASCII where they know no more, into nothing where there is none."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (as long as the process)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=PLAIN)

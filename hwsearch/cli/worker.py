@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -55,21 +51,7 @@ def worker(
     from hwsearch.runs.cluster.worker import work
 
     torch.set_num_threads(threads)
-    with _ended_politely(), terminal.progress() as progress:
+    with terminal.progress() as progress:
         tally = work(url, study, own, idle_s=idle, progress=progress, tell=terminal.remark)
     seconds = f"{tally.seconds / tally.measured:.3g} s each" if tally.measured else "nothing came"
     terminal.show(tally, lambda screen: screen.print(f"{tally.study}: {tally.ended}, {tally.measured} plans measured, {seconds}"))
-
-
-@contextmanager
-def _ended_politely() -> Iterator[None]:
-    """A batch system that ends a job is a person who presses Ctrl-C."""
-
-    def stop(signal_number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

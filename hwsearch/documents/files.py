@@ -140,11 +140,13 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         FileError: absent, unreadable, or not a JSON object; ``what`` says what it should have been.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise FileError(f"{path}: {(error.strerror or str(error)).lower()}", f"Expected {what}.") from error
     except ValueError as error:
         raise FileError(f"{path} is not JSON: {error}", f"Expected {what}; the file may be cut short.") from error
+    except RecursionError:
+        raise FileError(f"{path}: nested too deeply", f"Expected {what}.") from None
     if not isinstance(document, dict):
         raise FileError(f"{path} holds no JSON object", f"Expected {what}.")
     return document

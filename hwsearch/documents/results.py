@@ -134,6 +134,8 @@ class DeviceFacts(_Frozen):
     kind: str
     runtime: str
     hypothetical: bool
+    compared: bool | None = None
+    """Whether predicted latencies were ever held against measured ones; None in results of earlier versions."""
     facts: list[Fact]
     assumptions: list[str]
 

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 NONE = "–"
 """What stands where there is no value."""
+UNKNOWN = "not known"
+"""What stands where a device's file has no figure that a price could follow from."""
+NO_MEASUREMENT = "no measurement of this device"
+"""Beside a latency that nothing was ever compared with; ``NEVER_MEASURED`` is the same in a sentence."""
+NEVER_MEASURED = "No latency of {} was ever compared with a measurement: it follows from data sheets and stated assumptions."
 HALO = {"keep": "kept", "recompute": "recomputed"}
 MINUS = "\u2212"
 
@@ -55,9 +60,9 @@ def seconds(value_s: float | None) -> str:
 
 
 def joules(value_j: float | None) -> str:
-    """``0.0021 -> "2.10 mJ"``."""
+    """``0.0021 -> "2.10 mJ"``; ``None`` is not known."""
     if value_j is None:
-        return NONE
+        return UNKNOWN
     return "0 J" if value_j == 0 else _scaled(value_j, "J", ((1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p")))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels.fitting import agreement
 from hwmodels.numbers import Precision
 from hwmodels.pricing import cost
 from hwmodels.tiling.tiles import Cut
@@ -100,6 +101,7 @@ def device_facts(problem: Problem) -> DeviceFacts:
         kind=device.kind,
         runtime=device.runtime,
         hypothetical=device.hypothetical,
+        compared=agreement.compared(device),
         facts=facts,
         assumptions=assumptions,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hwmodels.fitting import agreement
 from hwmodels.pricing import cost
 from hwmodels.tiling.tiles import Cut
 from hwsearch.documents import units
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 def sentences(request: Request, problem: Problem, ways: Ways, search: Search, proofs: Mapping[int, Proof]) -> list[str]:
     """What a run has to say about its own numbers; ``proofs`` by row of ``search``."""
     device, space = problem.device, problem.space
-    said = ["Latency, memory and energy are predictions of a cost model from the device's numbers; quality is measured."]
+    priced = "Latency, memory and energy" if device.has_energy else "Latency and memory"
+    said = [f"{priced} are predictions of a cost model from the device's numbers; quality is measured."]
+    if not device.has_energy:
+        said.append(f"The energy is not known: the file of {device.title} has no figure of energy or power.")
+    if not agreement.compared(device):
+        said.append(units.NEVER_MEASURED.format(device.title))
     said += problem.network.remarks
     if device.hypothetical:
         said.append(f"{device.title} does not exist: it is a research device, and its prices are hypothetical.")

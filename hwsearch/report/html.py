@@ -144,7 +144,9 @@ def _headline(results: Results, plan: Plan | None) -> str:
         return f"{where}: no plan was found"
     quality = plan.measured.psnr_loss_db if plan.measured else plan.predicted.psnr_loss_db
     what = f"{units.loss(quality)} lost" if quality >= 0.0005 else "no loss"
-    return f"{where}: {units.seconds(plan.predicted.latency_s)}, {units.bytes_(plan.predicted.weight_bytes)} of weights, {what}"
+    unsure = f" predicted ({units.NO_MEASUREMENT})" if results.device.compared is False else ""
+    latency, size = units.seconds(plan.predicted.latency_s), units.bytes_(plan.predicted.weight_bytes)
+    return f"{where}: {latency}{unsure}, {size} of weights, {what}"
 
 
 def _summary(results: Results, plan: Plan | None) -> list[str]:
@@ -223,6 +225,7 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     small = results.int8_weight_bytes
     fps = f"{1 / predicted.latency_s:.0f} pictures a second" if 0 < predicted.latency_s <= 1 else "per picture"
     faster = reference.latency_s and predicted.latency_s and reference.latency_s / predicted.latency_s
+    unsure = f"; {units.NO_MEASUREMENT}" if results.device.compared is False else ""
     versus = f", {_compared(faster, 'faster', 'slower')} than {reference.precision}" if faster and reference.precision else ""
     compared = []
     if predicted.weight_bytes:
@@ -235,15 +238,15 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
             units.loss(measured.psnr_loss_db if measured else predicted.psnr_loss_db),
             "measured, evaluation pictures" if measured else "simulated, search pictures",
         ),
-        ("Latency", units.seconds(predicted.latency_s), f"predicted; {fps}{versus}"),
+        ("Latency", units.seconds(predicted.latency_s), f"predicted; {fps}{versus}{unsure}"),
         ("Weights", units.bytes_(predicted.weight_bytes), ", ".join(compared)),
         ("Peak activations", units.bytes_(predicted.peak_activation_bytes), "predicted"),
     ]
     if results.fps is not None:
         left = units.headroom(frame_rate.headroom(predicted.latency_s, results.fps))
         tiles.append(("Headroom", left, f"at {results.fps:g} pictures a second"))
-    if predicted.energy_j is not None:
-        tiles.append(("Energy", units.joules(predicted.energy_j), "predicted, per picture"))
+    energy = "predicted, per picture" if predicted.energy_j is not None else "the device's file has no figure of it"
+    tiles.append(("Energy", units.joules(predicted.energy_j), energy))
     if measured:
         tiles.append(("Mismatched codes", f"{measured.mismatched_codes:,}", f"of {units.count(measured.codes)} output codes"))
     return tiles

@@ -32,7 +32,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         text = (file.metadata() or {}).get("provenance", "{}")
     try:
         found = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

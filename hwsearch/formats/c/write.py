@@ -196,8 +196,9 @@ def render(program: Program, name: str, facts: Mapping[str, Any]) -> dict[str, s
 
 
 def _comment(text: str) -> str:
-    """Text that cannot end a comment or a line."""
-    return re.sub(r"\s+", " ", text).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/")
+    """Text that can end neither a comment nor a line, and begin neither: ``??/`` is a backslash to old compilers."""
+    plain = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).replace("\\", "/").replace("??", "? ?")
+    return plain.replace("*/", "* /").replace("/*", "/ *")
 
 
 def _side(program: Program, tensor: str) -> dict[str, Any]:

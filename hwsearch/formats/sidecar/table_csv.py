@@ -21,6 +21,15 @@ COLUMNS = (
 )
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet computes instead of showing it."""
+
+
+def cell(value: Any) -> Any:
+    """Text as a spreadsheet shows it: an apostrophe before what it would take for a formula. Numbers stay numbers."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
 def export(qgraph: QuantizedGraph, path: str | Path, *, metadata: Mapping[str, Any] | None = None) -> Path:
     """Write the table, whole or not at all.
 
@@ -35,5 +44,6 @@ def export(qgraph: QuantizedGraph, path: str | Path, *, metadata: Mapping[str, A
     for node in qgraph.graph.convs:
         row = layer_row(qgraph, node)
         shape = "x".join(map(str, row["shape"]))
-        writer.writerow({**row, "shape": shape, **{key: facts.get(key, "") for key in FACTS}})
+        cells = {**row, "shape": shape, **{key: facts.get(key, "") for key in FACTS}}
+        writer.writerow({key: cell(value) for key, value in cells.items()})
     return write_bytes(Path(path), text.getvalue().encode())

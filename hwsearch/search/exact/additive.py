@@ -124,7 +124,7 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace, limited: Iter
     counted = {name: space.counting.table(name) for name in COUNTED if name in set(limited) and space.counting is not None}
     terms = {name: np.zeros((layers, choices, choices, choices)) for name in (*SUMS, *counted)}
     weights, inputs = len(space.weight_bits), len(space.activation_bits)
-    energy = table.energy_j
+    energy = table.energy_j if np.isfinite(table.energy_j).all() else None  # not known: no plan is better by it
     for row in range(layers):
         weight, source, target = int(table.weight_column[row]), int(table.input_column[row]), int(table.output_column[row])
         # A layer inside one group (a residual chain) has a single activation decision: only the diagonal can occur.

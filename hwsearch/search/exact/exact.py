@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import brentq
 
+from hwmodels.errors import UsageError
 from hwsearch.quality.damage import Damage, psnr_loss_db
 from hwsearch.search import pareto
 from hwsearch.search.exact.additive import lower
@@ -87,7 +88,16 @@ def _priced(table: CostTable, space: SearchSpace, limits: Mapping[str, float]) -
 
 
 def price_limits(table: CostTable, budgets: Mapping[str, float]) -> dict[str, float]:
-    """The device's hard limits and the budgets, without that on quality, as limits on objectives."""
+    """The device's hard limits and the budgets, without that on quality, as limits on objectives.
+
+    Raises:
+        UsageError: a budget on energy, for a device whose energy is not known.
+    """
+    if "energy" in budgets and not np.isfinite(table.energy_j).all():
+        raise UsageError(
+            f"the energy on {table.device} is not known: its file has no figure of energy or power",
+            "Leave the budget on energy out, or add [energy] to a device file of your own (`hwsearch devices schema`).",
+        )
     return _merged(_hard(table), {BUDGETS[name]: value for name, value in budgets.items() if name != "psnr_loss"})
 
 

@@ -18,8 +18,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from hwmodels.errors import FileError
 from searchspaces.networks import checkpoint
-from searchspaces.networks.registry import build, load, load_file
 from searchspaces.networks.prefixes import choose
+from searchspaces.networks.registry import build, load, load_file
 from searchspaces.networks.weights import read_weights
 
 State = Mapping[str, Tensor]
@@ -154,7 +154,7 @@ def test_a_network_whose_own_names_look_like_prefixes(tmp_path: Path) -> None:
 
 
 def test_the_sizes_of_a_deeper_network_are_read_behind_a_prefix(tmp_path: Path) -> None:
-    for arguments in ({"n_feats": 8, "n_resblocks": 3}, {"n_feats": 8, "n_resblocks": 20}):
+    for arguments in ({"n_feats": 8, "n_blocks": 3}, {"n_feats": 8, "n_blocks": 20}):
         saved = build("edsr", 2, **arguments).state_dict()
         torch.save({"state_dict": prefixed(saved, "net_g.")}, tmp_path / "w.pth")
         assert load("edsr", 2, tmp_path / "w.pth").arguments.items() >= arguments.items()
