@@ -1,4 +1,12 @@
-"""Number formats of a layer, written W4A8 (weight bits, activation bits), FP16 or FP32: the only parser of that notation."""
+"""Number formats: how one value is represented, and the pair of them in which a layer is executed.
+
+A format is an integer of some bits (``int8``, ``int4``) or a floating-point number of some exponent and mantissa bits (``fp16``,
+``bf16``, ``fp8e4m3``). Everything that follows from that stands here and nowhere else: what a format takes in memory, in which
+container its codes live, which other formats it holds without losing anything. Whoever needs a new format writes one more value.
+
+Names follow the literature: OCP's 8-bit floating point (E4M3, E5M2; "8-bit Floating Point Specification", 2023), bfloat16, and
+IEEE 754 half and single precision.
+"""
 
 from __future__ import annotations
 
@@ -8,56 +16,214 @@ from functools import total_ordering
 
 from hwmodels.errors import UsageError
 
-_NOTATION = re.compile(r"[Ww](\d{1,2})[Aa](\d{1,2})")
-WEIGHT_BITS = (*range(1, 9), 16)
-ACTIVATION_BITS = (*range(1, 9), 16)
+CONTAINERS = (8, 16, 32)
+"""Bits of the containers in which integer runtimes keep the codes of a tensor."""
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Int:
+    """An integer of ``bits`` bits. A grid of them has a scale and, where the runtime knows such, a zero point."""
+
+    bits: int
+
+    def __str__(self) -> str:
+        return f"int{self.bits}"
+
+    def __lt__(self, other: NumberFormat) -> bool:
+        return _order(self) < _order(other)
+
+    @property
+    def is_float(self) -> bool:
+        return False
+
+    @property
+    def container_bits(self) -> int:
+        """Bits of the smallest container that holds a code.
+
+        Raises:
+            ValueError: none does.
+        """
+        for bits in CONTAINERS:
+            if self.bits <= bits:
+                return bits
+        raise ValueError(f"no container holds {self.bits} bits")
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether codes need more than the narrowest container: such tensors have kernels and rules of their own everywhere."""
+        return self.container_bits > CONTAINERS[0]
+
+    @property
+    def last_code(self) -> int:
+        """The largest unsigned code of the container: 255, 65535."""
+        return (1 << self.container_bits) - 1
+
+    @property
+    def middle(self) -> int:
+        """The code in the middle of the container, where a grid without zero points has its zero: 128, 32768."""
+        return 1 << (self.container_bits - 1)
+
+    @property
+    def narrow_limit(self) -> int:
+        """The largest magnitude of the narrow range, which is symmetric about zero: 127 for 8 bits."""
+        return (1 << (self.bits - 1)) - 1
+
+    @property
+    def levels(self) -> int:
+        """Steps between the first code and the last: 255 for 8 bits."""
+        return (1 << self.bits) - 1
+
+    def holds(self, other: NumberFormat) -> bool:
+        """Whether every value of ``other`` has a code here (up to the scale, which is free)."""
+        return isinstance(other, Int) and self.bits >= other.bits
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Float:
+    """A floating-point number: sign, ``exponent`` bits, ``mantissa`` bits behind the leading one."""
+
+    exponent: int
+    mantissa: int
+
+    def __str__(self) -> str:
+        return _FLOAT_NAMES.get(self, f"fp{self.bits}e{self.exponent}m{self.mantissa}")
+
+    def __lt__(self, other: NumberFormat) -> bool:
+        return _order(self) < _order(other)
+
+    @property
+    def bits(self) -> int:
+        return 1 + self.exponent + self.mantissa
+
+    @property
+    def is_float(self) -> bool:
+        return True
+
+    @property
+    def container_bits(self) -> int:
+        return self.bits
+
+    @property
+    def is_wide(self) -> bool:
+        return self.bits > CONTAINERS[0]
+
+    def holds(self, other: NumberFormat) -> bool:
+        """Whether every value of ``other`` is one here: integers that the mantissa spells out, floats of no more of both."""
+        if isinstance(other, Float):
+            return self.exponent >= other.exponent and self.mantissa >= other.mantissa
+        return self.mantissa + 2 >= other.bits  # the leading one is implied, and an integer's sign is this format's sign
+
+
+NumberFormat = Int | Float
+
+FP32, FP16, BF16 = Float(8, 23), Float(5, 10), Float(8, 7)
+FP8_E4M3, FP8_E5M2 = Float(4, 3), Float(5, 2)
+INT8, INT16 = Int(8), Int(16)
+
+_FLOAT_NAMES = {FP32: "fp32", FP16: "fp16", BF16: "bf16", FP8_E4M3: "fp8e4m3", FP8_E5M2: "fp8e5m2"}
+_NAMED = {name: fmt for fmt, name in _FLOAT_NAMES.items()}
+_INTEGERS = (*range(1, 9), 16)
+"""Widths of integers that people may write: up to a byte, and 16."""
+_NOTATION = re.compile(r"w(\d{1,2})a(\d{1,2})")
+_INTEGER = re.compile(r"int(\d{1,2})")
+
+
+def _order(fmt: NumberFormat) -> tuple[int, bool, int]:
+    """Ascending in bits; at equal bits integers first, then by range."""
+    return (fmt.bits, fmt.is_float, fmt.exponent if isinstance(fmt, Float) else 0)
+
+
+def format_of(text: str) -> NumberFormat:
+    """A format by its name: ``int8``, ``fp16``, ``bf16``, ``fp8e4m3``.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    word = text.strip().lower()
+    if word in _NAMED:
+        return _NAMED[word]
+    if (match := _INTEGER.fullmatch(word)) and int(match[1]) in _INTEGERS:
+        return Int(int(match[1]))
+    raise UsageError(f"{text!r} is not a number format", f"Write int1 to int8, int16, or one of {', '.join(_NAMED)}.")
+
+
+def offered(bits: tuple[int, ...], wide: str) -> tuple[NumberFormat, ...]:
+    """The formats that widths on offer mean: integers up to a byte, and above it the one that ``wide`` names.
+
+    Raises:
+        UsageError: ``wide`` is no format.
+    """
+    return tuple(format_of(wide) if width > CONTAINERS[0] else Int(width) for width in bits)
 
 
 @total_ordering
 @dataclass(frozen=True)
 class Precision:
-    """The widths in which a layer is executed.
+    """The formats in which a layer is executed, written ``W4A8`` for integers, else by the name of the one format: ``FP16``."""
 
-    Integers (``W4A8``): weights of ``weight_bits``, activations of ``activation_bits``.
-    Floating point (``FP16``, ``FP32``): both widths equal, ``is_float`` true.
-    """
-
-    weight_bits: int
-    activation_bits: int
-    is_float: bool = False
+    weights: NumberFormat
+    activations: NumberFormat
 
     def __str__(self) -> str:
-        return f"FP{self.weight_bits}" if self.is_float else f"W{self.weight_bits}A{self.activation_bits}"
+        if self.is_float:
+            return str(self.weights).upper()
+        return f"W{self.weights.bits}A{self.activations.bits}"
 
     def __lt__(self, other: Precision) -> bool:
         def key(p: Precision) -> tuple[int, int, bool]:
-            return (p.weight_bits, p.activation_bits, p.is_float)
+            return (p.weights.bits, p.activations.bits, p.is_float)
 
         return key(self) < key(other)
 
+    @property
+    def weight_bits(self) -> int:
+        return self.weights.bits
+
+    @property
+    def activation_bits(self) -> int:
+        return self.activations.bits
+
+    @property
+    def is_float(self) -> bool:
+        """Whether products are formed in floating point: one operand that is suffices."""
+        return self.weights.is_float or self.activations.is_float
+
     def holds(self, other: Precision) -> bool:
         """Whether hardware of this precision can execute ``other`` without losing bits."""
-        if other.is_float and not self.is_float:
-            return False
-        return self.weight_bits >= other.weight_bits and self.activation_bits >= other.activation_bits
+        return self.weights.holds(other.weights) and self.activations.holds(other.activations)
+
+    @classmethod
+    def integers(cls, weight_bits: int, activation_bits: int) -> Precision:
+        return cls(Int(weight_bits), Int(activation_bits))
+
+    @classmethod
+    def floating(cls, fmt: Float) -> Precision:
+        return cls(fmt, fmt)
 
     @classmethod
     def parse(cls, text: str) -> Precision:
-        """Read ``W4A8``, ``FP16`` or ``FP32`` (any case).
+        """Read ``W4A8``, ``FP16``, ``FP32``, ``BF16``, ... (any case).
 
         Raises:
             UsageError: the text is none of these.
         """
-        word = text.strip()
-        if word.upper() in ("FP16", "FP32"):
-            bits = int(word[2:])
-            return cls(bits, bits, is_float=True)
+        word = text.strip().lower()
+        if word in _NAMED:
+            return cls(_NAMED[word], _NAMED[word])
         match = _NOTATION.fullmatch(word)
         if match:
             weight, activation = int(match[1]), int(match[2])
-            if weight in WEIGHT_BITS and activation in ACTIVATION_BITS:
-                return cls(weight, activation)
+            if weight in _INTEGERS and activation in _INTEGERS:
+                return cls.integers(weight, activation)
         raise UsageError(
             f"{text!r} is not a precision",
             "Write weight and activation bits as W4A8 (1 to 8, or 16 bits each), or FP16, or FP32.",
         )
+
+
+def smallest(native: tuple[Precision, ...], wanted: Precision) -> Precision | None:
+    """What stored formats run as: the first of the ascending ``native`` precisions that loses none of their bits. The only
+    place of this rule."""
+    return next((precision for precision in native if precision.holds(wanted)), None)

@@ -76,7 +76,7 @@ def check_device(name_or_path: str) -> None:
         workload,
         tuple(device.widths.weight_bits),
         tuple(device.widths.activation_bits),
-        wide_is_float=device.widths.wide == "fp16",
+        wide=device.wide,
         symmetric_activations=device.widths.symmetric_activations,
     )
     table = cost.lower(device, workload, space)

@@ -13,6 +13,8 @@ import numpy as np
 
 from hwmodels.counting import Counting
 from hwmodels.errors import UsageError, closest
+from hwmodels.numbers import INT16, NumberFormat
+from hwmodels.numbers import offered as formats_of
 from hwmodels.workload import Workload
 from searchspaces.scopes import SCOPES, Scope
 
@@ -22,8 +24,7 @@ class SearchSpace:
     """Choices of a workload on a device.
 
     Attributes:
-        weight_bits, activation_bits: the widths on offer, ascending. 16 means a 16-bit integer, or half precision floating point
-            when ``wide_is_float`` (a device has one or the other).
+        weight_formats, tensor_formats: the number formats on offer, ascending; no two of one width, so that a width names one.
         layer_names: the weighted layers, one weight decision each.
         group_names: the width groups, one activation decision each.
         allowed: ``bool[decisions, choices]``, ``choices = max(len(weight_bits), len(activation_bits))``; pins and scope as a
@@ -33,16 +34,33 @@ class SearchSpace:
         counting: what the literature counts of a plan; None for a space that was made without a network.
     """
 
-    weight_bits: tuple[int, ...]
-    activation_bits: tuple[int, ...]
+    weight_formats: tuple[NumberFormat, ...]
+    tensor_formats: tuple[NumberFormat, ...]
     layer_names: tuple[str, ...]
     group_names: tuple[str, ...]
     allowed: np.ndarray
-    wide_is_float: bool = False
     symmetric_activations: bool = False
     scope: Scope = "all"
     outside: frozenset[int] = frozenset()
     counting: Counting | None = None
+
+    @property
+    def weight_bits(self) -> tuple[int, ...]:
+        return tuple(fmt.bits for fmt in self.weight_formats)
+
+    @property
+    def activation_bits(self) -> tuple[int, ...]:
+        return tuple(fmt.bits for fmt in self.tensor_formats)
+
+    @property
+    def formats(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the formats for weights and for tensors: what a choice means, whatever the device."""
+        return tuple(map(str, self.weight_formats)), tuple(map(str, self.tensor_formats))
+
+    @property
+    def wide(self) -> NumberFormat | None:
+        """The format above a byte that this space offers; None where it offers none."""
+        return next((fmt for fmt in (*self.tensor_formats, *self.weight_formats) if fmt.is_wide), None)
 
     @property
     def decisions(self) -> int:
@@ -122,7 +140,7 @@ def build_space(
     weight_bits: tuple[int, ...],
     activation_bits: tuple[int, ...],
     *,
-    wide_is_float: bool = False,
+    wide: NumberFormat | None = INT16,
     symmetric_activations: bool = False,
     scope: Scope = "all",
     outside_bits: tuple[int, int] | None = None,
@@ -132,6 +150,7 @@ def build_space(
 
     Args:
         weight_bits, activation_bits: the widths to search, ascending.
+        wide: what a width above a byte means: a 16-bit integer, or half precision.
         scope: which layers are searched at all (see ``scopes``). The others, and the tensors that none of the searched layers
             reads, have one width.
         outside_bits: that width, of weights and of tensors; it need not be among the widths to search. None: the widest of them.
@@ -172,13 +191,13 @@ def build_space(
             if bits not in widths:
                 raise UsageError(f"--pin {name}={bits}: not on offer", f"Widths: {', '.join(map(str, widths))}.")
             pin(decision, widths.index(bits))
+    named = str(wide or INT16)
     return SearchSpace(
-        weight_bits,
-        activation_bits,
+        formats_of(weight_bits, named),
+        formats_of(activation_bits, named),
         layer_names,
         group_names,
         allowed,
-        wide_is_float,
         symmetric_activations,
         scope,
         outside,

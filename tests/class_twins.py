@@ -15,6 +15,10 @@ from hwmodels.numbers import Precision
 from hwmodels.workload import CONV_OPS, Layer, Tensor, Workload
 
 
+def wide_is_float(target: Device) -> bool:
+    return target.widths.wide == "fp16"
+
+
 def native_twin(target: Device, weight_bits: int, activation_bits: int, wide_is_float: bool) -> Precision:
     is_float = wide_is_float and (weight_bits > 8 or activation_bits > 8)
     fit = [
@@ -207,7 +211,7 @@ def _beside_the_array(
             passed = 0.0 if clamped else out.elements * padded(out) * runs.activation_bits / 8
         vector = passed / npu.vector_bytes_per_s.value
     if npu.host_bytes_per_s is not None:
-        given, got = (4 if target.wide_is_float and size == 2 else size for size in (read, written))
+        given, got = (4 if wide_is_float(target) and size == 2 else size for size in (read, written))
         exchanged = sum(t.elements for t in arriving) * given + (0 if out.readers else out.elements) * got
         host = exchanged / npu.host_bytes_per_s.value
     return vector, host

@@ -5,24 +5,38 @@ The twins take the same arrays as the compiled kernels and share no code with th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hwmodels.device import device
+from hwmodels.numbers import NumberFormat
 from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 
 
 @dataclass(frozen=True)
 class Widths:
-    """A space by hand: the four weight widths and three tensor widths of the target, or fewer where it has fewer."""
+    """A space by hand."""
 
-    weight_bits: tuple[int, ...]
-    activation_bits: tuple[int, ...]
+    weight_formats: tuple[NumberFormat, ...]
+    tensor_formats: tuple[NumberFormat, ...]
     layer_names: tuple[str, ...]
     group_names: tuple[str, ...]
-    wide_is_float: bool
+
+    @property
+    def weight_bits(self) -> tuple[int, ...]:
+        return tuple(fmt.bits for fmt in self.weight_formats)
+
+    @property
+    def activation_bits(self) -> tuple[int, ...]:
+        return tuple(fmt.bits for fmt in self.tensor_formats)
+
+    @classmethod
+    def of(cls, workload: Workload, weights: Sequence[NumberFormat], tensors: Sequence[NumberFormat]) -> Widths:
+        names = tuple(workload.layers[i].name for i in workload.weighted)
+        return cls(tuple(weights), tuple(tensors), names, workload.group_names)
 
 
 def edsr(blocks: int = 16, width: int = 64, height: int = 90, pixels: int = 160, scale: int = 4) -> Workload:
@@ -64,13 +78,8 @@ def edsr(blocks: int = 16, width: int = 64, height: int = 90, pixels: int = 160,
 
 
 def space_of(target: device.Device, workload: Workload) -> Widths:
-    return Widths(
-        target.widths.weight_bits[-4:],
-        target.widths.activation_bits[-3:],
-        tuple(workload.layers[i].name for i in workload.weighted),
-        workload.group_names,
-        target.wide_is_float,
-    )
+    """The four widest weight formats and three widest tensor formats of the target, or fewer where it has fewer."""
+    return Widths.of(workload, target.weight_formats[-4:], target.tensor_formats[-3:])
 
 
 def plain(table: cost.CostTable, plans: np.ndarray) -> cost.Objectives:

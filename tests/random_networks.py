@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from hwmodels.numbers import INT16, Int, NumberFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.networks.cnn.abpn import ABPN
 from searchspaces.networks.cnn.fsrcnn import FSRCNN
@@ -127,17 +129,17 @@ def ranges(graph: Graph, x: Tensor) -> dict[str, tuple[float, float]]:
     return seen
 
 
-def tensor_format(low: float, high: float, bits: int, wide_is_float: bool = False, symmetric: bool = False) -> TensorFormat:
+def tensor_format(low: float, high: float, bits: int, wide: NumberFormat = INT16, symmetric: bool = False) -> TensorFormat:
     """An unsigned affine format for a range that includes zero."""
-    if bits == 16 and wide_is_float:
-        return TensorFormat(16, is_float=True)
+    if bits == 16 and wide.is_float:
+        return TensorFormat(wide)
     if bits == 16 or symmetric:
         middle = 1 << (bits - 1)
         scale = float(np.float32(max(high, -low, 1e-2) / (middle - 1)))
-        return TensorFormat(bits, scale, middle, 0, 2 * middle - 1)
+        return TensorFormat(Int(bits), scale, middle, 0, 2 * middle - 1)
     top = (1 << bits) - 1
     scale = float(np.float32(max(high - low, 1e-2) / top))
-    return TensorFormat(bits, scale, int(np.clip(round(-low / scale), 0, top)), 0, top)
+    return TensorFormat(Int(bits), scale, int(np.clip(round(-low / scale), 0, top)), 0, top)
 
 
 def quantize(
@@ -145,7 +147,7 @@ def quantize(
     weight_bits: Mapping[str, int] | int = 8,
     activation_bits: Mapping[str, int] | int = 8,
     *,
-    wide_is_float: bool = False,
+    wide: NumberFormat = INT16,
     symmetric: bool = False,
     seed: int = 0,
 ) -> QuantizedGraph:
@@ -154,9 +156,9 @@ def quantize(
     formats = {}
     for name, (low, high) in ranges(graph, picture(graph, seed=seed)).items():
         bits = activation_bits if isinstance(activation_bits, int) else activation_bits.get(name, 8)
-        formats[name] = tensor_format(low, high, bits, wide_is_float, symmetric)
+        formats[name] = tensor_format(low, high, bits, wide, symmetric)
         if name == graph.input.name and bits == 8 and not symmetric:
-            formats[name] = TensorFormat(8, float(np.float32(1 / 255)))
+            formats[name] = TensorFormat(Int(8), float(np.float32(1 / 255)))
     by_node = {node.name: formats[groups[node.name]] for node in graph.nodes}
     layers: dict[str, LayerIntegers | LayerFloats] = {}
     for node in graph.convs:

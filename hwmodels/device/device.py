@@ -19,9 +19,9 @@ from hwmodels.device.facts import Fact, human, quantities
 from hwmodels.device.tables import Arena, Cpu, Energy, Gpu, Limits, Mcu, Memories, Npu, Overhead, Packing, Widths
 from hwmodels.device.values import Count, Factor, Flag, Positive, PrecisionKey, Quantity, Table
 from hwmodels.errors import UsageError
-from hwmodels.numbers import Precision
+from hwmodels.numbers import NumberFormat, Precision, format_of, offered, smallest
 
-__all__ = ["Device", "Fact", "Quantity", "load", "load_text", "names", "smallest_native"]
+__all__ = ["Device", "Fact", "Quantity", "load", "load_text", "names"]
 
 
 class Device(Table):
@@ -57,8 +57,9 @@ class Device(Table):
         return tuple(sorted(Precision.parse(key) for key in self.rates))
 
     @property
-    def wide_is_float(self) -> bool:
-        return self.widths.wide == "fp16"
+    def wide(self) -> NumberFormat | None:
+        """What a width above a byte means here; None where there is none."""
+        return None if self.widths.wide == "none" else format_of(self.widths.wide)
 
     @property
     def has_energy(self) -> bool:
@@ -67,16 +68,26 @@ class Device(Table):
         moved = any(memory is not None and memory.j_per_byte is not None for memory in memories)
         return moved or bool(self.energy.j_per_mac) or self.energy.static_w.value > 0
 
-    def runs_as(self, weight_bits: int, activation_bits: int) -> Precision:
-        """The smallest native precision that executes stored weights and an input tensor of these widths.
+    @property
+    def weight_formats(self) -> tuple[NumberFormat, ...]:
+        """The formats on offer for weights, ascending."""
+        return offered(self.widths.weight_bits, self.widths.wide)
+
+    @property
+    def tensor_formats(self) -> tuple[NumberFormat, ...]:
+        """The formats on offer for stored tensors, ascending."""
+        return offered(self.widths.activation_bits, self.widths.wide)
+
+    def runs_as(self, weights: NumberFormat, activations: NumberFormat) -> Precision:
+        """The smallest native precision that executes stored weights and an input tensor of these formats.
 
         Raises:
             UsageError: none holds them.
         """
-        found = smallest_native(self.native, weight_bits, activation_bits, self.wide_is_float)
+        found = smallest(self.native, Precision(weights, activations))
         if found is None:
             raise UsageError(
-                f"{self.name} cannot execute {weight_bits}-bit weights with {activation_bits}-bit activations",
+                f"{self.name} cannot execute {weights.bits}-bit weights with {activations.bits}-bit activations",
                 f"Native there: {', '.join(map(str, self.native))}.",
             )
         return found
@@ -104,14 +115,6 @@ class Device(Table):
         """Digest of the content (comments and layout of the file do not matter)."""
         content = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
-
-
-def smallest_native(
-    native: tuple[Precision, ...], weight_bits: int, activation_bits: int, wide_is_float: bool
-) -> Precision | None:
-    """The first of the ascending ``native`` that holds these widths; a 16 is half precision where ``wide_is_float``."""
-    wanted = Precision(weight_bits, activation_bits, is_float=wide_is_float and 16 in (weight_bits, activation_bits))
-    return next((precision for precision in native if precision.holds(wanted)), None)
 
 
 def names() -> list[str]:

@@ -12,10 +12,10 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hwmodels.device.device import Device, smallest_native
+from hwmodels.device.device import Device
 from hwmodels.device.values import MOST
 from hwmodels.errors import DeviceFileError, FileError, UsageError, closest
-from hwmodels.numbers import Precision
+from hwmodels.numbers import Precision, offered, smallest
 
 FOLDER = Path(__file__).parents[1] / "devices"
 
@@ -253,11 +253,14 @@ def _width_checks(widths: Any, rates: Mapping[str, Any] | None) -> list[str]:
         problems.append("widths.weight_bits: 16 given; integer weights have at most 8 bits")
     if rates is None:
         return problems
+    if problems:  # what the widths mean is not clear then
+        return problems
     native = tuple(sorted(Precision.parse(key) for key in rates))
-    for weight in widths.weight_bits:
-        for activation in widths.activation_bits:
-            if smallest_native(native, weight, activation, widths.wide == "fp16") is None:
-                problems.append(f"widths: W{weight}A{activation} given; no precision of rates ({', '.join(rates)}) holds it")
+    for weight in offered(widths.weight_bits, widths.wide):
+        for activation in offered(widths.activation_bits, widths.wide):
+            if smallest(native, Precision(weight, activation)) is None:
+                given = f"W{weight.bits}A{activation.bits}"
+                problems.append(f"widths: {given} given; no precision of rates ({', '.join(rates)}) holds it")
     return problems
 
 

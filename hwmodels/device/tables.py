@@ -21,6 +21,7 @@ from hwmodels.device.values import (
     Quantity,
     Table,
 )
+from hwmodels.numbers import Int
 
 
 class Widths(Table):
@@ -51,7 +52,7 @@ class Packing(Table):
     def weight_bytes(self, weight_count: int, output_channels: int, bits: int) -> int:
         """Bytes of a layer's weights stored in ``bits`` (biases and scales not included)."""
         if self.kind == "bytes":
-            return weight_count * (1 if bits <= 8 else 2)
+            return weight_count * Int(bits).container_bits // 8
         if self.kind == "stream":
             return math.ceil(weight_count * self.stored_bits_per_weight[str(bits)].value / 8)  # type: ignore[index]
         return output_channels * math.ceil(weight_count // output_channels * bits / 8)

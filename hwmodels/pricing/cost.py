@@ -23,7 +23,7 @@ from hwmodels.classes import cpu, gpu, mcu, npu
 from hwmodels.classes.ethos import encoded_weights, model, operations
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
-from hwmodels.numbers import Precision
+from hwmodels.numbers import FP16, INT8, Int, NumberFormat, Precision
 from hwmodels.pricing import columns as layout
 from hwmodels.pricing import memory
 from hwmodels.pricing.columns import Choices, Terms
@@ -39,7 +39,6 @@ __all__ = [
     "estimate_chunks",
     "explain",
     "lower",
-    "native",
     "onchip_bytes",
     "schedule",
     "uniform",
@@ -64,30 +63,25 @@ class Price(NamedTuple):
 class _Uniform:
     """A space with one choice."""
 
-    weight_bits: tuple[int, ...]
-    activation_bits: tuple[int, ...]
+    precision: Precision
     layer_names: tuple[str, ...]
     group_names: tuple[str, ...]
-    wide_is_float: bool
 
+    @property
+    def weight_formats(self) -> tuple[NumberFormat, ...]:
+        return (self.precision.weights,)
 
-def native(device: Device, weight_bits: int, activation_bits: int, wide_is_float: bool) -> Precision:
-    """The smallest native precision that executes these widths without losing bits.
+    @property
+    def tensor_formats(self) -> tuple[NumberFormat, ...]:
+        return (self.precision.activations,)
 
-    Above 8 bits a width is floating point when ``wide_is_float``.
+    @property
+    def weight_bits(self) -> tuple[int, ...]:
+        return (self.precision.weight_bits,)
 
-    Raises:
-        UsageError: the device has none.
-    """
-    is_float = wide_is_float and max(weight_bits, activation_bits) > 8
-    wanted = Precision(weight_bits, activation_bits, is_float)
-    for precision in device.native:
-        if precision.holds(wanted):
-            return precision
-    raise UsageError(
-        f"{device.name} cannot execute {weight_bits}-bit weights with {activation_bits}-bit activations",
-        f"Native there: {', '.join(map(str, device.native))}.",
-    )
+    @property
+    def activation_bits(self) -> tuple[int, ...]:
+        return (self.precision.activation_bits,)
 
 
 def lower(device: Device, workload: Workload, space: Space) -> CostTable:
@@ -101,7 +95,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
     if len(space.layer_names) != len(weighted) or tuple(space.group_names) != tuple(workload.group_names):
         raise UsageError(f"the search space does not belong to {workload.name}: its layers or tensors differ")
     cols = layout.columns(workload)
-    runs = [[native(device, w, a, space.wide_is_float) for a in space.activation_bits] for w in space.weight_bits]
+    runs = [[device.runs_as(w, a) for a in space.tensor_formats] for w in space.weight_formats]
     packed = _packed(device, workload, space, runs)
     choices = _choices(device, workload, space, runs, packed)
     terms = Terms.empty(len(workload.layers), len(runs), len(space.activation_bits))
@@ -176,8 +170,8 @@ def onchip_bytes(device: Device, workload: Workload, activation_bits: int) -> in
     if device.npu is None or device.npu.array is None:
         raise UsageError(f"what {device.name} keeps on chip is not modelled", "Documented arrays: the Ethos-U devices.")
     names = tuple(workload.layers[i].name for i in workload.weighted)
-    one = _Uniform((8,), (activation_bits,), names, workload.group_names, False)
-    runs = [[native(device, 8, activation_bits, False)]]
+    one = _Uniform(Precision(INT8, Int(activation_bits)), names, workload.group_names)
+    runs = [[device.runs_as(INT8, Int(activation_bits))]]
     choices = _choices(device, workload, one, runs, _packed(device, workload, one, runs))
     return int(model.schedules(device, workload, choices)[0].onchip_bytes)
 
@@ -185,8 +179,7 @@ def onchip_bytes(device: Device, workload: Workload, activation_bits: int) -> in
 def uniform_table(device: Device, workload: Workload, precision: Precision) -> CostTable:
     """The table of a network with one choice: every layer in one precision. Raises as ``uniform`` does."""
     names = tuple(workload.layers[i].name for i in workload.weighted)
-    one = _Uniform((precision.weight_bits,), (precision.activation_bits,), names, workload.group_names, precision.is_float)
-    return lower(device, workload, one)
+    return lower(device, workload, _Uniform(precision, names, workload.group_names))
 
 
 def explain(table: CostTable, plan: np.ndarray) -> list[dict[str, Any]]:
@@ -264,14 +257,14 @@ def _packed(device: Device, workload: Workload, space: Space, runs: list[list[Pr
     for row in workload.weighted:
         layer = workload.layers[row]
         channels = workload.tensors[layer.output].channels
-        for w, bits in enumerate(space.weight_bits):
-            packed[row, w] = [memory.stored_weight_bytes(device, layer, channels, bits, p) for p in runs[w]]
+        for w, weights in enumerate(space.weight_formats):
+            packed[row, w] = [memory.stored_weight_bytes(device, layer, channels, weights, p) for p in runs[w]]
     return packed
 
 
 def _choices(device: Device, workload: Workload, space: Space, runs: list[list[Precision]], packed: np.ndarray) -> Choices:
     rate = np.array([[device.rates[str(p)].value for p in row] for row in runs])
-    tensor_bytes = np.array([memory.element_bytes(device, a, space.wide_is_float and a > 8) for a in space.activation_bits])
+    tensor_bytes = np.array([memory.element_bytes(device, a) for a in space.tensor_formats])
     moved = packed.astype(float)
     for row in workload.weighted:
         for w in range(len(space.weight_bits)):
@@ -281,7 +274,7 @@ def _choices(device: Device, workload: Workload, space: Space, runs: list[list[P
             ]
     return Choices(
         _unpack(device, space, runs) / rate,
-        np.array([[int(p.activation_bits > 8) for p in row] for row in runs]),
+        np.array([[int(p.activations.is_wide) for p in row] for row in runs]),
         tensor_bytes,
         moved,
         *memory.offchip_elements(workload, device, tensor_bytes),
@@ -293,8 +286,8 @@ def _stored(device: Device, workload: Workload, space: Space, runs: list[list[Pr
     for row in workload.weighted:
         layer = workload.layers[row]
         channels = workload.tensors[layer.output].channels
-        for w, bits in enumerate(space.weight_bits):
-            stored[row, w] += [memory.channel_bytes(device, layer, channels, bits, p) for p in runs[w]]
+        for w, weights in enumerate(space.weight_formats):
+            stored[row, w] += [memory.channel_bytes(device, layer, channels, weights, p) for p in runs[w]]
     return stored
 
 
@@ -313,16 +306,16 @@ def _stored_as(
             continue
         names.append(
             [
-                [_weight_format(device, layer, bits, p, int(size)) for p, size in zip(runs[w], packed[row, w], strict=True)]
-                for w, bits in enumerate(space.weight_bits)
+                [_weight_format(device, layer, weights, p, int(size)) for p, size in zip(runs[w], packed[row, w], strict=True)]
+                for w, weights in enumerate(space.weight_formats)
             ]
         )
     return names
 
 
-def _weight_format(device: Device, layer: Layer, weight_bits: int, runs_as: Precision, packed: int) -> str:
-    if memory.stores_float(device, weight_bits, runs_as):
-        return f"fp{runs_as.weight_bits}"
+def _weight_format(device: Device, layer: Layer, weights: NumberFormat, runs_as: Precision, packed: int) -> str:
+    if memory.stores_float(device, weights, runs_as):
+        return str(runs_as.weights)
     return stored_name(packed * 8 / layer.weight_count / (2 if memory.composed(device, layer) else 1))
 
 
@@ -355,7 +348,7 @@ def _j_per_mac(device: Device, precision: Precision) -> float:
         nearest = min(alike, key=lambda p: abs(_product(p) - _product(precision)))
         return listed[nearest] * _product(precision) / _product(nearest)
     if precision.is_float:
-        return J_PER_FP16_MAC if precision.weight_bits == 16 else J_PER_FP32_MAC
+        return J_PER_FP16_MAC if precision.weight_bits <= FP16.bits else J_PER_FP32_MAC
     return J_PER_INT8_MAC * _product(precision) / 64
 
 

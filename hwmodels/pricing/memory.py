@@ -18,7 +18,7 @@ import numpy as np
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
-from hwmodels.numbers import Precision
+from hwmodels.numbers import NumberFormat, Precision
 from hwmodels.pricing.columns import OWN_PORT, WITH_DRAM, WITH_ONCHIP, Ports
 from hwmodels.workload import Layer, Workload
 
@@ -29,47 +29,47 @@ STREAM_CHANNEL_BYTES = 10
 """Ethos-U packs a 40-bit bias, a 32-bit scale and a shift into ten bytes per output channel."""
 
 
-def storage(device: Device, activation_bits: int, is_float: bool) -> Precision:
-    """The native precision whose tensor format stores activations of this width: the narrowest that holds them.
+def storage(device: Device, activations: NumberFormat) -> Precision:
+    """The native precision whose tensor format stores activations of this one: the narrowest that holds them.
 
     Raises:
         UsageError: none does.
     """
-    holders = [p for p in device.native if p.is_float >= is_float and p.activation_bits >= activation_bits]
+    holders = [p for p in device.native if p.activations.holds(activations)]
     if not holders:
-        raise UsageError(f"{device.name} cannot store {activation_bits}-bit activations", f"Native there: {_listed(device)}.")
-    return min(holders, key=lambda p: (p.activation_bits, p.is_float))
+        raise UsageError(f"{device.name} cannot store {activations.bits}-bit activations", f"Native there: {_listed(device)}.")
+    return min(holders, key=lambda p: p.activations)
 
 
 def _listed(device: Device) -> str:
     return ", ".join(map(str, device.native))
 
 
-def element_bytes(device: Device, activation_bits: int, is_float: bool) -> float:
-    """Bytes that the runtime stores per element of a tensor of this width."""
-    bits = storage(device, activation_bits, is_float).activation_bits
+def element_bytes(device: Device, activations: NumberFormat) -> float:
+    """Bytes that the runtime stores per element of a tensor of this format."""
+    bits = storage(device, activations).activation_bits
     packed = device.packing.kind == "bits" and bits < 8
     return bits / 8 if packed else math.ceil(bits / 8)
 
 
-def stores_float(device: Device, weight_bits: int, runs_as: Precision) -> bool:
+def stores_float(device: Device, weights: NumberFormat, runs_as: Precision) -> bool:
     """Whether the runtime stores the weights of a layer in floating point."""
     expanded = device.packing.kind == "bytes" and not device.packing.expanded_at_load
-    return runs_as.is_float and (weight_bits > 8 or expanded)
+    return runs_as.is_float and (weights.is_float or expanded)
 
 
-def stored_weight_bytes(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> int:
+def stored_weight_bytes(device: Device, layer: Layer, channels: int, weights: NumberFormat, runs_as: Precision) -> int:
     """Bytes of the packed weights of a layer with ``channels`` outputs, without biases and scales.
 
     A runtime with byte containers builds them for the arithmetic, so a floating-point layer has floating-point weights
     there, unless the runtime expands narrow ones at load.
     """
     copies = 2 if composed(device, layer) else 1
-    if stores_float(device, weight_bits, runs_as):
+    if stores_float(device, weights, runs_as):
         return copies * layer.weight_count * runs_as.weight_bits // 8
-    if weight_bits > 8:
-        return copies * layer.weight_count * 2
-    return copies * device.packing.weight_bytes(layer.weight_count, channels, weight_bits)
+    if weights.is_wide:
+        return copies * layer.weight_count * weights.container_bits // 8
+    return copies * device.packing.weight_bytes(layer.weight_count, channels, weights.bits)
 
 
 def moved_weight_bytes(device: Device, layer: Layer, stored: int, runs_as: Precision) -> int:
@@ -79,12 +79,12 @@ def moved_weight_bytes(device: Device, layer: Layer, stored: int, runs_as: Preci
     return max(stored, layer.weight_count * math.ceil(runs_as.weight_bits / 8))
 
 
-def channel_bytes(device: Device, layer: Layer, channels: int, weight_bits: int, runs_as: Precision) -> int:
+def channel_bytes(device: Device, layer: Layer, channels: int, weights: NumberFormat, runs_as: Precision) -> int:
     """Bytes of a layer's biases, per-channel scales and slopes; floating-point weights need no scales."""
     if composed(device, layer):
         return 2 * (BIAS_BYTES * layer.bias_count + SCALE_BYTES * channels)
     slopes = BIAS_BYTES * channels if layer.activation == "prelu" else 0
-    if stores_float(device, weight_bits, runs_as):
+    if stores_float(device, weights, runs_as):
         return BIAS_BYTES * layer.bias_count + slopes
     if device.packing.kind == "stream":
         return STREAM_CHANNEL_BYTES * channels + slopes

@@ -16,6 +16,7 @@ import numpy as np
 
 from hwmodels.compiled import compiled
 from hwmodels.errors import UsageError
+from hwmodels.numbers import NumberFormat
 from hwmodels.pricing.memory import worst_steps
 from hwmodels.workload import Layer
 
@@ -37,7 +38,9 @@ class Space(Protocol):
     @property
     def group_names(self) -> tuple[str, ...]: ...
     @property
-    def wide_is_float(self) -> bool: ...
+    def weight_formats(self) -> tuple[NumberFormat, ...]: ...
+    @property
+    def tensor_formats(self) -> tuple[NumberFormat, ...]: ...
 
 
 class Objectives(NamedTuple):

@@ -52,7 +52,7 @@ def free_constants(device: Device, measurements: Sequence[Measurement]) -> list[
 
 
 def _runs_as(device: Device, measured: Measurement) -> object:
-    return next(native for native in device.native if native.holds(measured.precision))
+    return device.runs_as(measured.precision.weights, measured.precision.activations)
 
 
 def _has(device: Device, key: str) -> bool:

@@ -16,16 +16,18 @@ import numpy as np
 import onnxruntime
 import torch
 
+from hwmodels import numbers
 from hwmodels.fitting.constants import Measurement
-from hwmodels.numbers import Precision
+from hwmodels.numbers import Int, Precision
 from hwsearch.formats.onnx import write
 from hwsearch.formats.onnx.float_network import to_float_model
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.lower import to_workload
 
-INT8 = Precision(8, 8)
-FP32 = Precision(32, 32, is_float=True)
+INT8 = Precision.integers(8, 8)
+FP32 = Precision.floating(numbers.FP32)
 WARM_UP_RUNS = 2
 YARDSTICK = (16, 128)
 """Channels of the yardstick's 3x3 convolution, and side of its picture: about 40 million multiply-accumulates."""
@@ -59,7 +61,7 @@ def arbitrary_integers(graph: Graph, seed: int = 0) -> QuantizedGraph:
         codes.reshape(-1)[0] = 127  # full range in every layer, however small
         scale = np.full(shape[0], 0.01, dtype=np.float32)
         layers[node.name] = LayerIntegers(8, codes, scale, np.zeros(shape[0], dtype=np.int64))
-    tensor = TensorFormat(8, scale=float(np.float32(0.02)), zero_point=128)
+    tensor = TensorFormat(Int(8), scale=float(np.float32(0.02)), zero_point=128)
     return QuantizedGraph(graph, {node.name: tensor for node in graph.nodes}, layers)
 
 

@@ -23,7 +23,7 @@ def check(qgraph: QuantizedGraph) -> None:
         if fmt is None:
             wrong.append(f"tensor {node.name!r} has no format")
             continue
-        top = 255 if fmt.bits <= 8 else 65535
+        top = 0 if fmt.is_float else fmt.grid.last_code
         if not fmt.is_float and not (np.isfinite(fmt.scale) and fmt.scale > 0):
             wrong.append(f"tensor {node.name!r}: scale {fmt.scale}")
         if not fmt.is_float and not (0 <= fmt.qmin <= fmt.qmax <= top and 0 <= fmt.zero_point <= top):
@@ -45,7 +45,7 @@ def check(qgraph: QuantizedGraph) -> None:
             wrong.append(f"layer {node.name!r} has no weights")
     if not wrong:
         for proof in proofs(qgraph):
-            narrow = qgraph.formats[qgraph.graph[proof.layer].inputs[0]].bits <= 8
+            narrow = not qgraph.formats[qgraph.graph[proof.layer].inputs[0]].is_wide
             bias = qgraph.layers[proof.layer].bias
             if proof.carrier != "half precision" and not proof.int32:
                 wrong.append(f"layer {proof.layer!r}: sums up to {proof.bound} overflow 32 bits")

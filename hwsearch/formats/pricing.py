@@ -56,7 +56,7 @@ def price(inspected: Inspected, target: str, size: tuple[int, int] | None = None
         workload,
         tuple(offered.weight_bits),
         tuple(offered.activation_bits),
-        wide_is_float=offered.wide == "fp16",
+        wide=board.wide,
         symmetric_activations=offered.symmetric_activations,
     )
     wanted = [layer.weight_bits for layer in inspected.layers] + [inspected.tensor_bits[name] for name in space.group_names]

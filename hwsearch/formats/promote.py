@@ -17,10 +17,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwmodels.errors import UsageError
+from hwmodels.numbers import FP16, Int
 from hwsearch.formats.capability import Holds
 from hwsearch.formats.check import check
 from hwsearch.quant.calibrate import int_bias
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat, rounded_array
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from hwsearch.quant.methods.ranges import clamped, format_source
 from searchspaces.ir.graph import Node
 
@@ -106,10 +108,10 @@ def fit(fmt: TensorFormat, holds: Holds) -> TensorFormat:
         return fmt
     wider = [bits for bits in holds.tensor_bits if bits >= fmt.bits]
     if not wider:
-        return TensorFormat(16, is_float=True)
-    if wider[0] == fmt.bits and (holds.zero_points or fmt.zero_point == 1 << (fmt.bits - 1)):
+        return TensorFormat(FP16)
+    if wider[0] == fmt.bits and (holds.zero_points or fmt.is_symmetric):
         return fmt
-    return _regridded(fmt, wider[0], symmetric=not holds.zero_points or wider[0] > 8)
+    return _regridded(fmt, wider[0], symmetric=not holds.zero_points or Int(wider[0]).is_wide)
 
 
 def _regridded(fmt: TensorFormat, bits: int, *, symmetric: bool) -> TensorFormat:
@@ -121,7 +123,7 @@ def _regridded(fmt: TensorFormat, bits: int, *, symmetric: bool) -> TensorFormat
     else:
         zero = round(fmt.zero_point * wide_top / top)
         scale = fmt.scale * top / wide_top
-    return TensorFormat(bits, float(np.float32(scale)), zero, 0, wide_top)
+    return TensorFormat(Int(bits), float(np.float32(scale)), zero, 0, wide_top)
 
 
 def _refuse(qgraph: QuantizedGraph, formats: dict[str, TensorFormat], holds: Holds) -> None:
@@ -143,8 +145,8 @@ def _layer(qgraph: QuantizedGraph, name: str, source: TensorFormat, holds: Holds
     bias = layer.bias * (layer.scale.astype(np.float64) * old.scale)
     if source.is_float:
         weight = layer.weight.astype(np.float32) * layer.scale[:, None, None, None]
-        halves = (array.astype(np.float16).astype(np.float32) for array in (weight, bias))
-        return LayerFloats(16, *halves)
+        halves = (rounded_array(array, FP16) for array in (weight, bias))
+        return LayerFloats(FP16.bits, *halves)
     wider = [bits for bits in holds.weight_bits if bits >= layer.bits]
     if not wider:
         raise UsageError(f"layer {name}: this format has no weights of {layer.bits} bits", f"It has {holds.weight_bits}.")
@@ -179,5 +181,5 @@ def describe(fmt: TensorFormat) -> str:
     """A tensor's format in a few words."""
     if fmt.is_float:
         return "half precision"
-    kind = "symmetric" if fmt.zero_point == 1 << (fmt.bits - 1) else f"zero point {fmt.zero_point}"
+    kind = "symmetric" if fmt.is_symmetric else f"zero point {fmt.zero_point}"
     return f"{fmt.bits} bits, {kind}"

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import MismatchError
-from hwsearch.quant.graph import QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import QuantizedGraph
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,12 @@ def judge(tolerance: Tolerance, different: int, beyond: int, total: int) -> None
 
 def to_tflite(x: Tensor, fmt: TensorFormat) -> np.ndarray:
     """A picture ``[1, C, H, W]`` as the integers ``[1, H, W, C]`` of a TFLite input."""
-    wide = fmt.bits > 8
-    shifted = fmt.encode(x.float()).numpy().transpose(0, 2, 3, 1) - (32768 if wide else 128)
+    wide = fmt.is_wide
+    shifted = fmt.encode(x.float()).numpy().transpose(0, 2, 3, 1) - fmt.grid.middle
     return np.ascontiguousarray(shifted, dtype=np.int16 if wide else np.int8)
 
 
 def from_tflite(y: np.ndarray, fmt: TensorFormat) -> Tensor:
     """The integers ``[1, H, W, C]`` of a TFLite output as real values ``[1, C, H, W]``."""
-    values = torch.from_numpy(y.astype(np.float32) + (32768 if fmt.bits > 8 else 128))
+    values = torch.from_numpy(y.astype(np.float32) + fmt.grid.middle)
     return fmt.decode(values).permute(0, 3, 1, 2).contiguous()

@@ -32,7 +32,7 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
     said += problem.network.remarks
     if device.hypothetical:
         said.append(f"{device.title} does not exist: it is a research device, and its prices are hypothetical.")
-    if space.wide_is_float:
+    if space.wide and space.wide.is_float:
         said.append(
             "16 bits mean half precision here. Such layers run in floating point on the device and are not proven in integers."
         )

@@ -116,11 +116,11 @@ def estimate(request: Request, precision: str) -> Price:
     wanted = Precision.parse(precision)
     problem = pose(request, _network(request))
     space = problem.space
-    if wanted.is_float and not (space.wide_is_float and wanted.weight_bits == 16):
+    if wanted.is_float and wanted.activations != space.wide:
         raise UsageError(
             f"{problem.device.name} with {problem.device.runtime} does not offer {wanted}",
             f"Weights there: {' '.join(map(str, space.weight_bits))} bits, tensors: {' '.join(map(str, space.activation_bits))}"
-            + (" (16 is FP16)." if space.wide_is_float else "."),
+            + (f" ({space.wide.bits} is {str(space.wide).upper()})." if space.wide and space.wide.is_float else "."),
         )
     row = space.uniform(wanted.weight_bits, wanted.activation_bits)
     asked = [wanted.weight_bits] * len(space.layer_names) + [wanted.activation_bits] * len(space.group_names)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hwmodels.counting import FLOAT_BITS
+from hwmodels.numbers import INT16
 from hwmodels.pricing import cost
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents.plan import Counted, Measured, Plan, Predicted, Provenance
@@ -87,7 +88,7 @@ def plan_of(
         input_width=problem.input_size[1],
         tiling=tiling,
         scope=problem.space.scope,
-        wide="fp16" if problem.space.wide_is_float else "int16",
+        wide=str(problem.space.wide or INT16),
         quantizer=quantizer,
         weight_bits=weight_bits,
         activation_bits=activation_bits,

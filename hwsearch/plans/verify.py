@@ -17,13 +17,15 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import MismatchError, UsageError
+from hwmodels.numbers import Int
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents.plan import Measured
 from hwsearch.formats.runtime import Tolerance, compare, judge
 from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.engine import integer, requant
 from hwsearch.quant.engine.tiled import run_tiled
-from hwsearch.quant.graph import QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph, pair
 from searchspaces.tasks.metrics import psnr_y, ssim_y
@@ -152,7 +154,7 @@ def additions_are_fused() -> bool:
     a, b = codes8.repeat_interleave(256).view(1, 1, 256, 256), codes8.repeat(256).view(1, 1, 256, 256)
     sides = [helper.make_tensor_value_info(name, TensorProto.UINT8, [1, 1, 256, 256]) for name in "aby"]
     for scales in ADDITION_PROBES:
-        fa, fb, fy = (TensorFormat(8, float(np.float32(s)), z) for s, z in zip(scales, (3, 131, 97), strict=True))
+        fa, fb, fy = (TensorFormat(Int(8), float(np.float32(s)), z) for s, z in zip(scales, (3, 131, 97), strict=True))
         values = {f"{key}{name}": v for name, f in zip("aby", (fa, fb, fy), strict=True) for key, v in _grid(f)}
         nodes = [helper.make_node("DequantizeLinear", [name, f"s{name}", f"z{name}"], [f"real_{name}"]) for name in "ab"]
         nodes.append(helper.make_node("Add", ["real_a", "real_b"], ["sum"]))

@@ -151,7 +151,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
         workload,
         _offered("--weight-bits", request.weight_bits, offered.weight_bits, device),
         _offered("--activation-bits", request.activation_bits, offered.activation_bits, device),
-        wide_is_float=offered.wide == "fp16",
+        wide=device.wide,
         symmetric_activations=offered.symmetric_activations,
         scope=request.scope,
         outside_bits=(kept.width_outside(offered.weight_bits), kept.width_outside(offered.activation_bits)),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
+from hwmodels.numbers import INT16, NumberFormat
 from hwsearch.documents.results import SignalToNoise
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Score
@@ -40,7 +41,7 @@ class Shared:
 
     def __init__(self, network: LoadedNetwork, spaces: Iterable[SearchSpace]) -> None:
         self.network = network
-        kinds: dict[tuple[bool, bool], list[SearchSpace]] = {}
+        kinds: dict[tuple[NumberFormat, bool], list[SearchSpace]] = {}
         for space in spaces:
             kinds.setdefault(_meaning(space), []).append(space)
         self._alike = {meaning: _Alike(union(own)) for meaning, own in kinds.items()}
@@ -96,8 +97,9 @@ class Shared:
         return alike.calibration
 
 
-def _meaning(space: SearchSpace) -> tuple[bool, bool]:
-    return space.wide_is_float, space.symmetric_activations
+def _meaning(space: SearchSpace) -> tuple[NumberFormat, bool]:
+    """What widths mean: the format above a byte (integers, where a space has none: it disagrees with nobody), and zero points."""
+    return space.wide or INT16, space.symmetric_activations
 
 
 def _widths(space: SearchSpace, plan: np.ndarray) -> tuple[int, ...]:
@@ -106,11 +108,11 @@ def _widths(space: SearchSpace, plan: np.ndarray) -> tuple[int, ...]:
 
 def union(spaces: Sequence[SearchSpace]) -> SearchSpace:
     """The space of every choice that one of ``spaces`` offers; all are of one network."""
-    weight_bits = tuple(sorted({bits for space in spaces for bits in space.weight_bits}))
-    activation_bits = tuple(sorted({bits for space in spaces for bits in space.activation_bits}))
+    weights = tuple(sorted({fmt for space in spaces for fmt in space.weight_formats}))
+    tensors = tuple(sorted({fmt for space in spaces for fmt in space.tensor_formats}))
     first = spaces[0]
-    allowed = np.zeros((first.decisions, max(len(weight_bits), len(activation_bits))), dtype=bool)
-    made = replace(first, weight_bits=weight_bits, activation_bits=activation_bits, allowed=allowed, counting=None)
+    allowed = np.zeros((first.decisions, max(len(weights), len(tensors))), dtype=bool)
+    made = replace(first, weight_formats=weights, tensor_formats=tensors, allowed=allowed, counting=None)
     for space in spaces:
         for d in range(space.decisions):
             allowed[d, [made.widths(d).index(space.widths(d)[c]) for c in space.choices(d)]] = True

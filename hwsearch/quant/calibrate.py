@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import UsageError
+from hwmodels.numbers import Float
 from hwsearch.quant.engine.proof import INT32_LIMIT
 from hwsearch.quant.engine.simulate import Prepared, prepare, simulate
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat, rounded, rounded_array
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from hwsearch.quant.methods.equalize import Equalizer, equalizable, input_factors, scaled
 from hwsearch.quant.methods.ranges import (
     ChannelSpreads,
@@ -115,7 +117,7 @@ def _scaled_moments(reader: Node, moments: Moments, scales: Mapping[str, np.ndar
 def int_bias(bias: np.ndarray, source: TensorFormat, scale: np.ndarray) -> np.ndarray:
     """A bias ``float64[O]`` in units of ``s_x * s_w[c]``: ``int64[O]``, within 32 bits for inputs of at most 8 bits."""
     units = np.rint(bias / (float(source.scale) * scale.astype(np.float64)))
-    if source.bits <= 8:
+    if not source.is_wide:
         units = np.clip(units, -INT32_LIMIT, INT32_LIMIT)
     return units.astype(np.int64)
 
@@ -231,24 +233,25 @@ class Calibration:
     def _group_format(self, group: str, choice: int, alpha: int) -> TensorFormat:
         key = ("group " + group, choice, alpha)
         if key not in self._formats:
-            bits = self.space.activation_bits[choice]
-            symmetric, wide = self.space.symmetric_activations, self.space.wide_is_float
+            number, symmetric = self.space.tensor_formats[choice], self.space.symmetric_activations
             if group in self._pictures:
-                found = picture_format(bits, symmetric=symmetric, wide_is_float=wide)
+                found = picture_format(number, symmetric=symmetric)
             else:
                 factors = self._factors(group, alpha)
                 spread = self._seen.spreads[group].spread(factors)
-                if bits > 8:
-                    found = wide_format(spread, wide_is_float=wide)
+                if isinstance(number, Float) or number.is_wide:
+                    found = wide_format(spread, number)
                 else:
-                    options = candidates(spread, bits, symmetric=symmetric)
+                    options = candidates(spread, number, symmetric=symmetric)
                     plain = self.quantizer == "plain"
                     found = options[0] if plain else choose(self._seen.bench, group, options, factors)
             self._formats[key] = found
         return self._formats[key]
 
-    def _is_half(self, choice: int) -> bool:
-        return self.space.wide_is_float and self.space.weight_bits[choice] > 8
+    def _float_weights(self, choice: int) -> Float | None:
+        """The floating-point format of a weight choice; None for integers."""
+        number = self.space.weight_formats[choice]
+        return number if isinstance(number, Float) else None
 
     def _columns(self, layer_name: str, alpha: int) -> np.ndarray | None:
         node = self.graph[layer_name]
@@ -280,8 +283,8 @@ class Calibration:
     def _usual(self, layer_name: str, choice: int) -> Node:
         """A layer of ``graph`` with the rounded weights that it has beside 8-bit activations and readers of the same width."""
         node = self.graph[layer_name]
-        if self._is_half(choice):
-            return node.with_weights(**{key: value.half().float() for key, value in node.weights.items() if key != "slope"})
+        if number := self._float_weights(choice):
+            return node.with_weights(**{key: rounded(value, number) for key, value in node.weights.items() if key != "slope"})
         source = node.inputs[0]
         alpha = 0
         if source in self._readers:
@@ -316,20 +319,23 @@ class Calibration:
             return self._layers[key]
         divisor = self._factors(name, alpha_out)
         out = np.ones(1) if divisor is None else divisor
-        if source.is_float or self._is_half(choice):
+        own = self._float_weights(choice)
+        number = own or source.number
+        if isinstance(number, Float):
             node = self.graph[name]
-            if self._is_half(choice):
+            if own:
                 weight = multiplied(node, self._columns(name, alpha_in)).weights["weight"].numpy()
                 bias = bias_of(node)
             else:
-                rounded = self._round(name, choice, alpha_in)
-                weight, bias = rounded.dequantized, rounded.bias
-            halves = ((weight / out.reshape(-1, 1, 1, 1)).astype(np.float16), (bias / out).astype(np.float16))
-            self._layers[key] = LayerFloats(self.space.weight_bits[choice], *(h.astype(np.float32) for h in halves))
+                integers = self._round(name, choice, alpha_in)
+                weight, bias = integers.dequantized, integers.bias
+            real = (weight / out.reshape(-1, 1, 1, 1), bias / out)
+            self._layers[key] = LayerFloats(self.space.weight_bits[choice], *(rounded_array(x, number) for x in real))
         else:
-            rounded = self._round(name, choice, alpha_in)
-            scale = (rounded.scale / out).astype(np.float32)
-            self._layers[key] = LayerIntegers(rounded.bits, rounded.integers, scale, int_bias(rounded.bias / out, source, scale))
+            integers = self._round(name, choice, alpha_in)
+            scale = (integers.scale / out).astype(np.float32)
+            bias = int_bias(integers.bias / out, source, scale)
+            self._layers[key] = LayerIntegers(integers.bits, integers.integers, scale, bias)
         return self._layers[key]
 
     def plan_weight(self, plan_row: np.ndarray, layer_name: str) -> Tensor:

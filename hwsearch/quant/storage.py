@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from hwmodels.errors import FileError
+from hwmodels.numbers import FP16, INT8, INT16, Int, format_of
 from hwsearch.documents.files import replacing
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
 
 SCHEMA = 1
@@ -67,7 +68,7 @@ def to_document(qgraph: QuantizedGraph) -> tuple[dict[str, Any], dict[str, np.nd
         "name": qgraph.graph.name,
         "rule": qgraph.rule,
         "nodes": nodes,
-        "formats": {name: asdict(fmt) for name, fmt in qgraph.formats.items()},
+        "formats": {name: _format_document(fmt) for name, fmt in qgraph.formats.items()},
         "layers": layers,
         "uncounted": list(qgraph.graph.uncounted),
     }
@@ -174,11 +175,26 @@ def from_document(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Qu
     return QuantizedGraph(graph, formats, layers, str(document["rule"]))
 
 
+def _format_document(fmt: TensorFormat) -> dict[str, Any]:
+    document = {
+        "bits": fmt.bits,
+        "scale": fmt.scale,
+        "zero_point": fmt.zero_point,
+        "qmin": fmt.qmin,
+        "qmax": fmt.qmax,
+        "is_float": fmt.is_float,
+    }
+    return document if fmt.number in (FP16, Int(fmt.bits)) else document | {"number": str(fmt.number)}
+
+
 def _format(name: str, value: dict[str, Any]) -> TensorFormat:
-    fmt = TensorFormat(**{field.name: value[field.name] for field in fields(TensorFormat)})
-    top = 65535 if fmt.bits > 8 else 255
-    whole = all(type(v) is int for v in (fmt.bits, fmt.zero_point, fmt.qmin, fmt.qmax))
-    fits = whole and 1 <= fmt.bits <= 16 and 0 <= fmt.qmin <= fmt.qmax <= top and 0 <= fmt.zero_point <= top
+    whole = all(type(value[key]) is int for key in ("bits", "zero_point", "qmin", "qmax"))
+    if not whole or not 1 <= value["bits"] <= INT16.bits:
+        raise FileError(f"tensor {name!r} has an impossible number format: {value}")
+    number = format_of(value.get("number", "fp16")) if value["is_float"] else Int(value["bits"])
+    fmt = TensorFormat(number, value["scale"], value["zero_point"], value["qmin"], value["qmax"])
+    top = INT16.last_code if fmt.is_float else fmt.grid.last_code
+    fits = 0 <= fmt.qmin <= fmt.qmax <= top and 0 <= fmt.zero_point <= top
     if not fits or not math.isfinite(fmt.scale) or fmt.scale <= 0:
         raise FileError(f"tensor {name!r} has an impossible number format: {fmt}")
     return fmt
@@ -200,7 +216,7 @@ def _layer(name: str, value: dict[str, Any], arrays: dict[str, np.ndarray]) -> L
     if not integer:
         return LayerFloats(bits, weight, bias)
     scale = _finite(f"scale/{name}", arrays, np.float32, 1)
-    top = (1 << (bits - 1)) - 1 if 1 <= bits <= 8 else -1
+    top = Int(bits).narrow_limit if 1 <= bits <= INT8.bits else -1
     if len(scale) != len(weight) or (scale <= 0).any() or np.abs(weight.astype(np.int16)).max() > top:
         raise FileError(f"layer {name!r}: weights do not fit {bits} bits, or a scale is not positive")
     return LayerIntegers(bits, weight, scale, bias)

@@ -99,7 +99,7 @@ def predicted(target: Device, case: Case) -> float:
     workload = to_workload(graph(case.network), *SIZE)
     names = tuple(workload.layers[i].name for i in workload.weighted)
     widths = target.widths
-    space = Widths(widths.weight_bits, widths.activation_bits, names, workload.group_names, target.wide_is_float)
+    space = Widths.of(workload, target.weight_formats, target.tensor_formats)
     weights = [widths.weight_bits.index(case.weight_bits[name]) for name in names]
     tensors = [widths.activation_bits.index(case.activation_bits[name]) for name in workload.group_names]
     plan = np.array(weights + tensors, dtype=np.int8)

@@ -20,7 +20,7 @@ from oracle import Row
 from oracle.tiny_networks import mobilenet
 
 SOURCE = "esp-nn and esp-tflite-micro README"
-W8A8 = Precision(8, 8)
+W8A8 = Precision.integers(8, 8)
 PSRAM_BYTES_PER_S = 60e6
 """Between the 40 and the 80 MB/s of quad and octal parts."""
 

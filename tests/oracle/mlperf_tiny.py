@@ -39,7 +39,7 @@ from oracle import Row
 from oracle.tiny_networks import network
 
 SOURCE = "MLPerf Tiny, closed division, v0.7 to v1.3"
-W8A8 = Precision(8, 8)
+W8A8 = Precision.integers(8, 8)
 RATE, DEPTHWISE, LINEAR = "rates.W8A8", "mcu.cycles_per_mac.depthwise", "mcu.cycles_per_mac.linear"
 FLASH = "memory.flash.bytes_per_s"
 PRIORS = {"pointwise": 0.75, "depthwise": 2.5, "linear": 1.25}

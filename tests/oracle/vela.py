@@ -14,6 +14,7 @@ from typing import Any
 from hwmodels.device import device
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.tables import Memories, Memory
+from hwmodels.numbers import Int
 from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 from oracle import Row
@@ -33,7 +34,8 @@ class Uniform:
     """One weight width and one tensor width."""
 
     def __init__(self, workload: Workload, activation_bits: int, weight_bits: int = 8) -> None:
-        self.weight_bits, self.activation_bits, self.wide_is_float = (weight_bits,), (activation_bits,), False
+        self.weight_bits, self.activation_bits = (weight_bits,), (activation_bits,)
+        self.weight_formats, self.tensor_formats = (Int(weight_bits),), (Int(activation_bits),)
         self.layer_names = tuple(workload.layers[i].name for i in workload.weighted)
         self.group_names = workload.group_names
 

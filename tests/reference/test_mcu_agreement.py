@@ -68,7 +68,7 @@ def test_counted_cycles_of_helium_are_those_measured(shared: Path) -> None:
     2.6 times, on Cortex-M4 and M7 at most twice."""
     (group,) = (group for group in mlperf_tiny.groups(shared) if group.counted)
     for name, seconds in group.seconds.items():
-        counted = cost.uniform(group.shape(name), tiny_networks.network(name), Precision(8, 8)).latency_s
+        counted = cost.uniform(group.shape(name), tiny_networks.network(name), Precision.integers(8, 8)).latency_s
         assert counted == pytest.approx(seconds, rel=0.20)
 
 
@@ -123,5 +123,5 @@ def test_cmsis_nn_beside_x_cube_ai_on_the_same_chip(shared: Path) -> None:
     assert new is not None
     network = tiny_networks.network(vww)
     shipped = [device.load(name) for name in ("stm32h743-tflm", "stm32h7a3-cubeai")]
-    cycles = [cost.uniform(d, network, Precision(8, 8)).latency_s * number(d, "mcu.clock_hz") for d in shipped]
+    cycles = [cost.uniform(d, network, Precision.integers(8, 8)).latency_s * number(d, "mcu.clock_hz") for d in shipped]
     assert cycles[0] / cycles[1] == pytest.approx(to_7_3 * old / new, rel=0.20)

@@ -14,13 +14,15 @@ from onnx import TensorProto
 from random_networks import MODULES, float_graph, picture, quantize
 
 from hwmodels.errors import FileError, MismatchError, UsageError
+from hwmodels.numbers import FP16, Int
 from hwsearch.contracts import check_exporter
 from hwsearch.formats.exporters import EXPORTERS, exporter
 from hwsearch.formats.onnx import write as exported
 from hwsearch.formats.runtime import compare
 from hwsearch.plans import verify
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
 
@@ -70,7 +72,7 @@ def test_interpolation_is_within_one_code(mode: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_half_precision_is_within_one_picture_level(name: str) -> None:
-    q = quantize(float_graph(name), 8, 16, wide_is_float=True)
+    q = quantize(float_graph(name), 8, 16, wide=FP16)
     theirs, ours, data = outputs(q, 22, 30)
     exported.assert_integer(q, data)
     assert np.abs(theirs - ours).max() <= 2e-3 * np.abs(ours).max()
@@ -79,7 +81,7 @@ def test_half_precision_is_within_one_picture_level(name: str) -> None:
 def test_int8_and_half_precision_layers_may_follow_each_other() -> None:
     graph = float_graph("fsrcnn-prelu")
     first = graph.convs[0].name
-    q = quantize(graph, 8, {first: 16}, wide_is_float=True)
+    q = quantize(graph, 8, {first: 16}, wide=FP16)
     assert len(q.float_layers) == 1
     theirs, ours, data = outputs(q)
     different, beyond, total = compare(torch.from_numpy(theirs), torch.from_numpy(ours), q.formats[q.graph.output.name])
@@ -167,8 +169,8 @@ def test_values_that_make_no_network_are_refused_before_writing(tmp_path: Path) 
         "weight scale": replace(q, layers={**q.layers, name: replace(layer, scale=nan)}),
         "exceed 3 bits": replace(q, layers={**q.layers, name: replace(layer, bits=3)}),
         "overflow": replace(q, layers={**q.layers, name: replace(layer, bias=layer.bias + 2**33)}),
-        "scale 0.0": replace(q, formats={**q.formats, name: TensorFormat(8, 0.0)}),
-        "do not fit": replace(q, formats={**q.formats, name: TensorFormat(8, 1.0, 300)}),
+        "scale 0.0": replace(q, formats={**q.formats, name: TensorFormat(Int(8), 0.0)}),
+        "do not fit": replace(q, formats={**q.formats, name: TensorFormat(Int(8), 1.0, 300)}),
     }
     for message, bad in spoiled.items():
         with pytest.raises(FileError, match=message):
@@ -211,7 +213,7 @@ def test_the_proof_fails_when_the_file_is_another_network(tmp_path: Path) -> Non
 
 def test_a_file_that_runs_in_floating_point_is_no_proof() -> None:
     q = quantize(float_graph("fsrcnn-relu"))
-    floating = exported.to_model(quantize(q.graph, 8, 16, wide_is_float=True)).SerializeToString()
+    floating = exported.to_model(quantize(q.graph, 8, 16, wide=FP16)).SerializeToString()
     with pytest.raises(MismatchError, match="floating point"):
         exported.assert_integer(q, floating)
 

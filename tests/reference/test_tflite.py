@@ -12,6 +12,7 @@ import torch
 from random_networks import float_graph, picture, quantize
 
 from hwmodels.errors import FileError, UsageError
+from hwmodels.numbers import FP16
 from hwsearch.contracts import check_exporter
 from hwsearch.formats.exporters import exporter
 from hwsearch.formats.runtime import Tolerance, compare, judge
@@ -138,7 +139,7 @@ def test_exporters_keep_the_contract(name: str) -> None:
 
 
 def test_half_precision_is_refused(tmp_path: Path) -> None:
-    q = quantize(float_graph("fsrcnn-relu"), 8, 16, wide_is_float=True)
+    q = quantize(float_graph("fsrcnn-relu"), 8, 16, wide=FP16)
     with pytest.raises(FileError, match="half precision"):
         exported.export(q, tmp_path / "x.tflite")
     assert not list(tmp_path.iterdir())

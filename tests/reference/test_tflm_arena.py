@@ -21,7 +21,7 @@ def both(name: str, bits: tuple[int, int], size: tuple[int, int]) -> tuple[int, 
     runtime.run(picture(graph, *size))
     assert runtime.peak_bytes is not None
     workload = to_workload(graph, *size)
-    price = cost.uniform(device.load("stm32h743-tflm"), workload, Precision(*bits))
+    price = cost.uniform(device.load("stm32h743-tflm"), workload, Precision.integers(*bits))
     return price.peak_activation_bytes, runtime.peak_bytes, max(layer.weight_count for layer in workload.layers)
 
 

@@ -17,7 +17,8 @@ from hwsearch.formats.c import bit_packing
 from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.integer import same_grid, unary_table
 from hwsearch.quant.engine.proof import reach
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import VIEWS, Node, pair
 from searchspaces.ir.lower import propagate
 
@@ -63,7 +64,7 @@ def unsupported(qgraph: QuantizedGraph) -> list[str]:
         if any(fmt.is_float for fmt in formats) or isinstance(qgraph.layers.get(node.name), LayerFloats):
             said.append(f"{node.name!r} is in half precision")
         elif node.op == "unary":
-            if node.attrs["kind"] not in TABLES or formats[0].bits > 8:
+            if node.attrs["kind"] not in TABLES or formats[0].is_wide:
                 said.append(f"{node.name!r}: {node.attrs['kind']} of its own on {formats[0].bits} bits")
         elif node.op == "resize":
             if node.attrs["mode"] != "nearest" or node.attrs["factor"] != int(node.attrs["factor"]):
@@ -78,7 +79,7 @@ def unsupported(qgraph: QuantizedGraph) -> list[str]:
 
 
 def container_bytes(fmt: TensorFormat) -> int:
-    return 2 if fmt.bits > 8 else 1
+    return fmt.number.container_bits // 8
 
 
 class Lowering:
@@ -126,11 +127,11 @@ class Lowering:
         if not direct:
             bias = bias - source.zero_point * rows.sum(axis=1, dtype=np.int64)
         largest = _largest_sum(rows, bias, source, direct)
-        wide = source.bits > 8 or target.bits > 8
+        wide = source.is_wide or target.is_wide
         slopes = requant.slopes(node, outputs)
         add = step.constants.append
         add(Constant("weights", "uint8_t", bit_packing.pack(rows, layer.bits)))
-        add(Constant("bias", "int64_t" if source.bits > 8 else "int32_t", bias))
+        add(Constant("bias", "int64_t" if source.is_wide else "int32_t", bias))
         self._multipliers(step, fixed_point.layer_multipliers(layer, source, target), wide, largest, "")
         if slopes is not None:
             mantissa, shift = fixed_point.layer_multipliers(requant.sloped(layer, slopes), source, target)
@@ -182,7 +183,7 @@ class Lowering:
 
     def _add(self, node: Node, step: Step) -> None:
         (a, b), y = self._sides(node)
-        left_shift = 20 if max(a.bits, b.bits, y.bits) <= 8 else 15
+        left_shift = 15 if any(fmt.is_wide for fmt in (a, b, y)) else 20
         largest = 2.0 * max(a.scale, b.scale)
         low, high = requant.bounds(node, y)
         step.struct = "hws_add_layer"

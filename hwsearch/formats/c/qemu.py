@@ -44,7 +44,7 @@ class Network:
     def run(self, tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Codes ``[N, C, H, W]`` to codes ``int64[N, C', sH, sW]``, and instructions ``int64[N, steps]``."""
         formats = [self.program.qgraph.formats[name] for name in self._ends]
-        types = [np.uint16 if fmt.bits > 8 else np.uint8 for fmt in formats]
+        types = [np.uint16 if fmt.is_wide else np.uint8 for fmt in formats]
         data = np.ascontiguousarray(tiles.transpose(0, 2, 3, 1)).astype(types[0]).tobytes()
         output, counts = execute(self._firmware, data)
         channels, height, width = self.program.lowering.shapes[self._ends[1]]

@@ -23,11 +23,13 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from hwmodels.numbers import INT8
 from hwsearch.formats.onnx.writer import IR_VERSION, OPSET, Writer, window
 from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.integer import adds_in_integers, same_grid, unary_table
 from hwsearch.quant.engine.kernels.int8_kernel import saturates
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node
 from searchspaces.ir.lower import propagate
 
@@ -39,7 +41,7 @@ def container(fmt: TensorFormat) -> int:
     """ONNX type in which a tensor of this format is stored."""
     if fmt.is_float:
         return int(TensorProto.FLOAT16)
-    return int(TensorProto.UINT16 if fmt.bits > 8 else TensorProto.UINT8)
+    return int(TensorProto.UINT16 if fmt.is_wide else TensorProto.UINT8)
 
 
 class CodeWriter(Writer):
@@ -54,14 +56,14 @@ class CodeWriter(Writer):
 
     def grid(self, fmt: TensorFormat) -> tuple[str, str]:
         """Scale and zero point constants of an integer format."""
-        return self.const(fmt.scale), self.const(fmt.zero_point, np.uint16 if fmt.bits > 8 else np.uint8)
+        return self.const(fmt.scale), self.const(fmt.zero_point, np.uint16 if fmt.is_wide else np.uint8)
 
     def per_channel(self, values: np.ndarray) -> str:
         return self.const(values.reshape(1, -1, 1, 1), values.dtype)
 
     def clip_codes(self, x: str, low: int, high: int) -> str:
         """Bounds of a uint8 tensor, where the container does not imply them."""
-        if (low, high) == (0, 255):
+        if (low, high) == (0, INT8.last_code):
             return x
         return self.op("Clip", [x, self.const(low, np.uint8), self.const(high, np.uint8)])
 
@@ -94,7 +96,7 @@ class CodeWriter(Writer):
         if not source.is_float and not target.is_float and same_grid(source, target):
             if target.qmin <= source.qmin and target.qmax >= source.qmax:
                 return codes
-            kind = np.uint16 if target.bits > 8 else np.uint8
+            kind = np.uint16 if target.is_wide else np.uint8
             if kind == np.uint8:
                 return self.clip_codes(codes, target.qmin, target.qmax)
             return self.op("Clip", [codes, self.const(target.qmin, kind), self.const(target.qmax, kind)])
@@ -110,7 +112,7 @@ class CodeWriter(Writer):
         source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
         if isinstance(layer, LayerFloats):
             return self._float_conv(node, layer, target)
-        narrow = source.bits <= 8 and target.bits <= 8
+        narrow = not source.is_wide and not target.is_wide
         if narrow and node.activation in ("none", "relu", "relu6"):
             return self._qdq_conv(node, layer, source, target)
         return self._integer_conv(node, layer, source, target)
@@ -145,8 +147,8 @@ class CodeWriter(Writer):
         if layer.bits <= 4:
             weight, zero = self._packed(node.name, layer, signed=True), self.const(np.zeros(outputs), np.int8, zeros)
         elif saturates(layer, source):
-            weight = self.const(layer.weight.astype(np.int16) + 128, np.uint8, f"{node.name}.weight")
-            zero = self.const(np.full(outputs, 128), np.uint8, zeros)
+            weight = self.const(layer.weight.astype(np.int16) + INT8.middle, np.uint8, f"{node.name}.weight")
+            zero = self.const(np.full(outputs, INT8.middle), np.uint8, zeros)
         else:
             weight = self.const(layer.weight, np.int8, f"{node.name}.weight")
             zero = self.const(np.zeros(outputs), np.int8, zeros)
@@ -164,8 +166,8 @@ class CodeWriter(Writer):
         if packed:
             weight = self._packed(node.name, layer, signed=False)
         else:
-            weight = self.const(layer.weight.astype(np.int16) + 128, np.uint8, f"{node.name}.weight")
-        zero = self.const(1 << (1 if layer.bits == 2 else 3) if packed else 128, np.uint8)
+            weight = self.const(layer.weight.astype(np.int16) + INT8.middle, np.uint8, f"{node.name}.weight")
+        zero = self.const(1 << (1 if layer.bits == 2 else 3) if packed else INT8.middle, np.uint8)
         around, codes = window(node), self.codes[node.inputs[0]]
         m = requant.multipliers(layer, source, target)
         kind = int(TensorProto.FLOAT if m.dtype == np.float32 else TensorProto.DOUBLE)
@@ -173,7 +175,7 @@ class CodeWriter(Writer):
         def sums(x: str, z: int) -> str:
             return self.op("ConvInteger", [x, weight, self.const(z, np.uint8), zero], **around)
 
-        if source.bits <= 8:
+        if not source.is_wide:
             bias = self.const(layer.bias.reshape(1, -1, 1, 1), np.int32, f"{node.name}.bias")
             acc = self.cast(self.op("Add", [sums(codes, source.zero_point), bias]), kind)
         else:
@@ -220,7 +222,7 @@ class CodeWriter(Writer):
             case "repeat":
                 y = self.repeat(x, node, self._shapes[name][0])
             case _:
-                wide = self.qgraph.formats[name].bits > 8
+                wide = self.qgraph.formats[name].is_wide
                 y = self.cast(x, TensorProto.FLOAT) if wide else x
                 y = self.pixel_shuffle(y, node) if node.op == "pixel_shuffle" else self.resize(y, node)
                 y = self.cast(y, container(self.qgraph.formats[name])) if wide else y
@@ -259,7 +261,7 @@ class CodeWriter(Writer):
         target = self.qgraph.formats[node.name]
         match node.op:
             case "input":
-                if target.bits <= 8:
+                if not target.is_wide:
                     q = self.op("QuantizeLinear", ["input", *self.grid(target)])
                     y = self.clip_codes(q, target.qmin, target.qmax)
                 else:

@@ -18,7 +18,8 @@ import onnx
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.onnx.writer import Writer, window
 from hwsearch.quant.engine.integer import same_grid
-from hwsearch.quant.graph import LayerFloats, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats, QuantizedGraph
 from hwsearch.quant.methods.ranges import clamped, format_source
 from searchspaces.ir.graph import VIEWS, Graph, Node
 from searchspaces.ir.lower import propagate

@@ -18,7 +18,8 @@ import onnx
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.check import check
 from hwsearch.formats.onnx.float_network import QuantizingWriter
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node
 
 DOMAIN = "qonnx.custom_op.general"

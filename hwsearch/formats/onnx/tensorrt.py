@@ -18,10 +18,12 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from hwmodels.errors import FileError
+from hwmodels.numbers import INT8
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.check import check
 from hwsearch.formats.onnx.float_network import QuantizingWriter, real_parameters
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node
 
 FORBIDDEN = ("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "DynamicQuantizeLinear")
@@ -76,7 +78,7 @@ def _unheld(qgraph: QuantizedGraph) -> list[str]:
     return [
         f"tensor {name!r} is not symmetric in 8 bits"
         for name, fmt in qgraph.formats.items()
-        if not fmt.is_float and (fmt.bits, fmt.zero_point) != (8, 128)
+        if not fmt.is_float and (fmt.number, fmt.zero_point) != (INT8, INT8.middle)
     ]
 
 

@@ -33,7 +33,7 @@ def notes(qgraph: QuantizedGraph) -> list[str]:
     """What a person should know who runs the exported file: plain sentences, none when there is nothing to say."""
     graph, formats = qgraph.graph, qgraph.formats
     said = []
-    wide = [n.name for n in graph.convs if not formats[n.inputs[0]].is_float and formats[n.inputs[0]].bits > 8]
+    wide = [n.name for n in graph.convs if not formats[n.inputs[0]].is_float and formats[n.inputs[0]].is_wide]
     unsafe = [
         n.name
         for n in graph.convs
@@ -72,7 +72,7 @@ def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) 
     final, fmt = qgraph.graph.output.name, qgraph.formats[qgraph.graph.output.name]
     if fmt.is_float:
         writer.op("Cast", [writer.codes[final]], "output", to=int(TensorProto.FLOAT))
-    elif fmt.bits > 8:
+    elif fmt.is_wide:
         writer.op("Identity", [writer.load(final)], "output")
     else:
         writer.op("DequantizeLinear", [writer.codes[final], *writer.grid(fmt)], "output")
@@ -144,7 +144,7 @@ def assert_integer(qgraph: QuantizedGraph, path: str | Path | bytes) -> Counter[
     wide = sum(
         1
         for n in qgraph.graph.convs
-        if n.name not in qgraph.float_layers and qgraph.formats[n.inputs[0]].bits > 8 and not qgraph.formats[n.inputs[0]].is_float
+        if n.name not in qgraph.float_layers and qgraph.formats[n.inputs[0]].is_wide and not qgraph.formats[n.inputs[0]].is_float
     )
     expected = len(qgraph.graph.convs) - len(qgraph.float_layers)
     if floats > len(qgraph.float_layers) or integers != expected + wide:

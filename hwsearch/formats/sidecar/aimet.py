@@ -21,7 +21,8 @@ from hwmodels.errors import UsageError, closest
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.check import check
 from hwsearch.formats.sidecar.table import provenance
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node
 
 VERSIONS = ("1.0.0", "2.0.0")

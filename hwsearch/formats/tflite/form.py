@@ -19,7 +19,8 @@ from dataclasses import replace
 import numpy as np
 
 from hwsearch.quant.engine import requant
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import VIEWS, Graph, Node
 
 NONE, RELU, RELU_N1_TO_1, RELU6 = range(4)
@@ -28,7 +29,7 @@ NONE, RELU, RELU_N1_TO_1, RELU6 = range(4)
 
 def container(fmt: TensorFormat) -> tuple[int, int]:
     """Lowest and highest code that the container of a format holds."""
-    return 0, 255 if fmt.bits <= 8 else 65535
+    return 0, fmt.grid.last_code
 
 
 def fused_bounds(activation: int, fmt: TensorFormat) -> tuple[int, int]:
@@ -95,12 +96,12 @@ def form(qgraph: QuantizedGraph, rule: str) -> QuantizedGraph:
     factors = dict.fromkeys(formats, 1.0)
     for nodes in _free_groups(graph):
         written = [formats[node.name] for node in nodes if node.op == "conv"]
-        narrow = [f for f in written if f.bits <= 8 and not f.is_float and f.qmin < f.qmax and fused_activation(f) is None]
+        narrow = [f for f in written if not f.is_wide and not f.is_float and f.qmin < f.qmax and fused_activation(f) is None]
         if not narrow:
             continue
         gauged = _gauge(narrow[0])
         move = gauged.zero_point - narrow[0].zero_point
-        if any(f.qmin + move < 0 or f.qmax + move > 255 for f in written):
+        if any(f.qmin + move < 0 or f.qmax + move > f.grid.last_code for f in written):
             continue
         for node in nodes:
             old = formats[node.name]
@@ -110,7 +111,7 @@ def form(qgraph: QuantizedGraph, rule: str) -> QuantizedGraph:
                 scale=gauged.scale,
                 zero_point=old.zero_point + move,
                 qmin=max(old.qmin + move, 0),
-                qmax=min(old.qmax + move, 255),
+                qmax=min(old.qmax + move, old.grid.last_code),
             )
     layers = dict(bounded.layers)
     for node in graph.convs:

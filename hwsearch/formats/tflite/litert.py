@@ -53,7 +53,7 @@ def tolerance(qgraph: QuantizedGraph) -> Tolerance:
     """How far the codes of the fast kernels may lie from the engine's: they are equal, except behind a 16-bit addition, whose
     vectorized kernel (x86 with AVX2) rounds some sums to the other side."""
     for node in qgraph.graph.nodes:
-        if node.op == "add" and any(qgraph.formats[name].bits > 8 for name in (*node.inputs, node.name)):
+        if node.op == "add" and any(qgraph.formats[name].is_wide for name in (*node.inputs, node.name)):
             return Tolerance(WIDE_ADDITIONS, WIDE_ADDITIONS, "The rounding of 16-bit additions explains a few differences.")
     return Tolerance()
 

@@ -21,12 +21,14 @@ from collections.abc import Callable
 import numpy as np
 
 from hwmodels.errors import FileError
+from hwmodels.numbers import INT16
 from hwsearch.formats.tflite.file import FlatModel, Options
 from hwsearch.formats.tflite.form import NONE, RELU, RELU6, container, fused_activation, fused_bounds
 from hwsearch.formats.tflite.write_order import channel_orders, demanded
 from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.integer import same_grid
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node, pair
 from searchspaces.ir.lower import propagate
 
@@ -40,18 +42,18 @@ Write = Callable[[int, int], int]
 
 def kind(fmt: TensorFormat) -> str:
     """The integer type that stores a format."""
-    return "int16" if fmt.bits > 8 else "int8"
+    return "int16" if fmt.is_wide else "int8"
 
 
 def offset(fmt: TensorFormat) -> int:
     """What TFLite's integers lie below our unsigned codes."""
-    return 32768 if fmt.bits > 8 else 128
+    return fmt.grid.middle
 
 
 def widened(fmt: TensorFormat) -> TensorFormat:
     """The int16 format that holds the shifted codes of a narrow format, at the same scale."""
-    move = 32768 - fmt.zero_point
-    return TensorFormat(16, fmt.scale, 32768, fmt.qmin + move, fmt.qmax + move)
+    move = INT16.middle - fmt.zero_point
+    return TensorFormat(INT16, fmt.scale, INT16.middle, fmt.qmin + move, fmt.qmax + move)
 
 
 class Writer:
@@ -128,7 +130,7 @@ class Writer:
 
     @staticmethod
     def _extreme(fmt: TensorFormat) -> tuple[Options, int]:
-        return Options("MaximumMinimumOptions"), 4 if fmt.bits > 8 else 2
+        return Options("MaximumMinimumOptions"), 4 if fmt.is_wide else 2
 
     # Convolutions
 
@@ -165,9 +167,9 @@ class Writer:
 
     def _conv(self, node: Node, name: str, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> int:
         """One convolution operator with its bounds."""
-        x, wide = self.read(node.inputs[0], node), source.bits > 8 or target.bits > 8
+        x, wide = self.read(node.inputs[0], node), source.is_wide or target.is_wide
         shape = self.shapes[node.name]
-        if wide and source.bits <= 8:
+        if wide and not source.is_wide:
             source = widened(source)
             x = self.quantize(x, f"{name}/input", source, self.shapes[node.inputs[0]])
         x, padding = self._pad(node, name, x, source)
@@ -191,7 +193,7 @@ class Writer:
             options = Options(table, {**fields, "FusedActivationFunction": activation})
             return self.file.op(operator, [x, weight, bias], y, options, version)
 
-        if wide and target.bits <= 8:
+        if wide and not target.is_wide:
             return self._narrowed(name, target, shape, write)
         return self.bounded(name, target, shape, write)
 
@@ -243,11 +245,11 @@ class Writer:
         target, inputs = formats[node.name], [formats[name] for name in node.inputs]
         if node.activation != "none":
             raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.activation}")
-        wide = any(fmt.bits > 8 for fmt in (target, *inputs))
+        wide = any(fmt.is_wide for fmt in (target, *inputs))
         terms = []
         for name, fmt in zip(node.inputs, inputs, strict=True):
             x = self.read(name, node)
-            if wide and fmt.bits <= 8:
+            if wide and not fmt.is_wide:
                 x = self.quantize(x, f"{node.name}/wide/{name}", widened(fmt), self.shapes[name])
             terms.append(x)
 
@@ -255,7 +257,7 @@ class Writer:
             fields = {"FusedActivationFunction": activation, "PotScaleInt16": False}
             return self.file.op("ADD", terms, y, Options("AddOptions", fields), 3 if wide else 2)
 
-        if wide and target.bits <= 8:
+        if wide and not target.is_wide:
             return self._narrowed(node.name, target, self.shapes[node.name], write)
         return self.bounded(node.name, target, self.shapes[node.name], write)
 
@@ -264,7 +266,7 @@ class Writer:
         source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
         operator, activation = {"relu": ("RELU", RELU), "relu6": ("RELU6", RELU6)}[node.attrs["kind"]]
         exact = requant.bounds(node, target) == fused_bounds(activation, target)
-        if not exact or max(source.bits, target.bits) > 8:
+        if not exact or source.is_wide or target.is_wide:
             raise FileError(f"{node.name!r}: TFLite's {operator} cannot bound codes as the plan does")
         return self.file.op(operator, [self.read(node.inputs[0], node)], self.tensor(node.name, target, self.shapes[node.name]))
 
@@ -280,7 +282,7 @@ class Writer:
         return self._moved(node, x, self.tensor(node.name, target, shape))
 
     def _moved(self, node: Node, x: list[int], y: int) -> int:
-        wide, shape = self.qgraph.formats[node.name].bits > 8, self.shapes[node.name]
+        wide, shape = self.qgraph.formats[node.name].is_wide, self.shapes[node.name]
         match node.op:
             case "repeat" | "concat":
                 parts = x * int(node.attrs["times"]) if node.op == "repeat" else x

@@ -16,7 +16,8 @@ from hwsearch.formats.tflite.read_order import in_torch_order
 from hwsearch.formats.tflite.tables import StoredModel
 from hwsearch.formats.tflite.tables import load as load_tables
 from hwsearch.formats.tflite.walk import Walked, Walker
-from hwsearch.quant.graph import QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import QuantizedGraph
 
 FLOAT_BITS = 32
 
@@ -39,7 +40,7 @@ def width(fmt: TensorFormat | None) -> int:
     """Bits that the codes of a format need; 32 for a tensor that is not quantized."""
     if fmt is None:
         return FLOAT_BITS
-    return 16 if fmt.bits > 8 else max(2, int(fmt.qmax - fmt.qmin).bit_length())
+    return fmt.bits if fmt.is_wide else max(2, int(fmt.qmax - fmt.qmin).bit_length())
 
 
 def read(path: Path) -> Inspected:

@@ -10,10 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels.numbers import INT8, INT16, Int
 from hwsearch.formats.readers import bits_of
 from hwsearch.formats.tflite.nodes import SAME
 from hwsearch.formats.tflite.tables import StoredOperator, StoredTensor
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
+
+FIRST_CODE = {"int8": INT8.middle, "uint8": 0, "int16": INT16.middle}
+"""The unsigned code that stands for the integer 0 of each type in a file."""
+
 
 CONTAINER_BITS = {"int8": 8, "uint8": 8, "int16": 16}
 
@@ -37,8 +43,8 @@ def grid_of(tensor: StoredTensor) -> TensorFormat | None:
     bits = CONTAINER_BITS.get(tensor.kind)
     if bits is None or tensor.scale is None or tensor.zero_point is None or tensor.scale.size != 1:
         return None
-    move = {"int8": 128, "uint8": 0, "int16": 32768}[tensor.kind]
-    return TensorFormat(bits, float(tensor.scale[0]), int(tensor.zero_point[0]) + move, 0, (1 << bits) - 1)
+    move = FIRST_CODE[tensor.kind]
+    return TensorFormat(Int(bits), float(tensor.scale[0]), int(tensor.zero_point[0]) + move, 0, (1 << bits) - 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import FileError
+from hwmodels.numbers import INT8
 from hwsearch.formats.tflite.form import NONE, RELU, RELU6, RELU_N1_TO_1, fused_bounds
-from hwsearch.formats.tflite.read_convolution import NotCounted, StoredLayer, grid_of, read_convolution
+from hwsearch.formats.tflite.read_convolution import FIRST_CODE, NotCounted, StoredLayer, grid_of, read_convolution
 from hwsearch.formats.tflite.read_order import prelu_slope
 from hwsearch.formats.tflite.tables import StoredModel, StoredOperator
 from hwsearch.quant.engine.integer import same_grid
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Graph, Node
 
 ACTIVATIONS = {"RELU": RELU, "RELU6": RELU6, "RELU_N1_TO_1": RELU_N1_TO_1}
@@ -172,7 +174,7 @@ class Walker:
         if after is not None and before is None and self.nodes[name].op == "input":
             self.formats[name] = after  # the picture comes in floating point
             self.node_of[target] = name
-        elif before is not None and after is not None and before.scale == after.scale and before.bits <= 8 < after.bits:
+        elif before is not None and after is not None and before.scale == after.scale and after.is_wide and not before.is_wide:
             self.node_of[target] = name  # shifted codes keep their value in the wider container
         elif before is not None and after is not None and before.scale == after.scale and self._wide_sum(name, source):
             self._take_over(target, source)
@@ -183,7 +185,7 @@ class Walker:
     def _wide_sum(self, name: str, index: int) -> bool:
         """Whether ``name`` is a 16-bit result of 16-bit operands that nobody reads but the step to 8 bits."""
         node = self.nodes[name]
-        wide = any(self.formats.get(i, TensorFormat(8)).bits > 8 for i in node.inputs)
+        wide = any(self.formats.get(i, TensorFormat(INT8)).is_wide for i in node.inputs)
         return node.op in ("conv", "add") and wide and self.reads[index] == 1
 
     def _read_dequantize(self, operator: StoredOperator) -> None:
@@ -326,7 +328,7 @@ class Walker:
         value, fmt = self.model.tensors[constants[0]].data, grid_of(self.model.tensors[constants[0]])
         if value is None or value.size != 1 or fmt is None or self.reads[source] != 1 or not self._alias(operator, source):
             raise NotCounted(f"{operator.name} that is no bound of codes")
-        code = int(value.reshape(-1)[0]) + {"int8": 128, "uint8": 0, "int16": 32768}[self.model.tensors[constants[0]].kind]
+        code = int(value.reshape(-1)[0]) + FIRST_CODE[self.model.tensors[constants[0]].kind]
         self._bound(operator.outputs[0], *((code, fmt.qmax) if operator.name == "MAXIMUM" else (fmt.qmin, code)))
 
     _read_minimum = _read_maximum

@@ -17,7 +17,8 @@ from hwsearch.quant.engine.kernels.bands import BandConv, Finish, copy_sums, run
 from hwsearch.quant.engine.kernels.choice import Kernel, kernel
 from hwsearch.quant.engine.kernels.int8_kernel import Int8Conv
 from hwsearch.quant.engine.proof import INT32_LIMIT, prove_layer
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats, LayerIntegers
 from searchspaces.ir.graph import Node, activate, pair
 
 I16_LIMIT = 2**47 - 1
@@ -25,13 +26,13 @@ I16_LIMIT = 2**47 - 1
 
 
 def store(real: Tensor, fmt: TensorFormat) -> Tensor:
-    """Real values to what the engine carries: shifted codes, or half-precision values."""
-    return real.half().float() if fmt.is_float else (fmt.encode(real) - fmt.zero_point).to(fmt.carrier)
+    """Real values to what the engine carries: shifted codes, or rounded floating-point values."""
+    return fmt.stored(real).to(fmt.carrier)
 
 
 def load(value: Tensor, fmt: TensorFormat) -> Tensor:
     """Real values of what ``store`` gives."""
-    return value if fmt.is_float else value.float() * fmt.scale
+    return fmt.real(value.float())
 
 
 class Conv:
@@ -50,7 +51,7 @@ class Conv:
         self.bias = torch.from_numpy(np.ascontiguousarray(layer.bias)).to(torch.float64)
         if isinstance(layer, LayerFloats):
             return
-        if rule != "f32" and self.proof.bound > (limit := I16_LIMIT if max(source.bits, target.bits) > 8 else INT32_LIMIT):
+        if rule != "f32" and self.proof.bound > (limit := I16_LIMIT if source.is_wide or target.is_wide else INT32_LIMIT):
             raise ValueError(
                 f"layer {node.name!r}: sums up to {self.proof.bound} overflow the {limit.bit_length()} bits of {rule!r}"
             )

@@ -23,7 +23,8 @@ import math
 import numpy as np
 
 from hwmodels.compiled import compiled
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
@@ -108,7 +109,7 @@ def add_tflite(
     a: np.ndarray, b: np.ndarray, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int, out: np.ndarray
 ) -> None:
     """Sum of shifted codes by the rule of TFLite's reference kernel; flat arrays, ``low .. high`` shifted as well."""
-    spare = 15 if max(fa.bits, fb.bits, fy.bits) > 8 else 20
+    spare = 15 if any(fmt.is_wide for fmt in (fa, fb, fy)) else 20
     scales = [float(np.float32(fmt.scale)) for fmt in (fa, fb, fy)]
     twice = 2 * max(scales[0], scales[1])
     reals = (scales[0] / twice, scales[1] / twice, twice / ((1 << spare) * scales[2]))

@@ -24,7 +24,8 @@ from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.convolution import Conv, load, store
 from hwsearch.quant.engine.kernels.choice import kernel
 from hwsearch.quant.engine.proof import Proof, prove_layer
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node, activate, apply
 
 
@@ -54,9 +55,9 @@ def exact(qgraph: QuantizedGraph) -> bool:
 def unary_table(node: Node, source: TensorFormat, target: TensorFormat) -> Tensor:
     """What a sigmoid or tanh writes for every code 0 .. 2^bits - 1 of its input: shifted codes, or real values for a float
     target; float32 ``[2^bits]``. A table is what integer hardware has, and it makes transcendental functions exact."""
-    codes = torch.arange(1 << (16 if source.bits > 8 else 8), dtype=torch.float32)
+    codes = torch.arange(source.grid.last_code + 1, dtype=torch.float32)
     real = activate(source.decode(codes), node.attrs["kind"], node)
-    return real.half().float() if target.is_float else target.encode(real) - target.zero_point
+    return target.stored(real)
 
 
 def _table(node: Node, source: TensorFormat, target: TensorFormat, rule: str) -> Tensor | None:
@@ -66,7 +67,7 @@ def _table(node: Node, source: TensorFormat, target: TensorFormat, rule: str) ->
     kind = node.attrs["kind"]
     if kind in ("sigmoid", "tanh"):
         return unary_table(node, source, target).to(target.carrier)
-    if rule != "f32" and kind in ("relu", "relu6") and source.bits <= 8 and target.bits <= 8:
+    if rule != "f32" and kind in ("relu", "relu6") and not source.is_wide and not target.is_wide:
         low, high = (bound - target.zero_point for bound in requant.bounds(node, target))
         return torch.from_numpy(fixed_point.rescale_table(source, target, low, high))
     return None
@@ -83,15 +84,15 @@ def _convert(value: Tensor, source: TensorFormat, target: TensorFormat) -> Tenso
 
 def same_grid(a: TensorFormat, b: TensorFormat) -> bool:
     """Whether two integer formats give a code the same meaning and the same container."""
-    return a.scale == b.scale and a.zero_point == b.zero_point and (a.bits > 8) == (b.bits > 8)
+    return a.scale == b.scale and a.zero_point == b.zero_point and a.is_wide == b.is_wide
 
 
 def adds_in_integers(node: Node, formats: Iterable[TensorFormat], rule: str = "f32") -> bool:
     """Whether an addition is one of integers (see ``requant.adder``); otherwise both sides decode, add and encode in float32.
 
     Under rule "f32" tensors of 16 bits are not, because ONNX Runtime has no such operation."""
-    widest = 8 if rule == "f32" else 16
-    return node.activation in ("none", "relu", "relu6") and all(f.bits <= widest and not f.is_float for f in formats)
+    wide = rule != "f32"
+    return node.activation in ("none", "relu", "relu6") and all((wide or not f.is_wide) and not f.is_float for f in formats)
 
 
 def _pool(node: Node, value: Tensor, source: TensorFormat) -> Tensor:

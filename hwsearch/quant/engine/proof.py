@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats, LayerIntegers
 
 FLOAT32_LIMIT, FLOAT64_LIMIT, INT32_LIMIT = 2**24, 2**53, 2**31 - 1
 
@@ -55,7 +56,7 @@ def prove_layer(name: str, layer: LayerIntegers | LayerFloats, source: TensorFor
     bound = int((np.maximum(most * up + least * down, most * down + least * up) + bias).max())
     weight = up + down
     # A runtime convolves the two bytes of a 16-bit tensor apart, each with sums of 32 bits, and joins them in wider numbers.
-    int32 = int(256 * weight.max()) <= INT32_LIMIT if source.bits > 8 else bound <= INT32_LIMIT
+    int32 = int(256 * weight.max()) <= INT32_LIMIT if source.is_wide else bound <= INT32_LIMIT
     if bound <= FLOAT32_LIMIT:
         return Proof(name, bound, "float32", FLOAT32_LIMIT, 1, 1, int32)
     for limbs in (2, 3):

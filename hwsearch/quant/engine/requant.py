@@ -44,7 +44,8 @@ from hwmodels.compiled import compiled
 from hwmodels.errors import UsageError, closest
 from hwsearch.quant.engine import fixed_point
 from hwsearch.quant.engine.kernels.vector_code import intrinsic
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 
 RULES = {"f32": ("f32", "f64"), "xnnpack": ("f32", "i16"), "gemmlowp": ("gemmlowp", "i16")}
@@ -63,7 +64,7 @@ def arithmetic(rule: str, *formats: TensorFormat) -> str:
     """
     if rule not in RULES:
         raise UsageError(f"no requantization rule {rule!r}", closest(rule, RULES))
-    return RULES[rule][any(fmt.bits > 8 and not fmt.is_float for fmt in formats)]
+    return RULES[rule][any(fmt.is_wide and not fmt.is_float for fmt in formats)]
 
 
 def multipliers(layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> np.ndarray:
@@ -71,7 +72,7 @@ def multipliers(layer: LayerIntegers, source: TensorFormat, target: TensorFormat
 
     For a target in floating point the multiplier has no ``s_y``: it turns accumulators into real values.
     """
-    wide = source.bits > 8 or (target.bits > 8 and not target.is_float)
+    wide = source.is_wide or (target.is_wide and not target.is_float)
     if wide:
         exact: np.ndarray = float(source.scale) * layer.scale.astype(np.float64)
         return exact if target.is_float else exact / float(target.scale)

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats, LayerIntegers
 from searchspaces.ir.graph import VIEWS, Graph, Node, activate, apply
 
 
@@ -62,7 +63,7 @@ def simulate(
             for source in set(node.inputs):
                 if last_use[source] == node.name:
                     del tensors[source]
-        return _real(tensors[graph.output.name], formats[graph.output.name])
+        return formats[graph.output.name].real(tensors[graph.output.name])
 
 
 def _step(
@@ -74,30 +75,20 @@ def _step(
     x: Tensor,
 ) -> Tensor:
     if node.op == "input":
-        return _stored(x, after)
+        return after.stored(x)
     if node.op in VIEWS or node.op == "concat":
         return apply(node, inputs)  # one format on both sides: codes are moved as they are
     if node.op != "conv":
-        return _stored(apply(node, [_real(t, f) for t, f in zip(inputs, before, strict=True)]), after)
+        return after.stored(apply(node, [f.real(t) for t, f in zip(inputs, before, strict=True)]))
     prepared = layer(node)
     if prepared.multiplier is None:
-        return _stored(apply(prepared.node, [_real(inputs[0], before[0])]), after)
+        return after.stored(apply(prepared.node, [before[0].real(inputs[0])]))
     values = apply(prepared.node, inputs).mul_(prepared.multiplier)
     if after.is_float:
-        return activate(values, node.activation, node).half().float()
+        return after.stored(activate(values, node.activation, node))
     if node.activation == "prelu":
         values = F.prelu(values, node.weights["slope"])
     elif node.activation == "leaky_relu":
         values = F.leaky_relu(values, node.attrs["slope"])
     # ReLU and ReLU6 are in the clamp.
     return values.round_().clamp_(after.qmin - after.zero_point, after.qmax - after.zero_point)
-
-
-def _real(stored: Tensor, fmt: TensorFormat) -> Tensor:
-    return stored if fmt.is_float else stored * fmt.scale
-
-
-def _stored(values: Tensor, fmt: TensorFormat) -> Tensor:
-    if fmt.is_float:
-        return values.half().float()
-    return fmt.encode(values).sub_(fmt.zero_point)

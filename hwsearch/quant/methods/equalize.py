@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hwmodels.numbers import INT8, Int
 from hwsearch.quant.methods.rounding import quick_errors
 from hwsearch.quant.observe.gains import Gains
 from hwsearch.quant.observe.moments import Moments
@@ -101,7 +102,7 @@ class Equalizer:
     ) -> None:
         """``weight_bits``: integer widths that may be asked for; ``symmetric``: activations have no zero points."""
         self._graph, self._moments, self._gains = graph, moments, gains
-        self._widths = tuple(bits for bits in weight_bits if bits <= 8)
+        self._widths = tuple(bits for bits in weight_bits if not Int(bits).is_wide)
         self.candidates = {n: [_scales(ranges[n].magnitude, alpha) for alpha in ALPHAS] for n in equalizable(graph)}
         self._tensor_noise = {
             name: np.array([_activation_noise(ranges[name], gains.tensors[name], s, symmetric) for s in options])
@@ -115,7 +116,7 @@ class Equalizer:
         ``graph.readers``). Widths above 8 count as free of noise."""
         key = (name, bits, tuple(reader_bits))
         if key not in self._chosen:
-            total = self._tensor_noise[name] * (4.0 ** (8 - bits) if bits <= 8 else 0.0)
+            total = self._tensor_noise[name] * (0.0 if Int(bits).is_wide else 4.0 ** (INT8.bits - bits))
             for reader, width in zip(self._graph.readers(name), reader_bits, strict=True):
                 if width in self._widths:
                     total = total + self._noise_of_reader(reader)[:, self._widths.index(width)]

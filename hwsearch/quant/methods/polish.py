@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels.numbers import Int
 from hwsearch.quality.damage import output_luma
 from hwsearch.quant.calibrate import Calibration, int_bias
 from hwsearch.quant.engine.simulate import prepare, simulate
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.observe.gains import macs_per_pixel
 from searchspaces.ir.graph import VIEWS, Node, activate, apply, execute
 
@@ -127,7 +129,7 @@ def polish(
     layers = {
         name: _Layer(layer, calibration.plan_weight(plan_row, name), formats[calibration.graph[name].inputs[0]], formats[name])
         for name, layer in start.layers.items()
-        if isinstance(layer, LayerIntegers) and layer.bits <= 8
+        if isinstance(layer, LayerIntegers) and not Int(layer.bits).is_wide
     }
     if not layers:
         return start

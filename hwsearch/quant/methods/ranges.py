@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwsearch.quant.graph import TensorFormat
+from hwmodels.numbers import INT8, Float, Int, NumberFormat
+from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.methods.equalize import Ranges
 from hwsearch.quant.observe.gains import Bench, quantizes
 from searchspaces.ir.graph import VIEWS, Graph, Node, execute
@@ -179,36 +180,36 @@ def spreads(
     }
 
 
-def picture_format(bits: int, *, symmetric: bool, wide_is_float: bool) -> TensorFormat:
+def picture_format(number: NumberFormat, *, symmetric: bool) -> TensorFormat:
     """The grid of a picture in 0..1: lossless for 8-bit pictures at 8 and 16 bits, unless 8 bits have no zero point."""
-    if bits > 8:
-        if wide_is_float:
-            return TensorFormat(16, is_float=True)
-        return TensorFormat(16, _single(1 / (255 * PICTURE_WIDE_STEPS)), 32768, 0, 65535)
+    if isinstance(number, Float):
+        return TensorFormat(number)
+    if number.is_wide:
+        step = _single(1 / (INT8.levels * PICTURE_WIDE_STEPS))
+        return TensorFormat(number, step, number.middle, 0, number.last_code)
     if symmetric:
-        return _symmetric(bits, 1.0)
-    top = 2**bits - 1
-    return TensorFormat(bits, _single(1 / top), 0, 0, top)
+        return _symmetric(number, 1.0)
+    return TensorFormat(number, _single(1 / number.levels), 0, 0, number.levels)
 
 
-def wide_format(spread: Spread, *, wide_is_float: bool) -> TensorFormat:
-    """16 bits: half precision, or symmetric integers that reach ``HEADROOM`` times the extremes."""
-    if wide_is_float:
-        return TensorFormat(16, is_float=True)
+def wide_format(spread: Spread, number: NumberFormat) -> TensorFormat:
+    """Floating point as it is, or symmetric integers that reach ``HEADROOM`` times the extremes."""
+    if isinstance(number, Float):
+        return TensorFormat(number)
     reach = HEADROOM * _live(max(spread.high, -spread.low))
-    return TensorFormat(16, _single(reach / 32767), 32768, 0, 65535)
+    return TensorFormat(number, _single(reach / number.narrow_limit), number.middle, 0, number.last_code)
 
 
-def candidates(spread: Spread, bits: int, *, symmetric: bool) -> list[TensorFormat]:
-    """Formats of at most 8 bits worth measuring: the whole range first, then the best for each clipping penalty; all
+def candidates(spread: Spread, number: Int, *, symmetric: bool) -> list[TensorFormat]:
+    """Formats of at most a byte worth measuring: the whole range first, then the best for each clipping penalty; all
     different."""
-    whole = _format(spread.low, spread.high, bits, symmetric)
+    whole = _format(spread.low, spread.high, number, symmetric)
     found = [whole]
     lows = SHARES * spread.low if spread.low < 0 and not symmetric else np.zeros(1)
     highs = (
         SHARES * (max(spread.high, -spread.low) if symmetric else spread.high) if spread.high > 0 or symmetric else np.zeros(1)
     )
-    tried = [_format(low, high, bits, symmetric) for low in lows for high in highs]
+    tried = [_format(low, high, number, symmetric) for low in lows for high in highs]
     losses = [_losses(fmt, spread) for fmt in tried]
     for penalty in CLIP_PENALTIES:
         best = tried[int(np.argmin([rounding + penalty * clipping for rounding, clipping in losses]))]
@@ -216,8 +217,8 @@ def candidates(spread: Spread, bits: int, *, symmetric: bool) -> list[TensorForm
             found.append(best)
     # What a saturating function is given beyond its limits is not lost, so the histogram overrates clipping: measured, too.
     for share in SATURATED_SHARES:
-        end = share * saturation(spread.saturating, bits)
-        clipped = _format(max(spread.low, -end), min(spread.high, end), bits, symmetric)
+        end = share * saturation(spread.saturating, number.bits)
+        clipped = _format(max(spread.low, -end), min(spread.high, end), number, symmetric)
         if clipped not in found:
             found.append(clipped)
     return found
@@ -268,19 +269,20 @@ def _live(reach: float) -> float:
     return reach if reach > ALWAYS_ZERO else 1.0
 
 
-def _symmetric(bits: int, reach: float) -> TensorFormat:
-    """Zero point in the middle of the container: codes of ``bits`` bits about 128."""
-    half = 2 ** (bits - 1)
-    return TensorFormat(bits, _single(_live(reach) / (half - 1)), 128, 128 - half, 127 + half)
+def _symmetric(number: Int, reach: float) -> TensorFormat:
+    """Zero point in the middle of the container, the codes of the width about it."""
+    half = number.narrow_limit + 1
+    step = _single(_live(reach) / number.narrow_limit)
+    return TensorFormat(number, step, number.middle, number.middle - half, number.middle + half - 1)
 
 
-def _format(low: float, high: float, bits: int, symmetric: bool) -> TensorFormat:
+def _format(low: float, high: float, number: Int, symmetric: bool) -> TensorFormat:
     """The format of a range with ``low <= 0 <= high``; zero is always a code."""
     if symmetric:
-        return _symmetric(bits, max(high, -low))
-    top = 2**bits - 1
+        return _symmetric(number, max(high, -low))
+    top = number.levels
     scale = _single(_live(high - low) / top)
-    return TensorFormat(bits, scale, int(np.clip(np.rint(-low / scale), 0, top)), 0, top)
+    return TensorFormat(number, scale, int(np.clip(np.rint(-low / scale), 0, top)), 0, top)
 
 
 def _losses(fmt: TensorFormat, spread: Spread) -> tuple[float, float]:

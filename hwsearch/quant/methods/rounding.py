@@ -23,6 +23,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from hwmodels.compiled import compiled
+from hwmodels.numbers import Int
 
 DAMPING = (0.002, 0.02)
 """Shares of the mean diagonal added to H: a guard against directions that the pictures hardly show."""
@@ -185,7 +186,7 @@ def round_rows(rows: np.ndarray, curvature: Curvature, bits: int) -> tuple[np.nd
     floor = max(float(largest.max()), 1e-12)
     largest = np.where(largest > floor * 1e-6, largest, floor).astype(np.float32)
     top = largest / limit
-    if bits > 8:
+    if Int(bits).is_wide:
         return nearest(rows, top, limit).astype(np.float32), top
     shrink = np.linspace(1.0, _lowest(bits), 25, dtype=np.float32)
     if bits == 2:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hwmodels.numbers import Int
 from hwsearch.quant.methods.rounding import Curvature, cancel_across_channels, nearest, round_rows
 from hwsearch.quant.observe.gains import Bench
 from hwsearch.quant.observe.moments import Moments
@@ -93,7 +94,7 @@ class Rounder:
         that with errors cancelling across channels. The one that adds less noise to the network's output wins. Above 8 bits
         there is nothing to win.
         """
-        if bits > 8:
+        if Int(bits).is_wide:
             return self.nearest(bits)
         compensated, scales, joint = [], [], []
         for group, (rows, curvature) in enumerate(zip(self._rows, self._curvatures, strict=True)):
@@ -112,7 +113,7 @@ class Rounder:
 
     def _layer(self, bits: int, q: np.ndarray, scale: np.ndarray, method: str) -> RoundedLayer:
         shape = tuple(self._node.weights["weight"].shape)
-        integers = q.reshape(shape).astype(np.int8 if bits <= 8 else np.int16)
+        integers = q.reshape(shape).astype(np.int16 if Int(bits).is_wide else np.int8)
         weight = integers.astype(np.float32) * scale.reshape(-1, 1, 1, 1)
         bias = corrected_bias(self._node, weight, self._moments)
         return RoundedLayer(bits, integers, scale.astype(np.float32), bias, method)

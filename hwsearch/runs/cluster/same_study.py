@@ -40,7 +40,7 @@ def _space(space: SearchSpace) -> dict[str, Any]:
         "activation_bits": space.activation_bits,
         "decisions": space.names,
         "allowed": ["".join("01"[int(choice)] for choice in row) for row in space.allowed],
-        "wide_is_float": space.wide_is_float,
+        "formats": [*space.formats[0], *space.formats[1]],
         "symmetric_activations": space.symmetric_activations,
     }
 

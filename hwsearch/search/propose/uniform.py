@@ -21,13 +21,13 @@ def plans(space: SearchSpace) -> dict[str, np.ndarray]:
     named = {}
     for weight in space.weight_bits:
         for activation in space.activation_bits:
-            half = space.wide_is_float and 16 in (weight, activation)
+            half = space.wide is not None and space.wide.is_float and space.wide.bits in (weight, activation)
             if half and weight != activation:
                 continue
             plan = space.uniform(weight, activation)
             if not space.has_widths(plan, weight, activation):
                 continue
-            named["FP16" if half else f"W{weight}A{activation}"] = plan
+            named[str(space.wide).upper() if half else f"W{weight}A{activation}"] = plan
     return named
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from class_twins import native_twin, terms_twin, weights_twin
+from class_twins import native_twin, terms_twin, weights_twin, wide_is_float
 from cost_twins import Widths, plain, random_network, random_plans
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,9 +28,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def whole_space(target: Device, workload: Workload) -> Widths:
-    names = tuple(workload.layers[i].name for i in workload.weighted)
-    widths = target.widths
-    return Widths(widths.weight_bits, widths.activation_bits, names, workload.group_names, target.wide_is_float)
+    return Widths.of(workload, target.weight_formats, target.tensor_formats)
 
 
 def price(target: Device, workload: Workload) -> cost.CostTable:
@@ -48,12 +46,12 @@ def test_kernels_equal_their_twins(name: str, seed: int) -> None:
         row = int(rng.integers(len(workload.layers)))
         w, a, b = (int(rng.integers(n)) for n in table.latency_s.shape[1:])
         bits = (table.weight_bits[w], table.activation_bits[a], table.activation_bits[b])
-        twin = terms_twin(target, workload, row, *bits, target.wide_is_float)
+        twin = terms_twin(target, workload, row, *bits, wide_is_float(target))
         ours = {term: getattr(table, term)[row, w, a, b] for term in TERMS}
         assert ours == pytest.approx(twin, rel=1e-9), (workload.layers[row], bits)
         layer = workload.layers[row]
         if layer.weight_count:
-            runs = native_twin(target, bits[0], bits[1], target.wide_is_float)
+            runs = native_twin(target, bits[0], bits[1], wide_is_float(target))
             assert table.runs_as[row][w][a] == str(runs)
             stored, _ = weights_twin(target, layer, workload.tensors[layer.output].channels, bits[0], runs)
             assert table.weight_bytes[row, w, a] == stored
@@ -136,11 +134,10 @@ def test_no_width_is_faster_than_the_native_one_that_holds_it(name: str, seed: i
     target = device.load(name)
     workload = random_network(np.random.default_rng(seed))
     table = price(target, workload)
-    names = tuple(workload.layers[i].name for i in workload.weighted)
-    for w, weight_bits in enumerate(table.weight_bits):
+    for w in range(len(table.weight_bits)):
         for a, activation_bits in enumerate(table.activation_bits):
-            runs = cost.native(target, weight_bits, activation_bits, target.wide_is_float)
-            alone = Widths((runs.weight_bits,), (runs.activation_bits,), names, workload.group_names, runs.is_float)
+            runs = target.runs_as(target.weight_formats[w], target.tensor_formats[a])
+            alone = Widths.of(workload, (runs.weights,), (runs.activations,))
             floor = cost.lower(target, workload, alone).compute_s[:, 0, 0, 0]
             weighted = list(workload.weighted)
             arithmetic = table.compute_s[weighted, w, a, 0]

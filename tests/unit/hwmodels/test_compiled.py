@@ -15,8 +15,10 @@ from hwmodels import compiled
 
 CALL = """
 from hwmodels.caller import call
+from pathlib import Path
+from hwmodels import caller
 from hwmodels.compiled import directory
-print(call(1), sum(call.stats.cache_hits.values()), directory())
+print(call(1), sum(call.stats.cache_hits.values()), directory(Path(caller.__file__)))
 """
 
 
@@ -61,31 +63,42 @@ def test_without_a_place_to_write_it_compiles_and_says_so_once(copy: Path, tmp_p
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_only_folders_long_unused_go(tmp_path: Path) -> None:
+def test_only_folders_long_unused_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "KEPT", 8)
     now_s = 1e9
     for days in range(20):
         folder = tmp_path / f"d{days:02}"
         folder.mkdir()
         (folder / "code.nbc").touch()
         os.utime(folder, (now_s - days * 86400, now_s - days * 86400))
-    compiled.remove_stale(tmp_path, "d19", now_s)
-    # of 19 others the 8 last used stay (d00 to d07), the rest is older than a week; the present one stays at any age
-    assert sorted(folder.name for folder in tmp_path.iterdir()) == [*(f"d{days:02}" for days in range(8)), "d19"]
+    compiled.remove_stale(tmp_path, now_s)
+    # the 8 last used stay, the rest is older than a week
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == [f"d{days:02}" for days in range(8)]
 
 
-def test_a_file_that_moves_changes_the_digest(tmp_path: Path) -> None:
-    (tmp_path / "room").mkdir()
-    (tmp_path / "a.py").write_text("x = 1\n")
-    before = compiled.digest([tmp_path])
-    (tmp_path / "a.py").rename(tmp_path / "room/a.py")
-    assert before != compiled.digest([tmp_path])
+def test_a_digest_is_of_what_a_file_reaches_by_imports(tmp_path: Path) -> None:
+    """However the import is written; and of nothing else, so that an edit elsewhere compiles nothing again."""
+    root = tmp_path / "hwmodels"
+    (root / "room").mkdir(parents=True)
+    sources = {
+        "kernel.py": "from hwmodels import near\ndef f():\n    from hwmodels.room import (\n        deep,  # why\n    )\n",
+        "near.py": "import hwmodels.room.last\n",
+        "room/__init__.py": "",
+        "room/deep.py": "",
+        "room/last.py": "",
+        "elsewhere.py": "from hwmodels import kernel\n",
+    }
+    for name, text in sources.items():
+        (root / name).write_text(text)
+    found = compiled.reached(root / "kernel.py", {"hwmodels": root})
+    assert {file.relative_to(root).as_posix() for file in found} == set(sources) - {"elsewhere.py"}
 
 
 def test_nothing_else_compiles() -> None:
     """No file but that of the decorator names one of numba's compilers, however it is imported."""
     compilers = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil", "generated_jit", "jit_module"}
     found = []
-    for root in compiled.package_roots():
+    for root in compiled.package_roots().values():
         for file in root.rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
                 attribute = isinstance(node, ast.Attribute) and node.attr in compilers and ast.unparse(node.value) == "numba"

@@ -8,7 +8,7 @@ from cost_twins import Widths, edsr, random_plans, space_of
 
 from hwmodels.device import device
 from hwmodels.errors import UncountedError, UsageError
-from hwmodels.numbers import Precision
+from hwmodels.numbers import Int, Precision
 from hwmodels.pricing import cost, memory
 from hwmodels.workload import Layer, Tensor, Workload
 
@@ -22,11 +22,7 @@ def one_conv(channels: int, outputs: int, kernel: int, height: int, width: int, 
 
 def table_of(name: str, workload: Workload) -> cost.CostTable:
     target = device.load(name)
-    names = tuple(workload.layers[i].name for i in workload.weighted)
-    widths = target.widths
-    return cost.lower(
-        target, workload, Widths(widths.weight_bits, widths.activation_bits, names, workload.group_names, target.wide_is_float)
-    )
+    return cost.lower(target, workload, Widths.of(workload, target.weight_formats, target.tensor_formats))
 
 
 def test_ethos_u55_by_hand() -> None:
@@ -139,7 +135,7 @@ def test_feature_maps_that_fit_stay_on_chip() -> None:
 def test_wider_tensors_than_any_native_precision_are_refused() -> None:
     coral = device.load("coral-edgetpu")
     with pytest.raises(UsageError, match="16-bit activations"):
-        cost.native(coral, 8, 16, wide_is_float=False)
+        coral.runs_as(Int(8), Int(16))
     with pytest.raises(UsageError, match="coral"):
         cost.uniform(coral, one_conv(3, 8, 3, 8, 8), Precision.parse("FP32"))
 

@@ -18,7 +18,7 @@ from hwmodels.device.facts import human
 from hwmodels.device.tables import Packing
 from hwmodels.device.values import Quantity
 from hwmodels.errors import DeviceFileError, FileError, UsageError
-from hwmodels.numbers import Precision
+from hwmodels.numbers import Int, Precision
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FSRCNN_CHANNELS = 56 + 12  # the widest pair of feature maps of FSRCNN(56,12,4) that is alive at once
@@ -84,14 +84,14 @@ def test_shipped_file(name: str) -> None:
     assert all(citation.strip() for citation in loaded.sources.values())
     assert loaded.hypothetical == ("HYPOTHETICAL" in loaded.title)
     assert loaded.memory.onchip or loaded.memory.dram
-    for weight in loaded.widths.weight_bits:
-        for activation in loaded.widths.activation_bits:
+    for weight in loaded.weight_formats:
+        for activation in loaded.tensor_formats:
             runs = loaded.runs_as(weight, activation)
             assert str(runs) in loaded.rates
-            assert runs.weight_bits >= weight
-            assert runs.activation_bits >= activation
-            assert loaded.unpack_factor(weight, activation) >= 1
-            assert runs.is_float or not (loaded.wide_is_float and 16 in (weight, activation))
+            assert runs.weight_bits >= weight.bits
+            assert runs.activation_bits >= activation.bits
+            assert loaded.unpack_factor(weight.bits, activation.bits) >= 1
+            assert runs.is_float or not (weight.is_float or activation.is_float)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,7 +122,7 @@ def test_microcontroller(name: str) -> None:
 
 
 def test_only_devices_with_units_for_it_are_faster_at_narrow_weights() -> None:
-    faster = {n for n in NAMES if device.load(n).runs_as(2, 8).weight_bits < 8}
+    faster = {n for n in NAMES if device.load(n).runs_as(Int(2), Int(8)).weight_bits < 8}
     assert faster == {"gap9", "bitserial-npu"}
 
 

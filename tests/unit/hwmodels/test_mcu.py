@@ -18,7 +18,7 @@ from hwmodels.numbers import Precision
 from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 
-W8A8 = Precision(8, 8)
+W8A8 = Precision.integers(8, 8)
 COUNTS = Path(device.__file__).parents[1] / "devices" / "mcu_instructions.json"
 
 
@@ -73,7 +73,7 @@ def test_depthwise_layers_of_the_exported_c_by_count(name: str, core: str) -> No
     layers = [row for row in counted["measured"] if row["depthwise"]]
     assert len({(row["inputs"], row["kernel"]) for row in layers}) == 4
     for row in layers:
-        plan = Precision(row["weight_bits"], row["tensor_bits"])
+        plan = Precision.integers(row["weight_bits"], row["tensor_bits"])
         table = cost.uniform_table(target, one_depthwise(row["inputs"], row["kernel"], row["side"]), plan)
         priced = cycles(target, table.compute_s.item() + table.overhead_s.item())
         expected = row["instructions"] * number(target, "mcu.cycles_per_instruction")
@@ -120,7 +120,7 @@ def test_exported_c_unpacks_weights_once_a_layer(name: str) -> None:
 def test_exported_c_of_wide_activations_by_hand(name: str) -> None:
     """3 to 16 channels, 3x3, 8x8 pixels of 16 bits: one operand at a time, patches of 54 bytes in three rows."""
     target = device.load(name)
-    table = cost.uniform_table(target, one_conv(3, 16, 3, 8), Precision(8, 16))
+    table = cost.uniform_table(target, one_conv(3, 16, 3, 8), Precision.integers(8, 16))
     expected = 64 * 16 * 27 * number(target, "mcu.wide.cycles_per_mac.conv")
     expected += 64 * 54 * number(target, "mcu.cycles_per_im2col_byte") + 64 * 3 * number(target, "mcu.cycles_per_im2col_row")
     expected += 64 * 16 * number(target, "mcu.wide.cycles_per_output_requant")

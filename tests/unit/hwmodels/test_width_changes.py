@@ -10,6 +10,7 @@ import pytest
 from cost_twins import space_of
 
 from hwmodels.device import device
+from hwmodels.numbers import FP16
 from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 from hwsearch.search.exact import exact
@@ -54,7 +55,7 @@ def test_the_solver_sees_the_price_of_a_change_of_width() -> None:
     with an exhaustive search, and one that did not know the price of conversion would break the budget."""
     workload = chain_of_three()
     target = device.load("jetson")
-    space = build_space(workload, (8, 16), (8, 16), wide_is_float=True)
+    space = build_space(workload, (8, 16), (8, 16), wide=FP16)
     table = cost.lower(target, workload, space)
     blind = replace(table, latency_s=table.latency_s - table.overhead_s + LAUNCH_S)
     noise = np.zeros(space.allowed.shape)

@@ -20,7 +20,8 @@ from numba.core import cgutils
 
 from hwmodels.compiled import compiled
 from hwsearch.quant.engine.kernels.vector_code import I16, I64, Memory, constant, intrinsic
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node, pair
 
 Finish = Callable[[np.ndarray, np.ndarray], None]

@@ -20,7 +20,8 @@ from hwsearch.quant.engine.kernels.int8_kernel import Int8Conv
 from hwsearch.quant.engine.kernels.pair_conv import PairConv
 from hwsearch.quant.engine.kernels.winograd import Winograd
 from hwsearch.quant.engine.proof import FLOAT32_LIMIT
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 
 Kernel = BandConv | Int8Conv

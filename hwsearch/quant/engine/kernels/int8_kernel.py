@@ -17,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwmodels.numbers import Int
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node, pair
 
 INT16_SATURATION = 32767
@@ -87,7 +89,7 @@ def _exact(top: int, channels: int, groups: int, zero: int) -> bool:
     with torch.no_grad(), torch.backends.nnpack.flags(enabled=False):
         expected = F.conv2d(x, w, bias, padding=1, groups=groups)
         try:
-            got = Int8Conv(Node("test", "conv", ("x",), attrs), layer, TensorFormat(8, 1.0, zero))(x)
+            got = Int8Conv(Node("test", "conv", ("x",), attrs), layer, TensorFormat(Int(8), 1.0, zero))(x)
         except (AttributeError, RuntimeError, NotImplementedError, TypeError, ValueError):
             return False
     return torch.equal(got, expected)
@@ -95,7 +97,7 @@ def _exact(top: int, channels: int, groups: int, zero: int) -> bool:
 
 def usable(layer: LayerIntegers, source: TensorFormat) -> bool:
     """Whether this layer, whose sums stay below 2^24, should run on the int8 kernel here."""
-    if source.bits > 8 or layer.weight[0].size < LEAST_WORK:
+    if source.is_wide or layer.weight[0].size < LEAST_WORK:
         return False
     found = capability()
     return found == "full" or (found == "narrow" and not saturates(layer, source))

@@ -16,7 +16,8 @@ from hwmodels.compiled import compiled
 from hwsearch.quant.engine.kernels.bands import BAND_BYTES, BandConv, gather
 from hwsearch.quant.engine.kernels.pair_products import LANES, PIXELS, packed, products
 from hwsearch.quant.engine.proof import INT32_LIMIT
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node, pair
 
 FOLDS = (1, 2, 4, 8)

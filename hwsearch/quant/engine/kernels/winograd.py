@@ -34,7 +34,8 @@ from hwsearch.quant.engine.kernels.bands import BAND_BYTES, BandConv, gather
 from hwsearch.quant.engine.kernels.pair_products import LANES, PIXELS, packed, products
 from hwsearch.quant.engine.kernels.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant, intrinsic
 from hwsearch.quant.engine.proof import reach
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node, pair
 
 PAIRS = ((1, 0, 0, 0, 0, 0), (0, 1, 1, 0, 0, 0), (0, 1, -1, 0, 0, 0), (0, 0, 0, 1, 1, 0), (0, 0, 0, 1, -1, 0), (0, 0, 0, 0, 0, 1))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from random_networks import MODULES, float_graph, quantize
 
 from hwmodels.device import device
-from hwmodels.numbers import Precision
+from hwmodels.numbers import FP16, INT16, Precision
 from hwmodels.pricing import cost
 from hwsearch.formats import pricing
 from hwsearch.formats.onnx import write as exported
@@ -37,7 +37,7 @@ def test_widths_and_structure_come_back(name: str, tmp_path: Path, data: st.Data
     graph = graph_of(name)
     weights = {node.name: data.draw(st.integers(2, 8)) for node in graph.convs}
     widths = {group: data.draw(st.sampled_from((2, 3, 5, 8, 16))) for group in sorted(set(graph.quantizer_groups().values()))}
-    q = quantize(graph, weights, widths, wide_is_float=data.draw(st.booleans()), symmetric=data.draw(st.booleans()))
+    q = quantize(graph, weights, widths, wide=data.draw(st.sampled_from((INT16, FP16))), symmetric=data.draw(st.booleans()))
     found = inspect(exported.export(q, tmp_path / "net.onnx", metadata={"plan": "plan-07"}))
     assert {layer.name: layer.weight_bits for layer in found.layers} == {key: layer.bits for key, layer in q.layers.items()}
     assert {layer.name: layer.activation_bits for layer in found.layers} == {n.name: q.formats[n.name].bits for n in graph.convs}

@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwmodels.numbers import Int
 from hwsearch.quant.engine.kernels import pair_conv, pair_products, winograd
 from hwsearch.quant.engine.kernels.bands import BandConv, all_sums
 from hwsearch.quant.engine.kernels.pair_conv import PairConv, folded
 from hwsearch.quant.engine.kernels.winograd import LARGEST_CODE, LARGEST_SUM, LARGEST_WEIGHT, TILE, A, B, G, Winograd
 from hwsearch.quant.engine.proof import INT32_LIMIT, prove_layer
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 
 pytestmark = pytest.mark.skipif(not pair_products.compiles(), reason="no AVX2 here")
@@ -46,10 +48,10 @@ def layers(draw: Any, kind: type[BandConv], bits: int) -> tuple[Node, LayerInteg
         width += draw(st.sampled_from([0, 100]))
     channels, outputs = draw(st.integers(1, 70)), draw(st.integers(1, 40))
     if bits == 16:
-        source = TensorFormat(16, 1.0, 32768, 0, 65535)
+        source = TensorFormat(Int(16), 1.0, 32768, 0, 65535)
     else:
         top = 2**bits - 1
-        source = TensorFormat(bits, 1.0, draw(st.sampled_from([0, top // 2 + 1, top])), 0, top)
+        source = TensorFormat(Int(bits), 1.0, draw(st.sampled_from([0, top // 2 + 1, top])), 0, top)
     # 16-bit codes leave room for fewer weights.
     most = 127 if bits <= 8 else max((2**31 - 1) // (32768 * channels * window[0] * window[1] + 99999), 1)
     weight = filled(draw, (outputs, channels, *window), -min(most, 127), min(most, 127)).astype(np.int8)
@@ -118,7 +120,7 @@ def test_several_bands_and_blocks_of_the_size_in_use(kind: type[BandConv], size:
     rng = np.random.default_rng(0)
     weight = rng.integers(-127, 128, (19, 16, 3, 3)).astype(np.int8)
     layer = LayerIntegers(8, weight, np.ones(19, np.float32), rng.integers(-999, 999, 19))
-    seen = check(kind, Node("y", "conv", ("x",), PLAIN), layer, TensorFormat(8, 1.0, 3), rng.integers(0, 256, (16, *size)))
+    seen = check(kind, Node("y", "conv", ("x",), PLAIN), layer, TensorFormat(Int(8), 1.0, 3), rng.integers(0, 256, (16, *size)))
     assert seen[0] >= least[0]
     assert seen[1] >= least[1]
 
@@ -130,9 +132,9 @@ def test_winograd_at_the_last_sum_of_its_range(sign: int) -> None:
     bias = np.full(8, sign * (LARGEST_SUM - 114 * 9 * 127 * 255))
     layer, node = LayerIntegers(8, weight, np.ones(8, np.float32), bias), Node("y", "conv", ("x",), PLAIN)
     codes = np.full((114, 9, 11), 255)
-    assert prove_layer("y", layer, TensorFormat(8)).bound == LARGEST_SUM
+    assert prove_layer("y", layer, TensorFormat(Int(8))).bound == LARGEST_SUM
     assert all_sums(Winograd(node, layer), channels_last(codes))[4, 5, 0] == sign * LARGEST_SUM
-    check(Winograd, node, layer, TensorFormat(8), codes)
+    check(Winograd, node, layer, TensorFormat(Int(8)), codes)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -141,7 +143,7 @@ def test_pair_products_at_the_last_32_bit_sum(sign: int) -> None:
     weight = np.full((8, 56, 3, 3), -sign * 127, np.int8)
     bias = np.full(8, sign * (INT32_LIMIT - 56 * 9 * 127 * 32768))
     layer, node = LayerIntegers(8, weight, np.ones(8, np.float32), bias), Node("y", "conv", ("x",), PLAIN)
-    source, codes = TensorFormat(16, 1.0, 32768, 0, 65535), np.zeros((56, 9, 11), np.int64)
+    source, codes = TensorFormat(Int(16), 1.0, 32768, 0, 65535), np.zeros((56, 9, 11), np.int64)
     assert prove_layer("y", layer, source).bound == INT32_LIMIT
     assert all_sums(PairConv(node, layer), channels_last(codes - 32768))[4, 5, 0] == sign * INT32_LIMIT
     check(PairConv, node, layer, source, codes)
@@ -149,7 +151,7 @@ def test_pair_products_at_the_last_32_bit_sum(sign: int) -> None:
 
 def test_weights_wider_than_8_bits() -> None:
     """Winograd takes weights as long as their transforms fit 16 bits; beyond, ``suits`` refuses them."""
-    node, source = Node("y", "conv", ("x",), PLAIN), TensorFormat(2, 1.0, 0, 0, 3)
+    node, source = Node("y", "conv", ("x",), PLAIN), TensorFormat(Int(2), 1.0, 0, 0, 3)
 
     def layer(largest: int) -> LayerIntegers:
         rng = np.random.default_rng(0)
@@ -166,7 +168,7 @@ def test_weights_wider_than_8_bits() -> None:
 @pytest.mark.parametrize("zero", [0, 255])
 def test_winograd_at_the_largest_sums(weight: int, zero: int) -> None:
     """57 channels of the largest codes and weights: one more, and sums leave the bound of 2^24 that float32 proves."""
-    source = TensorFormat(8, 1.0, zero)
+    source = TensorFormat(Int(8), 1.0, zero)
     layer = LayerIntegers(8, np.full((8, 57, 3, 3), weight, np.int8), np.ones(8, np.float32), np.zeros(8, np.int64))
     node = Node("y", "conv", ("x",), PLAIN)
     assert prove_layer("y", layer, source).bound > 0.97 * 2**24
@@ -176,7 +178,7 @@ def test_winograd_at_the_largest_sums(weight: int, zero: int) -> None:
 def test_winograd_of_more_channels_than_a_block_has_room_for() -> None:
     layer = LayerIntegers(2, np.ones((8, 3200, 3, 3), np.int8), np.ones(8, np.float32), np.zeros(8, np.int64))
     node = Node("y", "conv", ("x",), PLAIN)
-    check(Winograd, node, layer, TensorFormat(8), np.full((3200, 2, 3), 255))
+    check(Winograd, node, layer, TensorFormat(Int(8)), np.full((3200, 2, 3), 255))
 
 
 def test_the_transforms_compute_576_times_a_convolution() -> None:
@@ -196,7 +198,7 @@ def test_the_transforms_compute_576_times_a_convolution() -> None:
 
 def test_what_leaves_the_proven_range_is_refused() -> None:
     layer = LayerIntegers(8, np.ones((1, 1, 3, 3), np.int8), np.ones(1, np.float32), np.zeros(1, np.int64))
-    byte, word = TensorFormat(8), TensorFormat(16, 1.0, 32768, 0, 65535)
+    byte, word = TensorFormat(Int(8)), TensorFormat(Int(16), 1.0, 32768, 0, 65535)
 
     def suits(kind: type[BandConv], bound: int = 1, source: TensorFormat = byte, **changed: object) -> bool:
         return kind.suits(Node("y", "conv", ("x",), PLAIN | changed), layer, source, bound)

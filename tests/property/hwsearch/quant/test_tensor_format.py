@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwsearch.quant.graph import TensorFormat
+from hwmodels.numbers import Int
+from hwsearch.quant.formats import TensorFormat
 
 
 @st.composite
@@ -16,7 +17,7 @@ def formats(draw: st.DrawFn) -> TensorFormat:
     top = 2**bits - 1
     scale = float(np.float32(draw(st.floats(1e-5, 100.0))))
     zero = draw(st.integers(0, top))
-    return TensorFormat(bits, scale, zero, draw(st.sampled_from([0, zero])), top)
+    return TensorFormat(Int(bits), scale, zero, draw(st.sampled_from([0, zero])), top)
 
 
 @given(formats(), st.integers(0, 65535))

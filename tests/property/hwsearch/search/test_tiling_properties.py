@@ -26,9 +26,7 @@ KINDS = pytest.mark.parametrize("name", ["stm32h743", "ethos-u55-128", "jetson-o
 
 
 def space_of(target: Device, workload: Workload) -> Widths:
-    widths = target.widths
-    names = tuple(workload.layers[i].name for i in workload.weighted)
-    return Widths(widths.weight_bits[-2:], widths.activation_bits, names, workload.group_names, target.wide_is_float)
+    return Widths.of(workload, target.weight_formats[-2:], target.tensor_formats)
 
 
 @cache

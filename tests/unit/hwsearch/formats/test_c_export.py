@@ -18,17 +18,19 @@ from random_networks import float_graph, quantize
 
 from hwmodels.device.tables import Packing
 from hwmodels.errors import FileError, HwsearchError, UsageError
+from hwmodels.numbers import FP16, Int
 from hwsearch.formats.c import bit_packing, write
 from hwsearch.formats.c.arena import ALIGNMENT, Life, lower_bound, place
 from hwsearch.quant import storage
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
 
 CHANNELS = 8
-BYTE = TensorFormat(8, float(np.float32(0.02)), 117)
-NARROW = TensorFormat(4, float(np.float32(0.1)), 5, 0, 15)
-WORD = TensorFormat(16, float(np.float32(0.0001)), 32768, 0, 65535)
+BYTE = TensorFormat(Int(8), float(np.float32(0.02)), 117)
+NARROW = TensorFormat(Int(4), float(np.float32(0.1)), 5, 0, 15)
+WORD = TensorFormat(Int(16), float(np.float32(0.0001)), 32768, 0, 65535)
 
 
 def network(*nodes: Node, formats: dict[str, TensorFormat], bits: int = 8) -> QuantizedGraph:
@@ -221,7 +223,7 @@ def _broken(q: QuantizedGraph, **fields: object) -> QuantizedGraph:
 GOOD = network(conv(), formats={"x": BYTE, "y": BYTE})
 BAD: list[tuple[QuantizedGraph, tuple[int, int], type[HwsearchError], str]] = [
     (quantize(float_graph("attention")), (8, 8), UsageError, "'mul'"),
-    (quantize(float_graph("vdsr"), 8, 16, wide_is_float=True), (8, 8), UsageError, "half precision"),
+    (quantize(float_graph("vdsr"), 8, 16, wide=FP16), (8, 8), UsageError, "half precision"),
     (_broken(GOOD, scale=np.full(6, np.nan, np.float32)), (8, 8), FileError, "scale"),
     (_broken(GOOD, scale=np.zeros(6, np.float32)), (8, 8), FileError, "scale"),
     (_broken(GOOD, bias=np.full(6, 2**31 - 1)), (8, 8), FileError, "overflow"),

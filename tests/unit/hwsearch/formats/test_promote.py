@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from random_networks import MODULES, float_graph, picture, quantize
 
 from hwmodels.errors import UsageError
+from hwmodels.numbers import Int
 from hwsearch.formats.capability import Holds
 from hwsearch.formats.exporters import EXPORTERS
 from hwsearch.formats.promote import fit, promote
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import LayerFloats, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats
 from searchspaces.ir.graph import execute
 
 INT8 = Holds(weight_bits=(8,), tensor_bits=(8,), zero_points=False)
@@ -56,7 +58,7 @@ def test_a_promoted_grid_reaches_as_far_and_is_at_most_a_bit_coarser(
     bits: int, scale: float, zero: int, symmetric: bool, zero_points: bool, values: list[float]
 ) -> None:
     top = (1 << bits) - 1
-    fmt = TensorFormat(bits, float(np.float32(scale)), 1 << (bits - 1) if symmetric else zero % (top + 1), 0, top)
+    fmt = TensorFormat(Int(bits), float(np.float32(scale)), 1 << (bits - 1) if symmetric else zero % (top + 1), 0, top)
     new = fit(fmt, Holds(tensor_bits=(8,), zero_points=zero_points))
     assert (new.bits, new.qmin, new.qmax) == (8, 0, 255)
     assert zero_points or new.zero_point == 128

@@ -7,9 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from hwmodels.numbers import Int
 from hwsearch.quality.damage import output_luma
 from hwsearch.quality.proxies import PROXIES, activation_mse, errors, fisher, hessian, output_sqnr, psnr_drop, sqnr
-from hwsearch.quant.graph import TensorFormat
+from hwsearch.quant.formats import TensorFormat
 from hwsearch.search.propose import random_plans
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph, Node, execute
@@ -63,7 +64,7 @@ class Quantizer:
     def format(self, name, choice):
         bits = BITS[choice]
         high = 1.0 if name in ("input", "tail", "output") else 4.0
-        return TensorFormat(bits, high / (2**bits - 1), 0 if high == 1.0 else 2 ** (bits - 1), 0, 2**bits - 1)
+        return TensorFormat(Int(bits), high / (2**bits - 1), 0 if high == 1.0 else 2 ** (bits - 1), 0, 2**bits - 1)
 
 
 def pairs_of(channels, count=2, side=12):

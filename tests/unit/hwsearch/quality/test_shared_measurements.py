@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwmodels.numbers import FP16, INT8
 from hwsearch.contracts import tiny_graph, tiny_pairs
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Score
@@ -70,7 +71,7 @@ def test_a_union_holds_each_space_and_tables_are_cut_out_of_it(spaces: list[Sear
 
 
 @pytest.mark.parametrize(
-    ("changes", "shared"), [({}, True), ({"wide_is_float": True}, False), ({"symmetric_activations": True}, False)]
+    ("changes", "shared"), [({}, True), ({"tensor_formats": (INT8, FP16)}, False), ({"symmetric_activations": True}, False)]
 )
 def test_scores_are_shared_where_widths_mean_the_same(spaces: list[SearchSpace], changes: dict[str, Any], shared: bool) -> None:
     first, second = spaces[0], replace(spaces[1], **changes)

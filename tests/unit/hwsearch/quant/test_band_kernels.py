@@ -12,13 +12,15 @@ from numba.core.errors import LoweringError, NumbaError
 from numba.core.registry import cpu_target
 from random_networks import float_graph, picture, quantize
 
+from hwmodels.numbers import Int
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.convolution import Conv
 from hwsearch.quant.engine.kernels import choice, int8_kernel, pair_products
 from hwsearch.quant.engine.kernels.bands import BandConv, gather
 from hwsearch.quant.engine.kernels.pair_conv import PairConv
 from hwsearch.quant.engine.kernels.winograd import Winograd
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 
 pytestmark = pytest.mark.skipif(not pair_products.compiles(), reason="no AVX2 here")
@@ -79,7 +81,7 @@ def test_arrays_that_would_be_misread_do_not_compile(x: np.ndarray) -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 def test_no_pictures_and_pictures_that_are_too_small(stride: int) -> None:
     attrs = {"stride": stride, "padding": (0, 0, 1, 0), "dilation": 1, "groups": 1}
-    node, fmt = Node("y", "conv", ("x",), attrs), TensorFormat(8)
+    node, fmt = Node("y", "conv", ("x",), attrs), TensorFormat(Int(8))
     layer = LayerIntegers(8, np.ones((8, 5, 3, 3), np.int8), np.ones(8, np.float32), np.zeros(8, np.int64))
     conv = Conv(node, layer, fmt, fmt)
     assert isinstance(conv.kernel, BandConv)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hwmodels.errors import UsageError
+from hwmodels.numbers import FP16, INT16, NumberFormat
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import LayerFloats, LayerIntegers
@@ -41,13 +42,11 @@ def network(name: str) -> Graph:
 
 @lru_cache
 def calibrated(
-    name: str, wide_is_float: bool = False, symmetric: bool = False, activations: tuple[int, ...] = (8, 16)
+    name: str, wide: NumberFormat = INT16, symmetric: bool = False, activations: tuple[int, ...] = (8, 16)
 ) -> Calibration:
     graph = network(name)
-    weights = (3, 4, 8, 16) if wide_is_float else (3, 4, 8)
-    space = build_space(
-        to_workload(graph, 28, 28), weights, activations, wide_is_float=wide_is_float, symmetric_activations=symmetric
-    )
+    weights = (3, 4, 8, 16) if wide.is_float else (3, 4, 8)
+    space = build_space(to_workload(graph, 28, 28), weights, activations, wide=wide, symmetric_activations=symmetric)
     return calibrate(graph, crops(channels=graph.input.attrs["channels"]), space)
 
 
@@ -99,7 +98,7 @@ def test_integers_keep_their_range_and_bias_its_unit() -> None:
 
 def test_weights_refer_to_the_graph() -> None:
     """``weight`` is close to the graph's own, the closer the wider, and half precision is half precision."""
-    calibration = calibrated("relu", wide_is_float=True)
+    calibration = calibrated("relu", wide=FP16)
     for node in calibration.graph.convs:
         weight = node.weights["weight"]
         errors = [float((calibration.weight(node.name, choice) - weight).abs().max()) for choice in range(4)]
@@ -110,7 +109,7 @@ def test_weights_refer_to_the_graph() -> None:
 
 def test_half_precision_layers() -> None:
     """A layer floats if its weights or its input do; a plan may go from integers to floats and back."""
-    calibration = calibrated("relu", wide_is_float=True)
+    calibration = calibrated("relu", wide=FP16)
     space, graph = calibration.space, calibration.graph
     plan = space.uniform(8, 8)
     plan[1] = 3  # second layer: half-precision weights

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwmodels.numbers import Int
 from hwsearch.quant.engine import fixed_point
-from hwsearch.quant.graph import TensorFormat
+from hwsearch.quant.formats import TensorFormat
 
 HALF = Fraction(1, 2)
 
@@ -77,7 +78,7 @@ def test_i16_rounds_once_with_a_mantissa_of_16_bits(sums: list[int], real: float
 
 @pytest.mark.parametrize("add", [fixed_point.add_tflite, fixed_point.add_xnnpack])
 def test_additions_are_within_one_code_of_the_real_sum(add) -> None:  # type: ignore[no-untyped-def]
-    fa, fb, fy = (TensorFormat(8, float(np.float32(s)), 128) for s in (0.0453, 0.1057, 0.1302))
+    fa, fb, fy = (TensorFormat(Int(8), float(np.float32(s)), 128) for s in (0.0453, 0.1057, 0.1302))
     a, b = (v.ravel().astype(np.float32) for v in np.meshgrid(np.arange(-128, 128), np.arange(-128, 128)))
     real = np.clip((a.astype(np.float64) * fa.scale + b.astype(np.float64) * fb.scale) / fy.scale, -128, 127)
     got = np.empty(a.shape, np.int16)

@@ -11,10 +11,12 @@ import torch
 from random_networks import float_graph, picture, quantize
 from torch import Tensor
 
+from hwmodels.numbers import Int
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.convolution import Conv
 from hwsearch.quant.engine.kernels import choice, int8_kernel
-from hwsearch.quant.graph import LayerIntegers, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 
 GEOMETRY = [
@@ -41,7 +43,7 @@ def layer(attrs: dict[str, object], top: int) -> tuple[Node, LayerIntegers, Tens
     attrs = {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1, "activation": "none"} | attrs
     weight = rng.integers(-top, top + 1, (8, 16 // int(attrs["groups"]), 3, 3)).astype(np.int8)  # type: ignore[call-overload]
     integers = LayerIntegers(8, weight, np.ones(8, np.float32), rng.integers(-9999, 9999, 8))
-    return Node("y", "conv", ("x",), attrs), integers, TensorFormat(8, 1.0, 117)
+    return Node("y", "conv", ("x",), attrs), integers, TensorFormat(Int(8), 1.0, 117)
 
 
 @pytest.mark.parametrize("attrs", GEOMETRY, ids=str)
@@ -64,7 +66,7 @@ def test_weights_that_may_saturate_need_a_kernel_that_does_not(monkeypatch: pyte
     for found, expected in (("none", (False, False)), ("narrow", (False, True)), ("full", (True, True))):
         monkeypatch.setattr(int8_kernel, "capability", lambda found=found: found)
         assert (int8_kernel.usable(wide, source), int8_kernel.usable(narrow, source)) == expected
-    assert not int8_kernel.usable(narrow, TensorFormat(16, 1.0, 32768, 0, 65535))
+    assert not int8_kernel.usable(narrow, TensorFormat(Int(16), 1.0, 32768, 0, 65535))
 
 
 def test_the_self_test_finds_kernels_that_saturate_or_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:

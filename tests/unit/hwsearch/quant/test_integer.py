@@ -10,9 +10,11 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from random_networks import MODULES, float_graph, picture, quantize
 
+from hwmodels.numbers import FP16, Int
 from hwsearch.quant.engine import integer, requant
 from hwsearch.quant.engine.convolution import Conv
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, TensorFormat
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node, execute
 
 
@@ -48,8 +50,8 @@ def one_layer(
     return QuantizedGraph(Graph("one", nodes), {"x": source, "y": target}, {"y": layer})
 
 
-BYTE = TensorFormat(8, float(np.float32(0.02)), 117)
-WORD = TensorFormat(16, float(np.float32(0.0001)), 32768, 0, 65535)
+BYTE = TensorFormat(Int(8), float(np.float32(0.02)), 117)
+WORD = TensorFormat(Int(16), float(np.float32(0.0001)), 32768, 0, 65535)
 GEOMETRY = [
     {},
     {"stride": 2},
@@ -110,7 +112,7 @@ def test_each_carrier_is_exact_where_the_one_before_it_no_longer_is() -> None:
 def test_8_bit_requantization_rounds_each_step_in_float32(activation: str) -> None:
     rng = np.random.default_rng(2)
     weight = rng.integers(-127, 128, (6, 4, 3, 3)).astype(np.int8)
-    q = one_layer(weight, BYTE, TensorFormat(8, float(np.float32(0.03)), 31, 3, 250), activation=activation)
+    q = one_layer(weight, BYTE, TensorFormat(Int(8), float(np.float32(0.03)), 31, 3, 250), activation=activation)
     x = torch.from_numpy(rng.uniform(-2, 3, (1, 4, 9, 9)).astype(np.float32))
     got = integer.run_codes(q, x)
     shifted = got["x"][0].numpy().astype(np.int64) - BYTE.zero_point
@@ -132,7 +134,7 @@ def test_8_bit_requantization_rounds_each_step_in_float32(activation: str) -> No
 
 def test_addition_is_a_fused_multiply_add_of_codes() -> None:
     scales = (0.045303997, 0.10570933, 0.030202664)
-    fa, fb, fy = (TensorFormat(8, float(np.float32(s)), z) for s, z in zip(scales, (3, 131, 97), strict=True))
+    fa, fb, fy = (TensorFormat(Int(8), float(np.float32(s)), z) for s, z in zip(scales, (3, 131, 97), strict=True))
     rng = np.random.default_rng(4)
     a, b = rng.integers(0, 256, 5000), rng.integers(0, 256, 5000)
 
@@ -176,7 +178,7 @@ def test_16_bit_activations_are_nearly_lossless_apart_from_weights() -> None:
 
 def test_float_layers_and_float_tensors_run_in_half_precision() -> None:
     graph = float_graph("fsrcnn-relu")
-    q = quantize(graph, 8, 16, wide_is_float=True)
+    q = quantize(graph, 8, 16, wide=FP16)
     x = picture(graph)
     assert q.float_layers
     assert not integer.exact(q)
@@ -186,6 +188,6 @@ def test_float_layers_and_float_tensors_run_in_half_precision() -> None:
 
 
 def test_an_integer_layer_cannot_read_a_floating_point_tensor() -> None:
-    q = one_layer(np.ones((1, 1, 3, 3), np.int8), TensorFormat(16, is_float=True), BYTE)
+    q = one_layer(np.ones((1, 1, 3, 3), np.int8), TensorFormat(FP16), BYTE)
     with pytest.raises(ValueError, match="floating-point tensor"):
         integer.run(q, torch.zeros(1, 1, 4, 4))

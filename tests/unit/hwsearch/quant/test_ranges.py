@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from hwmodels.numbers import FP16, INT16, Int
 from hwsearch.quant.calibrate import Calibration, calibrate
-from hwsearch.quant.graph import TensorFormat
+from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.methods.ranges import (
     SATURATING,
     ChannelSpreads,
@@ -88,20 +89,20 @@ def test_spread_of_scaled_channels() -> None:
 
 def test_wide_formats() -> None:
     spread = channels([-1.0], [3.0]).spread()
-    fmt = wide_format(spread, wide_is_float=False)
+    fmt = wide_format(spread, INT16)
     assert (fmt.bits, fmt.zero_point, fmt.qmin, fmt.qmax) == (16, 32768, 0, 65535)
     assert fmt.scale == pytest.approx(6 / 32767, rel=1e-6)
-    assert wide_format(spread, wide_is_float=True).is_float
+    assert wide_format(spread, FP16).is_float
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_pictures_are_stored_without_loss(bits: int) -> None:
     picture = torch.arange(256).float() / 255
-    assert torch.allclose(picture_format(bits, symmetric=False, wide_is_float=False).fake(picture), picture, atol=1e-7)
+    assert torch.allclose(picture_format(Int(bits), symmetric=False).fake(picture), picture, atol=1e-7)
 
 
 def test_clamps_of_fused_activations() -> None:
-    fmt = TensorFormat(8, 0.05, 40, 0, 255)
+    fmt = TensorFormat(Int(8), 0.05, 40, 0, 255)
     assert clamped(fmt, Node("a", "conv", attrs={"activation": "relu"})).qmin == 40
     six = clamped(fmt, Node("a", "conv", attrs={"activation": "relu6"}))
     assert (six.qmin, six.qmax) == (40, 160)

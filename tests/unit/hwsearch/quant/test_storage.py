@@ -12,6 +12,7 @@ from random_networks import MODULES, float_graph, picture, quantize
 from safetensors.numpy import save_file
 
 from hwmodels.errors import FileError
+from hwmodels.numbers import FP16
 from hwsearch.quant import storage
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import LayerFloats, QuantizedGraph
@@ -31,7 +32,7 @@ def test_a_loaded_network_runs_equal_and_saves_to_the_same_bytes(name: str, tmp_
 
 
 def test_half_precision_layers_are_kept(tmp_path: Path) -> None:
-    q = quantize(float_graph("fsrcnn-relu"), 8, 16, wide_is_float=True)
+    q = quantize(float_graph("fsrcnn-relu"), 8, 16, wide=FP16)
     storage.save(q, tmp_path / "q")
     loaded = storage.load(tmp_path / "q")
     assert loaded.float_layers == q.float_layers

@@ -1,0 +1,115 @@
+"""How one tensor is stored: a number format, and for integers the grid that gives their codes a meaning.
+
+Codes are unsigned and live in the smallest container that holds them: ``q = clamp(rint(x / scale) + zero_point, qmin, qmax)``,
+round half to even. ReLU, ReLU6 and widths below those of the container are nothing but ``qmin`` and ``qmax``. Symmetric formats
+put the zero point in the middle of the container.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwmodels.numbers import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, INT8, Float, Int, NumberFormat
+
+_STORED_AS = {
+    FP32: torch.float32,
+    FP16: torch.float16,
+    BF16: torch.bfloat16,
+    FP8_E4M3: torch.float8_e4m3fn,
+    FP8_E5M2: torch.float8_e5m2,
+}
+"""torch's type of each floating-point format: rounding to nearest even is its conversion."""
+
+
+def rounded(x: Tensor, fmt: Float) -> Tensor:
+    """What is left of real values (float32) in a floating-point format.
+
+    Raises:
+        KeyError: torch has no such type.
+    """
+    return x.to(_STORED_AS[fmt]).float()
+
+
+def rounded_array(x: np.ndarray, fmt: Float) -> np.ndarray:
+    """The same for an array of any precision, as float32. Half precision is rounded once, also from double."""
+    if fmt == FP16:
+        return x.astype(np.float16).astype(np.float32)
+    return rounded(torch.from_numpy(x.astype(np.float32)), fmt).numpy()
+
+
+@dataclass(frozen=True)
+class TensorFormat:
+    """How one tensor is stored.
+
+    ``scale`` (exactly representable in float32) and the three codes belong to integers; a floating-point ``number`` leaves them
+    unused.
+    """
+
+    number: NumberFormat
+    scale: float = 1.0
+    zero_point: int = 0
+    qmin: int = 0
+    qmax: int = INT8.last_code
+
+    @property
+    def bits(self) -> int:
+        return self.number.bits
+
+    @property
+    def is_float(self) -> bool:
+        return self.number.is_float
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a value takes more than the narrowest container."""
+        return self.number.is_wide
+
+    @property
+    def grid(self) -> Int:
+        """The integers of a format that has them."""
+        assert isinstance(self.number, Int), "a floating-point tensor has no codes"
+        return self.number
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether zero is the code in the middle of the container, or of the width itself."""
+        return self.zero_point in (self.grid.middle, 1 << (self.bits - 1))
+
+    @property
+    def carrier(self) -> torch.dtype:
+        """What the integer engine holds shifted codes ``q - z`` in: int16 where they fit; float32 otherwise, and for floating
+        point."""
+        limit = INT16_LIMIT
+        fits = self.qmax - self.zero_point < limit and self.zero_point - self.qmin <= limit
+        return torch.int16 if fits and not self.is_float else torch.float32
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Real values to codes (float32 tensor holding integers), any shape."""
+        return (torch.round(x / self.scale) + self.zero_point).clamp_(self.qmin, self.qmax)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes to real values."""
+        return (codes - self.zero_point) * self.scale
+
+    def stored(self, x: Tensor) -> Tensor:
+        """Real values as the engine and the simulation carry them: shifted codes, or the rounded values; float32."""
+        if isinstance(self.number, Float):
+            return rounded(x, self.number)
+        return self.encode(x).sub_(self.zero_point)
+
+    def real(self, stored: Tensor) -> Tensor:
+        """The real values of what ``stored`` gives."""
+        return stored if self.is_float else stored * self.scale
+
+    def fake(self, x: Tensor) -> Tensor:
+        """What is left of real values after being stored in this format."""
+        if isinstance(self.number, Float):
+            return rounded(x, self.number)
+        return self.decode(self.encode(x))
+
+
+INT16_LIMIT = 1 << 15
