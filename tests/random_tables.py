@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hwmodels.numbers import offered
 from searchspaces.space import SearchSpace
 
 
@@ -33,7 +34,7 @@ def space_of(layers: int, groups: int, weight_bits: tuple[int, ...], activation_
     allowed[:layers, : len(weight_bits)] = True
     allowed[layers:, : len(activation_bits)] = True
     names = tuple(f"layer{i}" for i in range(layers)), tuple(f"tensor{i}" for i in range(groups))
-    return SearchSpace(weight_bits, activation_bits, *names, allowed)
+    return SearchSpace(offered(weight_bits, "int16"), offered(activation_bits, "int16"), *names, allowed)
 
 
 def network(

@@ -8,7 +8,7 @@ from cost_twins import Widths, edsr, random_plans, space_of
 
 from hwmodels.device import device
 from hwmodels.errors import UncountedError, UsageError
-from hwmodels.numbers import Int, Precision
+from hwmodels.numbers import INT8, Int, Precision
 from hwmodels.pricing import cost, memory
 from hwmodels.workload import Layer, Tensor, Workload
 
@@ -157,7 +157,7 @@ def test_wrong_plans_are_refused() -> None:
 
 def test_a_space_of_another_network_is_refused() -> None:
     with pytest.raises(UsageError, match="does not belong"):
-        cost.lower(device.load("jetson"), one_conv(3, 8, 3, 8, 8), Widths((8,), (8,), ("a", "b"), ("x", "y"), True))
+        cost.lower(device.load("jetson"), one_conv(3, 8, 3, 8, 8), Widths((INT8,), (INT8,), ("a", "b"), ("x", "y")))
 
 
 def test_energy_falls_with_the_widths_of_arithmetic() -> None:

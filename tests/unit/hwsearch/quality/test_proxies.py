@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hwmodels.numbers import Int
+from hwmodels.numbers import Int, offered
 from hwsearch.quality.damage import output_luma
 from hwsearch.quality.proxies import PROXIES, activation_mse, errors, fisher, hessian, output_sqnr, psnr_drop, sqnr
 from hwsearch.quant.formats import TensorFormat
@@ -52,7 +52,7 @@ class Quantizer:
         assert set(groups) == set(self.graph.width_groups().values())
         allowed = np.ones((7, 3), dtype=bool)
         allowed[3, :2] = False
-        self.space = SearchSpace(BITS, BITS, layers, groups, allowed)
+        self.space = SearchSpace(offered(BITS, "int16"), offered(BITS, "int16"), layers, groups, allowed)
 
     def weight(self, layer, choice):
         step = 2.0 / 2 ** BITS[choice]
@@ -307,7 +307,13 @@ def test_windows_keep_low_and_high_together():
 
 def test_probes_are_distinct_seeded_and_cover_good_and_bad_plans():
     space = Quantizer(1).space
-    wide = SearchSpace((2, 4, 6, 8), (4, 8, 16), tuple("abcdefgh"), tuple("ijklm"), np.ones((13, 4), dtype=bool))
+    wide = SearchSpace(
+        offered((2, 4, 6, 8), "int16"),
+        offered((4, 8, 16), "int16"),
+        tuple("abcdefgh"),
+        tuple("ijklm"),
+        np.ones((13, 4), dtype=bool),
+    )
     wide.allowed[8:, 3] = False
     plans = random_plans.sample(wide, 200, seed=0)
     assert len({p.tobytes() for p in plans}) == 200

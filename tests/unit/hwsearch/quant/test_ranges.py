@@ -29,7 +29,7 @@ def channels(low: list[float], high: list[float]) -> ChannelSpreads:
 
 
 def test_whole_range_with_zero_point() -> None:
-    fmt = candidates(channels([-1.0, 0.0], [2.0, 1.0]).spread(), 8, symmetric=False)[0]
+    fmt = candidates(channels([-1.0, 0.0], [2.0, 1.0]).spread(), Int(8), symmetric=False)[0]
     assert fmt.scale == pytest.approx(3 / 255, rel=1e-6)
     assert (fmt.zero_point, fmt.qmin, fmt.qmax) == (85, 0, 255)
     assert float(np.float32(fmt.scale)) == fmt.scale
@@ -37,13 +37,13 @@ def test_whole_range_with_zero_point() -> None:
 
 def test_one_sided_tensors_start_at_zero() -> None:
     for bits in (2, 4, 8):
-        for fmt in candidates(channels([0.0], [6.0]).spread(), bits, symmetric=False):
+        for fmt in candidates(channels([0.0], [6.0]).spread(), Int(bits), symmetric=False):
             assert (fmt.zero_point, fmt.qmin, fmt.qmax) == (0, 0, 2**bits - 1)
 
 
 def test_symmetric_formats_sit_in_the_middle_of_the_container() -> None:
     for bits, half in ((8, 128), (4, 8)):
-        fmt = candidates(channels([-1.0], [3.0]).spread(), bits, symmetric=True)[0]
+        fmt = candidates(channels([-1.0], [3.0]).spread(), Int(bits), symmetric=True)[0]
         assert (fmt.zero_point, fmt.qmin, fmt.qmax) == (128, 128 - half, 127 + half)
         assert fmt.scale == pytest.approx(3 / (half - 1), rel=1e-6)
 
@@ -52,7 +52,7 @@ def test_clipping_pays_when_outliers_are_rare() -> None:
     counts = np.zeros((1, 2048))
     counts[0, :128] = 1.0  # nearly everything lies in the lowest sixteenth
     counts[0, -1] = 1e-6
-    options = candidates(ChannelSpreads(counts, np.zeros(1), np.array([16.0])).spread(), 4, symmetric=False)
+    options = candidates(ChannelSpreads(counts, np.zeros(1), np.array([16.0])).spread(), Int(4), symmetric=False)
     assert options[0].scale == pytest.approx(16 / 15, rel=1e-6)
     assert min(fmt.scale for fmt in options) < 0.3
 
