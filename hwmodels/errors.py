@@ -47,14 +47,26 @@ class DeviceFileError(FileError):
 
 
 class UncountedError(HwsearchError):
-    """A network has operations that could not be traced or priced; ``operations`` names them."""
+    """A network has operations that could not be traced or priced; ``operations`` names every one, the message each kind once."""
 
     exit_code = 3
 
     def __init__(self, operations: list[str], hint: str) -> None:
         self.operations = operations
-        lines = "\n".join(f"  - {operation}" for operation in operations)
-        super().__init__(f"these operations could not be traced or priced:\n{lines}", hint)
+        kinds = grouped(operations)
+        lines = "\n".join(f"  - {kind}" for kind in kinds)
+        order = " (the first comes first: others may only follow from it)" if len(kinds) > 1 else ""
+        super().__init__(f"these operations could not be traced or priced{order}:\n{lines}", hint)
+
+
+def grouped(operations: Iterable[str]) -> list[str]:
+    """``OPERATOR at PLACE`` or ``OPERATOR NAME`` texts, one line an operator in order of first appearance, with how often it
+    occurs and where first."""
+    kinds: dict[str, list[str]] = {}
+    for operation in operations:
+        name, _, place = operation.partition(" at ") if " at " in operation else operation.partition(" ")
+        kinds.setdefault(f"{name} " if place else operation, []).append(operation)
+    return [found[0] if len(found) == 1 else f"{len(found)} times, first: {found[0]}" for found in kinds.values()]
 
 
 class BudgetError(HwsearchError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwmodels.errors import grouped
 from hwsearch.cli import options
 from hwsearch.cli.terminal import Terminal, bold, table
 
@@ -81,7 +82,7 @@ def _print(found: Inspected, price: FilePrice | None, screen: Console) -> None:
     screen.print(table(columns, rows, left=("op", "weights", "in the file", "runs as", "binds")))
     screen.print(f"Weights in the file  {units.bytes_(found.weight_bytes)}")
     if found.graph.uncounted:
-        screen.print(f"Not understood: {', '.join(found.graph.uncounted)}")
+        screen.print(f"Not understood: {', '.join(grouped(found.graph.uncounted))}")
     if price:
         height, width = price.input_size
         screen.print(f"On {price.title}, input {height}x{width}:")

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from hwmodels.errors import HwsearchError
 from hwsearch.documents import progress
 from hwsearch.documents.files import jsonable
+from hwsearch.documents.text import visible
 from hwsearch.documents.url import redacted
 
 if TYPE_CHECKING:
@@ -54,15 +54,6 @@ class Terminal:
     def progress(self) -> AbstractContextManager[progress.Progress]:
         """The display of long work."""
         return progress.shown(self.quiet)
-
-
-def visible(text: str) -> str:
-    """``text`` with control characters, and those that reverse or hide what follows, written out: ``\\x1b`` for an escape."""
-    return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else _written_out(c) for c in text)
-
-
-def _written_out(character: str) -> str:
-    return character.encode("unicode_escape", errors="surrogatepass").decode("ascii")
 
 
 def bold(text: str, rest: str = "", *more: str) -> Text:

@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from hwmodels.errors import FileError
+from hwmodels.errors import FileError, grouped
 from hwsearch.documents import units
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.results import LayerRow, Results
@@ -203,7 +203,7 @@ def _warnings(results: Results) -> list[str]:
     if results.device.hypothetical:
         said.append(f"{results.device.title} is a hypothetical device.")
     if results.uncounted:
-        said.append(f"Not traced or not priced, hence in no number here: {units.listing(results.uncounted)}.")
+        said.append(f"Not traced or not priced, hence in no number here: {units.listing(grouped(results.uncounted))}.")
     plan = recommended(results)
     floats = plan.measured.float_layers if plan and plan.measured else []
     if floats:

@@ -27,6 +27,7 @@ import numpy as np
 from hwmodels.errors import UsageError
 from hwsearch import __version__
 from hwsearch.documents.files import replacing_folder
+from hwsearch.documents.text import visible
 from hwsearch.formats import check
 from hwsearch.formats.c import calls
 from hwsearch.formats.c.arena import Life, place
@@ -197,7 +198,7 @@ def render(program: Program, name: str, facts: Mapping[str, Any]) -> dict[str, s
 
 def _comment(text: str) -> str:
     """Text that can end neither a comment nor a line, and begin neither: ``??/`` is a backslash to old compilers."""
-    plain = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).replace("\\", "/").replace("??", "? ?")
+    plain = visible(re.sub(r"\s+", " ", text)).replace("\\", "/").replace("??", "? ?")
     return plain.replace("*/", "* /").replace("/*", "/ *")
 
 

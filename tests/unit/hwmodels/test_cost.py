@@ -7,7 +7,7 @@ import pytest
 from cost_twins import Widths, edsr, random_plans, space_of
 
 from hwmodels.device import device
-from hwmodels.errors import UncountedError, UsageError
+from hwmodels.errors import UncountedError, UsageError, grouped
 from hwmodels.numbers import INT8, Int, Precision
 from hwmodels.pricing import cost, memory
 from hwmodels.workload import Layer, Tensor, Workload
@@ -143,6 +143,21 @@ def test_wider_tensors_than_any_native_precision_are_refused() -> None:
 def test_unknown_operations_are_named() -> None:
     with pytest.raises(UncountedError, match=r"conv \(wavelet\)"):
         table_of("jetson", one_conv(3, 8, 3, 8, 8, op="wavelet"))
+
+
+def test_operations_are_grouped_in_the_order_of_their_first() -> None:
+    named = [
+        "aten.softmax.int at a (n.py:1)",
+        "aten.matmul.default at a",
+        "aten.softmax.int at b (n.py:1)",
+        "Erf e1",
+        "Erf e2",
+    ]
+    assert grouped(named) == ["2 times, first: aten.softmax.int at a (n.py:1)", named[1], "2 times, first: Erf e1"]
+    error = UncountedError(named * 30, "")
+    assert error.operations == named * 30
+    assert len(error.message.splitlines()) == 1 + 3
+    assert grouped(["alone", "alone two"]) == ["alone", "alone two"]
 
 
 def test_wrong_plans_are_refused() -> None:

@@ -318,3 +318,44 @@ def test_no_file_quotes_a_research_id() -> None:
     for path in reader.FOLDER.glob("*.toml"):
         for citation in tomllib.loads(path.read_text()).get("sources", {}).values():
             assert len(re.findall(r"\w+", citation)) >= 5, f"{path.name}: {citation!r}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "board.toml"
+    path.write_text(reader.shipped_text("stm32h743"), encoding=encoding)
+    assert reader.load(str(path)) == reader.shipped("stm32h743")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "board.toml"
+    path.write_text(reader.shipped_text("stm32h743"), encoding=encoding)
+    with pytest.raises(FileError, match="UTF-16") as refused:
+        reader.load(str(path))
+    assert "UTF-8" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        (f"deep = {'[' * 5000}{']' * 5000}", "nested too deeply"),
+        (f"deep = {'{a=' * 2000}1{'}' * 2000}", "nested too deeply"),
+        (f"long = {'9' * 4301}", "a value that cannot be read"),
+        (f"long = 0x{'f' * 5000}", "unknown key"),
+        (f"default_input = [{2**70}, 4]", "at most"),
+        ("default_input = [0, 4]", "1 or more"),
+    ],
+)
+def test_what_no_reader_can_hold_is_a_mistake_of_the_file(line: str, cause: str) -> None:
+    text = "\n".join(kept for kept in MINIMAL.splitlines() if not kept.startswith(line.split("=", maxsplit=1)[0]))
+    with pytest.raises(FileError, match=cause):
+        device.load_text(f"{line}\n{text}", "board.toml")
+
+
+@pytest.mark.parametrize("value", ["1e300", "1e-300", str(10**400), "0x" + "f" * 5000, "1e19"])
+def test_magnitudes_of_nothing_are_refused(value: str) -> None:
+    text = re.sub(r"(?m)^W8A8 = .*$", f"W8A8 = {value}", MINIMAL, count=1)
+    assert value in text
+    with pytest.raises(DeviceFileError, match="rates"):
+        device.load_text(text, "board.toml")
