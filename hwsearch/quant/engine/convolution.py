@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hwsearch.quant.engine import requant
+from hwsearch.quant.engine import buffers, requant
 from hwsearch.quant.engine.kernels.bands import BandConv, Finish, copy_sums, run_bands
-from hwsearch.quant.engine.kernels.choice import Kernel, kernel
-from hwsearch.quant.engine.kernels.int8_kernel import Int8Conv
+from hwsearch.quant.engine.kernels.choice import kernel
+from hwsearch.quant.engine.kernels.timing import Kernel
 from hwsearch.quant.engine.proof import INT32_LIMIT, prove_layer
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers
@@ -58,7 +58,7 @@ class Conv:
         found = kernel(node, layer, source, self.proof.bound)
         self.kernel: Kernel | None = None
         if found is not None:
-            self.kernel = Int8Conv(node, layer, source) if issubclass(found, Int8Conv) else found(node, layer)
+            self.kernel = found(node, layer, source)
         if target.is_float:
             self.m = torch.from_numpy(requant.multipliers(layer, source, target)).view(1, -1, 1, 1)
         else:
@@ -83,7 +83,7 @@ class Conv:
     def _bands(self, conv: BandConv, x: Tensor, finish: Finish, dtype: torch.dtype) -> Tensor:
         """What ``finish`` makes of the sums of each picture of ``x [N, C, H, W]``."""
         height, width = conv.size(*x.shape[2:])
-        out = torch.empty((len(x), conv.outputs, height, width), dtype=dtype, memory_format=torch.channels_last)
+        out = buffers.channels_last((len(x), conv.outputs, height, width), dtype)
         x = x.to(torch.int16)
         for i in range(len(x)):
             run_bands(conv, requant.pixels(x[i : i + 1]), finish, requant.pixels(out[i : i + 1]), torch.get_num_threads())
@@ -115,6 +115,6 @@ class Conv:
         if self.target.is_float:
             real = (acc.to(self.m.dtype) * self.m).float()
             return store(activate(real, self.node.activation, self.node), self.target)
-        out = torch.empty(acc.shape, dtype=self.target.carrier, memory_format=torch.channels_last)
+        out = buffers.channels_last(tuple(acc.shape), self.target.carrier)
         self.requantize(requant.pixels(acc), requant.pixels(out))
         return out

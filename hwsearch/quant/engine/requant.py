@@ -42,7 +42,7 @@ from torch import Tensor
 
 from hwmodels.compiled import compiled
 from hwmodels.errors import UsageError, closest
-from hwsearch.quant.engine import fixed_point
+from hwsearch.quant.engine import buffers, fixed_point
 from hwsearch.quant.engine.kernels.vector_code import intrinsic
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
@@ -157,7 +157,7 @@ def pictures(array: np.ndarray, count: int = 1) -> Tensor:
 
 def empty(shape: tuple[int, ...], fmt: TensorFormat) -> np.ndarray:
     """Room for shifted codes of a format."""
-    return np.empty(shape, np.int16 if fmt.carrier == torch.int16 else np.float32)
+    return buffers.empty(shape, np.int16 if fmt.carrier == torch.int16 else np.float32)
 
 
 def _scaled(m: np.ndarray, slope: np.ndarray | None, low: int, high: int) -> Requantizer:

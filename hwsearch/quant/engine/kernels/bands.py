@@ -19,6 +19,8 @@ from numba import types
 from numba.core import cgutils
 
 from hwmodels.compiled import compiled
+from hwsearch.quant.engine import buffers
+from hwsearch.quant.engine.kernels.cpu import multiplies_pairs
 from hwsearch.quant.engine.kernels.vector_code import I16, I64, Memory, constant, intrinsic
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
@@ -36,7 +38,7 @@ class BandConv(ABC):
 
     by: ClassVar[str]
 
-    def __init__(self, node: Node, layer: LayerIntegers) -> None:
+    def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
         self.name = node.name
         self.outputs, self.channels, *window = layer.weight.shape
         self.left, right, self.top, bottom = node.attrs["padding"]
@@ -58,14 +60,19 @@ class BandConv(ABC):
         rows, columns = ((n - k) // s + 1 for n, k, s in across)
         return rows, columns
 
-    @staticmethod
+    @classmethod
+    def possible(cls) -> bool:
+        """Whether this CPU has the instructions."""
+        return multiplies_pairs()
+
+    @classmethod
     @abstractmethod
-    def suits(node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
+    def suits(cls, node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
         """Whether the sums of a layer, at most ``bound`` in magnitude, can be computed this way."""
 
-    @staticmethod
+    @classmethod
     @abstractmethod
-    def work(node: Node, layer: LayerIntegers) -> float:
+    def work(cls, node: Node, layer: LayerIntegers) -> float:
         """The time a pixel takes, in products."""
 
     @abstractmethod
@@ -89,7 +96,7 @@ def run_bands(conv: BandConv, x: np.ndarray, finish: Finish, out: np.ndarray, th
     threads = max(min(threads, len(starts)), 1)
 
     def work(thread: int) -> None:
-        sums, workspace = np.empty(shape, np.int32), conv.workspace(shape[0], width)
+        sums, workspace = buffers.empty(shape, np.int32), conv.workspace(shape[0], width)
         for first in starts[thread::threads]:
             conv.sums(x, first, workspace, sums)
             finish(sums, out[first : first + shape[0]])

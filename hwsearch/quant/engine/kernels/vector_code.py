@@ -1,4 +1,4 @@
-"""Emitting vector instructions for numba's intrinsics: loads and stores of eight 32-bit or sixteen 16-bit integers, and linear
+"""Emitting vector instructions for numba's intrinsics: loads and stores of 32-bit and 16-bit integers and bytes, and linear
 combinations of them.
 
 Numba has no vector types and computes with 64-bit integers whatever the arrays hold, so what must be a vector of narrow integers
@@ -15,9 +15,11 @@ from numba import extending, types
 from numba.core import cgutils
 from numba.core.errors import NumbaTypeError
 
-I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-CODES, SUMS = ir.VectorType(I16, 16), ir.VectorType(I32, 8)
-"""The two kinds of 256-bit vectors: 16 operands of products, 8 sums."""
+from hwsearch.quant.engine.kernels.cpu import LANES
+
+I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+CODES, SUMS = ir.VectorType(I16, 2 * LANES), ir.VectorType(I32, LANES)
+"""The two kinds of vectors: 16-bit operands of products, and sums."""
 
 Matrix = tuple[tuple[int, ...], ...]
 
@@ -65,7 +67,7 @@ def ahead(builder: ir.IRBuilder, at: ir.Value, step: ir.Value | int, times: ir.V
 
 
 def broadcast(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
-    """A 32-bit word in all eight places."""
+    """A 32-bit word in all places of a vector."""
     first = builder.insert_element(ir.Constant(SUMS, ir.Undefined), word, constant(I32, 0))
     return builder.shuffle_vector(first, first, constant(SUMS, 0))
 

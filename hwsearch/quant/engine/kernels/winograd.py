@@ -30,9 +30,12 @@ from llvmlite import ir
 from numba import types
 
 from hwmodels.compiled import compiled
+from hwsearch.quant.engine import buffers
 from hwsearch.quant.engine.kernels.bands import BAND_BYTES, BandConv, gather
-from hwsearch.quant.engine.kernels.pair_products import LANES, PIXELS, packed, products
+from hwsearch.quant.engine.kernels.cpu import LANES
+from hwsearch.quant.engine.kernels.pair_products import packed, products
 from hwsearch.quant.engine.kernels.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant, intrinsic
+from hwsearch.quant.engine.kernels.word_products import PIXELS
 from hwsearch.quant.engine.proof import reach
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
@@ -64,7 +67,7 @@ POINTS = WINDOW**2
 LARGEST_CODE, LARGEST_WEIGHT = 327, 668
 """Whose transforms fit 16 bits."""
 LARGEST_SUM = 2**25 - 1
-CODES_AT_ONCE = 16
+CODES_AT_ONCE = 2 * LANES
 INPUT_WORK, OUTPUT_WORK = 15, 20
 """What the transforms of one channel cost a pixel, in products of a direct convolution (measured on AVX2)."""
 TILE_BYTES = 7 << 15
@@ -73,7 +76,7 @@ TILE_BYTES = 7 << 15
 
 @intrinsic
 def _input_tile(typingctx: Any, x: Any, x_at: Any, row_step: Any, column_step: Any, v: Any, v_at: Any, v_step: Any) -> Any:
-    """``B^T d B`` of 16 channels: 6x6 vectors read from ``x``, 36 written to ``v``, ``v_step`` apart."""
+    """``B^T d B`` of ``CODES_AT_ONCE`` channels: 6x6 vectors read from ``x``, 36 written to ``v``, ``v_step`` apart."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         _, x_at, row_step, column_step, _, v_at, v_step = args
@@ -103,7 +106,7 @@ def _output_tile(
     row_step: Any,
     column_step: Any,
 ) -> Any:
-    """``A' m A'^T / 576 + bias`` of 8 outputs: 36 vectors read from ``m``, ``m_step`` apart, 4x4 written to ``out``."""
+    """``A' m A'^T / 576 + bias`` of ``LANES`` outputs: 36 vectors read from ``m``, ``m_step`` apart, 4x4 written to ``out``."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         _, m_at, m_step, _, bias_at, _, out_at, row_step, column_step = args
@@ -159,21 +162,21 @@ class Winograd(BandConv):
 
     by = "by integer Winograd"
 
-    @staticmethod
-    def suits(node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
+    @classmethod
+    def suits(cls, node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
         window, attrs = layer.weight.shape[2:], node.attrs
         plain = (window, pair(attrs["stride"]), pair(attrs["dilation"]), attrs["groups"]) == ((3, 3), (1, 1), (1, 1), 1)
         narrow = reach(source) <= LARGEST_CODE and np.abs(layer.weight.astype(np.int64)).max(initial=0) <= LARGEST_WEIGHT
         return bool(plain and narrow and bound <= LARGEST_SUM)
 
-    @staticmethod
-    def work(node: Node, layer: LayerIntegers) -> float:
+    @classmethod
+    def work(cls, node: Node, layer: LayerIntegers) -> float:
         outputs, channels = (-(-n // step) * step for n, step in zip(layer.weight.shape, (LANES, CODES_AT_ONCE), strict=False))
         products = POINTS / TILE**2 * layer.weight.shape[1] * outputs
         return products + INPUT_WORK * channels + OUTPUT_WORK * outputs
 
-    def __init__(self, node: Node, layer: LayerIntegers) -> None:
-        super().__init__(node, layer)
+    def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
+        super().__init__(node, layer, source)
         self._lanes = -(-self.outputs // LANES) * LANES
         g = np.array(G)
         transformed = np.einsum("ia,ocab,jb->ijoc", g, layer.weight.astype(np.int64), g).reshape(POINTS, self.outputs, 1, -1)
@@ -192,9 +195,9 @@ class Winograd(BandConv):
         most = max(TILE_BYTES // (POINTS * (2 * depth + 4 * self._lanes)), 1)
         tiles = -(-min(most, -(-width // TILE)) // PIXELS) * PIXELS
         columns = TILE * tiles + 2 + -(-CODES_AT_ONCE // self.channels)
-        region = np.empty((WINDOW, columns, self.channels), np.int16)
-        v = np.empty((POINTS, _spread(tiles * depth, 2)), np.int16)
-        m = np.empty((POINTS, _spread(tiles * self._lanes, 4)), np.int32)
+        region = buffers.empty((WINDOW, columns, self.channels), np.int16)
+        v = buffers.empty((POINTS, _spread(tiles * depth, 2)), np.int16)
+        m = buffers.empty((POINTS, _spread(tiles * self._lanes, 4)), np.int32)
         return tiles, region, v, m
 
     def sums(self, x: np.ndarray, first: int, workspace: tuple[Any, ...], out: np.ndarray) -> None:

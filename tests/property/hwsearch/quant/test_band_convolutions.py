@@ -1,4 +1,4 @@
-"""Convolutions by integer Winograd and by pair products give every sum that 64-bit arithmetic gives, whatever the layer."""
+"""Convolutions in bands, by whatever products, give every sum that 64-bit arithmetic gives, whatever the layer."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwmodels.numbers import Int
-from hwsearch.quant.engine.kernels import pair_conv, pair_products, winograd
+from hwsearch.quant.engine.kernels import choice, cpu, direct, winograd
 from hwsearch.quant.engine.kernels.bands import BandConv, all_sums
-from hwsearch.quant.engine.kernels.pair_conv import PairConv, folded
+from hwsearch.quant.engine.kernels.direct import DirectConv, folded
+from hwsearch.quant.engine.kernels.pair_conv import PairConv
+from hwsearch.quant.engine.kernels.quad_conv import QuadConv
+from hwsearch.quant.engine.kernels.tile_conv import TileConv
 from hwsearch.quant.engine.kernels.winograd import LARGEST_CODE, LARGEST_SUM, LARGEST_WEIGHT, TILE, A, B, G, Winograd
 from hwsearch.quant.engine.proof import INT32_LIMIT, prove_layer
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 
-pytestmark = pytest.mark.skipif(not pair_products.compiles(), reason="no AVX2 here")
+pytestmark = pytest.mark.skipif(not cpu.multiplies_pairs(), reason="no AVX2 here")
+QUADS = [kind for kind in (QuadConv, TileConv) if kind.possible()]
+"""Direct convolutions of bytes that run here."""
+DIRECT: list[type[DirectConv]] = [PairConv, *QUADS]
 SIZE = st.integers(1, 40)
 PLAIN: dict[str, Any] = {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1}
 
@@ -69,7 +75,8 @@ def check(kind: type[BandConv], node: Node, layer: LayerIntegers, source: Tensor
     """Compare with float64, in one thread and in two; the numbers of bands and of blocks of tiles in a row."""
     proof = prove_layer("y", layer, source)
     assert kind.suits(node, layer, source, proof.bound)
-    conv = kind(node, layer)
+    assert choice.works(kind)
+    conv = kind(node, layer, source)
     shifted = codes - source.zero_point
     left, right, top, bottom = node.attrs["padding"]
     x = F.pad(torch.from_numpy(shifted[None].astype(np.float64)), (left, right, top, bottom))
@@ -94,7 +101,7 @@ def check_many(kind: type[BandConv], bits: list[int]) -> list[tuple[int, int]]:
         layer = data.draw(layers(kind, bits))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(winograd, "BAND_BYTES", 1 << band)
-            patch.setattr(pair_conv, "BAND_BYTES", 1 << band)
+            patch.setattr(direct, "BAND_BYTES", 1 << band)
             patch.setattr(winograd, "TILE_BYTES", 1 << block)
             seen.append(check(kind, *layer))
 
@@ -109,13 +116,16 @@ def test_winograd() -> None:
     assert any(blocks == 1 for _, blocks in seen)
 
 
-def test_pair_products() -> None:
-    seen = check_many(PairConv, [2, 5, 8, 8, 16])
+@pytest.mark.parametrize("kind", DIRECT)
+def test_direct_products(kind: type[DirectConv]) -> None:
+    seen = check_many(kind, [2, 5, 8, 8, 16] if kind is PairConv else [2, 5, 8])
     assert any(bands > 2 for bands, _ in seen)
     assert any(bands == 1 for bands, _ in seen)
 
 
-@pytest.mark.parametrize(("kind", "size", "least"), [(Winograd, (20, 350), (2, 2)), (PairConv, (40, 350), (4, 1))])
+@pytest.mark.parametrize(
+    ("kind", "size", "least"), [(Winograd, (20, 350), (2, 2)), *((kind, (40, 350), (2, 1)) for kind in DIRECT)]
+)
 def test_several_bands_and_blocks_of_the_size_in_use(kind: type[BandConv], size: tuple[int, int], least: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     weight = rng.integers(-127, 128, (19, 16, 3, 3)).astype(np.int8)
@@ -133,7 +143,7 @@ def test_winograd_at_the_last_sum_of_its_range(sign: int) -> None:
     layer, node = LayerIntegers(8, weight, np.ones(8, np.float32), bias), Node("y", "conv", ("x",), PLAIN)
     codes = np.full((114, 9, 11), 255)
     assert prove_layer("y", layer, TensorFormat(Int(8))).bound == LARGEST_SUM
-    assert all_sums(Winograd(node, layer), channels_last(codes))[4, 5, 0] == sign * LARGEST_SUM
+    assert all_sums(Winograd(node, layer, TensorFormat(Int(8))), channels_last(codes))[4, 5, 0] == sign * LARGEST_SUM
     check(Winograd, node, layer, TensorFormat(Int(8)), codes)
 
 
@@ -145,8 +155,22 @@ def test_pair_products_at_the_last_32_bit_sum(sign: int) -> None:
     layer, node = LayerIntegers(8, weight, np.ones(8, np.float32), bias), Node("y", "conv", ("x",), PLAIN)
     source, codes = TensorFormat(Int(16), 1.0, 32768, 0, 65535), np.zeros((56, 9, 11), np.int64)
     assert prove_layer("y", layer, source).bound == INT32_LIMIT
-    assert all_sums(PairConv(node, layer), channels_last(codes - 32768))[4, 5, 0] == sign * INT32_LIMIT
+    assert all_sums(PairConv(node, layer, source), channels_last(codes - 32768))[4, 5, 0] == sign * INT32_LIMIT
     check(PairConv, node, layer, source, codes)
+
+
+@pytest.mark.parametrize("kind", QUADS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_quads_at_the_last_32_bit_sum(kind: type[DirectConv], sign: int) -> None:
+    """A zero point in the middle: of the largest codes ``sum w q`` leaves 32 bits, of the smallest the result is the last."""
+    channels, source, node = 14600, TensorFormat(Int(8), 1.0, 128), Node("y", "conv", ("x",), PLAIN)
+    weight = np.full((8, channels, 3, 3), -sign * 127, np.int8)
+    bias = np.full(8, sign * (INT32_LIMIT - 128 * 127 * 9 * channels))
+    layer = LayerIntegers(8, weight, np.ones(8, np.float32), bias)
+    assert prove_layer("y", layer, source).bound == INT32_LIMIT
+    assert 255 * 127 * 9 * channels > INT32_LIMIT
+    for code in (0, 255):
+        check(kind, node, layer, source, np.full((channels, 3, 3), code))
 
 
 def test_weights_wider_than_8_bits() -> None:
@@ -162,6 +186,8 @@ def test_weights_wider_than_8_bits() -> None:
     check(Winograd, node, layer(LARGEST_WEIGHT), source, np.full((20, 9, 11), 3))
     assert not Winograd.suits(node, layer(LARGEST_WEIGHT + 1), source, 1)
     check(PairConv, node, layer(32767), source, np.full((20, 9, 11), 3))
+    for kind in QUADS:
+        assert not kind.suits(node, layer(129), source, 1)
 
 
 @pytest.mark.parametrize("weight", [127, -127, -128])
@@ -208,8 +234,11 @@ def test_what_leaves_the_proven_range_is_refused() -> None:
     assert not suits(Winograd, source=word)
     assert not any(suits(Winograd, **change) for change in ({"stride": 2}, {"dilation": 2}, {"groups": 2}))
     assert suits(PairConv, 2**31 - 1, word)
-    assert not suits(PairConv, 2**31)
-    assert not any(suits(PairConv, **change) for change in ({"dilation": 2}, {"groups": 2}))
+    for kind in (PairConv, QuadConv, TileConv):
+        assert suits(kind, 2**31 - 1)
+        assert not suits(kind, 2**31)
+        assert not any(suits(kind, **change) for change in ({"dilation": 2}, {"groups": 2}))
+    assert not any(suits(kind, source=word) for kind in (QuadConv, TileConv))
 
 
 def test_folded_weights_are_the_same_layer_two_pixels_at_a_time() -> None:

@@ -32,7 +32,7 @@ GEOMETRY = [
 def fresh() -> Iterator[None]:
     """The self-test has not run yet, and nothing is preferred to the int8 kernel."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choice, "band_convolutions_work", lambda: False)
+        patch.setattr(choice, "works", lambda kind: False)
         int8_kernel.capability.cache_clear()
         yield
     int8_kernel.capability.cache_clear()

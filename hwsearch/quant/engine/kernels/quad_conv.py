@@ -1,0 +1,87 @@
+"""Direct convolution of 8-bit codes by quad products, on CPUs with VNNI. See ``direct``.
+
+The instruction takes codes without a sign, so it gets ``q`` and not ``q - z``; what lies outside the picture is then ``z``. As
+``sum w (q - z) = sum w q - z sum w``, the second sum goes into the bias. Both may leave 32 bits, where they wrap around; the
+result, whose bound is proven, does not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwmodels.compiled import compiled
+from hwsearch.quant.engine.kernels.cpu import multiplies_quads
+from hwsearch.quant.engine.kernels.direct import DirectConv
+from hwsearch.quant.engine.kernels.quad_products import packed, products
+from hwsearch.quant.engine.kernels.word_products import QUAD
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers
+from searchspaces.ir.graph import Node
+
+
+@compiled
+def gather_codes(x: np.ndarray, top: int, left: int, zero: int, out: np.ndarray) -> None:
+    """``bands.gather``, of codes without a sign: to ``out uint8 [h, w, C]``, ``zero`` added, and ``zero`` outside of x."""
+    height, width, channels = x.shape
+    rows, columns, _ = out.shape
+    begin = min(max(-left, 0), columns)
+    end = max(min(width - left, columns), begin)
+    for r in range(rows):
+        line = out[r].reshape(-1)
+        if 0 <= top + r < height:
+            line[: begin * channels] = zero
+            codes = x[top + r, left + begin : left + end].reshape(-1)
+            inside = line[begin * channels : end * channels]
+            for i in range(codes.size):
+                inside[i] = np.uint8(codes[i] + zero)
+            line[end * channels :] = zero
+        else:
+            line[:] = zero
+
+
+@compiled
+def _sums(
+    x: np.ndarray, top: int, left: int, zero: int, stride: int, step: int, quads: int, window: int,
+    w: np.ndarray, bias: np.ndarray, region: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
+    """As those of ``pair_conv``; ``region`` is uint8, and ``bias`` has the sums of the weights in it."""
+    rows, width, lanes = out.shape
+    line = region.shape[1] * region.shape[2]
+    gather_codes(x, top, left, zero, region)
+    for r in range(rows):
+        products(region, r * stride * line, step, line, window, quads, w, 0, bias, out, r * width * lanes, lanes, width)
+
+
+class QuadConv(DirectConv):
+    """A convolution of 8-bit codes by 8-bit weights."""
+
+    by = "by 8-bit quad products"
+    word = QUAD
+
+    @classmethod
+    def possible(cls) -> bool:
+        return multiplies_quads()
+
+    @classmethod
+    def suits(cls, node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
+        codes = source.qmin >= 0 and source.qmax <= 255 and 0 <= source.zero_point <= 255
+        largest, least = layer.weight.max(initial=0), layer.weight.min(initial=0)
+        return bool(codes and least >= -128 and largest <= 127) and super().suits(node, layer, source, bound)
+
+    def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
+        super().__init__(node, layer, source)
+        self._zero = source.zero_point
+        self._weights = packed(self._rows)
+        shift = self._rows.astype(np.int64).sum(axis=(1, 2)) * self._zero
+        start = self._bias.astype(np.int64)
+        start[: len(shift)] -= shift
+        self._start = start.astype(np.int32)  # wraps around
+
+    def sums(self, x: np.ndarray, first: int, workspace: tuple[np.ndarray, ...], out: np.ndarray) -> None:
+        step = self.stride[1] * self._times * self.channels
+        top = first * self.stride[0] - self.top
+        sums = out.reshape(out.shape[0], -1, self._lanes)
+        _sums(
+            x, top, -self.left, self._zero, self.stride[0], step, self._words, self._height,
+            self._weights, self._start, workspace[0], sums,
+        )  # fmt: skip
