@@ -27,7 +27,7 @@ KINDS: list[type[BandConv]] = [Winograd, PairConv]
 @pytest.fixture(autouse=True)
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is kept, and later tests find what was."""
-    monkeypatch.setattr(timing, "directory", lambda: tmp_path)
+    monkeypatch.setattr(timing, "directory", lambda file: tmp_path)
     timing._known.cache_clear()
     yield
     timing._known.cache_clear()
@@ -90,7 +90,7 @@ def test_processes_keep_what_others_wrote_meanwhile(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("folder", [None, Path("/proc/no/such/folder")], ids=["no folder", "not writable"])
 def test_without_a_cache_each_process_measures(folder: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
     made = count(monkeypatch, {"Winograd": 1.0, "PairConv": 2.0})
-    monkeypatch.setattr(timing, "directory", lambda: folder)
+    monkeypatch.setattr(timing, "directory", lambda file: folder)
     assert [timing.fastest(KINDS, NODE, layer(), SOURCE) for _ in range(2)] == [Winograd, Winograd]
     assert made == [2]
 
