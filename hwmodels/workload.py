@@ -75,6 +75,11 @@ class Workload:
     uncounted: tuple[str, ...] = ()
 
     @property
+    def held(self) -> tuple[dict[int, int], ...]:
+        """For every layer, ``{tensor row: pixels}`` that are held while it runs beside what the network itself computes."""
+        return tuple({} for _ in self.layers)
+
+    @property
     def macs(self) -> int:
         return sum(layer.macs for layer in self.layers)
 

@@ -5,6 +5,7 @@ The twins take the same arrays as the compiled kernels and share no code with th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 from hwmodels.device import device
 from hwmodels.numbers import NumberFormat
 from hwmodels.pricing import cost
+from hwmodels.pricing.arena import Arena
 from hwmodels.workload import Layer, Tensor, Workload
 
 
@@ -98,7 +100,32 @@ def plain(table: cost.CostTable, plans: np.ndarray) -> cost.Objectives:
     peak = np.zeros(len(plans))
     for step in table.live:
         peak = np.maximum(peak, table.element_bytes[plans[:, split:]] @ step)
-    return cost.Objectives(latency, weights, np.ceil(peak).astype(np.int64) + table.runtime_bytes, energy)
+    total = np.ceil(peak).astype(np.int64) + table.runtime_bytes
+    if table.arenas:
+        total = np.array([max(laid_out(arena, plan) for arena in table.arenas) for plan in plans])
+    return cost.Objectives(latency, weights, total, energy)
+
+
+def laid_out(arena: Arena, plan: np.ndarray) -> int:
+    """Bytes of an arena under one plan: every buffer, largest first, at the lowest of the places behind another one where it
+    touches nothing."""
+    own, row = arena.buffers, [*map(int, plan), 0]
+    lives: dict[int, list[int]] = {}
+    for buffer, time, at, on in zip(own.use_of, own.use_time, own.use_at, own.use_on, strict=True):
+        if on[row[at[0]], row[at[1]]]:
+            lives.setdefault(int(buffer), []).append(int(time))
+    size = [float(values[row[at[0]], row[at[1]]]) for at, values in zip(own.size_at, own.size, strict=True)]
+    rounded = [math.ceil(bytes_ / arena.alignment) * arena.alignment for bytes_ in size]
+    placed: list[tuple[int, int, int, int]] = []
+    for buffer in sorted((b for b in range(len(rounded)) if rounded[b]), key=lambda b: -rounded[b]):
+        first, last = min(lives[buffer]), max(lives[buffer])
+        beside = [(start, end) for start, end, begin, until in placed if begin <= last and first <= until]
+        places = [0, *sorted(end for _, end in beside)]
+        offset = next(p for p in places if all(p + rounded[buffer] <= start or end <= p for start, end in beside))
+        placed.append((offset, offset + rounded[buffer], first, last))
+    top = max((end for _, end, _, _ in placed), default=0)
+    tables = sum(float(values[row[at[0]], row[at[1]]]) for at, values in zip(own.table_at, own.table_bytes, strict=True))
+    return max(top, len(placed) * arena.planning_bytes) + math.ceil(tables) + arena.fixed_bytes
 
 
 def random_plans(table: cost.CostTable, count: int, seed: int = 0) -> np.ndarray:

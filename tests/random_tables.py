@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from hwmodels.numbers import offered
+from hwmodels.pricing.arena import NONE, Arena, Builder, When
 from searchspaces.space import SearchSpace
 
 
@@ -25,6 +26,7 @@ class Table:
     inference_s: float = 1e-5
     static_w: float = 2.0
     runtime_bytes: int = 700
+    arenas: tuple[Arena, ...] = ()
     limits: dict[str, float] = field(default_factory=dict)
 
 
@@ -73,6 +75,29 @@ def network(
         widths = np.array(space.widths(d))
         noise[d, : len(widths)] = noise_scale * rng.lognormal(0, 1.5) * 4.0 ** (4.0 - widths) * rng.uniform(0.5, 2, len(widths))
     return table, noise, space
+
+
+def with_arena(table: Table, rng: np.random.Generator) -> Table:
+    """The table under a planner: a few buffers for each group, and one for a layer's weights unless it takes the widest ones.
+    Live ranges of the buffers of the groups are the lower bound."""
+    groups, weighted, steps = table.live.shape[1], int((table.weight_column >= 0).sum()), 8
+    widths, weights = len(table.element_bytes), table.weight_bytes.shape[1]
+    build, live = Builder(max(widths, weights)), np.zeros((steps, groups), dtype=np.int64)
+    size = np.pad(table.element_bytes, (0, build.choices - widths), mode="edge")
+    for step in range(steps):
+        build.step(step)
+    for group in np.repeat(np.arange(groups), 3):
+        elements, (first, last) = int(rng.integers(500, 5000)), np.sort(rng.integers(0, steps, 2))
+        live[first : last + 1, group] += elements
+        buffer = build.buffer(f"map{group}", When(weighted + int(group), NONE, np.tile(elements * size[:, None], build.choices)))
+        for time in (first, last):
+            build.use([buffer], time=int(time))
+    for column in range(weighted):
+        narrow = np.arange(build.choices)[:, None] < weights - 1
+        buffer = build.buffer("weights", When(column, NONE, np.tile(3000.0 * narrow, build.choices)))
+        build.use([buffer], time=int(rng.integers(0, steps)))
+    arena = build.build(alignment=4, fixed_bytes=700)
+    return replace(table, live=live, runtime_bytes=arena.least_tables_bytes, arenas=(arena,))
 
 
 def chain(layers: int, seed: int, **options: object) -> tuple[Table, np.ndarray, SearchSpace]:

@@ -105,14 +105,18 @@ class Limits(Table):
 
 
 class Arena(Table):
-    """RAM that a runtime takes beside the feature maps alive at once: fixed, for each operator, and for each output channel of a
-    convolution. ``composes_slopes``: PReLU and LeakyReLU run as two convolutions and their maximum, three operators with a
-    feature map each.
+    """Working memory as the runtime lays it out (see ``arena``).
+
+    ``planner``: "live ranges" where nothing is known of it: what is alive at once, a lower bound; "tflm" for TensorFlow Lite
+    Micro; "c" for the exported C. ``kernels``: whose buffers TensorFlow Lite Micro's convolutions ask for. ``fixed_bytes``: what
+    the runtime takes for any network; ``pointer_bytes`` of the machine. ``composes_slopes``: PReLU and LeakyReLU run as two
+    convolutions and their maximum, three operators with a feature map each.
     """
 
+    planner: Literal["live ranges", "tflm", "c"] = "live ranges"
+    kernels: Literal["none", "reference", "cmsis-nn", "cmsis-nn, Helium"] = "none"
     fixed_bytes: NonNegative = Quantity(value=0.0)
-    operator_bytes: NonNegative = Quantity(value=0.0)
-    channel_bytes: NonNegative = Quantity(value=0.0)
+    pointer_bytes: Literal[4, 8] = 4
     composes_slopes: Flag = False
 
 

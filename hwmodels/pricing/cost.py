@@ -13,6 +13,7 @@ arithmetic is taken proportional to the product of the widths from a precision t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -120,6 +121,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
     weight_column = np.full(len(workload.layers), -1, dtype=np.int64)
     weight_column[list(weighted)] = np.arange(len(weighted))
     largest = [max(layer.inputs, key=lambda i: workload.tensors[i].elements) for layer in workload.layers]
+    planned = memory.arena(device, workload, choices.tensor_bytes, tuple(space.weight_bits))
     limits = {
         name: int(limit.value)
         for name in ("weight_bytes", "peak_activation_bytes")
@@ -138,8 +140,9 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         output_column=np.array([workload.tensors[layer.output].group for layer in workload.layers], dtype=np.int64),
         live=live,
         step_layer=step_layer,
+        arenas=(planned,) if planned is not None else (),
         stored_channels=stored_channels,
-        runtime_bytes=memory.runtime_bytes(device, workload),
+        runtime_bytes=planned.least_tables_bytes if planned is not None else math.ceil(device.arena.fixed_bytes.value),
         element_bytes=choices.tensor_bytes,
         inference_s=device.overhead.inference_s.value,
         static_w=device.energy.static_w.value,
@@ -219,6 +222,11 @@ def explain(table: CostTable, plan: np.ndarray) -> list[dict[str, Any]]:
 
 def schedule(table: CostTable, workload: Workload, plan: np.ndarray) -> Iterator[tuple[str, dict[str, int]]]:
     """For each layer in order: its name and ``{tensor name: bytes}`` of everything alive at its busiest step."""
+    if table.arenas:
+        largest = max(table.arenas, key=lambda arena: int(arena.needed(plan)[0]))
+        held = largest.schedule(plan, len(workload.layers))
+        yield from ((layer.name, alive) for layer, alive in zip(workload.layers, held, strict=True))
+        return
     last_layer = len(workload.layers) - 1
     busiest = np.zeros(len(workload.layers))
     np.maximum.at(busiest, table.step_layer, table.live @ table.element_bytes[plan[table.weighted :]])

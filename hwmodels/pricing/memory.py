@@ -5,8 +5,8 @@ on narrower activations natively and packs by bits. A tensor stays on chip when 
 own width, fits there; the network's input and output always pass the external memory. No layer works in place. Where a compiler
 fills the scratchpad of an NPU with an effective rate, it keeps the share of a tensor that fits and spills the rest; a cache
 (GPU, CPU) that is walked through in order keeps nothing of what is too large for it. Some runtimes compose PReLU and LeakyReLU
-of two convolutions and a maximum, which stores the weights twice and keeps more feature maps alive; and some keep tables of
-their own in the same RAM (``Arena`` in the device file).
+of two convolutions and a maximum, which stores the weights twice and keeps more feature maps alive. Where the planner of the
+runtime is known (``planner`` in the device file), the peak is what it lays out (``arena``), and live ranges are a lower bound.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
 from hwmodels.numbers import NumberFormat, Precision
+from hwmodels.pricing import arena_c, arena_tflm
+from hwmodels.pricing.arena import Arena
 from hwmodels.pricing.columns import OWN_PORT, WITH_DRAM, WITH_ONCHIP, Ports
 from hwmodels.workload import Layer, Workload
 
@@ -171,17 +173,15 @@ def live_elements(device: Device, workload: Workload) -> tuple[np.ndarray, np.nd
     return np.concatenate([live, np.reshape(more, (-1, live.shape[1])).astype(np.int64)]), np.array(rows)
 
 
-def runtime_bytes(device: Device, workload: Workload) -> int:
-    """RAM that the runtime takes for itself."""
-    arena = device.arena
-    operators = len(workload.layers) + 2 * sum(composed(device, layer) for layer in workload.layers)
-    channels = sum(
-        workload.tensors[layer.output].channels * (2 if composed(device, layer) else 1)
-        for layer in workload.layers
-        if layer.weight_count
-    )
-    size = arena.fixed_bytes.value + operators * arena.operator_bytes.value + channels * arena.channel_bytes.value
-    return math.ceil(size)
+def arena(device: Device, workload: Workload, tensor_bytes: np.ndarray, weight_bits: tuple[int, ...]) -> Arena | None:
+    """The arena that the device's runtime lays out for the widths on offer, ``tensor_bytes float64[nA]`` and ``weight_bits``;
+    None where its planner is not known."""
+    match device.arena.planner:
+        case "tflm":
+            return arena_tflm.arena(device.arena, workload, tensor_bytes, weight_bits)
+        case "c":
+            return arena_c.arena(workload, tensor_bytes, weight_bits)
+    return None
 
 
 def worst_steps(live: np.ndarray) -> np.ndarray:

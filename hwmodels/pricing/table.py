@@ -17,6 +17,7 @@ import numpy as np
 from hwmodels.compiled import compiled
 from hwmodels.errors import UsageError
 from hwmodels.numbers import NumberFormat
+from hwmodels.pricing.arena import Arena
 from hwmodels.pricing.memory import worst_steps
 from hwmodels.workload import Layer
 
@@ -86,6 +87,8 @@ class CostTable:
         weight_column: ``int64[L]``, weight decision of a layer, -1 for none.
         input_column, output_column: ``int64[L]``, width group of its (largest) input and of its output.
         live, step_layer: ``int64[S, G]``, elements of each group alive at each step; ``int64[S]``, the layer it belongs to.
+        arenas: what the runtime's planner lays out, where it is known: one arena for each kind of tile; ``live`` and
+            ``runtime_bytes`` then are a lower bound. Empty where the peak is that of the live ranges.
         stored_channels: ``int64[T]``, channels of each tensor as stored, filled up where the device does so.
         runtime_bytes: RAM that the runtime takes for itself, part of the peak.
         element_bytes: ``float64[nA]``, bytes per stored element of each width.
@@ -111,6 +114,7 @@ class CostTable:
     output_column: np.ndarray
     live: np.ndarray
     step_layer: np.ndarray
+    arenas: tuple[Arena, ...]
     stored_channels: np.ndarray
     runtime_bytes: int
     element_bytes: np.ndarray
@@ -263,7 +267,15 @@ def estimate(table: CostTable, plans: np.ndarray) -> Objectives:
     energy = np.full(count, table.inference_s * table.static_w)
     stored, peak = np.zeros(count, dtype=np.int64), np.full(count, table.runtime_bytes, dtype=np.int64)
     _estimate(plans.view(np.uint8), table.packed, latency, stored, energy, peak)
+    if table.arenas:
+        peak = needed(table.arenas, plans)
     return Objectives(latency, stored, peak, energy)
+
+
+def needed(arenas: Sequence[Arena], plans: np.ndarray) -> np.ndarray:
+    """Bytes that the largest of some arenas takes under ``plans int[P, D]``: ``int64[P]``."""
+    found: np.ndarray = np.max([arena.needed(plans) for arena in arenas], axis=0)
+    return found
 
 
 def estimate_chunks(table: CostTable, chunks: Iterable[np.ndarray]) -> Iterator[Objectives]:

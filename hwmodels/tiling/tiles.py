@@ -31,6 +31,7 @@ import numpy as np
 
 from hwmodels.device.device import Device
 from hwmodels.pricing import cost
+from hwmodels.pricing.arena import NONE, Arena, When
 from hwmodels.pricing.table import CostTable, Space
 from hwmodels.tiling import regions
 from hwmodels.tiling.tiling import Tiling
@@ -91,7 +92,7 @@ class Cut:
 
     def schedule(self, plan: np.ndarray) -> Iterator[tuple[str, dict[str, int]]]:
         """As ``cost.schedule``, for the tile that needs most memory under ``plan int[D]``."""
-        if self.tiling is None:
+        if self.tiling is None or self.table.arenas:
             yield from cost.schedule(self.table, self.workload, plan)
             return
         size = self.table.element_bytes[plan[self.table.weighted :]]
@@ -207,11 +208,21 @@ def _together(priced: Sequence[tuple[CostTable, int]], workload: Workload, pictu
     live = np.unique(np.vstack([table.live for table, _ in priced]), axis=0)
     for row, elements in pictures.items():
         live[:, workload.tensors[row].group] += elements
+    arenas = tuple(arena for table, _ in priced for arena in table.arenas)
+    for row, elements in pictures.items():
+        column, size = first.weighted + workload.tensors[row].group, elements * first.element_bytes
+        arenas = tuple(arena.beside(When(column, NONE, _by_choice(arena, size))) for arena in arenas)
     layers = tuple(
         replace(layer, macs=sum(count * table.layers[row].macs for table, count in priced))
         for row, layer in enumerate(workload.layers)
     )
-    return replace(first, **sums, live=live, layers=layers, inference_s=calls * first.inference_s)
+    return replace(first, **sums, live=live, arenas=arenas, layers=layers, inference_s=calls * first.inference_s)
+
+
+def _by_choice(arena: Arena, size_bytes: np.ndarray) -> np.ndarray:
+    """``size_bytes float64[nA]`` as an arena takes it, ``float64[C, C]``."""
+    choices = arena.buffers.size.shape[1]
+    return np.tile(np.pad(size_bytes, (0, choices - len(size_bytes)), mode="edge")[:, None], choices)
 
 
 def _pictures(workload: Workload) -> dict[int, int]:

@@ -79,20 +79,27 @@ def useful(cuts: Iterable[Cut], limits: Mapping[str, float]) -> list[Cut]:
 
 def fits_every(cut: Cut, limits: Mapping[str, float]) -> bool:
     """Whether every plan is within the memory limits."""
-    return _within(_extreme(cut, widest=True), limits)
+    most = _extreme(cut, widest=True)
+    if cut.table.arenas:
+        most["peak_activation_bytes"] = float(max(arena.most_bytes for arena in cut.table.arenas))
+        most["memory_bytes"] = most["weight_bytes"] + most["peak_activation_bytes"]
+    return _within(most, limits)
 
 
 def _fits_where(cut: Cut, other: Cut, limits: Mapping[str, float]) -> bool:
     """Whether ``cut`` fits under every plan under which ``other`` does."""
     if fits_every(cut, limits):
         return True
+    if cut.table.arenas:
+        return False
     return all(np.any(np.all(other.table.live >= step, axis=1)) for step in cut.table.live)
 
 
 def _extreme(cut: Cut, *, widest: bool) -> dict[str, float]:
-    """Bytes with every choice at its largest, or at its smallest: bounds for all plans."""
+    """Bytes with every choice at its largest, or at its smallest: bounds for all plans (where a planner lays out the arena, only
+    the smallest is one)."""
     table, which = cut.table, np.max if widest else np.min
-    peak = float(table.live.sum(axis=1).max() * which(table.element_bytes))
+    peak = float(table.live.sum(axis=1).max() * which(table.element_bytes)) + table.runtime_bytes
     weights = float(which(table.weight_bytes, axis=(1, 2)).sum())
     return {"weight_bytes": weights, "peak_activation_bytes": peak, "memory_bytes": weights + peak}
 

@@ -1,42 +1,154 @@
-"""Peak RAM of the model for TensorFlow Lite Micro against the arena that its interpreter reports for our exported file."""
+"""Working memory of the models beside what allocates: TensorFlow Lite Micro's interpreter on exported files, and the exported C.
+
+The interpreter runs on this host: pointers of 8 bytes, structures that count allocations, reference kernels. The device of these
+tests says so; everything else is the shipped one.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import pytest
-from random_networks import float_graph, picture, quantize
+from arena_networks import draw
+from cost_twins import Widths
+from random_networks import float_graph, quantize
+from tflite_micro.python.tflite_micro import runtime
 
 from hwmodels.device import device
-from hwmodels.numbers import Precision
+from hwmodels.device.device import Device
+from hwmodels.device.tables import Arena
+from hwmodels.device.values import Quantity
+from hwmodels.numbers import offered
 from hwmodels.pricing import cost
+from hwmodels.pricing.table import CostTable
+from hwmodels.workload import Workload
+from hwsearch.formats.c import write as c
 from hwsearch.formats.tflite import tflm
+from hwsearch.formats.tflite import write as tflite
+from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.ir.lower import to_workload
 
 NETWORKS = ("fsrcnn-relu", "fsrcnn-prelu", "abpn", "ecbsr", "edsr", "vdsr")
+SIZES = ((16, 20), (32, 32), (48, 64))
+HOST_BYTES = 488
+"""What the interpreter of the package takes for any network beside its input and output: counted once, in the smallest one."""
 
 
-def both(name: str, bits: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int]:
-    """Bytes: our peak, the interpreter's arena, and the largest layer's weights."""
-    graph = float_graph(name)
-    runtime = tflm.open_plan(quantize(graph, *bits))
-    runtime.run(picture(graph, *size))
-    assert runtime.peak_bytes is not None
+def host(name: str = "stm32h743-tflm") -> Device:
+    facts = Arena(
+        planner="tflm",
+        kernels="reference",
+        fixed_bytes=Quantity(value=HOST_BYTES),
+        pointer_bytes=8,
+        composes_slopes=True,
+    )
+    return device.load(name).model_copy(update={"arena": facts})
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A quantized network, its workload, its table on a device, and the row of its plan."""
+
+    qgraph: QuantizedGraph
+    workload: Workload
+    table: CostTable
+    plan: np.ndarray
+    size: tuple[int, int]
+
+    @property
+    def peak(self) -> int:
+        return int(cost.estimate(self.table, self.plan).peak_activation_bytes[0])
+
+    @property
+    def bound(self) -> float:
+        alive = self.table.live @ self.table.element_bytes[self.plan[self.table.weighted :]]
+        return float(alive.max() + self.table.runtime_bytes)
+
+
+def case(target: Device, kind: str, seed: int, bits: str, size: tuple[int, int]) -> Case:
+    """A random network (or one of ``NETWORKS``) with 8 bits, 16-bit tensors, or any mix."""
+    rng = np.random.default_rng(seed)
+    graph = draw(kind, seed) if kind in ("residual", "dense") else float_graph(kind, seed)
     workload = to_workload(graph, *size)
-    price = cost.uniform(device.load("stm32h743-tflm"), workload, Precision.integers(*bits))
-    return price.peak_activation_bytes, runtime.peak_bytes, max(layer.weight_count for layer in workload.layers)
+    layers = tuple(workload.layers[i].name for i in workload.weighted)
+    space = Widths.of(workload, offered(target.widths.weight_bits, "int16"), offered(target.widths.activation_bits, "int16"))
+    fixed = {"8": (8, 8), "16": (8, 16), "4": (4, 8)}.get(bits)
+    weights = {name: fixed[0] if fixed else int(rng.choice(space.weight_bits)) for name in layers}
+    groups = {name: fixed[1] if fixed else int(rng.choice(space.activation_bits)) for name in workload.group_names}
+    tied = graph.width_groups()
+    formats = {name: groups[tied[node]] for node, name in graph.quantizer_groups().items()}
+    plan = [space.weight_bits.index(weights[name]) for name in layers]
+    plan += [space.activation_bits.index(groups[name]) for name in workload.group_names]
+    table = cost.lower(target, workload, space)
+    return Case(quantize(graph, weights, formats), workload, table, np.array(plan, dtype=np.int8), size)
 
 
-@pytest.mark.parametrize("size", [(16, 20), (48, 64)])
-@pytest.mark.parametrize("activation_bits", [8, 16])
+def file_of(made: Case) -> bytes:
+    return tflite.to_bytes(made.qgraph, flavour="micro", size=made.size)
+
+
+def arena_of(data: bytes) -> int:
+    """What the interpreter says it used."""
+    made = tflm.interpreter(data)
+    entry = made.get_input_details(0)
+    made.set_input(np.zeros(tuple(entry["shape"]), entry["dtype"]), 0)
+    made.invoke()
+    return tflm.arena_bytes(made)
+
+
+@pytest.mark.parametrize("bits", ["8", "16", "any"])
+@pytest.mark.parametrize("kind", ["residual", "dense"])
+def test_arena_of_random_networks(kind: str, bits: str) -> None:
+    """Within 2 % of what is used, never below it by more than 1 %; live ranges, the bound, are far below in some of them."""
+    errors, bounds = [], []
+    for seed in range(8):
+        made = case(host(), kind, seed, bits, SIZES[seed % 3])
+        used = arena_of(file_of(made))
+        errors.append(made.peak / used - 1)
+        bounds.append(made.bound / used - 1)
+    assert max(errors) < 0.02
+    assert min(errors) > -0.01
+    assert max(bounds) <= max(errors)
+    assert min(bounds) < -0.15
+
+
+@pytest.mark.parametrize("bits", ["8", "16", "4"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_peak_ram_is_the_arena_within_five_percent(name: str, activation_bits: int, size: tuple[int, int]) -> None:
-    ours, arena, _ = both(name, (8, activation_bits), size)
-    assert ours == pytest.approx(arena, rel=0.05)
+def test_arena_of_super_resolution_networks(name: str, bits: str) -> None:
+    made = case(host(), name, 0, bits, (16, 20))
+    assert made.peak == pytest.approx(arena_of(file_of(made)), rel=0.01)
 
 
-@pytest.mark.parametrize("size", [(16, 20), (48, 64)])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_packed_weights_only_add_what_the_reference_kernels_unpack(name: str, size: tuple[int, int]) -> None:
-    """The interpreter's reference kernels unpack 4-bit weights of a layer into the arena; CMSIS-NN unpacks in registers."""
-    ours, arena, weights = both(name, (4, 8), size)
-    assert ours * 0.99 <= arena <= ours * 1.01 + weights
-    assert size == (16, 20) or ours == pytest.approx(arena, rel=0.05)
+@pytest.mark.parametrize("kind", ["residual", "dense"])
+def test_what_is_said_to_fit_allocates(kind: str) -> None:
+    """An arena of the size that the model says is enough but for aligning its start; one of 98 % is not."""
+    made = case(host(), kind, 3, "any", (48, 64))
+    data = file_of(made)
+    runtime.Interpreter.from_bytes(data, arena_size=made.peak + 64)
+    with pytest.raises(RuntimeError):
+        runtime.Interpreter.from_bytes(data, arena_size=int(0.98 * made.peak))
+
+
+@pytest.mark.parametrize("bits", ["8", "16", "any"])
+@pytest.mark.parametrize("kind", ["residual", "dense"])
+def test_ram_of_the_exported_c(kind: str, bits: str) -> None:
+    """To the byte: the arena that the exporter lays out, and the caller's two buffers."""
+    for seed in range(6):
+        made = case(device.load("stm32h743"), kind, seed, bits, SIZES[seed % 3])
+        program = c.lower(made.qgraph, *made.size)
+        graph = made.qgraph.graph
+        ends = sum(program.lowering.tensor_bytes(name) for name in (graph.input.name, graph.output.name))
+        assert made.peak == program.arena_bytes + ends
+
+
+def test_narrower_tensors_can_need_more_memory() -> None:
+    """Why the solver's bound is not the arena: the planner leaves gaps, and which ones depends on every size."""
+    grew = 0
+    for seed in range(8):
+        made = case(device.load("stm32h743"), "residual", seed, "16", (32, 32))
+        groups = len(made.workload.group_names)
+        plans = np.repeat(made.plan[None], groups, axis=0)
+        plans[np.arange(groups), len(plans[0]) - groups + np.arange(groups)] = 0
+        grew += int((cost.estimate(made.table, plans).peak_activation_bytes > made.peak).sum())
+    assert grew

@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from hwmodels.pricing import arena as planner
+
 ALIGNMENT = 8
 
 
@@ -33,15 +37,11 @@ def aligned(size: int) -> int:
 
 def place(lives: Sequence[Life]) -> tuple[dict[str, int], int]:
     """Offsets in bytes by name, and the size of the arena; all of them multiples of ``ALIGNMENT``."""
-    placed: list[tuple[int, Life]] = []
-    for life in sorted(lives, key=lambda life: (-life.size, life.first, life.name)):
-        offset = 0
-        for start, other in sorted(placed, key=lambda entry: entry[0]):
-            if life.meets(other) and offset + life.size > start:
-                offset = max(offset, start + aligned(other.size))
-        placed.append((offset, life))
-    total = max((start + aligned(life.size) for start, life in placed), default=0)
-    return {life.name: start for start, life in placed}, total
+    order = sorted(lives, key=lambda life: (life.first, life.name))
+    sizes = np.array([aligned(life.size) for life in order], dtype=np.int64)
+    steps = np.array([(life.first, life.last) for life in order], dtype=np.int64).reshape(-1, 2)
+    offsets = planner.place(sizes, steps[:, 0].copy(), steps[:, 1].copy())
+    return {life.name: int(start) for life, start in zip(order, offsets, strict=True)}, int(max(offsets + sizes, default=0))
 
 
 def lower_bound(lives: Sequence[Life]) -> int:

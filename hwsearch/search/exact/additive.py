@@ -2,7 +2,8 @@
 
 Output noise is a sum over decisions. Latency, energy and weight bytes are sums over layers, and a layer's cost depends on at most
 three decisions: its weight width, the width of the tensor it reads, the width of the tensor it writes. Peak activation bytes are
-the largest of a few sums over width groups, one for each step of the schedule. Nothing else is assumed: the tables may hold any
+the largest of a few sums over width groups, one for each step of the schedule, or, where the runtime's planner is known, what it
+lays out; those sums then are a lower bound that the solver reasons with. Nothing else is assumed: the tables may hold any
 numbers, so requantization or format changes between neighbours are priced like everything else.
 """
 
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwmodels.counting import COUNTED
+from hwmodels.pricing.table import needed
 
 if TYPE_CHECKING:
+    from hwmodels.pricing.arena import Arena
     from hwmodels.pricing.cost import CostTable
     from searchspaces.space import SearchSpace
 
@@ -39,6 +42,8 @@ class AdditiveProblem:
         terms: objective -> ``float64[T, C, C, C]``.
         constant: objective -> what every plan pays.
         step_bytes: ``float64[S, G, C]``, bytes alive at a step when a group has a choice. Groups are the last G decisions.
+        arenas: what the runtime's planner lays out, where it is known: the peak then is the largest of them, and the steps are a
+            lower bound of it.
     """
 
     options: tuple[np.ndarray, ...]
@@ -47,6 +52,7 @@ class AdditiveProblem:
     terms: Mapping[str, np.ndarray]
     constant: Mapping[str, float]
     step_bytes: np.ndarray
+    arenas: tuple[Arena, ...] = ()
 
     @property
     def decisions(self) -> int:
@@ -60,12 +66,18 @@ class AdditiveProblem:
         first, second, third = (padded[:, self.columns[:, k]] for k in range(3))
         found = {name: table[rows, first, second, third].sum(axis=1) + self.constant[name] for name, table in self.terms.items()}
         found["noise"] = self.noise[np.arange(self.decisions), plans].sum(axis=1)
-        groups = self.step_bytes.shape[1]
-        chosen = plans[:, self.decisions - groups :]
-        alive = self.step_bytes[:, np.arange(groups), chosen]  # [S, P, G]
-        found["peak_activation_bytes"] = alive.sum(axis=2).max(axis=0) if len(alive) else np.zeros(len(plans))
+        found["peak_activation_bytes"] = self._peak(plans)
         found["memory_bytes"] = found["weight_bytes"] + found["peak_activation_bytes"]
         return found
+
+    def _peak(self, plans: np.ndarray) -> np.ndarray:
+        """Peak activation bytes ``float64[P]``."""
+        if self.arenas:
+            return needed(self.arenas, plans).astype(np.float64)
+        groups = self.step_bytes.shape[1]
+        alive = self.step_bytes[:, np.arange(groups), plans[:, self.decisions - groups :]]  # [S, P, G]
+        peak: np.ndarray = alive.sum(axis=2).max(axis=0) if len(alive) else np.zeros(len(plans))
+        return peak
 
     @cached_property
     def changes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -99,17 +111,24 @@ class AdditiveProblem:
             np.add.at(delta, self.columns[:, 2], table[rows, at[:, 0], at[:, 1], :] - present)
             found[name] = now[name][0] + delta[decisions, choices]
         found["noise"] = now["noise"][0] + self.noise[decisions, choices] - self.noise[decisions, plan[decisions]]
+        found["peak_activation_bytes"] = self._peak_of_changes(plan, now["peak_activation_bytes"][0])
+        found["memory_bytes"] = found["weight_bytes"] + found["peak_activation_bytes"]
+        return found
+
+    def _peak_of_changes(self, plan: np.ndarray, present: float) -> np.ndarray:
+        """Peak activation bytes ``float64[N]`` after each of ``changes`` alone."""
+        decisions, choices = self.changes
+        if self.arenas:
+            return self._peak(self.changed(plan, np.arange(len(decisions))))
         groups = self.step_bytes.shape[1]
         first, chosen = self.decisions - groups, plan[self.decisions - groups :]
-        peak = np.broadcast_to(now["peak_activation_bytes"], len(decisions)).copy()
+        peak = np.full(len(decisions), present)
         if len(self.step_bytes):
             present_bytes = self.step_bytes[:, np.arange(groups), chosen]
             after = present_bytes.sum(axis=1)[:, None, None] + self.step_bytes - present_bytes[:, :, None]
             of_group = decisions >= first
             peak[of_group] = after.max(axis=0)[decisions[of_group] - first, choices[of_group]]
-        found["peak_activation_bytes"] = peak
-        found["memory_bytes"] = found["weight_bytes"] + peak
-        return found
+        return peak
 
 
 def lower(table: CostTable, noise: np.ndarray, space: SearchSpace, limited: Iterable[str] = ()) -> AdditiveProblem:
@@ -151,6 +170,7 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace, limited: Iter
         terms,
         constant,
         _steps(table, groups, inputs, choices),
+        table.arenas,
     )
 
 

@@ -3,11 +3,13 @@
 Three steps: a heuristic plan gives an upper bound; the linear relaxation gives a lower bound and reduced costs, by which most
 choices are excluded for good; HiGHS closes what is left with a relative gap of 0. Objectives are scaled to about 1e4 before they
 meet the solver's absolute tolerances (1e-6): raw damage near 1e-10 would make every plan look equal. The bound that is returned
-is proven.
+is proven. Where memory is what a runtime's planner lays out, the program knows a lower bound of it and is told more by cuts
+(``planned``), ``ROUNDS`` times at most; then the best plan so far is returned with the gap that is left.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +19,13 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from hwmodels.errors import BudgetError
 from hwsearch.search import pareto
+from hwsearch.search.exact import planned
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.heuristics import feasible, improve, repair
 from hwsearch.search.exact.program import Program
 from hwsearch.search.silenced import quiet_stdout
 
+ROUNDS = 100
 _SCALE = 1e4
 _SAFETY = 1e-6
 """Relative margin by which a choice must be worse than the best known plan before it is excluded: the solver's tolerance."""
@@ -159,8 +163,12 @@ def _undominated(problem: AdditiveProblem, objectives: set[str]) -> list[np.ndar
                 for name in names:
                     table = problem.terms[name][row][np.ix_(*kinds)]
                     features.append(np.moveaxis(table, axis, 0).reshape(len(own), -1))
-        if memory and d >= problem.decisions - groups:
+        if memory and d >= problem.decisions - groups and not problem.arenas:
             features.append(problem.step_bytes[:, d - problem.decisions + groups, own].T)
+        for arena in problem.arenas if memory else ():
+            # A layout may be larger with something smaller in it, so only choices that make the same one can be compared.
+            kinds = arena.alike[arena.decisions == d][:, own].T
+            features += [kinds, -kinds]
         if not features:
             kept.append(own[:1])
             continue
@@ -273,24 +281,26 @@ def _close(
     integral = np.zeros(len(cost))
     integral[: program.binaries] = 1
     upper = np.concatenate([allowed, np.ones(program.columns - program.binaries), np.full(extra, np.inf)])
-    while True:
+    known = incumbent
+    for attempt in itertools.count():
         with quiet_stdout():
             result = milp(
                 cost * scale, integrality=integral, bounds=Bounds(0, upper), constraints=constraints, options={"mip_rel_gap": gap}
             )
         if result.x is None:
             # Everything else was excluded as worse than the incumbent, or there is nothing.
-            return None if incumbent is None else _solution(problem, incumbent, goal, _value(problem, incumbent, goal))
+            return None if known is None else _solution(problem, known, goal, _value(problem, known, goal))
         plan = program.plan(result.x)
-        if _best(problem, [plan], limits, goal) is not None:
-            bound = result.mip_dual_bound if result.mip_dual_bound is not None else result.fun
-            if incumbent is not None and _value(problem, incumbent, goal) < _value(problem, plan, goal):
-                plan = incumbent
-            return _solution(problem, plan, goal, bound / scale + constant)
-        cut = np.zeros(len(cost))
-        for start, own, choice in zip(program.starts, program.options, plan, strict=True):
-            cut[start + int(np.flatnonzero(own == choice)[0])] = 1.0
-        constraints.append(LinearConstraint(cut[None], -np.inf, problem.decisions - 1))
+        found = (result.mip_dual_bound if result.mip_dual_bound is not None else result.fun) / scale + constant
+        fits = _best(problem, [plan], limits, goal) is not None
+        if fits:
+            known = plan if known is None else _best(problem, [known, plan], limits, goal)
+        closed = fits and (goal not in planned.MEMORY or not problem.arenas or found >= _value(problem, known, goal) * (1 - 1e-9))
+        if closed or (problem.arenas and attempt >= ROUNDS):
+            return None if known is None else _solution(problem, known, goal, found)
+        row, most = planned.cut(problem, program, plan, limits, goal, _value(problem, known, goal), len(cost))
+        constraints.append(LinearConstraint(row[None], -np.inf, most))
+    raise AssertionError("unreachable")
 
 
 def _solution(problem: AdditiveProblem, plan: np.ndarray, goal: str, bound: float) -> Solution:

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_tables import network
+from random_tables import network, with_arena
 
 from hwsearch.search.exact.additive import lower
 from hwsearch.search.exact.exact import Solver
@@ -33,6 +33,11 @@ def enumerate_costs(table, noise, space):
             cost["weight_bytes"] += table.weight_bytes[layer, w, a] if column >= 0 else 0
         alive = [sum(n * table.element_bytes[g] for n, g in zip(step, groups, strict=True)) for step in table.live]
         cost["peak_activation_bytes"] = max(alive) + table.runtime_bytes
+        if table.arenas:
+            laid = table.arenas[0].layout(np.array(plan))
+            top = max((laid.offsets + laid.sizes)[laid.sizes > 0])
+            assert top + laid.tables_bytes >= cost["peak_activation_bytes"]
+            cost["peak_activation_bytes"] = float(top + laid.tables_bytes)
         cost["memory_bytes"] = cost["weight_bytes"] + cost["peak_activation_bytes"]
         rows.append((np.array(plan), cost))
     return rows
@@ -47,7 +52,11 @@ def problems(draw):
     )
     widths = draw(st.sampled_from([((2, 4, 8), (4, 8)), ((4, 8), (4, 8, 16)), ((3, 4, 8), (8, 16))]))
     scale = draw(st.sampled_from([1e-10, 1.0, 1e6]))
-    return network(edges, groups, draw(st.integers(0, 10**6)), *widths, noise_scale=scale)
+    seed = draw(st.integers(0, 10**6))
+    table, noise, space = network(edges, groups, seed, *widths, noise_scale=scale)
+    if draw(st.booleans()):
+        table = with_arena(table, np.random.default_rng(seed))
+    return table, noise, space
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,0 +1,52 @@
+"""What the exported C keeps in RAM: its static arena, and the buffers of the caller.
+
+Feature maps lie in the arena from the step that writes them to the last one that reads them. While a convolution runs it has its
+weights there, unpacked to bytes, where they are stored in fewer than 8 bits, and a few gathered patches; depthwise and grouped
+kernels gather nothing. The picture that goes in and the one that comes out lie in buffers of the caller, who gives them for the
+whole call. There are no tables: constants are in flash.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwmodels.pricing.arena import NONE, Arena, Builder, When
+from hwmodels.workload import CONV_OPS, Workload
+
+ALIGNMENT = 8
+PIXELS = 4
+"""Patches that the kernels gather at once."""
+WHOLE_BITS = 8
+
+
+def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int, ...]) -> Arena:
+    """The RAM of ``workload`` for the choices on offer: ``element_bytes float64[nA]`` and ``weight_bits``."""
+    choices = max(len(element_bytes), len(weight_bits))
+    width = np.pad(element_bytes, (0, choices - len(element_bytes)), mode="edge")
+    packed = np.array([bits < WHOLE_BITS for bits in weight_bits] + [False] * (choices - len(weight_bits)))
+    build, weighted = Builder(choices), workload.weighted
+    columns = [len(weighted) + tensor.group for tensor in workload.tensors]
+
+    def scaled(row: int, elements: int) -> When:
+        return When(columns[row], NONE, np.tile(elements * width[:, None], choices))
+
+    buffers: list[tuple[int, str, int, When]] = []
+    for row, layer in enumerate(workload.layers):
+        build.step(row)
+        if layer.op in CONV_OPS and layer.weight_count:
+            channels = workload.tensors[layer.inputs[0]].channels
+            patch = PIXELS * layer.kernel[0] * layer.kernel[1] * channels if layer.groups == 1 else 0
+            size = layer.weight_count * packed[:, None] + patch * width[None, :]
+            buffers.append((row, f"{layer.name} scratch", row, When(weighted.index(row), columns[layer.inputs[0]], size)))
+    for row, tensor in enumerate(workload.tensors):
+        if tensor.producer < 0 or row == workload.layers[-1].output:
+            build.table(scaled(row, tensor.elements))
+        else:
+            last = max(tensor.readers, default=tensor.producer)
+            buffers.append((tensor.producer, tensor.name, last, scaled(row, tensor.elements)))
+    for first, name, last, size_bytes in sorted(buffers, key=lambda buffer: buffer[:2]):
+        buffer = build.buffer(name, size_bytes)
+        for time in (first, last):
+            build.use([buffer], time=time)
+    build.lines(workload, lambda row, pixels: scaled(row, pixels * workload.tensors[row].channels))
+    return build.build(alignment=ALIGNMENT, fixed_bytes=0, tables="input and output")
