@@ -16,8 +16,13 @@ from hwmodels.pricing import cost
 
 
 @pytest.fixture(scope="module")
-def left_out(shared: Path) -> list[Row]:
+def every_row(shared: Path) -> list[Row]:
     return mlperf_tiny.rows(shared)
+
+
+@pytest.fixture(scope="module")
+def left_out(every_row: list[Row]) -> list[Row]:
+    return [row for row in every_row if row.source == mlperf_tiny.SOURCE]
 
 
 def errors(rows: list[Row]) -> np.ndarray:
@@ -61,6 +66,17 @@ def test_every_board_and_library_left_out(left_out: list[Row]) -> None:
     assert len(found) > 25
     for group, rows in found.items():
         assert np.median(errors(rows)) < 0.20, group
+
+
+@pytest.mark.parametrize(("quantity", "count"), [("latency_s", 100), ("energy_j", 40)])
+def test_a_family_on_a_library_that_nothing_is_known_of(every_row: list[Row], quantity: str, count: int) -> None:
+    """Two families; each from the other one, the library's depthwise cost from the other libraries of its generation."""
+    rows = [row for row in every_row if row.source == mlperf_tiny.UNSEEN and row.quantity == quantity]
+    assert len(rows) >= count
+    assert {row.network for row in rows} == {"resnet8", "mobilenet_v1_025"}
+    assert np.median(errors(rows)) < 0.15
+    assert np.quantile(errors(rows), 0.9) < 0.30
+    assert np.quantile(errors(rows), 0.9) < 0.5 * np.quantile(baseline(rows), 0.9)
 
 
 def test_counted_cycles_of_helium_are_those_measured(shared: Path) -> None:
