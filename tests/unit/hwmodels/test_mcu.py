@@ -14,7 +14,7 @@ from cost_twins import Widths
 from hwmodels.device import device
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.facts import number, with_numbers
-from hwmodels.numbers import Precision
+from hwmodels.numbers import Int, Precision
 from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 
@@ -109,7 +109,7 @@ def test_exported_c_unpacks_weights_once_a_layer(name: str) -> None:
     """4-bit weights cost the same cycles a weight whatever the size of the picture, and are read from flash once."""
     target = changed(name, mcu__weight_cache_bytes=0.0)
     for size in (8, 16):
-        table = cost.lower(target, one_conv(16, 16, 3, size), Widths((4, 8), (8,), ("conv",), ("x", "y"), False))
+        table = cost.lower(target, one_conv(16, 16, 3, size), Widths((Int(4), Int(8)), (Int(8),), ("conv",), ("x", "y")))
         more = cycles(target, float(table.compute_s[0, 0, 0, 0] - table.compute_s[0, 1, 0, 0]))
         assert more == pytest.approx(2304 * number(target, "mcu.cycles_per_unpacked_weight.4"))
         passes = table.weight_s[0, :, 0, 0] * number(target, "memory.flash.bytes_per_s")
