@@ -23,6 +23,7 @@ import math
 import numpy as np
 
 from hwmodels.compiled import compiled
+from hwsearch.quant.engine.kernels.rounding import scaled
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
 
@@ -51,26 +52,6 @@ def reduced(mantissa: np.ndarray) -> np.ndarray:
     return halves
 
 
-@compiled(inline="always")
-def _high_multiply(x: int, m: int) -> int:
-    """``x m / 2^31`` rounded half up."""
-    return (x * m + (1 << 30)) >> 31
-
-
-@compiled(inline="always")
-def _divide(x: int, exponent: int) -> int:
-    """``x / 2^exponent`` rounded half away from zero."""
-    mask = (1 << exponent) - 1
-    return (x >> exponent) + (1 if (x & mask) > (mask >> 1) + (1 if x < 0 else 0) else 0)
-
-
-@compiled(inline="always")
-def _scale(x: int, m: int, shift: int) -> int:
-    if shift > 0:
-        return _high_multiply(x << shift, m)
-    return _divide(_high_multiply(x, m), -shift)
-
-
 @compiled
 def gemmlowp(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
     """Sums ``[rows, >= W, >= C]`` (int32, or floats holding integers) to shifted codes in ``low .. high``.
@@ -81,7 +62,7 @@ def gemmlowp(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: 
     for r in range(rows):
         for p in range(columns):
             for c in range(channels):
-                out[r, p, c] = min(max(_scale(int(acc[r, p, c]), m[c], shift[c]), low), high)
+                out[r, p, c] = min(max(scaled(int(acc[r, p, c]), m[c], shift[c]), low), high)
 
 
 @compiled
@@ -100,9 +81,9 @@ def _add(
     a: np.ndarray, b: np.ndarray, m: np.ndarray, shift: np.ndarray, spare: int, low: int, high: int, out: np.ndarray
 ) -> None:
     for i in range(a.size):
-        x = _scale(int(a[i]) << spare, m[0], shift[0])
-        y = _scale(int(b[i]) << spare, m[1], shift[1])
-        out[i] = min(max(_scale(x + y, m[2], shift[2]), low), high)
+        x = scaled(int(a[i]) << spare, m[0], shift[0])
+        y = scaled(int(b[i]) << spare, m[1], shift[1])
+        out[i] = min(max(scaled(x + y, m[2], shift[2]), low), high)
 
 
 def add_tflite(

@@ -33,17 +33,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
-from numba import types
 from torch import Tensor
 
 from hwmodels.compiled import compiled
 from hwmodels.errors import UsageError, closest
 from hwsearch.quant.engine import buffers, fixed_point
-from hwsearch.quant.engine.kernels.vector_code import intrinsic
+from hwsearch.quant.engine.kernels.float_loops import fma
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
@@ -125,21 +123,14 @@ def _float(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: float, high: 
                 out[r, p, c] = min(max(np.rint(v), low), high)
 
 
-@intrinsic
-def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """``a b + c`` with one rounding, float32."""
-    f32 = types.float32
-    return f32(f32, f32, f32), lambda context, builder, signature, args: builder.fma(*args)
-
-
 @compiled
 def _add_f32(
     a: np.ndarray, b: np.ndarray, za: np.float32, zb: np.float32, ra: np.float32, rb: np.float32, fix: np.float32,
     z: np.float32, low: np.float32, high: np.float32, out: np.ndarray,
 ) -> None:  # fmt: skip
     for i in range(out.size):
-        inner = _fma(np.float32(b[i]) + zb, rb, fix)
-        v = np.rint(_fma(np.float32(a[i]) + za, ra, inner))
+        inner = fma(np.float32(b[i]) + zb, rb, fix)
+        v = np.rint(fma(np.float32(a[i]) + za, ra, inner))
         out[i] = min(max(v, low), high) - z
 
 

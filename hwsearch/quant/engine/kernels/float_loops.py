@@ -1,0 +1,48 @@
+"""Loops in single precision whose roundings numpy cannot express: fused multiply-adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from hwmodels.compiled import compiled
+from hwsearch.quant.engine.kernels.vector_code import intrinsic
+
+
+@intrinsic
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a b + c`` with one rounding, float32."""
+    f32 = types.float32
+    return f32(f32, f32, f32), lambda context, builder, signature, args: builder.fma(*args)
+
+
+@compiled
+def fused_sum(
+    a: np.ndarray, b: np.ndarray, ratio_a: np.float32, ratio_b: np.float32, zero_a: np.float32, zero_b: np.float32,
+    zero: np.float32, out: np.ndarray,
+) -> None:  # fmt: skip
+    """``rint(a ratio_a + (b ratio_b + (zero - (zero_a ratio_a + zero_b ratio_b))))``, each bracket rounded once."""
+    fix = zero - fma(zero_a, ratio_a, zero_b * ratio_b)
+    for i in range(a.size):
+        out[i] = np.rint(fma(a[i], ratio_a, fma(b[i], ratio_b, fix)))
+
+
+@compiled
+def normalize(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, epsilon: np.float32, out: np.ndarray) -> None:
+    """Layer normalization of the rows of ``x [N, C]``, each operation rounded to single precision, sums in order."""
+    count = np.float32(x.shape[1])
+    for r in range(x.shape[0]):
+        total = np.float32(0)
+        for c in range(x.shape[1]):
+            total = np.float32(total + x[r, c])
+        mean = np.float32(total / count)
+        power = np.float32(0)
+        for c in range(x.shape[1]):
+            d = np.float32(x[r, c] - mean)
+            power = np.float32(power + np.float32(d * d))
+        root = np.float32(np.float32(1) / np.sqrt(np.float32(np.float32(power / count) + epsilon)))
+        for c in range(x.shape[1]):
+            d = np.float32(x[r, c] - mean)
+            out[r, c] = np.float32(np.float32(np.float32(d * root) * gamma[c]) + beta[c])

@@ -1,0 +1,81 @@
+"""Products of two matrices of activations, batch by batch.
+
+TFLite's BATCH_MATMUL, LiteRT's kernels (reference and optimized) and TFLite Micro: sums ``sum_k (a - z_a)(b - z_b)`` of 32 bits
+for 8-bit operands and of 64 for 16-bit ones, times ``s_a s_b / s_y``, where LiteRT takes the product in single precision and
+TFLite Micro in double; two roundings ("gemmlowp") at 8 bits, at 16 bits a multiplier of 16 bits and one rounding ("i16").
+
+ONNX Runtime's QLinearMatMul and QGemm, 8 bits: ``rint(fp32(fp32(sum) M)) + z_y`` with ``M = fp32(fp32(s_a s_b) / s_y)``.
+
+Sums are computed by floating-point matrix products that lose nothing: no partial sum, in any order, exceeds ``K R_a R_b``, where
+``R`` is the largest distance of a code from its zero point, so float32 is exact up to 2^24 and float64 up to 2^53.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwsearch.quant.engine.activation import Library
+from hwsearch.quant.engine.fixed_point import quantize_multiplier, reduced
+from hwsearch.quant.engine.grid import Grid
+from hwsearch.quant.engine.kernels.integer_loops import rescale, rescale_once
+
+FLOAT32_LIMIT, FLOAT64_LIMIT = 1 << 24, 1 << 53
+INT32_LIMIT, INT48_LIMIT = (1 << 31) - 1, 1 << 47
+"""Sums that 32-bit accumulators hold, and that the 64-bit rescaling of TFLite is defined for."""
+
+
+def sums(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid) -> np.ndarray:
+    """``sum_k (a - z_a)(b - z_b)``, int64 ``[..., M, N]``, of ``a [..., M, K]`` and ``b [..., K, N]``; batches broadcast.
+
+    Raises:
+        ValueError: so many products that the runtime's accumulator could overflow (8 bits: 32 bits, from about 33,000
+        products on; 16 bits: 2^47, from 32,768 on).
+    """
+    depth = a.shape[-1]
+    bound = depth * grid_a.reach * grid_b.reach
+    if bound > (INT48_LIMIT if grid_a.wide else INT32_LIMIT):
+        raise ValueError(f"sums of {depth} products, up to {bound}, do not fit the runtime's accumulator")
+    carrier = np.dtype(np.float32 if bound <= FLOAT32_LIMIT else np.float64)
+    left, right = (x.astype(np.int32) - grid.zero_point for x, grid in ((a, grid_a), (b, grid_b)))
+    exact: np.ndarray = np.matmul(left.astype(carrier), right.astype(carrier)).astype(np.int64)
+    return exact
+
+
+def requantize(total: np.ndarray, real: float, y: Grid) -> np.ndarray:
+    """Sums times ``real`` to codes: two roundings for an 8-bit ``y``, the 16-bit multiplier and one rounding for a 16-bit one.
+
+    Raises:
+        ValueError: ``real`` times the largest sum exceeds the runtime's 32-bit result.
+    """
+    m, shift = quantize_multiplier(real)
+    if total.size and float(np.abs(total).max()) * max(real, 1.0) > INT32_LIMIT and real > 1:
+        raise ValueError(f"a multiplier of {real:.3g} takes sums beyond 32 bits")
+    out = np.empty(total.size, np.int64)
+    if y.wide:
+        rescale_once(total.reshape(-1), int(reduced(np.array(m))), shift, out)
+    else:
+        rescale(total.reshape(-1), m, shift, out)
+    return y.clamp(out.reshape(total.shape) + y.zero_point)
+
+
+def batch_matmul(
+    a: np.ndarray,
+    b: np.ndarray,
+    grid_a: Grid,
+    grid_b: Grid,
+    y: Grid,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    library: Library = "litert",
+) -> np.ndarray:
+    """BATCH_MATMUL of TFLite: codes ``a [..., M, K]`` (``[..., K, M]`` if transposed) and ``b [..., K, N]`` to ``y [..., M, N]``.
+
+    Raises:
+        ValueError: the runtime's accumulator could overflow (see ``sums`` and ``requantize``).
+    """
+    left = np.swapaxes(a, -1, -2) if transpose_a else a
+    right = np.swapaxes(b, -1, -2) if transpose_b else b
+    product = grid_a.step * grid_b.step if library == "litert" else float(grid_a.step) * float(grid_b.step)
+    real = float(product) / float(y.step)
+    return requantize(sums(left, right, grid_a, grid_b), real, y)
