@@ -22,6 +22,7 @@ from torch import Tensor
 
 from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.convolution import Conv, load, store
+from hwsearch.quant.engine.decode import real
 from hwsearch.quant.engine.kernels.choice import kernel
 from hwsearch.quant.engine.proof import Proof, prove_layer
 from hwsearch.quant.formats import TensorFormat
@@ -56,8 +57,8 @@ def unary_table(node: Node, source: TensorFormat, target: TensorFormat) -> Tenso
     """What a sigmoid or tanh writes for every code 0 .. 2^bits - 1 of its input: shifted codes, or real values for a float
     target; float32 ``[2^bits]``. A table is what integer hardware has, and it makes transcendental functions exact."""
     codes = torch.arange(source.grid.last_code + 1, dtype=torch.float32)
-    real = activate(source.decode(codes), node.attrs["kind"], node)
-    return target.stored(real)
+    values = activate(source.decode(codes), node.attrs["kind"], node)
+    return target.stored(values)
 
 
 def _table(node: Node, source: TensorFormat, target: TensorFormat, rule: str) -> Tensor | None:
@@ -190,4 +191,7 @@ def run(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
 
 def decoded(carried: Tensor, qgraph: QuantizedGraph) -> Tensor:
     """Real values of the output tensor as the engine carries it."""
-    return load(carried, qgraph.formats[qgraph.graph.output.name]).contiguous()
+    fmt = qgraph.formats[qgraph.graph.output.name]
+    if fmt.is_float or carried.dtype != torch.int16:
+        return load(carried, fmt).contiguous()
+    return real(carried, fmt.scale)
