@@ -112,6 +112,32 @@ class Arena:
         planning = self.planning_bytes * len(self.names)
         return self.fixed_bytes + math.ceil(max(largest, planning) + tables)
 
+    def floor(self, first_group: int, groups: int) -> np.ndarray:
+        """Bytes that are in use at each step whatever the planner does, as sums over width groups: ``float64[S, G, C]``.
+
+        Groups are the decisions from ``first_group`` on. Counted is what is there under every plan, at its least over decisions
+        that are no groups; what no group decides is put to the first one.
+        """
+        own, choices = self.buffers, self.buffers.size.shape[1]
+        steps = np.zeros((len(self.step_layer), groups, choices))
+
+        def add(rows: slice, at: np.ndarray, size: np.ndarray) -> None:
+            axis = next((axis for axis in (0, 1) if at[axis] >= first_group), None)
+            if axis is None or at[1 - axis] >= first_group:
+                steps[rows, 0] += np.diagonal(size).min() if at[0] == at[1] else size.min()
+            else:
+                steps[rows, at[axis] - first_group] += size.min(axis=1 - axis)
+
+        sure = own.use_on.all(axis=(1, 2))
+        for buffer, size in enumerate(np.ceil(own.size / self.alignment) * self.alignment):
+            times = own.use_time[sure & (own.use_of == buffer)]
+            if len(times):
+                add(slice(int(times.min()), int(times.max()) + 1), own.size_at[buffer], size)
+        for at, size in zip(own.table_at, own.table_bytes, strict=True):
+            add(slice(None), at, size)
+        steps[:, :1] += self.fixed_bytes
+        return steps
+
     def beside(self, size_bytes: When) -> Arena:
         """This arena, and bytes beside it that are always taken."""
         at = np.concatenate([self.buffers.table_at, [[size_bytes.first, size_bytes.second]]])

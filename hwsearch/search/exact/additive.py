@@ -183,4 +183,5 @@ def _steps(table: CostTable, groups: int, widths: int, choices: int) -> np.ndarr
     steps[:, :, :widths] = live[:, :, None] * np.asarray(table.element_bytes, dtype=np.float64)
     # A plan makes one choice of the first group: what the runtime always takes may count as part of each.
     steps[:, :1, :widths] += table.runtime_bytes
-    return steps
+    floors = [arena.floor(int((table.weight_column >= 0).sum()), groups)[:, :, :choices] for arena in table.arenas]
+    return np.concatenate([steps, *floors])

@@ -25,7 +25,7 @@ from hwsearch.search.exact.heuristics import feasible, improve, repair
 from hwsearch.search.exact.program import Program
 from hwsearch.search.silenced import quiet_stdout
 
-ROUNDS = 100
+ROUNDS = 16
 _SCALE = 1e4
 _SAFETY = 1e-6
 """Relative margin by which a choice must be worse than the best known plan before it is excluded: the solver's tolerance."""
