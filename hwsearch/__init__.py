@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from hwsearch.documents.progress import Progress
     from hwsearch.documents.results import Results
 
-__version__ = "0.1.0"
+from hwsearch.version import __version__
+
 __all__ = ["__version__", "optimize"]
 
 

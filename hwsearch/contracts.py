@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hwmodels.device import device as devices
-from hwmodels.pricing import cost
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwsearch.quality.damage import Damage
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.graph import QuantizedGraph
@@ -70,7 +70,7 @@ def tiny_calibration(weight_bits: tuple[int, ...] = (2, 4, 8), activation_bits: 
 def check_device(name_or_path: str) -> None:
     """A device prices a small network: finite, positive, terms adding up, fewer bits never storing more bytes, and no
     width running faster than the native one that holds it."""
-    device = devices.load(name_or_path)
+    device = catalogue.load(name_or_path)
     workload = to_workload(tiny_graph(), *device.default_input)
     space = build_space(
         workload,

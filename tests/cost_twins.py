@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwmodels import cost
 from hwmodels.device import device
 from hwmodels.numbers import NumberFormat
 from hwmodels.pricing import cost

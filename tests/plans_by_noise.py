@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwsearch.quality.damage import output_luma
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.ir.graph import execute
+from searchspaces.tasks.luma import output_luma
 
 BYTES_PER_CHANNEL = 8
 """A 32-bit bias and a 32-bit scale for each output channel."""

@@ -13,7 +13,7 @@ from searchspaces.space import SearchSpace
 
 @dataclass(eq=False)
 class Table:
-    """Costs of a made-up network; see ``hwmodels.pricing.cost.CostTable``."""
+    """Costs of a made-up network; see ``hwmodels.cost.CostTable``."""
 
     latency_s: np.ndarray
     energy_j: np.ndarray

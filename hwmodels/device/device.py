@@ -21,7 +21,7 @@ from hwmodels.device.values import Count, Factor, Flag, Positive, PrecisionKey, 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import NumberFormat, Precision, format_of, offered, smallest
 
-__all__ = ["Device", "Fact", "Quantity", "load", "load_text", "names"]
+__all__ = ["Device", "Fact", "Quantity"]
 
 
 class Device(Table):
@@ -115,30 +115,3 @@ class Device(Table):
         """Digest of the content (comments and layout of the file do not matter)."""
         content = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
-
-
-def names() -> list[str]:
-    """Names of the devices that come with the package, sorted."""
-    from hwmodels.device import reader
-
-    return reader.shipped_names()
-
-
-def load(name_or_path: str) -> Device:
-    """A device by its name, one of its aliases, or the path of a ``.toml`` file.
-
-    Raises:
-        UsageError: no device of that name; the closest ones are named.
-        FileError: the file cannot be read or is not TOML.
-        DeviceFileError: the file has mistakes; all are listed.
-    """
-    from hwmodels.device import reader
-
-    return reader.load(name_or_path)
-
-
-def load_text(text: str, origin: str) -> Device:
-    """A device from the text of its file; ``origin`` is what errors call it. Raises as ``load`` does."""
-    from hwmodels.device import reader
-
-    return reader.load_text(text, origin)

@@ -10,7 +10,8 @@ import json
 import re
 from collections.abc import Mapping
 
-from hwmodels.device.device import Device, load_text
+from hwmodels.device.catalogue import load_text
+from hwmodels.device.device import Device
 from hwmodels.device.facts import number
 from hwmodels.device.values import Quantity
 from hwmodels.errors import FileError

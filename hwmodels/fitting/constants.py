@@ -20,12 +20,12 @@ from typing import Literal
 import numpy as np
 from pydantic import ValidationError
 
+from hwmodels import cost
 from hwmodels.device.device import Device
 from hwmodels.device.facts import number, with_numbers
 from hwmodels.device.values import Quantity
 from hwmodels.errors import UsageError, closest
 from hwmodels.numbers import Precision
-from hwmodels.pricing import cost
 from hwmodels.workload import Workload
 
 PRIOR_WEIGHT = 0.03

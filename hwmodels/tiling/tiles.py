@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels import cost
 from hwmodels.device.device import Device
 from hwmodels.pricing import cost
 from hwmodels.pricing.arena import NONE, Arena, When

@@ -11,7 +11,8 @@ import numpy as np
 import onnxruntime
 
 from hwmodels.device import reader
-from hwmodels.device.device import Device, load_text
+from hwmodels.device.catalogue import load_text
+from hwmodels.device.device import Device
 from hwmodels.device.edit import edited, values_of
 from hwmodels.device.facts import number, with_numbers
 from hwmodels.device.values import Quantity

@@ -26,11 +26,11 @@ import typer
 from typer.main import get_command
 
 from hwmodels.errors import FileError, HwsearchError
-from hwsearch import __version__
 from hwsearch.cli import catalogue, estimate, front, inspect, optimize, plans, questions, terminal, worker
 from hwsearch.documents.files import DISK_FULL
 from hwsearch.documents.url import redacted
 from hwsearch.runs.directory import Interrupted
+from hwsearch.version import __version__
 
 TRACEBACK = "HWSEARCH_TRACEBACK"
 """Environment variable; when it is set, a bug of ours shows where it happened."""

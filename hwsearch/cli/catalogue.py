@@ -62,9 +62,9 @@ def agreements(name: str) -> list[dict[str, Any]]:
 
 
 def _show_list(terminal: Terminal) -> None:
-    from hwmodels.device import device
+    from hwmodels.device import catalogue
 
-    found = [{**summary(device.load(name)), "agreement": agreements(name)} for name in device.names()]
+    found = [{**summary(catalogue.load(name)), "agreement": agreements(name)} for name in catalogue.names()]
 
     def render(screen: Console) -> None:
         rows = [
@@ -104,9 +104,9 @@ def show(
     name: Annotated[str, typer.Argument(help="A device or a device file.")], as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """Every number of a device, with its source; a number without one is assumed."""
-    from hwmodels.device import device as devices_
+    from hwmodels.device import catalogue
 
-    device = devices_.load(name)
+    device = catalogue.load(name)
     facts = device.facts()
     assumed = sum(fact.source is None for fact in facts)
     document = {**summary(device), "summary": device.summary, "sha256": device.device_sha256}

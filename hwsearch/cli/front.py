@@ -57,6 +57,7 @@ def front(
     """
     from hwsearch.cli import summary
     from hwsearch.problem import budgets
+    from hwsearch.report import document
     from hwsearch.runs import directory
 
     terminal = Terminal(as_json, quiet)
@@ -68,7 +69,7 @@ def front(
         if out is not None:
             raise UsageError("--out writes what a budget chooses, and there is none", f"Budgets: {budgets.EXAMPLES}.")
         results = directory.load_results(run)
-        terminal.show(summary.document(results), lambda screen: summary.render_front(results, screen))
+        terminal.show(document.document(results), lambda screen: summary.render_front(results, screen))
         return
     from hwsearch.plans import choose_again
 

@@ -80,6 +80,7 @@ def optimize(
     """
     from hwsearch.cli import summary
     from hwsearch.problem import budgets
+    from hwsearch.report import document
     from hwsearch.runs import directory
 
     several = [str(options.read_target(name)) for name in target] if target and len(target) > 1 else []
@@ -137,7 +138,7 @@ def optimize(
         return
     with terminal.progress() as progress:
         results = pipeline.optimize(pipeline.Request(**fields), progress)
-    terminal.show(summary.document(results), lambda screen: summary.render(results, screen))
+    terminal.show(document.document(results), lambda screen: summary.render(results, screen))
 
 
 def _without_password(word: str, storage: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hwsearch.cli.terminal import bold, table
 from hwsearch.documents import units
@@ -26,52 +26,6 @@ BITS = ("weight bits", "tensor bits")
 NUMBERS = ("PSNR\ndB", "loss\ndB", "latency", "weights", "peak\nmemory", "smaller\nthan fp32", "than\nint8")
 ROWS = 20
 """Plans of the front that one screen shows; the others are in results.json and in the report."""
-
-
-def document(results: Results) -> dict[str, Any]:
-    """The one JSON document of ``hwsearch optimize --json``; SI units."""
-    reference = results.reference
-    return {
-        "target": results.target,
-        "network": results.network,
-        "scale": results.scale,
-        "reference": {
-            "psnr_db": reference.psnr_db,
-            "ssim": reference.ssim,
-            "bicubic_psnr_db": reference.bicubic_psnr_db,
-            "weight_bytes": reference.weight_bytes,
-            "latency_s": reference.latency_s,
-            "precision": reference.precision,
-        },
-        "fps": results.fps,
-        "front": [entry(plan, results.fps) for plan in results.front],
-        "tilings": [point.model_dump() for point in results.tilings],
-        "proxies": {check.name: {"spearman": check.spearman} for check in results.proxies},
-        "run_dir": None if results.run_dir is None else str(results.run_dir),
-        "wall_s": results.wall_s,
-    }
-
-
-def entry(plan: Plan, fps: float | None) -> dict[str, Any]:
-    """One plan for machines; ``fps``: the rate that was asked for."""
-    measured = plan.measured
-    return {
-        "plan": plan.name,
-        "weight_bits": plan.weight_bits,
-        "activation_bits": plan.activation_bits,
-        "tiling": plan.tiling,
-        "predicted": plan.predicted.model_dump(),
-        "counted": None if plan.counted is None else plan.counted.model_dump(),
-        "headroom": None if fps is None else frame_rate.headroom(plan.predicted.latency_s, fps),
-        "measured": None
-        if measured is None
-        else {
-            "psnr_db": measured.psnr_db,
-            "psnr_loss_db": measured.psnr_loss_db,
-            "ssim": measured.ssim,
-            "runtime": measured.runtime,
-        },
-    }
 
 
 def shown_plans(results: Results) -> list[Plan]:
@@ -152,7 +106,7 @@ def render(results: Results, screen: Console) -> None:
 
 def render_targets(runs: Runs, screen: Console) -> None:
     """One table across devices: the plan that each run recommends, and where to read on."""
-    from hwsearch.pipeline.several_devices import recommended
+    from hwsearch.documents.recommended import of_budget
 
     first = next(iter(runs.results.values()))
     screen.print(
@@ -163,7 +117,7 @@ def render_targets(runs: Runs, screen: Console) -> None:
     )
     rows = []
     for name, results in runs.results.items():
-        plan, reference = recommended(results), results.reference
+        plan, reference = of_budget(results), results.reference
         price, measured = plan.predicted, plan.measured
         faster = reference.latency_s / price.latency_s if reference.latency_s else None
         rows.append(

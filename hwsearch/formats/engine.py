@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from hwsearch import __version__
 from hwsearch.formats.runtime import Tolerance
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.version import __version__
 
 
 class EnginePlan:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.errors import UncountedError
-from hwmodels.pricing import cost
 from hwsearch.documents.results import LayerRow
 from hwsearch.formats.readers import Inspected
 from searchspaces.space import SearchSpace, build_space
@@ -43,7 +43,7 @@ def price(inspected: Inspected, target: str, size: tuple[int, int] | None = None
         UncountedError: the file has operations that cannot be priced; all are named.
         UsageError, FileError: no such device.
     """
-    board = device.load(target)
+    board = catalogue.load(target)
     if inspected.graph.uncounted:
         raise UncountedError(
             list(inspected.graph.uncounted),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,9 @@ from torch import Tensor
 from hwmodels.errors import MismatchError
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import QuantizedGraph
+
+Run = Callable[[Tensor], Tensor]
+"""A network as a function: ``float32 [1, C, H, W]`` in 0..1 to the decoded output ``float32 [1, C, sH, sW]``."""
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels import cost
 from hwmodels.fitting import agreement
 from hwmodels.numbers import Precision
-from hwmodels.pricing import cost
-from hwmodels.tiling.tiles import Cut
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.results import (
     Crop,
@@ -20,13 +18,13 @@ from hwsearch.documents.results import (
     Fact,
     LayerRow,
     Point,
-    ProxyCheck,
     Reference,
     Results,
     ScheduleStep,
     SignalToNoise,
     TilingPoint,
 )
+from hwsearch.documents.versions import versions
 from hwsearch.pipeline import notes
 from hwsearch.plans import prove, verify
 from hwsearch.plans.prove import Proof
@@ -34,42 +32,14 @@ from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.report.crops import save_crops
-from hwsearch.runs.directory import RunDirectory, versions
+from hwsearch.runs.directory import RunDirectory
 from hwsearch.search import frame_rate, tiling_options
+from hwsearch.search.found import Search
 from hwsearch.search.tiling_options import Ways
 from searchspaces.data.bicubic import imresize
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
 from searchspaces.tasks.metrics import psnr_y, ssim_y
-
-
-@dataclass(frozen=True, eq=False)
-class Search:
-    """What the search found: every measured plan as arrays of equal length, and which of them matter.
-
-    Attributes:
-        checks: proxies against random plans; ``front_checks``: against plans of the exact fronts, before these were measured.
-        plans: ``int8[N, decisions]``; ``losses``: measured on the search pictures, dB; ``objectives``: their price.
-        front: rows of the non-dominated plans, by latency; ``picks``: role -> row.
-        origins: row -> "probe", "exact", "refine" or "uniform ...".
-        cuts: how the picture is cut under each plan; ``quantizers``: what it was measured with.
-    """
-
-    checks: list[ProxyCheck]
-    front_checks: list[ProxyCheck]
-    plans: np.ndarray
-    losses: np.ndarray
-    objectives: cost.Objectives
-    front: list[int]
-    picks: dict[str, int]
-    origins: dict[int, str]
-    cuts: list[Cut]
-    quantizers: list[str]
-
-    def names(self) -> dict[int, str]:
-        """Row -> plan name, for the front and whatever else was picked: numbered by latency."""
-        rows = sorted({*self.front, *self.picks.values()}, key=lambda r: (self.objectives.latency_s[r], self.losses[r], r))
-        return {row: f"plan-{number:02d}" for number, row in enumerate(rows, start=1)}
 
 
 def to_plan(

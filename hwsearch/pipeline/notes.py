@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hwmodels import cost
 from hwmodels.fitting import agreement
-from hwmodels.pricing import cost
 from hwmodels.tiling.tiles import Cut
 from hwsearch.documents import units
 from hwsearch.problem.pose import Problem, Request
@@ -16,8 +16,8 @@ from hwsearch.search import frame_rate
 from hwsearch.search.tiling_options import Ways
 
 if TYPE_CHECKING:
-    from hwsearch.pipeline.assemble import Search
     from hwsearch.plans.prove import Proof
+    from hwsearch.search.found import Search
 
 
 def sentences(request: Request, problem: Problem, ways: Ways, search: Search, proofs: Mapping[int, Proof]) -> list[str]:

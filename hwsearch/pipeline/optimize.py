@@ -27,6 +27,7 @@ from hwsearch.quality.proxies import sqnr
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.methods.polish import polish
+from hwsearch.report import html
 from hwsearch.runs import damage_file, directory
 from hwsearch.runs.cluster import coordinator
 from hwsearch.runs.cluster.coordinator import Coordinator
@@ -161,6 +162,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         with clock.stage("report"), progress.stage("writing the report", 1):
             results = assemble.results(request, problem, ways, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s)
             run.finish(results)
+            html.write(results, run.path)
     return results
 
 

@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hwmodels.device import device as devices
+from hwmodels.device import catalogue
 from hwmodels.errors import BudgetError, FileError, UsageError
-from hwsearch.cli import summary
 from hwsearch.documents.files import jsonable, write_json
-from hwsearch.documents.plan import Plan
 from hwsearch.documents.progress import Progress, Silent
+from hwsearch.documents.recommended import of_budget
 from hwsearch.documents.results import Results
 from hwsearch.pipeline import optimize as pipeline
 from hwsearch.problem.pose import Request, load_network, pose
 from hwsearch.quality.shared import Shared
+from hwsearch.report import document as one
 from hwsearch.runs import directory
 from hwsearch.search import frame_rate, tiling_options
 from hwsearch.search.exact import exact
@@ -86,7 +86,7 @@ def _names(targets: Sequence[str]) -> dict[str, str]:
     """Device name -> target as it was given."""
     names: dict[str, str] = {}
     for target in targets:
-        name = devices.load(target).name
+        name = catalogue.load(target).name
         if name in names:
             raise UsageError(f"--target {target} and --target {names[name]} are one device, {name}", "Name every device once.")
         names[name] = target
@@ -144,16 +144,10 @@ def load(path: Path) -> Runs:
     return Runs(path, {name: directory.load_results(path / name) for name in names_in(path)})
 
 
-def recommended(results: Results) -> Plan:
-    """The plan of a run that a table across devices shows: that of the budget, else the knee."""
-    name = results.chosen.get("budget", results.chosen["knee"])
-    return next(plan for plan in results.front if plan.name == name)
-
-
 def document(runs: Runs) -> dict[str, Any]:
     """All runs for machines: the table across devices, and each run as ``optimize`` prints it for one."""
     return {
         "run_dir": str(runs.folder),
-        "table": [{"target": name, **summary.entry(recommended(own), own.fps)} for name, own in runs.results.items()],
-        "targets": {name: summary.document(own) for name, own in runs.results.items()},
+        "table": [{"target": name, **one.entry(of_budget(own), own.fps)} for name, own in runs.results.items()],
+        "targets": {name: one.document(own) for name, own in runs.results.items()},
     }

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels.pricing import cost
+from hwmodels import cost
 from hwmodels.pricing.table import stored_name
 from hwsearch.documents.files import read_json
 from hwsearch.documents.plan import Plan

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from hwmodels import cost
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Precision
-from hwmodels.pricing import cost
 from hwmodels.tiling.tiles import Cut
 from hwsearch.documents.results import LayerRow, ScheduleStep, TilingPoint
 from hwsearch.plans import plan_file

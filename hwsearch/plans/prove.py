@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from hwmodels import cost
 from hwmodels.counting import FLOAT_BITS
 from hwmodels.numbers import INT16
-from hwmodels.pricing import cost
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents.plan import Counted, Measured, Plan, Predicted, Provenance
+from hwsearch.documents.versions import versions
 from hwsearch.formats.onnx import write
 from hwsearch.plans import verify
 from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quant import storage
 from hwsearch.quant.graph import QuantizedGraph
-from hwsearch.runs.directory import versions
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
 from searchspaces.space import SearchSpace

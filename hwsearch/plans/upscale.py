@@ -16,7 +16,8 @@ from torch import Tensor
 from hwmodels.errors import UsageError
 from hwsearch.documents.files import replacing
 from hwsearch.documents.progress import Progress
-from hwsearch.formats import runtimes
+from hwsearch.formats import reach, runtimes
+from hwsearch.formats.runtime import Run
 from hwsearch.plans import verify
 from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.data import pictures
@@ -49,7 +50,7 @@ def enlargement(graph: Graph) -> int:
     return propagate(graph, side, side)[graph.output.name][1] // side
 
 
-def enlarge(network: verify.Run, rgb: np.ndarray, graph: Graph, scale: int, progress: Progress, tile: int = TILE) -> np.ndarray:
+def enlarge(network: Run, rgb: np.ndarray, graph: Graph, scale: int, progress: Progress, tile: int = TILE) -> np.ndarray:
     """Enlarge ``uint8[H, W, 3]`` to ``uint8[scale*H, scale*W, 3]`` by ``network``, which executes ``graph``."""
     luma_only = graph.input.attrs["channels"] == 1
     planes = to_ycbcr(rgb) if luma_only else rgb.astype(np.float64)
@@ -65,12 +66,12 @@ def enlarge(network: verify.Run, rgb: np.ndarray, graph: Graph, scale: int, prog
     return np.clip(np.rint(high), 0, 255).astype(np.uint8)
 
 
-def _in_tiles(network: verify.Run, x: Tensor, graph: Graph, tile: int, progress: Progress) -> Tensor:
+def _in_tiles(network: Run, x: Tensor, graph: Graph, tile: int, progress: Progress) -> Tensor:
     height, width = x.shape[2:]
-    halo = verify.receptive_radius(graph)
+    halo = reach.receptive_radius(graph)
     if halo is None:
         tile, halo = max(height, width), 0
-    step = verify.coarsest_step(graph)
+    step = reach.coarsest_step(graph)
     side = -(-tile // step) * step
     with progress.stage("enlarging", -(-height // side) * -(-width // side)) as stage:
         return verify.upscale(network, x, tile, halo, step=step, progress=lambda done, total: stage.advance())

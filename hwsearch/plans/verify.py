@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,51 +16,20 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import MismatchError, UsageError
-from hwmodels.numbers import Int
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents.plan import Measured
-from hwsearch.formats.runtime import Tolerance, compare, judge
+from hwsearch.formats.runtime import Run, compare, judge
 from hwsearch.quality.evaluate import to_picture
-from hwsearch.quant.engine import integer, requant
+from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.tiled import run_tiled
-from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.data.pictures import Pair
-from searchspaces.ir.graph import Graph, pair
 from searchspaces.tasks.metrics import psnr_y, ssim_y
-
-Run = Callable[[Tensor], Tensor]
-BEYOND_ONE_CODE = 1e-3
-"""Share of output codes that may differ by more than 1 where floating point takes part."""
-UNFUSED_ADDITIONS = 0.05
-"""Share of output codes that may differ where ONNX Runtime's addition does not use fused multiply-adds (see ``requant``)."""
-ADDITION_PROBES = (
-    (0.045303997, 0.10570933, 0.030202664),
-    (0.010389197, 0.051945984, 0.062335178),
-    (0.069181755, 0.13836351, 0.046121173),
-)
 
 
 def run_engine(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
     """Our integer engine: ``float32 [1, C, H, W]`` in 0..1 to the decoded output."""
     return integer.run(qgraph, x)
-
-
-def run_onnx(path: str | Path | bytes, *, threads: int = 0) -> Run:
-    """ONNX Runtime on an exported file, as a function from ``float32 [1, C, H, W]`` to ``float32 [1, C, sH, sW]``.
-
-    Raises:
-        FileError: the file cannot be loaded.
-    """
-    from hwsearch.formats.onnx.write import session
-
-    loaded = session(path, threads=threads)
-    name = loaded.get_inputs()[0].name
-
-    def run(x: Tensor) -> Tensor:
-        return torch.from_numpy(loaded.run(None, {name: np.ascontiguousarray(x.detach().numpy(), dtype=np.float32)})[0])
-
-    return run
 
 
 def prove(
@@ -81,10 +49,11 @@ def prove(
     """
     import onnxruntime
 
+    from hwsearch.formats.onnx import ort
     from hwsearch.formats.onnx.write import assert_integer
 
     assert_integer(qgraph, onnx_path)
-    runtime, fmt = run_onnx(onnx_path, threads=threads), qgraph.formats[qgraph.graph.output.name]
+    runtime, fmt = ort.run_onnx(onnx_path, threads=threads), qgraph.formats[qgraph.graph.output.name]
     different = beyond = total = 0
     psnr, float_psnr, ssim = [], [], []
     with torch.no_grad():
@@ -96,7 +65,7 @@ def prove(
             psnr.append(psnr_y(picture, pair.high, scale))
             ssim.append(ssim_y(picture, pair.high, scale))
             float_psnr.append(psnr_y(to_picture(reference(pair.low)), pair.high, scale))
-    judge(tolerance(qgraph), different, beyond, total)
+    judge(ort.tolerance(qgraph), different, beyond, total)
     return Measured(
         psnr_db=float(np.mean(psnr)),
         psnr_loss_db=float(np.mean(float_psnr) - np.mean(psnr)),
@@ -119,96 +88,20 @@ def prove_tiling(qgraph: QuantizedGraph, tiling: Tiling, planned_width: int, pic
     Raises:
         MismatchError: more differ than the module's text allows.
     """
+    from hwsearch.formats.onnx import ort
+
     fmt = qgraph.formats[qgraph.graph.output.name]
     different = beyond = total = 0
     for x in pictures:
         here = tiling.on(x.shape[2], x.shape[3], planned_width)
         d, b, n = compare(run_tiled(qgraph, x, here), run_engine(qgraph, x), fmt)
         different, beyond, total = different + d, beyond + b, total + n
-    if different if integer.exact(qgraph) else beyond > BEYOND_ONE_CODE * total:
+    if different if integer.exact(qgraph) else beyond > ort.BEYOND_ONE_CODE * total:
         raise MismatchError(
             f"{different} of {total} output codes differ between tiles of {tiling} and whole pictures, {beyond} by more than 1",
             "Please report this with the plan.",
         )
     return different
-
-
-def tolerance(qgraph: QuantizedGraph) -> Tolerance:
-    """How far ONNX Runtime's codes may lie from the engine's."""
-    if not integer.exact(qgraph):
-        return Tolerance(1.0, BEYOND_ONE_CODE, "Half precision or interpolation explains differences of 1 only.")
-    if any(node.op == "add" for node in qgraph.graph.nodes) and not additions_are_fused():
-        return Tolerance(UNFUSED_ADDITIONS, UNFUSED_ADDITIONS, "Additions without fused multiply-adds explain a few differences.")
-    return Tolerance()
-
-
-@lru_cache(maxsize=1)
-def additions_are_fused() -> bool:
-    """Whether QLinearAdd of this ONNX Runtime on this CPU computes what the engine computes. All 65536 operand pairs are tried,
-    under scales whose quotients tell fused multiply-adds from separate ones."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    from hwsearch.formats.onnx.write import session
-
-    codes8 = torch.arange(256, dtype=torch.float32)
-    a, b = codes8.repeat_interleave(256).view(1, 1, 256, 256), codes8.repeat(256).view(1, 1, 256, 256)
-    sides = [helper.make_tensor_value_info(name, TensorProto.UINT8, [1, 1, 256, 256]) for name in "aby"]
-    for scales in ADDITION_PROBES:
-        fa, fb, fy = (TensorFormat(Int(8), float(np.float32(s)), z) for s, z in zip(scales, (3, 131, 97), strict=True))
-        values = {f"{key}{name}": v for name, f in zip("aby", (fa, fb, fy), strict=True) for key, v in _grid(f)}
-        nodes = [helper.make_node("DequantizeLinear", [name, f"s{name}", f"z{name}"], [f"real_{name}"]) for name in "ab"]
-        nodes.append(helper.make_node("Add", ["real_a", "real_b"], ["sum"]))
-        nodes.append(helper.make_node("QuantizeLinear", ["sum", "sy", "zy"], ["y"]))
-        constants = [numpy_helper.from_array(v, key) for key, v in values.items()]
-        graph = helper.make_graph(nodes, "addition", sides[:2], sides[2:], constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-        feed = {"a": a.numpy().astype(np.uint8), "b": b.numpy().astype(np.uint8)}
-        theirs = session(model.SerializeToString(), threads=1).run(None, feed)[0]
-        ours = requant.add(a - fa.zero_point, b - fb.zero_point, fa, fb, fy, 0, 255) + fy.zero_point
-        if not np.array_equal(ours.numpy(), theirs):
-            return False
-    return True
-
-
-def _grid(fmt: TensorFormat) -> tuple[tuple[str, np.ndarray], tuple[str, np.ndarray]]:
-    return ("s", np.array(fmt.scale, np.float32)), ("z", np.array(fmt.zero_point, np.uint8))
-
-
-def receptive_radius(graph: Graph) -> int | None:
-    """How many input pixels in every direction an output pixel can see; None if it sees the whole picture (pooling)."""
-    reach: dict[str, float] = {}
-    unit: dict[str, float] = {}
-    for node in graph.nodes:
-        if node.op == "pool":
-            return None
-        reach[node.name] = max((reach[name] for name in node.inputs), default=0.0)
-        unit[node.name] = unit[node.inputs[0]] if node.inputs else 1.0
-        attrs = node.attrs
-        if node.op == "conv":
-            shape = node.weights["weight"].shape[2:]
-            dilation, stride = (max(pair(attrs[k])) for k in ("dilation", "stride"))
-            # With uneven padding one side sees more; the whole window bounds both.
-            window = max(*attrs["padding"], *(dilation * (k - 1) - min(attrs["padding"]) for k in shape))
-            reach[node.name] += unit[node.name] * window
-            unit[node.name] *= stride
-        elif node.op == "pixel_shuffle":
-            unit[node.name] /= attrs["factor"]
-        elif node.op == "resize":
-            reach[node.name] += {"nearest": 1, "bilinear": 2, "bicubic": 3}[attrs["mode"]] * unit[node.name]
-            unit[node.name] /= attrs["factor"]
-    return math.ceil(reach[graph.output.name])
-
-
-def coarsest_step(graph: Graph) -> int:
-    """Input pixels to which tiles must be aligned: the largest product of strides on any path, 1 without strides."""
-    unit: dict[str, float] = {}
-    for node in graph.nodes:
-        unit[node.name] = unit[node.inputs[0]] if node.inputs else 1.0
-        if node.op == "conv":
-            unit[node.name] *= max(pair(node.attrs["stride"]))
-        elif node.op in ("pixel_shuffle", "resize"):
-            unit[node.name] /= node.attrs["factor"]
-    return max(1, math.ceil(max(unit.values())))
 
 
 def upscale(

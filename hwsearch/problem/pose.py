@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hwmodels.device import device as devices
+from hwmodels.device import catalogue
 from hwmodels.device.device import Device
 from hwmodels.errors import UncountedError, UsageError
 from hwmodels.pricing.table import CostTable
@@ -134,7 +134,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
         UncountedError: the network has operations that cannot be traced or priced; all are named.
         UsageError: the picture cannot be cut as asked for.
     """
-    device = devices.load(request.target)
+    device = catalogue.load(request.target)
     network = network or load_network(request)
     graph = trace.trace(network.module, network.channels, network.name)
     if graph.uncounted:

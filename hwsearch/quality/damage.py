@@ -11,21 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
-
-from searchspaces.tasks.metrics import BT601_LUMA
-
-
-def output_luma(y: Tensor) -> Tensor:
-    """Luma on the 0..255 scale, up to a constant, of a network output ``[N, C, H, W]`` in 0..1; C is 1 (luma) or 3 (RGB).
-
-    Returns ``[N, 1, H, W]``. The constant +16 of BT.601 is left out, because only differences are taken.
-    """
-    if y.shape[1] == 1:
-        return y * 255.0
-    weights = torch.tensor(BT601_LUMA, dtype=y.dtype, device=y.device).view(1, 3, 1, 1)
-    return (y * weights).sum(dim=1, keepdim=True)
 
 
 def psnr_loss_db(noise: np.ndarray, float_mse: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import jinja2
 from hwmodels.errors import FileError, grouped
 from hwsearch.documents import units
 from hwsearch.documents.plan import Plan
+from hwsearch.documents.recommended import recommended
 from hwsearch.documents.results import LayerRow, Results
 from hwsearch.report import figures, layers, tiling
 from hwsearch.report.canvas import Figure
@@ -74,15 +75,6 @@ def render(results: Results, run_dir: Path) -> str:
     template = environment.from_string(package.joinpath("template.html.j2").read_text(encoding="utf-8"))
     style = jinja2.utils.markupsafe.Markup(package.joinpath("style.css").read_text(encoding="utf-8"))
     return template.render(style=style, **_content(results, run_dir))
-
-
-def recommended(results: Results) -> Plan | None:
-    """The plan that the page speaks of first: what a budget picked, else the knee, else the first of the front."""
-    plans = {plan.name: plan for plan in results.front}
-    for role in ("budget", "knee", *results.chosen):
-        if results.chosen.get(role) in plans:
-            return plans[results.chosen[role]]
-    return results.front[0] if results.front else None
 
 
 def _content(results: Results, run_dir: Path) -> dict[str, Any]:

@@ -9,17 +9,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import platform
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from hwmodels.errors import FileError, UsageError
 from hwsearch.documents.files import DISK_FULL, file_error, jsonable, read_json, write_json
+from hwsearch.documents.versions import versions
 
 if TYPE_CHECKING:
     from hwsearch.documents.results import Results
@@ -34,7 +33,6 @@ NOT_COMPARED = ("run_dir", "resume", "command", *SHARING)
 ADDED = {"quantizers": ["measured"]}
 """Fields that requests of earlier runs do not have, and what they meant there."""
 RUN, TARGETS, EVALUATIONS, DAMAGE = "run.json", "targets.json", "evaluations.jsonl", "damage.json"
-_VERSIONED = ("hwsearch", "numpy", "numba", "scipy", "torch", "onnx", "onnxruntime", "optuna")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -43,17 +41,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, run_dir: Path) -> None:
         super().__init__(str(run_dir))
         self.run_dir = run_dir
-
-
-def versions() -> dict[str, str]:
-    """Versions of whatever can change a result, without importing any of it."""
-    found = {"python": platform.python_version()}
-    for package in _VERSIONED:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def provenance_of(problem: Problem, photos: Pictures) -> dict[str, Any]:
@@ -155,13 +142,10 @@ class RunDirectory:
         return run
 
     def finish(self, results: Results) -> None:
-        """Write the plans, ``results.json`` and ``report.html``."""
-        from hwsearch.report import html
-
+        """Write the plans and ``results.json``."""
         for plan in results.front:
             write_json(self.plans_dir / f"{plan.name}.json", plan)
         write_json(self.results_path, results)
-        html.write(results, self.path)
         results.placed(self.path)
 
     def __enter__(self) -> RunDirectory:

@@ -35,7 +35,7 @@ from hwsearch.search.propose.samplers import OBJECTIVES
 from hwsearch.search.silenced import quiet_optuna
 
 if TYPE_CHECKING:
-    from hwmodels.pricing.cost import CostTable
+    from hwmodels.cost import CostTable
     from searchspaces.space import SearchSpace
 
 PROPOSALS = 4

@@ -10,11 +10,10 @@ import numpy as np
 from hwsearch.documents.clock import Clock
 from hwsearch.documents.progress import Progress
 from hwsearch.documents.results import ProxyCheck
-from hwsearch.pipeline import assemble
 from hwsearch.problem.pose import Problem, Request
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.log import EvaluationLog
-from hwsearch.search import evolve, pareto, rounds
+from hwsearch.search import evolve, found, pareto, rounds
 from hwsearch.search.predict.screen import Screen
 from hwsearch.search.propose import random_plans, uniform
 from hwsearch.search.tiling_options import Ways
@@ -36,7 +35,7 @@ def find_plans(
     journal_path: Path,
     clock: Clock,
     progress: Progress,
-) -> assemble.Search:
+) -> found.Search:
     """Exact fronts of the most truthful proxy, calibrated and refined by measurement; then the non-dominated plans and the chosen
     ones. Every way to cut the picture has its own front; every plan then takes its best way.
 
@@ -87,7 +86,7 @@ def find_plans(
     objectives, taken = ways.take(plans)
     front = pareto.front_of(losses, objectives, problem.table.limits)
     counts = space.counting.of_plans(plans) if space.counting else {}
-    return assemble.Search(
+    return found.Search(
         checks=checks,
         front_checks=_front_checks(best, solved),
         plans=plans,

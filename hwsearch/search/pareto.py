@@ -10,7 +10,7 @@ import numpy as np
 from hwmodels.errors import BudgetError
 
 if TYPE_CHECKING:
-    from hwmodels.pricing.cost import Objectives
+    from hwmodels.cost import Objectives
 
 _LIMITS = {
     "latency": "latency_s",

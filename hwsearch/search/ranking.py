@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hwmodels.errors import UncountedError, UsageError
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
+from hwsearch.documents.versions import versions
 from hwsearch.problem.pose import Request, choose_pictures, load_network
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
@@ -22,7 +23,6 @@ from hwsearch.quality.proxies import PROXIES
 from hwsearch.quality.proxies.errors import windows
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.observe.gains import macs_per_pixel
-from hwsearch.runs.directory import versions
 from hwsearch.search.predict import interactions
 from hwsearch.search.propose import random_plans
 from searchspaces.ir.graph import execute

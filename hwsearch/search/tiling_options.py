@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwmodels import cost
 from hwmodels.errors import UsageError, closest
-from hwmodels.pricing import cost
 from hwmodels.tiling import tiles, tiling
 from hwmodels.tiling.tiles import Cut
 from hwmodels.tiling.tiling import Tiling

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels.device import device as devices
+from hwmodels.device import catalogue
 from hwmodels.fitting import constants
 from hwsearch.boards import host
 from hwsearch.boards.runtime import FP32, INT8, Subject, latencies
@@ -66,7 +66,7 @@ def main() -> None:
     options.add_argument("--use-host", action="store_true")
     given = options.parse_args()
     progress = Lines()
-    target = devices.load("host")
+    target = catalogue.load("host")
     if not given.use_host:
         target = host.fit(host.measure(given.threads, progress), given.threads, progress).device
     held_out = subjects()

@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracle import instructions as networks
 from random_networks import quantize
 
-from hwmodels.device import device
+from hwmodels.device import catalogue
 from hwmodels.device.facts import number
 from hwsearch.documents.files import write_json
 from hwsearch.formats.c import emulator, qemu
@@ -199,7 +199,7 @@ def measure(board: emulator.Board) -> dict[str, Any]:
 
 def show_networks(core: str, found: list[int]) -> None:
     """Predictions of the shipped device files beside the counts."""
-    target = device.load(networks.DEVICES[core])
+    target = catalogue.load(networks.DEVICES[core])
     errors = []
     for case, count in zip(networks.cases(), found, strict=True):
         predicted = networks.predicted(target, case)

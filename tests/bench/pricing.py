@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cost_twins import edsr, plain, random_plans, space_of
 
-from hwmodels.device import device
-from hwmodels.pricing import cost
+from hwmodels import cost
+from hwmodels.device import catalogue
 
 DEVICES = ("ethos-u55-128", "snapdragon-8gen3-hexagon", "jetson", "stm32h743", "host")
 """At least one of each class; documented and undocumented NPUs are two models."""
@@ -45,7 +45,7 @@ def rate(table: cost.CostTable, plans: np.ndarray, price: object = cost.estimate
 
 
 def table_of(name: str, blocks: int = 16) -> cost.CostTable:
-    target, workload = device.load(name), edsr(blocks)
+    target, workload = catalogue.load(name), edsr(blocks)
     return cost.lower(target, workload, space_of(target, workload))
 
 
@@ -59,7 +59,7 @@ def classes(plans: int) -> None:
         made_s = time.thread_time() - begun
         rows = random_plans(table, plans)
         fast, slow = rate(table, rows), rate(table, rows[:2000], plain, 2)
-        print(f"{name:28s} {device.load(name).kind:5s} {fast / 1e6:22.0f} {slow / 1e6:8.1f} {1e3 * made_s:11.1f} ms")
+        print(f"{name:28s} {catalogue.load(name).kind:5s} {fast / 1e6:22.0f} {slow / 1e6:8.1f} {1e3 * made_s:11.1f} ms")
 
 
 def layers(plans: int) -> None:

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from random_networks import quantize
 
-from hwmodels.device import device
-from hwmodels.pricing import cost
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwsearch.boards import vela
 from hwsearch.formats.tflite import write
 from searchspaces.networks.cnn.fsrcnn import FSRCNN
@@ -31,7 +31,7 @@ REPEATS = 5
 
 
 def main(name: str) -> None:
-    target, graph = device.load(name), trace(FSRCNN(), 1, "fsrcnn", 2)
+    target, graph = catalogue.load(name), trace(FSRCNN(), 1, "fsrcnn", 2)
     workload = to_workload(graph, *SIZE)
     space = build_space(workload, target.widths.weight_bits, target.widths.activation_bits)
     lowering, estimating = [], []

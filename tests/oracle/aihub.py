@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels.device import device as devices
+from hwmodels.device import catalogue
 from hwmodels.device.device import Device
 from hwmodels.device.facts import with_numbers
 from hwmodels.device.values import Quantity
@@ -99,7 +99,7 @@ def rows(shared: Path) -> list[Row]:
 def board_rows(shared: Path, board: str) -> list[Row]:
     """The rows of one board (see ``rows``)."""
     found = timings(shared, board)
-    target = devices.load(BOARDS[board])
+    target = catalogue.load(BOARDS[board])
     predicted = predict_left_out(target, found)
     baselines = [baseline_left_out(found, fixed) for fixed in (False, True)]
     return [

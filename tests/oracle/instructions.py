@@ -19,10 +19,10 @@ import torch
 from cost_twins import Widths
 from random_networks import quantize
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue, device
 from hwmodels.device.device import Device
 from hwmodels.device.facts import number
-from hwmodels.pricing import cost
 from hwsearch.formats.c import emulator, qemu
 from oracle import Row
 from searchspaces.ir.graph import Graph
@@ -113,7 +113,7 @@ def rows(shared: Path) -> list[Row]:
     macs = {name: to_workload(graph(name), *SIZE).macs for name in NETWORKS}
     found = []
     for core in json.loads(TABLE.read_text(encoding="utf-8"))["cores"]:
-        target = device.load(DEVICES[core["core"]])
+        target = catalogue.load(DEVICES[core["core"]])
         for case, counted in zip(cases(), core["networks"], strict=True):
             others = [n / macs[c.network] for c, n in zip(cases(), core["networks"], strict=True) if c.network != case.network]
             simple = macs[case.network] * float(np.exp(np.mean(np.log(others))))

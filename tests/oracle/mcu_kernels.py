@@ -10,11 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue, device
 from hwmodels.device.tables import Memory
 from hwmodels.device.values import Quantity
 from hwmodels.numbers import Precision
-from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 from oracle import Row
 from oracle.tiny_networks import mobilenet
@@ -56,7 +56,7 @@ def measured(shared: Path) -> list[tuple[str, Workload, float]]:
 
 def rows(shared: Path) -> list[Row]:
     """Predicted and published latency on ESP32-S3."""
-    target = device.load("esp32-s3")
+    target = catalogue.load("esp32-s3")
     assert target.mcu is not None
     clock = target.mcu.clock_hz.value
     return [

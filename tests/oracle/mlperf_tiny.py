@@ -28,13 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.facts import number, with_numbers
 from hwmodels.fitting import constants
 from hwmodels.fitting.constants import Measurement
 from hwmodels.numbers import Precision
-from hwmodels.pricing import cost
 from oracle import Row
 from oracle.tiny_networks import network
 
@@ -138,7 +138,7 @@ def groups(shared: Path) -> list[Group]:
         joules = {r["network"]: r["energy_uJ_per_inf"] * 1e-6 for r in rows_of if "energy_uJ_per_inf" in r}
         entry, processor = f"{submitter} {edition} {system}", rows_of[0].get("processor", "")
         counted = next((name for part, name in HELIUM.items() if part in processor), None)
-        base = device.load(counted) if counted else _core(processor, rows_of[0]["clock_hz"])
+        base = catalogue.load(counted) if counted else _core(processor, rows_of[0]["clock_hz"])
         library = LIBRARIES.get(system) or _library(rows_of[0])
         made.append(Group(board, library, entry, _instruction_set(processor), base, counted is not None, seconds, joules))
     return made
@@ -177,7 +177,7 @@ def _instruction_set(processor: str) -> str:
 def _core(processor: str, clock_hz: float) -> Device:
     """The shape of a core at a clock; flash bandwidth scales with it."""
     name = next((shipped for part, shipped in CORES.items() if part in processor), CORES["M4"])
-    shape = device.load(name)
+    shape = catalogue.load(name)
     faster = clock_hz / number(shape, "mcu.clock_hz")
     conv = number(shape, "mcu.cycles_per_mac.conv")
     changed = {key: number(shape, key) * faster for key in (RATE, "mcu.clock_hz", FLASH)}

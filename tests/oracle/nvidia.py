@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels.device import device as devices
+from hwmodels.device import catalogue
 from hwmodels.device.device import Device
 from hwmodels.device.facts import with_numbers
 from hwmodels.device.values import Quantity
@@ -99,7 +99,7 @@ def priced(shared: Path) -> list[Priced]:
         if key in BOARDS:
             other = others[BOARDS[key]]
             launch = {"overhead.layer_s": own[other].overhead.layer_s}
-            target = with_numbers(devices.load(BOARDS[key]), launch)
+            target = with_numbers(catalogue.load(BOARDS[key]), launch)
             found.append(Priced(target, measured, ((own[other], shown[boards[other]]),)))
         elif key.startswith(T4):
             rest = [m for k, m in shown.items() if k.startswith(T4) and m.workload.name != measured.workload.name]
@@ -122,7 +122,7 @@ def _at_maxn(shown: dict[str, Measurement]) -> list[Measurement]:
 
 
 def _fit(name: str, measurements: list[Measurement], start: dict[str, float]) -> Device:
-    return fit(devices.load(name), measurements, list(start), fixed=start).device
+    return fit(catalogue.load(name), measurements, list(start), fixed=start).device
 
 
 def in_power_mode(target: Device, mode: str) -> Device:

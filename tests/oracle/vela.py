@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.tables import Memories, Memory
 from hwmodels.numbers import Int
-from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 from oracle import Row
 
@@ -54,7 +54,7 @@ def systems(shared: Path) -> dict[str, Device]:
 
 def system(config: dict[str, str], definitions: dict[str, dict[str, str]]) -> Device:
     """A shipped device with the clock, the memories and the memory mode of one compiled system."""
-    base = device.load(config["accelerator"])
+    base = catalogue.load(config["accelerator"])
     text = definitions[config["system_config"]]
     mode, clock = config["memory_mode"], float(text["core_clock"])
     assert base.npu is not None

@@ -10,11 +10,11 @@ import pytest
 from oracle import Row, aihub, summary
 from oracle.layer_tables import chain
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.device.facts import number
 from hwmodels.fitting import agreement
 from hwmodels.numbers import Precision
-from hwmodels.pricing import cost
 
 BOARDS = ("Samsung Galaxy S24", "Dragonwing RB3 Gen 2 Vision Kit")
 """A phone with both precisions and three runtimes, a board with 8 bits and two; ``tests/bench/agreement.py`` does them all."""
@@ -48,7 +48,7 @@ def test_shipped_agreement_is_what_the_models_give_today(shared: Path, board: st
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_constants_of_the_file_are_the_fit_to_all_networks(shared: Path, board: str) -> None:
-    target, found = device.load(aihub.BOARDS[board]), aihub.timings(shared, board)
+    target, found = catalogue.load(aihub.BOARDS[board]), aihub.timings(shared, board)
     fitted = aihub.with_runtime(aihub.silicon(target, found), [t for t in found if t.runtime == "qnn_dlc"])
     for key in aihub.START | aihub.START_RUNTIME:
         if key == "rates.FP16" and "FP16" not in target.rates:
@@ -73,7 +73,7 @@ def test_full_frames_leave_the_chip(shared: Path) -> None:
     """A line through the latencies at 128x128 is too optimistic by more than two for a small network at 540x960, because the
     feature maps pass the DRAM there."""
     board = "Samsung Galaxy S24"
-    target, precision = device.load(aihub.BOARDS[board]), Precision.parse("W8A8")
+    target, precision = catalogue.load(aihub.BOARDS[board]), Precision.parse("W8A8")
     measured = [t.measured for t in aihub.timings(shared, board) if t.runtime == "qnn_dlc" and t.measured.precision == precision]
     fixed_s, s_per_mac = aihub._line(
         np.array([m.workload.macs for m in measured], dtype=float), np.array([m.latency_s for m in measured])

@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from random_networks import float_graph, picture, quantize
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.errors import UncountedError
 from hwmodels.numbers import Precision
-from hwmodels.pricing import cost
 from hwsearch.cli import main
 from hwsearch.formats import pricing
 from hwsearch.formats.exporters import EXPORTERS
@@ -61,7 +61,7 @@ def test_files_quantized_by_onnx_runtime_cost_what_int8_costs(
     assert [layer.shape for layer in found.layers] == [tuple(n.weights["weight"].shape) for n in graph.convs]
     assert found.weight_bytes == sum(n.weights["weight"].numel() for n in graph.convs)
     price = pricing.price(found, "ethos-u55-128", (48, 64))
-    expected = cost.uniform(device.load("ethos-u55-128"), to_workload(graph, 48, 64), Precision.parse("W8A8"))
+    expected = cost.uniform(catalogue.load("ethos-u55-128"), to_workload(graph, 48, 64), Precision.parse("W8A8"))
     assert price.latency_s == pytest.approx(expected.latency_s)
     assert price.weight_bytes == expected.weight_bytes
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from oracle import Row, instructions, mcu_kernels, mlperf_tiny, tiny_networks
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.device.facts import number
 from hwmodels.numbers import Precision
-from hwmodels.pricing import cost
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_instructions_of_whole_networks(name: str, shared: Path) -> None:
 def test_unpacking_factors_are_the_counted_ones(shared: Path) -> None:
     counted = json.loads((shared / "oracle" / "measured_mcu_bitwidth.json").read_text())["pulp_nn_mixed"]["relative_to_w8"]
     for bits in ("4", "2"):
-        assert device.load("gap8").unpack_factor(int(bits), 8) == pytest.approx(counted[bits], rel=0.03)
+        assert catalogue.load("gap8").unpack_factor(int(bits), 8) == pytest.approx(counted[bits], rel=0.03)
 
 
 @pytest.mark.parametrize("name", ["stm32l4r5-cubeai", "stm32h7a3-cubeai", "stm32u575-cubeai"])
@@ -124,7 +124,7 @@ def test_shipped_power_is_measured(name: str, shared: Path) -> None:
     newest = max(groups, key=lambda group: group.entry)
     for network, joules in newest.joules.items():
         for shipped in (name, name.removesuffix("-cubeai")):
-            assert joules / newest.seconds[network] == pytest.approx(number(device.load(shipped), "energy.static_w"), rel=0.05)
+            assert joules / newest.seconds[network] == pytest.approx(number(catalogue.load(shipped), "energy.static_w"), rel=0.05)
 
 
 def test_cmsis_nn_beside_x_cube_ai_on_the_same_chip(shared: Path) -> None:
@@ -138,6 +138,6 @@ def test_cmsis_nn_beside_x_cube_ai_on_the_same_chip(shared: Path) -> None:
     assert old is not None
     assert new is not None
     network = tiny_networks.network(vww)
-    shipped = [device.load(name) for name in ("stm32h743-tflm", "stm32h7a3-cubeai")]
+    shipped = [catalogue.load(name) for name in ("stm32h743-tflm", "stm32h7a3-cubeai")]
     cycles = [cost.uniform(d, network, Precision.integers(8, 8)).latency_s * number(d, "mcu.clock_hz") for d in shipped]
     assert cycles[0] / cycles[1] == pytest.approx(to_7_3 * old / new, rel=0.20)

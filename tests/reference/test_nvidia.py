@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from oracle import nvidia
 
-from hwmodels.device import device
+from hwmodels.device import catalogue
 from hwmodels.device.facts import number
 
 
@@ -32,7 +32,7 @@ def test_constants_of_the_files_are_the_fit(shared: Path) -> None:
     free |= {"tesla-t4": nvidia.T4_RATES, "jetson-agx-orin-dla": nvidia.DLA_CONSTANTS}
     for name, fitted in nvidia.fitted(shared).items():
         for key in free[name]:
-            assert number(device.load(name), key) == pytest.approx(number(fitted, key), rel=0.02), (name, key)
+            assert number(catalogue.load(name), key) == pytest.approx(number(fitted, key), rel=0.02), (name, key)
 
 
 def test_resnet34_backbone_has_the_published_arithmetic() -> None:

@@ -16,7 +16,9 @@ from random_networks import MODULES, float_graph, picture, quantize
 from hwmodels.errors import FileError, MismatchError, UsageError
 from hwmodels.numbers import FP16, Int
 from hwsearch.contracts import check_exporter
+from hwsearch.formats import reach
 from hwsearch.formats.exporters import EXPORTERS, exporter
+from hwsearch.formats.onnx import ort
 from hwsearch.formats.onnx import write as exported
 from hwsearch.formats.runtime import compare
 from hwsearch.plans import verify
@@ -181,7 +183,7 @@ def test_values_that_make_no_network_are_refused_before_writing(tmp_path: Path) 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"no model")
     with pytest.raises(FileError, match=r"x\.onnx"):
-        verify.run_onnx(tmp_path / "x.onnx")
+        ort.run_onnx(tmp_path / "x.onnx")
 
 
 def _pairs(q: QuantizedGraph, scale: int) -> list[Pair]:
@@ -219,16 +221,16 @@ def test_a_file_that_runs_in_floating_point_is_no_proof() -> None:
 
 
 def test_additions_of_this_runtime_are_those_of_the_engine_or_it_is_noticed() -> None:
-    assert isinstance(verify.additions_are_fused(), bool)
+    assert isinstance(ort.additions_are_fused(), bool)
     if onnxruntime.get_device() == "CPU" and "avx2" in Path("/proc/cpuinfo").read_text():
-        assert verify.additions_are_fused()
+        assert ort.additions_are_fused()
 
 
 @pytest.mark.parametrize("name", ["fsrcnn-prelu", "abpn", "edsr", "vdsr"])
 def test_tiles_give_what_the_whole_picture_gives(name: str) -> None:
     q = quantize(float_graph(name), 4, 6)
     x = picture(q.graph, 50, 43)
-    radius = verify.receptive_radius(q.graph)
+    radius = reach.receptive_radius(q.graph)
     assert radius
     whole = integer.run(q, x)
     seen: list[tuple[int, int]] = []
@@ -240,9 +242,9 @@ def test_tiles_give_what_the_whole_picture_gives(name: str) -> None:
 
 
 def test_a_network_with_pooling_cannot_be_cut_and_strides_align_tiles() -> None:
-    assert verify.receptive_radius(float_graph("attention")) is None
-    assert verify.coarsest_step(float_graph("attention")) == 2
-    assert verify.coarsest_step(float_graph("fsrcnn-relu")) == 1
+    assert reach.receptive_radius(float_graph("attention")) is None
+    assert reach.coarsest_step(float_graph("attention")) == 2
+    assert reach.coarsest_step(float_graph("fsrcnn-relu")) == 1
     with pytest.raises(UsageError):
         verify.upscale(lambda x: x, torch.zeros(1, 1, 4, 4), 0, 1)
 

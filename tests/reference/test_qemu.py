@@ -13,7 +13,7 @@ from oracle import instructions
 from random_networks import float_graph, picture, quantize
 from torch import nn
 
-from hwmodels.device import device
+from hwmodels.device import catalogue
 from hwmodels.errors import FileError, UsageError
 from hwsearch.formats.c import emulator, qemu, write
 from hwsearch.formats.windows import windows
@@ -112,7 +112,7 @@ def test_instructions_are_those_that_the_model_was_fed(board: emulator.Board) ->
     recorded = next(core for core in table["cores"] if core["core"] == board.core)["networks"][instructions.cases().index(case)]
     made_with = f"arm-none-eabi-gcc {emulator.compiler_version()}, {emulator.OPTIMIZATION}, {emulator.emulator_version()}"
     assert counted == pytest.approx(recorded, rel=1e-9 if made_with == table["made_with"] else 0.1)
-    target = device.load(instructions.DEVICES[board.core])
+    target = catalogue.load(instructions.DEVICES[board.core])
     assert instructions.predicted(target, case) == pytest.approx(counted, rel=0.1)
 
 

@@ -10,9 +10,9 @@ import pytest
 from oracle import vela
 from scipy.stats import kendalltau
 
+from hwmodels import cost
 from hwmodels.classes.ethos import encoded_weights
-from hwmodels.device import device
-from hwmodels.pricing import cost
+from hwmodels.device import catalogue, device
 from hwmodels.workload import Workload
 
 U85_MEDIAN, MEDIAN, TENTH = 0.15, 0.05, 0.20
@@ -107,7 +107,7 @@ def test_shipped_devices_are_compiled_systems(shared: Path) -> None:
         compiled[name.split("|")[0]].append(target)
     assert len(compiled) == 11
     for name, targets in compiled.items():
-        shipped = device.load(name)
+        shipped = catalogue.load(name)
 
         def facts(target: device.Device) -> list[tuple[str, float]]:
             wanted = ("memory.", "npu.clock_hz", "rates.")

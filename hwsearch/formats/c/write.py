@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwmodels.errors import UsageError
-from hwsearch import __version__
 from hwsearch.documents.files import replacing_folder
 from hwsearch.documents.text import visible
 from hwsearch.formats import check
@@ -33,6 +32,7 @@ from hwsearch.formats.c import calls
 from hwsearch.formats.c.arena import Life, place
 from hwsearch.quant import storage
 from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -173,7 +173,7 @@ def check_folder(path: Path, texts: set[str]) -> None:
 
 def render(program: Program, name: str, facts: Mapping[str, Any]) -> dict[str, str]:
     """The generated files: file name -> text."""
-    from hwsearch.plans.verify import receptive_radius
+    from hwsearch.formats.reach import receptive_radius
 
     graph = program.qgraph.graph
     document = {

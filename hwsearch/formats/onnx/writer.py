@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from hwsearch import __version__
+from hwsearch.version import __version__
 from searchspaces.ir.graph import Graph, Node, pair
 from searchspaces.ir.lower import propagate
 

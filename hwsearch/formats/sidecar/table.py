@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hwsearch import __version__
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.check import check
 from hwsearch.formats.promote import weight_bytes
 from hwsearch.quant.graph import LayerFloats, QuantizedGraph
+from hwsearch.version import __version__
 from searchspaces.ir.graph import Node
 
 

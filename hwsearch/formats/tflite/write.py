@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from hwmodels.errors import FileError, UsageError, closest
-from hwsearch import __version__
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.check import check
 from hwsearch.formats.tflite.form import form
 from hwsearch.formats.tflite.nodes import Writer
 from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.version import __version__
 
 RULES = {"litert": "xnnpack", "micro": "gemmlowp"}
 """Flavour -> requantization rule of the runtime it is for."""

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwsearch.quality.damage import output_luma
 from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import VIEWS, Graph, Node, execute
+from searchspaces.tasks.luma import output_luma
 from searchspaces.tasks.metrics import luma, mse_y
 
 Progress = Callable[[str, float], None]

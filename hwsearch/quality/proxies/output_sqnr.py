@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from hwsearch.quality.damage import Damage, output_luma
+from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies import alone
 from hwsearch.quality.proxies.errors import Progress
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.data.pictures import Pair
+from searchspaces.tasks.luma import output_luma
 
 
 def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:

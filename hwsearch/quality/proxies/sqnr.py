@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from hwsearch.documents.results import SignalToNoise
-from hwsearch.quality.damage import Damage, output_luma
+from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_mse, tensors, windows
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
 from searchspaces.data.pictures import Pair
+from searchspaces.tasks.luma import output_luma
 
 MACS = 2e10
 

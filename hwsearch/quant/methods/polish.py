@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.quality.damage import output_luma
 from hwsearch.quant.calibrate import Calibration, int_bias
 from hwsearch.quant.engine.simulate import prepare, simulate
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.observe.gains import macs_per_pixel
 from searchspaces.ir.graph import VIEWS, Node, activate, apply, execute
+from searchspaces.tasks.luma import output_luma
 
 STEPS, STEPS_OF_BYTES = 200, 120
 """Where no layer has less than 8 bits, there is little to make up for."""

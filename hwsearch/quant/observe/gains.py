@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwsearch.quality.damage import output_luma
 from searchspaces.ir.graph import VIEWS, Graph, Node, apply, execute
+from searchspaces.tasks.luma import output_luma
 
 Change = Callable[[Tensor], Tensor]
 

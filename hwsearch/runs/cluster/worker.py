@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels.errors import UsageError
+from hwsearch.documents import versions
 from hwsearch.documents.progress import STEPS, Progress, follow
 from hwsearch.documents.url import StorageUrl
 from hwsearch.problem.pose import Request, choose_pictures, pose
@@ -58,7 +59,7 @@ def work(
     """
     study = _appear(url, name, idle_s)
     about = study.problem or {}
-    same_study.refuse(name, about["identity"], {"versions": directory.versions()})
+    same_study.refuse(name, about["identity"], {"versions": versions.versions()})
     request = _request(name, about["request"], own)
     with progress.stage("preparing to measure", STEPS) as stage:
         problem = pose(request)

@@ -11,7 +11,7 @@ import numpy as np
 from hwsearch.search.exact.additive import AdditiveProblem, lower
 
 if TYPE_CHECKING:
-    from hwmodels.pricing.cost import CostTable
+    from hwmodels.cost import CostTable
     from searchspaces.space import SearchSpace
 
 

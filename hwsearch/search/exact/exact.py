@@ -18,7 +18,7 @@ from hwsearch.search.exact.additive import lower
 from hwsearch.search.exact.solver import Solution, Solver, infeasible
 
 if TYPE_CHECKING:
-    from hwmodels.pricing.cost import CostTable
+    from hwmodels.cost import CostTable
     from searchspaces.space import SearchSpace
 
 __all__ = ["Solution", "Solver", "check_feasible", "front", "noise_of_loss", "solve", "sweep", "within_budgets"]

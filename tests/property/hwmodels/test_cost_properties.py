@@ -11,16 +11,16 @@ from cost_twins import Widths, plain, random_network, random_plans
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.facts import number, with_numbers
-from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 
-DEVICES = device.names()
+DEVICES = catalogue.names()
 TERMS = ("compute_s", "weight_s", "activation_s", "overhead_s", "latency_s")
 few = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-ARRAYS = [name for name in DEVICES if (npu := device.load(name).npu) is not None and npu.array is not None]
+ARRAYS = [name for name in DEVICES if (npu := catalogue.load(name).npu) is not None and npu.array is not None]
 every_device = pytest.mark.parametrize("name", DEVICES)
 # Documented arrays have twins of their own (test_ethos_twins.py).
 devices_with_twins = pytest.mark.parametrize("name", [name for name in DEVICES if name not in ARRAYS])
@@ -39,7 +39,7 @@ def price(target: Device, workload: Workload) -> cost.CostTable:
 @few
 @given(seed=seeds)
 def test_kernels_equal_their_twins(name: str, seed: int) -> None:
-    target, rng = device.load(name), np.random.default_rng(seed)
+    target, rng = catalogue.load(name), np.random.default_rng(seed)
     workload = random_network(rng)
     table = price(target, workload)
     for _ in range(8):
@@ -62,7 +62,7 @@ def test_kernels_equal_their_twins(name: str, seed: int) -> None:
 @given(seed=seeds)
 def test_batch_equals_one_by_one_equals_numpy(name: str, seed: int) -> None:
     workload = random_network(np.random.default_rng(seed))
-    table = price(device.load(name), workload)
+    table = price(catalogue.load(name), workload)
     plans = random_plans(table, 150, seed)
     batch, twin = cost.estimate(table, plans), plain(table, plans)
     np.testing.assert_allclose(batch.latency_s, twin.latency_s, rtol=1e-12)
@@ -78,7 +78,7 @@ def test_batch_equals_one_by_one_equals_numpy(name: str, seed: int) -> None:
 @few
 @given(seed=seeds, factor=st.floats(1.0, 50.0))
 def test_more_of_a_resource_never_slows(name: str, seed: int, factor: float) -> None:
-    target, rng = device.load(name), np.random.default_rng(seed)
+    target, rng = catalogue.load(name), np.random.default_rng(seed)
     workload = random_network(rng)
     before = price(target, workload)
     for what, richer in improved(target, factor, rng):
@@ -116,7 +116,7 @@ def improved(target: Device, factor: float, rng: np.random.Generator) -> list[tu
 @given(seed=seeds)
 def test_fewer_bits_never_store_or_move_more(name: str, seed: int) -> None:
     workload = random_network(np.random.default_rng(seed))
-    table = price(device.load(name), workload)
+    table = price(catalogue.load(name), workload)
     # A channel of fewer than four weights is the exception: its integer form needs a scale, its half-precision form does not.
     large = [i for i, c in enumerate(workload.layers) if c.weight_count >= 4 * workload.tensors[c.output].channels]
     for axis in (1, 2):
@@ -131,7 +131,7 @@ def test_fewer_bits_never_store_or_move_more(name: str, seed: int) -> None:
 @few
 @given(seed=seeds)
 def test_no_width_is_faster_than_the_native_one_that_holds_it(name: str, seed: int) -> None:
-    target = device.load(name)
+    target = catalogue.load(name)
     workload = random_network(np.random.default_rng(seed))
     table = price(target, workload)
     for w in range(len(table.weight_bits)):
@@ -155,7 +155,7 @@ def test_no_width_is_faster_than_the_native_one_that_holds_it(name: str, seed: i
 @given(seed=seeds, factor=st.floats(0.01, 100.0))
 def test_units_scale(name: str, seed: int, factor: float) -> None:
     """The same device by a clock that ticks ``factor`` times as fast: seconds are multiplied, bytes and joules stay."""
-    target = device.load(name)
+    target = catalogue.load(name)
     changed = {}
     for key, quantity in target.quantities():
         if key.endswith(("bytes_per_s", "clock_hz")) or "rates." in key or key.endswith("static_w"):
@@ -179,7 +179,7 @@ def test_units_scale(name: str, seed: int, factor: float) -> None:
 def test_the_order_of_independent_layers_does_not_matter(name: str, seed: int) -> None:
     """Two branches that meet in a sum, each layer of one before or after the layers of the other: all that a schedule may change
     is how much is alive at once, which cannot matter where everything fits."""
-    target, rng = device.load(name), np.random.default_rng(seed)
+    target, rng = catalogue.load(name), np.random.default_rng(seed)
     widths = [8 * int(rng.integers(1, 4)) for _ in range(4)]
     orders = [list(rng.permutation([0] * 3 + [1] * 3)) for _ in range(2)]
     prices = [

@@ -14,16 +14,16 @@ from hwmodels.classes.ethos.blocks import Blocks, Operation
 from hwmodels.classes.ethos.operations import bricks, operations
 from hwmodels.classes.ethos.search import choose_blocks
 from hwmodels.classes.ethos.terms import ALL, HIDDEN, NEVER, NONE, SOME, WAITS, operation_terms
-from hwmodels.device import device
+from hwmodels.device import catalogue
 
-ARRAYS = [name for name in device.names() if (npu := device.load(name).npu) is not None and npu.array is not None]
+ARRAYS = [name for name in catalogue.names() if (npu := catalogue.load(name).npu) is not None and npu.array is not None]
 COPIES = {"hidden": HIDDEN, "waits": WAITS, "never": NEVER}
 few = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def random_operation(name: str, rng: np.random.Generator) -> tuple[Operation, float]:
     """An operation of a random layer at random widths, sometimes a few rows of it, and the bytes of its weights."""
-    array = array_of(device.load(name).npu.array)  # type: ignore[union-attr, arg-type]
+    array = array_of(catalogue.load(name).npu.array)  # type: ignore[union-attr, arg-type]
     while True:
         workload = random_network(rng)
         row = int(rng.integers(len(workload.layers)))
@@ -41,7 +41,7 @@ def as_blocks(cut: Cut) -> Blocks:
 @few
 @given(seed=st.integers(0, 2**32 - 1))
 def test_blocks_and_terms_equal_the_twin(name: str, seed: int) -> None:
-    target, rng = device.load(name), np.random.default_rng(seed)
+    target, rng = catalogue.load(name), np.random.default_rng(seed)
     assert target.npu is not None
     assert target.npu.array is not None
     array, homes, twin = array_of(target.npu.array), homes_of(target), ArrayTwin(target)

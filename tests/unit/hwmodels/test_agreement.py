@@ -9,7 +9,7 @@ import pytest
 from bench.agreement_page import page
 from oracle import Row, summary
 
-from hwmodels.device import device
+from hwmodels.device import catalogue
 from hwmodels.fitting import agreement
 from hwmodels.fitting.agreement import Agreement
 from hwsearch.cli.app import main
@@ -48,8 +48,8 @@ def test_shipped_agreements_name_sources_and_rows() -> None:
         assert entry.rows > 0
         assert entry.source
         assert 0 <= entry.median_error <= entry.p90_error
-        if entry.device in device.names():
-            assert entry.kind == device.load(entry.device).kind
+        if entry.device in catalogue.names():
+            assert entry.kind == catalogue.load(entry.device).kind
 
 
 def test_catalogue_says_how_right_each_device_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from cost_twins import Widths, edsr, random_plans, space_of
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.errors import UncountedError, UsageError, grouped
 from hwmodels.numbers import INT8, Int, Precision
-from hwmodels.pricing import cost, memory
+from hwmodels.pricing import memory
 from hwmodels.workload import Layer, Tensor, Workload
 
 
@@ -21,7 +22,7 @@ def one_conv(channels: int, outputs: int, kernel: int, height: int, width: int, 
 
 
 def table_of(name: str, workload: Workload) -> cost.CostTable:
-    target = device.load(name)
+    target = catalogue.load(name)
     return cost.lower(target, workload, Widths.of(workload, target.weight_formats, target.tensor_formats))
 
 
@@ -89,7 +90,7 @@ def test_unpacking_costs_time_on_a_microcontroller() -> None:
 
 
 def test_explained_layers_add_up_to_the_plan() -> None:
-    target, workload = device.load("jetson"), edsr(blocks=3, width=16, height=40, pixels=50, scale=2)
+    target, workload = catalogue.load("jetson"), edsr(blocks=3, width=16, height=40, pixels=50, scale=2)
     table = cost.lower(target, workload, space_of(target, workload))
     plan = random_plans(table, 1)[0]
     found, rows = cost.estimate(table, plan), cost.explain(table, plan)
@@ -114,16 +115,16 @@ def test_explained_rows_are_rows_of_the_results() -> None:
 
 def test_uniform_single_precision_counts_four_bytes() -> None:
     workload = edsr(blocks=1, width=8, height=20, pixels=20, scale=2)
-    price = cost.uniform(device.load("jetson"), workload, Precision.parse("FP32"))
+    price = cost.uniform(catalogue.load("jetson"), workload, Precision.parse("FP32"))
     parameters = sum(layer.weight_count + layer.bias_count for layer in workload.layers)
     assert price.weight_bytes == 4 * parameters
     assert price.peak_activation_bytes == 4 * workload.live_elements().sum(axis=1).max()
-    assert price.latency_s > cost.uniform(device.load("jetson"), workload, Precision.parse("W8A8")).latency_s
+    assert price.latency_s > cost.uniform(catalogue.load("jetson"), workload, Precision.parse("W8A8")).latency_s
 
 
 def test_feature_maps_that_fit_stay_on_chip() -> None:
     """A chain of three layers: the inner tensors leave the chip only when the picture is large; the ends always do."""
-    target = device.load("jetson")
+    target = catalogue.load("jetson")
     for size, inner_leaves in ((32, False), (1024, True)):
         workload = edsr(blocks=0, width=16, height=size, pixels=size, scale=1)
         read, written = memory.offchip_elements(workload, target, np.ones(1))
@@ -133,7 +134,7 @@ def test_feature_maps_that_fit_stay_on_chip() -> None:
 
 
 def test_wider_tensors_than_any_native_precision_are_refused() -> None:
-    coral = device.load("coral-edgetpu")
+    coral = catalogue.load("coral-edgetpu")
     with pytest.raises(UsageError, match="16-bit activations"):
         coral.runs_as(Int(8), Int(16))
     with pytest.raises(UsageError, match="coral"):
@@ -172,7 +173,7 @@ def test_wrong_plans_are_refused() -> None:
 
 def test_a_space_of_another_network_is_refused() -> None:
     with pytest.raises(UsageError, match="does not belong"):
-        cost.lower(device.load("jetson"), one_conv(3, 8, 3, 8, 8), Widths((INT8,), (INT8,), ("a", "b"), ("x", "y")))
+        cost.lower(catalogue.load("jetson"), one_conv(3, 8, 3, 8, 8), Widths((INT8,), (INT8,), ("a", "b"), ("x", "y")))
 
 
 def test_energy_falls_with_the_widths_of_arithmetic() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hwmodels.device import device, reader
+from hwmodels.device import catalogue, reader
 from hwmodels.device.facts import human
 from hwmodels.device.tables import Packing
 from hwmodels.device.values import Quantity
@@ -23,8 +23,8 @@ from hwmodels.numbers import Int, Precision
 GOLDEN = Path(__file__).parents[2] / "golden"
 FSRCNN_CHANNELS = 56 + 12  # the widest pair of feature maps of FSRCNN(56,12,4) that is alive at once
 
-NAMES = device.names()
-MCUS = [name for name in NAMES if device.load(name).kind == "mcu"]
+NAMES = catalogue.names()
+MCUS = [name for name in NAMES if catalogue.load(name).kind == "mcu"]
 
 MINIMAL = """
 schema = 1
@@ -52,7 +52,7 @@ sheet = "Data sheet"
 
 def problems(text: str) -> list[str]:
     with pytest.raises(DeviceFileError) as caught:
-        device.load_text(text, "board.toml")
+        catalogue.load_text(text, "board.toml")
     assert caught.value.exit_code == 3
     return caught.value.problems
 
@@ -76,7 +76,7 @@ def test_the_promised_devices_are_there() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_file(name: str) -> None:
-    loaded = device.load(name)
+    loaded = catalogue.load(name)
     assert loaded.name == name
     assert {q.source for _, q in loaded.quantities() if q.source} == set(loaded.sources), (
         "a source that nothing uses, or the reverse"
@@ -96,22 +96,22 @@ def test_shipped_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unsourced_numbers_say_why(name: str) -> None:
-    for key, quantity in device.load(name).quantities():
+    for key, quantity in catalogue.load(name).quantities():
         if quantity.source is None:
             assert quantity.note, f"{key} has neither a source nor a note"
 
 
 def test_names_and_aliases_are_unique() -> None:
-    aliases = [alias for name in NAMES for alias in device.load(name).aliases]
+    aliases = [alias for name in NAMES for alias in catalogue.load(name).aliases]
     assert len(set(aliases) | set(NAMES)) == len(aliases) + len(NAMES)
-    assert device.load("jetson").name == "jetson-orin-nano"
-    assert device.load(" STM32H743 ").name == "stm32h743"
+    assert catalogue.load("jetson").name == "jetson-orin-nano"
+    assert catalogue.load(" STM32H743 ").name == "stm32h743"
 
 
 @pytest.mark.parametrize("name", MCUS)
 def test_microcontroller(name: str) -> None:
     """FSRCNN fits its default input, 8-bit; its rate is clock over cycles; the limits are its memories."""
-    mcu = device.load(name)
+    mcu = catalogue.load(name)
     height, width = mcu.default_input
     assert mcu.mcu is not None
     assert mcu.limits.peak_activation_bytes is not None
@@ -122,12 +122,12 @@ def test_microcontroller(name: str) -> None:
 
 
 def test_only_devices_with_units_for_it_are_faster_at_narrow_weights() -> None:
-    faster = {n for n in NAMES if device.load(n).runs_as(Int(2), Int(8)).weight_bits < 8}
+    faster = {n for n in NAMES if catalogue.load(n).runs_as(Int(2), Int(8)).weight_bits < 8}
     assert faster == {"gap9", "bitserial-npu"}
 
 
 def test_bit_serial_rates_follow_the_bit_product() -> None:
-    npu = device.load("bitserial-npu")
+    npu = catalogue.load("bitserial-npu")
     for key, rate in npu.rates.items():
         precision = Precision.parse(key)
         assert rate.value == pytest.approx(64e12 / (precision.weight_bits * precision.activation_bits), rel=1e-3)
@@ -145,7 +145,7 @@ def test_numbers_of_research_notes(shared: Path) -> None:
         ("hailo-8", "hailo-8", "w8a8", "W8A8"),
         ("coral-edgetpu", "coral-edgetpu", "w8a8", "W8A8"),
     ):
-        rate = device.load(ours).rates[precision]
+        rate = catalogue.load(ours).rates[precision]
         noted = notes[theirs]["peak_macs_per_s"][key]
         assert rate.value == pytest.approx(noted["value"], rel=1e-3)
         assert rate.source == noted["src"]
@@ -154,11 +154,11 @@ def test_numbers_of_research_notes(shared: Path) -> None:
         ("jetson-nano", "jetson-nano-gpu"),
         ("adreno-740", "adreno-740"),
     ):
-        bandwidth = device.load(ours).memory["dram"].bytes_per_s
+        bandwidth = catalogue.load(ours).memory["dram"].bytes_per_s
         assert bandwidth is not None
         assert bandwidth.value == notes[theirs]["memory"]["dram_GBps"]["value"] * 1e9
     for name in ("ethos-u55-128", "ethos-u55-256"):
-        ethos = device.load(name)
+        ethos = catalogue.load(name)
         assert ethos.rates["W8A8"].value == notes[name]["macs_per_cycle"]["w8a8"]["value"] * notes[name]["clock_hz"]["value"]
         assert ethos.npu is not None
         assert ethos.npu.array is not None
@@ -173,19 +173,19 @@ def test_schema_file_is_current() -> None:
 
 
 def test_both_forms_of_a_number() -> None:
-    board = device.load_text(MINIMAL, "board.toml")
+    board = catalogue.load_text(MINIMAL, "board.toml")
     assert board.rates["W8A8"] == Quantity(value=1e9)
     facts = {fact.key: fact for fact in board.facts()}
     assert facts["rates.W8A8"] == ("rates.W8A8", "1 GMAC/s", None, "")
     assert facts["memory.dram.bytes_per_s"] == ("memory.dram.bytes_per_s", "2 GB/s", "Data sheet", "")
     assert "overhead.layer_s" not in facts, "defaults are not facts of the file"
     assert float(board.rates["W8A8"]) == 1e9
-    assert device.load_text(MINIMAL + "\n# a comment", "x").device_sha256 == board.device_sha256
-    assert device.load_text(MINIMAL.replace("1e9", "3e9"), "x").device_sha256 != board.device_sha256
+    assert catalogue.load_text(MINIMAL + "\n# a comment", "x").device_sha256 == board.device_sha256
+    assert catalogue.load_text(MINIMAL.replace("1e9", "3e9"), "x").device_sha256 != board.device_sha256
 
 
 def test_memory_by_name() -> None:
-    board = device.load_text(MINIMAL, "board.toml")
+    board = catalogue.load_text(MINIMAL, "board.toml")
     assert "dram" in board.memory
     assert "flash" not in board.memory
     with pytest.raises(KeyError):
@@ -217,13 +217,13 @@ def test_packing_bytes() -> None:
     assert bits.weight_bytes(10, 2, 3) == 4, "each channel is rounded up to a byte"
     assert Packing(kind="bytes").weight_bytes(100, 10, 4) == 100
     assert Packing(kind="bytes").weight_bytes(100, 10, 16) == 200
-    stream = device.load("ethos-u55-128").packing
+    stream = catalogue.load("ethos-u55-128").packing
     assert stream.weight_bytes(1000, 10, 8) == math.ceil(7.5 * 1000 / 8)
     assert stream.weight_bytes(1000, 10, 3) == math.ceil(2.15 * 1000 / 8)
 
 
 def test_unpack_factor() -> None:
-    mcu = device.load("stm32h743-tflm")
+    mcu = catalogue.load("stm32h743-tflm")
     assert mcu.unpack_factor(4, 8) == 1.58
     assert mcu.unpack_factor(4, 16) == 1.58, "the factor of 8-bit activations stands for the wide ones"
     assert mcu.unpack_factor(8, 8) == 1.0
@@ -231,7 +231,7 @@ def test_unpack_factor() -> None:
 
 def test_every_mistake_at_once() -> None:
     with pytest.raises(DeviceFileError) as caught:
-        device.load_text((GOLDEN / "device_errors.toml").read_text(), "device_errors.toml")
+        catalogue.load_text((GOLDEN / "device_errors.toml").read_text(), "device_errors.toml")
     assert f"{caught.value}\n" == (GOLDEN / "device_errors.txt").read_text()
 
 
@@ -276,38 +276,38 @@ def test_single_mistakes(old: str, new: str, where: str) -> None:
 
 def test_broken_toml_names_the_line() -> None:
     with pytest.raises(FileError, match=r"board\.toml: broken TOML: .*line 3") as caught:
-        device.load_text('schema = 1\nname = "board"\ntitle = Board\n', "board.toml")
+        catalogue.load_text('schema = 1\nname = "board"\ntitle = Board\n', "board.toml")
     assert caught.value.exit_code == 3
 
 
 def test_unknown_device_names_the_closest() -> None:
     with pytest.raises(UsageError, match=r"unknown device 'jetsn'[\s\S]*Did you mean jetson") as caught:
-        device.load("jetsn")
+        catalogue.load("jetsn")
     assert caught.value.exit_code == 2
 
 
 def test_files_by_path(tmp_path: Path) -> None:
     path = tmp_path / "board.toml"
     path.write_text(MINIMAL)
-    assert device.load(str(path)) == device.load_text(MINIMAL, "x")
+    assert catalogue.load(str(path)) == catalogue.load_text(MINIMAL, "x")
     with pytest.raises(FileError, match="no such device file"):
-        device.load(str(tmp_path / "other.toml"))
+        catalogue.load(str(tmp_path / "other.toml"))
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FileError, match="UTF-8"):
-        device.load(str(path))
+        catalogue.load(str(path))
     with pytest.raises(FileError, match="cannot be read"):
-        device.load(f"{tmp_path}/")
+        catalogue.load(f"{tmp_path}/")
 
 
 def test_devices_do_not_change() -> None:
     with pytest.raises(Exception, match="frozen"):
-        device.load("host").name = "other"  # type: ignore[misc]
+        catalogue.load("host").name = "other"  # type: ignore[misc]
 
 
 def test_light_imports() -> None:
     heavy = ("numba", "torch", "numpy")
     code = (
-        f"import sys; from hwmodels.device import device; device.load('jetson'); print([m for m in {heavy} if m in sys.modules])"
+        f"import sys; from hwmodels.device.catalogue import load; load('jetson'); print([m for m in {heavy} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ast.literal_eval(done.stdout) == []

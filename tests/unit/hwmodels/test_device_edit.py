@@ -6,7 +6,7 @@ import difflib
 
 import pytest
 
-from hwmodels.device import device, reader
+from hwmodels.device import catalogue, reader
 from hwmodels.device.edit import edited
 from hwmodels.device.facts import number
 from hwmodels.device.values import Quantity
@@ -17,15 +17,15 @@ def changed_lines(before: str, after: str) -> list[str]:
     return [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[0] in "+-"]
 
 
-@pytest.mark.parametrize("name", device.names())
+@pytest.mark.parametrize("name", catalogue.names())
 def test_every_number_of_every_shipped_file_can_be_changed(name: str) -> None:
     text = reader.shipped_text(name)
-    loaded = device.load_text(text, name)
+    loaded = catalogue.load_text(text, name)
     keys = [
         key for key, _ in loaded.quantities() if key.startswith(("rates.", "overhead.", "memory.")) and not key.endswith(".bytes")
     ]
     made = edited(text, name, {key: Quantity(value=1.5 * number(loaded, key), note='with "quotes"') for key in keys})
-    again = device.load_text(made, name)
+    again = catalogue.load_text(made, name)
     for key in keys:
         assert number(again, key) == pytest.approx(1.5 * number(loaded, key), rel=1e-4)
     assert len(changed_lines(text, made)) == 2 * len(keys)
@@ -43,24 +43,24 @@ def test_comments_and_layout_stay() -> None:
 def test_a_number_that_only_had_its_default_is_added() -> None:
     text = reader.shipped_text("host")
     made = edited(text, "x", {"energy.static_w": Quantity(value=2.0), "cpu.kernels.FP32.tap_s": Quantity(value=1e-9)})
-    assert number(device.load_text(made, "x"), "energy.static_w") == 2.0
+    assert number(catalogue.load_text(made, "x"), "energy.static_w") == 2.0
     assert all(line.startswith("+") for line in changed_lines(text, made))
     without = text.replace("[overhead]", "#[overhead]").replace("inference_s =", "#").replace("layer_s =", "#")
     assert (
-        number(device.load_text(edited(without, "x", {"overhead.layer_s": Quantity(value=1e-3)}), "x"), "overhead.layer_s")
+        number(catalogue.load_text(edited(without, "x", {"overhead.layer_s": Quantity(value=1e-3)}), "x"), "overhead.layer_s")
         == 1e-3
     )
 
 
 def test_words_are_changed_too() -> None:
     made = edited(reader.shipped_text("host"), "x", {}, {"summary": 'Mine, "really"'})
-    assert device.load_text(made, "x").summary == 'Mine, "really"'
+    assert catalogue.load_text(made, "x").summary == 'Mine, "really"'
 
 
 def test_what_cannot_be_changed_is_refused() -> None:
     lines = [line for line in reader.shipped_text("host").splitlines() if not line.startswith("bytes")]
     inline = "\n".join(lines).replace("[memory.onchip]\n", "").replace("[memory.dram]", "[memory]\ndram = { bytes_per_s = 1e9 }")
-    assert number(device.load_text(inline, "x"), "memory.dram.bytes_per_s") == 1e9
+    assert number(catalogue.load_text(inline, "x"), "memory.dram.bytes_per_s") == 1e9
     with pytest.raises(FileError):
         edited(inline, "x", {"memory.dram.bytes_per_s": Quantity(value=2e9)})
     with pytest.raises(DeviceFileError):

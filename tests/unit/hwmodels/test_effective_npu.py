@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from oracle.layer_tables import Drawing
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.device.facts import number
 from hwmodels.numbers import Precision
-from hwmodels.pricing import cost, memory
+from hwmodels.pricing import memory
 from hwmodels.workload import Workload
 
-HEXAGON = device.load("snapdragon-8gen3-hexagon")
+HEXAGON = catalogue.load("snapdragon-8gen3-hexagon")
 W8A8, FP16 = Precision.parse("W8A8"), Precision.parse("FP16")
 
 
@@ -77,7 +78,7 @@ def test_a_large_tensor_leaves_the_share_that_does_not_fit() -> None:
 
 
 def test_the_network_input_of_a_dla_is_padded_to_four() -> None:
-    target = device.load("jetson-agx-orin-dla")
+    target = catalogue.load("jetson-agx-orin-dla")
     table = cost.uniform_table(target, chain(), W8A8)
     per_mac = 1 / number(target, "rates.W8A8") / number(target, "npu.efficiency")
     assert table.compute_s[0].item() == pytest.approx(1024 * 9 * 4 * 64 * per_mac)
@@ -94,7 +95,7 @@ def residual(reader_of_both: bool) -> Workload:
 
 
 def test_a_gpu_adds_in_the_convolution_whose_result_nobody_else_reads() -> None:
-    target = device.load("jetson-agx-orin")
+    target = catalogue.load("jetson-agx-orin")
     fused, apart = (cost.uniform_table(target, residual(both), W8A8) for both in (False, True))
     assert fused.overhead_s[2].item() == 0
     assert apart.overhead_s[2].item() == number(target, "overhead.layer_s")

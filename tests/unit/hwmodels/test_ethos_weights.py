@@ -8,13 +8,13 @@ import pytest
 from hwmodels.classes.ethos.array import array_of
 from hwmodels.classes.ethos.blocks import CHANNELWISE, CONVOLUTION, Operation
 from hwmodels.classes.ethos.encoded_weights import stream_bits, streams_of
-from hwmodels.device import device
+from hwmodels.device import catalogue
 
 
 def streams(
     name: str, inputs: int, outputs: int, kernel: int, in_bytes: int = 1, kind: int = CONVOLUTION
 ) -> list[tuple[int, int]]:
-    target = device.load(name)
+    target = catalogue.load(name)
     assert target.npu is not None
     assert target.npu.array is not None
     op = Operation(kind, 64, 64, inputs, 64, 64, outputs, kernel, kernel, 1, 1, 0, in_bytes, in_bytes, 1, 1.0, False, True)
@@ -67,7 +67,7 @@ def test_bits_are_those_of_a_codec(channels: int) -> None:
 
 
 def test_more_zeros_and_more_bits_take_more() -> None:
-    bits = device.load("ethos-u55-128").packing.stored_bits_per_weight
+    bits = catalogue.load("ethos-u55-128").packing.stored_bits_per_weight
     for zeros in (0, 10, 300, 5000, 100_000):
         by_width = [stream_bits(1000, zeros, width, bits[str(width)].value) for width in range(2, 9)]  # type: ignore[index]
         assert by_width == sorted(by_width)

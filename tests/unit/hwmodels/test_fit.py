@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from cost_twins import edsr
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue, device
 from hwmodels.device.facts import number, with_numbers
 from hwmodels.device.values import Quantity
 from hwmodels.errors import UsageError
 from hwmodels.fitting import constants
 from hwmodels.fitting.constants import Measurement
 from hwmodels.numbers import Precision
-from hwmodels.pricing import cost
 
 INT8 = Precision.parse("W8A8")
 SIZES = ((8, 8), (24, 32), (90, 160))
@@ -23,7 +23,7 @@ SIZES = ((8, 8), (24, 32), (90, 160))
 
 def changed(name: str, **values: float) -> device.Device:
     numbers = {key.replace("__", "."): Quantity(value=value) for key, value in values.items()}
-    return with_numbers(device.load(name), numbers)
+    return with_numbers(catalogue.load(name), numbers)
 
 
 def timed(target: device.Device, precision: Precision = INT8, noise: float = 0.0, sizes: object = SIZES) -> list[Measurement]:
@@ -41,7 +41,7 @@ def timed(target: device.Device, precision: Precision = INT8, noise: float = 0.0
 
 
 def test_the_price_of_a_network_and_of_its_layers() -> None:
-    target, workload = device.load("jetson"), edsr(2, 16, 20, 30)
+    target, workload = catalogue.load("jetson"), edsr(2, 16, 20, 30)
     layers = [Measurement(workload, INT8, 1.0, layer.name, layer.name) for layer in workload.layers]
     whole, *parts = constants.predict(target, [Measurement(workload, INT8, 1.0, "whole"), *layers])
     assert whole == pytest.approx(cost.uniform(target, workload, INT8).latency_s)
@@ -60,7 +60,7 @@ def test_the_price_of_a_network_and_of_its_layers() -> None:
 def test_constants_are_found_again(name: str, values: dict[str, float]) -> None:
     truth = changed(name, **values)
     keys = [key.replace("__", ".") for key in values]
-    fitted = constants.fit(device.load(name), timed(truth), keys, prior_weight=1e-4)
+    fitted = constants.fit(catalogue.load(name), timed(truth), keys, prior_weight=1e-4)
     assert fitted.undetermined == ()
     assert fitted.at_bound == ()
     for key in keys:
@@ -73,7 +73,7 @@ def test_constants_are_found_again(name: str, values: dict[str, float]) -> None:
 def test_noise_shows_in_the_spread() -> None:
     truth = changed("host", rates__W8A8=200e9)
     free = ["rates.W8A8", "memory.dram.bytes_per_s", "overhead.inference_s"]
-    quiet, loud = (constants.fit(device.load("host"), timed(truth, noise=n), free) for n in (0.02, 0.2))
+    quiet, loud = (constants.fit(catalogue.load("host"), timed(truth, noise=n), free) for n in (0.02, 0.2))
     for key in free:
         assert quiet.spread[key] < loud.spread[key]
         assert abs(np.log(loud.values[key] / number(truth, key))) < 4 * loud.spread[key]
@@ -94,7 +94,7 @@ def test_one_size_cannot_tell_overhead_from_rate() -> None:
 def test_what_only_their_product_enters_is_named_together() -> None:
     truth = changed("jetson-nano", rates__FP16=100e9)
     free = ["rates.FP16", "gpu.efficiency", "overhead.inference_s"]
-    fitted = constants.fit(device.load("jetson-nano"), timed(truth, Precision.parse("FP16")), free)
+    fitted = constants.fit(catalogue.load("jetson-nano"), timed(truth, Precision.parse("FP16")), free)
     assert fitted.undetermined == (("rates.FP16", "gpu.efficiency"),)
     product = number(truth, "gpu.efficiency") * 100e9
     assert fitted.values["rates.FP16"] * fitted.values["gpu.efficiency"] == pytest.approx(product, rel=0.02)
@@ -102,29 +102,29 @@ def test_what_only_their_product_enters_is_named_together() -> None:
 
 def test_what_does_not_matter_stays_where_it_was() -> None:
     truth = changed("host", rates__W8A8=1e9)  # so slow that memory never binds
-    fitted = constants.fit(device.load("host"), timed(truth), ["rates.W8A8", "rates.FP32", "memory.dram.bytes_per_s"])
+    fitted = constants.fit(catalogue.load("host"), timed(truth), ["rates.W8A8", "rates.FP32", "memory.dram.bytes_per_s"])
     assert ("rates.FP32",) in fitted.undetermined
-    assert fitted.values["rates.FP32"] == pytest.approx(number(device.load("host"), "rates.FP32"))
+    assert fitted.values["rates.FP32"] == pytest.approx(number(catalogue.load("host"), "rates.FP32"))
 
 
 def test_ranges_of_the_file_hold() -> None:
     truth = changed("jetson-nano", gpu__efficiency=1.0, rates__FP16=9e12)
-    fitted = constants.fit(device.load("jetson-nano"), timed(truth, Precision.parse("FP16")), ["gpu.efficiency"])
+    fitted = constants.fit(catalogue.load("jetson-nano"), timed(truth, Precision.parse("FP16")), ["gpu.efficiency"])
     assert fitted.values["gpu.efficiency"] <= 1.0
     assert fitted.at_bound == ("gpu.efficiency",)
 
 
 def test_a_constant_that_the_file_gives_as_zero_can_be_fitted() -> None:
     truth = changed("stm32h743", overhead__layer_s=1e-3)
-    assert device.load("stm32h743").overhead.layer_s.value == 0
-    fitted = constants.fit(device.load("stm32h743"), timed(truth), ["overhead.layer_s"])
+    assert catalogue.load("stm32h743").overhead.layer_s.value == 0
+    fitted = constants.fit(catalogue.load("stm32h743"), timed(truth), ["overhead.layer_s"])
     assert fitted.values["overhead.layer_s"] == pytest.approx(1e-3, rel=0.02)
 
 
 def test_fixed_constants_are_set_and_left() -> None:
     truth = changed("host", memory__dram__bytes_per_s=2e9, rates__W8A8=200e9)
     given = {"memory.dram.bytes_per_s": 2e9}
-    fitted = constants.fit(device.load("host"), timed(truth), ["rates.W8A8"], fixed=given)
+    fitted = constants.fit(catalogue.load("host"), timed(truth), ["rates.W8A8"], fixed=given)
     assert number(fitted.device, "memory.dram.bytes_per_s") == 2e9
     assert fitted.values["rates.W8A8"] == pytest.approx(200e9, rel=0.02)
 
@@ -134,7 +134,7 @@ def test_robust_loss_ignores_a_wild_timing() -> None:
     timings = timed(truth, noise=0.02)
     timings[0] = replace(timings[0], latency_s=50 * timings[0].latency_s)
     square, robust = (
-        constants.fit(device.load("host"), timings, ["rates.W8A8", "overhead.inference_s"], loss=loss).values[
+        constants.fit(catalogue.load("host"), timings, ["rates.W8A8", "overhead.inference_s"], loss=loss).values[
             "overhead.inference_s"
         ]
         for loss in ("linear", "soft_l1")
@@ -150,13 +150,13 @@ def test_leave_one_out_predicts_from_the_others_only() -> None:
         Measurement(m.workload, INT8, 9 * m.latency_s, m.label, m.layer) if g == 8 else m
         for m, g in zip(timings, groups, strict=True)
     ]
-    predicted = constants.leave_one_out(device.load("host"), lied, groups, ["rates.W8A8", "overhead.inference_s"])
+    predicted = constants.leave_one_out(catalogue.load("host"), lied, groups, ["rates.W8A8", "overhead.inference_s"])
     own = [p / m.latency_s for p, m, g in zip(predicted, timings, groups, strict=True) if g == 8]
     assert own == pytest.approx(np.ones(len(own)), rel=0.03)  # the lie was about what had been left out
 
 
 def test_mistakes_are_named() -> None:
-    target = device.load("host")
+    target = catalogue.load("host")
     good = timed(target)[:2]
     with pytest.raises(UsageError, match="no measurements"):
         constants.fit(target, [], [])

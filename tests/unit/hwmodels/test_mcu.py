@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from cost_twins import Widths
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue, device
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.facts import number, with_numbers
 from hwmodels.numbers import Int, Precision
@@ -35,13 +36,13 @@ def cycles(target: Device, seconds: float) -> float:
 
 def changed(name: str, **values: float) -> Device:
     keys = {key.replace("__", "."): Quantity(value=value) for key, value in values.items()}
-    return with_numbers(device.load(name), keys)
+    return with_numbers(catalogue.load(name), keys)
 
 
 def test_a_convolution_by_hand() -> None:
     """3 to 16 channels, 3x3, 8x8 pixels on a Cortex-M4: patches of 27 bytes fill 28 operands; 1.345 cycles per MAC, 1.5 per
     patch byte, 8 per output."""
-    target = device.load("stm32l4r5-cubeai")
+    target = catalogue.load("stm32l4r5-cubeai")
     table = cost.uniform_table(target, one_conv(3, 16, 3, 8), W8A8)
     expected = 64 * 16 * 28 * 1.345 + 64 * 27 * 1.5 + 64 * 16 * 8
     assert cycles(target, table.compute_s.item()) == pytest.approx(expected, rel=1e-3)
@@ -59,7 +60,7 @@ def one_depthwise(channels: int, kernel: int, size: int) -> Workload:
 
 def test_a_depthwise_convolution_of_helium_by_hand() -> None:
     """6 channels, 3x3, 8x8 pixels: 8 of 32 bits side by side; patches gathered by byte and row; its own price per output."""
-    target = device.load("ra8d1")
+    target = catalogue.load("ra8d1")
     table = cost.uniform_table(target, one_depthwise(6, 3, 8), W8A8)
     expected = 64 * 9 * 8 * 1.188 + 64 * 9 * 6 * 0.5 + 64 * 3 * 28.5 + 64 * 6 * 8.5
     assert cycles(target, table.compute_s.item()) == pytest.approx(expected, rel=1e-3)
@@ -68,7 +69,7 @@ def test_a_depthwise_convolution_of_helium_by_hand() -> None:
 @pytest.mark.parametrize(("name", "core"), [("stm32l4r5", "cortex-m4"), ("stm32h743", "cortex-m7"), ("cortex-m55", "cortex-m55")])
 def test_depthwise_layers_of_the_exported_c_by_count(name: str, core: str) -> None:
     """Every channel count and kernel size that was counted, within 5 %: a cost per output beside that per MAC, no lanes."""
-    target = device.load(name)
+    target = catalogue.load(name)
     counted = next(entry for entry in json.loads(COUNTS.read_text(encoding="utf-8"))["cores"] if entry["core"] == core)
     layers = [row for row in counted["measured"] if row["depthwise"]]
     assert len({(row["inputs"], row["kernel"]) for row in layers}) == 4
@@ -97,7 +98,7 @@ def test_weights_beyond_the_cache_are_read_for_every_four_pixels() -> None:
         ).weight_s.item()
         for size in (2304.0, 2303.0)
     )
-    assert fits == pytest.approx(2304 / number(device.load("stm32l4r5-cubeai"), "memory.flash.bytes_per_s"))
+    assert fits == pytest.approx(2304 / number(catalogue.load("stm32l4r5-cubeai"), "memory.flash.bytes_per_s"))
     assert spills == pytest.approx(16 * fits)
 
 
@@ -119,7 +120,7 @@ def test_exported_c_unpacks_weights_once_a_layer(name: str) -> None:
 @pytest.mark.parametrize("name", EXPORTED)
 def test_exported_c_of_wide_activations_by_hand(name: str) -> None:
     """3 to 16 channels, 3x3, 8x8 pixels of 16 bits: one operand at a time, patches of 54 bytes in three rows."""
-    target = device.load(name)
+    target = catalogue.load(name)
     table = cost.uniform_table(target, one_conv(3, 16, 3, 8), Precision.integers(8, 16))
     expected = 64 * 16 * 27 * number(target, "mcu.wide.cycles_per_mac.conv")
     expected += 64 * 54 * number(target, "mcu.cycles_per_im2col_byte") + 64 * 3 * number(target, "mcu.cycles_per_im2col_row")
@@ -129,7 +130,7 @@ def test_exported_c_of_wide_activations_by_hand(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXPORTED)
 def test_exported_c_adds_and_shuffles_by_the_element(name: str) -> None:
-    target = device.load(name)
+    target = catalogue.load(name)
     layers = (Layer("sum", "add", (0, 1), 2), Layer("shuffle", "pixel_shuffle", (2,), 3))
     tensors = (
         *(Tensor(x, 12, 8, 8, -1, (0,), 0) for x in "ab"),
@@ -144,7 +145,7 @@ def test_exported_c_adds_and_shuffles_by_the_element(name: str) -> None:
 def test_constants_of_the_exported_c_are_the_counted_instructions() -> None:
     """In every file: instructions times its cycles per instruction, rounded to four digits."""
     cores = {core["core"]: core for core in json.loads(COUNTS.read_text(encoding="utf-8"))["cores"]}
-    files = [target for target in map(device.load, device.names()) if target.runtime.startswith("exported C99")]
+    files = [target for target in map(catalogue.load, catalogue.names()) if target.runtime.startswith("exported C99")]
     assert {"stm32h743", "stm32l4r5", "cortex-m55", "nrf52840"} <= {target.name for target in files}
     for target in files:
         assert target.mcu is not None
@@ -171,7 +172,7 @@ def test_constants_of_the_exported_c_are_the_counted_instructions() -> None:
 
 def test_board_power_times_time_is_the_energy_of_an_anchored_microcontroller() -> None:
     for name in ("stm32l4r5", "stm32h7a3", "stm32u575", "stm32l4r5-cubeai", "stm32h7a3-cubeai", "stm32u575-cubeai"):
-        target = device.load(name)
+        target = catalogue.load(name)
         assert not target.energy.relative
         price = cost.uniform(target, one_conv(16, 16, 3, 32), W8A8)
         assert price.energy_j == pytest.approx(price.latency_s * number(target, "energy.static_w"), rel=0.01)
@@ -200,7 +201,7 @@ def test_a_runtime_that_composes_prelu_pays_twice() -> None:
 
 
 def test_what_is_alive_adds_up_to_the_peak_under_a_runtime_with_its_own_tables() -> None:
-    target = device.load("stm32h743-tflm")
+    target = catalogue.load("stm32h743-tflm")
     workload = one_conv(4, 16, 3, 8, "prelu")
     table = cost.uniform_table(target, workload, W8A8)
     ((_, alive),) = cost.schedule(table, workload, np.zeros(table.decisions, dtype=np.int8))
@@ -210,6 +211,6 @@ def test_what_is_alive_adds_up_to_the_peak_under_a_runtime_with_its_own_tables()
 
 
 def test_leaky_slopes_are_composed_like_learned_ones() -> None:
-    target, workload = device.load("stm32h743-tflm"), one_conv(4, 16, 3, 8, "prelu")
+    target, workload = catalogue.load("stm32h743-tflm"), one_conv(4, 16, 3, 8, "prelu")
     leaky = replace(workload, layers=(replace(workload.layers[0], activation="leaky_relu"),))
     assert cost.uniform(target, leaky, W8A8) == cost.uniform(target, workload, W8A8)

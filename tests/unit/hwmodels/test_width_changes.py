@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from cost_twins import space_of
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.numbers import FP16
-from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 from hwsearch.search.exact import exact
 from searchspaces.space import build_space
@@ -34,7 +34,7 @@ def chain_of_three() -> Workload:
 def test_a_change_of_format_between_neighbours_costs_a_kernel_on_jetson() -> None:
     """By hand: a layer in half precision that reads codes and writes codes needs a kernel before it and one behind it."""
     workload = chain_of_three()
-    target = device.load("jetson")
+    target = catalogue.load("jetson")
     table = cost.lower(target, workload, space_of(target, workload))
     codes = workload.tensors[0].elements
     # The network's ends pass the DRAM.
@@ -54,7 +54,7 @@ def test_the_solver_sees_the_price_of_a_change_of_width() -> None:
     """The middle layer gains much by half precision. What that costs depends on the formats of its neighbours: the solver agrees
     with an exhaustive search, and one that did not know the price of conversion would break the budget."""
     workload = chain_of_three()
-    target = device.load("jetson")
+    target = catalogue.load("jetson")
     space = build_space(workload, (8, 16), (8, 16), wide=FP16)
     table = cost.lower(target, workload, space)
     blind = replace(table, latency_s=table.latency_s - table.overhead_s + LAUNCH_S)

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import MODULES, float_graph, quantize
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.numbers import FP16, INT16, Precision
-from hwmodels.pricing import cost
 from hwsearch.formats import pricing
 from hwsearch.formats.onnx import write as exported
 from hwsearch.formats.readers import inspect
@@ -53,7 +53,7 @@ def test_widths_and_structure_come_back(name: str, tmp_path: Path, data: st.Data
 def test_a_file_costs_what_its_plan_costs(name: str, tmp_path: Path) -> None:
     graph = graph_of(name)
     found = inspect(exported.export(quantize(graph, 8, 8), tmp_path / "net.onnx"))
-    board = device.load("ethos-u55-128")
+    board = catalogue.load("ethos-u55-128")
     expected = cost.uniform(board, to_workload(graph, 48, 64), Precision.parse("W8A8"))
     price = pricing.price(found, "ethos-u55-128", (48, 64))
     assert price.latency_s == pytest.approx(expected.latency_s)

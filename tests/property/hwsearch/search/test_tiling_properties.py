@@ -13,9 +13,9 @@ from cost_twins import Widths, edsr, random_plans
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.device.device import Device, Quantity
-from hwmodels.pricing import cost
 from hwmodels.tiling import tiles
 from hwmodels.tiling.tiling import Tiling
 from hwmodels.workload import Layer, Tensor, Workload
@@ -67,7 +67,7 @@ def size(workload: Workload) -> tuple[int, int]:
 @few
 @given(workload=workloads(), halo=st.sampled_from(["keep", "recompute"]))
 def test_one_tile_is_the_whole_picture(name: str, workload: Workload, halo: str) -> None:
-    target = device.load(name)
+    target = catalogue.load(name)
     space = space_of(target, workload)
     whole = cost.lower(target, workload, space)
     plans = random_plans(whole, 20)
@@ -109,7 +109,7 @@ def test_a_recomputed_halo_is_computed_again(workload: Workload, data: st.DataOb
 @few
 @given(workload=workloads(), data=st.data())
 def test_schedule_and_table_agree_on_the_peak(name: str, workload: Workload, data: st.DataObject) -> None:
-    target, (height, width) = device.load(name), size(workload)
+    target, (height, width) = catalogue.load(name), size(workload)
     halo = data.draw(st.sampled_from(["keep", "recompute"]))
     tiling = Tiling(data.draw(st.integers(1, height)), width if halo == "keep" else data.draw(st.integers(1, width)), halo)
     cut = tiles.lower(target, workload, space_of(target, workload), tiling)
@@ -122,7 +122,7 @@ def test_schedule_and_table_agree_on_the_peak(name: str, workload: Workload, dat
 @few
 @given(workload=workloads(), data=st.data())
 def test_a_smaller_strip_never_needs_more_memory_nor_less_work(workload: Workload, data: st.DataObject) -> None:
-    target, (height, width) = device.load("stm32h743"), size(workload)
+    target, (height, width) = catalogue.load("stm32h743"), size(workload)
     assume(height >= 4)
     small = data.draw(st.integers(1, height // 2))
     halo = data.draw(st.sampled_from(["keep", "recompute"]))
@@ -141,7 +141,7 @@ def test_a_smaller_strip_never_needs_more_memory_nor_less_work(workload: Workloa
 @given(workload=workloads(), small=st.floats(0.02, 1.0), more=st.floats(1.0, 8.0))
 def test_more_memory_never_slows_the_chosen_way(workload: Workload, small: float, more: float) -> None:
     """For every plan: the fastest way that fits into more memory is at least as fast, whatever ways were left out before."""
-    target = device.load("stm32h743")
+    target = catalogue.load("stm32h743")
     space = space_of(target, workload)
     priced = tuple(tiles.lower(target, workload, space, t) for t in (None, *tiles.candidates(workload)))
     plans = random_plans(priced[0].table, 30)
@@ -163,7 +163,7 @@ def test_more_memory_never_slows_the_chosen_way(workload: Workload, small: float
 
 def test_whole_pictures_count_where_they_are_resident() -> None:
     workload = chain(3, 32, 24, 2)
-    streamed = device.load("stm32h743")
+    streamed = catalogue.load("stm32h743")
     resident = streamed.model_copy(update={"limits": streamed.limits.model_copy(update={"pictures": "resident"})})
     space, tiling = space_of(streamed, workload), Tiling(4, 24, "keep")
     tables = [tiles.lower(target, workload, space, tiling).table for target in (streamed, resident)]
@@ -174,7 +174,7 @@ def test_whole_pictures_count_where_they_are_resident() -> None:
 
 def test_every_tile_pays_for_its_call_its_layers_and_its_weights() -> None:
     workload = chain(3, 32, 24, 2)
-    target = device.load("stm32h743")
+    target = catalogue.load("stm32h743")
     call = target.overhead.model_copy(update={"inference_s": Quantity(value=1e-3)})
     target = target.model_copy(update={"overhead": call})
     space = space_of(target, workload)

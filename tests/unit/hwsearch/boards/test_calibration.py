@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwmodels.device import device, reader
+from hwmodels.device import catalogue, device, reader
 from hwmodels.device.facts import number, with_numbers
 from hwmodels.device.values import Quantity
 from hwmodels.fitting import constants
@@ -43,7 +43,7 @@ LINES = [
 @pytest.fixture
 def truth() -> device.Device:
     numbers = {"rates.W8A8": 9e9, "overhead.inference_s": 2e-3}
-    return with_numbers(device.load("host"), {key: Quantity(value=value) for key, value in numbers.items()})
+    return with_numbers(catalogue.load("host"), {key: Quantity(value=value) for key, value in numbers.items()})
 
 
 def test_lines_become_measurements(tmp_path: Path, truth: device.Device) -> None:
@@ -59,7 +59,7 @@ def test_every_mistake_with_its_line(tmp_path: Path) -> None:
     lines = ["fsrcn,,2,90,160,,W8A8,4", "fsrcnn,,7,18o,320,,W9A8,-5", "fsrcnn,dd=32,2,180,320,,W8A8,nan", ""]
     path.write_text(HEADER + "\n".join([*lines, "espcn,,2,90,160,conv9,FP16,3", "edsr,2"]))
     with pytest.raises(timings.TimingFileError) as caught:
-        timings.read(path, device.load("host"))
+        timings.read(path, catalogue.load("host"))
     wanted = [
         ("line 2", "no network is called 'fsrcn'. Did you mean fsrcnn"),
         ("line 3", "height '18o'"),
@@ -91,7 +91,7 @@ def test_bad_headers(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "t.csv"
     path.write_text(text)
     with pytest.raises(timings.TimingFileError) as caught:
-        timings.read(path, device.load("host"))
+        timings.read(path, catalogue.load("host"))
     assert any(words in problem for problem in caught.value.problems), caught.value.problems
 
 
@@ -108,7 +108,7 @@ def test_a_board_is_fitted_and_written_beside_the_old_file(
     assert document["held_out_median_error"] < 0.05
     assert document["undetermined"] == []
     assert old.read_text() == before
-    fitted = device.load(str(new))
+    fitted = catalogue.load(str(new))
     assert number(fitted, "rates.W8A8") == pytest.approx(9e9, rel=0.02)
     assert "fitted to 5 measurements of t.csv" in new.read_text()
     assert main([*arguments[:5], "--out", str(old)]) == 2  # never over the old file
@@ -129,7 +129,7 @@ def test_timings_are_needed_for_a_board(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("name", ["jetson", "stm32h743", "rk3588", "ethos-u55-128", "host"])
 def test_what_is_free_by_default_exists(name: str) -> None:
-    target = device.load(name)
+    target = catalogue.load(name)
     workload = timings.Library().workload("espcn", 2, "", 16, 16)
     measured = [constants.Measurement(workload, INT8, 1.0, "x")]
     free = board.free_constants(target, measured)
@@ -144,16 +144,16 @@ def test_this_machine_is_timed_and_fitted(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(host, "all_subjects", lambda: few)
     monkeypatch.setattr(host, "LANES", {FP32: (), INT8: ()})
     monkeypatch.setenv("HWSEARCH_HOME", str(tmp_path))
-    shipped = device.load("host")
+    shipped = catalogue.load("host")
     found = host.fit(host.measure(1, Silent(), rounds=3), 1, Silent())
     path = host.write(found)
     assert path == tmp_path / "devices" / "host.toml"
-    own = device.load("host")
+    own = catalogue.load("host")
     assert own.device_sha256 != shipped.device_sha256
     assert "timings of this machine" in path.read_text()
     assert number(own, "rates.W8A8") == pytest.approx(number(found.device, "rates.W8A8"), rel=1e-4)
     path.unlink()
-    assert device.load("host").device_sha256 == shipped.device_sha256
+    assert catalogue.load("host").device_sha256 == shipped.device_sha256
 
 
 def test_larger_layers_take_longer() -> None:
@@ -167,6 +167,6 @@ def test_larger_layers_take_longer() -> None:
 def test_all_subjects_can_be_exported_and_priced() -> None:
     subjects = all_subjects()
     assert len({subject.label for subject in subjects}) == len(subjects)
-    assert np.isfinite(constants.predict(device.load("host"), [subject.measured(1.0) for subject in subjects])).all()
+    assert np.isfinite(constants.predict(catalogue.load("host"), [subject.measured(1.0) for subject in subjects])).all()
     quantized = arbitrary_integers(conv_graph(4, 8, 3))
     assert int(quantized.layers["conv"].weight.max()) == 127

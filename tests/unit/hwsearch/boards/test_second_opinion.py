@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from random_networks import quantize
 
-from hwmodels.device import device
+from hwmodels.device import catalogue
 from hwmodels.errors import UsageError
 from hwsearch.boards import vela
 from searchspaces.networks.cnn.fsrcnn import FSRCNN
@@ -34,20 +34,20 @@ def test_operations_of_one_layer_are_added() -> None:
 
 
 def test_the_compiler_gets_the_memories_of_the_device() -> None:
-    text = vela.configuration(device.load("ethos-u85-2048"))
+    text = vela.configuration(catalogue.load("ethos-u85-2048"))
     for line in ("core_clock=1e+09", "Sram_ports_used=4", "Sram_clock_scale=1", "Dram_read_latency=500", "Dram_clock_scale=0.75"):
         assert line in text.splitlines()
 
 
 def test_another_target_is_told() -> None:
     with pytest.raises(UsageError, match="not for jetson"):
-        vela.check(device.load("jetson-orin-nano"))
+        vela.check(catalogue.load("jetson-orin-nano"))
 
 
 def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="not installed"):
-        vela.check(device.load("ethos-u55-128"))
+        vela.check(catalogue.load("ethos-u55-128"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ethosu") is None, reason="needs the extra: vela")
@@ -55,6 +55,6 @@ def test_a_file_is_compiled(tmp_path: Path) -> None:
     from hwsearch.formats.tflite import write
 
     path = write.export(quantize(trace(FSRCNN(), 1, "fsrcnn", 2)), tmp_path / "net.tflite", size=(48, 64))
-    rows = vela.compile_file(path, device.load("ethos-u55-128"))
+    rows = vela.compile_file(path, catalogue.load("ethos-u55-128"))
     assert len(rows) >= 5
     assert all(row.latency_s > 0 for row in rows)

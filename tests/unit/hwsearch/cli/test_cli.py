@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from hwmodels.device import device
+from hwmodels.device import catalogue, device
 from hwsearch import cli as main_module
-from hwsearch.cli import catalogue, main, options, terminal
+from hwsearch.cli import catalogue as commands
+from hwsearch.cli import main, options, terminal
 
 HEAVY = ("torch", "numba", "matplotlib", "onnx", "onnxruntime", "optuna", "scipy")
 
@@ -61,7 +62,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("words", [["devices"], ["devices", "list"]])
 def test_devices_are_listed(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
-    assert [entry["name"] for entry in answer(capsys, *words)["devices"]] == device.names()
+    assert [entry["name"] for entry in answer(capsys, *words)["devices"]] == catalogue.names()
     assert main(words) == 0
     assert "jetson-orin-nano" in capsys.readouterr().out
 
@@ -69,7 +70,7 @@ def test_devices_are_listed(capsys: pytest.CaptureFixture[str], words: list[str]
 def test_a_device_shows_every_number_with_its_source(capsys: pytest.CaptureFixture[str]) -> None:
     shown = answer(capsys, "devices", "show", "jetson")
     assert shown["name"] == "jetson-orin-nano"
-    assert [fact["key"] for fact in shown["facts"]] == [key for key, _ in device.load("jetson").quantities()]
+    assert [fact["key"] for fact in shown["facts"]] == [key for key, _ in catalogue.load("jetson").quantities()]
     assert main(["devices", "show", "jetson"]) == 0
     text = capsys.readouterr().out
     assert "assumed" in text
@@ -206,5 +207,5 @@ def test_arguments_become_numbers_and_booleans() -> None:
 
 
 def test_long_lists_of_precisions_are_shortened() -> None:
-    assert catalogue._brief(["W8A8", "FP16"]) == "W8A8 FP16"
-    assert catalogue._brief([f"W{i}A8" for i in range(1, 9)]) == "8 of them, up to W8A8"
+    assert commands._brief(["W8A8", "FP16"]) == "W8A8 FP16"
+    assert commands._brief([f"W{i}A8" for i in range(1, 9)]) == "8 of them, up to W8A8"

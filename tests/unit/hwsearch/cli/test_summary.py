@@ -14,6 +14,7 @@ from hwsearch.cli import main, summary
 from hwsearch.documents.files import write_json
 from hwsearch.documents.plan import Counted
 from hwsearch.documents.results import Results
+from hwsearch.report import document as whole
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def screen(results: Results, width: int) -> str:
 
 
 def test_the_document_has_the_published_shape(results: Results) -> None:
-    document = summary.document(results)
+    document = whole.document(results)
     assert {"target", "network", "scale", "reference", "front", "proxies", "run_dir", "wall_s", "fps", "tilings"} == set(document)
     assert {"psnr_db", "weight_bytes"} <= set(document["reference"])
     for entry in document["front"]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hwmodels.pricing import cost
+from hwmodels import cost
 from hwsearch.cli import main
 from hwsearch.documents.files import read_json, write_json
 from hwsearch.pipeline import several_devices

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 
 from hwmodels.numbers import Int, offered
-from hwsearch.quality.damage import output_luma
 from hwsearch.quality.proxies import PROXIES, activation_mse, errors, fisher, hessian, output_sqnr, psnr_drop, sqnr
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.search.propose import random_plans
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.space import SearchSpace
+from searchspaces.tasks.luma import output_luma
 
 BITS = (3, 5, 8)
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from hwmodels.errors import FileError
 from hwsearch.documents import units
+from hwsearch.documents.recommended import recommended
 from hwsearch.documents.results import Point, Results
 from hwsearch.report import crops, figures, html, layers
 from searchspaces.tasks.metrics import psnr_y
@@ -187,7 +188,7 @@ def test_the_same_run_gives_the_same_bytes(run: tuple[Results, Path, str]) -> No
 
 def test_the_page_tells_the_plan_its_price_and_its_proof(run: tuple[Results, Path, str]) -> None:
     text = re.sub(r"<[^>]+>", "", run[2]).replace("\u00a0", " ")
-    assert html.recommended(run[0]).name == "plan-03"  # type: ignore[union-attr]
+    assert recommended(run[0]).name == "plan-03"  # type: ignore[union-attr]
     for said in (
         "fsrcnn ×2 on Example Board: 4.25 ms, 11.2 KiB of weights, 0.130 dB lost",
         "within 6.00 ms latency",

@@ -1,0 +1,55 @@
+"""A finished run as one document for machines; SI units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwsearch.documents.plan import Plan
+from hwsearch.documents.results import Results
+from hwsearch.search import frame_rate
+
+
+def document(results: Results) -> dict[str, Any]:
+    """The one JSON document of ``hwsearch optimize --json``; SI units."""
+    reference = results.reference
+    return {
+        "target": results.target,
+        "network": results.network,
+        "scale": results.scale,
+        "reference": {
+            "psnr_db": reference.psnr_db,
+            "ssim": reference.ssim,
+            "bicubic_psnr_db": reference.bicubic_psnr_db,
+            "weight_bytes": reference.weight_bytes,
+            "latency_s": reference.latency_s,
+            "precision": reference.precision,
+        },
+        "fps": results.fps,
+        "front": [entry(plan, results.fps) for plan in results.front],
+        "tilings": [point.model_dump() for point in results.tilings],
+        "proxies": {check.name: {"spearman": check.spearman} for check in results.proxies},
+        "run_dir": None if results.run_dir is None else str(results.run_dir),
+        "wall_s": results.wall_s,
+    }
+
+
+def entry(plan: Plan, fps: float | None) -> dict[str, Any]:
+    """One plan for machines; ``fps``: the rate that was asked for."""
+    measured = plan.measured
+    return {
+        "plan": plan.name,
+        "weight_bits": plan.weight_bits,
+        "activation_bits": plan.activation_bits,
+        "tiling": plan.tiling,
+        "predicted": plan.predicted.model_dump(),
+        "counted": None if plan.counted is None else plan.counted.model_dump(),
+        "headroom": None if fps is None else frame_rate.headroom(plan.predicted.latency_s, fps),
+        "measured": None
+        if measured is None
+        else {
+            "psnr_db": measured.psnr_db,
+            "psnr_loss_db": measured.psnr_loss_db,
+            "ssim": measured.ssim,
+            "runtime": measured.runtime,
+        },
+    }

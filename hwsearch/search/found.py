@@ -1,0 +1,40 @@
+"""What a search found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwmodels import cost
+from hwmodels.tiling.tiles import Cut
+from hwsearch.documents.results import ProxyCheck
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What the search found: every measured plan as arrays of equal length, and which of them matter.
+
+    Attributes:
+        checks: proxies against random plans; ``front_checks``: against plans of the exact fronts, before these were measured.
+        plans: ``int8[N, decisions]``; ``losses``: measured on the search pictures, dB; ``objectives``: their price.
+        front: rows of the non-dominated plans, by latency; ``picks``: role -> row.
+        origins: row -> "probe", "exact", "refine" or "uniform ...".
+        cuts: how the picture is cut under each plan; ``quantizers``: what it was measured with.
+    """
+
+    checks: list[ProxyCheck]
+    front_checks: list[ProxyCheck]
+    plans: np.ndarray
+    losses: np.ndarray
+    objectives: cost.Objectives
+    front: list[int]
+    picks: dict[str, int]
+    origins: dict[int, str]
+    cuts: list[Cut]
+    quantizers: list[str]
+
+    def names(self) -> dict[int, str]:
+        """Row -> plan name, for the front and whatever else was picked: numbered by latency."""
+        rows = sorted({*self.front, *self.picks.values()}, key=lambda r: (self.objectives.latency_s[r], self.losses[r], r))
+        return {row: f"plan-{number:02d}" for number, row in enumerate(rows, start=1)}

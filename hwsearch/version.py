@@ -1,0 +1,3 @@
+"""The version of the package: what files and results that it writes say of themselves."""
+
+__version__ = "0.1.0"
