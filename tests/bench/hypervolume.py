@@ -30,7 +30,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 from bench.hypervolume_figure import draw, verdicts  # noqa: E402
 from bench.hypervolume_methods import METHODS, SEEDLESS, Subject  # noqa: E402
 
-from hwmodels.device import device as devices  # noqa: E402
+from hwmodels.device import catalogue  # noqa: E402
 from hwmodels.pricing.table import CostTable  # noqa: E402
 from hwmodels.tiling import tiles  # noqa: E402
 from hwsearch.documents.files import replacing, write_json  # noqa: E402
@@ -126,7 +126,7 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     network = registry.load(case.network, case.scale, weights)
     upsampled = network.input_kind == "upsampled"
     graph = trace(network.module, network.channels, network.name, 1 if upsampled else case.scale)
-    device = devices.load(case.device)
+    device = catalogue.load(case.device)
     height, width = (side * (case.scale if upsampled else 1) for side in case.size)
     workload = to_workload(graph, height, width)
     space = build_space(workload, device.widths.weight_bits, device.widths.activation_bits)

@@ -350,7 +350,7 @@ def test_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
 def test_what_no_reader_can_hold_is_a_mistake_of_the_file(line: str, cause: str) -> None:
     text = "\n".join(kept for kept in MINIMAL.splitlines() if not kept.startswith(line.split("=", maxsplit=1)[0]))
     with pytest.raises(FileError, match=cause):
-        device.load_text(f"{line}\n{text}", "board.toml")
+        catalogue.load_text(f"{line}\n{text}", "board.toml")
 
 
 @pytest.mark.parametrize("value", ["1e300", "1e-300", str(10**400), "0x" + "f" * 5000, "1e19"])
@@ -358,4 +358,4 @@ def test_magnitudes_of_nothing_are_refused(value: str) -> None:
     text = re.sub(r"(?m)^W8A8 = .*$", f"W8A8 = {value}", MINIMAL, count=1)
     assert value in text
     with pytest.raises(DeviceFileError, match="rates"):
-        device.load_text(text, "board.toml")
+        catalogue.load_text(text, "board.toml")

@@ -172,7 +172,7 @@ def test_a_bug_of_ours_exits_1_and_tells_how_to_see_more(
     def broken() -> list[str]:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(device, "names", broken)
+    monkeypatch.setattr(catalogue, "names", broken)
     monkeypatch.delenv("HWSEARCH_TRACEBACK", raising=False)
     error = refusal(capsys, 1, "devices")
     assert "HWSEARCH_TRACEBACK=1" in error["hint"]
@@ -185,7 +185,7 @@ def test_ctrl_c_before_a_run_exits_130(capsys: pytest.CaptureFixture[str], monke
     def interrupted() -> list[str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(device, "names", interrupted)
+    monkeypatch.setattr(catalogue, "names", interrupted)
     assert refusal(capsys, 130, "devices")["kind"] == "Interrupted"
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import synthetic_results
 
-from hwmodels.device import device, reader
+from hwmodels import cost
+from hwmodels.device import catalogue, reader
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
 from hwmodels.fitting import agreement
-from hwmodels.pricing import cost
 from hwsearch.cli import main, summary, terminal
 from hwsearch.plans import pricing
 from hwsearch.problem.pose import Request, pose
@@ -43,7 +43,7 @@ def asked(board: str) -> Request:
 
 
 def test_energy_without_a_figure_is_not_known(board: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not device.load(board).has_energy
+    assert not catalogue.load(board).has_energy
     words = ["estimate", "--network", "fsrcnn", "--target", board, "--input", "24x32"]
     assert pricing.estimate(asked(board), "W8A8").energy_j is None
     assert main([*words, "--json"]) == 0
@@ -78,7 +78,7 @@ def test_one_figure_makes_it_known(figure: str, tmp_path: Path) -> None:
 
 
 def test_every_shipped_device_keeps_its_energy() -> None:
-    without = [name for name in device.names() if not device.load(name).has_energy]
+    without = [name for name in catalogue.names() if not catalogue.load(name).has_energy]
     for name in without:
         assert "j_per" not in reader.shipped_text(name)
         assert "static_w" not in reader.shipped_text(name)
@@ -86,15 +86,15 @@ def test_every_shipped_device_keeps_its_energy() -> None:
 
 def renamed(name: str, own: str) -> Device:
     text = re.sub(r"(?m)^aliases = .*$", "", reader.shipped_text(name)).replace(f'name = "{name}"', f'name = "{own}"')
-    return device.load_text(text, own)
+    return catalogue.load_text(text, own)
 
 
 def test_only_the_compared_device_is_compared() -> None:
-    assert agreement.compared(device.load("stm32l4r5-cubeai"))
+    assert agreement.compared(catalogue.load("stm32l4r5-cubeai"))
     assert not agreement.compared(renamed("stm32l4r5-cubeai", "my-board"))
-    assert not agreement.compared(device.load("adreno-740"))
+    assert not agreement.compared(catalogue.load("adreno-740"))
     edited = re.sub(r"(?m)^default_input = .*$", "default_input = [8, 8]", reader.shipped_text("stm32l4r5-cubeai"))
-    assert not agreement.compared(device.load_text(edited, "x"))
+    assert not agreement.compared(catalogue.load_text(edited, "x"))
 
 
 def test_a_latency_without_measurement_says_so_where_it_stands_large(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
