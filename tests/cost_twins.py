@@ -14,7 +14,6 @@ import numpy as np
 from hwmodels import cost
 from hwmodels.device import device
 from hwmodels.numbers import NumberFormat
-from hwmodels.pricing import cost
 from hwmodels.pricing.arena import Arena
 from hwmodels.workload import Layer, Tensor, Workload
 

@@ -31,7 +31,6 @@ import numpy as np
 
 from hwmodels import cost
 from hwmodels.device.device import Device
-from hwmodels.pricing import cost
 from hwmodels.pricing.arena import NONE, Arena, When
 from hwmodels.pricing.table import CostTable, Space
 from hwmodels.tiling import regions

@@ -15,12 +15,12 @@ from cost_twins import Widths
 from random_networks import float_graph, quantize
 from tflite_micro.python.tflite_micro import runtime
 
-from hwmodels.device import device
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.device.device import Device
 from hwmodels.device.tables import Arena
 from hwmodels.device.values import Quantity
 from hwmodels.numbers import offered
-from hwmodels.pricing import cost
 from hwmodels.pricing.table import CostTable
 from hwmodels.workload import Workload
 from hwsearch.formats.c import write as c
@@ -43,7 +43,7 @@ def host(name: str = "stm32h743-tflm") -> Device:
         pointer_bytes=8,
         composes_slopes=True,
     )
-    return device.load(name).model_copy(update={"arena": facts})
+    return catalogue.load(name).model_copy(update={"arena": facts})
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ def test_what_is_said_to_fit_allocates(kind: str) -> None:
 def test_ram_of_the_exported_c(kind: str, bits: str) -> None:
     """To the byte: the arena that the exporter lays out, and the caller's two buffers."""
     for seed in range(6):
-        made = case(device.load("stm32h743"), kind, seed, bits, SIZES[seed % 3])
+        made = case(catalogue.load("stm32h743"), kind, seed, bits, SIZES[seed % 3])
         program = c.lower(made.qgraph, *made.size)
         graph = made.qgraph.graph
         ends = sum(program.lowering.tensor_bytes(name) for name in (graph.input.name, graph.output.name))
@@ -146,7 +146,7 @@ def test_narrower_tensors_can_need_more_memory() -> None:
     """Why the solver's bound is not the arena: the planner leaves gaps, and which ones depends on every size."""
     grew = 0
     for seed in range(8):
-        made = case(device.load("stm32h743"), "residual", seed, "16", (32, 32))
+        made = case(catalogue.load("stm32h743"), "residual", seed, "16", (32, 32))
         groups = len(made.workload.group_names)
         plans = np.repeat(made.plan[None], groups, axis=0)
         plans[np.arange(groups), len(plans[0]) - groups + np.arange(groups)] = 0

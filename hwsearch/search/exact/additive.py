@@ -20,8 +20,8 @@ from hwmodels.counting import COUNTED
 from hwmodels.pricing.table import needed
 
 if TYPE_CHECKING:
+    from hwmodels.cost import CostTable
     from hwmodels.pricing.arena import Arena
-    from hwmodels.pricing.cost import CostTable
     from searchspaces.space import SearchSpace
 
 

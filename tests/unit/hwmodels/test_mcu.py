@@ -16,7 +16,6 @@ from hwmodels.device import catalogue, device
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.facts import number, with_numbers
 from hwmodels.numbers import Int, Precision
-from hwmodels.pricing import cost
 from hwmodels.workload import Layer, Tensor, Workload
 
 W8A8 = Precision.integers(8, 8)
@@ -195,7 +194,7 @@ def test_a_runtime_that_composes_prelu_pays_twice() -> None:
     assert cost.uniform(target, relu, W8A8).peak_activation_bytes == 2 * one_map + patches + ends + convolution + input_tensor
     own = ends + 2 * convolution + maximum + input_tensor
     assert cost.uniform(target, prelu, W8A8).peak_activation_bytes == 3 * one_map + patches + own
-    shipped = device.load("stm32h743")
+    shipped = catalogue.load("stm32h743")
     assert not shipped.arena.composes_slopes
     assert cost.uniform(shipped, prelu, W8A8).peak_activation_bytes == 2 * one_map + 4 * 9 * 16
 
