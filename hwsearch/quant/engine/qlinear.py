@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwsearch.quant.engine import functions, lookup
+from hwsearch.quant.engine import lookup
 from hwsearch.quant.engine.grid import Grid
-from hwsearch.quant.engine.kernels.float_loops import fused_sum
+from hwsearch.quant.engine.kernels.float_loops import fused_sum, rational_logistic
 from hwsearch.quant.engine.matmul import sums
 
 
@@ -84,8 +84,14 @@ def softmax(x: np.ndarray, grid: Grid, y: Grid) -> np.ndarray:
 
 
 def sigmoid(x: Grid, y: Grid) -> np.ndarray:
-    """The table of QLinearSigmoid."""
-    return lookup.rounded(functions.logistic, x, y)
+    """The table of QLinearSigmoid, whose logistic function is an approximation of its own."""
+
+    def approximated(real: np.ndarray) -> np.ndarray:
+        out = np.empty_like(real)
+        rational_logistic(real, out)
+        return out
+
+    return lookup.rounded(approximated, x, y)
 
 
 def leaky_relu(x: Grid, y: Grid, slope: float) -> np.ndarray:
