@@ -201,7 +201,7 @@ def explain(table: CostTable, plan: np.ndarray) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": layer.name,
-                "op": layer.op,
+                "op": layer.label,
                 "macs": layer.macs,
                 "weight_bits": table.weight_bits[w] if has_weights else None,
                 "input_bits": table.activation_bits[a],

@@ -1,47 +1,165 @@
 """The table that the cost models read: one row per layer, one row per stored tensor.
 
 A workload is a network at one input size. It knows shapes and counts, and nothing of weights' values, of torch, or of devices.
-Layers are listed in execution order. Data movement (concatenation, pixel shuffle, ...) has rows too, with no
-multiply-accumulates: it costs bytes. Element-wise activations are fused into the layer that produces their input.
+Layers are listed in execution order, each with the kind of work that it is: sums of products (``Contract``), an element-wise
+function (``Map``), many values to one (``Reduce``), or data movement (``Move``), which costs bytes. No framework's name of an
+operation decides anything here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-CONV_OPS = ("conv", "depthwise", "linear")
-MOVE_OPS = ("concat", "slice", "repeat", "pixel_shuffle", "resize")
-ELEMENTWISE_OPS = ("add", "mul", "unary", "pool")
-OPS = CONV_OPS + MOVE_OPS + ELEMENTWISE_OPS
+Window = tuple[int, int, int, int]
+"""Input pixels to the left, right, top and bottom of its own place that an output pixel sees."""
+POINT: Window = (0, 0, 0, 0)
+
+Bend = Literal["clamp", "slope", "slopes", "function"]
+"""A function of one value."""
+Finish = Literal["none", "clamp", "slope", "slopes", "function"]
+"""What is done to a value as it is written: nothing; bounds; one factor below zero; one such factor for each channel; a function
+of one value, which integer hardware looks up in a table and floating-point hardware computes."""
+Function = Literal["add", "mul", "division", "compare", "clamp", "slope", "slopes", "function"]
+"""What an element-wise operation computes: a sum or difference, a product, a quotient, the smaller, larger or chosen one of
+several, or a function of one value as in ``Finish``."""
+Movement = Literal["copy", "concat", "slice", "repeat", "shuffle", "transpose", "gather", "pad", "resize"]
+"""How values move: as they lie; parts one after the other; a part; several times; between channels and pixels; axes exchanged;
+in an order given by a list; with others around them; interpolated to another number of pixels."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Sums of products.
+
+    ``macs``: multiply-accumulates a picture. ``depth``: products summed for one output value. ``form``: how operands meet. In a
+    "window" every output pixel sees a window of ``kernel`` pixels, all channels of its group; "channelwise", each channel alone;
+    "product" is a matrix product without a window. ``stationary``: what the array holds while values pass, weights or a second
+    tensor (the layer's last input).
+    """
+
+    macs: int
+    depth: int = 1
+    form: Literal["window", "channelwise", "product"] = "window"
+    kernel: tuple[int, int] = (1, 1)
+    stride: int = 1
+    groups: int = 1
+    stationary: Literal["weights", "tensor"] = "weights"
+
+
+@dataclass(frozen=True)
+class Map:
+    """An element-wise operation of ``arity`` operands."""
+
+    function: Function
+    arity: int = 1
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """``over`` values become one statistic. ``keeps``: every value is then written again, changed by the statistic
+    (normalization), else only the statistic is written. ``function``: what is done to each value on the way. ``kernel``: the
+    window where it is one of pixels, ``stride`` apart; None: everything at once."""
+
+    over: int
+    keeps: bool = False
+    function: Function = "add"
+    kernel: tuple[int, int] | None = None
+    stride: int = 1
+
+    @property
+    def passes(self) -> int:
+        """How often every value is read."""
+        return 2 if self.keeps else 1
+
+
+@dataclass(frozen=True)
+class Move:
+    """Values move and nothing is computed, but for the weights of an interpolation."""
+
+    how: Movement = "copy"
+
+
+Work = Contract | Map | Reduce | Move
 
 
 @dataclass(frozen=True)
 class Layer:
     """One operation of the network at one input size.
 
-    ``macs`` are multiply-accumulates per picture; ``inputs`` and ``output`` are rows of the tensor table. ``window``: how many
-    input pixels to the left, right, top and bottom of its own place an output pixel sees; None: those of a centred kernel.
+    ``inputs`` and ``output`` are rows of the tensor table. ``finish``: what is done to the result as it is written. ``window``:
+    what an output pixel sees of its input; None: the whole of it, or there are no pixels. ``label`` is what the owner of the
+    network calls the operation: it is shown and decides nothing.
     """
 
     name: str
-    op: str
+    work: Work
     inputs: tuple[int, ...]
     output: int
-    macs: int = 0
     weight_count: int = 0
     bias_count: int = 0
-    kernel: tuple[int, int] = (1, 1)
-    stride: int = 1
-    groups: int = 1
-    activation: str = "none"
-    window: tuple[int, int, int, int] | None = None
+    finish: Finish = "none"
+    window: Window | None = POINT
+    label: str = ""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates a picture."""
+        return self.work.macs if isinstance(self.work, Contract) else 0
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Pixels of the window, rows and columns."""
+        return self.work.kernel if isinstance(self.work, Contract) else (1, 1)
+
+    @property
+    def stride(self) -> int:
+        return self.work.stride if isinstance(self.work, Contract) else 1
+
+    @property
+    def groups(self) -> int:
+        return self.work.groups if isinstance(self.work, Contract) else 1
+
+    @property
+    def contracts(self) -> bool:
+        """Whether it is sums of products."""
+        return isinstance(self.work, Contract)
+
+    def maps(self, *functions: Function) -> bool:
+        """Whether it is element-wise, and one of ``functions`` where any are given."""
+        return isinstance(self.work, Map) and (not functions or self.work.function in functions)
+
+    def moves(self, *how: Movement) -> bool:
+        """Whether it only moves values, and in one of these ways where any are given."""
+        return isinstance(self.work, Move) and (not how or self.work.how in how)
+
+    @property
+    def reduces(self) -> bool:
+        return isinstance(self.work, Reduce)
+
+    @property
+    def channelwise(self) -> bool:
+        """Whether every channel is convolved alone."""
+        return isinstance(self.work, Contract) and self.work.form == "channelwise"
+
+    @property
+    def product(self) -> bool:
+        """Whether it is a matrix product without a window."""
+        return isinstance(self.work, Contract) and self.work.form == "product"
+
+    def with_macs(self, macs: int) -> Layer:
+        """The layer with another number of multiply-accumulates, if it has any."""
+        return replace(self, work=replace(self.work, macs=macs)) if isinstance(self.work, Contract) else self
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One stored feature map. ``producer`` is a layer row, -1 for the network's input; ``readers`` are layer rows.
+    """One stored tensor. ``producer`` is a layer row, -1 for the network's input; ``readers`` are layer rows.
+
+    ``channels`` values lie side by side in memory, at ``height`` x ``width`` places. A tensor that is no picture (tokens, heads)
+    has all of its places in ``height``, and ``width`` 1.
 
     ``group`` is the width group: tensors of one group must have one width (views of each other, operands of a
     concatenation or of a residual addition).
@@ -54,6 +172,7 @@ class Tensor:
     producer: int
     readers: tuple[int, ...]
     group: int
+    picture: bool = True
 
     @property
     def elements(self) -> int:

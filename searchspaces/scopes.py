@@ -72,11 +72,11 @@ def _blocks(workload: Workload) -> frozenset[int]:
         before.append(frozenset([row]).union(*(before[p] for p in producers if p >= 0)))
     branches = []
     for layer in workload.layers:
-        if layer.op == "add" and len(layer.inputs) == 2:
+        if layer.maps("add") and len(layer.inputs) == 2:
             producers = [workload.tensors[tensor].producer for tensor in layer.inputs]
             one, other = (before[p] if p >= 0 else frozenset() for p in producers)
             branches.append(one ^ other)
-    innermost = [branch for branch in branches if not any(workload.layers[row].op == "add" for row in branch)]
+    innermost = [branch for branch in branches if not any(workload.layers[row].maps("add") for row in branch)]
     return frozenset().union(*innermost) & _not_first_last(workload) or _body(workload)
 
 

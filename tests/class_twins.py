@@ -12,7 +12,7 @@ from processor_twins import composed_twin, mcu_twin
 from hwmodels.device.device import Device
 from hwmodels.device.tables import Arena
 from hwmodels.numbers import Precision
-from hwmodels.workload import CONV_OPS, Layer, Tensor, Workload
+from hwmodels.workload import Layer, Tensor, Workload
 
 
 def wide_is_float(target: Device) -> bool:
@@ -79,7 +79,7 @@ def weights_twin(target: Device, layer: Layer, channels: int, bits: int, runs: P
         packed = ceil(count * target.packing.stored_bits_per_weight[str(bits)].value / 8)
     else:
         packed = channels * ceil(count // channels * bits / 8)
-    per_channel = (4 * channels if layer.activation == "prelu" else 0) + (
+    per_channel = (4 * channels if layer.finish == "slopes" else 0) + (
         4 * layer.bias_count if as_float else 10 * channels if kind == "stream" else 4 * layer.bias_count + 4 * channels
     )
     moved = max(packed, count * ceil(runs.weight_bits / 8)) if expanded else packed
@@ -95,7 +95,7 @@ def terms_twin(
     write_bytes = tensor_bytes_twin(target, output_bits, wide_is_float and output_bits > 8)
     out = workload.tensors[layer.output]
     sources = [workload.tensors[i] for i in layer.inputs]
-    elements = [out.elements] if layer.op == "slice" else [t.elements for t in sources]
+    elements = [out.elements] if layer.label == "slice" else [t.elements for t in sources]
     all_bytes = sum(elements) * read_bytes + out.elements * write_bytes
     off_read = sum(
         n * read_bytes * offchip_twin(target, workload, i, read_bytes) for i, n in zip(layer.inputs, elements, strict=True)
@@ -118,8 +118,8 @@ def terms_twin(
     unpack = target.unpack_factor(weight_bits, input_bits) if weight_bits < runs.weight_bits else 1.0
     per_mac = unpack / target.rates[str(runs)].value
     overhead = 0.0 if fused else target.overhead.layer_s.value
-    depthwise = layer.op == "depthwise" or (layer.op == "conv" and layer.groups == sources[0].channels > 1)
-    dense = layer.op in CONV_OPS and not depthwise
+    depthwise = layer.label == "depthwise" or (layer.label == "conv" and layer.groups == sources[0].channels > 1)
+    dense = layer.label in ("conv", "depthwise", "linear") and not depthwise
     taps = layer.kernel[0] * layer.kernel[1]
     pixels = out.height * out.width
     cin, cout = sources[0].channels / layer.groups, out.channels / layer.groups
@@ -178,13 +178,13 @@ def terms_twin(
 def _sum_in_convolution(workload: Workload, row: int) -> bool:
     """Whether an addition is done by the convolution that makes one of its two operands for it alone."""
     layer = workload.layers[row]
-    if layer.op != "add" or len(layer.inputs) != 2 or layer.inputs[0] == layer.inputs[1]:
+    if layer.label != "add" or len(layer.inputs) != 2 or layer.inputs[0] == layer.inputs[1]:
         return False
     first, second, out = (workload.tensors[i] for i in (*layer.inputs, layer.output))
     if (first.channels, first.height, first.width) != (second.channels, second.height, second.width):
         return False
     made = [workload.layers[t.producer] for t in (first, second) if t.producer >= 0 and t.readers == (row,)]
-    return out.elements == first.elements and any(by.op == "conv" and by.activation == "none" for by in made)
+    return out.elements == first.elements and any(by.label == "conv" and by.finish == "none" for by in made)
 
 
 def _beside_the_array(
@@ -207,7 +207,7 @@ def _beside_the_array(
             padded(out) if out.readers else 1
         )
         if convolves:
-            clamped = layer.activation == "none" or layer.activation.startswith("relu")
+            clamped = layer.finish in ("none", "clamp")
             passed = 0.0 if clamped else out.elements * padded(out) * runs.activation_bits / 8
         vector = passed / npu.vector_bytes_per_s.value
     if npu.host_bytes_per_s is not None:
@@ -235,13 +235,13 @@ def _cpu(
         macs = pixels * taps * cin * lanes * (vectors + kernel.pass_vectors.value * passes) * layer.groups
     if depthwise or dense:
         each = kernel.output_s.value * out.elements
-        each += kernel.slope_s.value * out.elements if layer.activation in ("prelu", "leaky_relu") else 0.0
-        each += kernel.tap_s.value * taps * pixels if taps > 1 and layer.op != "depthwise" else 0.0
-    elif layer.op in ("pixel_shuffle", "resize"):
+        each += kernel.slope_s.value * out.elements if layer.finish in ("slopes", "slope") else 0.0
+        each += kernel.tap_s.value * taps * pixels if taps > 1 and layer.label != "depthwise" else 0.0
+    elif layer.label in ("pixel_shuffle", "resize"):
         each = kernel.shuffle_s.value * out.elements
-    elif layer.op in ("concat", "slice", "repeat"):
+    elif layer.label in ("concat", "slice", "repeat"):
         each = kernel.copy_s.value * out.elements
-    elif layer.activation in ("tanh", "sigmoid"):
+    elif layer.maps("function"):
         each = kernel.lookup_s.value * out.elements
     ends = [t for t in sources if t.producer == -1] + ([out] if out.readers == () else [])
     return macs * per_mac + each + kernel.convert_s.value * sum(t.elements for t in ends)

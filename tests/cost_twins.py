@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from words import make_layer
 
 from hwmodels import cost
 from hwmodels.device import device
@@ -51,7 +52,7 @@ def edsr(blocks: int = 16, width: int = 64, height: int = 90, pixels: int = 160,
         target = len(channels)
         weights = 9 * channels[inputs[0]] * out if op == "conv" else 0
         macs, kernel = weights * size[0] * size[1], (3, 3) if weights else (1, 1)
-        layers.append(Layer(name, op, inputs, target, macs, weights, out if weights else 0, kernel, activation=act))
+        layers.append(make_layer(name, op, inputs, target, macs, weights, out if weights else 0, kernel, activation=act))
         channels.append(out)
         producers.append(len(layers) - 1)
         sizes.append(size)
@@ -142,7 +143,7 @@ def random_network(rng: np.random.Generator) -> Workload:
     channels, producers, sizes, group = [int(rng.choice([1, 3]))], [-1], [(height, width)], [0]
 
     def emit(op: str, inputs: tuple[int, ...], out: int, size: tuple[int, int], tie: int | None = None, **more: object) -> int:
-        layers.append(Layer(f"l{len(layers)}", op, inputs, len(channels), **more))  # type: ignore[arg-type]
+        layers.append(make_layer(f"l{len(layers)}", op, inputs, len(channels), **more))  # type: ignore[arg-type]
         channels.append(out)
         producers.append(len(layers) - 1)
         sizes.append(size)

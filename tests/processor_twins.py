@@ -8,21 +8,21 @@ from __future__ import annotations
 from math import ceil
 
 from hwmodels.device.device import Device
-from hwmodels.workload import CONV_OPS, Layer, Workload
+from hwmodels.workload import Layer, Workload
 
 
 def composed_twin(target: Device, layer: Layer) -> bool:
     """Whether a layer runs as two convolutions and their maximum."""
-    return bool(target.arena.composes_slopes and layer.weight_count and layer.activation in ("prelu", "leaky_relu"))
+    return bool(target.arena.composes_slopes and layer.weight_count and layer.finish in ("slopes", "slope"))
 
 
 def _is_depthwise(workload: Workload, layer: Layer) -> bool:
     channels = workload.tensors[layer.inputs[0]].channels
-    return layer.op == "depthwise" or (layer.op == "conv" and layer.groups == channels > 1)
+    return layer.label == "depthwise" or (layer.label == "conv" and layer.groups == channels > 1)
 
 
 def _read_elements(workload: Workload, layer: Layer) -> int:
-    if layer.op == "slice":
+    if layer.label == "slice":
         return workload.tensors[layer.output].elements
     return sum(workload.tensors[i].elements for i in layer.inputs)
 
@@ -51,16 +51,16 @@ def mcu_twin(
         requant, window = mcu.wide.cycles_per_output_requant.value, mcu.wide.cycles_per_depthwise_output
     patch_cycles = mcu.cycles_per_im2col_byte.value
     unpacking = mcu.cycles_per_unpacked_weight.get(str(bits[0]))
-    own = mcu.cycles_per_element.get(layer.op)
+    own = mcu.cycles_per_element.get(layer.label)
     source, out = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
     pixels, taps, cin = out.height * out.width, layer.kernel[0] * layer.kernel[1], source.channels / layer.groups
     depthwise = _is_depthwise(workload, layer)
-    dense = layer.op == "conv" and not depthwise
+    dense = layer.label == "conv" and not depthwise
     read = _read_elements(workload, layer)
 
     macs = requants = patches = 0.0
     one_mac = cycles.conv.value
-    if layer.op == "linear":
+    if layer.label == "linear":
         macs, one_mac = layer.macs * ceil(cin / lanes) * lanes / cin, cycles.linear.value
     elif depthwise:
         macs, one_mac = pixels * taps * ceil(out.channels / side_by_side) * side_by_side, cycles.depthwise.value
@@ -75,9 +75,9 @@ def mcu_twin(
         patches += pixels * layer.kernel[0] * mcu.cycles_per_im2col_row.value
     unpacked = layer.weight_count * unpacking.value if unpacking else 0.0
     elements = out.elements * own.value / clock if own else 0.0
-    if layer.op in CONV_OPS or (layer.op == "pool" and not own):
+    if layer.label in ("conv", "depthwise", "linear") or (layer.label == "pool" and not own):
         requants = out.elements
-    elif layer.op in ("add", "mul", "unary") and not own:
+    elif layer.label in ("add", "mul", "unary") and not own:
         requants = read + out.elements
     calls = 1
     if composed_twin(target, layer):
@@ -85,7 +85,7 @@ def mcu_twin(
 
     compute = macs * s_per_mac * one_mac / cycles.conv.value
     compute += (requants * requant + patches + unpacked) / clock
-    if layer.op in ("add", "mul", "unary"):
+    if layer.label in ("add", "mul", "unary"):
         compute += elements
     overhead = calls * (mcu.cycles_per_layer.value / clock + target.overhead.layer_s.value)
     speeds = {
@@ -94,7 +94,7 @@ def mcu_twin(
         if (memory := getattr(target.memory, name)) is not None and memory.bytes_per_s is not None
     }
     activation = outside_s
-    if layer.op in ("concat", "slice", "repeat", "pixel_shuffle", "resize", "pool"):
+    if layer.label in ("concat", "slice", "repeat", "pixel_shuffle", "resize", "pool"):
         activation += elements if own else (read * read_bytes + out.elements * write_bytes) / speeds.get("onchip", 2 * clock)
     home = next(name for name in ("flash", "dram", "onchip") if name in speeds)
     reread = dense and not unpacked and weight_bytes > mcu.weight_cache_bytes.value

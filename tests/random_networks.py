@@ -113,7 +113,7 @@ def float_graph(name: str, seed: int = 0) -> Graph:
 def picture(graph: Graph, height: int = 24, width: int = 20, seed: int = 0) -> Tensor:
     """A random 8-bit picture ``[1, C, height, width]`` in 0..1."""
     rng = np.random.default_rng(seed)
-    return torch.from_numpy((rng.integers(0, 256, (1, graph.input.attrs["channels"], height, width)) / 255).astype(np.float32))
+    return torch.from_numpy((rng.integers(0, 256, (1, graph.channels, height, width)) / 255).astype(np.float32))
 
 
 def ranges(graph: Graph, x: Tensor) -> dict[str, tuple[float, float]]:
@@ -164,6 +164,7 @@ def quantize(
     for node in graph.convs:
         bits = weight_bits if isinstance(weight_bits, int) else weight_bits.get(node.name, 8)
         weight = node.weights["weight"].detach().numpy()
+        weight = weight.reshape(*weight.shape, *[1] * (4 - weight.ndim))
         bias = node.weights["bias"].detach().numpy() if "bias" in node.weights else np.zeros(len(weight), np.float32)
         source = by_node[node.inputs[0]]
         if source.is_float or bits == 16:

@@ -26,7 +26,7 @@ from hwmodels.device.tables import CpuKernels
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
-from hwmodels.workload import CONV_OPS, Layer, Workload
+from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
 
 
 class CpuConstants(NamedTuple):
@@ -68,22 +68,24 @@ def _elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:
     ends = sum(t.elements for t in inputs if t.producer < 0) + (0 if output.readers else output.elements)
     seconds = ends * kernel.convert_s.value
     read, written = sum(t.elements for t in inputs), output.elements
-    match layer.op:
-        case op if op in CONV_OPS:
-            taps = layer.kernel[0] * layer.kernel[1]
-            if taps > 1 and layer.op != "depthwise":
+    match layer.work:
+        case Contract(kernel=(rows, columns)):
+            taps = rows * columns
+            if taps > 1 and not layer.channelwise:
                 seconds += output.height * output.width * taps * kernel.tap_s.value
             seconds += written * kernel.output_s.value
-            if layer.activation not in ("none", "relu", "relu6"):
+            if layer.finish not in ("none", "clamp"):
                 seconds += written * kernel.slope_s.value
-        case "pixel_shuffle" | "resize":
+        case Move(how="shuffle" | "resize" | "transpose" | "gather"):
             seconds += written * kernel.shuffle_s.value
-        case "concat" | "slice" | "repeat":
+        case Move():
             seconds += written * kernel.copy_s.value
-        case "unary" if layer.activation in ("sigmoid", "tanh"):
+        case Map(function="function"):
             seconds += written * kernel.lookup_s.value
-        case _:  # add, mul, pool, and activations that are a comparison and a product
+        case Map():  # sums, products, and functions that are a comparison and a product
             seconds += max(read, written) * kernel.elementwise_s.value
+        case Reduce(passes=passes):
+            seconds += passes * max(read, written) * kernel.elementwise_s.value
     return seconds
 
 

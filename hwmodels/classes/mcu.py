@@ -28,7 +28,7 @@ from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.pricing.columns import CONV, DEPTHWISE, ELEMENTWISE, LINEAR, LOOKUP, MOVE, POOL, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
-from hwmodels.workload import Workload
+from hwmodels.workload import Layer, Map, Move, Reduce, Workload
 
 COPY_BYTES_PER_CYCLE = 2.0
 """Of a copy within RAM where the file states no bandwidth: a word is loaded and stored in two cycles."""
@@ -91,7 +91,7 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
         np.array([cycles.value / clock for cycles in requants]),
         np.array([cycles.value / clock for cycles in depthwise_outputs]),
         np.array([unpacking.get(str(bits), 0.0) / clock for bits in weight_bits]),
-        np.array([elements[layer.op] / clock if layer.op in elements else -1.0 for layer in workload.layers]),
+        np.array([elements.get(_element_key(layer), -clock) / clock for layer in workload.layers]),
         mcu.cycles_per_im2col_byte.value > 0,
         mcu.gathers_depthwise,
         mcu.cycles_per_im2col_byte.value / clock,
@@ -102,6 +102,22 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
         mcu.pixels_per_pass.value,
         device.arena.composes_slopes,
     )
+
+
+def _element_key(layer: Layer) -> str:
+    """The key under which a device file has the cycles per element of a layer; "" for sums of products."""
+    match layer.work:
+        case Map(function=("add" | "mul") as function):
+            return function
+        case Map(function="clamp" | "slope" | "slopes" | "function"):
+            return "unary"
+        case Reduce():
+            return "pool"
+        case Move(how="shuffle"):
+            return "pixel_shuffle"
+        case Move(how=how):
+            return how
+    return ""
 
 
 @compiled(inline="always")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.pricing.arena import NONE, Arena, Builder, When
-from hwmodels.workload import CONV_OPS, Workload
+from hwmodels.workload import Workload
 
 ALIGNMENT = 8
 PIXELS = 4
@@ -33,7 +33,7 @@ def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int,
     buffers: list[tuple[int, str, int, When]] = []
     for row, layer in enumerate(workload.layers):
         build.step(row)
-        if layer.op in CONV_OPS and layer.weight_count:
+        if layer.contracts and layer.weight_count:
             channels = workload.tensors[layer.inputs[0]].channels
             patch = PIXELS * layer.kernel[0] * layer.kernel[1] * channels if layer.groups == 1 else 0
             size = layer.weight_count * packed[:, None] + patch * width[None, :]

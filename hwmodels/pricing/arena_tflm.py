@@ -30,7 +30,7 @@ import numpy as np
 
 from hwmodels.device.tables import Arena as Facts
 from hwmodels.pricing.arena import NONE, Arena, Builder, When
-from hwmodels.workload import CONV_OPS, Layer, Tensor, Workload
+from hwmodels.workload import Layer, Map, Move, Reduce, Tensor, Workload
 
 ALIGNMENT = 16
 """Of buffers, and of what kernels keep."""
@@ -64,17 +64,21 @@ OPTIONS = {"CONV_2D": 28, "ADD": 8, "CONCATENATION": 8, "DEPTH_TO_SPACE": 4, "RE
 """Bytes of an operator's options."""
 CONSTANTS = {"CONV_2D": 2, "PAD": 1, "SLICE": 2, "RESIZE_NEAREST_NEIGHBOR": 1, "RESHAPE": 1, "TRANSPOSE": 1}
 """Constant tensors of an operator."""
-SLOPES = ("prelu", "leaky_relu")
+SLOPES = ("slopes", "slope")
 """Activations that are composed."""
-NAMES = {
-    "concat": "CONCATENATION",
-    "repeat": "CONCATENATION",
-    "slice": "SLICE",
-    "resize": "RESIZE_NEAREST_NEIGHBOR",
-    "unary": "RELU",
-    "mul": "MUL",
-    "pool": "MEAN",
-}
+NAMES: dict[str, str] = {"concat": "CONCATENATION", "repeat": "CONCATENATION", "resize": "RESIZE_NEAREST_NEIGHBOR"}
+
+
+def _operator(layer: Layer) -> str:
+    """What TFLite calls a layer that has one buffer a tensor and none beside."""
+    match layer.work:
+        case Map(function="mul"):
+            return "MUL"
+        case Reduce():
+            return "MEAN"
+        case Move(how=how):
+            return NAMES.get(how, how.upper())
+    return "RELU"
 
 
 def arena(facts: Facts, workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int, ...]) -> Arena:
@@ -167,14 +171,14 @@ class _Lowering:
 
     def layer(self, layer: Layer) -> None:
         sources, target = [self.codes[i] for i in layer.inputs], layer.output
-        if layer.op in CONV_OPS:
+        if layer.contracts:
             self.codes[target] = self.conv(layer)
-        elif layer.op == "add":
+        elif layer.maps("add"):
             self.codes[target] = self.add(layer)
-        elif layer.op == "pixel_shuffle":
+        elif layer.moves("shuffle"):
             self.codes[target] = self.shuffle(layer)
         else:
-            self.codes[target] = self.op(NAMES[layer.op], sources, self.tensor(target), self.builder.always(1))
+            self.codes[target] = self.op(_operator(layer), sources, self.tensor(target), self.builder.always(1))
 
     def widths(self, source: int, target: int) -> _Widths:
         """What an operator with tensors of one container makes of the widths of its input and its output."""
@@ -210,7 +214,7 @@ class _Lowering:
 
     def conv(self, layer: Layer) -> int:
         name = self.workload.tensors[layer.output].name
-        if not (self.facts.composes_slopes and layer.activation in SLOPES and layer.weight_count):
+        if not (self.facts.composes_slopes and layer.finish in SLOPES and layer.weight_count):
             return self._conv(layer, name)
         parts = [self._conv(layer, f"{name}/{part}") for part in ("positive", "negative")]
         return self.op("MAXIMUM", parts, self.tensor(layer.output), self.builder.always(1))
@@ -246,7 +250,7 @@ class _Lowering:
 
     def _unpacked(self, layer: Layer, source: int, on: np.ndarray) -> None:
         """The reference kernels unpack 4-bit weights of narrow layers."""
-        if self.facts.kernels != "reference" or layer.op == "depthwise" or self.row not in self.weight_of:
+        if self.facts.kernels != "reference" or layer.channelwise or self.row not in self.weight_of:
             return
         packed = np.array([bits <= INT4_BITS for bits in self.weight_bits] + [False] * (self.choices - len(self.weight_bits)))
         # Whether the tensors are narrow depends on two more decisions; all that is asked for is counted where one of them is.
@@ -274,11 +278,11 @@ def patch_bytes(kernels: str, layer: Layer, channels: int) -> tuple[int, int]:
     taps = layer.kernel[0] * layer.kernel[1]
     patch = taps * channels
     match kernels:
-        case "cmsis-nn" if layer.op == "depthwise":
+        case "cmsis-nn" if layer.channelwise:
             return (0 if layer.kernel == (3, 3) else 2 * patch), (2 * patch if taps < FAST_WIDE_PATCH else 0)
         case "cmsis-nn":
             return (4 * (-(-patch // 4) * 4) if taps > 1 else 0), (4 * patch if patch < FAST_WIDE_PATCH else 0)
-        case "cmsis-nn, Helium" if layer.op == "depthwise":
+        case "cmsis-nn, Helium" if layer.channelwise:
             return 4 * HELIUM_DEPTHWISE_BLOCK * taps, (8 * patch + 8 if taps < FAST_WIDE_PATCH else 0)
         case "cmsis-nn, Helium":
             return (4 * (-(-patch // 16) * 16) if taps > 1 else 0), 0

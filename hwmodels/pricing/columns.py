@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodels.errors import UncountedError
-from hwmodels.workload import ELEMENTWISE_OPS, MOVE_OPS, OPS, Workload
+from hwmodels.workload import Contract, Layer, Map, Reduce, Workload
 
 CONV, DEPTHWISE, LINEAR, ELEMENTWISE, POOL, MOVE = range(6)
-"""Operation codes: convolution, depthwise, matrix product, add/mul/unary, spatial mean or deviation, data movement."""
+"""Codes of work: convolution, depthwise, matrix product, element-wise, many values to one, data movement."""
 PLAIN, RELU, LOOKUP = range(3)
 """Fused activations: none; a clamp; anything that needs a slope or a table."""
 
@@ -92,26 +91,21 @@ class Terms(NamedTuple):
 
 
 def columns(workload: Workload) -> Columns:
-    """The layer columns of a workload.
-
-    Raises:
-        UncountedError: a layer has an operation that no model prices.
-    """
-    unknown = [f"{layer.name} ({layer.op})" for layer in workload.layers if layer.op not in OPS]
-    if unknown:
-        raise UncountedError(unknown, f"Priced operations: {', '.join(OPS)}.")
+    """The layer columns of a workload."""
     rows, arrived = [], set[int]()
     for i, layer in enumerate(workload.layers):
         source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
         read = sum(workload.tensors[i].elements for i in layer.inputs)
-        if layer.op == "slice":
+        if layer.moves("slice"):
             read = target.elements
+        if isinstance(layer.work, Reduce):
+            read *= layer.work.passes
         fresh = {t for t in layer.inputs if workload.tensors[t].producer < 0} - arrived
         arrived |= fresh
-        activation = PLAIN if layer.activation == "none" else RELU if layer.activation.startswith("relu") else LOOKUP
+        activation = PLAIN if layer.finish == "none" else RELU if layer.finish == "clamp" else LOOKUP
         rows.append(
             (
-                _code(layer.op, layer.groups, source.channels),
+                _code(layer, source.channels),
                 layer.macs,
                 source.channels,
                 target.channels,
@@ -139,22 +133,26 @@ def _fused(workload: Workload, row: int) -> int:
     """
     layer = workload.layers[row]
     shapes = {(t.channels, t.height, t.width) for t in (workload.tensors[i] for i in (*layer.inputs, layer.output))}
-    if layer.op != "add" or len(set(layer.inputs)) != 2 or len(shapes) > 1:
+    if not layer.maps("add") or len(set(layer.inputs)) != 2 or len(shapes) > 1:
         return 0
     for tensor in (workload.tensors[i] for i in layer.inputs):
         made_by = workload.layers[tensor.producer] if tensor.producer >= 0 else None
-        if made_by is not None and made_by.op == "conv" and made_by.activation == "none" and tensor.readers == (row,):
+        plain = made_by is not None and isinstance(made_by.work, Contract) and made_by.work.form == "window"
+        if plain and made_by is not None and made_by.finish == "none" and tensor.readers == (row,):
             return 2 * tensor.elements
     return 0
 
 
-def _code(op: str, groups: int, channels: int) -> int:
-    if op == "depthwise" or (op == "conv" and groups == channels > 1):
-        return DEPTHWISE
-    if op == "pool":
-        return POOL
-    if op in ELEMENTWISE_OPS:
-        return ELEMENTWISE
-    if op in MOVE_OPS:
-        return MOVE
-    return LINEAR if op == "linear" else CONV
+def _code(layer: Layer, channels: int) -> int:
+    match layer.work:
+        case Contract(form="product"):
+            return LINEAR
+        case Contract(form="channelwise"):
+            return DEPTHWISE
+        case Contract(groups=groups):
+            return DEPTHWISE if groups == channels > 1 else CONV
+        case Reduce():
+            return POOL
+        case Map():
+            return ELEMENTWISE
+    return MOVE

@@ -24,7 +24,7 @@ from hwmodels.pricing.arena import Arena
 from hwmodels.pricing.columns import OWN_PORT, WITH_DRAM, WITH_ONCHIP, Ports
 from hwmodels.workload import Layer, Workload
 
-SLOPES = ("prelu", "leaky_relu")
+SLOPES = ("slopes", "slope")
 BIAS_BYTES = 4
 SCALE_BYTES = 4
 STREAM_CHANNEL_BYTES = 10
@@ -85,7 +85,7 @@ def channel_bytes(device: Device, layer: Layer, channels: int, weights: NumberFo
     """Bytes of a layer's biases, per-channel scales and slopes; floating-point weights need no scales."""
     if composed(device, layer):
         return 2 * (BIAS_BYTES * layer.bias_count + SCALE_BYTES * channels)
-    slopes = BIAS_BYTES * channels if layer.activation == "prelu" else 0
+    slopes = BIAS_BYTES * channels if layer.finish == "slopes" else 0
     if stores_float(device, weights, runs_as):
         return BIAS_BYTES * layer.bias_count + slopes
     if device.packing.kind == "stream":
@@ -141,13 +141,13 @@ def offchip_elements(workload: Workload, device: Device, tensor_bytes: np.ndarra
         for reader in tensor.readers:
             # A slice reads only what it keeps.
             share = min(1.0, workload.tensors[layers[reader].output].elements / tensor.elements)
-            read[reader] += leaves * (share if layers[reader].op == "slice" else 1.0)
+            read[reader] += leaves * (share if layers[reader].moves("slice") else 1.0)
     return read, written
 
 
 def composed(device: Device, layer: Layer) -> bool:
     """Whether a layer runs as two convolutions and their maximum."""
-    return device.arena.composes_slopes and layer.weight_count > 0 and layer.activation in SLOPES
+    return device.arena.composes_slopes and layer.weight_count > 0 and layer.finish in SLOPES
 
 
 def live_elements(device: Device, workload: Workload) -> tuple[np.ndarray, np.ndarray]:

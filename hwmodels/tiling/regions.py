@@ -73,22 +73,20 @@ def view(workload: Workload, layer: Layer, axis: str) -> View:
     """How ``layer`` sees its first input along ``axis``; every input of a layer with several has the size of its output."""
     length = sizes(workload, axis)
     read, written = int(length[layer.inputs[0]]), int(length[layer.output])
-    factor = max(1, written // read) if layer.op in ("pixel_shuffle", "resize") else 1
-    if layer.window is not None:
-        left, right, top, bottom = layer.window
-        before, after = (top, bottom) if axis == ROWS else (left, right)
-    else:
-        reach = layer.kernel[0 if axis == ROWS else 1] - 1
-        before, after = reach // 2, reach - reach // 2
+    factor = max(1, written // read) if layer.moves("shuffle", "resize") else 1
+    assert layer.window is not None, "check_local comes first"
+    left, right, top, bottom = layer.window
+    before, after = (top, bottom) if axis == ROWS else (left, right)
     return View(layer.stride, factor, before, after)
 
 
 def check_local(workload: Workload) -> None:
     """Raise UsageError when a layer sees the whole picture, so that no tile can be computed on its own."""
-    pools = [layer.name for layer in workload.layers if layer.op == "pool"]
-    if pools:
+    everything = next((layer for layer in workload.layers if layer.window is None), None)
+    if everything is not None:
+        what = "takes its mean over" if everything.reduces else "sees"
         raise UsageError(
-            f"{workload.name} cannot be cut into tiles: {pools[0]} takes its mean over the whole picture", "Leave --tile out."
+            f"{workload.name} cannot be cut into tiles: {everything.name} {what} the whole picture", "Leave --tile out."
         )
 
 

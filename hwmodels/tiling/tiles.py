@@ -149,7 +149,7 @@ def _tile(workload: Workload, rows: _Axis, columns: _Axis) -> Tile:
     def layer(whole: Layer) -> Layer:
         target = workload.tensors[whole.output]
         share = int(rows.new[whole.output] * columns.new[whole.output])
-        return replace(whole, macs=whole.macs * share // (target.height * target.width))
+        return whole.with_macs(whole.macs * share // (target.height * target.width))
 
     last_layer = len(workload.layers) - 1
     held: list[dict[int, int]] = [{} for _ in workload.layers]
@@ -213,7 +213,7 @@ def _together(priced: Sequence[tuple[CostTable, int]], workload: Workload, pictu
         column, size = first.weighted + workload.tensors[row].group, elements * first.element_bytes
         arenas = tuple(arena.beside(When(column, NONE, _by_choice(arena, size))) for arena in arenas)
     layers = tuple(
-        replace(layer, macs=sum(count * table.layers[row].macs for table, count in priced))
+        layer.with_macs(sum(count * table.layers[row].macs for table, count in priced))
         for row, layer in enumerate(workload.layers)
     )
     return replace(first, **sums, live=live, arenas=arenas, layers=layers, inference_s=calls * first.inference_s)
@@ -254,7 +254,7 @@ def candidates(workload: Workload) -> list[Tiling]:
 
     Empty for a network that sees the whole picture. Independent of any device, so that more memory never takes a size away.
     """
-    if any(layer.op == "pool" for layer in workload.layers):
+    if any(layer.window is None for layer in workload.layers):
         return []
     source = next(tensor for tensor in workload.tensors if tensor.producer < 0)
     found: dict[Tiling, None] = {}

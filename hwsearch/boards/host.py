@@ -19,6 +19,7 @@ from hwmodels.device.values import Quantity
 from hwmodels.fitting import constants as free_constants
 from hwmodels.fitting.constants import Fit, Measurement
 from hwmodels.numbers import Precision
+from hwmodels.workload import Workload
 from hwsearch.boards.runtime import FP32, INT8, latencies
 from hwsearch.boards.subjects import all_subjects
 from hwsearch.documents.files import replacing
@@ -87,7 +88,7 @@ def _lanes(device: Device, measurements: Sequence[Measurement], precision: Preci
     """The width of vectors that explains the timings of single convolutions best; that of the file unless clearly beaten."""
     kernels = f"cpu.kernels.{precision}"
     free = [f"rates.{precision}", f"{kernels}.pass_vectors"]
-    layers = [m for m in measurements if [layer.op for layer in m.workload.layers] == ["conv"]]
+    layers = [m for m in measurements if _is_one_convolution(m.workload)]
     stated = number(device, f"{kernels}.lanes")
 
     def loss(lanes: float) -> float:
@@ -97,6 +98,11 @@ def _lanes(device: Device, measurements: Sequence[Measurement], precision: Preci
     losses = {lanes: loss(lanes) for lanes in {*LANES[precision], stated}}
     best = min(losses, key=losses.__getitem__)
     return best if losses[best] < CLEARLY * losses[stated] else stated
+
+
+def _is_one_convolution(workload: Workload) -> bool:
+    """Whether a network is one convolution that is not depthwise."""
+    return len(workload.layers) == 1 and workload.layers[0].contracts and not workload.layers[0].channelwise
 
 
 def write(found: HostFit) -> Path:

@@ -9,7 +9,7 @@ thread the clock is that of the thread, which stands still while somebody else h
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,9 @@ from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.lower import to_workload
+from searchspaces.ops.activation import Activation, PRelu, Relu
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.input import Input
 
 INT8 = Precision.integers(8, 8)
 FP32 = Precision.floating(numbers.FP32)
@@ -109,9 +112,7 @@ class Prepared:
     def __init__(self, subject: Subject, threads: int) -> None:
         self._session = session(subject, threads)
         self._clock = time.thread_time if threads == 1 else time.perf_counter
-        self._input = {
-            "input": np.full((1, int(subject.graph.input.attrs["channels"]), subject.height, subject.width), 0.5, np.float32)
-        }
+        self._input = {"input": np.full((1, subject.graph.channels, subject.height, subject.width), 0.5, np.float32)}
         self._repeats = 1
         self._repeats = max(1, round(SHORTEST_S / min(self.seconds() for _ in range(WARM_UP_RUNS))))
 
@@ -141,13 +142,16 @@ def latencies(subjects: Sequence[Subject], threads: int, rounds: int, advance: C
     return np.median(ratios, axis=0) * bench.yardstick_s
 
 
+ACTIVATIONS: Mapping[str, Activation | None] = {"none": None, "relu": Relu(), "prelu": PRelu()}
+
+
 def conv_graph(inputs: int, outputs: int, kernel: int, groups: int = 1, activation: str = "none") -> Graph:
     """A network of one convolution that keeps the picture's size."""
     weight = torch.full((outputs, inputs // groups, kernel, kernel), 0.01)
-    attrs = {"stride": 1, "padding": (kernel // 2,) * 4, "dilation": 1, "groups": groups, "activation": activation}
-    ends = Node("input", "input", attrs={"channels": inputs})
+    op = Conv(padding=(kernel // 2,) * 4, groups=groups, activation=ACTIVATIONS[activation])
+    ends = Node("input", Input(inputs))
     weights = {"weight": weight, "bias": torch.zeros(outputs)}
     if activation == "prelu":
         weights["slope"] = torch.full((outputs,), 0.1)
     kind = "depthwise" if groups > 1 else activation if activation != "none" else "conv"
-    return Graph(f"{kind} {inputs}->{outputs} {kernel}x{kernel}", (ends, Node("conv", "conv", ("input",), attrs, weights)))
+    return Graph(f"{kind} {inputs}->{outputs} {kernel}x{kernel}", (ends, Node("conv", op, ("input",), weights)))

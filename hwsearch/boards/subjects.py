@@ -11,6 +11,10 @@ from collections.abc import Iterator
 
 from hwsearch.boards.runtime import FP32, INT8, Subject, conv_graph
 from searchspaces.ir.graph import Graph, Node
+from searchspaces.ops.activation import Tanh
+from searchspaces.ops.elementwise import Add
+from searchspaces.ops.input import Input
+from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
 
 LAYER_MACS = 40e6
 """Multiply-accumulates of a timed layer: about a millisecond of one core."""
@@ -114,31 +118,31 @@ def _chain(name: str, channels: int, steps: list[tuple[str, int]]) -> Graph:
     Each step is an operation and its number: output channels of a 3x3 convolution, the earlier step whose result is added or
     concatenated (from 1), a factor, channels to keep.
     """
-    nodes = [Node("input", "input", attrs={"channels": channels})]
+    nodes = [Node("input", Input(channels))]
     widths = [channels]
     for number, (op, value) in enumerate(steps, start=1):
         before, label = nodes[-1].name, f"step{number}"
         match op:
             case "conv":
                 made = conv_graph(widths[-1], value, 3).nodes[1]
-                nodes.append(Node(label, "conv", (before,), made.attrs, made.weights))
+                nodes.append(Node(label, made.op, (before,), made.weights))
                 widths.append(value)
             case "add":
-                nodes.append(Node(label, "add", (before, nodes[value].name)))
+                nodes.append(Node(label, Add(), (before, nodes[value].name)))
                 widths.append(widths[-1])
             case "concat":
-                nodes.append(Node(label, "concat", (before, nodes[value].name)))
+                nodes.append(Node(label, Concat(), (before, nodes[value].name)))
                 widths.append(widths[-1] + widths[value])
             case "tanh":
-                nodes.append(Node(label, "unary", (before,), {"kind": "tanh"}))
+                nodes.append(Node(label, Tanh(), (before,)))
                 widths.append(widths[-1])
             case "slice":
-                nodes.append(Node(label, "slice", (before,), {"start": 0, "stop": value}))
+                nodes.append(Node(label, Slice(0, value), (before,)))
                 widths.append(value)
             case "repeat":
-                nodes.append(Node(label, "repeat", (before,), {"times": value}))
+                nodes.append(Node(label, Repeat(value), (before,)))
                 widths.append(widths[-1] * value)
             case "pixel_shuffle":
-                nodes.append(Node(label, "pixel_shuffle", (before,), {"factor": value}))
+                nodes.append(Node(label, PixelShuffle(value), (before,)))
                 widths.append(widths[-1] // value**2)
     return Graph(name, tuple(nodes))

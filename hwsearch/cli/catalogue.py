@@ -227,17 +227,22 @@ def networks(
 
 
 def _show_operations(terminal: Terminal) -> None:
-    from hwmodels.workload import OPS
-    from searchspaces.ir.graph import FUSED, UNARY
+    from hwsearch.formats.support import matrix
+    from searchspaces.ops.activation import FUSED, Activation
+    from searchspaces.ops.registry import operators
 
-    document = {"operations": list(OPS), "activations": list(UNARY), "fused": [kind for kind in FUSED if kind != "none"]}
+    activations = [kind for kind, cls in operators().items() if issubclass(cls, Activation)]
+    plain = sorted(operators().keys() - set(activations) - {"input", "unknown"})
+    who = matrix()
+    document = {"operations": plain, "activations": activations, "fused": [cls.kind for cls in FUSED], "lacking": who}
 
     def render(screen: Console) -> None:
-        screen.print(f"Operations:  {', '.join(document['operations'])}")
-        screen.print(
-            f"Activations: {', '.join(document['activations'])}; fused into a convolution: {', '.join(document['fused'])}"
-        )
+        screen.print(f"Operations:  {', '.join(plain)}")
+        screen.print(f"Activations: {', '.join(activations)}; fused into a layer: {', '.join(document['fused'])}")
         screen.print("A transposed convolution is rewritten to a convolution and a pixel shuffle.")
+        columns = ("operator", "who has it (--json tells the reasons of the others)")
+        rows = [(kind, ", ".join(name for name, reason in who[kind].items() if not reason)) for kind in (*plain, *activations)]
+        screen.print(table(columns, rows, left=columns))
 
     terminal.show(document, render)
 

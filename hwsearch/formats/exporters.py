@@ -19,6 +19,8 @@ from hwsearch.formats.capability import Holds
 if TYPE_CHECKING:
     from hwsearch.formats.promote import Promotion
     from hwsearch.quant.graph import QuantizedGraph
+    from searchspaces.ir.graph import Graph
+    from searchspaces.ops.table import OpTable
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,29 @@ class ExporterInfo:
     module: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     holds: Holds = field(default_factory=Holds)
+    table: str = ""
+    """Where the table of operators is that the format has: "MODULE:NAME"."""
     sized: bool = False
     """The format fixes the size of the picture; ``export`` then takes ``size``, (height, width)."""
     folder: bool = False
     """What is written is a folder."""
+
+    @property
+    def operators(self) -> OpTable[Any]:
+        """What the format has for each operator, or why not."""
+        module, _, name = self.table.partition(":")
+        found: OpTable[Any] = getattr(import_module(module), name)
+        return found
+
+    def refuse(self, graph: Graph) -> None:
+        """Raise ``UsageError`` where the format has no way to write an operator of the network, whatever its widths."""
+        missing = self.operators.missing(node.op for node in graph.nodes)
+        if missing:
+            raise UsageError(
+                f"{graph.name or 'this network'} cannot be exported to {self.name}:\n"
+                + "\n".join(f"  - {line}" for line in missing),
+                "`hwsearch networks --operations` tells which formats have an operator.",
+            )
 
     def promote(self, qgraph: QuantizedGraph) -> Promotion:
         """``qgraph`` as this format can hold it, and what had to change.
@@ -59,6 +80,7 @@ class ExporterInfo:
         Args:
             size: (height, width) of the picture that goes in, for formats that fix it.
         """
+        self.refuse(qgraph.graph)
         promotion = self.promote(qgraph)
         facts = {**(metadata or {}), **({"promoted": promotion.summary} if promotion.changes else {})}
         function: Callable[..., Path] = import_module(self.module).export
@@ -66,6 +88,9 @@ class ExporterInfo:
         return function(promotion.qgraph, path, metadata=facts, **arguments)
 
 
+ONNX_CODES, ONNX_REAL = "hwsearch.formats.onnx.codes:CODES", "hwsearch.formats.onnx.operators:WRITES"
+TFLITE, C = "hwsearch.formats.tflite.nodes:WRITES", "hwsearch.formats.c.calls:LOWERS"
+TABLE = "hwsearch.formats.sidecar.table:ROWS"
 SYMMETRIC_INT8 = Holds(weight_bits=(8,), tensor_bits=(8,), zero_points=False)
 AIMET = Holds(weight_bits=(4, 8), tensor_bits=(8, 16))
 
@@ -78,6 +103,7 @@ EXPORTERS: dict[str, ExporterInfo] = {
             ".onnx",
             "hwsearch.formats.onnx.write",
             holds=Holds(weight_bits=(2, 4, 8)),
+            table=ONNX_CODES,
         ),
         ExporterInfo(
             "tflite",
@@ -87,6 +113,7 @@ EXPORTERS: dict[str, ExporterInfo] = {
             {"flavour": "litert"},
             Holds(weight_bits=(8,), half=False),
             sized=True,
+            table=TFLITE,
         ),
         ExporterInfo(
             "tflite-micro",
@@ -96,6 +123,7 @@ EXPORTERS: dict[str, ExporterInfo] = {
             {"flavour": "micro"},
             Holds(weight_bits=(4, 8), half=False),
             sized=True,
+            table=TFLITE,
         ),
         ExporterInfo(
             "openvino",
@@ -103,6 +131,7 @@ EXPORTERS: dict[str, ExporterInfo] = {
             ".openvino.onnx",
             "hwsearch.formats.onnx.write",
             holds=Holds(weight_bits=(4, 8)),
+            table=ONNX_CODES,
         ),
         ExporterInfo(
             "tensorrt",
@@ -110,18 +139,21 @@ EXPORTERS: dict[str, ExporterInfo] = {
             ".tensorrt.onnx",
             "hwsearch.formats.onnx.tensorrt",
             holds=SYMMETRIC_INT8,
+            table=ONNX_REAL,
         ),
         ExporterInfo(
             "qonnx",
             "QONNX: Quant nodes of any width, for FINN, hls4ml and Brevitas",
             ".qonnx.onnx",
             "hwsearch.formats.onnx.qonnx",
+            table=ONNX_REAL,
         ),
         ExporterInfo(
             "float",
             "ONNX in single precision with the plan's weights, for the tools that read aimet, coreml or ncnn files beside it",
             ".float.onnx",
             "hwsearch.formats.onnx.float_network",
+            table=ONNX_REAL,
         ),
         ExporterInfo(
             "aimet",
@@ -130,6 +162,7 @@ EXPORTERS: dict[str, ExporterInfo] = {
             "hwsearch.formats.sidecar.aimet",
             {"version": "2.0.0"},
             AIMET,
+            table=ONNX_REAL,
         ),
         ExporterInfo(
             "aimet-1.0",
@@ -138,6 +171,7 @@ EXPORTERS: dict[str, ExporterInfo] = {
             "hwsearch.formats.sidecar.aimet",
             {"version": "1.0.0"},
             AIMET,
+            table=ONNX_REAL,
         ),
         ExporterInfo(
             "coreml",
@@ -145,6 +179,7 @@ EXPORTERS: dict[str, ExporterInfo] = {
             ".coreml.yaml",
             "hwsearch.formats.sidecar.coreml",
             holds=Holds(weight_bits=(4, 8), stretched=True),
+            table=ONNX_REAL,
         ),
         ExporterInfo(
             "ncnn",
@@ -152,12 +187,21 @@ EXPORTERS: dict[str, ExporterInfo] = {
             ".ncnn.table",
             "hwsearch.formats.sidecar.ncnn",
             holds=SYMMETRIC_INT8,
+            table=ONNX_REAL,
         ),
         ExporterInfo(
-            "json", "Table of layers and tensors: widths, scales, zero points", ".table.json", "hwsearch.formats.sidecar.table"
+            "json",
+            "Table of layers and tensors: widths, scales, zero points",
+            ".table.json",
+            "hwsearch.formats.sidecar.table",
+            table=TABLE,
         ),
         ExporterInfo(
-            "csv", "The same table as one line a layer, for a spreadsheet", ".csv", "hwsearch.formats.sidecar.table_csv"
+            "csv",
+            "The same table as one line a layer, for a spreadsheet",
+            ".csv",
+            "hwsearch.formats.sidecar.table_csv",
+            table=TABLE,
         ),
         ExporterInfo(
             "c",
@@ -167,6 +211,7 @@ EXPORTERS: dict[str, ExporterInfo] = {
             holds=Holds(half=False),
             sized=True,
             folder=True,
+            table=C,
         ),
     )
 }

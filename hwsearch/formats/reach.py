@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import math
 
-from searchspaces.ir.graph import Graph, pair
+from searchspaces.ir.graph import Graph
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.move import PixelShuffle
+from searchspaces.ops.resize import Resize
 
 
 def receptive_radius(graph: Graph) -> int | None:
-    """How many input pixels in every direction an output pixel can see; None if it sees the whole picture (pooling)."""
+    """How many input pixels in every direction an output pixel can see; None if it sees the whole picture."""
     reach: dict[str, float] = {}
     unit: dict[str, float] = {}
     for node in graph.nodes:
-        if node.op == "pool":
+        local = node.op.window(node.weight_shapes)
+        if local is None:
             return None
         reach[node.name] = max((reach[name] for name in node.inputs), default=0.0)
         unit[node.name] = unit[node.inputs[0]] if node.inputs else 1.0
-        attrs = node.attrs
-        if node.op == "conv":
-            shape = node.weights["weight"].shape[2:]
-            dilation, stride = (max(pair(attrs[k])) for k in ("dilation", "stride"))
-            # With uneven padding one side sees more; the whole window bounds both.
-            window = max(*attrs["padding"], *(dilation * (k - 1) - min(attrs["padding"]) for k in shape))
-            reach[node.name] += unit[node.name] * window
-            unit[node.name] *= stride
-        elif node.op == "pixel_shuffle":
-            unit[node.name] /= attrs["factor"]
-        elif node.op == "resize":
-            reach[node.name] += {"nearest": 1, "bilinear": 2, "bicubic": 3}[attrs["mode"]] * unit[node.name]
-            unit[node.name] /= attrs["factor"]
+        match node.op:
+            case Conv(padding=padding) as op:
+                # With uneven padding one side sees more; the whole window bounds both.
+                spans = (max(op.dilations) * (k - 1) - min(padding) for k in node.weights["weight"].shape[2:])
+                reach[node.name] += unit[node.name] * max(*padding, *spans)
+                unit[node.name] *= max(op.strides)
+            case PixelShuffle(factor=factor):
+                unit[node.name] /= factor
+            case Resize(whole_factor=int(factor)):
+                # An output pixel stands between two of the input: one more than it sees to either side.
+                reach[node.name] += (max(local) + 1) * unit[node.name]
+                unit[node.name] /= factor
     return math.ceil(reach[graph.output.name])
 
 
@@ -37,8 +40,9 @@ def coarsest_step(graph: Graph) -> int:
     unit: dict[str, float] = {}
     for node in graph.nodes:
         unit[node.name] = unit[node.inputs[0]] if node.inputs else 1.0
-        if node.op == "conv":
-            unit[node.name] *= max(pair(node.attrs["stride"]))
-        elif node.op in ("pixel_shuffle", "resize"):
-            unit[node.name] /= node.attrs["factor"]
+        match node.op:
+            case Conv(strides=strides):
+                unit[node.name] *= max(strides)
+            case PixelShuffle(factor=factor) | Resize(whole_factor=int(factor)):
+                unit[node.name] /= factor
     return max(1, math.ceil(max(unit.values())))

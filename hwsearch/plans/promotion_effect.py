@@ -34,7 +34,7 @@ def measure(path: Path, before: QuantizedGraph, promotion: Promotion, scale: int
         return None
     chosen, _ = recheck.evaluation_pictures(path, None)
     kind: pictures.InputKind = "upsampled" if enlargement(before.graph) == 1 and scale > 1 else "low"
-    channels = before.graph.input.attrs["channels"]
+    channels = before.graph.channels
     found = []
     with progress.stage("measuring what promotion costs", len(chosen)) as stage, torch.no_grad():
         for picture in chosen:

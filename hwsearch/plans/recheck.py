@@ -74,7 +74,7 @@ def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -
     found, lows = [], []
     with progress.stage(f"running {plan.name}", len(chosen)) as stage:
         for picture in chosen:
-            pairs = pictures.pairs([picture], plan.scale, qgraph.graph.input.attrs["channels"], kind)
+            pairs = pictures.pairs([picture], plan.scale, qgraph.graph.channels, kind)
             lows.append(pairs[0].low)
             found.append(_measure(opened, pairs[0], plan.scale))
             stage.advance()

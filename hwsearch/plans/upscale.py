@@ -52,7 +52,7 @@ def enlargement(graph: Graph) -> int:
 
 def enlarge(network: Run, rgb: np.ndarray, graph: Graph, scale: int, progress: Progress, tile: int = TILE) -> np.ndarray:
     """Enlarge ``uint8[H, W, 3]`` to ``uint8[scale*H, scale*W, 3]`` by ``network``, which executes ``graph``."""
-    luma_only = graph.input.attrs["channels"] == 1
+    luma_only = graph.channels == 1
     planes = to_ycbcr(rgb) if luma_only else rgb.astype(np.float64)
     low = planes[..., :1] if luma_only else planes
     if enlargement(graph) == 1:

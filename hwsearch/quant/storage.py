@@ -24,20 +24,24 @@ from hwsearch.documents.files import replacing
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
+from searchspaces.ops.activation import Activation
+from searchspaces.ops.base import Op
+from searchspaces.ops.input import Input
+from searchspaces.ops.linear import Linear
+from searchspaces.ops.registry import from_document as operator_from
+from searchspaces.ops.registry import to_document as operator_document
 
 SCHEMA = 1
 FORMAT = "hwsearch-integers"
 
 
-def _plain(value: Any) -> Any:
-    """Attribute values as JSON: tuples become lists, numpy numbers become numbers."""
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    return value.item() if hasattr(value, "item") else value
+def _stored_roles(node: Node) -> list[str]:
+    """Roles of a node's weights that are stored as real numbers: all but those for which a layer's integers stand."""
+    return [role for role in sorted(node.weights) if not node.op.quantized or role not in ("weight", "bias")]
 
 
-def _attribute(value: Any) -> Any:
-    return tuple(_attribute(v) for v in value) if isinstance(value, list) else value
+def _key(role: str, name: str) -> str:
+    return f"slope/{name}" if role == "slope" else f"real/{role}/{name}"
 
 
 def to_document(qgraph: QuantizedGraph) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -45,16 +49,10 @@ def to_document(qgraph: QuantizedGraph) -> tuple[dict[str, Any], dict[str, np.nd
     arrays: dict[str, np.ndarray] = {}
     nodes = []
     for node in qgraph.graph.nodes:
-        nodes.append(
-            {
-                "name": node.name,
-                "op": node.op,
-                "inputs": list(node.inputs),
-                "attrs": {k: _plain(v) for k, v in node.attrs.items()},
-            }
-        )
-        if "slope" in node.weights:
-            arrays[f"slope/{node.name}"] = node.weights["slope"].detach().numpy().astype(np.float32)
+        word, attrs = operator_document(node.op)
+        nodes.append({"name": node.name, "op": word, "inputs": list(node.inputs), "attrs": attrs})
+        for role in _stored_roles(node):
+            arrays[_key(role, node.name)] = node.weights[role].detach().numpy().astype(np.float32)
     layers = {}
     for name, layer in qgraph.layers.items():
         kind = "float" if isinstance(layer, LayerFloats) else "integer"
@@ -157,22 +155,39 @@ def from_document(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Qu
     nodes, known = [], set[str]()
     for entry in document["nodes"]:
         name, inputs = str(entry["name"]), tuple(entry["inputs"])
-        if name in known or not known.issuperset(inputs) or (not inputs) != (entry["op"] == "input"):
+        op = operator_from(str(entry["op"]), entry["attrs"])
+        if name in known or not known.issuperset(inputs) or (not inputs) != isinstance(op, Input):
             raise FileError(f"node {name!r} is given twice, or reads tensors that are not there")
         known.add(name)
-        if name not in formats or (entry["op"] == "conv" and name not in layers):
+        if name not in formats or (op.quantized and name not in layers):
             raise FileError(f"node {name!r} has no number format or no weights")
-        weights = {}
-        if f"slope/{name}" in arrays:
-            weights["slope"] = torch.from_numpy(_finite(f"slope/{name}", arrays, np.float32, 1))
-        if entry["op"] == "conv":
+        weights = _weights(name, op, arrays)
+        if op.quantized:
             weights |= _real_weights(layers[name], formats[inputs[0]])
-        nodes.append(Node(name, str(entry["op"]), inputs, {k: _attribute(v) for k, v in entry["attrs"].items()}, weights))
+            if isinstance(op, Linear):
+                weights["weight"] = weights["weight"].flatten(1)
+        fewest, most = op.arity
+        operands = len(inputs) + ("other" in weights)
+        if operands < fewest or (most is not None and operands > most) or not set(op.needs) <= weights.keys():
+            has = ", ".join(sorted(weights)) or "none"
+            raise FileError(f"node {name!r}: {op.describe()} with {operands} operands and these weights: {has}")
+        nodes.append(Node(name, op, inputs, weights))
     if not nodes:
         raise FileError("a network without operations")
     graph = Graph(str(document["name"]), tuple(nodes), tuple(document["uncounted"]))
     layers = {node.name: layers[node.name] for node in graph.convs}  # JSON lost the order
     return QuantizedGraph(graph, formats, layers, str(document["rule"]))
+
+
+def _weights(name: str, op: Op, arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Weights of a node that are stored as real numbers."""
+    found = {}
+    fused = getattr(op, "activation", None)
+    for role in (*op.needs, *op.takes, *(fused.needs if isinstance(fused, Activation) else ())):
+        key = _key(role, name)
+        if key in arrays:
+            found[role] = torch.from_numpy(_finite(key, arrays, np.float32, 1 if role == "slope" else None))
+    return found
 
 
 def _format_document(fmt: TensorFormat) -> dict[str, Any]:
@@ -200,10 +215,12 @@ def _format(name: str, value: dict[str, Any]) -> TensorFormat:
     return fmt
 
 
-def _finite(key: str, arrays: dict[str, np.ndarray], dtype: Any, dimensions: int) -> np.ndarray:
+def _finite(key: str, arrays: dict[str, np.ndarray], dtype: Any, dimensions: int | None) -> np.ndarray:
     array = arrays[key]
-    if array.dtype != dtype or array.ndim != dimensions or not np.isfinite(array).all():
-        raise FileError(f"{key!r} is not a finite array of {np.dtype(dtype).name} with {dimensions} axes")
+    if array.dtype != dtype or (dimensions is not None and array.ndim != dimensions) or not np.isfinite(array).all():
+        raise FileError(
+            f"{key!r} is not a finite array of {np.dtype(dtype).name} with {dimensions if dimensions is not None else 'any'} axes"
+        )
     return array
 
 

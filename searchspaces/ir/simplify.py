@@ -1,8 +1,7 @@
 """Exact rewritings of a traced graph: each replaces nodes by fewer or plainer ones that compute the same function.
 
-The tracer emits two helper ops that no later step knows: ``affine`` (per-channel scale and shift) and ``pad`` (zeros around
-the map; negative: rows and columns cut off). ``simplify`` folds them, and activations, into their neighbours. A lone
-``affine`` is a depthwise 1x1 convolution; a ``pad`` that cannot be folded has no form in the canonical graph.
+``simplify`` folds scales and shifts of channels (``Affine``), zeros around pictures and rows and columns cut off (``Pad``), and
+activations into their neighbours. A lone ``Affine`` of pictures is a depthwise 1x1 convolution; what cannot be folded stays.
 """
 
 from __future__ import annotations
@@ -11,7 +10,16 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from searchspaces.ir.graph import FUSED, Node
+from searchspaces.ir.graph import Node
+from searchspaces.ops.activation import FUSED, Activation
+from searchspaces.ops.affine import Affine
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add
+from searchspaces.ops.input import Unknown
+from searchspaces.ops.linear import Linear
+from searchspaces.ops.move import Expand, Permute, PixelShuffle, Reshape
+from searchspaces.ops.pad import Pad
+from searchspaces.ops.reduce import Reduction
 
 
 def transposed_to_shuffled(
@@ -59,20 +67,16 @@ def _phase_and_tap(offset: int, padding: int, stride: int) -> tuple[int, int]:
     return phase, (phase + padding - offset) // stride
 
 
-def simplify(nodes: list[Node]) -> tuple[list[Node], list[Node]]:
-    """Fold helper nodes into their neighbours.
-
-    Returns:
-        the nodes, in execution order, and those helpers among them that could not be expressed.
-    """
+def simplify(nodes: list[Node]) -> list[Node]:
+    """The nodes, in execution order, with helpers and activations folded into their neighbours."""
     nodes = list(nodes)
     _fold_pads(nodes)
     while _fold_one(nodes):
         pass
-    nodes = [_as_depthwise(node) if node.op == "affine" else node for node in nodes]
+    nodes = [_as_depthwise(node) if node.op == Affine(1) and _of_pictures(nodes, node) else node for node in nodes]
     while _fold_one(nodes):  # activations behind what is a convolution only now
         pass
-    return nodes, [node for node in nodes if node.op == "pad"]
+    return nodes
 
 
 def _index(nodes: list[Node], name: str) -> int:
@@ -93,19 +97,24 @@ def _drop(nodes: list[Node], name: str, instead: str) -> None:
 
 def _fold_pads(nodes: list[Node]) -> None:
     """Move pads until a convolution takes them up: zeros the one that reads them, cuts the one that feeds them."""
-    while any(_fold_pad(nodes, pad) for pad in nodes if pad.op == "pad"):
+    while any(_fold_pad(nodes, pad, pad.op) for pad in nodes if isinstance(pad.op, Pad) and foldable(pad.op)):
         pass
 
 
-def _fold_pad(nodes: list[Node], pad: Node) -> bool:
+def foldable(pad: Pad) -> bool:
+    """Whether a pad is of a kind that convolutions have: zeros around height and width, in numbers."""
+    return pad.mode == "constant" and pad.value == 0 and len(pad.padding) == 4 and all(isinstance(s, int) for s in pad.padding)
+
+
+def _fold_pad(nodes: list[Node], pad: Node, op: Pad) -> bool:
     """One step of one pad; whether anything changed."""
-    amount, readers = pad.attrs["padding"], _readers(nodes, pad.name)
+    amount, readers = op.amounts, _readers(nodes, pad.name)
     if not any(amount):
         _drop(nodes, pad.name, pad.inputs[0])
         return True
-    if readers and nodes[-1].name != pad.name and all(reader.op in ("conv", "pad") for reader in readers):
+    if readers and nodes[-1].name != pad.name and all(_takes_up(reader) for reader in readers):
         wider = [_widened(reader, amount) for reader in readers]
-        if all(reader.op == "pad" or min(reader.attrs["padding"]) >= 0 for reader in wider):
+        if all(isinstance(reader.op, Pad) or min(_padding(reader)) >= 0 for reader in wider):
             for reader in wider:
                 nodes[_index(nodes, reader.name)] = reader
             _drop(nodes, pad.name, pad.inputs[0])
@@ -113,17 +122,17 @@ def _fold_pad(nodes: list[Node], pad: Node) -> bool:
     source = nodes[_index(nodes, pad.inputs[0])]
     if max(amount) > 0 or len(_readers(nodes, source.name)) != 1:
         return False
-    if source.op == "conv" and source.attrs["stride"] == 1 and min(_widened(source, amount).attrs["padding"]) >= 0:
+    if isinstance(source.op, Conv) and source.op.stride == 1 and min(_padding(_widened(source, amount))) >= 0:
         nodes[_index(nodes, source.name)] = _widened(source, amount)
         _drop(nodes, pad.name, source.name)
         return True
-    factor = source.attrs["factor"] if source.op == "pixel_shuffle" else 1
-    if source.op not in ("pixel_shuffle", "unary", "affine") or any(side % factor for side in amount):
+    factor = source.op.factor if isinstance(source.op, PixelShuffle) else 1
+    if not isinstance(source.op, PixelShuffle | Activation | Affine) or any(side % factor for side in amount):
         return False
     before = tuple(side // factor for side in amount)  # a cut after these is a cut before them
     nodes[_index(nodes, source.name)] = replace(source, inputs=(pad.name,))
     del nodes[_index(nodes, pad.name)]
-    nodes.insert(_index(nodes, source.name), replace(pad, inputs=source.inputs, attrs={"padding": before}))
+    nodes.insert(_index(nodes, source.name), replace(pad, inputs=source.inputs, op=Pad(before)))
     for i, node in enumerate(nodes):
         if pad.name in node.inputs and node.name != source.name:
             nodes[i] = replace(node, inputs=tuple(source.name if name == pad.name else name for name in node.inputs))
@@ -131,8 +140,20 @@ def _fold_pad(nodes: list[Node], pad: Node) -> bool:
 
 
 def _widened(node: Node, amount: tuple[int, ...]) -> Node:
-    padding = tuple(a + b for a, b in zip(node.attrs["padding"], amount, strict=True))
-    return replace(node, attrs={**node.attrs, "padding": padding})
+    return node.with_op(padding=tuple(a + b for a, b in zip(_padding(node), amount, strict=True)))
+
+
+def _takes_up(node: Node) -> bool:
+    """Whether a node can pad its input itself."""
+    return isinstance(node.op, Conv) or (isinstance(node.op, Pad) and foldable(node.op))
+
+
+def _padding(node: Node) -> tuple[int, ...]:
+    """Zeros that a convolution or a pad puts around its input."""
+    if isinstance(node.op, Conv):
+        return node.op.padding
+    assert isinstance(node.op, Pad)
+    return node.op.amounts
 
 
 def _fold_one(nodes: list[Node]) -> bool:
@@ -143,27 +164,25 @@ def _fold_one(nodes: list[Node]) -> bool:
         for name in node.inputs:
             count[name] = count.get(name, 0) + 1
     for node in nodes:
-        if node.op != "affine" and not (node.op == "unary" and node.attrs["kind"] in FUSED):
+        if not isinstance(node.op, Affine | Activation) or (isinstance(node.op, Activation) and not isinstance(node.op, FUSED)):
             continue
         source, factor = by_name[node.inputs[0]], 1
         alone = count[source.name] == 1
-        if source.op == "pixel_shuffle" and alone:  # per-channel operations commute with a shuffle of channels
-            factor = source.attrs["factor"] ** 2
+        if isinstance(source.op, PixelShuffle) and alone:  # per-channel operations commute with a shuffle of channels
+            factor = source.op.factor**2
             source = by_name[source.inputs[0]]
             alone = count[source.name] == 1
-        if not alone or source.activation != "none":
+        if not alone or source.activation is not None:
             continue
         weights = {key: value.repeat_interleave(factor) for key, value in node.weights.items()}
-        if node.op == "affine":
-            if source.op not in ("conv", "affine"):
+        if isinstance(node.op, Affine):
+            if not _scalable(source, node.op):
                 continue
             merged = _scaled(source, weights["scale"], weights["shift"])
         else:
-            if source.op not in ("conv", "add"):
-                continue
-            parameters = {key: value for key, value in node.attrs.items() if key != "kind"}
-            attrs = {**source.attrs, **parameters, "activation": node.attrs["kind"]}
-            merged = replace(source, attrs=attrs, weights={**source.weights, **weights})
+            if not isinstance(source.op, Conv | Linear | Add) or (isinstance(source.op, Linear) and node.weights):
+                continue  # slopes belong to axis 1
+            merged = replace(source.with_op(activation=node.op), weights={**source.weights, **weights})
         nodes[_index(nodes, source.name)] = merged
         _drop(nodes, node.name, node.inputs[0])
         return True
@@ -172,15 +191,38 @@ def _fold_one(nodes: list[Node]) -> bool:
 
 def _scaled(source: Node, scale: Tensor, shift: Tensor) -> Node:
     """A convolution (or affine) followed by an affine, as one."""
-    if source.op == "affine":
+    if isinstance(source.op, Affine):
         return source.with_weights(scale=source.weights["scale"] * scale, shift=source.weights["shift"] * scale + shift)
     weight = source.weights["weight"]
     bias = source.weights.get("bias", weight.new_zeros(weight.shape[0]))
-    return source.with_weights(weight=weight * scale.view(-1, 1, 1, 1), bias=bias * scale + shift)
+    return source.with_weights(weight=weight * scale.view(-1, *[1] * (weight.ndim - 1)), bias=bias * scale + shift)
+
+
+def _scalable(source: Node, affine: Affine) -> bool:
+    """Whether a node can take up the scale and shift behind it: its channels lie on the same axis."""
+    match source.op:
+        case Conv():
+            return affine.axis == 1
+        case Linear():
+            return affine.axis == -1
+        case Affine(axis=axis):
+            return axis == affine.axis
+    return False
+
+
+def _of_pictures(nodes: list[Node], node: Node) -> bool:
+    """Whether what a node reads is known to have four axes, channels on the second."""
+    by_name = {each.name: each for each in nodes}
+    source = by_name[node.inputs[0]]
+    while source.op.channel_axis is None:
+        changes = isinstance(source.op, Reshape | Permute | Expand | Unknown)
+        if not source.inputs or changes or (isinstance(source.op, Reduction) and not source.op.keepdims):
+            return False
+        source = by_name[source.inputs[0]]
+    return source.op.channel_axis == 1
 
 
 def _as_depthwise(node: Node) -> Node:
     channels = node.weights["scale"].numel()
-    attrs = {"stride": 1, "padding": (0, 0, 0, 0), "dilation": 1, "groups": channels}
     weights = {"weight": node.weights["scale"].view(-1, 1, 1, 1).clone(), "bias": node.weights["shift"].clone()}
-    return Node(node.name, "conv", node.inputs, attrs, weights)
+    return Node(node.name, Conv(groups=channels), node.inputs, weights)

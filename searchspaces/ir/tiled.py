@@ -7,7 +7,6 @@ equals that of the whole picture shows that halo and line buffers, which the pri
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +18,8 @@ from hwmodels.tiling.tiling import Tiling
 from hwmodels.workload import Workload
 from searchspaces.ir.graph import Graph, Node, apply
 from searchspaces.ir.lower import to_workload
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.input import Input
 
 Run = Callable[[Node, list[Tensor]], Tensor]
 """Executes a node without padding: ``(node, inputs [N, C, h, w]) -> output``."""
@@ -26,7 +27,7 @@ Run = Callable[[Node, list[Tensor]], Tensor]
 
 def unpadded(graph: Graph) -> Graph:
     """The graph with convolutions that pad nothing: a tile is padded where the picture ends, and nowhere else."""
-    return graph.replaced({n.name: replace(n, attrs={**n.attrs, "padding": (0, 0, 0, 0)}) for n in graph.convs})
+    return graph.replaced({n.name: n.with_op(padding=(0, 0, 0, 0)) for n in graph.nodes if isinstance(n.op, Conv)})
 
 
 def execute_tiled(graph: Graph, x: Tensor, tiling: Tiling, run: Run = apply) -> Tensor:
@@ -76,7 +77,7 @@ class _Tile:
         tensors: list[Tensor] = []
         for row, node in enumerate(nodes):
             (top, left), (bottom, right) = ((side[0][row], side[1][row]) for side in (self._begin, self._end))
-            if node.op == "input":
+            if isinstance(node.op, Input):
                 new = x[:, :, top:bottom, left:right]
             elif top == bottom:
                 tensor = self._workload.tensors[row]
@@ -102,9 +103,9 @@ class _Tile:
                 value = value.narrow(2 + axis, begin, inside[1] - inside[0])
                 border[2 - 2 * axis : 4 - 2 * axis] = inside[0] - first, stop - inside[1]
                 offsets[axis] = self._begin[axis][row] - inside[0] * view.factor
-            inputs.append(F.pad(value, border) if node.op == "conv" else value)
+            inputs.append(F.pad(value, border) if isinstance(node.op, Conv) else value)
         out = run(node, inputs)
-        if node.op == "conv":
+        if isinstance(node.op, Conv):
             return out
         for axis in range(2):
             out = out.narrow(2 + axis, offsets[axis], self._end[axis][row] - self._begin[axis][row])

@@ -14,6 +14,13 @@ import torch
 from torch import Tensor, fx
 
 from searchspaces.ir.simplify import transposed_to_shuffled
+from searchspaces.ops.activation import Activation, Clip, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Tanh
+from searchspaces.ops.affine import Affine
+from searchspaces.ops.base import Op
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add, Mul
+from searchspaces.ops.move import PixelShuffle
+from searchspaces.ops.pad import Pad
 
 Value = str | Tensor | tuple[str, ...]
 HANDLERS: dict[str, Callable[[Any, fx.Node], Value]] = {}
@@ -32,9 +39,8 @@ class Walk(Protocol):
     def emit(
         self,
         call: fx.Node,
-        op: str,
+        op: Op,
         inputs: tuple[str, ...],
-        attrs: Mapping[str, Any] | None = None,
         weights: Mapping[str, Tensor] | None = None,
         suffix: str = "",
     ) -> str:
@@ -101,8 +107,8 @@ def _conv2d(walk: Walk, call: fx.Node) -> Value:
     else:
         y, x = _both(a["padding"])
         pads = (x, x, y, y)
-    attrs = {"stride": _one(a["stride"], "stride"), "padding": pads, "dilation": dilation, "groups": int(a["groups"])}
-    return walk.emit(call, "conv", (tensor_name(walk, a["input"]),), attrs, _weights(weight, bias))
+    op = Conv(_one(a["stride"], "stride"), pads, dilation, int(a["groups"]))
+    return walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(weight, bias))
 
 
 def _weights(weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
@@ -121,12 +127,11 @@ def _conv_transpose2d(walk: Walk, call: fx.Node) -> Value:
     weight, bias, pads, cut = transposed_to_shuffled(
         weight, bias, stride, _both(a["padding"]), _both(a["output_padding"]), dilation
     )
-    attrs = {"stride": 1, "padding": pads, "dilation": 1, "groups": 1}
-    conv = walk.emit(call, "conv", (tensor_name(walk, a["input"]),), attrs, _weights(weight, bias))
+    conv = walk.emit(call, Conv(padding=pads), (tensor_name(walk, a["input"]),), _weights(weight, bias))
     if stride == 1:
         return conv
-    shuffled = walk.emit(call, "pixel_shuffle", (conv,), {"factor": stride}, suffix="shuffle")
-    return walk.emit(call, "pad", (shuffled,), {"padding": cut}, suffix="cut") if any(cut) else shuffled
+    shuffled = walk.emit(call, PixelShuffle(stride), (conv,), suffix="shuffle")
+    return walk.emit(call, Pad(cut), (shuffled,), suffix="cut") if any(cut) else shuffled
 
 
 @handles("linear.default")
@@ -135,8 +140,7 @@ def _linear(walk: Walk, call: fx.Node) -> Value:
     weight, bias = walk.value(a["weight"]), walk.value(a["bias"])
     if len(shape(a["input"])) != 2 or not isinstance(weight, Tensor) or isinstance(bias, str):
         raise Unsupported("only on one vector per picture")
-    attrs = {"stride": 1, "padding": (0, 0, 0, 0), "dilation": 1, "groups": 1}
-    return walk.emit(call, "conv", (tensor_name(walk, a["input"]),), attrs, _weights(weight[:, :, None, None], bias))
+    return walk.emit(call, Conv(), (tensor_name(walk, a["input"]),), _weights(weight[:, :, None, None], bias))
 
 
 @handles("batch_norm.default")
@@ -166,7 +170,7 @@ def _affine(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any, suff
         else:
             raise Unsupported("a constant that is not one value per channel")
         weights[key] = constant.float().clone()
-    return walk.emit(call, "affine", (tensor_name(walk, source),), {}, weights, suffix=suffix)
+    return walk.emit(call, Affine(), (tensor_name(walk, source),), weights, suffix=suffix)
 
 
 def _is_channel_shaped(constant: Tensor, count: int) -> bool:
@@ -195,8 +199,8 @@ def _add(walk: Walk, call: fx.Node) -> Value:
             raise Unsupported("operands of different shape")
         if sign_right != 1.0:
             negated = _affine(walk, call, right, sign_right, 0.0, suffix="scaled")
-            return walk.emit(call, "add", (x, str(negated)))
-        return walk.emit(call, "add", (x, y))
+            return walk.emit(call, Add(), (x, str(negated)))
+        return walk.emit(call, Add(), (x, y))
     if isinstance(x, str):
         return _affine(walk, call, left, 1.0, _channel_constant(y, left) * sign_right)
     return _affine(walk, call, right, sign_right, _channel_constant(x, right) * sign_left)
@@ -209,9 +213,9 @@ def _mul(walk: Walk, call: fx.Node) -> Value:
     x, y = walk.value(left), walk.value(right)
     if isinstance(x, str) and isinstance(y, str):
         if shape(left) == shape(right) or shape(right) == (*shape(left)[:2], 1, 1):
-            return walk.emit(call, "mul", (x, y))
+            return walk.emit(call, Mul(), (x, y))
         if shape(left) == (*shape(right)[:2], 1, 1):
-            return walk.emit(call, "mul", (y, x))
+            return walk.emit(call, Mul(), (y, x))
         raise Unsupported("a factor that is neither a map of the same shape nor one value per channel")
     if isinstance(x, str):
         return _affine(walk, call, left, _channel_constant(y, left), 0.0)
@@ -232,39 +236,39 @@ def _neg(walk: Walk, call: fx.Node) -> Value:
     return _affine(walk, call, call.args[0], -1.0, 0.0)
 
 
-def _unary(walk: Walk, call: fx.Node, kind: str, weights: Mapping[str, Tensor] | None = None, **attrs: float) -> Value:
-    return walk.emit(call, "unary", (tensor_name(walk, call.args[0]),), {"kind": kind, **attrs}, weights)
+def _unary(walk: Walk, call: fx.Node, op: Activation, weights: Mapping[str, Tensor] | None = None) -> Value:
+    return walk.emit(call, op, (tensor_name(walk, call.args[0]),), weights)
 
 
 @handles("relu.default")
 def _relu(walk: Walk, call: fx.Node) -> Value:
-    return _unary(walk, call, "relu")
+    return _unary(walk, call, Relu())
 
 
 @handles("relu6.default")
 def _relu6(walk: Walk, call: fx.Node) -> Value:
-    return _unary(walk, call, "relu6")
+    return _unary(walk, call, Relu6())
 
 
 @handles("sigmoid.default")
 def _sigmoid(walk: Walk, call: fx.Node) -> Value:
-    return _unary(walk, call, "sigmoid")
+    return _unary(walk, call, Sigmoid())
 
 
 @handles("tanh.default")
 def _tanh(walk: Walk, call: fx.Node) -> Value:
-    return _unary(walk, call, "tanh")
+    return _unary(walk, call, Tanh())
 
 
 @handles("silu.default")
 def _silu(walk: Walk, call: fx.Node) -> Value:
-    gate = walk.emit(call, "unary", (tensor_name(walk, call.args[0]),), {"kind": "sigmoid"}, suffix="gate")
-    return walk.emit(call, "mul", (tensor_name(walk, call.args[0]), gate))
+    gate = walk.emit(call, Sigmoid(), (tensor_name(walk, call.args[0]),), suffix="gate")
+    return walk.emit(call, Mul(), (tensor_name(walk, call.args[0]), gate))
 
 
 @handles("leaky_relu.default")
 def _leaky_relu(walk: Walk, call: fx.Node) -> Value:
-    return _unary(walk, call, "leaky_relu", slope=float(arguments(call)["negative_slope"]))
+    return _unary(walk, call, LeakyRelu(float(arguments(call)["negative_slope"])))
 
 
 @handles("prelu.default")
@@ -272,7 +276,7 @@ def _prelu(walk: Walk, call: fx.Node) -> Value:
     slope = walk.value(arguments(call)["weight"])
     if not isinstance(slope, Tensor):
         raise Unsupported("slopes are computed from the picture")
-    return _unary(walk, call, "prelu", {"slope": slope.flatten().expand(channels(call)).clone()})
+    return _unary(walk, call, PRelu(), {"slope": slope.flatten().expand(channels(call)).clone()})
 
 
 @handles("clamp.default", "clamp_min.default", "clamp_max.default", "hardtanh.default")
@@ -283,9 +287,8 @@ def _clamp(walk: Walk, call: fx.Node) -> Value:
     if isinstance(low, fx.Node) or isinstance(high, fx.Node):
         raise Unsupported("limits are tensors")
     if low == 0 and high is None:
-        return _unary(walk, call, "relu")
+        return _unary(walk, call, Relu())
     if low == 0 and high == 6:
-        return _unary(walk, call, "relu6")
-    return _unary(
-        walk, call, "clip", low=float("-inf") if low is None else float(low), high=float("inf") if high is None else float(high)
-    )
+        return _unary(walk, call, Relu6())
+    bounds = float("-inf") if low is None else float(low), float("inf") if high is None else float(high)
+    return _unary(walk, call, Clip(*bounds))

@@ -7,6 +7,10 @@ from typing import Any
 
 from torch import fx
 
+from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.pad import Pad
+from searchspaces.ops.reduce import Mean, Std
+from searchspaces.ops.resize import Resize
 from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, channels, handles, shape, tensor_name
 from searchspaces.tracing.statistics import of_population
 
@@ -22,11 +26,11 @@ def _cat(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if a["dim"] % len(shape(call)) != 1:
         raise Unsupported("only along the channels")
-    return walk.emit(call, "concat", tuple(tensor_name(walk, part) for part in a["tensors"]))
+    return walk.emit(call, Concat(), tuple(tensor_name(walk, part) for part in a["tensors"]))
 
 
 def _slice_of(walk: Walk, call: fx.Node, source: str, start: int, stop: int, suffix: str) -> str:
-    return walk.emit(call, "slice", (source,), {"start": start, "stop": stop}, suffix=suffix)
+    return walk.emit(call, Slice(start, stop), (source,), suffix=suffix)
 
 
 @handles("split.Tensor", "split_with_sizes.default", "chunk.default", "split.sizes")
@@ -67,7 +71,7 @@ def _slice(walk: Walk, call: fx.Node) -> Value:
     if dim > 1:
         before, after = -start, start + shape(call)[dim] - count
         padding = (before, after, 0, 0) if dim == 3 else (0, 0, before, after)
-        return walk.emit(call, "pad", (tensor_name(walk, source),), {"padding": padding})
+        return walk.emit(call, Pad(padding), (tensor_name(walk, source),))
     return _slice_of(walk, call, tensor_name(walk, source), start, start + channels(call), "")
 
 
@@ -76,7 +80,7 @@ def _repeat_interleave(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if a["dim"] is None or a["dim"] % 4 != 1 or len(shape(call)) != 4:
         raise Unsupported("only along the channels")
-    return walk.emit(call, "repeat", (tensor_name(walk, a["self"]),), {"times": int(a["repeats"])})
+    return walk.emit(call, Repeat(int(a["repeats"])), (tensor_name(walk, a["self"]),))
 
 
 @handles("repeat.default")
@@ -86,13 +90,13 @@ def _repeat(walk: Walk, call: fx.Node) -> Value:
     if len(times) != 4 or times[0] != 1 or times[2:] != [1, 1]:
         raise Unsupported("only along the channels")
     name = tensor_name(walk, a["self"])
-    return name if times[1] == 1 else walk.emit(call, "concat", (name,) * times[1])
+    return name if times[1] == 1 else walk.emit(call, Concat(), (name,) * times[1])
 
 
 @handles("pixel_shuffle.default")
 def _pixel_shuffle(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
-    return walk.emit(call, "pixel_shuffle", (tensor_name(walk, a["self"]),), {"factor": int(a["upscale_factor"])})
+    return walk.emit(call, PixelShuffle(int(a["upscale_factor"])), (tensor_name(walk, a["self"]),))
 
 
 @handles("upsample_nearest2d.vec", "upsample_bilinear2d.vec", "upsample_bicubic2d.vec")
@@ -104,7 +108,7 @@ def _upsample(walk: Walk, call: fx.Node) -> Value:
     if out_h % h or out_w % w or out_h // h != out_w // w:
         raise Unsupported("only by a whole factor, the same for height and width")
     mode = call.target._overloadpacket.__name__.removeprefix("upsample_").removesuffix("2d")  # type: ignore[union-attr]
-    return walk.emit(call, "resize", (tensor_name(walk, a["input"]),), {"mode": mode, "factor": out_h // h})
+    return walk.emit(call, Resize(mode, out_h // h), (tensor_name(walk, a["input"]),))
 
 
 @handles("mean.dim", "adaptive_avg_pool2d.default")
@@ -117,7 +121,7 @@ def _mean(walk: Walk, call: fx.Node) -> Value:
         whole = a["dim"] is not None and _over_map(a["dim"], len(shape(source)))
     if not whole:
         raise Unsupported("only over the whole map")
-    return walk.emit(call, "pool", (tensor_name(walk, source),), {"kind": "mean"})
+    return walk.emit(call, Mean(), (tensor_name(walk, source),))
 
 
 @handles("std.correction", "std.dim")
@@ -125,7 +129,7 @@ def _std(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if not of_population(call):
         raise Unsupported("only the population's, over the whole map")
-    return walk.emit(call, "pool", (tensor_name(walk, a["self"]),), {"kind": "std"})
+    return walk.emit(call, Std(), (tensor_name(walk, a["self"]),))
 
 
 @handles("pad.default", "constant_pad_nd.default")
@@ -137,7 +141,7 @@ def _pad(walk: Walk, call: fx.Node) -> Value:
     if len(pads) > 4 and any(pads[4:]):
         raise Unsupported("padding of channels")
     padding = (*pads[:4], *(0,) * (4 - len(pads)))
-    return walk.emit(call, "pad", (tensor_name(walk, a["self"]),), {"padding": padding})
+    return walk.emit(call, Pad(padding), (tensor_name(walk, a["self"]),))
 
 
 @handles(

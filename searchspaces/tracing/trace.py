@@ -20,15 +20,19 @@ import torch
 from torch import Tensor, fx, nn
 
 from hwmodels.errors import FileError
-from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ir.graph import Graph, Node, execute, no_grad_copy
 from searchspaces.ir.lower import propagate, to_workload
 from searchspaces.ir.simplify import simplify
+from searchspaces.ops.base import Op
+from searchspaces.ops.input import Input, Unknown
+from searchspaces.ops.reduce import Mean, Std
 from searchspaces.tracing import aten_maps
 from searchspaces.tracing.aten import HANDLERS, Unsupported, Value
 from searchspaces.tracing.statistics import match_moment
 
 __all__ = ["check", "propagate", "to_workload", "trace"]
 
+MOMENTS: Mapping[str, Op] = {"mean": Mean(), "std": Std()}
 EXAMPLE = (12, 16)
 """Height and width at which modules are exported."""
 OTHER = (17, 14)
@@ -56,10 +60,7 @@ def trace(module: nn.Module, channels: int, name: str, scale: int | None = None)
             "A network must take one picture tensor, and must not decide by the values in it.",
         ) from error
     walker = _Walker(program, channels)
-    nodes, stuck = simplify(walker.run())
-    uncounted = [*walker.uncounted, *(_stuck(node) for node in stuck)]
-    nodes = [_unknown(node) if node.op == "pad" else node for node in nodes]
-    graph = Graph(name, tuple(nodes), tuple(uncounted))
+    graph = Graph(name, tuple(simplify(walker.run())), tuple(walker.uncounted))
     if not graph.uncounted:
         check(graph, module, channels, scale)
     return graph
@@ -114,16 +115,6 @@ def check(graph: Graph, module: nn.Module, channels: int, scale: int | None = No
     return worst
 
 
-def _stuck(pad: Node) -> str:
-    if max(pad.attrs["padding"]) > 0:
-        return f"zero padding at {pad.name}: only before a convolution"
-    return f"rows or columns cut off at {pad.name}: only of a padded convolution"
-
-
-def _unknown(node: Node) -> Node:
-    return Node(node.name, "unknown", node.inputs, {"operation": node.op})
-
-
 class _Walker:
     """Translates the calls of an exported program in their order."""
 
@@ -143,7 +134,7 @@ class _Walker:
             **signature.inputs_to_buffers,
             **getattr(signature, "inputs_to_lifted_tensor_constants", {}),
         }
-        self.nodes.append(Node("input", "input", (), {"channels": self.channels}))
+        self.nodes.append(Node("input", Input(self.channels)))
         needed = self._needed()
         for call in self.program.graph.nodes:
             if call.op == "placeholder":
@@ -188,7 +179,7 @@ class _Walker:
         try:
             if moment is not None and isinstance(self.values.get(moment.source), str):
                 source = self.values[moment.source]
-                self.values[call] = self.emit(call, "pool", (str(source),), {"kind": moment.kind})
+                self.values[call] = self.emit(call, MOMENTS[moment.kind], (str(source),))
             elif call.target is operator.getitem:
                 self.values[call] = aten_maps.getitem(self, call)
             elif all(isinstance(self.values.get(source), Tensor) for source in call.all_input_nodes):
@@ -211,10 +202,8 @@ class _Walker:
         found = [self.values.get(source) for source in call.all_input_nodes]
         inputs = [name for value in found for name in (value if isinstance(value, tuple) else (value,)) if isinstance(name, str)]
         result = call.meta.get("val")
-        attrs: dict[str, Any] = {"operation": operator_name}
-        if isinstance(result, Tensor):
-            attrs["example"] = tuple(int(side) for side in result.shape)
-        name = self.emit(call, "unknown", tuple(dict.fromkeys(inputs)) or ("input",), attrs)
+        example = tuple(int(side) for side in result.shape) if isinstance(result, Tensor) else None
+        name = self.emit(call, Unknown(operator_name, example), tuple(dict.fromkeys(inputs)) or ("input",))
         self.values[call] = (name,) * len(result) if isinstance(result, list | tuple) else name
 
     def value(self, argument: Any) -> Any:
@@ -223,14 +212,13 @@ class _Walker:
     def emit(
         self,
         call: fx.Node,
-        op: str,
+        op: Op,
         inputs: tuple[str, ...],
-        attrs: Mapping[str, Any] | None = None,
         weights: Mapping[str, Tensor] | None = None,
         suffix: str = "",
     ) -> str:
-        path = self._layer_path(call) if op == "conv" else _module_path(call)
-        own, kind = op == "conv" or _is_leaf(call), _operator_name(call).split(".")[0]
+        path = self._layer_path(call) if op.quantized else _module_path(call)
+        own, kind = bool(op.quantized) or _is_leaf(call), _operator_name(call).split(".")[0]
         parts = [path] if own and path else [path, kind] if path else [kind]
         name = ".".join([*parts, suffix] if suffix else parts)
         unique, copies = name, 1
@@ -238,8 +226,8 @@ class _Walker:
             copies += 1
             unique = f"{name}@{copies}"
         self.taken.add(unique)
-        owned = {key: value.detach().float().cpu().clone() for key, value in (weights or {}).items()}
-        self.nodes.append(Node(unique, op, inputs, attrs or {}, owned))
+        owned = {key: no_grad_copy(value) for key, value in (weights or {}).items()}
+        self.nodes.append(Node(unique, op, inputs, owned))
         return unique
 
     def _layer_path(self, call: fx.Node) -> str:

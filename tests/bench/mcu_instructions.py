@@ -128,7 +128,7 @@ def counted(
         network = qemu.Network(q, board, Path(folder), (side, side))
         counts = network.run(np.random.default_rng(0).integers(0, 256, (1, channels, side, side)))[1][0]
     elements = network.program.lowering.elements
-    return [(x.node.op, elements(x.node.name), int(n)) for x, n in zip(network.program.steps, counts, strict=True)]
+    return [(x.node.op.word, elements(x.node.name), int(n)) for x, n in zip(network.program.steps, counts, strict=True)]
 
 
 class Elementwise(nn.Module):

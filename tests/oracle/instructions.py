@@ -90,7 +90,7 @@ def count(case: Case, board: emulator.Board) -> int:
     leaders = net.width_groups()
     q = quantize(net, case.weight_bits, {name: case.activation_bits[leaders[name]] for name in leaders})
     with TemporaryDirectory() as folder:
-        codes = np.random.default_rng(0).integers(0, 256, (1, net.input.attrs["channels"], *SIZE))
+        codes = np.random.default_rng(0).integers(0, 256, (1, net.channels, *SIZE))
         return int(qemu.Network(q, board, Path(folder), SIZE).run(codes)[1].sum())
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from words import make_layer
+
 from hwmodels.workload import Layer, Tensor, Workload
 
 ACTIVATIONS = {"hardtanh01": "relu6", "relu": "relu", "prelu": "prelu", "none": "none"}
@@ -26,7 +28,7 @@ class Drawing:
         self.producers = [-1]
 
     def emit(self, name: str, op: str, inputs: Sequence[int], shape: tuple[int, int, int], **more: Any) -> int:
-        self.layers.append(Layer(name, op, tuple(inputs), len(self.shapes), **more))
+        self.layers.append(make_layer(name, op, tuple(inputs), len(self.shapes), **more))
         self.shapes.append(shape)
         self.producers.append(len(self.layers) - 1)
         return len(self.shapes) - 1

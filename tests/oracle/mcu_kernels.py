@@ -10,12 +10,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from words import make_layer
+
 from hwmodels import cost
 from hwmodels.device import catalogue, device
 from hwmodels.device.tables import Memory
 from hwmodels.device.values import Quantity
 from hwmodels.numbers import Precision
-from hwmodels.workload import Layer, Tensor, Workload
+from hwmodels.workload import Tensor, Workload
 from oracle import Row
 from oracle.tiny_networks import mobilenet
 
@@ -36,7 +38,7 @@ def one_layer(row: dict[str, Any]) -> Workload:
     op = {"fully": "linear"}.get(op, op)
     weights = row["macs"] // (out_h * out_w)
     groups = channels if op == "depthwise" else 1
-    layer = Layer("kernel", op, (0,), 1, row["macs"], weights, outputs, (kernel, kernel), 1, groups)
+    layer = make_layer("kernel", op, (0,), 1, row["macs"], weights, outputs, (kernel, kernel), 1, groups)
     tensors = (Tensor("x", channels, height, width, -1, (0,), 0), Tensor("y", outputs, out_h, out_w, 0, (), 1))
     return Workload(row["op"], (layer,), tensors, ("x", "y"))
 

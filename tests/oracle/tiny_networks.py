@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache
 
+from words import make_layer
+
 from hwmodels.workload import Layer, Tensor, Workload
 
 
@@ -63,7 +65,7 @@ class _Chain:
     ) -> int:
         output = self.enter(*shape, len(self.layers))
         name = f"{op}{len(self.layers)}"
-        self.layers.append(Layer(name, op, inputs, output, macs, weights, biases, kernel, stride, groups, activation))
+        self.layers.append(make_layer(name, op, inputs, output, macs, weights, biases, kernel, stride, groups, activation))
         return output
 
     def workload(self) -> Workload:

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from words import make_layer
+
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device, Quantity
@@ -113,7 +115,7 @@ def network(found: dict[str, Any]) -> Workload:
         weights = kernel * kernel * c // groups * out if OPS[op] in ("conv", "depthwise") else 0
         index[given["name"]] = len(sizes)
         layers.append(
-            Layer(
+            make_layer(
                 given["name"],
                 OPS[op],
                 inputs,
@@ -205,7 +207,7 @@ def rows(shared: Path) -> list[Row]:
 
 def counted(layer: Layer) -> bool:
     """Whether the compiler counts the layer: a pixel shuffle is left to the processor beside the array."""
-    return layer.op != "pixel_shuffle"
+    return layer.label != "pixel_shuffle"
 
 
 def _row(target: Device, name: str, label: str, quantity: str, predicted: float, measured: float) -> Row:

@@ -74,7 +74,7 @@ def test_every_onnx_flavour_is_read(name: str, tmp_path: Path) -> None:
     found = inspect(EXPORTERS[name](q, tmp_path / "net.onnx", metadata={"plan": "plan-09"}))
     assert found.provenance is not None
     assert found.provenance["plan"] == "plan-09"
-    assert sorted(n.op for n in found.graph.nodes) == sorted(n.op for n in graph.nodes)
+    assert sorted(n.op.word for n in found.graph.nodes) == sorted(n.op.word for n in graph.nodes)
     wanted = {key: (32, 32) if name == "float" else (5, held.formats[key].bits) for key in q.layers}
     assert {layer.name: (layer.weight_bits, layer.activation_bits) for layer in found.layers} == wanted
 

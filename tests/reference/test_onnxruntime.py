@@ -188,7 +188,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 def _pairs(q: QuantizedGraph, scale: int) -> list[Pair]:
     rng = np.random.default_rng(0)
-    shape = (24 * scale, 20 * scale) + ((3,) if q.graph.input.attrs["channels"] == 3 else ())
+    shape = (24 * scale, 20 * scale) + ((3,) if q.graph.channels == 3 else ())
     return [Pair(f"p{i}", picture(q.graph, seed=i), rng.integers(0, 256, shape).astype(np.float64)) for i in range(2)]
 
 

@@ -37,7 +37,7 @@ def check(q: QuantizedGraph, name: str) -> None:
     ours = integer.run(runtime.executed, x)
     fmt = runtime.executed.formats[q.graph.output.name]
     assert len(ours.unique()) >= min(2**fmt.bits, 12) / 2
-    wide_sums = any(n.op == "add" and q.formats[n.name].bits > 8 for n in q.graph.nodes)
+    wide_sums = any(n.op.kind == "add" and q.formats[n.name].bits > 8 for n in q.graph.nodes)
     assert runtime.tolerance == Tolerance() or (wide_sums and name == "XNNPACK")
     judge(runtime.tolerance, *compare(runtime.run(x), ours, fmt))
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from random_networks import MODULES, float_graph, picture, quantize
 from torch import nn
+from words import fused
 
 from hwsearch.formats.exporters import EXPORTERS
 from hwsearch.formats.onnx import float_network, qonnx
@@ -21,6 +22,7 @@ from hwsearch.formats.sidecar import aimet, coreml
 from hwsearch.plans import verify
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from searchspaces.ops.move import PixelShuffle
 from searchspaces.tracing.trace import trace
 
 
@@ -106,16 +108,16 @@ def ncnn_model(q: QuantizedGraph, table: dict[str, np.ndarray]) -> tuple[str, by
     table as ncnn's own tool does it."""
     lines, data, blob = ["Input input 0 1 in 0=0 1=0 2=0"], [], "in"
     for node in q.graph.nodes[1:]:
-        if node.op == "pixel_shuffle":
-            lines.append(f"PixelShuffle {node.name} 1 1 {blob} {node.name} 0={node.attrs['factor']}")
+        if isinstance(node.op, PixelShuffle):
+            lines.append(f"PixelShuffle {node.name} 1 1 {blob} {node.name} 0={node.op.factor}")
         else:
             weight, bias = float_network.real_parameters(q, node.name)
             multipliers, source = table[f"{node.name}_param_0"], table[node.name]
             codes = np.rint(weight * multipliers.reshape(-1, 1, 1, 1)).astype(np.int8).tobytes()
             data += [struct.pack("<I", 0x000D4B38), codes + bytes(-len(codes) % 4), bias.astype("<f4").tobytes()]
             data += [multipliers.astype("<f4").tobytes(), source.astype("<f4").tobytes()]
-            shape = f"0={weight.shape[0]} 1={weight.shape[2]} 4={node.attrs['padding'][0]} 5=1 6={weight.size} 8=2"
-            lines.append(f"Convolution {node.name} 1 1 {blob} {node.name} {shape} 9={int(node.activation == 'relu')}")
+            shape = f"0={weight.shape[0]} 1={weight.shape[2]} 4={node.op.padding[0]} 5=1 6={weight.size} 8=2"
+            lines.append(f"Convolution {node.name} 1 1 {blob} {node.name} {shape} 9={int(fused(node) == 'relu')}")
         blob = node.name
     return "\n".join(["7767517", f"{len(lines)} {len(lines)}", *lines]) + "\n", b"".join(data)
 

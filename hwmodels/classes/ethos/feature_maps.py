@@ -17,10 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.classes.ethos.blocks import BRICK, Operation, reach, up
-from hwmodels.classes.ethos.operations import BESIDE, stored_elements
-from hwmodels.workload import ELEMENTWISE_OPS, Workload
-
-CASCADED = ("conv", "depthwise", "add", "mul", "unary")
+from hwmodels.classes.ethos.operations import beside, stored_elements
+from hwmodels.workload import Layer, Workload
 
 
 class Schedule(NamedTuple):
@@ -95,7 +93,7 @@ def chain_of(
     count = len(workload.layers)
     height, row_bytes, kernel, stride = (np.ones(count, dtype=np.int64) for _ in range(4))
     stored = stored_elements(workload) * float(element_bytes)
-    overwrites = [layer.op in ELEMENTWISE_OPS and layer.op != "pool" for layer in workload.layers]
+    overwrites = [layer.maps() for layer in workload.layers]
     both = np.array([stored[layer.inputs[0]] + stored[layer.output] for layer in workload.layers])
     least = np.array(
         [stored[layer.inputs[0]] if over else b for layer, over, b in zip(workload.layers, overwrites, both, strict=True)]
@@ -106,7 +104,7 @@ def chain_of(
         tensor, following, op = workload.tensors[layer.output], workload.layers[i + 1], firsts[i + 1]
         if tensor.readers != (i + 1,) or not brick[layer.output] or op is None or alone[i] or alone[i + 1]:
             continue
-        fit = layer.op in CASCADED and following.op in CASCADED and following.inputs[0] == layer.output
+        fit = _cascades(layer) and _cascades(following) and following.inputs[0] == layer.output
         # A transposed convolution reads its input whole.
         if fit and workload.tensors[following.output].height <= tensor.height:
             chain.joins[i] = True
@@ -115,6 +113,11 @@ def chain_of(
             chain.kernel[i] = max(reach(1, op.stride, op.kernel_h, op.spread, 0), 1)
             chain.stride[i] = op.stride
     return chain
+
+
+def _cascades(layer: Layer) -> bool:
+    """Whether a layer can make its output a few rows at a time."""
+    return layer.maps() or (layer.contracts and not layer.product)
 
 
 def cascades(chain: Chain, first: int, last: int, step: int, with_weights: bool, capacity: float) -> list[Cascade]:
@@ -165,7 +168,7 @@ def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rollin
     """
     kept = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
     for layer in workload.layers:
-        if layer.op in BESIDE:
+        if beside(layer):
             kept[[*layer.inputs, layer.output]] = False
     lives = [(_written_first(workload, i), max(t.readers, default=0)) for i, t in enumerate(workload.tensors)]
     alive = taken.copy()
@@ -188,7 +191,7 @@ def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rollin
 def _written_first(workload: Workload, tensor: int) -> int:
     """The layer at which a tensor begins to live: a concatenation is written as soon as its first part is there."""
     producer = workload.tensors[tensor].producer
-    if producer < 0 or workload.layers[producer].op not in ("concat", "repeat"):
+    if producer < 0 or not workload.layers[producer].moves("concat", "repeat"):
         return max(producer, 0)
     return min(max(workload.tensors[i].producer, 0) for i in workload.layers[producer].inputs)
 
@@ -212,7 +215,7 @@ def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: f
     kept = kept_whole(workload, stored, taken, rolling, capacity)
     for layer in workload.layers:
         # Both operands of an element-wise operation are in one memory.
-        if layer.op in ("add", "mul") and not all(kept[i] or rolling[i] for i in layer.inputs):
+        if layer.maps("add", "mul") and not all(kept[i] or rolling[i] for i in layer.inputs):
             kept[list(layer.inputs)] = False
     for i in np.flatnonzero(kept):
         taken[workload.tensors[i].producer : max(workload.tensors[i].readers) + 1] += stored[i]

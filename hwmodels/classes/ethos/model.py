@@ -20,7 +20,7 @@ from hwmodels.classes.ethos.array import array_of, homes_of
 from hwmodels.classes.ethos.blocks import Blocks, Operation, reach
 from hwmodels.classes.ethos.cycles import operation_cycles
 from hwmodels.classes.ethos.feature_maps import Schedule
-from hwmodels.classes.ethos.operations import BESIDE, bricks, chained, operations
+from hwmodels.classes.ethos.operations import beside, bricks, chained, operations
 from hwmodels.classes.ethos.search import choose_blocks
 from hwmodels.classes.ethos.terms import ACTIVATIONS, ALL, COMPUTE, HIDDEN, NEVER, NONE, SOME, TOTAL, WAITS, WEIGHTS, layer_terms
 from hwmodels.device.device import Device
@@ -73,7 +73,7 @@ class _Pricing:
             out[:, COMPUTE] = 0.0
             out[:, ACTIVATIONS] /= len(layer.inputs)
             out[:, TOTAL] = np.maximum(out[:, ACTIVATIONS] - self._work(row - 1, read, written), 0.0)
-        if layer.op in BESIDE:
+        if beside(layer):
             out[:, ACTIVATIONS:] = self._beside(row, read, written)
         self.terms[key] = out
         return out

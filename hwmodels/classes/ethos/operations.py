@@ -9,14 +9,17 @@ in place. A pixel shuffle runs beside the array: only its bytes are counted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from hwmodels.classes.ethos.blocks import BRICK, CHANNELWISE, CONVOLUTION, PAIRWISE, POOLING, PRODUCT, Array, Operation, up
-from hwmodels.workload import ELEMENTWISE_OPS, Layer, Tensor, Workload
+from hwmodels.workload import Layer, Map, Reduce, Tensor, Workload
 
-BESIDE = ("pixel_shuffle",)
-"""Operations that the compiler leaves to the processor beside the array."""
-IN_PLACE = ("slice",)
+
+def beside(layer: Layer) -> bool:
+    """Whether the compiler leaves the layer to the processor beside the array."""
+    return layer.moves("shuffle", "transpose", "gather")
 
 
 def bricks(workload: Workload) -> np.ndarray:
@@ -26,10 +29,10 @@ def bricks(workload: Workload) -> np.ndarray:
         if tensor.producer < 0 or not tensor.readers:
             continue
         producer, readers = workload.layers[tensor.producer], [workload.layers[r] for r in tensor.readers]
-        beside = producer.op in BESIDE or any(r.op in BESIDE for r in readers)
-        odd = any(r.op in ("concat", "slice", "repeat") for r in (producer, *readers)) and tensor.channels % BRICK
-        thin = any(thinned(workload.tensors[k.output]) for k in (producer, *readers) if k.op in ELEMENTWISE_OPS)
-        found[i] = not beside and not odd and not thin
+        outside = beside(producer) or any(beside(r) for r in readers)
+        odd = any(r.moves("concat", "slice", "repeat") for r in (producer, *readers)) and tensor.channels % BRICK
+        thin = any(thinned(workload.tensors[k.output]) for k in (producer, *readers) if k.maps() or k.reduces)
+        found[i] = not outside and not odd and not thin
     return found
 
 
@@ -41,10 +44,10 @@ def thinned(tensor: Tensor) -> bool:
 def chained(workload: Workload, row: int, array: Array, brick: np.ndarray) -> bool:
     """Whether the output unit of a U85 does an addition or product as it finishes the convolution just before."""
     layer = workload.layers[row]
-    if array.buffers[0] == 0 or layer.op not in ("add", "mul") or row == 0:
+    if array.buffers[0] == 0 or not layer.maps("add", "mul") or row == 0:
         return False
     before, shape = workload.layers[row - 1], workload.tensors[layer.output]
-    own = before.op in ("conv", "depthwise") and before.output in layer.inputs and bool(brick[before.output])
+    own = before.contracts and not before.product and before.output in layer.inputs and bool(brick[before.output])
     return own and workload.tensors[before.output].readers == (row,) and shape.channels >= BRICK
 
 
@@ -95,27 +98,28 @@ def operations(
         )
 
     finish = max(float(array.convolve[wide]), _activation(layer, array))
-    if layer.op in BESIDE or layer.op in IN_PLACE:
+    if beside(layer) or layer.moves("slice"):
         return []
-    if layer.op in ("conv", "depthwise"):
+    if layer.contracts and not layer.product:
         found = _convolutions(workload, layer, array, make, finish)
-        if layer.activation == "prelu":
+        if layer.finish == "slopes":
             multiply = make(PAIRWISE, float(array.multiply[wide]), in_h=target.height, in_w=target.width, in_c=target.channels)
             largest = multiply._replace(finish=float(array.other[wide]), inputs=2)
             # The U85 chains both to the convolution.
             found += [] if array.buffers[0] else [(multiply, 0.0), (largest, 0.0)]
         return found
-    if layer.op == "linear":
+    if layer.product:
         return [(make(PRODUCT, finish, kernel_h=1, kernel_w=1, stride=1), 1.0)]
-    if layer.op == "pool":
-        flat = {"out_h": 1, "out_w": 1, "kernel_h": source.height, "kernel_w": source.width, "stride": 1}
-        return [(make(POOLING, float(array.other[wide]), **flat), 0.0)]
-    if layer.op in ("concat", "repeat"):
+    if isinstance(layer.work, Reduce):
+        return [(operation, 0.0) for operation in _reductions(layer.work, source, make, float(array.other[wide]))]
+    if layer.moves("concat", "repeat", "copy", "pad"):
         return [(make(POOLING, float(array.other[wide]), 1, c, kernel_h=1, kernel_w=1), 0.0) for c in _copied(workload, layer)]
-    if layer.op == "resize":
+    if layer.moves("resize"):
         return [(make(POOLING, float(array.other[wide]), kernel_h=1, kernel_w=1, stride=1, spread=2, nearest=1), 0.0)]
-    cycles = {"add": array.add, "mul": array.multiply}.get(layer.op, array.other)
-    finish = max(float(cycles[wide]), array.lookup if layer.op == "unary" else _activation(layer, array))
+    assert isinstance(layer.work, Map)
+    cycles = {"add": array.add, "mul": array.multiply}.get(layer.work.function, array.other)
+    looked_up = layer.maps("clamp", "slope", "slopes", "function")
+    finish = max(float(cycles[wide]), array.lookup if looked_up else _activation(layer, array))
     sizes = {"kernel_h": 1, "kernel_w": 1}
     if not any(formats) and thinned(target):
         wide_row = target.width * target.channels // BRICK
@@ -125,29 +129,40 @@ def operations(
 
 def _activation(layer: Layer, array: Array) -> float:
     """Cycles per element that a fused activation needs of the output unit."""
-    if layer.activation in ("none", "prelu"):
+    if layer.finish in ("none", "slopes"):
         return 0.0
-    return array.clamp if layer.activation.startswith("relu") else array.lookup
+    return array.clamp if layer.finish == "clamp" else array.lookup
+
+
+def _reductions(work: Reduce, source: Tensor, make: Callable[..., Operation], finish: float) -> list[Operation]:
+    """A pooling of the window, or of the whole picture; a normalization is two passes over its elements."""
+    if work.keeps:
+        return [make(PAIRWISE, finish, inputs, kernel_h=1, kernel_w=1) for inputs in (1, 2)]
+    if work.kernel is not None:
+        return [make(POOLING, finish, kernel_h=work.kernel[0], kernel_w=work.kernel[1], stride=work.stride)]
+    return [make(POOLING, finish, out_h=1, out_w=1, kernel_h=source.height, kernel_w=source.width, stride=1)]
 
 
 def _copied(workload: Workload, layer: Layer) -> list[int]:
-    """Channels of each copy that a concatenation or a repetition needs."""
-    if layer.op == "repeat":
+    """Channels of each copy that a concatenation, a repetition or a plain copy needs."""
+    if layer.moves("copy", "pad"):
+        return [workload.tensors[layer.output].channels]
+    if layer.moves("repeat"):
         channels = workload.tensors[layer.inputs[0]].channels
         return [channels] * (workload.tensors[layer.output].channels // channels)
     inputs = [workload.tensors[i] for i in layer.inputs]
     return [t.channels for t in inputs if t.producer < 0 or len(t.readers) > 1]
 
 
-def _convolutions(workload: Workload, layer: Layer, array: Array, make: object, finish: float) -> list[tuple[Operation, float]]:
+def _convolutions(
+    workload: Workload, layer: Layer, array: Array, make: Callable[..., Operation], finish: float
+) -> list[tuple[Operation, float]]:
     source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
-    if layer.op == "depthwise" or layer.groups == source.channels > 1:
-        return [(make(CHANNELWISE, finish), 1.0)]  # type: ignore[operator]
+    if layer.channelwise or layer.groups == source.channels > 1:
+        return [(make(CHANNELWISE, finish), 1.0)]
     scale = target.height // source.height if source.height else 1
     groups = layer.groups
-    one = make(  # type: ignore[operator]
-        CONVOLUTION, finish, in_c=source.channels // groups, out_c=target.channels // groups
-    )
+    one = make(CONVOLUTION, finish, in_c=source.channels // groups, out_c=target.channels // groups)
     if scale <= 1:
         return [(one, 1.0 / groups)] * groups
     if array.buffers[0] == 0 and scale == 2:

@@ -15,18 +15,25 @@ import numpy as np
 from hwmodels.errors import FileError, UsageError
 from hwsearch.formats.c import bit_packing
 from hwsearch.quant.engine import fixed_point, requant
-from hwsearch.quant.engine.integer import same_grid, unary_table
 from hwsearch.quant.engine.proof import reach
+from hwsearch.quant.engine.steps import same_grid, unary_table
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
-from searchspaces.ir.graph import VIEWS, Node, pair
+from searchspaces.ir.graph import Node, conv_of
 from searchspaces.ir.lower import propagate
+from searchspaces.ops.activation import Activation, Clip, LeakyRelu, Relu, Relu6, Sigmoid, Tanh
+from searchspaces.ops.base import Op
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add
+from searchspaces.ops.input import Input, Unknown
+from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.resize import Resize
+from searchspaces.ops.table import OpTable
 
 MAX_PIXELS = 4
 """``HWS_MAX_PIXELS`` of the kernels: patches that are gathered at once."""
-TABLES = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "clip")
+TABLES = (Relu, Relu6, LeakyRelu, Sigmoid, Tanh, Clip)
 """Activations of their own that become a table of 256 codes."""
-EXECUTED = ("input", "conv", "add", "concat", *VIEWS)
 
 
 @dataclass(frozen=True)
@@ -63,18 +70,20 @@ def unsupported(qgraph: QuantizedGraph) -> list[str]:
         formats = [qgraph.formats[name] for name in (*node.inputs, node.name)]
         if any(fmt.is_float for fmt in formats) or isinstance(qgraph.layers.get(node.name), LayerFloats):
             said.append(f"{node.name!r} is in half precision")
-        elif node.op == "unary":
-            if node.attrs["kind"] not in TABLES or formats[0].is_wide:
-                said.append(f"{node.name!r}: {node.attrs['kind']} of its own on {formats[0].bits} bits")
-        elif node.op == "resize":
-            if node.attrs["mode"] != "nearest" or node.attrs["factor"] != int(node.attrs["factor"]):
-                said.append(f"{node.name!r}: {node.attrs['mode']} resizing by {node.attrs['factor']}")
-        elif node.op not in EXECUTED:
-            said.append(f"{node.name!r}: operation {node.op!r}")
-        elif node.op == "add" and node.activation not in ("none", "relu", "relu6"):
-            said.append(f"{node.name!r}: addition with {node.activation}")
-        elif (node.op in VIEWS or node.op == "concat") and not all(same_grid(f, formats[-1]) for f in formats[:-1]):
-            said.append(f"{node.name!r}: {node.op} that changes the scale")
+        elif LOWERS.get(node.op) is None:
+            said.append(f"{node.name!r}: operation {node.op.describe()!r}: {LOWERS.reason(node.op)}")
+        elif isinstance(node.op, Activation) and formats[0].is_wide:
+            said.append(f"{node.name!r}: {node.op.kind} of its own on {formats[0].bits} bits")
+        elif isinstance(node.op, Resize) and (node.op.mode != "nearest" or node.op.whole_factor is None):
+            said.append(f"{node.name!r}: {node.op.mode} resizing by {node.op.factor}")
+        elif isinstance(node.op, Add) and not isinstance(node.activation, Relu | Relu6 | None):
+            said.append(f"{node.name!r}: addition with {node.activation.kind}")
+        elif isinstance(node.op, Add) and len(node.inputs) != 2:
+            said.append(f"{node.name!r}: addition of a constant")
+        elif isinstance(node.op, Concat | Slice | Repeat) and (node.op.axis != 1 or getattr(node.op, "step", 1) != 1):
+            said.append(f"{node.name!r}: {node.op.word} along another axis than the channels")
+        elif node.op.moves and not all(same_grid(f, formats[-1]) for f in formats[:-1]):
+            said.append(f"{node.name!r}: {node.op.word} that changes the scale")
     return said
 
 
@@ -95,14 +104,12 @@ class Lowering:
 
     def steps(self) -> list[Step]:
         """Every operation but the input, in execution order."""
-        lower: dict[str, Callable[[Node, Step], None]] = {
-            "conv": self._conv, "add": self._add, "concat": self._concat, "slice": self._slice, "repeat": self._repeat,
-            "pixel_shuffle": self._shuffle, "resize": self._resize, "unary": self._unary,
-        }  # fmt: skip
         steps = []
         for index, node in enumerate(self.qgraph.graph.nodes[1:]):
             step = Step(node, f"step_{index}", [])
-            lower[node.op](node, step)
+            lower = LOWERS.get(node.op)
+            assert lower is not None, "check comes first"
+            lower(self, node, step)
             steps.append(step)
         return steps
 
@@ -120,7 +127,8 @@ class Lowering:
         layer = self.qgraph.layers[node.name]
         assert isinstance(layer, LayerIntegers)
         (source,), target = self._sides(node)
-        outputs, groups = len(layer.weight), int(node.attrs["groups"])
+        op = conv_of(node)
+        outputs, groups = len(layer.weight), op.groups
         rows = np.ascontiguousarray(layer.weight.transpose(0, 2, 3, 1)).reshape(outputs, -1)
         direct = groups > 1
         bias = layer.bias.astype(np.int64)
@@ -139,12 +147,8 @@ class Lowering:
             self._multipliers(step, (mantissa, shift), wide, largest, "slope_", sign)
         low, high = requant.bounds(node, target)
         (in_c, in_h, in_w), (out_c, out_h, out_w) = self.shapes[node.inputs[0]], self.shapes[node.name]
-        kernel, stride, dilation = (
-            layer.weight.shape[2:],
-            pair(node.attrs["stride"]),
-            pair(node.attrs["dilation"]),
-        )
-        left, _, top, _ = node.attrs["padding"]
+        kernel, stride, dilation = layer.weight.shape[2:], op.strides, op.dilations
+        left, _, top, _ = op.padding
         step.struct = "hws_conv_layer"
         step.fields = {
             "in_h": in_h, "in_w": in_w, "in_c": in_c, "out_h": out_h, "out_w": out_w, "out_c": out_c,
@@ -218,24 +222,29 @@ class Lowering:
 
     def _slice(self, node: Node, step: Step) -> None:
         (channels, height, width), count = self.shapes[node.inputs[0]], self.shapes[node.name][0]
-        start, size = node.attrs["start"], container_bytes(self.qgraph.formats[node.name])
+        assert isinstance(node.op, Slice)
+        start, size = node.op.start, container_bytes(self.qgraph.formats[node.name])
         part = f"hws_copy_channels({{in0}}, {channels}, {start}, {count}, {{out}}, {count}, 0, {height * width}, {size});"
         self._moved(node, step, [part])
 
     def _repeat(self, node: Node, step: Step) -> None:
+        assert isinstance(node.op, Repeat)
         channels, height, width = self.shapes[node.inputs[0]]
         size = container_bytes(self.qgraph.formats[node.name])
-        self._moved(node, step, [f"hws_repeat({{in0}}, {{out}}, {height * width}, {channels}, {node.attrs['times']}, {size});"])
+        self._moved(node, step, [f"hws_repeat({{in0}}, {{out}}, {height * width}, {channels}, {node.op.times}, {size});"])
 
     def _shuffle(self, node: Node, step: Step) -> None:
-        self._enlarge("hws_pixel_shuffle", self.shapes[node.name][0], node, step)
+        assert isinstance(node.op, PixelShuffle)
+        self._enlarge("hws_pixel_shuffle", node.op.factor, node, step)
 
     def _resize(self, node: Node, step: Step) -> None:
-        self._enlarge("hws_resize_nearest", self.shapes[node.name][0], node, step)
+        assert isinstance(node.op, Resize)
+        assert node.op.whole_factor is not None
+        self._enlarge("hws_resize_nearest", node.op.whole_factor, node, step)
 
-    def _enlarge(self, function: str, channels: int, node: Node, step: Step) -> None:
+    def _enlarge(self, function: str, factor: int, node: Node, step: Step) -> None:
         _, height, width = self.shapes[node.inputs[0]]
-        size, factor = container_bytes(self.qgraph.formats[node.name]), int(node.attrs["factor"])
+        size, channels = container_bytes(self.qgraph.formats[node.name]), self.shapes[node.name][0]
         self._moved(node, step, [f"{function}({{in0}}, {{out}}, {height}, {width}, {channels}, {factor}, {size});"])
 
     def _unary(self, node: Node, step: Step) -> None:
@@ -244,6 +253,20 @@ class Lowering:
         codes = unary_table(node, source, target).numpy() + target.zero_point
         step.constants.append(Constant("table", "uint8_t" if size == 1 else "uint16_t", codes.astype(np.int64)))
         step.calls = [f"hws_lookup({{in0}}, {step.identifier}_table, {{out}}, {self.elements(node.name)}, {size});"]
+
+
+LOWERS: OpTable[Callable[[Lowering, Node, Step], None]] = OpTable("the C kernels")
+LOWERS.lacks("there is no C kernel for it", Op)
+LOWERS.lacks("nobody knows what it computes", Unknown)
+LOWERS.put(lambda lowering, node, step: None, Input)
+LOWERS.put(Lowering._conv, Conv)
+LOWERS.put(Lowering._add, Add)
+LOWERS.put(Lowering._concat, Concat)
+LOWERS.put(Lowering._slice, Slice)
+LOWERS.put(Lowering._repeat, Repeat)
+LOWERS.put(Lowering._shuffle, PixelShuffle)
+LOWERS.put(Lowering._resize, Resize)
+LOWERS.put(Lowering._unary, *TABLES)
 
 
 def check(qgraph: QuantizedGraph) -> None:

@@ -234,11 +234,11 @@ def _step(program: Program, step: calls.Step) -> dict[str, Any]:
     addresses["scratch"] = f"arena.bytes + {offsets[scratch]}" if scratch in offsets else "0"
     channels, height, width = program.lowering.shapes[node.name]
     widths = f"{program.qgraph.formats[node.name].bits}-bit codes"
-    if node.op == "conv":
+    if node.op.quantized:
         widths = f"{program.qgraph.layers[node.name].bits}-bit weights, {widths}"
     return {
         "identifier": step.identifier,
-        "summary": _comment(f"{node.name}: {node.op}, [{height}][{width}][{channels}], {widths}"),
+        "summary": _comment(f"{node.name}: {node.op.word}, [{height}][{width}][{channels}], {widths}"),
         "struct": step.struct,
         "members": [f".{member} = {value}," for member, value in step.fields.items()],
         "calls": [call.format(**addresses) for call in step.calls],

@@ -18,20 +18,33 @@ point 128, for which every kernel is exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper
 
+from hwmodels.errors import FileError
 from hwmodels.numbers import INT8
-from hwsearch.formats.onnx.writer import IR_VERSION, OPSET, Writer, window
+from hwsearch.formats.onnx.operators import padded, window
+from hwsearch.formats.onnx.writer import IR_VERSION, OPSET, Writer
 from hwsearch.quant.engine import requant
-from hwsearch.quant.engine.integer import adds_in_integers, same_grid, unary_table
 from hwsearch.quant.engine.kernels.int8_kernel import saturates
+from hwsearch.quant.engine.steps import adds_in_integers, as_conv, looked_up, same_grid, unary_table
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node
-from searchspaces.ir.lower import propagate
+from searchspaces.ops.activation import Activation, Relu, Relu6
+from searchspaces.ops.base import Op
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add
+from searchspaces.ops.input import Input, Unknown
+from searchspaces.ops.linear import Linear
+from searchspaces.ops.move import Concat, Gather, Permute, Repeat, Reshape, Slice, View
+from searchspaces.ops.pad import Pad
+from searchspaces.ops.reduce import Mean, Reduction, Std, Sum
+from searchspaces.ops.resize import Resize
+from searchspaces.ops.table import OpTable
 
 OPSET_INT2, IR_VERSION_INT2 = 25, 13
 """The first versions with 2-bit integers; files without them stay readable by older runtimes."""
@@ -48,11 +61,10 @@ class CodeWriter(Writer):
     """``codes[name]`` is the ONNX tensor that holds the codes of a graph node; ``versions`` are those of operators and file."""
 
     def __init__(self, qgraph: QuantizedGraph) -> None:
-        super().__init__()
+        super().__init__(qgraph.graph)
         self.qgraph = qgraph
         self.codes: dict[str, str] = {}
         self.versions = OPSET, IR_VERSION
-        self._shapes = propagate(qgraph.graph, 48, 48)
 
     def grid(self, fmt: TensorFormat) -> tuple[str, str]:
         """Scale and zero point constants of an integer format."""
@@ -113,7 +125,7 @@ class CodeWriter(Writer):
         if isinstance(layer, LayerFloats):
             return self._float_conv(node, layer, target)
         narrow = not source.is_wide and not target.is_wide
-        if narrow and node.activation in ("none", "relu", "relu6"):
+        if narrow and (node.activation is None or isinstance(node.activation, Relu | Relu6)):
             return self._qdq_conv(node, layer, source, target)
         return self._integer_conv(node, layer, source, target)
 
@@ -204,84 +216,134 @@ class CodeWriter(Writer):
     def add(self, node: Node) -> str:
         formats = [self.qgraph.formats[name] for name in (*node.inputs, node.name)]
         if not adds_in_integers(node, formats):
-            real = self.op("Add", [self.load(name) for name in node.inputs])
-            return self.store(self.activate(real, node, node.activation), formats[-1])
+            return self.in_floating_point(node)
         terms = [
             self.op("DequantizeLinear", [self.codes[n], *self.grid(f)]) for n, f in zip(node.inputs, formats[:2], strict=True)
         ]
         y = self.op("QuantizeLinear", [self.op("Add", terms), *self.grid(formats[2])])
         return self.clip_codes(y, *requant.bounds(node, formats[2]))
 
+    def in_floating_point(self, node: Node) -> str:
+        """Decode, compute in single precision, encode."""
+        real = self.written(node, [self.load(name) for name in node.inputs])
+        return self.store(self.activate(real, node, node.activation), self.qgraph.formats[node.name])
+
     def move(self, node: Node) -> str:
-        """Slices, repeats, pixel shuffles and nearest-neighbour resizing of codes."""
+        """A move of codes. Runtimes move 16-bit codes by few operators, so they travel as floating point."""
         name = node.inputs[0]
-        x = self.codes[name]
-        match node.op:
-            case "slice":
-                y = self.slice(x, node)
-            case "repeat":
-                y = self.repeat(x, node, self._shapes[name][0])
-            case _:
-                wide = self.qgraph.formats[name].is_wide
-                y = self.cast(x, TensorProto.FLOAT) if wide else x
-                y = self.pixel_shuffle(y, node) if node.op == "pixel_shuffle" else self.resize(y, node)
-                y = self.cast(y, container(self.qgraph.formats[name])) if wide else y
+        x, wide = self.codes[name], self.qgraph.formats[name].is_wide and not isinstance(node.op, _MOVES_ANY_TYPE)
+        y = self.written(node, [self.cast(x, TensorProto.FLOAT) if wide else x])
+        y = self.cast(y, container(self.qgraph.formats[name])) if wide else y
         return self.converted(name, y, self.qgraph.formats[node.name])
 
     def pool(self, node: Node) -> str:
-        """Mean or standard deviation: sums of codes are exact in double precision, whatever their order."""
-        source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
+        """Mean, sum or standard deviation: sums of codes are exact in double precision, whatever their order."""
+        source, target, op = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name], node.op
+        assert isinstance(op, Reduction)
         zero, scale = (0.0, 1.0) if source.is_float else (float(source.zero_point), float(source.scale))
         f64 = np.float64
         v = self.op("Sub", [self.cast(self.codes[node.inputs[0]], TensorProto.DOUBLE), self.const(zero, f64)])
-        size = self.op("Shape", [self.codes[node.inputs[0]]], start=2, end=4)
-        n = self.cast(self.op("ReduceProd", [size], keepdims=1), TensorProto.DOUBLE)
-        axes = self.const([2, 3], np.int64)
-        total = self.op("ReduceSum", [v, axes], keepdims=1)
-        if node.attrs["kind"] == "mean":
+        n = self.cast(self._count_of(node.inputs[0], op), TensorProto.DOUBLE)
+        axes, keep = self.const(list(op.axes), np.int64), int(op.keepdims)
+        total = self.op("ReduceSum", [v, axes], keepdims=keep)
+        if isinstance(op, Sum):
+            y = total
+        elif isinstance(op, Mean):
             y = self.op("Div", [total, n])
         else:
-            squares = self.op("ReduceSum", [self.op("Mul", [v, v]), axes], keepdims=1)
+            less = op.correction if isinstance(op, Std) else 0
+            squares = self.op("ReduceSum", [self.op("Mul", [v, v]), axes], keepdims=keep)
             spread = self.op("Sub", [self.op("Mul", [squares, n]), self.op("Mul", [total, total])])
-            variance = self.op("Max", [self.op("Div", [spread, self.op("Mul", [n, n])]), self.const(0.0, f64)])
+            below = self.op("Sub", [n, self.const(less, f64)]) if less else n
+            variance = self.op("Max", [self.op("Div", [spread, self.op("Mul", [n, below])]), self.const(0.0, f64)])
             y = self.op("Sqrt", [variance])
         return self.store(self.cast(self.op("Mul", [y, self.const(scale, f64)]), TensorProto.FLOAT), target)
 
+    def _count_of(self, source: str, op: Reduction) -> str:
+        """How many values become one."""
+        if op.over_picture:
+            size = self.op("Shape", [self.codes[source]], start=2, end=4)
+        else:
+            whole = self.op("Shape", [self.codes[source]])
+            rank = len(self.shapes[source])
+            size = self.op("Gather", [whole, self.const([axis % rank for axis in op.axes], np.int64)])
+        return self.op("ReduceProd", [size], keepdims=1)
+
     def unary(self, node: Node) -> str:
         source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
-        if node.attrs["kind"] in ("sigmoid", "tanh") and not source.is_float:
+        if looked_up(node.op) and not source.is_float:
             table = unary_table(node, source, target).numpy()
             kind = helper.tensor_dtype_to_np_dtype(container(target))
             entries = self.const(table if target.is_float else table + target.zero_point, kind)
             return self.op("Gather", [entries, self.cast(self.codes[node.inputs[0]], TensorProto.INT32)], axis=0)
-        return self.store(self.activate(self.load(node.inputs[0]), node, node.attrs["kind"]), target)
+        return self.in_floating_point(node)
+
+    def input(self, node: Node) -> str:
+        target = self.qgraph.formats[node.name]
+        if target.is_wide:
+            return self.store("input", target)
+        return self.clip_codes(self.op("QuantizeLinear", ["input", *self.grid(target)]), target.qmin, target.qmax)
+
+    def linear(self, node: Node) -> str:
+        """The vectors as pixels of a 1x1 convolution, which ONNX Runtime fuses as any other."""
+        source, before = node.inputs[0], self.codes[node.inputs[0]]
+        inner, outer = self.shapes[source][-1], self.shapes[node.name][-1]
+        rows = self.op("Reshape", [before, self.const([-1, inner, 1, 1], np.int64)])
+        self.codes[source] = rows
+        y = self.conv(as_conv(node))
+        self.codes[source] = before
+        lead = self.op("Shape", [before], start=0, end=len(self.shapes[source]) - 1)
+        return self.op("Reshape", [y, self.op("Concat", [lead, self.const([outer], np.int64)], axis=0)])
 
     def write(self, node: Node) -> None:
-        """Append the nodes of one canonical operation."""
-        target = self.qgraph.formats[node.name]
-        match node.op:
-            case "input":
-                if not target.is_wide:
-                    q = self.op("QuantizeLinear", ["input", *self.grid(target)])
-                    y = self.clip_codes(q, target.qmin, target.qmax)
-                else:
-                    y = self.store("input", target)
-            case "conv":
-                y = self.conv(node)
-            case "add":
-                y = self.add(node)
-            case "mul":
-                y = self.store(self.op("Mul", [self.load(name) for name in node.inputs]), target)
-            case "concat":
-                y = self.op("Concat", [self.converted(n, self.codes[n], target) for n in node.inputs], axis=1)
-            case "pool":
-                y = self.pool(node)
-            case "unary":
-                y = self.unary(node)
-            case "resize" if node.attrs["mode"] != "nearest":
-                y = self.store(self.resize(self.load(node.inputs[0]), node), target)
-            case "slice" | "repeat" | "pixel_shuffle" | "resize":
-                y = self.move(node)
-            case _:
-                raise ValueError(f"cannot export op {node.op!r} ({node.name})")
-        self.codes[node.name] = y
+        """Append the nodes of one canonical operation.
+
+        Raises:
+            FileError: ONNX has no way to write it.
+        """
+        write = CODES.get(node.op)
+        if write is None:
+            raise FileError(f"{node.name!r}: {CODES.missing([node.op])[0]}")
+        self.codes[node.name] = write(self, node)
+
+
+_MOVES_ANY_TYPE = (Slice, Repeat, Gather, Reshape, Permute)
+WriteCodes = Callable[[CodeWriter, Node], str]
+CODES: OpTable[WriteCodes] = OpTable("ONNX")
+"""How codes of a node are computed from codes. What has no integer form is computed in single precision between codes."""
+CODES.put(CodeWriter.in_floating_point, Op)
+CODES.put(CodeWriter.input, Input)
+CODES.put(CodeWriter.conv, Conv)
+CODES.put(CodeWriter.linear, Linear)
+CODES.put(CodeWriter.add, Add)
+CODES.put(CodeWriter.pool, Mean, Sum, Std)
+CODES.put(CodeWriter.unary, Activation)
+CODES.lacks("nobody knows what it computes", Unknown)
+
+
+@CODES.register(View)
+def _view(writer: CodeWriter, node: Node) -> str:
+    return writer.move(node) if node.op.moves else writer.in_floating_point(node)
+
+
+@CODES.register(Pad)
+def _pad(writer: CodeWriter, node: Node) -> str:
+    """Zeros are the code of zero."""
+    name, fmt = node.inputs[0], writer.qgraph.formats[node.inputs[0]]
+    if not node.op.moves:
+        return writer.in_floating_point(node)
+    codes = writer.cast(writer.codes[name], TensorProto.FLOAT)
+    moved = padded(writer, node, codes, writer.const(0.0 if fmt.is_float else float(fmt.zero_point)))
+    return writer.converted(name, writer.cast(moved, container(fmt)), writer.qgraph.formats[node.name])
+
+
+@CODES.register(Resize)
+def _resize(writer: CodeWriter, node: Node) -> str:
+    nearest = isinstance(node.op, Resize) and node.op.mode in ("nearest", "nearest-exact")
+    return writer.move(node) if nearest else writer.in_floating_point(node)
+
+
+@CODES.register(Concat)
+def _concat(writer: CodeWriter, node: Node) -> str:
+    target = writer.qgraph.formats[node.name]
+    return writer.written(node, [writer.converted(name, writer.codes[name], target) for name in node.inputs])

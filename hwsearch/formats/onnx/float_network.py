@@ -16,23 +16,21 @@ import numpy as np
 import onnx
 
 from hwsearch.documents.files import write_bytes
-from hwsearch.formats.onnx.writer import Writer, window
+from hwsearch.formats.onnx.writer import Writer
 from hwsearch.quant.engine.integer import same_grid
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, QuantizedGraph
 from hwsearch.quant.methods.ranges import clamped, format_source
-from searchspaces.ir.graph import VIEWS, Graph, Node
-from searchspaces.ir.lower import propagate
+from searchspaces.ir.graph import Graph, Node
+from searchspaces.ops.input import Input
 
 
 class FloatWriter(Writer):
     """Writes a graph; ``values[name]`` is the ONNX tensor that readers of a graph node's tensor read."""
 
     def __init__(self, graph: Graph) -> None:
-        super().__init__()
-        self.graph = graph
+        super().__init__(graph)
         self.values: dict[str, str] = {}
-        self.shapes = propagate(graph, 48, 48)
 
     def weights(self, node: Node) -> list[str]:
         """Weight and bias of a convolution."""
@@ -46,40 +44,13 @@ class FloatWriter(Writer):
     def write_all(self) -> None:
         """Append every node and name the result "output"."""
         for node in self.graph.nodes:
-            x = "input" if node.op == "input" else self._compute(node, [self.values[name] for name in node.inputs])
+            x = "input" if isinstance(node.op, Input) else self._compute(node, [self.values[name] for name in node.inputs])
             self.values[node.name] = self.stored(node, x)
         self.op("Identity", [self.values[self.graph.output.name]], "output")
 
     def _compute(self, node: Node, xs: list[str]) -> str:
-        name = node.name if node.activation == "none" else f"{node.name}.before"
-        match node.op:
-            case "conv":
-                y = self.op("Conv", [xs[0], *self.weights(node)], name, **window(node))
-            case "add" | "mul":
-                y = self.op(node.op.capitalize(), xs, name)
-            case "concat":
-                y = self.op("Concat", xs, name, axis=1)
-            case "slice":
-                y = self.slice(xs[0], node, name)
-            case "repeat":
-                y = self.repeat(xs[0], node, self.shapes[node.inputs[0]][0], name)
-            case "pixel_shuffle":
-                y = self.pixel_shuffle(xs[0], node, name)
-            case "resize":
-                y = self.resize(xs[0], node, name)
-            case "pool":
-                y = self._pool(node, xs[0], name)
-            case "unary":
-                y = self.activate(xs[0], node, node.attrs["kind"], name)
-            case _:
-                raise ValueError(f"cannot export op {node.op!r} ({node.name})")
-        return self.activate(y, node, node.activation, node.name)
-
-    def _pool(self, node: Node, x: str, name: str) -> str:
-        if node.attrs["kind"] == "mean":
-            return self.op("GlobalAveragePool", [x], name)
-        centred = self.op("Sub", [x, self.op("GlobalAveragePool", [x])])
-        return self.op("Sqrt", [self.op("GlobalAveragePool", [self.op("Mul", [centred, centred])])], name)
+        name = node.name if node.activation is None else f"{node.name}.before"
+        return self.activate(self.written(node, xs, name), node, node.activation, node.name)
 
 
 def real_parameters(qgraph: QuantizedGraph, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -113,8 +84,7 @@ class QuantizingWriter(RoundedWriter):
     def stored(self, node: Node, x: str) -> str:
         formats = self.qgraph.formats
         fmt = formats[node.name]
-        moved = node.op in VIEWS or node.op == "concat"
-        if fmt.is_float or (moved and all(same_grid(formats[source], fmt) for source in node.inputs)):
+        if fmt.is_float or (node.op.moves and all(same_grid(formats[source], fmt) for source in node.inputs)):
             return x
         whole = replace(fmt, qmin=0, qmax=(1 << fmt.bits) - 1)
         if fmt != clamped(whole, format_source(self.graph, node)):  # bounds that no activation explains

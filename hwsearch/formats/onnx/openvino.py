@@ -15,6 +15,7 @@ from hwsearch.formats.exporters import EXPORTERS
 from hwsearch.formats.onnx import write
 from hwsearch.formats.runtime import Tolerance
 from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.ops.elementwise import Add
 
 DIFFERING = 0.05
 DIFFERING_WITH_ADDITIONS = 0.25
@@ -25,7 +26,7 @@ by more than one, since the layers behind a flipped code can enlarge it."""
 
 def tolerance(qgraph: QuantizedGraph) -> Tolerance:
     """How far OpenVINO's codes may lie from the engine's."""
-    adds = any(node.op == "add" for node in qgraph.graph.nodes)
+    adds = any(isinstance(node.op, Add) for node in qgraph.graph.nodes)
     reason = "OpenVINO's order of scales, biases and additions explains a few differences, most of them of 1."
     return Tolerance(DIFFERING_WITH_ADDITIONS if adds else DIFFERING, BEYOND_ONE, reason)
 

@@ -17,6 +17,7 @@ from hwsearch.formats.runtime import Run, Tolerance
 from hwsearch.quant.engine import integer, requant
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.ops.elementwise import Add
 
 BEYOND_ONE_CODE = 1e-3
 """Share of output codes that may differ by more than 1 where floating point takes part."""
@@ -52,7 +53,7 @@ def tolerance(qgraph: QuantizedGraph) -> Tolerance:
     """How far ONNX Runtime's codes may lie from the engine's."""
     if not integer.exact(qgraph):
         return Tolerance(1.0, BEYOND_ONE_CODE, "Half precision or interpolation explains differences of 1 only.")
-    if any(node.op == "add" for node in qgraph.graph.nodes) and not additions_are_fused():
+    if any(isinstance(node.op, Add) for node in qgraph.graph.nodes) and not additions_are_fused():
         return Tolerance(UNFUSED_ADDITIONS, UNFUSED_ADDITIONS, "Additions without fused multiply-adds explain a few differences.")
     return Tolerance()
 

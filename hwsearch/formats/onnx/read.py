@@ -17,6 +17,7 @@ from hwsearch.formats.onnx.walk import Walker
 from hwsearch.formats.readers import Inspected, InspectedLayer
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.simplify import simplify
+from searchspaces.ops.conv import Conv
 
 
 def read(path: Path) -> Inspected:
@@ -36,9 +37,7 @@ def read(path: Path) -> Inspected:
         raise FileError(
             f"{path}: the model cannot be read: {error}", "It should map one picture [N, C, H, W] to another."
         ) from None
-    nodes, left = simplify(nodes)
-    uncounted = (*walker.uncounted, *(f"Pad {node.name}" for node in left))
-    graph = Graph(model.graph.name or path.stem, tuple(n for n in nodes if n.op != "pad" or n in left), uncounted)
+    graph = Graph(model.graph.name or path.stem, tuple(simplify(nodes)), tuple(walker.uncounted))
     bits = _tensor_bits(graph, walker)
     facts = {prop.key: prop.value for prop in model.metadata_props}
     layers = tuple(_layer(node, walker.layers[node.name], bits[node.name]) for node in graph.convs)
@@ -57,8 +56,7 @@ def read(path: Path) -> Inspected:
 
 
 def _layer(node: Node, found: Found, activation_bits: int) -> InspectedLayer:
-    weight = node.weights["weight"]
-    depthwise = node.attrs["groups"] > 1 and weight.shape[1] == 1
+    depthwise = isinstance(node.op, Conv) and node.op.groups > 1 and node.weights["weight"].shape[1] == 1
     op = "conv_transpose" if found.transposed else "depthwise" if depthwise else "conv"
     return InspectedLayer(node.name, op, found.shape, found.bits, activation_bits, found.bytes, found.stored_as)
 

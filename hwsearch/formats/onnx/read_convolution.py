@@ -11,6 +11,9 @@ from onnx import NodeProto
 
 from hwsearch.formats.onnx.constants import Constant, found, with_codes
 from searchspaces.ir.simplify import transposed_to_shuffled
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.move import PixelShuffle
+from searchspaces.ops.pad import Pad
 
 if TYPE_CHECKING:
     from hwsearch.formats.onnx.walk import Walker
@@ -53,16 +56,16 @@ def _new(walker: Walker, node: NodeProto, attrs: Mapping[str, Any], source: str,
         if groups != 1 or (top, left) != (bottom, right):
             raise ValueError(f"{name}: a transposed convolution with groups or uneven padding")
         array, _, pads, cut = transposed_to_shuffled(array, None, strides[0], (top, left), (extra[0], extra[1]), dilations[0])
-        window = {"stride": 1, "padding": pads, "dilation": 1, "groups": 1}
+        op = Conv(padding=pads)
     else:
-        window = {"stride": strides[0], "padding": (left, right, top, bottom), "dilation": dilations[0], "groups": groups}
-    made = walker.emit(name, "conv", (source,), window, {"weight": array}, channels=array.shape[0])
+        op = Conv(strides[0], (left, right, top, bottom), dilations[0], groups)
+    made = walker.emit(name, op, (source,), {"weight": array}, channels=array.shape[0])
     walker.layers[made] = found(weight, transposed)
     if not transposed or strides[0] == 1:
         return made
     factor = strides[0]
-    made = walker.emit(f"{name}.shuffle", "pixel_shuffle", (made,), {"factor": factor}, channels=array.shape[0] // factor**2)
-    return walker.emit(f"{name}.cut", "pad", (made,), {"padding": cut}, channels=walker.channels[made]) if any(cut) else made
+    made = walker.emit(f"{name}.shuffle", PixelShuffle(factor), (made,), channels=array.shape[0] // factor**2)
+    return walker.emit(f"{name}.cut", Pad(cut), (made,), channels=walker.channels[made]) if any(cut) else made
 
 
 def _pads(attrs: Mapping[str, Any], kernel: tuple[int, ...], dilations: list[int]) -> list[int]:

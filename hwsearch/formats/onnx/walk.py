@@ -8,7 +8,7 @@ one map by the same weights (the two bytes of a 16-bit tensor) are one. Widths a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,47 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 from hwsearch.formats.onnx.constants import INTEGER_BITS, Constant, Found, code_bits, constant, constant_node, folded
 from hwsearch.formats.onnx.read_convolution import CONVOLUTIONS, convolution
 from searchspaces.ir.graph import Node
+from searchspaces.ops.activation import Activation, Clip, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Tanh
+from searchspaces.ops.base import Op
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add, Mul
+from searchspaces.ops.input import Input, Unknown
+from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.pad import Pad
+from searchspaces.ops.reduce import Mean, Reduction, Std
+from searchspaces.ops.resize import Mode, Resize
+from searchspaces.ops.table import OpTable
 
 SHAPE = "shape"
 """Stands for a value that is computed from shapes alone."""
 POINTWISE = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Sum")
-ACTIVATIONS = {
-    "Relu": "relu", "LeakyRelu": "leaky_relu", "QLinearLeakyRelu": "leaky_relu", "PRelu": "prelu", "Sigmoid": "sigmoid",
-    "QLinearSigmoid": "sigmoid", "Tanh": "tanh",
+ACTIVATIONS: dict[str, type[Activation]] = {
+    "Relu": Relu, "LeakyRelu": LeakyRelu, "QLinearLeakyRelu": LeakyRelu, "PRelu": PRelu, "Sigmoid": Sigmoid,
+    "QLinearSigmoid": Sigmoid, "Tanh": Tanh,
 }  # fmt: skip
 MOVES_NOTHING = (
     "Identity", "Cast", "Round", "Floor", "QuantizeLinear", "DequantizeLinear", "Quant", "BatchNormalization", "Dropout",
 )  # fmt: skip
+
+READS: OpTable[tuple[str, ...]] = OpTable("the ONNX reader")
+"""The operators of a file that become each of ours."""
+READS.lacks("a file that has it is read with this operator uncounted", Op)
+READS.lacks("it stands for what a file has and no other operator expresses", Unknown)
+READS.lacks("its square root and differences are read as the mean that they are made of", Std)
+READS.put(("the file's input",), Input)
+READS.put(CONVOLUTIONS, Conv)
+READS.put(("Add", "QLinearAdd", "Sum"), Add)
+READS.put(("Mul", "QLinearMul"), Mul)
+READS.put(("Concat", "QLinearConcat"), Concat)
+READS.put(("DepthToSpace",), PixelShuffle)
+READS.put(("Split", "Slice"), Slice)
+READS.put(("Gather",), Repeat)
+READS.put(("Resize", "Upsample"), Resize)
+READS.put(("GlobalAveragePool", "QLinearGlobalAveragePool", "ReduceMean", "ReduceSum"), Mean)
+READS.put(("Pad",), Pad)
+READS.put(("Clip",), Clip, Relu6)
+for _cls in set(ACTIVATIONS.values()):
+    READS.put(tuple(kind for kind, cls in ACTIVATIONS.items() if cls is _cls), _cls)
 
 
 class Walker:
@@ -83,7 +113,7 @@ class Walker:
             raise ValueError("its input is not a picture [N, C, H, W] of known channels")
         if sides[2] > 0 and sides[3] > 0:
             self.input_size = (sides[2], sides[3])
-        self.maps[pictures[0].name] = self.emit("input", "input", (), {"channels": sides[1]}, channels=sides[1])
+        self.maps[pictures[0].name] = self.emit("input", Input(sides[1]), (), channels=sides[1])
 
     def _up_to(self, last: str) -> list[Node]:
         reached, stack = set[str](), [last]
@@ -96,14 +126,14 @@ class Walker:
         return [*kept, self.nodes[last]]
 
     def emit(
-        self, name: str, op: str, inputs: tuple[str, ...], attrs: dict[str, Any], weights: Any = None, *, channels: int
+        self, name: str, op: Op, inputs: tuple[str, ...], weights: Mapping[str, torch.Tensor] | None = None, *, channels: int
     ) -> str:
         """A canonical node; its name is made unique."""
         unique, copies = name, 1
         while unique in self.nodes:
             copies += 1
             unique = f"{name}@{copies}"
-        self.nodes[unique] = Node(unique, op, inputs, attrs, weights or {})
+        self.nodes[unique] = Node(unique, op, inputs, weights or {})
         self.channels[unique] = channels
         return unique
 
@@ -134,9 +164,7 @@ class Walker:
         handled = self._map(node, attrs, sources)
         if handled is None:
             self.uncounted.append(f"{node.op_type} {node.name or node.output[0]}")
-            name = self.emit(
-                node.output[0], "unknown", tuple(sources), {"operation": node.op_type}, channels=self.channels[sources[0]]
-            )
+            name = self.emit(node.output[0], Unknown(node.op_type), tuple(sources), channels=self.channels[sources[0]])
             handled = [name] * len(node.output)
         for output, name in zip(node.output, handled, strict=False):
             self.maps[output] = name
@@ -158,24 +186,24 @@ class Walker:
             case _ if (
                 kind in MOVES_NOTHING
                 or (kind in POINTWISE and len(sources) == 1)
-                or (kind == "Sqrt" and self.nodes[first].op == "pool")
+                or (kind == "Sqrt" and isinstance(self.nodes[first].op, Reduction))
             ):
                 return [first] * len(node.output)
             case "Clip" if len(sources) == 1:
                 return [self._clip(node, first)]
             case "Add" | "QLinearAdd" | "Sum" | "Mul" | "QLinearMul" if len(sources) == 2:
-                op = "mul" if "Mul" in kind else "add"
-                if op == "mul" and self.nodes[sources[0]].op == "pool":
+                op = Mul() if "Mul" in kind else Add()
+                if isinstance(op, Mul) and isinstance(self.nodes[sources[0]].op, Reduction):
                     sources = sources[::-1]
-                return [self.emit(name, op, tuple(sources), {}, channels=count)]
+                return [self.emit(name, op, tuple(sources), channels=count)]
             case _ if kind in ACTIVATIONS:
                 return [self._activation(node, attrs, first)]
             case "Concat" | "QLinearConcat" if attrs["axis"] == 1:
                 parts = tuple(self.maps[n] for n in node.input if n in self.maps)
-                return [self.emit(name, "concat", parts, {}, channels=sum(self.channels[p] for p in parts))]
+                return [self.emit(name, Concat(), parts, channels=sum(self.channels[p] for p in parts))]
             case "DepthToSpace":
                 factor = int(attrs["blocksize"])
-                return [self.emit(name, "pixel_shuffle", (first,), {"factor": factor}, channels=count // factor**2)]
+                return [self.emit(name, PixelShuffle(factor), (first,), channels=count // factor**2)]
             case "Split" if attrs.get("axis", 0) == 1:
                 return self._split(node, first)
             case "Slice":
@@ -191,20 +219,20 @@ class Walker:
                 if attrs.get("mode", b"constant") != b"constant" or len(pads) != 8 or any(pads[i] for i in (0, 1, 4, 5)):
                     return None
                 around = (pads[3], pads[7], pads[2], pads[6])
-                return [self.emit(name, "pad", (first,), {"padding": around}, channels=count)]
+                return [self.emit(name, Pad(around), (first,), channels=count)]
         return None
 
     def _activation(self, node: NodeProto, attrs: dict[str, Any], source: str) -> str:
-        kind = ACTIVATIONS[node.op_type]
-        more: dict[str, Any] = {"slope": float(attrs.get("alpha", 0.01))} if kind == "leaky_relu" else {}
+        cls = ACTIVATIONS[node.op_type]
+        op = LeakyRelu(float(attrs.get("alpha", 0.01))) if cls is LeakyRelu else cls()
         weights = {}
-        if kind == "prelu":
+        if cls is PRelu:
             slope = self._numbers(node.input[1]).astype(np.float32).reshape(-1)
             weights["slope"] = torch.from_numpy(np.broadcast_to(slope, (self.channels[source],)).copy())
-        return self._unary(node.output[0], kind, source, more, weights)
+        return self._unary(node.output[0], op, source, weights)
 
-    def _unary(self, name: str, kind: str, source: str, attrs: dict[str, Any], weights: Any = None) -> str:
-        made = self.emit(name, "unary", (source,), {"kind": kind, **attrs}, weights, channels=self.channels[source])
+    def _unary(self, name: str, op: Activation, source: str, weights: Mapping[str, torch.Tensor] | None = None) -> str:
+        made = self.emit(name, op, (source,), weights, channels=self.channels[source])
         self.unary_of[made] = source
         return made
 
@@ -215,8 +243,8 @@ class Walker:
             self.bounds[node.output[0]] = (low, high)
             return source
         if low == 0 and high in (6.0, np.inf):
-            return self._unary(node.output[0], "relu6" if high == 6 else "relu", source, {})
-        return self._unary(node.output[0], "clip", source, {"low": low, "high": high})
+            return self._unary(node.output[0], Relu6() if high == 6 else Relu(), source)
+        return self._unary(node.output[0], Clip(low, high), source)
 
     def _limits(self, node: NodeProto) -> list[tuple[str, float]]:
         names = [*node.input[1:3], "", ""][:2]
@@ -229,7 +257,7 @@ class Walker:
             sizes = self._numbers(node.input[1]).astype(int).tolist()
         stops = np.cumsum(sizes).tolist()
         return [
-            self.emit(output, "slice", (source,), {"start": stop - size, "stop": stop}, channels=size)
+            self.emit(output, Slice(stop - size, stop), (source,), channels=size)
             for output, size, stop in zip(node.output, sizes, stops, strict=True)
         ]
 
@@ -239,37 +267,32 @@ class Walker:
         if axes.tolist() != [1] or steps.tolist() != [1]:
             return None
         first, last, _ = slice(int(start[0]), int(stop[0])).indices(self.channels[source])
-        return [self.emit(node.output[0], "slice", (source,), {"start": first, "stop": last}, channels=last - first)]
+        return [self.emit(node.output[0], Slice(first, last), (source,), channels=last - first)]
 
     def _gather(self, node: NodeProto, attrs: dict[str, Any], source: str) -> list[str] | None:
         if node.input[0] in self.constants:  # a table, looked up by codes
-            return [self._unary(node.output[0], "sigmoid", source, {})]
+            return [self._unary(node.output[0], Sigmoid(), source)]
         index = self._numbers(node.input[1]).astype(np.int64).reshape(-1)
         times, rest = divmod(len(index), self.channels[source])
         if attrs.get("axis", 0) != 1 or rest or not np.array_equal(index, np.repeat(np.arange(self.channels[source]), times)):
             return None
-        return [self.emit(node.output[0], "repeat", (source,), {"times": times}, channels=len(index))]
+        return [self.emit(node.output[0], Repeat(times), (source,), channels=len(index))]
 
     def _resize(self, node: NodeProto, attrs: dict[str, Any], source: str) -> list[str] | None:
         scales = self._numbers(node.input[-1]).reshape(-1).tolist()
-        mode = {b"nearest": "nearest", b"linear": "bilinear", b"cubic": "bicubic"}.get(attrs.get("mode", b"nearest"))
+        modes: dict[bytes, Mode] = {b"nearest": "nearest", b"linear": "bilinear", b"cubic": "bicubic"}
+        mode = modes.get(attrs.get("mode", b"nearest"))
         if len(scales) != 4 or scales[:2] != [1, 1] or scales[2] != scales[3] or scales[2] % 1 or mode is None:
             return None
-        return [
-            self.emit(
-                node.output[0], "resize", (source,), {"mode": mode, "factor": int(scales[2])}, channels=self.channels[source]
-            )
-        ]
+        return [self.emit(node.output[0], Resize(mode, int(scales[2])), (source,), channels=self.channels[source])]
 
     def _pool(self, node: NodeProto, attrs: dict[str, Any], source: str) -> list[str] | None:
         if "Global" not in node.op_type:
             axes = attrs["axes"] if "axes" in attrs else self._numbers(node.input[1]).astype(int).tolist()
-            if sorted(axis % 4 for axis in axes) != [2, 3] or self.nodes[source].op == "pool":
+            if sorted(axis % 4 for axis in axes) != [2, 3] or isinstance(self.nodes[source].op, Reduction):
                 return None
         key = ("pool", source)
-        return [
-            self.once(key, lambda: self.emit(node.output[0], "pool", (source,), {"kind": "mean"}, channels=self.channels[source]))
-        ]
+        return [self.once(key, lambda: self.emit(node.output[0], Mean(), (source,), channels=self.channels[source]))]
 
     # Codes and their widths
 

@@ -24,6 +24,8 @@ from hwsearch.formats.check import check
 from hwsearch.formats.onnx.codes import CodeWriter, saturates
 from hwsearch.quant.engine.integer import adds_in_integers
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from searchspaces.ops.elementwise import Add
+from searchspaces.ops.resize import Resize
 
 FLOAT_CONVOLUTIONS = ("Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose")
 INTEGER_CONVOLUTIONS = ("QLinearConv", "ConvInteger")
@@ -50,11 +52,11 @@ def notes(qgraph: QuantizedGraph) -> list[str]:
         said.append(
             "Layers with a 16-bit input run as two 8-bit convolutions here, slower than on the target: " + ", ".join(wide) + "."
         )
-    if any(n.op == "add" and adds_in_integers(n, [formats[i] for i in (*n.inputs, n.name)]) for n in graph.nodes):
+    if any(isinstance(n.op, Add) and adds_in_integers(n, [formats[i] for i in (*n.inputs, n.name)]) for n in graph.nodes):
         said.append(
             "Additions are QLinearAdd; kernels without fused multiply-add may differ by one code in about 1 of a million."
         )
-    if any(n.op == "resize" and n.attrs["mode"] != "nearest" for n in graph.nodes):
+    if any(isinstance(n.op, Resize) and n.op.mode != "nearest" for n in graph.nodes):
         said.append("Interpolation runs in single precision; another runtime may differ by one code.")
     return said
 

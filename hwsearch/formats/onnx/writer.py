@@ -1,8 +1,9 @@
-"""What all ONNX files of ours share: nodes and constants as they are collected, operations that are the same in every flavour,
-and the frame of the model: dynamic height and width, a float32 picture in 0..1 in and out."""
+"""What all ONNX files of ours share: nodes and constants as they are collected, sizes that depend on the picture, and the frame
+of the model: dynamic height and width, a float32 picture in 0..1 in and out."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,10 +12,16 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from hwmodels.errors import FileError
+from hwsearch.formats.onnx.operators import WRITES
 from hwsearch.version import __version__
-from searchspaces.ir.graph import Graph, Node, pair
-from searchspaces.ir.lower import propagate
+from searchspaces.ir.graph import Graph, Node
+from searchspaces.ir.shapes import shapes
+from searchspaces.ops.activation import Activation
+from searchspaces.ops.extent import BadExtent, Extent
 
+PROBES = ((48, 48), (64, 80))
+"""Two sizes of a picture: an axis that differs between them depends on the size."""
 OPSET, IR_VERSION = 21, 10
 """The oldest with 4-bit integers. The version of the file format is set because the newest is not read by every runtime."""
 
@@ -22,7 +29,9 @@ OPSET, IR_VERSION = 21, 10
 class Writer:
     """Collects nodes and constants; nodes must be written in execution order."""
 
-    def __init__(self) -> None:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.shapes, self._others = shapes(graph, *PROBES[0]), shapes(graph, *PROBES[1])
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
         self._count = 0
@@ -46,43 +55,68 @@ class Writer:
     def cast(self, x: str, to: int) -> str:
         return self.op("Cast", [x], to=int(to))
 
-    def activate(self, real: str, node: Node, kind: str, name: str = "") -> str:
-        """An activation on real values, with the parameters that stand on ``node``."""
-        match kind:
-            case "none":
-                return real
-            case "relu" | "sigmoid" | "tanh":
-                return self.op(kind.capitalize(), [real], name)
-            case "relu6":
-                return self.op("Clip", [real, self.const(0.0), self.const(6.0)], name)
-            case "clip":
-                return self.op("Clip", [real, self.const(node.attrs["low"]), self.const(node.attrs["high"])], name)
-            case "leaky_relu":
-                return self.op("LeakyRelu", [real], name, alpha=float(node.attrs["slope"]))
-            case "prelu":
-                slope = node.weights["slope"].detach().numpy().astype(np.float32)
-                return self.op("PRelu", [real, self.const(slope.reshape(-1, 1, 1))], name)
-        raise ValueError(f"cannot export activation {kind!r} ({node.name})")
+    def activate(self, real: str, node: Node, activation: Activation | None, name: str = "") -> str:
+        """An activation on real values, whose weights stand on ``node``."""
+        if activation is None:
+            return real
+        return self.written(Node(node.name, activation, (node.name,), node.weights), [real], name)
 
-    def resize(self, x: str, node: Node, name: str = "") -> str:
-        factor, mode = float(node.attrs["factor"]), node.attrs["mode"]
-        scales = self.const([1.0, 1.0, factor, factor])
-        if mode == "nearest":
-            attrs = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
-            return self.op("Resize", [x, "", scales], name, **attrs)
-        smooth: dict[str, Any] = {"mode": {"bilinear": "linear", "bicubic": "cubic"}[mode], "cubic_coeff_a": -0.75}
-        return self.op("Resize", [x, "", scales], name, coordinate_transformation_mode="half_pixel", **smooth)
+    def written(self, node: Node, xs: list[str], name: str = "") -> str:
+        """The operator of a node on real values, without its fused activation.
 
-    def pixel_shuffle(self, x: str, node: Node, name: str = "") -> str:
-        return self.op("DepthToSpace", [x], name, blocksize=int(node.attrs["factor"]), mode="CRD")
+        Raises:
+            FileError: there is no way to write it.
+        """
+        write = WRITES.get(node.op)
+        if write is None:
+            raise FileError(f"{node.name!r}: {WRITES.missing([node.op])[0]}")
+        return write(self, node, xs, name)
 
-    def slice(self, x: str, node: Node, name: str = "") -> str:
-        bounds = [self.const([node.attrs[key]], np.int64) for key in ("start", "stop")]
-        return self.op("Slice", [x, *bounds, self.const([1], np.int64)], name)
+    def weights(self, node: Node) -> list[str]:
+        """Weight and bias of a layer, as real numbers."""
+        raise NotImplementedError
 
-    def repeat(self, x: str, node: Node, channels: int, name: str = "") -> str:
-        """Each of ``channels`` several times."""
-        return self.op("Gather", [x, self.const(np.repeat(np.arange(channels), node.attrs["times"]), np.int64)], name, axis=1)
+    def fixed_side(self, tensor: str, axis: int) -> int:
+        """Size of an axis that does not depend on the picture's.
+
+        Raises:
+            FileError: it does.
+        """
+        if self.shapes[tensor][axis] != self._others[tensor][axis]:
+            raise FileError(f"{tensor!r}: its axis {axis} depends on the picture's size, which this operator needs as a number")
+        return self.shapes[tensor][axis]
+
+    def _sides(self, tensor: str) -> list[int | str]:
+        """The shape of the output; names where it depends on the picture's size."""
+        names = ["output_0", "output_1", "output_height", "output_width"]
+        sides = zip(self.shapes[tensor], self._others[tensor], strict=True)
+        return [a if a == b else names[axis] if axis < len(names) else f"output_{axis}" for axis, (a, b) in enumerate(sides)]
+
+    def extents(self, sizes: Sequence[Extent]) -> str:
+        """Sizes as a list of integers: a constant, or computed from the picture's height and width."""
+        if all(isinstance(size, int) for size in sizes):
+            return self.const(list(sizes), np.int64)
+        return self.op("Concat", [self._extent(size) for size in sizes], axis=0)
+
+    def _extent(self, size: Extent) -> str:
+        """One size, ``int64[1]``."""
+        if isinstance(size, int):
+            return self.const([size], np.int64)
+        return self._formula(ast.parse(size, mode="eval").body)
+
+    def _formula(self, node: ast.expr) -> str:
+        match node:
+            case ast.Constant(value=int(number)):
+                return self.const([number], np.int64)
+            case ast.Name(id=name):
+                axis = 2 if name == "h" else 3
+                return self.op("Shape", ["input"], start=axis, end=axis + 1)
+            case ast.UnaryOp(operand=operand):
+                return self.op("Neg", [self._formula(operand)])
+            case ast.BinOp(left=left, op=operator, right=right):
+                kinds = {ast.Add: "Add", ast.Sub: "Sub", ast.Mult: "Mul", ast.FloorDiv: "Div"}
+                return self.op(kinds[type(operator)], [self._formula(left), self._formula(right)])
+        raise BadExtent(ast.unparse(node))
 
     def model(
         self,
@@ -98,12 +132,9 @@ class Writer:
             domains: operator sets beside ONNX's own, with their versions.
             versions: of ONNX's operators and of the file format.
         """
-        channels = propagate(graph, 48, 48)  # the channels do not depend on the size
         ends = [
-            helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, channels[graph.input.name][0], "height", "width"]),
-            helper.make_tensor_value_info(
-                "output", TensorProto.FLOAT, [1, channels[graph.output.name][0], "output_height", "output_width"]
-            ),
+            helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, self.shapes[graph.input.name][1], "height", "width"]),
+            helper.make_tensor_value_info("output", TensorProto.FLOAT, self._sides(graph.output.name)),
         ]
         sets = [helper.make_opsetid(domain, version) for domain, version in {"": versions[0], **(domains or {})}.items()]
         model = helper.make_model(
@@ -117,14 +148,3 @@ class Writer:
         helper.set_model_props(model, {key: str(value) for key, value in written.items()})
         onnx.checker.check_model(model, full_check=True)
         return model
-
-
-def window(node: Node) -> dict[str, Any]:
-    """Attributes of a convolution."""
-    left, right, top, bottom = node.attrs["padding"]
-    return {
-        "pads": [int(top), int(left), int(bottom), int(right)],
-        "strides": list(pair(node.attrs["stride"])),
-        "dilations": list(pair(node.attrs["dilation"])),
-        "group": int(node.attrs["groups"]),
-    }

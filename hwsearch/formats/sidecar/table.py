@@ -16,6 +16,12 @@ from hwsearch.formats.promote import weight_bytes
 from hwsearch.quant.graph import LayerFloats, QuantizedGraph
 from hwsearch.version import __version__
 from searchspaces.ir.graph import Node
+from searchspaces.ops.base import Op
+from searchspaces.ops.table import OpTable
+
+ROWS: OpTable[str] = OpTable("the table")
+"""A row names what a tensor is computed by, so it has every operator."""
+ROWS.put("a row", Op)
 
 
 def provenance(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None) -> dict[str, str]:
@@ -33,8 +39,8 @@ def layer_row(qgraph: QuantizedGraph, node: Node) -> dict[str, Any]:
         "name": node.name,
         "input": node.inputs[0],
         "shape": list(layer.weight.shape),
-        "groups": int(node.attrs["groups"]),
-        "activation": node.activation,
+        "groups": getattr(node.op, "groups", 1),
+        "activation": "none" if node.activation is None else node.activation.kind,
         "weight_bits": layer.bits,
         "weight_type": "float16" if real else f"int{layer.bits}",
         "weight_bytes": weight_bytes(layer),
@@ -49,7 +55,7 @@ def document(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) 
     tensors = []
     for node in qgraph.graph.nodes:
         fmt = qgraph.formats[node.name]
-        row: dict[str, Any] = {"name": node.name, "op": node.op, "inputs": list(node.inputs), "bits": fmt.bits}
+        row: dict[str, Any] = {"name": node.name, "op": node.op.word, "inputs": list(node.inputs), "bits": fmt.bits}
         kind = {"type": "float16"} if fmt.is_float else {"type": f"uint{fmt.bits}", "scale": fmt.scale}
         bounds = {} if fmt.is_float else {"zero_point": fmt.zero_point, "lowest": fmt.qmin, "highest": fmt.qmax}
         tensors.append(row | kind | bounds)

@@ -21,7 +21,10 @@ import numpy as np
 from hwsearch.quant.engine import requant
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
-from searchspaces.ir.graph import VIEWS, Graph, Node
+from searchspaces.ir.graph import Graph, Node
+from searchspaces.ops.activation import Relu, Relu6
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add
 
 NONE, RELU, RELU_N1_TO_1, RELU6 = range(4)
 """Fused activations as the TFLite schema numbers them (``ActivationFunctionType``)."""
@@ -56,10 +59,10 @@ def _bounded(qgraph: QuantizedGraph) -> QuantizedGraph:
     """ReLU and ReLU6 of convolutions and additions as bounds of their codes."""
     formats, nodes = dict(qgraph.formats), {}
     for node in qgraph.graph.nodes:
-        if node.op in ("conv", "add") and node.activation in ("relu", "relu6"):
+        if isinstance(node.op, Conv | Add) and isinstance(node.activation, Relu | Relu6):
             low, high = requant.bounds(node, formats[node.name])
             formats[node.name] = replace(formats[node.name], qmin=low, qmax=high)
-            nodes[node.name] = replace(node, attrs={**node.attrs, "activation": "none"})
+            nodes[node.name] = node.with_op(activation=None)
     return replace(qgraph, graph=qgraph.graph.replaced(nodes), formats=formats)
 
 
@@ -70,7 +73,7 @@ def _free_groups(graph: Graph) -> list[list[Node]]:
     members: dict[str, list[Node]] = {}
     for node in graph.nodes:
         members.setdefault(groups[node.name], []).append(node)
-        if node.op not in ("conv", "concat", *VIEWS):
+        if not (isinstance(node.op, Conv) or node.op.moves):
             pinned |= {groups[name] for name in (node.name, *node.inputs)}
     return [nodes for leader, nodes in members.items() if leader not in pinned]
 
@@ -95,7 +98,7 @@ def form(qgraph: QuantizedGraph, rule: str) -> QuantizedGraph:
     graph, formats = bounded.graph, dict(bounded.formats)
     factors = dict.fromkeys(formats, 1.0)
     for nodes in _free_groups(graph):
-        written = [formats[node.name] for node in nodes if node.op == "conv"]
+        written = [formats[node.name] for node in nodes if isinstance(node.op, Conv)]
         narrow = [f for f in written if not f.is_wide and not f.is_float and f.qmin < f.qmax and fused_activation(f) is None]
         if not narrow:
             continue

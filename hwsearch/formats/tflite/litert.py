@@ -14,6 +14,7 @@ from hwmodels.errors import FileError
 from hwsearch.formats.runtime import Tolerance, from_tflite, to_tflite
 from hwsearch.formats.tflite import write
 from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.ops.elementwise import Add
 
 WIDE_ADDITIONS = 0.05
 """Share of output codes that may differ where LiteRT's vectorized addition of 16-bit tensors takes part."""
@@ -53,7 +54,7 @@ def tolerance(qgraph: QuantizedGraph) -> Tolerance:
     """How far the codes of the fast kernels may lie from the engine's: they are equal, except behind a 16-bit addition, whose
     vectorized kernel (x86 with AVX2) rounds some sums to the other side."""
     for node in qgraph.graph.nodes:
-        if node.op == "add" and any(qgraph.formats[name].is_wide for name in (*node.inputs, node.name)):
+        if isinstance(node.op, Add) and any(qgraph.formats[name].is_wide for name in (*node.inputs, node.name)):
             return Tolerance(WIDE_ADDITIONS, WIDE_ADDITIONS, "The rounding of 16-bit additions explains a few differences.")
     return Tolerance()
 

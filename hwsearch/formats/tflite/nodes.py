@@ -26,11 +26,20 @@ from hwsearch.formats.tflite.file import FlatModel, Options
 from hwsearch.formats.tflite.form import NONE, RELU, RELU6, container, fused_activation, fused_bounds
 from hwsearch.formats.tflite.write_order import channel_orders, demanded
 from hwsearch.quant.engine import requant
-from hwsearch.quant.engine.integer import same_grid
+from hwsearch.quant.engine.steps import same_grid
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
-from searchspaces.ir.graph import Node, pair
+from searchspaces.ir.graph import Node, conv_of
 from searchspaces.ir.lower import propagate
+from searchspaces.ops.activation import Activation, Relu, Relu6
+from searchspaces.ops.base import Op
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add, Mul
+from searchspaces.ops.input import Input, Unknown
+from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.reduce import Mean, Std
+from searchspaces.ops.resize import Resize
+from searchspaces.ops.table import OpTable
 
 SAME, VALID = 0, 1
 
@@ -173,10 +182,10 @@ class Writer:
             source = widened(source)
             x = self.quantize(x, f"{name}/input", source, self.shapes[node.inputs[0]])
         x, padding = self._pad(node, name, x, source)
-        depthwise = node.attrs["groups"] == self.channels[node.inputs[0]] > 1
+        depthwise = conv_of(node).groups == self.channels[node.inputs[0]] > 1
         weight, bias, version = self._weights(node, name, layer, source, wide, depthwise)
-        rows, columns = pair(node.attrs["stride"])
-        dilated_rows, dilated_columns = pair(node.attrs["dilation"])
+        rows, columns = conv_of(node).strides
+        dilated_rows, dilated_columns = conv_of(node).dilations
         fields = {
             "Padding": padding,
             "StrideH": rows,
@@ -186,7 +195,7 @@ class Writer:
         }
         table = "Conv2DOptions"
         if depthwise:
-            table, fields["DepthMultiplier"] = "DepthwiseConv2DOptions", len(layer.weight) // int(node.attrs["groups"])
+            table, fields["DepthMultiplier"] = "DepthwiseConv2DOptions", len(layer.weight) // conv_of(node).groups
         operator = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
 
         def write(y: int, activation: int) -> int:
@@ -199,14 +208,15 @@ class Writer:
 
     def _pad(self, node: Node, name: str, x: int, source: TensorFormat) -> tuple[int, int]:
         """The input with explicit padding, if need be, and the padding scheme of the operator."""
-        left, right, top, bottom = node.attrs["padding"]
+        op = conv_of(node)
+        left, right, top, bottom = op.padding
         if left == right == top == bottom == 0:
             return x, VALID
         kernel = self.qgraph.layers[node.name].weight.shape[2:]
-        spans = [d * (k - 1) for d, k in zip(pair(node.attrs["dilation"]), kernel, strict=True)]
+        spans = [d * (k - 1) for d, k in zip(op.dilations, kernel, strict=True)]
         sides = ((top, bottom), (left, right))
         halves = all(side == (span // 2, span - span // 2) for side, span in zip(sides, spans, strict=True))
-        if halves and pair(node.attrs["stride"]) == (1, 1):
+        if halves and op.strides == (1, 1):
             return x, SAME
         channels, height, width = self.shapes[node.inputs[0]]
         padded = self.tensor(f"{name}/padded", source, (channels, height + top + bottom, width + left + right))
@@ -219,7 +229,7 @@ class Writer:
         """Weight and bias tensors, and the operator version that their types need."""
         order, before = self.orders[node.name], self.orders[node.inputs[0]]
         weight = layer.weight[order]
-        if node.attrs["groups"] == 1:
+        if conv_of(node).groups == 1:
             weight = weight[:, before]
         array = weight.transpose(1, 2, 3, 0) if depthwise else weight.transpose(0, 2, 3, 1)
         axis = 3 if depthwise else 0
@@ -243,8 +253,10 @@ class Writer:
     def add(self, node: Node) -> int:
         formats = self.qgraph.formats
         target, inputs = formats[node.name], [formats[name] for name in node.inputs]
-        if node.activation != "none":
-            raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.activation}")
+        if node.activation is not None:
+            raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.activation.kind}")
+        if len(node.inputs) != 2 or self.shapes[node.inputs[0]] != self.shapes[node.inputs[1]]:
+            raise FileError(f"{node.name!r}: only tensors of one shape are added")
         wide = any(fmt.is_wide for fmt in (target, *inputs))
         terms = []
         for name, fmt in zip(node.inputs, inputs, strict=True):
@@ -264,7 +276,7 @@ class Writer:
     def relu(self, node: Node) -> int:
         """A ReLU or ReLU6 that stands alone, between 8-bit tensors of perhaps different scales."""
         source, target = self.qgraph.formats[node.inputs[0]], self.qgraph.formats[node.name]
-        operator, activation = {"relu": ("RELU", RELU), "relu6": ("RELU6", RELU6)}[node.attrs["kind"]]
+        operator, activation = ("RELU6", RELU6) if isinstance(node.op, Relu6) else ("RELU", RELU)
         exact = requant.bounds(node, target) == fused_bounds(activation, target)
         if not exact or source.is_wide or target.is_wide:
             raise FileError(f"{node.name!r}: TFLite's {operator} cannot bound codes as the plan does")
@@ -284,24 +296,25 @@ class Writer:
     def _moved(self, node: Node, x: list[int], y: int) -> int:
         wide, shape = self.qgraph.formats[node.name].is_wide, self.shapes[node.name]
         match node.op:
-            case "repeat" | "concat":
-                parts = x * int(node.attrs["times"]) if node.op == "repeat" else x
+            case Concat(axis=1) | Repeat(axis=1) as op:
+                parts = x * op.times if isinstance(op, Repeat) else x
                 return self.file.op("CONCATENATION", parts, y, Options("ConcatenationOptions", {"Axis": 3}), 3 if wide else 2)
-            case "slice":
-                begin = self.constant(f"{node.name}/begin", np.array([0, 0, 0, node.attrs["start"]], np.int32))
+            case Slice(start=start, axis=1, step=1):
+                begin = self.constant(f"{node.name}/begin", np.array([0, 0, 0, start], np.int32))
                 size = self.constant(f"{node.name}/size", np.array([-1, -1, -1, shape[0]], np.int32))
                 return self.file.op("SLICE", [x[0], begin, size], y, Options("SliceOptions"), 4 if wide else 2)
-            case "pixel_shuffle" if wide:
-                return self._shuffle16(node, x[0], y)
-            case "pixel_shuffle":
-                options = Options("DepthToSpaceOptions", {"BlockSize": int(node.attrs["factor"])})
-                return self.file.op("DEPTH_TO_SPACE", x, y, options)
-        size = self.constant(f"{node.name}/size", np.array(shape[1:], np.int32))
-        return self.file.op("RESIZE_NEAREST_NEIGHBOR", [x[0], size], y, Options("ResizeNearestNeighborOptions"), 2)
+            case PixelShuffle(factor=factor) if wide:
+                return self._shuffle16(node, factor, x[0], y)
+            case PixelShuffle(factor=factor):
+                return self.file.op("DEPTH_TO_SPACE", x, y, Options("DepthToSpaceOptions", {"BlockSize": factor}))
+            case Resize():
+                size = self.constant(f"{node.name}/size", np.array(shape[1:], np.int32))
+                return self.file.op("RESIZE_NEAREST_NEIGHBOR", [x[0], size], y, Options("ResizeNearestNeighborOptions"), 2)
+        raise FileError(f"{node.name!r}: this exporter has {node.op.describe()} along the channels only", "Export it as ONNX.")
 
-    def _shuffle16(self, node: Node, x: int, y: int) -> int:
+    def _shuffle16(self, node: Node, factor: int, x: int, y: int) -> int:
         """A pixel shuffle of int16, which DEPTH_TO_SPACE has no kernel for: RESHAPE, TRANSPOSE, RESHAPE."""
-        fmt, factor = self.qgraph.formats[node.name], int(node.attrs["factor"])
+        fmt = self.qgraph.formats[node.name]
         channels, height, width = self.shapes[node.name]
         rows, columns = height // factor, width // factor
         apart = (rows, columns, factor, factor * channels)
@@ -316,24 +329,41 @@ class Writer:
         order = step("TRANSPOSE", split, (0, 2, 1, 3), "turned", turned, "TransposeOptions")
         return step("RESHAPE", order, (1, height, width, channels), "", (), "ReshapeOptions")
 
+    def input(self, node: Node) -> int:
+        return self.tensor(node.name, self.qgraph.formats[node.name], self.shapes[node.name])
+
     def write(self, node: Node) -> None:
-        """Append the operators of one canonical operation."""
-        match node.op:
-            case "input":
-                self.codes[node.name] = self.tensor(node.name, self.qgraph.formats[node.name], self.shapes[node.name])
-            case "conv":
-                self.codes[node.name] = self.conv(node)
-            case "add":
-                self.codes[node.name] = self.add(node)
-            case "concat" | "slice" | "repeat" | "pixel_shuffle":
-                self.codes[node.name] = self.move(node)
-            case "resize" if node.attrs["mode"] == "nearest":
-                self.codes[node.name] = self.move(node)
-            case "unary" if node.attrs["kind"] in ("relu", "relu6"):
-                self.codes[node.name] = self.relu(node)
-            case _:
-                what = node.attrs.get("mode") or node.attrs.get("kind") or ""
-                raise FileError(
-                    f"{node.name!r}: no TFLite operator computes {' '.join(filter(None, (node.op, what)))} as the plan does",
-                    "Export this plan as ONNX.",
-                )
+        """Append the operators of one canonical operation.
+
+        Raises:
+            FileError: no TFLite operator computes it as the plan does.
+        """
+        write = WRITES.get(node.op)
+        if write is None:
+            reason = WRITES.reason(node.op) or "nobody has written it"
+            raise FileError(
+                f"{node.name!r}: no TFLite operator computes {node.op.describe()} as the plan does: {reason}",
+                "Export this plan as ONNX.",
+            )
+        self.codes[node.name] = write(self, node)
+
+
+WRITES: OpTable[Callable[[Writer, Node], int]] = OpTable("TFLite")
+WRITES.lacks("this exporter writes convolutions, additions, clamps and moves", Op)
+WRITES.lacks("nobody knows what it computes", Unknown)
+WRITES.lacks("TFLite has it for floating point, or by tables that round in another way", Activation)
+WRITES.lacks("its kernels round in another way than the engine", Mul, Mean, Std)
+WRITES.put(Writer.input, Input)
+WRITES.put(Writer.conv, Conv)
+WRITES.put(Writer.add, Add)
+WRITES.put(Writer.move, Concat, Slice, Repeat, PixelShuffle)
+WRITES.put(Writer.relu, Relu, Relu6)
+
+
+@WRITES.register(Resize)
+def _resize(writer: Writer, node: Node) -> int:
+    if not isinstance(node.op, Resize) or node.op.mode != "nearest" or node.op.whole_factor is None:
+        raise FileError(
+            f"{node.name!r}: no TFLite operator computes {node.op.describe()} as the plan does", "Export this plan as ONNX."
+        )
+    return writer.move(node)

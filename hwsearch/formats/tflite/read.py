@@ -18,6 +18,7 @@ from hwsearch.formats.tflite.tables import load as load_tables
 from hwsearch.formats.tflite.walk import Walked, Walker
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.ops.conv import Conv
 
 FLOAT_BITS = 32
 
@@ -55,7 +56,7 @@ def read(path: Path) -> Inspected:
     layers = []
     for node in graph.convs:
         stored = walked.stored[node.name]
-        op = "depthwise" if node.attrs["groups"] > 1 and node.weights["weight"].shape[1] == 1 else "conv"
+        op = "depthwise" if isinstance(node.op, Conv) and node.op.groups > 1 and node.weights["weight"].shape[1] == 1 else "conv"
         layers.append(InspectedLayer(node.name, op, stored.shape, stored.bits, bits[node.name], stored.bytes, stored.kind))
     return Inspected(
         path=path,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +15,10 @@ from hwsearch.formats.tflite.nodes import SAME
 from hwsearch.formats.tflite.tables import StoredOperator, StoredTensor
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
+from searchspaces.ops.conv import Conv
 
 FIRST_CODE = {"int8": INT8.middle, "uint8": 0, "int16": INT16.middle}
 """The unsigned code that stands for the integer 0 of each type in a file."""
-
 
 CONTAINER_BITS = {"int8": 8, "uint8": 8, "int16": 16}
 
@@ -49,9 +48,9 @@ def grid_of(tensor: StoredTensor) -> TensorFormat | None:
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """One convolution: attributes and real weights of its node, its integers where it has them, and what the file stores."""
+    """One convolution: operator and real weights of its node, its integers where it has them, and what the file stores."""
 
-    attrs: Mapping[str, Any]
+    op: Conv
     weights: Mapping[str, Tensor]
     layer: LayerIntegers | None
     stored: StoredLayer
@@ -76,13 +75,7 @@ def read_convolution(
     if groups < 1 or groups * array.shape[1] != channels or array.shape[0] % groups:
         raise NotCounted(f"{operator.name} whose weights do not fit its input")
     stride, dilation = _one(operator, "StrideH", "StrideW"), _one(operator, "DilationHFactor", "DilationWFactor")
-    attrs = {
-        "stride": stride,
-        "padding": _window(operator, array.shape[2:], stride, dilation, padding),
-        "dilation": dilation,
-        "groups": groups,
-        "activation": "none",
-    }
+    op = Conv(stride, _window(operator, array.shape[2:], stride, dilation, padding), dilation, groups)
     bias = _bias(operator, tensors, array.shape[0])
     source = grid_of(tensors[operator.inputs[0]])
     layer = None if stored.kind == "float32" else _integers(operator, stored, array, bias, source)
@@ -93,7 +86,7 @@ def read_convolution(
         real = array.astype(np.float32) * layer.scale[:, None, None, None], (bias * units).astype(np.float32)
     weights = {"weight": torch.from_numpy(real[0]), "bias": torch.from_numpy(real[1])}
     bits = 32 if layer is None else bits_of(array)
-    return Convolution(attrs, weights, layer, StoredLayer(stored.shape, stored.kind, bits, stored.data_bytes))
+    return Convolution(op, weights, layer, StoredLayer(stored.shape, stored.kind, bits, stored.data_bytes))
 
 
 def _one(operator: StoredOperator, rows: str, columns: str) -> int:

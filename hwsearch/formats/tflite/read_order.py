@@ -16,6 +16,7 @@ from hwsearch.formats.tflite.write_order import channel_orders, demanded
 from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.lower import propagate
+from searchspaces.ops.conv import Conv
 
 SIDE = 64
 """Height and width of a picture for which shapes are computed; the number of channels does not depend on it."""
@@ -35,10 +36,10 @@ def in_torch_order(graph: Graph, layers: Mapping[str, LayerIntegers]) -> tuple[G
             order = demanded(node, name, channels, orders)
             if order is not None and not np.array_equal(order, orders[name]):
                 raise FileError(f"{node.name!r} reads channels in an order that the canonical graph cannot express")
-        if node.op != "conv":
+        if not isinstance(node.op, Conv):
             continue
         rows = np.argsort(orders[node.name])
-        grouped = node.attrs["groups"] > 1
+        grouped = node.op.groups > 1
         columns = np.arange(node.weights["weight"].shape[1]) if grouped else np.argsort(orders[node.inputs[0]])
         weights = {key: value[rows][:, columns] if key == "weight" else value[rows] for key, value in node.weights.items()}
         changed[node.name] = replace(node, weights=weights)

@@ -25,10 +25,38 @@ from hwsearch.formats.tflite.tables import StoredModel, StoredOperator
 from hwsearch.quant.engine.integer import same_grid
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
-from searchspaces.ir.graph import Graph, Node
+from searchspaces.ir.graph import Graph, Node, conv_of
+from searchspaces.ops.activation import Activation, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Tanh
+from searchspaces.ops.base import Op
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add, Mul
+from searchspaces.ops.input import Input, Unknown
+from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.reduce import Mean, Reduction
+from searchspaces.ops.resize import Mode, Resize
+from searchspaces.ops.table import OpTable
 
 ACTIVATIONS = {"RELU": RELU, "RELU6": RELU6, "RELU_N1_TO_1": RELU_N1_TO_1}
-_UNARY = {"LOGISTIC": "sigmoid", "TANH": "tanh", "LEAKY_RELU": "leaky_relu", "RELU": "relu", "RELU6": "relu6"}
+_UNARY: dict[str, type[Activation]] = {
+    "LOGISTIC": Sigmoid, "TANH": Tanh, "LEAKY_RELU": LeakyRelu, "RELU": Relu, "RELU6": Relu6,
+}  # fmt: skip
+
+READS: OpTable[tuple[str, ...]] = OpTable("the TFLite reader")
+"""The operators of a file that become each of ours."""
+READS.lacks("a file that has it is read with this operator uncounted", Op)
+READS.lacks("it stands for what a file has and no other operator expresses", Unknown)
+READS.put(("the file's input",), Input)
+READS.put(("CONV_2D", "DEPTHWISE_CONV_2D"), Conv)
+READS.put(("ADD",), Add)
+READS.put(("MUL",), Mul)
+READS.put(("CONCATENATION",), Concat, Repeat)
+READS.put(("SLICE",), Slice)
+READS.put(("DEPTH_TO_SPACE", "RESHAPE and TRANSPOSE"), PixelShuffle)
+READS.put(("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR"), Resize)
+READS.put(("MEAN",), Mean)
+READS.put(("MAXIMUM or MINIMUM of two convolutions",), PRelu)
+for _kind, _cls in _UNARY.items():
+    READS.put((_kind,), _cls)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +101,7 @@ class Walker:
         first = self.model.tensors[self.model.input]
         if len(first.shape) != 4 or not 1 <= first.shape[3] <= 4096:
             raise FileError(f"the input has the shape {list(first.shape)}, not that of a picture [1, height, width, channels]")
-        self._put(self.model.input, "input", (), {"channels": first.shape[3]})
+        self._put(self.model.input, Input(first.shape[3]), ())
         for operator in self.model.operators:
             try:
                 self._read(operator)
@@ -82,7 +110,7 @@ class Walker:
                 source = next((self.node_of[i] for i in operator.inputs if i in self.node_of), None)
                 if source is None or len(operator.outputs) != 1:
                     raise FileError(f"{operator.name} cannot be read: {reason}") from None
-                self._put(operator.outputs[0], "unknown", (source,), {"operation": operator.name})
+                self._put(operator.outputs[0], Unknown(operator.name), (source,))
         if self.model.output not in self.node_of:
             raise FileError("nothing computes the output of the network")
         nodes = tuple(self.nodes.values())
@@ -99,12 +127,10 @@ class Walker:
         name = self.model.tensors[index].name.partition(";")[0] or f"tensor_{index}"
         return f"{name}#{index}" if name in self.nodes else name
 
-    def _put(
-        self, index: int, op: str, inputs: tuple[str, ...], attrs: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None
-    ) -> str:
+    def _put(self, index: int, op: Op, inputs: tuple[str, ...], weights: Mapping[str, Tensor] | None = None) -> str:
         """A node that computes tensor ``index``; returns its name."""
-        name = "input" if op == "input" else self._name(index)
-        self.nodes[name] = Node(name, op, inputs, attrs, weights or {})
+        name = "input" if isinstance(op, Input) else self._name(index)
+        self.nodes[name] = Node(name, op, inputs, weights or {})
         self.node_of[index] = name
         fmt = grid_of(self.model.tensors[index])
         if fmt is not None:
@@ -142,7 +168,7 @@ class Walker:
         """Tensor ``index`` is computed by the node of ``source``, and names it if nobody else reads ``source``."""
         old = self._source(source)
         self.node_of[index] = old
-        if self.nodes[old].op == "input" or self.reads[source] > 1:
+        if isinstance(self.nodes[old].op, Input) or self.reads[source] > 1:
             return
         new = self._name(index)
         self.nodes = {new if name == old else name: node for name, node in self.nodes.items()}
@@ -171,7 +197,7 @@ class Walker:
         tensors = self.model.tensors
         before, after = grid_of(tensors[source]), grid_of(tensors[target])
         name = self._source(source)
-        if after is not None and before is None and self.nodes[name].op == "input":
+        if after is not None and before is None and isinstance(self.nodes[name].op, Input):
             self.formats[name] = after  # the picture comes in floating point
             self.node_of[target] = name
         elif before is not None and after is not None and before.scale == after.scale and after.is_wide and not before.is_wide:
@@ -186,7 +212,7 @@ class Walker:
         """Whether ``name`` is a 16-bit result of 16-bit operands that nobody reads but the step to 8 bits."""
         node = self.nodes[name]
         wide = any(self.formats.get(i, TensorFormat(INT8)).is_wide for i in node.inputs)
-        return node.op in ("conv", "add") and wide and self.reads[index] == 1
+        return isinstance(node.op, Conv | Add) and wide and self.reads[index] == 1
 
     def _read_dequantize(self, operator: StoredOperator) -> None:
         if operator.outputs[0] != self.model.output:
@@ -206,7 +232,7 @@ class Walker:
         padding = self.padding.get(index, (0, 0, 0, 0))
         found = read_convolution(operator, self.model.tensors, padding)
         source = self.node_of[index] if index in self.padding else self._source(index)
-        name = self._put(operator.outputs[0], "conv", (source,), found.attrs, found.weights)
+        name = self._put(operator.outputs[0], found.op, (source,), found.weights)
         self.stored[name] = found.stored
         if found.layer is not None:
             self.layers[name] = found.layer
@@ -224,23 +250,23 @@ class Walker:
             self._bound(index, *fused_bounds(activation, fmt))
         elif activation != NONE:
             name = self.node_of[index]
-            kind = {RELU: "relu", RELU6: "relu6"}.get(activation)
-            if kind is None:
+            fused = {RELU: Relu(), RELU6: Relu6()}.get(activation)
+            if fused is None or not hasattr(self.nodes[name].op, "activation"):
                 raise NotCounted(f"{operator.name} with the fused activation {activation}")
-            self.nodes[name] = replace(self.nodes[name], attrs={**self.nodes[name].attrs, "activation": kind})
+            self.nodes[name] = self.nodes[name].with_op(activation=fused)
 
     def _read_add(self, operator: StoredOperator) -> None:
         tensors = self.model.tensors
         if len(operator.inputs) != 2 or tensors[operator.inputs[0]].shape != tensors[operator.inputs[1]].shape:
             raise NotCounted("ADD of tensors of different shapes")
-        self._put(operator.outputs[0], "add", tuple(self._source(i) for i in operator.inputs), {"activation": "none"})
+        self._put(operator.outputs[0], Add(), tuple(self._source(i) for i in operator.inputs))
         self._fused(operator)
 
     def _read_mul(self, operator: StoredOperator) -> None:
         if len(operator.inputs) != 2:
             raise NotCounted("MUL")
-        wide = sorted((self._source(i) for i in operator.inputs), key=lambda name: self.nodes[name].op == "pool")
-        self._put(operator.outputs[0], "mul", tuple(wide), {})
+        wide = sorted((self._source(i) for i in operator.inputs), key=lambda name: isinstance(self.nodes[name].op, Reduction))
+        self._put(operator.outputs[0], Mul(), tuple(wide))
         self._fused(operator)
 
     def _read_concatenation(self, operator: StoredOperator) -> None:
@@ -248,22 +274,22 @@ class Walker:
             raise NotCounted("CONCATENATION of other sides than channels")
         sources = tuple(self._source(i) for i in operator.inputs)
         if len(sources) > 1 and len(set(sources)) == 1:
-            self._put(operator.outputs[0], "repeat", sources[:1], {"times": len(sources)})
+            self._put(operator.outputs[0], Repeat(len(sources)), sources[:1])
         else:
-            self._put(operator.outputs[0], "concat", sources, {})
+            self._put(operator.outputs[0], Concat(), sources)
 
     def _read_slice(self, operator: StoredOperator) -> None:
         begin, size = self._constant(operator, 1), self._constant(operator, 2)
         if begin.shape != (4,) or size.shape != (4,) or begin[:3].any() or (size[:3] != -1).any() or size[3] < 1:
             raise NotCounted("SLICE of other sides than channels")
-        bounds = {"start": int(begin[3]), "stop": int(begin[3] + size[3])}
-        self._put(operator.outputs[0], "slice", (self._source(operator.inputs[0]),), bounds)
+        op = Slice(int(begin[3]), int(begin[3] + size[3]))
+        self._put(operator.outputs[0], op, (self._source(operator.inputs[0]),))
 
     def _read_depth_to_space(self, operator: StoredOperator) -> None:
         factor, shape = int(operator.options["BlockSize"]), self.model.tensors[operator.inputs[0]].shape
         if not 1 <= factor <= 64 or len(shape) != 4 or shape[3] % factor**2:
             raise NotCounted("DEPTH_TO_SPACE whose blocks do not fit its channels")
-        self._put(operator.outputs[0], "pixel_shuffle", (self._source(operator.inputs[0]),), {"factor": factor})
+        self._put(operator.outputs[0], PixelShuffle(factor), (self._source(operator.inputs[0]),))
 
     def _read_reshape(self, operator: StoredOperator) -> None:
         """The first or last step of a pixel shuffle of int16, for which there is no DEPTH_TO_SPACE (see ``nodes``)."""
@@ -272,7 +298,7 @@ class Walker:
             source, factor = self.shuffled[operator.inputs[0]]
             _, rows, columns, channels = self.model.tensors[source].shape
             if after == (1, rows * factor, columns * factor, channels // factor**2):
-                self._put(operator.outputs[0], "pixel_shuffle", (self._source(source),), {"factor": factor})
+                self._put(operator.outputs[0], PixelShuffle(factor), (self._source(source),))
                 return
         elif len(before) == len(after) == 4 and before == (1, *after[:2], after[2] * after[3]) and after[3] % after[2] == 0:
             self.split[operator.outputs[0]] = (operator.inputs[0], after[2])
@@ -287,15 +313,14 @@ class Walker:
     def _read_resize_nearest_neighbor(self, operator: StoredOperator) -> None:
         shapes = [self.model.tensors[i].shape for i in (operator.inputs[0], operator.outputs[0])]
         factors = {b / a for a, b in zip(shapes[0][1:3], shapes[1][1:3], strict=True) if a}
-        mode = "bilinear" if operator.name == "RESIZE_BILINEAR" else "nearest"
+        mode: Mode = "bilinear" if operator.name == "RESIZE_BILINEAR" else "nearest"
         half = operator.options["HalfPixelCenters"]
         if len(factors) != 1 or operator.options["AlignCorners"] or half != (mode == "bilinear"):
             raise NotCounted(f"{operator.name} with other pixel centres than PyTorch's")
         factor = factors.pop()
         if factor != int(factor) or not 1 <= factor <= 64:
             raise NotCounted(f"{operator.name} by {factor:g}")
-        attrs = {"mode": mode, "factor": int(factor)}
-        self._put(operator.outputs[0], "resize", (self._source(operator.inputs[0]),), attrs)
+        self._put(operator.outputs[0], Resize(mode, int(factor)), (self._source(operator.inputs[0]),))
 
     _read_resize_bilinear = _read_resize_nearest_neighbor
 
@@ -303,7 +328,7 @@ class Walker:
         axes = self._constant(operator, 1)
         if sorted(int(axis) % 4 for axis in axes.reshape(-1)) != [1, 2]:
             raise NotCounted("MEAN of other sides than height and width")
-        self._put(operator.outputs[0], "pool", (self._source(operator.inputs[0]),), {"kind": "mean"})
+        self._put(operator.outputs[0], Mean(), (self._source(operator.inputs[0]),))
 
     def _read_unary(self, operator: StoredOperator) -> None:
         source = operator.inputs[0]
@@ -312,10 +337,9 @@ class Walker:
         if activation is not None and before is not None and self.reads[source] == 1 and self._alias(operator, source):
             self._bound(operator.outputs[0], *fused_bounds(activation, before))
             return
-        attrs: dict[str, Any] = {"kind": _UNARY[operator.name]}
-        if operator.name == "LEAKY_RELU":
-            attrs["slope"] = float(operator.options["Alpha"])
-        self._put(operator.outputs[0], "unary", (self._source(source),), attrs)
+        cls = _UNARY[operator.name]
+        op = LeakyRelu(float(operator.options["Alpha"])) if cls is LeakyRelu else cls()
+        self._put(operator.outputs[0], op, (self._source(source),))
 
     def _read_maximum(self, operator: StoredOperator) -> None:
         if len(operator.inputs) != 2:
@@ -336,12 +360,12 @@ class Walker:
     def _read_prelu_pair(self, operator: StoredOperator) -> None:
         a, b = (self._source(i) for i in operator.inputs)
         first, second = self.layers.get(a), self.layers.get(b)
-        alike = self.nodes[a].inputs == self.nodes[b].inputs and dict(self.nodes[a].attrs) == dict(self.nodes[b].attrs)
+        alike = self.nodes[a].inputs == self.nodes[b].inputs and self.nodes[a].op == self.nodes[b].op
         slope = prelu_slope(first, second, operator.name == "MAXIMUM") if first and second and alike else None
         if first is None or slope is None:
             raise NotCounted(f"{operator.name} of two tensors")
         node, fmt, stored = self.nodes.pop(a), self.formats[a], self.stored.pop(a)
         del self.nodes[b], self.layers[b], self.layers[a], self.stored[b]
-        attrs = {**node.attrs, "activation": "prelu"}
-        name = self._put(operator.outputs[0], "conv", node.inputs, attrs, {**node.weights, "slope": torch.from_numpy(slope)})
+        op = replace(conv_of(node), activation=PRelu())
+        name = self._put(operator.outputs[0], op, node.inputs, {**node.weights, "slope": torch.from_numpy(slope)})
         self.formats[name], self.layers[name], self.stored[name] = fmt, first, stored

@@ -23,6 +23,7 @@ from hwsearch.formats.tflite.form import form
 from hwsearch.formats.tflite.nodes import Writer
 from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.version import __version__
+from searchspaces.ops.activation import LeakyRelu, PRelu
 
 RULES = {"litert": "xnnpack", "micro": "gemmlowp"}
 """Flavour -> requantization rule of the runtime it is for."""
@@ -46,7 +47,7 @@ def _writer(qgraph: QuantizedGraph, flavour: str, size: tuple[int, int]) -> Writ
 
 def _notes(writer: Writer) -> list[str]:
     said = [f"Weights of layer {name} are stored in 8 bits: {why}." for name, why in writer.promoted.items()]
-    sloped = [node.name for node in writer.qgraph.graph.convs if node.activation in ("prelu", "leaky_relu")]
+    sloped = [node.name for node in writer.qgraph.graph.convs if isinstance(node.activation, PRelu | LeakyRelu)]
     if sloped:
         said.append("PReLU and LeakyReLU take a second convolution each: " + ", ".join(sloped) + ".")
     return said

@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from searchspaces.ir.graph import Graph, Node
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add
+from searchspaces.ops.move import PixelShuffle, Repeat
 
 
 def block_order(channels: int, factor: int) -> np.ndarray:
@@ -20,11 +23,11 @@ def channel_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarr
     """Which channel stands at each place of every tensor: the natural order, unless a pixel shuffle behind it wants another."""
     orders = {name: np.arange(count) for name, count in channels.items()}
     for node in reversed(graph.nodes):
-        if node.op == "repeat":
+        if isinstance(node.op, Repeat):
             # k copies of the tensor one after the other, which is what CONCATENATION gives.
             count = channels[node.inputs[0]]
             orders[node.name] = np.arange(channels[node.name]).reshape(count, -1).T.reshape(-1)
-        elif node.op in ("conv", "add") and node.name != graph.output.name and (node.op == "add" or node.attrs["groups"] == 1):
+        elif node.name != graph.output.name and (isinstance(node.op, Add) or _free(node)):
             demands = [demanded(reader, node.name, channels, orders) for reader in graph.readers(node.name)]
             wanted = [order for order in demands if order is not None]
             if wanted and all(np.array_equal(order, wanted[0]) for order in wanted):
@@ -32,12 +35,17 @@ def channel_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarr
     return orders
 
 
+def _free(node: Node) -> bool:
+    """Whether a node takes, and gives, channels in any order: a convolution without groups."""
+    return isinstance(node.op, Conv) and node.op.groups == 1
+
+
 def demanded(reader: Node, name: str, channels: dict[str, int], orders: dict[str, np.ndarray]) -> np.ndarray | None:
     """The order in which ``reader`` takes the channels of its input ``name``; None where it takes any."""
-    if reader.op == "conv" and reader.attrs["groups"] == 1:
+    if _free(reader):
         return None
-    if reader.op == "pixel_shuffle":
-        return block_order(channels[reader.name], reader.attrs["factor"])
-    if reader.op == "add":
+    if isinstance(reader.op, PixelShuffle):
+        return block_order(channels[reader.name], reader.op.factor)
+    if isinstance(reader.op, Add):
         return orders[reader.name]
     return np.arange(channels[name])

@@ -17,21 +17,21 @@ from torch import Tensor
 from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.data.pictures import Pair
-from searchspaces.ir.graph import VIEWS, Graph, Node, execute
+from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ops.move import View
 from searchspaces.tasks.luma import output_luma
 from searchspaces.tasks.metrics import luma, mse_y
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is done, 0..1."""
 
-_REPEATS = (*VIEWS, "concat")
 _SMALLEST = 32
 
 
 def _shown(graph: Graph) -> frozenset[str]:
     """Names of the tensors that hold the values of the output: the output itself, seen through views."""
     node, names = graph.output, {graph.output.name}
-    while node.op in VIEWS:
+    while isinstance(node.op, View):
         node = graph[node.inputs[0]]
         names.add(node.name)
     return frozenset(names)
@@ -53,7 +53,7 @@ class Errors:
         self._shown = _shown(self.graph)
         groups = self.graph.width_groups()
         self.members = {
-            group: tuple(n.name for n in self.graph.nodes if groups[n.name] == group and n.op not in _REPEATS)
+            group: tuple(n.name for n in self.graph.nodes if groups[n.name] == group and not n.op.moves)
             for group in self.space.group_names
         }
         self._weights: dict[tuple[str, int], tuple[Tensor, Tensor | None]] = {}

@@ -19,7 +19,8 @@ from hwsearch.quant.engine.kernels.timing import Kernel
 from hwsearch.quant.engine.proof import INT32_LIMIT, prove_layer
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers
-from searchspaces.ir.graph import Node, activate, pair
+from searchspaces.ir.graph import Node, conv_of
+from searchspaces.ops.activation import activate
 
 I16_LIMIT = 2**47 - 1
 """Largest sum that the 64-bit product with a 16-bit multiplier of arithmetic "i16" bears."""
@@ -65,19 +66,19 @@ class Conv:
             self.requantize = requant.requantizer(node, layer, source, target, rule)
 
     def _conv(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        left, right, top, bottom = self.node.attrs["padding"]
+        op = conv_of(self.node)
+        left, right, top, bottom = op.padding
         padding = (top, left)
         if left != right or top != bottom:
             x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
-        attrs = self.node.attrs
         return F.conv2d(
             x.to(self.weight.dtype),
             self.weight,
             None if bias is None else bias.to(self.weight.dtype),
-            stride=pair(attrs["stride"]),
+            stride=op.strides,
             padding=padding,
-            dilation=pair(attrs["dilation"]),
-            groups=attrs["groups"],
+            dilation=op.dilations,
+            groups=op.groups,
         )
 
     def _bands(self, conv: BandConv, x: Tensor, finish: Finish, dtype: torch.dtype) -> Tensor:
@@ -108,13 +109,13 @@ class Conv:
     def __call__(self, x: Tensor) -> Tensor:
         if self.floats:
             real = self._conv(load(x, self.source), self.bias)
-            return store(activate(real, self.node.activation, self.node), self.target)
+            return store(activate(real, self.node.activation, self.node.weights), self.target)
         if isinstance(self.kernel, BandConv) and not self.target.is_float:
             return self._bands(self.kernel, x, self.requantize, self.target.carrier)
         acc = self.accumulate(x)
         if self.target.is_float:
             real = (acc.to(self.m.dtype) * self.m).float()
-            return store(activate(real, self.node.activation, self.node), self.target)
+            return store(activate(real, self.node.activation, self.node.weights), self.target)
         out = buffers.channels_last(tuple(acc.shape), self.target.carrier)
         self.requantize(requant.pixels(acc), requant.pixels(out))
         return out

@@ -6,28 +6,45 @@ convolutions are integers in whatever computes them: pair products of 16-bit int
 int8 kernel, or floating point within the range in which it holds every integer. ``proofs`` tells why each layer loses nothing
 on any machine, ``path`` which arithmetic runs here.
 
-Exact, equal to the exported ONNX file under ONNX Runtime code for code: convolutions, additions, all moves, activations,
-products, pooling of integer tensors, nearest-neighbour resizing. Not claimed exact: bilinear and bicubic resizing, and whatever
-the device itself executes in half precision (``LayerFloats``, float tensors): their sums depend on the order of additions.
+What each operator does stands in ``steps``. Exact, equal to the exported ONNX file under ONNX Runtime code for code:
+convolutions, additions, all moves, activations, products, statistics of integer tensors, nearest-neighbour resizing. Not claimed
+exact: what is computed in floating point between integer tensors (softmax, normalizations, bilinear and bicubic resizing), and
+whatever the device itself executes in half precision (``LayerFloats``, float tensors): sums depend on the order of additions.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from hwsearch.quant.engine import fixed_point, requant
-from hwsearch.quant.engine.convolution import Conv, load, store
+from hwsearch.quant.engine import requant, steps
+from hwsearch.quant.engine.convolution import load
 from hwsearch.quant.engine.decode import real
 from hwsearch.quant.engine.kernels.choice import kernel
 from hwsearch.quant.engine.proof import Proof, prove_layer
+from hwsearch.quant.engine.steps import Run, Site, adds_in_integers, prepared, same_grid, unary_table
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
-from searchspaces.ir.graph import Node, activate, apply
+from searchspaces.ir.graph import Node
+
+__all__ = [
+    "Engine",
+    "adds_in_integers",
+    "decoded",
+    "engine",
+    "exact",
+    "path",
+    "proofs",
+    "run",
+    "run_codes",
+    "same_grid",
+    "unary_table",
+]
 
 
 def proofs(qgraph: QuantizedGraph) -> list[Proof]:
@@ -49,98 +66,28 @@ def path(qgraph: QuantizedGraph) -> str:
 
 def exact(qgraph: QuantizedGraph) -> bool:
     """Whether every code of the network is claimed equal under ONNX Runtime: no half precision, no interpolating resize."""
-    resized = any(n.op == "resize" and n.attrs["mode"] != "nearest" for n in qgraph.graph.nodes)
-    return not (resized or qgraph.float_layers or any(f.is_float for f in qgraph.formats.values()))
-
-
-def unary_table(node: Node, source: TensorFormat, target: TensorFormat) -> Tensor:
-    """What a sigmoid or tanh writes for every code 0 .. 2^bits - 1 of its input: shifted codes, or real values for a float
-    target; float32 ``[2^bits]``. A table is what integer hardware has, and it makes transcendental functions exact."""
-    codes = torch.arange(source.grid.last_code + 1, dtype=torch.float32)
-    values = activate(source.decode(codes), node.attrs["kind"], node)
-    return target.stored(values)
-
-
-def _table(node: Node, source: TensorFormat, target: TensorFormat, rule: str) -> Tensor | None:
-    """What an activation writes for every code of its input, where it is one of integers; None where it computes real values."""
-    if source.is_float:
-        return None
-    kind = node.attrs["kind"]
-    if kind in ("sigmoid", "tanh"):
-        return unary_table(node, source, target).to(target.carrier)
-    if rule != "f32" and kind in ("relu", "relu6") and not source.is_wide and not target.is_wide:
-        low, high = (bound - target.zero_point for bound in requant.bounds(node, target))
-        return torch.from_numpy(fixed_point.rescale_table(source, target, low, high))
-    return None
-
-
-def _convert(value: Tensor, source: TensorFormat, target: TensorFormat) -> Tensor:
-    """A moved tensor in the format of its destination: by construction the same scale and zero point, perhaps tighter bounds."""
-    if source.is_float == target.is_float and (source.is_float or same_grid(source, target)):
-        if not source.is_float and (target.qmin > source.qmin or target.qmax < source.qmax):
-            value = value.clamp(target.qmin - target.zero_point, target.qmax - target.zero_point)
-        return value.to(target.carrier)
-    return store(load(value, source), target)
-
-
-def same_grid(a: TensorFormat, b: TensorFormat) -> bool:
-    """Whether two integer formats give a code the same meaning and the same container."""
-    return a.scale == b.scale and a.zero_point == b.zero_point and a.is_wide == b.is_wide
-
-
-def adds_in_integers(node: Node, formats: Iterable[TensorFormat], rule: str = "f32") -> bool:
-    """Whether an addition is one of integers (see ``requant.adder``); otherwise both sides decode, add and encode in float32.
-
-    Under rule "f32" tensors of 16 bits are not, because ONNX Runtime has no such operation."""
-    wide = rule != "f32"
-    return node.activation in ("none", "relu", "relu6") and all((wide or not f.is_wide) and not f.is_float for f in formats)
-
-
-def _pool(node: Node, value: Tensor, source: TensorFormat) -> Tensor:
-    """Mean or standard deviation over height and width. Sums of codes are integers, hence exact in float64 in any order."""
-    if source.is_float:
-        return apply(node, [value])
-    v = value.double()
-    n = float(v.shape[2] * v.shape[3])
-    total = v.sum(dim=(2, 3), keepdim=True)
-    if node.attrs["kind"] == "mean":
-        return (total / n * float(source.scale)).float()
-    squares = (v * v).sum(dim=(2, 3), keepdim=True)
-    return (((squares * n - total * total) / (n * n)).clamp_min(0).sqrt() * float(source.scale)).float()
+    inexact = any(not steps.exact(node.op) for node in qgraph.graph.nodes)
+    return not (inexact or qgraph.float_layers or any(f.is_float for f in qgraph.formats.values()))
 
 
 class Engine:
     """A quantized network made ready to run: weights in their carriers, tables, multipliers."""
 
     def __init__(self, qgraph: QuantizedGraph) -> None:
+        self._qgraph = qgraph
         self.graph, self.formats, self.rule = qgraph.graph, qgraph.formats, qgraph.rule
         requant.arithmetic(qgraph.rule)  # a rule that nobody knows is told before anything is prepared
         self.steps = {node.name: self._step(node, qgraph) for node in qgraph.graph.nodes}
 
-    def _step(self, node: Node, qgraph: QuantizedGraph) -> Callable[[list[Tensor]], Tensor]:
-        target = self.formats[node.name]
+    def _step(self, node: Node, qgraph: QuantizedGraph) -> Run:
         sources = [self.formats[name] for name in node.inputs]
-        if node.op == "input":
-            return lambda xs: store(xs[0], target)
-        if node.op == "conv":
-            conv = Conv(node, qgraph.layers[node.name], sources[0], target, self.rule)
-            return lambda xs: conv(xs[0])
-        if node.op == "add" and adds_in_integers(node, [*sources, target], self.rule):
-            total = requant.adder(sources[0], sources[1], target, *requant.bounds(node, target), self.rule)
-            return lambda xs: total(xs[0], xs[1])
-        if node.op in ("slice", "repeat", "pixel_shuffle"):
-            return lambda xs: _convert(apply(node, xs), sources[0], target)
-        if node.op == "resize" and node.attrs["mode"] == "nearest":
-            return lambda xs: _convert(apply(node, [xs[0].float()]), sources[0], target)
-        if node.op == "concat":
-            return lambda xs: torch.cat([_convert(x, s, target) for x, s in zip(xs, sources, strict=True)], dim=1)
-        if node.op == "pool":
-            return lambda xs: store(_pool(node, xs[0], sources[0]), target)
-        table = _table(node, sources[0], target, self.rule) if node.op == "unary" else None
-        if table is not None:
-            zero = sources[0].zero_point
-            return lambda xs: table[xs[0].long() + zero]
-        return lambda xs: store(apply(node, [load(x, s) for x, s in zip(xs, sources, strict=True)]), target)
+        return prepared(Site(node, sources, self.formats[node.name], qgraph.layers.get(node.name), self.rule))
+
+    def _steps(self, height: int, width: int) -> dict[str, Run]:
+        """The steps for pictures of one size: sizes that depend on it become numbers."""
+        sized = [node for node in self.graph.nodes if node.op.extents]
+        at = {node.name: self._step(replace(node, op=node.op.at(height, width)), self._qgraph) for node in sized}
+        return {**self.steps, **at}
 
     def run(self, x: Tensor, keep: Callable[[str, Tensor], None] | None = None) -> Tensor:
         """Execute on ``x float32 [1, C, H, W]`` in 0..1.
@@ -152,11 +99,11 @@ class Engine:
         """
         last_use = {source: node.name for node in self.graph.nodes for source in node.inputs}
         tensors: dict[str, Tensor] = {}
-        value = x.float()
+        value, run = x.float(), self._steps(*x.shape[2:])
         with torch.no_grad(), torch.backends.nnpack.flags(enabled=False):  # NNPACK may use Winograd, which is not exact
             for node in self.graph.nodes:
-                inputs = [tensors[name] for name in node.inputs] if node.op != "input" else [x.float()]
-                value = self.steps[node.name](inputs)
+                inputs = [tensors[name] for name in node.inputs] if node.inputs else [x.float()]
+                value = run[node.name](inputs)
                 if keep is not None:
                     keep(node.name, value)
                 tensors[node.name] = value
@@ -192,6 +139,6 @@ def run(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
 def decoded(carried: Tensor, qgraph: QuantizedGraph) -> Tensor:
     """Real values of the output tensor as the engine carries it."""
     fmt = qgraph.formats[qgraph.graph.output.name]
-    if fmt.is_float or carried.dtype != torch.int16:
+    if fmt.is_float or carried.dtype != torch.int16 or carried.ndim != 4:
         return load(carried, fmt).contiguous()
     return real(carried, fmt.scale)

@@ -45,6 +45,7 @@ from hwsearch.quant.engine.kernels.float_loops import fma
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
+from searchspaces.ops.activation import LeakyRelu, PRelu, Relu, Relu6
 
 RULES = {"f32": ("f32", "f64"), "xnnpack": ("f32", "i16"), "gemmlowp": ("gemmlowp", "i16")}
 """Rule -> arithmetic of layers between tensors of at most 8 bits, and of layers that touch a 16-bit tensor."""
@@ -82,19 +83,18 @@ def bounds(node: Node, target: TensorFormat) -> tuple[int, int]:
     """Lowest and highest code that ``node`` may write: the format's range, cut further by a ReLU or ReLU6 that is fused to it,
     or that it is."""
     low, high = target.qmin, target.qmax
-    activation = node.attrs["kind"] if node.op == "unary" else node.activation
-    if activation in ("relu", "relu6"):
+    if isinstance(node.function, Relu | Relu6):
         low = max(low, target.zero_point)
-    if activation == "relu6":
+    if isinstance(node.function, Relu6):
         high = min(high, target.zero_point + int(np.rint(np.float32(6.0) / np.float32(target.scale))))
     return low, high
 
 
 def slopes(node: Node, channels: int) -> np.ndarray | None:
     """Slope of the negative side per channel, float32, or None where the fused activation has none."""
-    if node.activation == "leaky_relu":
-        return np.full(channels, node.attrs["slope"], dtype=np.float32)
-    if node.activation == "prelu":
+    if isinstance(node.activation, LeakyRelu):
+        return np.full(channels, node.activation.slope, dtype=np.float32)
+    if isinstance(node.activation, PRelu):
         return np.broadcast_to(node.weights["slope"].detach().numpy().astype(np.float32), (channels,)).copy()
     return None
 
@@ -146,6 +146,15 @@ def pictures(array: np.ndarray, count: int = 1) -> Tensor:
     return torch.from_numpy(array).view(count, -1, *array.shape[1:]).permute(0, 3, 1, 2)
 
 
+def _rows(a: Tensor, b: Tensor) -> tuple[tuple[np.ndarray, np.ndarray], Callable[[np.ndarray], Tensor]]:
+    """Two tensors of one shape as 1-D arrays of one order, and what makes such an array a tensor again."""
+    if a.ndim == 4:
+        height, width, channels = pixels(a).shape
+        return (pixels(a).reshape(-1), pixels(b).reshape(-1)), lambda y: pictures(y.reshape(height, width, channels), len(a))
+    flat = a.contiguous().view(-1).numpy(), b.contiguous().view(-1).numpy()
+    return flat, lambda y: torch.from_numpy(y).view(a.shape)
+
+
 def empty(shape: tuple[int, ...], fmt: TensorFormat) -> np.ndarray:
     """Room for shifted codes of a format."""
     return buffers.empty(shape, np.int16 if fmt.carrier == torch.int16 else np.float32)
@@ -195,10 +204,10 @@ def adder(fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: 
     z = fy.zero_point
 
     def run(a: Tensor, b: Tensor) -> Tensor:
-        x, y = pixels(a), pixels(b)
+        (x, y), restore = _rows(a, b)
         out = empty(x.shape, fy)
-        sum_of(x.reshape(-1), y.reshape(-1), fa, fb, fy, low - z, high - z, out.reshape(-1))
-        return pictures(out, len(a))
+        sum_of(x, y, fa, fb, fy, low - z, high - z, out)
+        return restore(out)
 
     return run
 
@@ -209,7 +218,7 @@ def add(a: Tensor, b: Tensor, fa: TensorFormat, fb: TensorFormat, fy: TensorForm
     ra, rb = f32(f32(fa.scale) / f32(fy.scale)), f32(f32(fb.scale) / f32(fy.scale))
     za, zb, z = f32(fa.zero_point), f32(fb.zero_point), f32(fy.zero_point)
     fix = f32(z - f32(float(ra) * float(za) + float(rb * zb)))  # one rounding, as a fused multiply-add: the float64 sum is exact
-    x, y = pixels(a), pixels(b)
+    (x, y), restore = _rows(a, b)
     out = empty(x.shape, fy)
-    _add_f32(x.reshape(-1), y.reshape(-1), za, zb, ra, rb, fix, z, f32(low), f32(high), out.reshape(-1))
-    return pictures(out, len(a))
+    _add_f32(x, y, za, zb, ra, rb, fix, z, f32(low), f32(high), out)
+    return restore(out)

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers
-from searchspaces.ir.graph import VIEWS, Graph, Node, activate, apply
+from searchspaces.ir.graph import Graph, Node, apply
+from searchspaces.ops.activation import LeakyRelu, PRelu, Relu, Relu6, activate
+from searchspaces.ops.base import Op
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.input import Input, Unknown
+from searchspaces.ops.linear import Linear
+from searchspaces.ops.table import OpTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +37,30 @@ class Prepared:
 def prepare(node: Node, layer: LayerIntegers | LayerFloats, source: TensorFormat, target: TensorFormat) -> Prepared:
     """Bring one convolution into the form that torch executes."""
     bias = torch.from_numpy(layer.bias.astype(np.float32))
-    prepared = node.with_weights(weight=torch.from_numpy(layer.weight.astype(np.float32)), bias=bias)
+    weight = torch.from_numpy(layer.weight.astype(np.float32))
+    prepared = node.with_weights(weight=weight.flatten(1) if isinstance(node.op, Linear) else weight, bias=bias)
     if isinstance(layer, LayerFloats):
         return Prepared(prepared, None)
     real = np.float32(source.scale) * layer.scale.astype(np.float32)
     multiplier = real if target.is_float else real / np.float32(target.scale)
-    bare = Node(node.name, "conv", node.inputs, {**node.attrs, "activation": "none"}, prepared.weights)
-    return Prepared(bare, torch.from_numpy(multiplier).view(1, -1, 1, 1))
+    shape = (-1,) if isinstance(node.op, Linear) else (1, -1, 1, 1)
+    return Prepared(prepared.with_op(activation=None), torch.from_numpy(multiplier).view(shape))
+
+
+@dataclass(frozen=True)
+class Site:
+    """One node as it is simulated: the formats of what it reads and writes, and what gives prepared layers."""
+
+    node: Node
+    before: list[TensorFormat]
+    after: TensorFormat
+    layer: Callable[[Node], Prepared]
+
+
+Simulation = Callable[[Site, list[Tensor]], Tensor]
+SIMULATED: OpTable[Simulation] = OpTable("the simulation")
+"""What a node writes, for what it reads, both as they are carried."""
+SIMULATED.lacks("nobody knows what it computes", Unknown)
 
 
 def simulate(
@@ -47,48 +69,53 @@ def simulate(
     layer: Callable[[Node], Prepared],
     x: Tensor,
 ) -> Tensor:
-    """Output ``[N, C, H, W]`` (real values) of the quantized network for ``x`` in real values.
+    """Output (real values) of the quantized network for ``x [N, C, H, W]`` in real values.
 
     Args:
         formats: node name -> format.
         layer: gives the prepared layer of a convolution.
     """
+    graph = graph.at(*x.shape[2:])
     last_use = {source: node.name for node in graph.nodes for source in node.inputs}
     tensors: dict[str, Tensor] = {}
     with torch.no_grad():
         for node in graph.nodes:
-            inputs = [tensors[source] for source in node.inputs]
-            before = [formats[source] for source in node.inputs]
-            tensors[node.name] = _step(node, inputs, before, formats[node.name], layer, x)
+            inputs = [tensors[source] for source in node.inputs] if node.inputs else [x]
+            step = SIMULATED.get(node.op)
+            if step is None:
+                raise ValueError(f"{node.name}: {SIMULATED.missing([node.op])[0]}")
+            site = Site(node, [formats[source] for source in node.inputs], formats[node.name], layer)
+            tensors[node.name] = step(site, inputs)
             for source in set(node.inputs):
                 if last_use[source] == node.name:
                     del tensors[source]
         return formats[graph.output.name].real(tensors[graph.output.name])
 
 
-def _step(
-    node: Node,
-    inputs: list[Tensor],
-    before: list[TensorFormat],
-    after: TensorFormat,
-    layer: Callable[[Node], Prepared],
-    x: Tensor,
-) -> Tensor:
-    if node.op == "input":
-        return after.stored(x)
-    if node.op in VIEWS or node.op == "concat":
-        return apply(node, inputs)  # one format on both sides: codes are moved as they are
-    if node.op != "conv":
-        return after.stored(apply(node, [f.real(t) for t, f in zip(inputs, before, strict=True)]))
-    prepared = layer(node)
+@SIMULATED.register(Input)
+def _input(site: Site, inputs: list[Tensor]) -> Tensor:
+    return site.after.stored(inputs[0])
+
+
+@SIMULATED.register(Op)
+def _simulated(site: Site, inputs: list[Tensor]) -> Tensor:
+    """Codes are moved as they are, where there is one format on both sides; everything else decodes, computes and encodes."""
+    if site.node.op.moves:
+        return apply(site.node, inputs)
+    return site.after.stored(apply(site.node, [f.real(t) for t, f in zip(inputs, site.before, strict=True)]))
+
+
+@SIMULATED.register(Conv, Linear)
+def _layer(site: Site, inputs: list[Tensor]) -> Tensor:
+    node, after, prepared = site.node, site.after, site.layer(site.node)
     if prepared.multiplier is None:
-        return after.stored(apply(prepared.node, [before[0].real(inputs[0])]))
+        return after.stored(apply(prepared.node, [site.before[0].real(inputs[0])]))
     values = apply(prepared.node, inputs).mul_(prepared.multiplier)
     if after.is_float:
-        return after.stored(activate(values, node.activation, node))
-    if node.activation == "prelu":
-        values = F.prelu(values, node.weights["slope"])
-    elif node.activation == "leaky_relu":
-        values = F.leaky_relu(values, node.attrs["slope"])
+        return after.stored(activate(values, node.activation, node.weights))
+    if isinstance(node.activation, PRelu | LeakyRelu):
+        values = activate(values, node.activation, node.weights)
+    elif node.activation is not None and not isinstance(node.activation, Relu | Relu6):
+        raise ValueError(f"{node.name}: {node.activation.describe()} is fused, which no kernel does")
     # ReLU and ReLU6 are in the clamp.
     return values.round_().clamp_(after.qmin - after.zero_point, after.qmax - after.zero_point)

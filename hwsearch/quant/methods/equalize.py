@@ -22,9 +22,11 @@ from hwmodels.numbers import INT8, Int
 from hwsearch.quant.methods.rounding import quick_errors
 from hwsearch.quant.observe.gains import Gains
 from hwsearch.quant.observe.moments import Moments
-from searchspaces.ir.graph import Graph, Node
+from searchspaces.ir.graph import Graph, Node, conv_of
+from searchspaces.ops.activation import LeakyRelu, PRelu, Relu
+from searchspaces.ops.conv import Conv
 
-HOMOGENEOUS = ("none", "relu", "prelu", "leaky_relu")
+HOMOGENEOUS = (type(None), Relu, PRelu, LeakyRelu)
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -49,7 +51,7 @@ def equalizable(graph: Graph) -> tuple[str, ...]:
     for node in graph.convs:
         readers = graph.readers(node.name)
         alone = leaders.count(groups[node.name]) == 1
-        if node.activation in HOMOGENEOUS and alone and readers and all(r.op == "conv" for r in readers):
+        if isinstance(node.activation, HOMOGENEOUS) and alone and readers and all(isinstance(r.op, Conv) for r in readers):
             found.append(node.name)
     return tuple(found)
 
@@ -57,7 +59,7 @@ def equalizable(graph: Graph) -> tuple[str, ...]:
 def input_factors(reader: Node, scales: np.ndarray) -> np.ndarray:
     """What multiplies each weight of ``reader`` when channel c of its input is divided by ``scales[c]``: ``float64[G, K]``."""
     area = int(np.prod(reader.weights["weight"].shape[2:]))
-    return np.repeat(scales.reshape(reader.attrs["groups"], -1), area, axis=1)
+    return np.repeat(scales.reshape(conv_of(reader).groups, -1), area, axis=1)
 
 
 def scaled(graph: Graph, scales: Mapping[str, np.ndarray]) -> Graph:
@@ -76,7 +78,7 @@ def scaled(graph: Graph, scales: Mapping[str, np.ndarray]) -> Graph:
         for reader in graph.readers(name):
             node = changed.get(reader.name, reader)
             weight = node.weights["weight"]
-            groups = node.attrs["groups"]
+            groups = conv_of(node).groups
             factor = torch.from_numpy(input_factors(node, factors))
             rows = weight.reshape(groups, -1, factor.shape[1]) * factor.unsqueeze(1)
             changed[reader.name] = node.with_weights(weight=rows.reshape(weight.shape).float())
@@ -127,7 +129,7 @@ class Equalizer:
         """Noise at the output of the reader's rounded weights, ``float64[alphas, widths]``."""
         if reader.name not in self._reader_noise:
             factors = [input_factors(reader, s) for s in self.candidates[reader.inputs[0]]]
-            rows = reader.weights["weight"].numpy().reshape(reader.attrs["groups"], -1, factors[0].shape[1])
+            rows = reader.weights["weight"].numpy().reshape(conv_of(reader).groups, -1, factors[0].shape[1])
             gain = np.diag(self._gains.convs[reader.name]).reshape(len(rows), -1)
             noise = np.zeros((len(factors), len(self._widths)))
             for g in range(len(rows)):

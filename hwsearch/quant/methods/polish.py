@@ -22,7 +22,9 @@ from hwsearch.quant.engine.simulate import prepare, simulate
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.observe.gains import macs_per_pixel
-from searchspaces.ir.graph import VIEWS, Node, activate, apply, execute
+from searchspaces.ir.graph import Node, apply, execute
+from searchspaces.ops.activation import activate
+from searchspaces.ops.input import Input
 from searchspaces.tasks.luma import output_luma
 
 STEPS, STEPS_OF_BYTES = 200, 120
@@ -187,17 +189,16 @@ def _forward(
     tensors: dict[str, Tensor] = {}
     for node in calibration.graph.nodes:
         inputs = [tensors[source] for source in node.inputs]
-        if node.op == "input":
+        if isinstance(node.op, Input):
             value = x
         elif node.name in layers:
             layer = layers[node.name]
-            bare = Node(node.name, "conv", node.inputs, {**node.attrs, "activation": "none"})
+            bare = node.with_op(activation=None)
             value = apply(bare.with_weights(weight=layer.weight(), bias=layer.real_bias()), inputs)
-            value = activate(value, node.activation, node)
+            value = activate(value, node.activation, node.weights)
         else:
             value = apply(fixed.get(node.name, node), inputs)
-        moves = node.op in VIEWS or node.op == "concat"
-        tensors[node.name] = value if moves else _fake(value, formats[node.name])
+        tensors[node.name] = value if node.op.moves else _fake(value, formats[node.name])
     return output_luma(tensors[calibration.graph.output.name])
 
 

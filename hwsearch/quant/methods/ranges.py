@@ -20,7 +20,9 @@ from hwmodels.numbers import INT8, Float, Int, NumberFormat
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.methods.equalize import Ranges
 from hwsearch.quant.observe.gains import Bench, quantizes
-from searchspaces.ir.graph import VIEWS, Graph, Node, execute
+from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ops.activation import Relu, Relu6
+from searchspaces.ops.move import View
 
 CHANNEL_BINS = 2048
 BINS = 4096
@@ -141,7 +143,7 @@ def _saturating(graph: Graph, node: Node) -> float:
     if node.name == graph.output.name or not readers:
         return float("inf")
     return max(
-        _saturating(graph, reader) if reader.op in VIEWS else SATURATING.get(reader.attrs.get("kind", ""), float("inf"))
+        _saturating(graph, reader) if isinstance(reader.op, View) else SATURATING.get(reader.op.kind, float("inf"))
         for reader in readers
     )
 
@@ -242,18 +244,17 @@ def choose(bench: Bench, group: str, options: Sequence[TensorFormat], factors: n
 
 def clamped(fmt: TensorFormat, node: Node) -> TensorFormat:
     """A group's format as one node writes it: a fused ReLU is a clamp at the zero point, ReLU6 also at the code of 6."""
-    kind = node.attrs["kind"] if node.op == "unary" else node.activation
-    if fmt.is_float or kind not in ("relu", "relu6"):
+    if fmt.is_float or not isinstance(node.function, Relu | Relu6):
         return fmt
     top = fmt.qmax
-    if kind == "relu6":
+    if isinstance(node.function, Relu6):
         top = min(top, fmt.zero_point + int(np.rint(6 / fmt.scale)))
     return replace(fmt, qmin=max(fmt.qmin, fmt.zero_point), qmax=top)
 
 
 def format_source(graph: Graph, node: Node) -> Node:
     """The node whose clamp a view inherits: the one that wrote the values; the node itself for everything else."""
-    while node.op in VIEWS:
+    while isinstance(node.op, View):
         node = graph[node.inputs[0]]
     return node
 

@@ -11,7 +11,7 @@ from hwmodels.numbers import Int
 from hwsearch.quant.methods.rounding import Curvature, cancel_across_channels, nearest, round_rows
 from hwsearch.quant.observe.gains import Bench
 from hwsearch.quant.observe.moments import Moments
-from searchspaces.ir.graph import Node
+from searchspaces.ir.graph import Node, conv_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ def bias_of(node: Node) -> np.ndarray:
 
 def corrected_bias(node: Node, weight: np.ndarray, moments: Moments) -> np.ndarray:
     """Bias ``float64[O]`` for changed weights ``[O, I/G, kh, kw]``: the mean of the layer's result stays (Nagel et al. 2019)."""
-    groups = node.attrs["groups"]
+    groups = conv_of(node).groups
     error = (node.weights["weight"].numpy() - weight).reshape(groups, -1, moments.mean.shape[1]).astype(np.float64)
     return bias_of(node) + np.einsum("gok,gk->go", error, moments.mean.astype(np.float64)).reshape(-1)
 
@@ -53,7 +53,7 @@ def multiplied(node: Node, columns: np.ndarray | None) -> Node:
     if columns is None:
         return node
     weight = node.weights["weight"]
-    rows = weight.reshape(node.attrs["groups"], -1, columns.shape[1]) * torch.from_numpy(columns).unsqueeze(1)
+    rows = weight.reshape(conv_of(node).groups, -1, columns.shape[1]) * torch.from_numpy(columns).unsqueeze(1)
     return node.with_weights(weight=rows.reshape(weight.shape).float())
 
 
@@ -79,7 +79,7 @@ class Rounder:
         self._node = multiplied(node, columns)
         self._moments = moments if columns is None else moments.scaled(columns)
         self._curvatures = [Curvature(*pair) for pair in zip(self._moments.fit, self._moments.held, strict=True)]
-        self._rows = self._node.weights["weight"].numpy().reshape(node.attrs["groups"], -1, moments.mean.shape[1])
+        self._rows = self._node.weights["weight"].numpy().reshape(conv_of(node).groups, -1, moments.mean.shape[1])
 
     def nearest(self, bits: int) -> RoundedLayer:
         """Each weight to the nearest of ``bits`` >= 2, over the whole range."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from searchspaces.ir.graph import VIEWS, Graph, Node, apply, execute
+from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.tasks.luma import output_luma
 
 Change = Callable[[Tensor], Tensor]
@@ -24,7 +24,7 @@ Change = Callable[[Tensor], Tensor]
 
 def quantizes(node: Node) -> bool:
     """Whether a node's values are rounded to a format anew; views and concatenations only move codes."""
-    return node.op not in VIEWS and node.op != "concat"
+    return not node.op.moves
 
 
 def macs_per_pixel(graph: Graph, channels: int) -> float:
@@ -33,8 +33,8 @@ def macs_per_pixel(graph: Graph, channels: int) -> float:
 
     def count(node: Node, y: Tensor) -> None:
         nonlocal total
-        if node.op == "conv":
-            total += y.numel() * node.weights["weight"][0].numel()
+        if node.op.quantized:
+            total += y.numel() * node.weights[node.op.quantized][0].numel()
 
     execute(graph, torch.zeros(1, channels, side, side), count)
     return max(total / side**2, 1.0)
@@ -112,14 +112,12 @@ def unfused(graph: Graph) -> Graph:
     """The same function with every fused activation as a node of its own, so that gradients before it can be seen."""
     nodes: list[Node] = []
     for node in graph.nodes:
-        if node.activation == "none":
+        if node.activation is None:
             nodes.append(node)
             continue
         first = node.name + _BEFORE
-        nodes.append(replace(node, name=first, attrs={**node.attrs, "activation": "none"}))
-        nodes.append(
-            replace(node, op="unary", inputs=(first,), attrs={**node.attrs, "activation": "none", "kind": node.activation})
-        )
+        nodes.append(replace(node.with_op(activation=None), name=first))
+        nodes.append(Node(node.name, node.activation, (first,), node.weights))
     return Graph(graph.name, tuple(nodes))
 
 
@@ -161,7 +159,7 @@ class Bench:
         separate = unfused(self.graph)
         tensors: dict[str, np.ndarray] = {}
         convs: dict[str, np.ndarray] = {}
-        before = {node.name: node.name + _BEFORE if node.activation != "none" else node.name for node in self.graph.convs}
+        before = {node.name: node.name + _BEFORE if node.activation is not None else node.name for node in self.graph.convs}
         for _ in range(probes):
             kept: dict[str, Tensor] = {}
 

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from scipy.linalg.blas import ssyrk
 from torch import Tensor
 
-from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ir.graph import Graph, Node, conv_of, execute
+from searchspaces.ops.conv import Conv
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +43,16 @@ class Moments:
 def patches(x: Tensor, node: Node, count: int, generator: torch.Generator) -> Tensor:
     """``count`` random patches ``float32[count, G, K]`` that convolution ``node`` reads in ``x [1, I, H, W]``; all if there
     are fewer."""
-    weight, groups = node.weights["weight"], node.attrs["groups"]
-    kh, kw = weight.shape[2:]
-    stride, dilation = node.attrs["stride"], node.attrs["dilation"]
-    x = F.pad(x, tuple(node.attrs["padding"]))
-    rows = (x.shape[2] - dilation * (kh - 1) - 1) // stride + 1
-    columns = (x.shape[3] - dilation * (kw - 1) - 1) // stride + 1
+    op = conv_of(node)
+    kh, kw = node.weights["weight"].shape[2:]
+    (down, across), (tall, wide), groups = op.strides, op.dilations, op.groups
+    x = F.pad(x, op.padding)
+    rows = (x.shape[2] - tall * (kh - 1) - 1) // down + 1
+    columns = (x.shape[3] - wide * (kw - 1) - 1) // across + 1
     places = torch.randperm(rows * columns, generator=generator)[:count]
-    top, left = places // columns * stride, places % columns * stride
-    dy = torch.arange(kh).view(-1, 1) * dilation
-    dx = torch.arange(kw).view(1, -1) * dilation
+    top, left = places // columns * down, places % columns * across
+    dy = torch.arange(kh).view(-1, 1) * tall
+    dx = torch.arange(kw).view(1, -1) * wide
     index = (top.view(-1, 1, 1) + dy) * x.shape[3] + left.view(-1, 1, 1) + dx
     taken = x[0].flatten(1)[:, index.flatten()].view(groups, x.shape[1] // groups, len(places), kh * kw)
     return taken.permute(2, 0, 1, 3).reshape(len(places), groups, -1)
@@ -73,7 +74,7 @@ def collect(graph: Graph, crops: Sequence[Tensor], seed: int) -> dict[str, Momen
 
         def take(node: Node, y: Tensor, half: int = half, tensors: dict[str, Tensor] = tensors) -> None:
             tensors[node.name] = y
-            if node.op == "conv":
+            if isinstance(node.op, Conv):
                 k = node.weights["weight"][0].numel()
                 share = -(-_sample_count(k) // halves[half])
                 taken[node.name][half].append(patches(tensors[node.inputs[0]], node, share, generator))

@@ -10,12 +10,13 @@ from class_twins import native_twin, terms_twin, weights_twin, wide_is_float
 from cost_twins import Widths, plain, random_network, random_plans
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from words import make_layer
 
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.facts import number, with_numbers
-from hwmodels.workload import Layer, Tensor, Workload
+from hwmodels.workload import Tensor, Workload
 
 DEVICES = catalogue.names()
 TERMS = ("compute_s", "weight_s", "activation_s", "overhead_s", "latency_s")
@@ -194,7 +195,7 @@ def test_the_order_of_independent_layers_does_not_matter(name: str, seed: int) -
 def two_branches(order: list[int], widths: list[int]) -> Workload:
     """A head, two branches of three layers executed in the given order of branches, and their sum."""
     channels, size = [8, 8, *widths[:2], 16, *widths[2:], 16], 6
-    layers = [Layer("head", "conv", (0,), 1, 64 * size**2, 64, 8)]
+    layers = [make_layer("head", "conv", (0,), 1, 64 * size**2, 64, 8)]
     inside = {0: [1, 2, 3, 4], 1: [1, 5, 6, 7]}
     done = [0, 0]
     producers = {0: -1, 1: 0}
@@ -205,11 +206,11 @@ def two_branches(order: list[int], widths: list[int]) -> Workload:
         producers[target] = len(layers)
         name = f"{branch}.{done[branch]}"
         layers.append(
-            Layer(name, "conv", (source,), target, weights * size**2, weights, channels[target], kernel, activation="relu")
+            make_layer(name, "conv", (source,), target, weights * size**2, weights, channels[target], kernel, activation="relu")
         )
         done[branch] += 1
     producers[8] = len(layers)
-    layers.append(Layer("sum", "add", (4, 7), 8))
+    layers.append(make_layer("sum", "add", (4, 7), 8))
     tensors = tuple(
         Tensor(f"t{t}", c, size, size, producers[t], tuple(i for i, x in enumerate(layers) if t in x.inputs), t)
         for t, c in enumerate([*channels, 16])

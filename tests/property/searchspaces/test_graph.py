@@ -152,9 +152,9 @@ def test_random_networks_round_trip(stages: list[str], width: int, seed: int) ->
         assert workload.tensors[layer.output].producer == row
         assert all(row in workload.tensors[source].readers for source in layer.inputs)
         assert all(workload.tensors[source].producer < row for source in layer.inputs)
-        if layer.op == "add":
+        if layer.label == "add":
             assert len({workload.tensors[source].group for source in layer.inputs}) == 1
-        if layer.op in ("slice", "concat", "pixel_shuffle", "repeat"):
+        if layer.label in ("slice", "concat", "pixel_shuffle", "repeat"):
             assert {workload.tensors[source].group for source in layer.inputs} == {workload.tensors[layer.output].group}
     assert workload.live_elements().min() >= 0
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cost_twins import Widths
+from words import make_layer
 
 from hwmodels import cost
 from hwmodels.device import catalogue, device
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.facts import number, with_numbers
 from hwmodels.numbers import Int, Precision
-from hwmodels.workload import Layer, Tensor, Workload
+from hwmodels.workload import Tensor, Workload
 
 W8A8 = Precision.integers(8, 8)
 COUNTS = Path(device.__file__).parents[1] / "devices" / "mcu_instructions.json"
@@ -24,7 +25,7 @@ COUNTS = Path(device.__file__).parents[1] / "devices" / "mcu_instructions.json"
 
 def one_conv(channels: int, outputs: int, kernel: int, size: int, activation: str = "relu") -> Workload:
     weights = kernel * kernel * channels * outputs
-    layer = Layer("conv", "conv", (0,), 1, weights * size * size, weights, outputs, (kernel, kernel), activation=activation)
+    layer = make_layer("conv", "conv", (0,), 1, weights * size * size, weights, outputs, (kernel, kernel), activation=activation)
     tensors = (Tensor("x", channels, size, size, -1, (0,), 0), Tensor("y", outputs, size, size, 0, (), 1))
     return Workload("one", (layer,), tensors, ("x", "y"))
 
@@ -50,7 +51,7 @@ def test_a_convolution_by_hand() -> None:
 
 def one_depthwise(channels: int, kernel: int, size: int) -> Workload:
     weights = kernel * kernel * channels
-    layer = Layer(
+    layer = make_layer(
         "dw", "depthwise", (0,), 1, weights * size**2, weights, channels, (kernel, kernel), groups=channels, activation="relu"
     )
     tensors = (Tensor("x", channels, size, size, -1, (0,), 0), Tensor("y", channels, size, size, 0, (), 1))
@@ -130,7 +131,7 @@ def test_exported_c_of_wide_activations_by_hand(name: str) -> None:
 @pytest.mark.parametrize("name", EXPORTED)
 def test_exported_c_adds_and_shuffles_by_the_element(name: str) -> None:
     target = catalogue.load(name)
-    layers = (Layer("sum", "add", (0, 1), 2), Layer("shuffle", "pixel_shuffle", (2,), 3))
+    layers = (make_layer("sum", "add", (0, 1), 2), make_layer("shuffle", "pixel_shuffle", (2,), 3))
     tensors = (
         *(Tensor(x, 12, 8, 8, -1, (0,), 0) for x in "ab"),
         Tensor("sum", 12, 8, 8, 0, (1,), 0),
@@ -211,5 +212,5 @@ def test_what_is_alive_adds_up_to_the_peak_under_a_runtime_with_its_own_tables()
 
 def test_leaky_slopes_are_composed_like_learned_ones() -> None:
     target, workload = catalogue.load("stm32h743-tflm"), one_conv(4, 16, 3, 8, "prelu")
-    leaky = replace(workload, layers=(replace(workload.layers[0], activation="leaky_relu"),))
+    leaky = replace(workload, layers=(replace(workload.layers[0], finish="slope"),))
     assert cost.uniform(target, leaky, W8A8) == cost.uniform(target, workload, W8A8)

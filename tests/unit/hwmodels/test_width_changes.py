@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cost_twins import space_of
+from words import make_layer
 
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.numbers import FP16
-from hwmodels.workload import Layer, Tensor, Workload
+from hwmodels.workload import Tensor, Workload
 from hwsearch.search.exact import exact
 from searchspaces.space import build_space
 
@@ -24,7 +25,7 @@ def chain_of_three() -> Workload:
     """Three convolutions of 16 channels, one after another."""
     shape = {"channels": 16, "height": 90, "width": 160}
     layers = tuple(
-        Layer(f"conv{i}", "conv", (i,), i + 1, macs=90 * 160 * 2304, weight_count=2304, bias_count=16, kernel=(3, 3))
+        make_layer(f"conv{i}", "conv", (i,), i + 1, macs=90 * 160 * 2304, weight_count=2304, bias_count=16, kernel=(3, 3))
         for i in range(3)
     )
     tensors = tuple(Tensor(f"t{i}", **shape, producer=i - 1, readers=(i,) if i < 3 else (), group=i) for i in range(4))

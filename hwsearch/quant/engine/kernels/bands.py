@@ -24,7 +24,7 @@ from hwsearch.quant.engine.kernels.cpu import multiplies_pairs
 from hwsearch.quant.engine.kernels.vector_code import I16, I64, Memory, constant, intrinsic
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
-from searchspaces.ir.graph import Node, pair
+from searchspaces.ir.graph import Node, conv_of
 
 Finish = Callable[[np.ndarray, np.ndarray], None]
 """Takes a band of sums to its rows of the output ``[<= rows, W, O]``."""
@@ -41,8 +41,8 @@ class BandConv(ABC):
     def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
         self.name = node.name
         self.outputs, self.channels, *window = layer.weight.shape
-        self.left, right, self.top, bottom = node.attrs["padding"]
-        self.stride = pair(node.attrs["stride"])
+        self.left, right, self.top, bottom = conv_of(node).padding
+        self.stride = conv_of(node).strides
         self.window = (int(window[0]), int(window[1]))
         self._padding = (self.top + bottom, self.left + right)
 

@@ -30,6 +30,7 @@ from hwsearch.quant.engine.proof import FLOAT32_LIMIT
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
+from searchspaces.ops.conv import Conv
 
 SELF_TEST: dict[type[BandConv], tuple[tuple[int, int], ...]] = {
     Winograd: ((PANEL + 3, 1),),
@@ -77,7 +78,7 @@ def _exact(kind: type[BandConv], outputs: int, stride: int) -> bool:
     rng = np.random.default_rng(0)
     weight = rng.choice(np.array([-127, -126, 1, 127], np.int8), (outputs, 7, 3, 3))
     layer = LayerIntegers(8, weight, np.ones(outputs, np.float32), rng.integers(-9999, 9999, outputs))
-    node = Node("test", "conv", ("x",), {"stride": stride, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1})
+    node = Node("test", Conv(stride, (1, 1, 1, 1)), ("x",))
     w, b = torch.from_numpy(weight).double(), torch.from_numpy(layer.bias).double()
     for zero in (0, 252):
         x = rng.choice(np.array([0, 1, 254, 255], np.int16), (20, 350, 7)) - np.int16(zero)

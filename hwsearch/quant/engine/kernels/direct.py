@@ -21,7 +21,7 @@ from hwsearch.quant.engine.kernels.word_products import PIXELS, Word
 from hwsearch.quant.engine.proof import INT32_LIMIT
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
-from searchspaces.ir.graph import Node, pair
+from searchspaces.ir.graph import Node, conv_of
 
 FOLDS = tuple(1 << i for i in range(LANES.bit_length()))
 """Up to a single output in each lane."""
@@ -56,11 +56,11 @@ class DirectConv(BandConv):
 
     @classmethod
     def suits(cls, node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
-        return node.attrs["groups"] == 1 and pair(node.attrs["dilation"]) == (1, 1) and bound <= INT32_LIMIT
+        return conv_of(node).groups == 1 and conv_of(node).dilations == (1, 1) and bound <= INT32_LIMIT
 
     @classmethod
     def work(cls, node: Node, layer: LayerIntegers) -> float:
-        return best_fold(layer.weight, pair(node.attrs["stride"])[1], cls.word.size)[0]
+        return best_fold(layer.weight, conv_of(node).strides[1], cls.word.size)[0]
 
     def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
         super().__init__(node, layer, source)

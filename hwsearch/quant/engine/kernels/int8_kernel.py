@@ -11,6 +11,7 @@ The operators are not a public interface of torch: a version in which they are g
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ from torch import Tensor
 from hwmodels.numbers import Int
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
-from searchspaces.ir.graph import Node, pair
+from searchspaces.ir.graph import Node, conv_of
+from searchspaces.ops.conv import Conv
 
 INT16_SATURATION = 32767
 LEAST_WORK = 50
@@ -39,9 +41,9 @@ class Int8Conv:
     by = "by the CPU's int8 kernel"
 
     def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
-        attrs = node.attrs
-        self.zero, self.padding = source.zero_point, attrs["padding"]
-        self.window = [list(pair(attrs["stride"])), [0, 0], list(pair(attrs["dilation"])), int(attrs["groups"])]
+        op = conv_of(node)
+        self.zero, self.padding = source.zero_point, op.padding
+        self.window: list[Any] = [list(op.strides), [0, 0], list(op.dilations), op.groups]
         outputs = len(layer.weight)
         self.scale, self.zeros = torch.ones(outputs), torch.zeros(outputs, dtype=torch.int64)
         self.bias = torch.from_numpy(layer.bias.astype(np.float32))
@@ -82,14 +84,14 @@ def _exact(top: int, channels: int, groups: int, zero: int) -> bool:
     shape = (32, channels // groups, 3, 3)
     weight = np.where(rng.random(shape) < 0.5, rng.choice([-top, top], shape), rng.integers(-top, top + 1, shape)).astype(np.int8)
     layer = LayerIntegers(8, weight, np.ones(32, np.float32), rng.integers(-9999, 9999, 32))
-    attrs = {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": groups}
+    op = Conv(padding=(1, 1, 1, 1), groups=groups)
     codes = np.where(rng.random((1, channels, 9, 11)) < 0.5, 255, rng.integers(0, 256, (1, channels, 9, 11)))
     x = torch.from_numpy((codes - zero).astype(np.float32))
     bias, w = (torch.from_numpy(array.astype(np.float32)) for array in (layer.bias, weight))
     with torch.no_grad(), torch.backends.nnpack.flags(enabled=False):
         expected = F.conv2d(x, w, bias, padding=1, groups=groups)
         try:
-            got = Int8Conv(Node("test", "conv", ("x",), attrs), layer, TensorFormat(Int(8), 1.0, zero))(x)
+            got = Int8Conv(Node("test", op, ("x",)), layer, TensorFormat(Int(8), 1.0, zero))(x)
         except (AttributeError, RuntimeError, NotImplementedError, TypeError, ValueError):
             return False
     return torch.equal(got, expected)

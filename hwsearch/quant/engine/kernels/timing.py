@@ -26,7 +26,7 @@ from hwsearch.quant.engine.kernels.cpu import features
 from hwsearch.quant.engine.kernels.int8_kernel import Int8Conv
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
-from searchspaces.ir.graph import Node, pair
+from searchspaces.ir.graph import Node, conv_of
 
 Kernel = BandConv | Int8Conv
 
@@ -49,7 +49,7 @@ def fastest(kinds: Sequence[type[Kernel]], node: Node, layer: LayerIntegers, sou
 
 
 def _key(kinds: Sequence[type[Kernel]], node: Node, layer: LayerIntegers) -> str:
-    shape = "x".join(map(str, (*layer.weight.shape, *pair(node.attrs["stride"]))))
+    shape = "x".join(map(str, (*layer.weight.shape, *conv_of(node).strides)))
     return f"{shape} {torch.get_num_threads()} threads {' '.join(kind.__name__ for kind in kinds)}"
 
 

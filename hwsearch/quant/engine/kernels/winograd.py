@@ -39,7 +39,7 @@ from hwsearch.quant.engine.kernels.word_products import PIXELS
 from hwsearch.quant.engine.proof import reach
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
-from searchspaces.ir.graph import Node, pair
+from searchspaces.ir.graph import Node, conv_of
 
 PAIRS = ((1, 0, 0, 0, 0, 0), (0, 1, 1, 0, 0, 0), (0, 1, -1, 0, 0, 0), (0, 0, 0, 1, 1, 0), (0, 0, 0, 1, -1, 0), (0, 0, 0, 0, 0, 1))
 """Sums and differences: the points 1 and -1, 2 and -2 share the rest of their transforms, the even and the odd powers."""
@@ -164,8 +164,8 @@ class Winograd(BandConv):
 
     @classmethod
     def suits(cls, node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
-        window, attrs = layer.weight.shape[2:], node.attrs
-        plain = (window, pair(attrs["stride"]), pair(attrs["dilation"]), attrs["groups"]) == ((3, 3), (1, 1), (1, 1), 1)
+        window, op = layer.weight.shape[2:], conv_of(node)
+        plain = (window, op.strides, op.dilations, op.groups) == ((3, 3), (1, 1), (1, 1), 1)
         narrow = reach(source) <= LARGEST_CODE and np.abs(layer.weight.astype(np.int64)).max(initial=0) <= LARGEST_WEIGHT
         return bool(plain and narrow and bound <= LARGEST_SUM)
 

@@ -39,7 +39,7 @@ def test_random_mixed_plans_are_equal_code_for_code(name: str, data: st.DataObje
     height, width = (data.draw(st.integers(1, 9)) for _ in range(2))
     source = q.formats[graph.input.name]
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    codes = rng.integers(source.qmin, source.qmax + 1, (graph.input.attrs["channels"], height, width))
+    codes = rng.integers(source.qmin, source.qmax + 1, (graph.channels, height, width))
     x = source.decode(torch.from_numpy(codes).float())[None]
     ours = integer.run_codes(replace(q, rule=write.RULE), x)[graph.output.name][0].numpy()
     with tempfile.TemporaryDirectory() as folder:

@@ -42,7 +42,7 @@ def test_widths_and_structure_come_back(name: str, tmp_path: Path, data: st.Data
     assert {layer.name: layer.weight_bits for layer in found.layers} == {key: layer.bits for key, layer in q.layers.items()}
     assert {layer.name: layer.activation_bits for layer in found.layers} == {n.name: q.formats[n.name].bits for n in graph.convs}
     assert [layer.shape for layer in found.layers] == [q.layers[n.name].weight.shape for n in graph.convs]
-    assert sorted(n.op for n in found.graph.nodes) == sorted(n.op for n in graph.nodes)
+    assert sorted(n.op.word for n in found.graph.nodes) == sorted(n.op.word for n in graph.nodes)
     assert found.provenance is not None
     assert found.provenance["plan"] == "plan-07"
     ours, theirs = (to_workload(g, 24, 32) for g in (graph, found.graph))

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from words import make_node
 
 from hwmodels.numbers import Int
 from hwsearch.quant.engine.kernels import choice, cpu, direct, winograd
@@ -64,7 +65,7 @@ def layers(draw: Any, kind: type[BandConv], bits: int) -> tuple[Node, LayerInteg
     bias = np.random.default_rng(channels).integers(-99999, 100000, outputs)
     attrs = {"stride": stride, "padding": padding, "dilation": 1, "groups": 1}
     codes = filled(draw, (channels, height, width), source.qmin, source.qmax)
-    return Node("y", "conv", ("x",), attrs), LayerIntegers(8, weight, np.ones(outputs, np.float32), bias), source, codes
+    return make_node("y", "conv", ("x",), attrs), LayerIntegers(8, weight, np.ones(outputs, np.float32), bias), source, codes
 
 
 def channels_last(shifted: np.ndarray) -> np.ndarray:
@@ -78,10 +79,10 @@ def check(kind: type[BandConv], node: Node, layer: LayerIntegers, source: Tensor
     assert choice.works(kind)
     conv = kind(node, layer, source)
     shifted = codes - source.zero_point
-    left, right, top, bottom = node.attrs["padding"]
+    left, right, top, bottom = node.op.padding
     x = F.pad(torch.from_numpy(shifted[None].astype(np.float64)), (left, right, top, bottom))
     weight, bias = (torch.from_numpy(array.astype(np.float64)) for array in (layer.weight, layer.bias))
-    expected = F.conv2d(x, weight, bias, stride=node.attrs["stride"])[0].permute(1, 2, 0).numpy()
+    expected = F.conv2d(x, weight, bias, stride=node.op.stride)[0].permute(1, 2, 0).numpy()
     assert conv.size(*codes.shape[1:]) == expected.shape[:2]
     for threads in (1, 2):  # two threads take bands in turn
         assert np.array_equal(all_sums(conv, channels_last(shifted), threads), expected)
@@ -130,7 +131,9 @@ def test_several_bands_and_blocks_of_the_size_in_use(kind: type[BandConv], size:
     rng = np.random.default_rng(0)
     weight = rng.integers(-127, 128, (19, 16, 3, 3)).astype(np.int8)
     layer = LayerIntegers(8, weight, np.ones(19, np.float32), rng.integers(-999, 999, 19))
-    seen = check(kind, Node("y", "conv", ("x",), PLAIN), layer, TensorFormat(Int(8), 1.0, 3), rng.integers(0, 256, (16, *size)))
+    seen = check(
+        kind, make_node("y", "conv", ("x",), PLAIN), layer, TensorFormat(Int(8), 1.0, 3), rng.integers(0, 256, (16, *size))
+    )
     assert seen[0] >= least[0]
     assert seen[1] >= least[1]
 
@@ -140,7 +143,7 @@ def test_winograd_at_the_last_sum_of_its_range(sign: int) -> None:
     """Every sum away from the border is the largest that ``suits`` admits."""
     weight = np.full((8, 114, 3, 3), sign * 127, np.int8)
     bias = np.full(8, sign * (LARGEST_SUM - 114 * 9 * 127 * 255))
-    layer, node = LayerIntegers(8, weight, np.ones(8, np.float32), bias), Node("y", "conv", ("x",), PLAIN)
+    layer, node = LayerIntegers(8, weight, np.ones(8, np.float32), bias), make_node("y", "conv", ("x",), PLAIN)
     codes = np.full((114, 9, 11), 255)
     assert prove_layer("y", layer, TensorFormat(Int(8))).bound == LARGEST_SUM
     assert all_sums(Winograd(node, layer, TensorFormat(Int(8))), channels_last(codes))[4, 5, 0] == sign * LARGEST_SUM
@@ -152,7 +155,7 @@ def test_pair_products_at_the_last_32_bit_sum(sign: int) -> None:
     """56 channels of the code farthest from 0, -32768, and the bias that is missing up to 2^31 - 1."""
     weight = np.full((8, 56, 3, 3), -sign * 127, np.int8)
     bias = np.full(8, sign * (INT32_LIMIT - 56 * 9 * 127 * 32768))
-    layer, node = LayerIntegers(8, weight, np.ones(8, np.float32), bias), Node("y", "conv", ("x",), PLAIN)
+    layer, node = LayerIntegers(8, weight, np.ones(8, np.float32), bias), make_node("y", "conv", ("x",), PLAIN)
     source, codes = TensorFormat(Int(16), 1.0, 32768, 0, 65535), np.zeros((56, 9, 11), np.int64)
     assert prove_layer("y", layer, source).bound == INT32_LIMIT
     assert all_sums(PairConv(node, layer, source), channels_last(codes - 32768))[4, 5, 0] == sign * INT32_LIMIT
@@ -163,7 +166,7 @@ def test_pair_products_at_the_last_32_bit_sum(sign: int) -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_quads_at_the_last_32_bit_sum(kind: type[DirectConv], sign: int) -> None:
     """A zero point in the middle: of the largest codes ``sum w q`` leaves 32 bits, of the smallest the result is the last."""
-    channels, source, node = 14600, TensorFormat(Int(8), 1.0, 128), Node("y", "conv", ("x",), PLAIN)
+    channels, source, node = 14600, TensorFormat(Int(8), 1.0, 128), make_node("y", "conv", ("x",), PLAIN)
     weight = np.full((8, channels, 3, 3), -sign * 127, np.int8)
     bias = np.full(8, sign * (INT32_LIMIT - 128 * 127 * 9 * channels))
     layer = LayerIntegers(8, weight, np.ones(8, np.float32), bias)
@@ -175,7 +178,7 @@ def test_quads_at_the_last_32_bit_sum(kind: type[DirectConv], sign: int) -> None
 
 def test_weights_wider_than_8_bits() -> None:
     """Winograd takes weights as long as their transforms fit 16 bits; beyond, ``suits`` refuses them."""
-    node, source = Node("y", "conv", ("x",), PLAIN), TensorFormat(Int(2), 1.0, 0, 0, 3)
+    node, source = make_node("y", "conv", ("x",), PLAIN), TensorFormat(Int(2), 1.0, 0, 0, 3)
 
     def layer(largest: int) -> LayerIntegers:
         rng = np.random.default_rng(0)
@@ -196,14 +199,14 @@ def test_winograd_at_the_largest_sums(weight: int, zero: int) -> None:
     """57 channels of the largest codes and weights: one more, and sums leave the bound of 2^24 that float32 proves."""
     source = TensorFormat(Int(8), 1.0, zero)
     layer = LayerIntegers(8, np.full((8, 57, 3, 3), weight, np.int8), np.ones(8, np.float32), np.zeros(8, np.int64))
-    node = Node("y", "conv", ("x",), PLAIN)
+    node = make_node("y", "conv", ("x",), PLAIN)
     assert prove_layer("y", layer, source).bound > 0.97 * 2**24
     check(Winograd, node, layer, source, np.full((57, 9, 11), 255 - zero))
 
 
 def test_winograd_of_more_channels_than_a_block_has_room_for() -> None:
     layer = LayerIntegers(2, np.ones((8, 3200, 3, 3), np.int8), np.ones(8, np.float32), np.zeros(8, np.int64))
-    node = Node("y", "conv", ("x",), PLAIN)
+    node = make_node("y", "conv", ("x",), PLAIN)
     check(Winograd, node, layer, TensorFormat(Int(8)), np.full((3200, 2, 3), 255))
 
 
@@ -227,7 +230,7 @@ def test_what_leaves_the_proven_range_is_refused() -> None:
     byte, word = TensorFormat(Int(8)), TensorFormat(Int(16), 1.0, 32768, 0, 65535)
 
     def suits(kind: type[BandConv], bound: int = 1, source: TensorFormat = byte, **changed: object) -> bool:
-        return kind.suits(Node("y", "conv", ("x",), PLAIN | changed), layer, source, bound)
+        return kind.suits(make_node("y", "conv", ("x",), PLAIN | changed), layer, source, bound)
 
     assert suits(Winograd, 2**25 - 1)
     assert not suits(Winograd, 2**25)

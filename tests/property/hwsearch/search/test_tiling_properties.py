@@ -12,13 +12,14 @@ import pytest
 from cost_twins import Widths, edsr, random_plans
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from words import make_layer
 
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device, Quantity
 from hwmodels.tiling import tiles
 from hwmodels.tiling.tiling import Tiling
-from hwmodels.workload import Layer, Tensor, Workload
+from hwmodels.workload import Tensor, Workload
 from hwsearch.search import tiling_options
 
 few = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
@@ -36,7 +37,7 @@ def chain(seed: int, height: int, width: int, scale: int) -> Workload:
     kernels = [(int(rng.choice([1, 3, 5])), int(rng.choice([1, 3, 9]))) for _ in range(int(rng.integers(2, 6)))]
     channels = [1, *(int(rng.integers(1, 24)) for _ in kernels[1:]), scale * scale]
     layers = [
-        Layer(
+        make_layer(
             f"c{i}", "conv", (i,), i + 1,
             macs=kernel[0] * kernel[1] * channels[i] * channels[i + 1] * height * width,
             weight_count=kernel[0] * kernel[1] * channels[i] * channels[i + 1],
@@ -45,7 +46,7 @@ def chain(seed: int, height: int, width: int, scale: int) -> Workload:
         for i, kernel in enumerate(kernels)
     ]  # fmt: skip
     last = len(kernels)
-    layers.append(Layer("shuffle", "pixel_shuffle", (last,), last + 1))
+    layers.append(make_layer("shuffle", "pixel_shuffle", (last,), last + 1))
     tensors = [Tensor(f"t{i}", c, height, width, i - 1, (i,), i) for i, c in enumerate(channels)]
     tensors.append(Tensor("out", 1, scale * height, scale * width, last, (), last))
     return Workload("chain", tuple(layers), tuple(tensors), tuple(f"t{i}" for i in range(last + 1)))
@@ -190,8 +191,8 @@ def test_every_tile_pays_for_its_call_its_layers_and_its_weights() -> None:
 def test_work_of_a_tile_by_hand() -> None:
     """Two 3x3 convolutions, 10 rows in strips of 5: each strip computes one row more of the first than it delivers."""
     layers = (
-        Layer("a", "conv", (0,), 1, macs=9 * 2 * 100, weight_count=18, bias_count=2, kernel=(3, 3)),
-        Layer("b", "conv", (1,), 2, macs=18 * 100, weight_count=18, bias_count=1, kernel=(3, 3)),
+        make_layer("a", "conv", (0,), 1, macs=9 * 2 * 100, weight_count=18, bias_count=2, kernel=(3, 3)),
+        make_layer("b", "conv", (1,), 2, macs=18 * 100, weight_count=18, bias_count=1, kernel=(3, 3)),
     )
     tensors = (Tensor("x", 1, 10, 10, -1, (0,), 0), Tensor("a", 2, 10, 10, 0, (1,), 1), Tensor("b", 1, 10, 10, 1, (), 2))
     workload = Workload("two", layers, tensors, ("x", "a", "b"))

@@ -15,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import float_graph, quantize
+from words import fused, make_node
 
 from hwmodels.device.tables import Packing
 from hwmodels.errors import FileError, HwsearchError, UsageError
@@ -38,20 +39,21 @@ def network(*nodes: Node, formats: dict[str, TensorFormat], bits: int = 8) -> Qu
     rng = np.random.default_rng(bits)
     top, layers = (1 << (bits - 1)) - 1, {}
     for node in nodes:
-        if node.op == "conv":
-            weight = rng.integers(-top, top + 1, node.attrs["shape"]).astype(np.int8)
+        if node.op.quantized:
+            weight = rng.integers(-top, top + 1, node.weight_shapes["weight"]).astype(np.int8)
             scale = (rng.uniform(0.5, 2, len(weight)) * 0.05 / top).astype(np.float32)
             layers[node.name] = LayerIntegers(bits, weight, scale, rng.integers(-900, 900, len(weight)))
-    graph = Graph("net", (Node("x", "input", (), {"channels": CHANNELS}), *nodes))
+    graph = Graph("net", (make_node("x", "input", (), {"channels": CHANNELS}), *nodes))
     return QuantizedGraph(graph, formats, layers)
 
 
 def conv(outputs: int = 6, kernel: tuple[int, int] = (3, 3), *, activation: str = "none", **attrs: object) -> Node:
-    attrs = {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1, "activation": activation, "slope": 0.3} | attrs
+    attrs = {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1, "activation": activation} | attrs
+    attrs |= {"slope": 0.3} if activation == "leaky_relu" else {}
     groups = int(attrs["groups"])  # type: ignore[call-overload]
     weights = {"slope": torch.linspace(-0.6, 1.4, outputs)} if activation == "prelu" else {}
-    attrs["shape"] = (outputs, CHANNELS // groups, *kernel)
-    return Node("y", "conv", ("x",), attrs, weights | {"weight": torch.zeros(attrs["shape"])})
+    weight = torch.zeros((outputs, CHANNELS // groups, *kernel))
+    return make_node("y", "conv", ("x",), attrs, weights | {"weight": weight})
 
 
 def equal(q: QuantizedGraph, folder: Path, size: tuple[int, int] = (6, 7)) -> bool:
@@ -83,7 +85,7 @@ CONVOLUTIONS = [
 ]
 
 
-@pytest.mark.parametrize("node", CONVOLUTIONS, ids=lambda n: f"{n.attrs['shape']} {n.attrs['stride']} {n.activation}")
+@pytest.mark.parametrize("node", CONVOLUTIONS, ids=lambda n: f"{n.weight_shapes['weight']} {n.op.stride} {fused(n)}")
 @pytest.mark.parametrize(("source", "target"), [(BYTE, NARROW), (WORD, BYTE), (BYTE, WORD)], ids=["8-4", "16-8", "8-16"])
 def test_every_convolution(node: Node, source: TensorFormat, target: TensorFormat, tmp_path: Path) -> None:
     if source.bits > 8:
@@ -97,11 +99,11 @@ def test_every_weight_width(bits: int, tmp_path: Path) -> None:
 
 
 MOVES = {
-    "slice": Node("y", "slice", ("x",), {"start": 2, "stop": 5}),
-    "repeat": Node("y", "repeat", ("x",), {"times": 3}),
-    "shuffle": Node("y", "pixel_shuffle", ("x",), {"factor": 2}),
-    "resize": Node("y", "resize", ("x",), {"mode": "nearest", "factor": 3}),
-    "concat": Node("y", "concat", ("x", "x")),
+    "slice": make_node("y", "slice", ("x",), {"start": 2, "stop": 5}),
+    "repeat": make_node("y", "repeat", ("x",), {"times": 3}),
+    "shuffle": make_node("y", "pixel_shuffle", ("x",), {"factor": 2}),
+    "resize": make_node("y", "resize", ("x",), {"mode": "nearest", "factor": 3}),
+    "concat": make_node("y", "concat", ("x", "x")),
 }
 
 
@@ -116,7 +118,8 @@ def test_every_move_and_its_tighter_bounds(name: str, fmt: TensorFormat, tmp_pat
 @pytest.mark.parametrize("target", [BYTE, WORD], ids=["8", "16"])
 @pytest.mark.parametrize("kind", ["relu", "relu6", "leaky_relu", "sigmoid", "tanh", "clip"])
 def test_every_table(kind: str, target: TensorFormat, tmp_path: Path) -> None:
-    node = Node("y", "unary", ("x",), {"kind": kind, "slope": 0.2, "low": -0.5, "high": 0.7})
+    parameters = {"leaky_relu": {"slope": 0.2}, "clip": {"low": -0.5, "high": 0.7}}
+    node = make_node("y", "unary", ("x",), {"kind": kind, **parameters.get(kind, {})})
     assert equal(network(node, formats={"x": BYTE, "y": replace(target, scale=target.scale / 3)}), tmp_path)
 
 
@@ -124,7 +127,7 @@ def test_every_table(kind: str, target: TensorFormat, tmp_path: Path) -> None:
 @pytest.mark.parametrize("activation", ["none", "relu", "relu6"])
 def test_additions(activation: str, wide: bool, tmp_path: Path) -> None:
     middle = WORD if wide else replace(BYTE, scale=float(np.float32(0.031)), zero_point=90)
-    total = Node("z", "add", ("x", "y"), {"activation": activation})
+    total = make_node("z", "add", ("x", "y"), {"activation": activation})
     source = replace(WORD, scale=float(np.float32(0.00008))) if wide else BYTE
     formats = {"x": source, "y": middle, "z": replace(WORD if wide else BYTE, zero_point=WORD.zero_point if wide else 60)}
     assert equal(network(conv(CHANNELS), total, formats=formats), tmp_path)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from words import make_node
 
 from hwmodels.numbers import Int, offered
 from hwsearch.quality.proxies import PROXIES, activation_mse, errors, fisher, hessian, output_sqnr, psnr_drop, sqnr
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.search.propose import random_plans
 from searchspaces.data.pictures import Pair
-from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ir.graph import Graph, execute
 from searchspaces.space import SearchSpace
 from searchspaces.tasks.luma import output_luma
 
@@ -28,17 +29,17 @@ def graph_of(channels):
             "bias": torch.randn(outside, generator=generator) * 0.05,
         }
         attrs = {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1, "activation": activation}
-        return Node(name, "conv", (source,), attrs, weights)
+        return make_node(name, "conv", (source,), attrs, weights)
 
     return Graph(
         "small",
         (
-            Node("input", "input", (), {"channels": channels}),
+            make_node("input", "input", (), {"channels": channels}),
             conv("head", "input", channels, 6, "relu"),
             conv("body", "head", 6, 6),
-            Node("sum", "add", ("body", "head")),
+            make_node("sum", "add", ("body", "head")),
             conv("tail", "sum", 6, 4 * channels),
-            Node("output", "pixel_shuffle", ("tail",), {"factor": 2}),
+            make_node("output", "pixel_shuffle", ("tail",), {"factor": 2}),
         ),
     )
 

@@ -15,6 +15,7 @@ import torch
 from numba.core.errors import LoweringError, NumbaError
 from numba.core.registry import cpu_target
 from random_networks import float_graph, picture, quantize
+from words import make_node
 
 from hwmodels.numbers import Int
 from hwsearch.quant.engine import integer
@@ -25,7 +26,6 @@ from hwsearch.quant.engine.kernels.pair_conv import PairConv
 from hwsearch.quant.engine.kernels.winograd import Winograd
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
-from searchspaces.ir.graph import Node
 
 ROOT = Path(__file__).parents[4]
 pytestmark = pytest.mark.skipif(not cpu.multiplies_pairs(), reason="no AVX2 here")
@@ -143,7 +143,7 @@ def test_other_cpus_take_the_path_with_the_least_work(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(choice, "fastest", untimed)
     attrs = {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1}
-    node, fmt = Node("y", "conv", ("x",), attrs), TensorFormat(Int(8))
+    node, fmt = make_node("y", "conv", ("x",), attrs), TensorFormat(Int(8))
 
     def chosen(channels: int) -> object:
         weight = np.ones((64, channels, 3, 3), np.int8)
@@ -163,7 +163,7 @@ def test_arrays_that_would_be_misread_do_not_compile(x: np.ndarray) -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 def test_no_pictures_and_pictures_that_are_too_small(stride: int) -> None:
     attrs = {"stride": stride, "padding": (0, 0, 1, 0), "dilation": 1, "groups": 1}
-    node, fmt = Node("y", "conv", ("x",), attrs), TensorFormat(Int(8))
+    node, fmt = make_node("y", "conv", ("x",), attrs), TensorFormat(Int(8))
     layer = LayerIntegers(8, np.ones((8, 5, 3, 3), np.int8), np.ones(8, np.float32), np.zeros(8, np.int64))
     conv = Conv(node, layer, fmt, fmt)
     assert isinstance(conv.kernel, BandConv)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from words import make_node
 
 from hwsearch.quant.methods.equalize import ALPHAS, Equalizer, equalizable, scaled
 from hwsearch.quant.methods.ranges import extremes
@@ -24,7 +25,8 @@ def fsrcnn(activation: str) -> Graph:
 def conv(name: str, source: str, weight: torch.Tensor, activation: str = "none", groups: int = 1) -> Node:
     side = weight.shape[-1] // 2
     attrs = {"stride": 1, "padding": (side,) * 4, "dilation": 1, "groups": groups, "activation": activation}
-    return Node(name, "conv", (source,), attrs, {"weight": weight, "bias": torch.randn(weight.shape[0])})
+    attrs |= {"slope": 0.1} if activation == "leaky_relu" else {}
+    return make_node(name, "conv", (source,), attrs, {"weight": weight, "bias": torch.randn(weight.shape[0])})
 
 
 @pytest.mark.parametrize("activation", ["relu", "prelu"])
@@ -50,7 +52,7 @@ def test_the_function_stays(activation: str) -> None:
 def test_grouped_readers() -> None:
     torch.manual_seed(0)
     nodes = (
-        Node("x", "input", (), {"channels": 2}),
+        make_node("x", "input", (), {"channels": 2}),
         conv("a", "x", torch.randn(4, 2, 3, 3), "relu"),
         conv("b", "a", torch.randn(6, 2, 3, 3), "none", groups=2),
     )
@@ -64,14 +66,14 @@ def test_who_is_left_alone() -> None:
     """ReLU6 is not homogeneous; a tensor that an addition reads, a shared quantizer and the output are not alone."""
     w = torch.randn(4, 4, 1, 1)
     nodes = (
-        Node("x", "input", (), {"channels": 4}),
+        make_node("x", "input", (), {"channels": 4}),
         conv("six", "x", w, "relu6"),
         conv("added", "six", w, "relu"),
         conv("free", "added", w, "leaky_relu"),
         conv("sliced", "free", w, "relu"),
-        Node("slice", "slice", ("sliced",), {"start": 0, "stop": 4}),
+        make_node("slice", "slice", ("sliced",), {"start": 0, "stop": 4}),
         conv("last", "slice", w),
-        Node("sum", "add", ("last", "added"), {"activation": "none"}),
+        make_node("sum", "add", ("last", "added"), {"activation": "none"}),
     )
     assert equalizable(Graph("g", nodes)) == ("free",)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from random_networks import float_graph, picture, quantize
 from torch import Tensor
+from words import make_node
 
 from hwmodels.numbers import Int
 from hwsearch.quant.engine import integer
@@ -43,7 +44,7 @@ def layer(attrs: dict[str, object], top: int) -> tuple[Node, LayerIntegers, Tens
     attrs = {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1, "activation": "none"} | attrs
     weight = rng.integers(-top, top + 1, (8, 16 // int(attrs["groups"]), 3, 3)).astype(np.int8)  # type: ignore[call-overload]
     integers = LayerIntegers(8, weight, np.ones(8, np.float32), rng.integers(-9999, 9999, 8))
-    return Node("y", "conv", ("x",), attrs), integers, TensorFormat(Int(8), 1.0, 117)
+    return make_node("y", "conv", ("x",), attrs), integers, TensorFormat(Int(8), 1.0, 117)
 
 
 @pytest.mark.parametrize("attrs", GEOMETRY, ids=str)

@@ -9,13 +9,14 @@ import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from random_networks import MODULES, float_graph, picture, quantize
+from words import make_node
 
 from hwmodels.numbers import FP16, Int
 from hwsearch.quant.engine import integer, requant
 from hwsearch.quant.engine.convolution import Conv
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
-from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ir.graph import Graph, execute
 
 
 def conv_int64(
@@ -46,7 +47,7 @@ def one_layer(
     attrs = {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1, "activation": activation} | attrs
     channels = weight.shape[1] * int(attrs["groups"])  # type: ignore[call-overload]
     weights = {"slope": torch.linspace(-0.4, 0.6, outputs)} if activation == "prelu" else {}
-    nodes = (Node("x", "input", (), {"channels": channels}), Node("y", "conv", ("x",), attrs, weights))
+    nodes = (make_node("x", "input", (), {"channels": channels}), make_node("y", "conv", ("x",), attrs, weights))
     return QuantizedGraph(Graph("one", nodes), {"x": source, "y": target}, {"y": layer})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from words import make_node
 
 from hwmodels.numbers import Int
 from hwsearch.quant.engine.kernels import choice, cpu, timing
@@ -16,10 +17,9 @@ from hwsearch.quant.engine.kernels.pair_conv import PairConv
 from hwsearch.quant.engine.kernels.winograd import Winograd
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
-from searchspaces.ir.graph import Node
 
 pytestmark = pytest.mark.skipif(not cpu.multiplies_pairs(), reason="no AVX2 here")
-NODE = Node("y", "conv", ("x",), {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1})
+NODE = make_node("y", "conv", ("x",), {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1})
 SOURCE = TensorFormat(Int(8), 1.0, 100)
 KINDS: list[type[BandConv]] = [Winograd, PairConv]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from words import make_node
 
 from hwmodels.numbers import FP16, INT16, Int
 from hwsearch.quant.calibrate import Calibration, calibrate
@@ -19,7 +20,7 @@ from hwsearch.quant.methods.ranges import (
     stretched,
     wide_format,
 )
-from searchspaces.ir.graph import Graph, Node, activate, execute
+from searchspaces.ir.graph import Graph, apply, execute
 from searchspaces.space import build_space
 from searchspaces.tracing.trace import to_workload
 
@@ -103,11 +104,11 @@ def test_pictures_are_stored_without_loss(bits: int) -> None:
 
 def test_clamps_of_fused_activations() -> None:
     fmt = TensorFormat(Int(8), 0.05, 40, 0, 255)
-    assert clamped(fmt, Node("a", "conv", attrs={"activation": "relu"})).qmin == 40
-    six = clamped(fmt, Node("a", "conv", attrs={"activation": "relu6"}))
+    assert clamped(fmt, make_node("a", "conv", attrs={"activation": "relu"})).qmin == 40
+    six = clamped(fmt, make_node("a", "conv", attrs={"activation": "relu6"}))
     assert (six.qmin, six.qmax) == (40, 160)
-    assert clamped(fmt, Node("a", "conv", attrs={"activation": "prelu"})) == fmt
-    assert clamped(fmt, Node("a", "unary", attrs={"kind": "relu"})).qmin == 40
+    assert clamped(fmt, make_node("a", "conv", attrs={"activation": "prelu"})) == fmt
+    assert clamped(fmt, make_node("a", "unary", attrs={"kind": "relu"})).qmin == 40
 
 
 def test_stretched_contrast() -> None:
@@ -124,9 +125,9 @@ def test_stretched_contrast() -> None:
 @pytest.mark.parametrize("kind", ["tanh", "sigmoid"])
 @pytest.mark.parametrize("bits", [4, 8, 16])
 def test_a_function_is_half_a_step_from_its_limit_where_it_counts_as_saturated(kind: str, bits: int) -> None:
-    node = Node("f", "unary", ("x",), {"kind": kind})
-    low, high = activate(torch.tensor([-100.0, 100.0], dtype=torch.float64), kind, node).tolist()
-    end = activate(torch.tensor(saturation(SATURATING[kind], bits), dtype=torch.float64), kind, node).item()
+    node = make_node("f", "unary", ("x",), {"kind": kind})
+    low, high = apply(node, [torch.tensor([-100.0, 100.0], dtype=torch.float64)]).tolist()
+    end = apply(node, [torch.tensor(saturation(SATURATING[kind], bits), dtype=torch.float64)]).item()
     assert high - end == pytest.approx((high - low) / (2**bits - 1) / 2, rel=1e-6)
 
 
@@ -140,17 +141,17 @@ def test_what_a_saturating_function_alone_reads_reaches_no_further(kind: str, sh
         conv = {"stride": 1, "padding": (0, 0, 0, 0), "dilation": 1, "groups": 1, "activation": "none"}
         weight = torch.tensor([200.0, -90.0, 40.0, 3.0]).view(4, 1, 1, 1)
         nodes = [
-            Node("x", "input", (), {"channels": 1}),
-            Node("wide", "conv", ("x",), conv, {"weight": weight, "bias": -weight.flatten() / 2}),
+            make_node("x", "input", (), {"channels": 1}),
+            make_node("wide", "conv", ("x",), conv, {"weight": weight, "bias": -weight.flatten() / 2}),
         ]
-        nodes += [Node("view", "pixel_shuffle", ("wide",), {"factor": 2})] if shuffled else []
+        nodes += [make_node("view", "pixel_shuffle", ("wide",), {"factor": 2})] if shuffled else []
         last, count = nodes[-1].name, 1 if shuffled else 4
-        nodes.append(Node("f", "unary", (last,), {"kind": kind}))
+        nodes.append(make_node("f", "unary", (last,), {"kind": kind}))
         tail = {"weight": torch.full((1, count, 1, 1), 0.4 / count), "bias": torch.full((1,), 0.5)}  # a picture, within 0..1
-        nodes.append(Node("y", "conv", ("f",), conv, tail))
+        nodes.append(make_node("y", "conv", ("f",), conv, tail))
         if more:
-            nodes[-1] = Node("y", "conv", ("both",), conv, tail)
-            nodes.insert(-1, Node("both", "add", ("f", last), {"activation": "none"}))
+            nodes[-1] = make_node("y", "conv", ("both",), conv, tail)
+            nodes.insert(-1, make_node("both", "add", ("f", last), {"activation": "none"}))
         return Graph("g", tuple(nodes))
 
     rng = np.random.default_rng(0)

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from words import make_node
 
 from hwsearch.quant.methods.rounding import (
     Curvature,
@@ -19,7 +20,7 @@ from hwsearch.quant.methods.rounding import (
     round_rows,
 )
 from hwsearch.quant.observe.moments import collect, patches
-from searchspaces.ir.graph import Graph, Node, apply
+from searchspaces.ir.graph import Graph, apply
 
 
 def correlated(k: int, seed: int = 0) -> np.ndarray:
@@ -109,7 +110,7 @@ def test_patches_are_what_the_convolution_reads() -> None:
     torch.manual_seed(0)
     weight = torch.randn(4, 2, 3, 3)
     attrs = {"stride": 2, "padding": (1, 0, 2, 1), "dilation": 1, "groups": 2, "activation": "none"}
-    node = Node("c", "conv", ("x",), attrs, {"weight": weight, "bias": torch.zeros(4)})
+    node = make_node("c", "conv", ("x",), attrs, {"weight": weight, "bias": torch.zeros(4)})
     x = torch.rand(1, 4, 11, 12)
     generator = torch.Generator().manual_seed(0)
     taken = patches(x, node, 10**6, generator)  # all places, in random order
@@ -120,7 +121,7 @@ def test_patches_are_what_the_convolution_reads() -> None:
 
 def test_moments_of_known_input() -> None:
     """A 1x1 convolution sees the pixels themselves: mean and covariance by numpy."""
-    node = Node(
+    node = make_node(
         "c",
         "conv",
         ("x",),
@@ -128,7 +129,7 @@ def test_moments_of_known_input() -> None:
         {"weight": torch.ones(1, 2, 1, 1), "bias": torch.zeros(1)},
     )
     crops = [torch.rand(1, 2, 30, 30, generator=torch.Generator().manual_seed(i)) for i in range(2)]
-    found = collect(Graph("g", (Node("x", "input", (), {"channels": 2}), node)), crops, 0)["c"]
+    found = collect(Graph("g", (make_node("x", "input", (), {"channels": 2}), node)), crops, 0)["c"]
     pixels = crops[0][0].flatten(1).numpy()
     assert np.allclose(found.mean[0], pixels.mean(axis=1), atol=1e-5)
     assert np.allclose(found.fit[0], np.cov(pixels, bias=True), atol=1e-5)
@@ -140,9 +141,9 @@ def test_moments_of_known_input() -> None:
 
 def test_moments_of_groups_are_those_of_their_own_channels() -> None:
     attrs = {"stride": 1, "padding": (0, 0, 0, 0), "dilation": 1, "groups": 2, "activation": "none"}
-    node = Node("c", "conv", ("x",), attrs, {"weight": torch.ones(2, 2, 1, 1), "bias": torch.zeros(2)})
+    node = make_node("c", "conv", ("x",), attrs, {"weight": torch.ones(2, 2, 1, 1), "bias": torch.zeros(2)})
     crops = [torch.rand(1, 4, 20, 20, generator=torch.Generator().manual_seed(i)) for i in range(2)]
-    found = collect(Graph("g", (Node("x", "input", (), {"channels": 4}), node)), crops, 0)["c"]
+    found = collect(Graph("g", (make_node("x", "input", (), {"channels": 4}), node)), crops, 0)["c"]
     pixels = crops[0][0].flatten(1).numpy()
     for group in range(2):
         assert np.allclose(found.fit[group], np.cov(pixels[2 * group : 2 * group + 2], bias=True), atol=1e-5)

@@ -1,0 +1,44 @@
+"""Which operators a requantization rule has arithmetic of its own for, in words; ``requant`` and ``fixed_point`` compute it.
+
+Every other operator decodes what it reads, computes in single precision and rounds once to the codes that it writes: the same
+under every rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hwsearch.quant.engine.requant import RULES
+from searchspaces.ops.activation import Activation, Relu, Relu6
+from searchspaces.ops.base import Op
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add
+from searchspaces.ops.input import Unknown
+from searchspaces.ops.linear import Linear
+from searchspaces.ops.move import Concat, View
+from searchspaces.ops.reduce import MaxPool
+from searchspaces.ops.table import OpTable
+
+ONCE = "it is rounded once, from single precision, under every rule"
+
+
+def _table(rule: str, layers: str, additions: str) -> OpTable[str]:
+    table: OpTable[str] = OpTable(f"rule {rule!r}")
+    table.lacks(ONCE, Op)
+    table.lacks("nobody knows what it computes", Unknown)
+    table.put(layers, Conv, Linear)
+    table.put(additions, Add)
+    table.put("codes are moved, nothing is rounded", View, Concat, MaxPool)
+    table.put("a table of codes for what is no clamp", Activation)
+    if rule != "f32":
+        table.put("a table of codes between 8-bit tensors", Relu, Relu6)
+    return table
+
+
+RULE_TABLES: Mapping[str, OpTable[str]] = {
+    "f32": _table("f32", "a float32 multiplier, ties to even; float64 beside 16 bits", "QLinearAdd, fused multiply-adds"),
+    "xnnpack": _table("xnnpack", "a float32 multiplier; integers beside 16 bits", "fixed-point sums of XNNPACK"),
+    "gemmlowp": _table("gemmlowp", "a 32-bit multiplier and a shift, rounded twice", "fixed-point sums of TFLite"),
+}
+"""Rule -> what it computes for each operator."""
+assert RULE_TABLES.keys() == RULES.keys()

@@ -1,0 +1,101 @@
+"""Nothing is missing silently: every operator x (engine, simulation, each rule, each exporter, each reader) is there, or says why
+not; and what is there is true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from operator_samples import CHANNELS, SAMPLES
+from random_networks import quantize
+
+from hwmodels.errors import UsageError
+from hwsearch.formats import readers
+from hwsearch.formats.exporters import EXPORTERS
+from hwsearch.formats.onnx.float_network import to_float_model
+from hwsearch.formats.onnx.write import to_model
+from hwsearch.formats.support import matrix, tables
+from hwsearch.quant import storage
+from hwsearch.quant.engine import integer
+from hwsearch.quant.engine.simulate import Prepared, prepare, simulate
+from hwsearch.quant.engine.steps import exact
+from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.ir.graph import Node
+from searchspaces.ops.registry import operators
+
+SILENT = 12
+"""A reason has at least as many characters."""
+
+
+@pytest.mark.parametrize("column", list(tables()))
+def test_every_operator_is_there_or_says_why_not(column: str) -> None:
+    table = tables()[column]
+    for kind, cls in operators().items():
+        there, reason = table.get(cls) is not None, table.reason(cls)
+        assert there != bool(reason), f"{column}: {kind}"
+        assert there or len(reason or "") > SILENT, f"{column}: {kind}: {reason!r}"
+    assert {kind for kind, row in matrix().items() if not row[column]} == {k for k, c in operators().items() if table.get(c)}
+
+
+def quantized(kind: str, bits: int = 8) -> QuantizedGraph:
+    return quantize(SAMPLES[kind](), activation_bits=bits)
+
+
+def picture() -> torch.Tensor:
+    return torch.randint(0, 256, (1, CHANNELS, 8, 12), generator=torch.Generator().manual_seed(3)) / 255
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_engine_and_simulation_agree(kind: str) -> None:
+    """Both execute every operator; where a code differs, it is by rounding: never by more than one."""
+    q = quantized(kind)
+    ours = integer.run(q, picture())
+
+    def prepared(node: Node) -> Prepared:
+        return prepare(node, q.layers[node.name], q.formats[node.inputs[0]], q.formats[node.name])
+
+    fast = simulate(q.graph, q.formats, prepared, picture())
+    step = q.formats[q.graph.output.name].scale
+    assert ours.shape == fast.shape
+    assert (ours - fast).abs().max() <= 1.01 * step
+    assert len(ours.unique()) > 1
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_onnx_file_has_the_codes_of_the_engine(kind: str) -> None:
+    q = quantized(kind)
+    session = onnxruntime.InferenceSession(to_model(q).SerializeToString(), providers=["CPUExecutionProvider"])
+    theirs = session.run(None, {"input": picture().numpy()})[0]
+    ours, step = integer.run(q, picture()).numpy(), q.formats[q.graph.output.name].scale
+    codes = np.rint(np.abs(ours - theirs) / step)
+    assert codes.max() <= (0 if all(exact(n.op) for n in q.graph.nodes) else 1)
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_integers_are_stored(kind: str, tmp_path: Path) -> None:
+    q = quantized(kind)
+    again = storage.load(tmp_path / "q", storage.save(q, tmp_path / "q"))
+    assert [n.op for n in again.graph.nodes] == [n.op for n in q.graph.nodes]
+    assert storage.digest(again) == storage.digest(q)
+    assert torch.equal(integer.run(again, picture()), integer.run(q, picture()))
+
+
+@pytest.mark.parametrize("kind", [k for k in SAMPLES if tables()["read onnx"].get(operators()[k])])
+def test_the_onnx_reader_finds_what_it_says(kind: str, tmp_path: Path) -> None:
+    graph = SAMPLES[kind]()
+    if kind in ("concat", "slice", "resize", "pad"):
+        pytest.skip("the sample is of an axis, a size or a mode that the reader does not claim; its own tests have others")
+    (tmp_path / "net.onnx").write_bytes(to_float_model(graph).SerializeToString())
+    found = readers.inspect(tmp_path / "net.onnx").graph
+    assert kind in [n.op.kind for n in found.nodes]
+
+
+@pytest.mark.parametrize("name", ["c", "tflite", "tflite-micro"])
+def test_an_export_is_refused_with_the_reasons(name: str, tmp_path: Path) -> None:
+    q = quantized("softmax")
+    with pytest.raises(UsageError, match="has no softmax: "):
+        EXPORTERS[name](q, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
