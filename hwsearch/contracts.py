@@ -1,4 +1,4 @@
-"""Contract suites for those who add a device, a network, a proxy or an exporter: one call each.
+"""Contract suites for those who add a device, a network, a proxy, a method or an exporter: one call each.
 
 A broken contract is an AssertionError that says what is wrong.
 
@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwsearch.quality.damage import Damage
+from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.engine import integer
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.data.pictures import Pair, make_pair
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.space import build_space
@@ -60,11 +62,13 @@ def tiny_pairs(count: int = 2, seed: int = 0) -> list[Pair]:
     return pairs
 
 
-def tiny_calibration(weight_bits: tuple[int, ...] = (2, 4, 8), activation_bits: tuple[int, ...] = (8, 16)) -> Calibration:
+def tiny_calibration(
+    weight_bits: tuple[int, ...] = (2, 4, 8), activation_bits: tuple[int, ...] = (8, 16), method: str = methods.USUAL
+) -> Calibration:
     """The small network, calibrated on the synthetic pictures."""
     graph = tiny_graph()
     space = build_space(to_workload(graph, 32, 32), weight_bits, activation_bits)
-    return calibrate(graph, [pair.low for pair in tiny_pairs()], space)
+    return calibrate(graph, [pair.low for pair in tiny_pairs()], space, method=method)
 
 
 def check_device(name_or_path: str) -> None:
@@ -120,6 +124,52 @@ def check_proxy(measure: Callable[..., Damage]) -> None:
     assert np.array_equal(damage.noise, measure(calibration, pairs, 0).noise), "not reproducible with one seed"
     weights = damage.noise[: len(space.layer_names), : len(space.weight_bits)].sum(axis=0)
     assert np.all(np.diff(weights) < 0), f"more bits do not mean less damage: {weights}"
+
+
+def check_method(name: str) -> None:
+    """A quantization method keeps the network's function, gives every layer and tensor the width that is asked for, the same
+    numbers for the same seed, less error for more bits, and a finished plan whose integers do what is simulated, and no worse."""
+    info = methods.load(name).INFO
+    assert all((info.title, info.summary, info.source, info.price)), "the method does not say what it is"
+    calibration, again = (tiny_calibration((2, 4, 8), (4, 8, 16), name) for _ in range(2))
+    graph, space = calibration.graph, calibration.space
+    pictures = [pair.low for pair in tiny_pairs()]
+    with torch.no_grad():
+        targets = [execute(tiny_graph(), x) for x in pictures]
+        for x, target in zip(pictures, targets, strict=True):
+            assert torch.allclose(execute(graph, x), target, atol=1e-4), "the rewritten network computes something else"
+
+    def error(quantized: QuantizedGraph) -> float:
+        pairs = zip(pictures, targets, strict=True)
+        return float(np.mean([float((integer.run(quantized, x) - target).square().mean()) for x, target in pairs]))
+
+    errors = []
+    for bits in ((4, 4), (4, 8), (8, 8)):
+        plan = space.uniform(*bits)
+        drafted = calibration.quantized(plan)
+        _check_widths(drafted, *bits)
+        for layer, same in zip(drafted.layers.values(), again.quantized(plan).layers.values(), strict=True):
+            assert np.array_equal(layer.weight, same.weight), "not reproducible with one seed"
+        step = drafted.formats[graph.output.name].scale
+        for x in pictures:
+            codes = (calibration.simulate(plan, x) - integer.run(drafted, x)).abs() / step
+            assert float((codes > 0.5).float().mean()) < 0.02, "the integers do not do what is simulated"
+        errors.append(error(drafted))
+    assert errors == sorted(errors, reverse=True), f"more bits do not mean less error: {errors}"
+    finished = calibration.finished(space.uniform(4, 4))
+    _check_widths(finished, 4, 4)
+    assert error(finished) <= 1.05 * errors[0], f"finishing does harm: {errors[0]:.3g} before, {error(finished):.3g} after"
+
+
+def _check_widths(quantized: QuantizedGraph, weight_bits: int, activation_bits: int) -> None:
+    for name, layer in quantized.layers.items():
+        assert isinstance(layer, LayerIntegers), f"{name} is not in integers"
+        assert layer.bits == weight_bits, f"{name} has {layer.bits} bits, not {weight_bits}"
+        assert np.abs(layer.weight.astype(int)).max() < 2 ** (weight_bits - 1), f"{name}: integers beyond {weight_bits} bits"
+    for name, fmt in quantized.formats.items():
+        codes = fmt.qmax - fmt.qmin + 1
+        assert fmt.bits == activation_bits, f"{name} has {fmt.bits} bits, not {activation_bits}"
+        assert codes <= 2**activation_bits, f"{name} has {codes} codes in {activation_bits} bits"
 
 
 def check_exporter(export: Callable[..., object]) -> None:

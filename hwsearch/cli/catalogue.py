@@ -1,4 +1,4 @@
-"""What there is to choose from: devices, networks, exporters; proxies have a module of their own."""
+"""What there is to choose from: devices, networks, exporters; proxies and methods have modules of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwsearch.cli import calibrate, proxies
+from hwsearch.cli import calibrate, methods, proxies
 from hwsearch.cli.options import Json, Quiet
 from hwsearch.cli.terminal import Terminal, bold, table
 
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     calibrate.register(devices)
     app.add_typer(devices, name="devices", rich_help_panel="Choices", invoke_without_command=True)
     app.add_typer(proxies.proxies, name="proxies", rich_help_panel="Choices", invoke_without_command=True)
+    app.add_typer(methods.methods, name="methods", rich_help_panel="Choices", invoke_without_command=True)
     for command in (networks, exporters):
         app.command(rich_help_panel="Choices")(command)
 

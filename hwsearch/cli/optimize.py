@@ -46,6 +46,7 @@ def optimize(
         int | None, typer.Option(help="Random plans that check the proxies. Default: 200.", min=3, show_default=False)
     ] = None,
     sampler: options.Sampler = None,
+    method: options.Methods = None,
     quantizers: options.Quantizers = None,
     batch: Annotated[
         int | None, typer.Option(help="Plans proposed together while refining. Default: 8.", min=1, show_default=False)
@@ -101,7 +102,7 @@ def optimize(
             "evaluations": evaluations,
             "probes": probes,
             "sampler": options.read_sampler(sampler),
-            "quantizers": options.read_quantizers(quantizers),
+            "methods": options.read_methods(method, quantizers),
             "batch": batch,
             "seed": seed,
         }

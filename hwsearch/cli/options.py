@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -97,17 +97,16 @@ Sampler = Annotated[
     ),
 ]
 
-Quantizers = Annotated[
-    str | None,
+Methods = Annotated[
+    list[str] | None,
     typer.Option(
-        help="How ranges and integers are found: measured (default), plain (minimum to maximum, to the nearest), or both in a "
-        "list: every plan is measured with each and keeps the better.",
-        metavar="LIST",
+        help="How ranges and integers are found (see `methods`); several: every plan keeps the better. Default: output_noise.",
+        metavar="NAME",
         show_default=False,
     ),
 ]
+Quantizers = Annotated[str | None, typer.Option(help="What --method was called earlier, as a list.", hidden=True)]
 
-QUANTIZERS = ("measured", "plain")
 SAMPLERS = ("exact", "nsga2", "nsga3", "tpe", "gp", "random")
 
 
@@ -153,19 +152,24 @@ def read_sampler(text: str | None) -> str | None:
     return text
 
 
-def read_quantizers(text: str | None) -> tuple[str, ...] | None:
-    """``measured,plain`` as names, in the order of ``QUANTIZERS``.
+def read_methods(names: Sequence[str] | None, quantizers: str | None = None) -> tuple[str, ...] | None:
+    """Quantization methods in the order given, or those that ``--quantizers measured,plain`` of earlier versions means.
 
     Raises:
-        UsageError: there is none of such a name.
+        UsageError: there is none of such a name, or both options were given.
     """
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in QUANTIZERS:
-            raise UsageError(f"--quantizers {name!r} is not known", closest(name, QUANTIZERS))
-    return tuple(name for name in QUANTIZERS if name in names)
+    from hwsearch.documents import earlier
+    from hwsearch.quant import methods
+
+    if quantizers is None:
+        return methods.check(names) if names else None
+    if names:
+        raise UsageError("--quantizers is what --method was called earlier", "Leave it out.")
+    given = [name.strip() for name in quantizers.split(",")]
+    for name in given:
+        if name not in earlier.METHODS:
+            raise UsageError(f"--quantizers {name!r} is not known", closest(name, earlier.METHODS))
+    return tuple(method for name, method in earlier.METHODS.items() if name in given)
 
 
 def read_fps(rate: float | None) -> float | None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hwmodels.tiling.tiling import Tiling
+from hwsearch.documents import earlier
 
 SCHEMA = 1
 
@@ -91,8 +93,8 @@ class Plan(BaseModel):
     requantization: str = "f32"
     wide: str = "int16"
     """What 16 bits mean on the target: "int16" or "fp16"."""
-    quantizer: str = "measured"
-    """How ranges and integers were found (see ``quant.calibrate.QUANTIZERS``)."""
+    method: str = earlier.USUAL_METHOD
+    """How ranges and integers were found: the name of a quantization method."""
     weight_bits: dict[str, int]
     activation_bits: dict[str, int]
     predicted: Predicted
@@ -103,12 +105,17 @@ class Plan(BaseModel):
     integers_sha256: str | None = None
     provenance: Provenance
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, values: Any) -> Any:
+        return earlier.with_method(values) if isinstance(values, dict) else values
+
     @property
     def key(self) -> str:
         """Hash of the choices alone: equal for equal plans of one network and target, whatever was predicted."""
         tiling = None if self.tiling is None else str(self.tiling)
         made = [self.network, self.scale, self.target, self.weight_bits, self.activation_bits, tiling]
-        made += [] if self.quantizer == "measured" else [self.quantizer]
+        made += [] if self.method == earlier.USUAL_METHOD else [self.method]
         choices = json.dumps(made, sort_keys=True)
         return hashlib.sha256(choices.encode()).hexdigest()[:16]
 

@@ -20,10 +20,10 @@ from hwmodels.errors import UsageError
 from hwmodels.numbers import FP16, Int
 from hwsearch.formats.capability import Holds
 from hwsearch.formats.check import check
-from hwsearch.quant.calibrate import int_bias
+from hwsearch.quant.cache import int_bias
 from hwsearch.quant.formats import TensorFormat, rounded_array
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
-from hwsearch.quant.methods.ranges import clamped, format_source
+from hwsearch.quant.ranges.ranges import clamped, format_source
 from searchspaces.ir.graph import Node
 
 

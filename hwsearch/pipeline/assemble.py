@@ -56,7 +56,7 @@ def to_plan(
         tiling=search.cuts[row].tiling,
         origin=search.origins[row],
         proof=proof,
-        quantizer=search.quantizers[row],
+        method=search.methods[row],
     )
 
 

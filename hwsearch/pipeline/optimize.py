@@ -26,7 +26,6 @@ from hwsearch.quality.measuring import prepare
 from hwsearch.quality.proxies import sqnr
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.methods.polish import polish
 from hwsearch.report import html
 from hwsearch.runs import damage_file, directory
 from hwsearch.runs.cluster import coordinator
@@ -117,7 +116,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         study = coordinator.connect(request, problem, photos)
     with directory.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
-            measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS), request.quantizers)
+            measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS), request.methods)
             calibration, evaluator = measuring.calibration, measuring.evaluator
             patches = on_patches(lambda x: execute(problem.graph, x), photos.search, problem.network.scale, request.seed)
             team = Coordinator(study, request, problem, photos, tables, measuring) if study else None
@@ -133,9 +132,9 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
 
         def look(solved: rounds.Rounds) -> Screen | None:
-            if patches is None or len(request.quantizers) > 1:  # what one quantizer makes hopeless, another may not
+            if patches is None or len(request.methods) > 1:  # what one method makes hopeless, another may not
                 return None
-            usual = calibration.by(request.quantizers[0])
+            usual = calibration.by(request.methods[0])
             return Screen(
                 solved.prediction.psnr_loss_db,
                 trust(solved.predicted_db, solved.measured_db),
@@ -154,8 +153,8 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             proofs = {}
             for row in rows:
                 report = follow(stage, STEPS)
-                found = calibration.by(search.quantizers[row])
-                quantized = polish(found, search.plans[row], seed=request.seed, progress=report)
+                found = calibration.by(search.methods[row])
+                quantized = found.finished(search.plans[row], seed=request.seed, progress=report)
                 tiling = search.cuts[row].tiling
                 proofs[row] = prove.prove(names[row], quantized, problem, tiling, photos.evaluation, run.plans_dir)
                 report("proven", 1.0)

@@ -26,7 +26,6 @@ from hwsearch.plans import prove
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
 from hwsearch.quality import log
 from hwsearch.quant.calibrate import calibrate
-from hwsearch.quant.methods.polish import polish
 from hwsearch.runs import damage_file, directory
 from hwsearch.search import pareto, tiling_options
 from hwsearch.search.exact import exact
@@ -41,7 +40,7 @@ class Candidate:
     Attributes:
         source: "measured" on the search pictures, or "predicted" (its price is the cost model's in either case).
         name: of its plan file in the run; empty where it has none.
-        row: ``int8[decisions]``; ``cut``: how the picture is cut; ``quantizer``: what a measured plan was measured with.
+        row: ``int8[decisions]``; ``cut``: how the picture is cut; ``method``: what a measured plan was measured with.
     """
 
     source: str
@@ -51,7 +50,7 @@ class Candidate:
     predicted: Predicted
     counted: Counted | None
     bits: tuple[dict[str, int], dict[str, int]]
-    quantizer: str
+    method: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +103,7 @@ def pick(run: Path, budgets: Mapping[str, float]) -> Repick:
     losses = np.array([score.psnr_loss_db for _, score in known])
     names = _names(results)
     made = _Maker(problem, ways, names, budgets)
-    measured, refused = made.best(plans, losses, "measured", [score.quantizer for _, score in known])
+    measured, refused = made.best(plans, losses, "measured", [score.method for _, score in known])
     predicted = broken = None
     if (run / directory.DAMAGE).is_file():
         damages = damage_file.load(run / directory.DAMAGE, problem.space)
@@ -115,7 +114,7 @@ def pick(run: Path, budgets: Mapping[str, float]) -> Repick:
         optima = [plan for way in tables for plan in interactions.within_budgets(way, prediction, problem.space, budgets)]
         new = [plan for plan in optima if plan.tobytes() not in seen]
         if new:
-            usual = [request.quantizers[0]] * len(new)
+            usual = [request.methods[0]] * len(new)
             predicted, broken = made.best(np.stack(new), prediction.psnr_loss_db(np.stack(new)), "predicted", usual)
     if measured is None and predicted is None:
         raise refused or BudgetError("no plan meets the budgets")
@@ -138,9 +137,9 @@ class _Maker:
     budgets: Mapping[str, float]
 
     def best(
-        self, plans: np.ndarray, losses: np.ndarray, source: str, quantizers: Sequence[str]
+        self, plans: np.ndarray, losses: np.ndarray, source: str, methods: Sequence[str]
     ) -> tuple[Candidate | None, BudgetError | None]:
-        """The best of ``plans int8[P, D]`` that lose ``losses float64[P]`` dB by ``quantizers``, or why there is none."""
+        """The best of ``plans int8[P, D]`` that lose ``losses float64[P]`` dB by ``methods``, or why there is none."""
         space = self.problem.space
         objectives, taken = self.ways.take(plans)
         counted = space.counting.of_plans(plans) if space.counting else {}
@@ -159,7 +158,7 @@ class _Maker:
                 predicted=prove.price_of(objectives, at, float(losses[at])),
                 counted=prove.count(space, plans[at]),
                 bits=bits,
-                quantizer=quantizers[at],
+                method=methods[at],
             ),
             None,
         )
@@ -177,10 +176,12 @@ def write(picked: Repick, path: Path, progress: Progress) -> Plan:
     chosen, problem, request = picked.chosen, picked.problem, picked.request
     with progress.stage("calibrating", STEPS) as stage:
         lows = [crop.low for crop in picked.photos.crops]
-        calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
+        calibration = calibrate(
+            problem.graph, lows, problem.space, method=chosen.method, seed=request.seed, progress=follow(stage, STEPS)
+        )
     with progress.stage("running the plan in integers", STEPS) as stage:
         report = follow(stage, STEPS)
-        quantized = polish(calibration.by(chosen.quantizer), chosen.row, seed=request.seed, progress=report)
+        quantized = calibration.finished(chosen.row, seed=request.seed, progress=report)
         path.parent.mkdir(parents=True, exist_ok=True)
         proof = prove.prove(path.stem, quantized, problem, chosen.cut.tiling, picked.photos.evaluation, path.parent)
         report("proven", 1.0)
@@ -194,7 +195,7 @@ def write(picked: Repick, path: Path, progress: Progress) -> Plan:
         tiling=chosen.cut.tiling,
         origin=f"picked again, {chosen.source}",
         proof=proof,
-        quantizer=chosen.quantizer,
+        method=chosen.method,
     )
     write_json(path, plan)
     return plan

@@ -82,8 +82,10 @@ def recalibrate(plan: Plan, path: Path, progress: Progress) -> Recalibrated:
         photos = choose_pictures(request, problem.network)
     with progress.stage("calibrating", STEPS) as stage:
         lows = [crop.low for crop in photos.crops]
-        calibration = calibrate(problem.graph, lows, problem.space, seed=request.seed, progress=follow(stage, STEPS))
-    return Recalibrated(request, problem, row, photos, calibration.by(plan.quantizer))
+        calibration = calibrate(
+            problem.graph, lows, problem.space, method=plan.method, seed=request.seed, progress=follow(stage, STEPS)
+        )
+    return Recalibrated(request, problem, row, photos, calibration)
 
 
 def posed(plan: Plan, path: Path) -> tuple[Request, Problem, np.ndarray]:

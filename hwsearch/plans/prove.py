@@ -20,6 +20,7 @@ from hwsearch.plans import verify
 from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quant import storage
 from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.methods import USUAL
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
 from searchspaces.space import SearchSpace
@@ -74,7 +75,7 @@ def plan_of(
     tiling: Tiling | None,
     origin: str,
     proof: Proof | None = None,
-    quantizer: str = "measured",
+    method: str = USUAL,
 ) -> Plan:
     """A plan ``int8[decisions]`` as a document."""
     weight_bits, activation_bits = problem.space.bits(choices)
@@ -89,7 +90,7 @@ def plan_of(
         tiling=tiling,
         scope=problem.space.scope,
         wide=str(problem.space.wide or INT16),
-        quantizer=quantizer,
+        method=method,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         predicted=predicted,

@@ -14,7 +14,7 @@ from hwmodels.pricing.table import CostTable
 from hwmodels.tiling import tiles, tiling
 from hwmodels.workload import Workload
 from hwsearch.documents.url import StorageUrl
-from hwsearch.quant.calibrate import QUANTIZERS
+from hwsearch.quant import methods
 from searchspaces.data import pictures
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph
@@ -38,7 +38,8 @@ class Request:
     "whole", "auto", or height x width in pixels of the network's input, None: whole, but cut where memory demands it; ``halo``:
     "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another. ``batch``: plans that the
     refinement proposes together; the result depends on it, and not on how many processes measure them. ``sampler``: one of
-    ``search.samplers.SAMPLERS``. ``quantizers``: those of ``quant.calibrate.QUANTIZERS`` that every plan is measured with.
+    ``search.samplers.SAMPLERS``. ``methods``: quantization methods that every plan is measured with, the
+    better one is kept.
     ``storage`` and ``study``: the database and the study that workers share; one that gives no sign of life for ``grace_s``
     seconds is taken for dead.
     """
@@ -63,7 +64,7 @@ class Request:
     batch: int = 8
     probes: int = 200
     sampler: str = "exact"
-    quantizers: tuple[str, ...] = ("measured",)
+    methods: tuple[str, ...] = (methods.USUAL,)
     seed: int = 0
     storage: str | None = None
     study: str | None = None
@@ -73,8 +74,7 @@ class Request:
     command: str = ""
 
     def __post_init__(self) -> None:
-        if not self.quantizers or not set(self.quantizers) <= set(QUANTIZERS):
-            raise UsageError(f"quantizers {self.quantizers!r} are not known", f"Give one or several of {', '.join(QUANTIZERS)}.")
+        methods.check(self.methods)
         if (self.storage is None) != (self.study is None):
             raise UsageError("a shared study needs both --storage and --study", "Give the database and the name of the study.")
         if self.storage is not None:

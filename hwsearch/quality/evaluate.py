@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import UsageError
+from hwsearch.documents.earlier import USUAL_METHOD
 from searchspaces.data.pictures import Pair, patches
 from searchspaces.tasks.metrics import mse_y, psnr_from_mse
 
@@ -21,12 +22,12 @@ PATCH_SIDE = 48
 @dataclass(frozen=True)
 class Score:
     """Quality of one plan on the pictures of an evaluator. ``stderr_db`` is the standard error of the mean paired loss
-    over pictures; ``quantizer``: which of ``constants.QUANTIZERS`` the plan was measured with, the best of those on offer."""
+    over pictures; ``method``: the quantization method that the plan was measured with, the best of those on offer."""
 
     psnr_db: float
     psnr_loss_db: float
     stderr_db: float
-    quantizer: str = "measured"
+    method: str = USUAL_METHOD
 
 
 def to_picture(y: Tensor) -> np.ndarray:

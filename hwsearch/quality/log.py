@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hwmodels.errors import FileError
+from hwsearch.documents import earlier
 from hwsearch.quality.evaluate import Score
 
 Measure = Callable[[Sequence[np.ndarray]], Iterable[Score]]
@@ -44,7 +45,7 @@ def _parse(path: Path) -> tuple[dict[tuple[int, ...], Score], int]:
             if not line.endswith(b"\n"):
                 raise ValueError("cut short")
             record = json.loads(line)
-            scores[tuple(record["plan"])] = Score(**record["score"])
+            scores[tuple(record["plan"])] = Score(**earlier.with_method(record["score"]))
         except (ValueError, KeyError, TypeError) as problem:
             if number < len(lines) - 1:
                 raise FileError(

@@ -11,24 +11,25 @@ import numpy as np
 from hwsearch.problem.pose import Pictures, Problem
 from hwsearch.quality.evaluate import Evaluator, Score
 from hwsearch.quality.shared import Shared
-from hwsearch.quant.calibrate import QUANTIZERS, Calibration
+from hwsearch.quant.calibrate import Calibration
+from hwsearch.quant.methods import USUAL
 from searchspaces.ir.graph import execute
 
 
 @dataclass(frozen=True, eq=False)
 class Measuring:
-    """Plan ``int8[D]`` -> its score in fake quantization, by the best of ``quantizers``, the first of equals."""
+    """Plan ``int8[D]`` -> its score in fake quantization, by the best of ``methods``, the first of equals."""
 
     calibration: Calibration
     evaluator: Evaluator
-    quantizers: tuple[str, ...] = QUANTIZERS[:1]
+    methods: tuple[str, ...] = (USUAL,)
 
     def __call__(self, plan: np.ndarray) -> Score:
-        return max((self._score(plan, quantizer) for quantizer in self.quantizers), key=lambda score: score.psnr_db)
+        return max((self._score(plan, method) for method in self.methods), key=lambda score: score.psnr_db)
 
-    def _score(self, plan: np.ndarray, quantizer: str) -> Score:
-        calibration = self.calibration.by(quantizer)
-        return replace(self.evaluator.score(lambda x: calibration.simulate(plan, x)), quantizer=quantizer)
+    def _score(self, plan: np.ndarray, method: str) -> Score:
+        calibration = self.calibration.by(method)
+        return replace(self.evaluator.score(lambda x: calibration.simulate(plan, x)), method=method)
 
 
 def prepare(
@@ -37,11 +38,11 @@ def prepare(
     seed: int,
     shared: Shared | None = None,
     progress: Callable[[str, float], None] | None = None,
-    quantizers: Sequence[str] = QUANTIZERS[:1],
+    methods: Sequence[str] = (USUAL,),
 ) -> Measuring:
     """Calibrate the network, unless that was done for another device alike, and measure what it does in floating point."""
     shared = shared or Shared(problem.network, [problem.space])
     lows = [crop.low for crop in photos.crops]
-    calibration = shared.calibration(problem.graph, lows, problem.space, seed, progress)
+    calibration = shared.calibration(problem.graph, lows, problem.space, seed, progress, methods[0])
     evaluator = Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale)
-    return Measuring(calibration, evaluator, tuple(quantizers))
+    return Measuring(calibration, evaluator, tuple(methods))

@@ -18,6 +18,7 @@ from hwsearch.documents.results import SignalToNoise
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Score
 from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.methods import USUAL
 from searchspaces.ir.graph import Graph
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import SearchSpace
@@ -47,12 +48,18 @@ class Shared:
         self._alike = {meaning: _Alike(union(own)) for meaning, own in kinds.items()}
 
     def calibration(
-        self, graph: Graph, lows: Sequence[Tensor], space: SearchSpace, seed: int, report: Callable[[str, float], None] | None
+        self,
+        graph: Graph,
+        lows: Sequence[Tensor],
+        space: SearchSpace,
+        seed: int,
+        report: Callable[[str, float], None] | None,
+        method: str = USUAL,
     ) -> Calibration:
-        """The network calibrated for ``space``; see ``constants``."""
+        """The network calibrated for ``space`` by a method; the same one every time."""
         alike = self._alike[_meaning(space)]
         if alike.calibration is None:
-            alike.calibration = calibrate(graph, lows, alike.space, seed=seed, progress=report)
+            alike.calibration = calibrate(graph, lows, alike.space, method=method, seed=seed, progress=report)
         if (space.weight_bits, space.activation_bits) == (alike.space.weight_bits, alike.space.activation_bits):
             return alike.calibration
         return alike.calibration.within(space)

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from hwmodels.errors import FileError, UsageError
+from hwsearch.documents import earlier
 from hwsearch.documents.files import DISK_FULL, file_error, jsonable, read_json, write_json
 from hwsearch.documents.versions import versions
 
@@ -30,8 +31,6 @@ SHARING = ("storage", "study", "grace_s")
 """Fields of a request that say who measures: each time anew."""
 NOT_COMPARED = ("run_dir", "resume", "command", *SHARING)
 """Fields of a request that say where and how, not what."""
-ADDED = {"quantizers": ["measured"]}
-"""Fields that requests of earlier runs do not have, and what they meant there."""
 RUN, TARGETS, EVALUATIONS, DAMAGE = "run.json", "targets.json", "evaluations.jsonl", "damage.json"
 
 
@@ -208,7 +207,7 @@ class RunDirectory:
             UsageError: something differs; every difference is listed.
         """
         saved, asked = configuration(self.path), jsonable(request)
-        before = {key: ADDED[key] for key in asked if key in ADDED} | saved["request"]
+        before = earlier.with_methods(saved["request"])
         pairs = [(key, before.get(key), asked.get(key)) for key in sorted(set(before) | set(asked)) if key not in NOT_COMPARED]
         _refuse_changes(self.path, pairs + _hashes(saved, provenance or {}))
 
@@ -261,20 +260,19 @@ def saved_request(path: Path, given: Mapping[str, Any], name: str = RUN) -> dict
         FileError: there is no such run.
         UsageError: a field is given differently; every such field is listed.
     """
-    saved = request_fields(ADDED | configuration(path, name)["request"])
+    saved = request_fields(configuration(path, name)["request"])
     _refuse_changes(path, [(key, jsonable(saved.get(key)), jsonable(value)) for key, value in given.items()])
     return saved
 
 
 def request_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a request as ``Request`` takes them, from JSON; without where it ran and who measured."""
-    fields = {key: value for key, value in saved.items() if key not in ("run_dir", "resume", *SHARING)}
+    fields = {key: value for key, value in earlier.with_methods(saved).items() if key not in ("run_dir", "resume", *SHARING)}
     for key in ("weights", "images"):
         fields[key] = None if fields.get(key) is None else Path(fields[key])
     for key in ("input_size", "weight_bits", "activation_bits"):
         fields[key] = None if fields.get(key) is None else tuple(fields[key])
-    if "quantizers" in fields:
-        fields["quantizers"] = tuple(fields["quantizers"])
+    fields["methods"] = tuple(fields["methods"])
     return fields
 
 

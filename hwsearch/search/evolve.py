@@ -30,7 +30,7 @@ from hwsearch.quality.evaluate import Score
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.alternatives import lower_all
 from hwsearch.search.predict.screen import Screen
-from hwsearch.search.propose.moves import QUANTIZER, Encoding, Proposer
+from hwsearch.search.propose.moves import METHOD, Encoding, Proposer
 from hwsearch.search.propose.samplers import OBJECTIVES
 from hwsearch.search.silenced import quiet_optuna
 
@@ -66,7 +66,7 @@ def refine(
     sampler: str = "exact",
     screen: Screen | None = None,
     cuts: Sequence[str] = (),
-    quantizers: Sequence[str] = (),
+    methods: Sequence[str] = (),
 ) -> list[Evaluated]:
     """Measure up to ``evaluations`` distinct plans, those of ``start_plans`` first, and return all that the study holds.
 
@@ -80,7 +80,7 @@ def refine(
         screen: looks at what was proposed before it is measured; a hopeless plan becomes a pruned trial, and counts towards
             ``evaluations`` by what the look cost.
         cuts: names of the ways to cut the picture, one for each of several tables.
-        quantizers: those that ``evaluate`` takes the best of, where it has several; which one it was becomes a parameter of the
+        methods: those that ``evaluate`` takes the best of, where it has several; which one it was becomes a parameter of the
             trial.
         storage_path: the journal; one that exists is continued, up to ``evaluations`` in all.
         advance: called after every finished plan, those found in the journal included.
@@ -113,8 +113,8 @@ def refine(
             plans = [encoding.plan(trial.params) for trial in promoted]
             for trial, plan, score in zip(promoted, plans, evaluate(plans), strict=True):
                 scores[plan.tobytes()] = score
-                if len(quantizers) > 1:
-                    _tell_quantizer(study, trial, score.quantizer, quantizers)
+                if len(methods) > 1:
+                    _tell_method(study, trial, score.method, methods)
                 _note(study, trial, {"fidelity": "pictures", "stderr_db": score.stderr_db})
                 study.tell(trial.number, _objectives(problem, plan, score))
                 _tell(advance)
@@ -188,10 +188,10 @@ def _note(study: optuna.Study, trial: FrozenTrial, facts: Mapping[str, str | flo
         running.set_user_attr(name, value)
 
 
-def _tell_quantizer(study: optuna.Study, trial: FrozenTrial, quantizer: str, quantizers: Sequence[str]) -> None:
+def _tell_method(study: optuna.Study, trial: FrozenTrial, method: str, methods: Sequence[str]) -> None:
     """The parameter of a trial that only its measurement decides."""
-    distribution = CategoricalDistribution(list(quantizers))
-    study._storage.set_trial_param(trial._trial_id, QUANTIZER, distribution.to_internal_repr(quantizer), distribution)
+    distribution = CategoricalDistribution(list(methods))
+    study._storage.set_trial_param(trial._trial_id, METHOD, distribution.to_internal_repr(method), distribution)
 
 
 def _trials(study: optuna.Study, state: TrialState) -> list[FrozenTrial]:

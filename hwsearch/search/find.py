@@ -78,7 +78,7 @@ def find_plans(
             advance=stage.advance,
             screen=look(solved),
             cuts=["whole" if cut.tiling is None else str(cut.tiling) for cut in ways.useful],
-            quantizers=request.quantizers,
+            methods=request.methods,
         )
     measured = log.items()
     plans = np.stack([plan for plan, _ in measured])
@@ -96,7 +96,7 @@ def find_plans(
         picks=pareto.choose(front, losses, objectives, budgets, problem.table.limits, counts),
         origins=_origins(plans, probes, solved.plans, uniforms),
         cuts=taken,
-        quantizers=[score.quantizer for _, score in measured],
+        methods=[score.method for _, score in measured],
     )
 
 

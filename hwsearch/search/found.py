@@ -20,7 +20,7 @@ class Search:
         plans: ``int8[N, decisions]``; ``losses``: measured on the search pictures, dB; ``objectives``: their price.
         front: rows of the non-dominated plans, by latency; ``picks``: role -> row.
         origins: row -> "probe", "exact", "refine" or "uniform ...".
-        cuts: how the picture is cut under each plan; ``quantizers``: what it was measured with.
+        cuts: how the picture is cut under each plan; ``methods``: what it was measured with.
     """
 
     checks: list[ProxyCheck]
@@ -32,7 +32,7 @@ class Search:
     picks: dict[str, int]
     origins: dict[int, str]
     cuts: list[Cut]
-    quantizers: list[str]
+    methods: list[str]
 
     def names(self) -> dict[int, str]:
         """Row -> plan name, for the front and whatever else was picked: numbered by latency."""

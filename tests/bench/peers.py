@@ -35,7 +35,7 @@ from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.proxies.errors import windows
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
-from hwsearch.quant.methods.polish import polish
+from hwsearch.quant.learn.polish import polish
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.solver import Solver
@@ -312,7 +312,7 @@ def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) ->
 def _polished(calibration: Calibration, plan: np.ndarray, judge: Evaluator) -> tuple[float, float]:
     """dB on Set5 of the polished integers, and the seconds of polishing."""
     begin = time.process_time()
-    refined = polish(calibration, plan)
+    refined = polish(calibration.draft(plan))
     seconds = time.process_time() - begin
     return judge.score(lambda x: integer.run(refined, x)).psnr_db, seconds
 

@@ -11,7 +11,7 @@ from plans_by_noise import best_wide_pair, cheapest, float_bytes, plan_bytes
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
-from hwsearch.quant.methods.polish import polish
+from hwsearch.quant.learn.polish import polish
 from searchspaces.data import pictures
 from searchspaces.ir.graph import execute
 from searchspaces.networks import registry
@@ -77,7 +77,7 @@ def test_shipped_fsrcnn_four_and_six_times_smaller(shared: Path) -> None:
         assert plan_bytes(calibration, plan) * ratio <= float_bytes(calibration)
     four = calibration.quantized(plans[0])
     assert evaluator.score(lambda x: integer.run(four, x)).psnr_loss_db < 0.1
-    six = polish(calibration, plans[1])
+    six = polish(calibration.draft(plans[1]))
     assert evaluator.score(lambda x: integer.run(six, x)).psnr_loss_db < 0.3
 
 
@@ -86,7 +86,7 @@ def test_published_vdsr(shared: Path) -> None:
     is little, and with 16 bits for the input and for the sum with it less than 0.05 dB is lost in all."""
     calibration, _, evaluator = prepared(shared, registry.load("vdsr", 2, weights(shared, "vdsr_y")), (8,))
     graph, space = calibration.graph, calibration.space
-    polished = polish(calibration, space.uniform(8, 8), steps=60)
+    polished = polish(calibration.draft(space.uniform(8, 8)), steps=60)
     source = polished.formats[graph.input.name]
     from_8_bits = evaluator.score(lambda x: execute(graph, source.fake(x))).psnr_loss_db
     assert from_8_bits == pytest.approx(0.074, abs=0.005)

@@ -29,7 +29,7 @@ def of(request: Request, problem: Problem, photos: Pictures) -> dict[str, Any]:
             **directory.provenance_of(problem, photos),
             "space": _space(problem.space),
             "seed": request.seed,
-            "quantizers": request.quantizers,
+            "methods": request.methods,
         }
     )
 

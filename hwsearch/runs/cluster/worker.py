@@ -65,7 +65,7 @@ def work(
         problem = pose(request)
         photos = choose_pictures(request, problem.network)
         same_study.refuse(name, about["identity"], same_study.of(request, problem, photos))
-        measure = measuring.prepare(problem, photos, request.seed, progress=follow(stage, STEPS), quantizers=request.quantizers)
+        measure = measuring.prepare(problem, photos, request.seed, progress=follow(stage, STEPS), methods=request.methods)
         same_study.check(name, about["check"], measure)
     tell(f"measuring for the study {name}: {problem.network.name} x{problem.network.scale}")
     grace_s = about["grace_s"]

@@ -23,8 +23,10 @@ from hwsearch.search.exact.heuristics import feasible, repair
 from hwsearch.search.propose import samplers
 from searchspaces.space import SearchSpace
 
-CUT, QUANTIZER = "tiling", "quantizer"
+CUT, METHOD = "tiling", "method"
 """Parameters that are told with a plan, not asked of a sampler."""
+_EARLIER = "quantizer"
+"""What ``METHOD`` was called in journals of earlier versions."""
 _ATTEMPTS = 400
 
 
@@ -44,7 +46,7 @@ class Encoding:
             for d, name in self.names.items()
         }
 
-        self.names_in_journal = {*self.distributions, CUT, QUANTIZER}
+        self.names_in_journal = {*self.distributions, CUT, METHOD, _EARLIER}
         self.sizes = {name: len(self.options[d]) for d, name in self.names.items()}
 
     def parameters(self, plan: np.ndarray) -> dict[str, int]:

@@ -39,7 +39,7 @@ highest power first."""
 
 @compiled
 def rational_logistic(x: np.ndarray, out: np.ndarray) -> None:
-    """The logistic function as ONNX Runtime's vector kernels (x86 with FMA) approximate it, within a few units of the last place."""
+    """The logistic function as ONNX Runtime's vector kernels (x86 with FMA) approximate it, within a few last places."""
     for i in range(x.size):
         value = min(max(x[i], np.float32(-18)), np.float32(18))
         square = np.float32(value * value)

@@ -14,7 +14,7 @@ from hwmodels.numbers import FP16, INT16, NumberFormat
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import LayerFloats, LayerIntegers
-from hwsearch.quant.methods.polish import polish
+from hwsearch.quant.learn.polish import polish
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.networks import registry
 from searchspaces.space import build_space
@@ -163,7 +163,7 @@ def test_refinement_does_not_harm() -> None:
     """On pictures that it holds out it decides; on all of them it must not be worse than chance would make it."""
     calibration = calibrated("relu")
     plan = calibration.space.uniform(3, 8)
-    refined = polish(calibration, plan, steps=60)
+    refined = polish(calibration.draft(plan), steps=60)
     x = crops()
     target = [execute(calibration.graph, c) for c in x]
     before = sum(

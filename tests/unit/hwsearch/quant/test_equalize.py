@@ -7,10 +7,10 @@ import pytest
 import torch
 from words import make_node
 
-from hwsearch.quant.methods.equalize import ALPHAS, Equalizer, equalizable, scaled
-from hwsearch.quant.methods.ranges import extremes
 from hwsearch.quant.observe.gains import Bench
 from hwsearch.quant.observe.moments import collect
+from hwsearch.quant.ranges.ranges import extremes
+from hwsearch.quant.weights.equalize import ALPHAS, Equalizer, equalizable, scaled
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.networks import registry
 from searchspaces.tracing.trace import trace

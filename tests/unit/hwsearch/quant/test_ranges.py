@@ -10,7 +10,7 @@ from words import make_node
 from hwmodels.numbers import FP16, INT16, Int
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.methods.ranges import (
+from hwsearch.quant.ranges.ranges import (
     SATURATING,
     ChannelSpreads,
     candidates,

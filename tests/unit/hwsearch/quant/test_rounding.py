@@ -9,7 +9,8 @@ import pytest
 import torch
 from words import make_node
 
-from hwsearch.quant.methods.rounding import (
+from hwsearch.quant.observe.moments import collect, patches
+from hwsearch.quant.weights.rounding import (
     Curvature,
     _triangular,
     cancel_across_channels,
@@ -19,7 +20,6 @@ from hwsearch.quant.methods.rounding import (
     quick_errors,
     round_rows,
 )
-from hwsearch.quant.observe.moments import collect, patches
 from searchspaces.ir.graph import Graph, apply
 
 

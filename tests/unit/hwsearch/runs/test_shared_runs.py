@@ -31,7 +31,7 @@ from hwsearch.pipeline import optimize
 from hwsearch.problem.pose import Request
 from hwsearch.quality import measuring
 from hwsearch.quality.evaluate import Score
-from hwsearch.quant.methods import polish
+from hwsearch.quant.learn import polish
 from hwsearch.runs import directory
 from hwsearch.runs.cluster import same_study, worker
 from searchspaces.data import pictures

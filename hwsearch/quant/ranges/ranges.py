@@ -18,8 +18,8 @@ from torch import Tensor
 
 from hwmodels.numbers import INT8, Float, Int, NumberFormat
 from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.methods.equalize import Ranges
 from hwsearch.quant.observe.gains import Bench, quantizes
+from hwsearch.quant.weights.equalize import Ranges
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ops.activation import Relu, Relu6
 from searchspaces.ops.move import View
@@ -202,11 +202,15 @@ def wide_format(spread: Spread, number: NumberFormat) -> TensorFormat:
     return TensorFormat(number, _single(reach / number.narrow_limit), number.middle, 0, number.last_code)
 
 
+def whole_format(spread: Spread, number: Int, *, symmetric: bool) -> TensorFormat:
+    """At most a byte that reaches from the lowest to the highest value seen."""
+    return _format(spread.low, spread.high, number, symmetric)
+
+
 def candidates(spread: Spread, number: Int, *, symmetric: bool) -> list[TensorFormat]:
     """Formats of at most a byte worth measuring: the whole range first, then the best for each clipping penalty; all
     different."""
-    whole = _format(spread.low, spread.high, number, symmetric)
-    found = [whole]
+    found = [whole_format(spread, number, symmetric=symmetric)]
     lows = SHARES * spread.low if spread.low < 0 and not symmetric else np.zeros(1)
     highs = (
         SHARES * (max(spread.high, -spread.low) if symmetric else spread.high) if spread.high > 0 or symmetric else np.zeros(1)

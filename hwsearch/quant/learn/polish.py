@@ -10,19 +10,20 @@ windows are held out; the plan as calibrated is returned if polishing does not w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.quant.calibrate import Calibration, int_bias
+from hwsearch.quant.cache import int_bias
 from hwsearch.quant.engine.simulate import prepare, simulate
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.observe.gains import macs_per_pixel
-from searchspaces.ir.graph import Node, apply, execute
+from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.ops.activation import activate
 from searchspaces.ops.input import Input
 from searchspaces.tasks.luma import output_luma
@@ -105,42 +106,35 @@ class _Layer:
         return LayerIntegers(bits, q, scale, int_bias(bias, source, scale))
 
 
-def polish(
-    calibration: Calibration,
-    plan_row: np.ndarray,
-    *,
-    steps: int | None = None,
-    seed: int = 0,
-    progress: Callable[[str, float], None] | None = None,
-) -> QuantizedGraph:
+def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
     """The network of a plan with integers polished as a whole; formats of tensors stay.
 
     Costs about 50 ms of one core per step for a network of 15 thousand multiply-accumulates per pixel; as many steps as
     ``MACS`` allows, up to ``steps`` (by default ``STEPS``, or ``STEPS_OF_BYTES``). Layers in half precision and 16-bit weights
     stay as they are.
     """
-    start = calibration.quantized(plan_row)
-    windows = calibration.windows(SIDE)
+    start, graph = draft.quantized, draft.quantized.graph
+    windows = draft.windows(SIDE)
     with torch.no_grad():
-        target = output_luma(execute(calibration.graph, windows))
+        target = output_luma(execute(graph, windows))
     order = np.random.default_rng(seed).permutation(len(windows))
     held, seen = order[: max(1, len(order) // 4)], order[max(1, len(order) // 4) :]
     if len(seen) == 0:
         return start
     formats = start.formats
     layers = {
-        name: _Layer(layer, calibration.plan_weight(plan_row, name), formats[calibration.graph[name].inputs[0]], formats[name])
+        name: _Layer(layer, draft.weights[name], formats[graph[name].inputs[0]], formats[name])
         for name, layer in start.layers.items()
         if isinstance(layer, LayerIntegers) and not Int(layer.bits).is_wide
     }
     if not layers:
         return start
-    step_macs = 3 * BATCH_PIXELS * macs_per_pixel(calibration.graph, windows.shape[1])
+    step_macs = 3 * BATCH_PIXELS * macs_per_pixel(graph, windows.shape[1])
     bytes_only = min(layer.limit for layer in layers.values()) == 127
     rates = [rate * (FASTER_FOR_BYTES if bytes_only else 1.0) for rate in LEARNING_RATES]
     wanted = steps or (STEPS_OF_BYTES if bytes_only else STEPS)
     steps = min(wanted, max(FEWEST_STEPS, int(MACS / step_macs)))
-    fixed = {name: _floating(calibration.graph[name], start, formats) for name in start.layers if name not in layers}
+    fixed = {name: _floating(graph[name], start, formats) for name in start.layers if name not in layers}
     optimizer = torch.optim.Adam(
         [
             {"params": [layer.steps for layer in layers.values()], "lr": rates[0]},
@@ -154,7 +148,7 @@ def polish(
     batch = max(1, BATCH_PIXELS // (windows.shape[2] * windows.shape[3]))
     for step in range(steps):
         chosen = torch.from_numpy(seen)[torch.randint(0, len(seen), (batch,), generator=generator)]
-        loss = torch.mean((_forward(calibration, formats, layers, fixed, windows[chosen]) - target[chosen]) ** 2)
+        loss = torch.mean((_forward(graph, formats, layers, fixed, windows[chosen]) - target[chosen]) ** 2)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -163,7 +157,7 @@ def polish(
             progress("polishing", (step + 1) / steps)
     numbers = dict(start.layers)
     for name, layer in layers.items():
-        numbers[name] = layer.integers(formats[calibration.graph[name].inputs[0]])
+        numbers[name] = layer.integers(formats[graph[name].inputs[0]])
     refined = QuantizedGraph(start.graph, formats, numbers, start.rule)
     noise = [_noise(option, windows[held], target[held]) for option in (start, refined)]
     return refined if noise[1] < noise[0] else start
@@ -179,7 +173,7 @@ def _floating(node: Node, start: QuantizedGraph, formats: Mapping[str, TensorFor
 
 
 def _forward(
-    calibration: Calibration,
+    graph: Graph,
     formats: Mapping[str, TensorFormat],
     layers: dict[str, _Layer],
     fixed: dict[str, Node],
@@ -187,7 +181,7 @@ def _forward(
 ) -> Tensor:
     """Luma of the fake-quantized network, differentiable."""
     tensors: dict[str, Tensor] = {}
-    for node in calibration.graph.nodes:
+    for node in graph.nodes:
         inputs = [tensors[source] for source in node.inputs]
         if isinstance(node.op, Input):
             value = x
@@ -199,7 +193,7 @@ def _forward(
         else:
             value = apply(fixed.get(node.name, node), inputs)
         tensors[node.name] = value if node.op.moves else _fake(value, formats[node.name])
-    return output_luma(tensors[calibration.graph.output.name])
+    return output_luma(tensors[graph.output.name])
 
 
 def _noise(qgraph: QuantizedGraph, x: Tensor, target: Tensor) -> float:

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from hwmodels.numbers import INT8, Int
-from hwsearch.quant.methods.rounding import quick_errors
 from hwsearch.quant.observe.gains import Gains
 from hwsearch.quant.observe.moments import Moments
+from hwsearch.quant.weights.rounding import quick_errors
 from searchspaces.ir.graph import Graph, Node, conv_of
 from searchspaces.ops.activation import LeakyRelu, PRelu, Relu
 from searchspaces.ops.conv import Conv

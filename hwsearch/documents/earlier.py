@@ -1,0 +1,30 @@
+"""What documents of earlier versions call otherwise.
+
+Until quantization methods were files of their own there were two of them, called quantizers; and before that, one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+USUAL_METHOD = "output_noise"
+"""What quantized wherever a document names no method."""
+METHODS = {"measured": USUAL_METHOD, "plain": "nearest"}
+"""Quantizers of earlier versions, and the methods that they became."""
+
+
+def with_method(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan or a score with its field ``quantizer``, if it has one, as ``method``."""
+    fields = dict(document)
+    if "quantizer" in fields:
+        name = fields.pop("quantizer")
+        fields["method"] = METHODS.get(name, name)
+    return fields
+
+
+def with_methods(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A request with the field ``methods``, whatever earlier versions called it."""
+    fields = dict(request)
+    names = fields.pop("quantizers", ["measured"])
+    return {"methods": [METHODS.get(name, name) for name in names]} | fields

@@ -1,0 +1,124 @@
+"""What a method has answered, kept: every format and every layer is worked out once, whichever plans ask for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwmodels.numbers import Float, Int, NumberFormat
+from hwsearch.quant.engine.proof import INT32_LIMIT
+from hwsearch.quant.engine.simulate import Prepared, prepare
+from hwsearch.quant.formats import TensorFormat, rounded_array
+from hwsearch.quant.graph import LayerFloats, LayerIntegers
+from hwsearch.quant.method import Method
+from hwsearch.quant.observe.gains import quantizes
+from hwsearch.quant.ranges.ranges import clamped, format_source, picture_format
+from hwsearch.quant.rewriting import AS_IT_IS, Scales
+from hwsearch.quant.weights.rounder import RoundedLayer, bias_of, columns_of, multiplied
+from searchspaces.ir.graph import Graph
+
+
+def int_bias(bias: np.ndarray, source: TensorFormat, scale: np.ndarray) -> np.ndarray:
+    """A bias ``float64[O]`` in units of ``s_x * s_w[c]``: ``int64[O]``, within 32 bits for inputs of at most 8 bits."""
+    units = np.rint(bias / (float(source.scale) * scale.astype(np.float64)))
+    if not source.is_wide:
+        units = np.clip(units, -INT32_LIMIT, INT32_LIMIT)
+    return units.astype(np.int64)
+
+
+def _picture_groups(graph: Graph) -> set[str]:
+    """Quantizer groups on the grid of a picture: those of the input and the output, where nothing else is written in them."""
+    group_of = graph.quantizer_groups()
+    written = [group_of[node.name] for node in graph.nodes if quantizes(node)]
+    return {group for group in (group_of[graph.input.name], group_of[graph.output.name]) if written.count(group) == 1}
+
+
+class MethodCache:
+    """Formats and layers of one network by one method, for every number format.
+
+    What no method decides is decided here: the grid of pictures, floating point, where fused ReLUs clamp, and biases in the
+    units of a layer's input.
+
+    Attributes:
+        method: what answers.
+        graph: its network.
+    """
+
+    def __init__(self, method: Method, *, symmetric: bool) -> None:
+        self.method, self.graph, self._symmetric = method, method.graph, symmetric
+        self._group_of = self.graph.quantizer_groups()
+        self._pictures = _picture_groups(self.graph)
+        self._groups: dict[tuple[str, NumberFormat, int], TensorFormat] = {}
+        self._formats: dict[tuple[str, NumberFormat, int], TensorFormat] = {}
+        self._rounded: dict[tuple[str, Int, int], RoundedLayer] = {}
+        self._layers: dict[tuple[str, NumberFormat, TensorFormat, int, int], LayerIntegers | LayerFloats] = {}
+        self._prepared: dict[tuple[str, NumberFormat, TensorFormat, TensorFormat, int, int], Prepared] = {}
+
+    def tensor(self, name: str, number: NumberFormat, scales: Scales = AS_IT_IS) -> TensorFormat:
+        """Format of a node's tensor.
+
+        Raises:
+            KeyError: no such node.
+        """
+        key = (name, number, scales.key)
+        if key not in self._formats:
+            group = self._group(self._group_of[name], number, scales)
+            self._formats[key] = clamped(group, format_source(self.graph, self.graph[name]))
+        return self._formats[key]
+
+    def _group(self, group: str, number: NumberFormat, scales: Scales) -> TensorFormat:
+        key = (group, number, scales.key)
+        if key not in self._groups:
+            if group in self._pictures:
+                found = picture_format(number, symmetric=self._symmetric)
+            elif isinstance(number, Float):
+                found = TensorFormat(number)
+            else:
+                found = self.method.tensor(group, number, scales)
+            self._groups[key] = found
+        return self._groups[key]
+
+    def rounded(self, name: str, number: Int, scales: Scales) -> RoundedLayer:
+        """Integers of a layer whose input has scales. The result has the scale of ``graph``."""
+        key = (name, number, scales.key)
+        if key not in self._rounded:
+            self._rounded[key] = self.method.layer(name, number, scales)
+        return self._rounded[key]
+
+    def layer(
+        self, name: str, number: NumberFormat, source: TensorFormat, before: Scales, after: Scales
+    ) -> LayerIntegers | LayerFloats:
+        """Numbers of a layer that reads a tensor of format ``source`` with scales ``before`` and writes one with ``after``:
+        floating point if its input or its weights are."""
+        key = (name, number, source, before.key, after.key)
+        if key not in self._layers:
+            out = np.ones(1) if after.factors is None else after.factors
+            floating = number if isinstance(number, Float) else source.number
+            if isinstance(floating, Float):
+                self._layers[key] = self._in_floats(name, number, floating, before, out)
+            else:
+                assert isinstance(number, Int)
+                integers = self.rounded(name, number, before)
+                scale = (integers.scale / out).astype(np.float32)
+                bias = int_bias(integers.bias / out, source, scale)
+                self._layers[key] = LayerIntegers(integers.bits, integers.integers, scale, bias)
+        return self._layers[key]
+
+    def _in_floats(self, name: str, number: NumberFormat, computed: Float, before: Scales, out: np.ndarray) -> LayerFloats:
+        """A layer computed in floating point, its weights divided by ``out``: rounded to integers before, or not."""
+        if isinstance(number, Int):
+            integers = self.rounded(name, number, before)
+            weight, bias = integers.dequantized, integers.bias
+        else:
+            node = self.graph[name]
+            weight, bias = multiplied(node, columns_of(node, before)).weights["weight"].numpy(), bias_of(node)
+        real = (weight / out.reshape(-1, 1, 1, 1), bias / out)
+        return LayerFloats(number.bits, *(rounded_array(x, computed) for x in real))
+
+    def prepared(
+        self, name: str, number: NumberFormat, source: TensorFormat, target: TensorFormat, before: Scales, after: Scales
+    ) -> Prepared:
+        """The same layer as torch runs it."""
+        key = (name, number, source, target, before.key, after.key)
+        if key not in self._prepared:
+            self._prepared[key] = prepare(self.graph[name], self.layer(name, number, source, before, after), source, target)
+        return self._prepared[key]

@@ -1,0 +1,108 @@
+"""What a quantization method is: the small protocol between a method file and everything that asks for formats and integers.
+
+A method is one file in ``quant/methods`` with a ``MethodInfo`` called ``INFO`` and a function ``observe``, which looks at the
+network and the calibration pictures and returns a ``Method``. From then on the method answers three questions, one width at a
+time: how the network is rewritten for the widths of a plan, which format a tensor gets, which integers a layer gets. Answers for
+one width must not depend on the other widths of a plan but through ``rewrite``; the caller keeps them (see ``cache``). What looks
+at a whole plan at once happens in ``finish``, for the plans that are about to be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hwmodels.numbers import Int
+    from hwsearch.quant.formats import TensorFormat
+    from hwsearch.quant.graph import QuantizedGraph
+    from hwsearch.quant.observations import Observations
+    from hwsearch.quant.rewriting import Numbers, Scales
+    from hwsearch.quant.weights.rounder import RoundedLayer
+    from searchspaces.ir.graph import Graph
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of the work that is done, 0..1."""
+
+Needs = Literal["pictures", "high-resolution pictures", "training"]
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """A method as it is listed.
+
+    ``title``: its usual name; ``source``: paper or repository; ``reconstructed``: what no source tells and is ours, and what
+    differs from the source (empty: nothing); ``price``: what it costs at run time beside an ordinary integer network of the same
+    widths.
+    """
+
+    title: str
+    summary: str
+    source: str
+    needs: Needs = "pictures"
+    reconstructed: str = ""
+    price: str = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A whole plan in the numbers that a method gave its parts.
+
+    ``quantized``: those numbers; ``weights``: name of each convolution -> ``float32[O, I/groups, kh, kw]`` before rounding, in
+    the scales that the plan has; ``pictures``: the calibration pictures ``[1, C, h, w]`` in 0..1.
+    """
+
+    quantized: QuantizedGraph
+    weights: Mapping[str, Tensor]
+    pictures: tuple[Tensor, ...]
+
+    def windows(self, side: int) -> Tensor:
+        """The pictures, cut in squares ``[N, C, h, w]`` of ``side`` pixels, or less where a picture is smaller."""
+        import torch
+
+        from hwsearch.quant.observe.gains import squares
+
+        h, w = (min(side, *(picture.shape[axis] for picture in self.pictures)) for axis in (2, 3))
+        return torch.cat([squares(picture, h, w) for picture in self.pictures])
+
+
+class Method(Protocol):
+    """One way to find number formats and integers, ready to answer for one network.
+
+    ``graph`` is the network that is quantized: what ``observe`` made of the one it was given, with the same function.
+    """
+
+    @property
+    def graph(self) -> Graph:
+        """The network; formats and integers refer to it."""
+        ...
+
+    def rewrite(self, numbers: Numbers) -> Mapping[str, Scales]:
+        """How tensors of ``graph`` are rescaled under a plan; those not named stay as they are."""
+        ...
+
+    def tensor(self, group: str, number: Int, scales: Scales) -> TensorFormat:
+        """Integer format of a quantizer group (see ``Graph.quantizer_groups``) whose channels are divided by ``scales``. Not
+        asked for the groups of the pictures at both ends, whose grid is given, nor for floating point."""
+        ...
+
+    def layer(self, name: str, number: Int, scales: Scales) -> RoundedLayer:
+        """Integers of a convolution whose input is divided by ``scales``; the result is at the scale of ``graph``."""
+        ...
+
+    def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
+        """The final numbers of a plan that is about to be used; the widths stay."""
+        ...
+
+
+class MethodModule(Protocol):
+    """A file in ``quant/methods``."""
+
+    INFO: MethodInfo
+
+    def observe(self, seen: Observations) -> Method:
+        """Look at a network and its calibration pictures."""
+        ...

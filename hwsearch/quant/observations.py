@@ -1,0 +1,122 @@
+"""What the calibration pictures show of one network: worked out when a method first asks for it, and kept for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from hwsearch.quant.observe.gains import Bench, Gains, affordable, macs_per_pixel, trimmed
+from hwsearch.quant.observe.moments import Moments, collect
+from hwsearch.quant.ranges.ranges import ChannelSpreads, extremes, spreads, stretched
+from hwsearch.quant.rewriting import AS_IT_IS, Numbers, Scales
+from hwsearch.quant.weights.equalize import Equalizer, equalizable, input_factors, scaled
+from searchspaces.ir.graph import Graph, Node
+
+BENCH_MACS, BENCH_PIXELS = 4e9, 30_000
+"""Most multiply-accumulates, and most pixels, of one measurement of the noise at the output: at most a tenth of a second on one
+core, and no more pictures than the comparison of two formats needs."""
+COMPARE_MACS, COMPARE_PIXELS = 5e8, 11_000
+"""The same where two ways to round a layer are compared, which happens often and on the same windows."""
+LOOK_MACS = 6e10
+"""Multiply-accumulates of one pass over the calibration pictures, of which there are five: large networks see less of each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Equalized:
+    """The network equalized for 8-bit weights and tensors, and what was seen of it.
+
+    ``graph``: it; ``bench``: windows of the pictures to measure on, ``compare``: fewer of them; ``gains``: noise gains;
+    ``moments`` of every convolution's input, by the convolution's name; ``spreads``: histograms by quantizer group;
+    ``equalizer``: other scales of the tensors; ``default``: index of the scales that the network has.
+    """
+
+    graph: Graph
+    bench: Bench
+    compare: Bench
+    gains: Gains
+    moments: Mapping[str, Moments]
+    spreads: Mapping[str, ChannelSpreads]
+    equalizer: Equalizer
+    default: Mapping[str, int]
+
+    def scales(self, numbers: Numbers) -> dict[str, Scales]:
+        """The best scales of every equalizable tensor under a plan."""
+        return {name: self._option(name, self._best(name, numbers)) for name in self.default}
+
+    def _best(self, name: str, numbers: Numbers) -> int:
+        readers = [numbers.layers[reader.name].bits for reader in self.graph.readers(name)]
+        return self.equalizer.choose(name, numbers.tensors[name].bits, readers)
+
+    def _option(self, name: str, alpha: int) -> Scales:
+        """Scales of a tensor relative to those that it has in ``graph``."""
+        if alpha == self.default[name]:
+            return AS_IT_IS
+        options = self.equalizer.candidates[name]
+        return Scales(alpha, options[alpha] / options[self.default[name]])
+
+
+class Observations:
+    """A network and its calibration pictures.
+
+    Attributes:
+        graph: the network as traced.
+        crops: the pictures ``[1, C, h, w]`` in 0..1, at least two; smaller windows of them where the network is large.
+        weight_bits: every width of weights that may be asked for.
+        symmetric: activations have no zero points.
+        seed: of the sampling of patches, windows and probes.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        crops: Sequence[Tensor],
+        weight_bits: Sequence[int],
+        *,
+        symmetric: bool,
+        seed: int = 0,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self.graph, self.weight_bits, self.symmetric, self.seed = graph, tuple(weight_bits), symmetric, seed
+        self._tell = progress or (lambda text, share: None)
+        self._cost = macs_per_pixel(graph, crops[0].shape[1])
+        self.crops = tuple(trimmed(crops, self._cost, LOOK_MACS, seed))
+
+    @cached_property
+    def equalized(self) -> Equalized:
+        """Ranges, moments and noise gains, and with them the equalized network."""
+        graph, crops, cost, tell = self.graph, self.crops, self._cost, self._tell
+        batch = affordable(crops, min(BENCH_MACS / cost, BENCH_PIXELS), self.seed)
+        tell("ranges", 0.0)
+        varied = [*crops, *(stretched(crop) for crop in crops)]
+        ranges = extremes(graph, varied)
+        tell("moments", 0.2)
+        moments = collect(graph, crops, self.seed)
+        tell("noise gains", 0.6)
+        gains = Bench(graph, batch).gains(self.seed)
+        tell("histograms", 0.7)
+        seen = spreads(graph, varied, ranges, gains.tensors)
+        tell("equalization", 0.9)
+        typical = {name: seen[name].typical() for name in equalizable(graph)}
+        equalizer = Equalizer(graph, typical, moments, gains, self.weight_bits, symmetric=self.symmetric)
+        default = {name: equalizer.choose(name, 8, [8] * len(graph.readers(name))) for name in equalizer.candidates}
+        scales = {name: equalizer.candidates[name][alpha] for name, alpha in default.items()}
+        equal = scaled(graph, scales)
+        return Equalized(
+            graph=equal,
+            bench=Bench(equal, batch),
+            compare=Bench(equal, affordable(crops, min(COMPARE_MACS / cost, COMPARE_PIXELS), self.seed)),
+            gains=gains.scaled(scales),
+            moments={node.name: _scaled_moments(node, moments[node.name], scales) for node in graph.convs},
+            spreads={group: spread.divided(scales[group]) if group in scales else spread for group, spread in seen.items()},
+            equalizer=equalizer,
+            default=default,
+        )
+
+
+def _scaled_moments(reader: Node, moments: Moments, scales: Mapping[str, np.ndarray]) -> Moments:
+    source = reader.inputs[0]
+    return moments.scaled(input_factors(reader, scales[source])) if source in scales else moments

@@ -1,0 +1,1 @@
+"""Ranges of tensors: histograms, and the formats made of them."""

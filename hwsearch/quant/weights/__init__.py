@@ -1,0 +1,1 @@
+"""Weights: integers, scales, and what equalizes their channels."""
