@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hwmodels.classes import cpu, gpu, mcu, npu
+from hwmodels.classes import cpu, gpu, hexagon, mcu, npu
 from hwmodels.classes.ethos import encoded_weights, model, operations
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
@@ -105,8 +105,10 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
     match device.kind:
         case "npu" if has_array:
             choices = model.price(device, workload, choices, terms)
+        case "npu" if device.npu is not None and device.npu.passes is not None:
+            hexagon.price(cols, choices, ports, hexagon.constants(device, workload, runs, choices.tensor_bytes), terms)
         case "npu":
-            npu.price(cols, choices, ports, npu.constants(device, runs, choices.tensor_bytes), terms)
+            npu.price(cols, choices, ports, npu.constants(device, runs), terms)
         case "gpu":
             gpu.price(cols, choices, ports, gpu.constants(device, runs, _unpack(device, space, runs)), terms)
         case "mcu":

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil
 
+from hexagon_twin import hexagon_twin
 from processor_twins import composed_twin, mcu_twin
 
 from hwmodels.device.device import Device
@@ -123,8 +124,10 @@ def terms_twin(
     taps = layer.kernel[0] * layer.kernel[1]
     pixels = out.height * out.width
     cin, cout = sources[0].channels / layer.groups, out.channels / layer.groups
-    compute = host = 0.0
+    compute = 0.0
     match target.kind:
+        case "npu" if target.npu is not None and target.npu.passes is not None:
+            return hexagon_twin(target, workload, row, runs, per_mac, (read_bytes, write_bytes), moved)
         case "cpu":
             compute = _cpu(target, workload, layer, runs, per_mac, depthwise, dense)
         case "gpu":
@@ -143,10 +146,6 @@ def terms_twin(
                 compute = waves * one_tile_s / gpu.efficiency.value
         case "npu":
             compute = _npu(target, layer, runs, per_mac, depthwise, dense, cin, cout, out, sources)
-            vector, host = _beside_the_array(
-                target, workload, row, runs, read_bytes, write_bytes, sum(elements), depthwise or dense
-            )
-            compute += vector
         case "mcu":
             bits = (weight_bits, input_bits, output_bits)
             return mcu_twin(target, workload, row, per_mac, read_bytes, write_bytes, outside, moved, bits)
@@ -169,9 +168,9 @@ def terms_twin(
     return {
         "compute_s": compute,
         "weight_s": weight,
-        "activation_s": max(inside, outside) + host,
+        "activation_s": max(inside, outside),
         "overhead_s": overhead,
-        "latency_s": max(compute, together) + host + overhead,
+        "latency_s": max(compute, together) + overhead,
     }
 
 
@@ -185,36 +184,6 @@ def _sum_in_convolution(workload: Workload, row: int) -> bool:
         return False
     made = [workload.layers[t.producer] for t in (first, second) if t.producer >= 0 and t.readers == (row,)]
     return out.elements == first.elements and any(by.label == "conv" and by.finish == "none" for by in made)
-
-
-def _beside_the_array(
-    target: Device, workload: Workload, row: int, runs: Precision, read: float, written: float, elements: int, convolves: bool
-) -> tuple[float, float]:
-    """Seconds of the vector unit, and of the exchange with the host."""
-    npu, layer = target.npu, workload.layers[row]
-    assert npu is not None
-    source, out = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
-    earlier = {i for before in workload.layers[:row] for i in before.inputs}
-    arriving = [workload.tensors[i] for i in dict.fromkeys(layer.inputs) if workload.tensors[i].producer < 0 and i not in earlier]
-    pad = npu.channel_pad[str(runs)].value if str(runs) in npu.channel_pad else 1
-
-    def padded(tensor: Tensor) -> float:
-        return ceil(tensor.channels / pad) * pad / tensor.channels
-
-    vector = host = 0.0
-    if npu.vector_bytes_per_s is not None:
-        passed = elements * read * (1 if arriving else padded(source)) + out.elements * written * (
-            padded(out) if out.readers else 1
-        )
-        if convolves:
-            clamped = layer.finish in ("none", "clamp")
-            passed = 0.0 if clamped else out.elements * padded(out) * runs.activation_bits / 8
-        vector = passed / npu.vector_bytes_per_s.value
-    if npu.host_bytes_per_s is not None:
-        given, got = (4 if wide_is_float(target) and size == 2 else size for size in (read, written))
-        exchanged = sum(t.elements for t in arriving) * given + (0 if out.readers else out.elements) * got
-        host = exchanged / npu.host_bytes_per_s.value
-    return vector, host
 
 
 def _cpu(

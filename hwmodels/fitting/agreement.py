@@ -31,6 +31,9 @@ class Agreement:
         kendall, spearman: rank correlations of predictions with figures; None where fewer than three rows differ.
         left_out: whether no prediction's own network (or setting) was seen by the fit that made it. False: nothing was fitted.
         baselines: median error of simpler models, fitted and left out alike, by name.
+        groups: how many families of networks (networks, or settings, where there are no families) were left out in turn.
+        plans: pairs of precisions of one network that were compared.
+        plans_error, plans_p90: median and 90th percentile of how wrong the ratio of their predictions is.
     """
 
     device: str
@@ -44,12 +47,24 @@ class Agreement:
     spearman: float | None
     left_out: bool
     baselines: Mapping[str, float] = field(default_factory=dict)
+    groups: int = 0
+    plans: int = 0
+    plans_error: float | None = None
+    plans_p90: float | None = None
 
     @property
     def brief(self) -> str:
         """For a narrow column: median error, Kendall's tau, rows, and the source's name without its details."""
         order = f", τ {self.kendall:.2f}" if self.kendall is not None else ""
-        return f"{self.what} {self.median_error:.1%}{order}, {self.rows} row{'s' * (self.rows != 1)}, {self.source_name}"
+        error = f"{self.what} {self.median_error:.1%}{self._spread}{order}"
+        return f"{error}, {self.rows} row{'s' * (self.rows != 1)}, {self.source_name}"
+
+    @property
+    def _spread(self) -> str:
+        """The 90th percentile, and how many families it rests on, where families were left out in turn."""
+        if not self.left_out or self.groups < 2:
+            return ""
+        return f" (90th percentile {self.p90_error:.0%}, {self.groups} left out in turn)"
 
     @property
     def source_name(self) -> str:

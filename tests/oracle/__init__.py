@@ -18,6 +18,7 @@ class Row:
         source: where the outside figure comes from.
         quantity: "latency_s", "energy_j", "peak_activation_bytes", ...
         predicted, measured: in the quantity's unit.
+        plan_of: rows with the same text here are one network in several precisions; "" where there is only one.
         baselines: predictions of simpler models by name ("MACs only", "fixed + MACs/rate"), fitted on the same rows.
     """
 
@@ -30,3 +31,4 @@ class Row:
     predicted: float
     measured: float
     baselines: tuple[tuple[str, float], ...] = ()
+    plan_of: str = ""

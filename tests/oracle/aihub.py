@@ -1,19 +1,16 @@
-"""Phones and boards with a Hexagon processor: Qualcomm's own profiling of super-resolution networks at 128x128, x4.
+"""Phones and boards with a Hexagon processor: Qualcomm's own profiling of public networks (``npu/npu_aihub.json``).
 
-Five constants a device: effective rates in 8 bits and in half precision, the vector unit, the exchange with the host, the fixed
-time of an inference. The first three belong to the silicon and are fitted to the runtimes QNN and LiteRT together; the last two
-belong to the runtime that asks and are fitted to its rows alone, from there. ``predict_left_out`` never shows a fit the network
-that it predicts, in any precision or runtime. Every fit begins at the same round numbers, whatever the device file says.
-
-What the runtimes do differently, from their operator counts: LiteRT executes an explicit clip as a maximum and a minimum (in
-8 bits only before other operators, at the end the code range clips); QNN and ONNX Runtime fold it into the clamp before it.
-Rows that ran on the CPU, wholly or for one operator, are not rows of the accelerator: ``not_priced`` lists them.
+Which rows are compared, and as which workload. Left out, with the reason (``not_priced``): what ran elsewhere or repeats another
+row (the file's own remarks), rows of ONNX Runtime (they change by 12 % between releases of the source, the others by 1 %), rows
+that changed by more than a quarter since the release before, older names of boards that are in the file under their new one,
+networks that Hexagon executes badly in one precision (slower than in half precision, on every board where that can be seen), and
+rows of a board that ran at a fraction of its clock (more than 2.5 times the time of another board with the same chip).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,15 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels.device import catalogue
+from hwmodels.device.catalogue import load
 from hwmodels.device.device import Device
-from hwmodels.device.facts import with_numbers
-from hwmodels.device.values import Quantity
-from hwmodels.fitting.constants import Measurement, fit, predict
 from hwmodels.numbers import Precision
 from hwmodels.workload import Workload
-from oracle import Row
-from oracle.layer_tables import chain
+from oracle import Row, hexagon_fit, npu_networks
+from oracle.npu_networks import Rules
 
 SOURCE = "Qualcomm AI Hub Models, profiling on physical devices (quic/ai-hub-models, perf.yaml)"
 BOARDS = {
@@ -39,130 +33,98 @@ BOARDS = {
     "Samsung Galaxy S25": "snapdragon-8elite-hexagon",
     "Snapdragon 8 Elite Gen 5 QRD": "snapdragon-8elite-gen5-hexagon",
     "Snapdragon X Elite CRD": "snapdragon-x-elite-hexagon",
+    "Snapdragon X2 Elite CRD": "snapdragon-x2-elite-hexagon",
     "Snapdragon 7 Gen 4 QRD": "snapdragon-7gen4-hexagon",
     "Dragonwing Q-6690 MTP": "dragonwing-q6690-hexagon",
     "Dragonwing RB3 Gen 2 Vision Kit": "qcs6490-hexagon",
     "Dragonwing IQ-9075 EVK": "qcs9075-hexagon",
     "QCS8275 (Proxy)": "qcs8275-hexagon",
+    "SA8255 (Proxy)": "sa8255-hexagon",
     "SA8295P ADP": "sa8295p-hexagon",
+    "SA8650 (Proxy)": "sa8650-hexagon",
     "SA8775P ADP": "sa8775p-hexagon",
 }
-"""Measured board -> device file. "SA7255P ADP" is left out: its rows repeat those of QCS8275 to the last digit."""
+"""Measured board -> device file."""
 
-PRECISIONS = {"w8a8": "W8A8", "fp16 on the NPU (float model)": "FP16"}
-RUNTIMES = {"qnn_dlc": "QNN", "tflite": "LiteRT", "onnx": "ONNX Runtime"}
-START = {"rates.W8A8": 20e12, "rates.FP16": 5e12, "npu.vector_bytes_per_s": 100e9}
-START_RUNTIME = {"npu.host_bytes_per_s": 10e9, "overhead.inference_s": 0.2e-3}
-CLIP_OPERATIONS = 2
+RENAMED = {"QCS9075 (Proxy)": "Dragonwing IQ-9075 EVK", "RB3 Gen 2 (Proxy)": "Dragonwing RB3 Gen 2 Vision Kit"}
+SAME_CHIP = {"SA8775P ADP": "Dragonwing IQ-9075 EVK"}
+PRECISIONS = {"w8a8": "W8A8", "w8a16": "W8A16", "float": "FP16"}
+RUNTIMES = {"qnn_dlc": "QNN", "tflite": "LiteRT"}
+EXECUTED_BADLY = {("pidnet", "w8a8"), ("sinet", "w8a16"), ("vit", "w8a16")}
+"""Remarked as slower than half precision on every board that measured both."""
 BASELINES = ("MACs only", "fixed + MACs/rate")
+MOST_CHANGE = 1.25
+MOST_SLOWDOWN = 2.5
+
+RULES = {
+    ("QNN", False): Rules(folds_scalar_normalization=True),
+    ("QNN", True): Rules(),
+    ("LiteRT", False): Rules(clips=True, folds_scalar_normalization=True, folds_normalization=True),
+    ("LiteRT", True): Rules(clips=True, clips_at_the_end=True),
+}
+"""What a runtime makes of a graph, by runtime and whether it computes in floating point."""
 
 
 @dataclass(frozen=True, eq=False)
 class Timing:
-    """One row of the file as a measurement of the accelerator."""
+    """One row of the file: a whole network on one board."""
 
     board: str
     runtime: str
     network: str
-    measured: Measurement
+    family: str
+    precision: Precision
+    workload: Workload
+    latency_s: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.network} {self.precision}, {self.runtime}"
 
 
-def timings(shared: Path, board: str) -> list[Timing]:
-    """The rows of one board that ran on its accelerator, in the order of the file."""
-    found = _read(shared)
-    return [
-        Timing(board, row["runtime"], row["network"], _measurement(shared, row))
-        for row in found["measurements"]
-        if row["device"] == board and _on_accelerator(row)
-    ]
-
-
-def not_priced(shared: Path) -> list[tuple[str, str]]:
-    """Rows that are no rows of the accelerator, with the reason."""
-    found = []
-    for row in _read(shared)["measurements"]:
-        label = f"{row['network']} {PRECISIONS[row['precision']]} on {row['device']}, {RUNTIMES[row['runtime']]}"
-        if row["device"] == "SA7255P ADP":
-            found.append((label, "repeats the row of QCS8275"))
-        elif row["unit"] != "NPU":
-            found.append((label, "ran on the CPU"))
-        elif not _on_accelerator(row):
-            found.append((label, "an operator ran on the CPU; the copies there and back are not modelled"))
-    return found
+@cache
+def timings(shared: Path) -> tuple[Timing, ...]:
+    """The rows that the accelerator executed as it should, in the order of the file."""
+    rows = _read(shared)
+    times = _times(rows)
+    return tuple(_timing(shared, row) for row in rows if not _reason(row, times))
 
 
 def rows(shared: Path) -> list[Row]:
-    """Every row that the accelerator executed, its network left out of the fit that predicts it."""
-    return [row for board in BOARDS for row in board_rows(shared, board)]
-
-
-def board_rows(shared: Path, board: str) -> list[Row]:
-    """The rows of one board (see ``rows``)."""
-    found = timings(shared, board)
-    target = catalogue.load(BOARDS[board])
-    predicted = predict_left_out(target, found)
-    baselines = [baseline_left_out(found, fixed) for fixed in (False, True)]
+    """Every row beside what a fit predicts that has not seen its family on any board."""
+    problem = hexagon_fit.Problem(timings(shared), targets())
+    everything = problem.fit(np.ones(len(problem.timings), dtype=bool))
+    predicted = hexagon_fit.left_out(problem, everything)
+    simpler = [_line_left_out(problem.timings, fixed) for fixed in (False, True)]
     return [
         Row(
-            target.name,
-            target.kind,
-            timing.network,
-            timing.measured.label,
+            BOARDS[timing.board],
+            "npu",
+            timing.family,
+            timing.label,
             SOURCE,
             "latency_s",
             float(predicted[i]),
-            timing.measured.latency_s,
-            tuple((name, float(line[i])) for name, line in zip(BASELINES, baselines, strict=True) if np.isfinite(line[i])),
+            timing.latency_s,
+            tuple((name, float(line[i])) for name, line in zip(BASELINES, simpler, strict=True)),
+            plan_of=f"{timing.network}, {timing.runtime}",
         )
-        for i, timing in enumerate(found)
+        for i, timing in enumerate(problem.timings)
     ]
 
 
-def silicon(target: Device, found: Sequence[Timing]) -> Device:
-    """``target`` with the constants of its silicon (and a first guess of the runtime's) fitted to QNN and LiteRT."""
-    begin = {key: value for key, value in (START | START_RUNTIME).items() if key != "rates.FP16" or "FP16" in target.rates}
-    begun = with_numbers(target, {key: Quantity(value=value) for key, value in begin.items()})
-    seen = [t.measured for t in found if t.runtime != "onnx"]
-    precisions = {f"rates.{m.precision}" for m in seen}
-    free = [key for key in begin if not key.startswith("rates.") or key in precisions]
-    return fit(begun, seen, free, loss="soft_l1").device
-
-
-def with_runtime(target: Device, found: Sequence[Timing]) -> Device:
-    """``target`` with the constants of a runtime fitted to its rows; as it is if there are none."""
-    return fit(target, [t.measured for t in found], list(START_RUNTIME), loss="soft_l1").device if found else target
-
-
-def predict_left_out(target: Device, found: Sequence[Timing]) -> np.ndarray:
-    """Seconds for each timing by fits that have not seen its network: ``float64[N]``."""
-    predicted = np.zeros(len(found))
-    for network in _in_order(t.network for t in found):
-        others = [t for t in found if t.network != network]
-        chip = silicon(target, others)
-        for runtime in _in_order(t.runtime for t in found):
-            held = [i for i, t in enumerate(found) if (t.network, t.runtime) == (network, runtime)]
-            if held:
-                fitted = with_runtime(chip, [t for t in others if t.runtime == runtime])
-                predicted[held] = predict(fitted, [found[i].measured for i in held])
-    return predicted
-
-
-def baseline_left_out(found: Sequence[Timing], fixed: bool) -> np.ndarray:
-    """Seconds by ``MACs / rate``, or ``fixed time + MACs / rate``, for each runtime and precision, network left out.
-
-    Least squares of the logarithms, as our own fits; a single other network gives a rate only, none gives NaN.
-    """
-    predicted = np.zeros(len(found))
-    for i, timing in enumerate(found):
-        alike = [t for t in found if t.runtime == timing.runtime and t.measured.precision == timing.measured.precision]
-        others = [t for t in alike if t.network != timing.network]
-        macs = np.array([t.measured.workload.macs for t in others], dtype=float)
-        measured = np.array([t.measured.latency_s for t in others])
-        seconds_per_mac = float(np.exp(np.mean(np.log(measured / macs)))) if others else np.nan
-        start = 0.0
-        if fixed and len(others) > 1:
-            start, seconds_per_mac = _line(macs, measured)
-        predicted[i] = start + timing.measured.workload.macs * seconds_per_mac
+def _line_left_out(timings: Sequence[Timing], fixed: bool) -> np.ndarray:
+    """Seconds by ``MACs / rate``, or ``fixed + MACs / rate``, of each board and precision, family left out: ``float64[N]``."""
+    predicted = np.zeros(len(timings))
+    groups = [(t.board, t.precision, t.family) for t in timings]
+    macs, measured = np.array([float(t.workload.macs) for t in timings]), np.array([t.latency_s for t in timings])
+    for board, precision, family in dict.fromkeys(groups):
+        others = [i for i, (b, p, f) in enumerate(groups) if (b, p) == (board, precision) and f != family]
+        held = [i for i, group in enumerate(groups) if group == (board, precision, family)]
+        start, each = (0.0, float(np.exp(np.mean(np.log(measured[others] / macs[others])))))
+        if fixed:
+            start, each = _line(macs[others], measured[others])
+        predicted[held] = start + each * macs[held]
     return predicted
 
 
@@ -173,35 +135,67 @@ def _line(macs: np.ndarray, measured_s: np.ndarray) -> tuple[float, float]:
     scale = np.array([measured_s.min(), measured_s.max() / macs.max()])
 
     def residuals(x: np.ndarray) -> np.ndarray:
-        return np.log((x[0] * scale[0] + x[1] * scale[1] * macs) / measured_s)
+        return np.asarray(np.log((x[0] * scale[0] + x[1] * scale[1] * macs) / measured_s))
 
     fixed_s, seconds_per_mac = least_squares(residuals, [0.9, 0.9], bounds=(1e-9, np.inf)).x * scale
     return float(fixed_s), float(seconds_per_mac)
 
 
-def _on_accelerator(row: dict[str, Any]) -> bool:
-    return row["unit"] == "NPU" and row["layers_npu"] == row["layers_total"]
+def targets() -> dict[str, Device]:
+    """The device file of each board."""
+    return {board: load(name) for board, name in BOARDS.items()}
 
 
-def _measurement(shared: Path, row: dict[str, Any]) -> Measurement:
-    precision = Precision.parse(PRECISIONS[row["precision"]])
-    clips = CLIP_OPERATIONS if row["runtime"] == "tflite" and (precision.is_float or row["network"] != "xlsr") else 0
-    label = f"{row['network']} {precision}, {RUNTIMES[row['runtime']]}"
-    return Measurement(_workload(shared, row["network"], clips), precision, row["latency_ms"] * 1e-3, label)
+def not_priced(shared: Path) -> list[tuple[str, str]]:
+    """Rows that are not compared, with the reason."""
+    rows = _read(shared)
+    times = _times(rows)
+    return [
+        (f"{row['network']} {row['precision']} on {row['device']}, {row['runtime']}", reason)
+        for row in rows
+        if (reason := _reason(row, times))
+    ]
+
+
+def _reason(row: Mapping[str, Any], times: Mapping[tuple[str, ...], float]) -> str:
+    """Why a row is not compared; "" where it is."""
+    network, precision, runtime, board = (row[key] for key in ("network", "precision", "runtime", "device"))
+    if not row["usable"]:
+        return str(row["remark"]) or "did not run on the accelerator alone"
+    if runtime not in RUNTIMES:
+        return "ONNX Runtime changes by 12 % between releases"
+    if precision not in PRECISIONS:
+        return "a mix of widths whose layers are not published"
+    if board in RENAMED:
+        return f"an older name of {RENAMED[board]}"
+    if "slower than float" in row["remark"] or (network, precision) in EXECUTED_BADLY:
+        return "slower than in half precision: an operator that Hexagon executes badly"
+    if row["previous_ms"] and not 1 / MOST_CHANGE < row["previous_ms"] / row["latency_ms"] < MOST_CHANGE:
+        return f"{row['previous_ms']} ms in the release before"
+    other = times.get((SAME_CHIP.get(board, ""), network, precision, runtime))
+    if other is not None and row["latency_ms"] > MOST_SLOWDOWN * other:
+        return f"{other} ms on {SAME_CHIP[board]}, which has the same chip"
+    return ""
+
+
+def _times(rows: list[dict[str, Any]]) -> dict[tuple[str, ...], float]:
+    return {(r["device"], r["network"], r["precision"], r["runtime"]): r["latency_ms"] for r in rows if r["usable"]}
+
+
+def _timing(shared: Path, row: Mapping[str, Any]) -> Timing:
+    precision, runtime = Precision.parse(PRECISIONS[row["precision"]]), RUNTIMES[row["runtime"]]
+    return Timing(
+        row["device"],
+        runtime,
+        row["network"],
+        npu_networks.family(shared, row["network"]),
+        precision,
+        npu_networks.workload(shared, row["network"], RULES[runtime, precision.is_float]),
+        row["latency_ms"] * 1e-3,
+    )
 
 
 @cache
-def _read(shared: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((shared / "oracle" / "measured_aihub_sr.json").read_text(encoding="utf-8"))
-    return found
-
-
-@cache
-def _workload(shared: Path, network: str, clips: int) -> Workload:
-    described = _read(shared)["networks"][network]
-    has_clip = any(layer["op"] == "clip" for layer in described["layers"])
-    return chain(network, described, clips) if has_clip or not clips else _workload(shared, network, 0)
-
-
-def _in_order(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+def _read(shared: Path) -> list[dict[str, Any]]:
+    found = json.loads((shared / "oracle" / "npu" / "npu_aihub.json").read_text(encoding="utf-8"))
+    return [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]

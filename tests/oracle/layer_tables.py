@@ -12,7 +12,7 @@ from typing import Any
 
 from words import make_layer
 
-from hwmodels.workload import Layer, Tensor, Workload
+from hwmodels.workload import Layer, Tensor, Work, Workload
 
 ACTIVATIONS = {"hardtanh01": "relu6", "relu": "relu", "prelu": "prelu", "none": "none"}
 """Activations of the tables in the words of a workload; every clamp costs the same."""
@@ -28,7 +28,14 @@ class Drawing:
         self.producers = [-1]
 
     def emit(self, name: str, op: str, inputs: Sequence[int], shape: tuple[int, int, int], **more: Any) -> int:
-        self.layers.append(make_layer(name, op, tuple(inputs), len(self.shapes), **more))
+        return self.add(make_layer(name, op, tuple(inputs), len(self.shapes), **more), shape)
+
+    def work(self, name: str, work: Work, inputs: Sequence[int], shape: tuple[int, int, int], **more: Any) -> int:
+        """As ``emit``, for work that has no word."""
+        return self.add(Layer(name, work, tuple(inputs), len(self.shapes), **more), shape)
+
+    def add(self, layer: Layer, shape: tuple[int, int, int]) -> int:
+        self.layers.append(layer)
         self.shapes.append(shape)
         self.producers.append(len(self.layers) - 1)
         return len(self.shapes) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,21 @@ def _agreement(rows: Sequence[Row]) -> Agreement:
         spearman,
         all(row.network for row in rows),
         {name: round(float(np.median(values)), 4) for name, values in baselines.items()},
+        len({row.network for row in rows if row.network}),
+        *_between_plans(rows),
     )
+
+
+def _between_plans(rows: Sequence[Row]) -> tuple[int, float | None, float | None]:
+    """Pairs of precisions of one network, and median and 90th percentile of how wrong the ratio of their times is."""
+    plans: dict[str, list[Row]] = {}
+    for row in rows:
+        plans.setdefault(row.plan_of, []).append(row)
+    pairs = [pair for name, group in plans.items() if name for pair in itertools.combinations(group, 2)]
+    wrong = [abs(a.predicted / b.predicted / (a.measured / b.measured) - 1) for a, b in pairs]
+    if not wrong:
+        return 0, None, None
+    return len(wrong), round(float(np.median(wrong)), 4), round(float(np.percentile(wrong, 90)), 4)
 
 
 def _ranks(predicted: np.ndarray, measured: np.ndarray) -> tuple[float | None, float | None]:

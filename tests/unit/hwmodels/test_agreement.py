@@ -27,7 +27,7 @@ def test_errors_and_ranks_by_hand() -> None:
     assert found.median_error == pytest.approx(0.1)
     assert found.kendall == pytest.approx((5 - 1) / 6, abs=1e-3)
     assert found.baselines == {"MACs only": 1.0}
-    assert found.brief == "latency 10.0%, τ 0.67, 4 rows, A lab"
+    assert found.brief == "latency 10.0% (90th percentile 38%, 4 left out in turn), τ 0.67, 4 rows, A lab"
 
 
 def test_two_rows_have_no_rank_correlation() -> None:

@@ -53,7 +53,7 @@ def test_the_price_of_a_network_and_of_its_layers() -> None:
     [
         ("host", {"rates__W8A8": 200e9, "cpu__kernels__W8A8__output_s": 3e-9, "overhead__inference_s": 3e-4}),
         ("stm32h743", {"mcu__cycles_per_output_requant": 40.0, "overhead__layer_s": 1e-3}),
-        ("snapdragon-8gen3-hexagon", {"npu__efficiency": 0.08, "overhead__layer_s": 5e-5, "memory__dram__bytes_per_s": 5e9}),
+        ("snapdragon-8gen3-hexagon", {"rates__W8A8": 2e12, "overhead__layer_s": 5e-5, "npu__vector_bytes_per_s": 5e9}),
         ("jetson", {"gpu__efficiency": 0.9, "memory__dram__bytes_per_s": 20e9, "overhead__layer_s": 1e-6}),
     ],
 )

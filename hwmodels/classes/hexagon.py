@@ -1,0 +1,213 @@
+"""Price of layers on a neural processor with a matrix unit, a vector unit beside it and a scratchpad that strips of feature maps
+pass through (Qualcomm's Hexagon).
+
+*Matrix unit*: multiply-accumulates of convolutions and matrix products at the device's rate. Channels of each group are filled up
+to a quantum; groups narrower than the quantum share it, as a block-diagonal dense convolution. A convolution of a picture (up to
+``PICTURE_CHANNELS`` channels) gathers the taps of its window into one long channel first.
+
+*Vector unit*: everything else, in bytes of feature maps whose channels are filled up to the quantum, times how many passes of the
+unit such a byte costs: each tap of a depthwise convolution, each tap of a pooling window, a softmax, a normalization, data
+movement, a resampling. A plain element-wise operation is one pass, which is what ``vector_bytes_per_s`` counts. Element-wise work
+on a picture is dear, because 32 channels are stored for its three. A fused activation that is no clamp costs passes of its own.
+In floating point all take ``float_passes`` times as long, but a softmax and a normalization, which compute in 16 bits or more
+whatever is stored.
+
+*Scratchpad*: the compiler cuts feature maps that do not fit into strips and runs several layers strip by strip, so that only the
+share ``strip_spill`` of what does not fit travels to external memory and back.
+
+Starting a layer, matrix unit, vector unit and spilling take turns; weights arrive side by side with all of them. Layers of the
+matrix unit start at a share of the time of others (``matrix_start``). The network's input and output are exchanged with the host
+before and after, unpadded.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from hwmodels.compiled import compiled
+from hwmodels.device.device import Device
+from hwmodels.numbers import Precision
+from hwmodels.pricing.columns import LOOKUP, Choices, Columns, Ports, Terms
+from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
+
+PICTURE_CHANNELS = 4
+WIDE_BYTES = 2.0
+"""Bytes of an element inside of a softmax or a normalization, however few are stored."""
+
+MATRIX, DEPTHWISE_TAP, MAP, PICTURE, MOVE, RESAMPLE, WINDOW_TAP, SOFTMAX, NORMALIZE, FUSED_LOOKUP, VIEW = range(11)
+"""Kinds of work, in the order of ``HexagonConstants.passes``; the first one is the matrix unit's, the last one is nobody's."""
+
+
+class HexagonConstants(NamedTuple):
+    """Constants of a device for the widths on offer.
+
+    Attributes:
+        kind: ``int64[L]``, the kind of work of each layer.
+        taps: ``int64[L]``, pixels of its window.
+        passes: ``float64[nW, nA, 11]``, passes of the vector unit for each kind of work by choice; 0 for the matrix unit
+            and for views.
+        pad: ``float64[nW, nA]``, quantum of channels by choice.
+        native_bytes: ``float64[nW, nA]``, bytes of an activation in the precision that executes a choice.
+        vector_s_per_byte: seconds of one pass.
+        strip_spill: share of what does not fit into the scratchpad that leaves it.
+        start_s: ``float64[L]``, seconds to start a layer.
+        host_s_per_element: ``float64[nA]``.
+    """
+
+    kind: np.ndarray
+    taps: np.ndarray
+    passes: np.ndarray
+    pad: np.ndarray
+    native_bytes: np.ndarray
+    vector_s_per_byte: float
+    strip_spill: float
+    start_s: np.ndarray
+    host_s_per_element: np.ndarray
+
+
+class Asked(NamedTuple):
+    """What a layer asks of the device under one choice: filled-up multiply-accumulates, and bytes by who moves them.
+
+    Attributes:
+        macs: of the matrix unit.
+        vector_bytes: of the vector unit, each of which costs the passes of the layer's kind.
+        looked_up_bytes: that pass the vector unit for a fused activation.
+        spilled_bytes: that do not fit into the scratchpad.
+    """
+
+    macs: float
+    vector_bytes: float
+    looked_up_bytes: float
+    spilled_bytes: float
+
+
+def constants(device: Device, workload: Workload, native: list[list[Precision]], tensor_bytes: np.ndarray) -> HexagonConstants:
+    """Constants of ``device`` for the choices that ``native[w][a]`` executes; ``tensor_bytes float64[nA]`` per element."""
+    npu = device.npu
+    assert npu is not None
+    assert npu.passes is not None
+    assert npu.vector_bytes_per_s is not None
+    in_float = np.where(np.isin(np.arange(VIEW + 1), (SOFTMAX, NORMALIZE)), 1.0, npu.float_passes.value)
+    passes = [[np.array(npu.passes.by_kind()) * (in_float if precision.is_float else 1.0) for precision in row] for row in native]
+    pad = np.array([[npu.channel_pad[str(p)].value if str(p) in npu.channel_pad else 1.0 for p in row] for row in native])
+    host = npu.host_bytes_per_s.value if npu.host_bytes_per_s is not None else math.inf
+    kind, start_s = kinds(workload), device.overhead.layer_s.value
+    return HexagonConstants(
+        kind,
+        taps(workload),
+        np.array(passes),
+        pad,
+        np.array([[precision.activation_bits / 8 for precision in row] for row in native]),
+        1 / npu.vector_bytes_per_s.value,
+        npu.strip_spill.value,
+        np.select([kind == MATRIX, kind == VIEW], [npu.matrix_start.value * start_s, 0.0], start_s),
+        tensor_bytes / host,
+    )
+
+
+def kinds(workload: Workload) -> np.ndarray:
+    """The kind of work of each layer: ``int64[L]``."""
+    channels = [workload.tensors[layer.inputs[0]].channels for layer in workload.layers]
+    return np.array([_kind(layer, count) for layer, count in zip(workload.layers, channels, strict=True)], dtype=np.int64)
+
+
+def _kind(layer: Layer, channels: int) -> int:
+    """The kind of work of a layer whose first operand has this many channels."""
+    match layer.work:
+        case Contract(form="channelwise"):
+            return DEPTHWISE_TAP
+        case Contract(groups=groups):
+            return DEPTHWISE_TAP if groups == channels > 1 else MATRIX
+        case Map():
+            return PICTURE if channels <= PICTURE_CHANNELS else MAP
+        case Reduce(keeps=True, function=function):
+            return SOFTMAX if function == "function" else NORMALIZE
+        case Reduce():
+            return WINDOW_TAP
+        case Move(how="copy"):
+            return VIEW
+        case Move(how="resize"):
+            return RESAMPLE
+    return MOVE
+
+
+def taps(workload: Workload) -> np.ndarray:
+    """Pixels of the window of each layer: ``int64[L]``; 1 where it is everything at once."""
+    windows = [layer.work.kernel if isinstance(layer.work, Contract | Reduce) else None for layer in workload.layers]
+    return np.array([height * width for height, width in (window or (1, 1) for window in windows)], dtype=np.int64)
+
+
+@compiled(inline="always")
+def _filled(channels: float, quantum: float) -> float:  # pragma: no cover - compiled
+    return np.ceil(channels / quantum) * quantum
+
+
+@compiled
+def macs(columns: Columns, layer: int, taps: int, pad: float) -> float:
+    """Multiply-accumulates of the matrix unit, those that only fill it up included."""
+    pixels = columns.out_h[layer] * columns.out_w[layer]
+    cin, cout, groups = columns.cin[layer], columns.cout[layer], columns.groups[layer]
+    if cin <= PICTURE_CHANNELS:
+        return pixels * _filled(PICTURE_CHANNELS * taps, pad) * _filled(cout, pad)
+    apart = _filled(cin / groups, pad) * _filled(cout / groups, pad) * groups
+    return pixels * taps * min(apart, _filled(cin, pad) * _filled(cout, pad))
+
+
+@compiled
+def ask(
+    columns: Columns, choices: Choices, layer: int, kind: int, taps: int, pad: float, native_bytes: float, a: int, b: int
+) -> Asked:  # pragma: no cover - compiled
+    """What ``layer``, of this kind of work, asks of the device for input width ``a`` and output width ``b``.
+
+    Arithmetic runs in the precision that executes the layer; only what merely passes the vector unit shrinks with its width.
+    """
+    wide_in = 1.0 if columns.host_read[layer] else _filled(columns.cin[layer], pad) / columns.cin[layer]
+    wide_out = 1.0 if columns.host_written[layer] else _filled(columns.cout[layer], pad) / columns.cout[layer]
+    read = columns.read[layer] * wide_in * choices.tensor_bytes[a]
+    written = columns.written[layer] * wide_out * choices.tensor_bytes[b]
+    outside = (choices.offchip_read[layer, a] - columns.host_read[layer]) * wide_in * choices.tensor_bytes[a]
+    outside += (choices.offchip_written[layer, b] - columns.host_written[layer]) * wide_out * choices.tensor_bytes[b]
+    computed = columns.written[layer] * wide_out * native_bytes
+    looked_up = computed if columns.activation[layer] == LOOKUP else 0.0
+    if kind == VIEW:
+        return Asked(0.0, 0.0, 0.0, 0.0)
+    if kind == MATRIX:
+        return Asked(macs(columns, layer, taps, pad), 0.0, looked_up, outside)
+    passed = written
+    if kind == DEPTHWISE_TAP:
+        passed = computed * taps
+    if kind == WINDOW_TAP:
+        passed = written * taps
+    if kind in (MOVE, WINDOW_TAP):
+        passed = max(read, passed)
+    if kind in (SOFTMAX, NORMALIZE):
+        passed = columns.written[layer] * wide_out * WIDE_BYTES
+    return Asked(0.0, passed, looked_up, outside)
+
+
+@compiled
+def price(columns: Columns, choices: Choices, ports: Ports, device: HexagonConstants, terms: Terms) -> None:
+    """Fill ``terms`` for every layer and choice (see ``columns.Terms``)."""
+    layers, weights, widths = choices.weight_bytes.shape
+    for layer in range(layers):
+        kind = device.kind[layer]
+        for w in range(weights):
+            for a in range(widths):
+                pad, native_bytes = device.pad[w, a], device.native_bytes[w, a]
+                arriving = choices.weight_bytes[layer, w, a] * ports.weight_s_per_byte
+                for b in range(widths):
+                    asked = ask(columns, choices, layer, kind, device.taps[layer], pad, native_bytes, a, b)
+                    passes = asked.vector_bytes * device.passes[w, a, kind]
+                    passes += asked.looked_up_bytes * device.passes[w, a, FUSED_LOOKUP]
+                    compute = asked.macs * choices.s_per_mac[w, a] + passes * device.vector_s_per_byte
+                    spilled = asked.spilled_bytes * device.strip_spill * ports.dram_s_per_byte
+                    host = columns.host_read[layer] * device.host_s_per_element[a]
+                    host += columns.host_written[layer] * device.host_s_per_element[b]
+                    terms.compute_s[layer, w, a, b] = compute
+                    terms.weight_s[layer, w, a, b] = arriving
+                    terms.activation_s[layer, w, a, b] = spilled + host
+                    terms.overhead_s[layer, w, a, b] = device.start_s[layer]
+                    terms.latency_s[layer, w, a, b] = max(device.start_s[layer] + compute + spilled, arriving) + host

@@ -1,0 +1,131 @@
+"""Hexagon: times of layers computed by hand from the device file."""
+
+from __future__ import annotations
+
+import pytest
+from oracle.layer_tables import Drawing
+
+from hwmodels import cost
+from hwmodels.device import catalogue
+from hwmodels.device.facts import number
+from hwmodels.numbers import Precision
+from hwmodels.pricing.table import CostTable
+from hwmodels.workload import Map, Move, Reduce, Work, Workload
+
+TARGET = catalogue.load("snapdragon-8gen3-hexagon")
+W8A8, W8A16, FP16 = (Precision.parse(text) for text in ("W8A8", "W8A16", "FP16"))
+VECTOR, HOST = number(TARGET, "npu.vector_bytes_per_s"), number(TARGET, "npu.host_bytes_per_s")
+
+
+def chain(activation: str = "relu", channels: int = 64, size: int = 32, groups: int = 1) -> Workload:
+    """Three 3x3 convolutions, the middle one from ``channels`` to ``channels``, and a pixel shuffle x2 to three channels."""
+    net = Drawing("chain", 3, size, size)
+    x = net.conv("first", 0, channels, 3, (size, size), activation="relu")
+    x = net.conv("middle", x, channels, 3, (size, size), groups=groups, activation=activation)
+    x = net.conv("last", x, 12, 3, (size, size))
+    net.emit("shuffle", "pixel_shuffle", (x,), (3, 2 * size, 2 * size))
+    return net.workload()
+
+
+def one(work: Work, channels: int = 64, size: int = 32) -> Workload:
+    """A convolution, something done to what it made, and another convolution."""
+    net = Drawing("one", 8, size, size)
+    x = net.conv("before", 0, channels, 1, (size, size))
+    x = net.work("it", work, (x,), (channels, size, size))
+    net.conv("after", x, 8, 1, (size, size))
+    return net.workload()
+
+
+def priced(workload: Workload, precision: Precision = W8A8) -> CostTable:
+    return cost.uniform_table(TARGET, workload, precision)
+
+
+def compute_s(workload: Workload, layer: int, precision: Precision = W8A8) -> float:
+    return float(priced(workload, precision).compute_s[layer].item())
+
+
+def test_channels_are_filled_up_to_the_quantum() -> None:
+    """40 channels cost what 64 do in 8 bits, and what 48 do in half precision: 1024 pixels, 9 taps."""
+    assert compute_s(chain(channels=40), 1) == pytest.approx(1024 * 9 * 64 * 64 / number(TARGET, "rates.W8A8"))
+    assert compute_s(chain(channels=40), 1, FP16) == pytest.approx(1024 * 9 * 48 * 48 / number(TARGET, "rates.FP16"))
+
+
+def test_a_picture_gathers_its_window() -> None:
+    """Nine taps of four channels are 36, filled up to 64."""
+    assert compute_s(chain(), 0) == pytest.approx(1024 * 64 * 64 / number(TARGET, "rates.W8A8"))
+
+
+def test_narrow_groups_share_the_quantum() -> None:
+    """Four groups of 8 channels are one block-diagonal convolution of 32; two groups of 32 are two convolutions."""
+    rate = number(TARGET, "rates.W8A8")
+    assert compute_s(chain(channels=32, groups=4), 1) == pytest.approx(1024 * 9 * 32 * 32 / rate)
+    assert compute_s(chain(channels=64, groups=2), 1) == pytest.approx(1024 * 9 * 2 * 32 * 32 / rate)
+
+
+def test_a_depthwise_convolution_passes_the_vector_unit_tap_by_tap() -> None:
+    passes = number(TARGET, "npu.passes.depthwise_tap")
+    assert compute_s(chain(groups=64), 1) == pytest.approx(1024 * 64 * 9 * passes / VECTOR)
+    slower = number(TARGET, "npu.float_passes")
+    assert compute_s(chain(groups=64), 1, FP16) == pytest.approx(2 * 1024 * 64 * 9 * passes * slower / VECTOR)
+
+
+@pytest.mark.parametrize(
+    ("work", "key"),
+    [
+        (Map("function"), None),
+        (Move("transpose"), "move"),
+        (Move("resize"), "resample"),
+        (Reduce(64, keeps=True, function="function"), "softmax"),
+        (Reduce(64, keeps=True, function="division"), "normalize"),
+    ],
+)
+def test_other_work_passes_the_vector_unit(work: Work, key: str | None) -> None:
+    """65,536 bytes; two bytes an element inside of a softmax or a normalization, whatever is stored, and no slower in float."""
+    each = 1.0 if key is None else number(TARGET, f"npu.passes.{key}")
+    wide = key in ("softmax", "normalize")
+    assert compute_s(one(work), 1) == pytest.approx(65536 * (2 if wide else 1) * each / VECTOR)
+    slower = 1.0 if wide else number(TARGET, "npu.float_passes")
+    assert compute_s(one(work), 1, FP16) == pytest.approx(2 * 65536 * each * slower / VECTOR)
+
+
+def test_a_window_costs_each_tap() -> None:
+    passes = number(TARGET, "npu.passes.window_tap")
+    assert compute_s(one(Reduce(9, kernel=(3, 3))), 1) == pytest.approx(65536 * 9 * passes / VECTOR)
+
+
+def test_a_view_costs_nothing() -> None:
+    assert priced(one(Move("copy"))).latency_s[1].item() == 0
+
+
+def test_element_wise_work_on_three_channels_is_done_on_thirty_two() -> None:
+    passes = number(TARGET, "npu.passes.picture")
+    assert compute_s(one(Map("function"), channels=3), 1) == pytest.approx(1024 * 32 * passes / VECTOR)
+
+
+def test_an_activation_with_a_table_costs_passes_of_its_own() -> None:
+    extra = compute_s(chain("prelu", channels=40), 1) - compute_s(chain(channels=40), 1)
+    assert extra == pytest.approx(1024 * 64 * number(TARGET, "npu.passes.fused_lookup") / VECTOR)
+
+
+def test_weights_arrive_beside_the_work() -> None:
+    """A 1x1 convolution of 1024 channels on one pixel waits for its megabyte of weights; nothing else shows."""
+    net = Drawing("wide", 1024, 1, 1)
+    net.conv("first", 0, 1024, 1, (1, 1))
+    net.conv("second", 1, 1024, 1, (1, 1))
+    table = priced(net.workload())
+    assert table.latency_s[0].item() - 1024 / HOST == pytest.approx(1024 * 1024 / number(TARGET, "memory.dram.bytes_per_s"))
+
+
+def test_the_picture_is_exchanged_unpadded() -> None:
+    table = priced(chain())
+    busy = table.compute_s[0].item() + table.overhead_s[0].item()
+    assert table.latency_s[0].item() == pytest.approx(max(busy, table.weight_s[0].item()) + 3 * 1024 / HOST)
+
+
+def test_full_frames_spill_a_share_only() -> None:
+    """64 channels at 540x960 are 33 MB, twice alive; most of it stays in strips."""
+    table = priced(chain(size=720))
+    elements = 64 * 720 * 720
+    stays = number(TARGET, "memory.onchip.bytes") / (2 * elements)
+    spilled_s = 2 * elements * (1 - stays) * number(TARGET, "npu.strip_spill") / number(TARGET, "memory.dram.bytes_per_s")
+    assert table.activation_s[1].item() == pytest.approx(spilled_s)
