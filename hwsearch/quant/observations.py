@@ -86,6 +86,18 @@ class Observations:
         self.crops = tuple(trimmed(crops, self._cost, LOOK_MACS, seed))
 
     @cached_property
+    def moments(self) -> dict[str, Moments]:
+        """Second moments of what every convolution reads, by its name."""
+        return collect(self.graph, self.crops, self.seed)
+
+    @cached_property
+    def spreads(self) -> dict[str, ChannelSpreads]:
+        """Histograms of the tensors by quantizer group, every value counted alike."""
+        ranges = extremes(self.graph, self.crops)
+        alike = {name: np.ones(len(seen.low)) for name, seen in ranges.items()}
+        return spreads(self.graph, self.crops, ranges, alike)
+
+    @cached_property
     def equalized(self) -> Equalized:
         """Ranges, moments and noise gains, and with them the equalized network."""
         graph, crops, cost, tell = self.graph, self.crops, self._cost, self._tell
@@ -94,7 +106,7 @@ class Observations:
         varied = [*crops, *(stretched(crop) for crop in crops)]
         ranges = extremes(graph, varied)
         tell("moments", 0.2)
-        moments = collect(graph, crops, self.seed)
+        moments = self.moments
         tell("noise gains", 0.6)
         gains = Bench(graph, batch).gains(self.seed)
         tell("histograms", 0.7)

@@ -19,7 +19,6 @@ from torch import Tensor
 from hwmodels.numbers import INT8, Float, Int, NumberFormat
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.observe.gains import Bench, quantizes
-from hwsearch.quant.weights.equalize import Ranges
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ops.activation import Relu, Relu6
 from searchspaces.ops.move import View
@@ -41,6 +40,18 @@ SATURATED_SHARES = (1.0, 0.8, 0.65)
 """Ends of such a range that are tried, as shares of where the function is within half a step of its limit."""
 HEADROOM = 2.0
 """How far beyond the extremes seen a 16-bit tensor reaches: costs one of its 15 bits, and unseen pictures do not clip."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """Extremes of a tensor over all calibration pictures: ``low``, ``high`` ``float64[C]``."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def magnitude(self) -> np.ndarray:
+        return np.maximum(np.abs(self.low), np.abs(self.high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +215,7 @@ def wide_format(spread: Spread, number: NumberFormat) -> TensorFormat:
 
 def whole_format(spread: Spread, number: Int, *, symmetric: bool) -> TensorFormat:
     """At most a byte that reaches from the lowest to the highest value seen."""
-    return _format(spread.low, spread.high, number, symmetric)
+    return range_format(spread.low, spread.high, number, symmetric=symmetric)
 
 
 def candidates(spread: Spread, number: Int, *, symmetric: bool) -> list[TensorFormat]:
@@ -215,7 +226,7 @@ def candidates(spread: Spread, number: Int, *, symmetric: bool) -> list[TensorFo
     highs = (
         SHARES * (max(spread.high, -spread.low) if symmetric else spread.high) if spread.high > 0 or symmetric else np.zeros(1)
     )
-    tried = [_format(low, high, number, symmetric) for low in lows for high in highs]
+    tried = [range_format(low, high, number, symmetric=symmetric) for low in lows for high in highs]
     losses = [_losses(fmt, spread) for fmt in tried]
     for penalty in CLIP_PENALTIES:
         best = tried[int(np.argmin([rounding + penalty * clipping for rounding, clipping in losses]))]
@@ -224,7 +235,7 @@ def candidates(spread: Spread, number: Int, *, symmetric: bool) -> list[TensorFo
     # What a saturating function is given beyond its limits is not lost, so the histogram overrates clipping: measured, too.
     for share in SATURATED_SHARES:
         end = share * saturation(spread.saturating, number.bits)
-        clipped = _format(max(spread.low, -end), min(spread.high, end), number, symmetric)
+        clipped = range_format(max(spread.low, -end), min(spread.high, end), number, symmetric=symmetric)
         if clipped not in found:
             found.append(clipped)
     return found
@@ -281,7 +292,7 @@ def _symmetric(number: Int, reach: float) -> TensorFormat:
     return TensorFormat(number, step, number.middle, number.middle - half, number.middle + half - 1)
 
 
-def _format(low: float, high: float, number: Int, symmetric: bool) -> TensorFormat:
+def range_format(low: float, high: float, number: Int, *, symmetric: bool) -> TensorFormat:
     """The format of a range with ``low <= 0 <= high``; zero is always a code."""
     if symmetric:
         return _symmetric(number, max(high, -low))

@@ -13,7 +13,6 @@ that tensor and weights together bring to the output.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ import torch
 from hwmodels.numbers import INT8, Int
 from hwsearch.quant.observe.gains import Gains
 from hwsearch.quant.observe.moments import Moments
+from hwsearch.quant.ranges.ranges import Ranges
 from hwsearch.quant.weights.rounding import quick_errors
 from searchspaces.ir.graph import Graph, Node, conv_of
 from searchspaces.ops.activation import LeakyRelu, PRelu, Relu
@@ -28,18 +28,6 @@ from searchspaces.ops.conv import Conv
 
 HOMOGENEOUS = (type(None), Relu, PRelu, LeakyRelu)
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Ranges:
-    """Extremes of a tensor over all calibration pictures: ``low``, ``high`` ``float64[C]``."""
-
-    low: np.ndarray
-    high: np.ndarray
-
-    @property
-    def magnitude(self) -> np.ndarray:
-        return np.maximum(np.abs(self.low), np.abs(self.high))
 
 
 def equalizable(graph: Graph) -> tuple[str, ...]:
