@@ -23,7 +23,7 @@ EXACT = "exact"
 
 _NO_KERNEL = "the runtime has no kernel"
 _FLOAT = "floating point between DequantizeLinear and QuantizeLinear"
-_HALVES = "XNNPACK rounds in single precision; codes that lie near a half differ by one"
+_HALVES = "XNNPACK rounds in single precision; codes that lie near a half may differ by one"
 _WIDE_FLOAT = "ONNX Runtime has no 16-bit integer kernels: " + _FLOAT
 
 _EVERYWHERE: dict[Runtime, str] = {"litert reference": EXACT, "litert": EXACT, "tflm": EXACT}
@@ -56,8 +56,8 @@ _EIGHT: dict[str, dict[Runtime, str]] = {
     "elu": _but(reference=_NO_KERNEL, litert=_HALVES),
     "log": _but(tflm=_NO_KERNEL),
     "hard_swish": _but(),
-    "logistic": _but(EXACT),
-    "tanh": _but(),
+    "logistic": _but(EXACT, litert=_HALVES),
+    "tanh": _but(litert=_HALVES),
     "rsqrt": _but(),
     "abs": _but(),
     "layer_norm": _but(

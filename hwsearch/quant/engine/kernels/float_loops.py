@@ -29,10 +29,21 @@ def fused_sum(
         out[i] = np.rint(fma(a[i], ratio_a, fma(b[i], ratio_b, fix)))
 
 
-_ODD = tuple(np.float32(c) for c in (4.37031012579801e-11, 1.15627324459942e-07, 6.08574864600143e-05, 8.51377133304701e-03,
-                                     2.48287947061529e-01))  # fmt: skip
-_EVEN = tuple(np.float32(c) for c in (6.10247389755681e-13, 5.76102136993427e-09, 6.29106785017040e-06, 1.70198817374094e-03,
-                                      1.16817656904453e-01, 9.93151921023180e-01))  # fmt: skip
+_ODD = tuple(
+    map(
+        np.float32,
+        (4.37031012579801e-11, 1.15627324459942e-07, 6.08574864600143e-05, 8.51377133304701e-03, 2.48287947061529e-01),
+    )
+)
+_EVEN = tuple(
+    map(
+        np.float32,
+        (
+            *(6.10247389755681e-13, 5.76102136993427e-09, 6.29106785017040e-06),
+            *(1.70198817374094e-03, 1.16817656904453e-01, 9.93151921023180e-01),
+        ),
+    )
+)
 """Coefficients of the quotient of polynomials by which Eigen and ONNX Runtime approximate the logistic function less a half;
 highest power first."""
 
