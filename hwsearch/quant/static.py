@@ -14,6 +14,7 @@ import numpy as np
 from hwmodels.numbers import Int
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.learn.bounds import Course, train
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges.bounds import Bounds
@@ -27,10 +28,11 @@ from searchspaces.ir.graph import Graph, Node
 
 
 class Static:
-    """See ``quant.method.Method``. ``bounds``: the ends of tensors; ``clip``: those of weights."""
+    """See ``quant.method.Method``. ``bounds``: the ends of tensors; ``clip``: those of weights; ``course``: how both are trained
+    in the end, None: not at all."""
 
-    def __init__(self, seen: Observations, bounds: Bounds, clip: Reach = reach.largest) -> None:
-        self._seen, self._bounds, self._clip = seen, bounds, clip
+    def __init__(self, seen: Observations, bounds: Bounds, clip: Reach = reach.largest, course: Course | None = None) -> None:
+        self._seen, self._bounds, self._clip, self._course = seen, bounds, clip, course
 
     @property
     def graph(self) -> Graph:
@@ -57,8 +59,8 @@ class Static:
         return rounded_layer(node, number, nearest(rows, scale, limit), scale, "nearest")
 
     def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
-        """Nothing is done to the whole."""
-        return draft.quantized
+        """Bounds are trained where there is a course."""
+        return draft.quantized if self._course is None else train(draft, self._course, seed, progress)
 
 
 def rows_of(node: Node) -> np.ndarray:

@@ -21,6 +21,7 @@ from hwsearch.quant.cache import int_bias
 from hwsearch.quant.engine.simulate import prepare, simulate
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.learn.straight_through import rounded
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.observe.gains import macs_per_pixel
 from searchspaces.ir.graph import Graph, Node, apply, execute
@@ -46,28 +47,12 @@ MACS = 3.4e12
 FEWEST_STEPS = 40
 
 
-class _Round(torch.autograd.Function):
-    """Rounding whose gradient is that of the identity."""
-
-    @staticmethod
-    def forward(ctx: object, x: Tensor) -> Tensor:
-        return x.round()
-
-    @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:
-        return gradient
-
-
-def _rounded(x: Tensor) -> Tensor:
-    return _Round.apply(x)
-
-
 def _fake(x: Tensor, fmt: TensorFormat) -> Tensor:
     """What is left of ``x`` in a format; the gradient passes where nothing is clipped."""
     if fmt.is_float:
         return x
     low, high = fmt.qmin - fmt.zero_point, fmt.qmax - fmt.zero_point
-    return _rounded((x / fmt.scale).clamp(low, high)) * fmt.scale
+    return rounded((x / fmt.scale).clamp(low, high)) * fmt.scale
 
 
 class _Layer:
@@ -92,7 +77,7 @@ class _Layer:
         return self.scale * (self.log_scale / self.limit).exp()
 
     def weight(self) -> Tensor:
-        return _rounded(self.steps.clamp(-self.limit, self.limit)) * self.scales()
+        return rounded(self.steps.clamp(-self.limit, self.limit)) * self.scales()
 
     def real_bias(self) -> Tensor:
         return self.start + self.bias * self.bias_unit

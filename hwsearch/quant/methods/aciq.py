@@ -1,8 +1,8 @@
 """ACIQ: ranges are clipped where the squared error of a Laplace distribution of the same mean deviation is least, in closed form.
 
-Banner, Nahshan and Soudry 2019, "Post-training 4-bit Quantization of Convolution Networks for Rapid-Deployment". With scale b the
-clipping value is ``W(3 4^bits) b`` (W: Lambert's function), and ``W(12 4^bits) b`` behind a ReLU. Of the paper's three parts
-this is the first; bits by channel and the correction of biases are not in it.
+Banner, Nahshan and Soudry 2019, "Post-training 4-bit Quantization of Convolution Networks for Rapid-Deployment". With scale b
+the clipping value is ``W(3 4^bits) b`` (W: Lambert's function), and ``W(12 4^bits) b`` behind a ReLU. Of the paper's three
+parts this is the first; bits by channel and the correction of biases are not in it.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def least_squares(spread: Spread, number: Int) -> tuple[float, float]:
     """The ends of least squared error, each shortened by itself."""
     shares = np.linspace(1.0, 0.1, MSE_POINTS)
     tried = [(low, high) for low in _shortened(spread.low, shares) for high in _shortened(spread.high, shares)]
-    return min(tried, key=lambda ends: squared_error(spread, *ends, number))
+    return min(tried, key=lambda ends: squared_error(spread, ends[0], ends[1], number))
 
 
 def _shortened(end: float, shares: np.ndarray) -> list[float]:
@@ -133,4 +133,4 @@ def by_shape(spread: Spread, number: Int) -> tuple[float, float]:
         (spread.low if one_sided else min(spread.low + i * half, 0.0), max(spread.high - (2 if one_sided else 1) * i * half, 0.0))
         for i in range(DOBI_POINTS)
     ]
-    return min(tried, key=lambda ends: squared_error(spread, *ends, number))
+    return min(tried, key=lambda ends: squared_error(spread, ends[0], ends[1], number))

@@ -1,0 +1,278 @@
+"""Learned bounds: where tensors and weights are clipped, trained until the quantized network gives what the floating-point one
+gives. Integers stay the nearest; no label is used.
+
+The quantizer of a tensor with ends ``l``, ``u`` and ``2^b`` codes has the step ``D = (u - l) / (2^b - 1)``, its zero on a code.
+With the straight-through estimator for rounding (Bengio et al. 2013) the gradients are those of LSQ (Esser et al. 2020): 1 to the
+end beyond which a value is clipped, ``e / (2^b - 1)`` and ``-e / (2^b - 1)`` to ``u`` and ``l`` inside, ``e`` the rounding error
+in steps. Weights have one end a channel, alike; biases are rounded to the units of the sums. What is trained is the logarithm of
+each end over where it began, so that one learning rate fits tensors of any size.
+
+Papers differ in where they begin, in what they train when, and in the weight of intermediate features: a ``Course``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwmodels.numbers import Int
+from hwsearch.quant.cache import int_bias
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.method import Draft, Progress
+from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.quant.ranges.ranges import clamped, format_source, range_format
+from searchspaces.ir.graph import Graph, Node, apply, execute
+from searchspaces.ops.activation import activate
+from searchspaces.ops.elementwise import Add
+from searchspaces.ops.input import Input
+
+SIDE = 48
+"""Input pixels of a training window's side."""
+MACS = 3.4e12
+"""Affordable multiply-accumulates for one plan with gradients; large networks get fewer steps."""
+FEWEST_STEPS = 40
+
+What = Literal["tensors", "weights", "all"]
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Of two features ``[N, ...]``."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some steps in which some bounds are trained, by Adam whose rate falls from ``rate`` to ``last`` along half a cosine."""
+
+    what: What
+    steps: int
+    rate: float
+    last: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """How bounds are trained. ``features``: weight of ``distance`` between the features of the two networks, beside the mean
+    absolute error of the output in steps of 8 bits; ``batch``: windows a step."""
+
+    phases: Sequence[Phase]
+    features: float
+    distance: Distance
+    batch: int
+
+
+class Ends:
+    """The ends of one quantizer group; ``low`` or ``high`` of zero stays."""
+
+    def __init__(self, fmt: TensorFormat) -> None:
+        self.grid, self.symmetric = fmt.grid, fmt.is_symmetric and fmt.zero_point == fmt.grid.middle
+        top = self.grid.narrow_limit if self.symmetric else self.grid.levels - fmt.zero_point
+        self.start = torch.tensor([0.0 if self.symmetric else -fmt.zero_point * fmt.scale, top * fmt.scale])
+        self.change = torch.zeros(2, requires_grad=True)
+
+    def ends(self) -> Tensor:
+        found: Tensor = self.start * self.change.exp()
+        return found
+
+    def step(self) -> Tensor:
+        low, high = self.ends()
+        found: Tensor = high / self.grid.narrow_limit if self.symmetric else (high - low) / self.grid.levels
+        return found
+
+    def fake(self, x: Tensor) -> Tensor:
+        step = self.step()
+        if self.symmetric:
+            limit = self.grid.narrow_limit
+            return rounded((x / step).clamp(-limit - 1, limit)) * step
+        zero = rounded(-self.ends()[0] / step)
+        kept: Tensor = (rounded(x / step) + zero).clamp(0, self.grid.levels) - zero
+        return kept * step
+
+    def format(self) -> TensorFormat:
+        low, high = (float(end) for end in self.ends().detach())
+        return range_format(-high if self.symmetric else low, high, self.grid, symmetric=self.symmetric)
+
+
+class _Weights:
+    """The ends of one layer's channels: magnitudes ``[O]``."""
+
+    def __init__(self, layer: LayerIntegers, weight: Tensor, source: TensorFormat) -> None:
+        self.bits, self.limit, self.weight = layer.bits, Int(layer.bits).narrow_limit, weight
+        self.start = torch.from_numpy(layer.scale)
+        self.bias = torch.from_numpy(layer.bias * (layer.scale.astype(np.float64) * source.scale))
+        self.change = torch.zeros_like(self.start, requires_grad=True)
+
+    def _scale(self) -> Tensor:
+        found: Tensor = self.start * self.change.exp()
+        return found
+
+    def _codes(self) -> Tensor:
+        scale = self._scale().view(-1, *[1] * (self.weight.ndim - 1))
+        return rounded((self.weight / scale).clamp(-self.limit, self.limit))
+
+    def fake(self) -> Tensor:
+        return self._codes() * self._scale().view(-1, *[1] * (self.weight.ndim - 1))
+
+    def fake_bias(self, step: Tensor | float) -> Tensor:
+        """The bias in units of the sums of a layer that reads a tensor of that step."""
+        unit = self._scale() * step
+        return rounded(self.bias.float() / unit) * unit
+
+    def integers(self, source: TensorFormat) -> LayerIntegers:
+        with torch.no_grad():
+            scale, q = self._scale().numpy(), self._codes().to(torch.int8).numpy()
+        return LayerIntegers(self.bits, q, scale, int_bias(self.bias.numpy(), source, scale))
+
+
+class Student:
+    """The fake-quantized network whose bounds are trained."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.start, self.graph = draft.quantized, draft.quantized.graph
+        formats = self.start.formats
+        self.group_of = self.graph.quantizer_groups()
+        ends = {self.group_of[self.graph.input.name], self.group_of[self.graph.output.name]}
+        whole: dict[str, TensorFormat] = {}
+        for node in self.graph.nodes:
+            fmt, group = formats[node.name], self.group_of[node.name]
+            if not (fmt.is_float or fmt.is_wide or group in ends):
+                whole.setdefault(group, fmt)
+        self.tensors = {group: Ends(fmt) for group, fmt in whole.items()}
+        self.layers = {
+            name: _Weights(layer, draft.weights[name], formats[self.graph[name].inputs[0]])
+            for name, layer in self.start.layers.items()
+            if isinstance(layer, LayerIntegers) and not Int(layer.bits).is_wide
+        }
+        self.kept = feature_names(self.graph)
+
+    def parameters(self, what: What) -> list[Tensor]:
+        tensors = [tensor.change for tensor in self.tensors.values()] if what != "weights" else []
+        return tensors + ([layer.change for layer in self.layers.values()] if what != "tensors" else [])
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The output ``[N, C, H, W]`` and the features of a batch."""
+        values: dict[str, Tensor] = {}
+        for node in self.graph.nodes:
+            value = x if isinstance(node.op, Input) else self._computed(node, [values[name] for name in node.inputs])
+            values[node.name] = value if node.op.moves else self._stored(node, value)
+        return values[self.graph.output.name], [values[name] for name in self.kept]
+
+    def _computed(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        layer = self.layers.get(node.name)
+        if layer is None:
+            return apply(node, inputs)
+        source = self.tensors.get(self.group_of[node.inputs[0]])
+        step = self.start.formats[node.inputs[0]].scale if source is None else source.step()
+        bare = node.with_op(activation=None).with_weights(weight=layer.fake(), bias=layer.fake_bias(step))
+        return activate(apply(bare, inputs), node.activation, node.weights)
+
+    def _stored(self, node: Node, value: Tensor) -> Tensor:
+        tensor = self.tensors.get(self.group_of[node.name])
+        return self.start.formats[node.name].fake(value) if tensor is None else tensor.fake(value)
+
+    def quantized(self) -> QuantizedGraph:
+        formats = dict(self.start.formats)
+        for node in self.graph.nodes:
+            if (tensor := self.tensors.get(self.group_of[node.name])) is not None:
+                formats[node.name] = clamped(tensor.format(), format_source(self.graph, node))
+        layers = {
+            name: self.layers[name].integers(formats[self.graph[name].inputs[0]]) if name in self.layers else layer
+            for name, layer in self.start.layers.items()
+        }
+        return QuantizedGraph(self.graph, formats, layers, self.start.rule)
+
+
+def feature_names(graph: Graph) -> list[str]:
+    """Tensors whose distance is part of the loss: ends of residual blocks, or every layer's result where there are none."""
+    sums = [node.name for node in graph.nodes if isinstance(node.op, Add)]
+    return sums or [node.name for node in graph.convs[:-1]]
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Each picture of ``[N, ...]`` as a vector of length one."""
+    flat = x.flatten(1)
+    length: Tensor = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
+    return flat / length.clamp_min(1e-12)
+
+
+def of_directions(f: Tensor, g: Tensor) -> Tensor:
+    """``|| f / ||f|| - g / ||g|| ||``, the mean over pictures."""
+    apart: Tensor = torch.linalg.vector_norm(_unit(f) - _unit(g), dim=1)
+    return apart.mean()
+
+
+def of_energies(f: Tensor, g: Tensor) -> Tensor:
+    """The mean squared difference of where two features have their energy: the mean square over channels, as a unit vector."""
+    return (_unit(f.square().mean(dim=1)) - _unit(g.square().mean(dim=1))).square().mean()
+
+
+def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
+    """A plan with its bounds trained; as calibrated, where training did not lower the loss on the windows that it saw.
+
+    As many steps as ``MACS`` allows, shared by the phases as the course says.
+    """
+    student, windows = Student(draft), draft.windows(SIDE)
+    targets = _targets(student, windows)
+    batch = min(course.batch, len(windows))
+    pixels = batch * windows.shape[2] * windows.shape[3]
+    wanted = sum(phase.steps for phase in course.phases)
+    share = min(1.0, max(FEWEST_STEPS, MACS / (3 * pixels * macs_per_pixel(student.graph, windows.shape[1]))) / wanted)
+    generator, done = torch.Generator().manual_seed(seed), 0
+    before = _total(student, windows, targets, course)
+    for phase in course.phases:
+        steps = max(1, round(phase.steps * share))
+        parameters = student.parameters(phase.what)
+        if not parameters:
+            continue
+        optimizer = torch.optim.Adam(parameters, phase.rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, phase.last)
+        for _ in range(steps):
+            chosen = torch.randint(0, len(windows), (batch,), generator=generator)
+            loss = _loss(student, windows[chosen], {name: t[chosen] for name, t in targets.items()}, course)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
+            optimizer.step()
+            schedule.step()
+            done += 1
+            if progress is not None:
+                progress("training bounds", min(1.0, done / (wanted * share)))
+    return student.quantized() if _total(student, windows, targets, course) < before else draft.quantized
+
+
+def _targets(student: Student, windows: Tensor) -> dict[str, Tensor]:
+    """What the floating-point network gives: output and features, by name."""
+    names = [*student.kept, student.graph.output.name]
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
+    with torch.no_grad():
+        for window in windows:
+            seen: dict[str, Tensor] = {}
+
+            def keep(node: Node, y: Tensor, seen: dict[str, Tensor] = seen) -> None:
+                seen[node.name] = y
+
+            execute(student.graph, window[None], keep)
+            for name in names:
+                found[name].append(seen[name])
+    return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+def _loss(student: Student, x: Tensor, targets: Mapping[str, Tensor], course: Course) -> Tensor:
+    output, features = student(x)
+    loss = 255 * (output - targets[student.graph.output.name]).abs().mean()
+    if course.features == 0 or not features:
+        return loss
+    pairs = zip(features, (targets[name] for name in student.kept), strict=True)
+    return loss + course.features * torch.stack([course.distance(f, g) for f, g in pairs]).mean()
+
+
+def _total(student: Student, windows: Tensor, targets: Mapping[str, Tensor], course: Course) -> float:
+    with torch.no_grad():
+        parts = [
+            float(_loss(student, windows[i : i + 1], {name: t[i : i + 1] for name, t in targets.items()}, course))
+            for i in range(len(windows))
+        ]
+    return float(np.mean(parts))
