@@ -20,11 +20,12 @@ from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast, overload
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
 
+F = TypeVar("F", bound=Callable[..., Any])
 PACKAGES = ("hwmodels", "searchspaces", "hwsearch")
 KEPT = 200  # folders that stay whatever their age: about twenty for each of a few checkouts used in turn
 UNUSED_S = 7 * 24 * 3600.0  # beyond these, a folder that no process has opened for so long goes
@@ -151,7 +152,7 @@ class _Locator(UserProvidedCacheLocator):
         self._lineno = py_func.__code__.co_firstlineno
         folder = directory(Path(py_file))
         assert folder is not None  # from_function asked
-        self._cache_path = str(folder / self.get_suitable_cache_subpath(py_file))
+        self._cache_path = str(folder / self.get_suitable_cache_subpath(py_file))  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
@@ -159,7 +160,7 @@ class _Locator(UserProvidedCacheLocator):
             return None
         locator = cls(py_func, py_file)
         try:
-            locator.ensure_cache_path()
+            locator.ensure_cache_path()  # type: ignore[no-untyped-call]
         except OSError:
             return None
         return locator
@@ -175,22 +176,30 @@ class _Cache(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keeps a compiled function; a full disk or a folder removed meanwhile costs a compilation next time, not this run."""
         try:
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except OSError as error:
             _log.info("compiled code of %s is not kept: %s", self._name, error)
 
 
-def compiled(function: Callable[..., Any] | None = None, *, inline: Literal["never", "always"] = "never") -> Any:
-    """The function compiled by numba, without Python's lock, its code kept for these sources alone.
+@overload
+def compiled(function: F) -> F: ...
+@overload
+def compiled(*, inline: Literal["never", "always"]) -> Callable[[F], F]: ...
+def compiled(function: F | None = None, *, inline: Literal["never", "always"] = "never") -> F | Callable[[F], F]:
+    """The function compiled by numba, without Python's lock, its code kept for these sources alone. To its callers it is itself.
 
     ``@compiled`` or ``@compiled(inline="always")``: the latter puts its body into compiled callers.
     """
     if function is None:
-        return lambda given: compiled(given, inline=inline)
+        return lambda given: _compile(given, inline)
+    return _compile(function, inline)
+
+
+def _compile(function: F, inline: Literal["never", "always"]) -> F:
     dispatcher: Any = numba.njit(nogil=True, inline=inline)(function)
     if root_folder() is not None:
         try:
-            dispatcher._cache = _Cache(function)  # what enable_caching() does, with our place
+            dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]  # what enable_caching() does, with our place
         except RuntimeError as error:  # no file behind the function, or its folder cannot be written
             _log.info("%s", error)
-    return dispatcher
+    return cast(F, dispatcher)

@@ -346,7 +346,8 @@ def _energy(device: Device, cols: layout.Columns, choices: Choices, runs: list[l
     written = cols.written[:, None] * size * onchip + choices.offchip_written * size * outside
     energy = (cols.macs[:, None, None] * per_mac + choices.weight_bytes * weights)[:, :, :, None]
     energy = energy + read[:, None, :, None] + written[:, None, None, :]
-    return energy + device.energy.static_w.value * terms.latency_s
+    found: np.ndarray = energy + device.energy.static_w.value * terms.latency_s
+    return found
 
 
 def _j_per_mac(device: Device, precision: Precision) -> float:

@@ -71,14 +71,17 @@ class Counting:
     def mean_bits(self, plans: np.ndarray, layers: np.ndarray | None = None) -> np.ndarray:
         """Mean weight bits by parameters ``float64[P]``, of all layers or of those in the mask ``bool[W]``."""
         weights = self.weights if layers is None else self.weights * layers
-        return self._weight_bits(plans) @ weights / max(int(weights.sum()), 1)
+        found: np.ndarray = self._weight_bits(plans) @ weights / max(int(weights.sum()), 1)
+        return found
 
     def bitops(self, plans: np.ndarray) -> np.ndarray:
         """Bit operations of one picture, ``float64[P]``."""
         plans = np.atleast_2d(np.asarray(plans, dtype=np.int64))
         read = self.activation_bits[plans[:, len(self.weights) + self.reads]]
-        return (self._weight_bits(plans) * read) @ self.macs.astype(np.float64)
+        found: np.ndarray = (self._weight_bits(plans) * read) @ self.macs.astype(np.float64)
+        return found
 
     def _weight_bits(self, plans: np.ndarray) -> np.ndarray:
         plans = np.atleast_2d(np.asarray(plans, dtype=np.int64))
-        return self.weight_bits[plans[:, : len(self.weights)]]
+        found: np.ndarray = self.weight_bits[plans[:, : len(self.weights)]]
+        return found

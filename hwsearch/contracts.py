@@ -39,7 +39,8 @@ class _Tiny(nn.Module):
         self.shuffle = nn.PixelShuffle(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.shuffle(self.tail(self.body(self.head(x))))
+        found: Tensor = self.shuffle(self.tail(self.body(self.head(x))))
+        return found
 
 
 def tiny_graph(seed: int = 0) -> Graph:

@@ -85,7 +85,8 @@ class Memories(Table):
         memory = getattr(self, name) if name in type(self).model_fields else None
         if memory is None:
             raise KeyError(name)
-        return memory
+        found: Memory = memory
+        return found
 
     def __contains__(self, name: str) -> bool:
         return name in type(self).model_fields and getattr(self, name) is not None

@@ -136,7 +136,8 @@ def fit(
         return with_numbers(device, {k: Quantity(value=float(v)) for k, v in zip(free, np.exp(point), strict=True)})
 
     def residuals(point: np.ndarray) -> np.ndarray:
-        return np.log(predict(at(point), measurements) / measured)
+        found: np.ndarray = np.log(predict(at(point), measurements) / measured)
+        return found
 
     def penalised(point: np.ndarray) -> np.ndarray:
         return np.concatenate([residuals(point), prior_weight * (point - start)])

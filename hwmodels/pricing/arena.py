@@ -110,7 +110,8 @@ class Arena:
         largest = np.ceil(self.buffers.size.max(axis=(1, 2), initial=0.0) / self.alignment).sum() * self.alignment
         tables = self.buffers.table_bytes.max(axis=(1, 2), initial=0.0).sum()
         planning = self.planning_bytes * len(self.names)
-        return self.fixed_bytes + math.ceil(max(largest, planning) + tables)
+        found: int = self.fixed_bytes + math.ceil(max(largest, planning) + tables)
+        return found
 
     def floor(self, first_group: int, groups: int) -> np.ndarray:
         """Bytes that are in use at each step whatever the planner does, as sums over width groups: ``float64[S, G, C]``.

@@ -189,7 +189,8 @@ def worst_steps(live: np.ndarray) -> np.ndarray:
     rows = np.unique(live, axis=0)
     # The rows are distinct: each is covered by itself, and by nothing else if it is kept.
     keep = [np.count_nonzero((rows >= row).all(axis=1)) == 1 for row in rows]
-    return rows[np.array(keep, dtype=bool)]
+    found: np.ndarray = rows[np.array(keep, dtype=bool)]
+    return found
 
 
 @compiled(inline="always")

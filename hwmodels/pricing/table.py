@@ -131,7 +131,8 @@ class CostTable:
 
     @property
     def decisions(self) -> int:
-        return self.weighted + self.live.shape[1]
+        found: int = self.weighted + self.live.shape[1]
+        return found
 
     def choice(self, layer: int, plan: np.ndarray) -> tuple[int, int, int]:
         """Indices (weight, input, output) of one layer in its tables under ``plan int[D]``."""

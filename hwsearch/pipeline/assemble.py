@@ -82,7 +82,8 @@ def _bicubic(pair: Pair, scale: int) -> np.ndarray:
     factor = pair.high.shape[0] // low.shape[0]
     enlarged = low if factor == 1 else imresize(low, scale)
     enlarged = np.clip(np.rint(enlarged), 0, 255)
-    return enlarged[..., 0] if enlarged.shape[-1] == 1 else enlarged
+    found: np.ndarray = enlarged[..., 0] if enlarged.shape[-1] == 1 else enlarged
+    return found
 
 
 def _tilings(ways: Ways, search: Search, row: int) -> list[TilingPoint]:

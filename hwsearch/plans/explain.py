@@ -154,7 +154,8 @@ def best_proxy(run: Path) -> str:
         ranked = {check["name"]: check["spearman"] for check in read_json(results, "results of a run").get("proxies", [])}
         known = [name for name in ranked if name in PROXIES]
         if known:
-            return max(known, key=lambda name: ranked[name] if ranked[name] is not None else -1.0)
+            found: str = max(known, key=lambda name: ranked[name] if ranked[name] is not None else -1.0)
+            return found
     return next(iter(PROXIES))
 
 

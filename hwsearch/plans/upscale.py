@@ -36,12 +36,14 @@ _OFFSET = np.array([16.0, 128.0, 128.0])
 
 def to_ycbcr(rgb: np.ndarray) -> np.ndarray:
     """BT.601 ``[H, W, 3]`` (Y 16..235, Cb and Cr 16..240), not rounded, of RGB in 0..255."""
-    return rgb.astype(np.float64) @ _TO_YCBCR.T + _OFFSET
+    found: np.ndarray = rgb.astype(np.float64) @ _TO_YCBCR.T + _OFFSET
+    return found
 
 
 def to_rgb(ycbcr: np.ndarray) -> np.ndarray:
     """The inverse of ``to_ycbcr``, neither rounded nor clipped."""
-    return (ycbcr - _OFFSET) @ np.linalg.inv(_TO_YCBCR).T
+    found: np.ndarray = (ycbcr - _OFFSET) @ np.linalg.inv(_TO_YCBCR).T
+    return found
 
 
 def enlargement(graph: Graph) -> int:
@@ -63,7 +65,8 @@ def enlarge(network: Run, rgb: np.ndarray, graph: Graph, scale: int, progress: P
     high = y[0].clamp(0, 1).mul(255).round().permute(1, 2, 0).double().numpy()
     if luma_only:
         high = to_rgb(np.concatenate([high, imresize(planes[..., 1:], scale)], axis=-1))
-    return np.clip(np.rint(high), 0, 255).astype(np.uint8)
+    found: np.ndarray = np.clip(np.rint(high), 0, 255).astype(np.uint8)
+    return found
 
 
 def _in_tiles(network: Run, x: Tensor, graph: Graph, tile: int, progress: Progress) -> Tensor:

@@ -17,7 +17,8 @@ def psnr_loss_db(noise: np.ndarray, float_mse: Sequence[float] | np.ndarray) -> 
     """Mean over pictures of the PSNR lost, in dB, when noise of power ``noise`` (any shape) is added to a network whose
     errors against the original pictures are ``float_mse[pictures]``: 10 log10(1 + noise / mse)."""
     mse = np.asarray(float_mse, dtype=np.float64)
-    return np.mean(10 * np.log10(1 + np.asarray(noise)[..., None] / mse), axis=-1)
+    found: np.ndarray = np.mean(10 * np.log10(1 + np.asarray(noise)[..., None] / mse), axis=-1)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,8 @@ class Damage:
 
     def predicted_noise(self, plans: np.ndarray) -> np.ndarray:
         """Noise power ``float64[P]`` of plans ``int[P, decisions]``."""
-        return self.noise_of_choices(plans).sum(axis=-1)
+        found: np.ndarray = self.noise_of_choices(plans).sum(axis=-1)
+        return found
 
     def psnr_loss_db(self, plans: np.ndarray) -> np.ndarray:
         """Predicted PSNR loss ``float64[P]`` in dB of plans ``int[P, decisions]``."""

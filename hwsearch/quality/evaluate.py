@@ -67,7 +67,8 @@ class Evaluator:
         """PSNR-Y that ``network`` loses against the reference on each picture, ``float64[pictures]``."""
         with torch.no_grad():
             psnr = np.array([psnr_from_mse(self._mse(network, pair)) for pair in self.pairs])
-        return np.array([psnr_from_mse(m) for m in self.float_mse]) - psnr
+        found: np.ndarray = np.array([psnr_from_mse(m) for m in self.float_mse]) - psnr
+        return found
 
     def score(self, network: Callable[[Tensor], Tensor]) -> Score:
         """PSNR-Y of ``network`` (``[1, C, H, W] -> [1, C, scale*H, scale*W]``) and its loss against the reference."""

@@ -116,7 +116,10 @@ def dots(axes: Axes, xs: Sequence[float], ys: Sequence[float], size: float, colo
 def loss_axis(axis: Axes, which: str, low: float, high: float, bend: float) -> None:
     """Scale for a PSNR loss in dB: linear near zero, logarithmic beyond ``bend`` (inverse hyperbolic sine)."""
     getattr(axis, f"set_{which}scale")("asinh", linear_width=bend)
-    squash = lambda v: math.asinh(v / bend)  # noqa: E731
+
+    def squash(value: float) -> float:
+        return math.asinh(value / bend)
+
     span = max(squash(high) - squash(min(low, 0.0)), 1e-9)
     start, end = squash(min(low, 0.0)) - 0.04 * span, squash(high) + 0.08 * span
     getattr(axis, f"set_{which}lim")(bend * math.sinh(start), bend * math.sinh(end))

@@ -95,7 +95,8 @@ def window_of_interest(high: np.ndarray, float_: np.ndarray, plan: np.ndarray, s
 
 def _displayed(picture: np.ndarray) -> np.ndarray:
     """What a display receives: clipped and rounded to 8 bits."""
-    return np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    found: np.ndarray = np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    return found
 
 
 def _file_name(text: str) -> str:

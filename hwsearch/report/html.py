@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from hwmodels.errors import FileError, grouped
 from hwsearch.documents import units
@@ -73,7 +74,7 @@ def render(results: Results, run_dir: Path) -> str:
     package = resources.files("hwsearch.report")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(package.joinpath("template.html.j2").read_text(encoding="utf-8"))
-    style = jinja2.utils.markupsafe.Markup(package.joinpath("style.css").read_text(encoding="utf-8"))
+    style = Markup(package.joinpath("style.css").read_text(encoding="utf-8"))
     return template.render(style=style, **_content(results, run_dir))
 
 

@@ -47,7 +47,8 @@ def non_dominated(values: np.ndarray) -> np.ndarray:
             keep[row] = False
         else:
             front = np.vstack([front, values[row]])
-    return keep
+    found: np.ndarray = keep
+    return found
 
 
 def knee(losses: np.ndarray, prices: np.ndarray) -> int:

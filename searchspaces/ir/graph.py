@@ -82,7 +82,8 @@ class Graph:
         object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})
 
     def __getitem__(self, name: str) -> Node:
-        return self._by_name[name]  # type: ignore[attr-defined]
+        found: Node = self._by_name[name]  # type: ignore[attr-defined]
+        return found
 
     @property
     def input(self) -> Node:

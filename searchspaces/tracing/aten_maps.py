@@ -53,7 +53,8 @@ def getitem(walk: Walk, call: fx.Node) -> Value:
     parts = walk.value(call.args[0])
     if call.target is not operator.getitem or not isinstance(parts, tuple):
         raise Unsupported("indexing")
-    return parts[int(call.args[1])]  # type: ignore[arg-type]
+    found: Value = parts[int(call.args[1])]  # type: ignore[arg-type]
+    return found
 
 
 @handles("slice.Tensor")

@@ -21,8 +21,9 @@ from onnx import TensorProto
 from hwmodels.errors import FileError, MismatchError
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.check import check
-from hwsearch.formats.onnx.codes import CodeWriter, saturates
+from hwsearch.formats.onnx.codes import CodeWriter
 from hwsearch.quant.engine.integer import adds_in_integers
+from hwsearch.quant.engine.kernels.int8_kernel import saturates
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ops.elementwise import Add
 from searchspaces.ops.resize import Resize

@@ -60,7 +60,8 @@ def pack_int4(values: np.ndarray) -> bytes:
     """Signed 4-bit integers, two a byte, the first of two in the low half."""
     nibbles = values.astype(np.int16).reshape(-1) & 15
     pairs = np.pad(nibbles, (0, nibbles.size % 2)).reshape(-1, 2)
-    return (pairs[:, 0] | pairs[:, 1] << 4).astype(np.uint8).tobytes()
+    found: bytes = (pairs[:, 0] | pairs[:, 1] << 4).astype(np.uint8).tobytes()
+    return found
 
 
 class FlatModel:

@@ -13,6 +13,7 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from hwsearch.formats.runtime import Tolerance, from_tflite, to_tflite
 from hwsearch.formats.tflite import write
+from hwsearch.formats.tflite.form import form
 from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.ops.elementwise import Add
 
@@ -67,7 +68,7 @@ class LiteRtPlan:
 
     def __init__(self, qgraph: QuantizedGraph, *, reference: bool = False) -> None:
         flavour = "micro" if reference else "litert"
-        self.executed = write.form(qgraph, write.RULES[flavour])
+        self.executed = form(qgraph, write.RULES[flavour])
         self.tolerance = Tolerance() if reference else tolerance(self.executed)
         self.version = f"LiteRT {version('ai-edge-litert')}, {'reference kernels' if reference else 'XNNPACK'}"
         graph = qgraph.graph

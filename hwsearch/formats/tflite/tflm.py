@@ -22,6 +22,7 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from hwsearch.formats.runtime import Tolerance, from_tflite, to_tflite
 from hwsearch.formats.tflite import write
+from hwsearch.formats.tflite.form import form
 from hwsearch.quant.graph import QuantizedGraph
 
 FIRST_ARENA_BYTES, LARGEST_ARENA_BYTES = 1 << 20, 1 << 31
@@ -83,7 +84,7 @@ class MicroPlan:
     instructions: Mapping[str, int] | None = None
 
     def __init__(self, qgraph: QuantizedGraph) -> None:
-        self.executed, self.tolerance = write.form(qgraph, write.RULES["micro"]), Tolerance()
+        self.executed, self.tolerance = form(qgraph, write.RULES["micro"]), Tolerance()
         self.version = f"tflite-micro {version('tflite-micro')}"
         self.peak_bytes: int | None = None
         graph = qgraph.graph

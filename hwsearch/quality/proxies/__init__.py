@@ -35,7 +35,10 @@ class ProxyInfo:
         progress: Callable[[str, float], None] | None = None,
     ) -> Damage:
         """The damage of every choice of a calibrated network on some pictures."""
-        return importlib.import_module(f"hwsearch.quality.proxies.{self.name}").measure(calibration, pairs, seed, progress)
+        found: Damage = importlib.import_module(f"hwsearch.quality.proxies.{self.name}").measure(
+            calibration, pairs, seed, progress
+        )
+        return found
 
 
 PROXIES: dict[str, ProxyInfo] = {

@@ -127,6 +127,10 @@ class Forward:
         return tensors, layers
 
 
+Layers = dict[str, tuple[Tensor, Tensor | None]]
+"""Weight and bias of every convolution, by its name."""
+
+
 def forward(graph: Graph, x: Tensor) -> Forward:
     """Run the float network on ``x [1, C, h, w]``, remembering what derivatives need."""
     layers: dict[str, tuple[Tensor, Tensor | None]] = {}
@@ -159,7 +163,9 @@ def tensors(graph: Graph, x: Tensor) -> dict[str, Tensor]:
     return values
 
 
-def inner_products(errors: Errors, tensors: dict[str, Tensor], stored: dict[tuple[str, int], Tensor], layers: dict) -> np.ndarray:
+def inner_products(
+    errors: Errors, tensors: dict[str, Tensor], stored: dict[tuple[str, int], Tensor], layers: Layers
+) -> np.ndarray:
     """First-order change that each choice makes, ``float64[D, C]``: the derivative times the error, summed over all that it
     rounds.
 

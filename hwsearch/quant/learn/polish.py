@@ -74,13 +74,15 @@ class _Layer:
         self.bias = torch.zeros_like(self.start).requires_grad_()
 
     def scales(self) -> Tensor:
-        return self.scale * (self.log_scale / self.limit).exp()
+        found: Tensor = self.scale * (self.log_scale / self.limit).exp()
+        return found
 
     def weight(self) -> Tensor:
         return rounded(self.steps.clamp(-self.limit, self.limit)) * self.scales()
 
     def real_bias(self) -> Tensor:
-        return self.start + self.bias * self.bias_unit
+        found: Tensor = self.start + self.bias * self.bias_unit
+        return found
 
     def integers(self, source: TensorFormat) -> LayerIntegers:
         with torch.no_grad():

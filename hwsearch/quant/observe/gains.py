@@ -61,7 +61,8 @@ def squares(crop: Tensor, height: int, width: int) -> Tensor:
     """A picture ``[1, C, H, W]`` cut in windows ``[n, C, height, width]``; what is left over at its ends is dropped."""
     rows, columns = crop.shape[2] // height, crop.shape[3] // width
     x = crop[0, :, : rows * height, : columns * width].unflatten(1, (rows, height)).unflatten(3, (columns, width))
-    return x.permute(1, 3, 0, 2, 4).flatten(0, 1).contiguous()
+    found: Tensor = x.permute(1, 3, 0, 2, 4).flatten(0, 1).contiguous()
+    return found
 
 
 def trimmed(crops: Sequence[Tensor], cost: float, macs: float, seed: int) -> list[Tensor]:

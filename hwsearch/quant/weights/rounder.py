@@ -34,7 +34,8 @@ class RoundedLayer:
     @property
     def dequantized(self) -> np.ndarray:
         """The weights that the integers stand for, ``float32[O, I/G, kh, kw]``."""
-        return self.integers.astype(np.float32) * self.scale.reshape(-1, 1, 1, 1)
+        found: np.ndarray = self.integers.astype(np.float32) * self.scale.reshape(-1, 1, 1, 1)
+        return found
 
 
 def bias_of(node: Node) -> np.ndarray:
@@ -47,7 +48,8 @@ def corrected_bias(node: Node, weight: np.ndarray, moments: Moments) -> np.ndarr
     """Bias ``float64[O]`` for changed weights ``[O, I/G, kh, kw]``: the mean of the layer's result stays (Nagel et al. 2019)."""
     groups = conv_of(node).groups
     error = (node.weights["weight"].numpy() - weight).reshape(groups, -1, moments.mean.shape[1]).astype(np.float64)
-    return bias_of(node) + np.einsum("gok,gk->go", error, moments.mean.astype(np.float64)).reshape(-1)
+    found: np.ndarray = bias_of(node) + np.einsum("gok,gk->go", error, moments.mean.astype(np.float64)).reshape(-1)
+    return found
 
 
 def multiplied(node: Node, columns: np.ndarray | None) -> Node:

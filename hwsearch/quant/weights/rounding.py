@@ -154,12 +154,14 @@ def _lowest(bits: int) -> float:
 
 def nearest(rows: np.ndarray, scales: np.ndarray, limit: int) -> np.ndarray:
     """Integers ``[O, K]`` nearest to ``rows / scales``, clipped to ``+-limit``; ``scales [O]``."""
-    return np.clip(np.rint(rows / scales[:, None]), -limit, limit)
+    found: np.ndarray = np.clip(np.rint(rows / scales[:, None]), -limit, limit)
+    return found
 
 
 def output_error(error: np.ndarray, moment: np.ndarray) -> np.ndarray:
     """``e^T H e`` of every row of ``error [..., O, K]``: ``[..., O]``."""
-    return np.maximum(np.sum((error @ moment) * error, axis=-1), 0.0)
+    found: np.ndarray = np.maximum(np.sum((error @ moment) * error, axis=-1), 0.0)
+    return found
 
 
 def damped(moment: np.ndarray, share: float) -> np.ndarray:

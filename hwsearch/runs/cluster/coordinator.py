@@ -22,9 +22,9 @@ from hwsearch.quality.evaluate import Score
 from hwsearch.runs import directory
 from hwsearch.runs.cluster import same_study, worker
 from hwsearch.runs.cluster.study import SharedStudy, plan_hash
-from hwsearch.search.evolve import OBJECTIVES
 from hwsearch.search.exact.alternatives import lower_all
 from hwsearch.search.propose.moves import Encoding
+from hwsearch.search.propose.samplers import OBJECTIVES
 
 
 def connect(request: Request, problem: Problem, photos: Pictures) -> SharedStudy | None:

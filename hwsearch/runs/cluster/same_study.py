@@ -24,7 +24,7 @@ CHECK_DB, CHECK_SHARE = 0.01, 0.01
 
 def of(request: Request, problem: Problem, photos: Pictures) -> dict[str, Any]:
     """What must be the same wherever plans of a study are measured."""
-    return jsonable(
+    found: dict[str, Any] = jsonable(
         {
             **directory.provenance_of(problem, photos),
             "space": _space(problem.space),
@@ -32,6 +32,7 @@ def of(request: Request, problem: Problem, photos: Pictures) -> dict[str, Any]:
             "methods": request.methods,
         }
     )
+    return found
 
 
 def _space(space: SearchSpace) -> dict[str, Any]:

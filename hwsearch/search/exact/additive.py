@@ -56,7 +56,8 @@ class AdditiveProblem:
 
     @property
     def decisions(self) -> int:
-        return self.noise.shape[0]
+        found: int = self.noise.shape[0]
+        return found
 
     def costs(self, plans: np.ndarray) -> dict[str, np.ndarray]:
         """Every objective ``float64[P]`` of plans ``int[P, D]``."""

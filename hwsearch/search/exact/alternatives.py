@@ -57,9 +57,11 @@ def fastest_within(costs: Sequence[Mapping[str, np.ndarray]], limits: Mapping[st
     excess = np.zeros(latency.shape)
     for name, limit in limits.items():
         excess += [np.maximum(each[name] / limit - 1, 0.0) for each in costs]
-    return np.lexsort((latency, excess), axis=0)[0]
+    found: np.ndarray = np.lexsort((latency, excess), axis=0)[0]
+    return found
 
 
 def take(best: np.ndarray, columns: Sequence[np.ndarray]) -> np.ndarray:
     """``columns[best[p]][p]`` for every plan p."""
-    return np.stack(columns)[best, np.arange(len(best))]
+    found: np.ndarray = np.stack(columns)[best, np.arange(len(best))]
+    return found

@@ -29,7 +29,8 @@ def violation(costs: Mapping[str, np.ndarray], limits: Mapping[str, float]) -> n
 
 def feasible(costs: Mapping[str, np.ndarray], limits: Mapping[str, float]) -> np.ndarray:
     """``bool[P]``."""
-    return violation(costs, limits) == 0
+    found: np.ndarray = violation(costs, limits) == 0
+    return found
 
 
 def repair(problem: AdditiveProblem, plan: np.ndarray, limits: Mapping[str, float], goal: str) -> np.ndarray:

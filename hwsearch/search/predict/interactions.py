@@ -126,4 +126,5 @@ def _covariance(roots: np.ndarray, level: np.ndarray, others: np.ndarray, other_
     """Of what is left out of plans and of others: ``float64[N, M]``."""
     apart = np.square(roots).sum(axis=1)[:, None] + np.square(others).sum(axis=1) - 2 * roots @ others.T
     louder = level[:, None] - other_level
-    return LOCAL**2 * np.exp(-apart / (2 * ALIKE_SHARES**2) - louder**2 / (2 * ALIKE_LEVEL**2)) + COMMON**2
+    found: np.ndarray = LOCAL**2 * np.exp(-apart / (2 * ALIKE_SHARES**2) - louder**2 / (2 * ALIKE_LEVEL**2)) + COMMON**2
+    return found

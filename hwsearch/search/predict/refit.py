@@ -72,7 +72,8 @@ def refit(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Damage:
     def error(floor_db: float) -> np.ndarray:
         """Standard errors of ``noise``."""
         worse = [noise_of_loss(loss * (1 + RELATIVE_ERROR) + floor_db, damage.float_mse) for loss in losses]
-        return np.array(worse) - noise
+        found: np.ndarray = np.array(worse) - noise
+        return found
 
     def left_out(error: np.ndarray, doubt: float) -> np.ndarray:
         """Noise of every plan, predicted from the plans of the other folds."""
@@ -147,4 +148,5 @@ def _fit(
         gained, best = best - reached, reached
         if gained < _CONVERGED * best:
             break
-    return np.exp(start + z)
+    found: np.ndarray = np.exp(start + z)
+    return found

@@ -156,7 +156,8 @@ class Proposer:
         )
 
     def _random(self, rng: np.random.Generator) -> np.ndarray:
-        return self._encoding.space.random(rng, 1)[0]
+        found: np.ndarray = self._encoding.space.random(rng, 1)[0]
+        return found
 
     def _front(self, finished: Sequence[FrozenTrial]) -> np.ndarray:
         """Plans of the finished trials that are not dominated, ``int8[N, D]``."""
@@ -164,7 +165,8 @@ class Proposer:
             return np.empty((0, self._problem.decisions), dtype=np.int8)
         values = np.array([t.values for t in finished])
         plans = np.stack([self._encoding.plan(t.params) for t in finished])
-        return plans[pareto.non_dominated(values)]
+        found: np.ndarray = plans[pareto.non_dominated(values)]
+        return found
 
     def _exchange(self, plan: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Raise one decision and lower another by a step; sometimes only one of the two."""

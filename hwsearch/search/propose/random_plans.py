@@ -27,7 +27,8 @@ def sample(space: SearchSpace, count: int, *, seed: int) -> np.ndarray:
 
 
 def _uniform(space: SearchSpace, rng: np.random.Generator) -> np.ndarray:
-    return space.random(rng, 1)[0]
+    found: np.ndarray = space.random(rng, 1)[0]
+    return found
 
 
 def _around(space: SearchSpace, rng: np.random.Generator) -> np.ndarray:

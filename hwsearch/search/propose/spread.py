@@ -54,7 +54,8 @@ def _front(problem: AdditiveProblem, plans: np.ndarray, limits: Mapping[str, flo
     plans = np.unique(plans, axis=0)
     costs = problem.costs(plans)
     plans, costs = plans[within := feasible(costs, limits)], {name: values[within] for name, values in costs.items()}
-    return plans[pareto.non_dominated(np.stack([costs["noise"], *(costs[name] for name in PRICES)], axis=1))]
+    found: np.ndarray = plans[pareto.non_dominated(np.stack([costs["noise"], *(costs[name] for name in PRICES)], axis=1))]
+    return found
 
 
 def pick(offered: np.ndarray, measured: np.ndarray, ideal: np.ndarray, reference: np.ndarray, count: int) -> list[int]:
@@ -70,7 +71,8 @@ def pick(offered: np.ndarray, measured: np.ndarray, ideal: np.ndarray, reference
 
     def dominated(values: np.ndarray) -> np.ndarray:
         scaled = (values - ideal) / span
-        return np.logical_and.reduce([scaled[:, k, None] <= points[:, k] for k in range(len(span))])
+        found: np.ndarray = np.logical_and.reduce([scaled[:, k, None] <= points[:, k] for k in range(len(span))])
+        return found
 
     free = ~dominated(measured).any(axis=0)
     covers = dominated(offered)

@@ -37,7 +37,8 @@ class ABPN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         anchor = torch.repeat_interleave(x, self.scale**2, dim=1)
-        return self.shuffle(self.backbone(x) + anchor)
+        found: Tensor = self.shuffle(self.backbone(x) + anchor)
+        return found
 
 
 def _infer(state: State) -> dict[str, Any]:

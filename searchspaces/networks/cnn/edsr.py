@@ -24,7 +24,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.body(x)
-        return x + (residual if self.res_scale == 1 else residual * self.res_scale)
+        found: Tensor = x + (residual if self.res_scale == 1 else residual * self.res_scale)
+        return found
 
 
 def _upscaling(scale: int, n_feats: int) -> nn.Sequential:
@@ -51,7 +52,8 @@ class EDSR(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.head(x)
-        return self.tail(self.body(x) + x)
+        found: Tensor = self.tail(self.body(x) + x)
+        return found
 
 
 def _infer(state: State) -> dict[str, Any]:

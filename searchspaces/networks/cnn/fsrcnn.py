@@ -47,7 +47,8 @@ class FSRCNN(nn.Module):
         self.last_part = nn.ConvTranspose2d(d, channels, 9, stride=scale, padding=4, output_padding=scale - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last_part(self.mid_part(self.first_part(x)))
+        found: Tensor = self.last_part(self.mid_part(self.first_part(x)))
+        return found
 
 
 def _infer(state: State) -> dict[str, Any]:

@@ -31,7 +31,8 @@ class ContrastAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         contrast = x.std(dim=(2, 3), keepdim=True, correction=0) + x.mean(dim=(2, 3), keepdim=True)
-        return x * self.conv_du(contrast)
+        found: Tensor = x * self.conv_du(contrast)
+        return found
 
 
 class DistillationBlock(nn.Module):
@@ -53,7 +54,8 @@ class DistillationBlock(nn.Module):
             part, rest = torch.split(F.leaky_relu(conv(rest), SLOPE), [self.kept, self.passed], dim=1)
             kept.append(part)
         kept.append(self.c4(rest))
-        return self.c5(self.cca(torch.cat(kept, dim=1))) + x
+        found: Tensor = self.c5(self.cca(torch.cat(kept, dim=1))) + x
+        return found
 
 
 class IMDN(nn.Module):
@@ -78,7 +80,8 @@ class IMDN(nn.Module):
         for i in range(1, self.n_blocks + 1):
             y = getattr(self, f"IMDB{i}")(y)
             outputs.append(y)
-        return self.upsampler(self.LR_conv(self.c(torch.cat(outputs, dim=1))) + features)
+        found: Tensor = self.upsampler(self.LR_conv(self.c(torch.cat(outputs, dim=1))) + features)
+        return found
 
 
 def _infer(state: State) -> dict[str, Any]:

@@ -31,7 +31,8 @@ class VDSR(nn.Module):
         y = x
         for conv in self.convs[:-1]:
             y = torch.relu(conv(y))
-        return x + self.convs[-1](y)
+        found: Tensor = x + self.convs[-1](y)
+        return found
 
 
 def _infer(state: State) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def best_fold(weight: np.ndarray, stride: int, word: int) -> tuple[float, int]:
 
     def products_of(times: int) -> float:
         depth = height * -(-(width + (times - 1) * stride) * channels // word) * word
-        return depth * (-(-times * outputs // LANES) * LANES) / times
+        found: float = depth * (-(-times * outputs // LANES) * LANES) / times
+        return found
 
     return min((products_of(times), times) for times in FOLDS if times == 1 or times * outputs % LANES == 0)
 

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from hwmodels.compiled import compiled
+
+Integer = int | np.signedinteger[Any]
+"""A whole number within 64 bits, numpy's or Python's."""
 
 
 @compiled(inline="always")
-def high_multiply(x: int, m: int) -> int:
+def high_multiply(x: Integer, m: Integer) -> Integer:
     """``x m / 2^31`` rounded half up."""
     return (x * m + (1 << 30)) >> 31
 
 
 @compiled(inline="always")
-def divide(x: int, exponent: int) -> int:
+def divide(x: Integer, exponent: Integer) -> Integer:
     """``x / 2^exponent`` rounded half away from zero."""
     mask = (1 << exponent) - 1
     return (x >> exponent) + (1 if (x & mask) > (mask >> 1) + (1 if x < 0 else 0) else 0)
 
 
 @compiled(inline="always")
-def scaled(x: int, m: int, shift: int) -> Any:
+def scaled(x: Integer, m: Integer, shift: Integer) -> Any:
     """``x m 2^(shift - 31)`` in two roundings, the arithmetic "gemmlowp"."""
     if shift > 0:
         return high_multiply(x << shift, m)
@@ -33,20 +38,20 @@ def scaled(x: int, m: int, shift: int) -> Any:
 
 
 @compiled(inline="always")
-def scaled_once(x: int, m: int, shift: int) -> int:
+def scaled_once(x: Integer, m: Integer, shift: Integer) -> Integer:
     """``x m 2^(shift - 15)`` in one rounding half up, the arithmetic "i16"; ``m`` has 16 bits."""
     total = 15 - shift
     return (x * m + (1 << (total - 1))) >> total
 
 
 @compiled(inline="always")
-def saturate(x: int) -> int:
+def saturate(x: Integer) -> Integer:
     """Cut to 32 bits."""
     return min(max(x, -(1 << 31)), (1 << 31) - 1)
 
 
 @compiled(inline="always")
-def reciprocal(x: int) -> Any:
+def reciprocal(x: Integer) -> Any:
     """``1 / (1 + x)`` for ``x`` in 0 .. 1, both with 31 fractional bits: three steps of Newton's method in 2 integer bits,
     as the gemmlowp library divides."""
     total = x + (1 << 31) - 1
@@ -59,7 +64,7 @@ def reciprocal(x: int) -> Any:
 
 
 @compiled(inline="always")
-def bit_length(x: int) -> int:
+def bit_length(x: Integer) -> Integer:
     """Bits of a number that is not negative."""
     count = 0
     while x > 0:

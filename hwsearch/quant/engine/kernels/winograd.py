@@ -173,7 +173,8 @@ class Winograd(BandConv):
     def work(cls, node: Node, layer: LayerIntegers) -> float:
         outputs, channels = (-(-n // step) * step for n, step in zip(layer.weight.shape, (LANES, CODES_AT_ONCE), strict=False))
         products = POINTS / TILE**2 * layer.weight.shape[1] * outputs
-        return products + INPUT_WORK * channels + OUTPUT_WORK * outputs
+        found: float = products + INPUT_WORK * channels + OUTPUT_WORK * outputs
+        return found
 
     def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
         super().__init__(node, layer, source)
