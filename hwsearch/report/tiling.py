@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import units
 from hwsearch.documents.results import TilingPoint
 from hwsearch.report.canvas import BLUE, GREEN, INK, ORANGE, RED, Figure, draw, positive_axis
@@ -16,10 +17,10 @@ from hwsearch.report.labels import Label, place
 SIZE = (640, 380)
 MOST_TIMES = 5
 """Tiles so small that they take more than this many times the least latency are left out of the figure."""
-_SERIES = (
-    ("strips, halo kept", BLUE, lambda point, width: point.tiling.halo == "keep"),
-    ("strips, halo recomputed", ORANGE, lambda point, width: point.tiling.halo == "recompute" and point.tiling.width == width),
-    ("tiles, halo recomputed", GREEN, lambda point, width: point.tiling.halo == "recompute" and point.tiling.width < width),
+_SERIES: tuple[tuple[str, str, Callable[[Tiling, int], bool]], ...] = (
+    ("strips, halo kept", BLUE, lambda tiling, width: tiling.halo == "keep"),
+    ("strips, halo recomputed", ORANGE, lambda tiling, width: tiling.halo == "recompute" and tiling.width == width),
+    ("tiles, halo recomputed", GREEN, lambda tiling, width: tiling.halo == "recompute" and tiling.width < width),
 )
 
 
@@ -45,7 +46,7 @@ def figure(points: Sequence[TilingPoint], picture_width: int, plan: str, limit: 
         axes.set_ylabel(f"latency ({unit_s})")
         labels = []
         for text, colour, belongs in _SERIES:
-            line = [point for point in shown if point.tiling is not None and belongs(point, picture_width)]
+            line = [point for point in shown if point.tiling is not None and belongs(point.tiling, picture_width)]
             if not line:
                 continue
             axes.plot(*zip(*map(at, line), strict=True), "-o", color=colour, lw=1.5, ms=4.5, zorder=3, label=text)

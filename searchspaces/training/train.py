@@ -16,6 +16,7 @@ import argparse
 import copy
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from searchspaces.tasks.metrics import BT601_LUMA, luma, psnr_y
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 LUMA = torch.from_numpy(BT601_LUMA).float().view(1, 3, 1, 1) / 219
-NETWORKS = {
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "fsrcnn": lambda scale: FSRCNN(scale=scale, channels=1, activation="relu"),
     "abpn": lambda scale: ABPN(scale=scale),
 }

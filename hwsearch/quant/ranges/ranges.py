@@ -51,7 +51,8 @@ class Ranges:
 
     @property
     def magnitude(self) -> np.ndarray:
-        return np.maximum(np.abs(self.low), np.abs(self.high))
+        found: np.ndarray = np.maximum(np.abs(self.low), np.abs(self.high))
+        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.compiled import compiled
-from hwsearch.quant.engine.kernels.rounding import bit_length, divide, high_multiply, reciprocal, scaled, scaled_once
+from hwsearch.quant.engine.kernels.rounding import Integer, bit_length, divide, high_multiply, reciprocal, scaled, scaled_once
 
 
 @compiled
@@ -52,13 +52,14 @@ def product(a: np.ndarray, b: np.ndarray, m: int, shift: int, out: np.ndarray) -
 
 
 @compiled
-def quotient(a: np.ndarray, b: np.ndarray, m: int, shift: int, out: np.ndarray) -> tuple[int, int]:
+def quotient(a: np.ndarray, b: np.ndarray, m: int, shift: int, out: np.ndarray) -> tuple[Integer, Integer]:
     """``a / b`` times ``m 2^(shift - 31)``; no ``b`` is zero. The reciprocal has 31 bits, and ``a`` is moved up by as many bits
     as 32 allow before it is multiplied.
 
     Returns the least and the greatest number of bits by which a result that is not zero was moved down.
     """
-    least, most = 31, 0
+    least: Integer = 31
+    most: Integer = 0
     for i in range(a.size):
         x, y = np.int64(a[i]), np.int64(b[i])
         if y < 0:
@@ -105,7 +106,7 @@ def softmax_16(rows: np.ndarray, exponential: np.ndarray, inverse: np.ndarray, m
             total += out[r, c]
         length = bit_length(total)
         place = (((total << (31 - length)) + (1 << 13)) >> 14) - (1 << 15) - (1 << 16)
-        scale = np.int64(inverse[min(max(place, -32768), 32767) + 32768])
+        scale = np.int64(inverse[min(max(int(place), -32768), 32767) + 32768])
         right = length - 1
         for c in range(rows.shape[1]):
             out[r, c] = (out[r, c] * scale + (1 << (right - 1))) >> right
