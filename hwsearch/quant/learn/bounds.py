@@ -234,7 +234,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
             chosen = torch.randint(0, len(windows), (batch,), generator=generator)
             loss = _loss(student, windows[chosen], {name: t[chosen] for name, t in targets.items()}, course)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
+            loss.backward()  # torch does not type it
             optimizer.step()
             schedule.step()
             done += 1
