@@ -1,18 +1,23 @@
-"""``hwsearch methods``: the quantization methods, where they come from and what they need."""
+"""``hwsearch methods``: the quantization methods, where they come from and what they need; and side by side on a network."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwmodels.errors import UsageError
 from hwsearch.cli import options
-from hwsearch.cli.terminal import Terminal, table
+from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-methods = typer.Typer(help="The quantization methods: list them.", no_args_is_help=False)
+    from hwsearch.plans.compare_methods import MethodComparison
+
+methods = typer.Typer(help="The quantization methods: list them, compare them on a network.", no_args_is_help=False)
 
 
 @methods.callback(invoke_without_command=True)
@@ -47,3 +52,104 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
         screen.print("Search with one of them: hwsearch optimize --method NAME. With several, every plan keeps the better one.")
 
     Terminal(as_json, quiet).show({"methods": found}, render)
+
+
+def read_pairs(texts: list[str]) -> list[tuple[int, int]]:
+    """``4/4`` texts as (weight bits, activation bits), each pair once.
+
+    Raises:
+        UsageError: not of that form, or below 2 bits.
+    """
+    pairs = []
+    for text in texts:
+        match = re.fullmatch(r"(\d{1,2})/(\d{1,2})", text.strip())
+        if not match or min(pair := (int(match[1]), int(match[2]))) < 2 or max(pair) > 8:
+            raise UsageError(f"--bits {text!r} is not a pair of widths", "Weights and tensors, 2 to 8 bits each, such as 4/4.")
+        pairs.append(pair)
+    return list(dict.fromkeys(pairs))
+
+
+@methods.command()
+def compare(
+    target: options.Target = None,
+    network: options.Network = None,
+    scale: options.Scale = None,
+    weights: options.Weights = None,
+    model: options.Model = None,
+    arg: options.Arg = None,
+    images: options.Images = None,
+    scope: options.Scope = None,
+    bits: Annotated[
+        list[str] | None, typer.Option(help="Weights/tensors (repeatable). Default: 4/4.", metavar="W/A", show_default=False)
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="A method (repeatable). Default: all.", metavar="NAME", show_default=False)
+    ] = None,
+    pictures: Annotated[int | None, typer.Option(help="Evaluation pictures, the first so many. Default: all.", min=1)] = None,
+    seed: options.Seed = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the comparison with every picture as JSON.", metavar="FILE", resolve_path=True)
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """What each method makes of a network at some widths: quality in integers, seconds, and the price on the target.
+
+    Examples:
+      hwsearch methods compare --network fsrcnn --bits 4/4 --bits 3/3
+      hwsearch methods compare --network imdn --scale 4 --weights imdn.pth --scope not-first-last --method ptq4sr --method mse
+    """
+    fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
+    fields |= options.given(
+        {"target": options.read_target(target), "images": images, "scope": options.read_scope(scope), "seed": seed}
+    )
+    pairs = read_pairs(bits or ["4/4"])
+    terminal = Terminal(as_json, quiet)
+    from hwsearch.documents import files
+    from hwsearch.plans import compare_methods
+    from hwsearch.problem.pose import Request
+    from hwsearch.quant import methods as known
+
+    with terminal.progress() as progress:
+        found = compare_methods.compare(Request(**fields), pairs, method or known.names(), progress, pictures)
+    if out is not None:
+        files.write_json(out, found)
+    terminal.show(found, lambda screen: _render(found, screen))
+
+
+def _render(found: MethodComparison, screen: Console) -> None:
+    from hwsearch.documents import units
+
+    screen.print(
+        bold(
+            f"{found.network} x{found.scale}",
+            f", floating point {found.float_psnr_db:.2f} dB, SSIM {found.float_ssim:.4f}, {len(found.pictures)} pictures that no "
+            f"method saw, scope {found.scope}, priced on {found.target}",
+        )
+    )
+    rows = [
+        (
+            f"W{row.weight_bits}A{row.activation_bits}",
+            row.method,
+            f"{row.psnr_db:.2f}",
+            f"{row.psnr_loss_db:.2f} ± {2 * row.stderr_db:.2f}",
+            f"{row.ssim:.4f}",
+            f"{row.first_psnr_db:.2f}",
+            f"{row.seconds:.0f}",
+            units.seconds(row.latency_s),
+            units.joules(row.energy_j),
+            units.bytes_(row.weight_bytes),
+            units.bytes_(row.peak_activation_bytes),
+            row.priced_as,
+        )
+        for row in sorted(found.rows, key=lambda row: (-row.weight_bits, -row.activation_bits, -row.psnr_db))
+    ]
+    columns = (
+        "widths", "method", "PSNR\ndB", "loss\ndB", "SSIM", "before\nfinishing", "took\ns", "latency", "energy", "weights",
+        "activations", "priced\nas",
+    )  # fmt: skip
+    screen.print(table(columns, rows, left=("widths", "method")))
+    screen.print("Loss: mean over the pictures, with twice its standard error; a difference below that is a tie.")
+    for row in {row.method: row for row in found.rows}.values():
+        if row.run_time_price != "none":
+            screen.print(f"{row.method} at run time: {row.run_time_price}.")

@@ -1,0 +1,203 @@
+"""Quantization methods side by side: plans of one width, finished by each method, run in integers on pictures that none saw.
+
+Quality is of the widths that were asked for. The price is that of the same plan on the target, where a width that the device does
+not store becomes the next wider one; methods whose arithmetic is that of an ordinary integer network have one price.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from hwmodels import cost
+from hwmodels.errors import UsageError
+from hwsearch.documents.progress import STEPS, Progress, Silent, follow
+from hwsearch.documents.versions import versions
+from hwsearch.plans.verify import run_engine
+from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
+from hwsearch.quality.evaluate import to_picture
+from hwsearch.quant import methods
+from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.data.pictures import Pair
+from searchspaces.ir.graph import execute
+from searchspaces.scopes import SCOPES
+from searchspaces.space import SearchSpace, build_space
+from searchspaces.tasks.metrics import psnr_y, ssim_y
+
+OUTSIDE = (8, 16)
+"""Weights and tensors outside a scope whose papers leave them in floating point."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MethodRow(_Frozen):
+    """One method at one pair of widths. ``psnr_loss_db``: mean over the pictures against floating point on the same, with its
+    standard error; ``first_psnr_db``: before the method finished the plan as a whole; ``seconds``: what the method took, its look
+    at the pictures included, measured on this machine."""
+
+    method: str
+    weight_bits: int
+    activation_bits: int
+    psnr_db: float
+    psnr_loss_db: float
+    stderr_db: float
+    ssim: float
+    first_psnr_db: float
+    losses_db: list[float]
+    seconds: float
+    latency_s: float
+    energy_j: float | None
+    weight_bytes: int
+    peak_activation_bytes: int
+    priced_as: str
+    """The widths that the target stores instead."""
+    run_time_price: str
+
+
+class MethodComparison(_Frozen):
+    """A comparison of methods, and all that it was made from."""
+
+    network: str
+    scale: int
+    weights_sha256: str
+    target: str
+    scope: str
+    float_psnr_db: float
+    float_ssim: float
+    pictures: list[str]
+    seed: int
+    versions: dict[str, str]
+    rows: list[MethodRow]
+
+
+def compare(
+    request: Request,
+    bits: Sequence[tuple[int, int]],
+    wanted: Sequence[str],
+    progress: Progress | None = None,
+    pictures: int | None = None,
+) -> MethodComparison:
+    """Finish the plan of each pair of widths (weights, tensors) by each method and measure it in integers.
+
+    Args:
+        request: network, target, scope, pictures and seed.
+        pictures: so many evaluation pictures, the first; None: all.
+    Raises:
+        UsageError: no such method, or no widths.
+    """
+    progress = progress or Silent()
+    names = methods.check(wanted)
+    if not bits:
+        raise UsageError("no widths to compare at", "Give for example --bits 4/4.")
+    problem = pose(request)
+    photos = choose_pictures(request, problem.network)
+    judge = _Judge(problem, photos.evaluation[:pictures])
+    space = _space(problem, request, bits)
+    rows = []
+    with progress.stage("comparing methods", STEPS * len(names) * len(bits)) as stage:
+        for name in names:
+            calibration, look_s = _look(problem, photos, space, name, request.seed)
+            for weight_bits, activation_bits in bits:
+                report = follow(stage, STEPS)
+                started = time.perf_counter()
+                plan = space.uniform(weight_bits, activation_bits)
+                first = calibration.quantized(plan)
+                finished = calibration.finished(plan, seed=request.seed, progress=report)
+                seconds = look_s + time.perf_counter() - started
+                rows.append(_row(name, (weight_bits, activation_bits), problem, judge, first, finished, seconds))
+                report("measured", 1.0)
+    return MethodComparison(
+        network=problem.network.name,
+        scale=problem.network.scale,
+        weights_sha256=problem.network.weights_sha256,
+        target=problem.device.name,
+        scope=request.scope,
+        float_psnr_db=float(judge.float_psnr_db.mean()),
+        float_ssim=judge.float_ssim,
+        pictures=[pair.name for pair in judge.pairs],
+        seed=request.seed,
+        versions=versions(),
+        rows=rows,
+    )
+
+
+def _look(problem: Problem, photos: Pictures, space: SearchSpace, name: str, seed: int) -> tuple[Calibration, float]:
+    """A calibration of its own for every method, so that none is given what another has worked out; and its seconds."""
+    started = time.perf_counter()
+    calibration = calibrate(problem.graph, [crop.low for crop in photos.crops], space, method=name, seed=seed)
+    return calibration, time.perf_counter() - started
+
+
+def _space(problem: Problem, request: Request, bits: Sequence[tuple[int, int]]) -> SearchSpace:
+    """All widths that are compared, in integers, whatever the target stores."""
+    outside = SCOPES[request.scope].outside_bits
+    return build_space(
+        problem.workload,
+        tuple(sorted({weight for weight, _ in bits})),
+        tuple(sorted({tensor for _, tensor in bits})),
+        symmetric_activations=problem.space.symmetric_activations,
+        scope=request.scope,
+        outside_bits=OUTSIDE if outside is None else (outside, outside),
+    )
+
+
+class _Judge:
+    """The pictures, and what the floating-point network makes of them."""
+
+    def __init__(self, problem: Problem, pairs: Sequence[Pair]) -> None:
+        self.pairs, self._scale = pairs, problem.network.scale
+        with torch.no_grad():
+            found = [self._score(to_picture(execute(problem.graph, pair.low)), pair) for pair in pairs]
+        self.float_psnr_db = np.array([psnr for psnr, _ in found])
+        self.float_ssim = float(np.mean([ssim for _, ssim in found]))
+
+    def __call__(self, quantized: QuantizedGraph) -> tuple[np.ndarray, float]:
+        """PSNR-Y of every picture, dB, and the mean SSIM-Y, of our integer engine."""
+        found = [self._score(to_picture(run_engine(quantized, pair.low)), pair) for pair in self.pairs]
+        return np.array([psnr for psnr, _ in found]), float(np.mean([ssim for _, ssim in found]))
+
+    def _score(self, picture: np.ndarray, pair: Pair) -> tuple[float, float]:
+        return psnr_y(picture, pair.high, self._scale), ssim_y(picture, pair.high, self._scale)
+
+
+def _row(
+    name: str,
+    bits: tuple[int, int],
+    problem: Problem,
+    judge: _Judge,
+    first: QuantizedGraph,
+    finished: QuantizedGraph,
+    seconds: float,
+) -> MethodRow:
+    psnr, ssim = judge(finished)
+    before = psnr if finished is first else judge(first)[0]
+    losses = judge.float_psnr_db - psnr
+    stored = problem.space.uniform(*bits)
+    price = cost.estimate(problem.table, stored)
+    weights, tensors = problem.space.bits(stored)
+    energy = float(price.energy_j[0])
+    return MethodRow(
+        method=name,
+        weight_bits=bits[0],
+        activation_bits=bits[1],
+        psnr_db=float(psnr.mean()),
+        psnr_loss_db=float(losses.mean()),
+        stderr_db=float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else 0.0,
+        ssim=ssim,
+        first_psnr_db=float(before.mean()),
+        losses_db=losses.tolist(),
+        seconds=seconds,
+        latency_s=float(price.latency_s[0]),
+        energy_j=None if np.isnan(energy) else energy,
+        weight_bytes=int(price.weight_bytes[0]),
+        peak_activation_bytes=int(price.peak_activation_bytes[0]),
+        priced_as=f"W{min(weights.values())}A{min(tensors.values())}",
+        run_time_price=methods.load(name).INFO.price,
+    )

@@ -1,0 +1,67 @@
+"""``hwsearch methods``: what is listed, and a comparison whose numbers are checked one by one."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from hwmodels.errors import UsageError
+from hwsearch.cli import main
+from hwsearch.cli.methods import read_pairs
+from hwsearch.problem.pose import Request, choose_pictures, pose
+from hwsearch.quality.evaluate import to_picture
+from hwsearch.quant import methods
+from hwsearch.quant.calibrate import calibrate
+from hwsearch.quant.engine import integer
+from searchspaces.ir.graph import execute
+from searchspaces.tasks.metrics import psnr_y
+
+
+def ask(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
+    assert main([*words, "--json", "--quiet"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_every_method_is_listed_with_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "methods")["methods"]
+    assert [entry["name"] for entry in found] == list(methods.names())
+    for entry in found:
+        assert entry["needs"] in ("pictures", "high-resolution pictures", "training")
+        assert entry["source"] and entry["run_time_price"]  # noqa: PT018 (both of one entry)
+
+
+def test_a_comparison_says_what_the_integers_do(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("methods", "compare", "--pictures", "1", "--method", "minmax", "--method", "mse", "--bits", "8/8", "--bits", "4/8")
+    found = ask(capsys, *words)
+    assert [(row["method"], row["weight_bits"]) for row in found["rows"]] == [
+        ("minmax", 8), ("minmax", 4), ("mse", 8), ("mse", 4),
+    ]  # fmt: skip
+    problem = pose(Request())
+    photos = choose_pictures(Request(), problem.network)
+    pair = photos.evaluation[0]
+    assert found["pictures"] == [pair.name]
+    reference = psnr_y(to_picture(execute(problem.graph, pair.low)), pair.high, 2)
+    assert found["float_psnr_db"] == pytest.approx(reference)
+    calibration = calibrate(problem.graph, [crop.low for crop in photos.crops], problem.space, method="mse")
+    quantized = calibration.quantized(problem.space.uniform(8, 8))
+    by_engine = psnr_y(to_picture(integer.run(quantized, pair.low)), pair.high, 2)
+    (mse,) = (row for row in found["rows"] if (row["method"], row["weight_bits"]) == ("mse", 8))
+    assert mse["psnr_db"] == pytest.approx(by_engine, abs=1e-9)
+    assert mse["psnr_loss_db"] == pytest.approx(reference - by_engine, abs=1e-9)
+    assert mse["losses_db"] == [pytest.approx(mse["psnr_loss_db"])]
+    losses = np.array([row["psnr_loss_db"] for row in found["rows"]]).reshape(2, 2)
+    assert np.all(losses[:, 1] > losses[:, 0])
+    price = ask(capsys, "estimate", "--target", "jetson", "--plan", "w8a8")["predicted"]
+    for row in found["rows"]:
+        if row["weight_bits"] == 8:
+            assert row["latency_s"] == pytest.approx(price["latency_s"])
+            assert row["weight_bytes"] == price["weight_bytes"]
+
+
+def test_pairs_of_widths() -> None:
+    assert read_pairs(["4/4", "2/8", "4/4"]) == [(4, 4), (2, 8)]
+    for text in ("4", "4/", "1/4", "4/16", "w4a4"):
+        with pytest.raises(UsageError, match="--bits"):
+            read_pairs([text])
