@@ -165,12 +165,15 @@ def terms_twin(
     else:
         weight = moved / onchip
         together = max(inside + weight, outside)
+    busy = max(compute, together)
+    if target.npu is not None and target.npu.takes_turns:
+        busy = compute + weight + max(inside, outside)
     return {
         "compute_s": compute,
         "weight_s": weight,
         "activation_s": max(inside, outside),
         "overhead_s": overhead,
-        "latency_s": max(compute, together) + overhead,
+        "latency_s": busy + overhead,
     }
 
 
@@ -233,7 +236,7 @@ def _npu(
     pixels = out.height * out.width
     pad = npu.channel_pad[name].value if name in npu.channel_pad else 1
     if depthwise:
-        return pixels * taps * ceil(out.channels / pad) * pad * 4 * per_mac / npu.efficiency.value
+        return pixels * taps * ceil(out.channels / pad) * pad / npu.depthwise_fill.value * per_mac / npu.efficiency.value
     if dense:
         reads_image = any(t.producer < 0 for t in sources)
         fine = min(pad, npu.image_pad.value) if npu.image_pad is not None and reads_image else pad

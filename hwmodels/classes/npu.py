@@ -2,9 +2,11 @@
 RK3588, ...). A documented array is in ``ethos``, a matrix unit beside a vector unit in ``hexagon``.
 
 Channels of each group are padded to the quantum, MACs over rate times efficiency; groups narrower than the quantum share it, as a
-block-diagonal dense convolution. Depthwise layers fill a quarter of such an array: a prior, not a measurement.
+block-diagonal dense convolution. Depthwise layers fill a share of such an array (``depthwise_fill``; a quarter unless
+the device file says otherwise: a prior, not a measurement).
 
-Arithmetic, on-chip port, DRAM and flash work side by side; the cost of issuing an operation does not overlap.
+Arithmetic, on-chip port, DRAM and flash work side by side, or one after the other where the file says ``takes_turns``; the cost
+of issuing an operation does not overlap.
 """
 
 from __future__ import annotations
@@ -20,8 +22,6 @@ from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
 
-DEPTHWISE_FILL = 0.25
-
 
 class NpuConstants(NamedTuple):
     """Scalars of the device; ``pad float64[nW, nA]`` by choice."""
@@ -30,6 +30,8 @@ class NpuConstants(NamedTuple):
     efficiency: float
     layer_s: float
     image_pad: float
+    depthwise_fill: float
+    takes_turns: bool
 
 
 def constants(device: Device, native: list[list[Precision]]) -> NpuConstants:
@@ -42,7 +44,8 @@ def constants(device: Device, native: list[list[Precision]]) -> NpuConstants:
             if str(precision) in npu.channel_pad:
                 pad[w, a] = npu.channel_pad[str(precision)].value
     image_pad = npu.image_pad.value if npu.image_pad is not None else math.inf
-    return NpuConstants(pad, npu.efficiency.value, device.overhead.layer_s.value, image_pad)
+    fill, turns = npu.depthwise_fill.value, npu.takes_turns
+    return NpuConstants(pad, npu.efficiency.value, device.overhead.layer_s.value, image_pad, fill, turns)
 
 
 @compiled(inline="always")
@@ -58,7 +61,7 @@ def rated_s(columns: Columns, layer: int, w: int, a: int, s_per_mac: float, devi
     cin, cout = columns.cin[layer], columns.cout[layer]
     pad_in = min(pad, device.image_pad) if columns.host_read[layer] else pad
     if op == DEPTHWISE:
-        macs = pixels * taps * _ceil_to(cout, pad) / DEPTHWISE_FILL
+        macs = pixels * taps * _ceil_to(cout, pad) / device.depthwise_fill
     elif op in (CONV, LINEAR):
         apart = _ceil_to(cin / groups, pad_in) * _ceil_to(cout / groups, pad) * groups
         macs = pixels * taps * min(apart, _ceil_to(cin, pad_in) * _ceil_to(cout, pad))
@@ -87,4 +90,5 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: NpuConstants
                     terms.weight_s[layer, w, a, b] = weight
                     terms.activation_s[layer, w, a, b] = activation
                     terms.overhead_s[layer, w, a, b] = device.layer_s
-                    terms.latency_s[layer, w, a, b] = max(compute, together) + device.layer_s
+                    busy = compute + weight + activation if device.takes_turns else max(compute, together)
+                    terms.latency_s[layer, w, a, b] = busy + device.layer_s

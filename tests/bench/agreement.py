@@ -27,9 +27,12 @@ ROOT = Path(__file__).parents[2]
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--figures", type=Path, default=ROOT.parent / "shared", help="folder with oracle/*.json")
+    options.add_argument("--only", nargs="+", default=[], help="readers to repeat (aihub, vela, ...); the page is left as it is")
     given = options.parse_args()
     rows = []
     for module in summary.readers():
+        if given.only and module.__name__.removeprefix("oracle.") not in given.only:
+            continue
         begun = time.perf_counter()
         read = module.rows(given.figures)
         rows += read
@@ -38,6 +41,11 @@ def main() -> None:
     for entry in found:
         simpler = ", ".join(f"{name} {error:.0%}" for name, error in entry.baselines.items())
         print(f"{entry.device}: {entry.brief}, 90th percentile {entry.p90_error:.0%}{'; ' + simpler if simpler else ''}")
+    if given.only:
+        repeated = {entry.source for entry in found}
+        kept = [entry for entry in agreement.parse(agreement.FILE.read_text(encoding="utf-8")) if entry.source not in repeated]
+        agreement.FILE.write_text(agreement.document(summary.ordered([*kept, *found])), encoding="utf-8")
+        return
     for path, text in (
         (agreement.FILE, agreement.document(found)),
         (ROOT / "reports" / "agreement.html", page(rows, found, summary.not_priced(given.figures))),

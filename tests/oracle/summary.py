@@ -37,6 +37,11 @@ def agreements(rows: Sequence[Row]) -> list[Agreement]:
     for row in rows:
         groups.setdefault((row.device, row.quantity, row.source), []).append(row)
     found = [_agreement(group) for group in groups.values()]
+    return ordered(found)
+
+
+def ordered(found: Sequence[Agreement]) -> list[Agreement]:
+    """By device, latency first."""
     order = {quantity: i for i, quantity in enumerate(QUANTITIES)}
     return sorted(found, key=lambda a: (a.device, order.get(a.quantity, len(order)), a.quantity, a.source))
 

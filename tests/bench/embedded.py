@@ -1,0 +1,44 @@
+"""Fits the constants of embedded NPUs and writes them into their files (see ``oracle.embedded``).
+
+The figures are not shipped; give the folder that holds ``oracle/``. Run, then ``agreement.py``:
+
+    python tests/bench/embedded.py [--figures ../shared]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from oracle import embedded
+
+from hwmodels.device import reader
+from hwmodels.device.catalogue import load
+from hwmodels.device.edit import edited
+from hwmodels.device.facts import number
+from hwmodels.device.values import Quantity
+from hwsearch.documents.files import replacing
+
+ROOT = Path(__file__).parents[2]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--figures", type=Path, default=ROOT.parent / "shared", help="folder with oracle/npu/*.json")
+    given = options.parse_args()
+    for name, keys in embedded.FREE.items():
+        fitted = embedded.fitted(load(name), [t for t in embedded.timings(given.figures) if t.device == name])
+        source = "stm" if name.startswith("stm") else "nxp"
+        values = {key: Quantity(value=number(fitted, key), source=source, note="fitted") for key in keys}
+        path = reader.FOLDER / f"{name}.toml"
+        text = edited(path.read_text(encoding="utf-8"), name, values)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(f"{name}: {', '.join(f'{key} {value.value:.4g}' for key, value in values.items())}")
+
+
+if __name__ == "__main__":
+    main()
