@@ -52,6 +52,7 @@ class Timing:
     share: float
     latency_s: float
     label: str
+    page: str
 
 
 @cache
@@ -75,7 +76,7 @@ def rows(shared: Path) -> list[Row]:
         for timing, seconds in zip(of_device, predicted, strict=True):
             source = STM if name.startswith("stm") else NXP
             held = timing.family if name in FREE else ""
-            plan_of = timing.network if name.startswith("stm") else ""
+            plan_of = f"{timing.network}, {timing.page}" if name.startswith("stm") else ""
             label = timing.label
             found.append(Row(name, "npu", held, label, source, "latency_s", float(seconds), timing.latency_s, plan_of=plan_of))
     return found
@@ -137,6 +138,7 @@ def _timing(shared: Path, row: Mapping[str, Any]) -> Timing:
         share,
         row["latency_ms"] * 1e-3,
         f"{row['network']} {row['precision']}, {row.get('tool', row['engine'])}",
+        row["path"],
     )
 
 
