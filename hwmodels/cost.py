@@ -29,7 +29,7 @@ from hwmodels.pricing import columns as layout
 from hwmodels.pricing import memory
 from hwmodels.pricing.columns import Choices, Terms
 from hwmodels.pricing.table import CostTable, Objectives, Space, estimate, estimate_chunks, stored_name
-from hwmodels.workload import Layer, Workload
+from hwmodels.workload import Contract, Layer, Workload
 
 __all__ = [
     "CostTable",
@@ -115,6 +115,11 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
             mcu.price(cols, choices, ports, mcu.constants(device, workload, space.weight_bits), terms)
         case "cpu":
             cpu.price(cols, choices, ports, cpu.constants(device, workload, runs), terms)
+    energy_j = _energy(device, cols, choices, runs, terms)
+    for row, layer in enumerate(workload.layers):
+        if isinstance(layer.work, Contract) and layer.work.stationary == "tensor":
+            for array in (*terms, energy_j):
+                _as_tensors(array[row], space)
     stored_channels = np.array([tensor.channels for tensor in workload.tensors], dtype=np.int64)
     live, step_layer = memory.live_elements(device, workload)
     if has_array:
@@ -135,7 +140,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         weight_bits=tuple(space.weight_bits),
         activation_bits=tuple(space.activation_bits),
         **terms._asdict(),
-        energy_j=_energy(device, cols, choices, runs, terms),
+        energy_j=energy_j,
         weight_bytes=_stored(device, workload, space, runs, packed),
         weight_column=weight_column,
         input_column=np.array([workload.tensors[i].group for i in largest], dtype=np.int64),
@@ -327,6 +332,16 @@ def _weight_format(device: Device, layer: Layer, weights: NumberFormat, runs_as:
     if memory.stores_float(device, weights, runs_as):
         return str(runs_as.weights)
     return stored_name(packed * 8 / layer.weight_count / (2 if memory.composed(device, layer) else 1))
+
+
+def _as_tensors(prices: np.ndarray, space: Space) -> None:
+    """The prices ``float64[nW, nA, nA]`` of a product of two tensors, in place: what the array holds has the format of a tensor,
+    not of weights. It is taken for that of the moving operand, or for the widest weights on offer where none are so wide."""
+    for a, fmt in enumerate(space.tensor_formats):
+        holds = [w for w, weights in enumerate(space.weight_formats) if weights.bits >= fmt.bits]
+        widths = [weights.bits for weights in space.weight_formats]
+        stationary = min(holds, key=widths.__getitem__) if holds else int(np.argmax(widths))
+        prices[:, a] = prices[stationary, a]
 
 
 def _runs_as(weight_count: int, precision: Precision) -> str:

@@ -7,7 +7,7 @@ fixed point, and biases into which the input's zero point has been folded: ``sum
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -99,7 +99,7 @@ class Lowering:
     """
 
     def __init__(self, qgraph: QuantizedGraph, height: int, width: int) -> None:
-        self.qgraph = qgraph
+        self.qgraph = replace(qgraph, graph=qgraph.graph.at(height, width))
         self.shapes = {name: (int(c), int(h), int(w)) for name, (c, h, w) in propagate(qgraph.graph, height, width).items()}
 
     def steps(self) -> list[Step]:

@@ -17,6 +17,7 @@ How each operation is written:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Writer:
     """
 
     def __init__(self, qgraph: QuantizedGraph, height: int, width: int, *, packed: bool) -> None:
-        self.qgraph, self.packed = qgraph, packed
+        self.qgraph, self.packed = replace(qgraph, graph=qgraph.graph.at(height, width)), packed
         self.file = FlatModel()
         self.codes: dict[str, int] = {}
         self.promoted: dict[str, str] = {}

@@ -12,7 +12,7 @@ from hwmodels.device import catalogue
 from hwmodels.errors import UncountedError, UsageError, grouped
 from hwmodels.numbers import INT8, Int, Precision
 from hwmodels.pricing import memory
-from hwmodels.workload import Tensor, Workload
+from hwmodels.workload import Contract, Layer, Tensor, Workload
 
 
 def one_conv(channels: int, outputs: int, kernel: int, height: int, width: int, op: str = "conv") -> Workload:
@@ -155,6 +155,16 @@ def test_operations_are_grouped_in_the_order_of_their_first() -> None:
     assert error.operations == named * 30
     assert len(error.message.splitlines()) == 1 + 3
     assert grouped(["alone", "alone two"]) == ["alone", "alone two"]
+
+
+def test_a_product_of_tensors_costs_what_tensors_are_wide() -> None:
+    """What the array holds is no weight: narrow weights elsewhere do not make it cheaper."""
+    work = Contract(96 * 96 * 32, depth=32, form="product", stationary="tensor")
+    layers = (Layer("product", work, (0, 0), 1),)
+    tensors = (Tensor("x", 32, 96, 1, -1, (0,), 0, picture=False), Tensor("y", 96, 96, 1, 0, (), 1, picture=False))
+    workload = Workload("attention", layers, tensors, ("x", "y"))
+    table = cost.lower(catalogue.load("bitserial-npu"), workload, Widths((Int(2), INT8), (INT8,), (), ("x", "y")))
+    assert table.compute_s[0, 0] == table.compute_s[0, 1] > 0
 
 
 def test_wrong_plans_are_refused() -> None:
