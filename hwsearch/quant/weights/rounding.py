@@ -265,6 +265,14 @@ def cancel_across_channels(
     return result.astype(np.float32)
 
 
+def compensated(rows: np.ndarray, moment: np.ndarray, scales: np.ndarray, limit: int, share: float) -> np.ndarray:
+    """Integers ``float64[O, K]`` of ``rows float32[O, K]`` on ``scales [O]`` by error-compensated rounding alone, with ``share``
+    of the mean diagonal of ``moment [K, K]`` added to it."""
+    order, factor = _triangular(damped(moment, share))
+    integers: np.ndarray = _compensated_rows(rows.astype(np.float64), factor, order, scales.astype(np.float64), limit)
+    return integers
+
+
 def quick_errors(rows: np.ndarray, fit: np.ndarray, factors: np.ndarray, widths: Sequence[int]) -> np.ndarray:
     """Output error of every channel when column k of the weights is multiplied by ``factors[f, k]`` (and the input divided by it)
     before rounding: ``float64[F, len(widths), O]``. Compensated rounding from one start scale: enough to compare factors.

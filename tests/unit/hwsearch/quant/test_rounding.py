@@ -9,11 +9,13 @@ import pytest
 import torch
 from words import make_node
 
+from hwsearch.contracts import tiny_calibration
 from hwsearch.quant.observe.moments import collect, patches
 from hwsearch.quant.weights.rounding import (
     Curvature,
     _triangular,
     cancel_across_channels,
+    compensated,
     damped,
     nearest,
     output_error,
@@ -156,3 +158,25 @@ def test_one_curvature_serves_all_widths() -> None:
     for bits in (8, 3, 5):
         for ours, fresh in zip(round_rows(rows, shared, bits), round_rows(rows, Curvature(moment, moment), bits), strict=True):
             assert np.array_equal(ours, fresh)
+
+
+def test_compensated_rounding_by_hand() -> None:
+    """Two inputs that always come together: what the first weight loses the second makes up for."""
+    rows, moment = np.array([[0.4, 0.4]], np.float32), np.array([[1.0, 0.999], [0.999, 1.0]])
+    assert compensated(rows, moment, np.ones(1), 7, 1e-6).tolist() == [[0.0, 1.0]]
+    assert compensated(rows, np.eye(2), np.ones(1), 7, 1e-6).tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_gptq_disturbs_the_output_of_a_layer_less_than_the_nearest_integers(bits: int) -> None:
+    """By the moments that it is given, on the scales that it has."""
+    gptq, minmax = (tiny_calibration((2, 3, 4), (8,), name) for name in ("gptq", "minmax"))
+    moments = gptq._seen.moments
+    for node in gptq.graph.convs:
+        choice = gptq.space.weight_bits.index(bits)
+        second = moments[node.name].fit[0] + np.outer(moments[node.name].mean[0], moments[node.name].mean[0])
+        errors = [
+            output_error((found.weight(node.name, choice) - node.weights["weight"]).flatten(1).numpy(), second).sum()
+            for found in (gptq, minmax)
+        ]
+        assert errors[0] < errors[1]
