@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from tflite_operators import Operator
 
-from hwsearch.quant.engine import activation, elementwise, functions, lookup, matmul, reduction, softmax
-from hwsearch.quant.engine.activation import Library
-from hwsearch.quant.engine.grid import Grid, Kind
+from hwsearch.quant.engine.operators import activation, elementwise, functions, lookup, matmul, reduction, softmax
+from hwsearch.quant.engine.operators.activation import Library
+from hwsearch.quant.engine.operators.grid import Grid, Kind
 
 Compute = Callable[[Library], np.ndarray]
 NO_ACTIVATION = (("FusedActivationFunction", 0),)

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from hwsearch.quant.engine.grid import Grid
+from hwsearch.quant.engine.operators.grid import Grid
 
 MICROSOFT = "com.microsoft"
 KINDS = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}

@@ -11,8 +11,8 @@ import numpy as np
 from hwmodels.errors import FileError
 from hwsearch.formats.tflite import litert, tflm
 from hwsearch.formats.tflite.file import FlatModel, Options
-from hwsearch.quant.engine.agreement import Runtime
-from hwsearch.quant.engine.grid import Grid
+from hwsearch.quant.engine.operators.agreement import Runtime
+from hwsearch.quant.engine.operators.grid import Grid
 
 RUNTIMES: tuple[Runtime, ...] = ("litert reference", "litert", "tflm")
 

@@ -23,7 +23,7 @@ import math
 import numpy as np
 
 from hwmodels.compiled import compiled
-from hwsearch.quant.engine.kernels.rounding import scaled
+from hwsearch.quant.engine.kernels.loops.rounding import scaled
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
 

@@ -41,7 +41,7 @@ from torch import Tensor
 from hwmodels.compiled import compiled
 from hwmodels.errors import UsageError, closest
 from hwsearch.quant.engine import buffers, fixed_point
-from hwsearch.quant.engine.kernels.float_loops import fma
+from hwsearch.quant.engine.kernels.loops.float_loops import fma
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node

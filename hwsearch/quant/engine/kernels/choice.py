@@ -21,11 +21,11 @@ from hwsearch.quant.engine.kernels.bands import BandConv, all_sums
 from hwsearch.quant.engine.kernels.cpu import LANES
 from hwsearch.quant.engine.kernels.int8_kernel import Int8Conv
 from hwsearch.quant.engine.kernels.pair_conv import PairConv
+from hwsearch.quant.engine.kernels.products.word_products import PANEL
 from hwsearch.quant.engine.kernels.quad_conv import QuadConv
 from hwsearch.quant.engine.kernels.tile_conv import TileConv
 from hwsearch.quant.engine.kernels.timing import Kernel, fastest
 from hwsearch.quant.engine.kernels.winograd import Winograd
-from hwsearch.quant.engine.kernels.word_products import PANEL
 from hwsearch.quant.engine.proof import FLOAT32_LIMIT
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers

@@ -17,7 +17,7 @@ import numpy as np
 from hwsearch.quant.engine import buffers
 from hwsearch.quant.engine.kernels.bands import BAND_BYTES, BandConv
 from hwsearch.quant.engine.kernels.cpu import LANES
-from hwsearch.quant.engine.kernels.word_products import PIXELS, Word
+from hwsearch.quant.engine.kernels.products.word_products import PIXELS, Word
 from hwsearch.quant.engine.proof import INT32_LIMIT
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers

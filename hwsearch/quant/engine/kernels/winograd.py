@@ -33,9 +33,9 @@ from hwmodels.compiled import compiled
 from hwsearch.quant.engine import buffers
 from hwsearch.quant.engine.kernels.bands import BAND_BYTES, BandConv, gather
 from hwsearch.quant.engine.kernels.cpu import LANES
-from hwsearch.quant.engine.kernels.pair_products import packed, products
-from hwsearch.quant.engine.kernels.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant, intrinsic
-from hwsearch.quant.engine.kernels.word_products import PIXELS
+from hwsearch.quant.engine.kernels.products.pair_products import packed, products
+from hwsearch.quant.engine.kernels.products.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant, intrinsic
+from hwsearch.quant.engine.kernels.products.word_products import PIXELS
 from hwsearch.quant.engine.proof import reach
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers

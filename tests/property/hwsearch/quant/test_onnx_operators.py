@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from integer_operator_draws import codes, grid, power, sides, span_of, thinned
 from onnx import helper, numpy_helper
 
-from hwsearch.quant.engine import lookup, qlinear
-from hwsearch.quant.engine.agreement import AGREEMENT
-from hwsearch.quant.engine.grid import Grid, Kind
+from hwsearch.quant.engine.operators import lookup, qlinear
+from hwsearch.quant.engine.operators.agreement import AGREEMENT
+from hwsearch.quant.engine.operators.grid import Grid, Kind
 
 Pair = tuple[np.ndarray, np.ndarray]
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_operator_draws import DRAWS, Draw, codes, grid, power, span_of
 
-from hwsearch.quant.engine import matmul
-from hwsearch.quant.engine.agreement import AGREEMENT, EXACT, Runtime
+from hwsearch.quant.engine.operators import matmul
+from hwsearch.quant.engine.operators.agreement import AGREEMENT, EXACT, Runtime
 
 CELLS = [
     (operator, bits, runtime)

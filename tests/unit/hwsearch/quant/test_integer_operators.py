@@ -8,10 +8,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from hwsearch.quant.engine import activation, elementwise, functions, lookup, matmul, q31, qlinear, reduction, softmax
-from hwsearch.quant.engine.agreement import AGREEMENT, EXACT, is_exact
-from hwsearch.quant.engine.grid import Grid
-from hwsearch.quant.engine.kernels.rounding import reciprocal
+from hwsearch.quant.engine.kernels.loops.rounding import reciprocal
+from hwsearch.quant.engine.operators import activation, elementwise, functions, lookup, matmul, q31, qlinear, reduction, softmax
+from hwsearch.quant.engine.operators.agreement import AGREEMENT, EXACT, is_exact
+from hwsearch.quant.engine.operators.grid import Grid
 
 
 def half_up(value: Fraction) -> int:

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hwsearch.formats.tflite import litert, tflm
 from hwsearch.formats.tflite.file import FlatModel, Options
-from hwsearch.quant.engine.activation import Library
-from hwsearch.quant.engine.grid import Grid
-from hwsearch.quant.engine.layer_norm import Chain, island, reference
+from hwsearch.quant.engine.operators.activation import Library
+from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.layer_norm import Chain, island, reference
 
 CHANNELS = 60
 F32 = np.float32

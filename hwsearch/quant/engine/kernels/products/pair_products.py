@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.compiled import compiled
-from hwsearch.quant.engine.kernels import word_products
 from hwsearch.quant.engine.kernels.cpu import LANES
-from hwsearch.quant.engine.kernels.word_products import BROAD, PAIR, PANEL, PIXELS, tile
+from hwsearch.quant.engine.kernels.products import word_products
+from hwsearch.quant.engine.kernels.products.word_products import BROAD, PAIR, PANEL, PIXELS, tile
 
 _broad, _narrow = tile(PAIR, BROAD, 2), tile(PAIR, PIXELS, 1)
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwsearch.quant.engine.activation import Library
 from hwsearch.quant.engine.fixed_point import quantize_multiplier, reduced
-from hwsearch.quant.engine.grid import Grid
-from hwsearch.quant.engine.kernels.integer_loops import rescale, rescale_once
+from hwsearch.quant.engine.kernels.loops.integer_loops import rescale, rescale_once
+from hwsearch.quant.engine.operators.activation import Library
+from hwsearch.quant.engine.operators.grid import Grid
 
 FLOAT32_LIMIT, FLOAT64_LIMIT = 1 << 24, 1 << 53
 INT32_LIMIT, INT48_LIMIT = (1 << 31) - 1, 1 << 47

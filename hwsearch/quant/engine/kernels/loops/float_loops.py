@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 
 from hwmodels.compiled import compiled
-from hwsearch.quant.engine.kernels.vector_code import intrinsic
+from hwsearch.quant.engine.kernels.products.vector_code import intrinsic
 
 
 @intrinsic

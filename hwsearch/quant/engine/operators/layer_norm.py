@@ -30,10 +30,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from hwsearch.quant.engine import activation, elementwise, lookup, reduction
-from hwsearch.quant.engine.activation import Library
-from hwsearch.quant.engine.grid import Grid
-from hwsearch.quant.engine.kernels.float_loops import normalize
+from hwsearch.quant.engine.kernels.loops.float_loops import normalize
+from hwsearch.quant.engine.operators import activation, elementwise, lookup, reduction
+from hwsearch.quant.engine.operators.activation import Library
+from hwsearch.quant.engine.operators.grid import Grid
 
 
 def island(x: np.ndarray, grid: Grid, y: Grid, gamma: np.ndarray, beta: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:

@@ -9,7 +9,15 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.compiled import compiled
-from hwsearch.quant.engine.kernels.rounding import Integer, bit_length, divide, high_multiply, reciprocal, scaled, scaled_once
+from hwsearch.quant.engine.kernels.loops.rounding import (
+    Integer,
+    bit_length,
+    divide,
+    high_multiply,
+    reciprocal,
+    scaled,
+    scaled_once,
+)
 
 
 @compiled

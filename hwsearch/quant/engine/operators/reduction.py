@@ -14,8 +14,8 @@ import math
 import numpy as np
 
 from hwsearch.quant.engine.fixed_point import quantize_multiplier
-from hwsearch.quant.engine.grid import Grid
-from hwsearch.quant.engine.kernels.integer_loops import rescale
+from hwsearch.quant.engine.kernels.loops.integer_loops import rescale
+from hwsearch.quant.engine.operators.grid import Grid
 
 INT32_LIMIT = (1 << 31) - 1
 

@@ -16,13 +16,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from hwsearch.quant.engine import functions
-from hwsearch.quant.engine.activation import Library
 from hwsearch.quant.engine.fixed_point import quantize_multiplier
-from hwsearch.quant.engine.grid import Grid
-from hwsearch.quant.engine.kernels.integer_loops import softmax_8, softmax_16
-from hwsearch.quant.engine.lookup import interpolate, samples
-from hwsearch.quant.engine.q31 import divide, exp_of_negative, multiply_quantized
+from hwsearch.quant.engine.kernels.loops.integer_loops import softmax_8, softmax_16
+from hwsearch.quant.engine.operators import functions
+from hwsearch.quant.engine.operators.activation import Library
+from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.lookup import interpolate, samples
+from hwsearch.quant.engine.operators.q31 import divide, exp_of_negative, multiply_quantized
 
 OUTPUTS = {"int8": Grid("int8", 1 / 256, -128), "int16": Grid("int16", 1 / 32768)}
 """Kind of container -> the only grid that a softmax of it may write."""

@@ -21,9 +21,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from hwsearch.quant.engine import functions
-from hwsearch.quant.engine.functions import Real
-from hwsearch.quant.engine.grid import Grid
+from hwsearch.quant.engine.operators import functions
+from hwsearch.quant.engine.operators.functions import Real
+from hwsearch.quant.engine.operators.grid import Grid
 
 STEPS = 512
 """Intervals of a 16-bit table."""

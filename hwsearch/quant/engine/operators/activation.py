@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 
 from hwsearch.quant.engine.fixed_point import quantize_multiplier, reduced
-from hwsearch.quant.engine.grid import Grid
-from hwsearch.quant.engine.lookup import codes
-from hwsearch.quant.engine.q31 import divide, logistic_31, multiply, multiply_quantized, tanh_31
+from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.lookup import codes
+from hwsearch.quant.engine.operators.q31 import divide, logistic_31, multiply, multiply_quantized, tanh_31
 
 Library = Literal["litert", "tflm"]
 """Whose kernels: LiteRT's reference kernels, or those of TFLite Micro."""

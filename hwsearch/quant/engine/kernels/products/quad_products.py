@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.compiled import compiled
-from hwsearch.quant.engine.kernels import word_products
 from hwsearch.quant.engine.kernels.cpu import LANES
-from hwsearch.quant.engine.kernels.word_products import BROAD, PANEL, PIXELS, QUAD, tile
+from hwsearch.quant.engine.kernels.products import word_products
+from hwsearch.quant.engine.kernels.products.word_products import BROAD, PANEL, PIXELS, QUAD, tile
 
 _broad, _narrow = tile(QUAD, BROAD, 2), tile(QUAD, PIXELS, 1)
 

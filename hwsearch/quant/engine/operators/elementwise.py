@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwsearch.quant.engine.activation import Library
 from hwsearch.quant.engine.fixed_point import quantize_multiplier
-from hwsearch.quant.engine.grid import Grid
-from hwsearch.quant.engine.kernels import integer_loops
+from hwsearch.quant.engine.kernels.loops import integer_loops
+from hwsearch.quant.engine.operators.activation import Library
+from hwsearch.quant.engine.operators.grid import Grid
 
 
 def _pairs(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:

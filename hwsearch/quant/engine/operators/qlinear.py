@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwsearch.quant.engine import lookup
-from hwsearch.quant.engine.grid import Grid
-from hwsearch.quant.engine.kernels.float_loops import fused_sum, rational_logistic
-from hwsearch.quant.engine.matmul import sums
+from hwsearch.quant.engine.kernels.loops.float_loops import fused_sum, rational_logistic
+from hwsearch.quant.engine.operators import lookup
+from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.operators.matmul import sums
 
 
 def _rounded(steps: np.ndarray, y: Grid) -> np.ndarray:

@@ -17,8 +17,8 @@ from numba.core import cgutils
 
 from hwmodels.compiled import compiled
 from hwsearch.quant.engine.kernels.cpu import LANES
-from hwsearch.quant.engine.kernels.vector_code import I8, I64, Memory, ahead, constant, intrinsic
-from hwsearch.quant.engine.kernels.word_products import PANEL
+from hwsearch.quant.engine.kernels.products.vector_code import I8, I64, Memory, ahead, constant, intrinsic
+from hwsearch.quant.engine.kernels.products.word_products import PANEL
 
 ROWS = 16
 """Of a tile: pixels of one of codes or sums, quads of one of weights."""

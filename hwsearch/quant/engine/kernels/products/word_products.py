@@ -24,7 +24,17 @@ from numba import types
 from numba.core import cgutils
 
 from hwsearch.quant.engine.kernels.cpu import LANES, multiplies_quads
-from hwsearch.quant.engine.kernels.vector_code import CODES, I32, I64, SUMS, Memory, ahead, broadcast, constant, intrinsic
+from hwsearch.quant.engine.kernels.products.vector_code import (
+    CODES,
+    I32,
+    I64,
+    SUMS,
+    Memory,
+    ahead,
+    broadcast,
+    constant,
+    intrinsic,
+)
 
 PIXELS = 8
 """``products`` reads and writes multiples of so many pixels."""

@@ -1,0 +1,1 @@
+"""Loops that scale and round integers, compiled."""

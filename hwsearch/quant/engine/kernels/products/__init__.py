@@ -1,0 +1,1 @@
+"""Inner loops: sums of products by the vector instructions of the CPU."""
