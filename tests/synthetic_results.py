@@ -114,11 +114,11 @@ def points(rng: np.random.Generator) -> list[Point]:
     for _ in range(400):
         weight_bits, activation_bits = rng.choice([2, 3, 4, 6, 8], 8), rng.choice([8, 16], 9)
         loss = 0.02 + float(np.sum(4.0 ** (4 - weight_bits.astype(float)))) * 0.12 * rng.lognormal(0, 0.3)
-        made = plan("", [int(b) for b in weight_bits], [int(b) for b in activation_bits], loss, False)
+        made = plan("point", [int(b) for b in weight_bits], [int(b) for b in activation_bits], loss, False)
         found.append(Point(**made.predicted.model_dump(), origin="probe"))
     found += [Point(**p.predicted.model_dump(), origin="front", on_front=True, plan=p.name) for p in FRONT]
     for bits, loss in ((8, 0.13), (4, 0.95)):
-        made = plan("", [bits] * 8, [8] * 9, loss, False)
+        made = plan("point", [bits] * 8, [8] * 9, loss, False)
         found.append(Point(**made.predicted.model_dump(), origin=f"uniform W{bits}A8"))
     return found
 

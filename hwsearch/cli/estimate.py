@@ -39,6 +39,7 @@ def estimate(
     fps: options.Fps = None,
     tile: options.Tile = None,
     halo: options.Halo = None,
+    allow_edited: options.AllowEdited = False,
     opinion: Annotated[
         Literal["vela"] | None,
         typer.Option("--with", help="Beside ours, the estimate of Arm's compiler for Ethos-U (extra: hwsearch[vela])."),
@@ -64,11 +65,15 @@ def estimate(
     )
     if halo is not None and tile is None:
         raise UsageError("--halo says how tiles are joined", "Give --tile too: a size, or auto.")
-    from hwsearch.plans import pricing
+    from hwsearch.plans import plan_file, pricing
     from hwsearch.problem.pose import Request
 
     terminal = Terminal(as_json, quiet)
-    price = pricing.estimate_plan(Path(plan), fields) if plan.endswith(".json") else pricing.estimate(Request(**fields), plan)
+    if plan.endswith(".json"):
+        opened = plan_file.open_plan(Path(plan), fields.get("model"), allow_edited=allow_edited)
+        price = pricing.estimate_plan(opened, {name: value for name, value in fields.items() if name != "model"})
+    else:
+        price = pricing.estimate(Request(**fields), plan)
     if not as_json:
         for remark in price.remarks:
             terminal.remark(remark)

@@ -37,6 +37,7 @@ def front(
     budget: options.Budget = None,
     equal_bits: options.EqualBits = None,
     bitops: options.Bitops = None,
+    model: options.OwnModel = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -58,33 +59,35 @@ def front(
     from hwsearch.cli import summary
     from hwsearch.problem import budgets
     from hwsearch.report import document
-    from hwsearch.runs import directory
+    from hwsearch.runs.run import TARGETS, Run
 
     terminal = Terminal(as_json, quiet)
     limits = budgets.read(budget, equal_bits, bitops)
-    if (run / directory.TARGETS).is_file():
-        _across(run, limits, out, terminal)
+    named = options.read_model(model)
+    if (run / TARGETS).is_file():
+        _across(run, limits, named, out, terminal)
         return
     if not limits:
         if out is not None:
             raise UsageError("--out writes what a budget chooses, and there is none", f"Budgets: {budgets.EXAMPLES}.")
-        results = directory.load_results(run)
+        results = Run(run).results
         terminal.show(document.document(results), lambda screen: summary.render_front(results, screen))
         return
     from hwsearch.plans import choose_again
 
     with terminal.progress() as progress:
         with progress.stage("choosing again", 1):
-            picked = choose_again.pick(run, limits)
+            picked = choose_again.pick(Run(run, named), limits)
         written = None if out is None else choose_again.write(picked, out, progress)
     terminal.show(choose_again.document(picked, written), lambda screen: _print_repick(picked, written, out, screen))
 
 
-def _across(run: Path, limits: Mapping[str, float], out: Path | None, terminal: Terminal) -> None:
+def _across(run: Path, limits: Mapping[str, float], model: str | None, out: Path | None, terminal: Terminal) -> None:
     """``front`` of a run for several devices."""
     from hwsearch.cli import summary
     from hwsearch.pipeline import several_devices
     from hwsearch.plans import choose_again
+    from hwsearch.runs.run import Run
 
     if out is not None:
         raise UsageError("--out writes one plan, and this run is for several devices", f"Give one of them: {run}/DEVICE.")
@@ -97,7 +100,7 @@ def _across(run: Path, limits: Mapping[str, float], out: Path | None, terminal: 
     with terminal.progress() as progress, progress.stage("choosing again", len(names)) as stage:
         for name in names:
             try:
-                found[name] = choose_again.pick(run / name, limits)
+                found[name] = choose_again.pick(Run(run / name, model), limits)
             except BudgetError as error:
                 found[name] = error
             stage.advance()
@@ -134,7 +137,8 @@ def _cells(candidate: Candidate) -> tuple[str, ...]:
     price, counted = candidate.predicted, candidate.counted
     return (
         candidate.name or "new",
-        f"{units.loss(price.psnr_loss_db)} {candidate.source}",
+        f"{units.loss(price.psnr_loss_db)} {candidate.source}"
+        + (f"\n{units.loss(candidate.measured.psnr_loss_db)} measured" if candidate.measured else ""),
         units.seconds(price.latency_s),
         units.bytes_(price.weight_bytes),
         units.bytes_(price.peak_activation_bytes),
@@ -151,31 +155,33 @@ def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen
     screen.print(bold(f"{results.network} x{results.scale} on {results.device.title}", f", within {asked}"))
     rows = [
         (*_cells(candidate), "chosen" if candidate is chosen else "")
-        for candidate in (picked.measured, picked.predicted)
+        for candidate in (picked.simulated, picked.predicted)
         if candidate is not None
     ]
     screen.print(table((*CELLS, ""), rows, left=(*LEFT, "")))
-    if picked.measured is None:
-        screen.print("No measured plan meets the budget; this one is the exact optimum by the run's calibrated damage table.")
+    if picked.simulated is None:
+        screen.print("No simulated plan meets the budget; this one is the exact optimum by the run's calibrated damage table.")
     elif picked.predicted is not None:
         screen.print(
-            "A new plan replaces a measured one where it is better by more than the median error of prediction, "
+            "A new plan replaces a simulated one where it is better by more than the median error of prediction, "
             f"{units.loss(picked.error_db)}."
         )
     elif picked.refused:
-        screen.print("Exact optima that were not measured are predicted to break the budget.")
+        screen.print("Exact optima that were not simulated are predicted to break the budget.")
     else:
-        screen.print("No plan that was not measured is predicted to be better: the exact optimum is among those measured.")
+        screen.print("No plan that was not simulated is predicted to be better: the exact optimum is among those simulated.")
     if written is not None and written.measured is not None:
         measured = written.measured
         screen.print(
-            f"Run in integers on the evaluation pictures: {units.decibel(measured.psnr_db)}, "
+            f"Measured in integers on the evaluation pictures: {units.decibel(measured.psnr_db)}, "
             f"{units.loss(measured.psnr_loss_db)} lost; {measured.mismatched_codes} of {measured.codes} codes differ from ours."
         )
         if measured.psnr_loss_db > picked.budgets.get("psnr_loss", float("inf")):
-            screen.print("That is more than was asked for, which it meets on the search pictures: ask for less loss.")
+            source = picked.chosen.source
+            screen.print(f"That is more than was asked for, which it meets {source} on the search pictures: ask for less loss.")
         screen.print(f"wrote {out}")
     elif chosen.name and results.run_dir is not None:
         screen.print(f"hwsearch explain {results.run_dir / 'plans' / (chosen.name + '.json')}", soft_wrap=True)
     else:
         screen.print("--out NAME.json runs it in integers and writes it as a plan.")
+    screen.print(units.THREE_WORDS)

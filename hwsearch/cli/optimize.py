@@ -82,7 +82,7 @@ def optimize(
     from hwsearch.cli import summary
     from hwsearch.problem import budgets
     from hwsearch.report import document
-    from hwsearch.runs import directory
+    from hwsearch.runs.run import TARGETS, Run
 
     several = [str(options.read_target(name)) for name in target] if target and len(target) > 1 else []
 
@@ -113,13 +113,13 @@ def optimize(
     if resume is not None:
         if out is not None:
             raise UsageError("--resume and --out name two run directories", "A resumed run stays where it is.")
-        if (resume / directory.TARGETS).is_file():
+        if (resume / TARGETS).is_file():
             from hwsearch.pipeline import several_devices
 
             several = [fields.pop("target")] if "target" in fields else several
             several, fields = several_devices.saved(resume, several, fields)
         else:
-            fields = directory.saved_request(resume, fields)
+            fields = Run(resume).same(fields)
         fields |= sharing | {"run_dir": resume.resolve(), "resume": True}
     else:
         fields |= sharing

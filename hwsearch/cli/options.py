@@ -86,6 +86,17 @@ Arg = Annotated[list[str] | None, typer.Option(help="An argument of the network 
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.", min=0, show_default=False)]
 STORAGE_HELP = "A PostgreSQL database that workers share. The password: better in PGPASSWORD or ~/.pgpass than here."
 Storage = Annotated[str | None, typer.Option(help=STORAGE_HELP, metavar="URL", show_default=False)]
+OwnModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="The plan's or run's own network, path/to/file.py:callable: code that a file names runs only where you name it.",
+        metavar="FILE:CALLABLE",
+    ),
+]
+AllowEdited = Annotated[
+    bool, typer.Option("--allow-edited", help="Take a plan that was edited: quantize it anew, and say so. Default: refuse it.")
+]
 PlanFile = Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)]
 
 Sampler = Annotated[

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hwsearch.formats.promote import Promotion
+    from hwsearch.plans.plan_file import PlanFile
     from hwsearch.plans.promotion_effect import Effect
 
 Runtime = Annotated[
@@ -29,20 +30,30 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel="Plans")(command)
 
 
+def _tell(opened: PlanFile, terminal: Terminal) -> None:
+    """What the person must know of a plan before anything is done with it."""
+    for remark in opened.remarks:
+        terminal.remark(remark)
+
+
 def validate(
     plan: options.PlanFile,
     runtime: Runtime = "ort",
     images: options.Images = None,
+    model: options.OwnModel = None,
+    allow_edited: options.AllowEdited = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Run a plan's integers on pictures, and compare with our engine and with what the plan says (exit 5 if they disagree)."""
     from hwsearch.documents import units
-    from hwsearch.plans import recheck
+    from hwsearch.plans import plan_file, recheck
 
     terminal = Terminal(as_json, quiet)
+    opened = plan_file.open_plan(plan, options.read_model(model), allow_edited=allow_edited)
+    _tell(opened, terminal)
     with terminal.progress() as progress:
-        verdict = recheck.recheck(plan, runtime, images, progress)
+        verdict = recheck.recheck(opened, runtime, images, progress)
 
     def render(screen: Console) -> None:
         quality = f"{units.decibel(verdict.psnr_db)}, SSIM {verdict.ssim:.4f}"
@@ -70,6 +81,8 @@ def export(
         str | None,
         typer.Option("--input", help="Size of pictures or tiles, where the format fixes it. Default: the plan's.", metavar="HxW"),
     ] = None,
+    model: options.OwnModel = None,
+    allow_edited: options.AllowEdited = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -79,19 +92,21 @@ def export(
     from hwsearch.plans import plan_file, promotion_effect
 
     chosen = exporter(to)
-    document = plan_file.load(plan)
+    opened = plan_file.open_plan(plan, options.read_model(model), allow_edited=allow_edited)
+    document = opened.plan
     path = out if out is not None else Path(f"{document.name}{chosen.suffix}")
     if input_size is not None and not chosen.sized:
         raise UsageError(f"--input means nothing to {to}: its files take pictures of any size")
     if path.is_dir() and not chosen.folder:
         raise UsageError(f"--out {path} is a folder", f"Name a file, for example {path / (document.name + chosen.suffix)}.")
     terminal = Terminal(as_json, quiet)
+    _tell(opened, terminal)
     with terminal.progress() as progress:
-        qgraph = plan_file.load_integers(document, plan, progress)
+        qgraph = opened.integers(progress)
         promotion = chosen.promote(qgraph)
         size = options.read_size(input_size) or (document.input_height, document.input_width)
         chosen(qgraph, path, metadata=document.origin, size=size)
-        cost = promotion_effect.measure(plan, qgraph, promotion, document.scale, progress)
+        cost = promotion_effect.measure(opened, qgraph, promotion, document.scale, progress)
     result = {
         "file": str(path),
         "format": chosen.name,
@@ -144,9 +159,9 @@ def report(
     """Write a run's report.html again from its results."""
     from hwsearch.cli import summary
     from hwsearch.report import html
-    from hwsearch.runs import directory
+    from hwsearch.runs.run import Run
 
-    results = directory.load_results(run)
+    results = Run(run).results
     path = html.write(results, run)
     Terminal(as_json, quiet).show({"report": str(path)}, lambda screen: summary.render(results, screen))
 
@@ -156,6 +171,8 @@ def upscale(
     destination: Annotated[Path, typer.Argument(help="Where to write the enlarged picture.", metavar="OUT")],
     plan: Annotated[Path, typer.Option(help="A plan: plans/NAME.json of a run.", metavar="PLAN")],
     runtime: Runtime = "engine",
+    model: options.OwnModel = None,
+    allow_edited: options.AllowEdited = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -164,9 +181,11 @@ def upscale(
     from hwsearch.plans.upscale import upscale as enlarge
 
     terminal = Terminal(as_json, quiet)
-    document = plan_file.load(plan)
+    opened = plan_file.open_plan(plan, options.read_model(model), allow_edited=allow_edited)
+    document = opened.plan
+    _tell(opened, terminal)
     with terminal.progress() as progress:
-        qgraph = plan_file.load_integers(document, plan, progress)
+        qgraph = opened.integers(progress)
         height, width = enlarge(source, destination, qgraph, document.scale, runtime, progress)
     result = {"file": str(destination), "height": height, "width": width, "scale": document.scale, "plan": document.name}
     terminal.show(result, lambda screen: screen.print(f"wrote {destination}, {width}x{height}"))

@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel="Questions")(command)
 
 
-def explain(plan: options.PlanFile, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
+def explain(
+    plan: options.PlanFile, model: options.OwnModel = None, as_json: options.Json = False, quiet: options.Quiet = False
+) -> None:
     """Why a plan is as it is: what each width saves and costs, one step narrower and one step wider, and which limit binds.
 
     Examples:
@@ -35,7 +37,7 @@ def explain(plan: options.PlanFile, as_json: options.Json = False, quiet: option
 
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
-        explanation = explaining.explain(plan, progress)
+        explanation = explaining.explain(plan, progress, options.read_model(model))
     terminal.show(explaining.document(explanation), lambda screen: _print_explanation(explanation, screen))
 
 
@@ -51,7 +53,7 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
             f": {plan.network} x{plan.scale} on {plan.target}, "
             f"{units.seconds(price.latency_s)}, {units.bytes_(price.weight_bytes)} of weights, "
             f"{units.bytes_(price.peak_activation_bytes)} at the peak, energy {units.joules(price.energy_j)}, "
-            f"loses {units.loss(plan.predicted.psnr_loss_db)}",
+            f"loses {units.loss(plan.predicted.psnr_loss_db)} ({plan.predicted.loss_is})",
         )
     )
     rows = []
@@ -109,6 +111,7 @@ def _step(step: Step | None) -> str:
 def compare(
     first: Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)],
     second: Annotated[Path, typer.Argument(help="Another plan of the same network.", metavar="PLAN", resolve_path=True)],
+    model: options.OwnModel = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -120,7 +123,7 @@ def compare(
     """
     from hwsearch.plans import compare as comparing
 
-    comparison = comparing.compare(first, second)
+    comparison = comparing.compare(first, second, options.read_model(model))
     Terminal(as_json, quiet).show(comparing.document(comparison), lambda screen: _print_comparison(comparison, screen))
 
 

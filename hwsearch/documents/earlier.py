@@ -18,8 +18,7 @@ def with_method(document: Mapping[str, Any]) -> dict[str, Any]:
     """A plan or a score with its field ``quantizer``, if it has one, as ``method``."""
     fields = dict(document)
     if "quantizer" in fields:
-        name = fields.pop("quantizer")
-        fields["method"] = METHODS.get(name, name)
+        fields["method"] = _method(fields.pop("quantizer"))
     return fields
 
 
@@ -27,4 +26,9 @@ def with_methods(request: Mapping[str, Any]) -> dict[str, Any]:
     """A request with the field ``methods``, whatever earlier versions called it."""
     fields = dict(request)
     names = fields.pop("quantizers", ["measured"])
-    return {"methods": [METHODS.get(name, name) for name in names]} | fields
+    return {"methods": [_method(name) for name in names] if isinstance(names, (list, tuple)) else names} | fields
+
+
+def _method(name: Any) -> Any:
+    """What became of a quantizer; whatever else stands there is for the reader of the document to refuse."""
+    return METHODS.get(name, name) if isinstance(name, str) else name

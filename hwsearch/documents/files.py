@@ -133,25 +133,6 @@ def write_json(path: Path, document: Any) -> None:
     write_text(path, json.dumps(jsonable(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """The JSON object in ``path``.
-
-    Raises:
-        FileError: absent, unreadable, or not a JSON object; ``what`` says what it should have been.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise FileError(f"{path}: {(error.strerror or str(error)).lower()}", f"Expected {what}.") from error
-    except ValueError as error:
-        raise FileError(f"{path} is not JSON: {error}", f"Expected {what}; the file may be cut short.") from error
-    except RecursionError:
-        raise FileError(f"{path}: nested too deeply", f"Expected {what}.") from None
-    if not isinstance(document, dict):
-        raise FileError(f"{path} holds no JSON object", f"Expected {what}.")
-    return document
-
-
 def _flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

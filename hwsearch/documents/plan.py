@@ -9,101 +9,158 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import earlier
+from hwsearch.documents.bounds import Amount, Bits, Count, Digest, Name, Number, Scale, Seed, Side, Text
 
-SCHEMA = 1
+LossIs = Literal["simulated", "predicted"]
+"""Where a loss comes from: quantization "simulated" in floating point on the search pictures, or "predicted" from the damage of
+single choices. What is "measured" was run in integers on the evaluation pictures, and stands in ``Measured``."""
+SCHEMA: Literal[1] = 1
 
 
-class Predicted(BaseModel):
-    """Objectives from the cost model and the refined quality model; every one is minimised."""
-
+class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-    psnr_loss_db: float
-    latency_s: float
-    weight_bytes: int
-    peak_activation_bytes: int
-    energy_j: float | None
 
 
-class Counted(BaseModel):
+class Predicted(_Frozen):
+    """Objectives of a plan that was not run in integers; every one is minimised. All but the loss are the cost model's."""
+
+    psnr_loss_db: Number
+    loss_is: LossIs = "simulated"
+    latency_s: Amount
+    weight_bytes: Count
+    peak_activation_bytes: Count
+    energy_j: Amount | None
+
+
+class Counted(_Frozen):
     """What papers count, of convolution weights alone and on no device (see ``hwmodels.counting``)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    mean_weight_bits: float
+    mean_weight_bits: Amount
     """By parameters, over all convolutions."""
-    scope_weight_bits: float
+    scope_weight_bits: Amount
     """The same over the layers of the scope."""
-    compression: float
+    compression: Amount
     """32 over ``mean_weight_bits``."""
-    bitops: float
+    bitops: Amount
     """Multiply-accumulates of one picture times the bits of the weights times the bits of what is read."""
 
 
-class Measured(BaseModel):
+class Measured(_Frozen):
     """Objectives measured by running the plan's integers on the evaluation pictures."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    psnr_db: float
-    psnr_loss_db: float
-    ssim: float
-    runtime: str
-    mismatched_codes: int
+    psnr_db: Number
+    psnr_loss_db: Number
+    ssim: Number
+    runtime: Text
+    mismatched_codes: Count
     """Output codes that differ between our integer engine and ``runtime``."""
-    codes: int
-    tiled_mismatched_codes: int | None = None
+    codes: Count
+    tiled_mismatched_codes: Count | None = None
     """Output codes that differ between our engine on whole pictures and tile by tile; None for a plan that cuts nothing."""
-    float_layers: list[str] = Field(default_factory=list)
+    float_layers: list[Text] = Field(default_factory=list)
     """Layers that the device runs in floating point, hence not proven in integers."""
 
 
-class Provenance(BaseModel):
+class Provenance(_Frozen):
     """Where a plan came from: enough to make it again."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    created: str
-    seed: int
-    network_arguments: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    weights_sha256: str
-    device_sha256: str
-    calibration: list[str]
-    versions: dict[str, str]
-    origin: str
+    created: Text
+    seed: Seed
+    network_arguments: dict[Text, str | int | float | bool] = Field(default_factory=dict)
+    weights_sha256: Digest
+    device_sha256: Digest
+    calibration: list[Text]
+    versions: dict[Text, Text]
+    origin: Text
     """Which part of the search found it: "exact", "refine" or "uniform"."""
 
 
-class Plan(BaseModel):
+class Seal(_Frozen):
+    """Digests of what belongs together in a plan, taken when it was written: they tell an edited plan from its own, and what of
+    it was edited."""
+
+    network: Digest
+    """Name, enlargement, arguments and weights of the network."""
+    widths: Digest
+    """The width of every layer and tensor, what they mean, and how they were quantized."""
+    setting: Digest
+    """Device, size of the input, tiles, scope and rounding."""
+    whole: Digest
+    """The three above, the integers, and the plan's name: parts of several plans do not make one."""
+
+
+class Plan(_Frozen):
     """One point of the design space."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    schema_version: int = SCHEMA
-    name: str
-    network: str
-    scale: int
-    target: str
-    input_height: int
-    input_width: int
+    schema_version: Literal[1] = SCHEMA
+    name: Name
+    network: Text
+    scale: Scale
+    target: Text
+    input_height: Side
+    input_width: Side
     tiling: Tiling | None = None
     """How the picture is cut; None: not at all."""
-    scope: str
-    requantization: str = "f32"
-    wide: str = "int16"
+    scope: Text
+    requantization: Text = "f32"
+    wide: Text = "int16"
     """What 16 bits mean on the target: "int16" or "fp16"."""
-    method: str = earlier.USUAL_METHOD
+    method: Text = earlier.USUAL_METHOD
     """How ranges and integers were found: the name of a quantization method."""
-    weight_bits: dict[str, int]
-    activation_bits: dict[str, int]
+    weight_bits: dict[Text, Bits]
+    activation_bits: dict[Text, Bits]
     predicted: Predicted
     counted: Counted | None = None
     measured: Measured | None = None
-    integers: str | None = None
+    integers: Name | None = None
     """File name of the integers, beside this file."""
-    integers_sha256: str | None = None
+    integers_sha256: Digest | None = None
     provenance: Provenance
+    seal: Seal | None = None
+    """None in plans of earlier versions."""
+
+    @model_validator(mode="after")
+    def _tiles_lie_inside(self) -> Plan:
+        if self.tiling is not None and not (1 <= self.tiling.height <= 99_999 and 1 <= self.tiling.width <= 99_999):
+            raise ValueError(f"tiles of {self.tiling} cannot be cut")
+        return self
+
+    def sealed(self) -> Plan:
+        """The same plan with its seal."""
+        return self.model_copy(update={"seal": self._own_seal()})
+
+    @property
+    def edited(self) -> tuple[str, ...]:
+        """What was changed since the plan was written, in words; empty also for a plan of earlier versions, without a seal."""
+        if self.seal is None:
+            return ()
+        own, found = self._own_seal(), []
+        if own.network != self.seal.network:
+            found.append(f"the network ({self.network} x{self.scale}, its arguments or its weights)")
+        if own.widths != self.seal.widths:
+            found.append("the widths")
+        if own.setting != self.seal.setting:
+            found.append(f"the setting ({self.target}, {self.input_height}x{self.input_width}, tiles, scope or rounding)")
+        if not found and own.whole != self.seal.whole:
+            found.append("the integers, or the name")
+        return tuple(found)
+
+    def _own_seal(self) -> Seal:
+        made_with = self.provenance
+        network = _sha256(self.network, self.scale, made_with.network_arguments, made_with.weights_sha256)
+        # Not sorted: the order of layers is that of the network.
+        widths = _sha256([*self.weight_bits.items()], [*self.activation_bits.items()], self.wide, self.method)
+        tiling = None if self.tiling is None else str(self.tiling)
+        size = (self.input_height, self.input_width)
+        setting = _sha256(self.target, made_with.device_sha256, size, tiling, self.scope, self.requantization)
+        whole = _sha256(network, widths, setting, self.integers_sha256, self.name, made_with.seed)
+        return Seal(network=network, widths=widths, setting=setting, whole=whole)
 
     @model_validator(mode="before")
     @classmethod
@@ -125,3 +182,7 @@ class Plan(BaseModel):
         facts: dict[str, str | int] = {"plan": self.name, "plan_key": self.key, "network": self.network, "scale": self.scale}
         facts |= {"target": self.target, "created": self.provenance.created}
         return facts | ({"integers_sha256": self.integers_sha256} if self.integers_sha256 else {})
+
+
+def _sha256(*values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from hwmodels.errors import FileError
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.results import Results
 
 
 def of_budget(results: Results) -> Plan:
-    """The plan of a run that a table across devices shows: that of the budget, else the knee."""
-    name = results.chosen.get("budget", results.chosen["knee"])
-    return next(plan for plan in results.front if plan.name == name)
+    """The plan of a run that a table across devices shows: that of the budget, else the knee.
+
+    Raises:
+        FileError: the results hold no plan.
+    """
+    found = recommended(results)
+    if found is None:
+        raise FileError(f"the run on {results.target} has no plan", "Run `hwsearch optimize` again.")
+    return found
 
 
 def recommended(results: Results) -> Plan | None:

@@ -2,59 +2,72 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from statistics import median
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from hwmodels.tiling.tiling import Tiling
-from hwsearch.documents.plan import Plan
+from hwsearch.documents.bounds import Amount, Bits, Count, Inside, Number, Rate, Scale, Seed, Side, Text
+from hwsearch.documents.configuration import Leg
+from hwsearch.documents.plan import LossIs, Plan
+
+
+def _or_infinite(value: object) -> object:
+    return math.inf if value is None else value
+
+
+OrInfinite = Annotated[float, Field(ge=0, allow_inf_nan=True), BeforeValidator(_or_infinite)]
+"""JSON has no infinity and says null."""
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LayerRow(_Frozen):
     """Price of one layer under one plan; times in seconds."""
 
-    name: str
-    op: str
-    macs: int
-    weight_bits: int | None
-    input_bits: int
-    output_bits: int
-    runs_as: str
-    stored_as: str
-    compute_s: float
-    weight_s: float
-    activation_s: float
-    overhead_s: float
-    latency_s: float
-    weight_bytes: int
-    binds: str
+    name: Text
+    op: Text
+    macs: Count
+    weight_bits: Bits | None
+    input_bits: Bits
+    output_bits: Bits
+    runs_as: Text
+    stored_as: Text
+    compute_s: Amount
+    weight_s: Amount
+    activation_s: Amount
+    overhead_s: Amount
+    latency_s: Amount
+    weight_bytes: Count
+    binds: Text
     """The term that decides the latency: "compute", "weights", "activations" or "overhead"."""
 
 
 class ScheduleStep(_Frozen):
     """Activation memory while one layer runs: ``{tensor name: bytes}`` of everything alive."""
 
-    layer: str
-    live_bytes: dict[str, int]
+    layer: Text
+    live_bytes: dict[Text, Count]
 
 
 class Point(_Frozen):
     """One plan in the design space, in objectives only."""
 
-    psnr_loss_db: float
-    latency_s: float
-    weight_bytes: int
-    peak_activation_bytes: int
-    energy_j: float | None
-    origin: str
+    psnr_loss_db: Number
+    loss_is: LossIs = "simulated"
+    latency_s: Amount
+    weight_bytes: Count
+    peak_activation_bytes: Count
+    energy_j: Amount | None
+    origin: Text
     """"exact", "probe" (random check of the proxies), "refine", or "uniform W8A8" and the like."""
     on_front: bool = False
-    plan: str | None = None
+    plan: Text | None = None
     """Name of the plan file, where there is one."""
 
 
@@ -63,11 +76,11 @@ class TilingPoint(_Frozen):
 
     tiling: Tiling | None
     """None: the whole picture."""
-    tiles: int
-    macs: int
-    latency_s: float
-    peak_activation_bytes: int
-    energy_j: float | None
+    tiles: Count
+    macs: Count
+    latency_s: Amount
+    peak_activation_bytes: Count
+    energy_j: Amount | None
     fits: bool
     """Whether it is within the memory limits of device and budget."""
     chosen: bool
@@ -76,11 +89,17 @@ class TilingPoint(_Frozen):
 class ProxyCheck(_Frozen):
     """A proxy's predictions against the measured loss of the same random plans."""
 
-    name: str
-    spearman: float
-    seconds: float
-    predicted_db: list[float]
-    measured_db: list[float]
+    name: Text
+    spearman: Number
+    seconds: Amount
+    predicted_db: list[Number]
+    measured_db: list[Number]
+
+    @model_validator(mode="after")
+    def _pairs(self) -> ProxyCheck:
+        if not 0 < len(self.predicted_db) == len(self.measured_db):
+            raise ValueError("a proxy is checked on plans of which both losses are known")
+        return self
 
     @property
     def median_error_db(self) -> float:
@@ -100,77 +119,78 @@ class SignalToNoise(_Frozen):
     ``db``: bits -> dB; None where that width makes no error.
     """
 
-    name: str
+    name: Text
     is_weight: bool
-    db: dict[int, float | None]
+    db: dict[Bits, Number | None]
 
 
 class Crop(_Frozen):
     """Files (PNG, relative to the run directory) of one magnified detail of an evaluation picture."""
 
-    picture: str
-    high: str
-    bicubic: str
-    float_: str
-    plan: str
-    error: str
-    plan_name: str
-    psnr_db: dict[str, float]
+    picture: Text
+    high: Inside
+    bicubic: Inside
+    float_: Inside
+    plan: Inside
+    error: Inside
+    plan_name: Text
+    psnr_db: dict[Text, OrInfinite]
     """Of "bicubic", "float", "plan" on the whole picture."""
 
 
 class Fact(_Frozen):
     """One number of the device file, ready to print. ``source`` is None where it is an assumption."""
 
-    key: str
-    value: str
-    source: str | None
-    note: str | None = None
+    key: Text
+    value: Text
+    source: Text | None
+    note: Text | None = None
 
 
 class DeviceFacts(_Frozen):
-    name: str
-    title: str
-    kind: str
-    runtime: str
+    name: Text
+    title: Text
+    kind: Text
+    runtime: Text
     hypothetical: bool
     compared: bool | None = None
     """Whether predicted latencies were ever held against measured ones; None in results of earlier versions."""
     facts: list[Fact]
-    assumptions: list[str]
+    assumptions: list[Text]
 
 
 class Reference(_Frozen):
     """The floating-point network: quality measured on the evaluation pictures, size at 32 bits."""
 
-    psnr_db: float
-    ssim: float
-    bicubic_psnr_db: float
-    weight_bytes: int
-    latency_s: float | None
+    psnr_db: Number
+    ssim: Number
+    bicubic_psnr_db: Number
+    weight_bytes: Count
+    latency_s: Amount | None
     """On the device in its best floating-point precision; None where it has none."""
-    precision: str | None
+    precision: Text | None
 
 
 class Results(_Frozen):
     """Everything that a finished run shows."""
 
-    target: str
-    network: str
-    scale: int
-    input_height: int
-    input_width: int
-    macs: int
-    parameters: int
-    space_size: float
-    scope: str
+    target: Text
+    network: Text
+    scale: Scale
+    input_height: Side
+    input_width: Side
+    macs: Count
+    parameters: Count
+    space_size: OrInfinite
+    """Number of plans."""
+    scope: Text
     reference: Reference
     device: DeviceFacts
-    uncounted: list[str]
-    notes: list[str]
+    uncounted: list[Text]
+    notes: list[Text]
     """Plain sentences that a reader must know: what runs in floating point, what was assumed, what was not done."""
     front: list[Plan]
-    chosen: dict[str, str]
+    chosen: dict[Text, Text]
     """Role ("knee", "best quality", "fastest", "smallest", "budget") -> plan name."""
     points: list[Point]
     proxies: list[ProxyCheck]
@@ -179,28 +199,40 @@ class Results(_Frozen):
     """The proxy that the search used, as it came and calibrated by measurement, against the plans of the exact fronts; each was
     predicted before it was measured."""
     sqnr: list[SignalToNoise] = Field(default_factory=list)
-    layers: dict[str, list[LayerRow]]
+    layers: dict[Text, list[LayerRow]]
     """Plan name -> rows, for the chosen plans."""
-    schedule: dict[str, list[ScheduleStep]]
+    schedule: dict[Text, list[ScheduleStep]]
     crops: list[Crop]
-    pictures: dict[str, list[str]]
+    pictures: dict[Text, list[Text]]
     """"calibration", "search", "evaluation" -> names; disjoint."""
-    budgets: dict[str, float]
-    limits: dict[str, float] = Field(default_factory=dict)
+    budgets: dict[Text, Number]
+    limits: dict[Text, Number] = Field(default_factory=dict)
     """The device's own hard limits, in the names of the objectives: "weight_bytes", "peak_activation_bytes"."""
-    fps: float | None = None
+    fps: Rate | None = None
     """Pictures a second that were asked for."""
     tilings: list[TilingPoint] = Field(default_factory=list)
     """Ways to cut the picture under the plan of the budget or, without one, of the knee; empty where only one was looked at."""
-    command: str = ""
+    command: Text = ""
     """The command line that made the run, where there was one."""
-    seed: int
-    evaluations: int
-    wall_s: float
-    stages_s: dict[str, float]
-    versions: dict[str, str]
-    created: str
+    seed: Seed
+    evaluations: Count
+    wall_s: Amount
+    stages_s: dict[Text, Number]
+    versions: dict[Text, Text]
+    created: Text
+    resumed: list[Leg] = Field(default_factory=list)
+    """Each time that the run was gone on with; ``versions`` are those of the last."""
     _run_dir: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _names_stand_for_plans(self) -> Results:
+        names = [plan.name for plan in self.front]
+        if len(set(names)) < len(names):
+            raise ValueError("two plans of the front have one name")
+        strangers = sorted({*self.chosen.values()} - {*names})
+        if strangers:
+            raise ValueError(f"chosen plans are not in the front: {', '.join(strangers)[:200]}")
+        return self
 
     @property
     def run_dir(self) -> Path | None:

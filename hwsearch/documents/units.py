@@ -17,6 +17,10 @@ NONE = "–"
 """What stands where there is no value."""
 UNKNOWN = "not known"
 """What stands where a device's file has no figure that a price could follow from."""
+THREE_WORDS = (
+    "Simulated: quantized in floating point on the search pictures; predicted: from the damage of single choices; "
+    "measured: run in integers on the evaluation pictures."
+)
 NO_MEASUREMENT = "no measurement of this device"
 """Beside a latency that nothing was ever compared with; ``NEVER_MEASURED`` is the same in a sentence."""
 NEVER_MEASURED = "No latency of {} was ever compared with a measurement: it follows from data sheets and stated assumptions."

@@ -174,7 +174,7 @@ def results(
         reference=reference(problem, photos.evaluation),
         device=device_facts(problem),
         uncounted=list(problem.graph.uncounted),
-        notes=notes.sentences(request, problem, ways, search, proofs),
+        notes=[*notes.sentences(request, problem, ways, search, proofs), *notes.about_versions(run.read())],
         front=[
             to_plan(names[row], row, request, problem, photos, search, proofs.get(row))
             for row in sorted(names, key=names.__getitem__)
@@ -203,4 +203,5 @@ def results(
         stages_s=dict(stages_s),
         versions=versions(),
         created=prove.now(),
+        resumed=run.read().legs,
     )

@@ -10,13 +10,14 @@ import numpy as np
 from hwmodels import cost
 from hwmodels.fitting import agreement
 from hwmodels.tiling.tiles import Cut
-from hwsearch.documents import units
+from hwsearch.documents import configuration, units
 from hwsearch.problem.pose import Problem, Request
 from hwsearch.search import frame_rate
 from hwsearch.search.tiling_options import Ways
 
 if TYPE_CHECKING:
     from hwsearch.plans.prove import Proof
+    from hwsearch.runs.run import Run
     from hwsearch.search.found import Search
 
 
@@ -24,7 +25,10 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
     """What a run has to say about its own numbers; ``proofs`` by row of ``search``."""
     device, space = problem.device, problem.space
     priced = "Latency, memory and energy" if device.has_energy else "Latency and memory"
-    said = [f"{priced} are predictions of a cost model from the device's numbers; quality is measured."]
+    said = [
+        f"{priced} are predictions of a cost model from the device's numbers; quality is simulated on the search pictures, and "
+        "that of chosen plans measured in integers on the evaluation pictures."
+    ]
     if not device.has_energy:
         said.append(f"The energy is not known: the file of {device.title} has no figure of energy or power.")
     if not agreement.compared(device):
@@ -51,13 +55,13 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
     if picked is not None and wanted is not None and proofs[picked].measured.psnr_loss_db > wanted:
         said.append(
             f"The plan for the budget loses {proofs[picked].measured.psnr_loss_db:.3f} dB on the evaluation pictures, more than "
-            f"the {wanted:g} dB asked for, which it meets on the search pictures: ask for less loss."
+            f"the {wanted:g} dB asked for, which it meets as simulated on the search pictures: ask for less loss."
         )
     worst = min(search.checks, key=lambda check: check.spearman)
     best = max(search.checks, key=lambda check: check.spearman)
     said.append(
         f"Of the proxies, {best.name} ranks random plans best (Spearman {best.spearman:.3f}) and {worst.name} worst "
-        f"({worst.spearman:.3f}); the front itself is measured, not predicted."
+        f"({worst.spearman:.3f}); the front itself is simulated, not predicted."
     )
     shown = picked if picked is not None else search.picks["knee"]
     if search.cuts[shown].tiling is not None:
@@ -65,6 +69,19 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
     if request.fps is not None:
         said.append(_about_rate(request.fps, search, shown))
     return said
+
+
+def about_versions(run: Run) -> list[str]:
+    """A sentence for a run that was gone on with under other versions than it was started with."""
+    found = dict.fromkeys(
+        change for leg in run.legs for change in configuration.changes(run.configuration.versions, leg.versions)
+    )
+    if not found:
+        return []
+    return [
+        f"The run was begun under other versions than it was gone on with ({', '.join(found)}): what was simulated before is "
+        "kept, and another version may give slightly other numbers."
+    ]
 
 
 def _about_tiles(problem: Problem, ways: Ways, name: str, cut: Cut, plan: np.ndarray) -> list[str]:

@@ -30,6 +30,7 @@ from hwsearch.report import html
 from hwsearch.runs import damage_file, directory
 from hwsearch.runs.cluster import coordinator
 from hwsearch.runs.cluster.coordinator import Coordinator
+from hwsearch.runs.run import REPORT, Run
 from hwsearch.search import find, frame_rate, rounds, tiling_options
 from hwsearch.search.exact import exact
 from hwsearch.search.predict.screen import Screen, trust
@@ -102,6 +103,8 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         HwsearchError: see ``hwmodels.errors``; nothing that was measured is lost, ``resume`` continues.
     """
     progress, clock = progress or Silent(), Clock()
+    if (finished := _finished(request)) is not None:
+        return finished
     progress.expect(EXPECTED_S)
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
         problem = pose(request, shared.network if shared else None)
@@ -124,7 +127,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         def score(plan: np.ndarray) -> Score:
             return shared.score(problem.space, plan, measuring)
 
-        log = EvaluationLog(run.evaluations_path, team or (lambda plans: map(score, plans)))
+        log = EvaluationLog(run.evaluations_path, team or (lambda plans: map(score, plans)), problem.space)
         shared.remember(problem.space, log.items())
         with clock.stage("proxies"):
             damages = _tables(run, problem.space, shared, photos.crops, evaluator.float_mse, request.seed, progress)
@@ -163,6 +166,23 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             run.finish(results)
             html.write(results, run.path)
     return results
+
+
+def _finished(request: Request) -> Results | None:
+    """The results of the run to go on with, where it is finished: nothing is measured, and no code of anybody is run.
+
+    Raises:
+        UsageError: the run was started differently.
+    """
+    if not request.resume or request.run_dir is None:
+        return None
+    run = Run(request.run_dir)
+    if not run.is_finished:
+        return None
+    directory.check_request(run.path, request)
+    if not (run.path / REPORT).is_file():
+        html.write(run.results, run.path)
+    return run.results
 
 
 def _tables(

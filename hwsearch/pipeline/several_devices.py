@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from hwmodels.device import catalogue
-from hwmodels.errors import BudgetError, FileError, UsageError
+from hwmodels.errors import BudgetError, UsageError
+from hwsearch.documents import reading
+from hwsearch.documents.configuration import SCHEMA
 from hwsearch.documents.files import jsonable, write_json
 from hwsearch.documents.progress import Progress, Silent
 from hwsearch.documents.recommended import of_budget
@@ -26,6 +28,8 @@ from hwsearch.problem.pose import Request, load_network, pose
 from hwsearch.quality.shared import Shared
 from hwsearch.report import document as one
 from hwsearch.runs import directory
+from hwsearch.runs import run as reader
+from hwsearch.runs.run import Run
 from hwsearch.search import frame_rate, tiling_options
 from hwsearch.search.exact import exact
 
@@ -51,8 +55,12 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
     """
     progress = progress or Silent()
     names = _names(targets)
-    network = load_network(request)
     requests = {name: replace(request, target=target) for name, target in names.items()}
+    if request.resume and request.run_dir is not None:
+        places = {name: request.run_dir / name for name in names}
+        if all(Run(place).is_finished for place in places.values()):
+            return Runs(request.run_dir, {n: pipeline.optimize(replace(requests[n], run_dir=p)) for n, p in places.items()})
+    network = load_network(request)
     with progress.stage("lowering the network to every device", len(requests)) as stage:
         spaces = []
         for name, own in requests.items():
@@ -71,10 +79,8 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
         results = {}
         for name, own in requests.items():
             place = run.path / name
-            if request.resume and (place / "results.json").is_file():
-                results[name] = directory.load_results(place)
-                continue
-            resume = (place / "run.json").is_file()
+            reading.refuse_link(place)
+            resume = (place / reader.RUN).is_file()
             try:
                 results[name] = pipeline.optimize(replace(own, run_dir=place, resume=resume), progress, shared)
             except directory.Interrupted as stopped:
@@ -99,7 +105,7 @@ def _folder(request: Request, names: Mapping[str, str], network: str, scale: int
         return directory.RunDirectory.lock(request.run_dir)
     run = directory.RunDirectory.create(request.run_dir, f"{network}-x{scale}-{len(names)}-targets")
     asked = {key: value for key, value in jsonable(request).items() if key not in PER_DEVICE}
-    write_json(run.path / directory.TARGETS, {"schema_version": directory.SCHEMA, "request": asked, "targets": dict(names)})
+    write_json(run.path / reader.TARGETS, {"schema_version": SCHEMA, "request": asked, "targets": dict(names)})
     return run
 
 
@@ -112,10 +118,11 @@ def saved(path: Path, targets: Sequence[str], given: Mapping[str, Any]) -> tuple
         FileError: there is no such run.
         UsageError: something is given differently.
     """
-    before = _devices(path)
+    document = reader.targets(path)
+    before = document.targets
     if targets and list(_names(targets)) != list(before):
         raise UsageError(f"{path} was started for {', '.join(before)}", "Resume without --target, or start a new run.")
-    return list(before.values()), directory.saved_request(path, given, directory.TARGETS)
+    return list(before.values()), reader.same_fields(document, path, given)
 
 
 def names_in(path: Path) -> list[str]:
@@ -124,15 +131,7 @@ def names_in(path: Path) -> list[str]:
     Raises:
         FileError: there are none.
     """
-    return list(_devices(path))
-
-
-def _devices(path: Path) -> dict[str, str]:
-    """Device name -> target as it was given, of the runs in ``path``."""
-    found = directory.configuration(path, directory.TARGETS).get("targets")
-    if not isinstance(found, dict):
-        raise FileError(f"{path / directory.TARGETS} names no targets", "It was changed by hand: put it back as it was.")
-    return found
+    return list(reader.targets(path).targets)
 
 
 def load(path: Path) -> Runs:
@@ -141,7 +140,7 @@ def load(path: Path) -> Runs:
     Raises:
         FileError: there are none, or one is not finished.
     """
-    return Runs(path, {name: directory.load_results(path / name) for name in names_in(path)})
+    return Runs(path, {name: Run(reading.inside(path, name, "a device")).results for name in names_in(path)})
 
 
 def document(runs: Runs) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Another choice from a finished run, without searching again.
 
-Two answers are weighed. The best of all plans that the run has measured; and the exact optimum for the budgets by the run's
-damage table, calibrated by everything that was measured; its loss is predicted from that table and the measured plans like it. A
-prediction beats a measurement only by more than the run's own median error of prediction. A plan that is written is run in
+Two answers are weighed. The best of all plans that the run has simulated; and the exact optimum for the budgets by the run's
+damage table, calibrated by everything that was simulated; its loss is predicted from that table and the simulated plans like it.
+A prediction beats a simulation only by more than the run's own median error of prediction. A plan that is written is run in
 integers first: what leaves here is measured.
 """
 
@@ -18,15 +18,16 @@ import numpy as np
 
 from hwmodels.errors import BudgetError, FileError
 from hwmodels.tiling.tiles import Cut
+from hwsearch.documents.bounds import check_name
 from hwsearch.documents.files import write_json
-from hwsearch.documents.plan import Counted, Plan, Predicted
+from hwsearch.documents.plan import Counted, LossIs, Measured, Plan, Predicted
 from hwsearch.documents.progress import STEPS, Progress, follow
 from hwsearch.documents.results import Results
 from hwsearch.plans import prove
-from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
-from hwsearch.quality import log
+from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quant.calibrate import calibrate
-from hwsearch.runs import damage_file, directory
+from hwsearch.runs import directory
+from hwsearch.runs.run import Run
 from hwsearch.search import pareto, tiling_options
 from hwsearch.search.exact import exact
 from hwsearch.search.predict import interactions
@@ -38,12 +39,13 @@ class Candidate:
     """A plan that meets the budgets.
 
     Attributes:
-        source: "measured" on the search pictures, or "predicted" (its price is the cost model's in either case).
+        source: "simulated" on the search pictures, or "predicted" (its price is the cost model's in either case); where the plan
+            was run in integers, ``measured`` says what that gave on the evaluation pictures.
         name: of its plan file in the run; empty where it has none.
-        row: ``int8[decisions]``; ``cut``: how the picture is cut; ``method``: what a measured plan was measured with.
+        row: ``int8[decisions]``; ``cut``: how the picture is cut; ``method``: what a simulated plan was simulated with.
     """
 
-    source: str
+    source: LossIs
     name: str
     row: np.ndarray
     cut: Cut
@@ -51,27 +53,28 @@ class Candidate:
     counted: Counted | None
     bits: tuple[dict[str, int], dict[str, int]]
     method: str
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Repick:
     """What a run answers to budgets; ``chosen`` is one of the two. ``error_db``: the run's median error of prediction;
-    ``refused``: exact optima were not measured, and are predicted to break the budgets."""
+    ``refused``: exact optima were not simulated, and are predicted to break the budgets."""
 
     results: Results
     request: Request
     problem: Problem
     photos: Pictures
     budgets: Mapping[str, float]
-    measured: Candidate | None
+    simulated: Candidate | None
     predicted: Candidate | None
     error_db: float
     refused: bool
 
     @property
     def chosen(self) -> Candidate:
-        """The measured plan, unless the predicted one is better beyond doubt."""
-        known, unknown = self.measured, self.predicted
+        """The simulated plan, unless the predicted one is better beyond doubt."""
+        known, unknown = self.simulated, self.predicted
         if known is None or unknown is None:
             only = unknown if known is None else known
             assert only is not None
@@ -83,61 +86,54 @@ class Repick:
         return unknown if cautious_db < known.predicted.psnr_loss_db else known
 
 
-def pick(run: Path, budgets: Mapping[str, float]) -> Repick:
-    """Choose again from the finished run in ``run``; ``budgets`` in SI units replace those that it was started with.
+def pick(run: Run, budgets: Mapping[str, float]) -> Repick:
+    """Choose again from the finished run ``run``; ``budgets`` in SI units replace those that it was started with.
 
     Raises:
         BudgetError: no plan meets the budgets; says the best value that can be reached.
         FileError: the run is not finished, or its network, device or pictures are not what they were.
     """
-    results = directory.load_results(run)
-    request = dataclasses.replace(Request(**directory.saved_request(run, {})), budgets=dict(budgets), fps=None)
-    problem = pose(request)
-    photos = choose_pictures(request, problem.network)
-    directory.check_unchanged(run, directory.provenance_of(problem, photos))
+    results, problem, photos = run.results, run.problem, run.photos
+    request = dataclasses.replace(run.request, budgets=dict(budgets), fps=None)
+    run.check_unchanged(directory.provenance_of(problem, photos))
     ways = tiling_options.ways(problem, request, budgets)
     tables = [cut.table for cut in ways.useful]
     exact.check_feasible(tables, problem.space, budgets)
-    known = log.read(run / directory.EVALUATIONS)
-    plans = np.stack([plan for plan, _ in known])
-    losses = np.array([score.psnr_loss_db for _, score in known])
-    names = _names(results)
-    made = _Maker(problem, ways, names, budgets)
-    measured, refused = made.best(plans, losses, "measured", [score.method for _, score in known])
+    plans, scores = run.evaluations(problem.space)
+    losses = np.array([score.psnr_loss_db for score in scores])
+    made = _Maker(problem, ways, _by_widths(results), budgets)
+    simulated, refused = made.best(plans, losses, "simulated", [score.method for score in scores])
     predicted = broken = None
-    if (run / directory.DAMAGE).is_file():
-        damages = damage_file.load(run / directory.DAMAGE, problem.space)
-        ranked = {check.name: check.spearman for check in results.proxies if check.name in damages}
-        best = damages[max(ranked, key=ranked.__getitem__, default=next(iter(damages)))]
-        prediction = interactions.calibrate(best, plans, losses)
+    if run.has_damage:
+        prediction = run.prediction(problem.space)
         seen = {plan.tobytes() for plan in plans}
         optima = [plan for way in tables for plan in interactions.within_budgets(way, prediction, problem.space, budgets)]
         new = [plan for plan in optima if plan.tobytes() not in seen]
         if new:
             usual = [request.methods[0]] * len(new)
             predicted, broken = made.best(np.stack(new), prediction.psnr_loss_db(np.stack(new)), "predicted", usual)
-    if measured is None and predicted is None:
+    if simulated is None and predicted is None:
         raise refused or BudgetError("no plan meets the budgets")
     error_db = results.front_proxies[-1].median_error_db if results.front_proxies else 0.0
-    return Repick(results, request, problem, photos, dict(budgets), measured, predicted, error_db, broken is not None)
+    return Repick(results, request, problem, photos, dict(budgets), simulated, predicted, error_db, broken is not None)
 
 
-def _names(results: Results) -> dict[tuple[tuple[int, ...], tuple[int, ...]], str]:
+def _by_widths(results: Results) -> dict[tuple[tuple[int, ...], tuple[int, ...]], Plan]:
     """Plans of a run by their widths, in network order."""
-    return {(tuple(plan.weight_bits.values()), tuple(plan.activation_bits.values())): plan.name for plan in results.front}
+    return {(tuple(plan.weight_bits.values()), tuple(plan.activation_bits.values())): plan for plan in results.front}
 
 
 @dataclass(frozen=True, eq=False)
 class _Maker:
-    """Turns rows into candidates; ``names``: plan files of the run by widths."""
+    """Turns rows into candidates; ``known``: plans of the run by widths."""
 
     problem: Problem
     ways: Ways
-    names: Mapping[tuple[tuple[int, ...], tuple[int, ...]], str]
+    known: Mapping[tuple[tuple[int, ...], tuple[int, ...]], Plan]
     budgets: Mapping[str, float]
 
     def best(
-        self, plans: np.ndarray, losses: np.ndarray, source: str, methods: Sequence[str]
+        self, plans: np.ndarray, losses: np.ndarray, source: LossIs, methods: Sequence[str]
     ) -> tuple[Candidate | None, BudgetError | None]:
         """The best of ``plans int8[P, D]`` that lose ``losses float64[P]`` dB by ``methods``, or why there is none."""
         space = self.problem.space
@@ -149,16 +145,18 @@ class _Maker:
         except BudgetError as error:
             return None, error
         bits = space.bits(plans[at])
+        written = self.known.get((tuple(bits[0].values()), tuple(bits[1].values())))
         return (
             Candidate(
                 source=source,
-                name=self.names.get((tuple(bits[0].values()), tuple(bits[1].values())), ""),
+                name=written.name if written else "",
                 row=plans[at],
                 cut=taken[at],
-                predicted=prove.price_of(objectives, at, float(losses[at])),
+                predicted=prove.price_of(objectives, at, float(losses[at]), source),
                 counted=prove.count(space, plans[at]),
                 bits=bits,
                 method=methods[at],
+                measured=written.measured if written else None,
             ),
             None,
         )
@@ -173,6 +171,10 @@ def write(picked: Repick, path: Path, progress: Progress) -> Plan:
     """
     if path.suffix != ".json" or path.is_dir():
         raise FileError(f"{path} is no name for a plan", f"Name a file that ends in .json, such as {path.with_suffix('.json')}.")
+    try:
+        check_name(path.stem)
+    except ValueError as error:
+        raise FileError(f"{path.stem!r} is no name for a plan: {error}", "Give another file.") from None
     chosen, problem, request = picked.chosen, picked.problem, picked.request
     with progress.stage("calibrating", STEPS) as stage:
         lows = [crop.low for crop in picked.photos.crops]
@@ -215,12 +217,13 @@ def document(picked: Repick, written: Plan | None = None) -> dict[str, Any]:
             "tiling": candidate.cut.tiling,
             "predicted": candidate.predicted,
             "counted": candidate.counted,
+            "measured": candidate.measured,
         }
 
     return {
         "budgets": picked.budgets,
         "chosen": entry(picked.chosen),
-        "measured": entry(picked.measured),
+        "simulated": entry(picked.simulated),
         "predicted": entry(picked.predicted),
         "median_error_db": picked.error_db,
         "written": written,

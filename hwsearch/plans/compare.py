@@ -14,7 +14,7 @@ from hwmodels.errors import HwsearchError, UsageError
 from hwsearch.documents.plan import Plan, Predicted
 from hwsearch.documents.results import LayerRow
 from hwsearch.plans import plan_file
-from hwsearch.runs import directory
+from hwsearch.plans.plan_file import PlanFile
 
 if TYPE_CHECKING:
     from hwsearch.plans.pricing import Price
@@ -66,29 +66,32 @@ class Comparison:
     remarks: tuple[str, ...]
 
 
-def compare(first: Path, second: Path) -> Comparison:
+def compare(first: Path, second: Path, model: str | None = None) -> Comparison:
     """Compare the plans in two files.
 
+    Args:
+        model: the file of code that is their network, named by the person who asks; it is executed.
     Raises:
         FileError: one cannot be read.
         UsageError: they are plans of two networks.
     """
-    paths = first, second
-    one, other = plans = plan_file.load(first), plan_file.load(second)
+    opened = plan_file.open_plan(first, model), plan_file.open_plan(second, model)
+    one, other = plans = opened[0].plan, opened[1].plan
     if one.network != other.network or one.scale != other.scale or one.weight_bits.keys() != other.weight_bits.keys():
         raise UsageError(
             f"{first.name} is of {one.network} x{one.scale}, {second.name} of {other.network} x{other.scale}: "
             "their layers are not the same",
             "Compare plans of one network; `hwsearch estimate --plan PLAN` prices each on its own.",
         )
-    remarks = _incomparable(paths, plans)
-    own = [_priced(path, None, remarks) for path in paths]
+    remarks = _incomparable(opened)
+    own = [_priced(plan, None, remarks) for plan in opened]
     on_devices = []
-    for at, (path, plan) in enumerate(zip(paths, plans, strict=True)):
+    for at, plan in enumerate(plans):
         if at and plan.target == one.target:
             break
-        target = plan_file.request_of(plan, path).target
-        prices = [own[i] if plans[i].target == plan.target else _priced(paths[i], target, remarks) for i in range(len(plans))]
+        run = opened[at].run
+        target = plan.target if run is None else run.target
+        prices = [own[i] if plans[i].target == plan.target else _priced(opened[i], target, remarks) for i in range(len(plans))]
         here = own[at]
         title = plan.target if here is None else here.problem.device.title
         on_devices.append(OnDevice(title, (_predicted(prices[0], one), _predicted(prices[1], other))))
@@ -114,8 +117,8 @@ def _widths(one: Plan, other: Plan) -> list[Width]:
     return found
 
 
-def _incomparable(paths: tuple[Path, Path], plans: tuple[Plan, Plan]) -> list[str]:
-    one, other = plans
+def _incomparable(opened: tuple[PlanFile, PlanFile]) -> list[str]:
+    one, other = (found.plan for found in opened)
     said = []
     if one.provenance.weights_sha256 != other.provenance.weights_sha256:
         said.append("The two plans are of different weights: their PSNR tells weights apart as much as widths.")
@@ -126,35 +129,27 @@ def _incomparable(paths: tuple[Path, Path], plans: tuple[Plan, Plan]) -> list[st
         )
     if one.wide != other.wide and 16 in {*one.activation_bits.values(), *other.activation_bits.values()}:
         said.append(f"16 bits mean {one.wide} in {one.name} and {other.wide} in {other.name}.")
-    pictures = [_pictures(path) for path in paths]
+    pictures = [None if found.run is None else found.run.pictures_sha256 for found in opened]
     if None in pictures or pictures[0] != pictures[1]:
         known = "were" if None not in pictures else "may have been"
         said.append(f"PSNR and loss {known} measured on different pictures.")
     return said
 
 
-def _pictures(path: Path) -> str | None:
-    """Digest of the pictures of the run that a plan stands in."""
-    run = path.parent.parent
-    if not (run / "run.json").is_file():
-        return None
-    digest = directory.configuration(run).get("provenance", {}).get("pictures_sha256")
-    return digest if isinstance(digest, str) else None
-
-
-def _priced(path: Path, target: str | None, remarks: list[str]) -> Price | None:
+def _priced(opened: PlanFile, target: str | None, remarks: list[str]) -> Price | None:
     """The plan on its own device, or on another; None, and a remark, where its network is not at hand or cannot run there."""
     from hwsearch.plans import pricing
 
+    name = opened.path.name
     try:
-        price = pricing.estimate_plan(path, {} if target is None else {"target": target})
+        price = pricing.estimate_plan(opened, {} if target is None else {"target": target})
     except HwsearchError as error:
         where = "layer by layer" if target is None else f"on {target}"
-        remarks.append(f"{path.name} is not priced {where}: {error.message}")
+        remarks.append(f"{name} is not priced {where}: {error}")
         return None
-    remarks += [f"{path.name} on {target}: {remark}" for remark in price.remarks]
-    if target is None and price.problem.device.device_sha256 != plan_file.load(path).provenance.device_sha256:
-        remarks.append(f"{path.name} was made with another file of {price.problem.device.name} than is found now.")
+    remarks += [f"{name} on {target}: {remark}" for remark in price.remarks]
+    if target is None and price.problem.device.device_sha256 != opened.plan.provenance.device_sha256:
+        remarks.append(f"{name} was made with another file of {price.problem.device.name} than is found now.")
     return price
 
 
@@ -163,6 +158,7 @@ def _predicted(price: Price | None, plan: Plan) -> Predicted | None:
         return None
     return Predicted(
         psnr_loss_db=plan.predicted.psnr_loss_db,
+        loss_is=plan.predicted.loss_is,
         latency_s=price.latency_s,
         weight_bytes=price.weight_bytes,
         peak_activation_bytes=price.peak_activation_bytes,

@@ -1,9 +1,8 @@
 """Why a plan is as it is: what one step narrower or wider would save and cost, choice by choice, everything else kept, and which
 limit stands in the way.
 
-Time and bytes come from the cost model. Quality comes from the damage table of the plan's run, calibrated by what the run
-measured, or from a proxy measured anew where the plan stands alone; either is additive: a sum over several steps is an estimate.
-The loss of the plan itself is the measured one.
+Time and bytes come from the cost model. Quality is the prediction of the plan's run, the one by which ``front`` chooses again; or
+that of a proxy measured anew where the plan stands alone. The loss of the plan itself is the one that its document says.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ import numpy as np
 
 from hwmodels import cost
 from hwmodels.pricing.table import stored_name
-from hwsearch.documents.files import read_json
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.progress import STEPS, Progress, follow
 from hwsearch.plans import plan_file, pricing
+from hwsearch.plans.plan_file import Recalibrated
 from hwsearch.plans.pricing import Price
 from hwsearch.problem.pose import Problem
-from hwsearch.quality import log
-from hwsearch.quality.damage import Damage, psnr_loss_db
+from hwsearch.quality.damage import psnr_loss_db
 from hwsearch.quality.proxies import PROXIES
-from hwsearch.runs import damage_file, directory
-from hwsearch.search import frame_rate, pareto
+from hwsearch.runs.run import Run
+from hwsearch.search import pareto
 from hwsearch.search.exact import exact
-from hwsearch.search.predict.refit import refit
+from hwsearch.search.predict import interactions
+from hwsearch.search.predict.interactions import Prediction
 from searchspaces.space import SearchSpace
 
 
@@ -92,52 +91,48 @@ class Explanation:
     proxy: str
 
 
-def explain(path: Path, progress: Progress) -> Explanation:
+def explain(path: Path, progress: Progress, model: str | None = None) -> Explanation:
     """Explain the plan in ``path``: prices every single step away from it.
 
+    Args:
+        model: the file of code that is its network, named by the person who asks; it is executed.
     Raises:
         FileError, UsageError: the plan cannot be read, or its network or weights are not to be had.
     """
-    plan = plan_file.load(path)
-    run = path.parent.parent
-    if (run / directory.DAMAGE).is_file():
+    opened = plan_file.open_plan(path, model)
+    plan, run = opened.plan, opened.run
+    if run is not None and run.has_damage:
         with progress.stage("tracing the network", 1):
-            _, problem, row = plan_file.posed(plan, path)
-        damage = _calibrated(run, problem.space)
+            problem, row = opened.posed
+        prediction = run.prediction(problem.space)
     else:
-        again = plan_file.recalibrate(plan, path, progress)
-        problem, row, proxy = again.problem, again.row, best_proxy(run)
-        with progress.stage(f"quality proxy {proxy}", STEPS) as stage:
-            damage = PROXIES[proxy].measure(again.calibration, again.photos.crops, again.request.seed, follow(stage, STEPS))
+        again = opened.recalibrated(progress)
+        problem, row = again.problem, again.row
+        proxy = run.best_proxy if run is not None else None
+        prediction = _by_proxy(proxy if proxy in PROXIES else next(iter(PROXIES)), again, progress)
     allowed = _limits(run, problem)
-    made = decisions(problem, damage, row, allowed, plan.predicted.psnr_loss_db)
+    made = decisions(problem, prediction, row, allowed, plan.predicted.psnr_loss_db)
     used = _columns(problem, row[None], np.array([plan.predicted.psnr_loss_db]))
     broken = {name for decision in made for step in (decision.narrower, decision.wider) if step for name in step.breaks}
     limits = [
         Limit(name, objective, limit, float(used[objective][0]), name in broken) for name, (objective, limit) in allowed.items()
     ]
-    return Explanation(plan, pricing.price(problem, row, plan.name), made, tuple(limits), damage.proxy)
+    return Explanation(plan, pricing.price(problem, row, plan.name), made, tuple(limits), prediction.damage.proxy)
 
 
-def _calibrated(run: Path, space: SearchSpace) -> Damage:
-    """The run's best damage table, calibrated by all that the run has measured."""
-    tables = damage_file.load(run / directory.DAMAGE, space)
-    best = best_proxy(run)
-    table = tables.get(best, next(iter(tables.values())))
-    if not (run / directory.EVALUATIONS).is_file():
-        return table
-    known = log.read(run / directory.EVALUATIONS)
-    return refit(table, np.stack([plan for plan, _ in known]), np.array([score.psnr_loss_db for _, score in known]))
+def _by_proxy(proxy: str, again: Recalibrated, progress: Progress) -> Prediction:
+    """The sum of what single choices lose, where no run tells more."""
+    with progress.stage(f"quality proxy {proxy}", STEPS) as stage:
+        damage = PROXIES[proxy].measure(again.calibration, again.photos.crops, again.request.seed, follow(stage, STEPS))
+    return interactions.alone(damage)
 
 
-def _limits(run: Path, problem: Problem) -> dict[str, tuple[str, float]]:
+def _limits(run: Run | None, problem: Problem) -> dict[str, tuple[str, float]]:
     """Limit in words -> objective and value: budgets of the run, hard limits of the device."""
     found = {f"the device's {pareto.label(name)}": (name, float(limit)) for name, limit in problem.table.limits.items()}
-    if (run / directory.RUN).is_file():
-        saved = directory.saved_request(run, {})
-        budgets = frame_rate.budgets_with(saved.get("budgets") or {}, saved.get("fps"))
+    if run is not None:
         objectives = exact.BUDGETS | {"psnr_loss": "psnr_loss_db"}
-        found |= {f"the budget on {name.replace('_', ' ')}": (objectives[name], limit) for name, limit in budgets.items()}
+        found |= {f"the budget on {name.replace('_', ' ')}": (objectives[name], limit) for name, limit in run.budgets.items()}
     return found
 
 
@@ -147,21 +142,9 @@ def _columns(problem: Problem, plans: np.ndarray, losses_db: np.ndarray) -> dict
     return priced | (counting.of_plans(plans) if counting is not None else {})
 
 
-def best_proxy(run: Path) -> str:
-    """The proxy that ranked plans best in the run, or the first one where there is no run."""
-    results = run / "results.json"
-    if results.is_file():
-        ranked = {check["name"]: check["spearman"] for check in read_json(results, "results of a run").get("proxies", [])}
-        known = [name for name in ranked if name in PROXIES]
-        if known:
-            found: str = max(known, key=lambda name: ranked[name] if ranked[name] is not None else -1.0)
-            return found
-    return next(iter(PROXIES))
-
-
 def decisions(
     problem: Problem,
-    damage: Damage,
+    prediction: Prediction,
     row: np.ndarray,
     allowed: Mapping[str, tuple[str, float]] | None = None,
     loss_db: float = 0.0,
@@ -176,7 +159,7 @@ def decisions(
     plans = np.repeat(row[None], len(changes) + 1, axis=0)
     for i, (decision, choice) in enumerate(changes, start=1):
         plans[i, decision] = choice
-    lost_db = damage.psnr_loss_db(plans)
+    lost_db, damage = prediction.psnr_loss_db(plans), prediction.damage
     more_db = lost_db - lost_db[0]
     values = _columns(problem, plans, loss_db + more_db)
     steps = {}

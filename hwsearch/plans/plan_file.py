@@ -1,18 +1,23 @@
-"""Reading plans back: the document, the integers beside it, and the request that would make it again."""
+"""Reading plans back: the document, the integers beside it, and the run around it, checked as one.
+
+A plan is one thing in two files: network, widths and integers. It is refused, with what differs, where the document was edited
+(its seal tells), where the integers are of another plan (their hash, or their own widths tell), and later where the network's
+weights are not those that it was made with. An edited plan can be quantized anew, if that is asked for.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from hwmodels.errors import FileError
-from hwsearch.documents.files import read_json
+from hwsearch.documents import reading
 from hwsearch.documents.plan import SCHEMA, Plan
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
-from hwsearch.runs import directory
+from hwsearch.runs.run import Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,42 +26,10 @@ if TYPE_CHECKING:
     from hwsearch.quant.calibrate import Calibration
     from hwsearch.quant.graph import QuantizedGraph
 
-
-def load(path: Path) -> Plan:
-    """The plan in ``path``.
-
-    Raises:
-        FileError: absent, not JSON, of another version, or not a plan; every mistake is listed.
-    """
-    document = read_json(path, "a plan, such as RUN/plans/plan-01.json")
-    if document.get("schema_version", SCHEMA) != SCHEMA:
-        raise FileError(f"{path}: schema_version {document['schema_version']!r}", f"This version reads schema_version {SCHEMA}.")
-    try:
-        return Plan.model_validate(document)
-    except ValidationError as error:
-        lines = [f"  - {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
-        problems = "\n".join(lines)
-        raise FileError(f"{path} is not a plan:\n{problems}", "Plans stand in the folder plans/ of a run.") from None
+EDITED = "Use the plan as its run wrote it; or quantize it as it is now: --allow-edited."
 
 
-def load_integers(plan: Plan, path: Path, progress: Progress | None = None) -> QuantizedGraph:
-    """The quantized network of a plan: from the file beside ``path``, checked by its hash.
-
-    A plan that was measured but not chosen has no such file; its network is then calibrated again, as its run did it.
-
-    Raises:
-        FileError: the file is absent, changed, or cut short.
-        UsageError, FileError: there is none, and the network or its weights are not to be had.
-    """
-    if plan.integers is not None:
-        from hwsearch.quant import storage
-
-        return storage.load(path.parent / plan.integers, plan.integers_sha256)
-    again = recalibrate(plan, path, progress or Silent())
-    return again.calibration.quantized(again.row)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Recalibrated:
     """The problem behind a plan, posed and calibrated again as its run did it; ``row`` is the plan in its space."""
 
@@ -67,72 +40,190 @@ class Recalibrated:
     calibration: Calibration
 
 
-def recalibrate(plan: Plan, path: Path, progress: Progress) -> Recalibrated:
-    """Calibrate the network of a plan again.
+@dataclass(frozen=True, eq=False)
+class PlanFile:
+    """A plan as it stands on disk.
 
-    Raises:
-        FileError: the weights or the device file are not those that the plan was made with.
-        UsageError, FileError: the network or its weights are not to be had.
+    Attributes:
+        plan: the document; without integers and measurements where it was edited.
+        model: the file of code that is the plan's network, named by the person who asks; it is executed.
+        edited: what was changed since the plan was written, where that was allowed.
     """
-    from hwsearch.problem.pose import choose_pictures
-    from hwsearch.quant.calibrate import calibrate
 
-    with progress.stage("tracing the network", 1):
-        request, problem, row = posed(plan, path)
-        photos = choose_pictures(request, problem.network)
-    with progress.stage("calibrating", STEPS) as stage:
-        lows = [crop.low for crop in photos.crops]
-        calibration = calibrate(
-            problem.graph, lows, problem.space, method=plan.method, seed=request.seed, progress=follow(stage, STEPS)
+    path: Path
+    plan: Plan
+    model: str | None = None
+    edited: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the person must know of this plan."""
+        if not self.edited:
+            return ()
+        return (f"{self.plan.name} was edited ({'; '.join(self.edited)}): it is quantized anew, and nothing of it was measured",)
+
+    @cached_property
+    def run(self) -> Run | None:
+        """The run that the plan stands in; None for a plan on its own."""
+        return Run.of_plan(self.path, self.model)
+
+    @cached_property
+    def request(self) -> Request:
+        """The request behind the plan: that of the run it stands in, or as much as the plan itself tells.
+
+        A plan on its own knows the name of its network but not a file of weights.
+
+        Raises:
+            UsageError: the network is a file of code that was not named again.
+        """
+        from hwsearch.problem.pose import Request
+
+        plan = self.plan
+        size = (plan.input_height, plan.input_width)
+        tile, halo = ("whole", None) if plan.tiling is None else (f"{plan.tiling.height}x{plan.tiling.width}", plan.tiling.halo)
+        if self.run is not None:
+            asked = self.run.request
+            return dataclasses.replace(asked, input_size=size, budgets={}, fps=None, tile=tile, halo=halo)
+        request = Request(
+            network=plan.network,
+            scale=plan.scale,
+            arguments={} if self.model else plan.provenance.network_arguments,
+            target=plan.target,
+            input_size=size,
+            tile=tile,
+            halo=halo,
+            scope=plan.scope,  # type: ignore[arg-type]  # checked by open_plan
+            seed=plan.provenance.seed,
         )
-    return Recalibrated(request, problem, row, photos, calibration)
+        return request if self.model is None else dataclasses.replace(request, model=self.model)
 
+    @cached_property
+    def posed(self) -> tuple[Problem, np.ndarray]:
+        """The problem behind the plan, and the plan ``int8[decisions]`` in its space.
 
-def posed(plan: Plan, path: Path) -> tuple[Request, Problem, np.ndarray]:
-    """The request behind a plan, its problem, and the plan ``int8[decisions]`` in its space.
+        Raises:
+            FileError: the weights or the device file are not those that the plan was made with.
+            UsageError, FileError: the network or its weights are not to be had.
+        """
+        from hwsearch.problem.pose import pose
 
-    Raises:
-        FileError: the weights or the device file are not those that the plan was made with.
-        UsageError, FileError: the network or its weights are not to be had.
-    """
-    from hwsearch.problem.pose import pose
+        problem = pose(self.request)
+        made_with = self.plan.provenance
+        self.check_weights(problem.network.weights_sha256)
+        if made_with.device_sha256 != problem.device.device_sha256:
+            raise self._changed("device file")
+        return problem, problem.space.plan(self.plan.weight_bits, self.plan.activation_bits)
 
-    request = request_of(plan, path)
-    problem = pose(request)
-    made_with = plan.provenance
-    for what, before, now in (
-        ("weights", made_with.weights_sha256, problem.network.weights_sha256),
-        ("device file", made_with.device_sha256, problem.device.device_sha256),
-    ):
-        if before != now:
-            raise FileError(
-                f"{path}: the plan was made with another {what} than are found now",
-                "Keep the plan in its run's folder, and weights and device file as they were; or run optimize again.",
+    def check_weights(self, sha256: str) -> None:
+        """Raise FileError where a network's weights, by their digest, are not those that the plan was made with."""
+        if self.plan.provenance.weights_sha256 != sha256:
+            raise self._changed("weights")
+
+    def _changed(self, what: str) -> FileError:
+        return FileError(
+            f"{self.path}: the plan was made with another {what} than {'are' if what == 'weights' else 'is'} found now",
+            "Keep the plan in its run's folder, and weights and device file as they were; or run optimize again.",
+        )
+
+    def recalibrated(self, progress: Progress) -> Recalibrated:
+        """Calibrate the network of the plan again.
+
+        Raises:
+            FileError: the weights or the device file are not those that the plan was made with.
+            UsageError, FileError: the network or its weights are not to be had.
+        """
+        from hwsearch.problem.pose import choose_pictures
+        from hwsearch.quant.calibrate import calibrate
+
+        request = self.request
+        with progress.stage("tracing the network", 1):
+            problem, row = self.posed
+            photos = choose_pictures(request, problem.network)
+        with progress.stage("calibrating", STEPS) as stage:
+            lows = [crop.low for crop in photos.crops]
+            calibration = calibrate(
+                problem.graph, lows, problem.space, method=self.plan.method, seed=request.seed, progress=follow(stage, STEPS)
             )
-    return request, problem, problem.space.plan(plan.weight_bits, plan.activation_bits)
+        return Recalibrated(request, problem, row, photos, calibration)
+
+    def integers(self, progress: Progress | None = None) -> QuantizedGraph:
+        """The quantized network of the plan: from the file beside it, checked against the plan.
+
+        A plan that was simulated but not chosen has no such file, and one that was edited has it no longer; the network is then
+        calibrated again, as its run did it.
+
+        Raises:
+            FileError: the file is absent, changed, cut short, or of another plan.
+            UsageError, FileError: there is none, and the network or its weights are not to be had.
+        """
+        if self.plan.integers is None:
+            again = self.recalibrated(progress or Silent())
+            return again.calibration.quantized(again.row)
+        return self._stored
+
+    @cached_property
+    def _stored(self) -> QuantizedGraph:
+        from hwsearch.plans import consistency
+        from hwsearch.quant import storage
+
+        plan = self.plan
+        assert plan.integers is not None
+        if plan.integers_sha256 is None:
+            raise FileError(f"{self.path}: the plan has integers and no digest of them", reading.CHANGED)
+        found = storage.load(reading.inside(self.path.parent, plan.integers, "the file of integers"), plan.integers_sha256)
+        if differences := consistency.differences(plan, found):
+            lines = "\n".join(f"  - {line}" for line in differences[: reading.MOST_PROBLEMS])
+            raise FileError(f"{self.path}: the integers in {plan.integers} are of another plan:\n{lines}", EDITED)
+        return found
 
 
-def request_of(plan: Plan, path: Path) -> Request:
-    """The request behind a plan: that of the run it stands in, or as much as the plan itself tells.
+def load(path: Path) -> Plan:
+    """The plan in ``path``; see ``open_plan``."""
+    return open_plan(path).plan
 
-    A plan on its own knows the name of its network but not a file of weights.
+
+def open_plan(path: Path, model: str | None = None, *, allow_edited: bool = False) -> PlanFile:
+    """The plan in ``path``, checked: its document, and its integers where they stand beside it.
+
+    Args:
+        allow_edited: a plan that was edited, or stands beside integers of another, is taken without them.
+    Raises:
+        FileError: absent, not JSON, of another version, not a plan (every mistake is listed), or edited (with what differs).
     """
-    from hwsearch.problem.pose import Request
+    document = reading.read_json(path, "a plan, such as RUN/plans/plan-01.json")
+    if document.get("schema_version", SCHEMA) != SCHEMA:
+        raise FileError(f"{path}: schema_version is not {SCHEMA}", f"This version reads schema_version {SCHEMA}.")
+    plan = reading.checked(document, Plan, path, "a plan", "Plans stand in the folder plans/ of a run.")
+    _check_words(plan, path)
+    if plan.edited and not allow_edited:
+        listed = "\n".join(f"  - {part}" for part in plan.edited)
+        raise FileError(f"{path} was edited since it was written:\n{listed}", EDITED)
+    found = PlanFile(path, plan, model)
+    edited = plan.edited
+    if not edited and plan.integers is not None and (path.parent / plan.integers).exists():
+        try:
+            _ = found._stored
+            return found
+        except FileError as error:
+            if not allow_edited:
+                raise
+            edited = (error.message.removeprefix(f"{path}: "),)
+    if not edited:
+        return found
+    bare = plan.model_copy(update={"integers": None, "integers_sha256": None, "measured": None, "counted": None})
+    return PlanFile(path, bare.sealed(), model, edited)
 
-    size = (plan.input_height, plan.input_width)
-    tile, halo = ("whole", None) if plan.tiling is None else (f"{plan.tiling.height}x{plan.tiling.width}", plan.tiling.halo)
-    run = path.parent.parent
-    if (run / "run.json").is_file():
-        request = Request(**directory.saved_request(run, {}))
-        return dataclasses.replace(request, input_size=size, budgets={}, fps=None, tile=tile, halo=halo)
-    return Request(
-        network=plan.network,
-        scale=plan.scale,
-        arguments=plan.provenance.network_arguments,
-        target=plan.target,
-        input_size=size,
-        tile=tile,
-        halo=halo,
-        scope=plan.scope,  # type: ignore[arg-type]  # checked by build_space
-        seed=plan.provenance.seed,
-    )
+
+def _check_words(plan: Plan, path: Path) -> None:
+    """Raises FileError where a word of the plan is none of those that are known."""
+    from hwsearch.quant import methods
+    from hwsearch.quant.engine.requant import RULES
+    from searchspaces.scopes import SCOPES
+
+    for field, value, known in (
+        ("method", plan.method, methods.names()),
+        ("scope", plan.scope, tuple(SCOPES)),
+        ("requantization", plan.requantization, tuple(RULES)),
+    ):
+        if value not in known:
+            raise FileError(f"{path} is not a plan:\n  - {field}: {value[:60]!r} is not known", f"Known: {', '.join(known)}.")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from hwmodels.errors import UsageError
 from hwmodels.numbers import Precision
 from hwmodels.tiling.tiles import Cut
 from hwsearch.documents.results import LayerRow, ScheduleStep, TilingPoint
-from hwsearch.plans import plan_file
+from hwsearch.plans.plan_file import PlanFile
 from hwsearch.problem.pose import Problem, Request, pose
 from hwsearch.search import frame_rate, tiling_options
 from searchspaces.networks import registry
@@ -141,21 +140,28 @@ def _network(request: Request) -> LoadedNetwork | None:
     return LoadedNetwork(module, spec.name, scale, channels, spec.input_kind, "", arguments)
 
 
-def estimate_plan(path: Path, changes: dict[str, object]) -> Price:
-    """Price a plan file on its own device, or on another by ``changes={"target": ...}`` (fields of the request).
+def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> Price:
+    """Price a plan on its own device, or on another by ``changes={"target": ...}`` (fields of the request).
 
     A width that another device does not offer becomes the next wider one, with a remark.
+
+    Raises:
+        FileError: the network's weights are not those that the plan was made with.
+        UsageError: the network is a file of code that was not named again.
     """
-    plan = plan_file.load(path)
-    request = dataclasses.replace(plan_file.request_of(plan, path), **changes)  # type: ignore[arg-type]
+    plan = opened.plan
+    request = dataclasses.replace(opened.request, **changes)  # type: ignore[arg-type]
     if "target" not in changes:
         problem = pose(request)
-        return price(problem, problem.space.plan(plan.weight_bits, plan.activation_bits), plan.name, request=request)
+        if not changes.keys() & {"network", "weights", "scale", "arguments"}:
+            opened.check_weights(problem.network.weights_sha256)
+        row = problem.space.plan(plan.weight_bits, plan.activation_bits)
+        return price(problem, row, plan.name, opened.remarks, request)
     problem = pose(dataclasses.replace(request, weight_bits=None, activation_bits=None, pins={}, scope="all"))
     space = problem.space
     wanted = [*(plan.weight_bits.get(n) for n in space.layer_names), *(plan.activation_bits.get(n) for n in space.group_names)]
     row = np.array([space.uniform(bits or 8, bits or 8)[d] for d, bits in enumerate(wanted)], dtype=np.int8)
-    return price(problem, row, plan.name, _remarks(space, row, wanted), request)
+    return price(problem, row, plan.name, opened.remarks + _remarks(space, row, wanted), request)
 
 
 def _remarks(space: SearchSpace, row: np.ndarray, asked: Sequence[int | None]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ import torch
 from hwsearch.documents.progress import Progress
 from hwsearch.formats.promote import Promotion
 from hwsearch.plans import recheck, verify
+from hwsearch.plans.plan_file import PlanFile
 from hwsearch.plans.upscale import enlargement
 from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.graph import QuantizedGraph
@@ -27,12 +27,12 @@ class Effect:
     psnr_after_db: float
 
 
-def measure(path: Path, before: QuantizedGraph, promotion: Promotion, scale: int, progress: Progress) -> Effect | None:
-    """Measure the change of quality on the evaluation pictures of the plan in ``path`` (see ``recheck``), or on the built-in ones
+def measure(opened: PlanFile, before: QuantizedGraph, promotion: Promotion, scale: int, progress: Progress) -> Effect | None:
+    """Measure the change of quality on the evaluation pictures of the plan (see ``recheck``), or on the built-in ones
     for a plan without a run. ``None`` where only containers changed: the numbers are the same."""
     if promotion.same_numbers:
         return None
-    chosen, _ = recheck.evaluation_pictures(path, None)
+    chosen, _ = recheck.evaluation_pictures(opened, None)
     kind: pictures.InputKind = "upsampled" if enlargement(before.graph) == 1 and scale > 1 else "low"
     channels = before.graph.channels
     found = []

@@ -13,7 +13,7 @@ from hwmodels import cost
 from hwmodels.counting import FLOAT_BITS
 from hwmodels.numbers import INT16
 from hwmodels.tiling.tiling import Tiling
-from hwsearch.documents.plan import Counted, Measured, Plan, Predicted, Provenance
+from hwsearch.documents.plan import Counted, LossIs, Measured, Plan, Predicted, Provenance
 from hwsearch.documents.versions import versions
 from hwsearch.formats.onnx import write
 from hwsearch.plans import verify
@@ -108,13 +108,14 @@ def plan_of(
             versions=versions(),
             origin=origin,
         ),
-    )
+    ).sealed()
 
 
-def price_of(objectives: cost.Objectives, row: int, loss_db: float) -> Predicted:
-    """Row ``row`` of priced plans, which loses ``loss_db``."""
+def price_of(objectives: cost.Objectives, row: int, loss_db: float, loss_is: LossIs = "simulated") -> Predicted:
+    """Row ``row`` of priced plans, which loses ``loss_db``, as ``loss_is`` says."""
     return Predicted(
         psnr_loss_db=loss_db,
+        loss_is=loss_is,
         latency_s=float(objectives.latency_s[row]),
         weight_bytes=int(objectives.weight_bytes[row]),
         peak_activation_bytes=int(objectives.peak_activation_bytes[row]),

@@ -16,15 +16,16 @@ import torch
 
 from hwmodels.errors import MismatchError
 from hwmodels.tiling.tiling import Tiling
+from hwsearch.documents import reading
 from hwsearch.documents.progress import Progress
 from hwsearch.formats import runtimes
 from hwsearch.formats.runtime import Runtime, compare, judge
-from hwsearch.plans import plan_file, verify
+from hwsearch.plans import verify
+from hwsearch.plans.plan_file import PlanFile
 from hwsearch.plans.upscale import enlargement
 from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import QuantizedGraph
-from hwsearch.runs import directory
 from searchspaces.data import pictures
 from searchspaces.data.pictures import InputKind, Pair
 from searchspaces.tasks.metrics import psnr_y, ssim_y
@@ -55,8 +56,8 @@ class Verdict:
     """How the plan cuts the picture; our engine then gave the same codes tile by tile and for whole pictures."""
 
 
-def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -> Verdict:
-    """Run the plan in ``path`` on ``images``, or on the evaluation pictures of its run.
+def recheck(opened: PlanFile, runtime: str, images: Path | None, progress: Progress) -> Verdict:
+    """Run a plan on ``images``, or on the evaluation pictures of its run.
 
     Args:
         images: a folder; all of its pictures are used.
@@ -66,27 +67,27 @@ def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -
         MismatchError: the runtime and our engine disagree, or tiles and whole pictures, or the plan says another PSNR.
     """
     known = runtimes.runtime(runtime)
-    plan = plan_file.load(path)
-    qgraph = plan_file.load_integers(plan, path, progress)
-    chosen, own = evaluation_pictures(path, images)
+    plan, path = opened.plan, opened.path
+    qgraph = opened.integers(progress)
+    chosen, own = evaluation_pictures(opened, images)
     kind: InputKind = "upsampled" if enlargement(qgraph.graph) == 1 and plan.scale > 1 else "low"
-    opened = _with_exported(path, qgraph) if runtime == "ort" else known.open_plan(qgraph)
+    executor = _with_exported(opened, qgraph) if runtime == "ort" else known.open_plan(qgraph)
     found, lows = [], []
     with progress.stage(f"running {plan.name}", len(chosen)) as stage:
         for picture in chosen:
             pairs = pictures.pairs([picture], plan.scale, qgraph.graph.channels, kind)
             lows.append(pairs[0].low)
-            found.append(_measure(opened, pairs[0], plan.scale))
+            found.append(_measure(executor, pairs[0], plan.scale))
             stage.advance()
         if plan.tiling is not None:
             # A network that refines an enlarged picture is cut in that.
             planned_width = plan.input_width * (plan.scale if kind == "upsampled" else 1)
             verify.prove_tiling(qgraph, plan.tiling, planned_width, lows)
     psnr, ssim, different, beyond, codes, seconds = (np.array(column) for column in zip(*found, strict=True))
-    judge(opened.tolerance, int(different.sum()), int(beyond.sum()), int(codes.sum()))
+    judge(executor.tolerance, int(different.sum()), int(beyond.sum()), int(codes.sum()))
     measured_db = float(psnr.mean())
     # The plan's figure was measured under its own rule; another rounds a few codes differently.
-    own = own and opened.executed.rule == plan.requantization
+    own = own and executor.executed.rule == plan.requantization
     recorded_db = plan.measured.psnr_db if own and plan.measured else None
     if recorded_db is not None and abs(recorded_db - measured_db) > PSNR_TOLERANCE_DB:
         raise MismatchError(
@@ -96,25 +97,26 @@ def recheck(path: Path, runtime: str, images: Path | None, progress: Progress) -
     names = tuple(picture.name for picture in chosen)
     return Verdict(
         plan=plan.name,
-        runtime=opened.version,
+        runtime=executor.version,
         pictures=names,
         psnr_db=measured_db,
         ssim=float(ssim.mean()),
         mismatched_codes=int(different.sum()),
         codes=int(codes.sum()),
         seconds=float(seconds.sum()),
-        peak_bytes=opened.peak_bytes,
-        instructions=dict(opened.instructions) if opened.instructions is not None else None,
+        peak_bytes=executor.peak_bytes,
+        instructions=dict(executor.instructions) if executor.instructions is not None else None,
         recorded_psnr_db=recorded_db,
         tiling=plan.tiling,
     )
 
 
-def _with_exported(path: Path, qgraph: QuantizedGraph) -> Runtime:
+def _with_exported(opened: PlanFile, qgraph: QuantizedGraph) -> Runtime:
     from hwsearch.formats.onnx import ort
 
-    beside = path.with_suffix(".onnx")
-    return ort.open_plan(qgraph, beside if beside.is_file() else None)
+    beside = opened.path.with_suffix(".onnx")
+    reading.refuse_link(beside)
+    return ort.open_plan(qgraph, beside if beside.is_file() and not opened.edited else None)
 
 
 def _measure(runtime: Runtime, pair: Pair, scale: int) -> tuple[float, float, int, int, int, float]:
@@ -129,13 +131,12 @@ def _measure(runtime: Runtime, pair: Pair, scale: int) -> tuple[float, float, in
     return psnr_y(shown, pair.high, scale), ssim_y(shown, pair.high, scale), *compare(output, ours, fmt), seconds
 
 
-def evaluation_pictures(path: Path, images: Path | None) -> tuple[tuple[pictures.Picture, ...], bool]:
+def evaluation_pictures(opened: PlanFile, images: Path | None) -> tuple[tuple[pictures.Picture, ...], bool]:
     """The pictures to judge by, and whether they are those that the plan was judged by."""
     if images is not None:
         return tuple(pictures.load_folder(images)), False
-    run = path.parent.parent
-    if not (run / "run.json").is_file():
+    run = opened.run
+    if run is None:
         return pictures.split(pictures.shipped()).evaluation, False
-    request = directory.saved_request(run, {})
-    source = pictures.shipped() if request["images"] is None else pictures.load_folder(request["images"])
-    return pictures.split(source, seed=request["seed"]).evaluation, True
+    source = pictures.shipped() if run.images is None else pictures.load_folder(run.images)
+    return pictures.split(source, seed=run.seed).evaluation, True

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device
@@ -13,6 +14,7 @@ from hwmodels.errors import UncountedError, UsageError
 from hwmodels.pricing.table import CostTable
 from hwmodels.tiling import tiles, tiling
 from hwmodels.workload import Workload
+from hwsearch.documents.bounds import Amount, Bits, Many, Rate, Scale, Seed, Side, Text
 from hwsearch.documents.url import StorageUrl
 from hwsearch.quant import methods
 from searchspaces.data import pictures
@@ -44,34 +46,34 @@ class Request:
     seconds is taken for dead.
     """
 
-    network: str = "fsrcnn"
-    model: str | None = None
+    network: Text = "fsrcnn"
+    model: Text | None = None
     weights: Path | None = None
-    scale: int | None = None
+    scale: Scale | None = None
     arguments: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    target: str = "jetson"
+    target: Text = "jetson"
     images: Path | None = None
-    input_size: tuple[int, int] | None = None
-    tile: str | None = None
-    halo: str | None = None
-    fps: float | None = None
-    budgets: Mapping[str, float] = field(default_factory=dict)
+    input_size: tuple[Side, Side] | None = None
+    tile: Text | None = None
+    halo: Literal["keep", "recompute"] | None = None
+    fps: Rate | None = None
+    budgets: Mapping[str, Amount] = field(default_factory=dict)
     scope: Scope = "all"
-    weight_bits: tuple[int, ...] | None = None
-    activation_bits: tuple[int, ...] | None = None
-    pins: Mapping[str, int] = field(default_factory=dict)
-    evaluations: int = 120
-    batch: int = 8
-    probes: int = 200
+    weight_bits: tuple[Bits, ...] | None = None
+    activation_bits: tuple[Bits, ...] | None = None
+    pins: Mapping[str, Bits] = field(default_factory=dict)
+    evaluations: Many = 120
+    batch: Many = 8
+    probes: Many = 200
     sampler: str = "exact"
     methods: tuple[str, ...] = (methods.USUAL,)
-    seed: int = 0
+    seed: Seed = 0
     storage: str | None = None
     study: str | None = None
-    grace_s: int = 60
+    grace_s: Many = 60
     run_dir: Path | None = None
     resume: bool = False
-    command: str = ""
+    command: Text = ""
 
     def __post_init__(self) -> None:
         methods.check(self.methods)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import uniform_filter
 
+from hwsearch.documents.files import replacing
 from hwsearch.documents.results import Crop
 from searchspaces.tasks.metrics import luma, psnr_y
 
@@ -61,7 +62,8 @@ def save_crops(
     for key, picture in output.items():  # the window depends on the plan, so its name is in all five file names
         files[key] = f"{FOLDER}/{_file_name(f'{name}.{plan_name}')}.{key}.png"
         detail = np.repeat(np.repeat(picture[rows, columns], magnify, axis=0), magnify, axis=1)
-        Image.fromarray(detail).save(run_dir / files[key], optimize=True)
+        with replacing(run_dir / files[key]) as temporary:
+            Image.fromarray(detail).save(temporary, format="PNG", optimize=True)
     return Crop(
         picture=name,
         high=files["high"],

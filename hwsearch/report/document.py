@@ -28,6 +28,9 @@ def document(results: Results) -> dict[str, Any]:
         "front": [entry(plan, results.fps) for plan in results.front],
         "tilings": [point.model_dump() for point in results.tilings],
         "proxies": {check.name: {"spearman": check.spearman} for check in results.proxies},
+        "notes": results.notes,
+        "versions": results.versions,
+        "resumed": [leg.model_dump() for leg in results.resumed],
         "run_dir": None if results.run_dir is None else str(results.run_dir),
         "wall_s": results.wall_s,
     }

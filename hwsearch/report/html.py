@@ -19,6 +19,7 @@ from markupsafe import Markup
 from hwmodels.errors import FileError, grouped
 from hwsearch.documents import units
 from hwsearch.documents.plan import Plan
+from hwsearch.documents.reading import inside
 from hwsearch.documents.recommended import recommended
 from hwsearch.documents.results import LayerRow, Results
 from hwsearch.report import figures, layers, tiling
@@ -282,7 +283,7 @@ def _crops(results: Results, run_dir: Path) -> tuple[list[dict[str, Any]], int]:
     for at, crop in enumerate(results.crops):
         names = [crop.high, crop.bicubic, crop.float_, crop.plan, crop.error]
         try:
-            files = [(run_dir / name).read_bytes() for name in names]
+            files = [inside(run_dir, name, "a picture of the report").read_bytes() for name in names]
         except OSError as error:
             raise FileError(
                 f"{error.filename}: {error.strerror}", "The run directory is incomplete; run `hwsearch optimize` again."

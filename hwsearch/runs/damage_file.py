@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from hwmodels.errors import FileError
-from hwsearch.documents.files import read_json, write_json
+from hwsearch.documents.bounds import Amount, Bits, Count, Rate, Seed, Text
+from hwsearch.documents.files import write_json
+from hwsearch.documents.reading import CHANGED, read
 from hwsearch.quality.damage import Damage
 
 if TYPE_CHECKING:
     from searchspaces.space import SearchSpace
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
+
+
+class _Table(BaseModel):
+    """One ``Damage``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    proxy: Text
+    noise: list[list[Amount]]
+    float_mse: list[Rate] = Field(min_length=1)
+    seed: Seed
+    pictures: list[Text]
+    seconds: Amount
+    forward_passes: Count = 0
+    backward_passes: Count = 0
+
+
+class _Document(BaseModel):
+    """``damage.json``: the tables by proxy, and the names and widths that their rows and columns stand for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    schema_version: Literal[1]
+    decisions: list[Text]
+    weight_bits: list[Bits]
+    activation_bits: list[Bits]
+    tables: dict[Text, _Table] = Field(min_length=1)
 
 
 def save(path: Path, tables: Mapping[str, Damage], space: SearchSpace) -> None:
@@ -30,22 +57,16 @@ def load(path: Path, space: SearchSpace) -> dict[str, Damage]:
     Raises:
         FileError: absent, damaged, or of another space.
     """
-    document = read_json(path, "the damage tables of a run")
-    hint = "It was written by another version, or changed by hand: run `hwsearch optimize` again."
-    if {name: document.get(name) for name in _axes(space)} != _axes(space):
+    hint = f"{CHANGED} Run `hwsearch optimize` again."
+    document = read(path, _Document, "the damage tables of a run", hint)
+    if {name: getattr(document, name) for name in _axes(space)} != _axes(space):
         raise FileError(f"{path} holds the damage of other layers or widths", hint)
-    try:
-        tables = {}
-        for name, saved in document["tables"].items():
-            known = {field.name: saved[field.name] for field in fields(Damage) if field.name in saved}
-            known["noise"] = np.array(saved["noise"], dtype=np.float64)
-            known["float_mse"] = np.array(saved["float_mse"], dtype=np.float64)
-            known["pictures"] = tuple(saved["pictures"])
-            if known["noise"].shape != space.allowed.shape:
-                raise ValueError(f"table {name} has another shape")
-            tables[name] = Damage(**known)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise FileError(f"{path} is damaged: {error}", hint) from error
+    tables = {}
+    for name, saved in document.tables.items():
+        if {len(row) for row in saved.noise} != {space.allowed.shape[1]} or len(saved.noise) != space.decisions:
+            raise FileError(f"{path} is damaged: the table of {name} has another shape", hint)
+        arrays = {"noise": np.array(saved.noise), "float_mse": np.array(saved.float_mse)}
+        tables[name] = Damage(**{**saved.model_dump(), **arrays, "pictures": tuple(saved.pictures)})
     return tables
 
 

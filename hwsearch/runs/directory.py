@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,21 +18,19 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from hwmodels.errors import FileError, UsageError
-from hwsearch.documents import earlier
-from hwsearch.documents.files import DISK_FULL, file_error, jsonable, read_json, write_json
+from hwsearch.documents import earlier, reading
+from hwsearch.documents.configuration import SCHEMA, Leg, Legs
+from hwsearch.documents.files import DISK_FULL, file_error, jsonable, write_json
 from hwsearch.documents.versions import versions
+from hwsearch.runs import run as reader
+from hwsearch.runs.run import NOT_COMPARED, Run
 
 if TYPE_CHECKING:
     from hwsearch.documents.results import Results
     from hwsearch.problem.pose import Pictures, Problem, Request
     from searchspaces.networks.registry import LoadedNetwork
 
-SCHEMA = 1
-SHARING = ("storage", "study", "grace_s")
-"""Fields of a request that say who measures: each time anew."""
-NOT_COMPARED = ("run_dir", "resume", "command", *SHARING)
-"""Fields of a request that say where and how, not what."""
-RUN, TARGETS, EVALUATIONS, DAMAGE = "run.json", "targets.json", "evaluations.jsonl", "damage.json"
+LOCK = ".lock"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -59,7 +58,7 @@ class RunDirectory:
     On Ctrl-C the block ends with ``Interrupted``; on a full disk with ``FileError``.
     """
 
-    def __init__(self, path: Path, lock: IO[str]) -> None:
+    def __init__(self, path: Path, lock: IO[bytes]) -> None:
         self.path, self._lock = path, lock
 
     @classmethod
@@ -84,7 +83,7 @@ class RunDirectory:
             except OSError as error:
                 raise file_error(error, path) from error
             if taken:
-                known = (path / "run.json").exists()
+                known = (path / reader.RUN).exists()
                 hint = f"Go on with --resume {path}, or choose" if known else "Choose"
                 raise FileError(f"{path} is not empty", f"{hint} another folder with --out.")
         return cls(path, _acquire(path))
@@ -97,7 +96,7 @@ class RunDirectory:
             FileError: there is no run, or another process works on it.
         """
         path = path.absolute()
-        configuration(path)
+        reader.configuration(path)
         return cls(path, _acquire(path))
 
     @classmethod
@@ -128,6 +127,7 @@ class RunDirectory:
         try:
             if request.resume:
                 run.check_same(request, provenance)
+                run.go_on()
             else:
                 run.write_configuration(request, provenance)
             run.plans_dir.mkdir(exist_ok=True)
@@ -163,34 +163,38 @@ class RunDirectory:
 
     @property
     def plans_dir(self) -> Path:
-        return self.path / "plans"
+        return self.path / reader.PLANS
 
     @property
     def crops_dir(self) -> Path:
-        return self.path / "crops"
+        return self.path / reader.CROPS
 
     @property
     def journal_path(self) -> Path:
         """Optuna's journal of the search."""
-        return self.path / "journal.log"
+        return self.path / reader.JOURNAL
 
     @property
     def evaluations_path(self) -> Path:
-        """Every measured plan, one JSON line each."""
-        return self.path / EVALUATIONS
+        """Every simulated plan, one JSON line each."""
+        return self.path / reader.EVALUATIONS
 
     @property
     def damage_path(self) -> Path:
         """The damage tables of all proxies."""
-        return self.path / DAMAGE
+        return self.path / reader.DAMAGE
 
     @property
     def configuration_path(self) -> Path:
-        return self.path / "run.json"
+        return self.path / reader.RUN
 
     @property
     def results_path(self) -> Path:
-        return self.path / "results.json"
+        return self.path / reader.RESULTS
+
+    def read(self) -> Run:
+        """What stands in the directory now."""
+        return Run(self.path)
 
     def write_configuration(self, request: Any, provenance: Mapping[str, Any]) -> None:
         """Write ``run.json``: what was asked (a dataclass or mapping) and what it was asked of (versions, hashes)."""
@@ -198,111 +202,28 @@ class RunDirectory:
         write_json(self.configuration_path, document)
 
     def check_same(self, request: Any, provenance: Mapping[str, Any] | None = None) -> None:
-        """Refuse to go on with a run that was started differently.
+        """``check_request`` for this directory."""
+        check_request(self.path, request, provenance)
 
-        Args:
-            request: compared field by field, apart from ``NOT_COMPARED``.
-            provenance: the hashes (keys that end in ``sha256``) are compared too; versions may differ.
-        Raises:
-            UsageError: something differs; every difference is listed.
-        """
-        saved, asked = configuration(self.path), jsonable(request)
-        before = earlier.with_methods(saved["request"])
-        pairs = [(key, before.get(key), asked.get(key)) for key in sorted(set(before) | set(asked)) if key not in NOT_COMPARED]
-        _refuse_changes(self.path, pairs + _hashes(saved, provenance or {}))
+    def go_on(self) -> None:
+        """Write down that the run is gone on with, and under which versions."""
+        leg = Leg(created=datetime.now(UTC).isoformat(timespec="seconds"), versions=versions())
+        write_json(self.path / reader.LEGS, Legs(legs=[*Run(self.path).legs, leg]))
 
 
-def configuration(path: Path, name: str = RUN) -> dict[str, Any]:
-    """``run.json`` of a run directory: ``schema_version``, ``request``, ``provenance``; or the document ``name`` of that form.
-
-    Raises:
-        FileError: there is none, or it is of another version.
-    """
-    if not (path / name).is_file() and (path / TARGETS).is_file():
-        runs = sorted(str(found.parent) for found in path.glob(f"*/{RUN}"))
-        raise FileError(f"{path} holds the runs of several devices", f"Give one of them: {', '.join(runs)}.")
-    if not (path / name).is_file():
-        what = f"holds no {name}" if path.is_dir() else "does not exist"
-        raise FileError(f"{path} {what}", "Give the folder of an earlier `hwsearch optimize`, or start a new run.")
-    document = read_json(path / name, "the configuration of a run")
-    if document.get("schema_version") != SCHEMA or not isinstance(document.get("request"), dict):
-        raise FileError(f"{path / name} is not a run of this version", f"Expected schema_version {SCHEMA}.")
-    return document
-
-
-def _hashes(saved: Mapping[str, Any], provenance: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Each hash that a configuration and ``provenance`` both have: its name, and its value then and now."""
-    before, now = saved.get("provenance", {}), jsonable(provenance)
-    return [(key, before[key], now[key]) for key in sorted(set(before) & set(now)) if key.endswith("sha256")]
-
-
-def check_unchanged(path: Path, provenance: Mapping[str, Any]) -> None:
-    """Refuse to say more about the run in ``path`` when weights, device or pictures are not what they were.
-
-    Raises:
-        FileError: a hash differs; every one is listed.
-    """
-    changed = [key.removesuffix("_sha256") for key, before, now in _hashes(configuration(path), provenance) if before != now]
-    if changed:
-        raise FileError(
-            f"{path}: changed since the run: {', '.join(changed)}",
-            "Put them back as they were, or run `hwsearch optimize` again.",
-        )
-
-
-def saved_request(path: Path, given: Mapping[str, Any], name: str = RUN) -> dict[str, Any]:
-    """The fields of the request that started the run in ``path``, as ``Request`` takes them, without those of ``SHARING``.
+def check_request(path: Path, request: Any, provenance: Mapping[str, Any] | None = None) -> None:
+    """Refuse to go on with the run in ``path`` where it was started differently.
 
     Args:
-        given: fields that were given again; they must say the same.
-        name: the document that holds it.
+        request: compared field by field, apart from ``NOT_COMPARED``.
+        provenance: the hashes (keys that end in ``sha256``) are compared too; versions may differ.
     Raises:
-        FileError: there is no such run.
-        UsageError: a field is given differently; every such field is listed.
+        UsageError: something differs; every difference is listed.
     """
-    saved = request_fields(configuration(path, name)["request"])
-    _refuse_changes(path, [(key, jsonable(saved.get(key)), jsonable(value)) for key, value in given.items()])
-    return saved
-
-
-def request_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a request as ``Request`` takes them, from JSON; without where it ran and who measured."""
-    fields = {key: value for key, value in earlier.with_methods(saved).items() if key not in ("run_dir", "resume", *SHARING)}
-    for key in ("weights", "images"):
-        fields[key] = None if fields.get(key) is None else Path(fields[key])
-    for key in ("input_size", "weight_bits", "activation_bits"):
-        fields[key] = None if fields.get(key) is None else tuple(fields[key])
-    fields["methods"] = tuple(fields["methods"])
-    return fields
-
-
-def load_results(path: Path) -> Results:
-    """``results.json`` of the run directory ``path``.
-
-    Raises:
-        FileError: there is none (the run did not finish), or it is not of this version.
-    """
-    from pydantic import ValidationError
-
-    from hwsearch.documents.results import Results
-
-    file = path / "results.json"
-    if not file.is_file():
-        configuration(path)
-        raise FileError(f"{path} has no results yet", f"Finish the run with `hwsearch optimize --resume {path}`.")
-    try:
-        return Results.model_validate(read_json(file, "the results of a run")).placed(path)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise FileError(f"{file}: {where}: {first['msg']}", "It was written by another version, or changed by hand.") from None
-
-
-def _refuse_changes(path: Path, pairs: list[tuple[str, Any, Any]]) -> None:
-    changed = [f"  - {key}: was {old!r}, is {new!r}" for key, old, new in pairs if old != new]
-    if changed:
-        lines = "\n".join(changed)
-        raise UsageError(f"{path} was started differently:\n{lines}", "Resume with the same choices, or start a new run.")
+    saved, asked = reader.configuration(path), jsonable(request)
+    before = earlier.with_methods(saved.request)
+    pairs = [(key, before.get(key), asked.get(key)) for key in sorted(set(before) | set(asked)) if key not in NOT_COMPARED]
+    reader.refuse_changes(path, pairs + reader.hashes(saved, provenance or {}))
 
 
 def _state_digest(network: LoadedNetwork) -> str:
@@ -330,9 +251,14 @@ def _make_unique(wanted: Path) -> Path:
             raise file_error(error, path) from error
 
 
-def _acquire(path: Path) -> IO[str]:
+def _acquire(path: Path) -> IO[bytes]:
+    """Lock a folder that this process is going to write in: nothing in it may lead out of it."""
     try:
-        lock = (path / ".lock").open("w")
+        for name in (LOCK, *reader.ENTRIES):
+            reading.refuse_link(path / name)
+        # Not truncated, and not through a link that was put there since.
+        handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        lock = os.fdopen(handle, "rb")
     except OSError as error:
         raise file_error(error, path) from error
     try:

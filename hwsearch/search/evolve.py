@@ -9,7 +9,6 @@ one that was never interrupted. One process at a time uses a journal: the caller
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from hwmodels.errors import FileError
+from hwsearch.documents.reading import parse
 from hwsearch.quality.evaluate import Score
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.alternatives import lower_all
@@ -95,13 +95,14 @@ def refine(
     scores: dict[bytes, Score] = {}
     with quiet_optuna(), _file_errors(storage_path):
         mend(storage_path)
-        study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(storage_path), lock_obj=_HeldByCaller(str(storage_path)))),
-            study_name=study_name,
-            sampler=RandomSampler(seed=seed),  # never asked: plans come from the proposer
-            directions=["minimize"] * len(OBJECTIVES),
-            load_if_exists=True,
-        )
+        with _damage(storage_path):
+            study = optuna.create_study(
+                storage=_storage(storage_path),
+                study_name=study_name,
+                sampler=RandomSampler(seed=seed),  # never asked: plans come from the proposer
+                directions=["minimize"] * len(OBJECTIVES),
+                load_if_exists=True,
+            )
         _check_names(study, encoding, storage_path)
         _describe(study, space, sampler)
         for _ in _trials(study, TrialState.COMPLETE):
@@ -120,6 +121,44 @@ def refine(
                 _tell(advance)
         rows = [(encoding.plan(t.params), tuple(t.values)) for t in _trials(study, TrialState.COMPLETE)]
     return [Evaluated(plan, scores.get(plan.tobytes()), values) for plan, values in rows]
+
+
+def finished(space: SearchSpace, storage_path: Path, study_name: str = "hwsearch") -> list[tuple[np.ndarray, float]]:
+    """Plans ``int8[D]`` that the journal in ``storage_path`` holds as measured, in order, and their losses in dB.
+
+    Raises:
+        FileError: the journal cannot be used, or is damaged before its end.
+    """
+    if not storage_path.exists():
+        return []
+    encoding = Encoding(space)
+    with quiet_optuna(), _file_errors(storage_path):
+        mend(storage_path)
+        with _damage(storage_path):
+            storage = _storage(storage_path)
+            if study_name not in optuna.get_all_study_names(storage):
+                return []
+            study = optuna.load_study(study_name=study_name, storage=storage)
+            _check_names(study, encoding, storage_path)
+            return [(encoding.plan(t.params), float(t.values[0])) for t in _trials(study, TrialState.COMPLETE)]
+
+
+def _storage(path: Path) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=_HeldByCaller(str(path))))
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """What Optuna says of a journal whose lines make no study."""
+    try:
+        yield
+    except (FileError, OSError):
+        raise
+    except Exception as problem:
+        raise FileError(
+            f"{path}: it is damaged ({type(problem).__name__}: {str(problem)[:200]})",
+            "Move the journal away and go on with --resume: the search is done again, what the log of evaluations holds is kept.",
+        ) from problem
 
 
 class _HeldByCaller(JournalFileOpenLock):
@@ -237,7 +276,7 @@ def mend(path: Path) -> None:
         try:
             if not line.endswith(b"\n"):
                 raise ValueError("cut short")
-            json.loads(line)
+            parse(line)
         except ValueError as problem:
             if number < len(lines) - 1:
                 raise FileError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hwmodels.errors import FileError
 from hwsearch.documents.clock import Clock
 from hwsearch.documents.progress import Progress
 from hwsearch.documents.results import ProxyCheck
@@ -17,7 +18,10 @@ from hwsearch.search import evolve, found, pareto, rounds
 from hwsearch.search.predict.screen import Screen
 from hwsearch.search.propose import random_plans, uniform
 from hwsearch.search.tiling_options import Ways
+from searchspaces.space import SearchSpace
 
+AGREE_DB, AGREE_SHARE = 0.01, 0.01
+"""How far the losses of one plan in journal and log may lie apart, in dB or as a share: another version measured one of them."""
 FRONT_POINTS = 20
 """Latency budgets of the exact fronts, over all ways to cut the picture."""
 
@@ -64,6 +68,7 @@ def find_plans(
             **_share(request),
         )
     uniforms = uniform.plans(space)
+    _reconcile(space, log, journal_path)
     with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
         evolve.refine(
             space,
@@ -98,6 +103,22 @@ def find_plans(
         cuts=taken,
         methods=[score.method for _, score in measured],
     )
+
+
+def _reconcile(space: SearchSpace, log: EvaluationLog, journal_path: Path) -> None:
+    """Measure again what the journal of a resumed run holds as measured and its log has lost: a copy of a run at work, or a line
+    that was removed. Asked in the journal's order, the plans stand in the log's as if nothing had been lost.
+
+    Raises:
+        FileError: log and journal say different losses of one plan.
+    """
+    before = evolve.finished(space, journal_path)
+    for (_, loss_db), score in zip(before, log([plan for plan, _ in before]), strict=True):
+        if abs(loss_db - score.psnr_loss_db) > max(AGREE_DB, AGREE_SHARE * abs(loss_db)):
+            raise FileError(
+                f"{journal_path} says that a plan loses {loss_db:.4f} dB, and the log of evaluations {score.psnr_loss_db:.4f} dB",
+                "The two files are of different runs or versions. Move the journal away and go on with --resume.",
+            )
 
 
 def _share(request: Request) -> dict[str, int]:

@@ -19,9 +19,9 @@ from hwsearch.documents.files import jsonable
 from hwsearch.documents.url import StorageUrl
 from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quality.evaluate import Score
-from hwsearch.runs import directory
 from hwsearch.runs.cluster import same_study, worker
 from hwsearch.runs.cluster.study import SharedStudy, plan_hash
+from hwsearch.runs.run import NOT_COMPARED
 from hwsearch.search.exact.alternatives import lower_all
 from hwsearch.search.propose.moves import Encoding
 from hwsearch.search.propose.samplers import OBJECTIVES
@@ -75,7 +75,7 @@ class Coordinator:
         else:
             plan = space.uniform(space.weight_bits[0], space.activation_bits[0])
             example = {"plan": plan.tolist(), "psnr_loss_db": measure(plan).psnr_loss_db}
-        asked = {key: value for key, value in jsonable(request).items() if key not in directory.NOT_COMPARED}
+        asked = {key: value for key, value in jsonable(request).items() if key not in NOT_COMPARED}
         same = same_study.of(request, problem, photos)
         study.describe({"request": asked, "identity": same, "grace_s": self._grace_s, "check": example})
         study.finished = False

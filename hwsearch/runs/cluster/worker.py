@@ -10,7 +10,8 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ from hwsearch.documents.url import StorageUrl
 from hwsearch.problem.pose import Request, choose_pictures, pose
 from hwsearch.quality import measuring
 from hwsearch.quality.evaluate import Score
-from hwsearch.runs import directory
 from hwsearch.runs.cluster import same_study
 from hwsearch.runs.cluster.study import SharedStudy
+from hwsearch.runs.run import request_of
 
 POLL_S = (0.1, 1.0)
 """Pause of an idle process: the first, and the longest."""
@@ -129,4 +130,4 @@ def _request(study: str, saved: Mapping[str, Any], own: Mapping[str, Any]) -> Re
             f"the study {study} measures a network from a file, {saved['model']}",
             "Code named by a database is not run: give the file that you trust with --model.",
         )
-    return Request(**{**directory.request_fields(saved), **own})
+    return replace(request_of(saved, Path(f"the study {study}")), **own)

@@ -73,6 +73,11 @@ def calibrate(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Predi
     return learn(refit(damage, plans, losses_db), plans, losses_db)
 
 
+def alone(damage: Damage) -> Prediction:
+    """The sum of the table, where no plan tells what it leaves out."""
+    return learn(damage, np.empty((0, len(damage.noise)), dtype=np.int64), np.empty(0))
+
+
 def learn(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Prediction:
     """What ``damage`` leaves out of plans ``int8[P, D]`` that lose ``losses_db float64[P]``, those that it was calibrated by (see
     ``refit``); a plan that gains counts as without loss. Without plans, the sum stands."""

@@ -4,127 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from small_job import TARGETS, Job, answer, refusal
 
 from hwmodels import cost
 from hwsearch.cli import main
-from hwsearch.documents.files import read_json, write_json
+from hwsearch.documents.files import write_json
+from hwsearch.documents.reading import read_json
 from hwsearch.pipeline import several_devices
 from hwsearch.plans import choose_again, plan_file
-from hwsearch.problem.pose import Request, pose
 from hwsearch.quality import shared
-from hwsearch.quality.proxies import PROXIES
-from hwsearch.runs import directory
-from searchspaces.data import pictures
-
-NETWORK = '''
-import torch
-from torch import nn
-
-class Net(nn.Module):
-    """Repeats every pixel with a residual block between, and a little noise: something to quantize."""
-
-    def __init__(self):
-        super().__init__()
-        self.head, self.one, self.two = (nn.Conv2d(i, 4, 3, padding=1) for i in (1, 4, 4))
-        self.tail, self.shuffle, self.relu = nn.Conv2d(4, 4, 3, padding=1), nn.PixelShuffle(2), nn.ReLU()
-
-    def forward(self, x):
-        x = self.relu(self.head(x))
-        return self.shuffle(self.tail(x + self.two(self.relu(self.one(x)))))
-
-def build():
-    torch.manual_seed(0)
-    net = Net()
-    with torch.no_grad():
-        for layer in (net.head, net.one, net.two, net.tail):
-            layer.weight.mul_(0.2)
-            layer.bias.zero_()
-        net.head.weight[0, 0, 1, 1] = 1.0
-        net.tail.weight[:, 0, 1, 1] = 1.0
-    return net
-'''
-TARGETS = ("stm32h743", "stm32l4r5")
-"""Two microcontrollers whose widths mean the same."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run for two devices; ``words`` of its command without the folder; ``measured``: the proxies, each time one was."""
-
-    folder: Path
-    words: tuple[str, ...]
-    measured: list[str]
-
-    def plan(self, target: str, name: str) -> str:
-        return str(self.folder / "run" / target / "plans" / f"{name}.json")
-
-
-def answer(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
-    capsys.readouterr()
-    assert main([*words, "--json", "--quiet"]) == 0
-    return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
-
-
-def refusal(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:
-    capsys.readouterr()
-    assert main([*words, "--json", "--quiet"]) == code
-    error = json.loads(capsys.readouterr().out)["error"]
-    assert error["hint"]
-    return f"{error['message']}\n{error['hint']}"
-
-
-@pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    folder = tmp_path_factory.mktemp("job")
-    (folder / "net.py").write_text(NETWORK)
-    (folder / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"photo{i}.png")
-    words = ["optimize", "--model", f"{folder / 'net.py'}:build", "--scale", "2", "--input", "24x32"]
-    words += [
-        "--weight-bits",
-        "2,4,8",
-        "--evaluations",
-        "12",
-        "--probes",
-        "8",
-        "--equal-bits",
-        "5",
-        "--images",
-        str(folder / "photos"),
-    ]
-    for target in TARGETS:
-        words += ["--target", target]
-    measured = []
-    patch = pytest.MonkeyPatch()
-    for name, info in list(PROXIES.items()):
-
-        def counted(*arguments: Any, own: Any = info, called: str = name) -> Any:
-            measured.append(called)
-            return own.measure(*arguments)
-
-        patch.setitem(PROXIES, name, _Counted(info, counted))  # type: ignore[arg-type]
-    assert main([*words, "--out", str(folder / "run"), "--quiet", "--json"]) == 0
-    patch.undo()
-    return Job(folder, tuple(words), measured)
-
-
-class _Counted:
-    """A proxy that says when it is measured."""
-
-    def __init__(self, info: Any, measure: Any) -> None:
-        self._info, self.measure = info, measure
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._info, name)
-
+from hwsearch.runs.run import Run
 
 # Several devices in one run
 
@@ -136,7 +29,7 @@ def test_every_device_has_a_complete_run_and_proxies_are_measured_once(job: Job)
         assert {"run.json", "results.json", "report.html", "evaluations.jsonl", "damage.json"} <= {
             path.name for path in (run / target).iterdir()
         }
-        assert directory.load_results(run / target).target == target
+        assert Run(run / target).results.target == target
     assert job.measured
     assert len(job.measured) == len(set(job.measured))
 
@@ -145,7 +38,7 @@ def test_plans_alike_are_measured_once(job: Job) -> None:
     """The scores of the same widths on two devices are the same numbers to the last bit."""
     scores: list[dict[tuple[int, ...], float]] = []
     for target in TARGETS:
-        problem = pose(Request(**directory.saved_request(job.folder / "run" / target, {})))
+        problem = Run(job.folder / "run" / target, job.model).problem
         lines = (job.folder / "run" / target / "evaluations.jsonl").read_text().splitlines()
         rows = [json.loads(line) for line in lines]
         scores.append({shared._widths(problem.space, np.array(r["plan"])): r["score"]["psnr_loss_db"] for r in rows})
@@ -164,23 +57,23 @@ def test_a_stopped_run_goes_on_with_the_device_at_which_it_stopped(job: Job, cap
     lines = (run / TARGETS[1] / "evaluations.jsonl").read_text().splitlines(keepends=True)
     (run / TARGETS[1] / "evaluations.jsonl").write_text("".join(lines[:5]) + lines[5][:9])
     stamp = (run / TARGETS[0] / "results.json").stat().st_mtime_ns
-    said = answer(capsys, "optimize", "--resume", str(run))
+    said = answer(capsys, "optimize", "--resume", str(run), "--model", job.model)
     assert [row["target"] for row in said["table"]] == list(TARGETS)
     assert (run / TARGETS[0] / "results.json").stat().st_mtime_ns == stamp
     for target in TARGETS:
         points = read_json(run / target / "results.json", "")["points"]
         assert {json.dumps(p) for p in points} == {json.dumps(p) for p in before[target]}
-    assert "seed" in refusal(capsys, 2, "optimize", "--resume", str(run), "--seed", "4")
-    assert TARGETS[0] in refusal(capsys, 2, "optimize", "--resume", str(run), "--target", "jetson")
+    assert "seed" in refusal(capsys, 2, "optimize", "--resume", str(run), "--seed", "4", "--model", job.model)
+    assert TARGETS[0] in refusal(capsys, 2, "optimize", "--resume", str(run), "--target", "jetson", "--model", job.model)
 
 
 def test_one_table_across_devices(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
-    said = answer(capsys, "optimize", "--resume", str(job.folder / "run"))
+    said = answer(capsys, "optimize", "--resume", str(job.folder / "run"), "--model", job.model)
     assert set(said["targets"]) == set(TARGETS)
     for row in said["table"]:
         assert row["measured"]["psnr_db"] > 20
         assert row["predicted"]["latency_s"] > 0
-    assert main(["optimize", "--resume", str(job.folder / "run")]) == 0
+    assert main(["optimize", "--resume", str(job.folder / "run"), "--model", job.model]) == 0
     text = capsys.readouterr().out
     assert all(target in text for target in TARGETS)
     runs = several_devices.load(job.folder / "run")
@@ -204,11 +97,11 @@ def test_a_device_named_twice_or_a_budget_out_of_reach_on_one(
 
 def test_a_plan_says_which_limit_binds_and_what_every_step_would_change(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     run = job.folder / "run" / "stm32h743"
-    results = directory.load_results(run)
+    results = Run(run).results
     plan = next(plan for plan in results.front if plan.name == results.chosen["budget"])
     path = job.plan("stm32h743", plan.name)
-    said = answer(capsys, "explain", path)
-    problem = pose(Request(**directory.saved_request(run, {})))
+    said = answer(capsys, "explain", path, "--model", job.model)
+    problem = Run(run, job.model).problem
     space, counting = problem.space, problem.space.counting
     assert counting is not None
     row = space.plan(plan.weight_bits, plan.activation_bits)
@@ -234,7 +127,7 @@ def test_a_plan_says_which_limit_binds_and_what_every_step_would_change(job: Job
             breaking += found["breaks"]
     assert limits["mean_bits"]["binds"] == bool(breaking)
     assert "refitted" in said["proxy"]
-    assert main(["explain", path, "--quiet"]) == 0
+    assert main(["explain", path, "--quiet", "--model", job.model]) == 0
     text = capsys.readouterr().out
     assert "The budget on mean bits" in text
     assert ("*: " in text) == bool(breaking)
@@ -245,10 +138,10 @@ def test_a_plan_says_which_limit_binds_and_what_every_step_would_change(job: Job
 
 
 def test_plans_of_one_device_compared(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
-    results = directory.load_results(job.folder / "run" / "stm32h743")
+    results = Run(job.folder / "run" / "stm32h743").results
     names = [results.chosen["fastest"], results.chosen["best quality"]]
     assert names[0] != names[1]
-    words = ("compare", *(job.plan("stm32h743", name) for name in names))
+    words = ("compare", *(job.plan("stm32h743", name) for name in names), "--model", job.model)
     said = answer(capsys, *words)
     one, other = (next(plan for plan in results.front if plan.name == name) for name in names)
     assert {(w["kind"], w["name"]): w["bits"] for w in said["widths"]} == {
@@ -272,7 +165,7 @@ def test_plans_of_one_device_compared(job: Job, capsys: pytest.CaptureFixture[st
 
 def test_plans_of_two_devices_are_priced_on_both(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     plans = [job.plan(target, "plan-01") for target in TARGETS]
-    said = answer(capsys, "compare", *plans)
+    said = answer(capsys, "compare", *plans, "--model", job.model)
     assert len(said["devices"]) == 2
     (fast_first, fast_second), (slow_first, slow_second) = (device["prices"] for device in said["devices"])
     assert fast_first["latency_s"] == pytest.approx(plan_file.load(Path(plans[0])).predicted.latency_s)
@@ -281,20 +174,24 @@ def test_plans_of_two_devices_are_priced_on_both(job: Job, capsys: pytest.Captur
     assert fast_first["latency_s"] < slow_first["latency_s"]
     assert fast_second["latency_s"] < slow_second["latency_s"]
     assert not any("different pictures" in remark for remark in said["remarks"])
-    assert main(["compare", *plans]) == 0
+    assert main(["compare", *plans, "--model", job.model]) == 0
     assert "STM32L4R5" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_said(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = plan_file.load(Path(job.plan("stm32h743", "plan-01")))
     write_json(tmp_path / "lonely.json", plan)
-    said = answer(capsys, "compare", job.plan("stm32h743", "plan-01"), str(tmp_path / "lonely.json"))
+    words = ("compare", job.plan("stm32h743", "plan-01"), str(tmp_path / "lonely.json"))
+    said = answer(capsys, *words)
     assert said["widths"] == []
-    # Without its run, a plan knows the name of its network and not the module behind it.
+    # A plan knows the name of its network and not the module behind it; and code that a run names is not executed.
     assert any("lonely.json is not priced" in remark for remark in said["remarks"])
+    assert any("plan-01.json is not priced" in remark and "--model" in remark for remark in said["remarks"])
+    said = answer(capsys, *words, "--model", job.model)
+    assert not any("priced layer" in remark for remark in said["remarks"])
     assert any("may have been measured on different pictures" in remark for remark in said["remarks"])
-    assert main(["compare", job.plan("stm32h743", "plan-01"), str(tmp_path / "lonely.json")]) == 0
-    write_json(tmp_path / "other.json", plan.model_copy(update={"network": "vdsr"}))
+    assert main([*words]) == 0
+    write_json(tmp_path / "other.json", plan.model_copy(update={"network": "vdsr"}).sealed())
     assert "vdsr" in refusal(capsys, 2, "compare", job.plan("stm32h743", "plan-01"), str(tmp_path / "other.json"))
     assert "a plan" in refusal(capsys, 3, "compare", job.plan("stm32h743", "plan-01"), str(tmp_path / "absent.json"))
 
@@ -305,7 +202,7 @@ def test_what_cannot_be_compared_is_said(job: Job, tmp_path: Path, capsys: pytes
 def test_the_front_of_a_run_is_listed(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(job.folder / "run" / "stm32h743")
     front = answer(capsys, "front", run)["front"]
-    assert [entry["plan"] for entry in front] == [plan.name for plan in directory.load_results(Path(run)).front]
+    assert [entry["plan"] for entry in front] == [plan.name for plan in Run(Path(run)).results.front]
     assert main(["front", run]) == 0
     assert front[0]["plan"] in capsys.readouterr().out
     assert "Budgets" in refusal(capsys, 2, "front", run, "--out", "x.json")
@@ -318,34 +215,32 @@ def test_the_front_of_a_run_for_several_devices_is_one_table(job: Job, capsys: p
     devices = sorted(found.name for found in run.iterdir() if found.is_dir())
     rows = answer(capsys, "front", str(run))["table"]
     assert sorted(row["target"] for row in rows) == devices
-    both = answer(capsys, "front", str(run), "--budget", "psnr_loss=50dB")["targets"]
+    both = answer(capsys, "front", str(run), "--budget", "psnr_loss=50dB", "--model", job.model)["targets"]
     for name in devices:
-        alone = answer(capsys, "front", str(run / name), "--budget", "psnr_loss=50dB")
+        alone = answer(capsys, "front", str(run / name), "--budget", "psnr_loss=50dB", "--model", job.model)
         assert both[name] == alone
     # A latency that one device reaches and the other does not.
-    best = {
-        name: min(point.latency_s for point in directory.load_results(run / name).points if point.latency_s) for name in devices
-    }
+    best = {name: min(point.latency_s for point in Run(run / name).results.points if point.latency_s) for name in devices}
     slow = max(devices, key=best.__getitem__)
     between = (min(best.values()) * max(best.values())) ** 0.5
-    found = answer(capsys, "front", str(run), "--budget", f"latency={between:.9f}s")["targets"]
+    found = answer(capsys, "front", str(run), "--budget", f"latency={between:.9f}s", "--model", job.model)["targets"]
     assert "latency" in found[slow]["out_of_reach"]
-    assert main(["front", str(run), "--budget", f"latency={between:.9f}s"]) == 0
+    assert main(["front", str(run), "--budget", f"latency={between:.9f}s", "--model", job.model]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in devices)
-    refusal(capsys, 4, "front", str(run), "--budget", "latency=1us")
+    refusal(capsys, 4, "front", str(run), "--budget", "latency=1us", "--model", job.model)
     assert "several devices" in refusal(capsys, 2, "front", str(run), "--out", "x.json", "--budget", "latency=1s")
 
 
 def test_a_budget_chooses_the_best_measured_plan(job: Job) -> None:
     run = job.folder / "run" / "stm32h743"
-    results = directory.load_results(run)
+    results = Run(run).results
     sizes = sorted(point.weight_bytes for point in results.points)
     limit = float(sizes[len(sizes) // 2])
-    picked = choose_again.pick(run, {"weights": limit})
+    picked = choose_again.pick(Run(run, job.model), {"weights": limit})
     best = min(point.psnr_loss_db for point in results.points if point.weight_bytes <= limit)
-    assert picked.measured is not None
-    assert picked.measured.predicted.psnr_loss_db == best
+    assert picked.simulated is not None
+    assert picked.simulated.predicted.psnr_loss_db == best
     assert picked.chosen.predicted.weight_bytes <= limit
     assert picked.chosen.predicted.psnr_loss_db <= best
     if picked.predicted is not None:
@@ -355,15 +250,15 @@ def test_a_budget_chooses_the_best_measured_plan(job: Job) -> None:
 
 def test_the_plan_of_fewest_bits_is_written_and_proven(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = job.folder / "run" / "stm32h743"
-    results = directory.load_results(run)
+    results = Run(run).results
     lowest = min(plan.counted.mean_weight_bits for plan in results.front if plan.counted)
-    problem = pose(Request(**directory.saved_request(run, {})))
+    problem = Run(run, job.model).problem
     assert problem.space.counting is not None
     narrow = problem.space.uniform(2, 8)
     limit = float(problem.space.counting.mean_bits(narrow)[0])
     assert limit <= lowest
     path = tmp_path / "again.json"
-    said = answer(capsys, "front", str(run), "--equal-bits", f"{limit:g}", "--out", str(path))
+    said = answer(capsys, "front", str(run), "--equal-bits", f"{limit:g}", "--out", str(path), "--model", job.model)
     assert said["chosen"]["counted"]["scope_weight_bits"] <= limit
     assert set(said["chosen"]["weight_bits"].values()) == {2}
     written = plan_file.load(path)
@@ -372,18 +267,18 @@ def test_the_plan_of_fewest_bits_is_written_and_proven(job: Job, tmp_path: Path,
     assert written.provenance.origin == f"picked again, {said['chosen']['source']}"
     assert written.weight_bits == said["chosen"]["weight_bits"]
     assert main(["validate", str(path), "--images", str(job.folder / "photos"), "--quiet", "--runtime", "engine"]) == 0
-    assert main(["front", str(run), "--equal-bits", f"{limit:g}"]) == 0
+    assert main(["front", str(run), "--equal-bits", f"{limit:g}", "--model", job.model]) == 0
     assert "bits a weight" in capsys.readouterr().out
 
 
 def test_a_plan_that_loses_more_elsewhere_says_so(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Budgets on quality are met on the search pictures, and proven on others."""
     run = job.folder / "run" / "stm32h743"
-    losses = sorted(point.psnr_loss_db for point in directory.load_results(run).points if point.psnr_loss_db > 0)
+    losses = sorted(point.psnr_loss_db for point in Run(run).results.points if point.psnr_loss_db > 0)
     said = set()
     for number, share in enumerate((0.2, 0.5, 0.8)):
         budget, path = losses[int(share * len(losses))] * 1.0001, tmp_path / f"{number}.json"
-        assert main(["front", str(run), "--budget", f"psnr_loss={budget:.9f}dB", "--out", str(path)]) == 0
+        assert main(["front", str(run), "--budget", f"psnr_loss={budget:.9f}dB", "--out", str(path), "--model", job.model]) == 0
         written = plan_file.load(path)
         assert written.measured is not None
         more = written.measured.psnr_loss_db > budget
@@ -394,13 +289,13 @@ def test_a_plan_that_loses_more_elsewhere_says_so(job: Job, tmp_path: Path, caps
 
 def test_an_impossible_budget_says_the_best_reachable_value(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(job.folder / "run" / "stm32h743")
-    said = refusal(capsys, 4, "front", run, "--budget", "latency=1us")
+    said = refusal(capsys, 4, "front", run, "--budget", "latency=1us", "--model", job.model)
     assert "best reachable" in said
-    said = refusal(capsys, 4, "front", run, "--equal-bits", "1")
+    said = refusal(capsys, 4, "front", run, "--equal-bits", "1", "--model", job.model)
     assert "mean bits: the best reachable value is 2 bits" in said
     # Narrow weights are unpacked: what is fastest is not what is narrowest.
-    least_s = min(point.latency_s for point in directory.load_results(Path(run)).points)
-    said = refusal(capsys, 4, "front", run, "--budget", f"latency={least_s:.9f}s", "--equal-bits", "2")
+    least_s = min(point.latency_s for point in Run(Path(run)).results.points)
+    said = refusal(capsys, 4, "front", run, "--budget", f"latency={least_s:.9f}s", "--equal-bits", "2", "--model", job.model)
     assert "within the other budgets the best is" in said
 
 
@@ -410,7 +305,7 @@ def test_a_run_whose_network_has_changed_answers_nothing(job: Job, tmp_path: Pat
     document = read_json(run / "run.json", "")
     document["provenance"]["state_sha256"] = "0" * 64
     write_json(run / "run.json", document)
-    assert "state" in refusal(capsys, 3, "front", str(run), "--budget", "latency=10s")
+    assert "state" in refusal(capsys, 3, "front", str(run), "--budget", "latency=10s", "--model", job.model)
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"schema_version": 1}', '{"tables": 3}'])
@@ -418,4 +313,4 @@ def test_a_damaged_damage_table_is_refused(job: Job, tmp_path: Path, capsys: pyt
     run = tmp_path / "run"
     shutil.copytree(job.folder / "run" / "stm32h743", run)
     (run / "damage.json").write_text(damage)
-    assert "damage" in refusal(capsys, 3, "front", str(run), "--budget", "latency=10s")
+    assert "damage" in refusal(capsys, 3, "front", str(run), "--budget", "latency=10s", "--model", job.model)

@@ -22,7 +22,8 @@ from hwsearch.quality import log
 from hwsearch.quality.evaluate import Evaluator, Score
 from hwsearch.quality.measuring import Measuring
 from hwsearch.quant import methods
-from hwsearch.runs.directory import RunDirectory, request_fields, saved_request
+from hwsearch.runs.directory import RunDirectory
+from hwsearch.runs.run import Run, request_of
 from hwsearch.search.evolve import refine
 from searchspaces.ir.graph import execute
 
@@ -117,7 +118,7 @@ def test_the_study_tells_the_method_as_a_parameter_and_goes_on_after_a_stop(tmp_
 
 def test_a_run_keeps_what_it_was_asked_for():
     saved = dataclasses.asdict(Request(methods=TWO))
-    assert Request(**request_fields(saved | {"methods": list(TWO)})).methods == TWO
+    assert request_of(saved | {"methods": list(TWO)}, Path("run.json")).methods == TWO
 
 
 def of_earlier_version(document, quantizers=None):
@@ -140,9 +141,9 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path, saved, meant):
         run.check_same(request, {})
         with pytest.raises(UsageError, match="methods"):
             run.check_same(dataclasses.replace(request, methods=(*meant[::-1], "nearest")), {})
-    assert saved_request(tmp_path / "run", {"methods": meant})["methods"] == meant
+    assert Run(tmp_path / "run").same({"methods": meant})["methods"] == meant
     with pytest.raises(UsageError, match="methods"):
-        saved_request(tmp_path / "run", {"methods": (*meant, "other")})
+        Run(tmp_path / "run").same({"methods": (*meant, "other")})
 
 
 def test_scores_and_plans_of_an_earlier_version_are_read(tmp_path):

@@ -25,6 +25,7 @@ from shared_studies import child, trials, until
 
 from hwmodels.errors import MismatchError, UsageError
 from hwsearch.cli import main
+from hwsearch.documents.files import jsonable
 from hwsearch.documents.progress import Silent
 from hwsearch.documents.url import StorageUrl
 from hwsearch.pipeline import optimize
@@ -34,6 +35,7 @@ from hwsearch.quality.evaluate import Score
 from hwsearch.quant.learn import polish
 from hwsearch.runs import directory
 from hwsearch.runs.cluster import same_study, worker
+from hwsearch.runs.run import NOT_COMPARED, Run
 from searchspaces.data import pictures
 
 REASON = postgres_server.missing()
@@ -223,7 +225,7 @@ def test_a_worker_that_would_measure_something_else_is_refused(
     loss = measuring.prepare(problem, photos, request.seed)(problem.space.uniform(4, 8)).psnr_loss_db
     study = SharedStudy.create(url, "other", ("psnr_loss_db", "latency_s", "memory_bytes"))
     about = {
-        "request": {key: value for key, value in directory.jsonable(request).items() if key not in directory.NOT_COMPARED},
+        "request": {key: value for key, value in jsonable(request).items() if key not in NOT_COMPARED},
         "identity": same_study.of(request, problem, photos),
         "grace_s": 60,
         "check": {"plan": problem.space.uniform(4, 8).tolist(), "psnr_loss_db": loss},
@@ -256,11 +258,11 @@ def test_a_worker_that_would_measure_something_else_is_refused(
 
 
 def test_a_study_is_reproduced_from_its_run_json_alone(alone: Job, tmp_path: Path) -> None:
-    fields = directory.saved_request(alone.run, {})
+    fields = Run(alone.run).same({})
     again = optimize.optimize(Request(**fields, run_dir=tmp_path / "again"))
     assert again.run_dir is not None
     assert front(again.run_dir) == front(alone.run)
-    ours, theirs = (directory.configuration(run)["provenance"] for run in (again.run_dir, alone.run))
+    ours, theirs = (Run(run).configuration.provenance for run in (again.run_dir, alone.run))
     assert {key: value for key, value in ours.items() if key != "created"} == {
         key: value for key, value in theirs.items() if key != "created"
     }

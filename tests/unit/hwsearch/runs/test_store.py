@@ -15,8 +15,8 @@ import pytest
 
 from hwmodels.errors import FileError, UsageError
 from hwsearch.documents import files
-from hwsearch.runs import directory
 from hwsearch.runs.directory import Interrupted, RunDirectory
+from hwsearch.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Asked:
     """Shaped like a request."""
 
     network: str = "fsrcnn"
+    methods: tuple[str, ...] = ("output_noise",)
     weights: Path | None = None
     input_size: tuple[int, int] | None = (36, 64)
     seed: int = 0
@@ -86,10 +87,10 @@ def test_saved_request_comes_back_in_the_types_it_had(tmp_path: Path) -> None:
     asked = Asked(weights=Path("/w.safetensors"))
     with RunDirectory.create(tmp_path / "run") as run:
         run.write_configuration(asked, {})
-    saved = directory.saved_request(tmp_path / "run", {"seed": 0, "input_size": (36, 64)})
+    saved = Run(tmp_path / "run").same({"seed": 0, "input_size": (36, 64)})
     assert (saved["weights"], saved["input_size"], saved["seed"]) == (asked.weights, asked.input_size, 0)
     with pytest.raises(UsageError, match="seed: was 0, is 7"):
-        directory.saved_request(tmp_path / "run", {"seed": 7})
+        Run(tmp_path / "run").same({"seed": 7})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 99, "request": {}}', '{"schema_version": 1}'])

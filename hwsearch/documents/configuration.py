@@ -1,0 +1,56 @@
+"""What a run was asked, and of what: ``run.json``, ``targets.json`` and ``legs.json`` of a run directory."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hwsearch.documents.bounds import Name, Text
+
+SCHEMA = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Configuration(_Frozen):
+    """``run.json``. The request stands here as plain JSON: its type is ``problem.pose.Request``."""
+
+    schema_version: Literal[1]
+    request: dict[str, Any]
+    provenance: dict[Name, Text | dict[Name, Text]] = Field(default_factory=dict)
+    """What decides a measurement beside the request: versions, and digests of weights, device and pictures."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package -> version that the run was started with."""
+        found = self.provenance.get("versions", {})
+        return found if isinstance(found, dict) else {}
+
+
+class Targets(Configuration):
+    """``targets.json`` of a run for several devices: device name -> target as it was given."""
+
+    targets: dict[Name, Text] = Field(min_length=1)
+
+
+class Leg(_Frozen):
+    """A time that a run was gone on with."""
+
+    created: Text
+    versions: dict[Name, Text]
+
+
+class Legs(_Frozen):
+    """``legs.json``: each time that a run was gone on with, in order."""
+
+    legs: list[Leg] = Field(max_length=10_000)
+
+
+def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Packages of another version, as ``torch 2.7.1 -> 2.8.0``."""
+    names = sorted({*before, *now})
+    pairs = [(name, before.get(name, "none"), now.get(name, "none")) for name in names]
+    return [f"{name} {old} -> {new}" for name, old, new in pairs if old != new]

@@ -1,0 +1,39 @@
+"""Whether the integers beside a plan are its own: what they say of network and widths against what the plan says.
+
+Digests tell that something differs; this tells what. It also tells for plans of earlier versions, which have no seal.
+"""
+
+from __future__ import annotations
+
+from hwsearch.documents.plan import Plan
+from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.tracing.trace import to_workload
+
+SIDE = 48
+"""Pixels of the picture for which the structure is lowered; the groups do not depend on it."""
+
+
+def differences(plan: Plan, integers: QuantizedGraph) -> list[str]:
+    """What ``integers`` and ``plan`` say differently, in words; empty where they are one."""
+    found = []
+    if integers.graph.name != plan.network:
+        found.append(f"the network is {plan.network} in the plan and {integers.graph.name} in the integers")
+    if integers.rule != plan.requantization:
+        found.append(f"rounding is {plan.requantization} in the plan and {integers.rule} in the integers")
+    layers = {name: layer.bits for name, layer in integers.layers.items()}
+    found += _widths("layer", plan.weight_bits, layers)
+    workload = to_workload(integers.graph, SIDE, SIDE)
+    groups = {workload.group_names[tensor.group]: integers.formats[tensor.name].bits for tensor in reversed(workload.tensors)}
+    return found + _widths("tensor", plan.activation_bits, groups)
+
+
+def _widths(kind: str, planned: dict[str, int], stored: dict[str, int]) -> list[str]:
+    said = []
+    for name in dict.fromkeys([*planned, *stored]):
+        if name not in stored:
+            said.append(f"the integers have no {kind} {name}")
+        elif name not in planned:
+            said.append(f"the plan has no {kind} {name}")
+        elif planned[name] != stored[name]:
+            said.append(f"{kind} {name} has {planned[name]} bits in the plan and {stored[name]} in the integers")
+    return said

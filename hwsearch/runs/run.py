@@ -1,0 +1,305 @@
+"""A run directory, read: every document once, when it is first asked for, and checked.
+
+Whoever asks something of a run asks it here: the request, the results, the damage tables, what was simulated, and the one
+prediction of the loss of any plan. A run may be somebody else's, so nothing in it is executed: where the network is a file of
+code, that file is named again by whoever asks (``model``). What stands in a run is read in it, never through a link out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from hwmodels.errors import FileError, UsageError
+from hwsearch.documents import earlier, reading
+from hwsearch.documents.configuration import SCHEMA, Configuration, Leg, Legs, Targets
+from hwsearch.documents.files import jsonable
+from hwsearch.documents.results import Results
+
+if TYPE_CHECKING:
+    from hwsearch.problem.pose import Pictures, Problem, Request
+    from hwsearch.quality.damage import Damage
+    from hwsearch.quality.evaluate import Score
+    from hwsearch.search.predict.interactions import Prediction
+    from searchspaces.space import SearchSpace
+
+RUN, TARGETS, RESULTS, LEGS = "run.json", "targets.json", "results.json", "legs.json"
+EVALUATIONS, DAMAGE, JOURNAL, PLANS, CROPS, REPORT = (
+    *("evaluations.jsonl", "damage.json", "journal.log", "plans", "crops", "report.html"),
+)
+ENTRIES = (RUN, TARGETS, RESULTS, LEGS, EVALUATIONS, DAMAGE, JOURNAL, PLANS, CROPS, REPORT)
+"""What stands in a run directory."""
+SHARING = ("storage", "study", "grace_s")
+"""Fields of a request that say who measures: each time anew."""
+NOT_COMPARED = ("run_dir", "resume", "command", *SHARING)
+"""Fields of a request that say where and how, not what."""
+C = TypeVar("C", bound=Configuration)
+
+
+class Run:
+    """The run in a folder.
+
+    Args:
+        model: the file of code that is the run's network (``FILE:CALLABLE``), named by the person who asks; it is executed.
+    """
+
+    def __init__(self, path: Path, model: str | None = None) -> None:
+        self.path, self._model = path.absolute(), model
+
+    @classmethod
+    def of_plan(cls, plan: Path, model: str | None = None) -> Run | None:
+        """The run that the file ``plan`` stands in, as ``RUN/plans/NAME.json``; None where it stands alone."""
+        folder = plan.absolute().parent.parent
+        return cls(folder, model) if (folder / RUN).is_file() else None
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """``run.json``.
+
+        Raises:
+            FileError: there is none, it is damaged or of another version.
+        """
+        return configuration(self.path)
+
+    @cached_property
+    def _asked(self) -> Request:
+        """The request as it was saved: for what it says, not to be posed; see ``request``."""
+        return request_of(self.configuration.request, self.path / RUN)
+
+    @cached_property
+    def request(self) -> Request:
+        """The request that started the run, where it can be posed again.
+
+        Raises:
+            UsageError: the network is a file of code that was not named again.
+        """
+        saved = self._asked
+        if saved.model is None:
+            if self._model is not None:
+                raise UsageError(
+                    f"{self.path} is a run of the network {saved.network}, not of a file of code", "Leave --model out."
+                )
+            return saved
+        if self._model is None:
+            raise UsageError(
+                f"{self.path}: the network of this run is code, {saved.model}, and code that a run names is not executed",
+                f"If you trust that file, name it yourself: --model {saved.model}",
+            )
+        return replace(saved, model=self._model)
+
+    @property
+    def seed(self) -> int:
+        return self._asked.seed
+
+    @property
+    def images(self) -> Path | None:
+        """The folder of the run's pictures; None: those that ship."""
+        return self._asked.images
+
+    @property
+    def target(self) -> str:
+        return self._asked.target
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """What was asked for, a rate among it, in SI units.
+
+        Raises:
+            FileError: a budget on nothing that is known.
+        """
+        from hwsearch.problem import budgets
+        from hwsearch.search import frame_rate
+
+        found = frame_rate.budgets_with(self._asked.budgets, self._asked.fps)
+        for name in found:
+            if name not in budgets.UNITS:
+                raise FileError(f"{self.path / RUN}: there is no budget on {name!r}", reading.CHANGED)
+        return found
+
+    @property
+    def pictures_sha256(self) -> str | None:
+        """Digest of the pictures of the run."""
+        digest = self.configuration.provenance.get("pictures_sha256")
+        return digest if isinstance(digest, str) else None
+
+    def same(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of the request, as ``Request`` takes them, without where it ran and who measured.
+
+        Args:
+            given: fields that were given again; they must say the same.
+        Raises:
+            UsageError: a field is given differently (every such field is listed), or the network is code and was not given.
+        """
+        return same_fields(self.configuration, self.path, given)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the results are written, and every plan that they name."""
+        if not (self.path / RESULTS).is_file():
+            return False
+        return all((self.path / PLANS / f"{plan.name}.json").is_file() for plan in self.results.front)
+
+    @cached_property
+    def results(self) -> Results:
+        """``results.json``.
+
+        Raises:
+            FileError: there is none (the run did not finish), or it is not of this version.
+        """
+        if not (self.path / RESULTS).is_file():
+            _ = self.configuration
+            raise FileError(f"{self.path} has no results yet", f"Finish the run with `hwsearch optimize --resume {self.path}`.")
+        file = reading.inside(self.path, RESULTS, "the file of results")
+        return reading.read(file, Results, "the results of a run").placed(self.path)
+
+    @cached_property
+    def legs(self) -> list[Leg]:
+        """Each time that the run was gone on with."""
+        if not (self.path / LEGS).exists():
+            return []
+        return reading.read(reading.inside(self.path, LEGS, "the legs of the run"), Legs, "the legs of a run").legs
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The run's network on its device.
+
+        Raises:
+            UsageError, FileError: the network or its weights are not to be had (see ``request``).
+        """
+        from hwsearch.problem.pose import pose
+
+        return pose(self.request)
+
+    @cached_property
+    def photos(self) -> Pictures:
+        """The run's pictures, by their use."""
+        from hwsearch.problem.pose import choose_pictures
+
+        return choose_pictures(self.request, self.problem.network)
+
+    @property
+    def has_damage(self) -> bool:
+        return (self.path / DAMAGE).is_file()
+
+    def damages(self, space: SearchSpace) -> dict[str, Damage]:
+        """The damage tables of the run by proxy; ``space`` is that of its problem."""
+        from hwsearch.runs import damage_file
+
+        return damage_file.load(reading.inside(self.path, DAMAGE, "the damage tables"), space)
+
+    def evaluations(self, space: SearchSpace) -> tuple[np.ndarray, list[Score]]:
+        """Plans ``int8[P, D]`` that the run has simulated on its search pictures, and their scores."""
+        from hwsearch.quality import log
+
+        known = log.read(reading.inside(self.path, EVALUATIONS, "the log of evaluations"), space)
+        if not known:
+            raise FileError(f"{self.path / EVALUATIONS} holds no evaluation", "Give the folder of a finished run.")
+        return np.stack([plan for plan, _ in known]), [score for _, score in known]
+
+    @cached_property
+    def best_proxy(self) -> str | None:
+        """The proxy that ranked random plans best in the run; None where it has no results or checked none."""
+        if not (self.path / RESULTS).is_file():
+            return None
+        ranked = {check.name: check.spearman for check in self.results.proxies}
+        return max(ranked, key=ranked.__getitem__, default=None)
+
+    def prediction(self, space: SearchSpace) -> Prediction:
+        """How the loss of any plan is predicted: the run's best damage table, calibrated by all that the run has simulated."""
+        from hwsearch.search.predict import interactions
+
+        tables = self.damages(space)
+        best = self.best_proxy
+        table = tables[best] if best in tables else next(iter(tables.values()))
+        if not (self.path / EVALUATIONS).is_file():
+            return interactions.alone(table)
+        plans, scores = self.evaluations(space)
+        return interactions.calibrate(table, plans, np.array([score.psnr_loss_db for score in scores]))
+
+    def check_unchanged(self, provenance: Mapping[str, Any]) -> None:
+        """Refuse to say more about the run when weights, device or pictures are not what they were.
+
+        Raises:
+            FileError: a hash differs; every one is listed.
+        """
+        pairs = hashes(self.configuration, provenance)
+        changed = [key.removesuffix("_sha256") for key, before, now in pairs if before != now]
+        if changed:
+            raise FileError(
+                f"{self.path}: changed since the run: {', '.join(changed)}",
+                "Put them back as they were, or run `hwsearch optimize` again.",
+            )
+
+
+def configuration(path: Path) -> Configuration:
+    """``run.json`` of the run directory ``path``.
+
+    Raises:
+        FileError: there is none, or it is damaged or of another version.
+    """
+    if not (path / RUN).is_file() and (path / TARGETS).is_file():
+        runs = sorted(str(found.parent) for found in path.glob(f"*/{RUN}"))
+        raise FileError(f"{path} holds the runs of several devices", f"Give one of them: {', '.join(runs)}.")
+    return _document(path, RUN, Configuration)
+
+
+def targets(path: Path) -> Targets:
+    """``targets.json`` of a run for several devices, in the folder ``path``; ``FileError`` as for ``configuration``."""
+    return _document(path, TARGETS, Targets)
+
+
+def _document(path: Path, name: str, kind: type[C]) -> C:
+    if not (path / name).is_file():
+        what = f"holds no {name}" if path.is_dir() else "does not exist"
+        raise FileError(f"{path} {what}", "Give the folder of an earlier `hwsearch optimize`, or start a new run.")
+    file = reading.inside(path, name, "the configuration")
+    return reading.read(file, kind, "the configuration of a run", f"Expected schema_version {SCHEMA}. {reading.CHANGED}")
+
+
+def request_of(saved: Mapping[str, Any], path: Path) -> Request:
+    """A request that stands as JSON in the file ``path``, without where it ran and who measured.
+
+    Raises:
+        FileError: fields that are unknown, of another type or out of bounds.
+    """
+    from hwsearch.problem.pose import Request
+
+    given = {key: value for key, value in earlier.with_methods(saved).items() if key not in ("run_dir", "resume", *SHARING)}
+    unknown = sorted(given.keys() - {field.name for field in fields(Request)})
+    if unknown:
+        raise FileError(f"{path} asks for {', '.join(unknown)[:200]}, which this version does not know", reading.CHANGED)
+    return reading.checked(given, Request, path, "the configuration of a run")
+
+
+def same_fields(saved: Configuration, path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a saved request (see ``Run.same``); ``path``: the run's folder."""
+    file = path / (TARGETS if isinstance(saved, Targets) else RUN)
+    request = request_of(saved.request, file)
+    names = earlier.with_methods(saved.request).keys() - {"run_dir", "resume", *SHARING}
+    before = {field.name: getattr(request, field.name) for field in fields(request) if field.name in names}
+    refuse_changes(path, [(key, jsonable(before.get(key)), jsonable(value)) for key, value in given.items()])
+    if before.get("model") is not None and "model" not in given:
+        raise UsageError(
+            f"{path}: the network of this run is code, {before['model']}, and code that a run names is not executed",
+            f"If you trust that file, name it yourself: --model {before['model']}",
+        )
+    return before
+
+
+def hashes(saved: Configuration, provenance: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Each hash that a configuration and ``provenance`` both have: its name, and its value then and now."""
+    before, now = saved.provenance, jsonable(provenance)
+    return [(key, before[key], now[key]) for key in sorted(set(before) & set(now)) if key.endswith("sha256")]
+
+
+def refuse_changes(path: Path, pairs: list[tuple[str, Any, Any]]) -> None:
+    """Raise UsageError where the second and third of one of ``pairs`` differ: a run in ``path`` that was started differently."""
+    changed = [f"  - {key}: was {old!r}, is {new!r}" for key, old, new in pairs if old != new]
+    if changed:
+        lines = "\n".join(changed)
+        raise UsageError(f"{path} was started differently:\n{lines}", "Resume with the same choices, or start a new run.")
