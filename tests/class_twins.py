@@ -156,6 +156,10 @@ def terms_twin(
                 passed = tensor.elements * (1 + runs.activation_bits / 8)
                 outside_s = passed * offchip_twin(target, workload, index, size) / speed("dram")
                 overhead += target.overhead.layer_s.value + max(passed / onchip, outside_s)
+    if target.npu is not None and target.npu.resident_weight_bytes.value > 0:
+        every = [(workload.layers[i], workload.tensors[workload.layers[i].output].channels) for i in workload.weighted]
+        all_moved = sum(weights_twin(target, each, channels, weight_bits, runs)[1] for each, channels in every)
+        moved = 0 if all_moved <= target.npu.resident_weight_bytes.value else moved
     if "flash" in has:
         weight = moved / speed("flash")
         together = max(inside, outside, weight)

@@ -6,7 +6,8 @@ block-diagonal dense convolution. Depthwise layers fill a share of such an array
 the device file says otherwise: a prior, not a measurement).
 
 Arithmetic, on-chip port, DRAM and flash work side by side, or one after the other where the file says ``takes_turns``; the cost
-of issuing an operation does not overlap.
+of issuing an operation does not overlap. Weights that all fit into ``resident_weight_bytes`` stay where they are computed with: a
+stream of pictures does not fetch them again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class NpuConstants(NamedTuple):
     image_pad: float
     depthwise_fill: float
     takes_turns: bool
+    resident_weight_bytes: float
 
 
 def constants(device: Device, native: list[list[Precision]]) -> NpuConstants:
@@ -44,8 +46,9 @@ def constants(device: Device, native: list[list[Precision]]) -> NpuConstants:
             if str(precision) in npu.channel_pad:
                 pad[w, a] = npu.channel_pad[str(precision)].value
     image_pad = npu.image_pad.value if npu.image_pad is not None else math.inf
-    fill, turns = npu.depthwise_fill.value, npu.takes_turns
-    return NpuConstants(pad, npu.efficiency.value, device.overhead.layer_s.value, image_pad, fill, turns)
+    resident = npu.resident_weight_bytes.value
+    fill, turns, layer_s = npu.depthwise_fill.value, npu.takes_turns, device.overhead.layer_s.value
+    return NpuConstants(pad, npu.efficiency.value, layer_s, image_pad, fill, turns, resident)
 
 
 @compiled(inline="always")
@@ -77,13 +80,16 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: NpuConstants
     for layer in range(layers):
         for w in range(weights):
             for a in range(widths):
+                fetched = choices.weight_bytes[layer, w, a]
+                if choices.weight_bytes[:, w, a].sum() <= device.resident_weight_bytes:
+                    fetched = 0.0
                 compute = rated_s(columns, layer, w, a, choices.s_per_mac[w, a], device)
                 for b in range(widths):
                     read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
                     weight, activation, together = transfer(
                         columns.read[layer] * read + columns.written[layer] * written,
                         choices.offchip_read[layer, a] * read + choices.offchip_written[layer, b] * written,
-                        choices.weight_bytes[layer, w, a],
+                        fetched,
                         ports,
                     )
                     terms.compute_s[layer, w, a, b] = compute

@@ -261,9 +261,9 @@ class Npu(Table):
     effective rate (``channel_pad``, ``efficiency``).
 
     ``depthwise_fill``: share of the rate that depthwise layers reach. ``takes_turns``: arithmetic and memories work one after
-    the other. ``image_pad``: quantum of the layers that read the network's own input, where it is finer. ``fused_bytes``:
-    feature maps up to this size between consecutive layers stay on chip (an effective-rate device; a documented array plans its
-    own).
+    the other. ``resident_weight_bytes``: weights that stay on chip from picture to picture if all of them fit.
+    ``image_pad``: quantum of the layers that read the network's own input, where it is finer. ``fused_bytes``: feature maps up to
+    this size between consecutive layers stay on chip (an effective-rate device; a documented array plans its own).
     With ``passes``: ``vector_bytes_per_s`` of the vector unit, for what is no convolution; ``host_bytes_per_s``: the network's
     input and output between the processor that asks and the accelerator; ``strip_spill``: share of what does not fit on chip that
     leaves it, where the compiler runs several layers strip by strip; ``matrix_start``: share of ``overhead.layer_s`` that a
@@ -280,6 +280,7 @@ class Npu(Table):
     host_bytes_per_s: Positive | None = None
     depthwise_fill: Fraction = Quantity(value=0.25)
     takes_turns: Flag = False
+    resident_weight_bytes: NonNegative = Quantity(value=0.0)
     passes: Passes | None = None
     strip_spill: Fraction = Quantity(value=1.0)
     matrix_start: Fraction = Quantity(value=1.0)

@@ -1,4 +1,4 @@
-"""Fits the constants of embedded NPUs and writes them into their files (see ``oracle.embedded``).
+"""Fits the constants of embedded NPUs and writes them into their files (see ``oracle.embedded`` and ``oracle.hailo``).
 
 The figures are not shipped; give the folder that holds ``oracle/``. Run, then ``agreement.py``:
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from oracle import embedded
+from oracle import embedded, hailo
 
 from hwmodels.device import reader
 from hwmodels.device.catalogue import load
@@ -32,12 +32,21 @@ def main() -> None:
     for name, keys in embedded.FREE.items():
         fitted = embedded.fitted(load(name), [t for t in embedded.timings(given.figures) if t.device == name])
         source = "stm" if name.startswith("stm") else "nxp"
-        values = {key: Quantity(value=number(fitted, key), source=source, note="fitted") for key in keys}
-        path = reader.FOLDER / f"{name}.toml"
-        text = edited(path.read_text(encoding="utf-8"), name, values)
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        print(f"{name}: {', '.join(f'{key} {value.value:.4g}' for key, value in values.items())}")
+        write(name, {key: Quantity(value=number(fitted, key), source=source, note="fitted") for key in keys})
+    for name in hailo.DEVICES.values():
+        found = hailo.fitted(hailo.timings(given.figures, name))
+        write(
+            name, {key: Quantity(value=v, source="zoo", note="fitted") for key, v in zip(hailo.FREE, found.tolist(), strict=True)}
+        )
+
+
+def write(name: str, values: dict[str, Quantity]) -> None:
+    """Put constants into the file of a shipped device."""
+    path = reader.FOLDER / f"{name}.toml"
+    text = edited(path.read_text(encoding="utf-8"), name, values)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"{name}: {', '.join(f'{key} {value.value:.4g}' for key, value in values.items())}")
 
 
 if __name__ == "__main__":

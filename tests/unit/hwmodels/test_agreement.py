@@ -56,7 +56,7 @@ def test_catalogue_says_how_right_each_device_is(capsys: pytest.CaptureFixture[s
     assert main(["devices", "--json"]) == 0
     listed = {entry["name"]: entry["agreement"] for entry in json.loads(capsys.readouterr().out)["devices"]}
     assert listed["snapdragon-8gen3-hexagon"][0]["left_out"] is True
-    assert listed["hailo-8"] == []
+    assert listed["coral-edgetpu"] == []
     assert main(["devices"]) == 0
     text = capsys.readouterr().out
     assert "no measurement" in text
