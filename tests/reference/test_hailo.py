@@ -32,8 +32,8 @@ def test_families_left_out_and_constants_of_the_file(shared: Path, name: str) ->
 
 
 def test_weights_that_fit_are_not_fetched(shared: Path) -> None:
-    """ResNet-50 runs in one context of a Hailo-8, and in several of a Hailo-8L, where 4 bits do not help either."""
+    """ResNet-50 runs in one context of a Hailo-8, and in several of a Hailo-8L."""
     workload = npu_networks.workload(shared, "resnet50_slim", hailo.RULES)
     for name, fetches in (("hailo-8", False), ("hailo-8l", True)):
         table = cost.uniform_table(load(name), workload, Precision.parse("W8A8"))
-        assert (table.weight_s.sum() > 0) is fetches
+        assert bool(table.weight_s.any()) is fetches

@@ -61,7 +61,7 @@ def test_catalogue_says_how_right_each_device_is(capsys: pytest.CaptureFixture[s
     text = capsys.readouterr().out
     assert "no measurement" in text
     assert agreement.of("snapdragon-8gen3-hexagon")[0].brief[:20] in text
-    assert main(["devices", "show", "hailo-8"]) == 0
+    assert main(["devices", "show", "coral-edgetpu"]) == 0
     assert "No measurement" in capsys.readouterr().out
     assert main(["devices", "show", "snapdragon-8gen3-hexagon"]) == 0
     assert "network left out of the fit" in capsys.readouterr().out
