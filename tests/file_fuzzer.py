@@ -99,6 +99,55 @@ def toml_changed(data: bytes, rng: random.Random) -> bytes:
     return text.encode("utf-8", errors="surrogatepass")
 
 
+# Documents of runs and plans
+
+
+def json_changed(data: bytes, rng: random.Random) -> bytes:
+    """A JSON document in which values and keys were exchanged, left out or replaced by absurd ones; some nest deeply, some have
+    an integer of thousands of digits."""
+    document = json.loads(data)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        places: list[tuple[Any, Any]] = [(document, key) for key in document]
+        for holder, key in places:  # grows as it is read: everything in everything
+            inner = holder[key]
+            if isinstance(inner, dict):
+                places += [(inner, name) for name in inner]
+            elif isinstance(inner, list):
+                places += [(inner, at) for at in range(min(len(inner), 20))]
+        holder, key = rng.choice(places)
+        match rng.randrange(5):
+            case 0:
+                del holder[key]
+            case 1 if isinstance(holder, dict):
+                holder[rng.choice(["", "x", "name", "\x00", "../x", str(key) * 50])] = holder[key]
+            case 2:
+                other, there = rng.choice(places)
+                holder[key] = json.loads(json.dumps(other[there])) if _holds(other, there) else None
+            case _:
+                holder[key] = rng.choice(ABSURD)
+        if not document:
+            break
+    try:
+        text = json.dumps(document)
+    except ValueError:  # an integer that is too long to be written
+        text = "{}"
+    if rng.random() < 0.1:
+        deep = rng.choice((50, 200, 5000, 100_000))
+        text = text[:-1] + f', "deep": {"[" * deep}{"]" * deep}' + "}"
+    if rng.random() < 0.05:
+        text = text[:-1] + f', "long": {"9" * rng.choice((4299, 4301, 20000))}' + "}"
+    return text.encode("utf-8", errors="surrogatepass")
+
+
+def _holds(holder: Any, key: Any) -> bool:
+    return key in holder if isinstance(holder, dict) else isinstance(key, int) and key < len(holder)
+
+
+def damaged_document(data: bytes, rng: random.Random) -> bytes:
+    """One damaged JSON document."""
+    return rng.choice((bytes_changed, json_changed, json_changed))(data, rng)
+
+
 # Weights
 
 

@@ -82,14 +82,14 @@ def render(results: Results, screen: Console) -> None:
     picked[-1:] = [f" {units.listing(list(roles.values())[-1])}."] if roles else []
     screen.print(bold("", "Chosen and proven: ", *picked))
     trust = units.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
-    screen.print(f"Rank correlation of the proxies with measured plans (Spearman): {trust}.")
+    screen.print(f"Rank correlation of the proxies with simulated plans (Spearman): {trust}.")
     if results.front_proxies:
         errors = [
             f"{check.median_error_db:.3f} dB ({check.median_error_share:.0%}) by {check.name}" for check in results.front_proxies
         ]
         count = len(results.front_proxies[0].measured_db)
         screen.print(
-            f"Median error of the predicted loss of {count} exact plans, before they were measured: {units.listing(errors)}."
+            f"Median error of the predicted loss of {count} exact plans, before they were simulated: {units.listing(errors)}."
         )
     for note in results.notes:
         screen.print(f"- {note}")

@@ -242,7 +242,10 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     energy = "predicted, per picture" if predicted.energy_j is not None else "the device's file has no figure of it"
     tiles.append(("Energy", units.joules(predicted.energy_j), energy))
     if measured:
-        tiles.append(("Mismatched codes", f"{measured.mismatched_codes:,}", f"of {units.count(measured.codes)} output codes"))
+        of = f"of {units.count(measured.codes)} output codes"
+        if measured.float_layers and measured.mismatched_codes:
+            of += "; floating-point layers round differently from runtime to runtime"
+        tiles.append(("Mismatched codes", f"{measured.mismatched_codes:,}", of))
     return tiles
 
 

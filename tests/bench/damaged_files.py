@@ -1,4 +1,4 @@
-"""How readers of device files and weights end on damaged ones: as many as wanted, by a seed.
+"""How readers of device files, weights, plans and results end on damaged ones: as many as wanted, by a seed.
 
     python tests/bench/damaged_files.py --count 5000 --seed 0
 
@@ -20,11 +20,15 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import file_fuzzer
+import synthetic_results
 
 from hwmodels.device import reader
 from hwmodels.errors import HwsearchError
-from hwsearch.plans import pricing
+from hwsearch.documents.files import write_json
+from hwsearch.plans import plan_file, pricing
 from hwsearch.problem.pose import Request
+from hwsearch.report import html
+from hwsearch.runs.run import Run
 from searchspaces.networks.registry import build, load
 
 
@@ -43,11 +47,31 @@ def weights(path: Path, rng: random.Random) -> None:
     load("espcn", weights=file)
 
 
+def plan(path: Path, rng: random.Random) -> None:
+    file = path.with_suffix(".json")
+    write_json(file, rng.choice(synthetic_results.FRONT).sealed())
+    file.write_bytes(file_fuzzer.damaged_document(file.read_bytes(), rng))
+    plan_file.load(file)
+
+
+def results(path: Path, rng: random.Random) -> None:
+    folder = path.parent
+    write_json(folder / "run.json", {"schema_version": 1, "request": {}})
+    whole = synthetic_results.results(folder)
+    write_json(folder / "results.json", whole.model_copy(update={"points": whole.points[:3]}))
+    data = (folder / "results.json").read_bytes()
+    (folder / "results.json").write_bytes(file_fuzzer.damaged_document(data, rng))
+    html.write(Run(folder).results, folder)
+
+
+KINDS = {"device": device, "weights": weights, "plan": plan, "results": results}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--of", choices=("device", "weights"), nargs="*", default=("device", "weights"))
+    parser.add_argument("--of", choices=tuple(KINDS), nargs="*", default=tuple(KINDS))
     options = parser.parse_args()
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +79,7 @@ def main() -> int:
             endings: Counter[str] = Counter()
             for seed in range(options.seed, options.seed + options.count):
                 try:
-                    {"device": device, "weights": weights}[kind](Path(folder) / "board.toml", random.Random(seed))
+                    KINDS[kind](Path(folder) / "board.toml", random.Random(seed))
                     endings["read"] += 1
                 except HwsearchError as error:
                     endings[f"refused, exit {error.exit_code}"] += 1
