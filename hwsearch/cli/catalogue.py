@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(devices, name="devices", rich_help_panel="Choices", invoke_without_command=True)
     app.add_typer(proxies.proxies, name="proxies", rich_help_panel="Choices", invoke_without_command=True)
     app.add_typer(methods.methods, name="methods", rich_help_panel="Choices", invoke_without_command=True)
-    for command in (networks, exporters):
+    for command in (networks, tasks, exporters):
         app.command(rich_help_panel="Choices")(command)
 
 
@@ -246,6 +246,33 @@ def _show_operations(terminal: Terminal) -> None:
         screen.print(table(columns, rows, left=columns))
 
     terminal.show(document, render)
+
+
+def tasks(as_json: Json = False, quiet: Quiet = False) -> None:
+    """What a network may be for, and what quality means there (`--task NAME`)."""
+    from searchspaces.tasks.registry import known
+
+    found: list[dict[str, Any]] = [
+        {
+            "name": task.name,
+            "summary": task.summary,
+            "quality": {"name": task.quality.name, "unit": task.quality.unit},
+            "second": {"name": task.second.name, "unit": task.second.unit},
+        }
+        for task in known().values()
+    ]
+
+    def render(screen: Console) -> None:
+        rows = [(entry["name"], *(_measure(entry[key]) for key in ("quality", "second")), entry["summary"]) for entry in found]
+        columns = ("task", "quality", "beside it", "what it is")
+        screen.print(table(columns, rows, left=columns))
+
+    Terminal(as_json, quiet).show({"tasks": found}, render)
+
+
+def _measure(quality: dict[str, str]) -> str:
+    """The name of a quality, with its unit where it has one."""
+    return f"{quality['name']} ({quality['unit']})" if quality["unit"] else quality["name"]
 
 
 def exporters(as_json: Json = False, quiet: Quiet = False) -> None:

@@ -28,6 +28,8 @@ def optimize(
     model: options.Model = None,
     arg: options.Arg = None,
     images: options.Images = None,
+    task: options.TaskName = None,
+    value_range: options.ValueRange = None,
     input_size: options.Input = None,
     fps: options.Fps = None,
     tile: options.Tile = None,
@@ -51,6 +53,7 @@ def optimize(
     batch: Annotated[
         int | None, typer.Option(help="Plans proposed together while refining. Default: 8.", min=1, show_default=False)
     ] = None,
+    force: options.Force = False,
     seed: options.Seed = None,
     storage: options.Storage = None,
     study: Annotated[
@@ -91,6 +94,8 @@ def optimize(
         {
             "target": options.read_target(target[0]) if target and len(target) == 1 else None,
             "images": images,
+            "task": task,
+            "value_range": value_range,
             "input_size": options.read_size(input_size),
             "fps": options.read_fps(fps),
             **options.read_tile(tile, halo),
@@ -122,7 +127,7 @@ def optimize(
             fields = Run(resume).same(fields)
         fields |= sharing | {"run_dir": resume.resolve(), "resume": True}
     else:
-        fields |= sharing
+        fields |= sharing | {"force": force}
         fields["command"] = shlex.join(["hwsearch", *(_without_password(word, storage) for word in context.obj)])
         if out is not None:
             fields["run_dir"] = out

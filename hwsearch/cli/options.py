@@ -33,8 +33,32 @@ Targets = Annotated[
     ),
 ]
 Images = Annotated[
-    Path | None, typer.Option(help="A folder with your pictures. Default: photos that ship.", metavar="DIR", resolve_path=True)
+    Path | None,
+    typer.Option(
+        help="Your pictures: a folder, or pairs in its low/ and high/ or in a CSV file. Default: photos that ship.",
+        metavar="DIR",
+        resolve_path=True,
+    ),
 ]
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="What quality means (`hwsearch tasks`). Default: super-resolution, or restoration where --images holds pairs.",
+        metavar="NAME",
+        show_default=False,
+    ),
+]
+ValueRange = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        help="Values that the network expects: 0..1 (default), 0..255, -1..1, or MEAN/STD, one number or one a channel.",
+        metavar="RANGE",
+        show_default=False,
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Go on with a network that the simplest method (bicubic) beats.")]
 Input = Annotated[
     str | None, typer.Option("--input", help="Size of the picture that goes in. Default: the device's.", metavar="HxW")
 ]

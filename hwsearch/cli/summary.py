@@ -44,11 +44,14 @@ def render_front(results: Results, screen: Console) -> None:
     """What the run was about, and a table of its front."""
     int8, plans = results.int8_weight_bytes, shown_plans(results)
     reference = results.reference
+    simplest = reference.bicubic_psnr_db
+    beside = f" ({results.baseline} {units.decibel(simplest)})" if simplest is not None else f" {results.quality.name}"
     screen.print(
         bold(
             f"{results.network} x{results.scale} on {results.device.title}",
             f", input {results.input_height}x{results.input_width}, "
-            f"floating point {units.decibel(reference.psnr_db)}, {units.bytes_(reference.weight_bytes)} of weights at 32 bits",
+            f"floating point {units.decibel(reference.psnr_db)}{beside}, "
+            f"{units.bytes_(reference.weight_bytes)} of weights at 32 bits",
         )
     )
     bits = [units.plan_bits(plan.weight_bits, plan.activation_bits) for plan in plans]

@@ -159,12 +159,21 @@ class DeviceFacts(_Frozen):
     assumptions: list[Text]
 
 
+class NamedQuality(_Frozen):
+    """What a task measures: the name and the unit of ``psnr_db``, or of ``ssim``, in one document. The keys are those of the
+    first task, so that earlier runs stay readable."""
+
+    name: Text
+    unit: Text
+
+
 class Reference(_Frozen):
     """The floating-point network: quality measured on the evaluation pictures, size at 32 bits."""
 
     psnr_db: Number
     ssim: Number
-    bicubic_psnr_db: Number
+    bicubic_psnr_db: Number | None
+    """Of the simplest method (``Results.baseline``); None where the task has none."""
     weight_bytes: Count
     latency_s: Amount | None
     """On the device in its best floating-point precision; None where it has none."""
@@ -185,6 +194,12 @@ class Results(_Frozen):
     """Number of plans."""
     scope: Text
     reference: Reference
+    quality: NamedQuality = NamedQuality(name="PSNR-Y", unit="dB")
+    """What ``psnr_db`` and ``psnr_loss_db`` mean here."""
+    second: NamedQuality = NamedQuality(name="SSIM-Y", unit="")
+    """What ``ssim`` means here."""
+    baseline: Text = "bicubic"
+    """The simplest method that does the job; empty where there is none."""
     device: DeviceFacts
     uncounted: list[Text]
     notes: list[Text]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hwmodels import cost
 from hwmodels.fitting import agreement
@@ -17,6 +16,7 @@ from hwsearch.documents.results import (
     DeviceFacts,
     Fact,
     LayerRow,
+    NamedQuality,
     Point,
     Reference,
     Results,
@@ -29,17 +29,13 @@ from hwsearch.pipeline import notes
 from hwsearch.plans import prove, verify
 from hwsearch.plans.prove import Proof
 from hwsearch.problem.pose import Pictures, Problem, Request
-from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.report.crops import save_crops
 from hwsearch.runs.directory import RunDirectory
 from hwsearch.search import frame_rate, tiling_options
 from hwsearch.search.found import Search
 from hwsearch.search.tiling_options import Ways
-from searchspaces.data.bicubic import imresize
-from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
-from searchspaces.tasks.metrics import psnr_y, ssim_y
 
 
 def to_plan(
@@ -77,15 +73,6 @@ def device_facts(problem: Problem) -> DeviceFacts:
     )
 
 
-def _bicubic(pair: Pair, scale: int) -> np.ndarray:
-    low = pair.low[0].permute(1, 2, 0).double().numpy() * 255
-    factor = pair.high.shape[0] // low.shape[0]
-    enlarged = low if factor == 1 else imresize(low, scale)
-    enlarged = np.clip(np.rint(enlarged), 0, 255)
-    found: np.ndarray = enlarged[..., 0] if enlarged.shape[-1] == 1 else enlarged
-    return found
-
-
 def _tilings(ways: Ways, search: Search, row: int) -> list[TilingPoint]:
     """What the ways to cut the picture cost under one plan, where there was a choice."""
     if len(ways.priced) == 1:
@@ -93,39 +80,44 @@ def _tilings(ways: Ways, search: Search, row: int) -> list[TilingPoint]:
     return tiling_options.curve(ways.priced, search.plans[row], ways.limits, search.cuts[row])
 
 
-def reference(problem: Problem, pairs: Sequence[Pair]) -> Reference:
-    """The floating-point network on the evaluation pictures, and its price on the device's best floating-point units."""
-    scale = problem.network.scale
+def reference(problem: Problem, photos: Pictures) -> Reference:
+    """The floating-point network on the evaluation samples, and its price on the device's best floating-point units."""
+    task, samples = photos.task, photos.evaluation
     with torch.no_grad():
-        outputs = [to_picture(execute(problem.graph, pair.low)) for pair in pairs]
+        figures = [task.figures(execute(problem.graph, sample.low), sample) for sample in samples]
+    simplest = [figure.quality for sample in samples if (figure := task.baseline(sample)) is not None]
     precision = next((name for name in ("FP16", "FP32") if name in problem.device.rates), None)
     latency = cost.uniform(problem.device, problem.workload, Precision.parse(precision)).latency_s if precision else None
     parameters = sum(w.numel() for node in problem.graph.nodes for w in node.weights.values())
     return Reference(
-        psnr_db=float(np.mean([psnr_y(out, pair.high, scale) for out, pair in zip(outputs, pairs, strict=True)])),
-        ssim=float(np.mean([ssim_y(out, pair.high, scale) for out, pair in zip(outputs, pairs, strict=True)])),
-        bicubic_psnr_db=float(np.mean([psnr_y(_bicubic(pair, scale), pair.high, scale) for pair in pairs])),
+        psnr_db=float(np.mean([figure.quality for figure in figures])),
+        ssim=float(np.mean([figure.second for figure in figures])),
+        bicubic_psnr_db=float(np.mean(simplest)) if simplest else None,
         weight_bytes=4 * parameters,
         latency_s=latency,
         precision=precision,
     )
 
 
-def crops(name: str, quantized: QuantizedGraph, problem: Problem, pairs: Sequence[Pair], run: RunDirectory) -> list[Crop]:
-    """Magnified details of the evaluation pictures: original, bicubic, floating point, plan, error."""
-    made = []
-    for pair in pairs:
+def crops(name: str, quantized: QuantizedGraph, problem: Problem, photos: Pictures, run: RunDirectory) -> list[Crop]:
+    """Magnified details of the evaluation pictures: original, baseline, floating point, plan, error; none where outputs are no
+    pictures."""
+    made, task = [], photos.task
+    for pair in photos.evaluation:
         with torch.no_grad():
-            float_output: Tensor = execute(problem.graph, pair.low)
+            float_, plan = (task.picture(y) for y in (execute(problem.graph, pair.low), verify.run_engine(quantized, pair.low)))
+        simplest = task.simplest(pair)
+        if float_ is None or plan is None or simplest is None:
+            continue
         made.append(
             save_crops(
                 run.path,
                 pair.name,
                 high=pair.high,
-                bicubic=_bicubic(pair, problem.network.scale),
-                float_=to_picture(float_output),
-                plan=to_picture(verify.run_engine(quantized, pair.low)),
-                scale=problem.network.scale,
+                bicubic=simplest,
+                float_=float_,
+                plan=plan,
+                scale=task.border,
                 plan_name=name,
             )
         )
@@ -171,7 +163,10 @@ def results(
         parameters=sum(w.numel() for node in problem.graph.nodes for w in node.weights.values()),
         space_size=problem.space.size,
         scope=problem.space.scope,
-        reference=reference(problem, photos.evaluation),
+        reference=reference(problem, photos),
+        quality=NamedQuality(name=photos.task.quality.name, unit=photos.task.quality.unit),
+        second=NamedQuality(name=photos.task.second.name, unit=photos.task.second.unit),
+        baseline=photos.task.baseline_name,
         device=device_facts(problem),
         uncounted=list(problem.graph.uncounted),
         notes=[*notes.sentences(request, problem, ways, search, proofs), *notes.about_versions(run.read())],
@@ -186,7 +181,7 @@ def results(
         sqnr=sqnr,
         layers=layers,
         schedule=schedule,
-        crops=crops(names[shown], proofs[shown].quantized, problem, photos.evaluation, run),
+        crops=crops(names[shown], proofs[shown].quantized, problem, photos, run),
         pictures={
             "calibration": photos.calibration,
             "search": [pair.name for pair in photos.search],

@@ -17,12 +17,12 @@ from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.results import ProxyCheck, Results
 from hwsearch.pipeline import assemble
 from hwsearch.plans import prove
-from hwsearch.problem.pose import Request, choose_pictures, pose
-from hwsearch.quality import proxies
+from hwsearch.problem.pose import Pictures, Request, choose_pictures, pose
+from hwsearch.quality import baseline, proxies
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Score, on_patches
 from hwsearch.quality.log import EvaluationLog
-from hwsearch.quality.measuring import prepare
+from hwsearch.quality.measuring import in_floating_point, prepare
 from hwsearch.quality.proxies import sqnr
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
@@ -35,7 +35,6 @@ from hwsearch.search import find, frame_rate, rounds, tiling_options
 from hwsearch.search.exact import exact
 from hwsearch.search.predict.screen import Screen, trust
 from hwsearch.search.propose import random_plans
-from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
 from searchspaces.space import SearchSpace
 
@@ -55,16 +54,16 @@ EXPECTED_S = {
 
 
 def measure_damage(
-    calibration: Calibration, pairs: list[Pair], float_mse: np.ndarray, seed: int, progress: Progress
+    calibration: Calibration, photos: Pictures, float_mse: np.ndarray, seed: int, progress: Progress
 ) -> dict[str, Damage]:
-    """The damage table of every proxy that searches use: noise measured on ``pairs``, told in dB for pictures on which the
+    """The damage table of every proxy that searches use: noise measured on the crops, told in dB for pictures on which the
     floating-point network errs by ``float_mse``."""
     tables = {}
     searched = {name: info for name, info in proxies.PROXIES.items() if info.searched}
     with progress.stage("quality proxies", STEPS * len(searched)) as stage:
         for name, info in searched.items():
             report = follow(stage, STEPS)
-            tables[name] = replace(info.measure(calibration, pairs, seed, report), float_mse=float_mse)
+            tables[name] = replace(info.measure(calibration, photos.crops, seed, report, photos.task), float_mse=float_mse)
             report(name, 1.0)
     return tables
 
@@ -116,12 +115,18 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             frame_rate.check_rate(request.fps, tables, problem.space, request.budgets)
         exact.check_feasible(tables, problem.space, budgets)
         photos = choose_pictures(request, problem.network)
+        evaluator = in_floating_point(problem, photos)
+        standing = baseline.standing(evaluator)
+        if not request.resume:
+            baseline.check(standing, force=request.force)
         study = coordinator.connect(request, problem, photos)
+    with progress.stage(f"{standing or f'floating point {evaluator.float_psnr_db:.2f} dB'}, on the search pictures", 1):
+        pass
     with directory.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
-            measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS), request.methods)
-            calibration, evaluator = measuring.calibration, measuring.evaluator
-            patches = on_patches(lambda x: execute(problem.graph, x), photos.search, problem.network.scale, request.seed)
+            measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS), request.methods, evaluator)
+            calibration = measuring.calibration
+            patches = on_patches(lambda x: execute(problem.graph, x), photos.search, photos.task, request.seed)
             team = Coordinator(study, request, problem, photos, tables, measuring) if study else None
 
         def score(plan: np.ndarray) -> Score:
@@ -130,8 +135,8 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         log = EvaluationLog(run.evaluations_path, team or (lambda plans: map(score, plans)), problem.space)
         shared.remember(problem.space, log.items())
         with clock.stage("proxies"):
-            damages = _tables(run, problem.space, shared, photos.crops, evaluator.float_mse, request.seed, progress)
-            ratios = shared.ratios(problem.space, lambda whole: sqnr.table(whole, photos.crops))
+            damages = _tables(run, problem.space, shared, photos, evaluator.float_mse, request.seed, progress)
+            ratios = shared.ratios(problem.space, lambda whole: sqnr.table(whole, photos.crops, photos.task))
             checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
 
         def look(solved: rounds.Rounds) -> Screen | None:
@@ -159,7 +164,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
                 found = calibration.by(search.methods[row])
                 quantized = found.finished(search.plans[row], seed=request.seed, progress=report)
                 tiling = search.cuts[row].tiling
-                proofs[row] = prove.prove(names[row], quantized, problem, tiling, photos.evaluation, run.plans_dir)
+                proofs[row] = prove.prove(names[row], quantized, problem, tiling, photos, run.plans_dir)
                 report("proven", 1.0)
         with clock.stage("report"), progress.stage("writing the report", 1):
             results = assemble.results(request, problem, ways, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s)
@@ -189,7 +194,7 @@ def _tables(
     run: directory.RunDirectory,
     space: SearchSpace,
     shared: Shared,
-    pairs: list[Pair],
+    photos: Pictures,
     float_mse: np.ndarray,
     seed: int,
     progress: Progress,
@@ -198,6 +203,6 @@ def _tables(
     if run.damage_path.exists():
         with progress.stage("quality proxies", 1):
             return damage_file.load(run.damage_path, space)
-    tables = shared.tables(space, lambda whole: measure_damage(whole, pairs, float_mse, seed, progress))
+    tables = shared.tables(space, lambda whole: measure_damage(whole, photos, float_mse, seed, progress))
     damage_file.save(run.damage_path, tables, space)
     return tables

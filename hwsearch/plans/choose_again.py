@@ -185,7 +185,7 @@ def write(picked: Repick, path: Path, progress: Progress) -> Plan:
         report = follow(stage, STEPS)
         quantized = calibration.finished(chosen.row, seed=request.seed, progress=report)
         path.parent.mkdir(parents=True, exist_ok=True)
-        proof = prove.prove(path.stem, quantized, problem, chosen.cut.tiling, picked.photos.evaluation, path.parent)
+        proof = prove.prove(path.stem, quantized, problem, chosen.cut.tiling, picked.photos, path.parent)
         report("proven", 1.0)
     plan = prove.plan_of(
         path.stem,

@@ -19,7 +19,6 @@ from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.plans.verify import run_engine
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
-from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.graph import QuantizedGraph
@@ -27,6 +26,7 @@ from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
 from searchspaces.scopes import SCOPES
 from searchspaces.space import SearchSpace, build_space
+from searchspaces.tasks.image import to_picture
 from searchspaces.tasks.metrics import psnr_y, ssim_y
 
 OUTSIDE = (8, 16)

@@ -123,7 +123,9 @@ def explain(path: Path, progress: Progress, model: str | None = None) -> Explana
 def _by_proxy(proxy: str, again: Recalibrated, progress: Progress) -> Prediction:
     """The sum of what single choices lose, where no run tells more."""
     with progress.stage(f"quality proxy {proxy}", STEPS) as stage:
-        damage = PROXIES[proxy].measure(again.calibration, again.photos.crops, again.request.seed, follow(stage, STEPS))
+        damage = PROXIES[proxy].measure(
+            again.calibration, again.photos.crops, again.request.seed, follow(stage, STEPS), again.photos.task
+        )
     return interactions.alone(damage)
 
 

@@ -11,11 +11,7 @@ from hwsearch.documents.progress import Progress
 from hwsearch.formats.promote import Promotion
 from hwsearch.plans import recheck, verify
 from hwsearch.plans.plan_file import PlanFile
-from hwsearch.plans.upscale import enlargement
-from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.graph import QuantizedGraph
-from searchspaces.data import pictures
-from searchspaces.tasks.metrics import psnr_y
 
 
 @dataclass(frozen=True)
@@ -32,15 +28,13 @@ def measure(opened: PlanFile, before: QuantizedGraph, promotion: Promotion, scal
     for a plan without a run. ``None`` where only containers changed: the numbers are the same."""
     if promotion.same_numbers:
         return None
-    chosen, _ = recheck.evaluation_pictures(opened, None)
-    kind: pictures.InputKind = "upsampled" if enlargement(before.graph) == 1 and scale > 1 else "low"
-    channels = before.graph.channels
+    task, chosen, _ = recheck.judged_by(opened, None, before.graph, scale)
     found = []
     with progress.stage("measuring what promotion costs", len(chosen)) as stage, torch.no_grad():
         for picture in chosen:
-            (pair,) = pictures.pairs([picture], scale, channels, kind)
+            pair = task.read(picture)
             outputs = (verify.run_engine(qgraph, pair.low) for qgraph in (before, promotion.qgraph))
-            found.append([psnr_y(to_picture(y), pair.high, scale) for y in outputs])
+            found.append([task.figures(y, pair).quality for y in outputs])
             stage.advance()
     plan_db, exported_db = np.mean(found, axis=0)
     return Effect(tuple(picture.name for picture in chosen), float(plan_db), float(exported_db))

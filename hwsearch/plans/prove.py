@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quant import storage
 from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.quant.methods import USUAL
-from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
 from searchspaces.space import SearchSpace
 
@@ -40,9 +38,7 @@ class Proof:
     integers_sha256: str
 
 
-def prove(
-    name: str, quantized: QuantizedGraph, problem: Problem, tiling: Tiling | None, pairs: Sequence[Pair], folder: Path
-) -> Proof:
+def prove(name: str, quantized: QuantizedGraph, problem: Problem, tiling: Tiling | None, photos: Pictures, folder: Path) -> Proof:
     """Write the plan's integers and its ONNX file into ``folder``, run both on the evaluation pictures and compare them code for
     code; where the plan cuts the picture, our engine tile by tile too."""
     integers = folder / f"{name}.safetensors"
@@ -57,9 +53,11 @@ def prove(
         "integers_sha256": digest,
     }
     write.export(quantized, exported, metadata=facts)
-    measured = verify.prove(quantized, exported, pairs, problem.network.scale, lambda x: execute(problem.graph, x))
+    measured = verify.prove(quantized, exported, photos.evaluation, photos.task, lambda x: execute(problem.graph, x))
     if tiling is not None:
-        differing = verify.prove_tiling(quantized, tiling, problem.workload.tensors[0].width, [pair.low for pair in pairs])
+        differing = verify.prove_tiling(
+            quantized, tiling, problem.workload.tensors[0].width, [pair.low for pair in photos.evaluation]
+        )
         measured = measured.model_copy(update={"tiled_mismatched_codes": differing})
     return Proof(quantized, measured, integers.name, digest)
 

@@ -8,13 +8,15 @@ a fresh export, where there is none).
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from hwmodels.errors import MismatchError
+from hwmodels.errors import MismatchError, UsageError
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import reading
 from hwsearch.documents.progress import Progress
@@ -23,12 +25,14 @@ from hwsearch.formats.runtime import Runtime, compare, judge
 from hwsearch.plans import verify
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.plans.upscale import enlargement
-from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.data import pictures
-from searchspaces.data.pictures import InputKind, Pair
-from searchspaces.tasks.metrics import psnr_y, ssim_y
+from searchspaces.data.pictures import Pair
+from searchspaces.ir.graph import Graph
+from searchspaces.tasks import registry as tasks
+from searchspaces.tasks.image import SuperResolution
+from searchspaces.tasks.task import Contract
 
 PSNR_TOLERANCE_DB = 0.005
 """Room for another CPU's order of additions where a plan has layers in half precision."""
@@ -69,19 +73,18 @@ def recheck(opened: PlanFile, runtime: str, images: Path | None, progress: Progr
     known = runtimes.runtime(runtime)
     plan, path = opened.plan, opened.path
     qgraph = opened.integers(progress)
-    chosen, own = evaluation_pictures(opened, images)
-    kind: InputKind = "upsampled" if enlargement(qgraph.graph) == 1 and plan.scale > 1 else "low"
+    task, chosen, own = judged_by(opened, images, qgraph.graph, plan.scale)
     executor = _with_exported(opened, qgraph) if runtime == "ort" else known.open_plan(qgraph)
     found, lows = [], []
     with progress.stage(f"running {plan.name}", len(chosen)) as stage:
         for picture in chosen:
-            pairs = pictures.pairs([picture], plan.scale, qgraph.graph.channels, kind)
-            lows.append(pairs[0].low)
-            found.append(_measure(executor, pairs[0], plan.scale))
+            pair = task.read(picture)
+            lows.append(pair.low)
+            found.append(_measure(executor, pair, task))
             stage.advance()
         if plan.tiling is not None:
             # A network that refines an enlarged picture is cut in that.
-            planned_width = plan.input_width * (plan.scale if kind == "upsampled" else 1)
+            planned_width = plan.input_width * (plan.scale if task.contract.input_kind == "upsampled" else 1)
             verify.prove_tiling(qgraph, plan.tiling, planned_width, lows)
     psnr, ssim, different, beyond, codes, seconds = (np.array(column) for column in zip(*found, strict=True))
     judge(executor.tolerance, int(different.sum()), int(beyond.sum()), int(codes.sum()))
@@ -119,24 +122,39 @@ def _with_exported(opened: PlanFile, qgraph: QuantizedGraph) -> Runtime:
     return ort.open_plan(qgraph, beside if beside.is_file() and not opened.edited else None)
 
 
-def _measure(runtime: Runtime, pair: Pair, scale: int) -> tuple[float, float, int, int, int, float]:
+def _measure(runtime: Runtime, pair: Pair, task: SuperResolution) -> tuple[float, float, int, int, int, float]:
     """PSNR, SSIM, codes that differ from our engine's, by more than one, all codes, and seconds."""
     with torch.no_grad():
         start = time.perf_counter()
         output = runtime.run(pair.low)
         seconds = time.perf_counter() - start
         ours = integer.run(runtime.executed, pair.low)
-    shown = to_picture(output)
     fmt = runtime.executed.formats[runtime.executed.graph.output.name]
-    return psnr_y(shown, pair.high, scale), ssim_y(shown, pair.high, scale), *compare(output, ours, fmt), seconds
+    return *task.figures(output, pair), *compare(output, ours, fmt), seconds
 
 
-def evaluation_pictures(opened: PlanFile, images: Path | None) -> tuple[tuple[pictures.Picture, ...], bool]:
-    """The pictures to judge by, and whether they are those that the plan was judged by."""
-    if images is not None:
-        return tuple(pictures.load_folder(images)), False
+def judged_by(opened: PlanFile, images: Path | None, graph: Graph, scale: int) -> tuple[SuperResolution, Sequence[Any], bool]:
+    """The task that judges a plan, what it reads its samples from, and whether these are those that the plan was
+    judged by.
+
+    Raises:
+        FileError: ``images`` cannot be used.
+        UsageError: outputs of the task are judged by the floating-point network, which a plan does not hold.
+    """
     run = opened.run
-    if run is None:
-        return pictures.split(pictures.shipped()).evaluation, False
-    source = pictures.shipped() if run.images is None else pictures.load_folder(run.images)
-    return pictures.split(source, seed=run.seed).evaluation, True
+    source = images if images is not None or run is None else run.images
+    channels = graph.channels
+    task = tasks.choose(
+        None if run is None else run.task,
+        source,
+        Contract(scale, channels, "upsampled" if enlargement(graph) == 1 and scale > 1 else "low"),
+    )
+    if not isinstance(task, SuperResolution):
+        raise UsageError(
+            f"{opened.path}: {task.name} is judged by the floating-point network, which a plan does not hold",
+            "Its run compared every code and measured it; see its results.json.",
+        )
+    entries = task.entries(source)
+    if images is not None:
+        return task, entries, False
+    return task, pictures.split(entries, seed=run.seed if run else 0).evaluation, run is not None

@@ -22,8 +22,8 @@ from hwsearch.plans import verify
 from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.data import pictures
 from searchspaces.data.bicubic import imresize
+from searchspaces.data.luma import BT601_LUMA
 from searchspaces.ir.graph import Graph
-from searchspaces.tasks.metrics import BT601_LUMA
 from searchspaces.tracing.trace import propagate
 
 TILE = 192

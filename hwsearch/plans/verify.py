@@ -19,12 +19,10 @@ from hwmodels.errors import MismatchError, UsageError
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents.plan import Measured
 from hwsearch.formats.runtime import Run, compare, judge
-from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.tiled import run_tiled
 from hwsearch.quant.graph import QuantizedGraph
-from searchspaces.data.pictures import Pair
-from searchspaces.tasks.metrics import psnr_y, ssim_y
+from searchspaces.tasks.task import Sample, Task
 
 
 def run_engine(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
@@ -33,16 +31,16 @@ def run_engine(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
 
 
 def prove(
-    qgraph: QuantizedGraph, onnx_path: str | Path, pairs: Sequence[Pair], scale: int, reference: Run, *, threads: int = 0
+    qgraph: QuantizedGraph, onnx_path: str | Path, samples: Sequence[Sample], task: Task, reference: Run, *, threads: int = 0
 ) -> Measured:
     """Run an exported plan and our engine on every picture, compare them, and measure quality.
 
     Args:
         onnx_path: the exported file of ``qgraph``.
-        scale: upscaling factor, for the border that the metrics shave.
-        reference: the floating-point network, against which the loss is taken, on the same pictures.
+        task: what judges the outputs.
+        reference: the floating-point network, against which the loss is taken, on the same samples.
     Returns:
-        PSNR-Y and SSIM-Y of ONNX Runtime's pictures (means over pictures), and the compared codes.
+        Both figures of the task of ONNX Runtime's outputs (means over samples), and the compared codes.
     Raises:
         MismatchError: the two disagree beyond what the module's text allows, or ONNX Runtime runs integer layers in floating
         point.
@@ -55,21 +53,20 @@ def prove(
     assert_integer(qgraph, onnx_path)
     runtime, fmt = ort.run_onnx(onnx_path, threads=threads), qgraph.formats[qgraph.graph.output.name]
     different = beyond = total = 0
-    psnr, float_psnr, ssim = [], [], []
+    figures, of_float = [], []
     with torch.no_grad():
-        for pair in pairs:
-            output = runtime(pair.low)
-            d, b, n = compare(output, run_engine(qgraph, pair.low), fmt)
+        for sample in samples:
+            output = runtime(sample.low)
+            d, b, n = compare(output, run_engine(qgraph, sample.low), fmt)
             different, beyond, total = different + d, beyond + b, total + n
-            picture = to_picture(output)
-            psnr.append(psnr_y(picture, pair.high, scale))
-            ssim.append(ssim_y(picture, pair.high, scale))
-            float_psnr.append(psnr_y(to_picture(reference(pair.low)), pair.high, scale))
+            figures.append(task.figures(output, sample))
+            of_float.append(task.figures(reference(sample.low), sample).quality)
     judge(ort.tolerance(qgraph), different, beyond, total)
+    quality, second = (np.mean(column) for column in zip(*figures, strict=True))
     return Measured(
-        psnr_db=float(np.mean(psnr)),
-        psnr_loss_db=float(np.mean(float_psnr) - np.mean(psnr)),
-        ssim=float(np.mean(ssim)),
+        psnr_db=float(quality),
+        psnr_loss_db=float(np.mean(of_float) - quality),
+        ssim=float(second),
         runtime=f"onnxruntime {onnxruntime.__version__}",
         mismatched_codes=different,
         codes=total,

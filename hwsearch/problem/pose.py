@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device
@@ -17,26 +17,26 @@ from hwmodels.workload import Workload
 from hwsearch.documents.bounds import Amount, Bits, Many, Rate, Scale, Seed, Side, Text
 from hwsearch.documents.url import StorageUrl
 from hwsearch.quant import methods
-from searchspaces.data import pictures
-from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph
-from searchspaces.networks import registry
+from searchspaces.networks import registry, value_range
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.scopes import SCOPES, Scope
 from searchspaces.space import SearchSpace, build_space
+from searchspaces.tasks import registry as tasks
+from searchspaces.tasks.task import Contract, Task
 from searchspaces.tracing import trace
 
 UNSIZED = ("whole", "auto")
 """What ``Request.tile`` may be beside a size."""
-CALIBRATION_CROPS = 16
-SEARCH_SIDE = 480
 
 
 @dataclass(frozen=True)
 class Request:
     """One job, in the user's words.
 
-    Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution picture. ``tile`` is
+    ``task``: its name (see ``searchspaces.tasks``), None: what the samples show. ``value_range``: what the network expects, where
+    that is not 0..1 (see ``networks.value_range``). ``force``: go on with a network that the simplest method beats. Budgets are
+    in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution picture. ``tile`` is
     "whole", "auto", or height x width in pixels of the network's input, None: whole, but cut where memory demands it; ``halo``:
     "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another. ``batch``: plans that the
     refinement proposes together; the result depends on it, and not on how many processes measure them. ``sampler``: one of
@@ -53,6 +53,9 @@ class Request:
     arguments: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     target: Text = "jetson"
     images: Path | None = None
+    task: Text | None = None
+    value_range: Text | None = None
+    force: bool = False
     input_size: tuple[Side, Side] | None = None
     tile: Text | None = None
     halo: Literal["keep", "recompute"] | None = None
@@ -103,12 +106,13 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Disjoint pictures for the three uses; ``crops`` are patches of the calibration pictures."""
+    """Disjoint samples of a task for its three uses; ``crops`` are those of the calibration, for pictures patches of them."""
 
-    crops: list[Pair]
+    crops: list[Any]
     calibration: list[str]
-    search: list[Pair]
-    evaluation: list[Pair]
+    search: list[Any]
+    evaluation: list[Any]
+    task: Task
 
     @property
     def sha256(self) -> str:
@@ -124,9 +128,12 @@ class Pictures:
 
 def load_network(request: Request) -> LoadedNetwork:
     """The built-in network, or the user's module, with its weights."""
+    enlarges = request.task is None or tasks.task(request.task).enlarges
     if request.model is not None:
-        return registry.load_file(request.model, weights=request.weights, scale=request.scale)
-    return registry.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
+        network = registry.load_file(request.model, weights=request.weights, scale=request.scale, enlarges=enlarges)
+    else:
+        network = registry.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
+    return network if request.value_range is None else value_range.wrapped(network, request.value_range, returns=enlarges)
 
 
 def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
@@ -176,14 +183,14 @@ def _offered(option: str, wanted: tuple[int, ...] | None, offered: tuple[int, ..
     return tuple(sorted(set(wanted)))
 
 
-def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
-    """Pictures for calibration, search and evaluation, disjoint: the shipped photos, or the user's folder."""
-    source = pictures.shipped() if request.images is None else pictures.load_folder(request.images)
-    split = pictures.split(source, seed=request.seed)
-    scale, channels, kind = network.scale, network.channels, network.input_kind
+def choose_task(request: Request, network: LoadedNetwork) -> Task:
+    """What quality means for this network: what was asked for, or what its samples show."""
+    size = request.input_size or Contract.size
+    contract = Contract(network.scale, network.channels, network.input_kind, size)
+    return tasks.choose(request.task, request.images, contract)
 
-    crops = pictures.crops(split.calibration, scale, channels, kind, count=CALIBRATION_CROPS, seed=request.seed)
-    # Every evaluation of the search runs on all search pictures: large photos give their middle.
-    search = pictures.pairs(split.search, scale, channels, kind, side=SEARCH_SIDE)
-    evaluation = pictures.pairs(split.evaluation, scale, channels, kind)
-    return Pictures(crops, [p.name for p in split.calibration], search, evaluation)
+
+def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
+    """Samples for calibration, search and evaluation, disjoint: the shipped photos, or the user's."""
+    task = choose_task(request, network)
+    return Pictures(*task.samples(request.images, request.seed, network.module), task)

@@ -1,4 +1,4 @@
-"""Measured quality of plans: fake-quantized PSNR on a fixed set of pictures, or on a few patches of them."""
+"""Measured quality of plans: fake-quantized outputs of a fixed set of samples, or of a few patches, as the task judges them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ from torch import Tensor
 
 from hwmodels.errors import UsageError
 from hwsearch.documents.earlier import USUAL_METHOD
-from searchspaces.data.pictures import Pair, patches
-from searchspaces.tasks.metrics import mse_y, psnr_from_mse
-
-PATCHES = 8
-PATCH_SIDE = 48
-"""Input pixels of a patch."""
+from searchspaces.tasks.task import Sample, Task
 
 
 @dataclass(frozen=True)
 class Score:
-    """Quality of one plan on the pictures of an evaluator. ``stderr_db`` is the standard error of the mean paired loss
-    over pictures; ``method``: the quantization method that the plan was measured with, the best of those on offer."""
+    """Quality of one plan on the samples of an evaluator, in the task's unit; ``psnr_...`` is its name in documents.
+    ``stderr_db`` is the standard error of the mean paired loss over samples; ``method``: the quantization method
+    that the plan was measured with, the best of those on offer."""
 
     psnr_db: float
     psnr_loss_db: float
@@ -30,59 +26,52 @@ class Score:
     method: str = USUAL_METHOD
 
 
-def to_picture(y: Tensor) -> np.ndarray:
-    """Network output ``[1, C, H, W]`` in 0..1 to what a display receives: 0..255 rounded, ``[H, W]`` or ``[H, W, 3]``."""
-    picture = y.detach().clamp(0, 1).mul(255).round()[0].permute(1, 2, 0).numpy()
-    return picture[..., 0] if picture.shape[-1] == 1 else picture
-
-
 class Evaluator:
-    """Scores any function from low to high resolution, paired with the floating-point network on the same pictures.
+    """Scores any network on samples of a task, paired with the floating-point network on the same samples.
 
     Raises:
-        UsageError: the floating-point network is perfect on a picture, or gives no numbers.
+        UsageError: the floating-point network is perfect on a sample, or gives no numbers.
     """
 
-    def __init__(self, reference: Callable[[Tensor], Tensor], pairs: Sequence[Pair], scale: int) -> None:
-        self.pairs, self.scale = tuple(pairs), scale
-        with torch.no_grad():
-            self.float_mse = np.array([self._mse(reference, pair) for pair in self.pairs])
-        for pair, mse in zip(self.pairs, self.float_mse, strict=True):
-            if not 0 < mse < np.inf:
+    def __init__(self, reference: Callable[[Tensor], Tensor], pairs: Sequence[Sample], task: Task) -> None:
+        self.pairs, self.task = tuple(pairs), task
+        self.float_mse = self._errors(reference)
+        for pair, error in zip(self.pairs, self.float_mse, strict=True):
+            if not 0 < error < np.inf:
                 raise UsageError(
-                    f"no loss can be measured on the picture {pair.name}: the floating-point network's error there is {mse:g}",
+                    f"no loss can be measured on the picture {pair.name}: the floating-point network's error there is {error:g}",
                     "Leave the picture out, or check the network's weights.",
                 )
-        self.float_psnr_db = float(np.mean([psnr_from_mse(m) for m in self.float_mse]))
+        self._float_db = self._qualities(self.float_mse)
+        self.float_psnr_db = float(np.mean(self._float_db))
 
-    def _mse(self, network: Callable[[Tensor], Tensor], pair: Pair) -> float:
-        return mse_y(to_picture(network(pair.low)), pair.high, self.scale)
+    def _errors(self, network: Callable[[Tensor], Tensor]) -> np.ndarray:
+        with torch.no_grad():
+            return np.array([self.task.error(network(pair.low), pair) for pair in self.pairs])
+
+    def _qualities(self, errors: np.ndarray) -> np.ndarray:
+        return np.array([self.task.quality_of(error, pair) for error, pair in zip(errors, self.pairs, strict=True)])
 
     @property
     def pixels(self) -> int:
-        """Input pixels of all pictures."""
-        return sum(pair.low.shape[2] * pair.low.shape[3] for pair in self.pairs)
+        """Input positions of all samples."""
+        return sum(pair.low[0, 0].numel() for pair in self.pairs)
 
     def losses_db(self, network: Callable[[Tensor], Tensor]) -> np.ndarray:
-        """PSNR-Y that ``network`` loses against the reference on each picture, ``float64[pictures]``."""
-        with torch.no_grad():
-            psnr = np.array([psnr_from_mse(self._mse(network, pair)) for pair in self.pairs])
-        found: np.ndarray = np.array([psnr_from_mse(m) for m in self.float_mse]) - psnr
+        """Quality that ``network`` loses against the reference on each sample, ``float64[samples]``."""
+        found: np.ndarray = self._float_db - self._qualities(self._errors(network))
         return found
 
     def score(self, network: Callable[[Tensor], Tensor]) -> Score:
-        """PSNR-Y of ``network`` (``[1, C, H, W] -> [1, C, scale*H, scale*W]``) and its loss against the reference."""
+        """Quality of ``network`` and its loss against the reference."""
         loss = self.losses_db(network)
         spread = float(loss.std(ddof=1) / np.sqrt(len(loss))) if len(loss) > 1 else 0.0
         return Score(self.float_psnr_db - float(loss.mean()), float(loss.mean()), spread)
 
 
-def on_patches(reference: Callable[[Tensor], Tensor], pairs: Sequence[Pair], scale: int, seed: int) -> Evaluator | None:
-    """An evaluator on a few patches of pictures, without those on which the floating-point network is perfect (a flat sky); None
+def on_patches(reference: Callable[[Tensor], Tensor], pairs: Sequence[Sample], task: Task, seed: int) -> Evaluator | None:
+    """An evaluator on a few patches of samples, without those on which the floating-point network is perfect (a flat sky); None
     where fewer than two are left."""
-    found = []
-    for pair in patches(pairs, PATCHES, PATCH_SIDE, seed):
-        with torch.no_grad():
-            if mse_y(to_picture(reference(pair.low)), pair.high, scale) > 0:
-                found.append(pair)
-    return Evaluator(reference, found, scale) if len(found) > 1 else None
+    with torch.no_grad():
+        found = [patch for patch in task.patches(pairs, seed) if task.error(reference(patch.low), patch) > 0]
+    return Evaluator(reference, found, task) if len(found) > 1 else None

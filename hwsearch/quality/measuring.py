@@ -32,6 +32,11 @@ class Measuring:
         return replace(self.evaluator.score(lambda x: calibration.simulate(plan, x)), method=method)
 
 
+def in_floating_point(problem: Problem, photos: Pictures) -> Evaluator:
+    """The judge of plans, which has seen what the floating-point network does on the search pictures."""
+    return Evaluator(lambda x: execute(problem.graph, x), photos.search, photos.task)
+
+
 def prepare(
     problem: Problem,
     photos: Pictures,
@@ -39,10 +44,11 @@ def prepare(
     shared: Shared | None = None,
     progress: Callable[[str, float], None] | None = None,
     methods: Sequence[str] = (USUAL,),
+    evaluator: Evaluator | None = None,
 ) -> Measuring:
     """Calibrate the network, unless that was done for another device alike, and measure what it does in floating point."""
     shared = shared or Shared(problem.network, [problem.space])
     lows = [crop.low for crop in photos.crops]
     calibration = shared.calibration(problem.graph, lows, problem.space, seed, progress, methods[0])
-    evaluator = Evaluator(lambda x: execute(problem.graph, x), photos.search, problem.network.scale)
+    evaluator = evaluator or in_floating_point(problem, photos)
     return Measuring(calibration, evaluator, tuple(methods))

@@ -14,7 +14,8 @@ from scipy.ndimage import uniform_filter
 
 from hwsearch.documents.files import replacing
 from hwsearch.documents.results import Crop
-from searchspaces.tasks.metrics import luma, psnr_y
+from searchspaces.data.luma import luma
+from searchspaces.tasks.metrics import psnr_y
 
 ERROR_GAIN = 16
 """How much the error picture is enlarged: one grey step of error becomes 16."""

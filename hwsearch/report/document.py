@@ -16,6 +16,8 @@ def document(results: Results) -> dict[str, Any]:
         "target": results.target,
         "network": results.network,
         "scale": results.scale,
+        "quality": results.quality.model_dump(),
+        "second": results.second.model_dump(),
         "reference": {
             "psnr_db": reference.psnr_db,
             "ssim": reference.ssim,

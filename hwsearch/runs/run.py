@@ -36,7 +36,7 @@ ENTRIES = (RUN, TARGETS, RESULTS, LEGS, EVALUATIONS, DAMAGE, JOURNAL, PLANS, CRO
 """What stands in a run directory."""
 SHARING = ("storage", "study", "grace_s")
 """Fields of a request that say who measures: each time anew."""
-NOT_COMPARED = ("run_dir", "resume", "command", *SHARING)
+NOT_COMPARED = ("run_dir", "resume", "command", "force", *SHARING)
 """Fields of a request that say where and how, not what."""
 C = TypeVar("C", bound=Configuration)
 
@@ -95,6 +95,11 @@ class Run:
     @property
     def seed(self) -> int:
         return self._asked.seed
+
+    @property
+    def task(self) -> str | None:
+        """The task that was named, if one was."""
+        return self._asked.task
 
     @property
     def images(self) -> Path | None:

@@ -20,7 +20,6 @@ from hwsearch.problem.pose import Request, choose_pictures, load_network
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.proxies import PROXIES
-from hwsearch.quality.proxies.errors import windows
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.search.predict import interactions
@@ -108,8 +107,8 @@ def compare(request: Request, progress: Progress | None = None) -> Ranking:
     if len(plans) < 1 / TOP:
         raise UsageError(f"{len(plans)} plans are too few to rank proxies by", "Offer more widths, or more --probes.")
     photos = choose_pictures(request, network)
-    measured_on = windows(photos.search, PLAN_MACS / macs_per_pixel(graph, network.channels))
-    evaluator = Evaluator(lambda x: execute(graph, x), measured_on, network.scale)
+    measured_on = photos.task.windows(photos.search, PLAN_MACS / macs_per_pixel(graph, network.channels))
+    evaluator = Evaluator(lambda x: execute(graph, x), measured_on, photos.task)
     with progress.stage("calibrating", STEPS) as stage:
         calibration = calibrate(
             graph, [crop.low for crop in photos.crops], space, seed=request.seed, progress=follow(stage, STEPS)
@@ -125,7 +124,7 @@ def compare(request: Request, progress: Progress | None = None) -> Ranking:
     with progress.stage("quality proxies", STEPS * len(PROXIES)) as stage:
         for name, info in PROXIES.items():
             report, started = follow(stage, STEPS), time.process_time()
-            damage = info.measure(calibration, photos.crops, request.seed, report)
+            damage = info.measure(calibration, photos.crops, request.seed, report, photos.task)
             cpu_s = time.process_time() - started
             ranked.append(_ranked(replace(damage, float_mse=evaluator.float_mse), plans, losses, cpu_s))
             report(name, 1.0)

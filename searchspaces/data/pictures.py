@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,13 +21,15 @@ from torch import Tensor
 
 from hwmodels.errors import FileError
 from searchspaces.data.bicubic import imresize
-from searchspaces.tasks.metrics import luma
+from searchspaces.data.luma import luma
 
 InputKind = Literal["low", "upsampled"]
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 """What is decoded. Formats that Pillow hands to other programs (EPS, PDF) are left out on purpose."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
 MAX_PIXELS = 64_000_000
+SMALLEST_WINDOW = 32
+"""Input pixels a side."""
 PHOTOS = Path(__file__).parents[1] / "photos"
 
 _log = logging.getLogger(__name__)
@@ -60,12 +62,24 @@ class Picture:
         return load_picture(self.path)
 
 
-class Split(NamedTuple):
+class Entry(Protocol):
+    """What can be split: a picture, or several files that belong together. ``role`` is empty where it has none yet."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class Split(NamedTuple, Generic[E]):
     """Disjoint pictures: ranges are set on the first, plans compared on the second, results measured on the third."""
 
-    calibration: tuple[Picture, ...]
-    search: tuple[Picture, ...]
-    evaluation: tuple[Picture, ...]
+    calibration: tuple[E, ...]
+    search: tuple[E, ...]
+    evaluation: tuple[E, ...]
 
 
 def load_picture(path: str | Path) -> np.ndarray:
@@ -136,7 +150,7 @@ def shipped() -> list[Picture]:
     return [Picture(Path(row["file"]).stem, PHOTOS / row["file"], row["role"]) for row in rows]
 
 
-def split(pictures: Sequence[Picture], seed: int = 0) -> Split:
+def split(pictures: Sequence[E], seed: int = 0) -> Split[E]:
     """Give every picture one role. Shipped photos keep theirs; others are drawn at random: a quarter (8 at most) to the
     search, a third (16 at most) to the evaluation, 32 of the rest at most to the calibration.
 
@@ -145,7 +159,7 @@ def split(pictures: Sequence[Picture], seed: int = 0) -> Split:
     """
     if pictures and all(picture.role for picture in pictures):
 
-        def of(role: str) -> tuple[Picture, ...]:
+        def of(role: str) -> tuple[E, ...]:
             return tuple(picture for picture in pictures if picture.role == role)
 
         return Split(of("calibration"), of("search"), of("evaluation"))
@@ -158,7 +172,7 @@ def split(pictures: Sequence[Picture], seed: int = 0) -> Split:
     search = max(1, min(8, len(pictures) // 4))
     evaluation = max(1, min(16, len(pictures) // 3))
 
-    def take(start: int, stop: int) -> tuple[Picture, ...]:
+    def take(start: int, stop: int) -> tuple[E, ...]:
         return tuple(pictures[i] for i in sorted(order[start:stop]))
 
     first = search + evaluation
@@ -255,3 +269,23 @@ def patches(pairs: Sequence[Pair], count: int, size: int, seed: int = 0) -> list
         high = pair.high[top * factor : (top + h) * factor, left * factor : (left + w) * factor]
         made.append(Pair(f"{pair.name}#{n}", pair.low[:, :, top : top + h, left : left + w].contiguous(), high))
     return made
+
+
+def windows(pairs: Sequence[Pair], pixels: float) -> list[Pair]:
+    """The pictures cut down to about ``pixels`` low-resolution pixels in all: smaller windows from their middle first, then
+    fewer."""
+    side = int(np.sqrt(max(pixels, 1.0) / len(pairs)))
+    count = len(pairs) if side >= SMALLEST_WINDOW else max(1, int(pixels / SMALLEST_WINDOW**2))
+    side = max(side, SMALLEST_WINDOW)
+    picked = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)]
+    return [window(pair, side) for pair in picked]
+
+
+def window(pair: Pair, side: int) -> Pair:
+    """The middle of a pair, ``side`` input pixels a side or the whole length where that is less."""
+    height, width = pair.low.shape[2:]
+    h, w = min(side, height), min(side, width)
+    top, left = (height - h) // 2, (width - w) // 2
+    scale = pair.high.shape[0] // height
+    high = pair.high[top * scale : (top + h) * scale, left * scale : (left + w) * scale]
+    return Pair(pair.name, pair.low[:, :, top : top + h, left : left + w].contiguous(), high)

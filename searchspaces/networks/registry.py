@@ -109,7 +109,9 @@ def _read(path: str | Path, module: nn.Module) -> Weights:
     return read
 
 
-def load_file(target: str, weights: str | Path | None = None, scale: int | None = None) -> LoadedNetwork:
+def load_file(
+    target: str, weights: str | Path | None = None, scale: int | None = None, *, enlarges: bool = True
+) -> LoadedNetwork:
     """A person's own network: ``path/to/file.py:callable``, where ``callable()`` returns an ``nn.Module`` that maps
     ``[N, C, H, W]`` in 0..1 to ``[N, C, scale*H, scale*W]``. C (1 or 3) is that of the first convolution.
 
@@ -117,6 +119,7 @@ def load_file(target: str, weights: str | Path | None = None, scale: int | None 
 
     Args:
         scale: by default what the network does to a small picture.
+        enlarges: whether the output must be a picture of ``scale`` times the size; else it may be anything, and the scale is 1.
     Raises:
         UsageError: not of that form, no such callable, it does not return a module, or the module is not of that scale.
         FileError: the file cannot be imported, or the weights cannot be read or do not fit.
@@ -136,7 +139,7 @@ def load_file(target: str, weights: str | Path | None = None, scale: int | None 
     if not convs or convs[0].in_channels not in (1, 3):
         found = f"its first convolution reads {convs[0].in_channels} channels" if convs else "it has no convolution"
         raise UsageError(f"{target}: {found}", "A network must read pictures of 1 (luma) or 3 (RGB) channels.")
-    found_scale = _scale_of(module, convs[0].in_channels, target)
+    found_scale = _scale_of(module, convs[0].in_channels, target) if enlarges else 1
     if scale is not None and scale != found_scale:
         raise UsageError(f"{target}: this network enlarges {found_scale} times, not {scale} times")
     return LoadedNetwork(

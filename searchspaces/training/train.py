@@ -28,9 +28,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from searchspaces.data.bicubic import imresize
+from searchspaces.data.luma import BT601_LUMA, luma
 from searchspaces.networks.cnn.abpn import ABPN
 from searchspaces.networks.cnn.fsrcnn import FSRCNN
-from searchspaces.tasks.metrics import BT601_LUMA, luma, psnr_y
+from searchspaces.tasks.metrics import psnr_y
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 LUMA = torch.from_numpy(BT601_LUMA).float().view(1, 3, 1, 1) / 219

@@ -28,13 +28,13 @@ from hwsearch.pipeline import optimize  # noqa: E402
 from hwsearch.problem.pose import Request, choose_pictures, pose  # noqa: E402
 from hwsearch.quality.log import EvaluationLog  # noqa: E402
 from hwsearch.quality.measuring import prepare  # noqa: E402
-from hwsearch.quality.proxies.errors import windows  # noqa: E402
 from hwsearch.quant.observe.gains import macs_per_pixel  # noqa: E402
 from hwsearch.search import (  # noqa: E402
     find,
     rounds,
     tiling_options,
 )
+from searchspaces.data.pictures import windows  # noqa: E402
 
 ERROR_DB, ERROR_SHARE = 0.05, 0.15
 
@@ -73,7 +73,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         log = EvaluationLog(Path(folder) / "evaluations.jsonl", lambda plans: map(measuring, plans))
         float_mse = measuring.evaluator.float_mse
-        damages = optimize.measure_damage(measuring.calibration, photos.crops, float_mse, given.seed, Silent())
+        damages = optimize.measure_damage(measuring.calibration, photos, float_mse, given.seed, Silent())
         checks, probes = optimize.check_proxies(damages, problem.space, log, given.probes, given.seed, Silent())
         best = max(checks, key=lambda check: check.spearman)
         ways = tiling_options.ways(problem, request, {})

@@ -34,7 +34,7 @@ from hwmodels.device import catalogue  # noqa: E402
 from hwmodels.pricing.table import CostTable  # noqa: E402
 from hwmodels.tiling import tiles  # noqa: E402
 from hwsearch.documents.files import replacing, write_json  # noqa: E402
-from hwsearch.quality.evaluate import Evaluator, Score, to_picture  # noqa: E402
+from hwsearch.quality.evaluate import Evaluator, Score  # noqa: E402
 from hwsearch.quality.log import EvaluationLog  # noqa: E402
 from hwsearch.quant.calibrate import calibrate  # noqa: E402
 from hwsearch.search import pareto  # noqa: E402
@@ -45,7 +45,9 @@ from searchspaces.data.pictures import Pair  # noqa: E402
 from searchspaces.ir.graph import execute  # noqa: E402
 from searchspaces.networks import registry  # noqa: E402
 from searchspaces.space import build_space  # noqa: E402
+from searchspaces.tasks.image import SuperResolution, to_picture  # noqa: E402
 from searchspaces.tasks.metrics import psnr_y  # noqa: E402
+from searchspaces.tasks.task import Contract  # noqa: E402
 from searchspaces.tracing.trace import to_workload, trace  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -136,10 +138,10 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     kind, channels = network.input_kind, network.channels
     crops = pictures.crops(split.calibration, case.scale, channels, kind, count=16, size=64)
     measured = pictures.crops(split.search, case.scale, channels, kind, count=4, size=case.crop, seed=1)
-    evaluator = Evaluator(lambda x: execute(graph, x), measured, case.scale)
+    evaluator = Evaluator(lambda x: execute(graph, x), measured, SuperResolution(Contract(case.scale, measured[0].low.shape[1])))
     calibrated = functools.cache(lambda: calibrate(graph, [crop.low for crop in crops], space))
     widest, narrowest = (problem.costs(_uniform(space, end)[None]) for end in (-1, 0))
-    lost = evaluator.float_psnr_db - bicubic_db(measured, case.scale)
+    lost = evaluator.float_psnr_db - bicubic_db(measured, SuperResolution(Contract(case.scale, measured[0].low.shape[1])))
     folder = cache / f"{case.network}-{_fingerprint(case, network.weights_sha256, table)}"
     folder.mkdir(parents=True, exist_ok=True)
 

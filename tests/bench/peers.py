@@ -32,7 +32,6 @@ from hwsearch.documents.files import replacing
 from hwsearch.quality import proxies
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
-from hwsearch.quality.proxies.errors import windows
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.polish import polish
@@ -41,11 +40,13 @@ from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.solver import Solver
 from hwsearch.search.predict.refit import refit
 from searchspaces.data import pictures
-from searchspaces.data.pictures import Pair
+from searchspaces.data.pictures import Pair, windows
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.networks import registry
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import SearchSpace, build_space
+from searchspaces.tasks.image import SuperResolution
+from searchspaces.tasks.task import Contract
 from searchspaces.tracing.trace import to_workload, trace
 
 WIDTHS = (3, 4, 5, 6, 7, 8)
@@ -253,7 +254,8 @@ def protocol(data: Path, subject: Subject) -> Protocol:
     photos = pictures.load_folder(data / "B100")[:16]
     crops = pictures.crops(photos, subject.scale, channels, kind, count=16, size=64)
     set5 = pictures.pairs(pictures.load_folder(data / "Set5"), subject.scale, channels, kind)
-    return Protocol(network, graph, crops, Evaluator(lambda x: execute(graph, x), set5, subject.scale))
+    task = SuperResolution(Contract(subject.scale, network.channels))
+    return Protocol(network, graph, crops, Evaluator(lambda x: execute(graph, x), set5, task))
 
 
 def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) -> None:
@@ -267,7 +269,7 @@ def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) ->
     calibration = calibrate(graph, [crop.low for crop in crops], space)
     damage = proxies.PROXIES[PROXY].measure(calibration, crops[:SEARCH_CROPS], 0)
     looked = windows(crops[:SEARCH_CROPS], LOOK_MACS / macs_per_pixel(graph, same.network.channels))
-    evaluator = Evaluator(lambda x: execute(graph, x), looked, subject.scale)
+    evaluator = Evaluator(lambda x: execute(graph, x), looked, SuperResolution(Contract(subject.scale, same.network.channels)))
     shared_s = time.process_time() - begin
     counts = np.array([graph[name].weights["weight"].numel() for name in space.layer_names])
     measured: dict[bytes, tuple[np.ndarray, float]] = {}

@@ -18,6 +18,8 @@ from searchspaces.data import pictures
 from searchspaces.ir.graph import execute
 from searchspaces.networks import registry
 from searchspaces.space import build_space
+from searchspaces.tasks.image import SuperResolution
+from searchspaces.tasks.task import Contract
 from searchspaces.tracing.trace import to_workload, trace
 
 NETWORKS = {
@@ -36,9 +38,8 @@ def measure(data: Path, title: str) -> None:
     space = build_space(to_workload(graph, 64, 64), (2, 3, 4, 5, 6, 7, 8), (8, 16))
     photos = pictures.load_folder(data / "photos" / "train")[::2]
     crops = [pair.low for pair in pictures.crops(photos, scale, channels, kind, count=32, size=64)]
-    evaluator = Evaluator(
-        lambda x: execute(graph, x), pictures.pairs(pictures.load_folder(data / "Set5"), scale, channels, kind), scale
-    )
+    set5 = pictures.pairs(pictures.load_folder(data / "Set5"), scale, channels, kind)
+    evaluator = Evaluator(lambda x: execute(graph, x), set5, SuperResolution(Contract(scale, channels)))
     begin = time.process_time()
     calibration = calibrate(graph, crops, space)
     print(f"{title}: float {evaluator.float_psnr_db:.3f} dB, calibration {time.process_time() - begin:.1f} CPU s")

@@ -17,11 +17,11 @@ from hwsearch.formats.runtime import compare
 from hwsearch.formats.tflite import litert, tflm
 from hwsearch.formats.tflite.read import load
 from hwsearch.formats.tflite.write_order import channel_orders
-from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.data import pictures
 from searchspaces.ir.lower import propagate
+from searchspaces.tasks.image import to_picture
 from searchspaces.tasks.metrics import psnr_y
 
 NAMES = {"qat": 33.47, "ptq": 33.42}

@@ -27,6 +27,8 @@ from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
+from searchspaces.tasks.image import SuperResolution
+from searchspaces.tasks.task import Contract
 
 WIDTHS = [(8, 8), (4, 8), (3, 5), (2, 2), (6, 4), (8, 16), (4, 16), (5, 7)]
 
@@ -196,11 +198,11 @@ def _pairs(q: QuantizedGraph, scale: int) -> list[Pair]:
 def test_the_proof_measures_and_finds_no_difference(name: str, tmp_path: Path) -> None:
     q = quantize(float_graph(name))
     path = exported.export(q, tmp_path / "q.onnx")
-    measured = verify.prove(q, path, _pairs(q, 2), 2, lambda x: execute(q.graph, x))
+    measured = verify.prove(q, path, _pairs(q, 2), SuperResolution(Contract(2, 1)), lambda x: execute(q.graph, x))
     assert measured.mismatched_codes == 0
     assert measured.codes == 2 * 48 * 40 * (3 if name == "edsr" else 1)
     assert measured.runtime.startswith("onnxruntime")
-    same = verify.prove(q, path, _pairs(q, 2), 2, lambda x: integer.run(q, x))
+    same = verify.prove(q, path, _pairs(q, 2), SuperResolution(Contract(2, 1)), lambda x: integer.run(q, x))
     assert same.psnr_loss_db == 0
     assert same.psnr_db == measured.psnr_db
 
@@ -210,7 +212,7 @@ def test_the_proof_fails_when_the_file_is_another_network(tmp_path: Path) -> Non
     path = exported.export(quantize(graph, 7), tmp_path / "q.onnx")
     q = quantize(graph, 8)
     with pytest.raises(MismatchError, match="codes differ"):
-        verify.prove(q, path, _pairs(q, 2), 2, lambda x: execute(graph, x))
+        verify.prove(q, path, _pairs(q, 2), SuperResolution(Contract(2, 1)), lambda x: execute(graph, x))
 
 
 def test_a_file_that_runs_in_floating_point_is_no_proof() -> None:

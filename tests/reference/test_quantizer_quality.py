@@ -17,6 +17,8 @@ from searchspaces.ir.graph import execute
 from searchspaces.networks import registry
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import build_space
+from searchspaces.tasks.image import SuperResolution
+from searchspaces.tasks.task import Contract
 from searchspaces.tracing.trace import to_workload, trace
 
 
@@ -36,7 +38,8 @@ def prepared(
     crops = [p.low for p in pictures.crops(photos, network.scale, network.channels, kind, count=len(photos), size=64)]
     calibration = calibrate(graph, crops, space)
     set5 = pictures.pairs(pictures.load_folder(shared / "data" / "Set5"), network.scale, network.channels, kind)
-    return calibration, crops, Evaluator(lambda x: execute(graph, x), set5, network.scale)
+    task = SuperResolution(Contract(network.scale, network.channels))
+    return calibration, crops, Evaluator(lambda x: execute(graph, x), set5, task)
 
 
 def weights(shared: Path, name: str) -> Path:

@@ -1,6 +1,7 @@
 """Quality proxies: what each choice of a width costs in output noise power, before any plan is measured.
 
-One file is one proxy, with ``measure(calibration, pairs, seed, progress=None) -> Damage``. All of them start from the same errors
+One file is one proxy, with ``measure(calibration, pairs, seed, progress=None, task=None) -> Damage``; without a
+task the samples are pairs of pictures, enlarged. All of them start from the same errors
 (see ``errors``) and differ in how they carry them to the output. Modules are imported when they are used.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hwsearch.quality.damage import Damage
     from hwsearch.quant.calibrate import Calibration
-    from searchspaces.data.pictures import Pair
+    from searchspaces.tasks.task import Sample, Task
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,14 @@ class ProxyInfo:
     def measure(
         self,
         calibration: Calibration,
-        pairs: Sequence[Pair],
+        samples: Sequence[Sample],
         seed: int,
         progress: Callable[[str, float], None] | None = None,
+        task: Task | None = None,
     ) -> Damage:
-        """The damage of every choice of a calibrated network on some pictures."""
-        found: Damage = importlib.import_module(f"hwsearch.quality.proxies.{self.name}").measure(
-            calibration, pairs, seed, progress
-        )
+        """The damage of every choice of a calibrated network on some samples of a task."""
+        module = importlib.import_module(f"hwsearch.quality.proxies.{self.name}")
+        found: Damage = module.measure(calibration, samples, seed, progress, task)
         return found
 
 

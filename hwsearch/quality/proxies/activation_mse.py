@@ -15,21 +15,23 @@ import numpy as np
 import torch
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Progress, float_mse, tensors, windows
+from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by, tensors
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
-from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import apply
+from searchspaces.tasks.task import Sample, Task
 
 MACS = 2e10
 
 
-def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+def measure(
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+) -> Damage:
     """Damage of every choice, averaged over pictures; members of one width group add up. ``seed`` is not used."""
-    started = time.monotonic()
-    errors, graph, space = Errors(calibration), calibration.graph, calibration.space
+    started, task = time.monotonic(), judged_by(task, pairs)
+    errors, graph, space = Errors(calibration, task), calibration.graph, calibration.space
     widths = len(space.weight_bits)
-    used = windows(pairs, MACS / (1 + widths) / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    used = task.windows(pairs, MACS / (1 + widths) / macs_per_pixel(graph, pairs[0].low.shape[1]))
     noise = np.zeros(space.allowed.shape)
     with torch.no_grad():
         for number, pair in enumerate(used):
@@ -39,13 +41,13 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
                     changed = [apply(errors.changed(name, choice), [values[graph[name].inputs[0]]]) - values[name]]
                 else:
                     changed = [errors.tensor(m, choice, values[m]) for m in errors.members[name]]
-                noise[decision, choice] += 255.0**2 * sum(float(e.double().square().mean()) for e in changed)
+                noise[decision, choice] += task.unit**2 * sum(float(e.double().square().mean()) for e in changed)
             if progress:
                 progress("activation errors", (number + 1) / len(used))
     return Damage(
         "activation_mse",
         noise / len(used),
-        float_mse(graph, used),
+        float_error(graph, used, task),
         seed,
         tuple(pair.name for pair in used),
         time.monotonic() - started,

@@ -10,27 +10,33 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Progress, float_mse, tensors, windows
+from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by, tensors
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
-from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Node, apply
+from searchspaces.tasks.task import Sample, Task
 
 MACS = 8e10
 """Multiply-accumulates spent on all choices together; larger pictures are cut down to fit."""
 
-Judge = Callable[[Tensor, Tensor, Pair], float]
-"""(output with one choice quantized, floating-point output, the picture) -> noise power; outputs ``[1, C, H, W]`` in 0..1."""
+Judge = Callable[[Task, Tensor, Tensor, Sample], float]
+"""(the task, output with one choice quantized, floating-point output, the sample) -> noise power."""
 
 
 def measure(
-    name: str, judge: Judge, calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None
+    name: str,
+    judge: Judge,
+    calibration: Calibration,
+    pairs: Sequence[Sample],
+    seed: int,
+    progress: Progress | None,
+    task: Task | None,
 ) -> Damage:
     """Damage of every choice as ``judge`` sees it, averaged over pictures, at least 0."""
-    started = time.monotonic()
-    errors, graph = Errors(calibration), calibration.graph
+    started, task = time.monotonic(), judged_by(task, pairs)
+    errors, graph = Errors(calibration, task), calibration.graph
     choices = list(errors.choices())
-    used = windows(pairs, MACS / len(choices) / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    used = task.windows(pairs, MACS / len(choices) / macs_per_pixel(graph, pairs[0].low.shape[1]))
     noise = np.zeros(calibration.space.allowed.shape)
     with torch.no_grad():
         for number, pair in enumerate(used):
@@ -38,13 +44,13 @@ def measure(
             reference = values[graph.output.name]
             for decision, choice_of, is_weight, choice in choices:
                 output = _disturbed(errors, values, choice_of, is_weight, choice)
-                noise[decision, choice] += judge(output, reference, pair)
+                noise[decision, choice] += judge(task, output, reference, pair)
             if progress:
                 progress(name, (number + 1) / len(used))
     return Damage(
         name,
         np.maximum(noise / len(used), 0.0),
-        float_mse(graph, used),
+        float_error(graph, used, task),
         seed,
         tuple(pair.name for pair in used),
         time.monotonic() - started,

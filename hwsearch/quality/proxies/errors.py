@@ -2,30 +2,32 @@
 
 The error of a weight choice is the change of a layer's weights and bias; that of a tensor choice is the change of every tensor of
 its width group that is rounded anew. A view or a concatenation repeats values that are already on the grid, so it adds no error.
-The tensor that is shown is compared as shown, clipped and rounded to 8 bits: storing it on the 8-bit grid costs nothing.
+The tensor that is shown is compared as its user sees it, which the task says: storing a picture on the 8-bit grid costs nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant.calibrate import Calibration
-from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ops.move import View
-from searchspaces.tasks.luma import output_luma
-from searchspaces.tasks.metrics import luma, mse_y
+from searchspaces.tasks.image import SuperResolution
+from searchspaces.tasks.task import Sample, Task
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is done, 0..1."""
 
-_SMALLEST = 32
+
+def judged_by(task: Task | None, samples: Sequence[Any]) -> Task:
+    """The task given, or image super-resolution of the scale that the pictures show."""
+    return task or SuperResolution.of(samples)
 
 
 def _shown(graph: Graph) -> frozenset[str]:
@@ -37,19 +39,16 @@ def _shown(graph: Graph) -> frozenset[str]:
     return frozenset(names)
 
 
-def _display(x: Tensor) -> Tensor:
-    return torch.round(x.clamp(0, 1) * 255) / 255
-
-
 class Errors:
-    """Quantization errors of all choices of a calibrated network.
+    """Quantization errors of all choices of a calibrated network in a task.
 
     Attributes:
         members: names of the tensors that are rounded, for each width group.
     """
 
-    def __init__(self, calibration: Calibration) -> None:
+    def __init__(self, calibration: Calibration, task: Task) -> None:
         self.calibration, self.graph, self.space = calibration, calibration.graph, calibration.space
+        self._displayed = task.displayed
         self._shown = _shown(self.graph)
         groups = self.graph.width_groups()
         self.members = {
@@ -81,7 +80,7 @@ class Errors:
     def tensor(self, name: str, choice: int, x: Tensor) -> Tensor:
         """Error of storing tensor ``name``, whose values are ``x``, any shape."""
         fake = self.calibration.format(name, choice).fake(x)
-        return _display(fake) - _display(x) if name in self._shown else fake - x
+        return self._displayed(fake) - self._displayed(x) if name in self._shown else fake - x
 
     def stored(self, values: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
         """Error of storing every tensor at every width that it may have, by name and choice; ``values``: the tensors."""
@@ -102,17 +101,18 @@ class Errors:
 
 @dataclass(frozen=True, eq=False)
 class Forward:
-    """One picture's pass through the float network, ready for derivatives.
+    """One sample's pass through the float network, ready for derivatives.
 
-    ``luma``: ``[1, 1, H, W]``, 0..255; ``tensors``: name -> values; ``layers``: name -> (weights, bias).
+    ``view``: the output as quality sees it (``Task.view``), for pictures the luma ``[1, 1, H, W]``, 0..255; ``tensors``: name
+    -> values; ``layers``: name -> (weights, bias).
     """
 
-    luma: Tensor
+    view: Tensor
     tensors: dict[str, Tensor]
     layers: dict[str, tuple[Tensor, Tensor | None]]
 
     def gradients(self, weight: Tensor, keep: bool) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor | None]]]:
-        """Derivatives of ``sum(weight * luma)``: by every tensor, and by the weights and biases of every layer.
+        """Derivatives of ``sum(weight * view)``: by every tensor, and by the weights and biases of every layer.
 
         Args:
             keep: whether the graph is needed again.
@@ -120,7 +120,7 @@ class Forward:
         flat = list(self.tensors.values())
         for pair in self.layers.values():
             flat += [t for t in pair if t is not None]
-        found = torch.autograd.grad(self.luma, flat, weight, retain_graph=keep, allow_unused=True)
+        found = torch.autograd.grad(self.view, flat, weight, retain_graph=keep, allow_unused=True)
         values = iter([torch.zeros_like(t) if g is None else g for t, g in zip(flat, found, strict=True)])
         tensors = {name: next(values) for name in self.tensors}
         layers = {name: (next(values), None if bias is None else next(values)) for name, (_, bias) in self.layers.items()}
@@ -131,8 +131,8 @@ Layers = dict[str, tuple[Tensor, Tensor | None]]
 """Weight and bias of every convolution, by its name."""
 
 
-def forward(graph: Graph, x: Tensor) -> Forward:
-    """Run the float network on ``x [1, C, h, w]``, remembering what derivatives need."""
+def forward(graph: Graph, x: Tensor, task: Task) -> Forward:
+    """Run the float network on an input ``x``, a batch of one, remembering what derivatives need."""
     layers: dict[str, tuple[Tensor, Tensor | None]] = {}
     nodes: dict[str, Node] = {}
     for node in graph.convs:
@@ -148,11 +148,11 @@ def forward(graph: Graph, x: Tensor) -> Forward:
 
     with torch.enable_grad():
         output = execute(graph.replaced(nodes), x, remember)
-        return Forward(output_luma(output), tensors, layers)
+        return Forward(task.view(output), tensors, layers)
 
 
 def tensors(graph: Graph, x: Tensor) -> dict[str, Tensor]:
-    """Every tensor of the float network on ``x [1, C, h, w]``, by name."""
+    """Every tensor of the float network on an input ``x``, by name."""
     values: dict[str, Tensor] = {}
 
     def keep(node: Node, value: Tensor) -> None:
@@ -187,37 +187,7 @@ def inner_products(
     return change
 
 
-def float_mse(graph: Graph, pairs: Sequence[Pair]) -> np.ndarray:
-    """Error of the float network on each picture, ``float64[pictures]``, luma 0..255, borders shaved by the scale."""
-    found = []
+def float_error(graph: Graph, samples: Sequence[Sample], task: Task) -> np.ndarray:
+    """Error power of the float network on each sample, ``float64[samples]``; at least 1e-6."""
     with torch.no_grad():
-        for pair in pairs:
-            border = max(pair.high.shape[0] // pair.low.shape[2], 1)
-            found.append(max(mse_y(to_picture(execute(graph, pair.low)), pair.high, border), 1e-6))
-    return np.array(found)
-
-
-def target_luma(pair: Pair) -> Tensor:
-    """Luma of the original, ``float32[H, W]``, 0..255, as ``damage.output_luma`` counts it."""
-    # Output luma leaves out BT.601's constant 16, the luma of RGB pictures has it; a luma picture is compared as it is.
-    target = pair.high if pair.high.ndim == 2 else luma(pair.high) - 16.0
-    return torch.from_numpy(np.asarray(target, dtype=np.float32))
-
-
-def windows(pairs: Sequence[Pair], pixels: float) -> list[Pair]:
-    """The pictures cut down to about ``pixels`` low-resolution pixels in all: smaller windows from their middle first, then
-    fewer."""
-    side = int(np.sqrt(max(pixels, 1.0) / len(pairs)))
-    count = len(pairs) if side >= _SMALLEST else max(1, int(pixels / _SMALLEST**2))
-    side = max(side, _SMALLEST)
-    picked = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)]
-    return [_window(pair, side) for pair in picked]
-
-
-def _window(pair: Pair, side: int) -> Pair:
-    height, width = pair.low.shape[2:]
-    h, w = min(side, height), min(side, width)
-    top, left = (height - h) // 2, (width - w) // 2
-    scale = pair.high.shape[0] // height
-    high = pair.high[top * scale : (top + h) * scale, left * scale : (left + w) * scale]
-    return Pair(pair.name, pair.low[:, :, top : top + h, left : left + w].contiguous(), high)
+        return np.array([max(task.error(execute(graph, sample.low), sample), 1e-6) for sample in samples])

@@ -14,40 +14,42 @@ import numpy as np
 import torch
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Progress, float_mse, forward, inner_products, windows
+from hwsearch.quality.proxies.errors import Errors, Progress, float_error, forward, inner_products, judged_by
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
-from searchspaces.data.pictures import Pair
+from searchspaces.tasks.task import Sample, Task
 
 MACS = 6e10
 """Multiply-accumulates spent on backward passes; a pass costs about three forward passes."""
 PROJECTIONS = 8
 
 
-def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+def measure(
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+) -> Damage:
     """Damage of every choice, averaged over pictures and up to eight projections of each."""
-    started = time.monotonic()
-    graph, errors = calibration.graph, Errors(calibration)
+    started, task = time.monotonic(), judged_by(task, pairs)
+    graph, errors = calibration.graph, Errors(calibration, task)
     generator = torch.Generator().manual_seed(seed)
     affordable = MACS / 3 / macs_per_pixel(graph, pairs[0].low.shape[1])
-    used = windows(pairs, affordable)
+    used = task.windows(pairs, affordable)
     pixels = sum(pair.low.shape[2] * pair.low.shape[3] for pair in used)
     projections = int(np.clip(affordable / pixels, 1, PROJECTIONS))
     noise = np.zeros(calibration.space.allowed.shape)
     for number, pair in enumerate(used):
-        run = forward(graph, pair.low)
+        run = forward(graph, pair.low, task)
         stored = errors.stored(run.tensors)
         for k in range(projections):
-            signs = torch.randint(0, 2, run.luma.shape, generator=generator, dtype=torch.float32) * 2 - 1
+            signs = torch.randint(0, 2, run.view.shape, generator=generator, dtype=torch.float32) * 2 - 1
             tensors, layers = run.gradients(signs, keep=k + 1 < projections)
-            noise += inner_products(errors, tensors, stored, layers) ** 2 / run.luma.numel()
+            noise += inner_products(errors, tensors, stored, layers) ** 2 / run.view.numel()
         if progress:
             progress("squared gradients", (number + 1) / len(used))
     noise /= len(used) * projections
     return Damage(
         "fisher",
         noise,
-        float_mse(graph, used),
+        float_error(graph, used, task),
         seed,
         tuple(pair.name for pair in used),
         time.monotonic() - started,

@@ -14,24 +14,26 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Progress, float_mse, forward, inner_products, target_luma, windows
+from hwsearch.quality.proxies.errors import Errors, Progress, float_error, forward, inner_products, judged_by
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
-from searchspaces.data.pictures import Pair
+from searchspaces.tasks.task import Sample, Task
 
 MACS = 2e10
 
 
-def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+def measure(
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+) -> Damage:
     """Damage of every choice, averaged over pictures. ``seed`` is not used: nothing is random."""
-    started = time.monotonic()
-    graph, errors = calibration.graph, Errors(calibration)
-    used = windows(pairs, MACS / 3 / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    started, task = time.monotonic(), judged_by(task, pairs)
+    graph, errors = calibration.graph, Errors(calibration, task)
+    used = task.windows(pairs, MACS / 3 / macs_per_pixel(graph, pairs[0].low.shape[1]))
     noise = np.zeros(calibration.space.allowed.shape)
     for number, pair in enumerate(used):
-        run = forward(graph, pair.low)
-        difference = run.luma.detach() - target_luma(pair)
-        tensors, layers = run.gradients(2 * difference / run.luma.numel(), keep=False)
+        run = forward(graph, pair.low, task)
+        difference = run.view.detach() - task.target(pair)
+        tensors, layers = run.gradients(2 * difference / run.view.numel(), keep=False)
         noise += np.abs(inner_products(errors, tensors, errors.stored(run.tensors), layers))
         if progress:
             progress("gradients", (number + 1) / len(used))
@@ -39,7 +41,7 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
     return Damage(
         "gradient",
         noise,
-        float_mse(graph, used),
+        float_error(graph, used, task),
         seed,
         tuple(pair.name for pair in used),
         time.monotonic() - started,

@@ -18,31 +18,33 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Forward, Progress, float_mse, forward, target_luma, windows
+from hwsearch.quality.proxies.errors import Errors, Forward, Progress, float_error, forward, judged_by
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
-from searchspaces.data.pictures import Pair
+from searchspaces.tasks.task import Sample, Task
 
 MACS = 6e10
 """Multiply-accumulates spent; a product with the Hessian costs about six forward passes."""
 PROBES = 8
 
 
-def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+def measure(
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+) -> Damage:
     """Damage of every choice, averaged over pictures and up to eight probes of each."""
-    started = time.monotonic()
-    graph, errors, space = calibration.graph, Errors(calibration), calibration.space
+    started, task = time.monotonic(), judged_by(task, pairs)
+    graph, errors, space = calibration.graph, Errors(calibration, task), calibration.space
     generator = torch.Generator().manual_seed(seed)
     affordable = MACS / 6 / macs_per_pixel(graph, pairs[0].low.shape[1])
-    used = windows(pairs, affordable)
+    used = task.windows(pairs, affordable)
     pixels = sum(pair.low.shape[2] * pair.low.shape[3] for pair in used)
     probes = int(np.clip(affordable / pixels, 1, PROBES))
     noise = np.zeros(space.allowed.shape)
     for number, pair in enumerate(used):
-        run = forward(graph, pair.low)
+        run = forward(graph, pair.low, task)
         blocks = {f"weights:{layer}": run.layers[layer][0] for layer in space.layer_names}
         blocks |= {f"tensor:{name}": run.tensors[name] for members in errors.members.values() for name in members}
-        curvature = mean_curvature(run, target_luma(pair), blocks, probes, generator)
+        curvature = mean_curvature(run, task.target(pair), blocks, probes, generator)
         for decision, name, is_weight, choice in errors.choices():
             if is_weight:
                 found = [(f"weights:{name}", errors.weight(name, choice)[0])]
@@ -54,7 +56,7 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
     return Damage(
         "hessian",
         np.maximum(noise, 0.0),
-        float_mse(graph, used),
+        float_error(graph, used, task),
         seed,
         tuple(pair.name for pair in used),
         time.monotonic() - started,
@@ -72,7 +74,7 @@ def mean_curvature(
         target: luma of the original, ``[H, W]``. blocks: values of ``run`` by name.
     """
     values = list(blocks.values())
-    loss = (run.luma - target).square().mean()
+    loss = (run.view - target).square().mean()
     first = torch.autograd.grad(loss, values, create_graph=True, allow_unused=True)
     scales = [float(value.detach().square().mean().sqrt()) or 1.0 for value in values]
     total = dict.fromkeys(blocks, 0.0)

@@ -16,24 +16,26 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Progress, float_mse, forward, windows
+from hwsearch.quality.proxies.errors import Errors, Progress, float_error, forward, judged_by
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
-from searchspaces.data.pictures import Pair
+from searchspaces.tasks.task import Sample, Task
 
 MACS = 2e10
 
 
-def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+def measure(
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+) -> Damage:
     """Damage of every choice; one backward pass per picture measures all gains."""
-    started = time.monotonic()
-    graph, errors, space = calibration.graph, Errors(calibration), calibration.space
+    started, task = time.monotonic(), judged_by(task, pairs)
+    graph, errors, space = calibration.graph, Errors(calibration, task), calibration.space
     generator = torch.Generator().manual_seed(seed)
-    used = windows(pairs, MACS / 3 / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    used = task.windows(pairs, MACS / 3 / macs_per_pixel(graph, pairs[0].low.shape[1]))
     noise = np.zeros(space.allowed.shape)
     for number, pair in enumerate(used):
-        run = forward(graph, pair.low)
-        signs = torch.randint(0, 2, run.luma.shape, generator=generator, dtype=torch.float32) * 2 - 1
+        run = forward(graph, pair.low, task)
+        signs = torch.randint(0, 2, run.view.shape, generator=generator, dtype=torch.float32) * 2 - 1
         tensors, layers = run.gradients(signs, keep=False)
         for decision, name, is_weight, choice in errors.choices():
             if is_weight:
@@ -45,14 +47,14 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
                 total = sum(
                     _through(errors.tensor(m, choice, run.tensors[m].detach()), tensors[m], 1) for m in errors.members[name]
                 )
-            noise[decision, choice] += total / run.luma.numel()
+            noise[decision, choice] += total / run.view.numel()
         if progress:
             progress("noise gains", (number + 1) / len(used))
     noise /= len(used)
     return Damage(
         "noise_gain",
         noise,
-        float_mse(graph, used),
+        float_error(graph, used, task),
         seed,
         tuple(pair.name for pair in used),
         time.monotonic() - started,

@@ -16,15 +16,16 @@ from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies import alone
 from hwsearch.quality.proxies.errors import Progress
 from hwsearch.quant.calibrate import Calibration
-from searchspaces.data.pictures import Pair
-from searchspaces.tasks.luma import output_luma
+from searchspaces.tasks.task import Sample, Task
 
 
-def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
-    """Damage of every choice: mean squared error of the output luma against the float output. ``seed`` is not used."""
-    return alone.measure("output_sqnr", _noise, calibration, pairs, seed, progress)
+def measure(
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+) -> Damage:
+    """Damage of every choice: mean squared error of the output, as quality sees it, against the float output."""
+    return alone.measure("output_sqnr", _noise, calibration, pairs, seed, progress, task)
 
 
-def _noise(output: Tensor, reference: Tensor, pair: Pair) -> float:
-    error = output_luma(output.clamp(0, 1)) - output_luma(reference.clamp(0, 1))
+def _noise(task: Task, output: Tensor, reference: Tensor, pair: Sample) -> float:
+    error = task.view(task.limited(output)) - task.view(task.limited(reference))
     return float(error.double().square().mean())

@@ -14,18 +14,19 @@ from torch import Tensor
 
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies import alone
-from hwsearch.quality.proxies.errors import Progress, target_luma
+from hwsearch.quality.proxies.errors import Progress
 from hwsearch.quant.calibrate import Calibration
-from searchspaces.data.pictures import Pair
-from searchspaces.tasks.luma import output_luma
+from searchspaces.tasks.task import Sample, Task
 
 
-def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+def measure(
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+) -> Damage:
     """Damage of every choice: how much it raises the output's error against the original. ``seed`` is not used."""
-    return alone.measure("psnr_drop", _rise, calibration, pairs, seed, progress)
+    return alone.measure("psnr_drop", _rise, calibration, pairs, seed, progress, task)
 
 
-def _rise(output: Tensor, reference: Tensor, pair: Pair) -> float:
-    wanted = target_luma(pair).double()
-    after, before = (output_luma(y.clamp(0, 1)).double() - wanted for y in (output, reference))
+def _rise(task: Task, output: Tensor, reference: Tensor, pair: Sample) -> float:
+    wanted = task.target(pair).double()
+    after, before = (task.view(task.limited(y)).double() - wanted for y in (output, reference))
     return float(torch.mean(after.square() - before.square()))

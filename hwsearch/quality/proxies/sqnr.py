@@ -15,25 +15,26 @@ import torch
 
 from hwsearch.documents.results import SignalToNoise
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Progress, float_mse, tensors, windows
+from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by, tensors
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
-from searchspaces.data.pictures import Pair
-from searchspaces.tasks.luma import output_luma
+from searchspaces.tasks.task import Sample, Task
 
 MACS = 2e10
 
 
-def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress: Progress | None = None) -> Damage:
+def measure(
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+) -> Damage:
     """Damage of every choice: noise-to-signal ratio times the power of the output luma. ``seed`` is not used."""
-    started = time.monotonic()
+    started, task = time.monotonic(), judged_by(task, pairs)
     graph = calibration.graph
-    used = windows(pairs, MACS / macs_per_pixel(graph, pairs[0].low.shape[1]))
-    ratio, power = _noise_to_signal(calibration, used, progress)
+    used = task.windows(pairs, MACS / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    ratio, power = _noise_to_signal(calibration, used, progress, task)
     return Damage(
         "sqnr",
         ratio * power,
-        float_mse(graph, used),
+        float_error(graph, used, task),
         seed,
         tuple(pair.name for pair in used),
         time.monotonic() - started,
@@ -41,10 +42,10 @@ def measure(calibration: Calibration, pairs: Sequence[Pair], seed: int, progress
     )
 
 
-def table(calibration: Calibration, pairs: Sequence[Pair]) -> list[SignalToNoise]:
+def table(calibration: Calibration, pairs: Sequence[Sample], task: Task | None = None) -> list[SignalToNoise]:
     """Signal to quantization noise of every decision at every width on offer, over all ``pairs``."""
     space = calibration.space
-    ratio, _ = _noise_to_signal(calibration, pairs, None)
+    ratio, _ = _noise_to_signal(calibration, pairs, None, judged_by(task, pairs))
     rows = []
     for decision, name in enumerate(space.names):
         found = {space.widths(decision)[c]: float(ratio[decision, c]) for c in space.choices(decision)}
@@ -53,15 +54,17 @@ def table(calibration: Calibration, pairs: Sequence[Pair]) -> list[SignalToNoise
     return rows
 
 
-def _noise_to_signal(calibration: Calibration, pairs: Sequence[Pair], progress: Progress | None) -> tuple[np.ndarray, float]:
-    """Error power over signal power of every choice, ``float64[D, C]``, and the mean square of the output luma."""
-    errors, graph = Errors(calibration), calibration.graph
+def _noise_to_signal(
+    calibration: Calibration, pairs: Sequence[Sample], progress: Progress | None, task: Task
+) -> tuple[np.ndarray, float]:
+    """Error power over signal power of every choice, ``float64[D, C]``, and the mean square of the output as quality sees it."""
+    errors, graph = Errors(calibration, task), calibration.graph
     signal, noise = (np.zeros(calibration.space.allowed.shape) for _ in range(2))
     power = 0.0
     with torch.no_grad():
         for number, pair in enumerate(pairs):
             values = tensors(graph, pair.low)
-            power += float(output_luma(values[graph.output.name]).double().square().mean()) / len(pairs)
+            power += float(task.view(values[graph.output.name]).double().square().mean()) / len(pairs)
             for decision, name, is_weight, choice in errors.choices():
                 if is_weight:
                     found = [(graph[name].weights["weight"], errors.weight(name, choice)[0])]

@@ -12,7 +12,8 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from searchspaces.data.bicubic import imresize
-from searchspaces.tasks.metrics import luma, psnr_from_mse, psnr_y, ssim_y
+from searchspaces.data.luma import luma
+from searchspaces.tasks.metrics import psnr_from_mse, psnr_y, ssim_y
 
 
 def test_set5_is_shrunk_as_matlab_does(shared: Path) -> None:

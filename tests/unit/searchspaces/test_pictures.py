@@ -16,8 +16,8 @@ from PIL import Image
 from hwmodels.errors import FileError
 from searchspaces.data import pictures
 from searchspaces.data.bicubic import imresize
+from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Picture, crops, load_folder, load_picture, make_pair, pairs, shipped, split
-from searchspaces.tasks.metrics import luma
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 

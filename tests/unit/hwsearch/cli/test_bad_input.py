@@ -71,7 +71,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     for i, photo in enumerate(pictures.shipped()[:4]):
         Image.fromarray(photo.rgb[:136, :144]).save(photos / f"photo{i}.png")
     words = ("optimize", "--model", f"{folder / 'net.py'}:build", "--scale", "2", "--target", "stm32h743", "--input", "24x32")
-    few = ("--weight-bits", "2,4,8", "--evaluations", "40", "--probes", "8", "--images", str(photos))
+    few = ("--force", "--weight-bits", "2,4,8", "--evaluations", "40", "--probes", "8", "--images", str(photos))
     return Job(folder, (*words, *few))
 
 
@@ -465,6 +465,7 @@ def test_from_python_as_from_the_command_line(job: Job, uninterrupted: Path, tmp
         evaluations=40,
         probes=8,
         images=job.photos,
+        force=True,
         run_dir=tmp_path / "run",
     )
     assert results.run_dir == tmp_path / "run"

@@ -20,7 +20,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     (folder / "photos").mkdir()
     for i, photo in enumerate(pictures.shipped()[:3]):
         Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"photo{i}.png")
-    words = ["optimize", "--model", f"{folder / 'net.py'}:build", "--scale", "2", "--input", "24x32"]
+    words = ["optimize", "--model", f"{folder / 'net.py'}:build", "--scale", "2", "--input", "24x32", "--force"]
     words += [
         "--weight-bits",
         "2,4,8",

@@ -191,8 +191,19 @@ def test_a_picture_that_does_not_fit_is_cut_searched_and_proven(
     photos.mkdir()
     for i, photo in enumerate(pictures.shipped()[:4]):
         Image.fromarray(photo.rgb[:136, :144]).save(photos / f"photo{i}.png")
-    job = ["optimize", *command(net, "--input", "360x640")[1:], "--images", str(photos)]
-    few = ["--weight-bits", "4,8", "--evaluations", "30", "--probes", "8", "--fps", "0.5", "--out", str(tmp_path / "run")]
+    job = ["optimize", *command(net, "--input", "360x640")[1:], "--images", str(photos), "--force"]
+    few = [
+        "--weight-bits",
+        "4,8",
+        "--evaluations",
+        "30",
+        "--probes",
+        "8",
+        "--fps",
+        "0.5",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     found = answer(capsys, 0, [*job, *few])
     assert all(entry["tiling"]["halo"] == "keep" for entry in found["front"])
     assert all(entry["predicted"]["peak_activation_bytes"] <= 512 * 1024 for entry in found["front"])

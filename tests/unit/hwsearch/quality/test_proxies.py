@@ -12,10 +12,14 @@ from hwmodels.numbers import Int, offered
 from hwsearch.quality.proxies import PROXIES, activation_mse, errors, fisher, hessian, output_sqnr, psnr_drop, sqnr
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.search.propose import random_plans
-from searchspaces.data.pictures import Pair
+from searchspaces.data.pictures import Pair, windows
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.space import SearchSpace
+from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.luma import output_luma
+from searchspaces.tasks.task import Contract
+
+LUMA = SuperResolution(Contract(scale=2, channels=1))
 
 BITS = (3, 5, 8)
 
@@ -119,7 +123,7 @@ def test_fisher_estimates_the_linear_noise_power(channels, monkeypatch):
     quantizer, pairs = Quantizer(channels), pairs_of(channels, side=8)
     monkeypatch.setattr(fisher, "PROJECTIONS", 300)
     damage = fisher.measure(quantizer, pairs, 0)
-    for decision, name, is_weight, choice in errors.Errors(quantizer).choices():
+    for decision, name, is_weight, choice in errors.Errors(quantizer, LUMA).choices():
         expected = np.mean([expected_fisher(quantizer, pair, name, is_weight, choice) for pair in pairs])
         # 600 samples of a squared normal variable: 6 % standard deviation.
         assert damage.noise[decision, choice] == pytest.approx(expected, rel=0.25, abs=1e-9)
@@ -216,15 +220,15 @@ def test_hessian_of_the_last_layer_is_known_by_hand(monkeypatch):
     error = float((quantizer.weight("tail", 1) - weights).double().square().sum())
     assert damage.noise[2, 1] == pytest.approx(by_weight / 2 * error, rel=0.1)
     # By the output itself the mean curvature is the same for every value: what is left is the noise power.
-    error = errors.Errors(quantizer).tensor("tail", 0, values["tail"]).double().square().sum()
+    error = errors.Errors(quantizer, LUMA).tensor("tail", 0, values["tail"]).double().square().sum()
     assert damage.noise[6, 0] == pytest.approx(255**2 / pixels * float(error), rel=0.1)
 
 
 def test_hessian_trace_agrees_with_the_whole_hessian():
     """Every second derivative of the error by the weights of the first layer and by a tensor inside, summed on the diagonal."""
     quantizer, (pair, _) = Quantizer(3), pairs_of(3, side=5)
-    graph, target = quantizer.graph, errors.target_luma(pair)
-    run = errors.forward(graph, pair.low)
+    graph, target = quantizer.graph, LUMA.target(pair)
+    run = errors.forward(graph, pair.low, LUMA)
     blocks = {"head": run.layers["head"][0], "body": run.layers["body"][0], "sum": run.tensors["sum"]}
     found = hessian.mean_curvature(run, target, blocks, 800, torch.Generator().manual_seed(0))
 
@@ -300,10 +304,10 @@ def test_sqnr_follows_six_decibels_a_bit():
 def test_windows_keep_low_and_high_together():
     low = torch.arange(64 * 64, dtype=torch.float32).reshape(1, 1, 64, 64)
     pair = Pair("p", low, np.repeat(np.repeat(low[0, 0].numpy(), 2, 0), 2, 1))
-    (window,) = errors.windows([pair], 40 * 40)
+    (window,) = windows([pair], 40 * 40)
     assert window.low.shape == (1, 1, 40, 40)
     np.testing.assert_array_equal(window.high[::2, ::2], window.low[0, 0].numpy())
-    assert len(errors.windows([pair] * 16, 4 * 32 * 32)) == 4
+    assert len(windows([pair] * 16, 4 * 32 * 32)) == 4
 
 
 def test_probes_are_distinct_seeded_and_cover_good_and_bad_plans():

@@ -96,6 +96,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Job:
         target="stm32h743",
         input_size=(24, 32),
         images=folder / "photos",
+        force=True,
         weight_bits=(4, 8),
         evaluations=24,
         probes=12,

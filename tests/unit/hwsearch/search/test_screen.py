@@ -14,6 +14,8 @@ from hwsearch.quality.evaluate import Evaluator, Score, on_patches
 from hwsearch.search.evolve import refine
 from hwsearch.search.predict.screen import Screen, trust
 from searchspaces.data.pictures import Pair, patches
+from searchspaces.tasks.image import SuperResolution
+from searchspaces.tasks.task import Contract
 
 TABLE, NOISE, SPACE = chain(6, 1)
 PRUNED = optuna.trial.TrialState.PRUNED
@@ -143,8 +145,8 @@ def test_patches_lie_inside_their_pictures_and_flat_ones_are_left_out():
     def enlarge(x: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
 
-    evaluator = on_patches(enlarge, [pair], 2, seed=0)
+    evaluator = on_patches(enlarge, [pair], SuperResolution(Contract(2, 1)), seed=0)
     assert isinstance(evaluator, Evaluator)
     assert evaluator.losses_db(enlarge) == pytest.approx(np.zeros(8))
     flat = Pair("flat", torch.full((1, 1, 64, 64), 0.2), np.full((128, 128), 51, dtype=np.uint8))
-    assert on_patches(enlarge, [flat], 2, seed=0) is None
+    assert on_patches(enlarge, [flat], SuperResolution(Contract(2, 1)), seed=0) is None

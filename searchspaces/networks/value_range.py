@@ -1,0 +1,95 @@
+"""Networks that expect other values than 0..1: wrapped, so that everything else sees 0..1.
+
+The wrapper is part of the network: it is traced, priced and run in integers like any layer. A factor behind the last convolution
+is folded into it; before the first one it stays a multiplication per channel, because zero padding does not let shifts be folded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import UsageError
+from searchspaces.networks.registry import LoadedNetwork
+
+EXAMPLES = "0..1, 0..255, -1..1, or mean/deviation such as 0.485,0.456,0.406/0.229,0.224,0.225"
+_ENDS = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """``x * factor + shift`` of a value in 0..1 is what the network expects; one number, or one a channel."""
+
+    factor: tuple[float, ...]
+    shift: tuple[float, ...]
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether nothing has to be done."""
+        return set(self.factor) == {1.0} and set(self.shift) == {0.0}
+
+
+def parse(text: str) -> ValueRange:
+    """``0..255``, ``-1..1`` or ``MEAN/STD`` (of values in 0..1, one number or one a channel).
+
+    Raises:
+        UsageError: not of that form, or a range of no width.
+    """
+    if match := _ENDS.fullmatch(text.strip()):
+        low, high = float(match[1]), float(match[2])
+        if high > low:
+            return ValueRange((high - low,), (low,))
+    mean, slash, deviation = text.partition("/")
+    if slash:
+        try:
+            means, deviations = ([float(part) for part in side.split(",")] for side in (mean, deviation))
+        except ValueError:
+            means, deviations = [], []
+        if means and len(means) == len(deviations) and min(deviations) > 0:
+            factor = tuple(1 / d for d in deviations)
+            return ValueRange(factor, tuple(-m / d for m, d in zip(means, deviations, strict=True)))
+    raise UsageError(f"--range {text!r} is not a range of values", f"Write {EXAMPLES}.")
+
+
+class Ranged(nn.Module):
+    """A network behind its range: ``[N, C, H, W]`` in 0..1 in, and out too where ``returns`` says that it gives pictures."""
+
+    def __init__(self, network: nn.Module, values: ValueRange, *, returns: bool) -> None:
+        super().__init__()
+        self.network, self.returns = network, returns
+        self.factor: Tensor
+        self.shift: Tensor
+        self.register_buffer("factor", _per_channel(values.factor))
+        self.register_buffer("shift", _per_channel(values.shift))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.network(x * self.factor + self.shift)
+        return y * (1 / self.factor) - self.shift / self.factor if self.returns else y
+
+
+def _per_channel(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
+
+
+def wrapped(network: LoadedNetwork, text: str, *, returns: bool) -> LoadedNetwork:
+    """``network`` for values in 0..1.
+
+    Args:
+        text: what it expects, as ``parse`` reads it. returns: whether its output is of that range too.
+    Raises:
+        UsageError: no such range, or not one number a channel.
+    """
+    values = parse(text)
+    if values.is_usual:
+        return network
+    if len(values.factor) not in (1, network.channels):
+        raise UsageError(
+            f"--range {text}: {len(values.factor)} numbers for {network.channels} channel(s)", "Give one, or one a channel."
+        )
+    said = f"The network expects values of {text}: it was wrapped for 0..1, and its layers are called network.NAME here."
+    module = Ranged(network.module, values, returns=returns).eval()
+    return replace(network, module=module, remarks=(*network.remarks, said))

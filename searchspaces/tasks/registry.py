@@ -1,0 +1,52 @@
+"""The tasks by name: every module of this folder that has a ``TASK``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from pathlib import Path
+
+from hwmodels.errors import UsageError, closest
+from searchspaces import tasks
+from searchspaces.tasks import restoration
+from searchspaces.tasks.task import Contract, Task
+
+DEFAULT = "super-resolution"
+
+
+@cache
+def known() -> dict[str, type[Task]]:
+    """Every task's class by its name, the default first."""
+    modules = (importlib.import_module(f"{tasks.__name__}.{found.name}") for found in pkgutil.iter_modules(tasks.__path__))
+    found = [module.TASK for module in modules if hasattr(module, "TASK")]
+    return {task.name: task for task in sorted(found, key=lambda task: (task.name != DEFAULT, task.name))}
+
+
+def task(name: str) -> type[Task]:
+    """Look a task up.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in known():
+        raise UsageError(f"there is no task {name!r}", closest(name, known()))
+    return known()[name]
+
+
+def choose(name: str | None, source: Path | None, contract: Contract) -> Task:
+    """The task of that name; without a name the one that the samples show: pairs of degraded and clean pictures are restored,
+    everything else is enlarged.
+
+    Raises:
+        UsageError: no such task, or a network that enlarges nothing has no degraded pictures to start from.
+    """
+    if name is None:
+        name = restoration.TASK.name if source is not None and restoration.is_pairs(source) else DEFAULT
+    if name == DEFAULT and contract.scale == 1 and contract.input_kind == "low":
+        raise UsageError(
+            "this network returns pictures of the size that it gets: which degradation it undoes is not known",
+            "Give pairs with --images: a folder with low/ and high/, or a CSV file of two columns, degraded and clean. "
+            f"Other tasks: --task {', '.join(other for other in known() if other not in (DEFAULT, restoration.TASK.name))}.",
+        )
+    return task(name)(contract)
