@@ -1,7 +1,7 @@
 """What a plan costs: a device, a workload and a space of widths lowered to a table, and plans priced from it.
 
-``lower`` prices every (layer, weight width, input width, output width) with the kernel of the device's class (``npu gpu mcu
-cpu``). Honest widths: a choice runs as the smallest native precision that holds it, times an unpacking factor of at least one;
+``lower`` prices every (layer, weight width, input width, output width) as the device's class of hardware does (``classes``).
+Honest widths: a choice runs as the smallest native precision that holds it, times an unpacking factor of at least one;
 only what is stored and moved shrinks. A layer with several inputs is priced at the width of its largest one.
 
 Energy is MACs times the energy of the native precision, plus bytes times the energy of the memory they pass, plus static power
@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hwmodels.classes import cpu, gpu, hexagon, mcu, npu
-from hwmodels.classes.ethos import encoded_weights, model, operations
+from hwmodels.classes import registry
+from hwmodels.classes.registry import Question
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
 from hwmodels.numbers import FP16, INT8, Int, NumberFormat, Precision
@@ -97,34 +97,18 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         raise UsageError(f"the search space does not belong to {workload.name}: its layers or tensors differ")
     cols = layout.columns(workload)
     runs = [[device.runs_as(w, a) for a in space.tensor_formats] for w in space.weight_formats]
-    packed = _packed(device, workload, space, runs)
+    hardware, unpack = registry.of(device), _unpack(device, space, runs)
+    packed = hardware.packed_bytes(device, workload, space, runs)
     choices = _choices(device, workload, space, runs, packed)
     terms = Terms.empty(len(workload.layers), len(runs), len(space.activation_bits))
-    ports = memory.ports(device)
-    has_array = device.npu is not None and device.npu.array is not None
-    match device.kind:
-        case "npu" if has_array:
-            choices = model.price(device, workload, choices, terms)
-        case "npu" if device.npu is not None and device.npu.passes is not None:
-            hexagon.price(cols, choices, ports, hexagon.constants(device, workload, runs, choices.tensor_bytes), terms)
-        case "npu":
-            npu.price(cols, choices, ports, npu.constants(device, runs), terms)
-        case "gpu":
-            gpu.price(cols, choices, ports, gpu.constants(device, runs, _unpack(device, space, runs)), terms)
-        case "mcu":
-            mcu.price(cols, choices, ports, mcu.constants(device, workload, space.weight_bits), terms)
-        case "cpu":
-            cpu.price(cols, choices, ports, cpu.constants(device, workload, runs), terms)
+    question = Question(device, workload, tuple(space.weight_bits), cols, choices, memory.ports(device), runs, unpack)
+    choices = hardware.price(question, terms)
     energy_j = _energy(device, cols, choices, runs, terms)
     for row, layer in enumerate(workload.layers):
         if isinstance(layer.work, Contract) and layer.work.stationary == "tensor":
             for array in (*terms, energy_j):
                 _as_tensors(array[row], space)
-    stored_channels = np.array([tensor.channels for tensor in workload.tensors], dtype=np.int64)
-    live, step_layer = memory.live_elements(device, workload)
-    if has_array:
-        stored_channels = operations.stored_channels(workload)
-        live, step_layer = workload.live_elements(stored_channels), np.arange(len(workload.layers))
+    live, step_layer = hardware.live_elements(device, workload)
     weight_column = np.full(len(workload.layers), -1, dtype=np.int64)
     weight_column[list(weighted)] = np.arange(len(weighted))
     largest = [max(layer.inputs, key=lambda i: workload.tensors[i].elements) for layer in workload.layers]
@@ -148,7 +132,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         live=live,
         step_layer=step_layer,
         arenas=(planned,) if planned is not None else (),
-        stored_channels=stored_channels,
+        stored_channels=hardware.stored_channels(workload),
         runtime_bytes=planned.least_tables_bytes if planned is not None else math.ceil(device.arena.fixed_bytes.value),
         element_bytes=choices.tensor_bytes,
         inference_s=device.overhead.inference_s.value,
@@ -177,13 +161,15 @@ def onchip_bytes(device: Device, workload: Workload, activation_bits: int) -> in
     Raises:
         UsageError: the device has no documented array, or no such width.
     """
-    if device.npu is None or device.npu.array is None:
-        raise UsageError(f"what {device.name} keeps on chip is not modelled", "Documented arrays: the Ethos-U devices.")
+    hardware = registry.of(device)
     names = tuple(workload.layers[i].name for i in workload.weighted)
     one = _Uniform(Precision(INT8, Int(activation_bits)), names, workload.group_names)
     runs = [[device.runs_as(INT8, Int(activation_bits))]]
-    choices = _choices(device, workload, one, runs, _packed(device, workload, one, runs))
-    return int(model.schedules(device, workload, choices)[0].onchip_bytes)
+    choices = _choices(device, workload, one, runs, hardware.packed_bytes(device, workload, one, runs))
+    used = hardware.onchip_bytes(device, workload, choices)
+    if used is None:
+        raise UsageError(f"what {device.name} keeps on chip is not modelled", "Documented arrays: the Ethos-U devices.")
+    return int(used)
 
 
 def uniform_table(device: Device, workload: Workload, precision: Precision) -> CostTable:
@@ -259,22 +245,6 @@ def _unpack(device: Device, space: Space, runs: list[list[Precision]]) -> np.nda
             if bits < runs[w][a].weight_bits:
                 factor[w, a] = device.unpack_factor(bits, activation)
     return factor
-
-
-def _packed(device: Device, workload: Workload, space: Space, runs: list[list[Precision]]) -> np.ndarray:
-    """``int64[L, nW, nA]``: bytes of the packed weights, without biases and scales."""
-    packed = np.zeros((len(workload.layers), len(space.weight_bits), len(space.activation_bits)), dtype=np.int64)
-    if device.npu is not None and device.npu.array is not None:
-        for a in range(len(space.activation_bits)):
-            in_bytes = runs[0][a].activation_bits // 8
-            packed[:, :, a] = encoded_weights.encoded_bytes(device, workload, space.weight_bits, in_bytes)
-        return packed
-    for row in workload.weighted:
-        layer = workload.layers[row]
-        channels = workload.tensors[layer.output].channels
-        for w, weights in enumerate(space.weight_formats):
-            packed[row, w] = [memory.stored_weight_bytes(device, layer, channels, weights, p) for p in runs[w]]
-    return packed
 
 
 def _choices(device: Device, workload: Workload, space: Space, runs: list[list[Precision]], packed: np.ndarray) -> Choices:

@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
-from hwmodels.device.tables import CpuKernels
+from hwmodels.device.sections.cpu import Cpu, CpuKernels
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
@@ -44,21 +45,21 @@ class CpuConstants(NamedTuple):
 
 def constants(device: Device, workload: Workload, native: list[list[Precision]]) -> CpuConstants:
     """Constants of ``device`` for the choices that ``native[w][a]`` executes."""
-    assert device.cpu is not None
-    kernels = [[device.cpu.kernels.get(str(precision), CpuKernels()) for precision in row] for row in native]
+    cpu = device.own(Cpu)
+    kernels = [[cpu.kernels.get(str(precision), CpuKernels()) for precision in row] for row in native]
 
     def table(name: str) -> np.ndarray:
         return np.array([[float(getattr(kernel, name)) for kernel in row] for row in kernels])
 
     elements = np.array([[[_elements_s(workload, layer, k) for k in row] for row in kernels] for layer in workload.layers])
     return CpuConstants(
-        table("lanes"),
-        table("shared_vectors"),
-        table("pass_vectors"),
-        table("blocked_inputs"),
-        table("depthwise"),
-        elements.reshape(len(workload.layers), len(native), -1),
-        device.overhead.layer_s.value,
+        lanes=table("lanes"),
+        shared_vectors=table("shared_vectors"),
+        pass_vectors=table("pass_vectors"),
+        blocked_inputs=table("blocked_inputs"),
+        depthwise=table("depthwise"),
+        elements_s=elements.reshape(len(workload.layers), len(native), -1),
+        layer_s=device.overhead.layer_s.value,
     )
 
 
@@ -90,15 +91,20 @@ def _elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:
 
 
 @compiled
-def dense_macs(
-    pixels: float, taps: float, inputs: float, outputs: float, lanes: float, shared: float, extra: float, blocked: float
-) -> float:
-    """Multiply-accumulates of a dense convolution as the vector unit counts them: padding, and passes over the inputs."""
-    if blocked > 0 and inputs >= lanes:
+def dense_macs(columns: Columns, layer: int, w: int, a: int, device: CpuConstants) -> float:
+    """Multiply-accumulates of a dense convolution as the vector unit counts them: padding, and passes over the inputs.
+
+    Nine channels with 8 lanes are two vectors, which share one pass; with passes worth 3 vectors they cost what (2 + 3) * 8 = 40
+    channels would without any.
+    """
+    lanes, groups = device.lanes[w, a], columns.groups[layer]
+    pixels, taps = columns.out_h[layer] * columns.out_w[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
+    inputs, outputs = columns.cin[layer] / groups, columns.cout[layer] / groups
+    if device.blocked_inputs[w, a] > 0 and inputs >= lanes:
         inputs = np.ceil(inputs / lanes) * lanes
     vectors = np.ceil(outputs / lanes)
-    passes = np.ceil(vectors / shared)
-    return pixels * taps * inputs * lanes * (vectors + passes * extra)
+    passes = np.ceil(vectors / device.shared_vectors[w, a])
+    return groups * (pixels * taps * inputs * lanes * (vectors + passes * device.pass_vectors[w, a]))
 
 
 @compiled
@@ -106,9 +112,8 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: CpuConstants
     """Fill ``terms`` for every layer and choice (see ``columns.Terms``)."""
     layers, weights, widths = choices.weight_bytes.shape
     for layer in range(layers):
-        op, groups = columns.op[layer], columns.groups[layer]
+        op = columns.op[layer]
         pixels, taps = columns.out_h[layer] * columns.out_w[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
-        inputs, outputs = columns.cin[layer] / groups, columns.cout[layer] / groups
         for w in range(weights):
             for a in range(widths):
                 macs = 0.0
@@ -116,16 +121,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: CpuConstants
                     padded = np.ceil(columns.cout[layer] / device.lanes[w, a]) * device.lanes[w, a]
                     macs = pixels * taps * padded / device.depthwise[w, a]
                 elif op in (CONV, LINEAR):
-                    macs = groups * dense_macs(
-                        pixels,
-                        taps,
-                        inputs,
-                        outputs,
-                        device.lanes[w, a],
-                        device.shared_vectors[w, a],
-                        device.pass_vectors[w, a],
-                        device.blocked_inputs[w, a],
-                    )
+                    macs = dense_macs(columns, layer, w, a, device)
                 compute = macs * choices.s_per_mac[w, a] + device.elements_s[layer, w, a]
                 for b in range(widths):
                     read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
@@ -140,3 +136,18 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: CpuConstants
                     terms.activation_s[layer, w, a, b] = activation
                     terms.overhead_s[layer, w, a, b] = device.layer_s
                     terms.latency_s[layer, w, a, b] = max(compute, together) + device.layer_s
+
+
+class _Cpu(HardwareClass):
+    def price(self, question: Question, terms: Terms) -> Choices:
+        price(
+            question.columns,
+            question.choices,
+            question.ports,
+            constants(question.device, question.workload, question.runs),
+            terms,
+        )
+        return question.choices
+
+
+CLASS = _Cpu()

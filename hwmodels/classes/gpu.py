@@ -22,8 +22,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
+from hwmodels.device.sections.gpu import Gpu
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
@@ -53,8 +55,7 @@ class GpuConstants(NamedTuple):
 
 def constants(device: Device, native: list[list[Precision]], unpack: np.ndarray) -> GpuConstants:
     """Constants of ``device``; ``native[w][a]`` executes the choices, ``unpack float64[nW, nA]`` multiplies compute time."""
-    assert device.gpu is not None
-    gpu = device.gpu
+    gpu = device.own(Gpu)
     pad, scalar = np.ones_like(unpack), np.zeros_like(unpack)
     for w, row in enumerate(native):
         for a, precision in enumerate(row):
@@ -63,14 +64,14 @@ def constants(device: Device, native: list[list[Precision]], unpack: np.ndarray)
             rate = gpu.cuda_core_rates.get(str(precision), device.rates[str(precision)])
             scalar[w, a] = unpack[w, a] / min(rate.value, device.rates[str(precision)].value)
     return GpuConstants(
-        gpu.sm_count.value,
-        gpu.tile_m.value,
-        gpu.tile_n.value,
-        gpu.efficiency.value,
-        device.overhead.layer_s.value,
-        pad,
-        scalar,
-        np.array([[p.activation_bits / 8 if p.is_float else 0.0 for p in row] for row in native]),
+        multiprocessors=gpu.sm_count.value,
+        tile_m=gpu.tile_m.value,
+        tile_n=gpu.tile_n.value,
+        efficiency=gpu.efficiency.value,
+        layer_s=device.overhead.layer_s.value,
+        pad=pad,
+        scalar_s_per_mac=scalar,
+        float_bytes=np.array([[p.activation_bits / 8 if p.is_float else 0.0 for p in row] for row in native]),
     )
 
 
@@ -122,16 +123,21 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
                     compute = work * choices.s_per_mac[w, a] / device.efficiency
                 converts = device.float_bytes[w, a] if op in (CONV, DEPTHWISE, LINEAR) else 0.0
                 before = conversion_s(
-                    columns.read[layer], choices.offchip_read[layer, a], choices.tensor_bytes[a], converts, ports, device.layer_s
+                    elements=columns.read[layer],
+                    offchip=choices.offchip_read[layer, a],
+                    stored_bytes=choices.tensor_bytes[a],
+                    float_bytes=converts,
+                    ports=ports,
+                    layer_s=device.layer_s,
                 )
                 for b in range(widths):
                     behind = conversion_s(
-                        columns.written[layer],
-                        choices.offchip_written[layer, b],
-                        choices.tensor_bytes[b],
-                        converts,
-                        ports,
-                        device.layer_s,
+                        elements=columns.written[layer],
+                        offchip=choices.offchip_written[layer, b],
+                        stored_bytes=choices.tensor_bytes[b],
+                        float_bytes=converts,
+                        ports=ports,
+                        layer_s=device.layer_s,
                     )
                     overhead = launch + before + behind
                     read, written = choices.tensor_bytes[a] * reads, choices.tensor_bytes[b] * writes
@@ -146,3 +152,14 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
                     terms.activation_s[layer, w, a, b] = activation
                     terms.overhead_s[layer, w, a, b] = overhead
                     terms.latency_s[layer, w, a, b] = max(compute, together) + overhead
+
+
+class _Gpu(HardwareClass):
+    def price(self, question: Question, terms: Terms) -> Choices:
+        price(
+            question.columns, question.choices, question.ports, constants(question.device, question.runs, question.unpack), terms
+        )
+        return question.choices
+
+
+CLASS = _Gpu()

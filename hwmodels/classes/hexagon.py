@@ -27,8 +27,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
+from hwmodels.device.sections.npu import Npu
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import LOOKUP, Choices, Columns, Ports, Terms
 from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
@@ -86,8 +88,7 @@ class Asked(NamedTuple):
 
 def constants(device: Device, workload: Workload, native: list[list[Precision]], tensor_bytes: np.ndarray) -> HexagonConstants:
     """Constants of ``device`` for the choices that ``native[w][a]`` executes; ``tensor_bytes float64[nA]`` per element."""
-    npu = device.npu
-    assert npu is not None
+    npu = device.own(Npu)
     assert npu.passes is not None
     assert npu.vector_bytes_per_s is not None
     in_float = np.where(np.isin(np.arange(VIEW + 1), (SOFTMAX, NORMALIZE)), 1.0, npu.float_passes.value)
@@ -96,15 +97,15 @@ def constants(device: Device, workload: Workload, native: list[list[Precision]],
     host = npu.host_bytes_per_s.value if npu.host_bytes_per_s is not None else math.inf
     kind, start_s = kinds(workload), device.overhead.layer_s.value
     return HexagonConstants(
-        kind,
-        taps(workload),
-        np.array(passes),
-        pad,
-        np.array([[precision.activation_bits / 8 for precision in row] for row in native]),
-        1 / npu.vector_bytes_per_s.value,
-        npu.strip_spill.value,
-        np.select([kind == MATRIX, kind == VIEW], [npu.matrix_start.value * start_s, 0.0], start_s),
-        tensor_bytes / host,
+        kind=kind,
+        taps=taps(workload),
+        passes=np.array(passes),
+        pad=pad,
+        native_bytes=np.array([[precision.activation_bits / 8 for precision in row] for row in native]),
+        vector_s_per_byte=1 / npu.vector_bytes_per_s.value,
+        strip_spill=npu.strip_spill.value,
+        start_s=np.select([kind == MATRIX, kind == VIEW], [npu.matrix_start.value * start_s, 0.0], start_s),
+        host_s_per_element=tensor_bytes / host,
     )
 
 
@@ -211,3 +212,13 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: HexagonConst
                     terms.activation_s[layer, w, a, b] = spilled + host
                     terms.overhead_s[layer, w, a, b] = device.start_s[layer]
                     terms.latency_s[layer, w, a, b] = max(device.start_s[layer] + compute + spilled, arriving) + host
+
+
+class _Hexagon(HardwareClass):
+    def price(self, question: Question, terms: Terms) -> Choices:
+        found = constants(question.device, question.workload, question.runs, question.choices.tensor_bytes)
+        price(question.columns, question.choices, question.ports, found, terms)
+        return question.choices
+
+
+CLASS = _Hexagon()

@@ -24,8 +24,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
+from hwmodels.device.sections.mcu import Mcu
 from hwmodels.pricing.columns import CONV, DEPTHWISE, ELEMENTWISE, LINEAR, LOOKUP, MOVE, POOL, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
 from hwmodels.workload import Layer, Map, Move, Reduce, Workload
@@ -70,8 +72,7 @@ class McuConstants(NamedTuple):
 
 def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) -> McuConstants:
     """The constants of ``device`` for the layers of ``workload`` and the weight widths on offer."""
-    assert device.mcu is not None
-    mcu = device.mcu
+    mcu = device.own(Mcu)
     clock = mcu.clock_hz.value
     macs = [mcu.cycles_per_mac, mcu.wide.cycles_per_mac if mcu.wide else mcu.cycles_per_mac]
     kernels = (mcu, mcu.wide or mcu)
@@ -83,24 +84,24 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
     unpacking: dict[str, float] = {bits: cycles.value for bits, cycles in mcu.cycles_per_unpacked_weight.items()}
     elements: dict[str, float] = {op: cycles.value for op, cycles in mcu.cycles_per_element.items()}
     return McuConstants(
-        np.array([cycles.pointwise.value / cycles.conv.value for cycles in macs]),
-        np.array([cycles.depthwise.value / cycles.conv.value for cycles in macs]),
-        np.array([cycles.linear.value / cycles.conv.value for cycles in macs]),
-        np.array([mcu.lanes.value, 1.0 if mcu.wide else mcu.lanes.value]),
-        np.array([depthwise_lanes.value, 1.0 if mcu.wide else depthwise_lanes.value]),
-        np.array([cycles.value / clock for cycles in requants]),
-        np.array([cycles.value / clock for cycles in depthwise_outputs]),
-        np.array([unpacking.get(str(bits), 0.0) / clock for bits in weight_bits]),
-        np.array([elements.get(_element_key(layer), -clock) / clock for layer in workload.layers]),
-        mcu.cycles_per_im2col_byte.value > 0,
-        mcu.gathers_depthwise,
-        mcu.cycles_per_im2col_byte.value / clock,
-        mcu.cycles_per_im2col_row.value / clock,
-        1.0 / stated.value if stated is not None else 1.0 / (COPY_BYTES_PER_CYCLE * clock),
-        mcu.cycles_per_layer.value / clock + device.overhead.layer_s.value,
-        mcu.weight_cache_bytes.value,
-        mcu.pixels_per_pass.value,
-        device.arena.composes_slopes,
+        pointwise=np.array([cycles.pointwise.value / cycles.conv.value for cycles in macs]),
+        depthwise=np.array([cycles.depthwise.value / cycles.conv.value for cycles in macs]),
+        linear=np.array([cycles.linear.value / cycles.conv.value for cycles in macs]),
+        lanes=np.array([mcu.lanes.value, 1.0 if mcu.wide else mcu.lanes.value]),
+        depthwise_lanes=np.array([depthwise_lanes.value, 1.0 if mcu.wide else depthwise_lanes.value]),
+        requant_s=np.array([cycles.value / clock for cycles in requants]),
+        depthwise_output_s=np.array([cycles.value / clock for cycles in depthwise_outputs]),
+        unpack_s=np.array([unpacking.get(str(bits), 0.0) / clock for bits in weight_bits]),
+        element_s=np.array([elements.get(_element_key(layer), -clock) / clock for layer in workload.layers]),
+        gathers=mcu.cycles_per_im2col_byte.value > 0,
+        gathers_depthwise=mcu.gathers_depthwise,
+        patch_s=mcu.cycles_per_im2col_byte.value / clock,
+        row_s=mcu.cycles_per_im2col_row.value / clock,
+        copy_s=1.0 / stated.value if stated is not None else 1.0 / (COPY_BYTES_PER_CYCLE * clock),
+        layer_s=mcu.cycles_per_layer.value / clock + device.overhead.layer_s.value,
+        cache_bytes=mcu.weight_cache_bytes.value,
+        pixels_per_pass=mcu.pixels_per_pass.value,
+        composes=device.arena.composes_slopes,
     )
 
 
@@ -193,3 +194,18 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
                     terms.activation_s[layer, w, a, b] = activation
                     terms.overhead_s[layer, w, a, b] = overhead
                     terms.latency_s[layer, w, a, b] = compute + weight + activation + overhead
+
+
+class _Mcu(HardwareClass):
+    def price(self, question: Question, terms: Terms) -> Choices:
+        price(
+            question.columns,
+            question.choices,
+            question.ports,
+            constants(question.device, question.workload, question.weight_bits),
+            terms,
+        )
+        return question.choices
+
+
+CLASS = _Mcu()

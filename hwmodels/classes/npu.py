@@ -17,8 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
+from hwmodels.device.sections.npu import Npu
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
@@ -38,17 +40,22 @@ class NpuConstants(NamedTuple):
 
 def constants(device: Device, native: list[list[Precision]]) -> NpuConstants:
     """Constants of ``device`` for the choices that ``native[w][a]`` executes."""
-    assert device.npu is not None
-    npu = device.npu
+    npu = device.own(Npu)
     pad = np.ones((len(native), len(native[0])))
     for w, row in enumerate(native):
         for a, precision in enumerate(row):
             if str(precision) in npu.channel_pad:
                 pad[w, a] = npu.channel_pad[str(precision)].value
     image_pad = npu.image_pad.value if npu.image_pad is not None else math.inf
-    resident = npu.resident_weight_bytes.value
-    fill, turns, layer_s = npu.depthwise_fill.value, npu.takes_turns, device.overhead.layer_s.value
-    return NpuConstants(pad, npu.efficiency.value, layer_s, image_pad, fill, turns, resident)
+    return NpuConstants(
+        pad=pad,
+        efficiency=npu.efficiency.value,
+        layer_s=device.overhead.layer_s.value,
+        image_pad=image_pad,
+        depthwise_fill=npu.depthwise_fill.value,
+        takes_turns=npu.takes_turns,
+        resident_weight_bytes=npu.resident_weight_bytes.value,
+    )
 
 
 @compiled(inline="always")
@@ -98,3 +105,13 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: NpuConstants
                     terms.overhead_s[layer, w, a, b] = device.layer_s
                     busy = compute + weight + activation if device.takes_turns else max(compute, together)
                     terms.latency_s[layer, w, a, b] = busy + device.layer_s
+
+
+class _Npu(HardwareClass):
+    def price(self, question: Question, terms: Terms) -> Choices:
+        found = constants(question.device, question.runs)
+        price(question.columns, question.choices, question.ports, found, terms)
+        return question.choices
+
+
+CLASS = _Npu()

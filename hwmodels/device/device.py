@@ -2,8 +2,8 @@
 
 A device lists its *native* precisions with their dense multiply-accumulate rates. Any other width runs as the smallest native
 precision that holds it, times an unpacking factor; only what is stored and moved shrinks, in the packing of the runtime.
-The classes of the tables are in ``tables``; ``reader`` finds files and collects their mistakes. The same pydantic
-classes make ``devices/device.schema.json``.
+The tables that every device may have are in ``tables``, that of each class of hardware in ``sections``; ``reader`` finds files
+and collects their mistakes. The same pydantic classes make ``devices/device.schema.json``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from hwmodels.device.facts import Fact, human, quantities
-from hwmodels.device.tables import Arena, Cpu, Energy, Gpu, Limits, Mcu, Memories, Npu, Overhead, Packing, Widths
+from hwmodels.device.sections.found import SECTIONS
+from hwmodels.device.sections.section import Section
+from hwmodels.device.tables import Arena, Energy, Limits, Memories, Overhead, Packing, Widths
 from hwmodels.device.values import Count, Factor, Flag, Positive, PrecisionKey, Quantity, Table
 from hwmodels.errors import UsageError
 from hwmodels.numbers import NumberFormat, Precision, format_of, offered, smallest
@@ -24,13 +26,26 @@ from hwmodels.numbers import NumberFormat, Precision, format_of, offered, smalle
 __all__ = ["Device", "Fact", "Quantity"]
 
 
+Own = TypeVar("Own", bound=Section)
+
+
+def _with_sections(described: type[Table]) -> Any:
+    """The same class with a table for every class of hardware (see ``sections``), and their names as what ``kind`` may be."""
+    added: dict[str, Any] = {"kind": (Literal[tuple(SECTIONS)], ...)}
+    added |= {kind: (section | None, None) for kind, section in SECTIONS.items()}
+    return create_model(
+        described.__name__, __base__=described, __module__=described.__module__, __doc__=described.__doc__, **added
+    )
+
+
+@_with_sections
 class Device(Table):
     """A target, as its file describes it. ``rates``: dense MAC/s of the native precisions; the table named ``kind`` is there."""
 
     schema_version: Literal[1] = Field(alias="schema")
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
     title: str
-    kind: Literal["npu", "gpu", "mcu", "cpu"]
+    kind: str
     aliases: tuple[str, ...] = ()
     runtime: str
     summary: str
@@ -45,11 +60,21 @@ class Device(Table):
     arena: Arena = Arena()
     unpack: dict[PrecisionKey, Factor] = Field(default_factory=dict)
     energy: Energy = Energy()
-    gpu: Gpu | None = None
-    npu: Npu | None = None
-    mcu: Mcu | None = None
-    cpu: Cpu | None = None
     sources: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def section(self) -> Section:
+        """The table named after its kind."""
+        own = getattr(self, self.kind)
+        assert isinstance(own, Section)
+        return own
+
+    def own(self, section: type[Own]) -> Own:
+        """The table named after its kind, for those who know the class of hardware. Raises TypeError if it is another one."""
+        found = self.section
+        if not isinstance(found, section):
+            raise TypeError(f"{self.name} is a {self.kind}, and describes no {section.kind}")
+        return found
 
     @property
     def native(self) -> tuple[Precision, ...]:

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hwmodels.device.device import Device
+from hwmodels.device.sections.found import SECTIONS
 from hwmodels.device.values import MOST
 from hwmodels.errors import DeviceFileError, FileError, UsageError, closest
 from hwmodels.numbers import Precision, offered, smallest
@@ -225,13 +226,11 @@ def _cross_checks(valid: Mapping[str, Any]) -> list[str]:
     if kind is not None:
         if kind in valid and valid[kind] is None:
             problems.append(f"{kind}: missing; a device of kind {kind!r} describes itself in [{kind}]")
-        for other in ("npu", "gpu", "mcu", "cpu"):
+        for other in SECTIONS:
             if other != kind and valid.get(other) is not None:
                 problems.append(f"{other}: does not belong to a device of kind {kind!r}")
-    if kind in ("gpu", "cpu") and memory is not None and (memory.dram is None or memory.dram.bytes_per_s is None):
-        problems.append(f"memory.dram.bytes_per_s: missing; a {kind} needs it")
-    if kind == "npu" and memory is not None and not any(m and m.bytes_per_s for m in (memory.onchip, memory.dram)):
-        problems.append("memory: an npu needs bytes_per_s of its onchip memory or of its dram")
+    if kind is not None and memory is not None:
+        problems += SECTIONS[kind].problems(memory)
     if widths is not None:
         problems += _width_checks(widths, valid.get("rates"))
         if packing is not None and packing.kind == "stream":

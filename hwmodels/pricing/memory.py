@@ -125,8 +125,7 @@ def offchip_elements(workload: Workload, device: Device, tensor_bytes: np.ndarra
         return read, written
     onchip = device.memory["onchip"].bytes if "onchip" in device.memory else None
     capacity = onchip.value if onchip is not None else 0.0
-    fused = device.npu.fused_bytes.value if device.npu is not None else 0.0
-    shares = device.npu is not None and device.npu.array is None
+    fused, shares = device.section.kept_bytes, device.section.keeps_shares
     alive = workload.live_elements().sum(axis=1)
     for tensor in workload.tensors:
         last = max(tensor.readers) if tensor.readers else len(layers) - 1

@@ -17,17 +17,9 @@ from hwmodels.errors import UsageError
 from hwmodels.fitting import constants
 from hwmodels.fitting.constants import Fit, Measurement
 
-FREE = {
-    "npu": ("npu.vector_bytes_per_s", "npu.host_bytes_per_s"),
-    "gpu": (),
-    "mcu": ("mcu.cycles_per_mac.pointwise", "mcu.cycles_per_mac.depthwise", "mcu.cycles_per_output_requant"),
-    "cpu": (),
-}
-"""Constants of each class that are fitted beside rates, memories and fixed times, where the file has them."""
 PRIOR_WEIGHT = 0.005
 """Weaker than among measurements of one shipped device: the file to start from may describe quite another board."""
 SHARED = ("memory.dram.bytes_per_s", "overhead.inference_s", "overhead.layer_s")
-CPU_KERNELS = ("pass_vectors", "tap_s", "depthwise", "output_s", "elementwise_s", "shuffle_s", "convert_s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +37,7 @@ class BoardFit:
 def free_constants(device: Device, measurements: Sequence[Measurement]) -> list[str]:
     """What is fitted unless somebody says otherwise: rates of measured precisions, memory, fixed times, and the class's own."""
     executed = dict.fromkeys(str(_runs_as(device, m)) for m in measurements)
-    wanted = [*(f"rates.{name}" for name in executed), *SHARED, *FREE[device.kind]]
-    if device.kind == "cpu":
-        wanted += [f"cpu.kernels.{name}.{constant}" for name in executed for constant in CPU_KERNELS]
+    wanted = [*(f"rates.{name}" for name in executed), *SHARED, *device.section.fitted(executed)]
     return [key for key in wanted if _has(device, key)]
 
 

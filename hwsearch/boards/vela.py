@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwmodels.device.device import Device
+from hwmodels.device.sections.npu import Npu
 from hwmodels.device.tables import Memory
 from hwmodels.errors import FileError, UsageError
 
@@ -48,7 +49,8 @@ def check(device: Device) -> None:
     """Raises:
     UsageError: the compiler is not installed, or the device is not one that it compiles for.
     """
-    if device.npu is None or device.npu.array is None or not device.name.startswith("ethos-u"):
+    npu = device.section
+    if not isinstance(npu, Npu) or npu.array is None or not device.name.startswith("ethos-u"):
         raise UsageError(f"--with vela compiles for Arm Ethos-U, not for {device.name}", "Choose a target such as ethos-u55-128.")
     if importlib.util.find_spec("ethosu") is None:
         raise UsageError("--with vela needs Arm's compiler, which is not installed", 'Install it: pip install "hwsearch[vela]".')
@@ -56,10 +58,8 @@ def check(device: Device) -> None:
 
 def configuration(device: Device) -> str:
     """The device's clock and memories in the compiler's own format."""
-    assert device.npu is not None
-    assert device.npu.clock_hz is not None
     assert device.memory.onchip is not None
-    clock, onchip = device.npu.clock_hz.value, device.memory.onchip
+    clock, onchip = _clock_hz(device), device.memory.onchip
     bus = 8 if device.name.startswith("ethos-u55") else 16
     outside, name = (device.memory.dram, "Dram") if device.memory.dram is not None else (device.memory.flash, "OffChipFlash")
     lines = [f"[System_Config.{SYSTEM}]", f"core_clock={clock:g}", "axi0_port=Sram"]
@@ -72,6 +72,12 @@ def configuration(device: Device) -> str:
     if onchip.bytes is not None:
         lines.append(f"arena_cache_size={int(onchip.bytes.value)}")
     return "\n".join(lines) + "\n"
+
+
+def _clock_hz(device: Device) -> float:
+    clock = device.own(Npu).clock_hz
+    assert clock is not None  # the file of an array has one
+    return clock.value
 
 
 def _memory(memory: Memory, name: str, clock_hz: float, bus_bytes: int) -> list[str]:
@@ -101,8 +107,6 @@ def compile_file(path: Path, device: Device) -> list[Row]:
         FileError: the compiler refuses the file, or takes too long; its last words are told.
     """
     check(device)
-    assert device.npu is not None
-    assert device.npu.clock_hz is not None
     with tempfile.TemporaryDirectory(prefix="hwsearch-vela-") as folder:
         config = Path(folder, "system.ini")
         config.write_text(configuration(device))
@@ -119,7 +123,7 @@ def compile_file(path: Path, device: Device) -> list[Row]:
             raise FileError(
                 f"Vela cannot compile {path}: {words[-1] if words else 'no reason given'}", "Price it without --with vela."
             )
-        return parse(found[0].read_text(), device.npu.clock_hz.value)
+        return parse(found[0].read_text(), _clock_hz(device))
 
 
 def parse(text: str, clock_hz: float) -> list[Row]:

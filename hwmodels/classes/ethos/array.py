@@ -8,12 +8,33 @@ from hwmodels.classes.ethos.blocks import BANK_BYTES, Array
 from hwmodels.classes.ethos.cycles import CONSTANT_BUFFER_BYTES, Port
 from hwmodels.classes.ethos.terms import ONCHIP, OUTSIDE, OWN, Homes
 from hwmodels.device.device import Device
-from hwmodels.device.tables import Channels, Memory, NpuArray
+from hwmodels.device.sections.array import Channels, NpuArray
+from hwmodels.device.sections.npu import Npu
+from hwmodels.device.tables import Memory
 
 BUS_BYTES = 16
 USABLE = 0.8
 """Share of the transactions, and of the time between them, that a channel is taken to use (ethos-u-vela 5.2.0)."""
-NO_MEMORY = Port(1.0, 1, *(0.0,) * 2, *(1.0,) * 6)
+NO_MEMORY = Port(
+    bytes_per_cycle=1.0,
+    burst=1,
+    read_latency=0.0,
+    write_latency=0.0,
+    input_rate=1.0,
+    stream_rate=1.0,
+    output_rate=1.0,
+    weight_rate=1.0,
+    constant_rate=1.0,
+    copy_rate=1.0,
+)
+
+
+def described(device: Device) -> tuple[NpuArray, float]:
+    """The array that a device file documents, and its clock in Hz. Raises TypeError where it documents none."""
+    npu = device.own(Npu)
+    if npu.array is None or npu.clock_hz is None:
+        raise TypeError(f"{device.name} documents no array")
+    return npu.array, npu.clock_hz.value
 
 
 def array_of(npu: NpuArray) -> Array:
@@ -38,23 +59,23 @@ def array_of(npu: NpuArray) -> Array:
         return np.array([narrow, wide])
 
     return Array(
-        np.array(buffers, dtype=np.int64),
-        npu.cores,
-        npu.decoders,
-        np.array(npu.microblocks, dtype=np.int64),
-        np.array(units, dtype=np.int64),
-        _banks(shared),
-        _banks(memory.table_bytes.value),
-        granule,
-        np.array(accumulators, dtype=np.int64),
-        np.array(npu.block_limits, dtype=np.int64),
-        npu.macs,
-        by_width(cycles.conv_a8.value, cycles.conv_a16.value),
-        by_width(cycles.add_a8.value, cycles.add_a16.value),
-        by_width(cycles.mul_a8.value, cycles.mul_a16.value),
-        by_width(cycles.copy_a8.value, cycles.copy_a16.value),
-        cycles.relu.value,
-        cycles.lut.value,
+        buffers=np.array(buffers, dtype=np.int64),
+        cores=npu.cores,
+        decoders=npu.decoders,
+        microblocks=np.array(npu.microblocks, dtype=np.int64),
+        input_units=np.array(units, dtype=np.int64),
+        banks=_banks(shared),
+        table_banks=_banks(memory.table_bytes.value),
+        input_granule=granule,
+        accumulator_granule=np.array(accumulators, dtype=np.int64),
+        limits=np.array(npu.block_limits, dtype=np.int64),
+        macs=npu.macs,
+        convolve=by_width(cycles.conv_a8.value, cycles.conv_a16.value),
+        add=by_width(cycles.add_a8.value, cycles.add_a16.value),
+        multiply=by_width(cycles.mul_a8.value, cycles.mul_a16.value),
+        other=by_width(cycles.copy_a8.value, cycles.copy_a16.value),
+        clamp=cycles.relu.value,
+        lookup=cycles.lut.value,
     )
 
 
@@ -64,10 +85,8 @@ def _banks(size: float) -> int:
 
 def homes_of(device: Device) -> Homes:
     """The memories of a device with an array. On-chip memory is at least as fast as what lies behind it."""
-    assert device.npu is not None
-    assert device.npu.array is not None
-    assert device.npu.clock_hz is not None
-    clock, channels = device.npu.clock_hz.value, device.npu.array.channels
+    facts, clock = described(device)
+    channels = facts.channels
     onchip, dram, flash = device.memory.onchip, device.memory.dram, device.memory.flash
     behind = dram.bytes_per_s.value if dram is not None and dram.bytes_per_s is not None else 0.0
     capacity = onchip.bytes.value if onchip is not None and onchip.bytes is not None else 0.0
@@ -76,7 +95,7 @@ def homes_of(device: Device) -> Homes:
     weights, at = outside, OUTSIDE if dram is not None else ONCHIP
     if flash is not None:
         weights, at = port_of(flash, clock, channels), OWN
-    return Homes(inside, outside, weights, dram is not None, at, capacity)
+    return Homes(onchip=inside, outside=outside, weights=weights, spills=dram is not None, weights_at=at, capacity=capacity)
 
 
 def port_of(memory: Memory, clock_hz: float, channels: Channels | None, at_least_bytes_per_s: float = 0.0) -> Port:
@@ -99,5 +118,15 @@ def port_of(memory: Memory, clock_hz: float, channels: Channels | None, at_least
     if channels is not None:
         buffers = [q.value for q in (channels.input_bytes, channels.stream_bytes, channels.weight_bytes, channels.copy_bytes)]
     inputs, stream, weights, copies = (rate(b, reads, read) for b in buffers)
-    constants = rate(CONSTANT_BUFFER_BYTES, reads, read)
-    return Port(bandwidth, burst, read, write, inputs, stream, rate(np.inf, writes, write), weights, constants, copies)
+    return Port(
+        bytes_per_cycle=bandwidth,
+        burst=burst,
+        read_latency=read,
+        write_latency=write,
+        input_rate=inputs,
+        stream_rate=stream,
+        output_rate=rate(np.inf, writes, write),
+        weight_rate=weights,
+        constant_rate=rate(CONSTANT_BUFFER_BYTES, reads, read),
+        copy_rate=copies,
+    )

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hwmodels.classes.ethos.array import array_of
+from hwmodels.classes.ethos.array import array_of, described
 from hwmodels.classes.ethos.blocks import CHANNELWISE, PIECE, Array, Operation, half_empty, prefers_part_kernel, up
 from hwmodels.classes.ethos.operations import bricks, operations
 from hwmodels.classes.ethos.search import choose_blocks
@@ -40,9 +40,7 @@ DEEP = 32
 
 def encoded_bytes(device: Device, workload: Workload, weight_bits: Sequence[int], in_bytes: int) -> np.ndarray:
     """``int64[L, nW]``: bytes of the encoded weights of every layer, without biases and scales, for inputs of ``in_bytes``."""
-    assert device.npu is not None
-    assert device.npu.array is not None
-    array, brick = array_of(device.npu.array), bricks(workload)
+    array, brick = array_of(described(device)[0]), bricks(workload)
     per_weight = [device.packing.stored_bits_per_weight[str(bits)].value for bits in weight_bits]  # type: ignore[index]
     found = np.zeros((len(workload.layers), len(weight_bits)), dtype=np.int64)
     for size in range(1, in_bytes + 1):

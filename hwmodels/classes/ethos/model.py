@@ -16,15 +16,19 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.classes.ethos import feature_maps
-from hwmodels.classes.ethos.array import array_of, homes_of
+from hwmodels.classes.ethos.array import array_of, described, homes_of
 from hwmodels.classes.ethos.blocks import Blocks, Operation, reach
 from hwmodels.classes.ethos.cycles import operation_cycles
+from hwmodels.classes.ethos.encoded_weights import encoded_bytes
 from hwmodels.classes.ethos.feature_maps import Schedule
-from hwmodels.classes.ethos.operations import beside, bricks, chained, operations
+from hwmodels.classes.ethos.operations import beside, bricks, chained, operations, stored_channels
 from hwmodels.classes.ethos.search import choose_blocks
 from hwmodels.classes.ethos.terms import ACTIVATIONS, ALL, COMPUTE, HIDDEN, NEVER, NONE, SOME, TOTAL, WAITS, WEIGHTS, layer_terms
+from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.device.device import Device
+from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import Choices, Terms
+from hwmodels.pricing.table import Space
 from hwmodels.workload import Workload
 
 
@@ -32,12 +36,9 @@ class _Pricing:
     """The terms of every layer of a workload, by the widths of its input and output and where they are, and the schedules."""
 
     def __init__(self, device: Device, workload: Workload, choices: Choices) -> None:
-        assert device.npu is not None
-        assert device.npu.array is not None
-        assert device.npu.clock_hz is not None
+        facts, self.clock = described(device)
         self.workload, self.choices = workload, choices
-        self.array, self.homes = array_of(device.npu.array), homes_of(device)
-        self.clock = device.npu.clock_hz.value
+        self.array, self.homes = array_of(facts), homes_of(device)
         self.brick = bricks(workload)
         self.absorbed = [chained(workload, row, self.array, self.brick) for row in range(len(workload.layers))]
         self.blocks: dict[Operation, Blocks] = {}
@@ -45,7 +46,7 @@ class _Pricing:
         peak = self.array.macs * self.array.cores * self.clock
         # Half of the multipliers' products fit 16-bit inputs.
         self.pace = choices.s_per_mac * peak / np.where(choices.wide > 0, 2.0, 1.0)
-        reference = device.npu.array.reference_onchip_bytes
+        reference = facts.reference_onchip_bytes
         more = reference is not None and reference.value < self.homes.capacity
         self.capacities = [self.homes.capacity, reference.value] if more and reference is not None else [self.homes.capacity]
 
@@ -116,12 +117,6 @@ class _Pricing:
         return planned
 
 
-def schedules(device: Device, workload: Workload, choices: Choices) -> list[Schedule]:
-    """What stays on chip, for each width of feature maps on offer."""
-    pricing = _Pricing(device, workload, choices)
-    return [pricing.schedule(a, pricing.homes.capacity) for a in range(len(choices.tensor_bytes))]
-
-
 def price(device: Device, workload: Workload, choices: Choices, terms: Terms) -> Choices:
     """Fill ``terms`` for every layer and choice, and tell in the returned choices which elements pass the external memory."""
     pricing = _Pricing(device, workload, choices)
@@ -147,3 +142,25 @@ def price(device: Device, workload: Workload, choices: Choices, terms: Terms) ->
         np.maximum.accumulate(terms.activation_s, axis=axis, out=terms.activation_s)
         np.maximum.accumulate(terms.weight_s, axis=axis, out=terms.weight_s)
     return choices._replace(offchip_read=offchip_read, offchip_written=offchip_written)
+
+
+class _Ethos(HardwareClass):
+    def price(self, question: Question, terms: Terms) -> Choices:
+        return price(question.device, question.workload, question.choices, terms)
+
+    def packed_bytes(self, device: Device, workload: Workload, space: Space, runs: list[list[Precision]]) -> np.ndarray:
+        in_bytes = [precision.activation_bits // 8 for precision in runs[0]]
+        return np.stack([encoded_bytes(device, workload, space.weight_bits, size) for size in in_bytes], axis=-1)
+
+    def stored_channels(self, workload: Workload) -> np.ndarray:
+        return stored_channels(workload)
+
+    def live_elements(self, device: Device, workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+        return workload.live_elements(stored_channels(workload)), np.arange(len(workload.layers))
+
+    def onchip_bytes(self, device: Device, workload: Workload, choices: Choices) -> float | None:
+        pricing = _Pricing(device, workload, choices)
+        return pricing.schedule(0, pricing.homes.capacity).onchip_bytes
+
+
+CLASS = _Ethos()

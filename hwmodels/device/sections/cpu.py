@@ -1,0 +1,56 @@
+"""What a device file says of a general-purpose processor in ``[cpu]``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from hwmodels.device.sections.section import Section, needs_dram
+from hwmodels.device.tables import Memories
+from hwmodels.device.values import Flag, Fraction, NonNegative, Positive, PrecisionKey, Quantity, Table
+
+FITTED = ("pass_vectors", "tap_s", "depthwise", "output_s", "elementwise_s", "shuffle_s", "convert_s")
+"""Constants of the kernels of each timed precision that are fitted."""
+
+
+class CpuKernels(Table):
+    """What a runtime's kernels of one precision cost on a processor (see ``cpu``).
+
+    ``lanes``: output channels computed side by side; ``shared_vectors``: how many vectors of them share one pass over the inputs,
+    ``pass_vectors``: what that pass costs, in vectors; ``tap_s``: seconds to find each tap of each pixel where the kernel gathers
+    patches (kernels of one pixel need none); ``blocked_inputs``: input channels are padded to ``lanes`` as well;
+    ``depthwise``: fraction of the rate that depthwise layers reach. Seconds per element: ``output_s`` of a convolution's output,
+    ``slope_s`` more for an activation that is not fused, ``elementwise_s``, ``copy_s`` (concatenations, slices), ``shuffle_s``,
+    ``lookup_s`` (sigmoid, tanh), ``convert_s`` of the network's input and output.
+    """
+
+    lanes: Positive = Quantity(value=1.0)
+    shared_vectors: Positive = Quantity(value=4.0)
+    pass_vectors: NonNegative = Quantity(value=0.0)
+    tap_s: NonNegative = Quantity(value=0.0)
+    blocked_inputs: Flag = False
+    depthwise: Fraction = Quantity(value=1.0)
+    output_s: NonNegative = Quantity(value=0.0)
+    slope_s: NonNegative = Quantity(value=0.0)
+    elementwise_s: NonNegative = Quantity(value=0.0)
+    copy_s: NonNegative = Quantity(value=0.0)
+    shuffle_s: NonNegative = Quantity(value=0.0)
+    lookup_s: NonNegative = Quantity(value=0.0)
+    convert_s: NonNegative = Quantity(value=0.0)
+
+
+class Cpu(Section):
+    """A general-purpose processor: the number of threads that the numbers hold for, and its kernels by native precision."""
+
+    kind = "cpu"
+
+    threads: Positive = Quantity(value=1.0)
+    kernels: dict[PrecisionKey, CpuKernels] = Field(default_factory=dict)
+
+    @classmethod
+    def problems(cls, memory: Memories) -> list[str]:
+        return needs_dram(cls.kind, memory)
+
+    def fitted(self, executed: Iterable[str]) -> tuple[str, ...]:
+        return tuple(f"cpu.kernels.{name}.{constant}" for name in executed for constant in FITTED)
