@@ -6,10 +6,10 @@ from hwmodels.device.device import Device
 
 
 def names() -> list[str]:
-    """Names of the devices that come with the package, sorted."""
+    """Names of all devices: those that come with the package, sorted, then those of other packages and of plug-ins."""
     from hwmodels.device import reader
 
-    return reader.shipped_names()
+    return list(reader.DEVICES)
 
 
 def load(name_or_path: str) -> Device:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -17,20 +16,15 @@ from hwmodels.device.sections.found import SECTIONS
 from hwmodels.device.values import MOST
 from hwmodels.errors import DeviceFileError, FileError, UsageError, closest
 from hwmodels.numbers import Precision, offered, smallest
+from hwmodels.parts import settings
+from hwmodels.parts.registry import Part, Registry
 
 FOLDER = Path(__file__).parents[1] / "devices"
 
 
-HOME = "HWSEARCH_HOME"
-"""Environment variable: the folder for what hwsearch keeps for a person, instead of the system's place for settings."""
-
-
 def user_folder() -> Path:
     """Where ``host`` is looked up first: `hwsearch devices calibrate host` writes it there."""
-    if home := os.environ.get(HOME):
-        return Path(home) / "devices"
-    settings = os.environ.get("APPDATA") if os.name == "nt" else os.environ.get("XDG_CONFIG_HOME")
-    return (Path(settings) if settings else Path.home() / ".config") / "hwsearch" / "devices"
+    return settings.folder() / "devices"
 
 
 def shipped_text(name: str) -> str:
@@ -48,14 +42,33 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
+def _built_in() -> list[Part[Path]]:
+    return [Part(name, path, str(path)) for name in shipped_names() for path in (FOLDER / f"{name}.toml",)]
+
+
+def _parts_in(name: str, held: object) -> Iterator[tuple[str, Path]]:
+    """A device file under the name that it gives itself; of a package of Python every device file in its folder."""
+    files = [held] if isinstance(held, Path) else [Path(folder) for folder in getattr(held, "__path__", ())]
+    for file in (inner for outer in files for inner in (sorted(outer.glob("*.toml")) if outer.is_dir() else [outer])):
+        if file.suffix == ".toml":
+            yield str(_parsed(read_text(file), str(file)).get("name", file.stem)), file
+
+
+DEVICES: Registry[Path] = Registry("device", "hwsearch.devices", _built_in, _parts_in)
+"""Device files by the names of their devices."""
+
+
 @cache
-def shipped_aliases() -> dict[str, str]:
-    """alias -> name, of the devices that come with the package."""
-    found = {}
-    for path in FOLDER.glob("*.toml"):
-        with path.open("rb") as file:
-            for alias in tomllib.load(file).get("aliases", []):
-                found[alias] = path.stem
+def _aliases_of(path: Path) -> tuple[str, ...]:
+    return tuple(map(str, _parsed(read_text(path), str(path)).get("aliases", ())))
+
+
+def aliases() -> dict[str, str]:
+    """alias -> name, of all devices; a name, and what came first, goes before."""
+    found: dict[str, str] = {}
+    for name, path in DEVICES.items():
+        for alias in _aliases_of(path):
+            found.setdefault(alias, name)
     return found
 
 
@@ -63,18 +76,17 @@ def load(name_or_path: str) -> Device:
     """See ``hwmodels.device.device.load``."""
     if name_or_path.endswith(".toml") or "/" in name_or_path or "\\" in name_or_path:
         return _load_path(Path(name_or_path))
-    known = shipped_names()
     name = name_or_path.strip().lower()
-    if name not in known:
-        aliases = shipped_aliases()
-        if name not in aliases:
-            near = closest(name, [*known, *aliases])
+    if name not in DEVICES:
+        others = aliases()
+        if name not in others:
+            near = closest(name, [*DEVICES, *others])
             hint = f"{near} `hwsearch devices` lists them; a device file is given by its path, ending in .toml."
             raise UsageError(f"unknown device {name_or_path!r}", hint)
-        name = aliases[name]
+        name = others[name]
     if name == "host" and (own := user_folder() / "host.toml").is_file():
         return _load_path(own)
-    return _load_path(FOLDER / f"{name}.toml")
+    return _load_path(DEVICES[name])
 
 
 def _load_path(path: Path) -> Device:

@@ -26,6 +26,7 @@ import typer
 from typer.main import get_command
 
 from hwmodels.errors import FileError, HwsearchError
+from hwmodels.parts import plugins, settings
 from hwsearch.cli import catalogue, estimate, front, inspect, optimize, plans, questions, terminal, worker
 from hwsearch.documents.files import DISK_FULL
 from hwsearch.documents.url import redacted
@@ -57,8 +58,14 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _common(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    plugin: list[Path] = typer.Option(  # noqa: B008  as typer wants it
+        [],
+        help="Parts of your own (repeatable, before the command): a Python file, which is executed, or a device file.",
+        metavar="FILE",
+        show_default=False,
+    ),
 ) -> None:
-    return
+    plugins.use([*settings.plugin_folders(), *plugin])
 
 
 optimize.register(app)

@@ -142,8 +142,6 @@ Methods = Annotated[
 ]
 Quantizers = Annotated[str | None, typer.Option(help="What --method was called earlier, as a list.", hidden=True)]
 
-SAMPLERS = ("exact", "nsga2", "nsga3", "tpe", "gp", "random")
-
 
 def read_size(text: str | None) -> tuple[int, int] | None:
     """``360x640`` as (height, width).
@@ -182,7 +180,11 @@ def read_sampler(text: str | None) -> str | None:
     Raises:
         UsageError: there is none of that name.
     """
-    if text is not None and text not in SAMPLERS:
+    if text is None:
+        return None
+    from hwsearch.search.propose.samplers import SAMPLERS
+
+    if text not in SAMPLERS:
         raise UsageError(f"--sampler {text!r} is not known", closest(text, SAMPLERS))
     return text
 

@@ -10,7 +10,7 @@ import typer
 from hwmodels.errors import UsageError
 from hwsearch.cli import options
 from hwsearch.cli.terminal import Terminal, table
-from hwsearch.formats.runtimes import RUNTIMES
+from hwsearch.formats import runtimes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from hwsearch.plans.promotion_effect import Effect
 
 Runtime = Annotated[
-    str, typer.Option(help=f"Who runs the integers: {', '.join(f'{info.name} ({info.summary})' for info in RUNTIMES.values())}.")
+    str,
+    typer.Option(
+        help=f"Who runs the integers: {', '.join(f'{part.name} ({part.value.summary})' for part in runtimes.built_in())}."
+    ),
 ]
 
 

@@ -15,6 +15,13 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class UsedPlugin(_Frozen):
+    """A plug-in that was in use: the name of its file, and the digest of what stood in it."""
+
+    name: Text
+    sha256: Name
+
+
 class Configuration(_Frozen):
     """``run.json``. The request stands here as plain JSON: its type is ``problem.pose.Request``."""
 
@@ -22,6 +29,7 @@ class Configuration(_Frozen):
     request: dict[str, Any]
     provenance: dict[Name, Text | dict[Name, Text]] = Field(default_factory=dict)
     """What decides a measurement beside the request: versions, and digests of weights, device and pictures."""
+    plugins: list[UsedPlugin] = Field(default_factory=list, max_length=1000)
 
     @property
     def versions(self) -> dict[str, str]:

@@ -24,3 +24,7 @@ class Holds:
     zero_points: bool = True
     half: bool = True
     stretched: bool = False
+
+
+SYMMETRIC_INT8 = Holds(weight_bits=(8,), tensor_bits=(8,), zero_points=False)
+"""Integers of 8 bits and nothing else, without zero points."""

@@ -1,8 +1,8 @@
 """Handing plans to the runtimes that ship them; one file a format.
 
-An exporter is a function ``export(qgraph, path, *, metadata, ...) -> Path`` in a file of its own. To add one, write the file and
-name it in ``EXPORTERS`` together with what the format can hold; nothing else changes. What it cannot hold is promoted before the
-exporter sees it (``promote``), and the export says so.
+An exporter is a function ``export(qgraph, path, *, metadata, ...) -> Path`` in a file of its own, in the folder of its format.
+The folder's ``offers.py`` names it, by which it is found, and says what the format can hold. What it cannot hold is promoted
+before the exporter sees it (``promote``), and the export says so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwmodels.errors import UsageError, closest
+from hwmodels.errors import UsageError
+from hwmodels.parts.registry import Part, Registry, instances
 from hwsearch.formats.capability import Holds
 
 if TYPE_CHECKING:
@@ -25,24 +26,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExporterInfo:
-    """One export format. ``module`` is imported when the exporter is first used."""
+    """One export format. ``module``: the function, or the module that has it as ``export``, imported when it is first used;
+    ``place``: where among the built-in exporters it is listed."""
 
     name: str
     summary: str
     suffix: str
-    module: str
+    module: str | Callable[..., Path]
     arguments: Mapping[str, Any] = field(default_factory=dict)
     holds: Holds = field(default_factory=Holds)
-    table: str = ""
-    """Where the table of operators is that the format has: "MODULE:NAME"."""
+    table: str | OpTable[Any] = ""
+    """The table of operators that the format has, or where it is: "MODULE:NAME". Empty: every operator, as far as is known."""
     sized: bool = False
     """The format fixes the size of the picture; ``export`` then takes ``size``, (height, width)."""
     folder: bool = False
     """What is written is a folder."""
+    place: int = 0
 
     @property
     def operators(self) -> OpTable[Any]:
         """What the format has for each operator, or why not."""
+        from searchspaces.ops.base import Op
+        from searchspaces.ops.table import OpTable
+
+        if isinstance(self.table, OpTable):
+            return self.table
+        if not self.table:
+            everything: OpTable[Any] = OpTable(self.name)
+            everything.put(self.module, Op)
+            return everything
         module, _, name = self.table.partition(":")
         found: OpTable[Any] = getattr(import_module(module), name)
         return found
@@ -83,138 +95,23 @@ class ExporterInfo:
         self.refuse(qgraph.graph)
         promotion = self.promote(qgraph)
         facts = {**(metadata or {}), **({"promoted": promotion.summary} if promotion.changes else {})}
-        function: Callable[..., Path] = import_module(self.module).export
+        function: Callable[..., Path] = import_module(self.module).export if isinstance(self.module, str) else self.module
         arguments = {**self.arguments, **({"size": size} if self.sized else {})}
         return function(promotion.qgraph, path, metadata=facts, **arguments)
 
 
-ONNX_CODES, ONNX_REAL = "hwsearch.formats.onnx.codes:CODES", "hwsearch.formats.onnx.operators:WRITES"
-TFLITE, C = "hwsearch.formats.tflite.nodes:WRITES", "hwsearch.formats.c.calls:LOWERS"
-TABLE = "hwsearch.formats.sidecar.table:ROWS"
-SYMMETRIC_INT8 = Holds(weight_bits=(8,), tensor_bits=(8,), zero_points=False)
-AIMET = Holds(weight_bits=(4, 8), tensor_bits=(8, 16))
+def _built_in() -> list[Part[ExporterInfo]]:
+    """The ``EXPORTERS`` of every folder beside this file, as its ``offers.py`` names them."""
+    found = []
+    for file in Path(__file__).parent.glob("*/offers.py"):
+        module = import_module(f"{__package__}.{file.parent.name}.offers")
+        found += [Part(info.name, info, str(file)) for info in module.EXPORTERS]
+    return sorted(found, key=lambda part: (part.value.place, part.name))
 
-EXPORTERS: dict[str, ExporterInfo] = {
-    info.name: info
-    for info in (
-        ExporterInfo(
-            "onnx",
-            "ONNX Runtime: integer kernels, code for code; weights of 2 to 4 bits packed, narrow tensors by Clip",
-            ".onnx",
-            "hwsearch.formats.onnx.write",
-            holds=Holds(weight_bits=(2, 4, 8)),
-            table=ONNX_CODES,
-        ),
-        ExporterInfo(
-            "tflite",
-            "LiteRT with XNNPACK: int8 and 16x8 kernels, narrow activations at no cost",
-            ".tflite",
-            "hwsearch.formats.tflite.write",
-            {"flavour": "litert"},
-            Holds(weight_bits=(8,), half=False),
-            sized=True,
-            table=TFLITE,
-        ),
-        ExporterInfo(
-            "tflite-micro",
-            "TensorFlow Lite Micro, CMSIS-NN, Ethos-U: int8 and 16x8 kernels, packed 4-bit weights",
-            ".tflite",
-            "hwsearch.formats.tflite.write",
-            {"flavour": "micro"},
-            Holds(weight_bits=(4, 8), half=False),
-            sized=True,
-            table=TFLITE,
-        ),
-        ExporterInfo(
-            "openvino",
-            "OpenVINO: the same file without 2-bit weights, which it does not read",
-            ".openvino.onnx",
-            "hwsearch.formats.onnx.write",
-            holds=Holds(weight_bits=(4, 8)),
-            table=ONNX_CODES,
-        ),
-        ExporterInfo(
-            "tensorrt",
-            "TensorRT: ONNX with symmetric int8 quantizers, scales per output channel, biases in floating point",
-            ".tensorrt.onnx",
-            "hwsearch.formats.onnx.tensorrt",
-            holds=SYMMETRIC_INT8,
-            table=ONNX_REAL,
-        ),
-        ExporterInfo(
-            "qonnx",
-            "QONNX: Quant nodes of any width, for FINN, hls4ml and Brevitas",
-            ".qonnx.onnx",
-            "hwsearch.formats.onnx.qonnx",
-            table=ONNX_REAL,
-        ),
-        ExporterInfo(
-            "float",
-            "ONNX in single precision with the plan's weights, for the tools that read aimet, coreml or ncnn files beside it",
-            ".float.onnx",
-            "hwsearch.formats.onnx.float_network",
-            table=ONNX_REAL,
-        ),
-        ExporterInfo(
-            "aimet",
-            "AIMET and QNN: encodings 2.0.0 for the tensors of the float file",
-            ".encodings",
-            "hwsearch.formats.sidecar.aimet",
-            {"version": "2.0.0"},
-            AIMET,
-            table=ONNX_REAL,
-        ),
-        ExporterInfo(
-            "aimet-1.0",
-            "AIMET and QNN: the same as encodings 1.0.0, for older versions",
-            ".encodings",
-            "hwsearch.formats.sidecar.aimet",
-            {"version": "1.0.0"},
-            AIMET,
-            table=ONNX_REAL,
-        ),
-        ExporterInfo(
-            "coreml",
-            "Core ML: configuration for coremltools, weights of 4 and 8 bits per layer",
-            ".coreml.yaml",
-            "hwsearch.formats.sidecar.coreml",
-            holds=Holds(weight_bits=(4, 8), stretched=True),
-            table=ONNX_REAL,
-        ),
-        ExporterInfo(
-            "ncnn",
-            "ncnn: int8 calibration table for the layers of the float file",
-            ".ncnn.table",
-            "hwsearch.formats.sidecar.ncnn",
-            holds=SYMMETRIC_INT8,
-            table=ONNX_REAL,
-        ),
-        ExporterInfo(
-            "json",
-            "Table of layers and tensors: widths, scales, zero points",
-            ".table.json",
-            "hwsearch.formats.sidecar.table",
-            table=TABLE,
-        ),
-        ExporterInfo(
-            "csv",
-            "The same table as one line a layer, for a spreadsheet",
-            ".csv",
-            "hwsearch.formats.sidecar.table_csv",
-            table=TABLE,
-        ),
-        ExporterInfo(
-            "c",
-            "C99 for microcontrollers: a folder of source, weights packed to their widths, a static arena, no allocation",
-            "",
-            "hwsearch.formats.c.write",
-            holds=Holds(half=False),
-            sized=True,
-            folder=True,
-            table=C,
-        ),
-    )
-}
+
+EXPORTERS: Registry[ExporterInfo] = Registry(
+    "exporter", "hwsearch.exporters", _built_in, instances(ExporterInfo, lambda info: info.name)
+)
 
 
 def exporter(name: str) -> ExporterInfo:
@@ -223,6 +120,4 @@ def exporter(name: str) -> ExporterInfo:
     Raises:
         UsageError: there is none; the message has the closest names.
     """
-    if name not in EXPORTERS:
-        raise UsageError(f"no exporter {name!r}", closest(name, EXPORTERS))
-    return EXPORTERS[name]
+    return EXPORTERS.named(name)

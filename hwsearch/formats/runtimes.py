@@ -1,18 +1,20 @@
 """Who can run a plan's integers: our engine, and the runtimes that ship plans; one file each.
 
-A runtime is a module with ``open_plan(qgraph) -> Runtime``. To add one, write the file and name it in ``RUNTIMES``; the commands
-`validate` and `upscale` then know it.
+A runtime is a module with ``open_plan(qgraph) -> Runtime`` in the folder of its format. The folder's ``offers.py`` names it, and
+the commands `validate` and `upscale` then know it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwmodels.errors import UsageError, closest
+from hwmodels.errors import UsageError
+from hwmodels.parts.registry import Part, Registry, instances
 
 if TYPE_CHECKING:
     from hwsearch.formats.runtime import Runtime
@@ -21,15 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RuntimeInfo:
-    """One runtime. ``module`` is imported when it is first used; ``package`` must be importable, ``extra`` installs it;
-    ``arguments`` are passed to its ``open_plan``."""
+    """One runtime. ``module``: its ``open_plan``, or the module that has it, imported when it is first used; ``package`` must be
+    importable, ``extra`` installs it; ``arguments`` are passed to ``open_plan``; ``place``: where it is listed."""
 
     name: str
     summary: str
-    module: str
+    module: str | Callable[..., Runtime]
     package: str = "hwsearch"
     extra: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    place: int = 0
 
     def open_plan(self, qgraph: QuantizedGraph) -> Runtime:
         """Make a quantized network ready to run there.
@@ -40,23 +43,25 @@ class RuntimeInfo:
         """
         if find_spec(self.package) is None:
             raise UsageError(f"{self.name} is not installed", f'Install it with: pip install "hwsearch[{self.extra}]"')
-        runtime: Runtime = import_module(self.module).open_plan(qgraph, **self.arguments)
-        return runtime
+        opener: Callable[..., Runtime] = import_module(self.module).open_plan if isinstance(self.module, str) else self.module
+        return opener(qgraph, **self.arguments)
 
 
-RUNTIMES: dict[str, RuntimeInfo] = {
-    info.name: info
-    for info in (
-        RuntimeInfo("engine", "ours", "hwsearch.formats.engine"),
-        RuntimeInfo("ort", "ONNX Runtime", "hwsearch.formats.onnx.ort", "onnxruntime"),
-        RuntimeInfo("litert", "LiteRT with XNNPACK", "hwsearch.formats.tflite.litert", "ai_edge_litert", "tflite"),
-        RuntimeInfo("tflm", "TensorFlow Lite Micro", "hwsearch.formats.tflite.tflm", "tflite_micro", "tflite"),
-        RuntimeInfo("openvino", "OpenVINO on the CPU", "hwsearch.formats.onnx.openvino", "openvino", "openvino"),
-        RuntimeInfo("qemu", "C on an emulated Cortex-M4", "hwsearch.formats.c.qemu"),
-        RuntimeInfo("qemu-m7", "Cortex-M7", "hwsearch.formats.c.qemu", arguments={"core": "cortex-m7"}),
-        RuntimeInfo("qemu-m55", "Cortex-M55 with Helium", "hwsearch.formats.c.qemu", arguments={"core": "cortex-m55"}),
-    )
-}
+OURS = RuntimeInfo("engine", "ours", "hwsearch.formats.engine", place=1)
+
+
+def built_in() -> list[Part[RuntimeInfo]]:
+    """Our engine, and the ``RUNTIMES`` of every folder beside this file, as its ``offers.py`` names them."""
+    found = [Part(OURS.name, OURS, __file__)]
+    for file in Path(__file__).parent.glob("*/offers.py"):
+        module = import_module(f"{__package__}.{file.parent.name}.offers")
+        found += [Part(info.name, info, str(file)) for info in getattr(module, "RUNTIMES", ())]
+    return sorted(found, key=lambda part: (part.value.place, part.name))
+
+
+RUNTIMES: Registry[RuntimeInfo] = Registry(
+    "runtime", "hwsearch.runtimes", built_in, instances(RuntimeInfo, lambda info: info.name)
+)
 
 
 def runtime(name: str) -> RuntimeInfo:
@@ -65,6 +70,4 @@ def runtime(name: str) -> RuntimeInfo:
     Raises:
         UsageError: there is none; the message has the closest names.
     """
-    if name not in RUNTIMES:
-        raise UsageError(f"--runtime {name!r} is not known", closest(name, RUNTIMES))
-    return RUNTIMES[name]
+    return RUNTIMES.named(name)

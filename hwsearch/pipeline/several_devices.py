@@ -17,6 +17,7 @@ from typing import Any
 
 from hwmodels.device import catalogue
 from hwmodels.errors import BudgetError, UsageError
+from hwmodels.parts import plugins
 from hwsearch.documents import reading
 from hwsearch.documents.configuration import SCHEMA
 from hwsearch.documents.files import jsonable, write_json
@@ -105,7 +106,8 @@ def _folder(request: Request, names: Mapping[str, str], network: str, scale: int
         return directory.RunDirectory.lock(request.run_dir)
     run = directory.RunDirectory.create(request.run_dir, f"{network}-x{scale}-{len(names)}-targets")
     asked = {key: value for key, value in jsonable(request).items() if key not in PER_DEVICE}
-    write_json(run.path / reader.TARGETS, {"schema_version": SCHEMA, "request": asked, "targets": dict(names)})
+    used = {"plugins": plugins.record()} if plugins.in_use() else {}
+    write_json(run.path / reader.TARGETS, {"schema_version": SCHEMA, "request": asked, "targets": dict(names), **used})
     return run
 
 

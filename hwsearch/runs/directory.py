@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from hwmodels.errors import FileError, UsageError
+from hwmodels.parts import plugins
 from hwsearch.documents import earlier, reading
 from hwsearch.documents.configuration import SCHEMA, Leg, Legs
 from hwsearch.documents.files import DISK_FULL, file_error, jsonable, write_json
@@ -198,7 +199,8 @@ class RunDirectory:
 
     def write_configuration(self, request: Any, provenance: Mapping[str, Any]) -> None:
         """Write ``run.json``: what was asked (a dataclass or mapping) and what it was asked of (versions, hashes)."""
-        document = {"schema_version": SCHEMA, "request": jsonable(request), "provenance": jsonable(provenance)}
+        used = {"plugins": plugins.record()} if plugins.in_use() else {}
+        document = {"schema_version": SCHEMA, "request": jsonable(request), "provenance": jsonable(provenance), **used}
         write_json(self.configuration_path, document)
 
     def check_same(self, request: Any, provenance: Mapping[str, Any] | None = None) -> None:
@@ -221,6 +223,7 @@ def check_request(path: Path, request: Any, provenance: Mapping[str, Any] | None
         UsageError: something differs; every difference is listed.
     """
     saved, asked = reader.configuration(path), jsonable(request)
+    reader.ask_for_plugins(saved, path)
     before = earlier.with_methods(saved.request)
     pairs = [(key, before.get(key), asked.get(key)) for key in sorted(set(before) | set(asked)) if key not in NOT_COMPARED]
     reader.refuse_changes(path, pairs + reader.hashes(saved, provenance or {}))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from hwmodels.errors import FileError, UsageError
+from hwmodels.parts import plugins
 from hwsearch.documents import earlier, reading
 from hwsearch.documents.configuration import SCHEMA, Configuration, Leg, Legs, Targets
 from hwsearch.documents.files import jsonable
@@ -76,9 +77,10 @@ class Run:
         """The request that started the run, where it can be posed again.
 
         Raises:
-            UsageError: the network is a file of code that was not named again.
+            UsageError: the network is a file of code that was not named again, or a plug-in is not in use.
         """
         saved = self._asked
+        ask_for_plugins(self.configuration, self.path)
         if saved.model is None:
             if self._model is not None:
                 raise UsageError(
@@ -283,6 +285,7 @@ def request_of(saved: Mapping[str, Any], path: Path) -> Request:
 
 def same_fields(saved: Configuration, path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a saved request (see ``Run.same``); ``path``: the run's folder."""
+    ask_for_plugins(saved, path)
     file = path / (TARGETS if isinstance(saved, Targets) else RUN)
     request = request_of(saved.request, file)
     names = earlier.with_methods(saved.request).keys() - {"run_dir", "resume", *SHARING}
@@ -294,6 +297,11 @@ def same_fields(saved: Configuration, path: Path, given: Mapping[str, Any]) -> d
             f"If you trust that file, name it yourself: --model {before['model']}",
         )
     return before
+
+
+def ask_for_plugins(saved: Configuration, path: Path) -> None:
+    """Raises UsageError where a plug-in that the run in ``path`` was made with is not in use, or has changed."""
+    plugins.ask([used.model_dump() for used in saved.plugins], path)
 
 
 def hashes(saved: Configuration, provenance: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

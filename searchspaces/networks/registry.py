@@ -6,9 +6,8 @@ they are arguments.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import logging
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +17,30 @@ import torch
 from torch import nn
 
 from hwmodels.errors import FileError, UsageError, closest
+from hwmodels.parts.plugins import execute
+from hwmodels.parts.registry import Part, Registry, instances
 from searchspaces.data.pictures import InputKind
-from searchspaces.networks.cnn import abpn, ecbsr, edsr, espcn, fsrcnn, imdn, vdsr
 from searchspaces.networks.spec import NetworkSpec
 from searchspaces.networks.weights import Weights, check_finite, put, read_provenance, read_weights, sha256
 
 _log = logging.getLogger(__name__)
 
-NETWORKS: dict[str, NetworkSpec] = {module.SPEC.name: module.SPEC for module in (fsrcnn, abpn, ecbsr, espcn, edsr, vdsr, imdn)}
+
+def _built_in() -> list[Part[NetworkSpec]]:
+    """The ``SPEC`` of every file in the folders beside this one."""
+    found = []
+    for folder in sorted(path for path in Path(__file__).parent.iterdir() if path.is_dir()):
+        for file in sorted(folder.glob("*.py")):
+            if file.stem != "__init__":
+                module = importlib.import_module(f"{__package__}.{folder.name}.{file.stem}")
+                if (spec := getattr(module, "SPEC", None)) is not None:
+                    found.append(Part(spec.name, spec, str(file)))
+    return sorted(found, key=lambda part: (part.value.place, part.name))
+
+
+NETWORKS: Registry[NetworkSpec] = Registry(
+    "network", "hwsearch.networks", _built_in, instances(NetworkSpec, lambda spec: spec.name)
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +65,7 @@ def spec(name: str) -> NetworkSpec:
     Raises:
         UsageError: unknown; names the closest.
     """
-    if name not in NETWORKS:
-        raise UsageError(f"no network is called {name!r}", closest(name, NETWORKS))
-    return NETWORKS[name]
+    return NETWORKS.named(name)
 
 
 def build(name: str, scale: int = 2, **arguments: Any) -> nn.Module:
@@ -168,19 +181,7 @@ def _scale_of(module: nn.Module, channels: int, target: str) -> int:
 def _import(path: Path) -> Any:
     if not path.is_file():
         raise FileError(f"{path}: no such file")
-    location = importlib.util.spec_from_file_location(f"_user_{path.stem}", path)
-    assert location is not None
-    assert location.loader is not None
-    imported = importlib.util.module_from_spec(location)
-    sys.modules[location.name] = imported
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        location.loader.exec_module(imported)
-    except Exception as error:
-        raise FileError(f"{path}: cannot be imported ({type(error).__name__}: {error})") from error
-    finally:
-        sys.path.pop(0)
-    return imported
+    return execute(path, path.read_bytes(), f"_user_{path.stem}")
 
 
 def _call(imported: Any, attribute: str, file: str) -> nn.Module:

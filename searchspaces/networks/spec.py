@@ -26,17 +26,21 @@ class NetworkSpec:
         infer: reads arguments off a state dict; what the keys do not show is left out.
         channels: 1 or 3 when fixed, None when it is an argument.
         shipped: scale -> file name in ``pretrained/``.
+        choices: argument -> its values, where not every number or text will do.
+        place: where among the built-in networks it is listed.
     """
 
     name: str
     summary: str
     build: Callable[..., nn.Module]
-    arguments: Mapping[str, Any]
-    infer: Callable[[State], dict[str, Any]]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    infer: Callable[[State], dict[str, Any]] = lambda state: {}
     scales: tuple[int, ...] = (2, 3, 4)
     channels: int | None = 3
     input_kind: InputKind = "low"
     shipped: Mapping[int, str] = field(default_factory=dict)
+    choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    place: int = 0
 
     def weights(self, scale: int) -> Path | None:
         """The weights that ship with the package, if there are any."""
@@ -59,10 +63,8 @@ class NetworkSpec:
             raise UsageError(f"{self.name}: {name} must be a whole number above 0, not {value!r}")
         if isinstance(default, float) and not numeric:
             raise UsageError(f"{self.name}: {name} must be a number above 0, not {value!r}")
-        if name == "activation" and value not in ("relu", "prelu"):
-            raise UsageError(f"{self.name}: {name} must be relu or prelu, not {value!r}")
-        if name == "channels" and value not in (1, 3):
-            raise UsageError(f"{self.name}: {name} must be 1 (luma) or 3 (RGB), not {value!r}")
+        if name in self.choices and value not in self.choices[name]:
+            raise UsageError(f"{self.name}: {name} must be {' or '.join(map(str, self.choices[name]))}, not {value!r}")
 
 
 def outputs(state: State, layer: str) -> int | None:

@@ -1,13 +1,14 @@
-"""The tasks by name: every module of this folder that has a ``TASK``."""
+"""The tasks by name: every module of this folder that has a ``TASK``, and those of packages and plug-ins that have one."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from functools import cache
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from hwmodels.errors import UsageError, closest
+from hwmodels.errors import UsageError
+from hwmodels.parts.registry import Part, Registry
 from searchspaces import tasks
 from searchspaces.tasks import restoration
 from searchspaces.tasks.task import Contract, Task
@@ -15,12 +16,26 @@ from searchspaces.tasks.task import Contract, Task
 DEFAULT = "super-resolution"
 
 
-@cache
-def known() -> dict[str, type[Task]]:
-    """Every task's class by its name, the default first."""
+def _built_in() -> list[Part[type[Task]]]:
+    """The ``TASK`` of every module of this folder, the default first."""
     modules = (importlib.import_module(f"{tasks.__name__}.{found.name}") for found in pkgutil.iter_modules(tasks.__path__))
-    found = [module.TASK for module in modules if hasattr(module, "TASK")]
-    return {task.name: task for task in sorted(found, key=lambda task: (task.name != DEFAULT, task.name))}
+    found = [Part(module.TASK.name, module.TASK, str(module.__file__)) for module in modules if hasattr(module, "TASK")]
+    return sorted(found, key=lambda part: (part.name != DEFAULT, part.name))
+
+
+def _parts_in(name: str, held: object) -> Iterator[tuple[str, type[Task]]]:
+    """A task's class, or the one that a module calls ``TASK``."""
+    found = getattr(held, "TASK", held)
+    if isinstance(found, type) and issubclass(found, Task):
+        yield found.name, found
+
+
+TASKS: Registry[type[Task]] = Registry("task", "hwsearch.tasks", _built_in, _parts_in)
+
+
+def known() -> Mapping[str, type[Task]]:
+    """Every task's class by its name, the default first."""
+    return TASKS
 
 
 def task(name: str) -> type[Task]:
@@ -29,9 +44,7 @@ def task(name: str) -> type[Task]:
     Raises:
         UsageError: there is none of that name.
     """
-    if name not in known():
-        raise UsageError(f"there is no task {name!r}", closest(name, known()))
-    return known()[name]
+    return TASKS.named(name)
 
 
 def choose(name: str | None, source: Path | None, contract: Contract) -> Task:

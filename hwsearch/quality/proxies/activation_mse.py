@@ -16,10 +16,18 @@ import torch
 
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by, tensors
+from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
 from searchspaces.ir.graph import apply
 from searchspaces.tasks.task import Sample, Task
+
+INFO = ProxyInfo(
+    "activation_mse",
+    "squared error of the activation that a choice disturbs first, blind to what follows",
+    "one forward pass per picture, and one for each width of the weights",
+    place=8,
+)
 
 MACS = 2e10
 

@@ -15,9 +15,18 @@ import torch
 
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_error, forward, inner_products, judged_by
+from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
 from searchspaces.tasks.task import Sample, Task
+
+INFO = ProxyInfo(
+    "fisher",
+    "squared gradient times error: expected output noise power, correlations included",
+    "one backward pass per picture and projection (up to 8), for all widths at once",
+    searched=True,
+    place=1,
+)
 
 MACS = 6e10
 """Multiply-accumulates spent on backward passes; a pass costs about three forward passes."""

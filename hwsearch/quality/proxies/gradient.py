@@ -15,9 +15,18 @@ import numpy as np
 
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_error, forward, inner_products, judged_by
+from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
 from searchspaces.tasks.task import Sample, Task
+
+INFO = ProxyInfo(
+    "gradient",
+    "gradient of the picture error times the quantization error, first order",
+    "one backward pass per picture, for all widths at once",
+    searched=True,
+    place=3,
+)
 
 MACS = 2e10
 

@@ -19,9 +19,17 @@ from torch import Tensor
 
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Forward, Progress, float_error, forward, judged_by
+from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
 from searchspaces.tasks.task import Sample, Task
+
+INFO = ProxyInfo(
+    "hessian",
+    "mean trace of the Hessian of the picture error times the squared quantization error",
+    "one Hessian-vector product per picture and probe (up to 8), for all widths at once",
+    place=6,
+)
 
 MACS = 6e10
 """Multiply-accumulates spent; a product with the Hessian costs about six forward passes."""

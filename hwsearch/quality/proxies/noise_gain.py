@@ -17,9 +17,18 @@ from torch import Tensor
 
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_error, forward, judged_by
+from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
 from searchspaces.tasks.task import Sample, Task
+
+INFO = ProxyInfo(
+    "noise_gain",
+    "power of the quantization error times the gain of white noise to the output",
+    "one backward pass per picture, for all widths at once",
+    searched=True,
+    place=2,
+)
 
 MACS = 2e10
 

@@ -15,8 +15,17 @@ from torch import Tensor
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies import alone
 from hwsearch.quality.proxies.errors import Progress
+from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.tasks.task import Sample, Task
+
+INFO = ProxyInfo(
+    "output_sqnr",
+    "noise measured at the output with one choice alone quantized (output SQNR)",
+    "one forward pass per picture, layer or tensor, and width",
+    searched=True,
+    place=4,
+)
 
 
 def measure(

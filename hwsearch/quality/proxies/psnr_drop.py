@@ -15,8 +15,16 @@ from torch import Tensor
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies import alone
 from hwsearch.quality.proxies.errors import Progress
+from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.tasks.task import Sample, Task
+
+INFO = ProxyInfo(
+    "psnr_drop",
+    "PSNR drop against the originals, measured with one choice alone quantized",
+    "one forward pass per picture, layer or tensor, and width",
+    place=5,
+)
 
 
 def measure(

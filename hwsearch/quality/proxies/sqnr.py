@@ -16,9 +16,17 @@ import torch
 from hwsearch.documents.results import SignalToNoise
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by, tensors
+from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
 from searchspaces.tasks.task import Sample, Task
+
+INFO = ProxyInfo(
+    "sqnr",
+    "signal to quantization noise of the weights and tensors alone, blind to what follows",
+    "one forward pass per picture, for all widths at once",
+    place=7,
+)
 
 MACS = 2e10
 

@@ -1,4 +1,5 @@
-"""Quantization methods, one a file: a file that lies here is a method, its name is the file's (see ``quant.method``).
+"""Quantization methods, one a file: a file that lies here is a method, its name is the file's (see ``quant.method``). So is a
+plug-in with the same two names in it, and the module of an entry point in ``hwsearch.methods``, under the entry point's name.
 
 Nothing is imported before it is asked for.
 """
@@ -7,21 +8,44 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import cast
 
-from hwmodels.errors import UsageError, closest
+from hwmodels.errors import UsageError
+from hwmodels.parts.registry import Part, Registry
 from hwsearch.documents.earlier import USUAL_METHOD
-from hwsearch.quant.method import MethodModule
+from hwsearch.quant.method import MethodInfo, MethodModule
+
+Loader = Callable[[], MethodModule]
 
 USUAL = USUAL_METHOD
 """What quantizes where nobody says otherwise."""
 
 
+def _built_in() -> list[Part[Loader]]:
+    """The files of this folder, the usual one first."""
+    found = sorted((module.name for module in pkgutil.iter_modules(__path__)), key=lambda name: (name != USUAL, name))
+    return [Part(name, partial(_import, name), str(Path(__file__).with_name(f"{name}.py"))) for name in found]
+
+
+def _import(name: str) -> MethodModule:
+    return cast(MethodModule, importlib.import_module(f"{__name__}.{name}"))
+
+
+def _parts_in(name: str, held: object) -> Iterator[tuple[str, Loader]]:
+    """A module that has what a method file has."""
+    if isinstance(getattr(held, "INFO", None), MethodInfo) and callable(getattr(held, "observe", None)):
+        yield name, lambda: cast(MethodModule, held)
+
+
+METHODS: Registry[Loader] = Registry("quantization method", "hwsearch.methods", _built_in, _parts_in)
+
+
 def names() -> tuple[str, ...]:
     """Names of all methods, the usual one first."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(found, key=lambda name: (name != USUAL, name)))
+    return tuple(METHODS)
 
 
 def load(name: str) -> MethodModule:
@@ -30,8 +54,7 @@ def load(name: str) -> MethodModule:
     Raises:
         UsageError: there is none.
     """
-    check([name])
-    return cast(MethodModule, importlib.import_module(f"{__name__}.{name}"))
+    return METHODS.named(name)()
 
 
 def check(wanted: Iterable[str]) -> tuple[str, ...]:
@@ -44,6 +67,5 @@ def check(wanted: Iterable[str]) -> tuple[str, ...]:
     if not once:
         raise UsageError("no quantization method given", f"Give one or several of {', '.join(names())}.")
     for name in once:
-        if name not in names():
-            raise UsageError(f"there is no quantization method {name!r}", closest(name, names()))
+        METHODS.named(name)
     return once

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels.errors import MismatchError
+from hwmodels.parts import plugins
 from hwsearch.documents.files import jsonable
 from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quality.evaluate import Score
@@ -30,6 +31,7 @@ def of(request: Request, problem: Problem, photos: Pictures) -> dict[str, Any]:
             "space": _space(problem.space),
             "seed": request.seed,
             "methods": request.methods,
+            "plugins": plugins.record(),
         }
     )
     return found

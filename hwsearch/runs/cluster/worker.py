@@ -1,7 +1,7 @@
 """A worker: joins a study, makes sure that it would measure the same as the coordinator, and measures until nothing is left.
 
 What it needs to know stands in the study: the coordinator's request, and what must be the same (see ``identity``). Code is never
-taken from there: where the network is somebody's own, the worker is told the file.
+taken from there: where the network is somebody's own, or plug-ins are in use, the worker is told the files.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels.errors import UsageError
+from hwmodels.parts import plugins
 from hwsearch.documents import versions
 from hwsearch.documents.progress import STEPS, Progress, follow
 from hwsearch.documents.url import StorageUrl
@@ -60,7 +61,7 @@ def work(
     """
     study = _appear(url, name, idle_s)
     about = study.problem or {}
-    same_study.refuse(name, about["identity"], {"versions": versions.versions()})
+    same_study.refuse(name, about["identity"], {"versions": versions.versions(), "plugins": plugins.record()})
     request = _request(name, about["request"], own)
     with progress.stage("preparing to measure", STEPS) as stage:
         problem = pose(request)

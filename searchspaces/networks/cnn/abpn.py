@@ -52,4 +52,5 @@ SPEC = NetworkSpec(
     {"m": 4, "c": 28},
     _infer,
     shipped={3: "abpn_x3.safetensors"},
+    place=2,
 )

@@ -46,4 +46,5 @@ SPEC = NetworkSpec(
     ECBSR,
     {"m": 4, "c": 16},
     _infer,
+    place=3,
 )

@@ -66,4 +66,5 @@ SPEC = NetworkSpec(
     EDSR,
     {"n_feats": 64, "n_blocks": 16, "res_scale": 1.0},
     _infer,
+    place=5,
 )

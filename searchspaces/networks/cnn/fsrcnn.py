@@ -70,4 +70,6 @@ SPEC = NetworkSpec(
     _infer,
     channels=None,
     shipped={2: "fsrcnn_x2.safetensors"},
+    choices={"channels": (1, 3), "activation": ("relu", "prelu")},
+    place=1,
 )

@@ -95,4 +95,5 @@ SPEC = NetworkSpec(
     IMDN,
     {"nf": 64, "n_blocks": 6},
     _infer,
+    place=7,
 )

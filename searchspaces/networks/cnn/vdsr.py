@@ -47,4 +47,5 @@ SPEC = NetworkSpec(
     _infer,
     channels=1,
     input_kind="upsampled",
+    place=6,
 )

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-TEXT = (Path(__file__).parents[4] / "CONTRIBUTING.md").read_text()
+ROOT = Path(__file__).parents[4]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+PARTS = {
+    "network": ("my_net.py", "my-net"),
+    "proxy": ("my_proxy.py", "my_step"),
+    "method": ("my_method.py", "my_method"),
+    "exporter": ("my_exporter.py", "my-widths"),
+}
+"""Part -> the file it is saved in, and the name under which it is found."""
 
 
 def walk_through(name: str) -> str:
@@ -21,7 +31,10 @@ def walk_through(name: str) -> str:
 
 
 def run(arguments: list[str], folder: Path) -> str:
-    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    """In ``folder``, which nothing but its own files and the packages under test can be imported from."""
+    settings = {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "HWSEARCH_HOME": os.devnull, "COLUMNS": "200"}
+    environment = {key: value for key, value in os.environ.items() if key != "HWSEARCH_PLUGINS"} | settings
+    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -37,16 +50,8 @@ def run_commands(name: str, folder: Path) -> str:
 
 def test_every_walk_through_is_executed_here():
     names = set(re.findall(r"<!-- walk-through: (.*?) -->", TEXT))
-    assert names == {
-        "device",
-        "device commands",
-        "device contract",
-        "network",
-        "network commands",
-        "network contract",
-        "proxy",
-        "exporter",
-    }
+    parts = {part + what for part in ("device", *PARTS) for what in ("", " commands", " contract")}
+    assert names == parts | {"package", "package commands"}
 
 
 def test_add_a_device(tmp_path: Path):
@@ -57,15 +62,27 @@ def test_add_a_device(tmp_path: Path):
     run([sys.executable, "contract.py"], tmp_path)
 
 
-def test_add_a_network(tmp_path: Path):
-    (tmp_path / "my_net.py").write_text(walk_through("network"))
-    output = run_commands("network commands", tmp_path)
-    assert "tail" in output
-    (tmp_path / "contract.py").write_text(walk_through("network contract"))
+@pytest.mark.parametrize("part", PARTS)
+def test_add_a_part(part: str, tmp_path: Path):
+    """Saved, found by the command line under its name, and in keeping with its contract."""
+    file, name = PARTS[part]
+    (tmp_path / file).write_text(walk_through(part))
+    assert name in run_commands(f"{part} commands", tmp_path)
+    (tmp_path / "contract.py").write_text(walk_through(f"{part} contract"))
     run([sys.executable, "contract.py"], tmp_path)
 
 
-@pytest.mark.parametrize("name", ["proxy", "exporter"])
-def test_add_a_proxy_or_an_exporter(name: str, tmp_path: Path):
-    (tmp_path / "mine.py").write_text(walk_through(name))
-    run([sys.executable, "mine.py"], tmp_path)
+def test_share_parts_as_a_package(tmp_path: Path):
+    """Laid out as an installer does it: the modules, and beside them the metadata with the entry points."""
+    for part, (file, _) in PARTS.items():
+        (tmp_path / file).write_text(walk_through(part))
+    project = tomllib.loads(walk_through("package"))
+    assert {f"{module}.py" for module in project["tool"]["setuptools"]["py-modules"]} == {file for file, _ in PARTS.values()}
+    metadata = tmp_path / "my_parts-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-parts\nVersion: 1.0\n")
+    groups = project["project"]["entry-points"].items()
+    lines = [f"[{group}]\n" + "\n".join(f"{name} = {value}" for name, value in entries.items()) for group, entries in groups]
+    (metadata / "entry_points.txt").write_text("\n\n".join(lines) + "\n")
+    output = run_commands("package commands", tmp_path)
+    assert all(name in output for _, name in PARTS.values())

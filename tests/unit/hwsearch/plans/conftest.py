@@ -9,7 +9,7 @@ from PIL import Image
 from small_job import NETWORK, TARGETS, Job
 
 from hwsearch.cli import main
-from hwsearch.quality.proxies import PROXIES
+from hwsearch.quality.proxy import ProxyInfo
 from searchspaces.data import pictures
 
 
@@ -37,23 +37,13 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
         words += ["--target", target]
     measured = []
     patch = pytest.MonkeyPatch()
-    for name, info in list(PROXIES.items()):
+    measure = ProxyInfo.measure
 
-        def counted(*arguments: Any, own: Any = info, called: str = name) -> Any:
-            measured.append(called)
-            return own.measure(*arguments)
+    def counted(info: ProxyInfo, *arguments: Any) -> Any:
+        measured.append(info.name)
+        return measure(info, *arguments)
 
-        patch.setitem(PROXIES, name, _Counted(info, counted))  # type: ignore[arg-type]
+    patch.setattr(ProxyInfo, "measure", counted)
     assert main([*words, "--out", str(folder / "run"), "--quiet", "--json"]) == 0
     patch.undo()
     return Job(folder, tuple(words), measured)
-
-
-class _Counted:
-    """A proxy that says when it is measured."""
-
-    def __init__(self, info: Any, measure: Any) -> None:
-        self._info, self.measure = info, measure
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._info, name)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hwmodels.errors import FileError, UsageError
+from hwmodels.parts import plugins
 from hwsearch.documents import files
 from hwsearch.runs.directory import Interrupted, RunDirectory
 from hwsearch.runs.run import Run
@@ -151,3 +152,31 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_json_has_no_infinity() -> None:
     assert files.jsonable({"a": float("inf"), "b": (1, Path("x"))}) == {"a": None, "b": [1, "x"]}
+
+
+def test_a_run_asks_for_its_plugins_and_executes_none(tmp_path: Path) -> None:
+    """``run.json`` of somebody else names a file that lies there; it stays unexecuted until a person names it."""
+    mine, trace = tmp_path / "mine.py", tmp_path / "executed"
+    mine.write_text(f"open({str(trace)!r}, 'w')\n")
+    plugins.use([mine])
+    try:
+        with RunDirectory.create(tmp_path / "run") as run:
+            run.write_configuration(Asked(), {})
+            run.check_same(Asked())
+        plugins.use([])
+        with pytest.raises(UsageError, match=r"mine\.py .* is not given"):
+            Run(tmp_path / "run").same({})
+        with RunDirectory.open(tmp_path / "run") as run, pytest.raises(UsageError, match=r"hwsearch --plugin mine\.py"):
+            run.check_same(Asked())
+        assert not trace.exists()
+        plugins.use([mine])
+        assert Run(tmp_path / "run").same({})["network"] == "fsrcnn"
+        mine.write_text("# harmless\n")
+        plugins.use([mine])
+        with pytest.raises(UsageError, match="has changed since"):
+            Run(tmp_path / "run").same({})
+    finally:
+        plugins.use([])
+    with RunDirectory.create(tmp_path / "plain") as run:
+        run.write_configuration(Asked(), {})
+        assert "plugins" not in json.loads(run.configuration_path.read_text())

@@ -1,0 +1,39 @@
+"""What there is for TFLite files, to be listed (see ``exporters`` and ``runtimes``); modules are imported when they are used."""
+
+from __future__ import annotations
+
+from hwsearch.formats.capability import Holds
+from hwsearch.formats.exporters import ExporterInfo
+from hwsearch.formats.runtimes import RuntimeInfo
+
+TFLITE = "hwsearch.formats.tflite.nodes:WRITES"
+
+EXPORTERS = (
+    ExporterInfo(
+        "tflite",
+        "LiteRT with XNNPACK: int8 and 16x8 kernels, narrow activations at no cost",
+        ".tflite",
+        "hwsearch.formats.tflite.write",
+        {"flavour": "litert"},
+        Holds(weight_bits=(8,), half=False),
+        sized=True,
+        table=TFLITE,
+        place=2,
+    ),
+    ExporterInfo(
+        "tflite-micro",
+        "TensorFlow Lite Micro, CMSIS-NN, Ethos-U: int8 and 16x8 kernels, packed 4-bit weights",
+        ".tflite",
+        "hwsearch.formats.tflite.write",
+        {"flavour": "micro"},
+        Holds(weight_bits=(4, 8), half=False),
+        sized=True,
+        table=TFLITE,
+        place=3,
+    ),
+)
+
+RUNTIMES = (
+    RuntimeInfo("litert", "LiteRT with XNNPACK", "hwsearch.formats.tflite.litert", "ai_edge_litert", "tflite", place=3),
+    RuntimeInfo("tflm", "TensorFlow Lite Micro", "hwsearch.formats.tflite.tflm", "tflite_micro", "tflite", place=4),
+)

@@ -1,0 +1,43 @@
+"""What a quality proxy is: how it is listed, and the function that measures."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hwsearch.quality.damage import Damage
+    from hwsearch.quant.calibrate import Calibration
+    from searchspaces.tasks.task import Sample, Task
+
+
+@dataclass(frozen=True)
+class ProxyInfo:
+    """A proxy as it is listed. ``cost`` says how many passes through the network it takes; ``searched``: whether every search
+    measures it and starts from the best of them (``hwsearch proxies compare`` measures all).
+
+    ``place``: where among the built-in proxies it is listed; ``function``: ``measure(calibration, samples, seed, progress=None,
+    task=None) -> Damage``, by default that of the built-in file of the proxy's name, imported when it is first used.
+    """
+
+    name: str
+    summary: str
+    cost: str
+    searched: bool = False
+    place: int = 0
+    function: Callable[..., Damage] | None = None
+
+    def measure(
+        self,
+        calibration: Calibration,
+        samples: Sequence[Sample],
+        seed: int,
+        progress: Callable[[str, float], None] | None = None,
+        task: Task | None = None,
+    ) -> Damage:
+        """The damage of every choice of a calibrated network on some samples of a task."""
+        built_in = f"hwsearch.quality.proxies.{self.name}"
+        function: Callable[..., Damage] = self.function or importlib.import_module(built_in).measure
+        return function(calibration, samples, seed, progress, task)
