@@ -65,7 +65,7 @@ def weights_twin(target: Device, layer: Layer, channels: int, bits: int, runs: P
     """Stored bytes (weights, biases, scales, slopes), moved bytes (weights)."""
     if composed_twin(target, layer):
         plain = target.model_copy(update={"arena": Arena()})
-        stored, moved = weights_twin(plain, replace(layer, activation="none"), channels, bits, runs)
+        stored, moved = weights_twin(plain, replace(layer, finish="none"), channels, bits, runs)
         return 2 * stored, 2 * moved
     kind, expanded = target.packing.kind, target.packing.expanded_at_load
     as_float = runs.is_float and (bits > 8 or (kind == "bytes" and not expanded))

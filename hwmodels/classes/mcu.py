@@ -110,7 +110,7 @@ def _element_key(layer: Layer) -> str:
     match layer.work:
         case Map(function=("add" | "mul") as function):
             return function
-        case Map(function="clamp" | "slope" | "slopes" | "function"):
+        case Map():
             return "unary"
         case Reduce():
             return "pool"
