@@ -16,6 +16,7 @@ from searchspaces.ops import reduce as rd
 from searchspaces.ops.affine import Affine
 from searchspaces.ops.base import Op
 from searchspaces.ops.conv import Conv
+from searchspaces.ops.grid_sample import GridSample
 from searchspaces.ops.input import Input
 from searchspaces.ops.linear import Linear
 from searchspaces.ops.matmul import MatMul
@@ -100,6 +101,14 @@ SAMPLES: dict[str, Callable[[], Graph]] = {
     "instance_norm": _picture(nm.InstanceNorm(), weight=_random(CHANNELS), bias=_random(CHANNELS)),
     "softmax": _tokens(Softmax()),
     **{op.kind: _picture(op) for op in (rd.Mean(), rd.Std(), rd.Max(), rd.Min(), rd.Var((1,)), rd.Sum((1,), keepdims=False))},
+    "grid_sample": lambda: _network(
+        "grid_sample",
+        [
+            (mv.Permute((0, 2, 3, 1)), ("x",), {}),
+            (mv.Slice(0, 2, axis=3), ("y0",), {}),
+            (GridSample(align_corners=True), ("x", "y1"), {}),
+        ],
+    ),
     "max_pool": _picture(rd.MaxPool((3, 3), (2, 2), (1, 1))),
     "avg_pool": _picture(rd.AvgPool((2, 2), (2, 2))),
     "resize": _picture(Resize("bicubic", size=("h * 2", "w + 3"))),

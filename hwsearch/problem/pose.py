@@ -154,6 +154,9 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
         )
     height, width = request.input_size or device.default_input
     enlarged = network.scale if network.input_kind == "upsampled" else 1
+    if graph.size is not None:  # masks or shapes in it are made for one size: for the one that is priced, then
+        size = (height * enlarged, width * enlarged)
+        graph = trace.trace(network.module, network.channels, network.name, size=size)
     workload = trace.to_workload(graph, height * enlarged, width * enlarged)
     offered, kept = device.widths, SCOPES[request.scope]
     space = build_space(

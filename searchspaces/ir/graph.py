@@ -16,6 +16,7 @@ import networkx as nx
 import torch
 from torch import Tensor
 
+from hwmodels.errors import UsageError
 from searchspaces.ops.activation import Activation
 from searchspaces.ops.base import Op
 from searchspaces.ops.conv import Conv
@@ -72,11 +73,16 @@ class Graph:
 
     ``uncounted`` names operations of the traced module that no operator expresses; such a graph cannot be executed, quantized or
     priced as a whole, and every caller must say so.
+
+    ``size`` (height, width): the graph is for pictures of this size alone, since constants or shapes in it depend on the size in
+    a way that no formula says; None: for all. ``multiple``: of what height and width must be multiples.
     """
 
     name: str
     nodes: tuple[Node, ...]
     uncounted: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})
@@ -112,7 +118,16 @@ class Graph:
         return replace(self, nodes=tuple(changed.get(node.name, node) for node in self.nodes))
 
     def at(self, height: int, width: int) -> Graph:
-        """The graph for pictures of one size: sizes that depend on it become numbers. Itself where nothing does."""
+        """The graph for pictures of one size: sizes that depend on it become numbers. Itself where nothing does.
+
+        Raises:
+            UsageError: the graph is not for pictures of this size.
+        """
+        if self.size not in (None, (height, width)):
+            raise UsageError(
+                f"{self.name}: traced for pictures of {self.size[1]}x{self.size[0]} pixels, not {width}x{height}",
+                "Parts of this network, such as masks of windows, are made for one size: trace it at that size.",
+            )
         if not any(node.op.extents for node in self.nodes):
             return self
         return replace(self, nodes=tuple(replace(node, op=node.op.at(height, width)) for node in self.nodes))

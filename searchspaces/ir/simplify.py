@@ -11,15 +11,14 @@ from dataclasses import replace
 from torch import Tensor
 
 from searchspaces.ir.graph import Node
+from searchspaces.ir.recognise import of_pictures, recognise
 from searchspaces.ops.activation import FUSED, Activation
 from searchspaces.ops.affine import Affine
 from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add
-from searchspaces.ops.input import Unknown
+from searchspaces.ops.elementwise import Add, Mul
 from searchspaces.ops.linear import Linear
-from searchspaces.ops.move import Expand, Permute, PixelShuffle, Reshape
+from searchspaces.ops.move import PixelShuffle
 from searchspaces.ops.pad import Pad
-from searchspaces.ops.reduce import Reduction
 
 
 def transposed_to_shuffled(
@@ -69,14 +68,35 @@ def _phase_and_tap(offset: int, padding: int, stride: int) -> tuple[int, int]:
 
 def simplify(nodes: list[Node]) -> list[Node]:
     """The nodes, in execution order, with helpers and activations folded into their neighbours."""
-    nodes = list(nodes)
+    nodes = recognise(nodes)
     _fold_pads(nodes)
     while _fold_one(nodes):
         pass
-    nodes = [_as_depthwise(node) if node.op == Affine(1) and _of_pictures(nodes, node) else node for node in nodes]
+    by_name = {node.name: node for node in nodes}
+    nodes = [_as_depthwise(n) if n.op == Affine(1) and of_pictures(by_name, n.inputs[0]) else n for n in nodes]
     while _fold_one(nodes):  # activations behind what is a convolution only now
         pass
-    return nodes
+    return [plain for node in nodes for plain in _as_arithmetic(node)]
+
+
+def _as_arithmetic(node: Node) -> list[Node]:
+    """An affine that nothing took up as what runtimes have: a product and a sum with constants."""
+    if not isinstance(node.op, Affine):
+        return [node]
+    scale, shift = (_operand(node.weights[role], node.op.axis) for role in ("scale", "shift"))
+    if not bool((shift != 0).any()):
+        return [Node(node.name, Mul(), node.inputs, {"other": scale})]
+    if not bool((scale != 1).any()):
+        return [Node(node.name, Add(), node.inputs, {"other": shift})]
+    first = Node(f"{node.name}.scale", Mul(), node.inputs, {"other": scale})
+    return [first, Node(node.name, Add(), (first.name,), {"other": shift})]
+
+
+def _operand(values: Tensor, axis: int) -> Tensor:
+    """One value per channel as an operand that broadcasts; one number where all are equal."""
+    if bool((values == values[0]).all()):
+        return values[:1].clone()
+    return values.view(-1, 1, 1) if axis == 1 else values
 
 
 def _index(nodes: list[Node], name: str) -> int:
@@ -208,18 +228,6 @@ def _scalable(source: Node, affine: Affine) -> bool:
         case Affine(axis=axis):
             return axis == affine.axis
     return False
-
-
-def _of_pictures(nodes: list[Node], node: Node) -> bool:
-    """Whether what a node reads is known to have four axes, channels on the second."""
-    by_name = {each.name: each for each in nodes}
-    source = by_name[node.inputs[0]]
-    while source.op.channel_axis is None:
-        changes = isinstance(source.op, Reshape | Permute | Expand | Unknown)
-        if not source.inputs or changes or (isinstance(source.op, Reduction) and not source.op.keepdims):
-            return False
-        source = by_name[source.inputs[0]]
-    return source.op.channel_axis == 1
 
 
 def _as_depthwise(node: Node) -> Node:

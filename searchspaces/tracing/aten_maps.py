@@ -1,97 +1,19 @@
-"""Handlers (see ``aten``) of the operators that move values about, resize or pool them."""
+"""Handlers (see ``aten``) of the operators that resize, pool and pad pictures, and that reduce tensors over axes."""
 
 from __future__ import annotations
 
-import operator
+from collections.abc import Mapping
 from typing import Any
 
 from torch import fx
 
-from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.activation import Abs, Pow, Sqrt
+from searchspaces.ops.grid_sample import GridSample
+from searchspaces.ops.move import PixelShuffle, PixelUnshuffle
 from searchspaces.ops.pad import Pad
-from searchspaces.ops.reduce import Mean, Std
+from searchspaces.ops.reduce import AvgPool, Max, MaxPool, Mean, Min, Reduction, Std, Sum, Var
 from searchspaces.ops.resize import Resize
-from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, channels, handles, shape, tensor_name
-from searchspaces.tracing.statistics import of_population
-
-
-def _over_map(dims: Any, rank: int) -> bool:
-    """Whether dimensions are exactly height and width."""
-    items = dims if isinstance(dims, list | tuple) else [dims]
-    return rank == 4 and sorted(d % rank for d in items) == [2, 3]
-
-
-@handles("cat.default")
-def _cat(walk: Walk, call: fx.Node) -> Value:
-    a = arguments(call)
-    if a["dim"] % len(shape(call)) != 1:
-        raise Unsupported("only along the channels")
-    return walk.emit(call, Concat(), tuple(tensor_name(walk, part) for part in a["tensors"]))
-
-
-def _slice_of(walk: Walk, call: fx.Node, source: str, start: int, stop: int, suffix: str) -> str:
-    return walk.emit(call, Slice(start, stop), (source,), suffix=suffix)
-
-
-@handles("split.Tensor", "split_with_sizes.default", "chunk.default", "split.sizes")
-def _split(walk: Walk, call: fx.Node) -> Value:
-    a = arguments(call)
-    source = a["self"]
-    if a["dim"] % len(shape(source)) != 1:
-        raise Unsupported("only along the channels")
-    name, start = tensor_name(walk, source), 0
-    parts: list[str] = []
-    for part in call.meta["val"]:
-        stop = start + int(part.shape[1])
-        parts.append(_slice_of(walk, call, name, start, stop, str(len(parts))))
-        start = stop
-    return tuple(parts)
-
-
-def getitem(walk: Walk, call: fx.Node) -> Value:
-    """``parts[i]`` of a split."""
-    parts = walk.value(call.args[0])
-    if call.target is not operator.getitem or not isinstance(parts, tuple):
-        raise Unsupported("indexing")
-    found: Value = parts[int(call.args[1])]  # type: ignore[arg-type]
-    return found
-
-
-@handles("slice.Tensor")
-def _slice(walk: Walk, call: fx.Node) -> Value:
-    a = arguments(call)
-    source = a["self"]
-    if shape(source) == shape(call):
-        return tensor_name(walk, source)
-    dim = a["dim"] % len(shape(source))
-    if a["step"] != 1 or dim == 0:
-        raise Unsupported("only neighbouring channels, rows or columns")
-    count = shape(source)[dim]
-    start = int(a["start"] or 0)
-    start = start + count if start < 0 else start
-    if dim > 1:
-        before, after = -start, start + shape(call)[dim] - count
-        padding = (before, after, 0, 0) if dim == 3 else (0, 0, before, after)
-        return walk.emit(call, Pad(padding), (tensor_name(walk, source),))
-    return _slice_of(walk, call, tensor_name(walk, source), start, start + channels(call), "")
-
-
-@handles("repeat_interleave.self_int")
-def _repeat_interleave(walk: Walk, call: fx.Node) -> Value:
-    a = arguments(call)
-    if a["dim"] is None or a["dim"] % 4 != 1 or len(shape(call)) != 4:
-        raise Unsupported("only along the channels")
-    return walk.emit(call, Repeat(int(a["repeats"])), (tensor_name(walk, a["self"]),))
-
-
-@handles("repeat.default")
-def _repeat(walk: Walk, call: fx.Node) -> Value:
-    a = arguments(call)
-    times = list(a["repeats"])
-    if len(times) != 4 or times[0] != 1 or times[2:] != [1, 1]:
-        raise Unsupported("only along the channels")
-    name = tensor_name(walk, a["self"])
-    return name if times[1] == 1 else walk.emit(call, Concat(), (name,) * times[1])
+from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, axes_of, both, handles, packet, shape, tensor_name
 
 
 @handles("pixel_shuffle.default")
@@ -100,88 +22,144 @@ def _pixel_shuffle(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, PixelShuffle(int(a["upscale_factor"])), (tensor_name(walk, a["self"]),))
 
 
-@handles("upsample_nearest2d.vec", "upsample_bilinear2d.vec", "upsample_bicubic2d.vec")
+@handles("pixel_unshuffle.default")
+def _pixel_unshuffle(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    return walk.emit(call, PixelUnshuffle(int(a["downscale_factor"])), (tensor_name(walk, a["self"]),))
+
+
+MODES = {
+    "upsample_nearest2d": "nearest",
+    "_upsample_nearest_exact2d": "nearest-exact",
+    "upsample_bilinear2d": "bilinear",
+    "upsample_bicubic2d": "bicubic",
+    "_upsample_bilinear2d_aa": "bilinear",
+    "_upsample_bicubic2d_aa": "bicubic",
+}
+
+
+@handles(*(f"{name}.vec" for name in MODES))
 def _upsample(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
-    if a.get("align_corners"):
-        raise Unsupported("align_corners=True")
     (_, _, h, w), (_, _, out_h, out_w) = shape(a["input"]), shape(call)
-    if out_h % h or out_w % w or out_h // h != out_w // w:
-        raise Unsupported("only by a whole factor, the same for height and width")
-    mode = call.target._overloadpacket.__name__.removeprefix("upsample_").removesuffix("2d")  # type: ignore[union-attr]
-    return walk.emit(call, Resize(mode, out_h // h), (tensor_name(walk, a["input"]),))
+    name = packet(call)
+    how: dict[str, Any] = {"mode": MODES[name], "align_corners": bool(a.get("align_corners")), "antialias": name.endswith("_aa")}
+    factors = a.get("scale_factors")
+    source = (tensor_name(walk, a["input"]),)
+    if out_h % h == 0 and out_w % w == 0 and out_h // h == out_w // w:
+        return walk.emit(call, Resize(factor=out_h // h, **how), source)
+    if factors is not None and factors[0] == factors[1]:
+        return walk.emit(call, Resize(factor=float(factors[0]), **how), source)
+    if factors is not None and any(int(side * f) != side * f for side, f in zip((h, w), factors, strict=True)):
+        raise Unsupported("by a fractional factor that differs between height and width")
+    return walk.emit(call, Resize(size=(out_h, out_w), **how), source)
 
 
-@handles("mean.dim", "adaptive_avg_pool2d.default")
-def _mean(walk: Walk, call: fx.Node) -> Value:
+REDUCTIONS: Mapping[str, type[Reduction]] = {"mean": Mean, "sum": Sum, "amax": Max, "amin": Min, "max": Max, "min": Min}
+
+
+def _reduced(walk: Walk, call: fx.Node, op: type[Reduction], dims: Any, keepdim: bool, **more: Any) -> str:
+    source = arguments(call)["self"]
+    rank = len(shape(source))
+    axes = axes_of(dims, rank)
+    if axes == (2, 3) and rank == 4:  # a pooled vector stays a picture of one pixel
+        return walk.emit(call, op((2, 3), True, **more), (tensor_name(walk, source),))
+    return walk.emit(call, op(axes, keepdim, **more), (tensor_name(walk, source),))
+
+
+@handles("mean.dim", "sum.dim_IntList", "amax.default", "amin.default", "mean.default", "sum.default")
+def _reduce(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
-    source = a.get("self", a.get("input"))
-    if "output_size" in a:
-        whole = set(a["output_size"]) == {1}
-    else:
-        whole = a["dim"] is not None and _over_map(a["dim"], len(shape(source)))
-    if not whole:
-        raise Unsupported("only over the whole map")
-    return walk.emit(call, Mean(), (tensor_name(walk, source),))
+    return _reduced(walk, call, REDUCTIONS[packet(call)], a.get("dim"), bool(a.get("keepdim", False)))
 
 
-@handles("std.correction", "std.dim")
+@handles("max.dim", "min.dim")
+def _largest(walk: Walk, call: fx.Node) -> Value:
+    """The values; where they lie is an index that depends on the picture."""
+    a = arguments(call)
+    return (_reduced(walk, call, REDUCTIONS[packet(call)], a["dim"], bool(a["keepdim"])), None)  # type: ignore[return-value]
+
+
+@handles("std.correction", "std.dim", "var.correction", "var.dim")
 def _std(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
-    if not of_population(call):
-        raise Unsupported("only the population's, over the whole map")
-    return walk.emit(call, Std(), (tensor_name(walk, a["self"]),))
+    corrected = a.get("correction", a.get("unbiased", True))
+    correction = 1 if corrected is None else corrected
+    if int(correction) != correction:
+        raise Unsupported(f"a correction of {correction}")
+    op = Std if packet(call) == "std" else Var
+    return _reduced(walk, call, op, a["dim"], bool(a["keepdim"]), correction=int(correction))
 
 
-@handles("pad.default", "constant_pad_nd.default")
+@handles("linalg_vector_norm.default", "norm.ScalarOpt_dim")
+def _length(walk: Walk, call: fx.Node) -> Value:
+    """Length of vectors: the root of the sum of their squares, or the sum of what they amount to."""
+    a = arguments(call)
+    order = a.get("ord", a.get("p"))
+    if order not in (1, 2):
+        raise Unsupported(f"of order {order}")
+    source = tensor_name(walk, a.get("self", a.get("x")))
+    axes = axes_of(a["dim"], len(walk.shape(source)))
+    sizes = walk.emit(call, Pow(2.0) if order == 2 else Abs(), (source,), suffix="size")
+    total = walk.emit(call, Sum(axes, bool(a["keepdim"])), (sizes,), suffix="sum")
+    return walk.emit(call, Sqrt(), (total,)) if order == 2 else total
+
+
+@handles("adaptive_avg_pool2d.default", "adaptive_max_pool2d.default")
+def _adaptive(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    source = a["self"]
+    rows, columns = both(a["output_size"])
+    mean = "avg" in packet(call)
+    height, width = shape(source)[-2:]
+    if (rows, columns) == (1, 1):
+        found = walk.emit(call, Mean() if mean else Max(), (tensor_name(walk, source),))
+    elif height % rows or width % columns:
+        raise Unsupported("windows of different sizes")
+    else:
+        kernel = (height // rows, width // columns)
+        found = walk.emit(call, (AvgPool if mean else MaxPool)(kernel, kernel), (tensor_name(walk, source),))
+    return found if mean else (found, None)  # type: ignore[return-value]
+
+
+@handles("max_pool2d.default", "avg_pool2d.default", "max_pool2d_with_indices.default")
+def _pool(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    kernel = both(a["kernel_size"])
+    stride = both(a["stride"]) if a["stride"] else kernel
+    padding = both(a["padding"])
+    if any(d != 1 for d in both(a.get("dilation", 1))):
+        raise Unsupported("dilated windows")
+    if a.get("divisor_override") is not None:
+        raise Unsupported("a divisor of its own")
+    if a["ceil_mode"]:
+        sides = zip(shape(a["self"])[-2:], kernel, stride, padding, strict=True)
+        if any((side + 2 * pad - k) % s for side, k, s, pad in sides):
+            raise Unsupported("windows that are cut off by the border (ceil_mode)")
+    op: MaxPool | AvgPool = MaxPool(kernel, stride, padding)
+    if packet(call).startswith("avg"):
+        op = AvgPool(kernel, stride, padding, bool(a["count_include_pad"]))
+    found = walk.emit(call, op, (tensor_name(walk, a["self"]),))
+    return (found, None) if packet(call).endswith("indices") else found  # type: ignore[return-value]
+
+
+@handles("pad.default", "constant_pad_nd.default", "reflection_pad2d.default", "replication_pad2d.default")
 def _pad(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
-    if a.get("mode", "constant") != "constant" or a["value"] not in (None, 0, 0.0):
-        raise Unsupported("only with zeros")
-    pads = tuple(a["pad"])
-    if len(pads) > 4 and any(pads[4:]):
-        raise Unsupported("padding of channels")
-    padding = (*pads[:4], *(0,) * (4 - len(pads)))
-    return walk.emit(call, Pad(padding), (tensor_name(walk, a["self"]),))
+    pads = list(a["pad"] if "pad" in a else a["padding"])
+    mode = a.get("mode", {"reflection_pad2d": "reflect", "replication_pad2d": "replicate"}.get(packet(call), "constant"))
+    if mode not in ("constant", "reflect", "replicate"):
+        raise Unsupported(f"{mode} padding")
+    value = float(a.get("value") or 0)
+    while len(pads) > 4 and not any(pads[-2:]):
+        del pads[-2:]
+    pads += [0] * (4 - len(pads)) if len(shape(call)) >= 2 else []
+    return walk.emit(call, Pad(tuple(pads), mode, value), (tensor_name(walk, a["self"]),))
 
 
-@handles(
-    "dropout.default",
-    "feature_dropout.default",
-    "dropout2d.default",
-    "contiguous.default",
-    "clone.default",
-    "alias.default",
-    "detach.default",
-    "identity.default",
-    "lift_fresh.default",
-    "lift_fresh_copy.default",
-)
-def _nothing(walk: Walk, call: fx.Node) -> Value:
-    if arguments(call).get("train"):
-        raise Unsupported("active dropout; the network is not in evaluation mode")
-    return tensor_name(walk, call.args[0])
-
-
-@handles("to.dtype", "to.device", "to.dtype_layout", "to.other", "_to_copy.default")
-def _to(walk: Walk, call: fx.Node) -> Value:
-    if call.meta["val"].dtype != call.args[0].meta["val"].dtype:  # type: ignore[union-attr]
-        raise Unsupported("change of number format")
-    return tensor_name(walk, call.args[0])
-
-
-@handles(
-    "view.default",
-    "reshape.default",
-    "flatten.using_ints",
-    "squeeze.dims",
-    "squeeze.dim",
-    "unsqueeze.default",
-    "expand.default",
-)
-def _view(walk: Walk, call: fx.Node) -> Value:
-    before, after = shape(call.args[0]), shape(call)
-    vector = before[:2] == after[:2] and all(side == 1 for side in (*before[2:], *after[2:]))
-    if before != after and not vector:
-        raise Unsupported("changes the shape of a map")
-    return tensor_name(walk, call.args[0])
+@handles("grid_sampler.default", "grid_sampler_2d.default")
+def _grid_sample(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    modes, around = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
+    op = GridSample(modes[a["interpolation_mode"]], around[a["padding_mode"]], bool(a["align_corners"]))  # type: ignore[arg-type]
+    return walk.emit(call, op, (tensor_name(walk, a["input"]), tensor_name(walk, a["grid"])))

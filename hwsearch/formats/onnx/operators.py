@@ -19,6 +19,7 @@ from searchspaces.ops import norm as nm
 from searchspaces.ops import reduce as rd
 from searchspaces.ops.affine import Affine
 from searchspaces.ops.conv import Conv
+from searchspaces.ops.grid_sample import GridSample
 from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.linear import Linear
 from searchspaces.ops.matmul import MatMul
@@ -357,6 +358,14 @@ def _avg_pool(writer: Writer, node: Node, xs: list[str], name: str) -> str:
 
 def _pooled(op: rd.WindowPool) -> dict[str, Any]:
     return {"kernel_shape": list(op.kernel), "strides": list(op.stride), "pads": [*op.padding, *op.padding]}
+
+
+@WRITES.register(GridSample)
+def _grid_sample(writer: Writer, node: Node, xs: list[str], name: str) -> str:
+    op = node.op
+    assert isinstance(op, GridSample)
+    mode = {"bilinear": "linear", "bicubic": "cubic"}.get(op.mode, op.mode)
+    return writer.op("GridSample", xs, name, mode=mode, padding_mode=op.around, align_corners=int(op.align_corners))
 
 
 @WRITES.register(Softmax)

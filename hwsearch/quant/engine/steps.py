@@ -24,6 +24,7 @@ from searchspaces.ops.affine import Affine
 from searchspaces.ops.base import Op
 from searchspaces.ops.conv import Conv
 from searchspaces.ops.elementwise import Add, Elementwise, Where
+from searchspaces.ops.grid_sample import GridSample
 from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.linear import Linear
 from searchspaces.ops.matmul import MatMul
@@ -54,7 +55,7 @@ STEPS: OpTable[Prepare] = OpTable("the integer engine")
 
 _ISLAND = "it is computed in floating point between integer tensors"
 STEPS.lacks(f"{_ISLAND}: its rounding is that of the machine, not one that a device shares", Softmax, Norm, MatMul)
-STEPS.lacks(f"{_ISLAND}: no runtime has an integer form of it", Affine, Var, AvgPool)
+STEPS.lacks(f"{_ISLAND}: no runtime has an integer form of it", Affine, Var, AvgPool, GridSample)
 STEPS.lacks("nobody knows what it computes", Unknown)
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from words import fused
 
-from hwmodels.errors import FileError
+from hwmodels.errors import FileError, UsageError
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.networks.registry import NETWORKS, build
 from searchspaces.tracing.trace import check, to_workload, trace
@@ -288,39 +288,43 @@ def test_dead_code_leaves_no_trace() -> None:
 
 def test_what_cannot_be_expressed_is_named() -> None:
     """Operator, module and source line; the rest of the graph is there, and is priced."""
-    graph = _traced(
-        lambda s, x: s.tail(s.act(s.head(x)) + F.max_pool2d(s.head(x), 3, 1, 1)), head=_conv(), act=nn.GELU(), tail=_conv(8, 3)
-    )
-    gelu, pool = graph.uncounted
-    assert gelu.startswith("aten.gelu.default at act (test_trace.py:")
-    assert pool.startswith("aten.max_pool2d")
+
+    class Sorted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sort(dim=1)[0]
+
+    graph = _traced(lambda s, x: s.tail(s.act(s.head(x)) + s.head(x).cumsum(1)), head=_conv(), act=Sorted(), tail=_conv(8, 3))
+    order, total = graph.uncounted
+    assert order.startswith("aten.sort.default at act (test_trace.py:")
+    assert total.startswith("aten.cumsum")
     assert _ops(graph).count("unknown") == 2
     assert {"head", "tail"} <= {node.name for node in graph.convs}
     workload = to_workload(graph, 8, 8)
     assert workload.uncounted == graph.uncounted
     assert workload.weight_count == 2 * 216 + 216
-    assert "gelu" in graph["act"].op.operation
+    assert "sort" in graph["act.sort"].op.operation
 
 
-UNCOUNTED: dict[str, Callable[[Made, Tensor], Tensor]] = {
-    "max_pool2d": lambda s, x: F.max_pool2d(x, 3, 1, 1),
-    "permute": lambda s, x: x.permute(0, 1, 3, 2).contiguous().permute(0, 1, 3, 2),
-    "pad": lambda s, x: s.valid(F.pad(x, (1, 1, 1, 1), mode="reflect")),
-    "batch_norm": lambda s, x: F.batch_norm(x, None, None, training=True),
-    "std": lambda s, x: x * x.std((2, 3), keepdim=True),
-    "add": lambda s, x: x + x.mean((2, 3), keepdim=True),
-    "mul": lambda s, x: x * x[:, :1],
-    "div": lambda s, x: x / (x + 1),
-    "upsample": lambda s, x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True),
-    "softmax": lambda s, x: x.softmax(1),
+UNCOUNTED: dict[str, tuple[Callable[[Made, Tensor], Tensor], str]] = {
+    "batch_norm": (lambda s, x: F.batch_norm(x, None, None, training=True), "not in evaluation mode"),
+    "where": (lambda s, x: torch.where(x > 0.5, x, x * 2), "chooses by values that depend on the picture"),
+    "index": (lambda s, x: x[:, x.mean((0, 2, 3)).argsort()], "an index that depends on the picture"),
+    "conv2d": (lambda s, x: F.conv2d(x, x[:, :, :3, :3]), "weights are computed from the picture"),
+    "max_pool2d": (lambda s, x: F.max_pool2d(x, 2, 1, dilation=2), "dilated windows"),
+    "avg_pool2d": (lambda s, x: F.avg_pool2d(x, 5, 5, ceil_mode=True), "cut off by the border"),
+    "linalg_vector_norm": (lambda s, x: x / torch.linalg.vector_norm(x, ord=3, dim=1, keepdim=True), "of order 3"),
+    "pad": (lambda s, x: F.pad(x, (1, 1, 1, 1), mode="circular"), "circular padding"),
 }
 
 
 @pytest.mark.parametrize("name", UNCOUNTED)
 def test_uncounted_operations(name: str) -> None:
-    graph = _traced(UNCOUNTED[name], valid=nn.Conv2d(3, 3, 3))
-    assert len(graph.uncounted) >= 1
-    assert any(name in line for line in graph.uncounted), graph.uncounted
+    """The reason is the true one, and the line that of the call."""
+    body, reason = UNCOUNTED[name]
+    graph = _traced(body)
+    lines = [line for line in graph.uncounted if name in line]
+    assert lines, graph.uncounted
+    assert any(reason in line and "(test_trace.py:" in line for line in lines), lines
     to_workload(graph, 16, 16)
 
 
@@ -329,12 +333,25 @@ def test_modules_that_cannot_be_traced() -> None:
         (lambda s, x: x if x.sum() > 0 else -x, "torch.export cannot trace"),
         (lambda s, x: (x, s.conv(x)), "one picture tensor"),
         (lambda s, x: torch.ones(1, 3, 4, 4), "one picture tensor"),
-        (lambda s, x: s.wide(x), "torch.export cannot trace"),
-        (lambda s, x: s.conv(x) * x.shape[2], "differs from the network"),
+        (lambda s, x: s.wide(x), "runs on no picture.*expected input.* to have 5 channels"),
     ]
     for body, message in cases:
         with pytest.raises(FileError, match=message):
             _traced(body, conv=_conv(), wide=_conv(5, 3))
+
+
+def test_a_network_that_decides_by_the_size_is_for_one_size() -> None:
+    """It can be traced at any, and says for which it was."""
+    torch.manual_seed(0)
+    module = Made(lambda s, x: s.conv(x) * x.shape[2] + torch.ones(x.shape[2], 1), conv=_conv())
+    graph = trace(module, 3, "sized")
+    assert graph.size is not None
+    asked = trace(module, 3, "sized", size=(6, 20))
+    assert asked.size == (6, 20)
+    x = torch.rand(1, 3, 6, 20)
+    assert torch.allclose(execute(asked, x), module(x), atol=1e-5)
+    with pytest.raises(UsageError, match="traced for pictures of 20x6 pixels, not 8x8"):
+        execute(asked, torch.rand(1, 3, 8, 8))
 
 
 def test_wrong_scale_is_noticed() -> None:

@@ -1,0 +1,141 @@
+"""Operators that a network spells out, found again: a normalization in steps, a pixel shuffle by reshapes.
+
+Each is exact: what is put in computes the same function. It is fewer passes over memory, and integer hardware has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from torch import Tensor
+
+from searchspaces.ir.graph import Node
+from searchspaces.ops.activation import Pow, Rsqrt, Sqrt
+from searchspaces.ops.affine import Affine
+from searchspaces.ops.base import Op
+from searchspaces.ops.elementwise import Add, Div, Mul, SquaredDifference, Sub
+from searchspaces.ops.input import Unknown
+from searchspaces.ops.move import Expand, Permute, PixelShuffle, PixelUnshuffle, Reshape
+from searchspaces.ops.norm import LayerNorm, RmsNorm
+from searchspaces.ops.reduce import Mean, Reduction, Var
+
+Nodes = Mapping[str, Node]
+
+
+def recognise(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes with what was recognised in the place of the last node that spelled it; nodes that nobody reads are gone."""
+    by_name = {node.name: node for node in nodes}
+    for node in nodes:
+        for find in (_shuffle, _normalization):
+            found = find(node, by_name)
+            if found is not None:
+                by_name[node.name] = found
+                break
+    return list(_reached([by_name[node.name] for node in nodes]))
+
+
+def _reached(nodes: list[Node]) -> Iterator[Node]:
+    needed = {nodes[-1].name, nodes[0].name}
+    for node in reversed(nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return (node for node in nodes if node.name in needed)
+
+
+def _shuffle(node: Node, nodes: Nodes) -> Node | None:
+    """``[N, C, f, f, H, W] -> [N, C, H, f, W, f] -> [N, C, f H, f W]``, or back."""
+    if not isinstance(node.op, Reshape) or len(node.op.sizes) != 4:
+        return None
+    order = nodes[node.inputs[0]]
+    if not isinstance(order.op, Permute):
+        return None
+    split = nodes[order.inputs[0]]
+    if not isinstance(split.op, Reshape) or len(split.op.sizes) != 6 or split.op.sizes[0] != -1 or node.op.sizes[0] != -1:
+        return None
+    sizes, last = split.op.sizes, node.op.sizes
+    if not of_pictures(nodes, split.inputs[0]):
+        return None
+    if order.op.axes == (0, 1, 4, 2, 5, 3) and isinstance(sizes[2], int) and sizes[2] == sizes[3] and last[1] == sizes[1]:
+        return Node(node.name, PixelShuffle(sizes[2]), split.inputs)
+    factor = sizes[3]
+    if order.op.axes == (0, 1, 3, 5, 2, 4) and isinstance(factor, int) and factor == sizes[5] and isinstance(sizes[1], int):
+        whole = last[1] == sizes[1] * factor**2 and (last[2], last[3]) == (sizes[2], sizes[4])
+        return Node(node.name, PixelUnshuffle(factor), split.inputs) if whole else None
+    return None
+
+
+def of_pictures(nodes: Nodes, name: str) -> bool:
+    """Whether a tensor is known to have four axes, channels on the second."""
+    source = nodes[name]
+    while source.op.channel_axis is None:
+        changes = isinstance(source.op, Reshape | Permute | Expand | Unknown)
+        if not source.inputs or changes or (isinstance(source.op, Reduction) and not source.op.keepdims):
+            return False
+        source = nodes[source.inputs[0]]
+    return source.op.channel_axis == 1
+
+
+def _normalization(node: Node, nodes: Nodes) -> Node | None:
+    """``(x - mean) / sqrt(variance + eps)`` over some axes, or ``x / sqrt(mean(x^2) + eps)``, by division or by ``rsqrt``."""
+    if len(node.inputs) != 2 or not isinstance(node.op, Div | Mul):
+        return None
+    deviation: type[Op] = Sqrt if isinstance(node.op, Div) else Rsqrt
+    above, below = (nodes[name] for name in node.inputs)
+    if not isinstance(below.op, deviation):
+        return None
+    padded = nodes[below.inputs[0]]
+    eps = _constant_shift(padded)
+    spread = nodes[padded.inputs[0]]
+    if eps is None:
+        return None
+    if isinstance(above.op, Sub) and len(above.inputs) == 2:
+        axes = _mean_of(nodes[above.inputs[1]], above.inputs[0])
+        if axes is not None and _variance_of(spread, above, axes, nodes):
+            return Node(node.name, LayerNorm(axes, eps), (above.inputs[0],))
+    axes = _mean_square_of(spread, lambda square: square.inputs in ((above.name,), (above.name,) * 2), nodes)
+    return Node(node.name, RmsNorm(axes, eps), (above.name,)) if axes is not None else None
+
+
+def _constant_shift(node: Node) -> float | None:
+    """eps, where a node adds one small number."""
+    shift: Tensor | None = None
+    if isinstance(node.op, Affine) and bool((node.weights["scale"] == 1).all()):
+        shift = node.weights["shift"]
+    elif isinstance(node.op, Add) and node.op.activation is None:
+        shift = node.weights.get("other")
+    if shift is None or not bool((shift == shift.flatten()[0]).all()):
+        return None
+    return float(shift.flatten()[0])
+
+
+def _mean_of(node: Node, source: str) -> tuple[int, ...] | None:
+    kept = isinstance(node.op, Mean) and node.op.keepdims and node.inputs == (source,)
+    return node.op.axes if kept and isinstance(node.op, Mean) else None
+
+
+def _variance_of(node: Node, centred: Node, axes: tuple[int, ...], nodes: Nodes) -> bool:
+    """Whether a node is the variance of the population of what ``centred`` is centred from."""
+    if isinstance(node.op, Var):
+        return node.op.axes == axes and node.op.keepdims and node.op.correction == 0 and node.inputs == centred.inputs[:1]
+
+    def is_square(square: Node) -> bool:
+        if isinstance(square.op, SquaredDifference):
+            return square.inputs == centred.inputs
+        return all(_same(nodes[name], centred) for name in square.inputs)
+
+    return _mean_square_of(node, is_square, nodes) == axes
+
+
+def _same(node: Node, other: Node) -> bool:
+    """Whether two nodes compute the same: the same difference may stand twice."""
+    return node.name == other.name or (node.op == other.op and node.inputs == other.inputs and not node.weights)
+
+
+def _mean_square_of(node: Node, of: Callable[[Node], bool], nodes: Nodes) -> tuple[int, ...] | None:
+    """Axes of the mean of a square that satisfies ``of``."""
+    if not isinstance(node.op, Mean) or not node.op.keepdims:
+        return None
+    square = nodes[node.inputs[0]]
+    twice = isinstance(square.op, Mul) and len(square.inputs) == 2 and square.inputs[0] == square.inputs[1]
+    squares = square.op == Pow(2.0) or twice or isinstance(square.op, SquaredDifference)
+    return node.op.axes if squares and of(square) else None

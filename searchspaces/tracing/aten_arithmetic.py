@@ -1,0 +1,272 @@
+"""Handlers (see ``aten``) of arithmetic, element by element, and of functions of one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from searchspaces.ops import activation as act
+from searchspaces.ops.affine import Affine
+from searchspaces.ops.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub, Where
+from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, handles, loose_name, packet, shape, tensor_name
+
+
+def affine(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any, suffix: str = "") -> Value:
+    """``scale * x + shift`` with numbers or constants. One value per channel is an ``Affine``, which layers can take up; any
+    other constant an operand of its own."""
+    rank = len(shape(source))
+    name = loose_name(walk, source)
+    axis = walk.axis(name)
+    vector = axis == 1 and walk.shape(name) == (*shape(source), 1, 1)
+    channels = walk.shape(name)[axis] if axis is not None else 0
+    found = [torch.as_tensor(given, dtype=torch.float64) for given in (scale, shift)]
+    rows = [_per_channel(constant, rank, -1 if vector or axis is None else axis, channels) for constant in found]
+    if axis is not None and rows[0] is not None and rows[1] is not None:
+        weights = {"scale": rows[0].float().clone(), "shift": rows[1].float().clone()}
+        return walk.emit(call, Affine(axis), (name,), weights, suffix=suffix)
+    name = tensor_name(walk, source)
+    if bool((found[0] != 1).any()):
+        name = walk.emit(call, Mul(), (name,), {"other": _constant(found[0])}, suffix=suffix)
+    if bool((found[1] != 0).any()):
+        name = walk.emit(call, Add(), (name,), {"other": _constant(found[1])}, suffix=suffix)
+    return name
+
+
+def _constant(value: Tensor) -> Tensor:
+    return value.float().reshape(1) if value.ndim == 0 else value.float()
+
+
+def _per_channel(constant: Tensor, rank: int, axis: int, channels: int) -> Tensor | None:
+    """A constant as one value for each channel, ``[C]``; None where it is more than that."""
+    if constant.numel() == 1:
+        return constant.reshape(1).expand(channels)
+    sides = [1] * rank
+    if constant.ndim > rank or not -rank <= axis < rank:
+        return None
+    sides[axis] = channels
+    padded = constant.reshape((1,) * (rank - constant.ndim) + tuple(constant.shape))
+    return constant.reshape(channels) if list(padded.shape) == sides else None
+
+
+def _negated(walk: Walk, call: fx.Node, source: Any, factor: float) -> str:
+    return str(affine(walk, call, source, factor, 0.0, suffix="scaled"))
+
+
+@handles("add.Tensor", "sub.Tensor", "rsub.Scalar", "rsub.Tensor", "add.Scalar", "sub.Scalar")
+def _add(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    left, right = a["self"], a["other"]
+    sign_left, sign_right = 1.0, float(a.get("alpha", 1))
+    if packet(call) == "sub":
+        sign_right = -sign_right
+    elif packet(call) == "rsub":
+        left, right, sign_left, sign_right = right, left, sign_right, -1.0
+    x, y = walk.value(left), walk.value(right)
+    if isinstance(x, str) and isinstance(y, str):
+        if _is_loose(walk, left, x) and _is_loose(walk, right, y) and sign_right == 1 and shape(left) == shape(right):
+            return walk.emit(call, Add(), (x, y))
+        if sign_right == 1:
+            return walk.emit(call, Add(), (tensor_name(walk, left), tensor_name(walk, right)))
+        if sign_right == -1 and (shape(left) != shape(right) or walk.axis(y) is None):
+            return walk.emit(call, Sub(), (tensor_name(walk, left), tensor_name(walk, right)))
+        negated = _negated(walk, call, right, sign_right)
+        return walk.emit(call, Add(), (tensor_name(walk, left), negated))
+    if isinstance(x, str):
+        return _grown(walk, call, left, 1.0, _times(y, sign_right))
+    return _grown(walk, call, right, sign_right, _times(x, sign_left))
+
+
+def _times(constant: Any, factor: float) -> Any:
+    return constant * factor
+
+
+def _is_loose(walk: Walk, argument: Any, name: str) -> bool:
+    """Whether a vector is carried as a picture of one pixel."""
+    return isinstance(argument, fx.Node) and walk.shape(name) == (*shape(argument), 1, 1)
+
+
+def _grown(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any) -> Value:
+    """An affine whose constants may have more axes or longer ones than the tensor has."""
+    sides = [tuple(c.shape) for c in (scale, shift) if isinstance(c, Tensor)]
+    if torch.broadcast_shapes(shape(source), *sides) == shape(source):
+        return affine(walk, call, source, scale, shift)
+    name = tensor_name(walk, source)
+    if isinstance(scale, Tensor) or scale != 1:
+        name = walk.emit(call, Mul(), (name,), {"other": _constant(torch.as_tensor(scale))})
+    if isinstance(shift, Tensor) or shift != 0:
+        name = walk.emit(call, Add(), (name,), {"other": _constant(torch.as_tensor(shift))})
+    return name
+
+
+@handles("mul.Tensor", "mul.Scalar")
+def _mul(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    left, right = a["self"], a["other"]
+    x, y = walk.value(left), walk.value(right)
+    if isinstance(x, str) and isinstance(y, str):
+        first, second = tensor_name(walk, left), tensor_name(walk, right)
+        larger = torch.Size(shape(right)).numel() > torch.Size(shape(left)).numel()
+        return walk.emit(call, Mul(), (second, first) if larger else (first, second))
+    if isinstance(x, str):
+        return _grown(walk, call, left, y, 0.0)
+    return _grown(walk, call, right, x, 0.0)
+
+
+@handles("div.Tensor", "div.Scalar", "true_divide.Tensor")
+def _div(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    x, y = walk.value(a["self"]), walk.value(a["other"])
+    if isinstance(x, str) and isinstance(y, str):
+        return walk.emit(call, Div(), (tensor_name(walk, a["self"]), tensor_name(walk, a["other"])))
+    if isinstance(x, str):
+        inverse = 1.0 / torch.as_tensor(y, dtype=torch.float64)
+        return _grown(walk, call, a["self"], inverse, 0.0)
+    other = {"other": _constant(torch.as_tensor(x))}
+    return walk.emit(call, Div(constant_first=True), (tensor_name(walk, a["other"]),), other)
+
+
+@handles("reciprocal.default")
+def _reciprocal(walk: Walk, call: fx.Node) -> Value:
+    return _unary(walk, call, act.Reciprocal())
+
+
+@handles("neg.default")
+def _neg(walk: Walk, call: fx.Node) -> Value:
+    return affine(walk, call, call.args[0], -1.0, 0.0)
+
+
+PAIRS: Mapping[str, type[Elementwise]] = {"minimum": Minimum, "maximum": Maximum, "min": Minimum, "max": Maximum}
+
+
+@handles("minimum.default", "maximum.default", "min.other", "max.other")
+def _extreme(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    op = PAIRS[packet(call)]()
+    x, y = walk.value(a["self"]), walk.value(a["other"])
+    if isinstance(x, str) and isinstance(y, str):
+        return walk.emit(call, op, (tensor_name(walk, a["self"]), tensor_name(walk, a["other"])))
+    source, constant = (a["self"], y) if isinstance(x, str) else (a["other"], x)
+    return walk.emit(call, op, (tensor_name(walk, source),), {"other": _constant(constant)})
+
+
+@handles("where.self", "where.ScalarOther", "where.ScalarSelf", "masked_fill.Scalar", "masked_fill.Tensor")
+def _where(walk: Walk, call: fx.Node) -> Value:
+    """The mask is a constant: what is chosen by the values of the picture is no fixed graph."""
+    a = arguments(call)
+    if packet(call) == "masked_fill":
+        mask, yes, no = walk.value(a["mask"]), a["value"], a["self"]
+    else:
+        mask, yes, no = walk.value(a["condition"]), a["self"], a["other"]
+    if not isinstance(mask, Tensor):
+        raise Unsupported("chooses by values that depend on the picture")
+    x, y = walk.value(yes), walk.value(no)
+    if isinstance(x, str) and isinstance(y, str):
+        return walk.emit(call, Where(), (tensor_name(walk, yes), tensor_name(walk, no)), {"mask": mask})
+    source, constant, kept = (yes, y, mask) if isinstance(x, str) else (no, x, ~mask.bool())
+    other = _constant(torch.as_tensor(constant))
+    if bool(torch.isinf(other).any()):
+        raise Unsupported("fills with infinity, which no format holds")
+    return walk.emit(call, Where(), (tensor_name(walk, source),), {"mask": kept, "other": other})
+
+
+def _unary(walk: Walk, call: fx.Node, op: act.Activation, weights: Mapping[str, Tensor] | None = None) -> Value:
+    return walk.emit(call, op, (loose_name(walk, call.args[0]),), weights)
+
+
+FUNCTIONS: Mapping[str, act.Activation] = {
+    "relu": act.Relu(), "relu6": act.Relu6(), "sigmoid": act.Sigmoid(), "tanh": act.Tanh(), "hardswish": act.HardSwish(),
+    "hardsigmoid": act.HardSigmoid(), "erf": act.Erf(), "exp": act.Exp(), "log": act.Log(), "sqrt": act.Sqrt(),
+    "rsqrt": act.Rsqrt(), "abs": act.Abs(), "sin": act.Sin(), "cos": act.Cos(), "square": act.Pow(2.0),
+}  # fmt: skip
+
+
+@handles(*(f"{name}.default" for name in FUNCTIONS))
+def _function(walk: Walk, call: fx.Node) -> Value:
+    return _unary(walk, call, FUNCTIONS[packet(call)])
+
+
+@handles("gelu.default")
+def _gelu(walk: Walk, call: fx.Node) -> Value:
+    return _unary(walk, call, act.Gelu(arguments(call)["approximate"]))
+
+
+@handles("elu.default")
+def _elu(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    if a["scale"] != 1 or a["input_scale"] != 1:
+        raise Unsupported("scaled, as SELU is")
+    return _unary(walk, call, act.Elu(float(a["alpha"])))
+
+
+@handles("softplus.default")
+def _softplus(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    if a["beta"] != 1:
+        raise Unsupported(f"with a beta of {a['beta']}")
+    return _unary(walk, call, act.Softplus())
+
+
+@handles("pow.Tensor_Scalar")
+def _pow(walk: Walk, call: fx.Node) -> Value:
+    exponent = float(arguments(call)["exponent"])
+    named: Mapping[float, act.Activation] = {0.5: act.Sqrt(), -0.5: act.Rsqrt(), -1.0: act.Reciprocal()}
+    return _unary(walk, call, named.get(exponent, act.Pow(exponent)))
+
+
+@handles("silu.default")
+def _silu(walk: Walk, call: fx.Node) -> Value:
+    source = loose_name(walk, call.args[0])
+    gate = walk.emit(call, act.Sigmoid(), (source,), suffix="gate")
+    return walk.emit(call, Mul(), (source, gate))
+
+
+@handles("leaky_relu.default")
+def _leaky_relu(walk: Walk, call: fx.Node) -> Value:
+    return _unary(walk, call, act.LeakyRelu(float(arguments(call)["negative_slope"])))
+
+
+@handles("prelu.default")
+def _prelu(walk: Walk, call: fx.Node) -> Value:
+    slope = walk.value(arguments(call)["weight"])
+    if not isinstance(slope, Tensor):
+        raise Unsupported("slopes are computed from the picture")
+    rank = len(shape(call))
+    if slope.numel() == 1 and rank != 4:
+        return _unary(walk, call, act.LeakyRelu(float(slope)))
+    if rank != 4:
+        raise Unsupported("slopes for each channel of what is no picture")
+    return _unary(walk, call, act.PRelu(), {"slope": slope.flatten().expand(shape(call)[1]).clone()})
+
+
+@handles("clamp.default", "clamp_min.default", "clamp_max.default", "hardtanh.default")
+def _clamp(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    low = a.get("min", a.get("min_val"))
+    high = a.get("max", a.get("max_val"))
+    if isinstance(low, fx.Node) or isinstance(high, fx.Node):
+        raise Unsupported("limits are tensors")
+    if low == 0 and high is None:
+        return _unary(walk, call, act.Relu())
+    if low == 0 and high == 6:
+        return _unary(walk, call, act.Relu6())
+    bounds = float("-inf") if low is None else float(low), float("inf") if high is None else float(high)
+    return _unary(walk, call, act.Clip(*bounds))
+
+
+@handles("clamp.Tensor")
+def _clamp_between(walk: Walk, call: fx.Node) -> Value:
+    """Limits that are tensors: the larger of one, the smaller of the other."""
+    a = arguments(call)
+    name = tensor_name(walk, a["self"])
+    for limit, op in ((a["min"], Maximum()), (a["max"], Minimum())):
+        if limit is None:
+            continue
+        found = walk.value(limit)
+        if isinstance(found, Tensor):
+            name = walk.emit(call, op, (name,), {"other": _constant(found)})
+        else:
+            name = walk.emit(call, op, (name, tensor_name(walk, limit)))
+    return name

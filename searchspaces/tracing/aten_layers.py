@@ -1,0 +1,237 @@
+"""Handlers (see ``aten``) of layers: convolutions, matrices, attention, normalizations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from searchspaces.ir.simplify import transposed_to_shuffled
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add, Mul
+from searchspaces.ops.linear import Linear
+from searchspaces.ops.matmul import MatMul
+from searchspaces.ops.move import Permute, PixelShuffle, Reshape
+from searchspaces.ops.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm
+from searchspaces.ops.pad import Pad
+from searchspaces.ops.softmax import Softmax
+from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, both, handles, loose_name, one, shape, tensor_name
+from searchspaces.tracing.aten_arithmetic import affine
+
+COMPUTED = "weights are computed from the picture"
+
+
+def _constants(walk: Walk, a: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
+    weight, bias = walk.value(a["weight"]), walk.value(a["bias"])
+    if not isinstance(weight, Tensor) or isinstance(bias, str):
+        raise Unsupported(COMPUTED)
+    return weight, bias
+
+
+def _weights(weight: Tensor | None, bias: Tensor | None) -> dict[str, Tensor]:
+    return {key: value for key, value in (("weight", weight), ("bias", bias)) if value is not None}
+
+
+def _same_or_both(values: Any) -> int | tuple[int, int]:
+    y, x = both(values)
+    return y if y == x else (y, x)
+
+
+@handles("conv2d.default", "conv2d.padding")
+def _conv2d(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    weight, bias = _constants(walk, a)
+    dilation = both(a["dilation"])
+    if a["padding"] == "valid":
+        pads = (0, 0, 0, 0)
+    elif a["padding"] == "same":
+        reaches = ((k - 1) * d for k, d in zip(weight.shape[2:], dilation, strict=True))
+        (top, bottom), (left, right) = ((e // 2, e - e // 2) for e in reaches)
+        pads = (left, right, top, bottom)
+    else:
+        y, x = both(a["padding"])
+        pads = (x, x, y, y)
+    op = Conv(_same_or_both(a["stride"]), pads, _same_or_both(dilation), int(a["groups"]))
+    return walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(weight, bias))
+
+
+@handles("conv1d.default")
+def _conv1d(walk: Walk, call: fx.Node) -> Value:
+    """A convolution of pictures of one row."""
+    a = arguments(call)
+    weight, bias = _constants(walk, a)
+    count, channels, length = shape(a["input"])
+    row = walk.emit(call, Reshape((count, channels, 1, length)), (tensor_name(walk, a["input"]),), suffix="row")
+    (pad,), (stride,), (dilation,) = a["padding"], a["stride"], a["dilation"]
+    op = Conv((1, stride) if stride != 1 else 1, (pad, pad, 0, 0), (1, dilation) if dilation != 1 else 1, int(a["groups"]))
+    found = walk.emit(call, op, (row,), _weights(weight.unsqueeze(2), bias))
+    return walk.emit(call, Reshape(shape(call)), (found,), suffix="line")
+
+
+@handles("conv_transpose2d.input")
+def _conv_transpose2d(walk: Walk, call: fx.Node) -> Value:
+    """Each group by itself; a pixel shuffle keeps the channels of a group together."""
+    a = arguments(call)
+    weight, bias = _constants(walk, a)
+    groups, stride, dilation = int(a["groups"]), one(a["stride"], "stride"), one(a["dilation"], "dilation")
+    padding, extra = both(a["padding"]), both(a["output_padding"])
+    spread = None if bias is None else bias.repeat_interleave(stride * stride)
+    parts = [transposed_to_shuffled(part, None, stride, padding, extra, dilation) for part in weight.chunk(groups)]
+    _, _, pads, cut = parts[0]
+    found = _weights(torch.cat([part[0] for part in parts]), spread)
+    conv = walk.emit(call, Conv(padding=pads, groups=groups), (tensor_name(walk, a["input"]),), found)
+    if stride == 1:
+        return conv
+    shuffled = walk.emit(call, PixelShuffle(stride), (conv,), suffix="shuffle")
+    return walk.emit(call, Pad(cut), (shuffled,), suffix="cut") if any(cut) else shuffled
+
+
+@handles("linear.default")
+def _linear(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    return _by_matrix(walk, call, a["input"], walk.value(a["weight"]), walk.value(a["bias"]))
+
+
+def _by_matrix(walk: Walk, call: fx.Node, source: Any, weight: Any, bias: Any) -> Value:
+    """``x`` times the transpose of ``weight [O, I]``. A vector that was pooled from pictures goes on as one: a convolution."""
+    if not isinstance(weight, Tensor) or isinstance(bias, str) or weight.ndim != 2:
+        raise Unsupported(COMPUTED)
+    name = loose_name(walk, source)
+    if walk.shape(name) == (*shape(source), 1, 1) and walk.axis(name) == 1:
+        return walk.emit(call, Conv(), (name,), _weights(weight[:, :, None, None], bias))
+    return walk.emit(call, Linear(), (tensor_name(walk, source),), _weights(weight, bias))
+
+
+@handles("addmm.default")
+def _addmm(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    weight, bias = walk.value(a["mat2"]), walk.value(a["self"])
+    if a["beta"] != 1 or a["alpha"] != 1 or not isinstance(weight, Tensor):
+        raise Unsupported("only of a constant matrix, not scaled")
+    return _by_matrix(walk, call, a["mat1"], weight.T, bias)
+
+
+@handles("matmul.default", "mm.default", "bmm.default")
+def _matmul(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    left, right = a["self"], a.get("other", a.get("mat2"))
+    x, y = walk.value(left), walk.value(right)
+    if isinstance(y, Tensor):
+        matrix = y[0] if y.ndim == 3 and y.shape[0] == 1 else y
+        if matrix.ndim != 2:
+            raise Unsupported("a constant factor that is more than one matrix")
+        return _by_matrix(walk, call, left, matrix.T, None)
+    if isinstance(x, Tensor):
+        return _constant_first(walk, call, x, right)
+    if min(len(shape(left)), len(shape(right))) < 2:
+        raise Unsupported("a product with a vector")
+    return product(walk, call, tensor_name(walk, left), tensor_name(walk, right))
+
+
+def _constant_first(walk: Walk, call: fx.Node, matrix: Tensor, source: Any) -> Value:
+    """``matrix x = (x^T matrix^T)^T``."""
+    rank = len(shape(source))
+    if matrix.ndim != 2 or rank < 2:
+        raise Unsupported("a constant factor that is more than one matrix")
+    turned = _turned(rank)
+    before = walk.emit(call, Permute(turned), (tensor_name(walk, source),), suffix="turned")
+    found = walk.emit(call, Linear(), (before,), {"weight": matrix})
+    return walk.emit(call, Permute(turned), (found,), suffix="back")
+
+
+def _turned(rank: int) -> tuple[int, ...]:
+    return (*range(rank - 2), rank - 1, rank - 2)
+
+
+def product(walk: Walk, call: fx.Node, left: str, right: str, suffix: str = "") -> str:
+    """The product of two tensors; where one is another with its last two axes exchanged, the product reads that."""
+    sides, turns = [], []
+    for name in (left, right):
+        node = walk.node(name)
+        turn = isinstance(node.op, Permute) and node.op.axes == _turned(len(node.op.axes))
+        sides.append(node.inputs[0] if turn else name)
+        turns.append(turn)
+    return walk.emit(call, MatMul(*turns), (sides[0], sides[1]), suffix=suffix)
+
+
+@handles("scaled_dot_product_attention.default")
+def _attention(walk: Walk, call: fx.Node) -> Value:
+    """``softmax(q k^T scale + mask) v``. The scale is taken to the queries, which are fewer numbers than the scores."""
+    a = arguments(call)
+    if a["dropout_p"] or a["is_causal"] or a["enable_gqa"]:
+        raise Unsupported("dropout, a causal mask or shared heads")
+    query, key, value = (tensor_name(walk, a[role]) for role in ("query", "key", "value"))
+    scale = 1 / math.sqrt(shape(a["query"])[-1]) if a["scale"] is None else float(a["scale"])
+    scaled = walk.emit(call, Mul(), (query,), {"other": torch.tensor([scale])}, suffix="scale")
+    turned = walk.emit(call, Permute(_turned(len(shape(a["key"])))), (key,), suffix="turned")
+    scores = product(walk, call, scaled, turned, suffix="scores")
+    mask = walk.value(a["attn_mask"])
+    if isinstance(mask, Tensor):
+        added = mask if mask.is_floating_point() else torch.zeros(mask.shape).masked_fill(~mask, float("-inf"))
+        scores = walk.emit(call, Add(), (scores,), {"other": added}, suffix="mask")
+    elif mask is not None:
+        scores = walk.emit(call, Add(), (scores, tensor_name(walk, a["attn_mask"])), suffix="mask")
+    weights = walk.emit(call, Softmax(-1), (scores,), suffix="softmax")
+    return product(walk, call, weights, value)
+
+
+@handles("softmax.int", "_softmax.default", "_safe_softmax.default")
+def _softmax(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    axis, rank = int(a["dim"]) % len(shape(call)), len(shape(call))
+    return walk.emit(call, Softmax(-1 if axis == rank - 1 else axis), (tensor_name(walk, a["self"]),))
+
+
+@handles("batch_norm.default", "_native_batch_norm_legit_no_training.default")
+def _batch_norm(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    if a.get("training"):
+        raise Unsupported("batch statistics; the network is not in evaluation mode")
+    return _running(walk, call, a)
+
+
+def _running(walk: Walk, call: fx.Node, a: dict[str, Any]) -> Value:
+    """Normalization by statistics that were taken while training: a scale and a shift."""
+    mean, variance = walk.value(a["running_mean"]), walk.value(a["running_var"])
+    if not isinstance(mean, Tensor) or not isinstance(variance, Tensor):
+        raise Unsupported("no running statistics")
+    weight, bias = walk.value(a["weight"]), walk.value(a["bias"])
+    scale = (variance.double() + a["eps"]).rsqrt() * (1.0 if weight is None else weight.double())
+    shift = (0.0 if bias is None else bias.double()) - mean.double() * scale
+    sides = (-1, *(1,) * (len(shape(a["input"])) - 2))
+    return affine(walk, call, a["input"], scale.view(sides), shift.view(sides))
+
+
+@handles("instance_norm.default")
+def _instance_norm(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    if not a["use_input_stats"]:
+        return _running(walk, call, a)
+    found = {key: walk.value(a[key]) for key in ("weight", "bias")}
+    return walk.emit(call, InstanceNorm(float(a["eps"])), (tensor_name(walk, a["input"]),), _weights(**found))
+
+
+@handles("group_norm.default")
+def _group_norm(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    found = {key: walk.value(a[key]) for key in ("weight", "bias")}
+    op = GroupNorm(int(a["num_groups"]), float(a["eps"]))
+    return walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(**found))
+
+
+@handles("layer_norm.default")
+def _layer_norm(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    found = {key: walk.value(a[key]) for key in ("weight", "bias")}
+    op = LayerNorm(tuple(range(-len(a["normalized_shape"]), 0)), float(a["eps"]))
+    return walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(**found))
+
+
+@handles("rms_norm.default")
+def _rms_norm(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    eps = torch.finfo(torch.float32).eps if a["eps"] is None else float(a["eps"])
+    op = RmsNorm(tuple(range(-len(a["normalized_shape"]), 0)), eps)
+    return walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(walk.value(a["weight"]), None))

@@ -1,0 +1,165 @@
+"""Sizes that depend on the picture, found by comparing two traces of one module.
+
+A traced reshape has the numbers of one picture. The module is traced at a second size, with two pictures at once; where a number
+differs, the formula in ``h`` and ``w`` is sought that gives both: a multiple or part of a side, of the area, or of a side rounded
+up to a window, or what is missing up to it. Axis that grows with the number of pictures: -1, whatever is left over. That the
+formulas are right is not assumed: the graph is executed at further sizes (``trace.check``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import Any
+
+import torch
+
+from searchspaces.ir.graph import Node
+from searchspaces.ops.base import Op, Shape
+from searchspaces.ops.extent import Extent
+from searchspaces.ops.move import Expand, Reshape
+
+WINDOWS = (1, 8, 16, 4, 2, 32, 64, 7, 6, 12, 24, 3, 5, 9, 10, 14, 20, 28, 40, 48, 56)
+"""Multiples to which networks round the sides of a picture up."""
+_OFFSET = 64
+
+
+class Differs(Exception):
+    """The two traces are not one graph with other sizes; the message says where."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Height and width of the picture of a trace, and how many pictures at once."""
+
+    height: int
+    width: int
+    count: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (self.height, self.width)
+
+
+def depends_on_size(nodes: Sequence[Node]) -> bool:
+    """Whether a traced graph has numbers that may be those of the picture."""
+    return any(isinstance(value, int | tuple) for node in nodes for value in _sizes(node.op))
+
+
+def _sizes(op: Op) -> Iterator[Any]:
+    for name in op.extents:
+        value = getattr(op, name)
+        if value is not None and not _is_cut_of_channels(op):
+            yield value
+
+
+def _is_cut_of_channels(op: Op) -> bool:
+    return getattr(op, "axis", None) == 1 and not isinstance(op, Reshape | Expand)
+
+
+def joined(first: Sequence[Node], second: Sequence[Node], samples: tuple[Sample, Sample], window: int) -> list[Node]:
+    """The first trace with formulas where the second has other numbers.
+
+    Args:
+        window: multiple to which sides may be rounded up.
+    Raises:
+        Differs: another number of nodes, another operator, another constant, or a number without a formula.
+    """
+    if len(first) != len(second):
+        raise Differs("the number of operations")
+    return [_joined(a, b, samples, window) for a, b in zip(first, second, strict=True)]
+
+
+def _joined(a: Node, b: Node, samples: tuple[Sample, Sample], window: int) -> Node:
+    if type(a.op) is not type(b.op) or a.inputs != b.inputs or a.weights.keys() != b.weights.keys():
+        raise Differs(f"the operation {a.name}")
+    for role, weight in a.weights.items():
+        if not torch.equal(weight, b.weights[role]):
+            raise Differs(f"a constant of {a.name}")
+    changed: dict[str, Any] = {}
+    for field in fields(a.op):
+        one, two = getattr(a.op, field.name), getattr(b.op, field.name)
+        if field.name in a.op.extents:
+            found = _sizes_of(a.op, one, two, samples, window)
+            if found is None:
+                raise Differs(f"a size of {a.name}, {one} and {two}")
+            changed[field.name] = found[0]
+        elif one != two:
+            raise Differs(f"{field.name} of {a.name}")
+    return a.with_op(**changed) if changed else a
+
+
+def _sizes_of(op: Op, one: Any, two: Any, samples: tuple[Sample, Sample], window: int) -> tuple[Any] | None:
+    """The field of an operator, wrapped; None where no formula gives both."""
+    if one is None or not isinstance(one, tuple):
+        if one is None or two is None:
+            return (None,) if one is two else None
+        found = formula(one, two, samples, window)
+        return None if found is None else (found,)
+    if len(one) != len(two):
+        return None
+    if isinstance(op, Reshape):
+        return _reshape(one, two, samples, window)
+    items: list[Extent] = []
+    for x, y in zip(one, two, strict=True):
+        found = formula(x, y, samples, window)
+        if found is None and isinstance(op, Expand) and x in (1, -1):
+            found = -1  # more pictures at once
+        if found is None:
+            return None
+        items.append(found)
+    return (tuple(items),)
+
+
+def _reshape(one: Shape, two: Shape, samples: tuple[Sample, Sample], window: int) -> tuple[Any] | None:
+    """Sizes with -1 on the one axis that grows with the number of pictures."""
+    plain = [formula(x, y, samples, window) for x, y in zip(one, two, strict=True)]
+    count = samples[1].count
+    for axis, (x, y) in enumerate(zip(one, two, strict=True)):
+        rest = [found for place, found in enumerate(plain) if place != axis]
+        if -1 in (x, y):
+            return (one,) if one == two else None
+        if y % count == 0 and None not in rest and formula(x, y // count, samples, window) is not None:
+            return (tuple(-1 if place == axis else found for place, found in enumerate(plain)),)
+    return None
+
+
+def formula(one: int, two: int, samples: tuple[Sample, Sample], window: int) -> Extent | None:
+    """What is ``one`` for the first picture and ``two`` for the second; None where nothing simple is."""
+    if one == two:
+        return one
+    (h0, w0), (h1, w1) = (sample.shape for sample in samples)
+    plain = [("h", h0, h1), ("w", w0, w1)]
+    for tall, wide in (plain, *([_rounded(side, window, up) for side in plain] for up in (True, False) if window > 1)):
+        both = (f"{tall[0]} * {wide[0]}", tall[1] * wide[1], tall[2] * wide[2])
+        for text, x, y in (tall, wide, both):
+            if one and x and y and Fraction(one, x) == Fraction(two, y):
+                return _scaled(text, Fraction(one, x))
+        for (text, x, y), (side, a, b) in zip((tall, wide), plain, strict=True):
+            missing = (x - a, y - b)
+            ratios = {Fraction(value, gap) for value, gap in zip((one, two), missing, strict=True) if gap}
+            none = all(value == 0 for value, gap in zip((one, two), missing, strict=True) if not gap)
+            if none and len(ratios) == 1:
+                return _scaled(f"({text} - {side})", ratios.pop())
+    for side, x, y in (("h", h0, h1), ("w", w0, w1)):
+        slope = Fraction(two - one, y - x) if y != x else Fraction(0)
+        offset = one - slope * x
+        if slope.numerator in (1, 2, 3, 4) and slope.denominator == 1 and offset.denominator == 1 and abs(offset) <= _OFFSET:
+            return f"{_scaled(side, slope)} + {offset}" if offset > 0 else f"{_scaled(side, slope)} - {-offset}"
+    return None
+
+
+def _rounded(side: tuple[str, int, int], step: int, up: bool) -> tuple[str, int, int]:
+    """A side rounded to whole windows, as text and for both samples."""
+    text, one, two = side
+    if up:
+        return f"(({text} + {step - 1}) // {step} * {step})", -(-one // step) * step, -(-two // step) * step
+    return f"({text} // {step} * {step})", one // step * step, two // step * step
+
+
+def _scaled(text: str, ratio: Fraction) -> str:
+    scaled = text if ratio.numerator == 1 else f"{text} * {ratio.numerator}"
+    if ratio.numerator < 0:
+        scaled = f"{text} * ({ratio.numerator})"
+    return scaled if ratio.denominator == 1 else f"{scaled} // {ratio.denominator}"

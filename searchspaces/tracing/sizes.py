@@ -1,0 +1,67 @@
+"""Picture sizes that a module accepts: found by running it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import FileError
+
+Size = tuple[int, int]
+STEPS = (1, 2, 4, 8, 16, 12, 24, 32, 7, 10, 14, 20, 48, 64, 128)
+"""Multiples that networks ask for, the usual ones first."""
+PLAIN: tuple[Size, ...] = ((23, 29), (37, 43), (31, 26))
+"""Sizes that are multiples of nothing: a network that takes them takes any that is large enough."""
+_PRIMES = (3, 5, 7, 11, 13, 17, 19, 23)
+_LARGE_ENOUGH = 20
+SQUARES = (8, 16, 24, 32, 48, 64, 96, 128, 224, 256)
+"""Sides of pictures for networks that take one size alone."""
+
+
+def runs(module: nn.Module, channels: int, size: Size, count: int = 1) -> str | None:
+    """None where the module gives a tensor for pictures of this size; otherwise what it raised."""
+    x = torch.rand(count, channels, *size, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            found = module(x)
+    except Exception as error:  # whatever the module's own code raises
+        first = (str(error).strip().splitlines() or [""])[0]
+        return f"{type(error).__name__}: {first}"
+    return None if isinstance(found, Tensor) else f"it returns {type(found).__name__}"
+
+
+def accepted(module: nn.Module, channels: int, name: str) -> tuple[int, tuple[Size, ...]]:
+    """The multiple that height and width must be of, and three sizes that the module accepts, the smallest first; only one size
+    where only one is known.
+
+    Raises:
+        FileError: none of the sizes that are tried; with what the module said to the largest.
+    """
+    reason: str | None = ""
+    for factor in (1, 2, 3):  # large enough is more than a multiple
+        for step in STEPS:
+            if factor > 1 and step > 16:
+                continue
+            found = tuple((h * factor, w * factor) for h, w in multiples(step))
+            reason = runs(module, channels, found[0])
+            if reason is None and runs(module, channels, found[1]) is None:
+                return step, found
+    for side in SQUARES:
+        reason = runs(module, channels, (side, side))
+        if reason is None:
+            return side, ((side, side),)
+    raise FileError(
+        f"{name}: the network runs on no picture that was tried, up to {SQUARES[-1]}x{SQUARES[-1]} pixels: {reason}",
+        "A network must take one picture tensor [N, channels, height, width].",
+    )
+
+
+def multiples(step: int) -> tuple[Size, ...]:
+    """Three sizes that are multiples of a step, for each of which height and width are others."""
+    if step == 1:
+        return PLAIN
+    if step >= 16:
+        return ((step, 2 * step), (3 * step, step), (2 * step, 3 * step))
+    first = next(place for place, prime in enumerate(_PRIMES) if step * prime >= _LARGE_ENOUGH)
+    one, two, three = _PRIMES[first : first + 3]
+    return ((step * one, step * two), (step * three, step * one), (step * two, step * three))

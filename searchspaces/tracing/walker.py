@@ -1,0 +1,312 @@
+"""Walks an exported program: its ATen calls in their order become nodes of the canonical graph.
+
+A call without a handler is asked what it is composed of (``composition``), and those calls are walked in its place. What remains
+is an ``Unknown`` node and a line in ``uncounted``: operator, module, source line, reason.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from hwmodels.errors import FileError
+from searchspaces.ir.graph import Node, no_grad_copy
+from searchspaces.ops.base import Op, Shape
+from searchspaces.ops.input import Input, Unknown
+from searchspaces.ops.move import Expand, Permute, Reshape
+from searchspaces.ops.reduce import Mean, Reduction, Std
+from searchspaces.tracing import aten_arithmetic, aten_layers, aten_maps, aten_shapes, composition
+from searchspaces.tracing.aten import HANDLERS, Unsupported, Value
+from searchspaces.tracing.statistics import match_moment
+
+MOMENTS: Mapping[str, Op] = {"mean": Mean(), "std": Std()}
+FILES = (aten_arithmetic, aten_layers, aten_maps, aten_shapes)
+"""Where handlers are registered."""
+DEEPEST = 6
+"""How often what an operator is composed of is taken apart again."""
+
+
+class Walker:
+    """Translates the calls of an exported program in their order.
+
+    Args:
+        program: what ``torch.export`` made of the module.
+        size: channels, height and width of the picture it was exported with.
+    """
+
+    def __init__(self, program: Any, size: Shape) -> None:
+        self.program = program
+        self.parameters: dict[str, str] = dict(program.graph_signature.inputs_to_parameters)
+        self.nodes: list[Node] = [Node("input", Input(size[1]))]
+        self.by_name: dict[str, Node] = {"input": self.nodes[0]}
+        self.uncounted: list[str] = []
+        self.values: dict[fx.Node, Value] = {}
+        self.shapes: dict[str, Shape] = {"input": size}
+        self.axes: dict[str, int | None] = {"input": 1}
+        self.within: list[fx.Node] = []
+
+    def run(self) -> list[Node]:
+        """The nodes that the output depends on, in execution order, the output last.
+
+        Raises:
+            FileError: the network does not return one tensor that depends on the picture.
+        """
+        signature = self.program.graph_signature
+        state = {**self.program.state_dict, **self.program.constants}
+        constants = {
+            **self.parameters,
+            **signature.inputs_to_buffers,
+            **getattr(signature, "inputs_to_lifted_tensor_constants", {}),
+        }
+        needed = self._needed()
+        for call in self.program.graph.nodes:
+            if call.op == "placeholder":
+                target = constants.get(call.name)
+                self.values[call] = "input" if target is None else _constant(state[target])
+            elif call.op == "get_attr":
+                self.values[call] = operator.attrgetter(str(call.target))(self.program.graph_module)
+            elif call.op == "call_function" and call in needed:
+                self._call(call)
+        return self._up_to_output()
+
+    def _up_to_output(self) -> list[Node]:
+        outputs = self.program.graph.output_node().args[0]
+        last = self.values.get(outputs[0]) if len(outputs) == 1 and isinstance(outputs[0], fx.Node) else None
+        if not isinstance(last, str):
+            raise FileError("the network does not return one picture tensor")
+        reached, stack = set(), [last]
+        while stack:
+            current = stack.pop()
+            if current not in reached:
+                reached.add(current)
+                stack.extend(self.by_name[current].inputs)
+        if "input" not in reached:
+            raise FileError("the network's output does not depend on the picture")
+        kept = [node for node in self.nodes if node.name in reached and node.name != last]
+        return [*kept, self.by_name[last]]
+
+    def _needed(self) -> set[fx.Node]:
+        """Calls that the output depends on, and those that change a tensor in place."""
+        needed: set[fx.Node] = set(self.program.graph.output_node().all_input_nodes)
+        for call in reversed(list(self.program.graph.nodes)):
+            if call.op == "call_function" and (call in needed or _in_place(call)):
+                needed.add(call)
+                moment = match_moment(call)
+                needed.update([moment.source] if moment else call.all_input_nodes)
+        return needed
+
+    def _call(self, call: fx.Node) -> None:
+        operator_name = _operator_name(call)
+        moment = match_moment(call)
+        try:
+            if moment is not None and isinstance(self.values.get(moment.source), str):
+                source = self.values[moment.source]
+                self.values[call] = self.emit(call, MOMENTS[moment.kind], (str(source),))
+            elif call.target is operator.getitem:
+                self.values[call] = self._item(call)
+            elif all(isinstance(self.values.get(source), Tensor | _Several) for source in call.all_input_nodes):
+                args, kwargs = fx.map_arg((call.args, call.kwargs), self.values.__getitem__)
+                with torch.no_grad():
+                    found = call.target(*args, **kwargs)  # type: ignore[operator]
+                self.values[call] = _several(found) if isinstance(found, tuple | list) else found
+            elif operator_name in HANDLERS:
+                self.values[call] = HANDLERS[operator_name](self, call)
+            else:
+                self.values[call] = self._composed(call)
+        except Unsupported as reason:
+            self._give_up(call, operator_name, str(reason))
+        if _in_place(call):
+            self._written(call)
+
+    def _written(self, call: fx.Node) -> None:
+        """What an operator in place wrote is now the value of what it wrote to."""
+        target = call.args[0]
+        assert isinstance(target, fx.Node)
+        if not isinstance(self.values.get(target), Tensor) or isinstance(self.values[call], Tensor):
+            if _is_part(target) and isinstance(self.values[call], str):
+                self._give_up(call, _operator_name(call), "writes into a part of a tensor that is read elsewhere")
+            self.values[target] = self.values[call]
+
+    def _item(self, call: fx.Node) -> Value:
+        """``parts[i]`` of an operator with several results."""
+        parts, place = self.values[call.args[0]], call.args[1]  # type: ignore[index]
+        if not isinstance(parts, tuple) or not isinstance(place, int):
+            raise Unsupported("indexing")
+        found = parts[place]
+        if found is None:
+            raise Unsupported("this result of it is not traced")
+        return found
+
+    def _composed(self, call: fx.Node) -> Value:
+        """The value of a call without a handler: what it is composed of is walked in its place."""
+        parts = composition.composed_of(call) if len(self.within) < DEEPEST else None
+        if parts is None:
+            raise Unsupported("")
+        outside = iter(call.all_input_nodes)
+        self.within.append(call)
+        before = len(self.uncounted)
+        try:
+            for inner in parts.graph.nodes:
+                if inner.op == "placeholder":
+                    self.values[inner] = self.values[next(outside)]
+                elif inner.op == "get_attr":
+                    self.values[inner] = operator.attrgetter(str(inner.target))(parts)
+                elif inner.op == "call_function":
+                    self._call(inner)
+        finally:
+            self.within.pop()
+        if len(self.uncounted) > before and not self.within:
+            lines, self.uncounted[before:] = self.uncounted[before:], []
+            inside = "; ".join(line.removeprefix("aten.").split(" at ", 1)[0] for line in lines)
+            raise Unsupported(f"it is composed of {inside}")
+        output = parts.graph.output_node().args[0]
+        if isinstance(output, list | tuple):
+            several: Any = tuple(self.values[item] if isinstance(item, fx.Node) else item for item in output)
+            return several
+        return self.values[output]  # type: ignore[index]
+
+    def _give_up(self, call: fx.Node, operator_name: str, reason: str) -> None:
+        path = _module_path(self._outermost(call)) or "the network itself"
+        line = _source_line(self._outermost(call))
+        self.uncounted.append(f"aten.{operator_name} at {path}{f' ({line})' if line else ''}{f': {reason}' if reason else ''}")
+        inputs = list(_names(self.values.get(source) for source in call.all_input_nodes))
+        result = call.meta.get("val")
+        example = tuple(int(side) for side in result.shape) if isinstance(result, Tensor) else None
+        name = self.emit(call, Unknown(operator_name, example), tuple(dict.fromkeys(inputs)) or ("input",))
+        self.values[call] = (name,) * len(result) if isinstance(result, list | tuple) else name
+
+    def _outermost(self, call: fx.Node) -> fx.Node:
+        return self.within[0] if self.within else call
+
+    def value(self, argument: Any) -> Any:
+        return self.values[argument] if isinstance(argument, fx.Node) else argument
+
+    def emit(
+        self,
+        call: fx.Node,
+        op: Op,
+        inputs: tuple[str, ...],
+        weights: Mapping[str, Tensor] | None = None,
+        suffix: str = "",
+    ) -> str:
+        outer = self._outermost(call)
+        path = self._layer_path(call) if op.quantized else _module_path(outer)
+        own, kind = bool(op.quantized) or _is_leaf(outer), _operator_name(outer).split(".")[0]
+        parts = [path] if own and path else [path, kind] if path else [kind]
+        name = ".".join([*parts, suffix] if suffix else parts)
+        unique, copies = name, 1
+        while unique in self.by_name:
+            copies += 1
+            unique = f"{name}@{copies}"
+        owned = {key: no_grad_copy(value) for key, value in (weights or {}).items()}
+        node = Node(unique, op, inputs, owned)
+        self.shapes[unique] = self._shape(node)
+        self.axes[unique] = self._axis(node)
+        self.by_name[unique] = node
+        self.nodes.append(node)
+        return unique
+
+    def node(self, name: str) -> Node:
+        return self.by_name[name]
+
+    def shape(self, name: str) -> Shape:
+        return self.shapes[name]
+
+    def axis(self, name: str) -> int | None:
+        return self.axes[name]
+
+    def _shape(self, node: Node) -> Shape:
+        if isinstance(node.op, Unknown):
+            return node.op.example or self.shapes[node.inputs[0]]
+        try:
+            return node.op.shape([self.shapes[name] for name in node.inputs], node.weight_shapes)
+        except (ValueError, RuntimeError, IndexError, AssertionError) as error:
+            if self.uncounted:  # nobody knows what comes out of an unknown operation
+                return self.shapes[node.inputs[0]]
+            raise Unsupported(f"{node.op.describe()}: {error}") from error
+
+    def _axis(self, node: Node) -> int | None:
+        """Where a tensor has its channels, if that is known: 1, or -1 for the last axis."""
+        op, before = node.op, node.inputs[0]
+        if op.channel_axis is not None:
+            return op.channel_axis
+        if isinstance(op, Permute | Reshape | Expand | Unknown) or (isinstance(op, Reduction) and not op.keepdims):
+            return None
+        return self.axes[before] if len(self.shapes[before]) == len(self.shapes[node.name]) else None
+
+    def _layer_path(self, call: fx.Node) -> str:
+        """Path of the layer whose weight is read, also when the layer is called as a function."""
+        for source in self._outermost(call).all_input_nodes:
+            target = self.parameters.get(source.name)
+            if target is not None and target.endswith(".weight"):
+                return target.removesuffix(".weight")
+        return _module_path(self._outermost(call))
+
+
+class _Several(tuple[Any, ...]):
+    """Constants that one call gives together."""
+
+
+def _several(found: Any) -> Any:
+    return _Several(found)
+
+
+def _constant(value: Tensor) -> Tensor:
+    """A parameter or buffer as handlers see it: numbers in float32; indices and masks as they are. A copy, since calls in place
+    are executed on constants."""
+    found = value.detach()
+    return found.float().clone() if found.is_floating_point() else found.clone()
+
+
+def _names(values: Iterable[Any]) -> Iterable[str]:
+    for value in values:
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, str):
+                yield item
+
+
+def _operator_name(call: fx.Node) -> str:
+    """``relu.default`` for ``aten.relu_.default`` too."""
+    packet = getattr(call.target, "_overloadpacket", None)
+    if packet is None:
+        return getattr(call.target, "__name__", str(call.target))
+    return f"{packet.__name__.removesuffix('_')}.{call.target._overloadname}"  # type: ignore[union-attr]
+
+
+def _in_place(call: fx.Node) -> bool:
+    packet = getattr(call.target, "_overloadpacket", None)
+    return packet is not None and packet.__name__.endswith("_") and not packet.__name__.endswith("__")
+
+
+PARTS = ("slice", "select", "narrow", "view", "permute", "transpose", "unsqueeze", "squeeze", "diagonal", "expand")
+
+
+def _is_part(call: fx.Node) -> bool:
+    """Whether a call gives a view of another tensor."""
+    return call.op == "call_function" and _operator_name(call).split(".")[0] in PARTS
+
+
+def _module_path(call: fx.Node) -> str:
+    stack = call.meta.get("nn_module_stack") or {}
+    return str(list(stack.values())[-1][0]) if stack else ""
+
+
+def _is_leaf(call: fx.Node) -> bool:
+    """Whether the call was made inside a module of torch itself (``nn.ReLU``), whose path then names it."""
+    stack = call.meta.get("nn_module_stack") or {}
+    kind = str(list(stack.values())[-1][1]) if stack else ""
+    return "torch.nn.modules" in kind and "container" not in kind
+
+
+def _source_line(call: fx.Node) -> str:
+    """``file.py:12`` of the innermost frame outside torch."""
+    frames = [line.strip() for line in str(call.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File")]
+    for frame in reversed(frames):
+        if "/torch/" not in frame:
+            file, line = frame.split(", ")[:2]
+            return f"{file.removeprefix('File ').strip(chr(34)).rsplit('/', 1)[-1]}:{line.removeprefix('line ')}"
+    return ""
