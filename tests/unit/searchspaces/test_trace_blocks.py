@@ -1,4 +1,4 @@
-"""Blocks of published networks: traced, equal to the module at two sizes, priced on every class of device, simulated at 8 bits."""
+"""Blocks of published networks: traced, equal to the module at two sizes, priced on four devices, simulated at 8 bits."""
 
 from __future__ import annotations
 
