@@ -44,7 +44,7 @@ def accepted(module: nn.Module, channels: int, name: str) -> tuple[int, tuple[Si
                 continue
             found = tuple((h * factor, w * factor) for h, w in multiples(step))
             reason = runs(module, channels, found[0])
-            if reason is None and runs(module, channels, found[1]) is None:
+            if reason is None and all(runs(module, channels, other) is None for other in found[1:]):
                 return step, found
     for side in SQUARES:
         reason = runs(module, channels, (side, side))

@@ -60,15 +60,17 @@ def trace(module: nn.Module, channels: int, name: str, scale: int | None = None,
     if size is not None:
         return _of_one_size(module, channels, name, scale, size)
     step, sizes = 1, PLAIN_SIZES
-    if runs(module, channels, EXAMPLE) is not None:
+    if any(runs(module, channels, tried) is not None for tried in sizes):
         step, sizes = accepted(module, channels, name)
+    if len(sizes) == 1:
+        return _of_one_size(module, channels, name, scale, sizes[0])
     nodes, uncounted = _walked(module, channels, name, Sample(*sizes[0]))
     if uncounted:
         return Graph(name, tuple(simplify(nodes)), tuple(uncounted), multiple=step)
     found = None
     if not depends_on_size(nodes):
         found = _for_multiples(Graph(name, tuple(simplify(nodes))), module, channels, scale, step, sizes)
-    elif len(sizes) > 1:
+    else:
         if sizes[0] == EXAMPLE:
             step, sizes = accepted(module, channels, name)
             nodes, uncounted = _walked(module, channels, name, Sample(*sizes[0]))
@@ -87,8 +89,6 @@ def _for_multiples(
         try:
             check(graph, module, channels, scale, tried)
         except (FileError, ValueError, RuntimeError, IndexError):
-            if multiple == step and len(tried) == 1:
-                raise
             continue
         return replace(graph, multiple=multiple)
     return None

@@ -166,7 +166,7 @@ class Walker:
         output = parts.graph.output_node().args[0]
         if isinstance(output, list | tuple):
             several: Any = tuple(self.values[item] if isinstance(item, fx.Node) else item for item in output)
-            return several
+            return several  # type: ignore[no-any-return]
         return self.values[output]  # type: ignore[index]
 
     def _give_up(self, call: fx.Node, operator_name: str, reason: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from block_networks import BLOCKS, build
 from random_networks import quantize
+from torch import Tensor, nn
 
 from hwmodels import cost
 from hwmodels.device import catalogue
@@ -64,9 +65,22 @@ def test_what_is_spelled_out_is_recognised() -> None:
 
 
 def test_multiples() -> None:
+    """Those that the module itself accepts, and no smaller: halved twice is a multiple of 4."""
     assert {name: traced(name).multiple for name in ("swin", "hat", "unet", "shuffles", "naf")} == {
-        "swin": 1, "hat": 4, "unet": 2, "shuffles": 2, "naf": 1,
+        "swin": 1, "hat": 4, "unet": 4, "shuffles": 2, "naf": 1,
     }  # fmt: skip
+
+
+def test_a_network_that_takes_one_size_alone() -> None:
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down, self.up = nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 3, 3, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.up(torch.relu(self.down(x)), [16, 16])
+
+    assert trace(Fixed(), 3, "fixed").size == (16, 16)
 
 
 @pytest.mark.parametrize("name", BLOCKS)
