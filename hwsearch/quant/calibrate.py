@@ -147,13 +147,13 @@ class Calibration:
         numbers = self.numbers(plan_row)
         scales = self._cache.method.rewrite(numbers)
         formats = self._formats(numbers, scales)
-        layers, weights = {}, {}
+        layers, nodes = {}, {}
         for node in self.graph.convs:
             source = node.inputs[0]
             before, after = scales.get(source, AS_IT_IS), scales.get(node.name, AS_IT_IS)
             layers[node.name] = self._cache.layer(node.name, numbers.layers[node.name], formats[source], before, after)
-            weights[node.name] = _rescaled(node, before, after)
-        return Draft(QuantizedGraph(self.graph, formats, layers), weights, self._seen.crops)
+            nodes[node.name] = _rescaled(node, before, after)
+        return Draft(QuantizedGraph(self.graph, formats, layers), self.graph.replaced(nodes), self._seen.crops)
 
     def quantized(self, plan_row: np.ndarray) -> QuantizedGraph:
         """The network of a plan ``int[decisions]``, every number decided."""
@@ -177,7 +177,11 @@ class Calibration:
         return simulate(self.graph, formats, layer, x)
 
 
-def _rescaled(node: Node, before: Scales, after: Scales) -> Tensor:
-    """Weights ``float32[O, I/groups, kh, kw]`` of a layer before rounding, between tensors with scales."""
-    weight = multiplied(node, columns_of(node, before)).weights["weight"]
-    return weight if after.factors is None else weight / torch.from_numpy(after.factors).float().view(-1, 1, 1, 1)
+def _rescaled(node: Node, before: Scales, after: Scales) -> Node:
+    """A layer before rounding, between tensors with scales."""
+    found = multiplied(node, columns_of(node, before))
+    if after.factors is None:
+        return found
+    out = torch.from_numpy(after.factors).float()
+    scaled = {"weight": found.weights["weight"] / out.view(-1, 1, 1, 1)}
+    return found.with_weights(**scaled, **({"bias": found.weights["bias"] / out} if "bias" in found.weights else {}))

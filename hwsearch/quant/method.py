@@ -51,12 +51,12 @@ class MethodInfo:
 class Draft:
     """A whole plan in the numbers that a method gave its parts.
 
-    ``quantized``: those numbers; ``weights``: name of each convolution -> ``float32[O, I/groups, kh, kw]`` before rounding, in
-    the scales that the plan has; ``pictures``: the calibration pictures ``[1, C, h, w]`` in 0..1.
+    ``quantized``: those numbers; ``network``: the same before rounding, in the scales that the plan has; ``pictures``: the
+    calibration pictures ``[1, C, h, w]`` in 0..1.
     """
 
     quantized: QuantizedGraph
-    weights: Mapping[str, Tensor]
+    network: Graph
     pictures: tuple[Tensor, ...]
 
     def windows(self, side: int) -> Tensor:

@@ -22,7 +22,7 @@ from hwsearch.quant.ranges.ranges import range_format, wide_format
 from hwsearch.quant.rewriting import Numbers, Scales
 from hwsearch.quant.weights import reach
 from hwsearch.quant.weights.reach import Reach
-from hwsearch.quant.weights.rounder import RoundedLayer, bias_of
+from hwsearch.quant.weights.rounder import RoundedLayer, bias_of, columns_of, multiplied
 from hwsearch.quant.weights.rounding import nearest
 from searchspaces.ir.graph import Graph, Node
 
@@ -45,7 +45,7 @@ class Static:
 
     def tensor(self, group: str, number: Int, scales: Scales) -> TensorFormat:
         """The range that ``bounds`` gives."""
-        spread = self._seen.spreads[group].spread()
+        spread = self._seen.spreads[group].spread(scales.factors)
         if number.is_wide:
             return wide_format(spread, number)
         return range_format(*self._bounds(spread, number), number, symmetric=self._seen.symmetric)
@@ -53,6 +53,7 @@ class Static:
     def layer(self, name: str, number: Int, scales: Scales) -> RoundedLayer:
         """The nearest integers on the scales that ``clip`` gives."""
         node, limit = self.graph[name], number.narrow_limit
+        node = multiplied(node, columns_of(node, scales))
         rows = rows_of(node)
         clip = reach.largest if number.is_wide else self._clip
         scale = (clip(rows, number.bits) / limit).astype(np.float32)

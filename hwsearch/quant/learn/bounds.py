@@ -143,7 +143,7 @@ class Student:
                 whole.setdefault(group, fmt)
         self.tensors = {group: Ends(fmt) for group, fmt in whole.items()}
         self.layers = {
-            name: _Weights(layer, draft.weights[name], formats[self.graph[name].inputs[0]])
+            name: _Weights(layer, draft.network[name].weights["weight"], formats[self.graph[name].inputs[0]])
             for name, layer in self.start.layers.items()
             if isinstance(layer, LayerIntegers) and not Int(layer.bits).is_wide
         }
@@ -152,6 +152,16 @@ class Student:
     def parameters(self, what: What) -> list[Tensor]:
         tensors = [tensor.change for tensor in self.tensors.values()] if what != "weights" else []
         return tensors + ([layer.change for layer in self.layers.values()] if what != "tensors" else [])
+
+    def changes(self) -> list[Tensor]:
+        """All that was trained, as it is now."""
+        return [change.detach().clone() for change in self.parameters("all")]
+
+    def restore(self, changes: Sequence[Tensor]) -> None:
+        """Go back to earlier ``changes``."""
+        with torch.no_grad():
+            for change, earlier in zip(self.parameters("all"), changes, strict=True):
+                change.copy_(earlier)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The output ``[N, C, H, W]`` and the features of a batch."""
@@ -211,18 +221,19 @@ def of_energies(f: Tensor, g: Tensor) -> Tensor:
 
 
 def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
-    """A plan with its bounds trained; as calibrated, where training did not lower the loss on the windows that it saw.
+    """A plan with its bounds trained. A phase that does not lower the loss on the windows that it saw is undone.
 
     As many steps as ``MACS`` allows, shared by the phases as the course says.
     """
     student, windows = Student(draft), draft.windows(SIDE)
-    targets = _targets(student, windows)
+    targets = _targets(student, draft.network, windows)
     batch = min(course.batch, len(windows))
     pixels = batch * windows.shape[2] * windows.shape[3]
     wanted = sum(phase.steps for phase in course.phases)
     share = min(1.0, max(FEWEST_STEPS, MACS / (3 * pixels * macs_per_pixel(student.graph, windows.shape[1]))) / wanted)
     generator, done = torch.Generator().manual_seed(seed), 0
-    before = _total(student, windows, targets, course)
+    best, kept = _total(student, windows, targets, course), student.changes()
+    begun = best
     for phase in course.phases:
         steps = max(1, round(phase.steps * share))
         parameters = student.parameters(phase.what)
@@ -240,10 +251,13 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
             done += 1
             if progress is not None:
                 progress("training bounds", min(1.0, done / (wanted * share)))
-    return student.quantized() if _total(student, windows, targets, course) < before else draft.quantized
+        if (total := _total(student, windows, targets, course)) < best:
+            best, kept = total, student.changes()
+        student.restore(kept)
+    return student.quantized() if best < begun else draft.quantized
 
 
-def _targets(student: Student, windows: Tensor) -> dict[str, Tensor]:
+def _targets(student: Student, teacher: Graph, windows: Tensor) -> dict[str, Tensor]:
     """What the floating-point network gives: output and features, by name."""
     names = [*student.kept, student.graph.output.name]
     found: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -254,7 +268,7 @@ def _targets(student: Student, windows: Tensor) -> dict[str, Tensor]:
             def keep(node: Node, y: Tensor, seen: dict[str, Tensor] = seen) -> None:
                 seen[node.name] = y
 
-            execute(student.graph, window[None], keep)
+            execute(teacher, window[None], keep)
             for name in names:
                 found[name].append(seen[name])
     return {name: torch.cat(parts) for name, parts in found.items()}

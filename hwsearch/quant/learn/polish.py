@@ -110,7 +110,7 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
         return start
     formats = start.formats
     layers = {
-        name: _Layer(layer, draft.weights[name], formats[graph[name].inputs[0]], formats[name])
+        name: _Layer(layer, draft.network[name].weights["weight"], formats[graph[name].inputs[0]], formats[name])
         for name, layer in start.layers.items()
         if isinstance(layer, LayerIntegers) and not Int(layer.bits).is_wide
     }

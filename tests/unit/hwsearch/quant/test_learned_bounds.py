@@ -63,7 +63,7 @@ def test_training_brings_the_output_nearer(distance) -> None:
         student = Student(draft)
         for ends in student.tensors.values():
             ends.start *= 4
-    wide = type(draft)(student.quantized(), draft.weights, draft.pictures)
+    wide = type(draft)(student.quantized(), draft.network, draft.pictures)
     trained = train(wide, Course((Phase("tensors", 60, 5e-2, 5e-3),), 1.0, distance, 2))
     target = integer.run(calibration.quantized(calibration.space.uniform(8, 8)), x)
     before, after = (float((integer.run(found, x) - target).square().mean()) for found in (wide.quantized, trained))

@@ -41,7 +41,7 @@ def test_integers_of_nearest_are_the_nearest_on_scales_that_reach_the_largest_we
     plan = calibration.space.uniform(4, 8)
     draft = calibration.by("nearest").draft(plan)
     for name, layer in draft.quantized.layers.items():
-        weight = draft.weights[name].numpy()
+        weight = draft.network[name].weights["weight"].numpy()
         scale = np.abs(weight).reshape(len(weight), -1).max(axis=1) / 7
         np.testing.assert_allclose(layer.scale, scale, rtol=1e-4)
         # What lies half-way between two integers may go either way.
