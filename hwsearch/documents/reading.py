@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -72,7 +72,8 @@ def checked(document: Any, kind: type[T], path: Path, what: str, hint: str = CHA
         FileError: values that are missing, unknown, of another type or out of bounds; the first ``MOST_PROBLEMS`` are listed.
     """
     try:
-        return _adapter(kind).validate_python(document)
+        found: T = _adapter(cast(Hashable, kind)).validate_python(document)
+        return found
     except ValidationError as error:
         problems = [_problem(problem["loc"], problem["msg"]) for problem in error.errors(include_url=False, include_input=False)]
     except HwsearchError as error:

@@ -55,6 +55,12 @@ class Job:
     words: tuple[str, ...]
 
     @property
+    def code(self) -> tuple[str, str]:
+        """The network's code, which a run does not execute unless a person names it."""
+        place = self.words.index("--model")
+        return (self.words[place], self.words[place + 1])
+
+    @property
     def photos(self) -> Path:
         return self.folder / "photos"
 
@@ -293,7 +299,7 @@ def test_a_full_disk_loses_nothing_and_the_run_goes_on(
     for document in run.rglob("*.json"):
         json.loads(document.read_text())
     if (run / "run.json").exists():
-        assert main(["optimize", "--resume", str(run), "--quiet"]) == 0
+        assert main(["optimize", "--resume", str(run), *job.code, "--quiet"]) == 0
         assert front(run)
 
 
@@ -351,7 +357,7 @@ def test_ctrl_c_in_each_stage_is_resumable(
     while True:
         current[:] = [Interrupting(at, after_step=bool(at % 2))]
         resumed = (run / "run.json").exists()
-        code = main(["optimize", "--resume", str(run)]) if resumed else main([*job.words, "--out", str(run)])
+        code = main(["optimize", "--resume", str(run), *job.code]) if resumed else main([*job.words, "--out", str(run)])
         if code == 0:
             break
         assert code == 130
@@ -401,7 +407,7 @@ def test_stopped_in_the_search_and_resumed_it_ends_as_if_nothing_had_happened(
     if stop == signal.SIGINT:
         assert f"hwsearch optimize --resume {run}" in err
     kept = evaluations_that_are_whole(run)
-    assert main(["optimize", "--resume", str(run), "--quiet"]) == 0
+    assert main(["optimize", "--resume", str(run), *job.code, "--quiet"]) == 0
     after = evaluations(run)
     assert after[: len(kept)] == kept
     assert len({tuple(record["plan"]) for record in after}) == len(after)
@@ -419,9 +425,9 @@ def test_a_run_is_resumed_only_as_it_was_started(capsys: pytest.CaptureFixture[s
     assert "target" in said
 
 
-def test_resuming_a_finished_run_gives_the_same_front(uninterrupted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_a_finished_run_gives_the_same_front(job: Job, uninterrupted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, count = front(uninterrupted), len(evaluations(uninterrupted))
-    assert main(["optimize", "--resume", str(uninterrupted), "--json"]) == 0
+    assert main(["optimize", "--resume", str(uninterrupted), *job.code, "--json"]) == 0
     out, _ = capsys.readouterr()
     assert len(json.loads(out)["front"]) == len(before)
     assert front(uninterrupted) == before
@@ -429,7 +435,7 @@ def test_resuming_a_finished_run_gives_the_same_front(uninterrupted: Path, capsy
 
 
 def test_every_plan_of_a_front_can_be_exported_explained_and_priced(
-    uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    job: Job, uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plans = [json.loads(path.read_text()) for path in sorted((uninterrupted / "plans").glob("*.json"))]
     proven = next(plan for plan in plans if plan["integers"])
@@ -437,18 +443,18 @@ def test_every_plan_of_a_front_can_be_exported_explained_and_priced(
     capsys.readouterr()
     for plan in (proven, other):
         path = str(uninterrupted / "plans" / f"{plan['name']}.json")
-        assert main(["export", path, "--out", str(tmp_path / f"{plan['name']}.onnx"), "--quiet"]) == 0
+        assert main(["export", path, *job.code, "--out", str(tmp_path / f"{plan['name']}.onnx"), "--quiet"]) == 0
         capsys.readouterr()
-        assert main(["explain", path, "--json", "--quiet"]) == 0
+        assert main(["explain", path, *job.code, "--json", "--quiet"]) == 0
         explained = json.loads(capsys.readouterr().out)
         bits = {**{("weights", n): b for n, b in plan["weight_bits"].items()}}
         bits |= {("tensor", n): b for n, b in plan["activation_bits"].items()}
         assert {(d["kind"], d["name"]): d["bits"] for d in explained["decisions"]} == bits
         assert all(d["narrower"] is None or d["narrower"]["bits"] < d["bits"] for d in explained["decisions"])
-        assert main(["estimate", "--plan", path, "--json"]) == 0
+        assert main(["estimate", "--plan", path, *job.code, "--json"]) == 0
         priced = json.loads(capsys.readouterr().out)["predicted"]
         assert {key: priced[key] for key in priced} == {key: plan["predicted"][key] for key in priced}
-    assert main(["validate", str(uninterrupted / "plans" / f"{proven['name']}.json"), "--json", "--quiet"]) == 0
+    assert main(["validate", str(uninterrupted / "plans" / f"{proven['name']}.json"), *job.code, "--json", "--quiet"]) == 0
     verdict = json.loads(capsys.readouterr().out)
     assert verdict["psnr_db"] == pytest.approx(proven["measured"]["psnr_db"], abs=1e-6)
 

@@ -191,6 +191,7 @@ def test_a_picture_that_does_not_fit_is_cut_searched_and_proven(
     photos.mkdir()
     for i, photo in enumerate(pictures.shipped()[:4]):
         Image.fromarray(photo.rgb[:136, :144]).save(photos / f"photo{i}.png")
+    code = command(net)[1:3]
     job = ["optimize", *command(net, "--input", "360x640")[1:], "--images", str(photos), "--force"]
     few = [
         "--weight-bits",
@@ -215,8 +216,8 @@ def test_a_picture_that_does_not_fit_is_cut_searched_and_proven(
     plan = load(path)
     assert plan.measured is not None
     assert plan.measured.tiled_mismatched_codes == 0
-    assert answer(capsys, 0, ["validate", str(path), "--quiet"])["tiling"]["height"] == plan.tiling.height  # type: ignore[union-attr]
-    priced = answer(capsys, 0, ["estimate", "--plan", str(path), "--quiet"])
+    assert answer(capsys, 0, ["validate", str(path), *code, "--quiet"])["tiling"]["height"] == plan.tiling.height  # type: ignore[union-attr]
+    priced = answer(capsys, 0, ["estimate", "--plan", str(path), *code, "--quiet"])
     assert priced["predicted"]["latency_s"] == pytest.approx(plan.predicted.latency_s)
     assert priced["predicted"]["peak_activation_bytes"] == plan.predicted.peak_activation_bytes
     report = (tmp_path / "run" / "report.html").read_text()
