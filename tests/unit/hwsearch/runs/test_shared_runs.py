@@ -25,6 +25,7 @@ from shared_studies import child, trials, until
 
 from hwmodels.errors import MismatchError, UsageError
 from hwsearch.cli import main
+from hwsearch.documents import versions
 from hwsearch.documents.files import jsonable
 from hwsearch.documents.progress import Silent
 from hwsearch.documents.url import StorageUrl
@@ -33,7 +34,6 @@ from hwsearch.problem.pose import Request
 from hwsearch.quality import measuring
 from hwsearch.quality.evaluate import Score
 from hwsearch.quant.learn import polish
-from hwsearch.runs import directory
 from hwsearch.runs.cluster import same_study, worker
 from hwsearch.runs.run import NOT_COMPARED, Run
 from searchspaces.data import pictures
@@ -251,7 +251,7 @@ def test_a_worker_that_would_measure_something_else_is_refused(
     study.describe({**about, "check": {**about["check"], "psnr_loss_db": loss + 0.5}})
     with pytest.raises(MismatchError, match=r"dB there, and"):
         join(alone, url, "other")
-    monkeypatch.setattr(directory, "versions", lambda: {"hwsearch": "0.0.1"})
+    monkeypatch.setattr(versions, "versions", lambda: {"hwsearch": "0.0.1"})
     assert main(words) == 5
     said = json.loads(capsys.readouterr().out)["error"]["message"]
     assert "hwsearch" in said
@@ -259,7 +259,7 @@ def test_a_worker_that_would_measure_something_else_is_refused(
 
 
 def test_a_study_is_reproduced_from_its_run_json_alone(alone: Job, tmp_path: Path) -> None:
-    fields = Run(alone.run).same({})
+    fields = Run(alone.run).same({"model": alone.request.model})
     again = optimize.optimize(Request(**fields, run_dir=tmp_path / "again"))
     assert again.run_dir is not None
     assert front(again.run_dir) == front(alone.run)
