@@ -46,7 +46,8 @@ def test_random_mixed_plans_are_equal_code_for_code(name: str, data: st.DataObje
     with tempfile.TemporaryDirectory() as folder:
         try:
             executable = c_program.build(q, Path(folder), (height, width))
-        except FileError as error:  # a plan that C cannot hold, and says so
-            assert "overflow" in str(error)
+        except FileError as refusal:  # a plan that C cannot hold, and says so
+            if "overflow" not in str(refusal):
+                raise
             reject()
         assert np.array_equal(c_program.run(executable, q, codes, ours.shape), ours)
