@@ -43,6 +43,10 @@ class Progress(Protocol):
         """Announce the stages to come, by name, and about how many seconds each takes."""
         ...
 
+    def say(self, text: str) -> None:
+        """Tell a person something between two stages."""
+        ...
+
 
 class Schedule:
     """Where a run stands; arithmetic only.
@@ -126,6 +130,9 @@ class Silent:
     def expect(self, seconds: Mapping[str, float]) -> None:
         return
 
+    def say(self, text: str) -> None:
+        return
+
 
 class _Counted:
     def __init__(self, schedule: Schedule, changed: Callable[[], None]) -> None:
@@ -145,6 +152,9 @@ class Lines:
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         self._schedule.expect(seconds)
+
+    def say(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Stage]:
@@ -169,6 +179,10 @@ class Live:
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         self._schedule.expect(seconds)
+
+    def say(self, text: str) -> None:
+        if self._bars is not None:
+            self._bars.console.print(text, markup=False, highlight=False)
 
     def __enter__(self) -> Live:
         from rich.console import Console

@@ -120,8 +120,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         if not request.resume:
             baseline.check(standing, force=request.force)
         study = coordinator.connect(request, problem, photos)
-    with progress.stage(f"{standing or f'floating point {evaluator.float_psnr_db:.2f} dB'}, on the search pictures", 1):
-        pass
+    progress.say(f"{standing or f'floating point {evaluator.float_psnr_db:.2f} dB'}, on the search pictures")
     with directory.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
             measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS), request.methods, evaluator)
