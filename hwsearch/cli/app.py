@@ -30,7 +30,7 @@ from hwmodels.parts import plugins, settings
 from hwsearch.cli import catalogue, estimate, front, inspect, optimize, plans, questions, terminal, worker
 from hwsearch.documents.files import DISK_FULL
 from hwsearch.documents.url import redacted
-from hwsearch.runs.directory import Interrupted
+from hwsearch.runs.interrupted import Interrupted
 from hwsearch.version import __version__
 
 TRACEBACK = "HWSEARCH_TRACEBACK"

@@ -30,6 +30,7 @@ from hwsearch.quality.shared import Shared
 from hwsearch.report import document as one
 from hwsearch.runs import directory
 from hwsearch.runs import run as reader
+from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import Run
 from hwsearch.search import frame_rate, tiling_options
 from hwsearch.search.exact import exact
@@ -84,8 +85,8 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
             resume = (place / reader.RUN).is_file()
             try:
                 results[name] = pipeline.optimize(replace(own, run_dir=place, resume=resume), progress, shared)
-            except directory.Interrupted as stopped:
-                raise directory.Interrupted(run.path) from stopped
+            except Interrupted as stopped:
+                raise Interrupted(run.path) from stopped
     return Runs(run.path, results)
 
 

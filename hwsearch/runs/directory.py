@@ -24,6 +24,7 @@ from hwsearch.documents.configuration import SCHEMA, Leg, Legs
 from hwsearch.documents.files import DISK_FULL, file_error, jsonable, write_json
 from hwsearch.documents.versions import versions
 from hwsearch.runs import run as reader
+from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import NOT_COMPARED, Run
 
 if TYPE_CHECKING:
@@ -32,14 +33,6 @@ if TYPE_CHECKING:
     from searchspaces.networks.registry import LoadedNetwork
 
 LOCK = ".lock"
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C while a run directory was in use; what was finished is on disk in ``run_dir``."""
-
-    def __init__(self, run_dir: Path) -> None:
-        super().__init__(str(run_dir))
-        self.run_dir = run_dir
 
 
 def provenance_of(problem: Problem, photos: Pictures) -> dict[str, Any]:

@@ -16,7 +16,8 @@ import pytest
 from hwmodels.errors import FileError, UsageError
 from hwmodels.parts import plugins
 from hwsearch.documents import files
-from hwsearch.runs.directory import Interrupted, RunDirectory
+from hwsearch.runs.directory import RunDirectory
+from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import Run
 
 
