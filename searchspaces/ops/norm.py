@@ -32,19 +32,25 @@ class Norm(Op):
 
 
 @dataclass(frozen=True)
-class LayerNorm(Norm):
+class _AxesNorm(Norm):
     """Over ``axes``; weights have the shape of those axes."""
 
-    kind: ClassVar[str] = "layer_norm"
-
     axes: tuple[int, ...] = (-1,)
-    eps: float = 1e-5
 
     def over(self, shape: Shape) -> int:
         return elements(tuple(shape[axis] for axis in self.axes))
 
     def window(self, weights: Roles) -> Window | None:
         return POINT if self.axes == (1,) else None
+
+
+@dataclass(frozen=True)
+class LayerNorm(_AxesNorm):
+    """Over ``axes``; weights have the shape of those axes."""
+
+    kind: ClassVar[str] = "layer_norm"
+
+    eps: float = 1e-5
 
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         x = inputs[0]
@@ -57,20 +63,13 @@ class LayerNorm(Norm):
 
 
 @dataclass(frozen=True)
-class RmsNorm(Norm):
+class RmsNorm(_AxesNorm):
     """Values over the root of their mean square, over ``axes``; no mean is taken off, there is no bias."""
 
     kind: ClassVar[str] = "rms_norm"
     takes: ClassVar[tuple[str, ...]] = ("weight",)
 
-    axes: tuple[int, ...] = (-1,)
     eps: float = 1e-6
-
-    def over(self, shape: Shape) -> int:
-        return elements(tuple(shape[axis] for axis in self.axes))
-
-    def window(self, weights: Roles) -> Window | None:
-        return POINT if self.axes == (1,) else None
 
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         x = inputs[0]
