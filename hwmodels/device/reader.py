@@ -73,7 +73,7 @@ def aliases() -> dict[str, str]:
 
 
 def load(name_or_path: str) -> Device:
-    """See ``hwmodels.device.device.load``."""
+    """See ``catalogue.load``."""
     if name_or_path.endswith(".toml") or "/" in name_or_path or "\\" in name_or_path:
         return _load_path(Path(name_or_path))
     name = name_or_path.strip().lower()
@@ -115,7 +115,7 @@ def read_text(path: Path) -> str:
 
 
 def load_text(text: str, origin: str) -> Device:
-    """See ``hwmodels.device.device.load_text``."""
+    """See ``catalogue.load_text``."""
     try:
         return _checked(_parsed(text, origin), origin)
     except RecursionError:
