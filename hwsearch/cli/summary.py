@@ -94,7 +94,8 @@ def render(results: Results, screen: Console) -> None:
         screen.print(
             f"Median error of the predicted loss of {count} exact plans, before they were simulated: {units.listing(errors)}."
         )
-    for note in results.notes:
+    told = units.NEVER_MEASURED.format(results.device.title)  # above, beside the latencies
+    for note in (note for note in results.notes if note != told):
         screen.print(f"- {note}")
     if results.run_dir is None:
         return

@@ -26,7 +26,7 @@ class NetworkSpec:
         infer: reads arguments off a state dict; what the keys do not show is left out.
         channels: 1 or 3 when fixed, None when it is an argument.
         shipped: scale -> file name in ``pretrained/``.
-        choices: argument -> its values, where not every number or text will do.
+        choices: argument -> its values and what each means, where not every number or text will do.
         place: where among the built-in networks it is listed.
     """
 
@@ -39,7 +39,7 @@ class NetworkSpec:
     channels: int | None = 3
     input_kind: InputKind = "low"
     shipped: Mapping[int, str] = field(default_factory=dict)
-    choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    choices: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)
     place: int = 0
 
     def weights(self, scale: int) -> Path | None:
@@ -64,7 +64,8 @@ class NetworkSpec:
         if isinstance(default, float) and not numeric:
             raise UsageError(f"{self.name}: {name} must be a number above 0, not {value!r}")
         if name in self.choices and value not in self.choices[name]:
-            raise UsageError(f"{self.name}: {name} must be {' or '.join(map(str, self.choices[name]))}, not {value!r}")
+            allowed = (f"{key} ({meaning})" if meaning else str(key) for key, meaning in self.choices[name].items())
+            raise UsageError(f"{self.name}: {name} must be {' or '.join(allowed)}, not {value!r}")
 
 
 def outputs(state: State, layer: str) -> int | None:

@@ -42,6 +42,6 @@ SPEC = NetworkSpec(
     {"channels": 3, "d": 64, "s": 32},
     _infer,
     channels=None,
-    choices={"channels": (1, 3)},
+    choices={"channels": {1: "luma", 3: "RGB"}},
     place=4,
 )

@@ -70,6 +70,6 @@ SPEC = NetworkSpec(
     _infer,
     channels=None,
     shipped={2: "fsrcnn_x2.safetensors"},
-    choices={"channels": (1, 3), "activation": ("relu", "prelu")},
+    choices={"channels": {1: "luma", 3: "RGB"}, "activation": {"relu": "", "prelu": ""}},
     place=1,
 )
