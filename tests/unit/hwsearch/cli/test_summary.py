@@ -32,7 +32,7 @@ def screen(results: Results, width: int) -> str:
 def test_the_document_has_the_published_shape(results: Results) -> None:
     document = whole.document(results)
     told = {"target", "network", "scale", "reference", "front", "proxies", "run_dir", "wall_s", "fps", "tilings"}
-    assert told | {"notes", "versions", "resumed"} == set(document)
+    assert told | {"notes", "versions", "resumed", "quality", "second"} == set(document)
     assert {"psnr_db", "weight_bytes"} <= set(document["reference"])
     for entry in document["front"]:
         assert set(entry) == {
