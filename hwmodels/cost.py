@@ -24,7 +24,7 @@ from hwmodels.classes import registry
 from hwmodels.classes.registry import Question
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
-from hwmodels.numbers import FP16, INT8, Int, NumberFormat, Precision
+from hwmodels.numbers import FP16, INT8, Int, NumberFormat, Offered, Precision
 from hwmodels.pricing import columns as layout
 from hwmodels.pricing import memory
 from hwmodels.pricing.columns import Choices, Terms
@@ -61,28 +61,18 @@ class Price(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Uniform:
+class _Uniform(Offered):
     """A space with one choice."""
 
-    precision: Precision
+    weight_formats: tuple[NumberFormat]
+    tensor_formats: tuple[NumberFormat]
     layer_names: tuple[str, ...]
     group_names: tuple[str, ...]
 
-    @property
-    def weight_formats(self) -> tuple[NumberFormat, ...]:
-        return (self.precision.weights,)
-
-    @property
-    def tensor_formats(self) -> tuple[NumberFormat, ...]:
-        return (self.precision.activations,)
-
-    @property
-    def weight_bits(self) -> tuple[int, ...]:
-        return (self.precision.weight_bits,)
-
-    @property
-    def activation_bits(self) -> tuple[int, ...]:
-        return (self.precision.activation_bits,)
+    @classmethod
+    def of(cls, workload: Workload, precision: Precision) -> _Uniform:
+        names = tuple(workload.layers[i].name for i in workload.weighted)
+        return cls((precision.weights,), (precision.activations,), names, workload.group_names)
 
 
 def lower(device: Device, workload: Workload, space: Space) -> CostTable:
@@ -162,8 +152,7 @@ def onchip_bytes(device: Device, workload: Workload, activation_bits: int) -> in
         UsageError: the device has no documented array, or no such width.
     """
     hardware = registry.of(device)
-    names = tuple(workload.layers[i].name for i in workload.weighted)
-    one = _Uniform(Precision(INT8, Int(activation_bits)), names, workload.group_names)
+    one = _Uniform.of(workload, Precision(INT8, Int(activation_bits)))
     runs = [[device.runs_as(INT8, Int(activation_bits))]]
     choices = _choices(device, workload, one, runs, hardware.packed_bytes(device, workload, one, runs))
     used = hardware.onchip_bytes(device, workload, choices)
@@ -174,8 +163,7 @@ def onchip_bytes(device: Device, workload: Workload, activation_bits: int) -> in
 
 def uniform_table(device: Device, workload: Workload, precision: Precision) -> CostTable:
     """The table of a network with one choice: every layer in one precision. Raises as ``uniform`` does."""
-    names = tuple(workload.layers[i].name for i in workload.weighted)
-    return lower(device, workload, _Uniform(precision, names, workload.group_names))
+    return lower(device, workload, _Uniform.of(workload, precision))
 
 
 def explain(table: CostTable, plan: np.ndarray) -> list[dict[str, Any]]:

@@ -158,6 +158,21 @@ def offered(bits: tuple[int, ...], wide: str) -> tuple[NumberFormat, ...]:
     return tuple(format_of(wide) if width > CONTAINERS[0] else Int(width) for width in bits)
 
 
+class Offered:
+    """What offers formats for weights and for tensors, ascending, no two of one width: then a width names one."""
+
+    weight_formats: tuple[NumberFormat, ...]
+    tensor_formats: tuple[NumberFormat, ...]
+
+    @property
+    def weight_bits(self) -> tuple[int, ...]:
+        return tuple(fmt.bits for fmt in self.weight_formats)
+
+    @property
+    def activation_bits(self) -> tuple[int, ...]:
+        return tuple(fmt.bits for fmt in self.tensor_formats)
+
+
 @total_ordering
 @dataclass(frozen=True)
 class Precision:

@@ -13,14 +13,14 @@ import numpy as np
 
 from hwmodels.counting import Counting
 from hwmodels.errors import UsageError, closest
-from hwmodels.numbers import INT16, NumberFormat
+from hwmodels.numbers import INT16, NumberFormat, Offered
 from hwmodels.numbers import offered as formats_of
 from hwmodels.workload import Workload
 from searchspaces.scopes import SCOPES, Scope
 
 
 @dataclass(frozen=True, eq=False)
-class SearchSpace:
+class SearchSpace(Offered):
     """Choices of a workload on a device.
 
     Attributes:
@@ -43,14 +43,6 @@ class SearchSpace:
     scope: Scope = "all"
     outside: frozenset[int] = frozenset()
     counting: Counting | None = None
-
-    @property
-    def weight_bits(self) -> tuple[int, ...]:
-        return tuple(fmt.bits for fmt in self.weight_formats)
-
-    @property
-    def activation_bits(self) -> tuple[int, ...]:
-        return tuple(fmt.bits for fmt in self.tensor_formats)
 
     @property
     def formats(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -14,27 +14,19 @@ from words import make_layer
 
 from hwmodels import cost
 from hwmodels.device import device
-from hwmodels.numbers import NumberFormat
+from hwmodels.numbers import NumberFormat, Offered
 from hwmodels.pricing.arena import Arena
 from hwmodels.workload import Layer, Tensor, Workload
 
 
 @dataclass(frozen=True)
-class Widths:
+class Widths(Offered):
     """A space by hand."""
 
     weight_formats: tuple[NumberFormat, ...]
     tensor_formats: tuple[NumberFormat, ...]
     layer_names: tuple[str, ...]
     group_names: tuple[str, ...]
-
-    @property
-    def weight_bits(self) -> tuple[int, ...]:
-        return tuple(fmt.bits for fmt in self.weight_formats)
-
-    @property
-    def activation_bits(self) -> tuple[int, ...]:
-        return tuple(fmt.bits for fmt in self.tensor_formats)
 
     @classmethod
     def of(cls, workload: Workload, weights: Sequence[NumberFormat], tensors: Sequence[NumberFormat]) -> Widths:
