@@ -104,7 +104,7 @@ def dense_macs(columns: Columns, layer: int, w: int, a: int, device: CpuConstant
         inputs = np.ceil(inputs / lanes) * lanes
     vectors = np.ceil(outputs / lanes)
     passes = np.ceil(vectors / device.shared_vectors[w, a])
-    return groups * (pixels * taps * inputs * lanes * (vectors + passes * device.pass_vectors[w, a]))
+    return float(groups * (pixels * taps * inputs * lanes * (vectors + passes * device.pass_vectors[w, a])))
 
 
 @compiled

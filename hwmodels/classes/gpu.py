@@ -77,7 +77,7 @@ def constants(device: Device, native: list[list[Precision]], unpack: np.ndarray)
 
 @compiled(inline="always")
 def _ceil_to(value: float, quantum: float) -> float:  # pragma: no cover - compiled
-    return np.ceil(value / quantum) * quantum
+    return float(np.ceil(value / quantum) * quantum)
 
 
 @compiled

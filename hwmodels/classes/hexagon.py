@@ -143,7 +143,7 @@ def taps(workload: Workload) -> np.ndarray:
 
 @compiled(inline="always")
 def _filled(channels: float, quantum: float) -> float:  # pragma: no cover - compiled
-    return np.ceil(channels / quantum) * quantum
+    return float(np.ceil(channels / quantum) * quantum)
 
 
 @compiled
@@ -152,9 +152,9 @@ def macs(columns: Columns, layer: int, taps: int, pad: float) -> float:
     pixels = columns.out_h[layer] * columns.out_w[layer]
     cin, cout, groups = columns.cin[layer], columns.cout[layer], columns.groups[layer]
     if cin <= PICTURE_CHANNELS:
-        return pixels * _filled(PICTURE_CHANNELS * taps, pad) * _filled(cout, pad)
+        return float(pixels * _filled(PICTURE_CHANNELS * taps, pad) * _filled(cout, pad))
     apart = _filled(cin / groups, pad) * _filled(cout / groups, pad) * groups
-    return pixels * taps * min(apart, _filled(cin, pad) * _filled(cout, pad))
+    return float(pixels * taps * min(apart, _filled(cin, pad) * _filled(cout, pad)))
 
 
 @compiled

@@ -123,7 +123,7 @@ def _element_key(layer: Layer) -> str:
 
 @compiled(inline="always")
 def _ceil_to(value: float, quantum: float) -> float:  # pragma: no cover - compiled
-    return np.ceil(value / quantum) * quantum
+    return float(np.ceil(value / quantum) * quantum)
 
 
 @compiled
@@ -135,14 +135,14 @@ def steps(columns: Columns, layer: int, device: McuConstants, wide: int) -> floa
     op, pixels, lanes = columns.op[layer], columns.out_h[layer] * columns.out_w[layer], device.lanes[wide]
     taps, cin, cout = columns.kernel_h[layer] * columns.kernel_w[layer], columns.cin[layer], columns.cout[layer]
     if op == DEPTHWISE:
-        return pixels * taps * _ceil_to(cout, device.depthwise_lanes[wide]) * device.depthwise[wide]
+        return float(pixels * taps * _ceil_to(cout, device.depthwise_lanes[wide]) * device.depthwise[wide])
     if op == LINEAR:
-        return columns.macs[layer] * _ceil_to(cin, lanes) / cin * device.linear[wide]
+        return float(columns.macs[layer] * _ceil_to(cin, lanes) / cin * device.linear[wide])
     if op != CONV:
         return 0.0
     inputs = cin / columns.groups[layer]
     patch = _ceil_to(taps * inputs, lanes) if device.gathers else taps * _ceil_to(inputs, lanes)
-    return pixels * cout * patch * (device.pointwise[wide] if taps == 1 else 1.0)
+    return float(pixels * cout * patch * (device.pointwise[wide] if taps == 1 else 1.0))
 
 
 @compiled

@@ -60,7 +60,7 @@ def constants(device: Device, native: list[list[Precision]]) -> NpuConstants:
 
 @compiled(inline="always")
 def _ceil_to(value: float, quantum: float) -> float:  # pragma: no cover - compiled
-    return np.ceil(value / quantum) * quantum
+    return float(np.ceil(value / quantum) * quantum)
 
 
 @compiled
@@ -77,7 +77,7 @@ def rated_s(columns: Columns, layer: int, w: int, a: int, s_per_mac: float, devi
         macs = pixels * taps * min(apart, _ceil_to(cin, pad_in) * _ceil_to(cout, pad))
     else:
         return 0.0
-    return macs * s_per_mac / device.efficiency
+    return float(macs * s_per_mac / device.efficiency)
 
 
 @compiled

@@ -184,7 +184,7 @@ def allowed(op: Operation, array: Array, i: int, part_kernel: bool) -> bool:
             return not narrow and op.kernel_h * op.kernel_w == 1 and not part_kernel
         return not (narrow and op.kind in (CHANNELWISE, POOLING))
     if array.macs >= 1024 and op.kind in (CHANNELWISE, POOLING):
-        return deep == array.microblocks[:, 2].min()
+        return bool(deep == array.microblocks[:, 2].min())
     return True
 
 
@@ -201,9 +201,9 @@ def fits(array: Array, op: Operation, out_h: int, out_w: int, out_c: int, in_h: 
     wide = op.in_bytes > 1 and op.kind != POOLING
     if array.buffers[0] > 0:
         if op.kind == PAIRWISE:
-            return out_h * out_w * out_c * op.in_bytes <= array.buffers[1]
+            return bool(out_h * out_w * out_c * op.in_bytes <= array.buffers[1])
         accumulator = 8 if wide else 4
-        return (
+        return bool(
             in_h * in_w * in_c * op.in_bytes * copies <= array.buffers[0]
             and out_h * out_w * up(out_c, BRICK) * accumulator * copies <= array.buffers[1]
         )

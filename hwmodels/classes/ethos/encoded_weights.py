@@ -101,4 +101,4 @@ def stream_bits(weights: int, zeros: int, width: int, bits: float) -> float:
 def _zero_bits(own: float, more: float, width: int) -> float:
     """Bits a weight of telling where zeros are, of which ``own`` are weights and ``more`` filled in, all per weight."""
     runs = min((1 - own) * (1 + plain) + (own + more) / 2**plain for plain in PLAIN_BITS)
-    return min((own + more) * (width + 1), runs)
+    return float(min((own + more) * (width + 1), runs))

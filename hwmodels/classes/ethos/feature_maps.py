@@ -73,7 +73,8 @@ class Chain(NamedTuple):
         made = self.steps(first, last, step)
         read = (made[1:] - 1) * self.stride[first:last] + self.kernel[first:last]
         rows = np.minimum(-(-(made[:-1] + read) // read) * read, self.height[first:last])
-        return rows * self.row_bytes[first:last]
+        found: np.ndarray = rows * self.row_bytes[first:last]
+        return found
 
 
 def chain_of(
@@ -166,7 +167,7 @@ def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rollin
         taken: ``float64[L]``, bytes that cascades hold on chip while each layer runs.
         rolling: ``bool[T]``, feature maps inside of cascades, which are never whole.
     """
-    kept = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
+    kept: np.ndarray = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
     for layer in workload.layers:
         if beside(layer):
             kept[[*layer.inputs, layer.output]] = False
@@ -212,7 +213,7 @@ def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: f
         taken[layers] = min(cascade.used_bytes, capacity)
         rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True
     stored = stored_elements(workload) * element_bytes
-    kept = kept_whole(workload, stored, taken, rolling, capacity)
+    kept: np.ndarray = kept_whole(workload, stored, taken, rolling, capacity)
     for layer in workload.layers:
         # Both operands of an element-wise operation are in one memory.
         if layer.maps("add", "mul") and not all(kept[i] or rolling[i] for i in layer.inputs):

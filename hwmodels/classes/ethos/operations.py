@@ -60,7 +60,8 @@ def stored_channels(workload: Workload) -> np.ndarray:
 def stored_elements(workload: Workload) -> np.ndarray:
     """``int64[T]``: elements of every tensor as stored, bricks filled up."""
     pixels = np.array([t.height * t.width for t in workload.tensors], dtype=np.int64)
-    return pixels * stored_channels(workload)
+    found: np.ndarray = pixels * stored_channels(workload)
+    return found
 
 
 def operations(
