@@ -26,7 +26,8 @@ from onnx import TensorProto, helper
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT8
-from hwsearch.formats.onnx.operators import padded, window
+from hwsearch.formats.onnx.operators.contractions import window
+from hwsearch.formats.onnx.operators.moves import padded
 from hwsearch.formats.onnx.writer import IR_VERSION, OPSET, Writer
 from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.kernels.int8_kernel import saturates

@@ -1,0 +1,12 @@
+"""Every operator in single-precision ONNX: what the float file is made of, and what stands between codes without integers.
+
+One function an operator, a few related ones a file; each enters itself in the table. Sizes that depend on the picture are
+computed in the file (``Writer.extent``).
+"""
+
+from __future__ import annotations
+
+from hwsearch.formats.onnx.operators import contractions, moves, pointwise, reductions  # they fill the table
+from hwsearch.formats.onnx.operators.table import WRITES
+
+__all__ = ["WRITES", "contractions", "moves", "pointwise", "reductions"]
