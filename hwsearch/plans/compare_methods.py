@@ -17,17 +17,16 @@ from hwmodels import cost
 from hwmodels.errors import UsageError
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
+from hwsearch.formats.runtime import Run
 from hwsearch.plans.verify import run_engine
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.graph import QuantizedGraph
-from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
 from searchspaces.scopes import SCOPES
 from searchspaces.space import SearchSpace, build_space
-from searchspaces.tasks.image import to_picture
-from searchspaces.tasks.metrics import psnr_y, ssim_y
+from searchspaces.tasks.task import Sample, Task
 
 OUTSIDE = (8, 16)
 """Weights and tensors outside a scope whose papers leave them in floating point."""
@@ -98,7 +97,7 @@ def compare(
         raise UsageError("no widths to compare at", "Give for example --bits 4/4.")
     problem = pose(request)
     photos = choose_pictures(request, problem.network)
-    judge = _Judge(problem, photos.evaluation[:pictures])
+    judge = _Judge(problem, photos.task, photos.evaluation[:pictures])
     space = _space(problem, request, bits)
     rows = []
     with progress.stage("comparing methods", STEPS * len(names) * len(bits)) as stage:
@@ -149,22 +148,20 @@ def _space(problem: Problem, request: Request, bits: Sequence[tuple[int, int]]) 
 
 
 class _Judge:
-    """The pictures, and what the floating-point network makes of them."""
+    """The pictures, what the task says of them, and what the floating-point network makes of them."""
 
-    def __init__(self, problem: Problem, pairs: Sequence[Pair]) -> None:
-        self.pairs, self._scale = pairs, problem.network.scale
+    def __init__(self, problem: Problem, task: Task, pairs: Sequence[Sample]) -> None:
+        self.pairs, self._task = pairs, task
         with torch.no_grad():
-            found = [self._score(to_picture(execute(problem.graph, pair.low)), pair) for pair in pairs]
-        self.float_psnr_db = np.array([psnr for psnr, _ in found])
-        self.float_ssim = float(np.mean([ssim for _, ssim in found]))
+            self.float_psnr_db, self.float_ssim = self._figures(lambda x: execute(problem.graph, x))
 
     def __call__(self, quantized: QuantizedGraph) -> tuple[np.ndarray, float]:
         """PSNR-Y of every picture, dB, and the mean SSIM-Y, of our integer engine."""
-        found = [self._score(to_picture(run_engine(quantized, pair.low)), pair) for pair in self.pairs]
-        return np.array([psnr for psnr, _ in found]), float(np.mean([ssim for _, ssim in found]))
+        return self._figures(lambda x: run_engine(quantized, x))
 
-    def _score(self, picture: np.ndarray, pair: Pair) -> tuple[float, float]:
-        return psnr_y(picture, pair.high, self._scale), ssim_y(picture, pair.high, self._scale)
+    def _figures(self, run: Run) -> tuple[np.ndarray, float]:
+        found = [self._task.figures(run(pair.low), pair) for pair in self.pairs]
+        return np.array([figures.quality for figures in found]), float(np.mean([figures.second for figures in found]))
 
 
 def _row(

@@ -11,11 +11,11 @@ from hwmodels.errors import UsageError
 from hwsearch.cli import main
 from hwsearch.cli.methods import read_pairs
 from hwsearch.problem.pose import Request, choose_pictures, pose
-from hwsearch.quality.evaluate import to_picture
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
 from searchspaces.ir.graph import execute
+from searchspaces.tasks.image import to_picture
 from searchspaces.tasks.metrics import psnr_y
 
 

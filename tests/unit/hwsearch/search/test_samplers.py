@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import optuna
 import pytest
@@ -51,7 +53,9 @@ def trials(path) -> list[tuple]:
 
 
 def test_the_command_line_knows_all_of_them():
-    assert set(options.SAMPLERS) == set(SAMPLERS)
+    assert [options.read_sampler(name) for name in SAMPLERS] == list(SAMPLERS)
+    (option,) = options.Sampler.__metadata__
+    assert set(SAMPLERS) <= set(re.findall(r"\w+", option.help))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
