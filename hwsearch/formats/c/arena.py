@@ -26,10 +26,6 @@ class Life:
     first: int
     last: int
 
-    def meets(self, other: Life) -> bool:
-        """Whether both are in use during some step."""
-        return self.first <= other.last and other.first <= self.last
-
 
 def aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
