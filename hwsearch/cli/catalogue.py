@@ -1,4 +1,4 @@
-"""What there is to choose from: devices, networks, exporters; proxies and methods have modules of their own."""
+"""What there is to choose from: devices, networks, exporters; proxies, methods and allocators have modules of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwsearch.cli import calibrate, methods, proxies
+from hwsearch.cli import allocators, calibrate, methods, proxies
 from hwsearch.cli.options import Json, Quiet
 from hwsearch.cli.terminal import Terminal, bold, table
 
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(devices, name="devices", rich_help_panel="Choices", invoke_without_command=True)
     app.add_typer(proxies.proxies, name="proxies", rich_help_panel="Choices", invoke_without_command=True)
     app.add_typer(methods.methods, name="methods", rich_help_panel="Choices", invoke_without_command=True)
+    app.add_typer(allocators.allocators, name="allocators", rich_help_panel="Choices", invoke_without_command=True)
     for command in (networks, tasks, exporters):
         app.command(rich_help_panel="Choices")(command)
 

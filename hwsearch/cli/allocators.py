@@ -1,0 +1,154 @@
+"""``hwsearch allocators``: published rules that give every layer its bits; and side by side with the exact solver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwsearch.cli import options
+from hwsearch.cli.terminal import Terminal, bold, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hwsearch.plans.compare_allocators import AllocatorComparison
+
+allocators = typer.Typer(help="Published rules of bit allocation: list them, compare them with the exact solver.")
+DEFAULT_BUDGET = "psnr_loss=0.3dB"
+
+
+@allocators.callback(invoke_without_command=True)
+def _list(context: typer.Context, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
+    """Published rules that give every layer its bits. hwsearch itself solves exactly; the rules are there to be compared."""
+    if context.invoked_subcommand is not None:
+        return
+    from hwsearch.search.allocate import ALLOCATORS
+
+    fields = ("name", "summary", "source", "measures", "reconstructed")
+    found: list[dict[str, Any]] = [{field: getattr(info, field) for field in fields} for info in ALLOCATORS.values()]
+
+    def render(screen: Console) -> None:
+        columns = ("allocator", "what it does", "source", "what it takes", "reconstructed")
+        screen.print(table(columns, [tuple(entry.values()) for entry in found], left=columns))
+        screen.print("Beside the exact solver at equal cost: hwsearch allocators compare --target bitserial-npu")
+
+    Terminal(as_json, quiet).show({"allocators": found}, render)
+
+
+@allocators.command()
+def compare(
+    target: options.Target = None,
+    network: options.Network = None,
+    scale: options.Scale = None,
+    weights: options.Weights = None,
+    model: options.Model = None,
+    arg: options.Arg = None,
+    images: options.Images = None,
+    input_size: options.Input = None,
+    scope: options.Scope = None,
+    weight_bits: options.WeightBits = None,
+    activation_bits: options.ActivationBits = None,
+    pin: options.Pin = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Prices that must not be passed, or a loss (repeatable). Default: {DEFAULT_BUDGET}.",
+            metavar="KEY=VALUE",
+            show_default=False,
+        ),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            help="What bits are to save: latency, weights, memory, energy, mean_bits or bitops. Default: the budgeted price, "
+            "else latency.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    allocator: Annotated[
+        list[str] | None, typer.Option(help="A rule (repeatable). Default: all.", metavar="NAME", show_default=False)
+    ] = None,
+    method: options.Methods = None,
+    seed: options.Seed = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the comparison with every plan as JSON.", metavar="FILE", resolve_path=True)
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """What each rule makes of a budget, and what the exact solver makes of the same cost: in integers, on unseen pictures.
+
+    Examples:
+      hwsearch allocators compare --network fsrcnn --target bitserial-npu
+      hwsearch allocators compare --target stm32h743 --input 96x96 --budget weights=9KiB --allocator water_filling
+    """
+    from hwsearch.documents import files
+    from hwsearch.plans import compare_allocators
+    from hwsearch.problem import budgets
+    from hwsearch.problem.pose import Request
+
+    fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
+    fields |= options.given(
+        {
+            "target": options.read_target(target),
+            "images": images,
+            "input_size": options.read_size(input_size),
+            "scope": options.read_scope(scope),
+            "weight_bits": options.read_bits("--weight-bits", weight_bits),
+            "activation_bits": options.read_bits("--activation-bits", activation_bits),
+            "pins": options.read_pins(pin) or None,
+            "budgets": budgets.read(budget or [DEFAULT_BUDGET]),
+            "methods": options.read_methods(method),
+            "seed": seed,
+        }
+    )
+    terminal = Terminal(as_json, quiet)
+    with terminal.progress() as progress:
+        found = compare_allocators.compare(Request(**fields), allocator or (), cost, progress)
+    if out is not None:
+        files.write_json(out, found)
+    terminal.show(found, lambda screen: _render(found, screen))
+
+
+def _render(found: AllocatorComparison, screen: Console) -> None:
+    from hwsearch.documents import units
+
+    screen.print(
+        bold(
+            f"{found.network} x{found.scale} on {found.target}",
+            f", scope {found.scope}, floating point {found.float_psnr_db:.2f} dB on {len(found.pictures)} pictures that no rule "
+            "saw",
+        )
+    )
+    rows: list[tuple[str, ...]] = []
+    for row in found.rows:
+        for name, plan in ((row.allocator, row.rule), ("  exact, same cost", row.exact)):
+            rows.append(
+                (
+                    name,
+                    f"{plan.mean_weight_bits:.2f}",
+                    f"{plan.mean_tensor_bits:.2f}",
+                    f"{plan.weights_than_fp32:.1f}× {plan.tensors_than_fp32:.1f}×",
+                    f"{plan.weights_than_int8:.2f}× {plan.tensors_than_int8:.2f}×",
+                    units.seconds(plan.latency_s),
+                    units.bytes_(plan.weight_bytes),
+                    units.joules(plan.energy_j),
+                    f"{plan.predicted_db:.3f}",
+                    f"{plan.psnr_loss_db:.3f} ± {plan.half_db:.3f}",
+                    "" if plan is row.rule else "tie" if row.tie else f"{row.gain_db:+.3f} ± {row.gain_half_db:.3f}",
+                )
+            )
+    columns = (
+        "allocator", "weight\nbits", "tensor\nbits", "smaller than\nfp32: w, t", "than int8:\nw, t", "latency", "weights",
+        "energy", "predicted\ndB", "loss in\nintegers, dB", "exact\ngains, dB",
+    )  # fmt: skip
+    screen.print(table(columns, rows, left=("allocator",)))
+    screen.print("Intervals are 95 % over pictures, gains picture by picture; a gain within its interval is a tie.")
+    for name in found.unreached:
+        screen.print(f"{name} has no plan within the budget.")
+    for row in found.rows:
+        if row.reconstructed:
+            screen.print(f"{row.allocator}: reconstructed {row.reconstructed}.")

@@ -1,0 +1,260 @@
+"""Published rules of bit allocation beside the exact solver, at equal cost.
+
+Every rule climbs its ladder as far as the budget lets it. The exact solver then gets the cost of that plan as its limit, and the
+damage of single choices at the output as its objective: what remains between the two is what the rule leaves on the table. Both
+are run in integers, not polished, on pictures that neither of them saw, and compared picture by picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from hwmodels.counting import FLOAT_BITS
+from hwmodels.errors import BudgetError, UsageError, closest
+from hwsearch.documents.progress import STEPS, Progress, Silent, follow
+from hwsearch.documents.versions import versions
+from hwsearch.plans.verify import run_engine
+from hwsearch.problem.pose import Problem, Request, choose_pictures, pose
+from hwsearch.quality.damage import Damage
+from hwsearch.quality.evaluate import Evaluator
+from hwsearch.quality.intervals import difference, interval
+from hwsearch.quality.proxies import PROXIES
+from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.search.allocate import ALLOCATORS
+from hwsearch.search.allocate.allocator import Grounds, rung
+from hwsearch.search.exact import exact
+from hwsearch.search.exact.additive import lower
+from searchspaces.ir.graph import execute
+
+COSTS = tuple(name for name in exact.BUDGETS if name != "psnr_loss")
+"""What bits can be made to save."""
+QUALITY = "psnr_loss"
+EXACT_PROXY = "output_sqnr"
+BYTE = 8
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Allocated(_Frozen):
+    """One plan: its widths, price and quality. ``mean_weight_bits`` are by parameters, ``mean_tensor_bits`` by elements, over the
+    whole network; the four ratios say how many times smaller that is than 32 and than 8 bits. ``half_db``: half the 95 % interval
+    of the loss."""
+
+    weight_bits: dict[str, int]
+    activation_bits: dict[str, int]
+    mean_weight_bits: float
+    mean_tensor_bits: float
+    weights_than_fp32: float
+    tensors_than_fp32: float
+    weights_than_int8: float
+    tensors_than_int8: float
+    cost: float
+    latency_s: float
+    weight_bytes: int
+    memory_bytes: int
+    energy_j: float | None
+    predicted_db: float
+    simulated_db: float
+    psnr_loss_db: float
+    half_db: float
+    losses_db: list[float]
+
+
+class AllocatorRow(_Frozen):
+    """A rule and the exact solver at its cost. ``rungs``: plans of the rule; ``gain_db``: what the exact plan loses less, with
+    half its interval."""
+
+    allocator: str
+    reconstructed: str
+    rungs: int
+    rule: Allocated
+    exact: Allocated
+    gain_db: float
+    gain_half_db: float
+    tie: bool
+
+
+class AllocatorComparison(_Frozen):
+    """A comparison of rules, and all that it was made from. ``unreached``: rules without a plan within the budget."""
+
+    network: str
+    scale: int
+    weights_sha256: str
+    target: str
+    scope: str
+    budgets: dict[str, float]
+    cost: str
+    float_psnr_db: float
+    pictures: list[str]
+    seed: int
+    versions: dict[str, str]
+    rows: list[AllocatorRow]
+    unreached: list[str]
+
+
+def compare(
+    request: Request, wanted: Sequence[str], cost: str | None = None, progress: Progress | None = None
+) -> AllocatorComparison:
+    """Let every rule allocate bits within the request's budgets: limits on price, or one on quality alone.
+
+    Args:
+        cost: what bits are to save, one of ``COSTS``; None: the first budget on a price, else latency.
+    Raises:
+        UsageError: no such rule or cost, no budget, or budgets on price and on quality at once.
+        BudgetError: no plan, or no plan of any rule, is within the budgets.
+    """
+    progress = progress or Silent()
+    budgets, saved = _asked(request.budgets, cost)
+    names = check(wanted)
+    problem = pose(request)
+    exact.check_feasible([problem.table], problem.space, budgets)
+    limits = exact.price_limits(problem.table, budgets) if QUALITY not in budgets else {}
+    photos = choose_pictures(request, problem.network)
+    with progress.stage("calibrating", STEPS) as stage:
+        calibration = calibrate(
+            problem.graph,
+            [crop.low for crop in photos.crops],
+            problem.space,
+            method=request.methods[0],
+            seed=request.seed,
+            progress=follow(stage, STEPS),
+        )
+    judges = [Evaluator(lambda x: execute(problem.graph, x), pairs, photos.task) for pairs in (photos.search, photos.evaluation)]
+
+    @cache
+    def damage(proxy: str) -> Damage:
+        return PROXIES[proxy].measure(calibration, photos.crops, request.seed, None, photos.task)
+
+    with progress.stage("damage of single choices", 1) as stage:
+        noise = damage(EXACT_PROXY).noise
+        stage.advance()
+    prices = lower(problem.table, noise, problem.space, {saved, *limits})
+    grounds = Grounds(calibration, photos.crops, photos.task, request.seed, damage, prices, saved)
+    describe = _Described(problem, calibration, damage(EXACT_PROXY), judges, grounds)
+    rows, unreached = [], []
+    with progress.stage("allocating and measuring", len(names)) as stage:
+        for name in names:
+            plans = ALLOCATORS[name].ladder(grounds)
+            plan = rung(plans, prices, limits, describe.simulated_db, budgets.get(QUALITY, np.inf))
+            if plan is None:
+                unreached.append(name)
+            else:
+                rows.append(_row(name, len(plans), plan, describe, problem))
+            stage.advance()
+    if not rows:
+        raise BudgetError("none of these rules has a plan within the budgets", "`hwsearch optimize` looks at all plans.")
+    return AllocatorComparison(
+        network=problem.network.name,
+        scale=problem.network.scale,
+        weights_sha256=problem.network.weights_sha256,
+        target=problem.device.name,
+        scope=request.scope,
+        budgets=dict(budgets),
+        cost=saved,
+        float_psnr_db=judges[1].float_psnr_db,
+        pictures=[pair.name for pair in judges[1].pairs],
+        seed=request.seed,
+        versions=versions(),
+        rows=rows,
+        unreached=unreached,
+    )
+
+
+def check(wanted: Sequence[str]) -> tuple[str, ...]:
+    """Names of allocators, each once; all of them where none is given.
+
+    Raises:
+        UsageError: there is none of such a name.
+    """
+    for name in wanted:
+        ALLOCATORS.named(name)
+    return tuple(dict.fromkeys(wanted)) or tuple(ALLOCATORS)
+
+
+def _asked(budgets: Mapping[str, float], cost: str | None) -> tuple[dict[str, float], str]:
+    """The budgets, and the objective that bits are to save."""
+    if not budgets:
+        raise UsageError("no budget to allocate bits for", "Give a price or a loss: --budget weights=10KiB, or psnr_loss=0.3dB.")
+    prices = [name for name in budgets if name != QUALITY]
+    if prices and QUALITY in budgets:
+        raise UsageError("budgets on price and on quality at once", "A rule has one number to turn: keep one kind of budget.")
+    if cost is not None and cost not in COSTS:
+        raise UsageError(f"--cost {cost!r} is not known", closest(cost, COSTS))
+    return dict(budgets), exact.BUDGETS[cost or (prices[0] if prices else "latency")]
+
+
+class _Described:
+    """Plans as they are told: priced, predicted, simulated on the search pictures, run in integers on the others."""
+
+    def __init__(
+        self, problem: Problem, calibration: Calibration, damage: Damage, judges: Sequence[Evaluator], grounds: Grounds
+    ) -> None:
+        self._problem, self._calibration, self._damage, self.grounds = problem, calibration, damage, grounds
+        self._search, self._unseen = judges
+        self._simulated: dict[bytes, float] = {}
+
+    def simulated_db(self, plan: np.ndarray) -> float:
+        """Loss on the search pictures, in fake quantization; measured once."""
+        key = plan.astype(np.int8).tobytes()
+        if key not in self._simulated:
+            self._simulated[key] = self._search.score(lambda x: self._calibration.simulate(plan, x)).psnr_loss_db
+        return self._simulated[key]
+
+    def __call__(self, plan: np.ndarray) -> Allocated:
+        space, workload = self._problem.space, self._problem.workload
+        weights, tensors = space.bits(plan)
+        parameters = np.array([workload.layers[row].weight_count for row in workload.weighted])
+        elements = np.array([tensor.elements for tensor in workload.tensors])
+        of_tensor = [tensors[workload.group_names[tensor.group]] for tensor in workload.tensors]
+        mean_weight = float(np.average(list(weights.values()), weights=parameters))
+        mean_tensor = float(np.average(of_tensor, weights=elements))
+        priced = {name: float(value[0]) for name, value in self.grounds.problem.costs(plan[None]).items()}
+        quantized = self._calibration.quantized(plan)
+        losses = self._unseen.losses_db(lambda x: run_engine(quantized, x))
+        found = interval(losses)
+        known = bool(np.isfinite(self._problem.table.energy_j).all())
+        return Allocated(
+            weight_bits=weights,
+            activation_bits=tensors,
+            mean_weight_bits=mean_weight,
+            mean_tensor_bits=mean_tensor,
+            weights_than_fp32=FLOAT_BITS / mean_weight,
+            tensors_than_fp32=FLOAT_BITS / mean_tensor,
+            weights_than_int8=BYTE / mean_weight,
+            tensors_than_int8=BYTE / mean_tensor,
+            cost=priced[self.grounds.cost],
+            latency_s=priced["latency_s"],
+            weight_bytes=round(priced["weight_bytes"]),
+            memory_bytes=round(priced["memory_bytes"]),
+            energy_j=priced["energy_j"] if known else None,
+            predicted_db=float(self._damage.psnr_loss_db(plan[None])[0]),
+            simulated_db=self.simulated_db(plan),
+            psnr_loss_db=found.mean,
+            half_db=found.half,
+            losses_db=losses.tolist(),
+        )
+
+
+def _row(name: str, rungs: int, plan: np.ndarray, describe: _Described, problem: Problem) -> AllocatorRow:
+    """A rule's plan, and that of least predicted noise which costs no more."""
+    grounds = describe.grounds
+    limit = {grounds.cost: float(grounds.problem.costs(plan[None])[grounds.cost][0]) * (1 + 1e-12)}
+    solved = exact.solve(problem.table, grounds.problem.noise, limit, problem.space, warm=[plan]).plan
+    rule, best = describe(plan), describe(solved)
+    gain = difference(rule.losses_db, best.losses_db)
+    return AllocatorRow(
+        allocator=name,
+        reconstructed=ALLOCATORS[name].reconstructed,
+        rungs=rungs,
+        rule=rule,
+        exact=best,
+        gain_db=gain.mean,
+        gain_half_db=gain.half,
+        tie=gain.is_tie,
+    )

@@ -1,0 +1,53 @@
+"""``hwsearch allocators``: what is listed, and a comparison with the exact solver whose numbers are checked."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from hwmodels import cost
+from hwsearch.cli import main
+from hwsearch.problem.pose import Request, pose
+from hwsearch.search.allocate import ALLOCATORS
+
+FEW = ("--target", "bitserial-npu", "--input", "64x64", "--weight-bits", "2,4,8", "--activation-bits", "8")
+
+
+def ask(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict:
+    assert main([*words, "--json", "--quiet"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_every_rule_is_listed_with_what_is_reconstructed(capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "allocators")["allocators"]
+    assert [entry["name"] for entry in found] == list(ALLOCATORS)
+    assert all(entry["source"] and entry["summary"] for entry in found)
+    assert next(entry for entry in found if entry["name"] == "snr_threshold")["reconstructed"]
+
+
+def test_the_exact_plan_costs_no_more_and_promises_no_less(capsys: pytest.CaptureFixture[str]) -> None:
+    found = ask(capsys, "allocators", "compare", *FEW, "--budget", "weights=9KiB", "--allocator", "snr_threshold",
+                "--allocator", "water_filling")  # fmt: skip
+    problem = pose(Request(target="bitserial-npu", input_size=(64, 64), weight_bits=(2, 4, 8), activation_bits=(8,)))
+    for row in found["rows"]:
+        rule, exact = row["rule"], row["exact"]
+        assert exact["weight_bytes"] <= rule["weight_bytes"] <= 9 * 1024
+        assert exact["predicted_db"] <= rule["predicted_db"] + 1e-9
+        plan = problem.space.plan(rule["weight_bits"], rule["activation_bits"])
+        assert rule["weight_bytes"] == cost.estimate(problem.table, plan).weight_bytes[0]
+        counts = problem.space.counting.weights
+        mean = float(np.dot(list(rule["weight_bits"].values()), counts) / counts.sum())
+        assert rule["mean_weight_bits"] == pytest.approx(mean)
+        assert rule["weights_than_fp32"] == pytest.approx(4 * rule["weights_than_int8"])
+        gains = np.subtract(rule["losses_db"], exact["losses_db"])
+        assert row["gain_db"] == pytest.approx(gains.mean())
+        assert row["tie"] == (abs(row["gain_db"]) <= row["gain_half_db"])
+
+
+def test_mistakes_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    both = ask(capsys, "allocators", "compare", *FEW, "--budget", "weights=9KiB", "--budget", "psnr_loss=0.3dB", code=2)
+    assert "one kind of budget" in both["error"]["hint"]
+    assert "--cost" in ask(capsys, "allocators", "compare", *FEW, "--cost", "speed", code=2)["error"]["message"]
+    assert "weights" in ask(capsys, "allocators", "compare", *FEW, "--budget", "weights=1KiB", code=4)["error"]["message"]
