@@ -9,12 +9,16 @@ import typer
 
 from hwmodels.errors import UsageError
 from hwsearch.cli import options
-from hwsearch.cli.terminal import Terminal, table
+from hwsearch.cli.terminal import Terminal, bold, table
 from hwsearch.formats import runtimes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from hwsearch.documents.progress import Progress
+    from hwsearch.formats.exporters import ExporterInfo
     from hwsearch.formats.promote import Promotion
     from hwsearch.plans.plan_file import PlanFile
     from hwsearch.plans.promotion_effect import Effect
@@ -78,38 +82,56 @@ def validate(
 
 def export(
     plan: options.PlanFile,
-    to: Annotated[str, typer.Option(help="The format (see `exporters`).")] = "onnx",
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="The format (see `exporters`). Default: that of the ending of --out, else what the plan's device reads.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where. Default: the plan's name, in this folder.", metavar="FILE")] = None,
     input_size: Annotated[
         str | None,
         typer.Option("--input", help="Size of pictures or tiles, where the format fixes it. Default: the plan's.", metavar="HxW"),
     ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Write the file although, with what becomes wider in it, a budget is broken.")
+    ] = False,
     model: options.OwnModel = None,
     allow_edited: options.AllowEdited = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Hand a plan to the runtime that ships it; says what the format cannot hold and what that costs."""
-    from hwsearch.documents.files import size_bytes
-    from hwsearch.formats.exporters import exporter
-    from hwsearch.plans import plan_file, promotion_effect
+    """Hand a plan to the runtime that ships it; says what the format cannot hold, what that costs, and what to do with the file.
 
-    chosen = exporter(to)
+    A file in which the plan would no longer keep its budgets is not written (exit 4), unless it is accepted.
+    """
+    from hwsearch.documents.files import size_bytes
+    from hwsearch.formats.exporters import Handed, by_ending, exporter
+    from hwsearch.plans import handover, plan_file, promotion_effect
+
+    asked = exporter(to) if to is not None else by_ending(out) if out is not None else None
     opened = plan_file.open_plan(plan, options.read_model(model), allow_edited=allow_edited)
     document = opened.plan
-    path = out if out is not None else Path(f"{document.name}{chosen.suffix}")
-    if input_size is not None and not chosen.sized:
-        raise UsageError(f"--input means nothing to {to}: its files take pictures of any size")
-    if path.is_dir() and not chosen.folder:
-        raise UsageError(f"--out {path} is a folder", f"Name a file, for example {path / (document.name + chosen.suffix)}.")
     terminal = Terminal(as_json, quiet)
     _tell(opened, terminal)
     with terminal.progress() as progress:
+        chosen = asked or _suggested(opened, progress)
+        path = out if out is not None else Path(f"{document.name}{chosen.suffix}")
+        if input_size is not None and not chosen.sized:
+            raise UsageError(f"--input means nothing to {chosen.name}: its files take pictures of any size")
+        if path.is_dir() and not chosen.folder:
+            raise UsageError(f"--out {path} is a folder", f"Name a file, for example {path / (document.name + chosen.suffix)}.")
         qgraph = opened.integers(progress)
+        chosen.refuse(qgraph.graph)
         promotion = chosen.promote(qgraph)
+        cost = promotion_effect.measure(opened, qgraph, promotion, document.scale, progress)
+        if not accept:
+            handover.check(opened, chosen, promotion, cost)
         size = options.read_size(input_size) or (document.input_height, document.input_width)
         chosen(qgraph, path, metadata=document.origin, size=size)
-        cost = promotion_effect.measure(opened, qgraph, promotion, document.scale, progress)
+    graph, read = qgraph.graph, size if chosen.sized else handover.read_size(opened, qgraph)
+    commands = chosen.next_commands(Handed(path, plan, handover.device_of(opened), graph.input.name, read, graph.channels))
     result = {
         "file": str(path),
         "format": chosen.name,
@@ -118,14 +140,33 @@ def export(
         "promoted": promotion.changes,
         "weight_bytes": {"plan": promotion.bytes_before, "exported": promotion.bytes_after},
         "psnr": cost,
+        "commands": commands,
     }
-    terminal.show(result, lambda screen: _print_export(path, chosen.name, promotion, cost, screen))
+    terminal.show(result, lambda screen: _print_export(path, chosen.name, promotion, cost, commands, screen))
 
 
-def _print_export(path: Path, name: str, promotion: Promotion, cost: Effect | None, screen: Console) -> None:
+def _suggested(opened: PlanFile, progress: Progress) -> ExporterInfo:
+    """The format that the plan's device reads.
+
+    Raises:
+        UsageError: none is known that holds the plan within its budgets.
+    """
+    from hwsearch.plans import handover
+
+    found = handover.suggest(opened, progress)
+    if found is None:
+        raise UsageError(
+            f"no format for {opened.plan.target} holds {opened.plan.name} within its budgets", "Choose one with --to."
+        )
+    return found.exporter
+
+
+def _print_export(
+    path: Path, name: str, promotion: Promotion, cost: Effect | None, commands: Sequence[str], screen: Console
+) -> None:
     from hwsearch.documents import units
 
-    if promotion.changes or not promotion.same_numbers:
+    if promotion.changes:
         rows = [
             (
                 change.name,
@@ -139,13 +180,19 @@ def _print_export(path: Path, name: str, promotion: Promotion, cost: Effect | No
         screen.print(f"{name} cannot hold all of this plan as it is; what became wider:")
         screen.print(table(("name", "of", "plan", "exported", "bytes", "now"), rows, left=("of", "plan", "exported")))
         screen.print(f"Weights  {units.bytes_(promotion.bytes_before)} -> {units.bytes_(promotion.bytes_after)}, packed")
-        if cost is None:
-            screen.print("PSNR     the same: every integer keeps its value")
-        else:
-            change = cost.psnr_after_db - cost.psnr_before_db
-            found = f"{units.decibel(cost.psnr_before_db)} -> {units.decibel(cost.psnr_after_db)} ({change:+.3f} dB)"
-            screen.print(f"PSNR     {found}, measured on {len(cost.pictures)} pictures with our engine")
+    elif not promotion.same_numbers:
+        screen.print(f"{name} holds every width of this plan; its tool rounds the weights again.")
+    if cost is not None:
+        change = cost.psnr_after_db - cost.psnr_before_db
+        found = f"{units.decibel(cost.psnr_before_db)} -> {units.decibel(cost.psnr_after_db)} ({change:+.3f} dB)"
+        screen.print(f"PSNR     {found}, measured on {len(cost.pictures)} pictures with our engine")
+    elif promotion.changes:
+        screen.print("PSNR     the same: every integer keeps its value")
     screen.print(f"wrote {path}")
+    if commands:
+        screen.print(bold("\nNext", f"    {commands[0]}"), soft_wrap=True)
+    for command in commands[1:]:
+        screen.print(f"        {command}", soft_wrap=True)
 
 
 def _bytes(count: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hwmodels.errors import HwsearchError
 from hwsearch.cli.terminal import bold, table
 from hwsearch.documents import units
 from hwsearch.documents.results import Results
@@ -101,11 +102,33 @@ def render(results: Results, screen: Console) -> None:
         return
     screen.print(bold("\nReport", f"  {results.run_dir / 'report.html'}"), soft_wrap=True)
     if best is not None:
-        plan_path = shlex.quote(str(_near(results.run_dir / "plans" / f"{best}.json")))
-        screen.print(bold("Next", f"    hwsearch explain {plan_path}"), soft_wrap=True)
-        screen.print(
-            f"        hwsearch export {plan_path} --to onnx --out {results.network}_x{results.scale}.onnx", soft_wrap=True
-        )
+        explain, *others = _next_commands(results, results.run_dir / "plans" / f"{best}.json")
+        screen.print(bold("Next", f"    {explain}"), soft_wrap=True)
+        for command in others:
+            screen.print(f"        {command}", soft_wrap=True)
+
+
+def _next_commands(results: Results, path: Path) -> list[str]:
+    """What to do with the plan in ``path``: ask why it is so, and hand it over in a format that its device reads."""
+    from hwsearch.plans import handover, plan_file
+    from hwsearch.runs.run import Run
+
+    run = Run.of_plan(path)
+    named = "" if run is None or run.model is None else f" --model {shlex.quote(run.model)}"
+    plan = shlex.quote(str(_near(path)))
+    explain, export = f"hwsearch explain {plan}{named}", f"hwsearch export {plan}{named}"
+    try:
+        opened = plan_file.open_plan(path)
+        suggestion = handover.suggest(opened) if opened.plan.integers is not None else None
+    except HwsearchError:  # a run whose plans were moved away still has a report
+        return [explain, export]
+    if suggestion is None:
+        return [explain]
+    info = suggestion.exporter
+    export += f" --to {info.name} --out {shlex.quote(f'{results.network}_x{results.scale}{info.suffix}')}"
+    if suggestion.made_for_device:
+        return [explain, export]
+    return [explain, export, f"# no format here is made for {results.device.runtime}; many tools read {info.name}"]
 
 
 def render_targets(runs: Runs, screen: Console) -> None:

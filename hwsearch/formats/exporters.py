@@ -7,6 +7,7 @@ before the exporter sees it (``promote``), and the export says so.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -18,10 +19,42 @@ from hwmodels.parts.registry import Part, Registry, instances
 from hwsearch.formats.capability import Holds
 
 if TYPE_CHECKING:
+    from hwmodels.device.device import Device
     from hwsearch.formats.promote import Promotion
     from hwsearch.quant.graph import QuantizedGraph
     from searchspaces.ir.graph import Graph
     from searchspaces.ops.table import OpTable
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A file that was written, for the commands that run it.
+
+    Attributes:
+        file: the file or folder; ``plan`` is the plan that it was made of.
+        device: what it is for; None where that is not known.
+        input: name of the network's input; ``size``: (height, width) of the picture that goes in; ``channels`` of it.
+    """
+
+    file: Path
+    plan: Path
+    device: Device | None
+    input: str
+    size: tuple[int, int]
+    channels: int
+
+    @property
+    def name(self) -> str:
+        """The file as a shell takes it."""
+        return shlex.quote(str(self.file))
+
+    def beside(self, suffix: str, stem: str | None = None) -> str:
+        """Another file of the same name, or of the given one, as a shell takes it."""
+        return shlex.quote(str(self.file.with_name((self.file.name.split(".")[0] if stem is None else stem) + suffix)))
+
+    def device_is(self, *runtimes: str) -> bool:
+        """Whether the device's runtime is one of these, by how its name begins."""
+        return self.device is not None and self.device.runtime.startswith(runtimes)
 
 
 @dataclass(frozen=True)
@@ -42,6 +75,24 @@ class ExporterInfo:
     folder: bool = False
     """What is written is a folder."""
     place: int = 0
+    serves: tuple[str, ...] = ()
+    """Runtimes that read the format, as device files begin their names: the format is what devices with them are handed."""
+    commands: str | Callable[[Handed], list[str]] = ""
+    """What runs the file on its device, or where that is: "MODULE:NAME". Empty: nothing runs it, it is a table for people."""
+
+    def runs_on(self, device: Device) -> bool:
+        """Whether the format is what the runtime of the device reads."""
+        return any(device.runtime.startswith(name) for name in self.serves)
+
+    def next_commands(self, handed: Handed) -> list[str]:
+        """Command lines that take the file to its device, in order; lines that begin with # say what a person must do."""
+        if not self.commands:
+            return []
+        if not isinstance(self.commands, str):
+            return self.commands(handed)
+        module, _, name = self.commands.partition(":")
+        found: list[str] = getattr(import_module(module), name)(handed)
+        return found
 
     @property
     def operators(self) -> OpTable[Any]:
@@ -112,6 +163,17 @@ def _built_in() -> list[Part[ExporterInfo]]:
 EXPORTERS: Registry[ExporterInfo] = Registry(
     "exporter", "hwsearch.exporters", _built_in, instances(ExporterInfo, lambda info: info.name)
 )
+
+
+def for_device(device: Device) -> list[ExporterInfo]:
+    """The formats that a device's runtime reads, the best first; empty where none is made for it."""
+    return [info for info in EXPORTERS.values() if info.runs_on(device)]
+
+
+def by_ending(file: Path) -> ExporterInfo | None:
+    """The format whose files end as this one does, the longest such ending; None where there is none."""
+    found = [info for info in EXPORTERS.values() if info.suffix and file.name.endswith(info.suffix)]
+    return max(found, key=lambda info: len(info.suffix), default=None)
 
 
 def exporter(name: str) -> ExporterInfo:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hwmodels import cost
 from hwmodels.device import catalogue
+from hwmodels.device.device import Device
 from hwmodels.errors import UncountedError
+from hwmodels.tiling import tiles
+from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents.results import LayerRow
 from hwsearch.formats.readers import Inspected
+from searchspaces.ir.graph import Graph
 from searchspaces.space import SearchSpace, build_space
 from searchspaces.tracing.trace import to_workload
 
@@ -20,7 +25,8 @@ from searchspaces.tracing.trace import to_workload
 class FilePrice:
     """Predicted price of a model file on a device; ``energy_j`` is ``None`` where the device has no energy figures.
 
-    ``remarks``: widths of the file that the device does not offer, and what was priced instead.
+    ``remarks``: widths of the file that the device does not offer, and what was priced instead; ``counted``: what papers count
+    of it (``hwmodels.counting.COUNTED``).
     """
 
     target: str
@@ -32,6 +38,7 @@ class FilePrice:
     energy_j: float | None
     layers: tuple[LayerRow, ...]
     remarks: tuple[str, ...]
+    counted: Mapping[str, float] = field(default_factory=dict)
 
 
 def price(inspected: Inspected, target: str, size: tuple[int, int] | None = None) -> FilePrice:
@@ -49,8 +56,26 @@ def price(inspected: Inspected, target: str, size: tuple[int, int] | None = None
             list(inspected.graph.uncounted),
             "Only files that consist of the operations in `hwsearch networks --operations` are priced.",
         )
-    height, width = size or inspected.input_size or board.default_input
-    workload = to_workload(inspected.graph, height, width)
+    weight_bits = {layer.name: layer.weight_bits for layer in inspected.layers}
+    return of_widths(inspected.graph, weight_bits, inspected.tensor_bits, board, size or inspected.input_size)
+
+
+def of_widths(
+    graph: Graph,
+    weight_bits: Mapping[str, int],
+    tensor_bits: Mapping[str, int],
+    board: Device,
+    size: tuple[int, int] | None = None,
+    tiling: Tiling | None = None,
+) -> FilePrice:
+    """Price a network of given widths on a device, as ``price`` does.
+
+    Args:
+        weight_bits: by layer; ``tensor_bits``: by tensor, at least one of each width group.
+        size: (height, width) of what the network reads, by default the device's; ``tiling``: how that is cut.
+    """
+    height, width = size or board.default_input
+    workload = to_workload(graph, height, width)
     offered = board.widths
     space = build_space(
         workload,
@@ -59,9 +84,9 @@ def price(inspected: Inspected, target: str, size: tuple[int, int] | None = None
         wide=board.wide,
         symmetric_activations=offered.symmetric_activations,
     )
-    wanted = [layer.weight_bits for layer in inspected.layers] + [inspected.tensor_bits[name] for name in space.group_names]
+    wanted = [weight_bits[name] for name in space.layer_names] + [tensor_bits[name] for name in space.group_names]
     row = np.array([space.uniform(bits, bits)[d] for d, bits in enumerate(wanted)], dtype=np.int8)
-    table = cost.lower(board, workload, space)
+    table = tiles.lower(board, workload, space, tiling).table
     objectives = cost.estimate(table, row[None])
     energy = float(objectives.energy_j[0])
     return FilePrice(
@@ -74,6 +99,7 @@ def price(inspected: Inspected, target: str, size: tuple[int, int] | None = None
         energy_j=energy if math.isfinite(energy) else None,
         layers=tuple(LayerRow(**entry) for entry in cost.explain(table, row)),
         remarks=_remarks(space, row, wanted),
+        counted={name: float(values[0]) for name, values in space.counting.of_plans(row[None]).items()} if space.counting else {},
     )
 
 

@@ -95,6 +95,12 @@ class Run:
         return replace(saved, model=self._model)
 
     @property
+    def model(self) -> str | None:
+        """The file of code that is the run's network, as whoever asks named it, or else as the run does: a word, not to be
+        executed (see ``request``)."""
+        return self._model or self._asked.model
+
+    @property
     def seed(self) -> int:
         return self._asked.seed
 

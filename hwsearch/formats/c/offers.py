@@ -19,6 +19,8 @@ EXPORTERS = (
         folder=True,
         table=C,
         place=14,
+        serves=("exported C99",),
+        commands="hwsearch.formats.c.commands:compile_",
     ),
 )
 

@@ -8,6 +8,7 @@ from hwsearch.formats.runtimes import RuntimeInfo
 
 ONNX_CODES = "hwsearch.formats.onnx.codes:CODES"
 ONNX_REAL = "hwsearch.formats.onnx.operators:WRITES"
+COMMANDS = "hwsearch.formats.onnx.commands"
 
 EXPORTERS = (
     ExporterInfo(
@@ -18,6 +19,8 @@ EXPORTERS = (
         holds=Holds(weight_bits=(2, 4, 8)),
         table=ONNX_CODES,
         place=1,
+        serves=("ONNX Runtime",),
+        commands=f"{COMMANDS}:onnxruntime",
     ),
     ExporterInfo(
         "openvino",
@@ -27,6 +30,8 @@ EXPORTERS = (
         holds=Holds(weight_bits=(4, 8)),
         table=ONNX_CODES,
         place=4,
+        serves=("OpenVINO",),
+        commands=f"{COMMANDS}:openvino",
     ),
     ExporterInfo(
         "tensorrt",
@@ -36,6 +41,8 @@ EXPORTERS = (
         holds=SYMMETRIC_INT8,
         table=ONNX_REAL,
         place=5,
+        serves=("TensorRT",),
+        commands=f"{COMMANDS}:tensorrt",
     ),
     ExporterInfo(
         "qonnx",
@@ -44,6 +51,7 @@ EXPORTERS = (
         "hwsearch.formats.onnx.qonnx",
         table=ONNX_REAL,
         place=6,
+        commands=f"{COMMANDS}:qonnx",
     ),
     ExporterInfo(
         "float",
@@ -52,6 +60,7 @@ EXPORTERS = (
         "hwsearch.formats.onnx.float_network",
         table=ONNX_REAL,
         place=7,
+        commands=f"{COMMANDS}:onnxruntime",
     ),
 )
 

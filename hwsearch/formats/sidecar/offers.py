@@ -9,6 +9,7 @@ AIMET = Holds(weight_bits=(4, 8), tensor_bits=(8, 16))
 
 ONNX_REAL = "hwsearch.formats.onnx.operators:WRITES"
 TABLE = "hwsearch.formats.sidecar.table:ROWS"
+COMMANDS = "hwsearch.formats.sidecar.commands"
 
 EXPORTERS = (
     ExporterInfo(
@@ -20,16 +21,19 @@ EXPORTERS = (
         AIMET,
         table=ONNX_REAL,
         place=8,
+        serves=("QNN",),
+        commands=f"{COMMANDS}:qairt",
     ),
     ExporterInfo(
         "aimet-1.0",
         "AIMET and QNN: the same as encodings 1.0.0, for older versions",
-        ".encodings",
+        ".v1.encodings",
         "hwsearch.formats.sidecar.aimet",
         {"version": "1.0.0"},
         AIMET,
         table=ONNX_REAL,
         place=9,
+        commands=f"{COMMANDS}:qairt",
     ),
     ExporterInfo(
         "coreml",
@@ -39,6 +43,8 @@ EXPORTERS = (
         holds=Holds(weight_bits=(4, 8), stretched=True),
         table=ONNX_REAL,
         place=10,
+        serves=("Core ML",),
+        commands=f"{COMMANDS}:coreml",
     ),
     ExporterInfo(
         "ncnn",
@@ -48,6 +54,8 @@ EXPORTERS = (
         holds=SYMMETRIC_INT8,
         table=ONNX_REAL,
         place=11,
+        serves=("ncnn",),
+        commands=f"{COMMANDS}:ncnn",
     ),
     ExporterInfo(
         "json",

@@ -7,11 +7,12 @@ from hwsearch.formats.exporters import ExporterInfo
 from hwsearch.formats.runtimes import RuntimeInfo
 
 TFLITE = "hwsearch.formats.tflite.nodes:WRITES"
+COMMANDS = "hwsearch.formats.tflite.commands"
 
 EXPORTERS = (
     ExporterInfo(
         "tflite",
-        "LiteRT with XNNPACK: int8 and 16x8 kernels, narrow activations at no cost",
+        "LiteRT with XNNPACK, Vela for Ethos-U: int8 and 16x8 kernels, narrow activations at no cost",
         ".tflite",
         "hwsearch.formats.tflite.write",
         {"flavour": "litert"},
@@ -19,17 +20,22 @@ EXPORTERS = (
         sized=True,
         table=TFLITE,
         place=2,
+        # Vela packs weights by their values, without loss, and reads no int4.
+        serves=("Vela", "LiteRT", "TFLite", "TensorFlow Lite, VX", "Arm NN", "SyNAP", "STEdgeAI", "X-CUBE-AI"),
+        commands=f"{COMMANDS}:litert",
     ),
     ExporterInfo(
         "tflite-micro",
-        "TensorFlow Lite Micro, CMSIS-NN, Ethos-U: int8 and 16x8 kernels, packed 4-bit weights",
-        ".tflite",
+        "TensorFlow Lite Micro, CMSIS-NN: int8 and 16x8 kernels, packed 4-bit weights",
+        ".micro.tflite",
         "hwsearch.formats.tflite.write",
         {"flavour": "micro"},
         Holds(weight_bits=(4, 8), half=False),
         sized=True,
         table=TFLITE,
         place=3,
+        serves=("TensorFlow Lite Micro", "ESP-NN"),
+        commands=f"{COMMANDS}:micro",
     ),
 )
 
