@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hwmodels.classes import registry
 from hwmodels.classes.registry import Question
@@ -166,11 +167,11 @@ def uniform_table(device: Device, workload: Workload, precision: Precision) -> C
     return lower(device, workload, _Uniform.of(workload, precision))
 
 
-def explain(table: CostTable, plan: np.ndarray) -> list[dict[str, Any]]:
+def explain(table: CostTable, plan: ArrayLike) -> list[dict[str, Any]]:
     """One row per layer, in execution order: widths, what runs and is stored, each term in seconds, and the term that binds."""
-    rows = []
+    rows, choices = [], np.asarray(plan)
     for row, layer in enumerate(table.layers):
-        at = table.choice(row, plan)
+        at = table.choice(row, choices)
         w, a, b = at
         has_weights = table.weight_column[row] >= 0
         terms = {
@@ -201,22 +202,23 @@ def explain(table: CostTable, plan: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
-def schedule(table: CostTable, workload: Workload, plan: np.ndarray) -> Iterator[tuple[str, dict[str, int]]]:
+def schedule(table: CostTable, workload: Workload, plan: ArrayLike) -> Iterator[tuple[str, dict[str, int]]]:
     """For each layer in order: its name and ``{tensor name: bytes}`` of everything alive at its busiest step."""
+    choices = np.asarray(plan)
     if table.arenas:
-        largest = max(table.arenas, key=lambda arena: int(arena.needed(plan)[0]))
-        held = largest.schedule(plan, len(workload.layers))
+        largest = max(table.arenas, key=lambda arena: int(arena.needed(choices)[0]))
+        held = largest.schedule(choices, len(workload.layers))
         yield from ((layer.name, alive) for layer, alive in zip(workload.layers, held, strict=True))
         return
     last_layer = len(workload.layers) - 1
     busiest = np.zeros(len(workload.layers))
-    np.maximum.at(busiest, table.step_layer, table.live @ table.element_bytes[plan[table.weighted :]])
+    np.maximum.at(busiest, table.step_layer, table.live @ table.element_bytes[choices[table.weighted :]])
     for row, layer in enumerate(workload.layers):
         alive = {}
         for tensor, channels in zip(workload.tensors, table.stored_channels, strict=True):
             last = max(tensor.readers) if tensor.readers else last_layer
             if max(tensor.producer, 0) <= row <= last:
-                bytes_per_element = table.element_bytes[plan[table.weighted + tensor.group]]
+                bytes_per_element = table.element_bytes[choices[table.weighted + tensor.group]]
                 alive[tensor.name] = int(np.ceil(tensor.height * tensor.width * channels * bytes_per_element))
         if (between := int(busiest[row]) - sum(alive.values())) > 0:
             alive["partial results"] = between

@@ -1,15 +1,20 @@
 """What may be chosen: the widths that the network allows and the device can store, with ties, pins and scope.
 
-A plan is a row of choice indices. Its first columns choose the weight width of each weighted layer (an index into
-``weight_bits``), the remaining columns the width of each width group of tensors (an index into ``activation_bits``).
+A plan (``PlanRow``) is a row of choice indices. Its first columns choose the weight width of each weighted layer (an index into
+``weight_bits``), the remaining columns the width of each width group of tensors (an index into ``activation_bits``). Many plans
+at once, to price or to predict, are a matrix ``int8[P, decisions]`` of such rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import SupportsIndex, overload
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from hwmodels.counting import Counting
 from hwmodels.errors import UsageError, closest
@@ -74,18 +79,30 @@ class SearchSpace(Offered):
     def widths(self, decision: int) -> tuple[int, ...]:
         return self.weight_bits if decision < len(self.layer_names) else self.activation_bits
 
-    def uniform(self, weight_bits: int, activation_bits: int) -> np.ndarray:
-        """The plan ``int8[decisions]`` nearest to one width everywhere; pinned decisions keep their pin, and a width that
-        is not on offer becomes the next wider one."""
-        plan = np.empty(self.decisions, dtype=np.int8)
-        for d in range(self.decisions):
-            wanted = weight_bits if d < len(self.layer_names) else activation_bits
-            widths, options = self.widths(d), self.choices(d)
-            wide_enough = [c for c in options if widths[c] >= wanted]
-            plan[d] = wide_enough[0] if wide_enough else options[-1]
-        return plan
+    def row(self, choices: Iterable[SupportsIndex]) -> PlanRow:
+        """The plan of these choice indices, one a decision."""
+        return PlanRow(self, tuple(int(choice) for choice in choices))
 
-    def has_widths(self, plan: np.ndarray, weight_bits: int, activation_bits: int) -> bool:
+    def uniform(self, weight_bits: int, activation_bits: int) -> PlanRow:
+        """The plan nearest to one width everywhere; pinned decisions keep their pin, and a width that is not on offer becomes
+        the next wider one."""
+        layers = len(self.layer_names)
+        return self.nearest([weight_bits if d < layers else activation_bits for d in range(self.decisions)])
+
+    def nearest(self, wanted: Sequence[int]) -> PlanRow:
+        """The plan nearest to a width for each decision: the allowed one, or the next wider; the widest where none is wider."""
+        found = []
+        for d, bits in enumerate(wanted):
+            widths, options = self.widths(d), self.choices(d)
+            found.append(next((c for c in options if widths[c] >= bits), options[-1]))
+        return self.row(found)
+
+    def allows(self, choices: Sequence[int]) -> bool:
+        """Whether choice indices are a plan of this space."""
+        kinds = self.allowed.shape[1]
+        return len(choices) == self.decisions and all(0 <= c < kinds and self.allowed[d, c] for d, c in enumerate(choices))
+
+    def has_widths(self, plan: Choices, weight_bits: int, activation_bits: int) -> bool:
         """Whether the plan has these widths somewhere inside the scope: those outside it name no plan."""
         inside = set(range(self.decisions)) - self.outside
         found = {(d < len(self.layer_names), self.widths(d)[plan[d]]) for d in inside}
@@ -96,35 +113,92 @@ class SearchSpace(Offered):
         columns = [rng.choice(self.choices(d), size=count) for d in range(self.decisions)]
         return np.stack(columns, axis=1).astype(np.int8)
 
-    def bits(self, plan: np.ndarray) -> tuple[dict[str, int], dict[str, int]]:
+    def bits(self, plan: Choices) -> tuple[dict[str, int], dict[str, int]]:
         """A plan as ``{layer: weight bits}, {group: activation bits}``."""
         split = len(self.layer_names)
         weights = {n: self.weight_bits[c] for n, c in zip(self.layer_names, plan[:split], strict=True)}
         activations = {n: self.activation_bits[c] for n, c in zip(self.group_names, plan[split:], strict=True)}
         return weights, activations
 
-    def plan(self, weights: Mapping[str, int], activations: Mapping[str, int]) -> np.ndarray:
+    def plan(self, weights: Mapping[str, int], activations: Mapping[str, int]) -> PlanRow:
         """The inverse of ``bits``.
 
         Raises:
             UsageError: a name is missing or unknown, or a width is not on offer.
         """
-        row = np.empty(self.decisions, dtype=np.int8)
-        for names, given, widths, offset in (
-            (self.layer_names, weights, self.weight_bits, 0),
-            (self.group_names, activations, self.activation_bits, len(self.layer_names)),
+        row = []
+        for names, given, widths in (
+            (self.layer_names, weights, self.weight_bits),
+            (self.group_names, activations, self.activation_bits),
         ):
             for unknown in set(given) - set(names):
                 raise UsageError(f"the plan names {unknown!r}, which this network has not", closest(unknown, names))
-            for i, name in enumerate(names):
+            for name in names:
                 if name not in given:
                     raise UsageError(f"the plan has no width for {name!r}")
                 if given[name] not in widths:
                     raise UsageError(
                         f"{given[name]} bits for {name!r} are not on offer", f"Widths here: {', '.join(map(str, widths))}."
                     )
-                row[offset + i] = widths.index(given[name])
-        return row
+                row.append(widths.index(given[name]))
+        return self.row(row)
+
+
+@dataclass(frozen=True, eq=False)
+class PlanRow(Sequence[int]):
+    """One plan: a choice for every decision of its space, as an immutable sequence of indices.
+
+    Hashable. Two plans are equal where they choose the same number formats for the same decisions, whatever else their spaces
+    offer: a plan that one device measured is known to another that has its widths. As an array it is ``int8[decisions]``.
+    """
+
+    space: SearchSpace
+    choices: tuple[int, ...]
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[int, ...]: ...
+    def __getitem__(self, at: int | slice) -> int | tuple[int, ...]:
+        return self.choices[at]
+
+    def __len__(self) -> int:
+        return len(self.choices)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.choices, dtype=np.int8 if dtype is None else dtype)
+
+    @cached_property
+    def formats(self) -> tuple[NumberFormat, ...]:
+        """The number format that each decision chooses."""
+        layers = len(self.space.layer_names)
+        weights, tensors = self.space.weight_formats, self.space.tensor_formats
+        return tuple((weights if d < layers else tensors)[choice] for d, choice in enumerate(self.choices))
+
+    @cached_property
+    def digest(self) -> str:
+        """Name of the plan among those of its space, the same on every machine."""
+        return hashlib.sha256(np.asarray(self).tobytes()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlanRow) and self.formats == other.formats and self.space.names == other.space.names
+
+    def __hash__(self) -> int:
+        return hash(self.formats)
+
+
+Choices = PlanRow | np.ndarray | Sequence[int]
+"""Indices of one plan, one a decision, where it does not matter what else a plan knows."""
+
+
+def matrix(plans: Iterable[PlanRow]) -> np.ndarray:
+    """``int8[P, decisions]`` of one plan or more."""
+    return np.stack([np.asarray(plan) for plan in plans])
+
+
+def distinct(plans: Iterable[PlanRow]) -> list[PlanRow]:
+    """Each plan once, in the order of its first appearance."""
+    return list(dict.fromkeys(plans))
 
 
 def build_space(

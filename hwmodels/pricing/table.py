@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hwmodels.compiled import compiled
 from hwmodels.errors import UsageError
@@ -243,7 +244,7 @@ def _estimate(
             peak[begin + i] += np.int64(np.ceil(most[i]))
 
 
-def estimate(table: CostTable, plans: np.ndarray) -> Objectives:
+def estimate(table: CostTable, plans: ArrayLike) -> Objectives:
     """Price plans.
 
     Args:
@@ -253,23 +254,23 @@ def estimate(table: CostTable, plans: np.ndarray) -> Objectives:
     Raises:
         UsageError: the plans have not D columns, or a choice that does not exist.
     """
-    plans = np.ascontiguousarray(np.atleast_2d(plans), dtype=np.int8)
-    if plans.shape[1] != table.decisions:
-        raise UsageError(f"plans with {plans.shape[1]} decisions for a table with {table.decisions}")
-    if len(plans):
+    rows = np.ascontiguousarray(np.atleast_2d(np.asarray(plans)), dtype=np.int8)
+    if rows.shape[1] != table.decisions:
+        raise UsageError(f"plans with {rows.shape[1]} decisions for a table with {table.decisions}")
+    if len(rows):
         # Negative choices are large as unsigned numbers.
-        highest = plans.view(np.uint8).max(axis=0)
+        highest = rows.view(np.uint8).max(axis=0)
         offered = np.repeat((len(table.weight_bits), len(table.activation_bits)), (table.weighted, table.live.shape[1]))
         wrong = np.flatnonzero(highest >= offered)
         if len(wrong):
             raise UsageError(f"plans choose what is not on offer, in decisions {', '.join(map(str, wrong[:8]))}")
-    count = len(plans)
+    count = len(rows)
     latency = np.full(count, table.inference_s)
     energy = np.full(count, table.inference_s * table.static_w)
     stored, peak = np.zeros(count, dtype=np.int64), np.full(count, table.runtime_bytes, dtype=np.int64)
-    _estimate(plans.view(np.uint8), table.packed, latency, stored, energy, peak)
+    _estimate(rows.view(np.uint8), table.packed, latency, stored, energy, peak)
     if table.arenas:
-        peak = needed(table.arenas, plans)
+        peak = needed(table.arenas, rows)
     return Objectives(latency, stored, peak, energy)
 
 

@@ -28,6 +28,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hwmodels import cost
 from hwmodels.device.device import Device
@@ -90,12 +91,12 @@ class Cut:
     def macs(self) -> int:
         return sum(layer.macs for layer in self.table.layers)
 
-    def schedule(self, plan: np.ndarray) -> Iterator[tuple[str, dict[str, int]]]:
+    def schedule(self, plan: ArrayLike) -> Iterator[tuple[str, dict[str, int]]]:
         """As ``cost.schedule``, for the tile that needs most memory under ``plan int[D]``."""
         if self.tiling is None or self.table.arenas:
             yield from cost.schedule(self.table, self.workload, plan)
             return
-        size = self.table.element_bytes[plan[self.table.weighted :]]
+        size = self.table.element_bytes[np.asarray(plan)[self.table.weighted :]]
         peaks = [
             float((tile.live_elements(stored) @ size).max())
             for (tile, _), stored in zip(self.kinds, self.stored_channels, strict=True)

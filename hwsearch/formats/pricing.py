@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device
@@ -17,7 +15,7 @@ from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents.results import LayerRow
 from hwsearch.formats.readers import Inspected
 from searchspaces.ir.graph import Graph
-from searchspaces.space import SearchSpace, build_space
+from searchspaces.space import PlanRow, SearchSpace, build_space, matrix
 from searchspaces.tracing.trace import to_workload
 
 
@@ -85,9 +83,9 @@ def of_widths(
         symmetric_activations=offered.symmetric_activations,
     )
     wanted = [weight_bits[name] for name in space.layer_names] + [tensor_bits[name] for name in space.group_names]
-    row = np.array([space.uniform(bits, bits)[d] for d, bits in enumerate(wanted)], dtype=np.int8)
+    row = space.nearest(wanted)
     table = tiles.lower(board, workload, space, tiling).table
-    objectives = cost.estimate(table, row[None])
+    objectives = cost.estimate(table, matrix([row]))
     energy = float(objectives.energy_j[0])
     return FilePrice(
         target=board.name,
@@ -103,11 +101,11 @@ def of_widths(
     )
 
 
-def _remarks(space: SearchSpace, row: np.ndarray, wanted: list[int]) -> tuple[str, ...]:
+def _remarks(space: SearchSpace, row: PlanRow, wanted: list[int]) -> tuple[str, ...]:
     """One sentence for every width that was priced as another."""
     changed: dict[tuple[str, int, int], int] = {}
     for d, bits in enumerate(wanted):
-        got = space.widths(d)[int(row[d])]
+        got = space.widths(d)[row[d]]
         if got != bits:
             kind = "layers" if d < len(space.layer_names) else "tensors"
             changed[kind, bits, got] = changed.get((kind, bits, got), 0) + 1

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hwmodels import cost
 from hwmodels.fitting import agreement
 from hwmodels.tiling.tiles import Cut
@@ -14,6 +12,7 @@ from hwsearch.documents import configuration, units
 from hwsearch.problem.pose import Problem, Request
 from hwsearch.search import frame_rate
 from hwsearch.search.tiling_options import Ways
+from searchspaces.space import PlanRow, matrix
 
 if TYPE_CHECKING:
     from hwsearch.plans.prove import Proof
@@ -84,13 +83,13 @@ def about_versions(run: Run) -> list[str]:
     ]
 
 
-def _about_tiles(problem: Problem, ways: Ways, name: str, cut: Cut, plan: np.ndarray) -> list[str]:
+def _about_tiles(problem: Problem, ways: Ways, name: str, cut: Cut, plan: PlanRow) -> list[str]:
     tiling, device = cut.tiling, problem.device
     assert tiling is not None
-    peak = units.bytes_(cost.estimate(cut.table, plan).peak_activation_bytes[0])
+    peak = units.bytes_(cost.estimate(cut.table, matrix([plan])).peak_activation_bytes[0])
     why = ""
     if ways.priced[0].tiling is None and device.limits.peak_activation_bytes is not None:
-        whole = units.bytes_(cost.estimate(ways.priced[0].table, plan).peak_activation_bytes[0])
+        whole = units.bytes_(cost.estimate(ways.priced[0].table, matrix([plan])).peak_activation_bytes[0])
         why = f"The whole picture would need {whole} of {units.bytes_(device.limits.peak_activation_bytes.value)}. "
     if tiling.halo == "keep":
         how = (

@@ -36,7 +36,7 @@ from hwsearch.search.exact import exact
 from hwsearch.search.predict.screen import Screen, trust
 from hwsearch.search.propose import random_plans
 from searchspaces.ir.graph import execute
-from searchspaces.space import SearchSpace
+from searchspaces.space import PlanRow, SearchSpace, matrix
 
 __all__ = ["Request", "optimize"]
 
@@ -70,17 +70,17 @@ def measure_damage(
 
 def check_proxies(
     damages: Mapping[str, Damage], space: SearchSpace, log: EvaluationLog, count: int, seed: int, progress: Progress
-) -> tuple[list[ProxyCheck], np.ndarray]:
+) -> tuple[list[ProxyCheck], list[PlanRow]]:
     """Measure random plans and say how well each proxy ranks them."""
     plans = random_plans.sample(space, count, seed=seed)
     with progress.stage("checking the proxies on random plans", len(plans)) as stage:
         measured = np.empty(len(plans))
-        for i, score in enumerate(log(list(plans))):
+        for i, score in enumerate(log(plans)):
             measured[i] = score.psnr_loss_db
             stage.advance()
     checks = []
     for name, damage in damages.items():
-        predicted = damage.psnr_loss_db(plans)
+        predicted = damage.psnr_loss_db(matrix(plans))
         checks.append(
             ProxyCheck(
                 name=name,
@@ -128,11 +128,11 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             patches = on_patches(lambda x: execute(problem.graph, x), photos.search, photos.task, request.seed)
             team = Coordinator(study, request, problem, photos, tables, measuring) if study else None
 
-        def score(plan: np.ndarray) -> Score:
-            return shared.score(problem.space, plan, measuring)
+        def score(plan: PlanRow) -> Score:
+            return shared.score(plan, measuring)
 
         log = EvaluationLog(run.evaluations_path, team or (lambda plans: map(score, plans)), problem.space)
-        shared.remember(problem.space, log.items())
+        shared.remember(problem.space, log.scores())
         with clock.stage("proxies"):
             damages = _tables(run, problem.space, shared, photos, evaluator.float_mse, request.seed, progress)
             ratios = shared.ratios(problem.space, lambda whole: sqnr.table(whole, photos.crops, photos.task))

@@ -32,6 +32,7 @@ from hwsearch.search import pareto, tiling_options
 from hwsearch.search.exact import exact
 from hwsearch.search.predict import interactions
 from hwsearch.search.tiling_options import Ways
+from searchspaces.space import PlanRow, matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +43,12 @@ class Candidate:
         source: "simulated" on the search pictures, or "predicted" (its price is the cost model's in either case); where the plan
             was run in integers, ``measured`` says what that gave on the evaluation pictures.
         name: of its plan file in the run; empty where it has none.
-        row: ``int8[decisions]``; ``cut``: how the picture is cut; ``method``: what a simulated plan was simulated with.
+        row: the plan; ``cut``: how the picture is cut; ``method``: what a simulated plan was simulated with.
     """
 
     source: LossIs
     name: str
-    row: np.ndarray
+    row: PlanRow
     cut: Cut
     predicted: Predicted
     counted: Counted | None
@@ -99,53 +100,49 @@ def pick(run: Run, budgets: Mapping[str, float]) -> Repick:
     ways = tiling_options.ways(problem, request, budgets)
     tables = [cut.table for cut in ways.useful]
     exact.check_feasible(tables, problem.space, budgets)
-    plans, scores = run.evaluations(problem.space)
-    losses = np.array([score.psnr_loss_db for score in scores])
-    made = _Maker(problem, ways, _by_widths(results), budgets)
-    simulated, refused = made.best(plans, losses, "simulated", [score.method for score in scores])
+    space = problem.space
+    known = run.evaluations(space)
+    losses = np.array([score.psnr_loss_db for score in known.values()])
+    written = {space.plan(plan.weight_bits, plan.activation_bits): plan for plan in results.front}
+    made = _Maker(problem, ways, written, budgets)
+    simulated, refused = made.best([*known], losses, "simulated", [score.method for score in known.values()])
     predicted = broken = None
     if run.has_damage:
-        prediction = run.prediction(problem.space)
-        seen = {plan.tobytes() for plan in plans}
-        optima = [plan for way in tables for plan in interactions.within_budgets(way, prediction, problem.space, budgets)]
-        new = [plan for plan in optima if plan.tobytes() not in seen]
+        prediction = run.prediction(space)
+        optima = [plan for way in tables for plan in interactions.within_budgets(way, prediction, space, budgets)]
+        new = [plan for plan in optima if plan not in known]
         if new:
             usual = [request.methods[0]] * len(new)
-            predicted, broken = made.best(np.stack(new), prediction.psnr_loss_db(np.stack(new)), "predicted", usual)
+            predicted, broken = made.best(new, prediction.psnr_loss_db(matrix(new)), "predicted", usual)
     if simulated is None and predicted is None:
         raise refused or BudgetError("no plan meets the budgets")
     error_db = results.front_proxies[-1].median_error_db if results.front_proxies else 0.0
     return Repick(results, request, problem, photos, dict(budgets), simulated, predicted, error_db, broken is not None)
 
 
-def _by_widths(results: Results) -> dict[tuple[tuple[int, ...], tuple[int, ...]], Plan]:
-    """Plans of a run by their widths, in network order."""
-    return {(tuple(plan.weight_bits.values()), tuple(plan.activation_bits.values())): plan for plan in results.front}
-
-
 @dataclass(frozen=True, eq=False)
 class _Maker:
-    """Turns rows into candidates; ``known``: plans of the run by widths."""
+    """Turns plans into candidates; ``written``: plan files of the run."""
 
     problem: Problem
     ways: Ways
-    known: Mapping[tuple[tuple[int, ...], tuple[int, ...]], Plan]
+    written: Mapping[PlanRow, Plan]
     budgets: Mapping[str, float]
 
     def best(
-        self, plans: np.ndarray, losses: np.ndarray, source: LossIs, methods: Sequence[str]
+        self, plans: Sequence[PlanRow], losses: np.ndarray, source: LossIs, methods: Sequence[str]
     ) -> tuple[Candidate | None, BudgetError | None]:
-        """The best of ``plans int8[P, D]`` that lose ``losses float64[P]`` dB by ``methods``, or why there is none."""
+        """The best of ``plans`` that lose ``losses float64[P]`` dB by ``methods``, or why there is none."""
         space = self.problem.space
-        objectives, taken = self.ways.take(plans)
-        counted = space.counting.of_plans(plans) if space.counting else {}
+        rows = matrix(plans)
+        objectives, taken = self.ways.take(rows)
+        counted = space.counting.of_plans(rows) if space.counting else {}
         values = pareto.columns(losses, objectives) | counted
         try:
             at = pareto.pick(values, self.budgets, self.problem.table.limits)
         except BudgetError as error:
             return None, error
-        bits = space.bits(plans[at])
-        written = self.known.get((tuple(bits[0].values()), tuple(bits[1].values())))
+        written = self.written.get(plans[at])
         return (
             Candidate(
                 source=source,
@@ -153,8 +150,8 @@ class _Maker:
                 row=plans[at],
                 cut=taken[at],
                 predicted=prove.price_of(objectives, at, float(losses[at]), source),
-                counted=prove.count(space, plans[at]),
-                bits=bits,
+                counted=prove.count(plans[at]),
+                bits=space.bits(plans[at]),
                 method=methods[at],
                 measured=written.measured if written else None,
             ),

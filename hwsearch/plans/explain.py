@@ -29,7 +29,7 @@ from hwsearch.search import pareto
 from hwsearch.search.exact import exact
 from hwsearch.search.predict import interactions
 from hwsearch.search.predict.interactions import Prediction
-from searchspaces.space import SearchSpace
+from searchspaces.space import PlanRow, SearchSpace, matrix
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def explain(path: Path, progress: Progress, model: str | None = None) -> Explana
         prediction = _by_proxy(proxy if proxy is not None and proxy in PROXIES else next(iter(PROXIES)), again, progress)
     allowed = _limits(run, problem)
     made = decisions(problem, prediction, row, allowed, plan.predicted.psnr_loss_db)
-    used = _columns(problem, row[None], np.array([plan.predicted.psnr_loss_db]))
+    used = _columns(problem, matrix([row]), np.array([plan.predicted.psnr_loss_db]))
     broken = {name for decision in made for step in (decision.narrower, decision.wider) if step for name in step.breaks}
     limits = [
         Limit(name, objective, limit, float(used[objective][0]), name in broken) for name, (objective, limit) in allowed.items()
@@ -147,18 +147,18 @@ def _columns(problem: Problem, plans: np.ndarray, losses_db: np.ndarray) -> dict
 def decisions(
     problem: Problem,
     prediction: Prediction,
-    row: np.ndarray,
+    row: PlanRow,
     allowed: Mapping[str, tuple[str, float]] | None = None,
     loss_db: float = 0.0,
 ) -> tuple[Decision, ...]:
-    """Every choice of ``row int8[decisions]`` with its neighbours, priced in one go.
+    """Every choice of ``row`` with its neighbours, priced in one go.
 
     Args:
         allowed: limit in words -> objective, value; ``loss_db``: the plan's own loss.
     """
     space = problem.space
-    changes = [(d, c) for d in range(space.decisions) for c in _neighbours(space, d, int(row[d])) if c is not None]
-    plans = np.repeat(row[None], len(changes) + 1, axis=0)
+    changes = [(d, c) for d in range(space.decisions) for c in _neighbours(space, d, row[d]) if c is not None]
+    plans = np.repeat(matrix([row]), len(changes) + 1, axis=0)
     for i, (decision, choice) in enumerate(changes, start=1):
         plans[i, decision] = choice
     lost_db, damage = prediction.psnr_loss_db(plans), prediction.damage
@@ -178,12 +178,12 @@ def decisions(
         )
     made = []
     for d, name in enumerate(space.names):
-        below, above = _neighbours(space, d, int(row[d]))
+        below, above = _neighbours(space, d, row[d])
         made.append(
             Decision(
                 name=name,
                 kind="weights" if d < len(space.layer_names) else "tensor",
-                bits=space.widths(d)[int(row[d])],
+                bits=space.widths(d)[row[d]],
                 damage_db=float(psnr_loss_db(damage.noise[d, row[d]], damage.float_mse)),
                 narrower=None if below is None else steps[d, below],
                 wider=None if above is None else steps[d, above],

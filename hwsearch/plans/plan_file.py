@@ -20,11 +20,10 @@ from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.runs.run import Run
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from hwsearch.problem.pose import Pictures, Problem, Request
     from hwsearch.quant.calibrate import Calibration
     from hwsearch.quant.graph import QuantizedGraph
+    from searchspaces.space import PlanRow
 
 EDITED = "Use the plan as its run wrote it; or quantize it as it is now: --allow-edited."
 
@@ -35,7 +34,7 @@ class Recalibrated:
 
     request: Request
     problem: Problem
-    row: np.ndarray
+    row: PlanRow
     photos: Pictures
     calibration: Calibration
 
@@ -98,7 +97,7 @@ class PlanFile:
         return request if self.model is None else dataclasses.replace(request, model=self.model)
 
     @cached_property
-    def posed(self) -> tuple[Problem, np.ndarray]:
+    def posed(self) -> tuple[Problem, PlanRow]:
         """The problem behind the plan, and the plan ``int8[decisions]`` in its space.
 
         Raises:

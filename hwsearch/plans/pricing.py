@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from hwmodels import cost
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Precision
@@ -19,7 +17,7 @@ from hwsearch.problem.pose import Problem, Request, pose
 from hwsearch.search import frame_rate, tiling_options
 from searchspaces.networks import registry
 from searchspaces.networks.registry import LoadedNetwork
-from searchspaces.space import SearchSpace
+from searchspaces.space import PlanRow, SearchSpace, matrix
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,7 +25,7 @@ class Price:
     """A priced plan.
 
     Attributes:
-        label: what was asked for, such as ``W8A8`` or a plan's name; ``row`` is the plan ``int8[decisions]``.
+        label: what was asked for, such as ``W8A8`` or a plan's name; ``row`` is the plan.
         energy_j: ``None`` where the device has no energy figures.
         limits: hard limits of the device by objective, in bytes; ``exceeded`` are those that the plan breaks.
         cut: how the picture is cut; ``tilings``: what other ways would cost, where they were asked for.
@@ -37,7 +35,7 @@ class Price:
 
     label: str
     problem: Problem
-    row: np.ndarray
+    row: PlanRow
     latency_s: float
     weight_bytes: int
     peak_activation_bytes: int
@@ -62,8 +60,8 @@ class Price:
         return max(self.schedule, key=lambda step: sum(step.live_bytes.values())).layer
 
 
-def price(problem: Problem, row: np.ndarray, label: str, remarks: tuple[str, ...] = (), request: Request | None = None) -> Price:
-    """Price one plan row ``int8[decisions]``.
+def price(problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] = (), request: Request | None = None) -> Price:
+    """Price one plan.
 
     Args:
         request: says whether sizes of tiles are compared, and the rate that is wanted.
@@ -77,11 +75,11 @@ def price(problem: Problem, row: np.ndarray, label: str, remarks: tuple[str, ...
         ways = [cut]
         if request.tile == "auto":
             ways = tiling_options.every(problem, request.halo)
-            cut = tiling_options.Ways(tuple(ways), tuple(ways), limits).take(row)[1][0]
+            cut = tiling_options.Ways(tuple(ways), tuple(ways), limits).take(matrix([row]))[1][0]
             tilings = tiling_options.curve(ways, row, limits, cut)
         if fps is not None:
             frame_rate.check_rate(fps, [way.table for way in ways], problem.space, {})
-    objectives = cost.estimate(cut.table, row[None])
+    objectives = cost.estimate(cut.table, matrix([row]))
     values = {
         "latency_s": float(objectives.latency_s[0]),
         "weight_bytes": int(objectives.weight_bytes[0]),
@@ -160,15 +158,15 @@ def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> Price:
     problem = pose(dataclasses.replace(request, weight_bits=None, activation_bits=None, pins={}, scope="all"))
     space = problem.space
     wanted = [*(plan.weight_bits.get(n) for n in space.layer_names), *(plan.activation_bits.get(n) for n in space.group_names)]
-    row = np.array([space.uniform(bits or 8, bits or 8)[d] for d, bits in enumerate(wanted)], dtype=np.int8)
+    row = space.nearest([bits or 8 for bits in wanted])
     return price(problem, row, plan.name, opened.remarks + _remarks(space, row, wanted), request)
 
 
-def _remarks(space: SearchSpace, row: np.ndarray, asked: Sequence[int | None]) -> tuple[str, ...]:
+def _remarks(space: SearchSpace, row: PlanRow, asked: Sequence[int | None]) -> tuple[str, ...]:
     """What became wider than asked for, because it is not on offer."""
     said = []
     for d, (name, bits) in enumerate(zip(space.names, asked, strict=True)):
-        got = space.widths(d)[int(row[d])]
+        got = space.widths(d)[row[d]]
         if bits is not None and bits != got:
             kind = "layer" if d < len(space.layer_names) else "tensor"
             said.append(f"{kind} {name} gets {got} bits: {bits} are not on offer there")

@@ -21,7 +21,7 @@ from hwsearch.quant import storage
 from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.quant.methods import USUAL
 from searchspaces.ir.graph import execute
-from searchspaces.space import SearchSpace
+from searchspaces.space import PlanRow
 
 
 def now() -> str:
@@ -64,7 +64,7 @@ def prove(name: str, quantized: QuantizedGraph, problem: Problem, tiling: Tiling
 
 def plan_of(
     name: str,
-    choices: np.ndarray,
+    row: PlanRow,
     request: Request,
     problem: Problem,
     photos: Pictures,
@@ -75,8 +75,8 @@ def plan_of(
     proof: Proof | None = None,
     method: str = USUAL,
 ) -> Plan:
-    """A plan ``int8[decisions]`` as a document."""
-    weight_bits, activation_bits = problem.space.bits(choices)
+    """A plan as a document."""
+    weight_bits, activation_bits = problem.space.bits(row)
     network = problem.network
     return Plan(
         name=name,
@@ -92,7 +92,7 @@ def plan_of(
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         predicted=predicted,
-        counted=count(problem.space, choices),
+        counted=count(row),
         measured=proof.measured if proof else None,
         integers=proof.integers if proof else None,
         integers_sha256=proof.integers_sha256 if proof else None,
@@ -121,9 +121,9 @@ def price_of(objectives: cost.Objectives, row: int, loss_db: float, loss_is: Los
     )
 
 
-def count(space: SearchSpace, plan: np.ndarray) -> Counted | None:
-    """What papers count of a plan ``int8[decisions]``; None for a space that was made without a network."""
-    counting = space.counting
+def count(row: PlanRow) -> Counted | None:
+    """What papers count of a plan; None for a space that was made without a network."""
+    counting, plan = row.space.counting, np.asarray(row)
     if counting is None:
         return None
     mean = float(counting.mean_bits(plan)[0])

@@ -13,28 +13,23 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from hwmodels.errors import FileError
 from hwsearch.documents import earlier, reading
 from hwsearch.documents.bounds import Number, Text
 from hwsearch.quality.evaluate import Score
+from searchspaces.space import PlanRow, SearchSpace, distinct
 
-if TYPE_CHECKING:
-    from searchspaces.space import SearchSpace
-
-Measure = Callable[[Sequence[np.ndarray]], Iterable[Score]]
-"""Plans ``int8[D]``, all different -> their scores in the same order, each as soon as it is known."""
+Measure = Callable[[Sequence[PlanRow]], Iterable[Score]]
+"""Plans, all different -> their scores in the same order, each as soon as it is known."""
 
 
-def read(path: Path, space: SearchSpace | None = None) -> list[tuple[np.ndarray, Score]]:
-    """Plans and scores of the log in ``path``, which stays as it is.
+def read(path: Path, space: SearchSpace) -> dict[PlanRow, Score]:
+    """Plans of ``space`` and their scores, as the log in ``path`` has them; it stays as it is.
 
-    Args:
-        space: what the plans are choices in.
     Raises:
         FileError: there is none, a line before the last one is damaged, or a plan is none of ``space``.
     """
@@ -42,7 +37,7 @@ def read(path: Path, space: SearchSpace | None = None) -> list[tuple[np.ndarray,
         scores, _ = _parse(path, space)
     except OSError as error:
         raise FileError(f"{path}: {(error.strerror or str(error)).lower()}", "Give the folder of a finished run.") from error
-    return _items(scores)
+    return scores
 
 
 class _Line(BaseModel):
@@ -54,8 +49,8 @@ class _Line(BaseModel):
     sha256: Text | None = None
 
 
-def _line(key: tuple[int, ...], score: Mapping[str, object]) -> str:
-    told = {"plan": list(key), "score": dict(score)}
+def _line(plan: PlanRow, score: Mapping[str, object]) -> str:
+    told = {"plan": list(plan), "score": dict(score)}
     return json.dumps(told | {"sha256": _digest(told)}) + "\n"
 
 
@@ -64,9 +59,9 @@ def _digest(told: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def _parse(path: Path, space: SearchSpace | None) -> tuple[dict[tuple[int, ...], Score], int]:
+def _parse(path: Path, space: SearchSpace) -> tuple[dict[PlanRow, Score], int]:
     """Scores by plan, and how many bytes hold them: a last line that was cut short does not count."""
-    scores: dict[tuple[int, ...], Score] = {}
+    scores: dict[PlanRow, Score] = {}
     kept = 0
     lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines):
@@ -77,10 +72,10 @@ def _parse(path: Path, space: SearchSpace | None) -> tuple[dict[tuple[int, ...],
             told = reading.checked(record, _Line, path, "a log of evaluations")
             if told.sha256 not in (None, _digest({"plan": record["plan"], "score": record["score"]})):
                 raise ValueError("its checksum does not match")
-            if space is not None:
-                _check(told.plan, space)
+            if not space.allows(told.plan):
+                raise ValueError("the plan is none of this network on this device")
             score = earlier.with_method(record["score"])
-            scores[tuple(told.plan)] = reading.checked(score, Score, path, "a log of evaluations")
+            scores[space.row(told.plan)] = reading.checked(score, Score, path, "a log of evaluations")
         except (ValueError, FileError) as problem:
             if number < len(lines) - 1:
                 reason = problem.message.partition(":\n  - ")[2] if isinstance(problem, FileError) else str(problem)
@@ -93,23 +88,13 @@ def _parse(path: Path, space: SearchSpace | None) -> tuple[dict[tuple[int, ...],
     return scores, kept
 
 
-def _check(plan: Sequence[int], space: SearchSpace) -> None:
-    """Raises ValueError where ``plan`` is none of ``space``."""
-    if len(plan) != space.decisions or not all(c < space.allowed.shape[1] and space.allowed[d, c] for d, c in enumerate(plan)):
-        raise ValueError("the plan is none of this network on this device")
-
-
-def _items(scores: Mapping[tuple[int, ...], Score]) -> list[tuple[np.ndarray, Score]]:
-    return [(np.array(plan, dtype=np.int8), score) for plan, score in scores.items()]
-
-
 class EvaluationLog:
-    """Measured scores by plan. ``count`` is the number of plans in the log."""
+    """Measured scores by plan, of one space."""
 
-    def __init__(self, path: Path, measure: Measure, space: SearchSpace | None = None) -> None:
+    def __init__(self, path: Path, measure: Measure, space: SearchSpace) -> None:
         self._path, self._measure, self._space = path, measure, space
-        self._scores: dict[tuple[int, ...], Score] = {}
-        self._asked: dict[tuple[int, ...], None] = {}
+        self._scores: dict[PlanRow, Score] = {}
+        self._asked: dict[PlanRow, None] = {}
         if path.exists():
             self._read()
 
@@ -118,29 +103,28 @@ class EvaluationLog:
         with self._path.open("r+b") as file:
             file.truncate(kept)
 
-    def items(self) -> list[tuple[np.ndarray, Score]]:
+    def scores(self) -> dict[PlanRow, Score]:
         """Plans and scores in the order in which they were asked for, whatever the file had lost; then what nobody asked for."""
-        return _items({key: self._scores[key] for key in dict.fromkeys([*self._asked, *self._scores])})
+        return {plan: self._scores[plan] for plan in dict.fromkeys([*self._asked, *self._scores])}
 
-    def __call__(self, plans: Sequence[np.ndarray]) -> Iterator[Score]:
-        """The scores of plan rows in order: from the log, or measured now, together; each is durable before it is given.
+    def __call__(self, plans: Sequence[PlanRow]) -> Iterator[Score]:
+        """The scores of plans in order: from the log, or measured now, together; each is durable before it is given.
 
         Raises:
             FileError: the log cannot be written (full disk, no permission).
         """
-        keys = [tuple(int(c) for c in plan) for plan in plans]
-        missing = {key: plan for key, plan in zip(keys, plans, strict=True) if key not in self._scores}
-        measured = iter(self._measure(list(missing.values())))
-        for key in keys:
-            self._asked.setdefault(key)
-            if key not in self._scores:
+        missing = [plan for plan in distinct(plans) if plan not in self._scores]
+        measured = iter(self._measure(missing))
+        for plan in plans:
+            self._asked.setdefault(plan)
+            if plan not in self._scores:
                 score = next(measured)
-                self._append(key, score)
-                self._scores[key] = score
-            yield self._scores[key]
+                self._append(plan, score)
+                self._scores[plan] = score
+            yield self._scores[plan]
 
-    def _append(self, key: tuple[int, ...], score: Score) -> None:
-        line = _line(key, asdict(score))
+    def _append(self, plan: PlanRow, score: Score) -> None:
+        line = _line(plan, asdict(score))
         try:
             with self._path.open("ab") as file:
                 file.write(line.encode())

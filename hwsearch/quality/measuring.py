@@ -6,28 +6,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from hwsearch.problem.pose import Pictures, Problem
 from hwsearch.quality.evaluate import Evaluator, Score
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.methods import USUAL
 from searchspaces.ir.graph import execute
+from searchspaces.space import PlanRow
 
 
 @dataclass(frozen=True, eq=False)
 class Measuring:
-    """Plan ``int8[D]`` -> its score in fake quantization, by the best of ``methods``, the first of equals."""
+    """Plan -> its score in fake quantization, by the best of ``methods``, the first of equals."""
 
     calibration: Calibration
     evaluator: Evaluator
     methods: tuple[str, ...] = (USUAL,)
 
-    def __call__(self, plan: np.ndarray) -> Score:
+    def __call__(self, plan: PlanRow) -> Score:
         return max((self._score(plan, method) for method in self.methods), key=lambda score: score.psnr_db)
 
-    def _score(self, plan: np.ndarray, method: str) -> Score:
+    def _score(self, plan: PlanRow, method: str) -> Score:
         calibration = self.calibration.by(method)
         return replace(self.evaluator.score(lambda x: calibration.simulate(plan, x)), method=method)
 

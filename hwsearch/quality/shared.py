@@ -7,7 +7,7 @@ width is calibrated apart from the others, so each device gets the numbers that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,20 +21,20 @@ from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.methods import USUAL
 from searchspaces.ir.graph import Graph
 from searchspaces.networks.registry import LoadedNetwork
-from searchspaces.space import SearchSpace
+from searchspaces.space import PlanRow, SearchSpace
 
 Tables = dict[str, Damage]
 
 
 @dataclass(eq=False)
 class _Alike:
-    """Devices whose widths mean the same: the union of their spaces, and what was measured so far. Scores by widths."""
+    """Devices whose widths mean the same: the union of their spaces, and what was measured so far."""
 
     space: SearchSpace
     calibration: Calibration | None = None
     tables: Tables | None = None
     ratios: list[SignalToNoise] | None = None
-    scores: dict[tuple[int, ...], Score] = field(default_factory=dict)
+    scores: dict[PlanRow, Score] = field(default_factory=dict)
 
 
 class Shared:
@@ -86,18 +86,16 @@ class Shared:
         ]
         return [row for row in cut if row.db]
 
-    def score(self, space: SearchSpace, plan: np.ndarray, measure: Callable[[np.ndarray], Score]) -> Score:
-        """The score of ``plan int8[D]``: measured, unless another device has asked for the same widths."""
-        scores = self._alike[_meaning(space)].scores
-        key = _widths(space, plan)
-        if key not in scores:
-            scores[key] = measure(plan)
-        return scores[key]
+    def score(self, plan: PlanRow, measure: Callable[[PlanRow], Score]) -> Score:
+        """The score of ``plan``: measured, unless another device has asked for the same widths."""
+        scores = self._alike[_meaning(plan.space)].scores
+        if plan not in scores:
+            scores[plan] = measure(plan)
+        return scores[plan]
 
-    def remember(self, space: SearchSpace, known: Iterable[tuple[np.ndarray, Score]]) -> None:
+    def remember(self, space: SearchSpace, known: Mapping[PlanRow, Score]) -> None:
         """Take over what an earlier process has measured for one of the devices."""
-        scores = self._alike[_meaning(space)].scores
-        scores.update({_widths(space, plan): score for plan, score in known})
+        self._alike[_meaning(space)].scores.update(known)
 
     def _calibrated(self, alike: _Alike) -> Calibration:
         assert alike.calibration is not None, "calibrated before anything is measured"
@@ -107,10 +105,6 @@ class Shared:
 def _meaning(space: SearchSpace) -> tuple[NumberFormat, bool]:
     """What widths mean: the format above a byte (integers, where a space has none: it disagrees with nobody), and zero points."""
     return space.wide or INT16, space.symmetric_activations
-
-
-def _widths(space: SearchSpace, plan: np.ndarray) -> tuple[int, ...]:
-    return tuple(space.widths(d)[choice] for d, choice in enumerate(plan))
 
 
 def union(spaces: Sequence[SearchSpace]) -> SearchSpace:

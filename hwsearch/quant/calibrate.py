@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +24,7 @@ from hwsearch.quant.observations import Observations
 from hwsearch.quant.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.weights.rounder import bias_of, columns_of, exchanged, multiplied
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.space import SearchSpace
+from searchspaces.space import Choices, SearchSpace
 
 
 def calibrate(
@@ -100,7 +99,7 @@ class Calibration:
         """What was observed, turned into numbers by another method; its numbers are kept once made."""
         return self if method == self.method else Calibration(self.space, self._seen, method, self._caches)
 
-    def numbers(self, plan_row: np.ndarray) -> Numbers:
+    def numbers(self, plan_row: Choices) -> Numbers:
         """The number formats of a plan ``int[decisions]``, of every layer and tensor."""
         return Numbers(
             {name: self.space.weight_formats[int(plan_row[column])] for name, column in self._layer_column.items()},
@@ -134,7 +133,7 @@ class Calibration:
         node = self._usual(layer_name, choice)
         return torch.from_numpy(bias_of(node)).float()
 
-    def formats(self, plan_row: np.ndarray) -> dict[str, TensorFormat]:
+    def formats(self, plan_row: Choices) -> dict[str, TensorFormat]:
         """Format of every tensor under a plan ``int[decisions]``."""
         numbers = self.numbers(plan_row)
         return self._formats(numbers, self._cache.method.rewrite(numbers))
@@ -142,7 +141,7 @@ class Calibration:
     def _formats(self, numbers: Numbers, scales: Mapping[str, Scales]) -> dict[str, TensorFormat]:
         return {name: self._cache.tensor(name, number, scales.get(name, AS_IT_IS)) for name, number in numbers.tensors.items()}
 
-    def draft(self, plan_row: np.ndarray) -> Draft:
+    def draft(self, plan_row: Choices) -> Draft:
         """A plan ``int[decisions]`` as calibrated part by part, for ``Method.finish``."""
         numbers = self.numbers(plan_row)
         scales = self._cache.method.rewrite(numbers)
@@ -155,15 +154,15 @@ class Calibration:
             nodes[node.name] = _rescaled(node, before, after)
         return Draft(QuantizedGraph(self.graph, formats, layers), self.graph.replaced(nodes), self._seen.crops)
 
-    def quantized(self, plan_row: np.ndarray) -> QuantizedGraph:
+    def quantized(self, plan_row: Choices) -> QuantizedGraph:
         """The network of a plan ``int[decisions]``, every number decided."""
         return self.draft(plan_row).quantized
 
-    def finished(self, plan_row: np.ndarray, *, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
+    def finished(self, plan_row: Choices, *, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
         """The network of a plan ``int[decisions]`` as it is used: the method has looked at it as a whole."""
         return self._cache.method.finish(self.draft(plan_row), seed, progress)
 
-    def simulate(self, plan_row: np.ndarray, x: Tensor) -> Tensor:
+    def simulate(self, plan_row: Choices, x: Tensor) -> Tensor:
         """Output of a plan for ``x [N, C, H, W]`` in 0..1, in real values: the integer engine's arithmetic up to a rare code."""
         numbers = self.numbers(plan_row)
         scales = self._cache.method.rewrite(numbers)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hwsearch.quality.damage import Damage
     from hwsearch.quality.evaluate import Score
     from hwsearch.search.predict.interactions import Prediction
-    from searchspaces.space import SearchSpace
+    from searchspaces.space import PlanRow, SearchSpace
 
 RUN, TARGETS, RESULTS, LEGS = "run.json", "targets.json", "results.json", "legs.json"
 EVALUATIONS, DAMAGE, JOURNAL, PLANS, CROPS, REPORT = (
@@ -205,14 +205,14 @@ class Run:
 
         return damage_file.load(reading.inside(self.path, DAMAGE, "the damage tables"), space)
 
-    def evaluations(self, space: SearchSpace) -> tuple[np.ndarray, list[Score]]:
-        """Plans ``int8[P, D]`` that the run has simulated on its search pictures, and their scores."""
+    def evaluations(self, space: SearchSpace) -> dict[PlanRow, Score]:
+        """Plans that the run has simulated on its search pictures, one or more, and their scores."""
         from hwsearch.quality import log
 
         known = log.read(reading.inside(self.path, EVALUATIONS, "the log of evaluations"), space)
         if not known:
             raise FileError(f"{self.path / EVALUATIONS} holds no evaluation", "Give the folder of a finished run.")
-        return np.stack([plan for plan, _ in known]), [score for _, score in known]
+        return known
 
     @cached_property
     def best_proxy(self) -> str | None:
@@ -225,14 +225,15 @@ class Run:
     def prediction(self, space: SearchSpace) -> Prediction:
         """How the loss of any plan is predicted: the run's best damage table, calibrated by all that the run has simulated."""
         from hwsearch.search.predict import interactions
+        from searchspaces.space import matrix
 
         tables = self.damages(space)
         best = self.best_proxy
         table = tables[best] if best in tables else next(iter(tables.values()))
         if not (self.path / EVALUATIONS).is_file():
             return interactions.alone(table)
-        plans, scores = self.evaluations(space)
-        return interactions.calibrate(table, plans, np.array([score.psnr_loss_db for score in scores]))
+        known = self.evaluations(space)
+        return interactions.calibrate(table, matrix(known), np.array([score.psnr_loss_db for score in known.values()]))
 
     def check_unchanged(self, provenance: Mapping[str, Any]) -> None:
         """Refuse to say more about the run when weights, device or pictures are not what they were.

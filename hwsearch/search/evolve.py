@@ -33,6 +33,7 @@ from hwsearch.search.predict.screen import Screen
 from hwsearch.search.propose.moves import METHOD, Encoding, Proposer
 from hwsearch.search.propose.samplers import OBJECTIVES
 from hwsearch.search.silenced import quiet_optuna
+from searchspaces.space import PlanRow, matrix
 
 if TYPE_CHECKING:
     from hwmodels.cost import CostTable
@@ -44,9 +45,9 @@ PROPOSALS = 4
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """A measured plan ``int8[D]``: its score where this process measured it, and (loss in dB, latency in s, memory in bytes)."""
+    """A measured plan: its score where this process measured it, and (loss in dB, latency in s, memory in bytes)."""
 
-    plan: np.ndarray
+    plan: PlanRow
     score: Score | None
     objectives: tuple[float, float, float]
 
@@ -54,8 +55,8 @@ class Evaluated:
 def refine(
     space: SearchSpace,
     tables: Sequence[CostTable],
-    evaluate: Callable[[Sequence[np.ndarray]], Iterable[Score]],
-    start_plans: Sequence[np.ndarray],
+    evaluate: Callable[[Sequence[PlanRow]], Iterable[Score]],
+    start_plans: Sequence[PlanRow],
     *,
     evaluations: int,
     batch: int,
@@ -74,7 +75,7 @@ def refine(
 
     Args:
         tables: one for each way to cut the picture; a plan is priced by the fastest that fits.
-        evaluate: plans ``int8[D]`` -> their scores in order, each as soon as it is known; may answer from a cache of its own.
+        evaluate: plans -> their scores in order, each as soon as it is known; may answer from a cache of its own.
         batch: plans proposed together.
         sampler: what proposes them after ``start_plans``, one of ``samplers.SAMPLERS``.
         screen: looks at what was proposed before it is measured; a hopeless plan becomes a pruned trial, and counts towards
@@ -90,9 +91,8 @@ def refine(
     limits = {name: float(value) for name, value in tables[0].limits.items() if value is not None}
     problem = lower_all(tables, np.zeros(space.allowed.shape), space, limits)
     encoding = Encoding(space)
-    starts = [np.asarray(plan, dtype=np.int8) for plan in start_plans]
-    proposer = Proposer(encoding, problem, limits, starts, seed, sampler, cuts if len(tables) > 1 else ())
-    scores: dict[bytes, Score] = {}
+    proposer = Proposer(encoding, problem, limits, start_plans, seed, sampler, cuts if len(tables) > 1 else ())
+    scores: dict[PlanRow, Score] = {}
     with quiet_optuna(), _file_errors(storage_path):
         mend(storage_path)
         with _damage(storage_path):
@@ -113,18 +113,18 @@ def refine(
             ]
             plans = [encoding.plan(trial.params) for trial in promoted]
             for trial, plan, score in zip(promoted, plans, evaluate(plans), strict=True):
-                scores[plan.tobytes()] = score
+                scores[plan] = score
                 if len(methods) > 1:
                     _tell_method(study, trial, score.method, methods)
                 _note(study, trial, {"fidelity": "pictures", "stderr_db": score.stderr_db})
                 study.tell(trial.number, _objectives(problem, plan, score))
                 _tell(advance)
         rows = [(encoding.plan(t.params), tuple(t.values)) for t in _trials(study, TrialState.COMPLETE)]
-    return [Evaluated(plan, scores.get(plan.tobytes()), values) for plan, values in rows]
+    return [Evaluated(plan, scores.get(plan), values) for plan, values in rows]
 
 
-def finished(space: SearchSpace, storage_path: Path, study_name: str = "hwsearch") -> list[tuple[np.ndarray, float]]:
-    """Plans ``int8[D]`` that the journal in ``storage_path`` holds as measured, in order, and their losses in dB.
+def finished(space: SearchSpace, storage_path: Path, study_name: str = "hwsearch") -> list[tuple[PlanRow, float]]:
+    """Plans that the journal in ``storage_path`` holds as measured, in order, and their losses in dB.
 
     Raises:
         FileError: the journal cannot be used, or is damaged before its end.
@@ -208,10 +208,10 @@ def _prune(
     finished = [t for t in _trials(study, TrialState.COMPLETE) if t.number < trial.number - trial.number % batch]
     values = np.array([t.values for t in finished]).reshape(len(finished), len(OBJECTIVES))
     plan = encoding.plan(trial.params)
-    costs = problem.costs(plan[None])
+    costs = problem.costs(matrix([plan]))
     price = np.array([costs[name][0] for name in OBJECTIVES[1:]])
     rows = np.flatnonzero(np.all(values[:, 1:] <= price, axis=1))
-    rivals = np.array([encoding.plan(finished[row].params) for row in rows], dtype=np.int8).reshape(len(rows), len(plan))
+    rivals = [encoding.plan(finished[row].params) for row in rows]
     verdict = screen.judge(plan, rivals, values[rows, 0])
     compared = {} if verdict.rival is None else {"compared_with_trial": finished[rows[verdict.rival]].number}
     _note(study, trial, {**verdict.facts, **compared})
@@ -242,8 +242,8 @@ def _tell(advance: Callable[[], None] | None) -> None:
         advance()
 
 
-def _objectives(problem: AdditiveProblem, plan: np.ndarray, score: Score) -> tuple[float, float, float]:
-    costs = problem.costs(plan[None])
+def _objectives(problem: AdditiveProblem, plan: PlanRow, score: Score) -> tuple[float, float, float]:
+    costs = problem.costs(matrix([plan]))
     return score.psnr_loss_db, float(costs["latency_s"][0]), float(costs["memory_bytes"][0])
 
 

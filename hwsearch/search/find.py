@@ -18,7 +18,7 @@ from hwsearch.search import evolve, found, pareto, rounds
 from hwsearch.search.predict.screen import Screen
 from hwsearch.search.propose import random_plans, uniform
 from hwsearch.search.tiling_options import Ways
-from searchspaces.space import SearchSpace
+from searchspaces.space import PlanRow, SearchSpace, matrix
 
 AGREE_DB, AGREE_SHARE = 0.01, 0.01
 """How far the losses of one plan in journal and log may lie apart, in dB or as a share: another version measured one of them."""
@@ -33,7 +33,7 @@ def find_plans(
     budgets: Mapping[str, float],
     damages: Mapping[str, Damage],
     checks: list[ProxyCheck],
-    probes: np.ndarray,
+    probes: Sequence[PlanRow],
     log: EvaluationLog,
     look: Callable[[rounds.Rounds], Screen | None],
     journal_path: Path,
@@ -44,14 +44,14 @@ def find_plans(
     ones. Every way to cut the picture has its own front; every plan then takes its best way.
 
     Args:
-        probes: random plans ``int8[P, D]`` that ``checks`` tell the losses of.
+        probes: random plans that ``checks`` tell the losses of.
         look: gives the screen that proposals pass once the fronts are measured.
     """
     space, tables = problem.space, [cut.table for cut in ways.useful]
     best = max(checks, key=lambda check: check.spearman).name
     with clock.stage("exact front"), progress.stage("solving exactly, measuring the front", request.evaluations) as stage:
 
-        def evaluate(plans: Sequence[np.ndarray]) -> Iterator[float]:
+        def evaluate(plans: Sequence[PlanRow]) -> Iterator[float]:
             for score in log(plans):
                 stage.advance()
                 yield score.psnr_loss_db
@@ -85,12 +85,12 @@ def find_plans(
             cuts=["whole" if cut.tiling is None else str(cut.tiling) for cut in ways.useful],
             methods=request.methods,
         )
-    measured = log.items()
-    plans = np.stack([plan for plan, _ in measured])
-    losses = np.array([score.psnr_loss_db for _, score in measured])
-    objectives, taken = ways.take(plans)
+    scores = log.scores()
+    plans, rows = [*scores], matrix(scores)
+    losses = np.array([score.psnr_loss_db for score in scores.values()])
+    objectives, taken = ways.take(rows)
     front = pareto.front_of(losses, objectives, problem.table.limits)
-    counts = space.counting.of_plans(plans) if space.counting else {}
+    counts = space.counting.of_plans(rows) if space.counting else {}
     return found.Search(
         checks=checks,
         front_checks=_front_checks(best, solved),
@@ -101,7 +101,7 @@ def find_plans(
         picks=pareto.choose(front, losses, objectives, budgets, problem.table.limits, counts),
         origins=_origins(plans, probes, solved.plans, uniforms),
         cuts=taken,
-        methods=[score.method for _, score in measured],
+        methods=[score.method for score in scores.values()],
     )
 
 
@@ -146,10 +146,9 @@ def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:
 
 
 def _origins(
-    plans: np.ndarray, probes: np.ndarray, starts: list[np.ndarray], uniforms: Mapping[str, np.ndarray]
+    plans: Sequence[PlanRow], probes: Sequence[PlanRow], starts: Sequence[PlanRow], uniforms: Mapping[str, PlanRow]
 ) -> dict[int, str]:
     """Row -> where the plan first came from; the most telling origin wins."""
-    known = {plan.tobytes(): "probe" for plan in probes}
-    known |= {plan.tobytes(): "exact" for plan in starts}
-    known |= {plan.tobytes(): f"uniform {name}" for name, plan in uniforms.items()}
-    return {row: known.get(plan.tobytes(), "refine") for row, plan in enumerate(plans)}
+    known = dict.fromkeys(probes, "probe") | dict.fromkeys(starts, "exact")
+    known |= {plan: f"uniform {name}" for name, plan in uniforms.items()}
+    return {row: known.get(plan, "refine") for row, plan in enumerate(plans)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +10,16 @@ import numpy as np
 from hwmodels import cost
 from hwmodels.tiling.tiles import Cut
 from hwsearch.documents.results import ProxyCheck
+from searchspaces.space import PlanRow
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """What the search found: every measured plan as arrays of equal length, and which of them matter.
+    """What the search found: every measured plan, its loss and its price in columns of equal length, and which of them matter.
 
     Attributes:
         checks: proxies against random plans; ``front_checks``: against plans of the exact fronts, before these were measured.
-        plans: ``int8[N, decisions]``; ``losses``: measured on the search pictures, dB; ``objectives``: their price.
+        plans: N of them; ``losses``: ``float64[N]``, simulated on the search pictures, dB; ``objectives``: their price.
         front: rows of the non-dominated plans, by latency; ``picks``: role -> row.
         origins: row -> "probe", "exact", "refine" or "uniform ...".
         cuts: how the picture is cut under each plan; ``methods``: what it was measured with.
@@ -25,7 +27,7 @@ class Search:
 
     checks: list[ProxyCheck]
     front_checks: list[ProxyCheck]
-    plans: np.ndarray
+    plans: Sequence[PlanRow]
     losses: np.ndarray
     objectives: cost.Objectives
     front: list[int]

@@ -25,7 +25,7 @@ from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.search.predict import interactions
 from hwsearch.search.propose import random_plans
 from searchspaces.ir.graph import execute
-from searchspaces.space import build_space
+from searchspaces.space import build_space, matrix
 from searchspaces.tracing.trace import to_workload, trace
 
 WEIGHT_BITS = (2, 4, 6, 8)
@@ -126,7 +126,7 @@ def compare(request: Request, progress: Progress | None = None) -> Ranking:
             report, started = follow(stage, STEPS), time.process_time()
             damage = info.measure(calibration, photos.crops, request.seed, report, photos.task)
             cpu_s = time.process_time() - started
-            ranked.append(_ranked(replace(damage, float_mse=evaluator.float_mse), plans, losses, cpu_s))
+            ranked.append(_ranked(replace(damage, float_mse=evaluator.float_mse), matrix(plans), losses, cpu_s))
             report(name, 1.0)
     return Ranking(
         network=network.name,
@@ -135,7 +135,7 @@ def compare(request: Request, progress: Progress | None = None) -> Ranking:
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         names=list(space.names),
-        plans=plans.tolist(),
+        plans=[list(plan) for plan in plans],
         measured_db=losses.tolist(),
         float_psnr_db=evaluator.float_psnr_db,
         pictures=[pair.name for pair in measured_on],

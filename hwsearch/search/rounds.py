@@ -21,6 +21,7 @@ from hwsearch.search.exact.alternatives import lower_all
 from hwsearch.search.predict import interactions
 from hwsearch.search.predict.interactions import Prediction
 from hwsearch.search.propose import spread, uniform
+from searchspaces.space import PlanRow, distinct, matrix
 
 if TYPE_CHECKING:
     from hwmodels.pricing.table import CostTable
@@ -40,10 +41,10 @@ WORST_LOSS_DB = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Rounds:
-    """Plans ``int8[D]`` of all rounds in the order in which they were measured, and of each its loss in dB: as predicted
+    """Plans of all rounds in the order in which they were measured, and of each its loss in dB: as predicted
     beforehand by the proxy, and by its table calibrated and corrected; and as measured (``float64[N]`` each)."""
 
-    plans: list[np.ndarray]
+    plans: list[PlanRow]
     by_proxy_db: np.ndarray
     predicted_db: np.ndarray
     measured_db: np.ndarray
@@ -51,7 +52,7 @@ class Rounds:
     """Fronts that were solved."""
     prediction: Prediction
     """As learned for the last front."""
-    anchors: list[np.ndarray]
+    anchors: list[PlanRow]
     """Plans of one width that were measured before any front was solved."""
 
 
@@ -60,9 +61,9 @@ def solve(
     damage: Damage,
     space: SearchSpace,
     budgets: Mapping[str, float],
-    probes: np.ndarray,
+    probes: Sequence[PlanRow],
     probe_losses_db: np.ndarray,
-    evaluate: Callable[[Sequence[np.ndarray]], Iterable[float]],
+    evaluate: Callable[[Sequence[PlanRow]], Iterable[float]],
     *,
     points: int,
     evaluations: int,
@@ -73,7 +74,7 @@ def solve(
 
     Args:
         tables: prices, one for each way to cut the picture; each has a front of its own.
-        damage: the proxy's; calibrated first by the plans ``probes int8[P, D]`` and their measured losses.
+        damage: the proxy's; calibrated first by the plans ``probes`` and their measured losses.
         evaluate: plans -> measured PSNR losses in dB, in the same order.
         points: latency budgets of a front, over all tables; evaluations: plans that may be measured, those of one width
             included; rounds: fronts solved at most; batch: plans measured of each.
@@ -83,24 +84,24 @@ def solve(
     anchors = uniform.anchors(space, prices, limits, evaluations // ANCHORS)
     known, losses = [*anchors, *probes], [*evaluate(anchors), *probe_losses_db]
     before = len(known)
-    found: list[np.ndarray] = []
+    found: list[PlanRow] = []
     by_proxy, predicted, count = [], [], 0
     for _ in range(rounds):
-        prediction = interactions.calibrate(damage, np.array(known), np.array(losses))
+        prediction = interactions.calibrate(damage, matrix(known), np.array(losses))
         table_of_damage = prediction.damage
         count += 1
-        solved: list[np.ndarray] = []
-        wanted: list[np.ndarray] = []
+        solved: list[PlanRow] = []
+        wanted: list[PlanRow] = []
         for table in tables:
             wanted += exact.within_budgets(table, table_of_damage, space, budgets)
             solved += _front(table, table_of_damage.noise, space, max(LEAST_POINTS, points // len(tables)))
         problem = lower_all(tables, table_of_damage.noise, space, limits)
         left = evaluations - len(anchors) - len(found)
-        new = _promising(problem, prediction, limits, wanted, solved, known, losses, min(batch, left))
+        new = _promising(space, problem, prediction, limits, wanted, solved, known, losses, min(batch, left))
         if not new:
             break
-        by_proxy += damage.psnr_loss_db(np.stack(new)).tolist()
-        predicted += prediction.psnr_loss_db(np.stack(new)).tolist()
+        by_proxy += damage.psnr_loss_db(matrix(new)).tolist()
+        predicted += prediction.psnr_loss_db(matrix(new)).tolist()
         losses += evaluate(new)
         known += new
         found += new
@@ -108,35 +109,36 @@ def solve(
 
 
 def _promising(
+    space: SearchSpace,
     problem: AdditiveProblem,
     prediction: Prediction,
     limits: Mapping[str, float],
-    wanted: Sequence[np.ndarray],
-    solved: Sequence[np.ndarray],
-    known: Sequence[np.ndarray],
+    wanted: Sequence[PlanRow],
+    solved: Sequence[PlanRow],
+    known: Sequence[PlanRow],
     losses: Sequence[float],
     count: int,
-) -> list[np.ndarray]:
+) -> list[PlanRow]:
     """Up to ``count`` plans to measure next: those for budgets that are not known yet, then what promises most volume beside the
     known plans."""
-    seen = {plan.tobytes() for plan in known}
-    new = [plan for plan in {plan.tobytes(): plan for plan in wanted}.values() if plan.tobytes() not in seen]
-    new = new[:count]
+    seen = set(known)
+    new = [plan for plan in distinct(wanted) if plan not in seen][:count]
     if not solved:
         return new
-    exact_plans = np.stack(solved)
-    offered = spread.fill(problem, exact_plans, limits, np.random.default_rng(len(known)))
-    values = _objectives(problem, offered, prediction.psnr_loss_db(offered))
+    exact_plans = matrix(solved)
+    rows = spread.fill(problem, exact_plans, limits, np.random.default_rng(len(known)))
+    values = _objectives(problem, rows, prediction.psnr_loss_db(rows))
     done = [*known, *new]
-    predicted = prediction.psnr_loss_db(np.stack(new)).tolist() if new else []
-    measured = _objectives(problem, np.stack(done), np.array([*losses, *predicted])) if done else values[:0]
+    predicted = prediction.psnr_loss_db(matrix(new)).tolist() if new else []
+    measured = _objectives(problem, matrix(done), np.array([*losses, *predicted])) if done else values[:0]
     ends = _objectives(problem, exact_plans, prediction.psnr_loss_db(exact_plans))
     widest, narrowest = (problem.costs(np.array([[own[end] for own in problem.options]])) for end in (-1, 0))
     ideal = np.array([0.0, *(narrowest[name][0] for name in spread.PRICES)])
     reference = np.array([max(WORST_LOSS_DB, np.median(ends[:, 0])), *(widest[name][0] for name in spread.PRICES)])
-    fresh = [row for row, plan in enumerate(offered) if plan.tobytes() not in seen]
+    offered = [*map(space.row, rows)]
+    fresh = [at for at, plan in enumerate(offered) if plan not in seen]
     picked = spread.pick(values[fresh], measured, ideal, reference, count - len(new))
-    return [*new, *(offered[fresh[row]] for row in picked)]
+    return [*new, *(offered[fresh[at]] for at in picked)]
 
 
 def _objectives(problem: AdditiveProblem, plans: np.ndarray, losses_db: np.ndarray) -> np.ndarray:
@@ -145,7 +147,7 @@ def _objectives(problem: AdditiveProblem, plans: np.ndarray, losses_db: np.ndarr
     return np.stack([losses_db, *(costs[name] for name in spread.PRICES)], axis=1)
 
 
-def _front(table: CostTable, noise: np.ndarray, space: SearchSpace, points: int) -> list[np.ndarray]:
+def _front(table: CostTable, noise: np.ndarray, space: SearchSpace, points: int) -> list[PlanRow]:
     """The exact front of one way to cut the picture; empty where no plan fits that way (another one was seen to fit)."""
     try:
         return exact.front(table, noise, space, points, gap=GAP)

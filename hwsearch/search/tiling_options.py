@@ -20,6 +20,7 @@ from hwsearch.documents.results import TilingPoint
 from hwsearch.problem.pose import Problem, Request
 from hwsearch.search import pareto
 from hwsearch.search.exact.alternatives import fastest_within, take
+from searchspaces.space import PlanRow, matrix
 
 
 def every(problem: Problem, halo: str | None = None) -> list[Cut]:
@@ -108,13 +109,13 @@ def _within(values: Mapping[str, float], limits: Mapping[str, float]) -> bool:
     return all(values[name] <= limit for name, limit in limits.items() if name in values)
 
 
-def curve(cuts: Sequence[Cut], plan: np.ndarray, limits: Mapping[str, float], chosen: Cut) -> list[TilingPoint]:
-    """What every way costs under one plan ``int8[D]``: the whole picture, strips that keep rows, strips and tiles that compute
+def curve(cuts: Sequence[Cut], plan: PlanRow, limits: Mapping[str, float], chosen: Cut) -> list[TilingPoint]:
+    """What every way costs under one plan: the whole picture, strips that keep rows, strips and tiles that compute
     their borders again, with shrinking size."""
     width = cuts[0].workload.tensors[0].width
     points = []
     for cut in sorted(cuts, key=lambda cut: _order(cut.tiling, width)):
-        price = cost.estimate(cut.table, plan)
+        price = cost.estimate(cut.table, matrix([plan]))
         values = {name: float(column[0]) for name, column in pareto.columns(np.zeros(1), price).items()}
         points.append(
             TilingPoint(

@@ -29,18 +29,19 @@ from hwsearch.runs.cluster import worker
 from hwsearch.runs.cluster.study import SharedStudy
 from hwsearch.search.evolve import OBJECTIVES
 from hwsearch.search.propose.moves import Encoding
+from searchspaces.space import SearchSpace
 
 EVALUATION_S = (0.1, 1.0, 10.0)
 
 
-def drain(url: StorageUrl, name: str, start: float) -> float:
+def drain(url: StorageUrl, name: str, space: SearchSpace, start: float) -> float:
     """Measure until nothing waits, from ``start`` on the clock; the processor time that it took."""
     study = SharedStudy.find(url, name)
     assert study is not None
     study.finished  # noqa: B018 - the connection is made before the clock runs
     time.sleep(max(0.0, start - time.time()))
     begun = time.process_time()
-    while worker.measure_next(study, lambda plan: Score(0.0, 1.0, 0.0), 60):
+    while worker.measure_next(study, space, lambda plan: Score(0.0, 1.0, 0.0), 60):
         pass
     return time.process_time() - begun
 
@@ -50,7 +51,7 @@ def measure(server: postgres_server.Server, workers: int, layers: int, plans: in
     space = chain(layers, 0)[2]
     encoding, url, name = Encoding(space), StorageUrl.read(server.url), f"{workers} workers"
     study = SharedStudy.create(url, name, OBJECTIVES)
-    wanted = space.random(np.random.default_rng(0), max(plans, plans * workers // 2))
+    wanted = [*map(space.row, space.random(np.random.default_rng(0), max(plans, plans * workers // 2)))]
     begun = time.monotonic()
     facts = {"latency_s": 1.0, "memory_bytes": 1.0}
     trials = [study.publish(plan, encoding.parameters(plan), encoding.distributions, **facts) for plan in wanted]
@@ -60,7 +61,7 @@ def measure(server: postgres_server.Server, workers: int, layers: int, plans: in
     processes = []
     for _ in range(workers):
         if (process := os.fork()) == 0:
-            os.write(writer, f"{drain(url, name, start)}\n".encode())
+            os.write(writer, f"{drain(url, name, space, start)}\n".encode())
             os._exit(0)
         processes.append(process)
     os.close(writer)

@@ -71,7 +71,7 @@ def main() -> None:
     photos = replace(photos, search=windows(photos.search, pixels))
     measuring = prepare(problem, photos, given.seed)
     with tempfile.TemporaryDirectory() as folder:
-        log = EvaluationLog(Path(folder) / "evaluations.jsonl", lambda plans: map(measuring, plans))
+        log = EvaluationLog(Path(folder) / "evaluations.jsonl", lambda plans: map(measuring, plans), problem.space)
         float_mse = measuring.evaluator.float_mse
         damages = optimize.measure_damage(measuring.calibration, photos, float_mse, given.seed, Silent())
         checks, probes = optimize.check_proxies(damages, problem.space, log, given.probes, given.seed, Silent())

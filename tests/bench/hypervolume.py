@@ -44,7 +44,7 @@ from searchspaces.data.bicubic import imresize  # noqa: E402
 from searchspaces.data.pictures import Pair  # noqa: E402
 from searchspaces.ir.graph import execute  # noqa: E402
 from searchspaces.networks import registry  # noqa: E402
-from searchspaces.space import build_space  # noqa: E402
+from searchspaces.space import PlanRow, SearchSpace, build_space, matrix  # noqa: E402
 from searchspaces.tasks.image import SuperResolution, to_picture  # noqa: E402
 from searchspaces.tasks.metrics import psnr_y  # noqa: E402
 from searchspaces.tasks.task import Contract  # noqa: E402
@@ -89,11 +89,11 @@ class Bench:
         """Objectives ``float64[N, 3]`` of the plans in the order in which a method measured them, each counted once."""
         path = self.path(method, seed, evaluations)
         if not path.exists():
-            asked: dict[bytes, tuple[float, float, float]] = {}
+            asked: dict[PlanRow, tuple[float, float, float]] = {}
 
-            def measure(plan: np.ndarray) -> Score:
+            def measure(plan: PlanRow) -> Score:
                 score = next(self.log([plan]))
-                asked.setdefault(plan.tobytes(), self.subject.objectives(plan, score.psnr_loss_db))
+                asked.setdefault(plan, self.subject.objectives(plan, score.psnr_loss_db))
                 return score
 
             METHODS[method](replace(self.subject, measure=measure), seed, evaluations)
@@ -140,16 +140,16 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     measured = pictures.crops(split.search, case.scale, channels, kind, count=4, size=case.crop, seed=1)
     evaluator = Evaluator(lambda x: execute(graph, x), measured, SuperResolution(Contract(case.scale, measured[0].low.shape[1])))
     calibrated = functools.cache(lambda: calibrate(graph, [crop.low for crop in crops], space))
-    widest, narrowest = (problem.costs(_uniform(space, end)[None]) for end in (-1, 0))
+    widest, narrowest = (problem.costs(matrix([_uniform(space, end)])) for end in (-1, 0))
     lost = evaluator.float_psnr_db - bicubic_db(measured, SuperResolution(Contract(case.scale, measured[0].low.shape[1])))
     folder = cache / f"{case.network}-{_fingerprint(case, network.weights_sha256, table)}"
     folder.mkdir(parents=True, exist_ok=True)
 
-    def score(plan: np.ndarray) -> Score:
+    def score(plan: PlanRow) -> Score:
         formats = calibrated()
         return evaluator.score(lambda x: formats.simulate(plan, x))
 
-    log = EvaluationLog(folder / "evaluations.jsonl", lambda plans: map(score, plans))
+    log = EvaluationLog(folder / "evaluations.jsonl", lambda plans: map(score, plans), space)
     names = ("latency_s", "memory_bytes")
     print(
         f"{case.network} x{case.scale} on {device.name}: {space.decisions} decisions, {space.size:.1e} plans; floating point "
@@ -165,8 +165,8 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     )
 
 
-def _uniform(space, end: int) -> np.ndarray:
-    return np.array([space.choices(d)[end] for d in range(space.decisions)], dtype=np.int8)
+def _uniform(space: SearchSpace, end: int) -> PlanRow:
+    return space.row(space.choices(d)[end] for d in range(space.decisions))
 
 
 def _fingerprint(case: Case, weights_sha256: str, table: CostTable) -> str:

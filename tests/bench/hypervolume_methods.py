@@ -25,26 +25,26 @@ from hwsearch.quant.calibrate import Calibration
 from hwsearch.search import evolve, rounds
 from hwsearch.search.exact.additive import AdditiveProblem
 from searchspaces.data.pictures import Pair
-from searchspaces.space import SearchSpace
+from searchspaces.space import PlanRow, SearchSpace, matrix
 
 FRONT_POINTS = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A network on a device. ``calibrated`` gives its number formats, worked out when they are first needed; ``measure``: plan
-    ``int8[D]`` -> score; ``crops``: what proxies may look at."""
+    """A network on a device. ``calibrated`` gives its number formats, worked out when they are first needed; ``measure``: plan ->
+    score; ``crops``: what proxies may look at."""
 
     space: SearchSpace
     table: CostTable
     problem: AdditiveProblem
     calibrated: Callable[[], Calibration]
     crops: list[Pair]
-    measure: Callable[[np.ndarray], Score]
+    measure: Callable[[PlanRow], Score]
 
-    def objectives(self, plan: np.ndarray, loss_db: float) -> tuple[float, float, float]:
+    def objectives(self, plan: PlanRow, loss_db: float) -> tuple[float, float, float]:
         """(loss in dB, latency in s, memory in bytes)."""
-        costs = self.problem.costs(plan[None])
+        costs = self.problem.costs(matrix([plan]))
         return loss_db, float(costs["latency_s"][0]), float(costs["memory_bytes"][0])
 
 
@@ -70,7 +70,7 @@ def _rounds(subject: Subject, damage: Damage, evaluations: int) -> rounds.Rounds
         damage,
         subject.space,
         {},
-        np.empty((0, subject.space.decisions), dtype=np.int8),
+        [],
         np.empty(0),
         lambda plans: [subject.measure(plan).psnr_loss_db for plan in plans],
         points=FRONT_POINTS,
@@ -93,7 +93,7 @@ def _plain(subject: Subject, sampler: optuna.samplers.BaseSampler, evaluations: 
 
     def objective(trial: optuna.Trial) -> tuple[float, float, float]:
         picks = [trial.suggest_int(f"{d}", 0, len(own) - 1) for d, own in enumerate(options)]
-        plan = np.array([own[pick] for own, pick in zip(options, picks, strict=True)], dtype=np.int8)
+        plan = space.row(own[pick] for own, pick in zip(options, picks, strict=True))
         return subject.objectives(plan, subject.measure(plan).psnr_loss_db)
 
     with warnings.catch_warnings():
@@ -115,7 +115,7 @@ def greedy(subject: Subject, seed: int, evaluations: int) -> None:
     ratios = [entry.db for entry in sqnr.table(subject.calibrated(), subject.crops)]
     plan = np.array([space.choices(d)[-1] for d in range(space.decisions)], dtype=np.int8)
     for _ in range(evaluations):
-        subject.measure(plan)
+        subject.measure(space.row(plan))
         lower = {}
         for d in range(space.decisions):
             narrower = [c for c in space.choices(d) if c < plan[d]]

@@ -44,7 +44,7 @@ from searchspaces.data.pictures import Pair, windows
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.networks import registry
 from searchspaces.networks.registry import LoadedNetwork
-from searchspaces.space import SearchSpace, build_space
+from searchspaces.space import PlanRow, SearchSpace, build_space, matrix
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Contract
 from searchspaces.tracing.trace import to_workload, trace
@@ -201,11 +201,11 @@ def allocate(
     space: SearchSpace,
     counts: np.ndarray,
     damage: Damage,
-    evaluate: Callable[[np.ndarray], float],
+    evaluate: Callable[[PlanRow], float],
     bits: float,
     evaluations: int,
-    measured: dict[bytes, tuple[np.ndarray, float]],
-) -> tuple[np.ndarray, int]:
+    measured: dict[PlanRow, float],
+) -> tuple[PlanRow, int]:
     """The best measured plan of at most ``bits`` mean weight bits, and how many were measured for it. ``measured``: plans and
     their losses, those of tighter budgets at first; extended.
 
@@ -215,24 +215,24 @@ def allocate(
     limit = bits * float(counts.sum()) / 8
     known = len(measured)
 
-    def measure(plans: list[np.ndarray]) -> None:
+    def measure(plans: list[PlanRow]) -> None:
         for plan in plans:
-            if plan.tobytes() not in measured and len(measured) - known < evaluations:
-                measured[plan.tobytes()] = (plan, evaluate(plan))
+            if plan not in measured and len(measured) - known < evaluations:
+                measured[plan] = evaluate(plan)
 
-    def exact(damage: Damage) -> np.ndarray:
-        return Solver(weights_only(space, counts, damage.noise)).solve({"weight_bytes": limit}).plan
+    def exact(damage: Damage) -> PlanRow:
+        return space.row(Solver(weights_only(space, counts, damage.noise)).solve({"weight_bytes": limit}).plan)
 
     measure([exact(damage), space.uniform(int(bits), 8)])
     while len(measured) - known < evaluations:
         before = len(measured)
-        table = refit(damage, np.stack([p for p, _ in measured.values()]), np.array([loss for _, loss in measured.values()]))
-        best = min(measured.values(), key=lambda pair: pair[1])[0]
-        near = exchanges(weights_only(space, counts, table.noise), best, limit)
-        measure([exact(table), *[p for p in near if p.tobytes() not in measured][:BATCH]])
+        table = refit(damage, matrix(measured), np.array([*measured.values()]))
+        best = min(measured, key=measured.__getitem__)
+        near = [*map(space.row, exchanges(weights_only(space, counts, table.noise), np.asarray(best), limit))]
+        measure([exact(table), *[p for p in near if p not in measured][:BATCH]])
         if len(measured) == before:
             break
-    return min(measured.values(), key=lambda pair: pair[1])[0], len(measured) - known
+    return min(measured, key=measured.__getitem__), len(measured) - known
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +272,7 @@ def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) ->
     evaluator = Evaluator(lambda x: execute(graph, x), looked, SuperResolution(Contract(subject.scale, same.network.channels)))
     shared_s = time.process_time() - begin
     counts = np.array([graph[name].weights["weight"].numel() for name in space.layer_names])
-    measured: dict[bytes, tuple[np.ndarray, float]] = {}
+    measured: dict[PlanRow, float] = {}
     for bits in BUDGETS:
         begin = time.process_time()
         plan, evaluations = allocate(

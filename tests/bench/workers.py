@@ -73,7 +73,7 @@ def measure(
     assert study is not None
     lead = coordinator.Coordinator(study, request, problem, chosen, tables, own)
     processes = [start_worker(url, study.name) for _ in range(workers)]
-    wanted = list(random_plans.sample(problem.space, plans, seed=1))
+    wanted = random_plans.sample(problem.space, plans, seed=1)
     begun = time.monotonic()
     for _ in lead(wanted):
         pass

@@ -20,11 +20,12 @@ from hwsearch.documents.url import StorageUrl
 from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster import same_study, worker
-from hwsearch.runs.cluster.study import SharedStudy, plan_hash
+from hwsearch.runs.cluster.study import SharedStudy
 from hwsearch.runs.run import NOT_COMPARED
 from hwsearch.search.exact.alternatives import lower_all
 from hwsearch.search.propose.moves import Encoding
 from hwsearch.search.propose.samplers import OBJECTIVES
+from searchspaces.space import PlanRow, matrix
 
 
 def connect(request: Request, problem: Problem, photos: Pictures) -> SharedStudy | None:
@@ -61,7 +62,7 @@ class Coordinator:
         problem: Problem,
         photos: Pictures,
         tables: Sequence[CostTable],
-        measure: Callable[[np.ndarray], Score],
+        measure: Callable[[PlanRow], Score],
     ) -> None:
         space = problem.space
         self._study, self._measure, self._grace_s = study, measure, request.grace_s
@@ -71,30 +72,30 @@ class Coordinator:
         self._looked_s = 0.0
         if (known := study.problem) is not None:
             example = known["check"]
-            same_study.check(study.name, example, measure)
+            same_study.check(study.name, example, space, measure)
         else:
             plan = space.uniform(space.weight_bits[0], space.activation_bits[0])
-            example = {"plan": plan.tolist(), "psnr_loss_db": measure(plan).psnr_loss_db}
+            example = {"plan": list(plan), "psnr_loss_db": measure(plan).psnr_loss_db}
         asked = {key: value for key, value in jsonable(request).items() if key not in NOT_COMPARED}
         same = same_study.of(request, problem, photos)
         study.describe({"request": asked, "identity": same, "grace_s": self._grace_s, "check": example})
         study.finished = False
         self._trials = study.known()
 
-    def __call__(self, plans: Sequence[np.ndarray]) -> Iterator[Score]:
+    def __call__(self, plans: Sequence[PlanRow]) -> Iterator[Score]:
         """Have plans measured. Each score is given as soon as it and those before it are known.
 
         Raises:
             FileError: the database is gone.
         """
-        wanted = {plan_hash(plan): plan for plan in plans}
+        wanted = {plan.digest: plan for plan in plans}
         for name, plan in wanted.items():
             if name not in self._trials:
                 self._publish(name, plan)
         pause_s = worker.POLL_S[0]
         for name in wanted:
             while name not in self._scores:
-                measured = worker.measure_next(self._study, self._measure, self._grace_s)
+                measured = worker.measure_next(self._study, self._encoding.space, self._measure, self._grace_s)
                 if self._collect(wanted) or measured:
                     pause_s = worker.POLL_S[0]
                 else:
@@ -106,12 +107,12 @@ class Coordinator:
         """Let the workers go."""
         self._study.finished = True
 
-    def _publish(self, name: str, plan: np.ndarray) -> None:
-        costs = self._costs.costs(plan[None])
+    def _publish(self, name: str, plan: PlanRow) -> None:
+        costs = self._costs.costs(matrix([plan]))
         facts = {objective: float(costs[objective][0]) for objective in worker.PRICES}
         self._trials[name] = self._study.publish(plan, self._encoding.parameters(plan), self._encoding.distributions, **facts)
 
-    def _collect(self, wanted: dict[str, np.ndarray]) -> bool:
+    def _collect(self, wanted: dict[str, PlanRow]) -> bool:
         """Read what has been finished, and publish again what failed; whether there was any of it."""
         if time.monotonic() - self._looked_s > self._grace_s / worker.SIGNS:
             self._study.fail_silent(self._grace_s)

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from hwmodels.errors import MismatchError
 from hwmodels.parts import plugins
 from hwsearch.documents.files import jsonable
 from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quality.evaluate import Score
 from hwsearch.runs import directory
-from searchspaces.space import SearchSpace
+from searchspaces.space import PlanRow, SearchSpace
 
 CHECK_DB, CHECK_SHARE = 0.01, 0.01
 """How far a process may be from the first on the plan that all measure: in dB, or as a share of its loss."""
@@ -74,13 +72,13 @@ def refuse(study: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> Non
         )
 
 
-def check(study: str, known: Mapping[str, Any], measure: Callable[[np.ndarray], Score]) -> None:
+def check(study: str, known: Mapping[str, Any], space: SearchSpace, measure: Callable[[PlanRow], Score]) -> None:
     """Measure the plan that the coordinator measured.
 
     Raises:
         MismatchError: it loses more or less here.
     """
-    loss = measure(np.array(known["plan"], dtype=np.int8)).psnr_loss_db
+    loss = measure(space.row(known["plan"])).psnr_loss_db
     if abs(loss - known["psnr_loss_db"]) > max(CHECK_DB, CHECK_SHARE * abs(known["psnr_loss_db"])):
         raise MismatchError(
             f"the study {study} has a plan that loses {known['psnr_loss_db']:.4f} dB there, and {loss:.4f} dB here",

@@ -12,7 +12,6 @@ Assumptions: PostgreSQL (SQLite locks no rows); the tables of Optuna 5, which Op
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -22,7 +21,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-import numpy as np
 import optuna
 import sqlalchemy
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -39,6 +37,7 @@ from hwmodels.errors import FileError, UsageError
 from hwsearch.documents.url import StorageUrl
 from hwsearch.quality.evaluate import Score
 from hwsearch.search.silenced import quiet_optuna
+from searchspaces.space import PlanRow
 
 PATIENCE_S = 300.0
 """How long a database may be away before work that needs it is given up."""
@@ -50,17 +49,12 @@ _AWAY = (OperationalError, InterfaceError, NoConnection)
 _Answer = TypeVar("_Answer")
 
 
-def plan_hash(plan: np.ndarray) -> str:
-    """Name of a plan ``int8[D]`` within a study."""
-    return hashlib.sha256(np.ascontiguousarray(plan, dtype=np.int8).tobytes()).hexdigest()
-
-
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A plan ``int8[D]`` to measure: its trial, and what is known of it without measuring."""
+    """A plan to measure: its trial, its choices, and what is known of it without measuring."""
 
     trial: int
-    plan: np.ndarray
+    choices: tuple[int, ...]
     facts: Mapping[str, Any]
 
 
@@ -124,12 +118,12 @@ class SharedStudy:
     # The coordinator's side
 
     def publish(
-        self, plan: np.ndarray, parameters: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], **facts: float
+        self, plan: PlanRow, parameters: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], **facts: float
     ) -> int:
-        """Add a plan ``int8[D]`` to the queue, with ``facts`` that are known without measuring; the trial's identity. A plan that
+        """Add a plan to the queue, with ``facts`` that are known without measuring; the trial's identity. A plan that
         is finished or on its way keeps the trial that it has."""
-        name = plan_hash(plan)
-        attributes = {_PLAN: name, _CHOICES: plan.tolist(), **facts}
+        name = plan.digest
+        attributes = {_PLAN: name, _CHOICES: list(plan), **facts}
 
         def add() -> int:
             with Session(self._storage.engine) as session, session.begin():
@@ -210,7 +204,7 @@ class SharedStudy:
                 session.add(models.TrialHeartbeatModel(trial_id=trial.trial_id))
                 rows = session.execute(select(attribute.key, attribute.value_json).where(attribute.trial_id == trial.trial_id))
                 facts = {key: json.loads(value) for key, value in rows}
-                return Task(int(trial.trial_id), np.array(facts.pop(_CHOICES), dtype=np.int8), facts)
+                return Task(int(trial.trial_id), tuple(facts.pop(_CHOICES)), facts)
 
         return self._call(claim)
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hwmodels.errors import UsageError
 from hwmodels.parts import plugins
 from hwsearch.documents import versions
@@ -27,6 +25,7 @@ from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster import same_study
 from hwsearch.runs.cluster.study import SharedStudy
 from hwsearch.runs.run import request_of
+from searchspaces.space import PlanRow, SearchSpace
 
 POLL_S = (0.1, 1.0)
 """Pause of an idle process: the first, and the longest."""
@@ -68,13 +67,13 @@ def work(
         photos = choose_pictures(request, problem.network)
         same_study.refuse(name, about["identity"], same_study.of(request, problem, photos))
         measure = measuring.prepare(problem, photos, request.seed, progress=follow(stage, STEPS), methods=request.methods)
-        same_study.check(name, about["check"], measure)
+        same_study.check(name, about["check"], problem.space, measure)
     tell(f"measuring for the study {name}: {problem.network.name} x{problem.network.scale}")
     grace_s = about["grace_s"]
     measured, seconds, pause_s, last = 0, 0.0, POLL_S[0], time.monotonic()
     while True:
         begun = time.monotonic()
-        if measure_next(study, measure, grace_s):
+        if measure_next(study, problem.space, measure, grace_s):
             last, pause_s = time.monotonic(), POLL_S[0]
             measured, seconds = measured + 1, seconds + last - begun
         elif study.finished:
@@ -86,11 +85,12 @@ def work(
             pause_s = min(2 * pause_s, POLL_S[1])
 
 
-def measure_next(study: SharedStudy, measure: Callable[[np.ndarray], Score], grace_s: float) -> bool:
+def measure_next(study: SharedStudy, space: SearchSpace, measure: Callable[[PlanRow], Score], grace_s: float) -> bool:
     """Take a plan from the queue, measure it and tell the study; False where nothing waits. A plan that cannot be measured here
     is left to others.
 
     Args:
+        space: what the study's plans are choices in.
         grace_s: silence after which this process is taken for dead.
     """
     task = study.take()
@@ -99,7 +99,7 @@ def measure_next(study: SharedStudy, measure: Callable[[np.ndarray], Score], gra
     with study.alive(task, grace_s / SIGNS):
         begun, cpu_begun = time.monotonic(), time.process_time()
         try:
-            score = measure(task.plan)
+            score = measure(space.row(task.choices))
         except BaseException:
             study.give_up(task)
             raise

@@ -16,6 +16,7 @@ from hwsearch.quality.damage import Damage, psnr_loss_db
 from hwsearch.search import pareto
 from hwsearch.search.exact.additive import lower
 from hwsearch.search.exact.solver import Solution, Solver, infeasible
+from searchspaces.space import PlanRow, distinct, matrix
 
 if TYPE_CHECKING:
     from hwmodels.cost import CostTable
@@ -109,7 +110,7 @@ def _merged(*limits: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-def within_budgets(table: CostTable, damage: Damage, space: SearchSpace, budgets: Mapping[str, float]) -> list[np.ndarray]:
+def within_budgets(table: CostTable, damage: Damage, space: SearchSpace, budgets: Mapping[str, float]) -> list[PlanRow]:
     """Exact plans for the budgets: the least damage within the price budgets and, where quality is budgeted, the fastest and the
     smallest plan whose predicted loss is within it. Empty without budgets, or where the prediction sees no such plan."""
     if not budgets:
@@ -120,7 +121,7 @@ def within_budgets(table: CostTable, damage: Damage, space: SearchSpace, budgets
     if "psnr_loss" in budgets:
         quality = price | {"noise": noise_of_loss(budgets["psnr_loss"], damage.float_mse)}
         found += [solver.minimum(quality, goal) for goal in ("latency_s", "memory_bytes")]
-    return _distinct([solution.plan for solution in found if solution is not None])
+    return distinct(space.row(solution.plan) for solution in found if solution is not None)
 
 
 def noise_of_loss(loss_db: float, float_mse: np.ndarray) -> float:
@@ -138,8 +139,8 @@ def front(
     points: int = 20,
     limits: Mapping[str, float] | None = None,
     gap: float = 0.0,
-) -> list[np.ndarray]:
-    """Plans ``int8[D]`` of the exact front in (noise, latency, memory), by latency, within the device's hard limits and
+) -> list[PlanRow]:
+    """Plans of the exact front in (noise, latency, memory), by latency, within the device's hard limits and
     ``limits``.
 
     Latency budgets sweep from the fastest plan to that of least noise; budgets on weight bytes and on the peak sweep likewise
@@ -157,8 +158,8 @@ def front(
     found = [best.plan]
     for axis, count in (("latency_s", points), ("weight_bytes", points // 3), ("peak_activation_bytes", points // 3)):
         found += sweep(solver, axis, count, limits, best.plan)
-    plans = _distinct(found)
-    costs = problem.costs(np.stack(plans))
+    plans = distinct(map(space.row, found))
+    costs = problem.costs(matrix(plans))
     keep = pareto.non_dominated(np.stack([costs[name] for name in ("latency_s", "noise", "memory_bytes")], axis=1))
     order = np.lexsort((costs["noise"], costs["latency_s"]))
     return [plans[i] for i in order if keep[i]]
@@ -178,7 +179,3 @@ def sweep(solver: Solver, axis: str, count: int, limits: Mapping[str, float], be
         if solution is not None:
             found.append(solution.plan)
     return found
-
-
-def _distinct(plans: Sequence[np.ndarray]) -> list[np.ndarray]:
-    return list({plan.tobytes(): plan for plan in plans}.values())

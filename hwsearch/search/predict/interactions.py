@@ -23,6 +23,7 @@ from hwsearch.quality.damage import Damage, psnr_loss_db
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.exact import noise_of_loss
 from hwsearch.search.predict.refit import refit
+from searchspaces.space import PlanRow, matrix
 
 if TYPE_CHECKING:
     from hwmodels.pricing.table import CostTable
@@ -90,28 +91,26 @@ def learn(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Predictio
     return Prediction(damage, roots, level, weights)
 
 
-def within_budgets(
-    table: CostTable, prediction: Prediction, space: SearchSpace, budgets: Mapping[str, float]
-) -> list[np.ndarray]:
-    """Exact plans ``int8[D]`` for budgets, each once. The solver knows sums of damage alone; so a budget on quality is moved by
+def within_budgets(table: CostTable, prediction: Prediction, space: SearchSpace, budgets: Mapping[str, float]) -> list[PlanRow]:
+    """Exact plans for budgets, each once. The solver knows sums of damage alone; so a budget on quality is moved by
     what the sum leaves out of the plan on it, and solved for again, until the prediction for that plan is close below it."""
-    damage, found = prediction.damage, dict[bytes, np.ndarray]()
+    damage, found = prediction.damage, list[PlanRow]()
     asked, wanted = dict(budgets), budgets.get("psnr_loss", 0.0)
     most = float(psnr_loss_db(damage.noise.max(axis=1).sum(), damage.float_mse))
     for _ in range(MOVES):
         plans = exact.within_budgets(table, damage, space, asked)
-        fresh = {plan.tobytes(): plan for plan in plans if plan.tobytes() not in found}
-        found |= fresh
+        fresh = [plan for plan in plans if plan not in found]
+        found += fresh
         if not fresh or wanted <= 0:
             break
-        sums = damage.psnr_loss_db(np.stack(plans))
-        told = float(prediction.psnr_loss_db(np.stack(plans))[np.argmax(sums)])
+        sums = damage.psnr_loss_db(matrix(plans))
+        told = float(prediction.psnr_loss_db(matrix(plans))[np.argmax(sums)])
         if told <= 0 or CLOSE * wanted <= told <= wanted:
             break
         # From the plan's own sum where it must go, which excludes it.
         bound = float(sums.max()) if told > wanted else asked["psnr_loss"]
         asked["psnr_loss"] = min(bound * wanted / told, most)
-    return list(found.values())
+    return found
 
 
 def _floor(damage: Damage) -> float:

@@ -9,10 +9,12 @@ passes is promoted to all pictures; those that the search chooses in the end are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from searchspaces.space import PlanRow, matrix
 
 STANDARD_ERRORS = 2.0
 """Standard errors by which a plan must be worse on the patches."""
@@ -40,7 +42,7 @@ class Screen:
     Args:
         predict: plans ``int8[P, D]`` -> predicted PSNR loss ``float64[P]`` in dB.
         overrated: see ``trust``.
-        patches: plan ``int8[D]`` -> measured PSNR loss of each patch ``float64[N]`` in dB, N > 1.
+        patches: plan -> measured PSNR loss of each patch ``float64[N]`` in dB, N > 1.
         share: cost of the patches, as a share of measuring on all pictures.
     """
 
@@ -48,16 +50,16 @@ class Screen:
         self,
         predict: Callable[[np.ndarray], np.ndarray],
         overrated: float,
-        patches: Callable[[np.ndarray], np.ndarray],
+        patches: Callable[[PlanRow], np.ndarray],
         share: float,
     ) -> None:
         self._predict, self._overrated, self._patches, self.share = predict, overrated, patches, share
-        self._seen: dict[bytes, np.ndarray] = {}
+        self._seen: dict[PlanRow, np.ndarray] = {}
 
-    def judge(self, plan: np.ndarray, rivals: np.ndarray, losses_db: np.ndarray) -> Verdict:
-        """Look at ``plan int8[D]`` beside the finished plans that cost no more than it does, ``rivals int8[N, D]``, and their
-        losses ``float64[N]`` on all pictures."""
-        predicted = float(self._predict(plan[None])[0])
+    def judge(self, plan: PlanRow, rivals: Sequence[PlanRow], losses_db: np.ndarray) -> Verdict:
+        """Look at ``plan`` beside the finished plans that cost no more than it does, ``rivals``, and their losses ``float64[N]``
+        on all pictures."""
+        predicted = float(self._predict(matrix([plan]))[0])
         facts = {"predicted_loss_db": predicted}
         if not len(rivals):
             return Verdict("pictures", None, facts)
@@ -72,11 +74,10 @@ class Screen:
             return Verdict("patches", best, facts)
         return Verdict("pictures", best, facts)
 
-    def _on_patches(self, plan: np.ndarray) -> np.ndarray:
-        key = plan.tobytes()
-        if key not in self._seen:
-            self._seen[key] = np.asarray(self._patches(plan), dtype=np.float64)
-        return self._seen[key]
+    def _on_patches(self, plan: PlanRow) -> np.ndarray:
+        if plan not in self._seen:
+            self._seen[plan] = np.asarray(self._patches(plan), dtype=np.float64)
+        return self._seen[plan]
 
 
 def trust(predicted_db: np.ndarray, measured_db: np.ndarray) -> float:

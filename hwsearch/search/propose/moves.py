@@ -21,7 +21,7 @@ from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.alternatives import Alternatives
 from hwsearch.search.exact.heuristics import feasible, repair
 from hwsearch.search.propose import samplers
-from searchspaces.space import SearchSpace
+from searchspaces.space import PlanRow, SearchSpace, distinct, matrix
 
 CUT, METHOD = "tiling", "method"
 """Parameters that are told with a plan, not asked of a sampler."""
@@ -49,27 +49,27 @@ class Encoding:
         self.names_in_journal = {*self.distributions, CUT, METHOD, _EARLIER}
         self.sizes = {name: len(self.options[d]) for d, name in self.names.items()}
 
-    def parameters(self, plan: np.ndarray) -> dict[str, int]:
-        return {name: self.space.widths(d)[int(plan[d])] for d, name in self.names.items()}
+    def parameters(self, plan: PlanRow) -> dict[str, int]:
+        return {name: self.space.widths(d)[plan[d]] for d, name in self.names.items()}
 
-    def plan(self, parameters: Mapping[str, Any]) -> np.ndarray:
-        """``int8[D]``; a parameter that is missing takes the widest choice."""
-        row = np.array([own[-1] for own in self.options], dtype=np.int8)
+    def plan(self, parameters: Mapping[str, Any]) -> PlanRow:
+        """A parameter that is missing takes the widest choice."""
+        row = [own[-1] for own in self.options]
         for d, name in self.names.items():
             if name in parameters:
                 row[d] = self.space.widths(d).index(parameters[name])
-        return row
+        return self.space.row(row)
 
-    def positions(self, plan: np.ndarray) -> dict[str, int]:
+    def positions(self, plan: PlanRow) -> dict[str, int]:
         """The position of each free decision among its allowed widths, ascending."""
         return {name: int(np.flatnonzero(self.options[d] == plan[d])[0]) for d, name in self.names.items()}
 
-    def at(self, positions: Mapping[str, int]) -> np.ndarray:
-        """The inverse of ``positions``: ``int8[D]``."""
-        row = np.array([own[-1] for own in self.options], dtype=np.int8)
+    def at(self, positions: Mapping[str, int]) -> PlanRow:
+        """The inverse of ``positions``."""
+        row = [own[-1] for own in self.options]
         for d, name in self.names.items():
             row[d] = self.options[d][positions[name]]
-        return row
+        return self.space.row(row)
 
 
 class Proposer:
@@ -88,14 +88,14 @@ class Proposer:
         encoding: Encoding,
         problem: AdditiveProblem,
         limits: Mapping[str, float],
-        starts: Sequence[np.ndarray],
+        starts: Sequence[PlanRow],
         seed: int,
         sampler: str = "exact",
         cuts: Sequence[str] = (),
     ) -> None:
         self._encoding, self._problem, self._limits, self._seed = encoding, problem, limits, seed
         self._sampler, self._cuts = samplers.SAMPLERS[sampler], tuple(cuts)
-        self._starts = list({plan.tobytes(): plan for plan in starts if self.allowed(plan)}.values())
+        self._starts = [plan for plan in distinct(starts) if self.allowed(plan)]
 
     def propose(self, study: Study, first: int) -> FrozenTrial | None:
         """The next trial of a study, with all its parameters; None when no plan is left that is not in the study.
@@ -104,8 +104,8 @@ class Proposer:
             first: number of the first trial of its batch; of later ones it is not looked at what they measured.
         """
         trials = study.get_trials(deepcopy=False)
-        known = {self._encoding.plan(t.params).tobytes() for t in trials}
-        plan = next((start for start in self._starts if start.tobytes() not in known), None)
+        known = {self._encoding.plan(t.params) for t in trials}
+        plan = next((start for start in self._starts if start not in known), None)
         origin = "start"
         if plan is None:
             rng = np.random.default_rng([self._seed, len(trials)])
@@ -126,18 +126,18 @@ class Proposer:
             system_attrs={} if key is None else {key: samplers.generation(trials[:first])},
         )
 
-    def _cut(self, plan: np.ndarray) -> dict[str, str]:
+    def _cut(self, plan: PlanRow) -> dict[str, str]:
         """How the picture is cut under a plan, as a parameter."""
         if not self._cuts or not isinstance(self._problem, Alternatives):
             return {}
-        return {CUT: self._cuts[self._problem.way(plan)]}
+        return {CUT: self._cuts[self._problem.way(np.asarray(plan))]}
 
     def _draw(
-        self, origin: str, trials: Sequence[FrozenTrial], first: int, front: np.ndarray, rng: np.random.Generator
-    ) -> np.ndarray:
+        self, origin: str, trials: Sequence[FrozenTrial], first: int, front: Sequence[PlanRow], rng: np.random.Generator
+    ) -> PlanRow:
         """An exchange, or what a sampler asks for when the batch's own plans are still running."""
         if origin == "exchange":
-            return self._exchange(front[rng.integers(len(front))], rng) if len(front) else self._random(rng)
+            return self._exchange(front[int(rng.integers(len(front)))], rng) if len(front) else self._random(rng)
         asked = samplers.draw(
             origin,
             int(rng.integers(2**31)),
@@ -155,22 +155,20 @@ class Proposer:
             system_attrs=trial.system_attrs,
         )
 
-    def _random(self, rng: np.random.Generator) -> np.ndarray:
-        found: np.ndarray = self._encoding.space.random(rng, 1)[0]
-        return found
+    def _random(self, rng: np.random.Generator) -> PlanRow:
+        space = self._encoding.space
+        return space.row(space.random(rng, 1)[0])
 
-    def _front(self, finished: Sequence[FrozenTrial]) -> np.ndarray:
-        """Plans of the finished trials that are not dominated, ``int8[N, D]``."""
+    def _front(self, finished: Sequence[FrozenTrial]) -> list[PlanRow]:
+        """Plans of the finished trials that are not dominated."""
         if not finished:
-            return np.empty((0, self._problem.decisions), dtype=np.int8)
-        values = np.array([t.values for t in finished])
-        plans = np.stack([self._encoding.plan(t.params) for t in finished])
-        found: np.ndarray = plans[pareto.non_dominated(values)]
-        return found
+            return []
+        kept = pareto.non_dominated(np.array([t.values for t in finished]))
+        return [self._encoding.plan(trial.params) for trial, keep in zip(finished, kept, strict=True) if keep]
 
-    def _exchange(self, plan: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _exchange(self, plan: PlanRow, rng: np.random.Generator) -> PlanRow:
         """Raise one decision and lower another by a step; sometimes only one of the two."""
-        moved = plan.copy()
+        moved = list(plan)
         kind = rng.random()
         for step, wanted in ((1, kind < 0.75), (-1, kind >= 0.25)):
             if not wanted:
@@ -179,24 +177,26 @@ class Proposer:
             places = [(d, p) for d, p in places if 0 <= p < len(self._encoding.options[d]) and moved[d] == plan[d]]
             if places:
                 d, position = places[rng.integers(len(places))]
-                moved[d] = self._encoding.options[d][position]
-        return moved
+                moved[d] = int(self._encoding.options[d][position])
+        return self._encoding.space.row(moved)
 
-    def _fresh(self, plan: np.ndarray, front: np.ndarray, known: set[bytes], rng: np.random.Generator) -> np.ndarray | None:
+    def _fresh(self, plan: PlanRow, front: Sequence[PlanRow], known: set[PlanRow], rng: np.random.Generator) -> PlanRow | None:
         """A plan within the limits that is not known: the given one, or mutations of it further and further away. None if all is
         known."""
+        space = self._encoding.space
         for attempt in range(_ATTEMPTS):
             if self._limits and not self.allowed(plan):
-                plan = repair(self._problem, plan, self._limits, "latency_s").astype(np.int8)
-            if plan.tobytes() not in known and self.allowed(plan):
+                plan = space.row(repair(self._problem, np.asarray(plan), self._limits, "latency_s"))
+            if plan not in known and self.allowed(plan):
                 return plan
             if len(front) and attempt % 2:
-                plan = self._exchange(front[rng.integers(len(front))], rng)
+                plan = self._exchange(front[int(rng.integers(len(front)))], rng)
+            changed = list(plan)
             for d in rng.integers(len(plan), size=1 + attempt // 20):
-                plan = plan.copy()
-                plan[d] = rng.choice(self._encoding.options[d])
+                changed[d] = rng.choice(self._encoding.options[d])
+            plan = space.row(changed)
         return None
 
-    def allowed(self, plan: np.ndarray) -> bool:
+    def allowed(self, plan: PlanRow) -> bool:
         """Whether a plan is within the hard limits."""
-        return bool(feasible(self._problem.costs(plan[None]), self._limits)[0])
+        return bool(feasible(self._problem.costs(matrix([plan])), self._limits)[0])

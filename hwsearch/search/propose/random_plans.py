@@ -10,20 +10,19 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
-from searchspaces.space import SearchSpace
+from searchspaces.space import PlanRow, SearchSpace
 
 
-def sample(space: SearchSpace, count: int, *, seed: int) -> np.ndarray:
-    """Distinct random plans ``int8[count, decisions]``; fewer only where the space has fewer."""
+def sample(space: SearchSpace, count: int, *, seed: int) -> list[PlanRow]:
+    """``count`` different random plans; fewer only where the space has fewer."""
     rng = np.random.default_rng(seed)
-    found: dict[bytes, np.ndarray] = {}
+    found: dict[PlanRow, None] = {}
     kinds = (_uniform, _around, _near_widest)
     attempts = 0
     while len(found) < min(count, space.size) and attempts < 100 * count:
-        plan = kinds[attempts % len(kinds)](space, rng)
-        found.setdefault(plan.tobytes(), plan)
+        found.setdefault(space.row(kinds[attempts % len(kinds)](space, rng)))
         attempts += 1
-    return np.stack(list(found.values()))
+    return list(found)
 
 
 def _uniform(space: SearchSpace, rng: np.random.Generator) -> np.ndarray:

@@ -13,11 +13,11 @@ import numpy as np
 
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.heuristics import feasible
-from searchspaces.space import SearchSpace
+from searchspaces.space import PlanRow, SearchSpace, distinct, matrix
 
 
-def plans(space: SearchSpace) -> dict[str, np.ndarray]:
-    """Every plan ``int8[D]`` of one weight width and one tensor width, by name: W8A8. Where wide means half precision, FP16."""
+def plans(space: SearchSpace) -> dict[str, PlanRow]:
+    """Every plan of one weight width and one tensor width, by name: W8A8. Where wide means half precision, FP16."""
     named = {}
     for weight in space.weight_bits:
         for activation in space.activation_bits:
@@ -31,10 +31,9 @@ def plans(space: SearchSpace) -> dict[str, np.ndarray]:
     return named
 
 
-def anchors(space: SearchSpace, problem: AdditiveProblem, limits: Mapping[str, float], count: int) -> list[np.ndarray]:
+def anchors(space: SearchSpace, problem: AdditiveProblem, limits: Mapping[str, float], count: int) -> list[PlanRow]:
     """Up to ``count`` different uniform plans within the hard limits, evenly from the narrowest to the widest."""
-    distinct = {plan.tobytes(): plan for plan in plans(space).values()}
-    within = [plan for plan in distinct.values() if feasible(problem.costs(plan[None]), limits)[0]]
+    within = [plan for plan in distinct(plans(space).values()) if feasible(problem.costs(matrix([plan])), limits)[0]]
     if len(within) <= count:
         return within
     return [within[place] for place in np.unique(np.linspace(0, len(within) - 1, count).round().astype(int))] if count > 0 else []

@@ -23,6 +23,7 @@ from hwsearch.runs import damage_file, directory
 from hwsearch.runs.directory import RunDirectory
 from hwsearch.runs.run import Run
 from hwsearch.search.predict import interactions
+from searchspaces.space import matrix
 
 
 @pytest.fixture
@@ -174,12 +175,12 @@ def test_explain_and_front_predict_alike(job: Job, run: Path) -> None:
     """Both by the best damage table, calibrated by the log: put together here by hand."""
     found = Run(run, job.model)
     space = found.problem.space
-    known = log.read(run / "evaluations.jsonl")
+    known = log.read(run / "evaluations.jsonl", space)
     best = max(found.results.proxies, key=lambda check: check.spearman).name
     prediction = interactions.calibrate(
         damage_file.load(run / "damage.json", space)[best],
-        np.stack([plan for plan, _ in known]),
-        np.array([score.psnr_loss_db for _, score in known]),
+        matrix(known),
+        np.array([score.psnr_loss_db for score in known.values()]),
     )
     plan = found.results.front[0]
     row = space.plan(plan.weight_bits, plan.activation_bits)
@@ -188,7 +189,7 @@ def test_explain_and_front_predict_alike(job: Job, run: Path) -> None:
     for d, decision in enumerate(explained.decisions):
         for step in (decision.narrower, decision.wider):
             if step is not None:
-                changed = row.copy()
+                changed = np.array(row)
                 changed[d] = space.widths(d).index(step.bits)
                 told = prediction.psnr_loss_db(np.stack([row, changed]))
                 assert step.psnr_loss_db == told[1] - told[0]
@@ -197,6 +198,6 @@ def test_explain_and_front_predict_alike(job: Job, run: Path) -> None:
     lowest = min(point.weight_bytes for point in found.results.points)
     picked = choose_again.pick(Run(run, job.model), {"weights": float(lowest)})
     if picked.predicted is not None:
-        told = prediction.psnr_loss_db(picked.predicted.row[None])[0]
+        told = prediction.psnr_loss_db(matrix([picked.predicted.row]))[0]
         assert picked.predicted.predicted.psnr_loss_db == told
         assert picked.predicted.predicted.loss_is == "predicted"

@@ -16,8 +16,8 @@ from hwsearch.documents.files import write_json
 from hwsearch.documents.reading import read_json
 from hwsearch.pipeline import several_devices
 from hwsearch.plans import choose_again, plan_file
-from hwsearch.quality import shared
 from hwsearch.runs.run import Run
+from searchspaces.space import PlanRow
 
 # Several devices in one run
 
@@ -36,15 +36,15 @@ def test_every_device_has_a_complete_run_and_proxies_are_measured_once(job: Job)
 
 def test_plans_alike_are_measured_once(job: Job) -> None:
     """The scores of the same widths on two devices are the same numbers to the last bit."""
-    scores: list[dict[tuple[int, ...], float]] = []
+    scores: list[dict[PlanRow, float]] = []
     for target in TARGETS:
         problem = Run(job.folder / "run" / target, job.model).problem
         lines = (job.folder / "run" / target / "evaluations.jsonl").read_text().splitlines()
         rows = [json.loads(line) for line in lines]
-        scores.append({shared._widths(problem.space, np.array(r["plan"])): r["score"]["psnr_loss_db"] for r in rows})
+        scores.append({problem.space.row(r["plan"]): r["score"]["psnr_loss_db"] for r in rows})
     common = scores[0].keys() & scores[1].keys()
     assert common
-    assert all(scores[0][widths] == scores[1][widths] for widths in common)
+    assert all(scores[0][plan] == scores[1][plan] for plan in common)
 
 
 def test_a_stopped_run_goes_on_with_the_device_at_which_it_stopped(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +114,7 @@ def test_a_plan_says_which_limit_binds_and_what_every_step_would_change(job: Job
     breaking = []
     for d, decision in enumerate(said["decisions"]):
         for step, move in (("narrower", -1), ("wider", 1)):
-            found, changed = decision[step], row.copy()
+            found, changed = decision[step], np.array(row)
             changed[d] += move
             if found is None:
                 assert changed[d] not in space.choices(d)

@@ -77,7 +77,7 @@ def test_scores_are_shared_where_widths_mean_the_same(spaces: list[SearchSpace],
     first, second = spaces[0], replace(spaces[1], **changes)
     both = Shared(None, [first, second])  # type: ignore[arg-type]
     one, other = Score(30.0, 0.1, 0.0), Score(31.0, 0.2, 0.0)
-    assert both.score(first, first.uniform(4, 8), lambda _: one) is one
-    assert both.score(second, second.uniform(4, 8), lambda _: other) is (one if shared else other)
+    assert both.score(first.uniform(4, 8), lambda _: one) is one
+    assert both.score(second.uniform(4, 8), lambda _: other) is (one if shared else other)
     both.remember(first, [(first.uniform(2, 8), one)])
-    assert both.score(first, first.uniform(2, 8), lambda _: other) is one
+    assert both.score(first.uniform(2, 8), lambda _: other) is one

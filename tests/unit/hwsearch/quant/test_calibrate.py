@@ -112,7 +112,7 @@ def test_half_precision_layers() -> None:
     """A layer floats if its weights or its input do; a plan may go from integers to floats and back."""
     calibration = calibrated("relu", wide=FP16)
     space, graph = calibration.space, calibration.graph
-    plan = space.uniform(8, 8)
+    plan = np.array(space.uniform(8, 8))
     plan[1] = 3  # second layer: half-precision weights
     plan[len(space.layer_names) + 3] = 1  # fourth tensor: half precision
     quantized = calibration.quantized(plan)
@@ -206,7 +206,7 @@ class _Gated(torch.nn.Module):
 def test_a_tensor_that_is_always_zero_leaves_the_bias_behind_it(bits: int) -> None:
     graph = trace(_Gated().eval(), 1, "gated")
     space = build_space(to_workload(graph, 32, 32), (8,), (4, 8, 16))
-    plan = space.uniform(8, 16)
+    plan = np.array(space.uniform(8, 16))
     plan[len(space.layer_names) + space.group_names.index("down")] = space.activation_bits.index(bits)
     x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(1))
     calibration = calibrate(graph, [x], space)

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 import pytest
 import synthetic_results
-from random_tables import chain
+from random_tables import chain, space_of
 
 from hwmodels.errors import UsageError
 from hwsearch.cli import options
@@ -153,7 +153,7 @@ def test_scores_and_plans_of_an_earlier_version_are_read(tmp_path):
     score = {"psnr_db": 30.0, "psnr_loss_db": 0.1, "stderr_db": 0.0}
     lines = [{"plan": [0, 1], "score": score}, {"plan": [1, 1], "score": score | {"quantizer": "plain"}}]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert [score.method for _, score in log.read(path)] == ["output_noise", "nearest"]
+    assert [score.method for score in log.read(path, space_of(1, 1, (4, 8), (8, 16))).values()] == ["output_noise", "nearest"]
     now = synthetic_results.results(tmp_path).front[0]
     document = json.loads(now.model_dump_json())
     assert Plan.model_validate(document) == now

@@ -229,7 +229,7 @@ def test_a_worker_that_would_measure_something_else_is_refused(
         "request": {key: value for key, value in jsonable(request).items() if key not in NOT_COMPARED},
         "identity": same_study.of(request, problem, photos),
         "grace_s": 60,
-        "check": {"plan": problem.space.uniform(4, 8).tolist(), "psnr_loss_db": loss},
+        "check": {"plan": list(problem.space.uniform(4, 8)), "psnr_loss_db": loss},
     }
     study.describe(about)
     study.finished = True

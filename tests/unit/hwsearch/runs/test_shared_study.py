@@ -29,7 +29,8 @@ ENCODING = Encoding(SPACE)
 
 
 def publish(study: SharedStudy, count: int) -> list[int]:
-    plans = np.unique(SPACE.random(np.random.default_rng(0), 2 * count), axis=0)[:count]
+    rows = np.unique(SPACE.random(np.random.default_rng(0), 2 * count), axis=0)[:count]
+    plans = [*map(SPACE.row, rows)]
     facts = {"latency_s": 1.0, "memory_bytes": 2.0}
     return [study.publish(plan, ENCODING.parameters(plan), ENCODING.distributions, **facts) for plan in plans]
 
@@ -65,14 +66,14 @@ def test_a_plan_goes_to_one_process_only(url: StorageUrl) -> None:
     def work() -> None:
         own = SharedStudy.find(url, "once")
         assert own is not None
-        while worker.measure_next(own, lambda plan: Score(0.0, float(plan.sum()), 0.0), 60):
+        while worker.measure_next(own, SPACE, lambda plan: Score(0.0, float(sum(plan)), 0.0), 60):
             pass
 
     with child(work), child(work), child(work), child(work):
         until(lambda: set(study.states(identities).values()) == {TrialState.COMPLETE})
     found = trials(url, "once")
     assert len(found) == len({trial.user_attrs["plan_sha256"] for trial in found}) == 40
-    assert [trial.values[0] for trial in found] == [float(ENCODING.plan(trial.params).sum()) for trial in found]
+    assert [trial.values[0] for trial in found] == [float(sum(ENCODING.plan(trial.params))) for trial in found]
     assert len({trial.user_attrs["measured"]["worker"] for trial in found}) > 1
 
 
@@ -83,7 +84,7 @@ def test_a_process_that_dies_fails_its_trial_and_one_that_was_slow_is_too_late(u
     def take_and_hang() -> None:
         own = SharedStudy.find(url, "dead")
         assert own is not None
-        worker.measure_next(own, lambda plan: time.sleep(600), 1000)  # type: ignore[arg-type,return-value]
+        worker.measure_next(own, SPACE, lambda plan: time.sleep(600), 1000)  # type: ignore[arg-type,return-value]
 
     with child(take_and_hang):
         until(lambda: TrialState.RUNNING in study.states(identities).values())
@@ -117,7 +118,7 @@ def test_a_database_that_comes_back_is_waited_for(server: postgres_server.Server
     publish(study, 1)
     server.stop()
     with child(lambda: (time.sleep(1.0), server.start())):
-        assert worker.measure_next(study, lambda plan: Score(0.0, 1.0, 0.0), 60)
+        assert worker.measure_next(study, SPACE, lambda plan: Score(0.0, 1.0, 0.0), 60)
     assert [trial.state for trial in trials(url, "away")] == [TrialState.COMPLETE]
 
 

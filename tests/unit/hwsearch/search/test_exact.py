@@ -10,6 +10,7 @@ from hwmodels.errors import BudgetError
 from hwsearch.quality.damage import Damage, psnr_loss_db
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import lower
+from searchspaces.space import matrix
 
 
 def chain_front(table, noise, space):
@@ -92,7 +93,7 @@ def test_front_holds_the_ends_and_nothing_dominated():
     blind = problem.costs(space.random(np.random.default_rng(0), 20_000))
     for name_a, name_b in (("latency_s", "noise"), ("weight_bytes", "noise")):
         # No random plan beats a plan of the sweep in both: the sweep is exact in each plane.
-        plane = exact.sweep(exact.Solver(problem), name_a, 8, {}, plans[-1])
+        plane = exact.sweep(exact.Solver(problem), name_a, 8, {}, np.asarray(plans[-1]))
         for point in np.stack([problem.costs(np.stack(plane))[n] for n in (name_a, name_b)], axis=1)[1:]:
             beaten = (blind[name_a] < point[0]) & (blind[name_b] < point[1] * (1 - 1e-9))
             assert not beaten.any()
@@ -140,7 +141,7 @@ def test_budgets_give_the_least_damage_and_the_cheapest_good_enough():
     limit = 1.3 * exact.solve(table, noise, {}, space, minimise="latency_s").objective
     (within,) = exact.within_budgets(table, damage, space, {"latency": limit})
     expected = exact.solve(table, noise, {"latency_s": limit}, space)
-    assert damage.predicted_noise(within[None])[0] == pytest.approx(expected.objective)
+    assert damage.predicted_noise(matrix([within]))[0] == pytest.approx(expected.objective)
     plans = exact.within_budgets(table, damage, space, {"psnr_loss": 0.5})
     assert np.all(damage.psnr_loss_db(np.stack(plans)) <= 0.5 + 1e-6)
     assert exact.within_budgets(table, damage, space, {}) == []

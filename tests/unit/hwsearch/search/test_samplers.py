@@ -15,6 +15,7 @@ from hwsearch.quality.evaluate import Score
 from hwsearch.search.evolve import Evaluated, refine
 from hwsearch.search.exact.additive import lower
 from hwsearch.search.propose.samplers import SAMPLERS
+from searchspaces.space import matrix
 
 TABLE, NOISE, SPACE = chain(4, 0)
 STARTS = [SPACE.uniform(w, a) for w in (4, 8) for a in (8, 16)]
@@ -61,8 +62,8 @@ def test_the_command_line_knows_all_of_them():
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_starts_first_then_distinct_plans_and_the_same_again(tmp_path, sampler):
     found = run(tmp_path / "a", sampler)
-    plans = [e.plan.tobytes() for e in found]
-    assert plans[: len(STARTS)] == [start.tobytes() for start in STARTS]
+    plans = [e.plan for e in found]
+    assert plans[: len(STARTS)] == STARTS
     assert len(set(plans)) == len(plans) == (17 if sampler == "gp" else 40)
     run(tmp_path / "b", sampler)
     assert trials(tmp_path / "a") == trials(tmp_path / "b")
@@ -169,6 +170,7 @@ def test_the_cut_that_a_plan_takes_is_told_and_not_sampled(tmp_path):
     assert {t.params["tiling"] for t in told} == {"whole", "strips of 8"}
     for entry, trial in zip(found, told, strict=True):
         fits = (
-            lower(fast, noise, space).costs(entry.plan[None])["peak_activation_bytes"][0] <= fast.limits["peak_activation_bytes"]
+            lower(fast, noise, space).costs(matrix([entry.plan]))["peak_activation_bytes"][0]
+            <= fast.limits["peak_activation_bytes"]
         )
         assert trial.params["tiling"] == ("whole" if fits else "strips of 8")

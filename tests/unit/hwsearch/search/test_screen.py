@@ -14,6 +14,7 @@ from hwsearch.quality.evaluate import Evaluator, Score, on_patches
 from hwsearch.search.evolve import refine
 from hwsearch.search.predict.screen import Screen, trust
 from searchspaces.data.pictures import Pair, patches
+from searchspaces.space import PlanRow
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Contract
 
@@ -29,9 +30,9 @@ def predict(plans: np.ndarray) -> np.ndarray:
     return np.array([loss(plan) for plan in plans])
 
 
-def on_few(plan: np.ndarray, spread: float = 0.3) -> np.ndarray:
+def on_few(plan: PlanRow, spread: float = 0.3) -> np.ndarray:
     """Patches of different difficulty, the same for all plans, and a little noise."""
-    rng = np.random.default_rng(zlib.crc32(plan.tobytes()))
+    rng = np.random.default_rng(zlib.crc32(np.asarray(plan).tobytes()))
     return loss(plan) * np.array([0.5, 0.8, 1.0, 1.3, 1.4]) + rng.normal(0, 0.02 * spread, 5)
 
 
@@ -41,30 +42,28 @@ WIDE, NARROW = SPACE.uniform(8, 16), SPACE.uniform(2, 4)
 def test_a_prediction_that_even_cut_down_is_worse_is_enough():
     asked = []
     screen = Screen(predict, 0.5, lambda plan: asked.append(plan) or on_few(plan), 0.1)
-    verdict = screen.judge(NARROW, WIDE[None], np.array([loss(NARROW) * 0.4]))
+    verdict = screen.judge(NARROW, [WIDE], np.array([loss(NARROW) * 0.4]))
     assert (verdict.fidelity, verdict.rival, asked) == ("proxy", 0, [])
-    assert screen.judge(NARROW, WIDE[None], np.array([loss(NARROW) * 0.6])).facts.keys() >= {"excess_db", "excess_stderr_db"}
+    assert screen.judge(NARROW, [WIDE], np.array([loss(NARROW) * 0.6])).facts.keys() >= {"excess_db", "excess_stderr_db"}
 
 
 def test_patches_prune_by_the_paired_error():
     """Patches differ far more than plans do: only pairing shows the difference."""
     base = np.array([0.1, 0.9, 0.2, 1.5, 0.4])
-    looks = {WIDE.tobytes(): base, NARROW.tobytes(): base + 0.05 + np.array([0, 0.01, -0.01, 0.005, 0])}
-    screen = Screen(predict, 0.0, lambda plan: looks[plan.tobytes()], 0.1)
-    verdict = screen.judge(NARROW, WIDE[None], np.array([0.5]))
+    looks = {WIDE: base, NARROW: base + 0.05 + np.array([0, 0.01, -0.01, 0.005, 0])}
+    screen = Screen(predict, 0.0, lambda plan: looks[plan], 0.1)
+    verdict = screen.judge(NARROW, [WIDE], np.array([0.5]))
     assert verdict.fidelity == "patches"
     assert verdict.facts["excess_db"] == pytest.approx(0.051)
     assert verdict.facts["excess_stderr_db"] < 0.004 < base.std(ddof=1) / np.sqrt(5)
-    assert screen.judge(WIDE, NARROW[None], np.array([0.5])).fidelity == "pictures"
-    looks[NARROW.tobytes()] = base + np.array([0.3, -0.25, 0.2, -0.2, 0.05])
-    assert (
-        Screen(predict, 0.0, lambda p: looks[p.tobytes()], 0.1).judge(NARROW, WIDE[None], np.array([0.5])).fidelity == "pictures"
-    )
+    assert screen.judge(WIDE, [NARROW], np.array([0.5])).fidelity == "pictures"
+    looks[NARROW] = base + np.array([0.3, -0.25, 0.2, -0.2, 0.05])
+    assert Screen(predict, 0.0, lambda p: looks[p], 0.1).judge(NARROW, [WIDE], np.array([0.5])).fidelity == "pictures"
 
 
 def test_nothing_cheaper_means_promoted_unseen():
     screen = Screen(predict, 1.0, lambda plan: pytest.fail("not needed"), 0.1)
-    assert screen.judge(NARROW, np.empty((0, SPACE.decisions), dtype=np.int8), np.empty(0)).fidelity == "pictures"
+    assert screen.judge(NARROW, [], np.empty(0)).fidelity == "pictures"
 
 
 def test_trust_is_what_nearly_all_measured_plans_confirm():
@@ -79,7 +78,7 @@ def run(path, screen=None, evaluations=40):
 
     def evaluate(plans):
         for plan in plans:
-            measured.append(plan.tobytes())
+            measured.append(plan)
             yield Score(0.0, loss(plan), 0.01)
 
     starts = [SPACE.uniform(w, a) for w in (2, 4, 6, 8) for a in (8, 16)]

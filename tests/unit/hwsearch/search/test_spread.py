@@ -13,6 +13,7 @@ from hwsearch.search import pareto, rounds
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import lower
 from hwsearch.search.propose import spread
+from searchspaces.space import PlanRow, matrix
 
 FLOAT_MSE = np.array([20.0, 35.0])
 
@@ -41,7 +42,7 @@ def test_fill_keeps_the_limits():
     table, noise, space = chain(5, 1)
     problem = lower(table, noise, space)
     limit = float(np.median(problem.costs(space.random(np.random.default_rng(0), 200))["memory_bytes"]))
-    found = spread.fill(problem, space.uniform(2, 4)[None], {"memory_bytes": limit}, np.random.default_rng(0))
+    found = spread.fill(problem, matrix([space.uniform(2, 4)]), {"memory_bytes": limit}, np.random.default_rng(0))
     assert len(found) > 20
     assert problem.costs(found)["memory_bytes"].max() <= limit
 
@@ -79,23 +80,22 @@ def test_rounds_reach_with_few_plans_what_random_plans_do_not_with_many():
         own = truth[np.arange(space.decisions), plans]
         return psnr_loss_db(own.sum(axis=1) + 0.3 * np.sqrt(own[:, 0] * own[:, 1]), FLOAT_MSE)
 
-    asked: list[bytes] = []
+    asked: list[PlanRow] = []
 
     def evaluate(plans):
-        asked.extend(plan.tobytes() for plan in plans)
-        return loss(np.stack(plans)).tolist()
+        asked.extend(plans)
+        return loss(matrix(plans)).tolist()
 
-    none = np.empty((0, space.decisions), dtype=np.int8)
     budgets = {"psnr_loss": 0.5}
-    solved = rounds.solve([table], proxy, space, budgets, none, np.empty(0), evaluate, points=12, evaluations=48)
+    solved = rounds.solve([table], proxy, space, budgets, [], np.empty(0), evaluate, points=12, evaluations=48)
     assert len(set(asked)) == len(asked) == len(solved.plans) + len(solved.anchors) <= 48
 
     def objectives(plans: np.ndarray) -> np.ndarray:
         costs = problem.costs(plans)
         return np.stack([loss(plans), costs["latency_s"], costs["memory_bytes"]], axis=1)
 
-    reference = np.array([1.0, *objectives(space.uniform(8, 16)[None])[0, 1:]])
-    ours = pareto.hypervolume(objectives(np.stack(solved.plans)), reference)
+    reference = np.array([1.0, *objectives(matrix([space.uniform(8, 16)]))[0, 1:]])
+    ours = pareto.hypervolume(objectives(matrix(solved.plans)), reference)
     blind = objectives(space.random(np.random.default_rng(0), 2000))
     assert ours > pareto.hypervolume(blind[pareto.non_dominated(blind)], reference)
     late = np.abs(solved.predicted_db - solved.measured_db)[-12:]
