@@ -86,6 +86,7 @@ def of_widths(
     row = space.nearest(wanted)
     table = tiles.lower(board, workload, space, tiling).table
     objectives = cost.estimate(table, matrix([row]))
+    counts = space.counting.of_plans(matrix([row])) if space.counting else {}
     energy = float(objectives.energy_j[0])
     return FilePrice(
         target=board.name,
@@ -97,7 +98,9 @@ def of_widths(
         energy_j=energy if math.isfinite(energy) else None,
         layers=tuple(LayerRow(**entry) for entry in cost.explain(table, row)),
         remarks=_remarks(space, row, wanted),
-        counted={name: float(values[0]) for name, values in space.counting.of_plans(row[None]).items()} if space.counting else {},
+        counted={name: float(values[0]) for name, values in space.counting.of_plans(matrix([row])).items()}
+        if space.counting
+        else {},
     )
 
 

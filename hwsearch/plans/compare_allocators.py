@@ -29,6 +29,7 @@ from hwsearch.search.allocate.allocator import Grounds, rung
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import lower
 from searchspaces.ir.graph import execute
+from searchspaces.space import PlanRow, matrix
 
 COSTS = tuple(name for name in exact.BUDGETS if name != "psnr_loss")
 """What bits can be made to save."""
@@ -197,16 +198,15 @@ class _Described:
     ) -> None:
         self._problem, self._calibration, self._damage, self.grounds = problem, calibration, damage, grounds
         self._search, self._unseen = judges
-        self._simulated: dict[bytes, float] = {}
+        self._simulated: dict[PlanRow, float] = {}
 
-    def simulated_db(self, plan: np.ndarray) -> float:
+    def simulated_db(self, plan: PlanRow) -> float:
         """Loss on the search pictures, in fake quantization; measured once."""
-        key = plan.astype(np.int8).tobytes()
-        if key not in self._simulated:
-            self._simulated[key] = self._search.score(lambda x: self._calibration.simulate(plan, x)).psnr_loss_db
-        return self._simulated[key]
+        if plan not in self._simulated:
+            self._simulated[plan] = self._search.score(lambda x: self._calibration.simulate(plan, x)).psnr_loss_db
+        return self._simulated[plan]
 
-    def __call__(self, plan: np.ndarray) -> Allocated:
+    def __call__(self, plan: PlanRow) -> Allocated:
         space, workload = self._problem.space, self._problem.workload
         weights, tensors = space.bits(plan)
         parameters = np.array([workload.layers[row].weight_count for row in workload.weighted])
@@ -214,7 +214,7 @@ class _Described:
         of_tensor = [tensors[workload.group_names[tensor.group]] for tensor in workload.tensors]
         mean_weight = float(np.average(list(weights.values()), weights=parameters))
         mean_tensor = float(np.average(of_tensor, weights=elements))
-        priced = {name: float(value[0]) for name, value in self.grounds.problem.costs(plan[None]).items()}
+        priced = {name: float(value[0]) for name, value in self.grounds.problem.costs(matrix([plan])).items()}
         quantized = self._calibration.quantized(plan)
         losses = self._unseen.losses_db(lambda x: run_engine(quantized, x))
         found = interval(losses)
@@ -233,7 +233,7 @@ class _Described:
             weight_bytes=round(priced["weight_bytes"]),
             memory_bytes=round(priced["memory_bytes"]),
             energy_j=priced["energy_j"] if known else None,
-            predicted_db=float(self._damage.psnr_loss_db(plan[None])[0]),
+            predicted_db=float(self._damage.psnr_loss_db(matrix([plan]))[0]),
             simulated_db=self.simulated_db(plan),
             psnr_loss_db=found.mean,
             half_db=found.half,
@@ -241,12 +241,12 @@ class _Described:
         )
 
 
-def _row(name: str, rungs: int, plan: np.ndarray, describe: _Described, problem: Problem) -> AllocatorRow:
+def _row(name: str, rungs: int, plan: PlanRow, describe: _Described, problem: Problem) -> AllocatorRow:
     """A rule's plan, and that of least predicted noise which costs no more."""
     grounds = describe.grounds
-    limit = {grounds.cost: float(grounds.problem.costs(plan[None])[grounds.cost][0]) * (1 + 1e-12)}
-    solved = exact.solve(problem.table, grounds.problem.noise, limit, problem.space, warm=[plan]).plan
-    rule, best = describe(plan), describe(solved)
+    limit = {grounds.cost: float(grounds.problem.costs(matrix([plan]))[grounds.cost][0]) * (1 + 1e-12)}
+    solved = exact.solve(problem.table, grounds.problem.noise, limit, problem.space, warm=[np.asarray(plan)]).plan
+    rule, best = describe(plan), describe(problem.space.row(solved))
     gain = difference(rule.losses_db, best.losses_db)
     return AllocatorRow(
         allocator=name,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwsearch.search.exact.heuristics import feasible
+from searchspaces.space import PlanRow, distinct, matrix
 
 if TYPE_CHECKING:
     from hwsearch.quality.damage import Damage
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from hwsearch.search.exact.additive import AdditiveProblem
     from searchspaces.space import SearchSpace
     from searchspaces.tasks.task import Task
-
-Plan = np.ndarray
-"""``int8[D]``, choices of a search space."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +48,7 @@ class Grounds:
         return self.calibration.space
 
 
-Ladder = Callable[[Grounds], list[Plan]]
+Ladder = Callable[[Grounds], list[PlanRow]]
 """Plans from the widest to the narrowest."""
 
 
@@ -71,20 +69,20 @@ class AllocatorInfo:
     place: int = 0
     function: Ladder | None = field(default=None, compare=False)
 
-    def ladder(self, grounds: Grounds) -> list[Plan]:
+    def ladder(self, grounds: Grounds) -> list[PlanRow]:
         """All plans of the rule, from the widest to the narrowest, each once."""
         built_in = f"hwsearch.search.allocate.{self.name}"
         function: Ladder = self.function or importlib.import_module(built_in).ladder
-        return list({plan.tobytes(): plan for plan in function(grounds)}.values())
+        return distinct(function(grounds))
 
 
 def rung(
-    ladder: Sequence[Plan],
+    ladder: Sequence[PlanRow],
     problem: AdditiveProblem,
     limits: Mapping[str, float],
-    loses_db: Callable[[Plan], float],
+    loses_db: Callable[[PlanRow], float],
     most_db: float,
-) -> Plan | None:
+) -> PlanRow | None:
     """The rung that a budget picks: the widest plan within ``limits``; or with no limits the narrowest that loses at most
     ``most_db``; None where no rung will do.
 
@@ -92,7 +90,7 @@ def rung(
     measured.
     """
     if limits:
-        within = np.flatnonzero(feasible(problem.costs(np.stack(ladder)), limits))
+        within = np.flatnonzero(feasible(problem.costs(matrix(ladder)), limits))
         return ladder[within[0]] if len(within) else None
     good, bad = -1, len(ladder)
     while bad - good > 1:
@@ -101,7 +99,7 @@ def rung(
     return ladder[good] if good >= 0 else None
 
 
-def by_levels(space: SearchSpace, level: np.ndarray) -> list[Plan]:
+def by_levels(space: SearchSpace, level: np.ndarray) -> list[PlanRow]:
     """The ladder of a rule that gives every decision the narrowest of its choices whose level is at most a common one.
 
     Args:
@@ -115,7 +113,6 @@ def by_levels(space: SearchSpace, level: np.ndarray) -> list[Plan]:
     return [*(_at(space, level, one) for one in common), narrowest]
 
 
-def _at(space: SearchSpace, level: np.ndarray, common: float) -> Plan:
+def _at(space: SearchSpace, level: np.ndarray, common: float) -> PlanRow:
     taken = (level <= common) & space.allowed
-    found: Plan = taken.argmax(axis=1).astype(np.int8)  # choices ascend in width
-    return found
+    return space.row(taken.argmax(axis=1))  # choices ascend in width

@@ -8,7 +8,8 @@ one threshold on what it is sorted by, which falls.
 
 from __future__ import annotations
 
-from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds, Plan, by_levels
+from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds, by_levels
+from searchspaces.space import PlanRow
 
 INFO = AllocatorInfo(
     "snr_greedy",
@@ -19,6 +20,6 @@ INFO = AllocatorInfo(
 )
 
 
-def ladder(grounds: Grounds) -> list[Plan]:
+def ladder(grounds: Grounds) -> list[PlanRow]:
     """A rung for every entry of the sorted list."""
     return by_levels(grounds.space, grounds.damage("output_sqnr").noise)

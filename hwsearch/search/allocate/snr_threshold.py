@@ -9,7 +9,8 @@ judge, and that is what it is compared for.
 
 from __future__ import annotations
 
-from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds, Plan, by_levels
+from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds, by_levels
+from searchspaces.space import PlanRow
 
 INFO = AllocatorInfo(
     "snr_threshold",
@@ -21,6 +22,6 @@ INFO = AllocatorInfo(
 )
 
 
-def ladder(grounds: Grounds) -> list[Plan]:
+def ladder(grounds: Grounds) -> list[PlanRow]:
     """A rung for every threshold that makes a difference."""
     return by_levels(grounds.space, grounds.damage("sqnr").noise)

@@ -17,7 +17,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds, Plan, by_levels
+from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds, by_levels
+from searchspaces.space import PlanRow
 
 INFO = AllocatorInfo(
     "water_filling",
@@ -29,7 +30,7 @@ INFO = AllocatorInfo(
 )
 
 
-def ladder(grounds: Grounds) -> list[Plan]:
+def ladder(grounds: Grounds) -> list[PlanRow]:
     """A rung for every level at which some width changes."""
     space, slopes = grounds.space, cost_slopes(grounds)
     noise = grounds.damage("output_sqnr").noise
