@@ -24,7 +24,7 @@ from hwmodels.numbers import Int
 from hwsearch.quant.cache import int_bias
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
-from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.learn.straight_through import rounded, stored
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.ranges.ranges import clamped, format_source, range_format
@@ -182,7 +182,7 @@ class Student:
 
     def _stored(self, node: Node, value: Tensor) -> Tensor:
         tensor = self.tensors.get(self.group_of[node.name])
-        return self.start.formats[node.name].fake(value) if tensor is None else tensor.fake(value)
+        return stored(value, self.start.formats[node.name]) if tensor is None else tensor.fake(value)
 
     def quantized(self) -> QuantizedGraph:
         formats = dict(self.start.formats)

@@ -21,7 +21,7 @@ from hwsearch.quant.cache import int_bias
 from hwsearch.quant.engine.simulate import prepare, simulate
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
-from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.learn.straight_through import rounded, stored
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.observe.gains import macs_per_pixel
 from searchspaces.ir.graph import Graph, Node, apply, execute
@@ -45,14 +45,6 @@ BATCH_PIXELS = 8192
 MACS = 3.4e12
 """Affordable multiply-accumulates for one plan with gradients (up to two minutes of a core); large networks get fewer steps."""
 FEWEST_STEPS = 40
-
-
-def _fake(x: Tensor, fmt: TensorFormat) -> Tensor:
-    """What is left of ``x`` in a format; the gradient passes where nothing is clipped."""
-    if fmt.is_float:
-        return x
-    low, high = fmt.qmin - fmt.zero_point, fmt.qmax - fmt.zero_point
-    return rounded((x / fmt.scale).clamp(low, high)) * fmt.scale
 
 
 class _Layer:
@@ -179,7 +171,7 @@ def _forward(
             value = activate(value, node.activation, node.weights)
         else:
             value = apply(fixed.get(node.name, node), inputs)
-        tensors[node.name] = value if node.op.moves else _fake(value, formats[node.name])
+        tensors[node.name] = value if node.op.moves else stored(value, formats[node.name])
     return output_luma(tensors[graph.output.name])
 
 

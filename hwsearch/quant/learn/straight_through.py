@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hwsearch.quant.formats import TensorFormat
+
 
 class _Round(torch.autograd.Function):
     """Rounding whose gradient is that of the identity."""
@@ -22,3 +24,12 @@ def rounded(x: Tensor) -> Tensor:
     """The nearest whole numbers, half to even."""
     found: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]  # torch does not type it
     return found
+
+
+def stored(x: Tensor, fmt: TensorFormat) -> Tensor:
+    """What is left of real values in a format that is not trained; the gradient passes where nothing is clipped. Floating point
+    is left as it is: its rounding is far below that of anything that is trained."""
+    if fmt.is_float:
+        return x
+    low, high = fmt.qmin - fmt.zero_point, fmt.qmax - fmt.zero_point
+    return rounded((x / fmt.scale).clamp(low, high)) * fmt.scale

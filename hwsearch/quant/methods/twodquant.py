@@ -6,8 +6,7 @@ weights alike. DQC trains all bounds together, for the mean absolute error of th
 unit features of the layers.
 
 Differences: 400 steps of 4 windows instead of 3000 of 32, hours there and minutes here; the rate is relative to where a bound
-began, and a tenth of the published 1e-2, which raised the loss of FSRCNN at 4 bits; weights are symmetric per channel, theirs
-have one range and a zero point per tensor.
+began; weights are symmetric per channel, theirs have one range and a zero point per tensor.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ INFO = MethodInfo(
     title="2DQuant (DOBI + DQC)",
     summary="ranges searched by the shape of the distribution, then distilled together with those of weights",
     source="Liu et al., NeurIPS 2024; its repository",
-    reconstructed="fewer and smaller steps; learning rate relative to a bound, a tenth of theirs; weights symmetric per channel",
+    reconstructed="fewer and smaller steps; learning rate relative to a bound; weights symmetric per channel",
     price="none here; as published, asymmetric weights cost a box sum of the input a layer",
 )
-COURSE = Course(phases=(Phase("all", 400, 1e-3, 1e-5),), features=5.0, distance=of_directions, batch=4)
+COURSE = Course(phases=(Phase("all", 400, 1e-2, 1e-4),), features=5.0, distance=of_directions, batch=4)
 
 
 def observe(seen: Observations) -> Static:

@@ -49,6 +49,16 @@ def test_the_student_computes_what_its_integers_compute(bits: tuple[int, int]) -
     assert float((codes > 0.5).float().mean()) < 0.01
 
 
+def test_what_the_output_says_reaches_every_bound() -> None:
+    """The picture at the end is rounded, too: that must not keep its gradient from what is behind it."""
+    calibration = tiny_calibration((4, 8), (4, 8), "minmax")
+    student = Student(calibration.draft(calibration.space.uniform(4, 4)))
+    output, _ = student(tiny_pairs()[0].low)
+    gradients = torch.autograd.grad(output.square().mean(), student.parameters("all"))
+    assert len(gradients) == len(student.tensors) + len(student.layers) > 4
+    assert all(float(gradient.abs().max()) > 0 for gradient in gradients)
+
+
 @pytest.mark.parametrize("distance", [of_directions, of_energies])
 def test_training_brings_the_output_nearer(distance) -> None:
     """Ranges four times too wide, in 4 bits, but for the pictures at both ends: their training is easy to see."""
