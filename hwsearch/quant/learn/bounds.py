@@ -177,8 +177,12 @@ class Student:
             return apply(node, inputs)
         source = self.tensors.get(self.group_of[node.inputs[0]])
         step = self.start.formats[node.inputs[0]].scale if source is None else source.step()
-        bare = node.with_op(activation=None).with_weights(weight=layer.fake(), bias=layer.fake_bias(step))
+        bare = node.with_op(activation=None).with_weights(weight=self._weight(node.name), bias=layer.fake_bias(step))
         return activate(apply(bare, inputs), node.activation, node.weights)
+
+    def _weight(self, name: str) -> Tensor:
+        """The fake-quantized weights of a layer, as it uses them."""
+        return self.layers[name].fake()
 
     def _stored(self, node: Node, value: Tensor) -> Tensor:
         tensor = self.tensors.get(self.group_of[node.name])
@@ -220,13 +224,18 @@ def of_energies(f: Tensor, g: Tensor) -> Tensor:
     return (_unit(f.square().mean(dim=1)) - _unit(g.square().mean(dim=1))).square().mean()
 
 
+def of_units(f: Tensor, g: Tensor) -> Tensor:
+    """The mean squared difference of two features as vectors of length one."""
+    return (_unit(f) - _unit(g)).square().mean()
+
+
 def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
     """A plan with its bounds trained. A phase that does not lower the loss on the windows that it saw is undone.
 
     As many steps as ``MACS`` allows, shared by the phases as the course says.
     """
     student, windows = Student(draft), draft.windows(SIDE)
-    targets = _targets(student, draft.network, windows)
+    targets = targets_of(student, draft.network, windows)
     batch = min(course.batch, len(windows))
     pixels = batch * windows.shape[2] * windows.shape[3]
     wanted = sum(phase.steps for phase in course.phases)
@@ -243,7 +252,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, phase.last)
         for _ in range(steps):
             chosen = torch.randint(0, len(windows), (batch,), generator=generator)
-            loss = _loss(student, windows[chosen], {name: t[chosen] for name, t in targets.items()}, course)
+            loss = distillation_loss(student, windows[chosen], {name: t[chosen] for name, t in targets.items()}, course)
             optimizer.zero_grad()
             loss.backward()  # torch does not type it
             optimizer.step()
@@ -257,7 +266,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     return student.quantized() if best < begun else draft.quantized
 
 
-def _targets(student: Student, teacher: Graph, windows: Tensor) -> dict[str, Tensor]:
+def targets_of(student: Student, teacher: Graph, windows: Tensor) -> dict[str, Tensor]:
     """What the floating-point network gives: output and features, by name."""
     names = [*student.kept, student.graph.output.name]
     found: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -274,7 +283,12 @@ def _targets(student: Student, teacher: Graph, windows: Tensor) -> dict[str, Ten
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
-def _loss(student: Student, x: Tensor, targets: Mapping[str, Tensor], course: Course) -> Tensor:
+def distillation_loss(student: Student, x: Tensor, targets: Mapping[str, Tensor], course: Course) -> Tensor:
+    """The loss of a batch ``x``: the mean absolute error of the output in steps of 8 bits, and that of features.
+
+    Args:
+        targets: what ``targets_of`` gives for the batch.
+    """
     output, features = student(x)
     loss = 255 * (output - targets[student.graph.output.name]).abs().mean()
     if course.features == 0 or not features:
@@ -286,7 +300,7 @@ def _loss(student: Student, x: Tensor, targets: Mapping[str, Tensor], course: Co
 def _total(student: Student, windows: Tensor, targets: Mapping[str, Tensor], course: Course) -> float:
     with torch.no_grad():
         parts = [
-            float(_loss(student, windows[i : i + 1], {name: t[i : i + 1] for name, t in targets.items()}, course))
+            float(distillation_loss(student, windows[i : i + 1], {name: t[i : i + 1] for name, t in targets.items()}, course))
             for i in range(len(windows))
         ]
     return float(np.mean(parts))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from words import make_node
 
 from hwmodels.numbers import Int, offered
+from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quality.proxies import PROXIES, activation_mse, errors, fisher, hessian, output_sqnr, psnr_drop, sqnr
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.search.propose import random_plans
@@ -81,6 +82,13 @@ def pairs_of(channels, count=2, side=12):
         high = np.clip(np.rint(output + rng.normal(0, 5, output.shape)), 0, 255)
         pairs.append(Pair(f"p{i}", low, high[..., 0] if channels == 1 else high))
     return pairs
+
+
+def posed(name, channels):
+    """What a proxy is asked about: quantizers made up for the test; for the one that looks at a quantized plan, a calibration."""
+    if name == "bit_gradient":
+        return tiny_calibration((2, 4, 8), (4, 6, 8), "mse"), tiny_pairs()
+    return Quantizer(channels), pairs_of(channels)
 
 
 def expected_fisher(quantizer, pair, name, is_weight, choice):
@@ -178,7 +186,7 @@ def test_output_sqnr_is_the_error_of_one_choice_alone():
 @pytest.mark.parametrize("name", list(PROXIES))
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_proxy_is_finite_and_falls_with_the_width(name, channels):
-    quantizer, pairs = Quantizer(channels), pairs_of(channels)
+    quantizer, pairs = posed(name, channels)
     told = []
     damage = PROXIES[name].measure(quantizer, pairs, 0, lambda text, share: told.append(share))
     again = PROXIES[name].measure(quantizer, pairs, 0)
@@ -277,7 +285,7 @@ def test_sqnr_adds_noise_to_signal_ratios_times_the_power_of_the_output():
 @pytest.mark.parametrize("name", list(PROXIES))
 def test_passes_are_counted_as_they_are_made(name, monkeypatch):
     """Backward passes are calls of autograd; a product with the Hessian counts twice."""
-    quantizer, pairs = Quantizer(1), pairs_of(1)
+    quantizer, pairs = posed(name, 1)
     made = {"backward": 0}
     differentiate = torch.autograd.grad
 
