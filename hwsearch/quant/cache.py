@@ -8,13 +8,12 @@ from hwmodels.numbers import Float, Int, NumberFormat
 from hwsearch.quant.engine.proof import INT32_LIMIT
 from hwsearch.quant.engine.simulate import Prepared, prepare
 from hwsearch.quant.formats import TensorFormat, rounded_array
-from hwsearch.quant.graph import LayerFloats, LayerIntegers
+from hwsearch.quant.graph import LayerFloats, LayerIntegers, as_kernel
 from hwsearch.quant.method import Method
-from hwsearch.quant.observe.gains import quantizes
-from hwsearch.quant.ranges.ranges import clamped, format_source, picture_format
+from hwsearch.quant.ranges.given import picture_format, picture_groups, share_format, share_groups
+from hwsearch.quant.ranges.ranges import clamped, format_source
 from hwsearch.quant.rewriting import AS_IT_IS, Scales
 from hwsearch.quant.weights.rounder import RoundedLayer, bias_of, columns_of, multiplied
-from searchspaces.ir.graph import Graph
 
 
 def int_bias(bias: np.ndarray, source: TensorFormat, scale: np.ndarray) -> np.ndarray:
@@ -25,18 +24,11 @@ def int_bias(bias: np.ndarray, source: TensorFormat, scale: np.ndarray) -> np.nd
     return units.astype(np.int64)
 
 
-def _picture_groups(graph: Graph) -> set[str]:
-    """Quantizer groups on the grid of a picture: those of the input and the output, where nothing else is written in them."""
-    group_of = graph.quantizer_groups()
-    written = [group_of[node.name] for node in graph.nodes if quantizes(node)]
-    return {group for group in (group_of[graph.input.name], group_of[graph.output.name]) if written.count(group) == 1}
-
-
 class MethodCache:
     """Formats and layers of one network by one method, for every number format.
 
-    What no method decides is decided here: the grid of pictures, floating point, where fused ReLUs clamp, and biases in the
-    units of a layer's input.
+    What no method decides is decided here: the grids of pictures and of what a softmax writes, floating point, where fused
+    ReLUs clamp, and biases in the units of a layer's input.
 
     Attributes:
         method: what answers.
@@ -46,7 +38,7 @@ class MethodCache:
     def __init__(self, method: Method, *, symmetric: bool) -> None:
         self.method, self.graph, self._symmetric = method, method.graph, symmetric
         self._group_of = self.graph.quantizer_groups()
-        self._pictures = _picture_groups(self.graph)
+        self._pictures, self._shares = picture_groups(self.graph), share_groups(self.graph)
         self._groups: dict[tuple[str, NumberFormat, int], TensorFormat] = {}
         self._formats: dict[tuple[str, NumberFormat, int], TensorFormat] = {}
         self._rounded: dict[tuple[str, Int, int], RoundedLayer] = {}
@@ -70,6 +62,8 @@ class MethodCache:
         if key not in self._groups:
             if group in self._pictures:
                 found = picture_format(number, symmetric=self._symmetric)
+            elif group in self._shares:
+                found = share_format(number, symmetric=self._symmetric)
             elif isinstance(number, Float):
                 found = TensorFormat(number)
             else:
@@ -100,7 +94,7 @@ class MethodCache:
                 integers = self.rounded(name, number, before)
                 scale = (integers.scale / out).astype(np.float32)
                 bias = int_bias(integers.bias / out, source, scale)
-                self._layers[key] = LayerIntegers(integers.bits, integers.integers, scale, bias)
+                self._layers[key] = LayerIntegers(integers.bits, as_kernel(integers.integers), scale, bias)
         return self._layers[key]
 
     def _in_floats(self, name: str, number: NumberFormat, computed: Float, before: Scales, out: np.ndarray) -> LayerFloats:
@@ -111,7 +105,7 @@ class MethodCache:
         else:
             node = self.graph[name]
             weight, bias = multiplied(node, columns_of(node, before)).weights["weight"].numpy(), bias_of(node)
-        real = (weight / out.reshape(-1, 1, 1, 1), bias / out)
+        real = (as_kernel(weight) / out.reshape(-1, 1, 1, 1), bias / out)
         return LayerFloats(number.bits, *(rounded_array(x, computed) for x in real))
 
     def prepared(

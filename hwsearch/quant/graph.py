@@ -19,10 +19,15 @@ from hwsearch.quant.formats import TensorFormat
 from searchspaces.ir.graph import Graph
 
 
+def as_kernel(weight: np.ndarray) -> np.ndarray:
+    """Weights with the four axes of a convolution's: a linear layer's ``[O, I]`` as ``[O, I, 1, 1]``."""
+    return weight.reshape(*weight.shape, *[1] * (4 - weight.ndim))
+
+
 @dataclass(frozen=True, eq=False)
 class LayerIntegers:
-    """A layer executed in integers: ``weight int8[O, I/groups, kh, kw]``, ``scale float32[O]``, ``bias int64[O]`` in units
-    of ``s_x * s_w``.
+    """A layer executed in integers: ``weight int8[O, I/groups, kh, kw]`` (``[O, I, 1, 1]`` of a linear layer), ``scale
+    float32[O]``, ``bias int64[O]`` in units of ``s_x * s_w``.
 
     ``bits`` is the width the weights were rounded to.
     """

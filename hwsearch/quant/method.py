@@ -60,12 +60,15 @@ class Draft:
     pictures: tuple[Tensor, ...]
 
     def windows(self, side: int) -> Tensor:
-        """The pictures, cut in squares ``[N, C, h, w]`` of ``side`` pixels, or less where a picture is smaller."""
+        """The pictures, cut in squares ``[N, C, h, w]`` of ``side`` pixels, or less where a picture is smaller; in sizes that the
+        network takes."""
         import torch
 
         from hwsearch.quant.observe.gains import squares
+        from hwsearch.quant.observe.sizes import Sizes
 
         h, w = (min(side, *(picture.shape[axis] for picture in self.pictures)) for axis in (2, 3))
+        h, w = Sizes.of(self.network).within(h, w)
         return torch.cat([squares(picture, h, w) for picture in self.pictures])
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hwsearch.quant.observe.gains import Bench, Gains, affordable, macs_per_pixel, trimmed
 from hwsearch.quant.observe.moments import Moments, collect
+from hwsearch.quant.observe.sizes import Sizes
 from hwsearch.quant.ranges.ranges import ChannelSpreads, extremes, spreads, stretched
 from hwsearch.quant.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.weights.equalize import Equalizer, equalizable, input_factors, scaled
@@ -64,7 +65,8 @@ class Observations:
 
     Attributes:
         graph: the network as traced.
-        crops: the pictures ``[1, C, h, w]`` in 0..1, at least two; smaller windows of them where the network is large.
+        crops: the pictures ``[1, C, h, w]`` in 0..1, at least two, brought to a size that the network takes; smaller windows of
+            them where it is large.
         weight_bits: every width of weights that may be asked for.
         symmetric: activations have no zero points.
         seed: of the sampling of patches, windows and probes.
@@ -82,12 +84,12 @@ class Observations:
     ) -> None:
         self.graph, self.weight_bits, self.symmetric, self.seed = graph, tuple(weight_bits), symmetric, seed
         self._tell = progress or (lambda text, share: None)
-        self._cost = macs_per_pixel(graph, crops[0].shape[1])
-        self.crops = tuple(trimmed(crops, self._cost, LOOK_MACS, seed))
+        self._cost, self._sizes = macs_per_pixel(graph, crops[0].shape[1]), Sizes.of(graph)
+        self.crops = tuple(trimmed([self._sizes.fitted(crop) for crop in crops], self._cost, LOOK_MACS, seed, self._sizes))
 
     @cached_property
     def moments(self) -> dict[str, Moments]:
-        """Second moments of what every convolution reads, by its name."""
+        """Second moments of what every layer reads, by its name."""
         return collect(self.graph, self.crops, self.seed)
 
     @cached_property
@@ -100,10 +102,10 @@ class Observations:
     @cached_property
     def equalized(self) -> Equalized:
         """Ranges, moments and noise gains, and with them the equalized network."""
-        graph, crops, cost, tell = self.graph, self.crops, self._cost, self._tell
-        batch = affordable(crops, min(BENCH_MACS / cost, BENCH_PIXELS), self.seed)
+        graph, crops, cost, tell, sizes = self.graph, self.crops, self._cost, self._tell, self._sizes
+        batch = affordable(crops, min(BENCH_MACS / cost, BENCH_PIXELS), self.seed, sizes)
         tell("ranges", 0.0)
-        varied = [*crops, *(stretched(crop) for crop in crops)]
+        varied = [*crops, *(stretched(crop, turned=sizes.turns) for crop in crops)]
         ranges = extremes(graph, varied)
         tell("moments", 0.2)
         moments = self.moments
@@ -120,7 +122,7 @@ class Observations:
         return Equalized(
             graph=equal,
             bench=Bench(equal, batch),
-            compare=Bench(equal, affordable(crops, min(COMPARE_MACS / cost, COMPARE_PIXELS), self.seed)),
+            compare=Bench(equal, affordable(crops, min(COMPARE_MACS / cost, COMPARE_PIXELS), self.seed, sizes)),
             gains=gains.scaled(scales),
             moments={node.name: _scaled_moments(node, moments[node.name], scales) for node in graph.convs},
             spreads={group: spread.divided(scales[group]) if group in scales else spread for group, spread in seen.items()},

@@ -67,6 +67,11 @@ def conv_of(node: Node) -> Conv:
     return node.op
 
 
+def groups_of(node: Node) -> int:
+    """Into how many groups a layer divides its channels; 1 for what is no convolution."""
+    return node.op.groups if isinstance(node.op, Conv) else 1
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Nodes in execution order; the first is the input, the last produces the output.

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ops.base import Shape
-from searchspaces.ops.input import Input
+from searchspaces.ops.affine import Affine
+from searchspaces.ops.base import Op, Shape
+from searchspaces.ops.input import Input, Unknown
+from searchspaces.ops.matmul import MatMul
+from searchspaces.ops.move import Expand, Permute, Reshape
+from searchspaces.ops.norm import LayerNorm, RmsNorm
+from searchspaces.ops.reduce import Reduction
 
 
 def shapes(graph: Graph, height: int, width: int) -> dict[str, Shape]:
@@ -58,6 +63,31 @@ def channel_axes(graph: Graph, found: Mapping[str, Shape]) -> dict[str, int]:
             said = axes[node.inputs[0]]
         axes[node.name] = said % rank if said is not None and -rank <= said < rank else (1 if rank == 4 else rank - 1)
     return axes
+
+
+def known_channel_axes(graph: Graph) -> dict[str, int | None]:
+    """Axis of the channels of every tensor (-1: the last) where its writer says, or as in what it was computed from; None where
+    a reshape, a permutation or a product of matrices leaves nothing that can be called a channel, of a number that no picture
+    changes. Tensors of a network of pictures have theirs on axis 1."""
+    axes: dict[str, int | None] = {}
+    for node in graph.nodes:
+        axes[node.name] = _written_axis(node.op, [axes[source] for source in node.inputs])
+    return axes
+
+
+def _written_axis(op: Op, before: list[int | None]) -> int | None:
+    match op:
+        case Input():
+            return 1
+        case MatMul() | Permute() | Reshape() | Expand() | Unknown() | Reduction(keepdims=False):
+            return None
+        case Affine(axis=axis):
+            return axis
+        case LayerNorm(axes=(-1,)) | RmsNorm(axes=(-1,)):
+            return -1
+    if op.channel_axis is not None:
+        return op.channel_axis
+    return before[0] if len(set(before)) == 1 else None
 
 
 def _says(node: Node) -> bool:

@@ -23,12 +23,15 @@ from torch import Tensor
 from hwmodels.numbers import Int
 from hwsearch.quant.cache import int_bias
 from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.learn.straight_through import rounded, stored
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.quant.observe.sizes import several
+from hwsearch.quant.ranges.given import share_groups
 from hwsearch.quant.ranges.ranges import clamped, format_source, range_format
 from searchspaces.ir.graph import Graph, Node, apply, execute
+from searchspaces.ir.shapes import known_channel_axes
 from searchspaces.ops.activation import activate
 from searchspaces.ops.elementwise import Add
 from searchspaces.ops.input import Input
@@ -124,7 +127,7 @@ class _Weights:
 
     def integers(self, source: TensorFormat) -> LayerIntegers:
         with torch.no_grad():
-            scale, q = self._scale().numpy(), self._codes().to(torch.int8).numpy()
+            scale, q = self._scale().numpy(), as_kernel(self._codes().to(torch.int8).numpy())
         return LayerIntegers(self.bits, q, scale, int_bias(self.bias.numpy(), source, scale))
 
 
@@ -135,7 +138,8 @@ class Student:
         self.start, self.graph = draft.quantized, draft.quantized.graph
         formats = self.start.formats
         self.group_of = self.graph.quantizer_groups()
-        ends = {self.group_of[self.graph.input.name], self.group_of[self.graph.output.name]}
+        ends = {self.group_of[self.graph.input.name], self.group_of[self.graph.output.name], *share_groups(self.graph)}
+        self._several = several(self.graph)
         whole: dict[str, TensorFormat] = {}
         for node in self.graph.nodes:
             fmt, group = formats[node.name], self.group_of[node.name]
@@ -165,8 +169,14 @@ class Student:
 
     def __call__(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The output ``[N, C, H, W]`` and the features of a batch."""
+        if len(x) == 1 or self._several:
+            return self._run(x)
+        outputs, features = zip(*(self._run(one) for one in x.split(1)), strict=True)
+        return torch.cat(outputs), [torch.cat(parts) for parts in zip(*features, strict=True)]
+
+    def _run(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         values: dict[str, Tensor] = {}
-        for node in self.graph.nodes:
+        for node in self.graph.at(*x.shape[2:]).nodes:
             value = x if isinstance(node.op, Input) else self._computed(node, [values[name] for name in node.inputs])
             values[node.name] = value if node.op.moves else self._stored(node, value)
         return values[self.graph.output.name], [values[name] for name in self.kept]
@@ -201,9 +211,11 @@ class Student:
 
 
 def feature_names(graph: Graph) -> list[str]:
-    """Tensors whose distance is part of the loss: ends of residual blocks, or every layer's result where there are none."""
-    sums = [node.name for node in graph.nodes if isinstance(node.op, Add)]
-    return sums or [node.name for node in graph.convs[:-1]]
+    """Tensors whose distance is part of the loss: ends of residual blocks, or every layer's result where there are none. Only
+    those of pictures ``[N, C, H, W]``: tokens have no place of their own for each picture."""
+    axes = known_channel_axes(graph)
+    sums = [node.name for node in graph.nodes if isinstance(node.op, Add) and axes[node.name] == 1]
+    return sums or [node.name for node in graph.convs[:-1] if axes[node.name] == 1]
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -20,10 +20,12 @@ from hwmodels.numbers import Int
 from hwsearch.quant.cache import int_bias
 from hwsearch.quant.engine.simulate import prepare, simulate
 from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.learn.straight_through import rounded, stored
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.quant.observe.sizes import batched
+from hwsearch.quant.weights.rounder import along
 from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.ops.activation import activate
 from searchspaces.ops.input import Input
@@ -55,8 +57,8 @@ class _Layer:
     def __init__(self, layer: LayerIntegers, weight: Tensor, source: TensorFormat, target: TensorFormat) -> None:
         self.limit = 2 ** (layer.bits - 1) - 1
         self.bias_unit = (HALF_STEP if target.is_float else target.scale) / self.limit
-        self.scale = torch.from_numpy(layer.scale).view(-1, 1, 1, 1)
-        integers = torch.from_numpy(layer.weight.astype(np.float32))
+        self.scale = torch.from_numpy(layer.scale).view(-1, *[1] * (weight.ndim - 1))
+        integers = torch.from_numpy(layer.weight.astype(np.float32)).view(weight.shape)
         unit = source.scale * torch.from_numpy(layer.scale).double()
         self.start = (torch.from_numpy(layer.bias).double() * unit).float()
         # A weight begins on its integer, leaning to where the floating-point weight is.
@@ -82,7 +84,7 @@ class _Layer:
             scale = self.scales().flatten().numpy().astype(np.float32)
             bias = self.real_bias().double().numpy()
         bits = int(self.limit + 1).bit_length()
-        return LayerIntegers(bits, q, scale, int_bias(bias, source, scale))
+        return LayerIntegers(bits, as_kernel(q), scale, int_bias(bias, source, scale))
 
 
 def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
@@ -95,7 +97,7 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     start, graph = draft.quantized, draft.quantized.graph
     windows = draft.windows(SIDE)
     with torch.no_grad():
-        target = output_luma(execute(graph, windows))
+        target = output_luma(batched(graph, lambda x: execute(graph, x), windows))
     order = np.random.default_rng(seed).permutation(len(windows))
     held, seen = order[: max(1, len(order) // 4)], order[max(1, len(order) // 4) :]
     if len(seen) == 0:
@@ -123,11 +125,12 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
         betas=(0.9, 0.95),
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.1)
-    generator = torch.Generator().manual_seed(seed)
+    generator, sized = torch.Generator().manual_seed(seed), graph.at(*windows.shape[2:])
     batch = max(1, BATCH_PIXELS // (windows.shape[2] * windows.shape[3]))
     for step in range(steps):
         chosen = torch.from_numpy(seen)[torch.randint(0, len(seen), (batch,), generator=generator)]
-        loss = torch.mean((_forward(graph, formats, layers, fixed, windows[chosen]) - target[chosen]) ** 2)
+        luma = batched(graph, lambda x: _forward(sized, formats, layers, fixed, x), windows[chosen])
+        loss = torch.mean((luma - target[chosen]) ** 2)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -144,9 +147,9 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
 
 def _floating(node: Node, start: QuantizedGraph, formats: Mapping[str, TensorFormat]) -> Node:
     layer = start.layers[node.name]
-    weight, bias = layer.weight.astype(np.float32), layer.bias.astype(np.float64)
+    weight, bias = layer.weight.astype(np.float32).reshape(node.weights["weight"].shape), layer.bias.astype(np.float64)
     if isinstance(layer, LayerIntegers):
-        weight = weight * layer.scale.reshape(-1, 1, 1, 1)
+        weight = weight * along(layer.scale, weight.ndim)
         bias = bias * formats[node.inputs[0]].scale * layer.scale
     return node.with_weights(weight=torch.from_numpy(weight), bias=torch.from_numpy(bias.astype(np.float32)))
 
@@ -178,10 +181,14 @@ def _forward(
 def _noise(qgraph: QuantizedGraph, x: Tensor, target: Tensor) -> float:
     """Noise at the output of the quantized network on windows."""
     formats = qgraph.formats
-    output = simulate(
-        qgraph.graph,
-        formats,
-        lambda node: prepare(node, qgraph.layers[node.name], formats[node.inputs[0]], formats[node.name]),
-        x,
-    )
+
+    def run(x: Tensor) -> Tensor:
+        return simulate(
+            qgraph.graph,
+            formats,
+            lambda node: prepare(node, qgraph.layers[node.name], formats[node.inputs[0]], formats[node.name]),
+            x,
+        )
+
+    output = batched(qgraph.graph, run, x)
     return float(torch.mean((output_luma(output) - target).double() ** 2))

@@ -38,6 +38,7 @@ from hwsearch.quant.weights.equalize import equalizable
 from hwsearch.quant.weights.rounder import bias_of
 from hwsearch.quant.weights.rounding import nearest
 from searchspaces.ir.graph import Node, conv_of, execute
+from searchspaces.ops.conv import Conv
 
 INFO = MethodInfo(
     title="HarmoQ",
@@ -130,7 +131,8 @@ def _read_by(readers: Sequence[Node]) -> np.ndarray:
 def _calibrated(draft: Draft, seed: int) -> Draft:
     """The draft with the weights of every integer layer corrected and rounded anew."""
     start, network = draft.quantized, draft.network
-    seen: dict[str, tuple[list[Tensor], list[Tensor]]] = {node.name: ([], []) for node in network.convs}
+    pictured = [node for node in network.convs if isinstance(node.op, Conv)]  # tokens have no neighbours
+    seen: dict[str, tuple[list[Tensor], list[Tensor]]] = {node.name: ([], []) for node in pictured}
     with torch.no_grad():
         for window in draft.windows(SIDE):
             tensors: dict[str, Tensor] = {}
@@ -139,13 +141,13 @@ def _calibrated(draft: Draft, seed: int) -> Draft:
                 tensors[node.name] = y
 
             execute(network, window[None], keep)
-            for node in network.convs:
+            for node in pictured:
                 x = tensors[node.inputs[0]]
                 d = high_pass(start.formats[node.inputs[0]].fake(x) - x)
                 for parts, value in zip(seen[node.name], (x, d), strict=True):
                     parts.append(patches(value, node, PATCHES, torch.Generator().manual_seed(seed)))
     nodes, layers = {}, dict(start.layers)
-    for node in network.convs:
+    for node in pictured:
         layer, source = start.layers[node.name], start.formats[node.inputs[0]]
         if not isinstance(layer, LayerIntegers) or Int(layer.bits).is_wide or not isinstance(source.number, Int):
             continue

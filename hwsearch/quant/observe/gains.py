@@ -16,10 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels.workload import Contract
+from hwsearch.quant.observe.sizes import Sizes, several
 from searchspaces.ir.graph import Graph, Node, apply, execute
+from searchspaces.ir.shapes import known_channel_axes, shapes
 from searchspaces.tasks.luma import output_luma
 
 Change = Callable[[Tensor], Tensor]
+ANY_SIZE = Sizes()
+SMALL_SIDE, LARGER_SIDE = 16, 64
+"""Side of the picture on which multiply-accumulates are counted, the larger one where windows may be cut from it."""
 
 
 def quantizes(node: Node) -> bool:
@@ -28,26 +34,27 @@ def quantizes(node: Node) -> bool:
 
 
 def macs_per_pixel(graph: Graph, channels: int) -> float:
-    """Multiply-accumulates per input pixel, found by executing a small picture; at least 1."""
-    side, total = 16, 0.0
+    """Multiply-accumulates per input pixel, of a small picture; at least 1."""
+    side = LARGER_SIDE if any(node.op.extents for node in graph.nodes) else SMALL_SIDE
+    height, width = Sizes.of(graph).within(side, side)
+    graph = graph.at(height, width)
+    found = shapes(graph, height, width)
+    works = (
+        node.op.work([found[name] for name in node.inputs], found[node.name], node.weight_shapes) for node in graph.nodes[1:]
+    )
+    total = sum(work.macs for work in works if isinstance(work, Contract))
+    return max(total / (height * width), 1.0)
 
-    def count(node: Node, y: Tensor) -> None:
-        nonlocal total
-        if node.op.quantized:
-            total += y.numel() * node.weights[node.op.quantized][0].numel()
 
-    execute(graph, torch.zeros(1, channels, side, side), count)
-    return max(total / side**2, 1.0)
-
-
-def windows(crops: Sequence[Tensor], side: int, count: int, seed: int) -> Tensor:
+def windows(crops: Sequence[Tensor], side: int, count: int, seed: int, sizes: Sizes = ANY_SIZE) -> Tensor:
     """``count`` windows ``[count, C, h, w]``, ``h, w <= side``, cut from the crops in turn at random places.
 
-    All windows have one size, that of the smallest crop if that is smaller than ``side``.
+    All windows have one size of ``sizes``, that of the smallest crop if that is smaller than ``side``.
     """
     rng = np.random.default_rng(seed)
     height = min(side, *(crop.shape[2] for crop in crops))
     width = min(side, *(crop.shape[3] for crop in crops))
+    height, width = sizes.within(height, width)
     cut = []
     for i in range(count):
         crop = crops[i % len(crops)]
@@ -65,24 +72,24 @@ def squares(crop: Tensor, height: int, width: int) -> Tensor:
     return found
 
 
-def trimmed(crops: Sequence[Tensor], cost: float, macs: float, seed: int) -> list[Tensor]:
+def trimmed(crops: Sequence[Tensor], cost: float, macs: float, seed: int, sizes: Sizes = ANY_SIZE) -> list[Tensor]:
     """All crops ``[1, C, h, w]``, or windows of them at random places where one pass over all would take more than ``macs``
     multiply-accumulates, ``cost`` per pixel; of at least 48 pixels a side."""
     area = float(np.mean([crop.shape[2] * crop.shape[3] for crop in crops]))
     if area * len(crops) * cost <= macs:
         return list(crops)
-    return list(windows(crops, int(max(48.0, np.sqrt(macs / cost / len(crops)))), len(crops), seed).split(1))
+    return list(windows(crops, int(max(48.0, np.sqrt(macs / cost / len(crops)))), len(crops), seed, sizes).split(1))
 
 
-def affordable(crops: Sequence[Tensor], pixels: float, seed: int) -> Tensor:
+def affordable(crops: Sequence[Tensor], pixels: float, seed: int, sizes: Sizes = ANY_SIZE) -> Tensor:
     """Windows of the crops of about ``pixels`` in all: whole crops, or smaller windows of at least 32 pixels a side, but never
     fewer than four."""
     area = float(np.mean([crop.shape[2] * crop.shape[3] for crop in crops]))
     if pixels >= area * len(crops):
-        return windows(crops, 1 << 20, len(crops), seed)
+        return windows(crops, 1 << 20, len(crops), seed, sizes)
     side = int(max(32.0, np.sqrt(pixels / len(crops))))
     count = int(np.clip(pixels // side**2, 4, len(crops)))
-    return windows(crops, side, count, seed)
+    return windows(crops, side, count, seed, sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +97,8 @@ class Gains:
     """How noise reaches the output, to first order.
 
     ``tensors[node] float64[C]``: white noise of variance v on channel c of the node's tensor adds ``gain[c] * v`` to the noise at
-    the output. ``convs[name] float64[O, O]``: noise on a convolution's result, before its fused activation, with covariance V
-    between channels and white in space adds ``trace(gain @ V)``.
+    the output (one number for a tensor without channels, see ``known_channel_axes``). ``convs[name] float64[O, O]``: noise on a
+    layer's result, before its fused activation, with covariance V between channels and white in space adds ``trace(gain @ V)``.
     """
 
     tensors: Mapping[str, np.ndarray]
@@ -122,22 +129,23 @@ def unfused(graph: Graph) -> Graph:
     return Graph(graph.name, tuple(nodes))
 
 
-class Bench:
-    """The floating-point network on a batch ``x [N, C, h, w]``, ready to measure what a change does to the output.
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """One pass through the floating-point network: its tensors by name, the luma of its output."""
 
-    Attributes:
-        tensors: node name -> floating-point tensor.
-    """
+    graph: Graph
+    tensors: Mapping[str, Tensor]
+    luma: Tensor
 
-    def __init__(self, graph: Graph, x: Tensor) -> None:
-        self.graph = graph
-        self.tensors: dict[str, Tensor] = {}
+    @classmethod
+    def of(cls, graph: Graph, x: Tensor) -> _Pass:
+        seen: dict[str, Tensor] = {}
         with torch.no_grad():
-            self.luma = output_luma(execute(graph, x, lambda node, y: self.tensors.__setitem__(node.name, y)))
+            luma = output_luma(execute(graph, x, lambda node, y: seen.__setitem__(node.name, y)))
+        return cls(graph, seen, luma)
 
-    def changed(self, tensors: Mapping[str, Change], nodes: Mapping[str, Node] | None = None) -> Tensor:
+    def changed(self, tensors: Mapping[str, Change], nodes: Mapping[str, Node]) -> Tensor:
         """The output when the named tensors are passed through functions, and named nodes exchanged."""
-        nodes = nodes or {}
         dirty: dict[str, Tensor] = {}
         with torch.no_grad():
             for node in self.graph.nodes:
@@ -149,19 +157,29 @@ class Bench:
                     dirty[node.name] = tensors[node.name](value)
         return dirty.get(self.graph.output.name, self.tensors[self.graph.output.name])
 
+
+class Bench:
+    """The floating-point network on pictures ``x [N, C, h, w]``, ready to measure what a change does to the output."""
+
+    def __init__(self, graph: Graph, x: Tensor) -> None:
+        self.graph = graph
+        sized = graph.at(*x.shape[2:])
+        self._passes = [_Pass.of(sized, part) for part in (x.split(len(x)) if several(graph) else x.split(1))]
+
     def noise(self, tensors: Mapping[str, Change], nodes: Mapping[str, Node] | None = None) -> float:
-        """Noise power at the output that the changes cause."""
-        return float(torch.mean((output_luma(self.changed(tensors, nodes)) - self.luma).double() ** 2))
+        """Noise power at the output when the named tensors are passed through functions, and named nodes exchanged."""
+        found = [torch.mean((output_luma(one.changed(tensors, nodes or {})) - one.luma).double() ** 2) for one in self._passes]
+        return float(torch.stack(found).mean())
 
     def gains(self, seed: int = 0, probes: int = 2) -> Gains:
         """Noise gains of all tensors and convolutions, by backward passes of random signs at the output (Hutchinson's
         estimator)."""
         generator = torch.Generator().manual_seed(seed)
-        separate = unfused(self.graph)
+        separate, axes = unfused(self.graph), known_channel_axes(self.graph)
         tensors: dict[str, np.ndarray] = {}
         convs: dict[str, np.ndarray] = {}
         before = {node.name: node.name + _BEFORE if node.activation is not None else node.name for node in self.graph.convs}
-        for _ in range(probes):
+        for one in (one for _ in range(probes) for one in self._passes):
             kept: dict[str, Tensor] = {}
 
             def keep(node: Node, y: Tensor, kept: dict[str, Tensor] = kept) -> Tensor:
@@ -170,18 +188,24 @@ class Bench:
                 kept[node.name] = y
                 return y
 
-            luma = output_luma(execute(separate, self.tensors[self.graph.input.name], keep))
+            luma = output_luma(execute(separate, one.tensors[self.graph.input.name], keep))
             signs = torch.randint(0, 2, luma.shape, generator=generator).float() * 2 - 1
             (luma * signs).sum().backward()
-            share = 1.0 / (luma.numel() * probes)
+            share = 1.0 / (luma.numel() * probes * len(self._passes))
             for node in self.graph.nodes:
                 # A channel's variance is a mean over its positions; its noise is the sum over them.
-                squared = _grad(kept[node.name]).square().sum(dim=(0, 2, 3)).double().numpy() * share
+                gradient = _grad(kept[node.name]).square()
+                squared = gradient.sum(dim=others(gradient, axes[node.name])).double().view(-1).numpy() * share
                 tensors[node.name] = tensors.get(node.name, 0.0) + squared
             for conv, name in before.items():
-                rows = _grad(kept[name]).transpose(0, 1).flatten(1)
+                rows = _grad(kept[name]).movedim(axes[conv] or 0, 0).flatten(1)
                 convs[conv] = convs.get(conv, 0.0) + (rows @ rows.T).double().numpy() * share
         return Gains(tensors, convs)
+
+
+def others(x: Tensor, axis: int | None) -> list[int]:
+    """Every axis but that of the channels; all of them where there are no channels."""
+    return [place for place in range(x.ndim) if axis is None or place != axis % x.ndim]
 
 
 def _grad(x: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""Second moments of what the convolutions read: the matrix by which an error of the weights becomes an error of the output.
+"""Second moments of what the layers read: the matrix by which an error of the weights becomes an error of the output.
 
 For a convolution, ``y = W x + b`` with ``x`` the patch under the kernel (im2col). Replacing W by W + E and correcting the bias by
 ``-E mu`` (``mu`` the mean patch) leaves the error ``E (x - mu)`` with mean square ``E H E^T``, where
-``H = E[(x - mu) (x - mu)^T]``. Patches are drawn at random positions of the calibration crops; every second crop is
+``H = E[(x - mu) (x - mu)^T]``. Of a linear layer a patch is one vector. Patches are drawn at random
+positions of the calibration crops; every second crop is
 held out, and gives a second matrix about the mean of the first.
 """
 
@@ -41,8 +42,11 @@ class Moments:
 
 
 def patches(x: Tensor, node: Node, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` random patches ``float32[count, G, K]`` that convolution ``node`` reads in ``x [1, I, H, W]``; all if there
-    are fewer."""
+    """``count`` random patches ``float32[count, G, K]`` that layer ``node`` reads in ``x [1, I, H, W]``, or vectors in ``x [...,
+    I]`` where it is a linear one; all if there are fewer."""
+    if not isinstance(node.op, Conv):
+        vectors = x.flatten(0, -2)
+        return vectors[torch.randperm(len(vectors), generator=generator)[:count]].unsqueeze(1)
     op = conv_of(node)
     kh, kw = node.weights["weight"].shape[2:]
     (down, across), (tall, wide), groups = op.strides, op.dilations, op.groups
@@ -64,7 +68,7 @@ def _sample_count(k: int) -> int:
 
 
 def collect(graph: Graph, crops: Sequence[Tensor], seed: int) -> dict[str, Moments]:
-    """Moments of every convolution from calibration crops ``[1, C, h, w]``; at least two crops."""
+    """Moments of every layer from calibration crops ``[1, C, h, w]``; at least two crops."""
     generator = torch.Generator().manual_seed(seed)
     taken: dict[str, tuple[list[Tensor], list[Tensor]]] = {node.name: ([], []) for node in graph.convs}
     halves = ((len(crops) + 1) // 2, len(crops) // 2)
@@ -74,7 +78,7 @@ def collect(graph: Graph, crops: Sequence[Tensor], seed: int) -> dict[str, Momen
 
         def take(node: Node, y: Tensor, half: int = half, tensors: dict[str, Tensor] = tensors) -> None:
             tensors[node.name] = y
-            if isinstance(node.op, Conv):
+            if node.op.quantized:
                 k = node.weights["weight"][0].numel()
                 share = -(-_sample_count(k) // halves[half])
                 taken[node.name][half].append(patches(tensors[node.inputs[0]], node, share, generator))

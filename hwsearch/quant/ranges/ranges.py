@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwmodels.numbers import INT8, Float, Int, NumberFormat
+from hwmodels.numbers import Float, Int, NumberFormat
 from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.observe.gains import Bench, quantizes
+from hwsearch.quant.observe.gains import Bench, others, quantizes
 from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ir.shapes import known_channel_axes
 from searchspaces.ops.activation import Relu, Relu6
 from searchspaces.ops.move import View
 
@@ -30,8 +31,6 @@ TYPICAL_PENALTY = 4.0
 SHARES = np.concatenate([np.linspace(1.0, 0.5, 11), [0.43, 0.37, 0.3, 0.24, 0.18]])
 """Ends of the range that are tried, as shares of the extremes."""
 
-PICTURE_WIDE_STEPS = 128
-"""16-bit codes per 8-bit code of a picture: 255 * 128 still fits above the zero point 32768."""
 MAX_STRETCH = 1.25
 ALWAYS_ZERO = 1e-9
 SATURATING = {"tanh": 1.0, "sigmoid": 2.0}
@@ -70,7 +69,8 @@ class Spread:
 @dataclass(frozen=True, eq=False)
 class ChannelSpreads:
     """Histograms of the channels of one quantizer group, each over its own range: ``counts float64[C, CHANNEL_BINS]``
-    weighted by noise gain, ``low``, ``high`` ``float64[C]``. Channels of several tensors of a group stand one after the other.
+    weighted by noise gain, ``low``, ``high`` ``float64[C]``. Channels of several tensors of a group stand one after the other; a
+    tensor without channels is one.
     ``saturating`` as in ``Spread``."""
 
     counts: np.ndarray
@@ -115,25 +115,28 @@ class ChannelSpreads:
         return Ranges(np.maximum(self.low, -reach), np.minimum(self.high, reach))
 
 
-def stretched(crop: Tensor) -> Tensor:
+def stretched(crop: Tensor, *, turned: bool = True) -> Tensor:
     """The crop ``[1, C, h, w]`` with its contrast raised to the full range 0..1, at most ``MAX_STRETCH`` times, and turned by
-    90 degrees.
+    90 degrees, or by half a turn where its sides may not change.
 
     Sixteen small crops rarely hold the strongest edges that pictures can have; ranges that fit them alone clip others
     (measured on FSRCNN: up to half of the range, and 0.6 dB at W6A8). Strong contrast is what is missing, and it can be made.
     """
     low, high = float(crop.min()), float(crop.max())
     gain = min(1 / max(high - low, 1e-6), MAX_STRETCH)
-    return ((crop - (low + high) / 2) * gain + 0.5).clamp(0, 1).transpose(2, 3).flip(2).contiguous()
+    strong = ((crop - (low + high) / 2) * gain + 0.5).clamp(0, 1)
+    return (strong.transpose(2, 3).flip(2) if turned else strong.flip((2, 3))).contiguous()
 
 
 def extremes(graph: Graph, crops: Sequence[Tensor]) -> dict[str, Ranges]:
     """Range that matters of every channel of every tensor over all crops ``[1, C, h, w]``."""
     low: dict[str, Tensor] = {}
     high: dict[str, Tensor] = {}
+    axes = known_channel_axes(graph)
 
     def see(node: Node, y: Tensor) -> None:
-        smallest, largest = y.amin(dim=(0, 2, 3)), y.amax(dim=(0, 2, 3))
+        rest = others(y, axes[node.name])
+        smallest, largest = y.amin(dim=rest).view(-1), y.amax(dim=rest).view(-1)
         low[node.name] = torch.minimum(low[node.name], smallest) if node.name in low else smallest
         high[node.name] = torch.maximum(high[node.name], largest) if node.name in high else largest
 
@@ -164,17 +167,19 @@ def spreads(
     graph: Graph, crops: Sequence[Tensor], ranges: Mapping[str, Ranges], gains: Mapping[str, np.ndarray]
 ) -> dict[str, ChannelSpreads]:
     """Histograms of every quantizer group, by the group's name. ``gains`` as in ``observe.Gains.tensors``."""
+    axes = known_channel_axes(graph)
     counts = {node.name: np.zeros((len(ranges[node.name].low), CHANNEL_BINS)) for node in graph.nodes if quantizes(node)}
 
     def see(node: Node, y: Tensor) -> None:
         if not quantizes(node):
             return
-        low = torch.from_numpy(ranges[node.name].low).float().view(1, -1, 1, 1)
-        width = torch.from_numpy(ranges[node.name].high).float().view(1, -1, 1, 1).sub(low).clamp_min(1e-12) / CHANNEL_BINS
-        channels = y.shape[1]
-        bins = ((y - low) / width).int().clamp_(0, CHANNEL_BINS - 1) + torch.arange(channels).view(1, -1, 1, 1) * CHANNEL_BINS
+        axis, channels = axes[node.name], len(ranges[node.name].low)
+        sides = [1] * y.ndim if axis is None else [-1 if place == axis % y.ndim else 1 for place in range(y.ndim)]
+        low = torch.from_numpy(ranges[node.name].low).float().view(sides)
+        width = torch.from_numpy(ranges[node.name].high).float().view(sides).sub(low).clamp_min(1e-12) / CHANNEL_BINS
+        bins = ((y - low) / width).int().clamp_(0, CHANNEL_BINS - 1) + torch.arange(channels).view(sides) * CHANNEL_BINS
         seen = torch.bincount(bins.flatten(), minlength=channels * CHANNEL_BINS).view(channels, -1).numpy()
-        counts[node.name] += seen * (gains[node.name] / (y[:, 0].numel() * len(crops)))[:, None]
+        counts[node.name] += seen * (gains[node.name] / (y.numel() // channels * len(crops)))[:, None]
 
     with torch.no_grad():
         for crop in crops:
@@ -194,24 +199,12 @@ def spreads(
     }
 
 
-def picture_format(number: NumberFormat, *, symmetric: bool) -> TensorFormat:
-    """The grid of a picture in 0..1: lossless for 8-bit pictures at 8 and 16 bits, unless 8 bits have no zero point."""
-    if isinstance(number, Float):
-        return TensorFormat(number)
-    if number.is_wide:
-        step = _single(1 / (INT8.levels * PICTURE_WIDE_STEPS))
-        return TensorFormat(number, step, number.middle, 0, number.last_code)
-    if symmetric:
-        return _symmetric(number, 1.0)
-    return TensorFormat(number, _single(1 / number.levels), 0, 0, number.levels)
-
-
 def wide_format(spread: Spread, number: NumberFormat) -> TensorFormat:
     """Floating point as it is, or symmetric integers that reach ``HEADROOM`` times the extremes."""
     if isinstance(number, Float):
         return TensorFormat(number)
     reach = HEADROOM * _live(max(spread.high, -spread.low))
-    return TensorFormat(number, _single(reach / number.narrow_limit), number.middle, 0, number.last_code)
+    return TensorFormat(number, single(reach / number.narrow_limit), number.middle, 0, number.last_code)
 
 
 def whole_format(spread: Spread, number: Int, *, symmetric: bool) -> TensorFormat:
@@ -275,7 +268,7 @@ def format_source(graph: Graph, node: Node) -> Node:
     return node
 
 
-def _single(value: float) -> float:
+def single(value: float) -> float:
     """The nearest number that float32 holds."""
     return float(np.float32(value))
 
@@ -286,19 +279,19 @@ def _live(reach: float) -> float:
     return reach if reach > ALWAYS_ZERO else 1.0
 
 
-def _symmetric(number: Int, reach: float) -> TensorFormat:
+def symmetric_format(number: Int, reach: float) -> TensorFormat:
     """Zero point in the middle of the container, the codes of the width about it."""
     half = number.narrow_limit + 1
-    step = _single(_live(reach) / number.narrow_limit)
+    step = single(_live(reach) / number.narrow_limit)
     return TensorFormat(number, step, number.middle, number.middle - half, number.middle + half - 1)
 
 
 def range_format(low: float, high: float, number: Int, *, symmetric: bool) -> TensorFormat:
     """The format of a range with ``low <= 0 <= high``; zero is always a code."""
     if symmetric:
-        return _symmetric(number, max(high, -low))
+        return symmetric_format(number, max(high, -low))
     top = number.levels
-    scale = _single(_live(high - low) / top)
+    scale = single(_live(high - low) / top)
     return TensorFormat(number, scale, int(np.clip(np.rint(-low / scale), 0, top)), 0, top)
 
 

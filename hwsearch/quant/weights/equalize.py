@@ -39,7 +39,12 @@ def equalizable(graph: Graph) -> tuple[str, ...]:
     for node in graph.convs:
         readers = graph.readers(node.name)
         alone = leaders.count(groups[node.name]) == 1
-        if isinstance(node.activation, HOMOGENEOUS) and alone and readers and all(isinstance(r.op, Conv) for r in readers):
+        if (
+            isinstance(node.activation, HOMOGENEOUS)
+            and alone
+            and readers
+            and all(isinstance(r.op, Conv) for r in (node, *readers))
+        ):
             found.append(node.name)
     return tuple(found)
 

@@ -1,4 +1,4 @@
-"""Weights of one convolution at one width: integers, scales, and the bias that makes up for the mean of their error."""
+"""Weights of one layer at one width: integers, scales, and the bias that makes up for the mean of their error."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hwsearch.quant.observe.moments import Moments
 from hwsearch.quant.rewriting import Scales
 from hwsearch.quant.weights.equalize import input_factors
 from hwsearch.quant.weights.rounding import Curvature, cancel_across_channels, nearest, round_rows
-from searchspaces.ir.graph import Node, conv_of
+from searchspaces.ir.graph import Node, groups_of
 
 
 @dataclass(frozen=True, eq=False)
 class RoundedLayer:
-    """``integers int8[O, I/G, kh, kw]`` (int16 above 8 bits), ``scale float32[O]``, ``bias float64[O]`` in real values,
-    corrected.
+    """``integers int8[O, I/G, kh, kw]`` (``[O, I]`` of a linear layer; int16 above 8 bits), ``scale float32[O]``, ``bias
+    float64[O]`` in real values, corrected.
 
     ``method`` names what won: "nearest", "compensated" or "joint".
     """
@@ -33,9 +33,14 @@ class RoundedLayer:
 
     @property
     def dequantized(self) -> np.ndarray:
-        """The weights that the integers stand for, ``float32[O, I/G, kh, kw]``."""
-        found: np.ndarray = self.integers.astype(np.float32) * self.scale.reshape(-1, 1, 1, 1)
+        """The weights that the integers stand for, float32 of their shape."""
+        found: np.ndarray = self.integers.astype(np.float32) * along(self.scale, self.integers.ndim)
         return found
+
+
+def along(values: np.ndarray, rank: int) -> np.ndarray:
+    """Values ``[O]``, one an output channel, against weights ``[O, ...]`` of that rank."""
+    return values.reshape(-1, *[1] * (rank - 1))
 
 
 def bias_of(node: Node) -> np.ndarray:
@@ -46,7 +51,7 @@ def bias_of(node: Node) -> np.ndarray:
 
 def corrected_bias(node: Node, weight: np.ndarray, moments: Moments) -> np.ndarray:
     """Bias ``float64[O]`` for changed weights ``[O, I/G, kh, kw]``: the mean of the layer's result stays (Nagel et al. 2019)."""
-    groups = conv_of(node).groups
+    groups = groups_of(node)
     error = (node.weights["weight"].numpy() - weight).reshape(groups, -1, moments.mean.shape[1]).astype(np.float64)
     found: np.ndarray = bias_of(node) + np.einsum("gok,gk->go", error, moments.mean.astype(np.float64)).reshape(-1)
     return found
@@ -58,7 +63,7 @@ def multiplied(node: Node, columns: np.ndarray | None) -> Node:
     if columns is None:
         return node
     weight = node.weights["weight"]
-    rows = weight.reshape(conv_of(node).groups, -1, columns.shape[1]) * torch.from_numpy(columns).unsqueeze(1)
+    rows = weight.reshape(groups_of(node), -1, columns.shape[1]) * torch.from_numpy(columns).unsqueeze(1)
     return node.with_weights(weight=rows.reshape(weight.shape).float())
 
 
@@ -89,7 +94,7 @@ class Rounder:
         self._node = multiplied(node, columns)
         self._moments = moments if columns is None else moments.scaled(columns)
         self._curvatures = [Curvature(*pair) for pair in zip(self._moments.fit, self._moments.held, strict=True)]
-        self._rows = self._node.weights["weight"].numpy().reshape(conv_of(node).groups, -1, moments.mean.shape[1])
+        self._rows = self._node.weights["weight"].numpy().reshape(groups_of(node), -1, moments.mean.shape[1])
 
     def nearest(self, bits: int) -> RoundedLayer:
         """Each weight to the nearest of ``bits`` >= 2, over the whole range."""
@@ -124,7 +129,7 @@ class Rounder:
     def _layer(self, bits: int, q: np.ndarray, scale: np.ndarray, method: str) -> RoundedLayer:
         shape = tuple(self._node.weights["weight"].shape)
         integers = q.reshape(shape).astype(np.int16 if Int(bits).is_wide else np.int8)
-        weight = integers.astype(np.float32) * scale.reshape(-1, 1, 1, 1)
+        weight = integers.astype(np.float32) * along(scale, integers.ndim)
         bias = corrected_bias(self._node, weight, self._moments)
         return RoundedLayer(bits, integers, scale.astype(np.float32), bias, method)
 
