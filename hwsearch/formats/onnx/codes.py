@@ -26,6 +26,7 @@ from onnx import TensorProto, helper
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT8
+from hwsearch.formats.onnx import attention
 from hwsearch.formats.onnx.operators.contractions import window
 from hwsearch.formats.onnx.operators.moves import padded
 from hwsearch.formats.onnx.writer import IR_VERSION, OPSET, Writer
@@ -41,10 +42,12 @@ from searchspaces.ops.conv import Conv
 from searchspaces.ops.elementwise import Add
 from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.linear import Linear
+from searchspaces.ops.matmul import MatMul
 from searchspaces.ops.move import Concat, Gather, Permute, Repeat, Reshape, Slice, View
 from searchspaces.ops.pad import Pad
 from searchspaces.ops.reduce import Mean, Reduction, Std, Sum
 from searchspaces.ops.resize import Resize
+from searchspaces.ops.softmax import Softmax
 from searchspaces.ops.table import OpTable
 
 OPSET_INT2, IR_VERSION_INT2 = 25, 13
@@ -317,6 +320,8 @@ CODES.put(CodeWriter.input, Input)
 CODES.put(CodeWriter.conv, Conv)
 CODES.put(CodeWriter.linear, Linear)
 CODES.put(CodeWriter.add, Add)
+CODES.put(attention.matmul, MatMul)
+CODES.put(attention.softmax, Softmax)
 CODES.put(CodeWriter.pool, Mean, Sum, Std)
 CODES.put(CodeWriter.unary, Activation)
 CODES.lacks("nobody knows what it computes", Unknown)

@@ -13,7 +13,7 @@ from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by, tensors
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
-from searchspaces.ir.graph import Node, apply
+from searchspaces.ir.graph import Graph, Node, apply
 from searchspaces.tasks.task import Sample, Task
 
 MACS = 8e10
@@ -41,9 +41,9 @@ def measure(
     with torch.no_grad():
         for number, pair in enumerate(used):
             values = tensors(graph, pair.low)
-            reference = values[graph.output.name]
+            reference, sized = values[graph.output.name], graph.at(*pair.low.shape[2:])
             for decision, choice_of, is_weight, choice in choices:
-                output = _disturbed(errors, values, choice_of, is_weight, choice)
+                output = _disturbed(errors, sized, values, choice_of, is_weight, choice)
                 noise[decision, choice] += judge(task, output, reference, pair)
             if progress:
                 progress(name, (number + 1) / len(used))
@@ -58,9 +58,9 @@ def measure(
     )
 
 
-def _disturbed(errors: Errors, values: dict[str, Tensor], name: str, is_weight: bool, choice: int) -> Tensor:
-    """The output with one choice quantized. Tensors that the choice does not reach are taken from ``values``."""
-    graph = errors.graph
+def _disturbed(errors: Errors, graph: Graph, values: dict[str, Tensor], name: str, is_weight: bool, choice: int) -> Tensor:
+    """The output with one choice quantized. Tensors that the choice does not reach are taken from ``values``; ``graph`` is for
+    pictures of their size."""
     changed: dict[str, Tensor] = {}
     rounded = () if is_weight else errors.members[name]
 

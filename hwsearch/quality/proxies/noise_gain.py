@@ -19,7 +19,8 @@ from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_error, forward, judged_by
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.quant.observe.gains import macs_per_pixel, others
+from searchspaces.ir.shapes import known_channel_axes
 from searchspaces.tasks.task import Sample, Task
 
 INFO = ProxyInfo(
@@ -40,6 +41,7 @@ def measure(
     started, task = time.monotonic(), judged_by(task, pairs)
     graph, errors, space = calibration.graph, Errors(calibration, task), calibration.space
     generator = torch.Generator().manual_seed(seed)
+    axes = known_channel_axes(graph)
     used = task.windows(pairs, MACS / 3 / macs_per_pixel(graph, pairs[0].low.shape[1]))
     noise = np.zeros(space.allowed.shape)
     for number, pair in enumerate(used):
@@ -54,7 +56,7 @@ def measure(
                     total += float(torch.sum((bias_error * bias_gain) ** 2))
             else:
                 total = sum(
-                    _through(errors.tensor(m, choice, run.tensors[m].detach()), tensors[m], 1) for m in errors.members[name]
+                    _through(errors.tensor(m, choice, run.tensors[m].detach()), tensors[m], axes[m]) for m in errors.members[name]
                 )
             noise[decision, choice] += total / run.view.numel()
         if progress:
@@ -72,7 +74,7 @@ def measure(
     )
 
 
-def _through(error: Tensor, gradient: Tensor, channel: int) -> float:
-    """Mean error power of each channel times the channel's squared gradient, summed."""
-    others = [axis for axis in range(error.dim()) if axis != channel]
-    return float(torch.sum(error.double().square().mean(dim=others) * gradient.double().square().sum(dim=others)))
+def _through(error: Tensor, gradient: Tensor, channel: int | None) -> float:
+    """Mean error power of each channel times the channel's squared gradient, summed; one channel where there are none."""
+    rest = others(error, channel)
+    return float(torch.sum(error.double().square().mean(dim=rest) * gradient.double().square().sum(dim=rest)))

@@ -7,9 +7,10 @@ int8 kernel, or floating point within the range in which it holds every integer.
 on any machine, ``path`` which arithmetic runs here.
 
 What each operator does stands in ``steps``. Exact, equal to the exported ONNX file under ONNX Runtime code for code:
-convolutions, additions, all moves, activations, products, statistics of integer tensors, nearest-neighbour resizing. Not claimed
-exact: what is computed in floating point between integer tensors (softmax, normalizations, bilinear and bicubic resizing), and
-whatever the device itself executes in half precision (``LayerFloats``, float tensors): sums depend on the order of additions.
+convolutions, linear layers, products of tensors, additions, all moves, activations, products, statistics of integer tensors,
+softmax of 8 bits, nearest-neighbour resizing. Not claimed exact: what is computed in floating point between integer tensors
+(softmax of 16 bits, normalizations, bilinear and bicubic resizing), and whatever the device itself executes in half precision
+(``LayerFloats``, float tensors): sums depend on the order of additions.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def path(qgraph: QuantizedGraph) -> str:
 
 def exact(qgraph: QuantizedGraph) -> bool:
     """Whether every code of the network is claimed equal under ONNX Runtime: no half precision, no interpolating resize."""
-    inexact = any(not steps.exact(node.op) for node in qgraph.graph.nodes)
+    formats = qgraph.formats
+    inexact = any(not steps.exact(n.op, *(formats[name] for name in (*n.inputs, n.name))) for n in qgraph.graph.nodes)
     return not (inexact or qgraph.float_layers or any(f.is_float for f in qgraph.formats.values()))
 
 

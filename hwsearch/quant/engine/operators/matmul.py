@@ -13,6 +13,8 @@ Sums are computed by floating-point matrix products that lose nothing: no partia
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from hwsearch.quant.engine.fixed_point import quantize_multiplier, reduced
 from hwsearch.quant.engine.kernels.loops.integer_loops import rescale, rescale_once
@@ -31,14 +33,22 @@ def sums(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid) -> np.ndarray
         ValueError: so many products that the runtime's accumulator could overflow (8 bits: 32 bits, from about 33,000
         products on; 16 bits: 2^47, from 32,768 on).
     """
-    depth = a.shape[-1]
-    bound = depth * grid_a.reach * grid_b.reach
-    if bound > (INT48_LIMIT if grid_a.wide else INT32_LIMIT):
-        raise ValueError(f"sums of {depth} products, up to {bound}, do not fit the runtime's accumulator")
-    carrier = np.dtype(np.float32 if bound <= FLOAT32_LIMIT else np.float64)
-    left, right = (x.astype(np.int32) - grid.zero_point for x, grid in ((a, grid_a), (b, grid_b)))
-    exact: np.ndarray = np.matmul(left.astype(carrier), right.astype(carrier)).astype(np.int64)
-    return exact
+    depth, most = a.shape[-1], grid_a.reach * grid_b.reach
+    if depth * most > (INT48_LIMIT if grid_a.wide else INT32_LIMIT):
+        raise ValueError(f"sums of {depth} products, up to {depth * most}, do not fit the runtime's accumulator")
+    left, right = (torch.from_numpy(x.astype(np.int32)) - grid.zero_point for x, grid in ((a, grid_a), (b, grid_b)))
+    found: np.ndarray = exact(left, right, most).numpy().astype(np.int64)
+    return found
+
+
+def exact(a: Tensor, b: Tensor, most: int) -> Tensor:
+    """The product of two tensors of whole numbers, in the floating-point type that holds every partial sum.
+
+    Args:
+        most: largest magnitude of one product.
+    """
+    carrier = torch.float32 if a.shape[-1] * most <= FLOAT32_LIMIT else torch.float64
+    return torch.matmul(a.to(carrier), b.to(carrier))
 
 
 def requantize(total: np.ndarray, real: float, y: Grid) -> np.ndarray:

@@ -1,0 +1,81 @@
+"""Tensors as the engine carries them, as the codes that runtimes store, and back.
+
+The engine carries shifted codes ``q - z``. The operators of ``engine.operators`` take codes of a container: that of TFLite and
+CMSIS-NN is signed (int8, int16), that of ONNX Runtime uint8. Kernels of runtimes take tensors of one container only; where a
+plan mixes 8 and 16 bits, the 8-bit tensors stand in int16 ones:
+
+* ``widened``: the same scale, so the same shifted codes. The step back to 8 bits cuts at the same ends. Lossless both ways.
+* ``refined``: steps 128 times finer. For functions of one value, whose 16-bit tables know 513 places 128 codes apart: shifted
+  8-bit codes lie on them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwmodels.numbers import INT8, INT16
+from hwsearch.quant.engine.fixed_point import quantize_multiplier
+from hwsearch.quant.engine.kernels.loops.integer_loops import rescale
+from hwsearch.quant.engine.operators.activation import Library
+from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.formats import TensorFormat
+
+LIBRARIES: dict[str, Library] = {"xnnpack": "litert", "gemmlowp": "tflm"}
+"""Rule -> whose operators it has beside layers; "f32" is ONNX Runtime's and has operators of its own (``operators.qlinear``)."""
+FINER = 128
+
+
+def stored(fmt: TensorFormat) -> Grid:
+    """The codes of an integer format in the signed container that holds its width."""
+    middle = fmt.grid.middle
+    return Grid("int16" if fmt.is_wide else "int8", fmt.scale, fmt.zero_point - middle, fmt.qmin - middle, fmt.qmax - middle)
+
+
+def unsigned(fmt: TensorFormat) -> Grid:
+    """The codes of a format of at most 8 bits as they are."""
+    return Grid("uint8", fmt.scale, fmt.zero_point, fmt.qmin, fmt.qmax)
+
+
+def widened(fmt: TensorFormat) -> Grid:
+    """The int16 grid that holds the shifted codes of an integer format, at its scale and within its bounds."""
+    return Grid("int16", fmt.scale, 0, fmt.qmin - fmt.zero_point, fmt.qmax - fmt.zero_point)
+
+
+def refined(fmt: TensorFormat) -> Grid:
+    """The int16 grid of steps ``FINER`` times finer than those of a format of at most 8 bits."""
+    return Grid("int16", fmt.scale / FINER)
+
+
+def codes(value: Tensor, grid: Grid) -> np.ndarray:
+    """Shifted codes as codes of a container."""
+    shifted = value.numpy()
+    found: np.ndarray = (shifted if grid.zero_point == 0 else shifted.astype(np.int32) + grid.zero_point).astype(grid.dtype)
+    return found
+
+
+def carried(found: np.ndarray, grid: Grid, fmt: TensorFormat) -> Tensor:
+    """Codes of a container as the engine carries them."""
+    shifted = found.astype(np.int32) - grid.zero_point if grid.zero_point else found
+    return torch.from_numpy(np.ascontiguousarray(shifted)).to(fmt.carrier)
+
+
+def requantized(found: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
+    """Codes on another grid, by TFLite's QUANTIZE between integers: two roundings."""
+    if (grid.step, grid.zero_point, grid.kind) == (target.step, target.zero_point, target.kind):
+        return target.clamp(found)
+    out = np.empty(found.size, np.int64)
+    shifted = found.astype(np.int64).reshape(-1) - grid.zero_point
+    rescale(shifted, *quantize_multiplier(float(grid.step) / float(target.step)), out)
+    return target.clamp(out.reshape(found.shape) + target.zero_point)
+
+
+def narrow(*formats: TensorFormat) -> bool:
+    """Whether all of them are integers of at most 8 bits."""
+    return all(not fmt.is_float and fmt.bits <= INT8.bits for fmt in formats)
+
+
+def integers(*formats: TensorFormat) -> bool:
+    """Whether none of them is floating point."""
+    return all(not fmt.is_float and fmt.bits <= INT16.bits for fmt in formats)

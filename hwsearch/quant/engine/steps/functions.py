@@ -1,0 +1,64 @@
+"""Tables of functions as TFLite's kernels have them, for the rules of its runtimes.
+
+Between tensors of 8 bits a table of 256 entries, of 16 bits one of 513 with straight lines between. Where a plan mixes both, the
+function is that of 16 bits: an 8-bit tensor is brought to an int16 grid of 128 times finer steps before it, or from there to its
+own after it (``codes.refined``), which is QUANTIZE in a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hwsearch.quant.engine.operators import activation, lookup
+from hwsearch.quant.engine.operators.activation import Library
+from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.steps import codes
+from hwsearch.quant.formats import TensorFormat
+from searchspaces.ops.activation import Activation, Elu, Exp, Gelu, HardSwish, Log, Rsqrt
+
+Table = Callable[[Grid, Grid, Library], np.ndarray]
+"""Codes that a function writes on the second grid for every code of the container of the first."""
+
+
+def kernel(op: Activation, *, wide: bool) -> Table | None:
+    """TFLite's table of a function between tensors of 8 bits, or of 16 (``wide``); None where it has no kernel that the engine
+    follows."""
+    match op:
+        case Gelu(approximate=how):
+            name = "gelu" if how == "none" else "gelu_tanh"
+            return lambda x, y, library: lookup.elementwise(name, x, y)
+        case Exp():
+            return lambda x, y, library: lookup.elementwise("exp", x, y)
+        case Elu(alpha=1.0) if not wide:
+            return lambda x, y, library: lookup.elementwise("elu", x, y)
+        case Log():
+            return lambda x, y, library: lookup.log(x, y)
+        case HardSwish() if not wide:
+            return lambda x, y, library: activation.hard_swish(x, y)
+        case Rsqrt():
+            return lambda x, y, library: (
+                lookup.inverse_root_16(x, y) if x.wide and library == "litert" else activation.inverse_root(x, y, library)
+            )
+    return None
+
+
+def table(op: Activation, source: TensorFormat, target: TensorFormat, rule: str) -> np.ndarray | None:
+    """Shifted codes of ``target`` for every code of ``source`` by the rule of one of TFLite's runtimes, in the order of the
+    codes; None where there is no kernel for such tensors."""
+    wide = not codes.narrow(source, target)
+    found, library = kernel(op, wide=wide), codes.LIBRARIES[rule]
+    if found is None:
+        return None
+    x = codes.stored(source) if source.is_wide or not wide else codes.refined(source)
+    y = codes.stored(target) if target.is_wide or not wide else codes.refined(target)
+    try:
+        entries = found(x, y, library)
+    except ValueError:  # steps for which the kernel has no multiplier
+        return None
+    if wide and not source.is_wide:
+        shifted = (np.arange(source.grid.last_code + 1) - source.zero_point) * codes.FINER
+        entries = entries[shifted - int(np.iinfo(x.dtype).min)]
+    own = codes.stored(target)
+    return codes.requantized(entries, y, own).astype(np.int32) - own.zero_point

@@ -1,0 +1,62 @@
+"""Layers with weights, and the addition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from hwsearch.quant.engine import requant
+from hwsearch.quant.engine.convolution import Conv as PreparedConv
+from hwsearch.quant.engine.steps.table import STEPS, Run, Site
+from hwsearch.quant.formats import TensorFormat
+from searchspaces.ir.graph import Node
+from searchspaces.ops.activation import Relu, Relu6
+from searchspaces.ops.conv import Conv
+from searchspaces.ops.elementwise import Add
+from searchspaces.ops.linear import Linear
+
+
+@STEPS.register(Conv)
+def _conv(site: Site) -> Run:
+    assert site.layer is not None
+    conv = PreparedConv(site.node, site.layer, site.sources[0], site.target, site.rule)
+    return lambda xs: conv(xs[0])
+
+
+def as_conv(node: Node) -> Node:
+    """The 1x1 convolution of pictures that a linear layer is when its vectors are taken for pixels."""
+    weights = {key: value[:, :, None, None] if key == "weight" else value for key, value in node.weights.items()}
+    return Node(node.name, Conv(activation=node.activation), node.inputs, weights)
+
+
+@STEPS.register(Linear)
+def _linear(site: Site) -> Run:
+    assert site.layer is not None
+    conv = PreparedConv(as_conv(site.node), site.layer, site.sources[0], site.target, site.rule)
+
+    def run(xs: list[Tensor]) -> Tensor:
+        *lead, channels = xs[0].shape
+        pixels = xs[0].reshape(1, -1, 1, channels).permute(0, 3, 1, 2)
+        return conv(pixels).permute(0, 2, 3, 1).reshape(*lead, -1)
+
+    return run
+
+
+def adds_in_integers(node: Node, formats: Iterable[TensorFormat], rule: str = "f32") -> bool:
+    """Whether an addition is one of integers (see ``requant.adder``); otherwise both sides decode, add and encode in float32.
+
+    Under rule "f32" tensors of 16 bits are not, because ONNX Runtime has no such operation."""
+    wide = rule != "f32"
+    clamps = node.activation is None or isinstance(node.activation, Relu | Relu6)
+    return clamps and len(node.inputs) == 2 and all((wide or not f.is_wide) and not f.is_float for f in formats)
+
+
+@STEPS.register(Add)
+def _add(site: Site) -> Run | None:
+    if not adds_in_integers(site.node, [*site.sources, site.target], site.rule):
+        return None
+    (first, second), bounds = site.sources, requant.bounds(site.node, site.target)
+    total = requant.adder(first, second, site.target, *bounds, site.rule)
+    return lambda xs: total(*torch.broadcast_tensors(*xs))

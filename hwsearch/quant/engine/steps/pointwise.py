@@ -1,0 +1,56 @@
+"""Functions of single values: tables of codes, and what is one operation on decoded values."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hwsearch.quant.engine import fixed_point, requant
+from hwsearch.quant.engine.steps import functions
+from hwsearch.quant.engine.steps.table import STEPS, Run, Site
+from hwsearch.quant.formats import TensorFormat
+from searchspaces.ir.graph import Node, apply
+from searchspaces.ops.activation import Activation, Relu, Relu6
+from searchspaces.ops.base import Op
+from searchspaces.ops.elementwise import Elementwise, Where
+from searchspaces.ops.reduce import Max, Min
+
+
+@STEPS.register(Elementwise, Where, Max, Min)
+def _exact_in_float(site: Site) -> Run | None:
+    """One operation on decoded values, rounded once, is the same on every machine."""
+    return None
+
+
+def looked_up(op: Op) -> bool:
+    """Whether an activation is a table in integers."""
+    return isinstance(op, Activation) and op.function == "function"
+
+
+def unary_table(node: Node, source: TensorFormat, target: TensorFormat) -> Tensor:
+    """What a sigmoid or another such function writes for every code 0 .. 2^bits - 1 of its input: shifted codes, or real values
+    for a float target; float32 ``[2^bits]``. A table is what integer hardware has, and it makes such functions exact."""
+    codes = torch.arange(source.grid.last_code + 1, dtype=torch.float32)
+    real = apply(node, [source.decode(codes)])
+    return target.stored(real)
+
+
+@STEPS.register(Activation)
+def _activation(site: Site) -> Run | None:
+    """A table of integers, where it is one; None where real values are computed."""
+    node, source, target = site.node, site.sources[0], site.target
+    if source.is_float:
+        return None
+    table = None
+    if site.rule != "f32" and isinstance(node.op, Activation) and not target.is_float:
+        own = functions.table(node.op, source, target, site.rule)
+        table = None if own is None else torch.from_numpy(own).to(target.carrier)
+    if table is None and looked_up(node.op):
+        table = unary_table(node, source, target).to(target.carrier)
+    elif table is None and site.rule != "f32" and isinstance(node.op, Relu | Relu6) and not source.is_wide and not target.is_wide:
+        low, high = (bound - target.zero_point for bound in requant.bounds(node, target))
+        table = torch.from_numpy(fixed_point.rescale_table(source, target, low, high))
+    if table is None:
+        return None
+    entries, zero = table, source.zero_point
+    return lambda xs: entries[xs[0].long() + zero]

@@ -1,0 +1,90 @@
+"""The table of steps, the form of its entries, and what every step shares.
+
+A step takes the tensors that a node reads, as they are carried (shifted codes, or half-precision values), and gives the node's
+own. An operator without a step of integers, or whose preparation returns None, is computed in floating point between integer
+tensors: decoded, computed, encoded. To add one, register a function under the class of operators; nothing else changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hwsearch.quant.engine.convolution import load, store
+from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.graph import LayerFloats, LayerIntegers
+from searchspaces.ir.graph import Node, apply
+from searchspaces.ops.affine import Affine
+from searchspaces.ops.base import Op
+from searchspaces.ops.grid_sample import GridSample
+from searchspaces.ops.input import Input, Unknown
+from searchspaces.ops.norm import LayerNorm, Norm
+from searchspaces.ops.reduce import AvgPool, Var
+from searchspaces.ops.resize import Resize
+from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.table import OpTable
+
+Run = Callable[[list[Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One node of a quantized network: the formats of what it reads and writes, its integers if it has some, and the rule."""
+
+    node: Node
+    sources: list[TensorFormat]
+    target: TensorFormat
+    layer: LayerIntegers | LayerFloats | None
+    rule: str
+
+
+Prepare = Callable[[Site], Run | None]
+STEPS: OpTable[Prepare] = OpTable("the integer engine")
+
+_ISLAND = "it is computed in floating point between integer tensors"
+STEPS.lacks(f"{_ISLAND}: its rounding is that of the machine, not one that a device shares", Norm)
+STEPS.lacks(f"{_ISLAND}: no runtime has an integer form of it", Affine, Var, AvgPool, GridSample)
+STEPS.lacks("nobody knows what it computes", Unknown)
+
+
+def prepared(site: Site) -> Run:
+    """The step of a node."""
+    prepare = STEPS.get(site.node.op)
+    step = prepare(site) if prepare is not None else None
+    return step or in_floating_point(site)
+
+
+def in_floating_point(site: Site) -> Run:
+    """Decode, compute, encode."""
+    node, sources, target = site.node, site.sources, site.target
+    return lambda xs: store(apply(node, [load(x, s) for x, s in zip(xs, sources, strict=True)]), target)
+
+
+def exact(op: Op, *formats: TensorFormat) -> bool:
+    """Whether every code of an operator between integer tensors of these formats is claimed equal to ONNX Runtime's. Not so: what
+    interpolates, layer normalization, whose sums the runtime adds in another order, and a softmax of 16 bits."""
+    if isinstance(op, Softmax) and any(fmt.is_wide for fmt in formats):
+        return False
+    return STEPS.get(op) is not None and not isinstance(op, LayerNorm) and not (isinstance(op, Resize) and op.mode != "nearest")
+
+
+def same_grid(a: TensorFormat, b: TensorFormat) -> bool:
+    """Whether two integer formats give a code the same meaning and the same container."""
+    return a.scale == b.scale and a.zero_point == b.zero_point and a.is_wide == b.is_wide
+
+
+def convert(value: Tensor, source: TensorFormat, target: TensorFormat) -> Tensor:
+    """A moved tensor in the format of its destination: by construction the same scale and zero point, perhaps tighter bounds."""
+    if source.is_float == target.is_float and (source.is_float or same_grid(source, target)):
+        if not source.is_float and (target.qmin > source.qmin or target.qmax < source.qmax):
+            value = value.clamp(target.qmin - target.zero_point, target.qmax - target.zero_point)
+        return value.to(target.carrier)
+    return store(load(value, source), target)
+
+
+@STEPS.register(Input)
+def _input(site: Site) -> Run:
+    target = site.target
+    return lambda xs: store(xs[0], target)
