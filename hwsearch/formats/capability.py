@@ -15,6 +15,7 @@ class Holds:
         weight_bits: widths in which integer weights can be stored, ascending.
         tensor_bits: widths of integer tensors, ascending; 16 is a 16-bit integer.
         zero_points: tensors of at most 8 bits may have a zero point; otherwise their grids are symmetric.
+        tables: tensors may have a decode table; otherwise their codes are stored as what the table makes of them.
         half: there is half precision, for tensors and layers.
         stretched: the format's own tool rounds weights again, such that the largest of each channel is the largest code.
     """
@@ -23,6 +24,7 @@ class Holds:
     tensor_bits: tuple[int, ...] = (*NARROW, 16)
     zero_points: bool = True
     half: bool = True
+    tables: bool = False
     stretched: bool = False
 
 

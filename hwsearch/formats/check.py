@@ -10,9 +10,11 @@ from hwsearch.quant.engine.proof import INT32_LIMIT
 from hwsearch.quant.graph import LayerFloats, QuantizedGraph
 
 
-def check(qgraph: QuantizedGraph) -> None:
+def check(qgraph: QuantizedGraph, *, tables: bool = False) -> None:
     """Refuse what cannot be written as a correct file.
 
+    Args:
+        tables: decode tables can be.
     Raises:
         FileError: a scale, bias or weight that is not finite or not positive where it must be, a format that its container
         cannot hold, or sums that overflow the 32-bit accumulators of runtimes. All problems are listed.
@@ -23,6 +25,8 @@ def check(qgraph: QuantizedGraph) -> None:
         if fmt is None:
             wrong.append(f"tensor {node.name!r} has no format")
             continue
+        if fmt.levels is not None and not tables:
+            wrong.append(f"tensor {node.name!r}: its codes need a decode table")
         top = 0 if fmt.is_float else fmt.grid.last_code
         if not fmt.is_float and not (np.isfinite(fmt.scale) and fmt.scale > 0):
             wrong.append(f"tensor {node.name!r}: scale {fmt.scale}")

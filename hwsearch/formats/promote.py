@@ -4,6 +4,7 @@
 * Tensors narrower than what is on offer get a finer grid over the same range.
 * Where there are no zero points, a tensor gets a symmetric grid that reaches as far as the old one; after a ReLU this costs a
   bit.
+* Codes with a decode table become what the table makes of them, a byte each; all codes in between then occur, too.
 * 16-bit integers become half precision where the format has no such integers, and with them the layers that read them.
 
 Biases are rounded again where the grid of a layer's input changes. The result is a quantized network like any other: our engine
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwmodels.errors import UsageError
-from hwmodels.numbers import FP16, Int
+from hwmodels.numbers import FP16, INT8, Int
 from hwsearch.formats.capability import Holds
 from hwsearch.formats.check import check
 from hwsearch.quant.cache import int_bias
@@ -74,7 +75,7 @@ def promote(qgraph: QuantizedGraph, holds: Holds) -> Promotion:
         UsageError: the format has neither the network's 16-bit integers nor half precision, or no half precision for layers that
             the plan executes in it; all are named.
     """
-    check(qgraph)
+    check(qgraph, tables=True)
     graph = qgraph.graph
     formats = {node.name: _promoted(qgraph.formats[node.name], format_source(graph, node), holds) for node in graph.nodes}
     _refuse(qgraph, formats, holds)
@@ -106,6 +107,10 @@ def fit(fmt: TensorFormat, holds: Holds) -> TensorFormat:
     """``fmt`` itself where it can be held; otherwise a wider grid, or half precision for 16-bit integers that cannot be held."""
     if fmt.is_float:
         return fmt
+    if fmt.levels is not None:
+        if holds.tables:
+            return fmt
+        fmt = replace(fmt, number=INT8, levels=None)
     wider = [bits for bits in holds.tensor_bits if bits >= fmt.bits]
     if not wider:
         return TensorFormat(FP16)
@@ -182,4 +187,4 @@ def describe(fmt: TensorFormat) -> str:
     if fmt.is_float:
         return "half precision"
     kind = "symmetric" if fmt.is_symmetric else f"zero point {fmt.zero_point}"
-    return f"{fmt.bits} bits, {kind}"
+    return f"{fmt.bits} bits, {kind}" + ("" if fmt.levels is None else f", decode table of {len(fmt.levels)}")

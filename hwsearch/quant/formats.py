@@ -3,11 +3,15 @@
 Codes are unsigned and live in the smallest container that holds them: ``q = clamp(rint(x / scale) + zero_point, qmin, qmax)``,
 round half to even. ReLU, ReLU6 and widths below those of the container are nothing but ``qmin`` and ``qmax``. Symmetric formats
 put the zero point in the middle of the container.
+
+A format may have a decode table: of the codes of its container only some ``levels`` occur, no more than its bits can number. What
+is stored then is the number of a level; whoever computes looks it up and has an ordinary code.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -46,7 +50,7 @@ class TensorFormat:
     """How one tensor is stored.
 
     ``scale`` (exactly representable in float32) and the three codes belong to integers; a floating-point ``number`` leaves them
-    unused.
+    unused. ``levels``: shifted codes ``q - z`` that occur, ascending, zero among them; None: all of them.
     """
 
     number: NumberFormat
@@ -54,6 +58,7 @@ class TensorFormat:
     zero_point: int = 0
     qmin: int = 0
     qmax: int = INT8.last_code
+    levels: tuple[int, ...] | None = None
 
     @property
     def bits(self) -> int:
@@ -89,7 +94,16 @@ class TensorFormat:
 
     def encode(self, x: Tensor) -> Tensor:
         """Real values to codes (float32 tensor holding integers), any shape."""
-        return (torch.round(x / self.scale) + self.zero_point).clamp_(self.qmin, self.qmax)
+        codes = (torch.round(x / self.scale) + self.zero_point).clamp_(self.qmin, self.qmax)
+        return codes if self.levels is None else self.projected(codes - self.zero_point) + self.zero_point
+
+    def projected(self, shifted: Tensor) -> Tensor:
+        """Shifted codes of the container to the nearest that the decode table has, the lower of two; any shape and type."""
+        if self.levels is None:
+            return shifted
+        low = self.qmin - self.zero_point
+        table = _projection(self.levels, low, self.qmax - self.zero_point)
+        return table[(shifted - low).long()].to(shifted.dtype)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes to real values."""
@@ -110,6 +124,14 @@ class TensorFormat:
         if isinstance(self.number, Float):
             return rounded(x, self.number)
         return self.decode(self.encode(x))
+
+
+@lru_cache(maxsize=1024)
+def _projection(levels: tuple[int, ...], low: int, high: int) -> Tensor:
+    """The level nearest to each of ``low..high``, among those in there: ``int16[high - low + 1]``."""
+    inside = np.array([level for level in levels if low <= level <= high])
+    codes = np.arange(low, high + 1)
+    return torch.from_numpy(inside[np.abs(codes[:, None] - inside).argmin(axis=1)].astype(np.int16))
 
 
 INT16_LIMIT = 1 << 15

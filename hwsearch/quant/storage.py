@@ -191,7 +191,7 @@ def _weights(name: str, op: Op, arrays: dict[str, np.ndarray]) -> dict[str, torc
 
 
 def _format_document(fmt: TensorFormat) -> dict[str, Any]:
-    document = {
+    document: dict[str, Any] = {
         "bits": fmt.bits,
         "scale": fmt.scale,
         "zero_point": fmt.zero_point,
@@ -199,6 +199,8 @@ def _format_document(fmt: TensorFormat) -> dict[str, Any]:
         "qmax": fmt.qmax,
         "is_float": fmt.is_float,
     }
+    if fmt.levels is not None:
+        document["levels"] = list(fmt.levels)
     return document if fmt.number in (FP16, Int(fmt.bits)) else document | {"number": str(fmt.number)}
 
 
@@ -207,12 +209,23 @@ def _format(name: str, value: dict[str, Any]) -> TensorFormat:
     if not whole or not 1 <= value["bits"] <= INT16.bits:
         raise FileError(f"tensor {name!r} has an impossible number format: {value}")
     number = format_of(value.get("number", "fp16")) if value["is_float"] else Int(value["bits"])
-    fmt = TensorFormat(number, value["scale"], value["zero_point"], value["qmin"], value["qmax"])
+    levels = None if value.get("levels") is None else tuple(value["levels"])
+    fmt = TensorFormat(number, value["scale"], value["zero_point"], value["qmin"], value["qmax"], levels)
     top = INT16.last_code if fmt.is_float else fmt.grid.last_code
     fits = 0 <= fmt.qmin <= fmt.qmax <= top and 0 <= fmt.zero_point <= top
     if not fits or not math.isfinite(fmt.scale) or fmt.scale <= 0:
         raise FileError(f"tensor {name!r} has an impossible number format: {fmt}")
+    if levels is not None and not _decodes(levels, fmt):
+        raise FileError(f"tensor {name!r} has an impossible decode table: {fmt}")
     return fmt
+
+
+def _decodes(levels: tuple[Any, ...], fmt: TensorFormat) -> bool:
+    """Whether levels are whole, ascending, as many as the bits can number, with zero, and codes of the container."""
+    if fmt.is_float or not all(type(level) is int for level in levels) or 0 not in levels:
+        return False
+    low, high = -fmt.zero_point, fmt.grid.last_code - fmt.zero_point
+    return len(levels) <= 1 << fmt.bits and list(levels) == sorted(set(levels)) and low <= levels[0] and levels[-1] <= high
 
 
 def _finite(key: str, arrays: dict[str, np.ndarray], dtype: Any, dimensions: int | None) -> np.ndarray:

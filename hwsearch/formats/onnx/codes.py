@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from onnx import TensorProto, helper
 
 from hwmodels.errors import FileError
@@ -308,7 +309,14 @@ class CodeWriter(Writer):
         write = CODES.get(node.op)
         if write is None:
             raise FileError(f"{node.name!r}: {CODES.missing([node.op])[0]}")
-        self.codes[node.name] = write(self, node)
+        codes, fmt = write(self, node), self.qgraph.formats[node.name]
+        self.codes[node.name] = codes if fmt.levels is None or node.op.moves else self.projected(codes, fmt)
+
+    def projected(self, codes: str, fmt: TensorFormat) -> str:
+        """Codes of the container as the nearest that a decode table has: a table of all of them."""
+        every = torch.arange(INT8.last_code + 1).clamp(fmt.qmin, fmt.qmax) - fmt.zero_point
+        table = (fmt.projected(every) + fmt.zero_point).numpy()
+        return self.op("Gather", [self.const(table, np.uint8), self.cast(codes, TensorProto.INT32)], axis=0)
 
 
 _MOVES_ANY_TYPE = (Slice, Repeat, Gather, Reshape, Permute)

@@ -16,7 +16,7 @@ EXPORTERS = (
         "ONNX Runtime: integer kernels, code for code; weights of 2 to 4 bits packed, narrow tensors by Clip",
         ".onnx",
         "hwsearch.formats.onnx.write",
-        holds=Holds(weight_bits=(2, 4, 8)),
+        holds=Holds(weight_bits=(2, 4, 8), tables=True),
         table=ONNX_CODES,
         place=1,
         serves=("ONNX Runtime",),

@@ -68,7 +68,7 @@ def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) 
     Raises:
         FileError: see ``check``.
     """
-    check(qgraph)
+    check(qgraph, tables=True)
     writer = CodeWriter(qgraph)
     for node in qgraph.graph.nodes:
         writer.write(node)

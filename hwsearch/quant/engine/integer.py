@@ -82,8 +82,9 @@ class Engine:
         self.steps = {node.name: self._step(node, qgraph) for node in qgraph.graph.nodes}
 
     def _step(self, node: Node, qgraph: QuantizedGraph) -> Run:
-        sources = [self.formats[name] for name in node.inputs]
-        return prepared(Site(node, sources, self.formats[node.name], qgraph.layers.get(node.name), self.rule))
+        sources, target = [self.formats[name] for name in node.inputs], self.formats[node.name]
+        run = prepared(Site(node, sources, target, qgraph.layers.get(node.name), self.rule))
+        return run if target.levels is None else lambda inputs: target.projected(run(inputs))
 
     def _steps(self, height: int, width: int) -> dict[str, Run]:
         """The steps for pictures of one size: sizes that depend on it become numbers."""

@@ -85,7 +85,7 @@ def simulate(
             if step is None:
                 raise ValueError(f"{node.name}: {SIMULATED.missing([node.op])[0]}")
             site = Site(node, [formats[source] for source in node.inputs], formats[node.name], layer)
-            tensors[node.name] = step(site, inputs)
+            tensors[node.name] = site.after.projected(step(site, inputs))
             for source in set(node.inputs):
                 if last_use[source] == node.name:
                     del tensors[source]

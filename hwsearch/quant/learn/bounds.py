@@ -24,6 +24,7 @@ from hwmodels.numbers import Int
 from hwsearch.quant.cache import int_bias
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, as_kernel
+from hwsearch.quant.learn.regions import RegionEnds
 from hwsearch.quant.learn.straight_through import rounded, stored
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.observe.gains import macs_per_pixel
@@ -42,7 +43,8 @@ MACS = 3.4e12
 """Affordable multiply-accumulates for one plan with gradients; large networks get fewer steps."""
 FEWEST_STEPS = 40
 
-What = Literal["tensors", "weights", "all"]
+What = Literal["tensors", "weights", "all", "ends", "points"]
+"""Bounds of tensors (their ends alone, or the breakpoints of those in two regions), of weights, or all."""
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Of two features ``[N, ...]``."""
 
@@ -60,12 +62,14 @@ class Phase:
 @dataclass(frozen=True)
 class Course:
     """How bounds are trained. ``features``: weight of ``distance`` between the features of the two networks, beside the mean
-    absolute error of the output in steps of 8 bits; ``batch``: windows a step."""
+    absolute error of the output in steps of 8 bits; ``batch``: windows a step; ``by_sensitivity``: features count by the softmax
+    of their deviation over the mean of all, instead of alike."""
 
     phases: Sequence[Phase]
     features: float
     distance: Distance
     batch: int
+    by_sensitivity: bool = False
 
 
 class Ends:
@@ -145,7 +149,9 @@ class Student:
             fmt, group = formats[node.name], self.group_of[node.name]
             if not (fmt.is_float or fmt.is_wide or group in ends):
                 whole.setdefault(group, fmt)
-        self.tensors = {group: Ends(fmt) for group, fmt in whole.items()}
+        self.tensors: dict[str, Ends | RegionEnds] = {
+            group: Ends(fmt) if fmt.levels is None else RegionEnds(fmt) for group, fmt in whole.items()
+        }
         self.layers = {
             name: _Weights(layer, draft.network[name].weights["weight"], formats[self.graph[name].inputs[0]])
             for name, layer in self.start.layers.items()
@@ -154,8 +160,12 @@ class Student:
         self.kept = feature_names(self.graph)
 
     def parameters(self, what: What) -> list[Tensor]:
-        tensors = [tensor.change for tensor in self.tensors.values()] if what != "weights" else []
-        return tensors + ([layer.change for layer in self.layers.values()] if what != "tensors" else [])
+        found: list[Tensor] = []
+        if what in ("tensors", "ends", "all"):
+            found += [tensor.change for tensor in self.tensors.values()]
+        if what in ("tensors", "points", "all"):
+            found += [tensor.point_change for tensor in self.tensors.values() if isinstance(tensor, RegionEnds)]
+        return found + ([layer.change for layer in self.layers.values()] if what in ("weights", "all") else [])
 
     def changes(self) -> list[Tensor]:
         """All that was trained, as it is now."""
@@ -305,8 +315,12 @@ def distillation_loss(student: Student, x: Tensor, targets: Mapping[str, Tensor]
     loss = 255 * (output - targets[student.graph.output.name]).abs().mean()
     if course.features == 0 or not features:
         return loss
-    pairs = zip(features, (targets[name] for name in student.kept), strict=True)
-    return loss + course.features * torch.stack([course.distance(f, g) for f, g in pairs]).mean()
+    wanted = [targets[name] for name in student.kept]
+    apart = torch.stack([course.distance(f, g) for f, g in zip(features, wanted, strict=True)])
+    if course.by_sensitivity:
+        deviations = torch.stack([g.flatten(1).std(dim=1).mean() for g in wanted])
+        apart = apart * torch.softmax(deviations / deviations.mean().clamp_min(1e-12), dim=0)
+    return loss + course.features * apart.mean()
 
 
 def _total(student: Student, windows: Tensor, targets: Mapping[str, Tensor], course: Course) -> float:

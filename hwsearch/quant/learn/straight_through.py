@@ -32,4 +32,5 @@ def stored(x: Tensor, fmt: TensorFormat) -> Tensor:
     if fmt.is_float:
         return x
     low, high = fmt.qmin - fmt.zero_point, fmt.qmax - fmt.zero_point
-    return rounded((x / fmt.scale).clamp(low, high)) * fmt.scale
+    found = rounded((x / fmt.scale).clamp(low, high)) * fmt.scale
+    return found if fmt.levels is None else found + (fmt.fake(x) - found).detach()
