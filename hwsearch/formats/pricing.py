@@ -86,7 +86,6 @@ def of_widths(
     row = space.nearest(wanted)
     table = tiles.lower(board, workload, space, tiling).table
     objectives = cost.estimate(table, matrix([row]))
-    counts = space.counting.of_plans(matrix([row])) if space.counting else {}
     energy = float(objectives.energy_j[0])
     return FilePrice(
         target=board.name,
