@@ -70,6 +70,15 @@ class HexagonConstants(NamedTuple):
     host_s_per_element: np.ndarray
 
 
+class Kernel(NamedTuple):
+    """What runs a layer: its kind of work, the pixels of its window, the granularity of channels, and bytes an element."""
+
+    kind: int
+    taps: int
+    pad: float
+    native_bytes: float
+
+
 class Asked(NamedTuple):
     """What a layer asks of the device under one choice: filled-up multiply-accumulates, and bytes by who moves them.
 
@@ -158,13 +167,12 @@ def macs(columns: Columns, layer: int, taps: int, pad: float) -> float:
 
 
 @compiled
-def ask(
-    columns: Columns, choices: Choices, layer: int, kind: int, taps: int, pad: float, native_bytes: float, a: int, b: int
-) -> Asked:  # pragma: no cover - compiled
-    """What ``layer``, of this kind of work, asks of the device for input width ``a`` and output width ``b``.
+def ask(columns: Columns, choices: Choices, layer: int, kernel: Kernel, a: int, b: int) -> Asked:  # pragma: no cover - compiled
+    """What ``layer``, run by ``kernel``, asks of the device for input width ``a`` and output width ``b``.
 
     Arithmetic runs in the precision that executes the layer; only what merely passes the vector unit shrinks with its width.
     """
+    kind, taps, pad, native_bytes = kernel
     wide_in = 1.0 if columns.host_read[layer] else _filled(columns.cin[layer], pad) / columns.cin[layer]
     wide_out = 1.0 if columns.host_written[layer] else _filled(columns.cout[layer], pad) / columns.cout[layer]
     read = columns.read[layer] * wide_in * choices.tensor_bytes[a]
@@ -197,10 +205,10 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: HexagonConst
         kind = device.kind[layer]
         for w in range(weights):
             for a in range(widths):
-                pad, native_bytes = device.pad[w, a], device.native_bytes[w, a]
+                kernel = Kernel(kind, device.taps[layer], device.pad[w, a], device.native_bytes[w, a])
                 arriving = choices.weight_bytes[layer, w, a] * ports.weight_s_per_byte
                 for b in range(widths):
-                    asked = ask(columns, choices, layer, kind, device.taps[layer], pad, native_bytes, a, b)
+                    asked = ask(columns, choices, layer, kernel, a, b)
                     passes = asked.vector_bytes * device.passes[w, a, kind]
                     passes += asked.looked_up_bytes * device.passes[w, a, FUSED_LOOKUP]
                     compute = asked.macs * choices.s_per_mac[w, a] + passes * device.vector_s_per_byte

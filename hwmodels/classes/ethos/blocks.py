@@ -112,6 +112,23 @@ class Blocks(NamedTuple):
     part_kernel: bool
 
 
+class OutputBlock(NamedTuple):
+    """Rows, columns and channels that are made at a time."""
+
+    rows: int
+    columns: int
+    channels: int
+
+
+class InputBlock(NamedTuple):
+    """Rows, columns and channels that are read for an output block, and the channels that this takes in the buffer."""
+
+    rows: int
+    columns: int
+    channels: int
+    held: int
+
+
 @compiled(inline="always")
 def up(value: int, granule: int) -> int:
     """``value`` rounded up to a multiple of ``granule``."""
@@ -196,21 +213,22 @@ def unit_row(depth: int, in_bytes: int) -> int:
 
 
 @compiled
-def fits(array: Array, op: Operation, out_h: int, out_w: int, out_c: int, in_h: int, in_w: int, in_c: int, copies: int) -> bool:
-    """Whether an output block and the input block that feeds it fit into the buffers, double buffered."""
+def fits(op: Operation, array: Array, out: OutputBlock, block: InputBlock, copies: int) -> bool:
+    """Whether an output block and the input block that feeds it fit into the buffers, ``copies`` of each (the older arrays hold
+    two at all times)."""
     wide = op.in_bytes > 1 and op.kind != POOLING
+    read, made = block.rows * block.columns, out.rows * out.columns
     if array.buffers[0] > 0:
         if op.kind == PAIRWISE:
-            return bool(out_h * out_w * out_c * op.in_bytes <= array.buffers[1])
+            return bool(made * out.channels * op.in_bytes <= array.buffers[1])
         accumulator = 8 if wide else 4
         return bool(
-            in_h * in_w * in_c * op.in_bytes * copies <= array.buffers[0]
-            and out_h * out_w * up(out_c, BRICK) * accumulator * copies <= array.buffers[1]
+            read * block.held * op.in_bytes * copies <= array.buffers[0]
+            and made * up(out.channels, BRICK) * accumulator * copies <= array.buffers[1]
         )
-    depth = in_c
-    taken = up(2 * parts(in_h * in_w * up(depth * op.in_bytes, 8), BANK_BYTES), array.input_granule)
+    taken = up(2 * parts(read * up(block.held * op.in_bytes, 8), BANK_BYTES), array.input_granule)
     free = array.banks - array.table_banks - OUTPUT_BANKS
     if op.kind == PAIRWISE:
         return taken * op.inputs <= free
-    accumulators = out_h * out_w * up(out_c, 8) * (5 if wide else 4)
+    accumulators = made * up(out.channels, 8) * (5 if wide else 4)
     return taken + up(2 * parts(accumulators, BANK_BYTES), array.accumulator_granule[1 if wide else 0]) <= free

@@ -23,7 +23,20 @@ from hwmodels.classes.ethos.encoded_weights import encoded_bytes
 from hwmodels.classes.ethos.feature_maps import Schedule
 from hwmodels.classes.ethos.operations import beside, bricks, chained, operations, stored_channels
 from hwmodels.classes.ethos.search import choose_blocks
-from hwmodels.classes.ethos.terms import ACTIVATIONS, ALL, COMPUTE, HIDDEN, NEVER, NONE, SOME, TOTAL, WAITS, WEIGHTS, layer_terms
+from hwmodels.classes.ethos.terms import (
+    ACTIVATIONS,
+    ALL,
+    COMPUTE,
+    HIDDEN,
+    NEVER,
+    NONE,
+    SOME,
+    TOTAL,
+    WAITS,
+    WEIGHTS,
+    Placement,
+    layer_terms,
+)
 from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.device.device import Device
 from hwmodels.numbers import Precision
@@ -57,18 +70,21 @@ class _Pricing:
         found = operations(self.workload, row, self.array, self.brick, read, written)
         weight_bytes, pace = self.choices.weight_bytes[row, :, a], np.ascontiguousarray(self.pace[:, a])
         inside = [bool(plan[0].inside[i]) for i in layer.inputs]
-        near = ALL if all(inside) else SOME if any(inside) else NONE
-        kept, rows = bool(plan[1].inside[layer.output]), int(plan[0].rows[row])
         separate = self.array.buffers[0] > 0
-        copy = NEVER if plan[0].streamed[row] and not separate else WAITS if row == 0 else HIDDEN
+        place = Placement(
+            near=ALL if all(inside) else SOME if any(inside) else NONE,
+            kept=bool(plan[1].inside[layer.output]),
+            copy=NEVER if plan[0].streamed[row] and not separate else WAITS if row == 0 else HIDDEN,
+        )
+        rows = int(plan[0].rows[row])
         what = tuple(found) if found else (row, read, written)
-        key = (what, near, kept, rows, weight_bytes.tobytes(), pace.tobytes(), copy, self.absorbed[row])
+        key = (what, place, rows, weight_bytes.tobytes(), pace.tobytes(), self.absorbed[row])
         if key in self.terms:
             return self.terms[key]
         out = np.zeros((len(pace), 4))
         for op, share in found:
             blocks = self._cut(op, rows)
-            layer_terms(op, blocks, self.array, self.homes, near, kept, weight_bytes * share, copy, pace, out)
+            layer_terms(op, blocks, self.array, self.homes, place, weight_bytes * share, pace, out)
         if self.absorbed[row]:
             # The other operand streams in while the convolution, taken at the same width, multiplies.
             out[:, COMPUTE] = 0.0

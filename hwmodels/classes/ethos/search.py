@@ -20,7 +20,9 @@ from hwmodels.classes.ethos.blocks import (
     SPLIT_DEPTH,
     Array,
     Blocks,
+    InputBlock,
     Operation,
+    OutputBlock,
     fits,
     half_empty,
     least_waste,
@@ -87,44 +89,40 @@ def frame_of(op: Operation, array: Array) -> Frame:
 
 
 @compiled
-def input_block(op: Operation, array: Array, frame: Frame, high: int, wide: int, depth: int) -> tuple[int, int, int, int]:
-    """Rows, columns and channels of the input block that feeds an output block, and the channels that it holds in the buffer."""
+def input_block(op: Operation, array: Array, frame: Frame, out: OutputBlock) -> InputBlock:
+    """The input block that feeds an output block."""
     separate = array.buffers[0] > 0
-    channels = depth if frame.own_depth else frame.in_c
+    channels = out.channels if frame.own_depth else frame.in_c
     unit_h, unit_w, unit_bytes = array.input_units[frame.row, unit_row(channels, op.in_bytes)]
     spread = 1 if separate and op.nearest else op.spread
-    rows = up(reach(high, op.stride, min(op.kernel_h, PIECE), spread, op.nearest), unit_h)
-    columns = up(reach(wide, op.stride, min(op.kernel_w, PIECE), spread, op.nearest), unit_w)
-    held = up(depth if frame.own_depth else min(frame.in_c, op.in_c), unit_bytes // op.in_bytes) if separate else channels
-    return rows, columns, channels, held
+    rows = up(reach(out.rows, op.stride, min(op.kernel_h, PIECE), spread, op.nearest), unit_h)
+    columns = up(reach(out.columns, op.stride, min(op.kernel_w, PIECE), spread, op.nearest), unit_w)
+    held = up(out.channels if frame.own_depth else min(frame.in_c, op.in_c), unit_bytes // op.in_bytes) if separate else channels
+    return InputBlock(rows, columns, channels, held)
 
 
 @compiled
-def fetch_cost(op: Operation, array: Array, own_depth: bool, area: int, channels: int, out: tuple[int, int, int]) -> np.float32:
+def fetch_cost(op: Operation, array: Array, frame: Frame, out: OutputBlock, block: InputBlock) -> np.float32:
     """Inputs and weights fetched per output element (element by element: the number of blocks), in single precision, as the
-    compiler compares them: blocks that differ by rounding alone are told apart by it.
-
-    Args:
-        area, channels: of an input block. out: rows, columns and channels of the output block.
-    """
-    one = np.float32
+    compiler compares them: blocks that differ by rounding alone are told apart by it."""
+    one, area = np.float32, block.rows * block.columns
     if op.kind == PAIRWISE:
-        cost = one(op.out_h * op.out_w * op.out_c / (out[0] * out[1] * out[2]))
+        cost = one(op.out_h * op.out_w * op.out_c / (out.rows * out.columns * out.channels))
     else:
         pieces = parts(op.kernel_h, PIECE) * parts(op.kernel_w, PIECE)
-        rows, columns = one(op.out_h) / one(out[0]), one(op.out_w) / one(out[1])
+        rows, columns = one(op.out_h) / one(out.rows), one(op.out_w) / one(out.columns)
         inputs = one(area * op.in_c * pieces)
         # The U85 multiplies in another order than its elders.
         inputs = inputs * (columns * rows) if array.buffers[0] > 0 else inputs * columns * rows
-        if not own_depth:
-            inputs *= one(parts(op.out_c, out[2]))
+        if not frame.own_depth:
+            inputs *= one(parts(op.out_c, out.channels))
         weights = 0
         if op.kind in (CONVOLUTION, CHANNELWISE):
             filters = op.out_c if op.kind == CONVOLUTION else 1
-            weights = op.kernel_h * op.kernel_w * op.in_c * filters * parts(op.out_h, out[0]) * parts(op.out_w, out[1])
+            weights = op.kernel_h * op.kernel_w * op.in_c * filters * parts(op.out_h, out.rows) * parts(op.out_w, out.columns)
         cost = (inputs + one(weights)) / one(op.out_h * op.out_w * op.out_c)
     # Both input buffers together hold all of the input.
-    return cost / one(2) if op.in_h * op.in_w * op.in_c < 2 * area * channels else cost
+    return cost / one(2) if op.in_h * op.in_w * op.in_c < 2 * area * block.channels else cost
 
 
 @compiled
@@ -156,28 +154,18 @@ def choose_blocks(op: Operation, array: Array) -> Blocks:
         costs[:] = np.inf
         for d, depth in enumerate(depths):
             for i in range(costs.shape[1]):
-                high = 1 if flat else (i + 1) * frame.micro_h
                 for j in range(costs.shape[2]):
-                    wide = (j + 1) * frame.micro_w
-                    rows, columns, channels, held = input_block(op, array, frame, (i + 1) * frame.micro_h, wide, depth)
-                    if not fits(array, op, high, wide, depth, rows, columns, held, copies):
+                    whole = OutputBlock((i + 1) * frame.micro_h, (j + 1) * frame.micro_w, depth)
+                    block = input_block(op, array, frame, whole)
+                    made = OutputBlock(1 if flat else whole.rows, whole.columns, depth)
+                    if not fits(op, array, made, block, copies):
                         # Nor does any wider one.
                         break
-                    costs[d, i, j] = fetch_cost(op, array, frame.own_depth, rows * columns, channels, (high, wide, depth))
+                    costs[d, i, j] = fetch_cost(op, array, frame, made, block)
         if costs.min() < np.inf:
             return _pick(op, array, frame, depths, costs)
-    return Blocks(
-        frame.micro_h,
-        frame.micro_w,
-        frame.micro_c,
-        frame.micro_h,
-        frame.micro_w,
-        frame.in_c,
-        frame.micro_h,
-        frame.micro_w,
-        frame.micro_c,
-        frame.part_kernel,
-    )
+    micro = frame.micro_h, frame.micro_w, frame.micro_c
+    return Blocks(*micro, frame.micro_h, frame.micro_w, frame.in_c, *micro, frame.part_kernel)
 
 
 @compiled
@@ -194,11 +182,11 @@ def _pick(op: Operation, array: Array, frame: Frame, depths: list[int], costs: n
                 if not found:
                     best, found = (d, i, j), True
                 elif high <= 4 and wide <= 4:
-                    rows, columns, _, _ = input_block(op, array, frame, high, wide, depths[d])
-                    cover = min(op.in_h, rows) * min(op.in_w, columns)
+                    block = input_block(op, array, frame, OutputBlock(high, wide, depths[d]))
+                    cover = min(op.in_h, block.rows) * min(op.in_w, block.columns)
                     if cover >= covered:
                         best, covered = (d, i, j), cover
-    high, wide, depth = (best[1] + 1) * frame.micro_h, (best[2] + 1) * frame.micro_w, depths[best[0]]
-    rows, columns, channels, _ = input_block(op, array, frame, high, wide, depth)
+    taken = OutputBlock((best[1] + 1) * frame.micro_h, (best[2] + 1) * frame.micro_w, depths[best[0]])
+    read = input_block(op, array, frame, taken)
     micro = frame.micro_h, frame.micro_w, frame.micro_c
-    return Blocks(high, wide, depth, rows, columns, channels, *micro, frame.part_kernel)
+    return Blocks(taken.rows, taken.columns, taken.channels, read.rows, read.columns, read.channels, *micro, frame.part_kernel)

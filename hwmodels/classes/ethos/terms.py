@@ -41,6 +41,18 @@ class Homes(NamedTuple):
     capacity: float
 
 
+class Placement(NamedTuple):
+    """Where an operation finds what it reads and leaves what it makes.
+
+    ``near``: how many of the inputs are on chip (``NONE``, ``SOME``, ``ALL``). ``kept``: whether the output is. ``copy``: what
+    may be done about a copy of the weights on chip (``HIDDEN``, ``WAITS``, ``NEVER``).
+    """
+
+    near: int
+    kept: bool
+    copy: int
+
+
 class Load(NamedTuple):
     """Bytes that one memory moves for an operation, by the channel of the array that asks for them."""
 
@@ -75,21 +87,18 @@ def operation_terms(
     blocks: Blocks,
     array: Array,
     homes: Homes,
-    near: int,
-    kept: bool,
+    place: Placement,
     weight_bytes: float,
-    copy: int,
     pace: float,
 ) -> tuple[float, float, float, float]:
     """Cycles of the array (without waiting), of weights and of feature maps, and of the whole operation.
 
     Args:
-        near: how many of the inputs are on chip. kept: whether the output is.
         weight_bytes: encoded weights, 0 for none.
-        copy: ``HIDDEN``, ``WAITS`` or ``NEVER``, what may be done about a copy of the weights on chip.
+        pace: cycles of the multipliers per documented cycle, 1 on real hardware.
     """
-    share = near / ALL if homes.spills else 1.0
-    stays = kept or not homes.spills
+    share = place.near / ALL if homes.spills else 1.0
+    stays = place.kept or not homes.spills
     source = homes.onchip if share == 1.0 else homes.outside
     target = homes.onchip if stays else homes.outside
     work, cycles = operation_cycles(op, blocks, array, source, target, homes.weights.read_latency, pace)
@@ -112,10 +121,10 @@ def operation_terms(
     )
     alone = busy(homes.weights, added(nothing, streamed, constants, 0.0, True))
     total = max(cycles, stored, alone)
-    if at == ONCHIP or copy == NEVER:
+    if at == ONCHIP or place.copy == NEVER:
         return work, alone, maps, total
     begin = 0.0
-    if copy == WAITS:
+    if place.copy == WAITS:
         part = min(1.0, SPLIT_DEPTH / op.out_c)
         begin = (weight_bytes + CHANNEL_CONSTANT_BYTES * op.out_c) * part / homes.weights.copy_rate + homes.weights.read_latency
     copied = max(
@@ -133,10 +142,8 @@ def layer_terms(
     blocks: Blocks,
     array: Array,
     homes: Homes,
-    near: int,
-    kept: bool,
+    place: Placement,
     weight_bytes: np.ndarray,
-    copy: int,
     pace: np.ndarray,
     out: np.ndarray,
 ) -> None:
@@ -146,11 +153,12 @@ def layer_terms(
     """
     for w in range(pace.shape[0]):
         least = np.full(4, np.inf)
-        for inputs in range(near + 1):
+        for inputs in range(place.near + 1):
             if inputs == SOME and op.inputs == 1:
                 continue
-            for output in range(2 if kept else 1):
-                found = operation_terms(op, blocks, array, homes, inputs, output > 0, weight_bytes[w], copy, pace[w])
+            for output in range(2 if place.kept else 1):
+                tried = Placement(inputs, output > 0, place.copy)
+                found = operation_terms(op, blocks, array, homes, tried, weight_bytes[w], pace[w])
                 for term in range(4):
                     least[term] = min(least[term], found[term])
         out[w] += least

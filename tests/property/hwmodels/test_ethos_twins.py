@@ -13,7 +13,7 @@ from hwmodels.classes.ethos.array import array_of, homes_of
 from hwmodels.classes.ethos.blocks import Blocks, Operation
 from hwmodels.classes.ethos.operations import bricks, operations
 from hwmodels.classes.ethos.search import choose_blocks
-from hwmodels.classes.ethos.terms import ALL, HIDDEN, NEVER, NONE, SOME, WAITS, operation_terms
+from hwmodels.classes.ethos.terms import ALL, HIDDEN, NEVER, NONE, SOME, WAITS, Placement, operation_terms
 from hwmodels.device import catalogue
 
 ARRAYS = [name for name in catalogue.names() if (npu := catalogue.load(name).npu) is not None and npu.array is not None]
@@ -51,6 +51,6 @@ def test_blocks_and_terms_equal_the_twin(name: str, seed: int) -> None:
     assert choose_blocks(op, array) == as_blocks(cut), op
     near = int(rng.choice([NONE, SOME, ALL] if op.inputs > 1 else [NONE, ALL]))
     kept, copy, pace = bool(rng.random() < 0.5), str(rng.choice(list(COPIES))), float(rng.uniform(0.1, 2.0))
-    ours = operation_terms(op, as_blocks(cut), array, homes, near, kept, weights, COPIES[copy], pace)
+    ours = operation_terms(op, as_blocks(cut), array, homes, Placement(near, kept, COPIES[copy]), weights, pace)
     theirs = twin.terms(op, cut, near / ALL, kept, weights, copy, pace)
     assert ours == pytest.approx(tuple(theirs.values()), rel=1e-9), (op, near, kept, weights, copy)

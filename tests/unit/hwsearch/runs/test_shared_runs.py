@@ -37,6 +37,7 @@ from hwsearch.quant.learn import polish
 from hwsearch.runs.cluster import same_study, worker
 from hwsearch.runs.run import NOT_COMPARED, Run
 from searchspaces.data import pictures
+from searchspaces.space import PlanRow
 
 REASON = postgres_server.missing()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"NOT RUN: shared studies: {REASON}")
@@ -172,10 +173,12 @@ def test_the_guides_example_joins_a_study(
     """As it is written, but for the address, the study and this network; ``srun`` starts what it is given, a pod what its
     container says."""
     quickly = measuring.Measuring.__call__
+    own_plans = iter(range(4))
 
-    def slowly(measure: measuring.Measuring, plan: np.ndarray) -> Score:
-        """Leaves the other the time to start, and plans to measure."""
-        time.sleep(0.0 if (tmp_path / "joined").exists() else 2.0)
+    def slowly(measure: measuring.Measuring, plan: PlanRow) -> Score:
+        """Measures a few plans and leaves the others until somebody else has measured one, however long that takes to start."""
+        if next(own_plans, None) is None:
+            until((tmp_path / "joined").exists, 240)
         return quickly(measure, plan)
 
     def measured_by() -> set[str]:
@@ -209,7 +212,7 @@ def test_the_guides_example_joins_a_study(
     with child(lambda: optimize.optimize(request)) as leader:
         other = subprocess.Popen(command, env=bare)
         until(lambda: SharedStudy.find(url, where) is not None)
-        until(lambda: len(measured_by()) == 2)
+        until(lambda: len(measured_by()) == 2, 240)
         (tmp_path / "joined").touch()
         until(lambda: os.waitid(os.P_PID, leader, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None)
         assert other.wait(60) == 0
