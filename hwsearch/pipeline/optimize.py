@@ -8,21 +8,25 @@ network --trace--> graph, workload          device --load--> cost table
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from hwmodels.cost import CostTable
 from hwsearch.documents.clock import Clock
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.results import ProxyCheck, Results
 from hwsearch.pipeline import assemble
 from hwsearch.plans import prove
-from hwsearch.problem.pose import Pictures, Request, choose_pictures, pose
+from hwsearch.plans.prove import Proof
+from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
 from hwsearch.quality import baseline, proxies
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.evaluate import Score, on_patches
+from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.log import EvaluationLog
-from hwsearch.quality.measuring import in_floating_point, prepare
+from hwsearch.quality.measuring import Remembering, in_floating_point, prepare
 from hwsearch.quality.proxies import sqnr
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
@@ -31,11 +35,12 @@ from hwsearch.runs import damage_file, directory
 from hwsearch.runs.cluster import coordinator
 from hwsearch.runs.cluster.coordinator import Coordinator
 from hwsearch.runs.run import REPORT, Run
-from hwsearch.search import find, frame_rate, rounds, tiling_options
+from hwsearch.search import find, frame_rate, tiling_options
 from hwsearch.search.exact import exact
-from hwsearch.search.predict.screen import Screen, trust
+from hwsearch.search.found import Search
 from hwsearch.search.propose import random_plans
-from searchspaces.ir.graph import execute
+from hwsearch.search.tiling_options import Ways
+from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import PlanRow, SearchSpace, matrix
 
 __all__ = ["Request", "optimize"]
@@ -93,6 +98,23 @@ def check_proxies(
     return checks, plans
 
 
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """What a run works on: the network on its device, the ways to cut the picture, the budgets, the pictures, and the judge of
+    plans, which has seen the floating-point network."""
+
+    problem: Problem
+    ways: Ways
+    budgets: Mapping[str, float]
+    photos: Pictures
+    evaluator: Evaluator
+
+    @property
+    def tables(self) -> list[CostTable]:
+        """Prices, one table for each way to cut the picture that takes part."""
+        return [cut.table for cut in self.ways.useful]
+
+
 def optimize(request: Request, progress: Progress | None = None, shared: Shared | None = None) -> Results:
     """The whole job. Writes the run directory and returns what is in its ``results.json``.
 
@@ -106,70 +128,81 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         return finished
     progress.expect(EXPECTED_S)
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
-        problem = pose(request, shared.network if shared else None)
-        shared = shared or Shared(problem.network, [problem.space])
-        budgets = frame_rate.budgets_with(request.budgets, request.fps)
-        ways = tiling_options.ways(problem, request, budgets)
-        tables = [cut.table for cut in ways.useful]
-        if request.fps is not None:
-            frame_rate.check_rate(request.fps, tables, problem.space, request.budgets)
-        exact.check_feasible(tables, problem.space, budgets)
-        photos = choose_pictures(request, problem.network)
-        evaluator = in_floating_point(problem, photos)
-        standing = baseline.standing(evaluator)
-        if not request.resume:
-            baseline.check(standing, force=request.force)
+        posed = _posed(request, shared.network if shared else None)
+        problem, space, photos = posed.problem, posed.problem.space, posed.photos
+        shared = shared or Shared(problem.network, [space])
+        standing = _standing(request, posed.evaluator)
         study = coordinator.connect(request, problem, photos)
-    progress.say(f"{standing or f'floating point {evaluator.float_psnr_db:.2f} dB'}, on the search pictures")
+    progress.say(f"{standing}, on the search pictures")
     with directory.RunDirectory.start(request, problem, photos) as run:
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
-            measuring = prepare(problem, photos, request.seed, shared, follow(stage, STEPS), request.methods, evaluator)
-            calibration = measuring.calibration
-            patches = on_patches(lambda x: execute(problem.graph, x), photos.search, photos.task, request.seed)
-            team = Coordinator(study, request, problem, photos, tables, measuring) if study else None
-
-        def score(plan: PlanRow) -> Score:
-            return shared.score(plan, measuring)
-
-        log = EvaluationLog(run.evaluations_path, team or (lambda plans: map(score, plans)), problem.space)
-        shared.remember(problem.space, log.scores())
+            report = follow(stage, STEPS)
+            measuring = prepare(problem, photos, request.seed, shared, report, request.methods, posed.evaluator)
+            glance = measuring.glance(problem, photos, request.seed)
+            team = Coordinator(study, request, problem, photos, posed.tables, measuring) if study else None
+        log = EvaluationLog(run.evaluations_path, team or Remembering(shared, measuring), space)
+        shared.remember(space, log.scores())
         with clock.stage("proxies"):
-            damages = _tables(run, problem.space, shared, photos, evaluator.float_mse, request.seed, progress)
-            ratios = shared.ratios(problem.space, lambda whole: sqnr.table(whole, photos.crops, photos.task))
-            checks, probes = check_proxies(damages, problem.space, log, request.probes, request.seed, progress)
-
-        def look(solved: rounds.Rounds) -> Screen | None:
-            if patches is None or len(request.methods) > 1:  # what one method makes hopeless, another may not
-                return None
-            usual = calibration.by(request.methods[0])
-            return Screen(
-                solved.prediction.psnr_loss_db,
-                trust(solved.predicted_db, solved.measured_db),
-                lambda plan: patches.losses_db(lambda x: usual.simulate(plan, x)),
-                patches.pixels / evaluator.pixels,
-            )
-
+            damages = _tables(run, space, shared, photos, posed.evaluator.float_mse, request.seed, progress)
+            ratios = shared.ratios(space, partial(sqnr.table, pairs=photos.crops, task=photos.task))
+            checks, probes = check_proxies(damages, space, log, request.probes, request.seed, progress)
         search = find.find_plans(
-            request, problem, ways, budgets, damages, checks, probes, log, look, run.journal_path, clock, progress
+            request, problem, posed.ways, posed.budgets, damages, checks, probes, log, glance, run.journal_path, clock, progress
         )
         if team is not None:
             team.finish()
-        names = search.names()
-        rows = list(dict.fromkeys(search.picks.values()))
-        with clock.stage("prove"), progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:
-            proofs = {}
-            for row in rows:
-                report = follow(stage, STEPS)
-                found = calibration.by(search.methods[row])
-                quantized = found.finished(search.plans[row], seed=request.seed, progress=report)
-                tiling = search.cuts[row].tiling
-                proofs[row] = prove.prove(names[row], quantized, problem, tiling, photos, run.plans_dir)
-                report("proven", 1.0)
+        with clock.stage("prove"):
+            proofs = _proven(request, posed, measuring.calibration, search, run.plans_dir, progress)
         with clock.stage("report"), progress.stage("writing the report", 1):
-            results = assemble.results(request, problem, ways, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s)
+            results = assemble.results(
+                request, problem, posed.ways, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s
+            )
             run.finish(results)
             html.write(results, run.path)
     return results
+
+
+def _posed(request: Request, network: LoadedNetwork | None) -> Posed:
+    """Whatever can be refused is refused here, before anything is measured.
+
+    Raises:
+        BudgetError: no plan meets the budgets on price, or holds the rate.
+    """
+    problem = pose(request, network)
+    budgets = frame_rate.budgets_with(request.budgets, request.fps)
+    ways = tiling_options.ways(problem, request, budgets)
+    tables = [cut.table for cut in ways.useful]
+    if request.fps is not None:
+        frame_rate.check_rate(request.fps, tables, problem.space, request.budgets)
+    exact.check_feasible(tables, problem.space, budgets)
+    photos = choose_pictures(request, problem.network)
+    return Posed(problem, ways, budgets, photos, in_floating_point(problem, photos))
+
+
+def _standing(request: Request, evaluator: Evaluator) -> str:
+    """The floating-point network beside the simplest method, in words.
+
+    Raises:
+        UsageError: it is worse, and that was not forced; a run that goes on was asked before.
+    """
+    standing = baseline.standing(evaluator)
+    if not request.resume:
+        baseline.check(standing, force=request.force)
+    return str(standing or f"floating point {evaluator.float_psnr_db:.2f} dB")
+
+
+def _proven(
+    request: Request, posed: Posed, calibration: Calibration, search: Search, plans_dir: Path, progress: Progress
+) -> dict[int, Proof]:
+    """The chosen plans, run in integers on the evaluation pictures; by row of ``search``."""
+    names, rows, proofs = search.names(), list(dict.fromkeys(search.picks.values())), {}
+    with progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:
+        for row in rows:
+            report = follow(stage, STEPS)
+            quantized = calibration.by(search.methods[row]).finished(search.plans[row], seed=request.seed, progress=report)
+            proofs[row] = prove.prove(names[row], quantized, posed.problem, search.cuts[row].tiling, posed.photos, plans_dir)
+            report("proven", 1.0)
+    return proofs
 
 
 def _finished(request: Request) -> Results | None:

@@ -3,11 +3,13 @@ same network, pictures and seed, so that all of them measure the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from hwsearch.problem.pose import Pictures, Problem
-from hwsearch.quality.evaluate import Evaluator, Score
+from hwsearch.quality.evaluate import Evaluator, Score, on_patches
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.methods import USUAL
@@ -23,12 +25,43 @@ class Measuring:
     evaluator: Evaluator
     methods: tuple[str, ...] = (USUAL,)
 
+    def glance(self, problem: Problem, photos: Pictures, seed: int) -> Glance | None:
+        """A cheaper look at plans; None where there are too few patches, or several methods: what one method makes hopeless,
+        another may not."""
+        patches = on_patches(lambda x: execute(problem.graph, x), photos.search, photos.task, seed)
+        if patches is None or len(self.methods) > 1:
+            return None
+        return Glance(self.calibration.by(self.methods[0]), patches, patches.pixels / self.evaluator.pixels)
+
     def __call__(self, plan: PlanRow) -> Score:
         return max((self._score(plan, method) for method in self.methods), key=lambda score: score.psnr_db)
 
     def _score(self, plan: PlanRow, method: str) -> Score:
         calibration = self.calibration.by(method)
         return replace(self.evaluator.score(lambda x: calibration.simulate(plan, x)), method=method)
+
+
+@dataclass(frozen=True, eq=False)
+class Glance:
+    """Plan -> what it loses on each of a few patches, ``float64[patches]`` in dB; ``share`` of the work on all pictures."""
+
+    calibration: Calibration
+    patches: Evaluator
+    share: float
+
+    def __call__(self, plan: PlanRow) -> np.ndarray:
+        return self.patches.losses_db(lambda x: self.calibration.simulate(plan, x))
+
+
+@dataclass(frozen=True, eq=False)
+class Remembering:
+    """Plans -> their scores, each measured once for all devices that share measurements."""
+
+    shared: Shared
+    measure: Measuring
+
+    def __call__(self, plans: Iterable[PlanRow]) -> Iterator[Score]:
+        return (self.shared.score(plan, self.measure) for plan in plans)
 
 
 def in_floating_point(problem: Problem, photos: Pictures) -> Evaluator:

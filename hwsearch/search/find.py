@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.documents.clock import Clock
-from hwsearch.documents.progress import Progress
+from hwsearch.documents.progress import Progress, Stage
 from hwsearch.documents.results import ProxyCheck
 from hwsearch.problem.pose import Problem, Request
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.log import EvaluationLog
+from hwsearch.quality.measuring import Glance
 from hwsearch.search import evolve, found, pareto, rounds
-from hwsearch.search.predict.screen import Screen
+from hwsearch.search.predict.screen import Screen, trust
 from hwsearch.search.propose import random_plans, uniform
 from hwsearch.search.tiling_options import Ways
 from searchspaces.space import PlanRow, SearchSpace, matrix
@@ -35,7 +37,7 @@ def find_plans(
     checks: list[ProxyCheck],
     probes: Sequence[PlanRow],
     log: EvaluationLog,
-    look: Callable[[rounds.Rounds], Screen | None],
+    glance: Glance | None,
     journal_path: Path,
     clock: Clock,
     progress: Progress,
@@ -45,17 +47,11 @@ def find_plans(
 
     Args:
         probes: random plans that ``checks`` tell the losses of.
-        look: gives the screen that proposals pass once the fronts are measured.
+        glance: what proposals are screened by once the fronts are measured; None: by nothing.
     """
     space, tables = problem.space, [cut.table for cut in ways.useful]
     best = max(checks, key=lambda check: check.spearman).name
     with clock.stage("exact front"), progress.stage("solving exactly, measuring the front", request.evaluations) as stage:
-
-        def evaluate(plans: Sequence[PlanRow]) -> Iterator[float]:
-            for score in log(plans):
-                stage.advance()
-                yield score.psnr_loss_db
-
         solved = rounds.solve(
             tables,
             damages[best],
@@ -63,7 +59,7 @@ def find_plans(
             budgets,
             probes,
             np.array(checks[0].measured_db),
-            evaluate,
+            partial(_losses, log, stage),
             points=FRONT_POINTS,
             **_share(request),
         )
@@ -81,7 +77,7 @@ def find_plans(
             seed=request.seed,
             storage_path=journal_path,
             advance=stage.advance,
-            screen=look(solved),
+            screen=_screen(solved, glance),
             cuts=["whole" if cut.tiling is None else str(cut.tiling) for cut in ways.useful],
             methods=request.methods,
         )
@@ -103,6 +99,21 @@ def find_plans(
         cuts=taken,
         methods=[score.method for score in scores.values()],
     )
+
+
+def _losses(log: EvaluationLog, stage: Stage, plans: Sequence[PlanRow]) -> Iterator[float]:
+    """Simulated losses in dB, each a step of a stage."""
+    for score in log(plans):
+        stage.advance()
+        yield score.psnr_loss_db
+
+
+def _screen(solved: rounds.Rounds, glance: Glance | None) -> Screen | None:
+    """Cheap looks, trusted as far as the plans of the exact fronts showed."""
+    if glance is None:
+        return None
+    overrated = trust(solved.predicted_db, solved.measured_db)
+    return Screen(solved.prediction.psnr_loss_db, overrated, glance, glance.share)
 
 
 def _reconcile(space: SearchSpace, log: EvaluationLog, journal_path: Path) -> None:
