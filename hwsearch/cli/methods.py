@@ -15,7 +15,7 @@ from hwsearch.cli.terminal import Terminal, bold, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.plans.compare_methods import MethodComparison
+    from hwsearch.plans.compare_methods import MethodComparison, MethodRow
 
 methods = typer.Typer(help="The quantization methods: list them, compare them on a network.", no_args_is_help=False)
 
@@ -132,7 +132,8 @@ def _render(found: MethodComparison, screen: Console) -> None:
             f"W{row.weight_bits}A{row.activation_bits}",
             row.method,
             f"{row.psnr_db:.2f}",
-            f"{row.psnr_loss_db:.2f} ± {2 * row.stderr_db:.2f}",
+            _within(row.psnr_loss_db, row.half_db),
+            _behind(row),
             f"{row.ssim:.4f}",
             f"{row.first_psnr_db:.2f}",
             f"{row.seconds:.0f}",
@@ -145,11 +146,24 @@ def _render(found: MethodComparison, screen: Console) -> None:
         for row in sorted(found.rows, key=lambda row: (-row.weight_bits, -row.activation_bits, -row.psnr_db))
     ]
     columns = (
-        "widths", "method", "PSNR\ndB", "loss\ndB", "SSIM", "before\nfinishing", "took\ns", "latency", "energy", "weights",
-        "activations", "priced\nas",
+        "widths", "method", "PSNR\ndB", "loss\ndB", "behind the\nbest, dB", "SSIM", "before\nfinishing", "took\ns", "latency", "energy",
+        "weights", "activations", "priced\nas",
     )  # fmt: skip
     screen.print(table(columns, rows, left=("widths", "method")))
-    screen.print("Loss: mean over the pictures, with twice its standard error; a difference below that is a tie.")
+    screen.print(
+        "Intervals are 95 % over pictures; what a method is behind the best of its widths is told picture by picture, and a tie "
+        "where it is within its interval."
+    )
     for row in {row.method: row for row in found.rows}.values():
         if row.run_time_price != "none":
             screen.print(f"{row.method} at run time: {row.run_time_price}.")
+
+
+def _behind(row: MethodRow) -> str:
+    if row.behind_db == 0 and row.behind_half_db in (0, None):
+        return "best"
+    return "tie" if row.tie else _within(row.behind_db, row.behind_half_db)
+
+
+def _within(mean_db: float, half_db: float | None) -> str:
+    return f"{mean_db:.2f}" + ("" if half_db is None else f" ± {half_db:.2f}")

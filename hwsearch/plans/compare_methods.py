@@ -1,7 +1,9 @@
 """Quantization methods side by side: plans of one width, finished by each method, run in integers on pictures that none saw.
 
 Quality is of the widths that were asked for. The price is that of the same plan on the target, where a width that the device does
-not store becomes the next wider one; methods whose arithmetic is that of an ordinary integer network have one price.
+not store becomes the next wider one; what a method's arithmetic costs beside that of an ordinary integer network is in it
+(``quant.run_time``). Methods are compared picture by picture with the best of the same widths; a difference within its interval
+is a tie.
 """
 
 from __future__ import annotations
@@ -15,17 +17,20 @@ from pydantic import BaseModel, ConfigDict
 
 from hwmodels import cost
 from hwmodels.errors import UsageError
+from hwmodels.numbers import INT8
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.formats.runtime import Run
 from hwsearch.plans.verify import run_engine
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
+from hwsearch.quality.intervals import difference, finite, interval
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.run_time import decoding
 from searchspaces.ir.graph import execute
 from searchspaces.scopes import SCOPES
-from searchspaces.space import SearchSpace, build_space
+from searchspaces.space import PlanRow, SearchSpace, build_space
 from searchspaces.tasks.task import Sample, Task
 
 OUTSIDE = (8, 16)
@@ -37,9 +42,13 @@ class _Frozen(BaseModel):
 
 
 class MethodRow(_Frozen):
-    """One method at one pair of widths. ``psnr_loss_db``: mean over the pictures against floating point on the same, with its
-    standard error; ``first_psnr_db``: before the method finished the plan as a whole; ``seconds``: what the method took, its look
-    at the pictures included, measured on this machine."""
+    """One method at one pair of widths.
+
+    ``psnr_loss_db``: mean over the pictures against floating point on the same, with its standard error and half its 95 %
+    interval; ``behind_db``: what the best method of these widths loses less, likewise, and whether that is a tie (the best is one
+    with itself); ``first_psnr_db``: before the method finished the plan as a whole; ``seconds``: what the method took, its look
+    at the pictures included, measured on this machine.
+    """
 
     method: str
     weight_bits: int
@@ -47,6 +56,10 @@ class MethodRow(_Frozen):
     psnr_db: float
     psnr_loss_db: float
     stderr_db: float
+    half_db: float | None
+    behind_db: float
+    behind_half_db: float | None
+    tie: bool
     ssim: float
     first_psnr_db: float
     losses_db: list[float]
@@ -123,8 +136,19 @@ def compare(
         pictures=[pair.name for pair in judge.pairs],
         seed=request.seed,
         versions=versions(),
-        rows=rows,
+        rows=_beside_the_best(rows),
     )
+
+
+def _beside_the_best(rows: Sequence[MethodRow]) -> list[MethodRow]:
+    """The rows with what each loses more than the best of its widths, picture by picture."""
+    found = []
+    for row in rows:
+        alike = [other for other in rows if (other.weight_bits, other.activation_bits) == (row.weight_bits, row.activation_bits)]
+        behind = difference(row.losses_db, min(alike, key=lambda other: other.psnr_loss_db).losses_db)
+        update = {"behind_db": behind.mean, "behind_half_db": finite(behind.half), "tie": behind.is_tie}
+        found.append(row.model_copy(update=update))
+    return found
 
 
 def _look(problem: Problem, photos: Pictures, space: SearchSpace, name: str, seed: int) -> tuple[Calibration, float]:
@@ -177,7 +201,8 @@ def _row(
     before = psnr if finished is first else judge(first)[0]
     losses = judge.float_psnr_db - psnr
     stored = problem.space.uniform(*bits)
-    price = cost.estimate(problem.table, stored)
+    price = _price(problem, stored, finished)
+    lost = interval(losses)
     weights, tensors = problem.space.bits(stored)
     energy = float(price.energy_j[0])
     return MethodRow(
@@ -187,6 +212,10 @@ def _row(
         psnr_db=float(psnr.mean()),
         psnr_loss_db=float(losses.mean()),
         stderr_db=float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else 0.0,
+        half_db=finite(lost.half),
+        behind_db=0.0,
+        behind_half_db=None,
+        tie=True,
         ssim=ssim,
         first_psnr_db=float(before.mean()),
         losses_db=losses.tolist(),
@@ -198,3 +227,26 @@ def _row(
         priced_as=f"W{min(weights.values())}A{min(tensors.values())}",
         run_time_price=methods.load(name).INFO.price,
     )
+
+
+def _price(problem: Problem, stored: PlanRow, finished: QuantizedGraph) -> cost.Objectives:
+    """A plan's price with what its method's arithmetic needs at run time."""
+    weights, tensors = problem.space.bits(stored)
+    groups = problem.workload.group_names
+    narrow = {
+        tensor.name
+        for tensor in problem.workload.tensors
+        if tensors[groups[tensor.group]] < INT8.bits and finished.formats[tensor.name].levels is not None
+    }
+    if not narrow:
+        return cost.estimate(problem.table, stored)
+    workload, decoded = decoding(problem.workload, narrow)
+    space = build_space(
+        workload,
+        problem.space.weight_bits,
+        problem.space.activation_bits,
+        wide=problem.device.wide,
+        symmetric_activations=problem.space.symmetric_activations,
+    )
+    row = space.nearest([*weights.values(), *tensors.values(), *[INT8.bits] * len(decoded)])
+    return cost.estimate(cost.lower(problem.device, workload, space), row)

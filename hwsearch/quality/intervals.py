@@ -28,6 +28,11 @@ class Interval:
         return abs(self.mean) <= self.half
 
 
+def finite(half: float) -> float | None:
+    """Half an interval as documents have it: None where it is not known."""
+    return half if np.isfinite(half) else None
+
+
 def interval(values: Sequence[float] | np.ndarray) -> Interval:
     """Mean of ``values[pictures]`` with its interval.
 

@@ -36,7 +36,7 @@ class MethodInfo:
 
     ``title``: its usual name; ``source``: paper or repository; ``reconstructed``: what no source tells and is ours, and what
     differs from the source (empty: nothing); ``price``: what it costs at run time beside an ordinary integer network of the same
-    widths, in words; ``run_time``: the same as a rewriting of the workload (see ``quant.run_time``), by its name; empty: nothing.
+    widths, in words (what it costs on a device: ``quant.run_time``).
     """
 
     title: str
@@ -45,7 +45,6 @@ class MethodInfo:
     needs: Needs = "pictures"
     reconstructed: str = ""
     price: str = "none"
-    run_time: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from hwmodels.errors import UsageError
 from hwsearch.cli import main
@@ -58,6 +59,18 @@ def test_a_comparison_says_what_the_integers_do(capsys: pytest.CaptureFixture[st
         if row["weight_bits"] == 8:
             assert row["latency_s"] == pytest.approx(price["latency_s"])
             assert row["weight_bytes"] == price["weight_bytes"]
+
+
+def test_differences_have_intervals_and_methods_their_run_time_price(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("methods", "compare", "--target", "bitserial-npu", "--pictures", "3", "--scope", "not-first-last", "--bits", "4/8")
+    found = ask(capsys, *words, "--method", "minmax", "--method", "mse")
+    best, other = sorted(found["rows"], key=lambda row: row["psnr_loss_db"])
+    assert (best["behind_db"], best["tie"]) == (0, True)
+    tested = stats.ttest_rel(other["losses_db"], best["losses_db"]).confidence_interval(0.95)
+    assert other["behind_db"] == pytest.approx(np.mean(other["losses_db"]) - np.mean(best["losses_db"]))
+    assert other["behind_db"] + other["behind_half_db"] == pytest.approx(tested.high)
+    assert other["tie"] == (tested.low <= 0)
+    assert best["latency_s"] == other["latency_s"]
 
 
 def test_pairs_of_widths() -> None:

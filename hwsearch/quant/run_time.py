@@ -1,0 +1,66 @@
+"""What a method's arithmetic costs at run time: operators of their own in the workload, so that the models of hardware price them
+without knowing the method.
+
+A decode table (``TensorFormat.levels``) is a look-up for every value: the tensor is stored in its few bits, and read as the bytes
+that the table makes of them. Priced is what a runtime without such a table in its load path does: one more element-wise operation
+after the tensor is written, and a byte tensor while its readers run. A device that stores no tensor so narrow needs no table: it
+stores the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from hwmodels.workload import Layer, Map, Tensor, Workload
+
+
+def decoding(workload: Workload, tensors: Collection[str]) -> tuple[Workload, tuple[str, ...]]:
+    """The workload with a look-up after each of some tensors, by name, that has readers which compute.
+
+    Returns:
+        The workload, and the names of its new width groups: of bytes.
+    """
+    wanted = [row for row, tensor in enumerate(workload.tensors) if tensor.name in tensors and _computing(workload, tensor)]
+    decoded = {row: len(workload.tensors) + i for i, row in enumerate(wanted)}
+    layers: list[Layer] = []
+    at: dict[int, int] = {}
+    """Row of a layer -> its new row; of a look-up, by its tensor: ``lookups``."""
+    lookups: dict[int, int] = {}
+
+    def look_up(row: int) -> None:
+        lookups[row] = len(layers)
+        name = f"{workload.tensors[row].name} decoded"
+        layers.append(Layer(name, Map("function"), (row,), decoded[row], finish="none", label="decode table"))
+
+    for row in (row for row in wanted if workload.tensors[row].producer < 0):
+        look_up(row)
+    for index, layer in enumerate(workload.layers):
+        at[index] = len(layers)
+        computes = not layer.moves()
+        layers.append(replace(layer, inputs=tuple(decoded.get(i, i) if computes else i for i in layer.inputs)))
+        if layer.output in decoded:
+            look_up(layer.output)
+    groups = {row: len(workload.group_names) + i for i, row in enumerate(wanted)}
+    old = []
+    for row, tensor in enumerate(workload.tensors):
+        readers = [at[r] for r in tensor.readers if row not in decoded or workload.layers[r].moves()]
+        readers += [lookups[row]] if row in decoded else []
+        old.append(replace(tensor, producer=at.get(tensor.producer, -1), readers=tuple(sorted(readers))))
+    new = [
+        replace(
+            workload.tensors[row],
+            name=f"{workload.tensors[row].name} decoded",
+            producer=lookups[row],
+            readers=tuple(at[r] for r in workload.tensors[row].readers if not workload.layers[r].moves()),
+            group=groups[row],
+        )
+        for row in wanted
+    ]
+    names = tuple(tensor.name for tensor in new)
+    found = replace(workload, layers=tuple(layers), tensors=(*old, *new), group_names=(*workload.group_names, *names))
+    return found, names
+
+
+def _computing(workload: Workload, tensor: Tensor) -> bool:
+    return any(not workload.layers[row].moves() for row in tensor.readers)
