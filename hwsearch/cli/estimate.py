@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hwsearch.plans.pricing import Price
 
 DEFAULT_TARGET = "jetson"
+DEFAULT_PLAN = "W8A8"
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +29,13 @@ def register(app: typer.Typer) -> None:
 
 
 def estimate(
-    plan: Annotated[str, typer.Option(help="One precision everywhere, such as W8A8 or FP16, or a plan file.")] = "W8A8",
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            help="One precision everywhere, such as W8A8 (default) or FP16, or a plan file. A model file: default its own.",
+            show_default=False,
+        ),
+    ] = None,
     target: options.Target = None,
     network: options.Network = None,
     scale: options.Scale = None,
@@ -49,9 +56,9 @@ def estimate(
 ) -> None:
     """Price a network on a device, layer by layer: what runs as what, what binds, what fits. No search.
 
-    A model file (--model net.tflite) is priced at its own widths.
+    A model file (--model net.tflite) is priced at its own widths, or at those of --plan.
     """
-    if model is not None and Path(model).suffix.lower() in (".tflite", ".onnx"):
+    if model is not None and plan is None and ":" not in model and _is_model_file(Path(model)):
         inspect.inspect(Path(model), target or DEFAULT_TARGET, input_size, as_json, quiet)
         return
     fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
@@ -69,6 +76,7 @@ def estimate(
     from hwsearch.problem.pose import Request
 
     terminal = Terminal(as_json, quiet)
+    plan = plan or DEFAULT_PLAN
     if plan.endswith(".json"):
         opened = plan_file.open_plan(Path(plan), fields.get("model"), allow_edited=allow_edited)
         price = pricing.estimate_plan(opened, {name: value for name, value in fields.items() if name != "model"})
@@ -85,6 +93,12 @@ def estimate(
     pairs = vela.second_opinion(price, Request(**fields))
     document = {**pricing.document(price), opinion: [dataclasses.asdict(pair) for pair in pairs]}
     terminal.show(document, lambda screen: _print_opinion(price, pairs, screen))
+
+
+def _is_model_file(path: Path) -> bool:
+    from hwsearch.formats.readers import endings
+
+    return path.suffix.lower() in endings()
 
 
 def _print_opinion(price: Price, pairs: list[Pair], screen: Console) -> None:

@@ -18,7 +18,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no r
 Network = Annotated[
     str | None, typer.Option(help="A built-in network (`hwsearch networks`). Default: fsrcnn.", show_default=False)
 ]
-Model = Annotated[str | None, typer.Option(help="Your own network: path/to/file.py:callable.", metavar="FILE:CALLABLE")]
+Model = Annotated[
+    str | None, typer.Option(help="Your own network: FILE.py:CALLABLE, or a model file (.onnx, .tflite).", metavar="FILE")
+]
 Weights = Annotated[Path | None, typer.Option(help="Weights, .safetensors or .pth.", metavar="FILE", resolve_path=True)]
 Scale = Annotated[int | None, typer.Option(help="Enlargement. Default: that of the weights that ship.", show_default=False)]
 Target = Annotated[
@@ -295,9 +297,11 @@ def read_target(text: str | None) -> str | None:
 
 
 def read_model(text: str | None) -> str | None:
-    """``file.py:callable`` with the file as an absolute path, for the same reason."""
-    if text is None or ":" not in text:
+    """``file.py:callable``, or a model file, with the file as an absolute path, for the same reason."""
+    if text is None:
         return text
+    if ":" not in text:
+        return str(Path(text).resolve()) if Path(text).suffix else text
     file, _, attribute = text.rpartition(":")
     return f"{Path(file).resolve()}:{attribute}"
 

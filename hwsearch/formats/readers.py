@@ -1,7 +1,8 @@
-"""Reading model files back: which width every layer and tensor has, what the weights take, which plan the file came from.
+"""Reading model files: which width every layer and tensor has, what the weights take, and the network itself.
 
-Files of others are read as well as our own, and nothing in them is executed. A reader is a module with ``read(path) ->
-Inspected``; to add a format, write one and name it in ``READERS`` under the ending of its files.
+Files of others are read as well as our own, and nothing in them is executed. A reader is a ``ReaderInfo``: those that come with
+the package stand in ``READERS`` of a format's ``offers.py``, those of others are found as exporters are (entry points in
+``hwsearch.readers``, plug-ins). How a reader reads one operator is a function of its own, in a table of the format.
 
 Widths are what the file's numbers need, not what somebody declared: a layer whose integers lie in -7..7 has 4 bits, whatever
 container holds them; ``stored_as`` tells the container.
@@ -9,7 +10,7 @@ container holds them; ``stored_as`` tells the container.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,12 +19,62 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwmodels.errors import FileError, UsageError
+from hwmodels.parts.registry import Part, Registry, instances
 
 if TYPE_CHECKING:
     from searchspaces.ir.graph import Graph
 
-READERS = {".onnx": "hwsearch.formats.onnx.read", ".tflite": "hwsearch.formats.tflite.read"}
-"""File ending -> module that reads such files."""
+
+@dataclass(frozen=True)
+class ReaderInfo:
+    """A format that is read. ``endings``: of its files, in small letters. ``module``: has ``read(path) -> Inspected``, and
+    ``check(inspected, size)``, which raises FileError where the file's runtime computes something else than the graph on a
+    picture of ``size``; imported when it is first used. Or the two functions themselves."""
+
+    name: str
+    summary: str
+    endings: tuple[str, ...]
+    module: str = ""
+    reads: Callable[[Path], Inspected] | None = None
+    checks: Callable[[Inspected, tuple[int, int]], None] | None = None
+
+    def read(self, path: Path) -> Inspected:
+        read: Callable[[Path], Inspected] = self.reads or import_module(self.module).read
+        return read(path)
+
+    def check(self, found: Inspected, size: tuple[int, int]) -> None:
+        if self.checks is None and not self.module:
+            return  # there is no runtime to ask
+        check: Callable[[Inspected, tuple[int, int]], None] = self.checks or import_module(self.module).check
+        check(found, size)
+
+
+def _built_in() -> list[Part[ReaderInfo]]:
+    found = []
+    for file in sorted(Path(__file__).parent.glob("*/offers.py")):
+        module = import_module(f"{__package__}.{file.parent.name}.offers")
+        found += [Part(info.name, info, str(file)) for info in getattr(module, "READERS", ())]
+    return found
+
+
+READERS: Registry[ReaderInfo] = Registry("reader", "hwsearch.readers", _built_in, instances(ReaderInfo, lambda info: info.name))
+
+
+def endings() -> tuple[str, ...]:
+    """Of all files that are read."""
+    return tuple(ending for info in READERS.values() for ending in info.endings)
+
+
+def reader_of(path: Path) -> ReaderInfo:
+    """The reader of a file, by its ending.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = next((info for info in READERS.values() if path.suffix.lower() in info.endings), None)
+    if found is None:
+        raise UsageError(f"{path}: no reader for files that end in {path.suffix or 'nothing'}", f"Known: {', '.join(endings())}.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -60,6 +111,9 @@ class Inspected:
         input_size: (height, width) where the file fixes it.
         provenance: what an exporter wrote down: plan, plan hash, version, ...; empty for files of others.
         remarks: what a reader of the table should know.
+        value_range: that of the values that go in, such as "0..255", where the file shows it and it is not 0..1.
+        executable: the graph computes in floating point what the file does, without its rounding; else it is for prices alone.
+        again: the graph at another size, of a file that takes pictures of any size and has another graph for each.
     """
 
     path: Path
@@ -72,6 +126,16 @@ class Inspected:
     input_size: tuple[int, int] | None = None
     provenance: Mapping[str, str] | None = None
     remarks: tuple[str, ...] = ()
+    value_range: str = ""
+    executable: bool = False
+    again: Callable[[tuple[int, int]], Graph] | None = None
+
+    @property
+    def quantized(self) -> bool:
+        """Whether anything in it is in integers."""
+        return any(not layer.stored_as.startswith(("float", "bfloat")) for layer in self.layers) or any(
+            bits not in (16, 32) for bits in self.tensor_bits.values()
+        )
 
     @property
     def weight_bytes(self) -> int:
@@ -85,16 +149,22 @@ def inspect(path: Path) -> Inspected:
         UsageError: the ending names no known format.
         FileError: absent, cut short, or not such a file.
     """
-    module = READERS.get(path.suffix.lower())
-    if module is None:
-        raise UsageError(f"{path}: no reader for files that end in {path.suffix or 'nothing'}", f"Known: {', '.join(READERS)}.")
+    reader = reader_of(path)
     if not path.is_file():
         raise FileError(f"{path}: no such file", "Give the path of a model file, as `hwsearch export` writes it.")
-    found: Inspected = import_module(module).read(path)
-    return found
+    return reader.read(path)
 
 
 def bits_of(integers: np.ndarray) -> int:
     """Bits of two's complement that hold these integers, at least 2; a narrow range such as -7..7 has the 4 of -8..7."""
     lowest, highest = int(integers.min(initial=0)), int(integers.max(initial=0))
     return max(2, 1 + max(highest.bit_length(), (-lowest - 1).bit_length() if lowest < 0 else 0))
+
+
+def usual_range(low: float, high: float) -> str:
+    """The range of values that the codes of an input are for, as ``networks.value_range`` reads it; empty for 0..1 and others."""
+    for text, ends in (("0..255", (0.0, 255.0)), ("-1..1", (-1.0, 1.0))):
+        width = ends[1] - ends[0]
+        if abs(low - ends[0]) <= 0.02 * width and abs(high - ends[1]) <= 0.02 * width:
+            return text
+    return ""

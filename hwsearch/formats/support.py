@@ -7,6 +7,7 @@ Each part keeps its own table (``searchspaces.ops.table.OpTable``) beside its co
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from searchspaces.ops.registry import operators
@@ -15,9 +16,11 @@ from searchspaces.ops.table import OpTable
 
 def tables() -> Mapping[str, OpTable[Any]]:
     """Column -> table; imports every part."""
+    import_module("hwsearch.formats.onnx.read")
+    import_module("hwsearch.formats.tflite.read")
     from hwsearch.formats.exporters import EXPORTERS
-    from hwsearch.formats.onnx.walk import READS as READS_ONNX
-    from hwsearch.formats.tflite.walk import READS as READS_TFLITE
+    from hwsearch.formats.onnx.reading.table import READS as READS_ONNX
+    from hwsearch.formats.tflite.reading.table import READS as READS_TFLITE
     from hwsearch.quant.engine.rules import RULE_TABLES
     from hwsearch.quant.engine.simulate import SIMULATED
     from hwsearch.quant.engine.steps import STEPS
@@ -25,7 +28,7 @@ def tables() -> Mapping[str, OpTable[Any]]:
     found: dict[str, OpTable[Any]] = {"engine": STEPS, "simulation": SIMULATED}
     found |= {f"rule {name}": table for name, table in RULE_TABLES.items()}
     found |= {f"export {name}": info.operators for name, info in EXPORTERS.items()}
-    return found | {"read onnx": READS_ONNX, "read tflite": READS_TFLITE}
+    return found | {"read onnx": READS_ONNX.table(), "read tflite": READS_TFLITE.table()}
 
 
 def matrix() -> dict[str, dict[str, str]]:

@@ -16,6 +16,7 @@ from hwmodels.tiling import tiles, tiling
 from hwmodels.workload import Workload
 from hwsearch.documents.bounds import Amount, Bits, Many, Rate, Scale, Seed, Side, Text
 from hwsearch.documents.url import StorageUrl
+from hwsearch.formats import file_network, readers
 from hwsearch.quant import methods
 from searchspaces.ir.graph import Graph
 from searchspaces.networks import registry, value_range
@@ -127,13 +128,16 @@ class Pictures:
 
 
 def load_network(request: Request) -> LoadedNetwork:
-    """The built-in network, or the user's module, with its weights."""
+    """The built-in network, the user's module, or the network of a model file, with its weights."""
     enlarges = request.task is None or tasks.task(request.task).enlarges
-    if request.model is not None:
+    if request.model is not None and Path(request.model).suffix.lower() in readers.endings():
+        network = file_network.load(Path(request.model), scale=request.scale, weights=request.weights, enlarges=enlarges)
+    elif request.model is not None:
         network = registry.load_file(request.model, weights=request.weights, scale=request.scale, enlarges=enlarges)
     else:
         network = registry.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
-    return network if request.value_range is None else value_range.wrapped(network, request.value_range, returns=enlarges)
+    expected = request.value_range or network.value_range
+    return value_range.wrapped(network, expected, returns=enlarges) if expected else network
 
 
 def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
@@ -152,7 +156,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
             "A search that ignored them would be wrong about price and quality. Replace them by supported operations, or move "
             "them out of the module (see `hwsearch networks --operations`).",
         )
-    height, width = request.input_size or device.default_input
+    height, width = request.input_size or network.size or device.default_input
     enlarged = network.scale if network.input_kind == "upsampled" else 1
     if graph.size is not None:  # masks or shapes in it are made for one size: for the one that is priced, then
         size = (height * enlarged, width * enlarged)
@@ -188,7 +192,7 @@ def _offered(option: str, wanted: tuple[int, ...] | None, offered: tuple[int, ..
 
 def choose_task(request: Request, network: LoadedNetwork) -> Task:
     """What quality means for this network: what was asked for, or what its samples show."""
-    size = request.input_size or Contract.size
+    size = request.input_size or network.size or Contract.size
     contract = Contract(network.scale, network.channels, network.input_kind, size)
     return tasks.choose(request.task, request.images, contract)
 

@@ -45,8 +45,12 @@ NETWORKS: Registry[NetworkSpec] = Registry(
 
 @dataclass(frozen=True, eq=False)
 class LoadedNetwork:
-    """A network with weights, in evaluation mode. ``provenance`` says where shipped weights come from; empty for others.
-    ``remarks``: what had to be done to find the weights in their file."""
+    """A network with weights, in evaluation mode.
+
+    ``provenance`` says where shipped weights come from; empty for others. ``remarks``: what had to be done to find the weights in
+    their file. Of a model file: ``size``, the (height, width) that it names; ``widths``, bits of layers and tensors that it has
+    already; ``value_range``, what it says that it expects, where that is not 0..1.
+    """
 
     module: nn.Module
     name: str
@@ -57,6 +61,9 @@ class LoadedNetwork:
     arguments: Mapping[str, Any]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+    widths: Mapping[str, int] = field(default_factory=dict)
+    value_range: str = ""
 
 
 def spec(name: str) -> NetworkSpec:

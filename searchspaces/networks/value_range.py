@@ -14,7 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import UsageError
+from searchspaces.ir.graph import Graph, Node
+from searchspaces.ir.module import GraphModule
+from searchspaces.ir.simplify import simplify
 from searchspaces.networks.registry import LoadedNetwork
+from searchspaces.ops.affine import Affine
 
 EXAMPLES = "0..1, 0..255, -1..1, or mean/deviation such as 0.485,0.456,0.406/0.229,0.224,0.225"
 _ENDS = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
@@ -90,6 +94,34 @@ def wrapped(network: LoadedNetwork, text: str, *, returns: bool) -> LoadedNetwor
         raise UsageError(
             f"--range {text}: {len(values.factor)} numbers for {network.channels} channel(s)", "Give one, or one a channel."
         )
+    if isinstance(network.module, GraphModule):
+        said = f"The network expects values of {text}: it was wrapped for 0..1."
+        inside = network.module
+        again = None if inside.graph.size is None else (lambda size: _ranged(inside.at(size), values, returns=returns))
+        wrapping = GraphModule(_ranged(inside.graph, values, returns=returns), again).eval()
+        return replace(network, module=wrapping, remarks=(*network.remarks, said))
     said = f"The network expects values of {text}: it was wrapped for 0..1, and its layers are called network.NAME here."
     module = Ranged(network.module, values, returns=returns).eval()
     return replace(network, module=module, remarks=(*network.remarks, said))
+
+
+def _ranged(graph: Graph, values: ValueRange, *, returns: bool) -> Graph:
+    """The graph between two scalings, which layers take up where they can."""
+    into, out = Node("range", Affine(), ("input",), _rows(values, graph.channels)), graph.output
+    inner = [
+        replace(node, inputs=tuple("range" if name == "input" else name for name in node.inputs)) for node in graph.nodes[1:]
+    ]
+    nodes = [graph.input, into, *inner]
+    if returns:
+        back = ValueRange(
+            tuple(1 / f for f in values.factor), tuple(-s / f for f, s in zip(values.factor, values.shift, strict=True))
+        )
+        nodes.append(Node("range.back", Affine(), (out.name,), _rows(back, graph.channels)))
+    return replace(graph, nodes=tuple(simplify(nodes)))
+
+
+def _rows(values: ValueRange, channels: int) -> dict[str, Tensor]:
+    return {
+        role: torch.tensor(numbers, dtype=torch.float32).expand(channels).clone()
+        for role, numbers in (("scale", values.factor), ("shift", values.shift))
+    }

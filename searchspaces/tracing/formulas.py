@@ -142,11 +142,34 @@ def formula(one: int, two: int, samples: tuple[Sample, Sample], window: int) -> 
             none = all(value == 0 for value, gap in zip((one, two), missing, strict=True) if not gap)
             if none and len(ratios) == 1:
                 return _scaled(f"({text} - {side})", ratios.pop())
+    if one < 0 and two < 0:  # so much is cut off
+        inner = formula(-one, -two, samples, window)
+        return None if inner is None else f"-({inner})"
     for side, x, y in (("h", h0, h1), ("w", w0, w1)):
         slope = Fraction(two - one, y - x) if y != x else Fraction(0)
         offset = one - slope * x
-        if slope.numerator in (1, 2, 3, 4) and slope.denominator == 1 and offset.denominator == 1 and abs(offset) <= _OFFSET:
+        simple = slope.numerator in (1, 2, 3, 4) and slope.denominator in (1, 2, 3, 4, 8) and offset.denominator == 1
+        if simple and abs(offset) <= (_OFFSET if slope.denominator == 1 else max(_BORDERS)):
             return f"{_scaled(side, slope)} + {offset}" if offset > 0 else f"{_scaled(side, slope)} - {-offset}"
+    return _product(one, two, samples)
+
+
+_RATIOS = (Fraction(1), Fraction(1, 2), Fraction(2), Fraction(1, 4), Fraction(1, 8), Fraction(4), Fraction(3), Fraction(1, 3))
+_BORDERS = (1, 2, -1, -2, 3, 4, -3, -4, 0)
+"""What padding and windows add to a side or take off it."""
+
+
+def _product(one: int, two: int, samples: tuple[Sample, Sample]) -> str | None:
+    """The area of a picture whose sides have grown or shrunk by a border: ``(h // 2 + 1) * (w // 2 + 1)``."""
+    (h0, w0), (h1, w1) = (sample.shape for sample in samples)
+    for ratio in _RATIOS:
+        for more in _BORDERS:
+            tall, other = (ratio * h0 + more, ratio * h1 + more), (ratio * w0, ratio * w1)
+            if min(tall) <= 0 or any(side.denominator != 1 for side in tall) or one % tall[0] or two % tall[1]:
+                continue
+            rest = (one // tall[0] - other[0], two // tall[1] - other[1])
+            if rest[0] == rest[1] and rest[0].denominator == 1 and abs(rest[0]) <= max(_BORDERS):
+                return f"({_scaled('h', ratio)} + {more}) * ({_scaled('w', ratio)} + {rest[0]})".replace("+ -", "- ")
     return None
 
 

@@ -26,6 +26,7 @@ from torch import nn
 from hwmodels.errors import FileError
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.lower import propagate, to_workload
+from searchspaces.ir.module import GraphModule
 from searchspaces.ir.simplify import simplify
 from searchspaces.tracing.formulas import WINDOWS, Differs, Sample, depends_on_size, joined
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
@@ -57,6 +58,8 @@ def trace(module: nn.Module, channels: int, name: str, scale: int | None = None,
             ``scale`` times the size, or the graph computes something else than the module.
     """
     module.eval()
+    if isinstance(module, GraphModule):  # a network that was read from a file
+        return replace(module.at(size), name=name)
     if size is not None:
         return _of_one_size(module, channels, name, scale, size)
     step, sizes = 1, PLAIN_SIZES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwsearch.formats.capability import SYMMETRIC_INT8, Holds
 from hwsearch.formats.exporters import ExporterInfo
+from hwsearch.formats.readers import ReaderInfo
 from hwsearch.formats.runtimes import RuntimeInfo
 
 ONNX_CODES = "hwsearch.formats.onnx.codes:CODES"
@@ -68,3 +69,5 @@ RUNTIMES = (
     RuntimeInfo("ort", "ONNX Runtime", "hwsearch.formats.onnx.ort", "onnxruntime", place=2),
     RuntimeInfo("openvino", "OpenVINO on the CPU", "hwsearch.formats.onnx.openvino", "openvino", "openvino", place=5),
 )
+
+READERS = (ReaderInfo("onnx", "ONNX, operator sets 9 to 23, in any precision", (".onnx",), "hwsearch.formats.onnx.read"),)

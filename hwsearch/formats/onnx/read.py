@@ -1,72 +1,184 @@
-"""ONNX files, ours and those of others: QLinearConv and ConvInteger graphs, QDQ graphs, QONNX, floating point.
+"""ONNX files, ours and those of others: floating point, QLinearConv and QDQ graphs, QONNX, ConvInteger; opset 9 to 23.
 
-Only the structure and the constants are read; no runtime executes the file. Weights outside the file are refused.
+Only the structure and the constants are read; nothing in the file is executed. Weights in a second file are read where they
+lie in the folder of the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
+import torch
 from google.protobuf.message import DecodeError
+from onnx import inliner
+from torch import Tensor
 
 from hwmodels.errors import FileError
-from hwsearch.formats.onnx.constants import Found
-from hwsearch.formats.onnx.walk import Walker
+from hwsearch.formats.onnx.reading import moves, pictures, pointwise, products, reductions  # noqa: F401  they fill the table
+from hwsearch.formats.onnx.reading.constants import Found
+from hwsearch.formats.onnx.reading.external import bring_in
+from hwsearch.formats.onnx.reading.folding import Folder
+from hwsearch.formats.onnx.reading.table import Branch, parsed
+from hwsearch.formats.onnx.reading.walk import SPELLED_OUT, Walk
+from hwsearch.formats.onnx.write import session
 from hwsearch.formats.readers import Inspected, InspectedLayer
+from hwsearch.formats.reading import sizes
+from hwsearch.formats.reading.agreement import agree
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ir.simplify import simplify
 from searchspaces.ops.conv import Conv
+from searchspaces.ops.linear import Linear
+from searchspaces.tracing.formulas import Sample
+
+OLDEST, NEWEST = 9, onnx.defs.onnx_opset_version()
+"""Operator sets that are read. Tested with 9 to 23."""
+WRONG = (ValueError, TypeError, KeyError, IndexError, RuntimeError, ZeroDivisionError, OverflowError, AttributeError, MemoryError)
+"""What a file whose numbers contradict each other can raise."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """The input of a file: its name, channels, whether they are the last axis, height and width where they are fixed, and
+    whether it takes several pictures at once."""
+
+    name: str
+    channels: int
+    last: bool
+    size: tuple[int, int] | None
+    several: bool
 
 
 def read(path: Path) -> Inspected:
     """Read an ONNX file.
 
     Raises:
-        FileError: no ONNX model, cut short, no network from picture to picture, or weights outside the file.
+        FileError: no ONNX model, cut short, of an operator set that is not read, no network from picture to picture, or weights
+            outside its folder.
     """
+    model, outside = _model(path)
+    try:
+        branch = parsed(model.graph)
+        door = _door(model.graph, branch)
+        opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+        folder = Folder([(entry.domain, entry.version) for entry in model.opset_import])
+        notation = any(node.op_type in SPELLED_OUT for node in model.graph.node)
+
+        def walk(sample: Sample) -> tuple[Walk, list[Node]]:
+            found = Walk(door.channels, sample, opset, folder, notation=notation)
+            found.values[door.name] = found.door(last=door.last)
+            found.read(branch)
+            output = model.graph.output[0].name if model.graph.output else ""
+            if output not in found.values:
+                raise ValueError("it has no output that anything computes")
+            return found, found.result(found.values[output], last=door.last)
+
+        name = model.graph.name or path.stem
+        if door.size is not None:
+            graph, walked = sizes.fixed(name, walk, door.size)
+        else:
+            graph, walked = sizes.free(name, walk, several=door.several)
+    except WRONG as error:
+        raise FileError(
+            f"{path}: the model cannot be read: {_said(error)}", "It should map one picture [N, C, H, W] to another."
+        ) from None
+    assert isinstance(walked, Walk)
+    again = None if door.size is not None else (lambda size: sizes.fixed(name, walk, size)[0])
+    return replace(_inspected(path, model, graph, walked, door, outside), again=again)
+
+
+def _said(error: BaseException) -> str:
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
+def _model(path: Path) -> tuple[onnx.ModelProto, int]:
+    """The model, with what it has in other files; and the bytes that those took."""
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
         raise FileError(f"{path}: not an ONNX model, or cut short: {error}", "Export it again.") from None
-    try:
-        walker = Walker(model.graph)
-        nodes = walker.run()
-    except (ValueError, TypeError, KeyError, IndexError, RuntimeError, ZeroDivisionError) as error:
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    if model.graph.node and opset is not None and not OLDEST <= opset <= NEWEST:
         raise FileError(
-            f"{path}: the model cannot be read: {error}", "It should map one picture [N, C, H, W] to another."
-        ) from None
-    graph = Graph(model.graph.name or path.stem, tuple(simplify(nodes)), tuple(walker.uncounted))
-    bits = _tensor_bits(graph, walker)
+            f"{path}: written for operator set {opset}; {OLDEST} to {NEWEST} are read",
+            "Convert it: onnx.version_converter.convert_version(model, 17).",
+        )
+    outside = bring_in(model, path)
+    if model.functions:
+        try:
+            model = inliner.inline_local_functions(model)
+        except (RuntimeError, ValueError) as error:
+            raise FileError(f"{path}: its functions cannot be put in place: {error}") from None
+    return model, outside
+
+
+def _door(graph: onnx.GraphProto, branch: Branch) -> Door:
+    pictures_in = [value for value in graph.input if value.name not in branch.constants]
+    if len(pictures_in) != 1:
+        names = ", ".join(value.name for value in pictures_in[:4])
+        raise ValueError(f"it has {len(pictures_in)} inputs{f' ({names})' if names else ''}, not one picture")
+    given = pictures_in[0]
+    sides = [side.dim_value for side in given.type.tensor_type.shape.dim]
+    if len(sides) != 4:
+        raise ValueError(f"its input {given.name!r} has {len(sides)} axes and is not a picture [N, C, H, W]")
+    turned = {
+        tuple(node.attrs.get("perm", ()))
+        for node in branch.nodes
+        if node.proto.op_type == "Transpose" and given.name in node.proto.input
+    }
+    usual = (1, 3, 4)
+    last = (0, 3, 1, 2) in turned or (sides[3] in usual and sides[1] not in usual)
+    channels = sides[3] if last else sides[1]
+    height, width = sides[1:3] if last else sides[2:4]
+    if channels < 1:
+        raise ValueError("its input is not a picture [N, C, H, W] of known channels")
+    if sides[0] > 1:
+        raise ValueError(f"it takes {sides[0]} pictures at once; export it for one, or for any number")
+    if (height > 0) != (width > 0):
+        raise ValueError("one side of its pictures is fixed, the other is not: export it with both fixed, or none")
+    size = (height, width) if height > 0 and width > 0 else None
+    return Door(given.name, channels, last, size, sides[0] < 1)
+
+
+def _inspected(path: Path, model: onnx.ModelProto, graph: Graph, walk: Walk, door: Door, outside: int) -> Inspected:
+    bits = _tensor_bits(graph, walk)
     facts = {prop.key: prop.value for prop in model.metadata_props}
-    layers = tuple(_layer(node, walker.layers[node.name], bits[node.name]) for node in graph.convs)
+    ours = "hwsearch_version" in facts
+    remarks = [facts["notes"]] if ours and "notes" in facts else []
+    if len(model.graph.output) > 1:
+        left = ", ".join(value.name for value in model.graph.output[1:4])
+        remarks.append(f"the first of {len(model.graph.output)} outputs is read; left out: {left}")
     return Inspected(
         path=path,
         format="onnx",
         producer=f"{model.producer_name} {model.producer_version}".strip() or "unknown",
-        file_bytes=path.stat().st_size,
-        layers=layers,
+        file_bytes=path.stat().st_size + outside,
+        layers=tuple(_layer(node, walk.layers[node.name], bits[node.name]) for node in graph.convs if node.name in walk.layers),
         graph=graph,
         tensor_bits=bits,
-        input_size=walker.input_size,
-        provenance=facts if "hwsearch_version" in facts else None,
-        remarks=(facts["notes"],) if "hwsearch_version" in facts and "notes" in facts else (),
+        input_size=door.size,
+        provenance=facts if ours else None,
+        remarks=tuple(remarks),
+        value_range=walk.input_range(),
+        executable=not walk.spelled and not graph.uncounted,
     )
 
 
 def _layer(node: Node, found: Found, activation_bits: int) -> InspectedLayer:
     depthwise = isinstance(node.op, Conv) and node.op.groups > 1 and node.weights["weight"].shape[1] == 1
-    op = "conv_transpose" if found.transposed else "depthwise" if depthwise else "conv"
+    op = "linear" if isinstance(node.op, Linear) else "depthwise" if depthwise else "conv"
+    op = "conv_transpose" if found.transposed else op
     return InspectedLayer(node.name, op, found.shape, found.bits, activation_bits, found.bytes, found.stored_as)
 
 
-def _tensor_bits(graph: Graph, walker: Walker) -> Mapping[str, int]:
+def _tensor_bits(graph: Graph, walk: Walk) -> Mapping[str, int]:
     """Width of every tensor. What shares a width by structure has the widest that is written anywhere in its group; an
     activation that was folded into its producer hands its width on."""
-    written = dict(walker.widths)
-    for name, source in reversed(walker.unary_of.items()):
-        if name in written and source not in written:
+    written, kept = dict(walk.widths), {node.name for node in graph.nodes}
+    for name, source in reversed(walk.unary_of.items()):
+        if name in written and (source not in written or name not in kept):
             written[source] = written[name]
     groups = graph.width_groups()
     widest: dict[str, int] = {}
@@ -74,3 +186,26 @@ def _tensor_bits(graph: Graph, walker: Walker) -> Mapping[str, int]:
         if node.name in written:
             widest[groups[node.name]] = max(widest.get(groups[node.name], 0), written[node.name])
     return {node.name: written.get(node.name, widest.get(groups[node.name], 32)) for node in graph.nodes}
+
+
+def check(found: Inspected, size: tuple[int, int]) -> None:
+    """Compare what was read with ONNX Runtime.
+
+    Raises:
+        FileError: they differ, or ONNX Runtime does not load the file.
+    """
+    opened = session(found.path, threads=1, foreign=True)
+    given = opened.get_inputs()[0]
+    last = len(given.shape) == 4 and given.shape[3] == found.graph.channels != given.shape[1]
+    kinds = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
+
+    def run(x: Tensor) -> Tensor:
+        array = x.numpy().transpose(0, 2, 3, 1) if last else x.numpy()
+        kind = kinds.get(given.type, np.float32)
+        array = np.rint(array if found.value_range else array * 255) if kind is np.uint8 else array
+        output = opened.run([opened.get_outputs()[0].name], {given.name: array.astype(kind)})[0]
+        real = np.asarray(output, np.float32)
+        turned = last and real.ndim == 4 and real.shape[3] == found.graph.channels != real.shape[1]
+        return torch.from_numpy(real.transpose(0, 3, 1, 2).copy() if turned else real)
+
+    agree(found, size, run, "ONNX Runtime")

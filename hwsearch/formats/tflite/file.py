@@ -25,6 +25,9 @@ TYPES = {
     "int16": tflite.TensorType.INT16,
     "int32": tflite.TensorType.INT32,
     "int64": tflite.TensorType.INT64,
+    "uint8": tflite.TensorType.UINT8,
+    "float16": tflite.TensorType.FLOAT16,
+    "float32": tflite.TensorType.FLOAT32,
     "bool": tflite.TensorType.BOOL,
 }
 

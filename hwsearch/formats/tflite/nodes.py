@@ -10,7 +10,7 @@ How each operation is written:
   (MINIMUM for slopes above 1). TFLite's PRELU reads an 8-bit tensor, so it would round twice and need a range for what
   stands before it. Where no slope is negative the two share one copy of the weights.
 * DEPTH_TO_SPACE takes channels block by block, PyTorch's pixel shuffle channel by channel. The layers before it give their
-  output channels in the order that is needed (``read_order``); GATHER does where they cannot.
+  output channels in the order that is needed (``write_order``); GATHER does where they cannot.
 * Padding that SAME does not express is a PAD operator.
 """
 

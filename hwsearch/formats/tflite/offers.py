@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwsearch.formats.capability import Holds
 from hwsearch.formats.exporters import ExporterInfo
+from hwsearch.formats.readers import ReaderInfo
 from hwsearch.formats.runtimes import RuntimeInfo
 
 TFLITE = "hwsearch.formats.tflite.nodes:WRITES"
@@ -43,3 +44,5 @@ RUNTIMES = (
     RuntimeInfo("litert", "LiteRT with XNNPACK", "hwsearch.formats.tflite.litert", "ai_edge_litert", "tflite", place=3),
     RuntimeInfo("tflm", "TensorFlow Lite Micro", "hwsearch.formats.tflite.tflm", "tflite_micro", "tflite", place=4),
 )
+
+READERS = (ReaderInfo("tflite", "TensorFlow Lite, in any precision", (".tflite",), "hwsearch.formats.tflite.read"),)

@@ -1,26 +1,54 @@
-"""TFLite files, ours and those of others: 8-bit, 16x8 and floating-point networks of convolutions.
+"""TFLite files, ours and those of others: single and half precision, int8, uint8, 16x8, weights in integers alone (hybrid).
 
-``read`` tells what is in a file. ``load`` gives the network in integers, which our engine executes as LiteRT and TFLite Micro do,
-and which exporters write again.
+``read`` tells what is in a file, and gives the network in floating point. ``load`` gives one in integers, which our engine
+executes as LiteRT and TFLite Micro do, and which exporters write again.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from hwmodels.errors import FileError, UncountedError
-from hwsearch.formats.readers import Inspected, InspectedLayer
-from hwsearch.formats.tflite.read_order import in_torch_order
+from hwsearch.formats.readers import Inspected, InspectedLayer, usual_range
+from hwsearch.formats.reading import sizes
+from hwsearch.formats.reading.agreement import agree
+from hwsearch.formats.tflite import litert
+from hwsearch.formats.tflite.integers.convolution import StoredLayer
+from hwsearch.formats.tflite.integers.order import in_torch_order
+from hwsearch.formats.tflite.integers.walk import Walked, Walker
+from hwsearch.formats.tflite.reading import moves, pictures, pointwise  # noqa: F401  they fill the table
+from hwsearch.formats.tflite.reading.layers import real
+from hwsearch.formats.tflite.reading.walk import Walk
 from hwsearch.formats.tflite.tables import StoredModel
 from hwsearch.formats.tflite.tables import load as load_tables
-from hwsearch.formats.tflite.walk import Walked, Walker
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.conv import Conv
+from searchspaces.ops.linear import Linear
+from searchspaces.tracing.formulas import Sample
 
 FLOAT_BITS = 32
+WRONG = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    ZeroDivisionError,
+    OverflowError,
+    struct.error,
+    RuntimeError,
+    AttributeError,
+)
+"""What a file whose numbers contradict each other can raise."""
 
 
 def _walk(path: Path) -> tuple[StoredModel, Walked]:
@@ -33,7 +61,7 @@ def _walk(path: Path) -> tuple[StoredModel, Walked]:
         return model, replace(walked, graph=graph, layers=layers)
     except FileError as error:
         raise FileError(f"{path}: {error.message}", error.hint) from None
-    except (ValueError, TypeError, KeyError, IndexError, ZeroDivisionError, OverflowError, struct.error, RuntimeError) as error:
+    except WRONG as error:
         raise FileError(f"{path}: the network cannot be read: {error}", "Its operators contradict each other.") from None
 
 
@@ -45,31 +73,127 @@ def width(fmt: TensorFormat | None) -> int:
 
 
 def read(path: Path) -> Inspected:
-    """Read a TFLite file.
+    """Read a TFLite file: ours by its integers, others operator by operator.
 
     Raises:
         FileError: absent, cut short, not TFLite, or no network from picture to picture.
     """
-    model, walked = _walk(path)
-    graph, shape = walked.graph, model.tensors[model.input].shape
-    bits = {node.name: width(walked.formats.get(node.name)) for node in graph.nodes}
-    layers = []
-    for node in graph.convs:
-        stored = walked.stored[node.name]
-        op = "depthwise" if isinstance(node.op, Conv) and node.op.groups > 1 and node.weights["weight"].shape[1] == 1 else "conv"
-        layers.append(InspectedLayer(node.name, op, stored.shape, stored.bits, bits[node.name], stored.bytes, stored.kind))
+    model = load_tables(path)
+    if model.facts:
+        return _ours(path)
+    shape = model.tensors[model.input].shape
+    size = (shape[1], shape[2]) if len(shape) == 4 and min(shape[1:3]) > 1 else None
+    constants = {index: real(tensor) for index, tensor in enumerate(model.tensors) if tensor.data is not None}
+
+    def walk(sample: Sample) -> tuple[Walk, list[Node]]:
+        found = Walk(model, constants, sample)
+        return found, found.run()
+
+    name = model.description or path.stem
+    try:
+        graph, walked = sizes.free(name, walk, several=False) if size is None else sizes.fixed(name, walk, size)
+    except FileError as error:
+        raise FileError(f"{path}: {error.message}", error.hint) from None
+    except WRONG as error:
+        raise FileError(f"{path}: the network cannot be read: {error}", "Its operators contradict each other.") from None
+    assert isinstance(walked, Walk)
+    bits = _tensor_bits(graph, walked)
     return Inspected(
         path=path,
         format="tflite",
         producer=model.description or "unknown",
         file_bytes=path.stat().st_size,
-        layers=tuple(layers),
+        layers=tuple(
+            _layer(node, walked.layers[node.name], bits[node.name]) for node in graph.convs if node.name in walked.layers
+        ),
+        graph=graph,
+        tensor_bits=bits,
+        input_size=size,
+        provenance=None,
+        remarks=model.remarks,
+        value_range=_range(walked.formats.get("input")),
+        executable=not graph.uncounted,
+        again=None if size is not None else (lambda other: sizes.fixed(name, walk, other)[0]),
+    )
+
+
+def _tensor_bits(graph: Graph, walk: Walk) -> dict[str, int]:
+    """Width of every tensor; an activation that was folded into its producer hands its width on."""
+    formats, kept = dict(walk.formats), {node.name for node in graph.nodes}
+    for name, source in reversed(walk.unary_of.items()):
+        if name in formats and (source not in formats or name not in kept):
+            formats[source] = formats[name]
+    return {node.name: width(formats.get(node.name)) for node in graph.nodes}
+
+
+def _range(fmt: TensorFormat | None) -> str:
+    """The values that the codes of the input stand for, where they are one of the usual ranges; else empty."""
+    if fmt is None:
+        return ""
+    low, high = ((code - fmt.zero_point) * fmt.scale for code in (0, fmt.grid.last_code))
+    return usual_range(low, high)
+
+
+def _layer(node: Node, stored: StoredLayer, activation_bits: int) -> InspectedLayer:
+    depthwise = isinstance(node.op, Conv) and node.op.groups > 1 and node.weights["weight"].shape[1] == 1
+    op = "linear" if isinstance(node.op, Linear) else "depthwise" if depthwise else "conv"
+    return InspectedLayer(node.name, op, stored.shape, stored.bits, activation_bits, stored.bytes, stored.kind)
+
+
+def _ours(path: Path) -> Inspected:
+    """A file of ours: widths and structure by its integers. Bounds of its codes are not told from activations, so that it is not
+    executed in floating point."""
+    model, walked = _walk(path)
+    graph, shape = walked.graph, model.tensors[model.input].shape
+    bits = {node.name: width(walked.formats.get(node.name)) for node in graph.nodes}
+    return Inspected(
+        path=path,
+        format="tflite",
+        producer=model.description or "unknown",
+        file_bytes=path.stat().st_size,
+        layers=tuple(_layer(node, walked.stored[node.name], bits[node.name]) for node in graph.convs),
         graph=graph,
         tensor_bits=bits,
         input_size=(shape[1], shape[2]) if min(shape[1:3]) > 1 else None,
-        provenance=model.facts or None,
+        provenance=model.facts,
         remarks=(model.facts["notes"],) if "notes" in model.facts else (),
     )
+
+
+def check(found: Inspected, size: tuple[int, int]) -> None:
+    """Compare what was read with LiteRT.
+
+    Raises:
+        FileError: they differ, or LiteRT does not load the file.
+    """
+    made = litert.interpreter(found.path.read_bytes())
+    given, taken = made.get_input_details()[0], made.get_output_details()[0]
+    made.resize_tensor_input(given["index"], [1, *size, found.graph.channels])
+    try:
+        made.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise FileError(f"{found.path}: LiteRT does not take pictures of {size[1]}x{size[0]}: {error}") from None
+
+    def run(x: Tensor) -> Tensor:
+        integers = _codes(x.permute(0, 2, 3, 1).numpy(), given)
+        made.set_tensor(given["index"], integers)
+        made.invoke()
+        output = np.asarray(made.get_tensor(taken["index"]))
+        scale, zero = taken["quantization"]
+        real = (output.astype(np.float32) - zero) * scale if scale else output.astype(np.float32)
+        return torch.from_numpy(real.transpose(0, 3, 1, 2).copy() if real.ndim == 4 else real)
+
+    agree(found, size, run, "LiteRT")
+
+
+def _codes(array: np.ndarray, given: Mapping[str, Any]) -> np.ndarray:
+    """A picture in the type of an input, by its scale where it has one."""
+    kind, (scale, zero) = np.dtype(given["dtype"]), given["quantization"]
+    if kind.kind == "f":
+        return np.ascontiguousarray(array, kind)
+    limits = np.iinfo(kind)
+    found: np.ndarray = np.clip(np.rint(array / (scale or 1) + zero), limits.min, limits.max).astype(kind)
+    return found
 
 
 def load(path: Path, rule: str | None = None) -> QuantizedGraph:

@@ -9,7 +9,7 @@ import json
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,36 @@ MOST_ELEMENTS = 1 << 31
 KINDS = {value: name.lower() for name, value in vars(tflite.TensorType).items() if isinstance(value, int)}
 OPERATORS = {value: name for name, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)}
 _CONVOLUTION = ("Padding", "StrideH", "StrideW", "DilationHFactor", "DilationWFactor", "FusedActivationFunction")
+_POOL = ("Padding", "StrideH", "StrideW", "FilterHeight", "FilterWidth", "FusedActivationFunction")
 OPTIONS = {
     "CONV_2D": ("Conv2DOptions", _CONVOLUTION),
     "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", _CONVOLUTION),
+    "TRANSPOSE_CONV": ("TransposeConvOptions", ("Padding", "StrideH", "StrideW", "FusedActivationFunction")),
+    "FULLY_CONNECTED": ("FullyConnectedOptions", ("FusedActivationFunction", "KeepNumDims", "WeightsFormat")),
+    "BATCH_MATMUL": ("BatchMatMulOptions", ("AdjX", "AdjY")),
     "ADD": ("AddOptions", ("FusedActivationFunction",)),
+    "SUB": ("SubOptions", ("FusedActivationFunction",)),
     "MUL": ("MulOptions", ("FusedActivationFunction",)),
+    "DIV": ("DivOptions", ("FusedActivationFunction",)),
+    "MAX_POOL_2D": ("Pool2DOptions", _POOL),
+    "AVERAGE_POOL_2D": ("Pool2DOptions", _POOL),
+    "MEAN": ("ReducerOptions", ("KeepDims",)),
+    "SUM": ("ReducerOptions", ("KeepDims",)),
+    "REDUCE_MAX": ("ReducerOptions", ("KeepDims",)),
+    "REDUCE_MIN": ("ReducerOptions", ("KeepDims",)),
+    "SOFTMAX": ("SoftmaxOptions", ("Beta",)),
+    "L2_NORMALIZATION": ("L2NormOptions", ("FusedActivationFunction",)),
+    "GELU": ("GeluOptions", ("Approximate",)),
+    "GATHER": ("GatherOptions", ("Axis", "BatchDims")),
+    "PACK": ("PackOptions", ("Axis", "ValuesCount")),
+    "UNPACK": ("UnpackOptions", ("Axis", "Num")),
+    "SQUEEZE": ("SqueezeOptions", ("SqueezeDimsAsNumpy",)),
+    "MIRROR_PAD": ("MirrorPadOptions", ("Mode",)),
+    "STRIDED_SLICE": (
+        "StridedSliceOptions",
+        ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask"),
+    ),
+    "SPACE_TO_DEPTH": ("SpaceToDepthOptions", ("BlockSize",)),
     "CONCATENATION": ("ConcatenationOptions", ("Axis", "FusedActivationFunction")),
     "DEPTH_TO_SPACE": ("DepthToSpaceOptions", ("BlockSize",)),
     "LEAKY_RELU": ("LeakyReluOptions", ("Alpha",)),
@@ -65,7 +90,8 @@ class StoredOperator:
 
 @dataclass(frozen=True, eq=False)
 class StoredModel:
-    """The one subgraph of a file. ``facts`` is what our exporter wrote down, empty for files of others."""
+    """The first subgraph of a file, from its one picture to its first output. ``facts`` is what our exporter wrote down, empty
+    for files of others; ``remarks`` what is left out; ``origin``: tensor -> the constant from which a DEQUANTIZE makes it."""
 
     tensors: tuple[StoredTensor, ...]
     operators: tuple[StoredOperator, ...]
@@ -73,6 +99,8 @@ class StoredModel:
     output: int
     description: str
     facts: Mapping[str, str]
+    remarks: tuple[str, ...] = ()
+    origin: Mapping[str, StoredTensor] = field(default_factory=dict)
 
 
 def load(path: Path) -> StoredModel:
@@ -97,17 +125,27 @@ def load(path: Path) -> StoredModel:
 
 def _model(data: bytes) -> StoredModel:
     model = tflite.Model.GetRootAs(data)
-    if model.SubgraphsLength() != 1:
-        raise FileError(f"{model.SubgraphsLength()} subgraphs where one network is expected")
+    if model.SubgraphsLength() < 1:
+        raise FileError("no network in it: it has no subgraph")
+    remarks = []
+    if model.SubgraphsLength() > 1:
+        remarks.append(f"the first of {model.SubgraphsLength()} subgraphs is read")
     graph = model.Subgraphs(0)
     tensors = tuple(_tensor(model, graph.Tensors(index), len(data)) for index in _indices(graph.TensorsLength(), data))
     operators = tuple(_operator(model, graph.Operators(index), len(tensors)) for index in _indices(graph.OperatorsLength(), data))
-    ends = []
-    for what, count, read in (("input", graph.InputsLength(), graph.Inputs), ("output", graph.OutputsLength(), graph.Outputs)):
-        if count != 1:
-            raise FileError(f"{count} {what}s where one picture is expected")
-        ends.append(_known(read(0), len(tensors)))
-    return StoredModel(tensors, operators, ends[0], ends[1], _text(model.Description()), _facts(model, data))
+    if graph.InputsLength() != 1:
+        raise FileError(f"{graph.InputsLength()} inputs where one picture is expected")
+    if graph.OutputsLength() < 1:
+        raise FileError("0 outputs where one picture is expected")
+    first, last = (_known(index, len(tensors)) for index in (graph.Inputs(0), graph.Outputs(0)))
+    if graph.OutputsLength() > 1:
+        remarks.append(f"the first of {graph.OutputsLength()} outputs is read")
+    origin = {
+        tensors[operator.outputs[0]].name: tensors[operator.inputs[0]]
+        for operator in operators
+        if operator.name in ("DEQUANTIZE", "DENSIFY") and operator.inputs and tensors[operator.inputs[0]].data is not None
+    }
+    return StoredModel(tensors, operators, first, last, _text(model.Description()), _facts(model, data), tuple(remarks), origin)
 
 
 def _indices(count: int, data: bytes) -> range:

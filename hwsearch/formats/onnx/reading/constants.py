@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from hwsearch.formats.readers import bits_of
 
@@ -16,6 +14,11 @@ INTEGER_BITS: dict[int, int] = {
     **{TensorProto.UINT8: 8, TensorProto.INT16: 16, TensorProto.UINT16: 16, TensorProto.INT32: 32, TensorProto.UINT32: 32},
     TensorProto.INT64: 64,
 }
+CODES: dict[int, tuple[int, int]] = {
+    TensorProto.UINT8: (0, 255), TensorProto.INT8: (-128, 127), TensorProto.UINT16: (0, 65535),
+    TensorProto.INT16: (-32768, 32767), TensorProto.UINT4: (0, 15), TensorProto.INT4: (-8, 7),
+}  # fmt: skip
+"""Lowest and highest code of each type of quantized tensors."""
 FLOAT_BITS: dict[int, int] = {TensorProto.FLOAT16: 16, TensorProto.BFLOAT16: 16, TensorProto.FLOAT: 32, TensorProto.DOUBLE: 64}
 
 
@@ -25,7 +28,7 @@ class Constant:
 
     Attributes:
         name: of the initializer from which it was computed.
-        real: its value, or its codes before they are dequantized.
+        real: its value, or its codes before they are dequantized; half precision as float32.
         stored: the ONNX type in which the file holds it.
         integers: codes relative to their zero point, where it is quantized.
         container: bits of one code.
@@ -52,57 +55,44 @@ class Found:
 
 
 def constant(tensor: TensorProto) -> Constant:
-    """An initializer.
-
-    Raises:
-        ValueError: its numbers lie outside the file, or are fewer or more than its shape says.
-    """
-    if tensor.data_location == TensorProto.EXTERNAL:
-        raise ValueError(f"{tensor.name!r} lies outside the file")
+    """An initializer whose numbers are in memory (see ``external``)."""
     array = numpy_helper.to_array(tensor)
-    real = array if array.dtype.kind in "SUO" else array.astype(np.float64)
+    if array.dtype.isbuiltin != 1:  # numbers that numpy has from ml_dtypes: int4, bfloat16, ...
+        array = array.astype(np.int16 if tensor.data_type in INTEGER_BITS else np.float32)
+    elif array.dtype == np.float16:
+        array = array.astype(np.float32)
     size = INTEGER_BITS.get(tensor.data_type, FLOAT_BITS.get(tensor.data_type, 32))
-    return Constant(tensor.name, real, tensor.data_type, None, size)
+    return Constant(tensor.name, array, tensor.data_type, None, size)
 
 
-def constant_node(node: NodeProto) -> Constant:
-    """The value of a Constant node."""
-    value = helper.get_attribute_value(node.attribute[0])
-    tensor = TensorProto()
-    tensor.CopyFrom(value if isinstance(value, TensorProto) else numpy_helper.from_array(np.asarray(value)))
-    tensor.name = node.output[0]
-    return constant(tensor)
+def computed(name: str, array: np.ndarray) -> Constant:
+    """A constant that the reader computed: a shape, an index, what was folded."""
+    array = np.asarray(array)
+    kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+    return Constant(name, array, int(kind), None, INTEGER_BITS.get(kind, FLOAT_BITS.get(kind, 32)))
 
 
-def folded(node: NodeProto, attrs: Mapping[str, Any], constants: Mapping[str, Constant]) -> Constant:
-    """What a node makes of constants: quantized weights, casts, reshapes.
-
-    Raises:
-        ValueError: an operation that weights are not made by.
-    """
-    value, axis = constants[node.input[0]], attrs.get("axis", 1)
-    others = [constants[name] if name else None for name in node.input[1:]]
-    match node.op_type:
-        case "Cast" | "Identity":
-            return value
+def quantized_by(node: str, value: Constant, others: list[Constant | None], axis: int) -> Constant | None:
+    """What quantizers and dequantizers make of a constant; None for other operators."""
+    zero = others[1] if len(others) > 1 else None
+    match node:
         case "DequantizeLinear":
-            return with_codes(value, others[0], others[1] if len(others) > 1 else None, axis)
+            return with_codes(value, others[0], zero, axis)
         case "QuantizeLinear":
-            return _quantized(value, others[0], others[1] if len(others) > 1 else None, axis)
+            return _quantized(value, others[0], zero, axis)
         case "Quant":
-            scale, zero, bits = (other.real for other in others[:3] if other is not None)
-            integers = np.rint(value.real / scale + zero) - zero
-            return Constant(value.name, integers * scale, value.stored, integers, int(bits), int(bits))
-        case "Reshape" if others[0] is not None:
-            return Constant(value.name, value.real.reshape(others[0].real.astype(int).tolist()), value.stored)
-    raise ValueError(f"{node.op_type} of constants")
+            scale, low, bits = (other.real for other in others[:3] if other is not None)
+            integers = np.rint(value.real / scale + low) - low
+            real = np.asarray(integers * scale, np.float32)
+            return Constant(value.name, real, value.stored, integers, int(bits), int(bits))
+    return None
 
 
 def with_codes(value: Constant, scale: Constant | None, zero: Constant | None, axis: int) -> Constant:
     """A constant of codes with what the codes stand for; without a scale it is 1, without a zero point 0."""
-    integers = value.real - (0 if zero is None else _along(zero.real, value.real, axis))
-    real = integers * (1 if scale is None else _along(scale.real, value.real, axis))
-    return Constant(value.name, real, value.stored, integers, value.container)
+    integers = value.real.astype(np.float64) - (0 if zero is None else _along(zero.real, value.real, axis).astype(np.float64))
+    real = integers.astype(np.float32) * (np.float32(1) if scale is None else _along(scale.real, value.real, axis))
+    return Constant(value.name, np.asarray(real, np.float32), value.stored, integers, value.container)
 
 
 def _quantized(value: Constant, scale: Constant | None, zero: Constant | None, axis: int) -> Constant:
@@ -111,6 +101,7 @@ def _quantized(value: Constant, scale: Constant | None, zero: Constant | None, a
     codes = value.real if scale is None else np.rint(value.real / _along(scale.real, value.real, axis))
     if zero is not None:
         codes = codes + _along(zero.real, value.real, axis)
+        codes = np.clip(codes, *CODES.get(zero.stored, (-np.inf, np.inf)))
     return Constant(value.name, codes, value.stored, None, bits)
 
 
@@ -118,6 +109,8 @@ def _along(values: np.ndarray, like: np.ndarray, axis: int) -> np.ndarray:
     """Per-channel values in a shape that broadcasts over ``like``."""
     if values.size == 1:
         return values.reshape(())
+    if values.ndim == like.ndim and values.ndim > 1:  # blocks along an axis
+        return np.repeat(values, like.shape[axis] // values.shape[axis], axis)
     shape = [1] * like.ndim
     shape[axis] = -1
     return values.reshape(shape)

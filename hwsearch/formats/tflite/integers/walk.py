@@ -1,6 +1,6 @@
 """The operators of a TFLite file as the canonical graph with its number formats and integers.
 
-Channels stay in the file's order (``read_order`` puts them in PyTorch's). What only bounds codes (a fused activation, MAXIMUM
+Channels stay in the file's order (``order`` puts them in PyTorch's). What only bounds codes (a fused activation, MAXIMUM
 or MINIMUM with a constant, RELU on one grid) narrows the format of the tensor that it acts on; what only changes the container
 vanishes. Two convolutions of one input under MAXIMUM or MINIMUM that differ in a factor per channel are a PReLU.
 """
@@ -19,8 +19,8 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT8
 from hwsearch.formats.tflite.form import NONE, RELU, RELU6, RELU_N1_TO_1, fused_bounds
-from hwsearch.formats.tflite.read_convolution import FIRST_CODE, NotCounted, StoredLayer, grid_of, read_convolution
-from hwsearch.formats.tflite.read_order import prelu_slope
+from hwsearch.formats.tflite.integers.convolution import FIRST_CODE, NotCounted, StoredLayer, grid_of, read_convolution
+from hwsearch.formats.tflite.integers.order import prelu_slope
 from hwsearch.formats.tflite.tables import StoredModel, StoredOperator
 from hwsearch.quant.engine.integer import same_grid
 from hwsearch.quant.formats import TensorFormat
@@ -34,29 +34,11 @@ from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
 from searchspaces.ops.reduce import Mean, Reduction
 from searchspaces.ops.resize import Mode, Resize
-from searchspaces.ops.table import OpTable
 
 ACTIVATIONS = {"RELU": RELU, "RELU6": RELU6, "RELU_N1_TO_1": RELU_N1_TO_1}
 _UNARY: dict[str, type[Activation]] = {
     "LOGISTIC": Sigmoid, "TANH": Tanh, "LEAKY_RELU": LeakyRelu, "RELU": Relu, "RELU6": Relu6,
 }  # fmt: skip
-
-READS: OpTable[tuple[str, ...]] = OpTable("the TFLite reader")
-"""The operators of a file that become each of ours."""
-READS.lacks("a file that has it is read with this operator uncounted", Op)
-READS.lacks("it stands for what a file has and no other operator expresses", Unknown)
-READS.put(("the file's input",), Input)
-READS.put(("CONV_2D", "DEPTHWISE_CONV_2D"), Conv)
-READS.put(("ADD",), Add)
-READS.put(("MUL",), Mul)
-READS.put(("CONCATENATION",), Concat, Repeat)
-READS.put(("SLICE",), Slice)
-READS.put(("DEPTH_TO_SPACE", "RESHAPE and TRANSPOSE"), PixelShuffle)
-READS.put(("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR"), Resize)
-READS.put(("MEAN",), Mean)
-READS.put(("MAXIMUM or MINIMUM of two convolutions",), PRelu)
-for _kind, _cls in _UNARY.items():
-    READS.put((_kind,), _cls)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,114 @@
+"""A model file as the network that a search begins with: its graph in floating point, and the widths that it had.
+
+What was read is compared with what the file's own runtime computes (``check`` of its reader), so that a search never begins with
+another network than the file's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hwmodels.errors import FileError, UncountedError, UsageError
+from hwsearch.formats.readers import Inspected, inspect, reader_of
+from searchspaces.ir.graph import Graph
+from searchspaces.ir.module import GraphModule
+from searchspaces.ir.shapes import shapes
+from searchspaces.networks.registry import LoadedNetwork
+from searchspaces.networks.weights import check_finite, sha256
+
+FULL = 32
+"""Bits of what nothing quantized."""
+SAMPLE = 24
+"""Side, about, of the picture that graph and runtime are compared on."""
+
+
+def load(path: Path, *, scale: int | None = None, weights: Path | None = None, enlarges: bool = True) -> LoadedNetwork:
+    """The network of a model file.
+
+    Args:
+        scale: the enlargement that is expected; by default what the network does.
+        enlarges: whether it must give a picture of ``scale`` times the size; else it may give anything, and the scale is 1.
+    Raises:
+        UsageError: weights beside a file that holds its own, or another scale.
+        FileError: it cannot be read, spells its integers out, or its runtime computes something else than what was read.
+        UncountedError: operators that are not read; all are named.
+    """
+    if weights is not None:
+        raise UsageError(f"{path} holds its weights", "Leave --weights out, or name the network itself by --network.")
+    found = inspect(path)
+    graph = found.graph
+    if graph.uncounted:
+        raise UncountedError(
+            list(graph.uncounted),
+            f"{path} has them; a search that ignored them would be wrong about price and quality. "
+            "`hwsearch networks --operations` tells which operators are read.",
+        )
+    if not found.executable:
+        raise FileError(
+            f"{path} spells its integer arithmetic out, operation by operation: it can be inspected and priced, not searched",
+            "Search the network that it was made from, or a file in floating point or with QuantizeLinear nodes.",
+        )
+    module = GraphModule(graph, found.again).eval()
+    check_finite(module.state_dict(), str(path))
+    size = _size(graph)
+    found_scale = _scale(graph, size, path) if enlarges else 1
+    if scale is not None and scale != found_scale:
+        raise UsageError(f"{path}: this network enlarges {found_scale} times, not {scale} times")
+    reader_of(path).check(found, size)
+    return LoadedNetwork(
+        module,
+        path.stem,
+        found_scale,
+        graph.channels,
+        "low",
+        sha256(path),
+        {"model": str(path)},
+        remarks=_remarks(found),
+        size=found.input_size,
+        widths=_widths(found),
+        value_range=found.value_range,
+    )
+
+
+def _size(graph: Graph) -> tuple[int, int]:
+    """A small picture that suits the network."""
+    if graph.size is not None:
+        return graph.size
+    side = -(-SAMPLE // graph.multiple) * graph.multiple
+    return side, side + graph.multiple * (8 // graph.multiple or 1)
+
+
+def _scale(graph: Graph, size: tuple[int, int], path: Path) -> int:
+    try:
+        after = shapes(graph, *size)[graph.output.name]
+    except ValueError as error:
+        raise FileError(f"{path}: it takes no picture of {size[1]}x{size[0]} pixels: {error}") from None
+    scale = after[2] // size[0] if len(after) == 4 else 0
+    if scale < 1 or after != (1, graph.channels, size[0] * scale, size[1] * scale):
+        raise UsageError(
+            f"{path}: a picture of {graph.channels}x{size[0]}x{size[1]} becomes {tuple(after)}",
+            "A network must return the picture, enlarged by a whole factor, with as many channels as it reads.",
+        )
+    return scale
+
+
+def _widths(found: Inspected) -> dict[str, int]:
+    """Bits of layers (by name) and of tensors (by name, behind an arrow) where the file is quantized."""
+    widths = {layer.name: layer.weight_bits for layer in found.layers if layer.weight_bits < FULL}
+    return widths | {f"-> {name}": bits for name, bits in found.tensor_bits.items() if bits < FULL}
+
+
+def _remarks(found: Inspected) -> tuple[str, ...]:
+    said = [f"{found.path.name}: read as {found.format}, {len(found.layers)} layers, {found.graph.channels} channel(s)."]
+    quantized = sum(layer.weight_bits < FULL for layer in found.layers)
+    if quantized and found.quantized:
+        said.append(
+            f"{found.path.name}: {quantized} layers are in integers already. The search begins with the real numbers that these "
+            "stand for: losses are measured against those, not against the network before it was quantized."
+        )
+    elif quantized:
+        said.append(f"{found.path.name}: the weights of {quantized} layers are in half precision.")
+    if found.graph.size is not None and found.again is None:
+        height, width = found.graph.size
+        said.append(f"{found.path.name}: sizes in it are those of pictures of {width}x{height} pixels, and it takes no others.")
+    return (*said, *found.remarks)

@@ -1,0 +1,1 @@
+"""ONNX files as networks: every operator of a file by a function of its own, which enters itself in ``READS``."""

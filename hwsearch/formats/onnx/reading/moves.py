@@ -1,0 +1,218 @@
+"""Readers of operators that move values: shapes, orders, parts, copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hwsearch.formats.onnx.reading.constants import Constant
+from hwsearch.formats.onnx.reading.table import READS, Call, Value
+from hwsearch.formats.onnx.reading.walk import Walk
+from hwsearch.formats.reading.builder import Map
+from hwsearch.formats.reading.operators import NotRead
+from searchspaces.ops.activation import Sigmoid
+from searchspaces.ops.move import Concat, Expand, Flip, Gather, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape, Slice
+from searchspaces.ops.pad import Pad
+
+
+@READS.register("Shape", "Size")
+def _shape(walk: Walk, call: Call) -> Value:
+    """At one size of the picture the shape of a tensor is a list of numbers."""
+    shape = walk.shape(call.map())
+    if call.kind == "Size":
+        return walk.number(np.int64(np.prod(shape)), call.name)
+    start, end = call.attrs.get("start", 0), call.attrs.get("end", len(shape))
+    return walk.number(np.array(shape[start:end], np.int64), call.name)
+
+
+@READS.register("Reshape", "Flatten", "Squeeze", "Unsqueeze", becomes=(Reshape,))
+def _reshape(walk: Walk, call: Call) -> Value:
+    value = call.map()
+    shape = list(walk.shape(value))
+    match call.kind:
+        case "Reshape":
+            sizes = _resolved(shape, call.integers("shape", 1), bool(call.attrs.get("allowzero", 0)))
+        case "Flatten":
+            axis = int(call.attrs.get("axis", 1)) % (len(shape) + 1) if shape else 0
+            sizes = [int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))]
+        case "Squeeze":
+            ones = call.integers("axes", 1, [axis for axis, side in enumerate(shape) if side == 1])
+            gone = {axis % len(shape) for axis in ones}
+            sizes = [side for axis, side in enumerate(shape) if axis not in gone]
+        case _:
+            axes = call.integers("axes", 1)
+            rank = len(shape) + len(axes)
+            new = {axis % rank for axis in axes}
+            rest = iter(shape)
+            sizes = [1 if axis in new else next(rest) for axis in range(rank)]
+    if np.prod(sizes) != np.prod(shape):
+        walk.misfits.append(f"{call.label}: {shape} as {sizes}")
+        raise NotRead(f"{shape} as {sizes}")
+    return walk.reshaped(call.name, value, sizes)
+
+
+def _resolved(shape: Sequence[int], sizes: Sequence[int], zero_is_zero: bool) -> list[int]:
+    """Sizes as numbers: 0 keeps a side, -1 takes what is left over."""
+    if sizes is None:
+        raise NotRead("its sizes are computed from the picture")
+    kept = [shape[i] if size == 0 and not zero_is_zero and i < len(shape) else size for i, size in enumerate(sizes)]
+    known = int(np.prod([size for size in kept if size != -1]))
+    return [int(np.prod(shape)) // max(known, 1) if size == -1 else size for size in kept]
+
+
+@READS.register("Transpose", becomes=(Permute,))
+def _transpose(walk: Walk, call: Call) -> Value:
+    value = call.map()
+    return walk.turned(value, call.integers("perm", default=list(reversed(range(len(value.axes))))))
+
+
+@READS.register("Concat", "QLinearConcat", becomes=(Concat,))
+def _concat(walk: Walk, call: Call) -> Value:
+    given = call.inputs[2::3] if call.kind.startswith("Q") else call.inputs
+    if any(isinstance(value, Constant) for value in given):
+        raise NotRead("a part is a constant")
+    values = [value for value in given if isinstance(value, Map)]
+    return concatenated(walk, call.name, values, call.axis(len(values[0].axes), 1))
+
+
+def concatenated(walk: Walk, name: str, values: Sequence[Map], axis: int) -> Map:
+    """Values one after the other along an axis of theirs; in the order in which they lie, where that is one."""
+    orders = {value.axes for value in values}
+    if len(orders) != 1:
+        return walk.put(name, Concat(axis), values)
+    order = values[0].axes
+    return Map(walk.emit(name, Concat(order[axis]), [value.name for value in values]), order)
+
+
+@READS.register("Split", becomes=(Slice,))
+def _split(walk: Walk, call: Call) -> Any:
+    value = call.map()
+    axis = call.axis(len(value.axes))
+    side, count = walk.shape(value)[axis], len(call.outputs)
+    sizes = call.integers("split", 1)
+    if sizes is None:
+        each = -(-side // count)
+        sizes = [min(each, side - place * each) for place in range(count)]
+    stops = np.cumsum(sizes).tolist()
+    if stops[-1] != side or min(sizes) < 1:
+        raise NotRead(f"{side} places in parts of {sizes}")
+    return [
+        part(walk, output, value, axis, stop - size, stop) for output, size, stop in zip(call.outputs, sizes, stops, strict=False)
+    ]
+
+
+def part(walk: Walk, name: str, value: Map, axis: int, start: int, stop: int, step: int = 1) -> Map:
+    """Places along an axis of a value. Rows and columns of a picture are cut off, as convolutions can take up."""
+    lying, side = value.axes[axis], walk.shape(value)[axis]
+    if (start, stop, step) == (0, side, 1):
+        return value
+    if step == 1 and lying > 1 and len(value.axes) == 4 and walk.channels_on(value) == 1:
+        ends = (-start, stop - side)
+        return Map(walk.emit(name, Pad((*ends, 0, 0) if lying == 3 else (0, 0, *ends)), [value.name]), value.axes)
+    return Map(walk.emit(name, Slice(start, stop, lying, step), [value.name]), value.axes)
+
+
+@READS.register("Slice", becomes=(Slice, Flip, Pad))
+def _slice(walk: Walk, call: Call) -> Value:
+    value = call.map()
+    shape = walk.shape(value)
+    starts, ends = call.integers("starts", 1), call.integers("ends", 2)
+    axes = call.integers("axes", 3, list(range(len(starts))))
+    steps = call.integers("steps", 4, [1] * len(starts))
+    for i, (start, end, given, step) in enumerate(zip(starts, ends, axes, steps, strict=True)):
+        axis = given % len(shape)
+        found = slice(start, end, step).indices(shape[axis])
+        name = call.name if i == len(starts) - 1 else f"{call.name}.{axis}"
+        if step == -1 and found == (shape[axis] - 1, -1, -1):
+            value = Map(walk.emit(name, Flip((value.axes[axis],)), [value.name]), value.axes)
+            continue
+        if step < 0:
+            raise NotRead(f"by steps of {step}")
+        value = part(walk, name, value, axis, found[0], max(found[1], found[0]), step)
+    return value
+
+
+@READS.register("Gather", becomes=(Gather, Repeat, Slice, Sigmoid))
+def _gather(walk: Walk, call: Call) -> Value:
+    if isinstance(call.inputs[0], Constant):
+        if not walk.notation:
+            raise NotRead("looks values of the picture up in a table")
+        return walk.unary(call.name, Sigmoid(), call.map(1))  # a function of codes by its table
+    value, index = call.map(), call.numbers(1, "its index")
+    axis = call.axis(len(value.axes))
+    side = walk.shape(value)[axis]
+    places = [int(place) % side for place in index.reshape(-1)]
+    shape = walk.shape(value)
+    after = (*shape[:axis], *index.shape, *shape[axis + 1 :])
+    if len(places) == 1:
+        found = part(walk, f"{call.name}.part", value, axis, places[0], places[0] + 1)
+    elif (times := _times(places, side)) > 1:
+        found = Map(walk.emit(call.name, Repeat(times, value.axes[axis]), [value.name]), value.axes)
+    else:
+        found = walk.gathered(call.name, value, places, axis)
+    return found if index.ndim == 1 else walk.reshaped(call.name, found, after)
+
+
+def _times(places: Sequence[int], side: int) -> int:
+    """How often each place is named, where all are named in order and alike; else 0."""
+    times, rest = divmod(len(places), side)
+    return times if not rest and list(places) == np.repeat(np.arange(side), times).tolist() else 0
+
+
+@READS.register("Expand", becomes=(Expand,))
+def _expand(walk: Walk, call: Call) -> Value:
+    value = call.map()
+    sizes = [int(size) for size in call.numbers(1, "its sizes")]
+    return expanded(walk, call.name, value, tuple(np.broadcast_shapes(walk.shape(value), tuple(sizes))))
+
+
+def expanded(walk: Walk, name: str, value: Map, after: Sequence[int]) -> Map:
+    """A value broadcast to a shape."""
+    before = walk.shape(value)
+    if before == tuple(after):
+        return value
+    added = len(after) - len(before)
+    source = (1,) * added + before
+    kept = (place >= added and old == new for place, (old, new) in enumerate(zip(source, after, strict=True)))
+    sizes = tuple(-1 if keeps else int(new) for keeps, new in zip(kept, after, strict=True))
+    return walk.put(name, Expand(sizes), [value])
+
+
+@READS.register("Tile", becomes=(Concat,))
+def _tile(walk: Walk, call: Call) -> Value:
+    """Copies one behind the other, along one axis after another."""
+    value = call.map()
+    for axis, count in enumerate(call.numbers(1, "how often").astype(int).tolist()):
+        if count > 1:
+            value = concatenated(walk, f"{call.name}.{axis}", [value] * count, axis)
+    return value
+
+
+@READS.register("DepthToSpace", becomes=(PixelShuffle, Gather))
+def _depth_to_space(walk: Walk, call: Call) -> Value:
+    """A pixel shuffle takes channels channel by channel; the mode DCR block by block, so that they are put in order first."""
+    value, factor = call.map(), int(call.attrs["blocksize"])
+    if walk.shape(value)[1] % factor**2:
+        raise NotRead(f"{walk.shape(value)[1]} channels in blocks of {factor}")
+    if call.text("mode", "DCR") == "DCR":
+        value = walk.gathered(f"{call.name}.order", value, blocks_first(walk.shape(value)[1], factor), 1)
+    return walk.put(call.name, PixelShuffle(factor), [value])
+
+
+def blocks_first(channels: int, factor: int) -> list[int]:
+    """For each channel in the order of a pixel shuffle, where it stands when all channels of a block's first pixel come first."""
+    count = channels // factor**2
+    found: list[int] = np.arange(channels).reshape(factor**2, count).T.reshape(-1).tolist()
+    return found
+
+
+@READS.register("SpaceToDepth", becomes=(PixelUnshuffle, Gather))
+def _space_to_depth(walk: Walk, call: Call) -> Value:
+    """All channels of a block's first pixel come first."""
+    value, factor = call.map(), int(call.attrs["blocksize"])
+    made = walk.put(call.name, PixelUnshuffle(factor), [value])
+    channels = walk.shape(made)[1]
+    order = np.arange(channels).reshape(channels // factor**2, factor**2).T.reshape(-1)
+    return walk.gathered(f"{call.name}.order", made, order.tolist(), 1)

@@ -1,0 +1,152 @@
+"""From the operators of a TFLite file to the canonical graph, at one size of the picture.
+
+Tensors of a file have their channels last; the graph has them first, and follows the order (``Map``) so that nothing is moved.
+What a file holds in integers is read as the real numbers that they stand for. The saturation of codes whose lowest stands for
+zero is a ReLU, and is read as one, as is a bound that the file puts on them; other bounds of codes are those of a range, and
+become the width of the tensor.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hwmodels.errors import FileError
+from hwsearch.formats.reading.builder import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
+from hwsearch.formats.reading.operators import NotRead
+from hwsearch.formats.tflite.form import NONE, RELU, RELU6, RELU_N1_TO_1
+from hwsearch.formats.tflite.integers.convolution import StoredLayer, grid_of
+from hwsearch.formats.tflite.reading.table import READS, Call, Value
+from hwsearch.formats.tflite.tables import StoredModel, StoredOperator, StoredTensor
+from hwsearch.quant.formats import TensorFormat
+from searchspaces.ir.graph import Node
+from searchspaces.ops.activation import Activation, Clip, Relu, Relu6
+from searchspaces.tracing.formulas import Sample
+
+FUSED: dict[int, Activation] = {RELU: Relu(), RELU6: Relu6(), RELU_N1_TO_1: Clip(-1.0, 1.0)}
+
+
+class Walk(Builder):
+    """One pass.
+
+    Attributes:
+        values: what every tensor of the file is worth.
+        formats: node -> the format of its codes, narrowed by bounds, where the file stores it as codes.
+        layers: layer's name -> what the file stores of its weights.
+        halves: nodes that the file stores in half precision.
+    """
+
+    def __init__(self, model: StoredModel, constants: dict[int, np.ndarray], sample: Sample) -> None:
+        first = model.tensors[model.input]
+        if len(first.shape) != 4 or not 1 <= first.shape[3] <= 4096:
+            raise FileError(f"the input has the shape {list(first.shape)}, not that of a picture [1, height, width, channels]")
+        super().__init__(first.shape[3], sample)
+        self.model = model
+        self.values: dict[int, Value] = dict(constants)
+        self.formats: dict[str, TensorFormat] = {}
+        self.layers: dict[str, StoredLayer] = {}
+        self.unary_of: dict[str, str] = {}
+        self.reads = Counter(index for operator in model.operators for index in operator.inputs)
+        self._set(model.input, self.turned(self.picture, TO_CHANNELS_LAST))
+
+    def run(self) -> list[Node]:
+        """The nodes that the output depends on.
+
+        Raises:
+            FileError: nothing computes the output, or an operator reads what nothing has written.
+        """
+        for operator in self.model.operators:
+            self._operator(operator)
+        output = self.values.get(self.model.output)
+        if not isinstance(output, Map):
+            raise FileError("nothing computes the output of the network from the picture")
+        if len(output.axes) == 4:
+            output = self.turned(output, TO_CHANNELS_FIRST)
+        return self.up_to(self.lying(output))
+
+    def _set(self, index: int, value: Value) -> None:
+        self.values[index] = value
+        fmt = grid_of(self.model.tensors[index])
+        if isinstance(value, Map) and fmt is not None:
+            self.formats[value.name] = fmt
+
+    def _operator(self, operator: StoredOperator) -> None:
+        for index in operator.inputs:
+            if index != -1 and index not in self.values:
+                raise FileError(f"{operator.name} reads {self.model.tensors[index].name!r}, which nothing writes")
+        if not operator.outputs:
+            return
+        inputs = tuple(None if index == -1 else self.values[index] for index in operator.inputs)
+        stored: tuple[StoredTensor | None, ...] = tuple(None if i == -1 else self.model.tensors[i] for i in operator.inputs)
+        written = self.model.tensors[operator.outputs[0]]
+        name = written.name.partition(";")[0] or f"tensor_{operator.outputs[0]}"
+        call = Call(operator, inputs, stored, written, name)
+        maps = [value for value in inputs if isinstance(value, Map)]
+        before = list(self.nodes)
+        reader = READS.get(operator.name)
+        try:
+            if reader is None:
+                raise NotRead("")
+            found: Any = reader.read(self, call)
+            values = list(found) if isinstance(found, list | tuple) else [found]
+            if len(values) == 1 and isinstance(values[0], Map):
+                values = [self._finished(call, values[0])]
+        except NotRead as reason:
+            for made in list(self.nodes)[len(before) :]:
+                del self.nodes[made]
+            if not maps:
+                raise FileError(f"{operator.name} of constants cannot be read: {reason}") from None
+            lost = self.unknown(name, operator.name, name, [value.name for value in maps], str(reason))
+            values = [self.whole(lost)] * len(operator.outputs)
+        for index, value in zip(operator.outputs, values, strict=False):
+            self._set(index, value)
+
+    def _finished(self, call: Call, value: Map) -> Map:
+        """Behind the activation that is fused to an operator, and the saturation of the codes that it writes."""
+        fused = int(call.options.get("FusedActivationFunction", NONE))
+        if fused != NONE:
+            if fused not in FUSED:
+                raise NotRead(f"the fused activation {fused}")
+            value = self.unary(f"{call.name}.activated", FUSED[fused], value)
+        fmt = grid_of(call.written)
+        return value if fmt is None else self.saturated(value, call.name, fmt)
+
+    # Small vocabulary of the readers
+
+    def saturated(self, value: Map, name: str, fmt: TensorFormat) -> Map:
+        """What bounds of codes do to real values: a ReLU where the lowest stands for zero."""
+        if fmt.zero_point != fmt.qmin or self.never_negative(value.name):
+            return value
+        return self.unary(f"{name}.relu", Relu(), value)
+
+    def bounded(self, value: Map, name: str, low: int, high: int) -> Map:
+        """Codes between two bounds."""
+        fmt = self.formats[value.name]
+        narrow = replace(fmt, qmin=max(fmt.qmin, low), qmax=max(min(fmt.qmax, high), low))
+        self.formats[value.name] = narrow
+        return self.saturated(value, name, narrow)
+
+    def unary(self, name: str, op: Activation, value: Map, weights: Any = None) -> Map:
+        """An activation."""
+        made = self.pointwise(name, op, [value], weights)
+        self.unary_of[made.name] = value.name
+        if value.name in self.formats:
+            self.formats[made.name] = self.formats[value.name]
+        return made
+
+    def first(self, value: Map) -> Map:
+        """A picture ``[N, H, W, C]`` with its channels first.
+
+        Raises:
+            NotRead: it has not four axes.
+        """
+        if len(value.axes) != 4:
+            raise NotRead(f"of {len(value.axes)} axes")
+        return self.turned(value, TO_CHANNELS_FIRST)
+
+    def last(self, value: Map) -> Map:
+        """Back to channels last."""
+        return self.turned(value, TO_CHANNELS_LAST)

@@ -1,0 +1,380 @@
+"""Operators of ONNX files as they are read, against ONNX Runtime on the same file, at sizes that the reader has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from operator_samples import SAMPLES
+
+from hwmodels.errors import FileError, UncountedError, UsageError
+from hwsearch.formats import file_network
+from hwsearch.formats.onnx.float_network import to_float_model
+from hwsearch.formats.readers import inspect
+from searchspaces.ir.graph import execute
+from searchspaces.tracing.trace import trace
+
+CHANNELS = 4
+SIZES = ((24, 32), (36, 20), (16, 44))
+NOWHERE = np.zeros(0, np.float32)
+
+
+def written(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    constants: Mapping[str, Any] | None = None,
+    *,
+    opset: int = 17,
+    sides: tuple[Any, ...] = ("n", CHANNELS, "h", "w"),
+    output: str = "y",
+) -> Path:
+    """A file from input "x" to ``output``."""
+    ends = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, sides),
+        helper.make_tensor_value_info(output, TensorProto.FLOAT, None),
+    ]
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    onnx.save(model, path)
+    return path
+
+
+def difference(path: Path, sizes: tuple[tuple[int, int], ...] = SIZES) -> float:
+    """Largest difference from ONNX Runtime over the largest value, over all sizes that the graph is for."""
+    found = inspect(path)
+    assert found.graph.uncounted == ()
+    assert found.executable
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for height, width in (found.graph.size,) if found.graph.size else sizes:
+        x = torch.rand(1, found.graph.channels, height, width, generator=torch.Generator().manual_seed(height)) - 0.25
+        theirs = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+        ours = execute(found.graph, x).numpy()
+        assert ours.shape == theirs.shape
+        worst = max(worst, float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-6)))
+    return worst
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SAMPLES if kind not in ("log", "sqrt", "rsqrt", "reciprocal")])
+def test_what_we_write_is_read_for_every_size(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(to_float_model(SAMPLES[kind]()).SerializeToString())
+    assert inspect(path).graph.size is None
+    assert difference(path) < 1e-5
+
+
+def node(kind: str, *inputs: str, out: str = "y", **attrs: Any) -> onnx.NodeProto:
+    return helper.make_node(kind, ["x", *inputs], [out], **attrs)
+
+
+def _array(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+I64 = np.int64
+ONE: dict[str, tuple[int, onnx.NodeProto, dict[str, Any]]] = {
+    "conv same upper": (17, node("Conv", "w", auto_pad="SAME_UPPER", kernel_shape=[4, 4]), {"w": _array(3, 4, 4, 4)}),
+    "conv same lower, strided": (
+        17,
+        node("Conv", "w", "b", auto_pad="SAME_LOWER", strides=[2, 2], kernel_shape=[3, 3]),
+        {"w": _array(3, 4, 3, 3), "b": _array(3)},
+    ),
+    "conv uneven": (
+        9,
+        node("Conv", "w", pads=[0, 1, 2, 3], strides=[2, 1], dilations=[1, 2], group=2),
+        {"w": _array(6, 2, 3, 3)},
+    ),
+    "transposed": (
+        11,
+        node("ConvTranspose", "w", "b", strides=[2, 2], pads=[1, 1, 1, 1]),
+        {"w": _array(4, 3, 4, 4), "b": _array(3)},
+    ),
+    "transposed, uneven": (
+        11,
+        node("ConvTranspose", "w", strides=[3, 3], pads=[1, 0, 2, 1], output_padding=[1, 2], group=2),
+        {"w": _array(4, 3, 5, 5)},
+    ),
+    "transposed, same": (11, node("ConvTranspose", "w", strides=[2, 2], auto_pad="SAME_UPPER"), {"w": _array(4, 3, 3, 3)}),
+    "depth to space DCR": (11, node("DepthToSpace", blocksize=2), {}),
+    "depth to space CRD": (13, node("DepthToSpace", blocksize=2, mode="CRD"), {}),
+    "space to depth": (13, node("SpaceToDepth", blocksize=2), {}),
+    "upsample of operator set 9": (9, node("Upsample", "s", mode="nearest"), {"s": np.array([1, 1, 2, 2], np.float32)}),
+    "resize of operator set 10": (10, node("Resize", "s", mode="nearest"), {"s": np.array([1, 1, 3, 3], np.float32)}),
+    "resize nearest, half pixel": (
+        13,
+        node("Resize", "", "s", mode="nearest"),
+        {"s": np.array([1, 1, 2, 2], np.float32)},
+    ),
+    "resize linear by 1.5": (13, node("Resize", "", "s", mode="linear"), {"s": np.array([1, 1, 1.5, 1.5], np.float32)}),
+    "resize linear, corners": (
+        13,
+        node("Resize", "", "s", mode="linear", coordinate_transformation_mode="align_corners"),
+        {"s": np.array([1, 1, 2, 2], np.float32)},
+    ),
+    "resize cubic, axes": (
+        18,
+        node("Resize", "", "s", mode="cubic", axes=[2, 3]),
+        {"s": np.array([2, 2], np.float32)},
+    ),
+    "pad of operator set 10": (10, node("Pad", pads=[0, 0, 1, 2, 0, 0, 3, 4], value=0.5), {}),
+    "pad edge, axes": (18, node("Pad", "p", "", "a", mode="edge"), {"p": np.array([1, 2, 3, 0]), "a": np.array([2, -1])}),
+    "clip of operator set 9": (9, node("Clip", min=-0.1, max=0.3), {}),
+    "clip to six": (13, node("Clip", "l", "u"), {"l": np.float32(0), "u": np.float32(6)}),
+    "slice of operator set 9": (9, node("Slice", axes=[1, 3], starts=[1, 2], ends=[9, -1]), {}),
+    "slice by steps": (
+        13,
+        node("Slice", "b", "e", "a", "s"),
+        {"b": np.array([0, -1], I64), "e": np.array([99, -999], I64), "a": np.array([2, 3], I64), "s": np.array([2, -1], I64)},
+    ),
+    "gather, channels swapped": (13, node("Gather", "i", axis=1), {"i": np.array([2, 1, 0], I64)}),
+    "gather, one": (13, node("Gather", "i", axis=1), {"i": np.array(-1, I64)}),
+    "gather, repeated": (13, node("Gather", "i", axis=1), {"i": np.repeat(np.arange(4), 3)}),
+    "flatten": (13, node("Flatten", axis=2), {}),
+    "squeeze back": (13, node("Unsqueeze", "a"), {"a": np.array([2, -1], I64)}),
+    "unsqueeze of operator set 11": (11, node("Unsqueeze", axes=[0]), {}),
+    "tile": (13, node("Tile", "t"), {"t": np.array([1, 2, 1, 3], I64)}),
+    "expand": (13, node("Expand", "s"), {"s": np.array([1, 1, 1, 1], I64)}),
+    "max of a number": (13, node("Max", "c"), {"c": np.float32(0.1)}),
+    "min of an array": (13, node("Min", "c"), {"c": _array(4, 1, 1)}),
+    "number less": (13, helper.make_node("Sub", ["c", "x"], ["y"]), {"c": np.float32(1)}),
+    "number over": (13, helper.make_node("Div", ["c", "z"], ["y"]), {"c": np.float32(2)}),
+    "power": (13, node("Pow", "c"), {"c": np.float32(2)}),
+    "where": (13, helper.make_node("Where", ["m", "x", "c"], ["y"]), {"m": _array(4, 1, 1) > 0, "c": np.float32(0.5)}),
+    "leaky": (16, node("LeakyRelu", alpha=0.2), {}),
+    "prelu": (16, node("PRelu", "s"), {"s": _array(4, 1, 1)}),
+    "prelu of columns": (16, node("PRelu", "s"), {"s": np.array([0.5], np.float32)}),
+    "selu": (13, node("Selu"), {}),
+    "hard sigmoid of its own": (13, node("HardSigmoid"), {}),
+    "mish": (18, node("Mish"), {}),
+    "gelu": (20, node("Gelu", approximate="tanh"), {}),
+    "softmax of operator set 11": (11, node("Softmax", axis=2), {}),
+    "softmax of channels": (13, node("Softmax", axis=1), {}),
+    "log softmax": (13, node("LogSoftmax", axis=-1), {}),
+    "mean over pixels": (13, node("ReduceMean", axes=[2, 3], keepdims=0), {}),
+    "sum, axes as input": (13, node("ReduceSum", "a"), {"a": np.array([1], I64)}),
+    "length": (13, node("ReduceL2", axes=[1]), {}),
+    "lp normalization": (13, node("LpNormalization", axis=1), {}),
+    "max pooling": (12, node("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), {}),
+    "average pooling": (19, node("AveragePool", kernel_shape=[2, 2], strides=[2, 2]), {}),
+    "average pooling, padded": (11, node("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), {}),
+    "global max": (13, node("GlobalMaxPool"), {}),
+    "batch normalization": (
+        15,
+        node("BatchNormalization", "s", "b", "m", "v"),
+        {"s": _array(4), "b": _array(4, seed=1), "m": _array(4, seed=2), "v": np.abs(_array(4, seed=3)) + 0.1},
+    ),
+    "instance normalization": (13, node("InstanceNormalization", "s", "b"), {"s": _array(4), "b": _array(4)}),
+    "layer normalization": (17, node("LayerNormalization", "s", axis=-1), {"s": np.array([0.5], np.float32)}),
+    "group normalization": (21, node("GroupNormalization", "s", "b", num_groups=2), dict.fromkeys("sb", _array(4))),
+    "rms normalization": (23, node("RMSNormalization", "s", axis=-1), {"s": np.array([0.5], np.float32)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_one_operator(name: str, tmp_path: Path) -> None:
+    opset, one, constants = ONE[name]
+    nodes = [one]
+    if "z" in one.input:  # away from zero
+        nodes.insert(0, helper.make_node("Exp", ["x"], ["z"]))
+    assert difference(written(tmp_path / "net.onnx", nodes, constants, opset=opset)) < 1e-5
+
+
+@pytest.mark.parametrize("opset", [9, 13])
+def test_tokens_and_matrices(opset: int, tmp_path: Path) -> None:
+    """Pixels as tokens by sizes that the file computes, products with constants on either side and of tensors."""
+    axes: dict[str, Any] = {"axes": [0]} if opset < 13 else {}
+    one = ["zero"] if opset >= 13 else []
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        *(helper.make_node("Gather", ["shape", f"i{i}"], [f"s{i}"], axis=0) for i in (0, 2, 3)),
+        helper.make_node("Mul", ["s2", "s3"], ["area"]),
+        *(helper.make_node("Unsqueeze", [name, *one], [f"{name}_"], **axes) for name in ("s0", "s2", "s3", "area")),
+        helper.make_node("Concat", ["s0_", "four", "area_"], ["flat"], axis=0),
+        helper.make_node("Reshape", ["x", "flat"], ["rows"]),
+        helper.make_node("Transpose", ["rows"], ["tokens"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["tokens", "m"], ["q"]),
+        helper.make_node("Add", ["q", "b"], ["qb"]),
+        helper.make_node("MatMul", ["rows", "qb"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["weights"], axis=2),
+        helper.make_node("MatMul", ["weights", "rows"], ["mixed"]),
+        helper.make_node("MatMul", ["left", "mixed"], ["more"]),
+        helper.make_node("Concat", ["s0_", "four", "s2_", "s3_"], ["whole"], axis=0),
+        helper.make_node("Reshape", ["more", "whole"], ["y"]),
+    ]
+    constants = {"i0": 0, "i2": 2, "i3": 3, "zero": [0], "four": [4]}
+    arrays = {key: np.array(value, I64) for key, value in constants.items()}
+    arrays |= {"m": _array(4, 4), "b": _array(4), "left": _array(4, 4, seed=1)}
+    path = written(tmp_path / "net.onnx", nodes, arrays, opset=opset)
+    found = inspect(path)
+    assert found.graph.size is None
+    assert [layer.op for layer in found.layers] == ["linear", "linear"]
+    assert difference(path) < 1e-5
+
+
+def test_channels_last_at_the_door_leaves_no_trace(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["a"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["a", "w"], ["b"], pads=[1, 1, 1, 1]),
+        helper.make_node("Transpose", ["b"], ["c"], perm=[0, 2, 3, 1]),
+        helper.make_node("Mul", ["c", "scales"], ["d"]),
+        helper.make_node("Relu", ["d"], ["y"]),
+    ]
+    arrays = {"w": _array(3, 3, 3, 3), "scales": _array(3)}
+    found = inspect(written(tmp_path / "net.onnx", nodes, arrays, sides=(1, 24, 32, 3)))
+    assert [n.op.kind for n in found.graph.nodes] == ["input", "conv"]
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
+    x = torch.rand(1, 3, 24, 32)
+    theirs = session.run(None, {"x": x.permute(0, 2, 3, 1).numpy()})[0].transpose(0, 3, 1, 2)
+    assert np.allclose(execute(found.graph, x).numpy(), theirs, atol=1e-5)
+
+
+def test_a_branch_that_the_size_decides(tmp_path: Path) -> None:
+    def branch(name: str, kind: str) -> onnx.GraphProto:
+        return helper.make_graph(
+            [helper.make_node(kind, ["x"], [name])], name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)]
+        )
+
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"], start=1, end=2),
+        helper.make_node("Equal", ["s", "four"], ["is"]),
+        helper.make_node("If", ["is"], ["y"], then_branch=branch("t", "Sigmoid"), else_branch=branch("e", "Relu")),
+    ]
+    path = written(tmp_path / "net.onnx", nodes, {"four": np.array([4], I64)})
+    assert [n.op.kind for n in inspect(path).graph.nodes] == ["input", "sigmoid"]
+
+
+def small(path: Path, **more: Any) -> Path:
+    return written(path, [node("Conv", "w", pads=[1, 1, 1, 1])], {"w": _array(4, 4, 3, 3)}, **more)
+
+
+def test_a_relu_that_a_quantizer_swallowed_is_read(tmp_path: Path) -> None:
+    """Unsigned codes whose zero point is their lowest cut negative values off; a zero point in the middle does not."""
+    for zero in (0, 128):
+        nodes = [
+            node("Conv", "w", out="a"),
+            helper.make_node("QuantizeLinear", ["a", "s", "z"], ["b"]),
+            helper.make_node("DequantizeLinear", ["b", "s", "z"], ["y"]),
+        ]
+        path = written(tmp_path / "net.onnx", nodes, {"w": _array(4, 4, 1, 1), "s": np.float32(0.05), "z": np.uint8(zero)})
+        found = inspect(path)
+        assert [n.op.kind for n in found.graph.nodes] == ["input", "conv"]
+        assert (found.graph.output.activation is not None) == (zero == 0)
+        assert found.layers[0].activation_bits == 8
+
+
+def test_a_file_becomes_a_network_with_its_widths(tmp_path: Path) -> None:
+    codes = np.array([[[[-128]], [[127]], [[3]], [[-4]]]] * 4, np.int8)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("DequantizeLinear", ["a", "s", "z"], ["b"]),
+        helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["real"], axis=0),
+        helper.make_node("Conv", ["b", "real"], ["y"]),
+    ]
+    constants = {
+        "s": np.float32(1 / 255),
+        "z": np.uint16(0),
+        "w": codes,
+        "sw": np.full(4, 0.01, np.float32),
+        "zw": np.zeros(4, np.int8),
+    }
+    network = file_network.load(written(tmp_path / "net.onnx", nodes, constants, opset=21))
+    assert dict(network.widths) == {"w": 8, "-> input": 16}
+    assert torch.equal(network.module.state_dict()["w.weight"], torch.from_numpy(codes.astype(np.float32) * np.float32(0.01)))
+    assert any("in integers already" in remark for remark in network.remarks)
+
+
+# What is refused
+
+
+def test_an_operator_that_is_not_read_is_named_with_its_node(tmp_path: Path) -> None:
+    path = written(tmp_path / "net.onnx", [helper.make_node("Det", ["x"], ["d"], name="/head/det"), node("Sign", out="y")])
+    with pytest.raises(UncountedError, match="Sign y"):
+        file_network.load(path)
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [("../w.bin", "outside"), ("/etc/passwd", "outside"), ("missing.bin", "not there"), ("short.bin", "has 10")],
+)
+def test_weights_in_another_file(location: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "w.bin").write_bytes(bytes(4 * 4 * 9 * 4))
+    (tmp_path / "in" / "short.bin").write_bytes(bytes(10))
+    path = small(tmp_path / "in" / "net.onnx")
+    model = onnx.load(path)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    tensor.external_data.add(key="length", value=str(4 * 4 * 9 * 4))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(FileError, match=message):
+        inspect(path)
+
+
+def test_weights_behind_a_link_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "w.bin").write_bytes(bytes(4 * 4 * 9 * 4))
+    (tmp_path / "in" / "w.bin").symlink_to(tmp_path / "w.bin")
+    path = small(tmp_path / "in" / "net.onnx")
+    model = onnx.load(path)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="w.bin")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(FileError, match="outside"):
+        inspect(path)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"opset": 8}, "operator set 8"),
+        ({"sides": (2, 4, 8, 8)}, "2 pictures at once"),
+        ({"sides": ("n", "c", 8, 8)}, "channels"),
+        ({"sides": ("n", 4, 8)}, "3 axes"),
+        ({"sides": (1, 4, 8, "w")}, "one side"),
+        ({"sides": (1, 5, 8, 8)}, "weights for 4 channels read 5"),
+        ({"output": "nobody"}, "output"),
+    ],
+)
+def test_what_is_no_network_of_pictures(how: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=message):
+        inspect(small(tmp_path / "net.onnx", **how))
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "net.onnx", [node("Conv", "w.weight")], {"w.weight": np.full((4, 4, 1, 1), np.nan, np.float32)})
+    with pytest.raises(FileError, match=r"w\.weight"):
+        file_network.load(path)
+
+
+def test_a_network_that_gives_no_picture(tmp_path: Path) -> None:
+    path = written(tmp_path / "net.onnx", [node("Flatten")])
+    with pytest.raises(UsageError, match="becomes"):
+        file_network.load(path)
+
+
+def test_a_table_of_a_few_bytes_that_asks_for_all_memory(tmp_path: Path) -> None:
+    nodes = [helper.make_node("ConstantOfShape", ["s"], ["big"]), node("Add", "big")]
+    with pytest.raises(FileError, match="numbers"):
+        inspect(written(tmp_path / "net.onnx", nodes, {"s": np.array([1 << 20, 1 << 20], I64)}))
+
+
+def test_the_cases(shared: Path) -> None:
+    """Older operator sets, channels last, dynamic sizes, weights in a second file, a quantized file."""
+    names = ("op9", "op10", "nhwc", "bil_dyn", "external", "QDQ_a16w8")
+    for name in names:
+        network = file_network.load(shared / "cases" / f"{name}.onnx")  # compared with ONNX Runtime there
+        assert trace(network.module, network.channels, name).size is None
+        assert network.scale == 2
+    assert {bits for bits in network.widths.values()} == {8, 16}
