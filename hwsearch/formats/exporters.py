@@ -156,7 +156,7 @@ def _built_in() -> list[Part[ExporterInfo]]:
     found = []
     for file in Path(__file__).parent.glob("*/offers.py"):
         module = import_module(f"{__package__}.{file.parent.name}.offers")
-        found += [Part(info.name, info, str(file)) for info in module.EXPORTERS]
+        found += [Part(info.name, info, str(file)) for info in getattr(module, "EXPORTERS", ())]
     return sorted(found, key=lambda part: (part.value.place, part.name))
 
 

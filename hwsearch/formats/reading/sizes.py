@@ -38,10 +38,15 @@ def fixed(name: str, walk: Walk, size: Size) -> tuple[Graph, Builder]:
     """The graph of a file that is for pictures of ``size``. Where nothing in it knows that size, it is one for all."""
     built, nodes = walk(Sample(*size))
     graph = Graph(name, tuple(simplified([_of_any_number(node) for node in nodes])), tuple(built.uncounted))
+    return for_all_sizes(graph, size), built
+
+
+def for_all_sizes(graph: Graph, size: Size) -> Graph:
+    """A graph that was read at one size, for all sizes if nothing in it knows that size; else for that size."""
     if graph.uncounted:
-        return graph, built
+        return graph
     multiple = _multiple_of_fixed(graph, size)
-    return replace(graph, size=size) if multiple is None else replace(graph, multiple=multiple), built
+    return replace(graph, size=size) if multiple is None else replace(graph, size=None, multiple=multiple)
 
 
 def _of_any_number(node: Node) -> Node:
@@ -55,6 +60,7 @@ def _multiple_of_fixed(graph: Graph, size: Size) -> int | None:
     """Of what sides must be multiples in a graph that was read at one size; None where it is for that size alone."""
     if any(_holds_size(node) for node in graph.nodes):
         return None
+    graph = replace(graph, size=None)
     for multiple in COARSER:
         probe = (multiple * 5, multiple * 7)
         try:

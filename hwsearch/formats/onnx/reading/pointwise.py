@@ -212,7 +212,7 @@ def _sqrt(walk: Walk, call: Call) -> Value:
     return walk.unary(call.name, act.Sqrt(), call.map())
 
 
-@READS.register("Neg", becomes=(Affine, act.Neg))
+@READS.register("Neg", becomes=(Affine,))
 def _neg(walk: Walk, call: Call) -> Value:
     return walk.scaled(call.name, call.map(), -1.0, 0.0)
 
