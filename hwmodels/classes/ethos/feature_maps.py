@@ -8,6 +8,12 @@ they compete, those that are large, long alive and seldom used leave the chip.
 
 The rules follow the scheduler of Arm's compiler (ethos-u-vela 5.2.0, Apache-2.0: scheduling and cascade building); they look at
 sizes only, not at speeds. Its exhaustive search among competing feature maps is replaced by the order above.
+
+Example: three 3x3 convolutions of stride 1 on maps of 48 rows of 1 KiB, 2 KiB of weights each, 64 KiB on chip. Input and output
+of a layer are 96 KiB: none runs whole on chip. One row at a time, a buffer between two layers holds 6 rows, one that is written
+and three that are read in multiples of three: two buffers and all weights are 18 KiB, so the three are a cascade. It is widened
+as far as it goes: 12 rows at a time need buffers of 28 rows, 62 KiB with the weights; at 13 the third layer would no longer
+belong to it and fits nowhere alone.
 """
 
 from __future__ import annotations

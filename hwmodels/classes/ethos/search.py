@@ -2,6 +2,14 @@
 
 The compiler counts inputs and weights fetched per output element, looks at no clock and no memory, and compares in single
 precision (ethos-u-vela 5.2.0, Apache-2.0: block search). Here all costs are computed first, and one is picked from them.
+
+Example: a 3x3 convolution of 16 to 16 channels on 48x48 pixels of 8 bits, on a U55 of 128 multipliers (micro-blocks of 1x2x8).
+
+    block     reads      fetched per output element                                                banks of 20: inputs + sums
+    4x4x16    6x6x16     11.25                                                                     fits
+    8x10x16   10x12x16    3.38                                                                     4 + 16
+    7x12x16   9x14x16     3.25 = (9·14·16 · 48/7 · 48/12 inputs + 9·16·16 · 7·4 weights) / 48·48·16   4 + 16, taken
+    8x12x16   10x14x16    2.96                                                                     8 + 16: too many
 """
 
 from __future__ import annotations

@@ -3,6 +3,16 @@
 Every decision is one-hot. A term that depends on several decisions gets one continuous variable for each combination, tied to the
 one-hot variables by its marginals (the local polytope): with the decisions integral, exactly one combination is left. A term gets
 these variables only for the decisions in which it is not a plain sum, and only for the objectives that the program uses.
+
+Example: decisions A and B with two choices each, one layer whose latency depends on both.
+
+    latency      B=0  B=1      No sum: from B=0 to B=1 it falls by 2 where A=0, and not at all where A=1. Eight columns:
+    A=0            5    3        a0 a1 b0 b1        one of each pair is 1:   a0 + a1 = 1,  b0 + b1 = 1
+    A=1            4    4        y00 y01 y10 y11    tied to them:            y00 + y01 = a0,  y10 + y11 = a1,
+                                                                             y00 + y10 = b0,  y01 + y11 = b1
+    latency = 5 y00 + 3 y01 + 4 y10 + 4 y11: with a and b whole, one y is 1, that of the choices taken.
+
+Were the second row 4, 2, the term would be the sum 5 - 1 [A=1] - 2 [B=1]: slopes of a1 and b1, a constant, and no y.
 """
 
 from __future__ import annotations

@@ -5,6 +5,10 @@ choices are excluded for good; HiGHS closes what is left with a relative gap of 
 meet the solver's absolute tolerances (1e-6): raw damage near 1e-10 would make every plan look equal. The bound that is returned
 is proven. Where memory is what a runtime's planner lays out, the program knows a lower bound of it and is told more by cuts
 (``planned``), ``ROUNDS`` times at most; then the best plan so far is returned with the gap that is left.
+
+Example of the second step: the best plan known makes noise 100, and the relaxation proves that no plan makes less than 97. A
+choice whose reduced costs say that every plan with it makes at least 5 more than the relaxation (``Program.excess``) leads to 102
+or more: it is in no better plan, and its column leaves the program before HiGHS sees it.
 """
 
 from __future__ import annotations
