@@ -19,10 +19,13 @@ from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op, Shape
 from searchspaces.ops.extent import Extent
 from searchspaces.ops.move import Expand, Reshape
+from searchspaces.ops.pad import Pad
 
 WINDOWS = (1, 8, 16, 4, 2, 32, 64, 7, 6, 12, 24, 3, 5, 9, 10, 14, 20, 28, 40, 48, 56)
 """Multiples to which networks round the sides of a picture up."""
 _OFFSET = 64
+_Side = tuple[str, int, int]
+"""A formula and what it is for both samples."""
 
 
 class Differs(Exception):
@@ -103,7 +106,8 @@ def _sizes_of(op: Op, one: Any, two: Any, samples: tuple[Sample, Sample], window
         return _reshape(one, two, samples, window)
     items: list[Extent] = []
     for x, y in zip(one, two, strict=True):
-        found = formula(x, y, samples, window)
+        found = _missing(x, y, samples, window) if isinstance(op, Pad) else None
+        found = formula(x, y, samples, window) if found is None else found
         if found is None and isinstance(op, Expand) and x in (1, -1):
             found = -1  # more pictures at once
         if found is None:
@@ -136,12 +140,8 @@ def formula(one: int, two: int, samples: tuple[Sample, Sample], window: int) -> 
         for text, x, y in (tall, wide, both):
             if one and x and y and Fraction(one, x) == Fraction(two, y):
                 return _scaled(text, Fraction(one, x))
-        for (text, x, y), (side, a, b) in zip((tall, wide), plain, strict=True):
-            missing = (x - a, y - b)
-            ratios = {Fraction(value, gap) for value, gap in zip((one, two), missing, strict=True) if gap}
-            none = all(value == 0 for value, gap in zip((one, two), missing, strict=True) if not gap)
-            if none and len(ratios) == 1:
-                return _scaled(f"({text} - {side})", ratios.pop())
+        if (gap := _gap(one, two, plain, (tall, wide))) is not None:
+            return gap
     if one < 0 and two < 0:  # so much is cut off
         inner = formula(-one, -two, samples, window)
         return None if inner is None else f"-({inner})"
@@ -173,7 +173,27 @@ def _product(one: int, two: int, samples: tuple[Sample, Sample]) -> str | None:
     return None
 
 
-def _rounded(side: tuple[str, int, int], step: int, up: bool) -> tuple[str, int, int]:
+def _missing(one: int, two: int, samples: tuple[Sample, Sample], window: int) -> Extent | None:
+    """What a side lacks up to whole windows: of a padding, the likeliest formula. By chance it may be a count of windows, too."""
+    if one == two or window == 1:
+        return None
+    (h0, w0), (h1, w1) = (sample.shape for sample in samples)
+    plain = [("h", h0, h1), ("w", w0, w1)]
+    return _gap(one, two, plain, [_rounded(side, window, up=True) for side in plain])
+
+
+def _gap(one: int, two: int, plain: Sequence[_Side], rounded: Sequence[_Side]) -> Extent | None:
+    """A multiple of the difference between a side and what it is rounded to."""
+    for (text, x, y), (side, a, b) in zip(rounded, plain, strict=True):
+        missing = (x - a, y - b)
+        ratios = {Fraction(value, gap) for value, gap in zip((one, two), missing, strict=True) if gap}
+        none = all(value == 0 for value, gap in zip((one, two), missing, strict=True) if not gap)
+        if none and len(ratios) == 1:
+            return _scaled(f"({text} - {side})", ratios.pop())
+    return None
+
+
+def _rounded(side: _Side, step: int, up: bool) -> _Side:
     """A side rounded to whole windows, as text and for both samples."""
     text, one, two = side
     if up:

@@ -1,0 +1,1 @@
+"""Networks of attention in windows, one file each."""
