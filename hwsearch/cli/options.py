@@ -316,10 +316,16 @@ def network_fields(
     """The fields of a request that say which network; only those that were given.
 
     Raises:
-        UsageError: two networks, or an argument that cannot be read.
+        UsageError: two networks, weights of several, or an argument that cannot be read.
+        FileError: weights alone, of no network that is known.
     """
     if network is not None and model is not None:
         raise UsageError("--network and --model are two answers to one question", "Keep one of them.")
+    if weights is not None and network is None and model is None:
+        from searchspaces.networks.recognition import recognise
+
+        recognised = recognise(weights, scale)
+        network, scale = recognised.name, recognised.scale
     fields = {
         "network": network,
         "model": read_model(model),

@@ -18,7 +18,7 @@ from hwsearch.quality.log import EvaluationLog
 from hwsearch.quality.measuring import Glance
 from hwsearch.search import evolve, found, pareto, rounds
 from hwsearch.search.predict.screen import Screen, trust
-from hwsearch.search.propose import random_plans, uniform
+from hwsearch.search.propose import given, random_plans, uniform
 from hwsearch.search.tiling_options import Ways
 from searchspaces.space import PlanRow, SearchSpace, matrix
 
@@ -51,6 +51,7 @@ def find_plans(
     """
     space, tables = problem.space, [cut.table for cut in ways.useful]
     best = max(checks, key=lambda check: check.spearman).name
+    start = given.plan(space, problem.network.widths)
     with clock.stage("exact front"), progress.stage("solving exactly, measuring the front", request.evaluations) as stage:
         solved = rounds.solve(
             tables,
@@ -61,6 +62,7 @@ def find_plans(
             np.array(checks[0].measured_db),
             partial(_losses, log, stage),
             points=FRONT_POINTS,
+            start=() if start is None else (start,),
             **_share(request),
         )
     uniforms = uniform.plans(space)
@@ -95,7 +97,7 @@ def find_plans(
         objectives=objectives,
         front=front,
         picks=pareto.choose(front, losses, objectives, budgets, problem.table.limits, counts),
-        origins=_origins(plans, probes, solved.plans, uniforms),
+        origins=_origins(plans, probes, solved.plans, uniforms, start),
         cuts=taken,
         methods=[score.method for score in scores.values()],
     )
@@ -157,9 +159,15 @@ def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:
 
 
 def _origins(
-    plans: Sequence[PlanRow], probes: Sequence[PlanRow], starts: Sequence[PlanRow], uniforms: Mapping[str, PlanRow]
+    plans: Sequence[PlanRow],
+    probes: Sequence[PlanRow],
+    starts: Sequence[PlanRow],
+    uniforms: Mapping[str, PlanRow],
+    start: PlanRow | None,
 ) -> dict[int, str]:
     """Row -> where the plan first came from; the most telling origin wins."""
     known = dict.fromkeys(probes, "probe") | dict.fromkeys(starts, "exact")
+    if start is not None:
+        known[start] = given.ORIGIN
     known |= {plan: f"uniform {name}" for name, plan in uniforms.items()}
     return {row: known.get(plan, "refine") for row, plan in enumerate(plans)}

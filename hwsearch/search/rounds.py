@@ -53,7 +53,7 @@ class Rounds:
     prediction: Prediction
     """As learned for the last front."""
     anchors: list[PlanRow]
-    """Plans of one width that were measured before any front was solved."""
+    """Plans of one width, and one that was there before, that were measured before any front was solved."""
 
 
 def solve(
@@ -69,6 +69,7 @@ def solve(
     evaluations: int,
     rounds: int = ROUNDS,
     batch: int = BATCH,
+    start: Sequence[PlanRow] = (),
 ) -> Rounds:
     """Exact fronts and exact plans for ``budgets``, measured.
 
@@ -77,11 +78,11 @@ def solve(
         damage: the proxy's; calibrated first by the plans ``probes`` and their measured losses.
         evaluate: plans -> measured PSNR losses in dB, in the same order.
         points: latency budgets of a front, over all tables; evaluations: plans that may be measured, those of one width
-            included; rounds: fronts solved at most; batch: plans measured of each.
+            included; rounds: fronts solved at most; batch: plans measured of each; start: plans that are measured before all.
     """
     limits = {name: float(value) for name, value in tables[0].limits.items() if value is not None}
     prices = lower_all(tables, np.zeros_like(damage.noise), space, limits)
-    anchors = uniform.anchors(space, prices, limits, evaluations // ANCHORS)
+    anchors = distinct([*start, *uniform.anchors(space, prices, limits, evaluations // ANCHORS)])
     known, losses = [*anchors, *probes], [*evaluate(anchors), *probe_losses_db]
     before = len(known)
     found: list[PlanRow] = []

@@ -1,0 +1,103 @@
+"""Which built-in network a weights file is of: told by the names and shapes of its tensors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hwmodels.errors import FileError, UsageError
+from searchspaces.networks import checkpoint
+from searchspaces.networks.prefixes import choose
+from searchspaces.networks.registry import NETWORKS
+from searchspaces.networks.spec import NetworkSpec
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A built-in network; ``scale`` is None where its weights are the same for several."""
+
+    name: str
+    scale: int | None
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How a network of one scale fits: tensors of the right shape, of how many that one of them has."""
+
+    spec: NetworkSpec
+    scale: int
+    arguments: Mapping[str, Any]
+    alike: int
+    all: int
+
+
+def recognise(path: Path, scale: int | None = None) -> Recognised:
+    """The built-in network whose weights a file holds. What was recognised is logged.
+
+    Args:
+        scale: the enlargement, where it is known.
+    Raises:
+        UsageError: several networks fit, or the file fits one at other scales.
+        FileError: the file cannot be read, or fits none.
+    """
+    tensors = checkpoint.read(path).tensors
+    fits = list(_fits(tensors, path))
+    whole = [fit for fit in fits if fit.alike == fit.all]
+    found = [fit for fit in whole if scale in (None, fit.scale)]
+    names = sorted({fit.spec.name for fit in found})
+    if not names and whole:
+        there = ", ".join(f"{fit.spec.name} x{fit.scale}" for fit in whole)
+        raise UsageError(f"{path}: weights of {there}, not of scale {scale}", "Leave --scale out.")
+    if not names:
+        raise FileError(f"{path}: weights of none of the built-in networks{_nearest(fits)}", _HINT)
+    if len(names) > 1:
+        raise UsageError(f"{path}: weights of {' or '.join(names)}", f"Say which: --network {names[0]}.")
+    channels = found[0].spec.channels or int(found[0].arguments["channels"])
+    colours = {1: "luma", 3: "RGB"}.get(channels, f"{channels} channels")
+    scales = [fit.scale for fit in found]
+    _log.warning("%s: recognised as %s %s, %s, values 0..1.", path.name, names[0], " or ".join(f"x{s}" for s in scales), colours)
+    if len(scales) > 1:
+        _log.warning("%s: its weights do not show the scale; say it by --scale where it is not the usual one.", path.name)
+    return Recognised(names[0], scale or (scales[0] if len(scales) == 1 else None))
+
+
+_HINT = "Name the network: --network NAME (`hwsearch networks`), or your own: --model my_net.py:build."
+
+
+def _nearest(fits: list[_Fit]) -> str:
+    best = max(fits, key=lambda fit: fit.alike / max(fit.all, 1), default=None)
+    if best is None or not best.alike:
+        return ""
+    return f" (the nearest is {best.spec.name}: {best.alike} of {best.all} tensors fit)"
+
+
+def _fits(tensors: Mapping[str, Tensor], path: Path) -> Iterator[_Fit]:
+    for spec in NETWORKS.values():
+        for scale in spec.scales:
+            fit = _fit(spec, scale, tensors, path)
+            if fit is not None:
+                yield fit
+
+
+def _fit(spec: NetworkSpec, scale: int, tensors: Mapping[str, Tensor], path: Path) -> _Fit | None:
+    """How a network fits; None where its sizes, read off these weights, make none."""
+    with torch.device("meta"):
+        try:
+            usual = spec.build(scale=scale, **spec.arguments).state_dict()
+            state = choose(tensors, usual, path).state
+            arguments = {**spec.arguments, **spec.infer(state)}
+            wanted = spec.build(scale=scale, **arguments).state_dict()
+        except (FileError, UsageError, ValueError, TypeError, RuntimeError, KeyError, IndexError, ZeroDivisionError):
+            return None
+    names = {name for name in wanted if not name.endswith("num_batches_tracked")}
+    alike = sum(name in state and state[name].shape == wanted[name].shape for name in names)
+    foreign = sum(name not in wanted for name in state)
+    return _Fit(spec, scale, arguments, alike, len(names) + foreign)
