@@ -88,10 +88,7 @@ class Run:
                 )
             return saved
         if self._model is None:
-            raise UsageError(
-                f"{self.path}: the network of this run is code, {saved.model}, and code that a run names is not executed",
-                f"If you trust that file, name it yourself: --model {saved.model}",
-            )
+            raise _not_named(self.path, saved.model)
         return replace(saved, model=self._model)
 
     @property
@@ -299,11 +296,16 @@ def same_fields(saved: Configuration, path: Path, given: Mapping[str, Any]) -> d
     before = {field.name: getattr(request, field.name) for field in fields(request) if field.name in names}
     refuse_changes(path, [(key, jsonable(before.get(key)), jsonable(value)) for key, value in given.items()])
     if before.get("model") is not None and "model" not in given:
-        raise UsageError(
-            f"{path}: the network of this run is code, {before['model']}, and code that a run names is not executed",
-            f"If you trust that file, name it yourself: --model {before['model']}",
-        )
+        raise _not_named(path, before["model"])
     return before
+
+
+def _not_named(path: Path, model: str) -> UsageError:
+    """Nothing is executed, nor opened outside a run, because the run names it."""
+    hint = f"If you trust that file, name it yourself: --model {model}"
+    if ":" in Path(model).name:
+        return UsageError(f"{path}: the network of this run is code, {model}, and code that a run names is not executed", hint)
+    return UsageError(f"{path}: the network of this run lies outside it, {model}, and files that a run names are not opened", hint)
 
 
 def ask_for_plugins(saved: Configuration, path: Path) -> None:

@@ -111,13 +111,14 @@ class SuperResolution(Task):
     def patches(self, samples: Sequence[Pair], seed: int) -> list[Pair]:
         return pictures.patches(samples, PATCHES, PATCH_SIDE, seed)
 
-    def baseline(self, sample: Sample) -> Figures:
-        return self._figures(self.simplest(sample), sample)
+    def baseline(self, sample: Sample) -> Figures | None:
+        simplest = self.simplest(sample)
+        return None if simplest is None else self._figures(simplest, sample)
 
     def picture(self, output: Tensor) -> np.ndarray:
         return to_picture(output)
 
-    def simplest(self, sample: Sample) -> np.ndarray:
+    def simplest(self, sample: Sample) -> np.ndarray | None:
         """The input enlarged by bicubic, where it does not come enlarged, as a display shows it."""
         low = sample.low[0].permute(1, 2, 0).double().numpy() * 255
         factor = sample.high.shape[0] // low.shape[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 from hwmodels.errors import UsageError
 from hwmodels.parts.registry import Part, Registry
 from searchspaces import tasks
-from searchspaces.tasks import restoration
+from searchspaces.tasks import fidelity, restoration
 from searchspaces.tasks.task import Contract, Task
 
 DEFAULT = "super-resolution"
@@ -49,13 +49,17 @@ def task(name: str) -> type[Task]:
 
 def choose(name: str | None, source: Path | None, contract: Contract) -> Task:
     """The task of that name; without a name the one that the samples show: pairs of degraded and clean pictures are restored,
-    everything else is enlarged.
+    low pictures alone compared with the floating-point network, everything else is enlarged.
 
     Raises:
         UsageError: no such task, or a network that enlarges nothing has no degraded pictures to start from.
     """
     if name is None:
-        name = restoration.TASK.name if source is not None and restoration.is_pairs(source) else DEFAULT
+        name = DEFAULT
+        if source is not None and restoration.is_pairs(source):
+            name = restoration.TASK.name
+        elif source is not None and fidelity.is_low(source):
+            name = fidelity.TASK.name
     if name == DEFAULT and contract.scale == 1 and contract.input_kind == "low":
         raise UsageError(
             "this network returns pictures of the size that it gets: which degradation it undoes is not known",

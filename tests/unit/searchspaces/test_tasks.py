@@ -132,6 +132,29 @@ def test_tables_without_pairs(tmp_path: Path, text: str) -> None:
     assert "two columns" in refused.value.hint
 
 
+def test_low_pictures_alone_are_compared_with_the_floating_point_network(pairs: Path) -> None:
+    """What the network gives is right, up to the rounding of a display; a change is told by its own size."""
+    for file in (pairs / "high").iterdir():
+        file.unlink()
+    (pairs / "high").rmdir()
+    chosen = registry.choose(None, pairs, Contract(2, 3))
+    assert chosen.name == "fidelity"
+    assert "floating point" in chosen.quality.name
+
+    def network(x: Tensor) -> Tensor:
+        return nn.functional.interpolate(x * 0.7 + 0.1, scale_factor=2, mode="bilinear")
+
+    samples = chosen.samples(pairs, 0, network)
+    sample = samples.evaluation[0]
+    assert sample.low.shape == (1, 3, 40, 48)
+    assert sample.high.shape == (80, 96, 3)
+    right = network(sample.low)
+    assert chosen.quality_of(chosen.error(right, sample), sample) > 56  # the rounding of three colours to 8 bits
+    moved = chosen.error(right + 4 / 255, sample)
+    assert moved == pytest.approx((4 * 219 / 255) ** 2, rel=0.05)  # of the luma, 16..235
+    assert chosen.baseline(sample) is None
+
+
 def test_classifier_by_hand() -> None:
     answer = np.array([[3.0, -1.0, 2.0, 0.0]], dtype=np.float32)
     sample = Answered("x", torch.zeros(1, 3, 8, 8), answer)
