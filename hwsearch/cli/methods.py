@@ -146,8 +146,8 @@ def _render(found: MethodComparison, screen: Console) -> None:
         for row in sorted(found.rows, key=lambda row: (-row.weight_bits, -row.activation_bits, -row.psnr_db))
     ]
     columns = (
-        "widths", "method", "PSNR\ndB", "loss\ndB", "behind the\nbest, dB", "SSIM", "before\nfinishing", "took\ns", "latency", "energy",
-        "weights", "activations", "priced\nas",
+        "widths", "method", "PSNR\ndB", "loss\ndB", "behind the\nbest, dB", "SSIM", "before\nfinishing", "took\ns", "latency",
+        "energy", "weights", "activations", "priced\nas",
     )  # fmt: skip
     screen.print(table(columns, rows, left=("widths", "method")))
     screen.print(

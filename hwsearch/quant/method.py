@@ -1,10 +1,10 @@
 """What a quantization method is: the small protocol between a method file and everything that asks for formats and integers.
 
-A method is one file in ``quant/methods`` with a ``MethodInfo`` called ``INFO`` and a function ``observe``, which looks at the
-network and the calibration pictures and returns a ``Method``. From then on the method answers three questions, one width at a
-time: how the network is rewritten for the widths of a plan, which format a tensor gets, which integers a layer gets. Answers for
-one width must not depend on the other widths of a plan but through ``rewrite``; the caller keeps them (see ``cache``). What looks
-at a whole plan at once happens in ``finish``, for the plans that are about to be used.
+A method is one file in a folder of ``quant/methods`` with a ``MethodInfo`` called ``INFO`` and a function ``observe``, which
+looks at the network and the calibration pictures and returns a ``Method``. From then on the method answers three questions, one
+width at a time: how the network is rewritten for the widths of a plan, which format a tensor gets, which integers a layer gets.
+Answers for one width must not depend on the other widths of a plan but through ``rewrite``; the caller keeps them (see
+``cache``). What looks at a whole plan at once happens in ``finish``, for the plans that are about to be used.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Method(Protocol):
 
 
 class MethodModule(Protocol):
-    """A file in ``quant/methods``."""
+    """A file in a folder of ``quant/methods``."""
 
     INFO: MethodInfo
 

@@ -43,8 +43,9 @@ MACS = 3.4e12
 """Affordable multiply-accumulates for one plan with gradients; large networks get fewer steps."""
 FEWEST_STEPS = 40
 
-What = Literal["tensors", "weights", "all", "ends", "points"]
-"""Bounds of tensors (their ends alone, or the breakpoints of those in two regions), of weights, or all."""
+What = Literal["tensors", "weights", "all", "ends", "points", "increments"]
+"""Bounds of tensors (their ends alone, or the breakpoints of those in two regions), of weights, what is added to weights, or
+all."""
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Of two features ``[N, ...]``."""
 
@@ -63,13 +64,16 @@ class Phase:
 class Course:
     """How bounds are trained. ``features``: weight of ``distance`` between the features of the two networks, beside the mean
     absolute error of the output in steps of 8 bits; ``batch``: windows a step; ``by_sensitivity``: features count by the softmax
-    of their deviation over the mean of all, instead of alike."""
+    of their deviation over the mean of all, instead of alike; ``rank`` of what is added to the weights of every layer, 0:
+    nothing.
+    """
 
     phases: Sequence[Phase]
     features: float
     distance: Distance
     batch: int
     by_sensitivity: bool = False
+    rank: int = 0
 
 
 class Ends:
@@ -105,13 +109,26 @@ class Ends:
 
 
 class _Weights:
-    """The ends of one layer's channels: magnitudes ``[O]``."""
+    """The ends of one layer's channels: magnitudes ``[O]``. With a rank, ``up @ down`` of that rank is added to the weights, in
+    units of their deviation; it begins as nothing, and is merged before rounding."""
 
-    def __init__(self, layer: LayerIntegers, weight: Tensor, source: TensorFormat) -> None:
-        self.bits, self.limit, self.weight = layer.bits, Int(layer.bits).narrow_limit, weight
+    def __init__(self, layer: LayerIntegers, weight: Tensor, source: TensorFormat, rank: int = 0) -> None:
+        self.bits, self.limit, self._float = layer.bits, Int(layer.bits).narrow_limit, weight
+        rows, columns = weight.flatten(1).shape
+        down = torch.randn(rank, columns, generator=torch.Generator().manual_seed(columns)) / max(rank, 1) ** 0.5
+        self.increment = (torch.zeros(rows, rank, requires_grad=True), down.requires_grad_(True)) if rank else None
         self.start = torch.from_numpy(layer.scale)
         self.bias = torch.from_numpy(layer.bias * (layer.scale.astype(np.float64) * source.scale))
         self.change = torch.zeros_like(self.start, requires_grad=True)
+
+    @property
+    def weight(self) -> Tensor:
+        """What is rounded: the weights, and what is added to them."""
+        if self.increment is None:
+            return self._float
+        up, down = self.increment
+        found: Tensor = self._float + (up @ down).view_as(self._float) * self._float.std()
+        return found
 
     def _scale(self) -> Tensor:
         found: Tensor = self.start * self.change.exp()
@@ -136,9 +153,9 @@ class _Weights:
 
 
 class Student:
-    """The fake-quantized network whose bounds are trained."""
+    """The fake-quantized network whose bounds are trained; ``rank``: see ``Course``."""
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: Draft, rank: int = 0) -> None:
         self.start, self.graph = draft.quantized, draft.quantized.graph
         formats = self.start.formats
         self.group_of = self.graph.quantizer_groups()
@@ -153,7 +170,7 @@ class Student:
             group: Ends(fmt) if fmt.levels is None else RegionEnds(fmt) for group, fmt in whole.items()
         }
         self.layers = {
-            name: _Weights(layer, draft.network[name].weights["weight"], formats[self.graph[name].inputs[0]])
+            name: _Weights(layer, draft.network[name].weights["weight"], formats[self.graph[name].inputs[0]], rank)
             for name, layer in self.start.layers.items()
             if isinstance(layer, LayerIntegers) and not Int(layer.bits).is_wide
         }
@@ -165,7 +182,11 @@ class Student:
             found += [tensor.change for tensor in self.tensors.values()]
         if what in ("tensors", "points", "all"):
             found += [tensor.point_change for tensor in self.tensors.values() if isinstance(tensor, RegionEnds)]
-        return found + ([layer.change for layer in self.layers.values()] if what in ("weights", "all") else [])
+        if what in ("weights", "all"):
+            found += [layer.change for layer in self.layers.values()]
+        if what in ("increments", "all"):
+            found += [part for layer in self.layers.values() for part in layer.increment or ()]
+        return found
 
     def changes(self) -> list[Tensor]:
         """All that was trained, as it is now."""
@@ -256,7 +277,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
 
     As many steps as ``MACS`` allows, shared by the phases as the course says.
     """
-    student, windows = Student(draft), draft.windows(SIDE)
+    student, windows = Student(draft, course.rank), draft.windows(SIDE)
     targets = targets_of(student, draft.network, windows)
     batch = min(course.batch, len(windows))
     pixels = batch * windows.shape[2] * windows.shape[3]

@@ -1,5 +1,6 @@
-"""Quantization methods, one a file: a file that lies here is a method, its name is the file's (see ``quant.method``). So is a
-plug-in with the same two names in it, and the module of an entry point in ``hwsearch.methods``, under the entry point's name.
+"""Quantization methods, one a file: a file that lies in one of the folders here, which tell what it mainly is about, is a method,
+its name is the file's (see ``quant.method``). So is a plug-in with the same two names in it, and the module of an entry point in
+``hwsearch.methods``, under the entry point's name.
 
 Nothing is imported before it is asked for.
 """
@@ -7,7 +8,6 @@ Nothing is imported before it is asked for.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,14 @@ USUAL = USUAL_METHOD
 
 
 def _built_in() -> list[Part[Loader]]:
-    """The files of this folder, the usual one first."""
-    found = sorted((module.name for module in pkgutil.iter_modules(__path__)), key=lambda name: (name != USUAL, name))
-    return [Part(name, partial(_import, name), str(Path(__file__).with_name(f"{name}.py"))) for name in found]
+    """The files of the folders here, the usual one first."""
+    files = [file for file in Path(__file__).parent.glob("*/*.py") if file.name != "__init__.py"]
+    files.sort(key=lambda file: (file.stem != USUAL, file.stem))
+    return [Part(file.stem, partial(_import, file.parent.name, file.stem), str(file)) for file in files]
 
 
-def _import(name: str) -> MethodModule:
-    return cast(MethodModule, importlib.import_module(f"{__name__}.{name}"))
+def _import(folder: str, name: str) -> MethodModule:
+    return cast(MethodModule, importlib.import_module(f"{__name__}.{folder}.{name}"))
 
 
 def _parts_in(name: str, held: object) -> Iterator[tuple[str, Loader]]:

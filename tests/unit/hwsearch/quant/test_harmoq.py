@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hwsearch.contracts import tiny_calibration, tiny_pairs
-from hwsearch.quant.methods.harmoq import DAMPING, corrected, harmonized, high_pass
+from hwsearch.quant.methods.learned.harmoq import DAMPING, corrected, harmonized, high_pass
 from searchspaces.ir.graph import execute
 
 

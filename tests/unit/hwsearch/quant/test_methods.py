@@ -184,7 +184,7 @@ def test_the_command_line_takes_names_and_what_earlier_versions_called_them():
 
 def test_a_file_in_the_folder_is_a_method():
     folder = Path(methods.__file__).parent
-    assert set(methods.names()) == {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert set(methods.names()) == {path.stem for path in folder.glob("*/*.py")} - {"__init__"}
     assert methods.names()[0] == methods.USUAL
 
 

@@ -27,7 +27,7 @@ from hwsearch.quant.cache import int_bias
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.learn.bounds import train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
-from hwsearch.quant.methods.twodquant import COURSE
+from hwsearch.quant.methods.learned.twodquant import COURSE
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.observe.moments import patches
 from hwsearch.quant.ranges import bounds

@@ -1,0 +1,1 @@
+"""Methods that work on the weights: how they are rounded, or what they are before."""
