@@ -289,8 +289,9 @@ def _stored_as(
 
 
 def _weight_format(device: Device, layer: Layer, weights: NumberFormat, runs_as: Precision, packed: int) -> str:
-    if memory.stores_float(device, weights, runs_as):
-        return str(runs_as.weights)
+    stored = device.stored_weights(weights, runs_as)
+    if stored.is_float:
+        return str(stored)
     return stored_name(packed * 8 / layer.weight_count / (2 if memory.composed(device, layer) else 1))
 
 

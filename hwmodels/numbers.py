@@ -106,6 +106,13 @@ class Float:
         return self.bits
 
     @property
+    def largest(self) -> float:
+        """The largest finite number; of E4M3 the one below its only code for what is no number."""
+        if (self.exponent, self.mantissa) == (4, 3):
+            return 448.0
+        return (2.0 - 2.0**-self.mantissa) * 2.0 ** ((1 << (self.exponent - 1)) - 1)
+
+    @property
     def is_wide(self) -> bool:
         return self.bits > CONTAINERS[0]
 

@@ -117,6 +117,15 @@ class Device(Table):
             )
         return found
 
+    def stored_weights(self, weights: NumberFormat, runs_as: Precision) -> NumberFormat:
+        """The format in which the runtime keeps weights of a layer that is executed in ``runs_as``. The only place of this rule.
+
+        A runtime with byte containers builds them for the arithmetic, so a floating-point layer has floating-point weights there,
+        however few bits they were rounded to; unless it expands narrow ones at load.
+        """
+        built = self.packing.kind == "bytes" and not self.packing.expanded_at_load
+        return runs_as.weights if runs_as.is_float and (weights.is_float or built) else weights
+
     def unpack_factor(self, weight_bits: int, activation_bits: int) -> float:
         """Compute-time factor (>= 1) for stored weights narrower than the precision they run as; 1 where none is listed.
 

@@ -54,21 +54,10 @@ def element_bytes(device: Device, activations: NumberFormat) -> float:
     return bits / 8 if packed else math.ceil(bits / 8)
 
 
-def stores_float(device: Device, weights: NumberFormat, runs_as: Precision) -> bool:
-    """Whether the runtime stores the weights of a layer in floating point."""
-    expanded = device.packing.kind == "bytes" and not device.packing.expanded_at_load
-    return runs_as.is_float and (weights.is_float or expanded)
-
-
 def stored_weight_bytes(device: Device, layer: Layer, channels: int, weights: NumberFormat, runs_as: Precision) -> int:
-    """Bytes of the packed weights of a layer with ``channels`` outputs, without biases and scales.
-
-    A runtime with byte containers builds them for the arithmetic, so a floating-point layer has floating-point weights
-    there, unless the runtime expands narrow ones at load.
-    """
+    """Bytes of the packed weights of a layer with ``channels`` outputs, without biases and scales."""
     copies = 2 if composed(device, layer) else 1
-    if stores_float(device, weights, runs_as):
-        return copies * layer.weight_count * runs_as.weight_bits // 8
+    weights = device.stored_weights(weights, runs_as)
     if weights.is_wide:
         return copies * layer.weight_count * weights.container_bits // 8
     return copies * device.packing.weight_bytes(layer.weight_count, channels, weights.bits)
@@ -86,7 +75,7 @@ def channel_bytes(device: Device, layer: Layer, channels: int, weights: NumberFo
     if composed(device, layer):
         return 2 * (BIAS_BYTES * layer.bias_count + SCALE_BYTES * channels)
     slopes = BIAS_BYTES * channels if layer.finish == "slopes" else 0
-    if stores_float(device, weights, runs_as):
+    if device.stored_weights(weights, runs_as).is_float:
         return BIAS_BYTES * layer.bias_count + slopes
     if device.packing.kind == "stream":
         return STREAM_CHANNEL_BYTES * channels + slopes

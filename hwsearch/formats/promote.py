@@ -21,10 +21,10 @@ from hwmodels.errors import UsageError
 from hwmodels.numbers import FP16, INT8, Int
 from hwsearch.formats.capability import Holds
 from hwsearch.formats.check import check
-from hwsearch.quant.cache import int_bias
 from hwsearch.quant.formats import TensorFormat, rounded_array
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from hwsearch.quant.ranges.ranges import clamped, format_source
+from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Node
 
 
@@ -158,9 +158,9 @@ def _layer(qgraph: QuantizedGraph, name: str, source: TensorFormat, holds: Holds
     promoted = replace(layer, bits=wider[0])
     if holds.stretched:
         promoted = _stretched(promoted)
-    if source.scale == old.scale and np.array_equal(promoted.scale, layer.scale):
+    if source == old and np.array_equal(promoted.scale, layer.scale):
         return promoted
-    return replace(promoted, bias=int_bias(bias, source, promoted.scale))
+    return layer_integers(promoted.bits, promoted.weight, promoted.scale, bias, source)
 
 
 def _stretched(layer: LayerIntegers) -> LayerIntegers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.numbers import Float, Int, NumberFormat
-from hwsearch.quant.engine.proof import INT32_LIMIT
 from hwsearch.quant.engine.simulate import Prepared, prepare
 from hwsearch.quant.formats import TensorFormat, rounded_array
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, as_kernel
@@ -14,14 +13,7 @@ from hwsearch.quant.ranges.given import picture_format, picture_groups, share_fo
 from hwsearch.quant.ranges.ranges import clamped, format_source
 from hwsearch.quant.rewriting import AS_IT_IS, Scales
 from hwsearch.quant.weights.rounder import RoundedLayer, bias_of, columns_of, multiplied
-
-
-def int_bias(bias: np.ndarray, source: TensorFormat, scale: np.ndarray) -> np.ndarray:
-    """A bias ``float64[O]`` in units of ``s_x * s_w[c]``: ``int64[O]``, within 32 bits for inputs of at most 8 bits."""
-    units = np.rint(bias / (float(source.scale) * scale.astype(np.float64)))
-    if not source.is_wide:
-        units = np.clip(units, -INT32_LIMIT, INT32_LIMIT)
-    return units.astype(np.int64)
+from hwsearch.quant.weights.sums import layer_integers
 
 
 class MethodCache:
@@ -93,8 +85,9 @@ class MethodCache:
                 assert isinstance(number, Int)
                 integers = self.rounded(name, number, before)
                 scale = (integers.scale / out).astype(np.float32)
-                bias = int_bias(integers.bias / out, source, scale)
-                self._layers[key] = LayerIntegers(integers.bits, as_kernel(integers.integers), scale, bias)
+                self._layers[key] = layer_integers(
+                    integers.bits, as_kernel(integers.integers), scale, integers.bias / out, source
+                )
         return self._layers[key]
 
     def _in_floats(self, name: str, number: NumberFormat, computed: Float, before: Scales, out: np.ndarray) -> LayerFloats:

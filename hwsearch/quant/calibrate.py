@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hwmodels.errors import UsageError
+from hwmodels.errors import FileError, UsageError
 from hwmodels.numbers import INT8, Float
 from hwsearch.quant import methods
 from hwsearch.quant.cache import MethodCache
+from hwsearch.quant.engine.integer import run_codes
 from hwsearch.quant.engine.simulate import Prepared, simulate
 from hwsearch.quant.formats import TensorFormat, rounded
 from hwsearch.quant.graph import QuantizedGraph
@@ -44,6 +45,7 @@ def calibrate(
         seed: of the sampling of patches, windows and probes.
     Raises:
         UsageError: no crops, no such method, a width below 2 bits, or operations in the graph that cannot be executed.
+        FileError: values of the network overflow the floating-point format that the space offers.
     """
     if not crops:
         raise UsageError("calibration needs pictures", "Give at least 16 crops from many pictures.")
@@ -57,9 +59,33 @@ def calibrate(
         crops = crops * 2
     seen = Observations(graph, crops, space.weight_bits, symmetric=space.symmetric_activations, seed=seed, progress=progress)
     result = Calibration(space, seen, method)
+    _check_overflow(result, seen)
     if progress is not None:
         progress("calibrated", 1.0)
     return result
+
+
+def _check_overflow(calibration: Calibration, seen: Observations) -> None:
+    """Raise FileError where the network, in the floating-point format on offer, has values beyond its largest number."""
+    number = calibration.space.wide
+    if not isinstance(number, Float):
+        return
+    with np.errstate(over="ignore"):  # that is what is looked for
+        quantized = calibration.quantized(np.asarray(calibration.space.uniform(number.bits, number.bits)))
+    for name, layer in quantized.layers.items():
+        if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
+            raise _overflow(f"a weight or a bias of the layer {name!r}", number)
+    values = run_codes(quantized, seen.crops[0])
+    for node in quantized.graph.nodes:
+        if quantized.formats[node.name].is_float and not bool(values[node.name].isfinite().all()):
+            raise _overflow(f"the tensor {node.name!r}", number)
+
+
+def _overflow(what: str, number: Float) -> FileError:
+    return FileError(
+        f"{what} exceeds {number.largest:g}, the largest number of {number}, which the device would compute in",
+        "Scale the weights of the network down, or search in integers alone: --weight-bits 8 --activation-bits 8.",
+    )
 
 
 class Calibration:

@@ -9,12 +9,13 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
+from hwmodels.numbers import INT8
 from hwsearch.quant.observe.gains import Bench, Gains, affordable, macs_per_pixel, trimmed
 from hwsearch.quant.observe.moments import Moments, collect
 from hwsearch.quant.observe.sizes import Sizes
 from hwsearch.quant.ranges.ranges import ChannelSpreads, extremes, spreads, stretched
 from hwsearch.quant.rewriting import AS_IT_IS, Numbers, Scales
-from hwsearch.quant.weights.equalize import Equalizer, equalizable, input_factors, scaled
+from hwsearch.quant.weights.equalize import Equalizer, equalizable, input_factors, normalizing, scaled
 from searchspaces.ir.graph import Graph, Node
 
 BENCH_MACS, BENCH_PIXELS = 4e9, 30_000
@@ -50,7 +51,7 @@ class Equalized:
 
     def _best(self, name: str, numbers: Numbers) -> int:
         readers = [numbers.layers[reader.name].bits for reader in self.graph.readers(name)]
-        return self.equalizer.choose(name, numbers.tensors[name].bits, readers)
+        return self.equalizer.choose(name, numbers.tensors[name], readers)
 
     def _option(self, name: str, alpha: int) -> Scales:
         """Scales of a tensor relative to those that it has in ``graph``."""
@@ -101,22 +102,25 @@ class Observations:
 
     @cached_property
     def equalized(self) -> Equalized:
-        """Ranges, moments and noise gains, and with them the equalized network."""
+        """Ranges, moments and noise gains, and with them the equalized network. What one channel dominates is scaled first."""
         graph, crops, cost, tell, sizes = self.graph, self.crops, self._cost, self._tell, self._sizes
         batch = affordable(crops, min(BENCH_MACS / cost, BENCH_PIXELS), self.seed, sizes)
         tell("ranges", 0.0)
         varied = [*crops, *(stretched(crop, turned=sizes.turns) for crop in crops)]
         ranges = extremes(graph, varied)
+        if factors := normalizing(graph, ranges):
+            graph = scaled(graph, factors)
+            ranges = extremes(graph, varied)
         tell("moments", 0.2)
-        moments = self.moments
+        moments = self.moments if graph is self.graph else collect(graph, crops, self.seed)
         tell("noise gains", 0.6)
         gains = Bench(graph, batch).gains(self.seed)
         tell("histograms", 0.7)
         seen = spreads(graph, varied, ranges, gains.tensors)
         tell("equalization", 0.9)
         typical = {name: seen[name].typical() for name in equalizable(graph)}
-        equalizer = Equalizer(graph, typical, moments, gains, self.weight_bits, symmetric=self.symmetric)
-        default = {name: equalizer.choose(name, 8, [8] * len(graph.readers(name))) for name in equalizer.candidates}
+        equalizer = Equalizer(graph, typical, ranges, moments, gains, self.weight_bits, symmetric=self.symmetric)
+        default = {name: equalizer.choose(name, INT8, [8] * len(graph.readers(name))) for name in equalizer.candidates}
         scales = {name: equalizer.candidates[name][alpha] for name, alpha in default.items()}
         equal = scaled(graph, scales)
         return Equalized(

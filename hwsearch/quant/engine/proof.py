@@ -45,16 +45,21 @@ def reach(fmt: TensorFormat) -> int:
     return max(fmt.qmax - fmt.zero_point, fmt.zero_point - fmt.qmin, 0)
 
 
+def largest_sums(rows: np.ndarray, bias: np.ndarray, source: TensorFormat) -> np.ndarray:
+    """The largest magnitude of any partial sum by output channel ``[O]``, in the type of the weights ``rows [O, K]``."""
+    up, down = np.maximum(rows, 0).sum(axis=1), np.maximum(-rows, 0).sum(axis=1)
+    most, least = max(source.qmax - source.zero_point, 0), max(source.zero_point - source.qmin, 0)
+    found: np.ndarray = np.maximum(most * up + least * down, most * down + least * up) + np.abs(bias)
+    return found
+
+
 def prove_layer(name: str, layer: LayerIntegers | LayerFloats, source: TensorFormat) -> Proof:
     """The carrier of one layer that reads a tensor of format ``source``."""
     if isinstance(layer, LayerFloats):
         return Proof(name, 0, "half precision", 0, 1, 1, False)
     rows = layer.weight.astype(np.int64).reshape(layer.weight.shape[0], -1)
-    up, down = np.maximum(rows, 0).sum(axis=1), np.maximum(-rows, 0).sum(axis=1)
-    most, least = max(source.qmax - source.zero_point, 0), max(source.zero_point - source.qmin, 0)
-    bias = np.abs(layer.bias.astype(np.int64))
-    bound = int((np.maximum(most * up + least * down, most * down + least * up) + bias).max())
-    weight = up + down
+    bound = int(largest_sums(rows, layer.bias.astype(np.int64), source).max())
+    weight = np.abs(rows).sum(axis=1)
     # A runtime convolves the two bytes of a 16-bit tensor apart, each with sums of 32 bits, and joins them in wider numbers.
     int32 = int(256 * weight.max()) <= INT32_LIMIT if source.is_wide else bound <= INT32_LIMIT
     if bound <= FLOAT32_LIMIT:

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.quant.cache import int_bias
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.learn.regions import RegionEnds
@@ -31,6 +30,7 @@ from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import several
 from hwsearch.quant.ranges.given import share_groups
 from hwsearch.quant.ranges.ranges import clamped, format_source, range_format
+from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.ir.shapes import known_channel_axes
 from searchspaces.ops.activation import activate
@@ -149,7 +149,7 @@ class _Weights:
     def integers(self, source: TensorFormat) -> LayerIntegers:
         with torch.no_grad():
             scale, q = self._scale().numpy(), as_kernel(self._codes().to(torch.int8).numpy())
-        return LayerIntegers(self.bits, q, scale, int_bias(self.bias.numpy(), source, scale))
+        return layer_integers(self.bits, q, scale, self.bias.numpy(), source)
 
 
 class Student:

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.quant.cache import int_bias
 from hwsearch.quant.engine.simulate import prepare, simulate
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, as_kernel
@@ -26,6 +25,7 @@ from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import batched
 from hwsearch.quant.weights.rounder import along
+from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.ops.activation import activate
 from searchspaces.ops.input import Input
@@ -84,7 +84,7 @@ class _Layer:
             scale = self.scales().flatten().numpy().astype(np.float32)
             bias = self.real_bias().double().numpy()
         bits = int(self.limit + 1).bit_length()
-        return LayerIntegers(bits, as_kernel(q), scale, int_bias(bias, source, scale))
+        return layer_integers(bits, as_kernel(q), scale, bias, source)
 
 
 def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:

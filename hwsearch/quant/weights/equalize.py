@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from hwmodels.numbers import INT8, Int
+from hwmodels.numbers import INT8, Float, Int, NumberFormat
 from hwsearch.quant.observe.gains import Gains
 from hwsearch.quant.observe.moments import Moments
-from hwsearch.quant.ranges.ranges import Ranges
+from hwsearch.quant.ranges.ranges import HEADROOM, Ranges
 from hwsearch.quant.weights.rounding import quick_errors
 from searchspaces.ir.graph import Graph, Node, conv_of
 from searchspaces.ops.activation import LeakyRelu, PRelu, Relu
@@ -28,6 +28,10 @@ from searchspaces.ops.conv import Conv
 
 HOMOGENEOUS = (type(None), Relu, PRelu, LeakyRelu)
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+ALIKE = 300.0
+"""How many times larger than another a channel of a tensor may be before all of them are rescaled."""
+SMALLEST = 1e-30
+"""A magnitude that counts as zero."""
 
 
 def equalizable(graph: Graph) -> tuple[str, ...]:
@@ -89,14 +93,19 @@ class Equalizer:
         self,
         graph: Graph,
         ranges: Mapping[str, Ranges],
+        extremes: Mapping[str, Ranges],
         moments: Mapping[str, Moments],
         gains: Gains,
         weight_bits: Sequence[int],
         *,
         symmetric: bool,
     ) -> None:
-        """``weight_bits``: integer widths that may be asked for; ``symmetric``: activations have no zero points."""
-        self._graph, self._moments, self._gains = graph, moments, gains
+        """
+        Args:
+            ranges: of the equalizable tensors, as far as 8 bits would reach; extremes: all that was seen of every tensor.
+            weight_bits: integer widths that may be asked for; symmetric: activations have no zero points.
+        """
+        self._graph, self._moments, self._gains, self._extremes = graph, moments, gains, extremes
         self._widths = tuple(bits for bits in weight_bits if not Int(bits).is_wide)
         self.candidates = {n: [_scales(ranges[n].magnitude, alpha) for alpha in ALPHAS] for n in equalizable(graph)}
         self._tensor_noise = {
@@ -104,19 +113,46 @@ class Equalizer:
             for name, options in self.candidates.items()
         }
         self._reader_noise: dict[str, np.ndarray] = {}
-        self._chosen: dict[tuple[str, int, tuple[int, ...]], int] = {}
+        self._chosen: dict[tuple[str, NumberFormat, tuple[int, ...]], int] = {}
 
-    def choose(self, name: str, bits: int, reader_bits: Sequence[int]) -> int:
-        """Index of the best candidate for a tensor of ``bits`` whose readers have weights of ``reader_bits`` (in the order of
-        ``graph.readers``). Widths above 8 count as free of noise."""
-        key = (name, bits, tuple(reader_bits))
+    def choose(self, name: str, number: NumberFormat, reader_bits: Sequence[int]) -> int:
+        """Index of the best candidate for a tensor of format ``number`` whose readers have weights of ``reader_bits`` (in the
+        order of ``graph.readers``)."""
+        key = (name, number, tuple(reader_bits))
         if key not in self._chosen:
-            total = self._tensor_noise[name] * (0.0 if Int(bits).is_wide else 4.0 ** (INT8.bits - bits))
+            total = self._noise_of_tensor(name, number)
             for reader, width in zip(self._graph.readers(name), reader_bits, strict=True):
                 if width in self._widths:
                     total = total + self._noise_of_reader(reader)[:, self._widths.index(width)]
             self._chosen[key] = int(np.argmin(total))
         return self._chosen[key]
+
+    def _noise_of_tensor(self, name: str, number: NumberFormat) -> np.ndarray:
+        """Noise at the output of storing a tensor, ``float64[alphas]``.
+
+        Integers of 16 bits are no exception: beside a channel that is 100,000 times larger, the others have no bit of them left.
+        Floating point rounds every channel alike, and only must not overflow.
+        """
+        options = self.candidates[name]
+        if isinstance(number, Float):
+            return np.array([0.0 if self._fits(name, s, number) else np.inf for s in options])
+        if number.is_wide:
+            reach = Ranges(-HEADROOM * self._extremes[name].magnitude, HEADROOM * self._extremes[name].magnitude)
+            noise = np.array([_activation_noise(reach, self._gains.tensors[name], s, True) for s in options])
+            return noise * 4.0 ** (INT8.bits - number.bits)
+        return self._tensor_noise[name] * 4.0 ** (INT8.bits - number.bits)
+
+    def _fits(self, name: str, scales: np.ndarray, number: Float) -> bool:
+        """Whether what is scaled stays below the largest number: the tensor, and the weights and biases before and behind it."""
+        node = self._graph[name]
+        made = np.abs(node.weights["weight"].flatten(1).numpy()).max(axis=1)
+        made = np.maximum(made, np.abs(node.weights["bias"].numpy())) if "bias" in node.weights else made
+        largest = max(float((self._extremes[name].magnitude / scales).max()), float((made / scales).max()))
+        for reader in self._graph.readers(name):
+            factors = input_factors(reader, scales)
+            rows = reader.weights["weight"].numpy().reshape(conv_of(reader).groups, -1, factors.shape[1])
+            largest = max(largest, float(np.abs(rows * factors[:, None, :]).max()))
+        return largest <= number.largest
 
     def _noise_of_reader(self, reader: Node) -> np.ndarray:
         """Noise at the output of the reader's rounded weights, ``float64[alphas, widths]``."""
@@ -130,6 +166,43 @@ class Equalizer:
                 noise += quick_errors(rows[g], self._moments[reader.name].fit[g], columns, self._widths) @ gain[g]
             self._reader_noise[reader.name] = noise
         return self._reader_noise[reader.name]
+
+
+def normalizing(graph: Graph, extremes: Mapping[str, Ranges]) -> dict[str, np.ndarray]:
+    """Scales for the equalizable tensors whose channels are far apart: the network as it should be looked at.
+
+    Beside a channel that is a million times larger than the others and undone by the next layer, or that nobody reads, second
+    moments, gains and ranges are numbers of that channel alone. Divided by these scales all channels have one magnitude; a tensor
+    whose channels are within ``ALIKE`` of each other stays as it is, to the last bit.
+    """
+    found = {}
+    for name in equalizable(graph):
+        magnitude = extremes[name].magnitude
+        some = magnitude > SMALLEST
+        factors = _apart(magnitude)
+        # A channel that was always zero has no magnitude: what its readers multiply it by must not outweigh their other weights.
+        read = np.max([_columns(reader) for reader in graph.readers(name)], axis=0) * np.where(some, factors, 1.0)
+        factors = np.where(some, factors, 1 / _apart(read))
+        if (factors != 1.0).any():
+            found[name] = factors
+    return found
+
+
+def _apart(values: np.ndarray) -> np.ndarray:
+    """Values ``float64[C]`` relative to their median; all 1 where they are within ``ALIKE`` of each other. Zeros count as 1."""
+    some = values > SMALLEST
+    if not some.any() or values[some].max() <= ALIKE * values[some].min():
+        return np.ones_like(values)
+    found: np.ndarray = np.where(some, values / float(np.median(values[some])), 1.0)
+    return found
+
+
+def _columns(reader: Node) -> np.ndarray:
+    """The largest weight by which a convolution multiplies each channel of its input, ``float64[C]``."""
+    weight = reader.weights["weight"].double().abs().numpy()
+    groups = conv_of(reader).groups
+    found: np.ndarray = weight.reshape(groups, -1, *weight.shape[1:]).max(axis=(1, 3, 4)).reshape(-1)
+    return found
 
 
 def _scales(magnitude: np.ndarray, alpha: float) -> np.ndarray:

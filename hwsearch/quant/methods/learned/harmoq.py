@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.quant.cache import int_bias
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.learn.bounds import train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
@@ -37,6 +36,7 @@ from hwsearch.quant.weights import reach
 from hwsearch.quant.weights.equalize import equalizable
 from hwsearch.quant.weights.rounder import bias_of
 from hwsearch.quant.weights.rounding import nearest
+from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Node, conv_of, execute
 from searchspaces.ops.conv import Conv
 
@@ -156,6 +156,6 @@ def _calibrated(draft: Draft, seed: int) -> Draft:
         rows, limit = rows_of(changed), Int(layer.bits).narrow_limit
         scale = (reach.least_squares(rows, layer.bits) / limit).astype(np.float32)
         q = nearest(rows, scale, limit).reshape(layer.weight.shape).astype(np.int8)
-        layers[node.name] = LayerIntegers(layer.bits, q, scale, int_bias(bias_of(changed), source, scale))
+        layers[node.name] = layer_integers(layer.bits, q, scale, bias_of(changed), source)
     quantized = QuantizedGraph(start.graph, start.formats, layers, start.rule)
     return Draft(quantized, network.replaced(nodes), draft.pictures)

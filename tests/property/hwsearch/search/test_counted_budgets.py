@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_tables import chain
 
-from hwmodels.counting import COUNTED, Counting
+from hwmodels.counting import COUNTED, Counting, stored_bits
 from hwmodels.errors import BudgetError
 from hwsearch.search import pareto
 from hwsearch.search.exact import exact
@@ -27,7 +27,7 @@ def counted(space: SearchSpace, seed: int) -> SearchSpace:
         macs=rng.integers(1, 10**6, layers),
         reads=np.arange(layers),
         inside=np.arange(layers) < layers - 1,
-        weight_bits=np.array(space.weight_bits),
+        weight_bits=stored_bits(space.weight_bits, len(space.activation_bits)),
         activation_bits=np.array(space.activation_bits),
     )
     return replace(space, counting=counting)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from words import make_node
 
+from hwmodels.numbers import FP16, Int
 from hwsearch.quant.observe.gains import Bench
 from hwsearch.quant.observe.moments import collect
 from hwsearch.quant.ranges.ranges import extremes
@@ -85,10 +86,10 @@ def test_choice_follows_the_widths() -> None:
     crops = [torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(i)) for i in range(4)]
     ranges, moments = extremes(graph, crops), collect(graph, crops, 0)
     gains = Bench(graph, torch.cat(crops)).gains()
-    equalizer = Equalizer(graph, ranges, moments, gains, (4, 8), symmetric=False)
+    equalizer = Equalizer(graph, ranges, ranges, moments, gains, (4, 8), symmetric=False)
     for name in equalizer.candidates:
-        assert equalizer.choose(name, 4, [16]) == len(ALPHAS) - 1
-        by_weights = equalizer.choose(name, 16, [4])
+        assert equalizer.choose(name, Int(4), [16]) == len(ALPHAS) - 1
+        by_weights = equalizer.choose(name, FP16, [4])
         assert by_weights == int(np.argmin(equalizer._noise_of_reader(graph.readers(name)[0])[:, 0]))
     name = next(iter(equalizer.candidates))
     live = ranges[name].magnitude > 1e-4
