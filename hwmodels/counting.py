@@ -102,6 +102,6 @@ class Counting:
 
 
 def stored_bits(bits: Sequence[int] | Sequence[Sequence[int]], tensors: int) -> np.ndarray:
-    """Bits of a weight by choice, or by choice and what is read, as ``int64[nW, nA]``; ``tensors``: how many widths these have."""
+    """Bits of a weight by choice, or by choice and what is read, as ``int64[nW, nA]``; ``tensors``: how many widths are read."""
     found = np.array(bits, dtype=np.int64)
     return np.repeat(found[:, None], tensors, axis=1) if found.ndim == 1 else found

@@ -8,7 +8,7 @@ at once, to price or to predict, are a matrix ``int8[P, decisions]`` of such row
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import SupportsIndex, overload
@@ -37,6 +37,9 @@ class SearchSpace(Offered):
         symmetric_activations: the device's runtime has no zero points on 8-bit activations.
         outside: decisions that the scope leaves out.
         counting: what the literature counts of a plan; None for a space that was made without a network.
+        stored: ``[weight choice][tensor choice]``, the format in which the device keeps weights of a layer that reads such a
+            tensor; empty: as chosen. Then a layer whose 8-bit weights would be kept in half precision has 16 bits: rounding them
+            would change nothing but the quality (see ``row``).
     """
 
     weight_formats: tuple[NumberFormat, ...]
@@ -48,6 +51,7 @@ class SearchSpace(Offered):
     scope: Scope = "all"
     outside: frozenset[int] = frozenset()
     counting: Counting | None = None
+    stored: tuple[tuple[NumberFormat, ...], ...] = ()
 
     @property
     def formats(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -69,8 +73,18 @@ class SearchSpace(Offered):
 
     @property
     def size(self) -> float:
-        """Number of plans in the space."""
-        return float(np.prod(self.allowed.sum(axis=1), dtype=float))
+        """Number of plans in the space, those that are stored alike counted once."""
+        layers = len(self.layer_names)
+        options = [self.choices(d) for d in range(self.decisions)]
+        if self._kept is None or self.counting is None:
+            return float(np.prod([len(own) for own in options], dtype=float))
+        found = 1.0
+        for group, widths in enumerate(options[layers:]):
+            readers = np.flatnonzero(self.counting.reads == group)
+            found *= sum(
+                float(np.prod([len(set(self._kept[d, options[d], width])) for d in readers], dtype=float)) for width in widths
+            )
+        return found
 
     def choices(self, decision: int) -> np.ndarray:
         """Allowed choice indices of one decision, ascending in width."""
@@ -80,8 +94,31 @@ class SearchSpace(Offered):
         return self.weight_bits if decision < len(self.layer_names) else self.activation_bits
 
     def row(self, choices: Iterable[SupportsIndex]) -> PlanRow:
-        """The plan of these choice indices, one a decision."""
-        return PlanRow(self, tuple(int(choice) for choice in choices))
+        """The plan of these choice indices, one a decision.
+
+        Where the device would keep the weights of a layer in another format that is on offer, that is the layer's format: plans
+        that are stored alike are one plan.
+        """
+        chosen = [int(choice) for choice in choices]
+        if self._kept is not None and self.counting is not None:
+            layers = len(self.layer_names)
+            reads = (chosen[layers + group] for group in self.counting.reads)
+            chosen[:layers] = [int(self._kept[d, chosen[d], width]) for d, width in enumerate(reads)]
+        return PlanRow(self, tuple(chosen))
+
+    @cached_property
+    def _kept(self) -> np.ndarray | None:
+        """What a weight choice of a layer comes to beside a choice of what it reads, ``int8[layers, nW, nA]``: itself where the
+        other format may not be chosen. None where every choice is kept as it is."""
+        if not self.stored or self.counting is None:
+            return None
+        widths, tensors = len(self.weight_formats), len(self.tensor_formats)
+        kept = np.empty((len(self.layer_names), widths, tensors), dtype=np.int8)
+        for w, formats in enumerate(self.stored):
+            for a, fmt in enumerate(formats):
+                other = self.weight_formats.index(fmt) if fmt in self.weight_formats else w
+                kept[:, w, a] = np.where(self.allowed[: len(kept), other], other, w)
+        return None if (kept == np.arange(widths)[None, :, None]).all() else kept
 
     def uniform(self, weight_bits: int, activation_bits: int) -> PlanRow:
         """The plan nearest to one width everywhere; pinned decisions keep their pin, and a width that is not on offer becomes
@@ -211,6 +248,7 @@ def build_space(
     scope: Scope = "all",
     outside_bits: tuple[int, int] | None = None,
     pins: Mapping[str, int] | None = None,
+    stored: Callable[[NumberFormat, NumberFormat], NumberFormat] | None = None,
 ) -> SearchSpace:
     """The space of a workload for the widths that a device offers.
 
@@ -221,18 +259,19 @@ def build_space(
             reads, have one width.
         outside_bits: that width, of weights and of tensors; it need not be among the widths to search. None: the widest of them.
         pins: layer or width-group name -> bits that it must have.
+        stored: (format of weights, of what the layer reads) -> the format in which the device keeps them; None: as it is.
     Raises:
         UsageError: a pin names nothing, or asks for a width that is not on offer.
     """
     layer_names = tuple(workload.layers[i].name for i in workload.weighted)
     group_names = workload.group_names
     count = len(layer_names)
-    kept = outside_bits or (weight_bits[-1], activation_bits[-1])
+    rest = outside_bits or (weight_bits[-1], activation_bits[-1])
     inside = SCOPES[scope].inside(workload)
     offered = weight_bits, activation_bits
     if scope != "all":
-        weight_bits = tuple(sorted({*weight_bits, kept[0]}))
-        activation_bits = tuple(sorted({*activation_bits, kept[1]}))
+        weight_bits = tuple(sorted({*weight_bits, rest[0]}))
+        activation_bits = tuple(sorted({*activation_bits, rest[1]}))
     allowed = np.zeros((count + len(group_names), max(len(weight_bits), len(activation_bits))), dtype=bool)
     allowed[:count, [weight_bits.index(bits) for bits in offered[0]]] = True
     allowed[count:, [activation_bits.index(bits) for bits in offered[1]]] = True
@@ -248,7 +287,7 @@ def build_space(
         searched = {d for d, row in enumerate(workload.weighted) if row in inside} | {count + group for group in read}
         outside = frozenset(range(len(names))) - searched
         for decision in outside:
-            pin(decision, weight_bits.index(kept[0]) if decision < count else activation_bits.index(kept[1]))
+            pin(decision, weight_bits.index(rest[0]) if decision < count else activation_bits.index(rest[1]))
     for name, bits in (pins or {}).items():
         if name not in names:
             raise UsageError(f"--pin names {name!r}, which this network has not", closest(name, names))
@@ -258,14 +297,17 @@ def build_space(
                 raise UsageError(f"--pin {name}={bits}: not on offer", f"Widths: {', '.join(map(str, widths))}.")
             pin(decision, widths.index(bits))
     named = str(wide or INT16)
+    weight_formats, tensor_formats = formats_of(weight_bits, named), formats_of(activation_bits, named)
+    kept = () if stored is None else tuple(tuple(stored(fmt, read) for read in tensor_formats) for fmt in weight_formats)
     return SearchSpace(
-        formats_of(weight_bits, named),
-        formats_of(activation_bits, named),
+        weight_formats,
+        tensor_formats,
         layer_names,
         group_names,
         allowed,
         symmetric_activations,
         scope,
         outside,
-        Counting.of(workload, weight_bits, activation_bits, inside),
+        Counting.of(workload, [[fmt.bits for fmt in own] for own in kept] or weight_bits, activation_bits, inside),
+        kept,
     )

@@ -126,6 +126,14 @@ class Device(Table):
         built = self.packing.kind == "bytes" and not self.packing.expanded_at_load
         return runs_as.weights if runs_as.is_float and (weights.is_float or built) else weights
 
+    def keeps(self, weights: NumberFormat, activations: NumberFormat) -> NumberFormat:
+        """The format in which weights of this one are kept for a layer that reads a tensor of that one.
+
+        Raises:
+            UsageError: nothing executes them.
+        """
+        return self.stored_weights(weights, self.runs_as(weights, activations))
+
     def unpack_factor(self, weight_bits: int, activation_bits: int) -> float:
         """Compute-time factor (>= 1) for stored weights narrower than the precision they run as; 1 where none is listed.
 

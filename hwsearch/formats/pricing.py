@@ -81,11 +81,13 @@ def of_widths(
         tuple(offered.activation_bits),
         wide=board.wide,
         symmetric_activations=offered.symmetric_activations,
+        stored=board.keeps,
     )
     wanted = [weight_bits[name] for name in space.layer_names] + [tensor_bits[name] for name in space.group_names]
     row = space.nearest(wanted)
     table = tiles.lower(board, workload, space, tiling).table
     objectives = cost.estimate(table, matrix([row]))
+    counts = space.counting.of_plans(matrix([row])) if space.counting else {}
     energy = float(objectives.energy_j[0])
     return FilePrice(
         target=board.name,
@@ -97,9 +99,7 @@ def of_widths(
         energy_j=energy if math.isfinite(energy) else None,
         layers=tuple(LayerRow(**entry) for entry in cost.explain(table, row)),
         remarks=_remarks(space, row, wanted),
-        counted={name: float(values[0]) for name, values in space.counting.of_plans(matrix([row])).items()}
-        if space.counting
-        else {},
+        counted={name: float(values[0]) for name, values in counts.items()},
     )
 
 

@@ -157,10 +157,8 @@ def decisions(
         allowed: limit in words -> objective, value; ``loss_db``: the plan's own loss.
     """
     space = problem.space
-    changes = [(d, c) for d in range(space.decisions) for c in _neighbours(space, d, row[d]) if c is not None]
-    plans = np.repeat(matrix([row]), len(changes) + 1, axis=0)
-    for i, (decision, choice) in enumerate(changes, start=1):
-        plans[i, decision] = choice
+    changes = [(d, c) for d in range(space.decisions) for c in _neighbours(space, row, d) if c is not None]
+    plans = matrix([row, *(_changed(space, row, *change) for change in changes)])
     lost_db, damage = prediction.psnr_loss_db(plans), prediction.damage
     more_db = lost_db - lost_db[0]
     values = _columns(problem, plans, loss_db + more_db)
@@ -178,7 +176,7 @@ def decisions(
         )
     made = []
     for d, name in enumerate(space.names):
-        below, above = _neighbours(space, d, row[d])
+        below, above = _neighbours(space, row, d)
         made.append(
             Decision(
                 name=name,
@@ -188,17 +186,28 @@ def decisions(
                 narrower=None if below is None else steps[d, below],
                 wider=None if above is None else steps[d, above],
                 stored_as=stored_name(8 * problem.table.element_bytes[row[d]]) if d >= len(space.layer_names) else "",
-                held=f"scope {space.scope}" if d in space.outside else "",
+                held=f"scope {space.scope}" if d in space.outside else _kept(space, row, d) if below is None else "",
             )
         )
     return tuple(made)
 
 
-def _neighbours(space: SearchSpace, decision: int, choice: int) -> tuple[int | None, int | None]:
-    """The allowed choices next to ``choice``: one narrower and one wider."""
-    options = space.choices(decision)
-    below, above = options[options < choice], options[options > choice]
-    return (int(below[-1]) if below.size else None, int(above[0]) if above.size else None)
+def _neighbours(space: SearchSpace, row: PlanRow, decision: int) -> tuple[int | None, int | None]:
+    """The choices next to that of ``row`` which make another plan: one narrower and one wider."""
+    options = [int(c) for c in space.choices(decision) if c == row[decision] or _changed(space, row, decision, int(c)) != row]
+    below, above = [c for c in options if c < row[decision]], [c for c in options if c > row[decision]]
+    return below[-1] if below else None, above[0] if above else None
+
+
+def _changed(space: SearchSpace, row: PlanRow, decision: int, choice: int) -> PlanRow:
+    """``row`` with another choice, as it is stored."""
+    return space.row([choice if d == decision else old for d, old in enumerate(row)])
+
+
+def _kept(space: SearchSpace, row: PlanRow, decision: int) -> str:
+    """Why there is nothing narrower, where narrower weights would be kept in the format that the layer has."""
+    narrower = any(int(c) < row[decision] for c in space.choices(decision))
+    return f"kept in {row.formats[decision]}" if narrower else ""
 
 
 def document(explanation: Explanation) -> dict[str, Any]:

@@ -163,13 +163,14 @@ def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> Price:
 
 
 def _remarks(space: SearchSpace, row: PlanRow, asked: Sequence[int | None]) -> tuple[str, ...]:
-    """What became wider than asked for, because it is not on offer."""
+    """What became wider than asked for, because it is not on offer, or kept wider in any case."""
     said = []
     for d, (name, bits) in enumerate(zip(space.names, asked, strict=True)):
         got = space.widths(d)[row[d]]
         if bits is not None and bits != got:
             kind = "layer" if d < len(space.layer_names) else "tensor"
-            said.append(f"{kind} {name} gets {got} bits: {bits} are not on offer there")
+            why = f"of {bits} they are kept in {row.formats[d]}" if bits in space.widths(d) else f"{bits} are not on offer there"
+            said.append(f"{kind} {name} gets {got} bits: {why}")
     return tuple(said)
 
 

@@ -172,6 +172,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
         scope=request.scope,
         outside_bits=(kept.width_outside(offered.weight_bits), kept.width_outside(offered.activation_bits)),
         pins=request.pins,
+        stored=device.keeps,
     )
     asked = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)
     cut = tiles.lower(device, workload, space, asked)

@@ -113,7 +113,7 @@ def union(spaces: Sequence[SearchSpace]) -> SearchSpace:
     tensors = tuple(sorted({fmt for space in spaces for fmt in space.tensor_formats}))
     first = spaces[0]
     allowed = np.zeros((first.decisions, max(len(weights), len(tensors))), dtype=bool)
-    made = replace(first, weight_formats=weights, tensor_formats=tensors, allowed=allowed, counting=None)
+    made = replace(first, weight_formats=weights, tensor_formats=tensors, allowed=allowed, counting=None, stored=())
     for space in spaces:
         for d in range(space.decisions):
             allowed[d, [made.widths(d).index(space.widths(d)[c]) for c in space.choices(d)]] = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,7 +72,7 @@ def _check_overflow(calibration: Calibration, seen: Observations) -> None:
     if not isinstance(number, Float):
         return
     with np.errstate(over="ignore"):  # that is what is looked for
-        quantized = calibration.quantized(np.asarray(calibration.space.uniform(number.bits, number.bits)))
+        quantized = calibration.quantized(calibration.space.uniform(number.bits, number.bits))
     for name, layer in quantized.layers.items():
         if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
             raise _overflow(f"a weight or a bias of the layer {name!r}", number)

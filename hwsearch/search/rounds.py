@@ -127,7 +127,8 @@ def _promising(
     if not solved:
         return new
     exact_plans = matrix(solved)
-    rows = spread.fill(problem, exact_plans, limits, np.random.default_rng(len(known)))
+    offered = distinct(map(space.row, spread.fill(problem, exact_plans, limits, np.random.default_rng(len(known)))))
+    rows = matrix(offered)
     values = _objectives(problem, rows, prediction.psnr_loss_db(rows))
     done = [*known, *new]
     predicted = prediction.psnr_loss_db(matrix(new)).tolist() if new else []
@@ -136,7 +137,6 @@ def _promising(
     widest, narrowest = (problem.costs(np.array([[own[end] for own in problem.options]])) for end in (-1, 0))
     ideal = np.array([0.0, *(narrowest[name][0] for name in spread.PRICES)])
     reference = np.array([max(WORST_LOSS_DB, np.median(ends[:, 0])), *(widest[name][0] for name in spread.PRICES)])
-    offered = [*map(space.row, rows)]
     fresh = [at for at, plan in enumerate(offered) if plan not in seen]
     picked = spread.pick(values[fresh], measured, ideal, reference, count - len(new))
     return [*new, *(offered[fresh[at]] for at in picked)]
