@@ -1,4 +1,4 @@
-"""Contract suites for those who add a device, a network, a proxy, a method or an exporter: one call each.
+"""Contract suites for those who add a device, a network, a task, a proxy, a method or an exporter: one call each.
 
 A broken contract is an AssertionError that says what is wrong.
 
@@ -25,6 +25,7 @@ from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.data.pictures import Pair, make_pair
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.space import build_space
+from searchspaces.tasks.task import Contract, Task
 from searchspaces.tracing.trace import to_workload, trace
 
 
@@ -111,6 +112,39 @@ def check_network(module: nn.Module, channels: int, scale: int, upsampled_input:
     worst = float((expected - got).abs().max())
     assert worst <= 1e-4 * span, f"the traced graph differs from the module by {worst:.2g}"
     assert to_workload(graph, 24, 20).macs > 0, "no multiply-accumulates were counted"
+
+
+def check_task(task: type[Task], source: Path | None = None) -> None:
+    """A task of networks that enlarge twice: it has disjoint samples in all three roles, the same for the same seed; its quality is decibels of the error, which
+    grows where the output is spoilt and is nearly that of ``view`` against ``target``; and a smaller set of samples is one.
+
+    Args:
+        source: where its samples lie, for a task that has none of its own.
+    """
+    assert all((task.name, task.summary, task.quality.name, task.quality.unit)), "the task does not say what it is"
+    made = task(Contract(2, 1))
+    network = nn.Upsample(scale_factor=2, mode="bilinear")
+    samples, again = made.samples(source, 0, network), made.samples(source, 0, network)
+    roles = {"calibration": samples.calibration, "search": samples.search, "evaluation": samples.evaluation}
+    assert all(roles.values()), f"no samples for {', '.join(role for role, found in roles.items() if not found)}"
+    names = [*samples.sources, *(one.name for one in (*samples.search, *samples.evaluation))]
+    assert len(names) == len(set(names)), "a sample has two roles"
+    for one, same in zip(samples.search, again.search, strict=True):
+        assert torch.equal(one.low, same.low), "other samples for the same seed"
+    sample = samples.search[0]
+    with torch.no_grad():
+        output = network(sample.low)
+    error, figures = made.error(output, sample), made.figures(output, sample)
+    assert figures.quality == made.quality_of(error, sample), "the figures tell another quality than the error"
+    tenth = made.quality_of(10 * error, sample)
+    assert abs(figures.quality - tenth - 10) < 1e-6, "ten times the error is not 10 dB"
+    noise = torch.randn(output.shape, generator=torch.Generator().manual_seed(0))
+    assert made.error(output + 0.3 * noise, sample) > error, "a spoilt output has no larger error"
+    difference = made.view(made.displayed(output)).squeeze().double() - made.target(sample).squeeze().double()
+    told = float(difference.square().mean())
+    assert 0.5 < told / error < 2, f"view and target make an error of {told:.3g}, the task says {error:.3g}"
+    few = made.windows(samples.search, 1000)
+    assert 0 < sum(one.low.numel() for one in few) <= sum(one.low.numel() for one in samples.search), "windows are no fewer"
 
 
 def check_proxy(measure: Callable[..., Damage]) -> None:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[4]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 PARTS = {
     "network": ("my_net.py", "my-net"),
+    "task": ("my_task.py", "compressed-pictures"),
     "proxy": ("my_proxy.py", "my_step"),
     "method": ("my_method.py", "my_method"),
     "exporter": ("my_exporter.py", "my-widths"),
