@@ -115,8 +115,9 @@ def check_network(module: nn.Module, channels: int, scale: int, upsampled_input:
 
 
 def check_task(task: type[Task], source: Path | None = None) -> None:
-    """A task of networks that enlarge twice: it has disjoint samples in all three roles, the same for the same seed; its quality is decibels of the error, which
-    grows where the output is spoilt and is nearly that of ``view`` against ``target``; and a smaller set of samples is one.
+    """A task of networks that enlarge twice: it has disjoint samples in all three roles, the same for the same seed; its quality
+    is decibels of the error, which grows where the output is spoilt and is nearly that of ``view`` against ``target``; and a
+    smaller set of samples is one.
 
     Args:
         source: where its samples lie, for a task that has none of its own.

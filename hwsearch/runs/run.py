@@ -305,7 +305,9 @@ def _not_named(path: Path, model: str) -> UsageError:
     hint = f"If you trust that file, name it yourself: --model {model}"
     if ":" in Path(model).name:
         return UsageError(f"{path}: the network of this run is code, {model}, and code that a run names is not executed", hint)
-    return UsageError(f"{path}: the network of this run lies outside it, {model}, and files that a run names are not opened", hint)
+    return UsageError(
+        f"{path}: the network of this run lies outside it, {model}, and files that a run names are not opened", hint
+    )
 
 
 def ask_for_plugins(saved: Configuration, path: Path) -> None:
