@@ -43,6 +43,9 @@ MACS = 3.4e12
 """Affordable multiply-accumulates for one plan with gradients; large networks get fewer steps."""
 FEWEST_STEPS = 40
 
+FULL = -1
+"""As the rank of what is added to weights: any matrix."""
+
 What = Literal["tensors", "weights", "all", "ends", "points", "increments"]
 """Bounds of tensors (their ends alone, or the breakpoints of those in two regions), of weights, what is added to weights, or
 all."""
@@ -65,7 +68,7 @@ class Course:
     """How bounds are trained. ``features``: weight of ``distance`` between the features of the two networks, beside the mean
     absolute error of the output in steps of 8 bits; ``batch``: windows a step; ``by_sensitivity``: features count by the softmax
     of their deviation over the mean of all, instead of alike; ``rank`` of what is added to the weights of every layer, 0:
-    nothing.
+    nothing, ``FULL``: any.
     """
 
     phases: Sequence[Phase]
@@ -108,15 +111,25 @@ class Ends:
         return range_format(-high if self.symmetric else low, high, self.grid, symmetric=self.symmetric)
 
 
+def _increment(weight: Tensor, rank: int) -> tuple[Tensor, ...] | None:
+    """What is trained beside a layer's weights: factors ``[O, rank]`` and ``[rank, K]``, or a whole matrix ``[O, K]``; nothing at
+    first. None for rank 0."""
+    if rank == 0:
+        return None
+    rows, columns = weight.flatten(1).shape
+    if rank == FULL:
+        return (torch.zeros(rows, columns, requires_grad=True),)
+    down = torch.randn(rank, columns, generator=torch.Generator().manual_seed(columns)) / rank**0.5
+    return torch.zeros(rows, rank, requires_grad=True), down.requires_grad_(True)
+
+
 class _Weights:
     """The ends of one layer's channels: magnitudes ``[O]``. With a rank, ``up @ down`` of that rank is added to the weights, in
     units of their deviation; it begins as nothing, and is merged before rounding."""
 
     def __init__(self, layer: LayerIntegers, weight: Tensor, source: TensorFormat, rank: int = 0) -> None:
         self.bits, self.limit, self._float = layer.bits, Int(layer.bits).narrow_limit, weight
-        rows, columns = weight.flatten(1).shape
-        down = torch.randn(rank, columns, generator=torch.Generator().manual_seed(columns)) / max(rank, 1) ** 0.5
-        self.increment = (torch.zeros(rows, rank, requires_grad=True), down.requires_grad_(True)) if rank else None
+        self.increment = _increment(weight, rank)
         self.start = torch.from_numpy(layer.scale)
         self.bias = torch.from_numpy(layer.bias * (layer.scale.astype(np.float64) * source.scale))
         self.change = torch.zeros_like(self.start, requires_grad=True)
@@ -126,8 +139,8 @@ class _Weights:
         """What is rounded: the weights, and what is added to them."""
         if self.increment is None:
             return self._float
-        up, down = self.increment
-        found: Tensor = self._float + (up @ down).view_as(self._float) * self._float.std()
+        added = self.increment[0] if len(self.increment) == 1 else self.increment[0] @ self.increment[1]
+        found: Tensor = self._float + added.view_as(self._float) * self._float.std()
         return found
 
     def _scale(self) -> Tensor:

@@ -116,3 +116,23 @@ def by_levels(space: SearchSpace, level: np.ndarray) -> list[PlanRow]:
 def _at(space: SearchSpace, level: np.ndarray, common: float) -> PlanRow:
     taken = (level <= common) & space.allowed
     return space.row(taken.argmax(axis=1))  # choices ascend in width
+
+
+WIDEST_BASE = 8
+"""Rules about a base width are about those of at most a byte."""
+
+
+def bases(space: SearchSpace) -> list[PlanRow]:
+    """Plans of one width everywhere, one for each width on offer up to ``WIDEST_BASE``, the widest first."""
+    widths = sorted({bits for bits in (*space.weight_bits, *space.activation_bits) if bits <= WIDEST_BASE}, reverse=True)
+    return distinct(space.uniform(bits, bits) for bits in widths)
+
+
+def stepped(base: PlanRow, steps: Mapping[int, int]) -> PlanRow:
+    """A plan with some decisions moved by steps among the widths that are on offer for them, as far as there are any."""
+    space, plan = base.space, list(base)
+    for decision, step in steps.items():
+        options = space.choices(decision)
+        at = int(np.flatnonzero(options == base[decision])[0]) + int(step)
+        plan[decision] = int(options[min(max(at, 0), len(options) - 1)])
+    return space.row(plan)

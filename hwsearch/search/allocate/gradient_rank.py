@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwsearch.quant.learn.bit_gradients import bit_gradients
-from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds
+from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds, bases, stepped
 from searchspaces.space import PlanRow
 
 INFO = AllocatorInfo(
@@ -24,28 +24,23 @@ INFO = AllocatorInfo(
     reconstructed="the probe at rest, steps among the widths on offer, the ladder of bases",
     place=4,
 )
-WIDEST_BASE = 8
 
 
 def ladder(grounds: Grounds) -> list[PlanRow]:
     """A rung for every base width."""
-    space = grounds.space
-    bases = sorted({bits for bits in (*space.weight_bits, *space.activation_bits) if bits <= WIDEST_BASE}, reverse=True)
-    return [ranked(grounds, space.uniform(base, base)) for base in bases]
+    return [ranked(grounds, base) for base in bases(grounds.space)]
 
 
 def ranked(grounds: Grounds, base: PlanRow) -> PlanRow:
     """The plan that the rank rule makes of a base plan."""
     space = grounds.space
     gradients = decision_gradients(grounds, base)
-    layers, plan = len(space.layer_names), list(base)
+    layers = len(space.layer_names)
+    steps: dict[int, int] = {}
     for kind in (range(layers), range(layers, space.decisions)):
         free = [decision for decision in kind if len(space.choices(decision)) > 1]
-        for decision, step in zip(free, offsets(gradients[free]), strict=True):
-            options = space.choices(decision)
-            at = int(np.flatnonzero(options == base[decision])[0]) + int(step)
-            plan[decision] = int(options[min(max(at, 0), len(options) - 1)])
-    return space.row(plan)
+        steps |= dict(zip(free, offsets(gradients[free]).tolist(), strict=True))
+    return stepped(base, steps)
 
 
 def decision_gradients(grounds: Grounds, base: PlanRow) -> np.ndarray:

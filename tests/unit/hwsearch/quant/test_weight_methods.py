@@ -11,7 +11,7 @@ from hwmodels.numbers import Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
-from hwsearch.quant.learn.bounds import Course, Phase, Student, of_directions, train
+from hwsearch.quant.learn.bounds import FULL, Course, Phase, Student, of_directions, train
 from hwsearch.quant.methods.learned.condiquant import conditioned, proximal
 from hwsearch.quant.methods.weights.hadamard import rotated, rotation, streams
 from hwsearch.quant.rewriting import AS_IT_IS
@@ -145,3 +145,19 @@ def test_increments_are_merged_before_rounding() -> None:
     target = integer.run(calibration.quantized(calibration.space.uniform(8, 8)), x)
     before, after = (float((integer.run(q, x) - target).square().mean()) for q in (draft.quantized, trained))
     assert after < before
+
+
+def test_lsq_trains_any_change_of_the_weights() -> None:
+    calibration = tiny_calibration((2, 8), (8, 16), "minmax")
+    draft = calibration.draft(calibration.space.uniform(2, 8))
+    student, x = Student(draft, rank=FULL), tiny_pairs()[0].low
+    with torch.no_grad():
+        assert torch.equal(Student(draft)(x)[0], student(x)[0])
+    gradients = torch.autograd.grad(student(x)[0].square().mean(), student.parameters("increments"))
+    assert all(float(gradient.abs().max()) > 0 for gradient in gradients)
+    trained = train(draft, Course((Phase("all", 80, 5e-3, 1e-4),), 0.0, of_directions, 2, rank=FULL))
+    bounds_alone = train(draft, Course((Phase("all", 80, 5e-3, 1e-4),), 0.0, of_directions, 2))
+    target = integer.run(calibration.quantized(calibration.space.uniform(8, 8)), x)
+    errors = [float((integer.run(q, x) - target).square().mean()) for q in (trained, bounds_alone, draft.quantized)]
+    assert errors == sorted(errors)
+    assert any(not np.array_equal(trained.layers[name].weight, bounds_alone.layers[name].weight) for name in trained.layers)

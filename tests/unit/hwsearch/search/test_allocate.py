@@ -10,11 +10,15 @@ from random_tables import chain
 from scipy.optimize import minimize
 
 from hwmodels.errors import UsageError
+from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quality.damage import Damage
-from hwsearch.search.allocate import ALLOCATORS
-from hwsearch.search.allocate.allocator import Grounds, by_levels, rung
+from hwsearch.search.allocate import ALLOCATORS, deviation_rank
+from hwsearch.search.allocate.allocator import Grounds, by_levels, rung, stepped
 from hwsearch.search.allocate.water_filling import cost_slopes
 from hwsearch.search.exact.additive import lower
+from searchspaces.ir.graph import execute
+
+BY_RANK = ("gradient_rank", "deviation_rank")
 
 
 def grounds_of(seed: int, cost: str = "latency_s", layers: int = 4) -> Grounds:
@@ -80,8 +84,8 @@ def test_the_closed_form_of_water_filling_is_the_minimum() -> None:
 
 @pytest.mark.parametrize("name", list(ALLOCATORS))
 def test_ladders_go_from_the_widest_plan_to_the_narrowest_and_never_widen(name: str) -> None:
-    if name == "gradient_rank":
-        pytest.skip("asks a network for gradients")
+    if name in BY_RANK:
+        pytest.skip("around a base width, looks at a network")
     grounds = grounds_of(5)
     space, plans = grounds.space, np.stack(ALLOCATORS[name].ladder(grounds))
     assert all(plans[0][d] == space.choices(d)[-1] for d in range(space.decisions))
@@ -112,6 +116,42 @@ def test_what_saves_nothing_is_narrowed_last_by_water_filling() -> None:
     weights = len(space.layer_names)
     for plan in ALLOCATORS["water_filling"].ladder(grounds)[:-1]:
         assert all(plan[d] == space.choices(d)[-1] for d in range(weights, space.decisions))
+
+
+def test_deviations_rank_tensors_and_leave_weights_at_the_base() -> None:
+    calibration, pairs = tiny_calibration((2, 4, 8), (4, 6, 8), "mse"), tiny_pairs()
+    space = calibration.space
+    grounds = Grounds(calibration, pairs, None, 0, lambda proxy: None, None, "latency_s")  # type: ignore[arg-type]
+    seen: dict[str, list[float]] = {}
+    for pair in pairs:
+        execute(calibration.graph, pair.low, lambda node, x: seen.setdefault(node.name, []).append(float(x.std())))
+    groups = calibration.graph.width_groups()
+    expected = np.zeros(space.decisions)
+    for node in calibration.graph.convs:
+        at = len(space.layer_names) + space.group_names.index(groups[node.inputs[0]])
+        expected[at] = max(expected[at], float(np.mean(seen[node.inputs[0]])))
+    np.testing.assert_allclose(deviation_rank.deviations(grounds), expected, rtol=1e-4)
+    plans = ALLOCATORS["deviation_rank"].ladder(grounds)
+    layers = len(space.layer_names)
+    tensors = expected[layers:]
+    for plan, bits in zip(plans, (8, 6, 4, 2), strict=False):
+        assert list(plan[:layers]) == list(space.uniform(bits, bits)[:layers])
+    middle = next(plan for plan in plans if set(plan[:layers]) == {1})
+    assert middle[layers + int(tensors.argmax())] > middle[layers + int(tensors.argmin())]
+
+
+def test_the_offsets_of_deviations_by_hand() -> None:
+    values = np.array([5.0, 1.0, 3.0, 9.0, 2.0, 8.0, 4.0, 7.0, 6.0, 0.5])
+    assert deviation_rank.offsets(values).tolist() == [0, -1, 0, 1, -1, 1, 0, 1, 0, -1]
+    assert deviation_rank.offsets(values[:3]).tolist() == [0, 0, 0]
+
+
+def test_steps_end_where_widths_end() -> None:
+    space = tiny_calibration((2, 4, 8), (4, 8)).space
+    base = space.uniform(8, 4)
+    moved = stepped(base, {0: 1, 1: -1, 2: -5})
+    assert (moved[0], moved[1], moved[2]) == (2, 1, 0)
+    assert moved[3:] == base[3:]
 
 
 def test_a_rule_that_there_is_not_is_refused() -> None:

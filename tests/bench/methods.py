@@ -1,0 +1,133 @@
+"""A page of quantization methods side by side, and which published claims it reproduces.
+
+    hwsearch methods compare --network imdn ... --out imdn-44.json
+    python tests/bench/methods.py imdn-44.json imdn-33.json --into reports
+
+Reads comparisons that ``hwsearch methods compare --out`` wrote and writes ``methods.md`` and ``methods.svg``. Nothing is measured
+here. A claim is an order of two methods that a paper publishes; it is reproduced where the difference, picture by picture, is of
+that sign and beyond its 95 % interval, a tie within it, and reversed otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+from hwsearch.documents import units
+from hwsearch.plans.compare_methods import MethodComparison, MethodRow
+from hwsearch.quality.intervals import difference
+from hwsearch.quant import methods
+
+CLAIMS = (
+    ("percentile", "minmax", 0.0, "order of residual networks in tables of AdaBM and OAQ-SR"),
+    ("mse", "minmax", 0.0, "the same"),
+    ("ptq4sr", "mse", 0.0, "the same"),
+    ("dual_region", "ptq4sr", 0.0, "the same"),
+    ("harmoq", "twodquant", 0.3, "HarmoQ's abstract: 0.46 dB at 2 bits, so 0.3 dB are asked for"),
+    ("condiquant", "twodquant", 0.0, "CondiQuant's table, for transformers"),
+)
+"""The better method, the worse, by how much in dB, and who says so."""
+
+
+def verdicts(found: MethodComparison, bits: tuple[int, int]) -> Iterator[tuple[str, str, str]]:
+    """(claim, difference, verdict) for every claim whose two methods were compared at these widths."""
+    rows = {row.method: row for row in found.rows if (row.weight_bits, row.activation_bits) == bits}
+    for better, worse, least_db, said in CLAIMS:
+        if better not in rows or worse not in rows:
+            continue
+        gain = difference(rows[worse].losses_db, rows[better].losses_db)
+        if gain.is_tie:
+            verdict = "tie"
+        elif gain.mean < 0:
+            verdict = "reversed"
+        else:
+            verdict = "reproduced" if gain.mean >= least_db else f"right order, less than {least_db:g} dB"
+        yield f"{better} above {worse} ({said})", f"{gain.mean:+.2f} ± {gain.half:.2f} dB", verdict
+
+
+def page(comparisons: Sequence[MethodComparison]) -> str:
+    """The page, as Markdown."""
+    lines = ["# Quantization methods side by side", ""]
+    lines += [
+        "Written by `tests/bench/methods.py` from what `hwsearch methods compare --out` measured: integers of our engine, on "
+        "pictures that no method saw. Intervals are 95 % over pictures; a difference within its interval is a tie. The price is "
+        "that of the plan on the target, with what a method's arithmetic needs at run time.",
+        "",
+        "![Loss of each method](methods.svg)",
+    ]
+    for found in comparisons:
+        for bits in dict.fromkeys((row.weight_bits, row.activation_bits) for row in found.rows):
+            rows = [row for row in found.rows if (row.weight_bits, row.activation_bits) == bits]
+            rows.sort(key=lambda row: row.psnr_loss_db)
+            lines += ["", f"## {found.network} x{found.scale}, W{bits[0]}A{bits[1]}, scope {found.scope}", ""]
+            names = "method", "PSNR, dB", "loss, dB", "behind the best, dB", "SSIM", "before finishing, dB", "took, s"
+            lines += [
+                f"Floating point {found.float_psnr_db:.2f} dB, SSIM {found.float_ssim:.4f}, on {len(found.pictures)} pictures; "
+                f"seed {found.seed}; priced on {found.target}; weights {found.weights_sha256[:12]}.",
+                "",
+                "| " + " | ".join([*names, "latency", "energy", "memory"]) + " |",
+                "|---" * (len(names) + 3) + "|",
+            ]
+            lines += [_line(row, row is rows[0]) for row in rows]
+            told = list(verdicts(found, bits))
+            if told:
+                lines += ["", "| published claim | here | verdict |", "|---|---|---|"]
+                lines += [f"| {claim} | {gain} | {verdict} |" for claim, gain, verdict in told]
+    marks = {row.method for found in comparisons for row in found.rows}
+    lines += ["", "## What is ours in them", ""]
+    for name in sorted(marks):
+        info = methods.load(name).INFO
+        lines.append(f"- {name} ({info.source}): {info.reconstructed or 'as published'}. At run time: {info.price}.")
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: MethodRow, best: bool) -> str:
+    half = "" if row.half_db is None else f" ± {row.half_db:.2f}"
+    behind = "best" if best else "tie" if row.tie else f"{row.behind_db:.2f} ± {row.behind_half_db:.2f}"
+    memory = units.bytes_(row.weight_bytes + row.peak_activation_bytes)
+    return (
+        f"| {row.method} | {row.psnr_db:.2f} | {row.psnr_loss_db:.2f}{half} | {behind} | {row.ssim:.4f} | "
+        f"{row.first_psnr_db:.2f} | {row.seconds:.0f} | "
+        f"{units.seconds(row.latency_s)} | {units.joules(row.energy_j)} | {memory} |"
+    )
+
+
+def figure(comparisons: Sequence[MethodComparison], path: Path) -> None:
+    """Loss of every method with its interval, one panel for each network and pair of widths."""
+    panels = [
+        (found, bits) for found in comparisons for bits in dict.fromkeys((r.weight_bits, r.activation_bits) for r in found.rows)
+    ]
+    drawn, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 3.2), squeeze=False)
+    for axis, (found, bits) in zip(axes[0], panels, strict=True):
+        rows = sorted(
+            (row for row in found.rows if (row.weight_bits, row.activation_bits) == bits), key=lambda row: -row.psnr_loss_db
+        )
+        halves = [row.half_db or 0.0 for row in rows]
+        axis.errorbar([row.psnr_loss_db for row in rows], range(len(rows)), xerr=halves, fmt="o", color="#1f5fa8", capsize=3)
+        axis.set_yticks(range(len(rows)), [row.method for row in rows])
+        axis.set_title(f"{found.network} x{found.scale}, W{bits[0]}A{bits[1]}", fontsize=10)
+        axis.set_xlabel("loss, dB")
+        axis.grid(axis="x", alpha=0.3)
+    drawn.tight_layout()
+    drawn.savefig(path, metadata={"Date": None})
+    plt.close(drawn)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("comparisons", nargs="+", type=Path)
+    parser.add_argument("--into", type=Path, default=Path("reports"))
+    asked = parser.parse_args()
+    found = [MethodComparison.model_validate_json(path.read_text()) for path in asked.comparisons]
+    (asked.into / "methods.md").write_text(page(found))
+    figure(found, asked.into / "methods.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The page of quantization methods (``tests/bench/methods.py``): verdicts of claims from losses that are known."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+
+from methods import figure, page, verdicts
+
+from hwsearch.plans.compare_methods import MethodComparison, MethodRow
+
+HARD = np.array([1.0, 3.0, 2.0, 5.0, 4.0])
+"""What every method loses on five pictures, before its own share."""
+
+
+def row(method: str, losses: np.ndarray) -> MethodRow:
+    return MethodRow(
+        method=method, weight_bits=2, activation_bits=2, psnr_db=30 - losses.mean(), psnr_loss_db=losses.mean(), stderr_db=0.1,
+        half_db=0.2, behind_db=0.5, behind_half_db=0.1, tie=False, ssim=0.9, first_psnr_db=20.0, losses_db=losses.tolist(),
+        seconds=1.0, latency_s=1e-3, energy_j=None, weight_bytes=1024, peak_activation_bytes=1024, priced_as="W2A2",
+        run_time_price="none",
+    )  # fmt: skip
+
+
+def comparison() -> MethodComparison:
+    wobble = np.array([0.01, -0.01, 0.0, 0.01, -0.01])
+    rows = [
+        row("minmax", HARD + 1),
+        row("percentile", HARD + 1 + 40 * wobble),  # a tie: the mean hardly differs, pictures do
+        row("mse", HARD + 0.5 + wobble),
+        row("ptq4sr", HARD + 0.8 + wobble),  # the other way round
+        row("twodquant", HARD + 0.5),
+        row("harmoq", HARD + 0.4 + wobble),  # better, by less than is claimed
+    ]
+    return MethodComparison(
+        network="net", scale=4, weights_sha256="0" * 64, target="device", scope="all", float_psnr_db=32.0, float_ssim=0.9,
+        pictures=list("abcde"), seed=0, versions={}, rows=rows,
+    )  # fmt: skip
+
+
+def test_verdicts_follow_from_pairs_of_pictures() -> None:
+    found = {claim.split(" (")[0]: verdict for claim, _, verdict in verdicts(comparison(), (2, 2))}
+    assert found == {
+        "percentile above minmax": "tie",
+        "mse above minmax": "reproduced",
+        "ptq4sr above mse": "reversed",
+        "harmoq above twodquant": "right order, less than 0.3 dB",
+    }
+
+
+def test_the_page_tells_every_method_and_what_is_reconstructed(tmp_path: Path) -> None:
+    text = page([comparison()])
+    assert text.index("| mse |") < text.index("| minmax |")
+    assert "| 2.00 KiB |" in text
+    assert "the scales and the refinement in full" in text
+    figure([comparison()], tmp_path / "methods.svg")
+    drawn = (tmp_path / "methods.svg").read_text()
+    assert drawn.count('id="axes_1"') == 1  # one panel for one network at one pair of widths
+    assert 'id="axes_2"' not in drawn
