@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,6 +59,10 @@ ValueRange = Annotated[
         metavar="RANGE",
         show_default=False,
     ),
+]
+Order = Annotated[
+    Literal["rgb", "bgr"] | None,
+    typer.Option("--order", help="Order of the colours that the network expects. Default: rgb.", show_default=False),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Go on with a network that the simplest method (bicubic) beats.")]
 Input = Annotated[

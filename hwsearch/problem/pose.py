@@ -19,7 +19,7 @@ from hwsearch.documents.url import StorageUrl
 from hwsearch.formats import file_network, readers
 from hwsearch.quant import methods
 from searchspaces.ir.graph import Graph
-from searchspaces.networks import registry, value_range
+from searchspaces.networks import colours, registry, value_range
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.scopes import SCOPES, Scope
 from searchspaces.space import SearchSpace, build_space
@@ -35,14 +35,14 @@ UNSIZED = ("whole", "auto")
 class Request:
     """One job, in the user's words.
 
-    ``task``: its name (see ``searchspaces.tasks``), None: what the samples show. ``value_range``: what the network expects, where
-    that is not 0..1 (see ``networks.value_range``). ``force``: go on with a network that the simplest method beats. Budgets are
-    in seconds, bytes, dB and joules; ``input_size`` is (height, width) of the low-resolution picture. ``tile`` is
-    "whole", "auto", or height x width in pixels of the network's input, None: whole, but cut where memory demands it; ``halo``:
-    "keep" or "recompute", None: whichever is better. ``fps``: pictures a second, one after another. ``batch``: plans that the
-    refinement proposes together; the result depends on it, and not on how many processes measure them. ``sampler``: one of
-    ``search.samplers.SAMPLERS``. ``methods``: quantization methods that every plan is measured with, the
-    better one is kept.
+    ``task``: its name (see ``searchspaces.tasks``), None: what the samples show. ``value_range``: what the network expects,
+    where that is not 0..1 (see ``networks.value_range``); ``order``: of its colours, None or "rgb", "bgr". ``force``: go on
+    with a network that the simplest method beats. Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height,
+    width) of the low-resolution picture. ``tile`` is "whole", "auto", or height x width in pixels of the network's input,
+    None: whole, but cut where memory demands it; ``halo``: "keep" or "recompute", None: whichever is better. ``fps``:
+    pictures a second, one after another. ``batch``: plans that the refinement proposes together; the result depends on it,
+    and not on how many processes measure them. ``sampler``: one of ``search.samplers.SAMPLERS``. ``methods``: quantization
+    methods that every plan is measured with, the better one is kept.
     ``storage`` and ``study``: the database and the study that workers share; one that gives no sign of life for ``grace_s``
     seconds is taken for dead.
     """
@@ -56,6 +56,7 @@ class Request:
     images: Path | None = None
     task: Text | None = None
     value_range: Text | None = None
+    order: Text | None = None
     force: bool = False
     input_size: tuple[Side, Side] | None = None
     tile: Text | None = None
@@ -133,11 +134,29 @@ def load_network(request: Request) -> LoadedNetwork:
     if request.model is not None and Path(request.model).suffix.lower() in readers.endings():
         network = file_network.load(Path(request.model), scale=request.scale, weights=request.weights, enlarges=enlarges)
     elif request.model is not None:
+        _check_model(request.model)
         network = registry.load_file(request.model, weights=request.weights, scale=request.scale, enlarges=enlarges)
     else:
         network = registry.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
     expected = request.value_range or network.value_range
-    return value_range.wrapped(network, expected, returns=enlarges) if expected else network
+    if expected:
+        network = value_range.wrapped(network, expected, returns=enlarges)
+    return colours.wrapped(network, request.order, returns=enlarges) if request.order else network
+
+
+def _check_model(model: str) -> None:
+    """Raise UsageError where a network is neither a callable in a file nor a file that is read."""
+    suffix = Path(model.partition(":")[0]).suffix.lower()
+    if suffix in (".pt", ".pth", ".ts", ".torchscript", ".safetensors", ".ckpt"):
+        raise UsageError(
+            f"{model}: weights or TorchScript, no network that is read",
+            "Weights go to --weights. TorchScript holds a program, which loading it would compile and run: save the network by "
+            "torch.export.save (.pt2) or torch.onnx.export (.onnx).",
+        )
+    if suffix != ".py":
+        raise UsageError(
+            f"{model!r} names no network", f"Write path/to/file.py:callable, or a model file ({', '.join(readers.endings())})."
+        )
 
 
 def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:

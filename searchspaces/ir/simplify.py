@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from searchspaces.ir.channel_order import taken_up
 from searchspaces.ir.graph import Node
 from searchspaces.ir.recognise import of_pictures, recognise
 from searchspaces.ops.activation import FUSED, Activation
@@ -68,7 +69,7 @@ def _phase_and_tap(offset: int, padding: int, stride: int) -> tuple[int, int]:
 
 def simplify(nodes: list[Node]) -> list[Node]:
     """The nodes, in execution order, with helpers and activations folded into their neighbours."""
-    nodes = recognise(nodes)
+    nodes = taken_up(recognise(nodes))
     _fold_pads(nodes)
     while _fold_one(nodes):
         pass

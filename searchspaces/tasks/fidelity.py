@@ -55,7 +55,7 @@ class Fidelity(SuperResolution):
         calibration, search, evaluation = ([self.read(picture) for picture in role] for role in split)
         crops = pictures.patches(calibration, max(CALIBRATION_CROPS, len(calibration)), CROP_SIDE, seed)
         side = SEARCH_SIDE // self.contract.scale
-        middles = [pictures.window(pair, side) for pair in search]
+        middles = [self._judged(pictures.window(pair, side)) for pair in search]
         return Samples(crops, [picture.name for picture in split.calibration], middles, evaluation)
 
     def entries(self, source: Path | None) -> Sequence[Picture]:
@@ -80,12 +80,25 @@ class Fidelity(SuperResolution):
             low = imresize(low, self.contract.scale)
         planes = low[None] if low.ndim == 2 else low.transpose(2, 0, 1)
         x = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32)).div_(255)[None]
+        scale = self.contract.scale if self.contract.input_kind == "low" else 1
+        nothing = np.zeros((x.shape[2] * scale, x.shape[3] * scale, *((3,) if low.ndim == 3 else ())), np.float32)
+        return self._judged(Pair(entry.name, x, nothing))
+
+    def _judged(self, pair: Pair) -> Pair:
+        """An input with what the floating-point network makes of it: of a part it is another thing than the part of the whole,
+        because its border is another."""
         if self._network is None:
-            raise FileError(f"{entry.path}: no network has said what is right there")
+            raise FileError(f"{pair.name}: no network has said what is right there")
         with torch.no_grad():
-            answer: Tensor = self._network(x).clamp(0, 1).mul(255)[0].permute(1, 2, 0)
+            answer: Tensor = self._network(pair.low).clamp(0, 1).mul(255)[0].permute(1, 2, 0)
         high = answer.numpy()
-        return Pair(entry.name, x, high[..., 0] if high.shape[-1] == 1 else high)
+        return Pair(pair.name, pair.low, high[..., 0] if high.shape[-1] == 1 else high)
+
+    def windows(self, samples: Sequence[Pair], values: float) -> list[Pair]:
+        return [self._judged(pair) for pair in super().windows(samples, values)]
+
+    def patches(self, samples: Sequence[Pair], seed: int) -> list[Pair]:
+        return [self._judged(pair) for pair in super().patches(samples, seed)]
 
     def simplest(self, sample: Sample) -> np.ndarray | None:
         return None

@@ -12,7 +12,6 @@ from dataclasses import replace
 import torch
 
 from hwsearch.formats.reading.builder import Builder
-from hwsearch.formats.reading.channel_order import taken_up
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.shapes import shapes
 from searchspaces.ir.simplify import simplify
@@ -29,15 +28,10 @@ PROBES: Mapping[int, tuple[Size, ...]] = {1: ((23, 29), (31, 26)), 2: ((22, 26),
 COARSER = (1, 2, 4, 8, 16, 32, 64)
 
 
-def simplified(nodes: Sequence[Node]) -> list[Node]:
-    """The nodes of a file as canonical graphs have them."""
-    return simplify(taken_up(nodes))
-
-
 def fixed(name: str, walk: Walk, size: Size) -> tuple[Graph, Builder]:
     """The graph of a file that is for pictures of ``size``. Where nothing in it knows that size, it is one for all."""
     built, nodes = walk(Sample(*size))
-    graph = Graph(name, tuple(simplified([_of_any_number(node) for node in nodes])), tuple(built.uncounted))
+    graph = Graph(name, tuple(simplify([_of_any_number(node) for node in nodes])), tuple(built.uncounted))
     return for_all_sizes(graph, size), built
 
 
@@ -93,9 +87,9 @@ def free(name: str, walk: Walk, *, several: bool) -> tuple[Graph, Builder]:
     step, sizes, read = _accepted(walk)
     built, nodes = read[0]
     if built.uncounted:
-        return Graph(name, tuple(simplified(nodes)), tuple(built.uncounted), multiple=step), built
+        return Graph(name, tuple(simplify(list(nodes))), tuple(built.uncounted), multiple=step), built
     if not any(_holds_size(node) for node in nodes) and (multiple := _holds(nodes, walk, read[2], sizes[2], step)):
-        return Graph(name, tuple(simplified(nodes)), multiple=multiple), built
+        return Graph(name, tuple(simplify(list(nodes))), multiple=multiple), built
     first = Sample(*sizes[0])
     for count in (2, 1) if several else (1,):
         second = Sample(*sizes[1], count)
@@ -112,8 +106,8 @@ def free(name: str, walk: Walk, *, several: bool) -> tuple[Graph, Builder]:
                 continue
             tried.append(found)
             if multiple := _holds(found, walk, read[2], sizes[2], step):
-                return Graph(name, tuple(simplified(found)), multiple=multiple), built
-    return Graph(name, tuple(simplified(nodes)), size=sizes[0]), built
+                return Graph(name, tuple(simplify(found)), multiple=multiple), built
+    return Graph(name, tuple(simplify(list(nodes))), size=sizes[0]), built
 
 
 def _holds(found: Sequence[Node], walk: Walk, third: tuple[Builder, list[Node]], size: Size, step: int) -> int | None:

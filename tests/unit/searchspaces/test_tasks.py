@@ -154,6 +154,12 @@ def test_low_pictures_alone_are_compared_with_the_floating_point_network(pairs: 
     assert moved == pytest.approx((4 * 219 / 255) ** 2, rel=0.05)  # of the luma, 16..235
     assert chosen.baseline(sample) is None
 
+    def looking(x: Tensor) -> Tensor:
+        return nn.functional.interpolate(nn.functional.avg_pool2d(x, 9, 1, 4), scale_factor=2)
+
+    for part in (*chosen.samples(pairs, 0, looking).search, *chosen.patches(samples.search, 0)):
+        assert chosen.quality_of(chosen.error(looking(part.low), part), part) > 56  # zeros stand at the border of a part
+
 
 def test_classifier_by_hand() -> None:
     answer = np.array([[3.0, -1.0, 2.0, 0.0]], dtype=np.float32)

@@ -1,8 +1,9 @@
-"""Orders of channels, taken up by the layers that write them.
+"""Orders of channels, taken up by the convolutions that write or read them.
 
-Formats whose blocks of pixels lie channel by channel are read with a ``Gather`` in front of each pixel shuffle. A convolution can
-write its channels in any order, so the order moves upwards, through what treats every channel alike, until a convolution takes
-it up; what it cannot pass stays. Exact: weights are permuted, and nothing else.
+A network that swaps its colours, or a file whose blocks of pixels lie channel by channel, has a ``Gather`` of channels. A
+convolution can write and read its channels in any order, so the order moves: down into the convolutions that read it, or
+upwards, through what treats every channel alike, until a convolution takes it up; what it cannot pass stays. Exact: weights are
+permuted, and nothing else.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ def _moved(nodes: list[Node], place: int) -> bool:
     source, order = nodes[at], list(node.op.indices)
     if isinstance(source.op, Concat) and source.op.axis == 1 and len(set(source.inputs)) == 1:
         return _repeated(nodes, place, source, order)
-    alone = sum(source.name in other.inputs for other in nodes) == 1 and nodes[-1].name != source.name
-    if not alone or sorted(order) != list(range(len(order))):
+    if sorted(order) != list(range(len(order))):
+        return False
+    if _read_by_convolutions(nodes, place, order):
+        return True
+    if sum(source.name in other.inputs for other in nodes) != 1 or nodes[-1].name == source.name:
         return False
     op = source.op
     if isinstance(op, Conv) and op.groups == 1:
@@ -51,6 +55,24 @@ def _moved(nodes: list[Node], place: int) -> bool:
         _above(nodes, place, at, source, order, source.inputs)
         return True
     return False
+
+
+def _read_by_convolutions(nodes: list[Node], place: int, order: list[int]) -> bool:
+    """Convolutions that read what is in order, and nobody else does: they read it as it was."""
+    node = nodes[place]
+    readers = [i for i, other in enumerate(nodes) if node.name in other.inputs]
+    if not readers or nodes[-1].name == node.name or not all(_reads_whole(nodes[i]) for i in readers):
+        return False
+    for i in readers:
+        weight = torch.empty_like(nodes[i].weights["weight"])
+        weight[:, order] = nodes[i].weights["weight"]
+        nodes[i] = nodes[i].with_weights(weight=weight)
+    _drop(nodes, place, node.inputs[0])
+    return True
+
+
+def _reads_whole(node: Node) -> bool:
+    return isinstance(node.op, Conv) and node.op.groups == 1
 
 
 def _permuted(node: Node, order: list[int]) -> Node:
