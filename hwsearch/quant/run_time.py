@@ -5,6 +5,15 @@ A decode table (``TensorFormat.levels``) is a look-up for every value: the tenso
 that the table makes of them. Priced is what a runtime without such a table in its load path does: one more element-wise operation
 after the tensor is written, and a byte tensor while its readers run. A device that stores no tensor so narrow needs no table: it
 stores the bytes.
+
+What published methods ask for at run time and nothing here computes, exports or prices:
+
+* Ranges of every picture and channel (dynamic activation normalization of Gradient Knows Best; DAQ, DFSQ). The scale of a channel
+  that is read lies inside the sum over channels: one integer accumulator cannot hold it. Partial sums are rescaled for each input
+  channel, ``P C_in C_out`` multiplications, a share of ``1 / k^2`` of a layer's products and all of them where the kernel is 1x1;
+  and nothing can start before the whole tensor has been seen. No runtime that is exported to has such a convolution.
+* Widths of every picture (AdaBM, CADyQ): switching widths at run time, and buffers for the widest.
+* Branches of low rank in floating point (QuantVSR, QArtSR): they need two results of one layer summed before rounding.
 """
 
 from __future__ import annotations
