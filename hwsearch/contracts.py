@@ -1,4 +1,5 @@
-"""Contract suites for those who add a device, a network, a task, a proxy, a method or an exporter: one call each.
+"""Contract suites for those who add a device, a network, a task, a proxy, a method, a rule of allocation or an
+exporter: one call each.
 
 A broken contract is an AssertionError that says what is wrong.
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,17 @@ from torch import Tensor, nn
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwsearch.quality.damage import Damage
+from hwsearch.quality.proxies import PROXIES
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds
+from hwsearch.search.exact.additive import lower
 from searchspaces.data.pictures import Pair, make_pair
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.space import build_space
+from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Contract, Task
 from searchspaces.tracing.trace import to_workload, trace
 
@@ -195,6 +201,26 @@ def check_method(name: str) -> None:
     finished = calibration.finished(space.uniform(4, 4))
     _check_widths(finished, 4, 4)
     assert error(finished) <= 1.05 * errors[0], f"finishing does harm: {errors[0]:.3g} before, {error(finished):.3g} after"
+
+
+def check_allocator(info: AllocatorInfo) -> None:
+    """A rule of bit allocation gives plans of the space, from wider to narrower ones, and the same for the same seed."""
+    calibration, pairs = tiny_calibration((2, 4, 8), (4, 8, 16)), tiny_pairs()
+    space = calibration.space
+    table = cost.lower(catalogue.load("bitserial-npu"), to_workload(calibration.graph, 32, 32), space)
+
+    @cache
+    def damage(proxy: str) -> Damage:
+        return PROXIES[proxy].measure(calibration, pairs, 0)
+
+    problem = lower(table, np.zeros(space.allowed.shape), space)
+    grounds = Grounds(calibration, pairs, SuperResolution.of(pairs), 0, damage, problem, "latency_s")
+    plans = info.ladder(grounds)
+    assert plans, "the rule has no plan"
+    assert all(space.allows(plan) for plan in plans), "a plan chooses what the space does not allow"
+    bits = [sum(space.widths(d)[c] for d, c in enumerate(plan)) for plan in plans]
+    assert bits == sorted(bits, reverse=True), f"the plans do not go from wide to narrow: {bits} bits in all"
+    assert plans == info.ladder(grounds), "not reproducible with one seed"
 
 
 def _check_widths(quantized: QuantizedGraph, weight_bits: int, activation_bits: int) -> None:

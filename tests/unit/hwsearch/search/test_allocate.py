@@ -10,10 +10,10 @@ from random_tables import chain
 from scipy.optimize import minimize
 
 from hwmodels.errors import UsageError
-from hwsearch.contracts import tiny_calibration, tiny_pairs
+from hwsearch.contracts import check_allocator, tiny_calibration, tiny_pairs
 from hwsearch.quality.damage import Damage
 from hwsearch.search.allocate import ALLOCATORS, deviation_rank
-from hwsearch.search.allocate.allocator import Grounds, by_levels, rung, stepped
+from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds, by_levels, rung, stepped
 from hwsearch.search.allocate.water_filling import cost_slopes
 from hwsearch.search.exact.additive import lower
 from searchspaces.ir.graph import execute
@@ -152,6 +152,17 @@ def test_steps_end_where_widths_end() -> None:
     moved = stepped(base, {0: 1, 1: -1, 2: -5})
     assert (moved[0], moved[1], moved[2]) == (2, 1, 0)
     assert moved[3:] == base[3:]
+
+
+@pytest.mark.parametrize("name", list(ALLOCATORS))
+def test_every_rule_keeps_the_contract(name: str) -> None:
+    check_allocator(ALLOCATORS[name])
+
+
+def test_the_contract_finds_a_rule_that_goes_the_wrong_way() -> None:
+    narrow_first = AllocatorInfo("wrong", "", "", "", function=lambda g: [g.space.uniform(b, b) for b in (4, 8)])
+    with pytest.raises(AssertionError, match="wide to narrow"):
+        check_allocator(narrow_first)
 
 
 def test_a_rule_that_there_is_not_is_refused() -> None:
