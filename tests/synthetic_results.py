@@ -143,7 +143,7 @@ def results(run_dir: Path, seed: int = 0) -> Results:
             spearman=rank,
             seconds=3.2,
             predicted_db=list(measured * rng.lognormal(shift, spread, 200)),
-            measured_db=list(measured),
+            simulated_db=list(measured),
         )
         for name, rank, shift, spread in (
             ("noise_gain", 0.981, 0.1, 0.15),

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import logging
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -30,7 +29,7 @@ from hwmodels.parts import plugins, settings
 from hwsearch.cli import catalogue, estimate, front, inspect, optimize, plans, questions, terminal, worker
 from hwsearch.documents.files import DISK_FULL
 from hwsearch.documents.url import redacted
-from hwsearch.runs.interrupted import Interrupted
+from hwsearch.runs.interrupted import Interrupted, resume_command
 from hwsearch.version import __version__
 
 TRACEBACK = "HWSEARCH_TRACEBACK"
@@ -106,7 +105,7 @@ def _ended(words: list[str], as_json: bool) -> int:
         terminal.report_error(error, as_json)
         return error.exit_code
     except Interrupted as stopped:
-        command = f"hwsearch optimize --resume {shlex.quote(str(stopped.run_dir))}"
+        command = resume_command(stopped.run_dir, stopped.model)
         hint = f"Nothing that was measured is lost. Go on with:\n  {command}"
         terminal.report("Interrupted", "interrupted", hint, 130, as_json, run_dir=str(stopped.run_dir), resume=command)
         return 130

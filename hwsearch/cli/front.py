@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from hwmodels.errors import BudgetError, UsageError
 from hwsearch.cli import options
 from hwsearch.cli.terminal import Terminal, bold, table
+from hwsearch.runs.interrupted import naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -181,7 +183,8 @@ def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen
             screen.print(f"That is more than was asked for, which it meets {source} on the search pictures: ask for less loss.")
         screen.print(f"wrote {out}")
     elif chosen.name and results.run_dir is not None:
-        screen.print(f"hwsearch explain {results.run_dir / 'plans' / (chosen.name + '.json')}", soft_wrap=True)
+        plan = shlex.quote(str(results.run_dir / "plans" / f"{chosen.name}.json"))
+        screen.print(f"hwsearch explain {plan}{naming(picked.request.model)}", soft_wrap=True)
     else:
         screen.print("--out NAME.json runs it in integers and writes it as a plan.")
     screen.print(units.THREE_WORDS)

@@ -43,7 +43,7 @@ def optimize(
     activation_bits: options.ActivationBits = None,
     pin: options.Pin = None,
     evaluations: Annotated[
-        int | None, typer.Option(help="Plans to measure while refining. Default: 120.", min=1, show_default=False)
+        int | None, typer.Option(help="Plans to simulate while refining. Default: 120.", min=1, show_default=False)
     ] = None,
     probes: Annotated[
         int | None, typer.Option(help="Random plans that check the proxies. Default: 200.", min=3, show_default=False)

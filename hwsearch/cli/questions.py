@@ -26,7 +26,11 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    plan: options.PlanFile, model: options.OwnModel = None, as_json: options.Json = False, quiet: options.Quiet = False
+    plan: options.PlanFile,
+    model: options.OwnModel = None,
+    allow_edited: options.AllowEdited = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Why a plan is as it is: what each width saves and costs, one step narrower and one step wider, and which limit binds.
 
@@ -37,7 +41,9 @@ def explain(
 
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
-        explanation = explaining.explain(plan, progress, options.read_model(model))
+        explanation = explaining.explain(plan, progress, options.read_model(model), allow_edited=allow_edited)
+    for remark in explanation.price.remarks:
+        terminal.remark(remark)
     terminal.show(explaining.document(explanation), lambda screen: _print_explanation(explanation, screen))
 
 
@@ -112,6 +118,7 @@ def compare(
     first: Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)],
     second: Annotated[Path, typer.Argument(help="Another plan of the same network.", metavar="PLAN", resolve_path=True)],
     model: options.OwnModel = None,
+    allow_edited: options.AllowEdited = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -123,7 +130,7 @@ def compare(
     """
     from hwsearch.plans import compare as comparing
 
-    comparison = comparing.compare(first, second, options.read_model(model))
+    comparison = comparing.compare(first, second, options.read_model(model), allow_edited=allow_edited)
     Terminal(as_json, quiet).show(comparing.document(comparison), lambda screen: _print_comparison(comparison, screen))
 
 

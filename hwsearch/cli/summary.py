@@ -11,6 +11,7 @@ from hwmodels.errors import HwsearchError
 from hwsearch.cli.terminal import bold, table
 from hwsearch.documents import units
 from hwsearch.documents.results import Results
+from hwsearch.runs.interrupted import naming
 from hwsearch.search import frame_rate
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def render(results: Results, screen: Console) -> None:
         errors = [
             f"{check.median_error_db:.3f} dB ({check.median_error_share:.0%}) by {check.name}" for check in results.front_proxies
         ]
-        count = len(results.front_proxies[0].measured_db)
+        count = len(results.front_proxies[0].simulated_db)
         screen.print(
             f"Median error of the predicted loss of {count} exact plans, before they were simulated: {units.listing(errors)}."
         )
@@ -114,18 +115,18 @@ def _next_commands(results: Results, path: Path) -> list[str]:
     from hwsearch.runs.run import Run
 
     run = Run.of_plan(path)
-    named = "" if run is None or run.model is None else f" --model {shlex.quote(run.model)}"
+    named = naming(None if run is None else run.model)
     plan = shlex.quote(str(_near(path)))
-    explain, export = f"hwsearch explain {plan}{named}", f"hwsearch export {plan}{named}"
+    explain, export = f"hwsearch explain {plan}{named}", f"hwsearch export {plan}"
     try:
         opened = plan_file.open_plan(path)
         suggestion = handover.suggest(opened) if opened.plan.integers is not None else None
     except HwsearchError:  # a run whose plans were moved away still has a report
-        return [explain, export]
+        return [explain, export + named]
     if suggestion is None:
         return [explain]
     info = suggestion.exporter
-    export += f" --to {info.name} --out {shlex.quote(f'{results.network}_x{results.scale}{info.suffix}')}"
+    export += f" --to {info.name} --out {shlex.quote(f'{results.network}_x{results.scale}{info.suffix}')}{named}"
     if suggestion.made_for_device:
         return [explain, export]
     return [explain, export, f"# no format here is made for {results.device.runtime}; many tools read {info.name}"]

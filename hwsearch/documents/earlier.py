@@ -29,6 +29,14 @@ def with_methods(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"methods": [_method(name) for name in names] if isinstance(names, (list, tuple)) else names} | fields
 
 
+def with_simulated(check: Mapping[str, Any]) -> dict[str, Any]:
+    """A check of a proxy with the losses that were simulated under that name; they were called measured."""
+    fields = dict(check)
+    if "measured_db" in fields:
+        fields["simulated_db"] = fields.pop("measured_db")
+    return fields
+
+
 def _method(name: Any) -> Any:
     """What became of a quantizer; whatever else stands there is for the reader of the document to refuse."""
     return METHODS.get(name, name) if isinstance(name, str) else name

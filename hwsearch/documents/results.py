@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from hwmodels.tiling.tiling import Tiling
+from hwsearch.documents import earlier
 from hwsearch.documents.bounds import Amount, Bits, Count, Inside, Number, Rate, Scale, Seed, Side, Text
 from hwsearch.documents.configuration import Leg
 from hwsearch.documents.plan import LossIs, Plan
@@ -87,29 +88,34 @@ class TilingPoint(_Frozen):
 
 
 class ProxyCheck(_Frozen):
-    """A proxy's predictions against the measured loss of the same random plans."""
+    """A proxy's predictions against the simulated loss of the same random plans."""
 
     name: Text
     spearman: Number
     seconds: Amount
     predicted_db: list[Number]
-    measured_db: list[Number]
+    simulated_db: list[Number]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, values: Any) -> Any:
+        return earlier.with_simulated(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _pairs(self) -> ProxyCheck:
-        if not 0 < len(self.predicted_db) == len(self.measured_db):
+        if not 0 < len(self.predicted_db) == len(self.simulated_db):
             raise ValueError("a proxy is checked on plans of which both losses are known")
         return self
 
     @property
     def median_error_db(self) -> float:
         """Median absolute error of prediction."""
-        return median(abs(p - m) for p, m in zip(self.predicted_db, self.measured_db, strict=True))
+        return median(abs(p - m) for p, m in zip(self.predicted_db, self.simulated_db, strict=True))
 
     @property
     def median_error_share(self) -> float:
-        """Median error of prediction as a share of the measured loss, over the plans that lose anything; 0 where none does."""
-        shares = [abs(p - m) / m for p, m in zip(self.predicted_db, self.measured_db, strict=True) if m > 0]
+        """Median error of prediction as a share of the simulated loss, over the plans that lose anything; 0 where none does."""
+        shares = [abs(p - m) / m for p, m in zip(self.predicted_db, self.simulated_db, strict=True) if m > 0]
         return median(shares) if shares else 0.0
 
 
@@ -212,7 +218,7 @@ class Results(_Frozen):
     """Against random plans."""
     front_proxies: list[ProxyCheck] = Field(default_factory=list)
     """The proxy that the search used, as it came and calibrated by measurement, against the plans of the exact fronts; each was
-    predicted before it was measured."""
+    predicted before it was simulated."""
     sqnr: list[SignalToNoise] = Field(default_factory=list)
     layers: dict[Text, list[LayerRow]]
     """Plan name -> rows, for the chosen plans."""

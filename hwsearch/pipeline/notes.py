@@ -45,7 +45,7 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
             "the plans here obey that."
         )
     said.append(
-        "The integers of chosen plans were polished together before they were measured; what was predicted is without that."
+        "The integers of chosen plans were polished together before they were measured; what was simulated is without that."
     )
     floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})
     if floats:

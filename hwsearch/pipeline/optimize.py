@@ -50,8 +50,8 @@ EXPECTED_S = {
     "calibrating": 4.0,
     "quality proxies": 14.0,
     "checking the proxies on random plans": 20.0,
-    "solving exactly, measuring the front": 6.0,
-    "refining by measurement": 8.0,
+    "solving exactly, simulating the front": 6.0,
+    "refining by simulation": 8.0,
     "running the chosen plans in integers": 12.0,
     "writing the report": 6.0,
 }
@@ -92,7 +92,7 @@ def check_proxies(
                 spearman=random_plans.spearman(predicted, measured),
                 seconds=damage.seconds,
                 predicted_db=predicted.tolist(),
-                measured_db=measured.tolist(),
+                simulated_db=measured.tolist(),
             )
         )
     return checks, plans
@@ -135,12 +135,13 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         study = coordinator.connect(request, problem, photos)
     progress.say(f"{standing}, on the search pictures")
     with directory.RunDirectory.start(request, problem, photos) as run:
+        clock.keep(run.clock_path)
         with clock.stage("calibrate"), progress.stage("calibrating", STEPS) as stage:
             report = follow(stage, STEPS)
             measuring = prepare(problem, photos, request.seed, shared, report, request.methods, posed.evaluator)
             glance = measuring.glance(problem, photos, request.seed)
             team = Coordinator(study, request, problem, photos, posed.tables, measuring) if study else None
-        log = EvaluationLog(run.evaluations_path, team or Remembering(shared, measuring), space)
+        log = EvaluationLog(run.evaluations_path, team or Remembering(shared, measuring), space, clock.beat)
         shared.remember(space, log.scores())
         with clock.stage("proxies"):
             damages = _tables(run, space, shared, photos, posed.evaluator.float_mse, request.seed, progress)

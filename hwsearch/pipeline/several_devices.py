@@ -86,7 +86,7 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
             try:
                 results[name] = pipeline.optimize(replace(own, run_dir=place, resume=resume), progress, shared)
             except Interrupted as stopped:
-                raise Interrupted(run.path) from stopped
+                raise Interrupted(run.path, stopped.model) from stopped
     return Runs(run.path, results)
 
 

@@ -66,16 +66,18 @@ class Comparison:
     remarks: tuple[str, ...]
 
 
-def compare(first: Path, second: Path, model: str | None = None) -> Comparison:
+def compare(first: Path, second: Path, model: str | None = None, *, allow_edited: bool = False) -> Comparison:
     """Compare the plans in two files.
 
     Args:
         model: the file of code that is their network, named by the person who asks; it is executed.
+        allow_edited: a plan that was edited is compared as it is now.
     Raises:
         FileError: one cannot be read.
         UsageError: they are plans of two networks.
     """
-    opened = plan_file.open_plan(first, model), plan_file.open_plan(second, model)
+    one_file, other_file = (plan_file.open_plan(path, model, allow_edited=allow_edited) for path in (first, second))
+    opened = one_file, other_file
     one, other = plans = opened[0].plan, opened[1].plan
     if one.network != other.network or one.scale != other.scale or one.weight_bits.keys() != other.weight_bits.keys():
         raise UsageError(
@@ -83,7 +85,7 @@ def compare(first: Path, second: Path, model: str | None = None) -> Comparison:
             "their layers are not the same",
             "Compare plans of one network; `hwsearch estimate --plan PLAN` prices each on its own.",
         )
-    remarks = _incomparable(opened)
+    remarks = [*one_file.remarks, *other_file.remarks, *_incomparable(opened)]
     own = [_priced(plan, None, remarks) for plan in opened]
     on_devices = []
     for at, plan in enumerate(plans):

@@ -91,15 +91,16 @@ class Explanation:
     proxy: str
 
 
-def explain(path: Path, progress: Progress, model: str | None = None) -> Explanation:
+def explain(path: Path, progress: Progress, model: str | None = None, *, allow_edited: bool = False) -> Explanation:
     """Explain the plan in ``path``: prices every single step away from it.
 
     Args:
         model: the file of code that is its network, named by the person who asks; it is executed.
+        allow_edited: a plan that was edited is explained as it is now.
     Raises:
         FileError, UsageError: the plan cannot be read, or its network or weights are not to be had.
     """
-    opened = plan_file.open_plan(path, model)
+    opened = plan_file.open_plan(path, model, allow_edited=allow_edited)
     plan, run = opened.plan, opened.run
     if run is not None and run.has_damage:
         with progress.stage("tracing the network", 1):
@@ -117,7 +118,7 @@ def explain(path: Path, progress: Progress, model: str | None = None) -> Explana
     limits = [
         Limit(name, objective, limit, float(used[objective][0]), name in broken) for name, (objective, limit) in allowed.items()
     ]
-    return Explanation(plan, pricing.price(problem, row, plan.name), made, tuple(limits), prediction.damage.proxy)
+    return Explanation(plan, pricing.price(problem, row, plan.name, opened.remarks), made, tuple(limits), prediction.damage.proxy)
 
 
 def _by_proxy(proxy: str, again: Recalibrated, progress: Progress) -> Prediction:

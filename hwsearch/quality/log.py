@@ -91,8 +91,9 @@ def _parse(path: Path, space: SearchSpace) -> tuple[dict[PlanRow, Score], int]:
 class EvaluationLog:
     """Measured scores by plan, of one space."""
 
-    def __init__(self, path: Path, measure: Measure, space: SearchSpace) -> None:
-        self._path, self._measure, self._space = path, measure, space
+    def __init__(self, path: Path, measure: Measure, space: SearchSpace, written: Callable[[], None] | None = None) -> None:
+        """``written`` is called whenever a score has become durable."""
+        self._path, self._measure, self._space, self._written = path, measure, space, written
         self._scores: dict[PlanRow, Score] = {}
         self._asked: dict[PlanRow, None] = {}
         if path.exists():
@@ -121,6 +122,8 @@ class EvaluationLog:
                 score = next(measured)
                 self._append(plan, score)
                 self._scores[plan] = score
+                if self._written is not None:
+                    self._written()
             yield self._scores[plan]
 
     def _append(self, plan: PlanRow, score: Score) -> None:

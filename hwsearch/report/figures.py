@@ -169,7 +169,7 @@ def bend(results: Results) -> float:
 
 def proxy(check: ProxyCheck, plans: str) -> Figure:
     """A proxy's predicted loss against the simulated loss of the same plans; on the line a prediction is right."""
-    both = [*check.predicted_db, *check.measured_db] or [0.1]
+    both = [*check.predicted_db, *check.simulated_db] or [0.1]
 
     def plot(axes: Axes) -> None:
         knee = min(1.0, max(0.05, float(np.median(both)) / 4))
@@ -178,7 +178,7 @@ def proxy(check: ProxyCheck, plans: str) -> Figure:
         loss_axis(axes, "y", low, high, knee)
         ends = [max(axes.get_xlim()[0], axes.get_ylim()[0]), min(axes.get_xlim()[1], axes.get_ylim()[1])]
         axes.plot(ends, ends, color=SOFT, lw=1, ls=(0, (4, 3)), zorder=1)
-        dots(axes, check.predicted_db, check.measured_db, 4.2, BLUE, zorder=3)
+        dots(axes, check.predicted_db, check.simulated_db, 4.2, BLUE, zorder=3)
         axes.set_xlabel("predicted PSNR loss (dB)")
         axes.set_ylabel("simulated PSNR loss (dB)")
         axes.text(0.97, 0.04, "predicts too much", ha="right", va="bottom", transform=axes.transAxes, fontsize=10.5, color=SOFT)
@@ -187,7 +187,7 @@ def proxy(check: ProxyCheck, plans: str) -> Figure:
     return draw(
         f"proxy-{plans}-{''.join(c if c.isalnum() else '-' for c in check.name)}",
         f"{check.name}: Spearman {check.spearman:.3f}",
-        f"Predicted against simulated PSNR loss of {len(check.measured_db)} {plans} plans"
+        f"Predicted against simulated PSNR loss of {len(check.simulated_db)} {plans} plans"
         + (f", in {units.seconds(check.seconds)}." if check.seconds else f"; median error {units.loss(check.median_error_db)}."),
         (PANEL[0], PANEL[0] - 20),
         plot,

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
-from hwmodels.errors import FileError, UsageError
+from hwmodels.errors import FileError, HwsearchError, UsageError
 from hwmodels.parts import plugins
 from hwsearch.documents import earlier, reading
 from hwsearch.documents.configuration import SCHEMA, Leg, Legs
@@ -147,9 +147,16 @@ class RunDirectory:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
         if isinstance(error, KeyboardInterrupt) and not isinstance(error, Interrupted):
-            raise Interrupted(self.path) from error
+            raise Interrupted(self.path, self._model()) from error
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise file_error(error, self.path) from error
+
+    def _model(self) -> str | None:
+        """The file of code that is the network, where the configuration says so."""
+        try:
+            return Run(self.path).model
+        except HwsearchError:
+            return None
 
     def close(self) -> None:
         """Let other processes use the directory."""
@@ -172,6 +179,11 @@ class RunDirectory:
     def evaluations_path(self) -> Path:
         """Every simulated plan, one JSON line each."""
         return self.path / reader.EVALUATIONS
+
+    @property
+    def clock_path(self) -> Path:
+        """How long the run has taken, over all its legs."""
+        return self.path / reader.CLOCK
 
     @property
     def damage_path(self) -> Path:

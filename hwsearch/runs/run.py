@@ -21,6 +21,7 @@ from hwsearch.documents import earlier, reading
 from hwsearch.documents.configuration import SCHEMA, Configuration, Leg, Legs, Targets
 from hwsearch.documents.files import jsonable
 from hwsearch.documents.results import Results
+from hwsearch.runs.interrupted import resume_command
 
 if TYPE_CHECKING:
     from hwsearch.problem.pose import Pictures, Problem, Request
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from hwsearch.search.predict.interactions import Prediction
     from searchspaces.space import PlanRow, SearchSpace
 
-RUN, TARGETS, RESULTS, LEGS = "run.json", "targets.json", "results.json", "legs.json"
+RUN, TARGETS, RESULTS, LEGS, CLOCK = "run.json", "targets.json", "results.json", "legs.json", "clock.json"
 EVALUATIONS, DAMAGE, JOURNAL, PLANS, CROPS, REPORT = (
     *("evaluations.jsonl", "damage.json", "journal.log", "plans", "crops", "report.html"),
 )
-ENTRIES = (RUN, TARGETS, RESULTS, LEGS, EVALUATIONS, DAMAGE, JOURNAL, PLANS, CROPS, REPORT)
+ENTRIES = (RUN, TARGETS, RESULTS, LEGS, CLOCK, EVALUATIONS, DAMAGE, JOURNAL, PLANS, CROPS, REPORT)
 """What stands in a run directory."""
 SHARING = ("storage", "study", "grace_s")
 """Fields of a request that say who measures: each time anew."""
@@ -162,8 +163,8 @@ class Run:
             FileError: there is none (the run did not finish), or it is not of this version.
         """
         if not (self.path / RESULTS).is_file():
-            _ = self.configuration
-            raise FileError(f"{self.path} has no results yet", f"Finish the run with `hwsearch optimize --resume {self.path}`.")
+            command = resume_command(self.path, self.model)
+            raise FileError(f"{self.path} has no results yet", f"Finish the run with `{command}`.")
         file = reading.inside(self.path, RESULTS, "the file of results")
         return reading.read(file, Results, "the results of a run").placed(self.path)
 

@@ -52,14 +52,14 @@ def find_plans(
     space, tables = problem.space, [cut.table for cut in ways.useful]
     best = max(checks, key=lambda check: check.spearman).name
     start = given.plan(space, problem.network.widths)
-    with clock.stage("exact front"), progress.stage("solving exactly, measuring the front", request.evaluations) as stage:
+    with clock.stage("exact front"), progress.stage("solving exactly, simulating the front", request.evaluations) as stage:
         solved = rounds.solve(
             tables,
             damages[best],
             space,
             budgets,
             probes,
-            np.array(checks[0].measured_db),
+            np.array(checks[0].simulated_db),
             partial(_losses, log, stage),
             points=FRONT_POINTS,
             start=() if start is None else (start,),
@@ -67,7 +67,7 @@ def find_plans(
         )
     uniforms = uniform.plans(space)
     _reconcile(space, log, journal_path)
-    with clock.stage("refine"), progress.stage("refining by measurement", request.evaluations) as stage:
+    with clock.stage("refine"), progress.stage("refining by simulation", request.evaluations) as stage:
         evolve.refine(
             space,
             tables,
@@ -114,7 +114,7 @@ def _screen(solved: rounds.Rounds, glance: Glance | None) -> Screen | None:
     """Cheap looks, trusted as far as the plans of the exact fronts showed."""
     if glance is None:
         return None
-    overrated = trust(solved.predicted_db, solved.measured_db)
+    overrated = trust(solved.predicted_db, solved.simulated_db)
     return Screen(solved.prediction.psnr_loss_db, overrated, glance, glance.share)
 
 
@@ -148,10 +148,10 @@ def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:
     return [
         ProxyCheck(
             name=name,
-            spearman=random_plans.spearman(predicted, solved.measured_db),
+            spearman=random_plans.spearman(predicted, solved.simulated_db),
             seconds=0.0,
             predicted_db=predicted.tolist(),
-            measured_db=solved.measured_db.tolist(),
+            simulated_db=solved.simulated_db.tolist(),
         )
         for name, predicted in ((proxy, solved.by_proxy_db), (f"{proxy}, calibrated", solved.predicted_db))
         if len(predicted) > 1

@@ -76,7 +76,7 @@ class Ranking(_Frozen):
     activation_bits: tuple[int, ...]
     names: list[str]
     plans: list[list[int]]
-    measured_db: list[float]
+    simulated_db: list[float]
     float_psnr_db: float
     pictures: list[str]
     pixels: int
@@ -136,7 +136,7 @@ def compare(request: Request, progress: Progress | None = None) -> Ranking:
         activation_bits=activation_bits,
         names=list(space.names),
         plans=[list(plan) for plan in plans],
-        measured_db=losses.tolist(),
+        simulated_db=losses.tolist(),
         float_psnr_db=evaluator.float_psnr_db,
         pictures=[pair.name for pair in measured_on],
         pixels=sum(pair.high.shape[0] * pair.high.shape[1] for pair in measured_on),

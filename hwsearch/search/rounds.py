@@ -47,7 +47,7 @@ class Rounds:
     plans: list[PlanRow]
     by_proxy_db: np.ndarray
     predicted_db: np.ndarray
-    measured_db: np.ndarray
+    simulated_db: np.ndarray
     count: int
     """Fronts that were solved."""
     prediction: Prediction

@@ -83,12 +83,12 @@ def main() -> None:
             problem.space,
             {},
             probes,
-            np.array(best.measured_db),
+            np.array(best.simulated_db),
             lambda plans: [score.psnr_loss_db for score in log(plans)],
             points=find.FRONT_POINTS,
             evaluations=given.evaluations,
         )
-    measured = solved.measured_db
+    measured = solved.simulated_db
     print(
         f"{problem.network.name} x{problem.network.scale} on {problem.device.name}: {len(probes)} probes, "
         f"{len(solved.anchors)} plans of one width, {len(measured)} plans of {solved.count} fronts, median loss "
@@ -106,7 +106,7 @@ def main() -> None:
                 "proxy": best.name,
                 "by_proxy_db": solved.by_proxy_db,
                 "predicted_db": solved.predicted_db,
-                "measured_db": measured,
+                "simulated_db": measured,
                 "plans": np.stack(solved.plans),
             },
         )

@@ -80,10 +80,10 @@ class Screen:
         return self._seen[plan]
 
 
-def trust(predicted_db: np.ndarray, measured_db: np.ndarray) -> float:
+def trust(predicted_db: np.ndarray, simulated_db: np.ndarray) -> float:
     """The share of a predicted loss that nearly every measured plan really lost, at most 1; 0 where nothing is known."""
     usable = np.asarray(predicted_db) > 0
     if not usable.any():
         return 0.0
-    ratios = np.asarray(measured_db)[usable] / np.asarray(predicted_db)[usable]
+    ratios = np.asarray(simulated_db)[usable] / np.asarray(predicted_db)[usable]
     return float(np.clip(np.quantile(ratios, OVERRATED), 0.0, 1.0))

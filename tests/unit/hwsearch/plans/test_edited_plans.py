@@ -111,7 +111,17 @@ def test_an_edited_plan_is_quantized_anew_where_that_is_asked_for(
     assert {name: layer.bits for name, layer in opened.integers().layers.items()} == widths
     assert opened.plan.measured is None
     assert main(["estimate", "--plan", str(path), "--model", job.model, "--allow-edited"]) == 0
-    assert "was edited (the widths): it is quantized anew" in capsys.readouterr().err
+    told = "was edited (the widths): it is quantized anew"
+    assert told in capsys.readouterr().err
+    again = ["--model", job.model, "--allow-edited"]
+    assert main(["explain", str(path), *again]) == 0
+    assert told in capsys.readouterr().err
+    decisions = answer(capsys, "explain", str(path), *again)["decisions"]
+    assert {one["name"]: one["bits"] for one in decisions if one["kind"] == "weights"} == widths
+    other = path.with_name("plan-02.json")
+    compared = answer(capsys, "compare", str(path), str(other), *again)
+    assert any(told in remark for remark in compared["remarks"])
+    assert {w["name"]: w["bits"][0] for w in compared["widths"] if w["kind"] == "weights"}.items() <= widths.items()
 
 
 def test_a_plan_of_other_weights_is_not_priced(job: Job, path: Path, capsys: pytest.CaptureFixture[str]) -> None:

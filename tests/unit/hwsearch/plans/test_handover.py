@@ -168,3 +168,14 @@ def test_rounding_again_is_told_without_an_empty_table(tmp_path: Path, capsys: p
     said = capsys.readouterr().out
     assert "became wider" not in said
     assert "rounds the weights again" in said
+
+
+def test_what_to_type_next_names_the_code_again(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["report", str(job.folder / "run" / "stm32h743"), "--quiet"]) == 0
+    explain, export = (line.split() for line in capsys.readouterr().out.splitlines() if " hwsearch " in line)
+    for words in (explain, export):
+        assert words[-2:] == ["--model", shlex.quote(job.model)]
+    assert export[export.index("--to") + 1] == "c"
+    # What is printed is a command that works.
+    assert main([*explain[explain.index("hwsearch") + 1 :], "--quiet", "--json"]) == 0

@@ -62,10 +62,10 @@ def compared(tmp_path_factory):
 def test_the_command_compares_every_proxy(compared):
     _, shown, document = compared
     assert {proxy["name"] for proxy in document["proxies"]} == set(PROXIES)
-    assert len(document["plans"]) == len(document["measured_db"]) == 30
+    assert len(document["plans"]) == len(document["simulated_db"]) == 30
     for proxy in document["proxies"]:
         assert proxy["name"] in shown
-        predicted, measured = np.array(proxy["predicted_db"]), np.array(document["measured_db"])
+        predicted, measured = np.array(proxy["predicted_db"]), np.array(document["simulated_db"])
         assert proxy["error_db"] == pytest.approx(np.median(np.abs(predicted - measured)))
         assert proxy["forward_passes"] > 0
         assert proxy["cpu_s"] > 0
@@ -77,7 +77,7 @@ def test_the_same_seed_compares_alike(compared, capsys):
     words, _, document = compared
     assert main([*words[:-2], "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
-    assert again["measured_db"] == document["measured_db"]
+    assert again["simulated_db"] == document["simulated_db"]
     for before, after in zip(document["proxies"], again["proxies"], strict=True):
         assert before["predicted_db"] == after["predicted_db"]
         assert before["calibrated_db"] == after["calibrated_db"]
