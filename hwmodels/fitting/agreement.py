@@ -15,6 +15,8 @@ from hwmodels.device import reader
 from hwmodels.device.device import Device
 
 FILE = Path(__file__).parents[1] / "devices" / "agreement.json"
+LEAST_ROWS = 10
+"""A 90th percentile of fewer figures is their worst, and no interval."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ class Agreement:
         return self.source.split(",")[0].split(" (")[0]
 
     @property
+    def source_of_figures(self) -> str:
+        """``source_name``, and that it is a compiler's estimate where it is one."""
+        return self.source_name + (" (a compiler's estimate)" if "compiler" in self.source else "")
+
+    @property
     def what(self) -> str:
         """The quantity without its unit: ``latency_s`` is latency."""
         return self.quantity.removesuffix("_s").removesuffix("_j").removesuffix("_bytes").replace("_", " ")
@@ -89,6 +96,43 @@ def compared(device: Device) -> bool:
         return True
     known = device.name in reader.shipped_names() and any(entry.quantity == "latency_s" for entry in of(device.name))
     return known and reader.shipped(device.name).device_sha256 == device.device_sha256
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """How far a predicted latency of a device may be from the figures that its model was held against.
+
+    Attributes:
+        share: 90 % of the predictions were at most this share of the figure away from it.
+        between_plans: the same for the ratio of two plans of one network; None where no network was measured twice.
+        source: where the figures come from; a compiler's estimate says so.
+        groups: families of networks that were left out in turn.
+    """
+
+    share: float
+    between_plans: float | None
+    source: str
+    groups: int
+
+    def interval_s(self, latency_s: float) -> tuple[float, float]:
+        """Ends of the 90 % interval around a predicted latency, from ``|predicted / figure - 1| <= share``; the upper end is
+        infinite where predictions were too low by any factor."""
+        return latency_s / (1 + self.share), latency_s / (1 - self.share) if self.share < 1 else float("inf")
+
+    def tells_apart(self, latency_s: float, other_s: float) -> bool:
+        """Whether one plan of a network is faster than another beyond what the model gets wrong between plans; where that is not
+        known, beyond what it gets wrong altogether."""
+        ratio = max(latency_s, other_s) / max(min(latency_s, other_s), 1e-300)
+        return ratio > 1 + (self.share if self.between_plans is None else self.between_plans)
+
+
+def doubt(device: Device) -> Doubt | None:
+    """The worst of what is known of the latency of this very device; None where fewer than ``LEAST_ROWS`` figures are."""
+    known = [entry for entry in of(device.name) if entry.quantity == "latency_s" and entry.rows >= LEAST_ROWS]
+    if not known or not compared(device):
+        return None
+    worst = max(known, key=lambda entry: entry.p90_error)
+    return Doubt(worst.p90_error, worst.plans_p90 if worst.plans >= LEAST_ROWS else None, worst.source_of_figures, worst.groups)
 
 
 def document(found: list[Agreement]) -> str:

@@ -162,7 +162,11 @@ def _print_price(price: Price, screen: Console) -> None:
         "weight bytes",
     )
     screen.print(table(columns, rows, left=("op", "runs as", "stored as", "binds")))
+    doubt = agreement.doubt(problem.device)
     unsure = "" if agreement.compared(problem.device) else f" ({units.NO_MEASUREMENT})"
+    if doubt is not None:
+        low, high = doubt.interval_s(price.latency_s)
+        unsure = f" (90 %: {units.interval(low, high)}, by {doubt.source})"
     screen.print(f"Latency              {units.seconds(price.latency_s)}{unsure}")
     if price.fps is not None and price.headroom is not None:
         screen.print(f"Video                {units.rate(price.latency_s, price.fps)}")

@@ -135,6 +135,8 @@ def compare(
 
 
 def _print_comparison(comparison: Comparison, screen: Console) -> None:
+    from hwsearch.documents import units
+
     one, other = comparison.plans
     labels = (one.name, other.name) if one.name != other.name else (f"{one.name} (first)", f"{other.name} (second)")
     where = (f" on {one.target} and ", labels[1], f" on {other.target}: {one.network} x{one.scale}")
@@ -157,6 +159,14 @@ def _print_comparison(comparison: Comparison, screen: Console) -> None:
     for on in comparison.devices:
         rows += [(on.device, label, *_price_cells(price)) for label, price in zip(labels, on.prices, strict=True)]
     screen.print(table(("device", "plan", "latency", "weights", "peak activations", "energy"), rows, left=("plan",)))
+    for on in comparison.devices:
+        if on.faster is not None:
+            which, ratio, apart = on.faster
+            sure = "beyond" if apart else "within"
+            screen.print(
+                f"On {on.device} {labels[which]} is predicted {units.ratio(ratio)} faster: {sure} what the model gets wrong "
+                "between plans of one network."
+            )
     columns = ("plan", "PSNR", "loss", "loss, simulated", "bits a weight", "BitOPs")
     screen.print(table(columns, [(label, *_quality_cells(plan)) for label, plan in zip(labels, comparison.plans, strict=True)]))
     for remark in comparison.remarks:

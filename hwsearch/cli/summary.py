@@ -72,6 +72,8 @@ def render_front(results: Results, screen: Console) -> None:
     screen.print("PSNR and loss: measured in integers on the evaluation pictures; ~ simulated on the search pictures.")
     if results.device.compared is False:
         screen.print(units.NEVER_MEASURED.format(results.device.title))
+    elif results.device.doubt is not None:
+        screen.print(units.doubt(results.device.doubt))
 
 
 def render(results: Results, screen: Console) -> None:
@@ -96,8 +98,9 @@ def render(results: Results, screen: Console) -> None:
         screen.print(
             f"Median error of the predicted loss of {count} exact plans, before they were simulated: {units.listing(errors)}."
         )
-    told = units.NEVER_MEASURED.format(results.device.title)  # above, beside the latencies
-    for note in (note for note in results.notes if note != told):
+    told = {units.NEVER_MEASURED.format(results.device.title)}  # above, beside the latencies
+    told |= {units.doubt(results.device.doubt)} if results.device.doubt is not None else set()
+    for note in (note for note in results.notes if note not in told):
         screen.print(f"- {note}")
     if results.run_dir is None:
         return

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
+from hwmodels.fitting.agreement import Doubt
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import earlier
 from hwsearch.documents.bounds import Amount, Bits, Count, Inside, Number, Rate, Scale, Seed, Side, Text
@@ -161,6 +162,8 @@ class DeviceFacts(_Frozen):
     hypothetical: bool
     compared: bool | None = None
     """Whether predicted latencies were ever held against measured ones; None in results of earlier versions."""
+    doubt: Doubt | None = None
+    """How far a predicted latency may be off; None where too little was ever compared."""
     facts: list[Fact]
     assumptions: list[Text]
 

@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hwmodels.fitting.agreement import Doubt
     from hwmodels.tiling.tiling import Tiling
 
 NONE = "–"
@@ -49,6 +50,24 @@ def bytes_(count: float | None) -> str:
         if abs(value) < 999.5 or unit == "GiB":
             break
     return f"{_significant(value)} {unit}"
+
+
+def interval(low_s: float, high_s: float) -> str:
+    """``0.00329, 0.00623 -> "3.29 to 6.23 ms"``; an end that is not known is left open."""
+    if math.isinf(high_s):
+        return f"{seconds(low_s)} or more"
+    low, high = seconds(low_s), seconds(high_s)
+    number, _, unit = low.rpartition(" ")
+    return f"{number} to {high}" if high.endswith(f" {unit}") else f"{low} to {high}"
+
+
+def doubt(known: Doubt) -> str:
+    """A sentence on how far latencies may be off, and from which difference on one plan is faster than another."""
+    left_out = f", {known.groups} families of networks left out in turn" if known.groups > 1 else ""
+    said = f"90 % of predicted latencies were within {known.share:.0%} of {known.source}{left_out}"
+    if known.between_plans is None:
+        return f"{said}."
+    return f"{said}; two plans of one network are told apart from a difference of {known.between_plans:.0%} on."
 
 
 def seconds(value_s: float | None) -> str:

@@ -68,6 +68,7 @@ def device_facts(problem: Problem) -> DeviceFacts:
         runtime=device.runtime,
         hypothetical=device.hypothetical,
         compared=agreement.compared(device),
+        doubt=agreement.doubt(device),
         facts=facts,
         assumptions=assumptions,
     )

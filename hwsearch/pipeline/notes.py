@@ -32,6 +32,8 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
         said.append(f"The energy is not known: the file of {device.title} has no figure of energy or power.")
     if not agreement.compared(device):
         said.append(units.NEVER_MEASURED.format(device.title))
+    elif (doubt := agreement.doubt(device)) is not None:
+        said.append(units.doubt(doubt))
     said += problem.network.remarks
     if device.hypothetical:
         said.append(f"{device.title} does not exist: it is a research device, and its prices are hypothetical.")

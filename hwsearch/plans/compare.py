@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwmodels.errors import HwsearchError, UsageError
+from hwmodels.fitting import agreement
+from hwmodels.fitting.agreement import Doubt
 from hwsearch.documents.plan import Plan, Predicted
 from hwsearch.documents.results import LayerRow
 from hwsearch.plans import plan_file
@@ -37,6 +39,19 @@ class OnDevice:
 
     device: str
     prices: tuple[Predicted | None, Predicted | None]
+    doubt: Doubt | None = None
+    """How far latencies predicted there may be off, where that is known."""
+
+    @property
+    def faster(self) -> tuple[int, float, bool] | None:
+        """Which plan is predicted to be faster, how many times, and whether that is beyond what the model gets wrong between
+        plans; None where a price or that error is not known, or both take as long."""
+        one, other = self.prices
+        if one is None or other is None or self.doubt is None or one.latency_s == other.latency_s:
+            return None
+        first, second = one.latency_s, other.latency_s
+        ratio = max(first, second) / max(min(first, second), 1e-300)
+        return int(second < first), ratio, self.doubt.tells_apart(first, second)
 
 
 @dataclass(frozen=True)
@@ -96,7 +111,8 @@ def compare(first: Path, second: Path, model: str | None = None, *, allow_edited
         prices = [own[i] if plans[i].target == plan.target else _priced(opened[i], target, remarks) for i in range(len(plans))]
         here = own[at]
         title = plan.target if here is None else here.problem.device.title
-        on_devices.append(OnDevice(title, (_predicted(prices[0], one), _predicted(prices[1], other))))
+        doubt = None if here is None else agreement.doubt(here.problem.device)
+        on_devices.append(OnDevice(title, (_predicted(prices[0], one), _predicted(prices[1], other)), doubt))
     rows = [price.layers if price is not None else () for price in own]
     return Comparison(
         plans=plans,

@@ -219,8 +219,12 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     small = results.int8_weight_bytes
     fps = f"{1 / predicted.latency_s:.0f} pictures a second" if 0 < predicted.latency_s <= 1 else "per picture"
     faster = reference.latency_s and predicted.latency_s and reference.latency_s / predicted.latency_s
-    unsure = f"; {units.NO_MEASUREMENT}" if results.device.compared is False else ""
+    unsure, doubt = f"; {units.NO_MEASUREMENT}" if results.device.compared is False else "", results.device.doubt
     versus = f", {_compared(faster, 'faster', 'slower')} than {reference.precision}" if faster and reference.precision else ""
+    if doubt is not None:
+        if versus and not doubt.tells_apart(predicted.latency_s, reference.latency_s or 0.0):
+            versus += ", within what the model gets wrong between plans"
+        unsure = f"; 90 % interval {units.interval(*doubt.interval_s(predicted.latency_s))}"
     compared = []
     if predicted.weight_bytes:
         compared.append(f"{_compared(reference.weight_bytes / predicted.weight_bytes, 'smaller', 'larger')} than fp32")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 from bench.agreement_page import page
 from oracle import Row, summary
@@ -78,3 +79,33 @@ def test_page_is_self_contained_and_speaks_to_everyone() -> None:
     assert "Scatter of 4 predictions against outside figures" in text
     assert "10.0%" in text
     assert "MACs only" in text
+
+
+def test_an_interval_holds_what_ninety_percent_of_errors_leave_open() -> None:
+    """Figures drawn with errors of a known spread: nine in ten lie between the ends that the 90th percentile gives."""
+    rng = np.random.default_rng(0)
+    figures = rng.uniform(1e-3, 1e-1, 4000)
+    predicted = figures * (1 + rng.uniform(-0.5, 0.5, 4000))
+    share = float(np.quantile(np.abs(predicted / figures - 1), 0.9))
+    known = agreement.Doubt(share, 0.2, "somebody", 5)
+    ends = np.array([known.interval_s(float(value)) for value in predicted])
+    assert ((ends[:, 0] <= figures) & (figures <= ends[:, 1])).mean() == pytest.approx(0.9, abs=0.002)
+    assert agreement.Doubt(1.2, None, "somebody", 0).interval_s(2.0) == (2.0 / 2.2, float("inf"))
+
+
+def test_plans_are_told_apart_by_what_is_wrong_between_plans() -> None:
+    assert agreement.Doubt(0.5, 0.1, "", 0).tells_apart(1.0, 1.2)
+    assert not agreement.Doubt(0.5, 0.3, "", 0).tells_apart(1.2, 1.0)
+    assert not agreement.Doubt(0.5, None, "", 0).tells_apart(1.0, 1.4), "without pairs by the error of single latencies"
+
+
+def test_only_what_was_compared_often_enough_has_an_interval() -> None:
+    hexagon = agreement.doubt(catalogue.load("snapdragon-8gen3-hexagon"))
+    assert hexagon is not None
+    entry = next(one for one in agreement.of("snapdragon-8gen3-hexagon") if one.quantity == "latency_s")
+    assert (hexagon.share, hexagon.between_plans, hexagon.groups) == (entry.p90_error, entry.plans_p90, entry.groups)
+    arm = agreement.doubt(catalogue.load("ethos-u55-128"))
+    assert arm is not None
+    assert "compiler" in arm.source
+    assert agreement.doubt(catalogue.load("jetson-orin-nano")) is None, "never compared"
+    assert agreement.doubt(catalogue.load("jetson-orin-nx")) is None, "compared once"
