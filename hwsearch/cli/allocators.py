@@ -71,6 +71,10 @@ def compare(
     allocator: Annotated[
         list[str] | None, typer.Option(help="A rule (repeatable). Default: all.", metavar="NAME", show_default=False)
     ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(help="What the exact solver makes least (see `proxies`). Default: output_sqnr.", show_default=False),
+    ] = None,
     method: options.Methods = None,
     seed: options.Seed = None,
     out: Annotated[
@@ -107,7 +111,9 @@ def compare(
     )
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
-        found = compare_allocators.compare(Request(**fields), allocator or (), cost, progress)
+        found = compare_allocators.compare(
+            Request(**fields), allocator or (), cost, progress, proxy or compare_allocators.EXACT_PROXY
+        )
     if out is not None:
         files.write_json(out, found)
     terminal.show(found, lambda screen: _render(found, screen))
@@ -120,7 +126,7 @@ def _render(found: AllocatorComparison, screen: Console) -> None:
         bold(
             f"{found.network} x{found.scale} on {found.target}",
             f", scope {found.scope}, floating point {found.float_psnr_db:.2f} dB on {len(found.pictures)} pictures that no rule "
-            "saw",
+            f"saw; exact by {found.proxy}",
         )
     )
     rows: list[tuple[str, ...]] = []

@@ -1,8 +1,9 @@
 """Published rules of bit allocation beside the exact solver, at equal cost.
 
 Every rule climbs its ladder as far as the budget lets it. The exact solver then gets the cost of that plan as its limit, and the
-damage of single choices at the output as its objective: what remains between the two is what the rule leaves on the table. Both
-are run in integers, not polished, on pictures that neither of them saw, and compared picture by picture.
+damage of single choices at the output (or what another proxy says of them) as its objective: what remains between the two is what
+the rule leaves on the table. Both are run in integers, not polished, on pictures that neither of them saw, and compared picture
+by picture.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class AllocatorComparison(_Frozen):
     scope: str
     budgets: dict[str, float]
     cost: str
+    proxy: str
     float_psnr_db: float
     pictures: list[str]
     seed: int
@@ -100,19 +102,25 @@ class AllocatorComparison(_Frozen):
 
 
 def compare(
-    request: Request, wanted: Sequence[str], cost: str | None = None, progress: Progress | None = None
+    request: Request,
+    wanted: Sequence[str],
+    cost: str | None = None,
+    progress: Progress | None = None,
+    proxy: str = EXACT_PROXY,
 ) -> AllocatorComparison:
     """Let every rule allocate bits within the request's budgets: limits on price, or one on quality alone.
 
     Args:
         cost: what bits are to save, one of ``COSTS``; None: the first budget on a price, else latency.
+        proxy: whose damage the exact solver makes least.
     Raises:
-        UsageError: no such rule or cost, no budget, or budgets on price and on quality at once.
+        UsageError: no such rule, cost or proxy, no budget, or budgets on price and on quality at once.
         BudgetError: no plan, or no plan of any rule, is within the budgets.
     """
     progress = progress or Silent()
     budgets, saved = _asked(request.budgets, cost)
     names = check(wanted)
+    PROXIES.named(proxy)
     problem = pose(request)
     exact.check_feasible([problem.table], problem.space, budgets)
     limits = exact.price_limits(problem.table, budgets) if QUALITY not in budgets else {}
@@ -133,11 +141,11 @@ def compare(
         return PROXIES[proxy].measure(calibration, photos.crops, request.seed, None, photos.task)
 
     with progress.stage("damage of single choices", 1) as stage:
-        noise = damage(EXACT_PROXY).noise
+        noise = damage(proxy).noise
         stage.advance()
     prices = lower(problem.table, noise, problem.space, {saved, *limits})
     grounds = Grounds(calibration, photos.crops, photos.task, request.seed, damage, prices, saved)
-    describe = _Described(problem, calibration, damage(EXACT_PROXY), judges, grounds)
+    describe = _Described(problem, calibration, damage(proxy), judges, grounds)
     rows, unreached = [], []
     with progress.stage("allocating and measuring", len(names)) as stage:
         for name in names:
@@ -158,6 +166,7 @@ def compare(
         scope=request.scope,
         budgets=dict(budgets),
         cost=saved,
+        proxy=proxy,
         float_psnr_db=judges[1].float_psnr_db,
         pictures=[pair.name for pair in judges[1].pairs],
         seed=request.seed,

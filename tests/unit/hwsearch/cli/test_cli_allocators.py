@@ -46,8 +46,18 @@ def test_the_exact_plan_costs_no_more_and_promises_no_less(capsys: pytest.Captur
         assert row["tie"] == (abs(row["gain_db"]) <= row["gain_half_db"])
 
 
+def test_bit_gradients_can_be_fed_to_the_exact_solver(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--budget", "weights=9KiB", "--allocator", "gradient_rank", "--proxy", "bit_gradient")
+    found = ask(capsys, "allocators", "compare", *FEW, *words)
+    (row,) = found["rows"]
+    assert found["proxy"] == "bit_gradient"
+    assert row["exact"]["weight_bytes"] <= row["rule"]["weight_bytes"]
+    assert row["exact"]["predicted_db"] <= row["rule"]["predicted_db"] + 1e-9
+
+
 def test_mistakes_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
     both = ask(capsys, "allocators", "compare", *FEW, "--budget", "weights=9KiB", "--budget", "psnr_loss=0.3dB", code=2)
     assert "one kind of budget" in both["error"]["hint"]
+    assert "proxy" in ask(capsys, "allocators", "compare", *FEW, "--proxy", "nearest", code=2)["error"]["message"]
     assert "--cost" in ask(capsys, "allocators", "compare", *FEW, "--cost", "speed", code=2)["error"]["message"]
     assert "weights" in ask(capsys, "allocators", "compare", *FEW, "--budget", "weights=1KiB", code=4)["error"]["message"]
