@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -195,6 +195,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     )
     asked = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)
     cut = tiles.lower(device, workload, space, asked)
+    network = replace(network, only=graph.size, multiple=graph.multiple)
     return Problem(network, graph, (height, width), workload, device, space, cut)
 
 
@@ -213,11 +214,17 @@ def _offered(option: str, wanted: tuple[int, ...] | None, offered: tuple[int, ..
 def choose_task(request: Request, network: LoadedNetwork) -> Task:
     """What quality means for this network: what was asked for, or what its samples show."""
     size = request.input_size or network.size or Contract.size
-    contract = Contract(network.scale, network.channels, network.input_kind, size)
+    contract = Contract(network.scale, network.channels, network.input_kind, size, network.only, network.multiple)
     return tasks.choose(request.task, request.images, contract)
 
 
 def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
-    """Samples for calibration, search and evaluation, disjoint: the shipped photos, or the user's."""
+    """Samples for calibration, search and evaluation, disjoint: the shipped photos, or the user's; in sizes that the network of
+    a problem takes.
+
+    Raises:
+        FileError: they cannot be used, or are smaller than the one size that the network takes.
+    """
     task = choose_task(request, network)
-    return Pictures(*task.samples(request.images, request.seed, network.module), task)
+    found = task.samples(request.images, request.seed, network.module)
+    return Pictures(found.calibration, found.sources, task.fitted(found.search), task.fitted(found.evaluation), task)

@@ -271,20 +271,47 @@ def patches(pairs: Sequence[Pair], count: int, size: int, seed: int = 0) -> list
     return made
 
 
-def windows(pairs: Sequence[Pair], pixels: float) -> list[Pair]:
+def fitted(pair: Pair, only: tuple[int, int] | None, multiple: int = 1) -> Pair:
+    """The middle of a pair, of the (height, width) ``only``, or of the largest sides that are multiples; itself where it fits.
+
+    Raises:
+        FileError: it is smaller than that.
+    """
+    height, width = pair.low.shape[2:]
+    wanted = only or (height // multiple * multiple, width // multiple * multiple)
+    if wanted == (height, width):
+        return pair
+    if only is None and not min(wanted):
+        only = (multiple, multiple)
+    if only is not None and (height < only[0] or width < only[1]):
+        raise FileError(
+            f"{pair.name}: {width}x{height} pixels after degradation, the network takes {only[1]}x{only[0]} and no less",
+            "Give --input a smaller size, where the network is for the one size that is priced, or larger pictures.",
+        )
+    return window(pair, wanted)
+
+
+def fewer(pairs: Sequence[Pair], pixels: float) -> list[Pair]:
+    """As many of the pictures, whole, as have about ``pixels`` low-resolution pixels in all; at least one."""
+    count = int(np.clip(pixels // pairs[0].low[0, 0].numel(), 1, len(pairs)))
+    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, count).round().astype(int)]
+
+
+def windows(pairs: Sequence[Pair], pixels: float, multiple: int = 1) -> list[Pair]:
     """The pictures cut down to about ``pixels`` low-resolution pixels in all: smaller windows from their middle first, then
-    fewer."""
+    fewer. Sides are multiples of ``multiple`` where those of the pictures are."""
     side = int(np.sqrt(max(pixels, 1.0) / len(pairs)))
     count = len(pairs) if side >= SMALLEST_WINDOW else max(1, int(pixels / SMALLEST_WINDOW**2))
-    side = max(side, SMALLEST_WINDOW)
+    side = -(-max(side, SMALLEST_WINDOW) // multiple) * multiple
     picked = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)]
     return [window(pair, side) for pair in picked]
 
 
-def window(pair: Pair, side: int) -> Pair:
-    """The middle of a pair, ``side`` input pixels a side or the whole length where that is less."""
+def window(pair: Pair, side: int | tuple[int, int]) -> Pair:
+    """The middle of a pair, ``side`` input pixels a side (or height and width), the whole length where that is less."""
     height, width = pair.low.shape[2:]
-    h, w = min(side, height), min(side, width)
+    tall, wide = side if isinstance(side, tuple) else (side, side)
+    h, w = min(tall, height), min(wide, width)
     top, left = (height - h) // 2, (width - w) // 2
     scale = pair.high.shape[0] // height
     high = pair.high[top * scale : (top + h) * scale, left * scale : (left + w) * scale]

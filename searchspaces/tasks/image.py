@@ -106,10 +106,17 @@ class SuperResolution(Task):
         return torch.from_numpy(np.asarray(target, dtype=np.float32))
 
     def windows(self, samples: Sequence[Pair], values: float) -> list[Pair]:
-        return pictures.windows(samples, values)
+        only = self.contract.only
+        return pictures.windows(samples, values, self.contract.multiple) if only is None else pictures.fewer(samples, values)
+
+    def fitted(self, samples: Sequence[Pair]) -> list[Pair]:
+        return [pictures.fitted(pair, self.contract.only, self.contract.multiple) for pair in samples]
 
     def patches(self, samples: Sequence[Pair], seed: int) -> list[Pair]:
-        return pictures.patches(samples, PATCHES, PATCH_SIDE, seed)
+        if self.contract.only is not None:
+            return []
+        step = self.contract.multiple
+        return pictures.patches(samples, PATCHES, max(PATCH_SIDE // step, 1) * step, seed)
 
     def baseline(self, sample: Sample) -> Figures | None:
         simplest = self.simplest(sample)

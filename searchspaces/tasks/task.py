@@ -34,12 +34,15 @@ class Quality:
 @dataclass(frozen=True)
 class Contract:
     """What a network takes: ``scale`` of its output, ``channels`` of its input, whether pictures come enlarged, and the size
-    ``(height, width)`` that inputs are brought to where a task must choose one."""
+    ``(height, width)`` that inputs are brought to where a task must choose one. ``only``: the one size that it takes at all, None:
+    any whose sides are multiples of ``multiple``."""
 
     scale: int
     channels: int
     input_kind: InputKind = "low"
     size: tuple[int, int] = (224, 224)
+    only: tuple[int, int] | None = None
+    multiple: int = 1
 
 
 class Sample(Protocol):
@@ -138,6 +141,14 @@ class Task(ABC):
     @abstractmethod
     def target(self, sample: Sample) -> Tensor:
         """What ``view`` of the output should be."""
+
+    def fitted(self, samples: Sequence[Any]) -> list[Any]:
+        """The samples in sizes that the network takes, where its contract names any.
+
+        Raises:
+            FileError: one is too small.
+        """
+        return list(samples)
 
     @abstractmethod
     def windows(self, samples: Sequence[Any], values: float) -> list[Any]:

@@ -193,3 +193,18 @@ def test_smaller_than_a_patch(tmp_path: Path) -> None:
     assert "128x128" in caught.value.hint
     with pytest.raises(FileError, match="smaller than a patch"):
         pairs([small], 2, 3)
+
+
+def test_pairs_are_cut_to_what_a_network_takes() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (88, 72, 3), dtype=np.uint8)
+    pair = pictures.make_pair("p", rgb, 2, 3)
+    cut = pictures.fitted(pair, None, 8)
+    assert tuple(cut.low.shape[2:]) == (40, 32)
+    assert torch.equal(cut.low, pair.low[:, :, 2:42, 2:34])
+    np.testing.assert_array_equal(cut.high, pair.high[4:84, 4:68])
+    assert pictures.fitted(pair, (44, 36)) is pair
+    assert tuple(pictures.fitted(pair, (20, 30)).low.shape[2:]) == (20, 30)
+    with pytest.raises(FileError, match="36x44 pixels after degradation, the network takes 40x44"):
+        pictures.fitted(pair, (44, 40))
+    assert [one.low.shape[2] % 8 for one in pictures.windows([cut, cut], 900.0, 8)] == [0]
+    assert len(pictures.fewer([pair] * 5, 3.5 * pair.low[0, 0].numel())) == 3
