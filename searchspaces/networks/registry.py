@@ -49,8 +49,8 @@ class LoadedNetwork:
 
     ``provenance`` says where shipped weights come from; empty for others. ``remarks``: what had to be done to find the weights in
     their file. ``only``: the one size of pictures that it can be traced for, None: any whose sides are multiples of ``multiple``;
-    both are known once it is posed as a problem. Of a model file: ``size``, the (height, width) that it names; ``widths``, bits of
-    layers and tensors that it has already; ``value_range``, what it says that it expects, where that is not 0..1.
+    both are known once it is posed as a problem. Of a model file: ``size``, the (height, width) that it names; ``widths``, bits
+    of layers and tensors that it has already; ``value_range``, what it says that it expects, where that is not 0..1.
     """
 
     module: nn.Module

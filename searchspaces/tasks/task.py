@@ -34,8 +34,8 @@ class Quality:
 @dataclass(frozen=True)
 class Contract:
     """What a network takes: ``scale`` of its output, ``channels`` of its input, whether pictures come enlarged, and the size
-    ``(height, width)`` that inputs are brought to where a task must choose one. ``only``: the one size that it takes at all, None:
-    any whose sides are multiples of ``multiple``."""
+    ``(height, width)`` that inputs are brought to where a task must choose one. ``only``: the one size that it takes at all,
+    None: any whose sides are multiples of ``multiple``."""
 
     scale: int
     channels: int

@@ -8,7 +8,9 @@ A rule names two arithmetics, one for layers between tensors of at most 8 bits a
 
 * "f32", ONNX Runtime: "f32" and "f64".
 * "xnnpack", LiteRT with XNNPACK: "f32" and "i16".
-* "gemmlowp", TFLite Micro, CMSIS-NN and LiteRT's reference kernels: "gemmlowp" and "i16".
+* "gemmlowp", TFLite Micro and CMSIS-NN: "gemmlowp" and "i16".
+* "reference", LiteRT's reference kernels: the same for layers and additions; some operators of tokens take their multipliers in
+  single precision, where TFLite Micro takes them in double.
 
 The arithmetics:
 
@@ -47,7 +49,12 @@ from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 from searchspaces.ops.activation import LeakyRelu, PRelu, Relu, Relu6
 
-RULES = {"f32": ("f32", "f64"), "xnnpack": ("f32", "i16"), "gemmlowp": ("gemmlowp", "i16")}
+RULES = {
+    "f32": ("f32", "f64"),
+    "xnnpack": ("f32", "i16"),
+    "gemmlowp": ("gemmlowp", "i16"),
+    "reference": ("gemmlowp", "i16"),
+}
 """Rule -> arithmetic of layers between tensors of at most 8 bits, and of layers that touch a 16-bit tensor."""
 
 Requantizer = Callable[[np.ndarray, np.ndarray], None]

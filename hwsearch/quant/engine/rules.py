@@ -15,8 +15,11 @@ from searchspaces.ops.conv import Conv
 from searchspaces.ops.elementwise import Add
 from searchspaces.ops.input import Unknown
 from searchspaces.ops.linear import Linear
+from searchspaces.ops.matmul import MatMul
 from searchspaces.ops.move import Concat, View
+from searchspaces.ops.norm import LayerNorm
 from searchspaces.ops.reduce import MaxPool
+from searchspaces.ops.softmax import Softmax
 from searchspaces.ops.table import OpTable
 
 ONCE = "it is rounded once, from single precision, under every rule"
@@ -30,6 +33,9 @@ def _table(rule: str, layers: str, additions: str) -> OpTable[str]:
     table.put(additions, Add)
     table.put("codes are moved, nothing is rounded", View, Concat, MaxPool)
     table.put("a table of codes for what is no clamp", Activation)
+    table.put("exact sums of products, rounded like those of layers", MatMul)
+    table.put("ONNX Runtime's QLinearSoftmax at 8 bits" if rule == "f32" else "TFLite's fixed-point softmax", Softmax)
+    table.put("codes in and out, single precision inside, in a fixed order", LayerNorm)
     if rule != "f32":
         table.put("a table of codes between 8-bit tensors", Relu, Relu6)
     return table
@@ -39,6 +45,7 @@ RULE_TABLES: Mapping[str, OpTable[str]] = {
     "f32": _table("f32", "a float32 multiplier, ties to even; float64 beside 16 bits", "QLinearAdd, fused multiply-adds"),
     "xnnpack": _table("xnnpack", "a float32 multiplier; integers beside 16 bits", "fixed-point sums of XNNPACK"),
     "gemmlowp": _table("gemmlowp", "a 32-bit multiplier and a shift, rounded twice", "fixed-point sums of TFLite"),
+    "reference": _table("reference", "a 32-bit multiplier and a shift, rounded twice", "fixed-point sums of TFLite"),
 }
 """Rule -> what it computes for each operator."""
 assert RULE_TABLES.keys() == RULES.keys()

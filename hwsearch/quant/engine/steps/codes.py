@@ -22,7 +22,7 @@ from hwsearch.quant.engine.operators.activation import Library
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.formats import TensorFormat
 
-LIBRARIES: dict[str, Library] = {"xnnpack": "litert", "gemmlowp": "tflm"}
+LIBRARIES: dict[str, Library] = {"xnnpack": "litert", "gemmlowp": "tflm", "reference": "litert"}
 """Rule -> whose operators it has beside layers; "f32" is ONNX Runtime's and has operators of its own (``operators.qlinear``)."""
 FINER = 128
 
@@ -69,6 +69,15 @@ def requantized(found: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
     shifted = found.astype(np.int64).reshape(-1) - grid.zero_point
     rescale(shifted, *quantize_multiplier(float(grid.step) / float(target.step)), out)
     return target.clamp(out.reshape(found.shape) + target.zero_point)
+
+
+def constant(values: Tensor, *formats: TensorFormat) -> TensorFormat:
+    """The format of a constant operand beside tensors of these formats, as TFLite's files hold it: as wide as they are, symmetric
+    over the largest magnitude."""
+    number = INT8 if narrow(*formats) else INT16
+    reach = max(float(values.abs().max()), 1e-9)
+    half = number.narrow_limit
+    return TensorFormat(number, float(np.float32(reach / half)), number.middle, number.middle - half, number.middle + half)
 
 
 def narrow(*formats: TensorFormat) -> bool:

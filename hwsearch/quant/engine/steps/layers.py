@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.convolution import Conv as PreparedConv
+from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.formats import TensorFormat
 from searchspaces.ir.graph import Node
@@ -53,8 +54,21 @@ def adds_in_integers(node: Node, formats: Iterable[TensorFormat], rule: str = "f
     return clamps and len(node.inputs) == 2 and all((wide or not f.is_wide) and not f.is_float for f in formats)
 
 
+def _add_constant(site: Site) -> Run | None:
+    """TFLite adds constants as it adds tensors."""
+    node, source, target = site.node, site.sources[0], site.target
+    if not (node.activation is None or isinstance(node.activation, Relu | Relu6)):
+        return None
+    fmt = codes.constant(node.weights["other"], source, target)
+    total = requant.adder(source, fmt, target, *requant.bounds(node, target), site.rule)
+    other = fmt.stored(node.weights["other"]).to(fmt.carrier)
+    return lambda xs: total(*(side.contiguous() for side in torch.broadcast_tensors(xs[0], other)))
+
+
 @STEPS.register(Add)
 def _add(site: Site) -> Run | None:
+    if site.rule != "f32" and "other" in site.node.weights and codes.integers(*site.sources, site.target):
+        return _add_constant(site)
     if not adds_in_integers(site.node, [*site.sources, site.target], site.rule):
         return None
     (first, second), bounds = site.sources, requant.bounds(site.node, site.target)

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from hwsearch.quant.engine import fixed_point, requant
-from hwsearch.quant.engine.steps import functions
+from hwsearch.quant.engine.operators import elementwise
+from hwsearch.quant.engine.steps import codes, functions
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
 from searchspaces.ops.activation import Activation, Relu, Relu6
 from searchspaces.ops.base import Op
-from searchspaces.ops.elementwise import Elementwise, Where
+from searchspaces.ops.elementwise import Elementwise, Mul, Where
 from searchspaces.ops.reduce import Max, Min
 
 
@@ -20,6 +21,19 @@ from searchspaces.ops.reduce import Max, Min
 def _exact_in_float(site: Site) -> Run | None:
     """One operation on decoded values, rounded once, is the same on every machine."""
     return None
+
+
+@STEPS.register(Mul)
+def _multiply_constant(site: Site) -> Run | None:
+    """A constant factor is a tensor of codes to TFLite; everything else is one operation on decoded values."""
+    node, source, target = site.node, site.sources[0], site.target
+    if site.rule == "f32" or "other" not in node.weights or not codes.integers(source, target):
+        return None
+    fmt = codes.constant(node.weights["other"], source, target)
+    form = codes.stored if codes.narrow(source, target) else codes.widened
+    x, by, y, library = form(source), form(fmt), form(target), codes.LIBRARIES[site.rule]
+    other = codes.codes(fmt.stored(node.weights["other"]), by)
+    return lambda xs: codes.carried(elementwise.multiply(codes.codes(xs[0], x), other, x, by, y, library), y, target)
 
 
 def looked_up(op: Op) -> bool:
@@ -30,8 +44,8 @@ def looked_up(op: Op) -> bool:
 def unary_table(node: Node, source: TensorFormat, target: TensorFormat) -> Tensor:
     """What a sigmoid or another such function writes for every code 0 .. 2^bits - 1 of its input: shifted codes, or real values
     for a float target; float32 ``[2^bits]``. A table is what integer hardware has, and it makes such functions exact."""
-    codes = torch.arange(source.grid.last_code + 1, dtype=torch.float32)
-    real = apply(node, [source.decode(codes)])
+    every = torch.arange(source.grid.last_code + 1, dtype=torch.float32)
+    real = apply(node, [source.decode(every)])
     return target.stored(real)
 
 
