@@ -227,4 +227,4 @@ def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
     """
     task = choose_task(request, network)
     found = task.samples(request.images, request.seed, network.module)
-    return Pictures(found.calibration, found.sources, task.fitted(found.search), task.fitted(found.evaluation), task)
+    return Pictures(task.fitted(found.calibration), found.sources, task.fitted(found.search), task.fitted(found.evaluation), task)

@@ -23,6 +23,8 @@ from searchspaces.tasks.metrics import mse_y, psnr_from_mse, psnr_y, ssim_y
 from searchspaces.tasks.task import Contract, Figures, Network, Quality, Sample, Samples, Task
 
 CALIBRATION_CROPS = 16
+CROP_SIDE = 64
+"""Input pixels of a calibration crop's side."""
 SEARCH_SIDE = 480
 """Every evaluation of the search runs on all search pictures: large photos give their middle, of so many pixels a side."""
 PATCHES, PATCH_SIDE = 8, 48
@@ -54,7 +56,9 @@ class SuperResolution(Task):
     def samples(self, source: Path | None, seed: int, network: Network) -> Samples:
         split, asked = pictures.split(self.entries(source), seed=seed), self.contract
         scale, channels, kind = asked.scale, asked.channels, asked.input_kind
-        crops = pictures.crops(split.calibration, scale, channels, kind, count=CALIBRATION_CROPS, seed=seed)
+        crops = pictures.crops(
+            split.calibration, scale, channels, kind, count=CALIBRATION_CROPS, size=max(asked.only or (CROP_SIDE,)), seed=seed
+        )
         search = pictures.pairs(split.search, scale, channels, kind, side=SEARCH_SIDE)
         evaluation = pictures.pairs(split.evaluation, scale, channels, kind)
         return Samples(crops, [picture.name for picture in split.calibration], search, evaluation)

@@ -25,6 +25,7 @@ from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.activation import Relu, Relu6
 from searchspaces.ops.conv import Conv
 from searchspaces.ops.elementwise import Add
+from searchspaces.ops.linear import Linear
 
 NONE, RELU, RELU_N1_TO_1, RELU6 = range(4)
 """Fused activations as the TFLite schema numbers them (``ActivationFunctionType``)."""
@@ -56,10 +57,10 @@ def fused_activation(fmt: TensorFormat) -> int | None:
 
 
 def _bounded(qgraph: QuantizedGraph) -> QuantizedGraph:
-    """ReLU and ReLU6 of convolutions and additions as bounds of their codes."""
+    """ReLU and ReLU6 of layers and additions as bounds of their codes."""
     formats, nodes = dict(qgraph.formats), {}
     for node in qgraph.graph.nodes:
-        if isinstance(node.op, Conv | Add) and isinstance(node.activation, Relu | Relu6):
+        if isinstance(node.op, Conv | Linear | Add) and isinstance(node.activation, Relu | Relu6):
             low, high = requant.bounds(node, formats[node.name])
             formats[node.name] = replace(formats[node.name], qmin=low, qmax=high)
             nodes[node.name] = node.with_op(activation=None)

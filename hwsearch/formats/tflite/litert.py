@@ -1,4 +1,4 @@
-"""LiteRT on the CPU: XNNPACK's integer kernels (rule "xnnpack"), or the reference kernels (rule "gemmlowp")."""
+"""LiteRT on the CPU: XNNPACK's integer kernels (rule "xnnpack"), or the reference kernels (rule "reference")."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from hwsearch.formats.runtime import Tolerance, from_tflite, to_tflite
 from hwsearch.formats.tflite import write
 from hwsearch.formats.tflite.form import form
 from hwsearch.quant.graph import QuantizedGraph
+from searchspaces.ops.activation import Gelu
 from searchspaces.ops.elementwise import Add
+from searchspaces.ops.matmul import MatMul
+from searchspaces.ops.norm import LayerNorm
+from searchspaces.ops.softmax import Softmax
 
 WIDE_ADDITIONS = 0.05
 """Share of output codes that may differ where LiteRT's vectorized addition of 16-bit tensors takes part."""
@@ -51,9 +55,25 @@ def invoke(made: Interpreter, integers: np.ndarray) -> np.ndarray:
     return np.asarray(made.get_tensor(made.get_output_details()[0]["index"]))
 
 
+TOKENS, NORMALIZED = 0.35, 0.1
+"""Shares where kernels round functions of tokens in ways of their own; where only a layer normalization of 16 bits does. Measured
+on a block of attention with random weights: 0.17 and 0.024 (see ``tokens``)."""
+
+
+def reference_tolerance(qgraph: QuantizedGraph) -> Tolerance:
+    """How far the codes of the reference kernels may lie from the engine's: only behind layer normalizations of 16 bits."""
+    for node in qgraph.graph.nodes:
+        if isinstance(node.op, LayerNorm) and qgraph.formats[node.name].is_wide:
+            return Tolerance(NORMALIZED, NORMALIZED, "Sums in single precision explain a few differences.")
+    return Tolerance()
+
+
 def tolerance(qgraph: QuantizedGraph) -> Tolerance:
-    """How far the codes of the fast kernels may lie from the engine's: they are equal, except behind a 16-bit addition, whose
-    vectorized kernel (x86 with AVX2) rounds some sums to the other side."""
+    """How far the codes of the fast kernels may lie from the engine's: they are equal, except in networks of tokens, whose
+    kernels round in ways of their own, and behind a 16-bit addition, whose vectorized kernel (x86 with AVX2) rounds some sums to
+    the other side."""
+    if any(isinstance(node.op, MatMul | Softmax | LayerNorm | Gelu) for node in qgraph.graph.nodes):
+        return Tolerance(TOKENS, TOKENS, "The fast kernels of tokens round in ways of their own; the reference kernels do not.")
     for node in qgraph.graph.nodes:
         if isinstance(node.op, Add) and any(qgraph.formats[name].is_wide for name in (*node.inputs, node.name)):
             return Tolerance(WIDE_ADDITIONS, WIDE_ADDITIONS, "The rounding of 16-bit additions explains a few differences.")
@@ -67,9 +87,9 @@ class LiteRtPlan:
     instructions: Mapping[str, int] | None = None
 
     def __init__(self, qgraph: QuantizedGraph, *, reference: bool = False) -> None:
-        flavour = "micro" if reference else "litert"
+        flavour = "reference" if reference else "litert"
         self.executed = form(qgraph, write.RULES[flavour])
-        self.tolerance = Tolerance() if reference else tolerance(self.executed)
+        self.tolerance = reference_tolerance(self.executed) if reference else tolerance(self.executed)
         self.version = f"LiteRT {version('ai-edge-litert')}, {'reference kernels' if reference else 'XNNPACK'}"
         graph = qgraph.graph
         self._input, self._output = (self.executed.formats[name] for name in (graph.input.name, graph.output.name))

@@ -25,29 +25,43 @@ from hwmodels.errors import FileError
 from hwmodels.numbers import INT16
 from hwsearch.formats.tflite.file import FlatModel, Options
 from hwsearch.formats.tflite.form import NONE, RELU, RELU6, container, fused_activation, fused_bounds
-from hwsearch.formats.tflite.write_order import channel_orders, demanded
+from hwsearch.formats.tflite.write_order import block_orders, channel_orders, demanded
 from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.steps import same_grid
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node, conv_of
-from searchspaces.ir.lower import propagate
+from searchspaces.ir.shapes import shapes
 from searchspaces.ops.activation import Activation, Relu, Relu6
 from searchspaces.ops.base import Op
 from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add, Mul
+from searchspaces.ops.elementwise import Add
 from searchspaces.ops.input import Input, Unknown
-from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.linear import Linear
+from searchspaces.ops.matmul import MatMul
+from searchspaces.ops.move import Concat, Permute, PixelShuffle, Repeat, Reshape, Slice
 from searchspaces.ops.reduce import Mean, Std
 from searchspaces.ops.resize import Resize
 from searchspaces.ops.table import OpTable
 
 SAME, VALID = 0, 1
 
-Shape = tuple[int, int, int]
-"""Channels, height, width."""
+
+class Plain(tuple[int, ...]):
+    """A shape of the file as it stands there: that of tokens, of any rank."""
+
+
+Shape = tuple[int, int, int] | Plain
+"""Channels, height and width of a picture, or the shape of tokens."""
 Write = Callable[[int, int], int]
 """Appends an operator that writes a tensor with a fused activation; returns the tensor."""
+
+
+def places(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Channels, height and width of what is or might be a picture; of tokens, the last axis for channels."""
+    if len(shape) == 4 and shape[0] == 1:
+        return shape[1], shape[2], shape[3]
+    return shape[-1], int(np.prod(shape[:-1])), 1
 
 
 def kind(fmt: TensorFormat) -> str:
@@ -80,16 +94,22 @@ class Writer:
         self.file = FlatModel()
         self.codes: dict[str, int] = {}
         self.promoted: dict[str, str] = {}
-        self.shapes = propagate(qgraph.graph, height, width)
+        self.full = dict(shapes(qgraph.graph, height, width))
+        self.shapes: dict[str, tuple[int, int, int]] = {name: places(shape) for name, shape in self.full.items()}
         self.channels = {name: shape[0] for name, shape in self.shapes.items()}
-        self.orders = channel_orders(qgraph.graph, self.channels)
+        tokens = any(isinstance(node.op, _TOKENS) for node in qgraph.graph.nodes)
+        orders = block_orders if tokens else channel_orders
+        self.orders = orders(qgraph.graph, self.channels)
+        self.pictures: set[str] = set()
 
     # Small vocabulary
 
     def tensor(self, name: str, fmt: TensorFormat, shape: Shape) -> int:
         """A tensor of codes."""
-        channels, height, width = shape
         zero = fmt.zero_point - offset(fmt)
+        if isinstance(shape, Plain):
+            return self.file.tensor(name, shape, kind(fmt), scale=fmt.scale, zero_point=zero)
+        channels, height, width = shape
         return self.file.tensor(name, (1, height, width, channels), kind(fmt), scale=fmt.scale, zero_point=zero)
 
     def constant(self, name: str, values: np.ndarray, dtype: str = "int32") -> int:
@@ -101,6 +121,8 @@ class Writer:
 
     def read(self, name: str, reader: Node) -> int:
         """The codes of tensor ``name`` with its channels in the order that ``reader`` takes."""
+        if name not in self.pictures:
+            return self._turned(name, (0, 2, 3, 1), "picture", self.shapes[name])
         order, have = demanded(reader, name, self.channels, self.orders), self.orders[name]
         if order is None or np.array_equal(order, have):
             return self.codes[name]
@@ -108,6 +130,27 @@ class Writer:
         y = self.tensor(f"{reader.name}/order/{name}", self.qgraph.formats[name], self.shapes[name])
         indices = self.constant(f"{reader.name}/places/{name}", places)
         return self.file.op("GATHER", [self.codes[name], indices], y, Options("GatherOptions", {"Axis": 3}), 2)
+
+    def plain(self, name: str) -> int:
+        """The codes of tensor ``name`` with its axes in the order of the network."""
+        if name not in self.pictures:
+            return self.codes[name]
+        return self._turned(name, (0, 3, 1, 2), "tokens", Plain(self.full[name]))
+
+    def _turned(self, name: str, axes: tuple[int, ...], what: str, shape: Shape) -> int:
+        key = f"{name}/{what}"
+        if key not in self.codes:
+            y = self.tensor(key, self.qgraph.formats[name], shape)
+            order = self.constant(f"{key}/axes", np.array(axes, np.int32))
+            self.codes[key] = self.file.op("TRANSPOSE", [self.codes[name], order], y, Options("TransposeOptions"), 5)
+        return self.codes[key]
+
+    def alias(self, name: str, x: int, fmt: TensorFormat, channels: int, count: int) -> None:
+        """Vectors taken for the pixels of a picture of ``count`` x 1."""
+        self.qgraph = replace(self.qgraph, formats={**self.qgraph.formats, name: fmt})
+        self.codes[name], self.shapes[name], self.channels[name] = x, (channels, count, 1), channels
+        self.orders[name] = np.arange(channels)
+        self.pictures.add(name)
 
     def bounded(self, name: str, fmt: TensorFormat, shape: Shape, write: Write, *, fusible: bool = True) -> int:
         """A tensor whose codes keep within the format: by a fused activation, or by MAXIMUM and MINIMUM behind it.
@@ -128,7 +171,7 @@ class Writer:
             x = self.file.op(operator, [x, self._code(f"{name}/{operator.lower()}_code", fmt, code)], y, *self._extreme(fmt))
         return x
 
-    def _narrowed(self, name: str, fmt: TensorFormat, shape: Shape, write: Write) -> int:
+    def narrowed(self, name: str, fmt: TensorFormat, shape: Shape, write: Write) -> int:
         """An int8 tensor from an operator that writes int16: the step to int8 cuts at its ends, the rest is cut behind it."""
         wide = write(self.tensor(f"{name}/int16", widened(fmt), shape), NONE)
         options = Options("QuantizeOptions")
@@ -204,7 +247,7 @@ class Writer:
             return self.file.op(operator, [x, weight, bias], y, options, version)
 
         if wide and not target.is_wide:
-            return self._narrowed(name, target, shape, write)
+            return self.narrowed(name, target, shape, write)
         return self.bounded(name, target, shape, write)
 
     def _pad(self, node: Node, name: str, x: int, source: TensorFormat) -> tuple[int, int]:
@@ -271,7 +314,7 @@ class Writer:
             return self.file.op("ADD", terms, y, Options("AddOptions", fields), 3 if wide else 2)
 
         if wide and not target.is_wide:
-            return self._narrowed(node.name, target, self.shapes[node.name], write)
+            return self.narrowed(node.name, target, self.shapes[node.name], write)
         return self.bounded(node.name, target, self.shapes[node.name], write)
 
     def relu(self, node: Node) -> int:
@@ -333,31 +376,40 @@ class Writer:
     def input(self, node: Node) -> int:
         return self.tensor(node.name, self.qgraph.formats[node.name], self.shapes[node.name])
 
-    def write(self, node: Node) -> None:
-        """Append the operators of one canonical operation.
+    def write(self, node: Node, table: OpTable[Callable[[Writer, Node], int]] | None = None) -> None:
+        """Append the operators of one canonical operation, as ``table`` has them; by default ``WRITES``.
 
         Raises:
             FileError: no TFLite operator computes it as the plan does.
         """
-        write = WRITES.get(node.op)
+        table = WRITES if table is None else table
+        write = table.get(node.op)
         if write is None:
-            reason = WRITES.reason(node.op) or "nobody has written it"
+            reason = table.reason(node.op) or "nobody has written it"
             raise FileError(
                 f"{node.name!r}: no TFLite operator computes {node.op.describe()} as the plan does: {reason}",
                 "Export this plan as ONNX.",
             )
         self.codes[node.name] = write(self, node)
+        if isinstance(node.op, _PICTURES) and all(
+            name in self.pictures or isinstance(node.op, Conv | PixelShuffle) for name in node.inputs
+        ):
+            self.pictures.add(node.name)
+
+
+_TOKENS = (Linear, MatMul, Reshape, Permute)
+_PICTURES = (Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, Resize, Relu, Relu6)
+"""Operators that write pictures where they read them; a convolution and a pixel shuffle always do."""
 
 
 WRITES: OpTable[Callable[[Writer, Node], int]] = OpTable("TFLite")
-WRITES.lacks("this exporter writes convolutions, additions, clamps and moves", Op)
+WRITES.lacks("this exporter writes layers, additions, clamps, moves and what attention is made of", Op)
 WRITES.lacks("nobody knows what it computes", Unknown)
 WRITES.lacks("TFLite has it for floating point, or by tables that round in another way", Activation)
-WRITES.lacks("its kernels round in another way than the engine", Mul, Mean, Std)
+WRITES.lacks("its kernels round in another way than the engine", Mean, Std)
 WRITES.put(Writer.input, Input)
 WRITES.put(Writer.conv, Conv)
-WRITES.put(Writer.add, Add)
-WRITES.put(Writer.move, Concat, Slice, Repeat, PixelShuffle)
+WRITES.put(Writer.move, Concat, Repeat, PixelShuffle)
 WRITES.put(Writer.relu, Relu, Relu6)
 
 

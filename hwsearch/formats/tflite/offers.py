@@ -7,7 +7,7 @@ from hwsearch.formats.exporters import ExporterInfo
 from hwsearch.formats.readers import ReaderInfo
 from hwsearch.formats.runtimes import RuntimeInfo
 
-TFLITE = "hwsearch.formats.tflite.nodes:WRITES"
+TFLITE = "hwsearch.formats.tflite.tokens:WRITES"
 COMMANDS = "hwsearch.formats.tflite.commands"
 
 EXPORTERS = (

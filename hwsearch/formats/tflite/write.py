@@ -1,8 +1,9 @@
 """TFLite files that LiteRT and TensorFlow Lite Micro execute in integers, code for code as the engine does.
 
-Two flavours. "litert" keeps all weights in int8 containers, which XNNPACK runs fastest, under the rule "xnnpack". "micro" packs
+Three flavours. "litert" keeps all weights in int8 containers, which XNNPACK runs fastest, under the rule "xnnpack". "micro" packs
 weights of at most 4 bits as int4 where kernels take them, under the rule "gemmlowp" of TFLite Micro, CMSIS-NN and LiteRT's
-reference kernels. A weight of 3 bits in an int8 or int4 container is the same integer: the function is the plan's, only bytes
+reference kernels; "reference" is for the latter alone, whose operators of tokens take some multipliers in another precision than
+TFLite Micro's. A weight of 3 bits in an int8 or int4 container is the same integer: the function is the plan's, only bytes
 are lost.
 
 Input and output are codes (int8, or int16 for 16 bits) with the plan's scale. Shapes are fixed by the format; interpreters that
@@ -21,11 +22,12 @@ from hwsearch.documents.files import write_bytes
 from hwsearch.formats.check import check
 from hwsearch.formats.tflite.form import form
 from hwsearch.formats.tflite.nodes import Writer
+from hwsearch.formats.tflite.tokens import WRITES
 from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.version import __version__
 from searchspaces.ops.activation import LeakyRelu, PRelu
 
-RULES = {"litert": "xnnpack", "micro": "gemmlowp"}
+RULES = {"litert": "xnnpack", "micro": "gemmlowp", "reference": "reference"}
 """Flavour -> requantization rule of the runtime it is for."""
 DEFAULT_SIZE = (48, 64)
 METADATA = "hwsearch"
@@ -39,9 +41,9 @@ def _writer(qgraph: QuantizedGraph, flavour: str, size: tuple[int, int]) -> Writ
             "this plan runs layers or tensors in half precision, a TFLite file of integers cannot hold them",
             "Choose a target whose 16 bits are int16, or export it as ONNX.",
         )
-    writer = Writer(form(qgraph, RULES[flavour]), *size, packed=flavour == "micro")
+    writer = Writer(form(qgraph, RULES[flavour]), *size, packed=flavour != "litert")
     for node in writer.qgraph.graph.nodes:
-        writer.write(node)
+        writer.write(node, WRITES)
     return writer
 
 

@@ -35,6 +35,19 @@ def channel_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarr
     return orders
 
 
+def block_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarray]:
+    """The same in a network with tokens, whose axes have one order: only a convolution that pixel shuffles alone read gives its
+    channels in theirs."""
+    orders = {name: np.arange(count) for name, count in channels.items()}
+    for node in graph.nodes:
+        readers = graph.readers(node.name)
+        factors = {reader.op.factor for reader in readers if isinstance(reader.op, PixelShuffle)}
+        if _free(node) and len(factors) == 1 and all(isinstance(reader.op, PixelShuffle) for reader in readers):
+            factor = factors.pop()
+            orders[node.name] = block_order(channels[node.name] // factor**2, factor)
+    return orders
+
+
 def _free(node: Node) -> bool:
     """Whether a node takes, and gives, channels in any order: a convolution without groups."""
     return isinstance(node.op, Conv) and node.op.groups == 1

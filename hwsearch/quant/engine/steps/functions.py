@@ -44,6 +44,16 @@ def kernel(op: Activation, *, wide: bool) -> Table | None:
     return None
 
 
+def read_on(source: TensorFormat, *, wide: bool) -> Grid:
+    """The grid on which a function between tensors of 16 bits (``wide``), or of 8, reads its input."""
+    return codes.stored(source) if source.is_wide or not wide else codes.refined(source)
+
+
+def written_on(target: TensorFormat, *, wide: bool) -> Grid:
+    """The grid on which it writes."""
+    return codes.stored(target) if target.is_wide or not wide else codes.refined(target)
+
+
 def table(op: Activation, source: TensorFormat, target: TensorFormat, rule: str) -> np.ndarray | None:
     """Shifted codes of ``target`` for every code of ``source`` by the rule of one of TFLite's runtimes, in the order of the
     codes; None where there is no kernel for such tensors."""
@@ -51,8 +61,7 @@ def table(op: Activation, source: TensorFormat, target: TensorFormat, rule: str)
     found, library = kernel(op, wide=wide), codes.LIBRARIES[rule]
     if found is None:
         return None
-    x = codes.stored(source) if source.is_wide or not wide else codes.refined(source)
-    y = codes.stored(target) if target.is_wide or not wide else codes.refined(target)
+    x, y = read_on(source, wide=wide), written_on(target, wide=wide)
     try:
         entries = found(x, y, library)
     except ValueError:  # steps for which the kernel has no multiplier

@@ -1,0 +1,246 @@
+"""Operators of tokens in a TFLite file, whose arithmetic is that of the integer engine.
+
+A picture stands channels-last in the file. Tensors of tokens, of any rank, keep the order of axes that the network has; TRANSPOSE
+leads from one to the other, where an operator of pictures reads what one of tokens wrote.
+
+* A linear layer is a CONV_2D of 1x1, its vectors taken for pixels: kernels of FULLY_CONNECTED round in several ways.
+* BATCH_MATMUL, SOFTMAX, GELU and the like exist between int8 tensors and between int16 tensors. Where a plan mixes them, 8-bit
+  tensors stand in int16 ones (see ``engine.steps.codes``), and QUANTIZE moves between the two.
+* Layer normalization is a float island: DEQUANTIZE, its steps in single precision in the engine's order, QUANTIZE. At 16 bits a
+  code in some thousand differs by one, and what reads it spreads that; at 8 bits none has been seen to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hwmodels.errors import FileError
+from hwsearch.formats.tflite.file import Options
+from hwsearch.formats.tflite.form import NONE
+from hwsearch.formats.tflite.nodes import WRITES, Plain, Write, Writer, kind, offset
+from hwsearch.quant.engine.operators import softmax
+from hwsearch.quant.engine.operators.grid import Grid
+from hwsearch.quant.engine.steps import as_conv, codes, functions
+from hwsearch.quant.formats import TensorFormat
+from searchspaces.ir.graph import Node
+from searchspaces.ops.activation import Exp, Gelu
+from searchspaces.ops.elementwise import Add, Mul
+from searchspaces.ops.linear import Linear
+from searchspaces.ops.matmul import MatMul
+from searchspaces.ops.move import Permute, Reshape, Slice
+from searchspaces.ops.norm import LayerNorm
+from searchspaces.ops.softmax import Softmax
+
+__all__ = ["WRITES"]
+
+
+def _target(writer: Writer, node: Node) -> tuple[TensorFormat, Plain]:
+    return writer.qgraph.formats[node.name], Plain(writer.full[node.name])
+
+
+def _on(writer: Writer, name: str, grid: Grid, shape: Sequence[int]) -> int:
+    """A tensor of codes on a grid."""
+    return writer.file.tensor(name, shape, grid.kind, scale=grid.scale, zero_point=grid.zero_point)
+
+
+def _operand(writer: Writer, node: Node, name: str, grid: Grid) -> int:
+    """The codes of a tensor on a grid that holds them."""
+    fmt, x = writer.qgraph.formats[name], writer.plain(name)
+    if (grid.kind, grid.step, grid.zero_point) == (kind(fmt), np.float32(fmt.scale), fmt.zero_point - offset(fmt)):
+        return x
+    y = _on(writer, f"{node.name}/{grid.kind}/{name}", grid, writer.full[name])
+    return writer.file.op("QUANTIZE", [x], y, Options("QuantizeOptions"), 2)
+
+
+def _written(writer: Writer, node: Node, wide: bool, write: Write) -> int:
+    """The node's tensor from an operator between tensors of one container."""
+    target, shape = _target(writer, node)
+    if wide and not target.is_wide:
+        return writer.narrowed(node.name, target, shape, write)
+    return writer.bounded(node.name, target, shape, write, fusible=False)
+
+
+def _moved(writer: Writer, node: Node, operator: str, arguments: list[np.ndarray], options: str, version: int = 1) -> int:
+    source, (target, shape) = writer.qgraph.formats[node.inputs[0]], _target(writer, node)
+    if (source.scale, source.zero_point, source.is_wide) != (target.scale, target.zero_point, target.is_wide):
+        raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+    fixed = [writer.constant(f"{node.name}/{i}", values.astype(np.int32)) for i, values in enumerate(arguments)]
+    inputs = [writer.plain(node.inputs[0]), *fixed]
+    return writer.bounded(
+        node.name, target, shape, lambda y, _: writer.file.op(operator, inputs, y, Options(options), version), fusible=False
+    )
+
+
+@WRITES.register(Reshape)
+def _reshape(writer: Writer, node: Node) -> int:
+    return _moved(writer, node, "RESHAPE", [np.array(writer.full[node.name])], "ReshapeOptions")
+
+
+@WRITES.register(Permute)
+def _permute(writer: Writer, node: Node) -> int:
+    assert isinstance(node.op, Permute)
+    return _moved(writer, node, "TRANSPOSE", [np.array(node.op.axes)], "TransposeOptions", 5)
+
+
+def slice_tokens(writer: Writer, node: Node) -> int:
+    """A part along any axis."""
+    assert isinstance(node.op, Slice)
+    source, shape = writer.full[node.inputs[0]], writer.full[node.name]
+    axis = node.op.axis % len(source)
+    start, _, step = slice(int(node.op.start), int(node.op.stop), node.op.step).indices(source[axis])
+    if step != 1:
+        raise FileError(f"{node.name!r}: this exporter has slices of neighbours only", "Export it as ONNX.")
+    begin = [start if place == axis else 0 for place in range(len(source))]
+    return _moved(writer, node, "SLICE", [np.array(begin), np.array(shape)], "SliceOptions", 4)
+
+
+@WRITES.register(Linear)
+def _linear(writer: Writer, node: Node) -> int:
+    source, pixels = node.inputs[0], f"{node.name}/pixels"
+    *_, inner = writer.full[source]
+    count = int(np.prod(writer.full[source])) // inner
+    flat = as_conv(node)
+    shape = writer.constant(f"{node.name}/as pixels", np.array((1, count, 1, inner), np.int32))
+    fmt = writer.qgraph.formats[source]
+    rows = writer.tensor(pixels, fmt, (inner, count, 1))
+    writer.alias(
+        pixels, writer.file.op("RESHAPE", [writer.plain(source), shape], rows, Options("ReshapeOptions")), fmt, inner, count
+    )
+    y = writer.conv(Node(node.name, flat.op, (pixels,), flat.weights))
+    target, full = _target(writer, node)
+    back = writer.constant(f"{node.name}/as tokens", np.array(full, np.int32))
+    return writer.file.op("RESHAPE", [y, back], writer.tensor(f"{node.name}/tokens", target, full), Options("ReshapeOptions"))
+
+
+@WRITES.register(MatMul)
+def _matmul(writer: Writer, node: Node) -> int:
+    assert isinstance(node.op, MatMul)
+    formats = [writer.qgraph.formats[name] for name in (*node.inputs, node.name)]
+    wide = not codes.narrow(*formats)
+    form = codes.widened if wide else codes.stored
+    sides = [_operand(writer, node, name, form(fmt)) for name, fmt in zip(node.inputs, formats, strict=False)]
+    options = Options("BatchMatMulOptions", {"AdjX": node.op.transpose_a, "AdjY": node.op.transpose_b})
+    return _written(writer, node, wide, lambda y, _: writer.file.op("BATCH_MATMUL", sides, y, options, 3 if wide else 2))
+
+
+@WRITES.register(Softmax)
+def _softmax(writer: Writer, node: Node) -> int:
+    assert isinstance(node.op, Softmax)
+    source, (target, shape) = writer.qgraph.formats[node.inputs[0]], _target(writer, node)
+    if node.op.axis % len(shape) != len(shape) - 1:
+        raise FileError(f"{node.name!r}: TFLite's SOFTMAX is over the last axis")
+    wide = not codes.narrow(source, target)
+    x = _operand(writer, node, node.inputs[0], codes.widened(source) if wide else codes.stored(source))
+    own, options = softmax.OUTPUTS["int16" if wide else "int8"], Options("SoftmaxOptions", {"Beta": 1.0})
+    return _onto(writer, node, own, lambda y, _: writer.file.op("SOFTMAX", [x], y, options, 3 if wide else 2))
+
+
+def _onto(writer: Writer, node: Node, own: Grid, write: Write) -> int:
+    """The node's tensor from an operator that writes on a grid of its own; QUANTIZE where that is not the node's."""
+    target, shape = _target(writer, node)
+    wanted = codes.stored(target)
+    if (own.kind, own.step, own.zero_point) == (wanted.kind, wanted.step, wanted.zero_point):
+        return writer.bounded(node.name, target, shape, write, fusible=False)
+    x = write(_on(writer, f"{node.name}/own grid", own, shape), NONE)
+    options = Options("QuantizeOptions")
+    return writer.bounded(node.name, target, shape, lambda y, _: writer.file.op("QUANTIZE", [x], y, options, 2), fusible=False)
+
+
+@WRITES.register(Gelu, Exp)
+def _function(writer: Writer, node: Node) -> int:
+    op, source, (target, _) = node.op, writer.qgraph.formats[node.inputs[0]], _target(writer, node)
+    assert isinstance(op, Gelu | Exp)
+    wide = not codes.narrow(source, target)
+    x = _operand(writer, node, node.inputs[0], functions.read_on(source, wide=wide))
+    options = Options("GeluOptions", {"Approximate": op.approximate == "tanh"}) if isinstance(op, Gelu) else Options("ExpOptions")
+    return _onto(
+        writer,
+        node,
+        functions.written_on(target, wide=wide),
+        lambda y, _: writer.file.op(op.kind.upper(), [x], y, options, 2),
+    )
+
+
+def _constant(writer: Writer, node: Node, *formats: TensorFormat) -> tuple[int, TensorFormat]:
+    values = node.weights["other"]
+    fmt = codes.constant(values, *formats)
+    integers = codes.codes(fmt.stored(values), codes.stored(fmt))
+    grid = codes.stored(fmt)
+    return (
+        writer.file.tensor(f"{node.name}/other", integers.shape, grid.kind, scale=grid.scale, zero_point=0, data=integers),
+        fmt,
+    )
+
+
+@WRITES.register(Mul)
+def _multiply(writer: Writer, node: Node) -> int:
+    source, (target, _) = writer.qgraph.formats[node.inputs[0]], _target(writer, node)
+    if "other" not in node.weights:
+        raise FileError(f"{node.name!r}: a product of two tensors rounds in another way than the engine", "Export it as ONNX.")
+    wide = not codes.narrow(source, target)
+    x = _operand(writer, node, node.inputs[0], codes.widened(source) if wide else codes.stored(source))
+    other, _ = _constant(writer, node, source, target)
+    options = Options("MulOptions", {"FusedActivationFunction": NONE})
+    return _written(writer, node, wide, lambda y, _: writer.file.op("MUL", [x, other], y, options, 4 if wide else 2))
+
+
+def add_tokens(writer: Writer, node: Node) -> int:
+    """Two tensors of tokens, or one and a constant."""
+    assert isinstance(node.op, Add)
+    formats = [writer.qgraph.formats[name] for name in (*node.inputs, node.name)]
+    if node.op.activation is not None:
+        raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.op.activation.kind}")
+    wide = not codes.narrow(*formats)
+    form = codes.widened if wide else codes.stored
+    terms = [_operand(writer, node, name, form(fmt)) for name, fmt in zip(node.inputs, formats, strict=False)]
+    if "other" in node.weights:
+        terms.append(_constant(writer, node, *formats)[0])
+    options = Options("AddOptions", {"FusedActivationFunction": NONE, "PotScaleInt16": False})
+    return _written(writer, node, wide, lambda y, _: writer.file.op("ADD", terms, y, options, 3 if wide else 2))
+
+
+@WRITES.register(LayerNorm)
+def _layer_norm(writer: Writer, node: Node) -> int:
+    """In single precision, step by step in the engine's order."""
+    assert isinstance(node.op, LayerNorm)
+    target, shape = _target(writer, node)
+    if node.op.axes not in ((-1,), (len(shape) - 1,)):
+        raise FileError(f"{node.name!r}: this exporter has normalization over the last axis only", "Export it as ONNX.")
+    file, column, fields = writer.file, Plain((*shape[:-1], 1)), {"FusedActivationFunction": NONE}
+    axis = writer.constant(f"{node.name}/axis", np.array([len(shape) - 1], np.int32))
+
+    def step(operator: str, name: str, inputs: list[int], at: Sequence[int], options: Options | None = None) -> int:
+        return file.op(operator, inputs, file.tensor(f"{node.name}/{name}", at, "float32"), options)
+
+    def real(name: str, values: np.ndarray) -> int:
+        return file.tensor(f"{node.name}/{name}", values.shape, "float32", data=values.astype(np.float32))
+
+    over = Options("ReducerOptions", {"KeepDims": True})
+    x = step("DEQUANTIZE", "real", [writer.plain(node.inputs[0])], shape, Options("DequantizeOptions"))
+    mean = step("MEAN", "mean", [x, axis], column, over)
+    centred = step("SUB", "centred", [x, mean], shape, Options("SubOptions", fields))
+    square = step("MUL", "square", [centred, centred], shape, Options("MulOptions", fields))
+    variance = step("MEAN", "variance", [square, axis], column, over)
+    shifted = step("ADD", "shifted", [variance, real("epsilon", np.array([node.op.eps]))], column, Options("AddOptions", fields))
+    root = step("RSQRT", "root", [shifted], column)
+    y = step("MUL", "normal", [centred, root], shape, Options("MulOptions", fields))
+    if "weight" in node.weights:
+        y = step("MUL", "scaled", [y, real("weight", node.weights["weight"].numpy())], shape, Options("MulOptions", fields))
+    if "bias" in node.weights:
+        y = step("ADD", "moved", [y, real("bias", node.weights["bias"].numpy())], shape, Options("AddOptions", fields))
+    options = Options("QuantizeOptions")
+    return writer.bounded(node.name, target, shape, lambda z, _: file.op("QUANTIZE", [y], z, options, 2), fusible=False)
+
+
+@WRITES.register(Add)
+def _add(writer: Writer, node: Node) -> int:
+    if "other" not in node.weights and all(name in writer.pictures for name in node.inputs):
+        return writer.add(node)
+    return add_tokens(writer, node)
+
+
+@WRITES.register(Slice)
+def _slice(writer: Writer, node: Node) -> int:
+    return writer.move(node) if node.inputs[0] in writer.pictures else slice_tokens(writer, node)

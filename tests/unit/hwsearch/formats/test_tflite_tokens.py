@@ -1,0 +1,104 @@
+"""Networks of tokens as TFLite files, beside LiteRT's reference kernels: code for code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from block_networks import build
+from operator_samples import CHANNELS, SAMPLES
+from random_networks import quantize
+from torch import Tensor, nn
+
+from hwmodels.numbers import Int
+from hwsearch.formats.runtime import to_tflite
+from hwsearch.formats.tflite import litert
+from hwsearch.quant.engine import integer
+from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.ranges.given import share_format
+from searchspaces.ir.graph import Graph
+from searchspaces.ops.softmax import Softmax
+from searchspaces.tracing.trace import trace
+
+KINDS = ("linear", "matmul", "softmax", "gelu", "exp", "reshape", "permute", "layer_norm")
+
+
+class Block(nn.Module):
+    """A picture to tokens, attention in windows and an MLP, and back to a larger picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = build("swin")
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.inner
+        y = inner.head(x)  # type: ignore[operator]
+        size = (y.shape[2], y.shape[3])
+        tokens = inner.norm(inner.block(y.flatten(2).transpose(1, 2), size))  # type: ignore[operator]
+        return inner.tail(y + tokens.transpose(1, 2).view(x.shape[0], -1, *size))  # type: ignore[operator]
+
+
+def differing(q: QuantizedGraph, x: Tensor) -> tuple[int, float]:
+    """How many codes of the output differ from the engine's, and by how much at most."""
+    plan = litert.open_plan(q, reference=True)
+    ours, theirs = integer.run(plan.executed, x), plan.run(x)
+    steps = ((ours - theirs).abs() / plan.executed.formats[q.graph.output.name].scale).round()
+    assert len(ours.unique()) > 8
+    return int((steps > 0).sum()), float(steps.max())
+
+
+def picture(channels: int, height: int = 16, width: int = 24) -> Tensor:
+    return torch.randint(0, 256, (1, channels, height, width), generator=torch.Generator().manual_seed(3)) / 255
+
+
+def on_shares(q: QuantizedGraph) -> QuantizedGraph:
+    """Softmaxes on the grid that runtimes prescribe."""
+    shares = {
+        n.name: share_format(Int(q.formats[n.name].bits), symmetric=False) for n in q.graph.nodes if isinstance(n.op, Softmax)
+    }
+    return replace(q, formats={**q.formats, **shares})
+
+
+@pytest.fixture(scope="module")
+def block() -> Graph:
+    return trace(Block().eval(), 3, "block")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_block_of_attention_has_the_codes_of_the_reference_kernels(block: Graph, bits: int) -> None:
+    q = on_shares(quantize(block, 8, bits))
+    count, most = differing(q, picture(3))
+    if bits == 8:
+        assert count == 0
+    else:  # layer normalization, in single precision between 16-bit tensors
+        assert (count < 0.05 * 16 * 24 * 12, most <= 3) == (True, True)
+
+
+def test_a_plan_of_mixed_widths(block: Graph) -> None:
+    """Every second group of tensors at 16 bits."""
+    leaders = list(dict.fromkeys(block.quantizer_groups().values()))
+    widths = {name: 16 if i % 2 else 8 for i, name in enumerate(leaders)}
+    count, most = differing(on_shares(quantize(block, 8, widths)), picture(3))
+    assert (count < 0.05 * 16 * 24 * 12, most <= 3) == (True, True)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_operators(kind: str, bits: int) -> None:
+    graph = SAMPLES[kind]()
+    q = on_shares(quantize(graph, 8, bits))
+    plan = litert.open_plan(q, reference=True)
+    sample = picture(CHANNELS, 8, 12)
+    ours = (
+        integer.run_codes(plan.executed, sample)[graph.output.name].numpy() - plan.executed.formats[graph.output.name].grid.middle
+    )
+    made = plan._sized((8, 12))
+    made.set_tensor(made.get_input_details()[0]["index"], to_tflite(sample, plan._input))
+    made.invoke()
+    theirs = made.get_tensor(made.get_output_details()[0]["index"]).astype(np.int64)
+    if theirs.shape != ours.shape:
+        ours = ours.transpose(0, 2, 3, 1)
+    assert np.abs(theirs - ours).max() <= (1 if (kind, bits) == ("layer_norm", 16) else 0)
+    assert len(np.unique(theirs)) > 1
