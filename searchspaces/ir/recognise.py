@@ -1,4 +1,4 @@
-"""Operators that a network spells out, found again: a normalization in steps, a pixel shuffle by reshapes.
+"""Operators that a network spells out, found again: a normalization or deviation in steps, shuffles and repeats by reshapes.
 
 Each is exact: what is put in computes the same function. It is fewer passes over memory, and integer hardware has it.
 """
@@ -15,9 +15,9 @@ from searchspaces.ops.affine import Affine
 from searchspaces.ops.base import Op
 from searchspaces.ops.elementwise import Add, Div, Mul, SquaredDifference, Sub
 from searchspaces.ops.input import Unknown
-from searchspaces.ops.move import Expand, Permute, PixelShuffle, PixelUnshuffle, Reshape
+from searchspaces.ops.move import Concat, Expand, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape
 from searchspaces.ops.norm import LayerNorm, RmsNorm
-from searchspaces.ops.reduce import Mean, Reduction, Var
+from searchspaces.ops.reduce import Mean, Reduction, Std, Var
 
 Nodes = Mapping[str, Node]
 
@@ -26,7 +26,7 @@ def recognise(nodes: Sequence[Node]) -> list[Node]:
     """The nodes with what was recognised in the place of the last node that spelled it; nodes that nobody reads are gone."""
     by_name = {node.name: node for node in nodes}
     for node in nodes:
-        for find in (_shuffle, _normalization):
+        for find in (_shuffle, _repeat, _deviation, _normalization):
             found = find(node, by_name)
             if found is not None:
                 by_name[node.name] = found
@@ -62,6 +62,50 @@ def _shuffle(node: Node, nodes: Nodes) -> Node | None:
         whole = last[1] == sizes[1] * factor**2 and (last[2], last[3]) == (sizes[2], sizes[4])
         return Node(node.name, PixelUnshuffle(factor), split.inputs) if whole else None
     return None
+
+
+def _repeat(node: Node, nodes: Nodes) -> Node | None:
+    """``[N, C, H, W] -> [N, C, 1, H, W] -> [N, C, k, H, W] -> [N, C k, H, W]``: every channel k times."""
+    if not isinstance(node.op, Reshape) or len(node.op.sizes) != 4:
+        return None
+    copies = nodes[node.inputs[0]]
+    times = _copies(copies)
+    apart = nodes[copies.inputs[0]] if copies.inputs else node
+    if times is None or not isinstance(apart.op, Reshape) or len(apart.op.sizes) != 5:
+        return None
+    before, after = apart.op.sizes, node.op.sizes
+    channels = before[1]
+    if not isinstance(channels, int) or before[2] != 1 or after != (before[0], channels * times, *before[3:]):
+        return None
+    return Node(node.name, Repeat(times), apart.inputs) if of_pictures(nodes, apart.inputs[0]) else None
+
+
+def _copies(node: Node) -> int | None:
+    """How often a tensor of five axes stands along the third: copied, or put behind itself."""
+    if isinstance(node.op, Concat) and node.op.axis == 2 and len(set(node.inputs)) == 1:
+        return len(node.inputs)
+    if isinstance(node.op, Expand) and len(node.op.sizes) == 5:
+        times = node.op.sizes[2]
+        rest = (*node.op.sizes[:2], *node.op.sizes[3:])
+        return times if rest == (-1,) * 4 and isinstance(times, int) and times > 1 else None
+    return None
+
+
+def _deviation(node: Node, nodes: Nodes) -> Node | None:
+    """``sqrt(mean((x - mean(x))^2))``: the standard deviation of the population."""
+    if not isinstance(node.op, Sqrt):
+        return None
+    spread = nodes[node.inputs[0]]
+    if not isinstance(spread.op, Mean) or not spread.op.keepdims:
+        return None
+    square = nodes[spread.inputs[0]]
+    centred = nodes[square.inputs[0]]
+    if not isinstance(centred.op, Sub) or len(centred.inputs) != 2:
+        return None
+    axes = _mean_of(nodes[centred.inputs[1]], centred.inputs[0])
+    if axes is None or not _variance_of(spread, centred, axes, nodes):
+        return None
+    return Node(node.name, Std(axes), centred.inputs[:1])
 
 
 def of_pictures(nodes: Nodes, name: str) -> bool:

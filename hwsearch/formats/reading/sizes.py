@@ -17,7 +17,7 @@ from searchspaces.ir.shapes import shapes
 from searchspaces.ir.simplify import simplify
 from searchspaces.ops.move import Expand, Reshape
 from searchspaces.tracing.formulas import WINDOWS, Differs, Sample, joined
-from searchspaces.tracing.sizes import STEPS, Size, multiples
+from searchspaces.tracing.sizes import SQUARES, STEPS, Size, multiples
 
 Walk = Callable[[Sample], tuple[Builder, list[Node]]]
 """Reads the file at a size: what was built, and the nodes that the output depends on, not yet simplified."""
@@ -84,7 +84,10 @@ def free(name: str, walk: Walk, *, several: bool) -> tuple[Graph, Builder]:
     Args:
         several: the file takes several pictures at once, so that the axis that grows with them can be told.
     """
-    step, sizes, read = _accepted(walk)
+    found_sizes = _accepted(walk)
+    if found_sizes is None:
+        return _only(name, walk)
+    step, sizes, read = found_sizes
     built, nodes = read[0]
     if built.uncounted:
         return Graph(name, tuple(simplify(list(nodes))), tuple(built.uncounted), multiple=step), built
@@ -121,16 +124,30 @@ def _holds(found: Sequence[Node], walk: Walk, third: tuple[Builder, list[Node]],
     return None
 
 
-def _accepted(walk: Walk) -> tuple[int, tuple[Size, ...], list[tuple[Builder, list[Node]]]]:
+def _only(name: str, walk: Walk) -> tuple[Graph, Builder]:
+    """The graph of a file that says that it takes any size and has numbers of one in it."""
+    for size in (*FREE, *((side, side) for side in SQUARES)):
+        one = _tried(walk, Sample(*size))
+        if one is not None and not one[0].misfits:
+            return fixed(name, walk, size)
+    return fixed(name, walk, FREE[0])
+
+
+def _accepted(walk: Walk) -> tuple[int, tuple[Size, ...], list[tuple[Builder, list[Node]]]] | None:
     """The smallest multiple that suits every operator (1 for 1, 2 and 4), three sizes, and the file read at each."""
     for step in STEPS:
         if step in (2, 4):
             continue  # the first sizes are multiples of four
         sizes = FREE if step == 1 else multiples(step)
-        read = [_tried(walk, Sample(*size)) for size in sizes]
-        if all(one is not None and not one[0].misfits for one in read):
-            return step, sizes, [one for one in read if one is not None]
-    return 1, FREE, [walk(Sample(*size)) for size in FREE]
+        read: list[tuple[Builder, list[Node]]] = []
+        for size in sizes:
+            one = _tried(walk, Sample(*size))
+            if one is None or one[0].misfits:
+                break
+            read.append(one)
+        if len(read) == len(sizes):
+            return step, sizes, read
+    return None
 
 
 def _tried(walk: Walk, sample: Sample) -> tuple[Builder, list[Node]] | None:

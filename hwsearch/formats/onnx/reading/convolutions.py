@@ -75,7 +75,9 @@ def _new(walk: Walk, call: Call, source: Map, weight: Constant, bias: Value | No
     strides, dilations = (_pair(call.integers(key, default=[1])) for key in ("strides", "dilations"))
     groups = call.integers("group", default=1)
     if array.shape[1] * groups != walk.shape(source)[1]:
-        raise ValueError(f"{layer_name(weight)}: weights for {array.shape[1] * groups} channels read {walk.shape(source)[1]}")
+        raise walk.contradiction(
+            f"{layer_name(weight)}: weights for {array.shape[1] * groups} channels read {walk.shape(source)[1]}"
+        )
     op = Conv(_one(strides), _padding(walk, call, source, array.shape[2:], strides, dilations), _one(dilations), groups)
     weights = {"weight": tensor(array), **_bias(bias, array.shape[0], call)}
     made = walk.put(layer_name(weight), op, [source], weights)
@@ -141,7 +143,9 @@ def _transposed(walk: Walk, call: Call) -> Value:
     if len(set(strides)) > 1 or len(set(dilations)) > 1:
         raise NotRead("strides or dilations that differ in height and width")
     if weight.real.shape[0] != walk.shape(source)[1]:
-        raise ValueError(f"{layer_name(weight)}: weights for {weight.real.shape[0]} channels read {walk.shape(source)[1]}")
+        raise walk.contradiction(
+            f"{layer_name(weight)}: weights for {weight.real.shape[0]} channels read {walk.shape(source)[1]}"
+        )
     (top, left), extra = _cut(walk, call, source, weight.real.shape[2:], stride, dilations[0])
     whole = tensor(weight.real)
     parts = [transposed_to_shuffled(part, None, stride, (top, left), extra, dilations[0]) for part in whole.chunk(groups)]

@@ -1,4 +1,4 @@
-"""What the file computes from constants alone, shapes among them: evaluated by ONNX's reference, one node at a time."""
+"""What the file computes from constants alone, shapes among them: by ONNX's reference, one node at a time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from onnx import NodeProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from hwsearch.formats.onnx.reading.constants import Constant, computed, quantized_by
+from hwsearch.formats.onnx.write import session
 from hwsearch.formats.reading.operators import NotRead
 
 MOST_ELEMENTS = 1 << 27
 """Numbers that one folded constant may have."""
+WINDOWED = ("AveragePool", "MaxPool", "Conv", "ConvTranspose", "Resize", "GridSample")
+"""Operators that the reference computes pixel by pixel in Python: constants of these are ONNX Runtime's work."""
 KEEPS_CODES = ("Identity", "Cast", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten")
 """Operators behind which quantized weights are still the same integers."""
 
@@ -59,6 +62,8 @@ class Folder:
         names = [name for name in node.input if name]
         given = {name: array for name, array in zip(node.input, arrays, strict=True) if array is not None}
         self._refuse_large(node, arrays)
+        if node.op_type in WINDOWED:
+            return self._by_runtime(node, given)
         if id(node) not in self._evaluators:
             ends = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in dict.fromkeys(names)]
             outs = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in node.output if name]
@@ -73,6 +78,18 @@ class Folder:
         except Exception as error:  # whatever numpy raises for numbers that do not fit
             raise NotRead(f"{node.op_type} of constants: {_first(error)}") from None
         return [np.asarray(array) for array in found]
+
+    def _by_runtime(self, node: NodeProto, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        ends = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in given.items()
+        ]
+        outs = [helper.make_tensor_value_info(node.output[0], ends[0].type.tensor_type.elem_type, None)]
+        model = helper.make_model(helper.make_graph([node], "one", ends, outs), opset_imports=self._opsets, ir_version=8)
+        try:
+            return list(session(model.SerializeToString(), threads=1).run([node.output[0]], given))
+        except Exception as error:  # whatever ONNX Runtime raises for numbers that do not fit
+            raise NotRead(f"{node.op_type} of constants: {_first(error)}") from None
 
     @staticmethod
     def _refuse_large(node: NodeProto, arrays: Sequence[np.ndarray | None]) -> None:

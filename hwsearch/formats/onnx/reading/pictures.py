@@ -40,6 +40,9 @@ def padded(
     """A value with so many places before and behind its axes."""
     if mode not in MODES:
         raise NotRead(f"{mode} padding")
+    padded_axes = {value.axes[axis] for axis, ends in around.items() if any(ends)}
+    if mode != "constant" and not padded_axes <= {len(value.axes) - 2, len(value.axes) - 1}:
+        value = walk.whole(walk.lying(value))  # only the last two axes are padded with what lies inside
     lying = {value.axes[axis]: ends for axis, ends in around.items()}
     sides = [side for axis in reversed(range(len(value.axes))) for side in lying.get(axis, (0, 0))]
     while len(sides) > 4 and not any(sides[-2:]):

@@ -19,7 +19,9 @@ from searchspaces.ops.matmul import MatMul
 def linear(walk: Walk, value: Map, weight: Constant, matrix: np.ndarray, bias: np.ndarray | None = None) -> Map:
     """``value`` times the transpose of ``matrix [O, I]``, which was made of ``weight``."""
     if matrix.shape[1] != walk.shape(value)[-1]:
-        raise ValueError(f"{weight.name}: a matrix for vectors of {matrix.shape[1]} reads vectors of {walk.shape(value)[-1]}")
+        raise walk.contradiction(
+            f"{weight.name}: a matrix for vectors of {matrix.shape[1]} reads vectors of {walk.shape(value)[-1]}"
+        )
     weights = {"weight": tensor(matrix)}
     if bias is not None:
         weights["bias"] = tensor(np.broadcast_to(bias.reshape(-1), (matrix.shape[0],)))

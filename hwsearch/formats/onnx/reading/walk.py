@@ -149,6 +149,10 @@ class Walk(Builder):
         self.unary_of[made.name] = value.name
         return made
 
+    def contradiction(self, text: str) -> Exception:
+        """What to raise where shapes do not fit: behind an operator that is not read nobody knows the shape."""
+        return NotRead(text) if self.uncounted or self.misfits else ValueError(text)
+
     def input_range(self) -> str:
         """The values that the picture's codes stand for, where they are one of the usual ranges and not 0..1."""
         for name, value in self.values.items():

@@ -219,6 +219,66 @@ def test_tokens_and_matrices(opset: int, tmp_path: Path) -> None:
     assert difference(path) < 1e-5
 
 
+def test_what_the_file_computes_of_constants(tmp_path: Path) -> None:
+    """A pooled table as an operand, by the runtime; sizes and shapes, by the reference."""
+    nodes = [
+        helper.make_node("AveragePool", ["table"], ["pooled"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Reshape", ["pooled", "rows"], ["flat"]),
+        helper.make_node("Transpose", ["flat"], ["turned"], perm=[1, 0]),
+        helper.make_node("Reshape", ["turned", "sides"], ["other"]),
+        node("Mul", "other"),
+    ]
+    arrays = {"table": _array(1, 1, 4, 4), "rows": np.array([2, 2], I64), "sides": np.array([4, 1, 1], I64)}
+    path = written(tmp_path / "net.onnx", nodes, arrays)
+    assert [n.op.kind for n in inspect(path).graph.nodes] == ["input", "conv"]
+    assert difference(path) < 1e-6
+
+
+def test_copies_of_channels_are_a_repeat(tmp_path: Path) -> None:
+    """As exporters spell torch.repeat_interleave, for one size and for all."""
+    for sides in ((1, 4, 24, 32), ("n", 4, "h", "w")):
+        nodes = [
+            helper.make_node("Unsqueeze", ["x", "two"], ["apart"]),
+            helper.make_node("Tile", ["apart", "times"], ["copies"]),
+            helper.make_node("Shape", ["x"], ["shape"], start=2, end=4),
+            helper.make_node("Concat", ["n", "c", "shape"], ["whole"], axis=0),
+            helper.make_node("Reshape", ["copies", "whole"], ["y"]),
+        ]
+        arrays = {
+            key: np.array(value, I64) for key, value in {"two": [2], "times": [1, 1, 3, 1, 1], "n": [-1], "c": [12]}.items()
+        }
+        path = written(tmp_path / "net.onnx", nodes, arrays, sides=sides)
+        assert [n.op.kind for n in inspect(path).graph.nodes] == ["input", "repeat"]
+        assert difference(path, SIZES if sides[0] == "n" else SIZES[:1]) == 0
+
+
+def test_a_deviation_in_steps_is_one_operator(tmp_path: Path) -> None:
+    nodes = [
+        node("ReduceMean", axes=[2, 3], out="mean"),
+        helper.make_node("Sub", ["x", "mean"], ["centred"]),
+        helper.make_node("Mul", ["centred", "centred"], ["square"]),
+        helper.make_node("ReduceMean", ["square"], ["variance"], axes=[2, 3]),
+        helper.make_node("Sqrt", ["variance"], ["y"]),
+    ]
+    path = written(tmp_path / "net.onnx", nodes, opset=13)
+    assert [n.op.kind for n in inspect(path).graph.nodes] == ["input", "std"]
+    assert difference(path) < 1e-6
+
+
+def test_padding_of_what_lies_channels_last(tmp_path: Path) -> None:
+    """Values mirrored at the border of a tensor whose channels are last, seen through a transpose."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["last", "same"], ["lies"]),
+        helper.make_node("Mul", ["lies", "scales"], ["more"]),
+        helper.make_node("Transpose", ["more"], ["first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Pad", ["first", "pads"], ["y"], mode="reflect"),
+    ]
+    arrays = {"same": np.array([1, 24 * 8, 4, 4], I64), "scales": _array(4), "pads": np.array([0, 0, 1, 2, 0, 0, 0, 1], I64)}
+    path = written(tmp_path / "net.onnx", nodes, arrays, sides=(1, 4, 24, 32))
+    assert difference(path, SIZES[:1]) < 1e-6
+
+
 def test_channels_last_at_the_door_leaves_no_trace(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Transpose", ["x"], ["a"], perm=[0, 3, 1, 2]),
