@@ -23,11 +23,13 @@ class RegionEnds:
         assert fmt.levels is not None
         self.grid, self.symmetric = fmt.grid, fmt.is_symmetric and fmt.zero_point == INT8.middle
         levels = fmt.levels
-        # Two regions below zero, or one: there are as many dense codes below as above.
-        dense = dense_steps(self.grid, True)
-        self.two_sided = -levels[0] > dense and levels[0] < 0
+        # A tail below zero leaves few codes for the one above; without one it has half of them.
+        dense, few = dense_steps(self.grid, True), tail_points(self.grid, True)
+        self.two_sided = levels[0] <= -dense and sum(level > dense for level in levels) <= few
         self.first = min(levels[0], 0)
-        last = dense if self.two_sided else self.first + dense_steps(self.grid, False)
+        most = dense if self.two_sided else self.first + dense_steps(self.grid, False)
+        # Where a byte is too short for both regions the step was widened, and fewer codes are dense.
+        last = next((above - 1 for above in range(1, most + 1) if above not in levels), most)
         self.start = torch.tensor([levels[0] * fmt.scale, levels[-1] * fmt.scale])
         self.point = torch.tensor(max(last, 1) * fmt.scale)
         self.change = torch.zeros(2, requires_grad=True)

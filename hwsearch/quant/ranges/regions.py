@@ -54,11 +54,12 @@ class Regions:
         step = float(np.float32(max((self.point if self.two_sided else self.point - self.low) / dense, span / (INT8.levels - 1))))
         if self.two_sided:
             half = round(self.point / step)
-            found = [*_tail(half, -self.low / step, tail, -1), *range(-half, half + 1), *_tail(half, self.high / step, tail, 1)]
+            low, high = round(-self.low / step), round(self.high / step)
+            found = [*_tail(half, low, tail, -1), *range(-half, half + 1), *_tail(half, high, tail, 1)]
         else:
             first = round(self.low / step)
             last = round(self.point / step)
-            found = [*range(first, last + 1), *_tail(last, self.high / step, tail, 1)]
+            found = [*range(first, last + 1), *_tail(last, round(self.high / step), tail, 1)]
         return tuple(sorted(set(found))), step
 
 
@@ -72,7 +73,7 @@ def tail_points(number: Int, two_sided: bool) -> int:
     return (1 << (number.bits - 2)) - 1 if two_sided else 1 << (number.bits - 1)
 
 
-def _tail(start: int, end: float, points: int, sign: int) -> list[int]:
+def _tail(start: int, end: int, points: int, sign: int) -> list[int]:
     """``points`` integers evenly from behind ``start`` to ``end``; none where there is no tail."""
     if end <= start:
         return []

@@ -153,6 +153,19 @@ def test_trained_regions_compute_what_their_format_does() -> None:
     assert torch.equal(ends.fake(y).detach(), ends.format().fake(y))
 
 
+@pytest.mark.parametrize("bits", [3, 4, 5])
+def test_training_begins_with_the_format_that_it_is_given(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    for _ in range(200):
+        point = float(10 ** rng.uniform(-2, 1))
+        high = point * float(rng.uniform(1.05, 12))
+        low = -point * float(rng.choice([0.0, rng.uniform(0, 1), rng.uniform(1.2, 12)]))
+        fmt = Regions(low, point, high).format(Int(bits))
+        begun = RegionEnds(fmt).format()
+        assert begun.levels == fmt.levels
+        assert begun.scale == pytest.approx(fmt.scale, rel=1e-5)
+
+
 def test_the_student_computes_what_its_integers_compute() -> None:
     calibration = tiny_calibration((4, 8), (4, 8), "dual_region")
     student = Student(calibration.draft(calibration.space.uniform(8, 4)))
