@@ -55,6 +55,7 @@ def optimize(
         int | None, typer.Option(help="Plans proposed together while refining. Default: 8.", min=1, show_default=False)
     ] = None,
     force: options.Force = False,
+    no_cache: options.NoCache = False,
     seed: options.Seed = None,
     storage: options.Storage = None,
     study: Annotated[
@@ -127,9 +128,9 @@ def optimize(
             several, fields = several_devices.saved(resume, several, fields)
         else:
             fields = Run(resume).same(fields)
-        fields |= sharing | {"run_dir": resume.resolve(), "resume": True}
+        fields |= sharing | {"run_dir": resume.resolve(), "resume": True, "cache": not no_cache}
     else:
-        fields |= sharing | {"force": force}
+        fields |= sharing | {"force": force, "cache": not no_cache}
         fields["command"] = shlex.join(["hwsearch", *(_without_password(word, storage) for word in context.obj)])
         if out is not None:
             fields["run_dir"] = out

@@ -65,6 +65,9 @@ Order = Annotated[
     typer.Option("--order", help="Order of the colours that the network expects. Default: rgb.", show_default=False),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Go on with a network that the simplest method (bicubic) beats.")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Measure the quality proxies anew, also where an earlier run has measured the same.")
+]
 Input = Annotated[
     str | None, typer.Option("--input", help="Size of the picture that goes in. Default: the device's.", metavar="HxW")
 ]

@@ -31,7 +31,7 @@ from hwsearch.quality.proxies import sqnr
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.report import html
-from hwsearch.runs import damage_file, directory
+from hwsearch.runs import damage_cache, damage_file, directory
 from hwsearch.runs.cluster import coordinator
 from hwsearch.runs.cluster.coordinator import Coordinator
 from hwsearch.runs.run import REPORT, Run
@@ -144,7 +144,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         log = EvaluationLog(run.evaluations_path, team or Remembering(shared, measuring), space, clock.beat)
         shared.remember(space, log.scores())
         with clock.stage("proxies"):
-            damages = _tables(run, space, shared, photos, posed.evaluator.float_mse, request.seed, progress)
+            damages = _tables(run, space, shared, photos, posed.evaluator.float_mse, request, progress)
             ratios = shared.ratios(space, partial(sqnr.table, pairs=photos.crops, task=photos.task))
             checks, probes = check_proxies(damages, space, log, request.probes, request.seed, progress)
         search = find.find_plans(
@@ -229,13 +229,25 @@ def _tables(
     shared: Shared,
     photos: Pictures,
     float_mse: np.ndarray,
-    seed: int,
+    request: Request,
     progress: Progress,
 ) -> dict[str, Damage]:
-    """The damage tables of a run: from its directory, where an earlier process left them, else measured and written there."""
+    """The damage tables of a run: from its directory, where an earlier process left them, else from the cache, else measured and
+    written to both."""
     if run.damage_path.exists():
         with progress.stage("quality proxies", 1):
             return damage_file.load(run.damage_path, space)
-    tables = shared.tables(space, lambda whole: measure_damage(whole, photos, float_mse, seed, progress))
+
+    def measured(whole: Calibration) -> dict[str, Damage]:
+        name = damage_cache.key(whole, photos, request.seed)
+        if request.cache and (known := damage_cache.load(name, whole.space)) is not None:
+            progress.say("quality proxies as an earlier run has measured them; --no-cache measures them anew")
+            return known
+        found = measure_damage(whole, photos, float_mse, request.seed, progress)
+        if request.cache:
+            damage_cache.save(name, found, whole.space)
+        return found
+
+    tables = shared.tables(space, measured)
     damage_file.save(run.damage_path, tables, space)
     return tables

@@ -44,7 +44,8 @@ class Request:
     and not on how many processes measure them. ``sampler``: one of ``search.samplers.SAMPLERS``. ``methods``: quantization
     methods that every plan is measured with, the better one is kept.
     ``storage`` and ``study``: the database and the study that workers share; one that gives no sign of life for ``grace_s``
-    seconds is taken for dead.
+    seconds is taken for dead. ``cache``: damage tables that earlier runs have measured are used again (see
+    ``runs.damage_cache``).
     """
 
     network: Text = "fsrcnn"
@@ -76,6 +77,7 @@ class Request:
     storage: str | None = None
     study: str | None = None
     grace_s: Many = 60
+    cache: bool = True
     run_dir: Path | None = None
     resume: bool = False
     command: Text = ""

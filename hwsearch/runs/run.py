@@ -38,7 +38,7 @@ ENTRIES = (RUN, TARGETS, RESULTS, LEGS, CLOCK, EVALUATIONS, DAMAGE, JOURNAL, PLA
 """What stands in a run directory."""
 SHARING = ("storage", "study", "grace_s")
 """Fields of a request that say who measures: each time anew."""
-NOT_COMPARED = ("run_dir", "resume", "command", "force", *SHARING)
+NOT_COMPARED = ("run_dir", "resume", "command", "force", "cache", *SHARING)
 """Fields of a request that say where and how, not what."""
 C = TypeVar("C", bound=Configuration)
 

@@ -1,0 +1,72 @@
+"""Damage tables kept by content: used where the same would be measured, and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_job import NETWORK
+
+from hwsearch.cli import main
+from hwsearch.documents.reading import read_json
+from hwsearch.quality.proxy import ProxyInfo
+from hwsearch.runs import damage_cache
+from searchspaces.data import pictures
+
+
+def test_a_second_device_measures_no_proxy_and_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWSEARCH_HOME", str(tmp_path / "home"))
+    (tmp_path / "photos").mkdir()
+    for i, photo in enumerate(pictures.shipped()[:3]):
+        Image.fromarray(photo.rgb[:136, :144]).save(tmp_path / "photos" / f"photo{i}.png")
+    (tmp_path / "net.py").write_text(NETWORK)
+    measured: list[str] = []
+    measure = ProxyInfo.measure
+
+    def counted(info: ProxyInfo, *arguments: Any) -> Any:
+        measured.append(info.name)
+        return measure(info, *arguments)
+
+    monkeypatch.setattr(ProxyInfo, "measure", counted)
+
+    def run(name: str, target: str, *more: str) -> list[str]:
+        """The proxies that a run measures."""
+        measured.clear()
+        words = ["optimize", "--model", f"{tmp_path / 'net.py'}:build", "--scale", "2", "--input", "24x32", "--force"]
+        words += ["--weight-bits", "4,8", "--evaluations", "4", "--probes", "3", "--images", str(tmp_path / "photos")]
+        assert main([*words, "--target", target, "--out", str(tmp_path / name), "--quiet", *more]) == 0
+        return list(measured)
+
+    def front(name: str) -> list[Any]:
+        results = read_json(tmp_path / name / "results.json", "")
+        return [(plan["weight_bits"], plan["activation_bits"], plan["measured"]) for plan in results["front"]]
+
+    assert run("first", "stm32h743")
+    assert len(list((tmp_path / "home" / "damage").glob("*.json"))) == 1
+    assert run("second", "stm32l4r5") == []
+    assert run("anew", "stm32l4r5", "--no-cache")
+    assert front("second") == front("anew")
+    tables = [read_json(tmp_path / name / "damage.json", "")["tables"] for name in ("second", "anew")]
+    for proxy, table in tables[0].items():
+        assert np.array_equal(table["noise"], tables[1][proxy]["noise"])
+    # Other numbers, other tables: of a network that differs in one weight, and of another seed.
+    (tmp_path / "net.py").write_text(NETWORK.replace("mul_(0.2)", "mul_(0.201)"))
+    assert run("other", "stm32h743")
+    assert run("seed", "stm32h743", "--seed", "1")
+    # A damaged file is as good as none.
+    for file in (tmp_path / "home" / "damage").glob("*.json"):
+        file.write_text(file.read_text()[:-40])
+    assert run("damaged", "stm32h743")
+
+
+def test_without_a_place_nothing_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HWSEARCH_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert damage_cache.folder() == tmp_path / "hwsearch" / "damage"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HWSEARCH_HOME", str(tmp_path / "file"))
+    damage_cache.save("x", {}, None)  # type: ignore[arg-type]  # the folder cannot be made, so nothing is looked at
+    assert damage_cache.load("x", None) is None  # type: ignore[arg-type]
