@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from hwmodels.numbers import Int
 from hwsearch.documents import units
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.results import LayerRow, Results, ScheduleStep
@@ -28,8 +29,8 @@ _TENSORS = (SKY, "#9fc9e8", GREEN, "#8fd0b8", ORANGE, "#f3cd80", PINK, "#e8c3d7"
 
 
 def _shade(bits: int) -> tuple[str, str]:
-    """Cell and text colour of a width, the same in every figure: the wider, the darker; 16 bits stand out in orange."""
-    if bits >= 16:
+    """Cell and text colour of a width, the same in every figure: the wider, the darker; what is above a byte stands out in orange."""
+    if Int(bits).is_wide:
         return ORANGE, INK
     ramp = ("#eaf2f9", "#cfe2f2", "#a9cce8", "#7db2da", "#4f95c8", "#2878b0", "#0b5a92")
     at = min(max(bits - 2, 0), len(ramp) - 1)

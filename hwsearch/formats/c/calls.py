@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels.errors import FileError, UsageError
+from hwmodels.numbers import Int
 from hwsearch.formats.c import bit_packing
 from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.proof import reach
@@ -160,7 +161,7 @@ class Lowering:
         for constant in step.constants:
             member = "wide_bias" if constant.kind == "int64_t" else constant.name
             step.fields[member] = f"{step.identifier}_{constant.name}"
-        unpacked = rows.size if layer.bits < 8 else 0
+        unpacked = rows.size if layer.bits < Int(layer.bits).container_bits else 0
         step.scratch_bytes = unpacked if direct else unpacked + MAX_PIXELS * rows.shape[1] * container_bytes(source)
         step.macs = rows.size * out_h * out_w
         step.calls = [f"hws_conv{'_direct' if direct else ''}(&{step.identifier}, {{in0}}, {{out}}, {{scratch}});"]

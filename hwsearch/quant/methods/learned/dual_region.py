@@ -67,6 +67,6 @@ class DualRegion(Static):
         """Two regions, from the lowest to the highest value seen; one where there are too few bits, or more than enough."""
         spread = self._seen.spreads[group].spread(scales.factors)
         point = breakpoint_of(spread)
-        if not FEWEST_BITS <= number.bits < 8 or not 0 < point < max(spread.high, -spread.low):
+        if not FEWEST_BITS <= number.bits < number.container_bits or not 0 < point < max(spread.high, -spread.low):
             return super().tensor(group, number, scales)
         return Regions(spread.low, point, spread.high).format(number, symmetric=self._seen.symmetric)
