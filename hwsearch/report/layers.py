@@ -29,7 +29,7 @@ _TENSORS = (SKY, "#9fc9e8", GREEN, "#8fd0b8", ORANGE, "#f3cd80", PINK, "#e8c3d7"
 
 
 def _shade(bits: int) -> tuple[str, str]:
-    """Cell and text colour of a width, the same in every figure: the wider, the darker; what is above a byte stands out in orange."""
+    """Cell and text colour of a width, the same in every figure: the wider, the darker; above a byte in orange."""
     if Int(bits).is_wide:
         return ORANGE, INK
     ramp = ("#eaf2f9", "#cfe2f2", "#a9cce8", "#7db2da", "#4f95c8", "#2878b0", "#0b5a92")
