@@ -136,11 +136,11 @@ def compare(
         pictures=[pair.name for pair in judge.pairs],
         seed=request.seed,
         versions=versions(),
-        rows=_beside_the_best(rows),
+        rows=beside_the_best(rows),
     )
 
 
-def _beside_the_best(rows: Sequence[MethodRow]) -> list[MethodRow]:
+def beside_the_best(rows: Sequence[MethodRow]) -> list[MethodRow]:
     """The rows with what each loses more than the best of its widths, picture by picture."""
     found = []
     for row in rows:

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
-from methods import figure, page, verdicts
+from methods import figure, joined, page, verdicts
 
 from hwsearch.plans.compare_methods import MethodComparison, MethodRow
 
@@ -50,6 +51,17 @@ def test_verdicts_follow_from_pairs_of_pictures() -> None:
         "ptq4sr above mse": "reversed",
         "harmoq above twodquant": "right order, less than 0.3 dB",
     }
+
+
+def test_comparisons_on_the_same_pictures_are_one() -> None:
+    whole = comparison()
+    parts = [whole.model_copy(update={"rows": whole.rows[:2]}), whole.model_copy(update={"rows": whole.rows[2:]})]
+    (found,) = joined(parts)
+    assert [row.method for row in found.rows] == [row.method for row in whole.rows]
+    best = min(whole.rows, key=lambda row: row.psnr_loss_db)
+    for row in found.rows:
+        assert row.behind_db == pytest.approx(row.psnr_loss_db - best.psnr_loss_db)
+    assert len(joined([whole, whole.model_copy(update={"pictures": list("abcdf")})])) == 2
 
 
 def test_the_page_tells_every_method_and_what_is_reconstructed(tmp_path: Path) -> None:
