@@ -13,6 +13,7 @@ import ast
 import io
 import json
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -73,7 +74,7 @@ def safe(path: Path) -> io.BytesIO:
             if total > MOST_BYTES or archive.testzip() is not None:
                 raise FileError(f"{path}: a damaged archive, or one of {total} bytes")
             files = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError, struct.error) as error:
         raise FileError(
             f"{path}: not an exported program, or cut short ({error})", "Save it again by torch.export.save."
         ) from None

@@ -195,7 +195,10 @@ def check(found: Inspected, size: tuple[int, int]) -> None:
         FileError: they differ, or ONNX Runtime does not load the file.
     """
     opened = session(found.path, threads=1, foreign=True)
-    given = opened.get_inputs()[0]
+    try:
+        given, taken = opened.get_inputs()[0], opened.get_outputs()[0].name
+    except (UnicodeDecodeError, IndexError) as error:
+        raise FileError(f"{found.path}: ONNX Runtime does not read its names: {error}", "Export it again.") from None
     last = len(given.shape) == 4 and given.shape[3] == found.graph.channels != given.shape[1]
     kinds = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
 
@@ -203,7 +206,10 @@ def check(found: Inspected, size: tuple[int, int]) -> None:
         array = x.numpy().transpose(0, 2, 3, 1) if last else x.numpy()
         kind = kinds.get(given.type, np.float32)
         array = np.rint(array if found.value_range else array * 255) if kind is np.uint8 else array
-        output = opened.run([opened.get_outputs()[0].name], {given.name: array.astype(kind)})[0]
+        try:
+            output = opened.run([taken], {given.name: array.astype(kind)})[0]
+        except Exception as error:  # onnxruntime raises many unrelated classes for one thing: this file does not run
+            raise FileError(f"{found.path}: ONNX Runtime does not run it: {str(error).splitlines()[0]}") from None
         real = np.asarray(output, np.float32)
         turned = last and real.ndim == 4 and real.shape[3] == found.graph.channels != real.shape[1]
         return torch.from_numpy(real.transpose(0, 3, 1, 2).copy() if turned else real)

@@ -6,9 +6,11 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -145,6 +147,19 @@ def test_what_would_have_to_run_is_refused(name: str, message: str, tmp_path: Pa
     with pytest.raises(FileError, match=message):
         inspect(path)
     assert not mark.exists()
+
+
+def test_damaged_archives_are_refused(tmp_path: Path) -> None:
+    """Any byte changed, or the rest cut off: read, or an error for people."""
+    whole = saved(tmp_path / "net.pt2", nn.Conv2d(3, 12, 1), free=True).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        content = bytearray(whole[: rng.integers(len(whole))] if rng.random() < 0.2 else whole)
+        for place in rng.integers(0, max(len(content), 1), 3) if content else ():
+            content[place] = rng.integers(256)
+        (tmp_path / "bad.pt2").write_bytes(bytes(content))
+        with suppress(FileError):
+            inspect(tmp_path / "bad.pt2")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"nothing of the kind"])
