@@ -70,6 +70,10 @@ def to_document(qgraph: QuantizedGraph) -> tuple[dict[str, Any], dict[str, np.nd
         "layers": layers,
         "uncounted": list(qgraph.graph.uncounted),
     }
+    if qgraph.graph.size is not None:
+        document["size"] = list(qgraph.graph.size)
+    if qgraph.graph.multiple > 1:
+        document["multiple"] = qgraph.graph.multiple
     return document, {key: np.ascontiguousarray(value) for key, value in arrays.items()}
 
 
@@ -174,7 +178,9 @@ def from_document(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Qu
         nodes.append(Node(name, op, inputs, weights))
     if not nodes:
         raise FileError("a network without operations")
-    graph = Graph(str(document["name"]), tuple(nodes), tuple(document["uncounted"]))
+    size = document.get("size")
+    only = None if size is None else (int(size[0]), int(size[1]))
+    graph = Graph(str(document["name"]), tuple(nodes), tuple(document["uncounted"]), only, int(document.get("multiple", 1)))
     layers = {node.name: layers[node.name] for node in graph.convs}  # JSON lost the order
     return QuantizedGraph(graph, formats, layers, str(document["rule"]))
 

@@ -24,6 +24,7 @@ from hwsearch.formats.check import check
 from hwsearch.formats.onnx.codes import CodeWriter
 from hwsearch.quant.engine.integer import adds_in_integers
 from hwsearch.quant.engine.kernels.int8_kernel import saturates
+from hwsearch.quant.engine.steps import island
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ops.elementwise import Add
 from searchspaces.ops.resize import Resize
@@ -57,6 +58,10 @@ def notes(qgraph: QuantizedGraph) -> list[str]:
         said.append(
             "Additions are QLinearAdd; kernels without fused multiply-add may differ by one code in about 1 of a million."
         )
+    islands = [n for n in graph.nodes if island(n.op, *(formats[name] for name in (*n.inputs, n.name)))]
+    if islands:
+        named = ", ".join(f"{n.name} ({n.op.kind})" for n in islands)
+        said.append(f"Float islands between integer tensors, for which ONNX Runtime has no integers: {named}.")
     if any(isinstance(n.op, Resize) and n.op.mode != "nearest" for n in graph.nodes):
         said.append("Interpolation runs in single precision; another runtime may differ by one code.")
     return said

@@ -1,5 +1,5 @@
 """What all ONNX files of ours share: nodes and constants as they are collected, sizes that depend on the picture, and the frame
-of the model: dynamic height and width, a float32 picture in 0..1 in and out."""
+of the model: dynamic height and width (fixed ones of a network for one size), a float32 picture in 0..1 in and out."""
 
 from __future__ import annotations
 
@@ -26,12 +26,21 @@ OPSET, IR_VERSION = 21, 10
 """The oldest with 4-bit integers. The version of the file format is set because the newest is not read by every runtime."""
 
 
+def _probes(graph: Graph) -> tuple[tuple[int, int], ...]:
+    """``PROBES``, or sizes near them that the graph takes: twice its one size, or multiples."""
+    if graph.size is not None:
+        return (graph.size, graph.size)
+    return tuple(
+        (-(-height // graph.multiple) * graph.multiple, -(-width // graph.multiple) * graph.multiple) for height, width in PROBES
+    )
+
+
 class Writer:
     """Collects nodes and constants; nodes must be written in execution order."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.shapes, self._others = shapes(graph, *PROBES[0]), shapes(graph, *PROBES[1])
+        self.shapes, self._others = (shapes(graph, *size) for size in _probes(graph))
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
         self._count = 0
@@ -133,7 +142,7 @@ class Writer:
             versions: of ONNX's operators and of the file format.
         """
         ends = [
-            helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, self.shapes[graph.input.name][1], "height", "width"]),
+            helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, graph.channels, *(graph.size or ("height", "width"))]),
             helper.make_tensor_value_info("output", TensorProto.FLOAT, self._sides(graph.output.name)),
         ]
         sets = [helper.make_opsetid(domain, version) for domain, version in {"": versions[0], **(domains or {})}.items()]

@@ -87,7 +87,12 @@ class Engine:
         return run if target.levels is None else lambda inputs: target.projected(run(inputs))
 
     def _steps(self, height: int, width: int) -> dict[str, Run]:
-        """The steps for pictures of one size: sizes that depend on it become numbers."""
+        """The steps for pictures of one size: sizes that depend on it become numbers.
+
+        Raises:
+            UsageError: the network is not for pictures of this size.
+        """
+        self.graph.at(height, width)
         sized = [node for node in self.graph.nodes if node.op.extents]
         at = {node.name: self._step(replace(node, op=node.op.at(height, width)), self._qgraph) for node in sized}
         return {**self.steps, **at}

@@ -10,7 +10,7 @@ import torch
 from tflite_operators import Operator
 
 from hwmodels.numbers import Int
-from hwsearch.formats.onnx.write import to_model
+from hwsearch.formats.onnx.write import notes, to_model
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.operators.agreement import Runtime
 from hwsearch.quant.engine.operators.grid import Grid
@@ -139,3 +139,15 @@ def test_products_are_those_of_onnx_runtime(bits: tuple[int, int, int]) -> None:
     answer = session.run(None, {"input": picture.numpy()})[0]
     np.testing.assert_array_equal(integer.run(qgraph, picture).numpy(), answer)
     assert len(np.unique(answer)) > 20
+
+
+@pytest.mark.parametrize(("bits", "named"), [(8, ["norm (layer_norm)"]), (16, ["norm (layer_norm)", "shares (softmax)"])])
+def test_files_name_their_float_islands(bits: int, named: list[str]) -> None:
+    nodes = (Node("x", Input(3)), Node("norm", LayerNorm((-1,)), ("x",)), Node("shares", Softmax(), ("norm",)))
+    formats = {
+        "x": picture_format(Int(bits), symmetric=False),
+        "norm": fmt(bits, 4.0),
+        "shares": share_format(Int(bits), symmetric=False),
+    }
+    (said,) = (note for note in notes(QuantizedGraph(Graph("islands", nodes), formats, {})) if "islands" in note)
+    assert said.endswith(": " + ", ".join(named) + ".")

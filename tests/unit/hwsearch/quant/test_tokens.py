@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from block_networks import build
 from torch import Tensor
 
+from hwmodels.errors import UsageError
+from hwsearch.formats.onnx.write import to_model
+from hwsearch.quant import storage
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.observe.sizes import Sizes, several
@@ -112,3 +117,19 @@ def test_pictures_are_brought_to_sizes_that_the_network_takes() -> None:
 def test_several_pictures_at_once_only_where_the_graph_takes_them() -> None:
     assert several(traced("swin"))
     assert not several(traced("shifted"))
+
+
+def test_the_size_of_a_network_is_stored(tmp_path: Path) -> None:
+    calibration = calibrated("shifted")
+    q = calibration.quantized(calibration.space.uniform(8, 8))
+    again = storage.load(tmp_path / "q", storage.save(q, tmp_path / "q"))
+    assert (again.graph.size, again.graph.multiple) == (SIZE, 1)
+    x = Sizes(SIZE).fitted(pictures(1)[0])
+    assert torch.equal(integer.run(again, x), integer.run(q, x))
+    session = onnxruntime.InferenceSession(to_model(q).SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == [1, 3, *SIZE]
+    step = q.formats[q.graph.output.name].scale
+    theirs = torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
+    assert (theirs - integer.run(q, x)).abs().max() < 3.5 * step  # layer normalization is a float island there
+    with pytest.raises(UsageError, match="traced for pictures of 32x24 pixels, not 40x40"):
+        integer.run(again, torch.rand(1, 3, 40, 40))
