@@ -9,6 +9,9 @@ Differences: points of the tails are multiples of the dense step, so that the en
 the softmax over deviations, which is one-hot with theirs; weights have one scale a channel; percentile and extremes are of all
 pictures at once. The released code gives every region one bit more than its label says: that rule is not offered. With 2 bits no
 code is left for a tail, and a tensor has one range of least squared error.
+
+Where a tensor has no long tails half of its codes are spent on nothing: the 99th percentile of the middle tensors of published
+FSRCNN x2 lies at 0.8 to 0.97 of their ends, and at 6 bits their squared error is three to five times that of one whole range.
 """
 
 from __future__ import annotations
