@@ -15,13 +15,21 @@ from hwmodels.numbers import Int
 from hwsearch.formats.onnx import write
 from hwsearch.formats.runtime import Run, Tolerance
 from hwsearch.quant.engine import integer, requant
+from hwsearch.quant.engine.steps import island
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.ops.elementwise import Add
+from searchspaces.ops.norm import LayerNorm
+from searchspaces.ops.softmax import Softmax
 
 BEYOND_ONE_CODE = 1e-3
 """Share of output codes that may differ by more than 1 where floating point takes part."""
 
+
+BEYOND_ONE_IN_TOKENS = 0.02
+"""The same behind layer normalizations and softmaxes of 16 bits, whose sums are added in another order: a code of theirs that
+tips is spread by all that reads it. Measured on a block of attention with random weights, which amplify: 0.0044."""
+_SPREAD = (LayerNorm, Softmax)
 
 UNFUSED_ADDITIONS = 0.05
 """Share of output codes that may differ where ONNX Runtime's addition does not use fused multiply-adds (see ``requant``)."""
@@ -51,6 +59,10 @@ def run_onnx(path: str | Path | bytes, *, threads: int = 0) -> Run:
 
 def tolerance(qgraph: QuantizedGraph) -> Tolerance:
     """How far ONNX Runtime's codes may lie from the engine's."""
+    formats = qgraph.formats
+    spread = [node for node in qgraph.graph.nodes if isinstance(node.op, _SPREAD)]
+    if any(island(node.op, *(formats[name] for name in (*node.inputs, node.name))) for node in spread):
+        return Tolerance(1.0, BEYOND_ONE_IN_TOKENS, "Float islands between integers explain a few differences.")
     if not integer.exact(qgraph):
         return Tolerance(1.0, BEYOND_ONE_CODE, "Half precision or interpolation explains differences of 1 only.")
     if any(isinstance(node.op, Add) for node in qgraph.graph.nodes) and not additions_are_fused():
