@@ -13,6 +13,9 @@ from hwsearch.cli import options
 from hwsearch.cli.terminal import Terminal
 from hwsearch.documents.url import StorageUrl
 
+QUICK = 12
+"""Probes and evaluations of a quick run."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
@@ -55,6 +58,7 @@ def optimize(
         int | None, typer.Option(help="Plans proposed together while refining. Default: 8.", min=1, show_default=False)
     ] = None,
     force: options.Force = False,
+    quick: options.Quick = False,
     no_cache: options.NoCache = False,
     seed: options.Seed = None,
     storage: options.Storage = None,
@@ -107,8 +111,9 @@ def optimize(
             "weight_bits": options.read_bits("--weight-bits", weight_bits),
             "activation_bits": options.read_bits("--activation-bits", activation_bits),
             "pins": options.read_pins(pin) or None,
-            "evaluations": evaluations,
-            "probes": probes,
+            "evaluations": QUICK if quick and evaluations is None else evaluations,
+            "probes": QUICK if quick and probes is None else probes,
+            "quick": quick or None,
             "sampler": options.read_sampler(sampler),
             "methods": options.read_methods(method, quantizers),
             "batch": batch,

@@ -65,6 +65,13 @@ Order = Annotated[
     typer.Option("--order", help="Order of the colours that the network expects. Default: rgb.", show_default=False),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Go on with a network that the simplest method (bicubic) beats.")]
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="A first answer: one proxy, 12 probes and 12 evaluations if none are given, one plan proven, not polished.",
+    ),
+]
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Measure the quality proxies anew, also where an earlier run has measured the same.")
 ]

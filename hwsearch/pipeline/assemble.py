@@ -153,7 +153,7 @@ def results(
         cut, plan = search.cuts[row], search.plans[row]
         layers[names[row]] = [LayerRow(**entry) for entry in cost.explain(cut.table, plan)]
         schedule[names[row]] = [ScheduleStep(layer=layer, live_bytes=live) for layer, live in cut.schedule(plan)]
-    shown = search.picks.get("budget", search.picks["knee"])
+    shown = search.picks["budget" if "budget" in search.picks else "knee"]
     return Results(
         target=problem.device.name,
         network=problem.network.name,

@@ -47,7 +47,9 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
             "the plans here obey that."
         )
     said.append(
-        "The integers of chosen plans were polished together before they were measured; what was simulated is without that."
+        "A quick run: one proxy, few plans simulated, one proven and not polished. Without --quick the front is searched."
+        if request.quick
+        else "The integers of chosen plans were polished together before they were measured; what was simulated is without that."
     )
     floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})
     if floats:
@@ -61,7 +63,9 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
     worst = min(search.checks, key=lambda check: check.spearman)
     best = max(search.checks, key=lambda check: check.spearman)
     said.append(
-        f"Of the proxies, {best.name} ranks random plans best (Spearman {best.spearman:.3f}) and {worst.name} worst "
+        f"{best.name} ranks random plans with Spearman {best.spearman:.3f}; the front itself is simulated, not predicted."
+        if best is worst
+        else f"Of the proxies, {best.name} ranks random plans best (Spearman {best.spearman:.3f}) and {worst.name} worst "
         f"({worst.spearman:.3f}); the front itself is simulated, not predicted."
     )
     shown = picked if picked is not None else search.picks["knee"]

@@ -44,7 +44,9 @@ class Request:
     and not on how many processes measure them. ``sampler``: one of ``search.samplers.SAMPLERS``. ``methods``: quantization
     methods that every plan is measured with, the better one is kept.
     ``storage`` and ``study``: the database and the study that workers share; one that gives no sign of life for ``grace_s``
-    seconds is taken for dead. ``cache``: damage tables that earlier runs have measured are used again (see
+    seconds is taken for dead.
+    ``quick``: a first answer: one proxy, and one plan proven, which is not polished.
+    ``cache``: damage tables that earlier runs have measured are used again (see
     ``runs.damage_cache``).
     """
 
@@ -78,6 +80,7 @@ class Request:
     study: str | None = None
     grace_s: Many = 60
     cache: bool = True
+    quick: bool = False
     run_dir: Path | None = None
     resume: bool = False
     command: Text = ""

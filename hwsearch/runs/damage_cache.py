@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,6 @@ from hwmodels import compiled
 from hwmodels.errors import FileError
 from hwmodels.parts import plugins, settings
 from hwsearch.documents.versions import versions
-from hwsearch.quality import proxies
 from hwsearch.quality.damage import Damage
 from hwsearch.runs import damage_file
 
@@ -36,17 +35,16 @@ PACKAGES = ("hwmodels", "searchspaces", "hwsearch/quant", "hwsearch/quality")
 """Sources that decide what is measured."""
 
 
-def key(calibration: Calibration, photos: Pictures, seed: int) -> str:
-    """Name of the tables of a calibrated network on pictures."""
+def key(calibration: Calibration, photos: Pictures, seed: int, searched: Collection[str]) -> str:
+    """Name of the tables of a calibrated network on pictures; ``searched``: the proxies."""
     digest, space = hashlib.sha256(), calibration.space
     for node in calibration.graph.nodes:
         digest.update(repr((node.name, node.op, node.inputs)).encode())
         for name, values in sorted(node.weights.items()):
             digest.update(f"{name}{tuple(values.shape)}".encode())
             digest.update(values.detach().cpu().contiguous().numpy().tobytes())
-    searched = sorted(name for name, info in proxies.PROXIES.items() if info.searched)
     facts = (space.names, space.formats, space.symmetric_activations, calibration.method, seed, photos.sha256, photos.task.name)
-    digest.update(repr((facts, searched, sorted(versions().items()), plugins.record(), _sources())).encode())
+    digest.update(repr((facts, sorted(searched), sorted(versions().items()), plugins.record(), _sources())).encode())
     digest.update(space.allowed.tobytes())
     return digest.hexdigest()
 

@@ -1,0 +1,38 @@
+"""A quick run: one proxy, few plans simulated, one proven, and nothing claimed beyond that."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from small_job import NETWORK
+
+from hwsearch.cli import main
+from searchspaces.data import pictures
+
+
+@pytest.mark.parametrize("budget", [(), ("--budget", "weights=700B")])
+def test_a_quick_run_proves_the_one_plan_that_it_names(
+    budget: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for i, photo in enumerate(pictures.shipped()[:3]):
+        Image.fromarray(photo.rgb[:136, :144]).save(tmp_path / "photos" / f"photo{i}.png")
+    (tmp_path / "net.py").write_text(NETWORK)
+    words = ["optimize", "--quick", "--model", f"{tmp_path / 'net.py'}:build", "--scale", "2", "--input", "24x32", "--force"]
+    words += ["--images", str(tmp_path / "photos"), "--target", "stm32h743", *budget, "--out", str(tmp_path / "run")]
+    assert main([*words, "--json", "--quiet"]) == 0
+    capsys.readouterr()
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert list(results["chosen"]) == ["budget" if budget else "knee"]
+    (name,) = results["chosen"].values()
+    assert [plan["name"] for plan in results["front"] if plan["measured"]] == [name]
+    assert [plan["name"] for plan in results["front"] if plan["integers"]] == [name]
+    assert len(results["proxies"]) == 1
+    assert results["evaluations"] <= 24
+    assert any("quick run" in note for note in results["notes"])
+    assert not any("polished together" in note for note in results["notes"])
+    assert main(["report", str(tmp_path / "run"), "--quiet"]) == 0
+    assert f"Chosen and proven: {name} " in capsys.readouterr().out
