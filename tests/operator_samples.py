@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ops import activation as act
-from searchspaces.ops import elementwise as ew
-from searchspaces.ops import move as mv
-from searchspaces.ops import norm as nm
-from searchspaces.ops import reduce as rd
-from searchspaces.ops.affine import Affine
 from searchspaces.ops.base import Op
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.grid_sample import GridSample
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input
-from searchspaces.ops.linear import Linear
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.pad import Pad
-from searchspaces.ops.resize import Resize
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.maps import activation as act
+from searchspaces.ops.maps import elementwise as ew
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.moves import move as mv
+from searchspaces.ops.moves.grid_sample import GridSample
+from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.reductions import norm as nm
+from searchspaces.ops.reductions import reduce as rd
+from searchspaces.ops.reductions.softmax import Softmax
 
 CHANNELS = 4
 

@@ -25,9 +25,9 @@ from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.lower import to_workload
-from searchspaces.ops.activation import Activation, PRelu, Relu
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input
+from searchspaces.ops.maps.activation import Activation, PRelu, Relu
 
 INT8 = Precision.integers(8, 8)
 FP32 = Precision.floating(numbers.FP32)

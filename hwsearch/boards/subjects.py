@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from hwsearch.boards.runtime import FP32, INT8, Subject, conv_graph
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ops.activation import Tanh
-from searchspaces.ops.elementwise import Add
 from searchspaces.ops.input import Input
-from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.maps.activation import Tanh
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.moves.move import Concat, PixelShuffle, Repeat, Slice
 
 LAYER_MACS = 40e6
 """Multiply-accumulates of a timed layer: about a millisecond of one core."""

@@ -26,7 +26,8 @@ from typer.main import get_command
 
 from hwmodels.errors import FileError, HwsearchError
 from hwmodels.parts import plugins, settings
-from hwsearch.cli import catalogue, estimate, front, inspect, optimize, plans, questions, terminal, worker
+from hwsearch.cli import terminal
+from hwsearch.cli.commands import catalogue, estimate, front, inspect, optimize, plans, questions, worker
 from hwsearch.documents.files import DISK_FULL
 from hwsearch.documents.url import redacted
 from hwsearch.runs.interrupted import Interrupted, resume_command

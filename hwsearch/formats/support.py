@@ -18,9 +18,9 @@ def tables() -> Mapping[str, OpTable[Any]]:
     """Column -> table; imports every part."""
     import_module("hwsearch.formats.onnx.read")
     import_module("hwsearch.formats.tflite.read")
-    from hwsearch.formats.exporters import EXPORTERS
     from hwsearch.formats.onnx.reading.table import READS as READS_ONNX
     from hwsearch.formats.tflite.reading.table import READS as READS_TFLITE
+    from hwsearch.formats.writing.exporters import EXPORTERS
     from hwsearch.quant.engine.rules import RULE_TABLES
     from hwsearch.quant.engine.simulate import SIMULATED
     from hwsearch.quant.engine.steps import STEPS

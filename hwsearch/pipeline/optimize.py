@@ -95,7 +95,7 @@ def check_proxies(
             stage.advance()
     checks = []
     for name, damage in damages.items():
-        predicted = damage.psnr_loss_db(matrix(plans))
+        predicted = damage.loss_db(matrix(plans))
         checks.append(
             ProxyCheck(
                 name=name,

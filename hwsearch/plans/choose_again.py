@@ -113,7 +113,7 @@ def pick(run: Run, budgets: Mapping[str, float]) -> Repick:
         new = [plan for plan in optima if plan not in known]
         if new:
             usual = [request.methods[0]] * len(new)
-            predicted, broken = made.best(new, prediction.psnr_loss_db(matrix(new)), "predicted", usual)
+            predicted, broken = made.best(new, prediction.loss_db(matrix(new)), "predicted", usual)
     if simulated is None and predicted is None:
         raise refused or BudgetError("no plan meets the budgets")
     error_db = results.front_proxies[-1].median_error_db if results.front_proxies else 0.0

@@ -242,7 +242,7 @@ class _Described:
             weight_bytes=round(priced["weight_bytes"]),
             memory_bytes=round(priced["memory_bytes"]),
             energy_j=priced["energy_j"] if known else None,
-            predicted_db=float(self._damage.psnr_loss_db(matrix([plan]))[0]),
+            predicted_db=float(self._damage.loss_db(matrix([plan]))[0]),
             simulated_db=self.simulated_db(plan),
             psnr_loss_db=found.mean,
             half_db=found.half,

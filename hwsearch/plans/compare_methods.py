@@ -20,7 +20,7 @@ from hwmodels.errors import UsageError
 from hwmodels.numbers import INT8
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
-from hwsearch.formats.runtime import Run
+from hwsearch.formats.running.runtime import Run
 from hwsearch.plans.verify import run_engine
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
 from hwsearch.quality.intervals import difference, finite, interval

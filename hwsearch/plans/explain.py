@@ -22,7 +22,7 @@ from hwsearch.plans import plan_file, pricing
 from hwsearch.plans.plan_file import Recalibrated
 from hwsearch.plans.pricing import Price
 from hwsearch.problem.pose import Problem
-from hwsearch.quality.damage import psnr_loss_db
+from hwsearch.quality.damage import loss_of_noise
 from hwsearch.quality.proxies import PROXIES
 from hwsearch.runs.run import Run
 from hwsearch.search import pareto
@@ -160,7 +160,7 @@ def decisions(
     space = problem.space
     changes = [(d, c) for d in range(space.decisions) for c in _neighbours(space, row, d) if c is not None]
     plans = matrix([row, *(_changed(space, row, *change) for change in changes)])
-    lost_db, damage = prediction.psnr_loss_db(plans), prediction.damage
+    lost_db, damage = prediction.loss_db(plans), prediction.damage
     more_db = lost_db - lost_db[0]
     values = _columns(problem, plans, loss_db + more_db)
     steps = {}
@@ -183,7 +183,7 @@ def decisions(
                 name=name,
                 kind="weights" if d < len(space.layer_names) else "tensor",
                 bits=space.widths(d)[row[d]],
-                damage_db=float(psnr_loss_db(damage.noise[d, row[d]], damage.float_mse)),
+                damage_db=float(loss_of_noise(damage.noise[d, row[d]], damage.float_mse)),
                 narrower=None if below is None else steps[d, below],
                 wider=None if above is None else steps[d, above],
                 stored_as=stored_name(8 * problem.table.element_bytes[row[d]]) if d >= len(space.layer_names) else "",

@@ -16,9 +16,10 @@ from hwmodels.device import catalogue
 from hwmodels.device.device import Device
 from hwmodels.errors import BudgetError, HwsearchError
 from hwsearch.documents.progress import Progress, Silent
-from hwsearch.formats import exporters, pricing
-from hwsearch.formats.exporters import ExporterInfo
-from hwsearch.formats.promote import Promotion
+from hwsearch.formats.reading import pricing
+from hwsearch.formats.writing import exporters
+from hwsearch.formats.writing.exporters import ExporterInfo
+from hwsearch.formats.writing.promote import Promotion
 from hwsearch.plans import promotion_effect
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.plans.promotion_effect import Effect

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hwsearch.documents.progress import Progress
-from hwsearch.formats.promote import Promotion
+from hwsearch.formats.writing.promote import Promotion
 from hwsearch.plans import recheck, verify
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.quant.graph import QuantizedGraph

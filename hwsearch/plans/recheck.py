@@ -20,8 +20,8 @@ from hwmodels.errors import MismatchError, UsageError
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import reading
 from hwsearch.documents.progress import Progress
-from hwsearch.formats import runtimes
-from hwsearch.formats.runtime import Runtime, compare, judge
+from hwsearch.formats.running import runtimes
+from hwsearch.formats.running.runtime import Runtime, compare, judge
 from hwsearch.plans import verify
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.plans.upscale import enlargement

@@ -16,8 +16,8 @@ from torch import Tensor
 from hwmodels.errors import UsageError
 from hwsearch.documents.files import replacing
 from hwsearch.documents.progress import Progress
-from hwsearch.formats import reach, runtimes
-from hwsearch.formats.runtime import Run
+from hwsearch.formats.running import reach, runtimes
+from hwsearch.formats.running.runtime import Run
 from hwsearch.plans import verify
 from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.data import pictures

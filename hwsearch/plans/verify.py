@@ -18,7 +18,7 @@ from torch import Tensor
 from hwmodels.errors import MismatchError, UsageError
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents.plan import Measured
-from hwsearch.formats.runtime import Run, compare, judge
+from hwsearch.formats.running.runtime import Run, compare, judge
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.tiled import run_tiled
 from hwsearch.quant.graph import QuantizedGraph

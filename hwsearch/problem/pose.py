@@ -16,7 +16,7 @@ from hwmodels.tiling import tiles, tiling
 from hwmodels.workload import Workload
 from hwsearch.documents.bounds import Amount, Bits, Many, Rate, Scale, Seed, Side, Text
 from hwsearch.documents.url import StorageUrl
-from hwsearch.formats import file_network, readers
+from hwsearch.formats.reading import file_network, readers
 from hwsearch.quant import methods
 from searchspaces.ir.graph import Graph
 from searchspaces.networks import colours, registry, value_range

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 
-def psnr_loss_db(noise: np.ndarray, float_mse: Sequence[float] | np.ndarray) -> np.ndarray:
+def loss_of_noise(noise: np.ndarray, float_mse: Sequence[float] | np.ndarray) -> np.ndarray:
     """Mean over pictures of the PSNR lost, in dB, when noise of power ``noise`` (any shape) is added to a network whose
     errors against the original pictures are ``float_mse[pictures]``: 10 log10(1 + noise / mse)."""
     mse = np.asarray(float_mse, dtype=np.float64)
@@ -57,6 +57,6 @@ class Damage:
         found: np.ndarray = self.noise_of_choices(plans).sum(axis=-1)
         return found
 
-    def psnr_loss_db(self, plans: np.ndarray) -> np.ndarray:
+    def loss_db(self, plans: np.ndarray) -> np.ndarray:
         """Predicted PSNR loss ``float64[P]`` in dB of plans ``int[P, decisions]``."""
-        return psnr_loss_db(self.predicted_noise(plans), self.float_mse)
+        return loss_of_noise(self.predicted_noise(plans), self.float_mse)

@@ -24,10 +24,10 @@ from hwsearch.documents.files import replacing
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ops.activation import Activation
 from searchspaces.ops.base import Op
+from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.input import Input
-from searchspaces.ops.linear import Linear
+from searchspaces.ops.maps.activation import Activation
 from searchspaces.ops.registry import from_document as operator_from
 from searchspaces.ops.registry import to_document as operator_document
 

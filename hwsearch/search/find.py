@@ -115,7 +115,7 @@ def _screen(solved: rounds.Rounds, glance: Glance | None) -> Screen | None:
     if glance is None:
         return None
     overrated = trust(solved.predicted_db, solved.simulated_db)
-    return Screen(solved.prediction.psnr_loss_db, overrated, glance, glance.share)
+    return Screen(solved.prediction.loss_db, overrated, glance, glance.share)
 
 
 def _reconcile(space: SearchSpace, log: EvaluationLog, journal_path: Path) -> None:

@@ -159,12 +159,12 @@ def _round_all(calibration: Calibration) -> None:
 
 
 def _ranked(damage: Damage, plans: np.ndarray, losses_db: np.ndarray, cpu_s: float) -> Ranked:
-    predicted = damage.psnr_loss_db(plans)
+    predicted = damage.loss_db(plans)
     calibrated = np.empty(len(plans))
     fold = np.arange(len(plans)) % FOLDS
     for k in range(FOLDS):
         seen = fold != k
-        calibrated[~seen] = interactions.calibrate(damage, plans[seen], losses_db[seen]).psnr_loss_db(plans[~seen])
+        calibrated[~seen] = interactions.calibrate(damage, plans[seen], losses_db[seen]).loss_db(plans[~seen])
     return Ranked(
         name=damage.proxy,
         spearman=random_plans.spearman(predicted, losses_db),

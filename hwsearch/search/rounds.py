@@ -101,8 +101,8 @@ def solve(
         new = _promising(space, problem, prediction, limits, wanted, solved, known, losses, min(batch, left))
         if not new:
             break
-        by_proxy += damage.psnr_loss_db(matrix(new)).tolist()
-        predicted += prediction.psnr_loss_db(matrix(new)).tolist()
+        by_proxy += damage.loss_db(matrix(new)).tolist()
+        predicted += prediction.loss_db(matrix(new)).tolist()
         losses += evaluate(new)
         known += new
         found += new
@@ -129,11 +129,11 @@ def _promising(
     exact_plans = matrix(solved)
     offered = distinct(map(space.row, spread.fill(problem, exact_plans, limits, np.random.default_rng(len(known)))))
     rows = matrix(offered)
-    values = _objectives(problem, rows, prediction.psnr_loss_db(rows))
+    values = _objectives(problem, rows, prediction.loss_db(rows))
     done = [*known, *new]
-    predicted = prediction.psnr_loss_db(matrix(new)).tolist() if new else []
+    predicted = prediction.loss_db(matrix(new)).tolist() if new else []
     measured = _objectives(problem, matrix(done), np.array([*losses, *predicted])) if done else values[:0]
-    ends = _objectives(problem, exact_plans, prediction.psnr_loss_db(exact_plans))
+    ends = _objectives(problem, exact_plans, prediction.loss_db(exact_plans))
     widest, narrowest = (problem.costs(np.array([[own[end] for own in problem.options]])) for end in (-1, 0))
     ideal = np.array([0.0, *(narrowest[name][0] for name in spread.PRICES)])
     reference = np.array([max(WORST_LOSS_DB, np.median(ends[:, 0])), *(widest[name][0] for name in spread.PRICES)])

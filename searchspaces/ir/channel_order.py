@@ -14,11 +14,11 @@ from dataclasses import replace
 import torch
 
 from searchspaces.ir.graph import Node
-from searchspaces.ops.activation import Activation
-from searchspaces.ops.affine import Affine
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add
-from searchspaces.ops.move import Concat, Gather, Repeat
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.maps.activation import Activation
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.moves.move import Concat, Gather, Repeat
 
 
 def taken_up(nodes: Sequence[Node]) -> list[Node]:

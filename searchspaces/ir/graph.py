@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import UsageError
-from searchspaces.ops.activation import Activation
 from searchspaces.ops.base import Op
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input
+from searchspaces.ops.maps.activation import Activation
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from hwmodels import workload as table
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.shapes import channel_axes, propagate, shapes
 from searchspaces.ops.base import Shape, elements
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Unknown
 
 __all__ = ["propagate", "to_workload"]

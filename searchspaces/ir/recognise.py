@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from torch import Tensor
 
 from searchspaces.ir.graph import Node
-from searchspaces.ops.activation import Pow, Rsqrt, Sqrt
-from searchspaces.ops.affine import Affine
 from searchspaces.ops.base import Op
-from searchspaces.ops.elementwise import Add, Div, Mul, SquaredDifference, Sub
 from searchspaces.ops.input import Unknown
-from searchspaces.ops.move import Concat, Expand, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape
-from searchspaces.ops.norm import LayerNorm, RmsNorm
-from searchspaces.ops.reduce import Mean, Reduction, Std, Var
+from searchspaces.ops.maps.activation import Pow, Rsqrt, Sqrt
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.maps.elementwise import Add, Div, Mul, SquaredDifference, Sub
+from searchspaces.ops.moves.move import Concat, Expand, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape
+from searchspaces.ops.reductions.norm import LayerNorm, RmsNorm
+from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Var
 
 Nodes = Mapping[str, Node]
 

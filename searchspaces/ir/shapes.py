@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ops.affine import Affine
 from searchspaces.ops.base import Op, Shape
+from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input, Unknown
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.move import Expand, Permute, Reshape
-from searchspaces.ops.norm import LayerNorm, RmsNorm
-from searchspaces.ops.reduce import Reduction
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.moves.move import Expand, Permute, Reshape
+from searchspaces.ops.reductions.norm import LayerNorm, RmsNorm
+from searchspaces.ops.reductions.reduce import Reduction
 
 
 def shapes(graph: Graph, height: int, width: int) -> dict[str, Shape]:

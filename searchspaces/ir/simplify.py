@@ -13,13 +13,13 @@ from torch import Tensor
 from searchspaces.ir.channel_order import taken_up
 from searchspaces.ir.graph import Node
 from searchspaces.ir.recognise import of_pictures, recognise
-from searchspaces.ops.activation import FUSED, Activation
-from searchspaces.ops.affine import Affine
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add, Mul
-from searchspaces.ops.linear import Linear
-from searchspaces.ops.move import PixelShuffle
-from searchspaces.ops.pad import Pad
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.maps.activation import FUSED, Activation
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.maps.elementwise import Add, Mul
+from searchspaces.ops.moves.move import PixelShuffle
+from searchspaces.ops.moves.pad import Pad
 
 
 def transposed_to_shuffled(

@@ -18,7 +18,7 @@ from hwmodels.tiling.tiling import Tiling
 from hwmodels.workload import Workload
 from searchspaces.ir.graph import Graph, Node, apply
 from searchspaces.ir.lower import to_workload
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input
 
 Run = Callable[[Node, list[Tensor]], Tensor]

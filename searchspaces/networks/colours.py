@@ -15,7 +15,7 @@ from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.module import GraphModule
 from searchspaces.ir.simplify import simplify
 from searchspaces.networks.registry import LoadedNetwork
-from searchspaces.ops.move import Gather
+from searchspaces.ops.moves.move import Gather
 
 ORDERS = ("rgb", "bgr")
 SWAPPED = (2, 1, 0)

@@ -18,7 +18,7 @@ from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.module import GraphModule
 from searchspaces.ir.simplify import simplify
 from searchspaces.networks.registry import LoadedNetwork
-from searchspaces.ops.affine import Affine
+from searchspaces.ops.maps.affine import Affine
 
 EXAMPLES = "0..1, 0..255, -1..1, or mean/deviation such as 0.485,0.456,0.406/0.229,0.224,0.225"
 _ENDS = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")

@@ -19,21 +19,21 @@ from pydantic import TypeAdapter, ValidationError
 
 import searchspaces.ops as folder
 from hwmodels.errors import FileError, closest
-from searchspaces.ops.activation import Activation
 from searchspaces.ops.base import Op
 from searchspaces.ops.extent import BadExtent, check
+from searchspaces.ops.maps.activation import Activation
 
 
 @cache
 def operators() -> Mapping[str, type[Op]]:
-    """Kind -> class, of every file of this folder, in the order of the files.
+    """Kind -> class, of every file of this folder and those in it, in their order.
 
     Raises:
         TypeError: two operators have one kind.
     """
     found: dict[str, type[Op]] = {}
-    for module in pkgutil.iter_modules(folder.__path__):
-        import_module(f"{folder.__name__}.{module.name}")
+    for module in pkgutil.walk_packages(folder.__path__, f"{folder.__name__}."):
+        import_module(module.name)
     for cls in _below(Op):
         if cls.kind and found.setdefault(cls.kind, cls) is not cls:
             raise TypeError(f"two operators are called {cls.kind!r}: {found[cls.kind].__name__} and {cls.__name__}")

@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op, Shape
-from searchspaces.ops.move import Reshape
+from searchspaces.ops.moves.move import Reshape
 
 Value = str | Tensor | tuple[str, ...]
 HANDLERS: dict[str, Callable[[Any, fx.Node], Value]] = {}

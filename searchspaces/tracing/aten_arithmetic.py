@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from searchspaces.ops import activation as act
-from searchspaces.ops.affine import Affine
-from searchspaces.ops.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub, Where
+from searchspaces.ops.maps import activation as act
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub, Where
 from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, handles, loose_name, packet, shape, tensor_name
 
 

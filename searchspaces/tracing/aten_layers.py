@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, fx
 
 from searchspaces.ir.simplify import transposed_to_shuffled
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add, Mul
-from searchspaces.ops.linear import Linear
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.move import Permute, PixelShuffle, Reshape
-from searchspaces.ops.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm
-from searchspaces.ops.pad import Pad
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.contractions.matmul import MatMul
+from searchspaces.ops.maps.elementwise import Add, Mul
+from searchspaces.ops.moves.move import Permute, PixelShuffle, Reshape
+from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm
+from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, both, handles, loose_name, one, shape, tensor_name
 from searchspaces.tracing.aten_arithmetic import affine
 

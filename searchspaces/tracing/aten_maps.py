@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import fx
 
-from searchspaces.ops.activation import Abs, Pow, Sqrt
-from searchspaces.ops.grid_sample import GridSample
-from searchspaces.ops.move import PixelShuffle, PixelUnshuffle
-from searchspaces.ops.pad import Pad
-from searchspaces.ops.reduce import AvgPool, Max, MaxPool, Mean, Min, Reduction, Std, Sum, Var
-from searchspaces.ops.resize import Resize
+from searchspaces.ops.maps.activation import Abs, Pow, Sqrt
+from searchspaces.ops.moves.grid_sample import GridSample
+from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle
+from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.reductions.reduce import AvgPool, Max, MaxPool, Mean, Min, Reduction, Std, Sum, Var
 from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, axes_of, both, handles, packet, shape, tensor_name
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from searchspaces.ops.move import Concat, Expand, Flip, Gather, Permute, Repeat, Reshape, Roll, Slice
-from searchspaces.ops.pad import Pad
+from searchspaces.ops.moves.move import Concat, Expand, Flip, Gather, Permute, Repeat, Reshape, Roll, Slice
+from searchspaces.ops.moves.pad import Pad
 from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, axes_of, handles, loose_name, shape, tensor_name
 
 

@@ -18,8 +18,8 @@ import torch
 from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op, Shape
 from searchspaces.ops.extent import Extent
-from searchspaces.ops.move import Expand, Reshape
-from searchspaces.ops.pad import Pad
+from searchspaces.ops.moves.move import Expand, Reshape
+from searchspaces.ops.moves.pad import Pad
 
 WINDOWS = (1, 8, 16, 4, 2, 32, 64, 7, 6, 12, 24, 3, 5, 9, 10, 14, 20, 28, 40, 48, 56)
 """Multiples to which networks round the sides of a picture up."""

@@ -17,8 +17,8 @@ from hwmodels.errors import FileError
 from searchspaces.ir.graph import Node, no_grad_copy
 from searchspaces.ops.base import Op, Shape
 from searchspaces.ops.input import Input, Unknown
-from searchspaces.ops.move import Expand, Permute, Reshape
-from searchspaces.ops.reduce import Mean, Reduction, Std
+from searchspaces.ops.moves.move import Expand, Permute, Reshape
+from searchspaces.ops.reductions.reduce import Mean, Reduction, Std
 from searchspaces.tracing import aten_arithmetic, aten_layers, aten_maps, aten_shapes, composition
 from searchspaces.tracing.aten import HANDLERS, Unsupported, Value
 from searchspaces.tracing.statistics import match_moment

@@ -15,9 +15,9 @@ from onnx import numpy_helper
 from random_networks import MODULES, float_graph, picture, quantize
 
 from hwmodels.errors import FileError
-from hwsearch.formats.exporters import EXPORTERS
 from hwsearch.formats.onnx import float_network, tensorrt
-from hwsearch.formats.promote import promote
+from hwsearch.formats.writing.exporters import EXPORTERS
+from hwsearch.formats.writing.promote import promote
 from hwsearch.plans import verify
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph

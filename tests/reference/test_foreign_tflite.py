@@ -11,9 +11,9 @@ import torch
 from safetensors.numpy import load_file
 
 from hwsearch.cli import main
-from hwsearch.formats import pricing
-from hwsearch.formats.readers import inspect
-from hwsearch.formats.runtime import compare
+from hwsearch.formats.reading import pricing
+from hwsearch.formats.reading.readers import inspect
+from hwsearch.formats.running.runtime import compare
 from hwsearch.formats.tflite import litert, tflm
 from hwsearch.formats.tflite.read import load
 from hwsearch.formats.tflite.write_order import channel_orders

@@ -17,10 +17,10 @@ from hwmodels.device import catalogue
 from hwmodels.errors import UncountedError
 from hwmodels.numbers import Precision
 from hwsearch.cli import main
-from hwsearch.formats import pricing
-from hwsearch.formats.exporters import EXPORTERS
 from hwsearch.formats.onnx.float_network import to_float_model
-from hwsearch.formats.readers import bits_of, inspect
+from hwsearch.formats.reading import pricing
+from hwsearch.formats.reading.readers import bits_of, inspect
+from hwsearch.formats.writing.exporters import EXPORTERS
 from searchspaces.tracing.trace import to_workload
 
 

@@ -16,11 +16,11 @@ from random_networks import MODULES, float_graph, picture, quantize
 from hwmodels.errors import FileError, MismatchError, UsageError
 from hwmodels.numbers import FP16, Int
 from hwsearch.contracts import check_exporter
-from hwsearch.formats import reach
-from hwsearch.formats.exporters import EXPORTERS, exporter
 from hwsearch.formats.onnx import ort
 from hwsearch.formats.onnx import write as exported
-from hwsearch.formats.runtime import compare
+from hwsearch.formats.running import reach
+from hwsearch.formats.running.runtime import compare
+from hwsearch.formats.writing.exporters import EXPORTERS, exporter
 from hwsearch.plans import verify
 from hwsearch.quant.engine import integer
 from hwsearch.quant.formats import TensorFormat

@@ -16,7 +16,7 @@ from torch import nn
 from hwmodels.device import catalogue
 from hwmodels.errors import FileError, UsageError
 from hwsearch.formats.c import emulator, qemu, write
-from hwsearch.formats.windows import windows
+from hwsearch.formats.running.windows import windows
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph

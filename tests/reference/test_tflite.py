@@ -14,10 +14,10 @@ from random_networks import float_graph, picture, quantize
 from hwmodels.errors import FileError, UsageError
 from hwmodels.numbers import FP16
 from hwsearch.contracts import check_exporter
-from hwsearch.formats.exporters import exporter
-from hwsearch.formats.runtime import Tolerance, compare, judge
+from hwsearch.formats.running.runtime import Tolerance, compare, judge
 from hwsearch.formats.tflite import litert, tflm
 from hwsearch.formats.tflite import write as exported
+from hwsearch.formats.writing.exporters import exporter
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import QuantizedGraph
 

@@ -14,8 +14,8 @@ from searchspaces.data import pictures
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.networks import registry
-from searchspaces.ops.elementwise import Add
-from searchspaces.ops.norm import LayerNorm
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.reductions.norm import LayerNorm
 from searchspaces.space import PlanRow, build_space
 from searchspaces.tasks.image import to_picture
 from searchspaces.tasks.metrics import psnr_y

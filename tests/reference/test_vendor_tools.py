@@ -15,14 +15,14 @@ from random_networks import MODULES, float_graph, picture, quantize
 from torch import nn
 from words import fused
 
-from hwsearch.formats.exporters import EXPORTERS
 from hwsearch.formats.onnx import float_network, qonnx
-from hwsearch.formats.runtime import judge
+from hwsearch.formats.running.runtime import judge
 from hwsearch.formats.sidecar import aimet, coreml
+from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.plans import verify
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
-from searchspaces.ops.move import PixelShuffle
+from searchspaces.ops.moves.move import PixelShuffle
 from searchspaces.tracing.trace import trace
 
 

@@ -13,11 +13,11 @@ from operator_samples import CHANNELS, SAMPLES
 from random_networks import quantize
 
 from hwmodels.errors import UsageError
-from hwsearch.formats import readers
-from hwsearch.formats.exporters import EXPORTERS
 from hwsearch.formats.onnx.float_network import to_float_model
 from hwsearch.formats.onnx.write import to_model
+from hwsearch.formats.reading import readers
 from hwsearch.formats.support import matrix, tables
+from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.quant import storage
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.simulate import Prepared, prepare, simulate

@@ -22,13 +22,13 @@ from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node, conv_of
 from searchspaces.ir.lower import propagate
-from searchspaces.ops.activation import Activation, Clip, LeakyRelu, Relu, Relu6, Sigmoid, Tanh
 from searchspaces.ops.base import Op
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add
+from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input, Unknown
-from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
-from searchspaces.ops.resize import Resize
+from searchspaces.ops.maps.activation import Activation, Clip, LeakyRelu, Relu, Relu6, Sigmoid, Tanh
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.moves.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.table import OpTable
 
 MAX_PIXELS = 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwmodels.device.sections.mcu import Mcu
-from hwsearch.formats.exporters import Handed
+from hwsearch.formats.writing.exporters import Handed
 
 
 def compile_(handed: Handed) -> list[str]:

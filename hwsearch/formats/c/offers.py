@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hwsearch.formats.capability import Holds
-from hwsearch.formats.exporters import ExporterInfo
-from hwsearch.formats.runtimes import RuntimeInfo
+from hwsearch.formats.running.runtimes import RuntimeInfo
+from hwsearch.formats.writing.capability import Holds
+from hwsearch.formats.writing.exporters import ExporterInfo
 
 C = "hwsearch.formats.c.calls:LOWERS"
 

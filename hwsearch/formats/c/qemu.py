@@ -15,9 +15,9 @@ from torch import Tensor
 from hwmodels.errors import UsageError, closest
 from hwsearch.formats.c import calls, write
 from hwsearch.formats.c.emulator import BOARDS, Board, check_tools, compile_firmware, emulator_version, execute
-from hwsearch.formats.reach import coarsest_step, receptive_radius
-from hwsearch.formats.runtime import Tolerance
-from hwsearch.formats.windows import windows
+from hwsearch.formats.running.reach import coarsest_step, receptive_radius
+from hwsearch.formats.running.runtime import Tolerance
+from hwsearch.formats.running.windows import windows
 from hwsearch.quant.graph import QuantizedGraph
 
 INNER, LEAST_SIDE = 32, 48

@@ -27,9 +27,9 @@ import numpy as np
 from hwmodels.errors import UsageError
 from hwsearch.documents.files import replacing_folder
 from hwsearch.documents.text import visible
-from hwsearch.formats import check
 from hwsearch.formats.c import calls
 from hwsearch.formats.c.arena import Life, place
+from hwsearch.formats.writing import check
 from hwsearch.quant import storage
 from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.version import __version__
@@ -173,7 +173,7 @@ def check_folder(path: Path, texts: set[str]) -> None:
 
 def render(program: Program, name: str, facts: Mapping[str, Any]) -> dict[str, str]:
     """The generated files: file name -> text."""
-    from hwsearch.formats.reach import receptive_radius
+    from hwsearch.formats.running.reach import receptive_radius
 
     graph = program.qgraph.graph
     document = {

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from hwsearch.formats.readers import ReaderInfo
+from hwsearch.formats.reading.readers import ReaderInfo
 
 READERS = (ReaderInfo("exported", "PyTorch programs of torch.export", (".pt2",), "hwsearch.formats.exported.read"),)

@@ -14,11 +14,11 @@ from torch import nn
 
 from hwmodels.errors import FileError
 from hwsearch.formats.exported.archive import safe
-from hwsearch.formats.readers import Inspected, InspectedLayer
+from hwsearch.formats.reading.readers import Inspected, InspectedLayer
 from hwsearch.formats.reading.sizes import for_all_sizes
 from searchspaces.ir.graph import Graph
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.linear import Linear
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
 from searchspaces.tracing.trace import trace
 
 AXES = 4

@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from hwsearch.quant.engine.steps.codes import integers, narrow
 from searchspaces.ir.graph import Node
-from searchspaces.ops.matmul import MatMul
+from searchspaces.ops.contractions.matmul import MatMul
 
 if TYPE_CHECKING:
     from hwsearch.formats.onnx.codes import CodeWriter

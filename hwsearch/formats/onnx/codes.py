@@ -37,18 +37,18 @@ from hwsearch.quant.engine.steps import adds_in_integers, as_conv, looked_up, sa
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node
-from searchspaces.ops.activation import Activation, Relu, Relu6
 from searchspaces.ops.base import Op
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input, Unknown
-from searchspaces.ops.linear import Linear
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.move import Concat, Gather, Permute, Repeat, Reshape, Slice, View
-from searchspaces.ops.pad import Pad
-from searchspaces.ops.reduce import Mean, Reduction, Std, Sum
-from searchspaces.ops.resize import Resize
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.maps.activation import Activation, Relu, Relu6
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.moves.move import Concat, Gather, Permute, Repeat, Reshape, Slice, View
+from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Sum
+from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.ops.table import OpTable
 
 OPSET_INT2, IR_VERSION_INT2 = 25, 13

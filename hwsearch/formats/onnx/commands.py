@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from hwsearch.formats.exporters import Handed
+from hwsearch.formats.writing.exporters import Handed
 
 ONCE = (
     "import sys, numpy, onnxruntime; net = onnxruntime.InferenceSession(sys.argv[1]); "

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hwsearch.formats.capability import SYMMETRIC_INT8, Holds
-from hwsearch.formats.exporters import ExporterInfo
-from hwsearch.formats.readers import ReaderInfo
-from hwsearch.formats.runtimes import RuntimeInfo
+from hwsearch.formats.reading.readers import ReaderInfo
+from hwsearch.formats.running.runtimes import RuntimeInfo
+from hwsearch.formats.writing.capability import SYMMETRIC_INT8, Holds
+from hwsearch.formats.writing.exporters import ExporterInfo
 
 ONNX_CODES = "hwsearch.formats.onnx.codes:CODES"
 ONNX_REAL = "hwsearch.formats.onnx.operators:WRITES"

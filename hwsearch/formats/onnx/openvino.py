@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import FileError
-from hwsearch.formats.exporters import EXPORTERS
 from hwsearch.formats.onnx import write
-from hwsearch.formats.runtime import Tolerance
+from hwsearch.formats.running.runtime import Tolerance
+from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.quant.graph import QuantizedGraph
-from searchspaces.ops.elementwise import Add
+from searchspaces.ops.maps.elementwise import Add
 
 DIFFERING = 0.05
 DIFFERING_WITH_ADDITIONS = 0.25

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from hwmodels.numbers import Int
 from hwsearch.formats.onnx import write
-from hwsearch.formats.runtime import Run, Tolerance
+from hwsearch.formats.running.runtime import Run, Tolerance
 from hwsearch.quant.engine import integer, requant
 from hwsearch.quant.engine.steps import island
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import QuantizedGraph
-from searchspaces.ops.elementwise import Add
-from searchspaces.ops.norm import LayerNorm
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.reductions.norm import LayerNorm
+from searchspaces.ops.reductions.softmax import Softmax
 
 BEYOND_ONE_CODE = 1e-3
 """Share of output codes that may differ by more than 1 where floating point takes part."""

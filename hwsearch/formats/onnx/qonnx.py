@@ -16,8 +16,8 @@ from typing import Any
 import onnx
 
 from hwsearch.documents.files import write_bytes
-from hwsearch.formats.check import check
 from hwsearch.formats.onnx.float_network import QuantizingWriter
+from hwsearch.formats.writing.check import check
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node

@@ -25,12 +25,12 @@ from hwsearch.formats.onnx.reading.folding import Folder
 from hwsearch.formats.onnx.reading.table import Branch, parsed
 from hwsearch.formats.onnx.reading.walk import SPELLED_OUT, Walk
 from hwsearch.formats.onnx.write import session
-from hwsearch.formats.readers import Inspected, InspectedLayer
 from hwsearch.formats.reading import sizes
 from hwsearch.formats.reading.agreement import agree
+from hwsearch.formats.reading.readers import Inspected, InspectedLayer
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.linear import Linear
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
 from searchspaces.tracing.formulas import Sample
 
 OLDEST, NEWEST = 9, onnx.defs.onnx_opset_version()

@@ -20,8 +20,8 @@ from onnx import TensorProto, numpy_helper
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT8
 from hwsearch.documents.files import write_bytes
-from hwsearch.formats.check import check
 from hwsearch.formats.onnx.float_network import QuantizingWriter, real_parameters
+from hwsearch.formats.writing.check import check
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node

@@ -20,14 +20,14 @@ from onnx import TensorProto
 
 from hwmodels.errors import FileError, MismatchError
 from hwsearch.documents.files import write_bytes
-from hwsearch.formats.check import check
 from hwsearch.formats.onnx.codes import CodeWriter
+from hwsearch.formats.writing.check import check
 from hwsearch.quant.engine.integer import adds_in_integers
 from hwsearch.quant.engine.kernels.int8_kernel import saturates
 from hwsearch.quant.engine.steps import island
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
-from searchspaces.ops.elementwise import Add
-from searchspaces.ops.resize import Resize
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.moves.resize import Resize
 
 FLOAT_CONVOLUTIONS = ("Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose")
 INTEGER_CONVOLUTIONS = ("QLinearConv", "ConvInteger")

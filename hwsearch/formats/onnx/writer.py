@@ -17,8 +17,8 @@ from hwsearch.formats.onnx.operators import WRITES
 from hwsearch.version import __version__
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.shapes import shapes
-from searchspaces.ops.activation import Activation
 from searchspaces.ops.extent import BadExtent, Extent
+from searchspaces.ops.maps.activation import Activation
 
 PROBES = ((48, 48), (64, 80))
 """Two sizes of a picture: an axis that differs between them depends on the size."""

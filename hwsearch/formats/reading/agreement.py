@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import FileError
-from hwsearch.formats.readers import Inspected
+from hwsearch.formats.reading.readers import Inspected
 from searchspaces.ir.graph import execute
 from searchspaces.networks.value_range import parse
 

@@ -16,15 +16,15 @@ from torch import Tensor
 
 from hwsearch.formats.reading.operators import NotRead
 from searchspaces.ir.graph import Node
-from searchspaces.ops.activation import Abs, Clip, Exp, Relu, Relu6, Sigmoid, Softplus
-from searchspaces.ops.affine import Affine
 from searchspaces.ops.base import Op, Shape
-from searchspaces.ops.elementwise import Add, Mul
 from searchspaces.ops.input import Input, Unknown
-from searchspaces.ops.move import Concat, Expand, Gather, Permute, Reshape, View
-from searchspaces.ops.pad import Pad
-from searchspaces.ops.reduce import AvgPool, MaxPool, Mean, Reduction
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.maps.activation import Abs, Clip, Exp, Relu, Relu6, Sigmoid, Softplus
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.maps.elementwise import Add, Mul
+from searchspaces.ops.moves.move import Concat, Expand, Gather, Permute, Reshape, View
+from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.reductions.reduce import AvgPool, MaxPool, Mean, Reduction
+from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.formulas import Sample
 
 TO_CHANNELS_FIRST = (0, 3, 1, 2)

@@ -15,7 +15,7 @@ from hwsearch.formats.reading.builder import Builder
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.shapes import shapes
 from searchspaces.ir.simplify import simplify
-from searchspaces.ops.move import Expand, Reshape
+from searchspaces.ops.moves.move import Expand, Reshape
 from searchspaces.tracing.formulas import WINDOWS, Differs, Sample, joined
 from searchspaces.tracing.sizes import SQUARES, STEPS, Size, multiples
 

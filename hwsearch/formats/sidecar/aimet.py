@@ -19,8 +19,8 @@ import numpy as np
 
 from hwmodels.errors import UsageError, closest
 from hwsearch.documents.files import write_bytes
-from hwsearch.formats.check import check
 from hwsearch.formats.sidecar.table import provenance
+from hwsearch.formats.writing.check import check
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node

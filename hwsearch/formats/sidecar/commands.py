@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from hwsearch.formats.exporters import Handed
+from hwsearch.formats.writing.exporters import Handed
 
 
 def _float(handed: Handed) -> tuple[str, str]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from hwsearch.documents.files import write_bytes
-from hwsearch.formats.check import check
 from hwsearch.formats.sidecar.table import provenance
+from hwsearch.formats.writing.check import check
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hwsearch.formats.capability import SYMMETRIC_INT8, Holds
-from hwsearch.formats.exporters import ExporterInfo
+from hwsearch.formats.writing.capability import SYMMETRIC_INT8, Holds
+from hwsearch.formats.writing.exporters import ExporterInfo
 
 AIMET = Holds(weight_bits=(4, 8), tensor_bits=(8, 16))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hwsearch.documents.files import write_bytes
-from hwsearch.formats.check import check
 from hwsearch.formats.sidecar.table import layer_row, provenance
+from hwsearch.formats.writing.check import check
 from hwsearch.quant.graph import QuantizedGraph
 
 FACTS = ("plan", "plan_key", "hwsearch_version", "promoted")

@@ -6,7 +6,7 @@ import shlex
 
 from hwmodels.device.device import Device
 from hwmodels.device.sections.npu import Npu
-from hwsearch.formats.exporters import Handed
+from hwsearch.formats.writing.exporters import Handed
 
 ONCE = (
     "import sys; from ai_edge_litert.interpreter import Interpreter; net = Interpreter(sys.argv[1]); "

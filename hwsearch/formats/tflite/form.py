@@ -22,10 +22,10 @@ from hwsearch.quant.engine import requant
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ops.activation import Relu, Relu6
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add
-from searchspaces.ops.linear import Linear
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.maps.activation import Relu, Relu6
+from searchspaces.ops.maps.elementwise import Add
 
 NONE, RELU, RELU_N1_TO_1, RELU6 = range(4)
 """Fused activations as the TFLite schema numbers them (``ActivationFunctionType``)."""

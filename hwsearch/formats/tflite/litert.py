@@ -11,15 +11,15 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from torch import Tensor
 
 from hwmodels.errors import FileError
-from hwsearch.formats.runtime import Tolerance, from_tflite, to_tflite
+from hwsearch.formats.running.runtime import Tolerance, from_tflite, to_tflite
 from hwsearch.formats.tflite import write
 from hwsearch.formats.tflite.form import form
 from hwsearch.quant.graph import QuantizedGraph
-from searchspaces.ops.activation import Gelu
-from searchspaces.ops.elementwise import Add
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.norm import LayerNorm
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.contractions.matmul import MatMul
+from searchspaces.ops.maps.activation import Gelu
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.reductions.norm import LayerNorm
+from searchspaces.ops.reductions.softmax import Softmax
 
 WIDE_ADDITIONS = 0.05
 """Share of output codes that may differ where LiteRT's vectorized addition of 16-bit tensors takes part."""

@@ -32,16 +32,16 @@ from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node, conv_of
 from searchspaces.ir.shapes import shapes
-from searchspaces.ops.activation import Activation, Relu, Relu6
 from searchspaces.ops.base import Op
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input, Unknown
-from searchspaces.ops.linear import Linear
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.move import Concat, Permute, PixelShuffle, Repeat, Reshape, Slice
-from searchspaces.ops.reduce import Mean, Std
-from searchspaces.ops.resize import Resize
+from searchspaces.ops.maps.activation import Activation, Relu, Relu6
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.moves.move import Concat, Permute, PixelShuffle, Repeat, Reshape, Slice
+from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.reductions.reduce import Mean, Std
 from searchspaces.ops.table import OpTable
 
 SAME, VALID = 0, 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hwsearch.formats.capability import Holds
-from hwsearch.formats.exporters import ExporterInfo
-from hwsearch.formats.readers import ReaderInfo
-from hwsearch.formats.runtimes import RuntimeInfo
+from hwsearch.formats.reading.readers import ReaderInfo
+from hwsearch.formats.running.runtimes import RuntimeInfo
+from hwsearch.formats.writing.capability import Holds
+from hwsearch.formats.writing.exporters import ExporterInfo
 
 TFLITE = "hwsearch.formats.tflite.tokens:WRITES"
 COMMANDS = "hwsearch.formats.tflite.commands"

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import FileError, UncountedError
-from hwsearch.formats.readers import Inspected, InspectedLayer, usual_range
 from hwsearch.formats.reading import sizes
 from hwsearch.formats.reading.agreement import agree
+from hwsearch.formats.reading.readers import Inspected, InspectedLayer, usual_range
 from hwsearch.formats.tflite import litert
 from hwsearch.formats.tflite.integers.convolution import StoredLayer
 from hwsearch.formats.tflite.integers.order import in_torch_order
@@ -32,8 +32,8 @@ from hwsearch.formats.tflite.tables import load as load_tables
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.linear import Linear
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
 from searchspaces.tracing.formulas import Sample
 
 FLOAT_BITS = 32

@@ -20,7 +20,7 @@ from tflite_micro.python.tflite_micro import runtime
 from torch import Tensor
 
 from hwmodels.errors import FileError
-from hwsearch.formats.runtime import Tolerance, from_tflite, to_tflite
+from hwsearch.formats.running.runtime import Tolerance, from_tflite, to_tflite
 from hwsearch.formats.tflite import write
 from hwsearch.formats.tflite.form import form
 from hwsearch.quant.graph import QuantizedGraph

@@ -25,13 +25,13 @@ from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.steps import as_conv, codes, functions
 from hwsearch.quant.formats import TensorFormat
 from searchspaces.ir.graph import Node
-from searchspaces.ops.activation import Exp, Gelu
-from searchspaces.ops.elementwise import Add, Mul
-from searchspaces.ops.linear import Linear
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.move import Permute, Reshape, Slice
-from searchspaces.ops.norm import LayerNorm
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.contractions.matmul import MatMul
+from searchspaces.ops.maps.activation import Exp, Gelu
+from searchspaces.ops.maps.elementwise import Add, Mul
+from searchspaces.ops.moves.move import Permute, Reshape, Slice
+from searchspaces.ops.reductions.norm import LayerNorm
+from searchspaces.ops.reductions.softmax import Softmax
 
 __all__ = ["WRITES"]
 

@@ -19,13 +19,13 @@ from typing import Any
 
 from hwmodels.errors import FileError, UsageError, closest
 from hwsearch.documents.files import write_bytes
-from hwsearch.formats.check import check
 from hwsearch.formats.tflite.form import form
 from hwsearch.formats.tflite.nodes import Writer
 from hwsearch.formats.tflite.tokens import WRITES
+from hwsearch.formats.writing.check import check
 from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.version import __version__
-from searchspaces.ops.activation import LeakyRelu, PRelu
+from searchspaces.ops.maps.activation import LeakyRelu, PRelu
 
 RULES = {"litert": "xnnpack", "micro": "gemmlowp", "reference": "reference"}
 """Flavour -> requantization rule of the runtime it is for."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add
-from searchspaces.ops.move import PixelShuffle, Repeat
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.moves.move import PixelShuffle, Repeat
 
 
 def block_order(channels: int, factor: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.ir.graph import Graph, Node, execute
-from searchspaces.ops.move import View
+from searchspaces.ops.moves.move import View
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Sample, Task
 

@@ -20,7 +20,7 @@ from hwsearch.quant.engine.proof import INT32_LIMIT, prove_layer
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers
 from searchspaces.ir.graph import Node, conv_of
-from searchspaces.ops.activation import activate
+from searchspaces.ops.maps.activation import activate
 
 I16_LIMIT = 2**47 - 1
 """Largest sum that the 64-bit product with a 16-bit multiplier of arithmetic "i16" bears."""

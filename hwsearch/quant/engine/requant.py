@@ -47,7 +47,7 @@ from hwsearch.quant.engine.kernels.loops.float_loops import fma
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
-from searchspaces.ops.activation import LeakyRelu, PRelu, Relu, Relu6
+from searchspaces.ops.maps.activation import LeakyRelu, PRelu, Relu, Relu6
 
 RULES = {
     "f32": ("f32", "f64"),

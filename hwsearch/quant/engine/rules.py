@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hwsearch.quant.engine.requant import RULES
-from searchspaces.ops.activation import Activation, Relu, Relu6
 from searchspaces.ops.base import Op
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Unknown
-from searchspaces.ops.linear import Linear
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.move import Concat, View
-from searchspaces.ops.norm import LayerNorm
-from searchspaces.ops.reduce import MaxPool
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.maps.activation import Activation, Relu, Relu6
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.moves.move import Concat, View
+from searchspaces.ops.reductions.norm import LayerNorm
+from searchspaces.ops.reductions.reduce import MaxPool
+from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.ops.table import OpTable
 
 ONCE = "it is rounded once, from single precision, under every rule"

@@ -17,11 +17,11 @@ from torch import Tensor
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers
 from searchspaces.ir.graph import Graph, Node, apply
-from searchspaces.ops.activation import LeakyRelu, PRelu, Relu, Relu6, activate
 from searchspaces.ops.base import Op
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.input import Input, Unknown
-from searchspaces.ops.linear import Linear
+from searchspaces.ops.maps.activation import LeakyRelu, PRelu, Relu, Relu6, activate
 from searchspaces.ops.table import OpTable
 
 

@@ -33,9 +33,9 @@ from hwsearch.quant.ranges.ranges import clamped, format_source, range_format
 from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.ir.shapes import known_channel_axes
-from searchspaces.ops.activation import activate
-from searchspaces.ops.elementwise import Add
 from searchspaces.ops.input import Input
+from searchspaces.ops.maps.activation import activate
+from searchspaces.ops.maps.elementwise import Add
 
 SIDE = 48
 """Input pixels of a training window's side."""

@@ -27,8 +27,8 @@ from hwsearch.quant.observe.sizes import batched
 from hwsearch.quant.weights.rounder import along
 from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Graph, Node, apply, execute
-from searchspaces.ops.activation import activate
 from searchspaces.ops.input import Input
+from searchspaces.ops.maps.activation import activate
 from searchspaces.tasks.luma import output_luma
 
 STEPS, STEPS_OF_BYTES = 200, 120

@@ -19,7 +19,7 @@ from scipy.linalg.blas import ssyrk
 from torch import Tensor
 
 from searchspaces.ir.graph import Graph, Node, conv_of, execute
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.observe.gains import quantizes
 from hwsearch.quant.ranges.ranges import single, symmetric_format
 from searchspaces.ir.graph import Graph
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.reductions.softmax import Softmax
 
 PICTURE_WIDE_STEPS = 128
 """16-bit codes per 8-bit code of a picture: 255 * 128 still fits above the zero point 32768."""

@@ -21,8 +21,8 @@ from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.observe.gains import Bench, others, quantizes
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.shapes import known_channel_axes
-from searchspaces.ops.activation import Relu, Relu6
-from searchspaces.ops.move import View
+from searchspaces.ops.maps.activation import Relu, Relu6
+from searchspaces.ops.moves.move import View
 
 CHANNEL_BINS = 2048
 BINS = 4096

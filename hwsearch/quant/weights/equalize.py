@@ -23,8 +23,8 @@ from hwsearch.quant.observe.moments import Moments
 from hwsearch.quant.ranges.ranges import HEADROOM, Ranges
 from hwsearch.quant.weights.rounding import quick_errors
 from searchspaces.ir.graph import Graph, Node, conv_of
-from searchspaces.ops.activation import LeakyRelu, PRelu, Relu
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.maps.activation import LeakyRelu, PRelu, Relu
 
 HOMOGENEOUS = (type(None), Relu, PRelu, LeakyRelu)
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)

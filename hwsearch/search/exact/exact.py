@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from hwmodels.errors import UsageError
-from hwsearch.quality.damage import Damage, psnr_loss_db
+from hwsearch.quality.damage import Damage, loss_of_noise
 from hwsearch.search import pareto
 from hwsearch.search.exact.additive import lower
 from hwsearch.search.exact.solver import Solution, Solver, infeasible
@@ -125,11 +125,11 @@ def within_budgets(table: CostTable, damage: Damage, space: SearchSpace, budgets
 
 
 def noise_of_loss(loss_db: float, float_mse: np.ndarray) -> float:
-    """Output noise power at which the mean PSNR loss over pictures is ``loss_db``: the inverse of ``damage.psnr_loss_db``."""
+    """Output noise power at which the mean PSNR loss over pictures is ``loss_db``: the inverse of ``damage.loss_of_noise``."""
     if loss_db <= 0:
         return 0.0
     high = float(np.max(float_mse)) * 10 ** (loss_db / 10)
-    return float(brentq(lambda noise: float(psnr_loss_db(np.array(noise), float_mse)) - loss_db, 0.0, high, xtol=1e-12))
+    return float(brentq(lambda noise: float(loss_of_noise(np.array(noise), float_mse)) - loss_db, 0.0, high, xtol=1e-12))
 
 
 def front(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from hwsearch.quality.damage import Damage, psnr_loss_db
+from hwsearch.quality.damage import Damage, loss_of_noise
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.exact import noise_of_loss
 from hwsearch.search.predict.refit import refit
@@ -60,12 +60,12 @@ class Prediction:
     level: np.ndarray
     weights: np.ndarray
 
-    def psnr_loss_db(self, plans: np.ndarray) -> np.ndarray:
+    def loss_db(self, plans: np.ndarray) -> np.ndarray:
         """Predicted PSNR loss ``float64[N]`` in dB of plans ``int[N, D]``."""
         roots, level = _features(self.damage, plans)
         left_out = _covariance(roots, level, self.roots, self.level) @ self.weights
         noise = np.exp(level + left_out) - _floor(self.damage)
-        return psnr_loss_db(np.maximum(noise, 0.0), self.damage.float_mse)
+        return loss_of_noise(np.maximum(noise, 0.0), self.damage.float_mse)
 
 
 def calibrate(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Prediction:
@@ -96,15 +96,15 @@ def within_budgets(table: CostTable, prediction: Prediction, space: SearchSpace,
     what the sum leaves out of the plan on it, and solved for again, until the prediction for that plan is close below it."""
     damage, found = prediction.damage, list[PlanRow]()
     asked, wanted = dict(budgets), budgets.get("psnr_loss", 0.0)
-    most = float(psnr_loss_db(damage.noise.max(axis=1).sum(), damage.float_mse))
+    most = float(loss_of_noise(damage.noise.max(axis=1).sum(), damage.float_mse))
     for _ in range(MOVES):
         plans = exact.within_budgets(table, damage, space, asked)
         fresh = [plan for plan in plans if plan not in found]
         found += fresh
         if not fresh or wanted <= 0:
             break
-        sums = damage.psnr_loss_db(matrix(plans))
-        told = float(prediction.psnr_loss_db(matrix(plans))[np.argmax(sums)])
+        sums = damage.loss_db(matrix(plans))
+        told = float(prediction.loss_db(matrix(plans))[np.argmax(sums)])
         if told <= 0 or CLOSE * wanted <= told <= wanted:
             break
         # From the plan's own sum where it must go, which excludes it.

@@ -21,7 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hwsearch.quality.damage import Damage, psnr_loss_db
+from hwsearch.quality.damage import Damage, loss_of_noise
 from hwsearch.search.exact.exact import noise_of_loss
 
 RELATIVE_ERROR = 0.05
@@ -84,7 +84,7 @@ def refit(damage: Damage, plans: np.ndarray, losses_db: np.ndarray) -> Damage:
         return predicted
 
     def miss(predicted: np.ndarray) -> float:
-        off = np.abs(psnr_loss_db(predicted, damage.float_mse) - losses) / (TOLERATED_DB + TOLERATED_SHARE * losses)
+        off = np.abs(loss_of_noise(predicted, damage.float_mse) - losses) / (TOLERATED_DB + TOLERATED_SHARE * losses)
         return float(np.minimum(off, _WORST)[later].mean())
 
     tried = [(errors, doubt, left_out(errors, doubt)) for errors in map(error, FLOORS_DB) for doubt in DOUBTS]

@@ -17,10 +17,10 @@ from searchspaces.ir.graph import execute
 from searchspaces.ir.lower import to_workload
 from searchspaces.ir.shapes import channel_axes, shapes
 from searchspaces.ops.base import Op
+from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.extent import BadExtent, check, evaluate
 from searchspaces.ops.input import Input
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.move import Reshape
+from searchspaces.ops.moves.move import Reshape
 from searchspaces.ops.registry import from_document, operators, to_document
 
 SIZES = ((8, 12), (12, 10))

@@ -14,8 +14,8 @@ from hwmodels import cost
 from hwmodels.device import catalogue
 from hwsearch.quant.engine.simulate import Prepared, prepare, simulate
 from searchspaces.ir.graph import Graph, Node, execute
-from searchspaces.ops.move import PixelShuffle, PixelUnshuffle
-from searchspaces.ops.norm import LayerNorm
+from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle
+from searchspaces.ops.reductions.norm import LayerNorm
 from searchspaces.space import build_space
 from searchspaces.tracing.trace import to_workload, trace
 

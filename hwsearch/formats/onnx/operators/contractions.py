@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from searchspaces.ir.graph import Node
-from searchspaces.ops.affine import Affine
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input
-from searchspaces.ops.linear import Linear
-from searchspaces.ops.matmul import MatMul
+from searchspaces.ops.maps.affine import Affine
 
 if TYPE_CHECKING:
     from hwsearch.formats.onnx.writer import Writer

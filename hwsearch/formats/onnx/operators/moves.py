@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from searchspaces.ir.graph import Node
-from searchspaces.ops import move as mv
-from searchspaces.ops.pad import Pad
-from searchspaces.ops.resize import Resize
+from searchspaces.ops.moves import move as mv
+from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.moves.resize import Resize
 
 if TYPE_CHECKING:
     from hwsearch.formats.onnx.writer import Writer

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from searchspaces.ir.graph import Node
-from searchspaces.ops import activation as act
-from searchspaces.ops import elementwise as ew
+from searchspaces.ops.maps import activation as act
+from searchspaces.ops.maps import elementwise as ew
 
 if TYPE_CHECKING:
     from hwsearch.formats.onnx.writer import Writer

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from searchspaces.ir.graph import Node
-from searchspaces.ops import norm as nm
-from searchspaces.ops import reduce as rd
-from searchspaces.ops.grid_sample import GridSample
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.moves.grid_sample import GridSample
+from searchspaces.ops.reductions import norm as nm
+from searchspaces.ops.reductions import reduce as rd
+from searchspaces.ops.reductions.softmax import Softmax
 
 if TYPE_CHECKING:
     from hwsearch.formats.onnx.writer import Writer

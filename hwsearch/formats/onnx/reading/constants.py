@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from hwsearch.formats.readers import bits_of
+from hwsearch.formats.reading.readers import bits_of
 
 INTEGER_BITS: dict[int, int] = {
     **{TensorProto.INT2: 2, TensorProto.UINT2: 2, TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.INT8: 8},

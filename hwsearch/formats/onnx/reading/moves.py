@@ -12,9 +12,20 @@ from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map
 from hwsearch.formats.reading.operators import NotRead
-from searchspaces.ops.activation import Sigmoid
-from searchspaces.ops.move import Concat, Expand, Flip, Gather, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape, Slice
-from searchspaces.ops.pad import Pad
+from searchspaces.ops.maps.activation import Sigmoid
+from searchspaces.ops.moves.move import (
+    Concat,
+    Expand,
+    Flip,
+    Gather,
+    Permute,
+    PixelShuffle,
+    PixelUnshuffle,
+    Repeat,
+    Reshape,
+    Slice,
+)
+from searchspaces.ops.moves.pad import Pad
 
 
 @READS.register("Shape", "Size")

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import INT8, INT16, Int
-from hwsearch.formats.readers import bits_of
+from hwsearch.formats.reading.readers import bits_of
 from hwsearch.formats.tflite.nodes import SAME
 from hwsearch.formats.tflite.tables import StoredOperator, StoredTensor
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
 
 FIRST_CODE = {"int8": INT8.middle, "uint8": 0, "int16": INT16.middle}
 """The unsigned code that stands for the integer 0 of each type in a file."""

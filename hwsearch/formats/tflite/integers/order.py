@@ -16,7 +16,7 @@ from hwsearch.formats.tflite.write_order import channel_orders, demanded
 from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.lower import propagate
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
 
 SIDE = 64
 """Height and width of a picture for which shapes are computed; the number of channels does not depend on it."""

@@ -26,14 +26,14 @@ from hwsearch.quant.engine.integer import same_grid
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Graph, Node, conv_of
-from searchspaces.ops.activation import Activation, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Tanh
 from searchspaces.ops.base import Op
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add, Mul
+from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input, Unknown
-from searchspaces.ops.move import Concat, PixelShuffle, Repeat, Slice
-from searchspaces.ops.reduce import Mean, Reduction
-from searchspaces.ops.resize import Mode, Resize
+from searchspaces.ops.maps.activation import Activation, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Tanh
+from searchspaces.ops.maps.elementwise import Add, Mul
+from searchspaces.ops.moves.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.moves.resize import Mode, Resize
+from searchspaces.ops.reductions.reduce import Mean, Reduction
 
 ACTIVATIONS = {"RELU": RELU, "RELU6": RELU6, "RELU_N1_TO_1": RELU_N1_TO_1}
 _UNARY: dict[str, type[Activation]] = {

@@ -7,20 +7,20 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import FileError
-from hwsearch.formats.readers import bits_of
 from hwsearch.formats.reading.builder import Map, tensor
 from hwsearch.formats.reading.operators import NotRead
+from hwsearch.formats.reading.readers import bits_of
 from hwsearch.formats.tflite.integers.convolution import StoredLayer
 from hwsearch.formats.tflite.nodes import SAME
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.reading.walk import Walk
 from hwsearch.formats.tflite.tables import StoredTensor
 from searchspaces.ir.simplify import transposed_to_shuffled
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.linear import Linear
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.move import PixelShuffle
-from searchspaces.ops.pad import Pad
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.contractions.matmul import MatMul
+from searchspaces.ops.moves.move import PixelShuffle
+from searchspaces.ops.moves.pad import Pad
 
 FLOATS = {"float16": 16, "bfloat16": 16, "float32": 32, "float64": 64}
 

@@ -9,12 +9,12 @@ from hwsearch.formats.reading.operators import NotRead
 from hwsearch.formats.tflite.reading.layers import same_padding, strides_of
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.reading.walk import Walk
-from searchspaces.ops.activation import Log, Pow, Sqrt
-from searchspaces.ops.elementwise import Div
-from searchspaces.ops.pad import Pad
-from searchspaces.ops.reduce import AvgPool, Max, MaxPool, Mean, Min, Reduction, Sum
-from searchspaces.ops.resize import Mode, Resize
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.maps.activation import Log, Pow, Sqrt
+from searchspaces.ops.maps.elementwise import Div
+from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.moves.resize import Mode, Resize
+from searchspaces.ops.reductions.reduce import AvgPool, Max, MaxPool, Mean, Min, Reduction, Sum
+from searchspaces.ops.reductions.softmax import Softmax
 
 
 @READS.register("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", becomes=(Resize,))

@@ -12,10 +12,10 @@ from hwsearch.formats.tflite.integers.convolution import FIRST_CODE, grid_of
 from hwsearch.formats.tflite.reading.layers import as_weight
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.reading.walk import Walk
-from searchspaces.ops import activation as act
-from searchspaces.ops.affine import Affine
-from searchspaces.ops.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, SquaredDifference, Sub, Where
-from searchspaces.ops.reduce import Reduction
+from searchspaces.ops.maps import activation as act
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, SquaredDifference, Sub, Where
+from searchspaces.ops.reductions.reduce import Reduction
 
 FOLDED: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "ADD": np.add, "SUB": np.subtract, "MUL": np.multiply, "DIV": lambda a, b: a // b if a.dtype.kind == "i" else a / b,

@@ -23,7 +23,7 @@ from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.tables import StoredModel, StoredOperator, StoredTensor
 from hwsearch.quant.formats import TensorFormat
 from searchspaces.ir.graph import Node
-from searchspaces.ops.activation import Activation, Clip, Relu, Relu6
+from searchspaces.ops.maps.activation import Activation, Clip, Relu, Relu6
 from searchspaces.tracing.formulas import Sample
 
 FUSED: dict[int, Activation] = {RELU: Relu(), RELU6: Relu6(), RELU_N1_TO_1: Clip(-1.0, 1.0)}

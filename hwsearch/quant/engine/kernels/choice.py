@@ -30,7 +30,7 @@ from hwsearch.quant.engine.proof import FLOAT32_LIMIT
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
 
 SELF_TEST: dict[type[BandConv], tuple[tuple[int, int], ...]] = {
     Winograd: ((PANEL + 3, 1),),

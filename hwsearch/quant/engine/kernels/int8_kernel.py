@@ -22,7 +22,7 @@ from hwmodels.numbers import Int
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerIntegers
 from searchspaces.ir.graph import Node, conv_of
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
 
 INT16_SATURATION = 32767
 LEAST_WORK = 50

@@ -16,7 +16,7 @@ from hwsearch.quant.engine.operators.activation import Library
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.formats import TensorFormat
-from searchspaces.ops.activation import Activation, Elu, Exp, Gelu, HardSwish, Log, Rsqrt
+from searchspaces.ops.maps.activation import Activation, Elu, Exp, Gelu, HardSwish, Log, Rsqrt
 
 Table = Callable[[Grid, Grid, Library], np.ndarray]
 """Codes that a function writes on the second grid for every code of the container of the first."""

@@ -13,10 +13,10 @@ from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.formats import TensorFormat
 from searchspaces.ir.graph import Node
-from searchspaces.ops.activation import Relu, Relu6
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add
-from searchspaces.ops.linear import Linear
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.maps.activation import Relu, Relu6
+from searchspaces.ops.maps.elementwise import Add
 
 
 @STEPS.register(Conv)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site, convert
 from searchspaces.ir.graph import apply
-from searchspaces.ops.move import Concat, View
-from searchspaces.ops.pad import Pad
-from searchspaces.ops.reduce import MaxPool
-from searchspaces.ops.resize import Resize
+from searchspaces.ops.moves.move import Concat, View
+from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.reductions.reduce import MaxPool
 
 
 @STEPS.register(View, MaxPool)

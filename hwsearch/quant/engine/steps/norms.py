@@ -9,7 +9,7 @@ from torch import Tensor
 from hwsearch.quant.engine.operators.layer_norm import island
 from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
-from searchspaces.ops.norm import LayerNorm
+from searchspaces.ops.reductions.norm import LayerNorm
 
 
 @STEPS.register(LayerNorm)

@@ -11,10 +11,10 @@ from hwsearch.quant.engine.steps import codes, functions
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
-from searchspaces.ops.activation import Activation, Relu, Relu6
 from searchspaces.ops.base import Op
-from searchspaces.ops.elementwise import Elementwise, Mul, Where
-from searchspaces.ops.reduce import Max, Min
+from searchspaces.ops.maps.activation import Activation, Relu, Relu6
+from searchspaces.ops.maps.elementwise import Elementwise, Mul, Where
+from searchspaces.ops.reductions.reduce import Max, Min
 
 
 @STEPS.register(Elementwise, Where, Max, Min)

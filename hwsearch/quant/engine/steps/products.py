@@ -11,8 +11,8 @@ from hwsearch.quant.engine.operators import matmul, qlinear, softmax
 from hwsearch.quant.engine.proof import reach
 from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.contractions.matmul import MatMul
+from searchspaces.ops.reductions.softmax import Softmax
 
 
 @STEPS.register(MatMul)

@@ -8,7 +8,7 @@ from hwsearch.quant.engine.convolution import store
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
-from searchspaces.ops.reduce import Mean, Reduction, Std, Sum
+from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Sum
 
 
 @STEPS.register(Mean, Sum, Std)

@@ -16,14 +16,14 @@ from hwsearch.quant.engine.convolution import load, store
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats, LayerIntegers
 from searchspaces.ir.graph import Node, apply
-from searchspaces.ops.affine import Affine
 from searchspaces.ops.base import Op
-from searchspaces.ops.grid_sample import GridSample
 from searchspaces.ops.input import Input, Unknown
-from searchspaces.ops.norm import LayerNorm, Norm
-from searchspaces.ops.reduce import AvgPool, Var
-from searchspaces.ops.resize import Resize
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.moves.grid_sample import GridSample
+from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.reductions.norm import LayerNorm, Norm
+from searchspaces.ops.reductions.reduce import AvgPool, Var
+from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.ops.table import OpTable
 
 Run = Callable[[list[Tensor]], Tensor]

@@ -38,7 +38,7 @@ from hwsearch.quant.weights.rounder import bias_of
 from hwsearch.quant.weights.rounding import nearest
 from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Node, conv_of, execute
-from searchspaces.ops.conv import Conv
+from searchspaces.ops.contractions.conv import Conv
 
 INFO = MethodInfo(
     title="HarmoQ",

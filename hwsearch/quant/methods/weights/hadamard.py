@@ -22,8 +22,8 @@ from hwsearch.quant.ranges import bounds
 from hwsearch.quant.static import Static
 from hwsearch.quant.weights import reach
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.elementwise import Add
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.maps.elementwise import Add
 
 INFO = MethodInfo(
     title="Hadamard rotation",

@@ -23,9 +23,9 @@ from hwmodels.errors import FileError, HwsearchError, UsageError
 from hwsearch.cli import main
 from hwsearch.documents.files import write_json
 from hwsearch.documents.plan import Plan, Predicted, Provenance
-from hwsearch.formats import pricing
-from hwsearch.formats.exporters import EXPORTERS
-from hwsearch.formats.readers import inspect
+from hwsearch.formats.reading import pricing
+from hwsearch.formats.reading.readers import inspect
+from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.quant import storage
 from searchspaces.data import pictures
 

@@ -13,9 +13,9 @@ from random_networks import MODULES, float_graph, quantize
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.numbers import FP16, INT16, Precision
-from hwsearch.formats import pricing
 from hwsearch.formats.onnx import write as exported
-from hwsearch.formats.readers import inspect
+from hwsearch.formats.reading import pricing
+from hwsearch.formats.reading.readers import inspect
 from searchspaces.ir.graph import Graph
 from searchspaces.tracing.trace import to_workload
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from random_networks import float_graph, picture, quantize
 
 from hwmodels.errors import FileError, UncountedError
-from hwsearch.formats.readers import inspect
+from hwsearch.formats.reading.readers import inspect
 from hwsearch.formats.tflite import write as exported
 from hwsearch.formats.tflite.read import load
 from hwsearch.quant.engine import integer

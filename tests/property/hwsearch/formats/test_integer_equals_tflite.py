@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from random_networks import float_graph, picture, quantize
 
-from hwsearch.formats.runtime import compare, judge
+from hwsearch.formats.running.runtime import compare, judge
 from hwsearch.formats.tflite import litert, tflm
 from hwsearch.quant.engine import integer
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import FP16, INT16, Int
-from hwsearch.formats.check import check
+from hwsearch.formats.writing.check import check
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.proof import INT32_LIMIT

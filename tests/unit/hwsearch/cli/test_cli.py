@@ -12,8 +12,8 @@ import pytest
 
 from hwmodels.device import catalogue, device
 from hwsearch import cli as main_module
-from hwsearch.cli import catalogue as commands
 from hwsearch.cli import main, options, terminal
+from hwsearch.cli.commands import catalogue as commands
 
 HEAVY = ("torch", "numba", "matplotlib", "onnx", "onnxruntime", "optuna", "scipy")
 

@@ -11,8 +11,8 @@ from random_networks import float_graph, quantize
 from hwsearch.cli import main
 from hwsearch.documents.files import write_json
 from hwsearch.documents.plan import Plan, Predicted, Provenance
-from hwsearch.formats.exporters import EXPORTERS
-from hwsearch.formats.readers import inspect
+from hwsearch.formats.reading.readers import inspect
+from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.quant import storage
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from hwmodels.errors import UsageError
 from hwsearch.cli import main
-from hwsearch.cli.methods import read_pairs
+from hwsearch.cli.commands.methods import read_pairs
 from hwsearch.problem.pose import Request, choose_pictures, pose
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import calibrate

@@ -17,7 +17,7 @@ from hwsearch.documents.files import write_json
 from hwsearch.documents.plan import Plan, Predicted, Provenance
 from hwsearch.documents.progress import Silent
 from hwsearch.formats.c import emulator
-from hwsearch.formats.runtimes import runtime
+from hwsearch.formats.running.runtimes import runtime
 from hwsearch.plans.upscale import enlarge, to_rgb, to_ycbcr
 from hwsearch.quant import storage
 from hwsearch.quant.calibrate import calibrate

@@ -20,8 +20,8 @@ from hwmodels.errors import FileError
 from hwsearch.cli import main, summary, terminal
 from hwsearch.documents.results import Results
 from hwsearch.formats.c import write
-from hwsearch.formats.exporters import EXPORTERS
 from hwsearch.formats.sidecar.table_csv import cell
+from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.report import html
 
 HOSTILE = (

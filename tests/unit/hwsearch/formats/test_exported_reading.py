@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError
-from hwsearch.formats import file_network
-from hwsearch.formats.readers import inspect
+from hwsearch.formats.reading import file_network
+from hwsearch.formats.reading.readers import inspect
 from searchspaces.ir.graph import execute
 
 

@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from operator_samples import SAMPLES
 
 from hwmodels.errors import FileError, UncountedError, UsageError
-from hwsearch.formats import file_network
 from hwsearch.formats.onnx.float_network import to_float_model
-from hwsearch.formats.readers import inspect
+from hwsearch.formats.reading import file_network
+from hwsearch.formats.reading.readers import inspect
 from searchspaces.ir.graph import execute
 from searchspaces.tracing.trace import trace
 

@@ -11,9 +11,9 @@ from random_networks import MODULES, float_graph, picture, quantize
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
-from hwsearch.formats.capability import Holds
-from hwsearch.formats.exporters import EXPORTERS
-from hwsearch.formats.promote import fit, promote
+from hwsearch.formats.writing.capability import Holds
+from hwsearch.formats.writing.exporters import EXPORTERS
+from hwsearch.formats.writing.promote import fit, promote
 from hwsearch.quant.engine import integer
 from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import LayerFloats

@@ -13,7 +13,7 @@ import torch
 
 from hwmodels.errors import FileError, UncountedError
 from hwsearch.cli import main
-from hwsearch.formats import file_network, readers
+from hwsearch.formats.reading import file_network, readers
 from hwsearch.formats.tflite import litert
 from hwsearch.formats.tflite.file import FlatModel, Options
 from searchspaces.ir.graph import execute

@@ -13,13 +13,13 @@ from random_networks import quantize
 from torch import Tensor, nn
 
 from hwmodels.numbers import Int
-from hwsearch.formats.runtime import to_tflite
+from hwsearch.formats.running.runtime import to_tflite
 from hwsearch.formats.tflite import litert
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.quant.ranges.given import share_format
 from searchspaces.ir.graph import Graph
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.trace import trace
 
 KINDS = ("linear", "matmul", "softmax", "gelu", "exp", "reshape", "permute", "layer_norm")

@@ -191,13 +191,13 @@ def test_explain_and_front_predict_alike(job: Job, run: Path) -> None:
             if step is not None:
                 changed = np.array(row)
                 changed[d] = space.widths(d).index(step.bits)
-                told = prediction.psnr_loss_db(np.stack([row, changed]))
+                told = prediction.loss_db(np.stack([row, changed]))
                 assert step.psnr_loss_db == told[1] - told[0]
                 steps += 1
     assert steps >= len(explained.decisions)
     lowest = min(point.weight_bytes for point in found.results.points)
     picked = choose_again.pick(Run(run, job.model), {"weights": float(lowest)})
     if picked.predicted is not None:
-        told = prediction.psnr_loss_db(matrix([picked.predicted.row]))[0]
+        told = prediction.loss_db(matrix([picked.predicted.row]))[0]
         assert picked.predicted.predicted.psnr_loss_db == told
         assert picked.predicted.predicted.loss_is == "predicted"

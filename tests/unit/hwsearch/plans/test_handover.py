@@ -15,7 +15,7 @@ from small_job import Job, answer, refusal
 
 from hwmodels.device import catalogue
 from hwsearch.cli import main
-from hwsearch.formats.exporters import EXPORTERS, Handed, for_device
+from hwsearch.formats.writing.exporters import EXPORTERS, Handed, for_device
 from hwsearch.plans import handover, plan_file
 from hwsearch.plans.promotion_effect import Effect
 from hwsearch.quant import storage

@@ -12,10 +12,10 @@ import torch
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT8, Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
-from hwsearch.formats.capability import Holds
-from hwsearch.formats.check import check
 from hwsearch.formats.onnx import ort, write
-from hwsearch.formats.promote import promote
+from hwsearch.formats.writing.capability import Holds
+from hwsearch.formats.writing.check import check
+from hwsearch.formats.writing.promote import promote
 from hwsearch.quant import storage
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student

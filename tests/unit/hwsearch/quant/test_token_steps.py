@@ -20,12 +20,12 @@ from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.quant.ranges.given import picture_format, share_format
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.ops.activation import Activation, Exp, Gelu, Tanh
 from searchspaces.ops.base import Op
+from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input
-from searchspaces.ops.matmul import MatMul
-from searchspaces.ops.norm import LayerNorm
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.maps.activation import Activation, Exp, Gelu, Tanh
+from searchspaces.ops.reductions.norm import LayerNorm
+from searchspaces.ops.reductions.softmax import Softmax
 
 RUNTIMES: dict[str, Runtime] = {"xnnpack": "litert reference", "gemmlowp": "tflm"}
 """Rule -> the runtime whose operators beside layers it has."""

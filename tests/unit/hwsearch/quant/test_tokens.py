@@ -19,8 +19,8 @@ from hwsearch.quant.engine import integer
 from hwsearch.quant.observe.sizes import Sizes, several
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.ir.shapes import known_channel_axes, shapes
-from searchspaces.ops.linear import Linear
-from searchspaces.ops.softmax import Softmax
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.space import build_space
 from searchspaces.tracing.trace import to_workload, trace
 

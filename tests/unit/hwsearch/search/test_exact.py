@@ -7,7 +7,7 @@ import pytest
 from random_tables import chain, edsr
 
 from hwmodels.errors import BudgetError
-from hwsearch.quality.damage import Damage, psnr_loss_db
+from hwsearch.quality.damage import Damage, loss_of_noise
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import lower
 from searchspaces.space import matrix
@@ -143,14 +143,14 @@ def test_budgets_give_the_least_damage_and_the_cheapest_good_enough():
     expected = exact.solve(table, noise, {"latency_s": limit}, space)
     assert damage.predicted_noise(matrix([within]))[0] == pytest.approx(expected.objective)
     plans = exact.within_budgets(table, damage, space, {"psnr_loss": 0.5})
-    assert np.all(damage.psnr_loss_db(np.stack(plans)) <= 0.5 + 1e-6)
+    assert np.all(damage.loss_db(np.stack(plans)) <= 0.5 + 1e-6)
     assert exact.within_budgets(table, damage, space, {}) == []
 
 
 def test_noise_of_loss_is_the_inverse_of_loss():
     mse = np.array([5.0, 20.0, 80.0])
     for loss in (0.01, 0.3, 6.0):
-        assert psnr_loss_db(np.array(exact.noise_of_loss(loss, mse)), mse) == pytest.approx(loss, rel=1e-9)
+        assert loss_of_noise(np.array(exact.noise_of_loss(loss, mse)), mse) == pytest.approx(loss, rel=1e-9)
 
 
 def test_nothing_is_printed(capfd):

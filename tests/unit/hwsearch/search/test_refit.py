@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from hwsearch.quality.damage import Damage, psnr_loss_db
+from hwsearch.quality.damage import Damage, loss_of_noise
 from hwsearch.search.predict.refit import COMMON, DECISION, OUTLIER, _fit, refit
 
 FLOAT_MSE = np.array([20.0, 35.0])
@@ -25,7 +25,7 @@ def world(seed: int, spread: float, decisions: int = 14, choices: int = 4) -> tu
 
 
 def losses(truth: np.ndarray, plans: np.ndarray) -> np.ndarray:
-    return psnr_loss_db(truth[np.arange(truth.shape[0]), plans].sum(axis=1), FLOAT_MSE)
+    return loss_of_noise(truth[np.arange(truth.shape[0]), plans].sum(axis=1), FLOAT_MSE)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -34,9 +34,9 @@ def test_predicts_unseen_plans_far_better_than_a_wrong_proxy(seed: int):
     plans = np.random.default_rng(seed).integers(0, 4, (200, 14))
     seen, unseen = plans[:120], plans[120:]
     wanted = losses(truth, unseen)
-    before = np.abs(damage(proxy).psnr_loss_db(unseen) - wanted)
+    before = np.abs(damage(proxy).loss_db(unseen) - wanted)
     refitted = refit(damage(proxy), seen, losses(truth, seen))
-    after = np.abs(refitted.psnr_loss_db(unseen) - wanted)
+    after = np.abs(refitted.loss_db(unseen) - wanted)
     assert np.median(after) < 0.1 * np.median(before)
     assert np.median(after / wanted) < 0.02
     assert np.all(refitted.noise >= 0)
@@ -56,7 +56,7 @@ def test_noise_in_the_measurements_is_averaged():
     plans = rng.integers(0, 4, (300, 14))
     measured = losses(truth, plans) * rng.normal(1, 0.05, 300)
     refitted = refit(damage(proxy), plans, measured)
-    assert np.median(np.abs(refitted.psnr_loss_db(plans) / losses(truth, plans) - 1)) < 0.03
+    assert np.median(np.abs(refitted.loss_db(plans) / losses(truth, plans) - 1)) < 0.03
 
 
 def test_without_measurements_the_proxy_stands():
@@ -111,7 +111,7 @@ def test_a_few_plans_that_do_not_add_up_do_little_harm():
     measured = losses(truth, plans)
     measured[::15] *= 2.0
     table = refit(damage(proxy), plans, measured)
-    assert np.median(np.abs(table.psnr_loss_db(plans) / losses(truth, plans) - 1)) < 0.05
+    assert np.median(np.abs(table.loss_db(plans) / losses(truth, plans) - 1)) < 0.05
 
 
 def test_the_fit_is_the_minimum_of_its_objective():
@@ -165,6 +165,6 @@ def test_plans_far_from_the_probes_are_predicted_once_some_were_measured(seed: i
     plans = np.concatenate([probes, narrow])
     parts = noise[np.arange(14), plans]
     total = np.sqrt(parts[:, :10]).sum(axis=1) ** 2 + parts[:, 10:].sum(axis=1)
-    measured = psnr_loss_db(total / (1 + total / 20), FLOAT_MSE)
+    measured = loss_of_noise(total / (1 + total / 20), FLOAT_MSE)
     table = refit(damage(proxy), plans[:96], measured[:96])
-    assert np.median(np.abs(table.psnr_loss_db(plans[96:108]) / measured[96:108] - 1)) < 0.03
+    assert np.median(np.abs(table.loss_db(plans[96:108]) / measured[96:108] - 1)) < 0.03

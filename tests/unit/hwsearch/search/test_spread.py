@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from random_tables import chain
 
-from hwsearch.quality.damage import Damage, psnr_loss_db
+from hwsearch.quality.damage import Damage, loss_of_noise
 from hwsearch.search import pareto, rounds
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import lower
@@ -78,7 +78,7 @@ def test_rounds_reach_with_few_plans_what_random_plans_do_not_with_many():
 
     def loss(plans: np.ndarray) -> np.ndarray:
         own = truth[np.arange(space.decisions), plans]
-        return psnr_loss_db(own.sum(axis=1) + 0.3 * np.sqrt(own[:, 0] * own[:, 1]), FLOAT_MSE)
+        return loss_of_noise(own.sum(axis=1) + 0.3 * np.sqrt(own[:, 0] * own[:, 1]), FLOAT_MSE)
 
     asked: list[PlanRow] = []
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hwmodels.workload import Contract, Finish, Window, Work
-from searchspaces.ops.activation import Activation, activate
 from searchspaces.ops.base import Op, Roles, Shape, pair
+from searchspaces.ops.maps.activation import Activation, activate
 
 Padding = tuple[int, int, int, int]
 """Zeros to the left, right, top and bottom."""

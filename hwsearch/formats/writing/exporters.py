@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from hwmodels.errors import UsageError
 from hwmodels.parts.registry import Part, Registry, instances
-from hwsearch.formats.capability import Holds
+from hwsearch.formats.found import offered
+from hwsearch.formats.writing.capability import Holds
 
 if TYPE_CHECKING:
     from hwmodels.device.device import Device
-    from hwsearch.formats.promote import Promotion
+    from hwsearch.formats.writing.promote import Promotion
     from hwsearch.quant.graph import QuantizedGraph
     from searchspaces.ir.graph import Graph
     from searchspaces.ops.table import OpTable
@@ -126,7 +127,7 @@ class ExporterInfo:
         Raises:
             UsageError: it cannot be held at all.
         """
-        from hwsearch.formats.promote import promote
+        from hwsearch.formats.writing.promote import promote
 
         return promote(qgraph, self.holds)
 
@@ -152,11 +153,9 @@ class ExporterInfo:
 
 
 def _built_in() -> list[Part[ExporterInfo]]:
-    """The ``EXPORTERS`` of every folder beside this file, as its ``offers.py`` names them."""
+    """The ``EXPORTERS`` of every format's folder, as its ``offers.py`` names them."""
     found = []
-    for file in Path(__file__).parent.glob("*/offers.py"):
-        module = import_module(f"{__package__}.{file.parent.name}.offers")
-        found += [Part(info.name, info, str(file)) for info in getattr(module, "EXPORTERS", ())]
+    found += [Part(info.name, info, file) for info, file in offered("EXPORTERS")]
     return sorted(found, key=lambda part: (part.value.place, part.name))
 
 

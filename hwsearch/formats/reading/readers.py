@@ -20,6 +20,7 @@ import numpy as np
 
 from hwmodels.errors import FileError, UsageError
 from hwmodels.parts.registry import Part, Registry, instances
+from hwsearch.formats.found import offered
 
 if TYPE_CHECKING:
     from searchspaces.ir.graph import Graph
@@ -51,9 +52,7 @@ class ReaderInfo:
 
 def _built_in() -> list[Part[ReaderInfo]]:
     found = []
-    for file in sorted(Path(__file__).parent.glob("*/offers.py")):
-        module = import_module(f"{__package__}.{file.parent.name}.offers")
-        found += [Part(info.name, info, str(file)) for info in getattr(module, "READERS", ())]
+    found += [Part(info.name, info, file) for info, file in offered("READERS")]
     return found
 
 

@@ -14,8 +14,8 @@ from hwsearch.cli.terminal import Terminal, bold, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.formats.pricing import FilePrice
-    from hwsearch.formats.readers import Inspected
+    from hwsearch.formats.reading.pricing import FilePrice
+    from hwsearch.formats.reading.readers import Inspected
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +31,8 @@ def inspect(
     quiet: options.Quiet = False,
 ) -> None:
     """Read a model file back: width and bytes of each layer, which plan it came from, what it costs on a device."""
-    from hwsearch.formats import pricing
-    from hwsearch.formats import readers as inspecting
+    from hwsearch.formats.reading import pricing
+    from hwsearch.formats.reading import readers as inspecting
 
     size = options.read_size(input_size)
     terminal = Terminal(as_json, quiet)

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hwmodels.workload import Contract, Finish, Window, Work
-from searchspaces.ops.activation import Activation, activate
 from searchspaces.ops.base import Op, Roles, Shape, elements
+from searchspaces.ops.maps.activation import Activation, activate
 
 
 @dataclass(frozen=True)

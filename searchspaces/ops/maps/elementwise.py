@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.workload import Finish, Function, Map, Work
-from searchspaces.ops.activation import Activation, activate
 from searchspaces.ops.base import Op, Roles, Shape
+from searchspaces.ops.maps.activation import Activation, activate
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ import numpy as np
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import FP16, INT8, Int
-from hwsearch.formats.capability import Holds
-from hwsearch.formats.check import check
+from hwsearch.formats.writing.capability import Holds
+from hwsearch.formats.writing.check import check
 from hwsearch.quant.formats import TensorFormat, rounded_array
 from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from hwsearch.quant.ranges.ranges import clamped, format_source

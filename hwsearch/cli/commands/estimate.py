@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import inspect, options
+from hwsearch.cli import options
+from hwsearch.cli.commands import inspect
 from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def estimate(
 
 
 def _is_model_file(path: Path) -> bool:
-    from hwsearch.formats.readers import endings
+    from hwsearch.formats.reading.readers import endings
 
     return path.suffix.lower() in endings()
 

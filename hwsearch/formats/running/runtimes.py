@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwmodels.errors import UsageError
 from hwmodels.parts.registry import Part, Registry, instances
+from hwsearch.formats.found import offered
 
 if TYPE_CHECKING:
-    from hwsearch.formats.runtime import Runtime
+    from hwsearch.formats.running.runtime import Runtime
     from hwsearch.quant.graph import QuantizedGraph
 
 
@@ -47,15 +47,13 @@ class RuntimeInfo:
         return opener(qgraph, **self.arguments)
 
 
-OURS = RuntimeInfo("engine", "ours", "hwsearch.formats.engine", place=1)
+OURS = RuntimeInfo("engine", "ours", "hwsearch.formats.running.engine", place=1)
 
 
 def built_in() -> list[Part[RuntimeInfo]]:
-    """Our engine, and the ``RUNTIMES`` of every folder beside this file, as its ``offers.py`` names them."""
+    """Our engine, and the ``RUNTIMES`` of every format's folder, as its ``offers.py`` names them."""
     found = [Part(OURS.name, OURS, __file__)]
-    for file in Path(__file__).parent.glob("*/offers.py"):
-        module = import_module(f"{__package__}.{file.parent.name}.offers")
-        found += [Part(info.name, info, str(file)) for info in getattr(module, "RUNTIMES", ())]
+    found += [Part(info.name, info, file) for info, file in offered("RUNTIMES")]
     return sorted(found, key=lambda part: (part.value.place, part.name))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwsearch.cli import allocators, calibrate, methods, proxies
+from hwsearch.cli.commands import allocators, calibrate, methods, proxies
 from hwsearch.cli.options import Json, Quiet
 from hwsearch.cli.terminal import Terminal, bold, table
 
@@ -230,7 +230,7 @@ def networks(
 
 def _show_operations(terminal: Terminal) -> None:
     from hwsearch.formats.support import matrix
-    from searchspaces.ops.activation import FUSED, Activation
+    from searchspaces.ops.maps.activation import FUSED, Activation
     from searchspaces.ops.registry import operators
 
     activations = [kind for kind, cls in operators().items() if issubclass(cls, Activation)]
@@ -278,7 +278,7 @@ def _measure(quality: dict[str, str]) -> str:
 
 def exporters(as_json: Json = False, quiet: Quiet = False) -> None:
     """The file formats that a plan can be exported to."""
-    from hwsearch.formats.exporters import EXPORTERS
+    from hwsearch.formats.writing.exporters import EXPORTERS
 
     found: list[dict[str, Any]] = []
     for info in EXPORTERS.values():

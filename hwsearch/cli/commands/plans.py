@@ -10,7 +10,7 @@ import typer
 from hwmodels.errors import UsageError
 from hwsearch.cli import options
 from hwsearch.cli.terminal import Terminal, bold, table
-from hwsearch.formats import runtimes
+from hwsearch.formats.running import runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hwsearch.documents.progress import Progress
-    from hwsearch.formats.exporters import ExporterInfo
-    from hwsearch.formats.promote import Promotion
+    from hwsearch.formats.writing.exporters import ExporterInfo
+    from hwsearch.formats.writing.promote import Promotion
     from hwsearch.plans.plan_file import PlanFile
     from hwsearch.plans.promotion_effect import Effect
 
@@ -107,7 +107,7 @@ def export(
     A file in which the plan would no longer keep its budgets is not written (exit 4), unless it is accepted.
     """
     from hwsearch.documents.files import size_bytes
-    from hwsearch.formats.exporters import Handed, by_ending, exporter
+    from hwsearch.formats.writing.exporters import Handed, by_ending, exporter
     from hwsearch.plans import handover, plan_file, promotion_effect
 
     asked = exporter(to) if to is not None else by_ending(out) if out is not None else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from hwsearch.formats.runtime import Tolerance
+from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.quant.engine import integer
 from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.version import __version__

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hwmodels.errors import FileError, UncountedError, UsageError
-from hwsearch.formats.readers import Inspected, inspect, reader_of
+from hwsearch.formats.reading.readers import Inspected, inspect, reader_of
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.module import GraphModule
 from searchspaces.ir.shapes import shapes

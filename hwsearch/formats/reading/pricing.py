@@ -13,7 +13,7 @@ from hwmodels.errors import UncountedError
 from hwmodels.tiling import tiles
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents.results import LayerRow
-from hwsearch.formats.readers import Inspected
+from hwsearch.formats.reading.readers import Inspected
 from searchspaces.ir.graph import Graph
 from searchspaces.space import PlanRow, SearchSpace, build_space, matrix
 from searchspaces.tracing.trace import to_workload

@@ -12,7 +12,7 @@ from torch import Tensor
 from hwmodels.workload import Movement
 from searchspaces.ops.base import Roles, Shape, number
 from searchspaces.ops.extent import Extent
-from searchspaces.ops.move import View
+from searchspaces.ops.moves.move import View
 
 
 @dataclass(frozen=True)

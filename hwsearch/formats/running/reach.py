@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from searchspaces.ir.graph import Graph
-from searchspaces.ops.conv import Conv
-from searchspaces.ops.move import PixelShuffle
-from searchspaces.ops.resize import Resize
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.moves.move import PixelShuffle
+from searchspaces.ops.moves.resize import Resize
 
 
 def receptive_radius(graph: Graph) -> int | None:

@@ -1,0 +1,1 @@
+"""Running a quantized network: the runtimes, and pictures larger than they take."""

@@ -1,0 +1,1 @@
+"""Sums of products: convolution, fully connected layers, products of tensors."""

@@ -1,0 +1,1 @@
+"""Functions of values at one place: activations, arithmetic between tensors, scales and shifts."""

@@ -1,0 +1,1 @@
+"""Values put somewhere else: views, permutations, padding, resizing, warping."""
