@@ -24,7 +24,7 @@ from hwsearch.quality.proxies import PROXIES
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds
 from hwsearch.search.exact.additive import lower
 from searchspaces.data.pictures import Pair, make_pair

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.numbers import INT16, Int, NumberFormat
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.networks.cnn.abpn import ABPN
 from searchspaces.networks.cnn.fsrcnn import FSRCNN

@@ -21,8 +21,8 @@ from hwmodels.fitting.constants import Measurement
 from hwmodels.numbers import Int, Precision
 from hwsearch.formats.onnx import write
 from hwsearch.formats.onnx.float_network import to_float_model
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.lower import to_workload
 from searchspaces.ops.contractions.conv import Conv

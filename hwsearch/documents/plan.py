@@ -1,7 +1,7 @@
 """Plans as data: one choice for every layer and tensor, what was predicted, what was measured, and where it came from.
 
 A plan is two files beside each other: ``NAME.json`` (this schema) and ``NAME.safetensors`` (the integers: see
-``quant.storage``), named and checked by its hash. The pair is self-contained: neither the network's code nor its weights
+``quant.network.storage``), named and checked by its hash. The pair is self-contained: neither the network's code nor its weights
 are needed to run or export it.
 """
 

@@ -29,7 +29,7 @@ from hwsearch.pipeline import notes
 from hwsearch.plans import prove, verify
 from hwsearch.plans.prove import Proof
 from hwsearch.problem.pose import Pictures, Problem, Request
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.report.crops import save_crops
 from hwsearch.runs.directory import RunDirectory
 from hwsearch.search import frame_rate, tiling_options

@@ -26,7 +26,7 @@ from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, p
 from hwsearch.quality.intervals import difference, finite, interval
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.run_time import decoding
 from searchspaces.ir.graph import execute
 from searchspaces.scopes import SCOPES

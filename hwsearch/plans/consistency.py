@@ -6,7 +6,7 @@ Digests tell that something differs; this tells what. It also tells for plans of
 from __future__ import annotations
 
 from hwsearch.documents.plan import Plan
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.tracing.trace import to_workload
 
 SIDE = 48

@@ -24,7 +24,7 @@ from hwsearch.plans import promotion_effect
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.plans.promotion_effect import Effect
 from hwsearch.plans.upscale import enlargement
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.search import pareto
 from hwsearch.search.exact import exact
 

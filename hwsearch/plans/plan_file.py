@@ -22,7 +22,7 @@ from hwsearch.runs.run import Run
 if TYPE_CHECKING:
     from hwsearch.problem.pose import Pictures, Problem, Request
     from hwsearch.quant.calibrate import Calibration
-    from hwsearch.quant.graph import QuantizedGraph
+    from hwsearch.quant.network.graph import QuantizedGraph
     from searchspaces.space import PlanRow
 
 EDITED = "Use the plan as its run wrote it; or quantize it as it is now: --allow-edited."
@@ -163,7 +163,7 @@ class PlanFile:
     @cached_property
     def _stored(self) -> QuantizedGraph:
         from hwsearch.plans import consistency
-        from hwsearch.quant import storage
+        from hwsearch.quant.network import storage
 
         plan = self.plan
         assert plan.integers is not None

@@ -11,7 +11,7 @@ from hwsearch.documents.progress import Progress
 from hwsearch.formats.writing.promote import Promotion
 from hwsearch.plans import recheck, verify
 from hwsearch.plans.plan_file import PlanFile
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 
 
 @dataclass(frozen=True)

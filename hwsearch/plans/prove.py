@@ -17,9 +17,9 @@ from hwsearch.documents.versions import versions
 from hwsearch.formats.onnx import write
 from hwsearch.plans import verify
 from hwsearch.problem.pose import Pictures, Problem, Request
-from hwsearch.quant import storage
-from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.quant.methods import USUAL
+from hwsearch.quant.network import storage
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import execute
 from searchspaces.space import PlanRow
 

@@ -26,7 +26,7 @@ from hwsearch.plans import verify
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.plans.upscale import enlargement
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data import pictures
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph

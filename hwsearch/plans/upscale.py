@@ -19,7 +19,7 @@ from hwsearch.documents.progress import Progress
 from hwsearch.formats.running import reach, runtimes
 from hwsearch.formats.running.runtime import Run
 from hwsearch.plans import verify
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data import pictures
 from searchspaces.data.bicubic import imresize
 from searchspaces.data.luma import BT601_LUMA

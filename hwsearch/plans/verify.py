@@ -21,7 +21,7 @@ from hwsearch.documents.plan import Measured
 from hwsearch.formats.running.runtime import Run, compare, judge
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.tiled import run_tiled
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.tasks.task import Sample, Task
 
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from hwmodels.numbers import Float, Int, NumberFormat
 from hwsearch.quant.engine.simulate import Prepared, prepare
-from hwsearch.quant.formats import TensorFormat, rounded_array
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, as_kernel
 from hwsearch.quant.method import Method
+from hwsearch.quant.network.formats import TensorFormat, rounded_array
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, as_kernel
 from hwsearch.quant.ranges.given import picture_format, picture_groups, share_format, share_groups
 from hwsearch.quant.ranges.ranges import clamped, format_source
 from hwsearch.quant.rewriting import AS_IT_IS, Scales

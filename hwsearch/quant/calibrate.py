@@ -19,9 +19,9 @@ from hwsearch.quant import methods
 from hwsearch.quant.cache import MethodCache
 from hwsearch.quant.engine.integer import run_codes
 from hwsearch.quant.engine.simulate import Prepared, simulate
-from hwsearch.quant.formats import TensorFormat, rounded
-from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.quant.method import Draft, Progress
+from hwsearch.quant.network.formats import TensorFormat, rounded
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.weights.rounder import bias_of, columns_of, exchanged, multiplied

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hwmodels.numbers import Int
-    from hwsearch.quant.formats import TensorFormat
-    from hwsearch.quant.graph import QuantizedGraph
+    from hwsearch.quant.network.formats import TensorFormat
+    from hwsearch.quant.network.graph import QuantizedGraph
     from hwsearch.quant.observations import Observations
     from hwsearch.quant.rewriting import Numbers, Scales
     from hwsearch.quant.weights.rounder import RoundedLayer

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from hwmodels.numbers import Int
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.quant.learn.bounds import Course, train
 from hwsearch.quant.method import Draft, Progress
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges.bounds import Bounds
 from hwsearch.quant.ranges.ranges import range_format, wide_format

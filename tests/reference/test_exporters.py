@@ -20,7 +20,7 @@ from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.formats.writing.promote import promote
 from hwsearch.plans import verify
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import execute
 
 FACTS = {"plan": "plan-03", "plan_key": "0123456789abcdef"}

@@ -18,7 +18,7 @@ from hwsearch.formats.tflite import litert, tflm
 from hwsearch.formats.tflite.read import load
 from hwsearch.formats.tflite.write_order import channel_orders
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data import pictures
 from searchspaces.ir.lower import propagate
 from searchspaces.tasks.image import to_picture

@@ -23,8 +23,8 @@ from hwsearch.formats.running.runtime import compare
 from hwsearch.formats.writing.exporters import EXPORTERS, exporter
 from hwsearch.plans import verify
 from hwsearch.quant.engine import integer
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
 from searchspaces.tasks.image import SuperResolution

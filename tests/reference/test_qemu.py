@@ -18,7 +18,7 @@ from hwmodels.errors import FileError, UsageError
 from hwsearch.formats.c import emulator, qemu, write
 from hwsearch.formats.running.windows import windows
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph
 from searchspaces.tracing.trace import trace
 

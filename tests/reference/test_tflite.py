@@ -19,7 +19,7 @@ from hwsearch.formats.tflite import litert, tflm
 from hwsearch.formats.tflite import write as exported
 from hwsearch.formats.writing.exporters import exporter
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 
 NAMES = ("fsrcnn-relu", "fsrcnn-prelu", "abpn", "ecbsr", "edsr", "vdsr")
 WIDTHS = ((8, 8), (4, 8), (3, 5), (2, 2), (8, 16), (5, 7))

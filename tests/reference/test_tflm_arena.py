@@ -26,7 +26,7 @@ from hwmodels.workload import Workload
 from hwsearch.formats.c import write as c
 from hwsearch.formats.tflite import tflm
 from hwsearch.formats.tflite import write as tflite
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.lower import to_workload
 
 NETWORKS = ("fsrcnn-relu", "fsrcnn-prelu", "abpn", "ecbsr", "edsr", "vdsr")

@@ -21,7 +21,7 @@ from hwsearch.formats.sidecar import aimet, coreml
 from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.plans import verify
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ops.moves.move import PixelShuffle
 from searchspaces.tracing.trace import trace
 

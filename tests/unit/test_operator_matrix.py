@@ -18,11 +18,11 @@ from hwsearch.formats.onnx.write import to_model
 from hwsearch.formats.reading import readers
 from hwsearch.formats.support import matrix, tables
 from hwsearch.formats.writing.exporters import EXPORTERS
-from hwsearch.quant import storage
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.simulate import Prepared, prepare, simulate
 from hwsearch.quant.engine.steps import exact
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network import storage
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Node
 from searchspaces.ops.registry import operators
 

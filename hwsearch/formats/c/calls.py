@@ -18,8 +18,8 @@ from hwsearch.formats.c import bit_packing
 from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.proof import reach
 from hwsearch.quant.engine.steps import same_grid, unary_table
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node, conv_of
 from searchspaces.ir.lower import propagate
 from searchspaces.ops.base import Op

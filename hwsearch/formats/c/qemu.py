@@ -18,7 +18,7 @@ from hwsearch.formats.c.emulator import BOARDS, Board, check_tools, compile_firm
 from hwsearch.formats.running.reach import coarsest_step, receptive_radius
 from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.formats.running.windows import windows
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 
 INNER, LEAST_SIDE = 32, 48
 """Sides of windows in input pixels: without their halo, and at least."""

@@ -30,8 +30,8 @@ from hwsearch.documents.text import visible
 from hwsearch.formats.c import calls
 from hwsearch.formats.c.arena import Life, place
 from hwsearch.formats.writing import check
-from hwsearch.quant import storage
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network import storage
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.version import __version__
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ from hwsearch.formats.onnx.writer import IR_VERSION, OPSET, Writer
 from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.kernels.int8_kernel import saturates
 from hwsearch.quant.engine.steps import adds_in_integers, as_conv, looked_up, same_grid, unary_table
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.conv import Conv

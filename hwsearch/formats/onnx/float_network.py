@@ -18,8 +18,8 @@ import onnx
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.onnx.writer import Writer
 from hwsearch.quant.engine.integer import same_grid
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerFloats, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, QuantizedGraph
 from hwsearch.quant.ranges.ranges import clamped, format_source
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.input import Input

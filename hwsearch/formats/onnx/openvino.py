@@ -14,7 +14,7 @@ from hwmodels.errors import FileError
 from hwsearch.formats.onnx import write
 from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.formats.writing.exporters import EXPORTERS
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ops.maps.elementwise import Add
 
 DIFFERING = 0.05

@@ -16,8 +16,8 @@ from hwsearch.formats.onnx import write
 from hwsearch.formats.running.runtime import Run, Tolerance
 from hwsearch.quant.engine import integer, requant
 from hwsearch.quant.engine.steps import island
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ops.maps.elementwise import Add
 from searchspaces.ops.reductions.norm import LayerNorm
 from searchspaces.ops.reductions.softmax import Softmax

@@ -18,8 +18,8 @@ import onnx
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.onnx.float_network import QuantizingWriter
 from hwsearch.formats.writing.check import check
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node
 
 DOMAIN = "qonnx.custom_op.general"

@@ -22,8 +22,8 @@ from hwmodels.numbers import INT8
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.onnx.float_network import QuantizingWriter, real_parameters
 from hwsearch.formats.writing.check import check
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node
 
 FORBIDDEN = ("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "DynamicQuantizeLinear")

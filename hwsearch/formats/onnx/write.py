@@ -25,7 +25,7 @@ from hwsearch.formats.writing.check import check
 from hwsearch.quant.engine.integer import adds_in_integers
 from hwsearch.quant.engine.kernels.int8_kernel import saturates
 from hwsearch.quant.engine.steps import island
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ops.maps.elementwise import Add
 from searchspaces.ops.moves.resize import Resize
 

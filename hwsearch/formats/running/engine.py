@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.version import __version__
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import MismatchError
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import QuantizedGraph
 
 Run = Callable[[Tensor], Tensor]
 """A network as a function: ``float32 [1, C, H, W]`` in 0..1 to the decoded output ``float32 [1, C, sH, sW]``."""

@@ -18,7 +18,7 @@ from hwsearch.formats.found import offered
 
 if TYPE_CHECKING:
     from hwsearch.formats.running.runtime import Runtime
-    from hwsearch.quant.graph import QuantizedGraph
+    from hwsearch.quant.network.graph import QuantizedGraph
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from hwmodels.errors import UsageError, closest
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.sidecar.table import provenance
 from hwsearch.formats.writing.check import check
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node
 
 VERSIONS = ("1.0.0", "2.0.0")

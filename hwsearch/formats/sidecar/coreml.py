@@ -19,7 +19,7 @@ from typing import Any
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.sidecar.table import provenance
 from hwsearch.formats.writing.check import check
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 
 
 def constant_names(layer: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.writing.check import check
 from hwsearch.formats.writing.promote import weight_bytes
-from hwsearch.quant.graph import LayerFloats, QuantizedGraph
+from hwsearch.quant.network.graph import LayerFloats, QuantizedGraph
 from hwsearch.version import __version__
 from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op

@@ -11,7 +11,7 @@ from typing import Any
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.sidecar.table import layer_row, provenance
 from hwsearch.formats.writing.check import check
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 
 FACTS = ("plan", "plan_key", "hwsearch_version", "promoted")
 """What is said of the origin; empty where it is not known."""

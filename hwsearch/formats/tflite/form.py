@@ -19,8 +19,8 @@ from dataclasses import replace
 import numpy as np
 
 from hwsearch.quant.engine import requant
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear

@@ -14,7 +14,7 @@ from hwmodels.errors import FileError
 from hwsearch.formats.running.runtime import Tolerance, from_tflite, to_tflite
 from hwsearch.formats.tflite import write
 from hwsearch.formats.tflite.form import form
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.maps.activation import Gelu
 from searchspaces.ops.maps.elementwise import Add

@@ -28,8 +28,8 @@ from hwsearch.formats.tflite.form import NONE, RELU, RELU6, container, fused_act
 from hwsearch.formats.tflite.write_order import block_orders, channel_orders, demanded
 from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.steps import same_grid
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node, conv_of
 from searchspaces.ir.shapes import shapes
 from searchspaces.ops.base import Op

@@ -29,8 +29,8 @@ from hwsearch.formats.tflite.reading.layers import real
 from hwsearch.formats.tflite.reading.walk import Walk
 from hwsearch.formats.tflite.tables import StoredModel
 from hwsearch.formats.tflite.tables import load as load_tables
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear

@@ -23,7 +23,7 @@ from hwsearch.formats.tflite.nodes import WRITES, Plain, Write, Writer, kind, of
 from hwsearch.quant.engine.operators import softmax
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.steps import as_conv, codes, functions
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul

@@ -23,7 +23,7 @@ from hwsearch.formats.tflite.form import form
 from hwsearch.formats.tflite.nodes import Writer
 from hwsearch.formats.tflite.tokens import WRITES
 from hwsearch.formats.writing.check import check
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.version import __version__
 from searchspaces.ops.maps.activation import LeakyRelu, PRelu
 

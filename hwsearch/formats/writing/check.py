@@ -7,7 +7,7 @@ import numpy as np
 from hwmodels.errors import FileError
 from hwsearch.quant.engine.integer import proofs
 from hwsearch.quant.engine.proof import INT32_LIMIT
-from hwsearch.quant.graph import LayerFloats, QuantizedGraph
+from hwsearch.quant.network.graph import LayerFloats, QuantizedGraph
 
 
 def check(qgraph: QuantizedGraph, *, tables: bool = False) -> None:

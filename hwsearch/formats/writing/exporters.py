@@ -22,7 +22,7 @@ from hwsearch.formats.writing.capability import Holds
 if TYPE_CHECKING:
     from hwmodels.device.device import Device
     from hwsearch.formats.writing.promote import Promotion
-    from hwsearch.quant.graph import QuantizedGraph
+    from hwsearch.quant.network.graph import QuantizedGraph
     from searchspaces.ir.graph import Graph
     from searchspaces.ops.table import OpTable
 

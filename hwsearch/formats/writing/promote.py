@@ -21,8 +21,8 @@ from hwmodels.errors import UsageError
 from hwmodels.numbers import FP16, INT8, Int
 from hwsearch.formats.writing.capability import Holds
 from hwsearch.formats.writing.check import check
-from hwsearch.quant.formats import TensorFormat, rounded_array
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat, rounded_array
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from hwsearch.quant.ranges.ranges import clamped, format_source
 from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Node

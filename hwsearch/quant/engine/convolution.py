@@ -17,8 +17,8 @@ from hwsearch.quant.engine.kernels.bands import BandConv, Finish, copy_sums, run
 from hwsearch.quant.engine.kernels.choice import kernel
 from hwsearch.quant.engine.kernels.timing import Kernel
 from hwsearch.quant.engine.proof import INT32_LIMIT, prove_layer
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerFloats, LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers
 from searchspaces.ir.graph import Node, conv_of
 from searchspaces.ops.maps.activation import activate
 

@@ -24,8 +24,8 @@ import numpy as np
 
 from hwmodels.compiled import compiled
 from hwsearch.quant.engine.kernels.loops.rounding import scaled
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:

@@ -29,8 +29,8 @@ from hwsearch.quant.engine.decode import real
 from hwsearch.quant.engine.kernels.choice import kernel
 from hwsearch.quant.engine.proof import Proof, prove_layer
 from hwsearch.quant.engine.steps import Run, Site, adds_in_integers, prepared, same_grid, unary_table
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Node
 
 __all__ = [

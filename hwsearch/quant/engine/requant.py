@@ -44,8 +44,8 @@ from hwmodels.compiled import compiled
 from hwmodels.errors import UsageError, closest
 from hwsearch.quant.engine import buffers, fixed_point
 from hwsearch.quant.engine.kernels.loops.float_loops import fma
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 from searchspaces.ops.maps.activation import LeakyRelu, PRelu, Relu, Relu6
 

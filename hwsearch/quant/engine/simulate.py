@@ -1,7 +1,7 @@
 """Execution of a quantized network with torch's floating-point convolutions on integer codes: the fast path of the search.
 
 Tensors in integers are carried as ``code - zero point`` in float32, weights as their integers. For 8-bit tensors this is the
-arithmetic of the "f32" rule (see ``hwsearch.quant.graph``), exact as long as accumulators stay below 2^24; beyond, and for
+arithmetic of the "f32" rule (see ``quant.network.graph``), exact as long as accumulators stay below 2^24; beyond, and for
 16-bit tensors, a code may differ by one from the integer engine now and then. Nothing is differentiated.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerFloats, LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers
 from searchspaces.ir.graph import Graph, Node, apply
 from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.conv import Conv

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.quant.engine.integer import Engine, decoded
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.tiled import execute_tiled, unpadded
 
 

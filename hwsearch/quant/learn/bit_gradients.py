@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.learn.bounds import Course, Student, distillation_loss, of_units, targets_of
 from hwsearch.quant.method import Draft
+from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.ranges.ranges import clamped, format_source, range_format
 from searchspaces.ir.graph import Graph, Node

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from hwmodels.numbers import Int
 from hwsearch.quant.engine.simulate import prepare, simulate
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.learn.straight_through import rounded, stored
 from hwsearch.quant.method import Draft, Progress
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import batched
 from hwsearch.quant.weights.rounder import along

@@ -7,7 +7,7 @@ A softmax writes shares in 0..1. The integer kernels of TFLite and CMSIS-NN writ
 from __future__ import annotations
 
 from hwmodels.numbers import INT8, Float, NumberFormat
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.observe.gains import quantizes
 from hwsearch.quant.ranges.ranges import single, symmetric_format
 from searchspaces.ir.graph import Graph

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import Float, Int, NumberFormat
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.observe.gains import Bench, others, quantizes
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.shapes import known_channel_axes

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwmodels.numbers import INT8, Int
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 
 FEWEST_BITS = 3
 """With 2 bits no code is left for a tail."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from hwmodels.numbers import Int
 from hwsearch.quant.engine.proof import FLOAT64_LIMIT, INT32_LIMIT, largest_sums
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 
 ROOM = 1 + 2.0**-12
 """How much wider than what just fits: rounding the weights again may add half a unit each."""

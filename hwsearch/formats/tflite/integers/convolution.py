@@ -13,8 +13,8 @@ from hwmodels.numbers import INT8, INT16, Int
 from hwsearch.formats.reading.readers import bits_of
 from hwsearch.formats.tflite.nodes import SAME
 from hwsearch.formats.tflite.tables import StoredOperator, StoredTensor
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ops.contractions.conv import Conv
 
 FIRST_CODE = {"int8": INT8.middle, "uint8": 0, "int16": INT16.middle}

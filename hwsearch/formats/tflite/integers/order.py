@@ -13,7 +13,7 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.formats.tflite.write_order import channel_orders, demanded
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.lower import propagate
 from searchspaces.ops.contractions.conv import Conv

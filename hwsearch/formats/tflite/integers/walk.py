@@ -23,8 +23,8 @@ from hwsearch.formats.tflite.integers.convolution import FIRST_CODE, NotCounted,
 from hwsearch.formats.tflite.integers.order import prelu_slope
 from hwsearch.formats.tflite.tables import StoredModel, StoredOperator
 from hwsearch.quant.engine.integer import same_grid
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Graph, Node, conv_of
 from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.conv import Conv

@@ -21,7 +21,7 @@ from hwsearch.formats.tflite.form import NONE, RELU, RELU6, RELU_N1_TO_1
 from hwsearch.formats.tflite.integers.convolution import StoredLayer, grid_of
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.tables import StoredModel, StoredOperator, StoredTensor
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.maps.activation import Activation, Clip, Relu, Relu6
 from searchspaces.tracing.formulas import Sample

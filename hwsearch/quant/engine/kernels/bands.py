@@ -22,8 +22,8 @@ from hwmodels.compiled import compiled
 from hwsearch.quant.engine import buffers
 from hwsearch.quant.engine.kernels.cpu import multiplies_pairs
 from hwsearch.quant.engine.kernels.products.vector_code import I16, I64, Memory, constant, intrinsic
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node, conv_of
 
 Finish = Callable[[np.ndarray, np.ndarray], None]

@@ -27,8 +27,8 @@ from hwsearch.quant.engine.kernels.tile_conv import TileConv
 from hwsearch.quant.engine.kernels.timing import Kernel, fastest
 from hwsearch.quant.engine.kernels.winograd import Winograd
 from hwsearch.quant.engine.proof import FLOAT32_LIMIT
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 from searchspaces.ops.contractions.conv import Conv
 

@@ -19,8 +19,8 @@ from hwsearch.quant.engine.kernels.bands import BAND_BYTES, BandConv
 from hwsearch.quant.engine.kernels.cpu import LANES
 from hwsearch.quant.engine.kernels.products.word_products import PIXELS, Word
 from hwsearch.quant.engine.proof import INT32_LIMIT
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node, conv_of
 
 FOLDS = tuple(1 << i for i in range(LANES.bit_length()))

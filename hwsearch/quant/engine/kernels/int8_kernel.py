@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node, conv_of
 from searchspaces.ops.contractions.conv import Conv
 

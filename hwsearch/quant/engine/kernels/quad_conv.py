@@ -14,8 +14,8 @@ from hwsearch.quant.engine.kernels.cpu import multiplies_quads
 from hwsearch.quant.engine.kernels.direct import DirectConv
 from hwsearch.quant.engine.kernels.products.quad_products import packed, products
 from hwsearch.quant.engine.kernels.products.word_products import QUAD
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 
 

@@ -8,8 +8,8 @@ from hwmodels.compiled import compiled
 from hwsearch.quant.engine.kernels.cpu import multiplies_tiles
 from hwsearch.quant.engine.kernels.products.tile_products import ROWS, configuration, configure, products, release
 from hwsearch.quant.engine.kernels.quad_conv import QuadConv, gather_codes
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 
 

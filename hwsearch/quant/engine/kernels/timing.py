@@ -24,8 +24,8 @@ from hwsearch.quant.engine import buffers
 from hwsearch.quant.engine.kernels.bands import BandConv, run_bands
 from hwsearch.quant.engine.kernels.cpu import features
 from hwsearch.quant.engine.kernels.int8_kernel import Int8Conv
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node, conv_of
 
 Kernel = BandConv | Int8Conv

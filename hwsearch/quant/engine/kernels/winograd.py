@@ -37,8 +37,8 @@ from hwsearch.quant.engine.kernels.products.pair_products import packed, product
 from hwsearch.quant.engine.kernels.products.vector_code import CODES, SUMS, Memory, ahead, both_sides, constant, intrinsic
 from hwsearch.quant.engine.kernels.products.word_products import PIXELS
 from hwsearch.quant.engine.proof import reach
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node, conv_of
 
 PAIRS = ((1, 0, 0, 0, 0, 0), (0, 1, 1, 0, 0, 0), (0, 1, -1, 0, 0, 0), (0, 0, 0, 1, 1, 0), (0, 0, 0, 1, -1, 0), (0, 0, 0, 0, 0, 1))

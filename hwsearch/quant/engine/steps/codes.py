@@ -20,7 +20,7 @@ from hwsearch.quant.engine.fixed_point import quantize_multiplier
 from hwsearch.quant.engine.kernels.loops.integer_loops import rescale
 from hwsearch.quant.engine.operators.activation import Library
 from hwsearch.quant.engine.operators.grid import Grid
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 
 LIBRARIES: dict[str, Library] = {"xnnpack": "litert", "gemmlowp": "tflm", "reference": "litert"}
 """Rule -> whose operators it has beside layers; "f32" is ONNX Runtime's and has operators of its own (``operators.qlinear``)."""

@@ -15,7 +15,7 @@ from hwsearch.quant.engine.operators import activation, lookup
 from hwsearch.quant.engine.operators.activation import Library
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.steps import codes
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ops.maps.activation import Activation, Elu, Exp, Gelu, HardSwish, Log, Rsqrt
 
 Table = Callable[[Grid, Grid, Library], np.ndarray]

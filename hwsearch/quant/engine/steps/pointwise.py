@@ -9,7 +9,7 @@ from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.operators import elementwise
 from hwsearch.quant.engine.steps import codes, functions
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
 from searchspaces.ops.base import Op
 from searchspaces.ops.maps.activation import Activation, Relu, Relu6

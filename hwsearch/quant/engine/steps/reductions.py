@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hwsearch.quant.engine.convolution import store
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Sum
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hwsearch.quant.engine.convolution import load, store
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerFloats, LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers
 from searchspaces.ir.graph import Node, apply
 from searchspaces.ops.base import Op
 from searchspaces.ops.input import Input, Unknown

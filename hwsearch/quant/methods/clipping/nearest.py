@@ -7,9 +7,9 @@ that reaches the largest weight of its channel. Cheap, and now and then better: 
 from __future__ import annotations
 
 from hwmodels.numbers import Int
-from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.methods.weights.output_noise import OutputNoise
+from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges.ranges import whole_format, wide_format
 from hwsearch.quant.rewriting import Scales

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from hwmodels.numbers import Int
-from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.quant.learn.bounds import train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
 from hwsearch.quant.methods.learned.twodquant import COURSE
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.observe.moments import Moments
 from hwsearch.quant.ranges import bounds

@@ -19,9 +19,9 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.numbers import Int
-from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.learn.bounds import Course, Phase, of_directions
 from hwsearch.quant.method import MethodInfo
+from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges import bounds
 from hwsearch.quant.ranges.ranges import Spread

@@ -23,10 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.learn.bounds import train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
 from hwsearch.quant.methods.learned.twodquant import COURSE
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.observe.moments import patches
 from hwsearch.quant.ranges import bounds

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hwmodels.numbers import Int
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import QuantizedGraph
 from hwsearch.quant.learn.polish import polish
 from hwsearch.quant.method import Draft, MethodInfo, Progress
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.observations import Equalized, Observations
 from hwsearch.quant.ranges.ranges import candidates, choose, wide_format
 from hwsearch.quant.rewriting import Numbers, Scales

@@ -26,7 +26,7 @@ from hwsearch.documents.plan import Plan, Predicted, Provenance
 from hwsearch.formats.reading import pricing
 from hwsearch.formats.reading.readers import inspect
 from hwsearch.formats.writing.exporters import EXPORTERS
-from hwsearch.quant import storage
+from hwsearch.quant.network import storage
 from searchspaces.data import pictures
 
 FEW = settings(

@@ -21,8 +21,8 @@ from hwsearch.quant.engine.kernels.quad_conv import QuadConv
 from hwsearch.quant.engine.kernels.tile_conv import TileConv
 from hwsearch.quant.engine.kernels.winograd import LARGEST_CODE, LARGEST_SUM, LARGEST_WEIGHT, TILE, A, B, G, Winograd
 from hwsearch.quant.engine.proof import INT32_LIMIT, prove_layer
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 
 pytestmark = pytest.mark.skipif(not cpu.multiplies_pairs(), reason="no AVX2 here")

@@ -15,7 +15,7 @@ from hwsearch.formats.writing.check import check
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.proof import INT32_LIMIT
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import execute
 from searchspaces.space import build_space

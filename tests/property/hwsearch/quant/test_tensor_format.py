@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwmodels.numbers import Int
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 
 
 @st.composite

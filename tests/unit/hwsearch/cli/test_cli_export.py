@@ -13,7 +13,7 @@ from hwsearch.documents.files import write_json
 from hwsearch.documents.plan import Plan, Predicted, Provenance
 from hwsearch.formats.reading.readers import inspect
 from hwsearch.formats.writing.exporters import EXPORTERS
-from hwsearch.quant import storage
+from hwsearch.quant.network import storage
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ from hwsearch.documents.progress import Silent
 from hwsearch.formats.c import emulator
 from hwsearch.formats.running.runtimes import runtime
 from hwsearch.plans.upscale import enlarge, to_rgb, to_ycbcr
-from hwsearch.quant import storage
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network import storage
+from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data import pictures
 from searchspaces.networks.cnn.fsrcnn import FSRCNN
 from searchspaces.space import build_space

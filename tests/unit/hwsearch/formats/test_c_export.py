@@ -22,10 +22,10 @@ from hwmodels.errors import FileError, HwsearchError, UsageError
 from hwmodels.numbers import FP16, Int
 from hwsearch.formats.c import bit_packing, write
 from hwsearch.formats.c.arena import ALIGNMENT, Life, lower_bound, place
-from hwsearch.quant import storage
 from hwsearch.quant.engine import integer
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network import storage
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
 
 CHANNELS = 8

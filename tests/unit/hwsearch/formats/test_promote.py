@@ -15,8 +15,8 @@ from hwsearch.formats.writing.capability import Holds
 from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.formats.writing.promote import fit, promote
 from hwsearch.quant.engine import integer
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerFloats
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats
 from searchspaces.ir.graph import execute
 
 INT8 = Holds(weight_bits=(8,), tensor_bits=(8,), zero_points=False)

@@ -16,7 +16,7 @@ from hwmodels.numbers import Int
 from hwsearch.formats.running.runtime import to_tflite
 from hwsearch.formats.tflite import litert
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.ranges.given import share_format
 from searchspaces.ir.graph import Graph
 from searchspaces.ops.reductions.softmax import Softmax

@@ -18,7 +18,7 @@ from hwsearch.cli import main
 from hwsearch.formats.writing.exporters import EXPORTERS, Handed, for_device
 from hwsearch.plans import handover, plan_file
 from hwsearch.plans.promotion_effect import Effect
-from hwsearch.quant import storage
+from hwsearch.quant.network import storage
 from hwsearch.runs.run import Run
 from searchspaces.ir.graph import Graph
 from searchspaces.networks.cnn.fsrcnn import FSRCNN

@@ -11,7 +11,7 @@ from words import make_node
 from hwmodels.numbers import Int, offered
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quality.proxies import PROXIES, activation_mse, errors, fisher, hessian, output_sqnr, psnr_drop, sqnr
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.search.propose import random_plans
 from searchspaces.data.pictures import Pair, windows
 from searchspaces.ir.graph import Graph, execute

@@ -24,8 +24,8 @@ from hwsearch.quant.engine.kernels import choice, cpu, int8_kernel
 from hwsearch.quant.engine.kernels.bands import BandConv, gather
 from hwsearch.quant.engine.kernels.pair_conv import PairConv
 from hwsearch.quant.engine.kernels.winograd import Winograd
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 
 ROOT = Path(__file__).parents[4]
 pytestmark = pytest.mark.skipif(not cpu.multiplies_pairs(), reason="no AVX2 here")

@@ -13,8 +13,8 @@ from hwmodels.errors import UsageError
 from hwmodels.numbers import FP16, INT16, NumberFormat
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import LayerFloats, LayerIntegers
 from hwsearch.quant.learn.polish import polish
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.networks import registry
 from searchspaces.space import build_space

@@ -16,11 +16,11 @@ from hwsearch.formats.onnx import ort, write
 from hwsearch.formats.writing.capability import Holds
 from hwsearch.formats.writing.check import check
 from hwsearch.formats.writing.promote import promote
-from hwsearch.quant import storage
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student
 from hwsearch.quant.learn.regions import RegionEnds
 from hwsearch.quant.methods import load
+from hwsearch.quant.network import storage
 from hwsearch.quant.ranges.ranges import Spread
 from hwsearch.quant.ranges.regions import Regions
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hwmodels.numbers import Int
 from hwsearch.quant.engine import fixed_point
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 
 HALF = Fraction(1, 2)
 

@@ -16,8 +16,8 @@ from hwmodels.numbers import Int
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.convolution import Conv
 from hwsearch.quant.engine.kernels import choice, int8_kernel
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node
 
 GEOMETRY = [

@@ -14,8 +14,8 @@ from words import make_node
 from hwmodels.numbers import FP16, Int
 from hwsearch.quant.engine import integer, requant
 from hwsearch.quant.engine.convolution import Conv
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, execute
 
 

@@ -15,8 +15,8 @@ from hwsearch.quant.engine.kernels import choice, cpu, timing
 from hwsearch.quant.engine.kernels.bands import BandConv
 from hwsearch.quant.engine.kernels.pair_conv import PairConv
 from hwsearch.quant.engine.kernels.winograd import Winograd
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerIntegers
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers
 
 pytestmark = pytest.mark.skipif(not cpu.multiplies_pairs(), reason="no AVX2 here")
 NODE = make_node("y", "conv", ("x",), {"stride": 1, "padding": (1, 1, 1, 1), "dilation": 1, "groups": 1})

@@ -9,8 +9,8 @@ import torch
 from hwmodels.numbers import Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.engine import integer
-from hwsearch.quant.formats import TensorFormat
 from hwsearch.quant.learn.bounds import Course, Ends, Phase, Student, of_directions, of_energies, train
+from hwsearch.quant.network.formats import TensorFormat
 
 
 def test_gradients_of_the_ends_by_hand() -> None:

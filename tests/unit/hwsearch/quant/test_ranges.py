@@ -9,7 +9,7 @@ from words import make_node
 
 from hwmodels.numbers import FP16, INT16, Int
 from hwsearch.quant.calibrate import Calibration, calibrate
-from hwsearch.quant.formats import TensorFormat
+from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.ranges.given import picture_format
 from hwsearch.quant.ranges.ranges import (
     SATURATING,

@@ -13,9 +13,9 @@ from safetensors.numpy import save_file
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import FP16
-from hwsearch.quant import storage
 from hwsearch.quant.engine import integer
-from hwsearch.quant.graph import LayerFloats, QuantizedGraph
+from hwsearch.quant.network import storage
+from hwsearch.quant.network.graph import LayerFloats, QuantizedGraph
 
 
 @pytest.mark.parametrize("name", MODULES)

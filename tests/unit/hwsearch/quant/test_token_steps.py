@@ -16,8 +16,8 @@ from hwsearch.quant.engine.operators.agreement import Runtime
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.operators.layer_norm import reference
 from hwsearch.quant.engine.steps import Site, codes, prepared
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.ranges.given import picture_format, share_format
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.base import Op

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from hwmodels.errors import UsageError
 from hwsearch.formats.onnx.write import to_model
-from hwsearch.quant import storage
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
+from hwsearch.quant.network import storage
 from hwsearch.quant.observe.sizes import Sizes, several
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.ir.shapes import known_channel_axes, shapes

@@ -21,8 +21,8 @@ from safetensors.numpy import save as to_bytes
 from hwmodels.errors import FileError
 from hwmodels.numbers import FP16, INT8, INT16, Int, format_of
 from hwsearch.documents.files import replacing
-from hwsearch.quant.formats import TensorFormat
-from hwsearch.quant.graph import LayerFloats, LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.linear import Linear

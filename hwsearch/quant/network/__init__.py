@@ -1,0 +1,1 @@
+"""The quantized network: its formats, its integers, and both on disk."""
