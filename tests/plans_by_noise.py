@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.ir.graph import execute
+from searchspaces.space import Choices
 from searchspaces.tasks.luma import output_luma
 
 BYTES_PER_CHANNEL = 8
@@ -36,7 +37,7 @@ def plan_bytes(calibration: Calibration, plan: np.ndarray) -> int:
     return total
 
 
-def cheapest(calibration: Calibration, crops: Sequence[Tensor], base: np.ndarray, ratios: Sequence[float]) -> list[np.ndarray]:
+def cheapest(calibration: Calibration, crops: Sequence[Tensor], base: Choices, ratios: Sequence[float]) -> list[np.ndarray]:
     """For each ratio the plan (activations as in ``base``) of least summed noise whose bytes are that share of the float
     network's."""
     x = torch.cat(list(crops))
@@ -45,7 +46,7 @@ def cheapest(calibration: Calibration, crops: Sequence[Tensor], base: np.ndarray
     layers, widths = len(space.layer_names), len(space.weight_bits)
     cost, damage = np.zeros((layers, widths), dtype=int), np.zeros((layers, widths))
     for i, choice in itertools.product(range(layers), range(widths)):
-        plan = base.copy()
+        plan = np.array(base)
         plan[i] = choice
         damage[i, choice] = noise(calibration, plan, x, target)
         weight = calibration.graph.convs[i].weights["weight"]
@@ -66,20 +67,20 @@ def cheapest(calibration: Calibration, crops: Sequence[Tensor], base: np.ndarray
                 front[total] = longer[total]
     plans = []
     for ratio in ratios:
-        plan = base.copy()
+        plan = np.array(base)
         plan[:layers] = min(value for total, value in front.items() if total <= float_bytes(calibration) / ratio)[1]
         plans.append(plan)
     return plans
 
 
-def best_wide_pair(calibration: Calibration, crops: Sequence[Tensor], base: np.ndarray, wide: int) -> np.ndarray:
+def best_wide_pair(calibration: Calibration, crops: Sequence[Tensor], base: Choices, wide: int) -> np.ndarray:
     """``base`` with the two tensors at choice ``wide`` that leave the least noise."""
     x = torch.cat(list(crops))
     target = output_luma(execute(calibration.graph, x))
     first = len(calibration.space.layer_names)
     best, least = base, np.inf
     for pair in itertools.combinations(range(first, calibration.space.decisions), 2):
-        plan = base.copy()
+        plan = np.array(base)
         plan[list(pair)] = wide
         found = noise(calibration, plan, x, target)
         if found < least:

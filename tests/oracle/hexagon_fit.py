@@ -154,7 +154,7 @@ def asked(device: Device, workload: Workload, precision: Precision) -> Asked:
     pad = device.npu.channel_pad[str(precision)].value
     found = np.zeros((len(workload.layers), len(KINDS)))
     for row, (kind, taps) in enumerate(zip(hexagon.kinds(workload), hexagon.taps(workload), strict=True)):
-        did = hexagon.ask(cols, choices, row, kind, taps, pad, size[0], 0, 0)
+        did = hexagon.ask(cols, choices, row, hexagon.Kernel(int(kind), int(taps), float(pad), float(size[0])), 0, 0)
         found[row, 0] = did.macs
         found[row, kind] += did.vector_bytes
         found[row, -2] = did.looked_up_bytes

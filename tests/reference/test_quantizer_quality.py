@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from plans_by_noise import best_wide_pair, cheapest, float_bytes, plan_bytes
@@ -94,7 +95,7 @@ def test_published_vdsr(shared: Path) -> None:
     from_8_bits = evaluator.score(lambda x: execute(graph, source.fake(x))).psnr_loss_db
     assert from_8_bits == pytest.approx(0.074, abs=0.005)
     assert evaluator.score(lambda x: integer.run(polished, x)).psnr_loss_db <= from_8_bits + 0.04
-    plan = space.uniform(8, 8)
+    plan = np.array(space.uniform(8, 8))
     for name in (graph.input.name, graph.output.name):
         plan[space.names.index(name, len(space.layer_names))] = space.activation_bits.index(16)
     wide = calibration.quantized(plan)
