@@ -116,8 +116,8 @@ def _short(value: Any, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def record(folder: Path, checkout: Path, only: str | None) -> None:
-    """Record the code of ``checkout`` into ``folder``, which must be new or empty."""
+def record(folder: Path, checkout: Path, only: str | None, like: Path | None = None) -> None:
+    """Record the code of ``checkout`` into ``folder``, which must be new or empty; ``like``: what it will be compared with."""
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"{folder} is not empty")
     if not (checkout / "hwsearch" / "cli").is_dir():
@@ -125,7 +125,7 @@ def record(folder: Path, checkout: Path, only: str | None) -> None:
     prepare(checkout)
     from unchanged_parts import Recorder
 
-    recorder = Recorder(folder.absolute(), checkout)
+    recorder = Recorder(folder.absolute(), checkout, like)
     for part in PARTS if only is None else (only,):
         recorder.record(part)
 
@@ -146,7 +146,7 @@ def main() -> int:
     if len(given.folders) == 2:
         return int(compare(given.folders[0], given.folders[1], given.only) > 0)
     with tempfile.TemporaryDirectory(prefix="unchanged-") as folder:
-        record(Path(folder), checkout, given.only)
+        record(Path(folder), checkout, given.only, given.folders[0])
         return int(compare(given.folders[0], Path(folder), given.only) > 0)
 
 

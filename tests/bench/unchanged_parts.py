@@ -49,10 +49,11 @@ PICTURE = "friends.png"
 
 
 class Recorder:
-    """Asks the code of ``checkout`` and writes the answers into ``folder``."""
+    """Asks the code of ``checkout`` and writes the answers into ``folder``. ``like``: an earlier recording; devices and networks
+    that it has not are not priced, for there is nothing to compare them with."""
 
-    def __init__(self, folder: Path, checkout: Path) -> None:
-        self.folder, self.checkout, self.raw = folder, checkout, folder / RAW
+    def __init__(self, folder: Path, checkout: Path, like: Path | None = None) -> None:
+        self.folder, self.checkout, self.raw, self.like = folder, checkout, folder / RAW, like
         source = Path(hwsearch.__file__).resolve()
         if not source.is_relative_to(checkout):
             raise SystemExit(f"hwsearch was imported from {source}, not from {checkout}")
@@ -221,7 +222,12 @@ class Recorder:
         return tuple(text for text in (document.get("integers_sha256"), document.get("provenance", {}).get("created")) if text)
 
     def _names(self, question: str) -> list[str]:
-        return [entry["name"] for entry in self.ask(question)["answer"][question]]
+        found = [entry["name"] for entry in self.ask(question)["answer"][question]]
+        if self.like is None:
+            return found
+        before = json.loads((self.like / "catalogue" / f"{question}.json").read_text(encoding="utf-8"))
+        known = {entry["name"] for entry in before["answer"][question]}
+        return [name for name in found if name in known]
 
     def _write(self, name: str, document: Any) -> None:
         path = self.folder / f"{name}.json"
