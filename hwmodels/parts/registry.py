@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from hwmodels.errors import FileError, UsageError, closest
 from hwmodels.parts import plugins
@@ -150,6 +150,24 @@ def declared(file: Path, name: str, kind: Callable[..., T]) -> T | None:
                 keywords: dict[str, Any] = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
                 return kind(*arguments, **keywords)
     return None
+
+
+class Placed(Protocol):
+    """A part that says what it is called and where it is listed."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def place(self) -> int: ...
+
+
+P = TypeVar("P", bound=Placed)
+
+
+def declared_in(folder: Path, name: str, kind: Callable[..., P]) -> list[Part[P]]:
+    """What the Python files of a folder declare so (see ``declared``), as parts in the order of their places."""
+    found = [(info, file) for file in folder.glob("*.py") if (info := declared(file, name, kind)) is not None]
+    return [Part(info.name, info, str(file)) for info, file in sorted(found, key=lambda one: (one[0].place, one[0].name))]
 
 
 @cache

@@ -8,19 +8,12 @@ only what they declare.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from hwmodels.parts.registry import Part, Registry, declared, instances
+from hwmodels.parts.registry import Registry, declared_in, instances
 from hwsearch.quality.proxy import ProxyInfo
 
-
-def _built_in() -> list[Part[ProxyInfo]]:
-    found = []
-    for file in Path(__file__).parent.glob("*.py"):
-        info = declared(file, "INFO", ProxyInfo)
-        if info is not None:
-            found.append(Part(info.name, info, str(file)))
-    return sorted(found, key=lambda part: (part.value.place, part.name))
-
+_built_in = partial(declared_in, Path(__file__).parent, "INFO", ProxyInfo)
 
 PROXIES: Registry[ProxyInfo] = Registry("proxy", "hwsearch.proxies", _built_in, instances(ProxyInfo, lambda info: info.name))

@@ -6,20 +6,13 @@ Modules are imported when they are used; listing reads only what they declare.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from hwmodels.parts.registry import Part, Registry, declared, instances
+from hwmodels.parts.registry import Registry, declared_in, instances
 from hwsearch.search.allocate.allocator import AllocatorInfo
 
-
-def _built_in() -> list[Part[AllocatorInfo]]:
-    found = []
-    for file in Path(__file__).parent.glob("*.py"):
-        info = declared(file, "INFO", AllocatorInfo)
-        if info is not None:
-            found.append(Part(info.name, info, str(file)))
-    return sorted(found, key=lambda part: (part.value.place, part.name))
-
+_built_in = partial(declared_in, Path(__file__).parent, "INFO", AllocatorInfo)
 
 ALLOCATORS: Registry[AllocatorInfo] = Registry(
     "allocator", "hwsearch.allocators", _built_in, instances(AllocatorInfo, lambda info: info.name)

@@ -11,6 +11,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, helper
 
 from hwsearch.formats.onnx.reading.constants import Constant, constant
 from hwsearch.formats.reading.builder import Map
+from hwsearch.formats.reading.operands import Operands
 from hwsearch.formats.reading.operators import NotRead, OperatorReaders
 
 READS = OperatorReaders("the ONNX reader")
@@ -50,7 +51,7 @@ def parsed(graph: GraphProto) -> Branch:
 
 
 @dataclass(frozen=True)
-class Call:
+class Call(Operands[Constant]):
     """One node as it is read: ``inputs`` are values, None where one is left out; ``opset`` is that of the file."""
 
     parsed: Parsed
@@ -83,32 +84,6 @@ class Call:
     @property
     def name(self) -> str:
         return self.outputs[0]
-
-    def has(self, place: int) -> bool:
-        """Whether an input is given."""
-        return len(self.inputs) > place and self.inputs[place] is not None
-
-    def map(self, place: int = 0) -> Map:
-        """An input that depends on the picture.
-
-        Raises:
-            NotRead: it is a constant, or left out.
-        """
-        value = self.inputs[place] if len(self.inputs) > place else None
-        if not isinstance(value, Map):
-            raise NotRead(f"its input {place} is {'a constant' if value is not None else 'left out'}")
-        return value
-
-    def constant(self, place: int, what: str = "") -> Constant:
-        """An input that is a constant.
-
-        Raises:
-            NotRead: it is computed from the picture, or left out.
-        """
-        value = self.inputs[place] if len(self.inputs) > place else None
-        if not isinstance(value, Constant):
-            raise NotRead(f"{what or f'its input {place}'} is {'computed from the picture' if value is not None else 'left out'}")
-        return value
 
     def numbers(self, place: int, what: str = "") -> np.ndarray:
         return self.constant(place, what).real

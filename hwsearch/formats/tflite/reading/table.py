@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from hwsearch.formats.reading.builder import Map
-from hwsearch.formats.reading.operators import NotRead, OperatorReaders
+from hwsearch.formats.reading.operands import Operands
+from hwsearch.formats.reading.operators import OperatorReaders
 from hwsearch.formats.tflite.tables import StoredOperator, StoredTensor
 
 READS = OperatorReaders("the TFLite reader")
@@ -21,7 +22,7 @@ Value = Map | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class Call(Operands[np.ndarray]):
     """One operator as it is read: ``inputs`` are values, None where one is left out; ``stored`` the tensors that it reads,
     ``written`` the first that it writes, ``name`` what the node is called."""
 
@@ -38,31 +39,6 @@ class Call:
     @property
     def options(self) -> Mapping[str, Any]:
         return self.operator.options
-
-    def has(self, place: int) -> bool:
-        return len(self.inputs) > place and self.inputs[place] is not None
-
-    def map(self, place: int = 0) -> Map:
-        """An input that depends on the picture.
-
-        Raises:
-            NotRead: it is a constant, or left out.
-        """
-        value = self.inputs[place] if len(self.inputs) > place else None
-        if not isinstance(value, Map):
-            raise NotRead(f"its input {place} is {'a constant' if value is not None else 'left out'}")
-        return value
-
-    def constant(self, place: int, what: str = "") -> np.ndarray:
-        """An input that is a constant.
-
-        Raises:
-            NotRead: it is computed from the picture, or left out.
-        """
-        value = self.inputs[place] if len(self.inputs) > place else None
-        if not isinstance(value, np.ndarray):
-            raise NotRead(f"{what or f'its input {place}'} is {'computed from the picture' if value is not None else 'left out'}")
-        return value
 
     def integers(self, place: int, what: str = "") -> list[int]:
         return [int(number) for number in self.constant(place, what).reshape(-1)]
