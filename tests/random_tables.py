@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hwmodels.numbers import offered
-from hwmodels.pricing.arena import NONE, Arena, Builder, When
+from hwmodels.pricing.arena import Arena, When
+from hwmodels.pricing.arena_build import Builder
+from hwmodels.pricing.placement import NONE
 from searchspaces.space import SearchSpace
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwmodels.pricing.arena import NONE, Arena, Builder, When
+from hwmodels.pricing.arena import Arena, When
+from hwmodels.pricing.arena_build import Builder
+from hwmodels.pricing.placement import NONE
 from hwmodels.workload import Workload
 
 ALIGNMENT = 8

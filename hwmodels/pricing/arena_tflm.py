@@ -29,7 +29,9 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.device.tables import Arena as Facts
-from hwmodels.pricing.arena import NONE, Arena, Builder, When
+from hwmodels.pricing.arena import Arena, When
+from hwmodels.pricing.arena_build import Builder
+from hwmodels.pricing.placement import NONE
 from hwmodels.workload import Layer, Map, Move, Reduce, Tensor, Workload
 
 ALIGNMENT = 16

@@ -32,7 +32,8 @@ from numpy.typing import ArrayLike
 
 from hwmodels import cost
 from hwmodels.device.device import Device
-from hwmodels.pricing.arena import NONE, Arena, When
+from hwmodels.pricing.arena import Arena, When
+from hwmodels.pricing.placement import NONE
 from hwmodels.pricing.table import CostTable, Space
 from hwmodels.tiling import regions
 from hwmodels.tiling.tiling import Tiling

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwmodels.pricing import arena as planner
+from hwmodels.pricing import placement
 
 ALIGNMENT = 8
 
@@ -36,7 +36,7 @@ def place(lives: Sequence[Life]) -> tuple[dict[str, int], int]:
     order = sorted(lives, key=lambda life: (life.first, life.name))
     sizes = np.array([aligned(life.size) for life in order], dtype=np.int64)
     steps = np.array([(life.first, life.last) for life in order], dtype=np.int64).reshape(-1, 2)
-    offsets = planner.place(sizes, steps[:, 0].copy(), steps[:, 1].copy())
+    offsets = placement.place(sizes, steps[:, 0].copy(), steps[:, 1].copy())
     return {life.name: int(start) for life, start in zip(order, offsets, strict=True)}, int(max(offsets + sizes, default=0))
 
 
