@@ -1,7 +1,7 @@
 """What TensorFlow Lite Micro keeps in its arena: feature maps, buffers of kernels, and its own tables.
 
 The interpreter knows operators, not layers, so this file says which operators a layer becomes in the exported file
-(``hwsearch.formats.tflite.nodes`` writes them):
+(``hwsearch.formats.tflite.operators`` writes them):
 
 - Kernels exist for int8 to int8 and for int16 to int16. Where a plan mixes them, QUANTIZE makes an int16 copy of a narrow input
   for each convolution or addition that needs it, and a narrow output is written as int16 first.

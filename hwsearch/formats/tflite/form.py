@@ -29,6 +29,8 @@ from searchspaces.ops.maps.elementwise import Add
 
 NONE, RELU, RELU_N1_TO_1, RELU6 = range(4)
 """Fused activations as the TFLite schema numbers them (``ActivationFunctionType``)."""
+SAME, VALID = 0, 1
+"""Padding of convolutions, likewise (``Padding``)."""
 
 
 def container(fmt: TensorFormat) -> tuple[int, int]:

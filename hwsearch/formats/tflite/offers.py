@@ -7,7 +7,7 @@ from hwsearch.formats.running.runtimes import RuntimeInfo
 from hwsearch.formats.writing.capability import Holds
 from hwsearch.formats.writing.exporters import ExporterInfo
 
-TFLITE = "hwsearch.formats.tflite.tokens:WRITES"
+TFLITE = "hwsearch.formats.tflite.operators:WRITES"
 COMMANDS = "hwsearch.formats.tflite.commands"
 
 EXPORTERS = (

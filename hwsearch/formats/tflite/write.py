@@ -20,8 +20,8 @@ from typing import Any
 from hwmodels.errors import FileError, UsageError, closest
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.tflite.form import form
-from hwsearch.formats.tflite.nodes import Writer
-from hwsearch.formats.tflite.tokens import WRITES
+from hwsearch.formats.tflite.operators import WRITES
+from hwsearch.formats.tflite.writer import Writer
 from hwsearch.formats.writing.check import check
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.version import __version__

@@ -10,8 +10,8 @@ from hwmodels.errors import FileError
 from hwsearch.formats.reading.builder import Map, tensor
 from hwsearch.formats.reading.operators import NotRead
 from hwsearch.formats.reading.readers import bits_of
+from hwsearch.formats.tflite.form import SAME
 from hwsearch.formats.tflite.integers.convolution import StoredLayer
-from hwsearch.formats.tflite.nodes import SAME
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.reading.walk import Walk
 from hwsearch.formats.tflite.tables import StoredTensor

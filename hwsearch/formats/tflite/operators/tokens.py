@@ -19,7 +19,10 @@ import numpy as np
 from hwmodels.errors import FileError
 from hwsearch.formats.tflite.file import Options
 from hwsearch.formats.tflite.form import NONE
-from hwsearch.formats.tflite.nodes import WRITES, Plain, Write, Writer, kind, offset
+from hwsearch.formats.tflite.operators.convolutions import convolution
+from hwsearch.formats.tflite.operators.pictures import add, move
+from hwsearch.formats.tflite.operators.table import WRITES
+from hwsearch.formats.tflite.writer import Plain, Write, Writer, kind, offset
 from hwsearch.quant.engine.operators import softmax
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.steps import as_conv, codes, functions
@@ -32,8 +35,6 @@ from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Permute, Reshape, Slice
 from searchspaces.ops.reductions.norm import LayerNorm
 from searchspaces.ops.reductions.softmax import Softmax
-
-__all__ = ["WRITES"]
 
 
 def _target(writer: Writer, node: Node) -> tuple[TensorFormat, Plain]:
@@ -108,7 +109,7 @@ def _linear(writer: Writer, node: Node) -> int:
     writer.alias(
         pixels, writer.file.op("RESHAPE", [writer.plain(source), shape], rows, Options("ReshapeOptions")), fmt, inner, count
     )
-    y = writer.conv(Node(node.name, flat.op, (pixels,), flat.weights))
+    y = convolution(writer, Node(node.name, flat.op, (pixels,), flat.weights))
     target, full = _target(writer, node)
     back = writer.constant(f"{node.name}/as tokens", np.array(full, np.int32))
     return writer.file.op("RESHAPE", [y, back], writer.tensor(f"{node.name}/tokens", target, full), Options("ReshapeOptions"))
@@ -237,10 +238,10 @@ def _layer_norm(writer: Writer, node: Node) -> int:
 @WRITES.register(Add)
 def _add(writer: Writer, node: Node) -> int:
     if "other" not in node.weights and all(name in writer.pictures for name in node.inputs):
-        return writer.add(node)
+        return add(writer, node)
     return add_tokens(writer, node)
 
 
 @WRITES.register(Slice)
 def _slice(writer: Writer, node: Node) -> int:
-    return writer.move(node) if node.inputs[0] in writer.pictures else slice_tokens(writer, node)
+    return move(writer, node) if node.inputs[0] in writer.pictures else slice_tokens(writer, node)

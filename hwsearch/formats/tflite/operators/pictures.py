@@ -1,0 +1,124 @@
+"""Operators of pictures in a TFLite file beside convolutions: additions, clamps that stand alone, and moves of codes.
+
+DEPTH_TO_SPACE takes channels block by block, PyTorch's pixel shuffle channel by channel. The layers before it give their output
+channels in the order that is needed (``write_order``); GATHER does where they cannot.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwmodels.errors import FileError
+from hwsearch.formats.tflite.file import Options
+from hwsearch.formats.tflite.form import RELU, RELU6, fused_bounds
+from hwsearch.formats.tflite.operators.table import WRITES
+from hwsearch.formats.tflite.writer import Writer, widened
+from hwsearch.quant.engine import requant
+from hwsearch.quant.engine.steps import same_grid
+from searchspaces.ir.graph import Node
+from searchspaces.ops.input import Input
+from searchspaces.ops.maps.activation import Relu, Relu6
+from searchspaces.ops.moves.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.moves.resize import Resize
+
+
+@WRITES.register(Input)
+def _input(writer: Writer, node: Node) -> int:
+    return writer.tensor(node.name, writer.qgraph.formats[node.name], writer.shapes[node.name])
+
+
+def add(writer: Writer, node: Node) -> int:
+    formats = writer.qgraph.formats
+    target, inputs = formats[node.name], [formats[name] for name in node.inputs]
+    if node.activation is not None:
+        raise FileError(f"{node.name!r}: TFLite's addition has no fused {node.activation.kind}")
+    if len(node.inputs) != 2 or writer.shapes[node.inputs[0]] != writer.shapes[node.inputs[1]]:
+        raise FileError(f"{node.name!r}: only tensors of one shape are added")
+    wide = any(fmt.is_wide for fmt in (target, *inputs))
+    terms = []
+    for name, fmt in zip(node.inputs, inputs, strict=True):
+        x = writer.read(name, node)
+        if wide and not fmt.is_wide:
+            x = writer.quantize(x, f"{node.name}/wide/{name}", widened(fmt), writer.shapes[name])
+        terms.append(x)
+
+    def write(y: int, activation: int) -> int:
+        fields = {"FusedActivationFunction": activation, "PotScaleInt16": False}
+        return writer.file.op("ADD", terms, y, Options("AddOptions", fields), 3 if wide else 2)
+
+    if wide and not target.is_wide:
+        return writer.narrowed(node.name, target, writer.shapes[node.name], write)
+    return writer.bounded(node.name, target, writer.shapes[node.name], write)
+
+
+@WRITES.register(Relu, Relu6)
+def _relu(writer: Writer, node: Node) -> int:
+    """A ReLU or ReLU6 that stands alone, between 8-bit tensors of perhaps different scales."""
+    source, target = writer.qgraph.formats[node.inputs[0]], writer.qgraph.formats[node.name]
+    operator, activation = ("RELU6", RELU6) if isinstance(node.op, Relu6) else ("RELU", RELU)
+    exact = requant.bounds(node, target) == fused_bounds(activation, target)
+    if not exact or source.is_wide or target.is_wide:
+        raise FileError(f"{node.name!r}: TFLite's {operator} cannot bound codes as the plan does")
+    return writer.file.op(
+        operator, [writer.read(node.inputs[0], node)], writer.tensor(node.name, target, writer.shapes[node.name])
+    )
+
+
+@WRITES.register(Concat, Repeat, PixelShuffle)
+def move(writer: Writer, node: Node) -> int:
+    """Slices, repeats, concatenations, pixel shuffles and nearest-neighbour resizing of codes."""
+    target, shape = writer.qgraph.formats[node.name], writer.shapes[node.name]
+    sources = [writer.qgraph.formats[name] for name in node.inputs]
+    if not all(same_grid(source, target) for source in sources):
+        raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+    x = [writer.read(name, node) for name in node.inputs]
+    if any(source.qmin < target.qmin or source.qmax > target.qmax for source in sources):
+        return writer.bounded(node.name, target, shape, lambda y, _: _moved(writer, node, x, y), fusible=False)
+    return _moved(writer, node, x, writer.tensor(node.name, target, shape))
+
+
+def _moved(writer: Writer, node: Node, x: list[int], y: int) -> int:
+    wide, shape = writer.qgraph.formats[node.name].is_wide, writer.shapes[node.name]
+    match node.op:
+        case Concat(axis=1) | Repeat(axis=1) as op:
+            parts = x * op.times if isinstance(op, Repeat) else x
+            return writer.file.op("CONCATENATION", parts, y, Options("ConcatenationOptions", {"Axis": 3}), 3 if wide else 2)
+        case Slice(start=start, axis=1, step=1):
+            begin = writer.constant(f"{node.name}/begin", np.array([0, 0, 0, start], np.int32))
+            size = writer.constant(f"{node.name}/size", np.array([-1, -1, -1, shape[0]], np.int32))
+            return writer.file.op("SLICE", [x[0], begin, size], y, Options("SliceOptions"), 4 if wide else 2)
+        case PixelShuffle(factor=factor) if wide:
+            return _shuffle16(writer, node, factor, x[0], y)
+        case PixelShuffle(factor=factor):
+            return writer.file.op("DEPTH_TO_SPACE", x, y, Options("DepthToSpaceOptions", {"BlockSize": factor}))
+        case Resize():
+            size = writer.constant(f"{node.name}/size", np.array(shape[1:], np.int32))
+            return writer.file.op("RESIZE_NEAREST_NEIGHBOR", [x[0], size], y, Options("ResizeNearestNeighborOptions"), 2)
+    raise FileError(f"{node.name!r}: this exporter has {node.op.describe()} along the channels only", "Export it as ONNX.")
+
+
+def _shuffle16(writer: Writer, node: Node, factor: int, x: int, y: int) -> int:
+    """A pixel shuffle of int16, which DEPTH_TO_SPACE has no kernel for: RESHAPE, TRANSPOSE, RESHAPE."""
+    fmt = writer.qgraph.formats[node.name]
+    channels, height, width = writer.shapes[node.name]
+    rows, columns = height // factor, width // factor
+    apart = (rows, columns, factor, factor * channels)
+
+    def step(operator: str, source: int, argument: tuple[int, ...], name: str, shape: tuple[int, ...], table: str) -> int:
+        result = y if not name else writer.file.tensor(f"{node.name}/{name}", shape, "int16", scale=fmt.scale)
+        values = writer.constant(f"{node.name}/{name or 'joined'}/argument", np.array(argument, np.int32))
+        return writer.file.op(operator, [source, values], result, Options(table))
+
+    split = step("RESHAPE", x, apart, "split", apart, "ReshapeOptions")
+    turned = (rows, factor, columns, factor * channels)
+    order = step("TRANSPOSE", split, (0, 2, 1, 3), "turned", turned, "TransposeOptions")
+    return step("RESHAPE", order, (1, height, width, channels), "", (), "ReshapeOptions")
+
+
+@WRITES.register(Resize)
+def _resize(writer: Writer, node: Node) -> int:
+    if not isinstance(node.op, Resize) or node.op.mode != "nearest" or node.op.whole_factor is None:
+        raise FileError(
+            f"{node.name!r}: no TFLite operator computes {node.op.describe()} as the plan does", "Export this plan as ONNX."
+        )
+    return move(writer, node)

@@ -1,0 +1,194 @@
+"""What operators are written with: tensors of codes, constants, orders of channels, and bounds of codes.
+
+Tensors are channels-last. A tensor of at most 8 bits is int8 with ``code - 128``; one of 16 bits is int16 with ``code - 32768``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from hwmodels.errors import FileError
+from hwmodels.numbers import INT16
+from hwsearch.formats.tflite.file import FlatModel, Options
+from hwsearch.formats.tflite.form import NONE, RELU, container, fused_activation
+from hwsearch.formats.tflite.write_order import block_orders, channel_orders, demanded
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ir.graph import Node
+from searchspaces.ir.shapes import shapes
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.contractions.matmul import MatMul
+from searchspaces.ops.input import Input
+from searchspaces.ops.maps.activation import Relu, Relu6
+from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.moves.move import Concat, Permute, PixelShuffle, Repeat, Reshape, Slice
+from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.table import OpTable
+
+
+class Plain(tuple[int, ...]):
+    """A shape of the file as it stands there: that of tokens, of any rank."""
+
+
+Shape = tuple[int, int, int] | Plain
+"""Channels, height and width of a picture, or the shape of tokens."""
+Write = Callable[[int, int], int]
+"""Appends an operator that writes a tensor with a fused activation; returns the tensor."""
+
+
+def places(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Channels, height and width of what is or might be a picture; of tokens, the last axis for channels."""
+    if len(shape) == 4 and shape[0] == 1:
+        return shape[1], shape[2], shape[3]
+    return shape[-1], int(np.prod(shape[:-1])), 1
+
+
+def kind(fmt: TensorFormat) -> str:
+    """The integer type that stores a format."""
+    return "int16" if fmt.is_wide else "int8"
+
+
+def offset(fmt: TensorFormat) -> int:
+    """What TFLite's integers lie below our unsigned codes."""
+    return fmt.grid.middle
+
+
+def widened(fmt: TensorFormat) -> TensorFormat:
+    """The int16 format that holds the shifted codes of a narrow format, at the same scale."""
+    move = INT16.middle - fmt.zero_point
+    return TensorFormat(INT16, fmt.scale, INT16.middle, fmt.qmin + move, fmt.qmax + move)
+
+
+def extreme(fmt: TensorFormat) -> tuple[Options, int]:
+    """Options and version of MAXIMUM and MINIMUM between tensors of a format."""
+    return Options("MaximumMinimumOptions"), 4 if fmt.is_wide else 2
+
+
+class Writer:
+    """Appends operators to a ``FlatModel``. ``codes[name]`` is the tensor that holds the codes of a graph node.
+
+    Args:
+        qgraph: a network in TFLite's form (``form.form``).
+        packed: store weights of at most 4 bits as int4 where the kernels take it; ``promoted`` collects the layers where they
+            do not.
+    """
+
+    def __init__(self, qgraph: QuantizedGraph, height: int, width: int, *, packed: bool) -> None:
+        self.qgraph, self.packed = replace(qgraph, graph=qgraph.graph.at(height, width)), packed
+        self.file = FlatModel()
+        self.codes: dict[str, int] = {}
+        self.promoted: dict[str, str] = {}
+        self.full = dict(shapes(qgraph.graph, height, width))
+        self.shapes: dict[str, tuple[int, int, int]] = {name: places(shape) for name, shape in self.full.items()}
+        self.channels = {name: shape[0] for name, shape in self.shapes.items()}
+        tokens = any(isinstance(node.op, _TOKENS) for node in qgraph.graph.nodes)
+        orders = block_orders if tokens else channel_orders
+        self.orders = orders(qgraph.graph, self.channels)
+        self.pictures: set[str] = set()
+
+    # Small vocabulary
+
+    def tensor(self, name: str, fmt: TensorFormat, shape: Shape) -> int:
+        """A tensor of codes."""
+        zero = fmt.zero_point - offset(fmt)
+        if isinstance(shape, Plain):
+            return self.file.tensor(name, shape, kind(fmt), scale=fmt.scale, zero_point=zero)
+        channels, height, width = shape
+        return self.file.tensor(name, (1, height, width, channels), kind(fmt), scale=fmt.scale, zero_point=zero)
+
+    def constant(self, name: str, values: np.ndarray, dtype: str = "int32") -> int:
+        return self.file.tensor(name, values.shape, dtype, data=values)
+
+    def quantize(self, x: int, name: str, fmt: TensorFormat, shape: Shape) -> int:
+        """The same numbers in another container or at another scale."""
+        return self.file.op("QUANTIZE", [x], self.tensor(name, fmt, shape), Options("QuantizeOptions"), 2)
+
+    def read(self, name: str, reader: Node) -> int:
+        """The codes of tensor ``name`` with its channels in the order that ``reader`` takes."""
+        if name not in self.pictures:
+            return self._turned(name, (0, 2, 3, 1), "picture", self.shapes[name])
+        order, have = demanded(reader, name, self.channels, self.orders), self.orders[name]
+        if order is None or np.array_equal(order, have):
+            return self.codes[name]
+        places = np.argsort(have)[order].astype(np.int32)
+        y = self.tensor(f"{reader.name}/order/{name}", self.qgraph.formats[name], self.shapes[name])
+        indices = self.constant(f"{reader.name}/places/{name}", places)
+        return self.file.op("GATHER", [self.codes[name], indices], y, Options("GatherOptions", {"Axis": 3}), 2)
+
+    def plain(self, name: str) -> int:
+        """The codes of tensor ``name`` with its axes in the order of the network."""
+        if name not in self.pictures:
+            return self.codes[name]
+        return self._turned(name, (0, 3, 1, 2), "tokens", Plain(self.full[name]))
+
+    def _turned(self, name: str, axes: tuple[int, ...], what: str, shape: Shape) -> int:
+        key = f"{name}/{what}"
+        if key not in self.codes:
+            y = self.tensor(key, self.qgraph.formats[name], shape)
+            order = self.constant(f"{key}/axes", np.array(axes, np.int32))
+            self.codes[key] = self.file.op("TRANSPOSE", [self.codes[name], order], y, Options("TransposeOptions"), 5)
+        return self.codes[key]
+
+    def alias(self, name: str, x: int, fmt: TensorFormat, channels: int, count: int) -> None:
+        """Vectors taken for the pixels of a picture of ``count`` x 1."""
+        self.qgraph = replace(self.qgraph, formats={**self.qgraph.formats, name: fmt})
+        self.codes[name], self.shapes[name], self.channels[name] = x, (channels, count, 1), channels
+        self.orders[name] = np.arange(channels)
+        self.pictures.add(name)
+
+    def bounded(self, name: str, fmt: TensorFormat, shape: Shape, write: Write, *, fusible: bool = True) -> int:
+        """A tensor whose codes keep within the format: by a fused activation, or by MAXIMUM and MINIMUM behind it.
+
+        ``write(tensor, activation)`` appends the operator that computes it; one that is not ``fusible`` takes no activation.
+        """
+        bottom, top = container(fmt)
+        activation = fused_activation(fmt)
+        if activation is not None and (fusible or activation == NONE):
+            return write(self.tensor(name, fmt, shape), activation)
+        relu = fusible and fmt.qmin == fmt.zero_point
+        cuts = [("MAXIMUM", fmt.qmin)] if fmt.qmin > bottom and not relu else []
+        cuts += [("MINIMUM", fmt.qmax)] if fmt.qmax < top else []
+        x = write(self.tensor(f"{name}/unbounded", fmt, shape), RELU if relu else NONE)
+        for index, (operator, code) in enumerate(cuts):
+            last = index == len(cuts) - 1
+            y = self.tensor(name if last else f"{name}/{operator.lower()}", fmt, shape)
+            x = self.file.op(operator, [x, self._code(f"{name}/{operator.lower()}_code", fmt, code)], y, *extreme(fmt))
+        return x
+
+    def narrowed(self, name: str, fmt: TensorFormat, shape: Shape, write: Write) -> int:
+        """An int8 tensor from an operator that writes int16: the step to int8 cuts at its ends, the rest is cut behind it."""
+        wide = write(self.tensor(f"{name}/int16", widened(fmt), shape), NONE)
+        options = Options("QuantizeOptions")
+        return self.bounded(name, fmt, shape, lambda y, _: self.file.op("QUANTIZE", [wide], y, options, 2), fusible=False)
+
+    def _code(self, name: str, fmt: TensorFormat, code: int) -> int:
+        value, zero = np.array([code - offset(fmt)]), fmt.zero_point - offset(fmt)
+        return self.file.tensor(name, (1,), kind(fmt), scale=fmt.scale, zero_point=zero, data=value)
+
+    def write(self, node: Node, table: OpTable[Callable[[Writer, Node], int]]) -> None:
+        """Append the operators of one canonical operation, as ``table`` has them.
+
+        Raises:
+            FileError: no TFLite operator computes it as the plan does.
+        """
+        write = table.get(node.op)
+        if write is None:
+            reason = table.reason(node.op) or "nobody has written it"
+            raise FileError(
+                f"{node.name!r}: no TFLite operator computes {node.op.describe()} as the plan does: {reason}",
+                "Export this plan as ONNX.",
+            )
+        self.codes[node.name] = write(self, node)
+        if isinstance(node.op, _PICTURES) and all(
+            name in self.pictures or isinstance(node.op, Conv | PixelShuffle) for name in node.inputs
+        ):
+            self.pictures.add(node.name)
+
+
+_TOKENS = (Linear, MatMul, Reshape, Permute)
+_PICTURES = (Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, Resize, Relu, Relu6)
+"""Operators that write pictures where they read them; a convolution and a pixel shuffle always do."""
