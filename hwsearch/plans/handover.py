@@ -17,13 +17,13 @@ from hwmodels.device.device import Device
 from hwmodels.errors import BudgetError, HwsearchError
 from hwsearch.documents.progress import Progress, Silent
 from hwsearch.formats.reading import pricing
+from hwsearch.formats.running import reach
 from hwsearch.formats.writing import exporters
 from hwsearch.formats.writing.exporters import ExporterInfo
 from hwsearch.formats.writing.promote import Promotion
 from hwsearch.plans import promotion_effect
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.plans.promotion_effect import Effect
-from hwsearch.plans.upscale import enlargement
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.search import pareto
 from hwsearch.search.exact import exact
@@ -68,7 +68,7 @@ def device_of(opened: PlanFile) -> Device | None:
 def read_size(opened: PlanFile, qgraph: QuantizedGraph) -> tuple[int, int]:
     """(height, width) of what the network reads for a picture of the plan's size."""
     plan = opened.plan
-    enlarged = plan.scale if enlargement(qgraph.graph) == 1 else 1
+    enlarged = plan.scale if reach.enlargement(qgraph.graph) == 1 else 1
     return plan.input_height * enlarged, plan.input_width * enlarged
 
 

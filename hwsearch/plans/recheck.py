@@ -20,11 +20,10 @@ from hwmodels.errors import MismatchError, UsageError
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import reading
 from hwsearch.documents.progress import Progress
-from hwsearch.formats.running import runtimes
+from hwsearch.formats.running import reach, runtimes
 from hwsearch.formats.running.runtime import Runtime, compare, judge
 from hwsearch.plans import verify
 from hwsearch.plans.plan_file import PlanFile
-from hwsearch.plans.upscale import enlargement
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data import pictures
@@ -147,7 +146,7 @@ def judged_by(opened: PlanFile, images: Path | None, graph: Graph, scale: int) -
     task = tasks.choose(
         None if run is None else run.task,
         source,
-        Contract(scale, channels, "upsampled" if enlargement(graph) == 1 and scale > 1 else "low"),
+        Contract(scale, channels, "upsampled" if reach.enlargement(graph) == 1 and scale > 1 else "low"),
     )
     if not isinstance(task, SuperResolution):
         raise UsageError(

@@ -7,15 +7,14 @@ only in one of a thousand (a flipped code can be enlarged by narrow formats behi
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hwmodels.errors import MismatchError, UsageError
+from hwmodels.errors import MismatchError
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents.plan import Measured
 from hwsearch.formats.running.runtime import Run, compare, judge
@@ -99,42 +98,3 @@ def prove_tiling(qgraph: QuantizedGraph, tiling: Tiling, planned_width: int, pic
             "Please report this with the plan.",
         )
     return different
-
-
-def upscale(
-    run: Run, x: Tensor, tile: int, halo: int, *, step: int = 1, progress: Callable[[int, int], None] | None = None
-) -> Tensor:
-    """Run a network tile by tile; an integer network with ``halo >= receptive_radius(graph)`` gives what it gives for the whole.
-
-    Args:
-        run: ``[1, C, h, w] -> [1, C', s*h, s*w]`` for any h, w.
-        x: the picture, ``[1, C, H, W]``.
-        tile: side of a tile in input pixels, without its halo.
-        halo: input pixels that neighbouring tiles share on each side.
-        step: alignment of tiles (``coarsest_step``); tile and halo are rounded up to it.
-        progress: called with (tiles done, tiles).
-    Returns:
-        The output for the whole picture. Memory grows with the tile, not with the picture, apart from input and output.
-    Raises:
-        UsageError: a tile size or halo that makes no tiles.
-    """
-    if tile < 1 or halo < 0 or step < 1:
-        raise UsageError(f"tiles of {tile} pixels with a halo of {halo} cannot be cut")
-    tile, halo = math.ceil(tile / step) * step, math.ceil(halo / step) * step
-    height, width = x.shape[2:]
-    starts = [(top, left) for top in range(0, height, tile) for left in range(0, width, tile)]
-    result: Tensor | None = None
-    for done, (top, left) in enumerate(starts, 1):
-        bottom, right = min(top + tile, height), min(left + tile, width)
-        y0, x0 = max(top - halo, 0), max(left - halo, 0)
-        part = x[:, :, y0 : min(bottom + halo, height), x0 : min(right + halo, width)]
-        y = run(part)
-        scale = y.shape[2] // part.shape[2]
-        if result is None:
-            result = y.new_empty((1, y.shape[1], height * scale, width * scale))
-        inner = y[:, :, (top - y0) * scale : (bottom - y0) * scale, (left - x0) * scale : (right - x0) * scale]
-        result[:, :, top * scale : bottom * scale, left * scale : right * scale] = inner
-        if progress is not None:
-            progress(done, len(starts))
-    assert result is not None
-    return result

@@ -18,7 +18,7 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
 
 
-def _taps(length: int, out_length: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def taps(length: int, out_length: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Weights ``[out, taps]`` and source indices ``[out, taps]`` of one axis."""
     stretch = min(scale, 1.0)
     width = 4.0 / stretch
@@ -34,7 +34,7 @@ def _taps(length: int, out_length: int, scale: float) -> tuple[np.ndarray, np.nd
 
 
 def _resize_rows(image: np.ndarray, out_length: int, scale: float) -> np.ndarray:
-    weights, index = _taps(image.shape[0], out_length, scale)
+    weights, index = taps(image.shape[0], out_length, scale)
     out = np.zeros((out_length, *image.shape[1:]))
     for tap in range(weights.shape[1]):
         out += weights[:, tap].reshape(-1, *([1] * (image.ndim - 1))) * image[index[:, tap]]

@@ -7,8 +7,6 @@ Pictures are read when they are used, so that a folder of a thousand costs no me
 from __future__ import annotations
 
 import csv
-import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +14,18 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from hwmodels.errors import FileError
 from searchspaces.data.bicubic import imresize
+from searchspaces.data.decoding import load_picture
 from searchspaces.data.luma import luma
 
 InputKind = Literal["low", "upsampled"]
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
-"""What is decoded. Formats that Pillow hands to other programs (EPS, PDF) are left out on purpose."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
-MAX_PIXELS = 64_000_000
 SMALLEST_WINDOW = 32
 """Input pixels a side."""
 PHOTOS = Path(__file__).parents[1] / "photos"
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,52 +73,6 @@ class Split(NamedTuple, Generic[E]):
     calibration: tuple[E, ...]
     search: tuple[E, ...]
     evaluation: tuple[E, ...]
-
-
-def load_picture(path: str | Path) -> np.ndarray:
-    """Read a picture as ``uint8 [H, W, 3]``.
-
-    Grey becomes RGB, palettes are resolved, 16 bits are rounded to 8, transparency is dropped (and said so in the log), and
-    the camera's orientation tag is applied.
-
-    Raises:
-        FileError: not there, not a picture, truncated, of a pixel type that has no agreed range, or of more than 64 megapixels.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise FileError(
-                        f"{path}: {image.width}x{image.height} pixels are more than {MAX_PIXELS // 1_000_000} megapixels",
-                        "Crop the picture, or make it smaller.",
-                    )
-                image.load()
-                return _to_rgb(ImageOps.exif_transpose(image), path)
-    except Image.DecompressionBombError as error:
-        raise FileError(f"{path}: {error}", "Crop the picture, or make it smaller.") from None
-    except UnidentifiedImageError:
-        raise FileError(f"{path}: this is not a picture", f"Formats that are read: {', '.join(FORMATS)}.") from None
-    except FileNotFoundError:
-        raise FileError(f"{path}: there is no such picture", "Check the path.") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise FileError(f"{path}: the picture cannot be read ({error})", "It may be damaged: replace or leave it out.") from None
-
-
-def _to_rgb(image: Image.Image, path: str | Path) -> np.ndarray:
-    if image.mode.startswith("I"):  # 16-bit grey, in Pillow's several spellings
-        grey = np.asarray(image).astype(np.float64)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise FileError(f"{path}: 32-bit pixels have no agreed range", "Save the picture with 8 or 16 bits per channel.")
-        eight = np.rint(grey / 257).astype(np.uint8)
-        return np.repeat(eight[..., None], 3, axis=2)
-    if image.mode == "F":
-        raise FileError(f"{path}: floating-point pixels have no agreed range", "Save the picture with 8 or 16 bits per channel.")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        _log.warning("%s: transparency dropped", path)
-        if image.mode == "P":
-            image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"))
 
 
 def load_folder(path: str | Path) -> list[Picture]:

@@ -22,6 +22,7 @@ from hwsearch.formats.running import reach
 from hwsearch.formats.running.runtime import compare
 from hwsearch.formats.writing.exporters import EXPORTERS, exporter
 from hwsearch.plans import verify
+from hwsearch.plans.enlarge.tiles import Tiles, in_strips
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
@@ -235,12 +236,19 @@ def test_tiles_give_what_the_whole_picture_gives(name: str) -> None:
     radius = reach.receptive_radius(q.graph)
     assert radius
     whole = integer.run(q, x)
-    seen: list[tuple[int, int]] = []
-    tiled = verify.upscale(lambda t: integer.run(q, t), x, 16, radius, progress=lambda a, b: seen.append((a, b)))
-    assert torch.equal(tiled, whole)
-    assert seen[-1] == (12, 12)
-    small = verify.upscale(lambda t: integer.run(q, t), x, 16, radius // 3)
-    assert not torch.equal(small, whole)
+    seen: list[None] = []
+
+    def tiled(halo: int) -> torch.Tensor:
+        def run(part: torch.Tensor) -> torch.Tensor:
+            return integer.run(q, part)
+
+        cut = Tiles(16, 16, halo)
+        strips = in_strips(run, lambda top, bottom: x[:, :, top:bottom], 50, 43, cut, lambda: seen.append(None))
+        return torch.cat([strip for _, _, strip in strips], dim=2)
+
+    assert torch.equal(tiled(radius), whole)
+    assert len(seen) == 12
+    assert not torch.equal(tiled(radius // 3), whole)
 
 
 def test_a_network_with_pooling_cannot_be_cut_and_strides_align_tiles() -> None:
@@ -248,7 +256,7 @@ def test_a_network_with_pooling_cannot_be_cut_and_strides_align_tiles() -> None:
     assert reach.coarsest_step(float_graph("attention")) == 2
     assert reach.coarsest_step(float_graph("fsrcnn-relu")) == 1
     with pytest.raises(UsageError):
-        verify.upscale(lambda x: x, torch.zeros(1, 1, 4, 4), 0, 1)
+        Tiles(0, 4, 1)
 
 
 @pytest.mark.parametrize("name", EXPORTERS)

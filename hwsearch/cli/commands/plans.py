@@ -227,15 +227,32 @@ def upscale(
     quiet: options.Quiet = False,
 ) -> None:
     """Enlarge a picture of any size with a plan's integers."""
+    from hwsearch.documents.files import scratch
     from hwsearch.plans import plan_file
-    from hwsearch.plans.upscale import upscale as enlarge
+    from hwsearch.plans.enlarge import writing
+    from searchspaces.data.decoding import PictureRows
 
     terminal = Terminal(as_json, quiet)
-    opened = plan_file.open_plan(plan, options.read_model(model), allow_edited=allow_edited)
-    document = opened.plan
-    _tell(opened, terminal)
-    with terminal.progress() as progress:
-        qgraph = opened.integers(progress)
-        height, width = enlarge(source, destination, qgraph, document.scale, runtime, progress)
-    result = {"file": str(destination), "height": height, "width": width, "scale": document.scale, "plan": document.name}
-    terminal.show(result, lambda screen: screen.print(f"wrote {destination}, {width}x{height}"))
+    writing.format_of(destination, source)
+    with scratch(destination.parent) as store:
+        picture = PictureRows(source, store)  # before torch and all that is loaded: what decoding needs is free again by then
+        opened = plan_file.open_plan(plan, options.read_model(model), allow_edited=allow_edited)
+        _tell(opened, terminal)
+        document = opened.plan
+        from hwsearch.plans.enlarge.upscale import upscale as enlarge
+
+        with terminal.progress() as progress:
+            qgraph = opened.integers(progress)
+            made = enlarge(picture, destination, qgraph, document.scale, runtime, progress)
+    for remark in made.remarks:
+        terminal.remark(remark)
+    result = {
+        "file": str(destination),
+        "height": made.height,
+        "width": made.width,
+        "scale": document.scale,
+        "plan": document.name,
+        "in_one_piece": made.whole,
+        "remarks": made.remarks,
+    }
+    terminal.show(result, lambda screen: screen.print(f"wrote {destination}, {made.width}x{made.height}"))

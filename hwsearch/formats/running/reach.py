@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from searchspaces.ir.graph import Graph
+from searchspaces.ir.shapes import shapes
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.moves.move import PixelShuffle
 from searchspaces.ops.moves.resize import Resize
@@ -33,6 +34,17 @@ def receptive_radius(graph: Graph) -> int | None:
                 reach[node.name] += (max(local) + 1) * unit[node.name]
                 unit[node.name] /= factor
     return math.ceil(reach[graph.output.name])
+
+
+def probe_side(graph: Graph) -> int:
+    """Side of a picture, about 48 pixels, for which the network is: where something is asked of it that no size changes."""
+    return -(-48 // graph.multiple) * graph.multiple
+
+
+def enlargement(graph: Graph) -> int:
+    """Output height over input height of a network; 1 for one that refines a picture enlarged beforehand."""
+    height, width = graph.size or (probe_side(graph),) * 2
+    return shapes(graph, height, width)[graph.output.name][2] // height
 
 
 def coarsest_step(graph: Graph) -> int:

@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 
 from hwmodels.errors import FileError
-from searchspaces.data import pictures
+from searchspaces.data import decoding, pictures
 from searchspaces.data.bicubic import imresize
+from searchspaces.data.decoding import load_picture
 from searchspaces.data.luma import luma
-from searchspaces.data.pictures import Picture, crops, load_folder, load_picture, make_pair, pairs, shipped, split
+from searchspaces.data.pictures import Picture, crops, load_folder, make_pair, pairs, shipped, split
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -83,7 +84,7 @@ def test_what_is_not_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         load_picture(tmp_path / "cut.png")
     with pytest.raises(FileError, match="no agreed range"):
         load_picture(_saved(tmp_path, Image.fromarray(RGB[..., 0].astype(np.float32)), "a.tiff"))
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 500)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 500)
     with pytest.raises(FileError, match="30x20 pixels are more than"):
         load_picture(tmp_path / "a.png")
 

@@ -27,7 +27,7 @@ from hwsearch.formats.reading import pricing
 from hwsearch.formats.reading.readers import inspect
 from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.quant.network import storage
-from searchspaces.data import pictures
+from searchspaces.data import decoding
 
 FEW = settings(
     max_examples=25,
@@ -190,7 +190,7 @@ def test_a_damaged_picture_is_refused_or_read(tmp_path: Path, draw: st.DataObjec
     path = tmp_path / "damaged.png"
     path.write_bytes(damaged(whole.read_bytes(), draw))
     with contextlib.suppress(FileError):
-        assert pictures.load_picture(path).ndim == 3
+        assert decoding.load_picture(path).ndim == 3
 
 
 def test_a_tensor_of_text_is_no_weight(folder: Path, tmp_path: Path) -> None:

@@ -15,10 +15,7 @@ from PIL import Image
 from hwsearch.cli import main
 from hwsearch.documents.files import write_json
 from hwsearch.documents.plan import Plan, Predicted, Provenance
-from hwsearch.documents.progress import Silent
 from hwsearch.formats.c import emulator
-from hwsearch.formats.running.runtimes import runtime
-from hwsearch.plans.upscale import enlarge, to_rgb, to_ycbcr
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network import storage
@@ -79,31 +76,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(folder / "plan-01.json", plan, qgraph)
 
 
-def test_upscale_any_size_tiles_join_exactly(made: Made) -> None:
-    rgb = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
-    network = runtime("engine").open_plan(made.qgraph).run
-    whole = enlarge(network, rgb, made.qgraph.graph, 2, Silent(), tile=64)
-    tiled = enlarge(network, rgb, made.qgraph.graph, 2, Silent(), tile=16)
-    assert whole.shape == (74, 106, 3)
-    assert np.array_equal(whole, tiled)
-
-
-def test_colours_survive_the_way_to_luma_and_back() -> None:
-    rgb = np.random.default_rng(0).integers(0, 256, (5, 4, 3)).astype(np.float64)
-    assert np.allclose(to_rgb(to_ycbcr(rgb)), rgb)
-    assert np.allclose(to_ycbcr(np.full((1, 1, 3), 255.0)), [235, 128, 128])
-
-
 @pytest.mark.parametrize("runtime", ["engine", "ort", "litert", "tflm"])
 def test_upscale_command(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str], runtime: str) -> None:
     Image.fromarray(np.zeros((9, 14, 4), dtype=np.uint8), "RGBA").save(tmp_path / "in.png")
     words = ["upscale", str(tmp_path / "in.png"), str(tmp_path / "out.png"), "--plan", str(made.path), "--runtime", runtime]
     assert main([*words, "--json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out)["width"] == 28
-    assert "transparency dropped" in err
+    assert (json.loads(out)["width"], json.loads(out)["in_one_piece"]) == (28, False)
+    assert "transparency" not in err
     with Image.open(tmp_path / "out.png") as image:
-        assert (image.size, image.mode) == ((28, 18), "RGB")
+        assert (image.size, image.mode) == ((28, 18), "RGBA")
 
 
 def test_upscale_keeps_the_original(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from small_job import Job, answer, refusal
 
 from hwsearch.cli import main
@@ -52,6 +53,7 @@ COMMANDS = (
 def test_every_command_refuses_an_edited_plan(path: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     edited(path, weight_bits=other_width(read_json(path, "")))
     words = [word.replace("PLAN", str(path)).replace("OUT", str(path.parent)) for word in command]
+    Image.new("RGB", (8, 8)).save(path.parent / "in.png")
     said = refusal(capsys, 3, *words)
     assert "the widths" in said
     assert "--allow-edited" in said

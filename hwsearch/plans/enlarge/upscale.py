@@ -1,0 +1,137 @@
+"""Enlarging a picture of any size by a plan's integers: strips of rows are read, enlarged and written one after the other.
+
+So memory does not grow with the picture, apart from the moment when Pillow decodes it, and from formats of the output that Pillow
+takes as a whole (see ``writing``). A network that sees the whole picture at once, such as one with a global pool, is given it so.
+Grey stays grey, transparency is enlarged by bicubic, and grey of 16 bits keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwmodels.errors import FileError
+from hwsearch.documents.files import replacing
+from hwsearch.documents.progress import Progress
+from hwsearch.formats.running import reach, runtimes
+from hwsearch.formats.running.runtime import Run
+from hwsearch.plans.enlarge import colours, writing
+from hwsearch.plans.enlarge.tiles import Tiles, in_strips, tiles
+from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.data.bicubic_rows import Enlargement
+from searchspaces.data.decoding import PictureRows
+from searchspaces.ir.graph import Graph
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """What was written. ``whole``: the network was given the picture at once; ``remarks``: what the person must know."""
+
+    height: int
+    width: int
+    whole: bool
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the output stores pixels: one value or three, another of transparency behind them, of 8 or 16 bits each."""
+
+    grey: bool
+    alpha: bool = False
+    bits: int = 8
+
+
+def enlarge(
+    network: Run, picture: PictureRows, graph: Graph, scale: int, form: Form, progress: Progress, cut: Tiles | None = None
+) -> Iterator[np.ndarray]:
+    """Enlarge a picture by ``network``, which executes ``graph``.
+
+    Args:
+        cut: how; by default as ``tiles`` says, or at once where it says that it cannot be cut.
+    Yields:
+        Strips of rows from the top, ``uint8`` or ``uint16 [h, scale * width, 1 to 4]``.
+    """
+    height, width = picture.height, picture.width
+    luma_only = graph.channels == 1
+    bicubic = Enlargement(height, width, scale)
+    before = scale if reach.enlargement(graph) == 1 else 1
+
+    def planes(top: int, bottom: int) -> np.ndarray:
+        return colours.values(picture.rows(top, bottom)[..., : 1 if picture.grey else 3], picture.bits, luma_only)
+
+    def read(top: int, bottom: int) -> Tensor:
+        used = slice(0, graph.channels)
+        if before == 1:
+            return colours.to_network(planes(top, bottom)[..., used])
+        first, last = bicubic.sees(top, bottom)
+        return colours.to_network(bicubic.rows(planes(first, last)[..., used], first, top, bottom))
+
+    def finished(top: int, y: np.ndarray) -> np.ndarray:
+        bottom = top + y.shape[1]
+        first, last = bicubic.sees(top, bottom)
+        chroma = alpha = None
+        if luma_only and not picture.grey:
+            chroma = bicubic.rows(planes(first, last)[..., 1:], first, top, bottom)
+        found = colours.colours(y, chroma, form.grey, form.bits)
+        if form.alpha:
+            unit = 255 / ((1 << picture.bits) - 1)
+            alpha = bicubic.rows(picture.rows(first, last)[..., -1:] * unit, first, top, bottom)
+            found = np.concatenate([found, colours.rounded(alpha, form.bits)], axis=2)
+        return found
+
+    read_height, read_width = height * before, width * before
+    cut = cut or tiles(graph) or Tiles(read_height, read_width, 0)
+    with progress.stage("enlarging", cut.count(read_height, read_width)) as stage, torch.no_grad():
+        for top, bottom, strip in in_strips(network, read, read_height, read_width, cut, stage.advance):
+            y, grown = strip[0].numpy(), strip.shape[2] // (bottom - top)
+            # What finishes a strip is wider than what the network wrote: some rows at a time.
+            for row in range(0, y.shape[1], BAND):
+                yield finished(top * grown + row, y[:, row : row + BAND])
+
+
+BAND = 32
+"""Rows that are given colours at once."""
+
+
+def upscale(
+    picture: PictureRows, destination: Path, qgraph: QuantizedGraph, scale: int, runtime: str, progress: Progress
+) -> Enlarged:
+    """Enlarge a picture and write it to ``destination`` in the format of its ending, whole or not at all.
+
+    Raises:
+        FileError: the result cannot be written.
+        UsageError: the runtime is unknown or not installed.
+    """
+    kind = writing.FORMATS[destination.suffix.lower()]
+    form, remarks = _form(picture, kind)
+    whole = tiles(qgraph.graph) is None
+    if whole:
+        remarks.append("each pixel of this network's output sees the whole picture, so it was enlarged in one piece")
+    height, width = picture.height * scale, picture.width * scale
+    strips = enlarge(runtimes.runtime(runtime).open_plan(qgraph).run, picture, qgraph.graph, scale, form, progress)
+    with replacing(destination) as temporary:
+        try:
+            writing.write(temporary, kind, height, width, strips)
+        except ValueError as error:
+            raise FileError(f"{destination}: {kind} cannot hold this picture ({error})", "Write a .png.") from error
+    return Enlarged(height, width, whole, tuple(remarks))
+
+
+def _form(picture: PictureRows, kind: str) -> tuple[Form, list[str]]:
+    """What the format ``kind`` keeps of a picture, and what is to be said of what it does not."""
+    remarks = []
+    if picture.reduced:
+        remarks.append("colours of 16 bits a value are read with 8")
+    alpha = picture.alpha and kind in writing.ALPHA
+    if picture.alpha and not alpha:
+        remarks.append(f"{kind} holds no transparency: it was dropped")
+    bits = picture.bits if kind in writing.WIDE else 8
+    if bits < picture.bits:
+        remarks.append(f"{kind} holds 8 bits a value: 16 were rounded")
+    return Form(picture.grey, alpha, bits), remarks
