@@ -3,12 +3,6 @@
 ``lower`` prices every (layer, weight width, input width, output width) as the device's class of hardware does (``classes``).
 Honest widths: a choice runs as the smallest native precision that holds it, times an unpacking factor of at least one;
 only what is stored and moved shrinks. A layer with several inputs is priced at the width of its largest one.
-
-Energy is MACs times the energy of the native precision, plus bytes times the energy of the memory they pass, plus static power
-times latency. A device whose file has no figure of energy or power gets none (NaN). What is missing beside such figures:
-arithmetic is taken proportional to the product of the widths from a precision that the file names, or from 45 nm figures
-(Horowitz, ISSCC 2014: 0.3 pJ for an 8-bit, 1.5 pJ for a half, 4.6 pJ for a single precision MAC), and bytes as 1 pJ on chip and
-40 pJ outside. Devices whose file says ``relative`` have no measured anchor: compare their joules, do not quote them.
 """
 
 from __future__ import annotations
@@ -25,9 +19,9 @@ from hwmodels.classes import registry
 from hwmodels.classes.registry import Question
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
-from hwmodels.numbers import FP16, INT8, Int, NumberFormat, Offered, Precision
+from hwmodels.numbers import INT8, Int, NumberFormat, Offered, Precision
 from hwmodels.pricing import columns as layout
-from hwmodels.pricing import memory
+from hwmodels.pricing import energy, memory
 from hwmodels.pricing.columns import Choices, Terms
 from hwmodels.pricing.table import CostTable, Objectives, Space, estimate, estimate_chunks, stored_name
 from hwmodels.workload import Contract, Layer, Workload
@@ -46,10 +40,6 @@ __all__ = [
     "uniform",
     "uniform_table",
 ]
-
-ONCHIP_J_PER_BYTE = 1e-12
-OFFCHIP_J_PER_BYTE = 40e-12
-J_PER_INT8_MAC, J_PER_FP16_MAC, J_PER_FP32_MAC = 0.3e-12, 1.5e-12, 4.6e-12
 
 
 class Price(NamedTuple):
@@ -94,7 +84,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
     terms = Terms.empty(len(workload.layers), len(runs), len(space.activation_bits))
     question = Question(device, workload, tuple(space.weight_bits), cols, choices, memory.ports(device), runs, unpack)
     choices = hardware.price(question, terms)
-    energy_j = _energy(device, cols, choices, runs, terms)
+    energy_j = energy.of_choices(device, cols, choices, runs, terms.latency_s)
     for row, layer in enumerate(workload.layers):
         if isinstance(layer.work, Contract) and layer.work.stationary == "tensor":
             for array in (*terms, energy_j):
@@ -308,46 +298,3 @@ def _as_tensors(prices: np.ndarray, space: Space) -> None:
 def _runs_as(weight_count: int, precision: Precision) -> str:
     """Layers without weights only have an activation format."""
     return str(precision) if weight_count or precision.is_float else f"A{precision.activation_bits}"
-
-
-def _energy(device: Device, cols: layout.Columns, choices: Choices, runs: list[list[Precision]], terms: Terms) -> np.ndarray:
-    """Joules of every choice, ``float64[L, nW, nA, nA]``; NaN where the device's file has no figure of energy."""
-    if not device.has_energy:
-        return np.full_like(terms.latency_s, np.nan)
-    per_mac = np.array([[_j_per_mac(device, p) for p in row] for row in runs])
-    onchip, outside = _j_per_byte(device, "onchip"), _j_per_byte(device, "dram")
-    weights = _j_per_byte(device, "flash" if "flash" in device.memory else "dram" if "dram" in device.memory else "onchip")
-    size = choices.tensor_bytes
-    read = cols.read[:, None] * size * onchip + choices.offchip_read * size * outside
-    written = cols.written[:, None] * size * onchip + choices.offchip_written * size * outside
-    energy = (cols.macs[:, None, None] * per_mac + choices.weight_bytes * weights)[:, :, :, None]
-    energy = energy + read[:, None, :, None] + written[:, None, None, :]
-    found: np.ndarray = energy + device.energy.static_w.value * terms.latency_s
-    return found
-
-
-def _j_per_mac(device: Device, precision: Precision) -> float:
-    listed = {Precision.parse(key): value.value for key, value in device.energy.j_per_mac.items()}
-    if precision in listed:
-        return listed[precision]
-    alike = [p for p in listed if p.is_float == precision.is_float]
-    if alike:
-        nearest = min(alike, key=lambda p: abs(_product(p) - _product(precision)))
-        return listed[nearest] * _product(precision) / _product(nearest)
-    if precision.is_float:
-        return J_PER_FP16_MAC if precision.weight_bits <= FP16.bits else J_PER_FP32_MAC
-    return J_PER_INT8_MAC * _product(precision) / 64
-
-
-def _product(precision: Precision) -> int:
-    return precision.weight_bits * precision.activation_bits
-
-
-def _j_per_byte(device: Device, name: str) -> float:
-    found = device.memory[name].j_per_byte if name in device.memory else None
-    if found is not None:
-        return found.value
-    # A measured energy per MAC is the whole board's: bytes are in it already.
-    if not device.energy.relative:
-        return 0.0
-    return ONCHIP_J_PER_BYTE if name == "onchip" else OFFCHIP_J_PER_BYTE
