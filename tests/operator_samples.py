@@ -97,6 +97,7 @@ SAMPLES: dict[str, Callable[[], Graph]] = {
     "pad": _picture(Pad((1, 2, 0, 1), "reflect")),
     "layer_norm": _tokens(nm.LayerNorm(), weight=_random(CHANNELS), bias=_random(CHANNELS)),
     "rms_norm": _tokens(nm.RmsNorm(), weight=_random(CHANNELS)),
+    "unit_norm": _tokens(nm.UnitNorm()),
     "group_norm": _picture(nm.GroupNorm(2), weight=_random(CHANNELS), bias=_random(CHANNELS)),
     "instance_norm": _picture(nm.InstanceNorm(), weight=_random(CHANNELS), bias=_random(CHANNELS)),
     "softmax": _tokens(Softmax()),

@@ -173,19 +173,17 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     """
     device = catalogue.load(request.target)
     network = network or load_network(request)
-    graph = trace.trace(network.module, network.channels, network.name)
+    height, width = request.input_size or network.size or device.default_input
+    enlarged = network.scale if network.input_kind == "upsampled" else 1
+    size = (height * enlarged, width * enlarged)  # masks or shapes in a graph may be made for one: for the one that is priced
+    graph = trace.trace(network.module, network.channels, network.name, otherwise=size)
     if graph.uncounted:
         raise UncountedError(
             list(graph.uncounted),
             "A search that ignored them would be wrong about price and quality. Replace them by supported operations, or move "
             "them out of the module (see `hwsearch networks --operations`).",
         )
-    height, width = request.input_size or network.size or device.default_input
-    enlarged = network.scale if network.input_kind == "upsampled" else 1
-    if graph.size is not None:  # masks or shapes in it are made for one size: for the one that is priced, then
-        size = (height * enlarged, width * enlarged)
-        graph = trace.trace(network.module, network.channels, network.name, size=size)
-    workload = trace.to_workload(graph, height * enlarged, width * enlarged)
+    workload = trace.to_workload(graph, *size)
     offered, kept = device.widths, SCOPES[request.scope]
     space = build_space(
         workload,

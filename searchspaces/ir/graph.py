@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import networkx as nx
 import torch
@@ -116,7 +117,16 @@ class Graph:
         return tuple(node for node in self.nodes if node.op.quantized)
 
     def readers(self, name: str) -> tuple[Node, ...]:
-        return tuple(node for node in self.nodes if name in node.inputs)
+        """The nodes that read a tensor, in execution order, each once."""
+        return tuple(self._readers.get(name, ()))
+
+    @cached_property
+    def _readers(self) -> dict[str, list[Node]]:
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for source in dict.fromkeys(node.inputs):
+                found.setdefault(source, []).append(node)
+        return found
 
     def replaced(self, changed: Mapping[str, Node]) -> Graph:
         """The same graph with some nodes exchanged by name."""
@@ -142,13 +152,21 @@ class Graph:
 
         Tied: whatever shares a quantizer, and the operands of an addition (``Op.aligns``).
         """
-        return self._tied(aligned=True)
+        return dict(self._width_groups)
 
     def quantizer_groups(self) -> dict[str, str]:
         """Tensor name -> name of its quantizer group (its first tensor): tensors that share scale and zero point.
 
         Tied: what is moved with where it comes from (``Op.moves``); so all operands and the result of a concatenation.
         """
+        return dict(self._quantizer_groups)
+
+    @cached_property
+    def _width_groups(self) -> dict[str, str]:
+        return self._tied(aligned=True)
+
+    @cached_property
+    def _quantizer_groups(self) -> dict[str, str]:
         return self._tied(aligned=False)
 
     def _tied(self, aligned: bool) -> dict[str, str]:

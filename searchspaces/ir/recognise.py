@@ -1,4 +1,5 @@
-"""Operators that a network spells out, found again: a normalization or deviation in steps, shuffles and repeats by reshapes.
+"""Operators that a network spells out, found again: a normalization or deviation in steps, shuffles and repeats by reshapes,
+functions of one value (``functions``).
 
 Each is exact: what is put in computes the same function. It is fewer passes over memory, and integer hardware has it.
 """
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from torch import Tensor
 
+from searchspaces.ir.functions import spelled
 from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.input import Unknown
@@ -25,8 +27,9 @@ Nodes = Mapping[str, Node]
 def recognise(nodes: Sequence[Node]) -> list[Node]:
     """The nodes with what was recognised in the place of the last node that spelled it; nodes that nobody reads are gone."""
     by_name = {node.name: node for node in nodes}
+    place = {node.name: i for i, node in enumerate(nodes)}
     for node in nodes:
-        for find in (_shuffle, _repeat, _deviation, _normalization):
+        for find in (_shuffle, _repeat, _deviation, _normalization, lambda node, nodes: spelled(node, nodes, place)):
             found = find(node, by_name)
             if found is not None:
                 by_name[node.name] = found

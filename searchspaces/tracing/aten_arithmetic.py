@@ -12,6 +12,7 @@ from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub, Where
 from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, handles, loose_name, packet, shape, tensor_name
+from searchspaces.tracing.lengths import unit_length
 
 
 def affine(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any, suffix: str = "") -> Value:
@@ -120,6 +121,8 @@ def _div(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     x, y = walk.value(a["self"]), walk.value(a["other"])
     if isinstance(x, str) and isinstance(y, str):
+        if (unit := unit_length(walk, x, y)) is not None:
+            return walk.emit(call, unit, (x,))
         return walk.emit(call, Div(), (tensor_name(walk, a["self"]), tensor_name(walk, a["other"])))
     if isinstance(x, str):
         inverse = 1.0 / torch.as_tensor(y, dtype=torch.float64)

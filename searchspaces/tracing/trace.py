@@ -41,85 +41,137 @@ OTHER = (17, 14)
 THIRD = (9, 20)
 """A third one."""
 PLAIN_SIZES: tuple[Size, ...] = (EXAMPLE, OTHER, THIRD)
+LARGE = 64
+"""What windows of a network are at most, as a rule."""
 COARSER = (2, 4, 8, 16)
 """Multiples that are tried where a graph is not the module's at every size."""
 
 
-def trace(module: nn.Module, channels: int, name: str, scale: int | None = None, size: Size | None = None) -> Graph:
+def trace(
+    module: nn.Module, channels: int, name: str, scale: int | None = None, size: Size | None = None, otherwise: Size | None = None
+) -> Graph:
     """Translate ``module`` (``[N, channels, H, W] -> [N, channels, scale*H, scale*W]``, range 0..1) to the canonical graph.
 
     Nodes carry the module paths of their layers. A layer that is called twice stands twice, the second as ``path@2``.
 
     Args:
-        size: height and width of the pictures that the graph is for, where it cannot be for all (``Graph.size``); by default
-            the smallest that suits the network.
+        size: height and width of the pictures that the graph is for, and it is compared with the module at them.
+        otherwise: the same, of a graph that cannot be for all sizes (``Graph.size``) alone; by default the smallest that suits
+            the network. Such a graph is compared with the module at a small size where it has the same operators there: at that
+            of a whole picture the comparison would take minutes.
     Raises:
         FileError: torch.export refuses the module (with its words), the module does not map a picture to a picture of
             ``scale`` times the size, or the graph computes something else than the module.
     """
     module.eval()
     if isinstance(module, GraphModule):  # a network that was read from a file
-        return replace(module.at(size), name=name)
+        return replace(module.at(size or otherwise), name=name)
+    traced = _Traced(module, channels, name, scale)
     if size is not None:
-        return _of_one_size(module, channels, name, scale, size)
+        return _of_one_size(traced, size)
     step, sizes = 1, PLAIN_SIZES
     if any(runs(module, channels, tried) is not None for tried in sizes):
         step, sizes = accepted(module, channels, name)
     if len(sizes) == 1:
-        return _of_one_size(module, channels, name, scale, sizes[0])
-    nodes, uncounted = _walked(module, channels, name, Sample(*sizes[0]))
+        return _of_size(traced, otherwise or sizes[0], sizes[0])
+    nodes, uncounted = traced.at(Sample(*sizes[0]))
     if uncounted:
         return Graph(name, tuple(simplify(nodes)), tuple(uncounted), multiple=step)
     found = None
     if not depends_on_size(nodes):
-        found = _for_multiples(Graph(name, tuple(simplify(nodes))), module, channels, scale, step, sizes)
+        found = _for_multiples(traced, Graph(name, tuple(simplify(nodes))), step, sizes)
     else:
         if sizes[0] == EXAMPLE:
             step, sizes = accepted(module, channels, name)
-            nodes, uncounted = _walked(module, channels, name, Sample(*sizes[0]))
-        found = _with_formulas(module, channels, name, nodes, step, sizes, scale)
-    return found or _of_one_size(module, channels, name, scale, sizes[0])
+        found = _with_formulas(traced, step, sizes)
+    return found or _of_size(traced, otherwise or sizes[0], sizes[0])
 
 
-def _for_multiples(
-    graph: Graph, module: nn.Module, channels: int, scale: int | None, step: int, sizes: tuple[Size, ...]
-) -> Graph | None:
+class _Traced:
+    """A module, exported once at each size and walked.
+
+    Attributes:
+        scale: what it enlarges pictures by, None where that is not asked.
+    """
+
+    def __init__(self, module: nn.Module, channels: int, name: str, scale: int | None) -> None:
+        self.module, self.channels, self.name, self.scale = module, channels, name, scale
+        self._walked: dict[Sample, tuple[list[Node], list[str]]] = {}
+
+    def at(self, sample: Sample) -> tuple[list[Node], list[str]]:
+        """The nodes, not simplified, and what could not be expressed.
+
+        Raises:
+            FileError: torch.export refuses.
+        """
+        if sample not in self._walked:
+            example = torch.rand(sample.count, self.channels, *sample.shape, generator=torch.Generator().manual_seed(0))
+            walker = Walker(_exported(self.module, example, self.name), tuple(example.shape))
+            self._walked[sample] = walker.run(), walker.uncounted
+        return self._walked[sample]
+
+    def check(self, graph: Graph, sizes: Sequence[Size]) -> None:
+        """See ``check``."""
+        check(graph, self.module, self.channels, self.scale, sizes)
+
+
+def _for_multiples(traced: _Traced, graph: Graph, step: int, sizes: tuple[Size, ...]) -> Graph | None:
     """The graph with the smallest multiple at which it is the module; None where it is for one size alone."""
     for multiple in (step, *(m for m in COARSER if m > step)):
         tried = sizes if multiple == step else (sizes[0], *multiples(multiple)[1:])
         if tried[0][0] % multiple or tried[0][1] % multiple:
             tried = multiples(multiple)
         try:
-            check(graph, module, channels, scale, tried)
+            traced.check(graph, tried)
         except (FileError, ValueError, RuntimeError, IndexError):
             continue
         return replace(graph, multiple=multiple)
     return None
 
 
-def _of_one_size(module: nn.Module, channels: int, name: str, scale: int | None, size: Size) -> Graph:
-    """The graph for pictures of one size alone."""
-    nodes, uncounted = _walked(module, channels, name, Sample(*size))
-    graph = Graph(name, tuple(simplify(nodes)), tuple(uncounted), size=size)
+def _of_one_size(traced: _Traced, size: Size) -> Graph:
+    """The graph for pictures of one size alone, compared with the module at it."""
+    graph = _unchecked(traced, size)
     if not graph.uncounted:
-        check(graph, module, channels, scale, (size,))
+        traced.check(graph, (size,))
     return graph
 
 
-def _with_formulas(
-    module: nn.Module,
-    channels: int,
-    name: str,
-    nodes: Sequence[Node],
-    step: int,
-    sizes: tuple[Size, ...],
-    scale: int | None,
-) -> Graph | None:
+def _of_size(traced: _Traced, size: Size, small: Size) -> Graph:
+    """The same, compared at a small size where that has the same operators: the one given, or one that is as far beyond whole
+    windows as ``size`` is."""
+    wanted = _unchecked(traced, size)
+    beyond = (size[0] % LARGE + LARGE, size[1] % LARGE + LARGE)
+    for tried in (small, beyond):
+        if wanted.uncounted or 2 * tried[0] * tried[1] > size[0] * size[1]:
+            continue
+        try:
+            alike = _unchecked(traced, tried)
+        except FileError:  # it does not run at that size
+            continue
+        if _calls(alike) == _calls(wanted):
+            traced.check(alike, (tried,))
+            return wanted
+    return _of_one_size(traced, size)
+
+
+def _unchecked(traced: _Traced, size: Size) -> Graph:
+    nodes, uncounted = traced.at(Sample(*size))
+    return Graph(traced.name, tuple(simplify(nodes)), tuple(uncounted), size=size)
+
+
+def _calls(graph: Graph) -> list[tuple[object, ...]]:
+    """What a graph computes, without the numbers that sizes and constants are."""
+    return [(node.name, type(node.op), node.inputs, tuple(node.weights)) for node in graph.nodes]
+
+
+def _with_formulas(traced: _Traced, step: int, sizes: tuple[Size, ...]) -> Graph | None:
     """The graph with formulas for its sizes; None where it has none that hold."""
+    nodes, _ = traced.at(Sample(*sizes[0]))
     for count in (2, 1):  # some calls are composed in another way for several pictures at once
         samples = (Sample(*sizes[0]), Sample(*sizes[1], count))
         try:
-            second, uncounted = _walked(module, channels, name, samples[1])
+            second, uncounted = traced.at(samples[1])
         except FileError:
             continue
         tried: list[list[Node]] = []
@@ -131,17 +183,10 @@ def _with_formulas(
             if any([n.op for n in found] == [n.op for n in other] for other in tried):
                 continue
             tried.append(found)
-            graph = Graph(name, tuple(simplify(found)))
-            checked = _for_multiples(graph, module, channels, scale, step, sizes)
+            checked = _for_multiples(traced, Graph(traced.name, tuple(simplify(found))), step, sizes)
             if checked is not None:
                 return checked
     return None
-
-
-def _walked(module: nn.Module, channels: int, name: str, sample: Sample) -> tuple[list[Node], list[str]]:
-    example = torch.rand(sample.count, channels, *sample.shape, generator=torch.Generator().manual_seed(0))
-    walker = Walker(_exported(module, example, name), tuple(example.shape))
-    return walker.run(), walker.uncounted
 
 
 def _exported(module: nn.Module, example: torch.Tensor, name: str) -> Any:

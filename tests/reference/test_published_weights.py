@@ -30,6 +30,9 @@ FILES = [
     "imdn_x4",
     "mobilesr_x4",
     "hit_srf_x4",
+    "imdtn_x4",
+    "ngswin_x2",
+    "ngswin_x3",
 ]
 ON_SET5 = [
     "fsrcnn_x2",
@@ -49,21 +52,20 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _load(shared: Path, file: str) -> tuple[LoadedNetwork, Graph]:
+def _load(shared: Path, file: str, otherwise: tuple[int, int] | None = None) -> tuple[LoadedNetwork, Graph]:
     scale = int(file[-1]) if file[-1].isdigit() else 2
     name = file.removesuffix(f"_x{scale}") if file.startswith("hit_srf") else file.partition("_")[0]
     network = registry.load(name, scale=scale, weights=shared / "data" / "weights" / f"{file}.safetensors")
     factor = 1 if network.input_kind == "upsampled" else scale
-    return network, trace(network.module, network.channels, file, factor)
+    return network, trace(network.module, network.channels, file, factor, otherwise=otherwise)
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_golden_pair(shared: Path, file: str) -> None:
     """The module and its canonical graph reproduce the output of the authors' own code."""
-    network, graph = _load(shared, file)
     golden = load_file(shared / "data" / "weights" / "golden" / f"{file}.safetensors")
-    if graph.size is not None:
-        graph = trace(network.module, network.channels, file, size=tuple(golden["input"].shape[2:]))
+    height, width = golden["input"].shape[2:]
+    network, graph = _load(shared, file, otherwise=(height, width))
     with torch.no_grad():
         for output in (network.module(golden["input"]), execute(graph, golden["input"])):
             assert output.shape == golden["output"].shape

@@ -19,6 +19,7 @@ from torch import Tensor
 from hwmodels.numbers import Float, Int, NumberFormat
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.observe.gains import Bench, others, quantizes
+from hwsearch.quant.ranges.histograms import counted
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.shapes import known_channel_axes
 from searchspaces.ops.maps.activation import Relu, Relu6
@@ -173,13 +174,8 @@ def spreads(
     def see(node: Node, y: Tensor) -> None:
         if not quantizes(node):
             return
-        axis, channels = axes[node.name], len(ranges[node.name].low)
-        sides = [1] * y.ndim if axis is None else [-1 if place == axis % y.ndim else 1 for place in range(y.ndim)]
-        low = torch.from_numpy(ranges[node.name].low).float().view(sides)
-        width = torch.from_numpy(ranges[node.name].high).float().view(sides).sub(low).clamp_min(1e-12) / CHANNEL_BINS
-        bins = ((y - low) / width).int().clamp_(0, CHANNEL_BINS - 1) + torch.arange(channels).view(sides) * CHANNEL_BINS
-        seen = torch.bincount(bins.flatten(), minlength=channels * CHANNEL_BINS).view(channels, -1).numpy()
-        counts[node.name] += seen * (gains[node.name] / (y.numel() // channels * len(crops)))[:, None]
+        seen = counted(y, axes[node.name], ranges[node.name].low, ranges[node.name].high, CHANNEL_BINS)
+        counts[node.name] += seen * (gains[node.name] / (y.numel() // len(seen) * len(crops)))[:, None]
 
     with torch.no_grad():
         for crop in crops:

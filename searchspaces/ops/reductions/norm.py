@@ -79,6 +79,21 @@ class RmsNorm(_AxesNorm):
 
 
 @dataclass(frozen=True)
+class UnitNorm(_AxesNorm):
+    """Values over the root of the sum of their squares, or over ``eps`` where that is larger; no weights."""
+
+    kind: ClassVar[str] = "unit_norm"
+    takes: ClassVar[tuple[str, ...]] = ()
+
+    eps: float = 1e-12
+
+    def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+        x = inputs[0]
+        length: Tensor = torch.linalg.vector_norm(x, dim=self.axes, keepdim=True)
+        return x / length.clamp_min(self.eps)
+
+
+@dataclass(frozen=True)
 class GroupNorm(Norm):
     """Over each of ``groups`` groups of the channels on axis 1, and over all that follows; weights ``[C]``."""
 

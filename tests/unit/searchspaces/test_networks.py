@@ -25,6 +25,8 @@ SIZES = {
     "imdn": {"nf": 16, "n_blocks": 2},
     "mobilesr": {"width": 16},
     "hit_srf": {"width": 12, "groups": 1},
+    "imdtn": {"width": 16},
+    "ngswin": {"width": 16, "outer": 2, "inner": 1},
 }
 
 

@@ -26,6 +26,8 @@ SMALL = {
     "imdn": {"nf": 16, "n_blocks": 2},
     "mobilesr": {"width": 16},
     "hit_srf": {"width": 12, "groups": 1},
+    "imdtn": {"width": 16},
+    "ngswin": {"width": 16, "outer": 2, "inner": 1},
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -12,10 +14,13 @@ from torch import Tensor, nn
 
 from hwmodels import cost
 from hwmodels.device import catalogue
+from hwmodels.errors import FileError
 from hwsearch.quant.engine.simulate import Prepared, prepare, simulate
 from searchspaces.ir.graph import Graph, Node, execute
-from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle
-from searchspaces.ops.reductions.norm import LayerNorm
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.maps.activation import Activation, Gelu, Silu, Sqrt
+from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle, Roll
+from searchspaces.ops.reductions.norm import LayerNorm, Norm
 from searchspaces.space import build_space
 from searchspaces.tracing.trace import to_workload, trace
 
@@ -55,6 +60,72 @@ def test_masks_of_windows_are_for_one_size() -> None:
     assert asked.size == (16, 20)
     with torch.no_grad():
         assert torch.allclose(execute(asked, x), module(x), atol=1e-4)
+
+
+def test_one_size_otherwise_is_the_one_asked_for() -> None:
+    """Where formulas hold, it is for all sizes all the same; where none do, it equals the module at that size, though it was
+    compared at a smaller one."""
+    module = build("shifted")
+    found = trace(module, 3, "shifted", otherwise=(72, 80))
+    assert found.size == (72, 80)
+    x = torch.rand(1, 3, 72, 80, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        assert torch.allclose(execute(found, x), module(x), atol=1e-4)
+    assert trace(build("swin"), 3, "swin", otherwise=(72, 80)).size is None
+
+
+def test_one_size_that_computes_something_else_is_found_without_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that is wrong is wrong at the small size, too."""
+    run = Roll.run
+    monkeypatch.setattr(Roll, "run", lambda self, inputs, weights: -run(self, inputs, weights))
+    with pytest.raises(FileError, match="differs"):
+        trace(build("shifted"), 3, "shifted", otherwise=(72, 80))
+
+
+class Spelled(nn.Module):
+    """A function of one value between two convolutions."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function, self.first, self.last = function, nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.last(self.function(self.first(x)))
+        return found
+
+
+@pytest.mark.parametrize(
+    ("function", "becomes"),
+    [
+        (lambda x: x * 0.5 * (1 + torch.erf(x / math.sqrt(2))), Gelu()),
+        (lambda x: x * (torch.erf(x * 0.7071067811865475) + 1.0) * 0.5, Gelu()),
+        (lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))), Gelu("tanh")),
+        (lambda x: 0.5 * x * (1 + torch.tanh(x * 0.7978845608 * (1 + 0.044715 * x * x))), Gelu("tanh")),
+        (lambda x: x * torch.sigmoid(x), Silu()),
+        (lambda x: x * 0.5 * (1 + torch.erf(x)), None),
+        (lambda x: 0.5 * x * (1 + torch.tanh(x)), None),
+        (lambda x: x * torch.sigmoid(x.mean(dim=1, keepdim=True)), None),
+    ],
+)
+def test_functions_of_one_value_are_told_by_what_they_compute(
+    function: Callable[[Tensor], Tensor], becomes: Activation | None
+) -> None:
+    """Whatever way they are written; what is no such function stays as it stands."""
+    graph = trace(Spelled(function), 3, "spelled")
+    between = [node.op for node in graph.nodes[1:] if not isinstance(node.op, Conv)]
+    assert (between == [becomes]) if becomes else (len(between) > 1 and not any(isinstance(op, Gelu | Silu) for op in between))
+
+
+def test_vectors_of_unit_length_are_one_operator() -> None:
+    """And equal to the module also where vectors are zero."""
+    module = Spelled(lambda x: nn.functional.normalize(x.relu().permute(0, 2, 3, 1), dim=-1).permute(0, 3, 1, 2))
+    graph = trace(module, 3, "unit")
+    assert [node.op.kind for node in graph.nodes if isinstance(node.op, Norm)] == ["unit_norm"]
+    assert not any(isinstance(node.op, Sqrt) for node in graph.nodes)
+    module.first.bias.data.fill_(-10.0)
+    with torch.no_grad():
+        x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+        assert torch.equal(execute(trace(module, 3, "unit"), x), module(x))
 
 
 def test_what_is_spelled_out_is_recognised() -> None:

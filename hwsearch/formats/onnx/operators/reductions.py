@@ -114,6 +114,13 @@ def _rms_norm(writer: Writer, node: Node, xs: list[str], name: str) -> str:
     return _scaled(writer, node, normal, node.op.axes, name)
 
 
+@WRITES.register(nm.UnitNorm)
+def _unit_norm(writer: Writer, node: Node, xs: list[str], name: str) -> str:
+    assert isinstance(node.op, nm.UnitNorm)
+    length = writer.op("ReduceL2", [xs[0], _axes(writer, node.op.axes)], keepdims=1)
+    return writer.op("Div", [xs[0], writer.op("Max", [length, writer.const(node.op.eps)])], name)
+
+
 def _over_root(writer: Writer, x: str, over: str, eps: float) -> str:
     """``x`` over the root of its mean square."""
     square = writer.op("ReduceMean", [writer.op("Mul", [x, x]), over], keepdims=1)

@@ -11,6 +11,7 @@ from hwmodels.numbers import FP16, INT16, Int
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.ranges.given import picture_format
+from hwsearch.quant.ranges.histograms import counted
 from hwsearch.quant.ranges.ranges import (
     SATURATING,
     ChannelSpreads,
@@ -27,6 +28,16 @@ from searchspaces.tracing.trace import to_workload
 
 def channels(low: list[float], high: list[float]) -> ChannelSpreads:
     return ChannelSpreads(np.ones((len(low), 2048)), np.array(low), np.array(high))
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((2, 5, 6, 7), 1), ((3, 4, 5), -1), ((6, 7), None)])
+def test_histograms_of_channels(shape: tuple[int, ...], axis: int | None) -> None:
+    """As numpy counts each channel; what lies outside its range counts at the nearer end."""
+    y = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    rows = y.reshape(1, -1) if axis is None else y.movedim(axis, 0).flatten(1)
+    low, high = np.full(len(rows), -1.5), np.linspace(1.0, 2.0, len(rows))
+    expected = [np.histogram(np.clip(row, a, b), 12, (a, b))[0] for row, a, b in zip(rows.numpy(), low, high, strict=True)]
+    assert np.array_equal(counted(y, axis, low, high, 12), expected)
 
 
 def test_whole_range_with_zero_point() -> None:
