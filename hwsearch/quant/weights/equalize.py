@@ -29,7 +29,7 @@ from searchspaces.ops.maps.activation import LeakyRelu, PRelu, Relu
 HOMOGENEOUS = (type(None), Relu, PRelu, LeakyRelu)
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 ALIKE = 300.0
-"""How many times larger than another a channel of a tensor may be before all of them are rescaled."""
+"""How far apart the scales of a tensor's channels may be before they are changed ahead of everything else."""
 SMALLEST = 1e-30
 """A magnitude that counts as zero."""
 
@@ -172,29 +172,26 @@ def normalizing(graph: Graph, extremes: Mapping[str, Ranges]) -> dict[str, np.nd
     """Scales for the equalizable tensors whose channels are far apart: the network as it should be looked at.
 
     Beside a channel that is a million times larger than the others and undone by the next layer, or that nobody reads, second
-    moments, gains and ranges are numbers of that channel alone. Divided by these scales all channels have one magnitude; a tensor
-    whose channels are within ``ALIKE`` of each other stays as it is, to the last bit.
+    moments, gains and ranges are numbers of that channel alone. So a channel is scaled as far as its readers undo it, and no
+    further: one that is small because it was hardly active on these pictures would be cut where it is active on others. A tensor
+    whose channels are then within ``ALIKE`` of each other stays as it is, to the last bit.
     """
     found = {}
     for name in equalizable(graph):
-        magnitude = extremes[name].magnitude
-        some = magnitude > SMALLEST
-        factors = _apart(magnitude)
-        # A channel that was always zero has no magnitude: what its readers multiply it by must not outweigh their other weights.
-        read = np.max([_columns(reader) for reader in graph.readers(name)], axis=0) * np.where(some, factors, 1.0)
-        factors = np.where(some, factors, 1 / _apart(read))
-        if (factors != 1.0).any():
+        reach = _relative(extremes[name].magnitude)
+        read = _relative(np.max([_columns(reader) for reader in graph.readers(name)], axis=0))
+        undone = 1 / np.maximum(read, SMALLEST)
+        factors = np.clip(undone, np.minimum(reach, 1.0), np.maximum(reach, 1.0))
+        if factors.max() > ALIKE * factors.min():
             found[name] = factors
     return found
 
 
-def _apart(values: np.ndarray) -> np.ndarray:
-    """Values ``float64[C]`` relative to their median; all 1 where they are within ``ALIKE`` of each other. Zeros count as 1."""
+def _relative(values: np.ndarray) -> np.ndarray:
+    """Values ``float64[C]`` over the geometric median of those that are not zero, so that reciprocals stay reciprocal."""
     some = values > SMALLEST
-    if not some.any() or values[some].max() <= ALIKE * values[some].min():
-        return np.ones_like(values)
-    found: np.ndarray = np.where(some, values / float(np.median(values[some])), 1.0)
-    return found
+    middle = np.exp(np.median(np.log(values[some]))) if some.any() else 1.0
+    return np.where(some, values / middle, 0.0)
 
 
 def _columns(reader: Node) -> np.ndarray:

@@ -10,8 +10,8 @@ from words import make_node
 from hwmodels.numbers import FP16, Int
 from hwsearch.quant.observe.gains import Bench
 from hwsearch.quant.observe.moments import collect
-from hwsearch.quant.ranges.ranges import extremes
-from hwsearch.quant.weights.equalize import ALPHAS, Equalizer, equalizable, scaled
+from hwsearch.quant.ranges.ranges import Ranges, extremes
+from hwsearch.quant.weights.equalize import ALPHAS, Equalizer, equalizable, normalizing, scaled
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.networks import registry
 from searchspaces.tracing.trace import trace
@@ -95,3 +95,27 @@ def test_choice_follows_the_widths() -> None:
     live = ranges[name].magnitude > 1e-4
     whole = ranges[name].magnitude[live] / equalizer.candidates[name][-1][live]
     assert np.allclose(whole, whole[0])
+
+
+@pytest.mark.parametrize(
+    ("magnitude", "read", "factor"),
+    [
+        (1e-4, 1.0, None),  # hardly active on these pictures: what it is on others must not be cut
+        (1e-4, 1e4, 1e-4),  # small, and enlarged by the next layer
+        (1e4, 1.0, None),  # large and meant
+        (1e4, 1e-4, 1e4),
+        (1e4, 0.0, 1e4),  # nobody reads it
+        (0.0, 1e4, 1e-4),
+        (1e-2, 1e2, None),  # not far apart
+    ],
+)
+def test_a_channel_is_scaled_as_far_as_its_readers_undo_it(magnitude: float, read: float, factor: float | None) -> None:
+    weight = torch.ones(2, 5, 3, 3)
+    weight[:, 1] = read
+    nodes = (make_node("x", "input", (), {"channels": 1}), conv("a", "x", torch.ones(5, 1, 3, 3), "relu"), conv("b", "a", weight))
+    seen = Ranges(np.zeros(5), np.array([1.0, magnitude, 1.0, 1.0, 1.0]))
+    found = normalizing(Graph("net", nodes), {"a": seen})
+    if factor is None:
+        assert found == {}
+    else:
+        np.testing.assert_allclose(found["a"], [1.0, factor, 1.0, 1.0, 1.0], rtol=1e-6)
