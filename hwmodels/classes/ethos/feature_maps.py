@@ -23,7 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.classes.ethos.blocks import BRICK, Operation, reach, up
-from hwmodels.classes.ethos.operations import beside, stored_elements
+from hwmodels.classes.ethos.operations import stored_elements
+from hwmodels.classes.ethos.residence import kept_whole, ranges_of
 from hwmodels.workload import Layer, Workload
 
 
@@ -165,46 +166,12 @@ def widened(chain: Chain, cascade: Cascade, capacity: float) -> list[Cascade]:
     return best
 
 
-def kept_whole(workload: Workload, stored: np.ndarray, taken: np.ndarray, rolling: np.ndarray, capacity: float) -> np.ndarray:
-    """``bool[T]``: feature maps between layers that stay on chip whole.
+def schedule(workload: Workload, chain: Chain, element_bytes: float, access: np.ndarray, capacity: float) -> Schedule:
+    """The schedule of a workload whose feature maps live in external memory, with ``capacity`` bytes on chip.
 
     Args:
-        stored: ``float64[T]``, bytes of each tensor.
-        taken: ``float64[L]``, bytes that cascades hold on chip while each layer runs.
-        rolling: ``bool[T]``, feature maps inside of cascades, which are never whole.
+        access: ``float64[T]``, elements of each tensor that are read and written.
     """
-    kept: np.ndarray = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
-    for layer in workload.layers:
-        if beside(layer):
-            kept[[*layer.inputs, layer.output]] = False
-    lives = [(_written_first(workload, i), max(t.readers, default=0)) for i, t in enumerate(workload.tensors)]
-    alive = taken.copy()
-    for i in np.flatnonzero(kept):
-        alive[lives[i][0] : lives[i][1] + 1] += stored[i]
-    # What one use of a tensor on chip costs in bytes times layers.
-    price = [stored[i] * (last - begin + 1) / (1 + len(workload.tensors[i].readers)) for i, (begin, last) in enumerate(lives)]
-    while alive.max(initial=0.0) > capacity:
-        crowded = int(alive.argmax())
-        rivals = [i for i in np.flatnonzero(kept) if lives[i][0] <= crowded <= lives[i][1]]
-        if not rivals:
-            alive[crowded] = 0.0
-            continue
-        leaves = max(rivals, key=lambda i: price[i])
-        kept[leaves] = False
-        alive[lives[leaves][0] : lives[leaves][1] + 1] -= stored[leaves]
-    return kept
-
-
-def _written_first(workload: Workload, tensor: int) -> int:
-    """The layer at which a tensor begins to live: a concatenation is written as soon as its first part is there."""
-    producer = workload.tensors[tensor].producer
-    if producer < 0 or not workload.layers[producer].moves("concat", "repeat"):
-        return max(producer, 0)
-    return min(max(workload.tensors[i].producer, 0) for i in workload.layers[producer].inputs)
-
-
-def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: float) -> Schedule:
-    """The schedule of a workload whose feature maps live in external memory, with ``capacity`` bytes on chip."""
     count = len(workload.layers)
     found = [wide for narrow in cascades(chain, 0, count - 1, 1, False, capacity) for wide in widened(chain, narrow, capacity)]
     rows, taken = np.zeros(count, dtype=np.int64), np.zeros(count)
@@ -218,22 +185,17 @@ def schedule(workload: Workload, chain: Chain, element_bytes: float, capacity: f
         rows[layers] = chain.steps(cascade.first, cascade.last, cascade.step)
         taken[layers] = min(cascade.used_bytes, capacity)
         rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True
-    stored = stored_elements(workload) * element_bytes
-    kept: np.ndarray = kept_whole(workload, stored, taken, rolling, capacity)
-    for layer in workload.layers:
-        # Both operands of an element-wise operation are in one memory.
-        if layer.maps("add", "mul") and not all(kept[i] or rolling[i] for i in layer.inputs):
-            kept[list(layer.inputs)] = False
-    for i in np.flatnonzero(kept):
-        taken[workload.tensors[i].producer : max(workload.tensors[i].readers) + 1] += stored[i]
+    kept = kept_whole(workload, element_bytes, taken, rolling, access, capacity)
+    for one in ranges_of(workload, kept, element_bytes, access):
+        taken[one.layers] += one.size_bytes
     return Schedule(kept | rolling, rows, streamed, float(taken.max(initial=0.0)))
 
 
 def all_inside(workload: Workload, element_bytes: float) -> Schedule:
     """The schedule of a device without external memory for feature maps: everything on chip, whole."""
-    alive = np.zeros(len(workload.layers))
-    for tensor, elements in zip(workload.tensors, stored_elements(workload) * element_bytes, strict=True):
-        alive[max(tensor.producer, 0) : max(tensor.readers, default=len(alive) - 1) + 1] += elements
-    count = len(alive)
+    count = len(workload.layers)
     everything, whole = np.ones(len(workload.tensors), dtype=bool), np.zeros(count, dtype=np.int64)
+    alive = np.zeros(count)
+    for one in ranges_of(workload, everything, element_bytes, np.zeros(len(workload.tensors))):
+        alive[one.layers] += one.size_bytes
     return Schedule(everything, whole, np.zeros(count, dtype=bool), float(alive.max()))

@@ -18,7 +18,7 @@ import numpy as np
 from hwmodels.classes.ethos import feature_maps
 from hwmodels.classes.ethos.array import array_of, described, homes_of
 from hwmodels.classes.ethos.blocks import Blocks, Operation, reach
-from hwmodels.classes.ethos.cycles import operation_cycles
+from hwmodels.classes.ethos.cycles import operation_cycles, read_bytes, written_bytes
 from hwmodels.classes.ethos.encoded_weights import encoded_bytes
 from hwmodels.classes.ethos.feature_maps import Schedule
 from hwmodels.classes.ethos.operations import beside, bricks, chained, operations, stored_channels
@@ -117,6 +117,16 @@ class _Pricing:
         source, target = self.workload.tensors[layer.inputs[0]], self.workload.tensors[layer.output]
         return (source.elements * in_bytes + target.elements * out_bytes) / self.homes.outside.bytes_per_cycle
 
+    def _access(self, found: list[list[tuple[Operation, float]]]) -> np.ndarray:
+        """``float64[T]``: elements of every tensor that operations read, with what they read again, and write."""
+        access, home = np.zeros(len(self.workload.tensors)), self.homes.onchip._replace(burst=1)
+        for layer, each in zip(self.workload.layers, found, strict=True):
+            for op, _ in each:
+                blocks = self._cut(op, 0)
+                access[list(layer.inputs)] += read_bytes(op, blocks, home) / op.in_bytes
+                access[layer.output] += written_bytes(op, blocks, self.array, home) / op.out_bytes
+        return access
+
     def schedule(self, a: int, capacity: float) -> Schedule:
         """What stays on chip when every feature map has width ``a``."""
         workload, size = self.workload, float(self.choices.tensor_bytes[a])
@@ -126,7 +136,7 @@ class _Pricing:
         weights = self.choices.weight_bytes[:, -1, a]
         firsts = [each[0][0] if each else None for each in found]
         chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), weights)
-        planned = feature_maps.schedule(workload, chain, size, capacity)
+        planned = feature_maps.schedule(workload, chain, size, self._access(found), capacity)
         for row in np.flatnonzero(self.absorbed):
             # What the output unit adds to was never stored: the convolution writes the sum.
             planned.inside[workload.layers[row - 1].output] = planned.inside[workload.layers[row].output]

@@ -9,12 +9,15 @@ in place. A pixel shuffle runs beside the array: only its bytes are counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from hwmodels.classes.ethos.blocks import BRICK, CHANNELWISE, CONVOLUTION, PAIRWISE, POOLING, PRODUCT, Array, Operation, up
 from hwmodels.workload import Layer, Map, Reduce, Tensor, Workload
+
+THIN = 8
+"""Channels below which element-wise operations take a tensor in another shape."""
 
 
 def beside(layer: Layer) -> bool:
@@ -22,23 +25,81 @@ def beside(layer: Layer) -> bool:
     return layer.moves("shuffle", "transpose", "gather")
 
 
+def in_place(workload: Workload) -> list[int]:
+    """For every tensor the one in whose place it is written: parts of a concatenation that nobody else reads, or itself."""
+    place = list(range(len(workload.tensors)))
+    for layer in workload.layers:
+        if layer.moves("concat"):
+            for i in layer.inputs:
+                if not _copied_in(workload, i, layer):
+                    place[i] = layer.output
+    return place
+
+
+def _copied_in(workload: Workload, tensor: int, layer: Layer) -> bool:
+    """Whether a part of a concatenation is made elsewhere and copied: what enters the network, has other readers, or was not
+    written in one piece by the array."""
+    part = workload.tensors[tensor]
+    if part.producer < 0 or len(part.readers) > 1 or layer.inputs.count(tensor) > 1:
+        return True
+    producer = workload.layers[part.producer]
+    return beside(producer) or producer.moves("concat", "repeat", "slice")
+
+
 def bricks(workload: Workload) -> np.ndarray:
     """``bool[T]``: tensors stored in bricks of 16 channels."""
     found = np.zeros(len(workload.tensors), dtype=bool)
+    place = in_place(workload)
     for i, tensor in enumerate(workload.tensors):
         if tensor.producer < 0 or not tensor.readers:
             continue
         producer, readers = workload.layers[tensor.producer], [workload.layers[r] for r in tensor.readers]
         outside = beside(producer) or any(beside(r) for r in readers)
-        odd = any(r.moves("concat", "slice", "repeat") for r in (producer, *readers)) and tensor.channels % BRICK
-        thin = any(thinned(workload.tensors[k.output]) for k in (producer, *readers) if k.maps() or k.reduces)
-        found[i] = not outside and not odd and not thin
+        thin = tensor.channels < THIN and any(k.maps() for k in (producer, *readers))
+        found[i] = not outside and not _unaligned(workload, producer, readers) and not thin
+    found[:] = [found[i] and found[there] for i, there in enumerate(place)]
     return found
 
 
-def thinned(tensor: Tensor) -> bool:
-    """Whether an element-wise operation takes the tensor, of few channels, as rows of 16."""
-    return tensor.channels < BRICK and tensor.width * tensor.channels % BRICK == 0
+def _unaligned(workload: Workload, producer: Layer, readers: list[Layer]) -> bool:
+    """Whether a part of a tensor is written or read at a channel that begins no brick."""
+    sizes: list[int] = []
+    if producer.moves("concat"):
+        sizes = [workload.tensors[i].channels for i in producer.inputs[:-1]]
+    elif producer.moves("repeat"):
+        sizes = [workload.tensors[producer.inputs[0]].channels]
+    cut = [workload.tensors[r.output].channels for r in readers if r.moves("slice")]
+    cut += [workload.tensors[r.inputs[0]].channels for r in readers if r.moves("slice")]
+    return any(size % BRICK for size in (*sizes, *cut))
+
+
+def thinned(tensor: Tensor) -> tuple[int, int, int] | None:
+    """Height, width and channels as which an element-wise operation takes a tensor of few channels; None: as it is.
+
+    The smallest prime factors of the number of elements make the channels, at least 16; the others make a height and a width."""
+    if tensor.channels >= THIN or tensor.elements <= BRICK:
+        return None
+    channels, height, width = 1, 1, 1
+    for factor in _primes(tensor.elements):
+        if channels < BRICK:
+            channels *= factor
+        elif width < height:
+            width *= factor
+        else:
+            height *= factor
+    return max(height, width), min(height, width), channels
+
+
+def _primes(number: int) -> Iterator[int]:
+    """Prime factors, smallest first."""
+    factor = 2
+    while factor * factor <= number:
+        while number % factor == 0:
+            yield factor
+            number //= factor
+        factor += 1
+    if number > 1:
+        yield number
 
 
 def chained(workload: Workload, row: int, array: Array, brick: np.ndarray) -> bool:
@@ -122,9 +183,9 @@ def operations(
     looked_up = layer.maps("clamp", "slope", "slopes", "function")
     finish = max(float(cycles[wide]), array.lookup if looked_up else _activation(layer, array))
     sizes = {"kernel_h": 1, "kernel_w": 1}
-    if not any(formats) and thinned(target):
-        wide_row = target.width * target.channels // BRICK
-        sizes |= {"in_w": wide_row, "in_c": BRICK, "out_w": wide_row, "out_c": BRICK}
+    if thin := thinned(target):
+        for side, name in zip(thin, "hwc", strict=True):
+            sizes |= {f"in_{name}": side, f"out_{name}": side}
     return [(make(PAIRWISE, finish, len(layer.inputs), **sizes), 0.0)]
 
 
@@ -151,8 +212,7 @@ def _copied(workload: Workload, layer: Layer) -> list[int]:
     if layer.moves("repeat"):
         channels = workload.tensors[layer.inputs[0]].channels
         return [channels] * (workload.tensors[layer.output].channels // channels)
-    inputs = [workload.tensors[i] for i in layer.inputs]
-    return [t.channels for t in inputs if t.producer < 0 or len(t.readers) > 1]
+    return [workload.tensors[i].channels for i in layer.inputs if _copied_in(workload, i, layer)]
 
 
 def _convolutions(

@@ -1,0 +1,164 @@
+"""Which whole feature maps between layers stay on the chip of a documented array, beside what cascades hold there.
+
+Every feature map that something on the array writes and something on the array reads is a candidate. Those that never have to
+share a crowded moment stay; those that do not fit alone leave. The rest compete: of all choices that fit, the one whose feature
+maps are read and written most often. Rivals are weighed up to 20 at a time, in the order in which they begin to live, and each
+such group keeps clear of what was kept before it.
+
+Feature maps that lie in one place live together: the parts of a concatenation that are written into it, and the result of an
+element-wise operation that overwrites an operand which nobody else reads.
+
+The rules are those of Arm's compiler (ethos-u-vela 5.2.0, Apache-2.0: live ranges, fast storage), whose exhaustive search is an
+integer program here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hwmodels.classes.ethos.operations import beside, in_place, stored_elements
+from hwmodels.workload import Workload
+
+MOST_RIVALS = 20
+
+
+@dataclass
+class Range:
+    """Tensors in one place: ``size_bytes`` of the largest, alive from layer ``first`` to ``last``; ``access``: elements read and
+    written in all."""
+
+    tensors: list[int]
+    size_bytes: float
+    first: int
+    last: int
+    access: float = 0.0
+    layers: slice = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.layers = slice(self.first, self.last + 1)
+
+
+def ranges_of(workload: Workload, candidates: np.ndarray, element_bytes: float, access: np.ndarray) -> list[Range]:
+    """The live ranges of the candidates ``bool[T]``, in the order in which they begin.
+
+    Args:
+        access: ``float64[T]``, elements of each tensor that are read and written.
+    """
+    stored, place = stored_elements(workload) * element_bytes, _places(workload, candidates)
+    members: dict[int, list[int]] = {}
+    for i in np.flatnonzero(candidates):
+        members.setdefault(place[i], []).append(int(i))
+    found = []
+    for tensors in members.values():
+        each = [workload.tensors[i] for i in tensors]
+        first = max(min(t.producer for t in each), 0)
+        last = max(max(t.readers, default=len(workload.layers) - 1) for t in each)
+        size = max(float(stored[i]) for i in tensors)
+        found.append(Range(tensors, size, first, last, float(access[tensors].sum())))
+    return sorted(found, key=lambda one: one.first)
+
+
+def _places(workload: Workload, candidates: np.ndarray) -> list[int]:
+    """For every tensor, the tensor in whose place it lies."""
+    place = in_place(workload)
+    for layer in workload.layers:
+        if not layer.maps() or not candidates[layer.output]:
+            continue
+        target = workload.tensors[layer.output]
+        for i in dict.fromkeys(layer.inputs):
+            source = workload.tensors[i]
+            alone = (
+                candidates[i] and len(source.readers) == 1 and place[layer.output] == layer.output and place[i] != layer.output
+            )
+            if alone and (source.channels, source.height, source.width) == (target.channels, target.height, target.width):
+                place[layer.output] = place[i]
+                break
+    return place
+
+
+def kept_whole(
+    workload: Workload, element_bytes: float, taken: np.ndarray, rolling: np.ndarray, access: np.ndarray, capacity: float
+) -> np.ndarray:
+    """``bool[T]``: feature maps between layers that stay on chip whole.
+
+    Args:
+        taken: ``float64[L]``, bytes that cascades hold on chip while each layer runs.
+        rolling: ``bool[T]``, feature maps inside of cascades, which are never whole.
+        access: ``float64[T]``, elements of each tensor that are read and written.
+    """
+    kept: np.ndarray = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
+    switches = [i for i, layer in enumerate(workload.layers) if beside(layer)]
+    for i in switches:
+        kept[[*workload.layers[i].inputs, workload.layers[i].output]] = False
+    ranges = ranges_of(workload, kept, element_bytes, access)
+    # What is on chip does not survive while the processor beside the array works.
+    for one in [r for r in ranges if any(r.first <= i <= r.last for i in switches)]:
+        kept[one.tensors] = False
+        ranges.remove(one)
+    most = taken.copy()
+    for one in ranges:
+        most[one.layers] += one.size_bytes
+    rivals, sure = [], taken.copy()
+    for one in ranges:
+        if (taken[one.layers] + one.size_bytes).max() > capacity:
+            kept[one.tensors] = False
+            most[one.layers] -= one.size_bytes
+    for one in ranges:
+        if not kept[one.tensors[0]]:
+            continue
+        if most[one.layers].max() <= capacity:
+            sure[one.layers] += one.size_bytes
+        else:
+            rivals.append(one)
+    for group in _groups(rivals):
+        for one, stays in zip(group, _best(group, sure, capacity), strict=True):
+            kept[one.tensors] = stays
+            if stays:
+                sure[one.layers] += one.size_bytes
+    return _operands_together(workload, kept, rolling)
+
+
+def _groups(rivals: list[Range]) -> list[list[Range]]:
+    """Rivals whose lives overlap, one after the other, at most ``MOST_RIVALS`` and one together."""
+    found: list[list[Range]] = []
+    last = -1
+    for one in rivals:
+        if found and one.first <= last and len(found[-1]) <= MOST_RIVALS:
+            found[-1].append(one)
+            last = max(last, one.last)
+        else:
+            found.append([one])
+            last = one.last
+    return found
+
+
+def _best(rivals: list[Range], taken: np.ndarray, capacity: float) -> list[bool]:
+    """Which rivals stay: those with the most accesses in all that fit beside ``taken float64[L]`` at every moment."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    begin, end = min(one.first for one in rivals), max(one.last for one in rivals)
+    sizes = np.zeros((end + 1 - begin, len(rivals)))
+    for column, one in enumerate(rivals):
+        sizes[one.first - begin : one.last + 1 - begin, column] = one.size_bytes
+    free = capacity - taken[begin : end + 1]
+    access = np.array([one.access for one in rivals])
+    scaled = np.maximum(access / max(access.max(), 1.0), 1e-9)
+    rows, where = np.unique(np.concatenate([sizes, free[:, None]], axis=1), axis=0, return_index=True)
+    fits = LinearConstraint(rows[:, :-1], -np.inf, free[where])
+    solved = milp(-scaled, integrality=np.ones(len(rivals)), bounds=Bounds(0, 1), constraints=fits)
+    # Nothing kept always fits, so there is a solution.
+    return [bool(stays > 0.5) for stays in solved.x]
+
+
+def _operands_together(workload: Workload, kept: np.ndarray, rolling: np.ndarray) -> np.ndarray:
+    """Operands of an element-wise operation are in one memory, but for one that something else than such an operation reads."""
+    together = kept.copy()
+    for layer in workload.layers:
+        if not layer.maps() or len(layer.inputs) < 2 or all(together[i] or rolling[i] for i in layer.inputs):
+            continue
+        for i in layer.inputs:
+            if all(workload.layers[r].maps() for r in workload.tensors[i].readers):
+                together[i] = False
+    return together
