@@ -8,6 +8,7 @@ operation decides anything here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -77,9 +78,14 @@ class Reduce:
 
 @dataclass(frozen=True)
 class Move:
-    """Values move and nothing is computed, but for the weights of an interpolation."""
+    """Values move and nothing is computed, but for the weights of an interpolation.
+
+    ``shape`` and ``axes`` of a transpose: what is read, and which of its axes each axis of the result is; empty: not told.
+    """
 
     how: Movement = "copy"
+    shape: tuple[int, ...] = ()
+    axes: tuple[int, ...] = ()
 
 
 Work = Contract | Map | Reduce | Move
@@ -180,11 +186,33 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """One of several operations in a layer's place.
+
+    Attributes:
+        inputs: numbers of the layer's inputs, or of earlier pieces' results, counted back from -1, the piece just before.
+        shape: channels, height and width of the result; the last piece's is the layer's output.
+        weighs: whether it has the layer's weights.
+    """
+
+    work: Work
+    inputs: tuple[int, ...]
+    shape: tuple[int, int, int]
+    finish: Finish = "none"
+    weighs: bool = False
+
+
+Written = Callable[["Workload", int, int], Sequence[Piece]]
+"""What a file holds in place of a layer, by its row and the bytes of an element of its tensors; empty where it is the layer."""
+
+
+@dataclass(frozen=True)
 class Workload:
     """A network at one input size: its layers, its tensors, and the operations that could not be counted.
 
     ``group_names[g]`` names width group ``g`` after its first tensor. ``uncounted`` lists operations that have no row;
-    whoever prices the workload must show them.
+    whoever prices the workload must show them. ``written`` tells what the file that ships holds for each layer; None: the layers
+    as they are.
     """
 
     name: str
@@ -192,6 +220,7 @@ class Workload:
     tensors: tuple[Tensor, ...]
     group_names: tuple[str, ...]
     uncounted: tuple[str, ...] = ()
+    written: Written | None = None
 
     @property
     def held(self) -> tuple[dict[int, int], ...]:

@@ -170,6 +170,7 @@ def _tile(workload: Workload, rows: _Axis, columns: _Axis) -> Tile:
         tuple(tensor(row, whole) for row, whole in enumerate(workload.tensors)),
         workload.group_names,
         workload.uncounted,
+        workload.written,
         tuple(bool(rows.new[each.output]) for each in workload.layers),
         tuple(held),
     )

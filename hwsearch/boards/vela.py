@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hwsearch.problem.pose import Request
 
 TIMEOUT_S = 600
-SYSTEM, MODE = "Hwsearch_System", "Hwsearch_Mode"
+MODE = "Hwsearch_Mode"
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,19 @@ def check(device: Device) -> None:
         raise UsageError("--with vela needs Arm's compiler, which is not installed", 'Install it: pip install "hwsearch[vela]".')
 
 
+def system(device: Device) -> str:
+    """The name of the device's system in the compiler's configuration, which takes the width of the bus from how that begins: 8
+    bytes for "Ethos_U55", else 16."""
+    return f"Ethos_{device.name.split('-')[1].upper()}_Hwsearch"
+
+
 def configuration(device: Device) -> str:
     """The device's clock and memories in the compiler's own format."""
     assert device.memory.onchip is not None
     clock, onchip = _clock_hz(device), device.memory.onchip
     bus = 8 if device.name.startswith("ethos-u55") else 16
     outside, name = (device.memory.dram, "Dram") if device.memory.dram is not None else (device.memory.flash, "OffChipFlash")
-    lines = [f"[System_Config.{SYSTEM}]", f"core_clock={clock:g}", "axi0_port=Sram"]
+    lines = [f"[System_Config.{system(device)}]", f"core_clock={clock:g}", "axi0_port=Sram"]
     lines += [f"axi1_port={name if outside is not None else 'Sram'}", *_memory(onchip, "Sram", clock, bus)]
     if outside is not None:
         lines += _memory(outside, name, clock, bus)
@@ -111,7 +117,7 @@ def compile_file(path: Path, device: Device) -> list[Row]:
         config = Path(folder, "system.ini")
         config.write_text(configuration(device))
         command = [sys.executable, "-m", "ethosu.vela", str(path.resolve()), "--accelerator-config", device.name]
-        command += ["--config", str(config), "--system-config", SYSTEM, "--memory-mode", MODE]
+        command += ["--config", str(config), "--system-config", system(device), "--memory-mode", MODE]
         command += ["--output-dir", folder, "--verbose-performance"]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)

@@ -17,6 +17,7 @@ from hwmodels.workload import Workload
 from hwsearch.documents.bounds import Amount, Bits, Many, Rate, Scale, Seed, Side, Text
 from hwsearch.documents.url import StorageUrl
 from hwsearch.formats.reading import file_network, readers
+from hwsearch.formats.writing import exporters
 from hwsearch.quant import methods
 from searchspaces.ir.graph import Graph
 from searchspaces.networks import colours, registry, value_range
@@ -183,7 +184,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
             "A search that ignored them would be wrong about price and quality. Replace them by supported operations, or move "
             "them out of the module (see `hwsearch networks --operations`).",
         )
-    workload = trace.to_workload(graph, *size)
+    workload = exporters.shipped(trace.to_workload(graph, *size), device)
     offered, kept = device.widths, SCOPES[request.scope]
     space = build_space(
         workload,

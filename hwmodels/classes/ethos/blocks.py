@@ -20,8 +20,9 @@ import numpy as np
 
 from hwmodels.compiled import compiled
 
-CONVOLUTION, CHANNELWISE, POOLING, PRODUCT, PAIRWISE = range(5)
-"""What an operation asks of the array: convolution, depthwise, pooling or copying, matrix product, element by element."""
+CONVOLUTION, CHANNELWISE, POOLING, PRODUCT, PAIRWISE, TURN = range(6)
+"""What an operation asks of the array: convolution, depthwise, pooling or copying, matrix product, element by element, axes in
+another order."""
 
 PIECE = 8
 """Kernels are processed in pieces of 8x8 taps."""

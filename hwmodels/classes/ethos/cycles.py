@@ -21,6 +21,7 @@ from hwmodels.classes.ethos.blocks import (
     PIECE,
     POOLING,
     PRODUCT,
+    TURN,
     Array,
     Blocks,
     Operation,
@@ -171,6 +172,13 @@ def operation_cycles(
         transfer = max(read, write) if separate else read + write
         issue = (transfer / (blocks.out_h * blocks.out_w * blocks.out_c) + op.finish) / 4
         return op.finish * elements, max(op.finish, issue) * elements
+    if op.kind == TURN:
+        # The elders copy pixel by pixel.
+        moved = max(
+            source.read_latency + read_bytes(op, blocks, source) / source.bytes_per_cycle,
+            target.write_latency + written_bytes(op, blocks, array, target) / target.bytes_per_cycle,
+        )
+        return moved, moved
     block_h, block_w, block_c = min(op.out_h, blocks.out_h), min(op.out_w, blocks.out_w), min(op.out_c, blocks.out_c)
     multiply = multiply_cycles(op, blocks, array) * pace
     output = op.finish * block_h * block_w * block_c
@@ -197,6 +205,8 @@ def read_bytes(op: Operation, blocks: Blocks, source: Port) -> float:
     channels = up(op.in_c, BRICK) if op.in_brick else op.in_c
     if op.kind == PAIRWISE:
         elements = float(op.out_h * op.out_w * (up(op.out_c, BRICK) if op.in_brick else op.out_c))
+    elif op.kind == TURN:
+        elements = float(op.in_h * op.in_w * op.in_c)
     else:
         count = fetches(op, blocks)
         if op.kind not in (CHANNELWISE, POOLING):

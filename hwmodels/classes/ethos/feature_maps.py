@@ -177,11 +177,12 @@ def schedule(workload: Workload, chain: Chain, element_bytes: float, access: np.
     rows, taken = np.zeros(count, dtype=np.int64), np.zeros(count)
     rolling, streamed = np.zeros(len(workload.tensors), dtype=bool), np.zeros(count, dtype=bool)
     for cascade in found:
-        if cascade.step > 1:
-            # A cascade that was widened spends its memory on rows: the compiler copies no weights for its ends.
-            streamed[cascade.last] = True
-            streamed[cascade.first] = cascade.first == 0
         layers = slice(cascade.first, cascade.last + 1)
+        if cascade.step > 1:
+            # A cascade that was widened spends its memory on rows. Weights of its ends are copied where there is room for the
+            # weights of all once more.
+            streamed[cascade.last] = cascade.used_bytes + float(chain.weight_bytes[layers].sum()) > capacity
+            streamed[cascade.first] = cascade.first == 0
         rows[layers] = chain.steps(cascade.first, cascade.last, cascade.step)
         taken[layers] = min(cascade.used_bytes, capacity)
         rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True

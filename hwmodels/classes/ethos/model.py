@@ -13,15 +13,17 @@ Agreement with the estimates of Arm's compiler, which are not silicon, is measur
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from hwmodels.classes.ethos import feature_maps
+from hwmodels.classes.ethos import feature_maps, transposes
 from hwmodels.classes.ethos.array import array_of, described, homes_of
-from hwmodels.classes.ethos.blocks import Blocks, Operation, reach
+from hwmodels.classes.ethos.blocks import PRODUCT, TURN, Blocks, Operation, reach
 from hwmodels.classes.ethos.cycles import operation_cycles, read_bytes, written_bytes
 from hwmodels.classes.ethos.encoded_weights import encoded_bytes
 from hwmodels.classes.ethos.feature_maps import Schedule
-from hwmodels.classes.ethos.operations import beside, bricks, chained, operations, stored_channels
+from hwmodels.classes.ethos.operations import apart, beside, bricks, chained, copied_in, operations, stored_channels
 from hwmodels.classes.ethos.search import choose_blocks
 from hwmodels.classes.ethos.terms import (
     ACTIVATIONS,
@@ -42,7 +44,8 @@ from hwmodels.device.device import Device
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import Choices, Terms
 from hwmodels.pricing.table import Space
-from hwmodels.workload import Workload
+from hwmodels.rewriting import Rewritten, followed, rewrite
+from hwmodels.workload import Piece, Workload
 
 
 class _Pricing:
@@ -56,6 +59,7 @@ class _Pricing:
         self.absorbed = [chained(workload, row, self.array, self.brick) for row in range(len(workload.layers))]
         self.blocks: dict[Operation, Blocks] = {}
         self.terms: dict[tuple[object, ...], np.ndarray] = {}
+        self.schedules: dict[tuple[int, float], Schedule] = {}
         peak = self.array.macs * self.array.cores * self.clock
         # Half of the multipliers' products fit 16-bit inputs.
         self.pace = choices.s_per_mac * peak / np.where(choices.wide > 0, 2.0, 1.0)
@@ -78,7 +82,10 @@ class _Pricing:
         )
         rows = int(plan[0].rows[row])
         what = tuple(found) if found else (row, read, written)
-        key = (what, place, rows, weight_bytes.tobytes(), pace.tobytes(), self.absorbed[row])
+        hidden = 0.0
+        if self.absorbed[row]:
+            hidden = self._work(next(i for i in range(row, -1, -1) if not self.absorbed[i]), read, written)
+        key = (what, place, rows, weight_bytes.tobytes(), pace.tobytes(), self.absorbed[row], hidden)
         if key in self.terms:
             return self.terms[key]
         out = np.zeros((len(pace), 4))
@@ -89,7 +96,7 @@ class _Pricing:
             # The other operand streams in while the convolution, taken at the same width, multiplies.
             out[:, COMPUTE] = 0.0
             out[:, ACTIVATIONS] /= len(layer.inputs)
-            out[:, TOTAL] = np.maximum(out[:, ACTIVATIONS] - self._work(row - 1, read, written), 0.0)
+            out[:, TOTAL] = np.maximum(out[:, ACTIVATIONS] - hidden, 0.0)
         if beside(layer):
             out[:, ACTIVATIONS:] = self._beside(row, read, written)
         self.terms[key] = out
@@ -105,7 +112,7 @@ class _Pricing:
     def _cut(self, op: Operation, rows: int) -> Blocks:
         """The blocks of an operation that makes ``rows`` at a time (0: all)."""
         # Blocks do not depend on where and how wide the output is.
-        op = op._replace(out_bytes=1, finish=0.0)
+        op = op._replace(out_bytes=1, finish=0.0, kind=PRODUCT if op.kind == TURN else op.kind)
         if 0 < rows < op.out_h:
             op = op._replace(out_h=rows, in_h=min(op.in_h, reach(rows, op.stride, op.kernel_h, op.spread, op.nearest)))
         if op not in self.blocks:
@@ -120,15 +127,25 @@ class _Pricing:
     def _access(self, found: list[list[tuple[Operation, float]]]) -> np.ndarray:
         """``float64[T]``: elements of every tensor that operations read, with what they read again, and write."""
         access, home = np.zeros(len(self.workload.tensors)), self.homes.onchip._replace(burst=1)
-        for layer, each in zip(self.workload.layers, found, strict=True):
-            for op, _ in each:
+        for row, (layer, each) in enumerate(zip(self.workload.layers, found, strict=True)):
+            copied = copied_in(self.workload, layer) if layer.moves("concat") else ()
+            for number, (op, _) in enumerate(each):
                 blocks = self._cut(op, 0)
-                access[list(layer.inputs)] += read_bytes(op, blocks, home) / op.in_bytes
+                for i in copied[number : number + 1] or dict.fromkeys(layer.inputs):
+                    access[i] += read_bytes(op, blocks, home) / op.in_bytes
                 access[layer.output] += written_bytes(op, blocks, self.array, home) / op.out_bytes
+            if self.absorbed[row]:
+                # What lies between the two is nowhere, and the sum counts as written by none.
+                access[[self.workload.layers[row - 1].output, layer.output]] = 0.0
         return access
 
     def schedule(self, a: int, capacity: float) -> Schedule:
         """What stays on chip when every feature map has width ``a``."""
+        if (a, capacity) not in self.schedules:
+            self.schedules[a, capacity] = self._schedule(a, capacity)
+        return self.schedules[a, capacity]
+
+    def _schedule(self, a: int, capacity: float) -> Schedule:
         workload, size = self.workload, float(self.choices.tensor_bytes[a])
         if not self.homes.spills:
             return feature_maps.all_inside(workload, size)
@@ -143,26 +160,48 @@ class _Pricing:
         return planned
 
 
+def executed(device: Device, workload: Workload, element_bytes: int) -> Rewritten:
+    """What the array executes for a network whose tensors have one width: what its file holds, transposes in their steps."""
+    written, separate = workload.written, described(device)[0].memory.input_bytes is not None
+    held = rewrite(workload, (lambda whole, row: written(whole, row, element_bytes)) if written else (lambda whole, row: ()))
+
+    def pieces(whole: Workload, row: int) -> Sequence[Piece]:
+        return transposes.pieces(whole, row, any_order=separate) or apart(whole, row, element_bytes)
+
+    return followed(held, pieces)
+
+
+def _shared(choices: Choices, found: Rewritten) -> Choices:
+    """The choices of what is executed: a layer's weights in equal parts among the pieces that have any."""
+    owner = np.array(found.owner, dtype=np.int64)
+    weighs = np.array([layer.weight_count > 0 for layer in found.workload.layers])
+    count = np.maximum(np.bincount(owner, weights=weighs, minlength=len(choices.weight_bytes)), 1)
+    return choices._replace(weight_bytes=choices.weight_bytes[owner] * (weighs / count[owner])[:, None, None])
+
+
 def price(device: Device, workload: Workload, choices: Choices, terms: Terms) -> Choices:
     """Fill ``terms`` for every layer and choice, and tell in the returned choices which elements pass the external memory."""
-    pricing = _Pricing(device, workload, choices)
-    widths = len(choices.tensor_bytes)
-    plans = [[pricing.schedule(a, capacity) for a in range(widths)] for capacity in pricing.capacities]
-    layer_s, to_s = device.overhead.layer_s.value, 1.0 / pricing.clock
+    sizes = choices.tensor_bytes
+    forms = {size: executed(device, workload, int(size)) for size in dict.fromkeys(sizes.tolist())}
+    pricings = {size: _Pricing(device, form.workload, _shared(choices, form)) for size, form in forms.items()}
     offchip_read, offchip_written = np.zeros_like(choices.offchip_read), np.zeros_like(choices.offchip_written)
-    for row, layer in enumerate(workload.layers):
-        for a in range(widths):
-            if pricing.homes.spills:
-                inside = plans[0][a].inside
-                offchip_read[row, a] = sum(workload.tensors[i].elements for i in layer.inputs if not inside[i])
-                offchip_written[row, a] = 0.0 if inside[layer.output] else workload.tensors[layer.output].elements
-            for b in range(widths):
-                cycles = np.min([pricing.layer(row, a, b, (plan[a], plan[b])) for plan in plans], axis=0)
-                terms.compute_s[row, :, a, b] = cycles[:, COMPUTE] * to_s
-                terms.weight_s[row, :, a, b] = cycles[:, WEIGHTS] * to_s
-                terms.activation_s[row, :, a, b] = cycles[:, ACTIVATIONS] * to_s
-                terms.overhead_s[row, :, a, b] = layer_s
-                terms.latency_s[row, :, a, b] = cycles[:, TOTAL] * to_s + layer_s
+    for a, b in np.ndindex(len(sizes), len(sizes)):
+        # Where widths meet, the operator is one of the wider.
+        size = max(sizes[a], sizes[b])
+        pricing, form = pricings[size], forms[size]
+        plans = [(pricing.schedule(a, capacity), pricing.schedule(b, capacity)) for capacity in pricing.capacities]
+        cycles = np.zeros((len(workload.layers), len(choices.weight_bytes[0]), 4))
+        for piece, row in enumerate(form.owner):
+            cycles[row] += np.min([pricing.layer(piece, a, b, plan) for plan in plans], axis=0)
+            if a == b and pricing.homes.spills:
+                layer, inside = form.workload.layers[piece], plans[0][0].inside
+                read = sum(form.workload.tensors[i].elements for i in layer.inputs if not inside[i])
+                offchip_read[row, a] += read
+                offchip_written[row, a] += 0.0 if inside[layer.output] else form.workload.tensors[layer.output].elements
+        for term, column in (("compute_s", COMPUTE), ("weight_s", WEIGHTS), ("activation_s", ACTIVATIONS), ("latency_s", TOTAL)):
+            getattr(terms, term)[:, :, a, b] = cycles[:, :, column] / pricing.clock
+    terms.overhead_s[:] = device.overhead.layer_s.value
+    terms.latency_s[:] += terms.overhead_s
     # Wider feature maps may be cut into blocks that fetch less; the terms do not credit a wider format for that.
     for axis in (2, 3):
         np.maximum.accumulate(terms.activation_s, axis=axis, out=terms.activation_s)
@@ -175,8 +214,12 @@ class _Ethos(HardwareClass):
         return price(question.device, question.workload, question.choices, terms)
 
     def packed_bytes(self, device: Device, workload: Workload, space: Space, runs: list[list[Precision]]) -> np.ndarray:
-        in_bytes = [precision.activation_bits // 8 for precision in runs[0]]
-        return np.stack([encoded_bytes(device, workload, space.weight_bits, size) for size in in_bytes], axis=-1)
+        found = np.zeros((len(workload.layers), len(space.weight_bits), len(runs[0])), dtype=np.int64)
+        for a, precision in enumerate(runs[0]):
+            form = executed(device, workload, precision.activation_bits // 8)
+            each = encoded_bytes(device, form.workload, space.weight_bits, precision.activation_bits // 8)
+            np.add.at(found[:, :, a], np.array(form.owner, dtype=np.int64), each)
+        return found
 
     def stored_channels(self, workload: Workload) -> np.ndarray:
         return stored_channels(workload)
@@ -185,7 +228,8 @@ class _Ethos(HardwareClass):
         return workload.live_elements(stored_channels(workload)), np.arange(len(workload.layers))
 
     def onchip_bytes(self, device: Device, workload: Workload, choices: Choices) -> float | None:
-        pricing = _Pricing(device, workload, choices)
+        form = executed(device, workload, int(choices.tensor_bytes[0]))
+        pricing = _Pricing(device, form.workload, _shared(choices, form))
         return pricing.schedule(0, pricing.homes.capacity).onchip_bytes
 
 

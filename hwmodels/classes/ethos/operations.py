@@ -9,12 +9,12 @@ in place. A pixel shuffle runs beside the array: only its bytes are counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from hwmodels.classes.ethos.blocks import BRICK, CHANNELWISE, CONVOLUTION, PAIRWISE, POOLING, PRODUCT, Array, Operation, up
-from hwmodels.workload import Layer, Map, Reduce, Tensor, Workload
+from hwmodels.classes.ethos.blocks import BRICK, CHANNELWISE, CONVOLUTION, PAIRWISE, POOLING, PRODUCT, TURN, Array, Operation, up
+from hwmodels.workload import Layer, Map, Move, Piece, Reduce, Tensor, Workload
 
 THIN = 8
 """Channels below which element-wise operations take a tensor in another shape."""
@@ -22,7 +22,18 @@ THIN = 8
 
 def beside(layer: Layer) -> bool:
     """Whether the compiler leaves the layer to the processor beside the array."""
-    return layer.moves("shuffle", "transpose", "gather")
+    turned = isinstance(layer.work, Move) and layer.work.how == "transpose" and bool(layer.work.shape)
+    return layer.moves("shuffle", "transpose", "gather") and not turned
+
+
+def apart(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
+    """The bounds of a 16-bit layer of few channels, which the compiler does not fuse: it takes them in another shape."""
+    layer, target = workload.layers[row], workload.tensors[workload.layers[row].output]
+    if element_bytes == 1 or not layer.contracts or layer.product or layer.finish != "clamp" or thinned(target) is None:
+        return ()
+    shape = (target.channels, target.height, target.width)
+    layered = Piece(layer.work, tuple(range(len(layer.inputs))), shape, weighs=True)
+    return layered, Piece(Map("clamp"), (-1,), shape)
 
 
 def in_place(workload: Workload) -> list[int]:
@@ -31,12 +42,17 @@ def in_place(workload: Workload) -> list[int]:
     for layer in workload.layers:
         if layer.moves("concat"):
             for i in layer.inputs:
-                if not _copied_in(workload, i, layer):
+                if i not in copied_in(workload, layer):
                     place[i] = layer.output
     return place
 
 
-def _copied_in(workload: Workload, tensor: int, layer: Layer) -> bool:
+def copied_in(workload: Workload, concat: Layer) -> list[int]:
+    """The parts of a concatenation that are copied into it."""
+    return [i for i in concat.inputs if _elsewhere(workload, i, concat)]
+
+
+def _elsewhere(workload: Workload, tensor: int, layer: Layer) -> bool:
     """Whether a part of a concatenation is made elsewhere and copied: what enters the network, has other readers, or was not
     written in one piece by the array."""
     part = workload.tensors[tensor]
@@ -54,7 +70,8 @@ def bricks(workload: Workload) -> np.ndarray:
         if tensor.producer < 0 or not tensor.readers:
             continue
         producer, readers = workload.layers[tensor.producer], [workload.layers[r] for r in tensor.readers]
-        outside = beside(producer) or any(beside(r) for r in readers)
+        # Transposes take the tensor in shapes of their own.
+        outside = any(beside(k) or k.moves("transpose") for k in (producer, *readers))
         thin = tensor.channels < THIN and any(k.maps() for k in (producer, *readers))
         found[i] = not outside and not _unaligned(workload, producer, readers) and not thin
     found[:] = [found[i] and found[there] for i, there in enumerate(place)]
@@ -103,13 +120,15 @@ def _primes(number: int) -> Iterator[int]:
 
 
 def chained(workload: Workload, row: int, array: Array, brick: np.ndarray) -> bool:
-    """Whether the output unit of a U85 does an addition or product as it finishes the convolution just before."""
+    """Whether the output unit of a U85 does an element-wise operation as it finishes the convolution just before, or another such
+    operation that it does."""
     layer = workload.layers[row]
-    if array.buffers[0] == 0 or not layer.maps("add", "mul") or row == 0:
+    if array.buffers[0] == 0 or not layer.maps("add", "mul", "compare") or row == 0:
         return False
     before, shape = workload.layers[row - 1], workload.tensors[layer.output]
-    own = before.contracts and not before.product and before.output in layer.inputs and bool(brick[before.output])
-    return own and workload.tensors[before.output].readers == (row,) and shape.channels >= BRICK
+    own = (before.contracts and not before.product) or chained(workload, row - 1, array, brick)
+    alone = before.output in layer.inputs and workload.tensors[before.output].readers == (row,)
+    return own and alone and bool(brick[before.output]) and shape.channels >= BRICK
 
 
 def stored_channels(workload: Workload) -> np.ndarray:
@@ -176,17 +195,21 @@ def operations(
         return [(operation, 0.0) for operation in _reductions(layer.work, source, make, float(array.other[wide]))]
     if layer.moves("concat", "repeat", "copy", "pad"):
         return [(make(POOLING, float(array.other[wide]), 1, c, kernel_h=1, kernel_w=1), 0.0) for c in _copied(workload, layer)]
+    if isinstance(layer.work, Move) and layer.work.shape:
+        return [(_turn(layer.work, array, make, wide), 0.0)]
     if layer.moves("resize"):
         return [(make(POOLING, float(array.other[wide]), kernel_h=1, kernel_w=1, stride=1, spread=2, nearest=1), 0.0)]
     assert isinstance(layer.work, Map)
     cycles = {"add": array.add, "mul": array.multiply}.get(layer.work.function, array.other)
-    looked_up = layer.maps("clamp", "slope", "slopes", "function")
+    looked_up = layer.maps("slope", "slopes", "function")
     finish = max(float(cycles[wide]), array.lookup if looked_up else _activation(layer, array))
-    sizes = {"kernel_h": 1, "kernel_w": 1}
+    sizes = {"kernel_h": 1, "kernel_w": 1, "stride": 1}
     if thin := thinned(target):
         for side, name in zip(thin, "hwc", strict=True):
             sizes |= {f"in_{name}": side, f"out_{name}": side}
-    return [(make(PAIRWISE, finish, len(layer.inputs), **sizes), 0.0)]
+    # Bounds alone are a pooling of one pixel.
+    kind = POOLING if layer.maps("clamp") else PAIRWISE
+    return [(make(kind, finish, len(layer.inputs), **sizes), 0.0)]
 
 
 def _activation(layer: Layer, array: Array) -> float:
@@ -205,6 +228,16 @@ def _reductions(work: Reduce, source: Tensor, make: Callable[..., Operation], fi
     return [make(POOLING, finish, out_h=1, out_w=1, kernel_h=source.height, kernel_w=source.width, stride=1)]
 
 
+def _turn(work: Move, array: Array, make: Callable[..., Operation], wide: int) -> Operation:
+    """One step of a transpose: a copy whose writer, or on the older arrays also reader, jumps."""
+    sizes = {f"{end}_{name}": work.shape[i] for end in ("in", "out") for i, name in enumerate("hwc")}
+    sizes |= {"kernel_h": 1, "kernel_w": 1, "stride": 1}
+    if array.buffers[0] == 0:
+        return make(TURN, 0.0, **sizes)._replace(in_brick=False, out_brick=False)
+    crossed = work.axes not in ((0, 2, 1), (2, 0, 1))
+    return make(POOLING, max(float(array.other[wide]), array.clamp * (1 + crossed)), **sizes)
+
+
 def _copied(workload: Workload, layer: Layer) -> list[int]:
     """Channels of each copy that a concatenation, a repetition or a plain copy needs."""
     if layer.moves("copy", "pad"):
@@ -212,7 +245,7 @@ def _copied(workload: Workload, layer: Layer) -> list[int]:
     if layer.moves("repeat"):
         channels = workload.tensors[layer.inputs[0]].channels
         return [channels] * (workload.tensors[layer.output].channels // channels)
-    return [workload.tensors[i].channels for i in layer.inputs if _copied_in(workload, i, layer)]
+    return [workload.tensors[i].channels for i in copied_in(workload, layer)]
 
 
 def _convolutions(

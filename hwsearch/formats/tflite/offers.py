@@ -23,6 +23,7 @@ EXPORTERS = (
         place=2,
         # Vela packs weights by their values, without loss, and reads no int4.
         serves=("Vela", "LiteRT", "TFLite", "TensorFlow Lite, VX", "Arm NN", "SyNAP", "STEdgeAI", "X-CUBE-AI"),
+        written="hwsearch.formats.tflite.written:written",
         commands=f"{COMMANDS}:litert",
     ),
     ExporterInfo(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from hwsearch.formats.writing.capability import Holds
 
 if TYPE_CHECKING:
     from hwmodels.device.device import Device
+    from hwmodels.workload import Workload
     from hwsearch.formats.writing.promote import Promotion
     from hwsearch.quant.network.graph import QuantizedGraph
     from searchspaces.ir.graph import Graph
@@ -78,6 +79,9 @@ class ExporterInfo:
     place: int = 0
     serves: tuple[str, ...] = ()
     """Runtimes that read the format, as device files begin their names: the format is what devices with them are handed."""
+    written: str = ""
+    """What the format holds for a layer where that differs from the network (``hwmodels.workload.Written``), which is priced:
+    "MODULE:NAME". Empty: the layers as they are."""
     commands: str | Callable[[Handed], list[str]] = ""
     """What runs the file on its device, or where that is: "MODULE:NAME". Empty: nothing runs it, it is a table for people."""
 
@@ -167,6 +171,15 @@ EXPORTERS: Registry[ExporterInfo] = Registry(
 def for_device(device: Device) -> list[ExporterInfo]:
     """The formats that a device's runtime reads, the best first; empty where none is made for it."""
     return [info for info in EXPORTERS.values() if info.runs_on(device)]
+
+
+def shipped(workload: Workload, device: Device) -> Workload:
+    """A network's workload, priced on a device as the file holds it that the device is handed."""
+    info = next(iter(for_device(device)), None)
+    if info is None or not info.written:
+        return workload
+    module, _, name = info.written.partition(":")
+    return replace(workload, written=getattr(import_module(module), name))
 
 
 def by_ending(file: Path) -> ExporterInfo | None:

@@ -202,6 +202,9 @@ class Permute(View):
             raise ValueError(f"an order of {len(self.axes)} axes for {list(inputs[0])}")
         return tuple(inputs[0][axis] for axis in self.axes)
 
+    def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
+        return Move(self.movement, tuple(inputs[0]), self.axes)
+
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         return inputs[0].permute(self.axes)
 

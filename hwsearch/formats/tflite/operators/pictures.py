@@ -13,6 +13,7 @@ from hwsearch.formats.tflite.file import Options
 from hwsearch.formats.tflite.form import RELU, RELU6, fused_bounds
 from hwsearch.formats.tflite.operators.table import WRITES
 from hwsearch.formats.tflite.writer import Writer, widened
+from hwsearch.formats.tflite.written import turned
 from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.steps import same_grid
 from searchspaces.ir.graph import Node
@@ -101,17 +102,16 @@ def _shuffle16(writer: Writer, node: Node, factor: int, x: int, y: int) -> int:
     """A pixel shuffle of int16, which DEPTH_TO_SPACE has no kernel for: RESHAPE, TRANSPOSE, RESHAPE."""
     fmt = writer.qgraph.formats[node.name]
     channels, height, width = writer.shapes[node.name]
-    rows, columns = height // factor, width // factor
-    apart = (rows, columns, factor, factor * channels)
+    move = turned(writer.shapes[node.name], height // factor)
 
     def step(operator: str, source: int, argument: tuple[int, ...], name: str, shape: tuple[int, ...], table: str) -> int:
         result = y if not name else writer.file.tensor(f"{node.name}/{name}", shape, "int16", scale=fmt.scale)
         values = writer.constant(f"{node.name}/{name or 'joined'}/argument", np.array(argument, np.int32))
         return writer.file.op(operator, [source, values], result, Options(table))
 
-    split = step("RESHAPE", x, apart, "split", apart, "ReshapeOptions")
-    turned = (rows, factor, columns, factor * channels)
-    order = step("TRANSPOSE", split, (0, 2, 1, 3), "turned", turned, "TransposeOptions")
+    split = step("RESHAPE", x, move.shape, "split", move.shape, "ReshapeOptions")
+    there = tuple(move.shape[axis] for axis in move.axes)
+    order = step("TRANSPOSE", split, move.axes, "turned", there, "TransposeOptions")
     return step("RESHAPE", order, (1, height, width, channels), "", (), "ReshapeOptions")
 
 

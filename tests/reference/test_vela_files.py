@@ -1,0 +1,61 @@
+"""The price of a network against Vela's estimate of the whole file that the exporter writes for it (estimates, not silicon)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from file_networks import KINDS, draw
+from oracle.vela import Uniform
+from random_networks import quantize
+from scipy.stats import spearmanr
+
+from hwmodels import cost
+from hwmodels.device import catalogue
+from hwmodels.workload import Workload
+from hwsearch.boards import vela
+from hwsearch.formats.tflite import write
+from hwsearch.formats.writing import exporters
+from searchspaces.tracing.trace import to_workload
+
+MEDIAN = {"ethos-u55-128": 0.05, "ethos-u65-512": 0.05, "ethos-u85-512": 0.15}
+SEEDS = range(2)
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("ethosu") is None, reason="needs the extra: vela")
+
+
+def ours_s(target: str, workload: Workload, bits: int) -> float:
+    """Seconds of the array for a network as shipped, without the device's fixed costs."""
+    device = catalogue.load(target)
+    table = cost.lower(device, exporters.shipped(workload, device), Uniform(workload, bits))
+    seconds = (table.latency_s - table.overhead_s)[:, 0, 0, 0]
+    on_array = [bits > 8 or not layer.moves("shuffle") for layer in workload.layers]
+    return float(seconds[on_array].sum())
+
+
+def test_whole_files(tmp_path: Path) -> None:
+    """Residual, dense, odd-channel, depthwise, strided, transposed and concatenating networks at 8 and 16 bits: the median error
+    of the whole and the order of the networks."""
+    found = defaultdict(list)
+    for kind in KINDS:
+        for seed in SEEDS:
+            graph, rng = draw(kind, seed), np.random.default_rng(seed)
+            height, width = (4 * int(side) for side in rng.integers(8, 40, 2))
+            workload = to_workload(graph, height, width)
+            for bits in (8, 16):
+                file = write.export(quantize(graph, 8, bits), tmp_path / f"{kind} {seed} {bits}.tflite", size=(height, width))
+                for target in MEDIAN:
+                    theirs = sum(row.latency_s for row in vela.compile_file(file, catalogue.load(target)))
+                    found[target, bits].append((ours_s(target, workload, bits), theirs))
+    for (target, bits), pairs in found.items():
+        errors = np.abs([ours / theirs - 1 for ours, theirs in pairs])
+        order = spearmanr(*zip(*pairs, strict=True)).statistic
+        print(
+            f"\n{target} W8A{bits}: {len(pairs)} networks, median {np.median(errors):.1%}, 9 of 10 within "
+            f"{np.quantile(errors, 0.9):.1%}, rank correlation {order:.3f}"
+        )
+        assert np.median(errors) <= MEDIAN[target], (target, bits)
+        assert order >= 0.95, (target, bits)
