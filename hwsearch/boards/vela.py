@@ -11,16 +11,24 @@ import importlib.util
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hwmodels.classes.ethos.model import executed
+from hwmodels.classes.ethos.operations import beside
+from hwmodels.device import catalogue
 from hwmodels.device.device import Device
 from hwmodels.device.sections.npu import Npu
 from hwmodels.device.tables import Memory
 from hwmodels.errors import FileError, UsageError
 
 if TYPE_CHECKING:
+    from hwmodels.workload import Workload
+    from hwsearch.documents.results import LayerRow
+    from hwsearch.formats.reading.pricing import FilePrice
+    from hwsearch.formats.reading.readers import Inspected
     from hwsearch.plans.pricing import Price
     from hwsearch.problem.pose import Request
 
@@ -184,7 +192,68 @@ def side_by_side(layers: list[tuple[str, str, float]], rows: list[Row]) -> list[
     return pairs
 
 
-def second_opinion(price: Price, request: Request) -> list[Pair]:
+@dataclass(frozen=True)
+class Comparison:
+    """Both estimates of a network, layer by layer and in whole.
+
+    Attributes:
+        ours_s, vela_s: of all that runs on the array. The compiler's operations and our layers need not correspond (it writes the
+            parts of a concatenation where they are joined); their sums do.
+        beside_s: our time of what is left to the processor beside the array, which the compiler does not count.
+    """
+
+    pairs: tuple[Pair, ...]
+    ours_s: float
+    vela_s: float
+    beside_s: float
+
+    @property
+    def difference(self) -> float | None:
+        """Ours over the compiler's, less one; None where it has nothing on the array."""
+        return self.ours_s / self.vela_s - 1 if self.vela_s else None
+
+
+def compared(layers: Sequence[LayerRow], workload: Workload, device: Device, rows: list[Row]) -> Comparison:
+    """Our price of the layers of a workload beside the compiler's rows for its file."""
+    left = [_beside(workload, device, row, layer.output_bits) for row, layer in enumerate(layers)]
+    pairs = side_by_side([(layer.name, layer.op, layer.latency_s) for layer in layers], rows)
+    seconds = [sum(layer.latency_s for layer, away in zip(layers, left, strict=True) if away is where) for where in (False, True)]
+    return Comparison(tuple(pairs), seconds[0], sum(row.latency_s for row in rows), seconds[1])
+
+
+def _beside(workload: Workload, device: Device, row: int, bits: int) -> bool:
+    """Whether all that is executed for a layer runs beside the array."""
+    found = executed(device, workload, -(-bits // 8))
+    return all(beside(layer) for layer, owner in zip(found.workload.layers, found.owner, strict=True) if owner == row)
+
+
+def of_file(inspected: Inspected, target: str, size: tuple[int, int] | None = None) -> tuple[FilePrice, Comparison]:
+    """The price of a TFLite file on an Ethos-U, and both estimates side by side.
+
+    Raises:
+        UsageError: see ``check``; not a TFLite file, or another size than the file's.
+        FileError: the compiler refuses the file.
+        UncountedError: the file has operations that cannot be priced.
+    """
+    from hwsearch.formats.reading import pricing
+    from hwsearch.formats.tflite.written import read
+    from searchspaces.tracing.trace import to_workload
+
+    device = catalogue.load(target)
+    check(device)
+    if inspected.format != "tflite":
+        raise UsageError(
+            f"--with vela compiles TFLite files, and {inspected.path} is {inspected.format}",
+            "Add --plan W8A8: it is exported then.",
+        )
+    if size is not None and size != inspected.input_size:
+        raise UsageError("--with vela compiles a file at its own size", "Leave --input out.")
+    price = pricing.price(inspected, target, size)
+    workload = replace(to_workload(inspected.graph, *price.input_size), written=read)
+    return price, compared(price.layers, workload, device, compile_file(inspected.path, device))
+
+
+def second_opinion(price: Price, request: Request) -> Comparison:
     """Export the plan of a price as a TFLite file, compile it, and set both estimates side by side.
 
     Args:
@@ -204,4 +273,4 @@ def second_opinion(price: Price, request: Request) -> list[Pair]:
     with tempfile.TemporaryDirectory(prefix="hwsearch-vela-") as folder:
         path = write.export(quantized, Path(folder, "plan.tflite"), flavour="litert", size=problem.input_size)
         rows = compile_file(path, problem.device)
-    return side_by_side([(layer.name, layer.op, layer.latency_s) for layer in price.layers], rows)
+    return compared(price.layers, problem.workload, problem.device, rows)

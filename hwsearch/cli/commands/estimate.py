@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import options
+from hwsearch.cli import compared, options
 from hwsearch.cli.commands import inspect
 from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.boards.vela import Pair
     from hwsearch.documents.results import TilingPoint
     from hwsearch.plans.pricing import Price
 
@@ -60,7 +58,9 @@ def estimate(
     A model file (--model net.tflite) is priced at its own widths, or at those of --plan.
     """
     if model is not None and plan is None and ":" not in model and _is_model_file(Path(model)):
-        inspect.inspect(Path(model), target or DEFAULT_TARGET, input_size, as_json, quiet)
+        inspect.show(
+            Path(model), target or DEFAULT_TARGET, options.read_size(input_size), Terminal(as_json, quiet), opinion=opinion
+        )
         return
     fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
     fields |= options.given(
@@ -91,43 +91,20 @@ def estimate(
         return
     from hwsearch.boards import vela
 
-    pairs = vela.second_opinion(price, Request(**fields))
-    document = {**pricing.document(price), opinion: [dataclasses.asdict(pair) for pair in pairs]}
-    terminal.show(document, lambda screen: _print_opinion(price, pairs, screen))
+    comparison = vela.second_opinion(price, Request(**fields))
+    document = {**pricing.document(price), opinion: compared.document(comparison)}
+
+    def render(screen: Console) -> None:
+        _print_price(price, screen)
+        compared.render(comparison, screen)
+
+    terminal.show(document, render)
 
 
 def _is_model_file(path: Path) -> bool:
     from hwsearch.formats.reading.readers import endings
 
     return path.suffix.lower() in endings()
-
-
-def _print_opinion(price: Price, pairs: list[Pair], screen: Console) -> None:
-    from hwsearch.documents import units
-
-    _print_price(price, screen)
-
-    def difference(ours: float, theirs: float | None) -> str:
-        return f"{ours / theirs - 1:+.1%}" if theirs else units.NONE
-
-    rows = [
-        (
-            pair.name,
-            pair.op,
-            units.seconds(pair.ours_s),
-            units.seconds(pair.vela_s) if pair.vela_s is not None else units.NONE,
-            difference(pair.ours_s, pair.vela_s) if pair.ours_s else units.NONE,
-            pair.vela_ops,
-        )
-        for pair in pairs
-    ]
-    both = [pair for pair in pairs if pair.vela_s is not None]
-    ours, theirs = sum(pair.ours_s for pair in both), sum(pair.vela_s or 0.0 for pair in both)
-    rows.append(("layers of both", "", units.seconds(ours), units.seconds(theirs), difference(ours, theirs), ""))
-    screen.print(
-        table(("layer", "op", "hwsearch", "Vela", "difference", "Vela's operations"), rows, left=("op", "Vela's operations"))
-    )
-    screen.print("Both are estimates; Vela is Arm's own compiler, and neither is silicon.")
 
 
 def _print_price(price: Price, screen: Console) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwmodels.errors import grouped
-from hwsearch.cli import options
+from hwsearch.cli import compared, options
 from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
@@ -31,17 +31,33 @@ def inspect(
     quiet: options.Quiet = False,
 ) -> None:
     """Read a model file back: width and bytes of each layer, which plan it came from, what it costs on a device."""
+    show(file, target, options.read_size(input_size), Terminal(as_json, quiet))
+
+
+def show(file: Path, target: str | None, size: tuple[int, int] | None, terminal: Terminal, opinion: str | None = None) -> None:
+    """What is in a model file, and on ``target`` its price; with ``opinion``, that of Arm's compiler beside it."""
     from hwsearch.formats.reading import pricing
     from hwsearch.formats.reading import readers as inspecting
 
-    size = options.read_size(input_size)
-    terminal = Terminal(as_json, quiet)
     found = inspecting.inspect(file)
-    price = pricing.price(found, options.read_target(target) or target, size) if target is not None else None
-    if not as_json:
-        for remark in (*found.remarks, *(price.remarks if price else ())):
-            terminal.remark(remark)
-    terminal.show(_document(found, price), lambda screen: _print(found, price, screen))
+    name = options.read_target(target) or target
+    price = comparison = None
+    if name is not None and opinion is not None:
+        from hwsearch.boards import vela
+
+        price, comparison = vela.of_file(found, name, size)
+    elif name is not None:
+        price = pricing.price(found, name, size)
+    for remark in (*found.remarks, *(price.remarks if price else ())):
+        terminal.remark(remark)
+    document = _document(found, price) | ({opinion: compared.document(comparison)} if opinion and comparison else {})
+
+    def render(screen: Console) -> None:
+        _print(found, price, screen)
+        if comparison is not None:
+            compared.render(comparison, screen)
+
+    terminal.show(document, render)
 
 
 def _document(found: Inspected, price: FilePrice | None) -> dict[str, Any]:

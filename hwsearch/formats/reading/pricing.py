@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hwmodels import cost
 from hwmodels.device import catalogue
@@ -12,8 +12,10 @@ from hwmodels.device.device import Device
 from hwmodels.errors import UncountedError
 from hwmodels.tiling import tiles
 from hwmodels.tiling.tiling import Tiling
+from hwmodels.workload import Written
 from hwsearch.documents.results import LayerRow
 from hwsearch.formats.reading.readers import Inspected
+from hwsearch.formats.writing import exporters
 from searchspaces.ir.graph import Graph
 from searchspaces.space import PlanRow, SearchSpace, build_space, matrix
 from searchspaces.tracing.trace import to_workload
@@ -55,7 +57,8 @@ def price(inspected: Inspected, target: str, size: tuple[int, int] | None = None
             "Only files that consist of the operations in `hwsearch networks --operations` are priced.",
         )
     weight_bits = {layer.name: layer.weight_bits for layer in inspected.layers}
-    return of_widths(inspected.graph, weight_bits, inspected.tensor_bits, board, size or inspected.input_size)
+    size = size or inspected.input_size
+    return of_widths(inspected.graph, weight_bits, inspected.tensor_bits, board, size, written=inspected.written)
 
 
 def of_widths(
@@ -65,15 +68,18 @@ def of_widths(
     board: Device,
     size: tuple[int, int] | None = None,
     tiling: Tiling | None = None,
+    written: Written | None = None,
 ) -> FilePrice:
     """Price a network of given widths on a device, as ``price`` does.
 
     Args:
         weight_bits: by layer; ``tensor_bits``: by tensor, at least one of each width group.
         size: (height, width) of what the network reads, by default the device's; ``tiling``: how that is cut.
+        written: what a file holds for each layer; by default what the device is handed.
     """
     height, width = size or board.default_input
     workload = to_workload(graph, height, width)
+    workload = exporters.shipped(workload, board) if written is None else replace(workload, written=written)
     offered = board.widths
     space = build_space(
         workload,

@@ -23,6 +23,7 @@ from hwmodels.parts.registry import Part, Registry, instances
 from hwsearch.formats.found import offered
 
 if TYPE_CHECKING:
+    from hwmodels.workload import Written
     from searchspaces.ir.graph import Graph
 
 
@@ -113,6 +114,7 @@ class Inspected:
         value_range: that of the values that go in, such as "0..255", where the file shows it and it is not 0..1.
         executable: the graph computes in floating point what the file does, without its rounding; else it is for prices alone.
         again: the graph at another size, of a file that takes pictures of any size and has another graph for each.
+        written: what the file holds for each layer, where it is what a device is handed; None: another file is made for that.
     """
 
     path: Path
@@ -128,6 +130,7 @@ class Inspected:
     value_range: str = ""
     executable: bool = False
     again: Callable[[tuple[int, int]], Graph] | None = None
+    written: Written | None = None
 
     @property
     def quantized(self) -> bool:

@@ -20,7 +20,7 @@ from hwmodels.errors import FileError, UncountedError
 from hwsearch.formats.reading import sizes
 from hwsearch.formats.reading.agreement import agree
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer, usual_range
-from hwsearch.formats.tflite import litert
+from hwsearch.formats.tflite import litert, written
 from hwsearch.formats.tflite.integers.convolution import StoredLayer
 from hwsearch.formats.tflite.integers.order import in_torch_order
 from hwsearch.formats.tflite.integers.walk import Walked, Walker
@@ -114,6 +114,7 @@ def read(path: Path) -> Inspected:
         value_range=_range(walked.formats.get("input")),
         executable=not graph.uncounted,
         again=None if size is not None else (lambda other: sizes.fixed(name, walk, other)[0]),
+        written=written.read,
     )
 
 
@@ -157,6 +158,7 @@ def _ours(path: Path) -> Inspected:
         input_size=(shape[1], shape[2]) if min(shape[1:3]) > 1 else None,
         provenance=model.facts,
         remarks=(model.facts["notes"],) if "notes" in model.facts else (),
+        written=written.read,
     )
 
 

@@ -25,6 +25,12 @@ def written(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]
     return ()
 
 
+def read(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
+    """What a file holds in place of a layer that was read from it: operators stand as they are, but for the moves that are read
+    as one pixel shuffle."""
+    return written(workload, row, element_bytes) if workload.layers[row].moves("shuffle") else ()
+
+
 def turned(shape: tuple[int, int, int], rows: int) -> Move:
     """A pixel shuffle to ``shape`` (channels, height, width) from ``rows`` rows, as a transpose of rows, columns, rows of a
     block, and what is in one of these."""
