@@ -79,15 +79,24 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Processor time of the server and of all its processes, those that have ended included."""
-        server, ticks = (self._data / "postmaster.pid").read_text().splitlines()[0], 0
+        ticks = sum(sum(map(int, fields[11:15])) for fields in self._statistics().values())
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def processes(self) -> list[int]:
+        """The server's own process and those that it has started."""
+        return [*self._statistics()]
+
+    def _statistics(self) -> dict[int, list[str]]:
+        """What Linux tells of each process of the server, behind its name (proc(5), ``/proc/PID/stat``)."""
+        server, found = (self._data / "postmaster.pid").read_text().splitlines()[0], {}
         for file in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = file.read_text().rpartition(")")[2].split()
             except OSError:
                 continue  # it has just ended
             if server in (file.parent.name, fields[1]):
-                ticks += sum(map(int, fields[11:15]))
-        return ticks / os.sysconf("SC_CLK_TCK")
+                found[int(file.parent.name)] = fields
+        return found
 
 
 @contextmanager

@@ -64,6 +64,8 @@ class SharedStudy:
     def __init__(self, url: StorageUrl, storage: RDBStorage, study: optuna.Study) -> None:
         self.url, self.name = url, study.study_name
         self._storage, self._study, self._id = storage, study, study._study_id
+        self._silent: dict[int, tuple[str, float]] = {}  # of running trials: the last sign of life, and the silence since, in s
+        self._looked_s = time.monotonic()
 
     @classmethod
     def create(cls, url: StorageUrl, name: str, objectives: Sequence[str]) -> SharedStudy:
@@ -176,11 +178,31 @@ class SharedStudy:
         query = select(attribute.value_json).where(attribute.trial_id == trial, attribute.key == _MEASURED)
         return Score(**json.loads(self._rows(query)[0][0])["score"])
 
-    def fail_silent(self, grace_s: int) -> None:
-        """Fail the trials of processes that have given no sign of life for ``grace_s`` seconds."""
-        self._storage.heartbeat_interval, self._storage.grace_period = 1, grace_s
-        with quiet_optuna():
-            self._call(lambda: optuna.storages.fail_stale_trials(self._study))
+    def fail_silent(self, grace_s: float) -> None:
+        """Fail the trials of processes that have given no sign of life for ``grace_s`` seconds; to be called several times in it.
+
+        Silence is counted on this process's own steady clock, from look to look: a sign of life only has to differ from the one
+        before, so it does not matter when somebody steps a machine's clock. Between two looks that lie far apart, as the database
+        was away, nobody could give a sign: they count as half of the grace.
+        """
+        running, sign = models.TrialModel, models.TrialHeartbeatModel
+        query = (
+            select(running.trial_id, sign.heartbeat)
+            .join(sign, sign.trial_id == running.trial_id)
+            .where(running.study_id == self._id, running.state == TrialState.RUNNING)
+        )
+        signs, now_s = {int(trial): str(seen) for trial, seen in self._rows(query)}, time.monotonic()
+        passed_s = min(now_s - self._looked_s, grace_s / 2)
+        self._looked_s = now_s
+        before = self._silent
+        self._silent = {
+            trial: (seen, before[trial][1] + passed_s if before.get(trial, ("", 0.0))[0] == seen else 0.0)
+            for trial, seen in signs.items()
+        }
+        for trial, (_, silent_s) in self._silent.items():
+            if silent_s > grace_s:
+                with suppress(UpdateFinishedTrialError):
+                    self._call(lambda trial=trial: self._storage.set_trial_state_values(trial, TrialState.FAIL))  # type: ignore[misc]
 
     # Everyone's side
 
