@@ -25,6 +25,19 @@ def folder() -> Path:
     return (Path(settings) if settings else Path.home() / ".config") / "hwsearch"
 
 
+def kept(name: str) -> Path | None:
+    """The folder ``name`` for what is kept to be quicker next time, in the user's cache directory; None where there is no such
+    place. Whatever stands there may vanish at any time."""
+    if home := os.environ.get(HOME):
+        return Path(home) / name
+    from hwmodels import compiled
+
+    try:
+        return compiled.cache_root().parent / name
+    except RuntimeError:
+        return None
+
+
 def plugin_folders() -> list[Path]:
     """The folders that hold plug-ins.
 

@@ -7,10 +7,11 @@ network --trace--> graph, workload          device --load--> cost table
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,8 +34,6 @@ from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.report import html
 from hwsearch.runs import damage_cache, damage_file, directory
-from hwsearch.runs.cluster import coordinator
-from hwsearch.runs.cluster.coordinator import Coordinator
 from hwsearch.runs.run import REPORT, Run
 from hwsearch.search import find, frame_rate, tiling_options
 from hwsearch.search.exact import exact
@@ -43,6 +42,9 @@ from hwsearch.search.propose import random_plans
 from hwsearch.search.tiling_options import Ways
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import PlanRow, SearchSpace, matrix
+
+if TYPE_CHECKING:
+    from hwsearch.runs.cluster.coordinator import Coordinator
 
 __all__ = ["Request", "optimize"]
 
@@ -61,6 +63,8 @@ EXPECTED_S = {
 
 QUICK_PROXY = "output_sqnr"
 """The proxy of a quick run: it ranks random plans best on every network that ships, in a quarter of the time of all."""
+QUICK_CROPS = 2
+"""A quick run measures it on every second crop."""
 
 
 def searched_proxies(quick: bool = False) -> dict[str, ProxyInfo]:
@@ -78,7 +82,8 @@ def measure_damage(
     with progress.stage("quality proxies", STEPS * len(searched)) as stage:
         for name, info in searched.items():
             report = follow(stage, STEPS)
-            tables[name] = replace(info.measure(calibration, photos.crops, seed, report, photos.task), float_mse=float_mse)
+            crops = photos.crops[::QUICK_CROPS] if quick else photos.crops
+            tables[name] = replace(info.measure(calibration, crops, seed, report, photos.task), float_mse=float_mse)
             report(name, 1.0)
     return tables
 
@@ -142,7 +147,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         problem, space, photos = posed.problem, posed.problem.space, posed.photos
         shared = shared or Shared(problem.network, [space])
         standing = _standing(request, posed.evaluator)
-        study = coordinator.connect(request, problem, photos)
+        lead = _shared_study(request, problem, photos)
     progress.say(f"{standing}, on the search pictures")
     with directory.RunDirectory.start(request, problem, photos) as run:
         clock.keep(run.clock_path)
@@ -150,7 +155,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             report = follow(stage, STEPS)
             measuring = prepare(problem, photos, request.seed, shared, report, request.methods, posed.evaluator)
             glance = measuring.glance(problem, photos, request.seed)
-            team = Coordinator(study, request, problem, photos, posed.tables, measuring) if study else None
+            team = lead(posed.tables, measuring) if lead else None
         log = EvaluationLog(run.evaluations_path, team or Remembering(shared, measuring), space, clock.beat)
         shared.remember(space, log.scores())
         with clock.stage("proxies"):
@@ -174,6 +179,21 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             run.finish(results)
             html.write(results, run.path)
     return results
+
+
+def _shared_study(request: Request, problem: Problem, photos: Pictures) -> Callable[..., Coordinator] | None:
+    """What makes the coordinator of the study that a request names; None where it names none, and no database driver is loaded.
+
+    Raises:
+        FileError: the database cannot be used.
+        MismatchError: the study measures something else.
+    """
+    if request.storage is None or request.study is None:
+        return None
+    from hwsearch.runs.cluster import coordinator
+
+    study = coordinator.connect(request, problem, photos)
+    return partial(coordinator.Coordinator, study, request, problem, photos)
 
 
 def _posed(request: Request, network: LoadedNetwork | None) -> Posed:
@@ -254,7 +274,7 @@ def _tables(
             return damage_file.load(run.damage_path, space)
 
     def measured(whole: Calibration) -> dict[str, Damage]:
-        name = damage_cache.key(whole, photos, request.seed, searched_proxies(request.quick))
+        name = damage_cache.key(whole, photos, request.seed, searched_proxies(request.quick), quick=request.quick)
         if request.cache and (known := damage_cache.load(name, whole.space)) is not None:
             progress.say("quality proxies as an earlier run has measured them; --no-cache measures them anew")
             return known

@@ -18,6 +18,7 @@ from hwsearch.documents.bounds import Amount, Bits, Many, Rate, Scale, Seed, Sid
 from hwsearch.documents.url import StorageUrl
 from hwsearch.formats.reading import file_network, readers
 from hwsearch.formats.writing import exporters
+from hwsearch.problem import traced
 from hwsearch.quant import methods
 from searchspaces.ir.graph import Graph
 from searchspaces.networks import colours, registry, value_range
@@ -177,7 +178,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     height, width = request.input_size or network.size or device.default_input
     enlarged = network.scale if network.input_kind == "upsampled" else 1
     size = (height * enlarged, width * enlarged)  # masks or shapes in a graph may be made for one: for the one that is priced
-    graph = trace.trace(network.module, network.channels, network.name, otherwise=size)
+    graph = traced.traced(network.module, network.channels, network.name, otherwise=size, keep=request.cache)
     if graph.uncounted:
         raise UncountedError(
             list(graph.uncounted),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 
@@ -44,7 +44,7 @@ def interval(values: Sequence[float] | np.ndarray) -> Interval:
         raise ValueError("no pictures, no mean")
     if len(found) == 1:
         return Interval(float(found[0]), float("inf"))
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found))
+    half = stdtrit(len(found) - 1, (1 + CONFIDENCE) / 2) * found.std(ddof=1) / np.sqrt(len(found))
     return Interval(float(found.mean()), float(half))
 
 

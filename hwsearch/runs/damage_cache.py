@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hwmodels import compiled
 from hwmodels.errors import FileError
 from hwmodels.parts import plugins, settings
 from hwsearch.documents.versions import versions
@@ -35,8 +33,8 @@ PACKAGES = ("hwmodels", "searchspaces", "hwsearch/quant", "hwsearch/quality")
 """Sources that decide what is measured."""
 
 
-def key(calibration: Calibration, photos: Pictures, seed: int, searched: Collection[str]) -> str:
-    """Name of the tables of a calibrated network on pictures; ``searched``: the proxies."""
+def key(calibration: Calibration, photos: Pictures, seed: int, searched: Collection[str], *, quick: bool = False) -> str:
+    """Name of the tables of a calibrated network on pictures; ``searched``: the proxies; ``quick``: on some of the crops."""
     digest, space = hashlib.sha256(), calibration.space
     for node in calibration.graph.nodes:
         digest.update(repr((node.name, node.op, node.inputs)).encode())
@@ -44,7 +42,7 @@ def key(calibration: Calibration, photos: Pictures, seed: int, searched: Collect
             digest.update(f"{name}{tuple(values.shape)}".encode())
             digest.update(values.detach().cpu().contiguous().numpy().tobytes())
     facts = (space.names, space.formats, space.symmetric_activations, calibration.method, seed, photos.sha256, photos.task.name)
-    digest.update(repr((facts, sorted(searched), sorted(versions().items()), plugins.record(), _sources())).encode())
+    digest.update(repr((facts, quick, sorted(searched), sorted(versions().items()), plugins.record(), _sources())).encode())
     digest.update(space.allowed.tobytes())
     return digest.hexdigest()
 
@@ -61,12 +59,7 @@ def _sources() -> str:
 
 def folder() -> Path | None:
     """Where tables are kept; None where there is no such place."""
-    if home := os.environ.get(settings.HOME):
-        return Path(home) / "damage"
-    try:
-        return compiled.cache_root().parent / "damage"
-    except RuntimeError:
-        return None
+    return settings.kept("damage")
 
 
 def load(name: str, space: SearchSpace) -> dict[str, Damage] | None:

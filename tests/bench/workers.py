@@ -70,7 +70,6 @@ def measure(
     request = replace(request, storage=url, study=f"{workers} workers")
     tables = [cut.table for cut in tiling_options.ways(problem, request, {}).useful]
     study = coordinator.connect(request, problem, chosen)
-    assert study is not None
     lead = coordinator.Coordinator(study, request, problem, chosen, tables, own)
     processes = [start_worker(url, study.name) for _ in range(workers)]
     wanted = random_plans.sample(problem.space, plans, seed=1)

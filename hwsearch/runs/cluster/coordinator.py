@@ -28,15 +28,15 @@ from hwsearch.search.propose.samplers import OBJECTIVES
 from searchspaces.space import PlanRow, matrix
 
 
-def connect(request: Request, problem: Problem, photos: Pictures) -> SharedStudy | None:
-    """The study that a request names, made where there is none; None where the request names none.
+def connect(request: Request, problem: Problem, photos: Pictures) -> SharedStudy:
+    """The study that a request names, made where there is none.
 
     Raises:
         FileError: the database cannot be used.
         MismatchError: the study measures something else.
     """
-    if request.storage is None or request.study is None:
-        return None
+    assert request.storage is not None
+    assert request.study is not None
     study = SharedStudy.create(StorageUrl.read(request.storage), request.study, OBJECTIVES)
     if (known := study.problem) is not None:
         same_study.refuse(study.name, known["identity"], same_study.of(request, problem, photos))
