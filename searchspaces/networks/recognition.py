@@ -63,7 +63,9 @@ def recognise(path: Path, scale: int | None = None) -> Recognised:
     channels = found[0].spec.channels or int(found[0].arguments["channels"])
     colours = {1: "luma", 3: "RGB"}.get(channels, f"{channels} channels")
     scales = [fit.scale for fit in found]
-    _log.warning("%s: recognised as %s %s, %s, values 0..1.", path.name, names[0], " or ".join(f"x{s}" for s in scales), colours)
+    values = found[0].spec.value_range or "0..1"
+    said = " or ".join(f"x{s}" for s in scales)
+    _log.warning("%s: recognised as %s %s, %s, values %s.", path.name, names[0], said, colours, values)
     if len(scales) > 1:
         _log.warning("%s: its weights do not show the scale; say it by --scale where it is not the usual one.", path.name)
     return Recognised(names[0], scale or (scales[0] if len(scales) == 1 else None))
@@ -92,7 +94,7 @@ def _fit(spec: NetworkSpec, scale: int, tensors: Mapping[str, Tensor], path: Pat
     with torch.device("meta"):
         try:
             usual = spec.build(scale=scale, **spec.arguments).state_dict()
-            state = choose(tensors, usual, path).state
+            state = spec.own(choose(tensors, usual, path).state)
             arguments = {**spec.arguments, **spec.infer(state)}
             wanted = spec.build(scale=scale, **arguments).state_dict()
         except (FileError, UsageError, ValueError, TypeError, RuntimeError, KeyError, IndexError, ZeroDivisionError):

@@ -50,7 +50,7 @@ class LoadedNetwork:
     ``provenance`` says where shipped weights come from; empty for others. ``remarks``: what had to be done to find the weights in
     their file. ``only``: the one size of pictures that it can be traced for, None: any whose sides are multiples of ``multiple``;
     both are known once it is posed as a problem. Of a model file: ``size``, the (height, width) that it names; ``widths``, bits
-    of layers and tensors that it has already; ``value_range``, what it says that it expects, where that is not 0..1.
+    of layers and tensors that it has already. ``value_range``, what it is known to expect, where that is not 0..1.
     """
 
     module: nn.Module
@@ -115,13 +115,24 @@ def load(name: str, scale: int | None = None, weights: str | Path | None = None,
     with torch.device("meta"):  # names and shapes alone
         names = known.build(scale=scale, **known.arguments)
     read = _read(path, names)
-    state = read.state
+    state = known.own(read.state)
     chosen = {**known.arguments, **known.infer(state), **arguments}
     module = build(name, scale, **chosen)
     put(module, state, path)
     channels = known.channels if known.channels is not None else int(chosen["channels"])
     provenance = read_provenance(path) if weights is None else {}
-    return LoadedNetwork(module, name, scale, channels, known.input_kind, sha256(path), chosen, provenance, remarks=read.remarks)
+    return LoadedNetwork(
+        module,
+        name,
+        scale,
+        channels,
+        known.input_kind,
+        sha256(path),
+        chosen,
+        provenance,
+        remarks=read.remarks,
+        value_range=known.value_range,
+    )
 
 
 def _read(path: str | Path, module: nn.Module) -> Weights:

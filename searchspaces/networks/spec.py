@@ -26,6 +26,8 @@ class NetworkSpec:
         infer: reads arguments off a state dict; what the keys do not show is left out.
         channels: 1 or 3 when fixed, None when it is an argument.
         shipped: scale -> file name in ``pretrained/``.
+        value_range: what its published weights expect, as ``networks.value_range`` reads it; empty for 0..1.
+        derived: endings of names that published files also hold and that follow from the rest, such as masks of windows.
         choices: argument -> its values and what each means, where not every number or text will do.
         place: where among the built-in networks it is listed.
     """
@@ -39,8 +41,14 @@ class NetworkSpec:
     channels: int | None = 3
     input_kind: InputKind = "low"
     shipped: Mapping[int, str] = field(default_factory=dict)
+    value_range: str = ""
+    derived: tuple[str, ...] = ()
     choices: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)
     place: int = 0
+
+    def own(self, state: State) -> dict[str, Tensor]:
+        """Of the tensors of a file those that do not follow from the others."""
+        return {key: value for key, value in state.items() if not key.endswith(self.derived)}
 
     def weights(self, scale: int) -> Path | None:
         """The weights that ship with the package, if there are any."""

@@ -33,6 +33,7 @@ FILES = [
     "imdtn_x4",
     "ngswin_x2",
     "ngswin_x3",
+    "eswt_24_6_x4",
 ]
 ON_SET5 = [
     "fsrcnn_x2",
@@ -69,7 +70,7 @@ def test_golden_pair(shared: Path, file: str) -> None:
     with torch.no_grad():
         for output in (network.module(golden["input"]), execute(graph, golden["input"])):
             assert output.shape == golden["output"].shape
-            assert float((output - golden["output"]).abs().max()) < 1e-5
+            assert float((output - golden["output"]).abs().max()) < 1e-5 * max(1.0, float(golden["input"].abs().max()))
     assert graph.uncounted == ()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ Change = Callable[[Tensor], Tensor]
 ANY_SIZE = Sizes()
 PER_VALUE = 60
 """Multiply-accumulates in the time in which one value is read and written: 1.5 ns (MobileSR, one core), at 4e10 a second."""
+FEWEST = 8
+"""Pictures of one size that calibration sees at least."""
 SMALL_SIDE, LARGER_SIDE = 16, 64
 """Side of the picture on which multiply-accumulates are counted, the larger one where windows may be cut from it."""
 
@@ -81,10 +84,13 @@ def squares(crop: Tensor, height: int, width: int) -> Tensor:
 
 def trimmed(crops: Sequence[Tensor], cost: float, macs: float, seed: int, sizes: Sizes = ANY_SIZE) -> list[Tensor]:
     """All crops ``[1, C, h, w]``, or windows of them at random places where one pass over all would take more than ``macs``
-    multiply-accumulates, ``cost`` per pixel; of at least 48 pixels a side."""
+    multiply-accumulates, ``cost`` per pixel; of at least 48 pixels a side. Of a network that takes one size alone fewer crops,
+    but at least ``FEWEST``."""
     area = float(np.mean([crop.shape[2] * crop.shape[3] for crop in crops]))
     if area * len(crops) * cost <= macs:
         return list(crops)
+    if sizes.size is not None:
+        return list(crops[: max(int(macs / cost / area), FEWEST)])
     return list(windows(crops, int(max(48.0, np.sqrt(macs / cost / len(crops)))), len(crops), seed, sizes).split(1))
 
 
@@ -169,9 +175,22 @@ class Bench:
     """The floating-point network on pictures ``x [N, C, h, w]``, ready to measure what a change does to the output."""
 
     def __init__(self, graph: Graph, x: Tensor) -> None:
-        self.graph = graph
-        sized = graph.at(*x.shape[2:])
-        self._passes = [_Pass.of(sized, part) for part in (x.split(len(x)) if several(graph) else x.split(1))]
+        self.graph, self._x = graph, x
+
+    @cached_property
+    def _parts(self) -> tuple[Tensor, ...]:
+        """The pictures that are run at once."""
+        return (self._x,) if several(self.graph) else tuple(self._x.split(1))
+
+    @cached_property
+    def _passes(self) -> list[_Pass]:
+        sized = self.graph.at(*self._x.shape[2:])
+        return [_Pass.of(sized, part) for part in self._parts]
+
+    @property
+    def macs(self) -> float:
+        """Multiply-accumulates of one measurement of what lies at the input; what lies further behind takes less."""
+        return macs_per_pixel(self.graph, self._x.shape[1]) * self._x.shape[0] * self._x.shape[2] * self._x.shape[3]
 
     def noise(self, tensors: Mapping[str, Change], nodes: Mapping[str, Node] | None = None) -> float:
         """Noise power at the output when the named tensors are passed through functions, and named nodes exchanged."""
@@ -182,38 +201,56 @@ class Bench:
         """Noise gains of all tensors and convolutions, by backward passes of random signs at the output (Hutchinson's
         estimator)."""
         generator = torch.Generator().manual_seed(seed)
-        separate, axes = unfused(self.graph), known_channel_axes(self.graph)
-        tensors: dict[str, np.ndarray] = {}
-        convs: dict[str, np.ndarray] = {}
-        before = {node.name: node.name + _BEFORE if node.activation is not None else node.name for node in self.graph.convs}
-        for one in (one for _ in range(probes) for one in self._passes):
-            kept: dict[str, Tensor] = {}
-
-            def keep(node: Node, y: Tensor, kept: dict[str, Tensor] = kept) -> Tensor:
-                y = y if y.requires_grad else y.detach().requires_grad_()
-                y.retain_grad()
-                kept[node.name] = y
-                return y
-
-            luma = output_luma(execute(separate, one.tensors[self.graph.input.name], keep))
+        separate, seen = unfused(self.graph), _Gradients(self.graph)
+        for part in (part for _ in range(probes) for part in self._parts):
+            luma = output_luma(execute(separate, part, seen.watch))
             signs = torch.randint(0, 2, luma.shape, generator=generator).float() * 2 - 1
+            seen.share = 1.0 / (luma.numel() * probes * len(self._parts))
             (luma * signs).sum().backward()
-            share = 1.0 / (luma.numel() * probes * len(self._passes))
-            for node in self.graph.nodes:
-                # A channel's variance is a mean over its positions; its noise is the sum over them.
-                gradient = _grad(kept[node.name]).square()
-                squared = gradient.sum(dim=others(gradient, axes[node.name])).double().view(-1).numpy() * share
-                tensors[node.name] = tensors.get(node.name, 0.0) + squared
-            for conv, name in before.items():
-                rows = _grad(kept[name]).movedim(axes[conv] or 0, 0).flatten(1)
-                convs[conv] = convs.get(conv, 0.0) + (rows @ rows.T).double().numpy() * share
-        return Gains(tensors, convs)
+            seen.end()
+        return Gains(seen.tensors, seen.convs)
+
+
+class _Gradients:
+    """What gradients say of the tensors of a network; none is kept beyond that.
+
+    Attributes:
+        share: of the pass that is under way in the mean over all.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.tensors: dict[str, np.ndarray] = {}
+        self.convs: dict[str, np.ndarray] = {}
+        self.share = 0.0
+        self._axes = known_channel_axes(graph)
+        self._layers = {node.name + _BEFORE if node.activation is not None else node.name: node.name for node in graph.convs}
+        self._shapes: dict[str, torch.Size] = {}
+
+    def watch(self, node: Node, y: Tensor) -> Tensor:
+        """A tensor of the forward pass whose gradient is wanted."""
+        y = y if y.requires_grad else y.detach().requires_grad_()
+        y.register_hook(partial(self._add, node.name))
+        self._shapes[node.name] = y.shape
+        return y
+
+    def _add(self, name: str, gradient: Tensor) -> None:
+        if name in self._axes:
+            # A channel's variance is a mean over its positions; its noise is the sum over them.
+            squared = gradient.square().sum(dim=others(gradient, self._axes[name])).double().view(-1).numpy() * self.share
+            self.tensors[name] = self.tensors.get(name, 0.0) + squared
+        if (layer := self._layers.get(name)) is not None:
+            rows = gradient.movedim(self._axes[layer] or 0, 0).flatten(1)
+            self.convs[layer] = self.convs.get(layer, 0.0) + (rows @ rows.T).double().numpy() * self.share
+
+    def end(self) -> None:
+        """After a pass: what the output does not depend on got no gradient."""
+        for name, shape in self._shapes.items():
+            layer = self._layers.get(name)
+            if (name in self._axes and name not in self.tensors) or (layer is not None and layer not in self.convs):
+                self._add(name, torch.zeros(shape))
+        self._shapes.clear()
 
 
 def others(x: Tensor, axis: int | None) -> list[int]:
     """Every axis but that of the channels; all of them where there are no channels."""
     return [place for place in range(x.ndim) if axis is None or place != axis % x.ndim]
-
-
-def _grad(x: Tensor) -> Tensor:
-    return torch.zeros_like(x) if x.grad is None else x.grad

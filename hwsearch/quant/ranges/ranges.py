@@ -28,6 +28,8 @@ from searchspaces.ops.moves.move import View
 CHANNEL_BINS = 2048
 BINS = 4096
 CLIP_PENALTIES = (1.0, 4.0, 16.0)
+OPTIONS = 1 + len(CLIP_PENALTIES)
+"""Formats of a tensor that are compared, as a rule: its whole range, and one for each penalty."""
 TYPICAL_PENALTY = 4.0
 SHARES = np.concatenate([np.linspace(1.0, 0.5, 11), [0.43, 0.37, 0.3, 0.24, 0.18]])
 """Ends of the range that are tried, as shares of the extremes."""
@@ -231,11 +233,15 @@ def candidates(spread: Spread, number: Int, *, symmetric: bool) -> list[TensorFo
     return found
 
 
-def choose(bench: Bench, group: str, options: Sequence[TensorFormat], factors: np.ndarray | None = None) -> TensorFormat:
+def choose(
+    bench: Bench | None, group: str, spread: Spread, options: Sequence[TensorFormat], factors: np.ndarray | None = None
+) -> TensorFormat:
     """The format with the least noise at the output when the group alone is quantized, its channels divided by ``factors
-    [C]`` before."""
+    [C]`` before; without a bench, by what the histogram says that it is to first order."""
     if len(options) == 1:
         return options[0]
+    if bench is None:
+        return min(options, key=lambda fmt: sum(_losses(fmt, spread)))
     groups = bench.graph.quantizer_groups()
     members = [node for node in bench.graph.nodes if groups[node.name] == group and quantizes(node)]
     f = None if factors is None else torch.from_numpy(factors).float().view(1, -1, 1, 1)

@@ -85,11 +85,13 @@ class Rounder:
     Args:
         moments: of the layer's input.
         gain: ``float64[O, O]``, how noise on the result reaches the output (``observe.Gains.convs``).
-        bench: measures.
+        bench: measures; None: the errors that cancel across channels are believed.
         columns: ``float64[G, K]``; the layer is rounded for an input whose column k is divided by them.
     """
 
-    def __init__(self, node: Node, moments: Moments, gain: np.ndarray, bench: Bench, columns: np.ndarray | None = None) -> None:
+    def __init__(
+        self, node: Node, moments: Moments, gain: np.ndarray, bench: Bench | None, columns: np.ndarray | None = None
+    ) -> None:
         self._original, self._gain, self._bench, self._columns = node, gain, bench, columns
         self._node = multiplied(node, columns)
         self._moments = moments if columns is None else moments.scaled(columns)
@@ -123,6 +125,8 @@ class Rounder:
             self._layer(bits, np.concatenate(joint), scale, "joint"),
             self._layer(bits, np.concatenate(compensated), scale, "compensated"),
         ]
+        if self._bench is None or np.array_equal(options[0].integers, options[1].integers):
+            return options[0]
         noise = [self._bench.noise({}, {self._node.name: exchanged(self._original, o, self._columns)}) for o in options]
         return options[int(np.argmin(noise))]
 

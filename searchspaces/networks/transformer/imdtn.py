@@ -103,5 +103,6 @@ SPEC = NetworkSpec(
     {"width": 64},
     _infer,
     scales=(4,),
+    derived=("relative_position_index", "attn_mask"),
     place=10,
 )

@@ -251,5 +251,6 @@ SPEC = NetworkSpec(
     {"width": 64, "outer": 6, "inner": 4},
     _infer,
     scales=(2, 3),
+    derived=("relative_position_index", "attn_mask"),
     place=12,
 )

@@ -9,17 +9,23 @@ APART = -100.0
 """What is added to the score of two tokens that a shift brought into one window and that are no neighbours."""
 
 
-def cut(x: Tensor, side: int) -> Tensor:
-    """``[N, H, W, C]`` to ``[N * windows, side * side, C]``; height and width are multiples of ``side``."""
+Sides = int | tuple[int, int]
+"""Of a square window, or height and width of another."""
+
+
+def cut(x: Tensor, side: Sides) -> Tensor:
+    """``[N, H, W, C]`` to ``[N * windows, tokens of a window, C]``; height and width are multiples of a window's."""
     n, h, w, c = x.shape
-    tiles = x.view(n, h // side, side, w // side, side, c).permute(0, 1, 3, 2, 4, 5)
-    return tiles.reshape(-1, side * side, c)
+    tall, wide = (side, side) if isinstance(side, int) else side
+    tiles = x.view(n, h // tall, tall, w // wide, wide, c).permute(0, 1, 3, 2, 4, 5)
+    return tiles.reshape(-1, tall * wide, c)
 
 
-def joined(x: Tensor, side: int, h: int, w: int) -> Tensor:
+def joined(x: Tensor, side: Sides, h: int, w: int) -> Tensor:
     """The way back, to ``[N, h, w, C]``."""
     c = x.shape[-1]
-    tiles = x.reshape(-1, h // side, w // side, side, side, c).permute(0, 1, 3, 2, 4, 5)
+    tall, wide = (side, side) if isinstance(side, int) else side
+    tiles = x.reshape(-1, h // tall, w // wide, tall, wide, c).permute(0, 1, 3, 2, 4, 5)
     return tiles.reshape(-1, h, w, c)
 
 

@@ -27,6 +27,8 @@ SIZES = {
     "hit_srf": {"width": 12, "groups": 1},
     "imdtn": {"width": 16},
     "ngswin": {"width": 16, "outer": 2, "inner": 1},
+    "eswt": {"width": 20, "groups": 1, "depth": 2},
+    "swinir": {"channels": 3, "width": 12, "groups": 1, "depth": 2, "heads": 2, "side": 4, "inner": 24, "convs": 1},
 }
 
 
@@ -73,6 +75,11 @@ def test_sizes_are_read_off_the_weights(tmp_path: Path, name: str, scale: int) -
         ("ecbsr", 2, {"m": 4, "c": 16}, 11_548),
         ("abpn", 3, {}, 42_539),
         ("espcn", 3, {}, 31_131),
+        ("swinir", 2, {}, 910_152),  # SwinIR light: 910 K, tables of positions included
+        ("swinir", 4, {"width": 180, "groups": 6, "inner": 360, "end": "shuffle"}, 11_900_199),  # classical: 11.9 M
+        ("ngswin", 2, {}, 998_384),
+        ("ngswin", 3, {}, 1_007_039),
+        ("imdtn", 4, {}, 371_532),
     ],
 )
 def test_parameter_counts_of_the_papers(name: str, scale: int, arguments: dict[str, int], parameters: int) -> None:

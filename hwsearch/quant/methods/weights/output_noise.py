@@ -52,7 +52,8 @@ class OutputNoise:
         spread = self._seen.spreads[group].spread(scales.factors)
         if number.is_wide:
             return wide_format(spread, number)
-        return choose(self._seen.bench, group, candidates(spread, number, symmetric=self._symmetric), scales.factors)
+        options = candidates(spread, number, symmetric=self._symmetric)
+        return choose(self._seen.bench, group, spread, options, scales.factors)
 
     def layer(self, name: str, number: Int, scales: Scales) -> RoundedLayer:
         """The integers that disturb least."""

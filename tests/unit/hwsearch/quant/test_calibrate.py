@@ -11,10 +11,12 @@ from words import fused
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import FP16, INT16, NumberFormat
+from hwsearch.quant import observations
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.polish import polish
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers
+from hwsearch.quant.observe.gains import Bench
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.networks import registry
 from searchspaces.space import build_space
@@ -211,3 +213,18 @@ def test_a_tensor_that_is_always_zero_leaves_the_bias_behind_it(bits: int) -> No
     x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(1))
     calibration = calibrate(graph, [x], space)
     assert float((calibration.simulate(plan, x) - execute(graph, x)).abs().max()) < 2 / 255
+
+
+def test_formats_that_would_take_too_long_to_measure_come_from_histograms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is run for them, and the network is about as near to its floating-point output."""
+    graph, seen = network("relu"), crops()
+    space = build_space(to_workload(graph, 28, 28), (8,), (8,))
+
+    def error_of(calibration: Calibration) -> float:
+        found = calibration.simulate(space.uniform(8, 8), seen[0])
+        return float((found - execute(graph, seen[0])).square().mean())
+
+    measured = error_of(calibrate(graph, seen, space))
+    monkeypatch.setattr(observations, "MEASURING_MACS", 0.0)
+    monkeypatch.setattr(Bench, "noise", lambda *given: pytest.fail("measured"))
+    assert error_of(calibrate(graph, seen, space)) < 2 * measured
