@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +30,7 @@ __all__ = [
     "CostTable",
     "Objectives",
     "Price",
+    "Repriced",
     "Space",
     "estimate",
     "estimate_chunks",
@@ -155,6 +156,30 @@ def onchip_bytes(device: Device, workload: Workload, activation_bits: int) -> in
 def uniform_table(device: Device, workload: Workload, precision: Precision) -> CostTable:
     """The table of a network with one choice: every layer in one precision. Raises as ``uniform`` does."""
     return lower(device, workload, _Uniform.of(workload, precision))
+
+
+class Repriced:
+    """A network in one precision, priced on many devices that differ from a first one in rates, speeds and fixed costs alone, as
+    a fit of these asks for: what is stored and moved is found once."""
+
+    def __init__(self, device: Device, workload: Workload, precision: Precision) -> None:
+        one = _Uniform.of(workload, precision)
+        runs = [[device.runs_as(precision.weights, precision.activations)]]
+        self._hardware = registry.of(device)
+        packed = self._hardware.packed_bytes(device, workload, one, runs)
+        choices, unpack = _choices(device, workload, one, runs, packed), _unpack(device, one, runs)
+        bits = tuple(one.weight_bits)
+        cols = layout.columns(workload)
+        self._question = Question(device, workload, bits, cols, choices, memory.ports(device), runs, unpack)
+
+    def latencies_s(self, device: Device) -> np.ndarray:
+        """``float64[L]``: seconds of every layer on ``device``, as ``lower`` prices them."""
+        asked = self._question
+        rate = device.rates[str(asked.runs[0][0])].value
+        choices = asked.choices._replace(s_per_mac=asked.unpack / rate)
+        terms = Terms.empty(len(asked.workload.layers), 1, 1)
+        self._hardware.price(replace(asked, device=device, choices=choices, ports=memory.ports(device)), terms)
+        return terms.latency_s[:, 0, 0, 0]
 
 
 def explain(table: CostTable, plan: ArrayLike) -> list[dict[str, Any]]:

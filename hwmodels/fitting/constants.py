@@ -37,6 +37,9 @@ SEEN = 0.05
 REACH = 1e4
 """Largest factor between a fitted constant and the file's value."""
 
+SPEEDS = ("rates.", "overhead.", "cpu.")
+"""Constants, by how their keys begin, on which nothing that is stored or moved depends."""
+
 _STEP = 0.03
 _SCAN = np.log([1 / 10, 1 / 3, 3, 10])
 
@@ -100,6 +103,33 @@ def predict(device: Device, measurements: Sequence[Measurement]) -> np.ndarray:
     return found
 
 
+class _Predictor:
+    """``predict`` for devices that differ from a first one in the constants ``free``: where these are rates, speeds and fixed
+    costs, what is stored and moved is found once."""
+
+    def __init__(self, device: Device, measurements: Sequence[Measurement], free: Sequence[str]) -> None:
+        self._measurements = measurements
+        self._priced: dict[tuple[int, Precision], cost.Repriced] | None = None
+        if all(key.startswith(SPEEDS) or key.endswith(".bytes_per_s") for key in free):
+            self._priced = {_subject(m): cost.Repriced(device, m.workload, m.precision) for m in measurements}
+
+    def __call__(self, device: Device) -> np.ndarray:
+        if self._priced is None:
+            return predict(device, self._measurements)
+        seconds = {key: priced.latencies_s(device) for key, priced in self._priced.items()}
+        inference_s = device.overhead.inference_s.value
+        return np.array(
+            [
+                inference_s + seconds[_subject(m)].sum() if m.layer is None else seconds[_subject(m)][_row(m.workload, m.layer)]
+                for m in self._measurements
+            ]
+        )
+
+
+def _subject(measured: Measurement) -> tuple[int, Precision]:
+    return id(measured.workload), measured.precision
+
+
 def fit(
     device: Device,
     measurements: Sequence[Measurement],
@@ -135,8 +165,10 @@ def fit(
     def at(point: np.ndarray) -> Device:
         return with_numbers(device, {k: Quantity(value=float(v)) for k, v in zip(free, np.exp(point), strict=True)})
 
+    predicted = _Predictor(device, measurements, free)
+
     def residuals(point: np.ndarray) -> np.ndarray:
-        found: np.ndarray = np.log(predict(at(point), measurements) / measured)
+        found: np.ndarray = np.log(predicted(at(point)) / measured)
         return found
 
     def penalised(point: np.ndarray) -> np.ndarray:

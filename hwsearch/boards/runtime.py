@@ -34,6 +34,11 @@ FP32 = Precision.floating(numbers.FP32)
 WARM_UP_RUNS = 2
 YARDSTICK = (16, 128)
 """Channels of the yardstick's 3x3 convolution, and side of its picture: about 40 million multiply-accumulates."""
+FEWEST_ROUNDS = 5
+SETTLED = 0.02
+"""Standard error, as a share, at which a subject is timed no more: far below what the model gets wrong."""
+NORMAL_DEVIATION = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
 SHORTEST_S = 2e-3
 """Runs shorter than this are repeated within a round until they last as long."""
 
@@ -124,22 +129,38 @@ class Prepared:
         return (self._clock() - begun) / self._repeats
 
 
+def settled(ratios: np.ndarray) -> np.ndarray:
+    """``bool[N]``: whether the medians of ``ratios float64[rounds, N]`` are known to ``SETTLED``, by their standard error (that
+    of a normal sample of the same median deviation)."""
+    medians = np.median(ratios, axis=0)
+    deviations = NORMAL_DEVIATION * np.median(np.abs(ratios - medians), axis=0)
+    found: np.ndarray = np.sqrt(np.pi / 2 / len(ratios)) * deviations <= SETTLED * medians
+    return found
+
+
 def latencies(subjects: Sequence[Subject], threads: int, rounds: int, advance: Callable[[], None] = lambda: None) -> np.ndarray:
     """Latency of each subject on an undisturbed machine: ``float64[N]`` seconds.
 
+    A subject whose time is known well enough after ``FEWEST_ROUNDS`` is not timed again.
+
     Args:
+        rounds: the most of them.
         advance: called after each subject of each round, the preparation counting as one round.
     """
     bench, ready = Bench(threads), []
     for subject in subjects:
         ready.append(bench.prepare(subject))
         advance()
-    ratios = np.zeros((rounds, len(ready)))
-    for row in ratios:
+    ratios, known = np.full((rounds, len(ready)), np.nan), np.zeros(len(ready), dtype=bool)
+    for done, row in enumerate(ratios):
+        if done >= FEWEST_ROUNDS:
+            known[~known] = settled(ratios[:done, ~known])
         for i, prepared in enumerate(ready):
-            row[i] = bench.ratio(prepared)
+            if not known[i]:
+                row[i] = bench.ratio(prepared)
             advance()
-    return np.median(ratios, axis=0) * bench.yardstick_s
+    found: np.ndarray = np.nanmedian(ratios, axis=0) * bench.yardstick_s
+    return found
 
 
 ACTIVATIONS: Mapping[str, Activation | None] = {"none": None, "relu": Relu(), "prelu": PRelu()}

@@ -97,7 +97,7 @@ def _host(terminal: Terminal, threads: int) -> None:
     from hwsearch.boards import host
 
     with terminal.progress() as progress:
-        progress.expect({"measuring": 30.0 * threads, "fitting": 45.0})
+        progress.expect({"measuring": 30.0 * threads, "fitting": 8.0})
         found = host.fit(host.measure(threads, progress), threads, progress)
     path = host.write(found)
     before = reader.load_text(reader.shipped_text("host"), "host.toml")
@@ -128,6 +128,7 @@ def _document(before: Device, fit: Fit, measured: Sequence[Measurement]) -> dict
     from hwmodels.device.facts import number
 
     return {
+        "median_error_before": _error_before(before, measured),
         "median_error": fit.median_error,
         "constants": [
             {"key": key, "before": number(before, key), "fitted": value, "log_spread": fit.spread[key]}
@@ -158,7 +159,20 @@ def _render(screen: Any, before: Device, fit: Fit, measured: Sequence[Measuremen
     screen.print(table(("constant", "before", "fitted", "known to"), constants))
     for warning in warnings(fit):
         screen.print(bold("Warning:", f" {warning}"))
-    screen.print(f"{len(measured)} timings, median error of the fit {100 * fit.median_error:.1f} %.")
+    start = f"{100 * _error_before(before, measured):.1f} % before"
+    screen.print(f"{len(measured)} timings, median error {start}, {100 * fit.median_error:.1f} % after the fit to them.")
+    known = [key for key in fit.values if key not in hardly]
+    screen.print(f"They determine {', '.join(known) if known else 'no constant'}.")
+
+
+def _error_before(before: Device, measured: Sequence[Measurement]) -> float:
+    """Median error of the timings by the device that the fit began with."""
+    import numpy as np
+
+    from hwmodels.fitting import constants
+
+    seconds = np.array([m.latency_s for m in measured])
+    return float(np.median(np.abs(constants.predict(before, measured) / seconds - 1)))
 
 
 def _spread(spread: float) -> str:

@@ -13,7 +13,7 @@ from hwmodels.device.facts import number, with_numbers
 from hwmodels.device.values import Quantity
 from hwmodels.fitting import constants
 from hwsearch.boards import board, host, timings
-from hwsearch.boards.runtime import FP32, INT8, Subject, arbitrary_integers, conv_graph, latencies
+from hwsearch.boards.runtime import FP32, INT8, Subject, arbitrary_integers, conv_graph, latencies, settled
 from hwsearch.boards.subjects import all_subjects
 from hwsearch.cli.app import main
 from hwsearch.documents.progress import Silent
@@ -170,3 +170,12 @@ def test_all_subjects_can_be_exported_and_priced() -> None:
     assert np.isfinite(constants.predict(catalogue.load("host"), [subject.measured(1.0) for subject in subjects])).all()
     quantized = arbitrary_integers(conv_graph(4, 8, 3))
     assert int(quantized.layers["conv"].weight.max()) == 127
+
+
+def test_a_time_is_settled_when_its_median_is_known() -> None:
+    """The standard error of a median of n normal draws is sqrt(pi / 2 / n) deviations."""
+    rng = np.random.default_rng(0)
+    still, noisy = 1 + 0.001 * rng.standard_normal((9, 1)), 1 + 0.5 * rng.standard_normal((9, 1))
+    assert settled(np.concatenate([still, noisy], axis=1)).tolist() == [True, False]
+    many = 1 + 0.5 * rng.standard_normal((9000, 1))
+    assert settled(many).tolist() == [True]  # 0.5 * sqrt(pi / 2 / 9000) is 0.7 %
