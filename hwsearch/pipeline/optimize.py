@@ -33,7 +33,7 @@ from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.report import html
-from hwsearch.runs import damage_cache, damage_file, directory
+from hwsearch.runs import damage_cache, damage_file, directory, score_cache
 from hwsearch.runs.run import REPORT, Run
 from hwsearch.search import find, frame_rate, tiling_options
 from hwsearch.search.exact import exact
@@ -158,6 +158,11 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             team = lead(posed.tables, measuring) if lead else None
         log = EvaluationLog(run.evaluations_path, team or Remembering(shared, measuring), space, clock.beat)
         shared.remember(space, log.scores())
+        kept = score_cache.key(measuring, photos, request.seed) if request.cache and team is None else None
+        if kept is not None:
+            if known := score_cache.load(kept, space):
+                progress.say(f"{len(known)} plans as an earlier run has simulated them; --no-cache simulates them anew")
+            shared.remember(space, known)
         with clock.stage("proxies"):
             damages = _tables(run, space, shared, photos, posed.evaluator.float_mse, request, progress)
             ratios = shared.ratios(space, partial(sqnr.table, pairs=photos.crops, task=photos.task))
@@ -170,6 +175,8 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             search = replace(search, picks={role: search.picks[role]})
         if team is not None:
             team.finish()
+        if kept is not None:
+            score_cache.save(kept, known | log.scores())
         with clock.stage("prove"):
             proofs = _proven(request, posed, measuring.calibration, search, run.plans_dir, progress)
         with clock.stage("report"), progress.stage("writing the report", 1):

@@ -12,9 +12,12 @@ from small_job import NETWORK
 
 from hwsearch.cli import main
 from hwsearch.documents.reading import read_json
+from hwsearch.quality.evaluate import Score
+from hwsearch.quality.measuring import Measuring
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.runs import damage_cache
 from searchspaces.data import pictures
+from searchspaces.space import PlanRow
 
 
 def test_a_second_device_measures_no_proxy_and_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,10 +34,19 @@ def test_a_second_device_measures_no_proxy_and_finds_the_same(tmp_path: Path, mo
         return measure(info, *arguments)
 
     monkeypatch.setattr(ProxyInfo, "measure", counted)
+    simulated: list[PlanRow] = []
+    simulate = Measuring.__call__
+
+    def noted(measuring: Measuring, plan: PlanRow) -> Score:
+        simulated.append(plan)
+        return simulate(measuring, plan)
+
+    monkeypatch.setattr(Measuring, "__call__", noted)
 
     def run(name: str, target: str, *more: str) -> list[str]:
         """The proxies that a run measures."""
         measured.clear()
+        simulated.clear()
         words = ["optimize", "--model", f"{tmp_path / 'net.py'}:build", "--scale", "2", "--input", "24x32", "--force"]
         words += ["--weight-bits", "4,8", "--evaluations", "4", "--probes", "3", "--images", str(tmp_path / "photos")]
         assert main([*words, "--target", target, "--out", str(tmp_path / name), "--quiet", *more]) == 0
@@ -46,7 +58,12 @@ def test_a_second_device_measures_no_proxy_and_finds_the_same(tmp_path: Path, mo
 
     assert run("first", "stm32h743")
     assert len(list((tmp_path / "home" / "damage").glob("*.json"))) == 1
+    whole = len(simulated)
     assert run("second", "stm32l4r5") == []
+    assert len(simulated) < whole
+    assert run("again", "stm32h743") == []
+    assert simulated == []
+    assert front("again") == front("first")
     assert run("anew", "stm32l4r5", "--no-cache")
     assert front("second") == front("anew")
     tables = [read_json(tmp_path / name / "damage.json", "")["tables"] for name in ("second", "anew")]
@@ -57,9 +74,11 @@ def test_a_second_device_measures_no_proxy_and_finds_the_same(tmp_path: Path, mo
     assert run("other", "stm32h743")
     assert run("seed", "stm32h743", "--seed", "1")
     # A damaged file is as good as none.
-    for file in (tmp_path / "home" / "damage").glob("*.json"):
-        file.write_text(file.read_text()[:-40])
+    for kept in ("damage", "scores"):
+        for file in (tmp_path / "home" / kept).glob("*.json"):
+            file.write_text(file.read_text()[:-40])
     assert run("damaged", "stm32h743")
+    assert simulated
 
 
 def test_without_a_place_nothing_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

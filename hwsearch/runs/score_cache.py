@@ -1,0 +1,85 @@
+"""Scores of simulated plans that any run of this person has measured, kept by content beside the damage tables (``damage_cache``,
+under whose key they stand): another device whose widths mean the same, or the same run again, simulates no plan twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from hwmodels.errors import FileError
+from hwmodels.parts import settings
+from hwsearch.documents.bounds import Text
+from hwsearch.documents.files import write_json
+from hwsearch.documents.reading import checked, read_json
+from hwsearch.quality.evaluate import Score
+from hwsearch.runs import damage_cache
+
+if TYPE_CHECKING:
+    from hwsearch.problem.pose import Pictures
+    from hwsearch.quality.measuring import Measuring
+    from searchspaces.space import PlanRow, SearchSpace
+
+KEPT = 100
+"""Files that are kept, the newest; a plan takes some hundred bytes."""
+PLANS = 5000
+"""Plans of one file that are kept, the newest."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    choices: list[int]
+    psnr_db: float
+    psnr_loss_db: float
+    stderr_db: float
+    method: Text
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    schema_version: Literal[1] = 1
+    plans: list[_Entry]
+
+
+def key(measuring: Measuring, photos: Pictures, seed: int) -> str:
+    """Name of the scores that ``measuring`` gives."""
+    return damage_cache.key(measuring.calibration, photos, seed, [f"scores by {method}" for method in measuring.methods])
+
+
+def load(name: str, space: SearchSpace) -> dict[PlanRow, Score]:
+    """The scores of that name, by plan of ``space``; none where there are none, or they cannot be used."""
+    place = settings.kept("scores")
+    if place is None or not (place / f"{name}.json").is_file():
+        return {}
+    found: dict[PlanRow, Score] = {}
+    try:
+        path = place / f"{name}.json"
+        document = checked(read_json(path, "scores"), _Document, path, "a file of scores", "Remove it.")
+    except (FileError, OSError):
+        return {}
+    for entry in document.plans:
+        fits = len(entry.choices) == space.decisions and all(c in space.choices(d) for d, c in enumerate(entry.choices))
+        if fits:
+            found[space.row(entry.choices)] = Score(entry.psnr_db, entry.psnr_loss_db, entry.stderr_db, entry.method)
+    return found
+
+
+def save(name: str, scores: Mapping[PlanRow, Score]) -> None:
+    """Keep scores, where that is possible, and drop the oldest files. Scores that are not finite are not kept."""
+    place = settings.kept("scores")
+    if place is None:
+        return
+    finite = [
+        (plan, score) for plan, score in scores.items() if np.isfinite([score.psnr_db, score.psnr_loss_db, score.stderr_db]).all()
+    ]
+    entries = [{"choices": list(plan), **asdict(score)} for plan, score in finite[-PLANS:]]
+    with contextlib.suppress(OSError, FileError):
+        place.mkdir(parents=True, exist_ok=True)
+        write_json(place / f"{name}.json", {"schema_version": 1, "plans": entries})
+        for old in sorted(place.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)[KEPT:]:
+            old.unlink(missing_ok=True)
