@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hwmodels import cost
 from hwmodels.fitting import agreement
 from hwmodels.tiling.tiles import Cut
 from hwsearch.documents import configuration, units
 from hwsearch.problem.pose import Problem, Request
 from hwsearch.search import frame_rate
+from hwsearch.search.propose import random_plans
 from hwsearch.search.tiling_options import Ways
 from searchspaces.space import PlanRow, matrix
 
@@ -62,10 +65,12 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
         )
     worst = min(search.checks, key=lambda check: check.spearman)
     best = max(search.checks, key=lambda check: check.spearman)
+    low, high = random_plans.loss_range(np.array(best.simulated_db))
+    plans = f"random plans, nine of ten of which lose {low:.2g} to {high:.2g} dB,"
     said.append(
-        f"{best.name} ranks random plans with Spearman {best.spearman:.3f}; the front itself is simulated, not predicted."
+        f"{best.name} ranks {plans} with Spearman {best.spearman:.3f}; the front itself is simulated, not predicted."
         if best is worst
-        else f"Of the proxies, {best.name} ranks random plans best (Spearman {best.spearman:.3f}) and {worst.name} worst "
+        else f"Of the proxies, {best.name} ranks {plans} best (Spearman {best.spearman:.3f}) and {worst.name} worst "
         f"({worst.spearman:.3f}); the front itself is simulated, not predicted."
     )
     shown = picked if picked is not None else search.picks["knee"]

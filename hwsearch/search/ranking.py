@@ -84,12 +84,16 @@ class Ranking(_Frozen):
     plan_cpu_s: float
     seed: int
     versions: dict[str, str]
+    draw: str
+    """How the plans were drawn (``random_plans.DRAWS``)."""
+    loss_range_db: tuple[float, float]
+    """Between which losses nine of ten of them lie."""
     proxies: list[Ranked]
 
 
-def compare(request: Request, progress: Progress | None = None) -> Ranking:
+def compare(request: Request, progress: Progress | None = None, draw: str = "mixed") -> Ranking:
     """Measure ``request.probes`` random plans and every proxy. Of the request only what concerns network, pictures and widths is
-    used.
+    used; ``draw`` is one of ``random_plans.DRAWS``.
 
     Raises:
         UncountedError: the network has operations that cannot be executed.
@@ -103,7 +107,7 @@ def compare(request: Request, progress: Progress | None = None) -> Ranking:
     weight_bits = request.weight_bits or WEIGHT_BITS
     activation_bits = request.activation_bits or ACTIVATION_BITS
     space = build_space(to_workload(graph, 64, 64), weight_bits, activation_bits, scope=request.scope, pins=request.pins)
-    plans = random_plans.sample(space, request.probes, seed=request.seed)
+    plans = random_plans.sample(space, request.probes, seed=request.seed, draw=draw)
     if len(plans) < 1 / TOP:
         raise UsageError(f"{len(plans)} plans are too few to rank proxies by", "Offer more widths, or more --probes.")
     photos = choose_pictures(request, network)
@@ -143,6 +147,8 @@ def compare(request: Request, progress: Progress | None = None) -> Ranking:
         plan_cpu_s=plan_cpu_s,
         seed=request.seed,
         versions=versions(),
+        draw=draw,
+        loss_range_db=random_plans.loss_range(losses),
         proxies=sorted(ranked, key=lambda found: -found.spearman),
     )
 

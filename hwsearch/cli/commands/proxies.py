@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwmodels.errors import UsageError
 from hwsearch.cli import options
 from hwsearch.cli.terminal import Terminal, bold, table
 
@@ -52,6 +53,13 @@ def compare(
     activation_bits: options.ActivationBits = None,
     pin: options.Pin = None,
     probes: Annotated[int, typer.Option(help="Random plans that are measured.", min=10)] = 200,
+    draw: Annotated[
+        str,
+        typer.Option(
+            help="How plans are drawn: mixed (free, around one width, near the widest), or free (every width by itself).",
+            metavar="HOW",
+        ),
+    ] = "mixed",
     seed: options.Seed = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the comparison with every plan as JSON.", metavar="FILE", resolve_path=True)
@@ -82,9 +90,12 @@ def compare(
     from hwsearch.documents import files
     from hwsearch.problem.pose import Request
     from hwsearch.search import ranking
+    from hwsearch.search.propose.random_plans import DRAWS
 
+    if draw not in DRAWS:
+        raise UsageError(f"--draw {draw}: plans are not drawn so", f"Known: {', '.join(DRAWS)}.")
     with terminal.progress() as progress:
-        found = ranking.compare(Request(**fields, probes=probes), progress)
+        found = ranking.compare(Request(**fields, probes=probes), progress, draw)
     if out is not None:
         files.write_json(out, found)
     terminal.show(found, lambda screen: _render(found, screen))
@@ -95,7 +106,7 @@ def _render(found: Ranking, screen: Console) -> None:
         bold(
             f"{found.network} x{found.scale}",
             f", floating point {found.float_psnr_db:.2f} dB, "
-            f"{len(found.plans)} random plans with weights of {_listed(found.weight_bits)} and tensors of "
+            f"{len(found.plans)} random plans ({found.draw}) with weights of {_listed(found.weight_bits)} and tensors of "
             f"{_listed(found.activation_bits)} bits, measured on {len(found.pictures)} pictures, {found.pixels} pixels",
         )
     )
@@ -127,6 +138,8 @@ def _render(found: Ranking, screen: Console) -> None:
         "backward\npasses",
     )
     screen.print(table(columns, rows))
+    low, high = found.loss_range_db
+    screen.print(f"Nine of ten plans lose between {low:.2f} and {high:.2f} dB: correlations are told of that range.")
     screen.print(
         "Errors are medians over plans, in brackets as a share of the measured loss. Calibrated: by four fifths of the plans, on "
         "the fifth that was left out."

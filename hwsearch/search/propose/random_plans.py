@@ -1,8 +1,10 @@
 """Random plans that test a proxy: does it rank them as measurement does?
 
-Uniformly random plans are nearly all ruined by one very narrow choice, and whoever tells ruin from less ruin looks good. So three
-kinds are mixed, in equal shares: uniform over plans; around one width, drawn for each plan, with neighbours of that width mixed
-in; and near the widest widths, with a few decisions lowered, where a search ends up.
+Plans whose widths are drawn freely, each by itself, are nearly all ruined by a few very narrow choices, and in deep networks all
+alike: their losses lie close together, far from those of any plan that a search would keep. So three kinds are mixed, in equal
+shares: free; around one width, drawn for each plan, with neighbours of that width mixed in; and near the widest widths, with a
+few decisions lowered, where a search ends up. A correlation means something only with the range of losses over which it was
+taken (``loss_range``).
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import numpy as np
 from searchspaces.space import PlanRow, SearchSpace
 
 
-def sample(space: SearchSpace, count: int, *, seed: int) -> list[PlanRow]:
-    """``count`` different random plans; fewer only where the space has fewer."""
+def sample(space: SearchSpace, count: int, *, seed: int, draw: str = "mixed") -> list[PlanRow]:
+    """``count`` different random plans, drawn as one of ``DRAWS``; fewer only where the space has fewer."""
     rng = np.random.default_rng(seed)
     found: dict[PlanRow, None] = {}
-    kinds = (_uniform, _around, _near_widest)
+    kinds = DRAWS[draw]
     attempts = 0
     while len(found) < min(count, space.size) and attempts < 100 * count:
         found.setdefault(space.row(kinds[attempts % len(kinds)](space, rng)))
@@ -24,7 +26,7 @@ def sample(space: SearchSpace, count: int, *, seed: int) -> list[PlanRow]:
     return list(found)
 
 
-def _uniform(space: SearchSpace, rng: np.random.Generator) -> np.ndarray:
+def _free(space: SearchSpace, rng: np.random.Generator) -> np.ndarray:
     found: np.ndarray = space.random(rng, 1)[0]
     return found
 
@@ -50,6 +52,16 @@ def _near_widest(space: SearchSpace, rng: np.random.Generator) -> np.ndarray:
         steps = rng.integers(1, 3) if rng.random() < share else 0
         plan[d] = options[max(len(options) - 1 - steps, 0)]
     return plan
+
+
+DRAWS = {"mixed": (_free, _around, _near_widest), "free": (_free,)}
+"""How plans are drawn."""
+
+
+def loss_range(losses_db: np.ndarray) -> tuple[float, float]:
+    """Between which losses nine of ten plans lie: the 5th and the 95th percentile of ``float64[N]``."""
+    low, high = np.percentile(losses_db, (5, 95))
+    return float(low), float(high)
 
 
 def spearman(predicted: np.ndarray, measured: np.ndarray) -> float:
