@@ -209,6 +209,13 @@ class Log(Activation):
         return torch.log(x)
 
 
+def root(x: Tensor) -> Tensor:
+    """The square root. Its derivative at zero, infinite, is taken for zero: times that of the variance of a constant, which is
+    zero, it would be no number, and a whole backward pass with it."""
+    positive = x != 0
+    return torch.sqrt(torch.where(positive, x, 1.0)) * positive
+
+
 @dataclass(frozen=True)
 class Sqrt(Activation):
     """The square root."""
@@ -216,7 +223,7 @@ class Sqrt(Activation):
     kind: ClassVar[str] = "sqrt"
 
     def of(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        return torch.sqrt(x)
+        return root(x)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hwmodels.workload import Function, Reduce, Window, Work
 from searchspaces.ops.base import Op, Roles, Shape, elements
+from searchspaces.ops.maps.activation import root
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Std(Reduction):
     correction: int = 0
 
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-        return inputs[0].var(dim=self.axes, keepdim=self.keepdims, correction=self.correction).sqrt()
+        return root(inputs[0].var(dim=self.axes, keepdim=self.keepdims, correction=self.correction))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.extent import BadExtent, check, evaluate
 from searchspaces.ops.input import Input
+from searchspaces.ops.maps.activation import Sqrt
 from searchspaces.ops.moves.move import Reshape
+from searchspaces.ops.reductions.reduce import Std
 from searchspaces.ops.registry import from_document, operators, to_document
 
 SIZES = ((8, 12), (12, 10))
@@ -155,3 +157,17 @@ def test_an_operator_says_what_it_does_not_do() -> None:
         Input(3).shape([], {})
     with pytest.raises(ValueError, match="depends on the picture"):
         Reshape(("h",)).shape([(4,)], {})
+
+
+@pytest.mark.parametrize("op", [Std(axes=(2, 3)), Sqrt()])
+def test_a_constant_has_a_derivative(op: Op) -> None:
+    """The deviation of a channel that is everywhere the same has no slope; a backward pass through it must still be numbers."""
+    x = torch.zeros(1, 2, 4, 4)
+    x[0, 1] = torch.arange(16.0).view(4, 4) / 16
+    x.requires_grad_(True)
+    y = op.run([x], {})
+    expected = x.std((2, 3), correction=0, keepdim=True) if isinstance(op, Std) else torch.sqrt(x)
+    assert torch.allclose(y, expected)
+    y.sum().backward()
+    assert x.grad is not None and torch.isfinite(x.grad).all()
+    assert (x.grad[0, 0] == 0).all() and (x.grad[0, 1] != 0).any()
