@@ -69,6 +69,9 @@ def test_the_command_compares_every_proxy(compared):
         assert proxy["error_db"] == pytest.approx(np.median(np.abs(predicted - measured)))
         assert proxy["forward_passes"] > 0
         assert proxy["cpu_s"] > 0
+    low, high = np.percentile(document["simulated_db"], (5, 95))
+    assert document["loss_range_db"] == pytest.approx([low, high])
+    assert f"Nine of ten plans lose between {low:.2f} and {high:.2f} dB" in shown
     best = document["proxies"][0]
     assert best["spearman"] == max(proxy["spearman"] for proxy in document["proxies"])
 
@@ -86,3 +89,16 @@ def test_the_same_seed_compares_alike(compared, capsys):
 def test_the_list_stays_what_it_was(capsys):
     assert main(["proxies", "--json"]) == 0
     assert [entry["name"] for entry in json.loads(capsys.readouterr().out)["proxies"]] == list(PROXIES)
+
+
+def test_plans_drawn_freely_have_every_width_by_itself(compared, capsys):
+    words, _, document = compared
+    assert main([*words[:-2], "--draw", "free", "--json"]) == 0
+    free = json.loads(capsys.readouterr().out)
+    assert free["draw"] == "free"
+    # A quarter each by chance; with plans near the widest among them, the narrowest is not the most frequent.
+    shares = [np.bincount(np.array(found["plans"]).ravel(), minlength=4) / np.size(found["plans"]) for found in (document, free)]
+    assert np.abs(shares[1] - 0.25).max() < 0.1
+    assert shares[0].argmax() != 0
+    assert main([*words[:-2], "--draw", "evenly"]) == 2
+    assert "Known: mixed, free." in capsys.readouterr().err
