@@ -66,7 +66,8 @@ def read(path: str | Path) -> Checkpoint:
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror})", "Check the permissions of the file.") from None
     _refuse_foreign(file, start)
-    if start[8:9] == b"{" and not start.startswith((b"PK", b"\x80")):
+    header_bytes = int.from_bytes(start[:8], "little")  # of safetensors; it may begin like an archive or a pickle
+    if start[8:9] == b"{" and (header_bytes <= file.stat().st_size or not start.startswith((b"PK", b"\x80"))):
         return Checkpoint(_safetensors(file))
     content_bytes = file.stat().st_size
     if start.startswith(b"PK"):

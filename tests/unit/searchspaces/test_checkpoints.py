@@ -313,3 +313,15 @@ def test_remarks_name_the_file(state: State, tmp_path: Path) -> None:
     torch.save(prefixed(state, "module."), tmp_path / "w.pth")
     (remark,) = read_weights(tmp_path / "w.pth", state).remarks
     assert remark == "w.pth: module. is taken off the names of its tensors."
+
+
+@pytest.mark.parametrize("begins", [b"\x80", b"PK"])
+def test_safetensors_whose_length_begins_like_another_kind(tmp_path: Path, begins: bytes) -> None:
+    """The header's length comes first: 128 bytes begin like a pickle, 19280 like an archive."""
+    path, weight, length = tmp_path / "w.safetensors", torch.rand(2, 3), int.from_bytes(begins, "little")
+    save_file({"weight": weight}, path)
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    path.write_bytes(length.to_bytes(8, "little") + content[8:end].ljust(length) + content[end:])
+    assert path.read_bytes().startswith(begins)
+    assert torch.equal(checkpoint.read(path).tensors["weight"], weight)
