@@ -145,10 +145,11 @@ def load_network(request: Request) -> LoadedNetwork:
         network = registry.load_file(request.model, weights=request.weights, scale=request.scale, enlarges=enlarges)
     else:
         network = registry.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
+    returns = enlarges and not (network.task and request.task is None)
     expected = request.value_range or network.value_range
     if expected:
-        network = value_range.wrapped(network, expected, returns=enlarges)
-    return colours.wrapped(network, request.order, returns=enlarges) if request.order else network
+        network = value_range.wrapped(network, expected, returns=returns)
+    return colours.wrapped(network, request.order, returns=returns) if request.order else network
 
 
 def _check_model(model: str) -> None:
@@ -220,7 +221,7 @@ def choose_task(request: Request, network: LoadedNetwork) -> Task:
     """What quality means for this network: what was asked for, or what its samples show."""
     size = request.input_size or network.size or Contract.size
     contract = Contract(network.scale, network.channels, network.input_kind, size, network.only, network.multiple)
-    return tasks.choose(request.task, request.images, contract)
+    return tasks.choose(request.task or network.task or None, request.images, contract)
 
 
 def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:

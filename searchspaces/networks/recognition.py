@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hwmodels.errors import FileError, UsageError
 from searchspaces.networks import checkpoint
 from searchspaces.networks.prefixes import choose
 from searchspaces.networks.registry import NETWORKS
-from searchspaces.networks.spec import NetworkSpec
+from searchspaces.networks.spec import NetworkSpec, blueprint
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +70,7 @@ def recognise(path: Path, scale: int | None = None) -> Recognised:
     return Recognised(names[0], scale or (scales[0] if len(scales) == 1 else None))
 
 
+_SHARE = 10
 _HINT = "Name the network: --network NAME (`hwsearch networks`), or your own: --model my_net.py:build."
 
 
@@ -82,23 +82,41 @@ def _nearest(fits: list[_Fit]) -> str:
 
 
 def _fits(tensors: Mapping[str, Tensor], path: Path) -> Iterator[_Fit]:
+    tails = {name for key in tensors for name in _tails(key)}
     for spec in NETWORKS.values():
+        usual = blueprint(spec, spec.scales[0], spec.arguments)
+        if not _resembles(tensors, tails, usual):
+            continue
         for scale in spec.scales:
             fit = _fit(spec, scale, tensors, path)
             if fit is not None:
                 yield fit
 
 
+def _resembles(tensors: Mapping[str, Tensor], tails: Set[str], usual: Mapping[str, Tensor]) -> bool:
+    """Whether a network is worth a closer look: a tenth of its names occur in the file, or of the file's in it. A file may hold
+    more blocks than usual, fewer, or a second network."""
+    there = sum(name in tails for name in usual)
+    foreign = sum(any(name in usual for name in _tails(key)) for key in tensors)
+    return there * _SHARE >= len(usual) or foreign * _SHARE >= len(tensors)
+
+
+def _tails(key: str) -> Iterator[str]:
+    """A name, and what is left of it without each prefix."""
+    parts = key.split(".")
+    return (".".join(parts[i:]) for i in range(len(parts)))
+
+
 def _fit(spec: NetworkSpec, scale: int, tensors: Mapping[str, Tensor], path: Path) -> _Fit | None:
     """How a network fits; None where its sizes, read off these weights, make none."""
-    with torch.device("meta"):
-        try:
-            usual = spec.build(scale=scale, **spec.arguments).state_dict()
-            state = spec.own(choose(tensors, usual, path).state)
-            arguments = {**spec.arguments, **spec.infer(state)}
-            wanted = spec.build(scale=scale, **arguments).state_dict()
-        except (FileError, UsageError, ValueError, TypeError, RuntimeError, KeyError, IndexError, ZeroDivisionError):
-            return None
+    try:
+        wanted = blueprint(spec, scale, spec.arguments)
+        state = spec.own(choose(tensors, wanted, path).state)
+        arguments = {**spec.arguments, **spec.infer(state)}
+        if arguments != spec.arguments:
+            wanted = blueprint(spec, scale, arguments)
+    except (FileError, UsageError, ValueError, TypeError, RuntimeError, KeyError, IndexError, ZeroDivisionError):
+        return None
     names = {name for name in wanted if not name.endswith("num_batches_tracked")}
     alike = sum(name in state and state[name].shape == wanted[name].shape for name in names)
     foreign = sum(name not in wanted for name in state)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hwmodels.errors import FileError, UsageError, closest
 from hwmodels.parts.plugins import execute
 from hwmodels.parts.registry import Part, Registry, instances
 from searchspaces.data.pictures import InputKind
-from searchspaces.networks.spec import NetworkSpec
+from searchspaces.networks.spec import NetworkSpec, blueprint
 from searchspaces.networks.weights import Weights, check_finite, put, read_provenance, read_weights, sha256
 
 _log = logging.getLogger(__name__)
@@ -47,10 +47,11 @@ NETWORKS: Registry[NetworkSpec] = Registry(
 class LoadedNetwork:
     """A network with weights, in evaluation mode.
 
-    ``provenance`` says where shipped weights come from; empty for others. ``remarks``: what had to be done to find the weights in
-    their file. ``only``: the one size of pictures that it can be traced for, None: any whose sides are multiples of ``multiple``;
-    both are known once it is posed as a problem. Of a model file: ``size``, the (height, width) that it names; ``widths``, bits
-    of layers and tensors that it has already. ``value_range``, what it is known to expect, where that is not 0..1.
+    ``provenance`` says where shipped weights come from; empty for others. ``remarks``: what had to be done to find the weights
+    in their file. ``only``: the one size of pictures that it can be traced for, None: any whose sides are multiples of
+    ``multiple``; both are known once it is posed as a problem. ``size``: the (height, width) that it is made for, where it
+    names one. Of a model file: ``widths``, bits of layers and tensors that it has already. ``value_range``: what it is known to
+    expect, where that is not 0..1; ``task``: what it is for, where it returns no picture.
     """
 
     module: nn.Module
@@ -65,6 +66,7 @@ class LoadedNetwork:
     size: tuple[int, int] | None = None
     widths: Mapping[str, int] = field(default_factory=dict)
     value_range: str = ""
+    task: str = ""
     only: tuple[int, int] | None = None
     multiple: int = 1
 
@@ -112,9 +114,7 @@ def load(name: str, scale: int | None = None, weights: str | Path | None = None,
         raise UsageError(
             f"no weights ship for {name} x{scale}", f"Pass --weights FILE.safetensors (or .pth). Shipped: {shipped or 'none'}."
         )
-    with torch.device("meta"):  # names and shapes alone
-        names = known.build(scale=scale, **known.arguments)
-    read = _read(path, names)
+    read = _read(path, blueprint(known, scale, known.arguments))
     state = known.own(read.state)
     chosen = {**known.arguments, **known.infer(state), **arguments}
     module = build(name, scale, **chosen)
@@ -131,13 +131,15 @@ def load(name: str, scale: int | None = None, weights: str | Path | None = None,
         chosen,
         provenance,
         remarks=read.remarks,
+        size=known.size,
         value_range=known.value_range,
+        task=known.task,
     )
 
 
-def _read(path: str | Path, module: nn.Module) -> Weights:
-    """The weights of ``module`` in a file; what had to be done to find them is said."""
-    read = read_weights(path, module.state_dict())
+def _read(path: str | Path, wanted: Mapping[str, Tensor]) -> Weights:
+    """The weights of a network, whose tensors are called as ``wanted``, in a file; what had to be done to find them is said."""
+    read = read_weights(path, wanted)
     for remark in read.remarks:
         _log.warning(remark)
     return read
@@ -165,7 +167,7 @@ def load_file(
     digest = ""
     remarks: tuple[str, ...] = ()
     if weights is not None:
-        read = _read(weights, module)
+        read = _read(weights, module.state_dict())
         put(module, read.state, weights)
         digest, remarks = sha256(weights), read.remarks
     check_finite(module.state_dict(), target)

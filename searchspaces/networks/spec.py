@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from hwmodels.errors import UsageError, closest
 from searchspaces.data.pictures import InputKind
@@ -28,6 +30,8 @@ class NetworkSpec:
         shipped: scale -> file name in ``pretrained/``.
         value_range: what its published weights expect, as ``networks.value_range`` reads it; empty for 0..1.
         derived: endings of names that published files also hold and that follow from the rest, such as masks of windows.
+        task: the task it is for, where it returns no picture (see ``searchspaces.tasks``).
+        size: height and width of the pictures that it is made for, None: any.
         choices: argument -> its values and what each means, where not every number or text will do.
         place: where among the built-in networks it is listed.
     """
@@ -43,6 +47,8 @@ class NetworkSpec:
     shipped: Mapping[int, str] = field(default_factory=dict)
     value_range: str = ""
     derived: tuple[str, ...] = ()
+    task: str = ""
+    size: tuple[int, int] | None = None
     choices: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)
     place: int = 0
 
@@ -101,3 +107,23 @@ def indices(state: State, prefix: str, suffix: str) -> set[int]:
 def known(**found: Any) -> dict[str, Any]:
     """The arguments that were found: those that are neither None nor 0."""
     return {key: value for key, value in found.items() if value}
+
+
+def blueprint(spec: NetworkSpec, scale: int, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Names and shapes of a network's tensors, without the tensors: nothing is stored or drawn at random."""
+    with torch.device("meta"), _Unfilled():
+        found: dict[str, Tensor] = spec.build(scale=scale, **arguments).state_dict()
+    return found
+
+
+class _Unfilled(TorchFunctionMode):
+    """What fills tensors with random numbers does nothing; on tensors without storage it takes most of a network's making."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        if func in _FILLS:
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
+
+
+_FILLS = (Tensor.uniform_, Tensor.normal_, nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.moves.move import Concat, Expand, Flip, Gather, Permute, Repeat, Reshape, Roll, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, axes_of, handles, loose_name, shape, tensor_name
@@ -19,8 +20,23 @@ from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, axes_
 def _cat(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     rank = len(shape(call))
+    axis = int(a["dim"]) % rank
     parts = [part for part in a["tensors"] if torch.Size(shape(part)).numel()]
-    return walk.emit(call, Concat(int(a["dim"]) % rank), tuple(tensor_name(walk, part) for part in parts))
+    constants = [walk.value(part) if isinstance(walk.value(part), Tensor) else None for part in parts]
+    named = {i: tensor_name(walk, part) for i, part in enumerate(parts) if constants[i] is None}
+    for i, constant in enumerate(constants):
+        if constant is not None:
+            named[i] = _constant_channels(walk, call, constant, next(iter(named.values())), axis)
+    return walk.emit(call, Concat(axis), tuple(named[i] for i in range(len(parts))))
+
+
+def _constant_channels(walk: Walk, call: fx.Node, values: Tensor, beside: str, axis: int) -> str:
+    """Channels ``values [N, C, H, W]`` that are the same number everywhere in a picture, beside those of another tensor: a 1x1
+    convolution of that one with no weights but a bias, which is made for pictures of any size."""
+    if axis != 1 or values.ndim != 4 or bool((values != values[:1, :, :1, :1]).any()):
+        raise Unsupported("constants behind one another that are not whole channels of one value each")
+    weight = values.new_zeros(values.shape[1], walk.shape(beside)[1], 1, 1)
+    return walk.emit(call, Conv(), (beside,), {"weight": weight, "bias": values[0, :, 0, 0].contiguous()}, suffix="constant")
 
 
 @handles("stack.default")

@@ -20,7 +20,7 @@ from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.moves.move import Expand, Permute, Reshape
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std
 from searchspaces.tracing import aten_arithmetic, aten_layers, aten_maps, aten_shapes, composition
-from searchspaces.tracing.aten import HANDLERS, Unsupported, Value
+from searchspaces.tracing.aten import HANDLERS, Unsupported, Value, tensor_name
 from searchspaces.tracing.statistics import match_moment
 
 MOMENTS: Mapping[str, Op] = {"mean": Mean(), "std": Std()}
@@ -78,6 +78,8 @@ class Walker:
         last = self.values.get(outputs[0]) if len(outputs) == 1 and isinstance(outputs[0], fx.Node) else None
         if not isinstance(last, str):
             raise FileError("the network does not return one picture tensor")
+        if not self.uncounted:
+            last = tensor_name(self, outputs[0])
         reached, stack = set(), [last]
         while stack:
             current = stack.pop()

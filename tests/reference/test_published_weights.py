@@ -28,6 +28,13 @@ FILES = [
     "vdsr_y",
     "imdn_x2",
     "imdn_x4",
+    *(f"etds_{size}_x{s}" for size in ("m4c32", "m5c16", "m6c32", "m7c48") for s in (2, 3, 4)),
+    *(f"lapsrn_y_x{s}" for s in (2, 4)),
+    *(f"carn_m_x{s}" for s in (2, 3, 4)),
+    *(f"{name}_x{s}" for name in ("pan", "bsrn", "srmdnf") for s in (2, 4)),
+    "rfdn_aim_x4",
+    "animevideov3_x4",
+    "rrdb_anime6b_x4",
     "mobilesr_x4",
     "hit_srf_x4",
     "imdtn_x4",
@@ -44,9 +51,13 @@ ON_SET5 = [
     "ecbsr_m6c40_x2",
     "abpn_m4c28_x2",
     "abpn_m4c28_x3",
+    "etds_m4c32_x2",
+    "etds_m5c16_x3",
 ]
 SLOW_ON_SET5 = ["imdn_x2", "vdsr_y"]
 TRANSFORMERS_ON_SET5 = ["imdtn_x4", "eswt_24_6_x4", "ngswin_x2", "ngswin_x3"]
+NAMES = {"animevideov3": "srvgg", "carn_m": "carn_m", "hit_srf": "hit_srf"}
+"""Networks that are not called as their file begins."""
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +67,7 @@ def one_thread() -> None:
 
 def _load(shared: Path, file: str, otherwise: tuple[int, int] | None = None) -> tuple[LoadedNetwork, Graph]:
     scale = int(file[-1]) if file[-1].isdigit() else 2
-    name = "hit_srf" if file.startswith("hit_srf") else file.partition("_")[0]
+    name = NAMES.get(file.removesuffix(f"_x{scale}"), file.partition("_")[0])
     network = registry.load(name, scale=scale, weights=shared / "data" / "weights" / f"{file}.safetensors")
     factor = 1 if network.input_kind == "upsampled" else scale
     return network, trace(network.module, network.channels, file, factor, otherwise=otherwise)

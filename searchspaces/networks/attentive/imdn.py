@@ -12,27 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from searchspaces.networks.attentive.attention import ContrastAttention, conv3
 from searchspaces.networks.spec import NetworkSpec, State, known, outputs
 
 SLOPE = 0.05
-
-
-def _conv3(before: int, after: int) -> nn.Conv2d:
-    return nn.Conv2d(before, after, 3, padding=1)
-
-
-class ContrastAttention(nn.Module):
-    """Channel weights from standard deviation and mean (of the population) over the picture."""
-
-    def __init__(self, channels: int, reduction: int = 16) -> None:
-        super().__init__()
-        narrow = max(1, channels // reduction)
-        self.conv_du = nn.Sequential(nn.Conv2d(channels, narrow, 1), nn.ReLU(), nn.Conv2d(narrow, channels, 1), nn.Sigmoid())
-
-    def forward(self, x: Tensor) -> Tensor:
-        contrast = x.std(dim=(2, 3), keepdim=True, correction=0) + x.mean(dim=(2, 3), keepdim=True)
-        found: Tensor = x * self.conv_du(contrast)
-        return found
 
 
 class DistillationBlock(nn.Module):
@@ -41,10 +24,10 @@ class DistillationBlock(nn.Module):
     def __init__(self, nf: int) -> None:
         super().__init__()
         self.kept, self.passed = nf // 4, nf - nf // 4
-        self.c1 = _conv3(nf, nf)
-        self.c2 = _conv3(self.passed, nf)
-        self.c3 = _conv3(self.passed, nf)
-        self.c4 = _conv3(self.passed, self.kept)
+        self.c1 = conv3(nf, nf)
+        self.c2 = conv3(self.passed, nf)
+        self.c3 = conv3(self.passed, nf)
+        self.c4 = conv3(self.passed, self.kept)
         self.cca = ContrastAttention(4 * self.kept)
         self.c5 = nn.Conv2d(4 * self.kept, nf, 1)
 
@@ -67,12 +50,12 @@ class IMDN(nn.Module):
     def __init__(self, scale: int = 2, nf: int = 64, n_blocks: int = 6) -> None:
         super().__init__()
         self.scale, self.channels, self.n_blocks = scale, 3, n_blocks
-        self.fea_conv = _conv3(3, nf)
+        self.fea_conv = conv3(3, nf)
         for i in range(1, n_blocks + 1):
             setattr(self, f"IMDB{i}", DistillationBlock(nf))
         self.c = nn.Sequential(nn.Conv2d(nf * n_blocks, nf, 1), nn.LeakyReLU(SLOPE))
-        self.LR_conv = _conv3(nf, nf)
-        self.upsampler = nn.Sequential(_conv3(nf, 3 * scale**2), nn.PixelShuffle(scale))
+        self.LR_conv = conv3(nf, nf)
+        self.upsampler = nn.Sequential(conv3(nf, 3 * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.fea_conv(x)

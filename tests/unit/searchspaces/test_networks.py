@@ -23,6 +23,18 @@ SIZES = {
     "edsr": {"n_feats": 8, "n_blocks": 3},
     "vdsr": {"depth": 5, "width": 6},
     "imdn": {"nf": 16, "n_blocks": 2},
+    "etds": {"m": 2, "c": 6},
+    "lapsrn": {"depth": 2, "width": 6},
+    "carn_m": {"width": 8, "groups": 2},
+    "srvgg": {"depth": 3, "width": 6},
+    "srmdnf": {"depth": 4, "width": 8, "code": 5},
+    "rrdb": {"n_blocks": 2, "width": 8, "growth": 4},
+    "pan": {"nf": 8, "unf": 6, "n_blocks": 2},
+    "rfdn": {"nf": 12, "n_blocks": 2},
+    "bsrn": {"nf": 8, "n_blocks": 2},
+    "rcan": {"n_groups": 2, "n_blocks": 3, "n_feats": 8, "reduction": 4},
+    "resnet18": {"width": 4, "classes": 10},
+    "vgg16": {"width": 2, "hidden": 12, "classes": 10},
     "mobilesr": {"width": 16},
     "hit_srf": {"width": 12, "groups": 1},
     "imdtn": {"width": 16},
@@ -44,7 +56,7 @@ def test_every_network_is_exercised_here() -> None:
 
 
 @pytest.mark.parametrize("name", SIZES)
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
 def test_sizes_are_read_off_the_weights(tmp_path: Path, name: str, scale: int) -> None:
     if scale not in NETWORKS[name].scales:
         with pytest.raises(UsageError, match=f"not made for scale {scale}"):
@@ -59,9 +71,13 @@ def test_sizes_are_read_off_the_weights(tmp_path: Path, name: str, scale: int) -
     saved = read_state(path)
     assert all(torch.equal(value, saved[key]) for key, value in network.module.state_dict().items())
     factor = 1 if network.input_kind == "upsampled" else scale
+    height, width = network.size or (18, 22)
     with torch.no_grad():
-        output = network.module(torch.rand(1, network.channels, 17, 19))
-    assert output.shape == (1, network.channels, 17 * factor, 19 * factor)
+        output = network.module(torch.rand(1, network.channels, height, width))
+    if network.task:
+        assert output.shape == (1, network.arguments["classes"])
+    else:
+        assert output.shape == (1, network.channels, height * factor, width * factor)
 
 
 @pytest.mark.parametrize(
@@ -80,10 +96,25 @@ def test_sizes_are_read_off_the_weights(tmp_path: Path, name: str, scale: int) -
         ("ngswin", 2, {}, 998_384),
         ("ngswin", 3, {}, 1_007_039),
         ("imdtn", 4, {}, 371_532),
+        ("etds", 2, {}, 41_512),
+        ("lapsrn", 4, {}, 814_242),
+        ("carn_m", 2, {}, 257_051),
+        ("srvgg", 4, {}, 621_424),
+        ("rrdb", 4, {"n_blocks": 6}, 4_467_779),
+        ("rrdb", 4, {}, 16_697_987),  # ESRGAN: 16.7 M
+        ("pan", 4, {}, 272_419),
+        ("rfdn", 4, {}, 433_448),
+        ("bsrn", 4, {}, 352_400),
+        ("srmdnf", 2, {}, 1_510_555 - 15),  # the degradation is no parameter
+        ("rcan", 2, {}, 15_444_667),  # RCAN: 15.44 M
+        ("resnet18", 1, {}, 11_689_512),
+        ("vgg16", 1, {}, 138_357_544),
     ],
 )
 def test_parameter_counts_of_the_papers(name: str, scale: int, arguments: dict[str, int], parameters: int) -> None:
-    assert sum(parameter.numel() for parameter in build(name, scale, **arguments).parameters()) == parameters
+    with torch.device("meta"):
+        network = build(name, scale, **arguments)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
 
 
 def test_residual_scale_of_edsr() -> None:

@@ -24,6 +24,18 @@ SMALL = {
     "edsr": {"n_feats": 8, "n_blocks": 2, "res_scale": 0.1},
     "vdsr": {"depth": 4, "width": 6},
     "imdn": {"nf": 16, "n_blocks": 2},
+    "etds": {"m": 2, "c": 6},
+    "lapsrn": {"depth": 2, "width": 6},
+    "carn_m": {"width": 8, "groups": 2},
+    "srvgg": {"depth": 3, "width": 6},
+    "srmdnf": {"depth": 4, "width": 8, "code": 5},
+    "rrdb": {"n_blocks": 2, "width": 8, "growth": 4},
+    "pan": {"nf": 8, "unf": 6, "n_blocks": 2},
+    "rfdn": {"nf": 12, "n_blocks": 2},
+    "bsrn": {"nf": 8, "n_blocks": 2},
+    "rcan": {"n_groups": 2, "n_blocks": 3, "n_feats": 8, "reduction": 4},
+    "resnet18": {"width": 4, "classes": 10},
+    "vgg16": {"width": 2, "hidden": 12, "classes": 10},
     "mobilesr": {"width": 16},
     "hit_srf": {"width": 12, "groups": 1},
     "imdtn": {"width": 16},
@@ -67,19 +79,22 @@ def test_built_in_networks(name: str, scale: int) -> None:
     known = NETWORKS[name]
     channels = known.channels or int({**known.arguments, **SMALL[name]}["channels"])
     factor = 1 if known.input_kind == "upsampled" else scale
-    graph = trace(module, channels, name, factor)
+    graph = trace(module, channels, name, None if known.task else factor)
     assert graph.uncounted == ()
-    sizes = ((12, 16), (17, 14)) if graph.size is None else (graph.size,)
-    assert check(graph, module, channels, factor, sizes) < 1e-5
-    x = torch.rand(2, channels, 9, 23) if graph.size is None else torch.rand(1, channels, *graph.size)
+    assert graph.multiple in (1, 4 // scale if name == "rrdb" else 1)
+    sizes = ((16, 20), (18, 26)) if graph.size is None else (graph.size,)
+    assert check(graph, module, channels, None if known.task else factor, sizes) < 1e-5
+    count, size = (2, (18, 24)) if graph.size is None else (1, graph.size)
+    x = torch.rand(count, channels, *size)
     with torch.no_grad():
-        assert torch.allclose(execute(graph, x), module(x), atol=1e-5)
+        assert torch.allclose(execute(graph, x), module(x), atol=1e-5 * max(1.0, float(module(x).abs().max())))
     kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
     layers = [path for path, layer in module.named_modules() if isinstance(layer, kinds) and ".pos." not in path]
-    means = ("sub", "add", "mul", "div")  # a mean that is taken off and put back is a depthwise layer
-    found = [node.name for node in graph.convs if node.name.partition("@")[0] not in means]
-    if name == "eswt":  # a shifted convolution is two, a depthwise one before it
-        assert len(found) == len(layers) + 2 * 2
+    means = ("sub", "add", "mul", "div", "cat.constant")  # means that are taken off and put back, channels of one value
+    found = [node.name for node in graph.convs if node.name.partition("@")[0] not in means and not node.name.endswith(".mul")]
+    again = {"carn_m": 2 * 3 * 3, "eswt": 2 * 2}.get(name, 0)  # a block used three times; a shifted convolution is two
+    if again:
+        assert len(found) == len(layers) + again
         found = sorted({one.partition("@")[0] for one in found})
     assert sorted(found) == sorted(layers)
 
@@ -377,3 +392,35 @@ def test_nothing_of_the_module_is_changed() -> None:
     graph = trace(module, 3, "ecbsr", 2)
     graph.convs[0].weights["weight"].zero_()
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+def test_constant_channels_beside_those_of_a_picture() -> None:
+    """A number spread over the picture is traced for any size; a map that is not even is refused with its reason."""
+    spread = torch.tensor([0.25, -1.5]).view(1, 2, 1, 1)
+    graph = _traced(lambda s, x: s.conv(torch.cat([x, spread.expand(x.shape[0], -1, *x.shape[2:])], 1)), conv=_conv(5))
+    assert (graph.uncounted, graph.size, graph.multiple) == ((), None, 1)
+    x = torch.rand(1, 3, 9, 7)
+    seen: dict[str, Tensor] = {}
+    execute(graph, x, lambda node, value: seen.setdefault(node.name, value))
+    (joined,) = (seen[node.name] for node in graph.nodes if node.op.word == "concat")
+    assert torch.equal(joined, torch.cat([x, spread.expand(1, 2, 9, 7)], 1))
+
+    def with_ramp(made: Made, x: Tensor) -> Tensor:
+        ramp = torch.linspace(0, 1, x.shape[2]).view(1, 1, -1, 1)
+        found: Tensor = made.conv(torch.cat([x, ramp.expand(1, 1, *x.shape[2:])], 1))
+        return found
+
+    (reason,) = _traced(with_ramp, conv=_conv(4)).uncounted
+    assert "not whole channels of one value" in reason
+
+
+def test_rounding_that_a_network_blows_up_is_no_difference() -> None:
+    """A convolution less itself with its channels summed the other way round, large: the graph has no such difference."""
+    conv, turned = _conv(3, 3), _conv(3, 3)
+    turned.load_state_dict({"weight": conv.weight.flip(1), "bias": conv.bias})
+    module = Made(lambda s, x: x + 1e5 * (s.conv(x) - s.turned(x[:, [2, 1, 0]])), conv=conv, turned=turned)
+    graph = trace(module, 3, "chaotic")
+    assert (graph.size, graph.multiple) == (None, 1)
+    x = torch.rand(1, 3, 12, 16)
+    with torch.no_grad():
+        assert float((execute(graph, x) - module(x)).abs().max()) > 1e-3
