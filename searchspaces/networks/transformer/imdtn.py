@@ -1,8 +1,8 @@
 """IMDTN of the NTIRE 2022 challenge on efficient super-resolution: IMDN's blocks with two Swin layers each.
 
 Written from its description; keys follow the published weights (ofsoundof/NTIRE2022_ESR, MIT). Blocks distil as those of IMDN do
-(``networks.cnn.imdn``), by grouped convolutions and a shuffle of channels; what was kept then attends to itself in windows of
-6x6, shifted by half a window in every second layer (Liu et al. 2021, "Swin Transformer"; Liang et al. 2021, "SwinIR").
+(``networks.attentive.imdn``), by grouped convolutions and a shuffle of channels; what was kept then attends to itself in windows
+of 6x6, shifted by half a window in every second layer (Liu et al. 2021, "Swin Transformer"; Liang et al. 2021, "SwinIR").
 """
 
 from __future__ import annotations
