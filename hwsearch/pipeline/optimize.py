@@ -158,11 +158,10 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             team = lead(posed.tables, measuring) if lead else None
         log = EvaluationLog(run.evaluations_path, team or Remembering(shared, measuring), space, clock.beat)
         shared.remember(space, log.scores())
-        kept = score_cache.key(measuring, photos, request.seed) if request.cache and team is None else None
-        if kept is not None:
-            if known := score_cache.load(kept, space):
-                progress.say(f"{len(known)} plans as an earlier run has simulated them; --no-cache simulates them anew")
-            shared.remember(space, known)
+        scores = score_cache.Scores.of(measuring, space, photos, request.seed, kept=request.cache and team is None)
+        if scores.known:
+            progress.say(f"{len(scores.known)} plans as an earlier run has simulated them; --no-cache simulates them anew")
+        shared.remember(space, scores.known)
         with clock.stage("proxies"):
             damages = _tables(run, space, shared, photos, posed.evaluator.float_mse, request, progress)
             ratios = shared.ratios(space, partial(sqnr.table, pairs=photos.crops, task=photos.task))
@@ -175,8 +174,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             search = replace(search, picks={role: search.picks[role]})
         if team is not None:
             team.finish()
-        if kept is not None:
-            score_cache.save(kept, known | log.scores())
+        scores.keep(log.scores())
         with clock.stage("prove"):
             proofs = _proven(request, posed, measuring.calibration, search, run.plans_dir, progress)
         with clock.stage("report"), progress.stage("writing the report", 1):
@@ -280,16 +278,20 @@ def _tables(
         with progress.stage("quality proxies", 1):
             return damage_file.load(run.damage_path, space)
 
-    def measured(whole: Calibration) -> dict[str, Damage]:
-        name = damage_cache.key(whole, photos, request.seed, searched_proxies(request.quick), quick=request.quick)
-        if request.cache and (known := damage_cache.load(name, whole.space)) is not None:
-            progress.say("quality proxies as an earlier run has measured them; --no-cache measures them anew")
-            return known
-        found = measure_damage(whole, photos, float_mse, request.seed, progress, quick=request.quick)
-        if request.cache:
-            damage_cache.save(name, found, whole.space)
-        return found
-
-    tables = shared.tables(space, measured)
+    tables = shared.tables(space, partial(_measured, photos, float_mse, request, progress))
     damage_file.save(run.damage_path, tables, space)
     return tables
+
+
+def _measured(
+    photos: Pictures, float_mse: np.ndarray, request: Request, progress: Progress, calibration: Calibration
+) -> dict[str, Damage]:
+    """The damage tables of a calibrated network, from the cache of this person or for it."""
+    name = damage_cache.key(calibration, photos, request.seed, searched_proxies(request.quick), quick=request.quick)
+    if request.cache and (known := damage_cache.load(name, calibration.space)) is not None:
+        progress.say("quality proxies as an earlier run has measured them; --no-cache measures them anew")
+        return known
+    found = measure_damage(calibration, photos, float_mse, request.seed, progress, quick=request.quick)
+    if request.cache:
+        damage_cache.save(name, found, calibration.space)
+    return found

@@ -67,7 +67,7 @@ def staircase(points: Sequence[Point], attribute: str) -> list[tuple[float, floa
 
 
 def tradeoff(results: Results, objective: Objective) -> Figure:
-    """PSNR loss against one cost: all evaluated plans, their lower envelope, the chosen plans, and the references."""
+    """Loss of quality against one cost: all evaluated plans, their lower envelope, the chosen plans, and the references."""
     points, chosen = results.points, roles(results)
     plans = {p.name: p for p in results.front}
     uniform = {p.origin: p for p in points if p.origin.startswith("uniform")}
@@ -88,7 +88,7 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
         positive_axis(axes, "x", [*every_x, *inside])
         loss_axis(axes, "y", min([0.0, *losses, *measured]), max([0.05, *losses, *measured]), bend(results))
         axes.set_xlabel(f"{objective.title.lower()} ({unit})")
-        axes.set_ylabel("PSNR loss (dB)")
+        axes.set_ylabel(f"{results.quality.name} loss (dB)")
         dots(axes, [getattr(p, attribute) / factor for p in points], losses, 3.6, FAINT)
         if steps:
             axes.step(*zip(*steps, strict=True), where="post", color=BLUE, lw=1.6, zorder=3)
@@ -122,9 +122,9 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
                     text, (value / factor, 1), xycoords=("data", "axes fraction"), xytext=(-4, -3), textcoords="offset points",
                     rotation=90, ha="right", va="top", fontsize=10.5, color=INK,
                 )  # fmt: skip
-        quality = results.budgets.get("psnr_loss")
-        if quality is not None and quality <= axes.get_ylim()[1]:
-            axes.axhline(quality, color=INK, lw=1.1, ls=(0, (5, 3)), zorder=2)
+        most_lost = results.budgets.get("psnr_loss")
+        if most_lost is not None and most_lost <= axes.get_ylim()[1]:
+            axes.axhline(most_lost, color=INK, lw=1.1, ls=(0, (5, 3)), zorder=2)
         stems = [
             (getattr(p.predicted, attribute) / factor, y)
             for p in results.front
@@ -142,8 +142,8 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
     return draw(
         f"tradeoff-{attribute.replace('_', '-')}",
         objective.title,
-        f"PSNR loss against {objective.title.lower()}: scatter of {len(points)} evaluated plans with their lower envelope. "
-        f"Chosen plans: {told}.",
+        f"{results.quality.name} loss against {objective.title.lower()}: scatter of {len(points)} evaluated plans with their "
+        f"lower envelope. Chosen plans: {told}.",
         PANEL,
         plot,
     )
@@ -167,8 +167,8 @@ def bend(results: Results) -> float:
     return min(0.2, max(0.02, float(np.median(losses)) / 2))
 
 
-def proxy(check: ProxyCheck, plans: str) -> Figure:
-    """A proxy's predicted loss against the simulated loss of the same plans; on the line a prediction is right."""
+def proxy(check: ProxyCheck, plans: str, quality: str) -> Figure:
+    """A proxy's predicted loss of a quality against the simulated one of the same plans; on the line a prediction is right."""
     both = [*check.predicted_db, *check.simulated_db] or [0.1]
 
     def plot(axes: Axes) -> None:
@@ -179,15 +179,15 @@ def proxy(check: ProxyCheck, plans: str) -> Figure:
         ends = [max(axes.get_xlim()[0], axes.get_ylim()[0]), min(axes.get_xlim()[1], axes.get_ylim()[1])]
         axes.plot(ends, ends, color=SOFT, lw=1, ls=(0, (4, 3)), zorder=1)
         dots(axes, check.predicted_db, check.simulated_db, 4.2, BLUE, zorder=3)
-        axes.set_xlabel("predicted PSNR loss (dB)")
-        axes.set_ylabel("simulated PSNR loss (dB)")
+        axes.set_xlabel(f"predicted {quality} loss (dB)")
+        axes.set_ylabel(f"simulated {quality} loss (dB)")
         axes.text(0.97, 0.04, "predicts too much", ha="right", va="bottom", transform=axes.transAxes, fontsize=10.5, color=SOFT)
         axes.text(0.03, 0.97, "predicts too little", ha="left", va="top", transform=axes.transAxes, fontsize=10.5, color=SOFT)
 
     return draw(
         f"proxy-{plans}-{''.join(c if c.isalnum() else '-' for c in check.name)}",
         f"{check.name}: Spearman {check.spearman:.3f}",
-        f"Predicted against simulated PSNR loss of {len(check.simulated_db)} {plans} plans"
+        f"Predicted against simulated {quality} loss of {len(check.simulated_db)} {plans} plans"
         + (f", in {units.seconds(check.seconds)}." if check.seconds else f"; median error {units.loss(check.median_error_db)}."),
         (PANEL[0], PANEL[0] - 20),
         plot,

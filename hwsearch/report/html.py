@@ -113,8 +113,8 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
         "crops": crops,
         "crops_left_out": left_out,
         "gain": ERROR_GAIN,
-        "proxies": [figures.proxy(check, "random") for check in results.proxies],
-        "front_proxies": [figures.proxy(check, "front") for check in results.front_proxies],
+        "proxies": [figures.proxy(check, "random", results.quality.name) for check in results.proxies],
+        "front_proxies": [figures.proxy(check, "front", results.quality.name) for check in results.front_proxies],
         "sqnr": [
             (title, rows)
             for title, weights in (("weights", True), ("tensor", False))
@@ -232,7 +232,7 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
             compared.append(f"{_compared(small / predicted.weight_bytes, 'smaller', 'larger')} than int8")
     tiles = [
         (
-            "PSNR loss",
+            f"{results.quality.name} loss",
             units.loss(measured.psnr_loss_db if measured else predicted.psnr_loss_db),
             "measured, evaluation pictures" if measured else "simulated, search pictures",
         ),

@@ -52,6 +52,8 @@ class Run:
 
     def __init__(self, path: Path, model: str | None = None) -> None:
         self.path, self._model = path.absolute(), model
+        self._damages: dict[SearchSpace, dict[str, Damage]] = {}
+        self._evaluations: dict[SearchSpace, dict[PlanRow, Score]] = {}
 
     @classmethod
     def of_plan(cls, plan: Path, model: str | None = None) -> Run | None:
@@ -197,20 +199,24 @@ class Run:
     def has_damage(self) -> bool:
         return (self.path / DAMAGE).is_file()
 
-    def damages(self, space: SearchSpace) -> dict[str, Damage]:
+    def damages(self, space: SearchSpace) -> Mapping[str, Damage]:
         """The damage tables of the run by proxy; ``space`` is that of its problem."""
         from hwsearch.runs import damage_file
 
-        return damage_file.load(reading.inside(self.path, DAMAGE, "the damage tables"), space)
+        if space not in self._damages:
+            self._damages[space] = damage_file.load(reading.inside(self.path, DAMAGE, "the damage tables"), space)
+        return self._damages[space]
 
-    def evaluations(self, space: SearchSpace) -> dict[PlanRow, Score]:
+    def evaluations(self, space: SearchSpace) -> Mapping[PlanRow, Score]:
         """Plans that the run has simulated on its search pictures, one or more, and their scores."""
         from hwsearch.quality import log
 
-        known = log.read(reading.inside(self.path, EVALUATIONS, "the log of evaluations"), space)
-        if not known:
-            raise FileError(f"{self.path / EVALUATIONS} holds no evaluation", "Give the folder of a finished run.")
-        return known
+        if space not in self._evaluations:
+            known = log.read(reading.inside(self.path, EVALUATIONS, "the log of evaluations"), space)
+            if not known:
+                raise FileError(f"{self.path / EVALUATIONS} holds no evaluation", "Give the folder of a finished run.")
+            self._evaluations[space] = known
+        return self._evaluations[space]
 
     @cached_property
     def best_proxy(self) -> str | None:
@@ -227,7 +233,7 @@ class Run:
 
         tables = self.damages(space)
         best = self.best_proxy
-        table = tables[best] if best in tables else next(iter(tables.values()))
+        table = tables[best] if best is not None and best in tables else next(iter(tables.values()))
         if not (self.path / EVALUATIONS).is_file():
             return interactions.alone(table)
         known = self.evaluations(space)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -46,12 +46,30 @@ class _Document(BaseModel):
     plans: list[_Entry]
 
 
-def key(measuring: Measuring, photos: Pictures, seed: int) -> str:
-    """Name of the scores that ``measuring`` gives."""
-    return damage_cache.key(measuring.calibration, photos, seed, [f"scores by {method}" for method in measuring.methods])
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What earlier runs have simulated of the plans that a run may draw: ``known``, by plan. ``name`` is None where nothing is
+    taken or kept."""
+
+    name: str | None
+    known: Mapping[PlanRow, Score]
+
+    @classmethod
+    def of(cls, measuring: Measuring, space: SearchSpace, photos: Pictures, seed: int, *, kept: bool) -> Scores:
+        """The scores that ``measuring`` would give plans of ``space``."""
+        if not kept:
+            return cls(None, {})
+        methods = [f"scores by {method}" for method in measuring.methods]
+        name = damage_cache.key(measuring.calibration, photos, seed, methods)
+        return cls(name, _load(name, space))
+
+    def keep(self, found: Mapping[PlanRow, Score]) -> None:
+        """Keep them for later runs, with what was known."""
+        if self.name is not None:
+            _save(self.name, {**self.known, **found})
 
 
-def load(name: str, space: SearchSpace) -> dict[PlanRow, Score]:
+def _load(name: str, space: SearchSpace) -> dict[PlanRow, Score]:
     """The scores of that name, by plan of ``space``; none where there are none, or they cannot be used."""
     place = settings.kept("scores")
     if place is None or not (place / f"{name}.json").is_file():
@@ -69,7 +87,7 @@ def load(name: str, space: SearchSpace) -> dict[PlanRow, Score]:
     return found
 
 
-def save(name: str, scores: Mapping[PlanRow, Score]) -> None:
+def _save(name: str, scores: Mapping[PlanRow, Score]) -> None:
     """Keep scores, where that is possible, and drop the oldest files. Scores that are not finite are not kept."""
     place = settings.kept("scores")
     if place is None:
