@@ -10,6 +10,7 @@ IEEE 754 half and single precision.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import total_ordering
@@ -18,6 +19,7 @@ from hwmodels.errors import UsageError
 
 CONTAINERS = (8, 16, 32)
 """Bits of the containers in which integer runtimes keep the codes of a tensor."""
+BYTE = 8
 
 
 @total_ordering
@@ -55,6 +57,21 @@ class Int:
         return self.container_bits > CONTAINERS[0]
 
     @property
+    def is_wide_integer(self) -> bool:
+        """``is_wide``, of integers alone: what needs integer arithmetic of more than 8 bits."""
+        return self.is_wide
+
+    @property
+    def whole_bytes(self) -> int:
+        """Bytes of a value where none shares a byte with another."""
+        return math.ceil(self.bits / BYTE)
+
+    @property
+    def packed_bytes(self) -> float:
+        """Bytes of a value where those narrower than a byte share one; wider ones take whole bytes."""
+        return self.bits / BYTE if self.bits < BYTE else self.whole_bytes
+
+    @property
     def last_code(self) -> int:
         """The largest unsigned code of the container: 255, 65535."""
         return (1 << self.container_bits) - 1
@@ -63,6 +80,11 @@ class Int:
     def middle(self) -> int:
         """The code in the middle of the container, where a grid without zero points has its zero: 128, 32768."""
         return 1 << (self.container_bits - 1)
+
+    @property
+    def own_middle(self) -> int:
+        """The code in the middle of the width itself, whatever its container: 2 for 2 bits, 8 for 4 bits."""
+        return 1 << (self.bits - 1)
 
     @property
     def narrow_limit(self) -> int:
@@ -116,6 +138,20 @@ class Float:
     def is_wide(self) -> bool:
         return self.bits > CONTAINERS[0]
 
+    @property
+    def is_wide_integer(self) -> bool:
+        return False
+
+    @property
+    def whole_bytes(self) -> int:
+        """Bytes of a value where none shares a byte with another."""
+        return math.ceil(self.bits / BYTE)
+
+    @property
+    def packed_bytes(self) -> float:
+        """Bytes of a value where those narrower than a byte share one; wider ones take whole bytes."""
+        return self.bits / BYTE if self.bits < BYTE else self.whole_bytes
+
     def holds(self, other: NumberFormat) -> bool:
         """Whether every value of ``other`` is one here: integers that the mantissa spells out, floats of no more of both."""
         if isinstance(other, Float):
@@ -127,7 +163,7 @@ NumberFormat = Int | Float
 
 FP32, FP16, BF16 = Float(8, 23), Float(5, 10), Float(8, 7)
 FP8_E4M3, FP8_E5M2 = Float(4, 3), Float(5, 2)
-INT8, INT16 = Int(8), Int(16)
+INT2, INT4, INT8, INT16 = Int(2), Int(4), Int(8), Int(16)
 
 _FLOAT_NAMES = {FP32: "fp32", FP16: "fp16", BF16: "bf16", FP8_E4M3: "fp8e4m3", FP8_E5M2: "fp8e5m2"}
 _NAMED = {name: fmt for fmt, name in _FLOAT_NAMES.items()}

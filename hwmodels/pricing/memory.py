@@ -49,9 +49,8 @@ def _listed(device: Device) -> str:
 
 def element_bytes(device: Device, activations: NumberFormat) -> float:
     """Bytes that the runtime stores per element of a tensor of this format."""
-    bits = storage(device, activations).activation_bits
-    packed = device.packing.kind == "bits" and bits < 8
-    return bits / 8 if packed else math.ceil(bits / 8)
+    stored = storage(device, activations).activations
+    return stored.packed_bytes if device.packing.kind == "bits" else stored.whole_bytes
 
 
 def stored_weight_bytes(device: Device, layer: Layer, channels: int, weights: NumberFormat, runs_as: Precision) -> int:

@@ -26,7 +26,7 @@ import torch
 from onnx import TensorProto, helper
 
 from hwmodels.errors import FileError
-from hwmodels.numbers import INT8
+from hwmodels.numbers import INT2, INT4, INT8, Int
 from hwsearch.formats.onnx import attention
 from hwsearch.formats.onnx.operators.contractions import window
 from hwsearch.formats.onnx.operators.moves import padded
@@ -60,6 +60,13 @@ def container(fmt: TensorFormat) -> int:
     if fmt.is_float:
         return int(TensorProto.FLOAT16)
     return int(TensorProto.UINT16 if fmt.is_wide else TensorProto.UINT8)
+
+
+def weight_field(layer: LayerIntegers) -> Int:
+    """The integers of ONNX in which a layer's weights are stored."""
+    if layer.bits == INT2.bits:
+        return INT2
+    return INT4 if INT4.holds(Int(layer.bits)) else INT8
 
 
 class CodeWriter(Writer):
@@ -142,17 +149,17 @@ class CodeWriter(Writer):
 
     def _packed(self, name: str, layer: LayerIntegers, signed: bool) -> str:
         """Weights of at most 4 bits, two or four a byte, behind the Cast that ONNX Runtime folds."""
-        bits = 2 if layer.bits == 2 else 4
-        per_byte, offset = 8 // bits, 0 if signed else 1 << (bits - 1)
-        fields = (layer.weight.astype(np.int16).reshape(-1) + offset) & ((1 << bits) - 1)
+        field = weight_field(layer)
+        bits, per_byte, offset = field.bits, INT8.bits // field.bits, 0 if signed else field.own_middle
+        fields = (layer.weight.astype(np.int16).reshape(-1) + offset) & field.levels
         rows = np.pad(fields, (0, -fields.size % per_byte)).reshape(-1, per_byte)
         packed = (rows << (bits * np.arange(per_byte))).sum(axis=1).astype(np.uint8)  # the first in the lowest bits
         key = f"{name}.weight"
-        kind = {(2, True): "INT2", (2, False): "UINT2", (4, True): "INT4", (4, False): "UINT4"}[bits, signed]
+        kind = ("" if signed else "U") + str(field).upper()
         tensor = TensorProto(name=key, data_type=TensorProto.DataType.Value(kind), dims=layer.weight.shape)
         tensor.raw_data = packed.tobytes()
         self.constants[key] = tensor
-        if bits == 2:
+        if field == INT2:
             self.versions = OPSET_INT2, IR_VERSION_INT2
         return self.cast(key, TensorProto.INT8 if signed else TensorProto.UINT8)
 
@@ -161,7 +168,7 @@ class CodeWriter(Writer):
         # Zero points belong to one layer each: ONNX Runtime's int8-to-uint8 rewriting stumbles over a shared one.
         zeros = f"{node.name}.zero"
         x = self.op("DequantizeLinear", [self.codes[node.inputs[0]], *self.grid(source)])
-        if layer.bits <= 4:
+        if weight_field(layer) != INT8:
             weight, zero = self._packed(node.name, layer, signed=True), self.const(np.zeros(outputs), np.int8, zeros)
         elif saturates(layer, source):
             weight = self.const(layer.weight.astype(np.int16) + INT8.middle, np.uint8, f"{node.name}.weight")
@@ -179,12 +186,12 @@ class CodeWriter(Writer):
         return self.clip_codes(self.op("QuantizeLinear", [y, *self.grid(target)]), *requant.bounds(node, target))
 
     def _integer_conv(self, node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> str:
-        packed = layer.bits <= 4
-        if packed:
+        field = weight_field(layer)
+        if field != INT8:
             weight = self._packed(node.name, layer, signed=False)
         else:
             weight = self.const(layer.weight.astype(np.int16) + INT8.middle, np.uint8, f"{node.name}.weight")
-        zero = self.const(1 << (1 if layer.bits == 2 else 3) if packed else INT8.middle, np.uint8)
+        zero = self.const(field.own_middle, np.uint8)
         around, codes = window(node), self.codes[node.inputs[0]]
         m = requant.multipliers(layer, source, target)
         kind = int(TensorProto.FLOAT if m.dtype == np.float32 else TensorProto.DOUBLE)

@@ -37,7 +37,7 @@ def notes(qgraph: QuantizedGraph) -> list[str]:
     """What a person should know who runs the exported file: plain sentences, none when there is nothing to say."""
     graph, formats = qgraph.graph, qgraph.formats
     said = []
-    wide = [n.name for n in graph.convs if not formats[n.inputs[0]].is_float and formats[n.inputs[0]].is_wide]
+    wide = [n.name for n in graph.convs if formats[n.inputs[0]].is_wide_integer]
     unsafe = [
         n.name
         for n in graph.convs
@@ -149,11 +149,7 @@ def assert_integer(qgraph: QuantizedGraph, path: str | Path | bytes) -> Counter[
     counts = integer_ops(path)
     floats = sum(counts[op] for op in FLOAT_CONVOLUTIONS)
     integers = sum(counts[op] for op in INTEGER_CONVOLUTIONS)
-    wide = sum(
-        1
-        for n in qgraph.graph.convs
-        if n.name not in qgraph.float_layers and qgraph.formats[n.inputs[0]].is_wide and not qgraph.formats[n.inputs[0]].is_float
-    )
+    wide = sum(1 for n in qgraph.graph.convs if n.name not in qgraph.float_layers and qgraph.formats[n.inputs[0]].is_wide_integer)
     expected = len(qgraph.graph.convs) - len(qgraph.float_layers)
     if floats > len(qgraph.float_layers) or integers != expected + wide:
         raise MismatchError(

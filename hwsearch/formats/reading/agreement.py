@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import FileError
+from hwmodels.numbers import FP16, FP32
 from hwsearch.formats.reading.readers import Inspected
 from searchspaces.ir.graph import execute
 from searchspaces.networks.value_range import parse
@@ -35,14 +36,14 @@ def agree(found: Inspected, size: tuple[int, int], run: Callable[[Tensor], Tenso
     widths = {layer.weight_bits for layer in found.layers} | set(found.tensor_bits.values())
     if ours.shape != theirs.shape:
         raise FileError(f"{found.path}: {runtime} gives {tuple(theirs.shape)}, what was read {tuple(ours.shape)}")
-    if min(widths) < 16 or (min(widths) < 32 and found.quantized):
+    if min(widths) < FP16.bits or (min(widths) < FP32.bits and found.quantized):
         difference, allowed = (
             float((ours - theirs).square().mean().sqrt() / theirs.square().mean().sqrt().clamp(min=1e-6)),
             ROUNDING,
         )
     else:
         difference = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-6))
-        allowed = FLOAT_TOLERANCE if min(widths) == 32 else HALF_TOLERANCE
+        allowed = FLOAT_TOLERANCE if min(widths) == FP32.bits else HALF_TOLERANCE
     if not difference <= allowed:
         raise FileError(
             f"{found.path}: what was read differs from what {runtime} computes by {difference:.1e} on a random picture",

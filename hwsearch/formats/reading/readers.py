@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwmodels.errors import FileError, UsageError
+from hwmodels.numbers import FP16, FP32
 from hwmodels.parts.registry import Part, Registry, instances
 from hwsearch.formats.found import offered
 
@@ -136,7 +137,7 @@ class Inspected:
     def quantized(self) -> bool:
         """Whether anything in it is in integers."""
         return any(not layer.stored_as.startswith(("float", "bfloat")) for layer in self.layers) or any(
-            bits not in (16, 32) for bits in self.tensor_bits.values()
+            bits not in (FP16.bits, FP32.bits) for bits in self.tensor_bits.values()
         )
 
     @property

@@ -70,7 +70,7 @@ def arithmetic(rule: str, *formats: TensorFormat) -> str:
     """
     if rule not in RULES:
         raise UsageError(f"no requantization rule {rule!r}", closest(rule, RULES))
-    return RULES[rule][any(fmt.is_wide and not fmt.is_float for fmt in formats)]
+    return RULES[rule][any(fmt.is_wide_integer for fmt in formats)]
 
 
 def multipliers(layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> np.ndarray:
@@ -78,7 +78,7 @@ def multipliers(layer: LayerIntegers, source: TensorFormat, target: TensorFormat
 
     For a target in floating point the multiplier has no ``s_y``: it turns accumulators into real values.
     """
-    wide = source.is_wide or (target.is_wide and not target.is_float)
+    wide = source.is_wide or target.is_wide_integer
     if wide:
         exact: np.ndarray = float(source.scale) * layer.scale.astype(np.float64)
         return exact if target.is_float else exact / float(target.scale)

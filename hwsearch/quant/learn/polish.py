@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwmodels.numbers import Int
+from hwmodels.numbers import INT8, Int
 from hwsearch.quant.engine.simulate import prepare, simulate
 from hwsearch.quant.learn.straight_through import rounded, stored
 from hwsearch.quant.method import Draft, Progress
@@ -111,7 +111,7 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     if not layers:
         return start
     step_macs = 3 * BATCH_PIXELS * macs_per_pixel(graph, windows.shape[1])
-    bytes_only = min(layer.limit for layer in layers.values()) == 127
+    bytes_only = min(layer.limit for layer in layers.values()) == INT8.narrow_limit
     rates = [rate * (FASTER_FOR_BYTES if bytes_only else 1.0) for rate in LEARNING_RATES]
     wanted = steps or (STEPS_OF_BYTES if bytes_only else STEPS)
     steps = min(wanted, max(FEWEST_STEPS, int(MACS / step_macs)))

@@ -74,6 +74,11 @@ class TensorFormat:
         return self.number.is_wide
 
     @property
+    def is_wide_integer(self) -> bool:
+        """``is_wide``, of integers alone."""
+        return self.number.is_wide_integer
+
+    @property
     def grid(self) -> Int:
         """The integers of a format that has them."""
         assert isinstance(self.number, Int), "a floating-point tensor has no codes"
@@ -82,7 +87,7 @@ class TensorFormat:
     @property
     def is_symmetric(self) -> bool:
         """Whether zero is the code in the middle of the container, or of the width itself."""
-        return self.zero_point in (self.grid.middle, 1 << (self.bits - 1))
+        return self.zero_point in (self.grid.middle, self.grid.own_middle)
 
     @property
     def carrier(self) -> torch.dtype:

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from hwmodels.compiled import compiled
-from hwmodels.numbers import Int
+from hwmodels.numbers import INT2, Int
 
 DAMPING = (0.002, 0.02)
 """Shares of the mean diagonal added to H: a guard against directions that the pictures hardly show."""
@@ -191,7 +191,7 @@ def round_rows(rows: np.ndarray, curvature: Curvature, bits: int) -> tuple[np.nd
     if Int(bits).is_wide:
         return nearest(rows, top, limit).astype(np.float32), top
     shrink = np.linspace(1.0, _lowest(bits), 25, dtype=np.float32)
-    if bits == 2:
+    if bits == INT2.bits:
         shrink = np.concatenate([shrink, np.array([1.2, 1.5, 2.0], dtype=np.float32)])
     grid = shrink[:, None] * top  # [S, O]
     errors = np.stack([nearest(rows, s, limit) * s[:, None] - rows for s in grid])  # [S, O, K]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.errors import FileError
+from hwmodels.numbers import INT4, Int
 from hwsearch.formats.tflite.file import Options
 from hwsearch.formats.tflite.form import SAME, VALID
 from hwsearch.formats.tflite.operators.table import WRITES
@@ -120,7 +121,7 @@ def _weights(
     array = weight.transpose(1, 2, 3, 0) if depthwise else weight.transpose(0, 2, 3, 1)
     axis = 3 if depthwise else 0
     stored = "int8"
-    if writer.packed and layer.bits <= 4:
+    if writer.packed and INT4.holds(Int(layer.bits)):
         reason = "int4 weights need 8-bit tensors on both sides" if wide else ""
         reason = reason or ("int4 weights of a depthwise layer are not exact in every runtime" if depthwise else "")
         if reason:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.compiled import compiled
+from hwmodels.numbers import INT8
 from hwsearch.quant.engine.kernels.cpu import multiplies_quads
 from hwsearch.quant.engine.kernels.direct import DirectConv
 from hwsearch.quant.engine.kernels.products.quad_products import packed, products
@@ -64,9 +65,10 @@ class QuadConv(DirectConv):
 
     @classmethod
     def suits(cls, node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
-        codes = source.qmin >= 0 and source.qmax <= 255 and 0 <= source.zero_point <= 255
+        codes = source.qmin >= 0 and source.qmax <= INT8.last_code and 0 <= source.zero_point <= INT8.last_code
         largest, least = layer.weight.max(initial=0), layer.weight.min(initial=0)
-        return bool(codes and least >= -128 and largest <= 127) and super().suits(node, layer, source, bound)
+        fits = least >= -INT8.middle and largest <= INT8.narrow_limit
+        return bool(codes and fits) and super().suits(node, layer, source, bound)
 
     def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
         super().__init__(node, layer, source)
