@@ -87,3 +87,11 @@ def test_share_parts_as_a_package(tmp_path: Path):
     (metadata / "entry_points.txt").write_text("\n\n".join(lines) + "\n")
     output = run_commands("package commands", tmp_path)
     assert all(name in output for _, name in PARTS.values())
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_paths_that_a_document_names_exist(document: str) -> None:
+    """Those in backticks that begin with a folder of the repository; a word in capitals, such as ``KIND``, stands for any."""
+    named = re.findall(r"`((?:tests|hwmodels|searchspaces|hwsearch|docs|reports)/[\w./-]+)`", (ROOT / document).read_text())
+    certain = [path for path in named if not re.search(r"(?<![a-z])[A-Z]{2,}", path)]
+    assert [path for path in certain if not (ROOT / path).exists()] == []
