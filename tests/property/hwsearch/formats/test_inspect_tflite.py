@@ -15,6 +15,7 @@ from random_networks import float_graph, picture, quantize
 from hwmodels.errors import FileError, UncountedError
 from hwsearch.formats.reading.readers import inspect
 from hwsearch.formats.tflite import write as exported
+from hwsearch.formats.tflite.operators import WRITES
 from hwsearch.formats.tflite.read import load
 from hwsearch.quant.engine import integer
 
@@ -89,7 +90,7 @@ def test_scales_that_cannot_be(tmp_path: Path, scale: float) -> None:
     q = quantize(GRAPHS["fsrcnn-relu"])
     writer = exported.Writer(exported.form(q, "xnnpack"), 8, 8, packed=False)
     for node in q.graph.nodes:
-        writer.write(node)
+        writer.write(node, WRITES)
     writer.file.tensors[3].scale.fill(scale)  # type: ignore[union-attr]
     data = writer.file.serialize([0], [writer.codes[q.graph.output.name]], "", {})
     with pytest.raises(FileError, match="scale"):
