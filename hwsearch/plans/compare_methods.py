@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from hwsearch.quant.run_time import decoding
 from searchspaces.ir.graph import execute
 from searchspaces.scopes import SCOPES
 from searchspaces.space import PlanRow, SearchSpace, build_space
+from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Sample, Task
 
 OUTSIDE = (8, 16)
@@ -95,14 +97,17 @@ def compare(
     wanted: Sequence[str],
     progress: Progress | None = None,
     pictures: int | None = None,
+    judged_on: Path | None = None,
 ) -> MethodComparison:
     """Finish the plan of each pair of widths (weights, tensors) by each method and measure it in integers.
 
     Args:
         request: network, target, scope, pictures and seed.
         pictures: so many evaluation pictures, the first; None: all.
+        judged_on: a folder whose pictures evaluate, all of them originals; None: those that the split holds out.
     Raises:
-        UsageError: no such method, or no widths.
+        UsageError: no such method, no widths, or a folder of originals for a task that has other samples.
+        FileError: the pictures cannot be used.
     """
     progress = progress or Silent()
     names = methods.check(wanted)
@@ -110,7 +115,7 @@ def compare(
         raise UsageError("no widths to compare at", "Give for example --bits 4/4.")
     problem = pose(request)
     photos = choose_pictures(request, problem.network)
-    judge = _Judge(problem, photos.task, photos.evaluation[:pictures])
+    judge = _Judge(problem, photos.task, _evaluation(photos, judged_on)[:pictures])
     space = _space(problem, request, bits)
     rows = []
     with progress.stage("comparing methods", STEPS * len(names) * len(bits)) as stage:
@@ -138,6 +143,16 @@ def compare(
         versions=versions(),
         rows=beside_the_best(rows),
     )
+
+
+def _evaluation(photos: Pictures, folder: Path | None) -> Sequence[Sample]:
+    """The pictures to judge by: those held out, or all of a folder."""
+    if folder is None:
+        return photos.evaluation
+    task = photos.task
+    if not isinstance(task, SuperResolution):
+        raise UsageError(f"--evaluation names originals, which the task {task.name} has not", "Leave it out.")
+    return task.fitted([task.read(entry) for entry in task.entries(folder)])
 
 
 def beside_the_best(rows: Sequence[MethodRow]) -> list[MethodRow]:

@@ -85,6 +85,12 @@ def compare(
     method: Annotated[
         list[str] | None, typer.Option(help="A method (repeatable). Default: all.", metavar="NAME", show_default=False)
     ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            help="Evaluate on the pictures of this folder instead of those held out.", metavar="DIR", show_default=False
+        ),
+    ] = None,
     pictures: Annotated[int | None, typer.Option(help="Evaluation pictures, the first so many. Default: all.", min=1)] = None,
     seed: options.Seed = None,
     out: Annotated[
@@ -111,7 +117,7 @@ def compare(
     from hwsearch.quant import methods as known
 
     with terminal.progress() as progress:
-        found = compare_methods.compare(Request(**fields), pairs, method or known.names(), progress, pictures)
+        found = compare_methods.compare(Request(**fields), pairs, method or known.names(), progress, pictures, evaluation)
     if out is not None:
         files.write_json(out, found)
     terminal.show(found, lambda screen: _render(found, screen))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hwsearch.quant.network.formats import TensorFormat
-from hwsearch.quant.network.graph import LayerFloats, LayerIntegers
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node, apply
 from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.conv import Conv
@@ -45,6 +45,16 @@ def prepare(node: Node, layer: LayerIntegers | LayerFloats, source: TensorFormat
     multiplier = real if target.is_float else real / np.float32(target.scale)
     shape = (-1,) if isinstance(node.op, Linear) else (1, -1, 1, 1)
     return Prepared(prepared.with_op(activation=None), torch.from_numpy(multiplier).view(shape))
+
+
+def as_real(node: Node, layer: LayerIntegers | LayerFloats, source: TensorFormat) -> Node:
+    """The layer with the real numbers that its integers stand for, behind an input of format ``source``."""
+    shape = node.weights["weight"].shape
+    weight, bias = layer.weight.astype(np.float32).reshape(shape), layer.bias.astype(np.float64)
+    if isinstance(layer, LayerIntegers):
+        weight = weight * layer.scale.reshape(-1, *[1] * (len(shape) - 1))
+        bias = bias * source.scale * layer.scale
+    return node.with_weights(weight=torch.from_numpy(weight), bias=torch.from_numpy(bias.astype(np.float32)))
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,16 @@ def simulate(
                 if last_use[source] == node.name:
                     del tensors[source]
         return formats[graph.output.name].real(tensors[graph.output.name])
+
+
+def simulated(quantized: QuantizedGraph, x: Tensor) -> Tensor:
+    """Output (real values) of a network whose every number is decided, for ``x [N, C, H, W]`` in real values."""
+    formats = quantized.formats
+
+    def layer(node: Node) -> Prepared:
+        return prepare(node, quantized.layers[node.name], formats[node.inputs[0]], formats[node.name])
+
+    return simulate(quantized.graph, formats, layer, x)
 
 
 @SIMULATED.register(Input)

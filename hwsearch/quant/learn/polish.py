@@ -17,14 +17,13 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import INT8, Int
-from hwsearch.quant.engine.simulate import prepare, simulate
+from hwsearch.quant.engine.simulate import as_real, simulated
 from hwsearch.quant.learn.straight_through import rounded, stored
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import batched
-from hwsearch.quant.weights.rounder import along
 from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.ops.input import Input
@@ -115,7 +114,11 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     rates = [rate * (FASTER_FOR_BYTES if bytes_only else 1.0) for rate in LEARNING_RATES]
     wanted = steps or (STEPS_OF_BYTES if bytes_only else STEPS)
     steps = min(wanted, max(FEWEST_STEPS, int(MACS / step_macs)))
-    fixed = {name: _floating(graph[name], start, formats) for name in start.layers if name not in layers}
+    fixed = {
+        name: as_real(graph[name], layer, formats[graph[name].inputs[0]])
+        for name, layer in start.layers.items()
+        if name not in layers
+    }
     optimizer = torch.optim.Adam(
         [
             {"params": [layer.steps for layer in layers.values()], "lr": rates[0]},
@@ -145,15 +148,6 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     return refined if noise[1] < noise[0] else start
 
 
-def _floating(node: Node, start: QuantizedGraph, formats: Mapping[str, TensorFormat]) -> Node:
-    layer = start.layers[node.name]
-    weight, bias = layer.weight.astype(np.float32).reshape(node.weights["weight"].shape), layer.bias.astype(np.float64)
-    if isinstance(layer, LayerIntegers):
-        weight = weight * along(layer.scale, weight.ndim)
-        bias = bias * formats[node.inputs[0]].scale * layer.scale
-    return node.with_weights(weight=torch.from_numpy(weight), bias=torch.from_numpy(bias.astype(np.float32)))
-
-
 def _forward(
     graph: Graph,
     formats: Mapping[str, TensorFormat],
@@ -180,15 +174,5 @@ def _forward(
 
 def _noise(qgraph: QuantizedGraph, x: Tensor, target: Tensor) -> float:
     """Noise at the output of the quantized network on windows."""
-    formats = qgraph.formats
-
-    def run(x: Tensor) -> Tensor:
-        return simulate(
-            qgraph.graph,
-            formats,
-            lambda node: prepare(node, qgraph.layers[node.name], formats[node.inputs[0]], formats[node.name]),
-            x,
-        )
-
-    output = batched(qgraph.graph, run, x)
+    output = batched(qgraph.graph, lambda x: simulated(qgraph, x), x)
     return float(torch.mean((output_luma(output) - target).double() ** 2))

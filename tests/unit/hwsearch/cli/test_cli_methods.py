@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
-from hwmodels.errors import UsageError
+from hwmodels.errors import FileError, UsageError
 from hwsearch.cli import main
 from hwsearch.cli.commands.methods import read_pairs
+from hwsearch.plans.compare_methods import compare
 from hwsearch.problem.pose import Request, choose_pictures, pose
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
+from searchspaces.data.pictures import load_picture, make_pair
 from searchspaces.ir.graph import execute
 from searchspaces.tasks.image import to_picture
 from searchspaces.tasks.metrics import psnr_y
@@ -78,3 +82,18 @@ def test_pairs_of_widths() -> None:
     for text in ("4", "4/", "1/4", "4/16", "w4a4"):
         with pytest.raises(UsageError, match="--bits"):
             read_pairs([text])
+
+
+def test_a_folder_of_pictures_may_judge(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        pixels = np.random.default_rng(ord(name)).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    words = ("methods", "compare", "--method", "minmax", "--bits", "8/8", "--evaluation", str(tmp_path))
+    found = ask(capsys, *words)
+    assert found["pictures"] == ["a", "b"]
+    problem = pose(Request())
+    pairs = [make_pair(name, load_picture(tmp_path / f"{name}.png"), 2, 1) for name in "ab"]
+    reference = np.mean([psnr_y(to_picture(execute(problem.graph, pair.low)), pair.high, 2) for pair in pairs])
+    assert found["float_psnr_db"] == pytest.approx(reference)
+    with pytest.raises(FileError, match="nowhere"):
+        compare(Request(), [(8, 8)], ["minmax"], judged_on=tmp_path / "nowhere")

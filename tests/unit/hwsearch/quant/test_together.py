@@ -1,0 +1,146 @@
+"""All numbers of a plan trained together: gradients, a student that computes what its integers compute, what training gains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hwmodels.numbers import Int
+from hwsearch.contracts import tiny_calibration, tiny_pairs
+from hwsearch.problem.pose import Request, choose_pictures, pose
+from hwsearch.quant.calibrate import calibrate
+from hwsearch.quant.engine import integer
+from hwsearch.quant.engine.simulate import simulated
+from hwsearch.quant.learn.grid import on_grid
+from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.learn.together import Course, Student, Windows, contrasted, train
+from searchspaces.ir.graph import execute
+from searchspaces.space import build_space
+
+QUICK = Course(steps=60, fewest=60)
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    return tiny_calibration((3, 4, 8), (3, 4, 8), "together")
+
+
+def draft_of(calibration, weights: int, tensors: int):
+    """A plan whose pictures at both ends have 8 bits."""
+    space, groups = calibration.space, calibration.graph.width_groups()
+    layers, widths = space.bits(space.uniform(weights, tensors))
+    ends = {groups[calibration.graph.input.name], groups[calibration.graph.output.name]}
+    return calibration.draft(space.plan(layers, widths | dict.fromkeys(ends, 8)))
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 1000])
+def test_one_pass_gives_what_torch_gives_step_by_step(size: int) -> None:
+    generator = torch.Generator().manual_seed(size)
+    x = (2 * torch.randn(size, generator=generator)).requires_grad_()
+    weights = torch.randn(size, generator=generator)
+    for top, step_of, zero_of in ((15, 0.3, 4.0), (3, 0.7, 0.0), (255, 0.01, 128.0)):
+        found = []
+        for one_pass in (True, False):
+            step, zero = (torch.tensor(value, requires_grad=True) for value in (step_of, zero_of))
+            y = on_grid(x, step, zero, top) if one_pass else ((rounded(x / step) + zero).clamp(0, top) - zero) * step
+            # torch lets the gradient of a clamp pass at the end itself, as we do.
+            found.append((y.detach(), *torch.autograd.grad((weights * y).sum(), (x, step, zero))))
+        assert torch.equal(found[0][0], found[1][0])
+        for ours, theirs in zip(found[0][1:], found[1][1:], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * size**0.5)
+
+
+@pytest.mark.parametrize(("weights", "tensors"), [(3, 3), (4, 4), (4, 8)])
+def test_training_begins_with_the_integers_it_is_given(calibration, weights: int, tensors: int) -> None:
+    draft = draft_of(calibration, weights, tensors)
+    begun = Student(draft).quantized()
+    for name, layer in draft.quantized.layers.items():
+        assert np.array_equal(begun.layers[name].weight, layer.weight)
+        np.testing.assert_allclose(begun.layers[name].scale, layer.scale, rtol=1e-6)
+        # A bias may be a unit of the sums off: its unit is that of a step in single precision.
+        assert np.abs(begun.layers[name].bias - layer.bias).max() <= 1
+    for name, fmt in draft.quantized.formats.items():
+        assert (begun.formats[name].qmin, begun.formats[name].qmax) == (fmt.qmin, fmt.qmax)
+        assert (begun.formats[name].zero_point, begun.formats[name].bits) == (fmt.zero_point, fmt.bits)
+        assert begun.formats[name].scale == pytest.approx(fmt.scale, rel=1e-6)
+
+
+@pytest.mark.parametrize(("weights", "tensors"), [(3, 3), (4, 4), (4, 8)])
+def test_the_student_computes_what_its_integers_compute(calibration, weights: int, tensors: int) -> None:
+    student = Student(draft_of(calibration, weights, tensors))
+    generator = torch.Generator().manual_seed(0)
+    for group in student.groups(Course()):
+        for change in group["params"]:
+            change.data += 0.1 * torch.randn(change.shape, generator=generator)
+    quantized, x = student.quantized(), tiny_pairs()[0].low
+    with torch.no_grad():
+        output = student(x, student.graph.at(*x.shape[2:]))
+    for theirs in (integer.run(quantized, x), simulated(quantized, x)):
+        codes = (output - theirs).abs() / quantized.formats[student.graph.output.name].scale
+        assert float((codes > 0.5).float().mean()) < 0.01
+    for layer in quantized.layers.values():
+        assert np.abs(layer.weight.astype(int)).max() <= Int(layer.bits).narrow_limit
+
+
+def test_what_the_output_says_reaches_every_number(calibration) -> None:
+    student, x = Student(draft_of(calibration, 4, 4)), tiny_pairs()[0].low
+    loss = student(x, student.graph.at(*x.shape[2:])).square().mean()
+    numbers = [change for group in student.groups(Course()) for change in group["params"]]
+    assert len(numbers) == 3 * len(student.layers) + len(student.tensors) > 6
+    assert all(float(gradient.abs().max()) > 0 for gradient in torch.autograd.grad(loss, numbers))
+
+
+def test_training_brings_the_shipped_network_nearer_on_photos_it_did_not_see() -> None:
+    request = Request(scope="not-first-last")
+    problem = pose(request)
+    photos = choose_pictures(request, problem.network)
+    space = build_space(problem.workload, (4,), (4,), scope=request.scope, outside_bits=(8, 8))
+    draft = calibrate(problem.graph, [crop.low for crop in photos.crops], space, method="mse").draft(space.uniform(4, 4))
+    trained = train(draft, QUICK)
+    noise = []
+    for found in (draft.quantized, trained):
+        shown = [simulated(found, pair.low) - execute(problem.graph, pair.low).clamp(0, 1) for pair in photos.evaluation]
+        noise.append(float(np.mean([error.square().mean() for error in shown])))
+    assert noise[1] < 0.7 * noise[0]
+    assert all(trained.formats[name].bits == fmt.bits for name, fmt in draft.quantized.formats.items())
+    assert all(trained.layers[name].bits == layer.bits for name, layer in draft.quantized.layers.items())
+
+
+def test_the_same_seed_gives_the_same_integers(calibration) -> None:
+    draft, course = draft_of(calibration, 3, 3), Course(steps=5, fewest=5)
+    first, again = (train(draft, course, seed=1) for _ in range(2))
+    assert all(np.array_equal(again.layers[name].weight, layer.weight) for name, layer in first.layers.items())
+
+
+def test_training_that_does_harm_is_undone(calibration) -> None:
+    draft = draft_of(calibration, 4, 4)
+    assert train(draft, replace(QUICK, steps=5, fewest=5, ends=3.0, weights=5.0)) is draft.quantized
+
+
+def test_windows_are_pieces_of_the_pictures_turned_and_mirrored(calibration) -> None:
+    picture = 0.4 + torch.arange(60 * 50, dtype=torch.float32).view(1, 1, 60, 50) / 30_000  # no contrast reaches 0 or 1
+    windows = Windows(calibration.graph, [picture], 0)
+    assert windows.size == (48, 48)
+    turned, gains = set(), []
+    for window in torch.cat([windows() for _ in range(40)])[:, 0]:
+        down, right = (float(beside - window[0, 0]) * 30_000 for beside in (window[1, 0], window[0, 1]))
+        gains.append(min(abs(down), abs(right)))
+        assert max(abs(down), abs(right)) == pytest.approx(50 * gains[-1], rel=1e-2)
+        turned.add((abs(down) > abs(right), down > 0, right > 0))
+    assert len(turned) == 8
+    assert min(gains) == pytest.approx(1, rel=1e-2)
+    assert 1.5 < max(gains) < 2.02
+    flat = Windows(calibration.graph, [picture[:, :, :30]], 0)
+    assert flat.size == (30, 48)
+    for window in torch.cat([flat() for _ in range(10)])[:, 0]:
+        down, right = (abs(float(beside - window[0, 0])) for beside in (window[1, 0], window[0, 1]))
+        assert down > 10 * right
+
+
+def test_contrast_is_about_the_mean_of_each_picture_and_cut() -> None:
+    x = torch.tensor([[0.0, 0.2], [0.4, 0.6]]).view(2, 1, 1, 2)
+    expected = torch.tensor([[0.0, 0.3], [0.3, 0.7]]).view(2, 1, 1, 2)
+    torch.testing.assert_close(contrasted(x, 2.0), expected)
