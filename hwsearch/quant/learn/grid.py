@@ -57,9 +57,8 @@ class _OnGrid(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         (x,) = ctx.saved_tensors
         out = torch.empty_like(x)
-        to_step, to_zero = _backward(
-            x.view(-1).numpy(), gradient.contiguous().view(-1).numpy(), *ctx.numbers, out.view(-1).numpy()
-        )
+        (step, zero, top), arriving = ctx.numbers, gradient.contiguous().view(-1).numpy()
+        to_step, to_zero = _backward(x.view(-1).numpy(), arriving, step, zero, top, out.view(-1).numpy())
         return out, torch.tensor(to_step), torch.tensor(to_zero), None
 
 
