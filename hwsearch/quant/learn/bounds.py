@@ -22,19 +22,17 @@ from torch import Tensor
 
 from hwmodels.numbers import Int
 from hwsearch.quant.learn.regions import RegionEnds
-from hwsearch.quant.learn.straight_through import rounded, stored
+from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.learn.student import FakeQuantized, trained_groups, trained_layers
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import several
-from hwsearch.quant.ranges.given import share_groups
-from hwsearch.quant.ranges.ranges import clamped, format_source, range_format
+from hwsearch.quant.ranges.ranges import range_format
 from hwsearch.quant.weights.sums import layer_integers
-from searchspaces.ir.graph import Graph, Node, apply, execute
+from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.shapes import known_channel_axes
-from searchspaces.ops.input import Input
-from searchspaces.ops.maps.activation import activate
 from searchspaces.ops.maps.elementwise import Add
 
 SIDE = 48
@@ -165,28 +163,20 @@ class _Weights:
         return layer_integers(self.bits, q, scale, self.bias.numpy(), source)
 
 
-class Student:
+class Student(FakeQuantized):
     """The fake-quantized network whose bounds are trained; ``rank``: see ``Course``."""
 
     def __init__(self, draft: Draft, rank: int = 0) -> None:
-        self.start, self.graph = draft.quantized, draft.quantized.graph
-        formats = self.start.formats
-        self.group_of = self.graph.quantizer_groups()
-        ends = {self.group_of[self.graph.input.name], self.group_of[self.graph.output.name], *share_groups(self.graph)}
-        self._several = several(self.graph)
-        whole: dict[str, TensorFormat] = {}
-        for node in self.graph.nodes:
-            fmt, group = formats[node.name], self.group_of[node.name]
-            if not (fmt.is_float or fmt.is_wide or group in ends):
-                whole.setdefault(group, fmt)
+        start = draft.quantized
         self.tensors: dict[str, Ends | RegionEnds] = {
-            group: Ends(fmt) if fmt.levels is None else RegionEnds(fmt) for group, fmt in whole.items()
+            group: Ends(fmt) if fmt.levels is None else RegionEnds(fmt) for group, fmt in trained_groups(start).items()
         }
         self.layers = {
-            name: _Weights(layer, draft.network[name].weights["weight"], formats[self.graph[name].inputs[0]], rank)
-            for name, layer in self.start.layers.items()
-            if isinstance(layer, LayerIntegers) and not Int(layer.bits).is_wide
+            name: _Weights(layer, draft.network[name].weights["weight"], start.formats[start.graph[name].inputs[0]], rank)
+            for name, layer in trained_layers(start).items()
         }
+        super().__init__(start, self.tensors, self.layers, {})
+        self._several = several(self.graph)
         self.kept = feature_names(self.graph)
 
     def parameters(self, what: What) -> list[Tensor]:
@@ -219,39 +209,8 @@ class Student:
         return torch.cat(outputs), [torch.cat(parts) for parts in zip(*features, strict=True)]
 
     def _run(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        values: dict[str, Tensor] = {}
-        for node in self.graph.at(*x.shape[2:]).nodes:
-            value = x if isinstance(node.op, Input) else self._computed(node, [values[name] for name in node.inputs])
-            values[node.name] = value if node.op.moves else self._stored(node, value)
+        values = self.values(x, self.graph.at(*x.shape[2:]))
         return values[self.graph.output.name], [values[name] for name in self.kept]
-
-    def _computed(self, node: Node, inputs: list[Tensor]) -> Tensor:
-        layer = self.layers.get(node.name)
-        if layer is None:
-            return apply(node, inputs)
-        source = self.tensors.get(self.group_of[node.inputs[0]])
-        step = self.start.formats[node.inputs[0]].scale if source is None else source.step()
-        bare = node.with_op(activation=None).with_weights(weight=self._weight(node.name), bias=layer.fake_bias(step))
-        return activate(apply(bare, inputs), node.activation, node.weights)
-
-    def _weight(self, name: str) -> Tensor:
-        """The fake-quantized weights of a layer, as it uses them."""
-        return self.layers[name].fake()
-
-    def _stored(self, node: Node, value: Tensor) -> Tensor:
-        tensor = self.tensors.get(self.group_of[node.name])
-        return stored(value, self.start.formats[node.name]) if tensor is None else tensor.fake(value)
-
-    def quantized(self) -> QuantizedGraph:
-        formats = dict(self.start.formats)
-        for node in self.graph.nodes:
-            if (tensor := self.tensors.get(self.group_of[node.name])) is not None:
-                formats[node.name] = clamped(tensor.format(), format_source(self.graph, node))
-        layers = {
-            name: self.layers[name].integers(formats[self.graph[name].inputs[0]]) if name in self.layers else layer
-            for name, layer in self.start.layers.items()
-        }
-        return QuantizedGraph(self.graph, formats, layers, self.start.rule)
 
 
 def feature_names(graph: Graph) -> list[str]:

@@ -23,18 +23,16 @@ from torch import Tensor
 from hwmodels.numbers import Int
 from hwsearch.quant.engine.simulate import as_real, simulated
 from hwsearch.quant.learn.grid import on_grid
-from hwsearch.quant.learn.straight_through import rounded, stored
+from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.learn.student import FakeQuantized, trained_groups, trained_layers
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import Sizes, several
-from hwsearch.quant.ranges.given import share_groups
-from hwsearch.quant.ranges.ranges import clamped, format_source, range_format
+from hwsearch.quant.ranges.ranges import range_format
 from hwsearch.quant.weights.sums import layer_integers
-from searchspaces.ir.graph import Graph, Node, apply, execute
-from searchspaces.ops.input import Input
-from searchspaces.ops.maps.activation import activate
+from searchspaces.ir.graph import Graph, execute
 from searchspaces.tasks.luma import output_luma
 
 SIDE = 48
@@ -119,10 +117,10 @@ class _Layer:
     def _codes(self) -> Tensor:
         return rounded((self.steps * (-self.scale_change).exp()).clamp(-self.limit, self.limit))
 
-    def weight(self) -> Tensor:
+    def fake(self) -> Tensor:
         return self._codes() * self._scale()
 
-    def bias(self, step: Tensor | float) -> Tensor:
+    def fake_bias(self, step: Tensor | float) -> Tensor:
         """In units of the sums of a layer that reads a tensor of that step."""
         unit = self._scale().flatten() * step
         return rounded((self._bias + self.bias_change * self._unit) / unit) * unit
@@ -140,30 +138,24 @@ def _along(values: Tensor, weight: Tensor) -> Tensor:
     return values.view(-1, *[1] * (weight.ndim - 1))
 
 
-class Student:
+class Student(FakeQuantized):
     """The fake-quantized network of a plan, all of whose numbers are trained. Given grids (pictures, shares) and layers and
     tensors of more than 8 bits stay as they are."""
 
     def __init__(self, draft: Draft) -> None:
-        self.start, self.graph = draft.quantized, draft.quantized.graph
-        formats, self._group_of = self.start.formats, self.graph.quantizer_groups()
-        given = {self._group_of[self.graph.input.name], self._group_of[self.graph.output.name], *share_groups(self.graph)}
-        whole: dict[str, TensorFormat] = {}
-        for node in self.graph.nodes:
-            fmt, group = formats[node.name], self._group_of[node.name]
-            if not (fmt.is_float or fmt.is_wide or fmt.levels is not None or group in given):
-                whole.setdefault(group, fmt)
-        self.tensors = {group: _Tensor(fmt) for group, fmt in whole.items()}
+        start = draft.quantized
+        formats, graph = start.formats, start.graph
+        self.tensors = {group: _Tensor(fmt) for group, fmt in trained_groups(start).items() if fmt.levels is None}
         self.layers = {
-            name: _Layer(layer, draft.network[name].weights["weight"], formats[self.graph[name].inputs[0]], formats[name])
-            for name, layer in self.start.layers.items()
-            if isinstance(layer, LayerIntegers) and not Int(layer.bits).is_wide
+            name: _Layer(layer, draft.network[name].weights["weight"], formats[graph[name].inputs[0]], formats[name])
+            for name, layer in trained_layers(start).items()
         }
-        self._fixed = {
-            name: as_real(self.graph[name], layer, formats[self.graph[name].inputs[0]])
-            for name, layer in self.start.layers.items()
+        fixed = {
+            name: as_real(graph[name], layer, formats[graph[name].inputs[0]])
+            for name, layer in start.layers.items()
             if name not in self.layers
         }
+        super().__init__(start, self.tensors, self.layers, fixed)
 
     def groups(self, course: Course) -> list[dict[str, Any]]:
         """What Adam trains, and how fast."""
@@ -174,36 +166,7 @@ class Student:
 
     def __call__(self, x: Tensor, graph: Graph) -> Tensor:
         """The output for ``x [N, C, h, w]``; ``graph``: the network at that size."""
-        values: dict[str, Tensor] = {}
-        for node in graph.nodes:
-            value = x if isinstance(node.op, Input) else self._computed(node, [values[name] for name in node.inputs])
-            values[node.name] = value if node.op.moves else self._stored(node, value)
-        return values[graph.output.name]
-
-    def _computed(self, node: Node, inputs: list[Tensor]) -> Tensor:
-        layer = self.layers.get(node.name)
-        if layer is None:
-            return apply(self._fixed.get(node.name, node), inputs)
-        tensor = self.tensors.get(self._group_of[node.inputs[0]])
-        step = self.start.formats[node.inputs[0]].scale if tensor is None else tensor.step()
-        bare = node.with_op(activation=None).with_weights(weight=layer.weight(), bias=layer.bias(step))
-        return activate(apply(bare, inputs), node.activation, node.weights)
-
-    def _stored(self, node: Node, value: Tensor) -> Tensor:
-        tensor = self.tensors.get(self._group_of[node.name])
-        return stored(value, self.start.formats[node.name]) if tensor is None else tensor.fake(value)
-
-    def quantized(self) -> QuantizedGraph:
-        """The integers that it stands for."""
-        formats = dict(self.start.formats)
-        for node in self.graph.nodes:
-            if (tensor := self.tensors.get(self._group_of[node.name])) is not None:
-                formats[node.name] = clamped(tensor.format(), format_source(self.graph, node))
-        layers = {
-            name: self.layers[name].integers(formats[self.graph[name].inputs[0]]) if name in self.layers else layer
-            for name, layer in self.start.layers.items()
-        }
-        return QuantizedGraph(self.graph, formats, layers, self.start.rule)
+        return self.values(x, graph)[graph.output.name]
 
 
 class Windows:

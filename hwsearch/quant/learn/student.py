@@ -1,0 +1,117 @@
+"""The fake-quantized network of a plan while numbers of it are trained: how it runs, and the integers that it comes to stand for.
+
+Which numbers those are, and what they begin with, is the trainer's: bounds alone (``bounds``), or all of them (``together``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from hwmodels.numbers import Int
+from hwsearch.quant.learn.straight_through import stored
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.ranges.given import share_groups
+from hwsearch.quant.ranges.ranges import clamped, format_source
+from searchspaces.ir.graph import Graph, Node, apply
+from searchspaces.ops.input import Input
+from searchspaces.ops.maps.activation import activate
+
+
+class TrainedTensor(Protocol):
+    """The quantizer of a tensor."""
+
+    def step(self) -> Tensor | float: ...
+
+    def fake(self, x: Tensor) -> Tensor: ...
+
+    def format(self) -> TensorFormat: ...
+
+
+class TrainedLayer(Protocol):
+    """The integers of a layer."""
+
+    def fake(self) -> Tensor: ...
+
+    def fake_bias(self, step: Tensor | float) -> Tensor:
+        """The bias in units of the sums of a layer that reads a tensor of that step."""
+        ...
+
+    def integers(self, source: TensorFormat) -> LayerIntegers: ...
+
+
+def trained_groups(start: QuantizedGraph) -> dict[str, TensorFormat]:
+    """The quantizers of tensors that may be trained: of at most a byte, and on no grid that is given, as those of pictures and
+    of shares are."""
+    graph = start.graph
+    groups = graph.quantizer_groups()
+    given = {groups[graph.input.name], groups[graph.output.name], *share_groups(graph)}
+    found: dict[str, TensorFormat] = {}
+    for node in graph.nodes:
+        fmt, group = start.formats[node.name], groups[node.name]
+        if not (fmt.is_float or fmt.is_wide or group in given):
+            found.setdefault(group, fmt)
+    return found
+
+
+def trained_layers(start: QuantizedGraph) -> dict[str, LayerIntegers]:
+    """The layers whose integers may be trained: of at most a byte."""
+    return {
+        name: layer for name, layer in start.layers.items() if isinstance(layer, LayerIntegers) and not Int(layer.bits).is_wide
+    }
+
+
+class FakeQuantized:
+    """The network of ``start``, with ``tensors`` by quantizer group and ``layers`` by name that are trained; ``fixed``: other
+    layers, as they are to be executed."""
+
+    def __init__(
+        self,
+        start: QuantizedGraph,
+        tensors: Mapping[str, TrainedTensor],
+        layers: Mapping[str, TrainedLayer],
+        fixed: Mapping[str, Node],
+    ) -> None:
+        self.start, self.graph = start, start.graph
+        self._group_of = self.graph.quantizer_groups()
+        self._quantizers, self._weighted, self._fixed = tensors, layers, fixed
+
+    def values(self, x: Tensor, graph: Graph) -> dict[str, Tensor]:
+        """Every tensor for ``x [N, C, h, w]``; ``graph``: the network at that size."""
+        values: dict[str, Tensor] = {}
+        for node in graph.nodes:
+            value = x if isinstance(node.op, Input) else self._computed(node, [values[name] for name in node.inputs])
+            values[node.name] = value if node.op.moves else self._stored(node, value)
+        return values
+
+    def _computed(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        layer = self._weighted.get(node.name)
+        if layer is None:
+            return apply(self._fixed.get(node.name, node), inputs)
+        source = self._quantizers.get(self._group_of[node.inputs[0]])
+        step = self.start.formats[node.inputs[0]].scale if source is None else source.step()
+        bare = node.with_op(activation=None).with_weights(weight=self._weight(node.name), bias=layer.fake_bias(step))
+        return activate(apply(bare, inputs), node.activation, node.weights)
+
+    def _weight(self, name: str) -> Tensor:
+        """The fake-quantized weights of a layer, as it uses them."""
+        return self._weighted[name].fake()
+
+    def _stored(self, node: Node, value: Tensor) -> Tensor:
+        tensor = self._quantizers.get(self._group_of[node.name])
+        return stored(value, self.start.formats[node.name]) if tensor is None else tensor.fake(value)
+
+    def quantized(self) -> QuantizedGraph:
+        """The integers that it stands for."""
+        formats = dict(self.start.formats)
+        for node in self.graph.nodes:
+            if (tensor := self._quantizers.get(self._group_of[node.name])) is not None:
+                formats[node.name] = clamped(tensor.format(), format_source(self.graph, node))
+        layers = {
+            name: self._weighted[name].integers(formats[self.graph[name].inputs[0]]) if name in self._weighted else layer
+            for name, layer in self.start.layers.items()
+        }
+        return QuantizedGraph(self.graph, formats, layers, self.start.rule)
