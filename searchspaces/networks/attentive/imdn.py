@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from searchspaces.networks.attentive.attention import ContrastAttention, conv3
+from searchspaces.networks.attentive.distilling import SLOPE, Distilling
 from searchspaces.networks.spec import NetworkSpec, State, known, outputs
-
-SLOPE = 0.05
 
 
 class DistillationBlock(nn.Module):
@@ -41,30 +40,11 @@ class DistillationBlock(nn.Module):
         return found
 
 
-class IMDN(nn.Module):
-    """IMDN with ``n_blocks`` distillation blocks of ``nf`` channels (a multiple of 4), RGB.
-
-    Shapes: ``[N, 3, H, W] -> [N, 3, scale*H, scale*W]``; range 0..1.
-    """
+class IMDN(Distilling):
+    """IMDN with ``n_blocks`` distillation blocks of ``nf`` channels (a multiple of 4), RGB; range 0..1."""
 
     def __init__(self, scale: int = 2, nf: int = 64, n_blocks: int = 6) -> None:
-        super().__init__()
-        self.scale, self.channels, self.n_blocks = scale, 3, n_blocks
-        self.fea_conv = conv3(3, nf)
-        for i in range(1, n_blocks + 1):
-            setattr(self, f"IMDB{i}", DistillationBlock(nf))
-        self.c = nn.Sequential(nn.Conv2d(nf * n_blocks, nf, 1), nn.LeakyReLU(SLOPE))
-        self.LR_conv = conv3(nf, nf)
-        self.upsampler = nn.Sequential(conv3(nf, 3 * scale**2), nn.PixelShuffle(scale))
-
-    def forward(self, x: Tensor) -> Tensor:
-        features = self.fea_conv(x)
-        outputs, y = [], features
-        for i in range(1, self.n_blocks + 1):
-            y = getattr(self, f"IMDB{i}")(y)
-            outputs.append(y)
-        found: Tensor = self.upsampler(self.LR_conv(self.c(torch.cat(outputs, dim=1))) + features)
-        return found
+        super().__init__(scale, nf, n_blocks, DistillationBlock, "IMDB")
 
 
 def _infer(state: State) -> dict[str, Any]:

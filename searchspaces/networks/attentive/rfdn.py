@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from searchspaces.networks.attentive.attention import SpatialAttention, conv3
+from searchspaces.networks.attentive.distilling import SLOPE, Distilling
 from searchspaces.networks.spec import NetworkSpec, State, known, outputs
-
-SLOPE = 0.05
 
 
 class FeatureDistillation(nn.Module):
@@ -43,30 +42,11 @@ class FeatureDistillation(nn.Module):
         return found
 
 
-class RFDN(nn.Module):
-    """RFDN with ``n_blocks`` blocks of ``nf`` channels, RGB.
-
-    Shapes: ``[N, 3, H, W] -> [N, 3, scale*H, scale*W]``, H and W at least 15; range 0..255.
-    """
+class RFDN(Distilling):
+    """RFDN with ``n_blocks`` blocks of ``nf`` channels, RGB; H and W at least 15, range 0..255."""
 
     def __init__(self, scale: int = 4, nf: int = 50, n_blocks: int = 4) -> None:
-        super().__init__()
-        self.scale, self.channels, self.n_blocks = scale, 3, n_blocks
-        self.fea_conv = conv3(3, nf)
-        for i in range(1, n_blocks + 1):
-            setattr(self, f"B{i}", FeatureDistillation(nf))
-        self.c = nn.Sequential(nn.Conv2d(nf * n_blocks, nf, 1), nn.LeakyReLU(SLOPE))
-        self.LR_conv = conv3(nf, nf)
-        self.upsampler = nn.Sequential(conv3(nf, 3 * scale**2), nn.PixelShuffle(scale))
-
-    def forward(self, x: Tensor) -> Tensor:
-        features = self.fea_conv(x)
-        outputs, y = [], features
-        for i in range(1, self.n_blocks + 1):
-            y = getattr(self, f"B{i}")(y)
-            outputs.append(y)
-        found: Tensor = self.upsampler(self.LR_conv(self.c(torch.cat(outputs, dim=1))) + features)
-        return found
+        super().__init__(scale, nf, n_blocks, FeatureDistillation, "B")
 
 
 def _infer(state: State) -> dict[str, Any]:
