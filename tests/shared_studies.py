@@ -7,12 +7,35 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
+from PIL import Image
 
 from hwsearch.documents.url import StorageUrl
+from hwsearch.problem.pose import Request
+from searchspaces.data import pictures
+
+
+def small_job(folder: Path, network: str) -> Request:
+    """What a run in ``folder / "alone"`` asks: few small pictures, and ``network``, the source of a file with ``build``."""
+    (folder / "net.py").write_text(network)
+    (folder / "photos").mkdir()
+    for i, photo in enumerate(pictures.shipped()[:3]):
+        Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"{i}.png")
+    return Request(
+        model=f"{folder / 'net.py'}:build",
+        scale=2,
+        target="stm32h743",
+        input_size=(24, 32),
+        images=folder / "photos",
+        force=True,
+        weight_bits=(4, 8),
+        run_dir=folder / "alone",
+        command="hwsearch optimize",
+    )
 
 
 @contextmanager

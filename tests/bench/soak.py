@@ -112,8 +112,7 @@ def soak(folder: Path, length_s: float, workers: int, rng: random.Random) -> int
     sys.path.insert(0, str(Path(__file__).parents[1]))
     import postgres_server
     import torch
-    from PIL import Image
-    from shared_studies import trials
+    from shared_studies import small_job, trials
 
     from hwsearch.documents.progress import Silent
     from hwsearch.documents.url import StorageUrl
@@ -122,29 +121,10 @@ def soak(folder: Path, length_s: float, workers: int, rng: random.Random) -> int
     from hwsearch.quality import measuring
     from hwsearch.quant.learn import polish
     from hwsearch.runs.cluster import worker
-    from searchspaces.data import pictures
 
     torch.set_num_threads(1)
     polish.STEPS = polish.STEPS_OF_BYTES = 2  # what is soaked comes before
-    (folder / "net.py").write_text(NETWORK)
-    (folder / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"{i}.png")
-    request = Request(
-        model=f"{folder / 'net.py'}:build",
-        scale=2,
-        target="stm32h743",
-        input_size=(24, 32),
-        images=folder / "photos",
-        force=True,
-        weight_bits=(4, 8),
-        evaluations=120,
-        probes=160,
-        batch=8,
-        run_dir=folder / "alone",
-        command="hwsearch optimize",
-        cache=False,
-    )
+    request = replace(small_job(folder, NETWORK), evaluations=120, probes=160, batch=8, cache=False)
     optimize.optimize(request)
     expected = _outcome(folder / "alone")
     print(f"alone: {len(expected[1].splitlines())} plans measured, {len(expected[0])} on the front", flush=True)

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 from PIL import Image
-from shared_studies import child, trials, until
+from shared_studies import child, small_job, trials, until
 
 from hwmodels.errors import MismatchError, UsageError
 from hwsearch.cli import main
@@ -87,24 +87,7 @@ def hardly_polished() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("job")
-    (folder / "net.py").write_text(NETWORK)
-    (folder / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"{i}.png")
-    request = Request(
-        model=f"{folder / 'net.py'}:build",
-        scale=2,
-        target="stm32h743",
-        input_size=(24, 32),
-        images=folder / "photos",
-        force=True,
-        weight_bits=(4, 8),
-        evaluations=24,
-        probes=12,
-        batch=6,
-        run_dir=folder / "alone",
-        command="hwsearch optimize",
-    )
+    request = replace(small_job(folder, NETWORK), evaluations=24, probes=12, batch=6)
     optimize.optimize(request)
     return Job(folder, request)
 
