@@ -64,8 +64,21 @@ def until(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
+def exists(url: StorageUrl, name: str) -> bool:
+    from hwsearch.runs.cluster.study import SharedStudy  # needs the driver, which tests ask for first
+
+    study = SharedStudy.find(url, name)
+    if study is not None:
+        study.close()
+    return study is not None
+
+
 def trials(url: StorageUrl, name: str) -> list[FrozenTrial]:
     """As Optuna reads them, with nothing of ours."""
     address = url.replace("postgresql", "postgresql+psycopg", 1)
     storage = optuna.storages.RDBStorage(address, engine_kwargs={"connect_args": dict(url.secrets)})
-    return optuna.load_study(study_name=name, storage=storage).get_trials()
+    try:
+        return optuna.load_study(study_name=name, storage=storage).get_trials()
+    finally:  # tests ask ten times a second, and a server has a hundred connections
+        storage.remove_session()
+        storage.engine.dispose()

@@ -104,8 +104,9 @@ class Coordinator:
             yield self._scores[name]
 
     def finish(self) -> None:
-        """Let the workers go."""
+        """Let the workers go, and give this process's connection back."""
         self._study.finished = True
+        self._study.close()
 
     def _publish(self, name: str, plan: PlanRow) -> None:
         costs = self._costs.costs(matrix([plan]))

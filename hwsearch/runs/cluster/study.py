@@ -59,7 +59,8 @@ class Task:
 
 
 class SharedStudy:
-    """A study in a database."""
+    """A study in a database. ``close``, or the end of a ``with`` block, gives this process's connection back: a server
+    has only so many, and Optuna's storage holds on to its own in a circle of references."""
 
     def __init__(self, url: StorageUrl, storage: RDBStorage, study: optuna.Study) -> None:
         self.url, self.name = url, study.study_name
@@ -95,7 +96,18 @@ class SharedStudy:
             try:
                 return cls(url, storage, optuna.load_study(storage=storage, study_name=name))
             except KeyError:
+                _close(storage)
                 return None
+
+    def close(self) -> None:
+        """Give the connections back."""
+        _close(self._storage)
+
+    def __enter__(self) -> SharedStudy:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
 
     # What the study is about
 
@@ -307,6 +319,11 @@ def _open(url: StorageUrl) -> RDBStorage:
             return RDBStorage(_address(url), engine_kwargs=_engine_arguments(url))
     finally:
         engine.dispose()  # the lock ends with its connection
+
+
+def _close(storage: RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def _address(url: StorageUrl) -> str:

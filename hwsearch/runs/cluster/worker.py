@@ -58,7 +58,19 @@ def work(
         MismatchError: this worker would measure something else; every difference is listed.
         UsageError: the study does not come into being, or its network is a file that was not given.
     """
-    study = _appear(url, name, idle_s)
+    with _appear(url, name, idle_s) as study:
+        return _work(study, own, idle_s, progress, tell)
+
+
+def _work(
+    study: SharedStudy,
+    own: Mapping[str, Any],
+    idle_s: float,
+    progress: Progress,
+    tell: Callable[[str], None],
+) -> Tally:
+    """``work`` for a study that has appeared."""
+    name = study.name
     about = study.problem or {}
     same_study.refuse(name, about["identity"], {"versions": versions.versions(), "plugins": plugins.record()})
     request = _request(name, about["request"], own)
@@ -116,6 +128,8 @@ def _appear(url: StorageUrl, name: str, patience_s: float) -> SharedStudy:
         study = SharedStudy.find(url, name)
         if study is not None and study.problem is not None:
             return study
+        if study is not None:
+            study.close()
         if time.monotonic() > deadline:
             raise UsageError(
                 f"there is no study {name} in {url}",

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 from PIL import Image
-from shared_studies import child, small_job, trials, until
+from shared_studies import child, exists, small_job, trials, until
 
 from hwmodels.errors import MismatchError, UsageError
 from hwsearch.cli import main
@@ -116,8 +116,7 @@ def test_four_workers_two_killed_and_the_run_ends_as_if_it_had_been_alone(
     request = replace(alone.request, storage=url, study=name, grace_s=2, run_dir=run)
 
     def measured_by() -> Counter[str]:
-        study = SharedStudy.find(url, name)
-        if study is None:
+        if not exists(url, name):
             return Counter()
         done = [trial.user_attrs["measured"]["worker"] for trial in trials(url, name) if trial.state == TrialState.COMPLETE]
         return Counter(int(who.rpartition(":")[2]) for who in done)
@@ -194,7 +193,7 @@ def test_the_guides_example_joins_a_study(
         command = [*container["command"], *own]
     with child(lambda: optimize.optimize(request)) as leader:
         other = subprocess.Popen(command, env=bare)
-        until(lambda: SharedStudy.find(url, where) is not None)
+        until(lambda: exists(url, where))
         until(lambda: len(measured_by()) == 2, 240)
         (tmp_path / "joined").touch()
         until(lambda: os.waitid(os.P_PID, leader, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None)

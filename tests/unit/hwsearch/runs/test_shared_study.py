@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 
@@ -13,7 +14,8 @@ from optuna.trial import TrialState
 from random_tables import chain
 from shared_studies import child, trials, until
 
-from hwmodels.errors import FileError
+from hwmodels.errors import FileError, UsageError
+from hwsearch.documents.progress import Silent
 from hwsearch.documents.url import StorageUrl
 from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster import worker
@@ -143,6 +145,32 @@ def test_a_database_that_comes_back_is_waited_for(server: postgres_server.Server
     with child(lambda: (time.sleep(1.0), server.start())):
         assert worker.measure_next(study, SPACE, lambda plan: Score(0.0, 1.0, 0.0), 60)
     assert [trial.state for trial in trials(url, "away")] == [TrialState.COMPLETE]
+
+
+def test_connections_are_given_back(server: postgres_server.Server, url: StorageUrl) -> None:
+    """Counted by the server, while the collector of circles of references, which would hide a forgotten one, is off."""
+    import psycopg
+
+    with psycopg.connect(server.address, autocommit=True, **url.secrets) as connection:
+
+        def connected() -> int:
+            row = connection.execute("select count(*) from pg_stat_activity where client_port is not null").fetchone()
+            assert row is not None
+            return int(row[0])
+
+        before = connected()
+        gc.disable()
+        try:
+            for i in range(4):
+                assert SharedStudy.find(url, f"absent {i}") is None
+                with SharedStudy.create(url, "given back", OBJECTIVES) as study:
+                    assert connected() > before
+                    assert study.problem is None
+                with pytest.raises(UsageError, match="no study"):  # described by nobody
+                    worker.work(url, "given back", {}, idle_s=0, progress=Silent(), tell=print)
+        finally:
+            gc.enable()
+        until(lambda: connected() <= before)  # the server notices a closed connection a moment later
 
 
 @pytest.mark.parametrize("change", ["password", "port", "database"])
