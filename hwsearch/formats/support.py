@@ -1,13 +1,13 @@
 """Who has what for which operator: the engine, the simulation, every rule, every exporter, every reader.
 
-Each part keeps its own table (``searchspaces.ops.table.OpTable``) beside its code; here they stand side by side, for
-`hwsearch networks --operations` and for the test that nothing is missing without a reason.
+Each part keeps its own table (``searchspaces.ops.table.OpTable``) beside its code and names it where it is registered; here they
+stand side by side, those of packages and plug-ins with the others, for `hwsearch networks --operations` and for the test that
+nothing is missing without a reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 from searchspaces.ops.registry import operators
@@ -16,10 +16,7 @@ from searchspaces.ops.table import OpTable
 
 def tables() -> Mapping[str, OpTable[Any]]:
     """Column -> table; imports every part."""
-    import_module("hwsearch.formats.onnx.read")
-    import_module("hwsearch.formats.tflite.read")
-    from hwsearch.formats.onnx.reading.table import READS as READS_ONNX
-    from hwsearch.formats.tflite.reading.table import READS as READS_TFLITE
+    from hwsearch.formats.reading.readers import READERS
     from hwsearch.formats.writing.exporters import EXPORTERS
     from hwsearch.quant.engine.rules import RULE_TABLES
     from hwsearch.quant.engine.simulate import SIMULATED
@@ -28,7 +25,7 @@ def tables() -> Mapping[str, OpTable[Any]]:
     found: dict[str, OpTable[Any]] = {"engine": STEPS, "simulation": SIMULATED}
     found |= {f"rule {name}": table for name, table in RULE_TABLES.items()}
     found |= {f"export {name}": info.operators for name, info in EXPORTERS.items()}
-    return found | {"read onnx": READS_ONNX.table(), "read tflite": READS_TFLITE.table()}
+    return found | {f"read {name}": info.operators for name, info in READERS.items()}
 
 
 def matrix() -> dict[str, dict[str, str]]:

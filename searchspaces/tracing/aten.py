@@ -1,13 +1,13 @@
 """Handlers by ATen operator: what a traced call becomes in the canonical graph.
 
 A handler gets a ``Walk`` (emits nodes, knows values) and the traced call. It returns the call's value: the name of a tensor of
-the canonical graph, a tuple of such names (split), or a constant tensor. Or it raises ``Unsupported``: the call is listed
+the canonical graph, a tuple of such names (split), or a constant tensor. Or it raises ``NotRead``: the call is listed
 by name. Handlers stand in the files ``aten_*``; this one has what they share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from torch import Tensor, fx
@@ -15,13 +15,12 @@ from torch import Tensor, fx
 from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op, Shape
 from searchspaces.ops.moves.move import Reshape
+from searchspaces.ops.reading import NotRead, OperatorReaders
 
 Value = str | Tensor | tuple[str, ...]
-HANDLERS: dict[str, Callable[[Any, fx.Node], Value]] = {}
-
-
-class Unsupported(Exception):
-    """This call cannot be expressed; the message says why."""
+HANDLERS = OperatorReaders("the reader of PyTorch programs")
+"""ATen operator with its overload, such as ``add.Tensor`` -> its handler, and the canonical operators that it can become."""
+handles = HANDLERS.register
 
 
 class Walk(Protocol):
@@ -48,14 +47,6 @@ class Walk(Protocol):
 
     def axis(self, name: str) -> int | None:
         """Where its tensor has the channels, if that is known: 1, or -1 for the last axis."""
-
-
-def handles(*names: str) -> Callable[[Callable[[Any, fx.Node], Value]], Callable[[Any, fx.Node], Value]]:
-    def register(function: Callable[[Any, fx.Node], Value]) -> Callable[[Any, fx.Node], Value]:
-        HANDLERS.update(dict.fromkeys(names, function))
-        return function
-
-    return register
 
 
 def arguments(call: fx.Node) -> dict[str, Any]:
@@ -88,7 +79,7 @@ def loose_name(walk: Walk, argument: Any) -> str:
     pooled from pictures stays ``[N, C, 1, 1]``."""
     found = walk.value(argument)
     if not isinstance(found, str):
-        raise Unsupported("needs a feature map here, not a constant")
+        raise NotRead("needs a feature map here, not a constant")
     return found
 
 
@@ -104,7 +95,7 @@ def one(values: Any, what: str) -> int:
     """The common value of a list that must be the same for height and width."""
     items = set(values) if isinstance(values, list | tuple) else {values}
     if len(items) != 1:
-        raise Unsupported(f"{what} differs between height and width")
+        raise NotRead(f"{what} differs between height and width")
     return int(items.pop())
 
 

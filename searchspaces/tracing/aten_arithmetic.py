@@ -11,7 +11,9 @@ from torch import Tensor, fx
 from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub, Where
-from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, handles, loose_name, packet, shape, tensor_name
+from searchspaces.ops.reading import NotRead
+from searchspaces.ops.reductions.norm import UnitNorm
+from searchspaces.tracing.aten import Value, Walk, arguments, handles, loose_name, packet, shape, tensor_name
 from searchspaces.tracing.lengths import unit_length
 
 
@@ -56,7 +58,7 @@ def _negated(walk: Walk, call: fx.Node, source: Any, factor: float) -> str:
     return str(affine(walk, call, source, factor, 0.0, suffix="scaled"))
 
 
-@handles("add.Tensor", "sub.Tensor", "rsub.Scalar", "rsub.Tensor", "add.Scalar", "sub.Scalar")
+@handles("add.Tensor", "sub.Tensor", "rsub.Scalar", "rsub.Tensor", "add.Scalar", "sub.Scalar", becomes=(Add, Sub, Mul, Affine))
 def _add(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     left, right = a["self"], a["other"]
@@ -102,7 +104,7 @@ def _grown(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any) -> Va
     return name
 
 
-@handles("mul.Tensor", "mul.Scalar")
+@handles("mul.Tensor", "mul.Scalar", becomes=(Mul, Affine, Add))
 def _mul(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     left, right = a["self"], a["other"]
@@ -116,7 +118,7 @@ def _mul(walk: Walk, call: fx.Node) -> Value:
     return _grown(walk, call, right, x, 0.0)
 
 
-@handles("div.Tensor", "div.Scalar", "true_divide.Tensor")
+@handles("div.Tensor", "div.Scalar", "true_divide.Tensor", becomes=(Div, UnitNorm, Affine, Mul))
 def _div(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     x, y = walk.value(a["self"]), walk.value(a["other"])
@@ -131,12 +133,12 @@ def _div(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, Div(constant_first=True), (tensor_name(walk, a["other"]),), other)
 
 
-@handles("reciprocal.default")
+@handles("reciprocal.default", becomes=(act.Reciprocal,))
 def _reciprocal(walk: Walk, call: fx.Node) -> Value:
     return _unary(walk, call, act.Reciprocal())
 
 
-@handles("neg.default")
+@handles("neg.default", becomes=(Affine, Mul))
 def _neg(walk: Walk, call: fx.Node) -> Value:
     return affine(walk, call, call.args[0], -1.0, 0.0)
 
@@ -144,7 +146,7 @@ def _neg(walk: Walk, call: fx.Node) -> Value:
 PAIRS: Mapping[str, type[Elementwise]] = {"minimum": Minimum, "maximum": Maximum, "min": Minimum, "max": Maximum}
 
 
-@handles("minimum.default", "maximum.default", "min.other", "max.other")
+@handles("minimum.default", "maximum.default", "min.other", "max.other", becomes=(Minimum, Maximum))
 def _extreme(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     op = PAIRS[packet(call)]()
@@ -155,7 +157,7 @@ def _extreme(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, op, (tensor_name(walk, source),), {"other": _constant(constant)})
 
 
-@handles("where.self", "where.ScalarOther", "where.ScalarSelf", "masked_fill.Scalar", "masked_fill.Tensor")
+@handles("where.self", "where.ScalarOther", "where.ScalarSelf", "masked_fill.Scalar", "masked_fill.Tensor", becomes=(Where,))
 def _where(walk: Walk, call: fx.Node) -> Value:
     """The mask is a constant: what is chosen by the values of the picture is no fixed graph."""
     a = arguments(call)
@@ -164,14 +166,14 @@ def _where(walk: Walk, call: fx.Node) -> Value:
     else:
         mask, yes, no = walk.value(a["condition"]), a["self"], a["other"]
     if not isinstance(mask, Tensor):
-        raise Unsupported("chooses by values that depend on the picture")
+        raise NotRead("chooses by values that depend on the picture")
     x, y = walk.value(yes), walk.value(no)
     if isinstance(x, str) and isinstance(y, str):
         return walk.emit(call, Where(), (tensor_name(walk, yes), tensor_name(walk, no)), {"mask": mask})
     source, constant, kept = (yes, y, mask) if isinstance(x, str) else (no, x, ~mask.bool())
     other = _constant(torch.as_tensor(constant))
     if bool(torch.isinf(other).any()):
-        raise Unsupported("fills with infinity, which no format holds")
+        raise NotRead("fills with infinity, which no format holds")
     return walk.emit(call, Where(), (tensor_name(walk, source),), {"mask": kept, "other": other})
 
 
@@ -186,71 +188,74 @@ FUNCTIONS: Mapping[str, act.Activation] = {
 }  # fmt: skip
 
 
-@handles(*(f"{name}.default" for name in FUNCTIONS))
 def _function(walk: Walk, call: fx.Node) -> Value:
     return _unary(walk, call, FUNCTIONS[packet(call)])
 
 
-@handles("gelu.default")
+for _name, _op in FUNCTIONS.items():
+    handles(f"{_name}.default", becomes=(type(_op),))(_function)
+
+
+@handles("gelu.default", becomes=(act.Gelu,))
 def _gelu(walk: Walk, call: fx.Node) -> Value:
     return _unary(walk, call, act.Gelu(arguments(call)["approximate"]))
 
 
-@handles("elu.default")
+@handles("elu.default", becomes=(act.Elu,))
 def _elu(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if a["scale"] != 1 or a["input_scale"] != 1:
-        raise Unsupported("scaled, as SELU is")
+        raise NotRead("scaled, as SELU is")
     return _unary(walk, call, act.Elu(float(a["alpha"])))
 
 
-@handles("softplus.default")
+@handles("softplus.default", becomes=(act.Softplus,))
 def _softplus(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if a["beta"] != 1:
-        raise Unsupported(f"with a beta of {a['beta']}")
+        raise NotRead(f"with a beta of {a['beta']}")
     return _unary(walk, call, act.Softplus())
 
 
-@handles("pow.Tensor_Scalar")
+@handles("pow.Tensor_Scalar", becomes=(act.Pow, act.Sqrt, act.Rsqrt, act.Reciprocal))
 def _pow(walk: Walk, call: fx.Node) -> Value:
     exponent = float(arguments(call)["exponent"])
     named: Mapping[float, act.Activation] = {0.5: act.Sqrt(), -0.5: act.Rsqrt(), -1.0: act.Reciprocal()}
     return _unary(walk, call, named.get(exponent, act.Pow(exponent)))
 
 
-@handles("silu.default")
+@handles("silu.default", becomes=(act.Sigmoid, Mul))
 def _silu(walk: Walk, call: fx.Node) -> Value:
     source = loose_name(walk, call.args[0])
     gate = walk.emit(call, act.Sigmoid(), (source,), suffix="gate")
     return walk.emit(call, Mul(), (source, gate))
 
 
-@handles("leaky_relu.default")
+@handles("leaky_relu.default", becomes=(act.LeakyRelu,))
 def _leaky_relu(walk: Walk, call: fx.Node) -> Value:
     return _unary(walk, call, act.LeakyRelu(float(arguments(call)["negative_slope"])))
 
 
-@handles("prelu.default")
+@handles("prelu.default", becomes=(act.PRelu, act.LeakyRelu))
 def _prelu(walk: Walk, call: fx.Node) -> Value:
     slope = walk.value(arguments(call)["weight"])
     if not isinstance(slope, Tensor):
-        raise Unsupported("slopes are computed from the picture")
+        raise NotRead("slopes are computed from the picture")
     rank = len(shape(call))
     if slope.numel() == 1 and rank != 4:
         return _unary(walk, call, act.LeakyRelu(float(slope)))
     if rank != 4:
-        raise Unsupported("slopes for each channel of what is no picture")
+        raise NotRead("slopes for each channel of what is no picture")
     return _unary(walk, call, act.PRelu(), {"slope": slope.flatten().expand(shape(call)[1]).clone()})
 
 
-@handles("clamp.default", "clamp_min.default", "clamp_max.default", "hardtanh.default")
+@handles("clamp.default", "clamp_min.default", "clamp_max.default", "hardtanh.default", becomes=(act.Clip, act.Relu, act.Relu6))
 def _clamp(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     low = a.get("min", a.get("min_val"))
     high = a.get("max", a.get("max_val"))
     if isinstance(low, fx.Node) or isinstance(high, fx.Node):
-        raise Unsupported("limits are tensors")
+        raise NotRead("limits are tensors")
     if low == 0 and high is None:
         return _unary(walk, call, act.Relu())
     if low == 0 and high == 6:
@@ -259,7 +264,7 @@ def _clamp(walk: Walk, call: fx.Node) -> Value:
     return _unary(walk, call, act.Clip(*bounds))
 
 
-@handles("clamp.Tensor")
+@handles("clamp.Tensor", becomes=(Minimum, Maximum))
 def _clamp_between(walk: Walk, call: fx.Node) -> Value:
     """Limits that are tensors: the larger of one, the smaller of the other."""
     a = arguments(call)

@@ -12,12 +12,14 @@ from searchspaces.ir.simplify import transposed_to_shuffled
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
+from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Permute, PixelShuffle, Reshape
 from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm
 from searchspaces.ops.reductions.softmax import Softmax
-from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, both, handles, loose_name, one, shape, tensor_name
+from searchspaces.tracing.aten import Value, Walk, arguments, both, handles, loose_name, one, shape, tensor_name
 from searchspaces.tracing.aten_arithmetic import affine
 
 COMPUTED = "weights are computed from the picture"
@@ -26,7 +28,7 @@ COMPUTED = "weights are computed from the picture"
 def _constants(walk: Walk, a: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
     weight, bias = walk.value(a["weight"]), walk.value(a["bias"])
     if not isinstance(weight, Tensor) or isinstance(bias, str):
-        raise Unsupported(COMPUTED)
+        raise NotRead(COMPUTED)
     return weight, bias
 
 
@@ -39,7 +41,7 @@ def _same_or_both(values: Any) -> int | tuple[int, int]:
     return y if y == x else (y, x)
 
 
-@handles("conv2d.default", "conv2d.padding")
+@handles("conv2d.default", "conv2d.padding", becomes=(Conv,))
 def _conv2d(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     weight, bias = _constants(walk, a)
@@ -57,7 +59,7 @@ def _conv2d(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(weight, bias))
 
 
-@handles("conv1d.default")
+@handles("conv1d.default", becomes=(Conv, Reshape))
 def _conv1d(walk: Walk, call: fx.Node) -> Value:
     """A convolution of pictures of one row."""
     a = arguments(call)
@@ -70,7 +72,7 @@ def _conv1d(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, Reshape(shape(call)), (found,), suffix="line")
 
 
-@handles("conv_transpose2d.input")
+@handles("conv_transpose2d.input", becomes=(Conv, PixelShuffle, Pad))
 def _conv_transpose2d(walk: Walk, call: fx.Node) -> Value:
     """Each group by itself; a pixel shuffle keeps the channels of a group together."""
     a = arguments(call)
@@ -88,7 +90,7 @@ def _conv_transpose2d(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, Pad(cut), (shuffled,), suffix="cut") if any(cut) else shuffled
 
 
-@handles("linear.default")
+@handles("linear.default", becomes=(Linear, Conv))
 def _linear(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     return _by_matrix(walk, call, a["input"], walk.value(a["weight"]), walk.value(a["bias"]))
@@ -97,23 +99,23 @@ def _linear(walk: Walk, call: fx.Node) -> Value:
 def _by_matrix(walk: Walk, call: fx.Node, source: Any, weight: Any, bias: Any) -> Value:
     """``x`` times the transpose of ``weight [O, I]``. A vector that was pooled from pictures goes on as one: a convolution."""
     if not isinstance(weight, Tensor) or isinstance(bias, str) or weight.ndim != 2:
-        raise Unsupported(COMPUTED)
+        raise NotRead(COMPUTED)
     name = loose_name(walk, source)
     if walk.shape(name) == (*shape(source), 1, 1) and walk.axis(name) == 1:
         return walk.emit(call, Conv(), (name,), _weights(weight[:, :, None, None], bias))
     return walk.emit(call, Linear(), (tensor_name(walk, source),), _weights(weight, bias))
 
 
-@handles("addmm.default")
+@handles("addmm.default", becomes=(Linear, Conv))
 def _addmm(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     weight, bias = walk.value(a["mat2"]), walk.value(a["self"])
     if a["beta"] != 1 or a["alpha"] != 1 or not isinstance(weight, Tensor):
-        raise Unsupported("only of a constant matrix, not scaled")
+        raise NotRead("only of a constant matrix, not scaled")
     return _by_matrix(walk, call, a["mat1"], weight.T, bias)
 
 
-@handles("matmul.default", "mm.default", "bmm.default")
+@handles("matmul.default", "mm.default", "bmm.default", becomes=(MatMul, Linear, Conv, Permute))
 def _matmul(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     left, right = a["self"], a.get("other", a.get("mat2"))
@@ -121,12 +123,12 @@ def _matmul(walk: Walk, call: fx.Node) -> Value:
     if isinstance(y, Tensor):
         matrix = y[0] if y.ndim == 3 and y.shape[0] == 1 else y
         if matrix.ndim != 2:
-            raise Unsupported("a constant factor that is more than one matrix")
+            raise NotRead("a constant factor that is more than one matrix")
         return _by_matrix(walk, call, left, matrix.T, None)
     if isinstance(x, Tensor):
         return _constant_first(walk, call, x, right)
     if min(len(shape(left)), len(shape(right))) < 2:
-        raise Unsupported("a product with a vector")
+        raise NotRead("a product with a vector")
     return product(walk, call, tensor_name(walk, left), tensor_name(walk, right))
 
 
@@ -134,7 +136,7 @@ def _constant_first(walk: Walk, call: fx.Node, matrix: Tensor, source: Any) -> V
     """``matrix x = (x^T matrix^T)^T``."""
     rank = len(shape(source))
     if matrix.ndim != 2 or rank < 2:
-        raise Unsupported("a constant factor that is more than one matrix")
+        raise NotRead("a constant factor that is more than one matrix")
     turned = _turned(rank)
     before = walk.emit(call, Permute(turned), (tensor_name(walk, source),), suffix="turned")
     found = walk.emit(call, Linear(), (before,), {"weight": matrix})
@@ -156,12 +158,12 @@ def product(walk: Walk, call: fx.Node, left: str, right: str, suffix: str = "") 
     return walk.emit(call, MatMul(*turns), (sides[0], sides[1]), suffix=suffix)
 
 
-@handles("scaled_dot_product_attention.default")
+@handles("scaled_dot_product_attention.default", becomes=(MatMul, Softmax, Mul, Add, Permute))
 def _attention(walk: Walk, call: fx.Node) -> Value:
     """``softmax(q k^T scale + mask) v``. The scale is taken to the queries, which are fewer numbers than the scores."""
     a = arguments(call)
     if a["dropout_p"] or a["is_causal"] or a["enable_gqa"]:
-        raise Unsupported("dropout, a causal mask or shared heads")
+        raise NotRead("dropout, a causal mask or shared heads")
     query, key, value = (tensor_name(walk, a[role]) for role in ("query", "key", "value"))
     scale = 1 / math.sqrt(shape(a["query"])[-1]) if a["scale"] is None else float(a["scale"])
     scaled = walk.emit(call, Mul(), (query,), {"other": torch.tensor([scale])}, suffix="scale")
@@ -177,18 +179,18 @@ def _attention(walk: Walk, call: fx.Node) -> Value:
     return product(walk, call, weights, value)
 
 
-@handles("softmax.int", "_softmax.default", "_safe_softmax.default")
+@handles("softmax.int", "_softmax.default", "_safe_softmax.default", becomes=(Softmax,))
 def _softmax(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     axis, rank = int(a["dim"]) % len(shape(call)), len(shape(call))
     return walk.emit(call, Softmax(-1 if axis == rank - 1 else axis), (tensor_name(walk, a["self"]),))
 
 
-@handles("batch_norm.default", "_native_batch_norm_legit_no_training.default")
+@handles("batch_norm.default", "_native_batch_norm_legit_no_training.default", becomes=(Affine, Mul, Add))
 def _batch_norm(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if a.get("training"):
-        raise Unsupported("batch statistics; the network is not in evaluation mode")
+        raise NotRead("batch statistics; the network is not in evaluation mode")
     return _running(walk, call, a)
 
 
@@ -196,7 +198,7 @@ def _running(walk: Walk, call: fx.Node, a: dict[str, Any]) -> Value:
     """Normalization by statistics that were taken while training: a scale and a shift."""
     mean, variance = walk.value(a["running_mean"]), walk.value(a["running_var"])
     if not isinstance(mean, Tensor) or not isinstance(variance, Tensor):
-        raise Unsupported("no running statistics")
+        raise NotRead("no running statistics")
     weight, bias = walk.value(a["weight"]), walk.value(a["bias"])
     scale = (variance.double() + a["eps"]).rsqrt() * (1.0 if weight is None else weight.double())
     shift = (0.0 if bias is None else bias.double()) - mean.double() * scale
@@ -204,7 +206,7 @@ def _running(walk: Walk, call: fx.Node, a: dict[str, Any]) -> Value:
     return affine(walk, call, a["input"], scale.view(sides), shift.view(sides))
 
 
-@handles("instance_norm.default")
+@handles("instance_norm.default", becomes=(InstanceNorm, Affine))
 def _instance_norm(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if not a["use_input_stats"]:
@@ -213,7 +215,7 @@ def _instance_norm(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, InstanceNorm(float(a["eps"])), (tensor_name(walk, a["input"]),), _weights(**found))
 
 
-@handles("group_norm.default")
+@handles("group_norm.default", becomes=(GroupNorm,))
 def _group_norm(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     found = {key: walk.value(a[key]) for key in ("weight", "bias")}
@@ -221,7 +223,7 @@ def _group_norm(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(**found))
 
 
-@handles("layer_norm.default")
+@handles("layer_norm.default", becomes=(LayerNorm,))
 def _layer_norm(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     found = {key: walk.value(a[key]) for key in ("weight", "bias")}
@@ -229,7 +231,7 @@ def _layer_norm(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(**found))
 
 
-@handles("rms_norm.default")
+@handles("rms_norm.default", becomes=(RmsNorm,))
 def _rms_norm(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     eps = torch.finfo(torch.float32).eps if a["eps"] is None else float(a["eps"])

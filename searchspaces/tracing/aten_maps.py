@@ -12,17 +12,18 @@ from searchspaces.ops.moves.grid_sample import GridSample
 from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import AvgPool, Max, MaxPool, Mean, Min, Reduction, Std, Sum, Var
-from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, axes_of, both, handles, packet, shape, tensor_name
+from searchspaces.tracing.aten import Value, Walk, arguments, axes_of, both, handles, packet, shape, tensor_name
 
 
-@handles("pixel_shuffle.default")
+@handles("pixel_shuffle.default", becomes=(PixelShuffle,))
 def _pixel_shuffle(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     return walk.emit(call, PixelShuffle(int(a["upscale_factor"])), (tensor_name(walk, a["self"]),))
 
 
-@handles("pixel_unshuffle.default")
+@handles("pixel_unshuffle.default", becomes=(PixelUnshuffle,))
 def _pixel_unshuffle(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     return walk.emit(call, PixelUnshuffle(int(a["downscale_factor"])), (tensor_name(walk, a["self"]),))
@@ -38,7 +39,7 @@ MODES = {
 }
 
 
-@handles(*(f"{name}.vec" for name in MODES))
+@handles(*(f"{name}.vec" for name in MODES), becomes=(Resize,))
 def _upsample(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     (_, _, h, w), (_, _, out_h, out_w) = shape(a["input"]), shape(call)
@@ -51,7 +52,7 @@ def _upsample(walk: Walk, call: fx.Node) -> Value:
     if factors is not None and factors[0] == factors[1]:
         return walk.emit(call, Resize(factor=float(factors[0]), **how), source)
     if factors is not None and any(int(side * f) != side * f for side, f in zip((h, w), factors, strict=True)):
-        raise Unsupported("by a fractional factor that differs between height and width")
+        raise NotRead("by a fractional factor that differs between height and width")
     return walk.emit(call, Resize(size=(out_h, out_w), **how), source)
 
 
@@ -67,37 +68,39 @@ def _reduced(walk: Walk, call: fx.Node, op: type[Reduction], dims: Any, keepdim:
     return walk.emit(call, op(axes, keepdim, **more), (tensor_name(walk, source),))
 
 
-@handles("mean.dim", "sum.dim_IntList", "amax.default", "amin.default", "mean.default", "sum.default")
+@handles(
+    "mean.dim", "sum.dim_IntList", "amax.default", "amin.default", "mean.default", "sum.default", becomes=(Mean, Sum, Max, Min)
+)
 def _reduce(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     return _reduced(walk, call, REDUCTIONS[packet(call)], a.get("dim"), bool(a.get("keepdim", False)))
 
 
-@handles("max.dim", "min.dim")
+@handles("max.dim", "min.dim", becomes=(Max, Min))
 def _largest(walk: Walk, call: fx.Node) -> Value:
     """The values; where they lie is an index that depends on the picture."""
     a = arguments(call)
     return (_reduced(walk, call, REDUCTIONS[packet(call)], a["dim"], bool(a["keepdim"])), None)  # type: ignore[return-value]
 
 
-@handles("std.correction", "std.dim", "var.correction", "var.dim")
+@handles("std.correction", "std.dim", "var.correction", "var.dim", becomes=(Std, Var))
 def _std(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     corrected = a.get("correction", a.get("unbiased", True))
     correction = 1 if corrected is None else corrected
     if int(correction) != correction:
-        raise Unsupported(f"a correction of {correction}")
+        raise NotRead(f"a correction of {correction}")
     op = Std if packet(call) == "std" else Var
     return _reduced(walk, call, op, a["dim"], bool(a["keepdim"]), correction=int(correction))
 
 
-@handles("linalg_vector_norm.default", "norm.ScalarOpt_dim")
+@handles("linalg_vector_norm.default", "norm.ScalarOpt_dim", becomes=(Pow, Abs, Sum, Sqrt))
 def _length(walk: Walk, call: fx.Node) -> Value:
     """Length of vectors: the root of the sum of their squares, or the sum of what they amount to."""
     a = arguments(call)
     order = a.get("ord", a.get("p"))
     if order not in (1, 2):
-        raise Unsupported(f"of order {order}")
+        raise NotRead(f"of order {order}")
     source = tensor_name(walk, a.get("self", a.get("x")))
     axes = axes_of(a["dim"], len(walk.shape(source)))
     sizes = walk.emit(call, Pow(2.0) if order == 2 else Abs(), (source,), suffix="size")
@@ -105,7 +108,7 @@ def _length(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, Sqrt(), (total,)) if order == 2 else total
 
 
-@handles("adaptive_avg_pool2d.default", "adaptive_max_pool2d.default")
+@handles("adaptive_avg_pool2d.default", "adaptive_max_pool2d.default", becomes=(Mean, Max, AvgPool, MaxPool))
 def _adaptive(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     source = a["self"]
@@ -115,27 +118,27 @@ def _adaptive(walk: Walk, call: fx.Node) -> Value:
     if (rows, columns) == (1, 1):
         found = walk.emit(call, Mean() if mean else Max(), (tensor_name(walk, source),))
     elif height % rows or width % columns:
-        raise Unsupported("windows of different sizes")
+        raise NotRead("windows of different sizes")
     else:
         kernel = (height // rows, width // columns)
         found = walk.emit(call, (AvgPool if mean else MaxPool)(kernel, kernel), (tensor_name(walk, source),))
     return found if mean else (found, None)  # type: ignore[return-value]
 
 
-@handles("max_pool2d.default", "avg_pool2d.default", "max_pool2d_with_indices.default")
+@handles("max_pool2d.default", "avg_pool2d.default", "max_pool2d_with_indices.default", becomes=(MaxPool, AvgPool))
 def _pool(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     kernel = both(a["kernel_size"])
     stride = both(a["stride"]) if a["stride"] else kernel
     padding = both(a["padding"])
     if any(d != 1 for d in both(a.get("dilation", 1))):
-        raise Unsupported("dilated windows")
+        raise NotRead("dilated windows")
     if a.get("divisor_override") is not None:
-        raise Unsupported("a divisor of its own")
+        raise NotRead("a divisor of its own")
     if a["ceil_mode"]:
         sides = zip(shape(a["self"])[-2:], kernel, stride, padding, strict=True)
         if any((side + 2 * pad - k) % s for side, k, s, pad in sides):
-            raise Unsupported("windows that are cut off by the border (ceil_mode)")
+            raise NotRead("windows that are cut off by the border (ceil_mode)")
     op: MaxPool | AvgPool = MaxPool(kernel, stride, padding)
     if packet(call).startswith("avg"):
         op = AvgPool(kernel, stride, padding, bool(a["count_include_pad"]))
@@ -143,13 +146,13 @@ def _pool(walk: Walk, call: fx.Node) -> Value:
     return (found, None) if packet(call).endswith("indices") else found  # type: ignore[return-value]
 
 
-@handles("pad.default", "constant_pad_nd.default", "reflection_pad2d.default", "replication_pad2d.default")
+@handles("pad.default", "constant_pad_nd.default", "reflection_pad2d.default", "replication_pad2d.default", becomes=(Pad,))
 def _pad(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     pads = list(a["pad"] if "pad" in a else a["padding"])
     mode = a.get("mode", {"reflection_pad2d": "reflect", "replication_pad2d": "replicate"}.get(packet(call), "constant"))
     if mode not in ("constant", "reflect", "replicate"):
-        raise Unsupported(f"{mode} padding")
+        raise NotRead(f"{mode} padding")
     value = float(a.get("value") or 0)
     while len(pads) > 4 and not any(pads[-2:]):
         del pads[-2:]
@@ -157,7 +160,7 @@ def _pad(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, Pad(tuple(pads), mode, value), (tensor_name(walk, a["self"]),))
 
 
-@handles("grid_sampler.default", "grid_sampler_2d.default")
+@handles("grid_sampler.default", "grid_sampler_2d.default", becomes=(GridSample,))
 def _grid_sample(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     modes, around = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")

@@ -13,10 +13,11 @@ from torch import Tensor, fx
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.moves.move import Concat, Expand, Flip, Gather, Permute, Repeat, Reshape, Roll, Slice
 from searchspaces.ops.moves.pad import Pad
-from searchspaces.tracing.aten import Unsupported, Value, Walk, arguments, axes_of, handles, loose_name, shape, tensor_name
+from searchspaces.ops.reading import NotRead
+from searchspaces.tracing.aten import Value, Walk, arguments, axes_of, handles, loose_name, shape, tensor_name
 
 
-@handles("cat.default")
+@handles("cat.default", becomes=(Concat, Conv))
 def _cat(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     rank = len(shape(call))
@@ -34,12 +35,12 @@ def _constant_channels(walk: Walk, call: fx.Node, values: Tensor, beside: str, a
     """Channels ``values [N, C, H, W]`` that are the same number everywhere in a picture, beside those of another tensor: a 1x1
     convolution of that one with no weights but a bias, which is made for pictures of any size."""
     if axis != 1 or values.ndim != 4 or bool((values != values[:1, :, :1, :1]).any()):
-        raise Unsupported("constants behind one another that are not whole channels of one value each")
+        raise NotRead("constants behind one another that are not whole channels of one value each")
     weight = values.new_zeros(values.shape[1], walk.shape(beside)[1], 1, 1)
     return walk.emit(call, Conv(), (beside,), {"weight": weight, "bias": values[0, :, 0, 0].contiguous()}, suffix="constant")
 
 
-@handles("stack.default")
+@handles("stack.default", becomes=(Reshape, Concat))
 def _stack(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     axis = int(a["dim"]) % len(shape(call))
@@ -53,7 +54,13 @@ def _part(walk: Walk, call: fx.Node, source: str, start: int, stop: int, axis: i
 
 
 @handles(
-    "split.Tensor", "split_with_sizes.default", "chunk.default", "split.sizes", "tensor_split.sections", "unsafe_chunk.default"
+    "split.Tensor",
+    "split_with_sizes.default",
+    "chunk.default",
+    "split.sizes",
+    "tensor_split.sections",
+    "unsafe_chunk.default",
+    becomes=(Slice,),
 )
 def _split(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
@@ -68,7 +75,7 @@ def _split(walk: Walk, call: fx.Node) -> Value:
     return tuple(parts)
 
 
-@handles("unbind.int")
+@handles("unbind.int", becomes=(Slice, Reshape))
 def _unbind(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     axis = int(a["dim"]) % len(shape(a["self"]))
@@ -82,14 +89,14 @@ def _selected(walk: Walk, call: fx.Node, source: Any, axis: int, index: int, suf
     return walk.emit(call, Reshape((*sides[:axis], *sides[axis + 1 :])), (part,), suffix=suffix)
 
 
-@handles("select.int")
+@handles("select.int", becomes=(Slice, Reshape))
 def _select(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     axis = int(a["dim"]) % len(shape(a["self"]))
     return _selected(walk, call, a["self"], axis, int(a["index"]) % shape(a["self"])[axis])
 
 
-@handles("slice.Tensor", "narrow.default")
+@handles("slice.Tensor", "narrow.default", becomes=(Slice, Pad))
 def _slice(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     source = a["self"]
@@ -106,19 +113,19 @@ def _slice(walk: Walk, call: fx.Node) -> Value:
     return _part(walk, call, name, start, min(start + (kept - 1) * step + 1, count), axis, "", step)
 
 
-@handles("index_select.default")
+@handles("index_select.default", becomes=(Gather, Reshape))
 def _index_select(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     axis = int(a["dim"]) % len(shape(call))
     return _gathered(walk, call, a["self"], walk.value(a["index"]), axis)
 
 
-@handles("index.Tensor")
+@handles("index.Tensor", becomes=(Gather, Reshape))
 def _index(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     given = [(axis, walk.value(index)) for axis, index in enumerate(a["indices"]) if index is not None]
     if len(given) != 1:
-        raise Unsupported("indices along several axes at once")
+        raise NotRead("indices along several axes at once")
     axis, index = given[0]
     return _gathered(walk, call, a["self"], index, axis)
 
@@ -126,7 +133,7 @@ def _index(walk: Walk, call: fx.Node) -> Value:
 def _gathered(walk: Walk, call: fx.Node, source: Any, index: Any, axis: int) -> Value:
     """The places of a constant index along an axis."""
     if not isinstance(index, Tensor):
-        raise Unsupported("an index that depends on the picture")
+        raise NotRead("an index that depends on the picture")
     if index.dtype == torch.bool:
         index = index.nonzero().flatten()
     side = shape(source)[axis]
@@ -137,15 +144,15 @@ def _gathered(walk: Walk, call: fx.Node, source: Any, index: Any, axis: int) -> 
     return name if index.ndim == 1 else walk.emit(call, Reshape(shape(call)), (name,), suffix="view")
 
 
-@handles("repeat_interleave.self_int")
+@handles("repeat_interleave.self_int", becomes=(Repeat,))
 def _repeat_interleave(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if a["dim"] is None:
-        raise Unsupported("of all values in a row")
+        raise NotRead("of all values in a row")
     return walk.emit(call, Repeat(int(a["repeats"]), int(a["dim"]) % len(shape(call))), (tensor_name(walk, a["self"]),))
 
 
-@handles("repeat.default", "tile.default")
+@handles("repeat.default", "tile.default", becomes=(Concat, Reshape))
 def _repeat(walk: Walk, call: fx.Node) -> Value:
     """Copies one behind the other, along one axis after another."""
     a = arguments(call)
@@ -160,14 +167,14 @@ def _repeat(walk: Walk, call: fx.Node) -> Value:
     return name
 
 
-@handles("permute.default")
+@handles("permute.default", becomes=(Permute,))
 def _permute(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     rank = len(shape(call))
     return _ordered(walk, call, a["self"], tuple(int(d) % rank for d in a["dims"]))
 
 
-@handles("transpose.int", "swapaxes.default", "swapdims.default")
+@handles("transpose.int", "swapaxes.default", "swapdims.default", becomes=(Permute,))
 def _transpose(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     rank = len(shape(call))
@@ -177,7 +184,7 @@ def _transpose(walk: Walk, call: fx.Node) -> Value:
     return _ordered(walk, call, a["self"], tuple(axes))
 
 
-@handles("t.default", "numpy_T.default", "mT.default")
+@handles("t.default", "numpy_T.default", "mT.default", becomes=(Permute,))
 def _t(walk: Walk, call: fx.Node) -> Value:
     rank = len(shape(call))
     if rank < 2:
@@ -196,7 +203,7 @@ def _ordered(walk: Walk, call: fx.Node, source: Any, axes: tuple[int, ...]) -> s
     return walk.emit(call, Permute(axes), (name,))
 
 
-@handles("roll.default")
+@handles("roll.default", becomes=(Roll, Reshape))
 def _roll(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     rank, shifts = len(shape(call)), tuple(int(s) for s in a["shifts"])
@@ -209,13 +216,13 @@ def _roll(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, Reshape(shape(call)), (rolled,), suffix="view")
 
 
-@handles("flip.default")
+@handles("flip.default", becomes=(Flip,))
 def _flip(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     return walk.emit(call, Flip(axes_of(list(a["dims"]), len(shape(call)))), (tensor_name(walk, a["self"]),))
 
 
-@handles("expand.default", "expand_as.default", "broadcast_to.default")
+@handles("expand.default", "expand_as.default", "broadcast_to.default", becomes=(Expand,))
 def _expand(walk: Walk, call: fx.Node) -> Value:
     before, after = shape(call.args[0]), shape(call)
     if before == after:
@@ -239,6 +246,7 @@ def _expand(walk: Walk, call: fx.Node) -> Value:
     "squeeze.dim",
     "squeeze.default",
     "unsqueeze.default",
+    becomes=(Reshape,),
 )
 def _view(walk: Walk, call: fx.Node) -> Value:
     """A vector that was pooled from pictures stays a picture of one pixel, however it is written."""
@@ -270,12 +278,12 @@ def _view(walk: Walk, call: fx.Node) -> Value:
 )
 def _nothing(walk: Walk, call: fx.Node) -> Value:
     if arguments(call).get("train"):
-        raise Unsupported("active dropout; the network is not in evaluation mode")
+        raise NotRead("active dropout; the network is not in evaluation mode")
     return loose_name(walk, call.args[0])
 
 
 @handles("to.dtype", "to.device", "to.dtype_layout", "to.other", "_to_copy.default", "type_as.default")
 def _to(walk: Walk, call: fx.Node) -> Value:
     if call.meta["val"].dtype != call.args[0].meta["val"].dtype:  # type: ignore[union-attr]
-        raise Unsupported("change of number format")
+        raise NotRead("change of number format")
     return loose_name(walk, call.args[0])

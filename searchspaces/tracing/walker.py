@@ -18,9 +18,10 @@ from searchspaces.ir.graph import Node, no_grad_copy
 from searchspaces.ops.base import Op, Shape
 from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.moves.move import Expand, Permute, Reshape
+from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std
 from searchspaces.tracing import aten_arithmetic, aten_layers, aten_maps, aten_shapes, composition
-from searchspaces.tracing.aten import HANDLERS, Unsupported, Value, tensor_name
+from searchspaces.tracing.aten import HANDLERS, Value, tensor_name
 from searchspaces.tracing.statistics import match_moment
 
 MOMENTS: Mapping[str, Op] = {"mean": Mean(), "std": Std()}
@@ -116,10 +117,10 @@ class Walker:
                     found = call.target(*args, **kwargs)  # type: ignore[operator]
                 self.values[call] = _several(found) if isinstance(found, tuple | list) else found
             elif operator_name in HANDLERS:
-                self.values[call] = HANDLERS[operator_name](self, call)
+                self.values[call] = HANDLERS[operator_name].read(self, call)
             else:
                 self.values[call] = self._composed(call)
-        except Unsupported as reason:
+        except NotRead as reason:
             self._give_up(call, operator_name, str(reason))
         if _in_place(call):
             self._written(call)
@@ -137,17 +138,17 @@ class Walker:
         """``parts[i]`` of an operator with several results."""
         parts, place = self.values[call.args[0]], call.args[1]  # type: ignore[index]
         if not isinstance(parts, tuple) or not isinstance(place, int):
-            raise Unsupported("indexing")
+            raise NotRead("indexing")
         found = parts[place]
         if found is None:
-            raise Unsupported("this result of it is not traced")
+            raise NotRead("this result of it is not traced")
         return found
 
     def _composed(self, call: fx.Node) -> Value:
         """The value of a call without a handler: what it is composed of is walked in its place."""
         parts = composition.composed_of(call) if len(self.within) < DEEPEST else None
         if parts is None:
-            raise Unsupported("")
+            raise NotRead("")
         outside = iter(call.all_input_nodes)
         self.within.append(call)
         before = len(self.uncounted)
@@ -164,7 +165,7 @@ class Walker:
         if len(self.uncounted) > before and not self.within:
             lines, self.uncounted[before:] = self.uncounted[before:], []
             inside = "; ".join(line.removeprefix("aten.").split(" at ", 1)[0] for line in lines)
-            raise Unsupported(f"it is composed of {inside}")
+            raise NotRead(f"it is composed of {inside}")
         output = parts.graph.output_node().args[0]
         if isinstance(output, list | tuple):
             several: Any = tuple(self.values[item] if isinstance(item, fx.Node) else item for item in output)
@@ -229,7 +230,7 @@ class Walker:
         except (ValueError, RuntimeError, IndexError, AssertionError) as error:
             if self.uncounted:  # nobody knows what comes out of an unknown operation
                 return self.shapes[node.inputs[0]]
-            raise Unsupported(f"{node.op.describe()}: {error}") from error
+            raise NotRead(f"{node.op.describe()}: {error}") from error
 
     def _axis(self, node: Node) -> int | None:
         """Where a tensor has its channels, if that is known: 1, or -1 for the last axis."""

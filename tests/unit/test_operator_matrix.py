@@ -3,6 +3,8 @@ not; and what is there is true."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ from operator_samples import CHANNELS, SAMPLES
 from random_networks import quantize
 
 from hwmodels.errors import UsageError
+from hwmodels.parts import plugins
 from hwsearch.formats.onnx.float_network import to_float_model
 from hwsearch.formats.onnx.write import to_model
 from hwsearch.formats.reading import readers
+from hwsearch.formats.reading.readers import READERS
 from hwsearch.formats.support import matrix, tables
 from hwsearch.formats.writing.exporters import EXPORTERS
 from hwsearch.quant.engine import integer
@@ -23,7 +27,7 @@ from hwsearch.quant.engine.simulate import Prepared, prepare, simulate
 from hwsearch.quant.engine.steps import exact
 from hwsearch.quant.network import storage
 from hwsearch.quant.network.graph import QuantizedGraph
-from searchspaces.ir.graph import Node
+from searchspaces.ir.graph import Node, execute
 from searchspaces.ops.registry import operators
 
 SILENT = 12
@@ -83,6 +87,45 @@ def test_integers_are_stored(kind: str, tmp_path: Path) -> None:
     assert torch.equal(integer.run(again, picture()), integer.run(q, picture()))
 
 
+def test_every_registered_part_has_a_column() -> None:
+    columns = set(tables())
+    assert columns >= {f"read {name}" for name in READERS} | {f"export {name}" for name in EXPORTERS}
+    assert {"read exported", "read onnx", "read tflite"} <= columns
+
+
+PLUGIN = """
+from hwsearch.formats.reading.readers import ReaderInfo
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.reading import OperatorReaders
+
+READS = OperatorReaders("the reader of mine")
+
+
+@READS.register("Convolution", becomes=(Conv,))
+def _conv(walk, call):
+    return walk.put(call)
+
+
+READERS = (
+    ReaderInfo("mine", "with a table", (".mine",), reads=print, table=READS),
+    ReaderInfo("other", "without one", (".other",), reads=print),
+)
+"""
+
+
+def test_the_reader_of_a_plugin_has_a_column(tmp_path: Path) -> None:
+    (tmp_path / "readers.py").write_text(PLUGIN)
+    plugins.use([tmp_path / "readers.py"])
+    try:
+        rows = matrix()
+    finally:
+        plugins.use([])
+    assert rows["conv"]["read mine"] == ""
+    assert rows["linear"]["read mine"].startswith("no operator of such a file becomes it")
+    assert {row["read other"] for row in rows.values()} == {"the reader does not say which operators it reads"}
+    assert "read mine" not in tables()
+
+
 READ_AS = {"rsqrt": "reciprocal", "affine": "conv", "sub": "add", "div": "conv", "group_norm": "instance_norm"}
 """What a sample is read as where our file has it in other words: the reader claims the operator for other spellings of it."""
 
@@ -92,6 +135,39 @@ def test_the_onnx_reader_finds_what_it_says(kind: str, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(to_float_model(SAMPLES[kind]()).SerializeToString())
     found = readers.inspect(tmp_path / "net.onnx").graph
     assert READ_AS.get(kind, kind) in [n.op.kind for n in found.nodes]
+
+
+class Called(torch.nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
+PLACES = torch.tensor([2, 0, 0, 3, 1])
+SPELLED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "sqrt": lambda x: (x + 0.5).sqrt(),
+    "sub": lambda x: x - x.mean((2, 3), keepdim=True),
+    "div": lambda x: x / (x.flip(2) + 0.5),
+    "gather": lambda x: x.index_select(1, PLACES),
+    "std": lambda x: x.std((2, 3), keepdim=True),
+}
+"""As people write them, where our own execution of the sample computes them in other words."""
+TRACED_AS = {"affine": "conv"}
+"""What is joined with a layer, or becomes one where there is none."""
+
+
+@pytest.mark.parametrize("kind", [k for k in SAMPLES if tables()["read exported"].get(operators()[k])])
+def test_the_reader_of_programs_finds_what_it_says(kind: str, tmp_path: Path) -> None:
+    function = SPELLED.get(kind, partial(execute, SAMPLES[kind]()))
+    torch.export.save(torch.export.export(Called(function).eval(), (picture(),)), tmp_path / "net.pt2")
+    found = readers.inspect(tmp_path / "net.pt2").graph
+    assert TRACED_AS.get(kind, kind) in [n.op.kind for n in found.nodes]
+    assert not found.uncounted
 
 
 @pytest.mark.parametrize("name", ["c", "tflite", "tflite-micro"])

@@ -4,4 +4,12 @@ from __future__ import annotations
 
 from hwsearch.formats.reading.readers import ReaderInfo
 
-READERS = (ReaderInfo("exported", "PyTorch programs of torch.export", (".pt2",), "hwsearch.formats.exported.read"),)
+READERS = (
+    ReaderInfo(
+        "exported",
+        "PyTorch programs of torch.export",
+        (".pt2",),
+        "hwsearch.formats.exported.read",
+        table="searchspaces.tracing.walker:HANDLERS",
+    ),
+)

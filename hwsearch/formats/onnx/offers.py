@@ -70,4 +70,12 @@ RUNTIMES = (
     RuntimeInfo("openvino", "OpenVINO on the CPU", "hwsearch.formats.onnx.openvino", "openvino", "openvino", place=5),
 )
 
-READERS = (ReaderInfo("onnx", "ONNX, operator sets 9 to 23, in any precision", (".onnx",), "hwsearch.formats.onnx.read"),)
+READERS = (
+    ReaderInfo(
+        "onnx",
+        "ONNX, operator sets 9 to 23, in any precision",
+        (".onnx",),
+        "hwsearch.formats.onnx.read",
+        table="hwsearch.formats.onnx.read:OPERATORS",
+    ),
+)

@@ -22,7 +22,7 @@ from hwsearch.formats.onnx.reading import moves, pictures, pointwise, products, 
 from hwsearch.formats.onnx.reading.constants import Found
 from hwsearch.formats.onnx.reading.external import bring_in
 from hwsearch.formats.onnx.reading.folding import Folder
-from hwsearch.formats.onnx.reading.table import Branch, parsed
+from hwsearch.formats.onnx.reading.table import READS, Branch, parsed
 from hwsearch.formats.onnx.reading.walk import SPELLED_OUT, Walk
 from hwsearch.formats.onnx.write import session
 from hwsearch.formats.reading import sizes
@@ -32,6 +32,9 @@ from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.tracing.formulas import Sample
+
+OPERATORS = READS
+"""The table, filled by the imports above."""
 
 OLDEST, NEWEST = 9, onnx.defs.onnx_opset_version()
 """Operator sets that are read. Tested with 9 to 23."""

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwsearch.formats.reading.operators import NotRead
 from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op, Shape
 from searchspaces.ops.input import Input, Unknown
@@ -23,6 +22,7 @@ from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Concat, Expand, Gather, Permute, Reshape, View
 from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import AvgPool, MaxPool, Mean, Reduction
 from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.formulas import Sample

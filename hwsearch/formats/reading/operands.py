@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from hwsearch.formats.reading.builder import Map
-from hwsearch.formats.reading.operators import NotRead
+from searchspaces.ops.reading import NotRead
 
 Constant = TypeVar("Constant")
 

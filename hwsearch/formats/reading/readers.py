@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,13 +26,16 @@ from hwsearch.formats.found import offered
 if TYPE_CHECKING:
     from hwmodels.workload import Written
     from searchspaces.ir.graph import Graph
+    from searchspaces.ops.reading import OperatorReaders
+    from searchspaces.ops.table import OpTable
 
 
 @dataclass(frozen=True)
 class ReaderInfo:
     """A format that is read. ``endings``: of its files, in small letters. ``module``: has ``read(path) -> Inspected``, and
     ``check(inspected, size)``, which raises FileError where the file's runtime computes something else than the graph on a
-    picture of ``size``; imported when it is first used. Or the two functions themselves."""
+    picture of ``size``; imported when it is first used. Or the two functions themselves. ``table``: which operators of such files
+    become which canonical ones, or where that is, "MODULE:NAME"; empty: the reader does not say."""
 
     name: str
     summary: str
@@ -40,6 +43,25 @@ class ReaderInfo:
     module: str = ""
     reads: Callable[[Path], Inspected] | None = None
     checks: Callable[[Inspected, tuple[int, int]], None] | None = None
+    table: str | OperatorReaders | OpTable[Any] = ""
+
+    @property
+    def operators(self) -> OpTable[Any]:
+        """For every canonical operator what of such a file becomes it, or why nothing does."""
+        from searchspaces.ops.base import Op
+        from searchspaces.ops.reading import OperatorReaders
+        from searchspaces.ops.table import OpTable
+
+        found: OperatorReaders | OpTable[Any]
+        if not self.table:
+            found = OpTable(f"the reader {self.name}")
+            found.lacks("the reader does not say which operators it reads", Op)
+        elif isinstance(self.table, str):
+            module, _, name = self.table.partition(":")
+            found = getattr(import_module(module), name)
+        else:
+            found = self.table
+        return found.table() if isinstance(found, OperatorReaders) else found
 
     def read(self, path: Path) -> Inspected:
         read: Callable[[Path], Inspected] = self.reads or import_module(self.module).read

@@ -46,4 +46,12 @@ RUNTIMES = (
     RuntimeInfo("tflm", "TensorFlow Lite Micro", "hwsearch.formats.tflite.tflm", "tflite_micro", "tflite", place=4),
 )
 
-READERS = (ReaderInfo("tflite", "TensorFlow Lite, in any precision", (".tflite",), "hwsearch.formats.tflite.read"),)
+READERS = (
+    ReaderInfo(
+        "tflite",
+        "TensorFlow Lite, in any precision",
+        (".tflite",),
+        "hwsearch.formats.tflite.read",
+        table="hwsearch.formats.tflite.read:OPERATORS",
+    ),
+)

@@ -26,6 +26,7 @@ from hwsearch.formats.tflite.integers.order import in_torch_order
 from hwsearch.formats.tflite.integers.walk import Walked, Walker
 from hwsearch.formats.tflite.reading import moves, pictures, pointwise  # noqa: F401  they fill the table
 from hwsearch.formats.tflite.reading.layers import real
+from hwsearch.formats.tflite.reading.table import READS
 from hwsearch.formats.tflite.reading.walk import Walk
 from hwsearch.formats.tflite.tables import StoredModel
 from hwsearch.formats.tflite.tables import load as load_tables
@@ -35,6 +36,9 @@ from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.tracing.formulas import Sample
+
+OPERATORS = READS
+"""The table, filled by the imports above."""
 
 FLOAT_BITS = 32
 WRONG = (

@@ -13,12 +13,12 @@ from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, tensor
-from hwsearch.formats.reading.operators import NotRead
 from searchspaces.ir.simplify import transposed_to_shuffled
 from searchspaces.ops.contractions.conv import Conv, Padding
 from searchspaces.ops.maps.activation import Activation, Clip, LeakyRelu, Relu, Sigmoid, Tanh
 from searchspaces.ops.moves.move import PixelShuffle
 from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.reading import NotRead
 
 
 @READS.register("Conv", "FusedConv", "NhwcFusedConv", becomes=(Conv,))

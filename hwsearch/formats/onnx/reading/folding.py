@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 
 from hwsearch.formats.onnx.reading.constants import Constant, computed, quantized_by
 from hwsearch.formats.onnx.write import session
-from hwsearch.formats.reading.operators import NotRead
+from searchspaces.ops.reading import NotRead
 
 MOST_ELEMENTS = 1 << 27
 """Numbers that one folded constant may have."""

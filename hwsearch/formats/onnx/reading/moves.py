@@ -11,7 +11,6 @@ from hwsearch.formats.onnx.reading.constants import Constant
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map
-from hwsearch.formats.reading.operators import NotRead
 from searchspaces.ops.maps.activation import Sigmoid
 from searchspaces.ops.moves.move import (
     Concat,
@@ -26,6 +25,7 @@ from searchspaces.ops.moves.move import (
     Slice,
 )
 from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.reading import NotRead
 
 
 @READS.register("Shape", "Size")

@@ -10,10 +10,10 @@ from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map
-from hwsearch.formats.reading.operators import NotRead
 from searchspaces.ops.moves.grid_sample import GridSample
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Mode, Resize
+from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import AvgPool, Max, MaxPool, Mean
 
 

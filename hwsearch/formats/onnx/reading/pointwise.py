@@ -13,10 +13,10 @@ from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, tensor
-from hwsearch.formats.reading.operators import NotRead
 from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub, Where
+from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Reduction
 
 # Two operands and more

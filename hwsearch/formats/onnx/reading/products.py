@@ -10,10 +10,10 @@ from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, tensor
-from hwsearch.formats.reading.operators import NotRead
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.reading import NotRead
 
 
 def linear(walk: Walk, value: Map, weight: Constant, matrix: np.ndarray, bias: np.ndarray | None = None) -> Map:

@@ -12,8 +12,8 @@ from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.onnx.reading.widths import grid_of
 from hwsearch.formats.reading.builder import Map
-from hwsearch.formats.reading.operators import NotRead
 from searchspaces.ops.maps.activation import Relu
+from searchspaces.ops.reading import NotRead
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 

@@ -11,10 +11,10 @@ from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, tensor
-from hwsearch.formats.reading.operators import NotRead
 from searchspaces.ops.maps.activation import Abs, Log, Pow, Sqrt
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Div
+from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm
 from searchspaces.ops.reductions.reduce import Max, Mean, Min, Reduction, Sum
 from searchspaces.ops.reductions.softmax import Softmax

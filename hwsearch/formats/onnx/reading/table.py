@@ -12,7 +12,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, helper
 from hwsearch.formats.onnx.reading.constants import Constant, constant
 from hwsearch.formats.reading.builder import Map
 from hwsearch.formats.reading.operands import Operands
-from hwsearch.formats.reading.operators import NotRead, OperatorReaders
+from searchspaces.ops.reading import NotRead, OperatorReaders
 
 READS = OperatorReaders("the ONNX reader")
 """ONNX operator -> the function that reads it. A function gets a ``Walk`` and a ``Call``; it returns the value of the call, or

@@ -21,10 +21,10 @@ from hwsearch.formats.onnx.reading.folding import Folder
 from hwsearch.formats.onnx.reading.table import READS, Branch, Call, Parsed, Value
 from hwsearch.formats.onnx.reading.widths import follow_codes
 from hwsearch.formats.reading.builder import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
-from hwsearch.formats.reading.operators import NotRead
 from hwsearch.formats.reading.readers import usual_range
 from searchspaces.ir.graph import Node
 from searchspaces.ops.maps.activation import Relu
+from searchspaces.ops.reading import NotRead
 from searchspaces.tracing.formulas import Sample
 
 SPELLED_OUT = ("Round", "Floor", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from hwmodels.errors import FileError
 from hwsearch.formats.reading.builder import Map, tensor
-from hwsearch.formats.reading.operators import NotRead
 from hwsearch.formats.reading.readers import bits_of
 from hwsearch.formats.tflite.form import SAME
 from hwsearch.formats.tflite.integers.convolution import StoredLayer
@@ -21,6 +20,7 @@ from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.moves.move import PixelShuffle
 from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.reading import NotRead
 
 FLOATS = {"float16": 16, "bfloat16": 16, "float32": 32, "float64": 64}
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from hwsearch.formats.reading.builder import Map
-from hwsearch.formats.reading.operators import NotRead
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.reading.walk import Walk
 from searchspaces.ops.moves.move import Concat, Expand, Flip, Gather, Permute, PixelShuffle, PixelUnshuffle, Reshape, Slice
 from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.reading import NotRead
 
 
 @READS.register("SHAPE")

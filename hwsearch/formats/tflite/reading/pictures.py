@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hwsearch.formats.reading.builder import Map
-from hwsearch.formats.reading.operators import NotRead
 from hwsearch.formats.tflite.reading.layers import same_padding, strides_of
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.reading.walk import Walk
@@ -13,6 +12,7 @@ from searchspaces.ops.maps.activation import Log, Pow, Sqrt
 from searchspaces.ops.maps.elementwise import Div
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Mode, Resize
+from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import AvgPool, Max, MaxPool, Mean, Min, Reduction, Sum
 from searchspaces.ops.reductions.softmax import Softmax
 

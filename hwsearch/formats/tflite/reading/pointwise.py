@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from hwsearch.formats.reading.builder import Map, tensor
-from hwsearch.formats.reading.operators import NotRead
 from hwsearch.formats.tflite.integers.convolution import FIRST_CODE, grid_of
 from hwsearch.formats.tflite.reading.layers import as_weight
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
@@ -15,6 +14,7 @@ from hwsearch.formats.tflite.reading.walk import Walk
 from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, SquaredDifference, Sub, Where
+from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Reduction
 
 FOLDED: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

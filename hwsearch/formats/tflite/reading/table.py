@@ -10,8 +10,8 @@ import numpy as np
 
 from hwsearch.formats.reading.builder import Map
 from hwsearch.formats.reading.operands import Operands
-from hwsearch.formats.reading.operators import OperatorReaders
 from hwsearch.formats.tflite.tables import StoredOperator, StoredTensor
+from searchspaces.ops.reading import OperatorReaders
 
 READS = OperatorReaders("the TFLite reader")
 """TFLite operator -> the function that reads it. A function gets a ``Walk`` and a ``Call``; it returns the value of the call, or

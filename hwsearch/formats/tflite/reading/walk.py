@@ -16,7 +16,6 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.formats.reading.builder import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
-from hwsearch.formats.reading.operators import NotRead
 from hwsearch.formats.tflite.form import NONE, RELU, RELU6, RELU_N1_TO_1
 from hwsearch.formats.tflite.integers.convolution import StoredLayer, grid_of
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
@@ -24,6 +23,7 @@ from hwsearch.formats.tflite.tables import StoredModel, StoredOperator, StoredTe
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.maps.activation import Activation, Clip, Relu, Relu6
+from searchspaces.ops.reading import NotRead
 from searchspaces.tracing.formulas import Sample
 
 FUSED: dict[int, Activation] = {RELU: Relu(), RELU6: Relu6(), RELU_N1_TO_1: Clip(-1.0, 1.0)}

@@ -1,7 +1,8 @@
-"""Readers of single operators: one function for every operator of a file format, entered in the format's table by its name.
+"""Readers of single operators: one function for every operator of somebody else's vocabulary (a file format, ATen), entered in a
+table by its name there.
 
 The table says which canonical operators it can become; turned around (``OpTable``) it tells, for every canonical operator, which
-operators of a file become it.
+operators of that vocabulary become it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class NotRead(Exception):
 
 @dataclass(frozen=True)
 class OperatorReader:
-    """How one operator of a file is read. ``becomes``: the canonical operators that it can become; empty: it only changes how
+    """How one foreign operator is read. ``becomes``: the canonical operators that it can become; empty: it only changes how
     values are written down."""
 
     name: str
@@ -33,14 +34,14 @@ class OperatorReader:
 
 
 class OperatorReaders(Mapping[str, OperatorReader]):
-    """Operator's name in a format -> its reader.
+    """Operator's name in a vocabulary -> its reader.
 
     Args:
-        format: as messages call it: "the ONNX reader".
+        name: who reads, as messages call it: "the ONNX reader".
     """
 
-    def __init__(self, format: str) -> None:
-        self.format = format
+    def __init__(self, name: str) -> None:
+        self.name = name
         self._readers: dict[str, OperatorReader] = {}
 
     def register(self, *names: str, becomes: tuple[type[Op], ...] = ()) -> Callable[[Read], Read]:
@@ -53,7 +54,7 @@ class OperatorReaders(Mapping[str, OperatorReader]):
         def put(read: Read) -> Read:
             for name in names:
                 if name in self._readers:
-                    raise TypeError(f"{self.format} has two functions for {name}")
+                    raise TypeError(f"{self.name} has two functions for {name}")
                 self._readers[name] = OperatorReader(name, read, becomes)
             return read
 
@@ -61,7 +62,7 @@ class OperatorReaders(Mapping[str, OperatorReader]):
 
     def table(self) -> OpTable[tuple[str, ...]]:
         """For every canonical operator the operators of a file that become it."""
-        found: OpTable[tuple[str, ...]] = OpTable(self.format)
+        found: OpTable[tuple[str, ...]] = OpTable(self.name)
         found.lacks("no operator of such a file becomes it: what computes it there is read in other words", Op)
         found.lacks("it stands for what a file has and no other operator expresses", Unknown)
         found.put(("the file's input",), Input)
