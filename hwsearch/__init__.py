@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from hwsearch.documents.progress import Progress
     from hwsearch.documents.results import Results
 
-from hwsearch.version import __version__
+from hwsearch.documents.versions import __version__
 
 __all__ = ["__version__", "optimize"]
 

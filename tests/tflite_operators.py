@@ -10,7 +10,7 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.formats.tflite import litert, tflm
-from hwsearch.formats.tflite.file import FlatModel, Options
+from hwsearch.formats.tflite.writing.file import FlatModel, Options
 from hwsearch.quant.engine.operators.agreement import Runtime
 from hwsearch.quant.engine.operators.grid import Grid
 

@@ -66,7 +66,7 @@ class Tile(Workload):
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class PricedTiling:
     """A workload cut into tiles (``tiling`` None: whole) and priced on a device.
 
     Attributes:
@@ -176,7 +176,7 @@ def _tile(workload: Workload, rows: _Axis, columns: _Axis) -> Tile:
     )
 
 
-def lower(device: Device, workload: Workload, space: Space, tiling: Tiling | None = None) -> Cut:
+def lower(device: Device, workload: Workload, space: Space, tiling: Tiling | None = None) -> PricedTiling:
     """Price every choice of every layer, tile by tile (see ``cost.lower``); a tiling of one tile is no tiling.
 
     Raises:
@@ -185,12 +185,12 @@ def lower(device: Device, workload: Workload, space: Space, tiling: Tiling | Non
     source = next(tensor for tensor in workload.tensors if tensor.producer < 0)
     if tiling is None or (tiling.height, tiling.width) == (source.height, source.width):
         table = cost.lower(device, workload, space)
-        return Cut(None, workload, ((workload, 1),), (table.stored_channels,), table, {})
+        return PricedTiling(None, workload, ((workload, 1),), (table.stored_channels,), table, {})
     kinds = tiles(workload, tiling)
     priced = [(_masked(cost.lower(device, tile, space), tile), count) for tile, count in kinds]
     pictures = _pictures(workload) if device.limits.pictures == "resident" else {}
     stored = tuple(table.stored_channels for table, _ in priced)
-    return Cut(tiling, workload, tuple(kinds), stored, _together(priced, workload, pictures), pictures)
+    return PricedTiling(tiling, workload, tuple(kinds), stored, _together(priced, workload, pictures), pictures)
 
 
 _TERMS = ("compute_s", "weight_s", "activation_s", "overhead_s", "latency_s", "energy_j")

@@ -30,8 +30,8 @@ from hwsearch.cli import terminal
 from hwsearch.cli.commands import catalogue, estimate, front, inspect, optimize, plans, questions, worker
 from hwsearch.documents.files import DISK_FULL
 from hwsearch.documents.url import redacted
+from hwsearch.documents.versions import __version__
 from hwsearch.runs.interrupted import Interrupted, resume_command
-from hwsearch.version import __version__
 
 TRACEBACK = "HWSEARCH_TRACEBACK"
 """Environment variable; when it is set, a bug of ours shows where it happened."""

@@ -1,15 +1,19 @@
-"""Versions of whatever can change a result."""
+"""Versions: of the package, and of whatever else can change a result."""
 
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+
+__version__ = "0.1.0"
+"""Of this package: what files and results that it writes say of themselves."""
 
 _VERSIONED = ("hwsearch", "numpy", "numba", "scipy", "torch", "onnx", "onnxruntime", "optuna")
 
 
 def versions() -> dict[str, str]:
     """Versions of whatever can change a result, without importing any of it."""
+    from importlib.metadata import PackageNotFoundError, version  # a tenth of the time that `hwsearch --help` takes
+
     found = {"python": platform.python_version()}
     for package in _VERSIONED:
         try:

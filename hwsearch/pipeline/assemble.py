@@ -34,7 +34,7 @@ from hwsearch.report.crops import save_crops
 from hwsearch.runs.directory import RunDirectory
 from hwsearch.search import frame_rate, tiling_options
 from hwsearch.search.found import Search
-from hwsearch.search.tiling_options import Ways
+from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.ir.graph import execute
 
 
@@ -49,7 +49,7 @@ def to_plan(
         problem,
         photos,
         predicted=prove.price_of(search.objectives, row, float(search.losses[row])),
-        tiling=search.cuts[row].tiling,
+        tiling=search.tilings[row].tiling,
         origin=search.origins[row],
         proof=proof,
         method=search.methods[row],
@@ -74,11 +74,11 @@ def device_facts(problem: Problem) -> DeviceFacts:
     )
 
 
-def _tilings(ways: Ways, search: Search, row: int) -> list[TilingPoint]:
+def _tilings(tilings: TilingOptions, search: Search, row: int) -> list[TilingPoint]:
     """What the ways to cut the picture cost under one plan, where there was a choice."""
-    if len(ways.priced) == 1:
+    if len(tilings.priced) == 1:
         return []
-    return tiling_options.curve(ways.priced, search.plans[row], ways.limits, search.cuts[row])
+    return tiling_options.curve(tilings.priced, search.plans[row], tilings.limits, search.tilings[row])
 
 
 def reference(problem: Problem, photos: Pictures) -> Reference:
@@ -128,7 +128,7 @@ def crops(name: str, quantized: QuantizedGraph, problem: Problem, photos: Pictur
 def results(
     request: Request,
     problem: Problem,
-    ways: Ways,
+    tilings: TilingOptions,
     photos: Pictures,
     search: Search,
     sqnr: list[SignalToNoise],
@@ -150,9 +150,9 @@ def results(
     ]
     layers, schedule = {}, {}
     for row in proofs:
-        cut, plan = search.cuts[row], search.plans[row]
-        layers[names[row]] = [LayerRow(**entry) for entry in cost.explain(cut.table, plan)]
-        schedule[names[row]] = [ScheduleStep(layer=layer, live_bytes=live) for layer, live in cut.schedule(plan)]
+        tiled, plan = search.tilings[row], search.plans[row]
+        layers[names[row]] = [LayerRow(**entry) for entry in cost.explain(tiled.table, plan)]
+        schedule[names[row]] = [ScheduleStep(layer=layer, live_bytes=live) for layer, live in tiled.schedule(plan)]
     shown = search.picks["budget" if "budget" in search.picks else "knee"]
     return Results(
         target=problem.device.name,
@@ -170,7 +170,7 @@ def results(
         baseline=photos.task.baseline_name,
         device=device_facts(problem),
         uncounted=list(problem.graph.uncounted),
-        notes=[*notes.sentences(request, problem, ways, search, proofs), *notes.about_versions(run.read())],
+        notes=[*notes.sentences(request, problem, tilings, search, proofs), *notes.about_versions(run.read())],
         front=[
             to_plan(names[row], row, request, problem, photos, search, proofs.get(row))
             for row in sorted(names, key=names.__getitem__)
@@ -190,7 +190,7 @@ def results(
         },
         budgets=frame_rate.budgets_with(request.budgets, request.fps),
         fps=request.fps,
-        tilings=_tilings(ways, search, shown),
+        tilings=_tilings(tilings, search, shown),
         limits={name: float(value) for name, value in problem.table.limits.items()},
         command=request.command,
         seed=request.seed,

@@ -9,12 +9,12 @@ import numpy as np
 
 from hwmodels import cost
 from hwmodels.fitting import agreement
-from hwmodels.tiling.tiles import Cut
+from hwmodels.tiling.tiles import PricedTiling
 from hwsearch.documents import configuration, units
 from hwsearch.problem.pose import Problem, Request
 from hwsearch.search import frame_rate
 from hwsearch.search.propose import random_plans
-from hwsearch.search.tiling_options import Ways
+from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, matrix
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from hwsearch.search.found import Search
 
 
-def sentences(request: Request, problem: Problem, ways: Ways, search: Search, proofs: Mapping[int, Proof]) -> list[str]:
+def sentences(
+    request: Request, problem: Problem, tilings: TilingOptions, search: Search, proofs: Mapping[int, Proof]
+) -> list[str]:
     """What a run has to say about its own numbers; ``proofs`` by row of ``search``."""
     device, space = problem.device, problem.space
     priced = "Latency, memory and energy" if device.has_energy else "Latency and memory"
@@ -74,8 +76,8 @@ def sentences(request: Request, problem: Problem, ways: Ways, search: Search, pr
         f"({worst.spearman:.3f}); the front itself is simulated, not predicted."
     )
     shown = picked if picked is not None else search.picks["knee"]
-    if search.cuts[shown].tiling is not None:
-        said += _about_tiles(problem, ways, search.names()[shown], search.cuts[shown], search.plans[shown])
+    if search.tilings[shown].tiling is not None:
+        said += _about_tiles(problem, tilings, search.names()[shown], search.tilings[shown], search.plans[shown])
     if request.fps is not None:
         said.append(_about_rate(request.fps, search, shown))
     return said
@@ -94,24 +96,24 @@ def about_versions(run: Run) -> list[str]:
     ]
 
 
-def _about_tiles(problem: Problem, ways: Ways, name: str, cut: Cut, plan: PlanRow) -> list[str]:
-    tiling, device = cut.tiling, problem.device
+def _about_tiles(problem: Problem, tilings: TilingOptions, name: str, tiled: PricedTiling, plan: PlanRow) -> list[str]:
+    tiling, device = tiled.tiling, problem.device
     assert tiling is not None
-    peak = units.bytes_(cost.estimate(cut.table, matrix([plan])).peak_activation_bytes[0])
+    peak = units.bytes_(cost.estimate(tiled.table, matrix([plan])).peak_activation_bytes[0])
     why = ""
-    if ways.priced[0].tiling is None and device.limits.peak_activation_bytes is not None:
-        whole = units.bytes_(cost.estimate(ways.priced[0].table, matrix([plan])).peak_activation_bytes[0])
+    if tilings.priced[0].tiling is None and device.limits.peak_activation_bytes is not None:
+        whole = units.bytes_(cost.estimate(tilings.priced[0].table, matrix([plan])).peak_activation_bytes[0])
         why = f"The whole picture would need {whole} of {units.bytes_(device.limits.peak_activation_bytes.value)}. "
     if tiling.halo == "keep":
         how = (
-            f"{name} takes it in by strips of {tiling.height} rows, {cut.tiles} steps, and keeps in line buffers the rows that "
+            f"{name} takes it in by strips of {tiling.height} rows, {tiled.tiles} steps, and keeps in line buffers the rows that "
             f"the next strip needs: {peak}, and nothing is computed twice. That needs a runtime with line buffers; with --halo "
             "recompute, tiles are separate calls of any runtime."
         )
     else:
-        more = units.percent(cut.macs / problem.workload.macs - 1)
+        more = units.percent(tiled.macs / problem.workload.macs - 1)
         how = (
-            f"{name} cuts it into {cut.tiles} tiles of up to {tiling.height}x{tiling.width} pixels, each computed with its "
+            f"{name} cuts it into {tiled.tiles} tiles of up to {tiling.height}x{tiling.width} pixels, each computed with its "
             f"border: {peak}, and {more} more multiply-accumulates."
         )
     place = (

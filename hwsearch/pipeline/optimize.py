@@ -27,7 +27,7 @@ from hwsearch.quality import baseline, proxies
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.log import EvaluationLog
-from hwsearch.quality.measuring import Remembering, in_floating_point, prepare
+from hwsearch.quality.measurement import Remembering, in_floating_point, prepare
 from hwsearch.quality.proxies import sqnr
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quality.shared import Shared
@@ -39,7 +39,7 @@ from hwsearch.search import find, frame_rate, tiling_options
 from hwsearch.search.exact import exact
 from hwsearch.search.found import Search
 from hwsearch.search.propose import random_plans
-from hwsearch.search.tiling_options import Ways
+from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import PlanRow, SearchSpace, matrix
 
@@ -61,15 +61,13 @@ EXPECTED_S = {
 """Seconds of each stage for the built-in network on one core: the shares behind the time left, corrected while a run goes on."""
 
 
-QUICK_PROXY = "output_sqnr"
-"""The proxy of a quick run: it ranks random plans best on every network that ships, in a quarter of the time of all."""
 QUICK_CROPS = 2
-"""A quick run measures it on every second crop."""
+"""A quick run measures one proxy, the one that ranks plans best, on every second crop: a quarter of the time of all."""
 
 
 def searched_proxies(quick: bool = False) -> dict[str, ProxyInfo]:
     """The proxies that a search measures, by name."""
-    return {name: info for name, info in proxies.PROXIES.items() if (name == QUICK_PROXY if quick else info.searched)}
+    return {name: info for name, info in proxies.PROXIES.items() if (name == proxies.OUTPUT_SQNR if quick else info.searched)}
 
 
 def measure_damage(
@@ -119,7 +117,7 @@ class Posed:
     plans, which has seen the floating-point network."""
 
     problem: Problem
-    ways: Ways
+    tilings: TilingOptions
     budgets: Mapping[str, float]
     photos: Pictures
     evaluator: Evaluator
@@ -127,7 +125,7 @@ class Posed:
     @property
     def tables(self) -> list[CostTable]:
         """Prices, one table for each way to cut the picture that takes part."""
-        return [cut.table for cut in self.ways.useful]
+        return [tiled.table for tiled in self.tilings.useful]
 
 
 def optimize(request: Request, progress: Progress | None = None, shared: Shared | None = None) -> Results:
@@ -167,7 +165,18 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             ratios = shared.ratios(space, partial(sqnr.table, pairs=photos.crops, task=photos.task))
             checks, probes = check_proxies(damages, space, log, request.probes, request.seed, progress)
         search = find.find_plans(
-            request, problem, posed.ways, posed.budgets, damages, checks, probes, log, glance, run.journal_path, clock, progress
+            request,
+            problem,
+            posed.tilings,
+            posed.budgets,
+            damages,
+            checks,
+            probes,
+            log,
+            glance,
+            run.journal_path,
+            clock,
+            progress,
         )
         if request.quick:  # one plan is proven, so one is chosen
             role = "budget" if "budget" in search.picks else "knee"
@@ -179,7 +188,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             proofs = _proven(request, posed, measuring.calibration, search, run.plans_dir, progress)
         with clock.stage("report"), progress.stage("writing the report", 1):
             results = assemble.results(
-                request, problem, posed.ways, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s
+                request, problem, posed.tilings, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s
             )
             run.finish(results)
             html.write(results, run.path)
@@ -209,13 +218,13 @@ def _posed(request: Request, network: LoadedNetwork | None) -> Posed:
     """
     problem = pose(request, network)
     budgets = frame_rate.budgets_with(request.budgets, request.fps)
-    ways = tiling_options.ways(problem, request, budgets)
-    tables = [cut.table for cut in ways.useful]
+    tilings = tiling_options.left_open(problem, request, budgets)
+    tables = [tiled.table for tiled in tilings.useful]
     if request.fps is not None:
         frame_rate.check_rate(request.fps, tables, problem.space, request.budgets)
     exact.check_feasible(tables, problem.space, budgets)
     photos = choose_pictures(request, problem.network)
-    return Posed(problem, ways, budgets, photos, in_floating_point(problem, photos))
+    return Posed(problem, tilings, budgets, photos, in_floating_point(problem, photos))
 
 
 def _standing(request: Request, evaluator: Evaluator) -> str:
@@ -241,7 +250,7 @@ def _proven(
             own = calibration.by(search.methods[row])
             plan = search.plans[row]
             quantized = own.quantized(plan) if request.quick else own.finished(plan, seed=request.seed, progress=report)
-            proofs[row] = prove.prove(names[row], quantized, posed.problem, search.cuts[row].tiling, posed.photos, plans_dir)
+            proofs[row] = prove.prove(names[row], quantized, posed.problem, search.tilings[row].tiling, posed.photos, plans_dir)
             report("proven", 1.0)
     return proofs
 

@@ -70,7 +70,7 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
             budgets = frame_rate.budgets_with(own.budgets, own.fps)
             try:
                 exact.check_feasible(
-                    [cut.table for cut in tiling_options.ways(problem, own, budgets).useful], problem.space, budgets
+                    [tiled.table for tiled in tiling_options.left_open(problem, own, budgets).useful], problem.space, budgets
                 )
             except BudgetError as error:
                 raise BudgetError(f"{name}: {error.message}", f"{error.hint} Or leave this device out.") from error

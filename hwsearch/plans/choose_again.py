@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels.errors import BudgetError, FileError
-from hwmodels.tiling.tiles import Cut
+from hwmodels.tiling.tiles import PricedTiling
 from hwsearch.documents.bounds import check_name
 from hwsearch.documents.files import write_json
 from hwsearch.documents.plan import Counted, LossIs, Measured, Plan, Predicted
@@ -31,7 +31,7 @@ from hwsearch.runs.run import Run
 from hwsearch.search import pareto, tiling_options
 from hwsearch.search.exact import exact
 from hwsearch.search.predict import interactions
-from hwsearch.search.tiling_options import Ways
+from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, matrix
 
 
@@ -43,13 +43,13 @@ class Candidate:
         source: "simulated" on the search pictures, or "predicted" (its price is the cost model's in either case); where the plan
             was run in integers, ``measured`` says what that gave on the evaluation pictures.
         name: of its plan file in the run; empty where it has none.
-        row: the plan; ``cut``: how the picture is cut; ``method``: what a simulated plan was simulated with.
+        row: the plan; ``tiled``: how the picture is cut; ``method``: what a simulated plan was simulated with.
     """
 
     source: LossIs
     name: str
     row: PlanRow
-    cut: Cut
+    tiled: PricedTiling
     predicted: Predicted
     counted: Counted | None
     bits: tuple[dict[str, int], dict[str, int]]
@@ -58,7 +58,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Repick:
+class ChosenAgain:
     """What a run answers to budgets; ``chosen`` is one of the two. ``error_db``: the run's median error of prediction;
     ``refused``: exact optima were not simulated, and are predicted to break the budgets."""
 
@@ -87,7 +87,7 @@ class Repick:
         return unknown if cautious_db < known.predicted.psnr_loss_db else known
 
 
-def pick(run: Run, budgets: Mapping[str, float]) -> Repick:
+def pick(run: Run, budgets: Mapping[str, float]) -> ChosenAgain:
     """Choose again from the finished run ``run``; ``budgets`` in SI units replace those that it was started with.
 
     Raises:
@@ -97,14 +97,14 @@ def pick(run: Run, budgets: Mapping[str, float]) -> Repick:
     results, problem, photos = run.results, run.problem, run.photos
     request = dataclasses.replace(run.request, budgets=dict(budgets), fps=None)
     run.check_unchanged(directory.provenance_of(problem, photos))
-    ways = tiling_options.ways(problem, request, budgets)
-    tables = [cut.table for cut in ways.useful]
+    tilings = tiling_options.left_open(problem, request, budgets)
+    tables = [tiled.table for tiled in tilings.useful]
     exact.check_feasible(tables, problem.space, budgets)
     space = problem.space
     known = run.evaluations(space)
     losses = np.array([score.psnr_loss_db for score in known.values()])
     written = {space.plan(plan.weight_bits, plan.activation_bits): plan for plan in results.front}
-    made = _Maker(problem, ways, written, budgets)
+    made = _Maker(problem, tilings, written, budgets)
     simulated, refused = made.best([*known], losses, "simulated", [score.method for score in known.values()])
     predicted = broken = None
     if run.has_damage:
@@ -117,7 +117,7 @@ def pick(run: Run, budgets: Mapping[str, float]) -> Repick:
     if simulated is None and predicted is None:
         raise refused or BudgetError("no plan meets the budgets")
     error_db = results.front_proxies[-1].median_error_db if results.front_proxies else 0.0
-    return Repick(results, request, problem, photos, dict(budgets), simulated, predicted, error_db, broken is not None)
+    return ChosenAgain(results, request, problem, photos, dict(budgets), simulated, predicted, error_db, broken is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ class _Maker:
     """Turns plans into candidates; ``written``: plan files of the run."""
 
     problem: Problem
-    ways: Ways
+    tilings: TilingOptions
     written: Mapping[PlanRow, Plan]
     budgets: Mapping[str, float]
 
@@ -135,7 +135,7 @@ class _Maker:
         """The best of ``plans`` that lose ``losses float64[P]`` dB by ``methods``, or why there is none."""
         space = self.problem.space
         rows = matrix(plans)
-        objectives, taken = self.ways.take(rows)
+        objectives, taken = self.tilings.take(rows)
         counted = space.counting.of_plans(rows) if space.counting else {}
         values = pareto.columns(losses, objectives) | counted
         try:
@@ -148,7 +148,7 @@ class _Maker:
                 source=source,
                 name=written.name if written else "",
                 row=plans[at],
-                cut=taken[at],
+                tiled=taken[at],
                 predicted=prove.price_of(objectives, at, float(losses[at]), source),
                 counted=prove.count(plans[at]),
                 bits=space.bits(plans[at]),
@@ -159,7 +159,7 @@ class _Maker:
         )
 
 
-def write(picked: Repick, path: Path, progress: Progress) -> Plan:
+def write(picked: ChosenAgain, path: Path, progress: Progress) -> Plan:
     """Calibrate the chosen plan, run it in integers on the evaluation pictures, and write it to ``path`` (``NAME.json``), its
     integers and its ONNX file beside it.
 
@@ -182,7 +182,7 @@ def write(picked: Repick, path: Path, progress: Progress) -> Plan:
         report = follow(stage, STEPS)
         quantized = calibration.finished(chosen.row, seed=request.seed, progress=report)
         path.parent.mkdir(parents=True, exist_ok=True)
-        proof = prove.prove(path.stem, quantized, problem, chosen.cut.tiling, picked.photos, path.parent)
+        proof = prove.prove(path.stem, quantized, problem, chosen.tiled.tiling, picked.photos, path.parent)
         report("proven", 1.0)
     plan = prove.plan_of(
         path.stem,
@@ -191,7 +191,7 @@ def write(picked: Repick, path: Path, progress: Progress) -> Plan:
         problem,
         picked.photos,
         predicted=chosen.predicted,
-        tiling=chosen.cut.tiling,
+        tiling=chosen.tiled.tiling,
         origin=f"picked again, {chosen.source}",
         proof=proof,
         method=chosen.method,
@@ -200,7 +200,7 @@ def write(picked: Repick, path: Path, progress: Progress) -> Plan:
     return plan
 
 
-def document(picked: Repick, written: Plan | None = None) -> dict[str, Any]:
+def document(picked: ChosenAgain, written: Plan | None = None) -> dict[str, Any]:
     """The answer for machines; SI units."""
 
     def entry(candidate: Candidate | None) -> dict[str, Any] | None:
@@ -211,7 +211,7 @@ def document(picked: Repick, written: Plan | None = None) -> dict[str, Any]:
             "source": candidate.source,
             "weight_bits": candidate.bits[0],
             "activation_bits": candidate.bits[1],
-            "tiling": candidate.cut.tiling,
+            "tiling": candidate.tiled.tiling,
             "predicted": candidate.predicted,
             "counted": candidate.counted,
             "measured": candidate.measured,

@@ -23,7 +23,7 @@ from hwsearch.problem.pose import Problem, Request, choose_pictures, pose
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.intervals import difference, interval
-from hwsearch.quality.proxies import PROXIES
+from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.search.allocate import ALLOCATORS
 from hwsearch.search.allocate.allocator import Grounds, rung
@@ -35,7 +35,6 @@ from searchspaces.space import PlanRow, matrix
 COSTS = tuple(name for name in exact.BUDGETS if name != "psnr_loss")
 """What bits can be made to save."""
 QUALITY = "psnr_loss"
-EXACT_PROXY = "output_sqnr"
 BYTE = 8
 
 
@@ -106,7 +105,7 @@ def compare(
     wanted: Sequence[str],
     cost: str | None = None,
     progress: Progress | None = None,
-    proxy: str = EXACT_PROXY,
+    proxy: str = OUTPUT_SQNR,
 ) -> AllocatorComparison:
     """Let every rule allocate bits within the request's budgets: limits on price, or one on quality alone.
 

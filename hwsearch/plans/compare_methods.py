@@ -28,7 +28,7 @@ from hwsearch.quality.intervals import difference, finite, interval
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.network.graph import QuantizedGraph
-from hwsearch.quant.run_time import decoding
+from hwsearch.quant.network.run_time import decoding
 from searchspaces.ir.graph import execute
 from searchspaces.scopes import SCOPES
 from searchspaces.space import PlanRow, SearchSpace, build_space

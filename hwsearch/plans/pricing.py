@@ -10,7 +10,7 @@ from typing import Any
 from hwmodels import cost
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Precision
-from hwmodels.tiling.tiles import Cut
+from hwmodels.tiling.tiles import PricedTiling
 from hwsearch.documents.results import LayerRow, ScheduleStep, TilingPoint
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.problem.pose import Problem, Request, pose
@@ -28,7 +28,7 @@ class Price:
         label: what was asked for, such as ``W8A8`` or a plan's name; ``row`` is the plan.
         energy_j: ``None`` where the device has no energy figures.
         limits: hard limits of the device by objective, in bytes; ``exceeded`` are those that the plan breaks.
-        cut: how the picture is cut; ``tilings``: what other ways would cost, where they were asked for.
+        tiled: how the picture is cut; ``tilings``: what other ways would cost, where they were asked for.
         fps: pictures a second that were asked for.
         remarks: what differs from what was asked for.
     """
@@ -45,7 +45,7 @@ class Price:
     layers: tuple[LayerRow, ...]
     schedule: tuple[ScheduleStep, ...]
     remarks: tuple[str, ...]
-    cut: Cut
+    tiled: PricedTiling
     tilings: tuple[TilingPoint, ...] = ()
     fps: float | None = None
 
@@ -68,18 +68,18 @@ def price(problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] =
     Raises:
         BudgetError: no plan of this network on this device holds the rate.
     """
-    cut, tilings, fps = problem.cut, [], None
+    tiled, tilings, fps = problem.tiled, [], None
     if request is not None:
         fps = request.fps
         limits = {name: float(limit) for name, limit in problem.table.limits.items()}
-        ways = [cut]
+        ways = [tiled]
         if request.tile == "auto":
             ways = tiling_options.every(problem, request.halo)
-            cut = tiling_options.Ways(tuple(ways), tuple(ways), limits).take(matrix([row]))[1][0]
-            tilings = tiling_options.curve(ways, row, limits, cut)
+            tiled = tiling_options.TilingOptions(tuple(ways), tuple(ways), limits).take(matrix([row]))[1][0]
+            tilings = tiling_options.curve(ways, row, limits, tiled)
         if fps is not None:
             frame_rate.check_rate(fps, [way.table for way in ways], problem.space, {})
-    objectives = cost.estimate(cut.table, matrix([row]))
+    objectives = cost.estimate(tiled.table, matrix([row]))
     values = {
         "latency_s": float(objectives.latency_s[0]),
         "weight_bytes": int(objectives.weight_bytes[0]),
@@ -95,10 +95,10 @@ def price(problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] =
         energy_j=energy if math.isfinite(energy) else None,
         limits=limits,
         exceeded=tuple(name for name, limit in limits.items() if values.get(name, 0) > limit),
-        layers=tuple(LayerRow(**entry) for entry in cost.explain(cut.table, row)),
-        schedule=tuple(ScheduleStep(layer=layer, live_bytes=live) for layer, live in cut.schedule(row)),
+        layers=tuple(LayerRow(**entry) for entry in cost.explain(tiled.table, row)),
+        schedule=tuple(ScheduleStep(layer=layer, live_bytes=live) for layer, live in tiled.schedule(row)),
         remarks=remarks,
-        cut=cut,
+        tiled=tiled,
         tilings=tuple(tilings),
         fps=fps,
     )
@@ -195,9 +195,9 @@ def document(price: Price) -> dict[str, Any]:
         "limits": price.limits,
         "exceeded": list(price.exceeded),
         "peak_at": price.peak_at,
-        "tiling": price.cut.tiling,
-        "tiles": price.cut.tiles,
-        "macs": price.cut.macs,
+        "tiling": price.tiled.tiling,
+        "tiles": price.tiled.tiles,
+        "macs": price.tiled.macs,
         "tilings": [point.model_dump() for point in price.tilings],
         "fps": price.fps,
         "headroom": price.headroom,

@@ -74,20 +74,21 @@ def recheck(opened: PlanFile, runtime: str, images: Path | None, progress: Progr
     qgraph = opened.integers(progress)
     task, chosen, own = judged_by(opened, images, qgraph.graph, plan.scale)
     executor = _with_exported(opened, qgraph) if runtime == "ort" else known.open_plan(qgraph)
-    found, lows = [], []
+    ran: list[_Ran] = []
+    lows = []
     with progress.stage(f"running {plan.name}", len(chosen)) as stage:
         for picture in chosen:
             pair = task.read(picture)
             lows.append(pair.low)
-            found.append(_measure(executor, pair, task))
+            ran.append(_measure(executor, pair, task))
             stage.advance()
         if plan.tiling is not None:
             # A network that refines an enlarged picture is cut in that.
             planned_width = plan.input_width * (plan.scale if task.contract.input_kind == "upsampled" else 1)
             verify.prove_tiling(qgraph, plan.tiling, planned_width, lows)
-    psnr, ssim, different, beyond, codes, seconds = (np.array(column) for column in zip(*found, strict=True))
-    judge(executor.tolerance, int(different.sum()), int(beyond.sum()), int(codes.sum()))
-    measured_db = float(psnr.mean())
+    different, codes = sum(one.different for one in ran), sum(one.codes for one in ran)
+    judge(executor.tolerance, different, sum(one.beyond for one in ran), codes)
+    measured_db = float(np.mean([one.psnr_db for one in ran]))
     # The plan's figure was measured under its own rule; another rounds a few codes differently.
     own = own and executor.executed.rule == plan.requantization
     recorded_db = plan.measured.psnr_db if own and plan.measured else None
@@ -102,10 +103,10 @@ def recheck(opened: PlanFile, runtime: str, images: Path | None, progress: Progr
         runtime=executor.version,
         pictures=names,
         psnr_db=measured_db,
-        ssim=float(ssim.mean()),
-        mismatched_codes=int(different.sum()),
-        codes=int(codes.sum()),
-        seconds=float(seconds.sum()),
+        ssim=float(np.mean([one.ssim for one in ran])),
+        mismatched_codes=different,
+        codes=codes,
+        seconds=sum(one.seconds for one in ran),
         peak_bytes=executor.peak_bytes,
         instructions=dict(executor.instructions) if executor.instructions is not None else None,
         recorded_psnr_db=recorded_db,
@@ -121,15 +122,26 @@ def _with_exported(opened: PlanFile, qgraph: QuantizedGraph) -> Runtime:
     return ort.open_plan(qgraph, beside if beside.is_file() and not opened.edited else None)
 
 
-def _measure(runtime: Runtime, pair: Pair, task: SuperResolution) -> tuple[float, float, int, int, int, float]:
-    """PSNR, SSIM, codes that differ from our engine's, by more than one, all codes, and seconds."""
+@dataclass(frozen=True)
+class _Ran:
+    """One picture as a runtime enlarged it. ``different``: codes that differ from our engine's; ``beyond``: by more than one."""
+
+    psnr_db: float
+    ssim: float
+    different: int
+    beyond: int
+    codes: int
+    seconds: float
+
+
+def _measure(runtime: Runtime, pair: Pair, task: SuperResolution) -> _Ran:
     with torch.no_grad():
         start = time.perf_counter()
         output = runtime.run(pair.low)
         seconds = time.perf_counter() - start
         ours = integer.run(runtime.executed, pair.low)
     fmt = runtime.executed.formats[runtime.executed.graph.output.name]
-    return *task.figures(output, pair), *compare(output, ours, fmt), seconds
+    return _Ran(*task.figures(output, pair), *compare(output, ours, fmt), seconds)
 
 
 def judged_by(opened: PlanFile, images: Path | None, graph: Graph, scale: int) -> tuple[SuperResolution, Sequence[Any], bool]:

@@ -97,7 +97,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A network on a device, ready to be priced: everything that needs no picture. ``input_size`` is (height, width); ``cut``:
+    """A network on a device, ready to be priced: everything that needs no picture. ``input_size`` is (height, width); ``tiled``:
     the whole picture, or the tiles that were asked for."""
 
     network: LoadedNetwork
@@ -106,11 +106,11 @@ class Problem:
     workload: Workload
     device: Device
     space: SearchSpace
-    cut: tiles.Cut
+    tiled: tiles.PricedTiling
 
     @property
     def table(self) -> CostTable:
-        return self.cut.table
+        return self.tiled.table
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,9 +200,9 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
         stored=device.keeps,
     )
     asked = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)
-    cut = tiles.lower(device, workload, space, asked)
+    tiled = tiles.lower(device, workload, space, asked)
     network = replace(network, only=graph.size, multiple=graph.multiple)
-    return Problem(network, graph, (height, width), workload, device, space, cut)
+    return Problem(network, graph, (height, width), workload, device, space, tiled)
 
 
 def _offered(option: str, wanted: tuple[int, ...] | None, offered: tuple[int, ...], device: Device) -> tuple[int, ...]:

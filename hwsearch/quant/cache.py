@@ -9,9 +9,9 @@ from hwsearch.quant.engine.simulate import Prepared, prepare
 from hwsearch.quant.method import Method
 from hwsearch.quant.network.formats import TensorFormat, rounded_array
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, as_kernel
+from hwsearch.quant.network.rewriting import AS_IT_IS, Scales
 from hwsearch.quant.ranges.given import picture_format, picture_groups, share_format, share_groups
 from hwsearch.quant.ranges.ranges import clamped, format_source
-from hwsearch.quant.rewriting import AS_IT_IS, Scales
 from hwsearch.quant.weights.rounder import RoundedLayer, bias_of, columns_of, multiplied
 from hwsearch.quant.weights.sums import layer_integers
 

@@ -22,8 +22,8 @@ from hwsearch.quant.engine.simulate import Prepared, simulate
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat, rounded
 from hwsearch.quant.network.graph import QuantizedGraph
+from hwsearch.quant.network.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.observations import Observations
-from hwsearch.quant.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.weights.rounder import bias_of, columns_of, exchanged, multiplied
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.space import Choices, SearchSpace

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from hwmodels.numbers import Int
     from hwsearch.quant.network.formats import TensorFormat
     from hwsearch.quant.network.graph import QuantizedGraph
+    from hwsearch.quant.network.rewriting import Numbers, Scales
     from hwsearch.quant.observations import Observations
-    from hwsearch.quant.rewriting import Numbers, Scales
     from hwsearch.quant.weights.rounder import RoundedLayer
     from searchspaces.ir.graph import Graph
 

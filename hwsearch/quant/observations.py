@@ -10,11 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from hwmodels.numbers import INT8
+from hwsearch.quant.network.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.observe.gains import Bench, Gains, affordable, macs_per_pixel, trimmed
 from hwsearch.quant.observe.moments import Moments, collect
 from hwsearch.quant.observe.sizes import Sizes
 from hwsearch.quant.ranges.ranges import OPTIONS, ChannelSpreads, extremes, spreads, stretched
-from hwsearch.quant.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.weights.equalize import Equalizer, equalizable, input_factors, normalizing, scaled
 from searchspaces.ir.graph import Graph, Node
 

@@ -16,10 +16,10 @@ from hwsearch.quant.learn.bounds import Course, train
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
+from hwsearch.quant.network.rewriting import Numbers, Scales
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges.bounds import Bounds
 from hwsearch.quant.ranges.ranges import range_format, wide_format
-from hwsearch.quant.rewriting import Numbers, Scales
 from hwsearch.quant.weights import reach
 from hwsearch.quant.weights.reach import Reach
 from hwsearch.quant.weights.rounder import RoundedLayer, bias_of, columns_of, multiplied

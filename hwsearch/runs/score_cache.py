@@ -22,7 +22,7 @@ from hwsearch.runs import damage_cache
 
 if TYPE_CHECKING:
     from hwsearch.problem.pose import Pictures
-    from hwsearch.quality.measuring import Measuring
+    from hwsearch.quality.measurement import Measure
     from searchspaces.space import PlanRow, SearchSpace
 
 KEPT = 100
@@ -55,7 +55,7 @@ class Scores:
     known: Mapping[PlanRow, Score]
 
     @classmethod
-    def of(cls, measuring: Measuring, space: SearchSpace, photos: Pictures, seed: int, *, kept: bool) -> Scores:
+    def of(cls, measuring: Measure, space: SearchSpace, photos: Pictures, seed: int, *, kept: bool) -> Scores:
         """The scores that ``measuring`` would give plans of ``space``."""
         if not kept:
             return cls(None, {})

@@ -66,7 +66,7 @@ def refine(
     study_name: str = "hwsearch",
     sampler: str = "exact",
     screen: Screen | None = None,
-    cuts: Sequence[str] = (),
+    tilings: Sequence[str] = (),
     methods: Sequence[str] = (),
 ) -> list[Evaluated]:
     """Measure up to ``evaluations`` distinct plans, those of ``start_plans`` first, and return all that the study holds.
@@ -80,7 +80,7 @@ def refine(
         sampler: what proposes them after ``start_plans``, one of ``samplers.SAMPLERS``.
         screen: looks at what was proposed before it is measured; a hopeless plan becomes a pruned trial, and counts towards
             ``evaluations`` by what the look cost.
-        cuts: names of the ways to cut the picture, one for each of several tables.
+        tilings: names of the ways to cut the picture, one for each of several tables.
         methods: those that ``evaluate`` takes the best of, where it has several; which one it was becomes a parameter of the
             trial.
         storage_path: the journal; one that exists is continued, up to ``evaluations`` in all.
@@ -91,7 +91,7 @@ def refine(
     limits = {name: float(value) for name, value in tables[0].limits.items() if value is not None}
     problem = lower_all(tables, np.zeros(space.allowed.shape), space, limits)
     encoding = Encoding(space)
-    proposer = Proposer(encoding, problem, limits, start_plans, seed, sampler, cuts if len(tables) > 1 else ())
+    proposer = Proposer(encoding, problem, limits, start_plans, seed, sampler, tilings if len(tables) > 1 else ())
     scores: dict[PlanRow, Score] = {}
     with quiet_optuna(), _file_errors(storage_path):
         mend(storage_path)

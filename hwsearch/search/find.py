@@ -15,11 +15,11 @@ from hwsearch.documents.results import ProxyCheck
 from hwsearch.problem.pose import Problem, Request
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.log import EvaluationLog
-from hwsearch.quality.measuring import Glance
+from hwsearch.quality.measurement import Glance
 from hwsearch.search import evolve, found, pareto, rounds
 from hwsearch.search.predict.screen import Screen, trust
 from hwsearch.search.propose import given, random_plans, uniform
-from hwsearch.search.tiling_options import Ways
+from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, SearchSpace, matrix
 
 AGREE_DB, AGREE_SHARE = 0.01, 0.01
@@ -31,7 +31,7 @@ FRONT_POINTS = 20
 def find_plans(
     request: Request,
     problem: Problem,
-    ways: Ways,
+    tilings: TilingOptions,
     budgets: Mapping[str, float],
     damages: Mapping[str, Damage],
     checks: list[ProxyCheck],
@@ -49,7 +49,7 @@ def find_plans(
         probes: random plans that ``checks`` tell the losses of.
         glance: what proposals are screened by once the fronts are measured; None: by nothing.
     """
-    space, tables = problem.space, [cut.table for cut in ways.useful]
+    space, tables = problem.space, [tiled.table for tiled in tilings.useful]
     best = max(checks, key=lambda check: check.spearman).name
     start = given.plan(space, problem.network.widths)
     with clock.stage("exact front"), progress.stage("solving exactly, simulating the front", request.evaluations) as stage:
@@ -80,13 +80,13 @@ def find_plans(
             storage_path=journal_path,
             advance=stage.advance,
             screen=_screen(solved, glance),
-            cuts=["whole" if cut.tiling is None else str(cut.tiling) for cut in ways.useful],
+            tilings=["whole" if tiled.tiling is None else str(tiled.tiling) for tiled in tilings.useful],
             methods=request.methods,
         )
     scores = log.scores()
     plans, rows = [*scores], matrix(scores)
     losses = np.array([score.psnr_loss_db for score in scores.values()])
-    objectives, taken = ways.take(rows)
+    objectives, taken = tilings.take(rows)
     front = pareto.front_of(losses, objectives, problem.table.limits)
     counts = space.counting.of_plans(rows) if space.counting else {}
     return found.Search(
@@ -98,7 +98,7 @@ def find_plans(
         front=front,
         picks=pareto.choose(front, losses, objectives, budgets, problem.table.limits, counts),
         origins=_origins(plans, probes, solved.plans, uniforms, start),
-        cuts=taken,
+        tilings=taken,
         methods=[score.method for score in scores.values()],
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwmodels import cost
-from hwmodels.tiling.tiles import Cut
+from hwmodels.tiling.tiles import PricedTiling
 from hwsearch.documents.results import ProxyCheck
 from searchspaces.space import PlanRow
 
@@ -22,7 +22,7 @@ class Search:
         plans: N of them; ``losses``: ``float64[N]``, simulated on the search pictures, dB; ``objectives``: their price.
         front: rows of the non-dominated plans, by latency; ``picks``: role -> row.
         origins: row -> "probe", "exact", "refine" or "uniform ...".
-        cuts: how the picture is cut under each plan; ``methods``: what it was measured with.
+        tilings: how the picture is cut under each plan; ``methods``: what it was measured with.
     """
 
     checks: list[ProxyCheck]
@@ -33,7 +33,7 @@ class Search:
     front: list[int]
     picks: dict[str, int]
     origins: dict[int, str]
-    cuts: list[Cut]
+    tilings: list[PricedTiling]
     methods: list[str]
 
     def names(self) -> dict[int, str]:

@@ -20,7 +20,7 @@ from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.alternatives import lower_all
 from hwsearch.search.predict import interactions
 from hwsearch.search.predict.interactions import Prediction
-from hwsearch.search.propose import spread, uniform
+from hwsearch.search.propose import hypervolume_batch, uniform
 from searchspaces.space import PlanRow, distinct, matrix
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _promising(
     if not solved:
         return new
     exact_plans = matrix(solved)
-    offered = distinct(map(space.row, spread.fill(problem, exact_plans, limits, np.random.default_rng(len(known)))))
+    offered = distinct(map(space.row, hypervolume_batch.fill(problem, exact_plans, limits, np.random.default_rng(len(known)))))
     rows = matrix(offered)
     values = _objectives(problem, rows, prediction.loss_db(rows))
     done = [*known, *new]
@@ -135,17 +135,17 @@ def _promising(
     measured = _objectives(problem, matrix(done), np.array([*losses, *predicted])) if done else values[:0]
     ends = _objectives(problem, exact_plans, prediction.loss_db(exact_plans))
     widest, narrowest = (problem.costs(np.array([[own[end] for own in problem.options]])) for end in (-1, 0))
-    ideal = np.array([0.0, *(narrowest[name][0] for name in spread.PRICES)])
-    reference = np.array([max(WORST_LOSS_DB, np.median(ends[:, 0])), *(widest[name][0] for name in spread.PRICES)])
+    ideal = np.array([0.0, *(narrowest[name][0] for name in hypervolume_batch.PRICES)])
+    reference = np.array([max(WORST_LOSS_DB, np.median(ends[:, 0])), *(widest[name][0] for name in hypervolume_batch.PRICES)])
     fresh = [at for at, plan in enumerate(offered) if plan not in seen]
-    picked = spread.pick(values[fresh], measured, ideal, reference, count - len(new))
+    picked = hypervolume_batch.pick(values[fresh], measured, ideal, reference, count - len(new))
     return [*new, *(offered[fresh[at]] for at in picked)]
 
 
 def _objectives(problem: AdditiveProblem, plans: np.ndarray, losses_db: np.ndarray) -> np.ndarray:
     """(loss, latency, memory) ``float64[P, 3]``."""
     costs = problem.costs(plans)
-    return np.stack([losses_db, *(costs[name] for name in spread.PRICES)], axis=1)
+    return np.stack([losses_db, *(costs[name] for name in hypervolume_batch.PRICES)], axis=1)
 
 
 def _front(table: CostTable, noise: np.ndarray, space: SearchSpace, points: int) -> list[PlanRow]:

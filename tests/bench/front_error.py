@@ -27,7 +27,7 @@ from hwsearch.documents.progress import Silent  # noqa: E402
 from hwsearch.pipeline import optimize  # noqa: E402
 from hwsearch.problem.pose import Request, choose_pictures, pose  # noqa: E402
 from hwsearch.quality.log import EvaluationLog  # noqa: E402
-from hwsearch.quality.measuring import prepare  # noqa: E402
+from hwsearch.quality.measurement import prepare  # noqa: E402
 from hwsearch.quant.observe.gains import macs_per_pixel  # noqa: E402
 from hwsearch.search import (  # noqa: E402
     find,
@@ -76,9 +76,9 @@ def main() -> None:
         damages = optimize.measure_damage(measuring.calibration, photos, float_mse, given.seed, Silent())
         checks, probes = optimize.check_proxies(damages, problem.space, log, given.probes, given.seed, Silent())
         best = max(checks, key=lambda check: check.spearman)
-        ways = tiling_options.ways(problem, request, {})
+        tilings = tiling_options.left_open(problem, request, {})
         solved = rounds.solve(
-            [cut.table for cut in ways.useful],
+            [tiled.table for tiled in tilings.useful],
             damages[best.name],
             problem.space,
             {},

@@ -118,7 +118,7 @@ def soak(folder: Path, length_s: float, workers: int, rng: random.Random) -> int
     from hwsearch.documents.url import StorageUrl
     from hwsearch.pipeline import optimize
     from hwsearch.problem.pose import Request
-    from hwsearch.quality import measuring
+    from hwsearch.quality import measurement
     from hwsearch.quant.learn import polish
     from hwsearch.runs.cluster import worker
 
@@ -129,13 +129,13 @@ def soak(folder: Path, length_s: float, workers: int, rng: random.Random) -> int
     expected = _outcome(folder / "alone")
     print(f"alone: {len(expected[1].splitlines())} plans measured, {len(expected[0])} on the front", flush=True)
 
-    quickly = measuring.Measuring.__call__
+    quickly = measurement.Measure.__call__
 
-    def slowly(measure: measuring.Measuring, plan: Any) -> Any:
+    def slowly(measure: measurement.Measure, plan: Any) -> Any:
         time.sleep(STRETCH_S)
         return quickly(measure, plan)
 
-    setattr(measuring.Measuring, "__call__", slowly)  # noqa: B010 - a method is exchanged on purpose
+    setattr(measurement.Measure, "__call__", slowly)  # noqa: B010 - a method is exchanged on purpose
     begun, done, faults = time.monotonic(), Counter[str](), list[str]()
 
     def at(share: float) -> bool:

@@ -28,7 +28,7 @@ from PIL import Image
 
 from hwsearch.documents.url import StorageUrl
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
-from hwsearch.quality.measuring import Measuring, prepare
+from hwsearch.quality.measurement import Measure, prepare
 from hwsearch.runs.cluster import coordinator
 from hwsearch.search import tiling_options
 from hwsearch.search.propose import random_plans
@@ -64,11 +64,11 @@ def start_worker(address: str, study: str) -> subprocess.Popen[str]:
 
 
 def measure(
-    url: StorageUrl, workers: int, request: Request, problem: Problem, chosen: Pictures, own: Measuring, plans: int
+    url: StorageUrl, workers: int, request: Request, problem: Problem, chosen: Pictures, own: Measure, plans: int
 ) -> Measured:
     """Have random plans measured by the coordinator and ``workers`` more."""
     request = replace(request, storage=url, study=f"{workers} workers")
-    tables = [cut.table for cut in tiling_options.ways(problem, request, {}).useful]
+    tables = [tiled.table for tiled in tiling_options.left_open(problem, request, {}).useful]
     study = coordinator.connect(request, problem, chosen)
     lead = coordinator.Coordinator(study, request, problem, chosen, tables, own)
     processes = [start_worker(url, study.name) for _ in range(workers)]

@@ -16,7 +16,7 @@ from hwsearch.formats.reading.readers import inspect
 from hwsearch.formats.running.runtime import compare
 from hwsearch.formats.tflite import litert, tflm
 from hwsearch.formats.tflite.read import load
-from hwsearch.formats.tflite.write_order import channel_orders
+from hwsearch.formats.tflite.writing.order import channel_orders
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data import pictures

@@ -43,8 +43,8 @@ from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.device.device import Device
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import Choices, Terms
+from hwmodels.pricing.rewriting import Rewritten, followed, rewrite
 from hwmodels.pricing.table import Space
-from hwmodels.rewriting import Rewritten, followed, rewrite
 from hwmodels.workload import Piece, Workload
 
 

@@ -93,6 +93,7 @@ def compare(
     from hwsearch.plans import compare_allocators
     from hwsearch.problem import budgets
     from hwsearch.problem.pose import Request
+    from hwsearch.quality.proxies import OUTPUT_SQNR
 
     fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
     fields |= options.given(
@@ -111,9 +112,7 @@ def compare(
     )
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
-        found = compare_allocators.compare(
-            Request(**fields), allocator or (), cost, progress, proxy or compare_allocators.EXACT_PROXY
-        )
+        found = compare_allocators.compare(Request(**fields), allocator or (), cost, progress, proxy or OUTPUT_SQNR)
     if out is not None:
         files.write_json(out, found)
     terminal.show(found, lambda screen: _render(found, screen))

@@ -116,8 +116,8 @@ def _print_price(price: Price, screen: Console) -> None:
     screen.print(
         bold(
             f"{problem.network.name} x{problem.network.scale}, {price.label}, on {problem.device.title}",
-            f", input {height}x{width}, {units.count(price.cut.macs)}MAC"
-            + ("" if price.cut.tiling is None else f", {price.cut.tiles} tiles of {price.cut.tiling}"),
+            f", input {height}x{width}, {units.count(price.tiled.macs)}MAC"
+            + ("" if price.tiled.tiling is None else f", {price.tiled.tiles} tiles of {price.tiled.tiling}"),
         )
     )
     if price.tilings:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hwsearch.documents.plan import Plan
-    from hwsearch.plans.choose_again import Candidate, Repick
+    from hwsearch.plans.choose_again import Candidate, ChosenAgain
 
 
 LEFT = ("plan", "weight bits", "tensor bits")
@@ -81,7 +81,7 @@ def front(
         with progress.stage("choosing again", 1):
             picked = choose_again.pick(Run(run, named), limits)
         written = None if out is None else choose_again.write(picked, out, progress)
-    terminal.show(choose_again.document(picked, written), lambda screen: _print_repick(picked, written, out, screen))
+    terminal.show(choose_again.document(picked, written), lambda screen: _print_chosen(picked, written, out, screen))
 
 
 def _across(run: Path, limits: Mapping[str, float], model: str | None, out: Path | None, terminal: Terminal) -> None:
@@ -98,7 +98,7 @@ def _across(run: Path, limits: Mapping[str, float], model: str | None, out: Path
         terminal.show(several_devices.document(runs), lambda screen: summary.render_targets(runs, screen))
         return
     names = several_devices.names_in(run)
-    found: dict[str, Repick | BudgetError] = {}
+    found: dict[str, ChosenAgain | BudgetError] = {}
     with terminal.progress() as progress, progress.stage("choosing again", len(names)) as stage:
         for name in names:
             try:
@@ -116,7 +116,7 @@ def _across(run: Path, limits: Mapping[str, float], model: str | None, out: Path
     terminal.show({"run_dir": str(run), "budgets": dict(limits), "targets": answers}, lambda screen: _print_across(found, screen))
 
 
-def _print_across(found: Mapping[str, Repick | BudgetError], screen: Console) -> None:
+def _print_across(found: Mapping[str, ChosenAgain | BudgetError], screen: Console) -> None:
     from hwsearch.documents import units
 
     picks = {name: answer for name, answer in found.items() if not isinstance(answer, BudgetError)}
@@ -149,7 +149,7 @@ def _cells(candidate: Candidate) -> tuple[str, ...]:
     )
 
 
-def _print_repick(picked: Repick, written: Plan | None, out: Path | None, screen: Console) -> None:
+def _print_chosen(picked: ChosenAgain, written: Plan | None, out: Path | None, screen: Console) -> None:
     from hwsearch.documents import units
 
     results, chosen = picked.results, picked.chosen

@@ -144,7 +144,7 @@ def _render(found: Ranking, screen: Console) -> None:
         "Errors are medians over plans, in brackets as a share of the measured loss. Calibrated: by four fifths of the plans, on "
         "the fifth that was left out."
     )
-    screen.print(f"Measuring one plan took {found.plan_cpu_s:.2f} s of a processor.")
+    screen.print(f"Measure one plan took {found.plan_cpu_s:.2f} s of a processor.")
 
 
 def _listed(widths: tuple[int, ...]) -> str:

@@ -27,12 +27,12 @@ import numpy as np
 from hwmodels.errors import UsageError
 from hwsearch.documents.files import replacing_folder
 from hwsearch.documents.text import visible
+from hwsearch.documents.versions import __version__
 from hwsearch.formats.c import calls
 from hwsearch.formats.c.arena import Life, place
 from hwsearch.formats.writing import check
 from hwsearch.quant.network import storage
 from hwsearch.quant.network.graph import QuantizedGraph
-from hwsearch.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -13,8 +13,8 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from hwmodels.errors import FileError
+from hwsearch.documents.versions import __version__
 from hwsearch.formats.onnx.operators import WRITES
-from hwsearch.version import __version__
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.shapes import shapes
 from searchspaces.ops.extent import BadExtent, Extent

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from hwsearch.documents.versions import __version__
 from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
-from hwsearch.version import __version__
 
 
 class EnginePlan:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from hwsearch.documents.files import write_bytes
+from hwsearch.documents.versions import __version__
 from hwsearch.formats.writing.check import check
 from hwsearch.formats.writing.promote import weight_bytes
 from hwsearch.quant.network.graph import LayerFloats, QuantizedGraph
-from hwsearch.version import __version__
 from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.table import OpTable

@@ -13,7 +13,7 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from hwsearch.formats.running.runtime import Tolerance, from_tflite, to_tflite
 from hwsearch.formats.tflite import write
-from hwsearch.formats.tflite.form import form
+from hwsearch.formats.tflite.writing.form import form
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.maps.activation import Gelu

@@ -22,7 +22,7 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from hwsearch.formats.running.runtime import Tolerance, from_tflite, to_tflite
 from hwsearch.formats.tflite import write
-from hwsearch.formats.tflite.form import form
+from hwsearch.formats.tflite.writing.form import form
 from hwsearch.quant.network.graph import QuantizedGraph
 
 FIRST_ARENA_BYTES, LARGEST_ARENA_BYTES = 1 << 20, 1 << 31

@@ -19,12 +19,12 @@ from typing import Any
 
 from hwmodels.errors import FileError, UsageError, closest
 from hwsearch.documents.files import write_bytes
-from hwsearch.formats.tflite.form import form
+from hwsearch.documents.versions import __version__
 from hwsearch.formats.tflite.operators import WRITES
-from hwsearch.formats.tflite.writer import Writer
+from hwsearch.formats.tflite.writing.form import form
+from hwsearch.formats.tflite.writing.writer import Writer
 from hwsearch.formats.writing.check import check
 from hwsearch.quant.network.graph import QuantizedGraph
-from hwsearch.version import __version__
 from searchspaces.ops.maps.activation import LeakyRelu, PRelu
 
 RULES = {"litert": "xnnpack", "micro": "gemmlowp", "reference": "reference"}

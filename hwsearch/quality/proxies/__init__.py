@@ -17,3 +17,7 @@ from hwsearch.quality.proxy import ProxyInfo
 _built_in = partial(declared_in, Path(__file__).parent, "INFO", ProxyInfo)
 
 PROXIES: Registry[ProxyInfo] = Registry("proxy", "hwsearch.proxies", _built_in, instances(ProxyInfo, lambda info: info.name))
+
+OUTPUT_SQNR = "output_sqnr"
+"""The built-in proxy that quantizes one layer or tensor and looks at the output: it ranks random plans best on every network that
+ships. Where one proxy must do, it is this one."""

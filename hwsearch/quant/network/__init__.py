@@ -1,1 +1,1 @@
-"""The quantized network: its formats, its integers, and both on disk."""
+"""The quantized network: its formats, its integers, both on disk; its rewriting for a plan, and what its arithmetic adds."""

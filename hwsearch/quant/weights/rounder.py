@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from hwmodels.numbers import Int
+from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observe.gains import Bench
 from hwsearch.quant.observe.moments import Moments
-from hwsearch.quant.rewriting import Scales
 from hwsearch.quant.weights.equalize import input_factors
 from hwsearch.quant.weights.rounding import Curvature, cancel_across_channels, nearest, round_rows
 from searchspaces.ir.graph import Node, groups_of

@@ -20,7 +20,7 @@ from hwsearch.documents import versions
 from hwsearch.documents.progress import STEPS, Progress, follow
 from hwsearch.documents.url import StorageUrl
 from hwsearch.problem.pose import Request, choose_pictures, pose
-from hwsearch.quality import measuring
+from hwsearch.quality import measurement
 from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster import same_study
 from hwsearch.runs.cluster.study import SharedStudy
@@ -78,7 +78,7 @@ def _work(
         problem = pose(request)
         photos = choose_pictures(request, problem.network)
         same_study.refuse(name, about["identity"], same_study.of(request, problem, photos))
-        measure = measuring.prepare(problem, photos, request.seed, progress=follow(stage, STEPS), methods=request.methods)
+        measure = measurement.prepare(problem, photos, request.seed, progress=follow(stage, STEPS), methods=request.methods)
         same_study.check(name, about["check"], problem.space, measure)
     tell(f"measuring for the study {name}: {problem.network.name} x{problem.network.scale}")
     grace_s = about["grace_s"]

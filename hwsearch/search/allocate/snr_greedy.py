@@ -8,6 +8,7 @@ one threshold on what it is sorted by, which falls.
 
 from __future__ import annotations
 
+from hwsearch.quality.proxies import OUTPUT_SQNR
 from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds, by_levels
 from searchspaces.space import PlanRow
 
@@ -22,4 +23,4 @@ INFO = AllocatorInfo(
 
 def ladder(grounds: Grounds) -> list[PlanRow]:
     """A rung for every entry of the sorted list."""
-    return by_levels(grounds.space, grounds.damage("output_sqnr").noise)
+    return by_levels(grounds.space, grounds.damage(OUTPUT_SQNR).noise)

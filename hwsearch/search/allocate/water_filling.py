@@ -17,6 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from hwsearch.quality.proxies import OUTPUT_SQNR
 from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds, by_levels
 from searchspaces.space import PlanRow
 
@@ -33,7 +34,7 @@ INFO = AllocatorInfo(
 def ladder(grounds: Grounds) -> list[PlanRow]:
     """A rung for every level at which some width changes."""
     space, slopes = grounds.space, cost_slopes(grounds)
-    noise = grounds.damage("output_sqnr").noise
+    noise = grounds.damage(OUTPUT_SQNR).noise
     level = np.full(space.allowed.shape, -np.inf)
     for decision in range(space.decisions):
         options, widths = space.choices(decision), np.array(space.widths(decision))

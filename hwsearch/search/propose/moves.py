@@ -79,7 +79,7 @@ class Proposer:
         limits: hard limits, objective -> upper limit (see ``additive.OBJECTIVES``).
         starts: plans that come before anything else.
         sampler: what proposes then, one of ``samplers.SAMPLERS``.
-        cuts: names of the ways to cut the picture, where there are several. The one that a plan takes follows from its widths:
+        tilings: names of the ways to cut the picture, where there are several. The one that a plan takes follows from its widths:
             the fastest that fits. So it is told as a parameter, and never asked of a sampler.
     """
 
@@ -91,10 +91,10 @@ class Proposer:
         starts: Sequence[PlanRow],
         seed: int,
         sampler: str = "exact",
-        cuts: Sequence[str] = (),
+        tilings: Sequence[str] = (),
     ) -> None:
         self._encoding, self._problem, self._limits, self._seed = encoding, problem, limits, seed
-        self._sampler, self._cuts = samplers.SAMPLERS[sampler], tuple(cuts)
+        self._sampler, self._tilings = samplers.SAMPLERS[sampler], tuple(tilings)
         self._starts = [plan for plan in distinct(starts) if self.allowed(plan)]
 
     def propose(self, study: Study, first: int) -> FrozenTrial | None:
@@ -121,16 +121,19 @@ class Proposer:
         return create_trial(
             state=TrialState.RUNNING,
             params={**self._encoding.parameters(plan), **self._cut(plan)},
-            distributions={**self._encoding.distributions, **({CUT: CategoricalDistribution(self._cuts)} if self._cuts else {})},
+            distributions={
+                **self._encoding.distributions,
+                **({CUT: CategoricalDistribution(self._tilings)} if self._tilings else {}),
+            },
             user_attrs={"origin": origin},
             system_attrs={} if key is None else {key: samplers.generation(trials[:first])},
         )
 
     def _cut(self, plan: PlanRow) -> dict[str, str]:
         """How the picture is cut under a plan, as a parameter."""
-        if not self._cuts or not isinstance(self._problem, Alternatives):
+        if not self._tilings or not isinstance(self._problem, Alternatives):
             return {}
-        return {CUT: self._cuts[self._problem.way(np.asarray(plan))]}
+        return {CUT: self._tilings[self._problem.way(np.asarray(plan))]}
 
     def _draw(
         self, origin: str, trials: Sequence[FrozenTrial], first: int, front: Sequence[PlanRow], rng: np.random.Generator

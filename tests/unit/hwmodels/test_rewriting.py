@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from words import make_layer
 
-from hwmodels.rewriting import followed, rewrite
+from hwmodels.pricing.rewriting import followed, rewrite
 from hwmodels.workload import Map, Piece, Tensor, Workload
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hwmodels.numbers import INT8, INT16, Int
 from hwsearch.formats.reading.readers import bits_of
-from hwsearch.formats.tflite.form import SAME
 from hwsearch.formats.tflite.tables import StoredOperator, StoredTensor
+from hwsearch.formats.tflite.writing.form import SAME
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ops.contractions.conv import Conv

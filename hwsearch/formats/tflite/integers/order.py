@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from hwmodels.errors import FileError
-from hwsearch.formats.tflite.write_order import channel_orders, demanded
+from hwsearch.formats.tflite.writing.order import channel_orders, demanded
 from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.lower import propagate

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT8
-from hwsearch.formats.tflite.form import NONE, RELU, RELU6, RELU_N1_TO_1, fused_bounds
 from hwsearch.formats.tflite.integers.convolution import FIRST_CODE, NotCounted, StoredLayer, grid_of, read_convolution
 from hwsearch.formats.tflite.integers.order import prelu_slope
 from hwsearch.formats.tflite.tables import StoredModel, StoredOperator
+from hwsearch.formats.tflite.writing.form import NONE, RELU, RELU6, RELU_N1_TO_1, fused_bounds
 from hwsearch.quant.engine.integer import same_grid
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers

@@ -15,10 +15,10 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT4, Int
-from hwsearch.formats.tflite.file import Options
-from hwsearch.formats.tflite.form import SAME, VALID
 from hwsearch.formats.tflite.operators.table import WRITES
-from hwsearch.formats.tflite.writer import Writer, extreme, widened
+from hwsearch.formats.tflite.writing.file import Options
+from hwsearch.formats.tflite.writing.form import SAME, VALID
+from hwsearch.formats.tflite.writing.writer import Writer, extreme, widened
 from hwsearch.quant.engine import requant
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers

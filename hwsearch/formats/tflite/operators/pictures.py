@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.errors import FileError
-from hwsearch.formats.tflite.file import Options
-from hwsearch.formats.tflite.form import RELU, RELU6, fused_bounds
 from hwsearch.formats.tflite.operators.table import WRITES
-from hwsearch.formats.tflite.writer import Writer, widened
+from hwsearch.formats.tflite.writing.file import Options
+from hwsearch.formats.tflite.writing.form import RELU, RELU6, fused_bounds
+from hwsearch.formats.tflite.writing.writer import Writer, widened
 from hwsearch.formats.tflite.written import turned
 from hwsearch.quant.engine import requant
 from hwsearch.quant.engine.steps import same_grid

@@ -13,7 +13,7 @@ from searchspaces.ops.reductions.reduce import Mean, Std
 from searchspaces.ops.table import OpTable
 
 if TYPE_CHECKING:
-    from hwsearch.formats.tflite.writer import Writer
+    from hwsearch.formats.tflite.writing.writer import Writer
 
 Write = Callable[["Writer", Node], int]
 """Gets the writer and a node, appends operators, and returns the tensor that holds the node's codes."""

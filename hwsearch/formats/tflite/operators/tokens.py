@@ -17,12 +17,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwmodels.errors import FileError
-from hwsearch.formats.tflite.file import Options
-from hwsearch.formats.tflite.form import NONE
 from hwsearch.formats.tflite.operators.convolutions import convolution
 from hwsearch.formats.tflite.operators.pictures import add, move
 from hwsearch.formats.tflite.operators.table import WRITES
-from hwsearch.formats.tflite.writer import Plain, Write, Writer, kind, offset
+from hwsearch.formats.tflite.writing.file import Options
+from hwsearch.formats.tflite.writing.form import NONE
+from hwsearch.formats.tflite.writing.writer import Plain, Write, Writer, kind, offset
 from hwsearch.quant.engine.operators import softmax
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.steps import as_conv, codes, functions

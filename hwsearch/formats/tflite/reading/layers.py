@@ -9,11 +9,11 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from hwsearch.formats.reading.builder import Map, tensor
 from hwsearch.formats.reading.readers import bits_of
-from hwsearch.formats.tflite.form import SAME
 from hwsearch.formats.tflite.integers.convolution import StoredLayer
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.reading.walk import Walk
 from hwsearch.formats.tflite.tables import StoredTensor
+from hwsearch.formats.tflite.writing.form import SAME
 from searchspaces.ir.simplify import transposed_to_shuffled
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear

@@ -16,10 +16,10 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.formats.reading.builder import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
-from hwsearch.formats.tflite.form import NONE, RELU, RELU6, RELU_N1_TO_1
 from hwsearch.formats.tflite.integers.convolution import StoredLayer, grid_of
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.tables import StoredModel, StoredOperator, StoredTensor
+from hwsearch.formats.tflite.writing.form import NONE, RELU, RELU6, RELU_N1_TO_1
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.maps.activation import Activation, Clip, Relu, Relu6

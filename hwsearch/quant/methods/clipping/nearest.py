@@ -10,9 +10,9 @@ from hwmodels.numbers import Int
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.methods.weights.output_noise import OutputNoise
 from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges.ranges import whole_format, wide_format
-from hwsearch.quant.rewriting import Scales
 from hwsearch.quant.weights.rounder import RoundedLayer
 
 INFO = MethodInfo(

@@ -21,10 +21,10 @@ from hwsearch.quant.learn.bounds import train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
 from hwsearch.quant.methods.learned.twodquant import COURSE
 from hwsearch.quant.network.graph import QuantizedGraph
+from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.observe.moments import Moments
 from hwsearch.quant.ranges import bounds
-from hwsearch.quant.rewriting import Scales
 from hwsearch.quant.static import Static, rounded_layer, rows_of
 from hwsearch.quant.weights import reach
 from hwsearch.quant.weights.rounder import RoundedLayer

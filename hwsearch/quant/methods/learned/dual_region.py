@@ -22,11 +22,11 @@ from hwmodels.numbers import Int
 from hwsearch.quant.learn.bounds import Course, Phase, of_directions
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges import bounds
 from hwsearch.quant.ranges.ranges import Spread
 from hwsearch.quant.ranges.regions import FEWEST_BITS, Regions
-from hwsearch.quant.rewriting import Scales
 from hwsearch.quant.static import Static
 from hwsearch.quant.weights import reach
 

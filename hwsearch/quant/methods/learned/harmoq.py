@@ -27,10 +27,10 @@ from hwsearch.quant.learn.bounds import train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
 from hwsearch.quant.methods.learned.twodquant import COURSE
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.rewriting import Numbers, Scales
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.observe.moments import patches
 from hwsearch.quant.ranges import bounds
-from hwsearch.quant.rewriting import Numbers, Scales
 from hwsearch.quant.static import Static, rows_of
 from hwsearch.quant.weights import reach
 from hwsearch.quant.weights.equalize import equalizable

@@ -13,9 +13,9 @@ import numpy as np
 
 from hwmodels.numbers import Int
 from hwsearch.quant.method import MethodInfo
+from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges import bounds
-from hwsearch.quant.rewriting import Scales
 from hwsearch.quant.static import Static, rounded_layer
 from hwsearch.quant.weights import reach
 from hwsearch.quant.weights.rounder import RoundedLayer

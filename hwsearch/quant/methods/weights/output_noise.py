@@ -14,9 +14,9 @@ from hwsearch.quant.learn.polish import polish
 from hwsearch.quant.method import Draft, MethodInfo, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
+from hwsearch.quant.network.rewriting import Numbers, Scales
 from hwsearch.quant.observations import Equalized, Observations
 from hwsearch.quant.ranges.ranges import candidates, choose, wide_format
-from hwsearch.quant.rewriting import Numbers, Scales
 from hwsearch.quant.weights.rounder import RoundedLayer, Rounder, Rounders, columns_of
 from searchspaces.ir.graph import Graph
 

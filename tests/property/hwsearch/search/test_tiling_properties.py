@@ -72,9 +72,9 @@ def test_one_tile_is_the_whole_picture(name: str, workload: Workload, halo: str)
     space = space_of(target, workload)
     whole = cost.lower(target, workload, space)
     plans = random_plans(whole, 20)
-    cut = tiles.lower(target, workload, space, Tiling(*size(workload), halo))  # type: ignore[arg-type]
-    assert cut.tiles == 1
-    for ours, theirs in zip(cost.estimate(cut.table, plans), cost.estimate(whole, plans), strict=True):
+    tiled = tiles.lower(target, workload, space, Tiling(*size(workload), halo))  # type: ignore[arg-type]
+    assert tiled.tiles == 1
+    for ours, theirs in zip(cost.estimate(tiled.table, plans), cost.estimate(whole, plans), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -113,11 +113,11 @@ def test_schedule_and_table_agree_on_the_peak(name: str, workload: Workload, dat
     target, (height, width) = catalogue.load(name), size(workload)
     halo = data.draw(st.sampled_from(["keep", "recompute"]))
     tiling = Tiling(data.draw(st.integers(1, height)), width if halo == "keep" else data.draw(st.integers(1, width)), halo)
-    cut = tiles.lower(target, workload, space_of(target, workload), tiling)
-    for plan in random_plans(cut.table, 5):
-        peak = max(sum(alive.values()) for _, alive in cut.schedule(plan))
+    tiled = tiles.lower(target, workload, space_of(target, workload), tiling)
+    for plan in random_plans(tiled.table, 5):
+        peak = max(sum(alive.values()) for _, alive in tiled.schedule(plan))
         # Every tensor is rounded up to bytes in the schedule, their sum in the price.
-        assert 0 <= peak - int(cost.estimate(cut.table, plan).peak_activation_bytes[0]) <= len(workload.tensors)
+        assert 0 <= peak - int(cost.estimate(tiled.table, plan).peak_activation_bytes[0]) <= len(workload.tensors)
 
 
 @few
@@ -150,9 +150,9 @@ def test_more_memory_never_slows_the_chosen_way(workload: Workload, small: float
     chosen = []
     for limit in (small * needed, small * more * needed):
         limits = {"peak_activation_bytes": limit}
-        ways = tiling_options.Ways(priced, tuple(tiling_options.useful(priced, limits)), limits)
-        price, _ = ways.take(plans)
-        every, _ = tiling_options.Ways(priced, priced, limits).take(plans)
+        tilings = tiling_options.TilingOptions(priced, tuple(tiling_options.useful(priced, limits)), limits)
+        price, _ = tilings.take(plans)
+        every, _ = tiling_options.TilingOptions(priced, priced, limits).take(plans)
         fits = every.peak_activation_bytes <= limit
         # What was left out before the search would not have been chosen.
         np.testing.assert_allclose(price.latency_s[fits], every.latency_s[fits], rtol=1e-12)
@@ -180,12 +180,12 @@ def test_every_tile_pays_for_its_call_its_layers_and_its_weights() -> None:
     target = target.model_copy(update={"overhead": call})
     space = space_of(target, workload)
     whole = cost.lower(target, workload, space)
-    cut = tiles.lower(target, workload, space, Tiling(8, 12))
-    assert cut.tiles == 8
-    assert cut.table.inference_s == pytest.approx(8e-3)
-    np.testing.assert_allclose(cut.table.overhead_s, 8 * whole.overhead_s)
-    np.testing.assert_allclose(cut.table.weight_s, 8 * whole.weight_s)
-    np.testing.assert_array_equal(cut.table.weight_bytes, whole.weight_bytes)
+    tiled = tiles.lower(target, workload, space, Tiling(8, 12))
+    assert tiled.tiles == 8
+    assert tiled.table.inference_s == pytest.approx(8e-3)
+    np.testing.assert_allclose(tiled.table.overhead_s, 8 * whole.overhead_s)
+    np.testing.assert_allclose(tiled.table.weight_s, 8 * whole.weight_s)
+    np.testing.assert_array_equal(tiled.table.weight_bytes, whole.weight_bytes)
 
 
 def test_work_of_a_tile_by_hand() -> None:

@@ -15,7 +15,7 @@ from hwmodels.errors import FileError, UncountedError
 from hwsearch.cli import main
 from hwsearch.formats.reading import file_network, readers
 from hwsearch.formats.tflite import litert
-from hwsearch.formats.tflite.file import FlatModel, Options
+from hwsearch.formats.tflite.writing.file import FlatModel, Options
 from searchspaces.ir.graph import execute
 
 SHAPE = (1, 6, 8, 4)

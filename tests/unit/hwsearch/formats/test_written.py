@@ -10,7 +10,7 @@ from file_networks import KINDS, draw
 from random_networks import quantize
 
 from hwmodels.device import catalogue
-from hwmodels.rewriting import rewrite
+from hwmodels.pricing.rewriting import rewrite
 from hwmodels.workload import Contract, Layer, Map, Move, Workload
 from hwsearch.formats.tflite import tables, write
 from hwsearch.formats.tflite.written import written

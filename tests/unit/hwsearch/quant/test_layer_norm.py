@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hwsearch.formats.tflite import litert, tflm
-from hwsearch.formats.tflite.file import FlatModel, Options
+from hwsearch.formats.tflite.writing.file import FlatModel, Options
 from hwsearch.quant.engine.operators.activation import Library
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.operators.layer_norm import Chain, island, reference

@@ -20,7 +20,7 @@ from hwsearch.documents.plan import Plan
 from hwsearch.problem.pose import Request
 from hwsearch.quality import log
 from hwsearch.quality.evaluate import Evaluator, Score
-from hwsearch.quality.measuring import Measuring
+from hwsearch.quality.measurement import Measure
 from hwsearch.quant import methods
 from hwsearch.runs.directory import RunDirectory
 from hwsearch.runs.run import Run, request_of
@@ -77,8 +77,8 @@ def test_what_was_made_is_kept_and_the_usual_numbers_stay(calibration):
 def test_a_plan_gets_the_score_of_the_better_method(calibration):
     graph = tiny_graph()
     evaluator = Evaluator(lambda x: execute(graph, x), tiny_pairs(), SuperResolution(Contract(2, 1)))
-    alone = [Measuring(calibration, evaluator, (name,)) for name in TWO]
-    both = Measuring(calibration, evaluator, TWO)
+    alone = [Measure(calibration, evaluator, (name,)) for name in TWO]
+    both = Measure(calibration, evaluator, TWO)
     winners = set()
     for plan in calibration.space.random(np.random.default_rng(0), 12):
         scores = [measure(plan) for measure in alone]

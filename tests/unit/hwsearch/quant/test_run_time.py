@@ -8,7 +8,7 @@ from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.workload import Map
 from hwsearch.contracts import tiny_graph
-from hwsearch.quant.run_time import decoding
+from hwsearch.quant.network.run_time import decoding
 from searchspaces.space import build_space
 from searchspaces.tracing.trace import to_workload
 

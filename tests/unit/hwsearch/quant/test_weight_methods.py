@@ -14,7 +14,7 @@ from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import FULL, Course, Phase, Student, of_directions, train
 from hwsearch.quant.methods.learned.condiquant import conditioned, proximal
 from hwsearch.quant.methods.weights.hadamard import rotated, rotation, streams
-from hwsearch.quant.rewriting import AS_IT_IS
+from hwsearch.quant.network.rewriting import AS_IT_IS
 from searchspaces.ir.graph import execute
 from searchspaces.networks.cnn.edsr import EDSR
 from searchspaces.space import build_space

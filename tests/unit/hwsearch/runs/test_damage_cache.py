@@ -13,7 +13,7 @@ from small_job import NETWORK
 from hwsearch.cli import main
 from hwsearch.documents.reading import read_json
 from hwsearch.quality.evaluate import Score
-from hwsearch.quality.measuring import Measuring
+from hwsearch.quality.measurement import Measure
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.runs import damage_cache
 from searchspaces.data import pictures
@@ -35,13 +35,13 @@ def test_a_second_device_measures_no_proxy_and_finds_the_same(tmp_path: Path, mo
 
     monkeypatch.setattr(ProxyInfo, "measure", counted)
     simulated: list[PlanRow] = []
-    simulate = Measuring.__call__
+    simulate = Measure.__call__
 
-    def noted(measuring: Measuring, plan: PlanRow) -> Score:
+    def noted(measuring: Measure, plan: PlanRow) -> Score:
         simulated.append(plan)
         return simulate(measuring, plan)
 
-    monkeypatch.setattr(Measuring, "__call__", noted)
+    monkeypatch.setattr(Measure, "__call__", noted)
 
     def run(name: str, target: str, *more: str) -> list[str]:
         """The proxies that a run measures."""

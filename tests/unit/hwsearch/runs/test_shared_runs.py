@@ -31,7 +31,7 @@ from hwsearch.documents.progress import Silent
 from hwsearch.documents.url import StorageUrl
 from hwsearch.pipeline import optimize
 from hwsearch.problem.pose import Request
-from hwsearch.quality import measuring
+from hwsearch.quality import measurement
 from hwsearch.quality.evaluate import Score
 from hwsearch.quant.learn import polish
 from hwsearch.runs.cluster import same_study, worker
@@ -105,13 +105,13 @@ def join(job: Job, url: StorageUrl, name: str, **own: Any) -> worker.Tally:
 def test_four_workers_two_killed_and_the_run_ends_as_if_it_had_been_alone(
     alone: Job, url: StorageUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    quickly = measuring.Measuring.__call__
+    quickly = measurement.Measure.__call__
 
-    def slowly(measure: measuring.Measuring, plan: np.ndarray) -> Score:
+    def slowly(measure: measurement.Measure, plan: np.ndarray) -> Score:
         time.sleep(0.2)
         return quickly(measure, plan)
 
-    monkeypatch.setattr(measuring.Measuring, "__call__", slowly)
+    monkeypatch.setattr(measurement.Measure, "__call__", slowly)
     run, name = tmp_path / "run", "four"
     request = replace(alone.request, storage=url, study=name, grace_s=2, run_dir=run)
 
@@ -154,10 +154,10 @@ def test_the_guides_example_joins_a_study(
 ) -> None:
     """As it is written, but for the address, the study and this network; ``srun`` starts what it is given, a pod what its
     container says."""
-    quickly = measuring.Measuring.__call__
+    quickly = measurement.Measure.__call__
     own_plans = iter(range(4))
 
-    def slowly(measure: measuring.Measuring, plan: PlanRow) -> Score:
+    def slowly(measure: measurement.Measure, plan: PlanRow) -> Score:
         """Measures a few plans and leaves the others until somebody else has measured one, however long that takes to start."""
         if next(own_plans, None) is None:
             until((tmp_path / "joined").exists, 240)
@@ -167,7 +167,7 @@ def test_the_guides_example_joins_a_study(
         done = [trial for trial in trials(url, where) if trial.state == TrialState.COMPLETE]
         return {trial.user_attrs["measured"]["worker"] for trial in done}
 
-    monkeypatch.setattr(measuring.Measuring, "__call__", slowly)
+    monkeypatch.setattr(measurement.Measure, "__call__", slowly)
     request = replace(alone.request, storage=url, study=where, run_dir=tmp_path / "run")
     own = ["--model", str(alone.request.model)]
     programs = tmp_path / "bin"
@@ -208,7 +208,7 @@ def test_a_worker_that_would_measure_something_else_is_refused(
     request = replace(alone.request, run_dir=None)
     problem = optimize.pose(request)
     photos = optimize.choose_pictures(request, problem.network)
-    loss = measuring.prepare(problem, photos, request.seed)(problem.space.uniform(4, 8)).psnr_loss_db
+    loss = measurement.prepare(problem, photos, request.seed)(problem.space.uniform(4, 8)).psnr_loss_db
     study = SharedStudy.create(url, "other", ("psnr_loss_db", "latency_s", "memory_bytes"))
     about = {
         "request": {key: value for key, value in jsonable(request).items() if key not in NOT_COMPARED},

@@ -164,7 +164,7 @@ def test_the_cut_that_a_plan_takes_is_told_and_not_sampled(tmp_path):
         seed=0,
         storage_path=tmp_path / "journal",
         sampler="tpe",
-        cuts=("whole", "strips of 8"),
+        tilings=("whole", "strips of 8"),
     )
     told = study(tmp_path / "journal").trials
     assert {t.params["tiling"] for t in told} == {"whole", "strips of 8"}

@@ -18,7 +18,7 @@ from searchspaces.space import PlanRow
 
 
 @dataclass(frozen=True, eq=False)
-class Measuring:
+class Measure:
     """Plan -> its score in fake quantization, by the best of ``methods``, the first of equals."""
 
     calibration: Calibration
@@ -58,7 +58,7 @@ class Remembering:
     """Plans -> their scores, each measured once for all devices that share measurements."""
 
     shared: Shared
-    measure: Measuring
+    measure: Measure
 
     def __call__(self, plans: Iterable[PlanRow]) -> Iterator[Score]:
         return (self.shared.score(plan, self.measure) for plan in plans)
@@ -77,10 +77,10 @@ def prepare(
     progress: Callable[[str, float], None] | None = None,
     methods: Sequence[str] = (USUAL,),
     evaluator: Evaluator | None = None,
-) -> Measuring:
+) -> Measure:
     """Calibrate the network, unless that was done for another device alike, and measure what it does in floating point."""
     shared = shared or Shared(problem.network, [problem.space])
     lows = [crop.low for crop in photos.crops]
     calibration = shared.calibration(problem.graph, lows, problem.space, seed, progress, methods[0])
     evaluator = evaluator or in_floating_point(problem, photos)
-    return Measuring(calibration, evaluator, tuple(methods))
+    return Measure(calibration, evaluator, tuple(methods))

@@ -12,7 +12,7 @@ from hwsearch.quality.damage import Damage, loss_of_noise
 from hwsearch.search import pareto, rounds
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import lower
-from hwsearch.search.propose import spread
+from hwsearch.search.propose import hypervolume_batch
 from searchspaces.space import PlanRow, matrix
 
 FLOAT_MSE = np.array([20.0, 35.0])
@@ -31,7 +31,9 @@ def points(problem, plans: np.ndarray) -> np.ndarray:
 def test_fill_finds_nearly_all_of_the_front(seed):
     table, noise, space = chain(3, seed, weight_bits=(2, 4, 8), activation_bits=(8, 16))
     problem = lower(table, noise, space)
-    found = points(problem, spread.fill(problem, np.stack(exact.front(table, noise, space)), {}, np.random.default_rng(0)))
+    found = points(
+        problem, hypervolume_batch.fill(problem, np.stack(exact.front(table, noise, space)), {}, np.random.default_rng(0))
+    )
     whole = points(problem, every(space))
     reference = whole.max(axis=0) * 1.01
     assert pareto.non_dominated(found).all()
@@ -42,7 +44,7 @@ def test_fill_keeps_the_limits():
     table, noise, space = chain(5, 1)
     problem = lower(table, noise, space)
     limit = float(np.median(problem.costs(space.random(np.random.default_rng(0), 200))["memory_bytes"]))
-    found = spread.fill(problem, matrix([space.uniform(2, 4)]), {"memory_bytes": limit}, np.random.default_rng(0))
+    found = hypervolume_batch.fill(problem, matrix([space.uniform(2, 4)]), {"memory_bytes": limit}, np.random.default_rng(0))
     assert len(found) > 20
     assert problem.costs(found)["memory_bytes"].max() <= limit
 
@@ -52,7 +54,7 @@ def test_pick_is_as_good_as_greedy_choice_by_exact_volume(seed):
     rng = np.random.default_rng(seed)
     offered, measured = rng.random((30, 3)) ** 2, rng.random((4, 3))
     ideal, reference = np.zeros(3), np.ones(3)
-    picked = spread.pick(offered, measured, ideal, reference, 6)
+    picked = hypervolume_batch.pick(offered, measured, ideal, reference, 6)
     exactly: list[int] = []
     for _ in range(6):
         gains = [pareto.hypervolume(np.vstack([measured, offered[[*exactly, n]]]), reference) for n in range(30)]
@@ -65,8 +67,8 @@ def test_pick_is_as_good_as_greedy_choice_by_exact_volume(seed):
 def test_pick_takes_nothing_that_adds_nothing():
     better = np.full((1, 3), 0.1)
     worse = np.random.default_rng(0).uniform(0.2, 1, (20, 3))
-    assert spread.pick(worse, better, np.zeros(3), np.ones(3), 5) == []
-    assert spread.pick(np.empty((0, 3)), better, np.zeros(3), np.ones(3), 5) == []
+    assert hypervolume_batch.pick(worse, better, np.zeros(3), np.ones(3), 5) == []
+    assert hypervolume_batch.pick(np.empty((0, 3)), better, np.zeros(3), np.ones(3), 5) == []
 
 
 def test_rounds_reach_with_few_plans_what_random_plans_do_not_with_many():

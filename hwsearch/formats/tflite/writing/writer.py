@@ -12,9 +12,9 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT16
-from hwsearch.formats.tflite.file import FlatModel, Options
-from hwsearch.formats.tflite.form import NONE, RELU, container, fused_activation
-from hwsearch.formats.tflite.write_order import block_orders, channel_orders, demanded
+from hwsearch.formats.tflite.writing.file import FlatModel, Options
+from hwsearch.formats.tflite.writing.form import NONE, RELU, container, fused_activation
+from hwsearch.formats.tflite.writing.order import block_orders, channel_orders, demanded
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Node
