@@ -19,7 +19,7 @@ VECTOR_WORK = {
     "pixel_shuffle": "move",
     "transpose": "move",
     "resize": "resample",
-    "softmax": "softmax",
+    "softmax": "normalize_function",
     "norm": "normalize",
 }
 
@@ -76,12 +76,12 @@ def hexagon_twin(
         vector_bytes = {
             "move": max(gathered, written),
             "window_tap": max(gathered, written * taps),
-            "softmax": out.elements * wide_out * 2,
+            "normalize_function": out.elements * wide_out * 2,
             "normalize": out.elements * wide_out * 2,
         }.get(work, written)
         named = "picture" if work == "map" and channels <= 4 else work
         passes = 1.0 if named == "map" else getattr(npu.passes, named).value
-        passes *= 1.0 if work in ("softmax", "normalize") else slower
+        passes *= 1.0 if work in ("normalize_function", "normalize") else slower
     clamped = layer.finish in ("none", "clamp")
     looked_up = 0.0 if clamped else computed * npu.passes.fused_lookup.value * slower
     compute = macs * per_mac + (vector_bytes * passes + looked_up) / npu.vector_bytes_per_s.value

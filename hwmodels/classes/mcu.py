@@ -114,8 +114,6 @@ def _element_key(layer: Layer) -> str:
             return "unary"
         case Reduce():
             return "pool"
-        case Move(how="shuffle"):
-            return "pixel_shuffle"
         case Move(how=how):
             return how
     return ""

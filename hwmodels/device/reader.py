@@ -162,11 +162,17 @@ _ALLOWED = {
 }
 
 
+_RENAMED = {"pixel_shuffle": "shuffle", "relu": "clamp", "softmax": "normalize_function"}
+"""Keys of older device files, named after operators of frameworks -> those of today, after kinds of work."""
+
+
 def _problem(detail: Any, raw: Mapping[str, Any]) -> str:
     """One mistake found by pydantic, as "key: value given; what is allowed"."""
     location = [part for part in detail["loc"] if part != "[key]"]
     path = _dotted(location)
     kind, given = detail["type"], _shown(detail.get("input"))
+    if location and location[-1] in _RENAMED and kind in ("extra_forbidden", "literal_error"):
+        return f"{path}: unknown key. It is called {_RENAMED[location[-1]]} now."
     if kind == "extra_forbidden":
         return f"{path}: unknown key. {closest(str(location[-1]), _keys_at(location[:-1]))}"
     if kind == "missing":

@@ -144,11 +144,17 @@ class Elementwise(nn.Module):
         return torch.sigmoid(z)
 
 
+MOVES = {"pixel_shuffle": "shuffle"}
+"""Operator -> the kind of work that device files know, where they differ."""
+
+
 def elementwise(board: emulator.Board) -> dict[str, float]:
     """Instructions per element of the output of what is no convolution, from the difference of two sizes."""
     small, large = (counted(Elementwise().eval(), 4, side, board) for side in SIDES)
     return {
-        op: (more - fewer) / (many - few) for (op, few, fewer), (_, many, more) in zip(small, large, strict=True) if op != "conv"
+        MOVES.get(op, op): (more - fewer) / (many - few)
+        for (op, few, fewer), (_, many, more) in zip(small, large, strict=True)
+        if op != "conv"
     }
 
 

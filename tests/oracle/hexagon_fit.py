@@ -40,7 +40,7 @@ PASSES = {
     "move": 0.5,
     "resample": 1.5,
     "window_tap": 0.05,
-    "softmax": 10.0,
+    "normalize_function": 10.0,
     "normalize": 3.0,
     "fused_lookup": 0.3,
 }
@@ -130,12 +130,12 @@ class Asked:
 
 
 KINDS = (
-    *("matrix", "depthwise_tap", "map", "picture", "move", "resample", "window_tap", "softmax", "normalize"),
+    *("matrix", "depthwise_tap", "map", "picture", "move", "resample", "window_tap", "normalize_function", "normalize"),
     "fused_lookup",
     "spill",
 )
 """Columns of ``Asked.work``."""
-WIDE = ("softmax", "normalize")
+WIDE = ("normalize_function", "normalize")
 """Kinds of work that cost the same in floating point."""
 
 

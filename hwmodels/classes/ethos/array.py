@@ -74,7 +74,7 @@ def array_of(npu: NpuArray) -> Array:
         add=by_width(cycles.add_a8.value, cycles.add_a16.value),
         multiply=by_width(cycles.mul_a8.value, cycles.mul_a16.value),
         other=by_width(cycles.copy_a8.value, cycles.copy_a16.value),
-        clamp=cycles.relu.value,
+        clamp=cycles.clamp.value,
         lookup=cycles.lut.value,
     )
 

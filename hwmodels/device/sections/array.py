@@ -10,7 +10,8 @@ from hwmodels.device.values import Count, NonNegative, Positive, Quantity, Table
 
 
 class OutputCycles(Table):
-    """Cycles per output element of the output unit, by operation and activation width; ``relu`` and ``lut``: fused activations.
+    """Cycles per output element of the output unit, by operation and activation width; ``clamp`` and ``lut``: bounds and
+    look-up tables as values are written.
 
     ``copy_a8`` and ``copy_a16``: pooling and moving.
     """
@@ -23,7 +24,7 @@ class OutputCycles(Table):
     mul_a16: Positive
     copy_a8: Positive
     copy_a16: Positive
-    relu: Positive
+    clamp: Positive
     lut: Positive
 
 

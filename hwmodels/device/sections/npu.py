@@ -17,7 +17,9 @@ class Passes(Table):
     operation costs one.
 
     ``depthwise_tap`` and ``window_tap``: each tap of a depthwise convolution and of a pooling window. ``picture``: element-wise
-    work on up to four channels. ``fused_lookup``: an activation that is no clamp, inside the layer before it.
+    work on up to four channels. ``normalize``: values changed by a statistic of all of them;
+    ``normalize_function``: a function of the values, as a softmax has their exponentials. ``fused_lookup``: an activation that is
+    no clamp, inside the layer before it.
     """
 
     depthwise_tap: NonNegative
@@ -25,14 +27,14 @@ class Passes(Table):
     move: NonNegative
     resample: NonNegative
     window_tap: NonNegative
-    softmax: NonNegative
+    normalize_function: NonNegative
     normalize: NonNegative
     fused_lookup: NonNegative
 
     def by_kind(self) -> tuple[float, ...]:
         """In the order of ``hexagon``'s kinds of work, the matrix unit's 0 first, that of views last."""
         first = (0.0, self.depthwise_tap.value, 1.0, self.picture.value, self.move.value, self.resample.value)
-        return (*first, self.window_tap.value, self.softmax.value, self.normalize.value, self.fused_lookup.value, 0.0)
+        return (*first, self.window_tap.value, self.normalize_function.value, self.normalize.value, self.fused_lookup.value, 0.0)
 
 
 class Npu(Section):

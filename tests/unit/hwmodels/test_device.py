@@ -248,6 +248,21 @@ def test_unknown_key_names_the_closest() -> None:
 
 
 @pytest.mark.parametrize(
+    ("device", "now", "before", "where"),
+    [
+        ("nrf52840", "shuffle = {", "pixel_shuffle = {", "mcu.cycles_per_element.pixel_shuffle"),
+        ("ethos-u55-128", "clamp = {", "relu = {", "npu.array.output_cycles.relu"),
+        ("sa8255-hexagon", "normalize_function = {", "softmax = {", "npu.passes.softmax"),
+    ],
+)
+def test_a_key_of_an_older_file_is_told_its_name_of_today(device: str, now: str, before: str, where: str) -> None:
+    text = reader.shipped_text(device)
+    assert f"\n{now}" in text
+    said = problems(text.replace(f"\n{now}", f"\n{before}"))
+    assert f"{where}: unknown key. It is called {now.removesuffix(' = {')} now." in said
+
+
+@pytest.mark.parametrize(
     ("old", "new", "where"),
     [
         ("schema = 1", "schema = 2", "schema: 2 given"),

@@ -75,14 +75,14 @@ def test_a_depthwise_convolution_passes_the_vector_unit_tap_by_tap() -> None:
         (Map("function"), None),
         (Move("transpose"), "move"),
         (Move("resize"), "resample"),
-        (Reduce(64, keeps=True, function="function"), "softmax"),
+        (Reduce(64, keeps=True, function="function"), "normalize_function"),
         (Reduce(64, keeps=True, function="division"), "normalize"),
     ],
 )
 def test_other_work_passes_the_vector_unit(work: Work, key: str | None) -> None:
     """65,536 bytes; two bytes an element inside of a softmax or a normalization, whatever is stored, and no slower in float."""
     each = 1.0 if key is None else number(TARGET, f"npu.passes.{key}")
-    wide = key in ("softmax", "normalize")
+    wide = key in ("normalize_function", "normalize")
     assert compute_s(one(work), 1) == pytest.approx(65536 * (2 if wide else 1) * each / VECTOR)
     slower = 1.0 if wide else number(TARGET, "npu.float_passes")
     assert compute_s(one(work), 1, FP16) == pytest.approx(2 * 65536 * each * slower / VECTOR)

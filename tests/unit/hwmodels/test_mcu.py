@@ -138,7 +138,7 @@ def test_exported_c_adds_and_shuffles_by_the_element(name: str) -> None:
         Tensor("out", 3, 16, 16, 1, (), 0),
     )
     table = cost.uniform_table(target, Workload("two", layers, tensors, ("a",)), W8A8)
-    for row, term, key in ((0, table.compute_s, "add"), (1, table.activation_s, "pixel_shuffle")):
+    for row, term, key in ((0, table.compute_s, "add"), (1, table.activation_s, "shuffle")):
         assert cycles(target, float(term[row].item())) == pytest.approx(768 * number(target, f"mcu.cycles_per_element.{key}"))
 
 
