@@ -73,7 +73,7 @@ Quick = Annotated[
     ),
 ]
 NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Measure the quality proxies anew, also where an earlier run has measured the same.")
+    bool, typer.Option("--no-cache", help="Measure, polish and prove anew, also where an earlier run has done the same.")
 ]
 Input = Annotated[
     str | None, typer.Option("--input", help="Size of the picture that goes in. Default: the device's.", metavar="HxW")

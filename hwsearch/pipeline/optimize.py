@@ -33,7 +33,7 @@ from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.report import html
-from hwsearch.runs import damage_cache, damage_file, directory, score_cache
+from hwsearch.runs import damage_cache, damage_file, directory, plan_cache, score_cache
 from hwsearch.runs.run import REPORT, Run
 from hwsearch.search import find, frame_rate, tiling_options
 from hwsearch.search.exact import exact
@@ -244,14 +244,19 @@ def _proven(
 ) -> dict[int, Proof]:
     """The chosen plans, run in integers on the evaluation pictures; by row of ``search``."""
     names, rows, proofs = search.names(), list(dict.fromkeys(search.picks.values())), {}
+    earlier = plan_cache.Plans(request.cache)
     with progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:
         for row in rows:
             report = follow(stage, STEPS)
             own = calibration.by(search.methods[row])
             plan = search.plans[row]
-            quantized = own.quantized(plan) if request.quick else own.finished(plan, seed=request.seed, progress=report)
-            proofs[row] = prove.prove(names[row], quantized, posed.problem, search.tilings[row].tiling, posed.photos, plans_dir)
+            quantized = own.quantized(plan) if request.quick else earlier.finished(own, plan, posed.photos, request.seed, report)
+            proofs[row] = prove.prove(
+                names[row], quantized, posed.problem, search.tilings[row].tiling, posed.photos, plans_dir, earlier
+            )
             report("proven", 1.0)
+    if earlier.taken:
+        progress.say("chosen plans, or what they measure, as an earlier run has found them; --no-cache finds them anew")
     return proofs
 
 

@@ -20,6 +20,7 @@ from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quant.methods import USUAL
 from hwsearch.quant.network import storage
 from hwsearch.quant.network.graph import QuantizedGraph
+from hwsearch.runs.plan_cache import Plans
 from searchspaces.ir.graph import execute
 from searchspaces.space import PlanRow
 
@@ -38,9 +39,18 @@ class Proof:
     integers_sha256: str
 
 
-def prove(name: str, quantized: QuantizedGraph, problem: Problem, tiling: Tiling | None, photos: Pictures, folder: Path) -> Proof:
+def prove(
+    name: str,
+    quantized: QuantizedGraph,
+    problem: Problem,
+    tiling: Tiling | None,
+    photos: Pictures,
+    folder: Path,
+    earlier: Plans | None = None,
+) -> Proof:
     """Write the plan's integers and its ONNX file into ``folder``, run both on the evaluation pictures and compare them code for
-    code; where the plan cuts the picture, our engine tile by tile too."""
+    code, unless an ``earlier`` run did that with the same integers; where the plan cuts the picture, our engine tile by tile too.
+    """
     integers = folder / f"{name}.safetensors"
     digest = storage.save(quantized, integers)
     exported = folder / f"{name}.onnx"
@@ -53,12 +63,17 @@ def prove(name: str, quantized: QuantizedGraph, problem: Problem, tiling: Tiling
         "integers_sha256": digest,
     }
     write.export(quantized, exported, metadata=facts)
-    measured = verify.prove(quantized, exported, photos.evaluation, photos.task, lambda x: execute(problem.graph, x))
-    if tiling is not None:
-        differing = verify.prove_tiling(
-            quantized, tiling, problem.workload.tensors[0].width, [pair.low for pair in photos.evaluation]
-        )
-        measured = measured.model_copy(update={"tiled_mismatched_codes": differing})
+    width = problem.workload.tensors[0].width
+
+    def measure() -> Measured:
+        measured = verify.prove(quantized, exported, photos.evaluation, photos.task, lambda x: execute(problem.graph, x))
+        if tiling is None:
+            return measured
+        differing = verify.prove_tiling(quantized, tiling, width, [pair.low for pair in photos.evaluation])
+        return measured.model_copy(update={"tiled_mismatched_codes": differing})
+
+    cut = None if tiling is None else (tiling, width)
+    measured = (earlier or Plans()).measured(digest, cut, problem.graph, photos, measure)
     return Proof(quantized, measured, integers.name, digest)
 
 

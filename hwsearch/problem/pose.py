@@ -48,8 +48,7 @@ class Request:
     ``storage`` and ``study``: the database and the study that workers share; one that gives no sign of life for ``grace_s``
     seconds is taken for dead.
     ``quick``: a first answer: one proxy, and one plan proven, which is not polished.
-    ``cache``: damage tables that earlier runs have measured are used again (see
-    ``runs.damage_cache``).
+    ``cache``: damage tables, scores and finished plans of earlier runs are used again (see ``runs.by_content``).
     """
 
     network: Text = "fsrcnn"

@@ -4,7 +4,6 @@ under whose key they stand): another device whose widths mean the same, or the s
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
@@ -18,15 +17,15 @@ from hwsearch.documents.bounds import Text
 from hwsearch.documents.files import write_json
 from hwsearch.documents.reading import checked, read_json
 from hwsearch.quality.evaluate import Score
-from hwsearch.runs import damage_cache
+from hwsearch.runs import by_content, damage_cache
 
 if TYPE_CHECKING:
     from hwsearch.problem.pose import Pictures
     from hwsearch.quality.measurement import Measure
     from searchspaces.space import PlanRow, SearchSpace
 
-KEPT = 100
-"""Files that are kept, the newest; a plan takes some hundred bytes."""
+KEPT = by_content.Room(files=100)
+"""A plan takes some hundred bytes."""
 PLANS = 5000
 """Plans of one file that are kept, the newest."""
 
@@ -89,15 +88,9 @@ def _load(name: str, space: SearchSpace) -> dict[PlanRow, Score]:
 
 def _save(name: str, scores: Mapping[PlanRow, Score]) -> None:
     """Keep scores, where that is possible, and drop the oldest files. Scores that are not finite are not kept."""
-    place = settings.kept("scores")
-    if place is None:
-        return
     finite = [
         (plan, score) for plan, score in scores.items() if np.isfinite([score.psnr_db, score.psnr_loss_db, score.stderr_db]).all()
     ]
     entries = [{"choices": list(plan), **asdict(score)} for plan, score in finite[-PLANS:]]
-    with contextlib.suppress(OSError, FileError):
-        place.mkdir(parents=True, exist_ok=True)
-        write_json(place / f"{name}.json", {"schema_version": 1, "plans": entries})
-        for old in sorted(place.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)[KEPT:]:
-            old.unlink(missing_ok=True)
+    document = {"schema_version": 1, "plans": entries}
+    by_content.keep(settings.kept("scores"), f"{name}.json", lambda path: write_json(path, document), KEPT)
