@@ -9,7 +9,7 @@ numbers, so requantization or format changes between neighbours are priced like 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SUMS = ("latency_s", "weight_bytes", "energy_j")
 OBJECTIVES = ("noise", *SUMS, *COUNTED, "peak_activation_bytes", "memory_bytes")
 """What can be minimised or limited; ``memory_bytes`` is weight bytes plus peak activation bytes."""
+MEMORY = frozenset({"peak_activation_bytes", "memory_bytes"})
+"""Those that are no sums."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,17 +61,25 @@ class AdditiveProblem:
         found: int = self.noise.shape[0]
         return found
 
-    def costs(self, plans: np.ndarray) -> dict[str, np.ndarray]:
-        """Every objective ``float64[P]`` of plans ``int[P, D]``."""
+    def costs(self, plans: np.ndarray, of: Collection[str] = OBJECTIVES) -> dict[str, np.ndarray]:
+        """The objectives ``of`` plans ``int[P, D]`` that this problem knows, ``float64[P]`` each; maybe more."""
         plans = np.asarray(plans, dtype=np.int64)
         padded = np.concatenate([plans, np.zeros((len(plans), 1), dtype=np.int64)], axis=1)
         rows = np.arange(len(self.columns))
         first, second, third = (padded[:, self.columns[:, k]] for k in range(3))
-        found = {name: table[rows, first, second, third].sum(axis=1) + self.constant[name] for name, table in self.terms.items()}
+        found = {
+            name: self.terms[name][rows, first, second, third].sum(axis=1) + self.constant[name] for name in self._terms_of(of)
+        }
         found["noise"] = self.noise[np.arange(self.decisions), plans].sum(axis=1)
-        found["peak_activation_bytes"] = self._peak(plans)
-        found["memory_bytes"] = found["weight_bytes"] + found["peak_activation_bytes"]
+        if not MEMORY.isdisjoint(of):
+            found["peak_activation_bytes"] = self._peak(plans)
+            found["memory_bytes"] = found["weight_bytes"] + found["peak_activation_bytes"]
         return found
+
+    def _terms_of(self, objectives: Collection[str]) -> list[str]:
+        """The sums over terms that these objectives are made of."""
+        memory = not MEMORY.isdisjoint(objectives)
+        return [name for name in self.terms if name in objectives or (memory and name == "weight_bytes")]
 
     def _peak(self, plans: np.ndarray) -> np.ndarray:
         """Peak activation bytes ``float64[P]``."""
@@ -94,17 +104,18 @@ class AdditiveProblem:
         plans[np.arange(len(plans)), decisions[change]] = choices[change]
         return plans[0] if np.ndim(change) == 0 else plans
 
-    def costs_of_changes(self, plan: np.ndarray) -> dict[str, np.ndarray]:
-        """Every objective ``float64[N]`` after each of ``changes`` alone, summed from what the change touches.
+    def costs_of_changes(self, plan: np.ndarray, of: Collection[str] = OBJECTIVES) -> dict[str, np.ndarray]:
+        """The objectives ``of`` the plan after each of ``changes`` alone, ``float64[N]`` each, summed from what it touches.
 
         The same as ``costs`` of the changed plans but for the order of the sum.
         """
         decisions, choices = self.changes
-        now = self.costs(plan[None])
+        now = self.costs(plan[None], of)
         rows, width = np.arange(len(self.columns)), self.noise.shape[1]
         at = np.append(plan, 0)[self.columns]
         found = {}
-        for name, table in self.terms.items():
+        for name in self._terms_of(of):
+            table = self.terms[name]
             present = table[rows, at[:, 0], at[:, 1], at[:, 2]][:, None]
             delta = np.zeros((self.decisions + 1, width))
             np.add.at(delta, self.columns[:, 0], table[rows, :, at[:, 1], at[:, 2]] - present)
@@ -112,8 +123,9 @@ class AdditiveProblem:
             np.add.at(delta, self.columns[:, 2], table[rows, at[:, 0], at[:, 1], :] - present)
             found[name] = now[name][0] + delta[decisions, choices]
         found["noise"] = now["noise"][0] + self.noise[decisions, choices] - self.noise[decisions, plan[decisions]]
-        found["peak_activation_bytes"] = self._peak_of_changes(plan, now["peak_activation_bytes"][0])
-        found["memory_bytes"] = found["weight_bytes"] + found["peak_activation_bytes"]
+        if not MEMORY.isdisjoint(of):
+            found["peak_activation_bytes"] = self._peak_of_changes(plan, now["peak_activation_bytes"][0])
+            found["memory_bytes"] = found["weight_bytes"] + found["peak_activation_bytes"]
         return found
 
     def _peak_of_changes(self, plan: np.ndarray, present: float) -> np.ndarray:
@@ -178,8 +190,8 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace, limited: Iter
 def _steps(table: CostTable, groups: int, widths: int, choices: int) -> np.ndarray:
     """Bytes alive at every schedule step that could be the worst, ``float64[S, G, C]``."""
     live = np.unique(np.asarray(table.live, dtype=np.int64), axis=0)
-    covered = [any(j != i and np.all(live[j] >= live[i]) for j in range(len(live))) for i in range(len(live))]
-    live = live[~np.array(covered, dtype=bool)]
+    covered = np.array([(live >= step).all(axis=1).sum() > 1 for step in live], dtype=bool)  # each covers itself
+    live = live[~covered]
     steps = np.zeros((len(live), groups, choices))
     steps[:, :, :widths] = live[:, :, None] * np.asarray(table.element_bytes, dtype=np.float64)
     # A plan makes one choice of the first group: what the runtime always takes may count as part of each.

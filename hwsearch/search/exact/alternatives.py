@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hwsearch.search.exact.additive import AdditiveProblem, lower
+from hwsearch.search.exact.additive import OBJECTIVES, AdditiveProblem, lower
 
 if TYPE_CHECKING:
     from hwmodels.cost import CostTable
@@ -27,11 +27,15 @@ class Alternatives(AdditiveProblem):
     ways: tuple[AdditiveProblem, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
 
-    def costs(self, plans: np.ndarray) -> dict[str, np.ndarray]:
-        return self._best([way.costs(plans) for way in self.ways])
+    def costs(self, plans: np.ndarray, of: Collection[str] = OBJECTIVES) -> dict[str, np.ndarray]:
+        return self._best([way.costs(plans, self._and_ranked(of)) for way in self.ways])
 
-    def costs_of_changes(self, plan: np.ndarray) -> dict[str, np.ndarray]:
-        return self._best([way.costs_of_changes(plan) for way in self.ways])
+    def costs_of_changes(self, plan: np.ndarray, of: Collection[str] = OBJECTIVES) -> dict[str, np.ndarray]:
+        return self._best([way.costs_of_changes(plan, self._and_ranked(of)) for way in self.ways])
+
+    def _and_ranked(self, of: Collection[str]) -> set[str]:
+        """With what tells which way is best."""
+        return {*of, "latency_s", *self.limits}
 
     def way(self, plan: np.ndarray) -> int:
         """Index of the way that a plan ``int8[D]`` takes."""

@@ -15,7 +15,8 @@ from hwmodels.errors import UsageError
 from hwsearch.quality.damage import Damage, loss_of_noise
 from hwsearch.search import pareto
 from hwsearch.search.exact.additive import lower
-from hwsearch.search.exact.solver import Solution, Solver, infeasible
+from hwsearch.search.exact.integer_program import Solution
+from hwsearch.search.exact.solver import Solver, infeasible
 from searchspaces.space import PlanRow, distinct, matrix
 
 if TYPE_CHECKING:

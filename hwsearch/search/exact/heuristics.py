@@ -19,7 +19,7 @@ _PAIRS = 64
 
 def violation(costs: Mapping[str, np.ndarray], limits: Mapping[str, float]) -> np.ndarray:
     """Sum of relative excesses over the limits ``float64[P]``; zero where a plan is within all of them."""
-    total = np.zeros(len(costs["noise"]))
+    total = np.zeros(len(next(iter(costs.values()))))
     for name, limit in limits.items():
         unit = abs(limit) or 1.0
         excess = (costs[name] - limit) / unit
@@ -37,10 +37,11 @@ def repair(problem: AdditiveProblem, plan: np.ndarray, limits: Mapping[str, floa
     """Change one decision at a time, the one that buys most relief for the least objective, until the limits are met or nothing
     helps."""
     plan = np.asarray(plan, dtype=np.int64)
-    costs = problem.costs(plan[None])
+    asked = {goal, *limits}
+    costs = problem.costs(plan[None], asked)
     broken, value = violation(costs, limits)[0], costs[goal][0]
     while broken > 0:
-        costs = problem.costs_of_changes(plan)
+        costs = problem.costs_of_changes(plan, asked)
         left = violation(costs, limits)
         relief = broken - left
         price = np.maximum(costs[goal] - value, 0.0)
@@ -55,18 +56,18 @@ def repair(problem: AdditiveProblem, plan: np.ndarray, limits: Mapping[str, floa
 
 def improve(problem: AdditiveProblem, plan: np.ndarray, limits: Mapping[str, float], goal: str) -> np.ndarray:
     """Best single changes until none helps, then changes of two decisions at once, again until none helps."""
-    plan = np.asarray(plan, dtype=np.int64)
+    plan, asked = np.asarray(plan, dtype=np.int64), {goal, *limits}
     while True:
-        now = problem.costs(plan[None])
+        now = problem.costs(plan[None], asked)
         if not feasible(now, limits)[0]:
             return plan
-        costs = problem.costs_of_changes(plan)
+        costs = problem.costs_of_changes(plan, asked)
         better = _better(costs, limits, goal, now[goal][0])
         if better is not None:
             plan = problem.changed(plan, better)
             continue
         pairs = _pairs(problem, plan, now, costs, limits, goal)
-        better = _better(problem.costs(pairs), limits, goal, now[goal][0]) if len(pairs) else None
+        better = _better(problem.costs(pairs, asked), limits, goal, now[goal][0]) if len(pairs) else None
         if better is None:
             return plan
         plan = pairs[better]

@@ -17,7 +17,6 @@ from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.heuristics import ROUNDING
 from hwsearch.search.exact.program import Program
 
-MEMORY = ("peak_activation_bytes", "memory_bytes")
 COMBINATIONS = 256
 """Layouts that are tried to widen one cut."""
 

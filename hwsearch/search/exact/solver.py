@@ -1,10 +1,9 @@
 """Exact minimisation of one objective of the additive problem under limits on any of the others.
 
-Three steps: a heuristic plan gives an upper bound; the linear relaxation gives a lower bound and reduced costs, by which most
-choices are excluded for good; HiGHS closes what is left with a relative gap of 0. Objectives are scaled to about 1e4 before they
-meet the solver's absolute tolerances (1e-6): raw damage near 1e-10 would make every plan look equal. The bound that is returned
-is proven. Where memory is what a runtime's planner lays out, the program knows a lower bound of it and is told more by cuts
-(``planned``), ``ROUNDS`` times at most; then the best plan so far is returned with the gap that is left.
+Three steps: a heuristic plan gives an upper bound; a relaxation gives a lower bound, also for plans that make a single choice, by
+which most choices are excluded for good; HiGHS closes what is left with a relative gap of 0. The relaxation puts a price on the
+one limit that binds (``lagrange``); where several do, or memory, which is no sum, it is the linear one with its reduced costs.
+The bound that is returned is proven.
 
 Example of the second step: the best plan known makes noise 100, and the relaxation proves that no plan makes less than 97. A
 choice whose reduced costs say that every plan with it makes at least 5 more than the relaxation (``Program.excess``) leads to 102
@@ -13,39 +12,23 @@ or more: it is in no better plan, and its column leaves the program before HiGHS
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from hwmodels.errors import BudgetError
 from hwsearch.search import pareto
-from hwsearch.search.exact import planned
 from hwsearch.search.exact.additive import AdditiveProblem
-from hwsearch.search.exact.heuristics import feasible, improve, repair
+from hwsearch.search.exact.alternatives import Alternatives
+from hwsearch.search.exact.heuristics import improve, repair
+from hwsearch.search.exact.integer_program import PROVEN, Solution, best_of, close, relax, solution, value_of
+from hwsearch.search.exact.lagrange import Relaxation, largest
 from hwsearch.search.exact.program import Program
-from hwsearch.search.silenced import quiet_stdout
 
-ROUNDS = 16
-_SCALE = 1e4
+_FEW = 16
+"""Choices beyond one a decision that are left: better plans would exclude little more."""
 _SAFETY = 1e-6
 """Relative margin by which a choice must be worse than the best known plan before it is excluded: the solver's tolerance."""
-
-
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """A plan ``int8[D]``, its objective, the proven lower bound, and the relative gap between them."""
-
-    plan: np.ndarray
-    objective: float
-    bound: float
-
-    @property
-    def gap(self) -> float:
-        return 0.0 if self.objective <= self.bound else (self.objective - self.bound) / max(abs(self.objective), 1e-300)
 
 
 class Solver:
@@ -60,6 +43,8 @@ class Solver:
     def __init__(self, problem: AdditiveProblem, gap: float = 0.0) -> None:
         self.problem, self.gap = problem, gap
         self._programs: dict[frozenset[str], Program] = {}
+        self._largest: dict[frozenset[str], Mapping[str, float]] = {}
+        self._relaxations: dict[tuple[frozenset[str], str, str | None], Relaxation | None] = {}
 
     def solve(self, limits: Mapping[str, float], goal: str = "noise", warm: Sequence[np.ndarray] = ()) -> Solution:
         """As the function ``solve``."""
@@ -70,32 +55,73 @@ class Solver:
 
     def minimum(self, limits: Mapping[str, float], goal: str = "noise", warm: Sequence[np.ndarray] = ()) -> Solution | None:
         """As ``solve``; None where no plan meets the limits."""
-        problem = self.problem
         limits = {name: float(limit) for name, limit in limits.items() if np.isfinite(limit)}
         program = self._program(frozenset({goal, *limits}))
+        relaxation, limited = self._priced(program, limits, goal)
+        if relaxation is None:
+            return self._by_linear_program(program, limits, goal, warm)
+        bound = relaxation.bound(limits[limited] if limited else np.inf)
+        if bound is None:
+            return None
+        problem, gap = self.problem, self.gap if goal == "noise" else 0.0
+        incumbent, allowed = None, np.ones(program.binaries, dtype=bool)
+        for plan in [*reversed(bound.plans), *warm]:
+            better = improve(problem, repair(problem, plan, limits, goal), limits, goal)
+            incumbent = best_of(problem, [better, *([] if incumbent is None else [incumbent])], limits, goal)
+            best = value_of(problem, incumbent, goal)
+            margin = _SAFETY * max(abs(best), abs(bound.value))
+            if incumbent is not None and best - bound.value <= max(gap * best, PROVEN * abs(best)):
+                return solution(problem, incumbent, goal, bound.value)
+            allowed = bound.with_option <= best + margin
+            if allowed.sum() - problem.decisions <= _FEW:
+                break
+        return close(problem, program, limits, goal, incumbent, allowed, gap)
+
+    def _priced(self, program: Program, limits: Mapping[str, float], goal: str) -> tuple[Relaxation | None, str | None]:
+        """What bounds ``goal`` by a price on the one limit that binds, and that limit (None: no limit binds); None where several
+        bind, or something is no sum."""
+        problem, key = self.problem, frozenset({goal, *limits})
+        if key not in self._largest:
+            self._largest[key] = largest(problem, program.options)
+        binding = [name for name, limit in limits.items() if self._largest[key].get(name, np.inf) > limit]
+        limited = next(iter(binding), None)
+        if len(binding) > 1 or not {goal, *binding} <= {"noise", *problem.terms} or isinstance(problem, Alternatives):
+            return None, None
+        if (key, goal, limited) not in self._relaxations:
+            try:
+                self._relaxations[key, goal, limited] = Relaxation(problem, program.options, goal, limited)
+            except ValueError:
+                self._relaxations[key, goal, limited] = None
+        return self._relaxations[key, goal, limited], limited
+
+    def _by_linear_program(
+        self, program: Program, limits: Mapping[str, float], goal: str, warm: Sequence[np.ndarray]
+    ) -> Solution | None:
+        """As ``minimum``, bounded by linear relaxations."""
+        problem = self.problem
         gap = self.gap if goal == "noise" else 0.0
         starts = list(warm) or [_cheapest(problem, program.options, goal)]
-        incumbent = _best(
+        incumbent = best_of(
             problem, [improve(problem, repair(problem, plan, limits, goal), limits, goal) for plan in starts], limits, goal
         )
         allowed = np.ones(program.binaries, dtype=bool)
         for _ in range(2):
-            relaxed = _relax(program, limits, goal, _value(problem, incumbent, goal), allowed)
+            relaxed = relax(program, limits, goal, value_of(problem, incumbent, goal), allowed)
             if relaxed is None:
                 break
             bound, excess, point = relaxed
             rounded = improve(problem, repair(problem, program.plan(point), limits, goal), limits, goal)
-            incumbent = _best(problem, [rounded, *([] if incumbent is None else [incumbent])], limits, goal)
+            incumbent = best_of(problem, [rounded, *([] if incumbent is None else [incumbent])], limits, goal)
             if incumbent is None:
                 break
-            best = _value(problem, incumbent, goal)
+            best = value_of(problem, incumbent, goal)
             if gap and best - bound <= gap * best:
                 return Solution(incumbent.astype(np.int8), best, min(bound, best))
             before = int(allowed.sum())
             allowed &= excess <= best - bound + _SAFETY * max(abs(best), abs(bound))
             if allowed.sum() > 0.8 * before:
                 break
-        return _close(problem, program, limits, goal, incumbent, allowed, gap)
+        return close(problem, program, limits, goal, incumbent, allowed, gap)
 
     def _program(self, objectives: frozenset[str]) -> Program:
         if objectives not in self._programs:
@@ -130,17 +156,6 @@ def infeasible(solvers: Sequence[Solver], limits: Mapping[str, float]) -> Budget
     return BudgetError("no plan meets the budget\n  " + "\n  ".join(facts), "Raise the budget, or allow narrower widths.")
 
 
-def _value(problem: AdditiveProblem, plan: np.ndarray | None, goal: str) -> float:
-    return float("inf") if plan is None else float(problem.costs(plan[None])[goal][0])
-
-
-def _best(problem: AdditiveProblem, plans: Sequence[np.ndarray], limits: Mapping[str, float], goal: str) -> np.ndarray | None:
-    """The feasible plan with the smallest objective."""
-    costs = problem.costs(np.stack(plans))
-    usable = np.flatnonzero(feasible(costs, limits))
-    return plans[usable[np.argmin(costs[goal][usable])]] if len(usable) else None
-
-
 def _cheapest(problem: AdditiveProblem, options: Sequence[np.ndarray], goal: str) -> np.ndarray:
     """A plan to start from: least noise, or the narrowest choices where something else is minimised."""
     if goal == "noise":
@@ -154,14 +169,11 @@ def _undominated(problem: AdditiveProblem, objectives: set[str]) -> list[np.ndar
     names |= objectives & set(problem.terms)
     memory = bool(objectives & {"memory_bytes", "peak_activation_bytes"})
     groups = problem.step_bytes.shape[1]
-    kept = []
+    kept, others = [], [*problem.options, np.zeros(1, dtype=np.int64)]
     for d, own in enumerate(problem.options):
         features = [problem.noise[d, own][:, None]] if "noise" in objectives else []
         for axis in range(3):
             rows = problem.columns[:, axis] == d
-            others = [
-                problem.options[c] if c < problem.decisions else np.zeros(1, dtype=np.int64) for c in range(problem.decisions + 1)
-            ]
             for row in np.flatnonzero(rows):
                 kinds = [others[c] for c in problem.columns[row]]
                 for name in names:
@@ -185,133 +197,6 @@ def _undominated(problem: AdditiveProblem, objectives: set[str]) -> list[np.ndar
                     break
         kept.append(own[keep])
     return kept
-
-
-def _bounds(program: Program, limits: Mapping[str, float], goal: str) -> tuple[np.ndarray, sparse.csr_matrix, np.ndarray, float]:
-    """``cost @ v`` to minimise (unscaled), ``rows @ v <= right`` scaled to about 1e4, and the constant of the objective.
-
-    A last column is added for the peak where it takes part in the objective.
-    """
-    peak = goal in ("peak_activation_bytes", "memory_bytes")
-    name = {"memory_bytes": "weight_bytes"}.get(goal, goal)
-    cost = np.zeros(program.columns + peak)
-    constant = 0.0
-    if name in program.coefficients:
-        cost[: program.columns] = program.coefficients[name]
-        constant = program.constants[name]
-    rows, right = [], []
-
-    def limit(row: sparse.csr_matrix, value: float | np.ndarray, unit: float) -> None:
-        padding = sparse.csr_matrix((row.shape[0], peak))
-        rows.append(sparse.hstack([row, padding]) * (_SCALE / unit))
-        right.append(np.full(row.shape[0], value) * (_SCALE / unit))
-
-    if peak:
-        cost[-1] = 1.0
-        unit = max(abs(program.steps).sum(axis=1).max(), 1.0)
-        rows.append(sparse.hstack([program.steps, -np.ones((program.steps.shape[0], 1))]) * (_SCALE / unit))
-        right.append(np.zeros(program.steps.shape[0]))
-    for objective, value in limits.items():
-        if objective == "peak_activation_bytes":
-            limit(program.steps, value, max(value, 1.0))
-            continue
-        name = "weight_bytes" if objective == "memory_bytes" else objective
-        row = sparse.csr_matrix(program.coefficients[name][None])
-        if objective == "memory_bytes":
-            row = program.steps + sparse.vstack([row] * program.steps.shape[0])
-        budget = value - program.constants[name]
-        limit(row, budget, abs(budget) or float(abs(row).max()) or 1.0)
-    if not rows:
-        return cost, sparse.csr_matrix((0, len(cost))), np.zeros(0), constant
-    return cost, sparse.vstack(rows).tocsr(), np.concatenate(right), constant
-
-
-def _scale(cost: np.ndarray, size: float) -> float:
-    """Factor that brings objective values of about ``size`` to ``_SCALE``."""
-    if np.isfinite(size) and size > 0:
-        return _SCALE / size
-    positive = cost[cost > 0]
-    return _SCALE / float(np.median(positive)) if len(positive) else 1.0
-
-
-def _padded(program: Program, extra: int) -> sparse.csr_matrix:
-    return sparse.hstack([program.equalities, sparse.csr_matrix((program.equalities.shape[0], extra))]).tocsr()
-
-
-def _relax(
-    program: Program, limits: Mapping[str, float], goal: str, size: float, allowed: np.ndarray
-) -> tuple[float, np.ndarray, np.ndarray] | None:
-    """The linear relaxation: its value, by how much each one-hot column would raise it at least, and the point. None if
-    infeasible."""
-    cost, rows, right, constant = _bounds(program, limits, goal)
-    extra = len(cost) - program.columns
-    scale = _scale(cost, size)
-    upper = np.full(len(cost), np.inf)
-    # No upper bounds but those of excluded choices: the equalities imply them, and the reduced costs then are whole.
-    upper[: program.binaries][~allowed] = 0.0
-    result = linprog(
-        cost * scale,
-        A_ub=rows if rows.shape[0] else None,
-        b_ub=right if rows.shape[0] else None,
-        A_eq=_padded(program, extra),
-        b_eq=program.right,
-        bounds=np.stack([np.zeros(len(cost)), upper], axis=1),
-        method="highs",
-    )
-    if result.status == 2:
-        return None
-    if result.status != 0:
-        return -np.inf, np.zeros(program.binaries), np.zeros(program.columns)
-    reduced = result.lower.marginals[: program.columns]
-    return result.fun / scale + constant, program.excess(reduced) / scale, result.x[: program.columns]
-
-
-def _close(
-    problem: AdditiveProblem,
-    program: Program,
-    limits: Mapping[str, float],
-    goal: str,
-    incumbent: np.ndarray | None,
-    allowed: np.ndarray,
-    gap: float,
-) -> Solution | None:
-    """Solve the integer program; a solution that breaks a limit by the solver's tolerance is cut off and the search goes on."""
-    cost, rows, right, constant = _bounds(program, limits, goal)
-    extra = len(cost) - program.columns
-    scale = _scale(cost, _value(problem, incumbent, goal) - constant)
-    constraints = [LinearConstraint(_padded(program, extra), program.right, program.right)]
-    if rows.shape[0]:
-        constraints.append(LinearConstraint(rows, -np.inf, right))
-    integral = np.zeros(len(cost))
-    integral[: program.binaries] = 1
-    upper = np.concatenate([allowed, np.ones(program.columns - program.binaries), np.full(extra, np.inf)])
-    known = incumbent
-    for attempt in itertools.count():
-        with quiet_stdout():
-            result = milp(
-                cost * scale, integrality=integral, bounds=Bounds(0, upper), constraints=constraints, options={"mip_rel_gap": gap}
-            )
-        if result.x is None:
-            # Everything else was excluded as worse than the incumbent, or there is nothing.
-            return None if known is None else _solution(problem, known, goal, _value(problem, known, goal))
-        plan = program.plan(result.x)
-        found = (result.mip_dual_bound if result.mip_dual_bound is not None else result.fun) / scale + constant
-        fits = _best(problem, [plan], limits, goal) is not None
-        if fits:
-            known = plan if known is None else _best(problem, [known, plan], limits, goal)
-        closed = fits and (goal not in planned.MEMORY or not problem.arenas or found >= _value(problem, known, goal) * (1 - 1e-9))
-        if closed or (problem.arenas and attempt >= ROUNDS):
-            return None if known is None else _solution(problem, known, goal, found)
-        row, most = planned.cut(problem, program, plan, limits, goal, _value(problem, known, goal), len(cost))
-        constraints.append(LinearConstraint(row[None], -np.inf, most))
-    raise AssertionError("unreachable")
-
-
-def _solution(problem: AdditiveProblem, plan: np.ndarray, goal: str, bound: float) -> Solution:
-    value = _value(problem, plan, goal)
-    # The solver's absolute tolerance, brought back to the objective's unit, is no gap.
-    near = value - bound <= 1e-9 * abs(value)
-    return Solution(plan.astype(np.int8), value, value if near else min(bound, value))
 
 
 def _shown(name: str, value: float) -> str:
