@@ -46,13 +46,13 @@ _SCAN = np.log([1 / 10, 1 / 3, 3, 10])
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """One timing: a whole network, or one layer of it (by name, without the fixed time of an inference)."""
+    """One timing: a whole network, or layers of it together (by name, without the fixed time of an inference)."""
 
     workload: Workload
     precision: Precision
     latency_s: float
     label: str
-    layer: str | None = None
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +96,7 @@ def predict(device: Device, measurements: Sequence[Measurement]) -> np.ndarray:
         if key not in tables:
             tables[key] = cost.uniform_table(device, measured.workload, measured.precision)
         table = tables[key]
-        if measured.layer is None:
-            found[i] = table.inference_s + table.latency_s.sum()
-        else:
-            found[i] = table.latency_s[_row(measured.workload, measured.layer)].item()
+        found[i] = _timed(table.latency_s, table.inference_s, measured)
     return found
 
 
@@ -118,12 +115,7 @@ class _Predictor:
             return predict(device, self._measurements)
         seconds = {key: priced.latencies_s(device) for key, priced in self._priced.items()}
         inference_s = device.overhead.inference_s.value
-        return np.array(
-            [
-                inference_s + seconds[_subject(m)].sum() if m.layer is None else seconds[_subject(m)][_row(m.workload, m.layer)]
-                for m in self._measurements
-            ]
-        )
+        return np.array([_timed(seconds[_subject(m)], inference_s, m) for m in self._measurements])
 
 
 def _subject(measured: Measurement) -> tuple[int, Precision]:
@@ -231,6 +223,13 @@ def leave_one_out(
         fitted = fit(device, rest, free, prior_weight=prior_weight, fixed=fixed, loss=loss)
         predicted[held] = predict(fitted.device, [measurements[i] for i in held])
     return predicted
+
+
+def _timed(latency_s: np.ndarray, inference_s: float, measured: Measurement) -> float:
+    """What a measurement times, of the ``latency_s`` of all layers of its network (one precision, so one number a layer)."""
+    if not measured.layers:
+        return float(inference_s + latency_s.sum())
+    return float(sum(latency_s[_row(measured.workload, layer)].item() for layer in measured.layers))
 
 
 def _row(workload: Workload, layer: str) -> int:

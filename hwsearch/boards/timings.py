@@ -1,7 +1,7 @@
-"""Timings in a CSV file, as a person writes them down: one network or one layer a line.
+"""Timings as a person writes them down, in a CSV file: one network, one layer of it, or a profiler's output a line.
 
 ========== ============================================================================================
-network    a built-in network (`hwsearch networks`), or a name given with ``--model NAME=FILE.py:CALLABLE``
+network    a built-in network (`hwsearch networks`), or a name given with ``--model NAME=FILE``
 arguments  of the network, as ``d=32 s=5``; may be empty or left out
 scale      enlargement; may be empty or left out for the network's first
 height     of the picture that goes in, in pixels
@@ -9,6 +9,7 @@ width      of the picture that goes in, in pixels
 layer      one layer, by the name that `hwsearch estimate` shows; empty or left out for the whole network
 precision  of the whole network: W8A8, W8A16, FP16, ...
 latency_ms milliseconds; or ``latency_us``, or ``latency_s``
+profile    in its place, or where it is empty: a file of ``hwsearch.boards.profiles``, seen from the CSV file
 ========== ============================================================================================
 
 Lines that begin with ``#`` are remarks. The file names no code: modules of one's own are given on the command line.
@@ -17,23 +18,23 @@ Lines that begin with ``#`` are remarks. The file names no code: modules of one'
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from hwmodels.device.device import Device
-from hwmodels.errors import FileError, HwsearchError, closest
+from hwmodels.errors import FileError, UsageError, closest
 from hwmodels.fitting.constants import Measurement
-from hwmodels.numbers import Precision
-from hwmodels.workload import Workload
-from searchspaces.ir.graph import Graph
-from searchspaces.networks import registry
-from searchspaces.tracing.trace import to_workload, trace
+from hwsearch.boards.library import Library, Subject, positive
+from hwsearch.boards.profiles import found as profiles
+from hwsearch.boards.profiles.match import match
+from hwsearch.boards.profiles.profile import Document, Profile, open_document
 
 REQUIRED = ("network", "height", "width", "precision")
-OPTIONAL = ("arguments", "scale", "layer")
+OPTIONAL = ("arguments", "scale", "layer", "profile")
 LATENCIES = {"latency_ms": 1e-3, "latency_us": 1e-6, "latency_s": 1.0}
+SAME_MACS = 1.25
+"""Factor between the multiply-accumulates that a tool counts and ours; tools differ in what else than products they count."""
 
 
 class TimingFileError(FileError):
@@ -43,155 +44,156 @@ class TimingFileError(FileError):
         self.problems = problems
         lines = "\n".join(f"  - {problem}" for problem in problems)
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        columns = f"Columns: {', '.join((*REQUIRED, *OPTIONAL))}, and one of {', '.join(LATENCIES)}."
+        columns = f"Columns: {', '.join((*REQUIRED, *OPTIONAL))}, and one of {', '.join(LATENCIES)}, or profile."
         super().__init__(f"{path}: {count}\n{lines}", columns)
 
 
-@dataclass
-class Library:
-    """Networks by what a line says of them, traced once. ``models``: a person's own, by name, as ``FILE.py:CALLABLE``."""
+@dataclass(frozen=True, eq=False)
+class Timings:
+    """What was measured, and what a person must know of it."""
 
-    models: Mapping[str, str] = field(default_factory=dict)
-    _graphs: dict[tuple[str, int | None, str], tuple[Graph, int]] = field(default_factory=dict)
-    _workloads: dict[tuple[str, int | None, str, int, int], Workload] = field(default_factory=dict)
-
-    def workload(self, name: str, scale: int | None, arguments: str, height: int, width: int) -> Workload:
-        """The network at one size.
-
-        Raises:
-            UsageError, FileError: it cannot be made so.
-        """
-        key = (name, scale, arguments, height, width)
-        if key not in self._workloads:
-            if key[:3] not in self._graphs:
-                self._graphs[key[:3]] = self._graph(name, scale, arguments)
-            graph, enlarged = self._graphs[key[:3]]
-            self._workloads[key] = to_workload(graph, height * enlarged, width * enlarged)
-        return self._workloads[key]
-
-    def _graph(self, name: str, scale: int | None, arguments: str) -> tuple[Graph, int]:
-        if name in self.models:
-            own = registry.load_file(self.models[name], scale=scale)
-            return trace(own.module, own.channels, name), 1
-        spec = registry.spec(name)
-        chosen = {**spec.arguments, **_arguments(arguments)}
-        factor = scale or spec.scales[0]
-        module = registry.build(name, factor, **_arguments(arguments))
-        graph = trace(module, spec.channels or int(chosen["channels"]), name)
-        return graph, factor if spec.input_kind == "upsampled" else 1
+    measurements: list[Measurement]
+    remarks: tuple[str, ...] = ()
 
 
-def read(path: Path, device: Device, library: Library | None = None) -> list[Measurement]:
+def read(path: Path, device: Device, library: Library | None = None, said: Mapping[str, str] | None = None) -> Timings:
     """The timings of a file, each checked against the network and against what ``device`` executes.
 
+    Args:
+        path: a CSV file as above, or what a profiler wrote; which of them, its content tells.
+        said: for a profile, which says none of it: ``network``, ``height``, ``width``, ``precision``, ``scale``, ``arguments``.
     Raises:
-        FileError: the file cannot be read.
-        TimingFileError: it has mistakes; all are listed with their line numbers.
+        FileError: the file cannot be read, or is a damaged profile.
+        TimingFileError: a CSV file with mistakes; all are listed with their line numbers.
+        UsageError: a profile without ``said``, or something else with it; ``said`` is wrong.
     """
     library = library or Library()
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise FileError(
-            f"{path}: no such file", "Give a CSV file with the columns of `hwsearch devices calibrate --help`."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file in UTF-8'}") from None
-    rows = list(_rows(text))
+    document = open_document(path)
+    profile = profiles.read(document)
+    if profile is None:
+        if said:
+            raise UsageError(
+                f"{path}: no profile that is known ({', '.join(reader.name for reader in profiles.readers())})",
+                "A CSV file of timings names network, size and precision itself: leave the options out.",
+            )
+        return _of_csv(document, device, library)
+    missing = [name for name in REQUIRED if name not in (said or {})]
+    if missing or said is None:
+        raise UsageError(
+            f"{path} is what {profile.tool} writes; which network it is of, at which size and precision, does not stand in it",
+            "Add --network NAME --input HEIGHTxWIDTH --precision W8A8 (a model file: --model NAME=FILE --network NAME), or name "
+            "several profiles in a CSV file, in a column `profile`.",
+        )
+    problems, subject = library.subject(said, device)
+    if subject is None:
+        raise UsageError(f"{path}: what was said of it is wrong: {'; '.join(problems)}")
+    return of_profile(profile, document, subject)
+
+
+def of_profile(profile: Profile, document: Document, subject: Subject) -> Timings:
+    """The time of the whole network, and of its layers as far as they can be told apart.
+
+    Raises:
+        FileError: the profile is of another network, or nothing of it can be used.
+    """
+    workload = subject.workload
+    if profile.macs is not None and not 1 / SAME_MACS <= profile.macs / workload.macs <= SAME_MACS:
+        raise document.refuse(
+            f"it is of a network of {profile.macs / 1e6:.4g} million multiply-accumulates, "
+            f"{subject.words} has {workload.macs / 1e6:.4g}",
+            "Name the network and the input size that were timed.",
+        )
+    matched = match(profile, workload, subject.nodes)
+    name = document.path.name
+    found = []
+    if matched.total_is_usable:
+        everything = () if profile.with_call else tuple(layer.name for layer in workload.layers)
+        found.append(Measurement(workload, subject.precision, profile.total_s, f"{name}: {subject.words}", everything))
+    for layers, seconds in matched.times:
+        short = layers[0] if len(layers) == 1 else f"{layers[0]} and {len(layers) - 1} more"
+        found.append(Measurement(workload, subject.precision, seconds, f"{name}: {short} {subject.precision}", layers))
+    if not found:
+        raise document.refuse(" ".join(matched.remarks), "Profile a network that runs on the device as a whole.")
+    whole = "the whole network" if profile.with_call else "all layers, without the fixed time of an inference"
+    parts = f"{len(matched.times)} groups of layers" if matched.times else "no single layer"
+    first = f"{name}, {profile.tool}: {whole if matched.total_is_usable else 'not the whole'}, and {parts}."
+    return Timings(found, (first, *(f"{name}: {remark}" for remark in matched.remarks)))
+
+
+def _of_csv(document: Document, device: Device, library: Library) -> Timings:
+    path = document.path
+    rows = list(_rows(document.text))
     if not rows:
         raise TimingFileError(path, ["the file is empty"])
     (_, header), *body = rows
     names = [name.strip().lower() for name in header]
     if problems := _header_problems(names):
         raise TimingFileError(path, problems)
-    problems, found = [], []
+    found: list[Measurement] = []
+    problems, remarks = list[str](), list[str]()
     for line, cells in body:
         if len(cells) != len(names):
             problems.append(f"line {line}: {len(cells)} cells under {len(names)} columns")
             continue
-        wrong, measured = _measurement(dict(zip(names, map(str.strip, cells), strict=True)), device, library, f"line {line}")
+        wrong, read = _line(dict(zip(names, map(str.strip, cells), strict=True)), device, library, f"line {line}", path.parent)
         problems += [f"line {line}: {problem}" for problem in wrong]
-        if measured is not None:
-            found.append(measured)
+        found += read.measurements
+        remarks += read.remarks
     if not body:
         problems = ["no line with a timing"]
     if problems:
         raise TimingFileError(path, problems)
-    return found
+    return Timings(found, tuple(remarks))
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of each line that says something."""
     reader = csv.reader(text.splitlines())
-    for cells in reader:
-        if any(cell.strip() for cell in cells) and not cells[0].lstrip().startswith("#"):
-            yield reader.line_num, cells
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells) and not cells[0].lstrip().startswith("#"):
+                yield reader.line_num, cells
+    except csv.Error as error:  # a cell of more than 128 KiB: no table
+        yield reader.line_num, [f"({error})"]
 
 
 def _header_problems(names: list[str]) -> list[str]:
     known = (*REQUIRED, *OPTIONAL, *LATENCIES)
-    problems = [f"line 1: unknown column {name!r}. {closest(name, known)}" for name in names if name not in known]
+    problems = [f"line 1: unknown column {name[:40]!r}. {closest(name[:40], known)}" for name in names if name not in known]
     problems += [f"line 1: column {name!r} stands twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     problems += [f"line 1: column {name!r} is missing" for name in REQUIRED if name not in names]
-    if sum(name in LATENCIES for name in set(names)) != 1:
-        problems.append(f"line 1: one column of {', '.join(LATENCIES)} is needed")
+    times = sum(name in LATENCIES for name in set(names))
+    if times > 1 or (not times and "profile" not in names):
+        problems.append(f"line 1: one column of {', '.join(LATENCIES)} is needed, or profile")
     return problems
 
 
-def _measurement(cells: Mapping[str, str], device: Device, library: Library, label: str) -> tuple[list[str], Measurement | None]:
-    """What is wrong with a line, or its timing."""
-    problems: list[str] = []
-    unit = next(name for name in LATENCIES if name in cells)
-    size = []
-    for name in ("height", "width"):
-        if not cells[name].isdigit() or not 0 < int(cells[name]) < 100_000:
-            problems.append(f"{name} {cells[name]!r} is not a whole number of pixels above 0")
-        else:
-            size.append(int(cells[name]))
-    scale = cells.get("scale", "")
-    if scale and not scale.isdigit():
-        problems.append(f"scale {scale!r} is not a whole number")
-    latency_s = _positive(cells[unit]) * LATENCIES[unit]
-    if not latency_s > 0:
-        problems.append(f"{unit} {cells[unit]!r} is not a number above 0")
-    precision = None
+def _line(cells: Mapping[str, str], device: Device, library: Library, label: str, folder: Path) -> tuple[list[str], Timings]:
+    """What is wrong with a line, or what it measured."""
+    problems, subject = library.subject(cells, device)
+    unit = next((name for name in LATENCIES if name in cells), None)
+    profile, layer = cells.get("profile", ""), cells.get("layer", "")
+    latency_s = positive(cells[unit]) * LATENCIES[unit] if unit else 0.0
+    if profile and unit and cells[unit]:
+        problems.append(f"both {unit} and a profile: leave one of them empty")
+    elif not profile and not latency_s > 0:
+        problems.append(f"{unit} {cells[unit]!r} is not a number above 0" if unit else "no profile is named")
+    if subject is not None and layer and layer not in (names := [row.name for row in subject.workload.layers]):
+        problems.append(f"{subject.workload.name} has no layer {layer!r}. {closest(layer, names)}")
+    if profile and layer:
+        problems.append("a profile tells its layers itself: leave the layer empty")
+    if problems or subject is None:
+        return problems, Timings([])
+    if not profile:
+        text = f"{label}: {subject.words}" + (f" {layer}" if layer else "")
+        return [], Timings([Measurement(subject.workload, subject.precision, latency_s, text, (layer,) if layer else ())])
     try:
-        precision = Precision.parse(cells["precision"])
-        if not any(native.holds(precision) for native in device.native):
-            natives = ", ".join(map(str, device.native))
-            problems.append(f"precision {precision} is not executed by {device.name} (its rates: {natives})")
-    except HwsearchError as error:
-        problems.append(str(error).replace("\n", ". "))
-    workload = None
-    if not scale or scale.isdigit():
-        height, width = size if len(size) == 2 else (24, 32)  # a wrong size does not hide what else is wrong
-        try:
-            factor = int(scale) if scale else None
-            workload = library.workload(cells["network"], factor, cells.get("arguments", ""), height, width)
-        except HwsearchError as error:
-            problems.append(str(error).replace("\n", ". "))
-    layer = cells.get("layer") or None
-    if workload is not None and layer is not None and layer not in (names := [row.name for row in workload.layers]):
-        problems.append(f"{workload.name} has no layer {layer!r}. {closest(layer, names)}")
-    if problems or workload is None or precision is None:
-        return problems, None
-    words = (cells["network"], cells.get("arguments", ""), f"x{scale}" if scale else "", f"{size[0]}x{size[1]}", layer or "")
-    return [], Measurement(workload, precision, latency_s, f"{label}: {' '.join(filter(None, (*words, str(precision))))}", layer)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
-
-
-def _arguments(text: str) -> dict[str, int | float | str]:
-    """``d=32 s=5`` as arguments of a network; ``networks.build`` checks them."""
-    found: dict[str, int | float | str] = {}
-    for word in text.split():
-        key, _, value = word.partition("=")
-        number = _positive(value)
-        found[key] = value if math.isnan(number) else int(number) if value.isdigit() else number
-    return found
+        document = open_document(folder / profile)
+        known = profiles.read(document)
+        if known is None:
+            return [f"{profile}: no profile that is known ({', '.join(reader.name for reader in profiles.readers())})"], Timings(
+                []
+            )
+        return [], of_profile(known, document, subject)
+    except FileError as error:
+        return [str(error).replace("\n", ". ")], Timings([])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwsearch.cli.options import Json, Quiet
+from hwsearch.cli.options import Json, Quiet, read_size
 from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ def calibrate(
         Path | None,
         typer.Option(
             help="Timings of your board: a CSV file with the columns network, height, width, precision, latency_ms (or _us, _s), "
-            "and where wanted arguments (d=32 s=5), scale, layer (empty: the whole network).",
-            metavar="CSV",
+            "and where wanted arguments (d=32 s=5), scale, layer (empty: the whole network), profile (instead of a latency: what "
+            "a profiler wrote). Or that itself, told by its content: trtexec --exportProfile, benchmark_model, Qualcomm AI Hub, "
+            "X-CUBE-AI or ST Edge AI validated on the board.",
+            metavar="FILE",
         ),
     ] = None,
     out: Annotated[
@@ -42,7 +44,19 @@ def calibrate(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="A network of your own that the CSV calls NAME (repeatable).", metavar="NAME=FILE:CALLABLE"),
+        typer.Option(
+            help="A network of your own, by the name that the CSV or --network calls it (repeatable): code, or a model file "
+            "(NAME=net.onnx).",
+            metavar="NAME=FILE[:CALLABLE]",
+        ),
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="The network of a profile: built in, or a NAME of --model.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Its enlargement. Default: the network's first.", min=1)] = None,
+    input_size: Annotated[
+        str | None, typer.Option("--input", help="Size of the picture that went in, of a profile.", metavar="HxW")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the whole network, of a profile: W8A8, FP16, ...", metavar="PRECISION")
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of ONNX Runtime, for `host`.", min=1)] = 1,
     as_json: Json = False,
@@ -53,19 +67,35 @@ def calibrate(
 
     terminal = Terminal(as_json, quiet)
     if measurements is not None:
-        _board(terminal, device, measurements, out, free, model or ())
+        said = {"network": network, "scale": scale, "precision": precision}
+        if size := read_size(input_size):
+            said |= {"height": size[0], "width": size[1]}
+        of_profile = {name: str(value) for name, value in said.items() if value is not None}
+        _board(terminal, device, measurements, out, free, model or (), of_profile)
     elif device in ("host", "cpu"):
-        if out is not None or free or model:
-            raise UsageError("--out, --free and --model belong to --measurements", "`host` is timed and fitted as a whole.")
+        if out is not None or free or model or network or scale or input_size or precision:
+            raise UsageError(
+                "--out, --free, --model and what is said of a profile belong to --measurements",
+                "`host` is timed and fitted as a whole.",
+            )
         _host(terminal, threads)
     else:
         raise UsageError("no timings given", "Pass --measurements FILE.csv, or calibrate `host`, which is timed here.")
 
 
-def _board(terminal: Terminal, name: str, csv: Path, out: Path | None, free: Sequence[str] | None, models: Sequence[str]) -> None:
+def _board(
+    terminal: Terminal,
+    name: str,
+    file_of_timings: Path,
+    out: Path | None,
+    free: Sequence[str] | None,
+    models: Sequence[str],
+    said: Mapping[str, str],
+) -> None:
     from hwmodels.device import reader
     from hwmodels.errors import UsageError
     from hwsearch.boards import board, timings
+    from hwsearch.boards.library import Library
     from hwsearch.documents.files import replacing
 
     file = board.source_of(name)
@@ -73,16 +103,19 @@ def _board(terminal: Terminal, name: str, csv: Path, out: Path | None, free: Seq
     target = out or Path(f"{file.stem}.fitted.toml")
     if target.exists() and (out is None or target.samefile(file)):
         raise UsageError(f"{target} is there already", "Choose another place with --out NEW.toml.")
-    library = timings.Library(_models(models))
-    read = timings.read(csv, device, library)
+    timed = timings.read(file_of_timings, device, Library(_models(models)), said)
+    read = timed.measurements
     with terminal.progress() as progress, progress.stage("fitting", 1):
-        found = board.fit(file, device, read, csv.name, free or None)
+        found = board.fit(file, device, read, file_of_timings.name, free or None)
     with replacing(target) as temporary:
         temporary.write_text(found.text, encoding="utf-8")
-    document = {"device": device.name, "file": str(target), "held_out_median_error": found.held_out_error}
+    document: dict[str, Any] = {"device": device.name, "file": str(target), "held_out_median_error": found.held_out_error}
+    document["remarks"] = list(timed.remarks)
     document |= _document(device, found.fit, read)
 
     def render(screen: Any) -> None:
+        for remark in timed.remarks:
+            screen.print(remark)
         _render(screen, device, found.fit, read)
         if found.held_out_error is not None:
             held = f"{100 * found.held_out_error:.1f} %"
@@ -118,8 +151,8 @@ def _models(texts: Sequence[str]) -> dict[str, str]:
     found = {}
     for text in texts:
         name, equals, target = text.partition("=")
-        if not equals or not name or ":" not in target:
-            raise UsageError(f"--model {text!r} is not NAME=FILE:CALLABLE", "For example --model mine=net.py:build.")
+        if not equals or not name or not target:
+            raise UsageError(f"--model {text!r} is not NAME=FILE[:CALLABLE]", "For example mine=net.py:build, or mine=net.onnx.")
         found[name] = target
     return found
 

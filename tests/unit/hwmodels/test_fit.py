@@ -33,19 +33,21 @@ def timed(target: device.Device, precision: Precision = INT8, noise: float = 0.0
     for blocks, width in ((2, 8), (3, 32), (2, 64)):
         for height, pixels in sizes:  # type: ignore[attr-defined]
             workload = edsr(blocks, width, height, pixels)
-            for layer in (None, "head", "body.0.0", "shuffle.0"):
-                measured = Measurement(workload, precision, 1.0, f"{workload.name} {width} {height} {layer}", layer)
+            for layers in ((), ("head",), ("body.0.0",), ("shuffle.0",)):
+                measured = Measurement(workload, precision, 1.0, f"{workload.name} {width} {height} {layers}", layers)
                 exact = constants.predict(target, [measured])[0]
-                found.append(Measurement(workload, precision, exact * np.exp(noise * rng.normal()), measured.label, layer))
+                found.append(Measurement(workload, precision, exact * np.exp(noise * rng.normal()), measured.label, layers))
     return found
 
 
 def test_the_price_of_a_network_and_of_its_layers() -> None:
     target, workload = catalogue.load("jetson"), edsr(2, 16, 20, 30)
-    layers = [Measurement(workload, INT8, 1.0, layer.name, layer.name) for layer in workload.layers]
+    layers = [Measurement(workload, INT8, 1.0, layer.name, (layer.name,)) for layer in workload.layers]
     whole, *parts = constants.predict(target, [Measurement(workload, INT8, 1.0, "whole"), *layers])
     assert whole == pytest.approx(cost.uniform(target, workload, INT8).latency_s)
     assert whole == pytest.approx(sum(parts) + target.overhead.inference_s.value)
+    together = Measurement(workload, INT8, 1.0, "all layers", tuple(layer.name for layer in workload.layers))
+    assert constants.predict(target, [together])[0] == pytest.approx(sum(parts))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_noise_shows_in_the_spread() -> None:
 def test_one_size_cannot_tell_overhead_from_rate() -> None:
     truth = changed("host", rates__W8A8=2e9, overhead__inference_s=3e-3)
     free = ["rates.W8A8", "overhead.inference_s"]
-    one, another = (m for m in timed(truth, sizes=((8, 8), (24, 32)))[:8] if m.layer is None)
+    one, another = (m for m in timed(truth, sizes=((8, 8), (24, 32)))[:8] if not m.layers)
     near = changed("host", rates__W8A8=3e9, overhead__inference_s=2e-3)
     fitted = constants.fit(near, [one], free)
     assert fitted.undetermined == (("rates.W8A8", "overhead.inference_s"),)
@@ -147,7 +149,7 @@ def test_leave_one_out_predicts_from_the_others_only() -> None:
     timings = timed(truth)
     groups = [m.workload.tensors[1].channels for m in timings]
     lied = [
-        Measurement(m.workload, INT8, 9 * m.latency_s, m.label, m.layer) if g == 8 else m
+        Measurement(m.workload, INT8, 9 * m.latency_s, m.label, m.layers) if g == 8 else m
         for m, g in zip(timings, groups, strict=True)
     ]
     predicted = constants.leave_one_out(catalogue.load("host"), lied, groups, ["rates.W8A8", "overhead.inference_s"])
@@ -165,7 +167,7 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(UsageError, match="above 0: broken"):
         constants.fit(target, [Measurement(good[0].workload, INT8, 0.0, "broken")], ["rates.W8A8"])
     with pytest.raises(UsageError, match=r"no layer 'hea'[\s\S]*head"):
-        constants.predict(target, [Measurement(good[0].workload, INT8, 1.0, "x", "hea")])
+        constants.predict(target, [Measurement(good[0].workload, INT8, 1.0, "x", ("hea",))])
     with pytest.raises(UsageError, match="twice"):
         constants.fit(target, good, ["rates.W8A8", "rates.W8A8"])
     with pytest.raises(UsageError, match="two groups"):

@@ -13,6 +13,7 @@ from hwmodels.device.facts import number, with_numbers
 from hwmodels.device.values import Quantity
 from hwmodels.fitting import constants
 from hwsearch.boards import board, host, timings
+from hwsearch.boards.library import Library
 from hwsearch.boards.runtime import FP32, INT8, Subject, arbitrary_integers, conv_graph, latencies, settled
 from hwsearch.boards.subjects import all_subjects
 from hwsearch.cli.app import main
@@ -24,7 +25,7 @@ HEADER = "network,arguments,scale,height,width,layer,precision,latency_ms\n"
 def write(path: Path, truth: device.Device, lines: list[str]) -> Path:
     """A CSV with the times that ``truth`` would take."""
     path.write_text(HEADER + "\n".join(f"{line},1" for line in lines) + "\n")
-    exact = constants.predict(truth, timings.read(path, truth))
+    exact = constants.predict(truth, timings.read(path, truth).measurements)
     path.write_text(
         HEADER + "# remark\n\n" + "\n".join(f"{line},{1e3 * s!r}" for line, s in zip(lines, exact.tolist(), strict=True))
     )
@@ -47,8 +48,8 @@ def truth() -> device.Device:
 
 
 def test_lines_become_measurements(tmp_path: Path, truth: device.Device) -> None:
-    found = timings.read(write(tmp_path / "t.csv", truth, LINES), truth)
-    assert [m.layer for m in found] == [None, None, None, None, "conv2"]
+    found = timings.read(write(tmp_path / "t.csv", truth, LINES), truth).measurements
+    assert [m.layers for m in found] == [(), (), (), (), ("conv2",)]
     assert found[1].workload.tensors[0].height == 180
     assert found[3].label == "line 7: espcn x2 90x160 W8A8"
     assert found[2].workload.macs < found[1].workload.macs
@@ -63,11 +64,11 @@ def test_every_mistake_with_its_line(tmp_path: Path) -> None:
     wanted = [
         ("line 2", "no network is called 'fsrcn'. Did you mean fsrcnn"),
         ("line 3", "height '18o'"),
-        ("line 3", "latency_ms '-5'"),
         ("line 3", "'W9A8' is not a precision"),
         ("line 3", "not made for scale 7"),
-        ("line 4", "latency_ms 'nan'"),
+        ("line 3", "latency_ms '-5'"),
         ("line 4", "no argument 'dd'"),
+        ("line 4", "latency_ms 'nan'"),
         ("line 6", "no layer 'conv9'"),
         ("line 7", "2 cells under 8 columns"),
     ]
@@ -130,7 +131,7 @@ def test_timings_are_needed_for_a_board(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("name", ["jetson", "stm32h743", "rk3588", "ethos-u55-128", "host"])
 def test_what_is_free_by_default_exists(name: str) -> None:
     target = catalogue.load(name)
-    workload = timings.Library().workload("espcn", 2, "", 16, 16)
+    workload = Library().workload("espcn", 2, "", 16, 16)
     measured = [constants.Measurement(workload, INT8, 1.0, "x")]
     free = board.free_constants(target, measured)
     assert "rates.W8A8" in free
