@@ -54,6 +54,8 @@ def sentences(
     said.append(
         "A quick run: one proxy, few plans simulated, one proven and not polished. Without --quick the front is searched."
         if request.quick
+        else "Integers of a network with state are not polished; what was simulated is what was measured."
+        if problem.graph.remembered
         else "The integers of chosen plans were polished together before they were measured; what was simulated is without that."
     )
     floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})

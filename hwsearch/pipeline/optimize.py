@@ -65,9 +65,9 @@ QUICK_CROPS = 2
 """A quick run measures one proxy, the one that ranks plans best, on every second crop: a quarter of the time of all."""
 
 
-def searched_proxies(quick: bool = False) -> dict[str, ProxyInfo]:
-    """The proxies that a search measures, by name."""
-    return {name: info for name, info in proxies.PROXIES.items() if (name == proxies.OUTPUT_SQNR if quick else info.searched)}
+def searched_proxies(one: bool = False) -> dict[str, ProxyInfo]:
+    """The proxies that a search measures, by name. ``one``: where one must do, in a hurry or for a network with state."""
+    return {name: info for name, info in proxies.PROXIES.items() if (name == proxies.OUTPUT_SQNR if one else info.searched)}
 
 
 def measure_damage(
@@ -76,7 +76,7 @@ def measure_damage(
     """The damage table of every proxy that searches use: noise measured on the crops, told in dB for pictures on which the
     floating-point network errs by ``float_mse``."""
     tables = {}
-    searched = searched_proxies(quick)
+    searched = searched_proxies(quick or bool(calibration.graph.remembered))
     with progress.stage("quality proxies", STEPS * len(searched)) as stage:
         for name, info in searched.items():
             report = follow(stage, STEPS)

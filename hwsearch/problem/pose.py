@@ -28,6 +28,7 @@ from searchspaces.space import SearchSpace, build_space
 from searchspaces.tasks import registry as tasks
 from searchspaces.tasks.task import Contract, Task
 from searchspaces.tracing import trace
+from searchspaces.tracing.recurrent import Recurrent
 
 UNSIZED = ("whole", "auto")
 """What ``Request.tile`` may be beside a size."""
@@ -231,5 +232,10 @@ def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
         FileError: they cannot be used, or are smaller than the one size that the network takes.
     """
     task = choose_task(request, network)
+    if isinstance(network.module, Recurrent) and not task.sequences:
+        raise UsageError(
+            f"{network.name} keeps state between the frames of a video, and samples of the task {task.name} are single pictures",
+            f"Ask for --task {' or '.join(name for name, other in tasks.known().items() if other.sequences)}.",
+        )
     found = task.samples(request.images, request.seed, network.module)
     return Pictures(task.fitted(found.calibration), found.sources, task.fitted(found.search), task.fitted(found.evaluation), task)

@@ -72,7 +72,7 @@ class Observations:
     Attributes:
         graph: the network as traced.
         crops: the pictures ``[1, C, h, w]`` in 0..1, at least two, brought to a size that the network takes; smaller windows of
-            them where it is large.
+            them where it is large. Of a network with state clips ``[N, C, h, w]`` of one length.
         weight_bits: every width of weights that may be asked for.
         symmetric: activations have no zero points.
         seed: of the sampling of patches, windows and probes.
@@ -91,6 +91,7 @@ class Observations:
         self.graph, self.weight_bits, self.symmetric, self.seed = graph, tuple(weight_bits), symmetric, seed
         self._tell = progress or (lambda text, share: None)
         self._cost, self._sizes = macs_per_pixel(graph, crops[0].shape[1]), Sizes.of(graph)
+        self._frames = len(crops[0])
         self.crops = tuple(trimmed([self._sizes.fitted(crop) for crop in crops], self._cost, LOOK_MACS, seed, self._sizes))
 
     @cached_property
@@ -119,7 +120,7 @@ class Observations:
         tell("moments", 0.2)
         moments = self.moments if graph is self.graph else collect(graph, crops, self.seed)
         tell("noise gains", 0.6)
-        gains = Bench(graph, batch).gains(self.seed)
+        gains = Bench(graph, batch, self._frames).gains(self.seed)
         tell("histograms", 0.7)
         seen = spreads(graph, varied, ranges, gains.tensors)
         tell("equalization", 0.9)
@@ -128,12 +129,12 @@ class Observations:
         default = {name: equalizer.choose(name, INT8, [8] * len(graph.readers(name))) for name in equalizer.candidates}
         scales = {name: equalizer.candidates[name][alpha] for name, alpha in default.items()}
         equal = scaled(graph, scales)
-        bench = Bench(equal, batch)
+        bench = Bench(equal, batch, self._frames)
         measured = bench.macs * len(seen) * OPTIONS / 2 <= MEASURING_MACS  # on average half of the network lies behind a tensor
         return Equalized(
             graph=equal,
             bench=bench if measured else None,
-            compare=Bench(equal, affordable(crops, min(COMPARE_MACS / cost, COMPARE_PIXELS), self.seed, sizes))
+            compare=Bench(equal, affordable(crops, min(COMPARE_MACS / cost, COMPARE_PIXELS), self.seed, sizes), self._frames)
             if measured
             else None,
             gains=gains.scaled(scales),

@@ -4,6 +4,9 @@ A node is one operator (``searchspaces.ops``) and produces exactly one tensor, w
 execution order. Transposed convolutions have already been rewritten to a convolution and a pixel shuffle; ReLU-like activations
 are fused into the layer or addition that feeds them.
 
+A network with state between the frames of a video is the graph of one frame, with ``State`` nodes that stand after the input and
+``Remember`` nodes before the output.
+
 Tensors have any rank; the first axis is that of pictures. Which axis has the channels is the matter of the operator that reads.
 """
 
@@ -22,6 +25,7 @@ from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Activation
+from searchspaces.ops.state import Remember, State
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +110,16 @@ class Graph:
         return self.nodes[-1]
 
     @property
+    def sources(self) -> tuple[Node, ...]:
+        """The nodes whose tensors are there before anything is computed: the input, and the states of the frame before."""
+        return tuple(node for node in self.nodes if isinstance(node.op, Input | State))
+
+    @cached_property
+    def remembered(self) -> dict[str, Node]:
+        """State's name -> the node that keeps it for the next frame; empty for a network without state."""
+        return {node.op.state: node for node in self.nodes if isinstance(node.op, Remember)}
+
+    @property
     def channels(self) -> int:
         """Channels of the picture that goes in."""
         assert isinstance(self.input.op, Input)
@@ -157,7 +171,8 @@ class Graph:
     def quantizer_groups(self) -> dict[str, str]:
         """Tensor name -> name of its quantizer group (its first tensor): tensors that share scale and zero point.
 
-        Tied: what is moved with where it comes from (``Op.moves``); so all operands and the result of a concatenation.
+        Tied: what is moved with where it comes from (``Op.moves``); so all operands and the result of a concatenation, and a
+        state with what is remembered as it.
         """
         return dict(self._quantizer_groups)
 
@@ -176,6 +191,8 @@ class Graph:
         for node in self.nodes:
             if node.op.moves:
                 ties.add_edges_from((node.name, source) for source in node.inputs)
+                if isinstance(node.op, Remember):
+                    ties.add_edge(node.name, node.op.state)
             elif aligned and node.op.aligns:
                 ties.add_edges_from((node.inputs[0], source) for source in node.inputs[1:])
         first = {}
@@ -195,24 +212,51 @@ def execute(
     x: Tensor,
     observe: Callable[[Node, Tensor], Tensor | None] | None = None,
 ) -> Tensor:
-    """Run the graph on ``x [N, C, H, W]``.
+    """Run the graph on ``x [N, C, H, W]``: N pictures, or the N frames of one clip where the network has state.
 
     Args:
         observe: called with every node (the input included) and its tensor; what it returns replaces the tensor, ``None``
-            keeps it. This is how ranges are recorded and quantizers simulated.
+            keeps it. This is how ranges are recorded and quantizers simulated. Of a network with state once a frame.
     Returns:
         The output tensor. Tensors are dropped after their last reader.
     """
     graph = graph.at(*x.shape[2:])
+    return through_time(graph, x, lambda frame, memory: _executed(graph, frame, observe, memory))
+
+
+def through_time(graph: Graph, x: Tensor, step: Callable[[Tensor, Memory], Tensor]) -> Tensor:
+    """``step(pictures, memory)`` of all pictures at once, or frame by frame where the network has state.
+
+    ``memory`` holds, by state's name, the tensor that the frame before remembered; the step reads it and writes it. It is empty
+    at the first frame: every clip starts anew.
+    """
+    if not graph.remembered:
+        return step(x, {})
+    memory: Memory = {}
+    return torch.cat([step(frame, memory) for frame in x.split(1)])
+
+
+Memory = dict[str, Tensor]
+"""State's name -> its tensor, in whatever form a step carries tensors."""
+
+
+def _executed(graph: Graph, x: Tensor, observe: Callable[[Node, Tensor], Tensor | None] | None, memory: Memory) -> Tensor:
     last_use = {source: node.name for node in graph.nodes for source in node.inputs}
     tensors: dict[str, Tensor] = {}
     value = x
     for node in graph.nodes:
-        value = x if isinstance(node.op, Input) else apply(node, [tensors[source] for source in node.inputs])
+        if isinstance(node.op, Input):
+            value = x
+        elif node.name in memory:
+            value = memory[node.name]
+        else:
+            value = apply(node, [tensors[source] for source in node.inputs])
         if observe is not None:
             seen = observe(node, value)
             value = value if seen is None else seen
         tensors[node.name] = value
+        if isinstance(node.op, Remember):
+            memory[node.op.state] = value
         for source in set(node.inputs):
             if last_use[source] == node.name and source != graph.output.name:
                 del tensors[source]

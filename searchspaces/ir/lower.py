@@ -20,6 +20,8 @@ def to_workload(graph: Graph, height: int, width: int) -> table.Workload:
     Slopes of PReLU, scales and constant operands count among a layer's biases. A layer that is called twice has two rows, each
     with its own weights. Operations that could not be traced have a row of element-wise work, the shape of their first input,
     and stand in ``uncounted``.
+
+    A state is a tensor that comes in, as the picture does; what is remembered goes out, as the output does.
     """
     graph = graph.at(height, width)
     found = shapes(graph, height, width)
@@ -27,7 +29,10 @@ def to_workload(graph: Graph, height: int, width: int) -> table.Workload:
     leaders = graph.width_groups()
     group_names = tuple(dict.fromkeys(leaders[node.name] for node in graph.nodes))
     tensor_of = {node.name: i for i, node in enumerate(graph.nodes)}
-    layers = tuple(_layer(node, found, tensor_of) for node in graph.nodes[1:])
+    given = {node.name for node in graph.sources}
+    computed = [node for node in graph.nodes if node.name not in given]
+    row_of = {node.name: row for row, node in enumerate(computed)}
+    layers = tuple(_layer(node, found, tensor_of) for node in computed)
     readers: list[list[int]] = [[] for _ in graph.nodes]
     for row, layer in enumerate(layers):
         for source in dict.fromkeys(layer.inputs):
@@ -36,7 +41,7 @@ def to_workload(graph: Graph, height: int, width: int) -> table.Workload:
         table.Tensor(
             node.name,
             *_places(found[node.name], axes[node.name]),
-            i - 1,
+            row_of.get(node.name, -1),
             tuple(readers[i]),
             group_names.index(leaders[node.name]),
             is_picture(found[node.name], axes[node.name]),

@@ -20,6 +20,7 @@ from searchspaces.ops.maps.elementwise import Add, Div, Mul, SquaredDifference, 
 from searchspaces.ops.moves.move import Concat, Expand, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape
 from searchspaces.ops.reductions.norm import LayerNorm, RmsNorm
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Var
+from searchspaces.ops.state import Remember, State
 
 Nodes = Mapping[str, Node]
 
@@ -38,7 +39,7 @@ def recognise(nodes: Sequence[Node]) -> list[Node]:
 
 
 def _reached(nodes: list[Node]) -> Iterator[Node]:
-    needed = {nodes[-1].name, nodes[0].name}
+    needed = {nodes[-1].name, nodes[0].name, *(node.name for node in nodes if isinstance(node.op, State | Remember))}
     for node in reversed(nodes):
         if node.name in needed:
             needed.update(node.inputs)

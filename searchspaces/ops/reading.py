@@ -13,6 +13,7 @@ from typing import Any
 
 from searchspaces.ops.base import Op
 from searchspaces.ops.input import Input, Unknown
+from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
 
 Read = Callable[[Any, Any], Any]
@@ -65,6 +66,7 @@ class OperatorReaders(Mapping[str, OperatorReader]):
         found: OpTable[tuple[str, ...]] = OpTable(self.name)
         found.lacks("no operator of such a file becomes it: what computes it there is read in other words", Op)
         found.lacks("it stands for what a file has and no other operator expresses", Unknown)
+        found.lacks("networks of one input are read, that keep nothing from one picture to the next", State, Remember)
         found.put(("the file's input",), Input)
         by_class: dict[type[Op], list[str]] = {}
         for reader in self._readers.values():

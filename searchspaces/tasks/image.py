@@ -126,7 +126,7 @@ class SuperResolution(Task):
         simplest = self.simplest(sample)
         return None if simplest is None else self._figures(simplest, sample)
 
-    def picture(self, output: Tensor) -> np.ndarray:
+    def picture(self, output: Tensor) -> np.ndarray | None:
         return to_picture(output)
 
     def simplest(self, sample: Sample) -> np.ndarray | None:

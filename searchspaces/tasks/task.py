@@ -1,4 +1,10 @@
-"""What a network is for, and what quality means there: samples, an error that adds up, and a quality with a name and a unit.
+"""What a network is for, and what quality means there: samples, state between the inputs of one sample, an error that adds up,
+and a quality with a name and a unit.
+
+A sample is one input, or a sequence of them (``Task.sequences``): the frames of a clip, behind one another on the first axis. A
+network with state between frames hands it from one to the next and begins every sample anew, with zeros; whatever executes a
+network (in floating point, simulated, in integers, by a runtime) does so by itself (``searchspaces.ir.graph.through_time``), so a
+task only says what its sequences are and how their outputs are judged.
 
 Quality is told in decibels of an error power, ``10 log10(reference / error)``, so that a search knows one thing about every
 task: noise of independent choices adds to the error that the floating-point network already makes, and a loss is a ratio of the
@@ -19,7 +25,7 @@ from torch import Tensor
 from searchspaces.data.pictures import InputKind
 
 Network = Callable[[Tensor], Tensor]
-"""A network as tasks see it: one input, a batch of one, to its output."""
+"""A network as tasks see it: one input, a batch of one, to its output; or the inputs of a sequence to theirs."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class Contract:
 
 
 class Sample(Protocol):
-    """One input: ``low``, a batch of one as the network receives it, and ``high``, what is right there, in the task's unit."""
+    """One input: ``low``, a batch of one as the network receives it, or a sequence of N, and ``high``, what is right there, in
+    the task's unit."""
 
     @property
     def name(self) -> str: ...
@@ -88,6 +95,9 @@ class Task(ABC):
     second: ClassVar[Quality]
     enlarges: ClassVar[bool] = True
     """Whether the output is a picture of ``scale`` times the size of the input, with as many channels."""
+
+    sequences: ClassVar[bool] = False
+    """Whether a sample is a sequence, through which a network with state is run in order."""
 
     unit: ClassVar[float] = 1.0
     """How much a change of 1 in one value of the output changes in ``view``."""

@@ -31,6 +31,7 @@ from searchspaces.ir.lower import propagate, to_workload
 from searchspaces.ir.module import GraphModule
 from searchspaces.ir.simplify import simplify
 from searchspaces.tracing.formulas import WINDOWS, Differs, Sample, depends_on_size, joined
+from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
 from searchspaces.tracing.walker import Walker
 
@@ -47,6 +48,8 @@ LARGE = 64
 """What windows of a network are at most, as a rule."""
 TOLERANCE = 1e-4
 """Largest difference of graph and module over the largest output."""
+FRAMES = 3
+"""A network with state is compared on clips of so many."""
 COARSER = (2, 4, 8, 16)
 """Multiples that are tried where a graph is not the module's at every size."""
 
@@ -68,6 +71,8 @@ def trace(
             ``scale`` times the size, or the graph computes something else than the module.
     """
     module.eval()
+    if not isinstance(module, Recurrent) and any(isinstance(inner, Recurrent) for inner in module.modules()):
+        raise FileError(f"{name}: a network with state stands inside {type(module).__name__}, which would forget its state")
     if isinstance(module, GraphModule):  # a network that was read from a file
         return replace(module.at(size or otherwise), name=name)
     traced = _Traced(module, channels, name, scale)
@@ -110,7 +115,12 @@ class _Traced:
         """
         if sample not in self._walked:
             example = torch.rand(sample.count, self.channels, *sample.shape, generator=torch.Generator().manual_seed(0))
-            walker = Walker(_exported(self.module, example, self.name), tuple(example.shape))
+            module = self.module
+            if isinstance(module, Recurrent):
+                program = _exported(stepped(module), (example, *module.start(example)), self.name)
+                walker = Walker(program, tuple(example.shape), module.states)
+            else:
+                walker = Walker(_exported(module, (example,), self.name), tuple(example.shape))
             self._walked[sample] = walker.run(), walker.uncounted
         return self._walked[sample]
 
@@ -193,10 +203,10 @@ def _with_formulas(traced: _Traced, step: int, sizes: tuple[Size, ...]) -> Graph
     return None
 
 
-def _exported(module: nn.Module, example: torch.Tensor, name: str) -> Any:
+def _exported(module: nn.Module, given: tuple[torch.Tensor, ...], name: str) -> Any:
     try:
         with torch.no_grad(), _quiet():
-            return torch.export.export(module, (example,), strict=False)
+            return torch.export.export(module, given, strict=False)
     except Exception as error:  # whatever the module's own code or the exporter raises
         first = (str(error).strip().splitlines() or [""])[0]
         raise FileError(
@@ -231,7 +241,7 @@ def check(
     worst = 0.0
     random = torch.Generator().manual_seed(1)
     for place, (height, width) in enumerate(sizes):
-        x = torch.rand(1, channels, height, width, generator=random)
+        x = torch.rand(FRAMES if isinstance(module, Recurrent) else 1, channels, height, width, generator=random)
         with torch.no_grad():
             try:
                 expected = module(x)
@@ -240,7 +250,7 @@ def check(
                     raise
                 continue  # made for sizes of its own, such as multiples of a window
             found = execute(graph, x)
-        wanted = None if scale is None else (1, channels, height * scale, width * scale)
+        wanted = None if scale is None else (len(x), channels, height * scale, width * scale)
         if wanted is not None and tuple(expected.shape) != wanted:
             raise FileError(
                 f"{graph.name}: a picture {tuple(x.shape)} becomes {tuple(expected.shape)}, not {wanted}",

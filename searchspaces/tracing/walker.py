@@ -7,7 +7,7 @@ is an ``Unknown`` node and a line in ``uncounted``: operator, module, source lin
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.moves.move import Expand, Permute, Reshape
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std
+from searchspaces.ops.state import Remember, State
 from searchspaces.tracing import aten_arithmetic, aten_layers, aten_maps, aten_shapes, composition
 from searchspaces.tracing.aten import HANDLERS, Value, tensor_name
 from searchspaces.tracing.statistics import match_moment
@@ -36,10 +37,10 @@ class Walker:
 
     Args:
         program: what ``torch.export`` made of the module.
-        size: channels, height and width of the picture it was exported with.
+        size: shape of the picture it was exported with; ``states``: what it takes and gives beside pictures, in their order.
     """
 
-    def __init__(self, program: Any, size: Shape) -> None:
+    def __init__(self, program: Any, size: Shape, states: Sequence[State] = ()) -> None:
         self.program = program
         self.parameters: dict[str, str] = dict(program.graph_signature.inputs_to_parameters)
         self.nodes: list[Node] = [Node("input", Input(size[1]))]
@@ -49,6 +50,11 @@ class Walker:
         self.shapes: dict[str, Shape] = {"input": size}
         self.axes: dict[str, int | None] = {"input": 1}
         self.within: list[fx.Node] = []
+        self.states = ["state", *(f"state@{number}" for number in range(2, len(states) + 1))][: len(states)]
+        for name, state in zip(self.states, states, strict=True):
+            self.by_name[name] = Node(name, state, ("input",))
+            self.nodes.append(self.by_name[name])
+            self.shapes[name], self.axes[name] = state.shape([size], {}), 1
 
     def run(self) -> list[Node]:
         """The nodes that the output depends on, in execution order, the output last.
@@ -63,11 +69,11 @@ class Walker:
             **signature.inputs_to_buffers,
             **getattr(signature, "inputs_to_lifted_tensor_constants", {}),
         }
-        needed = self._needed()
+        needed, given = self._needed(), iter(["input", *self.states])
         for call in self.program.graph.nodes:
             if call.op == "placeholder":
                 target = constants.get(call.name)
-                self.values[call] = "input" if target is None else _constant(state[target])
+                self.values[call] = next(given) if target is None else _constant(state[target])
             elif call.op == "get_attr":
                 self.values[call] = operator.attrgetter(str(call.target))(self.program.graph_module)
             elif call.op == "call_function" and call in needed:
@@ -76,12 +82,14 @@ class Walker:
 
     def _up_to_output(self) -> list[Node]:
         outputs = self.program.graph.output_node().args[0]
-        last = self.values.get(outputs[0]) if len(outputs) == 1 and isinstance(outputs[0], fx.Node) else None
+        one = len(outputs) == 1 + len(self.states) and isinstance(outputs[0], fx.Node)
+        last = self.values.get(outputs[0]) if one else None
         if not isinstance(last, str):
-            raise FileError("the network does not return one picture tensor")
+            raise FileError(f"the network does not return one picture tensor{' and its states' if self.states else ''}")
         if not self.uncounted:
             last = tensor_name(self, outputs[0])
-        reached, stack = set(), [last]
+        self._remember(outputs[1:], last)
+        reached, stack = set(), [last, *self.states, *(node.name for node in self.nodes if isinstance(node.op, Remember))]
         while stack:
             current = stack.pop()
             if current not in reached:
@@ -91,6 +99,16 @@ class Walker:
             raise FileError("the network's output does not depend on the picture")
         kept = [node for node in self.nodes if node.name in reached and node.name != last]
         return [*kept, self.by_name[last]]
+
+    def _remember(self, kept: Sequence[Any], last: str) -> None:
+        """Nodes that keep the other results for the next frame."""
+        for name, result in zip(self.states, kept, strict=True):
+            found = self.values.get(result)
+            if not isinstance(found, str) or found == last or self.shapes[found] != self.shapes[name]:
+                wanted = f"a tensor of {list(self.shapes[name])} that is computed, and not the picture itself"
+                raise FileError(f"the network does not return {wanted}, as its {name}")
+            self.by_name[f"{name}.next"] = Node(f"{name}.next", Remember(name), (found,))
+            self.nodes.append(self.by_name[f"{name}.next"])
 
     def _needed(self) -> set[fx.Node]:
         """Calls that the output depends on, and those that change a tensor in place."""

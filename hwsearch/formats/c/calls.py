@@ -29,6 +29,7 @@ from searchspaces.ops.maps.activation import Activation, Clip, LeakyRelu, Relu, 
 from searchspaces.ops.maps.elementwise import Add
 from searchspaces.ops.moves.move import Concat, PixelShuffle, Repeat, Slice
 from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
 
 MAX_PIXELS = 4
@@ -258,6 +259,7 @@ class Lowering:
 
 LOWERS: OpTable[Callable[[Lowering, Node, Step], None]] = OpTable("the C kernels")
 LOWERS.lacks("there is no C kernel for it", Op)
+LOWERS.lacks("a call keeps nothing for the next one", State, Remember)
 LOWERS.lacks("nobody knows what it computes", Unknown)
 LOWERS.put(lambda lowering, node, step: None, Input)
 LOWERS.put(Lowering._conv, Conv)

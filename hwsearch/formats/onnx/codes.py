@@ -27,7 +27,7 @@ from onnx import TensorProto, helper
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT2, INT4, INT8, Int
-from hwsearch.formats.onnx import attention
+from hwsearch.formats.onnx import attention, state
 from hwsearch.formats.onnx.operators.contractions import window
 from hwsearch.formats.onnx.operators.moves import padded
 from hwsearch.formats.onnx.writer import IR_VERSION, OPSET, Writer
@@ -49,6 +49,7 @@ from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Sum
 from searchspaces.ops.reductions.softmax import Softmax
+from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
 
 OPSET_INT2, IR_VERSION_INT2 = 25, 13
@@ -70,13 +71,19 @@ def weight_field(layer: LayerIntegers) -> Int:
 
 
 class CodeWriter(Writer):
-    """``codes[name]`` is the ONNX tensor that holds the codes of a graph node; ``versions`` are those of operators and file."""
+    """``codes[name]`` is the ONNX tensor that holds the codes of a graph node; ``versions`` are those of operators and
+    file, ``states`` what the caller hands on from frame to frame (see ``state``)."""
 
     def __init__(self, qgraph: QuantizedGraph) -> None:
         super().__init__(qgraph.graph)
         self.qgraph = qgraph
         self.codes: dict[str, str] = {}
         self.versions = OPSET, IR_VERSION
+        self.states: dict[str, dict[str, Any]] = {}
+
+    def container_of(self, name: str) -> int:
+        """ONNX type in which the tensor of a graph node is stored."""
+        return container(self.qgraph.formats[name])
 
     def grid(self, fmt: TensorFormat) -> tuple[str, str]:
         """Scale and zero point constants of an integer format."""
@@ -332,6 +339,8 @@ CODES: OpTable[WriteCodes] = OpTable("ONNX")
 """How codes of a node are computed from codes. What has no integer form is computed in single precision between codes."""
 CODES.put(CodeWriter.in_floating_point, Op)
 CODES.put(CodeWriter.input, Input)
+CODES.put(state.given, State)
+CODES.put(state.kept, Remember)
 CODES.put(CodeWriter.conv, Conv)
 CODES.put(CodeWriter.linear, Linear)
 CODES.put(CodeWriter.add, Add)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.formats.onnx import write
+from hwsearch.formats.onnx import state, write
 from hwsearch.formats.running.runtime import Run, Tolerance
 from hwsearch.quant.engine import integer, requant
 from hwsearch.quant.engine.steps import island
@@ -43,16 +43,23 @@ ADDITION_PROBES = (
 
 
 def run_onnx(path: str | Path | bytes, *, threads: int = 0) -> Run:
-    """ONNX Runtime on an exported file, as a function from ``float32 [1, C, H, W]`` to ``float32 [1, C, sH, sW]``.
+    """ONNX Runtime on an exported file, as a function from ``float32 [1, C, H, W]`` to ``float32 [1, C, sH, sW]``; of several
+    frames one after the other, with the states of a file that has some.
 
     Raises:
         FileError: the file cannot be loaded.
     """
     loaded = write.session(path, threads=threads)
-    name = loaded.get_inputs()[0].name
+    name, names = loaded.get_inputs()[0].name, [end.name for end in loaded.get_outputs()]
 
     def run(x: Tensor) -> Tensor:
-        return torch.from_numpy(loaded.run(None, {name: np.ascontiguousarray(x.detach().numpy(), dtype=np.float32)})[0])
+        states, pictures = state.starting(loaded, *x.shape[2:]), []
+        for frame in x.split(1):
+            fed = {name: np.ascontiguousarray(frame.detach().numpy(), dtype=np.float32), **states}
+            given = dict(zip(names, loaded.run(None, fed), strict=True))
+            pictures.append(torch.from_numpy(given[names[0]]))
+            states = state.handed_on(loaded, given)
+        return torch.cat(pictures) if len(pictures) > 1 else pictures[0]
 
     return run
 

@@ -7,6 +7,7 @@ metadata under "notes".
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections import Counter
@@ -20,6 +21,7 @@ from onnx import TensorProto
 
 from hwmodels.errors import FileError, MismatchError
 from hwsearch.documents.files import write_bytes
+from hwsearch.formats.onnx import state
 from hwsearch.formats.onnx.codes import CodeWriter
 from hwsearch.formats.writing.check import check
 from hwsearch.quant.engine.integer import adds_in_integers
@@ -85,6 +87,8 @@ def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) 
     else:
         writer.op("DequantizeLinear", [writer.codes[final], *writer.grid(fmt)], "output")
     facts = {"requantization": qgraph.rule, **(metadata or {})}
+    if writer.states:
+        facts[state.FACT] = json.dumps(writer.states)
     if said := notes(qgraph):
         facts["notes"] = " ".join(said)
     return writer.model(qgraph.graph, facts, versions=writer.versions)

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from hwmodels.errors import FileError
 from hwsearch.documents.versions import __version__
 from hwsearch.formats.onnx.operators import WRITES
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.shapes import shapes
+from searchspaces.ops.base import Shape
 from searchspaces.ops.extent import BadExtent, Extent
 from searchspaces.ops.maps.activation import Activation
 
@@ -43,6 +44,8 @@ class Writer:
         self.shapes, self._others = (shapes(graph, *size) for size in _probes(graph))
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
+        self.more_inputs: list[ValueInfoProto] = []
+        self.more_outputs: list[ValueInfoProto] = []
         self._count = 0
 
     def op(self, kind: str, inputs: Sequence[str], name: str = "", **attrs: Any) -> str:
@@ -95,6 +98,10 @@ class Writer:
             raise FileError(f"{tensor!r}: its axis {axis} depends on the picture's size, which this operator needs as a number")
         return self.shapes[tensor][axis]
 
+    def both_shapes(self, tensor: str) -> tuple[Shape, Shape]:
+        """Its shapes for two sizes of the picture: what differs depends on it."""
+        return self.shapes[tensor], self._others[tensor]
+
     def _sides(self, tensor: str) -> list[int | str]:
         """The shape of the output; names where it depends on the picture's size."""
         names = ["output_0", "output_1", "output_height", "output_width"]
@@ -134,7 +141,7 @@ class Writer:
         domains: Mapping[str, int] | None = None,
         versions: tuple[int, int] = (OPSET, IR_VERSION),
     ) -> onnx.ModelProto:
-        """The model from tensor "input" to tensor "output", checked by ``onnx.checker``.
+        """The model from tensor "input" to tensor "output", and from states to states, checked by ``onnx.checker``.
 
         Args:
             facts: what the file's metadata say beside our version.
@@ -147,7 +154,13 @@ class Writer:
         ]
         sets = [helper.make_opsetid(domain, version) for domain, version in {"": versions[0], **(domains or {})}.items()]
         model = helper.make_model(
-            helper.make_graph(self.nodes, graph.name or "network", ends[:1], ends[1:], list(self.constants.values())),
+            helper.make_graph(
+                self.nodes,
+                graph.name or "network",
+                [ends[0], *self.more_inputs],
+                [ends[1], *self.more_outputs],
+                list(self.constants.values()),
+            ),
             opset_imports=sets,
             ir_version=versions[1],
             producer_name="hwsearch",

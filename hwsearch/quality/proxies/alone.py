@@ -13,7 +13,7 @@ from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by, tensors
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import macs_per_pixel
-from searchspaces.ir.graph import Graph, Node, apply
+from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.tasks.task import Sample, Task
 
 MACS = 8e10
@@ -40,10 +40,14 @@ def measure(
     noise = np.zeros(calibration.space.allowed.shape)
     with torch.no_grad():
         for number, pair in enumerate(used):
+            sized = graph.at(*pair.low.shape[2:])
             values = tensors(graph, pair.low)
-            reference, sized = values[graph.output.name], graph.at(*pair.low.shape[2:])
+            reference = values[graph.output.name]
             for decision, choice_of, is_weight, choice in choices:
-                output = _disturbed(errors, sized, values, choice_of, is_weight, choice)
+                if graph.remembered:
+                    output = _disturbed_clip(errors, sized, pair.low, choice_of, is_weight, choice)
+                else:
+                    output = _disturbed(errors, sized, values, choice_of, is_weight, choice)
                 noise[decision, choice] += judge(task, output, reference, pair)
             if progress:
                 progress(name, (number + 1) / len(used))
@@ -56,6 +60,17 @@ def measure(
         time.monotonic() - started,
         forward_passes=len(used) * (1 + len(choices)),
     )
+
+
+def _disturbed_clip(errors: Errors, graph: Graph, clip: Tensor, name: str, is_weight: bool, choice: int) -> Tensor:
+    """The same of a network with state, where every frame disturbs those that follow: the whole clip is run anew."""
+    if is_weight:
+        return execute(graph.replaced({name: errors.changed(name, choice)}), clip)
+
+    def rounded(node: Node, y: Tensor) -> Tensor | None:
+        return y + errors.tensor(node.name, choice, y) if node.name in errors.members[name] else None
+
+    return execute(graph, clip, rounded)
 
 
 def _disturbed(errors: Errors, graph: Graph, values: dict[str, Tensor], name: str, is_weight: bool, choice: int) -> Tensor:

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels.errors import UsageError
+from hwsearch.quality.proxies import OUTPUT_SQNR
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ops.moves.move import View
@@ -132,7 +134,16 @@ Layers = dict[str, tuple[Tensor, Tensor | None]]
 
 
 def forward(graph: Graph, x: Tensor, task: Task) -> Forward:
-    """Run the float network on an input ``x``, a batch of one, remembering what derivatives need."""
+    """Run the float network on an input ``x``, a batch of one, remembering what derivatives need.
+
+    Raises:
+        UsageError: the network has state between frames.
+    """
+    if graph.remembered:
+        raise UsageError(
+            f"{graph.name} has state between frames, and this proxy takes derivatives on single pictures",
+            f"Use the proxy {OUTPUT_SQNR}.",
+        )
     layers: dict[str, tuple[Tensor, Tensor | None]] = {}
     nodes: dict[str, Node] = {}
     for node in graph.convs:
@@ -152,15 +163,15 @@ def forward(graph: Graph, x: Tensor, task: Task) -> Forward:
 
 
 def tensors(graph: Graph, x: Tensor) -> dict[str, Tensor]:
-    """Every tensor of the float network on an input ``x``, by name."""
-    values: dict[str, Tensor] = {}
+    """Every tensor of the float network on an input ``x``, by name; of the frames of a clip one after the other."""
+    values: dict[str, list[Tensor]] = {}
 
     def keep(node: Node, value: Tensor) -> None:
-        values[node.name] = value
+        values.setdefault(node.name, []).append(value)
 
     with torch.no_grad():
         execute(graph, x, keep)
-    return values
+    return {name: torch.cat(found) if len(found) > 1 else found[0] for name, found in values.items()}
 
 
 def inner_products(

@@ -31,7 +31,8 @@ from hwsearch.quant.engine.proof import Proof, prove_layer
 from hwsearch.quant.engine.steps import Run, Site, adds_in_integers, prepared, same_grid, unary_table
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
-from searchspaces.ir.graph import Node
+from searchspaces.ir.graph import Memory, Node, through_time
+from searchspaces.ops.state import Remember
 
 __all__ = [
     "Engine",
@@ -98,7 +99,7 @@ class Engine:
         return {**self.steps, **at}
 
     def run(self, x: Tensor, keep: Callable[[str, Tensor], None] | None = None) -> Tensor:
-        """Execute on ``x float32 [1, C, H, W]`` in 0..1.
+        """Execute on ``x float32 [1, C, H, W]`` in 0..1, or on the frames ``[N, C, H, W]`` of a clip.
 
         Args:
             keep: called with every tensor's name and what the engine carries of it (shifted codes, or half-precision values).
@@ -106,19 +107,27 @@ class Engine:
             The output tensor as it is carried.
         """
         last_use = {source: node.name for node in self.graph.nodes for source in node.inputs}
-        tensors: dict[str, Tensor] = {}
-        value, run = x.float(), self._steps(*x.shape[2:])
-        with torch.no_grad(), torch.backends.nnpack.flags(enabled=False):  # NNPACK may use Winograd, which is not exact
+        steps = self._steps(*x.shape[2:])
+
+        def run(x: Tensor, memory: Memory) -> Tensor:
+            tensors: dict[str, Tensor] = {}
             for node in self.graph.nodes:
-                inputs = [tensors[name] for name in node.inputs] if node.inputs else [x.float()]
-                value = run[node.name](inputs)
+                inputs = [tensors[name] for name in node.inputs] if node.inputs else [x]
+                value = memory[node.name] if node.name in memory else steps[node.name](inputs)
                 if keep is not None:
                     keep(node.name, value)
                 tensors[node.name] = value
+                if isinstance(node.op, Remember):
+                    memory[node.op.state] = value
                 for name in set(node.inputs):
                     if last_use[name] == node.name and name != self.graph.output.name:
                         del tensors[name]
-        return tensors[self.graph.output.name]
+            return tensors[self.graph.output.name]
+
+        with torch.no_grad(), torch.backends.nnpack.flags(enabled=False):  # NNPACK may use Winograd, which is not exact
+            if self.graph.remembered or len(x) == 1:
+                return through_time(self.graph, x.float(), run)
+            return torch.cat([run(one, {}) for one in x.float().split(1)])
 
 
 @lru_cache(maxsize=8)

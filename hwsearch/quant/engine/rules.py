@@ -20,6 +20,7 @@ from searchspaces.ops.moves.move import Concat, View
 from searchspaces.ops.reductions.norm import LayerNorm
 from searchspaces.ops.reductions.reduce import MaxPool
 from searchspaces.ops.reductions.softmax import Softmax
+from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
 
 ONCE = "it is rounded once, from single precision, under every rule"
@@ -31,7 +32,8 @@ def _table(rule: str, layers: str, additions: str) -> OpTable[str]:
     table.lacks("nobody knows what it computes", Unknown)
     table.put(layers, Conv, Linear)
     table.put(additions, Add)
-    table.put("codes are moved, nothing is rounded", View, Concat, MaxPool)
+    table.put("codes are moved, nothing is rounded", View, Concat, MaxPool, Remember)
+    table.put("zero at the start of a clip, then the codes of the frame before", State)
     table.put("a table of codes for what is no clamp", Activation)
     table.put("exact sums of products, rounded like those of layers", MatMul)
     table.put("ONNX Runtime's QLinearSoftmax at 8 bits" if rule == "f32" else "TFLite's fixed-point softmax", Softmax)

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
-from searchspaces.ir.graph import Graph, Node, apply
+from searchspaces.ir.graph import Graph, Memory, Node, apply, through_time
 from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.maps.activation import LeakyRelu, PRelu, Relu, Relu6, activate
+from searchspaces.ops.state import Remember
 from searchspaces.ops.table import OpTable
 
 
@@ -79,7 +80,8 @@ def simulate(
     layer: Callable[[Node], Prepared],
     x: Tensor,
 ) -> Tensor:
-    """Output (real values) of the quantized network for ``x [N, C, H, W]`` in real values.
+    """Output (real values) of the quantized network for ``x [N, C, H, W]`` in real values; of one
+    with state for the N frames of a clip.
 
     Args:
         formats: node name -> format.
@@ -87,19 +89,26 @@ def simulate(
     """
     graph = graph.at(*x.shape[2:])
     last_use = {source: node.name for node in graph.nodes for source in node.inputs}
-    tensors: dict[str, Tensor] = {}
-    with torch.no_grad():
+
+    def run(x: Tensor, memory: Memory) -> Tensor:
+        tensors: dict[str, Tensor] = {}
         for node in graph.nodes:
             inputs = [tensors[source] for source in node.inputs] if node.inputs else [x]
             step = SIMULATED.get(node.op)
             if step is None:
                 raise ValueError(f"{node.name}: {SIMULATED.missing([node.op])[0]}")
             site = Site(node, [formats[source] for source in node.inputs], formats[node.name], layer)
-            tensors[node.name] = site.after.projected(step(site, inputs))
+            known = memory.get(node.name)
+            tensors[node.name] = site.after.projected(step(site, inputs)) if known is None else known
+            if isinstance(node.op, Remember):
+                memory[node.op.state] = tensors[node.name]
             for source in set(node.inputs):
                 if last_use[source] == node.name:
                     del tensors[source]
         return formats[graph.output.name].real(tensors[graph.output.name])
+
+    with torch.no_grad():
+        return through_time(graph, x, run)
 
 
 def simulated(quantized: QuantizedGraph, x: Tensor) -> Tensor:

@@ -91,9 +91,11 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
 
     Costs about 50 ms of one core per step for a network of 15 thousand multiply-accumulates per pixel; as many steps as
     ``MACS`` allows, up to ``steps`` (by default ``STEPS``, or ``STEPS_OF_BYTES``). Layers in half precision and 16-bit weights
-    stay as they are.
+    stay as they are; so does a network with state between frames.
     """
     start, graph = draft.quantized, draft.quantized.graph
+    if graph.remembered:
+        return start  # what a frame leaves to the next is not trained
     windows = draft.windows(SIDE)
     with torch.no_grad():
         target = output_luma(batched(graph, lambda x: execute(graph, x), windows))

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
 from hwsearch.quant.learn.straight_through import stored
 from hwsearch.quant.network.formats import TensorFormat
@@ -75,6 +76,11 @@ class FakeQuantized:
         layers: Mapping[str, TrainedLayer],
         fixed: Mapping[str, Node],
     ) -> None:
+        if start.graph.remembered:
+            raise UsageError(
+                f"{start.graph.name} has state between frames, and this method trains on single pictures",
+                "Take a method that does not train; `hwsearch methods` lists them.",
+            )
         self.start, self.graph = start, start.graph
         self._group_of = self.graph.quantizer_groups()
         self._quantizers, self._weighted, self._fixed = tensors, layers, fixed

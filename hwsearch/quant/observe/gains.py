@@ -91,7 +91,7 @@ def trimmed(crops: Sequence[Tensor], cost: float, macs: float, seed: int, sizes:
         return list(crops)
     if sizes.size is not None:
         return list(crops[: max(int(macs / cost / area), FEWEST)])
-    return list(windows(crops, int(max(48.0, np.sqrt(macs / cost / len(crops)))), len(crops), seed, sizes).split(1))
+    return list(windows(crops, int(max(48.0, np.sqrt(macs / cost / len(crops)))), len(crops), seed, sizes).split(len(crops[0])))
 
 
 def affordable(crops: Sequence[Tensor], pixels: float, seed: int, sizes: Sizes = ANY_SIZE) -> Tensor:
@@ -142,9 +142,14 @@ def unfused(graph: Graph) -> Graph:
     return Graph(graph.name, tuple(nodes))
 
 
+def _passed(tensors: Mapping[str, Change], node: Node, y: Tensor) -> Tensor | None:
+    return tensors[node.name](y) if node.name in tensors else None
+
+
 @dataclass(frozen=True, eq=False)
 class _Pass:
-    """One pass through the floating-point network: its tensors by name, the luma of its output."""
+    """One pass through the floating-point network: its tensors by name, the luma of its output. Of a network with state the
+    tensors are those of the last frame, but for the input, which is the clip."""
 
     graph: Graph
     tensors: Mapping[str, Tensor]
@@ -155,10 +160,14 @@ class _Pass:
         seen: dict[str, Tensor] = {}
         with torch.no_grad():
             luma = output_luma(execute(graph, x, lambda node, y: seen.__setitem__(node.name, y)))
+        seen[graph.input.name] = x
         return cls(graph, seen, luma)
 
     def changed(self, tensors: Mapping[str, Change], nodes: Mapping[str, Node]) -> Tensor:
         """The output when the named tensors are passed through functions, and named nodes exchanged."""
+        if self.graph.remembered:  # what changes in one frame changes all that follow
+            with torch.no_grad():
+                return execute(self.graph.replaced(nodes), self.tensors[self.graph.input.name], partial(_passed, tensors))
         dirty: dict[str, Tensor] = {}
         with torch.no_grad():
             for node in self.graph.nodes:
@@ -172,15 +181,19 @@ class _Pass:
 
 
 class Bench:
-    """The floating-point network on pictures ``x [N, C, h, w]``, ready to measure what a change does to the output."""
+    """The floating-point network on pictures ``x [N, C, h, w]``, ready to measure what a change does to the output.
 
-    def __init__(self, graph: Graph, x: Tensor) -> None:
-        self.graph, self._x = graph, x
+    Args:
+        frames: of a network with state how many of them are one clip.
+    """
+
+    def __init__(self, graph: Graph, x: Tensor, frames: int = 1) -> None:
+        self.graph, self._x, self._frames = graph, x, frames
 
     @cached_property
     def _parts(self) -> tuple[Tensor, ...]:
-        """The pictures that are run at once."""
-        return (self._x,) if several(self.graph) else tuple(self._x.split(1))
+        """The pictures that are run at once, or the clips."""
+        return (self._x,) if several(self.graph) else tuple(self._x.split(self._frames))
 
     @cached_property
     def _passes(self) -> list[_Pass]:

@@ -55,7 +55,7 @@ class Sizes:
 
 def several(graph: Graph) -> bool:
     """Whether the graph takes several pictures at once: shapes of one picture may stand in its reshapes, so it is tried."""
-    if graph.size is not None:
+    if graph.size is not None or graph.remembered:  # with state, several are one clip
         return False
     return not any(node.op.extents for node in graph.nodes) or _tried(_Function(graph))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from searchspaces.ir.graph import Node
 from searchspaces.ops.input import Unknown
+from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
 
 if TYPE_CHECKING:
@@ -16,3 +17,4 @@ Write = Callable[["Writer", Node, list[str], str], str]
 """Gets the writer, the node, the names of the tensors that it reads, and a name for its result, or ""; gives that name."""
 WRITES: OpTable[Write] = OpTable("ONNX")
 WRITES.lacks("nobody knows what it computes", Unknown)
+WRITES.lacks("a file in real numbers is written for one picture, without what a video keeps", State, Remember)

@@ -8,9 +8,10 @@ from searchspaces.ops.moves.move import Concat, View
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.reductions.reduce import MaxPool
+from searchspaces.ops.state import Remember, State
 
 
-@STEPS.register(View, MaxPool)
+@STEPS.register(View, MaxPool, Remember)
 def _view(site: Site) -> Run | None:
     node, source, target = site.node, site.sources[0], site.target
     if not node.op.moves:
@@ -18,6 +19,13 @@ def _view(site: Site) -> Run | None:
     if isinstance(node.op, Pad | MaxPool):  # torch has them for floating point only
         return lambda xs: convert(apply(node, [xs[0].float()]), source, target)
     return lambda xs: convert(apply(node, xs), source, target)
+
+
+@STEPS.register(State)
+def _state(site: Site) -> Run:
+    """What it is at the start of a clip: zero, which every grid has."""
+    node, target = site.node, site.target
+    return lambda xs: apply(node, xs).to(target.carrier)
 
 
 @STEPS.register(Concat)
