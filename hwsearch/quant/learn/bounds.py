@@ -283,7 +283,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
 
 def targets_of(student: Student, teacher: Graph, windows: Tensor) -> dict[str, Tensor]:
     """What the floating-point network gives: output and features, by name."""
-    names = [*student.kept, student.graph.output.name]
+    names = dict.fromkeys([*student.kept, student.graph.output.name])  # the output is a feature, too, where it is a sum
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     with torch.no_grad():
         for window in windows:
