@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import Int
+from hwsearch.quant.learn.ends import Ends
 from hwsearch.quant.learn.regions import RegionEnds
 from hwsearch.quant.learn.straight_through import rounded
 from hwsearch.quant.learn.student import FakeQuantized, trained_groups, trained_layers
@@ -29,7 +30,6 @@ from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import several
-from hwsearch.quant.ranges.ranges import range_format
 from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.shapes import known_channel_axes
@@ -75,38 +75,6 @@ class Course:
     batch: int
     by_sensitivity: bool = False
     rank: int = 0
-
-
-class Ends:
-    """The ends of one quantizer group; ``low`` or ``high`` of zero stays."""
-
-    def __init__(self, fmt: TensorFormat) -> None:
-        self.grid, self.symmetric = fmt.grid, fmt.is_symmetric and fmt.zero_point == fmt.grid.middle
-        top = self.grid.narrow_limit if self.symmetric else self.grid.levels - fmt.zero_point
-        self.start = torch.tensor([0.0 if self.symmetric else -fmt.zero_point * fmt.scale, top * fmt.scale])
-        self.change = torch.zeros(2, requires_grad=True)
-
-    def ends(self) -> Tensor:
-        found: Tensor = self.start * self.change.exp()
-        return found
-
-    def step(self) -> Tensor:
-        low, high = self.ends()
-        found: Tensor = high / self.grid.narrow_limit if self.symmetric else (high - low) / self.grid.levels
-        return found
-
-    def fake(self, x: Tensor) -> Tensor:
-        step = self.step()
-        if self.symmetric:
-            limit = self.grid.narrow_limit
-            return rounded((x / step).clamp(-limit - 1, limit)) * step
-        zero = rounded(-self.ends()[0] / step)
-        kept: Tensor = (rounded(x / step) + zero).clamp(0, self.grid.levels) - zero
-        return kept * step
-
-    def format(self) -> TensorFormat:
-        low, high = (float(end) for end in self.ends().detach())
-        return range_format(-high if self.symmetric else low, high, self.grid, symmetric=self.symmetric)
 
 
 def _increment(weight: Tensor, rank: int) -> tuple[Tensor, ...] | None:

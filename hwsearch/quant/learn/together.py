@@ -22,7 +22,7 @@ from torch import Tensor
 
 from hwmodels.numbers import Int
 from hwsearch.quant.engine.simulate import as_real, simulated
-from hwsearch.quant.learn.grid import on_grid
+from hwsearch.quant.learn.ends import Ends
 from hwsearch.quant.learn.straight_through import rounded
 from hwsearch.quant.learn.student import FakeQuantized, trained_groups, trained_layers
 from hwsearch.quant.method import Draft, Progress
@@ -30,7 +30,6 @@ from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import Sizes, several
-from hwsearch.quant.ranges.ranges import range_format
 from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.tasks.luma import output_luma
@@ -62,35 +61,6 @@ class Course:
     scales: float = 0.004
     biases: float = 2.0
     ends: float = 0.01
-
-
-class _Tensor:
-    """The ends of one quantizer group, trained as logarithms over where they began; an end at zero stays there."""
-
-    def __init__(self, fmt: TensorFormat) -> None:
-        self.grid, self.symmetric = fmt.grid, fmt.is_symmetric and fmt.zero_point == fmt.grid.middle
-        self.start = torch.tensor([-fmt.zero_point * fmt.scale, (self.grid.levels - fmt.zero_point) * fmt.scale])
-        if self.symmetric:
-            self.start = torch.tensor([0.0, self.grid.narrow_limit * fmt.scale])
-        self.change = torch.zeros(2, requires_grad=True)
-
-    def ends(self) -> Tensor:
-        found: Tensor = self.start * self.change.exp()
-        return found
-
-    def step(self) -> Tensor:
-        low, high = self.ends()
-        found: Tensor = high / self.grid.narrow_limit if self.symmetric else (high - low) / self.grid.levels
-        return found
-
-    def fake(self, x: Tensor) -> Tensor:
-        step = self.step()
-        zero = torch.tensor(self.grid.narrow_limit + 1.0) if self.symmetric else rounded(-self.ends()[0] / step)
-        return on_grid(x, step, zero, self.grid.levels)
-
-    def format(self) -> TensorFormat:
-        low, high = (float(end) for end in self.ends().detach())
-        return range_format(-high if self.symmetric else low, high, self.grid, symmetric=self.symmetric)
 
 
 class _Layer:
@@ -145,7 +115,7 @@ class Student(FakeQuantized):
     def __init__(self, draft: Draft) -> None:
         start = draft.quantized
         formats, graph = start.formats, start.graph
-        self.tensors = {group: _Tensor(fmt) for group, fmt in trained_groups(start).items() if fmt.levels is None}
+        self.tensors = {group: Ends(fmt) for group, fmt in trained_groups(start).items() if fmt.levels is None}
         self.layers = {
             name: _Layer(layer, draft.network[name].weights["weight"], formats[graph[name].inputs[0]], formats[name])
             for name, layer in trained_layers(start).items()

@@ -9,7 +9,8 @@ import torch
 from hwmodels.numbers import Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.engine import integer
-from hwsearch.quant.learn.bounds import Course, Ends, Phase, Student, of_directions, of_energies, train
+from hwsearch.quant.learn.bounds import Course, Phase, Student, of_directions, of_energies, train
+from hwsearch.quant.learn.ends import Ends
 from hwsearch.quant.network.formats import TensorFormat
 
 
