@@ -1,0 +1,117 @@
+"""Training against the floating-point network ends no worse than it began, by what it says that it lowers.
+
+The network's output is the sum of its input and a correction, as in most networks that enlarge a picture: so it is the end of a
+block, whose features are compared, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hwsearch.contracts import tiny_pairs
+from hwsearch.quant.calibrate import calibrate
+from hwsearch.quant.engine.integer import run_codes
+from hwsearch.quant.learn.bounds import SIDE, Course, Student, feature_names, targets_of, train
+from hwsearch.quant.method import Draft
+from hwsearch.quant.methods.learned import dual_region, lsq, ptq4sr, spr2q, twodquant
+from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.space import build_space
+from searchspaces.tracing.trace import to_workload, trace
+
+COURSES = {
+    "ptq4sr": ptq4sr.COURSE,
+    "twodquant": twodquant.COURSE,
+    "lsq": lsq.COURSE,
+    "spr2q": spr2q.COURSE,
+    "dual_region": dual_region.COURSE,
+}
+TURNS = 12
+"""Steps of a phase here."""
+
+
+class _Residual(nn.Module):
+    """Luma, not enlarged: one residual block, and the input added at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.first = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.second, self.tail = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.head(x))
+        y = y + self.second(torch.relu(self.first(y)))
+        found: Tensor = x + self.tail(y)
+        return found
+
+
+@pytest.fixture(scope="module")
+def residual() -> Graph:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return trace(_Residual(), 1, "residual")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Tensor]:
+    return [pair.low for pair in tiny_pairs(6)]
+
+
+def draft_of(graph: Graph, pictures: list[Tensor], method: str) -> Draft:
+    """All at 4 bits between the first layer and the last."""
+    space = build_space(to_workload(graph, 32, 32), (4,), (4,), scope="not-first-last", outside_bits=(8, 8))
+    return calibrate(graph, pictures, space, method=method).draft(space.uniform(4, 4))
+
+
+def lowered(quantized: QuantizedGraph, draft: Draft, course: Course) -> float:
+    """What a course lowers, of the values that the integer engine computes, window by window."""
+    graph, losses = quantized.graph, []
+    for window in draft.windows(SIDE).split(1):
+        wanted: dict[str, Tensor] = {}
+
+        def keep(node: Node, y: Tensor, wanted: dict[str, Tensor] = wanted) -> None:
+            wanted[node.name] = y
+
+        execute(draft.network, window, keep)
+        found = {
+            name: (codes.float() - quantized.formats[name].zero_point) * quantized.formats[name].scale
+            if (table := quantized.formats[name].levels) is None
+            else torch.tensor(table)[codes.long()] * quantized.formats[name].scale
+            for name, codes in run_codes(quantized, window).items()
+        }
+        output = graph.output.name
+        loss = 255 * float((found[output] - wanted[output]).abs().mean())
+        names = feature_names(graph)
+        shares = np.full(len(names), 1 / len(names))
+        if course.by_sensitivity:
+            deviations = np.array([float(wanted[name].std()) for name in names])
+            powers = np.exp(deviations / deviations.mean())
+            shares = powers / powers.sum() / len(names)
+        apart = [float(course.distance(found[name], wanted[name])) for name in names]
+        losses.append(loss + course.features * float(np.dot(shares, apart)))
+    return float(np.mean(losses))
+
+
+def test_every_window_is_compared_with_its_own_target(residual: Graph, pictures: list[Tensor]) -> None:
+    draft = draft_of(residual, pictures, "mse")
+    student, windows = Student(draft), draft.windows(SIDE)
+    assert residual.output.name in student.kept
+    targets = targets_of(student, residual, windows)
+    assert all(len(target) == len(windows) > 2 for target in targets.values())
+    for window, target in zip(windows.split(1), targets[residual.output.name].split(1), strict=True):
+        torch.testing.assert_close(execute(residual, window), target)
+
+
+@pytest.mark.parametrize("name", COURSES)
+def test_a_short_training_ends_no_worse_than_it_began(name: str, residual: Graph, pictures: list[Tensor]) -> None:
+    course = replace(COURSES[name], phases=tuple(replace(phase, steps=TURNS) for phase in COURSES[name].phases))
+    draft = draft_of(residual, pictures, name)
+    trained = train(draft, course, seed=0)
+    before, after = (lowered(found, draft, course) for found in (draft.quantized, trained))
+    assert trained is not draft.quantized
+    assert after < before
