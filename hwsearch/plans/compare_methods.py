@@ -87,6 +87,8 @@ class MethodComparison(_Frozen):
     float_ssim: float
     pictures: list[str]
     seed: int
+    effort: float = 1.0
+    """Of methods that train: see ``quant.method.Draft``."""
     versions: dict[str, str]
     rows: list[MethodRow]
 
@@ -98,6 +100,7 @@ def compare(
     progress: Progress | None = None,
     pictures: int | None = None,
     judged_on: Path | None = None,
+    effort: float = 1.0,
 ) -> MethodComparison:
     """Finish the plan of each pair of widths (weights, tensors) by each method and measure it in integers.
 
@@ -105,6 +108,7 @@ def compare(
         request: network, target, scope, pictures and seed.
         pictures: so many evaluation pictures, the first; None: all.
         judged_on: a folder whose pictures evaluate, all of them originals; None: those that the split holds out.
+        effort: what a training may cost over what it usually may, in multiply-accumulates.
     Raises:
         UsageError: no such method, no widths, or a folder of originals for a task that has other samples.
         FileError: the pictures cannot be used.
@@ -126,7 +130,7 @@ def compare(
                 started = time.perf_counter()
                 plan = space.uniform(weight_bits, activation_bits)
                 first = calibration.quantized(plan)
-                finished = calibration.finished(plan, seed=request.seed, progress=report)
+                finished = calibration.finished(plan, seed=request.seed, progress=report, effort=effort)
                 seconds = look_s + time.perf_counter() - started
                 rows.append(_row(name, (weight_bits, activation_bits), problem, judge, first, finished, seconds))
                 report("measured", 1.0)
@@ -140,6 +144,7 @@ def compare(
         float_ssim=judge.float_ssim,
         pictures=[pair.name for pair in judge.pairs],
         seed=request.seed,
+        effort=effort,
         versions=versions(),
         rows=beside_the_best(rows),
     )

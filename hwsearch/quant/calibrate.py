@@ -8,6 +8,7 @@ when it is first asked for, and kept (``quant.cache``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -185,9 +186,12 @@ class Calibration:
         """The network of a plan ``int[decisions]``, every number decided."""
         return self.draft(plan_row).quantized
 
-    def finished(self, plan_row: Choices, *, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
-        """The network of a plan ``int[decisions]`` as it is used: the method has looked at it as a whole."""
-        return self._cache.method.finish(self.draft(plan_row), seed, progress)
+    def finished(
+        self, plan_row: Choices, *, seed: int = 0, progress: Progress | None = None, effort: float = 1.0
+    ) -> QuantizedGraph:
+        """The network of a plan ``int[decisions]`` as it is used: the method has looked at it as a whole. ``effort``: see
+        ``quant.method.Draft``."""
+        return self._cache.method.finish(replace(self.draft(plan_row), effort=effort), seed, progress)
 
     def simulate(self, plan_row: Choices, x: Tensor) -> Tensor:
         """Output of a plan for ``x [N, C, H, W]`` in 0..1, in real values: the integer engine's arithmetic up to a rare code."""

@@ -52,12 +52,14 @@ class Draft:
     """A whole plan in the numbers that a method gave its parts.
 
     ``quantized``: those numbers; ``network``: the same before rounding, in the scales that the plan has; ``pictures``: the
-    calibration pictures ``[1, C, h, w]`` in 0..1.
+    calibration pictures ``[1, C, h, w]`` in 0..1; ``effort``: what a training may cost, in multiply-accumulates over those that it
+    usually may.
     """
 
     quantized: QuantizedGraph
     network: Graph
     pictures: tuple[Tensor, ...]
+    effort: float = 1.0
 
     def windows(self, side: int) -> Tensor:
         """The pictures, cut in squares ``[N, C, h, w]`` of ``side`` pixels, or less where a picture is smaller; in sizes that the

@@ -93,6 +93,16 @@ def compare(
     ] = None,
     pictures: Annotated[int | None, typer.Option(help="Evaluation pictures, the first so many. Default: all.", min=1)] = None,
     seed: options.Seed = None,
+    effort: Annotated[
+        float,
+        typer.Option(
+            help="What a training may cost over what it usually may, in multiply-accumulates and so in time: below 1 for a look at "
+            "large networks. Default: 1.",
+            show_default=False,
+            min=0.01,
+            max=100,
+        ),
+    ] = 1.0,
     out: Annotated[
         Path | None, typer.Option(help="Write the comparison with every picture as JSON.", metavar="FILE", resolve_path=True)
     ] = None,
@@ -117,7 +127,7 @@ def compare(
     from hwsearch.quant import methods as known
 
     with terminal.progress() as progress:
-        found = compare_methods.compare(Request(**fields), pairs, method or known.names(), progress, pictures, evaluation)
+        found = compare_methods.compare(Request(**fields), pairs, method or known.names(), progress, pictures, evaluation, effort)
     if out is not None:
         files.write_json(out, found)
     terminal.show(found, lambda screen: _render(found, screen))
@@ -130,7 +140,8 @@ def _render(found: MethodComparison, screen: Console) -> None:
         bold(
             f"{found.network} x{found.scale}",
             f", floating point {found.float_psnr_db:.2f} dB, SSIM {found.float_ssim:.4f}, {len(found.pictures)} pictures that no "
-            f"method saw, scope {found.scope}, priced on {found.target}",
+            f"method saw, scope {found.scope}, priced on {found.target}"
+            + ("" if found.effort == 1 else f", trainings at {found.effort:g} of their usual cost"),
         )
     )
     rows = [

@@ -222,7 +222,9 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     batch = min(course.batch, len(windows))
     pixels = batch * windows.shape[2] * windows.shape[3]
     wanted = sum(phase.steps for phase in course.phases)
-    share = min(1.0, max(FEWEST_STEPS, MACS / (3 * pixels * macs_per_pixel(student.graph, windows.shape[1]))) / wanted)
+    share = min(
+        1.0, max(FEWEST_STEPS, draft.effort * MACS / (3 * pixels * macs_per_pixel(student.graph, windows.shape[1]))) / wanted
+    )
     generator, done = torch.Generator().manual_seed(seed), 0
     best, kept = _total(student, windows, targets, course), student.changes()
     begun = best

@@ -115,7 +115,7 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     bytes_only = min(layer.limit for layer in layers.values()) == INT8.narrow_limit
     rates = [rate * (FASTER_FOR_BYTES if bytes_only else 1.0) for rate in LEARNING_RATES]
     wanted = steps or (STEPS_OF_BYTES if bytes_only else STEPS)
-    steps = min(wanted, max(FEWEST_STEPS, int(MACS / step_macs)))
+    steps = min(wanted, max(FEWEST_STEPS, int(draft.effort * MACS / step_macs)))
     fixed = {
         name: as_real(graph[name], layer, formats[graph[name].inputs[0]])
         for name, layer in start.layers.items()

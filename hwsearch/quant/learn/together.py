@@ -182,7 +182,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     graph, teacher = student.graph.at(*windows.size), draft.network.at(*windows.size)
     shown, parts = draft.quantized.formats[graph.output.name], windows.count if several(student.graph) else 1
     pixels = windows.count * windows.size[0] * windows.size[1]
-    affordable = course.macs / (4 * pixels * macs_per_pixel(student.graph, student.graph.channels))
+    affordable = draft.effort * course.macs / (4 * pixels * macs_per_pixel(student.graph, student.graph.channels))
     steps = int(min(course.steps, max(course.fewest, affordable)))
     groups = student.groups(course)
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))

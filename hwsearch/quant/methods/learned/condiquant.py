@@ -13,6 +13,8 @@ The paper brings 3,000 down to 28 on a transformer; convolutions of FSRCNN and I
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -86,7 +88,7 @@ class CondiQuant(Static):
     def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
         """Bounds are trained about the conditioned weights."""
         network = draft.network.replaced({node.name: self._node(node.name) for node in self.graph.convs})
-        return train(Draft(draft.quantized, network, draft.pictures), COURSE, seed, progress)
+        return train(replace(draft, network=network), COURSE, seed, progress)
 
     def _node(self, name: str) -> Node:
         if name not in self._conditioned:

@@ -16,6 +16,7 @@ Boundary refinement. Bounds are distilled as 2DQuant's; scales are not renewed i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -158,4 +159,4 @@ def _calibrated(draft: Draft, seed: int) -> Draft:
         q = nearest(rows, scale, limit).reshape(layer.weight.shape).astype(np.int8)
         layers[node.name] = layer_integers(layer.bits, q, scale, bias_of(changed), source)
     quantized = QuantizedGraph(start.graph, start.formats, layers, start.rule)
-    return Draft(quantized, network.replaced(nodes), draft.pictures)
+    return replace(draft, quantized=quantized, network=network.replaced(nodes))

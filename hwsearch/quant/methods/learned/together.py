@@ -17,6 +17,9 @@ What comes out is an ordinary integer network of the widths of the plan: it cost
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from hwsearch.quant.learn.polish import polish
 from hwsearch.quant.learn.together import Course, train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
 from hwsearch.quant.methods.weights.output_noise import OutputNoise
@@ -29,6 +32,8 @@ INFO = MethodInfo(
     source="hwsearch; after LSQ (2020), LSQ+ (2020), 2DQuant (2024) and what output_noise is after",
 )
 COURSE = Course()
+POLISHING = 0.2
+"""The share of the time that polishing takes, about."""
 
 
 def observe(seen: Observations) -> Together:
@@ -40,5 +45,8 @@ class Together(OutputNoise):
     """See ``quant.method.Method``."""
 
     def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
-        """All numbers trained together."""
-        return train(draft, COURSE, seed, progress)
+        """Polished, then all numbers trained together."""
+        report = progress or (lambda what, share: None)
+        polished = polish(draft, seed=seed, progress=lambda what, share: report(what, POLISHING * share))
+        begun = replace(draft, quantized=polished)
+        return train(begun, COURSE, seed, lambda what, share: report(what, POLISHING + (1 - POLISHING) * share))
