@@ -52,8 +52,8 @@ class Draft:
     """A whole plan in the numbers that a method gave its parts.
 
     ``quantized``: those numbers; ``network``: the same before rounding, in the scales that the plan has; ``pictures``: the
-    calibration pictures ``[1, C, h, w]`` in 0..1; ``effort``: what a training may cost, in multiply-accumulates over those that it
-    usually may.
+    calibration pictures ``[1, C, h, w]`` in 0..1; ``effort``: what a training may cost, in multiply-accumulates
+    over those that it usually may.
     """
 
     quantized: QuantizedGraph

@@ -96,8 +96,8 @@ def compare(
     effort: Annotated[
         float,
         typer.Option(
-            help="What a training may cost over what it usually may, in multiply-accumulates and so in time: below 1 for a look at "
-            "large networks. Default: 1.",
+            help="What a training may cost over what it usually may, in multiply-accumulates and so in time: below 1 for a "
+            "look at large networks. Default: 1.",
             show_default=False,
             min=0.01,
             max=100,

@@ -222,9 +222,8 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     batch = min(course.batch, len(windows))
     pixels = batch * windows.shape[2] * windows.shape[3]
     wanted = sum(phase.steps for phase in course.phases)
-    share = min(
-        1.0, max(FEWEST_STEPS, draft.effort * MACS / (3 * pixels * macs_per_pixel(student.graph, windows.shape[1]))) / wanted
-    )
+    affordable = draft.effort * MACS / (3 * pixels * macs_per_pixel(student.graph, windows.shape[1]))
+    share = min(1.0, max(FEWEST_STEPS, affordable) / wanted)
     generator, done = torch.Generator().manual_seed(seed), 0
     best, kept = _total(student, windows, targets, course), student.changes()
     begun = best

@@ -6,7 +6,9 @@ Built from parts of others, each for what it was seen to do here:
   activations as in SmoothQuant, Xiao et al. 2023), ranges by the noise that they bring to the output, weights rounded with
   compensation (OBC and GPTQ, Frantar et al. 2022), biases corrected. It is the better place to begin: training sets out from
   there, not from ranges of least squared error;
-* for a plan that is about to be used, integers, scales and biases of weights (LSQ, Esser et al. 2020) and both ends of tensors
+* a plan that is about to be used is polished while its tensors stay (``learn.polish``): on published FSRCNN x2, four pictures,
+  400 steps, training ended 0.35 dB higher from there at W4A4, 0.04 dB at W3A3;
+* then integers, scales and biases of weights (LSQ, Esser et al. 2020) and both ends of tensors
   (LSQ+, Bhalgat et al. 2020) are trained together against the floating-point network (as 2DQuant, Liu et al. 2024, trains its
   bounds), through the integer grid itself;
 * ours is what is lowered, the loss of a mean PSNR, and what is shown: windows drawn anew in every step, turned, mirrored, and

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from hwsearch.contracts import tiny_pairs
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine.integer import run_codes
+from hwsearch.quant.learn import bounds, polish, together
 from hwsearch.quant.learn.bounds import SIDE, Course, Student, feature_names, targets_of, train
 from hwsearch.quant.method import Draft
 from hwsearch.quant.methods.learned import dual_region, lsq, ptq4sr, spr2q, twodquant
+from hwsearch.quant.methods.learned import together as learned_together
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.space import build_space
@@ -105,6 +107,28 @@ def test_every_window_is_compared_with_its_own_target(residual: Graph, pictures:
     assert all(len(target) == len(windows) > 2 for target in targets.values())
     for window, target in zip(windows.split(1), targets[residual.output.name].split(1), strict=True):
         torch.testing.assert_close(execute(residual, window), target)
+
+
+@pytest.mark.parametrize("name", ["ptq4sr", "harmoq", "condiquant", "output_noise", "together"])
+def test_effort_is_what_trainings_may_cost(
+    name: str, residual: Graph, pictures: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network so large that every training gets its fewest steps, until it may cost more."""
+    for module in (bounds, polish, together):
+        monkeypatch.setattr(module, "macs_per_pixel", lambda graph, channels: 1e9)
+        if hasattr(module, "MACS"):
+            monkeypatch.setattr(module, "MACS", 1.0)
+            monkeypatch.setattr(module, "FEWEST_STEPS", 3)
+    monkeypatch.setattr(learned_together, "COURSE", together.Course(fewest=3, macs=1.0))
+    space = build_space(to_workload(residual, 32, 32), (4,), (4,), scope="not-first-last", outside_bits=(8, 8))
+    calibration, plan = calibrate(residual, pictures, space, method=name), space.uniform(4, 4)
+    counts = []
+    for effort in (1.0, 3e14):
+        seen: list[str] = []
+        calibration.finished(plan, progress=lambda what, share, seen=seen: seen.append(what), effort=effort)
+        counts.append(len(seen))
+    assert 3 <= counts[0] <= 8
+    assert counts[1] > 2 * counts[0]
 
 
 @pytest.mark.parametrize("name", COURSES)
