@@ -34,6 +34,11 @@ class OperatorReader:
     becomes: tuple[type[Op], ...]
 
 
+def _where(read: Read) -> tuple[str, str]:
+    """The function's file and its name there."""
+    return read.__code__.co_filename, read.__qualname__
+
+
 class OperatorReaders(Mapping[str, OperatorReader]):
     """Operator's name in a vocabulary -> its reader.
 
@@ -49,12 +54,14 @@ class OperatorReaders(Mapping[str, OperatorReader]):
         """Decorator: the function reads operators of these names.
 
         Raises:
-            TypeError: one of them has a reader already.
+            TypeError: one of them has another reader already. (A plug-in's file may be executed again: its functions are the
+                same by name and file.)
         """
 
         def put(read: Read) -> Read:
             for name in names:
-                if name in self._readers:
+                known = self._readers.get(name)
+                if known is not None and _where(known.read) != _where(read):
                     raise TypeError(f"{self.name} has two functions for {name}")
                 self._readers[name] = OperatorReader(name, read, becomes)
             return read

@@ -12,38 +12,49 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from importlib import import_module
-from types import MappingProxyType
+from types import ModuleType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 import searchspaces.ops as folder
 from hwmodels.errors import FileError, closest
+from hwmodels.parts.registry import Part, Registry
 from searchspaces.ops.base import Op
 from searchspaces.ops.extent import BadExtent, check
 from searchspaces.ops.maps.activation import Activation
 
 
-@cache
 def operators() -> Mapping[str, type[Op]]:
-    """Kind -> class, of every file of this folder and those in it, in their order.
+    """Kind -> class, of every file of this folder and those in it, in their order; then those of packages and plug-ins.
 
     Raises:
-        TypeError: two operators have one kind.
+        FileError: two operators have one kind.
     """
-    found: dict[str, type[Op]] = {}
-    for module in pkgutil.walk_packages(folder.__path__, f"{folder.__name__}."):
-        import_module(module.name)
-    for cls in _below(Op):
-        if cls.kind and found.setdefault(cls.kind, cls) is not cls:
-            raise TypeError(f"two operators are called {cls.kind!r}: {found[cls.kind].__name__} and {cls.__name__}")
-    return MappingProxyType(found)
+    return OPERATORS
+
+
+def _built_in() -> list[Part[type[Op]]]:
+    names = [module.name for module in pkgutil.walk_packages(folder.__path__, f"{folder.__name__}.")]
+    for name in names:
+        import_module(name)
+    return [Part(cls.kind, cls, cls.__module__) for cls in _below(Op) if cls.kind and cls.__module__ in names]
 
 
 def _below(cls: type[Op]) -> Iterator[type[Op]]:
     for child in cls.__subclasses__():
         yield child
         yield from _below(child)
+
+
+def _parts_in(name: str, held: object) -> Iterator[tuple[str, type[Op]]]:
+    """An operator's class, or every one that a module defines."""
+    for value in vars(held).values() if isinstance(held, ModuleType) else (held,):
+        if isinstance(value, type) and issubclass(value, Op) and value.kind:
+            yield value.kind, value
+
+
+OPERATORS: Registry[type[Op]] = Registry("operator", "hwsearch.operators", _built_in, _parts_in)
 
 
 def families() -> frozenset[str]:

@@ -30,6 +30,7 @@ from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.lower import propagate, to_workload
 from searchspaces.ir.module import GraphModule
 from searchspaces.ir.simplify import simplify
+from searchspaces.ops.registry import operators
 from searchspaces.tracing.formulas import WINDOWS, Differs, Sample, depends_on_size, joined
 from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
@@ -71,6 +72,7 @@ def trace(
             ``scale`` times the size, or the graph computes something else than the module.
     """
     module.eval()
+    len(operators())  # those of packages and plug-ins say how calls of theirs are read
     if not isinstance(module, Recurrent) and any(isinstance(inner, Recurrent) for inner in module.modules()):
         raise FileError(f"{name}: a network with state stands inside {type(module).__name__}, which would forget its state")
     if isinstance(module, GraphModule):  # a network that was read from a file

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from searchspaces.ir.graph import Node
+from searchspaces.ops.base import Op
 from searchspaces.ops.input import Unknown
 from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
@@ -16,5 +17,6 @@ if TYPE_CHECKING:
 Write = Callable[["Writer", Node, list[str], str], str]
 """Gets the writer, the node, the names of the tensors that it reads, and a name for its result, or ""; gives that name."""
 WRITES: OpTable[Write] = OpTable("ONNX")
+WRITES.lacks("nobody has written it in operators of ONNX yet", Op)
 WRITES.lacks("nobody knows what it computes", Unknown)
 WRITES.lacks("a file in real numbers is written for one picture, without what a video keeps", State, Remember)

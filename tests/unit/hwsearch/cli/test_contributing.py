@@ -20,8 +20,12 @@ PARTS = {
     "proxy": ("my_proxy.py", "my_step"),
     "method": ("my_method.py", "my_method"),
     "exporter": ("my_exporter.py", "my-widths"),
+    "operator": ("my_operator.py", "selu"),
+    "reader": ("my_reader.py", "points"),
 }
 """Part -> the file it is saved in, and the name under which it is found."""
+BESIDE = {"operator": ("operator network", "my_selu_net.py"), "reader": ("reader file", "tiny.points")}
+"""Part -> what else its commands read, and the file that it is saved in."""
 
 
 def walk_through(name: str) -> str:
@@ -52,7 +56,7 @@ def run_commands(name: str, folder: Path) -> str:
 def test_every_walk_through_is_executed_here():
     names = set(re.findall(r"<!-- walk-through: (.*?) -->", TEXT))
     parts = {part + what for part in ("device", *PARTS) for what in ("", " commands", " contract")}
-    assert names == parts | {"package", "package commands"}
+    assert names == parts | {"package", "package commands"} | {walk for walk, _ in BESIDE.values()}
 
 
 def test_add_a_device(tmp_path: Path):
@@ -68,6 +72,9 @@ def test_add_a_part(part: str, tmp_path: Path):
     """Saved, found by the command line under its name, and in keeping with its contract."""
     file, name = PARTS[part]
     (tmp_path / file).write_text(walk_through(part))
+    if part in BESIDE:
+        walk, beside = BESIDE[part]
+        (tmp_path / beside).write_text(walk_through(walk))
     assert name in run_commands(f"{part} commands", tmp_path)
     (tmp_path / "contract.py").write_text(walk_through(f"{part} contract"))
     run([sys.executable, "contract.py"], tmp_path)

@@ -1,10 +1,4 @@
-"""Contract suites for those who add a device, a network, a task, a proxy, a method, a rule of allocation or an
-exporter: one call each.
-
-A broken contract is an AssertionError that says what is wrong.
-
-They run on a network of a few hundred weights and on synthetic pictures, in seconds, and need no test framework.
-"""
+"""The contracts of devices, networks, tasks, proxies, methods, rules of allocation and exporters; see the room's own text."""
 
 from __future__ import annotations
 
