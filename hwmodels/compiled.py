@@ -152,7 +152,7 @@ class _Locator(UserProvidedCacheLocator):
         self._lineno = py_func.__code__.co_firstlineno
         folder = directory(Path(py_file))
         assert folder is not None  # from_function asked
-        self._cache_path = str(folder / self.get_suitable_cache_subpath(py_file))  # type: ignore[no-untyped-call]
+        self._cache_path = str(folder / self.get_suitable_cache_subpath(py_file))  # type: ignore[no-untyped-call]  # numba annotates nothing
 
     @classmethod
     def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
@@ -160,7 +160,7 @@ class _Locator(UserProvidedCacheLocator):
             return None
         locator = cls(py_func, py_file)
         try:
-            locator.ensure_cache_path()  # type: ignore[no-untyped-call]
+            locator.ensure_cache_path()  # type: ignore[no-untyped-call]  # numba annotates nothing
         except OSError:
             return None
         return locator
@@ -176,7 +176,7 @@ class _Cache(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keeps a compiled function; a full disk or a folder removed meanwhile costs a compilation next time, not this run."""
         try:
-            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba annotates nothing
         except OSError as error:
             _log.info("compiled code of %s is not kept: %s", self._name, error)
 

@@ -44,7 +44,7 @@ class Packing(Table):
         if self.kind == "bytes":
             return weight_count * Int(bits).container_bits // 8
         if self.kind == "stream":
-            return math.ceil(weight_count * self.stored_bits_per_weight[str(bits)].value / 8)  # type: ignore[index]
+            return math.ceil(weight_count * self.stored_bits_per_weight[str(bits)].value / 8)  # type: ignore[index]  # keys are Literals to mypy
         return output_channels * math.ceil(weight_count // output_channels * bits / 8)
 
 

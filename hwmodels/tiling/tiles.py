@@ -266,7 +266,7 @@ def candidates(workload: Workload) -> list[Tiling]:
             found[Tiling(height, source.width, "keep")] = None
             found[Tiling(height, source.width, "recompute")] = None
         # As many columns as make the tile nearly square.
-        width = min(_even(source.width), key=lambda w, h=height: abs(math.log(w / h)))  # type: ignore[misc]
+        width = min(_even(source.width), key=lambda w, h=height: abs(math.log(w / h)))  # type: ignore[misc]  # mypy infers no lambda with a default
         if width < source.width:
             found[Tiling(height, width, "recompute")] = None
     return [tiling for tiling in found if tiling.halo == "keep" or work(workload, tiling) <= MOST_WORK]

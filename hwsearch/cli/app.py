@@ -169,7 +169,7 @@ def _ended_politely() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)  # type: ignore[arg-type]  # a handler that signal itself gave
 
 
 class _Aside(logging.Handler):

@@ -91,7 +91,7 @@ def price(problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] =
         label=label,
         problem=problem,
         row=row,
-        **values,  # type: ignore[arg-type]
+        **values,  # type: ignore[arg-type]  # by the names of the fields
         energy_j=energy if math.isfinite(energy) else None,
         limits=limits,
         exceeded=tuple(name for name, limit in limits.items() if values.get(name, 0) > limit),
@@ -148,7 +148,7 @@ def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> Price:
         UsageError: the network is a file of code that was not named again.
     """
     plan = opened.plan
-    request = dataclasses.replace(opened.request, **changes)  # type: ignore[arg-type]
+    request = dataclasses.replace(opened.request, **changes)  # type: ignore[arg-type]  # by the names of the fields
     if "target" not in changes:
         problem = pose(request)
         if not changes.keys() & {"network", "weights", "scale", "arguments"}:

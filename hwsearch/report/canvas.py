@@ -73,7 +73,7 @@ class Figure:
 
 def draw(name: str, title: str, description: str, size: tuple[float, float], plot: Callable[[Axes], str | None]) -> Figure:
     """Run ``plot`` on fresh axes of ``size`` pixels; what it returns is printed below the figure."""
-    with rc_context(_STYLE):  # type: ignore[arg-type]
+    with rc_context(_STYLE):  # type: ignore[arg-type]  # matplotlib's stubs list its settings one by one
         sheet = Sheet(figsize=(size[0] / 72, size[1] / 72), dpi=72)
         FigureCanvasAgg(sheet)
         axes = sheet.subplots()

@@ -56,8 +56,8 @@ def place(axes: Axes, labels: Sequence[Label], obstacles: np.ndarray, gap: float
     not next to it.
     """
     sheet = axes.figure
-    renderer = sheet.canvas.get_renderer()  # type: ignore[attr-defined]
-    sheet.draw_without_rendering()  # type: ignore[union-attr]
+    renderer = sheet.canvas.get_renderer()  # type: ignore[attr-defined]  # matplotlib's stubs know no Agg canvas
+    sheet.draw_without_rendering()  # type: ignore[union-attr]  # matplotlib's stubs know no Agg canvas
     area = axes.get_window_extent(renderer)
     frame = _Box(area.x0, area.y0, area.x1, area.y1)
     points = axes.transData.transform(obstacles) if len(obstacles) else np.empty((0, 2))

@@ -94,12 +94,12 @@ class Graph:
     size: tuple[int, int] | None = None
     multiple: int = 1
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})
-
     def __getitem__(self, name: str) -> Node:
-        found: Node = self._by_name[name]  # type: ignore[attr-defined]
-        return found
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
 
     @property
     def input(self) -> Node:

@@ -104,7 +104,7 @@ def from_document(word: str, attrs: Mapping[str, Any]) -> Op:
         has = ", ".join(sorted(names)) or "none"
         raise FileError(f"operator {word!r} has no parameter {', '.join(unknown)}", f"It has: {has}.")
     try:
-        op = _adapter(cls).validate_python(given)  # type: ignore[arg-type]
+        op = _adapter(cls).validate_python(given)  # type: ignore[arg-type]  # a class is hashable, also to a cache
         for name in cls.extents:
             value = getattr(op, name)
             for extent in value if isinstance(value, tuple) else (value,):

@@ -24,14 +24,14 @@ class OpTable(Generic[T]):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._entries: dict[type[Op], T | str] = {}
-        self._has: set[type[Op]] = set()
+        self._has: dict[type[Op], T] = {}
+        self._lacks: dict[type[Op], str] = {}
 
     def register(self, *classes: type[Op]) -> Callable[[F], F]:
         """Decorator: what it decorates is the entry of these classes."""
 
         def put(entry: F) -> F:
-            self.put(entry, *classes)  # type: ignore[arg-type]
+            self.put(entry, *classes)  # type: ignore[arg-type]  # F keeps the type of a function that is a T
             return entry
 
         return put
@@ -39,27 +39,27 @@ class OpTable(Generic[T]):
     def put(self, entry: T, *classes: type[Op]) -> None:
         """The entry of these classes."""
         for cls in classes:
-            self._entries[cls] = entry
-            self._has.add(cls)
+            self._has[cls] = entry
+            self._lacks.pop(cls, None)
 
     def lacks(self, reason: str, *classes: type[Op]) -> None:
         """Why there is nothing for these classes: a clause that ends a sentence."""
         for cls in classes:
-            self._entries[cls] = reason
-            self._has.discard(cls)
+            self._lacks[cls] = reason
+            self._has.pop(cls, None)
 
     def _nearest(self, cls: type[Op]) -> type[Op] | None:
-        return next((base for base in cls.__mro__ if base in self._entries), None)
+        return next((base for base in cls.__mro__ if base in self._has or base in self._lacks), None)
 
     def get(self, op: Op | type[Op]) -> T | None:
         """What there is for an operator; None where there is nothing."""
         cls = self._nearest(op if isinstance(op, type) else type(op))
-        return self._entries[cls] if cls in self._has and cls is not None else None  # type: ignore[return-value]
+        return None if cls is None else self._has.get(cls)
 
     def reason(self, op: Op | type[Op]) -> str | None:
         """Why there is nothing; None where there is something, or where nobody has said why."""
         cls = self._nearest(op if isinstance(op, type) else type(op))
-        return None if cls is None or cls in self._has else str(self._entries[cls])
+        return None if cls is None else self._lacks.get(cls)
 
     def missing(self, ops: Iterable[Op]) -> list[str]:
         """One sentence for each kind of operator for which there is nothing."""

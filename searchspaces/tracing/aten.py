@@ -17,7 +17,7 @@ from searchspaces.ops.base import Op, Shape
 from searchspaces.ops.moves.move import Reshape
 from searchspaces.ops.reading import NotRead, OperatorReaders
 
-Value = str | Tensor | tuple[str, ...]
+Value = str | Tensor | tuple[str | None, ...]
 HANDLERS = OperatorReaders("the reader of PyTorch programs")
 """ATen operator with its overload, such as ``add.Tensor`` -> its handler, and the canonical operators that it can become."""
 handles = HANDLERS.register
@@ -51,7 +51,7 @@ class Walk(Protocol):
 
 def arguments(call: fx.Node) -> dict[str, Any]:
     """Arguments by their names in the operator's schema, defaults included."""
-    schema = call.target._schema  # type: ignore[union-attr]
+    schema = call.target._schema  # type: ignore[union-attr]  # the target of a call is an overload of ATen
     bound = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
     bound.update(zip((a.name for a in schema.arguments), call.args, strict=False))
     return bound | call.kwargs
@@ -59,7 +59,7 @@ def arguments(call: fx.Node) -> dict[str, Any]:
 
 def packet(call: fx.Node) -> str:
     """Name of the operator without its overload: ``mul`` of ``aten.mul_.Tensor``."""
-    return str(call.target._overloadpacket.__name__).removesuffix("_")  # type: ignore[union-attr]
+    return str(call.target._overloadpacket.__name__).removesuffix("_")  # type: ignore[union-attr]  # the target of a call is an overload of ATen
 
 
 def shape(call: Any) -> tuple[int, ...]:

@@ -80,7 +80,7 @@ def _reduce(walk: Walk, call: fx.Node) -> Value:
 def _largest(walk: Walk, call: fx.Node) -> Value:
     """The values; where they lie is an index that depends on the picture."""
     a = arguments(call)
-    return (_reduced(walk, call, REDUCTIONS[packet(call)], a["dim"], bool(a["keepdim"])), None)  # type: ignore[return-value]
+    return (_reduced(walk, call, REDUCTIONS[packet(call)], a["dim"], bool(a["keepdim"])), None)
 
 
 @handles("std.correction", "std.dim", "var.correction", "var.dim", becomes=(Std, Var))
@@ -122,7 +122,7 @@ def _adaptive(walk: Walk, call: fx.Node) -> Value:
     else:
         kernel = (height // rows, width // columns)
         found = walk.emit(call, (AvgPool if mean else MaxPool)(kernel, kernel), (tensor_name(walk, source),))
-    return found if mean else (found, None)  # type: ignore[return-value]
+    return found if mean else (found, None)
 
 
 @handles("max_pool2d.default", "avg_pool2d.default", "max_pool2d_with_indices.default", becomes=(MaxPool, AvgPool))
@@ -143,7 +143,7 @@ def _pool(walk: Walk, call: fx.Node) -> Value:
     if packet(call).startswith("avg"):
         op = AvgPool(kernel, stride, padding, bool(a["count_include_pad"]))
     found = walk.emit(call, op, (tensor_name(walk, a["self"]),))
-    return (found, None) if packet(call).endswith("indices") else found  # type: ignore[return-value]
+    return (found, None) if packet(call).endswith("indices") else found
 
 
 @handles("pad.default", "constant_pad_nd.default", "reflection_pad2d.default", "replication_pad2d.default", becomes=(Pad,))
@@ -164,5 +164,5 @@ def _pad(walk: Walk, call: fx.Node) -> Value:
 def _grid_sample(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     modes, around = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
-    op = GridSample(modes[a["interpolation_mode"]], around[a["padding_mode"]], bool(a["align_corners"]))  # type: ignore[arg-type]
+    op = GridSample(modes[a["interpolation_mode"]], around[a["padding_mode"]], bool(a["align_corners"]))  # type: ignore[arg-type]  # torch numbers its modes, the operator names them
     return walk.emit(call, op, (tensor_name(walk, a["input"]), tensor_name(walk, a["grid"])))

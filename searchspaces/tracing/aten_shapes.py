@@ -284,6 +284,6 @@ def _nothing(walk: Walk, call: fx.Node) -> Value:
 
 @handles("to.dtype", "to.device", "to.dtype_layout", "to.other", "_to_copy.default", "type_as.default")
 def _to(walk: Walk, call: fx.Node) -> Value:
-    if call.meta["val"].dtype != call.args[0].meta["val"].dtype:  # type: ignore[union-attr]
+    if call.meta["val"].dtype != call.args[0].meta["val"].dtype:  # type: ignore[union-attr]  # its first argument is a node
         raise NotRead("change of number format")
     return loose_name(walk, call.args[0])

@@ -27,7 +27,7 @@ def composed_of(call: fx.Node) -> fx.GraphModule | None:
     def run(*tensors: Tensor) -> Any:
         given = dict(zip(sources, tensors, strict=True))
         args, kwargs = fx.map_arg((call.args, call.kwargs), given.__getitem__)
-        return call.target(*args, **kwargs)  # type: ignore[operator]
+        return call.target(*args, **kwargs)  # type: ignore[operator]  # the target of a call is an overload of ATen
 
     try:
         with torch.no_grad():

@@ -132,7 +132,7 @@ class Walker:
             elif all(isinstance(self.values.get(source), Tensor | _Several) for source in call.all_input_nodes):
                 args, kwargs = fx.map_arg((call.args, call.kwargs), self.values.__getitem__)
                 with torch.no_grad():
-                    found = call.target(*args, **kwargs)  # type: ignore[operator]
+                    found = call.target(*args, **kwargs)  # type: ignore[operator]  # arguments of fx are nodes here, targets overloads of ATen
                 self.values[call] = _several(found) if isinstance(found, tuple | list) else found
             elif operator_name in HANDLERS:
                 self.values[call] = HANDLERS[operator_name].read(self, call)
@@ -154,7 +154,7 @@ class Walker:
 
     def _item(self, call: fx.Node) -> Value:
         """``parts[i]`` of an operator with several results."""
-        parts, place = self.values[call.args[0]], call.args[1]  # type: ignore[index]
+        parts, place = self.values[call.args[0]], call.args[1]  # type: ignore[index]  # arguments of fx are nodes here, targets overloads of ATen
         if not isinstance(parts, tuple) or not isinstance(place, int):
             raise NotRead("indexing")
         found = parts[place]
@@ -187,8 +187,8 @@ class Walker:
         output = parts.graph.output_node().args[0]
         if isinstance(output, list | tuple):
             several: Any = tuple(self.values[item] if isinstance(item, fx.Node) else item for item in output)
-            return several  # type: ignore[no-any-return]
-        return self.values[output]  # type: ignore[index]
+            return several  # type: ignore[no-any-return]  # arguments of fx are nodes here, targets overloads of ATen
+        return self.values[output]  # type: ignore[index]  # arguments of fx are nodes here, targets overloads of ATen
 
     def _give_up(self, call: fx.Node, operator_name: str, reason: str) -> None:
         path = _module_path(self._outermost(call)) or "the network itself"
@@ -295,7 +295,7 @@ def _operator_name(call: fx.Node) -> str:
     packet = getattr(call.target, "_overloadpacket", None)
     if packet is None:
         return getattr(call.target, "__name__", str(call.target))
-    return f"{packet.__name__.removesuffix('_')}.{call.target._overloadname}"  # type: ignore[union-attr]
+    return f"{packet.__name__.removesuffix('_')}.{call.target._overloadname}"  # type: ignore[union-attr]  # arguments of fx are nodes here, targets overloads of ATen
 
 
 def _in_place(call: fx.Node) -> bool:

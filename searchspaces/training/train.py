@@ -192,8 +192,8 @@ def train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(arguments.threads)
     network = NETWORKS[arguments.network](arguments.scale)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    channels = int(network.channels)  # type: ignore[arg-type]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs know neither the format nor attributes of networks
+    channels = int(network.channels)  # type: ignore[arg-type]  # torch's stubs know neither the format nor attributes of networks
     started = time.monotonic()
     sampler = PatchSampler(
         picture_pairs(

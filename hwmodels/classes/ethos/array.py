@@ -46,7 +46,7 @@ def array_of(npu: NpuArray) -> Array:
     channel_bytes = (16, 32, 64) if separate else (8, 8, 8)
     units = [[(h, w, c) for (h, w), c in zip(rows, channel_bytes, strict=True)] for rows in npu.input_units]
     if separate:
-        buffers = [memory.input_bytes.value, memory.accumulator_bytes.value]  # type: ignore[union-attr]
+        buffers = [memory.input_bytes.value, memory.accumulator_bytes.value]  # type: ignore[union-attr]  # separate memories come together: the section demands so
         granule, accumulators, shared = 1, [1, 1], 0.0
     else:
         assert memory.shared_bytes is not None

@@ -167,7 +167,7 @@ def _same(found: Sequence[Node], read: Sequence[Node], sample: Sample) -> bool:
         if type(op) is not type(theirs.op) or ours.inputs != theirs.inputs or ours.weights.keys() != theirs.weights.keys():
             return False
         if isinstance(op, Reshape | Expand):
-            sizes = zip(op.sizes, theirs.op.sizes, strict=False)  # type: ignore[attr-defined]
+            sizes = zip(op.sizes, theirs.op.sizes, strict=False)  # type: ignore[attr-defined]  # the same kind of operator as ``op``
             if any(a != b and -1 not in (a, b) for a, b in sizes):
                 return False
         elif op != theirs.op:

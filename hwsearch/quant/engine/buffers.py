@@ -59,7 +59,7 @@ _pool = _Pool()
 
 def _renew() -> None:
     """Let a child have a pool of its own: a thread that it lacks may have held the lock."""
-    _pool.__init__()  # type: ignore[misc]
+    _pool.__init__()  # type: ignore[misc]  # begins anew in a forked process
 
 
 os.register_at_fork(after_in_child=_renew)

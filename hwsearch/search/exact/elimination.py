@@ -99,7 +99,7 @@ class Elimination:
         numbers = np.zeros(self._numbers)
         numbers[: len(tables)] = tables
         positions, found = np.zeros(len(self.sizes), dtype=np.int64), np.zeros(self._option[-1])
-        value: float = _eliminate(  # type: ignore[no-untyped-call]
+        value: float = _eliminate(  # type: ignore[no-untyped-call]  # compiled: numba infers its types
             numbers, self._steps, self._inputs, self._maps, self._first, self._around, self.sizes, self._option, positions, found
         )
         constant = sum(float(tables[self.starts[i]]) for i, scope in enumerate(self.scopes) if not scope)
@@ -158,7 +158,7 @@ def _indices(joint: tuple[int, ...], shape: Sequence[int], scope: tuple[int, ...
 
 
 @compiled
-def _eliminate(  # type: ignore[no-untyped-def]
+def _eliminate(  # type: ignore[no-untyped-def]  # compiled: numba infers its types
     numbers, steps, inputs, maps, first, around, sizes, option, positions, found
 ):  # pragma: no cover - compiled
     """Forward: what every step sees, and what it leaves. Back: what the rest adds. Returns the least sum; fills ``positions`` and

@@ -24,7 +24,7 @@ def _shift(sign: int) -> nn.Conv2d:
     conv = nn.Conv2d(3, 3, 1)
     with torch.no_grad():
         conv.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-        conv.bias.copy_(sign * torch.tensor(MEAN))  # type: ignore[union-attr]
+        conv.bias.copy_(sign * torch.tensor(MEAN))  # type: ignore[union-attr]  # this layer has a bias
     return conv
 
 

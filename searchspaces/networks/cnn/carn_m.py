@@ -28,7 +28,7 @@ class MeanShift(nn.Module):
         self.shifter = nn.Conv2d(3, 3, 1)
         with torch.no_grad():
             self.shifter.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-            self.shifter.bias.copy_(sign * torch.tensor(MEAN))  # type: ignore[union-attr]
+            self.shifter.bias.copy_(sign * torch.tensor(MEAN))  # type: ignore[union-attr]  # nn.Module's attributes are Tensor or Module to mypy
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.shifter(x)
@@ -98,7 +98,7 @@ class Upsample(nn.Module):
         self.up.body = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.up.body(x)  # type: ignore[operator]
+        found: Tensor = self.up.body(x)  # type: ignore[operator]  # nn.Module's attributes are Tensor or Module to mypy
         return found
 
 

@@ -35,7 +35,7 @@ class LapSRN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.leaky_relu(self.inp(x), SLOPE)
         for convs, up, img, res in zip(self.convs, self.up, self.img, self.res, strict=True):
-            for conv in convs:  # type: ignore[attr-defined]
+            for conv in convs:  # type: ignore[attr-defined]  # nn.Module's attributes are Tensor or Module to mypy
                 y = F.leaky_relu(conv(y), SLOPE)
             y = F.leaky_relu(F.pad(up(y), (0, -1, 0, -1)), SLOPE)  # one row and column more than twice as many
             x = img(x) + res(y)

@@ -29,7 +29,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = x.permute(0, 2, 3, 1)
-        for layer in self.residual_group.blocks:  # type: ignore[union-attr]
+        for layer in self.residual_group.blocks:  # type: ignore[union-attr]  # nn.Module's attributes are Tensor or Module to mypy
             y = layer(y)
         return y.permute(0, 3, 1, 2)
 

@@ -100,7 +100,7 @@ class Body(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for stage in self.layers:
-            for block in stage:  # type: ignore[attr-defined]
+            for block in stage:  # type: ignore[attr-defined]  # nn.Module's attributes are Tensor or Module to mypy
                 x = block(x)
         return x
 

@@ -143,7 +143,7 @@ class SwinIR(nn.Module):
         """From the features ``y`` to the picture; ``x`` is the one that came in."""
         found: Tensor
         if self.end == "same":
-            return x + self.conv_last(y)  # type: ignore[no-any-return]
+            return x + self.conv_last(y)  # type: ignore[no-any-return]  # modules are called untyped
         if self.end == "direct":
             found = self.upsample(y)
         elif self.end == "shuffle":

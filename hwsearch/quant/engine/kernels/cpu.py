@@ -24,7 +24,7 @@ def features() -> frozenset[str]:
 
         _, _, text = cpu_target.target_context.codegen().magic_tuple()
         names = {name.removeprefix("+") for name in text.split(",") if name.startswith("+")}
-        return frozenset() if config.DISABLE_JIT else frozenset(names)  # type: ignore[attr-defined]
+        return frozenset() if config.DISABLE_JIT else frozenset(names)  # type: ignore[attr-defined]  # numba makes its settings at run time
     except (ImportError, AttributeError, TypeError, ValueError):
         return frozenset()
 
