@@ -1,4 +1,4 @@
-"""One convolution of the integer engine: shifted codes to sums by the arithmetic that ``kernels.choice`` chose, and sums to the
+"""One convolution of the integer engine: codes to sums by the arithmetic that ``kernels.choice`` chose, and sums to the
 codes of the next tensor.
 
 In floating point the convolutions are those of torch: exact on integers as long as no partial sum leaves the range in which the
@@ -27,13 +27,13 @@ I16_LIMIT = 2**47 - 1
 
 
 def store(real: Tensor, fmt: TensorFormat) -> Tensor:
-    """Real values to what the engine carries: shifted codes, or rounded floating-point values."""
-    return fmt.stored(real).to(fmt.carrier)
+    """Real values to what the engine carries: codes, or rounded floating-point values."""
+    return fmt.carried(fmt.stored(real))
 
 
 def load(value: Tensor, fmt: TensorFormat) -> Tensor:
     """Real values of what ``store`` gives."""
-    return fmt.real(value.float())
+    return fmt.real(fmt.shifted(value).float())
 
 
 class Conv:
@@ -85,18 +85,17 @@ class Conv:
         """What ``finish`` makes of the sums of each picture of ``x [N, C, H, W]``."""
         height, width = conv.size(*x.shape[2:])
         out = buffers.channels_last((len(x), conv.outputs, height, width), dtype)
-        x = x.to(torch.int16)
         for i in range(len(x)):
             run_bands(conv, requant.pixels(x[i : i + 1]), finish, requant.pixels(out[i : i + 1]), torch.get_num_threads())
         return out
 
     def accumulate(self, x: Tensor) -> Tensor:
-        """Shifted codes to sums, bias included: exact integers in int32, float32 or float64."""
+        """Codes as they are carried to sums, bias included: exact integers in int32, float32 or float64."""
         if isinstance(self.kernel, BandConv):
             return self._bands(self.kernel, x, copy_sums, torch.int32)
         if self.kernel is not None:
             return self.kernel(x)
-        x = x.to(self.weight.dtype)
+        x = self.source.shifted(x).to(self.weight.dtype)
         if self.proof.carrier != "float32 limbs":
             return self._conv(x, self.bias)
         radix, total = self.proof.radix, self.bias.view(1, -1, 1, 1)

@@ -12,8 +12,8 @@ Additions of TFLite (``reference/add.h``) bring both operands to a common scale 
 (15 for 16-bit tensors) to spare, add, and multiply down to the result's scale. XNNPACK adds in one step, with multipliers of 21
 bits relative to the larger one and one rounding half up (its ``qs8-vadd`` kernels).
 
-All kernels give *shifted* codes ``q - z`` (see ``requant``); integers inside are 64 bits wide and never
-overflow under the bounds that ``integer.proofs`` states.
+All kernels compute *shifted* codes ``q - z`` and write them plus the origin of their format (see ``requant``); integers inside
+are 64 bits wide and never overflow under the bounds that ``integer.proofs`` states.
 """
 
 from __future__ import annotations
@@ -53,67 +53,80 @@ def reduced(mantissa: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def gemmlowp(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
+def gemmlowp(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: int, origin: int, out: np.ndarray) -> None:
     """Sums ``[rows, >= W, >= C]`` (int32, or floats holding integers) to shifted codes in ``low .. high``.
 
-    They are written to ``out [<= rows, W, C]``, int16 or float32.
+    They are written to ``out [<= rows, W, C]`` plus ``origin``.
     """
     rows, columns, channels = out.shape
     for r in range(rows):
         for p in range(columns):
             for c in range(channels):
-                out[r, p, c] = min(max(scaled(int(acc[r, p, c]), m[c], shift[c]), low), high)
+                out[r, p, c] = min(max(scaled(int(acc[r, p, c]), m[c], shift[c]), low), high) + origin
 
 
 @compiled
-def i16(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
+def i16(acc: np.ndarray, m: np.ndarray, shift: np.ndarray, low: int, high: int, origin: int, out: np.ndarray) -> None:
     """As ``gemmlowp``, by rule "i16"; ``m`` are ``reduced`` mantissas."""
     rows, columns, channels = out.shape
     for r in range(rows):
         for p in range(columns):
             for c in range(channels):
                 total = 15 - shift[c]
-                out[r, p, c] = min(max((int(acc[r, p, c]) * m[c] + (1 << (total - 1))) >> total, low), high)
+                out[r, p, c] = min(max((int(acc[r, p, c]) * m[c] + (1 << (total - 1))) >> total, low), high) + origin
 
 
 @compiled
 def _add(
-    a: np.ndarray, b: np.ndarray, m: np.ndarray, shift: np.ndarray, spare: int, low: int, high: int, out: np.ndarray
-) -> None:
+    a: np.ndarray, b: np.ndarray, m: np.ndarray, shift: np.ndarray, spare: int, low: int, high: int,
+    origins: tuple[int, int, int], out: np.ndarray,
+) -> None:  # fmt: skip
+    from_a, from_b, origin = origins
     for i in range(a.size):
-        x = scaled(int(a[i]) << spare, m[0], shift[0])
-        y = scaled(int(b[i]) << spare, m[1], shift[1])
-        out[i] = min(max(scaled(x + y, m[2], shift[2]), low), high)
+        x = scaled((int(a[i]) - from_a) << spare, m[0], shift[0])
+        y = scaled((int(b[i]) - from_b) << spare, m[1], shift[1])
+        out[i] = min(max(scaled(x + y, m[2], shift[2]), low), high) + origin
 
 
 def add_tflite(
     a: np.ndarray, b: np.ndarray, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int, out: np.ndarray
 ) -> None:
-    """Sum of shifted codes by the rule of TFLite's reference kernel; flat arrays, ``low .. high`` shifted as well."""
+    """Sum of codes as their formats carry them, by the rule of TFLite's reference kernel; flat arrays; shifted bounds."""
     spare = 15 if any(fmt.is_wide for fmt in (fa, fb, fy)) else 20
     scales = [float(np.float32(fmt.scale)) for fmt in (fa, fb, fy)]
     twice = 2 * max(scales[0], scales[1])
     reals = (scales[0] / twice, scales[1] / twice, twice / ((1 << spare) * scales[2]))
     pairs = np.array([quantize_multiplier(real) for real in reals], dtype=np.int64)
-    _add(a, b, pairs[:, 0].copy(), pairs[:, 1].copy(), spare, low, high, out)
+    _add(a, b, pairs[:, 0].copy(), pairs[:, 1].copy(), spare, low, high, (fa.origin, fb.origin, fy.origin), out)
 
 
 @compiled
-def _add_once(a: np.ndarray, b: np.ndarray, ma: int, mb: int, shift: int, low: int, high: int, out: np.ndarray) -> None:
-    half = 1 << (shift - 1)
+def _add_once(
+    a: np.ndarray,
+    b: np.ndarray,
+    ma: int,
+    mb: int,
+    shift: int,
+    low: int,
+    high: int,
+    origins: tuple[int, int, int],
+    out: np.ndarray,
+) -> None:
+    from_a, from_b, origin = origins
+    start = (1 << (shift - 1)) - from_a * ma - from_b * mb
     for i in range(a.size):
-        total = int(a[i]) * ma + int(b[i]) * mb + half
-        out[i] = min(max(total >> shift, low), high)
+        total = int(a[i]) * ma + int(b[i]) * mb + start
+        out[i] = min(max(total >> shift, low), high) + origin
 
 
 def add_xnnpack(
     a: np.ndarray, b: np.ndarray, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int, out: np.ndarray
 ) -> None:
-    """Sum of shifted 8-bit codes by the rule of XNNPACK; arguments as for ``add_tflite``."""
+    """Sum of 8-bit codes by the rule of XNNPACK; arguments as for ``add_tflite``."""
     ra, rb = (np.float32(fmt.scale) / np.float32(fy.scale) for fmt in (fa, fb))
     shift = 20 - (math.frexp(float(max(ra, rb)))[1] - 1)
     ma, mb = (int(np.rint(math.ldexp(float(r), shift))) for r in (ra, rb))
-    _add_once(a, b, ma, mb, shift, low, high, out)
+    _add_once(a, b, ma, mb, shift, low, high, (fa.origin, fb.origin, fy.origin), out)
 
 
 def rescale_table(source: TensorFormat, target: TensorFormat, low: int, high: int) -> np.ndarray:
@@ -123,5 +136,5 @@ def rescale_table(source: TensorFormat, target: TensorFormat, low: int, high: in
     m, shift = (np.array([value], dtype=np.int64) for value in quantize_multiplier(real))
     codes = (np.arange(256, dtype=np.float32) - source.zero_point)[None, :, None]
     out = np.empty(codes.shape, dtype=np.int16)
-    gemmlowp(codes, m, shift, low, high, out)
+    gemmlowp(codes, m, shift, low, high, 0, out)
     return out.ravel()

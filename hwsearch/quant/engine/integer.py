@@ -1,10 +1,10 @@
 """The integer engine: executes a quantized network on the integers that a device would see, and proves for each layer that it
 may.
 
-A tensor of codes travels as *shifted* codes ``q - z``, channels-last: in int16 where they fit, in float32 otherwise. The sums of
-convolutions are integers in whatever computes them: pair products of 16-bit integers, integer Winograd convolution, the CPU's
-int8 kernel, or floating point within the range in which it holds every integer. ``proofs`` tells why each layer loses nothing
-on any machine, ``path`` which arithmetic runs here.
+A tensor travels channels-last as its format carries it (``TensorFormat.carrier``): codes of 8 bits in uint8, others as *shifted*
+codes ``q - z``, in int16 where they fit, in float32 otherwise. The sums of convolutions are integers in whatever computes them:
+products of 8-bit or 16-bit integers, integer Winograd convolution, the CPU's int8 kernel, or floating point within the range in
+which it holds every integer. ``proofs`` tells why each layer loses nothing on any machine, ``path`` which arithmetic runs here.
 
 What each operator does stands in ``steps``. Exact, equal to the exported ONNX file under ONNX Runtime code for code:
 convolutions, linear layers, products of tensors, additions, all moves, activations, products, statistics of integer tensors,
@@ -85,7 +85,7 @@ class Engine:
     def _step(self, node: Node, qgraph: QuantizedGraph) -> Run:
         sources, target = [self.formats[name] for name in node.inputs], self.formats[node.name]
         run = prepared(Site(node, sources, target, qgraph.layers.get(node.name), self.rule))
-        return run if target.levels is None else lambda inputs: target.projected(run(inputs))
+        return run if target.levels is None else lambda inputs: target.carried(target.projected(target.shifted(run(inputs))))
 
     def _steps(self, height: int, width: int) -> dict[str, Run]:
         """The steps for pictures of one size: sizes that depend on it become numbers.
@@ -102,7 +102,7 @@ class Engine:
         """Execute on ``x float32 [1, C, H, W]`` in 0..1, or on the frames ``[N, C, H, W]`` of a clip.
 
         Args:
-            keep: called with every tensor's name and what the engine carries of it (shifted codes, or half-precision values).
+            keep: called with every tensor's name and what the engine carries of it (codes, or half-precision values).
         Returns:
             The output tensor as it is carried.
         """
@@ -137,7 +137,7 @@ def engine(qgraph: QuantizedGraph) -> Engine:
 
 
 def _codes(value: Tensor, fmt: TensorFormat) -> Tensor:
-    return value if fmt.is_float else value.to(torch.int32) + fmt.zero_point
+    return value if fmt.is_float else value.to(torch.int32) + (fmt.zero_point - fmt.origin)
 
 
 def run_codes(qgraph: QuantizedGraph, x: Tensor) -> dict[str, Tensor]:
@@ -156,6 +156,6 @@ def run(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
 def decoded(carried: Tensor, qgraph: QuantizedGraph) -> Tensor:
     """Real values of the output tensor as the engine carries it."""
     fmt = qgraph.formats[qgraph.graph.output.name]
-    if fmt.is_float or carried.dtype != torch.int16 or carried.ndim != 4:
+    if fmt.is_float or carried.dtype == torch.float32 or carried.ndim != 4:
         return load(carried, fmt).contiguous()
-    return real(carried, fmt.scale)
+    return real(carried, fmt)

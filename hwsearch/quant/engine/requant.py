@@ -1,8 +1,8 @@
 """From accumulators to codes: the requantization rules, fused in one pass over the tensor.
 
-All kernels work on arrays ``[H, W, C]`` (a channels-last tensor, or a band of its rows) and in *shifted* codes ``q - z``.
-Shifted codes make zero padding the number zero, and because they are small integers, adding the zero point after rounding and
-clamping is the same as never adding it.
+All kernels work on arrays ``[H, W, C]`` (a channels-last tensor, or a band of its rows) and compute *shifted* codes ``q - z``,
+small integers, to which the ``origin`` of the format that carries them is added last: adding an integer after rounding and
+clamping is the same as adding it before.
 
 A rule names two arithmetics, one for layers between tensors of at most 8 bits and one for layers that touch a 16-bit tensor:
 
@@ -43,6 +43,8 @@ from torch import Tensor
 from hwmodels.compiled import compiled
 from hwmodels.errors import UsageError, closest
 from hwsearch.quant.engine import buffers, fixed_point
+from hwsearch.quant.engine.kernels.cpu import LANES
+from hwsearch.quant.engine.kernels.loops import scaling
 from hwsearch.quant.engine.kernels.loops.float_loops import fma
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers
@@ -58,8 +60,8 @@ RULES = {
 """Rule -> arithmetic of layers between tensors of at most 8 bits, and of layers that touch a 16-bit tensor."""
 
 Requantizer = Callable[[np.ndarray, np.ndarray], None]
-"""Takes sums ``[rows, >= W, >= C]`` (int32, or floats holding integers; bias included) to shifted codes, which it writes to
-``out [<= rows, W, C]`` (int16 or float32)."""
+"""Takes sums ``[rows, >= W, >= C]`` (int32, or floats holding integers; bias included) to codes as their format carries them,
+which it writes to ``out [<= rows, W, C]``."""
 
 
 def arithmetic(rule: str, *formats: TensorFormat) -> str:
@@ -119,26 +121,15 @@ def sloped(layer: LayerIntegers, slope: np.ndarray) -> LayerIntegers:
 
 
 @compiled
-def _float(acc: np.ndarray, m: np.ndarray, slope: np.ndarray, low: float, high: float, out: np.ndarray) -> None:
-    """In the precision of ``m``, which ``slope`` and the bounds share."""
-    rows, columns, channels = out.shape
-    for r in range(rows):
-        for p in range(columns):
-            for c in range(channels):
-                v = m.dtype.type(acc[r, p, c]) * m[c]
-                v = v * slope[c] if v < 0 else v
-                out[r, p, c] = min(max(np.rint(v), low), high)
-
-
-@compiled
 def _add_f32(
-    a: np.ndarray, b: np.ndarray, za: np.float32, zb: np.float32, ra: np.float32, rb: np.float32, fix: np.float32,
-    z: np.float32, low: np.float32, high: np.float32, out: np.ndarray,
+    a: np.ndarray, b: np.ndarray, more_a: np.float32, more_b: np.float32, ra: np.float32, rb: np.float32, fix: np.float32,
+    less: np.float32, low: np.float32, high: np.float32, out: np.ndarray,
 ) -> None:  # fmt: skip
+    """``more_a`` and ``more_b`` make codes of what is carried, ``less`` is taken from the code that is written."""
     for i in range(out.size):
-        inner = fma(np.float32(b[i]) + zb, rb, fix)
-        v = np.rint(fma(np.float32(a[i]) + za, ra, inner))
-        out[i] = min(max(v, low), high) - z
+        inner = fma(np.float32(b[i]) + more_b, rb, fix)
+        v = np.rint(fma(np.float32(a[i]) + more_a, ra, inner))
+        out[i] = np.int32(min(max(v, low), high) - less)
 
 
 def pixels(x: Tensor) -> np.ndarray:
@@ -163,30 +154,47 @@ def _rows(a: Tensor, b: Tensor) -> tuple[tuple[np.ndarray, np.ndarray], Callable
 
 
 def empty(shape: tuple[int, ...], fmt: TensorFormat) -> np.ndarray:
-    """Room for shifted codes of a format."""
-    return buffers.empty(shape, np.int16 if fmt.carrier == torch.int16 else np.float32)
+    """Room for what a format carries."""
+    return buffers.empty(shape, torch.empty(0, dtype=fmt.carrier).numpy().dtype)
 
 
-def _scaled(m: np.ndarray, slope: np.ndarray | None, low: int, high: int) -> Requantizer:
+def _scaled(m: np.ndarray, slope: np.ndarray | None, low: int, high: int, origin: int) -> Requantizer:
     """Arithmetic "f32" or "f64", by the type of ``m``; ``low .. high`` are shifted."""
-    slopes = np.ones_like(m) if slope is None else slope.astype(m.dtype)
-    least, most = m.dtype.type(low), m.dtype.type(high)
-    return lambda acc, out: _float(acc, m, slopes, least, most, out)
+    kind, slopes = m.dtype.type, None if slope is None else slope.astype(m.dtype)
+    least, most, ones = kind(low), kind(high), np.ones_like(m)
+    most_together = scaling.pixels_together(len(m))
+    filled = {n: (_filled(m, n), None if slopes is None else _filled(slopes, n)) for n in (1, most_together)}
+
+    def run(acc: np.ndarray, out: np.ndarray) -> None:
+        if m.itemsize == acc.itemsize == 4 and out.dtype.kind in "iu":
+            together = most_together if acc.shape[2] == len(m) else 1
+            scaling.scale_vectors(acc, *filled[together], together, least, most, origin, out)
+        else:
+            scaling.scale(acc, m, ones if slopes is None else slopes, least, most, kind(origin), out)
+
+    return run
+
+
+def _filled(numbers: np.ndarray, times: int) -> np.ndarray:
+    """Numbers of the channels of so many pixels, filled up to whole vectors."""
+    repeated = np.tile(numbers, times)
+    return np.pad(repeated, (0, -len(repeated) % LANES))
 
 
 def requantizer(node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat, rule: str) -> Requantizer:
     """What takes the sums of one layer to the codes of ``target``, an integer format."""
-    kind, slope, z = arithmetic(rule, source, target), slopes(node, len(layer.weight)), target.zero_point
-    low, high = (bound - z for bound in bounds(node, target))
+    kind, slope = arithmetic(rule, source, target), slopes(node, len(layer.weight))
+    low, high = (bound - target.zero_point for bound in bounds(node, target))
+    origin = target.origin
     if rule == "f32":
-        return _scaled(multipliers(layer, source, target), slope, low, high)
+        return _scaled(multipliers(layer, source, target), slope, low, high, origin)
 
     def plain(numbers: LayerIntegers) -> Requantizer:
         if kind == "f32":
-            return _scaled(multipliers(numbers, source, target), None, low, high)
+            return _scaled(multipliers(numbers, source, target), None, low, high, origin)
         mantissa, shift = fixed_point.layer_multipliers(numbers, source, target)
         kernel, m = (fixed_point.i16, fixed_point.reduced(mantissa)) if kind == "i16" else (fixed_point.gemmlowp, mantissa)
-        return lambda acc, out: kernel(acc, m, shift, low, high, out)
+        return lambda acc, out: kernel(acc, m, shift, low, high, origin, out)
 
     first = plain(layer)
     if slope is None:
@@ -203,7 +211,7 @@ def requantizer(node: Node, layer: LayerIntegers, source: TensorFormat, target: 
 
 
 def adder(fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int, rule: str) -> Callable[..., Tensor]:
-    """What adds two tensors of shifted codes and gives shifted codes of ``fy`` in ``low .. high`` (codes)."""
+    """What adds two tensors as their formats carry them and gives codes of ``fy`` in ``low .. high`` (codes)."""
     kind = arithmetic(rule, fa, fb, fy)
     if rule == "f32":
         return lambda a, b: add(a, b, fa, fb, fy, low, high)
@@ -220,12 +228,13 @@ def adder(fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: 
 
 
 def add(a: Tensor, b: Tensor, fa: TensorFormat, fb: TensorFormat, fy: TensorFormat, low: int, high: int) -> Tensor:
-    """Sum of two tensors of shifted 8-bit codes by the rule of QLinearAdd, in shifted codes of ``fy``."""
+    """Sum of two tensors of 8-bit codes by the rule of QLinearAdd, in codes of ``fy``, all as their formats carry them."""
     f32 = np.float32
     ra, rb = f32(f32(fa.scale) / f32(fy.scale)), f32(f32(fb.scale) / f32(fy.scale))
     za, zb, z = f32(fa.zero_point), f32(fb.zero_point), f32(fy.zero_point)
     fix = f32(z - f32(float(ra) * float(za) + float(rb * zb)))  # one rounding, as a fused multiply-add: the float64 sum is exact
     (x, y), restore = _rows(a, b)
     out = empty(x.shape, fy)
-    _add_f32(x, y, za, zb, ra, rb, fix, z, f32(low), f32(high), out)
+    more_a, more_b, less = (f32(fmt.zero_point - fmt.origin) for fmt in (fa, fb, fy))
+    _add_f32(x, y, more_a, more_b, ra, rb, fix, less, f32(low), f32(high), out)
     return restore(out)

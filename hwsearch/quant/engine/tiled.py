@@ -11,6 +11,7 @@ from torch import Tensor
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.quant.engine.integer import Engine, decoded
 from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ir.graph import Node
 from searchspaces.ir.tiled import execute_tiled, unpadded
 
 
@@ -25,8 +26,14 @@ def run_tiled(qgraph: QuantizedGraph, x: Tensor, tiling: Tiling) -> Tensor:
     Raises:
         UsageError: the tiling does not fit the picture, or the network sees the whole picture at once.
     """
-    engine = _engine(qgraph)
+    engine, formats = _engine(qgraph), qgraph.formats
+
+    def run(node: Node, inputs: list[Tensor]) -> Tensor:
+        """Tiles lie in shifted codes, for they are padded with zero; a step takes what the engine carries."""
+        carried = [formats[name].carried(value) for name, value in zip(node.inputs, inputs, strict=True)]
+        return formats[node.name].shifted(engine.steps[node.name](carried))
+
     with torch.no_grad(), torch.backends.nnpack.flags(enabled=False):
-        codes = engine.steps[qgraph.graph.input.name]([x.float()])
-        value = execute_tiled(qgraph.graph, codes, tiling, lambda node, inputs: engine.steps[node.name](inputs))
-    return decoded(value, qgraph)
+        codes = formats[qgraph.graph.input.name].shifted(engine.steps[qgraph.graph.input.name]([x.float()]))
+        value = execute_tiled(qgraph.graph, codes, tiling, run)
+    return decoded(formats[qgraph.graph.output.name].carried(value), qgraph)

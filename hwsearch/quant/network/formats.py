@@ -91,11 +91,27 @@ class TensorFormat:
 
     @property
     def carrier(self) -> torch.dtype:
-        """What the integer engine holds shifted codes ``q - z`` in: int16 where they fit; float32 otherwise, and for floating
-        point."""
-        limit = INT16_LIMIT
-        fits = self.qmax - self.zero_point < limit and self.zero_point - self.qmin <= limit
-        return torch.int16 if fits and not self.is_float else torch.float32
+        """What the integer engine holds codes in: uint8 the codes ``q`` of a narrow container as they are, int16 *shifted* codes
+        ``q - z`` where they fit; float32 otherwise, and for floating point."""
+        if self.is_float:
+            return torch.float32
+        if not self.is_wide and min(self.qmin, self.zero_point) >= 0 and max(self.qmax, self.zero_point) <= INT8.last_code:
+            return torch.uint8
+        fits = self.qmax - self.zero_point < INT16_LIMIT and self.zero_point - self.qmin <= INT16_LIMIT
+        return torch.int16 if fits else torch.float32
+
+    @property
+    def origin(self) -> int:
+        """What the carrier holds where the real value is zero."""
+        return self.zero_point if self.carrier == torch.uint8 else 0
+
+    def carried(self, shifted: Tensor) -> Tensor:
+        """Shifted codes, or the rounded values of floating point, in the carrier."""
+        return (shifted + self.origin if self.origin else shifted).to(self.carrier)
+
+    def shifted(self, carried: Tensor) -> Tensor:
+        """The inverse of ``carried``: int16 from uint8, otherwise as they are."""
+        return carried.to(torch.int16).sub_(self.origin) if self.carrier == torch.uint8 else carried
 
     def encode(self, x: Tensor) -> Tensor:
         """Real values to codes (float32 tensor holding integers), any shape."""

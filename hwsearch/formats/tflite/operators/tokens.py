@@ -167,7 +167,7 @@ def _function(writer: Writer, node: Node) -> int:
 def _constant(writer: Writer, node: Node, *formats: TensorFormat) -> tuple[int, TensorFormat]:
     values = node.weights["other"]
     fmt = codes.constant(values, *formats)
-    integers = codes.codes(fmt.stored(values), codes.stored(fmt))
+    integers = codes.of_values(values, fmt, codes.stored(fmt))
     grid = codes.stored(fmt)
     return (
         writer.file.tensor(f"{node.name}/other", integers.shape, grid.kind, scale=grid.scale, zero_point=0, data=integers),

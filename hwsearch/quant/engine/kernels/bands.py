@@ -1,6 +1,7 @@
 """Convolutions that compute their sums in bands of rows, so small that the sums are requantized before they leave the cache.
 
-``x`` is a picture of shifted codes ``int16 [H, W, C]``, contiguous, zero outside. A band of sums is ``int32 [rows, columns,
+``x`` is a picture of codes ``[H, W, C]`` as the format of the source carries them, contiguous: ``q`` in uint8, or ``q - z`` in
+int16. Outside of it the real value is zero. A band of sums is ``int32 [rows, columns,
 lanes]``; columns and lanes are rounded up to what the kernel writes at once, and what lies beyond the output is meaningless.
 """
 
@@ -11,17 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 
 from hwmodels.compiled import compiled
 from hwsearch.quant.engine import buffers
 from hwsearch.quant.engine.kernels.cpu import multiplies_pairs
-from hwsearch.quant.engine.kernels.products.vector_code import I16, I64, Memory, constant, intrinsic
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node, conv_of
@@ -39,7 +36,7 @@ class BandConv(ABC):
     by: ClassVar[str]
 
     def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
-        self.name = node.name
+        self.name, self.origin = node.name, source.origin
         self.outputs, self.channels, *window = layer.weight.shape
         self.left, right, self.top, bottom = conv_of(node).padding
         self.stride = conv_of(node).strides
@@ -127,43 +124,21 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
 
 
-@intrinsic
-def _copy(typingctx: Any, target: Any, target_at: Any, source: Any, source_at: Any, count: Any) -> Any:
-    """Copy so many 16-bit elements."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        to, of = (Memory(context, builder, signature.args[i], args[i], types.int16).pointer(args[i + 1], I16) for i in (0, 2))
-        cgutils.raw_memcpy(builder, to, of, args[4], 2)
-        return context.get_dummy_value()
-
-    return types.void(target, target_at, source, source_at, count), generate
-
-
-@intrinsic
-def _clear(typingctx: Any, target: Any, at: Any, count: Any) -> Any:
-    """Set so many 16-bit elements to zero."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        to = Memory(context, builder, signature.args[0], args[0], types.int16).pointer(args[1], I16)
-        cgutils.memset(builder, to, builder.mul(args[2], constant(I64, 2)), 0)
-        return context.get_dummy_value()
-
-    return types.void(target, at, count), generate
-
-
 @compiled
-def gather(x: np.ndarray, top: int, left: int, out: np.ndarray) -> None:
-    """Copy the part of ``x int16 [H, W, C]`` that begins at (top, left) to ``out int16 [h, w, C]``; zero outside of x."""
+def gather(x: np.ndarray, top: int, left: int, less: int, outside: int, out: np.ndarray) -> None:
+    """The part of ``x [H, W, C]`` that begins at (top, left), ``less`` subtracted, to ``out [h, w, C]``; ``outside`` beyond x."""
     height, width, channels = x.shape
     rows, columns, _ = out.shape
-    line = columns * channels
-    begin = min(max(-left, 0), columns) * channels
-    end = max(min(width - left, columns) * channels, begin)
+    begin = min(max(-left, 0), columns)
+    end = max(min(width - left, columns), begin)
     for r in range(rows):
-        at = r * line
+        line = out[r].reshape(-1)
         if 0 <= top + r < height:
-            _clear(out, at, begin)
-            _copy(out, at + begin, x, ((top + r) * width + left) * channels + begin, end - begin)
-            _clear(out, at + end, line - end)
+            line[: begin * channels] = outside
+            codes = x[top + r, left + begin : left + end].reshape(-1)
+            inside = line[begin * channels : end * channels]
+            for i in range(codes.size):
+                inside[i] = codes[i] - less
+            line[end * channels :] = outside
         else:
-            _clear(out, at, line)
+            line[:] = outside

@@ -56,8 +56,8 @@ def kernel(node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -
 
 
 def fits(source: TensorFormat) -> bool:
-    """Whether the engine holds a tensor of this format in 16 bits, as convolutions in bands need it."""
-    return source.carrier == torch.int16
+    """Whether the engine holds a tensor of this format in 8 or 16 bits, as convolutions in bands need it."""
+    return source.carrier in (torch.uint8, torch.int16)
 
 
 @cache
@@ -72,20 +72,21 @@ def works(kind: type[BandConv]) -> bool:
 def _exact(kind: type[BandConv], outputs: int, stride: int) -> bool:
     """Whether a layer of the most extreme codes and weights has the sums of a convolution in float64.
 
-    Codes have either sign. At stride 1 the picture takes several bands, and by Winograd several blocks of tiles, whose seams are
-    the places to err.
+    Codes are carried in 8 bits, with either sign, and where the kernel takes it in 16. At stride 1 the picture takes several
+    bands, and by Winograd several blocks of tiles, whose seams are the places to err.
     """
     rng = np.random.default_rng(0)
     weight = rng.choice(np.array([-127, -126, 1, 127], np.int8), (outputs, 7, 3, 3))
     layer = LayerIntegers(8, weight, np.ones(outputs, np.float32), rng.integers(-9999, 9999, outputs))
     node = Node("test", Conv(stride, (1, 1, 1, 1)), ("x",))
     w, b = torch.from_numpy(weight).double(), torch.from_numpy(layer.bias).double()
-    for zero in (0, 252):
-        x = rng.choice(np.array([0, 1, 254, 255], np.int16), (20, 350, 7)) - np.int16(zero)
-        codes = torch.from_numpy(x).double().permute(2, 0, 1)[None]
-        expected = F.conv2d(codes, w, b, stride=stride, padding=1)[0].permute(1, 2, 0)
+    for source in (TensorFormat(Int(8)), TensorFormat(Int(8), 1.0, 252), TensorFormat(Int(16), 1.0, 252)):
+        if not kind.suits(node, layer, source, 0):
+            continue
+        codes = torch.from_numpy(rng.choice(np.array([0, 1, 254, 255]), (20, 350, 7))) - source.zero_point
+        expected = F.conv2d(codes.double().permute(2, 0, 1)[None], w, b, stride=stride, padding=1)[0].permute(1, 2, 0)
         try:
-            sums = all_sums(kind(node, layer, TensorFormat(Int(8), 1.0, zero)), x)
+            sums = all_sums(kind(node, layer, source), source.carried(codes).numpy())
         except (NumbaError, AttributeError, RuntimeError, NotImplementedError, TypeError, ValueError):
             return False
         if not np.array_equal(sums, expected.numpy()):

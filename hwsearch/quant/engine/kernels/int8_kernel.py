@@ -36,7 +36,7 @@ def saturates(layer: LayerIntegers, source: TensorFormat) -> bool:
 
 
 class Int8Conv:
-    """One convolution of shifted codes ``[1, C, H, W]`` to its sums, bias included, ``float32 [1, O, H', W']``."""
+    """One convolution of codes ``uint8 [1, C, H, W]`` to its sums, bias included, ``float32 [1, O, H', W']``."""
 
     by = "by the CPU's int8 kernel"
 
@@ -56,8 +56,7 @@ class Int8Conv:
         # The scale and zero point of the input go into a correction of the sums that oneDNN makes here, padding included.
         self.packed = torch.ops.onednn.qconv_prepack(weight, self.scale, 1.0, self.zero, stride, padding, dilation, groups, None)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        codes = (x + self.zero).to(torch.uint8)
+    def __call__(self, codes: Tensor) -> Tensor:
         if not self.even:
             codes = F.pad(codes, self.padding, value=self.zero)
         codes = codes.contiguous(memory_format=torch.channels_last)
@@ -87,11 +86,12 @@ def _exact(top: int, channels: int, groups: int, zero: int) -> bool:
     op = Conv(padding=(1, 1, 1, 1), groups=groups)
     codes = np.where(rng.random((1, channels, 9, 11)) < 0.5, 255, rng.integers(0, 256, (1, channels, 9, 11)))
     x = torch.from_numpy((codes - zero).astype(np.float32))
+    carried = torch.from_numpy(codes.astype(np.uint8))
     bias, w = (torch.from_numpy(array.astype(np.float32)) for array in (layer.bias, weight))
     with torch.no_grad(), torch.backends.nnpack.flags(enabled=False):
         expected = F.conv2d(x, w, bias, padding=1, groups=groups)
         try:
-            got = Int8Conv(Node("test", op, ("x",)), layer, TensorFormat(Int(8), 1.0, zero))(x)
+            got = Int8Conv(Node("test", op, ("x",)), layer, TensorFormat(Int(8), 1.0, zero))(carried)
         except (AttributeError, RuntimeError, NotImplementedError, TypeError, ValueError):
             return False
     return torch.equal(got, expected)
@@ -99,7 +99,7 @@ def _exact(top: int, channels: int, groups: int, zero: int) -> bool:
 
 def usable(layer: LayerIntegers, source: TensorFormat) -> bool:
     """Whether this layer, whose sums stay below 2^24, should run on the int8 kernel here."""
-    if source.is_wide or layer.weight[0].size < LEAST_WORK:
+    if source.carrier != torch.uint8 or layer.weight[0].size < LEAST_WORK:
         return False
     found = capability()
     return found == "full" or (found == "narrow" and not saturates(layer, source))

@@ -16,19 +16,20 @@ from searchspaces.ir.graph import Node
 
 @compiled
 def _sums(
-    x: np.ndarray, top: int, left: int, stride: int, step: int, pairs: int, window: int,
+    x: np.ndarray, top: int, left: int, origin: int, stride: int, step: int, pairs: int, window: int,
     w: np.ndarray, bias: np.ndarray, region: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
     """A band of sums ``out int32 [rows, pixels, lanes]``, whose window begins at (top, left) of ``x``.
 
     Args:
+        origin: to subtract from the codes of ``x``.
         stride, step: from one row of sums to the next in rows, from one pixel to the next in elements.
         pairs, window: of one row of the window, and its rows.
         region: int16 [rows of input, columns, C], for the inputs.
     """
     rows, width, lanes = out.shape
     line = region.shape[1] * region.shape[2]
-    gather(x, top, left, region)
+    gather(x, top, left, origin, 0, region)
     for r in range(rows):
         products(region, r * stride * line, step, line, window, pairs, w, 0, bias, out, r * width * lanes, lanes, width)
 
@@ -47,4 +48,7 @@ class PairConv(DirectConv):
         step = self.stride[1] * self._times * self.channels
         top = first * self.stride[0] - self.top
         sums = out.reshape(out.shape[0], -1, self._lanes)
-        _sums(x, top, -self.left, self.stride[0], step, self._words, self._height, self._weights, self._bias, workspace[0], sums)
+        _sums(
+            x, top, -self.left, self.origin, self.stride[0], step, self._words, self._height,
+            self._weights, self._bias, workspace[0], sums,
+        )  # fmt: skip

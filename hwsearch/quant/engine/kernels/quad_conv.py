@@ -8,9 +8,11 @@ result, whose bound is proven, does not.
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from hwmodels.compiled import compiled
 from hwmodels.numbers import INT8
+from hwsearch.quant.engine.kernels.bands import gather
 from hwsearch.quant.engine.kernels.cpu import multiplies_quads
 from hwsearch.quant.engine.kernels.direct import DirectConv
 from hwsearch.quant.engine.kernels.products.quad_products import packed, products
@@ -21,26 +23,6 @@ from searchspaces.ir.graph import Node
 
 
 @compiled
-def gather_codes(x: np.ndarray, top: int, left: int, zero: int, out: np.ndarray) -> None:
-    """``bands.gather``, of codes without a sign: to ``out uint8 [h, w, C]``, ``zero`` added, and ``zero`` outside of x."""
-    height, width, channels = x.shape
-    rows, columns, _ = out.shape
-    begin = min(max(-left, 0), columns)
-    end = max(min(width - left, columns), begin)
-    for r in range(rows):
-        line = out[r].reshape(-1)
-        if 0 <= top + r < height:
-            line[: begin * channels] = zero
-            codes = x[top + r, left + begin : left + end].reshape(-1)
-            inside = line[begin * channels : end * channels]
-            for i in range(codes.size):
-                inside[i] = np.uint8(codes[i] + zero)
-            line[end * channels :] = zero
-        else:
-            line[:] = zero
-
-
-@compiled
 def _sums(
     x: np.ndarray, top: int, left: int, zero: int, stride: int, step: int, quads: int, window: int,
     w: np.ndarray, bias: np.ndarray, region: np.ndarray, out: np.ndarray,
@@ -48,7 +30,7 @@ def _sums(
     """As those of ``pair_conv``; ``region`` is uint8, and ``bias`` has the sums of the weights in it."""
     rows, width, lanes = out.shape
     line = region.shape[1] * region.shape[2]
-    gather_codes(x, top, left, zero, region)
+    gather(x, top, left, 0, zero, region)
     for r in range(rows):
         products(region, r * stride * line, step, line, window, quads, w, 0, bias, out, r * width * lanes, lanes, width)
 
@@ -65,16 +47,14 @@ class QuadConv(DirectConv):
 
     @classmethod
     def suits(cls, node: Node, layer: LayerIntegers, source: TensorFormat, bound: int) -> bool:
-        codes = source.qmin >= 0 and source.qmax <= INT8.last_code and 0 <= source.zero_point <= INT8.last_code
         largest, least = layer.weight.max(initial=0), layer.weight.min(initial=0)
         fits = least >= -INT8.middle and largest <= INT8.narrow_limit
-        return bool(codes and fits) and super().suits(node, layer, source, bound)
+        return source.carrier == torch.uint8 and bool(fits) and super().suits(node, layer, source, bound)
 
     def __init__(self, node: Node, layer: LayerIntegers, source: TensorFormat) -> None:
         super().__init__(node, layer, source)
-        self._zero = source.zero_point
         self._weights = packed(self._rows)
-        shift = self._rows.astype(np.int64).sum(axis=(1, 2)) * self._zero
+        shift = self._rows.astype(np.int64).sum(axis=(1, 2)) * self.origin  # the zero point
         start = self._bias.astype(np.int64)
         start[: len(shift)] -= shift
         self._start = start.astype(np.int32)  # wraps around
@@ -84,6 +64,6 @@ class QuadConv(DirectConv):
         top = first * self.stride[0] - self.top
         sums = out.reshape(out.shape[0], -1, self._lanes)
         _sums(
-            x, top, -self.left, self._zero, self.stride[0], step, self._words, self._height,
+            x, top, -self.left, self.origin, self.stride[0], step, self._words, self._height,
             self._weights, self._start, workspace[0], sums,
         )  # fmt: skip

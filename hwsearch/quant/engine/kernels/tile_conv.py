@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.compiled import compiled
+from hwsearch.quant.engine.kernels.bands import gather
 from hwsearch.quant.engine.kernels.cpu import multiplies_tiles
 from hwsearch.quant.engine.kernels.products.tile_products import ROWS, configuration, configure, products, release
-from hwsearch.quant.engine.kernels.quad_conv import QuadConv, gather_codes
+from hwsearch.quant.engine.kernels.quad_conv import QuadConv
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node
@@ -21,7 +22,7 @@ def _sums(
     """As those of ``quad_conv``; a row of the window is so many chunks of so many quads, for which ``config`` is."""
     rows, width, lanes = out.shape
     line = region.shape[1] * region.shape[2]
-    gather_codes(x, top, left, zero, region)
+    gather(x, top, left, 0, zero, region)
     configure(config)
     for r in range(rows):
         at, to = r * stride * line, r * width * lanes
@@ -57,6 +58,6 @@ class TileConv(QuadConv):
         top = first * self.stride[0] - self.top
         sums = out.reshape(out.shape[0], -1, self._lanes)
         _sums(
-            x, top, -self.left, self._zero, self.stride[0], step, self._chunks, self._quads, self._config,
+            x, top, -self.left, self.origin, self.stride[0], step, self._chunks, self._quads, self._config,
             self._height, self._weights, self._start, workspace[0], sums,
         )  # fmt: skip

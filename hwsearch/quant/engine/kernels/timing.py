@@ -57,7 +57,7 @@ def _measured(kinds: Sequence[type[Kernel]], node: Node, layer: LayerIntegers, s
     """Seconds that each kind takes for a picture of random codes, to sums written as codes are."""
     rng = np.random.default_rng(0)
     codes = rng.integers(source.qmin, source.qmax + 1, (1, HEIGHT, WIDTH, layer.weight.shape[1])) - source.zero_point
-    x = torch.from_numpy(codes.astype(np.int16)).permute(0, 3, 1, 2)
+    x = source.carried(torch.from_numpy(codes)).permute(0, 3, 1, 2)
     runs = {kind.__name__: _run(kind(node, layer, source), x) for kind in kinds}
     for run in runs.values():
         run()
@@ -71,12 +71,12 @@ def _measured(kinds: Sequence[type[Kernel]], node: Node, layer: LayerIntegers, s
 
 
 def _run(kernel: Kernel, x: torch.Tensor) -> Callable[[], None]:
-    """What converts the codes of a picture to sums, and these to 16 bits, as the requantization does that comes after."""
+    """What converts the codes of a picture to sums, and these to 8 bits, as the requantization does that comes after."""
     if isinstance(kernel, Int8Conv):
 
         def whole() -> None:
             sums = kernel(x)
-            buffers.channels_last(tuple(sums.shape), torch.int16).copy_(sums)
+            buffers.channels_last(tuple(sums.shape), torch.uint8).copy_(sums)
 
         return whole
     picture = x.permute(0, 2, 3, 1)[0].numpy()
@@ -85,7 +85,7 @@ def _run(kernel: Kernel, x: torch.Tensor) -> Callable[[], None]:
         np.copyto(out, sums[tuple(map(slice, out.shape))], casting="unsafe")
 
     def banded() -> None:
-        out = buffers.empty((*kernel.size(*picture.shape[:2]), kernel.outputs), np.int16)
+        out = buffers.empty((*kernel.size(*picture.shape[:2]), kernel.outputs), np.uint8)
         run_bands(kernel, picture, finish, out, torch.get_num_threads())
 
     return banded

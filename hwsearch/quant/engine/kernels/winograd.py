@@ -127,12 +127,13 @@ def _output_tile(
 
 @compiled
 def _sums(
-    x: np.ndarray, top: int, left: int, w: np.ndarray, bias: np.ndarray, zeros: np.ndarray, tiles: int,
+    x: np.ndarray, top: int, left: int, origin: int, w: np.ndarray, bias: np.ndarray, zeros: np.ndarray, tiles: int,
     region: np.ndarray, v: np.ndarray, m: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
     """A band of sums ``out int32 [4 n, 4 k, lanes]`` whose window begins at (top, left) of ``x``, by blocks of tiles.
 
     Args:
+        origin: to subtract from the codes of ``x``.
         tiles: of a block, at most.
         region: int16 [6, > 4 tiles + 2, C], for the inputs of a block; its last vectors reach into the next pixel, and what they
             find there goes to channels of ``v`` that no product reads.
@@ -144,7 +145,7 @@ def _sums(
     v_step, m_step, w_step = v.shape[1], m.shape[1], 2 * pairs * outputs
     for r in range(0, rows, TILE):
         for q in range(0, width, TILE * tiles):
-            gather(x, top + r, left + q, region)
+            gather(x, top + r, left + q, origin, 0, region)
             here = min(tiles, (width - q) // TILE)
             for t in range(here):
                 for c in range(0, channels, CODES_AT_ONCE):
@@ -203,7 +204,8 @@ class Winograd(BandConv):
 
     def sums(self, x: np.ndarray, first: int, workspace: tuple[Any, ...], out: np.ndarray) -> None:
         tiles, region, v, m = workspace
-        _sums(x, first - self.top, -self.left, self._weights, self._bias, self._zeros, tiles, region, v, m, out)
+        top, left = first - self.top, -self.left
+        _sums(x, top, left, self.origin, self._weights, self._bias, self._zeros, tiles, region, v, m, out)
 
 
 def _spread(elements: int, size: int) -> int:

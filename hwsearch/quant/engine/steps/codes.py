@@ -1,8 +1,8 @@
 """Tensors as the engine carries them, as the codes that runtimes store, and back.
 
-The engine carries shifted codes ``q - z``. The operators of ``engine.operators`` take codes of a container: that of TFLite and
-CMSIS-NN is signed (int8, int16), that of ONNX Runtime uint8. Kernels of runtimes take tensors of one container only; where a
-plan mixes 8 and 16 bits, the 8-bit tensors stand in int16 ones:
+The engine carries codes as ``TensorFormat.carrier`` says. The operators of ``engine.operators`` take codes of a container:
+that of TFLite and CMSIS-NN is signed (int8, int16), that of ONNX Runtime uint8. Kernels of runtimes take tensors of one container
+only; where a plan mixes 8 and 16 bits, the 8-bit tensors stand in int16 ones:
 
 * ``widened``: the same scale, so the same shifted codes. The step back to 8 bits cuts at the same ends. Lossless both ways.
 * ``refined``: steps 128 times finer. For functions of one value, whose 16-bit tables know 513 places 128 codes apart: shifted
@@ -48,17 +48,22 @@ def refined(fmt: TensorFormat) -> Grid:
     return Grid("int16", fmt.scale / FINER)
 
 
-def codes(value: Tensor, grid: Grid) -> np.ndarray:
-    """Shifted codes as codes of a container."""
-    shifted = value.numpy()
-    found: np.ndarray = (shifted if grid.zero_point == 0 else shifted.astype(np.int32) + grid.zero_point).astype(grid.dtype)
+def codes(value: Tensor, fmt: TensorFormat, grid: Grid) -> np.ndarray:
+    """What the engine carries of a format as codes of a container."""
+    held, more = value.numpy(), grid.zero_point - fmt.origin
+    found: np.ndarray = (held.astype(np.int32) + more if more else held).astype(grid.dtype)
     return found
+
+
+def of_values(values: Tensor, fmt: TensorFormat, grid: Grid) -> np.ndarray:
+    """Real values, a constant's, as codes of a container."""
+    return codes(fmt.carried(fmt.stored(values)), fmt, grid)
 
 
 def carried(found: np.ndarray, grid: Grid, fmt: TensorFormat) -> Tensor:
     """Codes of a container as the engine carries them."""
-    shifted = found.astype(np.int32) - grid.zero_point if grid.zero_point else found
-    return torch.from_numpy(np.ascontiguousarray(shifted)).to(fmt.carrier)
+    more = fmt.origin - grid.zero_point
+    return torch.from_numpy(np.ascontiguousarray(found.astype(np.int32) + more if more else found)).to(fmt.carrier)
 
 
 def requantized(found: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:

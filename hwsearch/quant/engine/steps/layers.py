@@ -61,7 +61,7 @@ def _add_constant(site: Site) -> Run | None:
         return None
     fmt = codes.constant(node.weights["other"], source, target)
     total = requant.adder(source, fmt, target, *requant.bounds(node, target), site.rule)
-    other = fmt.stored(node.weights["other"]).to(fmt.carrier)
+    other = fmt.carried(fmt.stored(node.weights["other"]))
     return lambda xs: total(*(side.contiguous() for side in torch.broadcast_tensors(xs[0], other)))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site, convert
-from searchspaces.ir.graph import apply
+from hwsearch.quant.network.formats import TensorFormat
+from searchspaces.ir.graph import Node, apply
 from searchspaces.ops.moves.move import Concat, View
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
@@ -11,13 +14,18 @@ from searchspaces.ops.reductions.reduce import MaxPool
 from searchspaces.ops.state import Remember, State
 
 
+def _in_floats(node: Node, x: Tensor, source: TensorFormat) -> Tensor:
+    """A move that torch has for floating point only, of shifted codes: what is put around them is zero."""
+    return source.carried(apply(node, [source.shifted(x).float()]))
+
+
 @STEPS.register(View, MaxPool, Remember)
 def _view(site: Site) -> Run | None:
     node, source, target = site.node, site.sources[0], site.target
     if not node.op.moves:
         return None
-    if isinstance(node.op, Pad | MaxPool):  # torch has them for floating point only
-        return lambda xs: convert(apply(node, [xs[0].float()]), source, target)
+    if isinstance(node.op, Pad | MaxPool):
+        return lambda xs: convert(_in_floats(node, xs[0], source), source, target)
     return lambda xs: convert(apply(node, xs), source, target)
 
 
@@ -25,7 +33,7 @@ def _view(site: Site) -> Run | None:
 def _state(site: Site) -> Run:
     """What it is at the start of a clip: zero, which every grid has."""
     node, target = site.node, site.target
-    return lambda xs: apply(node, xs).to(target.carrier)
+    return lambda xs: target.carried(apply(node, xs))
 
 
 @STEPS.register(Concat)
@@ -39,4 +47,4 @@ def _resize(site: Site) -> Run | None:
     node, source, target = site.node, site.sources[0], site.target
     if not isinstance(node.op, Resize) or node.op.mode not in ("nearest", "nearest-exact"):
         return None
-    return lambda xs: convert(apply(node, [xs[0].float()]), source, target)
+    return lambda xs: convert(_in_floats(node, xs[0], source), source, target)

@@ -28,7 +28,7 @@ def _layer_norm(site: Site) -> Run | None:
         channels = rows.shape[-1]
         gamma = np.ones(channels, np.float32) if weight is None else weight.numpy().reshape(-1)
         beta = np.zeros(channels, np.float32) if bias is None else bias.numpy().reshape(-1)
-        found = island(codes.codes(rows, x), x, y, gamma, beta, op.eps)
+        found = island(codes.codes(rows, source, x), x, y, gamma, beta, op.eps)
         return torch.movedim(codes.carried(found, y, target), -1, axis)
 
     return run

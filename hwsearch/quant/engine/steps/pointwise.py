@@ -32,8 +32,8 @@ def _multiply_constant(site: Site) -> Run | None:
     fmt = codes.constant(node.weights["other"], source, target)
     form = codes.stored if codes.narrow(source, target) else codes.widened
     x, by, y, library = form(source), form(fmt), form(target), codes.LIBRARIES[site.rule]
-    other = codes.codes(fmt.stored(node.weights["other"]), by)
-    return lambda xs: codes.carried(elementwise.multiply(codes.codes(xs[0], x), other, x, by, y, library), y, target)
+    other = codes.of_values(node.weights["other"], fmt, by)
+    return lambda xs: codes.carried(elementwise.multiply(codes.codes(xs[0], source, x), other, x, by, y, library), y, target)
 
 
 def looked_up(op: Op) -> bool:
@@ -58,13 +58,13 @@ def _activation(site: Site) -> Run | None:
     table = None
     if site.rule != "f32" and isinstance(node.op, Activation) and not target.is_float:
         own = functions.table(node.op, source, target, site.rule)
-        table = None if own is None else torch.from_numpy(own).to(target.carrier)
+        table = None if own is None else target.carried(torch.from_numpy(own))
     if table is None and looked_up(node.op):
-        table = unary_table(node, source, target).to(target.carrier)
+        table = target.carried(unary_table(node, source, target))
     elif table is None and site.rule != "f32" and isinstance(node.op, Relu | Relu6) and not source.is_wide and not target.is_wide:
         low, high = (bound - target.zero_point for bound in requant.bounds(node, target))
-        table = torch.from_numpy(fixed_point.rescale_table(source, target, low, high))
+        table = target.carried(torch.from_numpy(fixed_point.rescale_table(source, target, low, high)))
     if table is None:
         return None
-    entries, zero = table, source.zero_point
-    return lambda xs: entries[xs[0].long() + zero]
+    entries, first = table, source.zero_point - source.origin  # codes from carried numbers
+    return lambda xs: entries[xs[0].long() + first]

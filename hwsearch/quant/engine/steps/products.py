@@ -30,7 +30,7 @@ def _matmul(site: Site) -> Run | None:
     a, b, y = form(first), form(second), form(target)
 
     def run(xs: list[Tensor]) -> Tensor:
-        left, right = codes.codes(xs[0], a), codes.codes(xs[1], b)
+        left, right = codes.codes(xs[0], first, a), codes.codes(xs[1], second, b)
         found = matmul.batch_matmul(left, right, a, b, y, transpose_a=op.transpose_a, transpose_b=op.transpose_b, library=library)
         return codes.carried(found, y, target)
 
@@ -48,7 +48,7 @@ def _qlinear(site: Site) -> Run:
 
     def run(xs: list[Tensor]) -> Tensor:
         left, right = _oriented(xs, op)
-        return codes.carried(qlinear.matmul(codes.codes(left, a), codes.codes(right, b), a, b, y), y, target)
+        return codes.carried(qlinear.matmul(codes.codes(left, first, a), codes.codes(right, second, b), a, b, y), y, target)
 
     return run
 
@@ -61,8 +61,8 @@ def _in_double(site: Site) -> Run:
     most = reach(first) * reach(second)
 
     def run(xs: list[Tensor]) -> Tensor:
-        left, right = _oriented(xs, op)
-        return matmul.exact(left, right, most).double().mul_(m).round_().clamp_(low, high).to(target.carrier)
+        left, right = _oriented([first.shifted(xs[0]), second.shifted(xs[1])], op)
+        return target.carried(matmul.exact(left, right, most).double().mul_(m).round_().clamp_(low, high))
 
     return run
 
@@ -79,12 +79,14 @@ def _softmax(site: Site) -> Run | None:
         if wide:
             return None
         x, y = codes.unsigned(source), codes.unsigned(target)
-        return lambda xs: codes.carried(_over(op.axis, codes.codes(xs[0], x), lambda v: qlinear.softmax(v, x, y)), y, target)
+        return lambda xs: codes.carried(
+            _over(op.axis, codes.codes(xs[0], source, x), lambda v: qlinear.softmax(v, x, y)), y, target
+        )
     grid, library = codes.widened(source) if wide else codes.stored(source), codes.LIBRARIES[site.rule]
     own, wanted = softmax.OUTPUTS[grid.kind], codes.stored(target)
 
     def run(xs: list[Tensor]) -> Tensor:
-        found = _over(op.axis, codes.codes(xs[0], grid), lambda v: softmax.softmax(v, grid, library=library))
+        found = _over(op.axis, codes.codes(xs[0], source, grid), lambda v: softmax.softmax(v, grid, library=library))
         return codes.carried(codes.requantized(found, own, wanted), wanted, target)
 
     return run

@@ -23,7 +23,7 @@ def _statistic(node: Node, value: Tensor, source: TensorFormat) -> Tensor:
     assert isinstance(op, Reduction)
     if source.is_float:
         return apply(node, [value])
-    v = value.double()
+    v = source.shifted(value).double()
     total = v.sum(dim=op.axes, keepdim=op.keepdims)
     n = float(v.numel() / total.numel())
     match op:

@@ -1,6 +1,6 @@
 """The table of steps, the form of its entries, and what every step shares.
 
-A step takes the tensors that a node reads, as they are carried (shifted codes, or half-precision values), and gives the node's
+A step takes the tensors that a node reads, as they are carried (codes, or half-precision values), and gives the node's
 own. An operator without a step of integers, or whose preparation returns None, is computed in floating point between integer
 tensors: decoded, computed, encoded. To add one, register a function under the class of operators; nothing else changes.
 """
@@ -82,9 +82,12 @@ def same_grid(a: TensorFormat, b: TensorFormat) -> bool:
 def convert(value: Tensor, source: TensorFormat, target: TensorFormat) -> Tensor:
     """A moved tensor in the format of its destination: by construction the same scale and zero point, perhaps tighter bounds."""
     if source.is_float == target.is_float and (source.is_float or same_grid(source, target)):
+        if source.carrier != target.carrier:
+            value = target.carried(source.shifted(value))
         if not source.is_float and (target.qmin > source.qmin or target.qmax < source.qmax):
-            value = value.clamp(target.qmin - target.zero_point, target.qmax - target.zero_point)
-        return value.to(target.carrier)
+            low, high = (bound - target.zero_point + target.origin for bound in (target.qmin, target.qmax))
+            value = value.clamp(low, high)
+        return value
     return store(load(value, source), target)
 
 

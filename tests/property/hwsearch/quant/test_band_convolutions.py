@@ -68,8 +68,10 @@ def layers(draw: Any, kind: type[BandConv], bits: int) -> tuple[Node, LayerInteg
     return make_node("y", "conv", ("x",), attrs), LayerIntegers(8, weight, np.ones(outputs, np.float32), bias), source, codes
 
 
-def channels_last(shifted: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(shifted.transpose(1, 2, 0).astype(np.int16))
+def channels_last(source: TensorFormat, codes: np.ndarray) -> np.ndarray:
+    """Codes as the engine carries them: as they are in 8 bits, less the zero point in 16."""
+    held = (codes - source.zero_point).astype(np.int16) if source.is_wide else codes.astype(np.uint8)
+    return np.ascontiguousarray(held.transpose(1, 2, 0))
 
 
 def check(kind: type[BandConv], node: Node, layer: LayerIntegers, source: TensorFormat, codes: np.ndarray) -> tuple[int, int]:
@@ -85,7 +87,7 @@ def check(kind: type[BandConv], node: Node, layer: LayerIntegers, source: Tensor
     expected = F.conv2d(x, weight, bias, stride=node.op.stride)[0].permute(1, 2, 0).numpy()
     assert conv.size(*codes.shape[1:]) == expected.shape[:2]
     for threads in (1, 2):  # two threads take bands in turn
-        assert np.array_equal(all_sums(conv, channels_last(shifted), threads), expected)
+        assert np.array_equal(all_sums(conv, channels_last(source, codes), threads), expected)
     height, width = expected.shape[:2]
     rows = conv.band(height, width)[0]
     tiles = conv.workspace(rows, width)[0] if isinstance(conv, Winograd) else width
@@ -146,7 +148,10 @@ def test_winograd_at_the_last_sum_of_its_range(sign: int) -> None:
     layer, node = LayerIntegers(8, weight, np.ones(8, np.float32), bias), make_node("y", "conv", ("x",), PLAIN)
     codes = np.full((114, 9, 11), 255)
     assert prove_layer("y", layer, TensorFormat(Int(8))).bound == LARGEST_SUM
-    assert all_sums(Winograd(node, layer, TensorFormat(Int(8))), channels_last(codes))[4, 5, 0] == sign * LARGEST_SUM
+    assert (
+        all_sums(Winograd(node, layer, TensorFormat(Int(8))), channels_last(TensorFormat(Int(8)), codes))[4, 5, 0]
+        == sign * LARGEST_SUM
+    )
     check(Winograd, node, layer, TensorFormat(Int(8)), codes)
 
 
@@ -158,7 +163,7 @@ def test_pair_products_at_the_last_32_bit_sum(sign: int) -> None:
     layer, node = LayerIntegers(8, weight, np.ones(8, np.float32), bias), make_node("y", "conv", ("x",), PLAIN)
     source, codes = TensorFormat(Int(16), 1.0, 32768, 0, 65535), np.zeros((56, 9, 11), np.int64)
     assert prove_layer("y", layer, source).bound == INT32_LIMIT
-    assert all_sums(PairConv(node, layer, source), channels_last(codes - 32768))[4, 5, 0] == sign * INT32_LIMIT
+    assert all_sums(PairConv(node, layer, source), channels_last(source, codes))[4, 5, 0] == sign * INT32_LIMIT
     check(PairConv, node, layer, source, codes)
 
 

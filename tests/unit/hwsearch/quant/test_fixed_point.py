@@ -48,9 +48,9 @@ def test_multipliers_at_the_ends(real: float, expected: tuple[int, int]) -> None
 def test_gemmlowp_rounds_twice(sums: list[int], real: float) -> None:
     mantissa, shift = fixed_point.quantize_multiplier(real)
     acc, out = np.array(sums, dtype=np.float64)[None, :, None], np.empty((1, len(sums), 1), np.float32)
-    bounds = (-(2**20), 2**20)
-    fixed_point.gemmlowp(acc, np.array([mantissa]), np.array([shift]), *bounds, out)
-    assert out.ravel().tolist() == [min(max(gemmlowp(value, mantissa, shift), bounds[0]), bounds[1]) for value in sums]
+    bounds, origin = (-(2**20), 2**20), 100
+    fixed_point.gemmlowp(acc, np.array([mantissa]), np.array([shift]), *bounds, origin, out)
+    assert out.ravel().tolist() == [min(max(gemmlowp(value, mantissa, shift), bounds[0]), bounds[1]) + origin for value in sums]
 
 
 def test_gemmlowp_at_exact_halves() -> None:
@@ -60,7 +60,7 @@ def test_gemmlowp_at_exact_halves() -> None:
         mantissa, shift = fixed_point.quantize_multiplier(real)
         out = np.empty((1, len(values), 1), np.int16)
         acc = np.array(values, np.int32)[None, :, None]
-        fixed_point.gemmlowp(acc, np.array([mantissa]), np.array([shift]), -100, 100, out)
+        fixed_point.gemmlowp(acc, np.array([mantissa]), np.array([shift]), -100, 100, 0, out)
         assert out.ravel().tolist() == [gemmlowp(value, mantissa, shift) for value in values], real
 
 
@@ -71,7 +71,7 @@ def test_i16_rounds_once_with_a_mantissa_of_16_bits(sums: list[int], real: float
     short = min(half_up(Fraction(mantissa, 2**16)), 0x7FFF)
     out = np.empty((1, len(sums), 1), np.int16)
     acc = np.array(sums, dtype=np.float64)[None, :, None]
-    fixed_point.i16(acc, fixed_point.reduced(np.array([mantissa])), np.array([shift]), -32768, 32767, out)
+    fixed_point.i16(acc, fixed_point.reduced(np.array([mantissa])), np.array([shift]), -32768, 32767, 0, out)
     expected = [half_up(Fraction(value * short) * Fraction(2) ** (shift - 15)) for value in sums]
     assert out.ravel().tolist() == [min(max(value, -32768), 32767) for value in expected]
 
@@ -81,8 +81,8 @@ def test_additions_are_within_one_code_of_the_real_sum(add) -> None:  # type: ig
     fa, fb, fy = (TensorFormat(Int(8), float(np.float32(s)), 128) for s in (0.0453, 0.1057, 0.1302))
     a, b = (v.ravel().astype(np.float32) for v in np.meshgrid(np.arange(-128, 128), np.arange(-128, 128)))
     real = np.clip((a.astype(np.float64) * fa.scale + b.astype(np.float64) * fb.scale) / fy.scale, -128, 127)
-    got = np.empty(a.shape, np.int16)
-    add(a, b, fa, fb, fy, -128, 127, got)
-    assert np.abs(got - real).max() < 0.5001
-    add(a, b, fy, fy, fy, -128, 127, got)
-    assert np.array_equal(got, np.clip(a + b, -128, 127))
+    codes, got = [(v + 128).astype(np.uint8) for v in (a, b)], np.empty(a.shape, np.uint8)
+    add(*codes, fa, fb, fy, -128, 127, got)
+    assert np.abs(got - 128.0 - real).max() < 0.5001
+    add(*codes, fy, fy, fy, -128, 127, got)
+    assert np.array_equal(got, np.clip(a + b, -128, 127) + 128)

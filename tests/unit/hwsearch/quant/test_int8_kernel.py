@@ -52,7 +52,7 @@ def test_sums_are_those_of_the_floating_point_carrier(attrs: dict[str, object], 
     if int8_kernel.capability() == "none":
         pytest.skip("this CPU or this torch has no exact int8 kernel")
     node, integers, source = layer(attrs, 64)
-    x = torch.from_numpy(np.random.default_rng(1).integers(-117, 139, (1, 16, 11, 13)).astype(np.float32))
+    x = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (1, 16, 11, 13), np.uint8))
     fast = Conv(node, integers, source, source)
     assert isinstance(fast.kernel, int8_kernel.Int8Conv)
     monkeypatch.setattr(int8_kernel, "capability", lambda: "none")

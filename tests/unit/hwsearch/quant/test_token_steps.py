@@ -40,19 +40,21 @@ def fmt(bits: int, reach: float, zero: int = 117) -> TensorFormat:
 
 def shifted(form: TensorFormat, *shape: int, seed: int = 0) -> torch.Tensor:
     q = np.random.default_rng(seed).integers(form.qmin, form.qmax + 1, shape)
-    return torch.from_numpy(q - form.zero_point).to(form.carrier)
+    return torch.from_numpy(q - form.zero_point).to(torch.int16)
 
 
 def step(op: Op, sources: list[TensorFormat], target: TensorFormat, rule: str, xs: list[torch.Tensor], **weights: torch.Tensor):  # type: ignore[no-untyped-def]
+    """Shifted codes of what a step writes, for shifted codes of what it reads."""
     names = tuple(f"x{i}" for i in range(len(xs)))
-    return prepared(Site(Node("y", op, names, weights), sources, target, None, rule))(xs)
+    run = prepared(Site(Node("y", op, names, weights), sources, target, None, rule))
+    return target.shifted(run([source.carried(x) for source, x in zip(sources, xs, strict=True)]))
 
 
 def theirs(
     name: str, rule: str, xs: list[torch.Tensor], grids: list[Grid], y: Grid, shape: tuple[int, ...], options: tuple
 ) -> np.ndarray:  # type: ignore[type-arg]
     operator = Operator(name, tuple(tuple(x.shape) for x in xs), tuple(grids), shape, y, options)
-    arrays = [codes.codes(x, grid) for x, grid in zip(xs, grids, strict=True)]
+    arrays = [(x.numpy().astype(np.int32) + grid.zero_point).astype(grid.dtype) for x, grid in zip(xs, grids, strict=True)]
     found = tflite_operators.run(operator, arrays, RUNTIMES[rule])
     assert found is not None
     return found.astype(np.int64) - y.zero_point

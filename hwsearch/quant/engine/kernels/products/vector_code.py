@@ -55,7 +55,7 @@ class Memory:
         self._builder.store(value, self.pointer(at, value.type)).align = self._align
 
 
-def constant(kind: ir.Type, number: int) -> ir.Constant:
+def constant(kind: ir.Type, number: float) -> ir.Constant:
     """A number, or a vector that repeats it."""
     return ir.Constant(kind, [number] * kind.count if isinstance(kind, ir.VectorType) else number)
 
@@ -67,8 +67,8 @@ def ahead(builder: ir.IRBuilder, at: ir.Value, step: ir.Value | int, times: ir.V
 
 
 def broadcast(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
-    """A 32-bit word in all places of a vector."""
-    first = builder.insert_element(ir.Constant(SUMS, ir.Undefined), word, constant(I32, 0))
+    """A word of 32 bits, integer or floating point, in all places of a vector."""
+    first = builder.insert_element(ir.Constant(ir.VectorType(word.type, LANES), ir.Undefined), word, constant(I32, 0))
     return builder.shuffle_vector(first, first, constant(SUMS, 0))
 
 
