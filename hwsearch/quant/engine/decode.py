@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.compiled import compiled
+from hwsearch.quant.engine import buffers
 from hwsearch.quant.engine.requant import pixels
 from hwsearch.quant.network.formats import TensorFormat
 
@@ -23,7 +24,7 @@ def _real(x: np.ndarray, origin: int, scale: np.float32, out: np.ndarray) -> Non
 
 def real(codes: Tensor, fmt: TensorFormat) -> Tensor:
     """Real values of integers ``[N, C, H, W]`` as their format carries them, float32 and contiguous."""
-    out = np.empty(tuple(codes.shape), np.float32)
+    out = buffers.empty(tuple(codes.shape), np.float32)
     for i in range(len(codes)):
         _real(pixels(codes[i : i + 1]), fmt.origin, np.float32(fmt.scale), out[i])
     return torch.from_numpy(out)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from hwsearch.quant.engine import buffers
+from hwsearch.quant.engine.kernels.loops.moves import shuffle
+from hwsearch.quant.engine.requant import pixels
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site, convert
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
-from searchspaces.ops.moves.move import Concat, View
+from searchspaces.ops.moves.move import Concat, PixelShuffle, View
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.reductions.reduce import MaxPool
@@ -34,6 +37,20 @@ def _state(site: Site) -> Run:
     """What it is at the start of a clip: zero, which every grid has."""
     node, target = site.node, site.target
     return lambda xs: target.carried(apply(node, xs))
+
+
+@STEPS.register(PixelShuffle)
+def _shuffle(site: Site) -> Run:
+    op, source, target = site.node.op, site.sources[0], site.target
+    assert isinstance(op, PixelShuffle)
+
+    def run(xs: list[Tensor]) -> Tensor:
+        out = buffers.channels_last(op.shape([tuple(xs[0].shape)], {}), xs[0].dtype)
+        for i in range(len(out)):
+            shuffle(pixels(xs[0][i : i + 1]), op.factor, pixels(out[i : i + 1]))
+        return convert(out, source, target)
+
+    return run
 
 
 @STEPS.register(Concat)

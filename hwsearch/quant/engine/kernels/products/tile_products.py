@@ -119,9 +119,9 @@ def products(
 ) -> None:  # fmt: skip
     """As ``quad_products.products``, where a row has ``chunks * quads`` quads, and ``pixels`` are rounded up to ``ROWS``."""
     depth = 4 * rows * chunks * quads
-    for p in range(0, pixels, 2 * ROWS):
-        for o in range(0, start.size, PANEL):
-            panel, broad = w_at + o * depth, start.size - o > LANES
+    for o in range(0, start.size, PANEL):  # outermost: the weights of a panel stay in the first-level cache
+        panel, broad = w_at + o * depth, start.size - o > LANES
+        for p in range(0, pixels, 2 * ROWS):
             at, to = x_at + p * x_step, out_at + p * out_step + o
             if pixels - p > ROWS:
                 if broad:
