@@ -91,8 +91,6 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
             for array in (*terms, energy_j):
                 _as_tensors(array[row], space)
     live, step_layer = hardware.live_elements(device, workload)
-    weight_column = np.full(len(workload.layers), -1, dtype=np.int64)
-    weight_column[list(weighted)] = np.arange(len(weighted))
     largest = [max(layer.inputs, key=lambda i: workload.tensors[i].elements) for layer in workload.layers]
     planned = memory.arena(device, workload, choices.tensor_bytes, tuple(space.weight_bits))
     limits = {
@@ -108,7 +106,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         **terms._asdict(),
         energy_j=energy_j,
         weight_bytes=_stored(device, workload, space, runs, packed),
-        weight_column=weight_column,
+        weight_column=np.array(workload.weight_columns, dtype=np.int64),
         input_column=np.array([workload.tensors[i].group for i in largest], dtype=np.int64),
         output_column=np.array([workload.tensors[layer.output].group for layer in workload.layers], dtype=np.int64),
         live=live,
@@ -256,7 +254,7 @@ def _choices(device: Device, workload: Workload, space: Space, runs: list[list[P
     rate = np.array([[device.rates[str(p)].value for p in row] for row in runs])
     tensor_bytes = np.array([memory.element_bytes(device, a) for a in space.tensor_formats])
     moved = packed.astype(float)
-    for row in workload.weighted:
+    for row in workload.weighing:
         for w in range(len(space.weight_bits)):
             moved[row, w] = [
                 memory.moved_weight_bytes(device, workload.layers[row], int(stored), p)
@@ -272,9 +270,12 @@ def _choices(device: Device, workload: Workload, space: Space, runs: list[list[P
 
 
 def _stored(device: Device, workload: Workload, space: Space, runs: list[list[Precision]], packed: np.ndarray) -> np.ndarray:
+    """Weights count with the first layer that has them; biases and scales of every layer are its own."""
     stored = packed.copy()
-    for row in workload.weighted:
+    for row in workload.weighing:
         layer = workload.layers[row]
+        if layer.weights_of:
+            stored[row] = 0
         channels = workload.tensors[layer.output].channels
         for w, weights in enumerate(space.weight_formats):
             stored[row, w] += [memory.channel_bytes(device, layer, channels, weights, p) for p in runs[w]]

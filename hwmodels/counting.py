@@ -26,13 +26,16 @@ class Counting:
     """Counts of a network at one input size, for plans of one space. W layers with weights, nW and nA widths.
 
     Attributes:
-        weights: ``int64[W]``, convolution weights of each layer; ``macs``: ``int64[W]`` for the whole picture.
+        column: ``int64[W]``, the weight decision of each layer; layers with the same weights share one.
+        weights: ``int64[W]``, convolution weights of each layer, those of several layers with the first; ``macs``: ``int64[W]``
+            for the whole picture.
         reads: ``int64[W]``, the width group that a layer reads (of its largest input).
         inside: ``bool[W]``, layers of the scope.
         weight_bits: ``int64[nW, nA]``, bits of a weight by choice, beside each choice of what its layer reads;
             ``activation_bits``: ``int64[nA]``.
     """
 
+    column: np.ndarray
     weights: np.ndarray
     macs: np.ndarray
     reads: np.ndarray
@@ -54,13 +57,14 @@ class Counting:
             weight_bits: by choice, and where that matters by choice of what is read.
             inside: layer rows of the scope.
         """
-        layers = [workload.layers[row] for row in workload.weighted]
+        layers = [workload.layers[row] for row in workload.weighing]
         largest = [max((workload.tensors[i] for i in layer.inputs), key=lambda tensor: tensor.elements) for layer in layers]
         return cls(
-            weights=np.array([layer.weight_count for layer in layers], dtype=np.int64),
+            column=np.array([column for column in workload.weight_columns if column >= 0], dtype=np.int64),
+            weights=np.array([0 if layer.weights_of else layer.weight_count for layer in layers], dtype=np.int64),
             macs=np.array([layer.macs for layer in layers], dtype=np.int64),
             reads=np.array([tensor.group for tensor in largest], dtype=np.int64),
-            inside=np.array([row in inside for row in workload.weighted], dtype=bool),
+            inside=np.array([row in inside for row in workload.weighing], dtype=bool),
             weight_bits=stored_bits(weight_bits, len(activation_bits)),
             activation_bits=np.array(activation_bits, dtype=np.int64),
         )
@@ -90,13 +94,18 @@ class Counting:
         found: np.ndarray = (self._weight_bits(plans) * read) @ self.macs.astype(np.float64)
         return found
 
+    @property
+    def decisions(self) -> int:
+        """How many of a plan's decisions are of weights: the first ones."""
+        return int(self.column.max(initial=-1)) + 1
+
     def _read(self, plans: np.ndarray) -> np.ndarray:
         """Choice of what each layer reads, ``int64[P, W]``."""
-        found: np.ndarray = np.atleast_2d(np.asarray(plans, dtype=np.int64))[:, len(self.weights) + self.reads]
+        found: np.ndarray = np.atleast_2d(np.asarray(plans, dtype=np.int64))[:, self.decisions + self.reads]
         return found
 
     def _weight_bits(self, plans: np.ndarray) -> np.ndarray:
-        weights = np.atleast_2d(np.asarray(plans, dtype=np.int64))[:, : len(self.weights)]
+        weights = np.atleast_2d(np.asarray(plans, dtype=np.int64))[:, self.column]
         found: np.ndarray = self.weight_bits[weights, self._read(plans)]
         return found
 

@@ -97,7 +97,8 @@ class Layer:
 
     ``inputs`` and ``output`` are rows of the tensor table. ``finish``: what is done to the result as it is written. ``window``:
     what an output pixel sees of its input; None: the whole of it, or there are no pixels. ``label`` is what the owner of the
-    network calls the operation: it is shown and decides nothing.
+    network calls the operation: it is shown and decides nothing. ``weights_of``: the earlier layer whose weights these are, by
+    name; empty: its own. Such weights have one width and are stored once, and travel to the arithmetic for every use.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Layer:
     finish: Finish = "none"
     window: Window | None = POINT
     label: str = ""
+    weights_of: str = ""
 
     @property
     def macs(self) -> int:
@@ -233,12 +235,24 @@ class Workload:
 
     @property
     def weight_count(self) -> int:
-        return sum(layer.weight_count for layer in self.layers)
+        """Weights that are stored: those of several layers count once."""
+        return sum(self.layers[row].weight_count for row in self.weighted)
+
+    @property
+    def weighing(self) -> tuple[int, ...]:
+        """Rows of the layers that have weights, in execution order, whoever else has them."""
+        return tuple(i for i, layer in enumerate(self.layers) if layer.weight_count)
 
     @property
     def weighted(self) -> tuple[int, ...]:
-        """Rows of the layers that have weights, in execution order: the weight decisions of a plan."""
-        return tuple(i for i, layer in enumerate(self.layers) if layer.weight_count)
+        """Rows of the layers that have weights of their own, in execution order: the weight decisions of a plan."""
+        return tuple(i for i in self.weighing if not self.layers[i].weights_of)
+
+    @property
+    def weight_columns(self) -> tuple[int, ...]:
+        """The weight decision of each layer, -1 for those without weights."""
+        named = {self.layers[row].name: column for column, row in enumerate(self.weighted)}
+        return tuple(named[layer.weights_of or layer.name] if layer.weight_count else -1 for layer in self.layers)
 
     def live_elements(self, channels: np.ndarray | None = None) -> np.ndarray:
         """Elements of each width group alive while each layer runs: ``int64[layers, groups]``.

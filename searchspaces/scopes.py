@@ -46,16 +46,16 @@ class ScopeInfo:
 
 
 def _all(workload: Workload) -> frozenset[int]:
-    return frozenset(workload.weighted)
+    return frozenset(workload.weighing)
 
 
 def _not_first_last(workload: Workload) -> frozenset[int]:
-    return frozenset(workload.weighted[1:-1])
+    return frozenset(workload.weighing[1:-1])
 
 
 def _body(workload: Workload) -> frozenset[int]:
     """From the first to the last layer of the shape that most layers have, but for the two ends of the network."""
-    shapes = {row: (workload.layers[row].kernel, workload.layers[row].weight_count) for row in workload.weighted}
+    shapes = {row: (workload.layers[row].kernel, workload.layers[row].weight_count) for row in workload.weighing}
     counts = list(shapes.values())
     most = max(counts, key=counts.count, default=None)
     alike = [row for row, shape in shapes.items() if shape == most]

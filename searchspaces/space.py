@@ -78,9 +78,9 @@ class SearchSpace(Offered):
         options = [self.choices(d) for d in range(self.decisions)]
         if self._kept is None or self.counting is None:
             return float(np.prod([len(own) for own in options], dtype=float))
-        found = 1.0
+        found = float(np.prod([len(options[d]) for d in np.flatnonzero(self._reads < 0)], dtype=float))
         for group, widths in enumerate(options[layers:]):
-            readers = np.flatnonzero(self.counting.reads == group)
+            readers = np.flatnonzero(self._reads == group)
             found *= sum(
                 float(np.prod([len(set(self._kept[d, options[d], width])) for d in readers], dtype=float)) for width in widths
             )
@@ -102,8 +102,9 @@ class SearchSpace(Offered):
         chosen = [int(choice) for choice in choices]
         if self._kept is not None and self.counting is not None:
             layers = len(self.layer_names)
-            reads = (chosen[layers + group] for group in self.counting.reads)
-            chosen[:layers] = [int(self._kept[d, chosen[d], width]) for d, width in enumerate(reads)]
+            for d, group in enumerate(self._reads):
+                if group >= 0:
+                    chosen[d] = int(self._kept[d, chosen[d], chosen[layers + group]])
         return PlanRow(self, tuple(chosen))
 
     @cached_property
@@ -119,6 +120,17 @@ class SearchSpace(Offered):
                 other = self.weight_formats.index(fmt) if fmt in self.weight_formats else w
                 kept[:, w, a] = np.where(self.allowed[: len(kept), other], other, w)
         return None if (kept == np.arange(widths)[None, :, None]).all() else kept
+
+    @cached_property
+    def _reads(self) -> np.ndarray:
+        """The width group that the layers of each weight decision read, ``int64[layers]``; -1 where they read several, so that
+        no one width decides how the device keeps their weights."""
+        assert self.counting is not None
+        found = np.full(len(self.layer_names), -1, dtype=np.int64)
+        for d in range(len(found)):
+            groups = set(self.counting.reads[self.counting.column == d].tolist())
+            found[d] = groups.pop() if len(groups) == 1 else -1
+        return found
 
     def uniform(self, weight_bits: int, activation_bits: int) -> PlanRow:
         """The plan nearest to one width everywhere; pinned decisions keep their pin, and a width that is not on offer becomes
@@ -284,7 +296,9 @@ def build_space(
     outside: frozenset[int] = frozenset()
     if scope != "all":
         read = {workload.tensors[tensor].group for row in inside for tensor in workload.layers[row].inputs}
-        searched = {d for d, row in enumerate(workload.weighted) if row in inside} | {count + group for group in read}
+        column = workload.weight_columns
+        left_out = {column[row] for row in workload.weighing if row not in inside}
+        searched = {column[row] for row in inside} - left_out | {count + group for group in read}
         outside = frozenset(range(len(names))) - searched
         for decision in outside:
             pin(decision, weight_bits.index(rest[0]) if decision < count else activation_bits.index(rest[1]))

@@ -55,7 +55,7 @@ class HardwareClass(ABC):
     def packed_bytes(self, device: Device, workload: Workload, space: Space, runs: list[list[Precision]]) -> np.ndarray:
         """``int64[L, nW, nA]``: bytes of the packed weights of every layer, without biases and scales."""
         packed = np.zeros((len(workload.layers), len(space.weight_bits), len(space.activation_bits)), dtype=np.int64)
-        for row in workload.weighted:
+        for row in workload.weighing:
             layer = workload.layers[row]
             channels = workload.tensors[layer.output].channels
             for w, weights in enumerate(space.weight_formats):

@@ -26,8 +26,8 @@ def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int,
     choices = max(len(element_bytes), len(weight_bits))
     width = np.pad(element_bytes, (0, choices - len(element_bytes)), mode="edge")
     packed = np.array([bits < WHOLE_BITS for bits in weight_bits] + [False] * (choices - len(weight_bits)))
-    build, weighted = Builder(choices), workload.weighted
-    columns = [len(weighted) + tensor.group for tensor in workload.tensors]
+    build, weights = Builder(choices), workload.weight_columns
+    columns = [len(workload.weighted) + tensor.group for tensor in workload.tensors]
 
     def scaled(row: int, elements: int) -> When:
         return When(columns[row], NONE, np.tile(elements * width[:, None], choices))
@@ -39,7 +39,7 @@ def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int,
             channels = workload.tensors[layer.inputs[0]].channels
             patch = PIXELS * layer.kernel[0] * layer.kernel[1] * channels if layer.groups == 1 else 0
             size = layer.weight_count * packed[:, None] + patch * width[None, :]
-            buffers.append((row, f"{layer.name} scratch", row, When(weighted.index(row), columns[layer.inputs[0]], size)))
+            buffers.append((row, f"{layer.name} scratch", row, When(weights[row], columns[layer.inputs[0]], size)))
     for row, tensor in enumerate(workload.tensors):
         if tensor.producer < 0 or row == workload.layers[-1].output:
             build.table(scaled(row, tensor.elements))

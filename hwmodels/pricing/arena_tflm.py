@@ -111,7 +111,7 @@ class _Lowering:
         self.bytes = np.pad(element_bytes, (0, self.choices - len(element_bytes)), mode="edge")
         self.builder = Builder(self.choices)
         self.codes: dict[int, int] = {}
-        self.weight_of = {row: column for column, row in enumerate(workload.weighted)}
+        self.weight_of = {row: column for row, column in enumerate(workload.weight_columns) if column >= 0}
         self.scratch: list[tuple[str, When, When, int]] = []
         self.row = 0
 

@@ -84,8 +84,9 @@ class CostTable:
         compute_s, weight_s, activation_s, overhead_s, latency_s, energy_j: ``float64[L, nW, nA, nA]``, indexed by layer, weight
             width, input width, output width. What overlaps in ``latency_s`` differs by class: on GPUs, NPUs and CPUs arithmetic
             and every memory port work side by side and the overhead is added; on microcontrollers all terms add up.
-        weight_bytes: ``int64[L, nW, nA]``, stored weights, biases and per-channel scales, by weight and input width.
-        weight_column: ``int64[L]``, weight decision of a layer, -1 for none.
+        weight_bytes: ``int64[L, nW, nA]``, stored weights, biases and per-channel scales, by weight and input width; weights of
+            several layers with the first of them.
+        weight_column: ``int64[L]``, weight decision of a layer, -1 for none; layers may share one.
         input_column, output_column: ``int64[L]``, width group of its (largest) input and of its output.
         live, step_layer: ``int64[S, G]``, elements of each group alive at each step; ``int64[S]``, the layer it belongs to.
         arenas: what the runtime's planner lays out, where it is known: one arena for each kind of tile; ``live`` and
@@ -128,7 +129,7 @@ class CostTable:
     @property
     def weighted(self) -> int:
         """Number of weight decisions: the first columns of a plan."""
-        return int((self.weight_column >= 0).sum())
+        return int(self.weight_column.max(initial=-1)) + 1
 
     @property
     def decisions(self) -> int:

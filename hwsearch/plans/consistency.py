@@ -20,7 +20,8 @@ def differences(plan: Plan, integers: QuantizedGraph) -> list[str]:
         found.append(f"the network is {plan.network} in the plan and {integers.graph.name} in the integers")
     if integers.rule != plan.requantization:
         found.append(f"rounding is {plan.requantization} in the plan and {integers.rule} in the integers")
-    layers = {name: layer.bits for name, layer in integers.layers.items()}
+    owners = {users[0] for users in integers.graph.weight_groups.values()}
+    layers = {name: layer.bits for name, layer in integers.layers.items() if name in owners}
     found += _widths("layer", plan.weight_bits, layers)
     workload = to_workload(integers.graph, SIDE, SIDE)
     groups = {workload.group_names[tensor.group]: integers.formats[tensor.name].bits for tensor in reversed(workload.tensors)}

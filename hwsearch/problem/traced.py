@@ -101,7 +101,8 @@ def _write(graph: Graph, file: Path) -> None:
     nodes, tensors = [], {}
     for number, node in enumerate(graph.nodes):
         word, attrs = to_document(node.op)
-        nodes.append({"name": node.name, "op": word, "attrs": attrs, "inputs": node.inputs, "roles": [*node.weights]})
+        entry = {"name": node.name, "op": word, "attrs": attrs, "inputs": node.inputs, "roles": [*node.weights]}
+        nodes.append(entry | {"parameter": node.parameter})
         for role, weight in node.weights.items():
             tensors[f"{number}/{role}"] = weight.detach().contiguous().clone()
     document = {"name": graph.name, "nodes": nodes, "size": graph.size, "multiple": graph.multiple}
@@ -124,6 +125,7 @@ def _read(file: Path) -> Graph:
             from_document(entry["op"], entry["attrs"]),
             tuple(entry["inputs"]),
             {role: tensors[f"{number}/{role}"] for role in entry["roles"]},
+            entry["parameter"],
         )
         for number, entry in enumerate(document["nodes"])
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
 import numpy as np
 
 from hwmodels.numbers import Float, Int, NumberFormat
@@ -10,32 +13,38 @@ from hwsearch.quant.method import Method
 from hwsearch.quant.network.formats import TensorFormat, rounded_array
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, as_kernel
 from hwsearch.quant.network.rewriting import AS_IT_IS, Scales
+from hwsearch.quant.observe.moments import Moments
 from hwsearch.quant.ranges.given import picture_format, picture_groups, share_format, share_groups
 from hwsearch.quant.ranges.ranges import clamped, format_source
-from hwsearch.quant.weights.rounder import RoundedLayer, bias_of, columns_of, multiplied
-from hwsearch.quant.weights.sums import layer_integers
+from hwsearch.quant.weights.rounder import RoundedLayer, bias_of, columns_of, corrected_bias, multiplied
+from hwsearch.quant.weights.sums import alike, layer_integers
+
+Beside = tuple[tuple[str, TensorFormat], ...]
+"""Other layers with the same weights: their names, and the formats that they read."""
 
 
 class MethodCache:
     """Formats and layers of one network by one method, for every number format.
 
     What no method decides is decided here: the grids of pictures and of what a softmax writes, floating point, where fused
-    ReLUs clamp, and biases in the units of a layer's input.
+    ReLUs clamp, and biases in the units of a layer's input. Weights that several layers use are rounded once, for the first of
+    them; the others have its integers and scales, and biases of their own.
 
     Attributes:
         method: what answers.
         graph: its network.
     """
 
-    def __init__(self, method: Method, *, symmetric: bool) -> None:
-        self.method, self.graph, self._symmetric = method, method.graph, symmetric
+    def __init__(self, method: Method, moments: Callable[[], Mapping[str, Moments]], *, symmetric: bool) -> None:
+        """``moments``: of what layers read; asked for where a method corrects the biases of layers with the same weights."""
+        self.method, self.graph, self._symmetric, self._moments = method, method.graph, symmetric, moments
         self._group_of = self.graph.quantizer_groups()
         self._pictures, self._shares = picture_groups(self.graph), share_groups(self.graph)
         self._groups: dict[tuple[str, NumberFormat, int], TensorFormat] = {}
         self._formats: dict[tuple[str, NumberFormat, int], TensorFormat] = {}
         self._rounded: dict[tuple[str, Int, int], RoundedLayer] = {}
-        self._layers: dict[tuple[str, NumberFormat, TensorFormat, int, int], LayerIntegers | LayerFloats] = {}
-        self._prepared: dict[tuple[str, NumberFormat, TensorFormat, TensorFormat, int, int], Prepared] = {}
+        self._layers: dict[tuple[str, NumberFormat, TensorFormat, int, int, Beside], LayerIntegers | LayerFloats] = {}
+        self._prepared: dict[tuple[str, NumberFormat, TensorFormat, TensorFormat, int, int, Beside], Prepared] = {}
 
     def tensor(self, name: str, number: NumberFormat, scales: Scales = AS_IT_IS) -> TensorFormat:
         """Format of a node's tensor.
@@ -65,17 +74,33 @@ class MethodCache:
 
     def rounded(self, name: str, number: Int, scales: Scales) -> RoundedLayer:
         """Integers of a layer whose input has scales. The result has the scale of ``graph``."""
-        key = (name, number, scales.key)
+        key, first = (name, number, scales.key), self.graph.weight_groups[name][0]
         if key not in self._rounded:
-            self._rounded[key] = self.method.layer(name, number, scales)
+            if name == first:
+                self._rounded[key] = self.method.layer(name, number, scales)
+            else:
+                self._rounded[key] = self._used_again(name, self.rounded(first, number, scales))
         return self._rounded[key]
 
+    def _used_again(self, name: str, layer: RoundedLayer) -> RoundedLayer:
+        """The integers of weights that another layer uses too, with this layer's bias: corrected where the method does so."""
+        node, first = self.graph[name], self.graph[self.graph.weight_groups[name][0]]
+        if np.array_equal(layer.bias, bias_of(first)):
+            return replace(layer, bias=bias_of(node))
+        return replace(layer, bias=corrected_bias(node, layer.dequantized, self._moments()[name]))
+
     def layer(
-        self, name: str, number: NumberFormat, source: TensorFormat, before: Scales, after: Scales
+        self, name: str, number: NumberFormat, source: TensorFormat, before: Scales, after: Scales, beside: Beside = ()
     ) -> LayerIntegers | LayerFloats:
         """Numbers of a layer that reads a tensor of format ``source`` with scales ``before`` and writes one with ``after``:
-        floating point if its input or its weights are."""
-        key = (name, number, source, before.key, after.key)
+        floating point if its input or its weights are. ``beside``: the other layers that use its weights.
+
+        Raises:
+            ValueError: the method scales a tensor around weights that several layers use.
+        """
+        key = (name, number, source, before.key, after.key, beside)
+        if beside and (before.factors is not None or after.factors is not None):
+            raise ValueError(f"the method rescales what is around {name!r}, whose weights other layers use too")
         if key not in self._layers:
             out = np.ones(1) if after.factors is None else after.factors
             floating = number if isinstance(number, Float) else source.number
@@ -85,9 +110,9 @@ class MethodCache:
                 assert isinstance(number, Int)
                 integers = self.rounded(name, number, before)
                 scale = (integers.scale / out).astype(np.float32)
-                self._layers[key] = layer_integers(
-                    integers.bits, as_kernel(integers.integers), scale, integers.bias / out, source
-                )
+                own = layer_integers(integers.bits, as_kernel(integers.integers), scale, integers.bias / out, source)
+                others = (self.layer(other, number, fmt, AS_IT_IS, AS_IT_IS) for other, fmt in beside)
+                self._layers[key] = alike([own, *(one for one in others if isinstance(one, LayerIntegers))])[0]
         return self._layers[key]
 
     def _in_floats(self, name: str, number: NumberFormat, computed: Float, before: Scales, out: np.ndarray) -> LayerFloats:
@@ -102,10 +127,18 @@ class MethodCache:
         return LayerFloats(number.bits, *(rounded_array(x, computed) for x in real))
 
     def prepared(
-        self, name: str, number: NumberFormat, source: TensorFormat, target: TensorFormat, before: Scales, after: Scales
+        self,
+        name: str,
+        number: NumberFormat,
+        source: TensorFormat,
+        target: TensorFormat,
+        before: Scales,
+        after: Scales,
+        beside: Beside = (),
     ) -> Prepared:
         """The same layer as torch runs it."""
-        key = (name, number, source, target, before.key, after.key)
+        key = (name, number, source, target, before.key, after.key, beside)
         if key not in self._prepared:
-            self._prepared[key] = prepare(self.graph[name], self.layer(name, number, source, before, after), source, target)
+            layer = self.layer(name, number, source, before, after, beside)
+            self._prepared[key] = prepare(self.graph[name], layer, source, target)
         return self._prepared[key]

@@ -17,12 +17,12 @@ from torch import Tensor
 from hwmodels.errors import FileError, UsageError
 from hwmodels.numbers import INT8, Float
 from hwsearch.quant import methods
-from hwsearch.quant.cache import MethodCache
+from hwsearch.quant.cache import Beside, MethodCache
 from hwsearch.quant.engine.integer import run_codes
 from hwsearch.quant.engine.simulate import Prepared, simulate
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat, rounded
-from hwsearch.quant.network.graph import QuantizedGraph
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.network.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.weights.rounder import bias_of, columns_of, exchanged, multiplied
@@ -109,6 +109,7 @@ class Calibration:
         if method not in self._caches:
             self._caches[method] = MethodCache(
                 methods.load(method).observe(seen),
+                lambda: seen.moments,
                 symmetric=space.symmetric_activations,
             )
         self._cache = self._caches[method]
@@ -117,7 +118,8 @@ class Calibration:
         width_of = self.graph.width_groups()
         groups = {name: split + i for i, name in enumerate(space.group_names)}
         self._tensor_column = {node.name: groups[width_of[node.name]] for node in self.graph.nodes}
-        self._layer_column = {name: i for i, name in enumerate(space.layer_names)}
+        columns = {name: i for i, name in enumerate(space.layer_names)}
+        self._layer_column = {name: columns[users[0]] for name, users in self.graph.weight_groups.items()}
 
     def within(self, space: SearchSpace) -> Calibration:
         """The same calibration for a space of fewer numbers of the same network, which mean the same."""
@@ -178,7 +180,8 @@ class Calibration:
         for node in self.graph.convs:
             source = node.inputs[0]
             before, after = scales.get(source, AS_IT_IS), scales.get(node.name, AS_IT_IS)
-            layers[node.name] = self._cache.layer(node.name, numbers.layers[node.name], formats[source], before, after)
+            beside = self._beside(node, formats)
+            layers[node.name] = self._cache.layer(node.name, numbers.layers[node.name], formats[source], before, after, beside)
             nodes[node.name] = _rescaled(node, before, after)
         return Draft(QuantizedGraph(self.graph, formats, layers), self.graph.replaced(nodes), self._seen.crops)
 
@@ -190,8 +193,22 @@ class Calibration:
         self, plan_row: Choices, *, seed: int = 0, progress: Progress | None = None, effort: float = 1.0
     ) -> QuantizedGraph:
         """The network of a plan ``int[decisions]`` as it is used: the method has looked at it as a whole. ``effort``: see
-        ``quant.method.Draft``."""
-        return self._cache.method.finish(replace(self.draft(plan_row), effort=effort), seed, progress)
+        ``quant.method.Draft``.
+
+        Raises:
+            ValueError: the method parts weights that several layers use.
+        """
+        found = self._cache.method.finish(replace(self.draft(plan_row), effort=effort), seed, progress)
+        for users in self.graph.weight_groups.values():
+            own = [layer for name in users if isinstance(layer := found.layers[name], LayerIntegers)]
+            if any(not np.array_equal(own[0].weight, one.weight) or not np.array_equal(own[0].scale, one.scale) for one in own):
+                raise ValueError(f"the method {self.method} parts the weights that {', '.join(users)} use together")
+        return found
+
+    def _beside(self, node: Node, formats: Mapping[str, TensorFormat]) -> Beside:
+        """The other layers that use a layer's weights, with what they read under a plan."""
+        users = self.graph.weight_groups[node.name]
+        return tuple((name, formats[self.graph[name].inputs[0]]) for name in users if name != node.name)
 
     def simulate(self, plan_row: Choices, x: Tensor) -> Tensor:
         """Output of a plan for ``x [N, C, H, W]`` in 0..1, in real values: the integer engine's arithmetic up to a rare code."""
@@ -202,7 +219,8 @@ class Calibration:
         def layer(node: Node) -> Prepared:
             source = node.inputs[0]
             before, after = scales.get(source, AS_IT_IS), scales.get(node.name, AS_IT_IS)
-            return self._cache.prepared(node.name, numbers.layers[node.name], formats[source], formats[node.name], before, after)
+            number, beside = numbers.layers[node.name], self._beside(node, formats)
+            return self._cache.prepared(node.name, number, formats[source], formats[node.name], before, after, beside)
 
         return simulate(self.graph, formats, layer, x)
 

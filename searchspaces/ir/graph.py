@@ -30,12 +30,18 @@ from searchspaces.ops.state import Remember, State
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operator at its place: what it reads, and its weights by role (float32 tensors on the CPU)."""
+    """One operator at its place: what it reads, and its weights by role (float32 tensors on the CPU).
+
+    ``parameter`` names the parameter that the quantized weight of a layer was made from; empty: nobody else's. In a simplified
+    graph layers of one parameter have equal weights: they are one thing that is used several times (``Graph.weight_groups``).
+    Biases are each layer's own.
+    """
 
     name: str
     op: Op
     inputs: tuple[str, ...] = ()
     weights: Mapping[str, Tensor] = field(default_factory=dict)
+    parameter: str = ""
 
     @property
     def activation(self) -> Activation | None:
@@ -129,6 +135,19 @@ class Graph:
     def convs(self) -> tuple[Node, ...]:
         """The layers whose weights are rounded to a width of their own, in execution order."""
         return tuple(node for node in self.nodes if node.op.quantized)
+
+    @cached_property
+    def weight_groups(self) -> Mapping[str, tuple[str, ...]]:
+        """Name of a layer -> the layers that use the same weights, itself among them, in execution order. They have one width,
+        one set of integers and of scales, and are stored once; the first is in their place where one stands for all."""
+        users: dict[str, list[str]] = {}
+        for node in self.convs:
+            users.setdefault(node.parameter or f"of {node.name}", []).append(node.name)
+        return {name: tuple(names) for names in users.values() for name in names}
+
+    def tied(self, name: str) -> bool:
+        """Whether another layer has the same weights."""
+        return len(self.weight_groups.get(name, ())) > 1
 
     def readers(self, name: str) -> tuple[Node, ...]:
         """The nodes that read a tensor, in execution order, each once."""

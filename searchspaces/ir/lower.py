@@ -17,9 +17,9 @@ __all__ = ["propagate", "to_workload"]
 def to_workload(graph: Graph, height: int, width: int) -> table.Workload:
     """The layers and tensors of ``graph`` for an input of ``height`` x ``width`` pixels.
 
-    Slopes of PReLU, scales and constant operands count among a layer's biases. A layer that is called twice has two rows, each
-    with its own weights. Operations that could not be traced have a row of element-wise work, the shape of their first input,
-    and stand in ``uncounted``.
+    Slopes of PReLU, scales and constant operands count among a layer's biases. A layer that is called twice has two rows, and
+    weights that several layers have are those of the first (``weights_of``). Operations that could not be traced have a row of
+    element-wise work, the shape of their first input, and stand in ``uncounted``.
 
     A state is a tensor that comes in, as the picture does; what is remembered goes out, as the output does.
     """
@@ -32,7 +32,8 @@ def to_workload(graph: Graph, height: int, width: int) -> table.Workload:
     given = {node.name for node in graph.sources}
     computed = [node for node in graph.nodes if node.name not in given]
     row_of = {node.name: row for row, node in enumerate(computed)}
-    layers = tuple(_layer(node, found, tensor_of) for node in computed)
+    owners = {name: users[0] for name, users in graph.weight_groups.items()}
+    layers = tuple(_layer(node, found, tensor_of, owners.get(node.name, node.name)) for node in computed)
     readers: list[list[int]] = [[] for _ in graph.nodes]
     for row, layer in enumerate(layers):
         for source in dict.fromkeys(layer.inputs):
@@ -63,7 +64,7 @@ def _places(shape: Shape, axis: int) -> tuple[int, int, int]:
     return shape[axis], elements(shape) // max(shape[axis], 1), 1
 
 
-def _layer(node: Node, found: Mapping[str, Shape], tensor_of: Mapping[str, int]) -> table.Layer:
+def _layer(node: Node, found: Mapping[str, Shape], tensor_of: Mapping[str, int], owner: str) -> table.Layer:
     inputs, weights = [found[source] for source in node.inputs], node.weight_shapes
     sizes = {role: elements(shape) for role, shape in weights.items()}
     weight_count = sizes.pop(node.op.quantized, 0)
@@ -77,6 +78,7 @@ def _layer(node: Node, found: Mapping[str, Shape], tensor_of: Mapping[str, int])
         node.op.finish,
         None if isinstance(node.op, Unknown) else node.op.window(weights),
         _label(node, inputs),
+        "" if owner == node.name else owner,
     )
 
 

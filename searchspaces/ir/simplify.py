@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from searchspaces.ir.channel_order import taken_up
@@ -77,7 +78,30 @@ def simplify(nodes: list[Node]) -> list[Node]:
     nodes = [_as_depthwise(n) if n.op == Affine(1) and of_pictures(by_name, n.inputs[0]) else n for n in nodes]
     while _fold_one(nodes):  # activations behind what is a convolution only now
         pass
-    return [plain for node in nodes for plain in _as_arithmetic(node)]
+    return with_shared([plain for node in nodes for plain in _as_arithmetic(node)])
+
+
+def with_shared(nodes: list[Node]) -> list[Node]:
+    """``Node.parameter`` only where layers still share it: what was folded into one of them and not into another parts them."""
+    users: dict[str, list[Node]] = {}
+    for node in nodes:
+        if node.op.quantized and node.parameter:
+            users.setdefault(node.parameter, []).append(node)
+    name_of: dict[str, str] = {}
+    for parameter, layers in users.items():
+        kinds: list[list[Node]] = []
+        for node in layers:
+            weight = node.weights[node.op.quantized]
+            alike = (kind for kind in kinds if torch.equal(kind[0].weights[kind[0].op.quantized], weight))
+            kind = next(alike, None)
+            if kind is None:
+                kinds.append([node])
+            else:
+                kind.append(node)
+        shared = [kind for kind in kinds if len(kind) > 1]
+        for number, kind in enumerate(shared):
+            name_of |= dict.fromkeys((node.name for node in kind), parameter if number == 0 else f"{parameter}@{number + 1}")
+    return [n if n.parameter == name_of.get(n.name, "") else replace(n, parameter=name_of.get(n.name, "")) for n in nodes]
 
 
 def _as_arithmetic(node: Node) -> list[Node]:

@@ -43,6 +43,7 @@ class Walker:
     def __init__(self, program: Any, size: Shape, states: Sequence[State] = ()) -> None:
         self.program = program
         self.parameters: dict[str, str] = dict(program.graph_signature.inputs_to_parameters)
+        self.first_name = _first_names(program.state_dict)
         self.nodes: list[Node] = [Node("input", Input(size[1]))]
         self.by_name: dict[str, Node] = {"input": self.nodes[0]}
         self.uncounted: list[str] = []
@@ -224,7 +225,7 @@ class Walker:
             copies += 1
             unique = f"{name}@{copies}"
         owned = {key: no_grad_copy(value) for key, value in (weights or {}).items()}
-        node = Node(unique, op, inputs, owned)
+        node = Node(unique, op, inputs, owned, self._parameter(call, path) if op.quantized else "")
         self.shapes[unique] = self._shape(node)
         self.axes[unique] = self._axis(node)
         self.by_name[unique] = node
@@ -259,13 +260,28 @@ class Walker:
             return None
         return self.axes[before] if len(self.shapes[before]) == len(self.shapes[node.name]) else None
 
+    def _parameter(self, call: fx.Node, path: str) -> str:
+        """What a layer's weights were made from: a parameter, by the first name that the module has for it; for weights that the
+        module computes, the place where it does."""
+        targets = [
+            self.parameters[source.name] for source in self._outermost(call).all_input_nodes if source.name in self.parameters
+        ]
+        weights = [target for target in targets if target.endswith(".weight")] or targets
+        return self.first_name[weights[0]] if weights else path
+
     def _layer_path(self, call: fx.Node) -> str:
         """Path of the layer whose weight is read, also when the layer is called as a function."""
         for source in self._outermost(call).all_input_nodes:
             target = self.parameters.get(source.name)
             if target is not None and target.endswith(".weight"):
-                return target.removesuffix(".weight")
+                return self.first_name[target].removesuffix(".weight")
         return _module_path(self._outermost(call))
+
+
+def _first_names(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Name of each parameter -> the first name of the same one: modules may hold one under several names."""
+    first: dict[tuple[int, tuple[int, ...]], str] = {}
+    return {name: first.setdefault((value.data_ptr(), tuple(value.shape)), name) for name, value in state.items()}
 
 
 class _Several(tuple[Any, ...]):

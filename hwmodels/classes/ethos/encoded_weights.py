@@ -44,7 +44,7 @@ def encoded_bytes(device: Device, workload: Workload, weight_bits: Sequence[int]
     per_weight = [device.packing.stored_bits_per_weight[str(bits)].value for bits in weight_bits]  # type: ignore[index]  # keys are Literals to mypy
     found = np.zeros((len(workload.layers), len(weight_bits)), dtype=np.int64)
     for size in range(1, in_bytes + 1):
-        for row in workload.weighted:
+        for row in workload.weighing:
             each = operations(workload, row, array, brick, size, size)
             streams = [stream for op, share in each if share for stream in streams_of(op, array)]
             for w, (width, bits) in enumerate(zip(weight_bits, per_weight, strict=True)):

@@ -19,7 +19,7 @@ from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.proof import reach
 from hwsearch.quant.engine.steps import same_grid, unary_table
 from hwsearch.quant.network.formats import TensorFormat
-from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph, same_weights
 from searchspaces.ir.graph import Node, conv_of
 from searchspaces.ir.lower import propagate
 from searchspaces.ops.base import Op
@@ -102,6 +102,7 @@ class Lowering:
 
     def __init__(self, qgraph: QuantizedGraph, height: int, width: int) -> None:
         self.qgraph = replace(qgraph, graph=qgraph.graph.at(height, width))
+        self._identifiers: dict[str, str] = {}
         self.shapes = {name: (int(c), int(h), int(w)) for name, (c, h, w) in propagate(qgraph.graph, height, width).items()}
 
     def steps(self) -> list[Step]:
@@ -140,7 +141,9 @@ class Lowering:
         wide = source.is_wide or target.is_wide
         slopes = requant.slopes(node, outputs)
         add = step.constants.append
-        add(Constant("weights", "uint8_t", bit_packing.pack(rows, layer.bits)))
+        owner = same_weights(self.qgraph, node.name)
+        if owner == node.name:
+            add(Constant("weights", "uint8_t", bit_packing.pack(rows, layer.bits)))
         add(Constant("bias", "int64_t" if source.is_wide else "int32_t", bias))
         self._multipliers(step, fixed_point.layer_multipliers(layer, source, target), wide, largest, "")
         if slopes is not None:
@@ -162,6 +165,7 @@ class Lowering:
         for constant in step.constants:
             member = "wide_bias" if constant.kind == "int64_t" else constant.name
             step.fields[member] = f"{step.identifier}_{constant.name}"
+        step.fields["weights"] = f"{self._identifiers.setdefault(owner, step.identifier)}_weights"
         unpacked = rows.size if layer.bits < Int(layer.bits).container_bits else 0
         step.scratch_bytes = unpacked if direct else unpacked + MAX_PIXELS * rows.shape[1] * container_bytes(source)
         step.macs = rows.size * out_h * out_w

@@ -149,26 +149,24 @@ class CodeWriter(Writer):
         return self._integer_conv(node, layer, source, target)
 
     def _float_conv(self, node: Node, layer: LayerFloats, target: TensorFormat) -> str:
-        weight = self.cast(self.const(layer.weight, np.float16, f"{node.name}.weight"), TensorProto.FLOAT)
+        weight = self.cast(self.weight(node, layer.weight, np.float16), TensorProto.FLOAT)
         bias = self.cast(self.const(layer.bias, np.float16, f"{node.name}.bias"), TensorProto.FLOAT)
         real = self.op("Conv", [self.load(node.inputs[0]), weight, bias], **window(node))
         return self.store(self.activate(real, node, node.activation), target)
 
-    def _packed(self, name: str, layer: LayerIntegers, signed: bool) -> str:
+    def _packed(self, node: Node, layer: LayerIntegers, signed: bool) -> str:
         """Weights of at most 4 bits, two or four a byte, behind the Cast that ONNX Runtime folds."""
         field = weight_field(layer)
         bits, per_byte, offset = field.bits, INT8.bits // field.bits, 0 if signed else field.own_middle
         fields = (layer.weight.astype(np.int16).reshape(-1) + offset) & field.levels
         rows = np.pad(fields, (0, -fields.size % per_byte)).reshape(-1, per_byte)
         packed = (rows << (bits * np.arange(per_byte))).sum(axis=1).astype(np.uint8)  # the first in the lowest bits
-        key = f"{name}.weight"
         kind = ("" if signed else "U") + str(field).upper()
-        tensor = TensorProto(name=key, data_type=TensorProto.DataType.Value(kind), dims=layer.weight.shape)
+        tensor = TensorProto(data_type=TensorProto.DataType.Value(kind), dims=layer.weight.shape)
         tensor.raw_data = packed.tobytes()
-        self.constants[key] = tensor
         if field == INT2:
             self.versions = OPSET_INT2, IR_VERSION_INT2
-        return self.cast(key, TensorProto.INT8 if signed else TensorProto.UINT8)
+        return self.cast(self._of_all(node, tensor), TensorProto.INT8 if signed else TensorProto.UINT8)
 
     def _qdq_conv(self, node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> str:
         outputs = layer.weight.shape[0]
@@ -176,12 +174,12 @@ class CodeWriter(Writer):
         zeros = f"{node.name}.zero"
         x = self.op("DequantizeLinear", [self.codes[node.inputs[0]], *self.grid(source)])
         if weight_field(layer) != INT8:
-            weight, zero = self._packed(node.name, layer, signed=True), self.const(np.zeros(outputs), np.int8, zeros)
+            weight, zero = self._packed(node, layer, signed=True), self.const(np.zeros(outputs), np.int8, zeros)
         elif saturates(layer, source):
-            weight = self.const(layer.weight.astype(np.int16) + INT8.middle, np.uint8, f"{node.name}.weight")
+            weight = self.weight(node, layer.weight.astype(np.int16) + INT8.middle, np.uint8)
             zero = self.const(np.full(outputs, INT8.middle), np.uint8, zeros)
         else:
-            weight = self.const(layer.weight, np.int8, f"{node.name}.weight")
+            weight = self.weight(node, layer.weight, np.int8)
             zero = self.const(np.zeros(outputs), np.int8, zeros)
         scale = layer.scale.astype(np.float32)
         w = self.op("DequantizeLinear", [weight, self.const(scale), zero], axis=0)
@@ -195,9 +193,9 @@ class CodeWriter(Writer):
     def _integer_conv(self, node: Node, layer: LayerIntegers, source: TensorFormat, target: TensorFormat) -> str:
         field = weight_field(layer)
         if field != INT8:
-            weight = self._packed(node.name, layer, signed=False)
+            weight = self._packed(node, layer, signed=False)
         else:
-            weight = self.const(layer.weight.astype(np.int16) + INT8.middle, np.uint8, f"{node.name}.weight")
+            weight = self.weight(node, layer.weight.astype(np.int16) + INT8.middle, np.uint8)
         zero = self.const(field.own_middle, np.uint8)
         around, codes = window(node), self.codes[node.inputs[0]]
         m = requant.multipliers(layer, source, target)

@@ -34,8 +34,9 @@ class FloatWriter(Writer):
 
     def weights(self, node: Node) -> list[str]:
         """Weight and bias of a convolution."""
-        keys = [key for key in ("weight", "bias") if key in node.weights]
-        return [self.const(node.weights[key].detach().numpy(), name=f"{node.name}.{key}") for key in keys]
+        weight = self.weight(node, node.weights["weight"].detach().numpy())
+        bias = node.weights.get("bias")
+        return [weight] if bias is None else [weight, self.const(bias.detach().numpy(), name=f"{node.name}.bias")]
 
     def stored(self, node: Node, x: str) -> str:
         """What readers read of the tensor ``x`` that a node has computed."""
@@ -70,8 +71,8 @@ class RoundedWriter(FloatWriter):
         self.qgraph = qgraph
 
     def weights(self, node: Node) -> list[str]:
-        values = real_parameters(self.qgraph, node.name)
-        return [self.const(v, name=f"{node.name}.{key}") for key, v in zip(("weight", "bias"), values, strict=True)]
+        weight, bias = real_parameters(self.qgraph, node.name)
+        return [self.weight(node, weight), self.const(bias, name=f"{node.name}.bias")]
 
 
 class QuantizingWriter(RoundedWriter):

@@ -37,9 +37,9 @@ class TensorRTWriter(QuantizingWriter):
         weight, bias = real_parameters(self.qgraph, node.name)
         bias_name = self.const(bias, name=f"{node.name}.bias")
         if not isinstance(layer, LayerIntegers):
-            halves = self.const(weight, np.float16, f"{node.name}.weight")
+            halves = self.weight(node, weight, np.float16)
             return [self.cast(halves, TensorProto.FLOAT), bias_name]
-        codes = self.const(layer.weight, np.int8, f"{node.name}.weight")
+        codes = self.weight(node, layer.weight, np.int8)
         zeros = self.const(np.zeros(len(layer.scale)), np.int8)
         scale = self.const(layer.scale, name=f"{node.name}.weight_scale")
         return [self.op("DequantizeLinear", [codes, scale, zeros], axis=0), bias_name]

@@ -66,8 +66,10 @@ class Builder:
 
     # Nodes
 
-    def emit(self, name: str, op: Op, inputs: Sequence[str], weights: Mapping[str, Tensor] | None = None) -> str:
-        """A node; its name is made unique.
+    def emit(
+        self, name: str, op: Op, inputs: Sequence[str], weights: Mapping[str, Tensor] | None = None, parameter: str = ""
+    ) -> str:
+        """A node; its name is made unique. ``parameter``: see ``Node``.
 
         Raises:
             NotRead: the operator cannot take such inputs; noted among the ``misfits``.
@@ -76,7 +78,7 @@ class Builder:
         while unique in self.nodes:
             copies += 1
             unique = f"{name}@{copies}"
-        node = Node(unique, op, tuple(inputs), weights or {})
+        node = Node(unique, op, tuple(inputs), weights or {}, parameter)
         try:
             shape = tuple(int(side) for side in op.shape([self.shapes[source] for source in inputs], node.weight_shapes))
         except (ValueError, RuntimeError, IndexError, KeyError) as error:
@@ -107,9 +109,11 @@ class Builder:
         self.shapes[unique], self._axes[unique] = self.shapes[inputs[0]], None
         return unique
 
-    def put(self, name: str, op: Op, inputs: Sequence[Map], weights: Mapping[str, Tensor] | None = None) -> Map:
+    def put(
+        self, name: str, op: Op, inputs: Sequence[Map], weights: Mapping[str, Tensor] | None = None, parameter: str = ""
+    ) -> Map:
         """A node that reads values as the file has them."""
-        return self.whole(self.emit(name, op, [self.lying(value) for value in inputs], weights))
+        return self.whole(self.emit(name, op, [self.lying(value) for value in inputs], weights, parameter))
 
     def whole(self, name: str) -> Map:
         """A tensor as it lies."""

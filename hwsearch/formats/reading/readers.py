@@ -164,7 +164,9 @@ class Inspected:
 
     @property
     def weight_bytes(self) -> int:
-        return sum(layer.weight_bytes for layer in self.layers)
+        """Of all layers; weights that several use are one copy."""
+        first = {name: users[0] for name, users in self.graph.weight_groups.items()}
+        return sum(layer.weight_bytes for layer in self.layers if first.get(layer.name, layer.name) == layer.name)
 
 
 def inspect(path: Path) -> Inspected:

@@ -14,7 +14,7 @@ from hwsearch.documents.files import write_bytes
 from hwsearch.documents.versions import __version__
 from hwsearch.formats.writing.check import check
 from hwsearch.formats.writing.promote import weight_bytes
-from hwsearch.quant.network.graph import LayerFloats, QuantizedGraph
+from hwsearch.quant.network.graph import LayerFloats, QuantizedGraph, same_weights
 from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.table import OpTable
@@ -34,8 +34,8 @@ def layer_row(qgraph: QuantizedGraph, node: Node) -> dict[str, Any]:
     """A layer with weights; ``weight_scale`` has one number per output channel and is ``None`` in half precision."""
     layer = qgraph.layers[node.name]
     source, target = qgraph.formats[node.inputs[0]], qgraph.formats[node.name]
-    real = isinstance(layer, LayerFloats)
-    return {
+    real, owner = isinstance(layer, LayerFloats), same_weights(qgraph, node.name)
+    row = {
         "name": node.name,
         "input": node.inputs[0],
         "shape": list(layer.weight.shape),
@@ -48,6 +48,7 @@ def layer_row(qgraph: QuantizedGraph, node: Node) -> dict[str, Any]:
         "output_bits": target.bits,
         "weight_scale": None if isinstance(layer, LayerFloats) else [float(s) for s in layer.scale],
     }
+    return row if owner == node.name else row | {"weights_of": owner}
 
 
 def document(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from hwsearch.formats.tflite.tables import load as load_tables
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
+from searchspaces.ir.simplify import with_shared
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.tracing.formulas import Sample
@@ -62,6 +63,7 @@ def _walk(path: Path) -> tuple[StoredModel, Walked]:
         if walked.graph.uncounted:
             return model, walked
         graph, layers = in_torch_order(walked.graph, walked.layers)
+        graph = replace(graph, nodes=tuple(with_shared(list(graph.nodes))))
         return model, replace(walked, graph=graph, layers=layers)
     except FileError as error:
         raise FileError(f"{path}: {error.message}", error.hint) from None

@@ -66,7 +66,7 @@ OPTIONS = {
 @dataclass(frozen=True, eq=False)
 class StoredTensor:
     """A tensor: ``kind`` such as "int8"; ``scale`` and ``zero_point`` arrays, None where it is not quantized; ``data`` in the
-    given shape, None where the network computes it; ``data_bytes`` what it takes in the file."""
+    given shape, None where the network computes it; ``data_bytes`` what it takes in the file; ``buffer``: where it lies in it."""
 
     name: str
     shape: tuple[int, ...]
@@ -76,6 +76,7 @@ class StoredTensor:
     axis: int
     data: np.ndarray | None
     data_bytes: int
+    buffer: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +179,7 @@ def _tensor(model: Any, tensor: Any, file_bytes: int) -> StoredTensor:
     if stored > file_bytes:
         raise FileError(f"tensor {name!r} claims {stored} bytes of a file of {file_bytes}")
     data = _values(name, kind, shape, buffer.DataAsNumpy().tobytes()) if stored else None
-    return StoredTensor(name, shape, kind, scale, zero, axis, data, stored)
+    return StoredTensor(name, shape, kind, scale, zero, axis, data, stored, int(tensor.Buffer()))
 
 
 def _grid(name: str, kind: str, grid: Any, shape: tuple[int, ...]) -> tuple[np.ndarray | None, np.ndarray | None, int]:

@@ -22,9 +22,9 @@ from hwmodels.numbers import FP16, INT8, Int
 from hwsearch.formats.writing.capability import Holds
 from hwsearch.formats.writing.check import check
 from hwsearch.quant.network.formats import TensorFormat, rounded_array
-from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph, same_weights
 from hwsearch.quant.ranges.ranges import clamped, format_source
-from hwsearch.quant.weights.sums import layer_integers
+from hwsearch.quant.weights.sums import layer_integers, tied
 from searchspaces.ir.graph import Node
 
 
@@ -79,7 +79,7 @@ def promote(qgraph: QuantizedGraph, holds: Holds) -> Promotion:
     graph = qgraph.graph
     formats = {node.name: _promoted(qgraph.formats[node.name], format_source(graph, node), holds) for node in graph.nodes}
     _refuse(qgraph, formats, holds)
-    layers = {node.name: _layer(qgraph, node.name, formats[node.inputs[0]], holds) for node in qgraph.graph.convs}
+    layers = tied(graph, {node.name: _layer(qgraph, node.name, formats[node.inputs[0]], holds) for node in graph.convs})
     changes = [
         Change("layer", name, _width(old), _width(layers[name]), weight_bytes(old), weight_bytes(layers[name]))
         for name, old in qgraph.layers.items()
@@ -88,12 +88,13 @@ def promote(qgraph: QuantizedGraph, holds: Holds) -> Promotion:
     moved = [node.name for node in graph.nodes if formats[node.name] != qgraph.formats[node.name]]
     changes += [Change("tensor", name, describe(qgraph.formats[name]), describe(formats[name])) for name in moved]
     same = all(np.array_equal(old.weight, layers[name].weight) for name, old in qgraph.layers.items())
+    promoted = replace(qgraph, formats=formats, layers=layers)
     return Promotion(
-        replace(qgraph, formats=formats, layers=layers),
+        promoted,
         tuple(changes),
         same and not moved,
-        sum(weight_bytes(layer) for layer in qgraph.layers.values()),
-        sum(weight_bytes(layer) for layer in layers.values()),
+        _weight_bytes(qgraph),
+        _weight_bytes(promoted),
     )
 
 
@@ -176,6 +177,11 @@ def weight_bytes(layer: LayerIntegers | LayerFloats) -> int:
     """Bytes of a layer's weights, packed without gaps; half precision has two each."""
     bits = 16 if isinstance(layer, LayerFloats) else layer.bits
     return -(-layer.weight.size * bits // 8)
+
+
+def _weight_bytes(qgraph: QuantizedGraph) -> int:
+    """The same of all layers; what several use is counted once."""
+    return sum(weight_bytes(layer) for name, layer in qgraph.layers.items() if same_weights(qgraph, name) == name)
 
 
 def _width(layer: LayerIntegers | LayerFloats) -> str:

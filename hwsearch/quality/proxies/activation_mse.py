@@ -46,7 +46,10 @@ def measure(
             values = tensors(graph, pair.low)
             for decision, name, is_weight, choice in errors.choices():
                 if is_weight:
-                    changed = [apply(errors.changed(name, choice), [values[graph[name].inputs[0]]]) - values[name]]
+                    changed = [
+                        apply(errors.changed(user, choice), [values[graph[user].inputs[0]]]) - values[user]
+                        for user in errors.users[name]
+                    ]
                 else:
                     changed = [errors.tensor(m, choice, values[m]) for m in errors.members[name]]
                 noise[decision, choice] += task.unit**2 * sum(float(e.double().square().mean()) for e in changed)

@@ -77,17 +77,17 @@ def _disturbed(errors: Errors, graph: Graph, values: dict[str, Tensor], name: st
     """The output with one choice quantized. Tensors that the choice does not reach are taken from ``values``; ``graph`` is for
     pictures of their size."""
     changed: dict[str, Tensor] = {}
-    rounded = () if is_weight else errors.members[name]
+    rounded, layers = ((), errors.users[name]) if is_weight else (errors.members[name], ())
 
     def value(node: Node) -> Tensor:
-        if is_weight and node.name == name:
-            node = errors.changed(name, choice)
+        if node.name in layers:
+            node = errors.changed(node.name, choice)
         elif not any(source in changed for source in node.inputs):
             return values[node.name]
         return apply(node, [changed.get(source, values[source]) for source in node.inputs])
 
     for node in graph.nodes:
-        reached = any(source in changed for source in node.inputs) or (is_weight and node.name == name)
+        reached = any(source in changed for source in node.inputs) or node.name in layers
         if not reached and node.name not in rounded:
             continue
         x = value(node)

@@ -81,7 +81,8 @@ def _changes(errors: Errors, probe: Probe, seen: Seen) -> np.ndarray:
     for decision, name in enumerate(space.names):
         for choice in space.choices(decision):
             if decision < len(space.layer_names):
-                change[decision, choice] = abs(_of_layer(seen, name, space.weight_formats[choice]))
+                number = space.weight_formats[choice]
+                change[decision, choice] = abs(sum(_of_layer(seen, user, number) for user in errors.users[name]))
                 continue
             number, total = space.tensor_formats[choice], 0.0
             for member in (one for one in seen.tensors if groups[one] == name):

@@ -46,6 +46,7 @@ class Errors:
 
     Attributes:
         members: names of the tensors that are rounded, for each width group.
+        users: names of the layers that use the weights of each layer, itself among them.
     """
 
     def __init__(self, calibration: Calibration, task: Task) -> None:
@@ -57,6 +58,7 @@ class Errors:
             group: tuple(n.name for n in self.graph.nodes if groups[n.name] == group and not n.op.moves)
             for group in self.space.group_names
         }
+        self.users = self.graph.weight_groups
         self._weights: dict[tuple[str, int], tuple[Tensor, Tensor | None]] = {}
 
     def weight(self, layer: str, choice: int) -> tuple[Tensor, Tensor | None]:
@@ -106,7 +108,8 @@ class Forward:
     """One sample's pass through the float network, ready for derivatives.
 
     ``view``: the output as quality sees it (``Task.view``), for pictures the luma ``[1, 1, H, W]``, 0..255; ``tensors``: name
-    -> values; ``layers``: name -> (weights, bias).
+    -> values; ``layers``: name -> (weights, bias). Weights that several layers use are one tensor, whose derivative is that by
+    all of their uses together.
     """
 
     view: Tensor
@@ -148,6 +151,8 @@ def forward(graph: Graph, x: Tensor, task: Task) -> Forward:
     nodes: dict[str, Node] = {}
     for node in graph.convs:
         held = {key: node.weights[key].detach().clone().requires_grad_(True) for key in ("weight", "bias") if key in node.weights}
+        if (first := graph.weight_groups[node.name][0]) in layers:
+            held["weight"] = layers[first][0]
         layers[node.name] = (held["weight"], held.get("bias"))
         nodes[node.name] = node.with_weights(**held)
     tensors: dict[str, Tensor] = {}
@@ -187,10 +192,11 @@ def inner_products(
     change = np.zeros(errors.space.allowed.shape)
     for decision, name, is_weight, choice in errors.choices():
         if is_weight:
-            (dw, db), (ew, eb) = layers[name], errors.weight(name, choice)
-            total = torch.sum(dw * ew, dtype=torch.float64).item()
-            if db is not None and eb is not None:
-                total += torch.sum(db * eb, dtype=torch.float64).item()
+            total = torch.sum(layers[name][0] * errors.weight(name, choice)[0], dtype=torch.float64).item()
+            for user in errors.users[name]:
+                db, eb = layers[user][1], errors.weight(user, choice)[1]
+                if db is not None and eb is not None:
+                    total += torch.sum(db * eb, dtype=torch.float64).item()
         else:
             members = errors.members[name]
             total = sum(torch.sum(tensors[m] * stored[m, choice], dtype=torch.float64).item() for m in members)

@@ -50,10 +50,11 @@ def measure(
         tensors, layers = run.gradients(signs, keep=False)
         for decision, name, is_weight, choice in errors.choices():
             if is_weight:
-                (gain, bias_gain), (error, bias_error) = layers[name], errors.weight(name, choice)
-                total = _through(error, gain, 0)
-                if bias_gain is not None and bias_error is not None:
-                    total += float(torch.sum((bias_error * bias_gain) ** 2))
+                total = _through(errors.weight(name, choice)[0], layers[name][0], 0)
+                for user in errors.users[name]:
+                    bias_gain, bias_error = layers[user][1], errors.weight(user, choice)[1]
+                    if bias_gain is not None and bias_error is not None:
+                        total += float(torch.sum((bias_error * bias_gain) ** 2))
             else:
                 total = sum(
                     _through(errors.tensor(m, choice, run.tensors[m].detach()), tensors[m], axes[m]) for m in errors.members[name]

@@ -24,7 +24,7 @@ from hwmodels.numbers import Int
 from hwsearch.quant.learn.ends import Ends
 from hwsearch.quant.learn.regions import RegionEnds
 from hwsearch.quant.learn.straight_through import rounded
-from hwsearch.quant.learn.student import FakeQuantized, trained_groups, trained_layers
+from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
@@ -91,14 +91,17 @@ def _increment(weight: Tensor, rank: int) -> tuple[Tensor, ...] | None:
 
 class _Weights:
     """The ends of one layer's channels: magnitudes ``[O]``. With a rank, ``up @ down`` of that rank is added to the weights, in
-    units of their deviation; it begins as nothing, and is merged before rounding."""
+    units of their deviation; it begins as nothing, and is merged before rounding. ``first``: the layer whose weights these are,
+    where another has them."""
 
-    def __init__(self, layer: LayerIntegers, weight: Tensor, source: TensorFormat, rank: int = 0) -> None:
+    def __init__(
+        self, layer: LayerIntegers, weight: Tensor, source: TensorFormat, rank: int = 0, first: _Weights | None = None
+    ) -> None:
         self.bits, self.limit, self._float = layer.bits, Int(layer.bits).narrow_limit, weight
-        self.increment = _increment(weight, rank)
+        self.increment: tuple[Tensor, ...] | None = _increment(weight, rank) if first is None else first.increment
         self.start = torch.from_numpy(layer.scale)
         self.bias = torch.from_numpy(layer.bias * (layer.scale.astype(np.float64) * source.scale))
-        self.change = torch.zeros_like(self.start, requires_grad=True)
+        self.change: Tensor = torch.zeros_like(self.start, requires_grad=True) if first is None else first.change
 
     @property
     def weight(self) -> Tensor:
@@ -139,10 +142,11 @@ class Student(FakeQuantized):
         self.tensors: dict[str, Ends | RegionEnds] = {
             group: Ends(fmt) if fmt.levels is None else RegionEnds(fmt) for group, fmt in trained_groups(start).items()
         }
-        self.layers = {
-            name: _Weights(layer, draft.network[name].weights["weight"], start.formats[start.graph[name].inputs[0]], rank)
-            for name, layer in trained_layers(start).items()
-        }
+        self.layers: dict[str, _Weights] = {}
+        for name, layer in trained_layers(start).items():
+            first = next((self.layers[user] for user in start.graph.weight_groups[name] if user in self.layers), None)
+            weight, source = draft.network[name].weights["weight"], start.formats[start.graph[name].inputs[0]]
+            self.layers[name] = _Weights(layer, weight, source, rank, first)
         super().__init__(start, self.tensors, self.layers, {})
         self._several = several(self.graph)
         self.kept = feature_names(self.graph)
@@ -154,9 +158,9 @@ class Student(FakeQuantized):
         if what in ("tensors", "points", "all"):
             found += [tensor.point_change for tensor in self.tensors.values() if isinstance(tensor, RegionEnds)]
         if what in ("weights", "all"):
-            found += [layer.change for layer in self.layers.values()]
+            found += once(layer.change for layer in self.layers.values())
         if what in ("increments", "all"):
-            found += [part for layer in self.layers.values() for part in layer.increment or ()]
+            found += once(part for layer in self.layers.values() for part in layer.increment or ())
         return found
 
     def changes(self) -> list[Tensor]:

@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwmodels.numbers import INT8, Int
+from hwmodels.numbers import INT8
 from hwsearch.quant.engine.simulate import as_real, simulated
 from hwsearch.quant.learn.straight_through import rounded, stored
+from hwsearch.quant.learn.student import once, trained_layers
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import batched
-from hwsearch.quant.weights.sums import layer_integers
+from hwsearch.quant.weights.sums import layer_integers, tied
 from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import activate
@@ -51,9 +52,11 @@ FEWEST_STEPS = 40
 class _Layer:
     """The trained numbers of one integer layer: ``steps`` are weights in units of their scale. The others are changes: of the
     logarithm of the scales, in units of the relative rounding error of the largest weight, and of the bias, in units of that
-    error times the output's step."""
+    error times the output's step. ``first``: the layer whose weights these are, where another has them."""
 
-    def __init__(self, layer: LayerIntegers, weight: Tensor, source: TensorFormat, target: TensorFormat) -> None:
+    def __init__(
+        self, layer: LayerIntegers, weight: Tensor, source: TensorFormat, target: TensorFormat, first: _Layer | None = None
+    ) -> None:
         self.limit = 2 ** (layer.bits - 1) - 1
         self.bias_unit = (HALF_STEP if target.is_float else target.scale) / self.limit
         self.scale = torch.from_numpy(layer.scale).view(-1, *[1] * (weight.ndim - 1))
@@ -62,8 +65,8 @@ class _Layer:
         self.start = (torch.from_numpy(layer.bias).double() * unit).float()
         # A weight begins on its integer, leaning to where the floating-point weight is.
         lean = (weight / self.scale - integers).clamp(-LEAN, LEAN)
-        self.steps = (integers + lean).requires_grad_()
-        self.log_scale = torch.zeros_like(self.scale).requires_grad_()
+        self.steps: Tensor = (integers + lean).requires_grad_() if first is None else first.steps
+        self.log_scale: Tensor = torch.zeros_like(self.scale).requires_grad_() if first is None else first.log_scale
         self.bias = torch.zeros_like(self.start).requires_grad_()
 
     def scales(self) -> Tensor:
@@ -104,11 +107,11 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     if len(seen) == 0:
         return start
     formats = start.formats
-    layers = {
-        name: _Layer(layer, draft.network[name].weights["weight"], formats[graph[name].inputs[0]], formats[name])
-        for name, layer in start.layers.items()
-        if isinstance(layer, LayerIntegers) and not Int(layer.bits).is_wide
-    }
+    layers: dict[str, _Layer] = {}
+    for name, layer in trained_layers(start).items():
+        first = next((layers[user] for user in graph.weight_groups[name] if user in layers), None)
+        weight = draft.network[name].weights["weight"]
+        layers[name] = _Layer(layer, weight, formats[graph[name].inputs[0]], formats[name], first)
     if not layers:
         return start
     step_macs = 3 * BATCH_PIXELS * macs_per_pixel(graph, windows.shape[1])
@@ -123,8 +126,8 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     }
     optimizer = torch.optim.Adam(
         [
-            {"params": [layer.steps for layer in layers.values()], "lr": rates[0]},
-            {"params": [layer.log_scale for layer in layers.values()], "lr": rates[1]},
+            {"params": once(layer.steps for layer in layers.values()), "lr": rates[0]},
+            {"params": once(layer.log_scale for layer in layers.values()), "lr": rates[1]},
             {"params": [layer.bias for layer in layers.values()], "lr": rates[2]},
         ],
         betas=(0.9, 0.95),
@@ -143,9 +146,9 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
         if progress is not None:
             progress("polishing", (step + 1) / steps)
     numbers = dict(start.layers)
-    for name, layer in layers.items():
-        numbers[name] = layer.integers(formats[graph[name].inputs[0]])
-    refined = QuantizedGraph(start.graph, formats, numbers, start.rule)
+    for name, trained in layers.items():
+        numbers[name] = trained.integers(formats[graph[name].inputs[0]])
+    refined = QuantizedGraph(start.graph, formats, tied(graph, numbers), start.rule)
     noise = [_noise(option, windows[held], target[held]) for option in (start, refined)]
     return refined if noise[1] < noise[0] else start
 

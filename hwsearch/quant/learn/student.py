@@ -5,7 +5,7 @@ Which numbers those are, and what they begin with, is the trainer's: bounds alon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.ranges.given import share_groups
 from hwsearch.quant.ranges.ranges import clamped, format_source
+from hwsearch.quant.weights.sums import tied
 from searchspaces.ir.graph import Graph, Node, apply
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import activate
@@ -63,6 +64,11 @@ def trained_layers(start: QuantizedGraph) -> dict[str, LayerIntegers]:
     return {
         name: layer for name, layer in start.layers.items() if isinstance(layer, LayerIntegers) and not Int(layer.bits).is_wide
     }
+
+
+def once(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Each of what is trained once: layers with the same weights train the same tensors."""
+    return list({id(tensor): tensor for tensor in tensors}.values())
 
 
 class FakeQuantized:
@@ -120,4 +126,4 @@ class FakeQuantized:
             name: self._weighted[name].integers(formats[self.graph[name].inputs[0]]) if name in self._weighted else layer
             for name, layer in self.start.layers.items()
         }
-        return QuantizedGraph(self.graph, formats, layers, self.start.rule)
+        return QuantizedGraph(self.graph, formats, tied(self.graph, layers), self.start.rule)

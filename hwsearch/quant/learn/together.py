@@ -24,7 +24,7 @@ from hwmodels.numbers import Int
 from hwsearch.quant.engine.simulate import as_real, simulated
 from hwsearch.quant.learn.ends import Ends
 from hwsearch.quant.learn.straight_through import rounded
-from hwsearch.quant.learn.student import FakeQuantized, trained_groups, trained_layers
+from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
@@ -65,14 +65,17 @@ class Course:
 
 class _Layer:
     """One layer in integers. ``steps`` are its weights in units of the scale that they began with; trained are they, the scales'
-    logarithms and the bias."""
+    logarithms and the bias. ``first``: the layer whose weights these are, where another has them."""
 
-    def __init__(self, layer: LayerIntegers, weight: Tensor, source: TensorFormat, target: TensorFormat) -> None:
+    def __init__(
+        self, layer: LayerIntegers, weight: Tensor, source: TensorFormat, target: TensorFormat, first: _Layer | None = None
+    ) -> None:
         self.bits, self.limit = layer.bits, Int(layer.bits).narrow_limit
         self._start = _along(torch.from_numpy(layer.scale), weight)
         integers = torch.from_numpy(layer.weight.astype(np.float32)).view(weight.shape)
-        self.steps = (integers + (weight / self._start - integers).clamp(-LEAN, LEAN)).requires_grad_()
-        self.scale_change = torch.zeros_like(self._start, requires_grad=True)
+        steps = (integers + (weight / self._start - integers).clamp(-LEAN, LEAN)).requires_grad_()
+        self.steps: Tensor = steps if first is None else first.steps
+        self.scale_change: Tensor = torch.zeros_like(self._start, requires_grad=True) if first is None else first.scale_change
         self._bias = torch.from_numpy(layer.bias * (layer.scale.astype(np.float64) * source.scale)).float()
         self._unit = 1 / PARTS if target.is_float else (target.qmax - target.qmin) * target.scale / PARTS
         self.bias_change = torch.zeros_like(self._bias, requires_grad=True)
@@ -116,10 +119,11 @@ class Student(FakeQuantized):
         start = draft.quantized
         formats, graph = start.formats, start.graph
         self.tensors = {group: Ends(fmt) for group, fmt in trained_groups(start).items() if fmt.levels is None}
-        self.layers = {
-            name: _Layer(layer, draft.network[name].weights["weight"], formats[graph[name].inputs[0]], formats[name])
-            for name, layer in trained_layers(start).items()
-        }
+        self.layers: dict[str, _Layer] = {}
+        for name, layer in trained_layers(start).items():
+            first = next((self.layers[user] for user in graph.weight_groups[name] if user in self.layers), None)
+            weight = draft.network[name].weights["weight"]
+            self.layers[name] = _Layer(layer, weight, formats[graph[name].inputs[0]], formats[name], first)
         fixed = {
             name: as_real(graph[name], layer, formats[graph[name].inputs[0]])
             for name, layer in start.layers.items()
@@ -132,7 +136,7 @@ class Student(FakeQuantized):
         kinds = zip(*(layer.trained() for layer in self.layers.values()), strict=True)
         rates = (course.weights, course.scales, course.biases)
         ends = {"params": [tensor.change for tensor in self.tensors.values()], "lr": course.ends}
-        return [{"params": list(kind), "lr": rate} for kind, rate in zip(kinds, rates, strict=True)] + [ends]
+        return [{"params": once(kind), "lr": rate} for kind, rate in zip(kinds, rates, strict=True)] + [ends]
 
     def __call__(self, x: Tensor, graph: Graph) -> Tensor:
         """The output for ``x [N, C, h, w]``; ``graph``: the network at that size."""

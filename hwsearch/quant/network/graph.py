@@ -68,3 +68,16 @@ class QuantizedGraph:
     def float_layers(self) -> tuple[str, ...]:
         """Layers that are executed in floating point, by name."""
         return tuple(name for name, layer in self.layers.items() if isinstance(layer, LayerFloats))
+
+
+def same_weights(qgraph: QuantizedGraph, name: str) -> str:
+    """The first layer that has the numbers of a layer's weights, scales included: itself, or one that uses the same weights. In
+    floating point and in integers the same weights are different numbers."""
+    layer = qgraph.layers[name]
+    return next(other for other in qgraph.graph.weight_groups[name] if _alike(qgraph.layers[other], layer))
+
+
+def _alike(one: LayerIntegers | LayerFloats, other: LayerIntegers | LayerFloats) -> bool:
+    if type(one) is not type(other) or one.bits != other.bits or not np.array_equal(one.weight, other.weight):
+        return False
+    return not (isinstance(one, LayerIntegers) and isinstance(other, LayerIntegers)) or np.array_equal(one.scale, other.scale)

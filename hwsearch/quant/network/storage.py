@@ -22,7 +22,7 @@ from hwmodels.errors import FileError
 from hwmodels.numbers import FP16, INT8, INT16, Int, format_of
 from hwsearch.documents.files import replacing
 from hwsearch.quant.network.formats import TensorFormat
-from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph, same_weights
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.linear import Linear
@@ -50,14 +50,19 @@ def to_document(qgraph: QuantizedGraph) -> tuple[dict[str, Any], dict[str, np.nd
     nodes = []
     for node in qgraph.graph.nodes:
         word, attrs = operator_document(node.op)
-        nodes.append({"name": node.name, "op": word, "inputs": list(node.inputs), "attrs": attrs})
+        entry = {"name": node.name, "op": word, "inputs": list(node.inputs), "attrs": attrs}
+        nodes.append(entry | {"parameter": node.parameter} if node.parameter else entry)
         for role in _stored_roles(node):
             arrays[_key(role, node.name)] = node.weights[role].detach().numpy().astype(np.float32)
     layers = {}
     for name, layer in qgraph.layers.items():
         kind = "float" if isinstance(layer, LayerFloats) else "integer"
         layers[name] = {"kind": kind, "bits": layer.bits}
-        arrays[f"weight/{name}"], arrays[f"bias/{name}"] = layer.weight, layer.bias
+        arrays[f"bias/{name}"] = layer.bias
+        if (first := same_weights(qgraph, name)) != name:
+            layers[name]["weights_of"] = first
+            continue
+        arrays[f"weight/{name}"] = layer.weight
         if isinstance(layer, LayerIntegers):
             arrays[f"scale/{name}"] = layer.scale
     document = {
@@ -155,7 +160,7 @@ def from_document(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Qu
             f"version {document['schema_version']} of the format, this hwsearch reads {SCHEMA}", "Install a newer hwsearch."
         )
     formats = {name: _format(name, value) for name, value in document["formats"].items()}
-    layers = {name: _layer(name, value, arrays) for name, value in document["layers"].items()}
+    layers = {name: _layer(name, value, _owner(name, document["layers"]), arrays) for name, value in document["layers"].items()}
     nodes, known = [], set[str]()
     for entry in document["nodes"]:
         name, inputs = str(entry["name"]), tuple(entry["inputs"])
@@ -175,7 +180,7 @@ def from_document(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> Qu
         if operands < fewest or (most is not None and operands > most) or not set(op.needs) <= weights.keys():
             has = ", ".join(sorted(weights)) or "none"
             raise FileError(f"node {name!r}: {op.describe()} with {operands} operands and these weights: {has}")
-        nodes.append(Node(name, op, inputs, weights))
+        nodes.append(Node(name, op, inputs, weights, str(entry.get("parameter", ""))))
     if not nodes:
         raise FileError("a network without operations")
     size = document.get("size")
@@ -243,15 +248,24 @@ def _finite(key: str, arrays: dict[str, np.ndarray], dtype: Any, dimensions: int
     return array
 
 
-def _layer(name: str, value: dict[str, Any], arrays: dict[str, np.ndarray]) -> LayerIntegers | LayerFloats:
+def _owner(name: str, layers: dict[str, dict[str, Any]]) -> str:
+    """The layer whose weights a layer uses: another one of the same kind, or itself."""
+    value = layers[name]
+    owner = str(value.get("weights_of", name))
+    if owner not in layers or ("weights_of" in layers[owner] and owner != name) or layers[owner]["kind"] != value["kind"]:
+        raise FileError(f"layer {name!r} uses the weights of {owner!r}, which has none like them")
+    return owner
+
+
+def _layer(name: str, value: dict[str, Any], owner: str, arrays: dict[str, np.ndarray]) -> LayerIntegers | LayerFloats:
     bits, integer = int(value["bits"]), value["kind"] == "integer"
-    weight = _finite(f"weight/{name}", arrays, np.int8 if integer else np.float32, 4)
+    weight = _finite(f"weight/{owner}", arrays, np.int8 if integer else np.float32, 4)
     bias = _finite(f"bias/{name}", arrays, np.int64 if integer else np.float32, 1)
     if len(bias) != len(weight) or weight.size == 0:
         raise FileError(f"layer {name!r}: weights {weight.shape} and bias {bias.shape} do not fit")
     if not integer:
         return LayerFloats(bits, weight, bias)
-    scale = _finite(f"scale/{name}", arrays, np.float32, 1)
+    scale = _finite(f"scale/{owner}", arrays, np.float32, 1)
     top = Int(bits).narrow_limit if 1 <= bits <= INT8.bits else -1
     if len(scale) != len(weight) or (scale <= 0).any() or np.abs(weight.astype(np.int16)).max() > top:
         raise FileError(f"layer {name!r}: weights do not fit {bits} bits, or a scale is not positive")

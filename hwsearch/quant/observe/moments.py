@@ -9,7 +9,7 @@ held out, and gives a second matrix about the mean of the first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,16 @@ class Moments:
         f = factors.astype(np.float32)
         both = f[:, :, None] * f[:, None, :]
         return Moments(self.mean / f, self.fit / both, self.held / both)
+
+
+def pooled(moments: Mapping[str, Moments], users: Sequence[str]) -> Moments:
+    """Moments by which weights that several layers use are rounded: about each layer's own mean, the mean over the layers. The
+    mean is that of the first, as biases are each layer's own."""
+    first, *others = (moments[name] for name in users)
+    if not others:
+        return first
+    alike = [first, *others]
+    return Moments(first.mean, np.mean([one.fit for one in alike], axis=0), np.mean([one.held for one in alike], axis=0))
 
 
 def patches(x: Tensor, node: Node, count: int, generator: torch.Generator) -> Tensor:

@@ -36,7 +36,7 @@ SMALLEST = 1e-30
 
 def equalizable(graph: Graph) -> tuple[str, ...]:
     """Convolutions whose tensor may be scaled per channel: homogeneous activation, a quantizer of its own, read by
-    convolutions only."""
+    convolutions only; and neither it nor a reader uses weights that another layer uses too, which would no longer be the same."""
     groups = graph.quantizer_groups()
     leaders = list(groups.values())
     found = []
@@ -47,7 +47,7 @@ def equalizable(graph: Graph) -> tuple[str, ...]:
             isinstance(node.activation, HOMOGENEOUS)
             and alone
             and readers
-            and all(isinstance(r.op, Conv) for r in (node, *readers))
+            and all(isinstance(r.op, Conv) and not graph.tied(r.name) for r in (node, *readers))
         ):
             found.append(node.name)
     return tuple(found)

@@ -8,12 +8,16 @@ The channel loses precision of its weights, which against such a bias is worth l
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from hwmodels.numbers import Int
 from hwsearch.quant.engine.proof import FLOAT64_LIMIT, INT32_LIMIT, largest_sums
 from hwsearch.quant.network.formats import TensorFormat
-from hwsearch.quant.network.graph import LayerIntegers
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers
+from searchspaces.ir.graph import Graph
 
 ROOM = 1 + 2.0**-12
 """How much wider than what just fits: rounding the weights again may add half a unit each."""
@@ -43,6 +47,33 @@ def layer_integers(bits: int, integers: np.ndarray, scale: np.ndarray, bias: np.
     units = np.rint(bias / (step * widened.astype(np.float64))).astype(np.int64)
     kind = np.int16 if Int(bits).is_wide else np.int8
     return LayerIntegers(bits, codes.reshape(integers.shape).astype(kind), widened, units)
+
+
+def alike(uses: Sequence[LayerIntegers]) -> list[LayerIntegers]:
+    """Layers that use the same weights, each made such that its own sums fit, on one scale: of every channel the widest, which
+    narrows the sums of the others."""
+    first, *others = uses
+    if all(np.array_equal(first.scale, one.scale) and np.array_equal(first.weight, one.weight) for one in others):
+        return list(uses)
+    scales = np.stack([one.scale for one in uses])
+    widest = np.argmax(scales, axis=0)
+    weight = np.stack([one.weight for one in uses])[widest, np.arange(len(widest))]
+    scale = scales.max(axis=0)
+    ratios = (one.scale.astype(np.float64) / scale for one in uses)
+    return [
+        replace(one, weight=weight, scale=scale, bias=np.rint(one.bias * ratio).astype(np.int64))
+        for one, ratio in zip(uses, ratios, strict=True)
+    ]
+
+
+def tied(graph: Graph, layers: Mapping[str, LayerIntegers | LayerFloats]) -> dict[str, LayerIntegers | LayerFloats]:
+    """Numbers of all layers, with one set of integers and scales for each weight that several use."""
+    found = dict(layers)
+    for users in dict.fromkeys(graph.weight_groups.values()):
+        integers = {name: layer for name in users if isinstance(layer := layers[name], LayerIntegers)}
+        if len(integers) > 1:
+            found |= dict(zip(integers, alike([*integers.values()]), strict=True))
+    return found
 
 
 def _rounded(rows: np.ndarray, scale: np.ndarray, widened: np.ndarray) -> np.ndarray:

@@ -48,7 +48,8 @@ def decision_gradients(grounds: Grounds, base: PlanRow) -> np.ndarray:
     calibration, space = grounds.calibration, grounds.space
     layers, tensors = bit_gradients(calibration.draft(base), grounds.seed)
     groups = calibration.graph.width_groups()
-    found = [layers.get(name, 0.0) for name in space.layer_names]
+    users = calibration.graph.weight_groups
+    found = [sum(layers.get(user, 0.0) for user in users[name]) for name in space.layer_names]
     found += [sum(g for name, g in tensors.items() if groups[name] == group) for group in space.group_names]
     return np.array(found)
 

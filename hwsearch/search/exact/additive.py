@@ -155,6 +155,7 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace, limited: Iter
     columns = np.full((layers, 3), decisions)
     counted = {name: space.counting.table(name) for name in COUNTED if name in set(limited) and space.counting is not None}
     terms = {name: np.zeros((layers, choices, choices, choices)) for name in (*SUMS, *counted)}
+    weighing = np.cumsum(table.weight_column >= 0) - 1
     weights, inputs = len(space.weight_bits), len(space.activation_bits)
     energy = table.energy_j if np.isfinite(table.energy_j).all() else None  # not known: no plan is better by it
     for row in range(layers):
@@ -173,7 +174,7 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace, limited: Iter
         if weight >= 0:
             terms["weight_bytes"][row, :weights, :inputs, :] = np.asarray(table.weight_bytes[row], dtype=np.float64)[:, :, None]
             for name, values in counted.items():
-                terms[name][row, :weights, :inputs, :] = values[weight][:, :, None]
+                terms[name][row, :weights, :inputs, :] = values[weighing[row]][:, :, None]
     constant = dict.fromkeys(terms, 0.0)
     constant |= {"latency_s": float(table.inference_s), "energy_j": float(table.inference_s * table.static_w)}
     return AdditiveProblem(
@@ -196,5 +197,6 @@ def _steps(table: CostTable, groups: int, widths: int, choices: int) -> np.ndarr
     steps[:, :, :widths] = live[:, :, None] * np.asarray(table.element_bytes, dtype=np.float64)
     # A plan makes one choice of the first group: what the runtime always takes may count as part of each.
     steps[:, :1, :widths] += table.runtime_bytes
-    floors = [arena.floor(int((table.weight_column >= 0).sum()), groups)[:, :, :choices] for arena in table.arenas]
+    weights = int(table.weight_column.max(initial=-1)) + 1
+    floors = [arena.floor(weights, groups)[:, :, :choices] for arena in table.arenas]
     return np.concatenate([steps, *floors])

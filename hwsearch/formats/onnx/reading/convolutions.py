@@ -80,7 +80,7 @@ def _new(walk: Walk, call: Call, source: Map, weight: Constant, bias: Value | No
         )
     op = Conv(_one(strides), _padding(walk, call, source, array.shape[2:], strides, dilations), _one(dilations), groups)
     weights = {"weight": tensor(array), **_bias(bias, array.shape[0], call)}
-    made = walk.put(layer_name(weight), op, [source], weights)
+    made = walk.put(layer_name(weight), op, [source], weights, weight.name)
     walk.layers[made.name] = found(weight, False)
     sides = walk.shape(made)
     return walk.reshaped(f"{call.name}.line", made, (*sides[:2], sides[3])) if line else made
@@ -153,7 +153,8 @@ def _transposed(walk: Walk, call: Call) -> Value:
     outputs = whole.shape[1] * groups
     spread = {key: value.repeat_interleave(stride**2) for key, value in _bias(_given(call, 2), outputs, call).items()}
     name = layer_name(weight)
-    made = walk.put(name, Conv(padding=pads, groups=groups), [source], {"weight": torch.cat([p[0] for p in parts]), **spread})
+    weights = {"weight": torch.cat([p[0] for p in parts]), **spread}
+    made = walk.put(name, Conv(padding=pads, groups=groups), [source], weights, weight.name)
     walk.layers[made.name] = found(weight, True)
     if stride > 1:
         made = walk.put(f"{name}.shuffle", PixelShuffle(stride), [made])

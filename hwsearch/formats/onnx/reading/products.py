@@ -25,7 +25,7 @@ def linear(walk: Walk, value: Map, weight: Constant, matrix: np.ndarray, bias: n
     weights = {"weight": tensor(matrix)}
     if bias is not None:
         weights["bias"] = tensor(np.broadcast_to(bias.reshape(-1), (matrix.shape[0],)))
-    made = walk.put(layer_name(weight), Linear(), [value], weights)
+    made = walk.put(layer_name(weight), Linear(), [value], weights, weight.name)
     walk.layers[made.name] = found(weight, False)
     return made
 

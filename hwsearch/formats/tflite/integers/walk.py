@@ -109,10 +109,12 @@ class Walker:
         name = self.model.tensors[index].name.partition(";")[0] or f"tensor_{index}"
         return f"{name}#{index}" if name in self.nodes else name
 
-    def _put(self, index: int, op: Op, inputs: tuple[str, ...], weights: Mapping[str, Tensor] | None = None) -> str:
+    def _put(
+        self, index: int, op: Op, inputs: tuple[str, ...], weights: Mapping[str, Tensor] | None = None, parameter: str = ""
+    ) -> str:
         """A node that computes tensor ``index``; returns its name."""
         name = "input" if isinstance(op, Input) else self._name(index)
-        self.nodes[name] = Node(name, op, inputs, weights or {})
+        self.nodes[name] = Node(name, op, inputs, weights or {}, parameter)
         self.node_of[index] = name
         fmt = grid_of(self.model.tensors[index])
         if fmt is not None:
@@ -214,7 +216,8 @@ class Walker:
         padding = self.padding.get(index, (0, 0, 0, 0))
         found = read_convolution(operator, self.model.tensors, padding)
         source = self.node_of[index] if index in self.padding else self._source(index)
-        name = self._put(operator.outputs[0], found.op, (source,), found.weights)
+        buffer = self.model.tensors[operator.inputs[1]].buffer
+        name = self._put(operator.outputs[0], found.op, (source,), found.weights, f"buffer {buffer}")
         self.stored[name] = found.stored
         if found.layer is not None:
             self.layers[name] = found.layer
@@ -349,5 +352,6 @@ class Walker:
         node, fmt, stored = self.nodes.pop(a), self.formats[a], self.stored.pop(a)
         del self.nodes[b], self.layers[b], self.layers[a], self.stored[b]
         op = replace(conv_of(node), activation=PRelu())
-        name = self._put(operator.outputs[0], op, node.inputs, {**node.weights, "slope": torch.from_numpy(slope)})
+        weights = {**node.weights, "slope": torch.from_numpy(slope)}
+        name = self._put(operator.outputs[0], op, node.inputs, weights, node.parameter)
         self.formats[name], self.layers[name], self.stored[name] = fmt, first, stored

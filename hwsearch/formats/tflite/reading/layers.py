@@ -38,6 +38,13 @@ def stored_layer(walk: Walk, call: Call, place: int) -> StoredLayer:
     return StoredLayer(origin.shape, origin.kind, bits, origin.data_bytes)
 
 
+def parameter_of(walk: Walk, call: Call, place: int) -> str:
+    """The buffer of the file in which a layer's weights lie: layers may share one."""
+    found = call.stored[place]
+    assert found is not None
+    return f"buffer {walk.model.origin.get(found.name, found).buffer}"
+
+
 def bias_of(call: Call, place: int, outputs: int, weights: int = 1) -> dict[str, Tensor]:
     """The bias as real numbers; where the file has no scale for its integers, by those of input and weights."""
     if not call.has(place):
@@ -95,7 +102,8 @@ def _conv(walk: Walk, call: Call) -> Value:
     strides, dilations = strides_of(call), (int(call.options["DilationHFactor"]), int(call.options["DilationWFactor"]))
     padding = same_padding(walk, call, source, array.shape[2:], strides, dilations)
     op = Conv(one(strides), padding, one(dilations), groups)
-    made = walk.put(call.name, op, [source], {"weight": tensor(array), **bias_of(call, 2, array.shape[0])})
+    weights = {"weight": tensor(array), **bias_of(call, 2, array.shape[0])}
+    made = walk.put(call.name, op, [source], weights, parameter_of(walk, call, 1))
     walk.layers[made.name] = stored_layer(walk, call, 1)
     return walk.last(made)
 
@@ -122,7 +130,7 @@ def _transposed(walk: Walk, call: Call) -> Value:
     array = tensor(weight.transpose(3, 0, 1, 2))
     found, _, around, cut = transposed_to_shuffled(array, None, stride, pads, extra, 1)
     bias = {key: value.repeat_interleave(stride**2) for key, value in bias_of(call, 3, weight.shape[0]).items()}
-    made = walk.put(call.name, Conv(padding=around), [source], {"weight": found, **bias})
+    made = walk.put(call.name, Conv(padding=around), [source], {"weight": found, **bias}, parameter_of(walk, call, 1))
     walk.layers[made.name] = stored_layer(walk, call, 1)
     if stride > 1:
         made = walk.put(f"{call.name}.shuffle", PixelShuffle(stride), [made])
@@ -139,7 +147,8 @@ def _connected(walk: Walk, call: Call) -> Value:
         source = walk.reshaped(f"{call.name}.rows", source, (int(np.prod(shape)) // weight.shape[1], weight.shape[1]))
     elif not call.options.get("KeepNumDims", False) and len(shape) > 2:
         source = walk.reshaped(f"{call.name}.rows", source, (int(np.prod(shape[:-1])), shape[-1]))
-    made = walk.put(call.name, Linear(), [source], {"weight": tensor(weight), **bias_of(call, 2, weight.shape[0])})
+    weights = {"weight": tensor(weight), **bias_of(call, 2, weight.shape[0])}
+    made = walk.put(call.name, Linear(), [source], weights, parameter_of(walk, call, 1))
     walk.layers[made.name] = stored_layer(walk, call, 1)
     return made
 
@@ -152,7 +161,8 @@ def _product(walk: Walk, call: Call) -> Value:
         matrix = right.reshape(right.shape[-2:]) if right.size == np.prod(right.shape[-2:]) else None
         if matrix is None or turn_a:
             raise NotRead("a constant factor that is more than one matrix")
-        made = walk.put(call.name, Linear(), [call.map()], {"weight": tensor(matrix if turn_b else matrix.T)})
+        weights = {"weight": tensor(matrix if turn_b else matrix.T)}
+        made = walk.put(call.name, Linear(), [call.map()], weights, parameter_of(walk, call, 1))
         walk.layers[made.name] = stored_layer(walk, call, 1)
         return made
     return walk.put(call.name, MatMul(turn_a, turn_b), [call.map(0), call.map(1)])

@@ -25,7 +25,7 @@ from hwsearch.quant.methods.learned.twodquant import COURSE
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observations import Observations
-from hwsearch.quant.observe.moments import Moments
+from hwsearch.quant.observe.moments import Moments, pooled
 from hwsearch.quant.ranges import bounds
 from hwsearch.quant.static import Static, rounded_layer, rows_of
 from hwsearch.quant.weights import reach
@@ -92,9 +92,11 @@ class CondiQuant(Static):
 
     def _node(self, name: str) -> Node:
         if name not in self._conditioned:
-            node = self.graph[name]
+            node, users = self.graph[name], self.graph.weight_groups[name]
+            if users[0] != name:
+                return node.with_weights(weight=self._node(users[0]).weights["weight"])
             weight = node.weights["weight"]
-            moments = self._seen.moments[name]
+            moments = pooled(self._seen.moments, users)
             groups, size = moments.mean.shape
             rows = weight.double().numpy().reshape(groups, -1, size)
             found = np.stack([conditioned(own, second) for own, second in zip(rows, _second(moments), strict=True)])

@@ -130,9 +130,11 @@ def _read_by(readers: Sequence[Node]) -> np.ndarray:
 
 
 def _calibrated(draft: Draft, seed: int) -> Draft:
-    """The draft with the weights of every integer layer corrected and rounded anew."""
+    """The draft with the weights of every integer layer corrected and rounded anew, but for weights that several layers use: what
+    rounding does to their inputs differs."""
     start, network = draft.quantized, draft.network
-    pictured = [node for node in network.convs if isinstance(node.op, Conv)]  # tokens have no neighbours
+    # Tokens have no neighbours.
+    pictured = [node for node in network.convs if isinstance(node.op, Conv) and not network.tied(node.name)]
     seen: dict[str, tuple[list[Tensor], list[Tensor]]] = {node.name: ([], []) for node in pictured}
     with torch.no_grad():
         for window in draft.windows(SIDE):

@@ -15,6 +15,7 @@ from hwmodels.numbers import Int
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observations import Observations
+from hwsearch.quant.observe.moments import pooled
 from hwsearch.quant.ranges import bounds
 from hwsearch.quant.static import Static, rounded_layer
 from hwsearch.quant.weights import reach
@@ -42,7 +43,8 @@ class Gptq(Static):
         """Rounded column by column, every group of channels by itself."""
         if number.is_wide:
             return super().layer(name, number, scales)
-        node, moments, limit = self.graph[name], self._seen.moments[name], number.narrow_limit
+        node, limit = self.graph[name], number.narrow_limit
+        moments = pooled(self._seen.moments, self.graph.weight_groups[name])
         groups, size = moments.mean.shape
         rows = node.weights["weight"].numpy().reshape(groups, -1, size)
         integers, steps = [], []

@@ -44,8 +44,9 @@ def observe(seen: Observations) -> Static:
 
 def streams(graph: Graph) -> list[frozenset[str]]:
     """Tensors that can be rotated, those that must be rotated alike together: written by ungrouped convolutions without
-    activation or by sums of such tensors, and read by ungrouped convolutions or by such sums."""
-    inner = [node for node in graph.nodes if node.name != graph.output.name and (_writes(node) or _sums(node))]
+    activation or by sums of such tensors, and read by ungrouped convolutions or by such sums. Weights that several layers use
+    stay as they are: what is around one of these layers is not what is around another."""
+    inner = [node for node in graph.nodes if node.name != graph.output.name and (_writes(node, graph) or _sums(node))]
     ties = nx.Graph()
     ties.add_nodes_from(node.name for node in inner)
     broken = set()
@@ -55,18 +56,18 @@ def streams(graph: Graph) -> list[frozenset[str]]:
                 continue
             if _sums(node) and node.name in ties and all(other in ties for other in node.inputs):
                 ties.add_edge(source, node.name)
-            elif not _reads(node):
+            elif not _reads(node, graph):
                 broken.add(source)
     broken |= {node.name for node in inner if _sums(node) and not all(source in ties for source in node.inputs)}
     return [frozenset(found) for found in nx.connected_components(ties) if not found & broken]
 
 
-def _writes(node: Node) -> bool:
-    return isinstance(node.op, Conv) and node.op.groups == 1 and node.activation is None
+def _writes(node: Node, graph: Graph) -> bool:
+    return _reads(node, graph) and node.activation is None
 
 
-def _reads(node: Node) -> bool:
-    return isinstance(node.op, Conv) and node.op.groups == 1
+def _reads(node: Node, graph: Graph) -> bool:
+    return isinstance(node.op, Conv) and node.op.groups == 1 and not graph.tied(node.name)
 
 
 def _sums(node: Node) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from hwmodels.numbers import Int
 from hwsearch.quant.learn.polish import polish
 from hwsearch.quant.method import Draft, MethodInfo, Progress
@@ -16,6 +18,7 @@ from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.network.rewriting import Numbers, Scales
 from hwsearch.quant.observations import Equalized, Observations
+from hwsearch.quant.observe.moments import pooled
 from hwsearch.quant.ranges.ranges import candidates, choose, wide_format
 from hwsearch.quant.weights.rounder import RoundedLayer, Rounder, Rounders, columns_of
 from searchspaces.ir.graph import Graph
@@ -64,5 +67,6 @@ class OutputNoise:
         return polish(draft, seed=seed, progress=progress)
 
     def _rounder(self, name: str, scales: Scales) -> Rounder:
-        seen, node = self._seen, self.graph[name]
-        return Rounder(node, seen.moments[name], seen.gains.convs[name], seen.compare, columns_of(node, scales))
+        seen, node, users = self._seen, self.graph[name], self.graph.weight_groups[name]
+        gain = np.sum([seen.gains.convs[user] for user in users], axis=0)
+        return Rounder(node, pooled(seen.moments, users), gain, seen.compare, columns_of(node, scales))
