@@ -28,7 +28,7 @@ from hwsearch.quant.engine.kernels.winograd import Winograd
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[6]
 pytestmark = pytest.mark.skipif(not cpu.multiplies_pairs(), reason="no AVX2 here")
 KINDS = [kind for kind in choice.SELF_TEST if kind.possible()]
 

@@ -20,7 +20,7 @@ from hwmodels.device.values import Quantity
 from hwmodels.errors import DeviceFileError, FileError, UsageError
 from hwmodels.numbers import Int, Precision
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+GOLDEN = Path(__file__).parents[3] / "golden"
 FSRCNN_CHANNELS = 56 + 12  # the widest pair of feature maps of FSRCNN(56,12,4) that is alive at once
 
 NAMES = catalogue.names()
