@@ -10,8 +10,7 @@ one that was never interrupted. One process at a time uses a journal: the caller
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +19,11 @@ import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import RandomSampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from hwmodels.errors import FileError
-from hwsearch.documents.reading import parse
 from hwsearch.quality.evaluate import Score
+from hwsearch.search import journal
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.alternatives import lower_all
 from hwsearch.search.predict.screen import Screen
@@ -93,11 +90,11 @@ def refine(
     encoding = Encoding(space)
     proposer = Proposer(encoding, problem, limits, start_plans, seed, sampler, tilings if len(tables) > 1 else ())
     scores: dict[PlanRow, Score] = {}
-    with quiet_optuna(), _file_errors(storage_path):
-        mend(storage_path)
-        with _damage(storage_path):
+    with quiet_optuna(), journal.file_errors(storage_path):
+        journal.mend(storage_path)
+        with journal.damage(storage_path):
             study = optuna.create_study(
-                storage=_storage(storage_path),
+                storage=journal.storage(storage_path),
                 study_name=study_name,
                 sampler=RandomSampler(seed=seed),  # never asked: plans come from the proposer
                 directions=["minimize"] * len(OBJECTIVES),
@@ -132,43 +129,15 @@ def finished(space: SearchSpace, storage_path: Path, study_name: str = "hwsearch
     if not storage_path.exists():
         return []
     encoding = Encoding(space)
-    with quiet_optuna(), _file_errors(storage_path):
-        mend(storage_path)
-        with _damage(storage_path):
-            storage = _storage(storage_path)
+    with quiet_optuna(), journal.file_errors(storage_path):
+        journal.mend(storage_path)
+        with journal.damage(storage_path):
+            storage = journal.storage(storage_path)
             if study_name not in optuna.get_all_study_names(storage):
                 return []
             study = optuna.load_study(study_name=study_name, storage=storage)
             _check_names(study, encoding, storage_path)
             return [(encoding.plan(t.params), float(t.values[0])) for t in _trials(study, TrialState.COMPLETE)]
-
-
-def _storage(path: Path) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=_HeldByCaller(str(path))))
-
-
-@contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """What Optuna says of a journal whose lines make no study."""
-    try:
-        yield
-    except (FileError, OSError):
-        raise
-    except Exception as problem:
-        raise FileError(
-            f"{path}: it is damaged ({type(problem).__name__}: {str(problem)[:200]})",
-            "Move the journal away and go on with --resume: the search is done again, what the log of evaluations holds is kept.",
-        ) from problem
-
-
-class _HeldByCaller(JournalFileOpenLock):
-    """No lock file: the run directory's lock keeps others out, and a Ctrl-C amid Optuna's unlocking would surface as OSError."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
 
 
 def _check_names(study: optuna.Study, encoding: Encoding, path: Path) -> None:
@@ -260,42 +229,3 @@ def _describe(study: optuna.Study, space: SearchSpace, sampler: str) -> None:
         study.set_metric_names(list(OBJECTIVES))
     for name, value in missing.items():
         study.set_user_attr(name, value)
-
-
-def mend(path: Path) -> None:
-    """Make a journal usable that a killed process left behind: drop the end of a line cut short.
-
-    Raises:
-        FileError: a line before the last one is damaged; nothing is changed then.
-    """
-    if not path.exists():
-        return
-    lines = path.read_bytes().splitlines(keepends=True)
-    kept = 0
-    for number, line in enumerate(lines):
-        try:
-            if not line.endswith(b"\n"):
-                raise ValueError("cut short")
-            parse(line)
-        except ValueError as problem:
-            if number < len(lines) - 1:
-                raise FileError(
-                    f"{path}: line {number + 1} is damaged ({problem})",
-                    "Move the journal away to search again; measured plans are kept in the run's evaluation log.",
-                ) from problem
-            break
-        kept += len(line)
-    if kept < path.stat().st_size:
-        with path.open("r+b") as file:
-            file.truncate(kept)
-
-
-@contextmanager
-def _file_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as problem:
-        raise FileError(
-            f"{path}: the journal cannot be written ({problem.strerror})",
-            "Free some space or choose another directory with --out; finished evaluations are kept, continue with --resume.",
-        ) from problem

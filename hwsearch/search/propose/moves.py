@@ -73,7 +73,7 @@ class Encoding:
 
 
 class Proposer:
-    """Proposes whole plans.
+    """Proposes whole plans, for one study.
 
     Args:
         limits: hard limits, objective -> upper limit (see ``additive.OBJECTIVES``).
@@ -95,6 +95,9 @@ class Proposer:
     ) -> None:
         self._encoding, self._problem, self._limits, self._seed = encoding, problem, limits, seed
         self._sampler, self._tilings = samplers.SAMPLERS[sampler], tuple(tilings)
+        self._ranges = samplers.ranges(encoding.sizes)
+        self._plans: dict[int, PlanRow] = {}
+        self._told: dict[tuple[int, TrialState], samplers.Told] = {}
         self._starts = [plan for plan in distinct(starts) if self.allowed(plan)]
 
     def propose(self, study: Study, first: int) -> FrozenTrial | None:
@@ -104,7 +107,7 @@ class Proposer:
             first: number of the first trial of its batch; of later ones it is not looked at what they measured.
         """
         trials = study.get_trials(deepcopy=False)
-        known = {self._encoding.plan(t.params) for t in trials}
+        known = {self._plan(t) for t in trials}
         plan = next((start for start in self._starts if start not in known), None)
         origin = "start"
         if plan is None:
@@ -149,14 +152,24 @@ class Proposer:
         )
         return self._encoding.at(asked)
 
-    def _as_positions(self, trial: FrozenTrial, state: TrialState) -> FrozenTrial:
-        return create_trial(
-            state=state,
-            values=trial.values if state == TrialState.COMPLETE else None,
-            params=self._encoding.positions(self._encoding.plan(trial.params)),
-            distributions=samplers.ranges(self._encoding.sizes),
-            system_attrs=trial.system_attrs,
-        )
+    def _plan(self, trial: FrozenTrial) -> PlanRow:
+        """The plan of a trial of the study; a trial keeps its parameters."""
+        if trial.number not in self._plans:
+            self._plans[trial.number] = self._encoding.plan(trial.params)
+        return self._plans[trial.number]
+
+    def _as_positions(self, trial: FrozenTrial, state: TrialState) -> samplers.Told:
+        key = trial.number, state
+        if key not in self._told:
+            told = create_trial(
+                state=state,
+                values=trial.values if state == TrialState.COMPLETE else None,
+                params=self._encoding.positions(self._plan(trial)),
+                distributions=self._ranges,
+                system_attrs=trial.system_attrs,
+            )
+            self._told[key] = samplers.Told.of(told)
+        return self._told[key]
 
     def _random(self, rng: np.random.Generator) -> PlanRow:
         space = self._encoding.space
@@ -167,7 +180,7 @@ class Proposer:
         if not finished:
             return []
         kept = pareto.non_dominated(np.array([t.values for t in finished]))
-        return [self._encoding.plan(trial.params) for trial, keep in zip(finished, kept, strict=True) if keep]
+        return [self._plan(trial) for trial, keep in zip(finished, kept, strict=True) if keep]
 
     def _exchange(self, plan: PlanRow, rng: np.random.Generator) -> PlanRow:
         """Raise one decision and lower another by a step; sometimes only one of the two."""
