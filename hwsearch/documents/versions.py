@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 
 __version__ = "0.1.0"
 """Of this package: what files and results that it writes say of themselves."""
@@ -12,6 +13,11 @@ _VERSIONED = ("hwsearch", "numpy", "numba", "scipy", "torch", "onnx", "onnxrunti
 
 def versions() -> dict[str, str]:
     """Versions of whatever can change a result, without importing any of it."""
+    return dict(_found())
+
+
+@cache
+def _found() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version  # a tenth of the time that `hwsearch --help` takes
 
     found = {"python": platform.python_version()}

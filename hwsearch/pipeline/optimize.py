@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,10 +80,15 @@ def measure_damage(
     with progress.stage("quality proxies", STEPS * len(searched)) as stage:
         for name, info in searched.items():
             report = follow(stage, STEPS)
-            crops = photos.crops[::QUICK_CROPS] if quick else photos.crops
+            crops = _crops(photos, quick)
             tables[name] = replace(info.measure(calibration, crops, seed, report, photos.task), float_mse=float_mse)
             report(name, 1.0)
     return tables
+
+
+def _crops(photos: Pictures, quick: bool) -> list[Any]:
+    """The crops that choices are measured on."""
+    return photos.crops[::QUICK_CROPS] if quick else photos.crops
 
 
 def check_proxies(
@@ -160,9 +165,11 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         if scores.known:
             progress.say(f"{len(scores.known)} plans as an earlier run has simulated them; --no-cache simulates them anew")
         shared.remember(space, scores.known)
+        if glance is not None:
+            glance.seen.update(scores.looks)
         with clock.stage("proxies"):
             damages = _tables(run, space, shared, photos, posed.evaluator.float_mse, request, progress)
-            ratios = shared.ratios(space, partial(sqnr.table, pairs=photos.crops, task=photos.task))
+            ratios = shared.ratios(space, partial(sqnr.table, pairs=_crops(photos, request.quick), task=photos.task))
             checks, probes = check_proxies(damages, space, log, request.probes, request.seed, progress)
         search = find.find_plans(
             request,
@@ -183,7 +190,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             search = replace(search, picks={role: search.picks[role]})
         if team is not None:
             team.finish()
-        scores.keep(log.scores())
+        scores.keep(log.scores(), {} if glance is None else glance.seen)
         with clock.stage("prove"):
             proofs = _proven(request, posed, measuring.calibration, search, run.plans_dir, progress)
         with clock.stage("report"), progress.stage("writing the report", 1):

@@ -4,7 +4,7 @@ same network, pictures and seed, so that all of them measure the same."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -43,14 +43,20 @@ class Measure:
 
 @dataclass(frozen=True, eq=False)
 class Glance:
-    """Plan -> what it loses on each of a few patches, ``float64[patches]`` in dB; ``share`` of the work on all pictures."""
+    """Plan -> what it loses on each of a few patches, ``float64[patches]`` in dB; ``share`` of the work on all pictures.
+
+    ``seen``: what is known, also from earlier runs.
+    """
 
     calibration: Calibration
     patches: Evaluator
     share: float
+    seen: dict[PlanRow, np.ndarray] = field(default_factory=dict)
 
     def __call__(self, plan: PlanRow) -> np.ndarray:
-        return self.patches.losses_db(lambda x: self.calibration.simulate(plan, x))
+        if plan not in self.seen:
+            self.seen[plan] = self.patches.losses_db(lambda x: self.calibration.simulate(plan, x))
+        return self.seen[plan]
 
 
 @dataclass(frozen=True, eq=False)

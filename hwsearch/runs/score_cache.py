@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from hwmodels.errors import FileError
 from hwmodels.parts import settings
@@ -39,58 +39,68 @@ class _Entry(BaseModel):
     method: Text
 
 
+class _Look(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    choices: list[int]
+    losses_db: list[float] = Field(min_length=2)
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     schema_version: Literal[1] = 1
     plans: list[_Entry]
+    looks: list[_Look] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What earlier runs have simulated of the plans that a run may draw: ``known``, by plan. ``name`` is None where nothing is
-    taken or kept."""
+    """What earlier runs have simulated of the plans that a run may draw: ``known``, by plan, and ``looks``, what plans lose on
+    the patches of a glance. ``name`` is None where nothing is taken or kept."""
 
     name: str | None
     known: Mapping[PlanRow, Score]
+    looks: Mapping[PlanRow, np.ndarray]
 
     @classmethod
     def of(cls, measuring: Measure, space: SearchSpace, photos: Pictures, seed: int, *, kept: bool) -> Scores:
         """The scores that ``measuring`` would give plans of ``space``."""
         if not kept:
-            return cls(None, {})
+            return cls(None, {}, {})
         methods = [f"scores by {method}" for method in measuring.methods]
         name = damage_cache.key(measuring.calibration, photos, seed, methods)
-        return cls(name, _load(name, space))
+        return cls(name, *_load(name, space))
 
-    def keep(self, found: Mapping[PlanRow, Score]) -> None:
+    def keep(self, found: Mapping[PlanRow, Score], looks: Mapping[PlanRow, np.ndarray]) -> None:
         """Keep them for later runs, with what was known."""
         if self.name is not None:
-            _save(self.name, {**self.known, **found})
+            _save(self.name, {**self.known, **found}, {**self.looks, **looks})
 
 
-def _load(name: str, space: SearchSpace) -> dict[PlanRow, Score]:
-    """The scores of that name, by plan of ``space``; none where there are none, or they cannot be used."""
+def _load(name: str, space: SearchSpace) -> tuple[dict[PlanRow, Score], dict[PlanRow, np.ndarray]]:
+    """The scores and looks of that name, by plan of ``space``; none where there are none, or they cannot be used."""
     place = settings.kept("scores")
     if place is None or not (place / f"{name}.json").is_file():
-        return {}
-    found: dict[PlanRow, Score] = {}
+        return {}, {}
     try:
         path = place / f"{name}.json"
         document = checked(read_json(path, "scores"), _Document, path, "a file of scores", "Remove it.")
     except (FileError, OSError):
-        return {}
-    for entry in document.plans:
-        fits = len(entry.choices) == space.decisions and all(c in space.choices(d) for d, c in enumerate(entry.choices))
-        if fits:
-            found[space.row(entry.choices)] = Score(entry.psnr_db, entry.psnr_loss_db, entry.stderr_db, entry.method)
-    return found
+        return {}, {}
+    scores = {
+        space.row(entry.choices): Score(entry.psnr_db, entry.psnr_loss_db, entry.stderr_db, entry.method)
+        for entry in document.plans
+        if space.allows(entry.choices)
+    }
+    looks = {space.row(look.choices): np.array(look.losses_db) for look in document.looks if space.allows(look.choices)}
+    return scores, looks
 
 
-def _save(name: str, scores: Mapping[PlanRow, Score]) -> None:
-    """Keep scores, where that is possible, and drop the oldest files. Scores that are not finite are not kept."""
+def _save(name: str, scores: Mapping[PlanRow, Score], looks: Mapping[PlanRow, np.ndarray]) -> None:
+    """Keep scores, where that is possible, and drop the oldest files. What is not finite is not kept."""
     finite = [
         (plan, score) for plan, score in scores.items() if np.isfinite([score.psnr_db, score.psnr_loss_db, score.stderr_db]).all()
     ]
     entries = [{"choices": list(plan), **asdict(score)} for plan, score in finite[-PLANS:]]
-    document = {"schema_version": 1, "plans": entries}
+    seen = [{"choices": list(plan), "losses_db": losses} for plan, losses in looks.items() if np.isfinite(losses).all()]
+    document = {"schema_version": 1, "plans": entries, "looks": seen[-PLANS:]}
     by_content.keep(settings.kept("scores"), f"{name}.json", lambda path: write_json(path, document), KEPT)

@@ -14,7 +14,7 @@ from small_job import NETWORK
 from hwsearch.cli import main
 from hwsearch.documents.reading import read_json
 from hwsearch.plans import verify
-from hwsearch.quality.evaluate import Score
+from hwsearch.quality.evaluate import Evaluator, Score
 from hwsearch.quality.measurement import Measure
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
@@ -45,6 +45,8 @@ def test_a_second_device_measures_no_proxy_and_finds_the_same(tmp_path: Path, mo
         return simulate(measuring, plan)
 
     monkeypatch.setattr(Measure, "__call__", noted)
+    looked: list[str] = []  # plans on patches, and on pictures
+    monkeypatch.setattr(Evaluator, "losses_db", counting(looked, Evaluator.losses_db))
     finished: list[str] = []  # what was done with chosen plans
     for place, name in ((Calibration, "finished"), (verify, "prove")):
         monkeypatch.setattr(place, name, counting(finished, getattr(place, name)))
@@ -54,6 +56,7 @@ def test_a_second_device_measures_no_proxy_and_finds_the_same(tmp_path: Path, mo
         measured.clear()
         simulated.clear()
         finished.clear()
+        looked.clear()
         words = ["optimize", "--model", f"{tmp_path / 'net.py'}:build", "--scale", "2", "--input", "24x32", "--force"]
         words += ["--weight-bits", "4,8", "--evaluations", "4", "--probes", "3", "--images", str(tmp_path / "photos")]
         assert main([*words, "--target", target, "--out", str(tmp_path / name), "--quiet", *more]) == 0
@@ -79,7 +82,7 @@ def test_a_second_device_measures_no_proxy_and_finds_the_same(tmp_path: Path, mo
     assert len(simulated) < whole
     assert run("again", "stm32h743") == []
     assert simulated == []
-    assert finished == []
+    assert finished == looked == []
     assert front("again") == front("first")
     assert proven("again") == proven("first")
     assert run("anew", "stm32l4r5", "--no-cache")
