@@ -89,12 +89,11 @@ def reference(problem: Problem, photos: Pictures) -> Reference:
     simplest = [figure.quality for sample in samples if (figure := task.baseline(sample)) is not None]
     precision = next((name for name in ("FP16", "FP32") if name in problem.device.rates), None)
     latency = cost.uniform(problem.device, problem.workload, Precision.parse(precision)).latency_s if precision else None
-    parameters = sum(w.numel() for node in problem.graph.nodes for w in node.weights.values())
     return Reference(
         psnr_db=float(np.mean([figure.quality for figure in figures])),
         ssim=float(np.mean([figure.second for figure in figures])),
         bicubic_psnr_db=float(np.mean(simplest)) if simplest else None,
-        weight_bytes=4 * parameters,
+        weight_bytes=4 * problem.graph.parameters,
         latency_s=latency,
         precision=precision,
     )
@@ -161,7 +160,7 @@ def results(
         input_height=problem.input_size[0],
         input_width=problem.input_size[1],
         macs=problem.workload.macs,
-        parameters=sum(w.numel() for node in problem.graph.nodes for w in node.weights.values()),
+        parameters=problem.graph.parameters,
         space_size=problem.space.size,
         scope=problem.space.scope,
         reference=reference(problem, photos),

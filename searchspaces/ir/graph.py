@@ -145,6 +145,17 @@ class Graph:
             users.setdefault(node.parameter or f"of {node.name}", []).append(node.name)
         return {name: tuple(names) for names in users.values() for name in names}
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the network has; what layers of the same weights have in common, biases too, counts once."""
+        return sum(w.numel() for node in self.nodes for role, w in node.weights.items() if not self._earlier(node, role))
+
+    def _earlier(self, node: Node, role: str) -> bool:
+        """Whether an earlier layer of the same weights has the same numbers in this role."""
+        users = self.weight_groups.get(node.name, (node.name,))
+        others = (self[user].weights.get(role) for user in users[: users.index(node.name)])
+        return any(other is not None and torch.equal(other, node.weights[role]) for other in others)
+
     def tied(self, name: str) -> bool:
         """Whether another layer has the same weights."""
         return len(self.weight_groups.get(name, ())) > 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,24 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recognised:
-    """A built-in network; ``scale`` is None where its weights are the same for several."""
+    """A built-in network; ``scale`` is None where its weights are the same for several.
+
+    ``scales``: those that the weights are for; ``channels`` of pictures, ``value_range`` that its published weights expect;
+    ``arguments``: its sizes, as the weights show them.
+    """
 
     name: str
     scale: int | None
+    scales: tuple[int, ...] = field(default=(), compare=False)
+    channels: int = field(default=3, compare=False)
+    value_range: str = field(default="0..1", compare=False)
+    arguments: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def words(self) -> str:
+        """Itself in a line: family, scale, colours, range."""
+        colours = {1: "luma", 3: "RGB"}.get(self.channels, f"{self.channels} channels")
+        return f"{self.name} {' or '.join(f'x{s}' for s in self.scales)}, {colours}, values {self.value_range}"
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,16 @@ class _Fit:
 
 
 def recognise(path: Path, scale: int | None = None) -> Recognised:
-    """The built-in network whose weights a file holds. What was recognised is logged.
+    """What ``look`` finds, and logs it."""
+    found = look(path, scale)
+    _log.warning("%s: recognised as %s.", path.name, found.words)
+    if len(found.scales) > 1:
+        _log.warning("%s: its weights do not show the scale; say it by --scale where it is not the usual one.", path.name)
+    return found
+
+
+def look(path: Path, scale: int | None = None) -> Recognised:
+    """The built-in network whose weights a file holds.
 
     Args:
         scale: the enlargement, where it is known.
@@ -60,14 +83,9 @@ def recognise(path: Path, scale: int | None = None) -> Recognised:
     if len(names) > 1:
         raise UsageError(f"{path}: weights of {' or '.join(names)}", f"Say which: --network {names[0]}.")
     channels = found[0].spec.channels or int(found[0].arguments["channels"])
-    colours = {1: "luma", 3: "RGB"}.get(channels, f"{channels} channels")
-    scales = [fit.scale for fit in found]
-    values = found[0].spec.value_range or "0..1"
-    said = " or ".join(f"x{s}" for s in scales)
-    _log.warning("%s: recognised as %s %s, %s, values %s.", path.name, names[0], said, colours, values)
-    if len(scales) > 1:
-        _log.warning("%s: its weights do not show the scale; say it by --scale where it is not the usual one.", path.name)
-    return Recognised(names[0], scale or (scales[0] if len(scales) == 1 else None))
+    scales, values = tuple(fit.scale for fit in found), found[0].spec.value_range or "0..1"
+    known = scale or (scales[0] if len(scales) == 1 else None)
+    return Recognised(names[0], known, scales, channels, values, found[0].arguments)
 
 
 _SHARE = 10

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwmodels.errors import grouped
+from hwmodels.errors import HwsearchError, grouped
 from hwsearch.cli import compared, options
 from hwsearch.cli.terminal import Terminal, bold, table
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from hwsearch.formats.reading.pricing import FilePrice
     from hwsearch.formats.reading.readers import Inspected
+
+
+WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+"""Endings of files that hold weights alone."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,8 +34,43 @@ def inspect(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Read a model file back: width and bytes of each layer, which plan it came from, what it costs on a device."""
-    show(file, target, options.read_size(input_size), Terminal(as_json, quiet))
+    """Read a model file back: width and bytes of each layer, which plan it came from, what it costs on a device. Of a file of
+    weights alone: which network they are of."""
+    terminal = Terminal(as_json, quiet)
+    if file.suffix.lower() in WEIGHTS and target is None:
+        show_weights(file, terminal)
+    else:
+        show(file, target, options.read_size(input_size), terminal)
+
+
+def show_weights(file: Path, terminal: Terminal) -> None:
+    """Which built-in network a file of weights is of: family, scale, colours, range of values, sizes; and what it holds."""
+    from hwsearch.documents import units
+    from searchspaces.networks import checkpoint, recognition
+
+    tensors = checkpoint.read(file).tensors
+    found, reason = None, ""
+    try:
+        found = recognition.look(file)
+    except HwsearchError as error:
+        reason = error.message.removeprefix(f"{file}: ")
+    document = {
+        "file": str(file),
+        "file_bytes": file.stat().st_size,
+        "tensors": len(tensors),
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "recognised": found,
+        "reason": reason,
+    }
+
+    def render(screen: Console) -> None:
+        size = units.bytes_(file.stat().st_size)
+        screen.print(bold(str(file), f": {len(tensors)} tensors, {document['parameters']:,} numbers, {size}"))
+        screen.print(f"Recognised as {found.words}" if found else f"Not recognised: {reason}")
+        if found and found.arguments:
+            screen.print("Sizes: " + ", ".join(f"{name}={value}" for name, value in found.arguments.items()))
+
+    terminal.show(document, render)
 
 
 def show(file: Path, target: str | None, size: tuple[int, int] | None, terminal: Terminal, opinion: str | None = None) -> None:

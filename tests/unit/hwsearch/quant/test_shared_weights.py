@@ -69,6 +69,7 @@ def test_a_layer_that_is_called_three_times_is_one_decision(graph: Graph, space:
     assert [workload.layers[row].name for row in workload.weighing] == ["head", *USES, "tail"]
     assert workload.weight_columns[:5] == (0, 1, 1, 1, 2)
     assert workload.weight_count == 9 * (8 + 64 + 32)
+    assert graph.parameters == sum(parameter.numel() for parameter in Recursive().parameters())
 
 
 def test_two_modules_of_one_parameter_are_one_decision_and_equal_ones_are_not() -> None:
