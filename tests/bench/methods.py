@@ -1,16 +1,18 @@
 """A page of quantization methods side by side, and which published claims it reproduces.
 
     hwsearch methods compare --network imdn ... --out imdn-44.json
-    python tests/bench/methods.py imdn-44.json imdn-33.json --into reports
+    python tests/bench/methods.py reports/methods/*.json --into reports
 
 Reads comparisons that ``hwsearch methods compare --out`` wrote and writes ``methods.md`` and ``methods.svg``. Nothing is measured
 here. A claim is an order of two methods that a paper publishes; it is reproduced where the difference, picture by picture, is of
-that sign and beyond its 95 % interval, a tie within it, and reversed otherwise.
+that sign and beyond its 95 % interval, a tie within it, and reversed otherwise. Ours is set likewise beside the best published
+one.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,13 +35,16 @@ CLAIMS = (
     ("condiquant", "twodquant", 0.0, "CondiQuant's table of SwinIR-light"),
 )
 """The better method, the worse, by how much in dB, and who says so."""
+OURS = "together"
+COLUMNS = 4
+"""Panels beside each other in the figure."""
 
 
 def joined(comparisons: Sequence[MethodComparison]) -> list[MethodComparison]:
     """Comparisons of one network on the same pictures as one, in the order of the first of them."""
     alike: dict[tuple[object, ...], list[MethodComparison]] = {}
     for one in comparisons:
-        key = one.network, one.scale, one.weights_sha256, one.target, one.scope, one.seed, tuple(one.pictures)
+        key = one.network, one.scale, one.weights_sha256, one.target, one.scope, one.seed, one.effort, tuple(one.pictures)
         alike.setdefault(key, []).append(one)
     return [
         parts[0].model_copy(update={"rows": beside_the_best([row for part in parts for row in part.rows])})
@@ -63,25 +68,76 @@ def verdicts(found: MethodComparison, bits: tuple[int, int]) -> Iterator[tuple[s
         yield f"{better} above {worse} ({said})", f"{gain.mean:+.2f} ± {gain.half:.2f} dB", verdict
 
 
+def beside_published(found: MethodComparison, bits: tuple[int, int]) -> tuple[str, str] | None:
+    """(the best published method, what ours gains over it) at these widths; None where ours or theirs were not compared.
+
+    The best is named by the pictures themselves, which favours it.
+    """
+    rows = [row for row in found.rows if (row.weight_bits, row.activation_bits) == bits]
+    ours = [row for row in rows if row.method == OURS]
+    published = [row for row in rows if not methods.load(row.method).INFO.source.startswith("hwsearch")]
+    if not ours or not published:
+        return None
+    best = min(published, key=lambda row: row.psnr_loss_db)
+    gain = difference(best.losses_db, ours[0].losses_db)
+    return best.method, f"{gain.mean:+.2f} ± {gain.half:.2f} dB" + (", a tie" if gain.is_tie else "")
+
+
+def widths(found: MethodComparison) -> list[tuple[int, int]]:
+    """Pairs of widths that were compared, in their order."""
+    return list(dict.fromkeys((row.weight_bits, row.activation_bits) for row in found.rows))
+
+
+def _headed(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown behind an empty line."""
+    return ["", *("| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names), *rows))]
+
+
+def _summary(comparisons: Sequence[MethodComparison]) -> list[str]:
+    """How often each claim held, and ours beside the best published method."""
+    lines: list[str] = []
+    every = [(found, bits) for found in comparisons for bits in widths(found)]
+    ours = [
+        (f"{found.network} x{found.scale} W{bits[0]}A{bits[1]}", f"{len(found.pictures)}", f"{found.effort:g}", *beside)
+        for found, bits in every
+        if (beside := beside_published(found, bits)) is not None
+    ]
+    if ours:
+        lines += ["", f"## Ours, `{OURS}`, beside the best published method of the same widths and price"]
+        lines += _headed(("network, widths", "pictures", "effort", "best published", "ours gains"), ours)
+    counts: dict[str, Counter[str]] = {}
+    for found, bits in every:
+        for claim, _, verdict in verdicts(found, bits):
+            counts.setdefault(claim, Counter())[verdict.split(",")[0]] += 1
+    kinds = ("reproduced", "right order", "tie", "reversed")
+    told = [(claim, str(count.total()), *(str(count[kind]) for kind in kinds)) for claim, count in counts.items()]
+    if told:
+        lines += ["", "## Published claims: how often they were tried, and what came out"]
+        lines += _headed(("claim", "tried", "reproduced", "right order, too little", "tie", "reversed"), told)
+    return lines
+
+
 def page(comparisons: Sequence[MethodComparison]) -> str:
     """The page, as Markdown."""
     lines = ["# Quantization methods side by side", ""]
     lines += [
         "Written by `tests/bench/methods.py` from what `hwsearch methods compare --out` measured: integers of our engine, on "
         "pictures that no method saw. Intervals are 95 % over pictures; a difference within its interval is a tie. The price is "
-        "that of the plan on the target, with what a method's arithmetic needs at run time. Every method ran once, one seed.",
+        "that of the plan on the target, with what a method's arithmetic needs at run time. Every method ran once, one seed. "
+        "Effort: what trainings cost over what they usually may (`--effort`).",
         "",
         "![Loss of each method](methods.svg)",
     ]
+    lines += _summary(comparisons)
     for found in comparisons:
-        for bits in dict.fromkeys((row.weight_bits, row.activation_bits) for row in found.rows):
+        for bits in widths(found):
             rows = [row for row in found.rows if (row.weight_bits, row.activation_bits) == bits]
             rows.sort(key=lambda row: row.psnr_loss_db)
             lines += ["", f"## {found.network} x{found.scale}, W{bits[0]}A{bits[1]}, scope {found.scope}", ""]
             names = "method", "PSNR, dB", "loss, dB", "behind the best, dB", "SSIM", "before finishing, dB", "took, s"
             lines += [
                 f"Floating point {found.float_psnr_db:.2f} dB, SSIM {found.float_ssim:.4f}, on {len(found.pictures)} pictures; "
-                f"seed {found.seed}; priced on {found.target}; weights {found.weights_sha256[:12]}.",
+                f"seed {found.seed}; effort {found.effort:g}; priced on {found.target}; weights {found.weights_sha256[:12]}.",
                 "",
                 "| " + " | ".join([*names, "latency", "energy", "memory"]) + " |",
                 "|---" * (len(names) + 3) + "|",
@@ -89,8 +145,7 @@ def page(comparisons: Sequence[MethodComparison]) -> str:
             lines += [_line(row, row is rows[0]) for row in rows]
             told = list(verdicts(found, bits))
             if told:
-                lines += ["", "| published claim | here | verdict |", "|---|---|---|"]
-                lines += [f"| {claim} | {gain} | {verdict} |" for claim, gain, verdict in told]
+                lines += _headed(("published claim", "here", "verdict"), told)
     marks = {row.method for found in comparisons for row in found.rows}
     lines += ["", "## What is ours in them", ""]
     for name in sorted(marks):
@@ -112,11 +167,13 @@ def _line(row: MethodRow, best: bool) -> str:
 
 def figure(comparisons: Sequence[MethodComparison], path: Path) -> None:
     """Loss of every method with its interval, one panel for each network and pair of widths."""
-    panels = [
-        (found, bits) for found in comparisons for bits in dict.fromkeys((r.weight_bits, r.activation_bits) for r in found.rows)
-    ]
-    drawn, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 3.2), squeeze=False)
-    for axis, (found, bits) in zip(axes[0], panels, strict=True):
+    panels = [(found, bits) for found in comparisons for bits in widths(found)]
+    columns = min(len(panels), COLUMNS)
+    lines = -(-len(panels) // columns)
+    drawn, axes = plt.subplots(lines, columns, figsize=(4 * columns, 3.2 * lines), squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for axis, (found, bits) in zip(axes.flat, panels, strict=False):
         rows = sorted(
             (row for row in found.rows if (row.weight_bits, row.activation_bits) == bits), key=lambda row: -row.psnr_loss_db
         )

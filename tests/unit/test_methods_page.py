@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
-from methods import figure, joined, page, verdicts
+from methods import beside_published, figure, joined, page, verdicts
 
 from hwsearch.plans.compare_methods import MethodComparison, MethodRow
 
@@ -51,6 +51,23 @@ def test_verdicts_follow_from_pairs_of_pictures() -> None:
         "ptq4sr above mse": "reversed",
         "harmoq above twodquant": "right order, less than 0.3 dB",
     }
+
+
+def test_ours_is_set_beside_the_best_published_method() -> None:
+    whole = comparison()
+    assert beside_published(whole, (2, 2)) is None
+    ours = whole.model_copy(update={"rows": [*whole.rows, row("together", HARD - 0.6), row("output_noise", HARD - 1)]})
+    (best, gain) = beside_published(ours, (2, 2)) or ("", "")
+    assert best == "harmoq"  # output_noise is ours, too
+    assert gain.startswith("+1.00 ± 0.01 dB")
+    assert "| net x4 W2A2 | 5 | 1 | harmoq | +1.00 ± 0.01 dB |" in page([ours])
+
+
+def test_the_page_counts_how_often_a_claim_held() -> None:
+    whole = comparison()
+    other = whole.model_copy(update={"network": "other", "rows": [row("minmax", HARD), row("mse", HARD + 1)]})
+    text = page([whole, other])
+    assert "| mse above minmax (OAQ-SR's table of EDSR x4 W4A4: 27.74 and 26.83 dB) | 2 | 1 | 0 | 0 | 1 |" in text
 
 
 def test_comparisons_on_the_same_pictures_are_one() -> None:
