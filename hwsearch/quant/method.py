@@ -95,11 +95,14 @@ class Method(Protocol):
         ...
 
     def layer(self, name: str, number: Int, scales: Scales) -> RoundedLayer:
-        """Integers of a convolution whose input is divided by ``scales``; the result is at the scale of ``graph``."""
+        """Integers of a convolution whose input is divided by ``scales``; the result is at the scale of ``graph``. Of layers that
+        use the same weights (``Graph.weight_groups``) the first is asked for; the others take its integers and scales, with their
+        own bias. What they read and write must not be rescaled."""
         ...
 
     def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
-        """The final numbers of a plan that is about to be used; the widths stay."""
+        """The final numbers of a plan that is about to be used; the widths stay, and weights that several layers use stay one
+        (``weights.sums.tied``)."""
         ...
 
 
