@@ -120,15 +120,16 @@ def _primes(number: int) -> Iterator[int]:
 
 
 def chained(workload: Workload, row: int, array: Array, brick: np.ndarray) -> bool:
-    """Whether the output unit of a U85 does an element-wise operation as it finishes the convolution just before, or another such
-    operation that it does."""
+    """Whether the output unit of a U85 does an element-wise operation as it finishes the convolution, or the other such
+    operation, just before. Tensors of few channels are taken in another shape, which only element-wise operations share."""
     layer = workload.layers[row]
     if array.buffers[0] == 0 or not layer.maps("add", "mul", "compare") or row == 0:
         return False
     before, shape = workload.layers[row - 1], workload.tensors[layer.output]
-    own = (before.contracts and not before.product) or chained(workload, row - 1, array, brick)
+    alike = before.maps("add", "mul", "compare")
+    own = alike or (before.contracts and not before.product and shape.channels >= THIN)
     alone = before.output in layer.inputs and workload.tensors[before.output].readers == (row,)
-    return own and alone and bool(brick[before.output]) and shape.channels >= BRICK
+    return own and alone and (bool(brick[before.output]) or (alike and shape.channels < THIN))
 
 
 def stored_channels(workload: Workload) -> np.ndarray:
