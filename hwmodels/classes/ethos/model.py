@@ -17,13 +17,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hwmodels.classes.ethos import feature_maps, transposes
+from hwmodels.classes.ethos import feature_maps, tokens, transposes
 from hwmodels.classes.ethos.array import array_of, described, homes_of
 from hwmodels.classes.ethos.blocks import PRODUCT, TURN, Blocks, Operation, reach
 from hwmodels.classes.ethos.cycles import operation_cycles, read_bytes, written_bytes
 from hwmodels.classes.ethos.encoded_weights import encoded_bytes
 from hwmodels.classes.ethos.feature_maps import Schedule
-from hwmodels.classes.ethos.operations import apart, beside, bricks, chained, copied_in, operations, stored_channels
+from hwmodels.classes.ethos.operations import (
+    apart,
+    beside,
+    bricks,
+    chained,
+    copied_in,
+    is_softmax,
+    operations,
+    stored_channels,
+)
 from hwmodels.classes.ethos.search import choose_blocks
 from hwmodels.classes.ethos.terms import (
     ACTIVATIONS,
@@ -89,9 +98,13 @@ class _Pricing:
         if key in self.terms:
             return self.terms[key]
         out = np.zeros((len(pace), 4))
-        for op, share in found:
+        for number, (op, share) in enumerate(found):
             blocks = self._cut(op, rows)
-            layer_terms(op, blocks, self.array, self.homes, place, weight_bytes * share, pace, out)
+            here = place
+            if is_softmax(layer):
+                words = tokens.WORD_BYTES * self.workload.tensors[layer.inputs[0]].elements
+                here = tokens.between(number, len(found), place, 2 * words <= self.homes.capacity)
+            layer_terms(op, blocks, self.array, self.homes, here, weight_bytes * share, pace, out)
         if self.absorbed[row]:
             # The other operand streams in while the convolution, taken at the same width, multiplies.
             out[:, COMPUTE] = 0.0

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from hwmodels.classes.ethos.blocks import BRICK, CHANNELWISE, CONVOLUTION, PAIRWISE, POOLING, PRODUCT, TURN, Array, Operation, up
-from hwmodels.workload import Layer, Map, Move, Piece, Reduce, Tensor, Workload
+from hwmodels.classes.ethos import tokens
+from hwmodels.classes.ethos.blocks import BRICK, CHANNELWISE, CONVOLUTION, PAIRWISE, POOLING, TURN, Array, Operation, up
+from hwmodels.workload import Contract, Layer, Map, Move, Piece, Reduce, Tensor, Workload
 
 THIN = 8
 """Channels below which element-wise operations take a tensor in another shape."""
@@ -24,6 +25,16 @@ def beside(layer: Layer) -> bool:
     """Whether the compiler leaves the layer to the processor beside the array."""
     turned = isinstance(layer.work, Move) and layer.work.how == "transpose" and bool(layer.work.shape)
     return layer.moves("shuffle", "transpose", "gather") and not turned
+
+
+def is_softmax(layer: Layer) -> bool:
+    """Whether a layer makes shares of one out of the values of each row."""
+    return isinstance(layer.work, Reduce) and layer.work.keeps and layer.work.function == "function"
+
+
+def of_tensors(layer: Layer) -> bool:
+    """Whether a layer multiplies two tensors."""
+    return isinstance(layer.work, Contract) and layer.work.stationary == "tensor"
 
 
 def apart(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
@@ -191,7 +202,13 @@ def operations(
             found += [] if array.buffers[0] else [(multiply, 0.0), (largest, 0.0)]
         return found
     if layer.product:
-        return [(make(PRODUCT, finish, kernel_h=1, kernel_w=1, stride=1), 1.0)]
+        if of_tensors(layer):
+            assert isinstance(layer.work, Contract)
+            return [(operation, 0.0) for operation in tokens.product(layer.work.depth, target, make, array)]
+        # A matrix of weights is a convolution of one pixel in the file.
+        return [(make(CONVOLUTION, finish, kernel_h=1, kernel_w=1, stride=1), 1.0)]
+    if is_softmax(layer):
+        return [(operation, 0.0) for operation in tokens.passes(source, make, array)]
     if isinstance(layer.work, Reduce):
         return [(operation, 0.0) for operation in _reductions(layer.work, source, make, float(array.other[wide]))]
     if layer.moves("concat", "repeat", "copy", "pad"):

@@ -1,0 +1,85 @@
+"""Softmaxes and products of two tensors on Ethos-U against Vela's estimate of a file that holds them (estimates, not silicon)."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from oracle.vela import Uniform
+from random_networks import quantize
+from torch import Tensor, nn
+
+from hwmodels import cost
+from hwmodels.device import catalogue
+from hwmodels.numbers import Int
+from hwsearch.boards import vela
+from hwsearch.formats.tflite import write
+from hwsearch.formats.writing import exporters
+from hwsearch.quant.ranges.given import share_format
+from searchspaces.tracing.trace import to_workload, trace
+
+SIZE = (16, 16)
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("ethosu") is None, reason="needs the extra: vela")
+
+
+class Attention(nn.Module):
+    """Two convolutions whose pixels are compared with each other, or a softmax over the channels of one."""
+
+    def __init__(self, channels: int, kind: str) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, channels, 3, padding=1)
+        self.other = nn.Conv2d(channels, channels, 3, padding=1)
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.head(x).flatten(2).transpose(1, 2)
+        if self.kind == "softmax":
+            return torch.softmax(rows, -1)
+        return torch.matmul(rows, self.other(self.head(x)).flatten(2))
+
+
+def both(kind: str, channels: int, target: str, folder: Path) -> tuple[float, float]:
+    """Seconds of the layer: ours, and the compiler's for all its operations for it."""
+    graph, device = trace(Attention(channels, kind).eval(), 3, kind), catalogue.load(target)
+    quantized = quantize(graph, 8, 8)
+    if kind == "softmax":
+        name = next(node.name for node in graph.nodes if node.name == kind)
+        quantized.formats[name] = share_format(Int(8), symmetric=False)  # type: ignore[index]
+    file, workload = write.export(quantized, folder / "net.tflite", size=SIZE), to_workload(graph, *SIZE)
+    rows = vela.compile_file(file, device)
+    around = ("Conv2D", "Transpose")
+    theirs = sum(row.latency_s for row in rows if (row.op not in around if kind == "softmax" else row.op == "MatMul"))
+    table = cost.lower(device, exporters.shipped(workload, device), Uniform(workload, 8))
+    row = [layer.name for layer in workload.layers].index(kind)
+    return float((table.latency_s - table.overhead_s)[row, 0, 0, 0]), theirs
+
+
+@pytest.mark.parametrize(
+    ("target", "low", "high"),
+    [
+        ("ethos-u55-32", -0.25, 0.02),  # the last addition in single values is not modelled there
+        ("ethos-u55-128", -0.45, 0.02),
+        ("ethos-u65-256", -0.10, 0.10),
+        ("ethos-u85-128", -0.10, 0.10),
+        ("ethos-u85-512", -0.30, 0.30),
+    ],
+)
+@pytest.mark.parametrize("channels", [32, 64])
+def test_softmax(target: str, low: float, high: float, channels: int, tmp_path: Path) -> None:
+    ours, theirs = both("softmax", channels, target, tmp_path)
+    print(f"{target} {channels}: {ours / theirs - 1:+.1%}")
+    assert low <= ours / theirs - 1 <= high
+
+
+@pytest.mark.parametrize(
+    ("target", "most"),
+    [("ethos-u55-32", 0.1), ("ethos-u55-128", 0.1), ("ethos-u55-256", 0.1), ("ethos-u65-512", 0.5), ("ethos-u85-512", 0.1)],
+)
+@pytest.mark.parametrize("channels", [16, 32, 64])
+def test_product_of_two_tensors(target: str, most: float, channels: int, tmp_path: Path) -> None:
+    ours, theirs = both("matmul", channels, target, tmp_path)
+    print(f"{target} {channels}: {ours / theirs - 1:+.1%}")
+    assert abs(ours / theirs - 1) <= most
