@@ -51,7 +51,7 @@ def mcu_twin(
         requant, window = mcu.wide.cycles_per_output_requant.value, mcu.wide.cycles_per_depthwise_output
     patch_cycles = mcu.cycles_per_im2col_byte.value
     unpacking = mcu.cycles_per_unpacked_weight.get(str(bits[0]))
-    own = mcu.cycles_per_element.get(layer.label)
+    own = mcu.cycles_per_element.get({"pixel_shuffle": "shuffle"}.get(layer.label, layer.label))
     source, out = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
     pixels, taps, cin = out.height * out.width, layer.kernel[0] * layer.kernel[1], source.channels / layer.groups
     depthwise = _is_depthwise(workload, layer)

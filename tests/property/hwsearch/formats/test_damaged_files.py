@@ -178,7 +178,7 @@ def test_what_is_no_model_file_is_refused(tmp_path: Path, capsys: pytest.Capture
         inspect(tmp_path / "net.pt")
     with pytest.raises(FileError, match="no such file"):
         inspect(tmp_path / "absent.onnx")
-    assert main(["inspect", str(tmp_path / "net.pt"), "--json"]) == 2
+    assert main(["inspect", str(tmp_path / "net.pt"), "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["error"]["hint"]
 
 

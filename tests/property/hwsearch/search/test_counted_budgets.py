@@ -23,6 +23,7 @@ def counted(space: SearchSpace, seed: int) -> SearchSpace:
     rng = np.random.default_rng(seed)
     layers = len(space.layer_names)
     counting = Counting(
+        column=np.arange(layers),
         weights=rng.integers(1, 500, layers),
         macs=rng.integers(1, 10**6, layers),
         reads=np.arange(layers),
