@@ -1,8 +1,9 @@
 """Number formats: how one value is represented, and the pair of them in which a layer is executed.
 
-A format is an integer of some bits (``int8``, ``int4``) or a floating-point number of some exponent and mantissa bits (``fp16``,
-``bf16``, ``fp8e4m3``). Everything that follows from that stands here and nowhere else: what a format takes in memory, in which
-container its codes live, which other formats it holds without losing anything. Whoever needs a new format writes one more value.
+A format is an integer of some bits (``int8``, ``int4``; ``int4g32`` with a scale for every 32 weights) or a floating-point number
+of some exponent and mantissa bits (``fp16``, ``bf16``, ``fp8e4m3``). Everything that follows from that stands here and nowhere
+else: what a format takes in memory, in which container its codes live, which other formats it holds without losing anything.
+Whoever needs a new format writes one more value, and names it in a device file.
 
 Names follow the literature: OCP's 8-bit floating point (E4M3, E5M2; "8-bit Floating Point Specification", 2023), bfloat16, and
 IEEE 754 half and single precision.
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import total_ordering
+from typing import Any
 
 from hwmodels.errors import UsageError
 
@@ -25,12 +28,17 @@ BYTE = 8
 @total_ordering
 @dataclass(frozen=True)
 class Int:
-    """An integer of ``bits`` bits. A grid of them has a scale and, where the runtime knows such, a zero point."""
+    """An integer of ``bits`` bits. A grid of them has a scale and, where the runtime knows such, a zero point.
+
+    ``group``: of weights, how many of an output channel share a scale (as GPTQ, AWQ and ONNX's blocked quantization store them);
+    None: all of them. Sums over groups are no integers any more, so such weights are computed with in floating point.
+    """
 
     bits: int
+    group: int | None = None
 
     def __str__(self) -> str:
-        return f"int{self.bits}"
+        return f"int{self.bits}" if self.group is None else f"int{self.bits}g{self.group}"
 
     def __lt__(self, other: NumberFormat) -> bool:
         return _order(self) < _order(other)
@@ -96,9 +104,13 @@ class Int:
         """Steps between the first code and the last: 255 for 8 bits."""
         return (1 << self.bits) - 1
 
+    def scales(self, inputs: int) -> int:
+        """How many scales an output channel of ``inputs`` weights has."""
+        return 1 if self.group is None else math.ceil(inputs / self.group)
+
     def holds(self, other: NumberFormat) -> bool:
-        """Whether every value of ``other`` has a code here (up to the scale, which is free)."""
-        return isinstance(other, Int) and self.bits >= other.bits
+        """Whether every value of ``other`` has a code here (up to the scale, which is free; but one scale is not many)."""
+        return isinstance(other, Int) and self.bits >= other.bits and other.group in (None, self.group)
 
 
 @total_ordering
@@ -156,7 +168,9 @@ class Float:
         """Whether every value of ``other`` is one here: integers that the mantissa spells out, floats of no more of both."""
         if isinstance(other, Float):
             return self.exponent >= other.exponent and self.mantissa >= other.mantissa
-        return self.mantissa + 2 >= other.bits  # the leading one is implied, and an integer's sign is this format's sign
+        return (
+            self.mantissa + 2 >= other.bits
+        )  # a scale is free; the leading one is implied, and an integer's sign is this format's sign
 
 
 NumberFormat = Int | Float
@@ -170,12 +184,19 @@ _NAMED = {name: fmt for fmt, name in _FLOAT_NAMES.items()}
 _INTEGERS = (*range(1, 9), 16)
 """Widths of integers that people may write: up to a byte, and 16."""
 _NOTATION = re.compile(r"w(\d{1,2})a(\d{1,2})")
-_INTEGER = re.compile(r"int(\d{1,2})")
+_INTEGER = re.compile(r"int(\d{1,2})(?:g([1-9]\d{0,3}))?")
+FORMAT_PATTERN = rf"^(int[1-8](g[1-9][0-9]{{0,3}})?|int16|{'|'.join(_NAMED)})$"
+"""Names of formats as a regular expression, for schemas."""
+FORMAT_NAMES = f"int1 to int8, int16, {', '.join(_NAMED)}, or int4g32 for weights in groups of 32 with a scale each"
+
+Width = int | str
+"""How a format is written among those on offer: an integer up to a byte, and the format that 16 bits mean on a device (see
+``Offered.wide``), by its bits; every other one by its name."""
 
 
 def _order(fmt: NumberFormat) -> tuple[int, bool, int]:
-    """Ascending in bits; at equal bits integers first, then by range."""
-    return (fmt.bits, fmt.is_float, fmt.exponent if isinstance(fmt, Float) else 0)
+    """Ascending in bits; at equal bits integers first, those with one scale a channel before groups; then by range."""
+    return (fmt.bits, fmt.is_float, fmt.exponent if isinstance(fmt, Float) else fmt.group or 0)
 
 
 def format_of(text: str) -> NumberFormat:
@@ -187,22 +208,40 @@ def format_of(text: str) -> NumberFormat:
     word = text.strip().lower()
     if word in _NAMED:
         return _NAMED[word]
-    if (match := _INTEGER.fullmatch(word)) and int(match[1]) in _INTEGERS:
-        return Int(int(match[1]))
-    raise UsageError(f"{text!r} is not a number format", f"Write int1 to int8, int16, or one of {', '.join(_NAMED)}.")
+    match = _INTEGER.fullmatch(word)
+    if match and (bits := int(match[1])) in _INTEGERS and (match[2] is None or bits <= CONTAINERS[0]):
+        return Int(bits, int(match[2]) if match[2] else None)
+    raise UsageError(f"{text!r} is not a number format", f"Write {FORMAT_NAMES}.")
 
 
-def offered(bits: tuple[int, ...], wide: str) -> tuple[NumberFormat, ...]:
-    """The formats that widths on offer mean: integers up to a byte, and above it the one that ``wide`` names.
+def formats_of(widths: Iterable[Width | NumberFormat], wide: NumberFormat) -> tuple[NumberFormat, ...]:
+    """The formats that widths mean; ``wide``: what its bits mean, if they are more than a byte.
 
     Raises:
-        UsageError: ``wide`` is no format.
+        UsageError: a name is that of no format.
     """
-    return tuple(format_of(wide) if width > CONTAINERS[0] else Int(width) for width in bits)
+    return tuple(_meant(width, wide) for width in widths)
+
+
+def _meant(width: Width | NumberFormat, wide: NumberFormat) -> NumberFormat:
+    if isinstance(width, str):
+        return format_of(width)
+    if isinstance(width, int):
+        return wide if CONTAINERS[0] < width == wide.bits else Int(width)
+    return width
+
+
+def bits_of(width: Width) -> int:
+    """Bits of a format as it is written.
+
+    Raises:
+        UsageError: a name is that of no format.
+    """
+    return width if isinstance(width, int) else format_of(width).bits
 
 
 class Offered:
-    """What offers formats for weights and for tensors, ascending, no two of one width: then a width names one."""
+    """What offers formats for weights and for tensors, each once, ascending. There may be several of as many bits."""
 
     weight_formats: tuple[NumberFormat, ...]
     tensor_formats: tuple[NumberFormat, ...]
@@ -214,6 +253,34 @@ class Offered:
     @property
     def activation_bits(self) -> tuple[int, ...]:
         return tuple(fmt.bits for fmt in self.tensor_formats)
+
+    @property
+    def wide(self) -> NumberFormat | None:
+        """What more than a byte means here: the first such format, of tensors before weights; None where none is offered."""
+        return next((fmt for fmt in (*self.tensor_formats, *self.weight_formats) if fmt.is_wide), None)
+
+    @property
+    def weight_widths(self) -> tuple[Width, ...]:
+        """The formats of weights as they are written."""
+        return tuple(map(self.width, self.weight_formats))
+
+    @property
+    def tensor_widths(self) -> tuple[Width, ...]:
+        """The formats of tensors as they are written."""
+        return tuple(map(self.width, self.tensor_formats))
+
+    def width(self, fmt: NumberFormat) -> Width:
+        """How a format on offer is written."""
+        named_by_bits = fmt == self.wide if fmt.is_wide else fmt == Int(fmt.bits)
+        return fmt.bits if named_by_bits else str(fmt)
+
+
+@dataclass(frozen=True)
+class Formats(Offered):
+    """Formats on offer, and nothing else."""
+
+    weight_formats: tuple[NumberFormat, ...]
+    tensor_formats: tuple[NumberFormat, ...]
 
 
 @total_ordering
@@ -230,8 +297,8 @@ class Precision:
         return f"W{self.weights.bits}A{self.activations.bits}"
 
     def __lt__(self, other: Precision) -> bool:
-        def key(p: Precision) -> tuple[int, int, bool]:
-            return (p.weights.bits, p.activations.bits, p.is_float)
+        def key(p: Precision) -> tuple[Any, ...]:
+            return (p.weights.bits, p.activations.bits, p.is_float, _order(p.weights), _order(p.activations))
 
         return key(self) < key(other)
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from hwmodels.numbers import NumberFormat
     from hwmodels.workload import Workload
 
 Scope = Literal["all", "body", "not-first-last", "blocks"]
@@ -39,9 +40,9 @@ class ScopeInfo:
     inside: Callable[[Workload], frozenset[int]]
     """Rows of the layers that are searched."""
 
-    def width_outside(self, offered: tuple[int, ...]) -> int:
-        """The width of what is outside, among ``offered`` widths of a device: the nearest that is not narrower."""
-        wide_enough = [bits for bits in offered if self.outside_bits is not None and bits >= self.outside_bits]
+    def format_outside(self, offered: tuple[NumberFormat, ...]) -> NumberFormat:
+        """The format of what is outside, among those that a device offers: the nearest that is not narrower."""
+        wide_enough = [fmt for fmt in offered if self.outside_bits is not None and fmt.bits >= self.outside_bits]
         return min(wide_enough, default=max(offered))
 
 

@@ -1,7 +1,7 @@
 """What may be chosen: the widths that the network allows and the device can store, with ties, pins and scope.
 
-A plan (``PlanRow``) is a row of choice indices. Its first columns choose the weight width of each weighted layer (an index into
-``weight_bits``), the remaining columns the width of each width group of tensors (an index into ``activation_bits``). Many plans
+A plan (``PlanRow``) is a row of choice indices. Its first columns choose the number format of the weights of each weighted layer
+(an index into ``weight_formats``), the others that of each width group of tensors (an index into ``tensor_formats``). Many plans
 at once, to price or to predict, are a matrix ``int8[P, decisions]`` of such rows.
 """
 
@@ -18,8 +18,7 @@ from numpy.typing import DTypeLike
 
 from hwmodels.counting import Counting
 from hwmodels.errors import UsageError, closest
-from hwmodels.numbers import INT16, NumberFormat, Offered
-from hwmodels.numbers import offered as formats_of
+from hwmodels.numbers import INT16, NumberFormat, Offered, Width, bits_of, formats_of
 from hwmodels.workload import Workload
 from searchspaces.scopes import SCOPES, Scope
 
@@ -29,7 +28,7 @@ class SearchSpace(Offered):
     """Choices of a workload on a device.
 
     Attributes:
-        weight_formats, tensor_formats: the number formats on offer, ascending; no two of one width, so that a width names one.
+        weight_formats, tensor_formats: the number formats on offer, ascending.
         layer_names: the weighted layers, one weight decision each.
         group_names: the width groups, one activation decision each.
         allowed: ``bool[decisions, choices]``, ``choices = max(len(weight_bits), len(activation_bits))``; pins and scope as a
@@ -59,11 +58,6 @@ class SearchSpace(Offered):
         return tuple(map(str, self.weight_formats)), tuple(map(str, self.tensor_formats))
 
     @property
-    def wide(self) -> NumberFormat | None:
-        """The format above a byte that this space offers; None where it offers none."""
-        return next((fmt for fmt in (*self.tensor_formats, *self.weight_formats) if fmt.is_wide), None)
-
-    @property
     def decisions(self) -> int:
         return len(self.layer_names) + len(self.group_names)
 
@@ -90,8 +84,13 @@ class SearchSpace(Offered):
         """Allowed choice indices of one decision, ascending in width."""
         return np.flatnonzero(self.allowed[decision])
 
-    def widths(self, decision: int) -> tuple[int, ...]:
-        return self.weight_bits if decision < len(self.layer_names) else self.activation_bits
+    def widths(self, decision: int) -> tuple[Width, ...]:
+        """The formats that one decision chooses from, as they are written."""
+        return self._widths[0] if decision < len(self.layer_names) else self._widths[1]
+
+    @cached_property
+    def _widths(self) -> tuple[tuple[Width, ...], tuple[Width, ...]]:
+        return self.weight_widths, self.tensor_widths
 
     def row(self, choices: Iterable[SupportsIndex]) -> PlanRow:
         """The plan of these choice indices, one a decision.
@@ -132,18 +131,21 @@ class SearchSpace(Offered):
             found[d] = groups.pop() if len(groups) == 1 else -1
         return found
 
-    def uniform(self, weight_bits: int, activation_bits: int) -> PlanRow:
+    def uniform(self, weights: Width, tensors: Width) -> PlanRow:
         """The plan nearest to one width everywhere; pinned decisions keep their pin, and a width that is not on offer becomes
         the next wider one."""
         layers = len(self.layer_names)
-        return self.nearest([weight_bits if d < layers else activation_bits for d in range(self.decisions)])
+        return self.nearest([weights if d < layers else tensors for d in range(self.decisions)])
 
-    def nearest(self, wanted: Sequence[int]) -> PlanRow:
-        """The plan nearest to a width for each decision: the allowed one, or the next wider; the widest where none is wider."""
+    def nearest(self, wanted: Sequence[Width]) -> PlanRow:
+        """The plan nearest to a width for each decision: the allowed one, or the next of as many bits or more; the widest where
+        there is none."""
         found = []
-        for d, bits in enumerate(wanted):
-            widths, options = self.widths(d), self.choices(d)
-            found.append(next((c for c in options if widths[c] >= bits), options[-1]))
+        for d, width in enumerate(wanted):
+            widths, options, bits = self.widths(d), self.choices(d), bits_of(width)
+            exact = next((c for c in options if widths[c] == width), None)
+            wider = (c for c in options if bits_of(widths[c]) >= bits)
+            found.append(next(wider, options[-1]) if exact is None else exact)
         return self.row(found)
 
     def allows(self, choices: Sequence[int]) -> bool:
@@ -151,34 +153,33 @@ class SearchSpace(Offered):
         kinds = self.allowed.shape[1]
         return len(choices) == self.decisions and all(0 <= c < kinds and self.allowed[d, c] for d, c in enumerate(choices))
 
-    def has_widths(self, plan: Choices, weight_bits: int, activation_bits: int) -> bool:
+    def has_widths(self, plan: Choices, weights: Width, tensors: Width) -> bool:
         """Whether the plan has these widths somewhere inside the scope: those outside it name no plan."""
         inside = set(range(self.decisions)) - self.outside
         found = {(d < len(self.layer_names), self.widths(d)[plan[d]]) for d in inside}
-        return {(True, weight_bits), (False, activation_bits)} <= found
+        return {(True, weights), (False, tensors)} <= found
 
     def random(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Uniformly random plans, ``int8[count, decisions]``."""
         columns = [rng.choice(self.choices(d), size=count) for d in range(self.decisions)]
         return np.stack(columns, axis=1).astype(np.int8)
 
-    def bits(self, plan: Choices) -> tuple[dict[str, int], dict[str, int]]:
-        """A plan as ``{layer: weight bits}, {group: activation bits}``."""
+    def named(self, plan: Choices) -> tuple[dict[str, Width], dict[str, Width]]:
+        """A plan as it is written: ``{layer: width of its weights}, {group: width of its tensors}``."""
+        widths = [self.widths(d)[c] for d, c in enumerate(plan)]
         split = len(self.layer_names)
-        weights = {n: self.weight_bits[c] for n, c in zip(self.layer_names, plan[:split], strict=True)}
-        activations = {n: self.activation_bits[c] for n, c in zip(self.group_names, plan[split:], strict=True)}
-        return weights, activations
+        return dict(zip(self.layer_names, widths[:split], strict=True)), dict(zip(self.group_names, widths[split:], strict=True))
 
-    def plan(self, weights: Mapping[str, int], activations: Mapping[str, int]) -> PlanRow:
-        """The inverse of ``bits``.
+    def plan(self, weights: Mapping[str, Width], tensors: Mapping[str, Width]) -> PlanRow:
+        """The inverse of ``named``.
 
         Raises:
             UsageError: a name is missing or unknown, or a width is not on offer.
         """
         row = []
         for names, given, widths in (
-            (self.layer_names, weights, self.weight_bits),
-            (self.group_names, activations, self.activation_bits),
+            (self.layer_names, weights, self.weight_widths),
+            (self.group_names, tensors, self.tensor_widths),
         ):
             for unknown in set(given) - set(names):
                 raise UsageError(f"the plan names {unknown!r}, which this network has not", closest(unknown, names))
@@ -186,9 +187,7 @@ class SearchSpace(Offered):
                 if name not in given:
                     raise UsageError(f"the plan has no width for {name!r}")
                 if given[name] not in widths:
-                    raise UsageError(
-                        f"{given[name]} bits for {name!r} are not on offer", f"Widths here: {', '.join(map(str, widths))}."
-                    )
+                    raise UsageError(f"{written(given[name])} for {name!r} is not on offer", f"Widths here: {listed(widths)}.")
                 row.append(widths.index(given[name]))
         return self.row(row)
 
@@ -252,76 +251,82 @@ def distinct(plans: Iterable[PlanRow]) -> list[PlanRow]:
 
 def build_space(
     workload: Workload,
-    weight_bits: tuple[int, ...],
-    activation_bits: tuple[int, ...],
+    weights: Sequence[Width | NumberFormat],
+    tensors: Sequence[Width | NumberFormat],
     *,
     wide: NumberFormat | None = INT16,
     symmetric_activations: bool = False,
     scope: Scope = "all",
-    outside_bits: tuple[int, int] | None = None,
-    pins: Mapping[str, int] | None = None,
+    outside: tuple[Width | NumberFormat, Width | NumberFormat] | None = None,
+    pins: Mapping[str, Width] | None = None,
     stored: Callable[[NumberFormat, NumberFormat], NumberFormat] | None = None,
 ) -> SearchSpace:
-    """The space of a workload for the widths that a device offers.
+    """The space of a workload for the formats that a device offers.
 
     Args:
-        weight_bits, activation_bits: the widths to search, ascending.
+        weights, tensors: the formats to search, or their widths.
         wide: what a width above a byte means: a 16-bit integer, or half precision.
         scope: which layers are searched at all (see ``scopes``). The others, and the tensors that none of the searched layers
             reads, have one width.
-        outside_bits: that width, of weights and of tensors; it need not be among the widths to search. None: the widest of them.
-        pins: layer or width-group name -> bits that it must have.
+        outside: that width, of weights and of tensors; it need not be among the widths to search. None: the widest of them.
+        pins: layer or width-group name -> width that it must have.
         stored: (format of weights, of what the layer reads) -> the format in which the device keeps them; None: as it is.
     Raises:
         UsageError: a pin names nothing, or asks for a width that is not on offer.
     """
     layer_names = tuple(workload.layers[i].name for i in workload.weighted)
     group_names = workload.group_names
-    count = len(layer_names)
-    rest = outside_bits or (weight_bits[-1], activation_bits[-1])
-    inside = SCOPES[scope].inside(workload)
-    offered = weight_bits, activation_bits
-    if scope != "all":
-        weight_bits = tuple(sorted({*weight_bits, rest[0]}))
-        activation_bits = tuple(sorted({*activation_bits, rest[1]}))
-    allowed = np.zeros((count + len(group_names), max(len(weight_bits), len(activation_bits))), dtype=bool)
-    allowed[:count, [weight_bits.index(bits) for bits in offered[0]]] = True
-    allowed[count:, [activation_bits.index(bits) for bits in offered[1]]] = True
-    names = layer_names + group_names
+    count, names = len(layer_names), layer_names + group_names
+    meant, inside = wide or INT16, SCOPES[scope].inside(workload)
+    searched = [tuple(sorted({*formats_of(own, meant)})) for own in (weights, tensors)]
+    rest = formats_of(outside or [own[-1] for own in searched], meant)
+    offered = searched if scope == "all" else [tuple(sorted({*own, fmt})) for own, fmt in zip(searched, rest, strict=True)]
+    allowed = np.zeros((len(names), max(map(len, offered))), dtype=bool)
+    allowed[:count, [offered[0].index(fmt) for fmt in searched[0]]] = True
+    allowed[count:, [offered[1].index(fmt) for fmt in searched[1]]] = True
 
-    def pin(decision: int, index: int) -> None:
+    def pin(decision: int, fmt: NumberFormat) -> None:
         allowed[decision] = False
-        allowed[decision, index] = True
+        allowed[decision, offered[decision >= count].index(fmt)] = True
 
-    outside: frozenset[int] = frozenset()
+    without: frozenset[int] = frozenset()
     if scope != "all":
         read = {workload.tensors[tensor].group for row in inside for tensor in workload.layers[row].inputs}
         column = workload.weight_columns
         left_out = {column[row] for row in workload.weighing if row not in inside}
-        searched = {column[row] for row in inside} - left_out | {count + group for group in read}
-        outside = frozenset(range(len(names))) - searched
-        for decision in outside:
-            pin(decision, weight_bits.index(rest[0]) if decision < count else activation_bits.index(rest[1]))
-    for name, bits in (pins or {}).items():
+        within = {column[row] for row in inside} - left_out | {count + group for group in read}
+        without = frozenset(range(len(names))) - within
+        for decision in without:
+            pin(decision, rest[decision >= count])
+    for name, width in (pins or {}).items():
         if name not in names:
             raise UsageError(f"--pin names {name!r}, which this network has not", closest(name, names))
+        (fmt,) = formats_of([width], meant)
         for decision in (i for i, known in enumerate(names) if known == name):
-            widths = weight_bits if decision < count else activation_bits
-            if bits not in widths:
-                raise UsageError(f"--pin {name}={bits}: not on offer", f"Widths: {', '.join(map(str, widths))}.")
-            pin(decision, widths.index(bits))
-    named = str(wide or INT16)
-    weight_formats, tensor_formats = formats_of(weight_bits, named), formats_of(activation_bits, named)
-    kept = () if stored is None else tuple(tuple(stored(fmt, read) for read in tensor_formats) for fmt in weight_formats)
+            if fmt not in (own := offered[decision >= count]):
+                raise UsageError(f"--pin {name}={width}: not on offer", f"Widths: {listed(own)}.")
+            pin(decision, fmt)
+    kept = () if stored is None else tuple(tuple(stored(fmt, read) for read in offered[1]) for fmt in offered[0])
+    tensor_bits = [fmt.bits for fmt in offered[1]]
+    stored_bits = [[fmt.bits for fmt in own] for own in kept] or [[fmt.bits] * len(tensor_bits) for fmt in offered[0]]
     return SearchSpace(
-        weight_formats,
-        tensor_formats,
+        offered[0],
+        offered[1],
         layer_names,
         group_names,
         allowed,
         symmetric_activations,
         scope,
-        outside,
-        Counting.of(workload, [[fmt.bits for fmt in own] for own in kept] or weight_bits, activation_bits, inside),
+        without,
+        Counting.of(workload, stored_bits, tensor_bits, inside),
         kept,
     )
+
+
+def written(width: Width) -> str:
+    """A width in a sentence: ``8 bits``, ``fp8e4m3``."""
+    return f"{width} bits" if isinstance(width, int) else width
+
+
+def listed(widths: Iterable[Width | NumberFormat]) -> str:
+    return ", ".join(map(str, widths))

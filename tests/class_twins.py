@@ -12,12 +12,12 @@ from processor_twins import composed_twin, mcu_twin
 
 from hwmodels.device.device import Device
 from hwmodels.device.tables import Arena
-from hwmodels.numbers import Precision
+from hwmodels.numbers import FP16, Precision
 from hwmodels.workload import Layer, Tensor, Workload
 
 
 def wide_is_float(target: Device) -> bool:
-    return target.widths.wide == "fp16"
+    return target.offered.wide == FP16
 
 
 def native_twin(target: Device, weight_bits: int, activation_bits: int, wide_is_float: bool) -> Precision:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hwmodels.numbers import offered
+from hwmodels.numbers import INT16, formats_of
 from hwmodels.pricing.arena import Arena, When
 from hwmodels.pricing.arena_build import Builder
 from hwmodels.pricing.placement import NONE
@@ -38,7 +38,7 @@ def space_of(layers: int, groups: int, weight_bits: tuple[int, ...], activation_
     allowed[:layers, : len(weight_bits)] = True
     allowed[layers:, : len(activation_bits)] = True
     names = tuple(f"layer{i}" for i in range(layers)), tuple(f"tensor{i}" for i in range(groups))
-    return SearchSpace(offered(weight_bits, "int16"), offered(activation_bits, "int16"), *names, allowed)
+    return SearchSpace(formats_of(weight_bits, INT16), formats_of(activation_bits, INT16), *names, allowed)
 
 
 def network(

@@ -21,7 +21,7 @@ from hwmodels.device.sections.section import Section
 from hwmodels.device.tables import Arena, Energy, Limits, Memories, Overhead, Packing, Widths
 from hwmodels.device.values import Count, Factor, Flag, Positive, PrecisionKey, Quantity, Table
 from hwmodels.errors import UsageError
-from hwmodels.numbers import NumberFormat, Precision, format_of, offered, smallest
+from hwmodels.numbers import Formats, NumberFormat, Precision, smallest
 
 __all__ = ["Device", "Fact", "Quantity"]
 
@@ -82,11 +82,6 @@ class Device(Table):
         return tuple(sorted(Precision.parse(key) for key in self.rates))
 
     @property
-    def wide(self) -> NumberFormat | None:
-        """What a width above a byte means here; None where there is none."""
-        return None if self.widths.wide == "none" else format_of(self.widths.wide)
-
-    @property
     def has_energy(self) -> bool:
         """Whether the file has any figure of energy or power: without one, no energy is predicted."""
         memories = (self.memory.onchip, self.memory.dram, self.memory.flash)
@@ -94,14 +89,19 @@ class Device(Table):
         return moved or bool(self.energy.j_per_mac) or self.energy.static_w.value > 0
 
     @property
+    def offered(self) -> Formats:
+        """The formats on offer, and how they are written."""
+        return Formats(self.weight_formats, self.tensor_formats)
+
+    @property
     def weight_formats(self) -> tuple[NumberFormat, ...]:
         """The formats on offer for weights, ascending."""
-        return offered(self.widths.weight_bits, self.widths.wide)
+        return self.widths.weight_formats
 
     @property
     def tensor_formats(self) -> tuple[NumberFormat, ...]:
         """The formats on offer for stored tensors, ascending."""
-        return offered(self.widths.activation_bits, self.widths.wide)
+        return self.widths.tensor_formats
 
     def runs_as(self, weights: NumberFormat, activations: NumberFormat) -> Precision:
         """The smallest native precision that executes stored weights and an input tensor of these formats.
@@ -112,7 +112,7 @@ class Device(Table):
         found = smallest(self.native, Precision(weights, activations))
         if found is None:
             raise UsageError(
-                f"{self.name} cannot execute {weights.bits}-bit weights with {activations.bits}-bit activations",
+                f"{self.name} cannot execute weights of {weights} with activations of {activations}",
                 f"Native there: {', '.join(map(str, self.native))}.",
             )
         return found
@@ -124,7 +124,7 @@ class Device(Table):
         however few bits they were rounded to; unless it expands narrow ones at load.
         """
         built = self.packing.kind == "bytes" and not self.packing.expanded_at_load
-        return runs_as.weights if runs_as.is_float and (weights.is_float or built) else weights
+        return runs_as.weights if runs_as.is_float and (weights.is_wide or built) else weights
 
     def keeps(self, weights: NumberFormat, activations: NumberFormat) -> NumberFormat:
         """The format in which weights of this one are kept for a layer that reads a tensor of that one.

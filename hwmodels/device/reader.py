@@ -13,9 +13,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hwmodels.device.device import Device
 from hwmodels.device.sections.found import SECTIONS
+from hwmodels.device.tables import Widths
 from hwmodels.device.values import MOST
 from hwmodels.errors import DeviceFileError, FileError, UsageError, closest
-from hwmodels.numbers import Precision, offered, smallest
+from hwmodels.numbers import Int, Precision, smallest
 from hwmodels.parts import settings
 from hwmodels.parts.registry import Part, Registry
 
@@ -252,32 +253,30 @@ def _cross_checks(valid: Mapping[str, Any]) -> list[str]:
     if widths is not None:
         problems += _width_checks(widths, valid.get("rates"))
         if packing is not None and packing.kind == "stream":
-            missing = [b for b in widths.weight_bits if str(b) not in packing.stored_bits_per_weight]
+            missing = [f.bits for f in widths.weight_formats if str(f.bits) not in packing.stored_bits_per_weight]
             if missing:
                 problems.append(f"packing.stored_bits_per_weight: missing for {', '.join(map(str, missing))} bits")
     return problems
 
 
-def _width_checks(widths: Any, rates: Mapping[str, Any] | None) -> list[str]:
+def _width_checks(widths: Widths, rates: Mapping[str, Any] | None) -> list[str]:
     problems = []
-    for key in ("weight_bits", "activation_bits"):
-        bits = getattr(widths, key)
-        if list(bits) != sorted(set(bits)):
-            problems.append(f"widths.{key}: {list(bits)} given; allowed: each width once, ascending")
-        if 16 in bits and widths.wide == "none":
-            problems.append(f"widths.{key}: 16 given while widths.wide is 'none'; say 'int16' or 'fp16'")
-    if 16 in widths.weight_bits and widths.wide == "int16":
-        problems.append("widths.weight_bits: 16 given; integer weights have at most 8 bits")
+    for key, formats in (("weights", widths.weight_formats), ("tensors", widths.tensor_formats)):
+        if list(formats) != sorted(set(formats)):
+            problems.append(f"widths.{key}: {', '.join(map(str, formats))} given; allowed: each format once, ascending")
+    if any(fmt.is_wide_integer for fmt in widths.weight_formats):
+        problems.append("widths.weights: int16 given; integer weights have at most 8 bits")
+    if any(isinstance(fmt, Int) and fmt.group for fmt in widths.tensor_formats):
+        problems.append("widths.tensors: groups given; only weights have a scale for each group")
     if rates is None:
         return problems
     if problems:  # what the widths mean is not clear then
         return problems
     native = tuple(sorted(Precision.parse(key) for key in rates))
-    for weight in offered(widths.weight_bits, widths.wide):
-        for activation in offered(widths.activation_bits, widths.wide):
-            if smallest(native, Precision(weight, activation)) is None:
-                given = f"W{weight.bits}A{activation.bits}"
-                problems.append(f"widths: {given} given; no precision of rates ({', '.join(rates)}) holds it")
+    for weight in widths.weight_formats:
+        for tensor in widths.tensor_formats:
+            if smallest(native, Precision(weight, tensor)) is None:
+                problems.append(f"widths: {weight} beside {tensor} given; no precision of rates ({', '.join(rates)}) holds it")
     return problems
 
 

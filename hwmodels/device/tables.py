@@ -6,25 +6,56 @@ What each value may be is said in ``values``; the table of a class of hardware i
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from hwmodels.device.values import Bits, BitsKey, Flag, NonNegative, Positive, PrecisionKey, Quantity, Table
-from hwmodels.numbers import Int
+from hwmodels.device.values import BitsKey, Flag, FormatName, NonNegative, Positive, PrecisionKey, Quantity, Table
+from hwmodels.numbers import FP16, INT16, Int, NumberFormat, format_of
+
+_BY_BITS = {"weight_bits", "activation_bits", "wide"}
+_WIDE: dict[str, NumberFormat | None] = {"int16": INT16, "fp16": FP16, "none": None}
 
 
 class Widths(Table):
-    """Widths on offer. 16 means a 16-bit integer (``wide = "int16"``) or half precision (``"fp16"``).
+    """Number formats on offer for stored weights and tensors, each ascending: ``weights = ["int4", "int8", "fp16"]``.
 
     Integer weights have at most 8 bits. ``symmetric_activations``: the runtime has no zero points, so 8-bit activations
     are -128..127 around 0.
+
+    Files of version 0.1 give ``weight_bits``, ``activation_bits``, and in ``wide`` what 16 bits mean ("int16", "fp16", "none").
     """
 
-    weight_bits: Annotated[tuple[Bits, ...], Field(min_length=1)]
-    activation_bits: Annotated[tuple[Bits, ...], Field(min_length=1)]
-    wide: Literal["int16", "fp16", "none"] = "none"
+    weights: Annotated[tuple[FormatName, ...], Field(min_length=1)]
+    tensors: Annotated[tuple[FormatName, ...], Field(min_length=1)]
     symmetric_activations: Flag = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_bits(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or not _BY_BITS & given.keys():
+            return given
+        others = {key: value for key, value in given.items() if key not in _BY_BITS}
+        meant = given.get("wide", "none")
+        if meant not in _WIDE:
+            raise ValueError(f"wide: {meant!r} given; allowed: {', '.join(_WIDE)}")
+        for new, old in (("weights", "weight_bits"), ("tensors", "activation_bits")):
+            bits = given.get(old)
+            if new in given or not isinstance(bits, list | tuple):
+                raise ValueError(f"give {new} by name, or all of weight_bits, activation_bits and wide")
+            if INT16.bits in bits and _WIDE[meant] is None:
+                raise ValueError(f"{old}: 16 given while wide is 'none'; say 'int16' or 'fp16'")
+            others[new] = [str(_WIDE[meant] if width == INT16.bits else f"int{width}") for width in bits]
+        return others
+
+    @property
+    def weight_formats(self) -> tuple[NumberFormat, ...]:
+        return tuple(map(format_of, self.weights))
+
+    @property
+    def tensor_formats(self) -> tuple[NumberFormat, ...]:
+        return tuple(map(format_of, self.tensors))
 
 
 class Packing(Table):

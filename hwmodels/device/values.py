@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, Strict, model_validator
 
 from hwmodels.errors import UsageError
-from hwmodels.numbers import Precision
+from hwmodels.numbers import FORMAT_NAMES, FORMAT_PATTERN, Precision, format_of
 
 NUMBER = 'a number, or { value = ..., source = "id", note = "..." }'
 
@@ -95,12 +95,19 @@ def _precision_key(text: str) -> str:
         raise ValueError(f"allowed: {error.hint}") from None
 
 
+def _format_name(text: str) -> str:
+    try:
+        return str(format_of(text))
+    except UsageError:
+        raise ValueError(f"allowed: {FORMAT_NAMES}") from None
+
+
 Positive = Annotated[Quantity, AfterValidator(_above_zero)]
 NonNegative = Annotated[Quantity, AfterValidator(_not_negative)]
 Fraction = Annotated[Quantity, AfterValidator(_fraction)]
 Factor = Annotated[Quantity, AfterValidator(_factor)]
 PrecisionKey = Annotated[str, AfterValidator(_precision_key)]
-Bits = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16]
+FormatName = Annotated[str, AfterValidator(_format_name), Field(json_schema_extra={"pattern": FORMAT_PATTERN})]
 BitsKey = Literal["1", "2", "3", "4", "5", "6", "7", "8", "16"]
 PackedKey = Literal["1", "2", "3", "4", "5", "6", "7"]
 ElementKey = Literal["add", "mul", "unary", "pool", "concat", "slice", "repeat", "shuffle", "resize"]

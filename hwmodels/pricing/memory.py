@@ -18,7 +18,7 @@ import numpy as np
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
-from hwmodels.numbers import NumberFormat, Precision
+from hwmodels.numbers import FP16, Int, NumberFormat, Precision
 from hwmodels.pricing import arena_c, arena_tflm
 from hwmodels.pricing.arena import Arena
 from hwmodels.pricing.columns import OWN_PORT, WITH_DRAM, WITH_ONCHIP, Ports
@@ -27,6 +27,8 @@ from hwmodels.workload import Layer, Workload
 SLOPES = ("slopes", "slope")
 BIAS_BYTES = 4
 SCALE_BYTES = 4
+GROUP_SCALE_BYTES = FP16.whole_bytes
+"""A scale of a group of weights, as GPTQ, AWQ and ONNX's blocked quantization keep them."""
 STREAM_CHANNEL_BYTES = 10
 """Ethos-U packs a 40-bit bias, a 32-bit scale and a shift into ten bytes per output channel."""
 
@@ -70,12 +72,17 @@ def moved_weight_bytes(device: Device, layer: Layer, stored: int, runs_as: Preci
 
 
 def channel_bytes(device: Device, layer: Layer, channels: int, weights: NumberFormat, runs_as: Precision) -> int:
-    """Bytes of a layer's biases, per-channel scales and slopes; floating-point weights need no scales."""
+    """Bytes of a layer's biases, scales and slopes. Floating-point weights of at most a byte have a scale a channel as integers
+    have, wider ones none; weights in groups have one of half precision for each group."""
     if composed(device, layer):
         return 2 * (BIAS_BYTES * layer.bias_count + SCALE_BYTES * channels)
     slopes = BIAS_BYTES * channels if layer.finish == "slopes" else 0
-    if device.stored_weights(weights, runs_as).is_float:
+    stored = device.stored_weights(weights, runs_as)
+    if stored.is_float and stored.is_wide:
         return BIAS_BYTES * layer.bias_count + slopes
+    if isinstance(stored, Int) and stored.group is not None:
+        groups = channels * stored.scales(layer.weight_count // channels)
+        return BIAS_BYTES * layer.bias_count + GROUP_SCALE_BYTES * groups + slopes
     if device.packing.kind == "stream":
         return STREAM_CHANNEL_BYTES * channels + slopes
     return BIAS_BYTES * layer.bias_count + SCALE_BYTES * channels + slopes

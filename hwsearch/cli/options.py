@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from hwmodels.errors import UsageError, closest
+from hwmodels.numbers import Width, bits_of, format_of
 from searchspaces.scopes import SCOPES
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, everything else on stderr.")]
@@ -119,7 +120,9 @@ Bitops = Annotated[
     str | None,
     typer.Option(help="As papers compare: MACs times weight bits times bits read, for the given input, at most.", metavar="12G"),
 ]
-WeightBits = Annotated[str | None, typer.Option(help="Widths of weights to consider, such as 2,4,8.", metavar="LIST")]
+WeightBits = Annotated[
+    str | None, typer.Option(help="Widths of weights to consider, such as 2,4,8 or 8,fp8e4m3.", metavar="LIST")
+]
 ActivationBits = Annotated[str | None, typer.Option(help="Widths of tensors to consider, such as 8,16.", metavar="LIST")]
 Pin = Annotated[list[str] | None, typer.Option(help="Fix a layer or tensor to a width (repeatable).", metavar="NAME=BITS")]
 Arg = Annotated[list[str] | None, typer.Option(help="An argument of the network (repeatable).", metavar="KEY=VALUE")]
@@ -236,32 +239,41 @@ def read_fps(rate: float | None) -> float | None:
     return rate
 
 
-def read_bits(option: str, text: str | None) -> tuple[int, ...] | None:
-    """``2,4,8`` as ascending widths.
+def read_bits(option: str, text: str | None) -> tuple[Width, ...] | None:
+    """``2,4,8,fp8e4m3`` as ascending widths.
 
     Raises:
-        UsageError: not a list of whole numbers.
+        UsageError: not a list of bits and names of number formats.
     """
     if text is None:
         return None
     try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        raise UsageError(f"{option} {text!r} is not a list of widths", "Write for example 2,4,8.") from None
+        return tuple(sorted({_width(part) for part in text.split(",")}, key=lambda width: (bits_of(width), str(width))))
+    except UsageError:
+        raise UsageError(f"{option} {text!r} is not a list of widths", "Write for example 2,4,8, or 4,fp8e4m3.") from None
 
 
-def read_pins(texts: Iterable[str] | None) -> dict[str, int]:
-    """``NAME=BITS`` texts.
+def _width(text: str) -> Width:
+    """``8`` or ``fp8e4m3``. Raises UsageError."""
+    return int(text) if text.strip().isdecimal() else str(format_of(text))
+
+
+def read_pins(texts: Iterable[str] | None) -> dict[str, Width]:
+    """``NAME=BITS`` texts; a number format goes by its name where bits do not tell it.
 
     Raises:
         UsageError: not of that form, or one name with two widths.
     """
-    pins: dict[str, int] = {}
+    pins: dict[str, Width] = {}
     for text in texts or ():
         name, equals, bits = text.rpartition("=")
-        if not equals or not name or not bits.strip().isdigit():
+        try:
+            width = _width(bits)
+        except UsageError:
+            width = ""
+        if not equals or not name or not width:
             raise UsageError(f"--pin {text!r} is not NAME=BITS", "For example --pin first_part.0=8.")
-        if pins.setdefault(name.strip(), int(bits)) != int(bits):
+        if pins.setdefault(name.strip(), width) != width:
             raise UsageError(f"--pin gives {name!r} two widths", "Keep one of them.")
     return pins
 

@@ -80,9 +80,9 @@ def check_device(name_or_path: str) -> None:
     workload = to_workload(tiny_graph(), *device.default_input)
     space = build_space(
         workload,
-        tuple(device.widths.weight_bits),
-        tuple(device.widths.activation_bits),
-        wide=device.wide,
+        device.weight_formats,
+        device.tensor_formats,
+        wide=device.offered.wide,
         symmetric_activations=device.widths.symmetric_activations,
     )
     table = cost.lower(device, workload, space)
@@ -212,7 +212,7 @@ def check_allocator(info: AllocatorInfo) -> None:
     plans = info.ladder(grounds)
     assert plans, "the rule has no plan"
     assert all(space.allows(plan) for plan in plans), "a plan chooses what the space does not allow"
-    bits = [sum(space.widths(d)[c] for d, c in enumerate(plan)) for plan in plans]
+    bits = [sum(fmt.bits for fmt in plan.formats) for plan in plans]
     assert bits == sorted(bits, reverse=True), f"the plans do not go from wide to narrow: {bits} bits in all"
     assert plans == info.ladder(grounds), "not reproducible with one seed"
 

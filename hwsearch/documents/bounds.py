@@ -10,6 +10,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from hwmodels.errors import UsageError
+from hwmodels.numbers import FORMAT_NAMES, format_of
+
 LONGEST_NAME = 100
 """Characters: a file name with its ending stays below the 255 bytes of common file systems."""
 
@@ -39,6 +42,18 @@ def check_inside(path: str) -> str:
     return path
 
 
+def check_format(name: str) -> str:
+    """``name`` of a number format as it is written.
+
+    Raises:
+        ValueError: it names none.
+    """
+    try:
+        return str(format_of(name))
+    except UsageError:
+        raise ValueError(f"allowed: {FORMAT_NAMES}") from None
+
+
 Name = Annotated[str, AfterValidator(check_name)]
 Inside = Annotated[str, AfterValidator(check_inside)]
 Text = Annotated[str, Field(max_length=100_000)]
@@ -48,6 +63,8 @@ Many = Annotated[int, Field(ge=0, le=10**9)]
 Side = Annotated[int, Field(ge=1, le=99_999)]
 Scale = Annotated[int, Field(ge=1, le=64)]
 Bits = Annotated[int, Field(ge=1, le=32)]
+Width = Bits | Annotated[str, AfterValidator(check_format)]
+"""How a number format is written (see ``hwmodels.numbers.Width``)."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e30, le=1e30)]
 Amount = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1e30)]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import earlier
-from hwsearch.documents.bounds import Amount, Bits, Count, Digest, Name, Number, Scale, Seed, Side, Text
+from hwsearch.documents.bounds import Amount, Count, Digest, Name, Number, Scale, Seed, Side, Text, Width
 
 LossIs = Literal["simulated", "predicted"]
 """Where a loss comes from: quantization "simulated" in floating point on the search pictures, or "predicted" from the damage of
@@ -110,11 +110,12 @@ class Plan(_Frozen):
     scope: Text
     requantization: Text = "f32"
     wide: Text = "int16"
-    """What 16 bits mean on the target: "int16" or "fp16"."""
+    """What 16 bits mean on the target: "int16", "fp16", "bf16"."""
     method: Text = earlier.USUAL_METHOD
     """How ranges and integers were found: the name of a quantization method."""
-    weight_bits: dict[Text, Bits]
-    activation_bits: dict[Text, Bits]
+    weight_bits: dict[Text, Width]
+    """Number formats by layer: bits, or the name of a format that bits do not tell (``fp8e4m3``); so below, by tensor."""
+    activation_bits: dict[Text, Width]
     predicted: Predicted
     counted: Counted | None = None
     measured: Measured | None = None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from hwmodels.fitting.agreement import Doubt
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import earlier
-from hwsearch.documents.bounds import Amount, Bits, Count, Inside, Number, Rate, Scale, Seed, Side, Text
+from hwsearch.documents.bounds import Amount, Bits, Count, Inside, Number, Rate, Scale, Seed, Side, Text, Width
 from hwsearch.documents.configuration import Leg
 from hwsearch.documents.plan import LossIs, Plan
 
@@ -123,12 +123,12 @@ class ProxyCheck(_Frozen):
 class SignalToNoise(_Frozen):
     """Signal to quantization noise ratio of one layer's weights, or of the tensors of one width group.
 
-    ``db``: bits -> dB; None where that width makes no error.
+    ``db``: width -> dB; None where that width makes no error.
     """
 
     name: Text
     is_weight: bool
-    db: dict[Bits, Number | None]
+    db: dict[Width, Number | None]
 
 
 class Crop(_Frozen):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from hwmodels.numbers import Width
+
 if TYPE_CHECKING:
     from hwmodels.fitting.agreement import Doubt
     from hwmodels.tiling.tiling import Tiling
@@ -174,7 +176,7 @@ def budget(name: str, value: float) -> str:
     return f"{form(value)} {title}"
 
 
-def compress_bits(bits: Iterable[int]) -> str:
+def compress_bits(bits: Iterable[Width]) -> str:
     """Widths in network order, runs of three and more written once: ``[8, 8, 6, 6, 6, 6, 8] -> "8·8·6×4·8"``."""
     parts: list[str] = []
     for width, run in groupby(bits):
@@ -183,9 +185,14 @@ def compress_bits(bits: Iterable[int]) -> str:
     return "·".join(parts) or NONE
 
 
-def plan_bits(weight_bits: Mapping[str, int], activation_bits: Mapping[str, int]) -> tuple[str, str]:
+def plan_bits(weight_bits: Mapping[str, Width], activation_bits: Mapping[str, Width]) -> tuple[str, str]:
     """The two bit strings of a plan: weights by layer, activations by width group of tensors."""
     return compress_bits(weight_bits.values()), compress_bits(activation_bits.values())
+
+
+def meaning(wide: str) -> str:
+    """What 16 bits are, in words, for the name of their format."""
+    return {"fp16": "half precision", "bf16": "bfloat16"}.get(wide, "integers")
 
 
 def listing(items: Iterable[str]) -> str:

@@ -44,7 +44,8 @@ def sentences(
         said.append(f"{device.title} does not exist: it is a research device, and its prices are hypothetical.")
     if space.wide and space.wide.is_float:
         said.append(
-            "16 bits mean half precision here. Such layers run in floating point on the device and are not proven in integers."
+            f"{space.wide.bits} bits mean {units.meaning(str(space.wide))} here. Such layers run in floating point on the "
+            "device and are not proven in integers."
         )
     if space.symmetric_activations:
         said.append(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels.errors import BudgetError, FileError
+from hwmodels.numbers import Width
 from hwmodels.tiling.tiles import PricedTiling
 from hwsearch.documents.bounds import check_name
 from hwsearch.documents.files import write_json
@@ -52,7 +53,7 @@ class Candidate:
     tiled: PricedTiling
     predicted: Predicted
     counted: Counted | None
-    bits: tuple[dict[str, int], dict[str, int]]
+    bits: tuple[dict[str, Width], dict[str, Width]]
     method: str
     measured: Measured | None = None
 
@@ -151,7 +152,7 @@ class _Maker:
                 tiled=taken[at],
                 predicted=prove.price_of(objectives, at, float(losses[at]), source),
                 counted=prove.count(plans[at]),
-                bits=space.bits(plans[at]),
+                bits=space.named(plans[at]),
                 method=methods[at],
                 measured=written.measured if written else None,
             ),

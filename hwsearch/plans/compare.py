@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hwmodels.errors import HwsearchError, UsageError
 from hwmodels.fitting import agreement
 from hwmodels.fitting.agreement import Doubt
+from hwmodels.numbers import Width
 from hwsearch.documents.plan import Plan, Predicted
 from hwsearch.documents.results import LayerRow
 from hwsearch.plans import plan_file
@@ -21,11 +22,11 @@ from hwsearch.plans.plan_file import PlanFile
 if TYPE_CHECKING:
     from hwsearch.plans.pricing import Price
 
-Both = tuple[int | None, int | None]
+Both = tuple[Width | None, Width | None]
 
 
 @dataclass(frozen=True)
-class Width:
+class WidthPair:
     """A layer or tensor whose width differs; ``kind`` is "weights" or "tensor", ``bits`` those of the two plans."""
 
     name: str
@@ -75,7 +76,7 @@ class Comparison:
     """What differs between two plans; ``remarks`` say what is not comparable about the numbers."""
 
     plans: tuple[Plan, Plan]
-    widths: tuple[Width, ...]
+    widths: tuple[WidthPair, ...]
     layers: tuple[Pair, ...]
     devices: tuple[OnDevice, ...]
     remarks: tuple[str, ...]
@@ -123,7 +124,7 @@ def compare(first: Path, second: Path, model: str | None = None, *, allow_edited
     )
 
 
-def _widths(one: Plan, other: Plan) -> list[Width]:
+def _widths(one: Plan, other: Plan) -> list[WidthPair]:
     found = []
     for kind, mine, theirs in (
         ("weights", one.weight_bits, other.weight_bits),
@@ -131,7 +132,7 @@ def _widths(one: Plan, other: Plan) -> list[Width]:
     ):
         for name in dict.fromkeys([*mine, *theirs]):
             if mine.get(name) != theirs.get(name):
-                found.append(Width(name, kind, (mine.get(name), theirs.get(name))))
+                found.append(WidthPair(name, kind, (mine.get(name), theirs.get(name))))
     return found
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hwmodels.counting import FLOAT_BITS
 from hwmodels.errors import BudgetError, UsageError, closest
+from hwmodels.numbers import Width, bits_of
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.plans.verify import run_engine
@@ -47,8 +48,8 @@ class Allocated(_Frozen):
     whole network; the four ratios say how many times smaller that is than 32 and than 8 bits. ``half_db``: half the 95 % interval
     of the loss."""
 
-    weight_bits: dict[str, int]
-    activation_bits: dict[str, int]
+    weight_bits: dict[str, Width]
+    activation_bits: dict[str, Width]
     mean_weight_bits: float
     mean_tensor_bits: float
     weights_than_fp32: float
@@ -216,11 +217,11 @@ class _Described:
 
     def __call__(self, plan: PlanRow) -> Allocated:
         space, workload = self._problem.space, self._problem.workload
-        weights, tensors = space.bits(plan)
+        weights, tensors = space.named(plan)
         parameters = np.array([workload.layers[row].weight_count for row in workload.weighted])
         elements = np.array([tensor.elements for tensor in workload.tensors])
-        of_tensor = [tensors[workload.group_names[tensor.group]] for tensor in workload.tensors]
-        mean_weight = float(np.average(list(weights.values()), weights=parameters))
+        of_tensor = [bits_of(tensors[workload.group_names[tensor.group]]) for tensor in workload.tensors]
+        mean_weight = float(np.average([*map(bits_of, weights.values())], weights=parameters))
         mean_tensor = float(np.average(of_tensor, weights=elements))
         priced = {name: float(value[0]) for name, value in self.grounds.problem.costs(matrix([plan])).items()}
         quantized = self._calibration.quantized(plan)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hwmodels import cost
 from hwmodels.errors import UsageError
-from hwmodels.numbers import INT8
+from hwmodels.numbers import INT8, bits_of
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.formats.running.runtime import Run
@@ -187,7 +187,7 @@ def _space(problem: Problem, request: Request, bits: Sequence[tuple[int, int]]) 
         tuple(sorted({tensor for _, tensor in bits})),
         symmetric_activations=problem.space.symmetric_activations,
         scope=request.scope,
-        outside_bits=OUTSIDE if outside is None else (outside, outside),
+        outside=OUTSIDE if outside is None else (outside, outside),
     )
 
 
@@ -223,7 +223,7 @@ def _row(
     stored = problem.space.uniform(*bits)
     price = _price(problem, stored, finished)
     lost = interval(losses)
-    weights, tensors = problem.space.bits(stored)
+    weights, tensors = ([*map(bits_of, own.values())] for own in problem.space.named(stored))
     energy = float(price.energy_j[0])
     return MethodRow(
         method=name,
@@ -244,28 +244,28 @@ def _row(
         energy_j=None if np.isnan(energy) else energy,
         weight_bytes=int(price.weight_bytes[0]),
         peak_activation_bytes=int(price.peak_activation_bytes[0]),
-        priced_as=f"W{min(weights.values())}A{min(tensors.values())}",
+        priced_as=f"W{min(weights)}A{min(tensors)}",
         run_time_price=methods.load(name).INFO.price,
     )
 
 
 def _price(problem: Problem, stored: PlanRow, finished: QuantizedGraph) -> cost.Objectives:
     """A plan's price with what its method's arithmetic needs at run time."""
-    weights, tensors = problem.space.bits(stored)
+    weights, tensors = problem.space.named(stored)
     groups = problem.workload.group_names
     narrow = {
         tensor.name
         for tensor in problem.workload.tensors
-        if tensors[groups[tensor.group]] < INT8.bits and finished.formats[tensor.name].levels is not None
+        if bits_of(tensors[groups[tensor.group]]) < INT8.bits and finished.formats[tensor.name].levels is not None
     }
     if not narrow:
         return cost.estimate(problem.table, stored)
     workload, decoded = decoding(problem.workload, narrow)
     space = build_space(
         workload,
-        problem.space.weight_bits,
-        problem.space.activation_bits,
-        wide=problem.device.wide,
+        problem.space.weight_formats,
+        problem.space.tensor_formats,
+        wide=problem.space.wide,
         symmetric_activations=problem.space.symmetric_activations,
     )
     row = space.nearest([*weights.values(), *tensors.values(), *[INT8.bits] * len(decoded)])

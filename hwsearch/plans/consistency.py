@@ -5,6 +5,9 @@ Digests tell that something differs; this tells what. It also tells for plans of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from hwmodels.numbers import Width, bits_of
 from hwsearch.documents.plan import Plan
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.tracing.trace import to_workload
@@ -28,13 +31,13 @@ def differences(plan: Plan, integers: QuantizedGraph) -> list[str]:
     return found + _widths("tensor", plan.activation_bits, groups)
 
 
-def _widths(kind: str, planned: dict[str, int], stored: dict[str, int]) -> list[str]:
+def _widths(kind: str, planned: Mapping[str, Width], stored: dict[str, int]) -> list[str]:
     said = []
     for name in dict.fromkeys([*planned, *stored]):
         if name not in stored:
             said.append(f"the integers have no {kind} {name}")
         elif name not in planned:
             said.append(f"the plan has no {kind} {name}")
-        elif planned[name] != stored[name]:
-            said.append(f"{kind} {name} has {planned[name]} bits in the plan and {stored[name]} in the integers")
+        elif bits_of(planned[name]) != stored[name]:
+            said.append(f"{kind} {name} has {bits_of(planned[name])} bits in the plan and {stored[name]} in the integers")
     return said

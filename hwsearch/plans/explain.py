@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels import cost
+from hwmodels.numbers import Width
 from hwmodels.pricing.table import stored_name
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.progress import STEPS, Progress, follow
@@ -36,7 +37,7 @@ from searchspaces.space import PlanRow, SearchSpace, matrix
 class Step:
     """One choice changed to ``bits``; differences against the plan, negative where the change saves."""
 
-    bits: int
+    bits: Width
     psnr_loss_db: float
     latency_s: float
     weight_bytes: int
@@ -69,7 +70,7 @@ class Decision:
 
     name: str
     kind: str
-    bits: int
+    bits: Width
     damage_db: float
     """PSNR lost by this choice alone."""
     narrower: Step | None

@@ -9,7 +9,7 @@ from typing import Any
 
 from hwmodels import cost
 from hwmodels.errors import UsageError
-from hwmodels.numbers import Precision
+from hwmodels.numbers import Precision, Width
 from hwmodels.tiling.tiles import PricedTiling
 from hwsearch.documents.results import LayerRow, ScheduleStep, TilingPoint
 from hwsearch.plans.plan_file import PlanFile
@@ -17,7 +17,7 @@ from hwsearch.problem.pose import Problem, Request, pose
 from hwsearch.search import frame_rate, tiling_options
 from searchspaces.networks import registry
 from searchspaces.networks.registry import LoadedNetwork
-from searchspaces.space import PlanRow, SearchSpace, matrix
+from searchspaces.space import PlanRow, SearchSpace, listed, matrix, written
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,14 +113,17 @@ def estimate(request: Request, precision: str) -> Price:
     wanted = Precision.parse(precision)
     problem = pose(request, _network(request))
     space = problem.space
-    if wanted.is_float and wanted.activations != space.wide:
+    if wanted.is_float and wanted.activations not in space.tensor_formats:
         raise UsageError(
             f"{problem.device.name} with {problem.device.runtime} does not offer {wanted}",
-            f"Weights there: {' '.join(map(str, space.weight_bits))} bits, tensors: {' '.join(map(str, space.activation_bits))}"
-            + (f" ({space.wide.bits} is {str(space.wide).upper()})." if space.wide and space.wide.is_float else "."),
+            f"Weights there: {listed(space.weight_formats)}; tensors: {listed(space.tensor_formats)}.",
         )
-    row = space.uniform(wanted.weight_bits, wanted.activation_bits)
-    asked = [wanted.weight_bits] * len(space.layer_names) + [wanted.activation_bits] * len(space.group_names)
+    weights: Width = wanted.weight_bits  # W8A16 means whatever 16 bits are there
+    tensors: Width = wanted.activation_bits
+    if wanted.is_float:
+        weights, tensors = space.width(wanted.weights), space.width(wanted.activations)
+    row = space.uniform(weights, tensors)
+    asked = [weights] * len(space.layer_names) + [tensors] * len(space.group_names)
     return price(problem, row, str(wanted), _remarks(space, row, asked), request)
 
 
@@ -157,12 +160,15 @@ def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> Price:
         return price(problem, row, plan.name, opened.remarks, request)
     problem = pose(dataclasses.replace(request, weight_bits=None, activation_bits=None, pins={}, scope="all"))
     space = problem.space
-    wanted = [*(plan.weight_bits.get(n) for n in space.layer_names), *(plan.activation_bits.get(n) for n in space.group_names)]
+    wanted: list[Width | None] = [
+        *(plan.weight_bits.get(n) for n in space.layer_names),
+        *(plan.activation_bits.get(n) for n in space.group_names),
+    ]
     row = space.nearest([bits or 8 for bits in wanted])
     return price(problem, row, plan.name, opened.remarks + _remarks(space, row, wanted), request)
 
 
-def _remarks(space: SearchSpace, row: PlanRow, asked: Sequence[int | None]) -> tuple[str, ...]:
+def _remarks(space: SearchSpace, row: PlanRow, asked: Sequence[Width | None]) -> tuple[str, ...]:
     """What became wider than asked for, because it is not on offer, or kept wider in any case."""
     said = []
     for d, (name, bits) in enumerate(zip(space.names, asked, strict=True)):
@@ -170,14 +176,14 @@ def _remarks(space: SearchSpace, row: PlanRow, asked: Sequence[int | None]) -> t
         if bits is not None and bits != got:
             kind = "layer" if d < len(space.layer_names) else "tensor"
             why = f"of {bits} they are kept in {row.formats[d]}" if bits in space.widths(d) else f"{bits} are not on offer there"
-            said.append(f"{kind} {name} gets {got} bits: {why}")
+            said.append(f"{kind} {name} gets {written(got)}: {why}")
     return tuple(said)
 
 
 def document(price: Price) -> dict[str, Any]:
     """A price for machines; SI units."""
     problem = price.problem
-    weights, tensors = problem.space.bits(price.row)
+    weights, tensors = problem.space.named(price.row)
     return {
         "target": problem.device.name,
         "network": problem.network.name,

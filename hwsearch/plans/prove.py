@@ -91,7 +91,7 @@ def plan_of(
     method: str = USUAL,
 ) -> Plan:
     """A plan as a document."""
-    weight_bits, activation_bits = problem.space.bits(row)
+    weight_bits, activation_bits = problem.space.named(row)
     network = problem.network
     return Plan(
         name=name,

@@ -14,7 +14,7 @@ from hwmodels.errors import UncountedError, UsageError
 from hwmodels.pricing.table import CostTable
 from hwmodels.tiling import tiles, tiling
 from hwmodels.workload import Workload
-from hwsearch.documents.bounds import Amount, Bits, Many, Rate, Scale, Seed, Side, Text
+from hwsearch.documents.bounds import Amount, Many, Rate, Scale, Seed, Side, Text, Width
 from hwsearch.documents.url import StorageUrl
 from hwsearch.formats.reading import file_network, readers
 from hwsearch.formats.writing import exporters
@@ -69,9 +69,9 @@ class Request:
     fps: Rate | None = None
     budgets: Mapping[str, Amount] = field(default_factory=dict)
     scope: Scope = "all"
-    weight_bits: tuple[Bits, ...] | None = None
-    activation_bits: tuple[Bits, ...] | None = None
-    pins: Mapping[str, Bits] = field(default_factory=dict)
+    weight_bits: tuple[Width, ...] | None = None
+    activation_bits: tuple[Width, ...] | None = None
+    pins: Mapping[str, Width] = field(default_factory=dict)
     evaluations: Many = 120
     batch: Many = 8
     probes: Many = 200
@@ -187,15 +187,15 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
             "them out of the module (see `hwsearch networks --operations`).",
         )
     workload = exporters.shipped(trace.to_workload(graph, *size), device)
-    offered, kept = device.widths, SCOPES[request.scope]
+    offered, kept = device.offered, SCOPES[request.scope]
     space = build_space(
         workload,
-        _offered("--weight-bits", request.weight_bits, offered.weight_bits, device),
-        _offered("--activation-bits", request.activation_bits, offered.activation_bits, device),
-        wide=device.wide,
-        symmetric_activations=offered.symmetric_activations,
+        _offered("--weight-bits", request.weight_bits, offered.weight_widths, device),
+        _offered("--activation-bits", request.activation_bits, offered.tensor_widths, device),
+        wide=offered.wide,
+        symmetric_activations=device.widths.symmetric_activations,
         scope=request.scope,
-        outside_bits=(kept.width_outside(offered.weight_bits), kept.width_outside(offered.activation_bits)),
+        outside=(kept.format_outside(offered.weight_formats), kept.format_outside(offered.tensor_formats)),
         pins=request.pins,
         stored=device.keeps,
     )
@@ -205,16 +205,15 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     return Problem(network, graph, (height, width), workload, device, space, tiled)
 
 
-def _offered(option: str, wanted: tuple[int, ...] | None, offered: tuple[int, ...], device: Device) -> tuple[int, ...]:
+def _offered(option: str, wanted: tuple[Width, ...] | None, offered: tuple[Width, ...], device: Device) -> tuple[Width, ...]:
     if wanted is None:
-        return tuple(offered)
-    missing = sorted(set(wanted) - set(offered))
-    if missing:
+        return offered
+    if missing := [width for width in wanted if width not in offered]:
         raise UsageError(
             f"{option} {','.join(map(str, missing))}: {device.name} with {device.runtime} cannot store that",
             f"Widths there: {', '.join(map(str, offered))}.",
         )
-    return tuple(sorted(set(wanted)))
+    return wanted
 
 
 def choose_task(request: Request, network: LoadedNetwork) -> Task:

@@ -60,7 +60,7 @@ class Shared:
         alike = self._alike[_meaning(space)]
         if alike.calibration is None:
             alike.calibration = calibrate(graph, lows, alike.space, method=method, seed=seed, progress=report)
-        if (space.weight_bits, space.activation_bits) == (alike.space.weight_bits, alike.space.activation_bits):
+        if space.formats == alike.space.formats:
             return alike.calibration
         return alike.calibration.within(space)
 

@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from hwmodels.numbers import Float, Int, NumberFormat
+from hwmodels.numbers import FP16, Float, Int, NumberFormat
 from hwsearch.quant.engine.simulate import Prepared, prepare
 from hwsearch.quant.method import Method
-from hwsearch.quant.network.formats import TensorFormat, rounded_array
+from hwsearch.quant.network.formats import TensorFormat, power_of_two_scale, rounded_array
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, as_kernel
 from hwsearch.quant.network.rewriting import AS_IT_IS, Scales
 from hwsearch.quant.observe.moments import Moments
 from hwsearch.quant.ranges.given import picture_format, picture_groups, share_format, share_groups
 from hwsearch.quant.ranges.ranges import clamped, format_source
+from hwsearch.quant.weights.floating import computed_in, rounded_in_groups, rounded_weights
 from hwsearch.quant.weights.rounder import RoundedLayer, bias_of, columns_of, corrected_bias, multiplied
 from hwsearch.quant.weights.sums import alike, layer_integers
 
@@ -33,11 +34,22 @@ class MethodCache:
     Attributes:
         method: what answers.
         graph: its network.
+
+    Args:
+        moments: of what layers read; asked for where a method corrects the biases of layers with the same weights.
+        reach: the largest magnitude seen in a quantizer group whose channels are divided by scales.
     """
 
-    def __init__(self, method: Method, moments: Callable[[], Mapping[str, Moments]], *, symmetric: bool) -> None:
-        """``moments``: of what layers read; asked for where a method corrects the biases of layers with the same weights."""
-        self.method, self.graph, self._symmetric, self._moments = method, method.graph, symmetric, moments
+    def __init__(
+        self,
+        method: Method,
+        moments: Callable[[], Mapping[str, Moments]],
+        reach: Callable[[str, Scales], float],
+        *,
+        symmetric: bool,
+    ) -> None:
+        self.method, self.graph, self._symmetric = method, method.graph, symmetric
+        self._moments, self._reach = moments, reach
         self._group_of = self.graph.quantizer_groups()
         self._pictures, self._shares = picture_groups(self.graph), share_groups(self.graph)
         self._groups: dict[tuple[str, NumberFormat, int], TensorFormat] = {}
@@ -66,7 +78,8 @@ class MethodCache:
             elif group in self._shares:
                 found = share_format(number, symmetric=self._symmetric)
             elif isinstance(number, Float):
-                found = TensorFormat(number)
+                scale = 1.0 if number.is_wide else power_of_two_scale(self._reach(group, scales), number)
+                found = TensorFormat(number, scale)
             else:
                 found = self.method.tensor(group, number, scales)
             self._groups[key] = found
@@ -103,9 +116,8 @@ class MethodCache:
             raise ValueError(f"the method rescales what is around {name!r}, whose weights other layers use too")
         if key not in self._layers:
             out = np.ones(1) if after.factors is None else after.factors
-            floating = number if isinstance(number, Float) else source.number
-            if isinstance(floating, Float):
-                self._layers[key] = self._in_floats(name, number, floating, before, out)
+            if (computed := computed_in(number, source.number)) is not None:
+                self._layers[key] = self._in_floats(name, number, computed, before, out)
             else:
                 assert isinstance(number, Int)
                 integers = self.rounded(name, number, before)
@@ -117,14 +129,23 @@ class MethodCache:
 
     def _in_floats(self, name: str, number: NumberFormat, computed: Float, before: Scales, out: np.ndarray) -> LayerFloats:
         """A layer computed in floating point, its weights divided by ``out``: rounded to integers before, or not."""
-        if isinstance(number, Int):
+        if isinstance(number, Int) and number.group is None:
             integers = self.rounded(name, number, before)
             weight, bias = integers.dequantized, integers.bias
         else:
             node = self.graph[name]
             weight, bias = multiplied(node, columns_of(node, before)).weights["weight"].numpy(), bias_of(node)
-        real = (as_kernel(weight) / out.reshape(-1, 1, 1, 1), bias / out)
-        return LayerFloats(number.bits, *(rounded_array(x, computed) for x in real))
+            if isinstance(number, Int):
+                weight = rounded_in_groups(weight, number)
+        kernel, bias = as_kernel(weight) / out.reshape(-1, 1, 1, 1), bias / out
+        if isinstance(number, Float) and number != computed:
+            kernel = rounded_weights(kernel, number)
+        return LayerFloats(
+            number.bits,
+            rounded_weights(kernel, computed),
+            rounded_array(bias, computed if computed.is_wide else FP16),
+            computed,
+        )
 
     def prepared(
         self,

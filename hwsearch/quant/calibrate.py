@@ -67,13 +67,23 @@ def calibrate(
     return result
 
 
+def _reach(seen: Observations, group: str, scales: Scales) -> float:
+    spread = seen.spreads[group].spread(scales.factors)
+    return max(-spread.low, spread.high)
+
+
 def _check_overflow(calibration: Calibration, seen: Observations) -> None:
-    """Raise FileError where the network, in the floating-point format on offer, has values beyond its largest number."""
-    number = calibration.space.wide
-    if not isinstance(number, Float):
-        return
+    """Raise FileError where the network, in a floating-point format on offer, has values beyond its largest number."""
+    space = calibration.space
+    for number in sorted({*space.weight_formats, *space.tensor_formats}):
+        if isinstance(number, Float) and number.is_wide:  # narrower ones have scales
+            _check_overflow_of(number, calibration, seen)
+
+
+def _check_overflow_of(number: Float, calibration: Calibration, seen: Observations) -> None:
+    width = calibration.space.width(number)
     with np.errstate(over="ignore"):  # that is what is looked for
-        quantized = calibration.quantized(calibration.space.uniform(number.bits, number.bits))
+        quantized = calibration.quantized(calibration.space.uniform(width, width))
     for name, layer in quantized.layers.items():
         if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
             raise _overflow(f"a weight or a bias of the layer {name!r}", number)
@@ -110,6 +120,7 @@ class Calibration:
             self._caches[method] = MethodCache(
                 methods.load(method).observe(seen),
                 lambda: seen.moments,
+                lambda group, scales: _reach(seen, group, scales),
                 symmetric=space.symmetric_activations,
             )
         self._cache = self._caches[method]

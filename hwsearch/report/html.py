@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from hwmodels.errors import FileError, grouped
+from hwmodels.numbers import Width, bits_of
 from hwsearch.documents import units
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.reading import inside
@@ -108,7 +109,7 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
         "tilings": _tilings(results, plan),
         "weight_strips": weight_strips,
         "tensor_strips": tensor_strips,
-        "wide": "half precision" if plan and plan.wide == "fp16" else "integers",
+        "wide": units.meaning(plan.wide) if plan else "integers",
         "layers": _layers(results, plan.name if plan else None, roles),
         "crops": crops,
         "crops_left_out": left_out,
@@ -183,13 +184,13 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
     return sentences
 
 
-def _widths(widths: dict[str, int]) -> str:
+def _widths(widths: dict[str, Width]) -> str:
     """Widths for a sentence: in network order where that is short, else their range and mean."""
     text = units.compress_bits(widths.values())
     if len(text) <= 28 or not widths:
         return text
-    mean = sum(widths.values()) / len(widths)
-    return f"{min(widths.values())} to {max(widths.values())} (on average {mean:.1f})"
+    bits = [*map(bits_of, widths.values())]
+    return f"{min(bits)} to {max(bits)} (on average {sum(bits) / len(bits):.1f})"
 
 
 def _warnings(results: Results) -> list[str]:

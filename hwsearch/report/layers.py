@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from hwmodels.numbers import Int
+from hwmodels.numbers import Int, Width, bits_of
 from hwsearch.documents import units
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.results import LayerRow, Results, ScheduleStep
@@ -28,8 +28,9 @@ TERMS = (
 _TENSORS = (SKY, "#9fc9e8", GREEN, "#8fd0b8", ORANGE, "#f3cd80", PINK, "#e8c3d7")
 
 
-def _shade(bits: int) -> tuple[str, str]:
+def _shade(width: Width) -> tuple[str, str]:
     """Cell and text colour of a width, the same in every figure: the wider, the darker; above a byte in orange."""
+    bits = bits_of(width)
     if Int(bits).is_wide:
         return ORANGE, INK
     ramp = ("#eaf2f9", "#cfe2f2", "#a9cce8", "#7db2da", "#4f95c8", "#2878b0", "#0b5a92")
@@ -38,7 +39,7 @@ def _shade(bits: int) -> tuple[str, str]:
 
 
 def strip(
-    name: str, title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[int]]], band: int = 24
+    name: str, title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Width]]], band: int = 24
 ) -> list[Figure]:
     """Heat strips of widths with their numbers, one row a plan; long networks continue in further strips of ``band`` columns."""
     figures = []
@@ -54,7 +55,7 @@ def _strip(
     name: str,
     title: str,
     columns: Sequence[str],
-    rows: Sequence[tuple[str, Sequence[int]]],
+    rows: Sequence[tuple[str, Sequence[Width]]],
     part: int,
     parts: int,
 ) -> Figure:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from hwmodels.errors import FileError
-from hwsearch.documents.bounds import Amount, Bits, Count, Rate, Seed, Text
+from hwsearch.documents.bounds import Amount, Count, Rate, Seed, Text, Width
 from hwsearch.documents.files import write_json
 from hwsearch.documents.reading import CHANGED, read
 from hwsearch.quality.damage import Damage
@@ -41,8 +41,8 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     schema_version: Literal[1]
     decisions: list[Text]
-    weight_bits: list[Bits]
-    activation_bits: list[Bits]
+    weight_bits: list[Width]
+    activation_bits: list[Width]
     tables: dict[Text, _Table] = Field(min_length=1)
 
 
@@ -70,9 +70,9 @@ def load(path: Path, space: SearchSpace) -> dict[str, Damage]:
     return tables
 
 
-def _axes(space: SearchSpace) -> dict[str, list[str] | list[int]]:
+def _axes(space: SearchSpace) -> dict[str, list[str] | list[Width]]:
     return {
         "decisions": list(space.names),
-        "weight_bits": list(space.weight_bits),
-        "activation_bits": list(space.activation_bits),
+        "weight_bits": list(space.weight_widths),
+        "activation_bits": list(space.tensor_widths),
     }

@@ -220,8 +220,8 @@ def _describe(study: optuna.Study, space: SearchSpace, sampler: str) -> None:
     """What a reader of the journal needs to know, written once."""
     attributes = {
         "sampler": sampler,
-        "weight_bits": list(space.weight_bits),
-        "activation_bits": list(space.activation_bits),
+        "weight_bits": list(space.weight_widths),
+        "activation_bits": list(space.tensor_widths),
         "scope": space.scope,
     }
     missing = {name: value for name, value in attributes.items() if study.user_attrs.get(name) != value}

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from hwmodels.errors import UncountedError, UsageError
+from hwmodels.numbers import Width
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.problem.pose import Request, choose_pictures, load_network
@@ -72,8 +73,8 @@ class Ranking(_Frozen):
     network: str
     scale: int
     weights_sha256: str
-    weight_bits: tuple[int, ...]
-    activation_bits: tuple[int, ...]
+    weight_bits: tuple[Width, ...]
+    activation_bits: tuple[Width, ...]
     names: list[str]
     plans: list[list[int]]
     simulated_db: list[float]

@@ -34,8 +34,8 @@ from searchspaces.networks.registry import build, load
 
 def device(path: Path, rng: random.Random) -> None:
     path.write_bytes(file_fuzzer.damaged_device(sorted(reader.FOLDER.glob("*.toml")), rng))
-    widths = reader.load(str(path)).widths
-    bits = f"W{widths.weight_bits[-1]}A{widths.activation_bits[-1]}"
+    offered = reader.load(str(path)).offered
+    bits = f"W{offered.weight_bits[-1]}A{offered.activation_bits[-1]}"
     pricing.estimate(Request(network="espcn", target=str(path), input_size=(24, 32)), bits)
 
 

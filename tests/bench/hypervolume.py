@@ -131,7 +131,7 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     device = catalogue.load(case.device)
     height, width = (side * (case.scale if upsampled else 1) for side in case.size)
     workload = to_workload(graph, height, width)
-    space = build_space(workload, device.widths.weight_bits, device.widths.activation_bits)
+    space = build_space(workload, device.offered.weight_bits, device.offered.activation_bits)
     table = tiles.lower(device, workload, space, None).table
     problem = lower(table, np.zeros(space.allowed.shape), space)
     split = pictures.split(pictures.shipped())

@@ -88,7 +88,7 @@ def main() -> None:
         quantized = calibration.quantized(plan)
         proven = near(calibration, lambda x, q=quantized: integer.run(q, x), unseen)  # type: ignore[misc]
         latency = estimate(problem.table, matrix([plan])).latency_s[0]
-        wide = [group for group, bits in problem.space.bits(plan)[1].items() if bits == 16]
+        wide = [group for group, bits in problem.space.named(plan)[1].items() if bits == 16]
         said(
             f"{name}: {latency * 1e3:.3f} ms ({latency / whole:.3f} of W8A8), {proven:.2f} dB in integers "
             f"({simulated(plan):.2f} simulated), {len(wide)} of {len(problem.space.group_names)} at 16 bits"

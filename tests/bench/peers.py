@@ -287,7 +287,7 @@ def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) ->
         quantized = calibration.quantized(plan)
         search_s = time.process_time() - begin
         polished_db, polish_s = _polished(calibration, plan, judge) if polishing else (None, None)
-        chosen = tuple(space.bits(plan)[0].values())
+        chosen = tuple(space.named(plan)[0].values())
         peer = max(subject.peers[bits], key=subject.peers[bits].__getitem__)
         tell(
             Row(

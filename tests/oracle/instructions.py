@@ -98,7 +98,7 @@ def predicted(target: Device, case: Case) -> float:
     """Instructions of one picture by the model of ``target``."""
     workload = to_workload(graph(case.network), *SIZE)
     names = tuple(workload.layers[i].name for i in workload.weighted)
-    widths = target.widths
+    widths = target.offered
     space = Widths.of(workload, target.weight_formats, target.tensor_formats)
     weights = [widths.weight_bits.index(case.weight_bits[name]) for name in names]
     tensors = [widths.activation_bits.index(case.activation_bits[name]) for name in workload.group_names]

@@ -57,7 +57,7 @@ def test_published_fsrcnn(shared: Path) -> None:
         plan = space.uniform(bits, 8)
         assert evaluator.score(lambda x, plan=plan: calibration.simulate(plan, x)).psnr_db > floor
     plan = best_wide_pair(calibration, crops, space.uniform(8, 8), 1)
-    assert sum(bits == 16 for bits in space.bits(plan)[1].values()) == 2
+    assert sum(bits == 16 for bits in space.named(plan)[1].values()) == 2
     quantized = calibration.quantized(plan)
     assert evaluator.score(lambda x: integer.run(quantized, x)).psnr_loss_db <= 0.4
 

@@ -20,7 +20,6 @@ from hwmodels.device import catalogue
 from hwmodels.device.device import Device
 from hwmodels.device.tables import Arena
 from hwmodels.device.values import Quantity
-from hwmodels.numbers import offered
 from hwmodels.pricing.table import CostTable
 from hwmodels.workload import Workload
 from hwsearch.formats.c import write as c
@@ -72,7 +71,7 @@ def case(target: Device, kind: str, seed: int, bits: str, size: tuple[int, int])
     graph = draw(kind, seed) if kind in ("residual", "dense") else float_graph(kind, seed)
     workload = to_workload(graph, *size)
     layers = tuple(workload.layers[i].name for i in workload.weighted)
-    space = Widths.of(workload, offered(target.widths.weight_bits, "int16"), offered(target.widths.activation_bits, "int16"))
+    space = Widths.of(workload, target.weight_formats, target.tensor_formats)
     fixed = {"8": (8, 8), "16": (8, 16), "4": (4, 8)}.get(bits)
     weights = {name: fixed[0] if fixed else int(rng.choice(space.weight_bits)) for name in layers}
     groups = {name: fixed[1] if fixed else int(rng.choice(space.activation_bits)) for name in workload.group_names}

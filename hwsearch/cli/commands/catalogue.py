@@ -42,9 +42,9 @@ def summary(device: Device) -> dict[str, Any]:
         "runtime": device.runtime,
         "hypothetical": device.hypothetical,
         "default_input": list(device.default_input),
-        "weight_bits": list(device.widths.weight_bits),
-        "activation_bits": list(device.widths.activation_bits),
-        "wide": device.widths.wide,
+        "weight_bits": list(device.offered.weight_widths),
+        "activation_bits": list(device.offered.tensor_widths),
+        "wide": str(device.offered.wide or "none"),
         "native": [str(precision) for precision in device.native],
     }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwmodels.errors import UsageError
+from hwmodels.numbers import Width
 from hwsearch.cli import options
 from hwsearch.cli.terminal import Terminal, bold, table
 
@@ -147,5 +148,5 @@ def _render(found: Ranking, screen: Console) -> None:
     screen.print(f"Measure one plan took {found.plan_cpu_s:.2f} s of a processor.")
 
 
-def _listed(widths: tuple[int, ...]) -> str:
+def _listed(widths: tuple[Width, ...]) -> str:
     return ", ".join(map(str, widths))

@@ -10,6 +10,7 @@ from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device
 from hwmodels.errors import UncountedError
+from hwmodels.numbers import Width
 from hwmodels.tiling import tiles
 from hwmodels.tiling.tiling import Tiling
 from hwmodels.workload import Written
@@ -80,13 +81,12 @@ def of_widths(
     height, width = size or board.default_input
     workload = to_workload(graph, height, width)
     workload = exporters.shipped(workload, board) if written is None else replace(workload, written=written)
-    offered = board.widths
     space = build_space(
         workload,
-        tuple(offered.weight_bits),
-        tuple(offered.activation_bits),
-        wide=board.wide,
-        symmetric_activations=offered.symmetric_activations,
+        board.weight_formats,
+        board.tensor_formats,
+        wide=board.offered.wide,
+        symmetric_activations=board.widths.symmetric_activations,
         stored=board.keeps,
     )
     wanted = [weight_bits[name] for name in space.layer_names] + [tensor_bits[name] for name in space.group_names]
@@ -111,7 +111,7 @@ def of_widths(
 
 def _remarks(space: SearchSpace, row: PlanRow, wanted: list[int]) -> tuple[str, ...]:
     """One sentence for every width that was priced as another."""
-    changed: dict[tuple[str, int, int], int] = {}
+    changed: dict[tuple[str, int, Width], int] = {}
     for d, bits in enumerate(wanted):
         got = space.widths(d)[row[d]]
         if got != bits:

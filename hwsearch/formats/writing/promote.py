@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwmodels.errors import UsageError
-from hwmodels.numbers import FP16, INT8, Int
+from hwmodels.numbers import FP16, INT8, Int, NumberFormat
+from hwsearch.documents.units import listing
 from hwsearch.formats.writing.capability import Holds
 from hwsearch.formats.writing.check import check
 from hwsearch.quant.network.formats import TensorFormat, rounded_array
@@ -105,9 +106,10 @@ def _promoted(fmt: TensorFormat, source: Node, holds: Holds) -> TensorFormat:
 
 
 def fit(fmt: TensorFormat, holds: Holds) -> TensorFormat:
-    """``fmt`` itself where it can be held; otherwise a wider grid, or half precision for 16-bit integers that cannot be held."""
+    """``fmt`` itself where it can be held; otherwise a wider grid, or half precision for 16-bit integers that cannot be held, and
+    for floating point of 8 bits, whose numbers it all has."""
     if fmt.is_float:
-        return fmt
+        return TensorFormat(FP16) if FP16.holds(fmt.number) else fmt
     if fmt.levels is not None:
         if holds.tables:
             return fmt
@@ -133,6 +135,13 @@ def _regridded(fmt: TensorFormat, bits: int, *, symmetric: bool) -> TensorFormat
 
 
 def _refuse(qgraph: QuantizedGraph, formats: dict[str, TensorFormat], holds: Holds) -> None:
+    computed = [layer.computed for layer in qgraph.layers.values() if isinstance(layer, LayerFloats)]
+    beyond = {fmt for fmt in (*computed, *(fmt.number for fmt in formats.values() if fmt.is_float)) if not FP16.holds(fmt)}
+    if beyond:
+        raise UsageError(
+            f"this plan has layers or tensors in {listing(map(str, sorted(beyond)))}, and exporters write half precision",
+            "Choose a plan without: `hwsearch optimize` with --weight-bits and --activation-bits.",
+        )
     if holds.half:
         return
     halves = [name for name, fmt in formats.items() if fmt.is_float] + list(qgraph.float_layers)
@@ -147,12 +156,11 @@ def _refuse(qgraph: QuantizedGraph, formats: dict[str, TensorFormat], holds: Hol
 def _layer(qgraph: QuantizedGraph, name: str, source: TensorFormat, holds: Holds) -> LayerIntegers | LayerFloats:
     layer, old = qgraph.layers[name], qgraph.formats[qgraph.graph[name].inputs[0]]
     if isinstance(layer, LayerFloats):
-        return layer
+        return layer if layer.computed == FP16 else replace(layer, bits=FP16.bits, computed=FP16)
     bias = layer.bias * (layer.scale.astype(np.float64) * old.scale)
     if source.is_float:
         weight = layer.weight.astype(np.float32) * layer.scale[:, None, None, None]
-        halves = (rounded_array(array, FP16) for array in (weight, bias))
-        return LayerFloats(FP16.bits, *halves)
+        return LayerFloats(FP16.bits, rounded_array(weight, FP16), rounded_array(bias, FP16))
     wider = [bits for bits in holds.weight_bits if bits >= layer.bits]
     if not wider:
         raise UsageError(f"layer {name}: this format has no weights of {layer.bits} bits", f"It has {holds.weight_bits}.")
@@ -185,12 +193,16 @@ def _weight_bytes(qgraph: QuantizedGraph) -> int:
 
 
 def _width(layer: LayerIntegers | LayerFloats) -> str:
-    return "half precision" if isinstance(layer, LayerFloats) else f"{layer.bits} bits"
+    return _floating(layer.computed) if isinstance(layer, LayerFloats) else f"{layer.bits} bits"
+
+
+def _floating(fmt: NumberFormat) -> str:
+    return "half precision" if fmt == FP16 else str(fmt)
 
 
 def describe(fmt: TensorFormat) -> str:
     """A tensor's format in a few words."""
     if fmt.is_float:
-        return "half precision"
+        return _floating(fmt.number)
     kind = "symmetric" if fmt.is_symmetric else f"zero point {fmt.zero_point}"
     return f"{fmt.bits} bits, {kind}" + ("" if fmt.levels is None else f", decode table of {len(fmt.levels)}")

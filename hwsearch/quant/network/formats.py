@@ -10,6 +10,7 @@ is stored then is the number of a level; whoever computes looks it up and has an
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,12 +46,27 @@ def rounded_array(x: np.ndarray, fmt: Float) -> np.ndarray:
     return rounded(torch.from_numpy(x.astype(np.float32)), fmt).numpy()
 
 
+def scaled_and_rounded(x: Tensor, fmt: Float, scale: float | Tensor) -> Tensor:
+    """What is left of real values where a floating-point format stores ``x / scale``: as they are above a byte; below, values
+    beyond the largest number become it, as runtimes convert to 8 bits."""
+    if fmt.is_wide:
+        return rounded(x, fmt)
+    return rounded((x / scale).clamp(-fmt.largest, fmt.largest), fmt) * scale
+
+
+def power_of_two_scale(reach: float, fmt: Float) -> float:
+    """The least power of two with which ``reach`` is at most the largest number of a format; 1 above a byte, and for nothing.
+    Of powers of two, because then scaling loses nothing, wherever it is done."""
+    return 1.0 if fmt.is_wide or reach <= 0 else 2.0 ** math.ceil(math.log2(reach / fmt.largest))
+
+
 @dataclass(frozen=True)
 class TensorFormat:
     """How one tensor is stored.
 
-    ``scale`` (exactly representable in float32) and the three codes belong to integers; a floating-point ``number`` leaves them
-    unused. ``levels``: shifted codes ``q - z`` that occur, ascending, zero among them; None: all of them.
+    ``scale`` is exactly representable in float32, and of a floating-point ``number`` a power of two: above a byte 1, below what
+    brings the range of the tensor to that of the format. The three codes belong to integers alone. ``levels``: shifted codes
+    ``q - z`` that occur, ascending, zero among them; None: all of them.
     """
 
     number: NumberFormat
@@ -133,7 +149,7 @@ class TensorFormat:
     def stored(self, x: Tensor) -> Tensor:
         """Real values as the engine and the simulation carry them: shifted codes, or the rounded values; float32."""
         if isinstance(self.number, Float):
-            return rounded(x, self.number)
+            return scaled_and_rounded(x, self.number, self.scale)
         return self.encode(x).sub_(self.zero_point)
 
     def real(self, stored: Tensor) -> Tensor:
@@ -143,7 +159,7 @@ class TensorFormat:
     def fake(self, x: Tensor) -> Tensor:
         """What is left of real values after being stored in this format."""
         if isinstance(self.number, Float):
-            return rounded(x, self.number)
+            return scaled_and_rounded(x, self.number, self.scale)
         return self.decode(self.encode(x))
 
 

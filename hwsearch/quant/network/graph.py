@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hwmodels.numbers import FP16, Float
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Graph
 
@@ -40,12 +41,14 @@ class LayerIntegers:
 
 @dataclass(frozen=True, eq=False)
 class LayerFloats:
-    """A layer that the device executes in floating point (half precision): ``weight float32[O, I/groups, kh, kw]``, ``bias
-    float32[O]``, both already rounded to half precision (and the weight to ``bits`` before, if fewer than 16)."""
+    """A layer that the device executes in floating point: ``weight float32[O, I/groups, kh, kw]``, ``bias float32[O]``, both
+    already rounded to ``computed`` (of at most a byte: weights by the scale of their channel, biases to half precision), and the
+    weight to its own number of ``bits`` before, where that is narrower."""
 
     bits: int
     weight: np.ndarray
     bias: np.ndarray
+    computed: Float = FP16
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from hwmodels.errors import FileError
-from hwmodels.numbers import FP16, INT8, INT16, Int, format_of
+from hwmodels.numbers import FP16, INT8, INT16, Float, Int, format_of
 from hwsearch.documents.files import replacing
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph, same_weights
@@ -54,10 +54,12 @@ def to_document(qgraph: QuantizedGraph) -> tuple[dict[str, Any], dict[str, np.nd
         nodes.append(entry | {"parameter": node.parameter} if node.parameter else entry)
         for role in _stored_roles(node):
             arrays[_key(role, node.name)] = node.weights[role].detach().numpy().astype(np.float32)
-    layers = {}
+    layers: dict[str, dict[str, Any]] = {}
     for name, layer in qgraph.layers.items():
         kind = "float" if isinstance(layer, LayerFloats) else "integer"
         layers[name] = {"kind": kind, "bits": layer.bits}
+        if isinstance(layer, LayerFloats) and layer.computed != FP16:
+            layers[name]["number"] = str(layer.computed)
         arrays[f"bias/{name}"] = layer.bias
         if (first := same_weights(qgraph, name)) != name:
             layers[name]["weights_of"] = first
@@ -264,7 +266,10 @@ def _layer(name: str, value: dict[str, Any], owner: str, arrays: dict[str, np.nd
     if len(bias) != len(weight) or weight.size == 0:
         raise FileError(f"layer {name!r}: weights {weight.shape} and bias {bias.shape} do not fit")
     if not integer:
-        return LayerFloats(bits, weight, bias)
+        computed = format_of(value.get("number", "fp16"))
+        if not isinstance(computed, Float):
+            raise FileError(f"layer {name!r}: {computed} is no floating-point format")
+        return LayerFloats(bits, weight, bias, computed)
     scale = _finite(f"scale/{owner}", arrays, np.float32, 1)
     top = Int(bits).narrow_limit if 1 <= bits <= INT8.bits else -1
     if len(scale) != len(weight) or (scale <= 0).any() or np.abs(weight.astype(np.int16)).max() > top:

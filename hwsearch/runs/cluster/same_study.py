@@ -37,8 +37,8 @@ def of(request: Request, problem: Problem, photos: Pictures) -> dict[str, Any]:
 
 def _space(space: SearchSpace) -> dict[str, Any]:
     return {
-        "weight_bits": space.weight_bits,
-        "activation_bits": space.activation_bits,
+        "weight_bits": space.weight_widths,
+        "activation_bits": space.tensor_widths,
         "decisions": space.names,
         "allowed": ["".join("01"[int(choice)] for choice in row) for row in space.allowed],
         "formats": [*space.formats[0], *space.formats[1]],

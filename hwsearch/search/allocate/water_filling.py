@@ -19,7 +19,7 @@ import numpy as np
 
 from hwsearch.quality.proxies import OUTPUT_SQNR
 from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds, by_levels
-from searchspaces.space import PlanRow
+from searchspaces.space import PlanRow, SearchSpace
 
 INFO = AllocatorInfo(
     "water_filling",
@@ -37,7 +37,7 @@ def ladder(grounds: Grounds) -> list[PlanRow]:
     noise = grounds.damage(OUTPUT_SQNR).noise
     level = np.full(space.allowed.shape, -np.inf)
     for decision in range(space.decisions):
-        options, widths = space.choices(decision), np.array(space.widths(decision))
+        options, widths = space.choices(decision), _bits(space, decision)
         middle = options[len(options) // 2]
         with np.errstate(divide="ignore"):
             gain = np.log2(noise[decision, middle]) + 2.0 * widths[middle]
@@ -49,6 +49,11 @@ def ladder(grounds: Grounds) -> list[PlanRow]:
     return by_levels(space, level)
 
 
+def _bits(space: SearchSpace, decision: int) -> np.ndarray:
+    """Bits of the formats that a decision chooses from."""
+    return np.array(space.weight_bits if decision < len(space.layer_names) else space.activation_bits)
+
+
 def cost_slopes(grounds: Grounds) -> np.ndarray:
     """What a bit of every decision costs, ``float64[D]``: the difference between its ends over that of their bits."""
     space, problem = grounds.space, grounds.problem
@@ -57,7 +62,7 @@ def cost_slopes(grounds: Grounds) -> np.ndarray:
     costs = problem.costs_of_changes(widest)[grounds.cost]
     present = float(problem.costs(widest[None])[grounds.cost][0])
     for decision, choice, cost in zip(*problem.changes, costs, strict=True):
-        bits = space.widths(decision)
-        if choice == space.choices(decision)[0] != widest[decision]:
+        bits = _bits(space, decision)
+        if choice == space.choices(decision)[0] and bits[choice] < bits[widest[decision]]:
             slopes[decision] = (present - cost) / (bits[widest[decision]] - bits[choice])
     return slopes

@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from hwmodels.numbers import Width
 from hwsearch.search import pareto
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.alternatives import Alternatives
@@ -31,7 +32,7 @@ _ATTEMPTS = 400
 
 
 class Encoding:
-    """Plans as Optuna parameters: for each decision that is free its width in bits, named as in a plan file:
+    """Plans as Optuna parameters: for each decision that is free its width, named as in a plan file:
     ``body.0.weight_bits``, ``body.0.activation_bits``."""
 
     def __init__(self, space: SearchSpace) -> None:
@@ -49,7 +50,7 @@ class Encoding:
         self.names_in_journal = {*self.distributions, CUT, METHOD, _EARLIER}
         self.sizes = {name: len(self.options[d]) for d, name in self.names.items()}
 
-    def parameters(self, plan: PlanRow) -> dict[str, int]:
+    def parameters(self, plan: PlanRow) -> dict[str, Width]:
         return {name: self.space.widths(d)[plan[d]] for d, name in self.names.items()}
 
     def plan(self, parameters: Mapping[str, Any]) -> PlanRow:

@@ -11,23 +11,24 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hwmodels.numbers import Precision
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.heuristics import feasible
 from searchspaces.space import PlanRow, SearchSpace, distinct, matrix
 
 
 def plans(space: SearchSpace) -> dict[str, PlanRow]:
-    """Every plan of one weight width and one tensor width, by name: W8A8. Where wide means half precision, FP16."""
+    """Every plan of one format of weights and one of tensors, by name: W8A8. Floating point goes with its like: FP16."""
     named = {}
-    for weight in space.weight_bits:
-        for activation in space.activation_bits:
-            half = space.wide is not None and space.wide.is_float and space.wide.bits in (weight, activation)
-            if half and weight != activation:
+    for weights in space.weight_formats:
+        for tensors in space.tensor_formats:
+            precision = Precision(weights, tensors)
+            if precision.is_float and weights != tensors:
                 continue
-            plan = space.uniform(weight, activation)
-            if not space.has_widths(plan, weight, activation):
-                continue
-            named[str(space.wide).upper() if half else f"W{weight}A{activation}"] = plan
+            widths = space.width(weights), space.width(tensors)
+            plan = space.uniform(*widths)
+            if space.has_widths(plan, *widths):
+                named[str(precision)] = plan
     return named
 
 

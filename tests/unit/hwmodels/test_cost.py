@@ -136,7 +136,7 @@ def test_feature_maps_that_fit_stay_on_chip() -> None:
 
 def test_wider_tensors_than_any_native_precision_are_refused() -> None:
     coral = catalogue.load("coral-edgetpu")
-    with pytest.raises(UsageError, match="16-bit activations"):
+    with pytest.raises(UsageError, match="activations of int16"):
         coral.runs_as(Int(8), Int(16))
     with pytest.raises(UsageError, match="coral"):
         cost.uniform(coral, one_conv(3, 8, 3, 8, 8), Precision.parse("FP32"))

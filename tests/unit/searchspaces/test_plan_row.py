@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from random_tables import space_of
 
-from hwmodels.numbers import offered
+from hwmodels.numbers import FP16, formats_of
 from searchspaces.space import distinct, matrix
 
 FEW = space_of(2, 1, (4, 8), (8, 16))
@@ -21,7 +21,7 @@ def test_the_same_formats_are_the_same_plan_in_two_spaces() -> None:
     assert hash(few) == hash(many)
     assert {few: "seen"}[many] == "seen"
     assert few != MANY.row([0, 1, 1]), "the same indices mean other widths there"
-    half = replace(FEW, tensor_formats=offered((8, 16), "fp16"))
+    half = replace(FEW, tensor_formats=formats_of((8, 16), FP16))
     assert few != half.row([0, 1, 1]), "sixteen bits that float are not sixteen that do not"
     other = replace(FEW, layer_names=("conv0", "conv1"))
     assert few != other.row([0, 1, 1])
@@ -40,7 +40,7 @@ def test_it_is_a_sequence_and_an_array_that_nobody_changes() -> None:
 
 
 def test_the_nearest_plan_is_the_next_wider_or_the_widest() -> None:
-    assert FEW.plan(*FEW.bits(FEW.nearest([2, 5, 99]))) == FEW.row([0, 1, 1])
+    assert FEW.plan(*FEW.named(FEW.nearest([2, 5, 99]))) == FEW.row([0, 1, 1])
     assert FEW.uniform(3, 9) == FEW.row([0, 0, 1])
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hwmodels.counting import Counting
+from hwmodels.numbers import FP32, NumberFormat
 from hwmodels.workload import Workload
 from hwsearch.problem.pose import Request, pose
 from searchspaces.networks import registry
@@ -25,8 +26,8 @@ def edsr() -> Workload:
     return trace.to_workload(trace.trace(registry.build("edsr", 4), 3, "edsr"), SIDE, SIDE)
 
 
-def space_of(workload: Workload, scope: str, bits: int, outside: int) -> tuple[SearchSpace, Counting]:
-    space = build_space(workload, (bits,), (bits,), scope=scope, outside_bits=(outside, outside))  # type: ignore[arg-type]
+def space_of(workload: Workload, scope: str, bits: int, outside: int | NumberFormat) -> tuple[SearchSpace, Counting]:
+    space = build_space(workload, (bits,), (bits,), scope=scope, outside=(outside, outside))  # type: ignore[arg-type]
     assert space.counting is not None
     return space, space.counting
 
@@ -54,7 +55,7 @@ def test_edsr_w4a4_has_the_bit_operations_of_the_papers(
 ) -> None:
     space, counting = space_of(edsr, scope, 4, 8)
     plan = space.uniform(4, 4)
-    weights, _ = space.bits(plan)
+    weights, _ = space.named(plan)
     narrow = [name for name, bits in weights.items() if bits == 4]
     assert narrow == by_hand(edsr, kept)
     assert len(narrow) == layers
@@ -63,9 +64,9 @@ def test_edsr_w4a4_has_the_bit_operations_of_the_papers(
 
 
 def test_residual_blocks_alone_gain_2_4_times_over_floating_point(edsr: Workload) -> None:
-    space, counting = space_of(edsr, "blocks", 4, 32)
+    space, counting = space_of(edsr, "blocks", 4, FP32)
     plan = space.uniform(4, 4)
-    weights, _ = space.bits(plan)
+    weights, _ = space.named(plan)
     # Two convolutions of each of the 16 blocks: neither the one behind them nor the upsampler.
     assert [name for name, bits in weights.items() if bits == 4] == [f"body.{i}.body.{j}" for i in range(16) for j in (0, 2)]
     assert edsr.macs * 32 * 32 / counting.bitops(plan)[0] == pytest.approx(2.4, abs=0.02)
@@ -73,7 +74,7 @@ def test_residual_blocks_alone_gain_2_4_times_over_floating_point(edsr: Workload
 
 @pytest.mark.parametrize("scope", ["body", "not-first-last", "blocks"])
 def test_layers_outside_keep_one_width_and_read_it(edsr: Workload, scope: str) -> None:
-    space = build_space(edsr, (2, 3, 4), (4, 6), scope=scope, outside_bits=(8, 16))  # type: ignore[arg-type]
+    space = build_space(edsr, (2, 3, 4), (4, 6), scope=scope, outside=(8, 16))  # type: ignore[arg-type]
     assert (space.weight_bits, space.activation_bits) == ((2, 3, 4, 8), (4, 6, 16))
     inside = SCOPES[scope].inside(edsr)
     read_inside = {edsr.tensors[t].group for row in inside for t in edsr.layers[row].inputs}
@@ -124,7 +125,7 @@ def test_a_device_keeps_its_width_outside_even_where_fewer_bits_are_searched(
     network = LoadedNetwork(registry.build("edsr", 2, n_feats=4, n_blocks=2), "edsr", 2, 3, "low", "", {})
     request = Request(target=target, input_size=(SIDE, SIDE), scope=scope, weight_bits=(searched,))  # type: ignore[arg-type]
     space = pose(request, network).space
-    weights, tensors = space.bits(space.uniform(2, 2))
+    weights, tensors = space.named(space.uniform(2, 2))
     assert weights["head.0"] == weights["tail.1"] == outside
     assert tensors[space.group_names[0]] == outside
     assert weights["body.0.body.0"] == searched
@@ -136,7 +137,7 @@ def test_counts_of_random_plans_equal_a_sum_by_hand(edsr: Workload) -> None:
     assert counting is not None
     plans = space.random(np.random.default_rng(0), 5)
     for plan, mean, operations in zip(plans, counting.of_plans(plans)["mean_bits"], counting.bitops(plans), strict=True):
-        weights, tensors = space.bits(plan)
+        weights, tensors = space.named(plan)
         bits, parameters, total = 0, 0, 0
         for row in edsr.weighted:
             layer = edsr.layers[row]

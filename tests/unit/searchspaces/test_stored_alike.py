@@ -53,7 +53,7 @@ def test_what_becomes_of_a_choice_costs_the_same(problem: Problem) -> None:
 def test_plans_are_counted_once() -> None:
     device, net = catalogue.load("jetson"), registry.build("espcn", 2)
     workload = to_workload(trace(net, 3, "espcn"), 24, 32)
-    space = build_space(workload, (8, 16), (8, 16), wide=device.wide, stored=device.keeps)
+    space = build_space(workload, device.weight_formats, device.tensor_formats, stored=device.keeps)
     options = [space.choices(d) for d in range(space.decisions)]
     assert space.size == len({space.row(choices) for choices in itertools.product(*options)})
     assert space.size < np.prod([len(own) for own in options])
@@ -63,7 +63,7 @@ def test_a_width_that_a_person_fixed_stays_and_counts_as_stored() -> None:
     problem = pose(Request(target="jetson", weight_bits=(8,)))
     space = problem.space
     plan = space.uniform(8, 16)
-    assert set(space.bits(plan)[0].values()) == {8}
+    assert set(space.named(plan)[0].values()) == {8}
     assert space.counting is not None
     assert space.counting.mean_bits(np.asarray(plan))[0] == 16
     assert space.counting.mean_bits(np.asarray(space.uniform(8, 8)))[0] == 8
@@ -72,7 +72,7 @@ def test_a_width_that_a_person_fixed_stays_and_counts_as_stored() -> None:
 def test_devices_that_expand_weights_when_they_load_them_keep_them_narrow() -> None:
     problem = pose(Request(target="adreno-740"))
     plan = problem.space.uniform(8, 16)
-    assert set(problem.space.bits(plan)[0].values()) == {8}
+    assert set(problem.space.named(plan)[0].values()) == {8}
 
 
 @pytest.mark.parametrize("name", catalogue.names())

@@ -26,7 +26,7 @@ BATCHES = 6
 def price(path: Path) -> None:
     """Everything that a device file promises, used once."""
     device = reader.load(str(path))
-    bits = f"W{device.widths.weight_bits[-1]}A{device.widths.activation_bits[-1]}"
+    bits = f"W{device.weight_formats[-1].bits}A{device.tensor_formats[-1].bits}"
     found = pricing.estimate(Request(network="espcn", target=str(path), input_size=(24, 32)), bits)
     assert np.isfinite(found.latency_s)
     assert found.latency_s >= 0

@@ -65,8 +65,8 @@ default_input = [48, 64]
 [rates]
 W8A8 = 1e9
 [widths]
-weight_bits = [8]
-activation_bits = [8]
+weights = ["int8"]
+tensors = ["int8"]
 [packing]
 kind = "bits"
 [memory.MEMORY]

@@ -37,8 +37,8 @@ default_input = [48, 64]
 [rates]
 W8A8 = 1e9
 [widths]
-weight_bits = [4, 8]
-activation_bits = [8]
+weights = ["int4", "int8"]
+tensors = ["int8"]
 [packing]
 kind = "bits"
 [memory.dram]
@@ -48,6 +48,9 @@ threads = 2
 [sources]
 sheet = "Data sheet"
 """
+
+
+NAMED = 'weights = ["int4", "int8"]\ntensors = ["int8"]'
 
 
 def problems(text: str) -> list[str]:
@@ -271,13 +274,15 @@ def test_a_key_of_an_older_file_is_told_its_name_of_today(device: str, now: str,
         ("1e9", "inf", "rates.W8A8: inf given"),
         ("1e9", "true", "rates.W8A8: True given"),
         ("1e9", '"1e9"', "rates.W8A8: '1e9' given"),
-        ("[4, 8]", "[8, 4]", "widths.weight_bits: [8, 4] given"),
-        ("[4, 8]", "[8, 16]", "widths.weight_bits: 16 given while"),
-        (
-            "activation_bits = [8]",
-            'activation_bits = [8, 16]\nwide = "int16"',
-            "widths: W4A16 given; no precision",
-        ),
+        ('["int4", "int8"]', '["int8", "int4"]', "widths.weights: int8, int4 given"),
+        ('["int4", "int8"]', '["int8", "int16"]', "widths.weights: int16 given"),
+        ('["int4", "int8"]', '["int8", "int9"]', "widths.weights[1]: 'int9' given"),
+        ('tensors = ["int8"]', 'tensors = ["int8g32"]', "widths.tensors: groups given"),
+        ('tensors = ["int8"]', 'tensors = ["int8", "int16"]', "widths: int4 beside int16 given; no precision"),
+        ('["int4", "int8"]', '["int4g32", "int8"]', "widths: int4g32 beside int8 given; no precision"),
+        (NAMED, "weight_bits = [8]", "widths: "),
+        (NAMED, "weight_bits = [8, 16]\nactivation_bits = [8]", "widths: "),
+        (NAMED, 'weight_bits = [8]\nactivation_bits = [8]\nwide = "fp12"', "widths: "),
         ('kind = "bits"', 'kind = "stream"', "packing.stored_bits_per_weight: missing for 4, 8"),
         ('source = "sheet"}', 'source = "shet"}', "memory.dram.bytes_per_s.source: 'shet' given"),
         ("bytes_per_s", "bytes", "memory.dram.bytes_per_s: missing"),
@@ -374,3 +379,34 @@ def test_magnitudes_of_nothing_are_refused(value: str) -> None:
     assert value in text
     with pytest.raises(DeviceFileError, match="rates"):
         catalogue.load_text(text, "board.toml")
+
+
+# Number formats on offer
+
+
+@pytest.mark.parametrize(
+    ("by_bits", "by_name"),
+    [
+        ("weight_bits = [4, 8]\nactivation_bits = [8]", NAMED),
+        (
+            'weight_bits = [8, 16]\nactivation_bits = [8, 16]\nwide = "fp16"',
+            'weights = ["int8", "fp16"]\ntensors = ["int8", "fp16"]',
+        ),
+        ('weight_bits = [8]\nactivation_bits = [8, 16]\nwide = "int16"', 'weights = ["int8"]\ntensors = ["int8", "int16"]'),
+    ],
+)
+def test_files_of_version_0_1_give_bits(by_bits: str, by_name: str) -> None:
+    """They are the same device, digest included."""
+    text = MINIMAL.replace("W8A8 = 1e9", "W8A8 = 1e9\nW8A16 = 1e9\nFP16 = 1e9")
+    old, new = (catalogue.load_text(text.replace(NAMED, widths), "board.toml") for widths in (by_bits, by_name))
+    assert old.widths == new.widths
+    assert old.device_sha256 == new.device_sha256
+
+
+def test_formats_are_written_by_bits_where_bits_tell_them() -> None:
+    text = MINIMAL.replace("W8A8 = 1e9", "W8A8 = 1e9\nFP8E4M3 = 1e9\nBF16 = 1e9\nFP16 = 1e9")
+    widths = 'weights = ["int4", "int4g32", "int8", "fp8e4m3"]\ntensors = ["int8", "fp8e4m3", "fp16", "bf16"]'
+    device = catalogue.load_text(text.replace(NAMED, widths), "board.toml")
+    assert device.offered.weight_widths == (4, "int4g32", 8, "fp8e4m3")
+    assert device.offered.tensor_widths == (8, "fp8e4m3", 16, "bf16")
+    assert str(device.offered.wide) == "fp16"

@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     qgraph = calibrate(graph, [crop.low for crop in crops], space).quantized(row)
     folder = tmp_path_factory.mktemp("plans")
     digest = storage.save(qgraph, folder / "plan-01.safetensors")
-    weight_bits, activation_bits = space.bits(row)
+    weight_bits, activation_bits = space.named(row)
     plan = Plan(
         name="plan-01",
         network="fsrcnn",

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from words import make_node
 
-from hwmodels.numbers import Int, offered
+from hwmodels.numbers import INT16, Int, formats_of
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quality.proxies import PROXIES, activation_mse, errors, fisher, hessian, output_sqnr, psnr_drop, sqnr
 from hwsearch.quant.network.formats import TensorFormat
@@ -58,7 +58,7 @@ class Quantizer:
         assert set(groups) == set(self.graph.width_groups().values())
         allowed = np.ones((7, 3), dtype=bool)
         allowed[3, :2] = False
-        self.space = SearchSpace(offered(BITS, "int16"), offered(BITS, "int16"), layers, groups, allowed)
+        self.space = SearchSpace(formats_of(BITS, INT16), formats_of(BITS, INT16), layers, groups, allowed)
 
     def weight(self, layer, choice):
         step = 2.0 / 2 ** BITS[choice]
@@ -321,8 +321,8 @@ def test_windows_keep_low_and_high_together():
 def test_probes_are_distinct_seeded_and_cover_good_and_bad_plans():
     space = Quantizer(1).space
     wide = SearchSpace(
-        offered((2, 4, 6, 8), "int16"),
-        offered((4, 8, 16), "int16"),
+        formats_of((2, 4, 6, 8), INT16),
+        formats_of((4, 8, 16), INT16),
         tuple("abcdefgh"),
         tuple("ijklm"),
         np.ones((13, 4), dtype=bool),

@@ -69,7 +69,7 @@ def test_simulation_is_the_integer_engine(name: str, activations: tuple[int, ...
         quantized = calibration.quantized(plan)
         step = quantized.formats[calibration.graph.output.name].scale
         codes = (integer.run(quantized, x) - calibration.simulate(plan, x)).abs() / step
-        assert float((codes > 0.5).float().mean()) < (0.02 if max(calibration.space.bits(plan)[1].values()) <= 8 else 0.2)
+        assert float((codes > 0.5).float().mean()) < (0.02 if max(calibration.space.named(plan)[1].values()) <= 8 else 0.2)
         # A 16-bit code is 1/128 of a picture's.
         assert float(codes.max()) < (1.5 if quantized.formats[calibration.graph.output.name].bits <= 8 else 200)
 

@@ -138,7 +138,7 @@ def test_a_scope_has_a_shared_layer_inside_only_with_all_of_its_uses() -> None:
             return self.end(F.relu(self.body(F.relu(self.end(F.relu(self.body(x)))))))
 
     workload = to_workload(trace(Ends(), 1, "ends"), *SIZE)
-    found = build_space(workload, (4, 8), (4, 8), scope="not-first-last", outside_bits=(8, 8))
+    found = build_space(workload, (4, 8), (4, 8), scope="not-first-last", outside=(8, 8))
     assert found.layer_names == ("body", "end")
     assert [list(found.choices(d)) for d in range(2)] == [[1], [1]]  # both end in a use outside
 

@@ -159,8 +159,7 @@ def test_priced(name: str) -> None:
     for target in DEVICES:
         device = catalogue.load(target)
         workload = to_workload(traced(name), *SIZES[0])
-        widths = device.widths
-        space = build_space(workload, tuple(widths.weight_bits), tuple(widths.activation_bits), wide=device.wide)
+        space = build_space(workload, device.weight_formats, device.tensor_formats)
         priced = cost.lower(device, workload, space)
         assert priced is not None
 

@@ -66,7 +66,7 @@ def pictures() -> list[Tensor]:
 
 def draft_of(graph: Graph, pictures: list[Tensor], method: str) -> Draft:
     """All at 4 bits between the first layer and the last."""
-    space = build_space(to_workload(graph, 32, 32), (4,), (4,), scope="not-first-last", outside_bits=(8, 8))
+    space = build_space(to_workload(graph, 32, 32), (4,), (4,), scope="not-first-last", outside=(8, 8))
     return calibrate(graph, pictures, space, method=method).draft(space.uniform(4, 4))
 
 
@@ -120,7 +120,7 @@ def test_effort_is_what_trainings_may_cost(
             monkeypatch.setattr(module, "MACS", 1.0)
             monkeypatch.setattr(module, "FEWEST_STEPS", 3)
     monkeypatch.setattr(learned_together, "COURSE", together.Course(fewest=3, macs=1.0))
-    space = build_space(to_workload(residual, 32, 32), (4,), (4,), scope="not-first-last", outside_bits=(8, 8))
+    space = build_space(to_workload(residual, 32, 32), (4,), (4,), scope="not-first-last", outside=(8, 8))
     calibration, plan = calibrate(residual, pictures, space, method=name), space.uniform(4, 4)
     counts = []
     for effort in (1.0, 3e14):

@@ -65,7 +65,7 @@ def test_training_brings_the_output_nearer(distance) -> None:
     """Ranges four times too wide, in 4 bits, but for the pictures at both ends: their training is easy to see."""
     calibration = tiny_calibration((4, 8), (4, 8), "minmax")
     space, x = calibration.space, tiny_pairs()[0].low
-    weights, tensors = space.bits(space.uniform(8, 4))
+    weights, tensors = space.named(space.uniform(8, 4))
     groups = calibration.graph.width_groups()
     ends = {groups[calibration.graph.input.name], groups[calibration.graph.output.name]}
     plan = space.plan(weights, tensors | dict.fromkeys(ends, 8))

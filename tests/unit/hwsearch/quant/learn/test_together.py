@@ -31,7 +31,7 @@ def calibration():
 def draft_of(calibration, weights: int, tensors: int):
     """A plan whose pictures at both ends have 8 bits."""
     space, groups = calibration.space, calibration.graph.width_groups()
-    layers, widths = space.bits(space.uniform(weights, tensors))
+    layers, widths = space.named(space.uniform(weights, tensors))
     ends = {groups[calibration.graph.input.name], groups[calibration.graph.output.name]}
     return calibration.draft(space.plan(layers, widths | dict.fromkeys(ends, 8)))
 
@@ -97,7 +97,7 @@ def test_training_brings_the_shipped_network_nearer_on_photos_it_did_not_see() -
     request = Request(scope="not-first-last")
     problem = pose(request)
     photos = choose_pictures(request, problem.network)
-    space = build_space(problem.workload, (4,), (4,), scope=request.scope, outside_bits=(8, 8))
+    space = build_space(problem.workload, (4,), (4,), scope=request.scope, outside=(8, 8))
     draft = calibrate(problem.graph, [crop.low for crop in photos.crops], space, method="mse").draft(space.uniform(4, 4))
     trained = train(draft, QUICK)
     noise = []

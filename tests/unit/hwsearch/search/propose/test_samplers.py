@@ -94,7 +94,7 @@ def test_optuna_reads_names_widths_directions_and_metrics(tmp_path):
     assert opened.metric_names == ["psnr_loss_db", "latency_s", "memory_bytes"]
     assert opened.user_attrs["sampler"] == "tpe"
     for trial, entry in zip(opened.trials, found, strict=True):
-        weights, tensors = SPACE.bits(entry.plan)
+        weights, tensors = SPACE.named(entry.plan)
         named = {f"{name}.weight_bits": bits for name, bits in weights.items()}
         named |= {f"{name}.activation_bits": bits for name, bits in tensors.items()}
         assert trial.params == named

@@ -13,7 +13,7 @@ def test_every_pair_of_widths_has_its_plan_and_its_name():
     _, _, space = chain(4, 0, weight_bits=(2, 4, 8), activation_bits=(8, 16))
     named = uniform.plans(space)
     assert list(named) == ["W2A8", "W2A16", "W4A8", "W4A16", "W8A8", "W8A16"]
-    weights, tensors = space.bits(named["W4A16"])
+    weights, tensors = space.named(named["W4A16"])
     assert set(weights.values()) == {4}
     assert set(tensors.values()) == {16}
 
