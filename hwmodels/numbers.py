@@ -183,7 +183,7 @@ _FLOAT_NAMES = {FP32: "fp32", FP16: "fp16", BF16: "bf16", FP8_E4M3: "fp8e4m3", F
 _NAMED = {name: fmt for fmt, name in _FLOAT_NAMES.items()}
 _INTEGERS = (*range(1, 9), 16)
 """Widths of integers that people may write: up to a byte, and 16."""
-_NOTATION = re.compile(r"w(\d{1,2})a(\d{1,2})")
+_NOTATION = re.compile(r"w(\d{1,2})(?:g([1-9]\d{0,3}))?a(\d{1,2})")
 _INTEGER = re.compile(r"int(\d{1,2})(?:g([1-9]\d{0,3}))?")
 FORMAT_PATTERN = rf"^(int[1-8](g[1-9][0-9]{{0,3}})?|int16|{'|'.join(_NAMED)})$"
 """Names of formats as a regular expression, for schemas."""
@@ -286,15 +286,18 @@ class Formats(Offered):
 @total_ordering
 @dataclass(frozen=True)
 class Precision:
-    """The formats in which a layer is executed, written ``W4A8`` for integers, else by the name of the one format: ``FP16``."""
+    """The formats in which a layer is executed, written ``W4A8`` for integers (``W4G32A8`` with weights in groups of 32), else by
+    the name of the one format: ``FP16``; of two, ``FP8E4M3/FP16``."""
 
     weights: NumberFormat
     activations: NumberFormat
 
     def __str__(self) -> str:
-        if self.is_float:
-            return str(self.weights).upper()
-        return f"W{self.weights.bits}A{self.activations.bits}"
+        if isinstance(self.weights, Int) and isinstance(self.activations, Int):
+            group = "" if self.weights.group is None else f"G{self.weights.group}"
+            return f"W{self.weights.bits}{group}A{self.activations.bits}"
+        names = dict.fromkeys(str(fmt).upper() for fmt in (self.weights, self.activations))
+        return "/".join(names)
 
     def __lt__(self, other: Precision) -> bool:
         def key(p: Precision) -> tuple[Any, ...]:
@@ -339,9 +342,9 @@ class Precision:
             return cls(_NAMED[word], _NAMED[word])
         match = _NOTATION.fullmatch(word)
         if match:
-            weight, activation = int(match[1]), int(match[2])
+            weight, activation = int(match[1]), int(match[3])
             if weight in _INTEGERS and activation in _INTEGERS:
-                return cls.integers(weight, activation)
+                return cls(Int(weight, int(match[2]) if match[2] else None), Int(activation))
         raise UsageError(
             f"{text!r} is not a precision",
             "Write weight and activation bits as W4A8 (1 to 8, or 16 bits each), or FP16, or FP32.",

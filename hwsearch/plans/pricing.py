@@ -120,7 +120,7 @@ def estimate(request: Request, precision: str) -> Price:
         )
     weights: Width = wanted.weight_bits  # W8A16 means whatever 16 bits are there
     tensors: Width = wanted.activation_bits
-    if wanted.is_float:
+    if wanted != Precision.integers(wanted.weight_bits, wanted.activation_bits):
         weights, tensors = space.width(wanted.weights), space.width(wanted.activations)
     row = space.uniform(weights, tensors)
     asked = [weights] * len(space.layer_names) + [tensors] * len(space.group_names)

@@ -71,7 +71,8 @@ def _strip(
             for c, width in enumerate(bits):
                 fill, ink = _shade(width)
                 axes.add_patch(Rectangle((c + 0.03, r + 0.06), 0.94, 0.88, fc=fill, ec="none"))
-                axes.text(c + 0.5, r + 0.5, str(width), ha="center", va="center_baseline", fontsize=11, color=ink)
+                size_pt = 11 if isinstance(width, int) else 6.2  # names of formats are long for a cell
+                axes.text(c + 0.5, r + 0.5, str(width), ha="center", va="center_baseline", fontsize=size_pt, color=ink)
         for c, head in enumerate(heads):
             text = axes.text(c + 0.35, -0.16, head, fontsize=10.5, color=SOFT, ha="left", va="bottom")
             text.set(rotation=50, rotation_mode="anchor")

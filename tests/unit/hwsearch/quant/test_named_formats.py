@@ -14,7 +14,7 @@ from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device
 from hwmodels.errors import UsageError
-from hwmodels.numbers import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, INT8, INT16, Float, Int, NumberFormat
+from hwmodels.numbers import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, INT8, INT16, Float, Int, NumberFormat, Precision
 from hwsearch.contracts import tiny_graph, tiny_pairs
 from hwsearch.formats.writing.capability import Holds
 from hwsearch.formats.writing.promote import promote
@@ -24,6 +24,7 @@ from hwsearch.quant.network import storage
 from hwsearch.quant.network.formats import power_of_two_scale, scaled_and_rounded
 from hwsearch.quant.network.graph import LayerFloats
 from hwsearch.quant.weights.floating import computed_in, rounded_in_groups, rounded_weights
+from hwsearch.search.propose.uniform import plans
 from searchspaces.space import SearchSpace, build_space, matrix
 from searchspaces.tracing.trace import to_workload
 
@@ -197,6 +198,13 @@ def test_exporters_widen_eight_bits_and_refuse_what_they_cannot_write(calibratio
     assert found.changes
     with pytest.raises(UsageError, match="bf16"):
         promote(calibration.quantized(space.uniform("bf16", "bf16")), Holds())
+
+
+def test_uniform_plans_have_names_of_their_own(space: SearchSpace) -> None:
+    named = plans(space)
+    assert {"W4A8", "W4G8A8", "W8A8", "FP8E4M3", "FP16", "BF16"} == set(named)
+    assert all(str(Precision.parse(name)) == name for name in named)
+    assert named["W4G8A8"] == space.uniform("int4g8", 8)
 
 
 def test_spaces_of_other_formats_share_no_choice(space: SearchSpace) -> None:
