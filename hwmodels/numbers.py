@@ -25,9 +25,23 @@ CONTAINERS = (8, 16, 32)
 BYTE = 8
 
 
+class _Stored:
+    """What a value takes in memory, whatever its bits mean."""
+
+    @property
+    def whole_bytes(self: NumberFormat) -> int:  # type: ignore[misc]  # the two formats are its only classes
+        """Bytes of a value where none shares a byte with another."""
+        return math.ceil(self.bits / BYTE)
+
+    @property
+    def packed_bytes(self: NumberFormat) -> float:  # type: ignore[misc]  # as above
+        """Bytes of a value where those narrower than a byte share one; wider ones take whole bytes."""
+        return self.bits / BYTE if self.bits < BYTE else self.whole_bytes
+
+
 @total_ordering
 @dataclass(frozen=True)
-class Int:
+class Int(_Stored):
     """An integer of ``bits`` bits. A grid of them has a scale and, where the runtime knows such, a zero point.
 
     ``group``: of weights, how many of an output channel share a scale (as GPTQ, AWQ and ONNX's blocked quantization store them);
@@ -70,16 +84,6 @@ class Int:
         return self.is_wide
 
     @property
-    def whole_bytes(self) -> int:
-        """Bytes of a value where none shares a byte with another."""
-        return math.ceil(self.bits / BYTE)
-
-    @property
-    def packed_bytes(self) -> float:
-        """Bytes of a value where those narrower than a byte share one; wider ones take whole bytes."""
-        return self.bits / BYTE if self.bits < BYTE else self.whole_bytes
-
-    @property
     def last_code(self) -> int:
         """The largest unsigned code of the container: 255, 65535."""
         return (1 << self.container_bits) - 1
@@ -115,7 +119,7 @@ class Int:
 
 @total_ordering
 @dataclass(frozen=True)
-class Float:
+class Float(_Stored):
     """A floating-point number: sign, ``exponent`` bits, ``mantissa`` bits behind the leading one."""
 
     exponent: int
@@ -154,23 +158,12 @@ class Float:
     def is_wide_integer(self) -> bool:
         return False
 
-    @property
-    def whole_bytes(self) -> int:
-        """Bytes of a value where none shares a byte with another."""
-        return math.ceil(self.bits / BYTE)
-
-    @property
-    def packed_bytes(self) -> float:
-        """Bytes of a value where those narrower than a byte share one; wider ones take whole bytes."""
-        return self.bits / BYTE if self.bits < BYTE else self.whole_bytes
-
     def holds(self, other: NumberFormat) -> bool:
         """Whether every value of ``other`` is one here: integers that the mantissa spells out, floats of no more of both."""
         if isinstance(other, Float):
             return self.exponent >= other.exponent and self.mantissa >= other.mantissa
-        return (
-            self.mantissa + 2 >= other.bits
-        )  # a scale is free; the leading one is implied, and an integer's sign is this format's sign
+        # A scale is free, the leading one is implied, and an integer's sign is this format's sign.
+        return self.mantissa + 2 >= other.bits
 
 
 NumberFormat = Int | Float

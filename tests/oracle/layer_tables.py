@@ -147,3 +147,13 @@ def residual(name: str, described: Mapping[str, Any], batch: int) -> Workload:
             case unknown:
                 raise ValueError(f"{name}: no rule for {unknown}")
     return net.workload()
+
+
+def three_convolutions(activation: str = "relu", channels: int = 64, size: int = 32, groups: int = 1) -> Workload:
+    """Three 3x3 convolutions, the middle one from ``channels`` to ``channels``, and a pixel shuffle x2 to three channels."""
+    net = Drawing("chain", 3, size, size)
+    x = net.conv("first", 0, channels, 3, (size, size), activation="relu")
+    x = net.conv("middle", x, channels, 3, (size, size), groups=groups, activation=activation)
+    x = net.conv("last", x, 12, 3, (size, size))
+    net.emit("shuffle", "pixel_shuffle", (x,), (3, 2 * size, 2 * size))
+    return net.workload()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracle.layer_tables import Drawing
+from oracle.layer_tables import Drawing, three_convolutions
 
 from hwmodels import cost
 from hwmodels.device import catalogue
@@ -16,19 +16,9 @@ from hwmodels.workload import Workload
 W8A8 = Precision.parse("W8A8")
 
 
-def chain(activation: str = "relu", channels: int = 64, size: int = 32, groups: int = 1) -> Workload:
-    """Three 3x3 convolutions, the middle one from ``channels`` to ``channels``, and a pixel shuffle x2 to three channels."""
-    net = Drawing("chain", 3, size, size)
-    x = net.conv("first", 0, channels, 3, (size, size), activation="relu")
-    x = net.conv("middle", x, channels, 3, (size, size), groups=groups, activation=activation)
-    x = net.conv("last", x, 12, 3, (size, size))
-    net.emit("shuffle", "pixel_shuffle", (x,), (3, 2 * size, 2 * size))
-    return net.workload()
-
-
 def test_a_large_tensor_leaves_the_share_that_does_not_fit() -> None:
     """Two maps of 64 channels at 512x512 are 32 MiB alive at once; the scratchpad of a Hexagon holds 8: three quarters leave."""
-    workload = chain(size=512)
+    workload = three_convolutions(size=512)
     target = catalogue.load("snapdragon-8gen3-hexagon")
     read, written = memory.offchip_elements(workload, target, np.ones(1))
     capacity = number(target, "memory.onchip.bytes")
@@ -39,7 +29,7 @@ def test_a_large_tensor_leaves_the_share_that_does_not_fit() -> None:
 
 def test_the_network_input_of_a_dla_is_padded_to_four() -> None:
     target = catalogue.load("jetson-agx-orin-dla")
-    table = cost.uniform_table(target, chain(), W8A8)
+    table = cost.uniform_table(target, three_convolutions(), W8A8)
     per_mac = 1 / number(target, "rates.W8A8") / number(target, "npu.efficiency")
     assert table.compute_s[0].item() == pytest.approx(1024 * 9 * 4 * 64 * per_mac)
     assert table.compute_s[1].item() == pytest.approx(1024 * 9 * 64 * 64 * per_mac)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from oracle.layer_tables import Drawing
+from oracle.layer_tables import Drawing, three_convolutions
 
 from hwmodels import cost
 from hwmodels.device import catalogue
@@ -15,16 +15,6 @@ from hwmodels.workload import Map, Move, Reduce, Work, Workload
 TARGET = catalogue.load("snapdragon-8gen3-hexagon")
 W8A8, W8A16, FP16 = (Precision.parse(text) for text in ("W8A8", "W8A16", "FP16"))
 VECTOR, HOST = number(TARGET, "npu.vector_bytes_per_s"), number(TARGET, "npu.host_bytes_per_s")
-
-
-def chain(activation: str = "relu", channels: int = 64, size: int = 32, groups: int = 1) -> Workload:
-    """Three 3x3 convolutions, the middle one from ``channels`` to ``channels``, and a pixel shuffle x2 to three channels."""
-    net = Drawing("chain", 3, size, size)
-    x = net.conv("first", 0, channels, 3, (size, size), activation="relu")
-    x = net.conv("middle", x, channels, 3, (size, size), groups=groups, activation=activation)
-    x = net.conv("last", x, 12, 3, (size, size))
-    net.emit("shuffle", "pixel_shuffle", (x,), (3, 2 * size, 2 * size))
-    return net.workload()
 
 
 def one(work: Work, channels: int = 64, size: int = 32) -> Workload:
@@ -46,27 +36,27 @@ def compute_s(workload: Workload, layer: int, precision: Precision = W8A8) -> fl
 
 def test_channels_are_filled_up_to_the_quantum() -> None:
     """40 channels cost what 64 do in 8 bits, and what 48 do in half precision: 1024 pixels, 9 taps."""
-    assert compute_s(chain(channels=40), 1) == pytest.approx(1024 * 9 * 64 * 64 / number(TARGET, "rates.W8A8"))
-    assert compute_s(chain(channels=40), 1, FP16) == pytest.approx(1024 * 9 * 48 * 48 / number(TARGET, "rates.FP16"))
+    assert compute_s(three_convolutions(channels=40), 1) == pytest.approx(1024 * 9 * 64 * 64 / number(TARGET, "rates.W8A8"))
+    assert compute_s(three_convolutions(channels=40), 1, FP16) == pytest.approx(1024 * 9 * 48 * 48 / number(TARGET, "rates.FP16"))
 
 
 def test_a_picture_gathers_its_window() -> None:
     """Nine taps of four channels are 36, filled up to 64."""
-    assert compute_s(chain(), 0) == pytest.approx(1024 * 64 * 64 / number(TARGET, "rates.W8A8"))
+    assert compute_s(three_convolutions(), 0) == pytest.approx(1024 * 64 * 64 / number(TARGET, "rates.W8A8"))
 
 
 def test_narrow_groups_share_the_quantum() -> None:
     """Four groups of 8 channels are one block-diagonal convolution of 32; two groups of 32 are two convolutions."""
     rate = number(TARGET, "rates.W8A8")
-    assert compute_s(chain(channels=32, groups=4), 1) == pytest.approx(1024 * 9 * 32 * 32 / rate)
-    assert compute_s(chain(channels=64, groups=2), 1) == pytest.approx(1024 * 9 * 2 * 32 * 32 / rate)
+    assert compute_s(three_convolutions(channels=32, groups=4), 1) == pytest.approx(1024 * 9 * 32 * 32 / rate)
+    assert compute_s(three_convolutions(channels=64, groups=2), 1) == pytest.approx(1024 * 9 * 2 * 32 * 32 / rate)
 
 
 def test_a_depthwise_convolution_passes_the_vector_unit_tap_by_tap() -> None:
     passes = number(TARGET, "npu.passes.depthwise_tap")
-    assert compute_s(chain(groups=64), 1) == pytest.approx(1024 * 64 * 9 * passes / VECTOR)
+    assert compute_s(three_convolutions(groups=64), 1) == pytest.approx(1024 * 64 * 9 * passes / VECTOR)
     slower = number(TARGET, "npu.float_passes")
-    assert compute_s(chain(groups=64), 1, FP16) == pytest.approx(2 * 1024 * 64 * 9 * passes * slower / VECTOR)
+    assert compute_s(three_convolutions(groups=64), 1, FP16) == pytest.approx(2 * 1024 * 64 * 9 * passes * slower / VECTOR)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +93,7 @@ def test_element_wise_work_on_three_channels_is_done_on_thirty_two() -> None:
 
 
 def test_an_activation_with_a_table_costs_passes_of_its_own() -> None:
-    extra = compute_s(chain("prelu", channels=40), 1) - compute_s(chain(channels=40), 1)
+    extra = compute_s(three_convolutions("prelu", channels=40), 1) - compute_s(three_convolutions(channels=40), 1)
     assert extra == pytest.approx(1024 * 64 * number(TARGET, "npu.passes.fused_lookup") / VECTOR)
 
 
@@ -117,14 +107,14 @@ def test_weights_arrive_beside_the_work() -> None:
 
 
 def test_the_picture_is_exchanged_unpadded() -> None:
-    table = priced(chain())
+    table = priced(three_convolutions())
     busy = table.compute_s[0].item() + table.overhead_s[0].item()
     assert table.latency_s[0].item() == pytest.approx(max(busy, table.weight_s[0].item()) + 3 * 1024 / HOST)
 
 
 def test_full_frames_spill_a_share_only() -> None:
     """64 channels at 540x960 are 33 MB, twice alive; most of it stays in strips."""
-    table = priced(chain(size=720))
+    table = priced(three_convolutions(size=720))
     elements = 64 * 720 * 720
     stays = number(TARGET, "memory.onchip.bytes") / (2 * elements)
     spilled_s = 2 * elements * (1 - stays) * number(TARGET, "npu.strip_spill") / number(TARGET, "memory.dram.bytes_per_s")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_networks import SMALL
 from torch import nn
 
 from hwmodels.errors import FileError, UsageError
@@ -15,32 +16,11 @@ from searchspaces.networks import registry
 from searchspaces.networks.registry import NETWORKS, build, load, load_file
 from searchspaces.networks.weights import read_state, sha256
 
-SIZES = {
+SIZES = SMALL | {
     "fsrcnn": {"channels": 3, "d": 10, "s": 4, "m": 2, "activation": "prelu"},
     "abpn": {"m": 3, "c": 8},
-    "ecbsr": {"m": 2, "c": 6},
-    "espcn": {"channels": 1, "d": 8, "s": 5},
     "edsr": {"n_feats": 8, "n_blocks": 3},
     "vdsr": {"depth": 5, "width": 6},
-    "imdn": {"nf": 16, "n_blocks": 2},
-    "etds": {"m": 2, "c": 6},
-    "lapsrn": {"depth": 2, "width": 6},
-    "carn_m": {"width": 8, "groups": 2},
-    "srvgg": {"depth": 3, "width": 6},
-    "srmdnf": {"depth": 4, "width": 8, "code": 5},
-    "rrdb": {"n_blocks": 2, "width": 8, "growth": 4},
-    "pan": {"nf": 8, "unf": 6, "n_blocks": 2},
-    "rfdn": {"nf": 12, "n_blocks": 2},
-    "bsrn": {"nf": 8, "n_blocks": 2},
-    "rcan": {"n_groups": 2, "n_blocks": 3, "n_feats": 8, "reduction": 4},
-    "resnet18": {"width": 4, "classes": 10},
-    "vgg16": {"width": 2, "hidden": 12, "classes": 10},
-    "mobilesr": {"width": 16},
-    "hit_srf": {"width": 12, "groups": 1},
-    "imdtn": {"width": 16},
-    "ngswin": {"width": 16, "outer": 2, "inner": 1},
-    "eswt": {"width": 20, "groups": 1, "depth": 2},
-    "swinir": {"channels": 3, "width": 12, "groups": 1, "depth": 2, "heads": 2, "side": 4, "inner": 24, "convs": 1},
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from small_networks import SMALL
 from torch import Tensor, nn
 from words import fused
 
@@ -16,32 +17,11 @@ from searchspaces.ir.graph import Graph, execute
 from searchspaces.networks.registry import NETWORKS, build
 from searchspaces.tracing.trace import check, to_workload, trace
 
-SMALL = {
+SIZES = SMALL | {
     "fsrcnn": {"d": 10, "s": 4, "m": 2, "activation": "prelu"},
     "abpn": {"m": 2, "c": 8},
-    "ecbsr": {"m": 2, "c": 6},
-    "espcn": {"channels": 1, "d": 8, "s": 5},
     "edsr": {"n_feats": 8, "n_blocks": 2, "res_scale": 0.1},
     "vdsr": {"depth": 4, "width": 6},
-    "imdn": {"nf": 16, "n_blocks": 2},
-    "etds": {"m": 2, "c": 6},
-    "lapsrn": {"depth": 2, "width": 6},
-    "carn_m": {"width": 8, "groups": 2},
-    "srvgg": {"depth": 3, "width": 6},
-    "srmdnf": {"depth": 4, "width": 8, "code": 5},
-    "rrdb": {"n_blocks": 2, "width": 8, "growth": 4},
-    "pan": {"nf": 8, "unf": 6, "n_blocks": 2},
-    "rfdn": {"nf": 12, "n_blocks": 2},
-    "bsrn": {"nf": 8, "n_blocks": 2},
-    "rcan": {"n_groups": 2, "n_blocks": 3, "n_feats": 8, "reduction": 4},
-    "resnet18": {"width": 4, "classes": 10},
-    "vgg16": {"width": 2, "hidden": 12, "classes": 10},
-    "mobilesr": {"width": 16},
-    "hit_srf": {"width": 12, "groups": 1},
-    "imdtn": {"width": 16},
-    "ngswin": {"width": 16, "outer": 2, "inner": 1},
-    "eswt": {"width": 20, "groups": 1, "depth": 2},
-    "swinir": {"channels": 3, "width": 12, "groups": 1, "depth": 2, "heads": 2, "side": 4, "inner": 24, "convs": 1},
 }
 
 
@@ -75,9 +55,9 @@ def _ops(graph: Graph) -> list[str]:
 def test_built_in_networks(name: str, scale: int) -> None:
     """Executing the graph equals the module, also at a size at which it was not traced."""
     torch.manual_seed(scale)
-    module = build(name, scale, **SMALL[name])
+    module = build(name, scale, **SIZES[name])
     known = NETWORKS[name]
-    channels = known.channels or int({**known.arguments, **SMALL[name]}["channels"])
+    channels = known.channels or int({**known.arguments, **SIZES[name]}["channels"])
     factor = 1 if known.input_kind == "upsampled" else scale
     graph = trace(module, channels, name, None if known.task else factor)
     assert graph.uncounted == ()
@@ -387,7 +367,7 @@ def test_wrong_scale_is_noticed() -> None:
 
 
 def test_nothing_of_the_module_is_changed() -> None:
-    module = build("ecbsr", **SMALL["ecbsr"])
+    module = build("ecbsr", **SIZES["ecbsr"])
     before = {key: value.clone() for key, value in module.state_dict().items()}
     graph = trace(module, 3, "ecbsr", 2)
     graph.convs[0].weights["weight"].zero_()
