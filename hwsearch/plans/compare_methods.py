@@ -29,6 +29,7 @@ from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.network.run_time import decoding
+from hwsearch.runs import plan_cache
 from searchspaces.ir.graph import execute
 from searchspaces.scopes import SCOPES
 from searchspaces.space import PlanRow, SearchSpace, build_space
@@ -130,8 +131,10 @@ def compare(
                 started = time.perf_counter()
                 plan = space.uniform(weight_bits, activation_bits)
                 first = calibration.quantized(plan)
-                finished = calibration.finished(plan, seed=request.seed, progress=report, effort=effort)
-                seconds = look_s + time.perf_counter() - started
+                trained = plan_cache.name_of(calibration, plan, photos, request.seed, effort)
+                with plan_cache.training(trained) as kept:
+                    finished = calibration.finished(plan, seed=request.seed, progress=report, effort=effort, kept=kept)
+                seconds = look_s + time.perf_counter() - started + (kept.earlier_s if kept else 0.0)
                 rows.append(_row(name, (weight_bits, activation_bits), problem, judge, first, finished, seconds))
                 report("measured", 1.0)
     return MethodComparison(

@@ -20,6 +20,7 @@ from hwsearch.quant import methods
 from hwsearch.quant.cache import Beside, MethodCache
 from hwsearch.quant.engine.integer import run_codes
 from hwsearch.quant.engine.simulate import Prepared, simulate
+from hwsearch.quant.learn.kept import Kept
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat, rounded
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
@@ -201,15 +202,21 @@ class Calibration:
         return self.draft(plan_row).quantized
 
     def finished(
-        self, plan_row: Choices, *, seed: int = 0, progress: Progress | None = None, effort: float = 1.0
+        self,
+        plan_row: Choices,
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+        effort: float = 1.0,
+        kept: Kept | None = None,
     ) -> QuantizedGraph:
-        """The network of a plan ``int[decisions]`` as it is used: the method has looked at it as a whole. ``effort``: see
-        ``quant.method.Draft``.
+        """The network of a plan ``int[decisions]`` as it is used: the method has looked at it as a whole. ``effort``, ``kept``:
+        see ``quant.method.Draft``; ``kept`` must be of this plan, method, seed and effort alone.
 
         Raises:
             ValueError: the method parts weights that several layers use.
         """
-        found = self._cache.method.finish(replace(self.draft(plan_row), effort=effort), seed, progress)
+        found = self._cache.method.finish(replace(self.draft(plan_row), effort=effort, kept=kept), seed, progress)
         for users in self.graph.weight_groups.values():
             own = [layer for name in users if isinstance(layer := found.layers[name], LayerIntegers)]
             if any(not np.array_equal(own[0].weight, one.weight) or not np.array_equal(own[0].scale, one.scale) for one in own):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hwmodels.numbers import Int
+    from hwsearch.quant.learn.kept import Kept
     from hwsearch.quant.network.formats import TensorFormat
     from hwsearch.quant.network.graph import QuantizedGraph
     from hwsearch.quant.network.rewriting import Numbers, Scales
@@ -53,13 +54,14 @@ class Draft:
 
     ``quantized``: those numbers; ``network``: the same before rounding, in the scales that the plan has; ``pictures``: the
     calibration pictures ``[1, C, h, w]`` in 0..1; ``effort``: what a training may cost, in multiply-accumulates
-    over those that it usually may.
+    over those that it usually may; ``kept``: where a training leaves what it has come to, and goes on from; None: nowhere.
     """
 
     quantized: QuantizedGraph
     network: Graph
     pictures: tuple[Tensor, ...]
     effort: float = 1.0
+    kept: Kept | None = None
 
     def windows(self, side: int) -> Tensor:
         """The pictures, cut in squares ``[N, C, h, w]`` of ``side`` pixels, or less where a picture is smaller; in sizes that the

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from hwmodels.numbers import Int
-from hwsearch.quant.learn.bounds import Course, train
+from hwsearch.quant.learn.bounds import train
+from hwsearch.quant.learn.course import Course
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph

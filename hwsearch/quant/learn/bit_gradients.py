@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.quant.learn.bounds import Course, Student, distillation_loss, of_units, targets_of
+from hwsearch.quant.learn.bounds import Student, distillation_loss, targets_of
+from hwsearch.quant.learn.course import Course
+from hwsearch.quant.learn.features import of_units
 from hwsearch.quant.method import Draft
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.observe.gains import macs_per_pixel

@@ -12,28 +12,24 @@ Papers differ in where they begin, in what they train when, and in the weight of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hwmodels.numbers import Int
+from hwsearch.quant.learn import kept
+from hwsearch.quant.learn.course import Course, What
 from hwsearch.quant.learn.ends import Ends
+from hwsearch.quant.learn.features import feature_names
 from hwsearch.quant.learn.regions import RegionEnds
-from hwsearch.quant.learn.straight_through import rounded
 from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
+from hwsearch.quant.learn.weights import Weights
 from hwsearch.quant.method import Draft, Progress
-from hwsearch.quant.network.formats import TensorFormat
-from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
+from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import several
-from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Graph, Node, execute
-from searchspaces.ir.shapes import known_channel_axes
-from searchspaces.ops.maps.elementwise import Add
 
 SIDE = 48
 """Input pixels of a training window's side."""
@@ -41,115 +37,26 @@ MACS = 3.4e12
 """Affordable multiply-accumulates for one plan with gradients; large networks get fewer steps."""
 FEWEST_STEPS = 40
 
-FULL = -1
-"""As the rank of what is added to weights: any matrix."""
-
-What = Literal["tensors", "weights", "all", "ends", "points", "increments"]
-"""Bounds of tensors (their ends alone, or the breakpoints of those in two regions), of weights, what is added to weights, or
-all."""
-Distance = Callable[[Tensor, Tensor], Tensor]
-"""Of two features ``[N, ...]``."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Some steps in which some bounds are trained, by Adam whose rate falls from ``rate`` to ``last`` along half a cosine."""
-
-    what: What
-    steps: int
-    rate: float
-    last: float
-
-
-@dataclass(frozen=True)
-class Course:
-    """How bounds are trained. ``features``: weight of ``distance`` between the features of the two networks, beside the mean
-    absolute error of the output in steps of 8 bits; ``batch``: windows a step; ``by_sensitivity``: features count by the softmax
-    of their deviation over the mean of all, instead of alike; ``rank`` of what is added to the weights of every layer, 0:
-    nothing, ``FULL``: any.
-    """
-
-    phases: Sequence[Phase]
-    features: float
-    distance: Distance
-    batch: int
-    by_sensitivity: bool = False
-    rank: int = 0
-
-
-def _increment(weight: Tensor, rank: int) -> tuple[Tensor, ...] | None:
-    """What is trained beside a layer's weights: factors ``[O, rank]`` and ``[rank, K]``, or a whole matrix ``[O, K]``; nothing at
-    first. None for rank 0."""
-    if rank == 0:
-        return None
-    rows, columns = weight.flatten(1).shape
-    if rank == FULL:
-        return (torch.zeros(rows, columns, requires_grad=True),)
-    down = torch.randn(rank, columns, generator=torch.Generator().manual_seed(columns)) / rank**0.5
-    return torch.zeros(rows, rank, requires_grad=True), down.requires_grad_(True)
-
-
-class _Weights:
-    """The ends of one layer's channels: magnitudes ``[O]``. With a rank, ``up @ down`` of that rank is added to the weights, in
-    units of their deviation; it begins as nothing, and is merged before rounding. ``first``: the layer whose weights these are,
-    where another has them."""
-
-    def __init__(
-        self, layer: LayerIntegers, weight: Tensor, source: TensorFormat, rank: int = 0, first: _Weights | None = None
-    ) -> None:
-        self.bits, self.limit, self._float = layer.bits, Int(layer.bits).narrow_limit, weight
-        self.increment: tuple[Tensor, ...] | None = _increment(weight, rank) if first is None else first.increment
-        self.start = torch.from_numpy(layer.scale)
-        self.bias = torch.from_numpy(layer.bias * (layer.scale.astype(np.float64) * source.scale))
-        self.change: Tensor = torch.zeros_like(self.start, requires_grad=True) if first is None else first.change
-
-    @property
-    def weight(self) -> Tensor:
-        """What is rounded: the weights, and what is added to them."""
-        if self.increment is None:
-            return self._float
-        added = self.increment[0] if len(self.increment) == 1 else self.increment[0] @ self.increment[1]
-        found: Tensor = self._float + added.view_as(self._float) * self._float.std()
-        return found
-
-    def _scale(self) -> Tensor:
-        found: Tensor = self.start * self.change.exp()
-        return found
-
-    def _codes(self) -> Tensor:
-        scale = self._scale().view(-1, *[1] * (self.weight.ndim - 1))
-        return rounded((self.weight / scale).clamp(-self.limit, self.limit))
-
-    def fake(self) -> Tensor:
-        return self._codes() * self._scale().view(-1, *[1] * (self.weight.ndim - 1))
-
-    def fake_bias(self, step: Tensor | float) -> Tensor:
-        """The bias in units of the sums of a layer that reads a tensor of that step."""
-        unit = self._scale() * step
-        return rounded(self.bias.float() / unit) * unit
-
-    def integers(self, source: TensorFormat) -> LayerIntegers:
-        with torch.no_grad():
-            scale, q = self._scale().numpy(), as_kernel(self._codes().to(torch.int8).numpy())
-        return layer_integers(self.bits, q, scale, self.bias.numpy(), source)
-
 
 class Student(FakeQuantized):
-    """The fake-quantized network whose bounds are trained; ``rank``: see ``Course``."""
+    """The fake-quantized network whose bounds are trained, and what a course adds to them."""
 
-    def __init__(self, draft: Draft, rank: int = 0) -> None:
+    def __init__(self, draft: Draft, course: Course | None = None) -> None:
         start = draft.quantized
         self.tensors: dict[str, Ends | RegionEnds] = {
             group: Ends(fmt) if fmt.levels is None else RegionEnds(fmt) for group, fmt in trained_groups(start).items()
         }
-        self.layers: dict[str, _Weights] = {}
+        self.layers: dict[str, Weights] = {}
         for name, layer in trained_layers(start).items():
             first = next((self.layers[user] for user in start.graph.weight_groups[name] if user in self.layers), None)
             weight, source = draft.network[name].weights["weight"], start.formats[start.graph[name].inputs[0]]
-            self.layers[name] = _Weights(layer, weight, source, rank, first)
+            rank, largest = (course.rank, course.largest) if course else (0, False)
+            self.layers[name] = Weights(layer, weight, source, rank, first, largest=largest)
         super().__init__(start, self.tensors, self.layers, {})
         self._several = several(self.graph)
         self.kept = feature_names(self.graph)
+        if course and course.deepest:
+            self.kept = self.kept[-1:]
 
     def parameters(self, what: What) -> list[Tensor]:
         found: list[Tensor] = []
@@ -158,7 +65,7 @@ class Student(FakeQuantized):
         if what in ("tensors", "points", "all"):
             found += [tensor.point_change for tensor in self.tensors.values() if isinstance(tensor, RegionEnds)]
         if what in ("weights", "all"):
-            found += once(layer.change for layer in self.layers.values())
+            found += once(layer.change for layer in self.layers.values() if not layer.largest)
         if what in ("increments", "all"):
             found += once(part for layer in self.layers.values() for part in layer.increment or ())
         return found
@@ -185,43 +92,12 @@ class Student(FakeQuantized):
         return values[self.graph.output.name], [values[name] for name in self.kept]
 
 
-def feature_names(graph: Graph) -> list[str]:
-    """Tensors whose distance is part of the loss: ends of residual blocks, or every layer's result where there are none. Only
-    those of pictures ``[N, C, H, W]``: tokens have no place of their own for each picture."""
-    axes = known_channel_axes(graph)
-    sums = [node.name for node in graph.nodes if isinstance(node.op, Add) and axes[node.name] == 1]
-    return sums or [node.name for node in graph.convs[:-1] if axes[node.name] == 1]
-
-
-def _unit(x: Tensor) -> Tensor:
-    """Each picture of ``[N, ...]`` as a vector of length one."""
-    flat = x.flatten(1)
-    length: Tensor = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
-    return flat / length.clamp_min(1e-12)
-
-
-def of_directions(f: Tensor, g: Tensor) -> Tensor:
-    """``|| f / ||f|| - g / ||g|| ||``, the mean over pictures."""
-    apart: Tensor = torch.linalg.vector_norm(_unit(f) - _unit(g), dim=1)
-    return apart.mean()
-
-
-def of_energies(f: Tensor, g: Tensor) -> Tensor:
-    """The mean squared difference of where two features have their energy: the mean square over channels, as a unit vector."""
-    return (_unit(f.square().mean(dim=1)) - _unit(g.square().mean(dim=1))).square().mean()
-
-
-def of_units(f: Tensor, g: Tensor) -> Tensor:
-    """The mean squared difference of two features as vectors of length one."""
-    return (_unit(f) - _unit(g)).square().mean()
-
-
 def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
     """A plan with its bounds trained. A phase that does not lower the loss on the windows that it saw is undone.
 
     As many steps as ``MACS`` allows, shared by the phases as the course says.
     """
-    student, windows = Student(draft, course.rank), draft.windows(SIDE)
+    student, windows = Student(draft, course), draft.windows(SIDE)
     targets = targets_of(student, draft.network, windows)
     batch = min(course.batch, len(windows))
     pixels = batch * windows.shape[2] * windows.shape[3]
@@ -229,28 +105,28 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     affordable = draft.effort * MACS / (3 * pixels * macs_per_pixel(student.graph, windows.shape[1]))
     share = min(1.0, max(FEWEST_STEPS, affordable) / wanted)
     generator, done = torch.Generator().manual_seed(seed), 0
-    best, kept = _total(student, windows, targets, course), student.changes()
+    best, won = _total(student, windows, targets, course), student.changes()
     begun = best
-    for phase in course.phases:
+    for number, phase in enumerate(course.phases):
         steps = max(1, round(phase.steps * share))
         parameters = student.parameters(phase.what)
         if not parameters:
             continue
         optimizer = torch.optim.Adam(parameters, phase.rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, phase.last)
-        for _ in range(steps):
+        for step in kept.steps(draft.kept, f"bounds-{number}", steps, optimizer, schedule, generator):
             chosen = torch.randint(0, len(windows), (batch,), generator=generator)
             loss = distillation_loss(student, windows[chosen], {name: t[chosen] for name, t in targets.items()}, course)
             optimizer.zero_grad()
             loss.backward()  # torch does not type it
             optimizer.step()
             schedule.step()
-            done += 1
             if progress is not None:
-                progress("training bounds", min(1.0, done / (wanted * share)))
+                progress("training bounds", min(1.0, (done + step + 1) / (wanted * share)))
+        done += steps
         if (total := _total(student, windows, targets, course)) < best:
-            best, kept = total, student.changes()
-        student.restore(kept)
+            best, won = total, student.changes()
+        student.restore(won)
     return student.quantized() if best < begun else draft.quantized
 
 

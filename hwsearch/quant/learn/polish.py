@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hwmodels.numbers import INT8
 from hwsearch.quant.engine.simulate import as_real, simulated
+from hwsearch.quant.learn import kept
 from hwsearch.quant.learn.straight_through import rounded, stored
 from hwsearch.quant.learn.student import once, trained_layers
 from hwsearch.quant.method import Draft, Progress
@@ -135,7 +136,7 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.1)
     generator, sized = torch.Generator().manual_seed(seed), graph.at(*windows.shape[2:])
     batch = max(1, BATCH_PIXELS // (windows.shape[2] * windows.shape[3]))
-    for step in range(steps):
+    for step in kept.steps(draft.kept, "polish", steps, optimizer, schedule, generator):
         chosen = torch.from_numpy(seen)[torch.randint(0, len(seen), (batch,), generator=generator)]
         luma = batched(graph, lambda x: _forward(sized, formats, layers, fixed, x), windows[chosen])
         loss = torch.mean((luma - target[chosen]) ** 2)

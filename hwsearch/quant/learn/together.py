@@ -22,6 +22,7 @@ from torch import Tensor
 
 from hwmodels.numbers import Int
 from hwsearch.quant.engine.simulate import as_real, simulated
+from hwsearch.quant.learn import kept
 from hwsearch.quant.learn.ends import Ends
 from hwsearch.quant.learn.straight_through import rounded
 from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
@@ -147,7 +148,7 @@ class Windows:
     """Windows of pictures, drawn anew every time: turned where the network takes them so, mirrored, with more contrast."""
 
     def __init__(self, graph: Graph, pictures: Sequence[Tensor], seed: int) -> None:
-        self._pictures, self._random, self._sizes = pictures, np.random.default_rng(seed), Sizes.of(graph)
+        self._pictures, self.random, self._sizes = pictures, np.random.default_rng(seed), Sizes.of(graph)
         height, width = (min(SIDE, *(picture.shape[axis] for picture in pictures)) for axis in (2, 3))
         self.size = self._sizes.within(height, width)
         self.count = max(1, round(BATCH_PIXELS / (self.size[0] * self.size[1])))
@@ -157,14 +158,14 @@ class Windows:
         return torch.cat([self._one() for _ in range(self.count)])
 
     def _one(self) -> Tensor:
-        picture, (h, w) = self._pictures[int(self._random.integers(len(self._pictures)))], self.size
-        top, left = (int(self._random.integers(0, picture.shape[axis] - side + 1)) for axis, side in ((2, h), (3, w)))
+        picture, (h, w) = self._pictures[int(self.random.integers(len(self._pictures)))], self.size
+        top, left = (int(self.random.integers(0, picture.shape[axis] - side + 1)) for axis, side in ((2, h), (3, w)))
         window = picture[:, :, top : top + h, left : left + w]
-        if self._random.integers(2):
-            window = contrasted(window, float(self._random.uniform(1, CONTRAST)))
-        if self._random.integers(2):
+        if self.random.integers(2):
+            window = contrasted(window, float(self.random.uniform(1, CONTRAST)))
+        if self.random.integers(2):
             window = window.flip(3)
-        turns = int(self._random.integers(4)) if h == w else 2 * int(self._random.integers(2))
+        turns = int(self.random.integers(4)) if h == w else 2 * int(self.random.integers(2))
         found: Tensor = window.rot90(turns, (2, 3))
         return found
 
@@ -191,7 +192,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     groups = student.groups(course)
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [group["lr"] for group in groups], steps, pct_start=0.1)
-    for step in range(steps):
+    for step in kept.steps(draft.kept, "together", steps, optimizer, schedule, windows.random):
         optimizer.zero_grad()
         for x in windows().split(parts):
             with torch.no_grad():

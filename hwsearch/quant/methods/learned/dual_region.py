@@ -19,7 +19,8 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.numbers import Int
-from hwsearch.quant.learn.bounds import Course, Phase, of_directions
+from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.rewriting import Scales

@@ -8,7 +8,8 @@ serves all; biases stay. It is no substitute for training on originals: that is 
 
 from __future__ import annotations
 
-from hwsearch.quant.learn.bounds import FULL, Course, Phase, of_directions
+from hwsearch.quant.learn.course import FULL, Course, Phase
+from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges import bounds

@@ -12,7 +12,8 @@ relative to where a bound began; weights have no zero point; the histogram is on
 
 from __future__ import annotations
 
-from hwsearch.quant.learn.bounds import Course, Phase, of_energies
+from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.features import of_energies
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges import bounds

@@ -8,7 +8,8 @@ nothing; bounds are found and distilled first, as 2DQuant's; 300 steps each, min
 
 from __future__ import annotations
 
-from hwsearch.quant.learn.bounds import Course, Phase, of_directions
+from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges import bounds

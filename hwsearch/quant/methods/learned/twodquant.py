@@ -11,7 +11,8 @@ began; weights are symmetric per channel, theirs have one range and a zero point
 
 from __future__ import annotations
 
-from hwsearch.quant.learn.bounds import Course, Phase, of_directions
+from hwsearch.quant.learn.course import Course, Phase
+from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.method import MethodInfo
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.ranges import bounds

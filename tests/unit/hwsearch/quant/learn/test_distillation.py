@@ -17,7 +17,9 @@ from hwsearch.contracts import tiny_pairs
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine.integer import run_codes
 from hwsearch.quant.learn import bounds, polish, together
-from hwsearch.quant.learn.bounds import SIDE, Course, Student, feature_names, targets_of, train
+from hwsearch.quant.learn.bounds import SIDE, Student, targets_of, train
+from hwsearch.quant.learn.course import Course
+from hwsearch.quant.learn.features import feature_names
 from hwsearch.quant.method import Draft
 from hwsearch.quant.methods.learned import dual_region, lsq, ptq4sr, spr2q, twodquant
 from hwsearch.quant.methods.learned import together as learned_together

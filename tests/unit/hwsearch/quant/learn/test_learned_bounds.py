@@ -9,8 +9,10 @@ import torch
 from hwmodels.numbers import Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.engine import integer
-from hwsearch.quant.learn.bounds import Course, Phase, Student, of_directions, of_energies, train
+from hwsearch.quant.learn.bounds import Student, train
+from hwsearch.quant.learn.course import Course, Phase
 from hwsearch.quant.learn.ends import Ends
+from hwsearch.quant.learn.features import of_directions, of_energies
 from hwsearch.quant.network.formats import TensorFormat
 
 

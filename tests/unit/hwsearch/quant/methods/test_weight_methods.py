@@ -11,7 +11,9 @@ from hwmodels.numbers import Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
-from hwsearch.quant.learn.bounds import FULL, Course, Phase, Student, of_directions, train
+from hwsearch.quant.learn.bounds import Student, train
+from hwsearch.quant.learn.course import FULL, Course, Phase
+from hwsearch.quant.learn.features import of_directions
 from hwsearch.quant.methods.learned.condiquant import conditioned, proximal
 from hwsearch.quant.methods.weights.hadamard import rotated, rotation, streams
 from hwsearch.quant.network.rewriting import AS_IT_IS
@@ -126,7 +128,7 @@ def test_networks_without_linear_streams_stay() -> None:
 def test_increments_are_merged_before_rounding() -> None:
     calibration = tiny_calibration((3, 8), (8, 16), "minmax")
     draft = calibration.draft(calibration.space.uniform(3, 8))
-    plain, student = Student(draft), Student(draft, rank=2)
+    plain, student = Student(draft), Student(draft, Course((), 0.0, of_directions, 1, rank=2))
     x = tiny_pairs()[0].low
     with torch.no_grad():
         assert torch.equal(plain(x)[0], student(x)[0])  # they begin as nothing
@@ -150,7 +152,7 @@ def test_increments_are_merged_before_rounding() -> None:
 def test_lsq_trains_any_change_of_the_weights() -> None:
     calibration = tiny_calibration((2, 8), (8, 16), "minmax")
     draft = calibration.draft(calibration.space.uniform(2, 8))
-    student, x = Student(draft, rank=FULL), tiny_pairs()[0].low
+    student, x = Student(draft, Course((), 0.0, of_directions, 1, rank=FULL)), tiny_pairs()[0].low
     with torch.no_grad():
         assert torch.equal(Student(draft)(x)[0], student(x)[0])
     gradients = torch.autograd.grad(student(x)[0].square().mean(), student.parameters("increments"))

@@ -1,0 +1,45 @@
+"""How bounds are trained: in which order, how fast, and what for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hwsearch.quant.learn.features import Distance
+
+FULL = -1
+"""As the rank of what is added to weights: any matrix."""
+
+What = Literal["tensors", "weights", "all", "ends", "points", "increments"]
+"""Bounds of tensors (their ends alone, or the breakpoints of those in two regions), of weights, what is added to weights, or
+all."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some steps in which some bounds are trained, by Adam whose rate falls from ``rate`` to ``last`` along half a cosine."""
+
+    what: What
+    steps: int
+    rate: float
+    last: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """How bounds are trained. ``features``: weight of ``distance`` between the features of the two networks, beside the mean
+    absolute error of the output in steps of 8 bits; ``batch``: windows a step; ``by_sensitivity``: features count by the softmax
+    of their deviation over the mean of all, instead of alike; ``rank`` of what is added to the weights of every layer, 0:
+    nothing, ``FULL``: any; ``largest``: weights reach to their largest, whatever they become, and those ends are not trained;
+    ``deepest``: of the features only the last counts.
+    """
+
+    phases: Sequence[Phase]
+    features: float
+    distance: Distance
+    batch: int
+    by_sensitivity: bool = False
+    rank: int = 0
+    largest: bool = False
+    deepest: bool = False
