@@ -15,7 +15,7 @@ from hwsearch.documents.results import LayerRow, ScheduleStep, TilingPoint
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.problem.pose import Problem, Request, pose
 from hwsearch.search import frame_rate, tiling_options
-from searchspaces.networks import registry
+from searchspaces.networks import registry, through_spandrel
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import PlanRow, SearchSpace, listed, matrix, written
 
@@ -129,7 +129,7 @@ def estimate(request: Request, precision: str) -> Price:
 
 def _network(request: Request) -> LoadedNetwork | None:
     """The network without weights where none ship and none are given: a price does not depend on them."""
-    if request.model is not None or request.weights is not None:
+    if request.model is not None or request.weights is not None or request.network == through_spandrel.NAME:
         return None
     spec = registry.spec(request.network)
     scale = request.scale or next(iter(spec.shipped), spec.scales[0])

@@ -21,7 +21,7 @@ from hwsearch.formats.writing import exporters
 from hwsearch.problem import traced
 from hwsearch.quant import methods
 from searchspaces.ir.graph import Graph
-from searchspaces.networks import colours, registry, value_range
+from searchspaces.networks import colours, registry, through_spandrel, value_range
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.scopes import SCOPES, Scope
 from searchspaces.space import SearchSpace, build_space
@@ -136,13 +136,15 @@ class Pictures:
 
 
 def load_network(request: Request) -> LoadedNetwork:
-    """The built-in network, the user's module, or the network of a model file, with its weights."""
+    """The built-in network, the user's module, the network of a model file, or one that spandrel knows, with its weights."""
     enlarges = request.task is None or tasks.task(request.task).enlarges
     if request.model is not None and Path(request.model).suffix.lower() in readers.endings():
         network = file_network.load(Path(request.model), scale=request.scale, weights=request.weights, enlarges=enlarges)
     elif request.model is not None:
         _check_model(request.model)
         network = registry.load_file(request.model, weights=request.weights, scale=request.scale, enlarges=enlarges)
+    elif request.network == through_spandrel.NAME:
+        network = through_spandrel.load(request.weights, request.scale, request.arguments)
     else:
         network = registry.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
     returns = enlarges and not (network.task and request.task is None)

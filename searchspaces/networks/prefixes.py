@@ -8,7 +8,7 @@ of such names is complete, so the network itself is asked: a prefix is right whe
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -99,14 +99,28 @@ def _candidates(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
     return sorted(found, key=lambda candidate: candidate.prefix)
 
 
+def views(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """The tensors of a file under every name that could be a network's own: as they are, then without one known wrapper after
+    the other. For those who tell a network by its names, and cannot be asked which names it wants."""
+    bare = _without_inside(tensors)
+    for prefix in _known_prefixes(bare):
+        yield prefix, _behind(prefix, bare)
+
+
 def _known_prefix(tensors: Mapping[str, Tensor]) -> str:
     """The wrappers around the tensors of a file that does not fit the network, so that the refusal names bare keys."""
+    return [*_known_prefixes(tensors)][-1]
+
+
+def _known_prefixes(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """No prefix, then with one known wrapper more each; the outermost may be one of several things in a file."""
     prefix = ""
     while True:
+        yield prefix
         firsts = {key.removeprefix(prefix).partition(".")[0] for key in tensors if key.startswith(prefix)}
         inner = next((name for name in WRAPPERS if name in firsts and f"{prefix}{name}" not in tensors), None)
         if inner is None or (prefix and len(firsts) > 1):
-            return prefix
+            return
         prefix += f"{inner}."
 
 

@@ -1,4 +1,5 @@
-"""Which built-in network a weights file is of: told by the names and shapes of its tensors."""
+"""Which network a weights file is of: told by the names and shapes of its tensors. Built-in networks first, then those that
+spandrel knows."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from hwmodels.errors import FileError, UsageError
-from searchspaces.networks import checkpoint
+from searchspaces.networks import checkpoint, through_spandrel
 from searchspaces.networks.prefixes import choose
 from searchspaces.networks.registry import NETWORKS
 from searchspaces.networks.spec import NetworkSpec, blueprint
@@ -21,10 +22,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recognised:
-    """A built-in network; ``scale`` is None where its weights are the same for several.
+    """A network; ``scale`` is None where its weights are the same for several.
 
     ``scales``: those that the weights are for; ``channels`` of pictures, ``value_range`` that its published weights expect;
-    ``arguments``: its sizes, as the weights show them.
+    ``arguments``: its sizes, as the weights show them; ``family``: what it is, where another library knows the network.
     """
 
     name: str
@@ -33,12 +34,14 @@ class Recognised:
     channels: int = field(default=3, compare=False)
     value_range: str = field(default="0..1", compare=False)
     arguments: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    family: str = field(default="", compare=False)
 
     @property
     def words(self) -> str:
         """Itself in a line: family, scale, colours, range."""
         colours = {1: "luma", 3: "RGB"}.get(self.channels, f"{self.channels} channels")
-        return f"{self.name} {' or '.join(f'x{s}' for s in self.scales)}, {colours}, values {self.value_range}"
+        name = f"{self.family} (by {self.name})" if self.family else self.name
+        return f"{name} {' or '.join(f'x{s}' for s in self.scales)}, {colours}, values {self.value_range}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def recognise(path: Path, scale: int | None = None) -> Recognised:
 
 
 def look(path: Path, scale: int | None = None) -> Recognised:
-    """The built-in network whose weights a file holds.
+    """The network whose weights a file holds: a built-in one, or one that spandrel knows.
 
     Args:
         scale: the enlargement, where it is known.
@@ -79,13 +82,29 @@ def look(path: Path, scale: int | None = None) -> Recognised:
         there = ", ".join(f"{fit.spec.name} x{fit.scale}" for fit in whole)
         raise UsageError(f"{path}: weights of {there}, not of scale {scale}", "Leave --scale out.")
     if not names:
-        raise FileError(f"{path}: weights of none of the built-in networks{_nearest(fits)}", _HINT)
+        return _elsewhere(path, scale, f"{path}: weights of none of the built-in networks{_nearest(fits)}")
     if len(names) > 1:
         raise UsageError(f"{path}: weights of {' or '.join(names)}", f"Say which: --network {names[0]}.")
     channels = found[0].spec.channels or int(found[0].arguments["channels"])
     scales, values = tuple(fit.scale for fit in found), found[0].spec.value_range or "0..1"
     known = scale or (scales[0] if len(scales) == 1 else None)
     return Recognised(names[0], known, scales, channels, values, found[0].arguments)
+
+
+def _elsewhere(path: Path, scale: int | None, none: str) -> Recognised:
+    """What spandrel knows, where it can be asked.
+
+    Args:
+        none: the words for a file of no built-in network.
+    """
+    found = through_spandrel.look(path)
+    if isinstance(found, through_spandrel.Unavailable):
+        raise FileError(f"{none}; {found.reason}", f"{_HINT} {found.remedy}")
+    if found is None:
+        raise FileError(f"{none}, nor of those that spandrel knows", _HINT)
+    if scale not in (None, found.scale):
+        raise UsageError(f"{path}: weights of {found.title} x{found.scale}, not of scale {scale}", "Leave --scale out.")
+    return Recognised(through_spandrel.NAME, found.scale, (found.scale,), found.channels, family=found.title)
 
 
 _SHARE = 10

@@ -284,6 +284,9 @@ def _nothing(walk: Walk, call: fx.Node) -> Value:
 
 @handles("to.dtype", "to.device", "to.dtype_layout", "to.other", "_to_copy.default", "type_as.default")
 def _to(walk: Walk, call: fx.Node) -> Value:
+    found = walk.value(call.args[0])
+    if isinstance(found, Tensor):  # ``mean.type_as(x)``: numbers of the network, in the format of a feature map
+        return found.to(call.meta["val"].dtype)
     if call.meta["val"].dtype != call.args[0].meta["val"].dtype:  # type: ignore[union-attr]  # its first argument is a node
         raise NotRead("change of number format")
     return loose_name(walk, call.args[0])

@@ -224,6 +224,7 @@ def networks(
         ]
         columns = ("network", "what it is", "scales", "weights ship for", "arguments (--arg)")
         screen.print(table(columns, rows, left=columns))
+        screen.print("Other families are known by their weights alone (--weights FILE) where spandrel is installed.")
 
     terminal.show({"networks": found}, render)
 

@@ -44,16 +44,16 @@ def inspect(
 
 
 def show_weights(file: Path, terminal: Terminal) -> None:
-    """Which built-in network a file of weights is of: family, scale, colours, range of values, sizes; and what it holds."""
+    """Which network a file of weights is of: family, scale, colours, range of values, sizes; and what it holds."""
     from hwsearch.documents import units
     from searchspaces.networks import checkpoint, recognition
 
     tensors = checkpoint.read(file).tensors
-    found, reason = None, ""
+    found, reason, hint = None, "", ""
     try:
         found = recognition.look(file)
     except HwsearchError as error:
-        reason = error.message.removeprefix(f"{file}: ")
+        reason, hint = error.message.removeprefix(f"{file}: "), error.hint
     document = {
         "file": str(file),
         "file_bytes": file.stat().st_size,
@@ -61,12 +61,13 @@ def show_weights(file: Path, terminal: Terminal) -> None:
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "recognised": found,
         "reason": reason,
+        "hint": hint,
     }
 
     def render(screen: Console) -> None:
         size = units.bytes_(file.stat().st_size)
         screen.print(bold(str(file), f": {len(tensors)} tensors, {document['parameters']:,} numbers, {size}"))
-        screen.print(f"Recognised as {found.words}" if found else f"Not recognised: {reason}")
+        screen.print(f"Recognised as {found.words}" if found else f"Not recognised: {reason}\n{hint}", soft_wrap=True)
         if found and found.arguments:
             screen.print("Sizes: " + ", ".join(f"{name}={value}" for name, value in found.arguments.items()))
 

@@ -198,6 +198,7 @@ SPELLINGS: dict[str, tuple[Callable[[Made, Tensor], Tensor], list[str]]] = {
     "division": (lambda s, x: s.conv(x) / 255.0, ["conv"]),
     "negation": (lambda s, x: 1 - s.conv(x), ["conv"]),
     "mean shift": (lambda s, x: s.conv(x - s.mean) * 2 + 1, ["conv", "conv"]),
+    "mean shift in the picture's format": (lambda s, x: s.conv(x - s.mean.type_as(x)), ["conv", "conv"]),
     "normalisation": (lambda s, x: s.norm(s.conv(x)), ["conv"]),
     "normalisation and relu": (lambda s, x: F.relu(s.norm(s.conv(x))), ["conv"]),
     "normalisation first": (lambda s, x: s.conv(F.relu(s.norm3(x))), ["conv", "conv"]),
