@@ -18,6 +18,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rfdn": {"nf": 12, "n_blocks": 2},
     "bsrn": {"nf": 8, "n_blocks": 2},
     "rcan": {"n_groups": 2, "n_blocks": 3, "n_feats": 8, "reduction": 4},
+    "rcan_basicsr": {"n_groups": 2, "n_blocks": 3, "n_feats": 8, "reduction": 4},
     "resnet18": {"width": 4, "classes": 10},
     "vgg16": {"width": 2, "hidden": 12, "classes": 10},
     "mobilesr": {"width": 16},

@@ -60,7 +60,7 @@ def recognise(path: Path, scale: int | None = None) -> Recognised:
     found = look(path, scale)
     _log.warning("%s: recognised as %s.", path.name, found.words)
     if len(found.scales) > 1:
-        _log.warning("%s: its weights do not show the scale; say it by --scale where it is not the usual one.", path.name)
+        _log.warning("%s: its weights are for several scales; say by --scale which, where it is not the usual one.", path.name)
     return found
 
 
@@ -148,7 +148,7 @@ def _fit(spec: NetworkSpec, scale: int, tensors: Mapping[str, Tensor], path: Pat
     """How a network fits; None where its sizes, read off these weights, make none."""
     try:
         wanted = blueprint(spec, scale, spec.arguments)
-        state = spec.own(choose(tensors, wanted, path).state)
+        state = spec.own(choose(tensors, wanted, path).state, scale)
         arguments = {**spec.arguments, **spec.infer(state)}
         if arguments != spec.arguments:
             wanted = blueprint(spec, scale, arguments)

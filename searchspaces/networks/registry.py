@@ -115,7 +115,7 @@ def load(name: str, scale: int | None = None, weights: str | Path | None = None,
             f"no weights ship for {name} x{scale}", f"Pass --weights FILE.safetensors (or .pth). Shipped: {shipped or 'none'}."
         )
     read = _read(path, blueprint(known, scale, known.arguments))
-    state = known.own(read.state)
+    state = known.own(read.state, scale)
     chosen = {**known.arguments, **known.infer(state), **arguments}
     module = build(name, scale, **chosen)
     put(module, state, path)

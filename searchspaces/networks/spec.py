@@ -30,6 +30,7 @@ class NetworkSpec:
         shipped: scale -> file name in ``pretrained/``.
         value_range: what its published weights expect, as ``networks.value_range`` reads it; empty for 0..1.
         derived: endings of names that published files also hold and that follow from the rest, such as masks of windows.
+        at_scale: of a file for several scales, what one of them needs, under the network's names.
         task: the task it is for, where it returns no picture (see ``searchspaces.tasks``).
         size: height and width of the pictures that it is made for, None: any.
         choices: argument -> its values and what each means, where not every number or text will do.
@@ -47,14 +48,15 @@ class NetworkSpec:
     shipped: Mapping[int, str] = field(default_factory=dict)
     value_range: str = ""
     derived: tuple[str, ...] = ()
+    at_scale: Callable[[State, int], State] = lambda state, scale: state
     task: str = ""
     size: tuple[int, int] | None = None
     choices: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)
     place: int = 0
 
-    def own(self, state: State) -> dict[str, Tensor]:
-        """Of the tensors of a file those that do not follow from the others."""
-        return {key: value for key, value in state.items() if not key.endswith(self.derived)}
+    def own(self, state: State, scale: int) -> dict[str, Tensor]:
+        """Of the tensors of a file those of one scale that do not follow from the others."""
+        return {key: value for key, value in self.at_scale(state, scale).items() if not key.endswith(self.derived)}
 
     def weights(self, scale: int) -> Path | None:
         """The weights that ship with the package, if there are any."""

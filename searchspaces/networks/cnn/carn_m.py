@@ -2,7 +2,8 @@
 mobile one.
 
 Blocks and the layers inside them are cascaded: each reads the outputs of all before it, joined by a 1x1 convolution. A block
-uses one residual block of grouped convolutions three times. Weights of one scale; the published file holds three of them.
+uses one residual block of grouped convolutions three times. A file may be for one scale, or, as the published one, for three:
+what enlarges is then there for each.
 """
 
 from __future__ import annotations
@@ -130,11 +131,26 @@ def _infer(state: State) -> dict[str, Any]:
     return known(width=width, groups=width // each if width and each else None)
 
 
+def _at_scale(state: State, scale: int) -> State:
+    """Of a file that holds what enlarges for several scales (``upsample.up2``, ``up3``, ``up4``) the part for one."""
+    several = {f"upsample.up{other}." for other in (2, 3, 4)}
+    if not any(key.startswith(tuple(several)) for key in state):
+        return state
+    own = f"upsample.up{scale}."
+    others = tuple(several - {own})
+    return {
+        f"upsample.up.{key.removeprefix(own)}" if key.startswith(own) else key: value
+        for key, value in state.items()
+        if not key.startswith(others)
+    }
+
+
 SPEC = NetworkSpec(
     "carn_m",
     "CARN-M, 2018: cascades of grouped residual blocks, each used three times",
     CARNM,
     {"width": 64, "groups": 4},
     _infer,
+    at_scale=_at_scale,
     place=6,
 )

@@ -13,6 +13,7 @@ from torch import nn
 
 from hwmodels.errors import FileError, UsageError
 from searchspaces.networks import registry
+from searchspaces.networks.recognition import recognise
 from searchspaces.networks.registry import NETWORKS, build, load, load_file
 from searchspaces.networks.weights import read_state, sha256
 
@@ -87,6 +88,7 @@ def test_sizes_are_read_off_the_weights(tmp_path: Path, name: str, scale: int) -
         ("bsrn", 4, {}, 352_400),
         ("srmdnf", 2, {}, 1_510_555 - 15),  # the degradation is no parameter
         ("rcan", 2, {}, 15_444_667),  # RCAN: 15.44 M
+        ("rcan_basicsr", 2, {}, 15_444_667 - 24),  # its mean is no parameter: two 1x1 convolutions of 3 channels less
         ("resnet18", 1, {}, 11_689_512),
         ("vgg16", 1, {}, 138_357_544),
     ],
@@ -95,6 +97,49 @@ def test_parameter_counts_of_the_papers(name: str, scale: int, arguments: dict[s
     with torch.device("meta"):
         network = build(name, scale, **arguments)
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+def test_rcan_as_basicsr_spells_it_is_rcan() -> None:
+    """The same layers under other names: with values of 0..1 what RCAN does with values of 0..255."""
+    torch.manual_seed(0)
+    sizes = {"n_groups": 2, "n_blocks": 3, "n_feats": 8, "reduction": 4}
+    network, other = build("rcan", 4, **sizes), build("rcan_basicsr", 4, **sizes)
+    state = network.state_dict()
+    names = {"conv_first": "head.0", "conv_after_body": "body.2", "upsample.0": "tail.0.0", "upsample.2": "tail.0.2"}
+    names |= {"conv_last": "tail.1"} | {f"body.{group}.conv": f"body.{group}.body.3" for group in range(2)}
+    for group, block in ((group, block) for group in range(2) for block in range(3)):
+        inside = {"rcab.0": "0", "rcab.2": "2", "rcab.3.attention.1": "3.conv_du.0", "rcab.3.attention.3": "3.conv_du.2"}
+        for name, theirs in inside.items():
+            names[f"body.{group}.residual_group.{block}.{name}"] = f"body.{group}.body.{block}.body.{theirs}"
+    translated = {f"{name}.{part}": state[f"{theirs}.{part}"] for name, theirs in names.items() for part in ("weight", "bias")}
+    assert set(other.state_dict()) == set(translated)
+    other.load_state_dict(translated)
+    x = torch.rand(1, 3, 12, 14)
+    with torch.no_grad():
+        assert torch.allclose(other(x) * 255, network(x * 255), rtol=0, atol=1e-3)
+        half = build("rcan_basicsr", 4, **sizes, img_range=127.5)
+        half.load_state_dict(translated)
+        assert not torch.allclose(half(x), other(x), atol=1e-3)
+
+
+def test_a_file_of_carn_m_for_all_scales(tmp_path: Path) -> None:
+    """The published file has what enlarges three times, and the rest once: each scale is what a file of its own would be."""
+    torch.manual_seed(0)
+    networks = {scale: build("carn_m", scale, **SIZES["carn_m"]) for scale in (2, 3, 4)}
+    whole = {key: value for key, value in networks[2].state_dict().items() if not key.startswith("upsample.")}
+    for scale, network in networks.items():
+        part = network.state_dict()
+        whole |= {f"upsample.up{scale}.{k.removeprefix('upsample.up.')}": v for k, v in part.items() if k.startswith("upsample.")}
+        network.load_state_dict({key: whole.get(key, value) for key, value in part.items()})
+    torch.save({f"module.{key}": value for key, value in whole.items()}, tmp_path / "carn_m.pth")
+    found = recognise(tmp_path / "carn_m.pth")
+    assert (found.name, found.scale, found.scales) == ("carn_m", None, (2, 3, 4))
+    assert recognise(tmp_path / "carn_m.pth", 3).scale == 3
+    for scale, network in networks.items():
+        loaded = load("carn_m", scale=scale, weights=tmp_path / "carn_m.pth")
+        x = torch.rand(1, 3, 9, 11)
+        with torch.no_grad():
+            assert torch.equal(loaded.module(x), network(x))
 
 
 def test_residual_scale_of_edsr() -> None:

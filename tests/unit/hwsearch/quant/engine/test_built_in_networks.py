@@ -31,6 +31,7 @@ SMALL = {
     "rfdn": {"nf": 12, "n_blocks": 2},
     "bsrn": {"nf": 8, "n_blocks": 2},
     "rcan": {"n_groups": 1, "n_blocks": 2, "n_feats": 8, "reduction": 4},
+    "rcan_basicsr": {"n_groups": 1, "n_blocks": 2, "n_feats": 8, "reduction": 4},
     "resnet18": {"width": 4, "classes": 10},
     "vgg16": {"width": 2, "hidden": 12, "classes": 10},
 }
