@@ -1,6 +1,6 @@
-"""Which layers are quantized at all: everything, or one of the three scopes of published tables.
+"""Which layers are quantized at all: everything, or one of the four scopes of published tables.
 
-"W4A4" means three different networks in the literature of super-resolution. In bit operations, EDSR-baseline x4 at 4 bits is
+"W4A4" means different networks in the literature of super-resolution. In bit operations, EDSR-baseline x4 at 4 bits is
 1.85 times below 8 bits everywhere in the first, 3.8 times in the second, and in the third 2.4 times below floating point; a row
 of one is never put beside a row of another.
 
@@ -9,6 +9,8 @@ of one is never put beside a row of another.
     not-first-last  first and last convolution at 8 bits. PTQ4SR (CVPR 2023).
     blocks          convolutions of residual blocks alone; the rest is not quantized, so it has the widest width of the device.
                     Quantization-aware training: PAMS (ECCV 2020), DAQ (WACV 2022), ODM (ECCV 2024), QuantSR (NeurIPS 2023).
+    linear          linear layers of transformers and what they read; the rest is not quantized. Transformers in "Gradient Knows
+                    Best" (CVPR 2026); 2DQuant (NeurIPS 2024) and CondiQuant quantize the products of attention as well.
 
 One difference stays: those papers quantize what each convolution reads and keep feature maps between blocks in floating point;
 here a tensor has one width for all of its readers, so the residual stream is stored at the width that a block reads.
@@ -20,11 +22,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from hwmodels.workload import Contract
+
 if TYPE_CHECKING:
     from hwmodels.numbers import NumberFormat
     from hwmodels.workload import Workload
 
-Scope = Literal["all", "body", "not-first-last", "blocks"]
+Scope = Literal["all", "body", "not-first-last", "blocks", "linear"]
 
 EIGHT = 8
 
@@ -81,6 +85,12 @@ def _blocks(workload: Workload) -> frozenset[int]:
     return frozenset().union(*innermost) & _not_first_last(workload) or _body(workload)
 
 
+def _linear(workload: Workload) -> frozenset[int]:
+    """Linear layers. A network without any has its body."""
+    rows = ((row, workload.layers[row].work) for row in workload.weighing)
+    return frozenset(row for row, work in rows if isinstance(work, Contract) and work.form == "product") or _body(workload)
+
+
 SCOPES: Mapping[str, ScopeInfo] = {
     info.name: info
     for info in (
@@ -88,6 +98,7 @@ SCOPES: Mapping[str, ScopeInfo] = {
         ScopeInfo("body", "head, upsampler and tail at 8 bits", "AdaBM, OAQ-SR", EIGHT, _body),
         ScopeInfo("not-first-last", "first and last convolution at 8 bits", "PTQ4SR", EIGHT, _not_first_last),
         ScopeInfo("blocks", "residual blocks only, the rest as wide as it goes", "PAMS, DAQ, ODM, QuantSR", None, _blocks),
+        ScopeInfo("linear", "linear layers only, the rest as wide as it goes", "Gradient Knows Best", None, _linear),
     )
 }
 """In the order in which the help lists them."""

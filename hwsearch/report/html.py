@@ -37,6 +37,7 @@ _SCOPES = {
     "not-first-last": "Not searched: the first and the last convolution and what they read have 8 bits (the scope of PTQ4SR).",
     "body": "Searched: what lies between head and upsampler; all else has 8 bits (the fully quantized scope of AdaBM).",
     "blocks": "Searched: residual blocks; all else has the widest width, where PAMS, DAQ and ODM leave floating point.",
+    "linear": "Searched: linear layers; all else has the widest width, where papers on transformers leave floating point.",
 }
 
 

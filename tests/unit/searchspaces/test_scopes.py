@@ -72,6 +72,23 @@ def test_residual_blocks_alone_gain_2_4_times_over_floating_point(edsr: Workload
     assert edsr.macs * 32 * 32 / counting.bitops(plan)[0] == pytest.approx(2.4, abs=0.02)
 
 
+def test_linear_layers_alone_read_narrow_tensors_and_the_stream_stays_wide() -> None:
+    """MobileSR: four linear layers in each of five stages, behind two normalizations, the attention, and GELU."""
+    workload = trace.to_workload(trace.trace(registry.build("mobilesr", 4), 3, "mobilesr"), SIDE, SIDE)
+    space, _ = space_of(workload, "linear", 4, 16)
+    weights, tensors = space.named(space.uniform(4, 4))
+    parts = ("attn.qkv", "attn.proj_out", "mlp.fc.0", "mlp.fc.2")
+    narrow = [f"body.layers.{stage}.0.{part}" for stage in range(5) for part in parts]
+    assert [name for name, bits in weights.items() if bits == 4] == narrow
+    read = {workload.tensors[row].group for layer in workload.layers if layer.name in narrow for row in layer.inputs}
+    assert {workload.group_names[group] for group in read} == {name for name, bits in tensors.items() if bits == 4}
+    assert len(read) == 20
+
+
+def test_a_network_without_linear_layers_has_its_body(edsr: Workload) -> None:
+    assert SCOPES["linear"].inside(edsr) == SCOPES["body"].inside(edsr)
+
+
 @pytest.mark.parametrize("scope", ["body", "not-first-last", "blocks"])
 def test_layers_outside_keep_one_width_and_read_it(edsr: Workload, scope: str) -> None:
     space = build_space(edsr, (2, 3, 4), (4, 6), scope=scope, outside=(8, 16))  # type: ignore[arg-type]
