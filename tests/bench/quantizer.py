@@ -1,10 +1,14 @@
 """What 8 and 16 bits lose on Set5, network by network, and what calibration costs: ``OMP_NUM_THREADS=1 python
-tests/bench/quantizer.py SHARED_DATA [FILE ...] [--bits low] [--method NAME]``.
+tests/bench/quantizer.py SHARED_DATA [FILE ...] [--bits low|mix] [--method NAME]``.
 
 A FILE is one of ``SHARED_DATA/weights``, without its ending (``fsrcnn_x2``), or ``shipped``; by default all of ``NETWORKS``.
 Prints PSNR-Y of the floating-point network, what plans lose against it, how near their output stays to its output, and CPU
 seconds. Calibrated on other photos; simulated, which the engine reproduces. Plans: 8 bits everywhere; 8 bits with the residual
 stream (what is added up) at 16; 8-bit weights and 16-bit tensors. ``--bits low`` takes uniform plans of fewer bits instead.
+
+``--bits mix`` looks for the fewest tensors that must be 16 bits wide, beside 8-bit weights, for a loss of at most 0.05 dB:
+tensors become wide in the order of the noise that this takes off the output (proxy ``noise_gain``), and how many is found by
+halving, on Set14.
 """
 
 from __future__ import annotations
@@ -18,8 +22,9 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.evaluate import Evaluator
+from hwsearch.quality.proxies import noise_gain
 from hwsearch.quant import methods
-from hwsearch.quant.calibrate import calibrate
+from hwsearch.quant.calibrate import Calibration, calibrate
 from searchspaces.data import pictures
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph, execute
@@ -37,6 +42,7 @@ NETWORKS = (
     *("animevideov3_x4", "rrdb_anime6b_x4", "rfdn_aim_x4", "bsrn_x4", "srmdnf_x4", "imdn_x4"),
 )
 LOW_BITS = ((6, 8), (5, 8), (4, 8), (4, 16))
+LOST_DB = 0.05
 
 
 def load(data: Path, file: str) -> LoadedNetwork:
@@ -66,8 +72,32 @@ def plans(graph: Graph, space: SearchSpace, low: bool) -> Mapping[str, PlanRow]:
     return {"W8A8": space.uniform(8, 8), "W8A8, stream A16": stream, "W8A16": space.uniform(8, 16)}
 
 
-def measure(data: Path, file: str, low: bool, method: str) -> None:
-    network = load(data, file)
+def fewest_wide(calibration: Calibration, chosen: Sequence[Pair], task: SuperResolution) -> Mapping[str, PlanRow]:
+    """The plan with the fewest wide tensors that loses at most ``LOST_DB`` on ``chosen``, by its number of them, and which."""
+    space = calibration.space
+    noise = noise_gain.measure(calibration, chosen[:4], 0, task=task).noise
+    narrow, wide = space.uniform(8, 8), space.uniform(8, 16)
+    open_ = [d for d in range(len(space.layer_names), space.decisions) if narrow[d] != wide[d]]
+    order = sorted(open_, key=lambda d: noise[d, wide[d]] - noise[d, narrow[d]])
+    evaluator = Evaluator(lambda x: execute(calibration.graph, x), chosen, task)
+
+    def plan(count: int) -> PlanRow:
+        return space.row(wide[d] if d in order[:count] else choice for d, choice in enumerate(narrow))
+
+    def good(count: int) -> bool:
+        return evaluator.score(lambda x: calibration.simulate(plan(count), x)).psnr_loss_db <= LOST_DB
+
+    low, high = -1, len(order)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if good(middle) else (middle, high)
+    names = [*space.layer_names, *space.group_names]
+    print(f"  of {len(order)} tensors wide: {', '.join(names[d] for d in order[:high])}", flush=True)
+    return {f"W8A8, {high} A16": plan(high)}
+
+
+def measure(data: Path, file: str, bits: str, method: str) -> None:
+    network, low = load(data, file), bits == "low"
     kind, channels, scale = network.input_kind, network.channels, network.scale
     graph = trace(network.module, channels, network.name, 1 if kind == "upsampled" else scale)
     space = build_space(to_workload(graph, 64, 64), (4, 5, 6, 8) if low else (8,), (8, 16))
@@ -76,12 +106,14 @@ def measure(data: Path, file: str, low: bool, method: str) -> None:
     set5 = pictures.pairs(pictures.load_folder(data / "Set5"), scale, channels, kind)
     with torch.no_grad():
         real = [execute(graph, pair.low) for pair in set5]
-    evaluator = Evaluator(kept(set5, real), set5, SuperResolution(Contract(scale, channels)))
+    task = SuperResolution(Contract(scale, channels))
+    evaluator = Evaluator(kept(set5, real), set5, task)
     begin = time.process_time()
     calibration = calibrate(graph, crops, space, method=method)
     spent = time.process_time() - begin
     print(f"{file} ({network.name}): float {evaluator.float_psnr_db:.3f} dB, {method}, calibration {spent:.0f} CPU s", flush=True)
-    for name, plan in plans(graph, space, low).items():
+    chosen = pictures.pairs(pictures.load_folder(data / "Set14"), scale, channels, kind) if bits == "mix" else []
+    for name, plan in (fewest_wide(calibration, chosen, task) if chosen else plans(graph, space, low)).items():
         found = [calibration.simulate(plan, pair.low) for pair in set5]
         score = evaluator.score(kept(set5, found))
         errors = [(a.clamp(0, 1) - b.clamp(0, 1)).square().mean() for a, b in zip(real, found, strict=True)]
@@ -99,12 +131,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("files", nargs="*", default=NETWORKS)
-    parser.add_argument("--bits", choices=("high", "low"), default="high")
+    parser.add_argument("--bits", choices=("high", "low", "mix"), default="high")
     parser.add_argument("--method", default=methods.USUAL)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     for file in asked.files:
-        measure(asked.data, file, asked.bits == "low", asked.method)
+        measure(asked.data, file, asked.bits, asked.method)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,6 @@ def to_tflite(x: Tensor, fmt: TensorFormat) -> np.ndarray:
 
 
 def from_tflite(y: np.ndarray, fmt: TensorFormat) -> Tensor:
-    """The integers ``[1, H, W, C]`` of a TFLite output as real values ``[1, C, H, W]``."""
-    values = torch.from_numpy(y.astype(np.float32) + fmt.grid.middle)
-    return fmt.decode(values).permute(0, 3, 1, 2).contiguous()
+    """The integers ``[1, H, W, C]`` of a TFLite output as real values ``[1, C, H, W]``; those of another rank as they stand."""
+    values = fmt.decode(torch.from_numpy(y.astype(np.float32) + fmt.grid.middle))
+    return values.permute(0, 3, 1, 2).contiguous() if y.ndim == 4 else values

@@ -90,7 +90,7 @@ def to_bytes(
         facts["notes"] = " ".join(said)
     return writer.file.serialize(
         [writer.codes[graph.input.name]],
-        [writer.codes[graph.output.name]],
+        [writer.result(graph.output.name)],
         f"{graph.name or 'network'}, written by hwsearch {__version__}",
         {METADATA: json.dumps({key: str(value) for key, value in facts.items()})},
     )

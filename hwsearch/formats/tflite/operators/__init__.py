@@ -5,7 +5,7 @@ One function an operator, a few related ones a file; each enters itself in the t
 
 from __future__ import annotations
 
-from hwsearch.formats.tflite.operators import convolutions, pictures, tokens  # they fill the table
+from hwsearch.formats.tflite.operators import convolutions, moves, pictures, reductions, tokens  # they fill the table
 from hwsearch.formats.tflite.operators.table import WRITES
 
-__all__ = ["WRITES", "convolutions", "pictures", "tokens"]
+__all__ = ["WRITES", "convolutions", "moves", "pictures", "reductions", "tokens"]

@@ -9,7 +9,7 @@ from searchspaces.ir.graph import Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.input import Unknown
 from searchspaces.ops.maps.activation import Activation
-from searchspaces.ops.reductions.reduce import Mean, Std
+from searchspaces.ops.reductions.reduce import Std
 from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Write = Callable[["Writer", Node], int]
 """Gets the writer and a node, appends operators, and returns the tensor that holds the node's codes."""
 WRITES: OpTable[Write] = OpTable("TFLite")
-WRITES.lacks("this exporter writes layers, additions, clamps, moves and what attention is made of", Op)
+WRITES.lacks("this exporter writes layers, additions, clamps, means, moves and what attention is made of", Op)
 WRITES.lacks("this exporter writes files of one picture, that keep nothing for the next", State, Remember)
 WRITES.lacks("nobody knows what it computes", Unknown)
 WRITES.lacks("TFLite has it for floating point, or by tables that round in another way", Activation)
-WRITES.lacks("its kernels round in another way than the engine", Mean, Std)
+WRITES.lacks("TFLite has no deviation, and its steps would round one by one", Std)

@@ -30,7 +30,7 @@ from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
-from searchspaces.ops.maps.activation import Exp, Gelu
+from searchspaces.ops.maps.activation import Exp, Gelu, Rsqrt
 from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Permute, Reshape, Slice
 from searchspaces.ops.reductions.norm import LayerNorm
@@ -149,18 +149,23 @@ def _onto(writer: Writer, node: Node, own: Grid, write: Write) -> int:
     return writer.bounded(node.name, target, shape, lambda y, _: writer.file.op("QUANTIZE", [x], y, options, 2), fusible=False)
 
 
-@WRITES.register(Gelu, Exp)
+@WRITES.register(Gelu, Exp, Rsqrt)
 def _function(writer: Writer, node: Node) -> int:
     op, source, (target, _) = node.op, writer.qgraph.formats[node.inputs[0]], _target(writer, node)
-    assert isinstance(op, Gelu | Exp)
+    assert isinstance(op, Gelu | Exp | Rsqrt)
     wide = not codes.narrow(source, target)
+    if isinstance(op, Rsqrt) and not wide and source.qmin < source.zero_point:
+        raise FileError(f"{node.name!r}: TFLite's RSQRT stops at codes below zero, which its input has", "Export it as ONNX.")
     x = _operand(writer, node, node.inputs[0], functions.read_on(source, wide=wide))
-    options = Options("GeluOptions", {"Approximate": op.approximate == "tanh"}) if isinstance(op, Gelu) else Options("ExpOptions")
+    options = {
+        "gelu": Options("GeluOptions", {"Approximate": getattr(op, "approximate", "") == "tanh"}),
+        "exp": Options("ExpOptions"),
+    }
     return _onto(
         writer,
         node,
         functions.written_on(target, wide=wide),
-        lambda y, _: writer.file.op(op.kind.upper(), [x], y, options, 2),
+        lambda y, _: writer.file.op(op.kind.upper(), [x], y, options.get(op.kind), 2),
     )
 
 

@@ -25,8 +25,10 @@ from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Relu, Relu6
 from searchspaces.ops.maps.elementwise import Add
-from searchspaces.ops.moves.move import Concat, Permute, PixelShuffle, Repeat, Reshape, Slice
+from searchspaces.ops.moves.move import Concat, Flip, Gather, Permute, PixelShuffle, Repeat, Reshape, Roll, Slice
+from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.reductions.reduce import Mean
 from searchspaces.ops.table import OpTable
 
 
@@ -36,6 +38,8 @@ class Plain(tuple[int, ...]):
 
 Shape = tuple[int, int, int] | Plain
 """Channels, height and width of a picture, or the shape of tokens."""
+PICTURE = (0, 2, 3, 1)
+"""Axes of a picture in the network's order as they stand in the file."""
 Write = Callable[[int, int], int]
 """Appends an operator that writes a tensor with a fused activation; returns the tensor."""
 
@@ -110,7 +114,7 @@ class Writer:
     def read(self, name: str, reader: Node) -> int:
         """The codes of tensor ``name`` with its channels in the order that ``reader`` takes."""
         if name not in self.pictures:
-            return self._turned(name, (0, 2, 3, 1), "picture", self.shapes[name])
+            return self._turned(name, PICTURE, "picture", self.shapes[name])
         order, have = demanded(reader, name, self.channels, self.orders), self.orders[name]
         if order is None or np.array_equal(order, have):
             return self.codes[name]
@@ -118,6 +122,11 @@ class Writer:
         y = self.tensor(f"{reader.name}/order/{name}", self.qgraph.formats[name], self.shapes[name])
         indices = self.constant(f"{reader.name}/places/{name}", places)
         return self.file.op("GATHER", [self.codes[name], indices], y, Options("GatherOptions", {"Axis": 3}), 2)
+
+    def result(self, name: str) -> int:
+        """The codes of the output ``name``: a picture as one, whatever wrote it."""
+        picture = name not in self.pictures and len(self.full[name]) == len(PICTURE)
+        return self._turned(name, PICTURE, "picture", self.shapes[name]) if picture else self.codes[name]
 
     def plain(self, name: str) -> int:
         """The codes of tensor ``name`` with its axes in the order of the network."""
@@ -183,12 +192,11 @@ class Writer:
                 "Export this plan as ONNX.",
             )
         self.codes[node.name] = write(self, node)
-        if isinstance(node.op, _PICTURES) and all(
-            name in self.pictures or isinstance(node.op, Conv | PixelShuffle) for name in node.inputs
-        ):
+        kept = isinstance(node.op, _PICTURES) or (isinstance(node.op, Mean) and node.op.over_picture)
+        if kept and all(name in self.pictures or isinstance(node.op, Conv | PixelShuffle) for name in node.inputs):
             self.pictures.add(node.name)
 
 
 _TOKENS = (Linear, MatMul, Reshape, Permute)
-_PICTURES = (Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, Resize, Relu, Relu6)
+_PICTURES = (Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, Resize, Relu, Relu6, Pad, Roll, Flip, Gather)
 """Operators that write pictures where they read them; a convolution and a pixel shuffle always do."""

@@ -20,6 +20,11 @@ from hwsearch.quant.engine.operators.grid import Grid
 INT32_LIMIT = (1 << 31) - 1
 
 
+def fits(count: int, grid: Grid) -> bool:
+    """Whether the sum of ``count`` codes keeps within 32 bits."""
+    return count * max(grid.reach, -int(np.iinfo(grid.dtype).min)) <= INT32_LIMIT
+
+
 def _totals(x: np.ndarray, grid: Grid, axes: tuple[int, ...], keep: bool) -> tuple[np.ndarray, int]:
     """Sums of shifted codes, int64, and how many codes each has.
 
@@ -27,7 +32,7 @@ def _totals(x: np.ndarray, grid: Grid, axes: tuple[int, ...], keep: bool) -> tup
         ValueError: so many codes that 32 bits could overflow (65,536 at 16 bits).
     """
     count = math.prod(x.shape[axis] for axis in axes)
-    if count * max(grid.reach, -int(np.iinfo(grid.dtype).min)) > INT32_LIMIT:
+    if not fits(count, grid):
         raise ValueError(f"a sum of {count} codes could overflow the runtime's 32 bits")
     return x.sum(axis=axes, dtype=np.int64, keepdims=keep) - grid.zero_point * count, count
 

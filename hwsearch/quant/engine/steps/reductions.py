@@ -1,17 +1,45 @@
-"""Many values become one: sums of codes are exact."""
+"""Many values become one: sums of codes are exact.
+
+A mean is rounded once, but under the rules of kernels that fold its count into the multiplier: those round as they do.
+"""
 
 from __future__ import annotations
+
+import math
 
 from torch import Tensor
 
 from hwsearch.quant.engine.convolution import store
+from hwsearch.quant.engine.operators import reduction
+from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std, Sum
 
+ADDED = ("gemmlowp", "reference")
+"""Rules of kernels whose mean adds codes and rescales the sum. XNNPACK's rounds otherwise, ONNX Runtime's is floating point."""
 
-@STEPS.register(Mean, Sum, Std)
+
+@STEPS.register(Mean)
+def _mean(site: Site) -> Run:
+    op, source, target = site.node.op, site.sources[0], site.target
+    assert isinstance(op, Mean)
+    real = _reduction(site)
+    if site.rule not in ADDED or not codes.integers(source, target):
+        return real
+    form = codes.stored if codes.narrow(source, target) else codes.widened
+    x, y = form(source), form(target)
+
+    def run(xs: list[Tensor]) -> Tensor:
+        if not reduction.fits(math.prod(xs[0].shape[axis] for axis in op.axes), x):
+            return real(xs)
+        return codes.carried(reduction.mean(codes.codes(xs[0], source, x), x, y, op.axes, keep=op.keepdims), y, target)
+
+    return run
+
+
+@STEPS.register(Sum, Std)
 def _reduction(site: Site) -> Run:
     node, source, target = site.node, site.sources[0], site.target
     return lambda xs: store(_statistic(node, xs[0], source), target)

@@ -22,7 +22,10 @@ from searchspaces.ir.graph import Graph
 from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.trace import trace
 
-KINDS = ("linear", "matmul", "softmax", "gelu", "exp", "reshape", "permute", "layer_norm")
+KINDS = (
+    *("linear", "matmul", "softmax", "gelu", "exp", "layer_norm", "mean"),
+    *("reshape", "permute", "pad", "roll", "flip", "gather"),
+)
 
 
 class Block(nn.Module):

@@ -1,0 +1,150 @@
+"""Moves of codes in a TFLite file that a picture and tokens have alike: padding, rolling, reversing, choosing places.
+
+They act on the axes where these stand in the file: a picture's channels are its last. ROLL does not exist; it is two slices and
+their CONCATENATION an axis. MIRROR_PAD and PAD put codes there, PAD the zero point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwmodels.errors import FileError
+from hwsearch.formats.tflite.operators.table import WRITES
+from hwsearch.formats.tflite.writing.file import Options
+from hwsearch.formats.tflite.writing.writer import PICTURE, Plain, Shape, Writer
+from hwsearch.quant.engine.steps import same_grid
+from searchspaces.ir.graph import Node
+from searchspaces.ops.moves.move import Flip, Gather, Roll
+from searchspaces.ops.moves.pad import Pad
+
+REFLECT = 0
+"""As the schema numbers it (``MirrorPadMode``): the border is not repeated."""
+
+
+@dataclass(frozen=True)
+class Laid:
+    """The tensor that a node reads, as it stands in the file: ``sides`` of it; ``place`` of an axis of the network there."""
+
+    x: int
+    sides: tuple[int, ...]
+    picture: bool
+
+    def place(self, axis: int) -> int:
+        axis %= len(self.sides)
+        return PICTURE.index(axis) if self.picture else axis
+
+    def tensor(self, writer: Writer, node: Node, name: str, sides: tuple[int, ...]) -> int:
+        """Another of the same grid and layout."""
+        fmt = writer.qgraph.formats[node.inputs[0]]
+        return writer.tensor(f"{node.name}/{name}", fmt, (sides[3], sides[1], sides[2]) if self.picture else Plain(sides))
+
+
+def standing(writer: Writer, node: Node, *, picture: bool = True) -> Laid:
+    """Its first input: as a picture where it is one, if it may be (``picture``)."""
+    name = node.inputs[0]
+    full = writer.full[name]
+    if picture and name in writer.pictures:
+        return Laid(writer.read(name, node), tuple(full[axis] for axis in PICTURE), picture=True)
+    return Laid(writer.plain(name), tuple(full), picture=False)
+
+
+def laid(writer: Writer, node: Node) -> Laid:
+    """Its first input.
+
+    Raises:
+        FileError: the node's tensor has another grid.
+    """
+    if not same_grid(writer.qgraph.formats[node.inputs[0]], writer.qgraph.formats[node.name]):
+        raise FileError(f"{node.name!r} moves codes between tensors of different scales, which TFLite does not")
+    return standing(writer, node)
+
+
+def _written(writer: Writer, node: Node, source: Laid, write: Callable[[int], int]) -> int:
+    """The node's tensor by the last of its operators."""
+    shape: Shape = writer.shapes[node.name] if source.picture else Plain(writer.full[node.name])
+    return writer.bounded(node.name, writer.qgraph.formats[node.name], shape, lambda y, _: write(y), fusible=False)
+
+
+def _check_micro(writer: Writer, node: Node, operator: str) -> None:
+    """Raises FileError where TensorFlow Lite Micro has an operator for 8 bits alone."""
+    if writer.qgraph.rule == "gemmlowp" and writer.qgraph.formats[node.name].is_wide:
+        raise FileError(f"{node.name!r}: TensorFlow Lite Micro has no {operator} of 16-bit tensors", "Give it 8 bits (--pin).")
+
+
+@WRITES.register(Pad)
+def _pad(writer: Writer, node: Node) -> int:
+    op, source = node.op, laid(writer, node)
+    assert isinstance(op, Pad)
+    if op.mode == "replicate":
+        raise FileError(f"{node.name!r}: TFLite has no padding with what lies outermost", "Export it as ONNX.")
+    if min(op.amounts, default=0) < 0 or not op.moves:
+        raise FileError(
+            f"{node.name!r}: this exporter adds zeros or what is mirrored, and cuts nothing off", "Export it as ONNX."
+        )
+    amounts = np.zeros((len(source.sides), 2), np.int32)
+    for place in range(len(op.amounts) // 2):
+        amounts[source.place(-1 - place)] = op.amounts[2 * place : 2 * place + 2]
+    fixed = writer.constant(f"{node.name}/amounts", amounts)
+    if op.mode == "reflect":
+        _check_micro(writer, node, "MIRROR_PAD")
+        options = Options("MirrorPadOptions", {"Mode": REFLECT})
+        return _written(writer, node, source, lambda y: writer.file.op("MIRROR_PAD", [source.x, fixed], y, options, 2))
+    return _written(writer, node, source, lambda y: writer.file.op("PAD", [source.x, fixed], y, Options("PadOptions"), 2))
+
+
+@WRITES.register(Roll)
+def _roll(writer: Writer, node: Node) -> int:
+    op, source = node.op, laid(writer, node)
+    assert isinstance(op, Roll)
+    turns = [(source.place(axis), shift) for axis, shift in zip(op.axes, op.shifts, strict=True)]
+    x = source.x
+
+    def part(name: str, axis: int, start: int, stop: int) -> int:
+        begin = [start if place == axis else 0 for place in range(len(source.sides))]
+        sides = tuple(stop - start if place == axis else side for place, side in enumerate(source.sides))
+        given = [
+            writer.constant(f"{node.name}/{name}/{what}", np.array(v, np.int32))
+            for what, v in (("begin", begin), ("size", sides))
+        ]
+        y = source.tensor(writer, node, name, sides)
+        return writer.file.op("SLICE", [x, *given], y, Options("SliceOptions"), 4)
+
+    def joined(y: int, axis: int, parts: list[int]) -> int:
+        return writer.file.op("CONCATENATION", parts, y, Options("ConcatenationOptions", {"Axis": axis}), 3)
+
+    for turn, (axis, shift) in enumerate(turns):
+        side = source.sides[axis]
+        cut = -shift % side
+        ends = [(cut, side), (0, cut)] if cut else [(0, side)]
+        parts = [part(f"{turn}/{start}", axis, start, stop) for start, stop in ends]
+        if turn == len(turns) - 1:
+            return _written(writer, node, source, lambda y, axis=axis, parts=parts: joined(y, axis, parts))  # type: ignore[misc]
+        x = joined(source.tensor(writer, node, f"{turn}", source.sides), axis, parts)
+    raise FileError(f"{node.name!r} rolls along no axis")
+
+
+@WRITES.register(Flip)
+def _flip(writer: Writer, node: Node) -> int:
+    """REVERSE_V2 an axis: the kernel takes several only where they are neighbours."""
+    op, source = node.op, laid(writer, node)
+    assert isinstance(op, Flip)
+    x, *axes = source.x, *(source.place(axis) for axis in op.axes)
+    axis = [writer.constant(f"{node.name}/{place}/axis", np.array([place], np.int32)) for place in axes]
+    options = Options("ReverseV2Options")
+    for turn, one in enumerate(axis[:-1]):
+        x = writer.file.op("REVERSE_V2", [x, one], source.tensor(writer, node, f"{turn}", source.sides), options)
+    return _written(writer, node, source, lambda y: writer.file.op("REVERSE_V2", [x, axis[-1]], y, options))
+
+
+@WRITES.register(Gather)
+def _gather(writer: Writer, node: Node) -> int:
+    op, source = node.op, laid(writer, node)
+    assert isinstance(op, Gather)
+    _check_micro(writer, node, "GATHER")
+    axis = source.place(op.axis)
+    places = writer.constant(f"{node.name}/places", np.array(op.indices, np.int32) % source.sides[axis])
+    options = Options("GatherOptions", {"Axis": axis})
+    return _written(writer, node, source, lambda y: writer.file.op("GATHER", [source.x, places], y, options, 2))

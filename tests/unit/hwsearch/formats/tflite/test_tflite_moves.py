@@ -1,0 +1,132 @@
+"""Padding, rolling, means and reciprocal roots as TFLite files, beside LiteRT's reference kernels and TensorFlow Lite Micro: code
+for code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from random_networks import quantize
+from torch import Tensor
+
+from hwmodels.errors import FileError
+from hwsearch.formats.running.runtime import Runtime
+from hwsearch.formats.tflite import litert, tflm
+from hwsearch.formats.tflite.write import to_bytes
+from hwsearch.quant.engine import integer
+from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ir.graph import Graph, Node
+from searchspaces.ops.base import Op
+from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.input import Input
+from searchspaces.ops.maps.activation import Exp, Relu, Rsqrt
+from searchspaces.ops.moves.move import Flip, Gather, Permute, PixelShuffle, Reshape, Roll
+from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.reductions.reduce import Mean
+
+SIZE = (9, 12)
+
+
+def conv(channels: int, outputs: int, side: int = 3, padding: int = 0) -> tuple[Op, Mapping[str, Tensor]]:
+    random = torch.Generator().manual_seed(channels * outputs)
+    weight = torch.randn(outputs, channels, side, side, generator=random) / (channels * side**2) ** 0.5
+    return Conv(padding=(padding,) * 4, activation=Relu()), {
+        "weight": weight,
+        "bias": torch.randn(outputs, generator=random) * 0.1,
+    }
+
+
+def chain(*steps: Op | tuple[Op, Mapping[str, Tensor]]) -> Graph:
+    """Operators one after the other on a picture of three channels."""
+    nodes = [Node("input", Input(3))]
+    for number, step in enumerate(steps):
+        op, weights = step if isinstance(step, tuple) else (step, {})
+        nodes.append(Node(f"y{number}", op, (nodes[-1].name,), weights))
+    return Graph("chain", tuple(nodes))
+
+
+TOKENS = (Reshape((1, 3, "h * w")), Permute((0, 2, 1)))
+"""A picture as tokens ``[1, H W, 3]``."""
+GRAPHS: dict[str, Graph] = {
+    "mirrored picture": chain(conv(3, 8, padding=1), Pad((1, 2, 3, 1), "reflect"), conv(8, 4)),
+    "picture among zeros": chain(conv(3, 8, padding=1), Pad((2, 0, 1, 3)), conv(8, 4)),
+    "mirrored tokens": chain(*TOKENS, Pad((0, 0, 2, 5), "reflect")),
+    "shifted picture": chain(conv(3, 8, padding=1), Roll((-3, 15), (2, 3)), conv(8, 4)),
+    "shifted channels and a shift of nothing": chain(conv(3, 8, padding=1), Roll((3, 9), (1, 2)), conv(8, 4)),
+    "shifted tokens": chain(*TOKENS, Roll((7, 1), (1, -1))),
+    "turned over": chain(conv(3, 8, padding=1), Flip((1, 3)), conv(8, 4)),
+    "channels in another order": chain(conv(3, 8, padding=1), Gather((5, 5, 0, -1), 1), conv(4, 4)),
+    "rows in another order": chain(*TOKENS, Gather((8, 0, 3), -2)),
+    "behind pixels in blocks": chain(conv(3, 12, padding=1), PixelShuffle(2), Pad((1, 1, 1, 1), "reflect"), conv(3, 4)),
+    "mean of a picture": chain(conv(3, 8, padding=1), Mean(), conv(8, 32, side=1)),
+    "mean of a picture, then tokens": chain(conv(3, 8, padding=1), Mean((2, 3), keepdims=False), Reshape((1, 2, 4))),
+    "mean of channels": chain(conv(3, 8, padding=1), Mean((1,))),
+    "mean of tokens": chain(*TOKENS, Mean((-1,))),
+    "reciprocal root": chain(Exp(), Rsqrt()),
+}
+WIDTHS: dict[str, int | dict[str, int]] = {
+    "8": 8,
+    "16": 16,
+    "8, then 16": {"input": 8, "y0": 8, "y1": 16, "y2": 16},
+    "16, then 8": {"input": 16, "y0": 16, "y1": 8, "y2": 8},
+}
+
+
+def differing(q: QuantizedGraph, plan: Runtime) -> int:
+    """How many codes of the output differ from the engine's."""
+    x = torch.randint(0, 256, (1, 3, *SIZE), generator=torch.Generator().manual_seed(5)) / 255
+    ours, theirs = integer.run(plan.executed, x), plan.run(x)
+    assert len(ours.unique()) > 3
+    step = plan.executed.formats[q.graph.output.name].scale
+    return int(((ours - theirs).abs() > step / 2).sum())
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.parametrize("name", GRAPHS)
+def test_codes_of_the_reference_kernels(name: str, widths: str) -> None:
+    q = quantize(GRAPHS[name], 8, WIDTHS[widths])
+    assert differing(q, litert.open_plan(q, reference=True)) == 0
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.parametrize("name", [name for name in GRAPHS if "root" not in name])
+def test_codes_of_tensorflow_lite_micro(name: str, widths: str) -> None:
+    q = quantize(GRAPHS[name], 8, WIDTHS[widths])
+    moved = next((node for node in q.graph.nodes if isinstance(node.op, Gather | Pad)), None)
+    lacks = moved is not None and q.formats[moved.name].is_wide and ("mirror" in name or "order" in name or "blocks" in name)
+    if lacks:
+        with pytest.raises(FileError, match=r"TensorFlow Lite Micro has no (MIRROR_PAD|GATHER) of 16-bit tensors"):
+            to_bytes(q, flavour="micro", size=SIZE)
+    else:
+        assert differing(q, tflm.open_plan(q)) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in GRAPHS if "mean" not in name and "tokens" not in name and "root" not in name])
+def test_fast_kernels_move_the_same_codes(name: str) -> None:
+    q = quantize(GRAPHS[name], 8, 8)
+    plan = litert.open_plan(q)
+    x = torch.randint(0, 256, (1, 3, *SIZE), generator=torch.Generator().manual_seed(5)) / 255
+    assert torch.equal(integer.run(plan.executed, x), plan.run(x))
+
+
+REFUSED: dict[str, tuple[Graph, str, str]] = {
+    "what lies outermost": (chain(Pad((1, 1, 1, 1), "replicate")), "reference", "no padding with what lies outermost"),
+    "a border of ones": (chain(Pad((1, 1), value=1.0)), "reference", "adds zeros or what is mirrored"),
+    "a border cut off": (chain(Pad((-1, 1))), "reference", "cuts nothing off"),
+    "a mean that XNNPACK rounds": (GRAPHS["mean of a picture"], "litert", "XNNPACK's mean rounds in another way"),
+    "a root of less than nothing": (chain((Conv(), conv(3, 3)[1]), Rsqrt()), "reference", "stops at codes below zero"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_operator_is_refused_with_the_reason(name: str) -> None:
+    graph, flavour, reason = REFUSED[name]
+    with pytest.raises(FileError, match=reason):
+        to_bytes(quantize(graph, 8, 8), flavour=flavour, size=SIZE)
+
+
+def test_a_mean_of_more_codes_than_32_bits_hold_is_refused() -> None:
+    q = quantize(GRAPHS["mean of a picture"], 8, 16)
+    with pytest.raises(FileError, match="can overflow the 32 bits"):
+        to_bytes(q, flavour="reference", size=(256, 257))
