@@ -223,7 +223,8 @@ def _check_widths(quantized: QuantizedGraph, weight_bits: int, activation_bits: 
         assert layer.bits == weight_bits, f"{name} has {layer.bits} bits, not {weight_bits}"
         assert np.abs(layer.weight.astype(int)).max() < 2 ** (weight_bits - 1), f"{name}: integers beyond {weight_bits} bits"
     for name, fmt in quantized.formats.items():
-        codes = fmt.qmax - fmt.qmin + 1 if fmt.levels is None else len(fmt.levels)
+        kept = 1 << fmt.bits if fmt.normalized is not None else fmt.qmax - fmt.qmin + 1  # of each channel, which has its own
+        codes = kept if fmt.levels is None else len(fmt.levels)
         assert fmt.bits == activation_bits, f"{name} has {fmt.bits} bits, not {activation_bits}"
         assert codes <= 2**activation_bits, f"{name} has {codes} codes in {activation_bits} bits"
 

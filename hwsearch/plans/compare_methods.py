@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hwmodels import cost
 from hwmodels.errors import UsageError
-from hwmodels.numbers import INT8, bits_of
+from hwmodels.numbers import INT8, INT16, bits_of
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.formats.running.runtime import Run
@@ -28,7 +28,7 @@ from hwsearch.quality.intervals import difference, finite, interval
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.network.graph import QuantizedGraph
-from hwsearch.quant.network.run_time import decoding
+from hwsearch.quant.network.run_time import decoding, normalizing
 from hwsearch.runs import plan_cache
 from searchspaces.ir.graph import execute
 from searchspaces.scopes import SCOPES
@@ -255,15 +255,20 @@ def _row(
 def _price(problem: Problem, stored: PlanRow, finished: QuantizedGraph) -> cost.Objectives:
     """A plan's price with what its method's arithmetic needs at run time."""
     weights, tensors = problem.space.named(stored)
-    groups = problem.workload.group_names
-    narrow = {
-        tensor.name
-        for tensor in problem.workload.tensors
-        if bits_of(tensors[groups[tensor.group]]) < INT8.bits and finished.formats[tensor.name].levels is not None
-    }
-    if not narrow:
+    workload, formats, wide = problem.workload, finished.formats, tuple[str, ...]()
+    if read := {tensor.name for tensor in workload.tensors if formats[tensor.name].normalized is not None}:
+        workload, wide = normalizing(workload, read)
+        as_read = INT16
+    else:
+        groups, as_read = workload.group_names, INT8
+        read = {
+            tensor.name
+            for tensor in workload.tensors
+            if bits_of(tensors[groups[tensor.group]]) < INT8.bits and formats[tensor.name].levels is not None
+        }
+    if not read:
         return cost.estimate(problem.table, stored)
-    workload, decoded = decoding(problem.workload, narrow)
+    workload, decoded = decoding(workload, read)
     space = build_space(
         workload,
         problem.space.weight_formats,
@@ -271,5 +276,5 @@ def _price(problem: Problem, stored: PlanRow, finished: QuantizedGraph) -> cost.
         wide=problem.space.wide,
         symmetric_activations=problem.space.symmetric_activations,
     )
-    row = space.nearest([*weights.values(), *tensors.values(), *[INT8.bits] * len(decoded)])
+    row = space.nearest([*weights.values(), *tensors.values(), *[INT16.bits] * len(wide), *[as_read.bits] * len(decoded)])
     return cost.estimate(cost.lower(problem.device, workload, space), row)

@@ -174,8 +174,9 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
 
     Raises:
         UncountedError: the network has operations that cannot be traced or priced; all are named.
-        UsageError: the picture cannot be cut as asked for.
+        UsageError: the picture cannot be cut as asked for, or no file format carries what one of the methods makes.
     """
+    methods.check_exported(request.methods)
     device = catalogue.load(request.target)
     network = network or load_network(request)
     height, width = request.input_size or network.size or device.default_input

@@ -27,6 +27,8 @@ def check(qgraph: QuantizedGraph, *, tables: bool = False) -> None:
             continue
         if fmt.levels is not None and not tables:
             wrong.append(f"tensor {node.name!r}: its codes need a decode table")
+        if fmt.normalized is not None:
+            wrong.append(f"tensor {node.name!r}: its range is that of each picture and channel, which no file format carries")
         top = 0 if fmt.is_float else fmt.grid.last_code
         if not fmt.is_float and not (np.isfinite(fmt.scale) and fmt.scale > 0):
             wrong.append(f"tensor {node.name!r}: scale {fmt.scale}")

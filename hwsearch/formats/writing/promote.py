@@ -110,6 +110,8 @@ def fit(fmt: TensorFormat, holds: Holds) -> TensorFormat:
     for floating point of 8 bits, whose numbers it all has."""
     if fmt.is_float:
         return TensorFormat(FP16) if FP16.holds(fmt.number) else fmt
+    if fmt.normalized is not None:
+        return fmt  # nothing wider means the same: refused where it is written (``check``)
     if fmt.levels is not None:
         if holds.tables:
             return fmt

@@ -85,7 +85,9 @@ class Engine:
     def _step(self, node: Node, qgraph: QuantizedGraph) -> Run:
         sources, target = [self.formats[name] for name in node.inputs], self.formats[node.name]
         run = prepared(Site(node, sources, target, qgraph.layers.get(node.name), self.rule))
-        return run if target.levels is None else lambda inputs: target.carried(target.projected(target.shifted(run(inputs))))
+        if target.keeps_all or (target.normalized is not None and node.op.moves):  # what moves has been projected before
+            return run
+        return lambda inputs: target.carried(target.projected(target.shifted(run(inputs))))
 
     def _steps(self, height: int, width: int) -> dict[str, Run]:
         """The steps for pictures of one size: sizes that depend on it become numbers.

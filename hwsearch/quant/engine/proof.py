@@ -65,7 +65,7 @@ def prove_layer(name: str, layer: LayerIntegers | LayerFloats, source: TensorFor
     if bound <= FLOAT32_LIMIT:
         return Proof(name, bound, "float32", FLOAT32_LIMIT, 1, 1, int32)
     for limbs in (2, 3):
-        radix = 1 << -(-source.bits // limbs)
+        radix = 1 << -(-source.number.bits // limbs)
         largest = max(reach(source) // radix ** (limbs - 1) + 1, radix - 1)
         if largest * int(weight.max()) <= FLOAT32_LIMIT and bound <= FLOAT64_LIMIT:
             return Proof(name, bound, "float32 limbs", FLOAT64_LIMIT, limbs, radix, int32)

@@ -99,7 +99,7 @@ def simulate(
                 raise ValueError(f"{node.name}: {SIMULATED.missing([node.op])[0]}")
             site = Site(node, [formats[source] for source in node.inputs], formats[node.name], layer)
             known = memory.get(node.name)
-            tensors[node.name] = site.after.projected(step(site, inputs)) if known is None else known
+            tensors[node.name] = _kept(site, step(site, inputs)) if known is None else known
             if isinstance(node.op, Remember):
                 memory[node.op.state] = tensors[node.name]
             for source in set(node.inputs):
@@ -119,6 +119,11 @@ def simulated(quantized: QuantizedGraph, x: Tensor) -> Tensor:
         return prepare(node, quantized.layers[node.name], formats[node.inputs[0]], formats[node.name])
 
     return simulate(quantized.graph, formats, layer, x)
+
+
+def _kept(site: Site, value: Tensor) -> Tensor:
+    """What is stored of what a node computes; what moves has been stored before."""
+    return value if site.after.normalized is not None and site.node.op.moves else site.after.projected(value)
 
 
 @SIMULATED.register(Input)

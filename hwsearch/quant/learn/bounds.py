@@ -22,10 +22,12 @@ from hwsearch.quant.learn import kept
 from hwsearch.quant.learn.course import Course, What
 from hwsearch.quant.learn.ends import Ends
 from hwsearch.quant.learn.features import feature_names
+from hwsearch.quant.learn.normalized import NormalizedEnds
 from hwsearch.quant.learn.regions import RegionEnds
 from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
 from hwsearch.quant.learn.weights import Weights
 from hwsearch.quant.method import Draft, Progress
+from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import several
@@ -43,9 +45,7 @@ class Student(FakeQuantized):
 
     def __init__(self, draft: Draft, course: Course | None = None) -> None:
         start = draft.quantized
-        self.tensors: dict[str, Ends | RegionEnds] = {
-            group: Ends(fmt) if fmt.levels is None else RegionEnds(fmt) for group, fmt in trained_groups(start).items()
-        }
+        self.tensors = {group: _ends(fmt) for group, fmt in trained_groups(start).items()}
         self.layers: dict[str, Weights] = {}
         for name, layer in trained_layers(start).items():
             first = next((self.layers[user] for user in start.graph.weight_groups[name] if user in self.layers), None)
@@ -90,6 +90,13 @@ class Student(FakeQuantized):
     def _run(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         values = self.values(x, self.graph.at(*x.shape[2:]))
         return values[self.graph.output.name], [values[name] for name in self.kept]
+
+
+def _ends(fmt: TensorFormat) -> Ends | RegionEnds | NormalizedEnds:
+    """What is trained of a tensor."""
+    if fmt.normalized is not None:
+        return NormalizedEnds(fmt)
+    return Ends(fmt) if fmt.levels is None else RegionEnds(fmt)
 
 
 def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:

@@ -33,4 +33,4 @@ def stored(x: Tensor, fmt: TensorFormat) -> Tensor:
         return x
     low, high = fmt.qmin - fmt.zero_point, fmt.qmax - fmt.zero_point
     found = rounded((x / fmt.scale).clamp(low, high)) * fmt.scale
-    return found if fmt.levels is None else found + (fmt.fake(x) - found).detach()
+    return found if fmt.keeps_all else found + (fmt.fake(x) - found).detach()

@@ -54,7 +54,7 @@ def trained_groups(start: QuantizedGraph) -> dict[str, TensorFormat]:
     found: dict[str, TensorFormat] = {}
     for node in graph.nodes:
         fmt, group = start.formats[node.name], groups[node.name]
-        if not (fmt.is_float or fmt.is_wide or group in given):
+        if not (fmt.is_float or (fmt.is_wide and fmt.normalized is None) or group in given):
             found.setdefault(group, fmt)
     return found
 

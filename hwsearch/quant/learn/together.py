@@ -119,7 +119,7 @@ class Student(FakeQuantized):
     def __init__(self, draft: Draft) -> None:
         start = draft.quantized
         formats, graph = start.formats, start.graph
-        self.tensors = {group: Ends(fmt) for group, fmt in trained_groups(start).items() if fmt.levels is None}
+        self.tensors = {group: Ends(fmt) for group, fmt in trained_groups(start).items() if fmt.keeps_all}
         self.layers: dict[str, _Layer] = {}
         for name, layer in trained_layers(start).items():
             first = next((self.layers[user] for user in graph.weight_groups[name] if user in self.layers), None)

@@ -70,3 +70,13 @@ def check(wanted: Iterable[str]) -> tuple[str, ...]:
     for name in once:
         METHODS.named(name)
     return once
+
+
+def check_exported(wanted: Iterable[str]) -> None:
+    """Raise UsageError where file formats do not carry what one of the methods makes, so that no plan can be handed over."""
+    for name in wanted:
+        if not load(name).INFO.exported:
+            raise UsageError(
+                f"the method {name} makes networks that no file format carries",
+                f"See what it reaches with `hwsearch methods compare --method {name}`, and search with another.",
+            )

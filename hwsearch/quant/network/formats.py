@@ -6,6 +6,9 @@ put the zero point in the middle of the container.
 
 A format may have a decode table: of the codes of its container only some ``levels`` occur, no more than its bits can number. What
 is stored then is the number of a level; whoever computes looks it up and has an ordinary code.
+
+Or it is normalized (``network.normalized``): codes of 16 bits of which each channel of each picture keeps a few, evenly between
+ends of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import BF16, FP8_E4M3, FP8_E5M2, FP16, FP32, INT8, Float, Int, NumberFormat
+from hwsearch.quant.network.normalized import Normalized
 
 _STORED_AS = {
     FP32: torch.float32,
@@ -66,7 +70,8 @@ class TensorFormat:
 
     ``scale`` is exactly representable in float32, and of a floating-point ``number`` a power of two: above a byte 1, below what
     brings the range of the tensor to that of the format. The three codes belong to integers alone. ``levels``: shifted codes
-    ``q - z`` that occur, ascending, zero among them; None: all of them.
+    ``q - z`` that occur, ascending, zero among them; None: all of them. ``normalized``: how few of 16-bit codes a channel of a
+    picture keeps; None: all.
     """
 
     number: NumberFormat
@@ -75,10 +80,17 @@ class TensorFormat:
     qmin: int = 0
     qmax: int = INT8.last_code
     levels: tuple[int, ...] | None = None
+    normalized: Normalized | None = None
 
     @property
     def bits(self) -> int:
-        return self.number.bits
+        """What a value takes where it is stored."""
+        return self.number.bits if self.normalized is None else self.normalized.number.bits
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every code between ``qmin`` and ``qmax`` is one that is stored."""
+        return self.levels is None and self.normalized is None
 
     @property
     def is_float(self) -> bool:
@@ -135,7 +147,10 @@ class TensorFormat:
         return codes if self.levels is None else self.projected(codes - self.zero_point) + self.zero_point
 
     def projected(self, shifted: Tensor) -> Tensor:
-        """Shifted codes of the container to the nearest that the decode table has, the lower of two; any shape and type."""
+        """Shifted codes of the container to the nearest that the decode table has, the lower of two; any shape and type. Of a
+        normalized tensor ``[N, C, H, W]`` to those that each channel keeps: once alone, where it is computed."""
+        if self.normalized is not None:
+            return self.normalized.projected(shifted)
         if self.levels is None:
             return shifted
         low = self.qmin - self.zero_point
@@ -160,7 +175,8 @@ class TensorFormat:
         """What is left of real values after being stored in this format."""
         if isinstance(self.number, Float):
             return scaled_and_rounded(x, self.number, self.scale)
-        return self.decode(self.encode(x))
+        codes = self.encode(x)
+        return self.decode(codes if self.normalized is None else self.projected(codes - self.zero_point) + self.zero_point)
 
 
 @lru_cache(maxsize=1024)

@@ -19,10 +19,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from hwmodels.errors import FileError
-from hwmodels.numbers import FP16, INT8, INT16, Float, Int, format_of
+from hwmodels.numbers import FP16, INT8, INT16, Float, Int, NumberFormat, format_of
 from hwsearch.documents.files import replacing
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph, same_weights
+from hwsearch.quant.network.normalized import PARTS, Normalized
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.linear import Linear
@@ -205,7 +206,7 @@ def _weights(name: str, op: Op, arrays: dict[str, np.ndarray]) -> dict[str, torc
 
 def _format_document(fmt: TensorFormat) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "bits": fmt.bits,
+        "bits": fmt.number.bits,
         "scale": fmt.scale,
         "zero_point": fmt.zero_point,
         "qmin": fmt.qmin,
@@ -214,7 +215,9 @@ def _format_document(fmt: TensorFormat) -> dict[str, Any]:
     }
     if fmt.levels is not None:
         document["levels"] = list(fmt.levels)
-    return document if fmt.number in (FP16, Int(fmt.bits)) else document | {"number": str(fmt.number)}
+    if fmt.normalized is not None:
+        document["normalized"] = [fmt.normalized.number.bits, fmt.normalized.low, fmt.normalized.high]
+    return document if fmt.number in (FP16, Int(fmt.number.bits)) else document | {"number": str(fmt.number)}
 
 
 def _format(name: str, value: dict[str, Any]) -> TensorFormat:
@@ -223,7 +226,8 @@ def _format(name: str, value: dict[str, Any]) -> TensorFormat:
         raise FileError(f"tensor {name!r} has an impossible number format: {value}")
     number = format_of(value.get("number", "fp16")) if value["is_float"] else Int(value["bits"])
     levels = None if value.get("levels") is None else tuple(value["levels"])
-    fmt = TensorFormat(number, value["scale"], value["zero_point"], value["qmin"], value["qmax"], levels)
+    codes = value["zero_point"], value["qmin"], value["qmax"]
+    fmt = TensorFormat(number, value["scale"], *codes, levels, _normalized(name, number, value.get("normalized")))
     top = INT16.last_code if fmt.is_float else fmt.grid.last_code
     fits = 0 <= fmt.qmin <= fmt.qmax <= top and 0 <= fmt.zero_point <= top
     if not fits or not math.isfinite(fmt.scale) or fmt.scale <= 0:
@@ -231,6 +235,16 @@ def _format(name: str, value: dict[str, Any]) -> TensorFormat:
     if levels is not None and not _decodes(levels, fmt):
         raise FileError(f"tensor {name!r} has an impossible decode table: {fmt}")
     return fmt
+
+
+def _normalized(name: str, number: NumberFormat, value: Any) -> Normalized | None:
+    """How a tensor of 16 bits is normalized, from what a file says."""
+    if value is None:
+        return None
+    whole = isinstance(value, list) and len(value) == 3 and all(type(part) is int for part in value)
+    if not whole or number != INT16 or not 2 <= value[0] <= INT8.bits or not 0 <= value[1] < value[2] <= PARTS:
+        raise FileError(f"tensor {name!r} is normalized in an impossible way: {value}")
+    return Normalized(Int(value[0]), value[1], value[2])
 
 
 def _decodes(levels: tuple[Any, ...], fmt: TensorFormat) -> bool:
