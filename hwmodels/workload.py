@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -26,9 +27,10 @@ of one value, which integer hardware looks up in a table and floating-point hard
 Function = Literal["add", "mul", "division", "compare", "clamp", "slope", "slopes", "function"]
 """What an element-wise operation computes: a sum or difference, a product, a quotient, the smaller, larger or chosen one of
 several, or a function of one value as in ``Finish``."""
-Movement = Literal["copy", "concat", "slice", "repeat", "shuffle", "transpose", "gather", "pad", "resize"]
-"""How values move: as they lie; parts one after the other; a part; several times; between channels and pixels; axes exchanged;
-in an order given by a list; with others around them; interpolated to another number of pixels."""
+Movement = Literal["copy", "view", "concat", "slice", "repeat", "shuffle", "transpose", "gather", "pad", "resize"]
+"""How values move: as they lie; not at all, only their axes get other sizes; parts one after the other; a part; several times;
+between channels and pixels; axes exchanged; in an order given by a list; with others around them; interpolated to another number
+of pixels."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Contract:
     ``macs``: multiply-accumulates a picture. ``depth``: products summed for one output value. ``form``: how operands meet. In a
     "window" every output pixel sees a window of ``kernel`` pixels, all channels of its group; "channelwise", each channel alone;
     "product" is a matrix product without a window. ``stationary``: what the array holds while values pass, weights or a second
-    tensor (the layer's last input).
+    tensor (the layer's last input). ``scattered``: in which of two tensors what goes into one sum does not lie side by side.
     """
 
     macs: int
@@ -48,6 +50,7 @@ class Contract:
     stride: int = 1
     groups: int = 1
     stationary: Literal["weights", "tensor"] = "weights"
+    scattered: tuple[bool, bool] = (False, False)
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ class Tensor:
     has all of its places in ``height``, and ``width`` 1.
 
     ``group`` is the width group: tensors of one group must have one width (views of each other, operands of a
-    concatenation or of a residual addition).
+    concatenation or of a residual addition). ``axes``: sizes of all axes, in the network's order; empty: not told.
     """
 
     name: str
@@ -181,10 +184,17 @@ class Tensor:
     readers: tuple[int, ...]
     group: int
     picture: bool = True
+    axes: tuple[int, ...] = ()
 
     @property
     def elements(self) -> int:
         return self.channels * self.height * self.width
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes of all axes as they lie in memory, the innermost last: channels are innermost in a picture."""
+        told = not self.picture and prod(self.axes) == self.elements
+        return self.axes if told else (self.height, self.width, self.channels)
 
 
 @dataclass(frozen=True)

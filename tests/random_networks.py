@@ -7,6 +7,7 @@ range.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 from hwmodels.numbers import INT16, Int, NumberFormat
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
+from hwsearch.quant.ranges.given import share_format
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.networks.cnn.abpn import ABPN
 from searchspaces.networks.cnn.fsrcnn import FSRCNN
+from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.trace import trace
 
 
@@ -150,11 +153,13 @@ def quantize(
     wide: NumberFormat = INT16,
     symmetric: bool = False,
     seed: int = 0,
+    size: tuple[int, int] = (24, 20),
 ) -> QuantizedGraph:
-    """Round a graph to the given widths: per layer, and per quantizer group (by the group's first tensor)."""
+    """Round a graph to the given widths: per layer, and per quantizer group (by the group's first tensor). Ranges are those of a
+    random picture of ``size``."""
     groups = graph.quantizer_groups()
     formats = {}
-    for name, (low, high) in ranges(graph, picture(graph, seed=seed)).items():
+    for name, (low, high) in ranges(graph, picture(graph, *size, seed=seed)).items():
         bits = activation_bits if isinstance(activation_bits, int) else activation_bits.get(name, 8)
         formats[name] = tensor_format(low, high, bits, wide, symmetric)
         if name == graph.input.name and bits == 8 and not symmetric:
@@ -176,3 +181,11 @@ def quantize(
         codes = np.clip(np.rint(weight / scale[:, None, None, None]), -top, top).astype(np.int8)
         layers[node.name] = LayerIntegers(bits, codes, scale, np.rint(bias / (scale * source.scale)).astype(np.int64))
     return QuantizedGraph(graph, by_node, layers)
+
+
+def on_shares(q: QuantizedGraph) -> QuantizedGraph:
+    """Softmaxes on the grid that runtimes prescribe."""
+    shares = {
+        n.name: share_format(Int(q.formats[n.name].bits), symmetric=False) for n in q.graph.nodes if isinstance(n.op, Softmax)
+    }
+    return replace(q, formats={**q.formats, **shares})

@@ -137,7 +137,7 @@ def _kind(layer: Layer, channels: int) -> int:
             return SOFTMAX if function == "function" else NORMALIZE
         case Reduce():
             return WINDOW_TAP
-        case Move(how="copy"):
+        case Move(how="copy" | "view"):
             return VIEW
         case Move(how="resize"):
             return RESAMPLE

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwmodels.classes.ethos.model import executed
-from hwmodels.classes.ethos.operations import beside
+from hwmodels.classes.ethos.storage import beside
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device
 from hwmodels.device.sections.npu import Npu
@@ -215,13 +215,13 @@ class Comparison:
 
 def compared(layers: Sequence[LayerRow], workload: Workload, device: Device, rows: list[Row]) -> Comparison:
     """Our price of the layers of a workload beside the compiler's rows for its file."""
-    left = [_beside(workload, device, row, layer.output_bits) for row, layer in enumerate(layers)]
+    left = [runs_beside(workload, device, row, layer.output_bits) for row, layer in enumerate(layers)]
     pairs = side_by_side([(layer.name, layer.op, layer.latency_s) for layer in layers], rows)
     seconds = [sum(layer.latency_s for layer, away in zip(layers, left, strict=True) if away is where) for where in (False, True)]
     return Comparison(tuple(pairs), seconds[0], sum(row.latency_s for row in rows), seconds[1])
 
 
-def _beside(workload: Workload, device: Device, row: int, bits: int) -> bool:
+def runs_beside(workload: Workload, device: Device, row: int, bits: int) -> bool:
     """Whether all that is executed for a layer runs beside the array."""
     found = executed(device, workload, -(-bits // 8))
     return all(beside(layer) for layer, owner in zip(found.workload.layers, found.owner, strict=True) if owner == row)

@@ -46,6 +46,7 @@ def to_workload(graph: Graph, height: int, width: int) -> table.Workload:
             tuple(readers[i]),
             group_names.index(leaders[node.name]),
             is_picture(found[node.name], axes[node.name]),
+            tuple(found[node.name]),
         )
         for i, node in enumerate(graph.nodes)
     )

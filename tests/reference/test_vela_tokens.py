@@ -50,8 +50,10 @@ def both(kind: str, channels: int, target: str, folder: Path) -> tuple[float, fl
         quantized.formats[name] = share_format(Int(8), symmetric=False)  # type: ignore[index]
     file, workload = write.export(quantized, folder / "net.tflite", size=SIZE), to_workload(graph, *SIZE)
     rows = vela.compile_file(file, device)
-    around = ("Conv2D", "Transpose")
-    theirs = sum(row.latency_s for row in rows if (row.op not in around if kind == "softmax" else row.op == "MatMul"))
+    of_softmax = [row for row in rows if "softmax" in row.name or row.name.endswith("_transpose")]
+    # Operands are turned for a product.
+    of_matmul = [row for row in rows if row.op == "MatMul" or row.name.endswith("/Transpose")]
+    theirs = sum(row.latency_s for row in (of_softmax if kind == "softmax" else of_matmul))
     table = cost.lower(device, exporters.shipped(workload, device), Uniform(workload, 8))
     row = [layer.name for layer in workload.layers].index(kind)
     return float((table.latency_s - table.overhead_s)[row, 0, 0, 0]), theirs

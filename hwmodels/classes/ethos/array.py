@@ -40,19 +40,19 @@ def described(device: Device) -> tuple[NpuArray, float]:
 def array_of(npu: NpuArray) -> Array:
     """The array of a device file as plain numbers."""
     memory, cycles = npu.memory, npu.output_cycles
-    separate = memory.input_bytes is not None and memory.accumulator_bytes is not None
+    separate = memory.input_bytes is not None
     granules = memory.accumulator_granule_bytes
     # Channels of an input block are counted in bytes: one, two or four bus words a pixel on the U85, eight channels elsewhere.
     channel_bytes = (16, 32, 64) if separate else (8, 8, 8)
     units = [[(h, w, c) for (h, w), c in zip(rows, channel_bytes, strict=True)] for rows in npu.input_units]
     if separate:
-        buffers = [memory.input_bytes.value, memory.accumulator_bytes.value]  # type: ignore[union-attr]  # separate memories come together: the section demands so
+        buffers = [q.value for q in (memory.input_bytes, memory.accumulator_bytes, memory.output_bytes)]  # type: ignore[union-attr]  # separate memories come together: the section demands so
         granule, accumulators, shared = 1, [1, 1], 0.0
     else:
         assert memory.shared_bytes is not None
         assert memory.input_granule_bytes is not None
         assert granules is not None
-        buffers, shared = [0, 0], memory.shared_bytes.value
+        buffers, shared = [0, 0, 0], memory.shared_bytes.value
         granule, accumulators = _banks(memory.input_granule_bytes.value), [_banks(g.value) for g in granules]
 
     def by_width(narrow: float, wide: float) -> np.ndarray:

@@ -14,15 +14,15 @@ Left out: 2:4 sparsity and resizing on the U85, dilated kernels.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from hwmodels.compiled import compiled
 
-CONVOLUTION, CHANNELWISE, POOLING, PRODUCT, PAIRWISE, TURN = range(6)
-"""What an operation asks of the array: convolution, depthwise, pooling or copying, matrix product, element by element, axes in
-another order."""
+CONVOLUTION, CHANNELWISE, POOLING, PRODUCT, PAIRWISE, TURN, COPY = range(7)
+"""What an operation asks of the array: convolution, depthwise, pooling, matrix product, element by element, axes in another
+order, values as they are. The last two are timed as poolings of one pixel (turns on a U85 only) and cut in ways of their own."""
 
 PIECE = 8
 """Kernels are processed in pieces of 8x8 taps."""
@@ -38,7 +38,8 @@ class Array(NamedTuple):
     """Constants of one array.
 
     Attributes:
-        buffers: bytes of separate input and accumulator memories (U85), zeros where both share ``banks`` (U55, U65).
+        buffers: ``int64[3]``, bytes of separate input, accumulator and output memories (U85), zeros where they share ``banks``
+            (U55, U65).
         cores: arrays that share the output channels of a block.
         decoders: weight decoders of the U85 (1 elsewhere).
         microblocks: ``int64[n, 3]``, heights, widths, channels on offer.
@@ -96,6 +97,25 @@ class Operation(NamedTuple):
     finish: float
     in_brick: bool
     out_brick: bool
+
+
+Between = Literal["", "exponentials", "summed", "near"]
+"""What lies between the operations of one layer: nothing; what a softmax makes of its input, and sums; what stays on chip."""
+
+
+class Part(NamedTuple):
+    """One operation of a layer, ``times`` over, each with its ``share`` of the layer's weights.
+
+    ``constant_bytes`` of an operand come from where the weights are. ``reads``, ``writes``: where it is not the layer's own input
+    or output.
+    """
+
+    operation: Operation
+    share: float = 0.0
+    times: int = 1
+    constant_bytes: float = 0.0
+    reads: Between = ""
+    writes: Between = ""
 
 
 class Blocks(NamedTuple):

@@ -24,8 +24,9 @@ import numpy as np
 
 from hwmodels.classes.ethos.array import array_of, described
 from hwmodels.classes.ethos.blocks import CHANNELWISE, PIECE, Array, Operation, half_empty, prefers_part_kernel, up
-from hwmodels.classes.ethos.operations import bricks, operations
+from hwmodels.classes.ethos.operations import operations
 from hwmodels.classes.ethos.search import choose_blocks
+from hwmodels.classes.ethos.storage import bricks
 from hwmodels.device.device import Device
 from hwmodels.workload import Workload
 
@@ -46,7 +47,7 @@ def encoded_bytes(device: Device, workload: Workload, weight_bits: Sequence[int]
     for size in range(1, in_bytes + 1):
         for row in workload.weighing:
             each = operations(workload, row, array, brick, size, size)
-            streams = [stream for op, share in each if share for stream in streams_of(op, array)]
+            streams = [stream for part in each if part.share for stream in streams_of(part.operation, array)]
             for w, (width, bits) in enumerate(zip(weight_bits, per_weight, strict=True)):
                 encoded = sum(stream_bits(weights, zeros, width, bits) for weights, zeros in streams)
                 found[row, w] = max(found[row, w], math.ceil(encoded / 8 + STREAM_BYTES * len(streams)))

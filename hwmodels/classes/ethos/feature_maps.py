@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.classes.ethos.blocks import BRICK, Operation, reach, up
-from hwmodels.classes.ethos.operations import stored_elements
 from hwmodels.classes.ethos.residence import kept_whole, ranges_of
+from hwmodels.classes.ethos.storage import stored_elements
 from hwmodels.workload import Layer, Workload
 
 

@@ -19,21 +19,13 @@ import numpy as np
 
 from hwmodels.classes.ethos import feature_maps, tokens, transposes
 from hwmodels.classes.ethos.array import array_of, described, homes_of
-from hwmodels.classes.ethos.blocks import PRODUCT, TURN, Blocks, Operation, reach
+from hwmodels.classes.ethos.blocks import COPY, POOLING, PRODUCT, TURN, Blocks, Operation, Part, reach
 from hwmodels.classes.ethos.cycles import operation_cycles, read_bytes, written_bytes
 from hwmodels.classes.ethos.encoded_weights import encoded_bytes
 from hwmodels.classes.ethos.feature_maps import Schedule
-from hwmodels.classes.ethos.operations import (
-    apart,
-    beside,
-    bricks,
-    chained,
-    copied_in,
-    is_softmax,
-    operations,
-    stored_channels,
-)
+from hwmodels.classes.ethos.operations import apart, chained, fused, operations
 from hwmodels.classes.ethos.search import choose_blocks
+from hwmodels.classes.ethos.storage import beside, bricks, copied_in, stored_channels
 from hwmodels.classes.ethos.terms import (
     ACTIVATIONS,
     ALL,
@@ -54,7 +46,7 @@ from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import Choices, Terms
 from hwmodels.pricing.rewriting import Rewritten, followed, rewrite
 from hwmodels.pricing.table import Space
-from hwmodels.workload import Piece, Workload
+from hwmodels.workload import Move, Piece, Workload
 
 
 class _Pricing:
@@ -65,8 +57,11 @@ class _Pricing:
         self.workload, self.choices = workload, choices
         self.array, self.homes = array_of(facts), homes_of(device)
         self.brick = bricks(workload)
-        self.absorbed = [chained(workload, row, self.array, self.brick) for row in range(len(workload.layers))]
-        self.blocks: dict[Operation, Blocks] = {}
+        rows = range(len(workload.layers))
+        self.absorbed = [chained(workload, row, self.array, self.brick) for row in rows]
+        turns = ((row, fused(workload, row, self.array)) for row in rows if not self.absorbed[row])
+        self.turns = {row: turn for row, turn in turns if turn is not None}
+        self.blocks: dict[tuple[Operation, int], Blocks] = {}
         self.terms: dict[tuple[object, ...], np.ndarray] = {}
         self.schedules: dict[tuple[int, float], Schedule] = {}
         peak = self.array.macs * self.array.cores * self.clock
@@ -84,9 +79,10 @@ class _Pricing:
         weight_bytes, pace = self.choices.weight_bytes[row, :, a], np.ascontiguousarray(self.pace[:, a])
         inside = [bool(plan[0].inside[i]) for i in layer.inputs]
         separate = self.array.buffers[0] > 0
+        last = self.turns.get(row, row)
         place = Placement(
             near=ALL if all(inside) else SOME if any(inside) else NONE,
-            kept=bool(plan[1].inside[layer.output]),
+            kept=bool(plan[1].inside[self.workload.layers[last].output]),
             copy=NEVER if plan[0].streamed[row] and not separate else WAITS if row == 0 else HIDDEN,
         )
         rows = int(plan[0].rows[row])
@@ -94,22 +90,28 @@ class _Pricing:
         hidden = 0.0
         if self.absorbed[row]:
             hidden = self._work(next(i for i in range(row, -1, -1) if not self.absorbed[i]), read, written)
-        key = (what, place, rows, weight_bytes.tobytes(), pace.tobytes(), self.absorbed[row], hidden)
+        key = (what, place, rows, weight_bytes.tobytes(), pace.tobytes(), self.absorbed[row], hidden, self.turns.get(row))
         if key in self.terms:
             return self.terms[key]
         out = np.zeros((len(pace), 4))
-        for number, (op, share) in enumerate(found):
-            blocks = self._cut(op, rows)
-            here = place
-            if is_softmax(layer):
-                words = tokens.WORD_BYTES * self.workload.tensors[layer.inputs[0]].elements
-                here = tokens.between(number, len(found), place, 2 * words <= self.homes.capacity)
-            layer_terms(op, blocks, self.array, self.homes, here, weight_bytes * share, pace, out)
+        words = tokens.words_of(self.workload.tensors[layer.inputs[0]], self.array, self.homes.capacity)
+        for part in found:
+            blocks = self._cut(part.operation, rows, self.turns.get(row))
+            op = self._written(row, part.operation)
+            here = tokens.placed(part, place, words)
+            made = np.zeros_like(out)
+            layer_terms(op, blocks, self.array, self.homes, here, weight_bytes * part.share, pace, made)
+            home = self.homes.weights
+            constant = part.constant_bytes / min(home.bytes_per_cycle, home.stream_rate)
+            made[:, ACTIVATIONS:] = np.maximum(made[:, ACTIVATIONS:], constant)
+            out += part.times * made
         if self.absorbed[row]:
             # The other operand streams in while the convolution, taken at the same width, multiplies.
             out[:, COMPUTE] = 0.0
             out[:, ACTIVATIONS] /= len(layer.inputs)
             out[:, TOTAL] = np.maximum(out[:, ACTIVATIONS] - hidden, 0.0)
+        if row in self.turns.values():
+            out[:] = 0.0
         if beside(layer):
             out[:, ACTIVATIONS:] = self._beside(row, read, written)
         self.terms[key] = out
@@ -118,35 +120,57 @@ class _Pricing:
     def _work(self, row: int, in_bytes: int, out_bytes: int) -> float:
         """Cycles that the array alone needs for layer ``row``, at its documented rate."""
         total, home = 0.0, self.homes.onchip
-        for op, _ in operations(self.workload, row, self.array, self.brick, in_bytes, out_bytes):
-            total += operation_cycles(op, self._cut(op, 0), self.array, home, home, self.homes.weights.read_latency, 1.0)[0]
+        for whole, *_ in operations(self.workload, row, self.array, self.brick, in_bytes, out_bytes):
+            op = self._written(row, whole)
+            total += operation_cycles(op, self._cut(whole, 0), self.array, home, home, self.homes.weights.read_latency, 1.0)[0]
         return total
 
-    def _cut(self, op: Operation, rows: int) -> Blocks:
-        """The blocks of an operation that makes ``rows`` at a time (0: all)."""
+    def _written(self, row: int, op: Operation) -> Operation:
+        """The operation as it is weighed: with the transpose that its writer does, whose result counts though it is cut along the
+        axes from before."""
+        if op.kind == COPY or (op.kind == TURN and self.array.buffers[0]):
+            return op._replace(kind=POOLING)
+        if row not in self.turns:
+            return op
+        turn = self.workload.layers[self.turns[row]]
+        assert isinstance(turn.work, Move)
+        height, width, channels = (turn.work.shape[axis] for axis in turn.work.axes)
+        return op._replace(out_h=height, out_w=width, out_c=channels, out_brick=bool(self.brick[turn.output]))
+
+    def _cut(self, op: Operation, rows: int, turn: int | None = None) -> Blocks:
+        """The blocks of an operation that makes ``rows`` at a time (0: all), and whose writer does the transpose ``turn``."""
+        separate, innermost, copies = self.array.buffers[0] > 0, 2, op.kind == COPY
         # Blocks do not depend on where and how wide the output is.
-        op = op._replace(out_bytes=1, finish=0.0, kind=PRODUCT if op.kind == TURN else op.kind)
+        op = op._replace(out_bytes=1, finish=0.0, kind=POOLING if copies else op.kind)
+        if op.kind == TURN:
+            sides = (op.in_h, op.in_w, op.in_c)
+            innermost = 2 - sides[::-1].index(op.out_c) if separate else 2
+            op = op._replace(kind=POOLING if separate else PRODUCT, out_h=op.in_h, out_w=op.in_w, out_c=op.in_c)
+        elif turn is not None:
+            work = self.workload.layers[turn].work
+            innermost = work.axes[2] if isinstance(work, Move) else 2
         if 0 < rows < op.out_h:
             op = op._replace(out_h=rows, in_h=min(op.in_h, reach(rows, op.stride, op.kernel_h, op.spread, op.nearest)))
-        if op not in self.blocks:
-            self.blocks[op] = choose_blocks(op, self.array)
-        return self.blocks[op]
+        key = op, 3 if copies else innermost
+        if key not in self.blocks:
+            self.blocks[key] = choose_blocks(op, self.array, innermost, copies)
+        return self.blocks[key]
 
     def _beside(self, row: int, in_bytes: int, out_bytes: int) -> float:
         layer = self.workload.layers[row]
         source, target = self.workload.tensors[layer.inputs[0]], self.workload.tensors[layer.output]
         return (source.elements * in_bytes + target.elements * out_bytes) / self.homes.outside.bytes_per_cycle
 
-    def _access(self, found: list[list[tuple[Operation, float]]]) -> np.ndarray:
+    def _access(self, found: list[list[Part]]) -> np.ndarray:
         """``float64[T]``: elements of every tensor that operations read, with what they read again, and write."""
         access, home = np.zeros(len(self.workload.tensors)), self.homes.onchip._replace(burst=1)
         for row, (layer, each) in enumerate(zip(self.workload.layers, found, strict=True)):
             copied = copied_in(self.workload, layer) if layer.moves("concat") else ()
-            for number, (op, _) in enumerate(each):
-                blocks = self._cut(op, 0)
+            for number, (whole, _, times, *_) in enumerate(each):
+                blocks, op = self._cut(whole, 0, self.turns.get(row)), self._written(row, whole)
                 for i in copied[number : number + 1] or dict.fromkeys(layer.inputs):
-                    access[i] += read_bytes(op, blocks, home) / op.in_bytes
-                access[layer.output] += written_bytes(op, blocks, self.array, home) / op.out_bytes
+                    access[i] += times * read_bytes(op, blocks, home) / op.in_bytes
+                access[layer.output] += times * written_bytes(op, blocks, self.array, home) / max(op.out_bytes, 1)
             if self.absorbed[row]:
                 # What lies between the two is nowhere, and the sum counts as written by none.
                 access[[self.workload.layers[row - 1].output, layer.output]] = 0.0
@@ -164,10 +188,12 @@ class _Pricing:
             return feature_maps.all_inside(workload, size)
         found = [operations(workload, row, self.array, self.brick, int(size), int(size)) for row in range(len(workload.layers))]
         weights = self.choices.weight_bytes[:, -1, a]
-        firsts = [each[0][0] if each else None for each in found]
+        firsts = [each[0].operation if each else None for each in found]
         chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), weights)
         planned = feature_maps.schedule(workload, chain, size, self._access(found), capacity)
-        for row in np.flatnonzero(self.absorbed):
+        for row, turn in self.turns.items():
+            planned.inside[workload.layers[row].output] = planned.inside[workload.layers[turn].output]
+        for row in map(int, np.flatnonzero(self.absorbed)):
             # What the output unit adds to was never stored: the convolution writes the sum.
             planned.inside[workload.layers[row - 1].output] = planned.inside[workload.layers[row].output]
         return planned

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hwmodels.classes.ethos.operations import beside, in_place, stored_elements
+from hwmodels.classes.ethos.storage import beside, in_place, settled, share_views, stored_elements
 from hwmodels.workload import Workload
 
 MOST_RIVALS = 20
@@ -75,7 +75,7 @@ def _places(workload: Workload, candidates: np.ndarray) -> list[int]:
             if alone and (source.channels, source.height, source.width) == (target.channels, target.height, target.width):
                 place[layer.output] = place[i]
                 break
-    return place
+    return settled(place)
 
 
 def kept_whole(
@@ -92,6 +92,7 @@ def kept_whole(
     switches = [i for i, layer in enumerate(workload.layers) if beside(layer)]
     for i in switches:
         kept[[*workload.layers[i].inputs, workload.layers[i].output]] = False
+    share_views(workload, kept)
     ranges = ranges_of(workload, kept, element_bytes, access)
     # What is on chip does not survive while the processor beside the array works.
     for one in [r for r in ranges if any(r.first <= i <= r.last for i in switches)]:

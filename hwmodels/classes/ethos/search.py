@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels.classes.ethos.area import block_of, read_size
 from hwmodels.classes.ethos.blocks import (
     BRICK,
     CHANNELWISE,
@@ -25,6 +26,7 @@ from hwmodels.classes.ethos.blocks import (
     PAIRWISE,
     PIECE,
     POOLING,
+    PRODUCT,
     SPLIT_DEPTH,
     Array,
     Blocks,
@@ -109,12 +111,18 @@ def input_block(op: Operation, array: Array, frame: Frame, out: OutputBlock) -> 
     return InputBlock(rows, columns, channels, held)
 
 
+@compiled(inline="always")
+def matches(op: Operation, array: Array) -> bool:
+    """Whether it is a product of two tensors on a U85, of which the largest block is taken."""
+    return array.buffers[0] > 0 and op.kind == PRODUCT
+
+
 @compiled
 def fetch_cost(op: Operation, array: Array, frame: Frame, out: OutputBlock, block: InputBlock) -> np.float32:
     """Inputs and weights fetched per output element (element by element: the number of blocks), in single precision, as the
     compiler compares them: blocks that differ by rounding alone are told apart by it."""
     one, area = np.float32, block.rows * block.columns
-    if op.kind == PAIRWISE:
+    if op.kind == PAIRWISE or matches(op, array):
         cost = one(op.out_h * op.out_w * op.out_c / (out.rows * out.columns * out.channels))
     else:
         pieces = parts(op.kernel_h, PIECE) * parts(op.kernel_w, PIECE)
@@ -148,13 +156,22 @@ def depth_choices(out_c: int, frame: Frame) -> list[int]:
 
 
 @compiled
-def choose_blocks(op: Operation, array: Array) -> Blocks:
-    """The cut that fetches least.
+def choose_blocks(op: Operation, array: Array, innermost: int = 2, copies_values: bool = False) -> Blocks:
+    """The cut that fetches least; on a U85, what sums over no channels is cut as ``area`` tells, but for plain copies.
 
     Of equals it is the first (shallow, low and narrow ones first), unless others of them are as small as 4x4: then the last of
     those that cover most of the input. Where nothing fits twice (U85), buffers are single.
+
+    Args:
+        innermost: which of rows, columns and channels is written innermost.
     """
     frame = frame_of(op, array)
+    if array.buffers[0] > 0 and op.kind in (CHANNELWISE, POOLING, PAIRWISE) and op.spread == 1 and not copies_values:
+        rows, columns, channels = block_of(op, array, frame.row, innermost)
+        micro = frame.micro_h, frame.micro_w, frame.micro_c
+        if op.kind == PAIRWISE:
+            return Blocks(rows, columns, channels, rows, columns, channels, *micro, False)
+        return Blocks(rows, columns, channels, *read_size(op, array, frame.row, rows, columns, channels), *micro, False)
     depths = depth_choices(op.out_c, frame)
     costs = np.empty((len(depths), frame.last_h // frame.micro_h, frame.last_w // frame.micro_w), dtype=np.float32)
     flat = op.out_h == 1 and op.kernel_h == 1 and frame.micro_h == 2
@@ -189,7 +206,7 @@ def _pick(op: Operation, array: Array, frame: Frame, depths: list[int], costs: n
                 high, wide = (i + 1) * frame.micro_h, (j + 1) * frame.micro_w
                 if not found:
                     best, found = (d, i, j), True
-                elif high <= 4 and wide <= 4:
+                elif (high <= 4 and wide <= 4) or matches(op, array):
                     block = input_block(op, array, frame, OutputBlock(high, wide, depths[d]))
                     cover = min(op.in_h, block.rows) * min(op.in_w, block.columns)
                     if cover >= covered:

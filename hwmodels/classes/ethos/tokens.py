@@ -1,34 +1,44 @@
 """What attention asks of a documented array: softmaxes, and products of two tensors.
 
-A softmax is passes over all values and passes over one value a row, in 32-bit integers.
-
-Arm's compiler (ethos-u-vela 5.2.0) takes an 8-bit softmax apart: the largest value of each row, differences to it, exponentials
-from a table, their sum, its reciprocal by three rounds of Newton's method, products, a rounding shift. Kinds, sizes and order of
-the passes are read off its output for rows of 32 and 64 values on nine systems. The U85 chains several of them, and its output
-unit takes twice as long for each further one; its largest value and sum are taken at a rate of their own. A softmax of 16 bits
-goes another way, which is not modelled: it is priced as this one.
-
-Not modelled: on a U55 the last addition reads and writes value by value, in a burst each, which takes 8 cycles a value: there
-softmaxes are a fifth to a half too cheap.
+Arm's compiler (ethos-u-vela 5.2.0, Apache-2.0: decomposition of softmax and of matrix products) takes a softmax of 8 bits apart:
+the largest value of each row, differences to it, exponentials from a table, their sum, its reciprocal by three rounds of Newton's
+method, products, a rounding shift; between them stand words of 32 bits. Kinds, sizes and order of the passes are read off its
+output. A U85 chains several, and its output unit takes as much longer; it turns rows and values for the largest value. On the
+others one addition is of a constant as large as the tensor, which comes from where the weights are. At 16 bits a U85 sums halves
+of words and takes the reciprocal from a table; the others' softmaxes of 16 bits are priced as those of 8.
 
 A product of two tensors multiplies element by element and sums the words, which the compiler's estimate moves as bytes; the U85
-takes it as a convolution. Not modelled: a U65 waits some 16 cycles for each value of the result, which products of fewer than 64
-values do not hide.
+takes it as a convolution, batch by batch. Not modelled: a U65 waits some 16 cycles for each value of the result, which products
+of fewer than 64 values do not hide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
+from typing import NamedTuple
 
-from hwmodels.classes.ethos.blocks import CONVOLUTION, PAIRWISE, POOLING, Array, Operation, up
-from hwmodels.classes.ethos.terms import ALL, Placement
-from hwmodels.workload import Tensor
+from hwmodels.classes.ethos.blocks import (
+    BRICK,
+    CONVOLUTION,
+    PAIRWISE,
+    POOLING,
+    PRODUCT,
+    TURN,
+    Array,
+    Between,
+    Operation,
+    Part,
+    up,
+)
+from hwmodels.classes.ethos.terms import ALL, NONE, Placement
+from hwmodels.workload import Contract, Tensor
 
 ROW_PASSES = 21
 """Passes over one value a row: the reciprocal of a sum."""
-ROW_CYCLES = 41
-"""On the U85, where they are chained: multiples of the output unit's cycles for one element."""
-LARGEST_CYCLES, SUM_CYCLES = 0.28, 0.14
+ROW_CYCLES, ROW_WORDS = (41, 13), (17, 6)
+"""On a U85, which chains them, at 8 and 16 bits: multiples of the output unit's cycles for one element, words that they read."""
+SUM_CYCLES = 0.14
 """Of a U85 of any size, a value."""
 ISSUE_CYCLES = 4.1
 """Of a value of 32 bits on the older arrays; a quarter of it and of the output unit's time is the least that a value takes."""
@@ -37,65 +47,157 @@ PRODUCT_ISSUE_CYCLES = 1.7
 SUMMED, SUMMED_CYCLES = 32, 0.25
 """Words are summed so many at a time, in so many cycles each."""
 WORD_BYTES = 4
+ONE = {"kernel_h": 1, "kernel_w": 1, "stride": 1}
+
+Make = Callable[..., Operation]
+"""Operations of a layer by kind, cycles of the output unit and sizes, as ``operations`` makes them."""
 
 
-def passes(source: Tensor, make: Callable[..., Operation], array: Array) -> list[Operation]:
-    """The operations for the rows, one a pixel, of ``source``, in their order; ``make`` is that of ``operations``."""
+def sides(rows: int, columns: int, channels: int, end: str = "") -> dict[str, int]:
+    """Sizes of an operation's input and output (``end``: "in" or "out" alone)."""
+    found = {"h": rows, "w": columns, "c": channels}
+    return {f"{which}_{axis}": side for which in ([end] if end else ["in", "out"]) for axis, side in found.items()}
+
+
+def passes(source: Tensor, make: Make, array: Array) -> list[Part]:
+    """The operations of a softmax over the rows, one a pixel, of ``source``, in their order."""
     values, rows = source.channels, source.height * source.width
-    one = {"kernel_h": 1, "kernel_w": 1, "stride": 1}
-
-    def over(
-        count: int, channels: int, finish: float, inputs: int = 1, in_bytes: int = WORD_BYTES, out_bytes: int = WORD_BYTES
-    ) -> Operation:
-        shape = {"in_h": count, "in_w": 1, "in_c": channels, "out_h": count, "out_w": 1, "out_c": channels}
-        made = make(PAIRWISE, finish, inputs, **one, **shape)
-        return made._replace(in_bytes=in_bytes, out_bytes=out_bytes)
-
-    unit, written = float(array.add[0]), make(PAIRWISE, 0.0, **one).out_bytes
-    read = make(PAIRWISE, 0.0, **one).in_bytes
     if array.buffers[0] > 0:
-        found = [
-            over(rows, values, LARGEST_CYCLES, in_bytes=read, out_bytes=1),
-            over(rows, values, unit, 2, in_bytes=read),
-            over(rows, values, 2 * unit),
-            over(rows, values, SUM_CYCLES, out_bytes=1),
-            over(rows, 1, ROW_CYCLES * unit),
-            over(rows, values, 4 * unit, 2, out_bytes=written),
-        ]
-    else:
-        word = max(float(array.multiply[0]), (ISSUE_CYCLES / array.cores + float(array.multiply[0])) / 4)
-        in_row = {"in_h": rows, "in_w": values, "in_c": 1, "out_h": rows, "out_w": 1, "out_c": 1}
-        summed = {"in_h": rows, "in_w": 1, "in_c": WORD_BYTES * values, "out_h": rows, "out_w": 1, "out_c": 1}
-        found = [
-            make(POOLING, 0.0, kernel_h=1, kernel_w=values, stride=1, **in_row),
-            over(rows, values, unit, 2, in_bytes=read),
-            over(rows, values, word),
-            make(CONVOLUTION, 0.0, **one, **summed)._replace(in_bytes=1),  # the bytes of a word as channels
-            over(ROW_PASSES * rows, 1, word, 2),
-            over(rows, values, word, 2),
-            over(rows, values, word),
-            over(rows, values, word, out_bytes=written),
-        ]
-    return [operation._replace(in_brick=False, out_brick=False) for operation in found]
+        sizes = (1, 1, *source.sizes) if source.sizes[-1] == values else (1, rows, 1, values)
+        chained = _wide if make(PAIRWISE, 0.0, **ONE).in_bytes > 1 else _narrow
+        return chained(prod(sizes[:-2]), sizes[-2], values, make, array)
+
+    def over(count: int, channels: int, finish: float, inputs: int = 1) -> Operation:
+        made = make(PAIRWISE, finish, inputs, **ONE, **sides(count, 1, channels))
+        return made._replace(in_bytes=WORD_BYTES, out_bytes=WORD_BYTES, in_brick=False, out_brick=False)
+
+    word = max(float(array.multiply[0]), (ISSUE_CYCLES / array.cores + float(array.multiply[0])) / 4)
+    in_row = sides(rows, values, 1, "in") | sides(rows, 1, 1, "out")
+    # The bytes of a word as channels.
+    words = sides(rows, 1, WORD_BYTES * values, "in") | sides(rows, 1, 1, "out")
+    made = make(PAIRWISE, 0.0, **ONE)
+    plain = {"in_brick": False, "out_brick": False}
+    # Runs of 16 words fill half of a burst of the constant.
+    constant = float(2 * WORD_BYTES * rows * values)
+    return [
+        Part(make(POOLING, 0.0, kernel_h=1, kernel_w=values, stride=1, **in_row)._replace(**plain), writes="near"),
+        Part(over(rows, values, float(array.add[0]), 2)._replace(in_bytes=made.in_bytes), writes="exponentials"),
+        Part(over(rows, values, word), reads="exponentials", writes="summed"),
+        Part(make(CONVOLUTION, 0.0, **ONE, **words)._replace(in_bytes=1, **plain), reads="summed", writes="near"),
+        Part(over(ROW_PASSES * rows, 1, word, 2), reads="exponentials", writes="near"),
+        Part(over(rows, values, word, 2), reads="exponentials", writes="near"),
+        Part(over(rows, values, word), constant_bytes=constant, reads="exponentials", writes="near"),
+        Part(over(rows, values, word)._replace(out_bytes=made.out_bytes), reads="exponentials"),
+    ]
 
 
-def product(depth: int, target: Tensor, make: Callable[..., Operation], array: Array) -> list[Operation]:
-    """The operations for a product of two tensors, ``depth`` products a value of ``target``."""
-    one, count = {"kernel_h": 1, "kernel_w": 1, "stride": 1}, target.elements
-    if array.buffers[0] > 0:
-        pixels = target.height * target.width
-        across = 2 if pixels % 2 == 0 else 1
-        shape = {"in_h": pixels // across, "in_w": across, "out_h": pixels // across, "out_w": across}
-        return [make(CONVOLUTION, float(array.convolve[0]), in_c=depth, **one, **shape)]
+class _Passes:
+    """Passes of a U85 over ``height`` x ``width`` rows of ``values``."""
+
+    def __init__(self, height: int, width: int, values: int, make: Make) -> None:
+        self.height, self.width, self.values, self.make = height, width, values, make
+
+    def over(self, channels: int, finish: float, in_bytes: int = WORD_BYTES, out_bytes: int = WORD_BYTES) -> Operation:
+        """One value after the other, from bricks to bricks."""
+        made = self.make(PAIRWISE, finish, **ONE, **sides(self.height, self.width, channels))
+        return made._replace(in_bytes=in_bytes, out_bytes=out_bytes, in_brick=True, out_brick=True)
+
+    def largest(self, array: Array, wide: bool) -> list[Part]:
+        """The largest value of each row: that of the pixels of a channel, where rows are turned into channels; else that of a
+        window as long as the row."""
+        other, count = float(array.other[int(wide)]), self.height * self.width
+        inner, middle = (self.width, self.height) if self.width > 1 else (self.height, 1)
+        if wide or self.values == 1 or inner < BRICK:
+            in_row = sides(count, self.values, 1, "in") | sides(count, 1, 1, "out")
+            row = self.make(POOLING, other, kernel_h=1, kernel_w=self.values, stride=1, **in_row)
+            return [Part(row._replace(in_brick=False, out_brick=False), writes="near")]
+        sizes = sides(self.height, self.width, self.values, "in") | sides(self.values, middle, inner, "out")
+        turned = self.make(TURN, max(other, array.clamp), **ONE, **sizes)
+        sizes = sides(self.values, middle, inner, "in") | sides(1, middle, inner, "out")
+        pooled = self.make(POOLING, other, kernel_h=self.values, kernel_w=1, stride=1, **sizes)
+        return [
+            Part(turned._replace(out_bytes=1, out_brick=True), writes="near"),
+            Part(pooled._replace(out_bytes=1, in_brick=True, out_brick=False), reads="near", writes="near"),
+        ]
+
+
+def _narrow(height: int, width: int, values: int, make: Make, array: Array) -> list[Part]:
+    """The passes of a U85 at 8 bits."""
+    unit, own, made = float(array.add[0]), _Passes(height, width, values, make), make(PAIRWISE, 0.0, **ONE)
+    row = own.over(1, ROW_CYCLES[0] * unit, in_bytes=ROW_WORDS[0] * WORD_BYTES)
+    last = own.over(values, 4 * unit, out_bytes=made.out_bytes)
+    return [
+        *own.largest(array, wide=False),
+        Part(own.over(values, unit, in_bytes=made.in_bytes)._replace(in_brick=made.in_brick), writes="exponentials"),
+        Part(own.over(values, 2 * unit)._replace(out_brick=False), reads="exponentials", writes="summed"),
+        Part(own.over(values, SUM_CYCLES, out_bytes=1)._replace(out_brick=False), reads="summed", writes="near"),
+        Part(row._replace(in_brick=False, out_brick=False), reads="exponentials", writes="near"),
+        # One value a row is fetched as a brick.
+        Part(own.over(BRICK, 0.0, out_bytes=0), reads="exponentials", writes="near"),
+        Part(last._replace(out_brick=made.out_brick), reads="exponentials"),
+    ]
+
+
+def _wide(height: int, width: int, values: int, make: Make, array: Array) -> list[Part]:
+    """The passes of a U85 at 16 bits."""
+    unit, own, made = float(array.add[0]), _Passes(height, width, values, make), make(PAIRWISE, 0.0, **ONE)
+    size = made.in_bytes
+    row = own.over(1, ROW_CYCLES[1] * unit, in_bytes=ROW_WORDS[1] * WORD_BYTES)
+    return [
+        *own.largest(array, wide=True),
+        Part(own.over(values, 6 * unit, size, size)._replace(in_brick=made.in_brick), writes="exponentials"),
+        Part(own.over(values, SUM_CYCLES, size, 1)._replace(out_brick=False), reads="exponentials", writes="near"),
+        Part(row._replace(in_brick=False, out_brick=False), reads="exponentials", writes="near"),
+        Part(own.over(BRICK, 0.0, size, 0), reads="exponentials", writes="near"),
+        Part(own.over(values, 4 * unit, size, made.out_bytes), reads="exponentials"),
+    ]
+
+
+def product(work: Contract, target: Tensor, make: Make, array: Array) -> list[Part]:
+    """The operations of a product of two tensors, ``depth`` products a value of ``target``. One in which what goes into a sum
+    lies scattered is turned before."""
+    count, depth = target.elements, work.depth
+    batch, across = max(1, prod(target.sizes[:-2])), target.sizes[-1]
+    pixels, separate = count // batch // across, array.buffers[0] > 0
+    found: list[Part] = []
+    for scattered, side in zip(work.scattered, (pixels, across), strict=True):
+        if scattered:
+            finish = max(float(array.other[0]), array.clamp) if separate else 0.0
+            turned = make(TURN, finish, **ONE, **sides(batch, depth, side, "in"), **sides(batch, side, depth, "out"))
+            found.append(Part(turned._replace(in_brick=False, out_brick=separate), writes="near"))
+    reads: Between = "near" if all(work.scattered) else ""
+    if separate:
+        sizes = sides(1, pixels, depth, "in") | sides(1, pixels, across, "out")
+        multiplied = make(PRODUCT, float(array.convolve[0]), **ONE, **sizes)
+        if work.scattered[0]:
+            multiplied = multiplied._replace(in_brick=True)
+        return [*found, Part(multiplied, times=batch, reads=reads)]
     finish = max(float(array.multiply[0]), (PRODUCT_ISSUE_CYCLES / array.cores + float(array.multiply[0])) / 4)
     finish += SUMMED_CYCLES * up(depth, SUMMED) / depth
-    shape = {"in_h": count, "in_w": 1, "in_c": depth, "out_h": count, "out_w": 1, "out_c": depth}
     # The row of one operand stays while it meets all of the other.
-    return [make(PAIRWISE, finish, **one, **shape)._replace(in_brick=False, out_brick=False, out_bytes=1)]
+    multiplied = make(PAIRWISE, finish, **ONE, **sides(count, 1, depth))
+    return [*found, Part(multiplied._replace(in_brick=False, out_brick=False, out_bytes=1), reads=reads)]
 
 
-def between(number: int, count: int, place: Placement, inside: bool) -> Placement:
-    """Where pass ``number`` of ``count`` of a softmax reads and writes: the first two read what enters, the last writes what
-    leaves; ``inside``: what lies between is on chip."""
-    near = ALL if inside and number >= 2 else place.near
-    return place._replace(near=near, kept=place.kept if number == count - 1 else inside or place.kept)
+class Words(NamedTuple):
+    """Whether what lies between the passes of a softmax is on chip (see ``Part.reads``)."""
+
+    exponentials: bool
+    summed: bool
+    near: bool = True
+
+
+def words_of(source: Tensor, array: Array, capacity: float) -> Words:
+    """Which words of the softmax of ``source`` fit on chip: both, or those that are read more often, or the others."""
+    rows, values = source.height * source.width, source.channels
+    summed = float(WORD_BYTES * rows * values)
+    exponentials = float(WORD_BYTES * rows * up(values, BRICK)) if array.buffers[0] > 0 else summed
+    together = exponentials + summed <= capacity
+    return Words(together or exponentials <= capacity, together or exponentials > capacity >= summed)
+
+
+def placed(part: Part, place: Placement, words: Words) -> Placement:
+    """Where a part of a layer that is at ``place`` reads and writes."""
+    if part.reads:
+        place = place._replace(near=ALL if getattr(words, part.reads) else NONE)
+    return place._replace(kept=getattr(words, part.writes)) if part.writes else place

@@ -35,10 +35,14 @@ def steps(shape: Axes, axes: Axes, *, any_order: bool) -> list[Step]:
         any_order: three axes are put into any order at once.
     """
     places = [i for i in range(len(shape)) if shape[i] > 1]
+    moved = [i for i in axes if i in places]
+    if moved == sorted(moved):
+        return []
+    if len(places) > 3:
+        # All axes are sorted then, but for outer ones of a single value.
+        places = list(range(places[0], len(shape)))
     order = [places.index(i) for i in axes if i in places]
     sizes = [shape[i] for i in places]
-    if order == sorted(order):
-        return []
     if len(sizes) <= 3 and (any_order or sum(i != place for i, place in enumerate(order)) == 2):
         spare = 3 - len(sizes)
         return [Step((*[1] * spare, *sizes), (*range(spare), *(i + spare for i in order)))]
@@ -83,12 +87,15 @@ def _exchange(sizes: list[int], a: int, b: int) -> Iterator[Step]:
 
 
 def pieces(workload: Workload, row: int, *, any_order: bool) -> list[Piece]:
-    """One piece for every step that a transpose takes."""
+    """One piece for every step that a transpose takes; a view where no value moves."""
     work = workload.layers[row].work
     if not (isinstance(work, Move) and work.how == "transpose" and work.shape):
         return []
-    found = []
-    for number, step in enumerate(steps(work.shape, work.axes, any_order=any_order)):
+    target, found = workload.tensors[workload.layers[row].output], []
+    taken = steps(work.shape, work.axes, any_order=any_order)
+    if not taken:
+        return [Piece(Move("view"), (0,), (target.channels, target.height, target.width))]
+    for number, step in enumerate(taken):
         height, width, channels = (step.shape[i] for i in step.order)
         found.append(Piece(Move("transpose", *step), (0 if number == 0 else -1,), (channels, height, width)))
     return found

@@ -30,7 +30,8 @@ class OutputCycles(Table):
 
 class ArrayMemory(Table):
     """Memories inside an array: one of ``shared_bytes`` for inputs and accumulators, of which ``table_bytes`` hold look-up
-    tables, taken in granules (``accumulator_granule_bytes``: accumulators of 32 and of 40 bits); or two separate ones.
+    tables, taken in granules (``accumulator_granule_bytes``: accumulators of 32 and of 40 bits); or separate ones, one of
+    outputs too.
     """
 
     shared_bytes: Positive | None = None
@@ -39,13 +40,14 @@ class ArrayMemory(Table):
     accumulator_granule_bytes: tuple[Positive, Positive] | None = None
     input_bytes: Positive | None = None
     accumulator_bytes: Positive | None = None
+    output_bytes: Positive | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> ArrayMemory:
         shared = (self.shared_bytes, self.input_granule_bytes, self.accumulator_granule_bytes)
-        separate = (self.input_bytes, self.accumulator_bytes)
+        separate = (self.input_bytes, self.accumulator_bytes, self.output_bytes)
         if sum(all(x is not None for x in kind) for kind in (shared, separate)) != 1:
-            raise ValueError("allowed: shared_bytes with its granules, or input_bytes and accumulator_bytes")
+            raise ValueError("allowed: shared_bytes with its granules, or input_bytes, accumulator_bytes and output_bytes")
         return self
 
 

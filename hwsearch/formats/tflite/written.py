@@ -1,15 +1,17 @@
 """What the exporter of TFLite files writes for a layer, as what is priced: the operators that differ from the network's.
 
 A layer with slopes (PReLU, LeakyReLU) is two convolutions and the larger or smaller of both; a pixel shuffle between 16-bit
-tensors is a transpose, since DEPTH_TO_SPACE has no kernel for them. A change of container, which the exporter writes as QUANTIZE,
+tensors is a transpose, since DEPTH_TO_SPACE has no kernel for them. A picture stands channels-last in the file and tokens as the
+network has them: a transpose leads from one to the other. A change of container, which the exporter writes as QUANTIZE,
 multiplies by 1; compilers fold it into its neighbours, and it is not priced.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from hwmodels.workload import Map, Move, Piece, Workload
+from hwmodels.workload import Map, Move, Piece, Tensor, Workload
 
 
 def written(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
@@ -22,7 +24,32 @@ def written(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]
         return side, side, Piece(Map("compare", 2), (-1, -2), shape)
     if layer.moves("shuffle") and element_bytes > 1:
         return (Piece(turned(shape, workload.tensors[layer.inputs[0]].height), (0,), shape),)
-    return ()
+    return layout(workload, row)
+
+
+def layout(workload: Workload, row: int) -> Sequence[Piece]:
+    """A view or transpose between a picture and tokens, with the transposes that lead from one order of axes to the other."""
+    layer = workload.layers[row]
+    if not isinstance(layer.work, Move) or layer.work.how not in ("view", "transpose"):
+        return ()
+    source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+    own = Piece(layer.work, (0,), (target.channels, target.height, target.width))
+    found = [own]
+    if _as_picture(workload, source):
+        height, width, channels = source.height, source.width, source.channels
+        turned = Piece(Move("transpose", (height, width, channels), (2, 0, 1)), (0,), (width, channels, height))
+        found = [turned, replace(own, inputs=(-1,))]
+    if target.picture and not all(workload.layers[r].moves("view", "transpose") for r in target.readers):
+        height, width, channels = target.height, target.width, target.channels
+        plain = replace(found[-1], shape=(width, channels, height))
+        back = Piece(Move("transpose", (channels, height, width), (1, 2, 0)), (-1,), (channels, height, width))
+        found = [*found[:-1], plain, back]
+    return found if len(found) > 1 else ()
+
+
+def _as_picture(workload: Workload, tensor: Tensor) -> bool:
+    """Whether a tensor stands channels-last in the file: a picture that no operator of tokens wrote."""
+    return tensor.picture and (tensor.producer < 0 or not workload.layers[tensor.producer].moves("view", "transpose"))
 
 
 def read(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:

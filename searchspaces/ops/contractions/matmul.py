@@ -44,7 +44,9 @@ class MatMul(Op):
 
     def work(self, inputs: Sequence[Shape], output: Shape, weights: Roles) -> Work:
         depth = self._oriented(inputs)[0][-1]
-        return Contract(macs=elements(output) * depth, depth=depth, form="product", stationary="tensor")
+        macs = elements(output) * depth
+        scattered = self.transpose_a, not self.transpose_b
+        return Contract(macs, depth, form="product", stationary="tensor", scattered=scattered)
 
     def window(self, weights: Roles) -> Window | None:
         return None

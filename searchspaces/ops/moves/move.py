@@ -168,6 +168,7 @@ class Reshape(View):
     """The same values in order, as ``sizes``; one of them may be -1, whatever is left over."""
 
     kind: ClassVar[str] = "reshape"
+    movement: ClassVar[Movement] = "view"
     extents: ClassVar[tuple[str, ...]] = ("sizes",)
 
     sizes: tuple[Extent, ...]

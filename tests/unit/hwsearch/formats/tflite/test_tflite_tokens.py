@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from block_networks import build
 from operator_samples import CHANNELS, SAMPLES
-from random_networks import quantize
+from random_networks import on_shares, quantize
 from torch import Tensor, nn
 
-from hwmodels.numbers import Int
 from hwsearch.formats.running.runtime import to_tflite
 from hwsearch.formats.tflite import litert
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
-from hwsearch.quant.ranges.given import share_format
 from searchspaces.ir.graph import Graph
-from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.trace import trace
 
 KINDS = (
@@ -54,14 +49,6 @@ def differing(q: QuantizedGraph, x: Tensor) -> tuple[int, float]:
 
 def picture(channels: int, height: int = 16, width: int = 24) -> Tensor:
     return torch.randint(0, 256, (1, channels, height, width), generator=torch.Generator().manual_seed(3)) / 255
-
-
-def on_shares(q: QuantizedGraph) -> QuantizedGraph:
-    """Softmaxes on the grid that runtimes prescribe."""
-    shares = {
-        n.name: share_format(Int(q.formats[n.name].bits), symmetric=False) for n in q.graph.nodes if isinstance(n.op, Softmax)
-    }
-    return replace(q, formats={**q.formats, **shares})
 
 
 @pytest.fixture(scope="module")

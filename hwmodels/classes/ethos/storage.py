@@ -1,0 +1,150 @@
+"""How a documented array stores feature maps: what lies in whose place, and what lies in bricks.
+
+The network's input and output, and what the processor beside the array reads (a pixel shuffle, a normalization in floating
+point), lie in rows of channels; feature maps between operations in bricks of 16 channels. Concatenation and repetition write into
+place; what enters from outside or is needed elsewhere is copied. A view has the place of what it is a view of, in rows unless its
+last two axes are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hwmodels.classes.ethos.blocks import BRICK, up
+from hwmodels.workload import Layer, Move, Reduce, Tensor, Workload
+
+THIN = 8
+"""Channels below which element-wise operations take a tensor in another shape."""
+
+
+def beside(layer: Layer) -> bool:
+    """Whether the compiler leaves the layer to the processor beside the array."""
+    turned = isinstance(layer.work, Move) and layer.work.how == "transpose" and bool(layer.work.shape)
+    normalizes = isinstance(layer.work, Reduce) and layer.work.keeps and layer.work.function != "function"
+    return (layer.moves("shuffle", "transpose", "gather") and not turned) or normalizes
+
+
+def in_place(workload: Workload) -> list[int]:
+    """For every tensor the one in whose place it is: parts of a concatenation that nobody else reads, views, or itself."""
+    place = list(range(len(workload.tensors)))
+    for layer in workload.layers:
+        if layer.moves("view"):
+            place[layer.output] = place[layer.inputs[0]]
+        if layer.moves("concat"):
+            for i in layer.inputs:
+                if i not in copied_in(workload, layer):
+                    place[i] = layer.output
+    return settled(place)
+
+
+def settled(place: list[int]) -> list[int]:
+    """Places of places followed to their ends."""
+    found = list(place)
+    for i in range(len(found)):
+        while found[found[i]] != found[i]:
+            found[i] = found[found[i]]
+    return found
+
+
+def share_views(workload: Workload, flags: np.ndarray) -> None:
+    """Clear ``flags bool[T]`` of a view where that of its source is clear, and the other way round."""
+    views = [layer for layer in workload.layers if layer.moves("view")]
+    for layer in (*views, *reversed(views)):
+        both = [layer.inputs[0], layer.output]
+        flags[both] = flags[both].all()
+
+
+def copied_in(workload: Workload, concat: Layer) -> list[int]:
+    """The parts of a concatenation that are copied into it."""
+    return [i for i in concat.inputs if _elsewhere(workload, i, concat)]
+
+
+def _elsewhere(workload: Workload, tensor: int, layer: Layer) -> bool:
+    """Whether a part of a concatenation is made elsewhere and copied: what enters the network, has other readers, or was not
+    written in one piece by the array."""
+    part = workload.tensors[tensor]
+    if part.producer < 0 or len(part.readers) > 1 or layer.inputs.count(tensor) > 1:
+        return True
+    producer = workload.layers[part.producer]
+    return beside(producer) or producer.moves("concat", "repeat", "slice", "view")
+
+
+def bricks(workload: Workload) -> np.ndarray:
+    """``bool[T]``: tensors stored in bricks of 16 channels."""
+    found = np.zeros(len(workload.tensors), dtype=bool)
+    place = in_place(workload)
+    for i, tensor in enumerate(workload.tensors):
+        if tensor.producer < 0 or not tensor.readers or tensor.sizes[-1] != tensor.channels:
+            continue
+        producer, readers = workload.layers[tensor.producer], [workload.layers[r] for r in tensor.readers]
+        around = (producer, *readers)
+        # Transposes take the tensor in shapes of their own, and matrices of weights take its vectors for pixels.
+        outside = any(beside(k) or k.moves("transpose") or (k.product and k.weight_count) for k in around)
+        thin = tensor.channels < THIN and any(k.maps() for k in around)
+        found[i] = not outside and not any(_reshapes(workload, k) for k in around)
+        found[i] = found[i] and not _unaligned(workload, producer, readers) and not thin
+    found[:] = [found[i] and found[there] for i, there in enumerate(place)]
+    share_views(workload, found)
+    return found
+
+
+def _reshapes(workload: Workload, layer: Layer) -> bool:
+    """Whether a layer is a view with other sizes of the last two axes."""
+    source, target = (workload.tensors[i].sizes[-2:] for i in (layer.inputs[0], layer.output))
+    return layer.moves("view") and source != target
+
+
+def _unaligned(workload: Workload, producer: Layer, readers: list[Layer]) -> bool:
+    """Whether a part of a tensor is written or read at a channel that begins no brick."""
+    sizes: list[int] = []
+    if producer.moves("concat"):
+        sizes = [workload.tensors[i].channels for i in producer.inputs[:-1]]
+    elif producer.moves("repeat"):
+        sizes = [workload.tensors[producer.inputs[0]].channels]
+    cut = [workload.tensors[r.output].channels for r in readers if r.moves("slice")]
+    cut += [workload.tensors[r.inputs[0]].channels for r in readers if r.moves("slice")]
+    return any(size % BRICK for size in (*sizes, *cut))
+
+
+def thinned(tensor: Tensor) -> tuple[int, int, int] | None:
+    """Height, width and channels as which an element-wise operation takes a tensor of few channels; None: as it is.
+
+    The smallest prime factors of the number of elements make the channels, at least 16; the others make a height and a width."""
+    if tensor.channels >= THIN or tensor.elements <= BRICK:
+        return None
+    channels, height, width = 1, 1, 1
+    for factor in _primes(tensor.elements):
+        if channels < BRICK:
+            channels *= factor
+        elif width < height:
+            width *= factor
+        else:
+            height *= factor
+    return max(height, width), min(height, width), channels
+
+
+def _primes(number: int) -> Iterator[int]:
+    """Prime factors, smallest first."""
+    factor = 2
+    while factor * factor <= number:
+        while number % factor == 0:
+            yield factor
+            number //= factor
+        factor += 1
+    if number > 1:
+        yield number
+
+
+def stored_channels(workload: Workload) -> np.ndarray:
+    """``int64[T]``: channels of every tensor as stored, bricks filled up."""
+    filled = [up(t.channels, BRICK) if brick else t.channels for t, brick in zip(workload.tensors, bricks(workload), strict=True)]
+    return np.array(filled, dtype=np.int64)
+
+
+def stored_elements(workload: Workload) -> np.ndarray:
+    """``int64[T]``: elements of every tensor as stored, bricks filled up."""
+    pixels = np.array([t.height * t.width for t in workload.tensors], dtype=np.int64)
+    found: np.ndarray = pixels * stored_channels(workload)
+    return found
