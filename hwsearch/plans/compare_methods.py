@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
 from hwmodels import cost
 from hwmodels.errors import UsageError
@@ -224,7 +225,7 @@ def _row(
     before = psnr if finished is first else judge(first)[0]
     losses = judge.float_psnr_db - psnr
     stored = problem.space.uniform(*bits)
-    price = _price(problem, stored, finished)
+    price = _mean_price(problem, bits, finished, [pair.low for pair in judge.pairs])
     lost = interval(losses)
     weights, tensors = ([*map(bits_of, own.values())] for own in problem.space.named(stored))
     energy = float(price.energy_j[0])
@@ -249,6 +250,28 @@ def _row(
         peak_activation_bytes=int(price.peak_activation_bytes[0]),
         priced_as=f"W{min(weights)}A{min(tensors)}",
         run_time_price=methods.load(name).INFO.price,
+    )
+
+
+def _mean_price(problem: Problem, bits: tuple[int, int], finished: QuantizedGraph, pictures: Sequence[Tensor]) -> cost.Objectives:
+    """A plan's price; where its widths are those of each picture, the mean time and energy over pictures, and the largest
+    memory of all widths that there might be."""
+    stored = problem.space.uniform(*bits)
+    if (switched := finished.by_picture) is None:
+        return _price(problem, stored, finished)
+    weights, tensors = problem.space.named(stored)
+    groups = problem.workload.group_names
+    prices = []
+    for variant in (switched.fewer, finished, switched.more):
+        widths = tensors | {groups[one.group]: variant.formats[one.name].bits for one in problem.workload.tensors}
+        row = problem.space.nearest([*weights.values(), *widths.values()])
+        prices.append(_price(problem, row, variant))
+    seen = [prices[1 + finished.offset(picture)] for picture in pictures]
+    return cost.Objectives(
+        np.mean([price.latency_s for price in seen], axis=0),
+        np.max([price.weight_bytes for price in prices], axis=0),
+        np.max([price.peak_activation_bytes for price in prices], axis=0),
+        np.mean([price.energy_j for price in seen], axis=0),
     )
 
 

@@ -20,6 +20,8 @@ def check(qgraph: QuantizedGraph, *, tables: bool = False) -> None:
         cannot hold, or sums that overflow the 32-bit accumulators of runtimes. All problems are listed.
     """
     wrong = []
+    if qgraph.by_picture is not None:
+        wrong.append("its widths are those of each picture, which no file format carries")
     for node in qgraph.graph.nodes:
         fmt = qgraph.formats.get(node.name)
         if fmt is None:

@@ -77,6 +77,7 @@ class Engine:
     """A quantized network made ready to run: weights in their carriers, tables, multipliers."""
 
     def __init__(self, qgraph: QuantizedGraph) -> None:
+        assert qgraph.by_picture is None, "an engine has the numbers of one kind of picture: see of_picture"
         self._qgraph = qgraph
         self.graph, self.formats, self.rule = qgraph.graph, qgraph.formats, qgraph.rule
         requant.arithmetic(qgraph.rule)  # a rule that nobody knows is told before anything is prepared
@@ -146,12 +147,14 @@ def run_codes(qgraph: QuantizedGraph, x: Tensor) -> dict[str, Tensor]:
     """Every tensor of the network for ``x float32 [1, C, H, W]`` in 0..1: name -> codes (int32), or real values (float32) for
     tensors in half precision."""
     seen: dict[str, Tensor] = {}
+    qgraph = qgraph.of_picture(x)
     engine(qgraph).run(x, lambda name, value: seen.__setitem__(name, _codes(value.clone(), qgraph.formats[name])))
     return seen
 
 
 def run(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
     """The decoded output ``float32 [1, C, sH, sW]`` for ``x float32 [1, C, H, W]`` in 0..1."""
+    qgraph = qgraph.of_picture(x)
     return decoded(engine(qgraph).run(x), qgraph)
 
 

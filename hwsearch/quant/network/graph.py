@@ -11,11 +11,14 @@ Requantization follows the rule named in ``QuantizedGraph.rule``, one of ``requa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from torch import Tensor
 
 from hwmodels.numbers import FP16, Float
+from hwsearch.quant.network.edges import density
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Graph
 
@@ -52,6 +55,17 @@ class LayerFloats:
 
 
 @dataclass(frozen=True, eq=False)
+class ByPicture:
+    """Other numbers of the same network for pictures with few edges and with many: with fewer bits below ``low``, with more above
+    ``high`` (of ``edges.density``)."""
+
+    low: float
+    high: float
+    fewer: QuantizedGraph
+    more: QuantizedGraph
+
+
+@dataclass(frozen=True, eq=False)
 class QuantizedGraph:
     """A network whose every number format is decided.
 
@@ -60,12 +74,32 @@ class QuantizedGraph:
         formats: node name -> format of its tensor.
         layers: convolution name -> its numbers.
         rule: requantization rule, one of ``requant.RULES``.
+        by_picture: what takes its place for some pictures; None: nothing.
     """
 
     graph: Graph
     formats: Mapping[str, TensorFormat]
     layers: Mapping[str, LayerIntegers | LayerFloats]
     rule: str = "f32"
+    by_picture: ByPicture | None = None
+
+    def offset(self, x: Tensor) -> int:
+        """-1, 0 or 1: whether a picture ``[1, C, h, w]`` has fewer bits, these, or more."""
+        if self.by_picture is None:
+            return 0
+        found = density(x)
+        return int(found > self.by_picture.high) - int(found < self.by_picture.low)
+
+    def of_picture(self, x: Tensor) -> QuantizedGraph:
+        """The numbers for a picture ``[1, C, h, w]``."""
+        if self.by_picture is None:
+            return self
+        return (self.by_picture.fewer, self._usual, self.by_picture.more)[1 + self.offset(x)]
+
+    @cached_property
+    def _usual(self) -> QuantizedGraph:
+        """One object, because engines are kept by network."""
+        return replace(self, by_picture=None)
 
     @property
     def float_layers(self) -> tuple[str, ...]:

@@ -13,9 +13,11 @@ C_in C_out`` wide multiplications, a share of ``1 / k^2`` of a layer's products 
 arithmetic takes as much longer as its operands have bits, that is 0.7 times the price told here for a 3x3 kernel of 4 bits, and 4
 times for a 1x1 one.
 
+Widths of every picture (AdaBM; ``QuantizedGraph.by_picture``) are priced as the mean over pictures, with buffers for the widest.
+
 What published methods ask for at run time and nothing here computes, exports or prices:
 
-* Widths of every picture (AdaBM, CADyQ): switching widths at run time, and buffers for the widest.
+* Widths of every layer for every picture, found while it runs (CADyQ).
 * Branches of low rank in floating point (QuantVSR, QArtSR): they need two results of one layer summed before rounding.
 """
 

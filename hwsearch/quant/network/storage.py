@@ -46,7 +46,13 @@ def _key(role: str, name: str) -> str:
 
 
 def to_document(qgraph: QuantizedGraph) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Structure (JSON) and arrays of a quantized network."""
+    """Structure (JSON) and arrays of a quantized network.
+
+    Raises:
+        FileError: its widths are those of each picture.
+    """
+    if qgraph.by_picture is not None:
+        raise FileError(f"{qgraph.graph.name}: its widths are those of each picture, which the file of integers does not carry")
     arrays: dict[str, np.ndarray] = {}
     nodes = []
     for node in qgraph.graph.nodes:

@@ -2,9 +2,8 @@
 
 Hong and Lee, "AdaBM" (CVPR 2024): the standard deviation of what a layer reads, the mean over pictures, ranks the layers; the
 lowest 30 % get an offset of -1, the highest 30 % of +1, and weights keep the base width. This is where its static offsets begin.
-Left out: the training of the offsets, and the second offset for every picture, which follows from how much its edges vary. That
-one makes every layer's width a matter of run time: hardware must switch between five widths and hold buffers for the widest, two
-bits above the base; no runtime that is exported to here does.
+Left out: the training of the offsets, and the second offset for every picture, which follows from how much of it is edges: that
+one is a method (``quant.methods.learned.adabm``), because it makes widths a matter of run time.
 """
 
 from __future__ import annotations
