@@ -10,7 +10,7 @@ from searchspaces.tasks.luma import output_luma
 
 
 def density(x: Tensor) -> float:
-    """A thousand times the mean magnitude of Sobel's gradient of the luma, in 0..1, of a picture ``[1, C, h, w]``, 3x3 or more."""
+    """1000 times the mean magnitude of Sobel's gradient of the luma, in 0..1, of a picture ``[1, C, h, w]``, at least 3x3."""
     across = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     gradient = F.conv2d(output_luma(x) / 255, torch.stack([across, across.T])[:, None])
     return 1000 * float(gradient.square().sum(dim=1).sqrt().mean())
