@@ -60,7 +60,23 @@ def test_ours_is_set_beside_the_best_published_method() -> None:
     (best, gain) = beside_published(ours, (2, 2)) or ("", "")
     assert best == "harmoq"  # output_noise is ours, too
     assert gain.startswith("+1.00 ± 0.01 dB")
-    assert "| net x4 W2A2 | 5 | 1 | harmoq | +1.00 ± 0.01 dB |" in page([ours])
+    assert "| net x4 W2A2, all | 5 | 1 | harmoq | +1.00 ± 0.01 dB |" in page([ours])
+
+
+def test_what_costs_more_is_not_set_beside_ours() -> None:
+    whole = comparison()
+    dearer = row("dan", HARD - 2).model_copy(update={"latency_s": 2e-3})
+    ours = whole.model_copy(update={"rows": [*whole.rows, row("together", HARD - 0.6), dearer]})
+    assert (beside_published(ours, (2, 2)) or ("", ""))[0] == "harmoq"
+    alone = whole.model_copy(update={"rows": [row("together", HARD - 0.6), dearer]})
+    assert beside_published(alone, (2, 2)) is None
+
+
+def test_a_set_among_the_pictures_is_told_alone() -> None:
+    whole = comparison()
+    some = whole.model_copy(update={"pictures": ["a_set5_a", "a_set5_b", "c", "d", "e"]})
+    assert "On the 2 pictures of Set5 they lose, dB: harmoq 2.40, " in page([some])
+    assert "Set5 they lose" not in page([whole])
 
 
 def test_the_page_counts_how_often_a_claim_held() -> None:
