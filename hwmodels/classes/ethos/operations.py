@@ -134,6 +134,8 @@ def operations(workload: Workload, row: int, array: Array, brick: np.ndarray, in
     if layer.moves("resize"):
         return [Part(make(POOLING, float(array.other[wide]), kernel_h=1, kernel_w=1, stride=1, spread=2, nearest=1))]
     assert isinstance(layer.work, Map)
+    if _bounded_again(workload, layer):
+        return []
     cycles = {"add": array.add, "mul": array.multiply}.get(layer.work.function, array.other)
     looked_up = layer.maps("slope", "slopes", "function")
     finish = max(float(cycles[wide]), array.lookup if looked_up else _activation(layer, array))
@@ -151,6 +153,13 @@ def operations(workload: Workload, row: int, array: Array, brick: np.ndarray, in
     kind = POOLING if pooled else PAIRWISE
     made = make(kind, finish, len(layer.inputs), **tokens.ONE, **tokens.sides(*part))
     return [Part(made, times=times, constant_bytes=constant)]
+
+
+def _bounded_again(workload: Workload, layer: Layer) -> bool:
+    """Whether a layer bounds what nothing else reads of one that bounds: a MINIMUM and the RELU that is fused to it."""
+    tensor = workload.tensors[layer.inputs[0]]
+    before = workload.layers[tensor.producer] if tensor.producer >= 0 else None
+    return before is not None and layer.maps("clamp") and before.maps("clamp") and len(tensor.readers) == 1
 
 
 def flat(tensor: Tensor) -> tuple[int, int, int]:

@@ -77,7 +77,7 @@ def _squared(walk: Walk, call: Call) -> Value:
 
 @READS.register("MAXIMUM", "MINIMUM", becomes=(Maximum, Minimum, act.Clip, act.Relu))
 def _extreme(walk: Walk, call: Call) -> Value:
-    """With a constant on the grid of the codes it is a bound of the codes."""
+    """With a constant on the grid of the codes it is a bound of the codes; inside their range, of the values too."""
     if (folded := _constants(call)) is not None:
         return folded
     left, right = call.inputs[:2]
@@ -91,7 +91,9 @@ def _extreme(walk: Walk, call: Call) -> Value:
     if stored is not None and stored.data is not None and grid_of(stored) is not None and value.name in walk.formats:
         code = int(stored.data.reshape(-1)[0]) + FIRST_CODE[stored.kind]
         fmt = walk.formats[value.name]
-        return walk.bounded(value, call.name, code if larger else fmt.qmin, fmt.qmax if larger else code)
+        bounded = walk.bounded(value, call.name, code if larger else fmt.qmin, fmt.qmax if larger else code)
+        if not fmt.qmin < code < fmt.qmax or bounded is not value:
+            return bounded
     limit = float(constant.reshape(-1)[0])
     if larger:
         return walk.unary(call.name, act.Relu() if limit == 0 else act.Clip(limit, np.inf), value)
