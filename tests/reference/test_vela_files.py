@@ -17,6 +17,7 @@ from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.workload import Workload
 from hwsearch.boards import vela
+from hwsearch.formats.reading import pricing
 from hwsearch.formats.tflite import write
 from hwsearch.formats.writing import exporters
 from searchspaces.tracing.trace import to_workload
@@ -59,3 +60,27 @@ def test_whole_files(tmp_path: Path) -> None:
         )
         assert np.median(errors) <= MEDIAN[target], (target, bits)
         assert order >= 0.95, (target, bits)
+
+
+def test_files_of_mixed_widths(tmp_path: Path) -> None:
+    """Every second tensor at 16 bits: what QUANTIZE costs where operands of an addition are narrower than its result."""
+    errors = []
+    for kind in KINDS:
+        graph = draw(kind, 7)
+        leaders = list(dict.fromkeys(graph.quantizer_groups().values()))
+        quantized = quantize(graph, 8, {name: 16 if i % 2 else 8 for i, name in enumerate(leaders)})
+        file = write.export(quantized, tmp_path / f"{kind}.tflite", size=(40, 56))
+        device = catalogue.load("ethos-u55-128")
+        theirs = sum(row.latency_s for row in vela.compile_file(file, device))
+        bits = {node.name: quantized.formats[node.name].bits for node in graph.nodes}
+        price = pricing.of_widths(graph, {node.name: 8 for node in graph.convs}, bits, device, (40, 56))
+        workload = exporters.shipped(to_workload(graph, 40, 56), device)
+        layers = [
+            layer.latency_s
+            for row, layer in enumerate(price.layers)
+            if not vela.runs_beside(workload, device, row, layer.output_bits)
+        ]
+        errors.append(abs(sum(layers) / theirs - 1))
+        print(f"{kind}: {sum(layers) / theirs - 1:+.1%}")
+    assert np.median(errors) <= 0.05
+    assert max(errors) <= 0.10

@@ -138,7 +138,8 @@ def operations(workload: Workload, row: int, array: Array, brick: np.ndarray, in
         return []
     cycles = {"add": array.add, "mul": array.multiply}.get(layer.work.function, array.other)
     looked_up = layer.maps("slope", "slopes", "function")
-    finish = max(float(cycles[wide]), array.lookup if looked_up else _activation(layer, array))
+    widens = in_bytes < out_bytes and layer.maps("add", "mul") and len(layer.inputs) > 1
+    finish = max(float(cycles[int(widens or wide)]), array.lookup if looked_up else _activation(layer, array))
     times, constant = 1, 0
     if thin := thinned(target):
         part = thin
@@ -152,7 +153,12 @@ def operations(workload: Workload, row: int, array: Array, brick: np.ndarray, in
     pooled = layer.maps("clamp") or (layer.maps("function") and array.buffers[0] > 0)
     kind = POOLING if pooled else PAIRWISE
     made = make(kind, finish, len(layer.inputs), **tokens.ONE, **tokens.sides(*part))
-    return [Part(made, times=times, constant_bytes=constant)]
+    if not widens:
+        return [Part(made, times=times, constant_bytes=constant)]
+    # Operands that are narrower than the result are widened before (QUANTIZE in the file); convolutions do it as they read.
+    widened = make(COPY, float(array.other[0]), **tokens.ONE, **tokens.sides(*part))
+    wide_made = made._replace(in_bytes=out_bytes)
+    return [Part(widened, times=times * len(layer.inputs), writes="near"), Part(wide_made, times=times, constant_bytes=constant)]
 
 
 def _bounded_again(workload: Workload, layer: Layer) -> bool:

@@ -3,7 +3,7 @@
 A layer with slopes (PReLU, LeakyReLU) is two convolutions and the larger or smaller of both; a pixel shuffle between 16-bit
 tensors is a transpose, since DEPTH_TO_SPACE has no kernel for them. A picture stands channels-last in the file and tokens as the
 network has them: a transpose leads from one to the other. A change of container, which the exporter writes as QUANTIZE,
-multiplies by 1; compilers fold it into its neighbours, and it is not priced.
+multiplies by 1; compilers fold it into convolutions around it. Before an addition or product it is executed, and priced there.
 """
 
 from __future__ import annotations
