@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,8 +15,9 @@ from torch import Tensor, nn
 from words import fused
 
 from hwmodels.errors import FileError, UsageError
-from searchspaces.ir.graph import Graph, execute
+from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.networks.registry import NETWORKS, build
+from searchspaces.ops.maps.affine import Affine
 from searchspaces.tracing.trace import check, to_workload, trace
 
 SIZES = SMALL | {
@@ -405,3 +408,26 @@ def test_rounding_that_a_network_blows_up_is_no_difference() -> None:
     x = torch.rand(1, 3, 12, 16)
     with torch.no_grad():
         assert float((execute(graph, x) - module(x)).abs().max()) > 1e-3
+
+
+def _wild(s: Made, x: Tensor, gain: float) -> Tensor:
+    """Where a pixel is far below its neighbours, what is zero but for its rounding, ``gain`` times."""
+    sharp = F.relu(F.max_pool2d(x, 3, 1, 1) - x - 0.6)
+    return x + gain * sharp * (s.conv(x) - s.turned(x[:, [2, 1, 0]]))  # type: ignore[operator]
+
+
+def test_noise_that_no_precision_agrees_on_is_no_picture() -> None:
+    """Rounding that is blown up beyond double precision: the two are compared on a smooth picture, where they must agree."""
+    torch.manual_seed(0)
+    conv, turned = _conv(3, 3), _conv(3, 3)
+    turned.load_state_dict({"weight": conv.weight.flip(1), "bias": conv.bias})
+    wild = Made(lambda s, x: _wild(s, x, 1e16), conv=conv, turned=turned)
+    graph = trace(wild, 3, "chaotic")
+    x = torch.rand(1, 3, 12, 16).double()
+    exact = [replace(node, weights={role: weight.double() for role, weight in node.weights.items()}) for node in graph.nodes]
+    with torch.no_grad():
+        assert float((execute(replace(graph, nodes=tuple(exact)), x) - deepcopy(wild).double()(x)).abs().max()) > 1e-3
+    half = {"scale": torch.full((3,), 0.5), "shift": torch.zeros(3)}
+    other = replace(graph, nodes=(*graph.nodes, Node("half", Affine(), (graph.output.name,), half)))
+    with pytest.raises(FileError, match="differs from the network"):
+        check(other, wild, 3)
