@@ -82,6 +82,10 @@ def draw(name: str, title: str, description: str, size: tuple[float, float], plo
         with warnings.catch_warnings():
             # The reader's fonts draw what DejaVu Sans lacks: the text stays text.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            # Saving would draw everything twice, the first time only to lay it out.
+            if engine := sheet.get_layout_engine():
+                engine.execute(sheet)
+                sheet.set_layout_engine("none")
             sheet.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = _inline(out.getvalue(), name, title, description)
     return Figure(name, title, description, svg, math.ceil(size[0]), note)

@@ -40,13 +40,15 @@ def fill(problem: AdditiveProblem, plans: np.ndarray, limits: Mapping[str, float
 
 def _stepped(problem: AdditiveProblem, plans: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Each plan with one random decision a step up and another a step down, as far as there is room."""
-    moved = plans.copy()
-    for row, (up, down) in enumerate(rng.integers(problem.decisions, size=(len(plans), 2))):
-        for decision, step in ((up, 1), (down, -1)):
-            options = problem.options[decision]
-            place = int(np.searchsorted(options, moved[row, decision])) + step
-            if 0 <= place < len(options):
-                moved[row, decision] = options[place]
+    counts = np.array([len(options) for options in problem.options])
+    options = np.full((problem.decisions, counts.max()), np.iinfo(plans.dtype).max, dtype=plans.dtype)
+    for decision, allowed in enumerate(problem.options):
+        options[decision, : len(allowed)] = allowed
+    moved, rows = plans.copy(), np.arange(len(plans))
+    for decisions, step in zip(rng.integers(problem.decisions, size=(len(plans), 2)).T, (1, -1), strict=True):
+        places = (options[decisions] < moved[rows, decisions, None]).sum(axis=1) + step
+        room = (places >= 0) & (places < counts[decisions])
+        moved[rows[room], decisions[room]] = options[decisions[room], places[room]]
     return moved
 
 
