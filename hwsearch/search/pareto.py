@@ -29,6 +29,9 @@ _UNITS = {
     "bitops": ("G", 1e-9),
 }
 
+_BLOCK = 64
+"""Rows that are compared with the front, and with one another, at once."""
+
 
 def non_dominated(values: np.ndarray) -> np.ndarray:
     """``bool[N]``: rows of ``values float64[N, M]`` that no other row equals or beats in everything and beats in something.
@@ -36,18 +39,25 @@ def non_dominated(values: np.ndarray) -> np.ndarray:
     Of equal rows the first is kept. Rows that hold a NaN are never kept.
     """
     values = np.asarray(values, dtype=np.float64)
-    keep = ~np.isnan(values).any(axis=1)
-    # In lexicographic order a row can only be dominated by an earlier one.
+    keep: np.ndarray = ~np.isnan(values).any(axis=1)
+    # In lexicographic order a row can only be dominated by an earlier one, and then by one that is kept.
     order = np.lexsort((np.arange(len(values)), *values.T[::-1]))
+    order = order[keep[order]]
     front = np.empty((0, values.shape[1]))
-    for row in order:
-        if not keep[row]:
-            continue
-        if len(front) and np.any(np.all(front <= values[row], axis=1)):
-            keep[row] = False
-        else:
-            front = np.vstack([front, values[row]])
-    found: np.ndarray = keep
+    for start in range(0, len(order), _BLOCK):
+        rows = order[start : start + _BLOCK]
+        block = values[rows]
+        beaten = _no_worse(front, block).any(axis=0) | np.triu(_no_worse(block, block), 1).any(axis=0)
+        keep[rows[beaten]] = False
+        front = np.concatenate([front, block[~beaten]])
+    return keep
+
+
+def _no_worse(these: np.ndarray, those: np.ndarray) -> np.ndarray:
+    """``bool[A, B]``: row a of ``these float64[A, M]`` equals or beats row b of ``those float64[B, M]`` in everything."""
+    found = np.ones((len(these), len(those)), dtype=bool)
+    for own, other in zip(these.T, those.T, strict=True):
+        found &= own[:, None] <= other
     return found
 
 

@@ -29,13 +29,12 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import select
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as NoConnection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from hwmodels.errors import FileError, UsageError
 from hwsearch.documents.url import StorageUrl
 from hwsearch.quality.evaluate import Score
+from hwsearch.runs.cluster.connection import AWAY, cause, close, database_errors, opened, unusable
 from hwsearch.search.silenced import quiet_optuna
 from searchspaces.space import PlanRow
 
@@ -43,9 +42,6 @@ PATIENCE_S = 300.0
 """How long a database may be away before work that needs it is given up."""
 _PROBLEM, _FINISHED = "hwsearch", "finished"
 _PLAN, _CHOICES, _MEASURED = "plan_sha256", "choices", "measured"
-_LOCK = 0x687773656172
-"""Of PostgreSQL's advisory locks, ours: "hwsear" in ASCII."""
-_AWAY = (OperationalError, InterfaceError, NoConnection)
 _Answer = TypeVar("_Answer")
 
 
@@ -76,7 +72,7 @@ class SharedStudy:
             FileError: the database cannot be used.
         """
         with database_errors(url), quiet_optuna():
-            storage = _open(url)
+            storage = opened(url)
             study = optuna.create_study(
                 storage=storage, study_name=name, directions=["minimize"] * len(objectives), load_if_exists=True
             )
@@ -92,16 +88,16 @@ class SharedStudy:
             FileError: the database cannot be used.
         """
         with database_errors(url), quiet_optuna():
-            storage = _open(url)
+            storage = opened(url)
             try:
                 return cls(url, storage, optuna.load_study(storage=storage, study_name=name))
             except KeyError:
-                _close(storage)
+                close(storage)
                 return None
 
     def close(self) -> None:
         """Give the connections back."""
-        _close(self._storage)
+        close(self._storage)
 
     def __enter__(self) -> SharedStudy:
         return self
@@ -298,8 +294,8 @@ class SharedStudy:
             try:
                 return transaction()
             except (SQLAlchemyError, StorageInternalError) as problem:
-                if time.monotonic() > deadline or not isinstance(_cause(problem), _AWAY):
-                    raise _unusable(self.url, problem) from None
+                if time.monotonic() > deadline or not isinstance(cause(problem), AWAY):
+                    raise unusable(self.url, problem) from None
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, 15.0)
 
@@ -308,59 +304,3 @@ def _attributes(trial: int, values: Mapping[str, Any]) -> list[models.TrialUserA
     return [
         models.TrialUserAttributeModel(trial_id=trial, key=key, value_json=json.dumps(value)) for key, value in values.items()
     ]
-
-
-def _open(url: StorageUrl) -> RDBStorage:
-    """Connect; the first process makes Optuna's tables, and the others wait until it has."""
-    engine = sqlalchemy.create_engine(_address(url), **_engine_arguments(url))
-    try:
-        with engine.connect() as connection:
-            connection.execute(select(sqlalchemy.func.pg_advisory_lock(_LOCK)))
-            return RDBStorage(_address(url), engine_kwargs=_engine_arguments(url))
-    finally:
-        engine.dispose()  # the lock ends with its connection
-
-
-def _close(storage: RDBStorage) -> None:
-    storage.remove_session()
-    storage.engine.dispose()
-
-
-def _address(url: StorageUrl) -> str:
-    return "postgresql+psycopg" + url[url.index("://") :]
-
-
-def _engine_arguments(url: StorageUrl) -> dict[str, Any]:
-    """One lasting connection a process, checked before it is used. Signs of life are compared in one time zone."""
-    arguments = {"connect_timeout": 20, "options": "-c timezone=UTC", **url.secrets}
-    return {"connect_args": arguments, "pool_size": 1, "max_overflow": 2, "pool_pre_ping": True}
-
-
-@contextmanager
-def database_errors(url: StorageUrl) -> Iterator[None]:
-    """What a database answers, as an error with something to do.
-
-    Raises:
-        FileError: it cannot be reached or used.
-        UsageError: the driver is not installed.
-    """
-    try:
-        yield
-    except ImportError:
-        raise UsageError("a shared study needs the PostgreSQL driver", "Install it: pip install 'hwsearch[postgres]'.") from None
-    except (SQLAlchemyError, StorageInternalError, RuntimeError) as problem:
-        raise _unusable(url, problem) from None
-
-
-def _cause(problem: BaseException) -> BaseException:
-    """What the driver said, where Optuna wrapped it."""
-    return problem.__cause__ if isinstance(problem, StorageInternalError) and problem.__cause__ else problem
-
-
-def _unusable(url: StorageUrl, problem: BaseException) -> FileError:
-    cause = _cause(problem)
-    reason = (str(getattr(cause, "orig", None) or cause).strip() or type(cause).__name__).splitlines()[0]
-    return FileError(
-        f"{url}: {url.hide(reason)}",
-        "Is the server running, the database there (`createdb`), and the password in PGPASSWORD, ~/.pgpass or --storage?",
-    )

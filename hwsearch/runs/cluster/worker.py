@@ -22,7 +22,7 @@ from hwsearch.documents.url import StorageUrl
 from hwsearch.problem.pose import Request, choose_pictures, pose
 from hwsearch.quality import measurement
 from hwsearch.quality.evaluate import Score
-from hwsearch.runs.cluster import same_study
+from hwsearch.runs.cluster import connection, same_study
 from hwsearch.runs.cluster.study import SharedStudy
 from hwsearch.runs.run import request_of
 from searchspaces.space import PlanRow, SearchSpace
@@ -54,11 +54,11 @@ def work(
         own: fields of the request that differ on this machine: ``model``, ``weights``, ``images``, ``target``.
         tell: receives a sentence for the person at the terminal.
     Raises:
-        FileError: the database, or a file that the study names, cannot be used.
+        FileError: the database does not answer within that time, or it, or a file that the study names, cannot be used.
         MismatchError: this worker would measure something else; every difference is listed.
         UsageError: the study does not come into being, or its network is a file that was not given.
     """
-    with _appear(url, name, idle_s) as study:
+    with _appear(url, name, idle_s, tell) as study:
         return _work(study, own, idle_s, progress, tell)
 
 
@@ -121,20 +121,29 @@ def measure_next(study: SharedStudy, space: SearchSpace, measure: Callable[[Plan
     return True
 
 
-def _appear(url: StorageUrl, name: str, patience_s: float) -> SharedStudy:
-    """The study, once its coordinator has described it."""
+def _appear(url: StorageUrl, name: str, patience_s: float, tell: Callable[[str], None]) -> SharedStudy:
+    """The study, once its server answers and its coordinator has described it."""
     deadline, pause_s = time.monotonic() + patience_s, POLL_S[0]
+    waiting_for = ""
     while True:
-        study = SharedStudy.find(url, name)
-        if study is not None and study.problem is not None:
-            return study
-        if study is not None:
-            study.close()
-        if time.monotonic() > deadline:
+        at_end = time.monotonic() > deadline
+        if at_end or connection.answers(url):  # at the end its own error says what is wrong
+            study = SharedStudy.find(url, name)
+            if study is not None and study.problem is not None:
+                return study
+            if study is not None:
+                study.close()
+            missing = f"the study {name} is not described yet"
+        else:
+            missing = "the database does not answer"
+        if at_end:
             raise UsageError(
                 f"there is no study {name} in {url}",
                 f"Start it: hwsearch optimize --storage {url} --study {name} ..., or wait longer with --idle.",
             )
+        if missing != waiting_for:
+            waiting_for = missing
+            tell(f"{url}: {missing}; waiting for up to {patience_s:.0f} s")
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, POLL_S[1])
 

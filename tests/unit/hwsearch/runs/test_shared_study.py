@@ -147,6 +147,25 @@ def test_a_database_that_comes_back_is_waited_for(server: postgres_server.Server
     assert [trial.state for trial in trials(url, "away")] == [TrialState.COMPLETE]
 
 
+def test_a_worker_that_comes_before_its_database_waits_for_it(server: postgres_server.Server, url: StorageUrl) -> None:
+    told: list[str] = []
+    server.stop()
+    with child(lambda: (time.sleep(1.5), server.start())), pytest.raises(UsageError, match="no study early"):
+        worker.work(url, "early", {}, idle_s=6, progress=Silent(), tell=told.append)
+    assert ["does not answer" in line for line in told] == [True, False]  # and then the study is waited for
+    assert all(server.address in line for line in told)
+
+
+def test_a_worker_ends_with_what_is_wrong_with_its_database(server: postgres_server.Server) -> None:
+    """One that does not come is waited for; one that refuses this user is not."""
+    absent = StorageUrl.read(server.url.replace(str(server.port), "1"))
+    with pytest.raises(FileError, match="refused"):
+        worker.work(absent, "x", {}, idle_s=0.5, progress=Silent(), tell=print)
+    refusing = StorageUrl.read(server.url.replace("geheim", "geraten"))
+    with pytest.raises(FileError, match="password"):
+        worker.work(refusing, "x", {}, idle_s=1e6, progress=Silent(), tell=print)
+
+
 def test_connections_are_given_back(server: postgres_server.Server, url: StorageUrl) -> None:
     """Counted by the server, while the collector of circles of references, which would hide a forgotten one, is off."""
     import psycopg
