@@ -48,19 +48,23 @@ def _compensated(w: np.ndarray, factor: np.ndarray, scale: float, limit: int) ->
 
 
 @compiled
-def _descend(w: np.ndarray, q: np.ndarray, moment: np.ndarray, scale: float, limit: int, rounds: int) -> float:
-    """Coordinate descent on ``(s q - w)^T H (s q - w)`` over integers ``q`` (changed in place) and the scale, which is
-    returned."""
-    k = w.shape[0]
-    hq = np.zeros(k)
-    hw = np.zeros(k)
+def _product(moment: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """``H x`` of the symmetric H, row by row."""
+    k = x.shape[0]
+    found = np.zeros(k)
     for i in range(k):
-        if q[i] != 0:
+        if x[i] != 0:
             for j in range(k):
-                hq[j] += moment[i, j] * q[i]
-        if w[i] != 0:
-            for j in range(k):
-                hw[j] += moment[i, j] * w[i]
+                found[j] += moment[i, j] * x[i]
+    return found
+
+
+@compiled
+def _descend(hw: np.ndarray, q: np.ndarray, moment: np.ndarray, scale: float, limit: int, rounds: int) -> float:
+    """Coordinate descent on ``(s q - w)^T H (s q - w)`` over integers ``q`` (changed in place) and the scale, which is
+    returned. ``hw``: H w."""
+    k = q.shape[0]
+    hq = _product(moment, q)
     for _ in range(rounds):
         moved = 0
         for i in range(k):
@@ -93,11 +97,11 @@ def _refine_rows(
     integers = np.empty((starts, count, k))
     final = np.empty((starts, count))
     for o in range(count):
-        ordered = rows[o][order]
+        ordered, hw = rows[o][order], _product(moment, rows[o])
         for t in range(starts):
             q = np.empty(k)
             q[order] = _compensated(ordered, factor, scales[t, o], limit)
-            final[t, o] = _descend(rows[o], q, moment, scales[t, o], limit, 12)
+            final[t, o] = _descend(hw, q, moment, scales[t, o], limit, 12)
             integers[t, o] = q
     return integers, final
 
