@@ -31,16 +31,16 @@ def plan(name: str, weight_bits: list[int], activation_bits: list[int], loss_db:
         weight_bits=dict(zip(LAYERS, weight_bits, strict=True)),
         activation_bits=dict(zip(GROUPS, activation_bits, strict=True)),
         predicted=Predicted(
-            psnr_loss_db=loss_db,
+            loss_db=loss_db,
             latency_s=2e-3 + 1e-3 * sum(activation_bits) / 32,
             weight_bytes=weight_bytes,
             peak_activation_bytes=AREA * 68 * max(activation_bits) // 8,
             energy_j=4e-3 * sum(weight_bits) / 64,
         ),
         measured=Measured(
-            psnr_db=36.72 - loss_db * 1.1,
-            psnr_loss_db=loss_db * 1.1,
-            ssim=0.9561,
+            quality_db=36.72 - loss_db * 1.1,
+            loss_db=loss_db * 1.1,
+            second=0.9561,
             runtime="ONNX Runtime 1.31",
             mismatched_codes=0,
             codes=1_572_864,
@@ -163,7 +163,7 @@ def results(run_dir: Path, seed: int = 0) -> Results:
         space_size=5.0**8 * 2.0**9,
         scope="all",
         reference=Reference(
-            psnr_db=36.72, ssim=0.9568, bicubic_psnr_db=33.66, weight_bytes=50_548, latency_s=8.1e-3, precision="FP16"
+            quality_db=36.72, second=0.9568, baseline_db=33.66, weight_bytes=50_548, latency_s=8.1e-3, precision="FP16"
         ),
         device=DeviceFacts(
             name="board",

@@ -107,7 +107,7 @@ Scope = Annotated[
 Budget = Annotated[
     list[str] | None,
     typer.Option(
-        help="An upper limit (repeatable): latency=8ms, memory=512KiB, weights=1MB, psnr_loss=0.3dB, energy=2mJ, mean_bits=4, "
+        help="An upper limit (repeatable): latency=8ms, memory=512KiB, weights=1MB, loss=0.3dB, energy=2mJ, mean_bits=4, "
         "bitops=12G.",
         metavar="KEY=VALUE",
     ),

@@ -28,7 +28,8 @@ WIDE = 100
 EXTRA = 14
 """Columns more for each of ``_extras``."""
 BITS = ("weight bits", "tensor bits")
-NUMBERS = ("PSNR\ndB", "loss\ndB", "latency", "weights", "peak\nmemory", "smaller\nthan fp32", "than\nint8")
+NUMBERS = ("loss\ndB", "latency", "weights", "peak\nmemory", "smaller\nthan fp32", "than\nint8")
+"""After the quality, which has the task's name."""
 ROWS = 20
 """Plans of the front that one screen shows; the others are in results.json and in the report."""
 
@@ -49,30 +50,32 @@ def render_front(results: Results, screen: Console) -> None:
     """What the run was about, and a table of its front."""
     int8, plans = results.int8_weight_bytes, shown_plans(results)
     reference = results.reference
-    simplest = reference.bicubic_psnr_db
+    simplest = reference.baseline_db
     beside = f" ({results.baseline} {units.decibel(simplest)})" if simplest is not None else f" {results.quality.name}"
     screen.print(
         bold(
             f"{results.network} x{results.scale} on {results.device.title}",
             f", input {results.input_height}x{results.input_width}, "
-            f"floating point {units.decibel(reference.psnr_db)}{beside}, "
+            f"floating point {units.decibel(reference.quality_db)}{beside}, "
             f"{units.bytes_(reference.weight_bytes)} of weights at 32 bits",
         )
     )
+    headings = (f"{results.quality.name}\ndB", *NUMBERS)
     bits = [units.plan_bits(plan.weight_bits, plan.activation_bits) for plan in plans]
     numbers = [_numbers(plan, reference.weight_bytes, int8) for plan in plans]
     extra, extras = _extras(results, plans)
     names = [plan.name for plan in plans]
     if screen.width >= WIDE + EXTRA * len(extra):
         rows = [(name, *widths, *values, *more) for name, widths, values, more in zip(names, bits, numbers, extras, strict=True)]
-        screen.print(table(("plan", *BITS, *NUMBERS, *extra), rows, left=BITS))
+        screen.print(table(("plan", *BITS, *headings, *extra), rows, left=BITS))
     else:
-        screen.print(table(("plan", *NUMBERS), [(name, *values) for name, values in zip(names, numbers, strict=True)]))
+        screen.print(table(("plan", *headings), [(name, *values) for name, values in zip(names, numbers, strict=True)]))
         rows = [(name, *widths, *more) for name, widths, more in zip(names, bits, extras, strict=True)]
         screen.print(table(("plan", *BITS, *extra), rows, left=BITS))
     if len(plans) < len(results.front):
         screen.print(f"{len(results.front) - len(plans)} more plans are in the report.")
-    screen.print("PSNR and loss: measured in integers on the evaluation pictures; ~ simulated on the search pictures.")
+    measured = "measured in integers on the evaluation pictures; ~ simulated on the search pictures"
+    screen.print(f"{results.quality.name} and loss: {measured}.")
     if results.device.compared is False:
         screen.print(units.NEVER_MEASURED.format(results.device.title))
     elif results.device.doubt is not None:
@@ -150,7 +153,7 @@ def render_targets(runs: Runs, screen: Console) -> None:
     screen.print(
         bold(
             f"{first.network} x{first.scale} on {len(runs.results)} devices",
-            f", floating point {units.decibel(first.reference.psnr_db)}",
+            f", floating point {units.decibel(first.reference.quality_db)}",
         )
     )
     rows = []
@@ -163,8 +166,8 @@ def render_targets(runs: Runs, screen: Console) -> None:
                 name,
                 f"{results.input_height}x{results.input_width}",
                 plan.name,
-                units.decibel_number(measured.psnr_db) if measured else units.NONE,
-                units.decibel_number(measured.psnr_loss_db, 3) if measured else units.NONE,
+                units.decibel_number(measured.quality_db) if measured else units.NONE,
+                units.decibel_number(measured.loss_db, 3) if measured else units.NONE,
                 units.seconds(price.latency_s),
                 units.ratio(faster) + (f" {reference.precision}" if faster else ""),
                 units.bytes_(price.weight_bytes),
@@ -173,12 +176,13 @@ def render_targets(runs: Runs, screen: Console) -> None:
                 *units.plan_bits(plan.weight_bits, plan.activation_bits),
             )
         )
+    quality = f"{first.quality.name}\ndB"
     columns = (
-        *("device", "input", "plan", "PSNR\ndB", "loss\ndB", "latency", "faster\nthan", "weights", "peak\nmemory"),
+        *("device", "input", "plan", quality, "loss\ndB", "latency", "faster\nthan", "weights", "peak\nmemory"),
         *("smaller\nthan fp32", *BITS),
     )
     screen.print(table(columns, rows, left=("input", "plan", *BITS)))
-    screen.print("The plan of each device is that of the budget, else the knee; PSNR and loss are measured in integers.")
+    screen.print("The plan of each device is that of the budget, else the knee; quality and loss are measured in integers.")
     for name in runs.results:
         screen.print(bold("Report", f"  {runs.folder / name / 'report.html'}"), soft_wrap=True)
 
@@ -207,12 +211,12 @@ def _extras(results: Results, plans: Sequence[Plan]) -> tuple[tuple[str, ...], l
 
 
 def _numbers(plan: Plan, float_bytes: int, int8_bytes: int | None) -> tuple[str, ...]:
-    """The cells of ``NUMBERS``."""
+    """The cells of the quality and of ``NUMBERS``."""
     predicted, measured = plan.predicted, plan.measured
     size = predicted.weight_bytes
     return (
-        units.decibel_number(measured.psnr_db) if measured else units.NONE,
-        units.decibel_number(measured.psnr_loss_db, 3) if measured else f"~{units.decibel_number(predicted.psnr_loss_db, 3)}",
+        units.decibel_number(measured.quality_db) if measured else units.NONE,
+        units.decibel_number(measured.loss_db, 3) if measured else f"~{units.decibel_number(predicted.loss_db, 3)}",
         units.seconds(predicted.latency_s),
         units.bytes_(size),
         units.bytes_(predicted.peak_activation_bytes),

@@ -1,6 +1,7 @@
 """What documents of earlier versions call otherwise.
 
-Until quantization methods were files of their own there were two of them, called quantizers; and before that, one.
+Until quantization methods were files of their own there were two of them, called quantizers; and before that, one. Until
+tasks said what quality is, its fields had the names of the first task's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,25 @@ METHODS = {"measured": USUAL_METHOD, "plain": "nearest"}
 """Quantizers of earlier versions, and the methods that they became."""
 
 
+QUALITY = {"psnr_db": "quality_db", "psnr_loss_db": "loss_db", "ssim": "second", "bicubic_psnr_db": "baseline_db"}
+"""Fields of what was predicted, simulated or measured."""
+BUDGETS = {"psnr_loss": "loss"}
+"""Names of budgets; people may go on typing them."""
+
+
+def with_quality(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of a plan under today's names."""
+    return {QUALITY.get(key, key): value for key, value in document.items()}
+
+
+def with_budgets(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document with its field ``budgets``, if it has one, under today's names."""
+    fields = dict(document)
+    if isinstance(budgets := fields.get("budgets"), Mapping):
+        fields["budgets"] = {BUDGETS.get(key, key): value for key, value in budgets.items()}
+    return fields
+
+
 def with_method(document: Mapping[str, Any]) -> dict[str, Any]:
     """A plan or a score with its field ``quantizer``, if it has one, as ``method``."""
     fields = dict(document)
@@ -22,9 +42,9 @@ def with_method(document: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def with_methods(request: Mapping[str, Any]) -> dict[str, Any]:
-    """A request with the field ``methods``, whatever earlier versions called it."""
-    fields = dict(request)
+def with_request(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A request with the fields ``methods`` and ``budgets``, whatever earlier versions called them and what is in them."""
+    fields = with_budgets(request)
     names = fields.pop("quantizers", ["measured"])
     return {"methods": [_method(name) for name in names] if isinstance(names, (list, tuple)) else names} | fields
 

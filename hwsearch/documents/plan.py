@@ -27,10 +27,19 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Predicted(_Frozen):
+class Figures(_Frozen):
+    """What is told of a plan or a network, quality among it; documents of earlier versions are read."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, values: Any) -> Any:
+        return earlier.with_quality(values) if isinstance(values, dict) else values
+
+
+class Predicted(Figures):
     """Objectives of a plan that was not run in integers; every one is minimised. All but the loss are the cost model's."""
 
-    psnr_loss_db: Number
+    loss_db: Number
     loss_is: LossIs = "simulated"
     latency_s: Amount
     weight_bytes: Count
@@ -51,12 +60,12 @@ class Counted(_Frozen):
     """Multiply-accumulates of one picture times the bits of the weights times the bits of what is read."""
 
 
-class Measured(_Frozen):
+class Measured(Figures):
     """Objectives measured by running the plan's integers on the evaluation pictures."""
 
-    psnr_db: Number
-    psnr_loss_db: Number
-    ssim: Number
+    quality_db: Number
+    loss_db: Number
+    second: Number
     runtime: Text
     mismatched_codes: Count
     """Output codes that differ between our integer engine and ``runtime``."""

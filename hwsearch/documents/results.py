@@ -14,7 +14,7 @@ from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import earlier
 from hwsearch.documents.bounds import Amount, Bits, Count, Inside, Number, Rate, Scale, Seed, Side, Text, Width
 from hwsearch.documents.configuration import Leg
-from hwsearch.documents.plan import LossIs, Plan
+from hwsearch.documents.plan import Figures, LossIs, Plan
 
 
 def _or_infinite(value: object) -> object:
@@ -57,10 +57,10 @@ class ScheduleStep(_Frozen):
     live_bytes: dict[Text, Count]
 
 
-class Point(_Frozen):
+class Point(Figures):
     """One plan in the design space, in objectives only."""
 
-    psnr_loss_db: Number
+    loss_db: Number
     loss_is: LossIs = "simulated"
     latency_s: Amount
     weight_bytes: Count
@@ -169,19 +169,18 @@ class DeviceFacts(_Frozen):
 
 
 class NamedQuality(_Frozen):
-    """What a task measures: the name and the unit of ``psnr_db``, or of ``ssim``, in one document. The keys are those of the
-    first task, so that earlier runs stay readable."""
+    """What a task measures: the name and the unit of ``quality_db`` and ``loss_db``, or of ``second``, in one document."""
 
     name: Text
     unit: Text
 
 
-class Reference(_Frozen):
+class Reference(Figures):
     """The floating-point network: quality measured on the evaluation pictures, size at 32 bits."""
 
-    psnr_db: Number
-    ssim: Number
-    bicubic_psnr_db: Number | None
+    quality_db: Number
+    second: Number
+    baseline_db: Number | None
     """Of the simplest method (``Results.baseline``); None where the task has none."""
     weight_bytes: Count
     latency_s: Amount | None
@@ -204,9 +203,9 @@ class Results(_Frozen):
     scope: Text
     reference: Reference
     quality: NamedQuality = NamedQuality(name="PSNR-Y", unit="dB")
-    """What ``psnr_db`` and ``psnr_loss_db`` mean here."""
+    """What ``quality_db`` and ``loss_db`` mean here."""
     second: NamedQuality = NamedQuality(name="SSIM-Y", unit="")
-    """What ``ssim`` means here."""
+    """What ``second`` means here."""
     baseline: Text = "bicubic"
     """The simplest method that does the job; empty where there is none."""
     device: DeviceFacts
@@ -247,6 +246,11 @@ class Results(_Frozen):
     resumed: list[Leg] = Field(default_factory=list)
     """Each time that the run was gone on with; ``versions`` are those of the last."""
     _run_dir: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, values: Any) -> Any:
+        return earlier.with_budgets(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _names_stand_for_plans(self) -> Results:

@@ -163,7 +163,7 @@ _BUDGETS: Mapping[str, tuple[Callable[[float], str], str]] = {
     "latency": (seconds, "latency"),
     "memory": (bytes_, "memory (weights and peak activations)"),
     "weights": (bytes_, "weight memory"),
-    "psnr_loss": (loss, "PSNR loss"),
+    "loss": (loss, "loss of quality"),
     "energy": (joules, "energy"),
     "mean_bits": ("{:g}".format, "bits a weight"),
     "bitops": (count, "bit operations"),

@@ -90,9 +90,9 @@ def reference(problem: Problem, photos: Pictures) -> Reference:
     precision = next((name for name in ("FP16", "FP32") if name in problem.device.rates), None)
     latency = cost.uniform(problem.device, problem.workload, Precision.parse(precision)).latency_s if precision else None
     return Reference(
-        psnr_db=float(np.mean([figure.quality for figure in figures])),
-        ssim=float(np.mean([figure.second for figure in figures])),
-        bicubic_psnr_db=float(np.mean(simplest)) if simplest else None,
+        quality_db=float(np.mean([figure.quality for figure in figures])),
+        second=float(np.mean([figure.second for figure in figures])),
+        baseline_db=float(np.mean(simplest)) if simplest else None,
         weight_bytes=4 * problem.graph.parameters,
         latency_s=latency,
         precision=precision,

@@ -62,10 +62,10 @@ def sentences(
     floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})
     if floats:
         said.append(f"Layers run in floating point in at least one chosen plan: {', '.join(floats)}.")
-    picked, wanted = search.picks.get("budget"), request.budgets.get("psnr_loss")
-    if picked is not None and wanted is not None and proofs[picked].measured.psnr_loss_db > wanted:
+    picked, wanted = search.picks.get("budget"), request.budgets.get("loss")
+    if picked is not None and wanted is not None and proofs[picked].measured.loss_db > wanted:
         said.append(
-            f"The plan for the budget loses {proofs[picked].measured.psnr_loss_db:.3f} dB on the evaluation pictures, more than "
+            f"The plan for the budget loses {proofs[picked].measured.loss_db:.3f} dB on the evaluation pictures, more than "
             f"the {wanted:g} dB asked for, which it meets as simulated on the search pictures: ask for less loss."
         )
     worst = min(search.checks, key=lambda check: check.spearman)

@@ -100,7 +100,7 @@ def check_proxies(
     with progress.stage("checking the proxies on random plans", len(plans)) as stage:
         measured = np.empty(len(plans))
         for i, score in enumerate(log(plans)):
-            measured[i] = score.psnr_loss_db
+            measured[i] = score.loss_db
             stage.advance()
     checks = []
     for name, damage in damages.items():
@@ -244,7 +244,7 @@ def _standing(request: Request, evaluator: Evaluator) -> str:
     standing = baseline.standing(evaluator)
     if not request.resume:
         baseline.check(standing, force=request.force)
-    return str(standing or f"floating point {evaluator.float_psnr_db:.2f} dB")
+    return str(standing or f"floating point {evaluator.float_db:.2f} dB")
 
 
 def _proven(

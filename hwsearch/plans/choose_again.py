@@ -81,11 +81,11 @@ class ChosenAgain:
             only = unknown if known is None else known
             assert only is not None
             return only
-        cautious_db = unknown.predicted.psnr_loss_db + self.error_db
-        if "psnr_loss" in self.budgets:
+        cautious_db = unknown.predicted.loss_db + self.error_db
+        if "loss" in self.budgets:
             faster = unknown.predicted.latency_s < known.predicted.latency_s
-            return unknown if cautious_db <= self.budgets["psnr_loss"] and faster else known
-        return unknown if cautious_db < known.predicted.psnr_loss_db else known
+            return unknown if cautious_db <= self.budgets["loss"] and faster else known
+        return unknown if cautious_db < known.predicted.loss_db else known
 
 
 def pick(run: Run, budgets: Mapping[str, float]) -> ChosenAgain:
@@ -103,7 +103,7 @@ def pick(run: Run, budgets: Mapping[str, float]) -> ChosenAgain:
     exact.check_feasible(tables, problem.space, budgets)
     space = problem.space
     known = run.evaluations(space)
-    losses = np.array([score.psnr_loss_db for score in known.values()])
+    losses = np.array([score.loss_db for score in known.values()])
     written = {space.plan(plan.weight_bits, plan.activation_bits): plan for plan in results.front}
     made = _Maker(problem, tilings, written, budgets)
     simulated, refused = made.best([*known], losses, "simulated", [score.method for score in known.values()])

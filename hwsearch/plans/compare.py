@@ -140,7 +140,7 @@ def _incomparable(opened: tuple[PlanFile, PlanFile]) -> list[str]:
     one, other = (found.plan for found in opened)
     said = []
     if one.provenance.weights_sha256 != other.provenance.weights_sha256:
-        said.append("The two plans are of different weights: their PSNR tells weights apart as much as widths.")
+        said.append("The two plans are of different weights: their quality tells weights apart as much as widths.")
     if (one.input_height, one.input_width) != (other.input_height, other.input_width):
         said.append(
             f"Each plan is priced for its own input: {one.input_height}x{one.input_width} and "
@@ -151,7 +151,7 @@ def _incomparable(opened: tuple[PlanFile, PlanFile]) -> list[str]:
     pictures = [None if found.run is None else found.run.pictures_sha256 for found in opened]
     if None in pictures or pictures[0] != pictures[1]:
         known = "were" if None not in pictures else "may have been"
-        said.append(f"PSNR and loss {known} measured on different pictures.")
+        said.append(f"Quality and loss {known} measured on different pictures.")
     return said
 
 
@@ -176,7 +176,7 @@ def _predicted(price: Price | None, plan: Plan) -> Predicted | None:
     if price is None:
         return None
     return Predicted(
-        psnr_loss_db=plan.predicted.psnr_loss_db,
+        loss_db=plan.predicted.loss_db,
         loss_is=plan.predicted.loss_is,
         latency_s=price.latency_s,
         weight_bytes=price.weight_bytes,

@@ -33,9 +33,9 @@ from hwsearch.search.exact.additive import lower
 from searchspaces.ir.graph import execute
 from searchspaces.space import PlanRow, matrix
 
-COSTS = tuple(name for name in exact.BUDGETS if name != "psnr_loss")
+COSTS = tuple(name for name in exact.BUDGETS if name != "loss")
 """What bits can be made to save."""
-QUALITY = "psnr_loss"
+QUALITY = "loss"
 BYTE = 8
 
 
@@ -63,7 +63,7 @@ class Allocated(_Frozen):
     energy_j: float | None
     predicted_db: float
     simulated_db: float
-    psnr_loss_db: float
+    loss_db: float
     half_db: float
     losses_db: list[float]
 
@@ -93,7 +93,7 @@ class AllocatorComparison(_Frozen):
     budgets: dict[str, float]
     cost: str
     proxy: str
-    float_psnr_db: float
+    float_db: float
     pictures: list[str]
     seed: int
     versions: dict[str, str]
@@ -167,7 +167,7 @@ def compare(
         budgets=dict(budgets),
         cost=saved,
         proxy=proxy,
-        float_psnr_db=judges[1].float_psnr_db,
+        float_db=judges[1].float_db,
         pictures=[pair.name for pair in judges[1].pairs],
         seed=request.seed,
         versions=versions(),
@@ -190,7 +190,7 @@ def check(wanted: Sequence[str]) -> tuple[str, ...]:
 def _asked(budgets: Mapping[str, float], cost: str | None) -> tuple[dict[str, float], str]:
     """The budgets, and the objective that bits are to save."""
     if not budgets:
-        raise UsageError("no budget to allocate bits for", "Give a price or a loss: --budget weights=10KiB, or psnr_loss=0.3dB.")
+        raise UsageError("no budget to allocate bits for", "Give a price or a loss: --budget weights=10KiB, or loss=0.3dB.")
     prices = [name for name in budgets if name != QUALITY]
     if prices and QUALITY in budgets:
         raise UsageError("budgets on price and on quality at once", "A rule has one number to turn: keep one kind of budget.")
@@ -212,7 +212,7 @@ class _Described:
     def simulated_db(self, plan: PlanRow) -> float:
         """Loss on the search pictures, in fake quantization; measured once."""
         if plan not in self._simulated:
-            self._simulated[plan] = self._search.score(lambda x: self._calibration.simulate(plan, x)).psnr_loss_db
+            self._simulated[plan] = self._search.score(lambda x: self._calibration.simulate(plan, x)).loss_db
         return self._simulated[plan]
 
     def __call__(self, plan: PlanRow) -> Allocated:
@@ -244,7 +244,7 @@ class _Described:
             energy_j=priced["energy_j"] if known else None,
             predicted_db=float(self._damage.loss_db(matrix([plan]))[0]),
             simulated_db=self.simulated_db(plan),
-            psnr_loss_db=found.mean,
+            loss_db=found.mean,
             half_db=found.half,
             losses_db=losses.tolist(),
         )

@@ -48,24 +48,24 @@ class _Frozen(BaseModel):
 class MethodRow(_Frozen):
     """One method at one pair of widths.
 
-    ``psnr_loss_db``: mean over the pictures against floating point on the same, with its standard error and half its 95 %
+    ``loss_db``: mean over the pictures against floating point on the same, with its standard error and half its 95 %
     interval; ``behind_db``: what the best method of these widths loses less, likewise, and whether that is a tie (the best is one
-    with itself); ``first_psnr_db``: before the method finished the plan as a whole; ``seconds``: what the method took, its look
+    with itself); ``first_db``: before the method finished the plan as a whole; ``seconds``: what the method took, its look
     at the pictures included, measured on this machine.
     """
 
     method: str
     weight_bits: int
     activation_bits: int
-    psnr_db: float
-    psnr_loss_db: float
+    quality_db: float
+    loss_db: float
     stderr_db: float
     half_db: float | None
     behind_db: float
     behind_half_db: float | None
     tie: bool
-    ssim: float
-    first_psnr_db: float
+    second: float
+    first_db: float
     losses_db: list[float]
     seconds: float
     latency_s: float
@@ -85,8 +85,11 @@ class MethodComparison(_Frozen):
     weights_sha256: str
     target: str
     scope: str
-    float_psnr_db: float
-    float_ssim: float
+    quality_name: str = "PSNR-Y"
+    """What ``quality_db`` and ``loss_db`` are of, and ``second_name`` what ``second`` is."""
+    second_name: str = "SSIM-Y"
+    float_db: float
+    float_second: float
     pictures: list[str]
     seed: int
     effort: float = 1.0
@@ -144,8 +147,10 @@ def compare(
         weights_sha256=problem.network.weights_sha256,
         target=problem.device.name,
         scope=request.scope,
-        float_psnr_db=float(judge.float_psnr_db.mean()),
-        float_ssim=judge.float_ssim,
+        quality_name=photos.task.quality.name,
+        second_name=photos.task.second.name,
+        float_db=float(judge.float_db.mean()),
+        float_second=judge.float_second,
         pictures=[pair.name for pair in judge.pairs],
         seed=request.seed,
         effort=effort,
@@ -169,7 +174,7 @@ def beside_the_best(rows: Sequence[MethodRow]) -> list[MethodRow]:
     found = []
     for row in rows:
         alike = [other for other in rows if (other.weight_bits, other.activation_bits) == (row.weight_bits, row.activation_bits)]
-        behind = difference(row.losses_db, min(alike, key=lambda other: other.psnr_loss_db).losses_db)
+        behind = difference(row.losses_db, min(alike, key=lambda other: other.loss_db).losses_db)
         update = {"behind_db": behind.mean, "behind_half_db": finite(behind.half), "tie": behind.is_tie}
         found.append(row.model_copy(update=update))
     return found
@@ -201,10 +206,10 @@ class _Judge:
     def __init__(self, problem: Problem, task: Task, pairs: Sequence[Sample]) -> None:
         self.pairs, self._task = pairs, task
         with torch.no_grad():
-            self.float_psnr_db, self.float_ssim = self._figures(lambda x: execute(problem.graph, x))
+            self.float_db, self.float_second = self._figures(lambda x: execute(problem.graph, x))
 
     def __call__(self, quantized: QuantizedGraph) -> tuple[np.ndarray, float]:
-        """PSNR-Y of every picture, dB, and the mean SSIM-Y, of our integer engine."""
+        """The task's quality of every picture, dB, and its mean second figure, of our integer engine."""
         return self._figures(lambda x: run_engine(quantized, x))
 
     def _figures(self, run: Run) -> tuple[np.ndarray, float]:
@@ -221,9 +226,9 @@ def _row(
     finished: QuantizedGraph,
     seconds: float,
 ) -> MethodRow:
-    psnr, ssim = judge(finished)
-    before = psnr if finished is first else judge(first)[0]
-    losses = judge.float_psnr_db - psnr
+    quality, second = judge(finished)
+    before = quality if finished is first else judge(first)[0]
+    losses = judge.float_db - quality
     stored = problem.space.uniform(*bits)
     price = _mean_price(problem, bits, finished, [pair.low for pair in judge.pairs])
     lost = interval(losses)
@@ -233,15 +238,15 @@ def _row(
         method=name,
         weight_bits=bits[0],
         activation_bits=bits[1],
-        psnr_db=float(psnr.mean()),
-        psnr_loss_db=float(losses.mean()),
+        quality_db=float(quality.mean()),
+        loss_db=float(losses.mean()),
         stderr_db=float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else 0.0,
         half_db=finite(lost.half),
         behind_db=0.0,
         behind_half_db=None,
         tie=True,
-        ssim=ssim,
-        first_psnr_db=float(before.mean()),
+        second=second,
+        first_db=float(before.mean()),
         losses_db=losses.tolist(),
         seconds=seconds,
         latency_s=float(price.latency_s[0]),

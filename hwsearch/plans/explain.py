@@ -38,7 +38,7 @@ class Step:
     """One choice changed to ``bits``; differences against the plan, negative where the change saves."""
 
     bits: Width
-    psnr_loss_db: float
+    loss_db: float
     latency_s: float
     weight_bytes: int
     peak_activation_bytes: int
@@ -50,7 +50,7 @@ class Step:
 class Limit:
     """A budget of the run or a hard limit of the device, on ``objective``, in SI units: how much is allowed and used.
 
-    ``binds``: some wider choice, or for ``psnr_loss`` some narrower one, would break it.
+    ``binds``: some wider choice, or for ``loss`` some narrower one, would break it.
     """
 
     name: str
@@ -113,8 +113,8 @@ def explain(path: Path, progress: Progress, model: str | None = None, *, allow_e
         proxy = run.best_proxy if run is not None else None
         prediction = _by_proxy(proxy if proxy is not None and proxy in PROXIES else next(iter(PROXIES)), again, progress)
     allowed = _limits(run, problem)
-    made = decisions(problem, prediction, row, allowed, plan.predicted.psnr_loss_db)
-    used = _columns(problem, matrix([row]), np.array([plan.predicted.psnr_loss_db]))
+    made = decisions(problem, prediction, row, allowed, plan.predicted.loss_db)
+    used = _columns(problem, matrix([row]), np.array([plan.predicted.loss_db]))
     broken = {name for decision in made for step in (decision.narrower, decision.wider) if step for name in step.breaks}
     limits = [
         Limit(name, objective, limit, float(used[objective][0]), name in broken) for name, (objective, limit) in allowed.items()
@@ -135,7 +135,7 @@ def _limits(run: Run | None, problem: Problem) -> dict[str, tuple[str, float]]:
     """Limit in words -> objective and value: budgets of the run, hard limits of the device."""
     found = {f"the device's {pareto.label(name)}": (name, float(limit)) for name, limit in problem.table.limits.items()}
     if run is not None:
-        objectives = exact.BUDGETS | {"psnr_loss": "psnr_loss_db"}
+        objectives = exact.BUDGETS | {"loss": "loss_db"}
         found |= {f"the budget on {name.replace('_', ' ')}": (objectives[name], limit) for name, limit in run.budgets.items()}
     return found
 
@@ -170,7 +170,7 @@ def decisions(
         before = {name for name, (objective, limit) in (allowed or {}).items() if values[objective][0] > limit * (1 + 1e-12)}
         steps[decision, choice] = Step(
             bits=space.widths(decision)[choice],
-            psnr_loss_db=float(more_db[i]),
+            loss_db=float(more_db[i]),
             latency_s=float(values["latency_s"][i] - values["latency_s"][0]),
             weight_bytes=int(values["weight_bytes"][i] - values["weight_bytes"][0]),
             peak_activation_bytes=int(values["peak_activation_bytes"][i] - values["peak_activation_bytes"][0]),

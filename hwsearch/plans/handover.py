@@ -83,19 +83,19 @@ def broken(opened: PlanFile, promotion: Promotion, effect: Effect | None) -> tup
         return ()
     plan, allowed = opened.plan, _allowed(opened, device)
     before = plan.predicted
-    lost_db = plan.measured.psnr_loss_db if plan.measured is not None else before.psnr_loss_db
-    more_db = 0.0 if effect is None else effect.psnr_before_db - effect.psnr_after_db
+    lost_db = plan.measured.loss_db if plan.measured is not None else before.loss_db
+    more_db = 0.0 if effect is None else effect.quality_before_db - effect.quality_after_db
     was = {
         "latency_s": before.latency_s,
         "weight_bytes": before.weight_bytes,
         "peak_activation_bytes": before.peak_activation_bytes,
         "memory_bytes": before.weight_bytes + before.peak_activation_bytes,
         "energy_j": before.energy_j,
-        "psnr_loss_db": lost_db,
+        "loss_db": lost_db,
         "mean_bits": plan.counted.scope_weight_bits if plan.counted else None,
         "bitops": plan.counted.bitops if plan.counted else None,
     }
-    becomes = {**_price(opened, promotion.qgraph, device), "psnr_loss_db": lost_db + more_db}
+    becomes = {**_price(opened, promotion.qgraph, device), "loss_db": lost_db + more_db}
     found = []
     for name, (objective, limit) in allowed.items():
         old, new = was.get(objective), becomes.get(objective)
@@ -111,7 +111,7 @@ def _allowed(opened: PlanFile, device: Device) -> dict[str, tuple[str, float]]:
         limit = getattr(device.limits, objective)
         if limit is not None:
             found[f"the device's {pareto.label(objective)}"] = (objective, float(limit.value))
-    objectives = {**exact.BUDGETS, "psnr_loss": "psnr_loss_db"}
+    objectives = {**exact.BUDGETS, "loss": "loss_db"}
     budgets: Mapping[str, float] = {} if opened.run is None else opened.run.budgets
     return found | {f"the budget on {name.replace('_', ' ')}": (objectives[name], limit) for name, limit in budgets.items()}
 
@@ -167,7 +167,7 @@ def suggest(opened: PlanFile, progress: Progress | None = None) -> Suggestion | 
             promotion = info.promote(qgraph)
         except HwsearchError:
             continue
-        judged = not promotion.same_numbers and opened.run is not None and "psnr_loss" in opened.run.budgets
+        judged = not promotion.same_numbers and opened.run is not None and "loss" in opened.run.budgets
         effect = promotion_effect.measure(opened, qgraph, promotion, opened.plan.scale, progress or Silent()) if judged else None
         if not broken(opened, promotion, effect):
             return Suggestion(info, info in own)

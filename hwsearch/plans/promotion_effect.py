@@ -19,8 +19,8 @@ class Effect:
     """PSNR-Y in dB, means over ``pictures``: of the plan, and of what is exported."""
 
     pictures: tuple[str, ...]
-    psnr_before_db: float
-    psnr_after_db: float
+    quality_before_db: float
+    quality_after_db: float
 
 
 def measure(opened: PlanFile, before: QuantizedGraph, promotion: Promotion, scale: int, progress: Progress) -> Effect | None:

@@ -127,7 +127,7 @@ def plan_of(
 def price_of(objectives: cost.Objectives, row: int, loss_db: float, loss_is: LossIs = "simulated") -> Predicted:
     """Row ``row`` of priced plans, which loses ``loss_db``, as ``loss_is`` says."""
     return Predicted(
-        psnr_loss_db=loss_db,
+        loss_db=loss_db,
         loss_is=loss_is,
         latency_s=float(objectives.latency_s[row]),
         weight_bytes=int(objectives.weight_bytes[row]),

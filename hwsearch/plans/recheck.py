@@ -33,7 +33,7 @@ from searchspaces.tasks import registry as tasks
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Contract
 
-PSNR_TOLERANCE_DB = 0.005
+QUALITY_TOLERANCE_DB = 0.005
 """Room for another CPU's order of additions where a plan has layers in half precision."""
 
 
@@ -44,8 +44,10 @@ class Verdict:
     plan: str
     runtime: str
     pictures: tuple[str, ...]
-    psnr_db: float
-    ssim: float
+    quality_name: str
+    quality_db: float
+    second_name: str
+    second: float
     mismatched_codes: int
     codes: int
     seconds: float
@@ -54,7 +56,7 @@ class Verdict:
     """Working memory, where the runtime reports it."""
     instructions: dict[str, int] | None
     """Executed on all pictures, by layer in execution order, where the runtime counts them."""
-    recorded_psnr_db: float | None
+    recorded_db: float | None
     tiling: Tiling | None = None
     """How the plan cuts the picture; our engine then gave the same codes tile by tile and for whole pictures."""
 
@@ -67,7 +69,7 @@ def recheck(opened: PlanFile, runtime: str, images: Path | None, progress: Progr
     Raises:
         FileError: the plan, its integers or a picture cannot be used.
         UsageError: no such runtime, or it is not installed.
-        MismatchError: the runtime and our engine disagree, or tiles and whole pictures, or the plan says another PSNR.
+        MismatchError: the runtime and our engine disagree, or tiles and whole pictures, or the plan says another quality.
     """
     known = runtimes.runtime(runtime)
     plan, path = opened.plan, opened.path
@@ -88,11 +90,11 @@ def recheck(opened: PlanFile, runtime: str, images: Path | None, progress: Progr
             verify.prove_tiling(qgraph, plan.tiling, planned_width, lows)
     different, codes = sum(one.different for one in ran), sum(one.codes for one in ran)
     judge(executor.tolerance, different, sum(one.beyond for one in ran), codes)
-    measured_db = float(np.mean([one.psnr_db for one in ran]))
+    measured_db = float(np.mean([one.quality_db for one in ran]))
     # The plan's figure was measured under its own rule; another rounds a few codes differently.
     own = own and executor.executed.rule == plan.requantization
-    recorded_db = plan.measured.psnr_db if own and plan.measured else None
-    if recorded_db is not None and abs(recorded_db - measured_db) > PSNR_TOLERANCE_DB:
+    recorded_db = plan.measured.quality_db if own and plan.measured else None
+    if recorded_db is not None and abs(recorded_db - measured_db) > QUALITY_TOLERANCE_DB:
         raise MismatchError(
             f"{path}: measured {measured_db:.3f} dB, but the plan says {recorded_db:.3f} dB on the same pictures",
             "The plan, its integers, its pictures or the runtime have changed.",
@@ -102,14 +104,16 @@ def recheck(opened: PlanFile, runtime: str, images: Path | None, progress: Progr
         plan=plan.name,
         runtime=executor.version,
         pictures=names,
-        psnr_db=measured_db,
-        ssim=float(np.mean([one.ssim for one in ran])),
+        quality_name=task.quality.name,
+        quality_db=measured_db,
+        second_name=task.second.name,
+        second=float(np.mean([one.second for one in ran])),
         mismatched_codes=different,
         codes=codes,
         seconds=sum(one.seconds for one in ran),
         peak_bytes=executor.peak_bytes,
         instructions=dict(executor.instructions) if executor.instructions is not None else None,
-        recorded_psnr_db=recorded_db,
+        recorded_db=recorded_db,
         tiling=plan.tiling,
     )
 
@@ -126,8 +130,8 @@ def _with_exported(opened: PlanFile, qgraph: QuantizedGraph) -> Runtime:
 class _Ran:
     """One picture as a runtime enlarged it. ``different``: codes that differ from our engine's; ``beyond``: by more than one."""
 
-    psnr_db: float
-    ssim: float
+    quality_db: float
+    second: float
     different: int
     beyond: int
     codes: int

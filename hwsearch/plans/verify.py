@@ -63,9 +63,9 @@ def prove(
     judge(ort.tolerance(qgraph), different, beyond, total)
     quality, second = (np.mean(column) for column in zip(*figures, strict=True))
     return Measured(
-        psnr_db=float(quality),
-        psnr_loss_db=float(np.mean(of_float) - quality),
-        ssim=float(second),
+        quality_db=float(quality),
+        loss_db=float(np.mean(of_float) - quality),
+        second=float(second),
         runtime=f"onnxruntime {onnxruntime.__version__}",
         mismatched_codes=different,
         codes=total,

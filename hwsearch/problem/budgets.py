@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from hwmodels.errors import UsageError, closest
+from hwsearch.documents import earlier
 
 _BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 
@@ -20,14 +21,14 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "latency": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6},
     "memory": _BYTES,
     "weights": _BYTES,
-    "psnr_loss": {"dB": 1.0},
+    "loss": {"dB": 1.0},
     "energy": {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6, "nJ": 1e-9},
     "mean_bits": {"": 1.0, "bit": 1.0, "bits": 1.0},
     "bitops": {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15},
 }
 """Objective -> unit -> factor to the SI unit; an empty unit may be left out."""
 
-EXAMPLES = "latency=8ms, memory=512KiB, weights=1MB, psnr_loss=0.3dB, energy=2mJ, mean_bits=4, bitops=12G"
+EXAMPLES = "latency=8ms, memory=512KiB, weights=1MB, loss=0.3dB, energy=2mJ, mean_bits=4, bitops=12G"
 _QUANTITY = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\W\d_]*)")
 
 
@@ -55,6 +56,7 @@ def parse(budgets: Iterable[str]) -> dict[str, float]:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not value:
             raise UsageError(f"{text!r} is not a budget", f"Write KEY=VALUE with a unit, for example {EXAMPLES}.")
+        key = earlier.BUDGETS.get(key, key)
         if key not in UNITS:
             raise UsageError(f"budget {text!r}: there is no objective {key!r}", closest(key, UNITS))
         if key in limits:
@@ -67,7 +69,7 @@ def quantity(key: str, text: str) -> float:
     """One value of objective ``key`` in SI units.
 
     Raises:
-        UsageError: no number, no unit or a wrong one, or a value that is not positive (zero is allowed for ``psnr_loss``).
+        UsageError: no number, no unit or a wrong one, or a value that is not positive (zero is allowed for ``loss``).
     """
     units = UNITS[key]
     allowed = ", ".join(name for name in units if name)
@@ -81,6 +83,6 @@ def quantity(key: str, text: str) -> float:
     if unit.lower() not in factors:
         raise UsageError(f"budget {key}={text}: {unit!r} does not measure {key}", f"Units for {key}: {allowed}.")
     value = number * factors[unit.lower()]
-    if not math.isfinite(value) or value < 0 or (value == 0 and key != "psnr_loss"):
+    if not math.isfinite(value) or value < 0 or (value == 0 and key != "loss"):
         raise UsageError(f"budget {key}={text} can never be met", "Give a limit greater than zero.")
     return value

@@ -34,7 +34,7 @@ def standing(evaluator: Evaluator) -> Standing | None:
     simplest = [figures.quality for sample in evaluator.pairs if (figures := task.baseline(sample)) is not None]
     if not simplest:
         return None
-    return Standing(evaluator.float_psnr_db, float(np.mean(simplest)), task.baseline_name, task.quality.unit)
+    return Standing(evaluator.float_db, float(np.mean(simplest)), task.baseline_name, task.quality.unit)
 
 
 def check(found: Standing | None, *, force: bool) -> None:

@@ -20,8 +20,8 @@ class Score:
     ``stderr_db`` is the standard error of the mean paired loss over samples; ``method``: the quantization method
     that the plan was measured with, the best of those on offer."""
 
-    psnr_db: float
-    psnr_loss_db: float
+    quality_db: float
+    loss_db: float
     stderr_db: float
     method: str = USUAL_METHOD
 
@@ -43,7 +43,7 @@ class Evaluator:
                     "Leave the picture out, or check the network's weights.",
                 )
         self._float_db = self._qualities(self.float_mse)
-        self.float_psnr_db = float(np.mean(self._float_db))
+        self.float_db = float(np.mean(self._float_db))
 
     def _errors(self, network: Callable[[Tensor], Tensor]) -> np.ndarray:
         with torch.no_grad():
@@ -66,7 +66,7 @@ class Evaluator:
         """Quality of ``network`` and its loss against the reference."""
         loss = self.losses_db(network)
         spread = float(loss.std(ddof=1) / np.sqrt(len(loss))) if len(loss) > 1 else 0.0
-        return Score(self.float_psnr_db - float(loss.mean()), float(loss.mean()), spread)
+        return Score(self.float_db - float(loss.mean()), float(loss.mean()), spread)
 
 
 def on_patches(reference: Callable[[Tensor], Tensor], pairs: Sequence[Sample], task: Task, seed: int) -> Evaluator | None:

@@ -74,7 +74,7 @@ def _parse(path: Path, space: SearchSpace) -> tuple[dict[PlanRow, Score], int]:
                 raise ValueError("its checksum does not match")
             if not space.allows(told.plan):
                 raise ValueError("the plan is none of this network on this device")
-            score = earlier.with_method(record["score"])
+            score = earlier.with_quality(earlier.with_method(record["score"]))
             scores[space.row(told.plan)] = reading.checked(score, Score, path, "a log of evaluations")
         except (ValueError, FileError) as problem:
             if number < len(lines) - 1:

@@ -34,7 +34,7 @@ class Measure:
         return Glance(self.calibration.by(self.methods[0]), patches, patches.pixels / self.evaluator.pixels)
 
     def __call__(self, plan: PlanRow) -> Score:
-        return max((self._score(plan, method) for method in self.methods), key=lambda score: score.psnr_db)
+        return max((self._score(plan, method) for method in self.methods), key=lambda score: score.quality_db)
 
     def _score(self, plan: PlanRow, method: str) -> Score:
         calibration = self.calibration.by(method)

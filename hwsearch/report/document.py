@@ -19,9 +19,9 @@ def document(results: Results) -> dict[str, Any]:
         "quality": results.quality.model_dump(),
         "second": results.second.model_dump(),
         "reference": {
-            "psnr_db": reference.psnr_db,
-            "ssim": reference.ssim,
-            "bicubic_psnr_db": reference.bicubic_psnr_db,
+            "quality_db": reference.quality_db,
+            "second": reference.second,
+            "baseline_db": reference.baseline_db,
             "weight_bytes": reference.weight_bytes,
             "latency_s": reference.latency_s,
             "precision": reference.precision,
@@ -52,9 +52,9 @@ def entry(plan: Plan, fps: float | None) -> dict[str, Any]:
         "measured": None
         if measured is None
         else {
-            "psnr_db": measured.psnr_db,
-            "psnr_loss_db": measured.psnr_loss_db,
-            "ssim": measured.ssim,
+            "quality_db": measured.quality_db,
+            "loss_db": measured.loss_db,
+            "second": measured.second,
             "runtime": measured.runtime,
         },
     }

@@ -59,7 +59,7 @@ def roles(results: Results) -> dict[str, str]:
 def staircase(points: Sequence[Point], attribute: str) -> list[tuple[float, float]]:
     """The points that no other beats in both ``attribute`` and loss, by rising cost: ``(cost, loss)``."""
     best, steps = math.inf, []
-    for x, y in sorted((float(getattr(p, attribute)), p.psnr_loss_db) for p in points):
+    for x, y in sorted((float(getattr(p, attribute)), p.loss_db) for p in points):
         if y < best:
             best = y
             steps.append((x, y))
@@ -83,8 +83,8 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
     def plot(axes: Axes) -> str | None:
         every_x = [x / factor for x in xs] + ([reference_x / factor] if reference_x else [])
         inside = [v / factor for v in (limit, hard) if v and min(every_x) * 0.5 <= v / factor <= max(every_x) * 2]
-        losses = [p.psnr_loss_db for p in points]
-        measured = [p.measured.psnr_loss_db for p in results.front if p.measured]
+        losses = [p.loss_db for p in points]
+        measured = [p.measured.loss_db for p in results.front if p.measured]
         positive_axis(axes, "x", [*every_x, *inside])
         loss_axis(axes, "y", min([0.0, *losses, *measured]), max([0.05, *losses, *measured]), bend(results))
         axes.set_xlabel(f"{objective.title.lower()} ({unit})")
@@ -96,18 +96,18 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
         labels, told_of = [], set[str]()
         for name, text in chosen.items():
             plan = plans[name]
-            x, y = getattr(plan.predicted, attribute) / factor, plan.predicted.psnr_loss_db
+            x, y = getattr(plan.predicted, attribute) / factor, plan.predicted.loss_db
             if plan.measured:
-                y2 = plan.measured.psnr_loss_db
+                y2 = plan.measured.loss_db
                 axes.plot([x, x], [y, y2], color=RED, lw=1, zorder=4)
                 axes.plot([x], [y2], "o", ms=6.5, mfc="white", mec=RED, mew=1.3, zorder=5)
             axes.plot([x], [y], "o", ms=7.5, mfc=RED, mec="white", mew=1, zorder=5)
-            same = [u for u in named if (getattr(uniform[u], attribute) / factor, uniform[u].psnr_loss_db) == (x, y)]
+            same = [u for u in named if (getattr(uniform[u], attribute) / factor, uniform[u].loss_db) == (x, y)]
             also = "".join(f" ({u.removeprefix('uniform').strip()})" for u in same)
             told_of.update(same)
             labels.append(Label(x, y, text + also, RED, "bold"))
         for origin, point in uniform.items():
-            x, y = getattr(point, attribute) / factor, point.psnr_loss_db
+            x, y = getattr(point, attribute) / factor, point.loss_db
             axes.plot([x], [y], "s", ms=6, mfc="white", mec=INK, mew=1.2, zorder=4)
             if origin in named and origin not in told_of:
                 labels.append(Label(x, y, origin.removeprefix("uniform").strip()))
@@ -122,21 +122,21 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
                     text, (value / factor, 1), xycoords=("data", "axes fraction"), xytext=(-4, -3), textcoords="offset points",
                     rotation=90, ha="right", va="top", fontsize=10.5, color=INK,
                 )  # fmt: skip
-        most_lost = results.budgets.get("psnr_loss")
+        most_lost = results.budgets.get("loss")
         if most_lost is not None and most_lost <= axes.get_ylim()[1]:
             axes.axhline(most_lost, color=INK, lw=1.1, ls=(0, (5, 3)), zorder=2)
         stems = [
             (getattr(p.predicted, attribute) / factor, y)
             for p in results.front
             if p.measured
-            for y in np.linspace(p.predicted.psnr_loss_db, p.measured.psnr_loss_db, 5)
+            for y in np.linspace(p.predicted.loss_db, p.measured.loss_db, 5)
         ]
         place(axes, labels, np.vstack([_along(axes, steps), np.array(stems).reshape(-1, 2)]))
         outside = [(v, n) for v, n in ((limit, "budget"), (hard, "device limit")) if v and v / factor not in inside]
         return " ".join(f"The {name} of {objective.write(value)} lies outside the figure." for value, name in outside)
 
     told = ", ".join(
-        f"{text} {objective.write(getattr(plans[n].predicted, attribute))} at {units.loss(plans[n].predicted.psnr_loss_db)}"
+        f"{text} {objective.write(getattr(plans[n].predicted, attribute))} at {units.loss(plans[n].predicted.loss_db)}"
         for n, text in chosen.items()
     )
     return draw(
@@ -163,7 +163,7 @@ def _along(axes: Axes, steps: Sequence[tuple[float, float]]) -> np.ndarray:
 
 def bend(results: Results) -> float:
     """Where the loss axis turns from linear to logarithmic, dB: near the losses of the chosen plans, so that they are apart."""
-    losses = [p.psnr_loss_db for p in results.points if p.on_front] or [0.1]
+    losses = [p.loss_db for p in results.points if p.on_front] or [0.1]
     return min(0.2, max(0.02, float(np.median(losses)) / 2))
 
 

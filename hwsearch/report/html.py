@@ -85,7 +85,7 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
     plan = recommended(results)
     crops, left_out = _crops(results, run_dir)
     roles = figures.roles(results)
-    front = sorted(results.front, key=lambda p: (p.predicted.latency_s, p.predicted.psnr_loss_db, p.name))
+    front = sorted(results.front, key=lambda p: (p.predicted.latency_s, p.predicted.loss_db, p.name))
     weight_strips, tensor_strips = layers.bits(results)
     sha = {name: getattr(plan.provenance, name) if plan else units.NONE for name in ("weights_sha256", "device_sha256")}
     return {
@@ -138,7 +138,7 @@ def _headline(results: Results, plan: Plan | None) -> str:
     where = f"{results.network} ×{results.scale} on {results.device.title}"
     if plan is None:
         return f"{where}: no plan was found"
-    quality = plan.measured.psnr_loss_db if plan.measured else plan.predicted.psnr_loss_db
+    quality = plan.measured.loss_db if plan.measured else plan.predicted.loss_db
     what = f"{units.loss(quality)} lost" if quality >= 0.0005 else "no loss"
     unsure = f" predicted ({units.NO_MEASUREMENT})" if results.device.compared is False else ""
     latency, size = units.seconds(plan.predicted.latency_s), units.bytes_(plan.predicted.weight_bytes)
@@ -179,8 +179,8 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
     how = "in integers" if not measured.float_layers else "in integers where the device runs integers"
     sentences.append(
         f"Proven {how} by {measured.runtime} on {pictures} evaluation picture{'s' * (pictures != 1)}, {wrong}: "
-        f"{units.decibel(measured.psnr_db)} PSNR and {measured.ssim:.4f} SSIM, "
-        f"against {units.decibel(results.reference.psnr_db)} and {results.reference.ssim:.4f} in floating point."
+        f"{units.decibel(measured.quality_db)} {results.quality.name} and {measured.second:.4f} {results.second.name}, "
+        f"against {units.decibel(results.reference.quality_db)} and {results.reference.second:.4f} in floating point."
     )
     return sentences
 
@@ -235,7 +235,7 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     tiles = [
         (
             f"{results.quality.name} loss",
-            units.loss(measured.psnr_loss_db if measured else predicted.psnr_loss_db),
+            units.loss(measured.loss_db if measured else predicted.loss_db),
             "measured, evaluation pictures" if measured else "simulated, search pictures",
         ),
         ("Latency", units.seconds(predicted.latency_s), f"predicted; {fps}{versus}{unsure}"),

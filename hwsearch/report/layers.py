@@ -87,7 +87,7 @@ def bits(results: Results) -> tuple[list[Figure], list[Figure]]:
     """Widths of the chosen plans: weights by layer, and activations by width group of tensors."""
     plans = {p.name: p for p in results.front}
     named: list[tuple[str, Plan]] = [(text, plans[name]) for name, text in roles(results).items()]
-    shown = sorted(named, key=lambda item: item[1].predicted.psnr_loss_db)
+    shown = sorted(named, key=lambda item: item[1].predicted.loss_db)
     if not shown:
         return [], []
     first = shown[0][1]

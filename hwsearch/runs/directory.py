@@ -229,7 +229,7 @@ def check_request(path: Path, request: Any, provenance: Mapping[str, Any] | None
     """
     saved, asked = reader.configuration(path), jsonable(request)
     reader.ask_for_plugins(saved, path)
-    before = earlier.with_methods(saved.request)
+    before = earlier.with_request(saved.request)
     pairs = [(key, before.get(key), asked.get(key)) for key in sorted(set(before) | set(asked)) if key not in NOT_COMPARED]
     reader.refuse_changes(path, pairs + reader.hashes(saved, provenance or {}))
 

@@ -237,7 +237,7 @@ class Run:
         if not (self.path / EVALUATIONS).is_file():
             return interactions.alone(table)
         known = self.evaluations(space)
-        return interactions.calibrate(table, matrix(known), np.array([score.psnr_loss_db for score in known.values()]))
+        return interactions.calibrate(table, matrix(known), np.array([score.loss_db for score in known.values()]))
 
     def check_unchanged(self, provenance: Mapping[str, Any]) -> None:
         """Refuse to say more about the run when weights, device or pictures are not what they were.
@@ -287,7 +287,7 @@ def request_of(saved: Mapping[str, Any], path: Path) -> Request:
     """
     from hwsearch.problem.pose import Request
 
-    given = {key: value for key, value in earlier.with_methods(saved).items() if key not in ("run_dir", "resume", *SHARING)}
+    given = {key: value for key, value in earlier.with_request(saved).items() if key not in ("run_dir", "resume", *SHARING)}
     unknown = sorted(given.keys() - {field.name for field in fields(Request)})
     if unknown:
         raise FileError(f"{path} asks for {', '.join(unknown)[:200]}, which this version does not know", reading.CHANGED)
@@ -299,7 +299,7 @@ def same_fields(saved: Configuration, path: Path, given: Mapping[str, Any]) -> d
     ask_for_plugins(saved, path)
     file = path / (TARGETS if isinstance(saved, Targets) else RUN)
     request = request_of(saved.request, file)
-    names = earlier.with_methods(saved.request).keys() - {"run_dir", "resume", *SHARING}
+    names = earlier.with_request(saved.request).keys() - {"run_dir", "resume", *SHARING}
     before = {field.name: getattr(request, field.name) for field in fields(request) if field.name in names}
     refuse_changes(path, [(key, jsonable(before.get(key)), jsonable(value)) for key, value in given.items()])
     if before.get("model") is not None and "model" not in given:

@@ -33,8 +33,8 @@ PLANS = 5000
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     choices: list[int]
-    psnr_db: float
-    psnr_loss_db: float
+    quality_db: float
+    loss_db: float
     stderr_db: float
     method: Text
 
@@ -87,7 +87,7 @@ def _load(name: str, space: SearchSpace) -> tuple[dict[PlanRow, Score], dict[Pla
     except (FileError, OSError):
         return {}, {}
     scores = {
-        space.row(entry.choices): Score(entry.psnr_db, entry.psnr_loss_db, entry.stderr_db, entry.method)
+        space.row(entry.choices): Score(entry.quality_db, entry.loss_db, entry.stderr_db, entry.method)
         for entry in document.plans
         if space.allows(entry.choices)
     }
@@ -98,7 +98,7 @@ def _load(name: str, space: SearchSpace) -> tuple[dict[PlanRow, Score], dict[Pla
 def _save(name: str, scores: Mapping[PlanRow, Score], looks: Mapping[PlanRow, np.ndarray]) -> None:
     """Keep scores, where that is possible, and drop the oldest files. What is not finite is not kept."""
     finite = [
-        (plan, score) for plan, score in scores.items() if np.isfinite([score.psnr_db, score.psnr_loss_db, score.stderr_db]).all()
+        (plan, score) for plan, score in scores.items() if np.isfinite([score.quality_db, score.loss_db, score.stderr_db]).all()
     ]
     entries = [{"choices": list(plan), **asdict(score)} for plan, score in finite[-PLANS:]]
     seen = [{"choices": list(plan), "losses_db": losses} for plan, losses in looks.items() if np.isfinite(losses).all()]

@@ -213,7 +213,7 @@ def _tell(advance: Callable[[], None] | None) -> None:
 
 def _objectives(problem: AdditiveProblem, plan: PlanRow, score: Score) -> tuple[float, float, float]:
     costs = problem.costs(matrix([plan]))
-    return score.psnr_loss_db, float(costs["latency_s"][0]), float(costs["memory_bytes"][0])
+    return score.loss_db, float(costs["latency_s"][0]), float(costs["memory_bytes"][0])
 
 
 def _describe(study: optuna.Study, space: SearchSpace, sampler: str) -> None:

@@ -85,7 +85,7 @@ def find_plans(
         )
     scores = log.scores()
     plans, rows = [*scores], matrix(scores)
-    losses = np.array([score.psnr_loss_db for score in scores.values()])
+    losses = np.array([score.loss_db for score in scores.values()])
     objectives, taken = tilings.take(rows)
     front = pareto.front_of(losses, objectives, problem.table.limits)
     counts = space.counting.of_plans(rows) if space.counting else {}
@@ -107,7 +107,7 @@ def _losses(log: EvaluationLog, stage: Stage, plans: Sequence[PlanRow]) -> Itera
     """Simulated losses in dB, each a step of a stage."""
     for score in log(plans):
         stage.advance()
-        yield score.psnr_loss_db
+        yield score.loss_db
 
 
 def _screen(solved: rounds.Rounds, glance: Glance | None) -> Screen | None:
@@ -127,9 +127,9 @@ def _reconcile(space: SearchSpace, log: EvaluationLog, journal_path: Path) -> No
     """
     before = evolve.finished(space, journal_path)
     for (_, loss_db), score in zip(before, log([plan for plan, _ in before]), strict=True):
-        if abs(loss_db - score.psnr_loss_db) > max(AGREE_DB, AGREE_SHARE * abs(loss_db)):
+        if abs(loss_db - score.loss_db) > max(AGREE_DB, AGREE_SHARE * abs(loss_db)):
             raise FileError(
-                f"{journal_path} says that a plan loses {loss_db:.4f} dB, and the log of evaluations {score.psnr_loss_db:.4f} dB",
+                f"{journal_path} says that a plan loses {loss_db:.4f} dB, and the log of evaluations {score.loss_db:.4f} dB",
                 "The two files are of different runs or versions. Move the journal away and go on with --resume.",
             )
 

@@ -17,14 +17,14 @@ _LIMITS = {
     "weights": "weight_bytes",
     "memory": "memory_bytes",
     "energy": "energy_j",
-    "psnr_loss": "psnr_loss_db",
+    "loss": "loss_db",
     "mean_bits": "mean_bits",
     "bitops": "bitops",
 }
 _UNITS = {
     "latency_s": ("ms", 1e3),
     "energy_j": ("mJ", 1e3),
-    "psnr_loss_db": ("dB", 1.0),
+    "loss_db": ("dB", 1.0),
     "mean_bits": ("bits", 1.0),
     "bitops": ("G", 1e-9),
 }
@@ -111,7 +111,7 @@ def columns(losses: np.ndarray, objectives: Objectives) -> dict[str, np.ndarray]
     weights = np.asarray(objectives.weight_bytes, dtype=np.float64)
     peak = np.asarray(objectives.peak_activation_bytes, dtype=np.float64)
     return {
-        "psnr_loss_db": np.asarray(losses, dtype=np.float64),
+        "loss_db": np.asarray(losses, dtype=np.float64),
         "latency_s": np.asarray(objectives.latency_s, dtype=np.float64),
         "weight_bytes": weights,
         "peak_activation_bytes": peak,
@@ -134,11 +134,9 @@ def front_of(losses: np.ndarray, objectives: Objectives, limits: Mapping[str, fl
     rows = np.flatnonzero(_within(values, limits))
     if not len(rows):
         return []
-    points = np.stack([values[name][rows] for name in ("latency_s", "psnr_loss_db", "memory_bytes")], axis=1)
+    points = np.stack([values[name][rows] for name in ("latency_s", "loss_db", "memory_bytes")], axis=1)
     rows = rows[non_dominated(points)]
-    return [
-        int(r) for r in rows[np.lexsort((values["memory_bytes"][rows], values["psnr_loss_db"][rows], values["latency_s"][rows]))]
-    ]
+    return [int(r) for r in rows[np.lexsort((values["memory_bytes"][rows], values["loss_db"][rows], values["latency_s"][rows]))]]
 
 
 def choose(
@@ -160,7 +158,7 @@ def choose(
     """
     values = columns(losses, objectives) | dict(counted or {})
     rows = np.array(front, dtype=np.int64)
-    loss, latency, memory = (values[name][rows] for name in ("psnr_loss_db", "latency_s", "memory_bytes"))
+    loss, latency, memory = (values[name][rows] for name in ("loss_db", "latency_s", "memory_bytes"))
     # The knee is that of the trade-off of loss against latency; where latency does not vary, of loss against memory.
     price = latency if latency.max() > latency.min() * (1 + 1e-9) else memory
     plane = np.flatnonzero(non_dominated(np.stack([price, loss], axis=1)))
@@ -187,9 +185,7 @@ def pick(values: Mapping[str, np.ndarray], budgets: Mapping[str, float], limits:
     if not len(usable):
         raise _unreachable(values, wanted, hard)
     # Weights alone may be budgeted, which the front does not know as an objective: hence all plans, not the front alone.
-    order = (
-        ("latency_s", "memory_bytes", "psnr_loss_db") if "psnr_loss" in budgets else ("psnr_loss_db", "latency_s", "memory_bytes")
-    )
+    order = ("latency_s", "memory_bytes", "loss_db") if "loss" in budgets else ("loss_db", "latency_s", "memory_bytes")
     return int(usable[np.lexsort([values[name][usable] for name in reversed(order)])[0]])
 
 
@@ -212,7 +208,7 @@ def _unreachable(values: Mapping[str, np.ndarray], wanted: Mapping[str, float], 
 
 def label(name: str) -> str:
     """An objective's name for people."""
-    known = {value: key for key, value in _LIMITS.items()} | {"noise": "psnr_loss", "peak_activation_bytes": "activation memory"}
+    known = {value: key for key, value in _LIMITS.items()} | {"noise": "loss", "peak_activation_bytes": "activation memory"}
     return known.get(name, name).replace("_", " ")
 
 

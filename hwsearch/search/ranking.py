@@ -78,7 +78,7 @@ class Ranking(_Frozen):
     names: list[str]
     plans: list[list[int]]
     simulated_db: list[float]
-    float_psnr_db: float
+    float_db: float
     pictures: list[str]
     pixels: int
     """High-resolution pixels that every plan was measured on."""
@@ -122,7 +122,7 @@ def compare(request: Request, progress: Progress | None = None, draw: str = "mix
     with progress.stage("measuring random plans", len(plans)) as stage:
         losses, started = np.empty(len(plans)), time.process_time()
         for i, plan in enumerate(plans):
-            losses[i] = evaluator.score(partial(calibration.simulate, plan)).psnr_loss_db
+            losses[i] = evaluator.score(partial(calibration.simulate, plan)).loss_db
             stage.advance()
         plan_cpu_s = (time.process_time() - started) / len(plans)
     ranked = []
@@ -142,7 +142,7 @@ def compare(request: Request, progress: Progress | None = None, draw: str = "mix
         names=list(space.names),
         plans=[list(plan) for plan in plans],
         simulated_db=losses.tolist(),
-        float_psnr_db=evaluator.float_psnr_db,
+        float_db=evaluator.float_db,
         pictures=[pair.name for pair in measured_on],
         pixels=sum(pair.high.shape[0] * pair.high.shape[1] for pair in measured_on),
         plan_cpu_s=plan_cpu_s,

@@ -84,7 +84,7 @@ def main() -> None:
             {},
             probes,
             np.array(best.simulated_db),
-            lambda plans: [score.psnr_loss_db for score in log(plans)],
+            lambda plans: [score.loss_db for score in log(plans)],
             points=find.FRONT_POINTS,
             evaluations=given.evaluations,
         )

@@ -93,7 +93,7 @@ class Bench:
 
             def measure(plan: PlanRow) -> Score:
                 score = next(self.log([plan]))
-                asked.setdefault(plan, self.subject.objectives(plan, score.psnr_loss_db))
+                asked.setdefault(plan, self.subject.objectives(plan, score.loss_db))
                 return score
 
             METHODS[method](replace(self.subject, measure=measure), seed, evaluations)
@@ -141,7 +141,7 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     evaluator = Evaluator(lambda x: execute(graph, x), measured, SuperResolution(Contract(case.scale, measured[0].low.shape[1])))
     calibrated = functools.cache(lambda: calibrate(graph, [crop.low for crop in crops], space))
     widest, narrowest = (problem.costs(matrix([_uniform(space, end)])) for end in (-1, 0))
-    lost = evaluator.float_psnr_db - bicubic_db(measured, SuperResolution(Contract(case.scale, measured[0].low.shape[1])))
+    lost = evaluator.float_db - bicubic_db(measured, SuperResolution(Contract(case.scale, measured[0].low.shape[1])))
     folder = cache / f"{case.network}-{_fingerprint(case, network.weights_sha256, table)}"
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -153,7 +153,7 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     names = ("latency_s", "memory_bytes")
     print(
         f"{case.network} x{case.scale} on {device.name}: {space.decisions} decisions, {space.size:.1e} plans; floating point "
-        f"{evaluator.float_psnr_db:.2f} dB, {lost:.2f} dB above bicubic",
+        f"{evaluator.float_db:.2f} dB, {lost:.2f} dB above bicubic",
         flush=True,
     )
     return Bench(

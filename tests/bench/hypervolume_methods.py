@@ -72,7 +72,7 @@ def _rounds(subject: Subject, damage: Damage, evaluations: int) -> rounds.Rounds
         {},
         [],
         np.empty(0),
-        lambda plans: [subject.measure(plan).psnr_loss_db for plan in plans],
+        lambda plans: [subject.measure(plan).loss_db for plan in plans],
         points=FRONT_POINTS,
         evaluations=evaluations,
     )
@@ -94,7 +94,7 @@ def _plain(subject: Subject, sampler: optuna.samplers.BaseSampler, evaluations: 
     def objective(trial: optuna.Trial) -> tuple[float, float, float]:
         picks = [trial.suggest_int(f"{d}", 0, len(own) - 1) for d, own in enumerate(options)]
         plan = space.row(own[pick] for own, pick in zip(options, picks, strict=True))
-        return subject.objectives(plan, subject.measure(plan).psnr_loss_db)
+        return subject.objectives(plan, subject.measure(plan).loss_db)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

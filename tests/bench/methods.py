@@ -100,7 +100,7 @@ def beside_published(found: MethodComparison, bits: tuple[int, int]) -> tuple[st
     published = [row for row in published if ours and not _dearer(row, ours[0])]
     if not ours or not published:
         return None
-    best = min(published, key=lambda row: row.psnr_loss_db)
+    best = min(published, key=lambda row: row.loss_db)
     gain = difference(best.losses_db, ours[0].losses_db)
     return best.method, f"{gain.mean:+.2f} ± {gain.half:.2f} dB" + (", a tie" if gain.is_tie else "")
 
@@ -172,11 +172,11 @@ def page(comparisons: Sequence[MethodComparison]) -> str:
     for found in comparisons:
         for bits in widths(found):
             rows = [row for row in found.rows if (row.weight_bits, row.activation_bits) == bits]
-            rows.sort(key=lambda row: row.psnr_loss_db)
+            rows.sort(key=lambda row: row.loss_db)
             lines += ["", f"## {found.network} x{found.scale}, W{bits[0]}A{bits[1]}, scope {found.scope}", ""]
             names = "method", "PSNR, dB", "loss, dB", "behind the best, dB", "SSIM", "before finishing, dB", "took, s"
             lines += [
-                f"Floating point {found.float_psnr_db:.2f} dB, SSIM {found.float_ssim:.4f}, on {len(found.pictures)} pictures; "
+                f"Floating point {found.float_db:.2f} dB, SSIM {found.float_second:.4f}, on {len(found.pictures)} pictures; "
                 f"seed {found.seed}; effort {found.effort:g}; priced on {found.target}; weights {found.weights_sha256[:12]}.",
                 "",
                 "| " + " | ".join([*names, "latency", "energy", "memory"]) + " |",
@@ -211,8 +211,8 @@ def _line(row: MethodRow, best: bool) -> str:
     behind = "best" if best else "tie" if row.tie else f"{row.behind_db:.2f} ± {row.behind_half_db:.2f}"
     memory = units.bytes_(row.weight_bytes + row.peak_activation_bytes)
     return (
-        f"| {row.method} | {row.psnr_db:.2f} | {row.psnr_loss_db:.2f}{half} | {behind} | {row.ssim:.4f} | "
-        f"{row.first_psnr_db:.2f} | {row.seconds:.0f} | "
+        f"| {row.method} | {row.quality_db:.2f} | {row.loss_db:.2f}{half} | {behind} | {row.second:.4f} | "
+        f"{row.first_db:.2f} | {row.seconds:.0f} | "
         f"{units.seconds(row.latency_s)} | {units.joules(row.energy_j)} | {memory} |"
     )
 
@@ -226,11 +226,9 @@ def figure(comparisons: Sequence[MethodComparison], path: Path) -> None:
     for axis in axes.flat[len(panels) :]:
         axis.remove()
     for axis, (found, bits) in zip(axes.flat, panels, strict=False):
-        rows = sorted(
-            (row for row in found.rows if (row.weight_bits, row.activation_bits) == bits), key=lambda row: -row.psnr_loss_db
-        )
+        rows = sorted((row for row in found.rows if (row.weight_bits, row.activation_bits) == bits), key=lambda row: -row.loss_db)
         halves = [row.half_db or 0.0 for row in rows]
-        axis.errorbar([row.psnr_loss_db for row in rows], range(len(rows)), xerr=halves, fmt="o", color="#1f5fa8", capsize=3)
+        axis.errorbar([row.loss_db for row in rows], range(len(rows)), xerr=halves, fmt="o", color="#1f5fa8", capsize=3)
         axis.set_yticks(range(len(rows)), [row.method for row in rows])
         axis.set_title(f"{found.network} x{found.scale}, W{bits[0]}A{bits[1]}", fontsize=10)
         axis.set_xlabel("loss, dB")

@@ -203,7 +203,12 @@ def main() -> None:
         with torch.no_grad():
             score = same.judge.score(made.forward)
         mean = sum(width * count for width, count in zip(made.bits, counts, strict=True)) / sum(counts)
-        row = {"setting": setting, "mean_bits": round(mean, 3), "psnr_db": round(score.psnr_db, 3), "seconds": round(seconds)}
+        row = {
+            "setting": setting,
+            "mean_bits": round(mean, 3),
+            "quality_db": round(score.quality_db, 3),
+            "seconds": round(seconds),
+        }
         print(json.dumps({**row, "weight_bits": made.bits}), flush=True)
 
 

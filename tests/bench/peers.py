@@ -279,7 +279,7 @@ def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) ->
             space,
             counts,
             damage,
-            lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)).psnr_loss_db,
+            lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)).loss_db,
             bits,
             subject.evaluations,
             measured,
@@ -294,9 +294,9 @@ def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) ->
                 title,
                 bits,
                 float(np.dot(counts, chosen) / counts.sum()),
-                judge.float_psnr_db,
-                judge.score(lambda x, plan=plan: calibration.simulate(plan, x)).psnr_db,
-                judge.score(lambda x, quantized=quantized: integer.run(quantized, x)).psnr_db,
+                judge.float_db,
+                judge.score(lambda x, plan=plan: calibration.simulate(plan, x)).quality_db,
+                judge.score(lambda x, quantized=quantized: integer.run(quantized, x)).quality_db,
                 polished_db,
                 shared_s,
                 search_s,
@@ -316,7 +316,7 @@ def _polished(calibration: Calibration, plan: np.ndarray, judge: Evaluator) -> t
     begin = time.process_time()
     refined = polish(calibration.draft(plan))
     seconds = time.process_time() - begin
-    return judge.score(lambda x: integer.run(refined, x)).psnr_db, seconds
+    return judge.score(lambda x: integer.run(refined, x)).quality_db, seconds
 
 
 def markdown(rows: list[Row]) -> str:

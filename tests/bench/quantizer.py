@@ -85,7 +85,7 @@ def fewest_wide(calibration: Calibration, chosen: Sequence[Pair], task: SuperRes
         return space.row(wide[d] if d in order[:count] else choice for d, choice in enumerate(narrow))
 
     def good(count: int) -> bool:
-        return evaluator.score(lambda x: calibration.simulate(plan(count), x)).psnr_loss_db <= LOST_DB
+        return evaluator.score(lambda x: calibration.simulate(plan(count), x)).loss_db <= LOST_DB
 
     low, high = -1, len(order)
     while high - low > 1:
@@ -111,14 +111,14 @@ def measure(data: Path, file: str, bits: str, method: str) -> None:
     begin = time.process_time()
     calibration = calibrate(graph, crops, space, method=method)
     spent = time.process_time() - begin
-    print(f"{file} ({network.name}): float {evaluator.float_psnr_db:.3f} dB, {method}, calibration {spent:.0f} CPU s", flush=True)
+    print(f"{file} ({network.name}): float {evaluator.float_db:.3f} dB, {method}, calibration {spent:.0f} CPU s", flush=True)
     chosen = pictures.pairs(pictures.load_folder(data / "Set14"), scale, channels, kind) if bits == "mix" else []
     for name, plan in (fewest_wide(calibration, chosen, task) if chosen else plans(graph, space, low)).items():
         found = [calibration.simulate(plan, pair.low) for pair in set5]
         score = evaluator.score(kept(set5, found))
         errors = [(a.clamp(0, 1) - b.clamp(0, 1)).square().mean() for a, b in zip(real, found, strict=True)]
         near_db = float(-10 * torch.stack(errors).log10().mean())
-        print(f"  {name:<17}{score.psnr_db:7.3f} dB, loses {score.psnr_loss_db:6.3f}; {near_db:.1f} dB to float", flush=True)
+        print(f"  {name:<17}{score.quality_db:7.3f} dB, loses {score.loss_db:6.3f}; {near_db:.1f} dB to float", flush=True)
 
 
 def kept(pairs: Sequence[Pair], outputs: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:

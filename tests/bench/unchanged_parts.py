@@ -145,7 +145,7 @@ class Recorder:
         first, last = str(plans[0]), str(plans[-1])
         return {
             "front": self.ask("front", str(run)),
-            "front psnr_loss": self.ask("front", str(run), "--budget", "psnr_loss=0.1dB"),
+            "front loss": self.ask("front", str(run), "--budget", "loss=0.1dB"),
             "front mean_bits": self.ask("front", str(run), "--equal-bits", "7.5"),
             "explain": {path.stem: self.ask("explain", str(path), "--quiet") for path in (plans[0], plans[len(plans) // 2])},
             "compare": self.ask("compare", first, last),
@@ -277,7 +277,7 @@ def mixed_plan(price: Mapping[str, Any]) -> dict[str, Any]:
         "scope": "all",
         "weight_bits": {name: draw(f"weight {name}", (2, 4, 5, 6, 8, 16)) for name in price["weight_bits"]},
         "activation_bits": {name: draw(f"tensor {name}", (6, 8, 16)) for name in price["activation_bits"]},
-        "predicted": {**price["predicted"], "psnr_loss_db": 0.0},
+        "predicted": {**price["predicted"], "loss_db": 0.0},
         "provenance": {
             "created": "2026-01-01T00:00:00+00:00",
             "seed": 0,

@@ -204,8 +204,8 @@ def test_the_proof_measures_and_finds_no_difference(name: str, tmp_path: Path) -
     assert measured.codes == 2 * 48 * 40 * (3 if name == "edsr" else 1)
     assert measured.runtime.startswith("onnxruntime")
     same = verify.prove(q, path, _pairs(q, 2), SuperResolution(Contract(2, 1)), lambda x: integer.run(q, x))
-    assert same.psnr_loss_db == 0
-    assert same.psnr_db == measured.psnr_db
+    assert same.loss_db == 0
+    assert same.quality_db == measured.quality_db
 
 
 def test_the_proof_fails_when_the_file_is_another_network(tmp_path: Path) -> None:

@@ -150,4 +150,4 @@ def test_shipped_weights_reach_their_marks(shared: Path, name: str, scale: int, 
     pairs = pictures.pairs(set5, scale, network.channels, network.input_kind)
     graph = trace(network.module, network.channels, name)
     task = SuperResolution(Contract(scale, network.channels))
-    assert Evaluator(lambda x: execute(graph, x), pairs, task).float_psnr_db >= least_db
+    assert Evaluator(lambda x: execute(graph, x), pairs, task).float_db >= least_db

@@ -52,25 +52,25 @@ def test_published_fsrcnn(shared: Path) -> None:
     other crops; 34.76, 32.45 and 21.07 dB are the marks of an ordinary calibration with bias correction."""
     calibration, crops, evaluator = prepared(shared, registry.load("fsrcnn", 2, weights(shared, "fsrcnn_x2")), (4, 6, 8))
     space = calibration.space
-    assert evaluator.float_psnr_db == pytest.approx(36.99, abs=0.03)
+    assert evaluator.float_db == pytest.approx(36.99, abs=0.03)
     for bits, floor in ((8, 36.0), (6, 35.5), (4, 29.0)):
         plan = space.uniform(bits, 8)
-        assert evaluator.score(lambda x, plan=plan: calibration.simulate(plan, x)).psnr_db > floor
+        assert evaluator.score(lambda x, plan=plan: calibration.simulate(plan, x)).quality_db > floor
     plan = best_wide_pair(calibration, crops, space.uniform(8, 8), 1)
     assert sum(bits == 16 for bits in space.named(plan)[1].values()) == 2
     quantized = calibration.quantized(plan)
-    assert evaluator.score(lambda x: integer.run(quantized, x)).psnr_loss_db <= 0.4
+    assert evaluator.score(lambda x: integer.run(quantized, x)).loss_db <= 0.4
 
 
 def test_published_espcn(shared: Path) -> None:
     """What its first tanh reads reaches 270. Ranges from least to greatest leave 12.9 dB at W8A8; the tanh needs 3 of it."""
     calibration, _, evaluator = prepared(shared, registry.load("espcn", 2, weights(shared, "espcn_x2")), (8,))
-    assert evaluator.float_psnr_db == pytest.approx(36.85, abs=0.03)
+    assert evaluator.float_db == pytest.approx(36.85, abs=0.03)
     for bits, loss_db in ((8, 0.6), (16, 0.03)):
         plan = calibration.space.uniform(8, bits)
-        assert evaluator.score(lambda x, plan=plan: calibration.simulate(plan, x)).psnr_loss_db <= loss_db
+        assert evaluator.score(lambda x, plan=plan: calibration.simulate(plan, x)).loss_db <= loss_db
     quantized = calibration.quantized(calibration.space.uniform(8, 8))
-    assert evaluator.score(lambda x: integer.run(quantized, x)).psnr_loss_db <= 0.6
+    assert evaluator.score(lambda x: integer.run(quantized, x)).loss_db <= 0.6
 
 
 def test_shipped_fsrcnn_four_and_six_times_smaller(shared: Path) -> None:
@@ -80,9 +80,9 @@ def test_shipped_fsrcnn_four_and_six_times_smaller(shared: Path) -> None:
     for plan, ratio in zip(plans, (4, 6), strict=True):
         assert plan_bytes(calibration, plan) * ratio <= float_bytes(calibration)
     four = calibration.quantized(plans[0])
-    assert evaluator.score(lambda x: integer.run(four, x)).psnr_loss_db < 0.1
+    assert evaluator.score(lambda x: integer.run(four, x)).loss_db < 0.1
     six = polish(calibration.draft(plans[1]))
-    assert evaluator.score(lambda x: integer.run(six, x)).psnr_loss_db < 0.3
+    assert evaluator.score(lambda x: integer.run(six, x)).loss_db < 0.3
 
 
 def test_published_vdsr(shared: Path) -> None:
@@ -92,11 +92,11 @@ def test_published_vdsr(shared: Path) -> None:
     graph, space = calibration.graph, calibration.space
     polished = polish(calibration.draft(space.uniform(8, 8)), steps=60)
     source = polished.formats[graph.input.name]
-    from_8_bits = evaluator.score(lambda x: execute(graph, source.fake(x))).psnr_loss_db
+    from_8_bits = evaluator.score(lambda x: execute(graph, source.fake(x))).loss_db
     assert from_8_bits == pytest.approx(0.074, abs=0.005)
-    assert evaluator.score(lambda x: integer.run(polished, x)).psnr_loss_db <= from_8_bits + 0.04
+    assert evaluator.score(lambda x: integer.run(polished, x)).loss_db <= from_8_bits + 0.04
     plan = np.array(space.uniform(8, 8))
     for name in (graph.input.name, graph.output.name):
         plan[space.names.index(name, len(space.layer_names))] = space.activation_bits.index(16)
     wide = calibration.quantized(plan)
-    assert evaluator.score(lambda x: integer.run(wide, x)).psnr_loss_db <= 0.05
+    assert evaluator.score(lambda x: integer.run(wide, x)).loss_db <= 0.05

@@ -20,8 +20,8 @@ HARD = np.array([1.0, 3.0, 2.0, 5.0, 4.0])
 
 def row(method: str, losses: np.ndarray) -> MethodRow:
     return MethodRow(
-        method=method, weight_bits=2, activation_bits=2, psnr_db=30 - losses.mean(), psnr_loss_db=losses.mean(), stderr_db=0.1,
-        half_db=0.2, behind_db=0.5, behind_half_db=0.1, tie=False, ssim=0.9, first_psnr_db=20.0, losses_db=losses.tolist(),
+        method=method, weight_bits=2, activation_bits=2, quality_db=30 - losses.mean(), loss_db=losses.mean(), stderr_db=0.1,
+        half_db=0.2, behind_db=0.5, behind_half_db=0.1, tie=False, second=0.9, first_db=20.0, losses_db=losses.tolist(),
         seconds=1.0, latency_s=1e-3, energy_j=None, weight_bytes=1024, peak_activation_bytes=1024, priced_as="W2A2",
         run_time_price="none",
     )  # fmt: skip
@@ -38,7 +38,7 @@ def comparison() -> MethodComparison:
         row("harmoq", HARD + 0.4 + wobble),  # better, by less than is claimed
     ]
     return MethodComparison(
-        network="net", scale=4, weights_sha256="0" * 64, target="device", scope="all", float_psnr_db=32.0, float_ssim=0.9,
+        network="net", scale=4, weights_sha256="0" * 64, target="device", scope="all", float_db=32.0, float_second=0.9,
         pictures=list("abcde"), seed=0, versions={}, rows=rows,
     )  # fmt: skip
 
@@ -91,9 +91,9 @@ def test_comparisons_on_the_same_pictures_are_one() -> None:
     parts = [whole.model_copy(update={"rows": whole.rows[:2]}), whole.model_copy(update={"rows": whole.rows[2:]})]
     (found,) = joined(parts)
     assert [row.method for row in found.rows] == [row.method for row in whole.rows]
-    best = min(whole.rows, key=lambda row: row.psnr_loss_db)
+    best = min(whole.rows, key=lambda row: row.loss_db)
     for row in found.rows:
-        assert row.behind_db == pytest.approx(row.psnr_loss_db - best.psnr_loss_db)
+        assert row.behind_db == pytest.approx(row.loss_db - best.loss_db)
     assert len(joined([whole, whole.model_copy(update={"pictures": list("abcdf")})])) == 2
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hwsearch.plans.compare_allocators import AllocatorComparison
 
 allocators = typer.Typer(help="Published rules of bit allocation: list them, compare them with the exact solver.")
-DEFAULT_BUDGET = "psnr_loss=0.3dB"
+DEFAULT_BUDGET = "loss=0.3dB"
 
 
 @allocators.callback(invoke_without_command=True)
@@ -124,7 +124,7 @@ def _render(found: AllocatorComparison, screen: Console) -> None:
     screen.print(
         bold(
             f"{found.network} x{found.scale} on {found.target}",
-            f", scope {found.scope}, floating point {found.float_psnr_db:.2f} dB on {len(found.pictures)} pictures that no rule "
+            f", scope {found.scope}, floating point {found.float_db:.2f} dB on {len(found.pictures)} pictures that no rule "
             f"saw; exact by {found.proxy}",
         )
     )
@@ -142,7 +142,7 @@ def _render(found: AllocatorComparison, screen: Console) -> None:
                     units.bytes_(plan.weight_bytes),
                     units.joules(plan.energy_j),
                     f"{plan.predicted_db:.3f}",
-                    f"{plan.psnr_loss_db:.3f} ± {plan.half_db:.3f}",
+                    f"{plan.loss_db:.3f} ± {plan.half_db:.3f}",
                     "" if plan is row.rule else "tie" if row.tie else f"{row.gain_db:+.3f} ± {row.gain_half_db:.3f}",
                 )
             )

@@ -54,9 +54,9 @@ def front(
 
     Examples:
       hwsearch front RUN
-      hwsearch front RUN --budget latency=8ms --budget psnr_loss=0.1dB
+      hwsearch front RUN --budget latency=8ms --budget loss=0.1dB
       hwsearch front RUN --equal-bits 4 --out four-bits.json
-      hwsearch front RUN-FOR-SEVERAL-DEVICES --budget psnr_loss=0.1dB
+      hwsearch front RUN-FOR-SEVERAL-DEVICES --budget loss=0.1dB
     """
     from hwsearch.cli import summary
     from hwsearch.problem import budgets
@@ -139,8 +139,8 @@ def _cells(candidate: Candidate) -> tuple[str, ...]:
     price, counted = candidate.predicted, candidate.counted
     return (
         candidate.name or "new",
-        f"{units.loss(price.psnr_loss_db)} {candidate.source}"
-        + (f"\n{units.loss(candidate.measured.psnr_loss_db)} measured" if candidate.measured else ""),
+        f"{units.loss(price.loss_db)} {candidate.source}"
+        + (f"\n{units.loss(candidate.measured.loss_db)} measured" if candidate.measured else ""),
         units.seconds(price.latency_s),
         units.bytes_(price.weight_bytes),
         units.bytes_(price.peak_activation_bytes),
@@ -175,10 +175,10 @@ def _print_chosen(picked: ChosenAgain, written: Plan | None, out: Path | None, s
     if written is not None and written.measured is not None:
         measured = written.measured
         screen.print(
-            f"Measured in integers on the evaluation pictures: {units.decibel(measured.psnr_db)}, "
-            f"{units.loss(measured.psnr_loss_db)} lost; {measured.mismatched_codes} of {measured.codes} codes differ from ours."
+            f"Measured in integers on the evaluation pictures: {units.decibel(measured.quality_db)}, "
+            f"{units.loss(measured.loss_db)} lost; {measured.mismatched_codes} of {measured.codes} codes differ from ours."
         )
-        if measured.psnr_loss_db > picked.budgets.get("psnr_loss", float("inf")):
+        if measured.loss_db > picked.budgets.get("loss", float("inf")):
             source = picked.chosen.source
             screen.print(f"That is more than was asked for, which it meets {source} on the search pictures: ask for less loss.")
         screen.print(f"wrote {out}")

@@ -139,8 +139,8 @@ def _render(found: MethodComparison, screen: Console) -> None:
     screen.print(
         bold(
             f"{found.network} x{found.scale}",
-            f", floating point {found.float_psnr_db:.2f} dB, SSIM {found.float_ssim:.4f}, {len(found.pictures)} pictures that no "
-            f"method saw, scope {found.scope}, priced on {found.target}"
+            f", floating point {found.float_db:.2f} dB, {found.second_name} {found.float_second:.4f}, "
+            f"{len(found.pictures)} pictures that no method saw, scope {found.scope}, priced on {found.target}"
             + ("" if found.effort == 1 else f", trainings at {found.effort:g} of their usual cost"),
         )
     )
@@ -148,11 +148,11 @@ def _render(found: MethodComparison, screen: Console) -> None:
         (
             f"W{row.weight_bits}A{row.activation_bits}",
             row.method,
-            f"{row.psnr_db:.2f}",
-            _within(row.psnr_loss_db, row.half_db),
+            f"{row.quality_db:.2f}",
+            _within(row.loss_db, row.half_db),
             _behind(row),
-            f"{row.ssim:.4f}",
-            f"{row.first_psnr_db:.2f}",
+            f"{row.second:.4f}",
+            f"{row.first_db:.2f}",
             f"{row.seconds:.0f}",
             units.seconds(row.latency_s),
             units.joules(row.energy_j),
@@ -160,11 +160,11 @@ def _render(found: MethodComparison, screen: Console) -> None:
             units.bytes_(row.peak_activation_bytes),
             row.priced_as,
         )
-        for row in sorted(found.rows, key=lambda row: (-row.weight_bits, -row.activation_bits, -row.psnr_db))
+        for row in sorted(found.rows, key=lambda row: (-row.weight_bits, -row.activation_bits, -row.quality_db))
     ]
     columns = (
-        "widths", "method", "PSNR\ndB", "loss\ndB", "behind the\nbest, dB", "SSIM", "before\nfinishing", "took\ns", "latency",
-        "energy", "weights", "activations", "priced\nas",
+        "widths", "method", f"{found.quality_name}\ndB", "loss\ndB", "behind the\nbest, dB", found.second_name,
+        "before\nfinishing", "took\ns", "latency", "energy", "weights", "activations", "priced\nas",
     )  # fmt: skip
     screen.print(table(columns, rows, left=("widths", "method")))
     screen.print(

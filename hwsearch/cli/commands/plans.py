@@ -63,7 +63,7 @@ def validate(
         verdict = recheck.recheck(opened, runtime, images, progress)
 
     def render(screen: Console) -> None:
-        quality = f"{units.decibel(verdict.psnr_db)}, SSIM {verdict.ssim:.4f}"
+        quality = f"{verdict.quality_name} {units.decibel(verdict.quality_db)}, {verdict.second_name} {verdict.second:.4f}"
         pictures = "1 picture" if len(verdict.pictures) == 1 else f"{len(verdict.pictures)} pictures"
         screen.print(f"{quality} on {pictures} with {verdict.runtime}")
         memory = f", {units.bytes_(verdict.peak_bytes)} of working memory" if verdict.peak_bytes else ""
@@ -74,8 +74,8 @@ def validate(
         if verdict.instructions is not None:
             rows = [(name, units.count(count)) for name, count in verdict.instructions.items()]
             screen.print(table(("layer", "instructions"), [*rows, ("all", units.count(sum(verdict.instructions.values())))]))
-        if verdict.recorded_psnr_db is not None:
-            screen.print(f"The plan says {units.decibel(verdict.recorded_psnr_db)} on its own evaluation pictures")
+        if verdict.recorded_db is not None:
+            screen.print(f"The plan says {units.decibel(verdict.recorded_db)} on its own evaluation pictures")
 
     terminal.show(verdict, render)
 
@@ -183,11 +183,11 @@ def _print_export(
     elif not promotion.same_numbers:
         screen.print(f"{name} holds every width of this plan; its tool rounds the weights again.")
     if cost is not None:
-        change = cost.psnr_after_db - cost.psnr_before_db
-        found = f"{units.decibel(cost.psnr_before_db)} -> {units.decibel(cost.psnr_after_db)} ({change:+.3f} dB)"
-        screen.print(f"PSNR     {found}, measured on {len(cost.pictures)} pictures with our engine")
+        change = cost.quality_after_db - cost.quality_before_db
+        found = f"{units.decibel(cost.quality_before_db)} -> {units.decibel(cost.quality_after_db)} ({change:+.3f} dB)"
+        screen.print(f"Quality  {found}, measured on {len(cost.pictures)} pictures with our engine")
     elif promotion.changes:
-        screen.print("PSNR     the same: every integer keeps its value")
+        screen.print("Quality  the same: every integer keeps its value")
     screen.print(f"wrote {path}")
     if commands:
         screen.print(bold("\nNext", f"    {commands[0]}"), soft_wrap=True)

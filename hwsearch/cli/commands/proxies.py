@@ -106,7 +106,7 @@ def _render(found: Ranking, screen: Console) -> None:
     screen.print(
         bold(
             f"{found.network} x{found.scale}",
-            f", floating point {found.float_psnr_db:.2f} dB, "
+            f", floating point {found.float_db:.2f} dB, "
             f"{len(found.plans)} random plans ({found.draw}) with weights of {_listed(found.weight_bits)} and tensors of "
             f"{_listed(found.activation_bits)} bits, measured on {len(found.pictures)} pictures, {found.pixels} pixels",
         )

@@ -59,7 +59,7 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
             f": {plan.network} x{plan.scale} on {plan.target}, "
             f"{units.seconds(price.latency_s)}, {units.bytes_(price.weight_bytes)} of weights, "
             f"{units.bytes_(price.peak_activation_bytes)} at the peak, energy {units.joules(price.energy_j)}, "
-            f"loses {units.loss(plan.predicted.psnr_loss_db)} ({plan.predicted.loss_is})",
+            f"loses {units.loss(plan.predicted.loss_db)} ({plan.predicted.loss_is})",
         )
     )
     rows = []
@@ -104,7 +104,7 @@ def _step(step: Step | None) -> str:
     def signed(value: float, text: str) -> str:
         return ("+" if value > 0 else units.MINUS) + text
 
-    parts = [signed(step.psnr_loss_db, units.loss(abs(step.psnr_loss_db)))]
+    parts = [signed(step.loss_db, units.loss(abs(step.loss_db)))]
     if step.latency_s:
         parts.append(signed(step.latency_s, units.seconds(abs(step.latency_s))))
     if step.weight_bytes:
@@ -167,7 +167,7 @@ def _print_comparison(comparison: Comparison, screen: Console) -> None:
                 f"On {on.device} {labels[which]} is predicted {units.ratio(ratio)} faster: {sure} what the model gets wrong "
                 "between plans of one network."
             )
-    columns = ("plan", "PSNR", "loss", "loss, simulated", "bits a weight", "BitOPs")
+    columns = ("plan", "quality", "loss", "loss, simulated", "bits a weight", "BitOPs")
     screen.print(table(columns, [(label, *_quality_cells(plan)) for label, plan in zip(labels, comparison.plans, strict=True)]))
     for remark in comparison.remarks:
         screen.print(f"- {remark}")
@@ -198,9 +198,9 @@ def _quality_cells(plan: Plan) -> tuple[str, ...]:
 
     measured, counted = plan.measured, plan.counted
     return (
-        units.decibel(measured.psnr_db if measured else None),
-        units.loss(measured.psnr_loss_db if measured else None),
-        units.loss(plan.predicted.psnr_loss_db),
+        units.decibel(measured.quality_db if measured else None),
+        units.loss(measured.loss_db if measured else None),
+        units.loss(plan.predicted.loss_db),
         f"{counted.mean_weight_bits:.2f}" if counted else units.NONE,
         units.count(counted.bitops) if counted else units.NONE,
     )

@@ -75,7 +75,7 @@ class Coordinator:
             same_study.check(study.name, example, space, measure)
         else:
             plan = space.uniform(space.weight_bits[0], space.activation_bits[0])
-            example = {"plan": list(plan), "psnr_loss_db": measure(plan).psnr_loss_db}
+            example = {"plan": list(plan), "loss_db": measure(plan).loss_db}
         asked = {key: value for key, value in jsonable(request).items() if key not in NOT_COMPARED}
         same = same_study.of(request, problem, photos)
         study.describe({"request": asked, "identity": same, "grace_s": self._grace_s, "check": example})

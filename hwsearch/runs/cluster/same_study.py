@@ -11,6 +11,7 @@ from typing import Any
 
 from hwmodels.errors import MismatchError
 from hwmodels.parts import plugins
+from hwsearch.documents import earlier
 from hwsearch.documents.files import jsonable
 from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quality.evaluate import Score
@@ -78,9 +79,9 @@ def check(study: str, known: Mapping[str, Any], space: SearchSpace, measure: Cal
     Raises:
         MismatchError: it loses more or less here.
     """
-    loss = measure(space.row(known["plan"])).psnr_loss_db
-    if abs(loss - known["psnr_loss_db"]) > max(CHECK_DB, CHECK_SHARE * abs(known["psnr_loss_db"])):
+    known, loss = earlier.with_quality(known), measure(space.row(known["plan"])).loss_db
+    if abs(loss - known["loss_db"]) > max(CHECK_DB, CHECK_SHARE * abs(known["loss_db"])):
         raise MismatchError(
-            f"the study {study} has a plan that loses {known['psnr_loss_db']:.4f} dB there, and {loss:.4f} dB here",
+            f"the study {study} has a plan that loses {known['loss_db']:.4f} dB there, and {loss:.4f} dB here",
             "The same versions compute differently on this machine; use machines of one kind for one study.",
         )

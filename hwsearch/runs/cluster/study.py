@@ -32,6 +32,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from hwsearch.documents import earlier
 from hwsearch.documents.url import StorageUrl
 from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster.connection import AWAY, cause, close, database_errors, opened, unusable
@@ -184,7 +185,7 @@ class SharedStudy:
         """What was measured in a finished trial."""
         attribute = models.TrialUserAttributeModel
         query = select(attribute.value_json).where(attribute.trial_id == trial, attribute.key == _MEASURED)
-        return Score(**json.loads(self._rows(query)[0][0])["score"])
+        return Score(**earlier.with_quality(json.loads(self._rows(query)[0][0])["score"]))
 
     def fail_silent(self, grace_s: float) -> None:
         """Fail the trials of processes that have given no sign of life for ``grace_s`` seconds; to be called several times in it.

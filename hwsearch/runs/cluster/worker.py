@@ -115,7 +115,7 @@ def measure_next(study: SharedStudy, space: SearchSpace, measure: Callable[[Plan
         except BaseException:
             study.give_up(task)
             raise
-        values = [score.psnr_loss_db, *(task.facts[name] for name in PRICES)]
+        values = [score.loss_db, *(task.facts[name] for name in PRICES)]
         spent = {"seconds": time.monotonic() - begun, "cpu_seconds": time.process_time() - cpu_begun}
         study.tell(task, score, values, worker=f"{platform.node()}:{os.getpid()}", **spent)
     return True

@@ -30,7 +30,7 @@ BUDGETS = {
     "weights": "weight_bytes",
     "memory": "memory_bytes",
     "energy": "energy_j",
-    "psnr_loss": "noise",
+    "loss": "noise",
     "mean_bits": "mean_bits",
     "bitops": "bitops",
 }
@@ -100,7 +100,7 @@ def price_limits(table: CostTable, budgets: Mapping[str, float]) -> dict[str, fl
             f"the energy on {table.device} is not known: its file has no figure of energy or power",
             "Leave the budget on energy out, or add [energy] to a device file of your own (`hwsearch devices schema`).",
         )
-    return _merged(_hard(table), {BUDGETS[name]: value for name, value in budgets.items() if name != "psnr_loss"})
+    return _merged(_hard(table), {BUDGETS[name]: value for name, value in budgets.items() if name != "loss"})
 
 
 def _merged(*limits: Mapping[str, float]) -> dict[str, float]:
@@ -119,8 +119,8 @@ def within_budgets(table: CostTable, damage: Damage, space: SearchSpace, budgets
     price = price_limits(table, budgets)
     solver = Solver(lower(table, damage.noise, space, price))
     found = [solver.minimum(price)]
-    if "psnr_loss" in budgets:
-        quality = price | {"noise": noise_of_loss(budgets["psnr_loss"], damage.float_mse)}
+    if "loss" in budgets:
+        quality = price | {"noise": noise_of_loss(budgets["loss"], damage.float_mse)}
         found += [solver.minimum(quality, goal) for goal in ("latency_s", "memory_bytes")]
     return distinct(space.row(solution.plan) for solution in found if solution is not None)
 

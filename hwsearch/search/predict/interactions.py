@@ -95,7 +95,7 @@ def within_budgets(table: CostTable, prediction: Prediction, space: SearchSpace,
     """Exact plans for budgets, each once. The solver knows sums of damage alone; so a budget on quality is moved by
     what the sum leaves out of the plan on it, and solved for again, until the prediction for that plan is close below it."""
     damage, found = prediction.damage, list[PlanRow]()
-    asked, wanted = dict(budgets), budgets.get("psnr_loss", 0.0)
+    asked, wanted = dict(budgets), budgets.get("loss", 0.0)
     most = float(loss_of_noise(damage.noise.max(axis=1).sum(), damage.float_mse))
     for _ in range(MOVES):
         plans = exact.within_budgets(table, damage, space, asked)
@@ -108,8 +108,8 @@ def within_budgets(table: CostTable, prediction: Prediction, space: SearchSpace,
         if told <= 0 or CLOSE * wanted <= told <= wanted:
             break
         # From the plan's own sum where it must go, which excludes it.
-        bound = float(sums.max()) if told > wanted else asked["psnr_loss"]
-        asked["psnr_loss"] = min(bound * wanted / told, most)
+        bound = float(sums.max()) if told > wanted else asked["loss"]
+        asked["loss"] = min(bound * wanted / told, most)
     return found
 
 

@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scope="all",
         weight_bits={name: layer.bits for name, layer in q.layers.items()},
         activation_bits={"input": 7},
-        predicted=Predicted(psnr_loss_db=0.1, latency_s=0.001, weight_bytes=100, peak_activation_bytes=1000, energy_j=None),
+        predicted=Predicted(loss_db=0.1, latency_s=0.001, weight_bytes=100, peak_activation_bytes=1000, energy_j=None),
         integers="plan-01.safetensors",
         integers_sha256=digest,
         provenance=Provenance(

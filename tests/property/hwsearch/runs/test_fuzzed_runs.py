@@ -52,7 +52,7 @@ def test_configurations(batch: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_logs(batch: int, tmp_path: Path) -> None:
     path = tmp_path / "evaluations.jsonl"
-    scores = {"psnr_db": 30.0, "psnr_loss_db": 0.1, "stderr_db": 0.01, "method": "output_noise"}
+    scores = {"quality_db": 30.0, "loss_db": 0.1, "stderr_db": 0.01, "method": "output_noise"}
     space = space_of(2, 1, (2, 4, 6, 8), (4, 8, 16))
     lines = [log._line(space.row([at, 1, 2]), scores).encode() for at in range(4)]
     path.write_bytes(b"".join(lines))

@@ -456,7 +456,7 @@ def test_every_plan_of_a_front_can_be_exported_explained_and_priced(
         assert {key: priced[key] for key in priced} == {key: plan["predicted"][key] for key in priced}
     assert main(["validate", str(uninterrupted / "plans" / f"{proven['name']}.json"), *job.code, "--json", "--quiet"]) == 0
     verdict = json.loads(capsys.readouterr().out)
-    assert verdict["psnr_db"] == pytest.approx(proven["measured"]["psnr_db"], abs=1e-6)
+    assert verdict["quality_db"] == pytest.approx(proven["measured"]["quality_db"], abs=1e-6)
 
 
 def test_from_python_as_from_the_command_line(job: Job, uninterrupted: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_bit_gradients_can_be_fed_to_the_exact_solver(capsys: pytest.CaptureFixt
 
 
 def test_mistakes_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
-    both = ask(capsys, "allocators", "compare", *FEW, "--budget", "weights=9KiB", "--budget", "psnr_loss=0.3dB", code=2)
+    both = ask(capsys, "allocators", "compare", *FEW, "--budget", "weights=9KiB", "--budget", "loss=0.3dB", code=2)
     assert "one kind of budget" in both["error"]["hint"]
     assert "proxy" in ask(capsys, "allocators", "compare", *FEW, "--proxy", "nearest", code=2)["error"]["message"]
     assert "--cost" in ask(capsys, "allocators", "compare", *FEW, "--cost", "speed", code=2)["error"]["message"]

@@ -48,15 +48,15 @@ def test_a_comparison_says_what_the_integers_do(capsys: pytest.CaptureFixture[st
     pair = photos.evaluation[0]
     assert found["pictures"] == [pair.name]
     reference = psnr_y(to_picture(execute(problem.graph, pair.low)), pair.high, 2)
-    assert found["float_psnr_db"] == pytest.approx(reference)
+    assert found["float_db"] == pytest.approx(reference)
     calibration = calibrate(problem.graph, [crop.low for crop in photos.crops], problem.space, method="mse")
     quantized = calibration.quantized(problem.space.uniform(8, 8))
     by_engine = psnr_y(to_picture(integer.run(quantized, pair.low)), pair.high, 2)
     (mse,) = (row for row in found["rows"] if (row["method"], row["weight_bits"]) == ("mse", 8))
-    assert mse["psnr_db"] == pytest.approx(by_engine, abs=1e-9)
-    assert mse["psnr_loss_db"] == pytest.approx(reference - by_engine, abs=1e-9)
-    assert mse["losses_db"] == [pytest.approx(mse["psnr_loss_db"])]
-    losses = np.array([row["psnr_loss_db"] for row in found["rows"]]).reshape(2, 2)
+    assert mse["quality_db"] == pytest.approx(by_engine, abs=1e-9)
+    assert mse["loss_db"] == pytest.approx(reference - by_engine, abs=1e-9)
+    assert mse["losses_db"] == [pytest.approx(mse["loss_db"])]
+    losses = np.array([row["loss_db"] for row in found["rows"]]).reshape(2, 2)
     assert np.all(losses[:, 1] > losses[:, 0])
     price = ask(capsys, "estimate", "--target", "jetson", "--plan", "w8a8")["predicted"]
     for row in found["rows"]:
@@ -68,7 +68,7 @@ def test_a_comparison_says_what_the_integers_do(capsys: pytest.CaptureFixture[st
 def test_differences_have_intervals_and_methods_their_run_time_price(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("methods", "compare", "--target", "bitserial-npu", "--pictures", "3", "--scope", "not-first-last", "--bits", "4/8")
     found = ask(capsys, *words, "--method", "minmax", "--method", "mse")
-    best, other = sorted(found["rows"], key=lambda row: row["psnr_loss_db"])
+    best, other = sorted(found["rows"], key=lambda row: row["loss_db"])
     assert (best["behind_db"], best["tie"]) == (0, True)
     tested = stats.ttest_rel(other["losses_db"], best["losses_db"]).confidence_interval(0.95)
     assert other["behind_db"] == pytest.approx(np.mean(other["losses_db"]) - np.mean(best["losses_db"]))
@@ -94,6 +94,6 @@ def test_a_folder_of_pictures_may_judge(capsys: pytest.CaptureFixture[str], tmp_
     problem = pose(Request())
     pairs = [make_pair(name, load_picture(tmp_path / f"{name}.png"), 2, 1) for name in "ab"]
     reference = np.mean([psnr_y(to_picture(execute(problem.graph, pair.low)), pair.high, 2) for pair in pairs])
-    assert found["float_psnr_db"] == pytest.approx(reference)
+    assert found["float_db"] == pytest.approx(reference)
     with pytest.raises(FileError, match="nowhere"):
         compare(Request(), [(8, 8)], ["minmax"], judged_on=tmp_path / "nowhere")

@@ -58,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         scope="all",
         weight_bits=weight_bits,
         activation_bits=activation_bits,
-        predicted=Predicted(psnr_loss_db=0.1, latency_s=0.001, weight_bytes=100, peak_activation_bytes=1000, energy_j=None),
+        predicted=Predicted(loss_db=0.1, latency_s=0.001, weight_bytes=100, peak_activation_bytes=1000, energy_j=None),
         integers="plan-01.safetensors",
         integers_sha256=digest,
         provenance=Provenance(

@@ -33,14 +33,14 @@ def test_the_document_has_the_published_shape(results: Results) -> None:
     document = whole.document(results)
     told = {"target", "network", "scale", "reference", "front", "proxies", "run_dir", "wall_s", "fps", "tilings"}
     assert told | {"notes", "versions", "resumed", "quality", "second"} == set(document)
-    assert {"psnr_db", "weight_bytes"} <= set(document["reference"])
+    assert {"quality_db", "weight_bytes"} <= set(document["reference"])
     for entry in document["front"]:
         assert set(entry) == {
             *("plan", "weight_bits", "activation_bits", "tiling", "predicted", "counted", "headroom", "measured")
         }
         assert entry["predicted"].pop("loss_is") == "simulated"
-        assert set(entry["predicted"]) == {"psnr_loss_db", "latency_s", "weight_bytes", "peak_activation_bytes", "energy_j"}
-        assert entry["measured"] is None or set(entry["measured"]) == {"psnr_db", "psnr_loss_db", "ssim", "runtime"}
+        assert set(entry["predicted"]) == {"loss_db", "latency_s", "weight_bytes", "peak_activation_bytes", "energy_j"}
+        assert entry["measured"] is None or set(entry["measured"]) == {"quality_db", "loss_db", "second", "runtime"}
     assert {entry["measured"] is None for entry in document["front"]} == {True, False}
     assert all(set(check) == {"spearman"} for check in document["proxies"].values())
     assert Path(document["run_dir"]) == results.run_dir

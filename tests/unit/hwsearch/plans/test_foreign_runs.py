@@ -119,7 +119,7 @@ def test_a_log_that_lost_lines_is_measured_again_and_nothing_else_changes(
     whole = path.read_text().splitlines(keepends=True)
     before = Run(run).results
     (run / "results.json").unlink()
-    path.write_text("".join([*whole[:4], whole[4].replace('"psnr_db": ', '"psnr_db": 1'), *whole[5:-3]]))
+    path.write_text("".join([*whole[:4], whole[4].replace('"quality_db": ', '"quality_db": 1'), *whole[5:-3]]))
     said = refusal(capsys, 3, "optimize", "--resume", str(run), "--model", job.model)
     assert "line 5 is damaged (its checksum does not match)" in said
     assert "Remove the line" in said
@@ -139,7 +139,7 @@ def test_a_log_of_another_run_is_refused(job: Job, run: Path, capsys: pytest.Cap
     lines = []
     for line in path.read_text().splitlines():
         told = json.loads(line)
-        told["score"]["psnr_loss_db"] += 1
+        told["score"]["loss_db"] += 1
         lines.append(log._line(tuple(told["plan"]), told["score"]))
     path.write_text("".join(lines))
     (run / "results.json").unlink()
@@ -180,7 +180,7 @@ def test_explain_and_front_predict_alike(job: Job, run: Path) -> None:
     prediction = interactions.calibrate(
         damage_file.load(run / "damage.json", space)[best],
         matrix(known),
-        np.array([score.psnr_loss_db for score in known.values()]),
+        np.array([score.loss_db for score in known.values()]),
     )
     plan = found.results.front[0]
     row = space.plan(plan.weight_bits, plan.activation_bits)
@@ -192,12 +192,12 @@ def test_explain_and_front_predict_alike(job: Job, run: Path) -> None:
                 changed = np.array(row)
                 changed[d] = space.widths(d).index(step.bits)
                 told = prediction.loss_db(np.stack([row, changed]))
-                assert step.psnr_loss_db == told[1] - told[0]
+                assert step.loss_db == told[1] - told[0]
                 steps += 1
     assert steps >= len(explained.decisions)
     lowest = min(point.weight_bytes for point in found.results.points)
     picked = choose_again.pick(Run(run, job.model), {"weights": float(lowest)})
     if picked.predicted is not None:
         told = prediction.loss_db(matrix([picked.predicted.row]))[0]
-        assert picked.predicted.predicted.psnr_loss_db == told
+        assert picked.predicted.predicted.loss_db == told
         assert picked.predicted.predicted.loss_is == "predicted"

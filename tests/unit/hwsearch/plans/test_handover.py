@@ -151,8 +151,8 @@ def test_a_budget_that_promotion_breaks_is_an_error_and_nothing_is_written(
 
 def test_quality_that_promotion_costs_counts_against_its_budget(job: Job, tmp_path: Path) -> None:
     front = Run(job.folder / "run" / "stm32h743", job.model).results.front
-    loss, name = max((plan.measured.psnr_loss_db, plan.name) for plan in front if plan.measured is not None)
-    _, opened = _budgeted(job, tmp_path, name, {"psnr_loss": loss + 0.4})
+    loss, name = max((plan.measured.loss_db, plan.name) for plan in front if plan.measured is not None)
+    _, opened = _budgeted(job, tmp_path, name, {"loss": loss + 0.4})
     promotion = EXPORTERS["tensorrt"].promote(opened.integers())
     (found,) = handover.broken(opened, promotion, Effect(("a",), 30.0, 29.5))
     assert (found.limit, found.exported) == ("the budget on psnr loss", pytest.approx(loss + 0.5))

@@ -41,7 +41,7 @@ def test_plans_alike_are_measured_once(job: Job) -> None:
         problem = Run(job.folder / "run" / target, job.model).problem
         lines = (job.folder / "run" / target / "evaluations.jsonl").read_text().splitlines()
         rows = [json.loads(line) for line in lines]
-        scores.append({problem.space.row(r["plan"]): r["score"]["psnr_loss_db"] for r in rows})
+        scores.append({problem.space.row(r["plan"]): r["score"]["loss_db"] for r in rows})
     common = scores[0].keys() & scores[1].keys()
     assert common
     assert all(scores[0][plan] == scores[1][plan] for plan in common)
@@ -71,7 +71,7 @@ def test_one_table_across_devices(job: Job, capsys: pytest.CaptureFixture[str]) 
     said = answer(capsys, "optimize", "--resume", str(job.folder / "run"), "--model", job.model)
     assert set(said["targets"]) == set(TARGETS)
     for row in said["table"]:
-        assert row["measured"]["psnr_db"] > 20
+        assert row["measured"]["quality_db"] > 20
         assert row["predicted"]["latency_s"] > 0
     assert main(["optimize", "--resume", str(job.folder / "run"), "--model", job.model]) == 0
     text = capsys.readouterr().out
@@ -154,7 +154,7 @@ def test_plans_of_one_device_compared(job: Job, capsys: pytest.CaptureFixture[st
         assert price["weight_bytes"] == plan.predicted.weight_bytes
     for entry, plan in zip(said["plans"], (one, other), strict=True):
         assert plan.measured is not None
-        assert entry["measured"]["psnr_db"] == plan.measured.psnr_db
+        assert entry["measured"]["quality_db"] == plan.measured.quality_db
     assert any(not layer["same"] for layer in said["layers"])
     assert said["remarks"] == []
     assert main([*words]) == 0
@@ -215,9 +215,9 @@ def test_the_front_of_a_run_for_several_devices_is_one_table(job: Job, capsys: p
     devices = sorted(found.name for found in run.iterdir() if found.is_dir())
     rows = answer(capsys, "front", str(run))["table"]
     assert sorted(row["target"] for row in rows) == devices
-    both = answer(capsys, "front", str(run), "--budget", "psnr_loss=50dB", "--model", job.model)["targets"]
+    both = answer(capsys, "front", str(run), "--budget", "loss=50dB", "--model", job.model)["targets"]
     for name in devices:
-        alone = answer(capsys, "front", str(run / name), "--budget", "psnr_loss=50dB", "--model", job.model)
+        alone = answer(capsys, "front", str(run / name), "--budget", "loss=50dB", "--model", job.model)
         assert both[name] == alone
     # A latency that one device reaches and the other does not.
     best = {name: min(point.latency_s for point in Run(run / name).results.points if point.latency_s) for name in devices}
@@ -238,14 +238,14 @@ def test_a_budget_chooses_the_best_measured_plan(job: Job) -> None:
     sizes = sorted(point.weight_bytes for point in results.points)
     limit = float(sizes[len(sizes) // 2])
     picked = choose_again.pick(Run(run, job.model), {"weights": limit})
-    best = min(point.psnr_loss_db for point in results.points if point.weight_bytes <= limit)
+    best = min(point.loss_db for point in results.points if point.weight_bytes <= limit)
     assert picked.simulated is not None
-    assert picked.simulated.predicted.psnr_loss_db == best
+    assert picked.simulated.predicted.loss_db == best
     assert picked.chosen.predicted.weight_bytes <= limit
-    assert picked.chosen.predicted.psnr_loss_db <= best
+    assert picked.chosen.predicted.loss_db <= best
     if picked.predicted is not None:
         assert picked.predicted.predicted.weight_bytes <= limit
-        assert (picked.chosen is picked.predicted) == (picked.predicted.predicted.psnr_loss_db + picked.error_db < best)
+        assert (picked.chosen is picked.predicted) == (picked.predicted.predicted.loss_db + picked.error_db < best)
 
 
 def test_the_plan_of_fewest_bits_is_written_and_proven(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,14 +274,14 @@ def test_the_plan_of_fewest_bits_is_written_and_proven(job: Job, tmp_path: Path,
 def test_a_plan_that_loses_more_elsewhere_says_so(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Budgets on quality are met on the search pictures, and proven on others."""
     run = job.folder / "run" / "stm32h743"
-    losses = sorted(point.psnr_loss_db for point in Run(run).results.points if point.psnr_loss_db > 0)
+    losses = sorted(point.loss_db for point in Run(run).results.points if point.loss_db > 0)
     said = set()
     for number, share in enumerate((0.2, 0.5, 0.8)):
         budget, path = losses[int(share * len(losses))] * 1.0001, tmp_path / f"{number}.json"
-        assert main(["front", str(run), "--budget", f"psnr_loss={budget:.9f}dB", "--out", str(path), "--model", job.model]) == 0
+        assert main(["front", str(run), "--budget", f"loss={budget:.9f}dB", "--out", str(path), "--model", job.model]) == 0
         written = plan_file.load(path)
         assert written.measured is not None
-        more = written.measured.psnr_loss_db > budget
+        more = written.measured.loss_db > budget
         assert ("ask for less loss" in " ".join(capsys.readouterr().out.split())) == more
         said.add(more)
     assert True in said

@@ -35,7 +35,7 @@ def test_each_score_is_on_disk_before_the_next_plan_is_measured(tmp_path: Path) 
             on_disk.append(len(path.read_text().splitlines()) if path.exists() else 0)
             yield score(plan)
 
-    assert [s.psnr_loss_db for s in EvaluationLog(path, measure, SPACE)(PLANS)] == [2.0, 1.0, 3.0, 0.0]
+    assert [s.loss_db for s in EvaluationLog(path, measure, SPACE)(PLANS)] == [2.0, 1.0, 3.0, 0.0]
     assert on_disk == [0, 1, 2, 3]
 
 

@@ -112,7 +112,7 @@ def test_the_staircase_is_what_no_other_point_beats() -> None:
     rng = np.random.default_rng(3)
     cost, loss = rng.integers(1, 12, 60), rng.integers(0, 12, 60) / 10
     points = [
-        Point(psnr_loss_db=float(b), latency_s=float(a), weight_bytes=1, peak_activation_bytes=1, energy_j=None, origin="probe")
+        Point(loss_db=float(b), latency_s=float(a), weight_bytes=1, peak_activation_bytes=1, energy_j=None, origin="probe")
         for a, b in zip(cost, loss, strict=True)
     ]
     pairs = set(zip(cost.tolist(), loss.tolist(), strict=True))

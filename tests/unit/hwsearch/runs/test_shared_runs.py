@@ -208,13 +208,13 @@ def test_a_worker_that_would_measure_something_else_is_refused(
     request = replace(alone.request, run_dir=None)
     problem = optimize.pose(request)
     photos = optimize.choose_pictures(request, problem.network)
-    loss = measurement.prepare(problem, photos, request.seed)(problem.space.uniform(4, 8)).psnr_loss_db
-    study = SharedStudy.create(url, "other", ("psnr_loss_db", "latency_s", "memory_bytes"))
+    loss = measurement.prepare(problem, photos, request.seed)(problem.space.uniform(4, 8)).loss_db
+    study = SharedStudy.create(url, "other", ("loss_db", "latency_s", "memory_bytes"))
     about = {
         "request": {key: value for key, value in jsonable(request).items() if key not in NOT_COMPARED},
         "identity": same_study.of(request, problem, photos),
         "grace_s": 60,
-        "check": {"plan": list(problem.space.uniform(4, 8)), "psnr_loss_db": loss},
+        "check": {"plan": list(problem.space.uniform(4, 8)), "loss_db": loss},
     }
     study.describe(about)
     study.finished = True
@@ -233,7 +233,7 @@ def test_a_worker_that_would_measure_something_else_is_refused(
         Image.fromarray(pictures.shipped()[i].rgb[8:144, :144]).save(tmp_path / f"{i}.png")
     with pytest.raises(MismatchError, match="pictures_sha256"):
         join(alone, url, "other", images=tmp_path)
-    study.describe({**about, "check": {**about["check"], "psnr_loss_db": loss + 0.5}})
+    study.describe({**about, "check": {**about["check"], "loss_db": loss + 0.5}})
     with pytest.raises(MismatchError, match=r"dB there, and"):
         join(alone, url, "other")
     monkeypatch.setattr(versions, "versions", lambda: {"hwsearch": "0.0.1"})

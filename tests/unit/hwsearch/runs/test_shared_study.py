@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(REASON is not None, reason=f"NOT RUN: shared stu
 if REASON is None:
     from hwsearch.runs.cluster.study import SharedStudy
 
-OBJECTIVES = ("psnr_loss_db", "latency_s", "memory_bytes")
+OBJECTIVES = ("loss_db", "latency_s", "memory_bytes")
 SPACE = chain(4, 0)[2]
 ENCODING = Encoding(SPACE)
 

@@ -63,7 +63,7 @@ def test_front_and_roles():
     picks = pareto.choose(front, LOSSES, PRICES, {"latency": 5e-3, "memory": 400.0}, {})
     assert (picks["best quality"], picks["fastest"], picks["smallest"], picks["budget"]) == (3, 0, 0, 2)
     assert picks["knee"] == 2
-    assert pareto.choose(front, LOSSES, PRICES, {"psnr_loss": 1.2}, {})["budget"] == 1
+    assert pareto.choose(front, LOSSES, PRICES, {"loss": 1.2}, {})["budget"] == 1
 
 
 def test_hard_limits_bound_the_front():
@@ -77,4 +77,4 @@ def test_an_impossible_budget_names_the_best_value():
         pareto.choose(front, LOSSES, PRICES, {"latency": 5e-4}, {})
     assert caught.value.exit_code == 4
     with pytest.raises(BudgetError, match=r"together with the other budgets is 4 ms"):
-        pareto.choose(front, LOSSES, PRICES, {"latency": 3e-3, "psnr_loss": 0.2}, {})
+        pareto.choose(front, LOSSES, PRICES, {"latency": 3e-3, "loss": 0.2}, {})

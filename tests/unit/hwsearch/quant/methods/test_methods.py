@@ -82,7 +82,7 @@ def test_a_plan_gets_the_score_of_the_better_method(calibration):
     winners = set()
     for plan in calibration.space.random(np.random.default_rng(0), 12):
         scores = [measure(plan) for measure in alone]
-        assert both(plan) == max(scores, key=lambda score: score.psnr_db)
+        assert both(plan) == max(scores, key=lambda score: score.quality_db)
         winners.add(both(plan).method)
     assert "output_noise" in winners
 
@@ -150,7 +150,7 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path, saved, meant):
 
 def test_scores_and_plans_of_an_earlier_version_are_read(tmp_path):
     path = tmp_path / "evaluations.jsonl"
-    score = {"psnr_db": 30.0, "psnr_loss_db": 0.1, "stderr_db": 0.0}
+    score = {"quality_db": 30.0, "loss_db": 0.1, "stderr_db": 0.0}
     lines = [{"plan": [0, 1], "score": score}, {"plan": [1, 1], "score": score | {"quantizer": "plain"}}]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert [score.method for score in log.read(path, space_of(1, 1, (4, 8), (8, 16))).values()] == ["output_noise", "nearest"]

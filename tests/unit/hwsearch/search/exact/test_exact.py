@@ -123,7 +123,7 @@ def test_an_impossible_limit_names_the_exact_minimum():
         exact.solve(table, noise, {"latency_s": least * 0.9}, space)
     with pytest.raises(BudgetError):
         exact.check_feasible([table], space, {"latency": least * 0.9})
-    exact.check_feasible([table], space, {"latency": least * 1.001, "psnr_loss": 1e-9})
+    exact.check_feasible([table], space, {"latency": least * 1.001, "loss": 1e-9})
 
 
 def test_limits_that_only_clash_together_are_explained():
@@ -142,7 +142,7 @@ def test_budgets_give_the_least_damage_and_the_cheapest_good_enough():
     (within,) = exact.within_budgets(table, damage, space, {"latency": limit})
     expected = exact.solve(table, noise, {"latency_s": limit}, space)
     assert damage.predicted_noise(matrix([within]))[0] == pytest.approx(expected.objective)
-    plans = exact.within_budgets(table, damage, space, {"psnr_loss": 0.5})
+    plans = exact.within_budgets(table, damage, space, {"loss": 0.5})
     assert np.all(damage.loss_db(np.stack(plans)) <= 0.5 + 1e-6)
     assert exact.within_budgets(table, damage, space, {}) == []
 

@@ -120,7 +120,7 @@ def test_a_budget_on_quality_is_met_as_predicted(factor: float):
     told, problem = learned.loss_db(every), lower(costs, noise, space)
     for share in (0.1, 0.3, 0.5):
         budget = float(np.quantile(told, share))
-        found = np.stack(interactions.within_budgets(costs, learned, space, {"psnr_loss": budget}))
+        found = np.stack(interactions.within_budgets(costs, learned, space, {"loss": budget}))
         within = learned.loss_db(found) <= budget
         assert within.any()
         fastest = problem.costs(found[within])["latency_s"].min()

@@ -88,7 +88,7 @@ def test_rounds_reach_with_few_plans_what_random_plans_do_not_with_many():
         asked.extend(plans)
         return loss(matrix(plans)).tolist()
 
-    budgets = {"psnr_loss": 0.5}
+    budgets = {"loss": 0.5}
     solved = rounds.solve([table], proxy, space, budgets, [], np.empty(0), evaluate, points=12, evaluations=48)
     assert len(set(asked)) == len(asked) == len(solved.plans) + len(solved.anchors) <= 48
 

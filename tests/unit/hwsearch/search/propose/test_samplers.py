@@ -91,7 +91,7 @@ def test_optuna_reads_names_widths_directions_and_metrics(tmp_path):
     found = run(tmp_path / "journal", "tpe")
     opened = study(tmp_path / "journal")
     assert [d.name for d in opened.directions] == ["MINIMIZE"] * 3
-    assert opened.metric_names == ["psnr_loss_db", "latency_s", "memory_bytes"]
+    assert opened.metric_names == ["loss_db", "latency_s", "memory_bytes"]
     assert opened.user_attrs["sampler"] == "tpe"
     for trial, entry in zip(opened.trials, found, strict=True):
         weights, tensors = SPACE.named(entry.plan)
@@ -109,7 +109,7 @@ def test_what_was_measured_matters(tmp_path, sampler):
     """Where bad plans are said to be good, other plans are proposed; not so by chance."""
 
     def reverse(plan: np.ndarray) -> Score:
-        return Score(0.0, -score(plan).psnr_loss_db, 0.0)
+        return Score(0.0, -score(plan).loss_db, 0.0)
 
     run(tmp_path / "a", sampler)
     run(tmp_path / "b", sampler, evaluate=reverse)
