@@ -67,9 +67,9 @@ class Writer:
     def weight(self, node: Node, values: Any, dtype: Any = np.float32) -> str:
         """The constant of a layer's weights; layers that use the same weights have one, where it has the same numbers."""
         array = np.asarray(values, dtype)
-        return self._of_all(node, numpy_helper.from_array(array))
+        return self.of_all(node, numpy_helper.from_array(array))
 
-    def _of_all(self, node: Node, tensor: TensorProto) -> str:
+    def of_all(self, node: Node, tensor: TensorProto) -> str:
         """The constant ``tensor`` of a layer's weights, under the name of the first layer that has it."""
         for user in self.graph.weight_groups[node.name]:
             key = f"{user}.weight"

@@ -72,8 +72,8 @@ def test_messages_of_the_command_line_show_no_password(capsys: pytest.CaptureFix
         (["worker", "--storage", url], 2),
         (["optimize", "--storage", url], 2),
         (["optimize", url], 2),
-        (["worker", "--storage", url, "--study", "s", "--quiet"], None),
-        (["worker", "--storage", url, "--study", "s", "--quiet", "--json"], None),
+        (["worker", "--storage", url, "--study", "s", "--idle", "0", "--quiet"], None),
+        (["worker", "--storage", url, "--study", "s", "--idle", "0", "--quiet", "--json"], None),
     ):
         assert main(words) in ({code} if code else {2, 3})  # 2: no driver here; 3: nobody listens there
         said = capsys.readouterr()

@@ -7,19 +7,18 @@ of codes are exact, and a softmax is a float island.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from onnx import TensorProto
 
+from hwsearch.formats.onnx.codes.code_writer import CodeWriter
+from hwsearch.formats.onnx.codes.table import CODES
 from hwsearch.quant.engine.steps.codes import integers, narrow
 from searchspaces.ir.graph import Node
 from searchspaces.ops.contractions.matmul import MatMul
-
-if TYPE_CHECKING:
-    from hwsearch.formats.onnx.codes import CodeWriter
+from searchspaces.ops.reductions.softmax import Softmax
 
 
+@CODES.register(MatMul)
 def matmul(writer: CodeWriter, node: Node) -> str:
     """QLinearMatMul, or a product of doubles where a tensor of 16 bits takes part."""
     target, sources = writer.qgraph.formats[node.name], [writer.qgraph.formats[name] for name in node.inputs]
@@ -49,6 +48,7 @@ def matmul(writer: CodeWriter, node: Node) -> str:
     return writer.finish(writer.op("Round", [scaled]), target, target.qmin, target.qmax, np.float64)
 
 
+@CODES.register(Softmax)
 def softmax(writer: CodeWriter, node: Node) -> str:
     """QLinearSoftmax, or a float island where a tensor of 16 bits takes part."""
     source, target = writer.qgraph.formats[node.inputs[0]], writer.qgraph.formats[node.name]
