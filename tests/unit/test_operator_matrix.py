@@ -155,6 +155,7 @@ SPELLED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "div": lambda x: x / (x.flip(2) + 0.5),
     "gather": lambda x: x.index_select(1, PLACES),
     "std": lambda x: x.std((2, 3), keepdim=True),
+    "var": lambda x: x.var((2, 3), keepdim=True),
 }
 """As people write them, where our own execution of the sample computes them in other words."""
 TRACED_AS = {"affine": "conv"}
