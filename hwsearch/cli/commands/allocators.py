@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwsearch.cli import options
+from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
@@ -95,18 +95,18 @@ def compare(
     from hwsearch.problem.pose import Request
     from hwsearch.quality.proxies import OUTPUT_SQNR
 
-    fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
-    fields |= options.given(
+    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg)
+    fields |= notations.given(
         {
-            "target": options.read_target(target),
+            "target": notations.read_target(target),
             "images": images,
-            "input_size": options.read_size(input_size),
-            "scope": options.read_scope(scope),
-            "weight_bits": options.read_bits("--weight-bits", weight_bits),
-            "activation_bits": options.read_bits("--activation-bits", activation_bits),
-            "pins": options.read_pins(pin) or None,
+            "input_size": notations.read_size(input_size),
+            "scope": notations.read_scope(scope),
+            "weight_bits": notations.read_bits("--weight-bits", weight_bits),
+            "activation_bits": notations.read_bits("--activation-bits", activation_bits),
+            "pins": notations.read_pins(pin) or None,
             "budgets": budgets.read(budget or [DEFAULT_BUDGET]),
-            "methods": options.read_methods(method),
+            "methods": notations.read_methods(method),
             "seed": seed,
         }
     )

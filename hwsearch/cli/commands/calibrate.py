@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwsearch.cli.options import Json, Quiet, read_size
+from hwsearch.cli.notations import read_size
+from hwsearch.cli.options import Json, Quiet
 from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import compared, options
+from hwsearch.cli import compared, notations, options
 from hwsearch.cli.commands import inspect
 from hwsearch.cli.terminal import Terminal, bold, table
 
@@ -59,16 +59,16 @@ def estimate(
     """
     if model is not None and plan is None and ":" not in model and _is_model_file(Path(model)):
         inspect.show(
-            Path(model), target or DEFAULT_TARGET, options.read_size(input_size), Terminal(as_json, quiet), opinion=opinion
+            Path(model), target or DEFAULT_TARGET, notations.read_size(input_size), Terminal(as_json, quiet), opinion=opinion
         )
         return
-    fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
-    fields |= options.given(
+    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg)
+    fields |= notations.given(
         {
-            "target": options.read_target(target),
-            "input_size": options.read_size(input_size),
-            "fps": options.read_fps(fps),
-            **options.read_tile(tile, halo),
+            "target": notations.read_target(target),
+            "input_size": notations.read_size(input_size),
+            "fps": notations.read_fps(fps),
+            **notations.read_tile(tile, halo),
         }
     )
     if halo is not None and tile is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwmodels.errors import BudgetError, UsageError
-from hwsearch.cli import options
+from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 from hwsearch.runs.interrupted import naming
 
@@ -65,7 +65,7 @@ def front(
 
     terminal = Terminal(as_json, quiet)
     limits = budgets.read(budget, equal_bits, bitops)
-    named = options.read_model(model)
+    named = notations.read_model(model)
     if (run / TARGETS).is_file():
         _across(run, limits, named, out, terminal)
         return

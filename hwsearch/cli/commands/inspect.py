@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwmodels.errors import HwsearchError, grouped
-from hwsearch.cli import compared, options
+from hwsearch.cli import compared, notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def inspect(
     if file.suffix.lower() in WEIGHTS and target is None:
         show_weights(file, terminal)
     else:
-        show(file, target, options.read_size(input_size), terminal)
+        show(file, target, notations.read_size(input_size), terminal)
 
 
 def show_weights(file: Path, terminal: Terminal) -> None:
@@ -80,7 +80,7 @@ def show(file: Path, target: str | None, size: tuple[int, int] | None, terminal:
     from hwsearch.formats.reading import readers as inspecting
 
     found = inspecting.inspect(file)
-    name = options.read_target(target) or target
+    name = notations.read_target(target) or target
     price = comparison = None
     if name is not None and opinion is not None:
         from hwsearch.boards import vela

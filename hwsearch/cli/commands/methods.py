@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import options
+from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
@@ -115,9 +115,9 @@ def compare(
       hwsearch methods compare --network fsrcnn --bits 4/4 --bits 3/3
       hwsearch methods compare --network imdn --scale 4 --weights imdn.pth --scope not-first-last --method ptq4sr --method mse
     """
-    fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
-    fields |= options.given(
-        {"target": options.read_target(target), "images": images, "scope": options.read_scope(scope), "seed": seed}
+    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg)
+    fields |= notations.given(
+        {"target": notations.read_target(target), "images": images, "scope": notations.read_scope(scope), "seed": seed}
     )
     pairs = read_pairs(bits or ["4/4"])
     terminal = Terminal(as_json, quiet)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import options
+from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal
 from hwsearch.documents.url import StorageUrl
 
@@ -93,34 +93,34 @@ def optimize(
     from hwsearch.report import document
     from hwsearch.runs.run import TARGETS, Run
 
-    several = [str(options.read_target(name)) for name in target] if target and len(target) > 1 else []
+    several = [str(notations.read_target(name)) for name in target] if target and len(target) > 1 else []
 
-    fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
-    fields |= options.given(
+    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg)
+    fields |= notations.given(
         {
-            "target": options.read_target(target[0]) if target and len(target) == 1 else None,
+            "target": notations.read_target(target[0]) if target and len(target) == 1 else None,
             "images": images,
             "task": task,
             "value_range": value_range,
             "order": order,
-            "input_size": options.read_size(input_size),
-            "fps": options.read_fps(fps),
-            **options.read_tile(tile, halo),
+            "input_size": notations.read_size(input_size),
+            "fps": notations.read_fps(fps),
+            **notations.read_tile(tile, halo),
             "budgets": budgets.read(budget, equal_bits, bitops) or None,
-            "scope": options.read_scope(scope),
-            "weight_bits": options.read_bits("--weight-bits", weight_bits),
-            "activation_bits": options.read_bits("--activation-bits", activation_bits),
-            "pins": options.read_pins(pin) or None,
+            "scope": notations.read_scope(scope),
+            "weight_bits": notations.read_bits("--weight-bits", weight_bits),
+            "activation_bits": notations.read_bits("--activation-bits", activation_bits),
+            "pins": notations.read_pins(pin) or None,
             "evaluations": QUICK if quick and evaluations is None else evaluations,
             "probes": QUICK if quick and probes is None else probes,
             "quick": quick or None,
-            "sampler": options.read_sampler(sampler),
-            "methods": options.read_methods(method, quantizers),
+            "sampler": notations.read_sampler(sampler),
+            "methods": notations.read_methods(method, quantizers),
             "batch": batch,
             "seed": seed,
         }
     )
-    sharing = options.given({"storage": storage and StorageUrl.read(storage), "study": study, "grace_s": grace})
+    sharing = notations.given({"storage": storage and StorageUrl.read(storage), "study": study, "grace_s": grace})
     if sharing and several:
         raise UsageError("--storage shares the measurements of one device", "Give one --target, or leave --storage out.")
     if resume is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import options
+from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 from hwsearch.formats.running import runtimes
 
@@ -57,7 +57,7 @@ def validate(
     from hwsearch.plans import plan_file, recheck
 
     terminal = Terminal(as_json, quiet)
-    opened = plan_file.open_plan(plan, options.read_model(model), allow_edited=allow_edited)
+    opened = plan_file.open_plan(plan, notations.read_model(model), allow_edited=allow_edited)
     _tell(opened, terminal)
     with terminal.progress() as progress:
         verdict = recheck.recheck(opened, runtime, images, progress)
@@ -111,7 +111,7 @@ def export(
     from hwsearch.plans import handover, plan_file, promotion_effect
 
     asked = exporter(to) if to is not None else by_ending(out) if out is not None else None
-    opened = plan_file.open_plan(plan, options.read_model(model), allow_edited=allow_edited)
+    opened = plan_file.open_plan(plan, notations.read_model(model), allow_edited=allow_edited)
     document = opened.plan
     terminal = Terminal(as_json, quiet)
     _tell(opened, terminal)
@@ -128,7 +128,7 @@ def export(
         cost = promotion_effect.measure(opened, qgraph, promotion, document.scale, progress)
         if not accept:
             handover.check(opened, chosen, promotion, cost)
-        size = options.read_size(input_size) or (document.input_height, document.input_width)
+        size = notations.read_size(input_size) or (document.input_height, document.input_width)
         chosen(qgraph, path, metadata=document.origin, size=size)
     graph, read = qgraph.graph, size if chosen.sized else handover.read_size(opened, qgraph)
     commands = chosen.next_commands(Handed(path, plan, handover.device_of(opened), graph.input.name, read, graph.channels))
@@ -236,7 +236,7 @@ def upscale(
     writing.format_of(destination, source)
     with scratch(destination.parent) as store:
         picture = PictureRows(source, store)  # before torch and all that is loaded: what decoding needs is free again by then
-        opened = plan_file.open_plan(plan, options.read_model(model), allow_edited=allow_edited)
+        opened = plan_file.open_plan(plan, notations.read_model(model), allow_edited=allow_edited)
         _tell(opened, terminal)
         document = opened.plan
         from hwsearch.plans.enlarge.upscale import upscale as enlarge

@@ -9,7 +9,7 @@ import typer
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Width
-from hwsearch.cli import options
+from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ def compare(
       hwsearch proxies compare --network fsrcnn
       hwsearch proxies compare --network vdsr --scale 2 --weights vdsr_y.safetensors --probes 60 --out vdsr.json
     """
-    fields: dict[str, Any] = options.network_fields(network, model, weights, scale, arg)
-    fields |= options.given(
+    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg)
+    fields |= notations.given(
         {
             "images": images,
-            "scope": options.read_scope(scope),
-            "weight_bits": options.read_bits("--weight-bits", weight_bits),
-            "activation_bits": options.read_bits("--activation-bits", activation_bits),
-            "pins": options.read_pins(pin) or None,
+            "scope": notations.read_scope(scope),
+            "weight_bits": notations.read_bits("--weight-bits", weight_bits),
+            "activation_bits": notations.read_bits("--activation-bits", activation_bits),
+            "pins": notations.read_pins(pin) or None,
             "seed": seed,
         }
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwsearch.cli import options
+from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def explain(
 
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
-        explanation = explaining.explain(plan, progress, options.read_model(model), allow_edited=allow_edited)
+        explanation = explaining.explain(plan, progress, notations.read_model(model), allow_edited=allow_edited)
     for remark in explanation.price.remarks:
         terminal.remark(remark)
     terminal.show(explaining.document(explanation), lambda screen: _print_explanation(explanation, screen))
@@ -130,7 +130,7 @@ def compare(
     """
     from hwsearch.plans import compare as comparing
 
-    comparison = comparing.compare(first, second, options.read_model(model), allow_edited=allow_edited)
+    comparison = comparing.compare(first, second, notations.read_model(model), allow_edited=allow_edited)
     Terminal(as_json, quiet).show(comparing.document(comparison), lambda screen: _print_comparison(comparison, screen))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hwsearch.cli import options
+from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal
 from hwsearch.documents.url import StorageUrl
 
@@ -42,8 +42,8 @@ def worker(
       hwsearch worker --storage postgresql://me@db/search --study night
     """
     url = StorageUrl.read(storage)
-    own = options.given(
-        {"model": options.read_model(model), "weights": weights, "images": images, "target": options.read_target(target)}
+    own = notations.given(
+        {"model": notations.read_model(model), "weights": weights, "images": images, "target": notations.read_target(target)}
     )
     terminal = Terminal(as_json, quiet)
     import torch

@@ -12,7 +12,7 @@ import pytest
 
 from hwmodels.device import catalogue, device
 from hwsearch import cli as main_module
-from hwsearch.cli import main, options, terminal
+from hwsearch.cli import main, notations, terminal
 from hwsearch.cli.commands import catalogue as commands
 
 HEAVY = ("torch", "numba", "matplotlib", "onnx", "onnxruntime", "optuna", "scipy")
@@ -202,7 +202,7 @@ def test_tables_keep_markup_of_names_as_text(capsys: pytest.CaptureFixture[str])
 
 
 def test_arguments_become_numbers_and_booleans() -> None:
-    read = options.read_arguments(["d=32", "res_scale=0.1", "activation=prelu", "bias=true"])
+    read = notations.read_arguments(["d=32", "res_scale=0.1", "activation=prelu", "bias=true"])
     assert read == {"d": 32, "res_scale": 0.1, "activation": "prelu", "bias": True}
 
 

@@ -14,7 +14,7 @@ import synthetic_results
 from random_tables import chain, space_of
 
 from hwmodels.errors import UsageError
-from hwsearch.cli import options
+from hwsearch.cli import notations
 from hwsearch.contracts import check_method, tiny_calibration, tiny_graph, tiny_pairs
 from hwsearch.documents.plan import Plan
 from hwsearch.problem.pose import Request
@@ -170,16 +170,16 @@ def test_a_request_for_a_method_that_there_is_not_is_refused(given):
 
 
 def test_the_command_line_takes_names_and_what_earlier_versions_called_them():
-    assert options.read_methods(["nearest", "output_noise", "nearest"]) == ("nearest", "output_noise")
-    assert options.read_methods(None) is None
-    assert options.read_methods([]) is None
-    assert options.read_methods(None, "plain, measured") == TWO
+    assert notations.read_methods(["nearest", "output_noise", "nearest"]) == ("nearest", "output_noise")
+    assert notations.read_methods(None) is None
+    assert notations.read_methods([]) is None
+    assert notations.read_methods(None, "plain, measured") == TWO
     with pytest.raises(UsageError, match="nearer"):
-        options.read_methods(["nearer"])
+        notations.read_methods(["nearer"])
     with pytest.raises(UsageError, match="nearest"):
-        options.read_methods(None, "nearest")
+        notations.read_methods(None, "nearest")
     with pytest.raises(UsageError, match="earlier"):
-        options.read_methods(["nearest"], "plain")
+        notations.read_methods(["nearest"], "plain")
 
 
 def test_a_file_in_the_folder_is_a_method():

@@ -10,7 +10,7 @@ import pytest
 from random_tables import chain
 
 from hwmodels.errors import FileError
-from hwsearch.cli import options
+from hwsearch.cli import notations, options
 from hwsearch.quality.evaluate import Score
 from hwsearch.search.evolve import Evaluated, refine
 from hwsearch.search.exact.additive import lower
@@ -54,7 +54,7 @@ def trials(path) -> list[tuple]:
 
 
 def test_the_command_line_knows_all_of_them():
-    assert [options.read_sampler(name) for name in SAMPLERS] == list(SAMPLERS)
+    assert [notations.read_sampler(name) for name in SAMPLERS] == list(SAMPLERS)
     (option,) = options.Sampler.__metadata__
     assert set(SAMPLERS) <= set(re.findall(r"\w+", option.help))
 

@@ -1,0 +1,218 @@
+"""The notations of options: sizes, tiles, rates, widths, arguments, names; each becomes a value, or an error that says what is
+allowed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from hwmodels.errors import UsageError, closest
+from hwmodels.numbers import Width, bits_of, format_of
+from searchspaces.scopes import SCOPES
+
+
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """``360x640`` as (height, width).
+
+    Raises:
+        UsageError: not two whole numbers above zero.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})[xX×](\d{1,5})", text.strip())
+    if not match or 0 in (height := int(match[1]), width := int(match[2])):
+        raise UsageError(f"--input {text!r} is not a size", "Write height and width in pixels as HxW, for example 360x640.")
+    return height, width
+
+
+def read_tile(text: str | None, halo: str | None) -> dict[str, str]:
+    """``--tile`` and ``--halo`` as fields of a request.
+
+    Raises:
+        UsageError: not a size, ``auto`` or ``whole``; no such halo; or a halo where nothing is cut.
+    """
+    from hwmodels.tiling import tiling
+
+    if halo is not None and halo not in tiling.HALOS:
+        raise UsageError(f"--halo {halo!r} is not known", closest(halo, tiling.HALOS))
+    if halo is not None and text == "whole":
+        raise UsageError("--halo says how tiles are joined, and --tile whole cuts none", "Leave one of them out.")
+    if text is not None and text not in ("auto", "whole"):
+        tiling.parse(text, halo)
+    return {name: value for name, value in (("tile", text), ("halo", halo)) if value is not None}
+
+
+def read_sampler(text: str | None) -> str | None:
+    """The name of a sampler.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if text is None:
+        return None
+    from hwsearch.search.propose.samplers import SAMPLERS
+
+    if text not in SAMPLERS:
+        raise UsageError(f"--sampler {text!r} is not known", closest(text, SAMPLERS))
+    return text
+
+
+def read_methods(names: Sequence[str] | None, quantizers: str | None = None) -> tuple[str, ...] | None:
+    """Quantization methods in the order given, or those that ``--quantizers measured,plain`` of earlier versions means.
+
+    Raises:
+        UsageError: there is none of such a name, or both options were given.
+    """
+    from hwsearch.documents import earlier
+    from hwsearch.quant import methods
+
+    if quantizers is None:
+        return methods.check(names) if names else None
+    if names:
+        raise UsageError("--quantizers is what --method was called earlier", "Leave it out.")
+    given = [name.strip() for name in quantizers.split(",")]
+    for name in given:
+        if name not in earlier.METHODS:
+            raise UsageError(f"--quantizers {name!r} is not known", closest(name, earlier.METHODS))
+    return tuple(method for name, method in earlier.METHODS.items() if name in given)
+
+
+def read_fps(rate: float | None) -> float | None:
+    """Pictures a second.
+
+    Raises:
+        UsageError: not a finite number above zero.
+    """
+    if rate is not None and not (0 < rate < math.inf):
+        raise UsageError(f"--fps {rate:g} is not a rate", "Give pictures a second, for example 30.")
+    return rate
+
+
+def read_bits(option: str, text: str | None) -> tuple[Width, ...] | None:
+    """``2,4,8,fp8e4m3`` as ascending widths.
+
+    Raises:
+        UsageError: not a list of bits and names of number formats.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(sorted({_width(part) for part in text.split(",")}, key=lambda width: (bits_of(width), str(width))))
+    except UsageError:
+        raise UsageError(f"{option} {text!r} is not a list of widths", "Write for example 2,4,8, or 4,fp8e4m3.") from None
+
+
+def _width(text: str) -> Width:
+    """``8`` or ``fp8e4m3``. Raises UsageError."""
+    return int(text) if text.strip().isdecimal() else str(format_of(text))
+
+
+def read_pins(texts: Iterable[str] | None) -> dict[str, Width]:
+    """``NAME=BITS`` texts; a number format goes by its name where bits do not tell it.
+
+    Raises:
+        UsageError: not of that form, or one name with two widths.
+    """
+    pins: dict[str, Width] = {}
+    for text in texts or ():
+        name, equals, bits = text.rpartition("=")
+        try:
+            width = _width(bits)
+        except UsageError:
+            width = ""
+        if not equals or not name or not width:
+            raise UsageError(f"--pin {text!r} is not NAME=BITS", "For example --pin first_part.0=8.")
+        if pins.setdefault(name.strip(), width) != width:
+            raise UsageError(f"--pin gives {name!r} two widths", "Keep one of them.")
+    return pins
+
+
+def read_arguments(texts: Iterable[str] | None) -> dict[str, str | int | float | bool]:
+    """``KEY=VALUE`` texts; values that look like numbers or booleans become such.
+
+    Raises:
+        UsageError: not of that form.
+    """
+    arguments: dict[str, str | int | float | bool] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            raise UsageError(f"--arg {text!r} is not KEY=VALUE", "For example --arg d=32.")
+        arguments[key.strip()] = _value(value.strip())
+    return arguments
+
+
+def _value(text: str) -> str | int | float | bool:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def read_scope(text: str | None) -> str | None:
+    """One of ``SCOPES``.
+
+    Raises:
+        UsageError: none of them.
+    """
+    if text is not None and text not in SCOPES:
+        raise UsageError(f"--scope {text!r} is not known", f"{closest(text, SCOPES)} Allowed: {', '.join(SCOPES)}.")
+    return text
+
+
+def read_target(text: str | None) -> str | None:
+    """A device name as it is, a device file as an absolute path, so that a run can be resumed from anywhere."""
+    if text is not None and (text.endswith(".toml") or "/" in text):
+        return str(Path(text).resolve())
+    return text
+
+
+def read_model(text: str | None) -> str | None:
+    """``file.py:callable``, or a model file, with the file as an absolute path, for the same reason."""
+    if text is None:
+        return text
+    if ":" not in text:
+        return str(Path(text).resolve()) if Path(text).suffix else text
+    file, _, attribute = text.rpartition(":")
+    return f"{Path(file).resolve()}:{attribute}"
+
+
+def network_fields(
+    network: str | None,
+    model: str | None,
+    weights: Path | None,
+    scale: int | None,
+    arguments: Iterable[str] | None,
+) -> dict[str, object]:
+    """The fields of a request that say which network; only those that were given.
+
+    Raises:
+        UsageError: two networks, weights of several, or an argument that cannot be read.
+        FileError: weights alone, of no network that is known.
+    """
+    if network is not None and model is not None:
+        raise UsageError("--network and --model are two answers to one question", "Keep one of them.")
+    if weights is not None and network is None and model is None:
+        from searchspaces.networks.recognition import recognise
+
+        recognised = recognise(weights, scale)
+        network, scale = recognised.name, recognised.scale
+    fields = {
+        "network": network,
+        "model": read_model(model),
+        "weights": weights,
+        "scale": scale,
+        "arguments": read_arguments(arguments) or None,
+    }
+    return given(fields)
+
+
+def given(fields: Mapping[str, object]) -> dict[str, object]:
+    """Without what was left out."""
+    return {name: value for name, value in fields.items() if value is not None}
