@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
-from methods import beside_published, figure, joined, page, verdicts
+from methods import WANTED, beside_published, figure, joined, missing, page, verdicts
 
 from hwsearch.plans.compare_methods import MethodComparison, MethodRow
 
@@ -77,6 +77,14 @@ def test_a_set_among_the_pictures_is_told_alone() -> None:
     some = whole.model_copy(update={"pictures": ["a_set5_a", "a_set5_b", "c", "d", "e"]})
     assert "On the 2 pictures of Set5 they lose, dB: harmoq 2.40, " in page([some])
     assert "Set5 they lose" not in page([whole])
+
+
+def test_what_was_not_measured_is_told() -> None:
+    whole = comparison().model_copy(update={"network": "imdn"})
+    ours = whole.model_copy(update={"rows": [*whole.rows, row("together", HARD - 0.6)]})
+    assert missing([whole]) == "W4A4: any of them; W3A3: any of them; W2A2: any of them"
+    assert missing([ours]) == f"W4A4: any of them; W3A3: any of them; W2A2: {', '.join(WANTED[1:])}"
+    assert f"was not measured for {missing([ours])}." in page([ours])
 
 
 def test_the_page_counts_how_often_a_claim_held() -> None:

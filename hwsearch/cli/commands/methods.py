@@ -39,6 +39,7 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
                 "needs": info.needs,
                 "reconstructed": info.reconstructed,
                 "run_time_price": info.price,
+                "exported": info.exported,
             }
         )
 
@@ -50,6 +51,8 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
         columns = ("method", "what it does", "source", "needs", "reconstructed", "price at run time")
         screen.print(table(columns, rows, left=columns))
         screen.print("Search with one of them: hwsearch optimize --method NAME. With several, every plan keeps the better one.")
+        alone = ", ".join(entry["name"] for entry in found if not entry["exported"])
+        screen.print(f"No file format carries what these make, so they are compared alone (hwsearch methods compare): {alone}.")
 
     Terminal(as_json, quiet).show({"methods": found}, render)
 

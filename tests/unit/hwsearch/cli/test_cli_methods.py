@@ -35,6 +35,7 @@ def test_every_method_is_listed_with_what_it_needs(capsys: pytest.CaptureFixture
     for entry in found:
         assert entry["needs"] in ("pictures", "high-resolution pictures", "training")
         assert entry["source"] and entry["run_time_price"]  # noqa: PT018 (both of one entry)
+    assert [entry["name"] for entry in found if not entry["exported"]] == ["adabm", "dan"]
 
 
 def test_a_comparison_says_what_the_integers_do(capsys: pytest.CaptureFixture[str]) -> None:
