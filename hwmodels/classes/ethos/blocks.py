@@ -6,8 +6,8 @@ by few channels of several taps (part kernel). Kernels are taken in pieces of 8x
 fetches least; ``cycles`` tells how long it takes.
 
 Facts and formulas are those of Arm's compiler (ethos-u-vela 5.2.0, Apache-2.0: architecture tables, block search, performance
-estimation), written anew; agreement with its estimates is measured in tests/reference/test_vela.py. They are estimates by the
-maker, not silicon.
+estimation), written anew; agreement with its estimates is measured in tests/reference/hwmodels/test_vela.py. They are estimates
+by the maker, not silicon.
 
 Left out: 2:4 sparsity and resizing on the U85, dilated kernels.
 """

@@ -8,7 +8,7 @@ to the processor beside it is priced by its bytes alone.
 The scheduler looks at sizes only, so more on-chip memory may lead it to a slower network. A device with more memory than the
 system that its file describes (``reference_onchip_bytes``) therefore takes, layer by layer, the faster of the schedules for both.
 
-Agreement with the estimates of Arm's compiler, which are not silicon, is measured in tests/reference/test_vela.py.
+Agreement with the estimates of Arm's compiler, which are not silicon, is measured in tests/reference/hwmodels/test_vela.py.
 """
 
 from __future__ import annotations
