@@ -7,7 +7,8 @@ weights with the length of the run of zeros behind each; a length has ``d`` plai
 
 Facts: the order of the U55 and U65 from Arm's compiler (ethos-u-vela 5.2.0, Apache-2.0: weight compression), in own words; the
 steps of the U85, the cost of a stream and that of zeros from the sizes that it encodes, on which
-tests/reference/hwmodels/test_vela.py measures the agreement. Weights are taken to be normally distributed, with the largest of an output channel at the top code.
+tests/reference/hwmodels/test_vela.py measures the agreement. Weights are taken to be normally distributed, with the largest of
+an output channel at the top code.
 
 Feature maps of 16 bits take fewer taps at a time, and so fewer zeros. A wider format is not credited for that: its weights take
 at least as many bytes as those beside 8 bits.
