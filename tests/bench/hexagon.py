@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend([str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")])
 
 import numpy as np
 from oracle import aihub, hexagon_fit

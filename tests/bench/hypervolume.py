@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support"), str(Path(__file__).parents[2])]
 
 from bench.hypervolume_figure import draw, verdicts  # noqa: E402
 from bench.hypervolume_methods import METHODS, SEEDLESS, Subject  # noqa: E402

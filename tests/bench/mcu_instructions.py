@@ -32,7 +32,7 @@ import torch
 from scipy.optimize import nnls
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend([str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")])
 
 from oracle import instructions as networks
 from random_networks import quantize

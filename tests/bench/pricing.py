@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend([str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")])
 
 from cost_twins import edsr, plain, random_plans, space_of
 

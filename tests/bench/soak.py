@@ -109,7 +109,7 @@ def main() -> int:
 
 
 def soak(folder: Path, length_s: float, workers: int, rng: random.Random) -> int:
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    sys.path.extend([str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")])
     import postgres_server
     import torch
     from shared_studies import small_job, trials

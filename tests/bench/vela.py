@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend([str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")])
 
 from random_networks import quantize
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend([str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")])
 
 import optuna
 import postgres_server

@@ -106,7 +106,7 @@ def test_a_new_class_is_two_files(tmp_path: Path) -> None:
     for folder, text in ((sections, SECTION), (classes, CLASS)):
         folder.mkdir()
         (folder / "fpga.py").write_text(text)
-    tests = str(Path(__file__).parents[3])
+    tests = str(Path(__file__).parents[3] / "support")
     program = PROGRAM.format(tests=tests, sections=str(sections), classes=str(classes), text=DEVICE)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -155,7 +155,7 @@ def test_quality_that_promotion_costs_counts_against_its_budget(job: Job, tmp_pa
     _, opened = _budgeted(job, tmp_path, name, {"loss": loss + 0.4})
     promotion = EXPORTERS["tensorrt"].promote(opened.integers())
     (found,) = handover.broken(opened, promotion, Effect(("a",), 30.0, 29.5))
-    assert (found.limit, found.exported) == ("the budget on psnr loss", pytest.approx(loss + 0.5))
+    assert (found.limit, found.exported) == ("the budget on loss", pytest.approx(loss + 0.5))
     assert handover.broken(opened, promotion, Effect(("a",), 30.0, 29.7)) == ()
 
 
