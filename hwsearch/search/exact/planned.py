@@ -44,11 +44,12 @@ def cut(
         held = _widened(problem, program, plan, best * (1 - ROUNDING))
     elif problem.arenas and goal != "memory_bytes" and weights + peak > limits.get("memory_bytes", np.inf) * (1 + ROUNDING):
         # With this arena, the weights have to be smaller; with another one, the row says nothing.
-        held = _decisions(problem)
-        largest = float(np.abs(program.coefficients["weight_bytes"]).sum())
-        _same(problem, program, plan, held, row)
-        row[: len(program.coefficients["weight_bytes"])] += program.coefficients["weight_bytes"] / largest
+        held, coefficients = _decisions(problem), program.coefficients["weight_bytes"]
         room = limits["memory_bytes"] - peak - program.constants["weight_bytes"]
+        # What weights can be beyond the room, which an arena above the limit makes negative.
+        largest = float(np.abs(coefficients).sum()) + max(0.0, -room)
+        _same(problem, program, plan, held, row)
+        row[: len(coefficients)] += coefficients / largest
         return row, room / largest + len(held)
     elif problem.arenas and goal == "memory_bytes":
         # The solver's plan is the best one with this arena.

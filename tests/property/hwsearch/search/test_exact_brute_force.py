@@ -88,6 +88,16 @@ def test_equals_enumeration(problem, goal, tightness):
     assert np.isclose(values[goal][row], best, rtol=1e-9, atol=0)
 
 
+def test_another_arena_fits_where_one_is_larger_than_the_limit_by_itself():
+    """What rules out an arena that leaves weights no room at all says nothing of other arenas."""
+    table, noise, space = network([(0, 0, True), (0, 0, True)], 3, 2015, (2, 4, 8), (4, 8), noise_scale=1e-10)
+    table = with_arena(table, np.random.default_rng(2015))
+    memory = min(cost["memory_bytes"] for _, cost in enumerate_costs(table, noise, space))
+    found = Solver(lower(table, noise, space)).minimum({"noise": 9.1e-10, "memory_bytes": memory * (1 + 1e-9)}, "weight_bytes")
+    assert found is not None
+    assert found.plan.tolist() == [2, 2, 0, 0, 0]
+
+
 @settings(max_examples=20, deadline=None)
 @given(problems())
 def test_costs_equal_enumeration(problem):

@@ -12,7 +12,7 @@ from small_job import answer, refusal
 from hwsearch.cli import main
 from hwsearch.runs.run import Run
 
-NETWORK = Path(__file__).parents[3] / "recurrent_networks.py"
+NETWORK = Path(__file__).parents[3] / "support" / "recurrent_networks.py"
 WORDS = ("--model", f"{NETWORK}:Recalling", "--scale", "2", "--target", "stm32h743", "--input", "24x32")
 
 
