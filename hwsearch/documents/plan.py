@@ -27,7 +27,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Figures(_Frozen):
+class Told(_Frozen):
     """What is told of a plan or a network, quality among it; documents of earlier versions are read."""
 
     @model_validator(mode="before")
@@ -36,7 +36,7 @@ class Figures(_Frozen):
         return earlier.with_quality(values) if isinstance(values, dict) else values
 
 
-class Predicted(Figures):
+class Predicted(Told):
     """Objectives of a plan that was not run in integers; every one is minimised. All but the loss are the cost model's."""
 
     loss_db: Number
@@ -60,7 +60,7 @@ class Counted(_Frozen):
     """Multiply-accumulates of one picture times the bits of the weights times the bits of what is read."""
 
 
-class Measured(Figures):
+class Measured(Told):
     """Objectives measured by running the plan's integers on the evaluation pictures."""
 
     quality_db: Number

@@ -14,7 +14,7 @@ from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import earlier
 from hwsearch.documents.bounds import Amount, Bits, Count, Inside, Number, Rate, Scale, Seed, Side, Text, Width
 from hwsearch.documents.configuration import Leg
-from hwsearch.documents.plan import Figures, LossIs, Plan
+from hwsearch.documents.plan import LossIs, Plan, Told
 
 
 def _or_infinite(value: object) -> object:
@@ -57,7 +57,7 @@ class ScheduleStep(_Frozen):
     live_bytes: dict[Text, Count]
 
 
-class Point(Figures):
+class Point(Told):
     """One plan in the design space, in objectives only."""
 
     loss_db: Number
@@ -175,7 +175,7 @@ class NamedQuality(_Frozen):
     unit: Text
 
 
-class Reference(Figures):
+class Reference(Told):
     """The floating-point network: quality measured on the evaluation pictures, size at 32 bits."""
 
     quality_db: Number

@@ -76,7 +76,7 @@ def best_tile(size: int, granule: int, most: int) -> int:
     """The length of a piece, at most ``most``, whose last piece is fullest; of equals the longest."""
     if size % most == 0:
         return most
-    even = max(up(size // (size // most + 1), granule), granule)
+    even = tile(size, granule, most)
     best, rest = most, size % most
     length = most
     while length >= max(even - 2 * granule, (even + 1) // 2, granule):

@@ -86,7 +86,7 @@ class Engine:
     def _step(self, node: Node, qgraph: QuantizedGraph) -> Run:
         sources, target = [self.formats[name] for name in node.inputs], self.formats[node.name]
         run = prepared(Site(node, sources, target, qgraph.layers.get(node.name), self.rule))
-        if target.keeps_all or (target.normalized is not None and node.op.moves):  # what moves has been projected before
+        if not target.projects(moved=node.op.moves):
             return run
         return lambda inputs: target.carried(target.projected(target.shifted(run(inputs))))
 

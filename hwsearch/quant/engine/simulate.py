@@ -122,8 +122,8 @@ def simulated(quantized: QuantizedGraph, x: Tensor) -> Tensor:
 
 
 def _kept(site: Site, value: Tensor) -> Tensor:
-    """What is stored of what a node computes; what moves has been stored before."""
-    return value if site.after.normalized is not None and site.node.op.moves else site.after.projected(value)
+    """What is stored of what a node computes."""
+    return site.after.projected(value) if site.after.projects(moved=site.node.op.moves) else value
 
 
 @SIMULATED.register(Input)

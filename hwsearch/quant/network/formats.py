@@ -92,6 +92,10 @@ class TensorFormat:
         """Whether every code between ``qmin`` and ``qmax`` is one that is stored."""
         return self.levels is None and self.normalized is None
 
+    def projects(self, *, moved: bool) -> bool:
+        """Whether what a node gives has to be ``projected``; what it only moves between normalized tensors (``moved``) was."""
+        return not (self.keeps_all or (self.normalized is not None and moved))
+
     @property
     def is_float(self) -> bool:
         return self.number.is_float

@@ -16,7 +16,7 @@ def conv3(inputs: int, outputs: int, stride: int = 1, padding: int = 1) -> nn.Co
     return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=padding)
 
 
-def _weighting(channels: int, reduction: int) -> nn.Sequential:
+def weighting(channels: int, reduction: int) -> nn.Sequential:
     """One number a channel to a weight a channel, through fewer channels."""
     narrow = max(1, channels // reduction)
     return nn.Sequential(nn.Conv2d(channels, narrow, 1), nn.ReLU(), nn.Conv2d(narrow, channels, 1), nn.Sigmoid())
@@ -27,7 +27,7 @@ class ContrastAttention(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
-        self.conv_du = _weighting(channels, reduction)
+        self.conv_du = weighting(channels, reduction)
 
     def forward(self, x: Tensor) -> Tensor:
         contrast = x.std(dim=(2, 3), keepdim=True, correction=0) + x.mean(dim=(2, 3), keepdim=True)
@@ -40,7 +40,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
-        self.conv_du = _weighting(channels, reduction)
+        self.conv_du = weighting(channels, reduction)
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = x * self.conv_du(x.mean(dim=(2, 3), keepdim=True))

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from searchspaces.networks.attentive.attention import conv3
+from searchspaces.networks.enlarging import steps
 from searchspaces.networks.spec import NetworkSpec, State, indices, known, outputs
 
 SLOPE = 0.2
@@ -76,7 +77,7 @@ class PAN(nn.Module):
     def __init__(self, scale: int = 2, nf: int = 40, unf: int = 24, n_blocks: int = 16) -> None:
         super().__init__()
         self.scale, self.channels = scale, 3
-        self.stages = (2, 2) if scale == 4 else (scale,)
+        self.stages = steps(scale)
         self.conv_first = conv3(3, nf)
         self.SCPA_trunk = nn.Sequential(*[SelfCalibrated(nf) for _ in range(n_blocks)])
         self.trunk_conv = conv3(nf, nf)

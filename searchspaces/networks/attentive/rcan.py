@@ -13,10 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from searchspaces.networks.attentive.attention import ChannelAttention, conv3
+from searchspaces.networks.enlarging import DIV2K_MEAN, shuffled
 from searchspaces.networks.spec import NetworkSpec, State, indices, known, outputs
-
-MEAN = (0.4488 * 255, 0.4371 * 255, 0.4040 * 255)
-"""Of the training pictures (DIV2K), red, green, blue; a file's own is loaded over it."""
 
 
 def _shift(sign: int) -> nn.Conv2d:
@@ -24,7 +22,7 @@ def _shift(sign: int) -> nn.Conv2d:
     conv = nn.Conv2d(3, 3, 1)
     with torch.no_grad():
         conv.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-        conv.bias.copy_(sign * torch.tensor(MEAN))  # type: ignore[union-attr]  # this layer has a bias
+        conv.bias.copy_(sign * torch.tensor([255 * mean for mean in DIV2K_MEAN]))  # type: ignore[union-attr]  # this layer has a bias
     return conv
 
 
@@ -68,10 +66,7 @@ class RCAN(nn.Module):
         self.head = nn.Sequential(conv3(3, n_feats))
         groups = [Group(n_feats, n_blocks, reduction) for _ in range(n_groups)]
         self.body = nn.Sequential(*groups, conv3(n_feats, n_feats))
-        stages: list[nn.Module] = []
-        for factor in [2, 2] if scale == 4 else [scale]:
-            stages += [conv3(n_feats, n_feats * factor**2), nn.PixelShuffle(factor)]
-        self.tail = nn.Sequential(nn.Sequential(*stages), conv3(n_feats, 3))
+        self.tail = nn.Sequential(shuffled(scale, n_feats), conv3(n_feats, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.head(self.sub_mean(x))

@@ -12,11 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from searchspaces.networks.attentive.attention import conv3
+from searchspaces.networks.attentive.attention import conv3, weighting
+from searchspaces.networks.enlarging import DIV2K_MEAN, shuffled
 from searchspaces.networks.spec import NetworkSpec, State, indices, known, outputs
-
-MEAN = (0.4488, 0.4371, 0.4040)
-"""Of DIV2K's pictures, red, green, blue."""
 
 
 class Attention(nn.Module):
@@ -24,9 +22,7 @@ class Attention(nn.Module):
 
     def __init__(self, n_feats: int, reduction: int) -> None:
         super().__init__()
-        narrow = max(1, n_feats // reduction)
-        squeeze, excite = nn.Conv2d(n_feats, narrow, 1), nn.Conv2d(narrow, n_feats, 1)
-        self.attention = nn.Sequential(nn.AdaptiveAvgPool2d(1), squeeze, nn.ReLU(), excite, nn.Sigmoid())
+        self.attention = nn.Sequential(nn.AdaptiveAvgPool2d(1), *weighting(n_feats, reduction))
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = x * self.attention(x)
@@ -76,14 +72,11 @@ class RCAN(nn.Module):
         super().__init__()
         self.scale, self.channels, self.img_range = scale, 3, img_range
         self.mean: Tensor
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(DIV2K_MEAN).view(1, 3, 1, 1), persistent=False)
         self.conv_first = conv3(3, n_feats)
         self.body = nn.Sequential(*[Group(n_feats, n_blocks, reduction) for _ in range(n_groups)])
         self.conv_after_body = conv3(n_feats, n_feats)
-        stages: list[nn.Module] = []
-        for factor in [2, 2] if scale == 4 else [scale]:
-            stages += [conv3(n_feats, n_feats * factor**2), nn.PixelShuffle(factor)]
-        self.upsample = nn.Sequential(*stages)
+        self.upsample = shuffled(scale, n_feats)
         self.conv_last = conv3(n_feats, 3)
 
     def forward(self, x: Tensor) -> Tensor:

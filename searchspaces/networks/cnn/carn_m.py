@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from searchspaces.networks.enlarging import DIV2K_MEAN, steps
 from searchspaces.networks.spec import NetworkSpec, State, inputs, known, outputs
 
-MEAN = (0.4488, 0.4371, 0.4040)
-"""Of the training pictures (DIV2K), red, green, blue; a file's own is loaded over it."""
 STEPS = 3
 
 
@@ -29,7 +28,7 @@ class MeanShift(nn.Module):
         self.shifter = nn.Conv2d(3, 3, 1)
         with torch.no_grad():
             self.shifter.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-            self.shifter.bias.copy_(sign * torch.tensor(MEAN))  # type: ignore[union-attr]  # nn.Module's attributes are Tensor or Module to mypy
+            self.shifter.bias.copy_(sign * torch.tensor(DIV2K_MEAN))  # type: ignore[union-attr]  # nn.Module's attributes are Tensor or Module to mypy
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.shifter(x)
@@ -92,7 +91,7 @@ class Upsample(nn.Module):
     def __init__(self, scale: int, width: int, groups: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for factor in [2, 2] if scale == 4 else [scale]:
+        for factor in steps(scale):
             conv = nn.Conv2d(width, width * factor**2, 3, padding=1, groups=groups)
             layers += [conv, nn.ReLU(), nn.PixelShuffle(factor)]
         self.up = nn.Module()

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from searchspaces.networks.enlarging import shuffled
 from searchspaces.networks.spec import NetworkSpec, State, indices, known, outputs
 
 
@@ -28,14 +29,6 @@ class ResidualBlock(nn.Module):
         return found
 
 
-def _upscaling(scale: int, n_feats: int) -> nn.Sequential:
-    stages = [2, 2] if scale == 4 else [scale]
-    layers: list[nn.Module] = []
-    for factor in stages:
-        layers += [nn.Conv2d(n_feats, n_feats * factor**2, 3, padding=1), nn.PixelShuffle(factor)]
-    return nn.Sequential(*layers)
-
-
 class EDSR(nn.Module):
     """EDSR with ``n_blocks`` residual blocks of ``n_feats`` channels, RGB.
 
@@ -48,7 +41,7 @@ class EDSR(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(3, n_feats, 3, padding=1))
         blocks = [ResidualBlock(n_feats, res_scale) for _ in range(n_blocks)]
         self.body = nn.Sequential(*blocks, nn.Conv2d(n_feats, n_feats, 3, padding=1))
-        self.tail = nn.Sequential(_upscaling(scale, n_feats), nn.Conv2d(n_feats, 3, 3, padding=1))
+        self.tail = nn.Sequential(shuffled(scale, n_feats), nn.Conv2d(n_feats, 3, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.head(x)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from searchspaces.networks.enlarging import DIV2K_MEAN
 from searchspaces.networks.spec import NetworkSpec, State, indices, known, outputs
 from searchspaces.networks.transformer import windows
 
@@ -24,7 +25,6 @@ BASE = 8
 """Cells a side of a window that is no smaller."""
 SIDES = (4, 8, 16, 32, 48, 64)
 """Window of each block of a group."""
-MEAN = (0.4488, 0.4371, 0.4040)
 
 
 class PositionBias(nn.Module):
@@ -208,7 +208,7 @@ class HiTSRF(nn.Module):
     def __init__(self, scale: int = 4, width: int = 60, groups: int = 4) -> None:
         super().__init__()
         self.scale, self.channels = scale, 3
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(DIV2K_MEAN).view(1, 3, 1, 1), persistent=False)
         self.conv_first = nn.Conv2d(3, width, 3, padding=1)
         self.patch_embed = Embedding(width)
         self.layers = nn.ModuleList(Group(width) for _ in range(groups))

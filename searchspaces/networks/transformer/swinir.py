@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hwmodels.errors import UsageError
+from searchspaces.networks.enlarging import DIV2K_MEAN
 from searchspaces.networks.spec import NetworkSpec, State, indices, inputs, known, outputs
 from searchspaces.networks.transformer.swin import Layer
 
-MEAN = (0.4488, 0.4371, 0.4040)
 FEATURES = 64
 """Channels behind the body where the picture is enlarged in steps."""
 JPEG_SIDE, JPEG_RANGE = 7, 255.0
@@ -108,7 +108,7 @@ class SwinIR(nn.Module):
             raise UsageError(f"swinir: scale {scale} with end={end!r}", f"Ends: {', '.join(ENDS)}.")
         self.scale, self.channels, self.side, self.end = scale, channels, side, end
         self.range = JPEG_RANGE if side == JPEG_SIDE else 1.0
-        mean = torch.tensor(MEAN if channels == 3 else (0.0,)).view(1, -1, 1, 1)
+        mean = torch.tensor(DIV2K_MEAN if channels == 3 else (0.0,)).view(1, -1, 1, 1)
         self.register_buffer("mean", mean, persistent=False)
         self.conv_first = nn.Conv2d(channels, width, 3, padding=1)
         self.patch_embed = Embedding(width)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import byte_ends
 import pytest
 from safetensors import safe_open
 
@@ -32,13 +33,9 @@ TRAININGS: dict[str, Training] = {
 }
 
 
-def draft_of() -> Draft:
+def four_bits() -> Draft:
     """Four bits but for the pictures at both ends: there is much to train."""
-    calibration = tiny_calibration((4, 8), (4, 8), "minmax")
-    weights, tensors = calibration.space.named(calibration.space.uniform(4, 4))
-    groups = calibration.graph.width_groups()
-    ends = {groups[calibration.graph.input.name], groups[calibration.graph.output.name]}
-    return calibration.draft(calibration.space.plan(weights, tensors | dict.fromkeys(ends, 8)))
+    return byte_ends.draft_of(tiny_calibration((4, 8), (4, 8), "minmax"), 4, 4)
 
 
 class Stopped(Exception):
@@ -60,7 +57,7 @@ def counting(stop_at: int | None = None) -> tuple[list[float], Progress]:
 @pytest.mark.parametrize("stop_at", [1, 9, 17, 23])
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_stopped_training_goes_on_to_the_same_integers(name: str, stop_at: int, tmp_path: Path) -> None:
-    train, draft = TRAININGS[name], draft_of()
+    train, draft = TRAININGS[name], four_bits()
     told, progress = counting()
     whole = train(draft, progress)
     assert len(told) == 24
@@ -68,7 +65,7 @@ def test_a_stopped_training_goes_on_to_the_same_integers(name: str, stop_at: int
     with pytest.raises(Stopped):
         train(replace(draft, kept=Kept(tmp_path, every_s=0)), counting(stop_at)[1])
     kept, (told, progress) = Kept(tmp_path, every_s=0), counting()
-    found = train(replace(draft_of(), kept=kept), progress)
+    found = train(replace(four_bits(), kept=kept), progress)
     assert len(told) == 24 - stop_at + 1  # the step that was stopped is done again
     assert told[-1] == pytest.approx(1.0)
     assert digest(found) == digest(whole)
@@ -76,7 +73,7 @@ def test_a_stopped_training_goes_on_to_the_same_integers(name: str, stop_at: int
 
 
 def test_a_finished_loop_is_not_done_again(tmp_path: Path) -> None:
-    draft = replace(draft_of(), kept=Kept(tmp_path))
+    draft = replace(four_bits(), kept=Kept(tmp_path))
     first = TRAININGS["together"](draft, counting()[1])
     told, progress = counting()
     assert digest(TRAININGS["together"](draft, progress)) == digest(first)
@@ -86,7 +83,7 @@ def test_a_finished_loop_is_not_done_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"\0" * 64, None])
 def test_a_damaged_file_counts_as_none(damage: bytes | None, tmp_path: Path) -> None:
     """None: a file of another training, with other numbers in it."""
-    draft = replace(draft_of(), kept=Kept(tmp_path, every_s=0))
+    draft = replace(four_bits(), kept=Kept(tmp_path, every_s=0))
     whole = TRAININGS["polish"](draft, counting()[1])
     if damage is None:
         TRAININGS["together"](draft, counting()[1])
@@ -98,19 +95,21 @@ def test_a_damaged_file_counts_as_none(damage: bytes | None, tmp_path: Path) -> 
     assert len(told) == 24
 
 
+FOLDERS = (str(Path(__file__).parent), str(Path(byte_ends.__file__).parent))
+"""Of this file, and of what tests share."""
 KILLED = """
 import sys, time
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from dataclasses import replace
 from pathlib import Path
-from test_kept import TRAININGS, Kept, draft_of
-TRAININGS["together"](replace(draft_of(), kept=Kept(Path(sys.argv[1]), every_s=0)), lambda what, share: time.sleep(0.2))
+from test_kept import TRAININGS, Kept, four_bits
+TRAININGS["together"](replace(four_bits(), kept=Kept(Path(sys.argv[1]), every_s=0)), lambda what, share: time.sleep(0.2))
 """
 
 
 def test_a_killed_process_leaves_a_training_that_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "together.safetensors"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent)])
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), *FOLDERS])
     until = time.monotonic() + 120
     while not file.is_file() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
@@ -119,6 +118,6 @@ def test_a_killed_process_leaves_a_training_that_goes_on(tmp_path: Path) -> None
     with safe_open(file, framework="numpy") as kept:
         assert kept.metadata()["hwsearch"]
     told, progress = counting()
-    found = TRAININGS["together"](replace(draft_of(), kept=Kept(tmp_path)), progress)
+    found = TRAININGS["together"](replace(four_bits(), kept=Kept(tmp_path)), progress)
     assert 0 < len(told) < 24
-    assert digest(found) == digest(TRAININGS["together"](draft_of(), counting()[1]))
+    assert digest(found) == digest(TRAININGS["together"](four_bits(), counting()[1]))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from byte_ends import draft_of
 
 from hwmodels.numbers import Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
@@ -26,14 +27,6 @@ QUICK = Course(steps=60, fewest=60)
 @pytest.fixture(scope="module")
 def calibration():
     return tiny_calibration((3, 4, 8), (3, 4, 8), "together")
-
-
-def draft_of(calibration, weights: int, tensors: int):
-    """A plan whose pictures at both ends have 8 bits."""
-    space, groups = calibration.space, calibration.graph.width_groups()
-    layers, widths = space.named(space.uniform(weights, tensors))
-    ends = {groups[calibration.graph.input.name], groups[calibration.graph.output.name]}
-    return calibration.draft(space.plan(layers, widths | dict.fromkeys(ends, 8)))
 
 
 @pytest.mark.parametrize("size", [1, 63, 64, 1000])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from byte_ends import draft_of
 
 from hwmodels.errors import FileError, UsageError
 from hwmodels.numbers import INT16, Int
@@ -26,14 +27,6 @@ from hwsearch.quant.network.normalized import PARTS, Normalized
 @pytest.fixture(scope="module")
 def calibration():
     return tiny_calibration((2, 4, 8), (3, 4, 8), "dan")
-
-
-def draft_of(calibration, weights: int, tensors: int):
-    """The widths, but for pictures of 8 bits at both ends."""
-    space, groups = calibration.space, calibration.graph.width_groups()
-    named, inner = space.named(space.uniform(weights, tensors))
-    ends = {groups[calibration.graph.input.name], groups[calibration.graph.output.name]}
-    return calibration.draft(space.plan(named, inner | dict.fromkeys(ends, 8)))
 
 
 def test_gradients_of_the_ends_by_hand() -> None:
