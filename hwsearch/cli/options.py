@@ -65,7 +65,8 @@ Quick = Annotated[
     bool,
     typer.Option(
         "--quick",
-        help="A first answer: one proxy, 12 probes and 12 evaluations if none are given, one plan proven, not polished.",
+        help="A first answer: a quarter of the calibration, one proxy, 12 probes and 12 evaluations if none are given, one plan "
+        "proven, not polished.",
     ),
 ]
 NoCache = Annotated[

@@ -53,7 +53,8 @@ def sentences(
             "the plans here obey that."
         )
     said.append(
-        "A quick run: one proxy, few plans simulated, one proven and not polished. Without --quick the front is searched."
+        "A quick run: calibrated on a quarter of the crops, one proxy, few plans simulated, one proven and not polished. "
+        "Without --quick the front is searched."
         if request.quick
         else "Integers of a network with state are not polished; what was simulated is what was measured."
         if problem.graph.remembered

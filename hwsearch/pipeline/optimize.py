@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -61,13 +61,9 @@ EXPECTED_S = {
 """Seconds of each stage for the built-in network on one core: the shares behind the time left, corrected while a run goes on."""
 
 
-QUICK_CROPS = 4
-"""A quick run measures one proxy, the one that ranks plans best, on every fourth crop: on the built-in network its ranks of
-random plans correlate with 0.993 where every second crop gives 1.000."""
-
-
 def searched_proxies(one: bool = False) -> dict[str, ProxyInfo]:
-    """The proxies that a search measures, by name. ``one``: where one must do, in a hurry or for a network with state."""
+    """The proxies that a search measures, by name. ``one``: where the one that ranks plans best must do, in a hurry or for a
+    network with state."""
     return {name: info for name, info in proxies.PROXIES.items() if (name == proxies.OUTPUT_SQNR if one else info.searched)}
 
 
@@ -81,15 +77,9 @@ def measure_damage(
     with progress.stage("quality proxies", STEPS * len(searched)) as stage:
         for name, info in searched.items():
             report = follow(stage, STEPS)
-            crops = _crops(photos, quick)
-            tables[name] = replace(info.measure(calibration, crops, seed, report, photos.task), float_mse=float_mse)
+            tables[name] = replace(info.measure(calibration, photos.crops, seed, report, photos.task), float_mse=float_mse)
             report(name, 1.0)
     return tables
-
-
-def _crops(photos: Pictures, quick: bool) -> list[Any]:
-    """The crops that choices are measured on."""
-    return photos.crops[::QUICK_CROPS] if quick else photos.crops
 
 
 def check_proxies(
@@ -170,7 +160,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             glance.seen.update(scores.looks)
         with clock.stage("proxies"):
             damages = _tables(run, space, shared, photos, posed.evaluator.float_mse, request, progress)
-            ratios = shared.ratios(space, partial(sqnr.table, pairs=_crops(photos, request.quick), task=photos.task))
+            ratios = shared.ratios(space, partial(sqnr.table, pairs=photos.crops, task=photos.task))
             checks, probes = check_proxies(damages, space, log, request.probes, request.seed, progress)
         search = find.find_plans(
             request,
@@ -309,7 +299,7 @@ def _measured(
     photos: Pictures, float_mse: np.ndarray, request: Request, progress: Progress, calibration: Calibration
 ) -> dict[str, Damage]:
     """The damage tables of a calibrated network, from the cache of this person or for it."""
-    name = damage_cache.key(calibration, photos, request.seed, searched_proxies(request.quick), quick=request.quick)
+    name = damage_cache.key(calibration, photos, request.seed, searched_proxies(request.quick))
     if request.cache and (known := damage_cache.load(name, calibration.space)) is not None:
         progress.say("quality proxies as an earlier run has measured them; --no-cache measures them anew")
         return known
