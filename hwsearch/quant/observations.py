@@ -13,6 +13,7 @@ from hwmodels.numbers import INT8
 from hwsearch.quant.network.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.observe.gains import Bench, Gains, affordable, macs_per_pixel, trimmed
 from hwsearch.quant.observe.moments import Moments, collect
+from hwsearch.quant.observe.race import Race
 from hwsearch.quant.observe.sizes import Sizes
 from hwsearch.quant.ranges.ranges import OPTIONS, ChannelSpreads, extremes, spreads, stretched
 from hwsearch.quant.weights.equalize import Equalizer, equalizable, input_factors, normalizing, scaled
@@ -35,15 +36,15 @@ LOOK_MACS = 6e10
 class Equalized:
     """The network equalized for 8-bit weights and tensors, and what was seen of it.
 
-    ``graph``: it; ``bench``: windows of the pictures to measure on, ``compare``: fewer of them, None where measuring would take
-    too long; ``gains``: noise gains;
-    ``moments`` of every convolution's input, by the convolution's name; ``spreads``: histograms by quantizer group;
+    ``graph``: it; ``bench``: windows of the pictures to measure on, ``compare``: a race on fewer of them, None where measuring
+    would take too long; ``gains``: noise gains; ``moments`` of every convolution's input, by the convolution's name;
+    ``spreads``: histograms by quantizer group;
     ``equalizer``: other scales of the tensors; ``default``: index of the scales that the network has.
     """
 
     graph: Graph
     bench: Bench | None
-    compare: Bench | None
+    compare: Race | None
     gains: Gains
     moments: Mapping[str, Moments]
     spreads: Mapping[str, ChannelSpreads]
@@ -134,7 +135,7 @@ class Observations:
         return Equalized(
             graph=equal,
             bench=bench if measured else None,
-            compare=Bench(equal, affordable(crops, min(COMPARE_MACS / cost, COMPARE_PIXELS), self.seed, sizes), self._frames)
+            compare=Race(equal, affordable(crops, min(COMPARE_MACS / cost, COMPARE_PIXELS), self.seed, sizes), self._frames)
             if measured
             else None,
             gains=gains.scaled(scales),

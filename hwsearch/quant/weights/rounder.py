@@ -10,8 +10,8 @@ import torch
 
 from hwmodels.numbers import Int
 from hwsearch.quant.network.rewriting import Scales
-from hwsearch.quant.observe.gains import Bench
 from hwsearch.quant.observe.moments import Moments
+from hwsearch.quant.observe.race import Race
 from hwsearch.quant.weights.equalize import input_factors
 from hwsearch.quant.weights.rounding import Curvature, cancel_across_channels, nearest, round_rows
 from searchspaces.ir.graph import Node, groups_of
@@ -85,14 +85,14 @@ class Rounder:
     Args:
         moments: of the layer's input.
         gain: ``float64[O, O]``, how noise on the result reaches the output (``observe.Gains.convs``).
-        bench: measures; None: the errors that cancel across channels are believed.
+        race: compares; None: the errors that cancel across channels are believed.
         columns: ``float64[G, K]``; the layer is rounded for an input whose column k is divided by them.
     """
 
     def __init__(
-        self, node: Node, moments: Moments, gain: np.ndarray, bench: Bench | None, columns: np.ndarray | None = None
+        self, node: Node, moments: Moments, gain: np.ndarray, race: Race | None, columns: np.ndarray | None = None
     ) -> None:
-        self._original, self._gain, self._bench, self._columns = node, gain, bench, columns
+        self._original, self._gain, self._race, self._columns = node, gain, race, columns
         self._node = multiplied(node, columns)
         self._moments = moments if columns is None else moments.scaled(columns)
         self._curvatures = [Curvature(*pair) for pair in zip(self._moments.fit, self._moments.held, strict=True)]
@@ -125,10 +125,9 @@ class Rounder:
             self._layer(bits, np.concatenate(joint), scale, "joint"),
             self._layer(bits, np.concatenate(compensated), scale, "compensated"),
         ]
-        if self._bench is None or np.array_equal(options[0].integers, options[1].integers):
+        if self._race is None or np.array_equal(options[0].integers, options[1].integers):
             return options[0]
-        noise = [self._bench.noise({}, {self._node.name: exchanged(self._original, o, self._columns)}) for o in options]
-        return options[int(np.argmin(noise))]
+        return options[self._race.quietest([exchanged(self._original, o, self._columns) for o in options])]
 
     def _layer(self, bits: int, q: np.ndarray, scale: np.ndarray, method: str) -> RoundedLayer:
         shape = tuple(self._node.weights["weight"].shape)
