@@ -104,6 +104,12 @@ class Int(_Stored):
         return (1 << (self.bits - 1)) - 1
 
     @property
+    def weight_codes(self) -> tuple[int, int]:
+        """The lowest and the highest integer of a weight: the narrow range in 8 bits, as runtimes want it, and all of two's
+        complement in fewer, which is stored with room or packed."""
+        return -self.narrow_limit - (self.bits < INT8.bits), self.narrow_limit
+
+    @property
     def levels(self) -> int:
         """Steps between the first code and the last: 255 for 8 bits."""
         return (1 << self.bits) - 1

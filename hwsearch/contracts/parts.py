@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hwmodels import cost
 from hwmodels.device import catalogue
+from hwmodels.numbers import Int
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies import PROXIES
 from hwsearch.quant import methods
@@ -221,7 +222,8 @@ def _check_widths(quantized: QuantizedGraph, weight_bits: int, activation_bits: 
     for name, layer in quantized.layers.items():
         assert isinstance(layer, LayerIntegers), f"{name} is not in integers"
         assert layer.bits == weight_bits, f"{name} has {layer.bits} bits, not {weight_bits}"
-        assert np.abs(layer.weight.astype(int)).max() < 2 ** (weight_bits - 1), f"{name}: integers beyond {weight_bits} bits"
+        low, high = Int(weight_bits).weight_codes
+        assert low <= layer.weight.min() <= layer.weight.max() <= high, f"{name}: integers beyond {weight_bits} bits"
     for name, fmt in quantized.formats.items():
         kept = 1 << fmt.bits if fmt.normalized is not None else fmt.qmax - fmt.qmin + 1  # of each channel, which has its own
         codes = kept if fmt.levels is None else len(fmt.levels)

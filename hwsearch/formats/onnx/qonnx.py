@@ -1,10 +1,11 @@
 """QONNX files: a network in single precision with Quant nodes of arbitrary widths, as FINN, hls4ml and Brevitas exchange them.
 
 ``Quant(x, scale, zero point, bits)`` rounds ``x / scale + zero point`` half to even, clamps it to the integers of that width, and
-gives the value for which the integer stands (Pappalardo et al. 2022, arXiv:2206.07527). Weights are signed in the narrow range
-with one scale per output channel, tensors unsigned; bounds that no activation explains are a Clip before the node. Biases stay
-in single precision. Layers and tensors in half precision have no Quant node. No runtime executes such files in integers: sums
-are rounded in single precision, so that codes may differ by one from the integer engine's where a sum lies between two.
+gives the value for which the integer stands (Pappalardo et al. 2022, arXiv:2206.07527). Weights are signed, in the narrow range
+where they keep to it, with one scale per output channel, tensors unsigned; bounds that no activation explains are a Clip before
+the node. Biases stay in single precision. Layers and tensors in half precision have no Quant node. No runtime executes such files
+in integers: sums are rounded in single precision, so that codes may differ by one from the integer engine's where a sum lies
+between two.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import onnx
 
+from hwmodels.numbers import Int
 from hwsearch.documents.files import write_bytes
 from hwsearch.formats.onnx.float_network import QuantizingWriter
 from hwsearch.formats.writing.check import check
@@ -33,7 +35,8 @@ class QuantWriter(QuantizingWriter):
         weight, bias = super().weights(node)
         if isinstance(layer, LayerIntegers):
             scale = self.const(layer.scale.reshape(-1, 1, 1, 1), name=f"{node.name}.weight_scale")
-            weight = self._quant(weight, scale, 0, layer.bits, signed=1, narrow=1)
+            within = int(layer.weight.min(initial=0)) >= -Int(layer.bits).narrow_limit
+            weight = self._quant(weight, scale, 0, layer.bits, signed=1, narrow=int(within))
         return [weight, bias]
 
     def quantizer(self, x: str, fmt: TensorFormat) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.errors import FileError
+from hwmodels.numbers import Int
 from hwsearch.quant.engine.integer import proofs
 from hwsearch.quant.engine.proof import INT32_LIMIT
 from hwsearch.quant.network.graph import LayerFloats, QuantizedGraph
@@ -46,7 +47,8 @@ def check(qgraph: QuantizedGraph, *, tables: bool = False) -> None:
             continue
         if not (np.isfinite(layer.scale).all() and (layer.scale > 0).all()):
             wrong.append(f"layer {name!r}: a weight scale is zero, negative or not finite")
-        if int(np.abs(layer.weight.astype(np.int64)).max(initial=0)) > (1 << (layer.bits - 1)) - 1:
+        low, high = Int(layer.bits).weight_codes
+        if layer.weight.min(initial=0) < low or layer.weight.max(initial=0) > high:
             wrong.append(f"layer {name!r}: weights exceed {layer.bits} bits")
     for node in qgraph.graph.convs:
         if node.name not in qgraph.layers:

@@ -13,22 +13,25 @@ Papers differ in where they begin, in what they train when, and in the weight of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels.numbers import INT8
 from hwsearch.quant.learn import kept
 from hwsearch.quant.learn.course import Course, What
-from hwsearch.quant.learn.ends import Ends
-from hwsearch.quant.learn.features import feature_names
-from hwsearch.quant.learn.normalized import NormalizedEnds
-from hwsearch.quant.learn.regions import RegionEnds
+from hwsearch.quant.learn.features import feature_names, of_directions
+from hwsearch.quant.learn.quantizers.decisions import DecidedWeights
+from hwsearch.quant.learn.quantizers.ends import Ends
+from hwsearch.quant.learn.quantizers.normalized import NormalizedEnds
+from hwsearch.quant.learn.quantizers.regions import RegionEnds
+from hwsearch.quant.learn.quantizers.weights import Weights
 from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
-from hwsearch.quant.learn.weights import Weights
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
-from hwsearch.quant.network.graph import QuantizedGraph
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import several
 from searchspaces.ir.graph import Graph, Node, execute
@@ -38,6 +41,8 @@ SIDE = 48
 MACS = 3.4e12
 """Affordable multiply-accumulates for one plan with gradients; large networks get fewer steps."""
 FEWEST_STEPS = 40
+UNTRAINED = Course(phases=(), features=0.0, distance=of_directions, batch=1)
+"""Of a student that is only looked at."""
 
 
 class Student(FakeQuantized):
@@ -50,8 +55,7 @@ class Student(FakeQuantized):
         for name, layer in trained_layers(start).items():
             first = next((self.layers[user] for user in start.graph.weight_groups[name] if user in self.layers), None)
             weight, source = draft.network[name].weights["weight"], start.formats[start.graph[name].inputs[0]]
-            rank, largest = (course.rank, course.largest) if course else (0, False)
-            self.layers[name] = Weights(layer, weight, source, rank, first, largest=largest)
+            self.layers[name] = _weights(layer, weight, source, first, course or UNTRAINED)
         super().__init__(start, self.tensors, self.layers, {})
         self._several = several(self.graph)
         self.kept = feature_names(self.graph)
@@ -66,6 +70,8 @@ class Student(FakeQuantized):
             found += [tensor.point_change for tensor in self.tensors.values() if isinstance(tensor, RegionEnds)]
         if what in ("weights", "all"):
             found += once(layer.change for layer in self.layers.values() if not layer.largest)
+            decided = [layer for layer in self.layers.values() if isinstance(layer, DecidedWeights)]
+            found += once(part for layer in decided for part in (layer.slopes, layer.thresholds))
         if what in ("increments", "all"):
             found += once(part for layer in self.layers.values() for part in layer.increment or ())
         return found
@@ -92,6 +98,13 @@ class Student(FakeQuantized):
         return values[self.graph.output.name], [values[name] for name in self.kept]
 
 
+def _weights(layer: LayerIntegers, weight: Tensor, source: TensorFormat, first: Weights | None, course: Course) -> Weights:
+    """What is trained of a layer; ``first``: the same of the layer whose weights it uses."""
+    if course.decided and layer.bits < INT8.bits:
+        return DecidedWeights(layer, weight, source, course.rank, first if isinstance(first, DecidedWeights) else None)
+    return Weights(layer, weight, source, course.rank, first, largest=course.largest)
+
+
 def _ends(fmt: TensorFormat) -> Ends | RegionEnds | NormalizedEnds:
     """What is trained of a tensor."""
     if fmt.normalized is not None:
@@ -113,7 +126,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     share = min(1.0, max(FEWEST_STEPS, affordable) / wanted)
     generator, done = torch.Generator().manual_seed(seed), 0
     best, won = _total(student, windows, targets, course), student.changes()
-    begun = best
+    begun = best if not course.decided else _total(Student(draft, replace(course, decided=False)), windows, targets, course)
     for number, phase in enumerate(course.phases):
         steps = max(1, round(phase.steps * share))
         parameters = student.parameters(phase.what)

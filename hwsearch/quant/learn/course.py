@@ -12,8 +12,8 @@ FULL = -1
 """As the rank of what is added to weights: any matrix."""
 
 What = Literal["tensors", "weights", "all", "ends", "points", "increments"]
-"""Bounds of tensors (their ends alone, or the breakpoints of those in two regions), of weights, what is added to weights, or
-all."""
+"""Bounds of tensors (their ends alone, or the breakpoints of those in two regions), of weights and of how their integers are
+decided, what is added to weights, or all."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Course:
     absolute error of the output in steps of 8 bits; ``batch``: windows a step; ``by_sensitivity``: features count by the softmax
     of their deviation over the mean of all, instead of alike; ``rank`` of what is added to the weights of every layer, 0:
     nothing, ``FULL``: any; ``largest``: weights reach to their largest, whatever they become, and those ends are not trained;
-    ``deepest``: of the features only the last counts.
+    ``deepest``: of the features only the last counts; ``decided``: integers of less than 8 bits are decided bit by bit, by
+    thresholds that are trained.
     """
 
     phases: Sequence[Phase]
@@ -43,3 +44,4 @@ class Course:
     rank: int = 0
     largest: bool = False
     deepest: bool = False
+    decided: bool = False

@@ -44,3 +44,9 @@ def of_energies(f: Tensor, g: Tensor) -> Tensor:
 def of_units(f: Tensor, g: Tensor) -> Tensor:
     """The mean squared difference of two features as vectors of length one."""
     return (_unit(f) - _unit(g)).square().mean()
+
+
+def of_lengths(f: Tensor, g: Tensor) -> Tensor:
+    """``|| f - g ||`` of each picture, the mean over pictures."""
+    apart: Tensor = torch.linalg.vector_norm((f - g).flatten(1), dim=1)
+    return apart.mean()

@@ -19,7 +19,7 @@ from torch import Tensor
 from hwmodels.numbers import INT8
 from hwsearch.quant.engine.simulate import as_real, simulated
 from hwsearch.quant.learn import kept
-from hwsearch.quant.learn.straight_through import rounded, stored
+from hwsearch.quant.learn.quantizers.straight_through import rounded, stored
 from hwsearch.quant.learn.student import once, trained_layers
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat

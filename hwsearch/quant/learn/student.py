@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
-from hwsearch.quant.learn.straight_through import stored
+from hwsearch.quant.learn.quantizers.straight_through import stored
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.ranges.given import share_groups

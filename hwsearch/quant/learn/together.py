@@ -23,8 +23,8 @@ from torch import Tensor
 from hwmodels.numbers import Int
 from hwsearch.quant.engine.simulate import as_real, simulated
 from hwsearch.quant.learn import kept
-from hwsearch.quant.learn.ends import Ends
-from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.learn.quantizers.ends import Ends
+from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat

@@ -291,8 +291,8 @@ def _layer(name: str, value: dict[str, Any], owner: str, arrays: dict[str, np.nd
             raise FileError(f"layer {name!r}: {computed} is no floating-point format")
         return LayerFloats(bits, weight, bias, computed)
     scale = _finite(f"scale/{owner}", arrays, np.float32, 1)
-    top = Int(bits).narrow_limit if 1 <= bits <= INT8.bits else -1
-    if len(scale) != len(weight) or (scale <= 0).any() or np.abs(weight.astype(np.int16)).max() > top:
+    low, high = Int(bits).weight_codes if 1 <= bits <= INT8.bits else (0, -1)
+    if len(scale) != len(weight) or (scale <= 0).any() or weight.min() < low or weight.max() > high:
         raise FileError(f"layer {name!r}: weights do not fit {bits} bits, or a scale is not positive")
     return LayerIntegers(bits, weight, scale, bias)
 

@@ -11,7 +11,7 @@ from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quality.proxies import bit_gradient
 from hwsearch.quant.learn.bit_gradients import LOSS, Probe, bit_gradients, of_bits, weights_of_bits
 from hwsearch.quant.learn.bounds import distillation_loss, targets_of
-from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.search.allocate.gradient_rank import offsets
 from searchspaces.ir.graph import execute
 

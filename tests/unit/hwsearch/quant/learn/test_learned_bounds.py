@@ -11,8 +11,8 @@ from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student, train
 from hwsearch.quant.learn.course import Course, Phase
-from hwsearch.quant.learn.ends import Ends
 from hwsearch.quant.learn.features import of_directions, of_energies
+from hwsearch.quant.learn.quantizers.ends import Ends
 from hwsearch.quant.network.formats import TensorFormat
 
 

@@ -15,8 +15,8 @@ from hwsearch.problem.pose import Request, choose_pictures, pose
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.simulate import simulated
-from hwsearch.quant.learn.grid import on_grid
-from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.learn.quantizers.grid import on_grid
+from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.quant.learn.together import Course, Student, Windows, contrasted, train
 from searchspaces.ir.graph import execute
 from searchspaces.space import build_space

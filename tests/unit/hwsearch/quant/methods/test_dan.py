@@ -17,7 +17,7 @@ from hwsearch.plans.compare_methods import compare
 from hwsearch.problem.pose import Request, pose
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student, train
-from hwsearch.quant.learn.normalized import NormalizedEnds
+from hwsearch.quant.learn.quantizers.normalized import NormalizedEnds
 from hwsearch.quant.methods.learned.dan import COURSE
 from hwsearch.quant.network import storage
 from hwsearch.quant.network.formats import TensorFormat

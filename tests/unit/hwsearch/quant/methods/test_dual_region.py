@@ -18,7 +18,7 @@ from hwsearch.formats.writing.check import check
 from hwsearch.formats.writing.promote import promote
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student
-from hwsearch.quant.learn.regions import RegionEnds
+from hwsearch.quant.learn.quantizers.regions import RegionEnds
 from hwsearch.quant.methods import load
 from hwsearch.quant.network import storage
 from hwsearch.quant.ranges.ranges import Spread

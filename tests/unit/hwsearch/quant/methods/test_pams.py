@@ -13,7 +13,7 @@ from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student, train
 from hwsearch.quant.learn.course import Phase
-from hwsearch.quant.learn.ends import Ends
+from hwsearch.quant.learn.quantizers.ends import Ends
 from hwsearch.quant.methods.learned.pams import COURSE
 from hwsearch.quant.ranges.ranges import symmetric_format
 from searchspaces.ir.graph import execute

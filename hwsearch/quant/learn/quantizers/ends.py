@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hwsearch.quant.learn.grid import on_grid
-from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.learn.quantizers.grid import on_grid
+from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.ranges.ranges import range_format
 

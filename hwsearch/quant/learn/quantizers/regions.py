@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import INT8
-from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.ranges.regions import Regions, dense_steps, tail_points
 

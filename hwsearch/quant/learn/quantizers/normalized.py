@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hwsearch.quant.learn.straight_through import rounded
+from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.normalized import PARTS, Normalized
 
