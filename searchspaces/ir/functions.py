@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from searchspaces.ir.graph import Node
-from searchspaces.ops.maps.activation import Activation, Erf, Gelu, PRelu, Sigmoid, Silu, Tanh
+from searchspaces.ops.maps.activation import Activation, Erf, Gelu, Mish, PRelu, Sigmoid, Silu, Tanh
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Elementwise, Mul
 
-KNOWN: tuple[Activation, ...] = (Gelu(), Gelu("tanh"), Silu())
+KNOWN: tuple[Activation, ...] = (Gelu(), Gelu("tanh"), Silu(), Mish())
 INSIDE = (Erf, Tanh, Sigmoid)
 """What at least one operator of a spelled function is."""
 LONGEST = 12

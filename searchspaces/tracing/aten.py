@@ -57,6 +57,14 @@ def arguments(call: fx.Node) -> dict[str, Any]:
     return bound | call.kwargs
 
 
+def operator_name(call: fx.Node) -> str:
+    """``relu.default`` for ``aten.relu_.default`` too."""
+    packet = getattr(call.target, "_overloadpacket", None)
+    if packet is None:
+        return getattr(call.target, "__name__", str(call.target))
+    return f"{packet.__name__.removesuffix('_')}.{call.target._overloadname}"  # type: ignore[union-attr]  # arguments of fx are nodes here, targets overloads of ATen
+
+
 def packet(call: fx.Node) -> str:
     """Name of the operator without its overload: ``mul`` of ``aten.mul_.Tensor``."""
     return str(call.target._overloadpacket.__name__).removesuffix("_")  # type: ignore[union-attr]  # the target of a call is an overload of ATen

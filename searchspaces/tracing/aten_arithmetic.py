@@ -185,6 +185,7 @@ FUNCTIONS: Mapping[str, act.Activation] = {
     "relu": act.Relu(), "relu6": act.Relu6(), "sigmoid": act.Sigmoid(), "tanh": act.Tanh(), "hardswish": act.HardSwish(),
     "hardsigmoid": act.HardSigmoid(), "erf": act.Erf(), "exp": act.Exp(), "log": act.Log(), "sqrt": act.Sqrt(),
     "rsqrt": act.Rsqrt(), "abs": act.Abs(), "sin": act.Sin(), "cos": act.Cos(), "square": act.Pow(2.0),
+    "mish": act.Mish(),
 }  # fmt: skip
 
 

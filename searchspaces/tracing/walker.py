@@ -21,12 +21,13 @@ from searchspaces.ops.moves.move import Expand, Permute, Reshape
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std
 from searchspaces.ops.state import Remember, State
-from searchspaces.tracing import aten_arithmetic, aten_layers, aten_maps, aten_shapes, composition
-from searchspaces.tracing.aten import HANDLERS, Value, tensor_name
+from searchspaces.tracing import aten_arithmetic, aten_layers, aten_maps, aten_shapes, composition, writes
+from searchspaces.tracing.aten import HANDLERS, Value, operator_name, tensor_name
 from searchspaces.tracing.statistics import match_moment
+from searchspaces.tracing.writes import in_place, write
 
 MOMENTS: Mapping[str, Op] = {"mean": Mean(), "std": Std()}
-FILES = (aten_arithmetic, aten_layers, aten_maps, aten_shapes)
+FILES = (aten_arithmetic, aten_layers, aten_maps, aten_shapes, writes)
 """Where handlers are registered."""
 DEEPEST = 6
 """How often what an operator is composed of is taken apart again."""
@@ -115,14 +116,14 @@ class Walker:
         """Calls that the output depends on, and those that change a tensor in place."""
         needed: set[fx.Node] = set(self.program.graph.output_node().all_input_nodes)
         for call in reversed(list(self.program.graph.nodes)):
-            if call.op == "call_function" and (call in needed or _in_place(call)):
+            if call.op == "call_function" and (call in needed or in_place(call)):
                 needed.add(call)
                 moment = match_moment(call)
                 needed.update([moment.source] if moment else call.all_input_nodes)
         return needed
 
     def _call(self, call: fx.Node) -> None:
-        operator_name = _operator_name(call)
+        name = operator_name(call)
         moment = match_moment(call)
         try:
             if moment is not None and isinstance(self.values.get(moment.source), str):
@@ -135,23 +136,17 @@ class Walker:
                 with torch.no_grad():
                     found = call.target(*args, **kwargs)  # type: ignore[operator]  # arguments of fx are nodes here, targets overloads of ATen
                 self.values[call] = _several(found) if isinstance(found, tuple | list) else found
-            elif operator_name in HANDLERS:
-                self.values[call] = HANDLERS[operator_name].read(self, call)
+            elif name in HANDLERS:
+                self.values[call] = HANDLERS[name].read(self, call)
             else:
                 self.values[call] = self._composed(call)
         except NotRead as reason:
-            self._give_up(call, operator_name, str(reason))
-        if _in_place(call):
-            self._written(call)
-
-    def _written(self, call: fx.Node) -> None:
-        """What an operator in place wrote is now the value of what it wrote to."""
-        target = call.args[0]
-        assert isinstance(target, fx.Node)
-        if not isinstance(self.values.get(target), Tensor) or isinstance(self.values[call], Tensor):
-            if _is_part(target) and isinstance(self.values[call], str):
-                self._give_up(call, _operator_name(call), "writes into a part of a tensor that is read elsewhere")
-            self.values[target] = self.values[call]
+            self._give_up(call, name, str(reason))
+        if in_place(call):
+            try:
+                write(self, call)
+            except NotRead as reason:
+                self._give_up(call, name, str(reason))
 
     def _item(self, call: fx.Node) -> Value:
         """``parts[i]`` of an operator with several results."""
@@ -191,14 +186,14 @@ class Walker:
             return several  # type: ignore[no-any-return]  # arguments of fx are nodes here, targets overloads of ATen
         return self.values[output]  # type: ignore[index]  # arguments of fx are nodes here, targets overloads of ATen
 
-    def _give_up(self, call: fx.Node, operator_name: str, reason: str) -> None:
+    def _give_up(self, call: fx.Node, kind: str, reason: str) -> None:
         path = _module_path(self._outermost(call)) or "the network itself"
         line = _source_line(self._outermost(call))
-        self.uncounted.append(f"aten.{operator_name} at {path}{f' ({line})' if line else ''}{f': {reason}' if reason else ''}")
+        self.uncounted.append(f"aten.{kind} at {path}{f' ({line})' if line else ''}{f': {reason}' if reason else ''}")
         inputs = list(_names(self.values.get(source) for source in call.all_input_nodes))
         result = call.meta.get("val")
         example = tuple(int(side) for side in result.shape) if isinstance(result, Tensor) else None
-        name = self.emit(call, Unknown(operator_name, example), tuple(dict.fromkeys(inputs)) or ("input",))
+        name = self.emit(call, Unknown(kind, example), tuple(dict.fromkeys(inputs)) or ("input",))
         self.values[call] = (name,) * len(result) if isinstance(result, list | tuple) else name
 
     def _outermost(self, call: fx.Node) -> fx.Node:
@@ -217,7 +212,7 @@ class Walker:
     ) -> str:
         outer = self._outermost(call)
         path = self._layer_path(call) if op.quantized else _module_path(outer)
-        own, kind = bool(op.quantized) or _is_leaf(outer), _operator_name(outer).split(".")[0]
+        own, kind = bool(op.quantized) or _is_leaf(outer), operator_name(outer).split(".")[0]
         parts = [path] if own and path else [path, kind] if path else [kind]
         name = ".".join([*parts, suffix] if suffix else parts)
         unique, copies = name, 1
@@ -304,27 +299,6 @@ def _names(values: Iterable[Any]) -> Iterable[str]:
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, str):
                 yield item
-
-
-def _operator_name(call: fx.Node) -> str:
-    """``relu.default`` for ``aten.relu_.default`` too."""
-    packet = getattr(call.target, "_overloadpacket", None)
-    if packet is None:
-        return getattr(call.target, "__name__", str(call.target))
-    return f"{packet.__name__.removesuffix('_')}.{call.target._overloadname}"  # type: ignore[union-attr]  # arguments of fx are nodes here, targets overloads of ATen
-
-
-def _in_place(call: fx.Node) -> bool:
-    packet = getattr(call.target, "_overloadpacket", None)
-    return packet is not None and packet.__name__.endswith("_") and not packet.__name__.endswith("__")
-
-
-PARTS = ("slice", "select", "narrow", "view", "permute", "transpose", "unsqueeze", "squeeze", "diagonal", "expand")
-
-
-def _is_part(call: fx.Node) -> bool:
-    """Whether a call gives a view of another tensor."""
-    return call.op == "call_function" and _operator_name(call).split(".")[0] in PARTS
 
 
 def _module_path(call: fx.Node) -> str:

@@ -61,8 +61,8 @@ def _products(op: Op) -> Callable[[], Graph]:
 
 _ACTIVATIONS = [
     act.Relu(), act.Relu6(), act.LeakyRelu(0.1), act.Clip(-0.5, 0.7), act.Sigmoid(), act.Tanh(), act.Gelu(), act.Silu(),
-    act.Elu(0.7), act.HardSwish(), act.HardSigmoid(), act.Softplus(), act.Erf(), act.Exp(), act.Abs(), act.Neg(), act.Sin(),
-    act.Cos(), act.Pow(2.0),
+    act.Elu(0.7), act.HardSwish(), act.HardSigmoid(), act.Softplus(), act.Mish(), act.Erf(), act.Exp(), act.Abs(), act.Neg(),
+    act.Sin(), act.Cos(), act.Pow(2.0),
 ]  # fmt: skip
 _POSITIVE = [act.Log(), act.Sqrt(), act.Rsqrt(), act.Reciprocal()]
 

@@ -180,6 +180,16 @@ class Softplus(Activation):
 
 
 @dataclass(frozen=True)
+class Mish(Activation):
+    """``x tanh(log(1 + exp(x)))`` (Misra 2019)."""
+
+    kind: ClassVar[str] = "mish"
+
+    def of(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        return F.mish(x)
+
+
+@dataclass(frozen=True)
 class Erf(Activation):
     """The error function."""
 

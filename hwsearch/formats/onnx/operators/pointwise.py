@@ -91,6 +91,11 @@ def _silu(writer: Writer, node: Node, xs: list[str], name: str) -> str:
     return writer.op("Mul", [xs[0], writer.op("Sigmoid", [xs[0]])], name)
 
 
+@WRITES.register(act.Mish)
+def _mish(writer: Writer, node: Node, xs: list[str], name: str) -> str:
+    return writer.op("Mul", [xs[0], writer.op("Tanh", [writer.op("Softplus", [xs[0]])])], name)
+
+
 @WRITES.register(act.Elu)
 def _elu(writer: Writer, node: Node, xs: list[str], name: str) -> str:
     assert isinstance(node.op, act.Elu)

@@ -193,7 +193,7 @@ def _pow(walk: Walk, call: Call) -> Value:
 FUNCTIONS: Mapping[str, act.Activation] = {
     "Relu": act.Relu(), "Sigmoid": act.Sigmoid(), "Tanh": act.Tanh(), "HardSwish": act.HardSwish(), "Softplus": act.Softplus(),
     "Erf": act.Erf(), "Exp": act.Exp(), "Log": act.Log(), "Abs": act.Abs(), "Reciprocal": act.Reciprocal(), "Sin": act.Sin(),
-    "Cos": act.Cos(),
+    "Cos": act.Cos(), "Mish": act.Mish(),
 }  # fmt: skip
 
 
@@ -301,12 +301,6 @@ def _hard_sigmoid(walk: Walk, call: Call) -> Value:
     if abs(alpha - 1 / 6) < 1e-6 and beta == 0.5:
         return walk.unary(call.name, act.HardSigmoid(), call.map())
     return bounded(walk, call.name, walk.scaled(f"{call.name}.scaled", call.map(), alpha, beta), 0.0, 1.0)
-
-
-@READS.register("Mish", becomes=(act.Softplus, act.Tanh, Mul))
-def _mish(walk: Walk, call: Call) -> Value:
-    soft = walk.unary(f"{call.name}.softplus", act.Softplus(), call.map())
-    return _both(walk, call.name, Mul(), call.map(), walk.unary(f"{call.name}.tanh", act.Tanh(), soft))
 
 
 @READS.register("Swish", becomes=(act.Sigmoid, Mul))

@@ -18,7 +18,7 @@ from hwmodels.errors import FileError
 from hwsearch.quant.engine.simulate import Prepared, prepare, simulate
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ops.contractions.conv import Conv
-from searchspaces.ops.maps.activation import Activation, Gelu, Silu, Sqrt
+from searchspaces.ops.maps.activation import Activation, Gelu, Mish, Silu, Sqrt
 from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle, Roll
 from searchspaces.ops.reductions.norm import LayerNorm, Norm
 from searchspaces.space import build_space
@@ -102,6 +102,8 @@ class Spelled(nn.Module):
         (lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))), Gelu("tanh")),
         (lambda x: 0.5 * x * (1 + torch.tanh(x * 0.7978845608 * (1 + 0.044715 * x * x))), Gelu("tanh")),
         (lambda x: x * torch.sigmoid(x), Silu()),
+        (lambda x: x * torch.tanh(nn.functional.softplus(x)), Mish()),
+        (nn.functional.mish, Mish()),
         (lambda x: x * 0.5 * (1 + torch.erf(x)), None),
         (lambda x: 0.5 * x * (1 + torch.tanh(x)), None),
         (lambda x: x * torch.sigmoid(x.mean(dim=1, keepdim=True)), None),
