@@ -180,13 +180,28 @@ def _found(library: Any, descriptor: Any, path: str | Path) -> Found:
     picture = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
-            output = module(picture)
             expected = descriptor(picture)
+            _settle(module)
+            output = module(picture)
     except Exception as error:  # whatever the network's code raises
         raise UsageError(f"{path}: weights of {title}, which does not run on a picture alone ({_first(error)})", own) from None
     if not isinstance(output, Tensor) or not torch.allclose(output.clamp(0, 1), expected, rtol=0, atol=_CLOSE):
         raise UsageError(f"{path}: weights of {title}, of which spandrel makes pictures by more than running it", own)
     return Found(str(descriptor.architecture.id), title, int(descriptor.scale), channels, module)
+
+
+def _settle(module: nn.Module) -> None:
+    """Some networks (SPAN) fold convolutions into one anew whenever they run, which cannot be traced: let them do it for the last
+    time."""
+    for inner in module.modules():
+        fold = getattr(inner, "update_params", None)
+        if callable(fold) and isinstance(getattr(inner, "eval_conv", None), nn.Conv2d):
+            fold()
+            inner.update_params = _nothing
+
+
+def _nothing() -> None:
+    """In the place of folding what is folded."""
 
 
 def _first(error: Exception) -> str:

@@ -225,6 +225,40 @@ def test_the_command_that_mends_it_is_for_the_torch_that_is_there() -> None:
     assert "index-url" not in through_spandrel.remedy("2.6.0a0+ecf3bae40a.nv25.01", again=True)
 
 
+class Folding(nn.Module):
+    """A network that folds two convolutions into one whenever it runs, as SPAN does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow, self.eval_conv = (
+            nn.Conv2d(3, 8, 1, bias=False),
+            nn.Conv2d(8, 3, 1, bias=False),
+            nn.Conv2d(3, 3, 1),
+        )
+
+    def update_params(self) -> None:
+        product = self.narrow.weight.data[:, :, 0, 0] @ self.wide.weight.data[:, :, 0, 0]
+        self.eval_conv.weight.data = product[:, :, None, None]
+        self.eval_conv.bias.data = torch.zeros(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.update_params()
+        found: Tensor = self.eval_conv(x)
+        return found
+
+
+def test_what_folds_its_weights_whenever_it_runs_does_so_once() -> None:
+    torch.manual_seed(0)
+    network = Folding().eval()
+    x = torch.rand(1, 3, 8, 8)
+    with pytest.raises(FileError, match=r"torch\.export cannot trace"):
+        trace(Folding().eval(), 3, "folding")
+    through_spandrel._settle(network)
+    with torch.no_grad():
+        assert torch.allclose(network(x), network.narrow(network.wide(x)), atol=1e-6)
+    assert [node.op.kind for node in trace(network, 3, "folding").nodes] == ["input", "conv"]
+
+
 @pytest.fixture
 def spandrel() -> Any:
     found = through_spandrel._library()
@@ -243,6 +277,8 @@ REAL: dict[str, tuple[dict[str, Any], int, int]] = {
     ),
     "DAT": ({"embed_dim": 24, "depth": [2], "num_heads": [2], "split_size": [8, 8], "expansion_factor": 2.0, "upscale": 2}, 2, 3),
     "DnCNN": ({}, 1, 1),
+    "PLKSR": ({"dim": 16, "n_blocks": 2, "upscaling_factor": 2}, 2, 3),
+    "SPAN": ({"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 16}, 4, 3),
 }
 """Family, sizes of a small network of it, its scale and channels."""
 
