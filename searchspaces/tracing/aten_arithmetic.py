@@ -15,6 +15,7 @@ from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.norm import UnitNorm
 from searchspaces.tracing.aten import Value, Walk, arguments, handles, loose_name, packet, shape, tensor_name
 from searchspaces.tracing.lengths import unit_length
+from searchspaces.tracing.masks import hidden, infinite
 
 
 def affine(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any, suffix: str = "") -> Value:
@@ -93,6 +94,10 @@ def _is_loose(walk: Walk, argument: Any, name: str) -> bool:
 
 def _grown(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any) -> Value:
     """An affine whose constants may have more axes or longer ones than the tensor has."""
+    places = infinite(call, shift) if isinstance(shift, Tensor) else None
+    if places is not None:
+        inner = _grown(walk, call, source, scale, shift.masked_fill(places, 0.0))
+        return hidden(walk, call, str(inner), places)
     sides = [tuple(c.shape) for c in (scale, shift) if isinstance(c, Tensor)]
     if torch.broadcast_shapes(shape(source), *sides) == shape(source):
         return affine(walk, call, source, scale, shift)
@@ -171,10 +176,14 @@ def _where(walk: Walk, call: fx.Node) -> Value:
     if isinstance(x, str) and isinstance(y, str):
         return walk.emit(call, Where(), (tensor_name(walk, yes), tensor_name(walk, no)), {"mask": mask})
     source, constant, kept = (yes, y, mask) if isinstance(x, str) else (no, x, ~mask.bool())
-    other = _constant(torch.as_tensor(constant))
-    if bool(torch.isinf(other).any()):
-        raise NotRead("fills with infinity, which no format holds")
-    return walk.emit(call, Where(), (tensor_name(walk, source),), {"mask": kept, "other": other})
+    other, name = _constant(torch.as_tensor(constant)), tensor_name(walk, source)
+    places = infinite(call, other)
+    if places is None:
+        return walk.emit(call, Where(), (name,), {"mask": kept, "other": other})
+    places = places & ~kept.bool()
+    if not bool((kept.bool() | places).all()):
+        name = walk.emit(call, Where(), (name,), {"mask": kept, "other": other.masked_fill(torch.isinf(other), 0.0)})
+    return hidden(walk, call, name, places)
 
 
 def _unary(walk: Walk, call: fx.Node, op: act.Activation, weights: Mapping[str, Tensor] | None = None) -> Value:

@@ -21,6 +21,7 @@ from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm,
 from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.aten import Value, Walk, arguments, both, handles, loose_name, one, shape, tensor_name
 from searchspaces.tracing.aten_arithmetic import affine
+from searchspaces.tracing.masks import hidden
 
 COMPUTED = "weights are computed from the picture"
 
@@ -171,8 +172,11 @@ def _attention(walk: Walk, call: fx.Node) -> Value:
     scores = product(walk, call, scaled, turned, suffix="scores")
     mask = walk.value(a["attn_mask"])
     if isinstance(mask, Tensor):
-        added = mask if mask.is_floating_point() else torch.zeros(mask.shape).masked_fill(~mask, float("-inf"))
-        scores = walk.emit(call, Add(), (scores,), {"other": added}, suffix="mask")
+        places = torch.isneginf(mask) if mask.is_floating_point() else ~mask
+        added = mask.masked_fill(places, 0.0) if mask.is_floating_point() else torch.zeros(1)
+        if bool(added.any()):
+            scores = walk.emit(call, Add(), (scores,), {"other": added}, suffix="bias")
+        scores = hidden(walk, call, scores, places) if bool(places.any()) else scores
     elif mask is not None:
         scores = walk.emit(call, Add(), (scores, tensor_name(walk, a["attn_mask"])), suffix="mask")
     weights = walk.emit(call, Softmax(-1), (scores,), suffix="softmax")

@@ -20,6 +20,7 @@ from searchspaces.ops.moves import move as mv
 from searchspaces.ops.moves.grid_sample import GridSample
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.moves.windows import Windows
 from searchspaces.ops.reductions import norm as nm
 from searchspaces.ops.reductions import reduce as rd
 from searchspaces.ops.reductions.softmax import Softmax
@@ -93,6 +94,7 @@ SAMPLES: dict[str, Callable[[], Graph]] = {
     "roll": _picture(mv.Roll((2, -1), (2, 3))),
     "flip": _picture(mv.Flip((2, 3))),
     "gather": _picture(mv.Gather((2, 0, 0, 3, 1))),
+    "windows": _picture(Windows(3, 3, 2)),
     "expand": lambda: _network("expand", [(rd.Mean(), ("x",), {}), (mv.Expand((-1, -1, "h", "w")), ("y0",), {})]),
     "pad": _picture(Pad((1, 2, 0, 1), "reflect")),
     "layer_norm": _tokens(nm.LayerNorm(), weight=_random(CHANNELS), bias=_random(CHANNELS)),

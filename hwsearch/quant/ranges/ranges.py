@@ -20,6 +20,7 @@ from hwmodels.numbers import Float, Int, NumberFormat
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.observe.gains import Bench, others, quantizes
 from hwsearch.quant.ranges.histograms import counted
+from hwsearch.quant.ranges.masked import Floors
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.shapes import known_channel_axes
 from searchspaces.ops.maps.activation import Relu, Relu6
@@ -135,9 +136,10 @@ def extremes(graph: Graph, crops: Sequence[Tensor]) -> dict[str, Ranges]:
     """Range that matters of every channel of every tensor over all crops ``[1, C, h, w]``."""
     low: dict[str, Tensor] = {}
     high: dict[str, Tensor] = {}
-    axes = known_channel_axes(graph)
+    axes, floors = known_channel_axes(graph), Floors(graph)
 
     def see(node: Node, y: Tensor) -> None:
+        floors.see(node, y)
         rest = others(y, axes[node.name])
         smallest, largest = y.amin(dim=rest).view(-1), y.amax(dim=rest).view(-1)
         low[node.name] = torch.minimum(low[node.name], smallest) if node.name in low else smallest
@@ -147,7 +149,8 @@ def extremes(graph: Graph, crops: Sequence[Tensor]) -> dict[str, Ranges]:
         for crop in crops:
             execute(graph, crop, see)
     reach = {node.name: saturation(_saturating(graph, node), 16) for node in graph.nodes}
-    return {name: Ranges(*(end[name].double().clamp(-reach[name], reach[name]).numpy() for end in (low, high))) for name in low}
+    least = {node.name: max(-reach[node.name], floors.of(node)) for node in graph.nodes}
+    return {name: Ranges(*(end[name].double().clamp(least[name], reach[name]).numpy() for end in (low, high))) for name in low}
 
 
 def saturation(unit: float, bits: int) -> float:

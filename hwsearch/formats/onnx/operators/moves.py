@@ -11,6 +11,7 @@ from searchspaces.ir.graph import Node
 from searchspaces.ops.moves import move as mv
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.moves.windows import Windows
 
 if TYPE_CHECKING:
     from hwsearch.formats.onnx.writer import Writer
@@ -45,6 +46,22 @@ def _repeat(writer: Writer, node: Node, xs: list[str], name: str) -> str:
 def _gather(writer: Writer, node: Node, xs: list[str], name: str) -> str:
     assert isinstance(node.op, mv.Gather)
     return writer.op("Gather", [xs[0], writer.const(node.op.indices, np.int64)], name, axis=node.op.axis)
+
+
+@WRITES.register(Windows)
+def _windows(writer: Writer, node: Node, xs: list[str], name: str) -> str:
+    """The places of every window; where the picture's size decides how many there are, the first place of all windows, then the
+    second, and so on, one behind the other."""
+    op, rank = node.op, len(writer.shapes[node.inputs[0]])
+    assert isinstance(op, Windows)
+    axis, (now, other) = op.axis % rank, writer.both_shapes(node.inputs[0])
+    if now[axis] == other[axis]:
+        cut = writer.op("Gather", [xs[0], writer.const(op.places(now[axis]), np.int64)], axis=axis)
+        return writer.op("Transpose", [cut], name, perm=[*range(axis + 1), *range(axis + 2, rank + 1), axis + 1])
+    starts = [place * op.dilation for place in range(op.size)]
+    parts = [_part(writer, xs[0], axis, start, start - op.reach + 1 or _END, op.step) for start in starts]
+    last = writer.const([rank], np.int64)
+    return writer.op("Concat", [writer.op("Unsqueeze", [part, last]) for part in parts], name, axis=rank)
 
 
 @WRITES.register(mv.PixelShuffle)

@@ -19,6 +19,7 @@ from hwsearch.quant.engine.steps import same_grid
 from searchspaces.ir.graph import Node
 from searchspaces.ops.moves.move import Flip, Gather, Roll
 from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.moves.windows import Windows
 
 REFLECT = 0
 """As the schema numbers it (``MirrorPadMode``): the border is not repeated."""
@@ -148,3 +149,20 @@ def _gather(writer: Writer, node: Node) -> int:
     places = writer.constant(f"{node.name}/places", np.array(op.indices, np.int32) % source.sides[axis])
     options = Options("GatherOptions", {"Axis": axis})
     return _written(writer, node, source, lambda y: writer.file.op("GATHER", [source.x, places], y, options, 2))
+
+
+@WRITES.register(Windows)
+def _windows(writer: Writer, node: Node) -> int:
+    """GATHER of the places of every window, which then go behind the other axes."""
+    op, grid = node.op, laid(writer, node)
+    assert isinstance(op, Windows)
+    _check_micro(writer, node, "GATHER")
+    source = standing(writer, node, picture=False) if grid.picture else grid
+    axis, rank = op.axis % len(source.sides), len(source.sides)
+    found = op.places(source.sides[axis])
+    places = writer.constant(f"{node.name}/places", found.astype(np.int32))
+    cut = source.tensor(writer, node, "windows", (*source.sides[:axis], *found.shape, *source.sides[axis + 1 :]))
+    writer.file.op("GATHER", [source.x, places], cut, Options("GatherOptions", {"Axis": axis}), 2)
+    order = [*range(axis + 1), *range(axis + 2, rank + 1), axis + 1]
+    axes = writer.constant(f"{node.name}/axes", np.array(order, np.int32))
+    return _written(writer, node, source, lambda y: writer.file.op("TRANSPOSE", [cut, axes], y, Options("TransposeOptions"), 5))

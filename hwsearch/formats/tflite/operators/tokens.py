@@ -79,9 +79,15 @@ def _reshape(writer: Writer, node: Node) -> int:
     return _moved(writer, node, "RESHAPE", [np.array(writer.full[node.name])], "ReshapeOptions")
 
 
+MICRO_AXES = 5
+"""Axes of the largest tensor that TensorFlow Lite Micro transposes (``transpose_common.cc``)."""
+
+
 @WRITES.register(Permute)
 def _permute(writer: Writer, node: Node) -> int:
     assert isinstance(node.op, Permute)
+    if writer.qgraph.rule == "gemmlowp" and len(node.op.axes) > MICRO_AXES:
+        raise FileError(f"{node.name!r}: TensorFlow Lite Micro exchanges no more than {MICRO_AXES} axes", "Export it as TFLite.")
     return _moved(writer, node, "TRANSPOSE", [np.array(node.op.axes)], "TransposeOptions", 5)
 
 

@@ -23,6 +23,7 @@ from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Exp, Relu, Rsqrt
 from searchspaces.ops.moves.move import Flip, Gather, Permute, PixelShuffle, Reshape, Roll
 from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.moves.windows import Windows
 from searchspaces.ops.reductions.reduce import Mean
 
 SIZE = (9, 12)
@@ -48,6 +49,8 @@ def chain(*steps: Op | tuple[Op, Mapping[str, Tensor]]) -> Graph:
 
 TOKENS = (Reshape((1, 3, "h * w")), Permute((0, 2, 1)))
 """A picture as tokens ``[1, H W, 3]``."""
+CUT = (Windows(2, 4, 2), Windows(3, 3, 2))
+"""Windows of 4x3 pixels which overlap."""
 GRAPHS: dict[str, Graph] = {
     "mirrored picture": chain(conv(3, 8, padding=1), Pad((1, 2, 3, 1), "reflect"), conv(8, 4)),
     "picture among zeros": chain(conv(3, 8, padding=1), Pad((2, 0, 1, 3)), conv(8, 4)),
@@ -58,6 +61,8 @@ GRAPHS: dict[str, Graph] = {
     "turned over": chain(conv(3, 8, padding=1), Flip((1, 3)), conv(8, 4)),
     "channels in another order": chain(conv(3, 8, padding=1), Gather((5, 5, 0, -1), 1), conv(4, 4)),
     "rows in another order": chain(*TOKENS, Gather((8, 0, 3), -2)),
+    "windows of a picture": chain(conv(3, 8, padding=1), *CUT, Permute((0, 1, 4, 5, 2, 3)), Reshape((1, 96, -1))),
+    "windows of tokens in another order": chain(*TOKENS, Windows(-2, 5, 3, 2)),
     "behind pixels in blocks": chain(conv(3, 12, padding=1), PixelShuffle(2), Pad((1, 1, 1, 1), "reflect"), conv(3, 4)),
     "mean of a picture": chain(conv(3, 8, padding=1), Mean(), conv(8, 32, side=1)),
     "mean of a picture, then tokens": chain(conv(3, 8, padding=1), Mean((2, 3), keepdims=False), Reshape((1, 2, 4))),
@@ -93,9 +98,16 @@ def test_codes_of_the_reference_kernels(name: str, widths: str) -> None:
 @pytest.mark.parametrize("name", [name for name in GRAPHS if "root" not in name])
 def test_codes_of_tensorflow_lite_micro(name: str, widths: str) -> None:
     q = quantize(GRAPHS[name], 8, WIDTHS[widths])
-    moved = next((node for node in q.graph.nodes if isinstance(node.op, Gather | Pad)), None)
-    lacks = moved is not None and q.formats[moved.name].is_wide and ("mirror" in name or "order" in name or "blocks" in name)
-    if lacks:
+    moved = next((node for node in q.graph.nodes if isinstance(node.op, Gather | Pad | Windows)), None)
+    lacks = (
+        moved is not None
+        and q.formats[moved.name].is_wide
+        and ("mirror" in name or "order" in name or "windows" in name or "blocks" in name)
+    )
+    if name == "windows of a picture":
+        with pytest.raises(FileError, match=r"exchanges no more than 5 axes|no GATHER of 16-bit"):
+            to_bytes(q, flavour="micro", size=SIZE)
+    elif lacks:
         with pytest.raises(FileError, match=r"TensorFlow Lite Micro has no (MIRROR_PAD|GATHER) of 16-bit tensors"):
             to_bytes(q, flavour="micro", size=SIZE)
     else:
