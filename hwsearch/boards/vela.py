@@ -50,7 +50,6 @@ class Row:
     latency_s: float
     compute_s: float
     memory_s: float
-    onchip_bytes: int
 
 
 def check(device: Device) -> None:
@@ -120,6 +119,18 @@ def compile_file(path: Path, device: Device) -> list[Row]:
         UsageError: see ``check``.
         FileError: the compiler refuses the file, or takes too long; its last words are told.
     """
+    return parse(_compiled(path, device, "per-layer"), _clock_hz(device))
+
+
+def onchip_bytes(path: Path, device: Device) -> float:
+    """The most on-chip memory that the compiler uses for a TFLite file, what runs beside the array included; raises as
+    ``compile_file``."""
+    (summary,) = csv.DictReader(_compiled(path, device, "summary").splitlines())
+    return 1024 * float(summary["sram_memory_used"])
+
+
+def _compiled(path: Path, device: Device, table: str) -> str:
+    """The text of one of the compiler's tables for a file."""
     check(device)
     with tempfile.TemporaryDirectory(prefix="hwsearch-vela-") as folder:
         config = Path(folder, "system.ini")
@@ -131,13 +142,13 @@ def compile_file(path: Path, device: Device) -> list[Row]:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         except subprocess.TimeoutExpired:
             raise FileError(f"Vela did not finish {path} in {TIMEOUT_S} s", "Try a smaller --input.") from None
-        found = sorted(Path(folder).glob("*_per-layer.csv"))
+        found = sorted(Path(folder).glob(f"*_{table}*.csv"))
         if done.returncode or not found:
             words = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
             raise FileError(
                 f"Vela cannot compile {path}: {words[-1] if words else 'no reason given'}", "Price it without --with vela."
             )
-        return parse(found[0].read_text(), _clock_hz(device))
+        return found[0].read_text()
 
 
 def parse(text: str, clock_hz: float) -> list[Row]:
@@ -154,7 +165,6 @@ def parse(text: str, clock_hz: float) -> list[Row]:
                 float(entry["Op Cycles"]) / clock_hz,
                 float(entry["NPU"]) / clock_hz,
                 memory / clock_hz,
-                int(float(entry["Staging Usage"])),
             )
         )
     return rows

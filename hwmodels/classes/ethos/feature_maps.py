@@ -18,6 +18,7 @@ belong to it and fits nowhere alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,10 @@ class Schedule(NamedTuple):
     rows: np.ndarray
     streamed: np.ndarray
     onchip_bytes: float
+
+
+Copies = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""``float64[L]``, bytes that copies of weights take: given those free, and which layers copy any (``bool[L]``)."""
 
 
 class Cascade(NamedTuple):
@@ -166,7 +171,9 @@ def widened(chain: Chain, cascade: Cascade, capacity: float) -> list[Cascade]:
     return best
 
 
-def schedule(workload: Workload, chain: Chain, element_bytes: float, access: np.ndarray, capacity: float) -> Schedule:
+def schedule(
+    workload: Workload, chain: Chain, element_bytes: float, access: np.ndarray, capacity: float, copies: Copies
+) -> Schedule:
     """The schedule of a workload whose feature maps live in external memory, with ``capacity`` bytes on chip.
 
     Args:
@@ -186,17 +193,19 @@ def schedule(workload: Workload, chain: Chain, element_bytes: float, access: np.
         rows[layers] = chain.steps(cascade.first, cascade.last, cascade.step)
         taken[layers] = min(cascade.used_bytes, capacity)
         rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True
+    taken += copies(capacity - taken, rows == 0)
     kept = kept_whole(workload, element_bytes, taken, rolling, access, capacity)
     for one in ranges_of(workload, kept, element_bytes, access):
         taken[one.layers] += one.size_bytes
     return Schedule(kept | rolling, rows, streamed, float(taken.max(initial=0.0)))
 
 
-def all_inside(workload: Workload, element_bytes: float) -> Schedule:
+def all_inside(workload: Workload, element_bytes: float, copies: Copies, capacity: float) -> Schedule:
     """The schedule of a device without external memory for feature maps: everything on chip, whole."""
     count = len(workload.layers)
     everything, whole = np.ones(len(workload.tensors), dtype=bool), np.zeros(count, dtype=np.int64)
     alive = np.zeros(count)
     for one in ranges_of(workload, everything, element_bytes, np.zeros(len(workload.tensors))):
         alive[one.layers] += one.size_bytes
+    alive += copies(capacity - alive, whole == 0)
     return Schedule(everything, whole, np.zeros(count, dtype=bool), float(alive.max()))

@@ -20,6 +20,7 @@ import numpy as np
 from hwmodels.classes.ethos import feature_maps, tokens, transposes
 from hwmodels.classes.ethos.array import array_of, described, homes_of
 from hwmodels.classes.ethos.blocks import COPY, POOLING, PRODUCT, TURN, Blocks, Operation, Part, reach
+from hwmodels.classes.ethos.copies import Step, copies
 from hwmodels.classes.ethos.cycles import operation_cycles, read_bytes, written_bytes
 from hwmodels.classes.ethos.encoded_weights import encoded_bytes
 from hwmodels.classes.ethos.feature_maps import Schedule
@@ -33,6 +34,7 @@ from hwmodels.classes.ethos.terms import (
     HIDDEN,
     NEVER,
     NONE,
+    ONCHIP,
     SOME,
     TOTAL,
     WAITS,
@@ -119,11 +121,13 @@ class _Pricing:
 
     def _work(self, row: int, in_bytes: int, out_bytes: int) -> float:
         """Cycles that the array alone needs for layer ``row``, at its documented rate."""
-        total, home = 0.0, self.homes.onchip
-        for whole, *_ in operations(self.workload, row, self.array, self.brick, in_bytes, out_bytes):
-            op = self._written(row, whole)
-            total += operation_cycles(op, self._cut(whole, 0), self.array, home, home, self.homes.weights.read_latency, 1.0)[0]
-        return total
+        found = operations(self.workload, row, self.array, self.brick, in_bytes, out_bytes)
+        return sum((self._alone(row, part.operation)[0] for part in found), 0.0)
+
+    def _alone(self, row: int, whole: Operation) -> tuple[float, float]:
+        """Cycles of the array for an operation of layer ``row``, all on chip, at its documented rate: its work; with waiting."""
+        home, latency = self.homes.onchip, self.homes.weights.read_latency
+        return operation_cycles(self._written(row, whole), self._cut(whole, 0), self.array, home, home, latency, 1.0)
 
     def _written(self, row: int, op: Operation) -> Operation:
         """The operation as it is weighed: with the transpose that its writer does, whose result counts though it is cut along the
@@ -182,15 +186,36 @@ class _Pricing:
             self.schedules[a, capacity] = self._schedule(a, capacity)
         return self.schedules[a, capacity]
 
+    def _steps(self, found: list[list[Part]], weights: np.ndarray) -> list[Step]:
+        """The operations that copy weights (``weights float64[L]`` bytes) to the chip, and those that such copies hide behind."""
+        steps = []
+        for row, parts in enumerate(found):
+            if self.homes.weights_at == ONCHIP or self.absorbed[row] or row in self.turns.values():
+                continue
+            for op, share, *_ in parts:
+                cut = self._cut(op, 0)
+                # Vectors are multiplied by weights where these are stored.
+                stays = op.kernel_h * op.kernel_w * op.in_h * op.in_w == 1
+                copied = 0.0 if stays else float(weights[row]) * share
+                full = len(parts) == 1 or not self.workload.layers[row].moves("concat")
+                steps.append(Step(row, self._alone(row, op)[1], op.out_c, cut.out_c, copied, full))
+        return steps
+
     def _schedule(self, a: int, capacity: float) -> Schedule:
         workload, size = self.workload, float(self.choices.tensor_bytes[a])
-        if not self.homes.spills:
-            return feature_maps.all_inside(workload, size)
         found = [operations(workload, row, self.array, self.brick, int(size), int(size)) for row in range(len(workload.layers))]
         weights = self.choices.weight_bytes[:, -1, a]
+        steps = self._steps(found, weights)
+
+        def copied(free: np.ndarray, alone: np.ndarray) -> np.ndarray:
+            here = [step if alone[step.row] else step._replace(weight_bytes=0.0) for step in steps]
+            return copies(here, free, self.homes.weights)
+
+        if not self.homes.spills:
+            return feature_maps.all_inside(workload, size, copied, capacity)
         firsts = [each[0].operation if each else None for each in found]
         chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), weights)
-        planned = feature_maps.schedule(workload, chain, size, self._access(found), capacity)
+        planned = feature_maps.schedule(workload, chain, size, self._access(found), capacity, copied)
         for row, turn in self.turns.items():
             planned.inside[workload.layers[row].output] = planned.inside[workload.layers[turn].output]
         for row in map(int, np.flatnonzero(self.absorbed)):
