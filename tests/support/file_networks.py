@@ -137,6 +137,24 @@ class Joined(nn.Module):
         return self.shuffle(self.last(torch.cat([y, x], dim=1)))
 
 
+class Hourglass(nn.Module):
+    """U-Net-like: halved by a strided convolution, enlarged by a pixel shuffle, joined with what was before."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__()
+        width = 8 * int(rng.integers(2, 7))
+        self.head, self.down = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.middle, self.up = nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.Conv2d(2 * width, 4 * width, 1)
+        self.join, self.tail = nn.Conv2d(2 * width, width, 3, padding=1), nn.Conv2d(width, 12, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        head = torch.relu(self.head(x))
+        deep = torch.relu(self.middle(torch.relu(self.down(head))))
+        joined = torch.cat([head, self.shuffle(self.up(deep))], dim=1)
+        return self.shuffle(self.tail(torch.relu(self.join(joined))))
+
+
 KINDS: dict[str, Callable[[np.random.Generator], nn.Module]] = {
     "residual": Residual,
     "odd": lambda rng: Residual(rng, step=int(rng.choice([3, 5, 7]))),
@@ -149,10 +167,13 @@ KINDS: dict[str, Callable[[np.random.Generator], nn.Module]] = {
     "joined": Joined,
 }
 
+FURTHER: dict[str, Callable[[np.random.Generator], nn.Module]] = {"hourglass": Hourglass}
+"""Kinds that the figures of whole files in the README leave out."""
+
 
 def draw(kind: str, seed: int) -> Graph:
     """One random network of a kind as a canonical graph with random weights."""
     torch.manual_seed(seed)
-    network = KINDS[kind](np.random.default_rng((seed, *map(ord, kind))))
+    network = (KINDS | FURTHER)[kind](np.random.default_rng((seed, *map(ord, kind))))
     channels = next(m for m in network.modules() if isinstance(m, nn.Conv2d)).in_channels
     return trace(network.eval(), channels, f"{kind} {seed}")

@@ -92,15 +92,18 @@ class _Pricing:
         hidden = 0.0
         if self.absorbed[row]:
             hidden = self._work(next(i for i in range(row, -1, -1) if not self.absorbed[i]), read, written)
-        key = (what, place, rows, weight_bytes.tobytes(), pace.tobytes(), self.absorbed[row], hidden, self.turns.get(row))
+        copied = copied_in(self.workload, layer) if layer.moves("concat") else ()
+        whence = [ALL if plan[0].inside[i] else NONE for i in copied] or [place.near] * len(found)
+        whole = self.absorbed[row], hidden, self.turns.get(row)
+        key = (what, place, tuple(whence), rows, weight_bytes.tobytes(), pace.tobytes(), *whole)
         if key in self.terms:
             return self.terms[key]
         out = np.zeros((len(pace), 4))
         words = tokens.words_of(self.workload.tensors[layer.inputs[0]], self.array, self.homes.capacity)
-        for part in found:
+        for part, near in zip(found, whence, strict=True):
             blocks = self._cut(part.operation, rows, self.turns.get(row))
             op = self._written(row, part.operation)
-            here = tokens.placed(part, place, words)
+            here = tokens.placed(part, place._replace(near=near), words)
             made = np.zeros_like(out)
             layer_terms(op, blocks, self.array, self.homes, here, weight_bytes * part.share, pace, made)
             home = self.homes.weights

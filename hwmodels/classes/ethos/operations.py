@@ -128,7 +128,8 @@ def operations(workload: Workload, row: int, array: Array, brick: np.ndarray, in
     if isinstance(layer.work, Reduce):
         return [Part(operation) for operation in _reductions(layer.work, source, make, float(array.other[wide]))]
     if layer.moves("concat", "repeat", "copy", "pad"):
-        return [Part(make(COPY, float(array.other[wide]), 1, c, kernel_h=1, kernel_w=1)) for c in _copied(workload, layer)]
+        copies = [(make(COPY, float(array.other[wide]), 1, c, kernel_h=1, kernel_w=1), i) for c, i in _copied(workload, layer)]
+        return [Part(copy._replace(in_brick=bool(brick[i]))) for copy, i in copies]
     if isinstance(layer.work, Move) and layer.work.shape:
         return [Part(turn(layer.work.shape, layer.work.axes, array, make, wide))]
     if layer.moves("resize"):
@@ -230,14 +231,15 @@ def turn(shape: tuple[int, ...], axes: tuple[int, ...], array: Array, make: Call
     return made if array.buffers[0] else made._replace(in_brick=False, out_brick=False)
 
 
-def _copied(workload: Workload, layer: Layer) -> list[int]:
-    """Channels of each copy that a concatenation, a repetition or a plain copy needs."""
+def _copied(workload: Workload, layer: Layer) -> list[tuple[int, int]]:
+    """Channels of each copy that a concatenation, a repetition or a plain copy needs, and the tensor that it reads."""
+    source = layer.inputs[0]
     if layer.moves("copy", "pad"):
-        return [workload.tensors[layer.output].channels]
+        return [(workload.tensors[layer.output].channels, source)]
     if layer.moves("repeat"):
-        channels = workload.tensors[layer.inputs[0]].channels
-        return [channels] * (workload.tensors[layer.output].channels // channels)
-    return [workload.tensors[i].channels for i in copied_in(workload, layer)]
+        channels = workload.tensors[source].channels
+        return [(channels, source)] * (workload.tensors[layer.output].channels // channels)
+    return [(workload.tensors[i].channels, i) for i in copied_in(workload, layer)]
 
 
 def _convolutions(workload: Workload, layer: Layer, array: Array, make: Callable[..., Operation], finish: float) -> list[Part]:
