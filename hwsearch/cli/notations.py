@@ -189,6 +189,7 @@ def network_fields(
     weights: Path | None,
     scale: int | None,
     arguments: Iterable[str] | None,
+    dropped: Iterable[str] | None = None,
 ) -> dict[str, object]:
     """The fields of a request that say which network; only those that were given.
 
@@ -209,6 +210,7 @@ def network_fields(
         "weights": weights,
         "scale": scale,
         "arguments": read_arguments(arguments) or None,
+        "dropped": tuple(dropped or ()) or None,
     }
     return given(fields)
 

@@ -95,7 +95,7 @@ class Seal(_Frozen):
     it was edited."""
 
     network: Digest
-    """Name, enlargement, arguments and weights of the network."""
+    """Name, enlargement, arguments and weights of the network, and the blocks that it is without."""
     widths: Digest
     """The width of every layer and tensor, what they mean, and how they were quantized."""
     setting: Digest
@@ -111,6 +111,8 @@ class Plan(_Frozen):
     name: Name
     network: Text
     scale: Scale
+    dropped: list[Text] = Field(default_factory=list)
+    """Blocks that the network is without, by their names in its state dict."""
     target: Text
     input_height: Side
     input_width: Side
@@ -152,7 +154,7 @@ class Plan(_Frozen):
             return ()
         own, found = self._own_seal(), []
         if own.network != self.seal.network:
-            found.append(f"the network ({self.network} x{self.scale}, its arguments or its weights)")
+            found.append(f"the network ({self.network} x{self.scale}, its arguments, blocks or weights)")
         if own.widths != self.seal.widths:
             found.append("the widths")
         if own.setting != self.seal.setting:
@@ -163,7 +165,9 @@ class Plan(_Frozen):
 
     def _own_seal(self) -> Seal:
         made_with = self.provenance
-        network = _sha256(self.network, self.scale, made_with.network_arguments, made_with.weights_sha256)
+        # Plans that drop nothing have the seals and keys of versions that could not.
+        dropped = [self.dropped] if self.dropped else []
+        network = _sha256(self.network, self.scale, made_with.network_arguments, made_with.weights_sha256, *dropped)
         # Not sorted: the order of layers is that of the network.
         widths = _sha256([*self.weight_bits.items()], [*self.activation_bits.items()], self.wide, self.method)
         tiling = None if self.tiling is None else str(self.tiling)
@@ -182,6 +186,7 @@ class Plan(_Frozen):
         """Hash of the choices alone: equal for equal plans of one network and target, whatever was predicted."""
         tiling = None if self.tiling is None else str(self.tiling)
         made = [self.network, self.scale, self.target, self.weight_bits, self.activation_bits, tiling]
+        made += [self.dropped] if self.dropped else []
         made += [] if self.method == earlier.USUAL_METHOD else [self.method]
         choices = json.dumps(made, sort_keys=True)
         return hashlib.sha256(choices.encode()).hexdigest()[:16]

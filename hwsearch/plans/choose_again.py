@@ -177,7 +177,13 @@ def write(picked: ChosenAgain, path: Path, progress: Progress) -> Plan:
     with progress.stage("calibrating", STEPS) as stage:
         lows = [crop.low for crop in picked.photos.crops]
         calibration = calibrate(
-            problem.graph, lows, problem.space, method=chosen.method, seed=request.seed, progress=follow(stage, STEPS)
+            problem.graph,
+            lows,
+            problem.space,
+            method=chosen.method,
+            seed=request.seed,
+            progress=follow(stage, STEPS),
+            teacher=problem.whole,
         )
     with progress.stage("running the plan in integers", STEPS) as stage:
         report = follow(stage, STEPS)

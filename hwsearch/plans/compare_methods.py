@@ -83,6 +83,8 @@ class MethodComparison(_Frozen):
     network: str
     scale: int
     weights_sha256: str
+    dropped: list[str] = []
+    """Blocks that the network was without; floating point is with them."""
     target: str
     scope: str
     quality_name: str = "PSNR-Y"
@@ -145,6 +147,7 @@ def compare(
         network=problem.network.name,
         scale=problem.network.scale,
         weights_sha256=problem.network.weights_sha256,
+        dropped=list(problem.network.dropped),
         target=problem.device.name,
         scope=request.scope,
         quality_name=photos.task.quality.name,
@@ -183,7 +186,9 @@ def beside_the_best(rows: Sequence[MethodRow]) -> list[MethodRow]:
 def _look(problem: Problem, photos: Pictures, space: SearchSpace, name: str, seed: int) -> tuple[Calibration, float]:
     """A calibration of its own for every method, so that none is given what another has worked out; and its seconds."""
     started = time.perf_counter()
-    calibration = calibrate(problem.graph, [crop.low for crop in photos.crops], space, method=name, seed=seed)
+    calibration = calibrate(
+        problem.graph, [crop.low for crop in photos.crops], space, method=name, seed=seed, teacher=problem.whole
+    )
     return calibration, time.perf_counter() - started
 
 
@@ -206,7 +211,7 @@ class _Judge:
     def __init__(self, problem: Problem, task: Task, pairs: Sequence[Sample]) -> None:
         self.pairs, self._task = pairs, task
         with torch.no_grad():
-            self.float_db, self.float_second = self._figures(lambda x: execute(problem.graph, x))
+            self.float_db, self.float_second = self._figures(lambda x: execute(problem.whole or problem.graph, x))
 
     def __call__(self, quantized: QuantizedGraph) -> tuple[np.ndarray, float]:
         """The task's quality of every picture, dB, and its mean second figure, of our integer engine."""

@@ -87,6 +87,7 @@ class PlanFile:
             network=plan.network,
             scale=plan.scale,
             arguments={} if self.model else plan.provenance.network_arguments,
+            dropped=tuple(plan.dropped),
             target=plan.target,
             input_size=size,
             tile=tile,
@@ -141,7 +142,13 @@ class PlanFile:
         with progress.stage("calibrating", STEPS) as stage:
             lows = [crop.low for crop in photos.crops]
             calibration = calibrate(
-                problem.graph, lows, problem.space, method=self.plan.method, seed=request.seed, progress=follow(stage, STEPS)
+                problem.graph,
+                lows,
+                problem.space,
+                method=self.plan.method,
+                seed=request.seed,
+                progress=follow(stage, STEPS),
+                teacher=problem.whole,
             )
         return Recalibrated(request, problem, row, photos, calibration)
 

@@ -16,6 +16,7 @@ from hwsearch.plans.plan_file import PlanFile
 from hwsearch.problem.pose import Problem, Request, pose
 from hwsearch.search import frame_rate, tiling_options
 from searchspaces.networks import registry, through_spandrel
+from searchspaces.networks.adapted import blocks
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import PlanRow, SearchSpace, listed, matrix, written
 
@@ -134,11 +135,12 @@ def _network(request: Request) -> LoadedNetwork | None:
     spec = registry.spec(request.network)
     scale = request.scale or next(iter(spec.shipped), spec.scales[0])
     if spec.weights(scale) is not None and not request.arguments:
-        return None
+        return None  # blocks that are dropped are dropped where its weights are read
     module = registry.build(spec.name, scale, **request.arguments)
     arguments = {**spec.arguments, **request.arguments}
     channels = spec.channels or int(arguments["channels"])
-    return LoadedNetwork(module, spec.name, scale, channels, spec.input_kind, "", arguments)
+    network = LoadedNetwork(module, spec.name, scale, channels, spec.input_kind, "", arguments, size=spec.size)
+    return blocks.without(network, request.dropped) if request.dropped else network
 
 
 def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> Price:
@@ -154,7 +156,7 @@ def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> Price:
     request = dataclasses.replace(opened.request, **changes)  # type: ignore[arg-type]  # by the names of the fields
     if "target" not in changes:
         problem = pose(request)
-        if not changes.keys() & {"network", "weights", "scale", "arguments"}:
+        if not changes.keys() & {"network", "weights", "scale", "arguments", "dropped"}:
             opened.check_weights(problem.network.weights_sha256)
         row = problem.space.plan(plan.weight_bits, plan.activation_bits)
         return price(problem, row, plan.name, opened.remarks, request)

@@ -97,6 +97,7 @@ def plan_of(
         name=name,
         network=network.name,
         scale=network.scale,
+        dropped=list(network.dropped),
         target=problem.device.name,
         input_height=problem.input_size[0],
         input_width=problem.input_size[1],

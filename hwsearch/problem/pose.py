@@ -21,7 +21,8 @@ from hwsearch.formats.writing import exporters
 from hwsearch.problem import traced
 from hwsearch.quant import methods
 from searchspaces.ir.graph import Graph
-from searchspaces.networks import colours, registry, through_spandrel, value_range
+from searchspaces.networks import registry, through_spandrel
+from searchspaces.networks.adapted import blocks, colours, value_range
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.scopes import SCOPES, Scope
 from searchspaces.space import SearchSpace, build_space
@@ -42,9 +43,10 @@ UNSIZED = ("whole", "auto")
 class Request:
     """One job, in the user's words.
 
-    ``task``: its name (see ``searchspaces.tasks``), None: what the samples show. ``value_range``: what the network expects,
-    where that is not 0..1 (see ``networks.value_range``); ``order``: of its colours, None or "rgb", "bgr". ``force``: go on
-    with a network that the simplest method beats. Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height,
+    ``dropped``: blocks that the network is to be without (see ``networks.adapted.blocks``). ``task``: its name (see
+    ``searchspaces.tasks``), None: what the samples show. ``value_range``: what the network expects,
+    where that is not 0..1 (see ``networks.adapted.value_range``); ``order``: of its colours, None or "rgb", "bgr". ``force``:
+    go on with a network that the simplest method beats. Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height,
     width) of the low-resolution picture. ``tile`` is "whole", "auto", or height x width in pixels of the network's input,
     None: whole, but cut where memory demands it; ``halo``: "keep" or "recompute", None: whichever is better. ``fps``:
     pictures a second, one after another. ``batch``: plans that the refinement proposes together; the result depends on it,
@@ -63,6 +65,7 @@ class Request:
     arguments: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     target: Text = "jetson"
     images: Path | None = None
+    dropped: tuple[Text, ...] = ()
     task: Text | None = None
     value_range: Text | None = None
     order: Text | None = None
@@ -111,6 +114,8 @@ class Problem:
     device: Device
     space: SearchSpace
     tiled: tiles.PricedTiling
+    whole: Graph | None = None
+    """The network with the blocks that ``graph`` is without; None where it has all."""
 
     @property
     def table(self) -> CostTable:
@@ -152,10 +157,18 @@ def load_network(request: Request) -> LoadedNetwork:
     else:
         network = registry.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
     returns = enlarges and not (network.task and request.task is None)
-    expected = request.value_range or network.value_range
-    if expected:
-        network = value_range.wrapped(network, expected, returns=returns)
-    return colours.wrapped(network, request.order, returns=returns) if request.order else network
+
+    def wrapped(network: LoadedNetwork) -> LoadedNetwork:
+        expected = request.value_range or network.value_range
+        if expected:
+            network = value_range.wrapped(network, expected, returns=returns)
+        return colours.wrapped(network, request.order, returns=returns) if request.order else network
+
+    if not request.dropped:
+        return wrapped(network)
+    left = wrapped(blocks.without(network, request.dropped))
+    said = f"Without {', '.join(left.dropped)} the network is another: a search takes losses against what is left of it."
+    return replace(left, whole=wrapped(network).module, remarks=(*left.remarks, said))
 
 
 def _check_model(model: str) -> None:
@@ -209,7 +222,10 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     asked = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)
     tiled = tiles.lower(device, workload, space, asked)
     network = replace(network, only=graph.size, multiple=graph.multiple)
-    return Problem(network, graph, (height, width), workload, device, space, tiled)
+    whole = None
+    if network.whole is not None:
+        whole = traced.traced(network.whole, network.channels, network.name, otherwise=size, keep=request.cache)
+    return Problem(network, graph, (height, width), workload, device, space, tiled, whole)
 
 
 def _offered(option: str, wanted: tuple[Width, ...] | None, offered: tuple[Width, ...], device: Device) -> tuple[Width, ...]:

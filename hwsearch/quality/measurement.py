@@ -87,6 +87,6 @@ def prepare(
     """Calibrate the network, unless that was done for another device alike, and measure what it does in floating point."""
     shared = shared or Shared(problem.network, [problem.space])
     lows = [crop.low for crop in photos.crops]
-    calibration = shared.calibration(problem.graph, lows, problem.space, seed, progress, methods[0])
+    calibration = shared.calibration(problem.graph, lows, problem.space, seed, progress, methods[0], problem.whole)
     evaluator = evaluator or in_floating_point(problem, photos)
     return Measure(calibration, evaluator, tuple(methods))

@@ -55,11 +55,12 @@ class Shared:
         seed: int,
         report: Callable[[str, float], None] | None,
         method: str = USUAL,
+        teacher: Graph | None = None,
     ) -> Calibration:
         """The network calibrated for ``space`` by a method; the same one every time."""
         alike = self._alike[_meaning(space)]
         if alike.calibration is None:
-            alike.calibration = calibrate(graph, lows, alike.space, method=method, seed=seed, progress=report)
+            alike.calibration = calibrate(graph, lows, alike.space, method=method, seed=seed, progress=report, teacher=teacher)
         if space.formats == alike.space.formats:
             return alike.calibration
         return alike.calibration.within(space)

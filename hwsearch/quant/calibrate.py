@@ -39,6 +39,7 @@ def calibrate(
     method: str = methods.USUAL,
     seed: int = 0,
     progress: Progress | None = None,
+    teacher: Graph | None = None,
 ) -> Calibration:
     """Let a method look at a network on pictures.
 
@@ -46,6 +47,7 @@ def calibrate(
         crops: network inputs ``[1, C, h, w]`` in 0..1; at least 16 from many pictures give good formats.
         method: its name (see ``quant.methods``); others can be asked later, with ``by``.
         seed: of the sampling of patches, windows and probes.
+        teacher: see ``quant.method.Draft``.
     Raises:
         UsageError: no crops, no such method, a width below 2 bits, or operations in the graph that cannot be executed.
         FileError: values of the network overflow the floating-point format that the space offers.
@@ -61,6 +63,7 @@ def calibrate(
     if len(crops) == 1:
         crops = crops * 2
     seen = Observations(graph, crops, space.weight_bits, symmetric=space.symmetric_activations, seed=seed, progress=progress)
+    seen.teacher = teacher
     result = Calibration(space, seen, method)
     _check_overflow(result, seen)
     if progress is not None:
@@ -195,7 +198,13 @@ class Calibration:
             beside = self._beside(node, formats)
             layers[node.name] = self._cache.layer(node.name, numbers.layers[node.name], formats[source], before, after, beside)
             nodes[node.name] = _rescaled(node, before, after)
-        return Draft(QuantizedGraph(self.graph, formats, layers), self.graph.replaced(nodes), self._seen.crops)
+        quantized, network = QuantizedGraph(self.graph, formats, layers), self.graph.replaced(nodes)
+        return Draft(quantized, network, self._seen.crops, teacher=self.teacher)
+
+    @property
+    def teacher(self) -> Graph | None:
+        """See ``quant.method.Draft``."""
+        return self._seen.teacher
 
     def quantized(self, plan_row: Choices) -> QuantizedGraph:
         """The network of a plan ``int[decisions]``, every number decided."""

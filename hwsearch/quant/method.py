@@ -57,6 +57,7 @@ class Draft:
     ``quantized``: those numbers; ``network``: the same before rounding, in the scales that the plan has; ``pictures``: the
     calibration pictures ``[1, C, h, w]`` in 0..1; ``effort``: what a training may cost, in multiply-accumulates
     over those that it usually may; ``kept``: where a training leaves what it has come to, and goes on from; None: nowhere.
+    ``teacher``: what the network is to be like where that is another one, which has the blocks that this is without.
     """
 
     quantized: QuantizedGraph
@@ -64,6 +65,12 @@ class Draft:
     pictures: tuple[Tensor, ...]
     effort: float = 1.0
     kept: Kept | None = None
+    teacher: Graph | None = None
+
+    @property
+    def target(self) -> Graph:
+        """The floating-point network that a training takes for its target."""
+        return self.teacher or self.network
 
     def windows(self, side: int) -> Tensor:
         """The pictures, cut in squares ``[N, C, h, w]`` of ``side`` pixels, or less where a picture is smaller; in sizes that the

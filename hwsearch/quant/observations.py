@@ -77,7 +77,10 @@ class Observations:
         weight_bits: every width of weights that may be asked for.
         symmetric: activations have no zero points.
         seed: of the sampling of patches, windows and probes.
+        teacher: see ``quant.method.Draft``.
     """
+
+    teacher: Graph | None = None
 
     def __init__(
         self,

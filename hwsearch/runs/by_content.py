@@ -46,6 +46,7 @@ def measured_by(calibration: Calibration, photos: Pictures, seed: int) -> tuple[
     space = calibration.space
     return (
         graph(calibration.graph),
+        *(() if calibration.teacher is None else (graph(calibration.teacher),)),
         (space.names, space.formats, space.symmetric_activations, calibration.method, seed, photos.sha256, photos.task.name),
         *made_by(MEASURE),
     )

@@ -51,7 +51,8 @@ class LoadedNetwork:
     in their file. ``only``: the one size of pictures that it can be traced for, None: any whose sides are multiples of
     ``multiple``; both are known once it is posed as a problem. ``size``: the (height, width) that it is made for, where it
     names one. Of a model file: ``widths``, bits of layers and tensors that it has already. ``value_range``: what it is known to
-    expect, where that is not 0..1; ``task``: what it is for, where it returns no picture.
+    expect, where that is not 0..1; ``task``: what it is for, where it returns no picture. ``dropped``: blocks that ``module`` is
+    without (``networks.adapted.blocks``), and ``whole``: the module that has them.
     """
 
     module: nn.Module
@@ -69,6 +70,8 @@ class LoadedNetwork:
     task: str = ""
     only: tuple[int, int] | None = None
     multiple: int = 1
+    dropped: tuple[str, ...] = ()
+    whole: nn.Module | None = None
 
 
 def spec(name: str) -> NetworkSpec:

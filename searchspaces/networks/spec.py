@@ -28,7 +28,7 @@ class NetworkSpec:
         infer: reads arguments off a state dict; what the keys do not show is left out.
         channels: 1 or 3 when fixed, None when it is an argument.
         shipped: scale -> file name in ``pretrained/``.
-        value_range: what its published weights expect, as ``networks.value_range`` reads it; empty for 0..1.
+        value_range: what its published weights expect, as ``networks.adapted.value_range`` reads it; empty for 0..1.
         derived: endings of names that published files also hold and that follow from the rest, such as masks of windows.
         at_scale: of a file for several scales, what one of them needs, under the network's names.
         task: the task it is for, where it returns no picture (see ``searchspaces.tasks``).

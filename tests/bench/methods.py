@@ -68,8 +68,8 @@ WANTED = ("imdn x4", "vdsr x2", "carn_m x4", "lapsrn x2", "pan x4", "mobilesr x4
 """Published networks that the comparison is meant for, at ``BITS``."""
 BITS = ((4, 4), (3, 3), (2, 2))
 NOT_BUILT = {
-    "QuantSR+, slimmable": "the decisions of its bits and its distillation are `quantsr_plus`; half of its blocks are dropped "
-    "while it is trained, which is not built",
+    "QuantSR+, slimmable": "the decisions of its bits and its distillation are `quantsr_plus`, and `--drop` takes "
+    "blocks out before; its training, which finds out which blocks and drops one after another, is not built",
     "CADyQ, CABM, Granular-DQ": "widths of every layer or patch are chosen while the network runs, by what is trained beside it",
     "QuantVSR, QArtSR": "branches of low rank in floating point beside integer layers, on networks of diffusion",
 }
@@ -82,7 +82,17 @@ def joined(comparisons: Sequence[MethodComparison]) -> list[MethodComparison]:
     """Comparisons of one network on the same pictures as one, in the order of the first of them."""
     alike: dict[tuple[object, ...], list[MethodComparison]] = {}
     for one in comparisons:
-        key = one.network, one.scale, one.weights_sha256, one.target, one.scope, one.seed, one.effort, tuple(one.pictures)
+        key = (
+            one.network,
+            one.scale,
+            one.weights_sha256,
+            tuple(one.dropped),
+            one.target,
+            one.scope,
+            one.seed,
+            one.effort,
+            tuple(one.pictures),
+        )
         alike.setdefault(key, []).append(one)
     return [
         parts[0].model_copy(update={"rows": beside_the_best([row for part in parts for row in part.rows])})
@@ -139,8 +149,12 @@ def _headed(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["", *("| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names), *rows))]
 
 
+def _network(found: MethodComparison) -> str:
+    return f"{found.network} x{found.scale}" + (f" without {', '.join(found.dropped)}" if found.dropped else "")
+
+
 def _named(found: MethodComparison, bits: tuple[int, int]) -> str:
-    return f"{found.network} x{found.scale} W{bits[0]}A{bits[1]}"
+    return f"{_network(found)} W{bits[0]}A{bits[1]}"
 
 
 def _summary(comparisons: Sequence[MethodComparison]) -> list[str]:
@@ -149,7 +163,7 @@ def _summary(comparisons: Sequence[MethodComparison]) -> list[str]:
     every = [(found, bits) for found in comparisons for bits in widths(found)]
     ours = [
         (
-            f"{found.network} x{found.scale} W{bits[0]}A{bits[1]}, {found.scope}",
+            f"{_named(found, bits)}, {found.scope}",
             f"{len(found.pictures)}",
             f"{found.effort:g}",
             *beside,
@@ -200,7 +214,7 @@ def page(comparisons: Sequence[MethodComparison]) -> str:
         for bits in widths(found):
             rows = [row for row in found.rows if (row.weight_bits, row.activation_bits) == bits]
             rows.sort(key=lambda row: row.loss_db)
-            lines += ["", f"## {found.network} x{found.scale}, W{bits[0]}A{bits[1]}, scope {found.scope}", ""]
+            lines += ["", f"## {_network(found)}, W{bits[0]}A{bits[1]}, scope {found.scope}", ""]
             names = "method", "PSNR, dB", "loss, dB", "behind the best, dB", "SSIM", "before finishing, dB", "took, s"
             lines += [
                 f"Floating point {found.float_db:.2f} dB, SSIM {found.float_second:.4f}, on {len(found.pictures)} pictures; "
@@ -260,7 +274,7 @@ def figure(comparisons: Sequence[MethodComparison], path: Path) -> None:
         halves = [row.half_db or 0.0 for row in rows]
         axis.errorbar([row.loss_db for row in rows], range(len(rows)), xerr=halves, fmt="o", color="#1f5fa8", capsize=3)
         axis.set_yticks(range(len(rows)), [row.method for row in rows])
-        axis.set_title(f"{found.network} x{found.scale}, W{bits[0]}A{bits[1]}", fontsize=10)
+        axis.set_title(f"{_network(found)}, W{bits[0]}A{bits[1]}", fontsize=10)
         axis.set_xlabel("loss, dB")
         axis.grid(axis="x", alpha=0.3)
     drawn.tight_layout()

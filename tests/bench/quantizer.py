@@ -28,7 +28,8 @@ from hwsearch.quant.calibrate import Calibration, calibrate
 from searchspaces.data import pictures
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph, execute
-from searchspaces.networks import registry, value_range
+from searchspaces.networks import registry
+from searchspaces.networks.adapted import value_range
 from searchspaces.networks.recognition import recognise
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.ops.maps.elementwise import Add

@@ -41,6 +41,7 @@ def estimate(
     weights: options.Weights = None,
     model: options.Model = None,
     arg: options.Arg = None,
+    drop: options.Drop = None,
     input_size: options.Input = None,
     fps: options.Fps = None,
     tile: options.Tile = None,
@@ -62,7 +63,7 @@ def estimate(
             Path(model), target or DEFAULT_TARGET, notations.read_size(input_size), Terminal(as_json, quiet), opinion=opinion
         )
         return
-    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg)
+    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
     fields |= notations.given(
         {
             "target": notations.read_target(target),

@@ -80,6 +80,7 @@ def compare(
     weights: options.Weights = None,
     model: options.Model = None,
     arg: options.Arg = None,
+    drop: options.Drop = None,
     images: options.Images = None,
     scope: options.Scope = None,
     bits: Annotated[
@@ -118,7 +119,7 @@ def compare(
       hwsearch methods compare --network fsrcnn --bits 4/4 --bits 3/3
       hwsearch methods compare --network imdn --scale 4 --weights imdn.pth --scope not-first-last --method ptq4sr --method mse
     """
-    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg)
+    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
     fields |= notations.given(
         {"target": notations.read_target(target), "images": images, "scope": notations.read_scope(scope), "seed": seed}
     )
@@ -141,7 +142,7 @@ def _render(found: MethodComparison, screen: Console) -> None:
 
     screen.print(
         bold(
-            f"{found.network} x{found.scale}",
+            f"{found.network} x{found.scale}" + (f" without {', '.join(found.dropped)}" if found.dropped else ""),
             f", floating point {found.float_db:.2f} dB, {found.second_name} {found.float_second:.4f}, "
             f"{len(found.pictures)} pictures that no method saw, scope {found.scope}, priced on {found.target}"
             + ("" if found.effort == 1 else f", trainings at {found.effort:g} of their usual cost"),

@@ -30,6 +30,7 @@ def optimize(
     weights: options.Weights = None,
     model: options.Model = None,
     arg: options.Arg = None,
+    drop: options.Drop = None,
     images: options.Images = None,
     task: options.TaskName = None,
     value_range: options.ValueRange = None,
@@ -95,7 +96,7 @@ def optimize(
 
     several = [str(notations.read_target(name)) for name in target] if target and len(target) > 1 else []
 
-    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg)
+    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
     fields |= notations.given(
         {
             "target": notations.read_target(target[0]) if target and len(target) == 1 else None,

@@ -11,7 +11,7 @@ from hwmodels.errors import FileError
 from hwmodels.numbers import FP16, FP32
 from hwsearch.formats.reading.readers import Inspected
 from searchspaces.ir.graph import execute
-from searchspaces.networks.value_range import parse
+from searchspaces.networks.adapted.value_range import parse
 
 FLOAT_TOLERANCE = 1e-4
 """Largest difference over the largest value, of a file in single precision."""

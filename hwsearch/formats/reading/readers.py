@@ -189,7 +189,7 @@ def bits_of(integers: np.ndarray) -> int:
 
 
 def usual_range(low: float, high: float) -> str:
-    """The range of values that the codes of an input are for, as ``networks.value_range`` reads it; empty for 0..1 and others."""
+    """The range of values that the codes of an input are for, as ``adapted.value_range`` reads it; empty for 0..1 and others."""
     for text, ends in (("0..255", (0.0, 255.0)), ("-1..1", (-1.0, 1.0))):
         width = ends[1] - ends[0]
         if abs(low - ends[0]) <= 0.02 * width and abs(high - ends[1]) <= 0.02 * width:

@@ -118,7 +118,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     As many steps as ``MACS`` allows, shared by the phases as the course says.
     """
     student, windows = Student(draft, course), draft.windows(SIDE)
-    targets = targets_of(student, draft.network, windows)
+    targets = targets_of(student, draft.target, windows)
     batch = min(course.batch, len(windows))
     pixels = batch * windows.shape[2] * windows.shape[3]
     wanted = sum(phase.steps for phase in course.phases)

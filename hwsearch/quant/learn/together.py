@@ -184,7 +184,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
     if not seen:
         return draft.quantized
     student, windows = Student(draft), Windows(draft.quantized.graph, seen, seed)
-    graph, teacher = student.graph.at(*windows.size), draft.network.at(*windows.size)
+    graph, teacher = student.graph.at(*windows.size), draft.target.at(*windows.size)
     shown, parts = draft.quantized.formats[graph.output.name], windows.count if several(student.graph) else 1
     pixels = windows.count * windows.size[0] * windows.size[1]
     affordable = draft.effort * course.macs / (4 * pixels * macs_per_pixel(student.graph, student.graph.channels))
@@ -204,7 +204,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
         if progress is not None:
             progress("training all numbers", (step + 1) / steps)
     trained = student.quantized()
-    before, after = (float(np.mean([_lost_on(x, found, draft.network) for x in held])) for found in (draft.quantized, trained))
+    before, after = (float(np.mean([_lost_on(x, found, draft.target) for x in held])) for found in (draft.quantized, trained))
     return trained if after < before else draft.quantized
 
 

@@ -13,7 +13,8 @@ from hwsearch.quant.engine import integer
 from searchspaces.data import pictures
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph, execute
-from searchspaces.networks import registry, value_range
+from searchspaces.networks import registry
+from searchspaces.networks.adapted import value_range
 from searchspaces.ops.maps.elementwise import Add
 from searchspaces.ops.reductions.norm import LayerNorm
 from searchspaces.space import PlanRow, build_space

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from hwsearch.quality.evaluate import Evaluator
 from searchspaces.data import pictures
 from searchspaces.ir.graph import Graph, execute
-from searchspaces.networks import registry, value_range
+from searchspaces.networks import registry
+from searchspaces.networks.adapted import value_range
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.metrics import psnr_y

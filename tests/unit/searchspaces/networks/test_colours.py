@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hwmodels.errors import UsageError
 from searchspaces.ir.graph import execute
 from searchspaces.ir.module import GraphModule
-from searchspaces.networks import colours
+from searchspaces.networks.adapted import colours
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.tracing.trace import trace
 

@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError, UsageError
-from searchspaces.networks import value_range
+from searchspaces.networks.adapted import value_range
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.tasks import registry
 from searchspaces.tasks.classifier import Answered, Classifier

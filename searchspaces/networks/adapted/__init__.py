@@ -1,0 +1,1 @@
+"""A network as others want it: another order of colours, another range of values, fewer blocks."""
