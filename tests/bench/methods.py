@@ -47,8 +47,12 @@ BELIEVED = {
         "ptq4sr",
         "mse",
     ): "on FSRCNN all ranges of its narrow tensors leave 8 to 10 dB at 4 bits, and moving ends cannot mend what integers that "
-    "move (`lsq`, `together`) do; on IMDN and MobileSR its clipping keeps all but 5 values in 10,000 and so begins about a "
-    "decibel below `mse`, of which a training of a fifth or a third of its steps wins back a third",
+    "move (`lsq`, `together`) do; elsewhere its clipping keeps all but 5 values in 10,000 and so begins 0.3 to 1.1 dB below "
+    "`mse`, of which a training of a twentieth to a third of its steps wins back at most half",
+    (
+        "quantsr_plus",
+        "lsq",
+    ): "one seed and a fifth of the steps: it held on IMDN; on LapSRN both lose 14 dB, far from where either is of use",
     ("adabm", "ptq4sr"): "tried on IMDN alone, at a fifth of the steps: ends half-way to all values begin 3.7 dB below `mse`, of "
     "which training wins back 2.7; thresholds are not trained, nor do layers have offsets",
     (
