@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -186,6 +187,15 @@ def _check_model(model: str) -> None:
         )
 
 
+ONE_SIZE = (64, 64)
+"""Height and width of the picture for which a network is searched that is another graph for each size, where none is asked for
+and the device's is larger: such windows are what transformers are trained on, and the pictures of a search hold them."""
+_FOR_ONE_SIZE = (
+    "{0} is another network for each size of the picture (masks or shapes in it are made for one): it is priced and measured for "
+    "{1}x{2} pixels here. --input HxW asks for others."
+)
+
+
 def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     """Trace the network and lower it onto the device.
 
@@ -196,10 +206,16 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     methods.check_exported(request.methods)
     device = catalogue.load(request.target)
     network = network or load_network(request)
-    height, width = request.input_size or network.size or device.default_input
+    asked = request.input_size or network.size
+    height, width = asked or min(device.default_input, ONE_SIZE, key=math.prod)
     enlarged = network.scale if network.input_kind == "upsampled" else 1
     size = (height * enlarged, width * enlarged)  # masks or shapes in a graph may be made for one: for the one that is priced
     graph = traced.traced(network.module, network.channels, network.name, otherwise=size, keep=request.cache)
+    if graph.size is None:
+        height, width = asked or device.default_input
+    elif asked is None:
+        network = replace(network, remarks=(*network.remarks, _FOR_ONE_SIZE.format(network.name, width, height)))
+    size = (height * enlarged, width * enlarged)
     if graph.uncounted:
         raise UncountedError(
             list(graph.uncounted),
@@ -219,8 +235,8 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
         pins=request.pins,
         stored=device.keeps,
     )
-    asked = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)
-    tiled = tiles.lower(device, workload, space, asked)
+    cut = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)
+    tiled = tiles.lower(device, workload, space, cut)
     network = replace(network, only=graph.size, multiple=graph.multiple)
     whole = None
     if network.whole is not None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels.errors import FileError
 from searchspaces.data import pictures
 from searchspaces.data.bicubic import imresize
 from searchspaces.data.luma import luma
@@ -56,9 +57,15 @@ class SuperResolution(Task):
     def samples(self, source: Path | None, seed: int, network: Network) -> Samples:
         split, asked = pictures.split(self.entries(source), seed=seed), self.contract
         scale, channels, kind = asked.scale, asked.channels, asked.input_kind
-        crops = pictures.crops(
-            split.calibration, scale, channels, kind, count=CALIBRATION_CROPS, size=max(asked.only or (CROP_SIDE,)), seed=seed
-        )
+        side = max(asked.only or (CROP_SIDE,))
+        try:
+            crops = pictures.crops(split.calibration, scale, channels, kind, count=CALIBRATION_CROPS, size=side, seed=seed)
+        except FileError as error:
+            if asked.only is None:
+                raise
+            height, width = asked.only
+            made = f"The network is made for pictures of {width}x{height} pixels: ask for a smaller --input."
+            raise FileError(error.message, f"{error.hint} {made}") from None
         search = pictures.pairs(split.search, scale, channels, kind, side=SEARCH_SIDE)
         evaluation = pictures.pairs(split.evaluation, scale, channels, kind)
         return Samples(crops, [picture.name for picture in split.calibration], search, evaluation)
