@@ -18,15 +18,17 @@ from onnx import inliner
 from torch import Tensor
 
 from hwmodels.errors import FileError
+from hwsearch.formats import carried
+from hwsearch.formats.onnx import ort
 from hwsearch.formats.onnx.reading import moves, pictures, pointwise, products, reductions  # noqa: F401  they fill the table
-from hwsearch.formats.onnx.reading.constants import Found
+from hwsearch.formats.onnx.reading.constants import Found, constant, found
 from hwsearch.formats.onnx.reading.external import bring_in
 from hwsearch.formats.onnx.reading.folding import Folder
 from hwsearch.formats.onnx.reading.table import READS, Branch, parsed
 from hwsearch.formats.onnx.reading.walk import SPELLED_OUT, Walk
 from hwsearch.formats.onnx.write import session
 from hwsearch.formats.reading import sizes
-from hwsearch.formats.reading.agreement import agree
+from hwsearch.formats.reading.agreement import agree, same_codes
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.contractions.conv import Conv
@@ -62,6 +64,8 @@ def read(path: Path) -> Inspected:
             outside its folder.
     """
     model, outside = _model(path)
+    if (ours := _carried(path, model, outside)) is not None:
+        return ours
     try:
         branch = parsed(model.graph)
         door = _door(model.graph, branch)
@@ -70,13 +74,13 @@ def read(path: Path) -> Inspected:
         notation = any(node.op_type in SPELLED_OUT for node in model.graph.node)
 
         def walk(sample: Sample) -> tuple[Walk, list[Node]]:
-            found = Walk(door.channels, sample, opset, folder, notation=notation)
-            found.values[door.name] = found.door(last=door.last)
-            found.read(branch)
+            one = Walk(door.channels, sample, opset, folder, notation=notation)
+            one.values[door.name] = one.door(last=door.last)
+            one.read(branch)
             output = model.graph.output[0].name if model.graph.output else ""
-            if output not in found.values:
+            if output not in one.values:
                 raise ValueError("it has no output that anything computes")
-            return found, found.result(found.values[output], last=door.last)
+            return one, one.result(one.values[output], last=door.last)
 
         name = model.graph.name or path.stem
         if door.size is not None:
@@ -90,6 +94,35 @@ def read(path: Path) -> Inspected:
     assert isinstance(walked, Walk)
     again = None if door.size is not None else (lambda size: sizes.fixed(name, walk, size)[0])
     return replace(_inspected(path, model, graph, walked, door, outside), again=again)
+
+
+def _carried(path: Path, model: onnx.ModelProto, outside: int) -> Inspected | None:
+    """A file of ours as the network that it carries; None for others, and where it has been changed."""
+    facts = {prop.key: prop.value for prop in model.metadata_props}
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    ours = carried.read(facts.pop(carried.FACT), lambda name: constant(tensors[name]).real) if carried.FACT in facts else None
+    if ours is None:
+        return None
+    graph, bits = ours.network.graph, {name: fmt.bits for name, fmt in ours.network.formats.items()}
+    layers = (_layer(node, _found(ours, node.name, tensors), bits[node.name]) for node in graph.convs)
+    return Inspected(
+        path=path,
+        format="onnx",
+        producer=f"{model.producer_name} {model.producer_version}",
+        file_bytes=path.stat().st_size + outside,
+        layers=tuple(layers),
+        graph=graph,
+        tensor_bits=bits,
+        input_size=graph.size,
+        provenance=facts,
+        remarks=(facts["notes"],) if "notes" in facts else (),
+        executable=True,
+        integers=ours.network,
+    )
+
+
+def _found(ours: carried.Carried, layer: str, tensors: Mapping[str, onnx.TensorProto]) -> Found:
+    return replace(found(constant(tensors[ours.constant_of(layer)]), False), bits=ours.bits_of(layer))
 
 
 def _said(error: BaseException) -> str:
@@ -169,11 +202,11 @@ def _inspected(path: Path, model: onnx.ModelProto, graph: Graph, walk: Walk, doo
     )
 
 
-def _layer(node: Node, found: Found, activation_bits: int) -> InspectedLayer:
+def _layer(node: Node, stored: Found, activation_bits: int) -> InspectedLayer:
     depthwise = isinstance(node.op, Conv) and node.op.groups > 1 and node.weights["weight"].shape[1] == 1
     op = "linear" if isinstance(node.op, Linear) else "depthwise" if depthwise else "conv"
-    op = "conv_transpose" if found.transposed else op
-    return InspectedLayer(node.name, op, found.shape, found.bits, activation_bits, found.bytes, found.stored_as)
+    op = "conv_transpose" if stored.transposed else op
+    return InspectedLayer(node.name, op, stored.shape, stored.bits, activation_bits, stored.bytes, stored.stored_as)
 
 
 def _tensor_bits(graph: Graph, walk: Walk) -> Mapping[str, int]:
@@ -192,11 +225,14 @@ def _tensor_bits(graph: Graph, walk: Walk) -> Mapping[str, int]:
 
 
 def check(found: Inspected, size: tuple[int, int]) -> None:
-    """Compare what was read with ONNX Runtime.
+    """Compare what was read with ONNX Runtime; of a file of ours, the codes of our engine.
 
     Raises:
         FileError: they differ, or ONNX Runtime does not load the file.
     """
+    if found.integers is not None:
+        same_codes(found, size, ort.open_plan(found.integers, found.path))
+        return
     opened = session(found.path, threads=1, foreign=True)
     try:
         given, taken = opened.get_inputs()[0], opened.get_outputs()[0].name

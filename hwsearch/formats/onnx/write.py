@@ -21,6 +21,7 @@ from onnx import TensorProto
 
 from hwmodels.errors import FileError, MismatchError
 from hwsearch.documents.files import write_bytes
+from hwsearch.formats import carried
 from hwsearch.formats.onnx import state
 from hwsearch.formats.onnx.codes import CodeWriter
 from hwsearch.formats.writing.check import check
@@ -86,7 +87,7 @@ def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) 
         writer.op("Identity", [writer.load(final)], "output")
     else:
         writer.op("DequantizeLinear", [writer.codes[final], *writer.grid(fmt)], "output")
-    facts = {"requantization": qgraph.rule, **(metadata or {})}
+    facts = {"requantization": qgraph.rule, carried.FACT: carried.text(qgraph, writer.places()), **(metadata or {})}
     if writer.states:
         facts[state.FACT] = json.dumps(writer.states)
     if said := notes(qgraph):

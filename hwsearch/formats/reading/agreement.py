@@ -7,9 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hwmodels.errors import FileError
+from hwmodels.errors import FileError, MismatchError
 from hwmodels.numbers import FP16, FP32
 from hwsearch.formats.reading.readers import Inspected
+from hwsearch.formats.running.runtime import Runtime, compare, judge
+from hwsearch.quant.engine import integer
 from searchspaces.ir.graph import execute
 from searchspaces.networks.adapted.value_range import parse
 
@@ -49,3 +51,20 @@ def agree(found: Inspected, size: tuple[int, int], run: Callable[[Tensor], Tenso
             f"{found.path}: what was read differs from what {runtime} computes by {difference:.1e} on a random picture",
             "This is a fault of the reader, or of the file for this runtime. Please report it with the file.",
         )
+
+
+def same_codes(found: Inspected, size: tuple[int, int], runtime: Runtime) -> None:
+    """Compare the integers that a file of ours carries, in our engine, with the file itself in its runtime, on a random picture.
+
+    Raises:
+        FileError: more codes differ than the runtime's tolerance allows.
+    """
+    x = torch.rand(1, found.graph.channels, *size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ours, theirs = integer.run(runtime.executed, x), runtime.run(x)
+    if ours.shape != theirs.shape:
+        raise FileError(f"{found.path}: {runtime.version} gives {tuple(theirs.shape)}, what was read {tuple(ours.shape)}")
+    try:
+        judge(runtime.tolerance, *compare(theirs, ours, runtime.executed.formats[runtime.executed.graph.output.name]))
+    except MismatchError as error:
+        raise FileError(f"{found.path}: {error.message}", error.hint) from None

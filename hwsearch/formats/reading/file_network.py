@@ -46,7 +46,9 @@ def load(path: Path, *, scale: int | None = None, weights: Path | None = None, e
     if not found.executable:
         raise FileError(
             f"{path} spells its integer arithmetic out, operation by operation: it can be inspected and priced, not searched",
-            "Search the network that it was made from, or a file in floating point or with QuantizeLinear nodes.",
+            "Search the network that it was made from, or a file in floating point or with QuantizeLinear nodes."
+            if found.provenance is None
+            else "Export its plan again, to onnx or tflite: such files carry their network, unless a tool changes them.",
         )
     module = GraphModule(graph, found.again).eval()
     check_finite(module.state_dict(), str(path))

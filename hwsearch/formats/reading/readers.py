@@ -25,6 +25,7 @@ from hwsearch.formats.found import offered
 
 if TYPE_CHECKING:
     from hwmodels.workload import Written
+    from hwsearch.quant.network.graph import QuantizedGraph
     from searchspaces.ir.graph import Graph
     from searchspaces.ops.reading import OperatorReaders
     from searchspaces.ops.table import OpTable
@@ -138,6 +139,8 @@ class Inspected:
         executable: the graph computes in floating point what the file does, without its rounding; else it is for prices alone.
         again: the graph at another size, of a file that takes pictures of any size and has another graph for each.
         written: what the file holds for each layer, where it is what a device is handed; None: another file is made for that.
+        integers: the quantized network that a file of ours carries; ``graph`` is its structure, with the real numbers for which
+            the integers stand.
     """
 
     path: Path
@@ -154,6 +157,7 @@ class Inspected:
     executable: bool = False
     again: Callable[[tuple[int, int]], Graph] | None = None
     written: Written | None = None
+    integers: QuantizedGraph | None = None
 
     @property
     def quantized(self) -> bool:

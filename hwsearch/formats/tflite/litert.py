@@ -81,12 +81,13 @@ def tolerance(qgraph: QuantizedGraph) -> Tolerance:
 
 
 class LiteRtPlan:
-    """See ``base.Runtime``. A file has one picture size; each size that is met gets its own, the last few are kept."""
+    """See ``base.Runtime``. A file has one picture size; each size that is met gets its own, the last few are kept. ``file``: the
+    exported network, which takes pictures of its size alone."""
 
     peak_bytes: int | None = None
     instructions: Mapping[str, int] | None = None
 
-    def __init__(self, qgraph: QuantizedGraph, *, reference: bool = False) -> None:
+    def __init__(self, qgraph: QuantizedGraph, *, reference: bool = False, file: bytes | None = None) -> None:
         flavour = "reference" if reference else "litert"
         self.executed = form(qgraph, write.RULES[flavour])
         self.tolerance = reference_tolerance(self.executed) if reference else tolerance(self.executed)
@@ -96,7 +97,7 @@ class LiteRtPlan:
 
         @lru_cache(maxsize=4)
         def sized(size: tuple[int, int]) -> Interpreter:
-            return interpreter(write.to_bytes(qgraph, flavour=flavour, size=size), reference=reference)
+            return interpreter(file or write.to_bytes(qgraph, flavour=flavour, size=size), reference=reference)
 
         self._sized = sized
 
@@ -112,3 +113,8 @@ def open_plan(qgraph: QuantizedGraph, *, reference: bool = False) -> LiteRtPlan:
         FileError: it cannot be exported to TFLite.
     """
     return LiteRtPlan(qgraph, reference=reference)
+
+
+def of_file(qgraph: QuantizedGraph, file: bytes) -> LiteRtPlan:
+    """An exported file made ready to run, under the rule of the kernels that it is for."""
+    return LiteRtPlan(qgraph, reference=qgraph.rule != write.RULES["litert"], file=file)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import FileError, UncountedError
+from hwsearch.formats import carried
 from hwsearch.formats.reading import sizes
-from hwsearch.formats.reading.agreement import agree
+from hwsearch.formats.reading.agreement import agree, same_codes
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer, usual_range
 from hwsearch.formats.tflite import litert, written
 from hwsearch.formats.tflite.integers.convolution import StoredLayer
@@ -86,7 +87,7 @@ def read(path: Path) -> Inspected:
     """
     model = load_tables(path)
     if model.facts:
-        return _ours(path)
+        return _carried(path, model) or _ours(path)
     shape = model.tensors[model.input].shape
     size = (shape[1], shape[2]) if len(shape) == 4 and min(shape[1:3]) > 1 else None
     constants = {index: real(tensor) for index, tensor in enumerate(model.tensors) if tensor.data is not None}
@@ -147,6 +148,42 @@ def _layer(node: Node, stored: StoredLayer, activation_bits: int) -> InspectedLa
     return InspectedLayer(node.name, op, stored.shape, stored.bits, activation_bits, stored.bytes, stored.kind)
 
 
+def _carried(path: Path, model: StoredModel) -> Inspected | None:
+    """A file of ours as the network that it carries; None where it carries none, or has been changed."""
+    facts, tensors = dict(model.facts), {tensor.name: tensor for tensor in model.tensors if tensor.data is not None}
+
+    def numbers(name: str) -> np.ndarray:
+        found = tensors[name].data
+        assert found is not None
+        return found
+
+    ours = carried.read(facts.pop(carried.FACT), numbers) if carried.FACT in facts else None
+    if ours is None:
+        return None
+    shape, graph = model.tensors[model.input].shape, ours.network.graph
+    bits = {name: fmt.bits for name, fmt in ours.network.formats.items()}
+
+    def stored(layer: str) -> StoredLayer:
+        found = tensors[ours.constant_of(layer)]
+        return StoredLayer(found.shape, found.kind, ours.bits_of(layer), found.data_bytes)
+
+    return Inspected(
+        path=path,
+        format="tflite",
+        producer=model.description or "unknown",
+        file_bytes=path.stat().st_size,
+        layers=tuple(_layer(node, stored(node.name), bits[node.name]) for node in graph.convs),
+        graph=graph,
+        tensor_bits=bits,
+        input_size=(shape[1], shape[2]),
+        provenance=facts,
+        remarks=(facts["notes"],) if "notes" in facts else (),
+        executable=True,
+        written=written.written,
+        integers=ours.network,
+    )
+
+
 def _ours(path: Path) -> Inspected:
     """A file of ours: widths and structure by its integers. Bounds of its codes are not told from activations, so that it is not
     executed in floating point."""
@@ -169,11 +206,14 @@ def _ours(path: Path) -> Inspected:
 
 
 def check(found: Inspected, size: tuple[int, int]) -> None:
-    """Compare what was read with LiteRT.
+    """Compare what was read with LiteRT; of a file of ours, the codes of our engine.
 
     Raises:
         FileError: they differ, or LiteRT does not load the file.
     """
+    if found.integers is not None:
+        same_codes(found, found.input_size or size, litert.of_file(found.integers, found.path.read_bytes()))
+        return
     made = litert.interpreter(found.path.read_bytes())
     given, taken = made.get_input_details()[0], made.get_output_details()[0]
     made.resize_tensor_input(given["index"], [1, *size, found.graph.channels])

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hwmodels.errors import FileError, UsageError, closest
 from hwsearch.documents.files import write_bytes
 from hwsearch.documents.versions import __version__
+from hwsearch.formats import carried
 from hwsearch.formats.tflite.operators import WRITES
 from hwsearch.formats.tflite.writing.form import form
 from hwsearch.formats.tflite.writing.writer import Writer
@@ -29,6 +31,8 @@ from searchspaces.ops.maps.activation import LeakyRelu, PRelu
 
 RULES = {"litert": "xnnpack", "micro": "gemmlowp", "reference": "reference"}
 """Flavour -> requantization rule of the runtime it is for."""
+CARRIES = ("litert", "reference")
+"""Flavours whose files carry the network (``formats.carried``). On a microcontroller the whole file lies in flash."""
 DEFAULT_SIZE = (48, 64)
 METADATA = "hwsearch"
 """Name of the file's metadata entry: a JSON object of texts, the plan's provenance and the notes."""
@@ -86,6 +90,8 @@ def to_bytes(
     writer = _writer(qgraph, flavour, size or DEFAULT_SIZE)
     graph = qgraph.graph
     facts = {"hwsearch_version": __version__, "requantization": RULES[flavour], **(metadata or {})}
+    if flavour in CARRIES:
+        facts[carried.FACT] = carried.text(replace(qgraph, rule=RULES[flavour]), writer.places)
     if said := _notes(writer):
         facts["notes"] = " ".join(said)
     return writer.file.serialize(

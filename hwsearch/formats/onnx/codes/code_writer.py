@@ -9,7 +9,8 @@ import torch
 from onnx import TensorProto
 
 from hwmodels.errors import FileError
-from hwmodels.numbers import INT8
+from hwmodels.numbers import INT2, INT4, INT8
+from hwsearch.formats.carried import Place
 from hwsearch.formats.onnx.codes.table import CODES
 from hwsearch.formats.onnx.writer import IR_VERSION, OPSET, Writer
 from hwsearch.quant.engine.steps import same_grid
@@ -37,6 +38,23 @@ class CodeWriter(Writer):
         self.codes: dict[str, str] = {}
         self.versions = OPSET, IR_VERSION
         self.states: dict[str, dict[str, Any]] = {}
+        self._weight_of: dict[str, str] = {}
+
+    def of_all(self, node: Node, tensor: TensorProto) -> str:
+        self._weight_of[node.name] = key = super().of_all(node, tensor)
+        return key
+
+    def places(self) -> dict[str, Place]:
+        """Where the file has the integers of layers, by their key in ``storage``."""
+        unsigned: dict[int, int] = {
+            TensorProto.UINT8: INT8.middle,
+            TensorProto.UINT4: INT4.own_middle,
+            TensorProto.UINT2: INT2.own_middle,
+        }
+        found = {f"bias/{name}": Place(f"{name}.bias") for name in self.qgraph.layers if f"{name}.bias" in self.constants}
+        for name, key in self._weight_of.items():
+            found[f"weight/{name}"] = Place(key, unsigned.get(self.constants[key].data_type, 0))
+        return found
 
     def container_of(self, name: str) -> int:
         """ONNX type in which the tensor of a graph node is stored."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT4, Int
+from hwsearch.formats.carried import Place, identity
 from hwsearch.formats.tflite.operators.table import WRITES
 from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.form import SAME, VALID
@@ -132,5 +133,10 @@ def _weights(
     # TFLite takes the bias in units of s_x * s_w; this scale says so.
     scale = np.float32(source.scale) * layer.scale[order].astype(np.float32)
     b = writer.file.tensor(f"{name}.bias", order.shape, "int64" if wide else "int32", scale=scale, data=layer.bias[order])
+    axes = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
+    rows, columns = identity(order), () if conv_of(node).groups > 1 else identity(before)
+    # Of a layer with slopes the first of two convolutions has the numbers as they are.
+    writer.places.setdefault(f"weight/{node.name}", Place(f"{name}.weight", axes=axes, rows=rows, columns=columns))
+    writer.places.setdefault(f"bias/{node.name}", Place(f"{name}.bias", rows=rows))
     versions = {"int8": (3, 3), "int4": (7, 6), "wide": (4, 5)}
     return w, b, versions["wide" if wide else stored][int(depthwise)]

@@ -12,6 +12,7 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT16
+from hwsearch.formats.carried import Place
 from hwsearch.formats.tflite.writing.file import FlatModel, Options
 from hwsearch.formats.tflite.writing.form import NONE, RELU, container, fused_activation
 from hwsearch.formats.tflite.writing.order import block_orders, channel_orders, demanded
@@ -73,7 +74,8 @@ def extreme(fmt: TensorFormat) -> tuple[Options, int]:
 
 
 class Writer:
-    """Appends operators to a ``FlatModel``. ``codes[name]`` is the tensor that holds the codes of a graph node.
+    """Appends operators to a ``FlatModel``. ``codes[name]`` is the tensor that holds the codes of a graph node; ``places``: where
+    the file has the integers of layers, by their key in ``storage``.
 
     Args:
         qgraph: a network in TFLite's form (``form.form``).
@@ -93,6 +95,7 @@ class Writer:
         orders = block_orders if tokens else channel_orders
         self.orders = orders(qgraph.graph, self.channels)
         self.pictures: set[str] = set()
+        self.places: dict[str, Place] = {}
 
     # Small vocabulary
 
