@@ -27,6 +27,12 @@ class OpTable(Generic[T]):
         self._has: dict[type[Op], T] = {}
         self._lacks: dict[type[Op], str] = {}
 
+    def copy(self, name: str) -> OpTable[T]:
+        """A table of its own with the same entries and reasons."""
+        found: OpTable[T] = OpTable(name)
+        found._has, found._lacks = dict(self._has), dict(self._lacks)
+        return found
+
     def register(self, *classes: type[Op]) -> Callable[[F], F]:
         """Decorator: what it decorates is the entry of these classes."""
 

@@ -7,7 +7,7 @@ from hwsearch.formats.running.runtimes import RuntimeInfo
 from hwsearch.formats.writing.capability import Holds
 from hwsearch.formats.writing.exporters import ExporterInfo
 
-TFLITE = "hwsearch.formats.tflite.operators:WRITES"
+OPERATORS = "hwsearch.formats.tflite.operators"
 COMMANDS = "hwsearch.formats.tflite.commands"
 
 EXPORTERS = (
@@ -19,7 +19,7 @@ EXPORTERS = (
         {"flavour": "litert"},
         Holds(weight_bits=(8,), half=False),
         sized=True,
-        table=TFLITE,
+        table=f"{OPERATORS}:LITERT_WRITES",
         place=2,
         # Vela packs weights by their values, without loss, and reads no int4.
         serves=("Vela", "LiteRT", "TFLite", "TensorFlow Lite, VX", "Arm NN", "SyNAP", "STEdgeAI", "X-CUBE-AI"),
@@ -34,7 +34,7 @@ EXPORTERS = (
         {"flavour": "micro"},
         Holds(weight_bits=(4, 8), half=False),
         sized=True,
-        table=TFLITE,
+        table=f"{OPERATORS}:MICRO_WRITES",
         place=3,
         serves=("TensorFlow Lite Micro", "ESP-NN"),
         commands=f"{COMMANDS}:micro",

@@ -22,7 +22,7 @@ from hwmodels.errors import FileError, UsageError, closest
 from hwsearch.documents.files import write_bytes
 from hwsearch.documents.versions import __version__
 from hwsearch.formats import carried
-from hwsearch.formats.tflite.operators import WRITES
+from hwsearch.formats.tflite.operators import LITERT_WRITES, MICRO_WRITES, WRITES
 from hwsearch.formats.tflite.writing.form import form
 from hwsearch.formats.tflite.writing.writer import Writer
 from hwsearch.formats.writing.check import check
@@ -31,6 +31,8 @@ from searchspaces.ops.maps.activation import LeakyRelu, PRelu
 
 RULES = {"litert": "xnnpack", "micro": "gemmlowp", "reference": "reference"}
 """Flavour -> requantization rule of the runtime it is for."""
+TABLES = {"litert": LITERT_WRITES, "micro": MICRO_WRITES}
+"""Flavour -> its operators, where some are missing."""
 CARRIES = ("litert", "reference")
 """Flavours whose files carry the network (``formats.carried``). On a microcontroller the whole file lies in flash."""
 DEFAULT_SIZE = (48, 64)
@@ -47,7 +49,7 @@ def _writer(qgraph: QuantizedGraph, flavour: str, size: tuple[int, int]) -> Writ
         )
     writer = Writer(form(qgraph, RULES[flavour]), *size, packed=flavour != "litert")
     for node in writer.qgraph.graph.nodes:
-        writer.write(node, WRITES)
+        writer.write(node, TABLES.get(flavour, WRITES))
     return writer
 
 

@@ -1,7 +1,8 @@
 """Moves of codes in a TFLite file that a picture and tokens have alike: padding, rolling, reversing, choosing places.
 
 They act on the axes where these stand in the file: a picture's channels are its last. ROLL does not exist; it is two slices and
-their CONCATENATION an axis. MIRROR_PAD and PAD put codes there, PAD the zero point.
+their CONCATENATION an axis. MIRROR_PAD and PAD put codes there, PAD the zero point; a
+border that is repeated is GATHER.
 """
 
 from __future__ import annotations
@@ -79,8 +80,6 @@ def _check_micro(writer: Writer, node: Node, operator: str) -> None:
 def _pad(writer: Writer, node: Node) -> int:
     op, source = node.op, laid(writer, node)
     assert isinstance(op, Pad)
-    if op.mode == "replicate":
-        raise FileError(f"{node.name!r}: TFLite has no padding with what lies outermost", "Export it as ONNX.")
     if min(op.amounts, default=0) < 0 or not op.moves:
         raise FileError(
             f"{node.name!r}: this exporter adds zeros or what is mirrored, and cuts nothing off", "Export it as ONNX."
@@ -88,12 +87,32 @@ def _pad(writer: Writer, node: Node) -> int:
     amounts = np.zeros((len(source.sides), 2), np.int32)
     for place in range(len(op.amounts) // 2):
         amounts[source.place(-1 - place)] = op.amounts[2 * place : 2 * place + 2]
+    if op.mode == "replicate":
+        return _replicated(writer, node, source, amounts)
     fixed = writer.constant(f"{node.name}/amounts", amounts)
     if op.mode == "reflect":
         _check_micro(writer, node, "MIRROR_PAD")
         options = Options("MirrorPadOptions", {"Mode": REFLECT})
         return _written(writer, node, source, lambda y: writer.file.op("MIRROR_PAD", [source.x, fixed], y, options, 2))
     return _written(writer, node, source, lambda y: writer.file.op("PAD", [source.x, fixed], y, Options("PadOptions"), 2))
+
+
+def _replicated(writer: Writer, node: Node, source: Laid, amounts: np.ndarray) -> int:
+    """What lies outermost, repeated: TFLite has no such padding, so each axis is a GATHER that takes the ends several times."""
+    _check_micro(writer, node, "GATHER")
+    x, sides = source.x, list(source.sides)
+    padded = [axis for axis, around in enumerate(amounts) if around.any()]
+    for axis in padded:
+        before, after = amounts[axis]
+        places = np.arange(-before, sides[axis] + after).clip(0, sides[axis] - 1).astype(np.int32)
+        sides[axis] = places.size
+        given, options = [x, writer.constant(f"{node.name}/{axis}/places", places)], Options("GatherOptions", {"Axis": axis})
+        if axis == padded[-1]:
+            break
+        x = writer.file.op("GATHER", given, source.tensor(writer, node, str(axis), tuple(sides)), options, 2)
+    if not padded:
+        raise FileError(f"{node.name!r} pads no side")
+    return _written(writer, node, source, lambda y: writer.file.op("GATHER", given, y, options, 2))
 
 
 @WRITES.register(Roll)

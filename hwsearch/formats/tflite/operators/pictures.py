@@ -119,6 +119,8 @@ def _shuffle16(writer: Writer, node: Node, factor: int, x: int, y: int) -> int:
 def _resize(writer: Writer, node: Node) -> int:
     if not isinstance(node.op, Resize) or node.op.mode != "nearest" or node.op.whole_factor is None:
         raise FileError(
-            f"{node.name!r}: no TFLite operator computes {node.op.describe()} as the plan does", "Export this plan as ONNX."
+            f"{node.name!r}: TFLite's integer kernels of {node.op.describe()} weigh in 1024ths and round as no rule of the "
+            "engine does",
+            "Export this plan as ONNX.",
         )
     return move(writer, node)

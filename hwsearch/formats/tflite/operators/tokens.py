@@ -22,10 +22,11 @@ from hwsearch.formats.tflite.operators.pictures import add, move
 from hwsearch.formats.tflite.operators.table import WRITES
 from hwsearch.formats.tflite.writing.file import Options
 from hwsearch.formats.tflite.writing.form import NONE
-from hwsearch.formats.tflite.writing.writer import Plain, Write, Writer, kind, offset
-from hwsearch.quant.engine.operators import softmax
+from hwsearch.formats.tflite.writing.writer import Plain, Shape, Write, Writer, kind, offset, widened
+from hwsearch.quant.engine.operators import elementwise, softmax
 from hwsearch.quant.engine.operators.grid import Grid
 from hwsearch.quant.engine.steps import as_conv, codes, functions
+from hwsearch.quant.engine.steps.pointwise import multiplies_tensors
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.contractions.linear import Linear
@@ -190,12 +191,42 @@ def _constant(writer: Writer, node: Node, *formats: TensorFormat) -> tuple[int, 
 def _multiply(writer: Writer, node: Node) -> int:
     source, (target, _) = writer.qgraph.formats[node.inputs[0]], _target(writer, node)
     if "other" not in node.weights:
-        raise FileError(f"{node.name!r}: a product of two tensors rounds in another way than the engine", "Export it as ONNX.")
+        return _product(writer, node)
     wide = not codes.narrow(source, target)
     x = _operand(writer, node, node.inputs[0], codes.widened(source) if wide else codes.stored(source))
     other, _ = _constant(writer, node, source, target)
     options = Options("MulOptions", {"FusedActivationFunction": NONE})
     return _written(writer, node, wide, lambda y, _: writer.file.op("MUL", [x, other], y, options, 4 if wide else 2))
+
+
+def _product(writer: Writer, node: Node) -> int:
+    """Two tensors, which broadcast: two pictures as they stand in the file, others with the axes of the network."""
+    formats = [writer.qgraph.formats[name] for name in (*node.inputs, node.name)]
+    target, wide = formats[-1], not codes.narrow(*formats)
+    if not multiplies_tensors(writer.qgraph.rule):
+        raise FileError(
+            f"{node.name!r}: XNNPACK's product of two tensors rounds in another way than the engine",
+            "Export it for microcontrollers (--to tflite-micro), or as ONNX.",
+        )
+    form = codes.widened if wide else codes.stored
+    a, b, y = (form(fmt) for fmt in formats)
+    if not elementwise.multiplies(a, b, y, codes.LIBRARIES[writer.qgraph.rule]):
+        raise FileError(f"{node.name!r}: its products can overflow the 32 bits in which TFLite rescales them")
+    pictures = all(name in writer.pictures for name in node.inputs)
+    sides = []
+    for name, fmt in zip(node.inputs, formats, strict=False):
+        x = writer.read(name, node) if pictures else writer.plain(name)
+        shape: Shape = writer.shapes[name] if pictures else Plain(writer.full[name])
+        sides.append(writer.quantize(x, f"{node.name}/wide/{name}", widened(fmt), shape) if wide and not fmt.is_wide else x)
+    own: Shape = writer.shapes[node.name] if pictures else Plain(writer.full[node.name])
+    options = Options("MulOptions", {"FusedActivationFunction": NONE})
+
+    def write(z: int, _: int) -> int:
+        return writer.file.op("MUL", sides, z, options, 4 if wide else 2)
+
+    if wide and not target.is_wide:
+        return writer.narrowed(node.name, target, own, write)
+    return writer.bounded(node.name, target, own, write, fusible=False)
 
 
 def add_tokens(writer: Writer, node: Node) -> int:

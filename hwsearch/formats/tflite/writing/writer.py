@@ -25,7 +25,7 @@ from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Relu, Relu6
-from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Concat, Flip, Gather, Permute, PixelShuffle, Repeat, Reshape, Roll, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
@@ -191,11 +191,12 @@ class Writer:
         if write is None:
             reason = table.reason(node.op) or "nobody has written it"
             raise FileError(
-                f"{node.name!r}: no TFLite operator computes {node.op.describe()} as the plan does: {reason}",
+                f"{node.name!r}: no operator of {table.name} computes {node.op.describe()} as the plan does: {reason}",
                 "Export this plan as ONNX.",
             )
         self.codes[node.name] = write(self, node)
         kept = isinstance(node.op, _PICTURES) or (isinstance(node.op, Mean) and node.op.over_picture)
+        kept = kept or (isinstance(node.op, Mul) and len(node.inputs) > 1)
         if kept and all(name in self.pictures or isinstance(node.op, Conv | PixelShuffle) for name in node.inputs):
             self.pictures.add(node.name)
 

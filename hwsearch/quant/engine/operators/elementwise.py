@@ -83,17 +83,25 @@ def squared_difference(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid,
     return y.clamp(out.reshape(shape) + y.zero_point)
 
 
+def _of_product(grid_a: Grid, grid_b: Grid, y: Grid, library: Library) -> float:
+    if library == "litert":
+        return float(grid_a.step * grid_b.step / y.step)
+    return float(grid_a.step) * float(grid_b.step) / float(y.step)
+
+
+def multiplies(grid_a: Grid, grid_b: Grid, y: Grid, library: Library = "litert") -> bool:
+    """Whether rescaled products of any codes keep within 32 bits."""
+    return grid_a.reach * grid_b.reach * _of_product(grid_a, grid_b, y, library) <= (1 << 31) - 1
+
+
 def multiply(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid, y: Grid, library: Library = "litert") -> np.ndarray:
     """MUL, 8 or 16 bits.
 
     Raises:
         ValueError: the multiplier takes products beyond 32 bits.
     """
-    if library == "litert":
-        real = float(grid_a.step * grid_b.step / y.step)
-    else:
-        real = float(grid_a.step) * float(grid_b.step) / float(y.step)
-    if grid_a.reach * grid_b.reach * real > (1 << 31) - 1:
+    real = _of_product(grid_a, grid_b, y, library)
+    if not multiplies(grid_a, grid_b, y, library):
         raise ValueError(f"a multiplier of {real:.3g} takes products beyond 32 bits")
     left, right, shape = _pairs(a, b, grid_a, grid_b)
     out = np.empty(left.size, np.int64)

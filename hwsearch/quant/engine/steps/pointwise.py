@@ -8,6 +8,7 @@ from torch import Tensor
 from hwsearch.quant.engine import fixed_point, requant
 from hwsearch.quant.engine.operators import elementwise
 from hwsearch.quant.engine.steps import codes, functions
+from hwsearch.quant.engine.steps.reductions import ADDED
 from hwsearch.quant.engine.steps.table import STEPS, Run, Site
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node, apply
@@ -24,16 +25,34 @@ def _exact_in_float(site: Site) -> Run | None:
 
 
 @STEPS.register(Mul)
-def _multiply_constant(site: Site) -> Run | None:
-    """A constant factor is a tensor of codes to TFLite; everything else is one operation on decoded values."""
-    node, source, target = site.node, site.sources[0], site.target
-    if site.rule == "f32" or "other" not in node.weights or not codes.integers(source, target):
+def _multiply(site: Site) -> Run | None:
+    """Under the rules of TFLite's kernels a constant factor is a tensor of codes, and products are multiplied down in integers;
+    elsewhere it is one operation on decoded values. XNNPACK's product of two tensors rounds in a way of its own."""
+    node, target = site.node, site.target
+    if site.rule == "f32" or not codes.integers(target, *site.sources):
         return None
-    fmt = codes.constant(node.weights["other"], source, target)
-    form = codes.stored if codes.narrow(source, target) else codes.widened
-    x, by, y, library = form(source), form(fmt), form(target), codes.LIBRARIES[site.rule]
-    other = codes.of_values(node.weights["other"], fmt, by)
-    return lambda xs: codes.carried(elementwise.multiply(codes.codes(xs[0], source, x), other, x, by, y, library), y, target)
+    form = codes.stored if codes.narrow(target, *site.sources) else codes.widened
+    y, library = form(target), codes.LIBRARIES[site.rule]
+    if "other" in node.weights:
+        source = site.sources[0]
+        fmt = codes.constant(node.weights["other"], source, target)
+        x, by = form(source), form(fmt)
+        other = codes.of_values(node.weights["other"], fmt, by)
+        return lambda xs: codes.carried(elementwise.multiply(codes.codes(xs[0], source, x), other, x, by, y, library), y, target)
+    a, b = (form(source) for source in site.sources)
+    if not multiplies_tensors(site.rule) or not elementwise.multiplies(a, b, y, library):
+        return None
+
+    def run(xs: list[Tensor]) -> Tensor:
+        left, right = (codes.codes(x, s, grid) for x, s, grid in zip(xs, site.sources, (a, b), strict=True))
+        return codes.carried(elementwise.multiply(left, right, a, b, y, library), y, target)
+
+    return run
+
+
+def multiplies_tensors(rule: str) -> bool:
+    """Whether the engine multiplies two tensors as the kernels of a rule do."""
+    return rule in ADDED
 
 
 def looked_up(op: Op) -> bool:
