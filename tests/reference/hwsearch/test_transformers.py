@@ -83,7 +83,7 @@ def in_integers(calibration: Calibration, pair: Pair, scale: int, tensors: str) 
 WHOLE = {
     "imdtn_x4": {"residual stream": (0.06, 44), "16": (0.03, 48)},
     "eswt_24_6_x4": {"residual stream": (0.10, 43), "16": (0.05, 48)},
-    "ngswin_x2": {"residual stream": (0.20, 45), "16": (0.05, 50)},
+    "ngswin_x2": {"residual stream": (0.15, 45), "16": (0.05, 50)},
 }
 """File, wide tensors: what may be lost, and how near to floating point the output must stay, in dB."""
 
@@ -91,8 +91,8 @@ WHOLE = {
 @pytest.mark.parametrize("file", WHOLE)
 def test_published_transformers_whole_in_integers(shared: Path, file: str) -> None:
     """64x64 pixels of butterfly, ranges by the extremes of four photos. Measured, the residual stream and all tensors at 16 bits:
-    IMDTN 0.042 and 0.018 dB lost, 45.1 and 49.6 dB to floating point; ESWT 0.074, 0.035, 44.5, 49.2; NGswin 0.158, 0.033, 46.1,
-    51.2. With 8 bits everywhere they lose 0.25, 0.28 and 0.54 dB."""
+    IMDTN 0.035 and 0.019 dB lost, 45.1 and 49.6 dB to floating point; ESWT 0.063, 0.035, 44.4, 49.2; NGswin 0.145, 0.032, 46.3,
+    51.2. With 8 bits everywhere they lose 0.19, 0.33 and 0.55 dB."""
     name, scale = file.partition("_")[0], int(file[-1])
     network = registry.load(name, scale=scale, weights=shared / "data" / "weights" / f"{file}.safetensors")
     network = value_range.wrapped(network, network.value_range, returns=True) if network.value_range else network
