@@ -24,6 +24,6 @@ WRITES.lacks("this exporter writes files of one picture, that keep nothing for t
 WRITES.lacks("nobody knows what it computes", Unknown)
 WRITES.lacks("TFLite has it for floating point, or by tables that round in another way", Activation)
 WRITES.lacks(
-    "TFLite has no deviation, and its steps would round one by one; its sums of floating point are not exact, as the engine's are",
+    "TFLite has no deviation, and its steps would round one by one; its sums of floating point are not exact, the engine's are",
     Std,
 )
