@@ -83,11 +83,12 @@ def identity(order: np.ndarray) -> tuple[int, ...]:
     return () if np.array_equal(order, np.arange(order.size)) else tuple(map(int, order))
 
 
-def text(qgraph: QuantizedGraph, places: Mapping[str, Place]) -> str:
+def text(qgraph: QuantizedGraph, places: Mapping[str, Place], operators: str = "") -> str:
     """The network as text.
 
     Args:
         places: array of ``storage.to_document`` -> where the file has it; the others are carried.
+        operators: a hash of the file's operators, where the format has one.
     """
     document, arrays = storage.to_document(qgraph)
     listed, carried = [], b""
@@ -99,21 +100,26 @@ def text(qgraph: QuantizedGraph, places: Mapping[str, Place]) -> str:
             carried += array.tobytes()
         listed.append(entry)
     head = json.dumps(
-        {"document": document, "sha256": storage.digest(qgraph), "arrays": listed}, sort_keys=True, separators=(",", ":")
+        {"document": document, "sha256": storage.digest(qgraph), "arrays": listed, "operators": operators},
+        sort_keys=True,
+        separators=(",", ":"),
     )
     return base64.b85encode(zlib.compress(head.encode() + b"\0" + carried, 9)).decode()
 
 
-def read(carried: str, constant: Callable[[str], np.ndarray]) -> Carried | None:
+def read(carried: str, constant: Callable[[str], np.ndarray], operators: str = "") -> Carried | None:
     """The network that ``text`` says; None where the file is no longer what was written.
 
     Args:
         constant: the numbers of a constant of the file; raises KeyError where it has none of that name.
+        operators: as for ``text``.
     """
     try:
         unpacked = zlib.decompressobj().decompress(base64.b85decode(carried), MOST_BYTES)
         head, _, rest = unpacked.partition(b"\0")
         said = json.loads(head)
+        if said["operators"] != operators:
+            return None
         arrays: dict[str, np.ndarray] = {}
         places: dict[str, Place] = {}
         for entry in said["arrays"]:

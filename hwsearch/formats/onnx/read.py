@@ -27,6 +27,7 @@ from hwsearch.formats.onnx.reading.folding import Folder
 from hwsearch.formats.onnx.reading.table import READS, Branch, parsed
 from hwsearch.formats.onnx.reading.walk import SPELLED_OUT, Walk
 from hwsearch.formats.onnx.write import session
+from hwsearch.formats.onnx.writer import digest
 from hwsearch.formats.reading import sizes
 from hwsearch.formats.reading.agreement import agree, same_codes
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer
@@ -100,7 +101,10 @@ def _carried(path: Path, model: onnx.ModelProto, outside: int) -> Inspected | No
     """A file of ours as the network that it carries; None for others, and where it has been changed."""
     facts = {prop.key: prop.value for prop in model.metadata_props}
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    ours = carried.read(facts.pop(carried.FACT), lambda name: constant(tensors[name]).real) if carried.FACT in facts else None
+    ends = [value.name for value in (*model.graph.input, *model.graph.output)]
+    if carried.FACT not in facts or ends != ["input", "output"]:
+        return None
+    ours = carried.read(facts.pop(carried.FACT), lambda name: constant(tensors[name]).real, digest(model.graph.node))
     if ours is None:
         return None
     graph, bits = ours.network.graph, {name: fmt.bits for name, fmt in ours.network.formats.items()}

@@ -24,6 +24,7 @@ from hwsearch.documents.files import write_bytes
 from hwsearch.formats import carried
 from hwsearch.formats.onnx import state
 from hwsearch.formats.onnx.codes import CodeWriter
+from hwsearch.formats.onnx.writer import digest
 from hwsearch.formats.writing.check import check
 from hwsearch.quant.engine.integer import adds_in_integers
 from hwsearch.quant.engine.kernels.int8_kernel import saturates
@@ -87,7 +88,11 @@ def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) 
         writer.op("Identity", [writer.load(final)], "output")
     else:
         writer.op("DequantizeLinear", [writer.codes[final], *writer.grid(fmt)], "output")
-    facts = {"requantization": qgraph.rule, carried.FACT: carried.text(qgraph, writer.places()), **(metadata or {})}
+    facts = {
+        "requantization": qgraph.rule,
+        carried.FACT: carried.text(qgraph, writer.places(), digest(writer.nodes)),
+        **(metadata or {}),
+    }
     if writer.states:
         facts[state.FACT] = json.dumps(writer.states)
     if said := notes(qgraph):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,14 @@ def _probes(graph: Graph) -> tuple[tuple[int, int], ...]:
     return tuple(
         (-(-height // graph.multiple) * graph.multiple, -(-width // graph.multiple) * graph.multiple) for height, width in PROBES
     )
+
+
+def digest(nodes: Iterable[NodeProto]) -> str:
+    """A hash of the operators of a file."""
+    seen = hashlib.sha256()
+    for node in nodes:
+        seen.update(node.SerializeToString(deterministic=True))
+    return seen.hexdigest()
 
 
 class Writer:

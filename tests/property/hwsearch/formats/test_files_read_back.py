@@ -128,12 +128,21 @@ def test_a_file_that_was_changed_is_no_longer_ours(tmp_path: Path) -> None:
 
 
 def test_what_the_file_computes_is_compared(tmp_path: Path) -> None:
-    """The network is carried as it was, and a node that no number of it knows computes something else."""
-    path = WRITERS["onnx"][1](quantize(graph_of("fsrcnn-relu"), 8, 8), tmp_path)
+    """The network is carried as it was, and a number of the file that it does not know is another."""
+    path = WRITERS["onnx"][1](quantize(graph_of("fsrcnn-relu"), 8, 16), tmp_path)
     model = onnx.load(path)
-    last = model.graph.node[-1]
-    last.output[0] = "before"
-    model.graph.node.append(onnx.helper.make_node("Neg", ["before"], ["output"]))
+    multipliers = next(t for t in model.graph.initializer if t.name.startswith("constant_") and len(t.dims) == 4)
+    multipliers.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(multipliers) * 2, multipliers.name))
     onnx.save(model, path)
+    assert inspect(path).integers is not None
     with pytest.raises(FileError, match="codes differ"):
         file_network.load(path)
+
+
+def test_a_file_with_another_operator_is_no_longer_ours(tmp_path: Path) -> None:
+    path = WRITERS["onnx"][1](quantize(graph_of("fsrcnn-relu"), 8, 8), tmp_path)
+    model = onnx.load(path)
+    model.graph.node[-1].output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node("Neg", ["before"], ["output"]))
+    onnx.save(model, path)
+    assert inspect(path).integers is None
