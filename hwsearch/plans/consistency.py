@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from hwmodels.numbers import Width, bits_of
 from hwsearch.documents.plan import Plan
 from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ir.shapes import shapes
 from searchspaces.tracing.trace import to_workload
 
 SIDE = 48
@@ -21,6 +22,9 @@ def differences(plan: Plan, integers: QuantizedGraph) -> list[str]:
     found = []
     if integers.graph.name != plan.network:
         found.append(f"the network is {plan.network} in the plan and {integers.graph.name} in the integers")
+    scale = shapes(integers.graph, SIDE, SIDE)[integers.graph.output.name][-1] / SIDE
+    if scale != plan.scale:
+        found.append(f"the scale is {plan.scale} in the plan and {scale:g} in the integers")
     if integers.rule != plan.requantization:
         found.append(f"rounding is {plan.requantization} in the plan and {integers.rule} in the integers")
     owners = {users[0] for users in integers.graph.weight_groups.values()}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwmodels.errors import FileError
+from hwmodels.numbers import BF16, FP16, INT16
 from hwsearch.documents import reading
 from hwsearch.documents.plan import SCHEMA, Plan
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
@@ -209,6 +210,8 @@ def open_plan(path: Path, model: str | None = None, *, allow_edited: bool = Fals
     if not edited and plan.integers is not None and (path.parent / plan.integers).exists():
         try:
             _ = found._stored
+            if plan.seal is None and "method" in document:  # a field that versions without seals called otherwise
+                raise FileError(f"{path} has lost its seal, which tells whether it was edited", EDITED)
             return found
         except FileError as error:
             if not allow_edited:
@@ -230,6 +233,7 @@ def _check_words(plan: Plan, path: Path) -> None:
         ("method", plan.method, methods.names()),
         ("scope", plan.scope, tuple(SCOPES)),
         ("requantization", plan.requantization, tuple(RULES)),
+        ("wide", plan.wide, tuple(str(fmt) for fmt in (INT16, FP16, BF16))),
     ):
         if value not in known:
             raise FileError(f"{path} is not a plan:\n  - {field}: {value[:60]!r} is not known", f"Known: {', '.join(known)}.")

@@ -43,6 +43,10 @@ NETWORKS: Registry[NetworkSpec] = Registry(
 )
 
 
+MOST_NUMBERS = 1_000_000_000
+"""Weights of a network that is made; 4 GB."""
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedNetwork:
     """A network with weights, in evaluation mode.
@@ -87,13 +91,18 @@ def build(name: str, scale: int = 2, **arguments: Any) -> nn.Module:
     """A network with random weights, in evaluation mode.
 
     Raises:
-        UsageError: unknown name, scale or argument.
+        UsageError: unknown name, scale or argument, or there is no memory for a network of these arguments.
     """
     known = spec(name)
     known.check_scale(scale)
     for argument, value in arguments.items():
         known.check_argument(argument, value)
-    return known.build(scale=scale, **{**known.arguments, **arguments}).eval()
+    chosen = {**known.arguments, **arguments}
+    numbers = sum(tensor.numel() for tensor in blueprint(known, scale, chosen).values()) if arguments else 0
+    if numbers > MOST_NUMBERS:
+        sizes = ", ".join(f"{key} {value}" for key, value in arguments.items())
+        raise UsageError(f"{name} with {sizes} has {numbers:.1e} weights", f"At most {MOST_NUMBERS:.0e}: make it smaller.")
+    return known.build(scale=scale, **chosen).eval()
 
 
 def load(name: str, scale: int | None = None, weights: str | Path | None = None, **arguments: Any) -> LoadedNetwork:

@@ -18,6 +18,10 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"
 State = Mapping[str, Tensor]
 
 
+LARGEST = 4096
+"""Highest argument of a network; wider or deeper ones than any that are known, ten times over."""
+
+
 @dataclass(frozen=True)
 class NetworkSpec:
     """One kind of network. Every network's file has one, called ``SPEC``.
@@ -79,6 +83,8 @@ class NetworkSpec:
             raise UsageError(f"{self.name}: {name} must be a whole number above 0, not {value!r}")
         if isinstance(default, float) and not numeric:
             raise UsageError(f"{self.name}: {name} must be a number above 0, not {value!r}")
+        if numeric and value > LARGEST:
+            raise UsageError(f"{self.name}: {name} is {value:g}", f"Widths and depths are at most {LARGEST}.")
         if name in self.choices and value not in self.choices[name]:
             allowed = (f"{key} ({meaning})" if meaning else str(key) for key, meaning in self.choices[name].items())
             raise UsageError(f"{self.name}: {name} must be {' or '.join(allowed)}, not {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,39 @@ def test_integers_of_another_plan_are_told_by_their_own_widths(path: Path, capsy
         assert f"layer head has {now} bits in the plan and {was} in the integers" in said
     write_json(path, Plan.model_validate(document | {"network": "vdsr", "seal": None}).sealed())
     assert "the network is vdsr in the plan and net in the integers" in refusal(capsys, 3, "estimate", "--plan", str(path))
+
+
+def test_a_plan_that_lost_its_seal_is_not_believed(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Plans of versions that sealed none say ``quantizer`` where these say ``method``, and are read."""
+    document = read_json(path, "")
+    del document["seal"]
+    path.write_text(json.dumps(document | {"input_height": 48}))
+    for words in (
+        ["estimate", "--plan", str(path)],
+        ["explain", str(path)],
+        ["export", str(path), "--out", str(path.parent / "x.onnx")],
+    ):
+        assert "has lost its seal" in refusal(capsys, 3, *words)
+    document["quantizer"] = "measured" if document.pop("method") == "output_noise" else "plain"
+    path.write_text(json.dumps(document))
+    assert plan_file.load(path).integers is not None
+
+
+def test_the_enlargement_is_that_of_the_integers(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = read_json(path, "")
+    scale = document["scale"]
+    write_json(path, Plan.model_validate(document | {"scale": scale + 1, "seal": None}).sealed())
+    said = refusal(capsys, 3, "export", str(path), "--out", str(path.parent / "x.onnx"))
+    assert f"the scale is {scale + 1} in the plan and {scale} in the integers" in said
+
+
+@pytest.mark.parametrize("word", ["foo", "[/x]foo", "fp8e4m3"])
+def test_what_16_bits_mean_is_a_format_of_16_bits(path: Path, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    document = read_json(path, "")
+    write_json(path, Plan.model_validate(document | {"wide": word, "seal": None}).sealed())
+    said = refusal(capsys, 3, "estimate", "--plan", str(path))
+    assert f"wide: {word!r} is not known" in said
+    assert "int16, fp16, bf16" in said
 
 
 def test_an_edited_plan_is_quantized_anew_where_that_is_asked_for(

@@ -337,3 +337,9 @@ def test_module_from_a_file(tmp_path: Path) -> None:
 def test_spec_by_name() -> None:
     assert registry.spec("vdsr").input_kind == "upsampled"
     assert isinstance(build("vdsr", depth=3), nn.Module)
+
+
+@pytest.mark.parametrize(("arguments", "said"), [({"d": 10**9}, "d is 1e\\+09"), ({"d": 4096, "s": 4096, "m": 64}, "weights")])
+def test_networks_that_no_memory_holds_are_not_begun(arguments: dict[str, int], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        build("fsrcnn", 2, **arguments)
