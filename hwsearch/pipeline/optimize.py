@@ -61,6 +61,11 @@ EXPECTED_S = {
 """Seconds of each stage for the built-in network on one core: the shares behind the time left, corrected while a run goes on."""
 
 
+RANKED = 2
+"""A quick run ranks plans on every second of the crops that it is calibrated on: on the built-in network its ranks of random
+plans correlate with 0.993 where all of them give 1.000, and the plan that it proves is the same."""
+
+
 def searched_proxies(one: bool = False) -> dict[str, ProxyInfo]:
     """The proxies that a search measures, by name. ``one``: where the one that ranks plans best must do, in a hurry or for a
     network with state."""
@@ -77,7 +82,9 @@ def measure_damage(
     with progress.stage("quality proxies", STEPS * len(searched)) as stage:
         for name, info in searched.items():
             report = follow(stage, STEPS)
-            tables[name] = replace(info.measure(calibration, photos.crops, seed, report, photos.task), float_mse=float_mse)
+            tables[name] = replace(
+                info.measure(calibration, photos.crops[:: RANKED if quick else 1], seed, report, photos.task), float_mse=float_mse
+            )
             report(name, 1.0)
     return tables
 
