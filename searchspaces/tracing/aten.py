@@ -2,7 +2,7 @@
 
 A handler gets a ``Walk`` (emits nodes, knows values) and the traced call. It returns the call's value: the name of a tensor of
 the canonical graph, a tuple of such names (split), or a constant tensor. Or it raises ``NotRead``: the call is listed
-by name. Handlers stand in the files ``aten_*``; this one has what they share.
+by name. Handlers stand in ``calls``; this file has what they share.
 """
 
 from __future__ import annotations

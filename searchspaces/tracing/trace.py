@@ -1,7 +1,7 @@
 """From a module to the canonical graph.
 
 The module is exported by ``torch.export`` at a small picture size, its ATen calls are translated one by one (``walker``, and the
-handlers in ``aten*``), and the result is simplified exactly (``simplify``). What cannot be translated becomes an ``unknown`` node
+handlers in ``calls``), and the result is simplified exactly (``simplify``). What cannot be translated becomes an ``unknown`` node
 and is listed in ``Graph.uncounted``. The graph is executed and compared with the module, at other picture sizes too, because a
 traced shape may hide in a constant.
 

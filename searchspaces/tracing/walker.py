@@ -21,13 +21,14 @@ from searchspaces.ops.moves.move import Expand, Permute, Reshape
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std
 from searchspaces.ops.state import Remember, State
-from searchspaces.tracing import aten_arithmetic, aten_layers, aten_maps, aten_shapes, composition, unfolding, writes
+from searchspaces.tracing import composition
 from searchspaces.tracing.aten import HANDLERS, Value, operator_name, tensor_name
+from searchspaces.tracing.calls import arithmetic, layers, maps, shapes, unfolding, writes
+from searchspaces.tracing.calls.writes import in_place, write
 from searchspaces.tracing.statistics import match_moment
-from searchspaces.tracing.writes import in_place, write
 
 MOMENTS: Mapping[str, Op] = {"mean": Mean(), "std": Std()}
-FILES = (aten_arithmetic, aten_layers, aten_maps, aten_shapes, unfolding, writes)
+FILES = (arithmetic, layers, maps, shapes, unfolding, writes)
 """Where handlers are registered."""
 DEEPEST = 6
 """How often what an operator is composed of is taken apart again."""

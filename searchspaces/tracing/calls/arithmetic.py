@@ -14,8 +14,8 @@ from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Mi
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.norm import UnitNorm
 from searchspaces.tracing.aten import Value, Walk, arguments, handles, loose_name, packet, shape, tensor_name
-from searchspaces.tracing.lengths import unit_length
-from searchspaces.tracing.masks import hidden, infinite
+from searchspaces.tracing.calls.lengths import unit_length
+from searchspaces.tracing.calls.masks import hidden, infinite
 
 
 def affine(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any, suffix: str = "") -> Value:

@@ -20,8 +20,8 @@ from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm
 from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.aten import Value, Walk, arguments, both, handles, loose_name, one, shape, tensor_name
-from searchspaces.tracing.aten_arithmetic import affine
-from searchspaces.tracing.masks import hidden
+from searchspaces.tracing.calls.arithmetic import affine
+from searchspaces.tracing.calls.masks import hidden
 
 COMPUTED = "weights are computed from the picture"
 

@@ -1,0 +1,1 @@
+"""What calls of PyTorch become in the canonical graph, by what they do."""
