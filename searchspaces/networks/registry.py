@@ -129,7 +129,12 @@ def load(name: str, scale: int | None = None, weights: str | Path | None = None,
     read = _read(path, blueprint(known, scale, known.arguments))
     state = known.own(read.state, scale)
     chosen = {**known.arguments, **known.infer(state), **arguments}
-    module = build(name, scale, **chosen)
+    try:
+        module = build(name, scale, **chosen)
+    except UsageError as error:
+        if arguments:
+            raise
+        raise FileError(f"{path}: {error.message}", error.hint) from None  # as the shapes of its tensors say
     put(module, state, path)
     channels = known.channels if known.channels is not None else int(chosen["channels"])
     provenance = read_provenance(path) if weights is None else {}

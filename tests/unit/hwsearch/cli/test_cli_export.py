@@ -39,7 +39,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
             created="2031-01-01", seed=0, weights_sha256="", device_sha256="", calibration=[], versions={}, origin="exact"
         ),
     )
-    write_json(folder / "plan-01.json", plan)
+    write_json(folder / "plan-01.json", plan.sealed())
     return folder / "plan-01.json"
 
 

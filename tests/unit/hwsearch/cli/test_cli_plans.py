@@ -72,7 +72,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             origin="exact",
         ),
     )
-    write_json(folder / "plan-01.json", plan)
+    write_json(folder / "plan-01.json", plan.sealed())
     return Made(folder / "plan-01.json", plan, qgraph)
 
 

@@ -343,3 +343,11 @@ def test_spec_by_name() -> None:
 def test_networks_that_no_memory_holds_are_not_begun(arguments: dict[str, int], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         build("fsrcnn", 2, **arguments)
+
+
+def test_a_file_whose_shapes_ask_for_too_much_is_what_is_refused(tmp_path: Path) -> None:
+    state = build("fsrcnn", 2).state_dict()
+    state["first_part.0.weight"] = torch.zeros(10**9, 0, 5, 5)
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(FileError, match=r"w\.safetensors: fsrcnn: d is 1e\+09"):
+        load("fsrcnn", 2, tmp_path / "w.safetensors")
