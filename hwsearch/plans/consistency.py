@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from hwmodels.numbers import Width, bits_of
 from hwsearch.documents.plan import Plan
+from hwsearch.formats.running.reach import enlargement
 from hwsearch.quant.network.graph import QuantizedGraph
-from searchspaces.ir.shapes import shapes
 from searchspaces.tracing.trace import to_workload
 
 SIDE = 48
@@ -22,9 +22,11 @@ def differences(plan: Plan, integers: QuantizedGraph) -> list[str]:
     found = []
     if integers.graph.name != plan.network:
         found.append(f"the network is {plan.network} in the plan and {integers.graph.name} in the integers")
-    scale = shapes(integers.graph, SIDE, SIDE)[integers.graph.output.name][-1] / SIDE
-    if scale != plan.scale:
-        found.append(f"the scale is {plan.scale} in the plan and {scale:g} in the integers")
+    # A network that refines what was enlarged before it enlarges by 1, whatever the plan's scale; at scale 1 nothing is
+    # asked, as a classifier gives no picture.
+    scale = enlargement(integers.graph) if plan.scale != 1 else 1
+    if scale not in (1, plan.scale):
+        found.append(f"the scale is {plan.scale} in the plan and {scale} in the integers")
     if integers.rule != plan.requantization:
         found.append(f"rounding is {plan.requantization} in the plan and {integers.rule} in the integers")
     owners = {users[0] for users in integers.graph.weight_groups.values()}
