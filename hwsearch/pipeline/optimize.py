@@ -306,7 +306,7 @@ def _measured(
     photos: Pictures, float_mse: np.ndarray, request: Request, progress: Progress, calibration: Calibration
 ) -> dict[str, Damage]:
     """The damage tables of a calibrated network, from the cache of this person or for it."""
-    name = damage_cache.key(calibration, photos, request.seed, searched_proxies(request.quick))
+    name = damage_cache.key(calibration, photos, request.seed, searched_proxies(request.quick), quick=request.quick)
     if request.cache and (known := damage_cache.load(name, calibration.space)) is not None:
         progress.say("quality proxies as an earlier run has measured them; --no-cache measures them anew")
         return known

@@ -275,5 +275,6 @@ def choose_pictures(request: Request, network: LoadedNetwork) -> Pictures:
             f"Ask for --task {' or '.join(name for name, other in tasks.known().items() if other.sequences)}.",
         )
     found = task.samples(request.images, request.seed, network.module)
-    crops = found.calibration[::QUICK_CROPS] if request.quick else found.calibration
+    step = max(1, min(QUICK_CROPS, len(found.calibration) // 2)) if request.quick else 1  # calibration needs two
+    crops = found.calibration[::step]
     return Pictures(task.fitted(crops), found.sources, task.fitted(found.search), task.fitted(found.evaluation), task)

@@ -27,10 +27,10 @@ KEPT = by_content.Room(files=200)
 """A table takes some tens of kilobytes."""
 
 
-def key(calibration: Calibration, photos: Pictures, seed: int, searched: Collection[str]) -> str:
-    """Name of the tables of a calibrated network on pictures; ``searched``: the proxies."""
+def key(calibration: Calibration, photos: Pictures, seed: int, searched: Collection[str], *, quick: bool = False) -> str:
+    """Name of the tables of a calibrated network on pictures; ``searched``: the proxies; ``quick``: on some of the crops."""
     return by_content.digest(
-        *by_content.measured_by(calibration, photos, seed), sorted(searched), calibration.space.allowed.tobytes()
+        *by_content.measured_by(calibration, photos, seed), quick, sorted(searched), calibration.space.allowed.tobytes()
     )
 
 
