@@ -8,14 +8,12 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import postgres_server
 import pytest
 import yaml
@@ -105,36 +103,52 @@ def join(job: Job, url: StorageUrl, name: str, **own: Any) -> worker.Tally:
 def test_four_workers_two_killed_and_the_run_ends_as_if_it_had_been_alone(
     alone: Job, url: StorageUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    quickly = measurement.Measure.__call__
-
-    def slowly(measure: measurement.Measure, plan: np.ndarray) -> Score:
-        time.sleep(0.2)
-        return quickly(measure, plan)
-
-    monkeypatch.setattr(measurement.Measure, "__call__", slowly)
-    run, name = tmp_path / "run", "four"
+    run, name, holding, go = tmp_path / "run", "four", tmp_path / "holding", tmp_path / "go"
+    holding.mkdir()
     request = replace(alone.request, storage=url, study=name, grace_s=2, run_dir=run)
 
-    def measured_by() -> Counter[str]:
+    def measured_by() -> Counter[int]:
         if not exists(url, name):
             return Counter()
         done = [trial.user_attrs["measured"]["worker"] for trial in trials(url, name) if trial.state == TrialState.COMPLETE]
         return Counter(int(who.rpartition(":")[2]) for who in done)
 
-    def work() -> None:
-        join(alone, url, name)
+    def pausing(work: Callable[[], object], plans: int) -> None:
+        """Work that, after the plan which all compare and ``plans`` more, holds the next one until everybody may go on: whoever
+        starts late finds plans left, and who is killed is killed while holding one."""
+        quickly, free = measurement.Measure.__call__, iter(range(1 + plans))
 
-    with child(lambda: optimize.optimize(request)) as leader, child(work) as one, child(work) as two, child(work), child(work):
-        for victim in (one, two):
-            until(lambda victim=victim: measured_by()[victim] >= 1)  # type: ignore[misc]
-            os.kill(victim, signal.SIGKILL)
+        def slowly(measure: measurement.Measure, plan: PlanRow) -> Score:
+            if next(free, None) is None:
+                (holding / str(os.getpid())).touch()
+                until(go.exists, 240)
+            return quickly(measure, plan)
+
+        monkeypatch.setattr(measurement.Measure, "__call__", slowly)
+        work()
+
+    def survivor() -> None:
+        pausing(lambda: join(alone, url, name), 0)
+
+    def victim() -> None:
+        pausing(lambda: join(alone, url, name), 1)
+
+    def lead() -> None:
+        pausing(lambda: optimize.optimize(request), 0)
+
+    with child(lead) as leader, child(victim) as one, child(victim) as two, child(survivor), child(survivor):
+        until(lambda: len(list(holding.iterdir())) == 5, 240)
+        assert {who for who, plans in measured_by().items() if plans == 1} == {one, two}
+        for killed in (one, two):
+            os.kill(killed, signal.SIGKILL)
+        go.touch()
         until(lambda: os.waitid(os.P_PID, leader, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None)
     assert front(run) == front(alone.run)
     assert (run / "evaluations.jsonl").read_text() == (alone.run / "evaluations.jsonl").read_text()
     finished = [trial for trial in trials(url, name) if trial.state == TrialState.COMPLETE]
     wanted = len((run / "evaluations.jsonl").read_text().splitlines())
     assert len(finished) == len({trial.user_attrs["plan_sha256"] for trial in finished}) == wanted
-    assert len(measured_by()) >= 4
+    assert len(measured_by()) == 5
     assert not any(trial.state in (TrialState.WAITING, TrialState.RUNNING) for trial in trials(url, name))
     everything = "".join(file.read_text(errors="replace") for file in run.rglob("*") if file.is_file())
     out, err = capfd.readouterr()
