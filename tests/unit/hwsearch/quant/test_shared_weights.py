@@ -17,6 +17,8 @@ from hwmodels.numbers import Int
 from hwsearch.quality.proxies import fisher, noise_gain, output_sqnr
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
+from hwsearch.quant.learn.together import Course
+from hwsearch.quant.methods.learned import together
 from hwsearch.quant.methods.weights.hadamard import streams
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
@@ -156,8 +158,9 @@ def test_methods_give_one_set_of_integers(graph: Graph, space: SearchSpace, crop
     assert float((integer.run(q, crops[0]) - found.simulate(row, crops[0])).abs().max()) < 1e-6
 
 
-def test_training_keeps_one_set_of_integers(calibration: Calibration, crops: list[Tensor]) -> None:
+def test_training_keeps_one_set_of_integers(calibration: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
     """Polished and trained; at least one of them moves an integer."""
+    monkeypatch.setattr(together, "COURSE", Course(steps=100))
     row = calibration.space.uniform(4, 8)
     start = users(calibration.quantized(row))[0].weight
     moved = False

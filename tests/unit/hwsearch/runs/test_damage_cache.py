@@ -18,6 +18,7 @@ from hwsearch.quality.evaluate import Evaluator, Score
 from hwsearch.quality.measurement import Measure
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
+from hwsearch.quant.learn import polish
 from hwsearch.runs import by_content, damage_cache
 from searchspaces.data import pictures
 from searchspaces.space import PlanRow
@@ -25,6 +26,7 @@ from searchspaces.space import PlanRow
 
 def test_a_second_device_measures_no_proxy_and_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HWSEARCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(polish, "STEPS", 20)
     (tmp_path / "photos").mkdir()
     for i, photo in enumerate(pictures.shipped()[:3]):
         Image.fromarray(photo.rgb[:136, :144]).save(tmp_path / "photos" / f"photo{i}.png")

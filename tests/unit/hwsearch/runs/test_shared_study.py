@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import postgres_server
@@ -20,6 +21,7 @@ from hwsearch.documents.url import StorageUrl
 from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster import worker
 from hwsearch.search.propose.moves import Encoding
+from searchspaces.space import PlanRow
 
 REASON = postgres_server.missing()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"NOT RUN: shared studies: {REASON}")
@@ -60,16 +62,22 @@ def test_many_may_open_an_empty_database_at_once(server: postgres_server.Server,
 # The queue
 
 
-def test_a_plan_goes_to_one_process_only(url: StorageUrl) -> None:
-    """Four processes empty a queue together: each plan is measured once, with the score of its own plan."""
+def test_a_plan_goes_to_one_process_only(url: StorageUrl, tmp_path: Path) -> None:
+    """Four processes empty a queue together, once each holds a plan: each plan is measured once, with the score of its own
+    plan."""
     study = SharedStudy.create(url, "once", OBJECTIVES)
     identities = publish(study, 40)
     assert publish(study, 40) == identities
 
+    def score(plan: PlanRow) -> Score:
+        (tmp_path / str(os.getpid())).touch()
+        until(lambda: len(list(tmp_path.iterdir())) == 4)
+        return Score(0.0, float(sum(plan)), 0.0)
+
     def work() -> None:
         own = SharedStudy.find(url, "once")
         assert own is not None
-        while worker.measure_next(own, SPACE, lambda plan: Score(0.0, float(sum(plan)), 0.0), 60):
+        while worker.measure_next(own, SPACE, score, 60):
             pass
 
     with child(work), child(work), child(work), child(work):
@@ -77,7 +85,7 @@ def test_a_plan_goes_to_one_process_only(url: StorageUrl) -> None:
     found = trials(url, "once")
     assert len(found) == len({trial.user_attrs["plan_sha256"] for trial in found}) == 40
     assert [trial.values[0] for trial in found] == [float(sum(ENCODING.plan(trial.params))) for trial in found]
-    assert len({trial.user_attrs["measured"]["worker"] for trial in found}) > 1
+    assert len({trial.user_attrs["measured"]["worker"] for trial in found}) == 4
 
 
 def test_a_process_that_dies_fails_its_trial_and_one_that_was_slow_is_too_late(url: StorageUrl) -> None:
