@@ -86,6 +86,8 @@ class MethodComparison(_Frozen):
     dropped: list[str] = []
     """Blocks that the network was without; floating point is with them."""
     target: str
+    input_size: tuple[int, int] | None = None
+    """Height and width of the picture that is priced; files of earlier versions do not tell."""
     scope: str
     quality_name: str = "PSNR-Y"
     """What ``quality_db`` and ``loss_db`` are of, and ``second_name`` what ``second`` is."""
@@ -149,6 +151,7 @@ def compare(
         weights_sha256=problem.network.weights_sha256,
         dropped=list(problem.network.dropped),
         target=problem.device.name,
+        input_size=problem.input_size,
         scope=request.scope,
         quality_name=photos.task.quality.name,
         second_name=photos.task.second.name,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device
-from hwmodels.errors import UncountedError, UsageError
+from hwmodels.errors import FileError, UncountedError, UsageError
 from hwmodels.pricing.table import CostTable
 from hwmodels.tiling import tiles, tiling
 from hwmodels.workload import Workload
@@ -188,7 +188,10 @@ def _check_model(model: str) -> None:
 
 ONE_SIZE = (64, 64)
 """Height and width of the picture for which a network is searched that is another graph for each size, where none is asked for
-and the device's is larger: such windows are what transformers are trained on, and the pictures of a search hold them."""
+and the device's is larger: such windows are what transformers are trained on. Where the pictures of a search are smaller, the
+network is searched for what all of them hold."""
+WINDOW = 8
+"""Such sizes are multiples of this, so that windows of the usual sides are whole."""
 _FOR_ONE_SIZE = (
     "{0} is another network for each size of the picture (masks or shapes in it are made for one): it is priced and measured for "
     "{1}x{2} pixels here. --input HxW asks for others."
@@ -204,16 +207,8 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     """
     methods.check_exported(request.methods)
     device = catalogue.load(request.target)
-    network = network or load_network(request)
-    asked = request.input_size or network.size
-    height, width = asked or min(device.default_input, ONE_SIZE, key=math.prod)
+    network, graph, (height, width) = sized(request, network or load_network(request), device.default_input)
     enlarged = network.scale if network.input_kind == "upsampled" else 1
-    size = (height * enlarged, width * enlarged)  # masks or shapes in a graph may be made for one: for the one that is priced
-    graph = traced.traced(network.module, network.channels, network.name, otherwise=size, keep=request.cache)
-    if graph.size is None:
-        height, width = asked or device.default_input
-    elif asked is None:
-        network = replace(network, remarks=(*network.remarks, _FOR_ONE_SIZE.format(network.name, width, height)))
     size = (height * enlarged, width * enlarged)
     if graph.uncounted:
         raise UncountedError(
@@ -236,11 +231,49 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     )
     cut = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)
     tiled = tiles.lower(device, workload, space, cut)
-    network = replace(network, only=graph.size, multiple=graph.multiple)
     whole = None
     if network.whole is not None:
         whole = traced.traced(network.whole, network.channels, network.name, otherwise=size, keep=request.cache)
     return Problem(network, graph, (height, width), workload, device, space, tiled, whole)
+
+
+def sized(request: Request, network: LoadedNetwork, usual: tuple[int, int]) -> tuple[LoadedNetwork, Graph, tuple[int, int]]:
+    """The network, told which pictures it takes; its graph; and the height and width that it is priced for: those asked for, or
+    ``usual``. Where the graph is for one size, that is no more than ``ONE_SIZE``, and than all pictures of the request hold.
+
+    Masks or shapes in such a graph are made for the size that is priced. ``Graph.uncounted`` is to be looked at.
+    """
+    asked = request.input_size or network.size
+    enlarged = network.scale if network.input_kind == "upsampled" else 1
+
+    def at(height: int, width: int) -> Graph:
+        size = (height * enlarged, width * enlarged)
+        return traced.traced(network.module, network.channels, network.name, otherwise=size, keep=request.cache)
+
+    height, width = asked or min(usual, ONE_SIZE, key=math.prod)
+    graph = at(height, width)
+    if graph.size is None:
+        height, width = asked or usual
+    elif asked is None:
+        held = _held(request, network, (height, width))
+        if held != (height, width):
+            height, width = held
+            graph = at(height, width)
+        network = replace(network, remarks=(*network.remarks, _FOR_ONE_SIZE.format(network.name, width, height)))
+    return replace(network, only=graph.size, multiple=graph.multiple), graph, (height, width)
+
+
+def _held(request: Request, network: LoadedNetwork, size: tuple[int, int]) -> tuple[int, int]:
+    """The size, or what all pictures of the request hold of it; the size where nothing tells (a price needs no pictures, so what
+    is wrong with them is said when they are read)."""
+    try:
+        room = choose_task(request, network).smallest_input(request.images)
+    except (UsageError, FileError):
+        room = None
+    if room is None or all(have >= wanted for have, wanted in zip(room, size, strict=True)):
+        return size
+    height, width = (min(wanted, have // WINDOW * WINDOW or have) for wanted, have in zip(size, room, strict=True))
+    return height, width
 
 
 def _offered(option: str, wanted: tuple[Width, ...] | None, offered: tuple[Width, ...], device: Device) -> tuple[Width, ...]:

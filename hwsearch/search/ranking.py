@@ -17,7 +17,7 @@ from hwmodels.errors import UncountedError, UsageError
 from hwmodels.numbers import Width
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
-from hwsearch.problem.pose import Request, choose_pictures, load_network
+from hwsearch.problem.pose import ONE_SIZE, Request, choose_pictures, load_network, sized
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.proxies import PROXIES
@@ -27,7 +27,7 @@ from hwsearch.search.predict import interactions
 from hwsearch.search.propose import random_plans
 from searchspaces.ir.graph import execute
 from searchspaces.space import build_space, matrix
-from searchspaces.tracing.trace import to_workload, trace
+from searchspaces.tracing.trace import to_workload
 
 WEIGHT_BITS = (2, 4, 6, 8)
 ACTIVATION_BITS = (4, 6, 8, 16)
@@ -101,13 +101,14 @@ def compare(request: Request, progress: Progress | None = None, draw: str = "mix
         UsageError: there are too few plans to calibrate with.
     """
     progress = progress or Silent()
-    network = load_network(request)
-    graph = trace(network.module, network.channels, network.name)
+    network, graph, size = sized(request, load_network(request), ONE_SIZE)
     if graph.uncounted:
         raise UncountedError(list(graph.uncounted), "Replace them by operations of `hwsearch networks --operations`.")
     weight_bits = request.weight_bits or WEIGHT_BITS
     activation_bits = request.activation_bits or ACTIVATION_BITS
-    space = build_space(to_workload(graph, 64, 64), weight_bits, activation_bits, scope=request.scope, pins=request.pins)
+    space = build_space(
+        to_workload(graph, *(graph.size or size)), weight_bits, activation_bits, scope=request.scope, pins=request.pins
+    )
     plans = random_plans.sample(space, request.probes, seed=request.seed, draw=draw)
     if len(plans) < 1 / TOP:
         raise UsageError(f"{len(plans)} plans are too few to rank proxies by", "Offer more widths, or more --probes.")

@@ -73,6 +73,17 @@ def _decoded(path: str | Path) -> tuple[Image.Image, bool]:
         return image, wide
 
 
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Height and width in pixels, as ``load_picture`` would give them, from the head of the file alone.
+
+    Raises:
+        FileError: not there, or not a picture.
+    """
+    with _messages(path), Image.open(path, formats=FORMATS) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
 def load_picture(path: str | Path) -> np.ndarray:
     """Read a picture as ``uint8 [H, W, 3]``.
 

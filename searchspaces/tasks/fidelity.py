@@ -19,6 +19,7 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from searchspaces.data import pictures
 from searchspaces.data.bicubic import imresize
+from searchspaces.data.decoding import picture_size
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair, Picture
 from searchspaces.tasks.image import CALIBRATION_CROPS, SEARCH_SIDE, SuperResolution
@@ -62,6 +63,9 @@ class Fidelity(SuperResolution):
         if source is None:
             raise FileError("there are no pictures to compare on", "Give --images a folder with low/, or of pictures.")
         return pictures.load_folder(source / LOW if is_low(source) else source)
+
+    def _input_size(self, entry: Picture) -> tuple[int, int]:
+        return picture_size(entry.path)
 
     def read(self, entry: Picture) -> Pair:
         """A picture, and what the floating-point network makes of it.

@@ -17,6 +17,7 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from searchspaces.data import pictures
 from searchspaces.data.bicubic import imresize
+from searchspaces.data.decoding import picture_size
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair
 from searchspaces.tasks.luma import output_luma
@@ -69,6 +70,17 @@ class SuperResolution(Task):
         search = pictures.pairs(split.search, scale, channels, kind, side=SEARCH_SIDE)
         evaluation = pictures.pairs(split.evaluation, scale, channels, kind)
         return Samples(crops, [picture.name for picture in split.calibration], search, evaluation)
+
+    def smallest_input(self, source: Path | None) -> tuple[int, int] | None:
+        sides = [self._input_size(entry) for entry in self.entries(source)]
+        longest = SEARCH_SIDE // self.contract.scale
+        return min(longest, *(height for height, _ in sides)), min(longest, *(width for _, width in sides))
+
+    def _input_size(self, entry: Any) -> tuple[int, int]:
+        """Height and width of what the network gets of one of ``entries``, before it is enlarged where it comes so; nothing is
+        decoded."""
+        height, width = picture_size(entry.path)
+        return height // self.contract.scale, width // self.contract.scale
 
     def entries(self, source: Path | None) -> Sequence[Any]:
         """What samples are read from, unread: things with a ``name`` and a ``role``.

@@ -20,6 +20,7 @@ import torch
 from hwmodels.errors import FileError
 from searchspaces.data import pictures
 from searchspaces.data.bicubic import imresize
+from searchspaces.data.decoding import picture_size
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair, Picture
 from searchspaces.tasks.image import CALIBRATION_CROPS, SEARCH_SIDE, SuperResolution
@@ -68,6 +69,9 @@ class Restoration(SuperResolution):
                 "restoration needs pairs of pictures", f"Give --images a folder with {LOW}/ and {HIGH}/, or a CSV file."
             )
         return pair_files(source)
+
+    def _input_size(self, entry: PairFiles) -> tuple[int, int]:
+        return picture_size(entry.low)
 
     def read(self, entry: PairFiles) -> Pair:
         return read_pair(entry, self.contract)

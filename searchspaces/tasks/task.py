@@ -124,6 +124,14 @@ class Task(ABC):
             FileError: ``source`` cannot be used.
         """
 
+    def smallest_input(self, source: Path | None) -> tuple[int, int] | None:
+        """Height and width that every input in ``source`` has at least, told without reading them; None where nothing tells.
+
+        Raises:
+            FileError: ``source`` cannot be used.
+        """
+        return None
+
     @abstractmethod
     def error(self, output: Tensor, sample: Sample) -> float:
         """Error power of an output as it is used, rounded and cut like there."""

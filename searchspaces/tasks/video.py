@@ -96,6 +96,9 @@ class Video(SuperResolution):
             raise FileError(f"{source / short}: {len(clips[short])} frame(s)", f"A clip has at least {CALIBRATION_FRAMES}.")
         return [ClipFiles(name, tuple(frames)) for name, frames in clips.items()]
 
+    def _input_size(self, entry: ClipFiles) -> tuple[int, int]:
+        return super()._input_size(entry.frames[0])
+
     def read(self, entry: Any) -> Any:
         return self._read(entry, MOST_FRAMES)
 

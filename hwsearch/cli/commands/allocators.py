@@ -45,6 +45,7 @@ def compare(
     weights: options.Weights = None,
     model: options.Model = None,
     arg: options.Arg = None,
+    drop: options.Drop = None,
     images: options.Images = None,
     input_size: options.Input = None,
     scope: options.Scope = None,
@@ -95,7 +96,7 @@ def compare(
     from hwsearch.problem.pose import Request
     from hwsearch.quality.proxies import OUTPUT_SQNR
 
-    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg)
+    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
     fields |= notations.given(
         {
             "target": notations.read_target(target),

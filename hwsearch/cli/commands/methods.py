@@ -82,6 +82,7 @@ def compare(
     arg: options.Arg = None,
     drop: options.Drop = None,
     images: options.Images = None,
+    input_size: options.Input = None,
     scope: options.Scope = None,
     bits: Annotated[
         list[str] | None, typer.Option(help="Weights/tensors (repeatable). Default: 4/4.", metavar="W/A", show_default=False)
@@ -121,7 +122,13 @@ def compare(
     """
     fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
     fields |= notations.given(
-        {"target": notations.read_target(target), "images": images, "scope": notations.read_scope(scope), "seed": seed}
+        {
+            "target": notations.read_target(target),
+            "images": images,
+            "input_size": notations.read_size(input_size),
+            "scope": notations.read_scope(scope),
+            "seed": seed,
+        }
     )
     pairs = read_pairs(bits or ["4/4"])
     terminal = Terminal(as_json, quiet)
@@ -145,6 +152,7 @@ def _render(found: MethodComparison, screen: Console) -> None:
             f"{found.network} x{found.scale}" + (f" without {', '.join(found.dropped)}" if found.dropped else ""),
             f", floating point {found.float_db:.2f} dB, {found.second_name} {found.float_second:.4f}, "
             f"{len(found.pictures)} pictures that no method saw, scope {found.scope}, priced on {found.target}"
+            + (" for {1}x{0} pixels".format(*found.input_size) if found.input_size else "")
             + ("" if found.effort == 1 else f", trainings at {found.effort:g} of their usual cost"),
         )
     )

@@ -48,7 +48,9 @@ def compare(
     weights: options.Weights = None,
     model: options.Model = None,
     arg: options.Arg = None,
+    drop: options.Drop = None,
     images: options.Images = None,
+    input_size: options.Input = None,
     scope: options.Scope = None,
     weight_bits: options.WeightBits = None,
     activation_bits: options.ActivationBits = None,
@@ -76,10 +78,11 @@ def compare(
       hwsearch proxies compare --network fsrcnn
       hwsearch proxies compare --network vdsr --scale 2 --weights vdsr_y.safetensors --probes 60 --out vdsr.json
     """
-    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg)
+    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
     fields |= notations.given(
         {
             "images": images,
+            "input_size": notations.read_size(input_size),
             "scope": notations.read_scope(scope),
             "weight_bits": notations.read_bits("--weight-bits", weight_bits),
             "activation_bits": notations.read_bits("--activation-bits", activation_bits),

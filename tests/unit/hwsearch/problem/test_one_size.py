@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 from block_networks import build
+from PIL import Image
 from torch import nn
 
 from hwmodels.device import catalogue
 from hwmodels.errors import FileError
-from hwsearch.problem.pose import Request, choose_pictures, pose
+from hwsearch.plans import compare_methods
+from hwsearch.problem.pose import ONE_SIZE, Request, choose_pictures, pose
+from hwsearch.search import ranking
+from searchspaces.data.decoding import load_picture
+from searchspaces.data.pictures import shipped
 from searchspaces.networks.registry import LoadedNetwork
 
 
@@ -48,3 +55,55 @@ def test_pictures_that_are_too_small_name_the_way_out(tmp_path: Path) -> None:
     network = loaded(build("shifted"))
     with pytest.raises(FileError, match=r"1280x1280 pixels here. The network is made for .* 640x360 pixels.*smaller --input"):
         choose_pictures(request, pose(request, network).network)
+
+
+def written(folder: Path, *sizes: tuple[int, int]) -> Path:
+    """A folder of noise pictures of these heights and widths."""
+    random = np.random.default_rng(0)
+    for number, size in enumerate(sizes):
+        Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def test_pictures_that_are_smaller_decide_the_size(tmp_path: Path) -> None:
+    folder = written(tmp_path, (140, 100), (150, 120), (120, 160), (200, 200))
+    request = Request(target="jetson", images=folder)
+    problem = pose(request, loaded(build("shifted")))
+    assert problem.input_size == problem.graph.size == (56, 48)  # 60x50 are in all of them, 8 divides 56x48
+    assert "48x56 pixels here" in problem.network.remarks[0]
+    photos = choose_pictures(request, problem.network)
+    assert {tuple(sample.low.shape[2:]) for role in (photos.crops, photos.search, photos.evaluation) for sample in role} == {
+        (56, 48)
+    }
+
+
+def test_a_price_needs_no_pictures(tmp_path: Path) -> None:
+    problem = pose(Request(target="jetson", images=tmp_path / "nowhere"), loaded(build("shifted")))
+    assert problem.input_size == (64, 64)
+
+
+def test_methods_and_proxies_are_compared_on_such_a_network_at_any_scale(tmp_path: Path) -> None:
+    """At x4 the photos that ship are 60 pixels wide, less than ``ONE_SIZE``."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(inspect.getfile(build)).parent)!r})\n"
+        "from block_networks import build as block\n"
+        "from torch import nn\n"
+        "def build(scale=4):\n"
+        "    return nn.Sequential(block('shifted'), nn.Upsample(scale_factor=2))\n"
+    )
+    request = Request(
+        model=f"{file}:build", scale=4, target="jetson", probes=10, force=True, weight_bits=(8,), activation_bits=(8, 16)
+    )
+    assert min(load_picture(photo.path).shape[0] for photo in shipped()) < 4 * ONE_SIZE[0]
+    found = compare_methods.compare(request, [(8, 8)], ["minmax"], pictures=1)
+    assert found.input_size == (56, 56)
+    (row,) = found.rows
+    assert np.isfinite(row.quality_db)
+    assert len(ranking.compare(request).plans) == 10
+
+
+def test_a_comparison_says_for_which_pictures_it_priced() -> None:
+    found = compare_methods.compare(Request(target="stm32h743", input_size=(24, 32)), [(8, 8)], ["minmax"], pictures=1)
+    assert found.input_size == (24, 32)
