@@ -1,0 +1,27 @@
+"""The size of a picture, told by the head of its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hwmodels.errors import FileError
+from searchspaces.data.decoding import load_picture, picture_size
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_size_is_that_of_the_picture_as_it_is_read(tmp_path: Path, orientation: int) -> None:
+    file = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (30, 20)).save(file, exif=exif)
+    assert picture_size(file) == load_picture(file).shape[:2] == ((30, 20) if orientation >= 5 else (20, 30))
+
+
+def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "text.png"
+    file.write_text("no picture")
+    with pytest.raises(FileError, match="this is not a picture"):
+        picture_size(file)
