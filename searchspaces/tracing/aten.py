@@ -59,20 +59,30 @@ def arguments(call: fx.Node) -> dict[str, Any]:
 
 def operator_name(call: fx.Node) -> str:
     """``relu.default`` for ``aten.relu_.default`` too."""
-    packet = getattr(call.target, "_overloadpacket", None)
-    if packet is None:
+    if not written_name(call):
         return getattr(call.target, "__name__", str(call.target))
-    return f"{packet.__name__.removesuffix('_')}.{call.target._overloadname}"  # type: ignore[union-attr]  # arguments of fx are nodes here, targets overloads of ATen
+    return f"{packet(call)}.{call.target._overloadname}"  # type: ignore[union-attr]  # the target of a call is an overload of ATen
 
 
 def packet(call: fx.Node) -> str:
     """Name of the operator without its overload: ``mul`` of ``aten.mul_.Tensor``."""
-    return str(call.target._overloadpacket.__name__).removesuffix("_")  # type: ignore[union-attr]  # the target of a call is an overload of ATen
+    return written_name(call).removesuffix("_")
+
+
+def written_name(call: fx.Node) -> str:
+    """``mul_`` of ``aten.mul_.Tensor``; nothing for what is no operator of ATen, such as a placeholder."""
+    overloads = getattr(call.target, "_overloadpacket", None)
+    return "" if overloads is None else str(overloads.__name__)
 
 
 def shape(call: Any) -> tuple[int, ...]:
     """Shape of a traced tensor at the example size."""
     return tuple(int(side) for side in call.meta["val"].shape)
+
+
+def slice_start(given: Any, count: int) -> int:
+    """First of ``count`` places that a slice keeps, for the start that it was given: None, or counted from the end below zero."""
+    return slice(given, None).indices(count)[0]
 
 
 def axes_of(dims: Any, rank: int) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import fx  # arguments of traced calls are of many types; Any stands for "a call, if the checks before it hold"
 
+from searchspaces.tracing.aten import written_name
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -17,8 +19,7 @@ class Moment:
 
 
 def _name(node: Any) -> str:
-    packet = getattr(getattr(node, "target", None), "_overloadpacket", None)
-    return packet.__name__ if packet is not None else ""
+    return written_name(node) if isinstance(node, fx.Node) else ""
 
 
 def _shape(node: Any) -> tuple[int, ...]:

@@ -11,7 +11,8 @@ from torch import Tensor, fx
 
 from searchspaces.ops.maps.elementwise import Add
 from searchspaces.ops.reading import NotRead
-from searchspaces.tracing.aten import Walk
+from searchspaces.tracing.aten import Walk, written_name
+from searchspaces.tracing.calls.writes import in_place
 
 FAR = -1e4
 """What is added for minus infinity: ``exp`` of it is zero in single precision, half precision holds it, and scores are small
@@ -45,13 +46,8 @@ def hidden(walk: Walk, call: fx.Node, name: str, places: Tensor) -> str:
 def only_softmax(call: fx.Node) -> bool:
     """Whether softmax alone reads what a call gives, views of it included; what it changes in place counts as its result."""
     readers = set(call.users)
-    if _name(call).endswith("_") and isinstance(call.args[0], fx.Node):
+    if in_place(call) and isinstance(call.args[0], fx.Node):
         readers |= {reader for reader in call.args[0].users if call < reader}
     return bool(readers) and all(
-        _name(reader) in _SOFTMAX or (_name(reader) in _PASSES and only_softmax(reader)) for reader in readers
+        written_name(reader) in _SOFTMAX or (written_name(reader) in _PASSES and only_softmax(reader)) for reader in readers
     )
-
-
-def _name(call: fx.Node) -> str:
-    packet = getattr(call.target, "_overloadpacket", None)
-    return "" if packet is None else str(packet.__name__)

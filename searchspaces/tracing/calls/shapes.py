@@ -14,7 +14,7 @@ from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.moves.move import Concat, Expand, Flip, Gather, Permute, Repeat, Reshape, Roll, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.reading import NotRead
-from searchspaces.tracing.aten import Value, Walk, arguments, axes_of, handles, loose_name, shape, tensor_name
+from searchspaces.tracing.aten import Value, Walk, arguments, axes_of, handles, loose_name, shape, slice_start, tensor_name
 
 
 @handles("cat.default", becomes=(Concat, Conv))
@@ -104,8 +104,7 @@ def _slice(walk: Walk, call: fx.Node) -> Value:
         return loose_name(walk, source)
     axis, step = int(a["dim"]) % len(shape(source)), int(a.get("step", 1))
     count, kept = shape(source)[axis], shape(call)[axis]
-    start = int(a["start"] or 0)
-    start = start + count if start < 0 else start
+    start = slice_start(a["start"], count)
     name = tensor_name(walk, source)
     if step == 1 and axis > 1 and len(shape(source)) == 4 and walk.axis(name) == 1:
         before, after = -start, start + kept - count

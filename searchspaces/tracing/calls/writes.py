@@ -13,7 +13,7 @@ from torch import Tensor, fx
 
 from searchspaces.ops.moves.move import Concat, Reshape, Slice
 from searchspaces.ops.reading import NotRead
-from searchspaces.tracing.aten import Value, Walk, arguments, handles, loose_name, operator_name, shape
+from searchspaces.tracing.aten import Value, Walk, arguments, handles, loose_name, operator_name, shape, slice_start, written_name
 
 SLICES = ("slice.Tensor", "narrow.default", "select.int")
 PARTS = ("slice", "select", "narrow", "view", "permute", "transpose", "unsqueeze", "squeeze", "diagonal", "expand")
@@ -38,8 +38,8 @@ def _copy(walk: Walk, call: fx.Node) -> Value:
 
 def in_place(call: fx.Node) -> bool:
     """Whether a call writes to its first argument."""
-    packet = getattr(call.target, "_overloadpacket", None)
-    return packet is not None and packet.__name__.endswith("_") and not packet.__name__.endswith("__")
+    name = written_name(call)
+    return name.endswith("_") and not name.endswith("__")
 
 
 def write(walk: Values, call: fx.Node) -> None:
@@ -68,8 +68,7 @@ def _joined(walk: Walk, call: fx.Node, part: fx.Node, whole: str, found: str) ->
         start = int(a["index"]) % sides[axis]
         found = walk.emit(call, Reshape((*sides[:axis], 1, *sides[axis + 1 :])), (found,), suffix="part")
     else:
-        start = int(a["start"] or 0)
-        start += sides[axis] if start < 0 else 0
+        start = slice_start(a["start"], sides[axis])
         if int(a.get("step", 1)) != 1:
             raise NotRead("writes into every other place of a tensor")
     stop = start + walk.shape(found)[axis]

@@ -189,6 +189,7 @@ def test_activation_behind_a_pixel_shuffle_fuses_through_it() -> None:
 
 SPELLINGS: dict[str, tuple[Callable[[Made, Tensor], Tensor], list[str]]] = {
     "slices": (lambda s, x: torch.cat([x[:, 2:], x[:, :-2], x[:, 0:3]], 1), ["slice", "slice", "concat"]),
+    "slice from far before the first": (lambda s, x: torch.cat([x[:, -9:2], x[:, 2:99]], 1), ["slice", "slice", "concat"]),
     "split": (lambda s, x: torch.cat(torch.split(s.conv(x), [3, 5], dim=1)[::-1], 1), ["conv", "slice", "slice", "concat"]),
     "chunk": (lambda s, x: torch.add(*s.conv(x).chunk(2, dim=1)), ["conv", "slice", "slice", "add"]),
     "gate": (lambda s, x: _gated(s.conv(x)), ["conv", "unary"]),
