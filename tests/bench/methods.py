@@ -4,9 +4,9 @@
     python tests/bench/methods.py reports/methods/*.json --into reports
 
 Reads comparisons that ``hwsearch methods compare --out`` wrote and writes ``methods.md`` and ``methods.svg``. Nothing is measured
-here. A claim is an order of two methods that a paper publishes; it is reproduced where the difference, picture by picture, is of
-that sign and beyond its 95 % interval, a tie within it, and reversed otherwise. Ours is set likewise beside the best published
-one.
+here. A claim is an order of two methods that a paper publishes, at the widths that it publishes it for; it is reproduced where the
+difference, picture by picture, is of that sign and beyond its 95 % interval, a tie within it, and reversed otherwise. Ours is set
+likewise beside the best published one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
@@ -26,22 +27,44 @@ from hwsearch.plans.compare_methods import MethodComparison, MethodRow, beside_t
 from hwsearch.quality.intervals import difference
 from hwsearch.quant import methods
 
+
+@dataclass(frozen=True)
+class Claim:
+    """An order of two methods that somebody published: ``better`` above ``worse``, by ``least_db`` at least, ``said`` where.
+
+    ``bits``: widths of weights and tensors that it was published for; empty: it is asked of all, as the order of a whole table.
+    """
+
+    better: str
+    worse: str
+    said: str
+    least_db: float = 0.0
+    bits: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.better} above {self.worse} ({self.said})"
+
+    def is_about(self, bits: tuple[int, int]) -> bool:
+        """Whether it says anything of these widths of weights and tensors."""
+        return not self.bits or set(bits) <= set(self.bits)
+
+
 CLAIMS = (
-    ("percentile", "minmax", 0.0, "2DQuant's table at 3 and 4 bits; OAQ-SR's of EDSR has it the other way round"),
-    ("mse", "minmax", 0.0, "OAQ-SR's table of EDSR x4 W4A4: 27.74 and 26.83 dB"),
-    ("ptq4sr", "mse", 0.0, "the same table, 30.51 and 27.74 dB: OAQ-SR's of EDSR x4 W4A4"),
-    ("adabm", "ptq4sr", 0.0, "the same table, 31.02 and 30.51 dB: OAQ-SR's of EDSR x4 W4A4"),
-    ("dual_region", "ptq4sr", 0.0, "the same table, 31.54 and 30.51 dB: OAQ-SR's of EDSR x4 W4A4"),
-    ("harmoq", "twodquant", 0.3, "HarmoQ's abstract: 0.46 dB above prior art at 2 bits, so 0.3 dB are asked for"),
-    (
+    Claim("percentile", "minmax", "2DQuant's table at 3 and 4 bits; OAQ-SR's of EDSR has it the other way round", 0.0, (3, 4)),
+    Claim("mse", "minmax", "OAQ-SR's table of EDSR x4 W4A4: 27.74 and 26.83 dB"),
+    Claim("ptq4sr", "mse", "the same table, 30.51 and 27.74 dB: OAQ-SR's of EDSR x4 W4A4"),
+    Claim("adabm", "ptq4sr", "the same table, 31.02 and 30.51 dB: OAQ-SR's of EDSR x4 W4A4"),
+    Claim("dual_region", "ptq4sr", "the same table, 31.54 and 30.51 dB: OAQ-SR's of EDSR x4 W4A4"),
+    Claim("harmoq", "twodquant", "HarmoQ's abstract: 0.46 dB above prior art at 2 bits, so 0.3 dB are asked for", 0.3, (2,)),
+    Claim(
         "quantsr_plus",
         "lsq",
-        0.1,
         "0.29 dB above the best before it at 2 bits, so 0.1 dB are asked for after equal steps",
+        0.1,
+        (2,),
     ),
-    ("condiquant", "twodquant", 0.0, "CondiQuant's table of SwinIR-light"),
+    Claim("condiquant", "twodquant", "CondiQuant's table of SwinIR-light"),
 )
-"""The better method, the worse, by how much in dB, and who says so."""
 BELIEVED = {
     (
         "ptq4sr",
@@ -105,19 +128,19 @@ def joined(comparisons: Sequence[MethodComparison]) -> list[MethodComparison]:
 
 
 def verdicts(found: MethodComparison, bits: tuple[int, int]) -> Iterator[tuple[str, str, str]]:
-    """(claim, difference, verdict) for every claim whose two methods were compared at these widths."""
+    """(claim, difference, verdict) for every claim about these widths whose two methods were compared at them."""
     rows = {row.method: row for row in found.rows if (row.weight_bits, row.activation_bits) == bits}
-    for better, worse, least_db, said in CLAIMS:
-        if better not in rows or worse not in rows:
+    for claim in CLAIMS:
+        if claim.better not in rows or claim.worse not in rows or not claim.is_about(bits):
             continue
-        gain = difference(rows[worse].losses_db, rows[better].losses_db)
+        gain = difference(rows[claim.worse].losses_db, rows[claim.better].losses_db)
         if gain.is_tie:
             verdict = "tie"
         elif gain.mean < 0:
             verdict = "reversed"
         else:
-            verdict = "reproduced" if gain.mean >= least_db else f"right order, less than {least_db:g} dB"
-        yield f"{better} above {worse} ({said})", f"{gain.mean:+.2f} ± {gain.half:.2f} dB", verdict
+            verdict = "reproduced" if gain.mean >= claim.least_db else f"right order, less than {claim.least_db:g} dB"
+        yield str(claim), f"{gain.mean:+.2f} ± {gain.half:.2f} dB", verdict
 
 
 def beside_published(found: MethodComparison, bits: tuple[int, int]) -> tuple[str, str] | None:

@@ -31,7 +31,6 @@ def comparison() -> MethodComparison:
     wobble = np.array([0.01, -0.01, 0.0, 0.01, -0.01])
     rows = [
         row("minmax", HARD + 1),
-        row("percentile", HARD + 1 + 40 * wobble),  # a tie: the mean hardly differs, pictures do
         row("mse", HARD + 0.5 + wobble),
         row("ptq4sr", HARD + 0.8 + wobble),  # the other way round
         row("twodquant", HARD + 0.5),
@@ -46,11 +45,32 @@ def comparison() -> MethodComparison:
 def test_verdicts_follow_from_pairs_of_pictures() -> None:
     found = {claim.split(" (")[0]: verdict for claim, _, verdict in verdicts(comparison(), (2, 2))}
     assert found == {
-        "percentile above minmax": "tie",
         "mse above minmax": "reproduced",
         "ptq4sr above mse": "reversed",
         "harmoq above twodquant": "right order, less than 0.3 dB",
     }
+
+
+def at(bits: tuple[int, int], *rows: MethodRow) -> MethodComparison:
+    """The rows as if of these widths."""
+    update = {"weight_bits": bits[0], "activation_bits": bits[1]}
+    return comparison().model_copy(update={"rows": [row.model_copy(update=update) for row in rows]})
+
+
+@pytest.mark.parametrize(
+    ("bits", "told"), [((2, 2), {"quantsr_plus"}), ((4, 4), {"percentile"}), ((3, 4), {"percentile"}), ((4, 8), set())]
+)
+def test_a_claim_is_asked_at_the_widths_that_it_was_published_for(bits: tuple[int, int], told: set[str]) -> None:
+    names = ("quantsr_plus", "lsq", "percentile", "minmax")
+    found = at(bits, *(row(name, HARD + share) for name, share in zip(names, (1, 2, 3, 4), strict=True)))
+    assert {claim.partition(" ")[0] for claim, _, _ in verdicts(found, bits)} == told
+    assert ("| quantsr_plus above lsq" in page([found])) == ("quantsr_plus" in told)
+
+
+def test_pictures_that_differ_more_than_the_methods_make_a_tie() -> None:
+    wobble = np.array([0.4, -0.4, 0.0, 0.4, -0.4])
+    found = at((4, 4), row("minmax", HARD + 1), row("percentile", HARD + 1 + wobble))
+    assert [verdict for _, _, verdict in verdicts(found, (4, 4))] == ["tie"]
 
 
 def test_ours_is_set_beside_the_best_published_method() -> None:
