@@ -11,17 +11,35 @@ from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.observe.gains import quantizes
 from hwsearch.quant.ranges.ranges import single, symmetric_format
 from searchspaces.ir.graph import Graph
+from searchspaces.ir.shapes import shapes
 from searchspaces.ops.reductions.softmax import Softmax
 
 PICTURE_WIDE_STEPS = 128
 """16-bit codes per 8-bit code of a picture: 255 * 128 still fits above the zero point 32768."""
+PICTURE_AXES = 4
+"""Of pictures, channels, height and width."""
+SIDE = 64
+"""Pixels of a picture's side on which shapes are looked at, where any will do."""
 
 
 def picture_groups(graph: Graph) -> set[str]:
-    """Quantizer groups on the grid of a picture: those of the input and the output, where nothing else is written in them."""
+    """Quantizer groups on the grid of a picture: those of the input and of an output that is one, where nothing else is written
+    in them."""
     group_of = graph.quantizer_groups()
     written = [group_of[node.name] for node in graph.nodes if quantizes(node)]
-    return {group for group in (group_of[graph.input.name], group_of[graph.output.name]) if written.count(group) == 1}
+    pictures = [graph.input, graph.output] if _gives_picture(graph) else [graph.input]
+    return {group for group in map(group_of.__getitem__, (node.name for node in pictures)) if written.count(group) == 1}
+
+
+def _gives_picture(graph: Graph) -> bool:
+    """Whether the output has height, width and the channels of the input: anything else, as a classifier's answer, may have any
+    values."""
+    side = -(-SIDE // graph.multiple) * graph.multiple
+    try:
+        shape = shapes(graph, *(graph.size or (side, side)))[graph.output.name]
+    except ValueError:  # it is for other sizes than that
+        return True
+    return len(shape) == PICTURE_AXES and shape[1] == graph.channels
 
 
 def share_groups(graph: Graph) -> set[str]:
