@@ -4,9 +4,9 @@
     python tests/bench/methods.py reports/methods/*.json --into reports
 
 Reads comparisons that ``hwsearch methods compare --out`` wrote and writes ``methods.md`` and ``methods.svg``. Nothing is measured
-here. A claim is an order of two methods that a paper publishes, at the widths that it publishes it for; it is reproduced where the
-difference, picture by picture, is of that sign and beyond its 95 % interval, a tie within it, and reversed otherwise. Ours is set
-likewise beside the best published one.
+here. A claim is an order of two methods that a paper publishes, asked at the widths that it publishes it for; it is reproduced
+where the difference, picture by picture, is of that sign and beyond its 95 % interval, a tie within it, and reversed otherwise.
+Ours is set likewise beside the best published one.
 """
 
 from __future__ import annotations
