@@ -8,11 +8,13 @@ by picture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
 from hwmodels.counting import FLOAT_BITS
 from hwmodels.errors import BudgetError, UsageError, closest
@@ -31,7 +33,7 @@ from hwsearch.search.allocate.allocator import Grounds, rung
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import lower
 from searchspaces.ir.graph import execute
-from searchspaces.space import PlanRow, matrix
+from searchspaces.space import PlanRow, SearchSpace, matrix
 
 COSTS = tuple(name for name in exact.BUDGETS if name != "loss")
 """What bits can be made to save."""
@@ -46,7 +48,7 @@ class _Frozen(BaseModel):
 class Allocated(_Frozen):
     """One plan: its widths, price and quality. ``mean_weight_bits`` are by parameters, ``mean_tensor_bits`` by elements, over the
     whole network; the four ratios say how many times smaller that is than 32 and than 8 bits. ``half_db``: half the 95 % interval
-    of the loss."""
+    of the loss; ``second``: the task's other figure, of its integers."""
 
     weight_bits: dict[str, Width]
     activation_bits: dict[str, Width]
@@ -66,6 +68,7 @@ class Allocated(_Frozen):
     loss_db: float
     half_db: float
     losses_db: list[float]
+    second: float
 
 
 class AllocatorRow(_Frozen):
@@ -83,7 +86,8 @@ class AllocatorRow(_Frozen):
 
 
 class AllocatorComparison(_Frozen):
-    """A comparison of rules, and all that it was made from. ``unreached``: rules without a plan within the budget."""
+    """A comparison of rules, and all that it was made from. ``eight_bits``: W8A8 beside them, whatever the budget, None where the
+    target lacks it; ``unreached``: rules without a plan within the budget. ``float_second``: of ``second_name``."""
 
     network: str
     scale: int
@@ -93,10 +97,14 @@ class AllocatorComparison(_Frozen):
     budgets: dict[str, float]
     cost: str
     proxy: str
+    quality_name: str
+    second_name: str
     float_db: float
+    float_second: float
     pictures: list[str]
     seed: int
     versions: dict[str, str]
+    eight_bits: Allocated | None
     rows: list[AllocatorRow]
     unreached: list[str]
 
@@ -156,6 +164,7 @@ def compare(
             else:
                 rows.append(_row(name, len(plans), plan, describe, problem))
             stage.advance()
+    eight = _everywhere(problem.space, BYTE)
     if not rows:
         raise BudgetError("none of these rules has a plan within the budgets", "`hwsearch optimize` looks at all plans.")
     return AllocatorComparison(
@@ -167,13 +176,23 @@ def compare(
         budgets=dict(budgets),
         cost=saved,
         proxy=proxy,
+        quality_name=photos.task.quality.name,
+        second_name=photos.task.second.name,
         float_db=judges[1].float_db,
+        float_second=describe.float_second,
         pictures=[pair.name for pair in judges[1].pairs],
         seed=request.seed,
         versions=versions(),
+        eight_bits=None if eight is None else describe(eight),
         rows=rows,
         unreached=unreached,
     )
+
+
+def _everywhere(space: SearchSpace, bits: int) -> PlanRow | None:
+    """The plan of one width in all that is searched; None where that is not on offer."""
+    offered = bits in map(bits_of, space.weight_bits) and bits in map(bits_of, space.activation_bits)
+    return space.uniform(bits, bits) if offered else None
 
 
 def check(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -208,12 +227,19 @@ class _Described:
         self._problem, self._calibration, self._damage, self.grounds = problem, calibration, damage, grounds
         self._search, self._unseen = judges
         self._simulated: dict[PlanRow, float] = {}
+        self._float_db, self.float_second = self._figures(lambda x: execute(problem.graph, x))
 
     def simulated_db(self, plan: PlanRow) -> float:
         """Loss on the search pictures, in fake quantization; measured once."""
         if plan not in self._simulated:
             self._simulated[plan] = self._search.score(lambda x: self._calibration.simulate(plan, x)).loss_db
         return self._simulated[plan]
+
+    def _figures(self, network: Callable[[Tensor], Tensor]) -> tuple[np.ndarray, float]:
+        """Quality on each picture that no rule saw, dB, and the mean of the task's second figure."""
+        with torch.no_grad():
+            found = [self.grounds.task.figures(network(pair.low), pair) for pair in self._unseen.pairs]
+        return np.array([figures.quality for figures in found]), float(np.mean([figures.second for figures in found]))
 
     def __call__(self, plan: PlanRow) -> Allocated:
         space, workload = self._problem.space, self._problem.workload
@@ -225,7 +251,8 @@ class _Described:
         mean_tensor = float(np.average(of_tensor, weights=elements))
         priced = {name: float(value[0]) for name, value in self.grounds.problem.costs(matrix([plan])).items()}
         quantized = self._calibration.quantized(plan)
-        losses = self._unseen.losses_db(lambda x: run_engine(quantized, x))
+        qualities, second = self._figures(lambda x: run_engine(quantized, x))
+        losses = self._float_db - qualities
         found = interval(losses)
         known = bool(np.isfinite(self._problem.table.energy_j).all())
         return Allocated(
@@ -247,6 +274,7 @@ class _Described:
             loss_db=found.mean,
             half_db=found.half,
             losses_db=losses.tolist(),
+            second=second,
         )
 
 

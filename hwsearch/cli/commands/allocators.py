@@ -13,7 +13,7 @@ from hwsearch.cli.terminal import Terminal, bold, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.plans.compare_allocators import AllocatorComparison
+    from hwsearch.plans.compare_allocators import Allocated, AllocatorComparison
 
 allocators = typer.Typer(help="Published rules of bit allocation: list them, compare them with the exact solver.")
 DEFAULT_BUDGET = "loss=0.3dB"
@@ -47,6 +47,7 @@ def compare(
     arg: options.Arg = None,
     drop: options.Drop = None,
     images: options.Images = None,
+    task: options.TaskName = None,
     input_size: options.Input = None,
     scope: options.Scope = None,
     weight_bits: options.WeightBits = None,
@@ -101,6 +102,7 @@ def compare(
         {
             "target": notations.read_target(target),
             "images": images,
+            "task": task,
             "input_size": notations.read_size(input_size),
             "scope": notations.read_scope(scope),
             "weight_bits": notations.read_bits("--weight-bits", weight_bits),
@@ -129,27 +131,33 @@ def _render(found: AllocatorComparison, screen: Console) -> None:
             f"saw; exact by {found.proxy}",
         )
     )
+
+    def line(name: str, plan: Allocated, gain: str = "") -> tuple[str, ...]:
+        return (
+            name,
+            f"{plan.mean_weight_bits:.2f}",
+            f"{plan.mean_tensor_bits:.2f}",
+            f"{plan.weights_than_fp32:.1f}× {plan.tensors_than_fp32:.1f}×",
+            f"{plan.weights_than_int8:.2f}× {plan.tensors_than_int8:.2f}×",
+            units.seconds(plan.latency_s),
+            units.bytes_(plan.weight_bytes),
+            units.joules(plan.energy_j),
+            f"{plan.predicted_db:.3f}",
+            f"{plan.loss_db:.3f} ± {plan.half_db:.3f}",
+            f"{plan.second:.4g}",
+            gain,
+        )
+
     rows: list[tuple[str, ...]] = []
     for row in found.rows:
-        for name, plan in ((row.allocator, row.rule), ("  exact, same cost", row.exact)):
-            rows.append(
-                (
-                    name,
-                    f"{plan.mean_weight_bits:.2f}",
-                    f"{plan.mean_tensor_bits:.2f}",
-                    f"{plan.weights_than_fp32:.1f}× {plan.tensors_than_fp32:.1f}×",
-                    f"{plan.weights_than_int8:.2f}× {plan.tensors_than_int8:.2f}×",
-                    units.seconds(plan.latency_s),
-                    units.bytes_(plan.weight_bytes),
-                    units.joules(plan.energy_j),
-                    f"{plan.predicted_db:.3f}",
-                    f"{plan.loss_db:.3f} ± {plan.half_db:.3f}",
-                    "" if plan is row.rule else "tie" if row.tie else f"{row.gain_db:+.3f} ± {row.gain_half_db:.3f}",
-                )
-            )
+        gain = "tie" if row.tie else f"{row.gain_db:+.3f} ± {row.gain_half_db:.3f}"
+        rows += [line(row.allocator, row.rule), line("  exact, same cost", row.exact, gain)]
+    if found.eight_bits is not None:
+        rows.append(line("W8A8", found.eight_bits))
     columns = (
         "allocator", "weight\nbits", "tensor\nbits", "smaller than\nfp32: w, t", "than int8:\nw, t", "latency", "weights",
-        "energy", "predicted\ndB", "loss in\nintegers, dB", "exact\ngains, dB",
+        "energy", "predicted\ndB", "loss in\nintegers, dB", found.second_name,
+        "exact\ngains, dB",
     )  # fmt: skip
     screen.print(table(columns, rows, left=("allocator",)))
     screen.print("Intervals are 95 % over pictures, gains picture by picture; a gain within its interval is a tie.")

@@ -41,9 +41,19 @@ def test_the_exact_plan_costs_no_more_and_promises_no_less(capsys: pytest.Captur
         mean = float(np.dot(list(rule["weight_bits"].values()), counts) / counts.sum())
         assert rule["mean_weight_bits"] == pytest.approx(mean)
         assert rule["weights_than_fp32"] == pytest.approx(4 * rule["weights_than_int8"])
+        assert 0 < rule["second"] <= 1  # SSIM
         gains = np.subtract(rule["losses_db"], exact["losses_db"])
         assert row["gain_db"] == pytest.approx(gains.mean())
         assert row["tie"] == (abs(row["gain_db"]) <= row["gain_half_db"])
+
+
+def test_eight_bits_stand_beside_the_rules_where_they_are_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--budget", "loss=3dB", "--allocator", "snr_threshold")
+    eight = ask(capsys, "allocators", "compare", *FEW, *words)["eight_bits"]
+    assert set(eight["weight_bits"].values()) == set(eight["activation_bits"].values()) == {8}
+    assert (eight["weights_than_int8"], eight["tensors_than_int8"], eight["weights_than_fp32"]) == (1, 1, 4)
+    narrow = (*FEW[:4], "--weight-bits", "2,4", "--activation-bits", "8")
+    assert ask(capsys, "allocators", "compare", *narrow, "--budget", "weights=9KiB", *words[2:])["eight_bits"] is None
 
 
 def test_bit_gradients_can_be_fed_to_the_exact_solver(capsys: pytest.CaptureFixture[str]) -> None:
