@@ -1,0 +1,217 @@
+"""A front with blocks left out beside one without: hypervolume at equal evaluations, several seeds.
+
+    python tests/bench/blocks.py FOLDER [--network pan --scale 4 --file pan_x4] [--target hexagon] [--seeds 5] [--out FILE]
+
+Both are searched by the same code (``hwsearch.search.blocks``); without, the whole network is the only one there is. A look at
+the network without a block, in floating point, counts as an evaluation: what is left of ``--evaluations`` after ``--blocks`` of
+them are plans. The seed draws what plans are proposed; the calibration is one. The volume is a share of the box between no loss
+at the least price of any of the networks, and ``MOST_DB`` at the price of the widest plan; losses are simulated, on crops of
+photos that nothing was calibrated on. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path[:0] = [str(Path(__file__).parents[2])]
+
+from hwmodels.pricing.table import estimate  # noqa: E402
+from hwsearch.documents.files import write_json  # noqa: E402
+from hwsearch.problem.pose import Problem, Request, load_network, pose  # noqa: E402
+from hwsearch.quality.evaluate import Evaluator  # noqa: E402
+from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES  # noqa: E402
+from hwsearch.quant.calibrate import Calibration, calibrate  # noqa: E402
+from hwsearch.search import blocks as search  # noqa: E402
+from hwsearch.search import pareto  # noqa: E402
+from hwsearch.search.blocks import Block, Measured, Variant  # noqa: E402
+from searchspaces.data import pictures  # noqa: E402
+from searchspaces.data.pictures import Pair  # noqa: E402
+from searchspaces.ir.graph import execute  # noqa: E402
+from searchspaces.networks.adapted import blocks  # noqa: E402
+from searchspaces.networks.registry import LoadedNetwork  # noqa: E402
+from searchspaces.space import PlanRow  # noqa: E402
+from searchspaces.tasks.image import SuperResolution  # noqa: E402
+
+MOST_DB = 1.0
+METHOD = "mse"
+"""Rounding to the nearest: every network of every seed is rounded anew."""
+CROPS, CROP, CALIBRATED = 4, 32, 4
+"""Crops that plans are measured on, and their side in low-resolution pixels; crops that are calibrated on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """The whole network, what judges, and the chain of smaller networks, posed on the device."""
+
+    evaluator: Evaluator
+    candidates: list[Block]
+    problems: dict[tuple[str, ...], Problem]
+    looks: int
+
+
+def prepare(given: argparse.Namespace) -> Bench:
+    """Measure what each block costs in quality, and pose the chain on the device."""
+    request = Request(
+        network=given.network,
+        scale=given.scale,
+        weights=given.folder / "weights" / f"{given.file}.safetensors",
+        target=given.target,
+        input_size=(96, 96),
+        tile="whole",
+        weight_bits=given.weight_bits,
+        activation_bits=given.activation_bits,
+    )
+    network = load_network(request)
+    split = pictures.split(pictures.load_folder(given.folder / "photos" / "train"))
+    crops = pictures.crops(split.search, network.scale, network.channels, network.input_kind, count=CROPS, size=CROP, seed=1)
+    evaluator = Evaluator(network.module, crops, SuperResolution.of(crops))
+    looks = 0
+
+    def loss_db(names: tuple[str, ...]) -> float:
+        nonlocal looks
+        looks += 1
+        return evaluator.score(blocks.without(network, names).module).loss_db
+
+    known = [Block(name, loss_db((name,)), _weights(network, name)) for name in _largest(network, given.blocks)]
+    dropped = search.chain(known, loss_db, MOST_DB, given.chain)
+    problems = {names: pose(replace(request, dropped=names)) for names in [(), *dropped]}
+    for names, problem in problems.items():
+        price = estimate(problem.table, problem.space.uniform(8, 8))
+        own = Evaluator(lambda x, graph=problem.graph: execute(graph, x), crops, evaluator.task)
+        print(
+            f"without {', '.join(names) or 'nothing'}: {evaluator.float_db - own.float_db:.3f} dB lost in floating point, "
+            f"{1e3 * float(price.latency_s[0]):.3f} ms and {float(price.weight_bytes[0]) / 1024:.0f} KiB of weights at W8A8",
+            flush=True,
+        )
+    return Bench(evaluator, known, problems, looks)
+
+
+def _weights(network: LoadedNetwork, name: str) -> int:
+    return sum(parameter.numel() for parameter in network.module.get_submodule(name).parameters())
+
+
+def _largest(network: LoadedNetwork, count: int) -> list[str]:
+    """The blocks with most weights, in the order of the module; a network's only outer block cannot go."""
+    known = blocks.blocks(network)
+    outer = [name for name in known if not any(name.startswith(f"{other}.") for other in known)]
+    may = [name for name in known if outer != [name]]
+    return sorted(sorted(may, key=lambda name: -_weights(network, name))[:count], key=may.index)
+
+
+def variants(bench: Bench, low: Sequence[torch.Tensor], pairs: Sequence[Pair]) -> list[Variant]:
+    """The chain, calibrated on ``low``; damages are measured on ``pairs``."""
+    found = []
+    for names, problem in bench.problems.items():
+        calibration = calibrate(problem.graph, low, problem.space, method=METHOD)
+        own = Evaluator(lambda x, graph=problem.graph: execute(graph, x), bench.evaluator.pairs, bench.evaluator.task)
+        damage = PROXIES[OUTPUT_SQNR].measure(calibration, pairs, 0, None, bench.evaluator.task)
+        lost_db = bench.evaluator.float_db - own.float_db
+        damage = replace(damage, float_mse=own.float_mse)
+        found.append(Variant(names, problem.space, problem.table, damage, lost_db, _losses(bench.evaluator, calibration)))
+    return found
+
+
+def _losses(evaluator: Evaluator, calibration: Calibration) -> Callable[[Sequence[PlanRow]], Iterable[float]]:
+    @functools.cache
+    def loss_db(plan: PlanRow) -> float:
+        return evaluator.score(lambda x: calibration.simulate(plan, x)).loss_db
+
+    return lambda plans: [*map(loss_db, plans)]
+
+
+def volume(found: Sequence[Measured], ideal: np.ndarray, reference: np.ndarray) -> float:
+    """Share of the box that plans dominate."""
+    scaled = (np.maximum([one.objectives for one in found], ideal) - ideal) / (reference - ideal)
+    return pareto.hypervolume(scaled[pareto.non_dominated(scaled)], np.ones(3))
+
+
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """All seeds, as the document that is written."""
+    bench = prepare(given)
+    split = pictures.split(pictures.load_folder(given.folder / "photos" / "train"))
+    network = next(iter(bench.problems.values())).network
+    rows = []
+    drawn = pictures.crops(
+        split.calibration, network.scale, network.channels, network.input_kind, count=CALIBRATED, size=CROP, seed=0
+    )
+    every = variants(bench, [crop.low for crop in drawn], drawn)
+    ideal, reference = search.box(every, MOST_DB)
+    for seed in range(given.seeds):
+        begun = time.perf_counter()
+        without = search.search(every[:1], given.evaluations, MOST_DB, seed)
+        having = search.search(every, given.evaluations - bench.looks, MOST_DB, seed)
+        values = np.array([one.objectives for one in having])
+        front = [
+            one for one, kept in zip(having, pareto.non_dominated(values), strict=True) if kept and one.objectives[0] < MOST_DB
+        ]
+        row = {
+            "seed": seed,
+            "without": volume(without, ideal, reference),
+            "with": volume(having, ideal, reference),
+            "plans_without": len(without),
+            "plans_with": len(having),
+            "front": [{"dropped": one.variant.dropped, "objectives": one.objectives} for one in front],
+            "front_without": [
+                one.objectives
+                for one, kept in zip(without, pareto.non_dominated(np.array([w.objectives for w in without])), strict=True)
+                if kept and one.objectives[0] < MOST_DB
+            ],
+        }
+        rows.append(row)
+        print(
+            f"seed {seed}: without {row['without']:.4f} ({len(without)} plans), with {row['with']:.4f} ({len(having)} plans and "
+            f"{bench.looks} looks), {sum(bool(one.variant.dropped) for one in front)} of {len(front)} plans of the front lack a "
+            f"block, {time.perf_counter() - begun:.0f} s",
+            flush=True,
+        )
+    gains = np.array([row["with"] - row["without"] for row in rows])
+    print(f"with blocks better in {int((gains > 0).sum())} of {len(rows)} seeds, {gains.mean():+.4f} on average")
+    return {
+        "network": f"{given.network} x{given.scale}",
+        "target": given.target,
+        "evaluations": given.evaluations,
+        "looks": bench.looks,
+        "blocks": [vars(block) for block in bench.candidates],
+        "chain": [list(names) for names in bench.problems if names],
+        "lost_db": [bench.evaluator.float_db - float(np.mean(_float(bench, problem))) for problem in bench.problems.values()],
+        "rows": rows,
+    }
+
+
+def _float(bench: Bench, problem: Problem) -> float:
+    return Evaluator(lambda x: execute(problem.graph, x), bench.evaluator.pairs, bench.evaluator.task).float_db
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="holds weights/ and photos/train")
+    parser.add_argument("--network", default="pan")
+    parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--file", default="pan_x4", help="weights, without their ending")
+    parser.add_argument("--target", default="hexagon")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--evaluations", type=int, default=80)
+    parser.add_argument("--blocks", type=int, default=17, help="candidates, those with most weights")
+    parser.add_argument("--chain", type=int, default=2, help="smaller networks at most")
+    parser.add_argument("--weight-bits", type=int, nargs="+", default=None, help="by default all that the device offers")
+    parser.add_argument("--activation-bits", type=int, nargs="+", default=None)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    document = run(given)
+    if given.out is not None:
+        write_json(given.out, document)
+
+
+if __name__ == "__main__":
+    main()
