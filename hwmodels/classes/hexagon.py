@@ -7,10 +7,11 @@ to a quantum; groups narrower than the quantum share it, as a block-diagonal den
 
 *Vector unit*: everything else, in bytes of feature maps whose channels are filled up to the quantum, times how many passes of the
 unit such a byte costs: each tap of a depthwise convolution, each tap of a pooling window, a softmax, a normalization, data
-movement, a resampling. A plain element-wise operation is one pass, which is what ``vector_bytes_per_s`` counts. Element-wise work
-on a picture is dear, because 32 channels are stored for its three. A fused activation that is no clamp costs passes of its own.
-In floating point all take ``float_passes`` times as long, but a softmax and a normalization, which compute in 16 bits or more
-whatever is stored.
+movement, a resampling. Its registers hold neighbours of a row, so a depthwise convolution that strides computes what lies between
+two results of a row and drops it; rows between are left out. A plain element-wise operation is one pass, which is what
+``vector_bytes_per_s`` counts. Element-wise work on a picture is dear, because 32 channels are stored for its three. A fused
+activation that is no clamp costs passes of its own. In floating point all take ``float_passes`` times as long, but a softmax and
+a normalization, which compute in 16 bits or more whatever is stored.
 
 *Scratchpad*: the compiler cuts feature maps that do not fit into strips and runs several layers strip by strip, so that only the
 share ``strip_spill`` of what does not fit travels to external memory and back.
@@ -48,7 +49,7 @@ class HexagonConstants(NamedTuple):
 
     Attributes:
         kind: ``int64[L]``, the kind of work of each layer.
-        taps: ``int64[L]``, pixels of its window.
+        taps: ``int64[L]``, pixels that a result costs (``taps``).
         passes: ``float64[nW, nA, 11]``, passes of the vector unit for each kind of work by choice; 0 for the matrix unit
             and for views.
         pad: ``float64[nW, nA]``, quantum of channels by choice.
@@ -71,7 +72,7 @@ class HexagonConstants(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """What runs a layer: its kind of work, the pixels of its window, the granularity of channels, and bytes an element."""
+    """What runs a layer: its kind of work, the pixels that a result costs, the granularity of channels, and bytes an element."""
 
     kind: int
     taps: int
@@ -145,9 +146,15 @@ def _kind(layer: Layer, channels: int) -> int:
 
 
 def taps(workload: Workload) -> np.ndarray:
-    """Pixels of the window of each layer: ``int64[L]``; 1 where it is everything at once."""
+    """Pixels that a result of each layer costs: ``int64[L]``.
+
+    Those of its window, 1 where that is everything at once; of a depthwise convolution also the windows of a row that a stride
+    drops.
+    """
     windows = [layer.work.kernel if isinstance(layer.work, Contract | Reduce) else None for layer in workload.layers]
-    return np.array([height * width for height, width in (window or (1, 1) for window in windows)], dtype=np.int64)
+    pixels = np.array([height * width for height, width in (window or (1, 1) for window in windows)], dtype=np.int64)
+    strides = np.array([layer.stride for layer in workload.layers], dtype=np.int64)
+    return pixels * np.where(kinds(workload) == DEPTHWISE_TAP, strides, 1)
 
 
 @compiled(inline="always")

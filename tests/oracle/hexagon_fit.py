@@ -86,7 +86,7 @@ LIMITS: dict[str, tuple[float | None, float]] = {
     "Snapdragon X2 Elite CRD": (80, 152 * GB),
     "Snapdragon 7 Gen 4 QRD": (None, 33.6 * GB),
     "Dragonwing Q-6690 MTP": (6, 25.6 * GB),
-    "Dragonwing RB3 Gen 2 Vision Kit": (12, 51.2 * GB),
+    "Dragonwing RB3 Gen 2 Vision Kit": (12, 25.6 * GB),
     "Dragonwing IQ-9075 EVK": (None, 102.4 * GB),
     "QCS8275 (Proxy)": (None, 51.2 * GB),
     "SA8255 (Proxy)": (None, 102.4 * GB),
@@ -95,8 +95,9 @@ LIMITS: dict[str, tuple[float | None, float]] = {
     "SA8775P ADP": (None, 102.4 * GB),
 }
 """TOPS that Qualcomm states for the one processor that these rows ran on, where that is above the fastest network, and B/s of the
-memory interface (as the device files assume it). The 45 TOPS that are told of Snapdragon 8 Gen 3 are below what U-Net reaches
-there; those of the car and industrial chips are sums over several processors."""
+memory interface (as the device files assume it; QCS6490 has two channels of 4 bytes by Linux's interconnect driver of its chip,
+qcom/sc7280.c, at 3.2 GHz). The 45 TOPS that are told of Snapdragon 8 Gen 3 are below what U-Net reaches there; those of the car
+and industrial chips are sums over several processors."""
 FASTEST_REACHES = 0.75
 """Where no peak is known, the fastest network is taken to reach this share of it. Of the stated peaks it reaches 0.72 to 0.80
 (8 Gen 2, X Elite, X2 Elite)."""

@@ -160,11 +160,12 @@ class _Reader:
         height, width = _pair(layer["kernel"])
         groups = layer.get("groups", 1)
         weights = layer["cin"] // groups * layer["cout"] * height * width
+        stride = _pair(layer.get("stride", 1))[0]
         if layer["op"] == "conv_transpose2d":  # an output pixel sees every stride-th tap
             down, right = _pair(layer["stride"])
-            height, width = math.ceil(height / down), math.ceil(width / right)
+            height, width, stride = math.ceil(height / down), math.ceil(width / right), 1
         depth = layer["cin"] // groups * height * width
-        work = Contract(layer["macs"], depth, kernel=(height, width), groups=groups)
+        work = Contract(layer["macs"], depth, kernel=(height, width), stride=stride, groups=groups)
         return self._emit(layer, work, [source], weight_count=weights, bias_count=layer["cout"])
 
     def _product(self, layer: Described, sources: Sequence[int], macs: int, weights: int = 0) -> int:

@@ -69,7 +69,7 @@ def hexagon_twin(
         apart = filled(channels / layer.groups) * filled(out.channels / layer.groups) * layer.groups
         macs = pixels * taps * min(apart, filled(channels) * filled(out.channels))
     elif is_depthwise:
-        vector_bytes, passes = computed * taps, npu.passes.depthwise_tap.value * slower
+        vector_bytes, passes = computed * taps * layer.stride, npu.passes.depthwise_tap.value * slower
     else:
         work = VECTOR_WORK[layer.label]
         gathered = sum(counts) * wide_in * read_bytes

@@ -59,6 +59,15 @@ def test_a_depthwise_convolution_passes_the_vector_unit_tap_by_tap() -> None:
     assert compute_s(three_convolutions(groups=64), 1, FP16) == pytest.approx(2 * 1024 * 64 * 9 * passes * slower / VECTOR)
 
 
+def test_a_strided_depthwise_convolution_computes_whole_rows() -> None:
+    """16x16 results, two columns of windows for each: half of what all 32x32 cost, and the rows between cost nothing."""
+    net = Drawing("strided", 8, 32, 32)
+    x = net.conv("before", 0, 64, 1, (32, 32))
+    x = net.conv("it", x, 64, 3, (16, 16), groups=64, stride=2)
+    net.conv("after", x, 8, 1, (16, 16))
+    assert compute_s(net.workload(), 1) == pytest.approx(compute_s(three_convolutions(groups=64), 1) / 2)
+
+
 @pytest.mark.parametrize(
     ("work", "key"),
     [
