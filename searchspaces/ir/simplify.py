@@ -159,7 +159,8 @@ def _fold_pad(nodes: list[Node], pad: Node, op: Pad) -> bool:
         return True
     if readers and nodes[-1].name != pad.name and all(_takes_up(reader) for reader in readers):
         wider = [_widened(reader, amount) for reader in readers]
-        if all(isinstance(reader.op, Pad) or min(_padding(reader)) >= 0 for reader in wider):
+        cut = any(side < 0 < own for reader in readers for side, own in zip(amount, _padding(reader), strict=True))
+        if not cut and all(isinstance(reader.op, Pad) or min(_padding(reader)) >= 0 for reader in wider):
             for reader in wider:
                 nodes[_index(nodes, reader.name)] = reader
             _drop(nodes, pad.name, pad.inputs[0])

@@ -145,12 +145,16 @@ def formula(one: int, two: int, samples: tuple[Sample, Sample], window: int) -> 
     if one < 0 and two < 0:  # so much is cut off
         inner = formula(-one, -two, samples, window)
         return None if inner is None else f"-({inner})"
-    for side, x, y in (("h", h0, h1), ("w", w0, w1)):
+    grown: list[tuple[int, str]] = []
+    for side, x, y in plain:
         slope = Fraction(two - one, y - x) if y != x else Fraction(0)
         offset = one - slope * x
         simple = slope.numerator in (1, 2, 3, 4) and slope.denominator in (1, 2, 3, 4, 8) and offset.denominator == 1
         if simple and abs(offset) <= (_OFFSET if slope.denominator == 1 else max(_BORDERS)):
-            return f"{_scaled(side, slope)} + {offset}" if offset > 0 else f"{_scaled(side, slope)} - {-offset}"
+            text = f"{_scaled(side, slope)} + {offset}" if offset > 0 else f"{_scaled(side, slope)} - {-offset}"
+            grown.append((abs(int(offset)), text))
+    if grown:  # where height and width differ by as much in both pictures, the nearer of them is meant
+        return min(grown, key=lambda found: found[0])[1]
     return _product(one, two, samples)
 
 

@@ -24,7 +24,7 @@ from searchspaces.ops.state import Remember, State
 from searchspaces.tracing import composition
 from searchspaces.tracing.aten import HANDLERS, Value, operator_name, tensor_name
 from searchspaces.tracing.calls import arithmetic, layers, maps, shapes, unfolding, writes
-from searchspaces.tracing.calls.writes import in_place, write
+from searchspaces.tracing.calls.writes import Blank, in_place, partly, untold, write
 from searchspaces.tracing.statistics import match_moment
 
 MOMENTS: Mapping[str, Op] = {"mean": Mean(), "std": Std()}
@@ -49,7 +49,7 @@ class Walker:
         self.nodes: list[Node] = [Node("input", Input(size[1]))]
         self.by_name: dict[str, Node] = {"input": self.nodes[0]}
         self.uncounted: list[str] = []
-        self.values: dict[fx.Node, Value] = {}
+        self.values: dict[fx.Node, Value | Blank] = {}
         self.shapes: dict[str, Shape] = {"input": size}
         self.axes: dict[str, int | None] = {"input": 1}
         self.within: list[fx.Node] = []
@@ -127,7 +127,9 @@ class Walker:
         name = operator_name(call)
         moment = match_moment(call)
         try:
-            if moment is not None and isinstance(self.values.get(moment.source), str):
+            if (blank := partly(self, call)) is not None:
+                self.values[call] = blank
+            elif moment is not None and isinstance(self.values.get(moment.source), str):
                 source = self.values[moment.source]
                 self.values[call] = self.emit(call, MOMENTS[moment.kind], (str(source),))
             elif call.target is operator.getitem:
@@ -148,6 +150,7 @@ class Walker:
                 write(self, call)
             except NotRead as reason:
                 self._give_up(call, name, str(reason))
+                untold(self, call)
 
     def _item(self, call: fx.Node) -> Value:
         """``parts[i]`` of an operator with several results."""

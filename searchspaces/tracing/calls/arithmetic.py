@@ -219,6 +219,18 @@ def _elu(walk: Walk, call: fx.Node) -> Value:
     return _unary(walk, call, act.Elu(float(a["alpha"])))
 
 
+@handles("expm1.default", becomes=(act.Exp, Add))
+def _expm1(walk: Walk, call: fx.Node) -> Value:
+    power = walk.emit(call, act.Exp(), (tensor_name(walk, call.args[0]),), suffix="exp")
+    return walk.emit(call, Add(), (power,), {"other": torch.tensor([-1.0])})
+
+
+@handles("log1p.default", becomes=(act.Log, Add))
+def _log1p(walk: Walk, call: fx.Node) -> Value:
+    grown = walk.emit(call, Add(), (tensor_name(walk, call.args[0]),), {"other": torch.ones(1)}, suffix="grown")
+    return walk.emit(call, act.Log(), (grown,))
+
+
 @handles("softplus.default", becomes=(act.Softplus,))
 def _softplus(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)

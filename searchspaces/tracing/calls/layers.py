@@ -122,7 +122,7 @@ def _matmul(walk: Walk, call: fx.Node) -> Value:
     left, right = a["self"], a.get("other", a.get("mat2"))
     x, y = walk.value(left), walk.value(right)
     if isinstance(y, Tensor):
-        matrix = y[0] if y.ndim == 3 and y.shape[0] == 1 else y
+        matrix = _one_matrix(y)
         if matrix.ndim != 2:
             raise NotRead("a constant factor that is more than one matrix")
         return _by_matrix(walk, call, left, matrix.T, None)
@@ -133,9 +133,14 @@ def _matmul(walk: Walk, call: fx.Node) -> Value:
     return product(walk, call, tensor_name(walk, left), tensor_name(walk, right))
 
 
+def _one_matrix(constant: Tensor) -> Tensor:
+    """A constant of three axes, the first of which is of size 1, without that."""
+    return constant[0] if constant.ndim == 3 and constant.shape[0] == 1 else constant
+
+
 def _constant_first(walk: Walk, call: fx.Node, matrix: Tensor, source: Any) -> Value:
     """``matrix x = (x^T matrix^T)^T``."""
-    rank = len(shape(source))
+    rank, matrix = len(shape(source)), _one_matrix(matrix)
     if matrix.ndim != 2 or rank < 2:
         raise NotRead("a constant factor that is more than one matrix")
     turned = _turned(rank)
@@ -163,14 +168,16 @@ def product(walk: Walk, call: fx.Node, left: str, right: str, suffix: str = "") 
 def _attention(walk: Walk, call: fx.Node) -> Value:
     """``softmax(q k^T scale + mask) v``. The scale is taken to the queries, which are fewer numbers than the scores."""
     a = arguments(call)
-    if a["dropout_p"] or a["is_causal"] or a["enable_gqa"]:
-        raise NotRead("dropout, a causal mask or shared heads")
+    if a["dropout_p"] or a["enable_gqa"]:
+        raise NotRead("dropout or shared heads")
     query, key, value = (tensor_name(walk, a[role]) for role in ("query", "key", "value"))
     scale = 1 / math.sqrt(shape(a["query"])[-1]) if a["scale"] is None else float(a["scale"])
     scaled = walk.emit(call, Mul(), (query,), {"other": torch.tensor([scale])}, suffix="scale")
     turned = walk.emit(call, Permute(_turned(len(shape(a["key"])))), (key,), suffix="turned")
     scores = product(walk, call, scaled, turned, suffix="scores")
     mask = walk.value(a["attn_mask"])
+    if a["is_causal"]:
+        mask = torch.ones(shape(a["query"])[-2], shape(a["key"])[-2], dtype=torch.bool).tril()
     if isinstance(mask, Tensor):
         places = torch.isneginf(mask) if mask.is_floating_point() else ~mask
         added = mask.masked_fill(places, 0.0) if mask.is_floating_point() else torch.zeros(1)

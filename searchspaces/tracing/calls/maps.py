@@ -9,7 +9,7 @@ from torch import fx
 
 from searchspaces.ops.maps.activation import Abs, Pow, Sqrt
 from searchspaces.ops.moves.grid_sample import GridSample
-from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle
+from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.reading import NotRead
@@ -90,8 +90,14 @@ def _std(walk: Walk, call: fx.Node) -> Value:
     correction = 1 if corrected is None else corrected
     if int(correction) != correction:
         raise NotRead(f"a correction of {correction}")
-    op = Std if packet(call) == "std" else Var
+    op = Std if packet(call).startswith("std") else Var
     return _reduced(walk, call, op, a["dim"], bool(a["keepdim"]), correction=int(correction))
+
+
+@handles("var_mean.correction", "std_mean.correction", becomes=(Std, Var, Mean))
+def _deviation_and_mean(walk: Walk, call: fx.Node) -> Value:
+    a = arguments(call)
+    return (str(_std(walk, call)), _reduced(walk, call, Mean, a["dim"], bool(a["keepdim"])))
 
 
 @handles("linalg_vector_norm.default", "norm.ScalarOpt_dim", becomes=(Pow, Abs, Sum, Sqrt))
@@ -146,11 +152,19 @@ def _pool(walk: Walk, call: fx.Node) -> Value:
     return (found, None) if packet(call).endswith("indices") else found
 
 
-@handles("pad.default", "constant_pad_nd.default", "reflection_pad2d.default", "replication_pad2d.default", becomes=(Pad,))
+@handles(
+    "pad.default",
+    "constant_pad_nd.default",
+    "reflection_pad2d.default",
+    "replication_pad2d.default",
+    becomes=(Pad, Slice, Concat),
+)
 def _pad(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     pads = list(a["pad"] if "pad" in a else a["padding"])
     mode = a.get("mode", {"reflection_pad2d": "reflect", "replication_pad2d": "replicate"}.get(packet(call), "constant"))
+    if mode == "circular":
+        return _wrapped(walk, call, a["self"], pads)
     if mode not in ("constant", "reflect", "replicate"):
         raise NotRead(f"{mode} padding")
     value = float(a.get("value") or 0)
@@ -158,6 +172,24 @@ def _pad(walk: Walk, call: fx.Node) -> Value:
         del pads[-2:]
     pads += [0] * (4 - len(pads)) if len(shape(call)) >= 2 else []
     return walk.emit(call, Pad(tuple(pads), mode, value), (tensor_name(walk, a["self"]),))
+
+
+def _wrapped(walk: Walk, call: fx.Node, source: Any, pads: list[int]) -> str:
+    """Padding with what lies at the other end of an axis: the end of it in front, its beginning behind."""
+    name = tensor_name(walk, source)
+    for place in range(len(pads) // 2):
+        before, after = pads[2 * place : 2 * place + 2]
+        axis = len(walk.shape(name)) - 1 - place
+        side, pieces = walk.shape(name)[axis], [name]
+        if min(before, after) < 0:
+            raise NotRead("circular padding that cuts off")
+        if before:
+            pieces.insert(0, walk.emit(call, Slice(side - before, side, axis), (name,), suffix="end"))
+        if after:
+            pieces.append(walk.emit(call, Slice(0, after, axis), (name,), suffix="beginning"))
+        if len(pieces) > 1:
+            name = walk.emit(call, Concat(axis), tuple(pieces))
+    return name
 
 
 @handles("grid_sampler.default", "grid_sampler_2d.default", becomes=(GridSample,))

@@ -3,27 +3,63 @@
 A part that is written (``y[:, :16] = conv(y[:, :16])``) makes a new tensor of the whole: what lies before the part, the part, and
 what lies behind it. Parts that were taken before a write and are read after it keep their old value, which the comparison of the
 graph with the module finds.
+
+A tensor that begins as a constant (``y = torch.zeros_like(x)``) and is filled part by part is a ``Blank`` until every place of it
+is written; then it is those parts behind one another.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, fx
 
-from searchspaces.ops.moves.move import Concat, Reshape, Slice
+from searchspaces.ops.moves.move import Concat, Gather, Reshape, Slice
 from searchspaces.ops.reading import NotRead
-from searchspaces.tracing.aten import Value, Walk, arguments, handles, loose_name, operator_name, shape, slice_start, written_name
+from searchspaces.tracing.aten import (
+    Value,
+    Walk,
+    arguments,
+    handles,
+    loose_name,
+    operator_name,
+    packet,
+    shape,
+    slice_start,
+    written_name,
+)
 
 SLICES = ("slice.Tensor", "narrow.default", "select.int")
 PARTS = ("slice", "select", "narrow", "view", "permute", "transpose", "unsqueeze", "squeeze", "diagonal", "expand")
 """Calls that give a view of another tensor."""
 
 
+@dataclass(frozen=True)
+class Blank:
+    """A constant of which some places along one axis have been written: for each place the tensor that was, and where in it."""
+
+    sides: tuple[int, ...]
+    axis: int
+    places: tuple[tuple[str, int] | None, ...]
+
+
+FULL = {"zeros": 0.0, "ones": 1.0, "empty": 0.0}
+
+
+@handles(*(f"{name}_like.default" for name in (*FULL, "full")), *(f"new_{name}.default" for name in (*FULL, "full")), becomes=())
+def _constant_like(walk: Walk, call: fx.Node) -> Value:
+    """One value everywhere, in the shape that was traced."""
+    word = packet(call).removeprefix("new_").removesuffix("_like")
+    value = FULL[word] if word in FULL else float(arguments(call)["fill_value"])
+    return torch.full(shape(call), value, dtype=call.meta["val"].dtype)
+
+
 class Values(Walk, Protocol):
     """A walk that knows the value of every call."""
 
-    values: dict[fx.Node, Value]
+    values: dict[fx.Node, Value | Blank]
 
 
 @handles("copy.default", becomes=())
@@ -54,23 +90,92 @@ def write(walk: Values, call: fx.Node) -> None:
         if operator_name(target) not in SLICES:
             raise NotRead("writes into a part of a tensor that is read elsewhere")
         whole: Any = arguments(target)["self"]
-        if not isinstance(walk.values.get(whole), str):
-            raise NotRead("writes what is computed into a part of a constant")
-        found = walk.values[whole] = _joined(walk, call, target, str(walk.values[whole]), found)
+        before = walk.values.get(whole)
+        if isinstance(before, str):
+            found = _joined(walk, call, target, before, found)
+        elif isinstance(before, Tensor | Blank) and not _is_part(whole):
+            found = _filled(walk, call, target, before, found)
+        else:
+            raise NotRead("writes what is computed into a part of a part of a constant")
+        walk.values[whole] = found
         target = whole
+
+
+def untold(walk: Values, call: fx.Node) -> None:
+    """What a call wrote that could not be read is unknown from there on, and so is what that is a part of."""
+    target: Any = call.args[0]
+    found = walk.values[target] = walk.values[call]
+    while _is_part(target):
+        target = target.args[0]
+        walk.values[target] = found
+
+
+def partly(walk: Values, call: fx.Node) -> Blank | None:
+    """The value of a call that takes a part of a ``Blank`` to write there; None of a call that reads none.
+
+    Raises:
+        NotRead: the call reads a tensor before all of it is written.
+    """
+    blanks = {source: found for source in call.all_input_nodes if isinstance(found := walk.values.get(source), Blank)}
+    if in_place(call) and operator_name(call) == "copy.default":
+        blanks.pop(call.args[0], None)  # type: ignore[call-overload]  # what is copied to is a call
+    if not blanks:
+        return None
+    if operator_name(call) not in SLICES:
+        raise NotRead("reads a tensor before all of it is written")
+    return next(iter(blanks.values()))
+
+
+def _filled(walk: Walk, call: fx.Node, part: fx.Node, before: Tensor | Blank, found: str) -> str | Blank:
+    """A constant with ``found`` in the place that ``part`` is of it: a tensor once every place along the axis is written."""
+    sides = tuple(before.shape) if isinstance(before, Tensor) else before.sides
+    axis, start, step = _where(part, sides)
+    if isinstance(before, Tensor):
+        before = Blank(sides, axis, (None,) * sides[axis])
+    elif before.axis != axis:
+        raise NotRead("fills a tensor along several axes")
+    if operator_name(part) == "select.int":
+        found = walk.emit(call, Reshape((*sides[:axis], 1, *sides[axis + 1 :])), (found,), suffix="part")
+    places = list(before.places)
+    for place in range(walk.shape(found)[axis]):
+        places[start + place * step] = (found, place)
+    written = [place for place in places if place is not None]
+    if len(written) < len(places):
+        return replace(before, places=tuple(places))
+    return _gathered(walk, call, written, axis)
+
+
+def _gathered(walk: Walk, call: fx.Node, places: list[tuple[str, int]], axis: int) -> str:
+    """Places of several tensors, in this order along an axis."""
+    names = list(dict.fromkeys(name for name, _ in places))
+    starts, total = {}, 0
+    for name in names:
+        starts[name], total = total, total + walk.shape(name)[axis]
+    found = names[0] if len(names) == 1 else walk.emit(call, Concat(axis), tuple(names), suffix="written")
+    order = tuple(starts[name] + place for name, place in places)
+    return found if order == tuple(range(total)) else walk.emit(call, Gather(order, axis), (found,), suffix="order")
+
+
+def _where(part: fx.Node, sides: tuple[int, ...]) -> tuple[int, int, int]:
+    """Axis, first place and step of a part of a tensor of these sides."""
+    a = arguments(part)
+    axis = int(a["dim"]) % len(sides)
+    if operator_name(part) == "select.int":
+        return axis, int(a["index"]) % sides[axis], 1
+    return axis, slice_start(a["start"], sides[axis]), int(a.get("step", 1))
 
 
 def _joined(walk: Walk, call: fx.Node, part: fx.Node, whole: str, found: str) -> str:
     """The tensor ``whole`` with ``found`` in the place that ``part`` is of it."""
-    a, sides = arguments(part), walk.shape(whole)
-    axis = int(a["dim"]) % len(sides)
+    sides = walk.shape(whole)
+    axis, start, step = _where(part, sides)
     if operator_name(part) == "select.int":
-        start = int(a["index"]) % sides[axis]
         found = walk.emit(call, Reshape((*sides[:axis], 1, *sides[axis + 1 :])), (found,), suffix="part")
-    else:
-        start = slice_start(a["start"], sides[axis])
-        if int(a.get("step", 1)) != 1:
-            raise NotRead("writes into every other place of a tensor")
+    if step != 1:
+        places = [(whole, place) for place in range(sides[axis])]
+        for place in range(walk.shape(found)[axis]):
+            places[start + place * step] = (found, place)
+        return _gathered(walk, call, places, axis)
     stop = start + walk.shape(found)[axis]
     pieces = [found]
     if start > 0:

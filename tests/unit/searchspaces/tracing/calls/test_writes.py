@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError
+from searchspaces.ir.graph import execute
 from searchspaces.tracing.trace import trace
 
 
@@ -49,7 +50,14 @@ def of_a_region(net: nn.Module, y: Tensor) -> None:
     y[:, :, 1:-1, 2:] = y[:, :, 1:-1, 2:] * 0.5
 
 
-@pytest.mark.parametrize("change", [of_channels, of_the_middle, of_one_channel, of_a_part_of_a_part, of_a_region])
+def of_every_other_channel(net: nn.Module, y: Tensor) -> None:
+    y[:, ::2] = y[:, 1::2] * 2
+
+
+CHANGES = [of_channels, of_the_middle, of_one_channel, of_a_part_of_a_part, of_a_region, of_every_other_channel]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_what_is_written_is_read_afterwards(change: Callable[[nn.Module, Tensor], object]) -> None:
     """``trace`` compares the graph with the module at several sizes, and refuses where they differ."""
     graph = trace(Writing(change), 3, "writing")
@@ -61,10 +69,6 @@ def constants(net: nn.Module, y: Tensor) -> None:
     y[:, :3] = torch.ones(1, 3, 1, 1)
 
 
-def every_other(net: nn.Module, y: Tensor) -> None:
-    y[:, ::2] = y[:, 1::2]
-
-
 def another_view(net: nn.Module, y: Tensor) -> None:
     y.view(1, 2, 4, *y.shape[2:])[:, 0] = y[:, 4:]
 
@@ -73,7 +77,6 @@ def another_view(net: nn.Module, y: Tensor) -> None:
     ("change", "reason"),
     [
         (constants, "writes constants"),
-        (every_other, "every other place"),
         (another_view, "a part of a tensor that is read elsewhere"),
     ],
 )
@@ -90,3 +93,69 @@ def test_a_part_that_was_taken_before_a_write_is_not_taken_for_it() -> None:
 
     with pytest.raises(FileError, match="changes a tensor that is read elsewhere"):
         trace(Writing(change), 3, "writing")
+
+
+class Filling(Writing):
+    """What ``change`` gives is read by the last layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.last(self.change(self, self.first(x)))
+        return found
+
+
+def halves(net: nn.Module, y: Tensor) -> Tensor:
+    out = torch.zeros_like(y)
+    out[:, 4:], out[:, :4] = y[:, :4], torch.relu(y[:, 4:])
+    return out
+
+
+def turns(net: nn.Module, y: Tensor) -> Tensor:
+    out = torch.empty(len(y), 8, *y.shape[2:])
+    out[:, ::2], out[:, 1::2] = y[:, :4], y[:, 4:]
+    return out
+
+
+def one_after_another(net: nn.Module, y: Tensor) -> Tensor:
+    out = y.new_zeros(y.shape)
+    for channel in range(8):
+        out[:, channel] = y[:, 7 - channel]
+    return out
+
+
+def twice(net: nn.Module, y: Tensor) -> Tensor:
+    out = torch.full_like(y, 3.0)
+    out[:, :6], out[:, 2:] = y[:, :6], y[:, :6]
+    return out
+
+
+@pytest.mark.parametrize("change", [halves, turns, one_after_another, twice])
+def test_a_constant_that_is_filled_part_by_part(change: Callable[[nn.Module, Tensor], Tensor]) -> None:
+    module = Filling(change)
+    graph = trace(module, 3, "filling")
+    assert not graph.uncounted
+    assert graph.size is None
+    x = torch.rand(1, 3, 10, 22)
+    with torch.no_grad():
+        torch.testing.assert_close(execute(graph, x), module(x), rtol=1e-4, atol=1e-4)
+
+
+def half_filled(net: nn.Module, y: Tensor) -> Tensor:
+    out = torch.zeros_like(y)
+    out[:, :4] = y[:, 4:]
+    return out
+
+
+def along_two_axes(net: nn.Module, y: Tensor) -> Tensor:
+    out = torch.zeros_like(y)
+    out[:, :4], out[:, :, 1:] = y[:, 4:], y[:, :, 1:]
+    return out
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(half_filled, "reads a tensor before all of it is written"), (along_two_axes, "fills a tensor along several axes")],
+)
+def test_fillings_that_are_told(change: Callable[[nn.Module, Tensor], Tensor], reason: str) -> None:
+    (line,) = trace(Filling(change), 3, "filling").uncounted
+    assert reason in line
+    assert "test_writes.py:" in line
