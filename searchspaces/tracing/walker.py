@@ -135,7 +135,8 @@ class Walker:
             elif call.target is operator.getitem:
                 self.values[call] = self._item(call)
             elif all(isinstance(self.values.get(source), Tensor | _Several) for source in call.all_input_nodes):
-                args, kwargs = fx.map_arg((call.args, call.kwargs), self.values.__getitem__)
+                known: Any = self.values.__getitem__
+                args, kwargs = fx.map_arg((call.args, call.kwargs), known)
                 with torch.no_grad():
                     found = call.target(*args, **kwargs)  # type: ignore[operator]  # arguments of fx are nodes here, targets overloads of ATen
                 self.values[call] = _several(found) if isinstance(found, tuple | list) else found
@@ -188,7 +189,7 @@ class Walker:
         if isinstance(output, list | tuple):
             several: Any = tuple(self.values[item] if isinstance(item, fx.Node) else item for item in output)
             return several  # type: ignore[no-any-return]  # arguments of fx are nodes here, targets overloads of ATen
-        return self.values[output]  # type: ignore[index]  # arguments of fx are nodes here, targets overloads of ATen
+        return self.values[output]  # type: ignore[index, return-value]  # arguments of fx are nodes here, targets overloads of ATen
 
     def _give_up(self, call: fx.Node, kind: str, reason: str) -> None:
         path = _module_path(self._outermost(call)) or "the network itself"

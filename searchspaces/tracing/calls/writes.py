@@ -118,7 +118,8 @@ def partly(walk: Values, call: fx.Node) -> Blank | None:
     """
     blanks = {source: found for source in call.all_input_nodes if isinstance(found := walk.values.get(source), Blank)}
     if in_place(call) and operator_name(call) == "copy.default":
-        blanks.pop(call.args[0], None)  # type: ignore[call-overload]  # what is copied to is a call
+        target: Any = call.args[0]
+        blanks.pop(target, None)
     if not blanks:
         return None
     if operator_name(call) not in SLICES:
