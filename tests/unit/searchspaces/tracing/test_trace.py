@@ -325,7 +325,6 @@ UNCOUNTED: dict[str, tuple[Callable[[Made, Tensor], Tensor], str]] = {
     "max_pool2d": (lambda s, x: F.max_pool2d(x, 2, 1, dilation=2), "dilated windows"),
     "avg_pool2d": (lambda s, x: F.avg_pool2d(x, 5, 5, ceil_mode=True), "cut off by the border"),
     "linalg_vector_norm": (lambda s, x: x / torch.linalg.vector_norm(x, ord=3, dim=1, keepdim=True), "of order 3"),
-    "pad": (lambda s, x: F.pad(x, (1, 1, 1, 1), mode="circular"), "circular padding"),
 }
 
 
