@@ -135,8 +135,7 @@ def _filled(walk: Walk, call: fx.Node, part: fx.Node, before: Tensor | Blank, fo
         before = Blank(sides, axis, (None,) * sides[axis])
     elif before.axis != axis:
         raise NotRead("fills a tensor along several axes")
-    if operator_name(part) == "select.int":
-        found = walk.emit(call, Reshape((*sides[:axis], 1, *sides[axis + 1 :])), (found,), suffix="part")
+    found = _as_slice(walk, call, part, axis, sides, found)
     places = list(before.places)
     for place in range(walk.shape(found)[axis]):
         places[start + place * step] = (found, place)
@@ -166,12 +165,18 @@ def _where(part: fx.Node, sides: tuple[int, ...]) -> tuple[int, int, int]:
     return axis, slice_start(a["start"], sides[axis]), int(a.get("step", 1))
 
 
+def _as_slice(walk: Walk, call: fx.Node, part: fx.Node, axis: int, sides: tuple[int, ...], found: str) -> str:
+    """What is written to ``part``, with the axis that a ``select`` takes away."""
+    if operator_name(part) != "select.int":
+        return found
+    return walk.emit(call, Reshape((*sides[:axis], 1, *sides[axis + 1 :])), (found,), suffix="part")
+
+
 def _joined(walk: Walk, call: fx.Node, part: fx.Node, whole: str, found: str) -> str:
     """The tensor ``whole`` with ``found`` in the place that ``part`` is of it."""
     sides = walk.shape(whole)
     axis, start, step = _where(part, sides)
-    if operator_name(part) == "select.int":
-        found = walk.emit(call, Reshape((*sides[:axis], 1, *sides[axis + 1 :])), (found,), suffix="part")
+    found = _as_slice(walk, call, part, axis, sides, found)
     if step != 1:
         places = [(whole, place) for place in range(sides[axis])]
         for place in range(walk.shape(found)[axis]):
