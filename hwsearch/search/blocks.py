@@ -21,6 +21,7 @@ from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.alternatives import lower_all
 from hwsearch.search.predict import interactions
 from hwsearch.search.propose import hypervolume_batch, uniform
+from searchspaces.networks.adapted.blocks import inside
 from searchspaces.space import PlanRow, SearchSpace, distinct, matrix
 
 POINTS = 12
@@ -58,7 +59,7 @@ def chain(
         if len(found) == count:
             break
         if block.loss_db > most_db or any(
-            block.name == other or _inside(block.name, other) or _inside(other, block.name) for other in gone
+            block.name == other or inside(block.name, other) or inside(other, block.name) for other in gone
         ):
             continue
         if loss_db((*gone, block.name)) > most_db:
@@ -66,10 +67,6 @@ def chain(
         gone = (*gone, block.name)
         found.append(gone)
     return found
-
-
-def _inside(name: str, other: str) -> bool:
-    return name.startswith(f"{other}.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,6 +61,11 @@ def _has_weighted_parts(part: nn.Module) -> bool:
     return any(next(child.parameters(), None) is not None for child in part.children())
 
 
+def inside(name: str, other: str) -> bool:
+    """Whether the block ``name`` lies in the block ``other``."""
+    return name.startswith(f"{other}.")
+
+
 def without(network: LoadedNetwork, names: Iterable[str]) -> LoadedNetwork:
     """The network without some blocks.
 
@@ -68,15 +73,15 @@ def without(network: LoadedNetwork, names: Iterable[str]) -> LoadedNetwork:
         UsageError: one is none of its blocks, or lies in another that is dropped, or no block would be left.
     """
     dropped, known = tuple(dict.fromkeys(names)), blocks(network)
-    outer = [name for name in known if not any(name.startswith(f"{other}.") for other in known)]
+    outer = [name for name in known if not any(inside(name, other) for other in known)]
     for name in dropped:
         if name not in known:
             listed = (
                 f"Blocks: {', '.join(outer)}, and parts of them." if known else "It has none: no part gives the shape it takes."
             )
             raise UsageError(f"{network.name} has no block {name!r} to drop", listed)
-        if inside := next((other for other in dropped if name.startswith(f"{other}.")), None):
-            raise UsageError(f"the block {name} lies in {inside}, which is dropped", "Name one of them.")
+        if around := next((other for other in dropped if inside(name, other)), None):
+            raise UsageError(f"the block {name} lies in {around}, which is dropped", "Name one of them.")
     if dropped and not set(outer) - set(dropped):
         raise UsageError(f"{network.name} would have no block left", f"Keep one of {', '.join(outer)}.")
     module = copy.deepcopy(network.module)
