@@ -104,6 +104,19 @@ def test_unsourced_numbers_say_why(name: str) -> None:
             assert quantity.note, f"{key} has neither a source nor a note"
 
 
+def test_times_that_are_told_in_cycles_are_those_of_the_clock() -> None:
+    told = 0
+    for name in NAMES:
+        device = catalogue.load(name)
+        clock_hz = getattr(device.section, "clock_hz", None)
+        for key, quantity in device.quantities():
+            cycles = re.fullmatch(r"(\d+) cycles", quantity.note)
+            if key.endswith("_s") and cycles and clock_hz is not None:
+                assert quantity.value * clock_hz.value == pytest.approx(int(cycles[1])), (name, key)
+                told += 1
+    assert told > 40
+
+
 def test_names_and_aliases_are_unique() -> None:
     aliases = [alias for name in NAMES for alias in catalogue.load(name).aliases]
     assert len(set(aliases) | set(NAMES)) == len(aliases) + len(NAMES)
