@@ -2,7 +2,7 @@
 
 Between tensors of at most 8 bits they are written as DequantizeLinear, the operator, QuantizeLinear, which ONNX Runtime fuses
 into QLinearMatMul and QLinearSoftmax. It has no integer kernels of 16 bits: there a product is one of doubles, in which the sums
-of codes are exact, and a softmax is a float island.
+of codes are exact, and a softmax is a float island. So is one of 8 bits over so few entries that QLinearSoftmax would overflow.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from onnx import TensorProto
 
 from hwsearch.formats.onnx.codes.code_writer import CodeWriter
 from hwsearch.formats.onnx.codes.table import CODES
+from hwsearch.quant.engine.operators.qlinear import softmax_overflows
 from hwsearch.quant.engine.steps.codes import integers, narrow
 from searchspaces.ir.graph import Node
 from searchspaces.ops.contractions.matmul import MatMul
@@ -50,9 +51,11 @@ def matmul(writer: CodeWriter, node: Node) -> str:
 
 @CODES.register(Softmax)
 def softmax(writer: CodeWriter, node: Node) -> str:
-    """QLinearSoftmax, or a float island where a tensor of 16 bits takes part."""
+    """QLinearSoftmax, or a float island where a tensor of 16 bits takes part or the kernel would overflow."""
     source, target = writer.qgraph.formats[node.inputs[0]], writer.qgraph.formats[node.name]
-    if not narrow(source, target):
+    assert isinstance(node.op, Softmax)
+    length = writer.shapes[node.name][node.op.axis]
+    if not narrow(source, target) or softmax_overflows(length, target.scale):
         return writer.in_floating_point(node)
     real = writer.op("DequantizeLinear", [writer.codes[node.inputs[0]], *writer.grid(source)])
     y = writer.op("QuantizeLinear", [writer.written(node, [real]), *writer.grid(target)])

@@ -64,14 +64,20 @@ def add(a: np.ndarray, b: np.ndarray, grid_a: Grid, grid_b: Grid, y: Grid) -> np
     return y.clamp(out.reshape(shape).astype(np.int64))
 
 
+def softmax_overflows(length: int, step: float) -> bool:
+    """Whether single precision overflows in QLinearSoftmax, which then writes wrong codes without a word: rows of so few entries
+    (one, for steps of 1/256) beside an output of so fine ``step``."""
+    return float(np.floor(np.float32(1) / np.float32(step))) * float(np.exp(-5.0)) >= length
+
+
 def softmax(x: np.ndarray, grid: Grid, y: Grid) -> np.ndarray:
     """QLinearSoftmax over the last axis, codes ``[..., K]``.
 
     Raises:
-        ValueError: rows so short (one entry, for steps of 1/256) that single precision overflows in the kernel.
+        ValueError: single precision overflows in the kernel (``softmax_overflows``).
     """
     length = x.shape[-1]
-    if float(np.floor(np.float32(1) / y.step)) * float(np.exp(-5.0)) >= length:
+    if softmax_overflows(length, y.scale):
         raise ValueError(f"a softmax over {length} entries with steps of {y.scale:.3g}: the kernel's numbers overflow")
     above = max(0.0, float(np.log((np.float32(np.finfo(np.float32).max) / np.float32(length)).astype(np.float64))) - 5)
     above /= float(grid.step)

@@ -10,7 +10,7 @@ from torch import Tensor
 from hwsearch.quant.engine.operators import matmul, qlinear, softmax
 from hwsearch.quant.engine.proof import reach
 from hwsearch.quant.engine.steps import codes
-from hwsearch.quant.engine.steps.table import STEPS, Run, Site
+from hwsearch.quant.engine.steps.table import STEPS, Run, Site, in_floating_point
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.reductions.softmax import Softmax
 
@@ -69,7 +69,8 @@ def _in_double(site: Site) -> Run:
 
 @STEPS.register(Softmax)
 def _softmax(site: Site) -> Run | None:
-    """QLinearSoftmax or SOFTMAX, by the rule. ONNX Runtime has none of 16 bits: that is floating point."""
+    """QLinearSoftmax or SOFTMAX, by the rule. ONNX Runtime has none of 16 bits, and of few entries one that overflows: those are
+    floating point."""
     source, target, op = site.sources[0], site.target, site.node.op
     assert isinstance(op, Softmax)
     if not codes.integers(source, target):
@@ -79,9 +80,14 @@ def _softmax(site: Site) -> Run | None:
         if wide:
             return None
         x, y = codes.unsigned(source), codes.unsigned(target)
-        return lambda xs: codes.carried(
-            _over(op.axis, codes.codes(xs[0], source, x), lambda v: qlinear.softmax(v, x, y)), y, target
-        )
+        island = in_floating_point(site)
+
+        def qlinear_run(xs: list[Tensor]) -> Tensor:
+            if qlinear.softmax_overflows(xs[0].shape[op.axis], y.scale):
+                return island(xs)
+            return codes.carried(_over(op.axis, codes.codes(xs[0], source, x), lambda v: qlinear.softmax(v, x, y)), y, target)
+
+        return qlinear_run
     grid, library = codes.widened(source) if wide else codes.stored(source), codes.LIBRARIES[site.rule]
     own, wanted = softmax.OUTPUTS[grid.kind], codes.stored(target)
 
