@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import Int
-from hwsearch.formats.onnx import state, write
+from hwsearch.formats.onnx import by_operator, state, write
 from hwsearch.formats.running.runtime import Run, Tolerance
 from hwsearch.quant.engine import integer, requant
 from hwsearch.quant.engine.steps import island
@@ -64,14 +64,18 @@ def run_onnx(path: str | Path | bytes, *, threads: int = 0) -> Run:
     return run
 
 
-def tolerance(qgraph: QuantizedGraph) -> Tolerance:
-    """How far ONNX Runtime's codes may lie from the engine's."""
+def tolerance(qgraph: QuantizedGraph, file: str | Path | bytes | None = None) -> Tolerance:
+    """How far ONNX Runtime's codes may lie from the engine's, for a network and the ``file`` that was exported of it."""
     formats = qgraph.formats
     spread = [node for node in qgraph.graph.nodes if isinstance(node.op, _SPREAD)]
+
+    def operators(x: Tensor) -> bool:
+        return file is not None and by_operator.agree(qgraph, file, x, fused=additions_are_fused())
+
     if any(island(node.op, *(formats[name] for name in (*node.inputs, node.name))) for node in spread):
-        return Tolerance(1.0, BEYOND_ONE_IN_TOKENS, "Float islands between integers explain a few differences.")
+        return Tolerance(1.0, BEYOND_ONE_IN_TOKENS, "Float islands between integers explain a few differences.", operators)
     if not integer.exact(qgraph):
-        return Tolerance(1.0, BEYOND_ONE_CODE, "Half precision or interpolation explains differences of 1 only.")
+        return Tolerance(1.0, BEYOND_ONE_CODE, "Half precision or interpolation explains differences of 1 only.", operators)
     if any(isinstance(node.op, Add) for node in qgraph.graph.nodes) and not additions_are_fused():
         return Tolerance(UNFUSED_ADDITIONS, UNFUSED_ADDITIONS, "Additions without fused multiply-adds explain a few differences.")
     return Tolerance()
@@ -116,7 +120,7 @@ class OrtPlan:
 
     def __init__(self, qgraph: QuantizedGraph, file: bytes | Path) -> None:
         write.assert_integer(qgraph, file)
-        self.executed, self.tolerance = qgraph, tolerance(qgraph)
+        self.executed, self.tolerance = qgraph, tolerance(qgraph, file)
         self.version = f"onnxruntime {onnxruntime.__version__}"
         self._run = run_onnx(file)
 

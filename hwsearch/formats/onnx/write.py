@@ -71,8 +71,8 @@ def notes(qgraph: QuantizedGraph) -> list[str]:
     return said
 
 
-def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) -> onnx.ModelProto:
-    """The network as an ONNX model in memory, checked by ``onnx.checker``.
+def written(qgraph: QuantizedGraph) -> CodeWriter:
+    """The nodes and constants of the network's file, and where each tensor's codes stand in it.
 
     Raises:
         FileError: see ``check``.
@@ -88,6 +88,16 @@ def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) 
         writer.op("Identity", [writer.load(final)], "output")
     else:
         writer.op("DequantizeLinear", [writer.codes[final], *writer.grid(fmt)], "output")
+    return writer
+
+
+def to_model(qgraph: QuantizedGraph, metadata: Mapping[str, Any] | None = None) -> onnx.ModelProto:
+    """The network as an ONNX model in memory, checked by ``onnx.checker``.
+
+    Raises:
+        FileError: see ``check``.
+    """
+    writer = written(qgraph)
     facts = {
         "requantization": qgraph.rule,
         carried.FACT: carried.text(qgraph, writer.places(), digest(writer.nodes)),

@@ -65,6 +65,6 @@ def same_codes(found: Inspected, size: tuple[int, int], runtime: Runtime) -> Non
     if ours.shape != theirs.shape:
         raise FileError(f"{found.path}: {runtime.version} gives {tuple(theirs.shape)}, what was read {tuple(ours.shape)}")
     try:
-        judge(runtime.tolerance, *compare(theirs, ours, runtime.executed.formats[runtime.executed.graph.output.name]))
+        judge(runtime.tolerance, *compare(theirs, ours, runtime.executed.formats[runtime.executed.graph.output.name]), x)
     except MismatchError as error:
         raise FileError(f"{found.path}: {error.message}", error.hint) from None

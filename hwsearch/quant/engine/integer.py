@@ -90,7 +90,7 @@ class Engine:
             return run
         return lambda inputs: target.carried(target.projected(target.shifted(run(inputs))))
 
-    def _steps(self, height: int, width: int) -> dict[str, Run]:
+    def steps_for(self, height: int, width: int) -> dict[str, Run]:
         """The steps for pictures of one size: sizes that depend on it become numbers.
 
         Raises:
@@ -110,7 +110,7 @@ class Engine:
             The output tensor as it is carried.
         """
         last_use = {source: node.name for node in self.graph.nodes for source in node.inputs}
-        steps = self._steps(*x.shape[2:])
+        steps = self.steps_for(*x.shape[2:])
 
         def run(x: Tensor, memory: Memory) -> Tensor:
             tensors: dict[str, Tensor] = {}

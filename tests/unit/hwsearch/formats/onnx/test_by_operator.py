@@ -1,0 +1,107 @@
+"""A network that enlarges what a float island tips is proven operator by operator; one with another number in it is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from block_networks import LayerNorm2d
+from torch import Tensor, nn
+
+from hwmodels.errors import MismatchError
+from hwsearch.formats.onnx import by_operator, ort, write
+from hwsearch.formats.running.runtime import Tolerance, compare, judge
+from hwsearch.plans import verify
+from hwsearch.quant.calibrate import calibrate
+from hwsearch.quant.engine import integer
+from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
+from searchspaces.data.pictures import Pair
+from searchspaces.ir.graph import execute
+from searchspaces.space import build_space
+from searchspaces.tasks.image import SuperResolution
+from searchspaces.tasks.task import Contract
+from searchspaces.tracing.trace import to_workload, trace
+
+SIDE = 40
+
+
+class Edges(nn.Module):
+    """The mixed derivative of a smooth, normalized picture: a thousandth of it."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.norm = nn.Conv2d(1, width, 3), LayerNorm2d(width)
+        self.edges = nn.Conv2d(width, width, 2, groups=width, bias=False)
+        self.edges.weight.data.copy_(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
+        self.last = nn.Conv2d(width, 1, 4, padding=3)
+        self.last.weight.data.mul_(150)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.edges(self.norm(self.first(x))))
+
+
+def smooth() -> Tensor:
+    along = torch.linspace(0, 3, SIDE)
+    return (0.5 + 0.2 * (along.cos()[:, None] + (2 * along).sin()[None]))[None, None]
+
+
+@cache
+def wide() -> QuantizedGraph:
+    graph = trace(Edges().eval(), 1, "edges", 1)
+    space = build_space(to_workload(graph, SIDE, SIDE), (8,), (16,))
+    return calibrate(graph, [smooth()], space, method="minmax").quantized(space.uniform(8, 16))
+
+
+def with_another_bias(q: QuantizedGraph, name: str) -> QuantizedGraph:
+    layer = q.layers[name]
+    assert isinstance(layer, LayerIntegers)
+    return replace(q, layers={**q.layers, name: replace(layer, bias=layer.bias + (1 << 15))})
+
+
+def test_codes_that_tip_and_are_enlarged_are_told_from_a_fault(tmp_path: Path) -> None:
+    q, x = wide(), smooth()
+    path = write.export(q, tmp_path / "edges.onnx")
+    different, beyond, total = compare(ort.run_onnx(path)(x), integer.run(q, x), q.formats[q.graph.output.name])
+    assert beyond > ort.BEYOND_ONE_IN_TOKENS * total
+    assert by_operator.agree(q, path, x)
+    with pytest.raises(MismatchError, match="codes differ"):
+        judge(ort.tolerance(q), different, beyond, total, x)  # without its file nobody can tell
+    pairs = [Pair("edges", x, (255 * x[0, 0]).round().numpy())]
+    measured = verify.prove(q, path, pairs, SuperResolution(Contract(1, 1)), lambda x: execute(q.graph, x))
+    assert measured.mismatched_codes == different
+    with pytest.raises(MismatchError, match="codes differ"):
+        verify.prove(with_another_bias(q, "edges"), path, pairs, SuperResolution(Contract(1, 1)), lambda x: execute(q.graph, x))
+
+
+@pytest.mark.parametrize("name", ["first", "edges", "last"])
+def test_another_number_is_found_wherever_it_is(name: str) -> None:
+    q = wide()
+    file = write.to_model(q).SerializeToString()
+    assert not by_operator.agree(with_another_bias(q, name), file, smooth())
+
+
+def test_parts_of_a_network_are_looked_at_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    q = wide()
+    file = write.to_model(q).SerializeToString()
+    monkeypatch.setattr(by_operator, "MOST_BYTES", 1)
+    assert by_operator.agree(q, file, smooth())
+    assert not by_operator.agree(with_another_bias(q, "last"), file, smooth())
+
+
+def test_the_picture_decides_only_where_too_much_differs() -> None:
+    asked: list[Tensor] = []
+
+    def operators(x: Tensor) -> bool:
+        asked.append(x)
+        return len(asked) > 1
+
+    tolerance = Tolerance(1.0, 0.1, "", operators)
+    judge(tolerance, 10, 1, 10, smooth())
+    assert not asked
+    with pytest.raises(MismatchError):
+        judge(tolerance, 10, 2, 10, smooth())
+    judge(tolerance, 10, 2, 10, smooth())
