@@ -64,7 +64,8 @@ def _part(graph: Graph, x: Tensor) -> Tensor:
 
 def _parts(graph: Graph, x: Tensor) -> Iterator[list[Node]]:
     """The nodes that compute something, so many together as may be looked at."""
-    sides, part, held = shapes(graph, *x.shape[2:]), [], 0
+    sides, held = shapes(graph, *x.shape[2:]), 0
+    part: list[Node] = []
     for node in graph.nodes:
         if not node.inputs:
             continue
