@@ -23,12 +23,12 @@ from searchspaces.ops.reductions.reduce import Mean, Reduction, Std
 from searchspaces.ops.state import Remember, State
 from searchspaces.tracing import composition
 from searchspaces.tracing.aten import HANDLERS, Value, operator_name, tensor_name
-from searchspaces.tracing.calls import arithmetic, layers, maps, shapes, unfolding, writes
+from searchspaces.tracing.calls import arithmetic, choices, functions, layers, maps, shapes, unfolding, writes
 from searchspaces.tracing.calls.writes import Blank, in_place, partly, untold, write
 from searchspaces.tracing.statistics import match_moment
 
 MOMENTS: Mapping[str, Op] = {"mean": Mean(), "std": Std()}
-FILES = (arithmetic, layers, maps, shapes, unfolding, writes)
+FILES = (arithmetic, choices, functions, layers, maps, shapes, unfolding, writes)
 """Where handlers are registered."""
 DEEPEST = 6
 """How often what an operator is composed of is taken apart again."""

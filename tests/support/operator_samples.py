@@ -15,6 +15,7 @@ from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps import elementwise as ew
+from searchspaces.ops.maps import jumps
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.moves import move as mv
 from searchspaces.ops.moves.grid_sample import GridSample
@@ -63,7 +64,7 @@ def _products(op: Op) -> Callable[[], Graph]:
 _ACTIVATIONS = [
     act.Relu(), act.Relu6(), act.LeakyRelu(0.1), act.Clip(-0.5, 0.7), act.Sigmoid(), act.Tanh(), act.Gelu(), act.Silu(),
     act.Elu(0.7), act.HardSwish(), act.HardSigmoid(), act.Softplus(), act.Mish(), act.Erf(), act.Exp(), act.Abs(), act.Neg(),
-    act.Sin(), act.Cos(), act.Pow(2.0),
+    act.Sin(), act.Cos(), act.Atan(), act.Pow(2.0), jumps.Comparison(">", 0.1), jumps.Sign(),
 ]  # fmt: skip
 _POSITIVE = [act.Log(), act.Sqrt(), act.Rsqrt(), act.Reciprocal()]
 
@@ -76,6 +77,7 @@ def _positive(op: Op) -> Callable[[], Graph]:
 SAMPLES: dict[str, Callable[[], Graph]] = {
     **{op.kind: _picture(op) for op in _ACTIVATIONS},
     **{op.kind: _positive(op) for op in _POSITIVE},
+    "round": lambda: _network("round", [(ew.Mul(), ("x",), {"other": torch.tensor([4.0])}), (jumps.Round("floor"), ("y0",), {})]),
     "prelu": _picture(act.PRelu(), slope=_random(CHANNELS)),
     "affine": _picture(Affine(), scale=_random(CHANNELS), shift=_random(CHANNELS)),
     "conv": _picture(Conv(padding=(1, 1, 1, 1)), weight=_random(6, CHANNELS, 3, 3), bias=_random(6)),

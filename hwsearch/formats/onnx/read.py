@@ -20,12 +20,12 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from hwsearch.formats import carried
 from hwsearch.formats.onnx import ort
-from hwsearch.formats.onnx.reading import moves, pictures, pointwise, products, reductions  # noqa: F401  they fill the table
+from hwsearch.formats.onnx.reading import choices, functions, moves, pictures, pointwise, products, reductions  # noqa: F401  they fill the table
 from hwsearch.formats.onnx.reading.constants import Found, constant, found
 from hwsearch.formats.onnx.reading.external import bring_in
 from hwsearch.formats.onnx.reading.folding import Folder
 from hwsearch.formats.onnx.reading.table import READS, Branch, parsed
-from hwsearch.formats.onnx.reading.walk import SPELLED_OUT, Walk
+from hwsearch.formats.onnx.reading.walk import Walk, spells_out
 from hwsearch.formats.onnx.write import session
 from hwsearch.formats.onnx.writer import digest
 from hwsearch.formats.reading import sizes
@@ -72,7 +72,7 @@ def read(path: Path) -> Inspected:
         door = _door(model.graph, branch)
         opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
         folder = Folder([(entry.domain, entry.version) for entry in model.opset_import])
-        notation = any(node.op_type in SPELLED_OUT for node in model.graph.node)
+        notation = spells_out(model.graph)
 
         def walk(sample: Sample) -> tuple[Walk, list[Node]]:
             one = Walk(door.channels, sample, opset, folder, notation=notation)

@@ -299,6 +299,16 @@ class Cos(Activation):
 
 
 @dataclass(frozen=True)
+class Atan(Activation):
+    """The arc tangent."""
+
+    kind: ClassVar[str] = "atan"
+
+    def of(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        return torch.atan(x)
+
+
+@dataclass(frozen=True)
 class Pow(Activation):
     """``x`` to a constant power."""
 

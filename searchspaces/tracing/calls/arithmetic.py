@@ -1,17 +1,14 @@
-"""Handlers (see ``aten``) of arithmetic, element by element, and of functions of one value."""
+"""Handlers (see ``aten``) of arithmetic, element by element."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps.affine import Affine
-from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub, Where
-from searchspaces.ops.reading import NotRead
+from searchspaces.ops.maps.elementwise import Add, Div, Maximum, Minimum, Mul, Sub
 from searchspaces.ops.reductions.norm import UnitNorm
 from searchspaces.tracing.aten import Value, Walk, arguments, handles, loose_name, packet, shape, tensor_name
 from searchspaces.tracing.calls.lengths import unit_length
@@ -138,23 +135,17 @@ def _div(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, Div(constant_first=True), (tensor_name(walk, a["other"]),), other)
 
 
-@handles("reciprocal.default", becomes=(act.Reciprocal,))
-def _reciprocal(walk: Walk, call: fx.Node) -> Value:
-    return _unary(walk, call, act.Reciprocal())
-
-
 @handles("neg.default", becomes=(Affine, Mul))
 def _neg(walk: Walk, call: fx.Node) -> Value:
     return affine(walk, call, call.args[0], -1.0, 0.0)
 
 
-PAIRS: Mapping[str, type[Elementwise]] = {"minimum": Minimum, "maximum": Maximum, "min": Minimum, "max": Maximum}
-
-
-@handles("minimum.default", "maximum.default", "min.other", "max.other", becomes=(Minimum, Maximum))
+@handles(
+    *("minimum.default", "fmin.default", "min.other", "maximum.default", "fmax.default", "max.other"), becomes=(Minimum, Maximum)
+)
 def _extreme(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
-    op = PAIRS[packet(call)]()
+    op = Minimum() if "min" in packet(call) else Maximum()
     x, y = walk.value(a["self"]), walk.value(a["other"])
     if isinstance(x, str) and isinstance(y, str):
         return walk.emit(call, op, (tensor_name(walk, a["self"]), tensor_name(walk, a["other"])))
@@ -162,136 +153,12 @@ def _extreme(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, op, (tensor_name(walk, source),), {"other": _constant(constant)})
 
 
-@handles("where.self", "where.ScalarOther", "where.ScalarSelf", "masked_fill.Scalar", "masked_fill.Tensor", becomes=(Where,))
-def _where(walk: Walk, call: fx.Node) -> Value:
-    """The mask is a constant: what is chosen by the values of the picture is no fixed graph."""
-    a = arguments(call)
-    if packet(call) == "masked_fill":
-        mask, yes, no = walk.value(a["mask"]), a["value"], a["self"]
-    else:
-        mask, yes, no = walk.value(a["condition"]), a["self"], a["other"]
-    if not isinstance(mask, Tensor):
-        raise NotRead("chooses by values that depend on the picture")
-    x, y = walk.value(yes), walk.value(no)
-    if isinstance(x, str) and isinstance(y, str):
-        return walk.emit(call, Where(), (tensor_name(walk, yes), tensor_name(walk, no)), {"mask": mask})
-    source, constant, kept = (yes, y, mask) if isinstance(x, str) else (no, x, ~mask.bool())
-    other, name = _constant(torch.as_tensor(constant)), tensor_name(walk, source)
-    places = infinite(call, other)
-    if places is None:
-        return walk.emit(call, Where(), (name,), {"mask": kept, "other": other})
-    places = places & ~kept.bool()
-    if not bool((kept.bool() | places).all()):
-        name = walk.emit(call, Where(), (name,), {"mask": kept, "other": other.masked_fill(torch.isinf(other), 0.0)})
-    return hidden(walk, call, name, places)
-
-
-def _unary(walk: Walk, call: fx.Node, op: act.Activation, weights: Mapping[str, Tensor] | None = None) -> Value:
-    return walk.emit(call, op, (loose_name(walk, call.args[0]),), weights)
-
-
-FUNCTIONS: Mapping[str, act.Activation] = {
-    "relu": act.Relu(), "relu6": act.Relu6(), "sigmoid": act.Sigmoid(), "tanh": act.Tanh(), "hardswish": act.HardSwish(),
-    "hardsigmoid": act.HardSigmoid(), "erf": act.Erf(), "exp": act.Exp(), "log": act.Log(), "sqrt": act.Sqrt(),
-    "rsqrt": act.Rsqrt(), "abs": act.Abs(), "sin": act.Sin(), "cos": act.Cos(), "square": act.Pow(2.0),
-    "mish": act.Mish(),
-}  # fmt: skip
-
-
-def _function(walk: Walk, call: fx.Node) -> Value:
-    return _unary(walk, call, FUNCTIONS[packet(call)])
-
-
-for _name, _op in FUNCTIONS.items():
-    handles(f"{_name}.default", becomes=(type(_op),))(_function)
-
-
-@handles("gelu.default", becomes=(act.Gelu,))
-def _gelu(walk: Walk, call: fx.Node) -> Value:
-    return _unary(walk, call, act.Gelu(arguments(call)["approximate"]))
-
-
-@handles("elu.default", becomes=(act.Elu,))
-def _elu(walk: Walk, call: fx.Node) -> Value:
-    a = arguments(call)
-    if a["scale"] != 1 or a["input_scale"] != 1:
-        raise NotRead("scaled, as SELU is")
-    return _unary(walk, call, act.Elu(float(a["alpha"])))
-
-
-@handles("expm1.default", becomes=(act.Exp, Add))
-def _expm1(walk: Walk, call: fx.Node) -> Value:
-    power = walk.emit(call, act.Exp(), (tensor_name(walk, call.args[0]),), suffix="exp")
-    return walk.emit(call, Add(), (power,), {"other": torch.tensor([-1.0])})
-
-
-@handles("log1p.default", becomes=(act.Log, Add))
-def _log1p(walk: Walk, call: fx.Node) -> Value:
-    grown = walk.emit(call, Add(), (tensor_name(walk, call.args[0]),), {"other": torch.ones(1)}, suffix="grown")
-    return walk.emit(call, act.Log(), (grown,))
-
-
-@handles("softplus.default", becomes=(act.Softplus,))
-def _softplus(walk: Walk, call: fx.Node) -> Value:
-    a = arguments(call)
-    if a["beta"] != 1:
-        raise NotRead(f"with a beta of {a['beta']}")
-    return _unary(walk, call, act.Softplus())
-
-
-@handles("pow.Tensor_Scalar", becomes=(act.Pow, act.Sqrt, act.Rsqrt, act.Reciprocal))
-def _pow(walk: Walk, call: fx.Node) -> Value:
-    exponent = float(arguments(call)["exponent"])
-    named: Mapping[float, act.Activation] = {0.5: act.Sqrt(), -0.5: act.Rsqrt(), -1.0: act.Reciprocal()}
-    return _unary(walk, call, named.get(exponent, act.Pow(exponent)))
-
-
-@handles("silu.default", becomes=(act.Sigmoid, Mul))
-def _silu(walk: Walk, call: fx.Node) -> Value:
-    source = loose_name(walk, call.args[0])
-    gate = walk.emit(call, act.Sigmoid(), (source,), suffix="gate")
-    return walk.emit(call, Mul(), (source, gate))
-
-
-@handles("leaky_relu.default", becomes=(act.LeakyRelu,))
-def _leaky_relu(walk: Walk, call: fx.Node) -> Value:
-    return _unary(walk, call, act.LeakyRelu(float(arguments(call)["negative_slope"])))
-
-
-@handles("prelu.default", becomes=(act.PRelu, act.LeakyRelu))
-def _prelu(walk: Walk, call: fx.Node) -> Value:
-    slope = walk.value(arguments(call)["weight"])
-    if not isinstance(slope, Tensor):
-        raise NotRead("slopes are computed from the picture")
-    rank = len(shape(call))
-    if slope.numel() == 1 and rank != 4:
-        return _unary(walk, call, act.LeakyRelu(float(slope)))
-    if rank != 4:
-        raise NotRead("slopes for each channel of what is no picture")
-    return _unary(walk, call, act.PRelu(), {"slope": slope.flatten().expand(shape(call)[1]).clone()})
-
-
-@handles("clamp.default", "clamp_min.default", "clamp_max.default", "hardtanh.default", becomes=(act.Clip, act.Relu, act.Relu6))
-def _clamp(walk: Walk, call: fx.Node) -> Value:
-    a = arguments(call)
-    low = a.get("min", a.get("min_val"))
-    high = a.get("max", a.get("max_val"))
-    if isinstance(low, fx.Node) or isinstance(high, fx.Node):
-        raise NotRead("limits are tensors")
-    if low == 0 and high is None:
-        return _unary(walk, call, act.Relu())
-    if low == 0 and high == 6:
-        return _unary(walk, call, act.Relu6())
-    bounds = float("-inf") if low is None else float(low), float("inf") if high is None else float(high)
-    return _unary(walk, call, act.Clip(*bounds))
-
-
-@handles("clamp.Tensor", becomes=(Minimum, Maximum))
+@handles("clamp.Tensor", "clamp_min.Tensor", "clamp_max.Tensor", becomes=(Minimum, Maximum))
 def _clamp_between(walk: Walk, call: fx.Node) -> Value:
     """Limits that are tensors: the larger of one, the smaller of the other."""
     a = arguments(call)
     name = tensor_name(walk, a["self"])
-    for limit, op in ((a["min"], Maximum()), (a["max"], Minimum())):
+    for limit, op in ((a.get("min"), Maximum()), (a.get("max"), Minimum())):
         if limit is None:
             continue
         found = walk.value(limit)

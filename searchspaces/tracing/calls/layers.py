@@ -75,20 +75,48 @@ def _conv1d(walk: Walk, call: fx.Node) -> Value:
 
 @handles("conv_transpose2d.input", becomes=(Conv, PixelShuffle, Pad))
 def _conv_transpose2d(walk: Walk, call: fx.Node) -> Value:
-    """Each group by itself; a pixel shuffle keeps the channels of a group together."""
     a = arguments(call)
     weight, bias = _constants(walk, a)
-    groups, stride, dilation = int(a["groups"]), one(a["stride"], "stride"), one(a["dilation"], "dilation")
-    padding, extra = both(a["padding"]), both(a["output_padding"])
+    stride, dilation = one(a["stride"], "stride"), one(a["dilation"], "dilation")
+    how = (stride, both(a["padding"]), both(a["output_padding"]), dilation)
+    return _transposed(walk, call, tensor_name(walk, a["input"]), weight, bias, int(a["groups"]), how)
+
+
+_How = tuple[int, tuple[int, int], tuple[int, int], int]
+"""Stride, padding, output padding and dilation of a transposed convolution."""
+
+
+def _transposed(walk: Walk, call: fx.Node, source: str, weight: Tensor, bias: Tensor | None, groups: int, how: _How) -> str:
+    """Each group by itself; a pixel shuffle keeps the channels of a group together."""
+    stride = how[0]
     spread = None if bias is None else bias.repeat_interleave(stride * stride)
-    parts = [transposed_to_shuffled(part, None, stride, padding, extra, dilation) for part in weight.chunk(groups)]
+    parts = [transposed_to_shuffled(part, None, *how) for part in weight.chunk(groups)]
     _, _, pads, cut = parts[0]
-    found = _weights(torch.cat([part[0] for part in parts]), spread)
-    conv = walk.emit(call, Conv(padding=pads, groups=groups), (tensor_name(walk, a["input"]),), found)
+    conv = walk.emit(call, Conv(padding=pads, groups=groups), (source,), _weights(torch.cat([part[0] for part in parts]), spread))
     if stride == 1:
         return conv
     shuffled = walk.emit(call, PixelShuffle(stride), (conv,), suffix="shuffle")
     return walk.emit(call, Pad(cut), (shuffled,), suffix="cut") if any(cut) else shuffled
+
+
+@handles("col2im.default", becomes=(Reshape, PixelShuffle, Conv, Pad))
+def _fold(walk: Walk, call: fx.Node) -> Value:
+    """``F.fold``: windows ``[N, C kh kw, L]`` that do not overlap are a pixel shuffle; those that do are added up where they do,
+    as a transposed convolution does whose kernels are one 1 each."""
+    a = arguments(call)
+    kernel, padding, size = (both(a[role]) for role in ("kernel_size", "padding", "output_size"))
+    stride, dilation = one(a["stride"], "stride"), one(a["dilation"], "dilation")
+    reaches = [dilation * (k - 1) + 1 for k in kernel]
+    rows, columns = ((side + 2 * pad - reach) // stride + 1 for side, pad, reach in zip(size, padding, reaches, strict=True))
+    count, entries, _ = shape(a["self"])
+    name = walk.emit(call, Reshape((count, entries, rows, columns)), (tensor_name(walk, a["self"]),), suffix="windows")
+    if kernel == (stride, stride) and dilation == 1 and padding == (0, 0) and size == (rows * stride, columns * stride):
+        return walk.emit(call, PixelShuffle(stride), (name,))
+    inside = kernel[0] * kernel[1]
+    one_each = torch.eye(inside).reshape(inside, 1, *kernel).repeat(entries // inside, 1, 1, 1)
+    lengths = zip(size, padding, reaches, (rows, columns), strict=True)
+    high, wide = (side - ((n - 1) * stride - 2 * pad + reach) for side, pad, reach, n in lengths)
+    return _transposed(walk, call, name, one_each, None, entries // inside, (stride, padding, (high, wide), dilation))
 
 
 @handles("linear.default", becomes=(Linear, Conv))

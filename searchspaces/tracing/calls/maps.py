@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -100,15 +101,18 @@ def _deviation_and_mean(walk: Walk, call: fx.Node) -> Value:
     return (str(_std(walk, call)), _reduced(walk, call, Mean, a["dim"], bool(a["keepdim"])))
 
 
-@handles("linalg_vector_norm.default", "norm.ScalarOpt_dim", becomes=(Pow, Abs, Sum, Sqrt))
+@handles("linalg_vector_norm.default", "norm.ScalarOpt_dim", becomes=(Pow, Abs, Sum, Sqrt, Max, Min))
 def _length(walk: Walk, call: fx.Node) -> Value:
     """Length of vectors: the root of the sum of their squares, or the sum of what they amount to."""
     a = arguments(call)
     order = a.get("ord", a.get("p"))
-    if order not in (1, 2):
-        raise NotRead(f"of order {order}")
     source = tensor_name(walk, a.get("self", a.get("x")))
     axes = axes_of(a["dim"], len(walk.shape(source)))
+    if order in (math.inf, -math.inf):
+        sizes = walk.emit(call, Abs(), (source,), suffix="size")
+        return walk.emit(call, (Max if order > 0 else Min)(axes, bool(a["keepdim"])), (sizes,))
+    if order not in (1, 2):
+        raise NotRead(f"of order {order}")
     sizes = walk.emit(call, Pow(2.0) if order == 2 else Abs(), (source,), suffix="size")
     total = walk.emit(call, Sum(axes, bool(a["keepdim"])), (sizes,), suffix="sum")
     return walk.emit(call, Sqrt(), (total,)) if order == 2 else total
@@ -131,7 +135,7 @@ def _adaptive(walk: Walk, call: fx.Node) -> Value:
     return found if mean else (found, None)
 
 
-@handles("max_pool2d.default", "avg_pool2d.default", "max_pool2d_with_indices.default", becomes=(MaxPool, AvgPool))
+@handles("max_pool2d.default", "avg_pool2d.default", "max_pool2d_with_indices.default", becomes=(MaxPool, AvgPool, Pad))
 def _pool(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     kernel = both(a["kernel_size"])
@@ -141,14 +145,18 @@ def _pool(walk: Walk, call: fx.Node) -> Value:
         raise NotRead("dilated windows")
     if a.get("divisor_override") is not None:
         raise NotRead("a divisor of its own")
+    source = tensor_name(walk, a["self"])
     if a["ceil_mode"]:
         sides = zip(shape(a["self"])[-2:], kernel, stride, padding, strict=True)
-        if any((side + 2 * pad - k) % s for side, k, s, pad in sides):
+        down, right = (-(side + 2 * pad - k) % s for side, k, s, pad in sides)
+        if (down or right) and (any(padding) or packet(call).startswith("avg")):
             raise NotRead("windows that are cut off by the border (ceil_mode)")
+        if down or right:  # the border once more changes no maximum
+            source = walk.emit(call, Pad((0, right, 0, down), "replicate"), (source,), suffix="border")
     op: MaxPool | AvgPool = MaxPool(kernel, stride, padding)
     if packet(call).startswith("avg"):
         op = AvgPool(kernel, stride, padding, bool(a["count_include_pad"]))
-    found = walk.emit(call, op, (tensor_name(walk, a["self"]),))
+    found = walk.emit(call, op, (source,))
     return (found, None) if packet(call).endswith("indices") else found
 
 

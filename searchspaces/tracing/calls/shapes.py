@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, fx
 
 from searchspaces.ops.contractions.conv import Conv
+from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Concat, Expand, Flip, Gather, Permute, Repeat, Reshape, Roll, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.reading import NotRead
 from searchspaces.tracing.aten import Value, Walk, arguments, axes_of, handles, loose_name, shape, slice_start, tensor_name
 
 
-@handles("cat.default", becomes=(Concat, Conv))
+@handles("cat.default", becomes=(Concat, Conv, Slice, Mul, Add))
 def _cat(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     rank = len(shape(call))
@@ -32,12 +33,18 @@ def _cat(walk: Walk, call: fx.Node) -> Value:
 
 
 def _constant_channels(walk: Walk, call: fx.Node, values: Tensor, beside: str, axis: int) -> str:
-    """Channels ``values [N, C, H, W]`` that are the same number everywhere in a picture, beside those of another tensor: a 1x1
-    convolution of that one with no weights but a bias, which is made for pictures of any size."""
-    if axis != 1 or values.ndim != 4 or bool((values != values[:1, :, :1, :1]).any()):
-        raise NotRead("constants behind one another that are not whole channels of one value each")
-    weight = values.new_zeros(values.shape[1], walk.shape(beside)[1], 1, 1)
-    return walk.emit(call, Conv(), (beside,), {"weight": weight, "bias": values[0, :, 0, 0].contiguous()}, suffix="constant")
+    """Constants behind one another with a tensor. Channels ``values [N, C, H, W]`` that are the same number everywhere in a
+    picture are a 1x1 convolution of that tensor with no weights but a bias, which is made for pictures of any size; any others
+    (coordinates, tokens) are added to zero times a part of it."""
+    if axis == 1 and values.ndim == 4 and bool((values == values[:1, :, :1, :1]).all()):
+        weight = values.new_zeros(values.shape[1], walk.shape(beside)[1], 1, 1)
+        bias = values[0, :, 0, 0].contiguous()
+        return walk.emit(call, Conv(), (beside,), {"weight": weight, "bias": bias}, suffix="constant")
+    if axis == 0 or bool((values != values[:1]).any()):
+        raise NotRead("constants that differ between pictures, behind one another with what is computed")
+    first = walk.emit(call, Slice(0, 1, axis), (beside,), suffix="beside") if walk.shape(beside)[axis] > 1 else beside
+    nothing = walk.emit(call, Mul(), (first,), {"other": values.new_zeros(1)}, suffix="nothing")
+    return walk.emit(call, Add(), (nothing,), {"other": values[:1].contiguous()}, suffix="constant")
 
 
 @handles("stack.default", becomes=(Reshape, Concat))
@@ -281,11 +288,16 @@ def _nothing(walk: Walk, call: fx.Node) -> Value:
     return loose_name(walk, call.args[0])
 
 
+EXACT = (torch.bool, torch.float32, torch.float64)
+"""Number formats of which single precision holds what networks compute; of a mask it holds ones and zeros."""
+
+
 @handles("to.dtype", "to.device", "to.dtype_layout", "to.other", "_to_copy.default", "type_as.default")
 def _to(walk: Walk, call: fx.Node) -> Value:
     found = walk.value(call.args[0])
     if isinstance(found, Tensor):  # ``mean.type_as(x)``: numbers of the network, in the format of a feature map
         return found.to(call.meta["val"].dtype)
-    if call.meta["val"].dtype != call.args[0].meta["val"].dtype:  # type: ignore[union-attr]  # its first argument is a node
-        raise NotRead("change of number format")
+    before, after = call.args[0].meta["val"].dtype, call.meta["val"].dtype  # type: ignore[union-attr]  # its first argument is a node
+    if before != after and (before not in EXACT or after not in (torch.float32, torch.float64)):
+        raise NotRead(f"change of number format, from {before} to {after}".replace("torch.", ""))
     return loose_name(walk, call.args[0])

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from onnx import TensorProto
 
 from searchspaces.ir.graph import Node
 from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps import elementwise as ew
+from searchspaces.ops.maps import jumps
 
 if TYPE_CHECKING:
     from hwsearch.formats.onnx.writer import Writer
@@ -56,7 +58,7 @@ def _function(kind: str, **attrs: Any) -> Write:
 for _activation, _kind in {
     act.Relu: "Relu", act.Sigmoid: "Sigmoid", act.Tanh: "Tanh", act.HardSwish: "HardSwish", act.Softplus: "Softplus",
     act.Erf: "Erf", act.Exp: "Exp", act.Log: "Log", act.Sqrt: "Sqrt", act.Reciprocal: "Reciprocal", act.Abs: "Abs",
-    act.Neg: "Neg", act.Sin: "Sin", act.Cos: "Cos",
+    act.Neg: "Neg", act.Sin: "Sin", act.Cos: "Cos", act.Atan: "Atan", jumps.Sign: "Sign",
 }.items():  # fmt: skip
     WRITES.put(_function(_kind), _activation)
 WRITES.put(_function("HardSigmoid", alpha=1 / 6, beta=0.5), act.HardSigmoid)
@@ -111,6 +113,26 @@ def _rsqrt(writer: Writer, node: Node, xs: list[str], name: str) -> str:
 def _pow(writer: Writer, node: Node, xs: list[str], name: str) -> str:
     assert isinstance(node.op, act.Pow)
     return writer.op("Pow", [xs[0], writer.const(node.op.exponent)], name)
+
+
+ROUND = {"floor": "Floor", "ceil": "Ceil", "even": "Round"}
+RELATIONS = {">": "Greater", ">=": "GreaterOrEqual", "<": "Less", "<=": "LessOrEqual", "==": "Equal"}
+
+
+@WRITES.register(jumps.Round)
+def _round(writer: Writer, node: Node, xs: list[str], name: str) -> str:
+    assert isinstance(node.op, jumps.Round)
+    return writer.op(ROUND[node.op.to], [xs[0]], name)
+
+
+@WRITES.register(jumps.Comparison)
+def _comparison(writer: Writer, node: Node, xs: list[str], name: str) -> str:
+    """A condition, and ones and zeros of it."""
+    assert isinstance(node.op, jumps.Comparison)
+    relation = "==" if node.op.relation == "!=" else node.op.relation
+    holds = writer.op(RELATIONS[relation], [xs[0], writer.const(node.op.limit)])
+    holds = writer.op("Not", [holds]) if node.op.relation == "!=" else holds
+    return writer.op("Cast", [holds], name, to=TensorProto.FLOAT)
 
 
 # Moves

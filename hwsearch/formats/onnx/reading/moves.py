@@ -10,8 +10,10 @@ import numpy as np
 from hwsearch.formats.onnx.reading.constants import Constant
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
-from hwsearch.formats.reading.builder import Map
+from hwsearch.formats.reading.builder import Map, tensor
 from searchspaces.ops.maps.activation import Sigmoid
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import (
     Concat,
     Expand,
@@ -76,16 +78,27 @@ def _resolved(shape: Sequence[int], sizes: Sequence[int], zero_is_zero: bool) ->
 @READS.register("Transpose", becomes=(Permute,))
 def _transpose(walk: Walk, call: Call) -> Value:
     value = call.map()
-    return walk.turned(value, call.integers("perm", default=list(reversed(range(len(value.axes))))))
+    rank = len(value.axes)
+    order = call.integers("perm", default=list(reversed(range(rank))))
+    return walk.turned(value, [axis + rank if -rank <= axis < 0 else axis for axis in order])
 
 
-@READS.register("Concat", "QLinearConcat", becomes=(Concat,))
+@READS.register("Concat", "QLinearConcat", becomes=(Concat, Slice, Affine, Mul, Add))
 def _concat(walk: Walk, call: Call) -> Value:
     given = call.inputs[2::3] if call.kind.startswith("Q") else call.inputs
-    if any(isinstance(value, Constant) for value in given):
-        raise NotRead("a part is a constant")
-    values = [value for value in given if isinstance(value, Map)]
-    return concatenated(walk, call.name, values, call.axis(len(values[0].axes), 1))
+    beside = next(value for value in given if isinstance(value, Map))
+    axis = call.axis(len(beside.axes), 1)
+    values = [_constant_part(walk, call, v.real, beside, axis) if isinstance(v, Constant) else v for v in given if v is not None]
+    return concatenated(walk, call.name, values, axis)
+
+
+def _constant_part(walk: Walk, call: Call, values: np.ndarray, beside: Map, axis: int) -> Map:
+    """Constants beside a value along an axis: they are added to zero times a part of it."""
+    if axis == 0 or values.ndim != len(beside.axes) or (values != values[:1]).any():
+        raise NotRead("a part is a constant that differs between pictures")
+    first = part(walk, f"{call.name}.beside", beside, axis, 0, 1)
+    nothing = walk.scaled(f"{call.name}.nothing", first, 0.0, 0.0)
+    return walk.pointwise(f"{call.name}.constant", Add(), [nothing], {"other": tensor(values[:1])})
 
 
 def concatenated(walk: Walk, name: str, values: Sequence[Map], axis: int) -> Map:

@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from hwsearch.formats.onnx.reading.convolutions import window_padding
+from hwsearch.formats.onnx.reading.moves import concatenated, part
 from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map
 from searchspaces.ops.moves.grid_sample import GridSample
+from searchspaces.ops.moves.move import Concat, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Mode, Resize
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import AvgPool, Max, MaxPool, Mean
 
 
-@READS.register("Pad", becomes=(Pad,))
+@READS.register("Pad", becomes=(Pad, Slice, Concat))
 def _pad(walk: Walk, call: Call) -> Value:
     value = call.map()
     rank = len(value.axes)
@@ -38,6 +40,8 @@ def padded(
     walk: Walk, name: str, value: Map, around: Mapping[int, tuple[int, int]], mode: str = "constant", constant: float = 0.0
 ) -> Map:
     """A value with so many places before and behind its axes."""
+    if mode == "wrap":
+        return _wrapped(walk, name, value, around)
     if mode not in MODES:
         raise NotRead(f"{mode} padding")
     padded_axes = {value.axes[axis] for axis, ends in around.items() if any(ends)}
@@ -52,6 +56,21 @@ def padded(
     if mode != "constant" and len(sides) > 4:
         raise NotRead(f"{mode} padding of more than two axes")
     return Map(walk.emit(name, Pad(tuple(sides), MODES[mode], constant), [value.name]), value.axes)
+
+
+def _wrapped(walk: Walk, name: str, value: Map, around: Mapping[int, tuple[int, int]]) -> Map:
+    """Padding with what lies at the other end of an axis."""
+    for axis, (before, after) in around.items():
+        side = walk.shape(value)[axis]
+        if min(before, after) < 0:
+            raise NotRead("wrap padding that cuts off")
+        pieces = [value]
+        if before:
+            pieces.insert(0, part(walk, f"{name}.end", value, axis, side - before, side))
+        if after:
+            pieces.append(part(walk, f"{name}.beginning", value, axis, 0, after))
+        value = concatenated(walk, name, pieces, axis) if len(pieces) > 1 else value
+    return value
 
 
 @READS.register("Resize", "Upsample", becomes=(Resize,))
@@ -99,6 +118,8 @@ def _target(call: Call, shape: tuple[int, ...]) -> tuple[list[float] | None, lis
 def _over_axes(call: Call, given: list[Any], others: tuple[Any, ...]) -> list[Any]:
     axes = call.integers("axes", default=list(range(len(others))))
     found = list(others)
+    if len(axes) != len(given):
+        raise NotRead(f"{given} for {len(others)} axes")
     for axis, item in zip(axes, given, strict=True):
         found[axis] = item
     return found
@@ -153,7 +174,10 @@ def _pool(walk: Walk, call: Call) -> Map | list[Map]:
     top, left, bottom, right = window_padding(walk, call, value, kernel, strides, dilations)
     if call.attrs.get("ceil_mode", 0):
         sides = zip(walk.shape(value)[2:], kernel, strides, (top + bottom, left + right), strict=True)
-        if any((side + both - size) % step for side, size, step, both in sides):
+        down, beside = (-(side + both - size) % step for side, size, step, both in sides)
+        if (down or beside) and call.kind == "MaxPool" and not any((top, left, bottom, right)):
+            value = padded(walk, f"{call.name}.border", value, {2: (0, down), 3: (0, beside)}, "edge")  # changes no maximum
+        elif down or beside:
             walk.misfits.append(f"{call.label}: windows that the border cuts off (ceil_mode)")
             raise NotRead("windows that are cut off by the border (ceil_mode)")
     mean, counted = call.kind == "AveragePool", bool(call.attrs.get("count_include_pad", 0))

@@ -7,13 +7,16 @@ import numpy as np
 from hwsearch.formats.onnx.reading.constants import Constant, found, with_codes
 from hwsearch.formats.onnx.reading.convolutions import layer_name
 from hwsearch.formats.onnx.reading.quantized import saturated
+from hwsearch.formats.onnx.reading.reductions import reduced
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, tensor
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.moves.move import Permute, Reshape
 from searchspaces.ops.reading import NotRead
+from searchspaces.ops.reductions.reduce import Sum
 
 
 def linear(walk: Walk, value: Map, weight: Constant, matrix: np.ndarray, bias: np.ndarray | None = None) -> Map:
@@ -101,3 +104,65 @@ def _qlinear_matmul(walk: Walk, call: Call) -> Value:
         return saturated(walk, call, product(walk, call.name, call.map(), right))
     weight = with_codes(call.constant(3), call.constant(4), call.constant(5) if call.has(5) else None, -1)
     return saturated(walk, call, linear(walk, call.map(), weight, _matrix(weight).T))
+
+
+@READS.register("Einsum", becomes=(MatMul, Linear, Sum, Reshape, Permute))
+def _einsum(walk: Walk, call: Call) -> Value:
+    """Of two operands: a product of matrices, or element by element where nothing is summed over."""
+    text = call.text("equation").replace(" ", "")
+    read, _, written = text.partition("->")
+    terms = read.split(",")
+    if "->" not in text or "." in text or any(len(set(term)) != len(term) for term in (*terms, written)):
+        raise NotRead(f"{text}: with axes that are left out or named twice")
+    if len(terms) == 1:
+        value, axes = _summed(walk, call.name, call.map(), terms[0], written)
+        return walk.turned(value, [axes.index(axis) for axis in written])
+    if len(terms) != 2:
+        raise NotRead(f"{text}: of {len(terms)} tensors")
+    if any(isinstance(value, Constant) for value in call.inputs):
+        return _einsum_by_constant(walk, call, terms, written)
+    one, two = call.map(0), call.map(1)
+    one, a = _summed(walk, f"{call.name}.left", one, terms[0], written + terms[1])
+    two, b = _summed(walk, f"{call.name}.right", two, terms[1], written + terms[0])
+    both = [axis for axis in written if axis in a and axis in b]
+    inner = [axis for axis in a if axis in b and axis not in written]
+    rows, columns = ([axis for axis in written if axis in term and axis not in both] for term in (a, b))
+    sides = dict(zip(a + b, walk.shape(one) + walk.shape(two), strict=True))
+
+    def matrix(value: Map, term: str, order: list[list[str]], word: str) -> Map:
+        turned = walk.turned(value, [term.index(axis) for group in order for axis in group])
+        sizes = [sides[axis] for axis in both] + [int(np.prod([sides[axis] for axis in group])) for group in order[1:]]
+        return walk.reshaped(f"{call.name}.{word}", turned, sizes)
+
+    left = matrix(one, a, [both, rows, inner], "left")
+    right = matrix(two, b, [both, inner, columns], "right")
+    made = product(walk, call.name, left, right)
+    found = walk.reshaped(f"{call.name}.shaped", made, [sides[axis] for axis in (*both, *rows, *columns)])
+    order = [*both, *rows, *columns]
+    return walk.turned(found, [order.index(axis) for axis in written])
+
+
+def _summed(walk: Walk, name: str, value: Map, term: str, needed: str) -> tuple[Map, str]:
+    """A value summed over the axes that nobody needs, and the names of those that are left."""
+    gone = [place for place, axis in enumerate(term) if axis not in needed]
+    if not gone:
+        return value, term
+    return reduced(walk, f"{name}.sum", Sum, value, gone, False), "".join(axis for axis in term if axis in needed)
+
+
+def _einsum_by_constant(walk: Walk, call: Call, terms: list[str], written: str) -> Value:
+    """A matrix that is a constant: its rows are what it gives, its columns what it reads."""
+    place = 0 if isinstance(call.inputs[0], Map) else 1
+    value, weight = call.map(place), call.constant(1 - place, "a factor")
+    a, b = terms[place], terms[1 - place]
+    inner = [axis for axis in a if axis in b and axis not in written]
+    kept, new = [axis for axis in a if axis not in inner], [axis for axis in b if axis not in inner]
+    if any(axis in a for axis in new) or any(axis not in written for axis in kept + new) or not inner:
+        raise NotRead(f"{','.join(terms)}->{written}: a constant factor that is more than one matrix")
+    sides = dict(zip(a, walk.shape(value), strict=True)) | dict(zip(b, weight.real.shape, strict=True))
+    turned = walk.turned(value, [a.index(axis) for axis in kept + inner])
+    vectors = walk.reshaped(f"{call.name}.vectors", turned, [*(sides[x] for x in kept), int(np.prod([sides[x] for x in inner]))])
+    matrix = weight.real.transpose([b.index(axis) for axis in new + inner]).reshape(-1, walk.shape(vectors)[-1])
+    made = linear(walk, vectors, weight, matrix)
+    shaped = walk.reshaped(f"{call.name}.shaped", made, [sides[axis] for axis in kept + new])
+    return walk.turned(shaped, [(kept + new).index(axis) for axis in written])

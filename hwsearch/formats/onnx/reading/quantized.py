@@ -13,6 +13,7 @@ from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.onnx.reading.widths import grid_of
 from hwsearch.formats.reading.builder import Map
 from searchspaces.ops.maps.activation import Relu
+from searchspaces.ops.maps.jumps import Comparison
 from searchspaces.ops.reading import NotRead
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
@@ -52,10 +53,8 @@ def _dequantize(walk: Walk, call: Call) -> Value:
     return walk.scaled(call.name, call.map(), float(scale[0]) / written, 0.0)
 
 
-@READS.register("Quant", "Identity", "Round", "Floor")
+@READS.register("Quant", "Identity")
 def _notation(walk: Walk, call: Call) -> Value:
-    if call.kind in ("Round", "Floor") and not walk.notation:
-        raise NotRead("rounds values")
     return call.map()
 
 
@@ -65,10 +64,14 @@ def _several(walk: Walk, call: Call) -> Any:
     return [call.map()] * len(call.outputs)
 
 
-@READS.register("Cast")
+@READS.register("Cast", becomes=(Comparison,))
 def _cast(walk: Walk, call: Call) -> Value:
-    if call.attrs["to"] in FLOATS or walk.notation or call.reads[0] in walk.codes:
-        return call.map()
+    """Ones and zeros are those in any notation."""
+    to, value = call.attrs["to"], call.map()
+    if to in FLOATS or walk.notation or call.reads[0] in walk.codes or isinstance(walk.nodes[value.name].op, Comparison):
+        return value
+    if to == TensorProto.BOOL:
+        return walk.unary(call.name, Comparison("!="), value)
     raise NotRead("to whole numbers")
 
 

@@ -11,9 +11,9 @@ from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, tensor
-from searchspaces.ops.maps.activation import Abs, Log, Pow, Sqrt
+from searchspaces.ops.maps.activation import Abs, Exp, Log, Pow, Sqrt
 from searchspaces.ops.maps.affine import Affine
-from searchspaces.ops.maps.elementwise import Div
+from searchspaces.ops.maps.elementwise import Add, Div, Sub
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm
 from searchspaces.ops.reductions.reduce import Max, Mean, Min, Reduction, Sum
@@ -68,6 +68,22 @@ def _length(walk: Walk, call: Call) -> Value:
     sizes = walk.unary(f"{call.name}.size", Abs() if call.kind == "ReduceL1" else Pow(2.0), value)
     total = reduced(walk, f"{call.name}.sum" if call.kind == "ReduceL2" else call.name, Sum, sizes, axes, keeps)
     return walk.unary(call.name, Sqrt(), total) if call.kind == "ReduceL2" else total
+
+
+@READS.register("ReduceLogSumExp", becomes=(Max, Sub, Exp, Sum, Log, Add))
+def _log_sum_exp(walk: Walk, call: Call) -> Value:
+    """The largest value, and the logarithm of the sum of exponentials of what lies below it."""
+    value = call.map()
+    axes, keeps = _axes(call, len(value.axes)), bool(call.attrs.get("keepdims", 1))
+    if axes is None:
+        raise NotRead("over no axis")
+    largest = reduced(walk, f"{call.name}.largest", Max, value, axes, True)
+    powers = walk.unary(f"{call.name}.exp", Exp(), walk.pointwise(f"{call.name}.difference", Sub(), [value, largest]))
+    total = walk.unary(f"{call.name}.log", Log(), reduced(walk, f"{call.name}.sum", Sum, powers, axes, True))
+    made = walk.pointwise(call.name, Add(), [largest, total])
+    over = {axis % len(value.axes) for axis in axes}
+    left = [side for axis, side in enumerate(walk.shape(made)) if axis not in over]
+    return made if keeps else walk.reshaped(f"{call.name}.squeezed", made, left)
 
 
 @READS.register("LpNormalization", becomes=(Pow, Sum, Sqrt, Div))

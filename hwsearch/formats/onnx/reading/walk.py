@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from onnx import GraphProto, TensorProto
 
 from hwsearch.formats.onnx.reading.constants import Constant, Found, computed
 from hwsearch.formats.onnx.reading.folding import Folder
@@ -27,11 +28,22 @@ from searchspaces.ops.maps.activation import Relu
 from searchspaces.ops.reading import NotRead
 from searchspaces.tracing.formulas import Sample
 
-SPELLED_OUT = ("Round", "Floor", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")
+SPELLED_OUT = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")
 """Operators of files that spell integers out."""
+ROUNDS = ("Round", "Floor")
+"""Operators of such files that others have, too."""
+_CODES = (TensorProto.UINT8, TensorProto.INT8, TensorProto.UINT16, TensorProto.INT16)
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 DEEPEST = 8
 """Branches inside branches."""
+
+
+def spells_out(graph: GraphProto) -> bool:
+    """Whether a file spells integer arithmetic out: by operators of integers, or by rounding to codes."""
+    kinds = {node.op_type for node in graph.node}
+    stored = any(tensor.data_type in _CODES for tensor in graph.initializer)
+    casts = any(a.name == "to" and a.i in _CODES for node in graph.node if node.op_type == "Cast" for a in node.attribute)
+    return bool(kinds & {*SPELLED_OUT}) or (bool(kinds & {*ROUNDS}) and (stored or casts))
 
 
 class Walk(Builder):

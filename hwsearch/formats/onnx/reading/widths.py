@@ -38,7 +38,7 @@ def follow_codes(walk: Walk, call: Call) -> None:
     if not isinstance(value, Map):
         return
     name = value.name
-    if kind in ("Round", "Floor") or (kind in ("Add", "Sub", "Clip") and read in walk.codes):
+    if (kind in ("Round", "Floor") and walk.notation) or (kind in ("Add", "Sub", "Clip") and read in walk.codes):
         walk.codes.add(written)
     if kind in KEEPS and read in walk.codes:
         walk.codes.update(call.outputs)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from hwsearch.formats.reading.builder import Map, tensor
+from hwsearch.formats.reading.choices import Operand, chosen, compared, opposite
 from hwsearch.formats.tflite.integers.convolution import FIRST_CODE, grid_of
 from hwsearch.formats.tflite.reading.layers import as_weight
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
@@ -14,6 +15,7 @@ from hwsearch.formats.tflite.reading.walk import Walk
 from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, SquaredDifference, Sub, Where
+from searchspaces.ops.maps.jumps import Comparison, Relation, Round, Sign
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Reduction
 
@@ -100,23 +102,39 @@ def _extreme(walk: Walk, call: Call) -> Value:
     return walk.unary(call.name, act.Clip(-np.inf, limit), value)
 
 
-@READS.register("SELECT", "SELECT_V2", becomes=(Where,))
+RELATIONS: Mapping[str, Relation] = {
+    "GREATER": ">", "GREATER_EQUAL": ">=", "LESS": "<", "LESS_EQUAL": "<=", "EQUAL": "==", "NOT_EQUAL": "!=",
+}  # fmt: skip
+
+
+def _operand(call: Call, place: int) -> Operand:
+    value = call.inputs[place]
+    return value if isinstance(value, Map) else call.constant(place)
+
+
+@READS.register(*RELATIONS, becomes=(Comparison, Sub, Affine, Add))
+def _compare(walk: Walk, call: Call) -> Value:
+    return compared(walk, call.name, RELATIONS[call.kind], _operand(call, 0), _operand(call, 1))
+
+
+@READS.register("LOGICAL_NOT", "LOGICAL_AND", "LOGICAL_OR", becomes=(Comparison, Affine, Mul, Maximum))
+def _logic(walk: Walk, call: Call) -> Value:
+    if call.kind == "LOGICAL_NOT":
+        return opposite(walk, call.name, call.map())
+    return _both(walk, call.name, Mul() if call.kind == "LOGICAL_AND" else Maximum(), call.map(0), call.map(1))
+
+
+@READS.register("SELECT", "SELECT_V2", becomes=(Where, Comparison, Mul, Add, Affine))
 def _select(walk: Walk, call: Call) -> Value:
-    mask = call.constant(0, "what it chooses by")
-    yes, no = call.inputs[1:3]
-    if isinstance(yes, Map) and isinstance(no, Map):
-        return walk.pointwise(call.name, Where(), [yes, no], {"mask": as_weight(mask)})
-    source, constant, kept = (yes, no, mask) if isinstance(yes, Map) else (no, yes, ~mask.astype(bool))
-    if not isinstance(source, Map) or not isinstance(constant, np.ndarray):
-        raise NotRead("of constants")
-    return walk.pointwise(call.name, Where(), [source], {"mask": as_weight(kept), "other": as_weight(constant)})
+    return chosen(walk, call.name, _operand(call, 0), _operand(call, 1), _operand(call, 2))
 
 
 FUNCTIONS: Mapping[str, act.Activation] = {
     "RELU": act.Relu(), "RELU6": act.Relu6(), "RELU_N1_TO_1": act.Clip(-1.0, 1.0), "RELU_0_TO_1": act.Clip(0.0, 1.0),
     "LOGISTIC": act.Sigmoid(), "TANH": act.Tanh(), "HARD_SWISH": act.HardSwish(), "ELU": act.Elu(), "EXP": act.Exp(),
     "LOG": act.Log(), "SQRT": act.Sqrt(), "RSQRT": act.Rsqrt(), "ABS": act.Abs(), "SIN": act.Sin(), "COS": act.Cos(),
-    "SQUARE": act.Pow(2.0),
+    "SQUARE": act.Pow(2.0), "SIGN": Sign(), "FLOOR": Round("floor"), "CEIL": Round("ceil"),
+    "ROUND": Round("even"),
 }  # fmt: skip
 
 
@@ -175,7 +193,8 @@ def _stored(walk: Walk, call: Call) -> Value:
     """Codes and what they stand for are one value; constants were read as what they stand for."""
     value = call.inputs[0]
     if isinstance(value, Map):
-        if call.kind == "CAST" and call.written.kind not in ("float32", "float16") and grid_of(call.written) is None:
+        mask = isinstance(walk.nodes[value.name].op, Comparison)  # ones and zeros are those in any notation
+        if call.kind == "CAST" and call.written.kind not in ("float32", "float16") and not mask and grid_of(call.written) is None:
             raise NotRead("to whole numbers")
         return value
     return call.constant(0).astype(np.int64) if call.written.kind in ("int32", "int64") else call.constant(0)

@@ -1,0 +1,120 @@
+"""Comparisons, choices, Einstein sums and rare functions of ONNX files, against ONNX Runtime on the same file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from onnx_files import CHANNELS, difference, node, written
+
+from hwsearch.formats.reading.readers import inspect
+from searchspaces.ir.graph import execute
+
+
+def _then(kind: str, *inputs: str, out: str = "y", **attrs: Any) -> onnx.NodeProto:
+    return helper.make_node(kind, list(inputs), [out], **attrs)
+
+
+def _cast(source: str, out: str = "y") -> onnx.NodeProto:
+    return _then("Cast", source, out=out, to=TensorProto.FLOAT)
+
+
+LIMIT = {"c": np.float32(0.2), "z": np.float32(0)}
+CHANNEL = {"c": np.linspace(-0.2, 0.6, CHANNELS, dtype=np.float32).reshape(1, CHANNELS, 1, 1)}
+RAMP = np.linspace(0, 1, 2 * 24 * 32, dtype=np.float32).reshape(1, 2, 24, 32)
+FILES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any]]] = {
+    "greater": ([_then("Greater", "x", "c", out="m"), _then("Where", "m", "x", "z")], LIMIT),
+    "less on the left": ([_then("Less", "c", "x", out="m"), _then("Where", "m", "z", "x")], LIMIT),
+    "of two": (
+        [_then("Abs", "x", out="a"), _then("LessOrEqual", "a", "x", out="m"), _then("Where", "m", "x", "c")], LIMIT
+    ),
+    "by channels": ([_then("GreaterOrEqual", "x", "c", out="m"), _cast("m", "f"), _then("Mul", "x", "f")], CHANNEL),
+    "equal": ([_then("Relu", "x", out="r"), _then("Equal", "r", "z", out="m"), _then("Not", "m", out="n"), _cast("n")], LIMIT),
+    "logic": (
+        [
+            *(_then("Greater", "x", "c", out="a"), _then("Less", "x", "z", out="b"), _then("Or", "a", "b", out="o")),
+            *(_then("Not", "b", out="n"), _then("And", "o", "n", out="m"), _then("Where", "m", "x", "c")),
+        ],
+        LIMIT,
+    ),
+    "no number": ([_then("IsNaN", "x", out="m"), _then("Where", "m", "z", "x")], LIMIT),
+    "mask of numbers": ([_then("Relu", "x", out="r"), _then("Cast", "r", out="m", to=TensorProto.BOOL), _cast("m")], {}),
+    "power of a number": ([_then("Pow", "b", "x")], {"b": np.float32(2)}),
+    "celu": ([node("Celu", alpha=0.7)], {}),
+    "softsign": ([node("Softsign")], {}),
+    "sinh": ([node("Sinh")], {}),
+    "cosh": ([node("Cosh")], {}),
+    "whole numbers": (
+        [_then("Mul", "x", "c", out="s"), _then("Floor", "s", out="f"), _then("Round", "s", out="r"), _then("Sub", "f", "r")],
+        {"c": np.float32(5)},
+    ),
+    "largest and sum": ([node("ReduceLogSumExp", axes=[1])], {}),
+    "the other end": ([node("Pad", "p", mode="wrap")], {"p": np.array([0, 0, 1, 2, 0, 0, 0, 3], np.int64)}),
+    "constant part": ([_then("Concat", "x", "k", axis=1)], {"k": RAMP}),
+}  # fmt: skip
+OPSETS = {"largest and sum": 13, "the other end": 19}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_choices_and_functions(name: str, tmp_path: Path) -> None:
+    nodes, constants = FILES[name]
+    sides = ("n", CHANNELS, 24, 32) if name == "constant part" else ("n", CHANNELS, "h", "w")
+    path = written(tmp_path / "net.onnx", nodes, constants, opset=OPSETS.get(name, 17), sides=sides)
+    assert difference(path) < 1e-5
+
+
+SUMS = {
+    "matrix of channels": ("bchw,dc->bdhw", (6, CHANNELS)),
+    "matrix on the left": ("dc,bchw->bhdw", (6, CHANNELS)),
+    "columns": ("bchw,wv->bchv", (32, 16)),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_einstein_sums_with_a_constant(name: str, tmp_path: Path) -> None:
+    equation, shape = SUMS[name]
+    matrix = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    operands = ("m", "x") if name == "matrix on the left" else ("x", "m")
+    nodes = [_then("Einsum", *operands, equation=equation)]
+    sides = (1, CHANNELS, 24, 32) if name == "columns" else ("n", CHANNELS, "h", "w")
+    path = written(tmp_path / "net.onnx", nodes, {"m": matrix}, sides=sides)
+    assert difference(path) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "equation", ["bchw,bdhw->bcd", "bchw,bchv->bhwv", "bchw,bchw->bhw", "bchw,bdhw->bhwcd", "bchw,bcvw->bchv"]
+)
+def test_einstein_sums_of_two_tensors(equation: str, tmp_path: Path) -> None:
+    nodes = [_then("Abs", "x", out="a"), _then("Einsum", "x", "a", equation=equation)]
+    path = written(tmp_path / "net.onnx", nodes, sides=(1, CHANNELS, 24, 32))
+    assert difference(path) < 1e-5
+
+
+def test_what_an_einstein_sum_cannot_be_read_for(tmp_path: Path) -> None:
+    path = written(tmp_path / "net.onnx", [_then("Einsum", "x", "x", "x", equation="bchw,bchw,bchw->bchw")])
+    (line,) = inspect(path).graph.uncounted
+    assert "of 3 tensors" in line
+
+
+def test_a_mask_with_infinity_before_softmax(tmp_path: Path) -> None:
+    """Scores at masked places are far below the others, and softmax makes nothing of them."""
+    mask = np.triu(np.ones((32, 32), bool), 1)
+    nodes = [
+        *(_then("Transpose", "x", perm=[0, 1, 3, 2], out="t"), _then("MatMul", "t", "x", out="s")),
+        *(_then("Where", "m", "i", "s", out="k"), _then("Softmax", "k", axis=-1)),
+    ]
+    path = written(tmp_path / "net.onnx", nodes, {"m": mask, "i": np.float32(-np.inf)}, sides=(1, CHANNELS, 24, 32))
+    assert difference(path) < 1e-5
+
+
+def test_an_order_of_axes_counted_from_the_end(tmp_path: Path) -> None:
+    """ONNX Runtime refuses what PyTorch's exporter writes for ``movedim``."""
+    nodes = [_then("Transpose", "x", out="t", perm=[0, 2, 3, 1]), _then("Transpose", "t", perm=[0, -1, 1, 2])]
+    graph = inspect(written(tmp_path / "net.onnx", nodes)).graph
+    x = torch.rand(1, CHANNELS, 4, 6)
+    assert torch.equal(execute(graph, x), x)
