@@ -1,4 +1,5 @@
-"""Functions of one value that a network spells out by sums, products, erf, tanh or sigmoid: found by what they compute.
+"""Functions of one value that a network spells out by sums, products, comparisons, erf, tanh or sigmoid: found by what they
+compute.
 
 GELU is written in many ways (``0.5 x (1 + erf(x / sqrt 2))``, factors in any order, powers as products). None is listed here: the
 element-by-element operators between a node and the one tensor that it depends on are executed on a row of numbers, and what
@@ -14,12 +15,13 @@ import torch
 from torch import Tensor
 
 from searchspaces.ir.graph import Node
-from searchspaces.ops.maps.activation import Activation, Erf, Gelu, Mish, PRelu, Sigmoid, Silu, Tanh
+from searchspaces.ops.maps.activation import Activation, Erf, Gelu, LeakyRelu, Mish, PRelu, Relu, Sigmoid, Silu, Tanh
 from searchspaces.ops.maps.affine import Affine
-from searchspaces.ops.maps.elementwise import Elementwise, Mul
+from searchspaces.ops.maps.elementwise import Add, Elementwise, Mul
+from searchspaces.ops.maps.jumps import Comparison
 
 KNOWN: tuple[Activation, ...] = (Gelu(), Gelu("tanh"), Silu(), Mish())
-INSIDE = (Erf, Tanh, Sigmoid)
+INSIDE = (Erf, Tanh, Sigmoid, Comparison)
 """What at least one operator of a spelled function is."""
 LONGEST = 12
 """Most operators of one."""
@@ -33,7 +35,7 @@ def spelled(node: Node, nodes: Mapping[str, Node], place: Mapping[str, int]) -> 
     Args:
         place: of every node in execution order.
     """
-    if not isinstance(node.op, Mul | Affine):
+    if not isinstance(node.op, Add | Mul | Affine):
         return None
     frontier, inside = {node.name}, list[Node]()
     while len(inside) < LONGEST:
@@ -45,10 +47,16 @@ def spelled(node: Node, nodes: Mapping[str, Node], place: Mapping[str, int]) -> 
         if len(frontier) == 1 and any(isinstance(one.op, INSIDE) for one in inside):
             (source,) = frontier
             values = _executed(inside, source)
-            for function in KNOWN:
+            for function in (*KNOWN, *_bent(values)):
                 if torch.allclose(values, function.of(_numbers(), {}), rtol=TOLERANCE, atol=TOLERANCE):
                     return Node(node.name, function, (source,))
     return None
+
+
+def _bent(values: Tensor) -> tuple[Activation, ...]:
+    """The function of one slope below zero that these values of ``_numbers`` may be."""
+    slope = float(values[0] / _numbers()[0])
+    return (Relu(),) if abs(slope) < TOLERANCE else (LeakyRelu(round(slope, 6)),)
 
 
 @cache

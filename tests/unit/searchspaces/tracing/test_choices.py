@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from searchspaces.ops.maps.activation import Activation, LeakyRelu, Relu
 from searchspaces.ops.maps.jumps import Comparison
 from searchspaces.tracing.trace import trace
 
@@ -115,3 +116,17 @@ def test_opposite_of_a_comparison_is_a_comparison() -> None:
     graph = trace(Between(CHOICES["above a number"]), 3, "chosen")
     found = {(n.op.relation, n.op.limit) for n in graph.nodes if isinstance(n.op, Comparison)}
     assert found == {(">", 0.1), ("<=", 0.1)}
+
+
+@pytest.mark.parametrize(
+    ("body", "activation"),
+    [
+        (lambda x: torch.where(x > 0, x, 0.1 * x), LeakyRelu(0.1)),
+        (lambda x: torch.where(x < 0, x / 3, x), LeakyRelu(0.333333)),
+        (lambda x: x * (x > 0), Relu()),
+    ],
+)
+def test_a_rectifier_by_comparison_is_one(body: Callable[[Tensor], Tensor], activation: Activation) -> None:
+    """It is fused to the layer in front of it, as the rectifier is."""
+    graph = trace(Between(body), 3, "rectified")
+    assert [node.activation for node in graph.nodes if node.op.quantized] == [activation, None]
