@@ -119,6 +119,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         static_w=device.energy.static_w.value,
         limits=limits,
         runs_as=[[[_runs_as(layer.weight_count, p) for p in row] for row in runs] for layer in workload.layers],
+        runs_on=hardware.processors(device, workload, runs),
         stored_as=_stored_as(device, workload, space, runs, choices.tensor_bytes, packed),
     )
 
@@ -202,6 +203,7 @@ def explain(table: CostTable, plan: ArrayLike) -> list[dict[str, Any]]:
                 "input_bits": table.activation_bits[a],
                 "output_bits": table.activation_bits[b],
                 "runs_as": table.runs_as[row][w][a],
+                "runs_on": table.runs_on[row][w][a],
                 "stored_as": table.stored_as[row][w][a],
                 "compute_s": terms["compute"],
                 "weight_s": terms["weights"],

@@ -19,6 +19,11 @@ share ``strip_spill`` of what does not fit travels to external memory and back.
 Starting a layer, matrix unit, vector unit and spilling take turns; weights arrive side by side with all of them. Layers of the
 matrix unit start at a share of the time of others (``matrix_start``). The network's input and output are exchanged with the host
 before and after, unpadded.
+
+*Elsewhere*: what the runtime hands to another processor (``npu.fallback``) splits the network there. What the layer reads and
+writes is exchanged with the host, unpadded and as wide as it is computed there, the other processor makes its passes over it, and
+the neural processor is started anew. Layers in a row that run elsewhere are taken to be apart, as the normalizations of a
+transformer are.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ import numpy as np
 from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
+from hwmodels.device.sections.fallback import WORK
 from hwmodels.device.sections.npu import Npu
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import LOOKUP, Choices, Columns, Ports, Terms
@@ -58,6 +64,9 @@ class HexagonConstants(NamedTuple):
         strip_spill: share of what does not fit into the scratchpad that leaves it.
         start_s: ``float64[L]``, seconds to start a layer.
         host_s_per_element: ``float64[nA]``.
+        elsewhere_s: ``float64[L, nW, nA, 2]``, seconds of a layer on another processor and of what is exchanged with it; 0 for
+            layers that stay.
+        restart_s: seconds to start the neural processor behind such a layer.
     """
 
     kind: np.ndarray
@@ -69,6 +78,8 @@ class HexagonConstants(NamedTuple):
     strip_spill: float
     start_s: np.ndarray
     host_s_per_element: np.ndarray
+    elsewhere_s: np.ndarray
+    restart_s: float
 
 
 class Kernel(NamedTuple):
@@ -116,7 +127,30 @@ def constants(device: Device, workload: Workload, native: list[list[Precision]],
         strip_spill=npu.strip_spill.value,
         start_s=np.select([kind == MATRIX, kind == VIEW], [npu.matrix_start.value * start_s, 0.0], start_s),
         host_s_per_element=tensor_bytes / host,
+        elsewhere_s=elsewhere_s(npu, workload, kind, native),
+        restart_s=device.overhead.inference_s.value,
     )
+
+
+def elsewhere_s(npu: Npu, workload: Workload, kind: np.ndarray, native: list[list[Precision]]) -> np.ndarray:
+    """Seconds of every layer on another processor, and of what is exchanged with it: ``float64[L, nW, nA, 2]``, 0 where it
+    stays."""
+    found = np.zeros((len(workload.layers), len(native), len(native[0]), 2))
+    if npu.fallback is None or npu.host_bytes_per_s is None:
+        return found
+    each = npu.fallback.element_bytes.value
+    for row, w, a in np.ndindex(*found.shape[:3]):
+        unheld = npu.fallback.operators.get(WORK[kind[row]]) if kind[row] < len(WORK) else None
+        if unheld is None or str(native[w][a].activations) not in unheld.tensors:
+            continue
+        layer = workload.layers[row]
+        made = workload.tensors[layer.output].elements
+        exchanged = made + sum(workload.tensors[i].elements for i in layer.inputs)
+        found[row, w, a] = (
+            unheld.touches.value * made * each / npu.fallback.bytes_per_s.value,
+            exchanged * each / npu.host_bytes_per_s.value,
+        )
+    return found
 
 
 def kinds(workload: Workload) -> np.ndarray:
@@ -214,6 +248,14 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: HexagonConst
             for a in range(widths):
                 kernel = Kernel(kind, device.taps[layer], device.pad[w, a], device.native_bytes[w, a])
                 arriving = choices.weight_bytes[layer, w, a] * ports.weight_s_per_byte
+                if device.elsewhere_s[layer, w, a, 0] > 0.0:
+                    away, exchanged = device.elsewhere_s[layer, w, a]
+                    terms.compute_s[layer, w, a] = away
+                    terms.weight_s[layer, w, a] = 0.0
+                    terms.activation_s[layer, w, a] = exchanged
+                    terms.overhead_s[layer, w, a] = device.restart_s
+                    terms.latency_s[layer, w, a] = away + exchanged + device.restart_s
+                    continue
                 for b in range(widths):
                     asked = ask(columns, choices, layer, kernel, a, b)
                     passes = asked.vector_bytes * device.passes[w, a, kind]
@@ -234,6 +276,12 @@ class _Hexagon(HardwareClass):
         found = constants(question.device, question.workload, question.runs, question.choices.tensor_bytes)
         price(question.columns, question.choices, question.ports, found, terms)
         return question.choices
+
+    def processors(self, device: Device, workload: Workload, runs: list[list[Precision]]) -> list[list[list[str]]]:
+        npu = device.own(Npu)
+        away = elsewhere_s(npu, workload, kinds(workload), runs)[..., 0] > 0
+        name = npu.fallback.processor if npu.fallback is not None else ""
+        return [[[name if there else "" for there in row] for row in layer] for layer in away.tolist()]
 
 
 CLASS = _Hexagon()

@@ -70,6 +70,10 @@ class HardwareClass(ABC):
         """Elements of each width group alive at each step, ``int64[S, G]``, and the layer of each step, ``int64[S]``."""
         return memory.live_elements(device, workload)
 
+    def processors(self, device: Device, workload: Workload, runs: list[list[Precision]]) -> list[list[list[str]]]:
+        """``[L][nW][nA]``: the processor that the runtime hands a layer to, where that is not the device; else ""."""
+        return [[[""] * len(row) for row in runs] for _ in workload.layers]
+
     def onchip_bytes(self, device: Device, workload: Workload, choices: Choices) -> float | None:
         """On-chip memory in use when every feature map has the first of the widths; None where that is not modelled."""
         return None

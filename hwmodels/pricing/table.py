@@ -97,6 +97,7 @@ class CostTable:
         inference_s, static_w: fixed time of an inference; power paid for it.
         limits: hard limits of the device in bytes, those it has: "weight_bytes", "peak_activation_bytes".
         runs_as: ``[L][nW][nA]``, the native precision that executes the choice.
+        runs_on: ``[L][nW][nA]``, the other processor that the runtime hands it to; "" where it stays on the device.
         stored_as: ``[L][nW][nA]``, how the weights (or the tensor) are stored.
     """
 
@@ -124,6 +125,7 @@ class CostTable:
     static_w: float
     limits: Mapping[str, int]
     runs_as: Sequence[Sequence[Sequence[str]]]
+    runs_on: Sequence[Sequence[Sequence[str]]]
     stored_as: Sequence[Sequence[Sequence[str]]]
 
     @property

@@ -48,6 +48,13 @@ class LayerRow(_Frozen):
     weight_bytes: Count
     binds: Text
     """The term that decides the latency: "compute", "weights", "activations" or "overhead"."""
+    runs_on: Text = ""
+    """The other processor that the runtime hands the layer to; "" where it stays on the device."""
+
+    @property
+    def executed(self) -> str:
+        """What "runs as" says to a person."""
+        return f"on the {self.runs_on}" if self.runs_on else self.runs_as
 
 
 class ScheduleStep(_Frozen):

@@ -10,7 +10,8 @@ import numpy as np
 from hwmodels import cost
 from hwmodels.fitting import agreement
 from hwmodels.tiling.tiles import PricedTiling
-from hwsearch.documents import configuration, units
+from hwsearch.documents import configuration, elsewhere, units
+from hwsearch.documents.results import LayerRow
 from hwsearch.problem.pose import Problem, Request
 from hwsearch.search import frame_rate
 from hwsearch.search.propose import random_plans
@@ -80,6 +81,9 @@ def sentences(
         f"({worst.spearman:.3f}); the front itself is simulated, not predicted."
     )
     shown = picked if picked is not None else search.picks["knee"]
+    priced_layers = [LayerRow(**entry) for entry in cost.explain(search.tilings[shown].table, search.plans[shown])]
+    latency_s = float(search.objectives.latency_s[shown])
+    said += [f"Of {search.names()[shown]}, {each}." for each in elsewhere.sentences(priced_layers, latency_s)]
     if search.tilings[shown].tiling is not None:
         said += _about_tiles(problem, tilings, search.names()[shown], search.tilings[shown], search.plans[shown])
     if request.fps is not None:

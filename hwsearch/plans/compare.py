@@ -67,7 +67,7 @@ class Pair:
         """Whether widths and arithmetic are alike; the price may differ all the same, on another device."""
         return all(
             getattr(self.first, name) == getattr(self.second, name)
-            for name in ("weight_bits", "input_bits", "output_bits", "runs_as", "stored_as")
+            for name in ("weight_bits", "input_bits", "output_bits", "runs_as", "runs_on", "stored_as")
         )
 
 

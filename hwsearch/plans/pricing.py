@@ -11,6 +11,7 @@ from hwmodels import cost
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Precision, Width
 from hwmodels.tiling.tiles import PricedTiling
+from hwsearch.documents import elsewhere
 from hwsearch.documents.results import LayerRow, ScheduleStep, TilingPoint
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.problem.pose import Problem, Request, pose
@@ -88,6 +89,7 @@ def price(problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] =
     }
     limits = {name: float(limit) for name, limit in problem.table.limits.items()}
     energy = float(objectives.energy_j[0])
+    layers = tuple(LayerRow(**entry) for entry in cost.explain(tiled.table, row))
     return Price(
         label=label,
         problem=problem,
@@ -96,9 +98,9 @@ def price(problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] =
         energy_j=energy if math.isfinite(energy) else None,
         limits=limits,
         exceeded=tuple(name for name, limit in limits.items() if values.get(name, 0) > limit),
-        layers=tuple(LayerRow(**entry) for entry in cost.explain(tiled.table, row)),
+        layers=layers,
         schedule=tuple(ScheduleStep(layer=layer, live_bytes=live) for layer, live in tiled.schedule(row)),
-        remarks=remarks,
+        remarks=remarks + elsewhere.sentences(layers, float(objectives.latency_s[0])),
         tiled=tiled,
         tilings=tuple(tilings),
         fps=fps,

@@ -14,10 +14,11 @@ from pathlib import Path
 sys.path.extend([str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")])
 
 import numpy as np
-from oracle import aihub, hexagon_fit
+from oracle import aihub, handed_over, hexagon_fit
 
 from hwmodels.device import reader
 from hwmodels.device.edit import edited
+from hwmodels.device.facts import number
 from hwmodels.device.values import Quantity
 from hwsearch.documents.files import replacing
 
@@ -43,12 +44,22 @@ def main() -> None:
             key: Quantity(value=value, source="aihub", note=notes.get(key, OF_ALL if key.startswith(shared) else OF_ONE_BOARD))
             for key, value in problem.values(point, board).items()
         }
-        path = reader.FOLDER / f"{name}.toml"
-        text = edited(path.read_text(encoding="utf-8"), name, values)
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        print(f"{name}: {', '.join(f'{key} {value.value:.3g}' for key, value in values.items() if value.note != OF_ALL)}")
+        write(name, values)
+        if board in aihub.UNDER_LITERT:
+            under = handed_over.fitted(given.figures, board)
+            alike = {key: value.model_copy(update={"value": number(under, key)}) for key, value in values.items()}
+            rate = Quantity(value=number(under, handed_over.RATE), source="aihub", note="fitted to two transformers in 8 bits")
+            write(aihub.UNDER_LITERT[board], alike | {handed_over.RATE: rate})
     print(", ".join(f"{name} {np.exp(point[i]):.3g}" for name, i in problem.shared.items()))
+
+
+def write(name: str, values: dict[str, Quantity]) -> None:
+    """Put constants into the file of a shipped device."""
+    path = reader.FOLDER / f"{name}.toml"
+    text = edited(path.read_text(encoding="utf-8"), name, values)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"{name}: {', '.join(f'{key} {value.value:.3g}' for key, value in values.items() if value.note != OF_ALL)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,13 @@ BOARDS = {
 """Measured board -> device file."""
 
 RENAMED = {"QCS9075 (Proxy)": "Dragonwing IQ-9075 EVK", "RB3 Gen 2 (Proxy)": "Dragonwing RB3 Gen 2 Vision Kit"}
+UNDER_LITERT = {
+    "Snapdragon 7 Gen 4 QRD": "snapdragon-7gen4-hexagon-litert",
+    "Dragonwing Q-6690 MTP": "dragonwing-q6690-hexagon-litert",
+    "Dragonwing RB3 Gen 2 Vision Kit": "qcs6490-hexagon-litert",
+}
+"""Boards without half precision, where LiteRT hands what its files keep in single precision to other processors: the device file
+of that."""
 SAME_CHIP = {"SA8775P ADP": "Dragonwing IQ-9075 EVK"}
 PRECISIONS = {"w8a8": "W8A8", "w8a16": "W8A16", "float": "FP16"}
 RUNTIMES = {"qnn_dlc": "QNN", "tflite": "LiteRT"}
@@ -63,6 +70,7 @@ RULES = {
     ("LiteRT", True): Rules(clips=True, clips_at_the_end=True),
 }
 """What a runtime makes of a graph, by runtime and whether it computes in floating point."""
+HANDED_OVER = replace(RULES["LiteRT", False], scales_apart=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +106,7 @@ def rows(shared: Path) -> list[Row]:
     simpler = [_line_left_out(problem.timings, fixed) for fixed in (False, True)]
     return [
         Row(
-            BOARDS[timing.board],
+            UNDER_LITERT.get(timing.board, BOARDS[timing.board]) if timing.runtime == "LiteRT" else BOARDS[timing.board],
             "npu",
             timing.family,
             timing.label,
@@ -146,6 +154,22 @@ def targets() -> dict[str, Device]:
     return {board: load(name) for board, name in BOARDS.items()}
 
 
+def handed_over(shared: Path) -> list[Timing]:
+    """Rows of boards without half precision of which LiteRT ran a part elsewhere (see ``oracle.handed_over``)."""
+    rows = _read(shared)
+    return [_timing(shared, row, HANDED_OVER) for row in rows if _is_handed_over(row)]
+
+
+def _is_handed_over(row: Mapping[str, Any]) -> bool:
+    split = row["layers_npu"] and row["layers_cpu"] and RUNTIMES.get(row["runtime"]) == "LiteRT" and row["device"] in UNDER_LITERT
+    return bool(split) and (row["network"], row["precision"]) not in EXECUTED_BADLY and not _changed(row)
+
+
+def _changed(row: Mapping[str, Any]) -> bool:
+    """Whether the release before had quite another time."""
+    return bool(row["previous_ms"]) and not 1 / MOST_CHANGE < row["previous_ms"] / row["latency_ms"] < MOST_CHANGE
+
+
 def not_priced(shared: Path) -> list[tuple[str, str]]:
     """Rows that are not compared, with the reason."""
     rows = _read(shared)
@@ -153,7 +177,7 @@ def not_priced(shared: Path) -> list[tuple[str, str]]:
     return [
         (f"{row['network']} {row['precision']} on {row['device']}, {row['runtime']}", reason)
         for row in rows
-        if (reason := _reason(row, times))
+        if (reason := _reason(row, times)) and not _is_handed_over(row)
     ]
 
 
@@ -170,7 +194,7 @@ def _reason(row: Mapping[str, Any], times: Mapping[tuple[str, ...], float]) -> s
         return f"an older name of {RENAMED[board]}"
     if "slower than float" in row["remark"] or (network, precision) in EXECUTED_BADLY:
         return "slower than in half precision: an operator that Hexagon executes badly"
-    if row["previous_ms"] and not 1 / MOST_CHANGE < row["previous_ms"] / row["latency_ms"] < MOST_CHANGE:
+    if _changed(row):
         return f"{row['previous_ms']} ms in the release before"
     other = times.get((SAME_CHIP.get(board, ""), network, precision, runtime))
     if other is not None and row["latency_ms"] > MOST_SLOWDOWN * other:
@@ -182,7 +206,7 @@ def _times(rows: list[dict[str, Any]]) -> dict[tuple[str, ...], float]:
     return {(r["device"], r["network"], r["precision"], r["runtime"]): r["latency_ms"] for r in rows if r["usable"]}
 
 
-def _timing(shared: Path, row: Mapping[str, Any]) -> Timing:
+def _timing(shared: Path, row: Mapping[str, Any], rules: Rules | None = None) -> Timing:
     precision, runtime = Precision.parse(PRECISIONS[row["precision"]]), RUNTIMES[row["runtime"]]
     return Timing(
         row["device"],
@@ -190,7 +214,7 @@ def _timing(shared: Path, row: Mapping[str, Any]) -> Timing:
         row["network"],
         npu_networks.family(shared, row["network"]),
         precision,
-        npu_networks.workload(shared, row["network"], RULES[runtime, precision.is_float]),
+        npu_networks.workload(shared, row["network"], rules or RULES[runtime, precision.is_float]),
         row["latency_ms"] * 1e-3,
     )
 

@@ -8,6 +8,8 @@ readers see. What a runtime does of its own
   before.
 - A normalization of the picture with one constant disappears in 8 bits: it changes the scale of the input. With a constant for
   each channel it disappears in LiteRT; QNN executes it.
+- A batch norm that could not be folded stays in single precision in files for LiteRT (``scales_apart``): it is drawn as a
+  normalization whose statistic is known.
 """
 
 from __future__ import annotations
@@ -75,6 +77,7 @@ class Rules:
     clips_at_the_end: bool = False
     folds_scalar_normalization: bool = False
     folds_normalization: bool = False
+    scales_apart: bool = False
 
 
 @cache
@@ -143,6 +146,8 @@ class _Reader:
 
     def _work(self, layer: Described) -> Work:
         op, source = layer["op"], self.net.shapes[self.at[layer["inputs"][0]]]
+        if op == "scale_shift" and self.rules.scales_apart:
+            return Reduce(1, keeps=True, function="division")
         if op in MAPS:
             return Map(MAPS[op], arity=max(1, len(layer["inputs"])))
         if op in MOVES:

@@ -82,6 +82,20 @@ def hexagon_twin(
         named = "picture" if work == "map" and channels <= 4 else work
         passes = 1.0 if named == "map" else getattr(npu.passes, named).value
         passes *= 1.0 if work in ("normalize_function", "normalize") else slower
+    named_work = "matrix" if is_matrix else "depthwise_tap" if is_depthwise else VECTOR_WORK[layer.label]
+    handed = npu.fallback.operators.get(named_work) if npu.fallback is not None else None
+    if npu.fallback is not None and handed is not None and str(runs.activations) in handed.tensors:
+        wide = npu.fallback.element_bytes.value
+        there = out.elements * handed.touches.value * wide / npu.fallback.bytes_per_s.value
+        way = (sum(t.elements for t in sources) + out.elements) * wide / npu.host_bytes_per_s.value
+        restart = target.overhead.inference_s.value
+        return {
+            "compute_s": there,
+            "weight_s": 0.0,
+            "activation_s": way,
+            "overhead_s": restart,
+            "latency_s": there + way + restart,
+        }
     clamped = layer.finish in ("none", "clamp")
     looked_up = 0.0 if clamped else computed * npu.passes.fused_lookup.value * slower
     compute = macs * per_mac + (vector_bytes * passes + looked_up) / npu.vector_bytes_per_s.value

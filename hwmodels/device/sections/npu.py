@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pydantic import Field, model_validator
 
 from hwmodels.device.sections.array import NpuArray
+from hwmodels.device.sections.fallback import Fallback
 from hwmodels.device.sections.section import Section
 from hwmodels.device.tables import Memories
 from hwmodels.device.values import Flag, Fraction, NonNegative, Positive, PrecisionKey, Quantity, Table
@@ -48,7 +49,8 @@ class Npu(Section):
     With ``passes``: ``vector_bytes_per_s`` of the vector unit, for what is no convolution; ``host_bytes_per_s``: the network's
     input and output between the processor that asks and the accelerator; ``strip_spill``: share of what does not fit on chip that
     leaves it, where the compiler runs several layers strip by strip; ``matrix_start``: share of ``overhead.layer_s`` that a
-    convolution or matrix product costs; ``float_passes``: passes in floating point over those in integers.
+    convolution or matrix product costs; ``float_passes``: passes in floating point over those in integers; ``fallback``: what
+    the runtime hands to another processor.
     """
 
     kind = "npu"
@@ -68,11 +70,18 @@ class Npu(Section):
     strip_spill: Fraction = Quantity(value=1.0)
     matrix_start: Fraction = Quantity(value=1.0)
     float_passes: Positive = Quantity(value=1.0)
+    fallback: Fallback | None = None
 
     @model_validator(mode="after")
     def _one_vector_unit(self) -> Npu:
         if (self.passes is None) != (self.vector_bytes_per_s is None) or (self.passes is not None and self.array is not None):
             raise ValueError("allowed: passes and vector_bytes_per_s, both, or an array")
+        return self
+
+    @model_validator(mode="after")
+    def _reached(self) -> Npu:
+        if self.fallback is not None and (self.passes is None or self.host_bytes_per_s is None):
+            raise ValueError("allowed: a fallback with passes and host_bytes_per_s")
         return self
 
     @model_validator(mode="after")

@@ -128,7 +128,7 @@ def _print_price(price: Price, screen: Console) -> None:
             row.name,
             row.op,
             units.count(row.macs) if row.macs else units.NONE,
-            row.runs_as,
+            row.executed,
             row.stored_as,
             *(units.seconds(term) for term in (row.compute_s, row.weight_s, row.activation_s, row.overhead_s, row.latency_s)),
             row.binds,

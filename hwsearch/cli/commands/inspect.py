@@ -132,7 +132,7 @@ def _print(found: Inspected, price: FilePrice | None, screen: Console) -> None:
         cells += [layer.stored_as, units.bytes_(layer.weight_bytes)]
         if layer.name in priced:
             row = priced[layer.name]
-            cells += [row.runs_as, units.seconds(row.latency_s), row.binds]
+            cells += [row.executed, units.seconds(row.latency_s), row.binds]
         rows.append(cells)
     columns += ["runs as", "latency", "binds"] if price else []
     screen.print(table(columns, rows, left=("op", "weights", "in the file", "runs as", "binds")))

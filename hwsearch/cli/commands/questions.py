@@ -73,7 +73,7 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
                 units.loss(decision.damage_db),
                 decision.held or _step(decision.narrower),
                 _step(decision.wider),
-                layer.runs_as if layer else "",
+                layer.executed if layer else "",
                 layer.stored_as if layer else decision.stored_as,
                 layer.binds if layer else "",
             )
@@ -177,7 +177,7 @@ def _cells(row: LayerRow) -> tuple[str, ...]:
     from hwsearch.documents import units
 
     weight = "" if row.weight_bits is None else f"W{row.weight_bits} "
-    return row.runs_as, f"{weight}A{row.input_bits}→{row.output_bits}", units.seconds(row.latency_s), row.binds
+    return row.executed, f"{weight}A{row.input_bits}→{row.output_bits}", units.seconds(row.latency_s), row.binds
 
 
 def _price_cells(price: Predicted | None) -> tuple[str, ...]:

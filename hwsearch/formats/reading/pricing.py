@@ -14,6 +14,7 @@ from hwmodels.numbers import Width
 from hwmodels.tiling import tiles
 from hwmodels.tiling.tiling import Tiling
 from hwmodels.workload import Written
+from hwsearch.documents import elsewhere
 from hwsearch.documents.results import LayerRow
 from hwsearch.formats.reading.readers import Inspected
 from hwsearch.formats.writing import exporters
@@ -95,6 +96,7 @@ def of_widths(
     objectives = cost.estimate(table, matrix([row]))
     counts = space.counting.of_plans(matrix([row])) if space.counting else {}
     energy = float(objectives.energy_j[0])
+    layers = tuple(LayerRow(**entry) for entry in cost.explain(table, row))
     return FilePrice(
         target=board.name,
         title=board.title,
@@ -103,8 +105,8 @@ def of_widths(
         weight_bytes=int(objectives.weight_bytes[0]),
         peak_activation_bytes=int(objectives.peak_activation_bytes[0]),
         energy_j=energy if math.isfinite(energy) else None,
-        layers=tuple(LayerRow(**entry) for entry in cost.explain(table, row)),
-        remarks=_remarks(space, row, wanted),
+        layers=layers,
+        remarks=_remarks(space, row, wanted) + elsewhere.sentences(layers, float(objectives.latency_s[0])),
         counted={name: float(values[0]) for name, values in counts.items()},
     )
 

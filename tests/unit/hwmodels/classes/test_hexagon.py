@@ -6,7 +6,7 @@ import pytest
 from oracle.layer_tables import Drawing, three_convolutions
 
 from hwmodels import cost
-from hwmodels.device import catalogue
+from hwmodels.device import catalogue, reader
 from hwmodels.device.facts import number
 from hwmodels.numbers import Precision
 from hwmodels.pricing.table import CostTable
@@ -85,6 +85,35 @@ def test_other_work_passes_the_vector_unit(work: Work, key: str | None) -> None:
     assert compute_s(one(work), 1) == pytest.approx(65536 * (2 if wide else 1) * each / VECTOR)
     slower = 1.0 if wide else number(TARGET, "npu.float_passes")
     assert compute_s(one(work), 1, FP16) == pytest.approx(2 * 65536 * each * slower / VECTOR)
+
+
+def test_what_the_runtime_hands_over_costs_the_way_the_passes_and_a_restart() -> None:
+    """A normalization of 65,536 values in single precision on the CPU; with 16-bit tensors too, and nothing else moves there."""
+    target = catalogue.load("qcs6490-hexagon-litert")
+    workload = one(Reduce(64, keeps=True, function="division"))
+    for precision in (W8A8, W8A16):
+        table = cost.uniform_table(target, workload, precision)
+        there_s = 65536 * 12 * 4 / number(target, "npu.fallback.bytes_per_s")
+        way_s = 2 * 65536 * 4 / number(target, "npu.host_bytes_per_s")
+        assert table.compute_s[1].item() == pytest.approx(there_s)
+        assert table.activation_s[1].item() == pytest.approx(way_s)
+        assert table.latency_s[1].item() == pytest.approx(there_s + way_s + number(target, "overhead.inference_s"))
+        assert [each[0][0] for each in table.runs_on] == ["", "CPU", ""]
+    softmax = cost.uniform_table(target, one(Reduce(64, keeps=True, function="function")), W8A8)
+    assert [each[0][0] for each in softmax.runs_on] == ["", "", ""]
+    held = cost.uniform_table(catalogue.load("qcs6490-hexagon"), workload, W8A8)
+    assert held.latency_s[1] < table.latency_s[1] / 10
+    assert [each[0][0] for each in held.runs_on] == ["", "", ""]
+
+
+def test_a_width_that_is_held_stays() -> None:
+    text = (reader.FOLDER / "qcs6490-hexagon-litert.toml").read_text(encoding="utf-8")
+    for_both, for_wide = (f"tensors = [{widths}]\n\n[npu.channel" for widths in ('"int8", "int16"', '"int16"'))
+    assert for_both in text
+    wide_only = catalogue.load_text(text.replace(for_both, for_wide), "board.toml")
+    workload = one(Reduce(64, keeps=True, function="division"))
+    found = [cost.uniform_table(wide_only, workload, precision).runs_on[1][0][0] for precision in (W8A8, W8A16)]
+    assert found == ["", "CPU"]
 
 
 def test_a_window_costs_each_tap() -> None:

@@ -32,6 +32,7 @@ READ_BY = {
     "ethos-u55-128": "tflite",
     "imx93-ethos-u65": "tflite",
     "snapdragon-8gen3-hexagon": "aimet",
+    "qcs6490-hexagon-litert": "tflite",
     "coral-edgetpu": "tflite",
     "stm32n6-neural-art": "tflite",
     "host": "onnx",
