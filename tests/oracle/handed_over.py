@@ -67,7 +67,7 @@ def fitted(shared: Path, board: str, without: str = "") -> Device:
     return with_numbers(device, {RATE: Quantity(value=bytes_per_s(device, rows))})
 
 
-def rows(shared: Path) -> list[Row]:
+def compared(shared: Path) -> list[Row]:
     """Every row beside the price of a fit that has not seen its family."""
     return [
         Row(

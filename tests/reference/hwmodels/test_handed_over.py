@@ -16,7 +16,7 @@ from hwmodels.device.facts import number
 
 @cache
 def rows(shared: Path) -> list[Row]:
-    return handed_over.rows(shared)
+    return handed_over.compared(shared)
 
 
 @pytest.mark.parametrize("board", aihub.UNDER_LITERT)
