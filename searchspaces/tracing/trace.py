@@ -32,6 +32,7 @@ from searchspaces.ir.lower import propagate, to_workload
 from searchspaces.ir.module import GraphModule
 from searchspaces.ir.simplify import simplify
 from searchspaces.ops.registry import operators
+from searchspaces.tracing import refusals
 from searchspaces.tracing.formulas import WINDOWS, Differs, Sample, depends_on_size, joined
 from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
@@ -211,11 +212,7 @@ def _exported(module: nn.Module, given: tuple[torch.Tensor, ...], name: str) -> 
         with torch.no_grad(), _quiet():
             return torch.export.export(module, given, strict=False)
     except Exception as error:  # whatever the module's own code or the exporter raises
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise FileError(
-            f"{name}: torch.export cannot trace this network: {type(error).__name__}: {first}",
-            "A network must take one picture tensor, and must not decide by the values in it.",
-        ) from error
+        raise refusals.of_export(error, module, given[0], name) from error
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from searchspaces.ops.moves.move import Expand, Permute, Reshape
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std
 from searchspaces.ops.state import Remember, State
-from searchspaces.tracing import composition
+from searchspaces.tracing import composition, refusals
 from searchspaces.tracing.aten import HANDLERS, Value, operator_name, tensor_name
 from searchspaces.tracing.calls import arithmetic, choices, functions, layers, maps, shapes, unfolding, writes
 from searchspaces.tracing.calls.writes import Blank, in_place, partly, untold, write
@@ -125,6 +125,9 @@ class Walker:
 
     def _call(self, call: fx.Node) -> None:
         name = operator_name(call)
+        constant = all(isinstance(self.values.get(source), Tensor | _Several | int | float) for source in call.all_input_nodes)
+        if not constant and (final := refusals.nothing_further(call)) is not None:
+            raise FileError(f"{self._at(call, name)}: {final}")
         moment = match_moment(call)
         try:
             if (blank := partly(self, call)) is not None:
@@ -134,7 +137,7 @@ class Walker:
                 self.values[call] = self.emit(call, MOMENTS[moment.kind], (str(source),))
             elif call.target is operator.getitem:
                 self.values[call] = self._item(call)
-            elif all(isinstance(self.values.get(source), Tensor | _Several) for source in call.all_input_nodes):
+            elif constant:
                 known: Any = self.values.__getitem__
                 args, kwargs = fx.map_arg((call.args, call.kwargs), known)
                 with torch.no_grad():
@@ -165,6 +168,8 @@ class Walker:
 
     def _composed(self, call: fx.Node) -> Value:
         """The value of a call without a handler: what it is composed of is walked in its place."""
+        if (reason := refusals.reason(call)) is not None:
+            raise NotRead(reason)
         parts = composition.composed_of(call) if len(self.within) < DEEPEST else None
         if parts is None:
             raise NotRead("")
@@ -192,14 +197,18 @@ class Walker:
         return self.values[output]  # type: ignore[index, return-value]  # arguments of fx are nodes here, targets overloads of ATen
 
     def _give_up(self, call: fx.Node, kind: str, reason: str) -> None:
-        path = _module_path(self._outermost(call)) or "the network itself"
-        line = _source_line(self._outermost(call))
-        self.uncounted.append(f"aten.{kind} at {path}{f' ({line})' if line else ''}{f': {reason}' if reason else ''}")
+        self.uncounted.append(f"{self._at(call, kind)}{f': {reason}' if reason else ''}")
         inputs = list(_names(self.values.get(source) for source in call.all_input_nodes))
         result = call.meta.get("val")
         example = tuple(int(side) for side in result.shape) if isinstance(result, Tensor) else None
         name = self.emit(call, Unknown(kind, example), tuple(dict.fromkeys(inputs)) or ("input",))
         self.values[call] = (name,) * len(result) if isinstance(result, list | tuple) else name
+
+    def _at(self, call: fx.Node, kind: str) -> str:
+        """Operator, module and source line of a call."""
+        path = _module_path(self._outermost(call)) or "the network itself"
+        line = _source_line(self._outermost(call))
+        return f"aten.{kind} at {path}{f' ({line})' if line else ''}"
 
     def _outermost(self, call: fx.Node) -> fx.Node:
         return self.within[0] if self.within else call

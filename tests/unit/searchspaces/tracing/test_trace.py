@@ -341,7 +341,7 @@ def test_uncounted_operations(name: str) -> None:
 
 def test_modules_that_cannot_be_traced() -> None:
     cases: list[tuple[Callable, str]] = [  # type: ignore[type-arg]
-        (lambda s, x: x if x.sum() > 0 else -x, "torch.export cannot trace"),
+        (lambda s, x: x if x.sum() > 0 else -x, "x if x.sum.*decides by values of the picture"),
         (lambda s, x: (x, s.conv(x)), "one picture tensor"),
         (lambda s, x: torch.ones(1, 3, 4, 4), "one picture tensor"),
         (lambda s, x: s.wide(x), "runs on no picture.*expected input.* to have 5 channels"),

@@ -1,0 +1,94 @@
+"""Why parts of a module cannot be traced, in words of its own code: the line, the module that it stands in, and what is wrong."""
+
+from __future__ import annotations
+
+import linecache
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from hwmodels.errors import FileError
+from searchspaces.tracing.aten import packet
+from searchspaces.tracing.sizes import runs
+
+_RECURRENT = "a recurrent layer: every place waits for the one before it, which nothing here computes in integers"
+_SPECTRUM = "a Fourier transform: no device here has integers for complex values"
+_PLACES = "which places it takes depends on the values of the picture"
+_DECIDES = "it compares values of the picture, place by place; minimum, maximum, clamp and ReLU are read"
+_RANDOM = "random numbers: the network gives another picture at every run"
+_NUMBER = "a number is taken out of a tensor that depends on the picture; leave it a tensor"
+_REASONS: dict[str, tuple[str, ...]] = {
+    _RECURRENT: ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell"),
+    _SPECTRUM: ("stft", "istft", "complex", "polar", "view_as_complex", "view_as_real", "real", "imag", "angle"),
+    _PLACES: ("argmax", "argmin", "argsort", "sort", "topk", "kthvalue", "nonzero", "unique", "bincount", "bucketize",
+              "searchsorted"),
+    _DECIDES: ("lt", "gt", "le", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not", "isnan", "isinf"),
+    _RANDOM: ("rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "normal", "bernoulli", "dropout",
+              "multinomial"),
+}  # fmt: skip
+_REASON_OF = {name: reason for reason, names in _REASONS.items() for name in names}
+_OURS = Path(__file__).parents[2]
+_TORCH = Path(torch.__file__).parent
+
+
+def reason(call: fx.Node) -> str | None:
+    """Why no canonical operator computes a call, however it is taken apart; None where that has to be tried."""
+    name = packet(call)
+    return _SPECTRUM if name.startswith("fft_") else _REASON_OF.get(name)
+
+
+def nothing_further(call: fx.Node) -> str | None:
+    """Why nothing behind a call can be traced either; None where that can be tried."""
+    found = call.meta.get("val")
+    if isinstance(found, torch.SymInt | torch.SymFloat | torch.SymBool):
+        return _NUMBER
+    several = found if isinstance(found, list | tuple) else [found]
+    if any(isinstance(side, torch.SymInt) for one in several if isinstance(one, Tensor) for side in one.shape):
+        return "how many values it gives depends on those of the picture"
+    return None
+
+
+def of_export(error: Exception, module: nn.Module, example: Tensor, name: str) -> FileError:
+    """What torch.export raised, as what is wrong with a module, for a picture ``[N, C, H, W]``."""
+    height, width = example.shape[2:]
+    own = runs(module, example.shape[1], (height, width), len(example))
+    if own is not None:
+        return FileError(f"{name}: the network does not run on a picture of {width}x{height} pixels: {own}")
+    where = _where(error, module)
+    if "DataDependent" in type(error).__name__:
+        return FileError(
+            f"{name}: {where or 'the network'} decides by values of the picture",
+            "A plan's integers are for one course of computation. Compute both branches and blend them by a tensor, or bring the "
+            "branch that you use as a network of its own.",
+        )
+    first = (str(error).strip().splitlines() or [""])[0]
+    at = f" at {where}" if where else ""
+    return FileError(
+        f"{name}: torch.export cannot trace this network{at}: {type(error).__name__}: {first}",
+        "A network must take one picture tensor, and compute with tensors of torch alone.",
+    )
+
+
+def _where(error: Exception, module: nn.Module) -> str:
+    """``if x.mean() > 0.5:`` (net.py:12, in body.0): the innermost line of an error that is neither torch's nor ours."""
+    for frame, line in reversed(list(_frames(error))):
+        file = frame.f_code.co_filename
+        if file.startswith((str(_TORCH) + os.sep, str(_OURS / "searchspaces" / "tracing") + os.sep)) or not os.path.isfile(file):
+            continue
+        text, names = linecache.getline(file, line).strip(), frame.f_code.co_varnames
+        owner = frame.f_locals.get(names[0]) if names else None
+        path = next((path for path, inner in module.named_modules() if inner is owner), "")
+        return f"`{text}` ({Path(file).name}:{line}{f', in {path}' if path else ''})"
+    return ""
+
+
+def _frames(error: Exception) -> Iterator[tuple[FrameType, int]]:
+    trace: Any = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame, trace.tb_lineno
+        trace = trace.tb_next
