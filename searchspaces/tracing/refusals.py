@@ -19,7 +19,6 @@ from searchspaces.tracing.sizes import runs
 _RECURRENT = "a recurrent layer: every place waits for the one before it, which nothing here computes in integers"
 _SPECTRUM = "a Fourier transform: no device here has integers for complex values"
 _PLACES = "which places it takes depends on the values of the picture"
-_DECIDES = "it compares values of the picture, place by place; minimum, maximum, clamp and ReLU are read"
 _RANDOM = "random numbers: the network gives another picture at every run"
 _NUMBER = "a number is taken out of a tensor that depends on the picture; leave it a tensor"
 _REASONS: dict[str, tuple[str, ...]] = {
@@ -27,7 +26,6 @@ _REASONS: dict[str, tuple[str, ...]] = {
     _SPECTRUM: ("stft", "istft", "complex", "polar", "view_as_complex", "view_as_real", "real", "imag", "angle"),
     _PLACES: ("argmax", "argmin", "argsort", "sort", "topk", "kthvalue", "nonzero", "unique", "bincount", "bucketize",
               "searchsorted"),
-    _DECIDES: ("lt", "gt", "le", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not", "isnan", "isinf"),
     _RANDOM: ("rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "normal", "bernoulli", "dropout",
               "multinomial"),
 }  # fmt: skip

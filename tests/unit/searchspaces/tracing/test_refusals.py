@@ -123,7 +123,6 @@ REASONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "randn_like": (lambda s, x: x + torch.randn_like(x), "random numbers"),
     "topk": (lambda s, x: x * x.topk(2, dim=1)[0].mean(1, keepdim=True), "which places it takes depends on the values"),
     "sort": (lambda s, x: x.sort(dim=1)[0], "which places it takes depends on the values"),
-    "gt": (lambda s, x: torch.where(x > 0.1, x, 0.5 * x), "it compares values of the picture"),
 }
 
 
