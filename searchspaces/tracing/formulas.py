@@ -8,6 +8,7 @@ formulas are right is not assumed: the graph is executed at further sizes (``tra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -21,8 +22,8 @@ from searchspaces.ops.extent import Extent
 from searchspaces.ops.moves.move import Expand, Reshape
 from searchspaces.ops.moves.pad import Pad
 
-WINDOWS = (1, 8, 16, 4, 2, 32, 64, 7, 6, 12, 24, 3, 5, 9, 10, 14, 20, 28, 40, 48, 56)
-"""Multiples to which networks round the sides of a picture up."""
+WINDOWS = (1, 8, 16, 4, 2, 32, 64, 7, 6, 12, 24, 3, 5, 9, 10, 14, 20, 28, 40, 48, 56, -2)
+"""Multiples to which networks round the sides of a picture (see ``joined``)."""
 _OFFSET = 64
 _Side = tuple[str, int, int]
 """A formula and what it is for both samples."""
@@ -65,7 +66,8 @@ def joined(first: Sequence[Node], second: Sequence[Node], samples: tuple[Sample,
     """The first trace with formulas where the second has other numbers.
 
     Args:
-        window: multiple to which sides may be rounded up.
+        window: multiple to which sides may be rounded. Negative: padding and cuts that are what sides have beyond whole windows,
+            or lack up to them, in both traces are that and no constants.
     Raises:
         Differs: another number of nodes, another operator, another constant, or a number without a formula.
     """
@@ -98,16 +100,16 @@ def _sizes_of(op: Op, one: Any, two: Any, samples: tuple[Sample, Sample], window
     if one is None or not isinstance(one, tuple):
         if one is None or two is None:
             return (None,) if one is two else None
-        found = formula(one, two, samples, window)
+        found = formula(one, two, samples, abs(window))
         return None if found is None else (found,)
     if len(one) != len(two):
         return None
     if isinstance(op, Reshape):
-        return _reshape(one, two, samples, window)
+        return _reshape(one, two, samples, abs(window))
     items: list[Extent] = []
-    for x, y in zip(one, two, strict=True):
-        found = _missing(x, y, samples, window) if isinstance(op, Pad) else None
-        found = formula(x, y, samples, window) if found is None else found
+    for place, (x, y) in enumerate(zip(one, two, strict=True)):
+        found = _missing(x, y, samples, window, across=place < _ACROSS) if isinstance(op, Pad) else None
+        found = formula(x, y, samples, abs(window)) if found is None else found
         if found is None and isinstance(op, Expand) and x in (1, -1):
             found = -1  # more pictures at once
         if found is None:
@@ -135,18 +137,22 @@ def formula(one: int, two: int, samples: tuple[Sample, Sample], window: int) -> 
         return one
     (h0, w0), (h1, w1) = (sample.shape for sample in samples)
     plain = [("h", h0, h1), ("w", w0, w1)]
-    for tall, wide in (plain, *([_rounded(side, window, up) for side in plain] for up in (True, False) if window > 1)):
+    whole = [[_rounded(side, window, up) for side in plain] for up in (True, False)] if window > 1 else []
+    for tall, wide in (plain, *whole):
         both = (f"{tall[0]} * {wide[0]}", tall[1] * wide[1], tall[2] * wide[2])
         for text, x, y in (tall, wide, both):
             if one and x and y and Fraction(one, x) == Fraction(two, y):
                 return _scaled(text, Fraction(one, x))
-        if (gap := _gap(one, two, plain, (tall, wide))) is not None:
+    for sides in whole:
+        if (gap := _gap(one, two, plain, sides)) is not None:
             return gap
     if one < 0 and two < 0:  # so much is cut off
         inner = formula(-one, -two, samples, window)
         return None if inner is None else f"-({inner})"
+    if (part := _part(one, two, plain)) is not None:
+        return part
     grown: list[tuple[int, str]] = []
-    for side, x, y in plain:
+    for side, x, y in (*plain, *(side for sides in whole for side in sides)):
         slope = Fraction(two - one, y - x) if y != x else Fraction(0)
         offset = one - slope * x
         simple = slope.numerator in (1, 2, 3, 4) and slope.denominator in (1, 2, 3, 4, 8) and offset.denominator == 1
@@ -156,6 +162,20 @@ def formula(one: int, two: int, samples: tuple[Sample, Sample], window: int) -> 
     if grown:  # where height and width differ by as much in both pictures, the nearer of them is meant
         return min(grown, key=lambda found: found[0])[1]
     return _product(one, two, samples)
+
+
+_PARTS = [Fraction(top, bottom) for bottom in (2, 3, 4, 8) for top in range(1, 2 * bottom) if math.gcd(top, bottom) == 1]
+
+
+def _part(one: int, two: int, plain: Sequence[_Side]) -> str | None:
+    """A part of a side, rounded down or up: ``h * 3 // 2``."""
+    for side, x, y in plain:
+        for part in _PARTS:
+            top, bottom = part.numerator, part.denominator
+            for more in (0, bottom - 1):
+                if (one, two) == ((x * top + more) // bottom, (y * top + more) // bottom):
+                    return _scaled(side, part) if not more else f"({_scaled(side, Fraction(top))} + {more}) // {bottom}"
+    return None
 
 
 _RATIOS = (Fraction(1), Fraction(1, 2), Fraction(2), Fraction(1, 4), Fraction(1, 8), Fraction(4), Fraction(3), Fraction(1, 3))
@@ -177,23 +197,42 @@ def _product(one: int, two: int, samples: tuple[Sample, Sample]) -> str | None:
     return None
 
 
-def _missing(one: int, two: int, samples: tuple[Sample, Sample], window: int) -> Extent | None:
-    """What a side lacks up to whole windows: of a padding, the likeliest formula. By chance it may be a count of windows, too."""
-    if one == two or window == 1:
+_ACROSS = 2
+"""So many amounts of a padding, the first ones, are columns."""
+
+
+def _missing(one: int, two: int, samples: tuple[Sample, Sample], window: int, *, across: bool) -> Extent | None:
+    """What a side lacks up to whole windows, or has beyond them: of a padding, the likeliest formula. By chance it may be a count
+    of windows, too. ``across``: of columns."""
+    if (one == two and (window > 0 or not one)) or window == 1:
         return None
+    if max(one, two) <= 0:  # so much is cut off
+        inner = _missing(-one, -two, samples, window, across=across)
+        return None if inner is None else f"-({inner})"
     (h0, w0), (h1, w1) = (sample.shape for sample in samples)
     plain = [("h", h0, h1), ("w", w0, w1)]
-    return _gap(one, two, plain, [_rounded(side, window, up=True) for side in plain])
+    plain = plain[::-1] if across else plain
+    for up in (True, False):
+        if (gap := _gap(one, two, plain, [_rounded(side, abs(window), up) for side in plain])) is not None:
+            return gap
+    return None
+
+
+_MOST = 4
+"""What pictures are enlarged by, as a rule, and so what is cut off them is a multiple of."""
 
 
 def _gap(one: int, two: int, plain: Sequence[_Side], rounded: Sequence[_Side]) -> Extent | None:
-    """A multiple of the difference between a side and what it is rounded to."""
+    """A multiple of the difference between a side and what it is rounded to, or a half of it that is whole."""
     for (text, x, y), (side, a, b) in zip(rounded, plain, strict=True):
         missing = (x - a, y - b)
         ratios = {Fraction(value, gap) for value, gap in zip((one, two), missing, strict=True) if gap}
         none = all(value == 0 for value, gap in zip((one, two), missing, strict=True) if not gap)
-        if none and len(ratios) == 1:
+        if none and len(ratios) == 1 and abs(min(ratios)) <= _MOST:
             return _scaled(f"({text} - {side})", ratios.pop())
+        for more in (0, 1):
+            if any(missing) and (one, two) == tuple((gap + more) // 2 for gap in missing):
+                return f"({text} - {side}{' + 1' if more else ''}) // 2"
     return None
 
 

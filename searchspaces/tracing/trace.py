@@ -93,10 +93,9 @@ def trace(
     found = None
     if not depends_on_size(nodes):
         found = _for_multiples(traced, Graph(name, tuple(simplify(nodes))), step, sizes)
-    else:
-        if sizes[0] == EXAMPLE:
-            step, sizes = accepted(module, channels, name)
-        found = _with_formulas(traced, step, sizes)
+    if found is None or found.multiple > step:  # a size may hide in what is not cut off at the smallest one
+        other = _with_formulas(traced, *(accepted(module, channels, name) if sizes[0] == EXAMPLE else (step, sizes)))
+        found = other if found is None or (other is not None and other.multiple < found.multiple) else found
     return found or _of_size(traced, otherwise or sizes[0], sizes[0])
 
 
