@@ -126,6 +126,14 @@ Drop = Annotated[
     list[str] | None,
     typer.Option(help="A block that the network is to be without, by its name in the weights (repeatable).", metavar="BLOCK"),
 ]
+DropAuto = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--drop",
+        help="A block that the network is to be without, by its name in the weights (repeatable); auto: the search decides.",
+        metavar="BLOCK|auto",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.", min=0, show_default=False)]
 STORAGE_HELP = "A PostgreSQL database that workers share. The password: better in PGPASSWORD or ~/.pgpass than here."
 Storage = Annotated[str | None, typer.Option(help=STORAGE_HELP, metavar="URL", show_default=False)]

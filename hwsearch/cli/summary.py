@@ -116,7 +116,7 @@ def render(results: Results, screen: Console) -> None:
         return
     screen.print(bold("\nReport", f"  {results.run_dir / 'report.html'}"), soft_wrap=True)
     if best is not None:
-        explain, *others = _next_commands(results, results.run_dir / "plans" / f"{best}.json")
+        explain, *others = _next_commands(results, results.run_dir / results.file_of(best))
         screen.print(bold("Next", f"    {explain}"), soft_wrap=True)
         for command in others:
             screen.print(f"        {command}", soft_wrap=True)
@@ -202,6 +202,8 @@ def as_papers_count(plan: Plan) -> str:
 def _extras(results: Results, plans: Sequence[Plan]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns that only some runs have: tiles, and the headroom of a rate; their headings, and a row for each plan."""
     columns: dict[str, list[str]] = {}
+    if any(plan.dropped for plan in results.front):
+        columns["without"] = [units.blocks(plan.dropped) for plan in plans]
     if any(plan.tiling for plan in results.front):
         columns["tile"] = [units.tile(plan.tiling) for plan in plans]
     if results.fps is not None:

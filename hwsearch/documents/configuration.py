@@ -1,4 +1,4 @@
-"""What a run was asked, and of what: ``run.json``, ``targets.json`` and ``legs.json`` of a run directory."""
+"""What a run was asked, and of what: ``run.json``, ``targets.json``, ``blocks.json`` and ``legs.json`` of a run directory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hwsearch.documents.bounds import Name, Text
+from hwsearch.documents.bounds import Many, Name, Number, Text
 
 SCHEMA = 1
 
@@ -42,6 +42,27 @@ class Targets(Configuration):
     """``targets.json`` of a run for several devices: device name -> target as it was given."""
 
     targets: dict[Name, Text] = Field(min_length=1)
+
+
+class LeftOut(_Frozen):
+    """The network without some of its blocks, as a run for left-out blocks searches it."""
+
+    blocks: list[Text]
+    """Empty: the whole network."""
+    lost_db: Number
+    """Of quality, on the search pictures in floating point, against the whole network."""
+    evaluations: Many
+    """Plans that may be simulated; 0: its predicted plans promised nothing, or no plan of it meets the budgets."""
+    probes: Many
+
+
+class Blocks(Configuration):
+    """``blocks.json`` of a run that decides which blocks are left out."""
+
+    looks: dict[Text, Number] = Field(default_factory=dict)
+    """Block -> what is lost without it alone, in floating point."""
+    networks: dict[Name, LeftOut] = Field(default_factory=dict)
+    """Folder of a run -> the network that it is of; empty as long as nothing is decided."""
 
 
 class Leg(_Frozen):

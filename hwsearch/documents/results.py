@@ -250,6 +250,8 @@ class Results(_Frozen):
     stages_s: dict[Text, Number]
     versions: dict[Text, Text]
     created: Text
+    places: dict[Text, Inside] = Field(default_factory=dict)
+    """Plan name -> folder of the run that its file lies in, where that is not the one of these results."""
     resumed: list[Leg] = Field(default_factory=list)
     """Each time that the run was gone on with; ``versions`` are those of the last."""
     _run_dir: Path | None = PrivateAttr(default=None)
@@ -278,6 +280,11 @@ class Results(_Frozen):
     def int8_weight_bytes(self) -> int | None:
         """Weight bytes of the uniform W8A8 plan on this device; None where it was not priced."""
         return next((point.weight_bytes for point in self.points if point.origin == "uniform W8A8"), None)
+
+    def file_of(self, plan: str) -> str:
+        """The file of a plan, relative to where these results lie."""
+        folder = self.places.get(plan)
+        return f"plans/{plan}.json" if folder is None else f"{folder}/plans/{plan}.json"
 
     def placed(self, run_dir: Path) -> Results:
         """The same results, knowing where they stand."""

@@ -6,7 +6,7 @@ Bytes use powers of 1024 (KiB, MiB), everything else powers of 1000. ``None`` is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -144,6 +144,11 @@ def percent(share: float) -> str:
 def tile(tiling: Tiling | None) -> str:
     """``"15x320 kept"``, or a dash for the whole picture."""
     return NONE if tiling is None else f"{tiling.height}x{tiling.width} {HALO[tiling.halo]}"
+
+
+def blocks(names: Sequence[str]) -> str:
+    """Blocks that a network is without, or a dash."""
+    return listing(names) or NONE
 
 
 def headroom(left: float) -> str:

@@ -297,12 +297,12 @@ def _tables(
         with progress.stage("quality proxies", 1):
             return damage_file.load(run.damage_path, space)
 
-    tables = shared.tables(space, partial(_measured, photos, float_mse, request, progress))
+    tables = shared.tables(space, partial(measured_tables, photos, float_mse, request, progress))
     damage_file.save(run.damage_path, tables, space)
     return tables
 
 
-def _measured(
+def measured_tables(
     photos: Pictures, float_mse: np.ndarray, request: Request, progress: Progress, calibration: Calibration
 ) -> dict[str, Damage]:
     """The damage tables of a calibrated network, from the cache of this person or for it."""

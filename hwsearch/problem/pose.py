@@ -35,6 +35,10 @@ from searchspaces.tracing.recurrent import Recurrent
 QUICK_CROPS = 4
 """A quick run calibrates on every fourth crop: for the built-in network its chosen plan loses 0.144 dB where all crops give
 0.150."""
+ANOTHER = "Without {} the network is another: a search takes losses against what is left of it."
+"""What is said of a network without blocks."""
+AUTO = ("auto",)
+"""What ``Request.dropped`` may be beside names: a search decides (see ``pipeline.left_out``)."""
 UNSIZED = ("whole", "auto")
 """What ``Request.tile`` may be beside a size."""
 
@@ -43,7 +47,7 @@ UNSIZED = ("whole", "auto")
 class Request:
     """One job, in the user's words.
 
-    ``dropped``: blocks that the network is to be without (see ``networks.adapted.blocks``). ``task``: its name (see
+    ``dropped``: blocks that the network is to be without (see ``networks.adapted.blocks``), or ``AUTO``. ``task``: its name (see
     ``searchspaces.tasks``), None: what the samples show. ``value_range``: what the network expects,
     where that is not 0..1 (see ``networks.adapted.value_range``); ``order``: of its colours, None or "rgb", "bgr". ``force``:
     go on with a network that the simplest method beats. Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height,
@@ -145,17 +149,31 @@ class Pictures:
 
 
 def load_network(request: Request) -> LoadedNetwork:
-    """The built-in network, the user's module, the network of a model file, or one that spandrel knows, with its weights."""
+    """The built-in network, the user's module, the network of a model file, or one that spandrel knows, with its weights; as the
+    request wants it."""
+    return adapted(request, found_network(request))
+
+
+def found_network(request: Request) -> LoadedNetwork:
+    """The network of a request as it is found: with all blocks, and with the values and colours that it expects."""
     enlarges = request.task is None or tasks.task(request.task).enlarges
     if request.model is not None and Path(request.model).suffix.lower() in readers.endings():
-        network = file_network.load(Path(request.model), scale=request.scale, weights=request.weights, enlarges=enlarges)
-    elif request.model is not None:
+        return file_network.load(Path(request.model), scale=request.scale, weights=request.weights, enlarges=enlarges)
+    if request.model is not None:
         _check_model(request.model)
-        network = registry.load_file(request.model, weights=request.weights, scale=request.scale, enlarges=enlarges)
-    elif request.network == through_spandrel.NAME:
-        network = through_spandrel.load(request.weights, request.scale, request.arguments)
-    else:
-        network = registry.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
+        return registry.load_file(request.model, weights=request.weights, scale=request.scale, enlarges=enlarges)
+    if request.network == through_spandrel.NAME:
+        return through_spandrel.load(request.weights, request.scale, request.arguments)
+    return registry.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
+
+
+def adapted(request: Request, network: LoadedNetwork) -> LoadedNetwork:
+    """A network as it was found, without the blocks that a request drops, and taking values from 0 to 1 in red, green, blue.
+
+    Raises:
+        UsageError: it has no such block.
+    """
+    enlarges = request.task is None or tasks.task(request.task).enlarges
     returns = enlarges and not (network.task and request.task is None)
 
     def wrapped(network: LoadedNetwork) -> LoadedNetwork:
@@ -167,8 +185,7 @@ def load_network(request: Request) -> LoadedNetwork:
     if not request.dropped:
         return wrapped(network)
     left = wrapped(blocks.without(network, request.dropped))
-    said = f"Without {', '.join(left.dropped)} the network is another: a search takes losses against what is left of it."
-    return replace(left, whole=wrapped(network).module, remarks=(*left.remarks, said))
+    return replace(left, whole=wrapped(network).module, remarks=(*left.remarks, ANOTHER.format(", ".join(left.dropped))))
 
 
 def _check_model(model: str) -> None:

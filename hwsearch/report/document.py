@@ -27,7 +27,7 @@ def document(results: Results) -> dict[str, Any]:
             "precision": reference.precision,
         },
         "fps": results.fps,
-        "front": [entry(plan, results.fps) for plan in results.front],
+        "front": [{"file": results.file_of(plan.name), **entry(plan, results.fps)} for plan in results.front],
         "tilings": [point.model_dump() for point in results.tilings],
         "proxies": {check.name: {"spearman": check.spearman} for check in results.proxies},
         "notes": results.notes,
@@ -43,6 +43,7 @@ def entry(plan: Plan, fps: float | None) -> dict[str, Any]:
     measured = plan.measured
     return {
         "plan": plan.name,
+        "dropped": plan.dropped,
         "weight_bits": plan.weight_bits,
         "activation_bits": plan.activation_bits,
         "tiling": plan.tiling,

@@ -100,6 +100,7 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
         "roles": roles,
         "front": front,
         "long": any(len(text) > 28 for p in front for text in units.plan_bits(p.weight_bits, p.activation_bits)),
+        "without": any(p.dropped for p in front),
         "tiled": any(p.tiling is not None for p in front),
         "energy": any(p.predicted.energy_j is not None for p in front),
         "int8_bytes": results.int8_weight_bytes,
@@ -135,7 +136,8 @@ def _glue(text: str) -> str:
 
 
 def _headline(results: Results, plan: Plan | None) -> str:
-    where = f"{results.network} ×{results.scale} on {results.device.title}"
+    without = f" without {units.listing(plan.dropped)}" if plan is not None and plan.dropped else ""
+    where = f"{results.network} ×{results.scale}{without} on {results.device.title}"
     if plan is None:
         return f"{where}: no plan was found"
     quality = plan.measured.loss_db if plan.measured else plan.predicted.loss_db
@@ -157,6 +159,8 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
     role = f" ({' · '.join(roles)})" if roles else ""
     weights, activations = _widths(plan.weight_bits), _widths(plan.activation_bits)
     sentences.append(f"Recommended: {plan.name}{role}, with weights of {weights} and activations of {activations} bits.")
+    if plan.dropped:
+        sentences.append(f"Its network is without {units.listing(plan.dropped)}.")
     if plan.tiling is not None:
         sentences.append(
             f"It works through the picture by tiles of {plan.tiling.height}×{plan.tiling.width} pixels, with their halo "

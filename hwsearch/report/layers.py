@@ -6,7 +6,7 @@ Layers run downwards, so that their names are readable and a phone shows them; o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -39,9 +39,10 @@ def _shade(width: Width) -> tuple[str, str]:
 
 
 def strip(
-    name: str, title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Width]]], band: int = 24
+    name: str, title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Width | None]]], band: int = 24
 ) -> list[Figure]:
-    """Heat strips of widths with their numbers, one row a plan; long networks continue in further strips of ``band`` columns."""
+    """Heat strips of widths with their numbers, one row a plan; long networks continue in further strips of ``band`` columns.
+    None: the network of that plan has no such layer."""
     figures = []
     parts = max(1, math.ceil(len(columns) / band))
     length = math.ceil(len(columns) / parts)
@@ -55,7 +56,7 @@ def _strip(
     name: str,
     title: str,
     columns: Sequence[str],
-    rows: Sequence[tuple[str, Sequence[Width]]],
+    rows: Sequence[tuple[str, Sequence[Width | None]]],
     part: int,
     parts: int,
 ) -> Figure:
@@ -69,6 +70,8 @@ def _strip(
         for r, (plan, bits) in enumerate(rows):
             axes.text(-0.2, r + 0.5, plan, ha="right", va="center_baseline", fontsize=11)
             for c, width in enumerate(bits):
+                if width is None:
+                    continue
                 fill, ink = _shade(width)
                 axes.add_patch(Rectangle((c + 0.03, r + 0.06), 0.94, 0.88, fc=fill, ec="none"))
                 size_pt = 11 if isinstance(width, int) else 6.2  # names of formats are long for a cell
@@ -77,7 +80,7 @@ def _strip(
             text = axes.text(c + 0.35, -0.16, head, fontsize=10.5, color=SOFT, ha="left", va="bottom")
             text.set(rotation=50, rotation_mode="anchor")
 
-    said = "; ".join(f"{n}: {units.compress_bits(b)}" for n, b in rows)
+    said = "; ".join(f"{n}: {units.compress_bits([w for w in b if w is not None])}" for n, b in rows)
     where = "" if parts == 1 else f" (part {part + 1} of {parts})"
     size = (left + cell * (len(columns) + 0.5) + 40, top + cell * len(rows) + 8)
     return draw(name, title + where, f"Columns, in network order: {', '.join(columns)}. {said}.", size, plot)
@@ -90,13 +93,21 @@ def bits(results: Results) -> tuple[list[Figure], list[Figure]]:
     shown = sorted(named, key=lambda item: item[1].predicted.loss_db)
     if not shown:
         return [], []
-    first = shown[0][1]
-    weights = [(text, list(p.weight_bits.values())) for text, p in shown]
-    tensors = [(text, list(p.activation_bits.values())) for text, p in shown]
+    weights, tensors = _columns([p.weight_bits for _, p in shown]), _columns([p.activation_bits for _, p in shown])
     return (
-        strip("bits-weights", "Weight bits per layer", list(first.weight_bits), weights),
-        strip("bits-tensors", "Activation bits per tensor", list(first.activation_bits), tensors),
+        strip("bits-weights", "Weight bits per layer", weights, [(t, [p.weight_bits.get(n) for n in weights]) for t, p in shown]),
+        strip(
+            "bits-tensors",
+            "Activation bits per tensor",
+            tensors,
+            [(t, [p.activation_bits.get(n) for n in tensors]) for t, p in shown],
+        ),
     )
+
+
+def _columns(widths: Sequence[Mapping[str, Width]]) -> list[str]:
+    """Names in the order of the network that has most of them; plans of a network without some of its blocks have fewer."""
+    return list(dict.fromkeys(name for own in sorted(widths, key=len, reverse=True) for name in own))
 
 
 def latency(name: str, plan: str, rows: Sequence[LayerRow], whole_s: float) -> Figure:

@@ -18,7 +18,7 @@ import numpy as np
 from hwmodels.errors import FileError, UsageError
 from hwmodels.parts import plugins
 from hwsearch.documents import earlier, reading
-from hwsearch.documents.configuration import SCHEMA, Configuration, Leg, Legs, Targets
+from hwsearch.documents.configuration import SCHEMA, Blocks, Configuration, Leg, Legs, Targets
 from hwsearch.documents.files import jsonable
 from hwsearch.documents.results import Results
 from hwsearch.runs.interrupted import resume_command
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from hwsearch.search.predict.interactions import Prediction
     from searchspaces.space import PlanRow, SearchSpace
 
-RUN, TARGETS, RESULTS, LEGS, CLOCK = "run.json", "targets.json", "results.json", "legs.json", "clock.json"
+RUN, TARGETS, BLOCKS = "run.json", "targets.json", "blocks.json"
+RESULTS, LEGS, CLOCK = "results.json", "legs.json", "clock.json"
 EVALUATIONS, DAMAGE, JOURNAL, PLANS, CROPS, REPORT = (
     *("evaluations.jsonl", "damage.json", "journal.log", "plans", "crops", "report.html"),
 )
-ENTRIES = (RUN, TARGETS, RESULTS, LEGS, CLOCK, EVALUATIONS, DAMAGE, JOURNAL, PLANS, CROPS, REPORT)
+ENTRIES = (RUN, TARGETS, BLOCKS, RESULTS, LEGS, CLOCK, EVALUATIONS, DAMAGE, JOURNAL, PLANS, CROPS, REPORT)
 """What stands in a run directory."""
 SHARING = ("storage", "study", "grace_s")
 """Fields of a request that say who measures: each time anew."""
@@ -263,7 +264,15 @@ def configuration(path: Path) -> Configuration:
     if not (path / RUN).is_file() and (path / TARGETS).is_file():
         runs = sorted(str(found.parent) for found in path.glob(f"*/{RUN}"))
         raise FileError(f"{path} holds the runs of several devices", f"Give one of them: {', '.join(runs)}.")
+    if not (path / RUN).is_file() and (path / BLOCKS).is_file():
+        runs = [str(path / name) for name, network in blocks(path).networks.items() if network.evaluations]
+        raise FileError(f"{path} holds the runs of a network with and without blocks", f"Give one of them: {', '.join(runs)}.")
     return _document(path, RUN, Configuration)
+
+
+def blocks(path: Path) -> Blocks:
+    """``blocks.json`` of a run that decides about blocks, in the folder ``path``; ``FileError`` as for ``configuration``."""
+    return _document(path, BLOCKS, Blocks)
 
 
 def targets(path: Path) -> Targets:
@@ -297,7 +306,7 @@ def request_of(saved: Mapping[str, Any], path: Path) -> Request:
 def same_fields(saved: Configuration, path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a saved request (see ``Run.same``); ``path``: the run's folder."""
     ask_for_plugins(saved, path)
-    file = path / (TARGETS if isinstance(saved, Targets) else RUN)
+    file = path / (TARGETS if isinstance(saved, Targets) else BLOCKS if isinstance(saved, Blocks) else RUN)
     request = request_of(saved.request, file)
     names = earlier.with_request(saved.request).keys() - {"run_dir", "resume", *SHARING}
     before = {field.name: getattr(request, field.name) for field in fields(request) if field.name in names}

@@ -4,16 +4,19 @@ Each block that may go (``searchspaces.networks.adapted.blocks``) is left out on
 floating point. From the blocks that lose least for the weights that they hold a chain of smaller networks is built, each without
 one more of them. Every network of the chain is priced as what it is, has damages of its own, and its exact front; the plans of
 all fronts compete for being measured by the volume that they promise (``propose.hypervolume_batch``), with losses against the
-whole network. Nothing is trained: what a training would win back is not known to the search.
+whole network. Nothing is trained: what a training would win back is not known to the search. ``shares`` splits evaluations
+beforehand, for searches that are told how many they may have.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from hwmodels.errors import BudgetError
 from hwmodels.pricing.table import CostTable
 from hwsearch.quality.damage import Damage
 from hwsearch.search.exact import exact
@@ -58,9 +61,7 @@ def chain(
     for block in sorted(blocks, key=lambda block: (max(block.loss_db, 0.0) / block.weights, block.name)):
         if len(found) == count:
             break
-        if block.loss_db > most_db or any(
-            block.name == other or inside(block.name, other) or inside(other, block.name) for other in gone
-        ):
+        if block.loss_db > most_db or any(inside(block.name, other) or inside(other, block.name) for other in gone):
             continue
         if loss_db((*gone, block.name)) > most_db:
             continue
@@ -75,16 +76,17 @@ class Variant:
 
     Attributes:
         dropped: the blocks; empty: the whole network.
+        tables: prices, one table for each way to cut the picture.
         damage: of its choices, against the variant itself in floating point; ``lost_db``: what that loses against the whole.
-        evaluate: plans -> measured losses against the whole network in dB, in the same order.
+        evaluate: plans -> measured losses against the whole network in dB, in the same order; None where none is measured.
     """
 
     dropped: tuple[str, ...]
     space: SearchSpace
-    table: CostTable
+    tables: Sequence[CostTable]
     damage: Damage
     lost_db: float
-    evaluate: Callable[[Sequence[PlanRow]], Iterable[float]]
+    evaluate: Callable[[Sequence[PlanRow]], Iterable[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,36 @@ def search(variants: Sequence[Variant], evaluations: int, most_db: float, seed: 
     return found
 
 
+def shares(
+    variants: Sequence[Variant], evaluations: int, most_db: float, least: int, budgets: Mapping[str, float], seed: int = 0
+) -> list[int]:
+    """How many of ``evaluations`` each network is worth. Of the predicted plans of all, those are taken one after another that
+    together promise most volume; a network that owns some of them gets ``least``, and of the rest as its plans are many. Their
+    sum is ``evaluations``.
+
+    Args:
+        most_db: a plan that loses more is of no use.
+        least: where that is not enough for all, those get it whose plans came first.
+        budgets: upper limits in SI units, of which those on latency and memory say which plans are of use too.
+    """
+    offered = [(at, values) for at, own in enumerate(variants) for _, values in _Searched(own, seed).offered([])]
+    ideal, reference = box(variants, most_db)
+    wanted = [budgets.get("latency", np.inf), budgets.get("memory", np.inf)]
+    reference[1:] = np.maximum(np.minimum(reference[1:], wanted), ideal[1:] * (1 + 1e-9))
+    values = np.array([values for _, values in offered]).reshape(-1, len(ideal))
+    picked = hypervolume_batch.pick(values, np.empty((0, len(ideal))), ideal, reference, evaluations)
+    owners = [offered[at][0] for at in picked] or [0]  # nothing promises anything: as if the first were alone
+    kept = [*dict.fromkeys(owners)][: max(1, evaluations // max(least, 1))]
+    owned = np.bincount([at for at in owners if at in kept], minlength=len(variants))
+    found = np.where(owned > 0, min(least, evaluations), 0)
+    rest = evaluations - int(found.sum())
+    more = owned * rest / owned.sum()
+    found = found + np.floor(more).astype(int)
+    for at in np.argsort(np.floor(more) - more, kind="stable")[: evaluations - int(found.sum())]:
+        found[at] += 1
+    return [int(share) for share in found]
+
+
 def box(variants: Sequence[Variant], most_db: float) -> tuple[np.ndarray, np.ndarray]:
     """(ideal, reference) of (loss, latency, memory): nothing lost at the least price of any variant, and ``most_db`` at the
     price of the widest plan of all."""
@@ -135,12 +167,21 @@ def box(variants: Sequence[Variant], most_db: float) -> tuple[np.ndarray, np.nda
     return np.array([0.0, *np.min(least, axis=0)]), np.array([most_db, *np.max(largest, axis=0)])
 
 
-def _limits(table: CostTable) -> Mapping[str, float]:
-    return {name: float(value) for name, value in table.limits.items() if value is not None}
+def _limits(variant: Variant) -> Mapping[str, float]:
+    return {name: float(value) for name, value in variant.tables[0].limits.items() if value is not None}
+
+
+def _front(variant: Variant, noise: np.ndarray) -> list[PlanRow]:
+    """The exact fronts of all ways to cut the picture; no plan may fit one of them."""
+    found: list[PlanRow] = []
+    for table in variant.tables:
+        with contextlib.suppress(BudgetError):
+            found += exact.front(table, noise, variant.space, POINTS, gap=GAP)
+    return found
 
 
 def _problem(variant: Variant, noise: np.ndarray) -> AdditiveProblem:
-    return lower_all([variant.table], noise, variant.space, _limits(variant.table))
+    return lower_all(variant.tables, noise, variant.space, _limits(variant))
 
 
 class _Searched:
@@ -152,13 +193,14 @@ class _Searched:
 
     def anchors(self, count: int) -> list[Measured]:
         """Plans of one width, measured."""
-        plans = uniform.anchors(self.variant.space, self._prices, _limits(self.variant.table), count)
+        plans = uniform.anchors(self.variant.space, self._prices, _limits(self.variant), count)
         return self.measured(plans, [float("nan")] * len(plans))
 
     def measured(self, plans: Sequence[PlanRow], predicted_db: Sequence[float]) -> list[Measured]:
         """Plans, measured and priced."""
         if not plans:
             return []
+        assert self.variant.evaluate is not None
         losses = np.array([*self.variant.evaluate(plans)])
         values = self._objectives(matrix(plans), losses)
         return [
@@ -174,9 +216,11 @@ class _Searched:
         plans = matrix([one.plan for one in known]) if known else np.empty((0, variant.space.decisions), dtype=np.int8)
         prediction = interactions.calibrate(variant.damage, plans, losses) if known else interactions.alone(variant.damage)
         problem = _problem(variant, prediction.damage.noise)
-        solved = exact.front(variant.table, prediction.damage.noise, variant.space, POINTS, gap=GAP)
+        solved = _front(variant, prediction.damage.noise)
+        if not solved:
+            return []
         rng = np.random.default_rng((self._seed, len(found)))
-        filled = hypervolume_batch.fill(problem, matrix(solved), _limits(variant.table), rng)
+        filled = hypervolume_batch.fill(problem, matrix(solved), _limits(variant), rng)
         seen = {one.plan for one in known}
         fresh = [plan for plan in distinct(map(variant.space.row, filled)) if plan not in seen]
         if not fresh:

@@ -100,6 +100,7 @@ def find_plans(
         origins=_origins(plans, probes, solved.plans, uniforms, start),
         tilings=taken,
         methods=[score.method for score in scores.values()],
+        without=len(problem.network.dropped),
     )
 
 

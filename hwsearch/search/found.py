@@ -23,6 +23,7 @@ class Search:
         front: rows of the non-dominated plans, by latency; ``picks``: role -> row.
         origins: row -> "probe", "exact", "refine" or "uniform ...".
         tilings: how the picture is cut under each plan; ``methods``: what it was measured with.
+        without: how many blocks the network lacks.
     """
 
     checks: list[ProxyCheck]
@@ -35,8 +36,11 @@ class Search:
     origins: dict[int, str]
     tilings: list[PricedTiling]
     methods: list[str]
+    without: int = 0
 
     def names(self) -> dict[int, str]:
-        """Row -> plan name, for the front and whatever else was picked: numbered by latency."""
+        """Row -> plan name, for the front and whatever else was picked: numbered by latency; of a network without some of its
+        blocks with their number."""
+        ending = f"-without-{self.without}" if self.without else ""
         rows = sorted({*self.front, *self.picks.values()}, key=lambda r: (self.objectives.latency_s[r], self.losses[r], r))
-        return {row: f"plan-{number:02d}" for number, row in enumerate(rows, start=1)}
+        return {row: f"plan-{number:02d}{ending}" for number, row in enumerate(rows, start=1)}

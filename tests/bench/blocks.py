@@ -27,6 +27,7 @@ sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from hwmodels.pricing.table import estimate  # noqa: E402
 from hwsearch.documents.files import write_json  # noqa: E402
+from hwsearch.pipeline import left_out  # noqa: E402
 from hwsearch.problem.pose import Problem, Request, load_network, pose  # noqa: E402
 from hwsearch.quality.evaluate import Evaluator  # noqa: E402
 from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES  # noqa: E402
@@ -38,15 +39,14 @@ from searchspaces.data import pictures  # noqa: E402
 from searchspaces.data.pictures import Pair  # noqa: E402
 from searchspaces.ir.graph import execute  # noqa: E402
 from searchspaces.networks.adapted import blocks  # noqa: E402
-from searchspaces.networks.registry import LoadedNetwork  # noqa: E402
 from searchspaces.space import PlanRow  # noqa: E402
 from searchspaces.tasks.image import SuperResolution  # noqa: E402
 
 MOST_DB = 1.0
 METHOD = "mse"
 """Rounding to the nearest: every network of every seed is rounded anew."""
-CROPS, CROP, CALIBRATED = 4, 32, 4
-"""Crops that plans are measured on, and their side in low-resolution pixels; crops that are calibrated on."""
+CROPS, CALIBRATED = 4, 4
+"""Crops that plans are measured on, and that are calibrated on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +66,16 @@ def prepare(given: argparse.Namespace) -> Bench:
         scale=given.scale,
         weights=given.folder / "weights" / f"{given.file}.safetensors",
         target=given.target,
-        input_size=(96, 96),
+        input_size=(given.side, given.side),
         tile="whole",
         weight_bits=given.weight_bits,
         activation_bits=given.activation_bits,
     )
     network = load_network(request)
     split = pictures.split(pictures.load_folder(given.folder / "photos" / "train"))
-    crops = pictures.crops(split.search, network.scale, network.channels, network.input_kind, count=CROPS, size=CROP, seed=1)
+    crops = pictures.crops(
+        split.search, network.scale, network.channels, network.input_kind, count=CROPS, size=given.crop, seed=1
+    )
     evaluator = Evaluator(network.module, crops, SuperResolution.of(crops))
     looks = 0
 
@@ -82,7 +84,9 @@ def prepare(given: argparse.Namespace) -> Bench:
         looks += 1
         return evaluator.score(blocks.without(network, names).module).loss_db
 
-    known = [Block(name, loss_db((name,)), _weights(network, name)) for name in _largest(network, given.blocks)]
+    known = [
+        Block(name, loss_db((name,)), left_out.weights_of(network, name)) for name in left_out.candidates(network, given.blocks)
+    ]
     dropped = search.chain(known, loss_db, MOST_DB, given.chain)
     problems = {names: pose(replace(request, dropped=names)) for names in [(), *dropped]}
     for names, problem in problems.items():
@@ -96,18 +100,6 @@ def prepare(given: argparse.Namespace) -> Bench:
     return Bench(evaluator, known, problems, looks)
 
 
-def _weights(network: LoadedNetwork, name: str) -> int:
-    return sum(parameter.numel() for parameter in network.module.get_submodule(name).parameters())
-
-
-def _largest(network: LoadedNetwork, count: int) -> list[str]:
-    """The blocks with most weights, in the order of the module; a network's only outer block cannot go."""
-    known = blocks.blocks(network)
-    outer = [name for name in known if not any(name.startswith(f"{other}.") for other in known)]
-    may = [name for name in known if outer != [name]]
-    return sorted(sorted(may, key=lambda name: -_weights(network, name))[:count], key=may.index)
-
-
 def variants(bench: Bench, low: Sequence[torch.Tensor], pairs: Sequence[Pair]) -> list[Variant]:
     """The chain, calibrated on ``low``; damages are measured on ``pairs``."""
     found = []
@@ -117,7 +109,7 @@ def variants(bench: Bench, low: Sequence[torch.Tensor], pairs: Sequence[Pair]) -
         damage = PROXIES[OUTPUT_SQNR].measure(calibration, pairs, 0, None, bench.evaluator.task)
         lost_db = bench.evaluator.float_db - own.float_db
         damage = replace(damage, float_mse=own.float_mse)
-        found.append(Variant(names, problem.space, problem.table, damage, lost_db, _losses(bench.evaluator, calibration)))
+        found.append(Variant(names, problem.space, [problem.table], damage, lost_db, _losses(bench.evaluator, calibration)))
     return found
 
 
@@ -142,7 +134,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     network = next(iter(bench.problems.values())).network
     rows = []
     drawn = pictures.crops(
-        split.calibration, network.scale, network.channels, network.input_kind, count=CALIBRATED, size=CROP, seed=0
+        split.calibration, network.scale, network.channels, network.input_kind, count=CALIBRATED, size=given.crop, seed=0
     )
     every = variants(bench, [crop.low for crop in drawn], drawn)
     ideal, reference = search.box(every, MOST_DB)
@@ -199,6 +191,8 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--file", default="pan_x4", help="weights, without their ending")
     parser.add_argument("--target", default="hexagon")
+    parser.add_argument("--side", type=int, default=96, help="of the picture that is priced, low-resolution pixels")
+    parser.add_argument("--crop", type=int, default=32, help="side of a crop; --side for networks that are traced for one size")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--evaluations", type=int, default=80)
     parser.add_argument("--blocks", type=int, default=17, help="candidates, those with most weights")

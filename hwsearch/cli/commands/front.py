@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from hwsearch.documents.configuration import LeftOut
     from hwsearch.documents.plan import Plan
     from hwsearch.plans.choose_again import Candidate, ChosenAgain
 
@@ -61,7 +62,7 @@ def front(
     from hwsearch.cli import summary
     from hwsearch.problem import budgets
     from hwsearch.report import document
-    from hwsearch.runs.run import TARGETS, Run
+    from hwsearch.runs.run import BLOCKS, TARGETS, Run
 
     terminal = Terminal(as_json, quiet)
     limits = budgets.read(budget, equal_bits, bitops)
@@ -77,11 +78,34 @@ def front(
         return
     from hwsearch.plans import choose_again
 
+    network: LeftOut | None = None
     with terminal.progress() as progress:
         with progress.stage("choosing again", 1):
-            picked = choose_again.pick(Run(run, named), limits)
+            if (run / BLOCKS).is_file():
+                from hwsearch.pipeline import left_out
+
+                network, picked = left_out.pick(run, limits, named)
+            else:
+                picked = choose_again.pick(Run(run, named), limits)
         written = None if out is None else choose_again.write(picked, out, progress)
-    terminal.show(choose_again.document(picked, written), lambda screen: _print_chosen(picked, written, out, screen))
+    told = choose_again.document(picked, written)
+    told |= {} if network is None else {"dropped": network.blocks, "lost_db": network.lost_db}
+
+    def show(screen: Console) -> None:
+        _print_chosen(picked, written, out, screen)
+        if network is not None and network.blocks:
+            _print_network(network, screen)
+
+    terminal.show(told, show)
+
+
+def _print_network(network: LeftOut, screen: Console) -> None:
+    from hwsearch.documents import units
+
+    screen.print(
+        f"The plan is of the network without {units.listing(network.blocks)}, which loses {units.loss(network.lost_db)} in "
+        "floating point against the whole one; losses above are against what is left of it, and so is the budget on the loss."
+    )
 
 
 def _across(run: Path, limits: Mapping[str, float], model: str | None, out: Path | None, terminal: Terminal) -> None:

@@ -30,7 +30,7 @@ def optimize(
     weights: options.Weights = None,
     model: options.Model = None,
     arg: options.Arg = None,
-    drop: options.Drop = None,
+    drop: options.DropAuto = None,
     images: options.Images = None,
     task: options.TaskName = None,
     value_range: options.ValueRange = None,
@@ -87,12 +87,13 @@ def optimize(
       hwsearch optimize --target stm32h743 --input 180x320
       hwsearch optimize --target jetson --target ethos-u55-128 --target snapdragon-8gen3-hexagon
       hwsearch optimize --network edsr --target stm32h743 --input 24x32 --scope body --equal-bits 4 --activation-bits 8
+      hwsearch optimize --network pan --scale 4 --weights pan.pth --target hexagon --drop auto
       hwsearch optimize --model my_net.py:build --weights w.pth --scale 2 --target ./my_board.toml
     """
     from hwsearch.cli import summary
     from hwsearch.problem import budgets
     from hwsearch.report import document
-    from hwsearch.runs.run import TARGETS, Run
+    from hwsearch.runs.run import BLOCKS, TARGETS, Run
 
     several = [str(notations.read_target(name)) for name in target] if target and len(target) > 1 else []
 
@@ -132,6 +133,10 @@ def optimize(
 
             several = [fields.pop("target")] if "target" in fields else several
             several, fields = several_devices.saved(resume, several, fields)
+        elif (resume / BLOCKS).is_file():
+            from hwsearch.pipeline import left_out
+
+            fields = left_out.saved(resume, fields)
         else:
             fields = Run(resume).same(fields)
         fields |= sharing | {"run_dir": resume.resolve(), "resume": True, "cache": not no_cache}
@@ -146,13 +151,19 @@ def optimize(
 
     if several:
         from hwsearch.pipeline import several_devices
+        from hwsearch.problem.pose import AUTO
 
+        if fields.get("dropped") == AUTO:
+            raise UsageError("--drop auto searches for one device", "Give one --target, or name the blocks to drop.")
         with terminal.progress() as progress:
             runs = several_devices.optimize(several, pipeline.Request(**fields), progress)
         terminal.show(several_devices.document(runs), lambda screen: summary.render_targets(runs, screen))
         return
     with terminal.progress() as progress:
-        results = pipeline.optimize(pipeline.Request(**fields), progress)
+        request = pipeline.Request(**fields)
+        from hwsearch.pipeline import left_out
+
+        results = (left_out.optimize if left_out.asked(request) else pipeline.optimize)(request, progress)
     terminal.show(document.document(results), lambda screen: summary.render(results, screen))
 
 

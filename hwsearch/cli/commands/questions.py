@@ -53,10 +53,11 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
 
     plan, price = explanation.plan, explanation.price
     layers = {row.name: row for row in price.layers}
+    without = f" without {units.listing(plan.dropped)}" if plan.dropped else ""
     screen.print(
         bold(
             plan.name,
-            f": {plan.network} x{plan.scale} on {plan.target}, "
+            f": {plan.network} x{plan.scale}{without} on {plan.target}, "
             f"{units.seconds(price.latency_s)}, {units.bytes_(price.weight_bytes)} of weights, "
             f"{units.bytes_(price.peak_activation_bytes)} at the peak, energy {units.joules(price.energy_j)}, "
             f"loses {units.loss(plan.predicted.loss_db)} ({plan.predicted.loss_is})",

@@ -10,7 +10,7 @@ import pytest
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwsearch.quality.damage import Damage
-from hwsearch.search.blocks import Block, Variant, box, chain, search
+from hwsearch.search.blocks import Block, Variant, box, chain, search, shares
 from searchspaces.networks.cnn.edsr import EDSR
 from searchspaces.space import PlanRow, build_space, matrix
 from searchspaces.tracing.trace import to_workload, trace
@@ -56,7 +56,7 @@ def variant(dropped: tuple[str, ...], blocks: int, lost_db: float, seen: list[tu
         return (lost_db + damage.loss_db(matrix(plans))).tolist()
 
     table = cost.lower(device, to_workload(graph, 32, 32), space)
-    return Variant(dropped, space, table, damage, lost_db, evaluate)
+    return Variant(dropped, space, [table], damage, lost_db, evaluate)
 
 
 def test_plans_are_measured_once_and_priced_as_their_own_network() -> None:
@@ -68,7 +68,7 @@ def test_plans_are_measured_once_and_priced_as_their_own_network() -> None:
     assert {one.variant.dropped for one in found} == {(), ("one",)}
     ideal, reference = box(variants, 6.0)
     for one in found:
-        price = cost.estimate(one.variant.table, one.plan)
+        price = cost.estimate(one.variant.tables[0], one.plan)
         assert one.objectives[1] == pytest.approx(price.latency_s[0])
         assert one.objectives[2] == pytest.approx(price.weight_bytes[0] + price.peak_activation_bytes[0])
         assert (ideal[1:] <= np.array(one.objectives[1:]) * (1 + 1e-9)).all()
@@ -82,3 +82,25 @@ def test_a_network_that_loses_too_much_is_not_proposed() -> None:
     found = search([variant((), 3, 0.0, seen), variant(("two",), 1, 7.0, seen)], 24, 6.0)
     assert all(np.isnan(one.predicted_db) for one in found if one.variant.dropped)
     assert any(np.isfinite(one.predicted_db) for one in found)
+
+
+def test_plans_are_shared_out_by_what_the_fronts_promise() -> None:
+    whole, one, two = (variant((f"{n}",) if n else (), 3 - n, 1.0 * n, []) for n in (0, 1, 2))
+    found = shares([whole, one, two], 60, 6.0, 8, {})
+    assert sum(found) == 60
+    assert all(share >= 8 for share in found if share)
+    assert sum(share > 0 for share in found) > 1
+    assert shares([whole, variant(("two",), 1, 7.0, [])], 60, 6.0, 8, {}) == [60, 0]  # it loses more than is of use
+
+
+def test_few_plans_go_to_few_networks() -> None:
+    variants = [variant((f"{n}",) if n else (), 3 - n, 0.05 * n, []) for n in (0, 1, 2)]
+    found = shares(variants, 9, 6.0, 8, {})
+    assert sorted(found) == [0, 0, 9]
+
+
+def test_a_budget_that_only_the_smallest_network_meets_gives_it_all_plans() -> None:
+    variants = [variant((f"{n}",) if n else (), 3 - n, 0.05 * n, []) for n in (0, 2)]
+    smallest = variants[1]
+    price = cost.estimate(smallest.tables[0], matrix([smallest.space.uniform(8, 8)]))
+    assert shares(variants, 40, 6.0, 8, {"latency": float(price.latency_s[0]) * 1.01})[0] == 0
