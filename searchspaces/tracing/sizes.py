@@ -10,9 +10,11 @@ from hwmodels.errors import FileError
 Size = tuple[int, int]
 STEPS = (1, 2, 4, 8, 16, 12, 24, 32, 7, 10, 14, 20, 48, 64, 128)
 """Multiples that networks ask for, the usual ones first."""
-PLAIN: tuple[Size, ...] = ((19, 23), (41, 61), (34, 26))
+PLAIN: tuple[Size, ...] = ((19, 37), (41, 71), (74, 26))
 """Sizes that are multiples of nothing that networks ask for: a network that takes them takes any that is large enough. Those of
-the first two leave different rests by every window but 2, so that a rest is not taken for a constant; the third are even."""
+the first two leave different rests by every window but 2, so that a rest is not taken for a constant; the third are even. Rounded
+up to windows of 8, 16 or 32, height, width and area of the first two are all different, so that none is taken for another; of
+windows that are too large for that, the third shows it."""
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23)
 _LARGE_ENOUGH = 20
 SQUARES = (8, 16, 24, 32, 48, 64, 96, 128, 224, 256)

@@ -178,3 +178,33 @@ def test_simulated_at_8_bits(name: str) -> None:
     found, wanted = simulate(q.graph, q.formats, prepared, x), execute(q.graph, x)
     assert found.shape == wanted.shape
     assert (found - wanted).square().mean() < wanted.var()
+
+
+class LargeWindows(nn.Module):
+    """Attention in windows of 16 or 32 pixels, to which the picture is filled up by reflection."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side, self.mix = side, nn.Linear(side * side, side * side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, height, width = x.shape
+        filled = nn.functional.pad(x, (0, -width % self.side, 0, -height % self.side), "reflect")
+        h, w = filled.shape[2:]
+        tokens = filled.flatten(2).transpose(1, 2).view(b, h // self.side, self.side, w // self.side, self.side, c)
+        mixed = self.mix(tokens.permute(0, 1, 3, 5, 2, 4).reshape(-1, c, self.side * self.side))
+        back = mixed.view(b, h // self.side, w // self.side, c, self.side, self.side).permute(0, 1, 4, 2, 5, 3)
+        return back.reshape(b, h * w, c).transpose(1, 2).view(b, c, h, w)[:, :, :height, :width]
+
+
+@pytest.mark.parametrize("side", [16, 32])
+def test_height_width_and_area_are_told_apart_behind_large_windows(side: int) -> None:
+    """The sizes that a network is traced at must not round up to squares, nor to as many pixels."""
+    torch.manual_seed(0)
+    module = LargeWindows(side).eval()
+    graph = trace(module, 3, "windows")
+    assert graph.size is None
+    for size in ((48, 64), (64, 96), (100, 35)):
+        x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(5))
+        with torch.no_grad():
+            assert torch.allclose(execute(graph, x), module(x), atol=1e-5)
