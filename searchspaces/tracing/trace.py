@@ -33,6 +33,7 @@ from searchspaces.ir.module import GraphModule
 from searchspaces.ir.simplify import simplify
 from searchspaces.ops.registry import operators
 from searchspaces.tracing import refusals
+from searchspaces.tracing.calls.maps import UNEVEN
 from searchspaces.tracing.formulas import WINDOWS, Differs, Sample, depends_on_size, joined
 from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
@@ -89,14 +90,16 @@ def trace(
         return _of_size(traced, otherwise or sizes[0], sizes[0])
     nodes, uncounted = traced.at(Sample(*sizes[0]))
     if uncounted:
-        return Graph(name, tuple(simplify(nodes)), tuple(uncounted), multiple=step)
+        refused = Graph(name, tuple(simplify(nodes)), tuple(uncounted), multiple=step)
+        return _in_even_windows(traced, refused, step) or refused
     found = None
     if not depends_on_size(nodes):
         found = _for_multiples(traced, Graph(name, tuple(simplify(nodes))), step, sizes)
     if found is None or found.multiple > step:  # a size may hide in what is not cut off at the smallest one
         other = _with_formulas(traced, *(accepted(module, channels, name) if sizes[0] == EXAMPLE else (step, sizes)))
         found = other if found is None or (other is not None and other.multiple < found.multiple) else found
-    return found or _of_size(traced, otherwise or sizes[0], sizes[0])
+    found = found or _of_size(traced, otherwise or sizes[0], sizes[0])
+    return _in_even_windows(traced, found, step) or found
 
 
 class _Traced:
@@ -104,10 +107,12 @@ class _Traced:
 
     Attributes:
         scale: what it enlarges pictures by, None where that is not asked.
+        uneven: pictures of a size were pooled in windows that are not all alike.
     """
 
     def __init__(self, module: nn.Module, channels: int, name: str, scale: int | None) -> None:
         self.module, self.channels, self.name, self.scale = module, channels, name, scale
+        self.uneven = False
         self._walked: dict[Sample, tuple[list[Node], list[str]]] = {}
 
     def at(self, sample: Sample) -> tuple[list[Node], list[str]]:
@@ -125,6 +130,7 @@ class _Traced:
             else:
                 walker = Walker(_exported(module, (example,), self.name), tuple(example.shape))
             self._walked[sample] = walker.run(), walker.uncounted
+            self.uneven |= any(line.endswith(UNEVEN) for line in walker.uncounted)
         return self._walked[sample]
 
     def check(self, graph: Graph, sizes: Sequence[Size]) -> None:
@@ -143,6 +149,27 @@ def _for_multiples(traced: _Traced, graph: Graph, step: int, sizes: tuple[Size, 
         except (FileError, ValueError, RuntimeError, IndexError):
             continue
         return replace(graph, multiple=multiple)
+    return None
+
+
+def _in_even_windows(traced: _Traced, refused: Graph, step: int) -> Graph | None:
+    """The graph for multiples of a size at which windows whose number is a part of the picture's side are all alike; None where
+    they are not what stands in the way, or no multiple is known."""
+    if not traced.uneven or not (refused.uncounted or refused.size):
+        return None
+    for multiple in (m for m in COARSER if m > step):
+        sizes = multiples(multiple)
+        if any(runs(traced.module, traced.channels, size) is not None for size in sizes):
+            continue
+        nodes, uncounted = traced.at(Sample(*sizes[0]))
+        if uncounted:
+            continue
+        if depends_on_size(nodes):
+            found = _with_formulas(traced, multiple, sizes)
+        else:
+            found = _for_multiples(traced, Graph(traced.name, tuple(simplify(nodes))), multiple, sizes)
+        if found is not None:
+            return found
     return None
 
 

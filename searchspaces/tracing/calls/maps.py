@@ -30,6 +30,8 @@ def _pixel_unshuffle(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, PixelUnshuffle(int(a["downscale_factor"])), (tensor_name(walk, a["self"]),))
 
 
+UNEVEN = "windows of different sizes"
+"""Why pooling to a number of windows is not traced: at sizes that are multiples of that number it is."""
 MODES = {
     "upsample_nearest2d": "nearest",
     "_upsample_nearest_exact2d": "nearest-exact",
@@ -128,7 +130,7 @@ def _adaptive(walk: Walk, call: fx.Node) -> Value:
     if (rows, columns) == (1, 1):
         found = walk.emit(call, Mean() if mean else Max(), (tensor_name(walk, source),))
     elif height % rows or width % columns:
-        raise NotRead("windows of different sizes")
+        raise NotRead(UNEVEN)
     else:
         kernel = (height // rows, width // columns)
         found = walk.emit(call, (AvgPool if mean else MaxPool)(kernel, kernel), (tensor_name(walk, source),))

@@ -208,3 +208,32 @@ def test_height_width_and_area_are_told_apart_behind_large_windows(side: int) ->
         x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(5))
         with torch.no_grad():
             assert torch.allclose(execute(graph, x), module(x), atol=1e-5)
+
+
+class Pyramid(nn.Module):
+    """Features of a half, a quarter and an eighth of the sides modulate the picture, as in SAFMN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.ModuleList(nn.Conv2d(3, 3, 3, padding=1, groups=3) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[2:]
+        for level, mix in enumerate(self.mix, 1):
+            small = mix(nn.functional.adaptive_max_pool2d(x, (h >> level, w >> level)))
+            x = x * nn.functional.gelu(nn.functional.interpolate(small, size=(h, w), mode="nearest"))
+        return x
+
+
+def test_windows_that_are_a_part_of_the_picture_ask_for_multiples() -> None:
+    """At other sizes they are not all alike, which nothing here computes."""
+    torch.manual_seed(0)
+    module = Pyramid().eval()
+    graph = trace(module, 3, "pyramid")
+    assert (graph.uncounted, graph.size, graph.multiple) == ((), None, 8)
+    for size in ((32, 48), (56, 24)):
+        x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(5))
+        with torch.no_grad():
+            assert torch.allclose(execute(graph, x), module(x), atol=1e-6)
+    (line,) = trace(nn.AdaptiveMaxPool2d(7), 3, "seven").uncounted
+    assert line.endswith("windows of different sizes")
