@@ -157,7 +157,7 @@ def load_network(request: Request) -> LoadedNetwork:
 def found_network(request: Request) -> LoadedNetwork:
     """The network of a request as it is found: with all blocks, and with the values and colours that it expects."""
     enlarges = request.task is None or tasks.task(request.task).enlarges
-    if request.model is not None and Path(request.model).suffix.lower() in readers.endings():
+    if request.model is not None and readers.is_model(Path(request.model)):
         return file_network.load(Path(request.model), scale=request.scale, weights=request.weights, enlarges=enlarges)
     if request.model is not None:
         _check_model(request.model)
@@ -191,12 +191,10 @@ def adapted(request: Request, network: LoadedNetwork) -> LoadedNetwork:
 def _check_model(model: str) -> None:
     """Raise UsageError where a network is neither a callable in a file nor a file that is read."""
     suffix = Path(model.partition(":")[0]).suffix.lower()
-    if suffix in (".pt", ".pth", ".ts", ".torchscript", ".safetensors", ".ckpt"):
-        raise UsageError(
-            f"{model}: weights or TorchScript, no network that is read",
-            "Weights go to --weights. TorchScript holds a program, which loading it would compile and run: save the network by "
-            "torch.export.save (.pt2) or torch.onnx.export (.onnx).",
-        )
+    if suffix in readers.endings() and not Path(model).exists():
+        raise FileError(f"{model}: no such file")
+    if suffix in (".pt", ".pth", ".safetensors", ".ckpt"):
+        raise UsageError(f"{model}: weights, no network", "Weights go to --weights, beside --network, --model or alone.")
     if suffix != ".py":
         raise UsageError(
             f"{model!r} names no network", f"Write path/to/file.py:callable, or a model file ({', '.join(readers.endings())})."

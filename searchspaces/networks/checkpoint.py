@@ -134,7 +134,7 @@ def _check_archive(file: Path) -> int:
             if not any(name.rpartition("/")[2] == "data.pkl" for name in members):
                 raise _no_weights(file, list(members))
             if any("/code/" in f"/{name}" or name.rpartition("/")[2] == "constants.pkl" for name in members):
-                hint = "Save its tensors: torch.save(torch.jit.load(path).state_dict(), 'weights.pth')."
+                hint = "--model reads it. Or save its tensors: torch.save(torch.jit.load(path).state_dict(), 'weights.pth')."
                 raise FileError(f"{file}: a TorchScript program, not weights", hint)
             broken = archive.testzip()
     except (zipfile.BadZipFile, EOFError) as error:

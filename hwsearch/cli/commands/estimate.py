@@ -103,9 +103,9 @@ def estimate(
 
 
 def _is_model_file(path: Path) -> bool:
-    from hwsearch.formats.reading.readers import endings
+    from hwsearch.formats.reading.readers import is_model
 
-    return path.suffix.lower() in endings()
+    return is_model(path)
 
 
 def _print_price(price: Price, screen: Console) -> None:

@@ -37,7 +37,9 @@ def inspect(
     """Read a model file back: width and bytes of each layer, which plan it came from, what it costs on a device. Of a file of
     weights alone: which network they are of."""
     terminal = Terminal(as_json, quiet)
-    if file.suffix.lower() in WEIGHTS and target is None:
+    from hwsearch.formats.reading.readers import is_model
+
+    if file.suffix.lower() in WEIGHTS and target is None and not is_model(file):
         show_weights(file, terminal)
     else:
         show(file, target, notations.read_size(input_size), terminal)

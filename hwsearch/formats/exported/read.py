@@ -5,6 +5,7 @@ The file holds a graph and weights; whatever else loading it would run is taken 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,19 @@ def read(path: Path) -> Inspected:
     """
     program = _loaded(path)
     shape = _picture(program, path)
-    module = program.module(check_guards=False)
+    module = _again(program.module(check_guards=False))
     size = (shape[2], shape[3]) if isinstance(shape[2], int) and isinstance(shape[3], int) else None
 
     def traced(size: tuple[int, int] | None) -> Graph:
         return _named(trace(_Evaluated(module), int(shape[1]), path.stem, size=size))
 
+    return inspected(path, "exported", "torch.export", traced, size)
+
+
+def inspected(
+    path: Path, kind: str, producer: str, traced: Callable[[tuple[int, int] | None], Graph], size: tuple[int, int] | None
+) -> Inspected:
+    """What is known of a program of PyTorch in floating point. ``size``: of its pictures, where it takes one alone."""
     graph = traced(None) if size is None else for_all_sizes(traced(size), size)
     layers = tuple(
         InspectedLayer(
@@ -47,8 +55,8 @@ def read(path: Path) -> Inspected:
     )
     return Inspected(
         path=path,
-        format="exported",
-        producer="torch.export",
+        format=kind,
+        producer=producer,
         file_bytes=path.stat().st_size,
         layers=layers,
         graph=graph,
@@ -61,6 +69,17 @@ def read(path: Path) -> Inspected:
 
 def check(found: Inspected, size: tuple[int, int]) -> None:
     """Nothing: tracing compares the graph with the program."""
+
+
+def _again(module: Any) -> nn.Module:
+    """The program so that it can be exported once more: constants that stand in its code are detached in place there, which the
+    exporter refuses for what it has lifted out."""
+    for node in module.graph.nodes:
+        if node.target is torch.ops.aten.detach_.default:
+            node.target = torch.ops.aten.detach.default
+    module.recompile()
+    found: nn.Module = module
+    return found
 
 
 class _Evaluated(nn.Module):

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 class ReaderInfo:
     """A format that is read. ``endings``: of its files, in small letters. ``module``: has ``read(path) -> Inspected``, and
     ``check(inspected, size)``, which raises FileError where the file's runtime computes something else than the graph on a
-    picture of ``size``; imported when it is first used. Or the two functions themselves. ``table``: which operators of such files
+    picture of ``size``; imported when it is first used. Or the two functions themselves. ``holds``: whether a file with such an
+    ending is one, where other files have it, too. ``table``: which operators of such files
     become which canonical ones, or where that is, "MODULE:NAME"; empty: the reader does not say."""
 
     name: str
@@ -45,6 +46,11 @@ class ReaderInfo:
     reads: Callable[[Path], Inspected] | None = None
     checks: Callable[[Inspected, tuple[int, int]], None] | None = None
     table: str | OperatorReaders | OpTable[Any] = ""
+    holds: Callable[[Path], bool] | None = None
+
+    def is_one(self, path: Path) -> bool:
+        """Whether the reader is for this file."""
+        return path.suffix.lower() in self.endings and (self.holds is None or self.holds(path))
 
     @property
     def operators(self) -> OpTable[Any]:
@@ -89,13 +95,18 @@ def endings() -> tuple[str, ...]:
     return tuple(ending for info in READERS.values() for ending in info.endings)
 
 
+def is_model(path: Path) -> bool:
+    """Whether there is a reader for a file."""
+    return any(info.is_one(path) for info in READERS.values())
+
+
 def reader_of(path: Path) -> ReaderInfo:
     """The reader of a file, by its ending.
 
     Raises:
         UsageError: there is none.
     """
-    found = next((info for info in READERS.values() if path.suffix.lower() in info.endings), None)
+    found = next((info for info in READERS.values() if info.is_one(path)), None)
     if found is None:
         raise UsageError(f"{path}: no reader for files that end in {path.suffix or 'nothing'}", f"Known: {', '.join(endings())}.")
     return found

@@ -82,6 +82,22 @@ def _conv_transpose2d(walk: Walk, call: fx.Node) -> Value:
     return _transposed(walk, call, tensor_name(walk, a["input"]), weight, bias, int(a["groups"]), how)
 
 
+@handles("convolution.default", "_convolution.default", becomes=(Conv, Reshape, PixelShuffle, Pad))
+def _any_convolution(walk: Walk, call: fx.Node) -> Value:
+    """What every convolution is to PyTorch itself, and in TorchScript that was traced."""
+    a = arguments(call)
+    weight, bias = _constants(walk, a)
+    if weight.ndim != 4:
+        raise NotRead("of what is no picture")
+    stride, padding, dilation = (both(a[role]) for role in ("stride", "padding", "dilation"))
+    if a["transposed"]:
+        how = (one(a["stride"], "stride"), padding, both(a["output_padding"]), one(a["dilation"], "dilation"))
+        return _transposed(walk, call, tensor_name(walk, a["input"]), weight, bias, int(a["groups"]), how)
+    pads = (padding[1], padding[1], padding[0], padding[0])
+    op = Conv(_same_or_both(stride), pads, _same_or_both(dilation), int(a["groups"]))
+    return walk.emit(call, op, (tensor_name(walk, a["input"]),), _weights(weight, bias))
+
+
 _How = tuple[int, tuple[int, int], tuple[int, int], int]
 """Stride, padding, output padding and dilation of a transposed convolution."""
 

@@ -42,9 +42,12 @@ MODES = {
 }
 
 
-@handles(*(f"{name}.vec" for name in MODES), becomes=(Resize,))
+@handles(*(f"{name}.{kind}" for name in MODES for kind in ("vec", "default")), becomes=(Resize,))
 def _upsample(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
+    if "self" in a:
+        given = (a.get("scales_h"), a.get("scales_w"))
+        a |= {"input": a["self"], "scale_factors": None if None in given else given}
     (_, _, h, w), (_, _, out_h, out_w) = shape(a["input"]), shape(call)
     name = packet(call)
     how: dict[str, Any] = {"mode": MODES[name], "align_corners": bool(a.get("align_corners")), "antialias": name.endswith("_aa")}

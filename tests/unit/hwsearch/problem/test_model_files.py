@@ -8,17 +8,23 @@ import pytest
 import torch
 from torch import nn
 
-from hwmodels.errors import UsageError
+from hwmodels.errors import FileError, UsageError
 from hwsearch.problem.pose import Request, load_network, pose
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("net.pt", "TorchScript"), ("net.safetensors", "--weights"), ("net", ".onnx"), ("net.h5", ".tflite")]
-)
+@pytest.mark.parametrize(("name", "said"), [("net.safetensors", "--weights"), ("net", ".onnx"), ("net.h5", ".tflite")])
 def test_what_is_no_network_is_told_apart(name: str, said: str) -> None:
     with pytest.raises(UsageError) as refused:
         load_network(Request(model=name))
     assert said in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_weights_are_told_apart_from_a_program(tmp_path: Path) -> None:
+    torch.save(nn.Conv2d(3, 3, 1).state_dict(), tmp_path / "net.pt")
+    with pytest.raises(UsageError, match="weights, no network"):
+        load_network(Request(model=str(tmp_path / "net.pt")))
+    with pytest.raises(FileError, match="no such file"):
+        load_network(Request(model=str(tmp_path / "other.pt")))
 
 
 def test_a_model_file_is_posed_at_the_size_that_it_names(tmp_path: Path) -> None:

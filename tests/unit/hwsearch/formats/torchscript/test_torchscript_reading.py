@@ -1,0 +1,162 @@
+"""TorchScript programs: read to what the program computes, and refused where something in them could reach a file."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hwmodels.errors import FileError
+from hwsearch.cli import main
+from hwsearch.formats.exported.read import read as read_exported
+from hwsearch.formats.reading import file_network, readers
+from searchspaces.ir.graph import execute
+
+
+class Upscaler(nn.Module):
+    """A small network whose sizes follow the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head, self.act = nn.Conv2d(3, 8, 3, padding=1), nn.PReLU(8)
+        self.body = nn.Sequential(nn.ConvTranspose2d(8, 8, 4, 2, 1, groups=2), nn.LeakyReLU(0.1), nn.Conv2d(8, 3, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(self.act(self.head(x)))
+        return y + F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _saved(file: Path, how: Callable[[nn.Module], torch.jit.ScriptModule], module: nn.Module) -> Path:
+    torch.jit.save(how(module.eval()), str(file))
+    return file
+
+
+HOW: dict[str, Callable[[nn.Module], torch.jit.ScriptModule]] = {
+    "traced": lambda module: torch.jit.trace(module, torch.rand(1, 3, 24, 32)),  # type: ignore[dict-item, return-value]  # torch's own annotation is wider
+    "scripted": torch.jit.script,
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_program_is_a_network_of_any_size(how: str, tmp_path: Path) -> None:
+    module = Upscaler().eval()
+    found = readers.inspect(_saved(tmp_path / "net.pt", HOW[how], module))
+    assert [layer.name for layer in found.layers] == ["head", "body.0", "body.2"]
+    assert (found.graph.uncounted, found.graph.size, found.graph.multiple) == ((), None, 1)
+    for size in ((17, 23), (40, 12)):
+        x = torch.rand(1, 3, *size)
+        with torch.no_grad():
+            assert torch.allclose(execute(found.graph, x), module(x), atol=1e-5)
+
+
+def test_channels_are_those_of_the_kernels(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1))
+    assert readers.inspect(_saved(tmp_path / "net.ts", HOW["scripted"], module)).graph.channels == 1
+
+
+def test_a_program_can_be_searched_and_priced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _saved(tmp_path / "net.torchscript", HOW["scripted"], Upscaler())
+    assert file_network.load(path).scale == 2
+    assert main(["estimate", "--model", str(path), "--target", "jetson"]) == 0
+    assert "body.2" in capsys.readouterr().out
+
+
+class Reads(nn.Module):
+    """Takes its bias from a file."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.from_file("secret", False, 1)
+
+
+class Written(nn.Module):
+    """Saves what it sees."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.save(x, "seen")
+        return x
+
+
+@pytest.mark.parametrize(("module", "what"), [(Reads(), "torch.from_file"), (Written(), "torch.save")])
+def test_what_could_reach_a_file_is_refused_before_it_is_loaded(module: nn.Module, what: str, tmp_path: Path) -> None:
+    path = _saved(tmp_path / "net.pt", HOW["scripted"], module)
+    with pytest.raises(FileError, match=f"could reach out of the network: it holds a call of {what}"):
+        readers.inspect(path)
+
+
+def _edited(path: Path, change: Callable[[str], str]) -> Path:
+    """The archive with its sources changed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(path) as before, zipfile.ZipFile(buffer, "w") as after:
+        for member in before.infolist():
+            content = before.read(member)
+            after.writestr(member, change(content.decode()).encode() if member.filename.endswith(".py") else content)
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+HARM = {
+    "an operator of a library": ("torch.relu(", "ops.other.relu("),
+    "an unknown function": ("torch.relu(", "open("),
+    "no aten": ("torch.relu(", "torch.utils.relu("),
+    "a primitive": ("torch.relu(", "ops.prim.Print("),
+    "an operator as a value": ("torch.relu(", "getattr(ops.aten, "),
+    "torch as a value": ("torch.relu(", "getattr(torch, "),
+    "an import": ("class ", "import os\nclass "),
+}
+
+
+@pytest.mark.parametrize("name", HARM)
+def test_sources_that_were_changed(name: str, tmp_path: Path) -> None:
+    path = _saved(tmp_path / "net.pt", HOW["scripted"], nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))
+    changed: list[str] = []
+
+    def change(text: str) -> str:
+        found = text.replace(*HARM[name])
+        if found != text:
+            changed.append(found)
+        return found
+
+    _edited(path, change)
+    assert changed
+    with pytest.raises(FileError, match="could reach out of the network"):
+        readers.inspect(path)
+
+
+def test_a_damaged_program(tmp_path: Path) -> None:
+    path = _saved(tmp_path / "net.ts", HOW["scripted"], Upscaler())
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(FileError, match="cut short"):
+        readers.inspect(path)
+
+
+def test_weights_are_no_program(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(Upscaler().state_dict(), path)
+    assert not readers.is_model(path)
+
+
+def test_constants_in_the_code_of_an_exported_program(tmp_path: Path) -> None:
+    """They are detached in place there, which a second export refuses."""
+
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.head(x - torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1))
+            return y.index_select(1, torch.tensor([2, 1, 0]))
+
+    module, x = Shifted().eval(), torch.rand(1, 3, 24, 32)
+    torch.export.save(torch.export.export(module, (x,), strict=False), tmp_path / "net.pt2")
+    found = read_exported(tmp_path / "net.pt2")
+    assert found.graph.uncounted == ()
+    with torch.no_grad():
+        assert torch.allclose(execute(found.graph, x), module(x), atol=1e-5)
