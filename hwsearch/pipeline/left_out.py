@@ -99,6 +99,8 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
     progress, clock = progress or Silent(), Clock()
     if request.resume and request.run_dir is not None and (request.run_dir / reader.RESULTS).is_file():
         return Run(request.run_dir).results
+    if not request.resume:
+        directory.check_empty(request.run_dir)
     found = found_network(request)
     if not candidates(found):
         raise UsageError(

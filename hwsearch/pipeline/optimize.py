@@ -142,6 +142,8 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
     progress, clock = progress or Silent(), Clock()
     if (finished := _finished(request)) is not None:
         return finished
+    if not request.resume:
+        directory.check_empty(request.run_dir)
     progress.expect(EXPECTED_S)
     with clock.stage("prepare"), progress.stage("tracing the network, lowering it to the device", 1):
         posed = _posed(request, shared.network if shared else None)

@@ -62,6 +62,8 @@ def optimize(targets: Sequence[str], request: Request, progress: Progress | None
         places = {name: request.run_dir / name for name in names}
         if all(Run(place).is_finished for place in places.values()):
             return Runs(request.run_dir, {n: pipeline.optimize(replace(requests[n], run_dir=p)) for n, p in places.items()})
+    if not request.resume:
+        directory.check_empty(request.run_dir)
     network = load_network(request)
     with progress.stage("lowering the network to every device", len(requests)) as stage:
         spaces = []

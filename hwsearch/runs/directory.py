@@ -46,6 +46,24 @@ def provenance_of(problem: Problem, photos: Pictures) -> dict[str, Any]:
     }
 
 
+def check_empty(path: Path | None) -> None:
+    """Refuse a folder that holds something; asked before a network is looked at, too, so that nobody waits for it.
+
+    Raises:
+        FileError: it does, or it cannot be looked into.
+    """
+    if path is None or not path.exists():
+        return
+    try:
+        taken = any(path.iterdir())
+    except OSError as error:
+        raise file_error(error, path) from error
+    if taken:
+        known = (path / reader.RUN).exists()
+        hint = f"Go on with --resume {path}, or choose" if known else "Choose"
+        raise FileError(f"{path} is not empty", f"{hint} another folder with --out.")
+
+
 class RunDirectory:
     """A run's folder, locked while this object is open. Use it as a context manager.
 
@@ -73,13 +91,9 @@ class RunDirectory:
             path = path.absolute()
             try:
                 path.mkdir(parents=True, exist_ok=True)
-                taken = any(path.iterdir())
             except OSError as error:
                 raise file_error(error, path) from error
-            if taken:
-                known = (path / reader.RUN).exists()
-                hint = f"Go on with --resume {path}, or choose" if known else "Choose"
-                raise FileError(f"{path} is not empty", f"{hint} another folder with --out.")
+            check_empty(path)
         return cls(path, _acquire(path))
 
     @classmethod

@@ -16,6 +16,9 @@ import pytest
 from hwmodels.errors import FileError, UsageError
 from hwmodels.parts import plugins
 from hwsearch.documents import files
+from hwsearch.pipeline import several_devices
+from hwsearch.pipeline.optimize import optimize
+from hwsearch.problem.pose import Request
 from hwsearch.runs.directory import RunDirectory
 from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import Run
@@ -181,3 +184,14 @@ def test_a_run_asks_for_its_plugins_and_executes_none(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path / "plain") as run:
         run.write_configuration(Asked(), {})
         assert "plugins" not in json.loads(run.configuration_path.read_text())
+
+
+@pytest.mark.parametrize("targets", [("jetson",), ("jetson", "hexagon")])
+def test_a_folder_that_holds_something_is_refused_before_the_network_is_looked_at(
+    targets: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    request = Request(model=str(tmp_path / "no_such_network.onnx"), target=targets[0], run_dir=tmp_path)
+    with pytest.raises(FileError, match="is not empty"):
+        optimize(request) if len(targets) == 1 else several_devices.optimize(targets, request)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
