@@ -60,7 +60,8 @@ class Chain(NamedTuple):
     """Consecutive layers as a cascade sees them, all arrays of L.
 
     ``joins bool``: the output of a layer may be a rolling buffer read by the next. ``height``, ``row_bytes``: of that output.
-    ``kernel``, ``stride``: rows that the next layer reads for one of its own, and how far it moves. ``whole_bytes``: input and
+    ``kernel``, ``stride``: rows that the next layer reads for one of its own, and how far it moves. ``repeats bool``: layers that
+    repeat every row of their input, in pairs of rows, which in cascades of theirs all layers make. ``whole_bytes``: input and
     output of a layer (an element-wise one overwrites its input). ``all_bytes``: the same without overwriting.
     ``weight_bytes``: its encoded weights.
     """
@@ -70,21 +71,28 @@ class Chain(NamedTuple):
     row_bytes: np.ndarray
     kernel: np.ndarray
     stride: np.ndarray
+    repeats: np.ndarray
     whole_bytes: np.ndarray
     all_bytes: np.ndarray
     weight_bytes: np.ndarray
 
     def steps(self, first: int, last: int, step: int) -> np.ndarray:
         """``int64``: rows that layers ``first`` to ``last`` make at a time when the last one makes ``step``."""
-        factors = self.stride[first:last][::-1]
-        return step * np.concatenate([np.cumprod(factors)[::-1], [1]]).astype(np.int64)
+        pairs, made = step > 1 and bool(self.repeats[first : last + 1].any()), np.full(last + 1 - first, step, dtype=np.int64)
+        for i in range(last - 1, first - 1, -1):
+            rows = int(made[i + 1 - first])
+            rows = (rows + rows % 2 * pairs) * int(self.stride[i]) // (1 + int(self.repeats[i + 1]))
+            made[i - first] = rows + rows % 2 * int(self.repeats[i])
+        return made
 
     def buffers(self, first: int, last: int, step: int) -> np.ndarray:
         """``int64``: bytes of the rolling buffers behind layers ``first`` to ``last - 1``: what is being written and what is
-        being read, in multiples of the latter, at most the whole feature map."""
+        being read, in multiples of the latter, which may be a little more than the whole feature map."""
         made = self.steps(first, last, step)
-        read = (made[1:] - 1) * self.stride[first:last] + self.kernel[first:last]
-        rows = np.minimum(-(-(made[:-1] + read) // read) * read, self.height[first:last])
+        repeated = self.repeats[first + 1 : last + 1].astype(np.int64)
+        read = -(-((made[1:] - 1) * self.stride[first:last] + self.kernel[first:last] + repeated) // (1 + repeated))
+        read = np.minimum(read, self.height[first:last])
+        rows = -(-(made[:-1] + read) // read) * read
         found: np.ndarray = rows * self.row_bytes[first:last]
         return found
 
@@ -96,12 +104,14 @@ def chain_of(
     absorbed: list[bool],
     element_bytes: int,
     weight_bytes: np.ndarray,
+    enlarges: bool,
 ) -> Chain:
     """The layers of a workload as a chain.
 
     Args:
         firsts: the first operation of each layer, None where the array does nothing.
         absorbed: layers that the output unit does as part of the layer before; both stay out of cascades.
+        enlarges: whether enlargements by repeated pixels join cascades.
     """
     count = len(workload.layers)
     height, row_bytes, kernel, stride = (np.ones(count, dtype=np.int64) for _ in range(4))
@@ -111,15 +121,17 @@ def chain_of(
     least = np.array(
         [stored[layer.inputs[0]] if over else b for layer, over, b in zip(workload.layers, overwrites, both, strict=True)]
     )
-    chain = Chain(np.zeros(count, dtype=bool), height, row_bytes, kernel, stride, least, both, weight_bytes)
+    repeats = np.array([enlarges and op is not None and op.nearest > 0 for op in firsts], dtype=bool)
+    chain = Chain(np.zeros(count, dtype=bool), height, row_bytes, kernel, stride, repeats, least, both, weight_bytes)
     alone = [absorbed[i] or (i + 1 < count and absorbed[i + 1]) for i in range(count)]
     for i, layer in enumerate(workload.layers[:-1]):
         tensor, following, op = workload.tensors[layer.output], workload.layers[i + 1], firsts[i + 1]
         if tensor.readers != (i + 1,) or not brick[layer.output] or op is None or alone[i] or alone[i + 1]:
             continue
-        fit = _cascades(layer) and _cascades(following) and following.inputs[0] == layer.output
+        fit = (_cascades(layer) or repeats[i]) and (_cascades(following) or repeats[i + 1])
+        fit = fit and following.inputs[0] == layer.output
         # A transposed convolution reads its input whole.
-        if fit and workload.tensors[following.output].height <= tensor.height:
+        if fit and (repeats[i + 1] or workload.tensors[following.output].height <= tensor.height):
             chain.joins[i] = True
             chain.height[i] = tensor.height
             chain.row_bytes[i] = tensor.width * up(tensor.channels, BRICK) * element_bytes
@@ -171,6 +183,17 @@ def widened(chain: Chain, cascade: Cascade, capacity: float) -> list[Cascade]:
     return best
 
 
+def held(chain: Chain, cascade: Cascade, capacity: float) -> float:
+    """Bytes on chip while a cascade runs: its rolling buffers, and the weights for which there is room beside them.
+
+    Each layer in turn may copy its weights. They count twice for the layers behind it, as wanted and as copied.
+    """
+    weights = chain.weight_bytes[cascade.first : cascade.last + 1]
+    rolling = cascade.used_bytes - float(weights.sum())
+    before = 2 * (np.cumsum(weights) - weights)
+    return rolling + float(weights[weights <= capacity - rolling - before].sum())
+
+
 def schedule(
     workload: Workload, chain: Chain, element_bytes: float, access: np.ndarray, capacity: float, copies: Copies
 ) -> Schedule:
@@ -191,7 +214,7 @@ def schedule(
             streamed[cascade.last] = cascade.used_bytes + float(chain.weight_bytes[layers].sum()) > capacity
             streamed[cascade.first] = cascade.first == 0
         rows[layers] = chain.steps(cascade.first, cascade.last, cascade.step)
-        taken[layers] = min(cascade.used_bytes, capacity)
+        taken[layers] = held(chain, cascade, capacity)
         rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True
     taken += copies(capacity - taken, rows == 0)
     kept = kept_whole(workload, element_bytes, taken, rolling, access, capacity)

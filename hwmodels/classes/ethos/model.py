@@ -217,7 +217,9 @@ class _Pricing:
         if not self.homes.spills:
             return feature_maps.all_inside(workload, size, copied, capacity)
         firsts = [each[0].operation if each else None for each in found]
-        chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), weights)
+        # An enlargement is a pooling, but an operation of its own on a U85.
+        enlarges = self.array.buffers[0] == 0
+        chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), weights, enlarges)
         planned = feature_maps.schedule(workload, chain, size, self._access(found), capacity, copied)
         for row, turn in self.turns.items():
             planned.inside[workload.layers[row].output] = planned.inside[workload.layers[turn].output]
