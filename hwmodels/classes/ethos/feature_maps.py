@@ -63,7 +63,7 @@ class Chain(NamedTuple):
     ``kernel``, ``stride``: rows that the next layer reads for one of its own, and how far it moves. ``repeats bool``: layers that
     repeat every row of their input, in pairs of rows, which in cascades of theirs all layers make. ``whole_bytes``: input and
     output of a layer (an element-wise one overwrites its input). ``all_bytes``: the same without overwriting.
-    ``weight_bytes``: its encoded weights.
+    ``weight_bytes``: its encoded weights; ``counted``: how often they count for the room that layers behind it find (``held``).
     """
 
     joins: np.ndarray
@@ -75,6 +75,7 @@ class Chain(NamedTuple):
     whole_bytes: np.ndarray
     all_bytes: np.ndarray
     weight_bytes: np.ndarray
+    counted: int = 2
 
     def steps(self, first: int, last: int, step: int) -> np.ndarray:
         """``int64``: rows that layers ``first`` to ``last`` make at a time when the last one makes ``step``."""
@@ -104,14 +105,14 @@ def chain_of(
     absorbed: list[bool],
     element_bytes: int,
     weight_bytes: np.ndarray,
-    enlarges: bool,
+    separate: bool,
 ) -> Chain:
     """The layers of a workload as a chain.
 
     Args:
         firsts: the first operation of each layer, None where the array does nothing.
         absorbed: layers that the output unit does as part of the layer before; both stay out of cascades.
-        enlarges: whether enlargements by repeated pixels join cascades.
+        separate: whether the array is a U85's: it enlarges by repeated pixels in an operation of its own, outside of cascades.
     """
     count = len(workload.layers)
     height, row_bytes, kernel, stride = (np.ones(count, dtype=np.int64) for _ in range(4))
@@ -121,8 +122,10 @@ def chain_of(
     least = np.array(
         [stored[layer.inputs[0]] if over else b for layer, over, b in zip(workload.layers, overwrites, both, strict=True)]
     )
-    repeats = np.array([enlarges and op is not None and op.nearest > 0 for op in firsts], dtype=bool)
-    chain = Chain(np.zeros(count, dtype=bool), height, row_bytes, kernel, stride, repeats, least, both, weight_bytes)
+    repeats = np.array([not separate and op is not None and op.nearest > 0 for op in firsts], dtype=bool)
+    chain = Chain(
+        np.zeros(count, dtype=bool), height, row_bytes, kernel, stride, repeats, least, both, weight_bytes, 1 if separate else 2
+    )
     alone = [absorbed[i] or (i + 1 < count and absorbed[i + 1]) for i in range(count)]
     for i, layer in enumerate(workload.layers[:-1]):
         tensor, following, op = workload.tensors[layer.output], workload.layers[i + 1], firsts[i + 1]
@@ -186,11 +189,12 @@ def widened(chain: Chain, cascade: Cascade, capacity: float) -> list[Cascade]:
 def held(chain: Chain, cascade: Cascade, capacity: float) -> float:
     """Bytes on chip while a cascade runs: its rolling buffers, and the weights for which there is room beside them.
 
-    Each layer in turn may copy its weights. They count twice for the layers behind it, as wanted and as copied.
+    Each layer in turn may copy its weights. They count twice for the layers behind it, as wanted and as copied; what a U85's
+    compiler does is closer to once. (Found by what Vela prints for random networks.)
     """
     weights = chain.weight_bytes[cascade.first : cascade.last + 1]
     rolling = cascade.used_bytes - float(weights.sum())
-    before = 2 * (np.cumsum(weights) - weights)
+    before = chain.counted * (np.cumsum(weights) - weights)
     return rolling + float(weights[weights <= capacity - rolling - before].sum())
 
 

@@ -217,9 +217,8 @@ class _Pricing:
         if not self.homes.spills:
             return feature_maps.all_inside(workload, size, copied, capacity)
         firsts = [each[0].operation if each else None for each in found]
-        # An enlargement is a pooling, but an operation of its own on a U85.
-        enlarges = self.array.buffers[0] == 0
-        chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), weights, enlarges)
+        separate = self.array.buffers[0] > 0
+        chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), weights, separate)
         planned = feature_maps.schedule(workload, chain, size, self._access(found), capacity, copied)
         for row, turn in self.turns.items():
             planned.inside[workload.layers[row].output] = planned.inside[workload.layers[turn].output]
