@@ -18,7 +18,7 @@ belong to it and fits nowhere alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -199,12 +199,19 @@ def held(chain: Chain, cascade: Cascade, capacity: float) -> float:
 
 
 def schedule(
-    workload: Workload, chain: Chain, element_bytes: float, access: np.ndarray, capacity: float, copies: Copies
+    workload: Workload,
+    chain: Chain,
+    element_bytes: float,
+    access: np.ndarray,
+    capacity: float,
+    copies: Copies,
+    absorbed: Sequence[bool],
 ) -> Schedule:
     """The schedule of a workload whose feature maps live in external memory, with ``capacity`` bytes on chip.
 
     Args:
         access: ``float64[T]``, elements of each tensor that are read and written.
+        absorbed: layers that the output unit does as part of the layer before.
     """
     count = len(workload.layers)
     found = [wide for narrow in cascades(chain, 0, count - 1, 1, False, capacity) for wide in widened(chain, narrow, capacity)]
@@ -221,7 +228,7 @@ def schedule(
         taken[layers] = held(chain, cascade, capacity)
         rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True
     taken += copies(capacity - taken, rows == 0)
-    kept = kept_whole(workload, element_bytes, taken, rolling, access, capacity)
+    kept = kept_whole(workload, element_bytes, taken, rolling, access, capacity, absorbed)
     for one in ranges_of(workload, kept, element_bytes, access):
         taken[one.layers] += one.size_bytes
     return Schedule(kept | rolling, rows, streamed, float(taken.max(initial=0.0)))

@@ -219,7 +219,7 @@ class _Pricing:
         firsts = [each[0].operation if each else None for each in found]
         separate = self.array.buffers[0] > 0
         chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), weights, separate)
-        planned = feature_maps.schedule(workload, chain, size, self._access(found), capacity, copied)
+        planned = feature_maps.schedule(workload, chain, size, self._access(found), capacity, copied, self.absorbed)
         for row, turn in self.turns.items():
             planned.inside[workload.layers[row].output] = planned.inside[workload.layers[turn].output]
         for row in map(int, np.flatnonzero(self.absorbed)):

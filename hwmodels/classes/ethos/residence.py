@@ -14,6 +14,7 @@ integer program here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +23,8 @@ from hwmodels.classes.ethos.storage import beside, in_place, settled, share_view
 from hwmodels.workload import Workload
 
 MOST_RIVALS = 20
+TIE = 1e-5
+"""Of the accesses of the busiest rival, what the first rival is preferred by: less than choices differ in that are no ties."""
 
 
 @dataclass
@@ -79,7 +82,13 @@ def _places(workload: Workload, candidates: np.ndarray) -> list[int]:
 
 
 def kept_whole(
-    workload: Workload, element_bytes: float, taken: np.ndarray, rolling: np.ndarray, access: np.ndarray, capacity: float
+    workload: Workload,
+    element_bytes: float,
+    taken: np.ndarray,
+    rolling: np.ndarray,
+    access: np.ndarray,
+    capacity: float,
+    absorbed: Sequence[bool],
 ) -> np.ndarray:
     """``bool[T]``: feature maps between layers that stay on chip whole.
 
@@ -87,6 +96,7 @@ def kept_whole(
         taken: ``float64[L]``, bytes that cascades hold on chip while each layer runs.
         rolling: ``bool[T]``, feature maps inside of cascades, which are never whole.
         access: ``float64[T]``, elements of each tensor that are read and written.
+        absorbed: layers that the output unit does as part of the layer before.
     """
     kept: np.ndarray = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
     switches = [i for i, layer in enumerate(workload.layers) if beside(layer)]
@@ -118,7 +128,7 @@ def kept_whole(
             kept[one.tensors] = stays
             if stays:
                 sure[one.layers] += one.size_bytes
-    return _operands_together(workload, kept, rolling)
+    return _operands_together(workload, kept, rolling, absorbed)
 
 
 def _groups(rivals: list[Range]) -> list[list[Range]]:
@@ -136,7 +146,8 @@ def _groups(rivals: list[Range]) -> list[list[Range]]:
 
 
 def _best(rivals: list[Range], taken: np.ndarray, capacity: float) -> list[bool]:
-    """Which rivals stay: those with the most accesses in all that fit beside ``taken float64[L]`` at every moment."""
+    """Which rivals stay: those with the most accesses in all that fit beside ``taken float64[L]`` at every moment; of several such
+    choices the one with the earliest rivals, as a search finds it that keeps each first."""
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     begin, end = min(one.first for one in rivals), max(one.last for one in rivals)
@@ -145,19 +156,21 @@ def _best(rivals: list[Range], taken: np.ndarray, capacity: float) -> list[bool]
         sizes[one.first - begin : one.last + 1 - begin, column] = one.size_bytes
     free = capacity - taken[begin : end + 1]
     access = np.array([one.access for one in rivals])
-    scaled = np.maximum(access / max(access.max(), 1.0), 1e-9)
+    earlier = TIE * 0.5 ** np.arange(len(rivals))
+    scaled = np.maximum(access / max(access.max(), 1.0), 1e-9) + earlier
     rows, where = np.unique(np.concatenate([sizes, free[:, None]], axis=1), axis=0, return_index=True)
     fits = LinearConstraint(rows[:, :-1], -np.inf, free[where])
-    solved = milp(-scaled, integrality=np.ones(len(rivals)), bounds=Bounds(0, 1), constraints=fits)
+    solved = milp(-scaled, integrality=np.ones(len(rivals)), bounds=Bounds(0, 1), constraints=fits, options={"mip_rel_gap": 0.0})
     # Nothing kept always fits, so there is a solution.
     return [bool(stays > 0.5) for stays in solved.x]
 
 
-def _operands_together(workload: Workload, kept: np.ndarray, rolling: np.ndarray) -> np.ndarray:
-    """Operands of an element-wise operation are in one memory, but for one that something else than such an operation reads."""
+def _operands_together(workload: Workload, kept: np.ndarray, rolling: np.ndarray, absorbed: Sequence[bool]) -> np.ndarray:
+    """Operands of an element-wise operation are in one memory, but for one that something else than such an operation reads; an
+    absorbed operation has one operand."""
     together = kept.copy()
-    for layer in workload.layers:
-        if not layer.maps() or len(layer.inputs) < 2 or all(together[i] or rolling[i] for i in layer.inputs):
+    for layer, merged in zip(workload.layers, absorbed, strict=True):
+        if merged or not layer.maps() or len(layer.inputs) < 2 or all(together[i] or rolling[i] for i in layer.inputs):
             continue
         for i in layer.inputs:
             if all(workload.layers[r].maps() for r in workload.tensors[i].readers):
