@@ -146,8 +146,8 @@ def _groups(rivals: list[Range]) -> list[list[Range]]:
 
 
 def _best(rivals: list[Range], taken: np.ndarray, capacity: float) -> list[bool]:
-    """Which rivals stay: those with the most accesses in all that fit beside ``taken float64[L]`` at every moment; of several such
-    choices the one with the earliest rivals, as a search finds it that keeps each first."""
+    """Which rivals stay: of all choices that fit beside ``taken float64[L]`` at every moment, that with the most accesses; of
+    several such, that with the earliest rivals, as a search finds it that keeps each first."""
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     begin, end = min(one.first for one in rivals), max(one.last for one in rivals)

@@ -22,7 +22,7 @@ from searchspaces.tracing.trace import to_workload
 
 NEAR, BELOW = 0.02, 0.01
 SEEDS = (41, 42)
-ALLOWED = {"ethos-u55-128": 0, "ethos-u65-512": 2, "ethos-u85-512": 2}
+ALLOWED = {"ethos-u55-128": 0, "ethos-u65-512": 0, "ethos-u85-512": 2}
 """Networks of the 18 that may miss."""
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ethosu") is None, reason="needs the extra: vela")
@@ -54,6 +54,6 @@ def test_onchip_memory(target: str, tmp_path: Path) -> None:
             print(f"{kind} {seed} {target}: {errors[kind, seed]:+.2%}")
     found = np.array(list(errors.values()))
     assert np.median(np.abs(found)) <= 0.005
-    # Enlarged by repeated pixels inside of a cascade, which the model leaves out, one of the 18 takes a quarter more on the U65.
     assert np.sum(np.abs(found) > NEAR) <= ALLOWED[target]
-    assert np.sum(found < -BELOW) <= ALLOWED[target]
+    assert np.sum(found < -BELOW) <= max(ALLOWED[target], target == "ethos-u65-512")
+    assert found.min() >= -0.03
