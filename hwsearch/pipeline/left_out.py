@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hwmodels.errors import BudgetError, UsageError
 from hwmodels.parts import plugins
 from hwsearch.documents import reading
@@ -59,6 +61,11 @@ MOST_DB = 1.0
 """A network that loses more in floating point is of no use, where no budget says what is."""
 LEAST = 8
 """A network that is worth fewer plans is not searched; and the fewest random plans that check its proxies."""
+STEADY = 8
+"""Crops of the calibration that a network is run on, too. A network without a block may lose nothing on some pictures and blow up
+on others."""
+AWAY = 10.0
+"""One that gives so many times what the whole network gives is of no use, whatever it loses on the search pictures."""
 WHOLE = "whole"
 
 
@@ -221,21 +228,32 @@ def weights_of(found: LoadedNetwork, name: str) -> int:
 
 
 def _looks(request: Request, found: LoadedNetwork, problem: Problem, photos: Pictures) -> Callable[[tuple[str, ...]], float]:
-    """Blocks -> what the network loses without them, in floating point, on patches of the search pictures where there are any."""
+    """Blocks -> what the network loses without them, in floating point, on patches of the search pictures where there are any;
+    infinity where it blows up."""
 
     def run(x: Any) -> Any:
         return execute(problem.graph, x)
 
     judge = on_patches(run, photos.search, photos.task, request.seed) or Evaluator(run, photos.search, photos.task)
+    crops = photos.crops[:: max(len(photos.crops) // STEADY, 1)]
+    peaks = [_peak(run, crop.low) for crop in crops]
 
     def loss_db(names: tuple[str, ...]) -> float:
         try:
             left = adapted(replace(request, dropped=names), found)
         except UsageError:  # no block would be left
             return float("inf")
+        if not all(_peak(left.module, crop.low) <= AWAY * peak for crop, peak in zip(crops, peaks, strict=True)):
+            return float("inf")
         return judge.score(left.module).loss_db
 
     return loss_db
+
+
+def _peak(run: Callable[[Any], Any], x: Any) -> float:
+    """Largest magnitude of what comes out; no number where some of it is none."""
+    with torch.no_grad():
+        return float(run(x).abs().max())
 
 
 def _shares(
