@@ -9,8 +9,10 @@ sizes, or a function of the file's own. Anything else is refused and named, and 
 from __future__ import annotations
 
 import ast
+import io
+import re
 import zipfile
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +63,20 @@ ARITHMETIC = (
 """Of sizes, lists and conditions. (``warn`` prints.)"""
 FILES = ("filename", "file", "path")
 """What operators call the name of a file."""
+PICKLES = ("data.pkl", "constants.pkl")
+PARTS = (*PICKLES, "version", ".data/version", "byteorder")
+"""Members of an archive beside sources and tensors. Pickles of TorchScript are read by a parser without Python, for tensors and
+classes of the sources."""
+_TENSOR = re.compile(r"(data|constants)/\d+")
 FORBIDDEN = ("set_", "_cuda", "from_file", "save", "load")
 """Beginnings of operators that read and write files, or reach into storage."""
 
 
-def safe(path: Path) -> bytes:
-    """The archive at ``path``.
+def safe(path: Path) -> io.BytesIO:
+    """The archive at ``path``, made anew of what was understood: sources as they were parsed, and tensors.
+
+    Torch then reads nothing that was not looked at: neither a second member of one name, nor what its own parser might take a
+    text for.
 
     Raises:
         FileError: it is none, is damaged, or calls what could reach out of it.
@@ -76,18 +86,27 @@ def safe(path: Path) -> bytes:
             total = sum(member.file_size for member in archive.infolist())
             if total > MOST_BYTES or archive.testzip() is not None:
                 raise FileError(f"{path}: a damaged archive, or one of {total} bytes")
-            names = archive.namelist()
-            sources = {name: archive.read(name).decode() for name in names if is_source(name)}
-            pickles = b"".join(archive.read(name) for name in names if name.endswith(".pkl") and "/code/" not in name)
+            files = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+            sources = {name: content.decode() for name, content in files.items() if is_source(f"/{name}")}
     except BAD as error:
         raise FileError(f"{path}: no TorchScript program, or cut short ({error})", "Save it again by torch.jit.save.") from None
     if not sources:
         raise FileError(f"{path}: no TorchScript program", "Save it by torch.jit.save.")
-    if b"torch.classes" in pickles:
+    kept = {name: content for name, content in files.items() if name in PARTS or _TENSOR.fullmatch(name)}
+    if any(b"torch.classes" in kept.get(name, b"") for name in PICKLES):
         raise _refused(path, "an object of a loaded library (torch.classes), as quantized modules and back ends are")
     for name, text in sources.items():
-        _check(path, name.partition("/code/")[2], text)
-    return path.read_bytes()
+        kept[name] = _checked(path, name.removeprefix("code/"), text).encode()
+    return _written(kept)
+
+
+def _written(files: Mapping[str, bytes]) -> io.BytesIO:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            archive.writestr(f"archive/{name}", content)
+    buffer.seek(0)
+    return buffer
 
 
 def _refused(path: Path, what: str) -> FileError:
@@ -95,7 +114,8 @@ def _refused(path: Path, what: str) -> FileError:
     return FileError(f"{path}: refused, because loading it could reach out of the network: it holds {what}", hint)
 
 
-def _check(path: Path, name: str, text: str) -> None:
+def _checked(path: Path, name: str, text: str) -> str:
+    """The source as Python's parser has understood it, where nothing in it is harmful."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -115,6 +135,7 @@ def _check(path: Path, name: str, text: str) -> None:
             raise _refused(path, f"torch itself as a value, in {name}")
         if isinstance(node, ast.Attribute) and node.attr == "classes":
             raise _refused(path, f"a class of a loaded library, in {name}")
+    return f"{ast.unparse(tree)}\n"
 
 
 def _own_functions(tree: ast.Module) -> set[str]:
@@ -132,9 +153,11 @@ def _own_functions(tree: ast.Module) -> set[str]:
 def _harmful(func: ast.expr, own: Set[str] = frozenset()) -> str | None:
     """What is called, where it is not known to be harmless. ``own``: variables that stand for functions of the file's own."""
     words = _dotted(func)
-    if words is None or words[0] not in ("torch", "ops"):  # a function of the file's own, or of a value
-        name = func.id if isinstance(func, ast.Name) else ""
-        return None if not name or name in BUILT_IN or name in own else name
+    if isinstance(func, ast.Name):
+        return None if func.id in BUILT_IN or func.id in own else func.id
+    if words is None or words[0] not in ("torch", "ops"):  # a method: of a module of the file, a list, or a tensor
+        method = func.attr if isinstance(func, ast.Attribute) else ""
+        return None if method and not _knows_files(method) else method or "what is no name"
     if words[0] == "ops" and words[1:2] == ["prim"]:
         return None if words[2:] and (words[2] in PRIMITIVES or words[2].startswith("is_")) else ".".join(words)
     name = words[-1]
@@ -151,13 +174,18 @@ def _dotted(func: ast.expr) -> list[str] | None:
 
 
 def _on_tensors(name: str) -> bool:
-    """Whether some form of an operator of aten takes or gives tensors, and none the name of a file."""
+    """Whether some form of an operator of aten takes or gives tensors, and none knows a file."""
+    items = [item for schema in _schemas(name) for item in (*schema.arguments, *schema.returns)]
+    return not _knows_files(name) and any("Tensor" in str(item.type) for item in items)
+
+
+def _knows_files(name: str) -> bool:
+    """Whether an operator of aten reads or writes files, or reaches into storage."""
+    arguments = [argument for schema in _schemas(name) for argument in schema.arguments]
+    return name.startswith(FORBIDDEN) or any(a.name in FILES and "str" in str(a.type) for a in arguments)
+
+
+def _schemas(name: str) -> list[Any]:
+    """Of all forms of an operator of aten; none where there is no such operator."""
     packet = getattr(torch.ops.aten, name, None)
-    schemas = [getattr(packet, overload)._schema for overload in packet.overloads()] if packet is not None else []
-    if name.startswith(FORBIDDEN) or any(_is_file(a) for schema in schemas for a in schema.arguments):
-        return False
-    return any("Tensor" in str(item.type) for schema in schemas for item in (*schema.arguments, *schema.returns))
-
-
-def _is_file(argument: Any) -> bool:
-    return argument.name in FILES and "str" in str(argument.type)
+    return [] if packet is None else [getattr(packet, overload)._schema for overload in packet.overloads()]

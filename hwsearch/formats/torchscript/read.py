@@ -6,7 +6,6 @@ run, so that they are parameters of the exported program and layers keep their n
 
 from __future__ import annotations
 
-import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ def _loaded(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
+            return torch.jit.load(content, map_location="cpu").eval()
     except Exception as error:  # torch's loader raises whatever its own reading of damaged programs raises
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise FileError(f"{path}: PyTorch {torch.__version__} does not load this program: {first}", "Save it again.") from None

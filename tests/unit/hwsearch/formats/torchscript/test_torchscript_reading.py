@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from hwmodels.errors import FileError
 from hwsearch.cli import main
 from hwsearch.formats.exported.read import read as read_exported
 from hwsearch.formats.reading import file_network, readers
+from hwsearch.formats.torchscript.archive import safe
 from searchspaces.ir.graph import execute
 
 
@@ -108,6 +110,8 @@ HARM = {
     "a primitive": ("torch.relu(", "ops.prim.Print("),
     "an operator as a value": ("torch.relu(", "getattr(ops.aten, "),
     "torch as a value": ("torch.relu(", "getattr(torch, "),
+    "a method that knows files": ("torch.relu(", "input.save("),
+    "a function that is called at once": ("torch.relu(", "[torch.relu][0]("),
     "an import": ("class ", "import os\nclass "),
 }
 
@@ -127,6 +131,24 @@ def test_sources_that_were_changed(name: str, tmp_path: Path) -> None:
     assert changed
     with pytest.raises(FileError, match="could reach out of the network"):
         readers.inspect(path)
+
+
+def test_torch_reads_what_was_looked_at_and_nothing_else(tmp_path: Path) -> None:
+    """Two members of one name, of which readers take different ones; and one that only a reader blind to capitals would find."""
+    path = _saved(tmp_path / "net.pt", HOW["scripted"], nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))
+    with zipfile.ZipFile(path) as archive:
+        source = next(name for name in archive.namelist() if "/code/" in name and name.endswith(".py"))
+        held = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr(source.replace("/code/", "/CODE/"), b"harm")
+        archive.writestr(source, b"harm")
+        for name, content in held.items():
+            archive.writestr(name, content)
+    assert [layer.name for layer in readers.inspect(path).layers] == ["0"]
+    with zipfile.ZipFile(safe(path)) as archive:
+        assert archive.namelist().count(source.replace(source.partition("/")[0], "archive", 1)) == 1
+        assert not any("CODE" in name for name in archive.namelist())
 
 
 def test_a_damaged_program(tmp_path: Path) -> None:
