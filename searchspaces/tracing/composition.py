@@ -16,6 +16,11 @@ def _table() -> dict[Any, Any]:
     return dict(core_aten_decompositions())
 
 
+def names() -> frozenset[str]:
+    """Operators of which it is known what they are composed of, without their overloads."""
+    return frozenset(str(op.__name__).partition(".")[0] for op in _table())
+
+
 def composed_of(call: fx.Node) -> fx.GraphModule | None:
     """The calls that make up one call, as a graph whose inputs are ``call.all_input_nodes`` in their order; None where torch
     knows of none. Nothing is computed: shapes alone are traced."""

@@ -1,6 +1,7 @@
 """Reading model files: which width every layer and tensor has, what the weights take, and the network itself.
 
-Files of others are read as well as our own, and nothing in them is executed. A reader is a ``ReaderInfo``: those that come with
+Files of others are read as well as our own, and nothing in them is executed (programs of TorchScript are interpreted, when they
+have been looked through). A reader is a ``ReaderInfo``: those that come with
 the package stand in ``READERS`` of a format's ``offers.py``, those of others are found as exporters are (entry points in
 ``hwsearch.readers``, plug-ins). How a reader reads one operator is a function of its own, in a table of the format.
 

@@ -2,8 +2,8 @@
 
 Such a file holds the source of its modules, in a language that torch compiles and interprets. That language has no Python in it,
 but operators that open, read and write files, and classes of loaded libraries. A file of unknown origin must reach none of them.
-So every source is parsed first, and whatever is called in it must be an operator on tensors that knows no file, arithmetic of
-sizes, or a function of the file's own. Anything else is refused and named, and nothing is loaded.
+So every source is parsed first, and whatever is called in it must be an operator on tensors that is listed, arithmetic of sizes,
+or a function of the file's own. Anything else is refused and named, and nothing is loaded.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import io
 import re
 import zipfile
 from collections.abc import Mapping, Set
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from hwmodels.errors import FileError
 from hwsearch.formats.torchscript.offers import BAD, is_source
+from searchspaces.tracing import composition, walker  # noqa: F401  the walker fills the table
+from searchspaces.tracing.aten import HANDLERS
 
 MOST_BYTES = 1 << 33
 BUILT_IN = (
@@ -27,6 +29,8 @@ BUILT_IN = (
     *("str", "enumerate", "zip", "abs", "tuple", "getattr"),
 )
 """Functions of the language itself."""
+METHODS = ("keys", "values", "items", "get", "update", "lower", "upper", "join", "split", "index", "count", "sort")
+"""Of lists, dictionaries and words."""
 PRIMITIVES = (
     "NumToTensor",
     "data",
@@ -61,15 +65,39 @@ ARITHMETIC = (
     *("device", "extend", "copy", "insert", "pop", "reverse", "mathremainder", "sqrt", "log", "round", "fabs", "size", "dim"),
 )
 """Of sizes, lists and conditions. (``warn`` prints.)"""
-FILES = ("filename", "file", "path")
-"""What operators call the name of a file."""
 PICKLES = ("data.pkl", "constants.pkl")
 PARTS = (*PICKLES, "version", ".data/version", "byteorder")
 """Members of an archive beside sources and tensors. Pickles of TorchScript are read by a parser without Python, for tensors and
 classes of the sources."""
 _TENSOR = re.compile(r"(data|constants)/\d+")
-FORBIDDEN = ("set_", "_cuda", "from_file", "save", "load")
-"""Beginnings of operators that read and write files, or reach into storage."""
+LISTED = (
+    *("zeros", "ones", "full", "empty", "arange", "linspace", "eye", "tensor", "scalar_tensor", "rand", "randn", "meshgrid"),
+    *("movedim", "moveaxis", "swapaxes", "swapdims", "embedding", "one_hot", "hstack", "vstack", "dstack", "outer", "tensordot"),
+    *("take_along_dim", "diagonal", "rot90", "flipud", "fliplr", "tile", "repeat_interleave", "unflatten", "square", "chunk"),
+    *("split", "tensor_split", "unsafe_chunk", "unsafe_split", "unbind", "item", "numel", "is_floating_point", "dropout"),
+    *("feature_dropout", "alpha_dropout", "_native_multi_head_attention"),
+)
+"""Operators that are traced, or give constants, by other ways."""
+UNTRACED = (
+    *(
+        "topk",
+        "sort",
+        "argsort",
+        "argmax",
+        "argmin",
+        "cumsum",
+        "cumprod",
+        "prod",
+        "gather",
+        "scatter",
+        "scatter_add",
+        "index_add",
+    ),
+    *("nonzero", "masked_select", "cdist", "tan", "hypot", "fmod", "bucketize", "searchsorted", "max_unpool2d", "gru", "lstm"),
+    *("fft_rfft2", "fft_irfft2", "fft_fft2", "fft_ifft2", "fft_rfft", "fft_irfft", "fft_fft", "fft_ifft", "view_as_real", "real"),
+    *("conv3d", "avg_pool3d", "max_pool3d", "multi_head_attention_forward", "unique_consecutive", "numpy_T", "T", "imag"),
+)
+"""Operators that a program may have though no network with them is traced: by what they are refused then is the truer reason."""
 
 
 def safe(path: Path) -> io.BytesIO:
@@ -95,8 +123,12 @@ def safe(path: Path) -> io.BytesIO:
     kept = {name: content for name, content in files.items() if name in PARTS or _TENSOR.fullmatch(name)}
     if any(b"torch.classes" in kept.get(name, b"") for name in PICKLES):
         raise _refused(path, "an object of a loaded library (torch.classes), as quantized modules and back ends are")
-    for name, text in sources.items():
-        kept[name] = _checked(path, name.removeprefix("code/"), text).encode()
+    trees = {name: _parsed(path, name.removeprefix("code/"), text) for name, text in sources.items()}
+    own = frozenset(node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    for name, tree in trees.items():
+        if (what := _harmful(tree, own)) is not None:
+            raise _refused(path, f"{what}, in {name.removeprefix('code/')}")
+        kept[name] = f"{ast.unparse(tree)}\n".encode()
     return _written(kept)
 
 
@@ -114,55 +146,73 @@ def _refused(path: Path, what: str) -> FileError:
     return FileError(f"{path}: refused, because loading it could reach out of the network: it holds {what}", hint)
 
 
-def _checked(path: Path, name: str, text: str) -> str:
-    """The source as Python's parser has understood it, where nothing in it is harmful."""
+def _parsed(path: Path, name: str, text: str) -> ast.Module:
     try:
-        tree = ast.parse(text)
+        return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise FileError(f"{path}: {name} in it is damaged", "Save it again by torch.jit.save.") from None
-    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    own = _own_functions(tree)
-    for func in called:
-        if (what := _harmful(func, own)) is not None:
-            raise _refused(path, f"a call of {what}, in {name}")
-    inside = {id(part) for func in called for part in ast.walk(func)}
+
+
+def _harmful(tree: ast.Module, methods: Set[str]) -> str | None:
+    """What in a source is not known to be harmless. ``methods``: names of all functions of the file.
+
+    ``torch`` and ``ops`` stand in front of a call and nowhere else, so that no variable is one of their functions; no name of the
+    language is given another meaning.
+    """
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    roots = {id(_root(call.func)) for call in calls}
+    functions = _own_functions(tree)
+    for call in calls:
+        if (what := _harmful_call(call.func, functions, methods)) is not None:
+            return f"a call of {what}"
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.Global | ast.Lambda):
-            raise _refused(path, f"{type(node).__name__}, in {name}")
-        if isinstance(node, ast.Name) and node.id == "ops" and id(node) not in inside:
-            raise _refused(path, f"an operator that is not called, in {name}")
-        if isinstance(node, ast.Call) and any(isinstance(given, ast.Name) and given.id == "torch" for given in node.args):
-            raise _refused(path, f"torch itself as a value, in {name}")
-        if isinstance(node, ast.Attribute) and node.attr == "classes":
-            raise _refused(path, f"a class of a loaded library, in {name}")
-    return f"{ast.unparse(tree)}\n"
+        match node:
+            case ast.Import() | ast.ImportFrom() | ast.Global() | ast.Nonlocal() | ast.Lambda() | ast.With() | ast.NamedExpr():
+                return type(node).__name__
+            case ast.Name(id="torch" | "ops" as name) if id(node) not in roots or not isinstance(node.ctx, ast.Load):
+                return f"{name} as a value"
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) if name in BUILT_IN:
+                return f"another meaning of {name}"
+            case ast.arg(arg=name) | ast.ClassDef(name=name) if name in (*BUILT_IN, "torch", "ops"):
+                return f"another meaning of {name}"
+            case ast.FunctionDef(name=name) if name in ("getattr", "torch", "ops"):
+                return f"another meaning of {name}"
+            case ast.Attribute(attr="classes"):
+                return "a class of a loaded library"
+    return None
 
 
 def _own_functions(tree: ast.Module) -> set[str]:
-    """Variables that stand for functions of the file's own: never for one of torch."""
-    given: dict[str, list[ast.expr]] = {}
+    """Variables that stand for functions of the file's own."""
+    found: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if isinstance(target, ast.Name):
-                    given.setdefault(target.id, []).append(node.value)
-    roots = {name: {(_dotted(value) or [""])[0] for value in values} for name, values in given.items()}
-    return {name for name, found in roots.items() if "__torch__" in found and not found & {"torch", "ops"}}
+        if isinstance(node, ast.Assign) and (_dotted(node.value) or [""])[0] == "__torch__":
+            found.update(target.id for target in node.targets if isinstance(target, ast.Name))
+    return found
 
 
-def _harmful(func: ast.expr, own: Set[str] = frozenset()) -> str | None:
-    """What is called, where it is not known to be harmless. ``own``: variables that stand for functions of the file's own."""
-    words = _dotted(func)
+def _harmful_call(func: ast.expr, functions: Set[str], methods: Set[str]) -> str | None:
+    """What is called, where it is not known to be harmless."""
     if isinstance(func, ast.Name):
-        return None if func.id in BUILT_IN or func.id in own else func.id
+        return None if func.id in BUILT_IN or func.id in functions else func.id
+    if not isinstance(func, ast.Attribute):
+        return "what has no name"
+    name, words = func.attr, _dotted(func)
     if words is None or words[0] not in ("torch", "ops"):  # a method: of a module of the file, a list, or a tensor
-        method = func.attr if isinstance(func, ast.Attribute) else ""
-        return None if method and not _knows_files(method) else method or "what is no name"
-    if words[0] == "ops" and words[1:2] == ["prim"]:
+        fine = _is_known(name) if _is_operator(name) else name in methods or name in METHODS
+        return None if fine or name in ARITHMETIC or (words or [""])[0] == "__torch__" else name
+    if words[:2] == ["ops", "prim"]:
         return None if words[2:] and (words[2] in PRIMITIVES or words[2].startswith("is_")) else ".".join(words)
-    name = words[-1]
-    known = len(words) == (2 if words[0] == "torch" else 3) and (words[0] == "torch" or words[1] == "aten")
-    return None if known and (name in ARITHMETIC or name.startswith("is_") or _on_tensors(name)) else ".".join(words)
+    known = len(words) == 2 if words[0] == "torch" else words[1] == "aten" and len(words) == 3
+    fine = name in ARITHMETIC or name.startswith("is_") or _is_known(name)
+    return None if known and fine else ".".join(words)
+
+
+def _root(func: ast.expr) -> ast.expr:
+    """What the names of a dotted expression begin with."""
+    while isinstance(func, ast.Attribute):
+        func = func.value
+    return func
 
 
 def _dotted(func: ast.expr) -> list[str] | None:
@@ -173,19 +223,20 @@ def _dotted(func: ast.expr) -> list[str] | None:
     return [func.id, *words] if isinstance(func, ast.Name) else None
 
 
-def _on_tensors(name: str) -> bool:
-    """Whether some form of an operator of aten takes or gives tensors, and none knows a file."""
-    items = [item for schema in _schemas(name) for item in (*schema.arguments, *schema.returns)]
-    return not _knows_files(name) and any("Tensor" in str(item.type) for item in items)
+def _is_known(name: str) -> bool:
+    """Whether an operator is listed. All ways to resize are: PyTorch's function has a branch for each."""
+    return name in _known_operators() or name.startswith(("upsample_", "_upsample_"))
 
 
-def _knows_files(name: str) -> bool:
-    """Whether an operator of aten reads or writes files, or reaches into storage."""
-    arguments = [argument for schema in _schemas(name) for argument in schema.arguments]
-    return name.startswith(FORBIDDEN) or any(a.name in FILES and "str" in str(a.type) for a in arguments)
+def _is_operator(name: str) -> bool:
+    return getattr(torch.ops.aten, name, None) is not None
 
 
-def _schemas(name: str) -> list[Any]:
-    """Of all forms of an operator of aten; none where there is no such operator."""
-    packet = getattr(torch.ops.aten, name, None)
-    return [] if packet is None else [getattr(packet, overload)._schema for overload in packet.overloads()]
+@cache
+def _known_operators() -> frozenset[str]:
+    """Operators on tensors that the tracer reads or takes apart, and a few beside them, in place or not. All others are refused:
+    some know files, and some trust what they are given so far that it can end the process."""
+    read = {name.partition(".")[0] for name in HANDLERS}
+    composed = {name for name in composition.names() if not name.startswith("_") and "unsafe" not in name}
+    known = read | composed | {*LISTED, *UNTRACED}
+    return frozenset(known | {f"{name}_" for name in known})

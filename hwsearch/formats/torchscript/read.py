@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -49,32 +49,41 @@ def read(path: Path) -> Inspected:
     return inspected(path, "torchscript", f"torch.jit, read by PyTorch {torch.__version__}", traced, None)
 
 
+_RUN = "(program)"
+"""No part of a program has such a name."""
+
+
 class Interpreted(nn.Module):
     """A TorchScript program whose parameters and buffers this module holds."""
 
     def __init__(self, program: Any) -> None:
         super().__init__()
-        self.__dict__["program"] = program  # not a module of this one: its weights would be found twice
-        self._slots: list[tuple[Any, nn.Module, str]] = []
+        slots: list[tuple[Any, nn.Module, str]] = []
         parameters = {name for name, _ in program.named_parameters()}
         for name, value in (*program.named_parameters(), *program.named_buffers()):
             path, _, leaf = name.rpartition(".")
-            holder, theirs = self, program
+            holder, theirs = cast("nn.Module", self), program
             for part in path.split(".") if path else ():
-                if not hasattr(holder, part):
-                    setattr(holder, part, nn.Module())
-                holder, theirs = getattr(holder, part), getattr(theirs, part)
+                if part not in holder._modules:
+                    holder._modules[part] = nn.Module()  # whatever its name: attributes of a class are no modules
+                holder, theirs = cast("nn.Module", holder._modules[part]), getattr(theirs, part)
             own = value.detach()
             if name in parameters and own.is_floating_point():
-                holder.register_parameter(leaf, nn.Parameter(own, requires_grad=False))
+                holder._parameters[leaf] = nn.Parameter(own, requires_grad=False)
             else:
-                holder.register_buffer(leaf, own)
-            self._slots.append((theirs, holder, leaf))
+                holder._buffers[leaf] = own
+            slots.append((theirs, holder, leaf))
+
+        def run(x: torch.Tensor) -> Any:
+            for theirs, holder, leaf in slots:
+                held = holder._parameters.get(leaf)
+                setattr(theirs, leaf, holder._buffers[leaf] if held is None else held)
+            return program(x)
+
+        self.__dict__[_RUN] = run  # no module of this one: the weights would be found twice
 
     def forward(self, x: torch.Tensor) -> Any:
-        for theirs, holder, leaf in self._slots:
-            setattr(theirs, leaf, getattr(holder, leaf))
-        return self.__dict__["program"](x)
+        return self.__dict__[_RUN](x)
 
 
 def _loaded(path: Path) -> Any:

@@ -58,6 +58,25 @@ def test_a_program_is_a_network_of_any_size(how: str, tmp_path: Path) -> None:
             assert torch.allclose(execute(found.graph, x), module(x), atol=1e-5)
 
 
+class Named(nn.Module):
+    """Parts whose names attributes of modules have, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.program = nn.Conv2d(3, 4, 1)
+        self.add_module("_slots", nn.Conv2d(4, 4, 1))
+        self.run = nn.Sequential(nn.Conv2d(4, 3, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.run(self._slots(self.program(x)))
+        return y
+
+
+def test_parts_may_have_any_name(tmp_path: Path) -> None:
+    layers = readers.inspect(_saved(tmp_path / "net.ts", HOW["traced"], Named())).layers
+    assert [layer.name for layer in layers] == ["program", "_slots", "run.0"]
+
+
 def test_channels_are_those_of_the_kernels(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1))
     assert readers.inspect(_saved(tmp_path / "net.ts", HOW["scripted"], module)).graph.channels == 1
@@ -112,6 +131,11 @@ HARM = {
     "torch as a value": ("torch.relu(", "getattr(torch, "),
     "a method that knows files": ("torch.relu(", "input.save("),
     "a function that is called at once": ("torch.relu(", "[torch.relu][0]("),
+    "another meaning of a built-in name": ("    _0 =", "    list = torch.save\n    _0 ="),
+    "a function of torch as a variable": ("    _0 =", "    f : Any = torch.save\n    _0 ="),
+    "a namespace by its name": ("torch.relu(", 'getattr(ops, "prim").Print('),
+    "an operator that trusts its arguments": ("torch.relu(", "torch._sparse_coo_tensor_unsafe("),
+    "the same as a method": ("torch.relu(", "input.as_strided("),
     "an import": ("class ", "import os\nclass "),
 }
 
