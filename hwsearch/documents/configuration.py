@@ -59,7 +59,7 @@ class LeftOut(_Frozen):
 class Blocks(Configuration):
     """``blocks.json`` of a run that decides which blocks are left out."""
 
-    looks: dict[Text, Number] = Field(default_factory=dict)
+    looks: dict[Text, Number | None] = Field(default_factory=dict)
     """Block -> what is lost without it alone, in floating point."""
     networks: dict[Name, LeftOut] = Field(default_factory=dict)
     """Folder of a run -> the network that it is of; empty as long as nothing is decided."""

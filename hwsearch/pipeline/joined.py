@@ -143,11 +143,13 @@ def _chosen(request: Request, runs: Mapping[str, Results], told: Mapping[str, Pl
 
 def _about(known: Blocks, runs: Mapping[str, Results], front: list[Plan]) -> list[str]:
     """What a reader must know of the blocks."""
-    looks = sorted(known.looks.items(), key=lambda item: item[1])
-    cheapest = units.listing(f"{name} {units.loss(loss)}" for name, loss in looks[:SHOWN])
+    looks = sorted((loss, name) for name, loss in known.looks.items() if loss is not None)
+    cheapest = units.listing(f"{name} {units.loss(loss)}" for loss, name in looks[:SHOWN])
+    away = [name for name, loss in known.looks.items() if loss is None]
     said = [
-        f"Which blocks are left out was decided by the search. {len(looks)} blocks were left out alone, in floating point on the "
-        f"search pictures; those that cost least: {cheapest}."
+        f"Which blocks are left out was decided by the search. {len(known.looks)} blocks were left out alone, in floating point "
+        f"on the search pictures; those that cost least: {cheapest or 'none'}."
+        + (f" Without {units.listing(away)} the network blows up." if away else "")
     ]
     for name, network in known.networks.items():
         what = f"without {units.listing(network.blocks)}" if network.blocks else "with all blocks"

@@ -15,6 +15,7 @@ A stopped run goes on with the network at which it stopped. Nothing is trained b
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -210,7 +211,7 @@ def _decided(
         )
         for name, own in made.items()
     }
-    looks = {block.name: block.loss_db for block in looked}
+    looks = {block.name: block.loss_db if math.isfinite(block.loss_db) else None for block in looked}
     return known.model_copy(update={"looks": looks, "networks": networks}), made
 
 
@@ -235,7 +236,7 @@ def _looks(request: Request, found: LoadedNetwork, problem: Problem, photos: Pic
         return execute(problem.graph, x)
 
     judge = on_patches(run, photos.search, photos.task, request.seed) or Evaluator(run, photos.search, photos.task)
-    crops = photos.crops[:: max(len(photos.crops) // STEADY, 1)]
+    crops = photos.crops[:: -(-len(photos.crops) // STEADY) or 1]
     peaks = [_peak(run, crop.low) for crop in crops]
 
     def loss_db(names: tuple[str, ...]) -> float:

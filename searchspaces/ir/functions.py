@@ -46,6 +46,8 @@ def spelled(node: Node, nodes: Mapping[str, Node], place: Mapping[str, int]) -> 
         inside.append(last)
         if len(frontier) == 1 and any(isinstance(one.op, INSIDE) for one in inside):
             (source,) = frontier
+            if any(isinstance(one.op, Comparison) and (one.op.limit or one.inputs != (source,)) for one in inside):
+                continue  # it bends where no number of the row may lie
             values = _executed(inside, source)
             for function in (*KNOWN, *_bent(values)):
                 if torch.allclose(values, function.of(_numbers(), {}), rtol=TOLERANCE, atol=TOLERANCE):

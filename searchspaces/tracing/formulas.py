@@ -218,8 +218,8 @@ def _missing(one: int, two: int, samples: tuple[Sample, Sample], window: int, *,
     return None
 
 
-_MOST = 4
-"""What pictures are enlarged by, as a rule, and so what is cut off them is a multiple of."""
+_MOST = 16
+"""What pictures are enlarged by at most, and so what is cut off them is a multiple of."""
 
 
 def _gap(one: int, two: int, plain: Sequence[_Side], rounded: Sequence[_Side]) -> Extent | None:

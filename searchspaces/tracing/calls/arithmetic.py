@@ -56,7 +56,9 @@ def _negated(walk: Walk, call: fx.Node, source: Any, factor: float) -> str:
     return str(affine(walk, call, source, factor, 0.0, suffix="scaled"))
 
 
-@handles("add.Tensor", "sub.Tensor", "rsub.Scalar", "rsub.Tensor", "add.Scalar", "sub.Scalar", becomes=(Add, Sub, Mul, Affine))
+@handles(
+    "add.Tensor", "sub.Tensor", "rsub.Scalar", "rsub.Tensor", "add.Scalar", "sub.Scalar", becomes=(Add, Sub, Mul, Affine, Maximum)
+)
 def _add(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     left, right = a["self"], a["other"]
@@ -67,6 +69,8 @@ def _add(walk: Walk, call: fx.Node) -> Value:
         left, right, sign_left, sign_right = right, left, sign_right, -1.0
     x, y = walk.value(left), walk.value(right)
     if isinstance(x, str) and isinstance(y, str):
+        if call.meta["val"].dtype == torch.bool:  # the sum of two conditions is that either holds
+            return walk.emit(call, Maximum(), (tensor_name(walk, left), tensor_name(walk, right)))
         if _is_loose(walk, left, x) and _is_loose(walk, right, y) and sign_right == 1 and shape(left) == shape(right):
             return walk.emit(call, Add(), (x, y))
         if sign_right == 1:

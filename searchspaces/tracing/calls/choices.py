@@ -38,9 +38,12 @@ def _compare(walk: Walk, call: fx.Node) -> Value:
     if not isinstance(x, str):
         left, y, relation = right, x, MIRRORED[relation]
     limit = torch.as_tensor(y, dtype=torch.float64)
-    if bool(torch.isinf(limit).all()):
+    alike = bool((limit == limit.flatten()[0]).all())
+    if alike and bool(torch.isinf(limit).all()):
         return _everywhere(call, bool(Comparison(relation).of(-limit, {}).flatten()[0]))
-    if bool((limit == limit.flatten()[0]).all()) and torch.broadcast_shapes(shape(left), limit.shape) == shape(left):
+    if not bool(torch.isfinite(limit).all()):
+        raise NotRead("compares with infinity, or with what is no number")
+    if alike and torch.broadcast_shapes(shape(left), limit.shape) == shape(left):
         return walk.emit(call, Comparison(relation, float(limit.flatten()[0])), (tensor_name(walk, left),))
     difference = walk.emit(call, Sub(), (tensor_name(walk, left),), {"other": limit.float()}, suffix="difference")
     return walk.emit(call, Comparison(relation), (difference,))

@@ -53,9 +53,16 @@ def _elu(walk: Walk, call: fx.Node) -> Value:
     return _within(walk, call, act.Elu(alpha * inner), inner, scale / inner)
 
 
+STRAIGHT = 15.0
+"""Where a softplus is its argument within single precision: exp(-15) is 3e-7."""
+
+
 @handles("softplus.default", becomes=(act.Softplus, Affine))
 def _softplus(walk: Walk, call: fx.Node) -> Value:
-    beta = float(arguments(call)["beta"])
+    a = arguments(call)
+    beta = float(a["beta"])
+    if float(a["threshold"]) < STRAIGHT:
+        raise NotRead(f"straight above {float(a['threshold']):g}")
     return _within(walk, call, act.Softplus(), beta, 1 / beta)
 
 
@@ -135,6 +142,8 @@ def _remainder(walk: Walk, call: fx.Node) -> Value:
     """``x - c floor(x / c)``."""
     a = arguments(call)
     divisor, name = float(a["other"]), tensor_name(walk, a["self"])
+    if not divisor:
+        raise NotRead("by zero")
     parts = str(affine(walk, call, a["self"], 1 / divisor, 0.0, suffix="parts"))
     whole = walk.emit(call, Round("floor"), (parts,), suffix="whole")
     return walk.emit(call, Add(), (name, _scaled(walk, call, whole, -divisor)))

@@ -124,6 +124,8 @@ def _fold(walk: Walk, call: fx.Node) -> Value:
     stride, dilation = one(a["stride"], "stride"), one(a["dilation"], "dilation")
     reaches = [dilation * (k - 1) + 1 for k in kernel]
     rows, columns = ((side + 2 * pad - reach) // stride + 1 for side, pad, reach in zip(size, padding, reaches, strict=True))
+    if len(shape(a["self"])) != 3:
+        raise NotRead("of what is no batch")
     count, entries, _ = shape(a["self"])
     name = walk.emit(call, Reshape((count, entries, rows, columns)), (tensor_name(walk, a["self"]),), suffix="windows")
     if kernel == (stride, stride) and dilation == 1 and padding == (0, 0) and size == (rows * stride, columns * stride):

@@ -140,6 +140,14 @@ def _adaptive(walk: Walk, call: fx.Node) -> Value:
     return found if mean else (found, None)
 
 
+def beyond(side: int, kernel: int, stride: int, padding: int) -> int:
+    """How far the last window lies beyond the border where sizes are rounded up: one that would begin there is left out."""
+    windows = -(-(side + 2 * padding - kernel) // stride) + 1
+    if (windows - 1) * stride >= side + padding:
+        windows -= 1
+    return max((windows - 1) * stride + kernel - side - 2 * padding, 0)
+
+
 @handles("max_pool2d.default", "avg_pool2d.default", "max_pool2d_with_indices.default", becomes=(MaxPool, AvgPool, Pad))
 def _pool(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
@@ -153,7 +161,7 @@ def _pool(walk: Walk, call: fx.Node) -> Value:
     source = tensor_name(walk, a["self"])
     if a["ceil_mode"]:
         sides = zip(shape(a["self"])[-2:], kernel, stride, padding, strict=True)
-        down, right = (-(side + 2 * pad - k) % s for side, k, s, pad in sides)
+        down, right = (beyond(side, k, s, pad) for side, k, s, pad in sides)
         if (down or right) and (any(padding) or packet(call).startswith("avg")):
             raise NotRead("windows that are cut off by the border (ceil_mode)")
         if down or right:  # the border once more changes no maximum

@@ -17,6 +17,7 @@ from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Mode, Resize
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import AvgPool, Max, MaxPool, Mean
+from searchspaces.tracing.calls.maps import beyond
 
 
 @READS.register("Pad", becomes=(Pad, Slice, Concat))
@@ -174,7 +175,7 @@ def _pool(walk: Walk, call: Call) -> Map | list[Map]:
     top, left, bottom, right = window_padding(walk, call, value, kernel, strides, dilations)
     if call.attrs.get("ceil_mode", 0):
         sides = zip(walk.shape(value)[2:], kernel, strides, (top + bottom, left + right), strict=True)
-        down, beside = (-(side + both - size) % step for side, size, step, both in sides)
+        down, beside = (beyond(side + both, size, step, 0) for side, size, step, both in sides)
         if (down or beside) and call.kind == "MaxPool" and not any((top, left, bottom, right)):
             value = padded(walk, f"{call.name}.border", value, {2: (0, down), 3: (0, beside)}, "edge")  # changes no maximum
         elif down or beside:

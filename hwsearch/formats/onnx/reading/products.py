@@ -13,7 +13,7 @@ from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, tensor
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
-from searchspaces.ops.maps.elementwise import Add
+from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Permute, Reshape
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Sum
@@ -106,7 +106,7 @@ def _qlinear_matmul(walk: Walk, call: Call) -> Value:
     return saturated(walk, call, linear(walk, call.map(), weight, _matrix(weight).T))
 
 
-@READS.register("Einsum", becomes=(MatMul, Linear, Sum, Reshape, Permute))
+@READS.register("Einsum", becomes=(MatMul, Linear, Mul, Sum, Reshape, Permute))
 def _einsum(walk: Walk, call: Call) -> Value:
     """Of two operands: a product of matrices, or element by element where nothing is summed over."""
     text = call.text("equation").replace(" ", "")
@@ -126,6 +126,8 @@ def _einsum(walk: Walk, call: Call) -> Value:
     two, b = _summed(walk, f"{call.name}.right", two, terms[1], written + terms[0])
     both = [axis for axis in written if axis in a and axis in b]
     inner = [axis for axis in a if axis in b and axis not in written]
+    if not inner and written in ("".join(sorted(a, key=written.index)), "".join(sorted(b, key=written.index))):
+        return _by_element(walk, call.name, [(one, a), (two, b)], written)
     rows, columns = ([axis for axis in written if axis in term and axis not in both] for term in (a, b))
     sides = dict(zip(a + b, walk.shape(one) + walk.shape(two), strict=True))
 
@@ -140,6 +142,16 @@ def _einsum(walk: Walk, call: Call) -> Value:
     found = walk.reshaped(f"{call.name}.shaped", made, [sides[axis] for axis in (*both, *rows, *columns)])
     order = [*both, *rows, *columns]
     return walk.turned(found, [order.index(axis) for axis in written])
+
+
+def _by_element(walk: Walk, name: str, operands: list[tuple[Map, str]], written: str) -> Map:
+    """The product element by element, the larger operand first."""
+    found = []
+    for value, term in sorted(operands, key=lambda operand: -len(operand[1])):
+        turned = walk.turned(value, [term.index(axis) for axis in written if axis in term])
+        sides = dict(zip(term, walk.shape(value), strict=True))
+        found.append(walk.reshaped(f"{name}.operand", turned, [sides.get(axis, 1) for axis in written]))
+    return walk.pointwise(name, Mul(), found)
 
 
 def _summed(walk: Walk, name: str, value: Map, term: str, needed: str) -> tuple[Map, str]:

@@ -10,8 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from hwsearch.pipeline import left_out
+from hwsearch.documents.configuration import Blocks, LeftOut
+from hwsearch.documents.files import write_json
+from hwsearch.pipeline import joined, left_out
 from hwsearch.problem.pose import Request, choose_pictures, found_network, pose
+from hwsearch.runs import run as reader
 
 NETWORK = """
 import torch
@@ -57,3 +60,16 @@ def test_a_network_that_blows_up_on_a_crop_is_passed_over(light: float, blows_up
     loss_db = left_out._looks(request, found, problem, replace(photos, crops=[crop]))
     assert loss_db(("body.0",)) == pytest.approx(0.0, abs=1e-6)
     assert (loss_db(("body.0", "body.1")) == float("inf")) == blows_up
+
+
+def test_what_blows_up_is_written_down_and_read_back(tmp_path: Path) -> None:
+    known = Blocks(schema_version=1, request={}, looks={"a": 0.1, "b": None}, networks={"whole": _none()})
+    write_json(tmp_path / reader.BLOCKS, known)
+    assert reader.blocks(tmp_path).looks == {"a": 0.1, "b": None}
+    said = joined._about(known, {}, [])
+    assert "2 blocks were left out alone" in said[0]
+    assert "Without b the network blows up" in said[0]
+
+
+def _none() -> LeftOut:
+    return LeftOut(blocks=[], lost_db=0.0, evaluations=0, probes=0)

@@ -53,6 +53,10 @@ CHOICES: dict[str, Callable[[Tensor], Tensor]] = {
     "finite": lambda x: torch.nan_to_num(torch.where(torch.isnan(x), torch.zeros_like(x), x)),
     "threshold": lambda x: F.threshold(x, 0.1, 0.5),
     "hard shrink": lambda x: F.hardshrink(x, 0.2),
+    "hardly shrunk": lambda x: F.hardshrink(x, 0.01),
+    "bent beside zero": lambda x: torch.where(x > 0.01, x, 0.1 * x),
+    "bent far away": lambda x: torch.where(40 * x > 9.5, 9.5, F.relu(40 * x)),
+    "either holds": lambda x: x * ((x > 0.2) + (x > 0.1)),
     "soft shrink": lambda x: F.softshrink(x, 0.2),
     "limits": lambda x: torch.clamp(x, max=x.mean((2, 3), keepdim=True)),
     "cosine": _cosine,
@@ -100,6 +104,30 @@ def test_windows_folded_back(how: tuple[int, int, int]) -> None:
     graph = trace(Between(_folded(*how)), 3, "fold")
     assert graph.uncounted == ()
     assert any(node.op.word == "pixel_shuffle" for node in graph.nodes) == (how[1] > 1)
+
+
+@pytest.mark.parametrize("window", [(1, 3), (2, 4), (3, 2), (2, 3)])
+def test_windows_beyond_the_border(window: tuple[int, int]) -> None:
+    """Sizes rounded up; a last window that would begin beyond the border is none."""
+    graph = trace(Between(lambda x: F.interpolate(F.max_pool2d(x, *window, ceil_mode=True), x.shape[-2:])), 3, "pooled")
+    assert graph.uncounted == ()
+
+
+REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "infinite for some": (
+        lambda x: x * (x > torch.tensor([1.0, -1.0] * 4).view(1, 8, 1, 1) * torch.inf),
+        "compares with infinity",
+    ),
+    "by zero": (lambda x: torch.remainder(x, 0.0), "by zero"),
+    "straight early": (lambda x: F.softplus(x, threshold=0.5), "straight above 0.5"),
+    "no batch": (lambda x: x[0, 0, :1, :1] + F.fold(F.unfold(x, 1)[0], x.shape[-2:], 1)[:8], "of what is no batch"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_by_the_true_reason(name: str) -> None:
+    body, reason = REFUSED[name]
+    assert any(reason in line for line in trace(Between(body), 3, name).uncounted)
 
 
 def test_coordinates_behind_channels() -> None:

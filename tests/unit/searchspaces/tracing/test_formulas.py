@@ -54,6 +54,7 @@ BODIES: dict[str, Callable[[Tensor], Tensor]] = {
     "half as much again": lambda x: F.interpolate(x, size=(x.shape[2] * 3 // 2, x.shape[3] * 3 // 2), mode="nearest"),
     "two thirds": lambda x: F.interpolate(x, size=(x.shape[2] * 2 // 3, -(-x.shape[3] * 2 // 3)), mode="bilinear"),
     "odd ones in front": lambda x: F.avg_pool2d(F.pad(x, (x.shape[3] % 2, 0, x.shape[2] % 2, 0)), 2),
+    "eight times": lambda x: F.interpolate(F.pad(x, (0, -x.shape[3] % 16, 0, 0)), scale_factor=8.0)[..., : 8 * x.shape[3]],
     "shared out": lambda x: F.pad(x, ((-x.shape[3] % 8) // 2, (-x.shape[3] % 8 + 1) // 2, 0, 0)),
 }
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from block_networks import LayerNorm2d
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from hwmodels.errors import MismatchError
@@ -82,6 +84,16 @@ def test_another_number_is_found_wherever_it_is(name: str) -> None:
     q = wide()
     file = write.to_model(q).SerializeToString()
     assert not by_operator.agree(with_another_bias(q, name), file, smooth())
+
+
+def test_another_grid_of_the_picture_is_found() -> None:
+    """Whatever the picture becomes: the layers behind it may agree on codes that are not those of the picture."""
+    q = wide()
+    model = write.to_model(q)
+    first = next(node for node in model.graph.node if "input" in node.input)
+    scale = next(tensor for tensor in model.graph.initializer if tensor.name == first.input[1])
+    scale.CopyFrom(numpy_helper.from_array((numpy_helper.to_array(scale) * 1.01).astype(np.float32), scale.name))
+    assert not by_operator.agree(q, model.SerializeToString(), smooth())
 
 
 def test_parts_of_a_network_are_looked_at_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,13 +86,21 @@ def test_einstein_sums_with_a_constant(name: str, tmp_path: Path) -> None:
     assert difference(path) < 1e-5
 
 
-@pytest.mark.parametrize(
-    "equation", ["bchw,bdhw->bcd", "bchw,bchv->bhwv", "bchw,bchw->bhw", "bchw,bdhw->bhwcd", "bchw,bcvw->bchv"]
-)
+PAIRS = ("bchw,bdhw->bcd", "bchw,bchv->bhwv", "bchw,bchw->bhw", "bchw,bdhw->bhwcd", "bchw,bcvw->bchv", "bchw,bchw->bchw")
+
+
+@pytest.mark.parametrize("equation", PAIRS)
 def test_einstein_sums_of_two_tensors(equation: str, tmp_path: Path) -> None:
     nodes = [_then("Abs", "x", out="a"), _then("Einsum", "x", "a", equation=equation)]
     path = written(tmp_path / "net.onnx", nodes, sides=(1, CHANNELS, 24, 32))
-    assert difference(path) < 1e-5
+    assert difference(path, ((24, 32),)) < 1e-5
+
+
+def test_a_product_by_element_is_one(tmp_path: Path) -> None:
+    nodes = [_then("ReduceMean", "x", out="p", axes=[2, 3], keepdims=0), _then("Einsum", "p", "x", equation="bc,bchw->bchw")]
+    path = written(tmp_path / "net.onnx", nodes, sides=(1, CHANNELS, 24, 32))
+    assert difference(path, ((24, 32),)) < 1e-5
+    assert not any(node.op.word == "matmul" for node in inspect(path).graph.nodes)
 
 
 def test_what_an_einstein_sum_cannot_be_read_for(tmp_path: Path) -> None:
