@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from hwmodels.errors import FileError
+from hwsearch.formats.torchscript import objects
 from hwsearch.formats.torchscript.offers import BAD, is_source
 from searchspaces.tracing import composition, walker  # noqa: F401  the walker fills the table
 from searchspaces.tracing.aten import HANDLERS
@@ -29,7 +30,7 @@ BUILT_IN = (
     *("str", "enumerate", "zip", "abs", "tuple", "getattr"),
 )
 """Functions of the language itself."""
-METHODS = ("keys", "values", "items", "get", "update", "lower", "upper", "join", "split", "index", "count", "sort")
+METHODS = ("cpu", "keys", "values", "items", "get", "update", "lower", "upper", "join", "split", "index", "count", "sort")
 """Of lists, dictionaries and words."""
 PRIMITIVES = (
     "NumToTensor",
@@ -48,36 +49,32 @@ PRIMITIVES = (
 ARITHMETIC = (
     *("add", "sub", "mul", "div", "floordiv", "remainder", "neg", "pow", "eq", "ne", "lt", "le", "gt", "ge", "floor", "ceil"),
     *("__is__", "__isnot__", "__not__", "__and__", "__or__", "__contains__", "__getitem__", "__range_length", "__derive_index"),
-    *(
-        "append",
-        "len",
-        "list",
-        "format",
-        "warn",
-        "Int",
-        "Float",
-        "Bool",
-        "ScalarImplicit",
-        "IntImplicit",
-        "FloatImplicit",
-        "select",
-    ),
-    *("device", "extend", "copy", "insert", "pop", "reverse", "mathremainder", "sqrt", "log", "round", "fabs", "size", "dim"),
+    *("append", "len", "list", "format", "warn", "Int", "Float", "Bool", "ScalarImplicit", "IntImplicit", "FloatImplicit"),
+    *("select", "device", "extend", "copy", "_set_item", "percentFormat", "cpu", "insert", "pop", "reverse", "mathremainder"),
+    *("sqrt", "log", "round", "fabs", "size", "dim"),
 )
 """Of sizes, lists and conditions. (``warn`` prints.)"""
 PICKLES = ("data.pkl", "constants.pkl")
 PARTS = (*PICKLES, "version", ".data/version", "byteorder")
 """Members of an archive beside sources and tensors. Pickles of TorchScript are read by a parser without Python, for tensors and
 classes of the sources."""
+ROOTS = ("torch", "ops", "__torch__")
+_TEMPORARY = re.compile(r"_\d+")
+"""What torch calls the variables that hold functions."""
 _TENSOR = re.compile(r"(data|constants)/\d+")
 LISTED = (
     *("zeros", "ones", "full", "empty", "arange", "linspace", "eye", "tensor", "scalar_tensor", "rand", "randn", "meshgrid"),
     *("movedim", "moveaxis", "swapaxes", "swapdims", "embedding", "one_hot", "hstack", "vstack", "dstack", "outer", "tensordot"),
     *("take_along_dim", "diagonal", "rot90", "flipud", "fliplr", "tile", "repeat_interleave", "unflatten", "square", "chunk"),
     *("split", "tensor_split", "unsafe_chunk", "unsafe_split", "unbind", "item", "numel", "is_floating_point", "dropout"),
-    *("feature_dropout", "alpha_dropout", "_native_multi_head_attention"),
+    *("feature_dropout", "alpha_dropout"),
 )
 """Operators that are traced, or give constants, by other ways."""
+TRUSTING = (
+    *("unsafe", "backward", "sparse", "fbgemm", "quant", "qparams", "ctc_loss", "histogram", "native", "unpack", "gradient"),
+    *("embedding_bag", "bag", "nested", "cudnn", "miopen", "mkldnn", "resize", "strided", "lu_", "ormqr", "stft"),
+)
+"""Parts of the names of operators that check what they are given too little, or that no picture network needs."""
 UNTRACED = (
     *(
         "topk",
@@ -93,9 +90,10 @@ UNTRACED = (
         "scatter_add",
         "index_add",
     ),
-    *("nonzero", "masked_select", "cdist", "tan", "hypot", "fmod", "bucketize", "searchsorted", "max_unpool2d", "gru", "lstm"),
-    *("fft_rfft2", "fft_irfft2", "fft_fft2", "fft_ifft2", "fft_rfft", "fft_irfft", "fft_fft", "fft_ifft", "view_as_real", "real"),
-    *("conv3d", "avg_pool3d", "max_pool3d", "multi_head_attention_forward", "unique_consecutive", "numpy_T", "T", "imag"),
+    *("atan2", "nonzero", "masked_select", "cdist", "tan", "hypot", "fmod", "bucketize", "searchsorted", "max_unpool2d", "gru"),
+    *("lstm", "_weight_norm", "as_tensor", "rand_like", "randn_like", "conv3d", "avg_pool3d", "max_pool3d", "numpy_T", "T"),
+    *("fft_rfft2", "fft_irfft2", "fft_fft2", "fft_ifft2", "fft_rfft", "fft_irfft", "fft_fft", "fft_ifft", "view_as_real"),
+    *("real", "imag", "unique_consecutive"),
 )
 """Operators that a program may have though no network with them is traced: by what they are refused then is the truer reason."""
 
@@ -121,14 +119,19 @@ def safe(path: Path) -> io.BytesIO:
     if not sources:
         raise FileError(f"{path}: no TorchScript program", "Save it by torch.jit.save.")
     kept = {name: content for name, content in files.items() if name in PARTS or _TENSOR.fullmatch(name)}
-    if any(b"torch.classes" in kept.get(name, b"") for name in PICKLES):
-        raise _refused(path, "an object of a loaded library (torch.classes), as quantized modules and back ends are")
     trees = {name: _parsed(path, name.removeprefix("code/"), text) for name, text in sources.items()}
     own = frozenset(node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
     for name, tree in trees.items():
-        if (what := _harmful(tree, own)) is not None:
-            raise _refused(path, f"{what}, in {name.removeprefix('code/')}")
-        kept[name] = f"{ast.unparse(tree)}\n".encode()
+        place = name.removeprefix("code/")
+        try:
+            what, text = _harmful(tree, own), ast.unparse(tree)
+        except (ValueError, RecursionError, MemoryError):
+            raise _damaged(path, place) from None
+        if what is not None:
+            raise _refused(path, f"{what}, in {place}")
+        kept[name] = f"{text}\n".encode()
+    if (what := objects.fault(kept, trees)) is not None:
+        raise _refused(path, what)
     return _written(kept)
 
 
@@ -150,7 +153,11 @@ def _parsed(path: Path, name: str, text: str) -> ast.Module:
     try:
         return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise FileError(f"{path}: {name} in it is damaged", "Save it again by torch.jit.save.") from None
+        raise _damaged(path, name) from None
+
+
+def _damaged(path: Path, name: str) -> FileError:
+    return FileError(f"{path}: {name} in it is damaged, or too deep", "Save it again by torch.jit.save.")
 
 
 def _harmful(tree: ast.Module, methods: Set[str]) -> str | None:
@@ -160,7 +167,7 @@ def _harmful(tree: ast.Module, methods: Set[str]) -> str | None:
     language is given another meaning.
     """
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    roots = {id(_root(call.func)) for call in calls}
+    roots, called = {id(_root(call.func)) for call in calls}, {id(call.func) for call in calls}
     functions = _own_functions(tree)
     for call in calls:
         if (what := _harmful_call(call.func, functions, methods)) is not None:
@@ -171,12 +178,18 @@ def _harmful(tree: ast.Module, methods: Set[str]) -> str | None:
                 return type(node).__name__
             case ast.Name(id="torch" | "ops" as name) if id(node) not in roots or not isinstance(node.ctx, ast.Load):
                 return f"{name} as a value"
-            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) if name in BUILT_IN:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) if name in (*BUILT_IN, *ROOTS):
                 return f"another meaning of {name}"
-            case ast.arg(arg=name) | ast.ClassDef(name=name) if name in (*BUILT_IN, "torch", "ops"):
+            case ast.arg(arg=name) | ast.ClassDef(name=name) if name in (*BUILT_IN, *ROOTS):
                 return f"another meaning of {name}"
-            case ast.FunctionDef(name=name) if name in ("getattr", "torch", "ops"):
+            case ast.FunctionDef(name=name) if name in ("getattr", *ROOTS):
                 return f"another meaning of {name}"
+            case ast.Attribute(attr=name) if id(node) not in called and _is_operator(name) and not _is_known(name):
+                return f"{name}, which is not called"
+            case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_]) if _is_operator(
+                name
+            ) and not _is_known(name):
+                return f"{name} by its name"
             case ast.Attribute(attr="classes"):
                 return "a class of a loaded library"
     return None
@@ -187,7 +200,7 @@ def _own_functions(tree: ast.Module) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and (_dotted(node.value) or [""])[0] == "__torch__":
-            found.update(target.id for target in node.targets if isinstance(target, ast.Name))
+            found.update(target.id for target in node.targets if isinstance(target, ast.Name) and _TEMPORARY.fullmatch(target.id))
     return found
 
 
@@ -225,7 +238,7 @@ def _dotted(func: ast.expr) -> list[str] | None:
 
 def _is_known(name: str) -> bool:
     """Whether an operator is listed. All ways to resize are: PyTorch's function has a branch for each."""
-    return name in _known_operators() or name.startswith(("upsample_", "_upsample_"))
+    return name in _known_operators() or (name.startswith(("upsample_", "_upsample_")) and "backward" not in name)
 
 
 def _is_operator(name: str) -> bool:
@@ -237,6 +250,6 @@ def _known_operators() -> frozenset[str]:
     """Operators on tensors that the tracer reads or takes apart, and a few beside them, in place or not. All others are refused:
     some know files, and some trust what they are given so far that it can end the process."""
     read = {name.partition(".")[0] for name in HANDLERS}
-    composed = {name for name in composition.names() if not name.startswith("_") and "unsafe" not in name}
+    composed = {name for name in composition.names() if not name.startswith("_") and not any(part in name for part in TRUSTING)}
     known = read | composed | {*LISTED, *UNTRACED}
     return frozenset(known | {f"{name}_" for name in known})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -111,13 +112,13 @@ def test_what_could_reach_a_file_is_refused_before_it_is_loaded(module: nn.Modul
         readers.inspect(path)
 
 
-def _edited(path: Path, change: Callable[[str], str]) -> Path:
-    """The archive with its sources changed."""
+def _edited(path: Path, change: Callable[[bytes], bytes], ending: str = ".py") -> Path:
+    """The archive with members of that ending changed."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(path) as before, zipfile.ZipFile(buffer, "w") as after:
         for member in before.infolist():
             content = before.read(member)
-            after.writestr(member, change(content.decode()).encode() if member.filename.endswith(".py") else content)
+            after.writestr(member, change(content) if member.filename.endswith(ending) else content)
     path.write_bytes(buffer.getvalue())
     return path
 
@@ -136,6 +137,10 @@ HARM = {
     "a namespace by its name": ("torch.relu(", 'getattr(ops, "prim").Print('),
     "an operator that trusts its arguments": ("torch.relu(", "torch._sparse_coo_tensor_unsafe("),
     "the same as a method": ("torch.relu(", "input.as_strided("),
+    "a name of the file's own code": ("    _0 =", "    __torch__ = input\n    _0 ="),
+    "an operator that is not called": ("    _0 =", "    f = input.as_strided\n    _0 ="),
+    "an operator by its name": ("    _0 =", '    f = getattr(input, "as_strided")\n    _0 ='),
+    "a variable that is no temporary one": ("    _0 =", "    print = __torch__.N\n    print(1)\n    _0 ="),
     "an import": ("class ", "import os\nclass "),
 }
 
@@ -143,10 +148,10 @@ HARM = {
 @pytest.mark.parametrize("name", HARM)
 def test_sources_that_were_changed(name: str, tmp_path: Path) -> None:
     path = _saved(tmp_path / "net.pt", HOW["scripted"], nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))
-    changed: list[str] = []
+    changed: list[bytes] = []
 
-    def change(text: str) -> str:
-        found = text.replace(*HARM[name])
+    def change(text: bytes) -> bytes:
+        found = text.replace(*(part.encode() for part in HARM[name]))
         if found != text:
             changed.append(found)
         return found
@@ -154,6 +159,43 @@ def test_sources_that_were_changed(name: str, tmp_path: Path) -> None:
     _edited(path, change)
     assert changed
     with pytest.raises(FileError, match="could reach out of the network"):
+        readers.inspect(path)
+
+
+def _longer(pickle: bytes) -> bytes:
+    """The nine numbers of a kernel claimed to be 4096."""
+    return pickle.replace(b"K\x09", b"M\x00\x10")
+
+
+def _of_another_class(pickle: bytes) -> bytes:
+    """The activation of the class of the convolution."""
+    conv, relu = re.search(rb"c__torch__[^\n]*\nConv2d\n", pickle), re.search(rb"c__torch__[^\n]*\nReLU\n", pickle)
+    assert conv
+    assert relu
+    return pickle.replace(relu[0], conv[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (_longer, "claims 4096 numbers of FloatStorage in 36 bytes"),
+        (lambda pickle: pickle.replace(b"FloatStorage", b"DoubleStorage"), "numbers of DoubleStorage in"),
+        (_of_another_class, "where the source says"),
+        (lambda pickle: pickle.replace(b"c__torch__.", b"cos.path__."), "an object of os.path__"),
+        (lambda pickle: pickle[:-9], "a damaged pickle"),
+    ],
+)
+def test_what_torch_would_believe_of_a_pickle(change: Callable[[bytes], bytes], what: str, tmp_path: Path) -> None:
+    path = _saved(tmp_path / "net.pt", HOW["scripted"], nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))
+    _edited(path, change, "data.pkl")
+    with pytest.raises(FileError, match=what):
+        readers.inspect(path)
+
+
+def test_a_source_that_is_too_deep(tmp_path: Path) -> None:
+    path = _saved(tmp_path / "net.pt", HOW["scripted"], nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()))
+    _edited(path, lambda text: text + b"x = " + b"-" * 4000 + b"1\n")
+    with pytest.raises(FileError, match="too deep"):
         readers.inspect(path)
 
 
