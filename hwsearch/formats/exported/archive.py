@@ -13,8 +13,6 @@ import ast
 import io
 import json
 import re
-import struct
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,8 @@ from typing import Any
 import torch
 
 from hwmodels.errors import FileError
+from hwsearch.formats.reading.members import members
 
-MOST_BYTES = 1 << 33
 ARITHMETIC = ("getitem", "add", "sub", "mul", "floordiv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge", "truediv", "pow")
 """Functions of Python's ``operator`` that sizes are computed by."""
 SYMBOLIC = ("torch.sym_max", "torch.sym_min", "torch.sym_int", "torch.sym_not")
@@ -68,16 +66,7 @@ def safe(path: Path) -> io.BytesIO:
     Raises:
         FileError: it is none, is damaged, or has something that would have to run.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            total = sum(member.file_size for member in archive.infolist())
-            if total > MOST_BYTES or archive.testzip() is not None:
-                raise FileError(f"{path}: a damaged archive, or one of {total} bytes")
-            files = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError, struct.error) as error:
-        raise FileError(
-            f"{path}: not an exported program, or cut short ({error})", "Save it again by torch.export.save."
-        ) from None
+    files = members(path, "not an exported program", "Save it again by torch.export.save.")
     models = [name for name in files if name.startswith("models/") and name.endswith(".json")]
     if len(models) != 1:
         raise FileError(f"{path}: {len(models)} programs in it where one is expected", "Save it by torch.export.save.")

@@ -245,6 +245,12 @@ def tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
 
 
+def as_weight(array: np.ndarray) -> Tensor:
+    """A constant operand."""
+    found = tensor(array)
+    return found.reshape(1) if found.ndim == 0 else found
+
+
 def _per_channel(constant: Tensor, shape: Shape, axis: int) -> Tensor | None:
     """A constant as one number for each channel, ``[C]``; None where it is more than that."""
     if constant.numel() == 1:

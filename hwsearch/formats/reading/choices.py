@@ -6,9 +6,8 @@ What is chosen by the values of a picture is arithmetic with maps of ones and ze
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from hwsearch.formats.reading.builder import Builder, Map, tensor
+from hwsearch.formats.reading.builder import Builder, Map, as_weight
 from searchspaces.ops.maps.elementwise import Add, Mul, Sub, Where
 from searchspaces.ops.maps.jumps import MIRRORED, OPPOSITE, Comparison, Relation
 from searchspaces.ops.reading import NotRead
@@ -71,7 +70,7 @@ def chosen(walk: Builder, name: str, mask: Operand, yes: Operand, no: Operand) -
 def _by_place(walk: Builder, name: str, mask: np.ndarray, yes: Operand, no: Operand) -> Map:
     """The same, where the mask is a constant."""
     if isinstance(yes, Map) and isinstance(no, Map):
-        return walk.pointwise(name, Where(), [yes, no], {"mask": _weight(mask)})
+        return walk.pointwise(name, Where(), [yes, no], {"mask": as_weight(mask)})
     source, constant, kept = (yes, no, mask.astype(bool)) if isinstance(yes, Map) else (no, yes, ~mask.astype(bool))
     if not isinstance(source, Map) or not isinstance(constant, np.ndarray):
         raise NotRead("of constants")
@@ -79,17 +78,12 @@ def _by_place(walk: Builder, name: str, mask: np.ndarray, yes: Operand, no: Oper
         return hidden(walk, name, source, np.isneginf(constant) & ~kept, np.where(np.isneginf(constant), 0.0, constant), kept)
     if not np.isfinite(constant).all():
         raise NotRead("fills with infinity, which no format holds")
-    return walk.pointwise(name, Where(), [source], {"mask": _weight(kept), "other": _weight(constant)})
+    return walk.pointwise(name, Where(), [source], {"mask": as_weight(kept), "other": as_weight(constant)})
 
 
 def hidden(walk: Builder, name: str, scores: Map, places: np.ndarray, other: np.ndarray, kept: np.ndarray) -> Map:
     """Scores of attention of which softmax shall make nothing at ``places``; ``other`` where neither is to be ``kept``. Whether
     a softmax reads them is not looked up here: the comparison of the graph with the file would show it."""
     if not (kept | places).all():
-        scores = walk.pointwise(f"{name}.kept", Where(), [scores], {"mask": _weight(kept), "other": _weight(other)})
+        scores = walk.pointwise(f"{name}.kept", Where(), [scores], {"mask": as_weight(kept), "other": as_weight(other)})
     return walk.scaled(name, scores, 1.0, np.where(places, FAR, 0.0))
-
-
-def _weight(array: np.ndarray) -> torch.Tensor:
-    found = tensor(array)
-    return found.reshape(1) if found.ndim == 0 else found

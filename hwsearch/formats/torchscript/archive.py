@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 
 from hwmodels.errors import FileError
+from hwsearch.formats.reading.members import members
 from hwsearch.formats.torchscript import objects
-from hwsearch.formats.torchscript.offers import BAD, is_source
+from hwsearch.formats.torchscript.offers import is_source
 from searchspaces.tracing import composition, walker  # noqa: F401  the walker fills the table
 from searchspaces.tracing.aten import HANDLERS
 
-MOST_BYTES = 1 << 33
 BUILT_IN = (
     *("int", "float", "bool", "len", "range", "min", "max", "list", "annotate", "unchecked_cast", "uninitialized", "isinstance"),
     *("str", "enumerate", "zip", "abs", "tuple", "getattr"),
@@ -107,15 +107,8 @@ def safe(path: Path) -> io.BytesIO:
     Raises:
         FileError: it is none, is damaged, or calls what could reach out of it.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            total = sum(member.file_size for member in archive.infolist())
-            if total > MOST_BYTES or archive.testzip() is not None:
-                raise FileError(f"{path}: a damaged archive, or one of {total} bytes")
-            files = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-            sources = {name: content.decode() for name, content in files.items() if is_source(f"/{name}")}
-    except BAD as error:
-        raise FileError(f"{path}: no TorchScript program, or cut short ({error})", "Save it again by torch.jit.save.") from None
+    files = members(path, "no TorchScript program", "Save it again by torch.jit.save.")
+    sources = {name: content for name, content in files.items() if is_source(f"/{name}")}
     if not sources:
         raise FileError(f"{path}: no TorchScript program", "Save it by torch.jit.save.")
     kept = {name: content for name, content in files.items() if name in PARTS or _TENSOR.fullmatch(name)}
@@ -149,9 +142,9 @@ def _refused(path: Path, what: str) -> FileError:
     return FileError(f"{path}: refused, because loading it could reach out of the network: it holds {what}", hint)
 
 
-def _parsed(path: Path, name: str, text: str) -> ast.Module:
+def _parsed(path: Path, name: str, text: bytes) -> ast.Module:
     try:
-        return ast.parse(text)
+        return ast.parse(text.decode())
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _damaged(path, name) from None
 

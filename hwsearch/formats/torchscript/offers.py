@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 import zipfile
 from pathlib import Path
 
+from hwsearch.formats.reading.members import BAD
 from hwsearch.formats.reading.readers import ReaderInfo
-
-BAD = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError, struct.error)
-"""What a file that is no archive, or a damaged one, raises."""
-
 
 OWN = (".ts", ".torchscript")
 """Endings that nothing else has."""

@@ -30,13 +30,14 @@ def affine(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any, suffi
         return walk.emit(call, Affine(axis), (name,), weights, suffix=suffix)
     name = tensor_name(walk, source)
     if bool((found[0] != 1).any()):
-        name = walk.emit(call, Mul(), (name,), {"other": _constant(found[0])}, suffix=suffix)
+        name = walk.emit(call, Mul(), (name,), {"other": as_operand(found[0])}, suffix=suffix)
     if bool((found[1] != 0).any()):
-        name = walk.emit(call, Add(), (name,), {"other": _constant(found[1])}, suffix=suffix)
+        name = walk.emit(call, Add(), (name,), {"other": as_operand(found[1])}, suffix=suffix)
     return name
 
 
-def _constant(value: Tensor) -> Tensor:
+def as_operand(value: Tensor) -> Tensor:
+    """A constant operand: single precision, at least one axis."""
     return value.float().reshape(1) if value.ndim == 0 else value.float()
 
 
@@ -104,9 +105,9 @@ def _grown(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any) -> Va
         return affine(walk, call, source, scale, shift)
     name = tensor_name(walk, source)
     if isinstance(scale, Tensor) or scale != 1:
-        name = walk.emit(call, Mul(), (name,), {"other": _constant(torch.as_tensor(scale))})
+        name = walk.emit(call, Mul(), (name,), {"other": as_operand(torch.as_tensor(scale))})
     if isinstance(shift, Tensor) or shift != 0:
-        name = walk.emit(call, Add(), (name,), {"other": _constant(torch.as_tensor(shift))})
+        name = walk.emit(call, Add(), (name,), {"other": as_operand(torch.as_tensor(shift))})
     return name
 
 
@@ -135,7 +136,7 @@ def _div(walk: Walk, call: fx.Node) -> Value:
     if isinstance(x, str):
         inverse = 1.0 / torch.as_tensor(y, dtype=torch.float64)
         return _grown(walk, call, a["self"], inverse, 0.0)
-    other = {"other": _constant(torch.as_tensor(x))}
+    other = {"other": as_operand(torch.as_tensor(x))}
     return walk.emit(call, Div(constant_first=True), (tensor_name(walk, a["other"]),), other)
 
 
@@ -154,7 +155,7 @@ def _extreme(walk: Walk, call: fx.Node) -> Value:
     if isinstance(x, str) and isinstance(y, str):
         return walk.emit(call, op, (tensor_name(walk, a["self"]), tensor_name(walk, a["other"])))
     source, constant = (a["self"], y) if isinstance(x, str) else (a["other"], x)
-    return walk.emit(call, op, (tensor_name(walk, source),), {"other": _constant(constant)})
+    return walk.emit(call, op, (tensor_name(walk, source),), {"other": as_operand(constant)})
 
 
 @handles("clamp.Tensor", "clamp_min.Tensor", "clamp_max.Tensor", becomes=(Minimum, Maximum))
@@ -167,7 +168,7 @@ def _clamp_between(walk: Walk, call: fx.Node) -> Value:
             continue
         found = walk.value(limit)
         if isinstance(found, Tensor):
-            name = walk.emit(call, op, (name,), {"other": _constant(found)})
+            name = walk.emit(call, op, (name,), {"other": as_operand(found)})
         else:
             name = walk.emit(call, op, (name, tensor_name(walk, limit)))
     return name

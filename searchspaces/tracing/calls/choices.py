@@ -18,7 +18,7 @@ from searchspaces.ops.maps.jumps import MIRRORED, OPPOSITE, Comparison, Relation
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Max, Min
 from searchspaces.tracing.aten import Value, Walk, arguments, axes_of, handles, packet, shape, tensor_name
-from searchspaces.tracing.calls.arithmetic import affine
+from searchspaces.tracing.calls.arithmetic import affine, as_operand
 from searchspaces.tracing.calls.masks import hidden, infinite
 
 RELATIONS: Mapping[str, Relation] = {
@@ -85,7 +85,7 @@ def _both(walk: Walk, call: fx.Node) -> Value:
         names = (tensor_name(walk, a["self"]), tensor_name(walk, a["other"]))
         return walk.emit(call, Mul() if every else Maximum(), names)
     source, known = (a["self"], y) if isinstance(x, str) else (a["other"], x)
-    constant = {"other": _numbers(torch.as_tensor(known))}
+    constant = {"other": as_operand(torch.as_tensor(known))}
     return walk.emit(call, Mul() if every else Maximum(), (tensor_name(walk, source),), constant)
 
 
@@ -154,7 +154,7 @@ def _choice(walk: Walk, call: fx.Node, condition: Any, yes: Any, no: Any) -> Val
             raise NotRead("fills with infinity where values of the picture decide")
         if bool((constant != 0).any()):
             factor = tensor_name(walk, condition) if held else _opposite(walk, call, condition)
-            other = {"other": _numbers(constant)}
+            other = {"other": as_operand(constant)}
             parts.append(walk.emit(call, Mul(), (factor,), other, suffix="yes" if held else "no"))
     if not parts:
         return torch.zeros(shape(call))
@@ -167,7 +167,7 @@ def _by_place(walk: Walk, call: fx.Node, mask: Tensor, yes: Any, no: Any) -> Val
     if isinstance(x, str) and isinstance(y, str):
         return walk.emit(call, Where(), (tensor_name(walk, yes), tensor_name(walk, no)), {"mask": mask})
     source, constant, kept = (yes, y, mask) if isinstance(x, str) else (no, x, ~mask.bool())
-    other, name = _numbers(torch.as_tensor(constant)), tensor_name(walk, source)
+    other, name = as_operand(torch.as_tensor(constant)), tensor_name(walk, source)
     if not bool((~kept.bool()).any()) and torch.broadcast_shapes(other.shape, kept.shape, shape(source)) == shape(source):
         return name
     places = infinite(call, other)
@@ -177,7 +177,3 @@ def _by_place(walk: Walk, call: fx.Node, mask: Tensor, yes: Any, no: Any) -> Val
     if not bool((kept.bool() | places).all()):
         name = walk.emit(call, Where(), (name,), {"mask": kept, "other": other.masked_fill(torch.isinf(other), 0.0)})
     return hidden(walk, call, name, places)
-
-
-def _numbers(value: Tensor) -> Tensor:
-    return value.float().reshape(1) if value.ndim == 0 else value.float()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import torch
 
 from hwsearch.formats.onnx.reading.constants import Constant
 from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
-from hwsearch.formats.reading.builder import Map, tensor
+from hwsearch.formats.reading.builder import Map, as_weight
 from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub
@@ -132,12 +131,7 @@ def _div(walk: Walk, call: Call) -> Value:
         return _both(walk, call.name, Div(), left, right)
     if isinstance(left, Map) and isinstance(right, Constant):
         return walk.scaled(call.name, left, 1.0 / right.real.astype(np.float64), 0.0)
-    return walk.pointwise(call.name, Div(constant_first=True), [call.map(1)], {"other": _weight(call.numbers(0))})
-
-
-def _weight(array: np.ndarray) -> torch.Tensor:
-    found = tensor(array)
-    return found.reshape(1) if found.ndim == 0 else found
+    return walk.pointwise(call.name, Div(constant_first=True), [call.map(1)], {"other": as_weight(call.numbers(0))})
 
 
 def bounded(walk: Walk, name: str, value: Map, low: float, high: float) -> Map:
@@ -161,7 +155,7 @@ def _extreme(walk: Walk, call: Call) -> Value:
         assert isinstance(left, Map)
         assert isinstance(right, Constant)
         if right.real.size > 1:
-            return walk.pointwise(name, op, [left], {"other": _weight(right.real)})
+            return walk.pointwise(name, op, [left], {"other": as_weight(right.real)})
         limit = float(right.real.reshape(-1)[0])
         return bounded(walk, name, left, limit, np.inf) if larger else bounded(walk, name, left, -np.inf, limit)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from hwmodels.errors import FileError
@@ -185,9 +184,3 @@ def real(stored: StoredTensor) -> np.ndarray:
         values.reshape(sides) if values.size > 1 else values.reshape(()) for values in (stored.scale, stored.zero_point)
     )
     return np.asarray((stored.data.astype(np.float64) - zero) * scale.astype(np.float64), np.float32)
-
-
-def as_weight(array: np.ndarray) -> torch.Tensor:
-    """A constant operand."""
-    found = tensor(array)
-    return found.reshape(1) if found.ndim == 0 else found

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from hwsearch.formats.reading.builder import Map, tensor
+from hwsearch.formats.reading.builder import Map, as_weight, tensor
 from hwsearch.formats.reading.choices import Operand, chosen, compared, opposite
 from hwsearch.formats.tflite.integers.convolution import FIRST_CODE, grid_of
-from hwsearch.formats.tflite.reading.layers import as_weight
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.reading.walk import Walk
 from searchspaces.ops.maps import activation as act
