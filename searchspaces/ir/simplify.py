@@ -128,8 +128,13 @@ def _index(nodes: list[Node], name: str) -> int:
     return next(i for i, node in enumerate(nodes) if node.name == name)
 
 
-def _readers(nodes: list[Node], name: str) -> list[Node]:
-    return [node for node in nodes if name in node.inputs]
+def _readers(nodes: list[Node]) -> dict[str, list[Node]]:
+    """Who reads what, each reader once."""
+    readers: dict[str, list[Node]] = {}
+    for node in nodes:
+        for name in dict.fromkeys(node.inputs):
+            readers.setdefault(name, []).append(node)
+    return readers
 
 
 def _drop(nodes: list[Node], name: str, instead: str) -> None:
@@ -142,8 +147,10 @@ def _drop(nodes: list[Node], name: str, instead: str) -> None:
 
 def _fold_pads(nodes: list[Node]) -> None:
     """Move pads until a convolution takes them up: zeros the one that reads them, cuts the one that feeds them."""
-    while any(_fold_pad(nodes, pad, pad.op) for pad in nodes if isinstance(pad.op, Pad) and foldable(pad.op)):
-        pass
+    changed = True
+    while changed:
+        readers = _readers(nodes)
+        changed = any(_fold_pad(nodes, readers, pad, pad.op) for pad in nodes if isinstance(pad.op, Pad) and foldable(pad.op))
 
 
 def foldable(pad: Pad) -> bool:
@@ -151,9 +158,9 @@ def foldable(pad: Pad) -> bool:
     return pad.mode == "constant" and pad.value == 0 and len(pad.padding) == 4 and all(isinstance(s, int) for s in pad.padding)
 
 
-def _fold_pad(nodes: list[Node], pad: Node, op: Pad) -> bool:
-    """One step of one pad; whether anything changed."""
-    amount, readers = op.amounts, _readers(nodes, pad.name)
+def _fold_pad(nodes: list[Node], readers_of: dict[str, list[Node]], pad: Node, op: Pad) -> bool:
+    """One step of one pad; whether anything changed, and ``readers_of`` with it."""
+    amount, readers = op.amounts, readers_of.get(pad.name, [])
     if not any(amount):
         _drop(nodes, pad.name, pad.inputs[0])
         return True
@@ -166,7 +173,7 @@ def _fold_pad(nodes: list[Node], pad: Node, op: Pad) -> bool:
             _drop(nodes, pad.name, pad.inputs[0])
             return True
     source = nodes[_index(nodes, pad.inputs[0])]
-    if max(amount) > 0 or len(_readers(nodes, source.name)) != 1:
+    if max(amount) > 0 or len(readers_of[source.name]) != 1:
         return False
     if isinstance(source.op, Conv) and source.op.stride == 1 and min(_padding(_widened(source, amount))) >= 0:
         nodes[_index(nodes, source.name)] = _widened(source, amount)

@@ -30,7 +30,15 @@ _Side = tuple[str, int, int]
 
 
 class Differs(Exception):
-    """The two traces are not one graph with other sizes; the message says where."""
+    """The two traces are not one graph with other sizes; the message says where.
+
+    Attributes:
+        for_any_count: so they are for any number of pictures at once.
+    """
+
+    def __init__(self, where: str, for_any_count: bool = False) -> None:
+        super().__init__(where)
+        self.for_any_count = for_any_count
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,8 @@ def _joined(a: Node, b: Node, samples: tuple[Sample, Sample], window: int) -> No
         raise Differs(f"the operation {a.name}")
     for role, weight in a.weights.items():
         if not torch.equal(weight, b.weights[role]):
-            raise Differs(f"a constant of {a.name}")
+            of_sides = b.weights[role].numel() not in (weight.numel(), weight.numel() * samples[1].count // samples[0].count)
+            raise Differs(f"a constant of {a.name}", for_any_count=of_sides)
     changed: dict[str, Any] = {}
     for field in fields(a.op):
         one, two = getattr(a.op, field.name), getattr(b.op, field.name)
