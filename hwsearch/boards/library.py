@@ -136,7 +136,7 @@ def positive(text: str) -> float:
 
 
 def _arguments(text: str) -> dict[str, int | float | str]:
-    """``d=32 s=5`` as arguments of a network; ``networks.build`` checks them."""
+    """``d=32 s=5`` as arguments of a network; ``registry.build`` checks them."""
     found: dict[str, int | float | str] = {}
     for word in text.split():
         key, _, value = word.partition("=")

@@ -48,7 +48,7 @@ class Runs:
 
 
 def optimize(targets: Sequence[str], request: Request, progress: Progress | None = None) -> Runs:
-    """``pipeline.optimize`` for each of ``several_devices``; ``request.run_dir`` is the folder of all.
+    """``pipeline.optimize`` for each of ``targets``; ``request.run_dir`` is the folder of all.
 
     Raises:
         UsageError: a device is named twice, or the run to go on with was started differently.

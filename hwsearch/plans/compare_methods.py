@@ -2,7 +2,7 @@
 
 Quality is of the widths that were asked for. The price is that of the same plan on the target, where a width that the device does
 not store becomes the next wider one; what a method's arithmetic costs beside that of an ordinary integer network is in it
-(``quant.run_time``). Methods are compared picture by picture with the best of the same widths; a difference within its interval
+(``network.run_time``). Methods are compared picture by picture with the best of the same widths; a difference within its interval
 is a tie.
 """
 

@@ -1,6 +1,6 @@
 """Handing a plan over: which format its device reads, and whether the plan still keeps its budgets in that format.
 
-What a format cannot hold becomes wider (``formats.promote``), and a wider plan may no longer fit. So the promoted widths are
+What a format cannot hold becomes wider (``writing.promote``), and a wider plan may no longer fit. So the promoted widths are
 priced by the device's own model, and whatever budget of the run or limit of the device the plan keeps and the file would not is
 told before anything is written.
 """

@@ -54,7 +54,7 @@ class Request:
     width) of the low-resolution picture. ``tile`` is "whole", "auto", or height x width in pixels of the network's input,
     None: whole, but cut where memory demands it; ``halo``: "keep" or "recompute", None: whichever is better. ``fps``:
     pictures a second, one after another. ``batch``: plans that the refinement proposes together; the result depends on it,
-    and not on how many processes measure them. ``sampler``: one of ``search.samplers.SAMPLERS``. ``methods``: quantization
+    and not on how many processes measure them. ``sampler``: one of ``samplers.SAMPLERS``. ``methods``: quantization
     methods that every plan is measured with, the better one is kept.
     ``storage`` and ``study``: the database and the study that workers share; one that gives no sign of life for ``grace_s``
     seconds is taken for dead.

@@ -37,7 +37,7 @@ class MethodInfo:
 
     ``title``: its usual name; ``source``: paper or repository; ``reconstructed``: what no source tells and is ours, and what
     differs from the source (empty: nothing); ``price``: what it costs at run time beside an ordinary integer network of the same
-    widths, in words (what it costs on a device: ``quant.run_time``); ``exported``: whether file formats carry what it makes;
+    widths, in words (what it costs on a device: ``network.run_time``); ``exported``: whether file formats carry what it makes;
     where they do not, it is compared with others, and no plan is searched with it.
     """
 

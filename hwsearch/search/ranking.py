@@ -1,7 +1,7 @@
 """Which proxy ranks plans how well, and at what cost: every proxy against the measured loss of the same random plans.
 
-The plans mix good and bad ones (see ``search.probe``). Measured is the fake-quantized PSNR against the original pictures, paired
-with the floating-point network. Nothing but the network is needed: no device, no prices.
+The plans mix good and bad ones (see ``propose.random_plans``). Measured is the fake-quantized PSNR against the original pictures,
+paired with the floating-point network. Nothing but the network is needed: no device, no prices.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class Constant:
 class Step:
     """One node of the graph as C.
 
-    ``call`` has ``{out}``, ``{scratch}`` and ``{in0}``, ``{in1}``, ... where addresses go. ``struct`` is the type of the constant
-    that describes the layer, ``fields`` its members; empty without one.
+    ``calls`` have ``{out}``, ``{scratch}`` and ``{in0}``, ``{in1}``, ... where addresses go. ``struct`` is the type of the
+    constant that describes the layer, ``fields`` its members; empty without one.
     """
 
     node: Node

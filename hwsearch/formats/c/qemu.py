@@ -53,7 +53,7 @@ class Network:
 
 
 class QemuPlan:
-    """A plan on an emulated board; see ``base.Runtime``.
+    """A plan on an emulated board; see ``runtime.Runtime``.
 
     Attributes:
         instructions: of all runs so far, by the step's name in execution order.

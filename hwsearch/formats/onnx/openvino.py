@@ -32,7 +32,7 @@ def tolerance(qgraph: QuantizedGraph) -> Tolerance:
 
 
 class OpenVinoPlan:
-    """See ``base.Runtime``."""
+    """See ``runtime.Runtime``."""
 
     peak_bytes: int | None = None
     instructions: Mapping[str, int] | None = None

@@ -123,7 +123,7 @@ def _grid(fmt: TensorFormat) -> tuple[tuple[str, np.ndarray], tuple[str, np.ndar
 
 
 class OrtPlan:
-    """See ``base.Runtime``. ``file`` is the exported network, or where it lies."""
+    """See ``runtime.Runtime``. ``file`` is the exported network, or where it lies."""
 
     peak_bytes: int | None = None
     instructions: Mapping[str, int] | None = None

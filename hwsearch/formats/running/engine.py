@@ -13,7 +13,7 @@ from hwsearch.quant.network.graph import QuantizedGraph
 
 
 class EnginePlan:
-    """See ``base.Runtime``."""
+    """See ``runtime.Runtime``."""
 
     peak_bytes: int | None = None
     instructions: Mapping[str, int] | None = None

@@ -81,8 +81,8 @@ def tolerance(qgraph: QuantizedGraph) -> Tolerance:
 
 
 class LiteRtPlan:
-    """See ``base.Runtime``. A file has one picture size; each size that is met gets its own, the last few are kept. ``file``: the
-    exported network, which takes pictures of its size alone."""
+    """See ``runtime.Runtime``. A file has one picture size; each size that is met gets its own, the last few are kept. ``file``:
+    the exported network, which takes pictures of its size alone."""
 
     peak_bytes: int | None = None
     instructions: Mapping[str, int] | None = None

@@ -79,7 +79,7 @@ def _stderr() -> Iterator[Callable[[], str]]:
 
 
 class MicroPlan:
-    """See ``base.Runtime``. A file has one picture size; each size that is met gets its own, the last one is kept."""
+    """See ``runtime.Runtime``. A file has one picture size; each size that is met gets its own, the last one is kept."""
 
     instructions: Mapping[str, int] | None = None
 

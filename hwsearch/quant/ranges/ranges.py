@@ -172,7 +172,7 @@ def _saturating(graph: Graph, node: Node) -> float:
 def spreads(
     graph: Graph, crops: Sequence[Tensor], ranges: Mapping[str, Ranges], gains: Mapping[str, np.ndarray]
 ) -> dict[str, ChannelSpreads]:
-    """Histograms of every quantizer group, by the group's name. ``gains`` as in ``observe.Gains.tensors``."""
+    """Histograms of every quantizer group, by the group's name. ``gains`` as in ``gains.Gains.tensors``."""
     axes = known_channel_axes(graph)
     counts = {node.name: np.zeros((len(ranges[node.name].low), CHANNEL_BINS)) for node in graph.nodes if quantizes(node)}
 

@@ -84,7 +84,7 @@ class Rounder:
 
     Args:
         moments: of the layer's input.
-        gain: ``float64[O, O]``, how noise on the result reaches the output (``observe.Gains.convs``).
+        gain: ``float64[O, O]``, how noise on the result reaches the output (``gains.Gains.convs``).
         race: compares; None: the errors that cancel across channels are believed.
         columns: ``float64[G, K]``; the layer is rounded for an input whose column k is divided by them.
     """

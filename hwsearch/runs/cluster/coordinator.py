@@ -44,7 +44,7 @@ def connect(request: Request, problem: Problem, photos: Pictures) -> SharedStudy
 
 
 class Coordinator:
-    """Plans -> scores in the same order, measured by every process of a study (see ``evaluations.Measure``).
+    """Plans -> scores in the same order, measured by every process of a study.
 
     Making one opens the study to workers: it says what is measured in it, and what one plan loses.
 

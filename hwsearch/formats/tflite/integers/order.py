@@ -1,7 +1,7 @@
 """From TFLite's ways of saying things to the canonical graph's: the order of channels, and PReLU as two convolutions.
 
 DEPTH_TO_SPACE takes channels block by block, a pixel shuffle channel by channel. What the layers before it write is permuted, as
-for export (``export.tflite_order``), in the other direction.
+for export (``writing.order``), in the other direction.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fixed-point numbers of 32 bits and the functions that the gemmlowp library has of them, for arrays.
 
 A number with ``n`` integer bits has ``31 - n`` fractional ones. Arrays are int64 and hold 32-bit values; sums and products are
-those of ``kernels.rounding``, here for whole arrays at once. Tables are made with them, so they need not be fast.
+those of ``loops.rounding``, here for whole arrays at once. Tables are made with them, so they need not be fast.
 """
 
 from __future__ import annotations
