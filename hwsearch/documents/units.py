@@ -29,15 +29,16 @@ NO_MEASUREMENT = "no measurement of this device"
 NEVER_MEASURED = "No latency of {} was ever compared with a measurement: it follows from data sheets and stated assumptions."
 HALO = {"keep": "kept", "recompute": "recomputed"}
 MINUS = "\u2212"
+DIGITS = 3
 
 
-def _significant(value: float, digits: int = 3) -> str:
-    """``value`` (not negative) with at least ``digits`` significant digits, never in exponent form: 4.31, 13.2, 118, 2048."""
+def _significant(value: float) -> str:
+    """``value`` (not negative) with at least three significant digits, never in exponent form: 4.31, 13.2, 118, 2048."""
     if value == 0:
         return "0"
-    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    decimals = DIGITS - 1 - math.floor(math.log10(abs(value)))
     rounded = round(value, decimals)
-    return f"{rounded:.{max(0, digits - 1 - math.floor(math.log10(abs(rounded))))}f}"
+    return f"{rounded:.{max(0, DIGITS - 1 - math.floor(math.log10(abs(rounded))))}f}"
 
 
 def bytes_(count: float | None) -> str:

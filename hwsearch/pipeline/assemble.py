@@ -26,9 +26,10 @@ from hwsearch.documents.results import (
 )
 from hwsearch.documents.versions import versions
 from hwsearch.pipeline import notes
-from hwsearch.plans import prove, verify
+from hwsearch.plans import prove
 from hwsearch.plans.prove import Proof
 from hwsearch.problem.pose import Pictures, Problem, Request
+from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.report.crops import save_crops
 from hwsearch.runs.directory import RunDirectory
@@ -105,7 +106,7 @@ def crops(name: str, quantized: QuantizedGraph, problem: Problem, photos: Pictur
     made, task = [], photos.task
     for pair in photos.evaluation:
         with torch.no_grad():
-            float_, plan = (task.picture(y) for y in (execute(problem.graph, pair.low), verify.run_engine(quantized, pair.low)))
+            float_, plan = (task.picture(y) for y in (execute(problem.graph, pair.low), integer.run(quantized, pair.low)))
         simplest = task.simplest(pair)
         if float_ is None or plan is None or simplest is None:
             continue

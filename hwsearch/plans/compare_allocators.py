@@ -21,13 +21,13 @@ from hwmodels.errors import BudgetError, UsageError, closest
 from hwmodels.numbers import Width, bits_of
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
-from hwsearch.plans.verify import run_engine
 from hwsearch.problem.pose import Problem, Request, choose_pictures, pose
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.intervals import difference, interval
 from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES
 from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.engine import integer
 from hwsearch.search.allocate import ALLOCATORS
 from hwsearch.search.allocate.allocator import Grounds, rung
 from hwsearch.search.exact import exact
@@ -251,7 +251,7 @@ class _Described:
         mean_tensor = float(np.average(of_tensor, weights=elements))
         priced = {name: float(value[0]) for name, value in self.grounds.problem.costs(matrix([plan])).items()}
         quantized = self._calibration.quantized(plan)
-        qualities, second = self._figures(lambda x: run_engine(quantized, x))
+        qualities, second = self._figures(lambda x: integer.run(quantized, x))
         losses = self._float_db - qualities
         found = interval(losses)
         known = bool(np.isfinite(self._problem.table.energy_j).all())

@@ -23,11 +23,11 @@ from hwmodels.numbers import INT8, INT16, bits_of
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.formats.running.runtime import Run
-from hwsearch.plans.verify import run_engine
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
 from hwsearch.quality.intervals import difference, finite, interval
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.network.run_time import decoding, normalizing
 from hwsearch.runs import plan_cache
@@ -218,7 +218,7 @@ class _Judge:
 
     def __call__(self, quantized: QuantizedGraph) -> tuple[np.ndarray, float]:
         """The task's quality of every picture, dB, and its mean second figure, of our integer engine."""
-        return self._figures(lambda x: run_engine(quantized, x))
+        return self._figures(lambda x: integer.run(quantized, x))
 
     def _figures(self, run: Run) -> tuple[np.ndarray, float]:
         found = [self._task.figures(run(pair.low), pair) for pair in self.pairs]

@@ -71,9 +71,9 @@ def price(problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] =
         BudgetError: no plan of this network on this device holds the rate.
     """
     tiled, tilings, fps = problem.tiled, [], None
+    limits = {name: float(limit) for name, limit in problem.table.limits.items()}
     if request is not None:
         fps = request.fps
-        limits = {name: float(limit) for name, limit in problem.table.limits.items()}
         ways = [tiled]
         if request.tile == "auto":
             ways = tiling_options.every(problem, request.halo)
@@ -87,7 +87,6 @@ def price(problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] =
         "weight_bytes": int(objectives.weight_bytes[0]),
         "peak_activation_bytes": int(objectives.peak_activation_bytes[0]),
     }
-    limits = {name: float(limit) for name, limit in problem.table.limits.items()}
     energy = float(objectives.energy_j[0])
     layers = tuple(LayerRow(**entry) for entry in cost.explain(tiled.table, row))
     return Price(

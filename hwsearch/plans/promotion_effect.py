@@ -9,8 +9,9 @@ import torch
 
 from hwsearch.documents.progress import Progress
 from hwsearch.formats.writing.promote import Promotion
-from hwsearch.plans import recheck, verify
+from hwsearch.plans import recheck
 from hwsearch.plans.plan_file import PlanFile
+from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 
 
@@ -33,7 +34,7 @@ def measure(opened: PlanFile, before: QuantizedGraph, promotion: Promotion, scal
     with progress.stage("measuring what promotion costs", len(chosen)) as stage, torch.no_grad():
         for picture in chosen:
             pair = task.read(picture)
-            outputs = (verify.run_engine(qgraph, pair.low) for qgraph in (before, promotion.qgraph))
+            outputs = (integer.run(qgraph, pair.low) for qgraph in (before, promotion.qgraph))
             found.append([task.figures(y, pair).quality for y in outputs])
             stage.advance()
     plan_db, exported_db = np.mean(found, axis=0)

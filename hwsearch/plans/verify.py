@@ -24,14 +24,7 @@ from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.tasks.task import Sample, Task
 
 
-def run_engine(qgraph: QuantizedGraph, x: Tensor) -> Tensor:
-    """Our integer engine: ``float32 [1, C, H, W]`` in 0..1 to the decoded output."""
-    return integer.run(qgraph, x)
-
-
-def prove(
-    qgraph: QuantizedGraph, onnx_path: str | Path, samples: Sequence[Sample], task: Task, reference: Run, *, threads: int = 0
-) -> Measured:
+def prove(qgraph: QuantizedGraph, onnx_path: str | Path, samples: Sequence[Sample], task: Task, reference: Run) -> Measured:
     """Run an exported plan and our engine on every picture, compare them, and measure quality.
 
     Args:
@@ -50,14 +43,14 @@ def prove(
     from hwsearch.formats.onnx.write import assert_integer
 
     assert_integer(qgraph, onnx_path)
-    runtime, fmt = ort.run_onnx(onnx_path, threads=threads), qgraph.formats[qgraph.graph.output.name]
+    runtime, fmt = ort.run_onnx(onnx_path), qgraph.formats[qgraph.graph.output.name]
     different = beyond = total = 0
     worst: tuple[int, Tensor | None] = (0, None)
     figures, of_float = [], []
     with torch.no_grad():
         for sample in samples:
             output = runtime(sample.low)
-            d, b, n = compare(output, run_engine(qgraph, sample.low), fmt)
+            d, b, n = compare(output, integer.run(qgraph, sample.low), fmt)
             different, beyond, total = different + d, beyond + b, total + n
             worst = max(worst, (b, sample.low), key=lambda one: one[0])
             figures.append(task.figures(output, sample))
@@ -92,7 +85,7 @@ def prove_tiling(qgraph: QuantizedGraph, tiling: Tiling, planned_width: int, pic
     different = beyond = total = 0
     for x in pictures:
         here = tiling.on(x.shape[2], x.shape[3], planned_width)
-        d, b, n = compare(run_tiled(qgraph, x, here), run_engine(qgraph, x), fmt)
+        d, b, n = compare(run_tiled(qgraph, x, here), integer.run(qgraph, x), fmt)
         different, beyond, total = different + d, beyond + b, total + n
     if different if integer.exact(qgraph) else beyond > ort.BEYOND_ONE_CODE * total:
         raise MismatchError(

@@ -19,6 +19,7 @@ from hwsearch.report.canvas import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, SOF
 from hwsearch.report.figures import ACTIVATIONS, LATENCY, roles
 
 BARS = 440
+BAND = 24
 TERMS = (
     ("compute", "compute_s", BLUE),
     ("weights", "weight_s", ORANGE),
@@ -38,13 +39,11 @@ def _shade(width: Width) -> tuple[str, str]:
     return ramp[at], "white" if at >= 4 else INK
 
 
-def strip(
-    name: str, title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Width | None]]], band: int = 24
-) -> list[Figure]:
-    """Heat strips of widths with their numbers, one row a plan; long networks continue in further strips of ``band`` columns.
+def strip(name: str, title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Width | None]]]) -> list[Figure]:
+    """Heat strips of widths with their numbers, one row a plan; long networks continue in further strips of ``BAND`` columns.
     None: the network of that plan has no such layer."""
     figures = []
-    parts = max(1, math.ceil(len(columns) / band))
+    parts = max(1, math.ceil(len(columns) / BAND))
     length = math.ceil(len(columns) / parts)
     for part in range(parts):
         here = slice(part * length, (part + 1) * length)

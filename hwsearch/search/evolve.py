@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from hwmodels.cost import CostTable
     from searchspaces.space import SearchSpace
 
+STUDY = "hwsearch"
+"""Name of the study in a journal."""
 PROPOSALS = 4
 """Trials for each evaluation at most: an end, should everything that is proposed be pruned."""
 
@@ -60,7 +62,6 @@ def refine(
     seed: int,
     storage_path: Path,
     advance: Callable[[], None] | None = None,
-    study_name: str = "hwsearch",
     sampler: str = "exact",
     screen: Screen | None = None,
     tilings: Sequence[str] = (),
@@ -85,7 +86,7 @@ def refine(
     Raises:
         FileError: the journal cannot be written, or is damaged before its end.
     """
-    limits = {name: float(value) for name, value in tables[0].limits.items() if value is not None}
+    limits = tables[0].limits
     problem = lower_all(tables, np.zeros(space.allowed.shape), space, limits)
     encoding = Encoding(space)
     proposer = Proposer(encoding, problem, limits, start_plans, seed, sampler, tilings if len(tables) > 1 else ())
@@ -95,7 +96,7 @@ def refine(
         with journal.damage(storage_path):
             study = optuna.create_study(
                 storage=journal.storage(storage_path),
-                study_name=study_name,
+                study_name=STUDY,
                 sampler=RandomSampler(seed=seed),  # never asked: plans come from the proposer
                 directions=["minimize"] * len(OBJECTIVES),
                 load_if_exists=True,
@@ -120,7 +121,7 @@ def refine(
     return [Evaluated(plan, scores.get(plan), values) for plan, values in rows]
 
 
-def finished(space: SearchSpace, storage_path: Path, study_name: str = "hwsearch") -> list[tuple[PlanRow, float]]:
+def finished(space: SearchSpace, storage_path: Path) -> list[tuple[PlanRow, float]]:
     """Plans that the journal in ``storage_path`` holds as measured, in order, and their losses in dB.
 
     Raises:
@@ -133,9 +134,9 @@ def finished(space: SearchSpace, storage_path: Path, study_name: str = "hwsearch
         journal.mend(storage_path)
         with journal.damage(storage_path):
             storage = journal.storage(storage_path)
-            if study_name not in optuna.get_all_study_names(storage):
+            if STUDY not in optuna.get_all_study_names(storage):
                 return []
-            study = optuna.load_study(study_name=study_name, storage=storage)
+            study = optuna.load_study(study_name=STUDY, storage=storage)
             _check_names(study, encoding, storage_path)
             return [(encoding.plan(t.params), float(t.values[0])) for t in _trials(study, TrialState.COMPLETE)]
 

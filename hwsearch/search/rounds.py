@@ -80,7 +80,7 @@ def solve(
         points: latency budgets of a front, over all tables; evaluations: plans that may be measured, those of one width
             included; rounds: fronts solved at most; batch: plans measured of each; start: plans that are measured before all.
     """
-    limits = {name: float(value) for name, value in tables[0].limits.items() if value is not None}
+    limits = tables[0].limits
     prices = lower_all(tables, np.zeros_like(damage.noise), space, limits)
     anchors = distinct([*start, *uniform.anchors(space, prices, limits, evaluations // ANCHORS)])
     known, losses = [*anchors, *probes], [*evaluate(anchors), *probe_losses_db]

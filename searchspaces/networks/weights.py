@@ -61,11 +61,6 @@ def read_weights(path: str | Path, wanted: Mapping[str, Tensor]) -> Weights:
     return Weights(as_numbers(chosen.state, path), tuple(f"{Path(path).name}: {remark}." for remark in remarks))
 
 
-def read_state(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file without a network to fit; known wrappers and prefixes are taken off. Raises as ``read_weights``."""
-    return read_weights(path, {}).state
-
-
 def as_numbers(state: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
     """As float32.
 

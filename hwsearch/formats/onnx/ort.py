@@ -48,14 +48,14 @@ ADDITION_PROBES = (
 )
 
 
-def run_onnx(path: str | Path | bytes, *, threads: int = 0) -> Run:
+def run_onnx(path: str | Path | bytes) -> Run:
     """ONNX Runtime on an exported file, as a function from ``float32 [1, C, H, W]`` to ``float32 [1, C, sH, sW]``; of several
     frames one after the other, with the states of a file that has some.
 
     Raises:
         FileError: the file cannot be loaded.
     """
-    loaded = write.session(path, threads=threads)
+    loaded = write.session(path)
     name, names = loaded.get_inputs()[0].name, [end.name for end in loaded.get_outputs()]
 
     def run(x: Tensor) -> Tensor:

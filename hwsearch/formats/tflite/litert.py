@@ -25,7 +25,7 @@ WIDE_ADDITIONS = 0.05
 """Share of output codes that may differ where LiteRT's vectorized addition of 16-bit tensors takes part."""
 
 
-def interpreter(data: bytes, *, reference: bool = False, keep: bool = False, threads: int = 1) -> Interpreter:
+def interpreter(data: bytes, *, reference: bool = False, keep: bool = False) -> Interpreter:
     """An interpreter with its tensors allocated.
 
     Args:
@@ -38,7 +38,7 @@ def interpreter(data: bytes, *, reference: bool = False, keep: bool = False, thr
     try:
         made = Interpreter(
             model_content=data,
-            num_threads=threads,
+            num_threads=1,
             experimental_op_resolver_type=kernels,
             experimental_preserve_all_tensors=keep,
         )

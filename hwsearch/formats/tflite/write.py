@@ -54,20 +54,12 @@ def _writer(qgraph: QuantizedGraph, flavour: str, size: tuple[int, int]) -> Writ
 
 
 def _notes(writer: Writer) -> list[str]:
+    """What a person should know about the file: what is stored wider than it could be, and what costs more."""
     said = [f"Weights of layer {name} are stored in 8 bits: {why}." for name, why in writer.promoted.items()]
     sloped = [node.name for node in writer.qgraph.graph.convs if isinstance(node.activation, PRelu | LeakyRelu)]
     if sloped:
         said.append("PReLU and LeakyReLU take a second convolution each: " + ", ".join(sloped) + ".")
     return said
-
-
-def notes(qgraph: QuantizedGraph, flavour: str = "litert") -> list[str]:
-    """What a person should know about the file: what is stored wider than it could be, and what costs more.
-
-    Raises:
-        FileError: see ``to_bytes``.
-    """
-    return _notes(_writer(qgraph, flavour, DEFAULT_SIZE))
 
 
 def to_bytes(

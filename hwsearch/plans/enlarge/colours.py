@@ -26,12 +26,6 @@ def to_ycbcr(rgb: np.ndarray) -> np.ndarray:
     return found
 
 
-def to_rgb(ycbcr: np.ndarray) -> np.ndarray:
-    """The inverse of ``to_ycbcr``, neither rounded nor clipped."""
-    found: np.ndarray = (ycbcr - _OFFSET) @ _TO_RGB.T
-    return found
-
-
 def values(colour: np.ndarray, bits: int, luma_only: bool) -> np.ndarray:
     """What is enlarged of ``colour`` (grey ``[h, W, 1]`` or RGB ``[h, W, 3]``, of so many bits), ``float64 [h, W, C]`` in 0..255.
 

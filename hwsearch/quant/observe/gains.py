@@ -28,6 +28,8 @@ Change = Callable[[Tensor], Tensor]
 ANY_SIZE = Sizes()
 PER_VALUE = 60
 """Multiply-accumulates in the time in which one value is read and written: 1.5 ns (MobileSR, one core), at 4e10 a second."""
+PROBES = 2
+"""Backward passes of random signs that an estimate of gains is a mean of."""
 FEWEST = 8
 """Pictures of one size that calibration sees at least."""
 SMALL_SIDE, LARGER_SIDE = 16, 64
@@ -210,15 +212,15 @@ class Bench:
         found = [torch.mean((output_luma(one.changed(tensors, nodes or {})) - one.luma).double() ** 2) for one in self._passes]
         return float(torch.stack(found).mean())
 
-    def gains(self, seed: int = 0, probes: int = 2) -> Gains:
+    def gains(self, seed: int = 0) -> Gains:
         """Noise gains of all tensors and convolutions, by backward passes of random signs at the output (Hutchinson's
         estimator)."""
         generator = torch.Generator().manual_seed(seed)
         separate, seen = unfused(self.graph), _Gradients(self.graph)
-        for part in (part for _ in range(probes) for part in self._parts):
+        for part in (part for _ in range(PROBES) for part in self._parts):
             luma = output_luma(execute(separate, part, seen.watch))
             signs = torch.randint(0, 2, luma.shape, generator=generator).float() * 2 - 1
-            seen.share = 1.0 / (luma.numel() * probes * len(self._parts))
+            seen.share = 1.0 / (luma.numel() * PROBES * len(self._parts))
             (luma * signs).sum().backward()
             seen.end()
         return Gains(seen.tensors, seen.convs)

@@ -19,6 +19,7 @@ Bounds = Callable[[Spread, Int], tuple[float, float]]
 PERCENTILE = 0.999
 MSE_POINTS = 40
 DOBI_POINTS = 100
+OCTAV_STEPS = 30
 DBDC_BINS = 2048
 DBDC_DROPPED = {8: 1e-5}
 DBDC_DROPPED_BELOW = 5e-4
@@ -82,7 +83,7 @@ def aciq(spread: Spread, number: Int) -> tuple[float, float]:
     return max(spread.low, min(centre - reach, 0.0)), min(spread.high, max(centre + reach, 0.0))
 
 
-def octav_reach(magnitudes: np.ndarray, weight: np.ndarray, bits: int, *, one_sided: bool, steps: int = 30) -> float:
+def octav_reach(magnitudes: np.ndarray, weight: np.ndarray, bits: int, *, one_sided: bool) -> float:
     """Sakr et al. 2022, OCTAV: the clipping value of least squared error, by the recursion that is Newton's method on it:
     ``s <- E[|x|; |x| > s] / (4^-bits / 3 P(0 < |x| <= s) + P(|x| > s))``; a quarter of the first term for codes from zero only.
 
@@ -92,7 +93,7 @@ def octav_reach(magnitudes: np.ndarray, weight: np.ndarray, bits: int, *, one_si
     rounding = 4.0**-bits / (12 if one_sided else 3)
     some = np.where(magnitudes > 0, weight, 0.0)
     reach = float(np.sum(some * magnitudes) / max(float(some.sum()), 1e-300))
-    for _ in range(steps):
+    for _ in range(OCTAV_STEPS):
         beyond = magnitudes > reach
         inside = float(some[~beyond].sum())
         reach = float(np.sum((some * magnitudes)[beyond])) / max(rounding * inside + float(some[beyond].sum()), 1e-300)

@@ -58,11 +58,6 @@ def solve(
     return Solver(lower(table, noise, space, {minimise, *limits})).solve(limits, minimise, warm)
 
 
-def _hard(table: CostTable) -> dict[str, float]:
-    """The device's hard limits that have a value."""
-    return {name: float(value) for name, value in table.limits.items() if value is not None}
-
-
 def check_feasible(tables: Sequence[CostTable], space: SearchSpace, budgets: Mapping[str, float]) -> None:
     """Whether any plan meets the device's hard limits and the budgets on price (a budget on quality needs measurement) in one of
     the tables: one for each way to cut the picture.
@@ -100,7 +95,7 @@ def price_limits(table: CostTable, budgets: Mapping[str, float]) -> dict[str, fl
             f"the energy on {table.device} is not known: its file has no figure of energy or power",
             "Leave the budget on energy out, or add [energy] to a device file of your own (`hwsearch devices schema`).",
         )
-    return _merged(_hard(table), {BUDGETS[name]: value for name, value in budgets.items() if name != "loss"})
+    return _merged(table.limits, {BUDGETS[name]: value for name, value in budgets.items() if name != "loss"})
 
 
 def _merged(*limits: Mapping[str, float]) -> dict[str, float]:
@@ -138,11 +133,9 @@ def front(
     noise: np.ndarray,
     space: SearchSpace,
     points: int = 20,
-    limits: Mapping[str, float] | None = None,
     gap: float = 0.0,
 ) -> list[PlanRow]:
-    """Plans of the exact front in (noise, latency, memory), by latency, within the device's hard limits and
-    ``limits``.
+    """Plans of the exact front in (noise, latency, memory), by latency, within the device's hard limits.
 
     Latency budgets sweep from the fastest plan to that of least noise; budgets on weight bytes and on the peak sweep likewise
     with a third of the points. Each problem starts from the plans already found.
@@ -152,7 +145,7 @@ def front(
     Raises:
         BudgetError: no plan meets the limits.
     """
-    limits = _merged(_hard(table), limits or {})
+    limits = table.limits
     problem = lower(table, noise, space, limits)
     solver = Solver(problem, gap)
     best = solver.solve(limits)

@@ -14,6 +14,7 @@ from random_networks import float_graph, picture, quantize
 from hwmodels.errors import FileError, UsageError
 from hwmodels.numbers import FP16
 from hwsearch.contracts import check_exporter
+from hwsearch.formats.reading.readers import inspect
 from hwsearch.formats.running.runtime import Tolerance, compare, judge
 from hwsearch.formats.tflite import litert, tflm
 from hwsearch.formats.tflite import write as exported
@@ -118,7 +119,7 @@ def test_narrow_weights_are_packed_where_kernels_take_them_and_the_rest_is_repor
     assert abs((sizes[1] - len(carried) - sizes[0]) - sum(weights[:-1]) // 2) < 400
     assert exporter("tflite-micro").promote(q).summary.count("3 bits -> 4 bits") == len(plain.convs) - 1
     assert exporter("tflite").promote(q).same_numbers
-    assert exported.notes(quantize(plain)) == []
+    assert inspect(exporter("tflite")(quantize(plain), tmp_path / "plain.tflite")).remarks == ()
 
 
 def test_the_file_says_where_it_comes_from(tmp_path: Path) -> None:

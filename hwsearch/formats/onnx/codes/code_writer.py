@@ -82,12 +82,12 @@ class CodeWriter(Writer):
             return x
         return self.op("Mul", [self.op("Sub", [x, self.const(fmt.zero_point)]), self.const(fmt.scale)])
 
-    def store(self, real: str, fmt: TensorFormat, low: int | None = None, high: int | None = None) -> str:
+    def store(self, real: str, fmt: TensorFormat) -> str:
         """Real values (float32) to the codes of a format."""
         if fmt.is_float:
             return self.cast(real, TensorProto.FLOAT16)
         q = self.op("Round", [self.op("Div", [real, self.const(fmt.scale)])])
-        return self.finish(q, fmt, fmt.qmin if low is None else low, fmt.qmax if high is None else high, np.float32)
+        return self.finish(q, fmt, fmt.qmin, fmt.qmax, np.float32)
 
     def finish(self, rounded: str, fmt: TensorFormat, low: int, high: int, dtype: Any) -> str:
         q = self.op("Add", [rounded, self.const(fmt.zero_point, dtype)])

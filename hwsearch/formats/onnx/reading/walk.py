@@ -155,9 +155,9 @@ class Walk(Builder):
             return value
         return self.unary(name, Relu(), value)
 
-    def unary(self, name: str, op: Any, value: Map, weights: Any = None) -> Map:
+    def unary(self, name: str, op: Any, value: Map) -> Map:
         """An activation."""
-        made = self.pointwise(name, op, [value], weights)
+        made = self.pointwise(name, op, [value])
         self.unary_of[made.name] = value.name
         return made
 

@@ -129,9 +129,9 @@ class Walk(Builder):
         self.formats[value.name] = narrow
         return self.saturated(value, name, narrow)
 
-    def unary(self, name: str, op: Activation, value: Map, weights: Any = None) -> Map:
+    def unary(self, name: str, op: Activation, value: Map) -> Map:
         """An activation."""
-        made = self.pointwise(name, op, [value], weights)
+        made = self.pointwise(name, op, [value])
         self.unary_of[made.name] = value.name
         if value.name in self.formats:
             self.formats[made.name] = self.formats[value.name]

@@ -83,8 +83,3 @@ AGREEMENT: Mapping[tuple[str, int], Mapping[Runtime, str]] = MappingProxyType(
     {(name, bits): MappingProxyType(row) for bits, table in ((8, _EIGHT), (16, _SIXTEEN)) for name, row in table.items()}
 )
 """Operator and bits -> runtime -> "exact" or why not."""
-
-
-def is_exact(operator: str, bits: int, runtime: Runtime) -> bool:
-    """Whether every code of the runtime is foretold. Raises: KeyError: an operator that the table does not know."""
-    return AGREEMENT[operator, bits][runtime] == EXACT

@@ -15,7 +15,7 @@ from hwmodels.errors import FileError, UsageError
 from searchspaces.networks import registry
 from searchspaces.networks.recognition import recognise
 from searchspaces.networks.registry import NETWORKS, build, load, load_file
-from searchspaces.networks.weights import read_state, sha256
+from searchspaces.networks.weights import read_weights, sha256
 
 SIZES = SMALL | {
     "fsrcnn": {"channels": 3, "d": 10, "s": 4, "m": 2, "activation": "prelu"},
@@ -49,7 +49,7 @@ def test_sizes_are_read_off_the_weights(tmp_path: Path, name: str, scale: int) -
     assert network.weights_sha256 == sha256(path)
     assert not network.module.training
     assert network.provenance == {}
-    saved = read_state(path)
+    saved = read_weights(path, {}).state
     assert all(torch.equal(value, saved[key]) for key, value in network.module.state_dict().items())
     factor = 1 if network.input_kind == "upsampled" else scale
     height, width = network.size or (18, 22)
@@ -245,16 +245,16 @@ def test_wrappers_are_opened(tmp_path: Path, key: str) -> None:
 
 def test_other_files_are_not_weights(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="no such"):
-        read_state(tmp_path / "none.pth")
+        read_weights(tmp_path / "none.pth", {})
     (tmp_path / "w.onnx").write_bytes(b"x")
     with pytest.raises(FileError, match="a whole model, not weights"):
-        read_state(tmp_path / "w.onnx")
+        read_weights(tmp_path / "w.onnx", {})
     torch.save([torch.zeros(2)], tmp_path / "w.pth")
     with pytest.raises(FileError, match="not a state dict"):
-        read_state(tmp_path / "w.pth")
+        read_weights(tmp_path / "w.pth", {})
     save_file({"a": torch.tensor([1.0, float("nan")])}, tmp_path / "w.safetensors")
     with pytest.raises(FileError, match="not finite: a"):
-        read_state(tmp_path / "w.safetensors")
+        read_weights(tmp_path / "w.safetensors", {})
 
 
 def test_shipped_weights_carry_their_provenance() -> None:
