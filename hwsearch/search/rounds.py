@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hwmodels.errors import BudgetError
 from hwsearch.quality.damage import Damage
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import AdditiveProblem
@@ -21,6 +20,7 @@ from hwsearch.search.exact.alternatives import lower_all
 from hwsearch.search.predict import interactions
 from hwsearch.search.predict.interactions import Prediction
 from hwsearch.search.propose import hypervolume_batch, uniform
+from hwsearch.search.propose.hypervolume_batch import objectives
 from searchspaces.space import PlanRow, distinct, matrix
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ BATCH = 12
 """Plans measured between two calibrations of the damage."""
 ANCHORS = 3
 """One in so many evaluations may go to plans of one width."""
-GAP = 0.002
-"""Of the plans of a front in noise power, below 0.01 dB; the damage that is summed is not known that well."""
 WORST_LOSS_DB = 1.0
 """A plan that loses more competes with bicubic enlargement, not with other plans; where even the front loses more, its median."""
 
@@ -91,11 +89,8 @@ def solve(
         prediction = interactions.calibrate(damage, matrix(known), np.array(losses))
         table_of_damage = prediction.damage
         count += 1
-        solved: list[PlanRow] = []
-        wanted: list[PlanRow] = []
-        for table in tables:
-            wanted += exact.within_budgets(table, table_of_damage, space, budgets)
-            solved += _front(table, table_of_damage.noise, space, max(LEAST_POINTS, points // len(tables)))
+        wanted = [plan for table in tables for plan in exact.within_budgets(table, table_of_damage, space, budgets)]
+        solved = exact.fronts(tables, table_of_damage.noise, space, max(LEAST_POINTS, points // len(tables)))
         problem = lower_all(tables, table_of_damage.noise, space, limits)
         left = evaluations - len(anchors) - len(found)
         new = _promising(space, problem, prediction, limits, wanted, solved, known, losses, min(batch, left))
@@ -129,28 +124,12 @@ def _promising(
     exact_plans = matrix(solved)
     offered = distinct(map(space.row, hypervolume_batch.fill(problem, exact_plans, limits, np.random.default_rng(len(known)))))
     rows = matrix(offered)
-    values = _objectives(problem, rows, prediction.loss_db(rows))
+    values = objectives(problem, rows, prediction.loss_db(rows))
     done = [*known, *new]
     predicted = prediction.loss_db(matrix(new)).tolist() if new else []
-    measured = _objectives(problem, matrix(done), np.array([*losses, *predicted])) if done else values[:0]
-    ends = _objectives(problem, exact_plans, prediction.loss_db(exact_plans))
-    widest, narrowest = (problem.costs(np.array([[own[end] for own in problem.options]])) for end in (-1, 0))
-    ideal = np.array([0.0, *(narrowest[name][0] for name in hypervolume_batch.PRICES)])
-    reference = np.array([max(WORST_LOSS_DB, np.median(ends[:, 0])), *(widest[name][0] for name in hypervolume_batch.PRICES)])
+    measured = objectives(problem, matrix(done), np.array([*losses, *predicted])) if done else values[:0]
+    ends = objectives(problem, exact_plans, prediction.loss_db(exact_plans))
+    ideal, reference = hypervolume_batch.corners(problem, max(WORST_LOSS_DB, float(np.median(ends[:, 0]))))
     fresh = [at for at, plan in enumerate(offered) if plan not in seen]
     picked = hypervolume_batch.pick(values[fresh], measured, ideal, reference, count - len(new))
     return [*new, *(offered[fresh[at]] for at in picked)]
-
-
-def _objectives(problem: AdditiveProblem, plans: np.ndarray, losses_db: np.ndarray) -> np.ndarray:
-    """(loss, latency, memory) ``float64[P, 3]``."""
-    costs = problem.costs(plans)
-    return np.stack([losses_db, *(costs[name] for name in hypervolume_batch.PRICES)], axis=1)
-
-
-def _front(table: CostTable, noise: np.ndarray, space: SearchSpace, points: int) -> list[PlanRow]:
-    """The exact front of one way to cut the picture; empty where no plan fits that way (another one was seen to fit)."""
-    try:
-        return exact.front(table, noise, space, points, gap=GAP)
-    except BudgetError:
-        return []

@@ -2,7 +2,8 @@
 
     python tests/bench/blocks.py FOLDER [--network pan --scale 4 --file pan_x4] [--target hexagon] [--seeds 5] [--out FILE]
 
-Both are searched by the same code (``hwsearch.search.blocks``); without, the whole network is the only one there is. A look at
+Both are searched by the same code: plans of all fronts compete for being measured by the volume that they promise, and the
+predictions are calibrated by what was measured. Without, the whole network is the only one there is. A look at
 the network without a block, in floating point, counts as an evaluation: what is left of ``--evaluations`` after ``--blocks`` of
 them are plans. The seed draws what plans are proposed; the calibration is one. The volume is a share of the box between no loss
 at the least price of any of the networks, and ``MOST_DB`` at the price of the widest plan; losses are simulated, on crops of
@@ -15,7 +16,7 @@ import argparse
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,14 @@ from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES  # noqa: E402
 from hwsearch.quant.calibrate import Calibration, calibrate  # noqa: E402
 from hwsearch.search import blocks as search  # noqa: E402
 from hwsearch.search import pareto  # noqa: E402
-from hwsearch.search.blocks import Block, Measured, Variant  # noqa: E402
+from hwsearch.search.blocks import Block, Variant  # noqa: E402
+from hwsearch.search.propose import hypervolume_batch, uniform  # noqa: E402
+from hwsearch.search.rounds import ANCHORS, BATCH  # noqa: E402
 from searchspaces.data import pictures  # noqa: E402
 from searchspaces.data.pictures import Pair  # noqa: E402
 from searchspaces.ir.graph import execute  # noqa: E402
 from searchspaces.networks.adapted import blocks  # noqa: E402
-from searchspaces.space import PlanRow  # noqa: E402
+from searchspaces.space import PlanRow, matrix  # noqa: E402
 from searchspaces.tasks.image import SuperResolution  # noqa: E402
 
 MOST_DB = 1.0
@@ -100,7 +103,60 @@ def prepare(given: argparse.Namespace) -> Bench:
     return Bench(evaluator, known, problems, looks)
 
 
-def variants(bench: Bench, low: Sequence[torch.Tensor], pairs: Sequence[Pair]) -> list[Variant]:
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """A variant and what measures its plans: plan -> loss against the whole network in dB."""
+
+    variant: Variant
+    loss_db: Callable[[PlanRow], float]
+
+    def measured(self, plans: Sequence[PlanRow]) -> list[Measured]:
+        """Plans, measured and priced."""
+        if not plans:
+            return []
+        losses = np.array([*map(self.loss_db, plans)])
+        problem = self.variant.problem(np.zeros_like(self.variant.damage.noise))
+        values = hypervolume_batch.objectives(problem, matrix(plans), losses)
+        return [Measured(self.variant, plan, tuple(row)) for plan, row in zip(plans, values.tolist(), strict=True)]
+
+    def anchors(self, count: int) -> list[Measured]:
+        """Plans of one width, measured."""
+        variant = self.variant
+        problem = variant.problem(np.zeros_like(variant.damage.noise))
+        return self.measured(uniform.anchors(variant.space, problem, variant.limits, count))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A plan of a variant: ``objectives`` are (loss in dB, latency in s, memory in bytes)."""
+
+    variant: Variant
+    plan: PlanRow
+    objectives: tuple[float, ...]
+
+
+def searched(networks: Sequence[Searched], evaluations: int, seed: int) -> list[Measured]:
+    """Plans of all variants, measured in the order of what they promise beside what is measured; ``evaluations`` at most."""
+    share = max(1, evaluations // ANCHORS // len(networks))
+    found = [one for own in networks for one in own.anchors(share)][:evaluations]
+    ideal, reference = search.box([own.variant for own in networks], MOST_DB)
+    while len(found) < evaluations:
+        offered = []
+        for own in networks:
+            known = {one.plan: one.objectives[0] for one in found if one.variant is own.variant}
+            rng = np.random.default_rng((seed, len(found)))
+            offered += [(own, plan, values) for plan, values in search.offered(own.variant, known, rng)]
+        values = np.array([values for *_, values in offered]).reshape(-1, len(ideal))
+        measured = np.array([one.objectives for one in found])
+        picked = hypervolume_batch.pick(values, measured, ideal, reference, min(BATCH, evaluations - len(found)))
+        if not picked:
+            break
+        for own in networks:
+            found += own.measured([offered[at][1] for at in picked if offered[at][0] is own])
+    return found
+
+
+def variants(bench: Bench, low: Sequence[torch.Tensor], pairs: Sequence[Pair]) -> list[Searched]:
     """The chain, calibrated on ``low``; damages are measured on ``pairs``."""
     found = []
     for names, problem in bench.problems.items():
@@ -109,16 +165,13 @@ def variants(bench: Bench, low: Sequence[torch.Tensor], pairs: Sequence[Pair]) -
         damage = PROXIES[OUTPUT_SQNR].measure(calibration, pairs, 0, None, bench.evaluator.task)
         lost_db = bench.evaluator.float_db - own.float_db
         damage = replace(damage, float_mse=own.float_mse)
-        found.append(Variant(names, problem.space, [problem.table], damage, lost_db, _losses(bench.evaluator, calibration)))
+        variant = Variant(names, problem.space, [problem.table], damage, lost_db)
+        found.append(Searched(variant, _losses(bench.evaluator, calibration)))
     return found
 
 
-def _losses(evaluator: Evaluator, calibration: Calibration) -> Callable[[Sequence[PlanRow]], Iterable[float]]:
-    @functools.cache
-    def loss_db(plan: PlanRow) -> float:
-        return evaluator.score(lambda x: calibration.simulate(plan, x)).loss_db
-
-    return lambda plans: [*map(loss_db, plans)]
+def _losses(evaluator: Evaluator, calibration: Calibration) -> Callable[[PlanRow], float]:
+    return functools.cache(lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)).loss_db)
 
 
 def volume(found: Sequence[Measured], ideal: np.ndarray, reference: np.ndarray) -> float:
@@ -137,11 +190,11 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         split.calibration, network.scale, network.channels, network.input_kind, count=CALIBRATED, size=given.crop, seed=0
     )
     every = variants(bench, [crop.low for crop in drawn], drawn)
-    ideal, reference = search.box(every, MOST_DB)
+    ideal, reference = search.box([own.variant for own in every], MOST_DB)
     for seed in range(given.seeds):
         begun = time.perf_counter()
-        without = search.search(every[:1], given.evaluations, MOST_DB, seed)
-        having = search.search(every, given.evaluations - bench.looks, MOST_DB, seed)
+        without = searched(every[:1], given.evaluations, seed)
+        having = searched(every, given.evaluations - bench.looks, seed)
         values = np.array([one.objectives for one in having])
         front = [
             one for one, kept in zip(having, pareto.non_dominated(values), strict=True) if kept and one.objectives[0] < MOST_DB

@@ -5,13 +5,14 @@ All of it stands on ``solver``, which proves each plan optimal for the additive 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import brentq
 
-from hwmodels.errors import UsageError
+from hwmodels.errors import BudgetError, UsageError
 from hwsearch.quality.damage import Damage, loss_of_noise
 from hwsearch.search import pareto
 from hwsearch.search.exact.additive import lower
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hwmodels.cost import CostTable
     from searchspaces.space import SearchSpace
 
-__all__ = ["Solution", "Solver", "check_feasible", "front", "noise_of_loss", "solve", "sweep", "within_budgets"]
+__all__ = ["Solution", "Solver", "check_feasible", "front", "fronts", "noise_of_loss", "solve", "sweep", "within_budgets"]
 
 BUDGETS = {
     "latency": "latency_s",
@@ -35,6 +36,8 @@ BUDGETS = {
     "bitops": "bitops",
 }
 """Budget as people name it -> objective."""
+GAP = 0.002
+"""Of the plans of a front in noise power, below 0.01 dB; the damage that is summed is not known that well."""
 
 
 def solve(
@@ -157,6 +160,16 @@ def front(
     keep = pareto.non_dominated(np.stack([costs[name] for name in ("latency_s", "noise", "memory_bytes")], axis=1))
     order = np.lexsort((costs["noise"], costs["latency_s"]))
     return [plans[i] for i in order if keep[i]]
+
+
+def fronts(tables: Sequence[CostTable], noise: np.ndarray, space: SearchSpace, points: int) -> list[PlanRow]:
+    """The exact fronts of all ways to cut the picture, one after the other, each to within ``GAP``; empty where no plan fits any
+    way."""
+    found: list[PlanRow] = []
+    for table in tables:
+        with contextlib.suppress(BudgetError):
+            found += front(table, noise, space, points, GAP)
+    return found
 
 
 def sweep(solver: Solver, axis: str, count: int, limits: Mapping[str, float], best: np.ndarray) -> list[np.ndarray]:

@@ -38,6 +38,19 @@ def fill(problem: AdditiveProblem, plans: np.ndarray, limits: Mapping[str, float
     return front
 
 
+def objectives(problem: AdditiveProblem, plans: np.ndarray, losses_db: np.ndarray) -> np.ndarray:
+    """(loss, latency, memory) ``float64[P, 3]`` of ``plans int8[P, D]``."""
+    costs = problem.costs(plans)
+    return np.stack([losses_db, *(costs[name] for name in PRICES)], axis=1)
+
+
+def corners(problem: AdditiveProblem, worst_db: float) -> tuple[np.ndarray, np.ndarray]:
+    """(ideal, reference) of (loss, latency, memory) ``float64[3]``: nothing lost at the price of the narrowest plan, and
+    ``worst_db`` at that of the widest."""
+    narrowest, widest = (np.array([[own[end] for own in problem.options]]) for end in (0, -1))
+    return objectives(problem, narrowest, np.zeros(1))[0], objectives(problem, widest, np.array([worst_db]))[0]
+
+
 def _stepped(problem: AdditiveProblem, plans: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Each plan with one random decision a step up and another a step down, as far as there is room."""
     counts = np.array([len(options) for options in problem.options])
