@@ -288,5 +288,6 @@ class Results(_Frozen):
 
     def placed(self, run_dir: Path) -> Results:
         """The same results, knowing where they stand."""
-        self._run_dir = run_dir
-        return self
+        found = self.model_copy()
+        found._run_dir = run_dir
+        return found

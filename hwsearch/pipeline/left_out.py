@@ -76,9 +76,15 @@ class _Network:
 
     request: Request
     problem: Problem
-    network: LoadedNetwork
     lost_db: float
     shared: Shared
+
+    def losing(self, lost_db: float) -> _Network:
+        """The same, once it is known what it loses against the whole network in floating point."""
+        budgets = dict(self.request.budgets)
+        if "loss" in budgets:
+            budgets["loss"] = max(budgets["loss"] - lost_db, 0.0)
+        return replace(self, request=replace(self.request, budgets=budgets), lost_db=lost_db)
 
 
 def asked(request: Request) -> bool:
@@ -130,7 +136,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
         for name, network in known.networks.items():
             if not network.evaluations:
                 continue
-            own = made.get(name) or _pose(request, found, tuple(network.blocks), network.lost_db)
+            own = made.get(name) or _pose(request, found, tuple(network.blocks)).losing(network.lost_db)
             place = run.path / name
             reading.refuse_link(place)
             leg = replace(
@@ -146,9 +152,9 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
                 refused = refused or error
         if not results:
             raise refused or BudgetError("no plan meets the budgets")
-        joint = joined.results(request, whole.problem, photos, known, results, clock)
+        joint = joined.results(request, whole.problem, photos, known, results, clock).placed(run.path)
         write_json(run.results_path, joint)
-        html.write(joint.placed(run.path), run.path)
+        html.write(joint, run.path)
     return joint
 
 
@@ -161,15 +167,11 @@ def _named(path: Path, request: Request) -> Iterator[None]:
         raise Interrupted(path, request.model) from stopped
 
 
-def _pose(request: Request, found: LoadedNetwork, dropped: tuple[str, ...], lost_db: float = 0.0) -> _Network:
+def _pose(request: Request, found: LoadedNetwork, dropped: tuple[str, ...]) -> _Network:
     """The network without blocks on the device, in words that a run of its own understands."""
-    budgets = dict(request.budgets)
-    if "loss" in budgets:
-        budgets["loss"] = max(budgets["loss"] - lost_db, 0.0)
-    own = replace(request, dropped=dropped, budgets=budgets)
-    network = adapted(own, found)
-    problem = pose(own, network)
-    return _Network(own, problem, problem.network, lost_db, Shared(problem.network, [problem.space]))
+    own = replace(request, dropped=dropped)
+    problem = pose(own, adapted(own, found))
+    return _Network(own, problem, 0.0, Shared(problem.network, [problem.space]))
 
 
 def _folder(request: Request, problem: Problem) -> directory.RunDirectory:
@@ -195,13 +197,13 @@ def _decided(
         for name in names:
             looked.append(Block(name, loss_db((name,)), weights_of(found, name)))
             stage.advance()
-    judge = in_floating_point(whole.problem, photos)
     made = {WHOLE: whole}
+    judges = {WHOLE: in_floating_point(whole.problem, photos)}
     for dropped in search.chain(looked, loss_db, most_db, CHAIN):
-        own = _pose(request, found, dropped)
-        lost_db = judge.float_db - in_floating_point(own.problem, photos).float_db
-        made[f"without-{len(dropped)}"] = _pose(request, found, dropped, lost_db)
-    shared_out = _shares(request, made, photos, most_db, progress)
+        name, own = f"without-{len(dropped)}", _pose(request, found, dropped)
+        judges[name] = in_floating_point(own.problem, photos)
+        made[name] = own.losing(judges[WHOLE].float_db - judges[name].float_db)
+    shared_out = _shares(request, made, judges, photos, most_db, progress)
     networks = {
         name: LeftOut(
             blocks=list(own.request.dropped),
@@ -258,7 +260,12 @@ def _peak(run: Callable[[Any], Any], x: Any) -> float:
 
 
 def _shares(
-    request: Request, made: Mapping[str, _Network], photos: Pictures, most_db: float, progress: Progress
+    request: Request,
+    made: Mapping[str, _Network],
+    judges: Mapping[str, Evaluator],
+    photos: Pictures,
+    most_db: float,
+    progress: Progress,
 ) -> dict[str, int]:
     """Network -> plans that may be simulated of it. One of which no plan meets the budgets on price gets none.
 
@@ -276,7 +283,7 @@ def _shares(
         except BudgetError as error:
             refused = refused or error
             continue
-        judge = in_floating_point(own.problem, photos)
+        judge = judges[name]
         with progress.stage("calibrating", STEPS) as stage:
             prepare(own.problem, photos, request.seed, own.shared, follow(stage, STEPS), request.methods, judge)
         measure = partial(pipeline.measured_tables, photos, judge.float_mse, own.request, progress)

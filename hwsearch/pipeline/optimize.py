@@ -197,7 +197,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             results = assemble.results(
                 request, problem, posed.tilings, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s
             )
-            run.finish(results)
+            results = run.finish(results)
             html.write(results, run.path)
     return results
 

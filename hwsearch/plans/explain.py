@@ -25,9 +25,7 @@ from hwsearch.plans.pricing import Price
 from hwsearch.problem.pose import Problem
 from hwsearch.quality.damage import loss_of_noise
 from hwsearch.quality.proxies import PROXIES
-from hwsearch.runs.run import Run
 from hwsearch.search import pareto
-from hwsearch.search.exact import exact
 from hwsearch.search.predict import interactions
 from hwsearch.search.predict.interactions import Prediction
 from searchspaces.space import PlanRow, SearchSpace, matrix
@@ -112,7 +110,7 @@ def explain(path: Path, progress: Progress, model: str | None = None, *, allow_e
         problem, row = again.problem, again.row
         proxy = run.best_proxy if run is not None else None
         prediction = _by_proxy(proxy if proxy is not None and proxy in PROXIES else next(iter(PROXIES)), again, progress)
-    allowed = _limits(run, problem)
+    allowed = pareto.in_words(problem.table.limits, {} if run is None else run.budgets)
     made = decisions(problem, prediction, row, allowed, plan.predicted.loss_db)
     used = _columns(problem, matrix([row]), np.array([plan.predicted.loss_db]))
     broken = {name for decision in made for step in (decision.narrower, decision.wider) if step for name in step.breaks}
@@ -129,15 +127,6 @@ def _by_proxy(proxy: str, again: Recalibrated, progress: Progress) -> Prediction
             again.calibration, again.photos.crops, again.request.seed, follow(stage, STEPS), again.photos.task
         )
     return interactions.alone(damage)
-
-
-def _limits(run: Run | None, problem: Problem) -> dict[str, tuple[str, float]]:
-    """Limit in words -> objective and value: budgets of the run, hard limits of the device."""
-    found = {f"the device's {pareto.label(name)}": (name, float(limit)) for name, limit in problem.table.limits.items()}
-    if run is not None:
-        objectives = exact.BUDGETS | {"loss": "loss_db"}
-        found |= {f"the budget on {name.replace('_', ' ')}": (objectives[name], limit) for name, limit in run.budgets.items()}
-    return found
 
 
 def _columns(problem: Problem, plans: np.ndarray, losses_db: np.ndarray) -> dict[str, np.ndarray]:

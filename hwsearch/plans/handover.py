@@ -7,7 +7,6 @@ told before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +25,6 @@ from hwsearch.plans.plan_file import PlanFile
 from hwsearch.plans.promotion_effect import Effect
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.search import pareto
-from hwsearch.search.exact import exact
 
 GENERAL = ("onnx", "qonnx")
 """Formats of whole networks that many tools read, for devices whose runtime none is made for."""
@@ -106,14 +104,11 @@ def broken(opened: PlanFile, promotion: Promotion, effect: Effect | None) -> tup
 
 def _allowed(opened: PlanFile, device: Device) -> dict[str, tuple[str, float]]:
     """Limit in words -> objective and value."""
-    found = {}
-    for objective in ("weight_bytes", "peak_activation_bytes"):
-        limit = getattr(device.limits, objective)
-        if limit is not None:
-            found[f"the device's {pareto.label(objective)}"] = (objective, float(limit.value))
-    objectives = {**exact.BUDGETS, "loss": "loss_db"}
-    budgets: Mapping[str, float] = {} if opened.run is None else opened.run.budgets
-    return found | {f"the budget on {name.replace('_', ' ')}": (objectives[name], limit) for name, limit in budgets.items()}
+    hard = {name: getattr(device.limits, name) for name in ("weight_bytes", "peak_activation_bytes")}
+    return pareto.in_words(
+        {name: float(limit.value) for name, limit in hard.items() if limit is not None},
+        {} if opened.run is None else opened.run.budgets,
+    )
 
 
 def _price(opened: PlanFile, qgraph: QuantizedGraph, device: Device) -> dict[str, float | None]:

@@ -62,8 +62,8 @@ def calibrate(
     crops = [crop.detach().float() for crop in crops]
     if len(crops) == 1:
         crops = crops * 2
-    seen = Observations(graph, crops, space.weight_bits, symmetric=space.symmetric_activations, seed=seed, progress=progress)
-    seen.teacher = teacher
+    symmetric = space.symmetric_activations
+    seen = Observations(graph, crops, space.weight_bits, symmetric=symmetric, seed=seed, progress=progress, teacher=teacher)
     result = Calibration(space, seen, method)
     _check_overflow(result, seen)
     if progress is not None:

@@ -80,8 +80,6 @@ class Observations:
         teacher: see ``quant.method.Draft``.
     """
 
-    teacher: Graph | None = None
-
     def __init__(
         self,
         graph: Graph,
@@ -91,8 +89,10 @@ class Observations:
         symmetric: bool,
         seed: int = 0,
         progress: Callable[[str, float], None] | None = None,
+        teacher: Graph | None = None,
     ) -> None:
         self.graph, self.weight_bits, self.symmetric, self.seed = graph, tuple(weight_bits), symmetric, seed
+        self.teacher = teacher
         self._tell = progress or (lambda text, share: None)
         self._cost, self._sizes = macs_per_pixel(graph, crops[0].shape[1]), Sizes.of(graph)
         self._frames = len(crops[0])

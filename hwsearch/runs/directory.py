@@ -148,12 +148,12 @@ class RunDirectory:
             raise
         return run
 
-    def finish(self, results: Results) -> None:
-        """Write the plans and ``results.json``."""
+    def finish(self, results: Results) -> Results:
+        """Write the plans and ``results.json``; the results, which now stand here."""
         for plan in results.front:
             write_json(self.plans_dir / f"{plan.name}.json", plan)
         write_json(self.results_path, results)
-        results.placed(self.path)
+        return results.placed(self.path)
 
     def __enter__(self) -> RunDirectory:
         return self

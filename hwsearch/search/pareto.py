@@ -12,7 +12,7 @@ from hwmodels.errors import BudgetError
 if TYPE_CHECKING:
     from hwmodels.cost import Objectives
 
-_LIMITS = {
+LIMITS = {
     "latency": "latency_s",
     "weights": "weight_bytes",
     "memory": "memory_bytes",
@@ -21,6 +21,7 @@ _LIMITS = {
     "mean_bits": "mean_bits",
     "bitops": "bitops",
 }
+"""Budget as people name it -> objective."""
 _UNITS = {
     "latency_s": ("ms", 1e3),
     "energy_j": ("mJ", 1e3),
@@ -179,7 +180,7 @@ def pick(values: Mapping[str, np.ndarray], budgets: Mapping[str, float], limits:
     Raises:
         BudgetError: see ``choose``.
     """
-    wanted = {_LIMITS[name]: limit for name, limit in budgets.items()}
+    wanted = {LIMITS[name]: limit for name, limit in budgets.items()}
     hard = _within(values, limits)
     usable = np.flatnonzero(hard & _within(values, wanted))
     if not len(usable):
@@ -208,8 +209,14 @@ def _unreachable(values: Mapping[str, np.ndarray], wanted: Mapping[str, float], 
 
 def label(name: str) -> str:
     """An objective's name for people."""
-    known = {value: key for key, value in _LIMITS.items()} | {"noise": "loss", "peak_activation_bytes": "activation memory"}
+    known = {value: key for key, value in LIMITS.items()} | {"noise": "loss", "peak_activation_bytes": "activation memory"}
     return known.get(name, name).replace("_", " ")
+
+
+def in_words(hard: Mapping[str, float], budgets: Mapping[str, float]) -> dict[str, tuple[str, float]]:
+    """Limit in words -> objective and value: hard limits of a device by objective, and budgets by the names of ``LIMITS``."""
+    found = {f"the device's {label(name)}": (name, float(limit)) for name, limit in hard.items()}
+    return found | {f"the budget on {name.replace('_', ' ')}": (LIMITS[name], limit) for name, limit in budgets.items()}
 
 
 def quantity(name: str, value: float) -> str:

@@ -26,16 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Solution", "Solver", "check_feasible", "front", "fronts", "noise_of_loss", "solve", "sweep", "within_budgets"]
 
-BUDGETS = {
-    "latency": "latency_s",
-    "weights": "weight_bytes",
-    "memory": "memory_bytes",
-    "energy": "energy_j",
-    "loss": "noise",
-    "mean_bits": "mean_bits",
-    "bitops": "bitops",
-}
-"""Budget as people name it -> objective."""
+BUDGETS = pareto.LIMITS | {"loss": "noise"}
+"""Budget as people name it -> objective of the additive problem."""
 GAP = 0.002
 """Of the plans of a front in noise power, below 0.01 dB; the damage that is summed is not known that well."""
 

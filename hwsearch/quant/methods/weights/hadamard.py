@@ -38,7 +38,7 @@ def observe(seen: Observations) -> Static:
     """See ``quant.method.MethodModule``."""
     graph = rotated(seen.graph)
     if graph is not seen.graph:
-        seen = Observations(graph, seen.crops, seen.weight_bits, symmetric=seen.symmetric, seed=seen.seed)
+        seen = Observations(graph, seen.crops, seen.weight_bits, symmetric=seen.symmetric, seed=seen.seed, teacher=seen.teacher)
     return Static(seen, bounds.least_squares, reach.least_squares)
 
 
