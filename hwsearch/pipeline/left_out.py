@@ -48,7 +48,7 @@ from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import Run
 from hwsearch.search import blocks as search
 from hwsearch.search import frame_rate, tiling_options
-from hwsearch.search.blocks import Block, Variant
+from hwsearch.search.blocks import Looks, Variant
 from hwsearch.search.exact import exact
 from searchspaces.ir.graph import execute
 from searchspaces.networks.adapted import blocks
@@ -56,6 +56,10 @@ from searchspaces.networks.registry import LoadedNetwork
 
 LOOKS = 24
 """Blocks that are left out once, those with most weights: a look is a floating-point pass over the pictures."""
+LIGHT = 0.02
+"""A block of a smaller share of the weights of the heaviest one is no candidate."""
+FEW = 0.25
+"""The share of the samples on which every block is left out once; sets of blocks that may do are looked at on all of them."""
 CHAIN = 3
 """Smaller networks at most."""
 MOST_DB = 1.0
@@ -192,14 +196,11 @@ def _decided(
     most_db = request.budgets.get("loss", MOST_DB)
     names = candidates(found)
     with progress.stage("leaving out each block once", len(names)) as stage:
-        loss_db = _looks(request, found, whole.problem, photos)
-        looked = []
-        for name in names:
-            looked.append(Block(name, loss_db((name,)), weights_of(found, name)))
-            stage.advance()
+        looks = _looks(request, found, whole.problem, photos, most_db, stage.advance)
+        looked = looks.blocks({name: weights_of(found, name) for name in names})
     made = {WHOLE: whole}
     judges = {WHOLE: in_floating_point(whole.problem, photos)}
-    for dropped in search.chain(looked, loss_db, most_db, CHAIN):
+    for dropped in search.chain(looked, looks, most_db, CHAIN):
         name, own = f"without-{len(dropped)}", _pose(request, found, dropped)
         judges[name] = in_floating_point(own.problem, photos)
         made[name] = own.losing(judges[WHOLE].float_db - judges[name].float_db)
@@ -213,16 +214,19 @@ def _decided(
         )
         for name, own in made.items()
     }
-    looks = {block.name: block.loss_db if math.isfinite(block.loss_db) else None for block in looked}
-    return known.model_copy(update={"looks": looks, "networks": networks}), made
+    told = {block.name: block.loss_db if math.isfinite(block.loss_db) else None for block in looked}
+    return known.model_copy(update={"looks": told, "networks": networks}), made
 
 
 def candidates(found: LoadedNetwork, count: int = LOOKS) -> list[str]:
-    """The ``count`` blocks with most weights, in the order of the module; a network's only outer block cannot go."""
+    """The ``count`` blocks with most weights, in the order of the module; a network's only outer block cannot go, and one that
+    holds next to no weights is not worth a look where others hold some."""
     known = blocks.blocks(found)
     outer = [name for name in known if not any(blocks.inside(name, other) for other in known)]
-    may = [name for name in known if outer != [name]]
-    return sorted(sorted(may, key=lambda name: -weights_of(found, name))[:count], key=may.index)
+    held = {name: weights_of(found, name) for name in known if outer != [name]}
+    least = LIGHT * max(held.values(), default=0)
+    heaviest = sorted((name for name in held if held[name] >= least), key=lambda name: -held[name])[:count]
+    return sorted(heaviest, key=[*held].index)
 
 
 def weights_of(found: LoadedNetwork, name: str) -> int:
@@ -230,27 +234,41 @@ def weights_of(found: LoadedNetwork, name: str) -> int:
     return sum(parameter.numel() for parameter in found.module.get_submodule(name).parameters())
 
 
-def _looks(request: Request, found: LoadedNetwork, problem: Problem, photos: Pictures) -> Callable[[tuple[str, ...]], float]:
-    """Blocks -> what the network loses without them, in floating point, on patches of the search pictures where there are any;
-    infinity where it blows up."""
+def _looks(
+    request: Request,
+    found: LoadedNetwork,
+    problem: Problem,
+    photos: Pictures,
+    most_db: float,
+    advance: Callable[[], object] = lambda: None,
+) -> Looks:
+    """What the network loses without blocks, in floating point, on patches of the search pictures where there are any; infinity
+    where it blows up. ``advance``: called for each set of blocks."""
 
     def run(x: Any) -> Any:
         return execute(problem.graph, x)
 
-    judge = on_patches(run, photos.search, photos.task, request.seed) or Evaluator(run, photos.search, photos.task)
+    every = on_patches(run, photos.search, photos.task, request.seed) or Evaluator(run, photos.search, photos.task)
+    count = math.ceil(FEW * len(every.pairs))
+    few, *rest = (Evaluator(run, pairs, photos.task) for pairs in (every.pairs[:count], every.pairs[count:]) if pairs)
     crops = photos.crops[:: -(-len(photos.crops) // STEADY) or 1]
     peaks = [_peak(run, crop.low) for crop in crops]
 
-    def loss_db(names: tuple[str, ...]) -> float:
+    def first(names: tuple[str, ...]) -> float:
+        advance()
         try:
             left = adapted(replace(request, dropped=names), found)
         except UsageError:  # no block would be left
             return float("inf")
         if not all(_peak(left.module, crop.low) <= AWAY * peak for crop, peak in zip(crops, peaks, strict=True)):
             return float("inf")
-        return judge.score(left.module).loss_db
+        return few.score(left.module).loss_db
 
-    return loss_db
+    def then(names: tuple[str, ...]) -> float:
+        (judge,) = rest
+        return judge.score(adapted(replace(request, dropped=names), found).module).loss_db
+
+    return Looks(first, then, count / len(every.pairs), most_db)
 
 
 def _peak(run: Callable[[Any], Any], x: Any) -> float:

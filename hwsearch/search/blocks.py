@@ -1,17 +1,18 @@
 """Blocks of a network as decisions of a search: which are left out, and how wide what is left is, at one price.
 
-Each block that may go (``searchspaces.networks.adapted.blocks``) is left out once, and what the network then loses is measured in
-floating point. From the blocks that lose least for the weights that they hold a chain of smaller networks is built, each without
-one more of them. Every network of the chain is priced as what it is, has damages of its own, and its exact front. ``shares``
-splits the evaluations among the searches of the networks by the volume that the plans of their fronts promise
-(``propose.hypervolume_batch``), with losses against the whole network. Nothing is trained: what a training would win back is not
-known to the search.
+Each block that may go (``searchspaces.networks.adapted.blocks``) is left out once, and what the network then loses is measured
+in floating point: on a few samples, and on all of them where that leaves it in question (``Looks``). From the blocks that lose
+least for the weights that they hold a chain of smaller networks is built, each without one more of them. Every network of the
+chain is priced as what it is, has damages of its own, and its exact front. ``shares`` splits the evaluations among the searches
+of the networks by the volume that the plans of their fronts promise (``propose.hypervolume_batch``), with losses against the
+whole network. Nothing is trained: what a training would win back is not known to the search.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +28,14 @@ from searchspaces.space import PlanRow, SearchSpace, distinct, matrix
 
 POINTS = 12
 """Latency budgets of the exact front of each network."""
+FAR = 1.5
+"""What loses so many times more than may be lost on a few samples, or by the sum of what its blocks lose, is not looked at on all
+samples."""
+FINALISTS = 3
+"""Blocks that are looked at on all samples."""
+
+Losses = Callable[[tuple[str, ...]], float]
+"""What the network loses without a set of blocks, in floating point, dB."""
 
 
 @dataclass(frozen=True)
@@ -38,26 +47,52 @@ class Block:
     weights: int
 
 
-def chain(
-    blocks: Sequence[Block], loss_db: Callable[[tuple[str, ...]], float], most_db: float, count: int
-) -> list[tuple[str, ...]]:
+class Looks:
+    """What the network loses without sets of blocks, each asked for once: ``few`` on a ``share`` of the samples, ``rest`` on the
+    others."""
+
+    def __init__(self, few: Losses, rest: Losses, share: float, most_db: float) -> None:
+        self._few, self._rest, self._share, self._most_db = functools.cache(few), functools.cache(rest), share, most_db
+
+    def __call__(self, names: tuple[str, ...]) -> float:
+        """Without ``names``: on all samples, or on a few where that is far too much or those are all."""
+        found = self._few(names)
+        if found > FAR * self._most_db or self._share == 1:
+            return found
+        return self._share * found + (1 - self._share) * self._rest(names)
+
+    def blocks(self, weights: Mapping[str, int]) -> list[Block]:
+        """Each block left out once, on all samples those that promise most; ``weights``: what each of them holds."""
+        known = [Block(name, self._few((name,)), held) for name, held in weights.items()]
+        finalists = sorted(known, key=_cost)[:FINALISTS]
+        return [replace(block, loss_db=self((block.name,))) if block in finalists else block for block in known]
+
+
+def _cost(block: Block) -> tuple[float, str]:
+    """What a weight that goes costs in quality."""
+    return max(block.loss_db, 0.0) / block.weights, block.name
+
+
+def chain(blocks: Sequence[Block], loss_db: Losses, most_db: float, count: int) -> list[tuple[str, ...]]:
     """Up to ``count`` sets of blocks to leave out, each with one more, in the order of what a weight that goes costs in quality.
 
-    A block inside of one that goes, or around one, is passed over; so is one with which more than ``most_db`` are lost.
-
-    Args:
-        loss_db: what the network loses without a set of blocks, in floating point.
+    A block inside of one that goes, or around one, is passed over; so is one with which more than ``most_db`` are lost. What
+    ``blocks`` lose may be of a few samples: only ``loss_db`` decides.
     """
     found: list[tuple[str, ...]] = []
     gone: tuple[str, ...] = ()
-    for block in sorted(blocks, key=lambda block: (max(block.loss_db, 0.0) / block.weights, block.name)):
+    lost_db = 0.0
+    for block in sorted(blocks, key=_cost):
         if len(found) == count:
             break
-        if block.loss_db > most_db or any(inside(block.name, other) or inside(other, block.name) for other in gone):
+        if lost_db + block.loss_db > FAR * most_db or any(
+            inside(block.name, other) or inside(other, block.name) for other in gone
+        ):
             continue
-        if loss_db((*gone, block.name)) > most_db:
+        found_db = loss_db((*gone, block.name))
+        if found_db > most_db:
             continue
-        gone = (*gone, block.name)
+        gone, lost_db = (*gone, block.name), max(found_db, 0.0)
         found.append(gone)
     return found
 

@@ -3,21 +3,23 @@
     python tests/bench/blocks.py FOLDER [--network pan --scale 4 --file pan_x4] [--target hexagon] [--seeds 5] [--out FILE]
 
 Both are searched by the same code: plans of all fronts compete for being measured by the volume that they promise, and the
-predictions are calibrated by what was measured. Without, the whole network is the only one there is. A look at
-the network without a block, in floating point, counts as an evaluation: what is left of ``--evaluations`` after ``--blocks`` of
-them are plans. The seed draws what plans are proposed; the calibration is one. The volume is a share of the box between no loss
-at the least price of any of the networks, and ``MOST_DB`` at the price of the widest plan; losses are simulated, on crops of
-photos that nothing was calibrated on. Nothing is trained.
+predictions are calibrated by what was measured. Without, the whole network is the only one there is. A look at the network
+without a block, in floating point, counts as an evaluation, or for the share of the crops that it looked at: what is left of
+``--evaluations`` are plans. The seed draws what plans are proposed; the calibration is one. The volume is a share of the box
+between no loss at the least price of any of the networks, and ``MOST_DB`` at the price of the widest plan; losses are
+simulated, on crops of photos that nothing was calibrated on. Nothing is trained.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES  # noqa: E402
 from hwsearch.quant.calibrate import Calibration, calibrate  # noqa: E402
 from hwsearch.search import blocks as search  # noqa: E402
 from hwsearch.search import pareto  # noqa: E402
-from hwsearch.search.blocks import Block, Variant  # noqa: E402
+from hwsearch.search.blocks import Block, Looks, Variant  # noqa: E402
 from hwsearch.search.propose import hypervolume_batch, uniform  # noqa: E402
 from hwsearch.search.rounds import ANCHORS, BATCH  # noqa: E402
 from searchspaces.data import pictures  # noqa: E402
@@ -80,17 +82,19 @@ def prepare(given: argparse.Namespace) -> Bench:
         split.search, network.scale, network.channels, network.input_kind, count=CROPS, size=given.crop, seed=1
     )
     evaluator = Evaluator(network.module, crops, SuperResolution.of(crops))
-    looks = 0
+    count = math.ceil(left_out.FEW * len(crops))
+    few, rest = (Evaluator(network.module, own, evaluator.task) for own in (crops[:count], crops[count:]))
+    passes = 0
 
-    def loss_db(names: tuple[str, ...]) -> float:
-        nonlocal looks
-        looks += 1
-        return evaluator.score(blocks.without(network, names).module).loss_db
+    def loss_db(judge: Evaluator, names: tuple[str, ...]) -> float:
+        nonlocal passes
+        passes += len(judge.pairs)
+        return judge.score(blocks.without(network, names).module).loss_db
 
-    known = [
-        Block(name, loss_db((name,)), left_out.weights_of(network, name)) for name in left_out.candidates(network, given.blocks)
-    ]
-    dropped = search.chain(known, loss_db, MOST_DB, given.chain)
+    looks = Looks(partial(loss_db, few), partial(loss_db, rest), count / len(crops), MOST_DB)
+    names = left_out.candidates(network, given.blocks)
+    known = looks.blocks({name: left_out.weights_of(network, name) for name in names})
+    dropped = search.chain(known, looks, MOST_DB, given.chain)
     problems = {names: pose(replace(request, dropped=names)) for names in [(), *dropped]}
     for names, problem in problems.items():
         price = estimate(problem.table, problem.space.uniform(8, 8))
@@ -100,7 +104,7 @@ def prepare(given: argparse.Namespace) -> Bench:
             f"{1e3 * float(price.latency_s[0]):.3f} ms and {float(price.weight_bytes[0]) / 1024:.0f} KiB of weights at W8A8",
             flush=True,
         )
-    return Bench(evaluator, known, problems, looks)
+    return Bench(evaluator, known, problems, math.ceil(passes / len(crops)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +141,7 @@ class Measured:
 
 def searched(networks: Sequence[Searched], evaluations: int, seed: int) -> list[Measured]:
     """Plans of all variants, measured in the order of what they promise beside what is measured; ``evaluations`` at most."""
-    share = max(1, evaluations // ANCHORS // len(networks))
-    found = [one for own in networks for one in own.anchors(share)][:evaluations]
+    found = networks[0].anchors(max(1, evaluations // ANCHORS))[:evaluations]
     ideal, reference = search.box([own.variant for own in networks], MOST_DB)
     while len(found) < evaluations:
         offered = []

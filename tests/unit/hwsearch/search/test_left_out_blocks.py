@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwsearch.quality.damage import Damage
-from hwsearch.search.blocks import Block, Variant, box, chain, offered, shares
+from hwsearch.search.blocks import Block, Looks, Variant, box, chain, offered, shares
 from searchspaces.networks.cnn.edsr import EDSR
 from searchspaces.space import build_space, matrix
 from searchspaces.tracing.trace import to_workload, trace
@@ -39,6 +41,35 @@ def test_a_block_that_costs_too_much_is_kept_alone_or_with_others() -> None:
 def test_a_block_inside_of_another_goes_once(weights: dict[str, int]) -> None:
     (alone,) = chain(blocks(**weights), additive, 1.0, 3)
     assert alone == (max(weights, key=lambda name: weights[name]).replace("_", "."),)
+
+
+def test_what_loses_far_too_much_on_a_few_samples_is_not_looked_at_on_the_others() -> None:
+    """Each set is looked at once; what a few samples say is not what decides."""
+    few, rest = {"a": 0.1, "b": 0.4, "c": 0.5, "d": 0.9, "e": 4.0}, {"a": 0.9, "b": 0.2, "c": 0.3, "d": 0.1, "e": 0.0}
+    seen: list[tuple[str, tuple[str, ...]]] = []
+
+    def told(which: str, known: dict[str, float], names: tuple[str, ...]) -> float:
+        seen.append((which, names))
+        return sum(known[name] for name in names)
+
+    looks = Looks(partial(told, "few", few), partial(told, "rest", rest), 0.25, 1.0)
+    found = {block.name: block.loss_db for block in looks.blocks(dict.fromkeys(few, 10))}
+    assert found == pytest.approx({"a": 0.7, "b": 0.25, "c": 0.35, "d": 0.9, "e": 4.0})
+    assert [names for which, names in seen if which == "rest"] == [("a",), ("b",), ("c",)]
+    assert looks(("e",)) == looks(("e",)) == 4.0
+    assert chain([Block(name, loss, 10) for name, loss in found.items()], looks, 1.0, 2) == [("b",), ("b", "c")]
+    assert len(set(seen)) == len(seen)
+
+
+def test_blocks_that_lose_too_much_one_by_one_are_not_looked_at_together() -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def loss_db(names: tuple[str, ...]) -> float:
+        seen.append(names)
+        return 0.8
+
+    assert chain([Block("a", 0.8, 100), Block("b", 0.9, 10)], loss_db, 1.0, 2) == [("a",)]
+    assert seen == [("a",)]
 
 
 def variant(dropped: tuple[str, ...], blocks: int, lost_db: float) -> Variant:
