@@ -273,13 +273,12 @@ def second_opinion(price: Price, request: Request) -> Comparison:
         FileError: the plan cannot be a TFLite file, or the compiler refuses it.
     """
     from hwsearch.formats.tflite import write
+    from hwsearch.problem.calibrated import calibrated
     from hwsearch.problem.pose import choose_pictures
-    from hwsearch.quant.calibrate import calibrate
 
     problem = price.problem
     check(problem.device)
-    crops = choose_pictures(request, problem.network).crops
-    quantized = calibrate(problem.graph, [pair.low for pair in crops], problem.space).quantized(price.row)
+    quantized = calibrated(problem, choose_pictures(request, problem.network), request.seed).quantized(price.row)
     with tempfile.TemporaryDirectory(prefix="hwsearch-vela-") as folder:
         path = write.export(quantized, Path(folder, "plan.tflite"), flavour="litert", size=problem.input_size)
         rows = compile_file(path, problem.device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
@@ -37,6 +37,33 @@ def parse(text: str | bytes) -> Any:
         return json.loads(text, parse_constant=refuse)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def whole_lines(path: Path, read: Callable[[bytes], None], advice: str) -> int:
+    """Give the lines of a file that is only appended to, one after the other, to ``read``, which raises ValueError or FileError
+    for a damaged one. The last one may be: a process was killed while it wrote.
+
+    Args:
+        advice: what to do about a damaged line.
+    Returns:
+        How many bytes hold the lines that are whole.
+    Raises:
+        FileError: a line before the last one is damaged.
+        OSError: the file cannot be read.
+    """
+    kept, lines = 0, path.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError("cut short")
+            read(line)
+        except (ValueError, FileError) as problem:
+            if number == len(lines):
+                break
+            reason = problem.message.partition(":\n  - ")[2] if isinstance(problem, FileError) else str(problem)
+            raise FileError(f"{path}: line {number} is damaged ({reason})", advice) from problem
+        kept += len(line)
+    return kept
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:

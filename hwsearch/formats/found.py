@@ -13,3 +13,9 @@ def offered(what: str) -> Iterator[tuple[Any, str]]:
     for file in sorted(Path(__file__).parent.glob("*/offers.py")):
         module = import_module(f"{__package__}.{file.parent.name}.offers")
         yield from ((info, str(file)) for info in getattr(module, what, ()))
+
+
+def named(place: str) -> Any:
+    """What "MODULE:NAME" names; the module is imported only now."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

@@ -25,8 +25,8 @@ from hwsearch.documents.plan import Counted, LossIs, Measured, Plan, Predicted
 from hwsearch.documents.progress import STEPS, Progress, follow
 from hwsearch.documents.results import Results
 from hwsearch.plans import prove
+from hwsearch.problem.calibrated import calibrated
 from hwsearch.problem.pose import Pictures, Problem, Request
-from hwsearch.quant.calibrate import calibrate
 from hwsearch.runs import directory
 from hwsearch.runs.run import Run
 from hwsearch.search import pareto, tiling_options
@@ -175,16 +175,8 @@ def write(picked: ChosenAgain, path: Path, progress: Progress) -> Plan:
         raise FileError(f"{path.stem!r} is no name for a plan: {error}", "Give another file.") from None
     chosen, problem, request = picked.chosen, picked.problem, picked.request
     with progress.stage("calibrating", STEPS) as stage:
-        lows = [crop.low for crop in picked.photos.crops]
-        calibration = calibrate(
-            problem.graph,
-            lows,
-            problem.space,
-            method=chosen.method,
-            seed=request.seed,
-            progress=follow(stage, STEPS),
-            teacher=problem.whole,
-        )
+        report = follow(stage, STEPS)
+        calibration = calibrated(problem, picked.photos, request.seed, method=chosen.method, progress=report)
     with progress.stage("running the plan in integers", STEPS) as stage:
         report = follow(stage, STEPS)
         quantized = calibration.finished(chosen.row, seed=request.seed, progress=report)

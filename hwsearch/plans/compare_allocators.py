@@ -21,12 +21,13 @@ from hwmodels.errors import BudgetError, UsageError, closest
 from hwmodels.numbers import Width, bits_of
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
+from hwsearch.problem.calibrated import calibrated
 from hwsearch.problem.pose import Problem, Request, choose_pictures, pose
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.intervals import difference, interval
 from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES
-from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.engine import integer
 from hwsearch.search.allocate import ALLOCATORS
 from hwsearch.search.allocate.allocator import Grounds, rung
@@ -134,14 +135,8 @@ def compare(
     limits = exact.price_limits(problem.table, budgets) if QUALITY not in budgets else {}
     photos = choose_pictures(request, problem.network)
     with progress.stage("calibrating", STEPS) as stage:
-        calibration = calibrate(
-            problem.graph,
-            [crop.low for crop in photos.crops],
-            problem.space,
-            method=request.methods[0],
-            seed=request.seed,
-            progress=follow(stage, STEPS),
-        )
+        report = follow(stage, STEPS)
+        calibration = calibrated(problem, photos, request.seed, method=request.methods[0], progress=report)
     judges = [Evaluator(lambda x: execute(problem.graph, x), pairs, photos.task) for pairs in (photos.search, photos.evaluation)]
 
     @cache

@@ -23,10 +23,11 @@ from hwmodels.numbers import INT8, INT16, bits_of
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.formats.running.runtime import Run
+from hwsearch.problem.calibrated import calibrated
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
 from hwsearch.quality.intervals import difference, finite, interval
 from hwsearch.quant import methods
-from hwsearch.quant.calibrate import Calibration, calibrate
+from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.network.run_time import decoding, normalizing
@@ -189,9 +190,7 @@ def beside_the_best(rows: Sequence[MethodRow]) -> list[MethodRow]:
 def _look(problem: Problem, photos: Pictures, space: SearchSpace, name: str, seed: int) -> tuple[Calibration, float]:
     """A calibration of its own for every method, so that none is given what another has worked out; and its seconds."""
     started = time.perf_counter()
-    calibration = calibrate(
-        problem.graph, [crop.low for crop in photos.crops], space, method=name, seed=seed, teacher=problem.whole
-    )
+    calibration = calibrated(problem, photos, seed, method=name, space=space)
     return calibration, time.perf_counter() - started
 
 

@@ -133,24 +133,16 @@ class PlanFile:
             FileError: the weights or the device file are not those that the plan was made with.
             UsageError, FileError: the network or its weights are not to be had.
         """
+        from hwsearch.problem.calibrated import calibrated
         from hwsearch.problem.pose import choose_pictures
-        from hwsearch.quant.calibrate import calibrate
 
         request = self.request
         with progress.stage("tracing the network", 1):
             problem, row = self.posed
             photos = choose_pictures(request, problem.network)
         with progress.stage("calibrating", STEPS) as stage:
-            lows = [crop.low for crop in photos.crops]
-            calibration = calibrate(
-                problem.graph,
-                lows,
-                problem.space,
-                method=self.plan.method,
-                seed=request.seed,
-                progress=follow(stage, STEPS),
-                teacher=problem.whole,
-            )
+            report = follow(stage, STEPS)
+            calibration = calibrated(problem, photos, request.seed, method=self.plan.method, progress=report)
         return Recalibrated(request, problem, row, photos, calibration)
 
     def integers(self, progress: Progress | None = None) -> QuantizedGraph:

@@ -13,6 +13,9 @@ from hwmodels.errors import UsageError
 from hwsearch.documents.earlier import USUAL_METHOD
 from searchspaces.tasks.task import Sample, Task
 
+AGREE_DB, AGREE_SHARE = 0.01, 0.01
+"""How far two measured losses of one plan may lie apart, in dB or as a share, before they are of two versions or machines."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -24,6 +27,10 @@ class Score:
     loss_db: float
     stderr_db: float
     method: str = USUAL_METHOD
+
+    def agrees(self, loss_db: float) -> bool:
+        """Whether another loss of the same plan was measured by the same versions, as far as one can tell."""
+        return abs(loss_db - self.loss_db) <= max(AGREE_DB, AGREE_SHARE * abs(loss_db))
 
 
 class Evaluator:

@@ -62,30 +62,19 @@ def _digest(told: Mapping[str, object]) -> str:
 def _parse(path: Path, space: SearchSpace) -> tuple[dict[PlanRow, Score], int]:
     """Scores by plan, and how many bytes hold them: a last line that was cut short does not count."""
     scores: dict[PlanRow, Score] = {}
-    kept = 0
-    lines = path.read_bytes().splitlines(keepends=True)
-    for number, line in enumerate(lines):
-        try:
-            if not line.endswith(b"\n"):
-                raise ValueError("cut short")
-            record = reading.parse(line)
-            told = reading.checked(record, _Line, path, "a log of evaluations")
-            if told.sha256 not in (None, _digest({"plan": record["plan"], "score": record["score"]})):
-                raise ValueError("its checksum does not match")
-            if not space.allows(told.plan):
-                raise ValueError("the plan is none of this network on this device")
-            score = earlier.with_quality(earlier.with_method(record["score"]))
-            scores[space.row(told.plan)] = reading.checked(score, Score, path, "a log of evaluations")
-        except (ValueError, FileError) as problem:
-            if number < len(lines) - 1:
-                reason = problem.message.partition(":\n  - ")[2] if isinstance(problem, FileError) else str(problem)
-                raise FileError(
-                    f"{path}: line {number + 1} is damaged ({reason})",
-                    "Remove the line and go on with `hwsearch optimize --resume`: what it held is measured again.",
-                ) from problem
-            break
-        kept += len(line)
-    return scores, kept
+
+    def read(line: bytes) -> None:
+        record = reading.parse(line)
+        told = reading.checked(record, _Line, path, "a log of evaluations")
+        if told.sha256 not in (None, _digest({"plan": record["plan"], "score": record["score"]})):
+            raise ValueError("its checksum does not match")
+        if not space.allows(told.plan):
+            raise ValueError("the plan is none of this network on this device")
+        score = earlier.with_quality(earlier.with_method(record["score"]))
+        scores[space.row(told.plan)] = reading.checked(score, Score, path, "a log of evaluations")
+
+    advice = "Remove the line and go on with `hwsearch optimize --resume`: what it held is measured again."
+    return scores, reading.whole_lines(path, read, advice)
 
 
 class EvaluationLog:

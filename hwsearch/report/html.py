@@ -19,6 +19,7 @@ from markupsafe import Markup
 from hwmodels.errors import FileError, grouped
 from hwmodels.numbers import Width, bits_of
 from hwsearch.documents import units
+from hwsearch.documents.files import write_bytes
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.reading import inside
 from hwsearch.documents.recommended import recommended
@@ -58,18 +59,7 @@ def write(results: Results, run_dir: Path) -> Path:
     Raises:
         FileError: the run directory cannot be written, or a picture that the results name is not there.
     """
-    path = run_dir / FILE
-    temporary = path.with_suffix(".html.part")
-    text = render(results, run_dir)
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise FileError(
-            f"{path} cannot be written: {error.strerror}", "Free some space, or choose another run directory."
-        ) from error
-    return path
+    return write_bytes(run_dir / FILE, render(results, run_dir).encode())
 
 
 def render(results: Results, run_dir: Path) -> str:

@@ -22,8 +22,6 @@ from hwsearch.search.propose import given, random_plans, uniform
 from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, SearchSpace, matrix
 
-AGREE_DB, AGREE_SHARE = 0.01, 0.01
-"""How far the losses of one plan in journal and log may lie apart, in dB or as a share: another version measured one of them."""
 FRONT_POINTS = 20
 """Latency budgets of the exact fronts, over all ways to cut the picture."""
 
@@ -128,7 +126,7 @@ def _reconcile(space: SearchSpace, log: EvaluationLog, journal_path: Path) -> No
     """
     before = evolve.finished(space, journal_path)
     for (_, loss_db), score in zip(before, log([plan for plan, _ in before]), strict=True):
-        if abs(loss_db - score.loss_db) > max(AGREE_DB, AGREE_SHARE * abs(loss_db)):
+        if not score.agrees(loss_db):
             raise FileError(
                 f"{journal_path} says that a plan loses {loss_db:.4f} dB, and the log of evaluations {score.loss_db:.4f} dB",
                 "The two files are of different runs or versions. Move the journal away and go on with --resume.",

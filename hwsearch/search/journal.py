@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.storages.journal._storage import JournalOperation
 
 from hwmodels.errors import FileError
-from hwsearch.documents.reading import parse
+from hwsearch.documents.reading import parse, whole_lines
 
 _NOTE = JournalOperation.SET_TRIAL_USER_ATTR
 
@@ -71,21 +71,8 @@ def mend(path: Path) -> None:
     """
     if not path.exists():
         return
-    lines = path.read_bytes().splitlines(keepends=True)
-    kept = 0
-    for number, line in enumerate(lines):
-        try:
-            if not line.endswith(b"\n"):
-                raise ValueError("cut short")
-            parse(line)
-        except ValueError as problem:
-            if number < len(lines) - 1:
-                raise FileError(
-                    f"{path}: line {number + 1} is damaged ({problem})",
-                    "Move the journal away to search again; measured plans are kept in the run's evaluation log.",
-                ) from problem
-            break
-        kept += len(line)
+    advice = "Move the journal away to search again; measured plans are kept in the run's evaluation log."
+    kept = whole_lines(path, parse, advice)
     if kept < path.stat().st_size:
         with path.open("r+b") as file:
             file.truncate(kept)

@@ -22,7 +22,7 @@ import numpy as np
 from hwmodels.errors import FileError, UsageError
 from hwmodels.numbers import FP16, FP32
 from hwmodels.parts.registry import Part, Registry, instances
-from hwsearch.formats.found import offered
+from hwsearch.formats.found import named, offered
 
 if TYPE_CHECKING:
     from hwmodels.workload import Written
@@ -65,8 +65,7 @@ class ReaderInfo:
             found = OpTable(f"the reader {self.name}")
             found.lacks("the reader does not say which operators it reads", Op)
         elif isinstance(self.table, str):
-            module, _, name = self.table.partition(":")
-            found = getattr(import_module(module), name)
+            found = named(self.table)
         else:
             found = self.table
         return found.table() if isinstance(found, OperatorReaders) else found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwmodels.errors import UsageError
 from hwmodels.parts.registry import Part, Registry, instances
-from hwsearch.formats.found import offered
+from hwsearch.formats.found import named, offered
 from hwsearch.formats.writing.capability import Holds
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ class ExporterInfo:
             return []
         if not isinstance(self.commands, str):
             return self.commands(handed)
-        module, _, name = self.commands.partition(":")
-        found: list[str] = getattr(import_module(module), name)(handed)
+        found: list[str] = named(self.commands)(handed)
         return found
 
     @property
@@ -111,8 +110,7 @@ class ExporterInfo:
             everything: OpTable[Any] = OpTable(self.name)
             everything.put(self.module, Op)
             return everything
-        module, _, name = self.table.partition(":")
-        found: OpTable[Any] = getattr(import_module(module), name)
+        found: OpTable[Any] = named(self.table)
         return found
 
     def refuse(self, graph: Graph) -> None:
@@ -178,8 +176,7 @@ def shipped(workload: Workload, device: Device) -> Workload:
     info = next(iter(for_device(device)), None)
     if info is None or not info.written:
         return workload
-    module, _, name = info.written.partition(":")
-    return replace(workload, written=getattr(import_module(module), name))
+    return replace(workload, written=named(info.written))
 
 
 def by_ending(file: Path) -> ExporterInfo | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hwsearch.quant.ranges.bounds import PERCENTILE, laplace_reach, octav_reach
+from hwsearch.quant.weights import rounding
 from hwsearch.quant.weights.rounding import nearest
 
 Reach = Callable[[np.ndarray, int], np.ndarray]
@@ -16,10 +17,8 @@ SHARES = np.linspace(1.0, 0.1, 91)
 
 
 def largest(rows: np.ndarray, bits: int) -> np.ndarray:
-    """The largest weight of each channel; a channel of zeros gets the layer's."""
-    top = np.abs(rows).max(axis=1)
-    whole = max(float(top.max()), 1e-12)
-    return np.where(top > whole * 1e-6, top, whole).astype(np.float32)
+    """See ``rounding.largest``."""
+    return rounding.largest(rows)
 
 
 def least_squares(rows: np.ndarray, bits: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from hwsearch.quant.network.rewriting import Scales
 from hwsearch.quant.observe.moments import Moments
 from hwsearch.quant.observe.race import Race
 from hwsearch.quant.weights.equalize import input_factors
-from hwsearch.quant.weights.rounding import Curvature, cancel_across_channels, nearest, round_rows
+from hwsearch.quant.weights.rounding import Curvature, cancel_across_channels, largest, nearest, round_rows
 from searchspaces.ir.graph import Node, groups_of
 
 
@@ -101,7 +101,7 @@ class Rounder:
     def nearest(self, bits: int) -> RoundedLayer:
         """Each weight to the nearest of ``bits`` >= 2, over the whole range."""
         limit, rows = 2 ** (bits - 1) - 1, self._rows.reshape(-1, self._rows.shape[2])
-        top = _top(rows, limit)
+        top = largest(rows) / limit
         return self._layer(bits, nearest(rows, top, limit), top, "nearest")
 
     def best(self, bits: int) -> RoundedLayer:
@@ -150,10 +150,3 @@ class Rounders:
         if self._last is None or self._last[0] != key:
             self._last = (key, self._make(name, scales))
         return self._last[1]
-
-
-def _top(rows: np.ndarray, limit: int) -> np.ndarray:
-    """Scales that reach the largest weight of each channel; a channel of zeros gets the layer's."""
-    largest = np.abs(rows).max(axis=1)
-    whole = max(float(largest.max()), 1e-12)
-    return (np.where(largest > whole * 1e-6, largest, whole) / limit).astype(np.float32)

@@ -184,6 +184,14 @@ def damped(moment: np.ndarray, share: float) -> np.ndarray:
     return moment + share * level * np.eye(len(moment), dtype=moment.dtype)
 
 
+def largest(rows: np.ndarray) -> np.ndarray:
+    """The largest weight of each channel ``float32[O] > 0`` of ``rows float32[O, K]``. A channel without weights gets the
+    layer's: its integers are zero, and its bias stays in the range of the others."""
+    top = np.abs(rows).max(axis=1)
+    whole = max(float(top.max()), 1e-12)
+    return np.where(top > whole * 1e-6, top, whole).astype(np.float32)
+
+
 def round_rows(rows: np.ndarray, curvature: Curvature, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """The best integers and scales for the output channels of one group.
 
@@ -195,11 +203,7 @@ def round_rows(rows: np.ndarray, curvature: Curvature, bits: int) -> tuple[np.nd
     """
     limit = 2 ** (bits - 1) - 1
     rows = rows.astype(np.float32)
-    largest = np.abs(rows).max(axis=1)
-    # A channel without weights gets the layer's scale: its integers are zero, and its bias stays in the range of the others.
-    floor = max(float(largest.max()), 1e-12)
-    largest = np.where(largest > floor * 1e-6, largest, floor).astype(np.float32)
-    top = largest / limit
+    top = largest(rows) / limit
     if Int(bits).is_wide:
         return nearest(rows, top, limit).astype(np.float32), top
     shrink = np.linspace(1.0, _lowest(bits), 25, dtype=np.float32)

@@ -18,9 +18,6 @@ from hwsearch.quality.evaluate import Score
 from hwsearch.runs import directory
 from searchspaces.space import PlanRow, SearchSpace
 
-CHECK_DB, CHECK_SHARE = 0.01, 0.01
-"""How far a process may be from the first on the plan that all measure: in dB, or as a share of its loss."""
-
 
 def of(request: Request, problem: Problem, photos: Pictures) -> dict[str, Any]:
     """What must be the same wherever plans of a study are measured."""
@@ -79,9 +76,9 @@ def check(study: str, known: Mapping[str, Any], space: SearchSpace, measure: Cal
     Raises:
         MismatchError: it loses more or less here.
     """
-    known, loss = earlier.with_quality(known), measure(space.row(known["plan"])).loss_db
-    if abs(loss - known["loss_db"]) > max(CHECK_DB, CHECK_SHARE * abs(known["loss_db"])):
+    known, score = earlier.with_quality(known), measure(space.row(known["plan"]))
+    if not score.agrees(known["loss_db"]):
         raise MismatchError(
-            f"the study {study} has a plan that loses {known['loss_db']:.4f} dB there, and {loss:.4f} dB here",
+            f"the study {study} has a plan that loses {known['loss_db']:.4f} dB there, and {score.loss_db:.4f} dB here",
             "The same versions compute differently on this machine; use machines of one kind for one study.",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -15,7 +16,8 @@ from hwsearch.cli import main
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.reading import read_json
 from hwsearch.plans import plan_file
-from hwsearch.problem.pose import Request, pose
+from hwsearch.problem.calibrated import calibrated
+from hwsearch.problem.pose import Request, choose_pictures, pose
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
 from searchspaces.data import pictures
@@ -122,6 +124,15 @@ def test_a_training_makes_what_is_left_more_like_the_whole(folder: Path) -> None
     errors = [float((found - wanted).square().mean()) for found in (integer.run(trained, pictures_[0]), left)]
     assert errors[0] < 0.5 * errors[1]
     assert errors[0] < float((integer.run(first, pictures_[0]) - wanted).square().mean())
+
+
+def test_commands_calibrate_with_the_whole_network_for_a_teacher(folder: Path) -> None:
+    for dropped in ((), (DROPPED,)):
+        request = replace(request_of(folder, *dropped), images=folder / "photos", quick=True)
+        problem = pose(request)
+        calibration = calibrated(problem, choose_pictures(request, problem.network), 0, method="minmax")
+        assert calibration.teacher is problem.whole
+        assert (problem.whole is None) == (not dropped)
 
 
 def test_plans_that_drop_nothing_keep_their_seals(path: Path) -> None:
