@@ -12,7 +12,9 @@ import random
 import struct
 import tomllib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,28 @@ ABSURD: tuple[Any, ...] = (
     *("", "x" * 5000, "[bold]", "\x1b[31m", "</script>", "=1+1", "W8A8", "\u202e", [], {}, [[]], [0] * 100, {"value": "x"}),
     *({"value": 1e300, "source": "nobody"}, {"": {}}, [1, "a", {}]),
 )
+
+
+@dataclass
+class Tally:
+    """How often a reader took a damaged file, and refused one: a fuzz test in which one of them never happens tests nothing."""
+
+    read: int = 0
+    refused: int = 0
+
+    @contextmanager
+    def judging(self, *refusals: type[Exception]) -> Iterator[None]:
+        """One file: read, or refused with one of ``refusals``; any other exception is a fault."""
+        try:
+            yield
+        except refusals:
+            self.refused += 1
+        else:
+            self.read += 1
+
+    def check(self) -> None:
+        assert self.read, "every damaged file was refused"
+        assert self.refused, "every damaged file was read"
 
 
 def bytes_changed(data: bytes, rng: random.Random) -> bytes:

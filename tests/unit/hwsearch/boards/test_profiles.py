@@ -5,12 +5,12 @@ What is expected does not come from the readers: times are those of the device t
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from file_fuzzer import Tally
 
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device
@@ -311,9 +311,9 @@ def test_damaged_profiles_are_refused_with_the_reason(text: str, words: str, tmp
     assert main([*arguments, "--network", "espcn", "--input", "90x160", "--precision", "W8A8"]) == 3
 
 
-@pytest.mark.parametrize("cut", range(0, 400, 23))
-def test_profiles_cut_short_never_break_the_program(cut: int) -> None:
+def test_profiles_cut_short_never_break_the_program() -> None:
     """Whatever is left of a file is read, refused, or not known; nothing else happens."""
+    tally = Tally()
     whole_s, each_s = times(catalogue.load("jetson"))
     for text in (
         trt([("/conv1/Conv + /tanh/Tanh", 0.5)] * 3),
@@ -322,9 +322,11 @@ def test_profiles_cut_short_never_break_the_program(cut: int) -> None:
         ST_OLD.format(macs=5),
         json.dumps({"report": {"rom_n_macc": 5}, "graph": {"exec_time": {"duration_ms": 2.0}}}),
     ):
-        for part in (text[:cut], text[cut:], text[:cut] + "\x00}" + text[cut + 1 :]):
-            with contextlib.suppress(FileError):
-                found.read(document(part))
+        for cut in range(0, 400, 23):
+            for part in (text[:cut], text[cut:], text[:cut] + "\x00}" + text[cut + 1 :]):
+                with tally.judging(FileError):
+                    found.read(document(part))
+    tally.check()
 
 
 def test_texts_as_windows_writes_them_and_files_that_are_no_text(tmp_path: Path) -> None:

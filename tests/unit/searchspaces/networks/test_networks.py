@@ -336,7 +336,7 @@ def test_module_from_a_file(tmp_path: Path) -> None:
 
 def test_spec_by_name() -> None:
     assert registry.spec("vdsr").input_kind == "upsampled"
-    assert isinstance(build("vdsr", depth=3), nn.Module)
+    assert sum(isinstance(part, nn.Conv2d) for part in build("vdsr", depth=3).modules()) == 3
 
 
 @pytest.mark.parametrize(("arguments", "said"), [({"d": 10**9}, "d is 1e\\+09"), ({"d": 4096, "s": 4096, "m": 64}, "weights")])

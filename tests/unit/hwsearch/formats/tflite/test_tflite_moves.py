@@ -111,21 +111,26 @@ def test_codes_of_the_reference_kernels(name: str, widths: str) -> None:
     assert differing(q, litert.open_plan(q, reference=True)) == 0
 
 
+def lacking(q: QuantizedGraph) -> str:
+    """What TensorFlow Lite Micro has no kernel for: gathered and mirrored tensors of 16 bits, and transposes of six axes; empty:
+    it has them all. (Zeros are padded at 16 bits, too.)"""
+    for node in q.graph.nodes:
+        wide, op = q.formats[node.name].is_wide, node.op
+        if wide and (isinstance(op, Gather | Windows) or (isinstance(op, Pad) and op.mode == "replicate")):
+            return "TensorFlow Lite Micro has no GATHER of 16-bit tensors"
+        if wide and isinstance(op, Pad) and op.mode == "reflect":
+            return "TensorFlow Lite Micro has no MIRROR_PAD of 16-bit tensors"
+        if isinstance(op, Permute) and len(op.axes) > 5:
+            return "exchanges no more than 5 axes"
+    return ""
+
+
 @pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize("name", [name for name in GRAPHS if "root" not in name])
 def test_codes_of_tensorflow_lite_micro(name: str, widths: str) -> None:
     q = quantize(GRAPHS[name], 8, WIDTHS[widths])
-    moved = next((node for node in q.graph.nodes if isinstance(node.op, Gather | Pad | Windows)), None)
-    lacks = (
-        moved is not None
-        and q.formats[moved.name].is_wide
-        and ("mirror" in name or "border" in name or "order" in name or "windows" in name or "blocks" in name)
-    )
-    if name == "windows of a picture":
-        with pytest.raises(FileError, match=r"exchanges no more than 5 axes|no GATHER of 16-bit"):
-            to_bytes(q, flavour="micro", size=SIZE)
-    elif lacks:
-        with pytest.raises(FileError, match=r"TensorFlow Lite Micro has no (MIRROR_PAD|GATHER) of 16-bit tensors"):
+    if refusal := lacking(q):
+        with pytest.raises(FileError, match=refusal):
             to_bytes(q, flavour="micro", size=SIZE)
     else:
         assert differing(q, tflm.open_plan(q)) == 0

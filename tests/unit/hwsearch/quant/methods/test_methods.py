@@ -51,13 +51,14 @@ def test_integers_of_nearest_are_the_nearest_on_scales_that_reach_the_largest_we
 def test_ranges_of_nearest_hold_every_value_seen(calibration):
     ends = (calibration.graph.input.name, calibration.graph.output.name)
     groups = calibration.graph.quantizer_groups()
-    for name, spread in calibration._seen.equalized.spreads.items():
-        fmt = calibration.by("nearest").format(name, 0)
-        if name not in {groups[end] for end in ends}:
-            low, high = ((code - fmt.zero_point) * fmt.scale for code in (fmt.qmin, fmt.qmax))
-            seen = spread.spread()
-            assert low - fmt.scale <= seen.low
-            assert high + fmt.scale >= seen.high
+    spreads = calibration._seen.equalized.spreads
+    inner = spreads.keys() - {groups[end] for end in ends}
+    assert inner
+    for name in inner:
+        fmt, seen = calibration.by("nearest").format(name, 0), spreads[name].spread()
+        low, high = ((code - fmt.zero_point) * fmt.scale for code in (fmt.qmin, fmt.qmax))
+        assert low - fmt.scale <= seen.low
+        assert high + fmt.scale >= seen.high
 
 
 def test_what_was_made_is_kept_and_the_usual_numbers_stay(calibration):
