@@ -7,26 +7,21 @@ vanishes. Two convolutions of one input under MAXIMUM or MINIMUM that differ in 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from hwmodels.errors import FileError
 from hwmodels.numbers import INT8
 from hwsearch.formats.tflite.integers.convolution import FIRST_CODE, NotCounted, StoredLayer, grid_of, read_convolution
+from hwsearch.formats.tflite.integers.nodes import Nodes
 from hwsearch.formats.tflite.integers.order import prelu_slope
-from hwsearch.formats.tflite.tables import StoredModel, StoredOperator
+from hwsearch.formats.tflite.tables import StoredOperator
 from hwsearch.formats.tflite.writing.form import NONE, RELU, RELU6, RELU_N1_TO_1, fused_bounds
-from hwsearch.quant.engine.integer import same_grid
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers
-from searchspaces.ir.graph import Graph, Node, conv_of
-from searchspaces.ops.base import Op
+from searchspaces.ir.graph import Graph, conv_of
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.maps.activation import Activation, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Tanh
@@ -55,24 +50,8 @@ class Walked:
     stored: dict[str, StoredLayer]
 
 
-class Walker:
-    """Turns operators into nodes one by one; ``node_of`` says which node computes a tensor of the file. Tensors between the
-    steps of one canonical operation have no node: ``padding`` has what a PAD adds, ``split`` and ``shuffled`` the source and
-    factor of a pixel shuffle under way."""
-
-    def __init__(self, model: StoredModel) -> None:
-        self.model = model
-        self.nodes: dict[str, Node] = {}
-        self.formats: dict[str, TensorFormat] = {}
-        self.layers: dict[str, LayerIntegers] = {}
-        self.stored: dict[str, StoredLayer] = {}
-        self.uncounted: list[str] = []
-        self.node_of: dict[int, str] = {}
-        self.split: dict[int, tuple[int, int]] = {}
-        self.shuffled: dict[int, tuple[int, int]] = {}
-        self.padding: dict[int, tuple[int, int, int, int]] = {}
-        self.reads = Counter(index for operator in model.operators for index in operator.inputs)
-        self.reads[model.output] += 1
+class Walker(Nodes):
+    """Turns operators into nodes one by one, each by the method that is named after it."""
 
     def run(self) -> Walked:
         """The whole file.
@@ -83,87 +62,25 @@ class Walker:
         first = self.model.tensors[self.model.input]
         if len(first.shape) != 4 or not 1 <= first.shape[3] <= 4096:
             raise FileError(f"the input has the shape {list(first.shape)}, not that of a picture [1, height, width, channels]")
-        self._put(self.model.input, Input(first.shape[3]), ())
+        self.put(self.model.input, Input(first.shape[3]), ())
+        uncounted: list[str] = []
         for operator in self.model.operators:
             try:
                 self._read(operator)
             except NotCounted as reason:
-                self.uncounted.append(str(reason))
+                uncounted.append(str(reason))
                 source = next((self.node_of[i] for i in operator.inputs if i in self.node_of), None)
                 if source is None or len(operator.outputs) != 1:
                     raise FileError(f"{operator.name} cannot be read: {reason}") from None
-                self._put(operator.outputs[0], Unknown(operator.name), (source,))
+                self.put(operator.outputs[0], Unknown(operator.name), (source,))
         if self.model.output not in self.node_of:
             raise FileError("nothing computes the output of the network")
         nodes = tuple(self.nodes.values())
         last = self.node_of[self.model.output]
         if nodes[-1].name != last:
             nodes = (*(node for node in nodes if node.name != last), self.nodes[last])
-        graph = Graph(self.model.description or "network", nodes, tuple(self.uncounted))
+        graph = Graph(self.model.description or "network", nodes, tuple(uncounted))
         return Walked(graph, self.formats, self.layers, self.stored)
-
-    # Small vocabulary
-
-    def _name(self, index: int) -> str:
-        """The first of the names that converters join, made unique."""
-        name = self.model.tensors[index].name.partition(";")[0] or f"tensor_{index}"
-        return f"{name}#{index}" if name in self.nodes else name
-
-    def _put(
-        self, index: int, op: Op, inputs: tuple[str, ...], weights: Mapping[str, Tensor] | None = None, parameter: str = ""
-    ) -> str:
-        """A node that computes tensor ``index``; returns its name."""
-        name = "input" if isinstance(op, Input) else self._name(index)
-        self.nodes[name] = Node(name, op, inputs, weights or {}, parameter)
-        self.node_of[index] = name
-        fmt = grid_of(self.model.tensors[index])
-        if fmt is not None:
-            self.formats[name] = fmt
-        return name
-
-    def _source(self, index: int) -> str:
-        if index in self.padding:
-            raise NotCounted("PAD in front of something that is no convolution")
-        if index not in self.node_of:
-            raise NotCounted(f"{self.model.tensors[index].name!r} is not computed from the picture")
-        return self.node_of[index]
-
-    def _constant(self, operator: StoredOperator, place: int) -> np.ndarray:
-        data = self.model.tensors[operator.inputs[place]].data if len(operator.inputs) > place else None
-        if data is None:
-            raise NotCounted(f"{operator.name} without the constant that it needs")
-        return data
-
-    def _bound(self, index: int, low: int, high: int) -> None:
-        """Narrow the codes of a tensor."""
-        fmt = self.formats.get(self.node_of[index])
-        if fmt is not None:
-            self.formats[self.node_of[index]] = replace(fmt, qmin=max(fmt.qmin, low), qmax=max(min(fmt.qmax, high), low))
-
-    def _alias(self, operator: StoredOperator, source: int) -> bool:
-        """The output of ``operator`` is the tensor ``source`` itself, on one grid; False where it is not."""
-        before, after = (grid_of(self.model.tensors[i]) for i in (source, operator.outputs[0]))
-        if before is None or after is None or not same_grid(before, after):
-            return False
-        self._take_over(operator.outputs[0], source)
-        return True
-
-    def _take_over(self, index: int, source: int) -> None:
-        """Tensor ``index`` is computed by the node of ``source``, and names it if nobody else reads ``source``."""
-        old = self._source(source)
-        self.node_of[index] = old
-        if isinstance(self.nodes[old].op, Input) or self.reads[source] > 1:
-            return
-        new = self._name(index)
-        self.nodes = {new if name == old else name: node for name, node in self.nodes.items()}
-        self.nodes[new] = replace(self.nodes[new], name=new)
-        tables: tuple[dict[str, Any], ...] = (self.formats, self.layers, self.stored)
-        for table in tables:
-            if old in table:
-                table[new] = table.pop(old)
-        self.node_of = {i: new if name == old else name for i, name in self.node_of.items()}
-
-    # Operators
 
     def _read(self, operator: StoredOperator) -> None:
         if len(operator.outputs) != 1 or not operator.inputs:
@@ -180,16 +97,16 @@ class Walker:
         source, target = operator.inputs[0], operator.outputs[0]
         tensors = self.model.tensors
         before, after = grid_of(tensors[source]), grid_of(tensors[target])
-        name = self._source(source)
+        name = self.source(source)
         if after is not None and before is None and isinstance(self.nodes[name].op, Input):
             self.formats[name] = after  # the picture comes in floating point
             self.node_of[target] = name
         elif before is not None and after is not None and before.scale == after.scale and after.is_wide and not before.is_wide:
             self.node_of[target] = name  # shifted codes keep their value in the wider container
         elif before is not None and after is not None and before.scale == after.scale and self._wide_sum(name, source):
-            self._take_over(target, source)
+            self.take_over(target, source)
             self.formats[self.node_of[target]] = after
-        elif not self._alias(operator, source):
+        elif not self.alias(operator, source):
             raise NotCounted("QUANTIZE from one scale to another")
 
     def _wide_sum(self, name: str, index: int) -> bool:
@@ -201,23 +118,23 @@ class Walker:
     def _read_dequantize(self, operator: StoredOperator) -> None:
         if operator.outputs[0] != self.model.output:
             raise NotCounted("DEQUANTIZE inside the network")
-        self.node_of[operator.outputs[0]] = self._source(operator.inputs[0])
+        self.node_of[operator.outputs[0]] = self.source(operator.inputs[0])
 
     def _read_pad(self, operator: StoredOperator) -> None:
-        amounts = self._constant(operator, 1)
+        amounts = self.constant(operator, 1)
         if amounts.shape != (4, 2) or amounts[[0, 3]].any() or (amounts < 0).any() or amounts.max() > 1024:
             raise NotCounted("PAD of other sides than height and width")
         (top, bottom), (left, right) = amounts[1], amounts[2]
-        self.node_of[operator.outputs[0]] = self._source(operator.inputs[0])
+        self.node_of[operator.outputs[0]] = self.source(operator.inputs[0])
         self.padding[operator.outputs[0]] = (int(left), int(right), int(top), int(bottom))
 
     def _read_conv_2d(self, operator: StoredOperator) -> None:
         index = operator.inputs[0]
         padding = self.padding.get(index, (0, 0, 0, 0))
         found = read_convolution(operator, self.model.tensors, padding)
-        source = self.node_of[index] if index in self.padding else self._source(index)
+        source = self.node_of[index] if index in self.padding else self.source(index)
         buffer = self.model.tensors[operator.inputs[1]].buffer
-        name = self._put(operator.outputs[0], found.op, (source,), found.weights, f"buffer {buffer}")
+        name = self.put(operator.outputs[0], found.op, (source,), found.weights, f"buffer {buffer}")
         self.stored[name] = found.stored
         if found.layer is not None:
             self.layers[name] = found.layer
@@ -232,7 +149,7 @@ class Walker:
         if activation not in (NONE, *ACTIVATIONS.values()):
             raise NotCounted(f"{operator.name} with the fused activation {activation}")
         if fmt is not None:
-            self._bound(index, *fused_bounds(activation, fmt))
+            self.bound(index, *fused_bounds(activation, fmt))
         elif activation != NONE:
             name = self.node_of[index]
             fused = {RELU: Relu(), RELU6: Relu6()}.get(activation)
@@ -244,37 +161,37 @@ class Walker:
         tensors = self.model.tensors
         if len(operator.inputs) != 2 or tensors[operator.inputs[0]].shape != tensors[operator.inputs[1]].shape:
             raise NotCounted("ADD of tensors of different shapes")
-        self._put(operator.outputs[0], Add(), tuple(self._source(i) for i in operator.inputs))
+        self.put(operator.outputs[0], Add(), tuple(self.source(i) for i in operator.inputs))
         self._fused(operator)
 
     def _read_mul(self, operator: StoredOperator) -> None:
         if len(operator.inputs) != 2:
             raise NotCounted("MUL")
-        wide = sorted((self._source(i) for i in operator.inputs), key=lambda name: isinstance(self.nodes[name].op, Reduction))
-        self._put(operator.outputs[0], Mul(), tuple(wide))
+        wide = sorted((self.source(i) for i in operator.inputs), key=lambda name: isinstance(self.nodes[name].op, Reduction))
+        self.put(operator.outputs[0], Mul(), tuple(wide))
         self._fused(operator)
 
     def _read_concatenation(self, operator: StoredOperator) -> None:
         if operator.options["Axis"] not in (3, -1) or operator.options["FusedActivationFunction"] != NONE:
             raise NotCounted("CONCATENATION of other sides than channels")
-        sources = tuple(self._source(i) for i in operator.inputs)
+        sources = tuple(self.source(i) for i in operator.inputs)
         if len(sources) > 1 and len(set(sources)) == 1:
-            self._put(operator.outputs[0], Repeat(len(sources)), sources[:1])
+            self.put(operator.outputs[0], Repeat(len(sources)), sources[:1])
         else:
-            self._put(operator.outputs[0], Concat(), sources)
+            self.put(operator.outputs[0], Concat(), sources)
 
     def _read_slice(self, operator: StoredOperator) -> None:
-        begin, size = self._constant(operator, 1), self._constant(operator, 2)
+        begin, size = self.constant(operator, 1), self.constant(operator, 2)
         if begin.shape != (4,) or size.shape != (4,) or begin[:3].any() or (size[:3] != -1).any() or size[3] < 1:
             raise NotCounted("SLICE of other sides than channels")
         op = Slice(int(begin[3]), int(begin[3] + size[3]))
-        self._put(operator.outputs[0], op, (self._source(operator.inputs[0]),))
+        self.put(operator.outputs[0], op, (self.source(operator.inputs[0]),))
 
     def _read_depth_to_space(self, operator: StoredOperator) -> None:
         factor, shape = int(operator.options["BlockSize"]), self.model.tensors[operator.inputs[0]].shape
         if not 1 <= factor <= 64 or len(shape) != 4 or shape[3] % factor**2:
             raise NotCounted("DEPTH_TO_SPACE whose blocks do not fit its channels")
-        self._put(operator.outputs[0], PixelShuffle(factor), (self._source(operator.inputs[0]),))
+        self.put(operator.outputs[0], PixelShuffle(factor), (self.source(operator.inputs[0]),))
 
     def _read_reshape(self, operator: StoredOperator) -> None:
         """The first or last step of a pixel shuffle of int16, for which there is no DEPTH_TO_SPACE (see ``nodes``)."""
@@ -283,7 +200,7 @@ class Walker:
             source, factor = self.shuffled[operator.inputs[0]]
             _, rows, columns, channels = self.model.tensors[source].shape
             if after == (1, rows * factor, columns * factor, channels // factor**2):
-                self._put(operator.outputs[0], PixelShuffle(factor), (self._source(source),))
+                self.put(operator.outputs[0], PixelShuffle(factor), (self.source(source),))
                 return
         elif len(before) == len(after) == 4 and before == (1, *after[:2], after[2] * after[3]) and after[3] % after[2] == 0:
             self.split[operator.outputs[0]] = (operator.inputs[0], after[2])
@@ -291,7 +208,7 @@ class Walker:
         raise NotCounted("RESHAPE that is no part of a pixel shuffle")
 
     def _read_transpose(self, operator: StoredOperator) -> None:
-        if operator.inputs[0] not in self.split or self._constant(operator, 1).tolist() != [0, 2, 1, 3]:
+        if operator.inputs[0] not in self.split or self.constant(operator, 1).tolist() != [0, 2, 1, 3]:
             raise NotCounted("TRANSPOSE that is no part of a pixel shuffle")
         self.shuffled[operator.outputs[0]] = self.split[operator.inputs[0]]
 
@@ -305,26 +222,26 @@ class Walker:
         factor = factors.pop()
         if factor != int(factor) or not 1 <= factor <= 64:
             raise NotCounted(f"{operator.name} by {factor:g}")
-        self._put(operator.outputs[0], Resize(mode, int(factor)), (self._source(operator.inputs[0]),))
+        self.put(operator.outputs[0], Resize(mode, int(factor)), (self.source(operator.inputs[0]),))
 
     _read_resize_bilinear = _read_resize_nearest_neighbor
 
     def _read_mean(self, operator: StoredOperator) -> None:
-        axes = self._constant(operator, 1)
+        axes = self.constant(operator, 1)
         if sorted(int(axis) % 4 for axis in axes.reshape(-1)) != [1, 2]:
             raise NotCounted("MEAN of other sides than height and width")
-        self._put(operator.outputs[0], Mean(), (self._source(operator.inputs[0]),))
+        self.put(operator.outputs[0], Mean(), (self.source(operator.inputs[0]),))
 
     def _read_unary(self, operator: StoredOperator) -> None:
         source = operator.inputs[0]
         activation = ACTIVATIONS.get(operator.name)
         before = grid_of(self.model.tensors[source])
-        if activation is not None and before is not None and self.reads[source] == 1 and self._alias(operator, source):
-            self._bound(operator.outputs[0], *fused_bounds(activation, before))
+        if activation is not None and before is not None and self.reads[source] == 1 and self.alias(operator, source):
+            self.bound(operator.outputs[0], *fused_bounds(activation, before))
             return
         cls = _UNARY[operator.name]
         op = LeakyRelu(float(operator.options["Alpha"])) if cls is LeakyRelu else cls()
-        self._put(operator.outputs[0], op, (self._source(source),))
+        self.put(operator.outputs[0], op, (self.source(source),))
 
     def _read_maximum(self, operator: StoredOperator) -> None:
         if len(operator.inputs) != 2:
@@ -335,15 +252,15 @@ class Walker:
             return
         source = next(i for i in operator.inputs if i not in constants or len(constants) == 2)
         value, fmt = self.model.tensors[constants[0]].data, grid_of(self.model.tensors[constants[0]])
-        if value is None or value.size != 1 or fmt is None or self.reads[source] != 1 or not self._alias(operator, source):
+        if value is None or value.size != 1 or fmt is None or self.reads[source] != 1 or not self.alias(operator, source):
             raise NotCounted(f"{operator.name} that is no bound of codes")
         code = int(value.reshape(-1)[0]) + FIRST_CODE[self.model.tensors[constants[0]].kind]
-        self._bound(operator.outputs[0], *((code, fmt.qmax) if operator.name == "MAXIMUM" else (fmt.qmin, code)))
+        self.bound(operator.outputs[0], *((code, fmt.qmax) if operator.name == "MAXIMUM" else (fmt.qmin, code)))
 
     _read_minimum = _read_maximum
 
     def _read_prelu_pair(self, operator: StoredOperator) -> None:
-        a, b = (self._source(i) for i in operator.inputs)
+        a, b = (self.source(i) for i in operator.inputs)
         first, second = self.layers.get(a), self.layers.get(b)
         alike = self.nodes[a].inputs == self.nodes[b].inputs and self.nodes[a].op == self.nodes[b].op
         slope = prelu_slope(first, second, operator.name == "MAXIMUM") if first and second and alike else None
@@ -353,5 +270,5 @@ class Walker:
         del self.nodes[b], self.layers[b], self.layers[a], self.stored[b]
         op = replace(conv_of(node), activation=PRelu())
         weights = {**node.weights, "slope": torch.from_numpy(slope)}
-        name = self._put(operator.outputs[0], op, node.inputs, weights, node.parameter)
+        name = self.put(operator.outputs[0], op, node.inputs, weights, node.parameter)
         self.formats[name], self.layers[name], self.stored[name] = fmt, first, stored
