@@ -15,7 +15,7 @@ from hwsearch.documents import units
 from hwsearch.documents.results import Results
 from hwsearch.runs.interrupted import naming
 from hwsearch.search import frame_rate
-from hwsearch.search.propose.random_plans import loss_range
+from hwsearch.search.correlation import loss_range
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,8 +13,7 @@ from hwmodels.tiling.tiles import PricedTiling
 from hwsearch.documents import configuration, elsewhere, units
 from hwsearch.documents.results import LayerRow
 from hwsearch.problem.pose import Problem, Request
-from hwsearch.search import frame_rate
-from hwsearch.search.propose import random_plans
+from hwsearch.search import correlation, frame_rate
 from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, matrix
 
@@ -72,7 +71,7 @@ def sentences(
         )
     worst = min(search.checks, key=lambda check: check.spearman)
     best = max(search.checks, key=lambda check: check.spearman)
-    low, high = random_plans.loss_range(np.array(best.simulated_db))
+    low, high = correlation.loss_range(np.array(best.simulated_db))
     plans = f"random plans, nine of ten of which lose {low:.2g} to {high:.2g} dB,"
     said.append(
         f"{best.name} ranks {plans} with Spearman {best.spearman:.3f}; the front itself is simulated, not predicted."

@@ -35,7 +35,7 @@ from hwsearch.quant.calibrate import Calibration
 from hwsearch.report import html
 from hwsearch.runs import damage_cache, damage_file, directory, plan_cache, score_cache
 from hwsearch.runs.run import REPORT, Run
-from hwsearch.search import find, frame_rate, tiling_options
+from hwsearch.search import correlation, find, frame_rate, tiling_options
 from hwsearch.search.exact import exact
 from hwsearch.search.found import Search
 from hwsearch.search.propose import random_plans
@@ -105,7 +105,7 @@ def check_proxies(
         checks.append(
             ProxyCheck(
                 name=name,
-                spearman=random_plans.spearman(predicted, measured),
+                spearman=correlation.spearman(predicted, measured),
                 seconds=damage.seconds,
                 predicted_db=predicted.tolist(),
                 simulated_db=measured.tolist(),

@@ -77,7 +77,7 @@ class Draft:
         network takes."""
         import torch
 
-        from hwsearch.quant.observe.gains import squares
+        from hwsearch.quant.observe.crops import squares
         from hwsearch.quant.observe.sizes import Sizes
 
         h, w = (min(side, *(picture.shape[axis] for picture in self.pictures)) for axis in (2, 3))

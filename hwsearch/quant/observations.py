@@ -11,10 +11,12 @@ from torch import Tensor
 
 from hwmodels.numbers import INT8
 from hwsearch.quant.network.rewriting import AS_IT_IS, Numbers, Scales
-from hwsearch.quant.observe.gains import Bench, Gains, affordable, macs_per_pixel, trimmed
+from hwsearch.quant.observe.crops import affordable, trimmed
+from hwsearch.quant.observe.gains import Bench, Gains
 from hwsearch.quant.observe.moments import Moments, collect
 from hwsearch.quant.observe.race import Race
 from hwsearch.quant.observe.sizes import Sizes
+from hwsearch.quant.observe.work import macs_per_pixel
 from hwsearch.quant.ranges.ranges import OPTIONS, ChannelSpreads, extremes, spreads, stretched
 from hwsearch.quant.weights.equalize import Equalizer, equalizable, input_factors, normalizing, scaled
 from searchspaces.ir.graph import Graph, Node

@@ -16,9 +16,9 @@ from hwsearch.problem.pose import Problem, Request
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.log import EvaluationLog
 from hwsearch.quality.measurement import Glance
-from hwsearch.search import evolve, found, pareto, rounds
+from hwsearch.search import correlation, evolve, found, pareto, rounds
 from hwsearch.search.predict.screen import Screen, trust
-from hwsearch.search.propose import given, random_plans, uniform
+from hwsearch.search.propose import given, uniform
 from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, SearchSpace, matrix
 
@@ -147,7 +147,7 @@ def _front_checks(proxy: str, solved: rounds.Rounds) -> list[ProxyCheck]:
     return [
         ProxyCheck(
             name=name,
-            spearman=random_plans.spearman(predicted, solved.simulated_db),
+            spearman=correlation.spearman(predicted, solved.simulated_db),
             seconds=0.0,
             predicted_db=predicted.tolist(),
             simulated_db=solved.simulated_db.tolist(),

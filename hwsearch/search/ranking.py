@@ -22,7 +22,8 @@ from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.proxies import PROXIES
 from hwsearch.quant.calibrate import Calibration, calibrate
-from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.quant.observe.work import macs_per_pixel
+from hwsearch.search import correlation
 from hwsearch.search.predict import interactions
 from hwsearch.search.propose import random_plans
 from searchspaces.ir.graph import execute
@@ -150,7 +151,7 @@ def compare(request: Request, progress: Progress | None = None, draw: str = "mix
         seed=request.seed,
         versions=versions(),
         draw=draw,
-        loss_range_db=random_plans.loss_range(losses),
+        loss_range_db=correlation.loss_range(losses),
         proxies=sorted(ranked, key=lambda found: -found.spearman),
     )
 
@@ -175,14 +176,14 @@ def _ranked(damage: Damage, plans: np.ndarray, losses_db: np.ndarray, cpu_s: flo
         calibrated[~seen] = interactions.calibrate(damage, plans[seen], losses_db[seen]).loss_db(plans[~seen])
     return Ranked(
         name=damage.proxy,
-        spearman=random_plans.spearman(predicted, losses_db),
-        kendall=random_plans.kendall(predicted, losses_db),
-        top_found=random_plans.top_found(predicted, losses_db, TOP),
+        spearman=correlation.spearman(predicted, losses_db),
+        kendall=correlation.kendall(predicted, losses_db),
+        top_found=correlation.top_found(predicted, losses_db, TOP),
         error_db=float(np.median(np.abs(predicted - losses_db))),
         error_share=_share(predicted, losses_db),
         calibrated_error_db=float(np.median(np.abs(calibrated - losses_db))),
         calibrated_error_share=_share(calibrated, losses_db),
-        calibrated_spearman=random_plans.spearman(calibrated, losses_db),
+        calibrated_spearman=correlation.spearman(calibrated, losses_db),
         cpu_s=cpu_s,
         forward_passes=damage.forward_passes,
         backward_passes=damage.backward_passes,

@@ -28,7 +28,7 @@ from hwsearch.pipeline import optimize  # noqa: E402
 from hwsearch.problem.pose import Request, choose_pictures, pose  # noqa: E402
 from hwsearch.quality.log import EvaluationLog  # noqa: E402
 from hwsearch.quality.measurement import prepare  # noqa: E402
-from hwsearch.quant.observe.gains import macs_per_pixel  # noqa: E402
+from hwsearch.quant.observe.work import macs_per_pixel  # noqa: E402
 from hwsearch.search import (  # noqa: E402
     find,
     rounds,

@@ -35,7 +35,7 @@ from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.polish import polish
-from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.quant.observe.work import macs_per_pixel
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.solver import Solver
 from hwsearch.search.predict.refit import refit

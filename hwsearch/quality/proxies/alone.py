@@ -12,7 +12,7 @@ from torch import Tensor
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by, tensors
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.tasks.task import Sample, Task
 

@@ -22,7 +22,7 @@ from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judge
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.learn.bit_gradients import Probe, Seen, looks, of_bits, weights_of_bits
-from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.tasks.task import Sample, Task
 
 INFO = ProxyInfo(

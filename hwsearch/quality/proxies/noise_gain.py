@@ -19,7 +19,8 @@ from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_error, forward, judged_by
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.observe.gains import macs_per_pixel, others
+from hwsearch.quant.observe.gains import others
+from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.ir.shapes import known_channel_axes
 from searchspaces.tasks.task import Sample, Task
 

@@ -18,7 +18,7 @@ from hwsearch.quality.damage import Damage
 from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by, tensors
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
-from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.tasks.task import Sample, Task
 
 INFO = ProxyInfo(

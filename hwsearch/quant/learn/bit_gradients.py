@@ -26,7 +26,7 @@ from hwsearch.quant.learn.course import Course
 from hwsearch.quant.learn.features import of_units
 from hwsearch.quant.method import Draft
 from hwsearch.quant.network.formats import TensorFormat
-from hwsearch.quant.observe.gains import macs_per_pixel
+from hwsearch.quant.observe.work import macs_per_pixel
 from hwsearch.quant.ranges.ranges import clamped, format_source, range_format
 from searchspaces.ir.graph import Graph, Node
 

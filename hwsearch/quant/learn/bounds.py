@@ -32,8 +32,8 @@ from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, tr
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
-from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import several
+from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.ir.graph import Graph, Node, execute
 
 SIDE = 48

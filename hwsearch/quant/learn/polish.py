@@ -24,8 +24,8 @@ from hwsearch.quant.learn.student import once, trained_layers
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
-from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import batched
+from hwsearch.quant.observe.work import macs_per_pixel
 from hwsearch.quant.weights.sums import layer_integers, tied
 from searchspaces.ir.graph import Graph, Node, apply, execute
 from searchspaces.ops.input import Input

@@ -29,8 +29,8 @@ from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, tr
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
-from hwsearch.quant.observe.gains import macs_per_pixel
 from hwsearch.quant.observe.sizes import Sizes, several
+from hwsearch.quant.observe.work import macs_per_pixel
 from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.tasks.luma import output_luma

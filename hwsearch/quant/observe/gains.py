@@ -1,4 +1,4 @@
-"""What the calibration pictures show: floating-point tensors, their statistics, and the noise at the output that an error causes.
+"""The noise at the output of the floating-point network that an error inside of it causes.
 
 A ``Bench`` keeps every floating-point tensor of the network on a batch of windows cut from the calibration crops. The effect of
 a changed tensor or weight is then measured by executing only what lies behind it. Noise is the mean squared error of the luma of
@@ -9,7 +9,7 @@ Assumption: zero padding at the border of a window disturbs few pixels, and dist
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -17,94 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwmodels.workload import Contract
-from hwsearch.quant.observe.sizes import Sizes, several
+from hwsearch.quant.observe.sizes import several
+from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.ir.graph import Graph, Node, apply, execute
-from searchspaces.ir.shapes import known_channel_axes, shapes
-from searchspaces.ops.base import elements
+from searchspaces.ir.shapes import known_channel_axes
 from searchspaces.tasks.luma import output_luma
 
 Change = Callable[[Tensor], Tensor]
-ANY_SIZE = Sizes()
-PER_VALUE = 60
-"""Multiply-accumulates in the time in which one value is read and written: 1.5 ns (MobileSR, one core), at 4e10 a second."""
 PROBES = 2
 """Backward passes of random signs that an estimate of gains is a mean of."""
-FEWEST = 8
-"""Pictures of one size that calibration sees at least."""
-SMALL_SIDE, LARGER_SIDE = 16, 64
-"""Side of the picture on which multiply-accumulates are counted, the larger one where windows may be cut from it."""
 
 
 def quantizes(node: Node) -> bool:
     """Whether a node's values are rounded to a format anew; views and concatenations only move codes."""
     return not node.op.moves
-
-
-def macs_per_pixel(graph: Graph, channels: int) -> float:
-    """Multiply-accumulates per input pixel, of a small picture; at least 1. In networks of tokens, whose time goes into moves and
-    functions of single values rather than into sums, every value that is written counts as ``PER_VALUE`` of them."""
-    tokens = any(node.op.extents for node in graph.nodes)
-    side = LARGER_SIDE if tokens else SMALL_SIDE
-    height, width = Sizes.of(graph).within(side, side)
-    graph = graph.at(height, width)
-    found = shapes(graph, height, width)
-    works = (
-        node.op.work([found[name] for name in node.inputs], found[node.name], node.weight_shapes) for node in graph.nodes[1:]
-    )
-    total = sum(work.macs for work in works if isinstance(work, Contract))
-    if tokens:
-        total += PER_VALUE * sum(elements(shape) for shape in found.values())
-    return max(total / (height * width), 1.0)
-
-
-def windows(crops: Sequence[Tensor], side: int, count: int, seed: int, sizes: Sizes = ANY_SIZE) -> Tensor:
-    """``count`` windows ``[count, C, h, w]``, ``h, w <= side``, cut from the crops in turn at random places.
-
-    All windows have one size of ``sizes``, that of the smallest crop if that is smaller than ``side``.
-    """
-    rng = np.random.default_rng(seed)
-    height = min(side, *(crop.shape[2] for crop in crops))
-    width = min(side, *(crop.shape[3] for crop in crops))
-    height, width = sizes.within(height, width)
-    cut = []
-    for i in range(count):
-        crop = crops[i % len(crops)]
-        y = int(rng.integers(0, crop.shape[2] - height + 1))
-        x = int(rng.integers(0, crop.shape[3] - width + 1))
-        cut.append(crop[:, :, y : y + height, x : x + width])
-    return torch.cat(cut)
-
-
-def squares(crop: Tensor, height: int, width: int) -> Tensor:
-    """A picture ``[1, C, H, W]`` cut in windows ``[n, C, height, width]``; what is left over at its ends is dropped."""
-    rows, columns = crop.shape[2] // height, crop.shape[3] // width
-    x = crop[0, :, : rows * height, : columns * width].unflatten(1, (rows, height)).unflatten(3, (columns, width))
-    found: Tensor = x.permute(1, 3, 0, 2, 4).flatten(0, 1).contiguous()
-    return found
-
-
-def trimmed(crops: Sequence[Tensor], cost: float, macs: float, seed: int, sizes: Sizes = ANY_SIZE) -> list[Tensor]:
-    """All crops ``[1, C, h, w]``, or windows of them at random places where one pass over all would take more than ``macs``
-    multiply-accumulates, ``cost`` per pixel; of at least 48 pixels a side. Of a network that takes one size alone fewer crops,
-    but at least ``FEWEST``."""
-    area = float(np.mean([crop.shape[2] * crop.shape[3] for crop in crops]))
-    if area * len(crops) * cost <= macs:
-        return list(crops)
-    if sizes.size is not None:
-        return list(crops[: max(int(macs / cost / area), FEWEST)])
-    return list(windows(crops, int(max(48.0, np.sqrt(macs / cost / len(crops)))), len(crops), seed, sizes).split(len(crops[0])))
-
-
-def affordable(crops: Sequence[Tensor], pixels: float, seed: int, sizes: Sizes = ANY_SIZE) -> Tensor:
-    """Windows of the crops of about ``pixels`` in all: whole crops, or smaller windows of at least 32 pixels a side, but never
-    fewer than four."""
-    area = float(np.mean([crop.shape[2] * crop.shape[3] for crop in crops]))
-    if pixels >= area * len(crops):
-        return windows(crops, 1 << 20, len(crops), seed, sizes)
-    side = int(max(32.0, np.sqrt(pixels / len(crops))))
-    count = int(np.clip(pixels // side**2, 4, len(crops)))
-    return windows(crops, side, count, seed, sizes)
 
 
 @dataclass(frozen=True, eq=False)

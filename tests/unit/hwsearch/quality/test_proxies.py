@@ -12,6 +12,7 @@ from hwmodels.numbers import INT16, Int, formats_of
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quality.proxies import PROXIES, activation_mse, errors, fisher, hessian, output_sqnr, psnr_drop, sqnr
 from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.search import correlation
 from hwsearch.search.propose import random_plans
 from searchspaces.data.pictures import Pair, windows
 from searchspaces.ir.graph import Graph, execute
@@ -339,6 +340,6 @@ def test_probes_are_distinct_seeded_and_cover_good_and_bad_plans():
 
 
 def test_spearman_is_a_rank_correlation():
-    assert random_plans.spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 10.0, 11.0])) == pytest.approx(1)
-    assert random_plans.spearman(np.array([3.0, 2.0, 1.0]), np.array([1.0, 10.0, 11.0])) == pytest.approx(-1)
-    assert random_plans.spearman(np.zeros(3), np.arange(3.0)) == 0
+    assert correlation.spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 10.0, 11.0])) == pytest.approx(1)
+    assert correlation.spearman(np.array([3.0, 2.0, 1.0]), np.array([1.0, 10.0, 11.0])) == pytest.approx(-1)
+    assert correlation.spearman(np.zeros(3), np.arange(3.0)) == 0

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from hwsearch.cli.app import app, main
 from hwsearch.quality.proxies import PROXIES
-from hwsearch.search.propose import random_plans
+from hwsearch.search import correlation
 
 MODULE = """
 import torch
@@ -34,17 +34,17 @@ def test_kendall_counts_pairs():
     ]
     untied = [sum(sign[k] != 0 for sign in signs) for k in (0, 1)]
     expected = sum(a * b for a, b in signs) / np.sqrt(untied[0] * untied[1])
-    assert random_plans.kendall(predicted, measured) == pytest.approx(expected)
-    assert random_plans.kendall(np.ones(5), np.arange(5.0)) == 0
+    assert correlation.kendall(predicted, measured) == pytest.approx(expected)
+    assert correlation.kendall(np.ones(5), np.arange(5.0)) == 0
 
 
 def test_top_found_is_the_overlap_of_the_best():
     measured = np.arange(20.0)
-    assert random_plans.top_found(measured * 3, measured, 0.1) == 1
+    assert correlation.top_found(measured * 3, measured, 0.1) == 1
     swapped = measured.copy()
     swapped[[1, 10]] = swapped[[10, 1]]
-    assert random_plans.top_found(swapped, measured, 0.1) == 0.5
-    assert random_plans.top_found(-measured, measured, 0.1) == 0
+    assert correlation.top_found(swapped, measured, 0.1) == 0.5
+    assert correlation.top_found(-measured, measured, 0.1) == 0
 
 
 @pytest.fixture(scope="module")

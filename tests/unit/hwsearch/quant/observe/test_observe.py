@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hwsearch.quant.observe.gains import squares, trimmed
+from hwsearch.quant.observe.crops import squares, trimmed
 
 
 def test_squares_tile_a_picture() -> None:
