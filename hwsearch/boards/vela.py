@@ -119,18 +119,24 @@ def compile_file(path: Path, device: Device) -> list[Row]:
         UsageError: see ``check``.
         FileError: the compiler refuses the file, or takes too long; its last words are told.
     """
-    return parse(_compiled(path, device, "per-layer"), _clock_hz(device))
+    return estimate(path, device)[0]
 
 
 def onchip_bytes(path: Path, device: Device) -> float:
     """The most on-chip memory that the compiler uses for a TFLite file, what runs beside the array included; raises as
     ``compile_file``."""
-    (summary,) = csv.DictReader(_compiled(path, device, "summary").splitlines())
-    return 1024 * float(summary["sram_memory_used"])
+    return estimate(path, device)[1]
 
 
-def _compiled(path: Path, device: Device, table: str) -> str:
-    """The text of one of the compiler's tables for a file."""
+def estimate(path: Path, device: Device) -> tuple[list[Row], float]:
+    """What ``compile_file`` and ``onchip_bytes`` tell, of one run of the compiler; raises as they do."""
+    layers, whole = _compiled(path, device, "per-layer", "summary")
+    (summary,) = csv.DictReader(whole.splitlines())
+    return parse(layers, _clock_hz(device)), 1024 * float(summary["sram_memory_used"])
+
+
+def _compiled(path: Path, device: Device, *tables: str) -> list[str]:
+    """The texts of some of the compiler's tables for a file."""
     check(device)
     with tempfile.TemporaryDirectory(prefix="hwsearch-vela-") as folder:
         config = Path(folder, "system.ini")
@@ -142,13 +148,13 @@ def _compiled(path: Path, device: Device, table: str) -> str:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         except subprocess.TimeoutExpired:
             raise FileError(f"Vela did not finish {path} in {TIMEOUT_S} s", "Try a smaller --input.") from None
-        found = sorted(Path(folder).glob(f"*_{table}*.csv"))
-        if done.returncode or not found:
+        found = [file for table in tables for file in sorted(Path(folder).glob(f"*_{table}*.csv"))[:1]]
+        if done.returncode or len(found) < len(tables):
             words = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
             raise FileError(
                 f"Vela cannot compile {path}: {words[-1] if words else 'no reason given'}", "Price it without --with vela."
             )
-        return found[0].read_text()
+        return [file.read_text() for file in found]
 
 
 def parse(text: str, clock_hz: float) -> list[Row]:

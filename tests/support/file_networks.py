@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -155,6 +156,37 @@ class Hourglass(nn.Module):
         return self.shuffle(self.tail(torch.relu(self.join(joined))))
 
 
+class Plain(nn.Module):
+    """Wide convolutions one behind the other, as cascades run them."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__()
+        width, depth = 8 * int(rng.integers(4, 17)), int(rng.integers(2, 7))
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU()]
+        layers += [m for _ in range(depth) for m in (nn.Conv2d(width, width, 3, padding=1), nn.ReLU())]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, 12, 3, padding=1), nn.PixelShuffle(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class Bottleneck(nn.Module):
+    """Wide maps thinned by convolutions of one pixel, worked on, and widened again, without skips."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__()
+        width, blocks = 8 * int(rng.integers(4, 17)), int(rng.integers(1, 4))
+        inner = 8 * int(rng.integers(1, width // 16 + 1))
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU()]
+        for _ in range(blocks):
+            layers += [nn.Conv2d(width, inner, 1), nn.ReLU(), nn.Conv2d(inner, inner, 3, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(inner, width, 1), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, 12, 3, padding=1), nn.PixelShuffle(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
 KINDS: dict[str, Callable[[np.random.Generator], nn.Module]] = {
     "residual": Residual,
     "odd": lambda rng: Residual(rng, step=int(rng.choice([3, 5, 7]))),
@@ -167,7 +199,11 @@ KINDS: dict[str, Callable[[np.random.Generator], nn.Module]] = {
     "joined": Joined,
 }
 
-FURTHER: dict[str, Callable[[np.random.Generator], nn.Module]] = {"hourglass": Hourglass}
+FURTHER: dict[str, Callable[[np.random.Generator], nn.Module]] = {
+    "hourglass": Hourglass,
+    "plain": Plain,
+    "bottleneck": Bottleneck,
+}
 """Kinds that the figures of whole files in the README leave out."""
 
 
@@ -177,3 +213,14 @@ def draw(kind: str, seed: int) -> Graph:
     network = (KINDS | FURTHER)[kind](np.random.default_rng((seed, *map(ord, kind))))
     channels = next(m for m in network.modules() if isinstance(m, nn.Conv2d)).in_channels
     return trace(network.eval(), channels, f"{kind} {seed}")
+
+
+def normal(graph: Graph) -> Graph:
+    """The graph with normally distributed weights, as trained ones about are; evenly drawn ones take up to 8 % more bytes."""
+    nodes = [
+        node.with_weights(weight=0.05 * torch.randn_like(node.weights["weight"]))
+        if node.weights.get("weight") is not None
+        else node
+        for node in graph.nodes
+    ]
+    return replace(graph, nodes=type(graph.nodes)(nodes))

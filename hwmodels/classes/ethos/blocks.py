@@ -76,7 +76,8 @@ class Operation(NamedTuple):
     """One operation: sizes of the first input and of the output, kernel, bytes per element, what is fused.
 
     ``spread`` 2 reads the input with a zero after every row and column (transposed convolution), ``nearest`` 1 repeats them.
-    ``inputs`` counts feature maps. ``in_brick`` and ``out_brick`` tell the storage format.
+    ``inputs`` counts feature maps. ``in_brick`` and ``out_brick`` tell the storage format. ``word_bytes``: of an output element
+    as blocks hand it on, where the compiler counts traffic by elements alone (else 0: by bytes in bursts).
     """
 
     kind: int
@@ -97,10 +98,12 @@ class Operation(NamedTuple):
     finish: float
     in_brick: bool
     out_brick: bool
+    word_bytes: int = 0
 
 
-Between = Literal["", "exponentials", "summed", "near"]
-"""What lies between the operations of one layer: nothing; what a softmax makes of its input, and sums; what stays on chip."""
+Between = Literal["", "exponentials", "summed", "near", "outside"]
+"""What lies between the operations of one layer: nothing; what a softmax makes of its input, and sums; what stays on chip; what
+does not."""
 
 
 class Part(NamedTuple):

@@ -66,7 +66,7 @@ def multiply_cycles(op: Operation, blocks: Blocks, array: Array) -> float:
     micro_h, micro_w = blocks.micro_h, blocks.micro_w
     high, across = min(op.out_h, blocks.out_h), min(op.out_w, blocks.out_w)
     one_row = op.out_h == 1 and op.out_w % 2 == 0 and op.kernel_h == 1
-    if one_row and not separate and micro_h == 2 and op.kind in (CONVOLUTION, PRODUCT):
+    if one_row and not separate and micro_h == 2 and op.kind == CONVOLUTION:
         micro_h, micro_w, high = 1, 4, 1
     area = parts(high, micro_h) * parts(across, micro_w)
     deep = parts(min(op.out_c, blocks.out_c), blocks.micro_c)
@@ -126,22 +126,23 @@ def read_run(op: Operation, blocks: Blocks) -> int:
 
 
 @compiled
-def write_run(op: Operation, blocks: Blocks, cores: int) -> int:
+def write_run(op: Operation, blocks: Blocks, cores: int, element_bytes: int) -> int:
     """Contiguous bytes of an output block."""
     if op.out_brick:
-        return BRICK * op.out_bytes * blocks.out_w * cores
-    if blocks.out_c <= BRICK and op.out_c * op.out_bytes == blocks.out_c:
-        return op.out_bytes * blocks.out_c * blocks.out_w
-    return min(64, BRICK * op.out_bytes * cores, blocks.out_c * op.out_bytes)
+        return BRICK * element_bytes * blocks.out_w * cores
+    if blocks.out_c <= BRICK and op.out_c * element_bytes == blocks.out_c:
+        return element_bytes * blocks.out_c * blocks.out_w
+    return min(64, BRICK * element_bytes * cores, blocks.out_c * element_bytes)
 
 
 @compiled
 def block_transfer(op: Operation, blocks: Blocks, array: Array, source: Port, target: Port) -> tuple[float, float]:
     """Cycles until the inputs of one block are there, and until its outputs are gone."""
     size = min(op.in_h, blocks.in_h) * min(op.in_w, blocks.in_w) * min(op.in_c, blocks.in_c) * op.in_bytes
-    out = min(op.out_h, blocks.out_h) * min(op.out_w, blocks.out_w) * min(op.out_c, blocks.out_c) * op.out_bytes
+    element_bytes = op.word_bytes if op.word_bytes else op.out_bytes
+    out = min(op.out_h, blocks.out_h) * min(op.out_w, blocks.out_w) * min(op.out_c, blocks.out_c) * element_bytes
     read = source.read_latency + bursts(source, read_run(op, blocks), size) / source.bytes_per_cycle
-    write = target.write_latency + bursts(target, write_run(op, blocks, array.cores), out) / target.bytes_per_cycle
+    write = target.write_latency + bursts(target, write_run(op, blocks, array.cores, element_bytes), out) / target.bytes_per_cycle
     return read, write
 
 
@@ -182,7 +183,7 @@ def operation_cycles(
     block_h, block_w, block_c = min(op.out_h, blocks.out_h), min(op.out_w, blocks.out_w), min(op.out_c, blocks.out_c)
     multiply = multiply_cycles(op, blocks, array) * pace
     output = op.finish * block_h * block_w * block_c
-    if op.kind != POOLING:
+    if op.kind != POOLING and (separate or op.kind != PRODUCT):
         output = max(output, CHANNEL_CONSTANT_BYTES * block_c * constants_latency / CONSTANT_BUFFER_BYTES)
     pieces = parts(block_h, blocks.micro_h) * parts(block_w, blocks.micro_w) * parts(block_c, blocks.micro_c)
     count = parts(op.out_h, blocks.micro_h) * parts(op.out_w, blocks.micro_w) * parts(op.out_c, blocks.micro_c) / pieces
@@ -213,11 +214,12 @@ def read_bytes(op: Operation, blocks: Blocks, source: Port) -> float:
             count *= parts(op.out_c, min(op.out_c, blocks.out_c))
         pieces = parts(op.kernel_h, PIECE) * parts(op.kernel_w, PIECE)
         elements = float(min(op.in_h, blocks.in_h) * min(op.in_w, blocks.in_w) * channels) * count * pieces
-    return bursts(source, read_run(op, blocks), elements * op.in_bytes)
+    return elements if op.word_bytes else bursts(source, read_run(op, blocks), elements * op.in_bytes)
 
 
 @compiled
 def written_bytes(op: Operation, blocks: Blocks, array: Array, target: Port) -> float:
     """Bytes that the memory of the output moves for the whole operation."""
     elements = float(op.out_h * op.out_w * (up(op.out_c, BRICK) if op.out_brick else op.out_c))
-    return bursts(target, write_run(op, blocks, array.cores), elements * op.out_bytes)
+    run = write_run(op, blocks, array.cores, op.out_bytes)
+    return elements if op.word_bytes else bursts(target, run, elements * op.out_bytes)

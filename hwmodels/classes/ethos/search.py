@@ -124,6 +124,9 @@ def fetch_cost(op: Operation, array: Array, frame: Frame, out: OutputBlock, bloc
     one, area = np.float32, block.rows * block.columns
     if op.kind == PAIRWISE or matches(op, array):
         cost = one(op.out_h * op.out_w * op.out_c / (out.rows * out.columns * out.channels))
+    elif op.kind == PRODUCT:
+        # A sum over channels reads its input once, however it is cut.
+        cost = one(op.in_c)
     else:
         pieces = parts(op.kernel_h, PIECE) * parts(op.kernel_w, PIECE)
         rows, columns = one(op.out_h) / one(out.rows), one(op.out_w) / one(out.columns)
@@ -137,8 +140,9 @@ def fetch_cost(op: Operation, array: Array, frame: Frame, out: OutputBlock, bloc
             filters = op.out_c if op.kind == CONVOLUTION else 1
             weights = op.kernel_h * op.kernel_w * op.in_c * filters * parts(op.out_h, out.rows) * parts(op.out_w, out.columns)
         cost = (inputs + one(weights)) / one(op.out_h * op.out_w * op.out_c)
-    # Both input buffers together hold all of the input.
-    return cost / one(2) if op.in_h * op.in_w * op.in_c < 2 * area * block.channels else cost
+    # Both input buffers together hold all of the input, or a third of it where a product's row is no longer than a block may be.
+    held = 6 if op.kind == PRODUCT and array.buffers[0] == 0 and op.out_w <= array.limits[1] else 2
+    return cost / one(2) if op.in_h * op.in_w * op.in_c < held * area * block.channels else cost
 
 
 @compiled

@@ -7,9 +7,9 @@ output. A U85 chains several, and its output unit takes as much longer; it turns
 others one addition is of a constant as large as the tensor, which comes from where the weights are. At 16 bits a U85 sums halves
 of words and takes the reciprocal from a table; the others' softmaxes of 16 bits are priced as those of 8.
 
-A product of two tensors multiplies element by element and sums the words, which the compiler's estimate moves as bytes; the U85
-takes it as a convolution, batch by batch. Not modelled: a U65 waits some 16 cycles for each value of the result, which products
-of fewer than 64 values do not hide.
+A product of two tensors multiplies one with every row of the other, element by element, and sums the words over the channels.
+The words pass through the memory of feature maps, whose latency a block waits for; the compiler counts their traffic by elements.
+The U85 takes a product as a convolution, batch by batch.
 """
 
 from __future__ import annotations
@@ -42,10 +42,8 @@ SUM_CYCLES = 0.14
 """Of a U85 of any size, a value."""
 ISSUE_CYCLES = 4.1
 """Of a value of 32 bits on the older arrays; a quarter of it and of the output unit's time is the least that a value takes."""
-PRODUCT_ISSUE_CYCLES = 1.7
-"""The same of a product of two values of 8 bits."""
-SUMMED, SUMMED_CYCLES = 32, 0.25
-"""Words are summed so many at a time, in so many cycles each."""
+WRITTEN_BYTES = 8
+"""What one core of the older arrays writes a cycle, at the most."""
 WORD_BYTES = 4
 ONE = {"kernel_h": 1, "kernel_w": 1, "stride": 1}
 
@@ -172,11 +170,14 @@ def product(work: Contract, target: Tensor, make: Make, array: Array) -> list[Pa
         if work.scattered[0]:
             multiplied = multiplied._replace(in_brick=True)
         return [*found, Part(multiplied, times=batch, reads=reads)]
-    finish = max(float(array.multiply[0]), (PRODUCT_ISSUE_CYCLES / array.cores + float(array.multiply[0])) / 4)
-    finish += SUMMED_CYCLES * up(depth, SUMMED) / depth
-    # The row of one operand stays while it meets all of the other.
-    multiplied = make(PAIRWISE, finish, **ONE, **sides(count, 1, depth))
-    return [*found, Part(multiplied._replace(in_brick=False, out_brick=False, out_bytes=1), reads=reads)]
+    # One row of the other operand after the other is multiplied with all of the first, and the words of each are summed.
+    wide, plain = int(make(PAIRWISE, 0.0, **ONE).in_bytes > 1), {"in_brick": False, "out_brick": False}
+    finish = max(float(array.multiply[wide]), WORD_BYTES / WRITTEN_BYTES / array.cores)
+    multiplied = make(PAIRWISE, finish, **ONE, **sides(1, pixels, depth))._replace(out_bytes=1, word_bytes=WORD_BYTES, **plain)
+    sizes = sides(1, pixels, depth, "in") | sides(1, pixels, 1, "out")
+    summed = make(PRODUCT, float(array.convolve[wide]), **ONE, **sizes)._replace(word_bytes=1, **plain)
+    rows = batch * across
+    return [*found, Part(multiplied, times=rows, reads=reads, writes="outside"), Part(summed, times=rows, reads="outside")]
 
 
 class Words(NamedTuple):
@@ -185,6 +186,7 @@ class Words(NamedTuple):
     exponentials: bool
     summed: bool
     near: bool = True
+    outside: bool = False
 
 
 def words_of(source: Tensor, array: Array, capacity: float) -> Words:

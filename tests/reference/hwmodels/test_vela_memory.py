@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from file_networks import KINDS, draw
+from file_networks import KINDS, draw, normal
 from random_networks import quantize
 
 from hwmodels import cost
@@ -17,7 +15,6 @@ from hwmodels.device import catalogue
 from hwsearch.boards import vela
 from hwsearch.formats.tflite import write
 from hwsearch.formats.writing import exporters
-from searchspaces.ir.graph import Graph
 from searchspaces.tracing.trace import to_workload
 
 NEAR, BELOW = 0.02, 0.01
@@ -26,17 +23,6 @@ ALLOWED = {"ethos-u55-128": 0, "ethos-u65-512": 0, "ethos-u85-512": 2}
 """Networks of the 18 that may miss."""
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ethosu") is None, reason="needs the extra: vela")
-
-
-def normal(graph: Graph) -> Graph:
-    """The graph with normally distributed weights, as trained ones about are; evenly drawn ones take up to 8 % more bytes."""
-    nodes = [
-        node.with_weights(weight=0.05 * torch.randn_like(node.weights["weight"]))
-        if node.weights.get("weight") is not None
-        else node
-        for node in graph.nodes
-    ]
-    return replace(graph, nodes=type(graph.nodes)(nodes))
 
 
 @pytest.mark.parametrize("target", ALLOWED)

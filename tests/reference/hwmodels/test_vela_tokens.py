@@ -41,14 +41,14 @@ class Attention(nn.Module):
         return torch.matmul(rows, self.other(self.head(x)).flatten(2))
 
 
-def both(kind: str, channels: int, target: str, folder: Path) -> tuple[float, float]:
+def both(kind: str, channels: int, target: str, folder: Path, size: tuple[int, int] = SIZE) -> tuple[float, float]:
     """Seconds of the layer: ours, and the compiler's for all its operations for it."""
     graph, device = trace(Attention(channels, kind).eval(), 3, kind), catalogue.load(target)
     quantized = quantize(graph, 8, 8)
     if kind == "softmax":
         name = next(node.name for node in graph.nodes if node.name == kind)
         quantized.formats[name] = share_format(Int(8), symmetric=False)  # type: ignore[index]
-    file, workload = write.export(quantized, folder / "net.tflite", size=SIZE), to_workload(graph, *SIZE)
+    file, workload = write.export(quantized, folder / "net.tflite", size=size), to_workload(graph, *size)
     rows = vela.compile_file(file, device)
     of_softmax = [row for row in rows if "softmax" in row.name or row.name.endswith("_transpose")]
     # Operands are turned for a product.
@@ -77,11 +77,10 @@ def test_softmax(target: str, low: float, high: float, channels: int, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("target", "most"),
-    [("ethos-u55-32", 0.1), ("ethos-u55-128", 0.1), ("ethos-u55-256", 0.1), ("ethos-u65-512", 0.5), ("ethos-u85-512", 0.1)],
+    "target", ["ethos-u55-32", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512", "ethos-u85-512"]
 )
-@pytest.mark.parametrize("channels", [16, 32, 64])
-def test_product_of_two_tensors(target: str, most: float, channels: int, tmp_path: Path) -> None:
-    ours, theirs = both("matmul", channels, target, tmp_path)
-    print(f"{target} {channels}: {ours / theirs - 1:+.1%}")
-    assert abs(ours / theirs - 1) <= most
+@pytest.mark.parametrize(("channels", "size"), [(16, (16, 16)), (64, (16, 16)), (24, (12, 12)), (32, (8, 8))])
+def test_product_of_two_tensors(target: str, channels: int, size: tuple[int, int], tmp_path: Path) -> None:
+    ours, theirs = both("matmul", channels, target, tmp_path, size)
+    print(f"{target} {channels} {size}: {ours / theirs - 1:+.1%}")
+    assert abs(ours / theirs - 1) <= (0.2 if "u85" in target else 0.05)
