@@ -12,12 +12,15 @@ latency_ms milliseconds; or ``latency_us``, or ``latency_s``
 profile    in its place, or where it is empty: a file of ``hwsearch.boards.profiles``, seen from the CSV file
 ========== ============================================================================================
 
-Lines that begin with ``#`` are remarks. The file names no code: modules of one's own are given on the command line.
+Lines that begin with ``#`` are remarks. Spreadsheets write tabs between cells, or semicolons and decimal commas; people write
+units behind headings (``latency (ms)``, ``height [px]``): all of that is understood. The file names no code: modules of one's own
+are given on the command line.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +36,9 @@ from hwsearch.boards.profiles.profile import Document, Profile, open_document
 REQUIRED = ("network", "height", "width", "precision")
 OPTIONAL = ("arguments", "scale", "layer", "profile")
 LATENCIES = {"latency_ms": 1e-3, "latency_us": 1e-6, "latency_s": 1.0}
+LENGTHS = ("px", "pixel", "pixels")
+UNIT = re.compile(r"(?P<name>\w+?)[ _]*[\[(]\s*(?P<unit>\w+)\s*[\])]")
+"""A heading with a unit in brackets."""
 SAME_MACS = 1.25
 """Factor between the multiply-accumulates that a tool counts and ours; tools differ in what else than products they count."""
 
@@ -122,11 +128,12 @@ def of_profile(profile: Profile, document: Document, subject: Subject) -> Timing
 
 def _of_csv(document: Document, device: Device, library: Library) -> Timings:
     path = document.path
-    rows = list(_rows(document.text))
+    separator = _separator(document.text)
+    rows = list(_rows(document.text, separator))
     if not rows:
         raise TimingFileError(path, ["the file is empty"])
     (_, header), *body = rows
-    names = [name.strip().lower() for name in header]
+    names = [_heading(name.strip().lower()) for name in header]
     if problems := _header_problems(names):
         raise TimingFileError(path, problems)
     found: list[Measurement] = []
@@ -135,7 +142,11 @@ def _of_csv(document: Document, device: Device, library: Library) -> Timings:
         if len(cells) != len(names):
             problems.append(f"line {line}: {len(cells)} cells under {len(names)} columns")
             continue
-        wrong, read = _line(dict(zip(names, map(str.strip, cells), strict=True)), device, library, f"line {line}", path.parent)
+        line_of = dict(zip(names, map(str.strip, cells), strict=True))
+        if separator == ";":
+            # Spreadsheets separate by semicolons where a comma is one of decimals.
+            line_of |= {name: line_of[name].replace(",", ".") for name in LATENCIES if name in line_of}
+        wrong, read = _line(line_of, device, library, f"line {line}", path.parent)
         problems += [f"line {line}: {problem}" for problem in wrong]
         found += read.measurements
         remarks += read.remarks
@@ -146,12 +157,29 @@ def _of_csv(document: Document, device: Device, library: Library) -> Timings:
     return Timings(found, tuple(remarks))
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each line that says something."""
-    reader = csv.reader(text.splitlines())
+def _separator(text: str) -> str:
+    """What stands between the cells of the first line that says something: a comma, unless only another is there."""
+    header = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("#", "sep="))), "")
+    return next((mark for mark in (",", ";", "\t") if mark in header), ",")
+
+
+def _heading(text: str) -> str:
+    """The column that a heading names, its unit in brackets understood."""
+    found = UNIT.fullmatch(text)
+    if found is None:
+        return text
+    name, unit = found["name"], found["unit"].replace("\u00b5", "u").replace("\u03bc", "u")
+    if name in ("height", "width") and unit in LENGTHS:
+        return name
+    return f"{name}_{unit}" if f"{name}_{unit}" in LATENCIES else text
+
+
+def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each line that says something; a spreadsheet's ``sep=;`` says nothing."""
+    reader = csv.reader(text.splitlines(), delimiter=separator)
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells) and not cells[0].lstrip().startswith("#"):
+            if any(cell.strip() for cell in cells) and not cells[0].lstrip().startswith(("#", "sep=")):
                 yield reader.line_num, cells
     except csv.Error as error:  # a cell of more than 128 KiB: no table
         yield reader.line_num, [f"({error})"]
@@ -177,7 +205,7 @@ def _line(cells: Mapping[str, str], device: Device, library: Library, label: str
     if profile and unit and cells[unit]:
         problems.append(f"both {unit} and a profile: leave one of them empty")
     elif not profile and not latency_s > 0:
-        problems.append(f"{unit} {cells[unit]!r} is not a number above 0" if unit else "no profile is named")
+        problems.append(f"{unit} {cells[unit]!r} is not a number above 0, without a unit" if unit else "no profile is named")
     if subject is not None and layer and layer not in (names := [row.name for row in subject.workload.layers]):
         problems.append(f"{subject.workload.name} has no layer {layer!r}. {closest(layer, names)}")
     if profile and layer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,47 @@ def test_lines_become_measurements(tmp_path: Path, truth: device.Device) -> None
     assert found[1].workload.tensors[0].height == 180
     assert found[3].label == "line 7: espcn x2 90x160 W8A8"
     assert found[2].workload.macs < found[1].workload.macs
+
+
+PLAIN = "network,height,width,precision,latency_ms\nfsrcnn,90,160,W8A8,3.25\nespcn,90,160,W8A8,1.5\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN.replace("\n", "\r\n"),
+        "\ufeff" + PLAIN,
+        PLAIN.replace("latency_ms", "Latency (ms)").replace("height", "Height [px]"),
+        PLAIN.replace("latency_ms", "latency_[ms]").replace("width", "width (pixels)"),
+        PLAIN.replace("latency_ms", "latency (\u00b5s)").replace("3.25", "3250").replace("1.5", "1500"),
+        PLAIN.replace(",", "\t"),
+        "sep=;\r\n" + PLAIN.replace(",", ";").replace(".", ","),
+        "# of my board, 2 runs\n" + PLAIN.replace(",", ";"),
+    ],
+)
+def test_tables_as_spreadsheets_and_people_write_them(tmp_path: Path, truth: device.Device, text: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode("utf-8"))
+    found = timings.read(path, truth).measurements
+    assert [m.latency_s for m in found] == pytest.approx([3.25e-3, 1.5e-3])
+    assert [m.workload.tensors[0].height for m in found] == [90, 90]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (PLAIN.replace("latency_ms", "latency (h)"), "latency (h)"),
+        (PLAIN.replace("height", "height (mm)"), "height (mm)"),
+        (PLAIN.replace("3.25", "3.25 ms"), "without a unit"),
+        (PLAIN.replace(",", "\t").replace("3.25", "3,250"), "3,250"),
+        (PLAIN.replace(",", ";").replace("3.25", "1.003,25"), "1.003.25"),
+    ],
+)
+def test_what_is_not_understood_is_refused(tmp_path: Path, truth: device.Device, text: str, words: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode("utf-8"))
+    with pytest.raises(timings.TimingFileError, match=re.escape(words)):
+        timings.read(path, truth)
 
 
 def test_every_mistake_with_its_line(tmp_path: Path) -> None:
