@@ -3,121 +3,168 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from small_job import NETWORK
 
 from hwsearch.cli import main
+from hwsearch.contracts.parts import tiny_calibration, tiny_pairs
 from hwsearch.documents.reading import read_json
 from hwsearch.plans import verify
-from hwsearch.quality.evaluate import Evaluator, Score
+from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.measurement import Measure
 from hwsearch.quality.proxy import ProxyInfo
-from hwsearch.quant.calibrate import Calibration
+from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.learn import polish
 from hwsearch.runs import by_content, damage_cache
 from searchspaces.data import pictures
 from searchspaces.space import PlanRow
+from searchspaces.tasks.image import SuperResolution
+from searchspaces.tasks.task import Contract
 
 
-def test_a_second_device_measures_no_proxy_and_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWSEARCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(polish, "STEPS", 20)
-    (tmp_path / "photos").mkdir()
-    for i, photo in enumerate(pictures.shipped()[:3]):
-        Image.fromarray(photo.rgb[:136, :144]).save(tmp_path / "photos" / f"photo{i}.png")
-    (tmp_path / "net.py").write_text(NETWORK)
-    measured: list[str] = []
-    measure = ProxyInfo.measure
+@dataclass
+class Ran:
+    """One run: the proxies that it measured, the plans that it simulated, how often it looked at pictures (of plans, too), and
+    what it did with chosen plans."""
 
-    def counted(info: ProxyInfo, *arguments: Any) -> Any:
-        measured.append(info.name)
-        return measure(info, *arguments)
+    folder: Path
+    measured: list[str] = field(default_factory=list)
+    simulated: list[PlanRow] = field(default_factory=list)
+    looked: list[str] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
 
-    monkeypatch.setattr(ProxyInfo, "measure", counted)
-    simulated: list[PlanRow] = []
-    simulate = Measure.__call__
+    @property
+    def front(self) -> list[Any]:
+        front = read_json(self.folder / "results.json", "")["front"]
+        return [(plan["weight_bits"], plan["activation_bits"], plan["measured"]) for plan in front]
 
-    def noted(measuring: Measure, plan: PlanRow) -> Score:
-        simulated.append(plan)
-        return simulate(measuring, plan)
-
-    monkeypatch.setattr(Measure, "__call__", noted)
-    looked: list[str] = []  # plans on patches, and on pictures
-    monkeypatch.setattr(Evaluator, "losses_db", counting(looked, Evaluator.losses_db))
-    finished: list[str] = []  # what was done with chosen plans
-    for place, name in ((Calibration, "finished"), (verify, "prove")):
-        monkeypatch.setattr(place, name, counting(finished, getattr(place, name)))
-
-    def run(name: str, target: str, *more: str) -> list[str]:
-        """The proxies that a run measures."""
-        measured.clear()
-        simulated.clear()
-        finished.clear()
-        looked.clear()
-        words = ["optimize", "--model", f"{tmp_path / 'net.py'}:build", "--scale", "2", "--input", "24x32", "--force"]
-        words += ["--weight-bits", "4,8", "--evaluations", "4", "--probes", "3", "--images", str(tmp_path / "photos")]
-        assert main([*words, "--target", target, "--out", str(tmp_path / name), "--quiet", *more]) == 0
-        return list(measured)
-
-    def front(name: str) -> list[Any]:
-        results = read_json(tmp_path / name / "results.json", "")
-        return [(plan["weight_bits"], plan["activation_bits"], plan["measured"]) for plan in results["front"]]
-
-    def proven(name: str) -> dict[str, bytes]:
+    @property
+    def proven(self) -> dict[str, bytes]:
         """Integers and exported files of the chosen plans."""
-        return {
-            file.name: file.read_bytes()
-            for file in (tmp_path / name / "plans").iterdir()
-            if file.suffix in (".safetensors", ".onnx")
-        }
+        files = (file for file in (self.folder / "plans").iterdir() if file.suffix in (".safetensors", ".onnx"))
+        return {file.name: file.read_bytes() for file in files}
 
-    assert run("first", "stm32h743")
-    assert finished
-    assert len(list((tmp_path / "home" / "damage").glob("*.json"))) == 1
-    whole = len(simulated)
-    assert run("second", "stm32l4r5") == []
-    assert len(simulated) < whole
-    assert run("again", "stm32h743") == []
-    assert simulated == []
-    assert finished == looked == []
-    assert front("again") == front("first")
-    assert proven("again") == proven("first")
-    assert run("anew", "stm32l4r5", "--no-cache")
-    assert finished
-    assert front("second") == front("anew")
-    assert proven("second") == proven("anew")
-    tables = [read_json(tmp_path / name / "damage.json", "")["tables"] for name in ("second", "anew")]
-    for proxy, table in tables[0].items():
-        assert np.array_equal(table["noise"], tables[1][proxy]["noise"])
-    # Other numbers, other tables: of a network that differs in one weight, and of another seed.
-    (tmp_path / "net.py").write_text(NETWORK.replace("mul_(0.2)", "mul_(0.201)"))
-    assert run("other", "stm32h743")
-    assert run("seed", "stm32h743", "--seed", "1")
-    # A damaged file is as good as none.
+    @property
+    def tables(self) -> dict[str, Any]:
+        return {proxy: table["noise"] for proxy, table in read_json(self.folder / "damage.json", "")["tables"].items()}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs of one network on one set of photos."""
+
+    folder: Path
+
+    def run(self, name: str, target: str, home: str, *more: str) -> Ran:
+        """A run that keeps what it finds in the folder ``home``, and what it did."""
+        ran = Ran(self.folder / name)
+        words = ["optimize", "--model", f"{self.folder / 'net.py'}:build", "--scale", "2", "--input", "24x32", "--force"]
+        words += ["--weight-bits", "4,8", "--evaluations", "4", "--probes", "3", "--images", str(self.folder / "photos")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HWSEARCH_HOME", str(self.folder / home))
+            patch.setattr(polish, "STEPS", 20)
+            patch.setattr(ProxyInfo, "measure", noting(ran.measured, lambda info, *_: info.name, ProxyInfo.measure))
+            patch.setattr(Measure, "__call__", noting(ran.simulated, lambda _, plan: plan, Measure.__call__))
+            patch.setattr(Evaluator, "losses_db", noting(ran.looked, lambda *_: "looked", Evaluator.losses_db))
+            for place, function in ((Calibration, "finished"), (verify, "prove")):
+                patch.setattr(place, function, noting(ran.finished, lambda *_, done=function: done, getattr(place, function)))
+            assert main([*words, "--target", target, "--out", str(ran.folder), "--quiet", *more]) == 0
+        return ran
+
+
+def noting(notes: list[Any], what: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(*arguments: Any, **named: Any) -> Any:
+        notes.append(what(*arguments))
+        return function(*arguments, **named)
+
+    return noted
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What of the pictures is in the name of a table."""
+
+    sha256: str
+    task: SuperResolution = field(default_factory=lambda: SuperResolution(Contract(2, 1)))
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    folder = tmp_path_factory.mktemp("kept")
+    (folder / "photos").mkdir()
+    for i, photo in enumerate(pictures.shipped()[:3]):
+        Image.fromarray(photo.rgb[:136, :144]).save(folder / "photos" / f"photo{i}.png")
+    (folder / "net.py").write_text(NETWORK)
+    return Job(folder)
+
+
+@pytest.fixture(scope="module")
+def first(job: Job) -> Ran:
+    return job.run("first", "stm32h743", "home")
+
+
+def test_what_the_first_run_measures_is_kept_in_one_table(job: Job, first: Ran) -> None:
+    assert first.measured
+    assert first.finished
+    assert len(list((job.folder / "home" / "damage").glob("*.json"))) == 1
+
+
+def test_the_same_run_again_measures_nothing_and_finds_the_same(job: Job, first: Ran) -> None:
+    again = job.run("again", "stm32h743", "home")
+    assert again.measured == again.simulated == again.looked == again.finished == []
+    assert again.front == first.front
+    assert again.proven == first.proven
+
+
+def test_a_device_alike_measures_less_and_finds_what_it_would_find_alone(job: Job, first: Ran) -> None:
+    shutil.copytree(job.folder / "home", job.folder / "second home")
+    second = job.run("second", "stm32l4r5", "second home")
+    assert second.measured == []
+    assert len(second.simulated) < len(first.simulated)
+    alone = job.run("alone", "stm32l4r5", "home", "--no-cache")
+    assert alone.finished
+    assert second.front == alone.front
+    assert second.proven == alone.proven
+    assert second.tables == alone.tables
+
+
+def test_damaged_files_are_as_good_as_none_and_are_written_again(job: Job, first: Ran) -> None:
+    home = job.folder / "damaged home"
+    shutil.copytree(job.folder / "home", home)
     for kept in ("damage", "scores", "plans", "proofs"):
-        files = [*(tmp_path / "home" / kept).iterdir()]
+        files = [*(home / kept).iterdir()]
         assert files
         for file in files:
             file.write_bytes(file.read_bytes()[:-40])
-    assert run("damaged", "stm32h743")
-    assert simulated
-    assert finished
-    damaged = proven("damaged")
-    assert run("mended", "stm32h743") == finished == []
-    assert proven("mended") == damaged
+    damaged = job.run("damaged", "stm32h743", home.name)
+    assert damaged.measured == first.measured
+    assert damaged.simulated
+    assert damaged.finished
+    assert damaged.proven == first.proven
+    mended = job.run("mended", "stm32h743", home.name)
+    assert mended.measured == mended.finished == []
 
 
-def counting(calls: list[str], function: Any) -> Any:
-    def counted(*arguments: Any, **named: Any) -> Any:
-        calls.append(function.__name__)
-        return function(*arguments, **named)
-
-    return counted
+def test_other_numbers_have_other_tables() -> None:
+    """Of a network that differs in one weight, of other pictures, and of another seed."""
+    calibration, photos = tiny_calibration(), Photos("a")
+    node = calibration.graph.convs[0]
+    weight = node.weights["weight"].clone()
+    weight.view(-1)[0] += 1e-3
+    changed = calibration.graph.replaced({node.name: replace(node, weights={**node.weights, "weight": weight})})
+    lows, space = [pair.low for pair in tiny_pairs()], calibration.space
+    other, same = (calibrate(graph, lows, space, method=calibration.method) for graph in (changed, calibration.graph))
+    asked = [(calibration, photos, 0), (other, photos, 0), (calibration, Photos("b"), 0), (calibration, photos, 1)]
+    keys = {damage_cache.key(found, seen, seed, ["fisher"]) for found, seen, seed in asked}  # type: ignore[arg-type]
+    assert len(keys) == 4
+    assert damage_cache.key(same, photos, 0, ["fisher"]) in keys  # type: ignore[arg-type]
 
 
 def test_the_oldest_files_go(tmp_path: Path) -> None:
