@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from searchspaces.tasks.task import Sample, Task
 
 
+OUTPUT_SQNR = "output_sqnr"
+"""The built-in proxy that quantizes one layer or tensor and looks at the output: it ranks random plans best on every network that
+ships. Where one proxy must do, it is this one."""
+
+
 @dataclass(frozen=True)
 class ProxyInfo:
     """A proxy as it is listed. ``cost`` says how many passes through the network it takes; ``searched``: whether every search

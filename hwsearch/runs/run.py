@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
 RUN, TARGETS, BLOCKS = "run.json", "targets.json", "blocks.json"
 RESULTS, LEGS, CLOCK = "results.json", "legs.json", "clock.json"
-EVALUATIONS, DAMAGE, JOURNAL, PLANS, CROPS, REPORT = (
-    *("evaluations.jsonl", "damage.json", "journal.log", "plans", "crops", "report.html"),
-)
+EVALUATIONS, DAMAGE, JOURNAL = "evaluations.jsonl", "damage.json", "journal.log"
+PLANS, CROPS, REPORT = "plans", "crops", "report.html"
 ENTRIES = (RUN, TARGETS, BLOCKS, RESULTS, LEGS, CLOCK, EVALUATIONS, DAMAGE, JOURNAL, PLANS, CROPS, REPORT)
 """What stands in a run directory."""
 SHARING = ("storage", "study", "grace_s")

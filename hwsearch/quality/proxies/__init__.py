@@ -2,8 +2,8 @@
 
 One file is one proxy, with ``INFO = ProxyInfo(NAME, ...)``, by which it is found, and ``measure(calibration, samples, seed,
 progress=None, task=None) -> Damage``; without a task the samples are pairs of pictures, enlarged. All of them start from the same
-errors (see ``errors``) and differ in how they carry them to the output. Modules are imported when they are used; listing reads
-only what they declare.
+errors (see ``quality.errors``) and differ in how they carry them to the output. Modules are imported when they are used; listing
+reads only what they declare.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from hwmodels.parts.registry import Registry, declared_in, instances
-from hwsearch.quality.proxy import ProxyInfo
+from hwsearch.quality.proxy import OUTPUT_SQNR, ProxyInfo
+
+__all__ = ["OUTPUT_SQNR", "PROXIES"]
 
 _built_in = partial(declared_in, Path(__file__).parent, "INFO", ProxyInfo)
 
 PROXIES: Registry[ProxyInfo] = Registry("proxy", "hwsearch.proxies", _built_in, instances(ProxyInfo, lambda info: info.name))
-
-OUTPUT_SQNR = "output_sqnr"
-"""The built-in proxy that quantizes one layer or tensor and looks at the output: it ranks random plans best on every network that
-ships. Where one proxy must do, it is this one."""

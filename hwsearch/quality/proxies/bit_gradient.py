@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hwmodels.numbers import Int, NumberFormat
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by
+from hwsearch.quality.errors import Errors, Progress, float_error, judged_by
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.learn.bit_gradients import Probe, Seen, looks, of_bits, weights_of_bits

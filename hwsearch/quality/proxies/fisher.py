@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Progress, float_error, forward, inner_products, judged_by
+from hwsearch.quality.errors import Errors, Progress, float_error, forward, inner_products, judged_by
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.work import macs_per_pixel

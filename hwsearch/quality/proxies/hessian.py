@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Forward, Progress, float_error, forward, judged_by
+from hwsearch.quality.errors import Errors, Forward, Progress, float_error, forward, judged_by
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.work import macs_per_pixel

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from hwsearch.quality import alone
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies import alone
-from hwsearch.quality.proxies.errors import Progress
+from hwsearch.quality.errors import Progress
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.tasks.task import Sample, Task

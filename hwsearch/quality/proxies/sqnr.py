@@ -15,7 +15,7 @@ import torch
 
 from hwsearch.documents.results import SignalToNoise
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by, tensors
+from hwsearch.quality.errors import Errors, Progress, float_error, judged_by, tensors
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.work import macs_per_pixel

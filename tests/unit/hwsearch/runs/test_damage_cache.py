@@ -155,12 +155,13 @@ def test_damaged_files_are_as_good_as_none_and_are_written_again(job: Job, first
 def test_other_numbers_have_other_tables() -> None:
     """Of a network that differs in one weight, of other pictures, and of another seed."""
     calibration, photos = tiny_calibration(), Photos("a")
-    node = calibration.graph.convs[0]
+    traced = calibration._seen.graph
+    node = traced.convs[0]
     weight = node.weights["weight"].clone()
     weight.view(-1)[0] += 1e-3
-    changed = calibration.graph.replaced({node.name: replace(node, weights={**node.weights, "weight": weight})})
+    changed = traced.replaced({node.name: replace(node, weights={**node.weights, "weight": weight})})
     lows, space = [pair.low for pair in tiny_pairs()], calibration.space
-    other, same = (calibrate(graph, lows, space, method=calibration.method) for graph in (changed, calibration.graph))
+    other, same = (calibrate(graph, lows, space, method=calibration.method) for graph in (changed, traced))
     asked = [(calibration, photos, 0), (other, photos, 0), (calibration, Photos("b"), 0), (calibration, photos, 1)]
     keys = {damage_cache.key(found, seen, seed, ["fisher"]) for found, seen, seed in asked}  # type: ignore[arg-type]
     assert len(keys) == 4

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.proxies.errors import Errors, Progress, float_error, judged_by, tensors
+from hwsearch.quality.errors import Errors, Progress, float_error, judged_by, tensors
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.ir.graph import Graph, Node, apply, execute

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import UsageError
-from hwsearch.quality.proxies import OUTPUT_SQNR
+from hwsearch.quality.proxy import OUTPUT_SQNR
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ops.moves.move import View
