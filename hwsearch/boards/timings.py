@@ -82,6 +82,11 @@ def read(path: Path, device: Device, library: Library | None = None, said: Mappi
                 f"{path}: no profile that is known ({', '.join(reader.name for reader in profiles.readers())})",
                 "A CSV file of timings names network, size and precision itself: leave the options out.",
             )
+        if document.text.lstrip().startswith(("{", "[")):
+            raise FileError(
+                f"{path}: JSON, but no profile that is known ({', '.join(reader.name for reader in profiles.readers())})",
+                "Hand in what one of these tools wrote, whole; or write the times into a CSV file (`hwsearch devices calibrate --help`).",
+            )
         return _of_csv(document, device, library)
     missing = [name for name in REQUIRED if name not in (said or {})]
     if missing or said is None:

@@ -12,6 +12,7 @@ import pytest
 from hwmodels.device import catalogue, device, reader
 from hwmodels.device.facts import number, with_numbers
 from hwmodels.device.values import Quantity
+from hwmodels.errors import FileError
 from hwmodels.fitting import constants
 from hwsearch.boards import board, host, timings
 from hwsearch.boards.library import Library
@@ -95,6 +96,13 @@ def test_what_is_not_understood_is_refused(tmp_path: Path, truth: device.Device,
     path.write_bytes(text.encode("utf-8"))
     with pytest.raises(timings.TimingFileError, match=re.escape(words)):
         timings.read(path, truth)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', "\n[{broken"])
+def test_json_of_no_known_tool_is_not_taken_for_a_table(tmp_path: Path, truth: device.Device, text: str) -> None:
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(FileError, match="JSON, but no profile that is known"):
+        timings.read(tmp_path / "p.json", truth)
 
 
 def test_every_mistake_with_its_line(tmp_path: Path) -> None:
