@@ -85,7 +85,7 @@ def read(path: Path, device: Device, library: Library | None = None, said: Mappi
         if document.text.lstrip().startswith(("{", "[")):
             raise FileError(
                 f"{path}: JSON, but no profile that is known ({', '.join(reader.name for reader in profiles.readers())})",
-                "Hand in what one of these tools wrote, whole; or write the times into a CSV file (`hwsearch devices calibrate --help`).",
+                "Hand in the whole of what one of these tools wrote, or write the times into a CSV file.",
             )
         return _of_csv(document, device, library)
     missing = [name for name in REQUIRED if name not in (said or {})]
