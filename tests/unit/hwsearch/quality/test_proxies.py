@@ -10,7 +10,8 @@ from words import make_node
 
 from hwmodels.numbers import INT16, Int, formats_of
 from hwsearch.contracts import tiny_calibration, tiny_pairs
-from hwsearch.quality.proxies import PROXIES, activation_mse, errors, fisher, hessian, output_sqnr, psnr_drop, sqnr
+from hwsearch.quality import errors
+from hwsearch.quality.proxies import PROXIES, activation_mse, fisher, hessian, output_sqnr, psnr_drop, sqnr
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.search import correlation
 from hwsearch.search.propose import random_plans
