@@ -2,7 +2,8 @@
 
 Tensors in integers are carried as ``code - zero point`` in float32, weights as their integers. For 8-bit tensors this is the
 arithmetic of the "f32" rule (see ``quant.network.graph``), exact as long as accumulators stay below 2^24; beyond, and for
-16-bit tensors, a code may differ by one from the integer engine now and then. Nothing is differentiated.
+16-bit tensors, a code may differ by one from the integer engine now and then. That is so operator by operator: where a plan mixes
+8 and 16 bits, one code of 8 bits that tips is 256 codes of 16 bits behind it. Nothing is differentiated.
 """
 
 from __future__ import annotations

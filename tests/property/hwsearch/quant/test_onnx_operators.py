@@ -104,6 +104,24 @@ def test_codes_are_those_of_onnx_runtime(name: str, kind: Kind, seed: int) -> No
     np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize(
+    ("step", "row", "written"),
+    [
+        (0.13, [249, 196, 201, 215, 161, 204], [251, 0, 0, 3, 0, 1]),
+        (0.055, [219, 224, 201, 189, 168, 175], [84, 111, 31, 16, 5, 8]),
+        (0.097, [174, 159, 183, 146, 188, 202], [11, 3, 27, 1, 44, 171]),
+        (0.144, [193, 197, 182, 221, 169, 235], [1, 1, 0, 30, 0, 224]),
+    ],
+)
+def test_the_softmax_s_table_is_moved_by_a_single_precision_logarithm(step: float, row: list[int], written: list[int]) -> None:
+    """Rows whose first or last code falls on another side of a half with a logarithm in double precision: one code in a
+    million, which a deep network enlarges."""
+    x, of, y = np.array([row], np.uint8), Grid("uint8", step, 113), Grid("uint8", 1 / 256, 0)
+    theirs = onnx_operators.run("QLinearSoftmax", [(x, of)], y, attributes={"opset": 13, "axis": -1})
+    np.testing.assert_array_equal(theirs, [written])
+    np.testing.assert_array_equal(qlinear.softmax(x, of, y), theirs)
+
+
 def test_a_softmax_that_overflows_in_the_kernel_is_refused() -> None:
     """One entry a row and steps of 1/256: the kernel multiplies a number of e^(88.7 - 5) by 256."""
     with pytest.raises(ValueError, match="overflow"):
