@@ -51,11 +51,8 @@ def measure(
         tensors, layers = run.gradients(signs, keep=False)
         for decision, name, is_weight, choice in errors.choices():
             if is_weight:
-                total = _through(errors.weight(name, choice)[0], layers[name][0], 0)
-                for user in errors.users[name]:
-                    bias_gain, bias_error = layers[user][1], errors.weight(user, choice)[1]
-                    if bias_gain is not None and bias_error is not None:
-                        total += float(torch.sum((bias_error * bias_gain) ** 2))
+                biases = (_of_bias(errors.weight(user, choice)[1], layers[user][1]) for user in errors.users[name])
+                total = sum(biases, _through(errors.weight(name, choice)[0], layers[name][0], 0))
             else:
                 total = sum(
                     _through(errors.tensor(m, choice, run.tensors[m].detach()), tensors[m], axes[m]) for m in errors.members[name]
@@ -74,6 +71,11 @@ def measure(
         forward_passes=len(used),
         backward_passes=len(used),
     )
+
+
+def _of_bias(error: Tensor | None, gradient: Tensor | None) -> float:
+    """Error power times squared gradient, summed; none of a layer without a bias, or of one that no choice changes."""
+    return 0.0 if error is None or gradient is None else float(torch.sum((error * gradient) ** 2))
 
 
 def _through(error: Tensor, gradient: Tensor, channel: int | None) -> float:
