@@ -86,6 +86,27 @@ def test_what_the_output_says_reaches_every_number(calibration) -> None:
     assert all(float(gradient.abs().max()) > 0 for gradient in torch.autograd.grad(loss, numbers))
 
 
+@pytest.mark.parametrize("tensors", [4, 8])
+def test_nothing_crosses_a_step_of_a_tensor_at_once(calibration, tensors: int) -> None:
+    """Adam moves what it trains by its rate at most, about."""
+    student = Student(draft_of(calibration, 4, tensors))
+    rates = {id(change): group["lr"] for group in student.groups(Course()) for change in group["params"]}
+    for name, layer in student.layers.items():
+        assert 0.01 < rates[id(layer.bias_change)] * layer._unit / student.start.formats[name].scale < 0.2
+    for ends in student.tensors.values():
+        assert 0.01 < rates[id(ends.change)] * ends.grid.levels < 0.2
+    fastest = max(rates[id(layer.steps)] for layer in student.layers.values())  # the output has 8 bits in any case
+    assert fastest == pytest.approx(Course().weights / (1 if tensors == 4 else 4))
+
+
+@pytest.mark.parametrize(("effort", "steps"), [(0.5, 4), (1.0, 4), (3.0, 12)])
+def test_more_effort_than_usual_takes_more_steps_than_usual(calibration, effort: float, steps: int) -> None:
+    shares: list[float] = []
+    course = Course(steps=4, fewest=1, macs=1e12)
+    train(replace(draft_of(calibration, 4, 4), effort=effort), course, progress=lambda what, share: shares.append(share))
+    assert len(shares) == steps
+
+
 def test_training_brings_the_shipped_network_nearer_on_photos_it_did_not_see() -> None:
     request = Request(scope="not-first-last")
     problem = pose(request)
