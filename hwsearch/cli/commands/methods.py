@@ -58,14 +58,14 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
 
 
 def read_pairs(texts: list[str]) -> list[tuple[int, int]]:
-    """``4/4`` texts as (weight bits, activation bits), each pair once.
+    """``4/4`` texts, or several of them behind commas, as (weight bits, activation bits), each pair once.
 
     Raises:
         UsageError: not of that form, or below 2 bits.
     """
     pairs = []
-    for text in texts:
-        match = re.fullmatch(r"(\d{1,2})/(\d{1,2})", text.strip())
+    for text in (part for given in texts for part in re.split(r"[,\s]+", given.strip())):
+        match = re.fullmatch(r"(\d{1,2})/(\d{1,2})", text)
         if not match or min(pair := (int(match[1]), int(match[2]))) < 2 or max(pair) > 8:
             raise UsageError(f"--bits {text!r} is not a pair of widths", "Weights and tensors, 2 to 8 bits each, such as 4/4.")
         pairs.append(pair)
@@ -84,8 +84,10 @@ def compare(
     images: options.Images = None,
     input_size: options.Input = None,
     scope: options.Scope = None,
+    more_bits: Annotated[list[str] | None, typer.Argument(help="More of --bits.", metavar="W/A", show_default=False)] = None,
     bits: Annotated[
-        list[str] | None, typer.Option(help="Weights/tensors (repeatable). Default: 4/4.", metavar="W/A", show_default=False)
+        list[str] | None,
+        typer.Option(help="Weights/tensors, one or several (4/4 3/3). Default: 4/4.", metavar="W/A", show_default=False),
     ] = None,
     method: Annotated[
         list[str] | None, typer.Option(help="A method (repeatable). Default: all.", metavar="NAME", show_default=False)
@@ -117,7 +119,7 @@ def compare(
     """What each method makes of a network at some widths: quality in integers, seconds, and the price on the target.
 
     Examples:
-      hwsearch methods compare --network fsrcnn --bits 4/4 --bits 3/3
+      hwsearch methods compare --network fsrcnn --bits 4/4 3/3
       hwsearch methods compare --network imdn --scale 4 --weights imdn.pth --scope not-first-last --method ptq4sr --method mse
     """
     fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
@@ -130,7 +132,7 @@ def compare(
             "seed": seed,
         }
     )
-    pairs = read_pairs(bits or ["4/4"])
+    pairs = read_pairs([*(bits or []), *(more_bits or [])] or ["4/4"])
     terminal = Terminal(as_json, quiet)
     from hwsearch.documents import files
     from hwsearch.plans import compare_methods

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import stats
+from small_job import refusal
 
 from hwmodels.errors import FileError, UsageError
 from hwsearch.cli import main
@@ -78,8 +79,14 @@ def test_differences_have_intervals_and_methods_their_run_time_price(capsys: pyt
     assert best["latency_s"] == other["latency_s"]
 
 
+def test_widths_may_follow_one_another_behind_one_option(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, 2, "methods", "compare", "--bits", "4/4", "3/3", "2/1")
+    assert "2/1" in said
+
+
 def test_pairs_of_widths() -> None:
     assert read_pairs(["4/4", "2/8", "4/4"]) == [(4, 4), (2, 8)]
+    assert read_pairs(["4/4,3/3 2/2", " 2/8 "]) == [(4, 4), (3, 3), (2, 2), (2, 8)]
     for text in ("4", "4/", "1/4", "4/16", "w4a4"):
         with pytest.raises(UsageError, match="--bits"):
             read_pairs([text])
