@@ -72,6 +72,9 @@ class Measured(Told):
     codes: Count
     tiled_mismatched_codes: Count | None = None
     """Output codes that differ between our engine on whole pictures and tile by tile; None for a plan that cuts nothing."""
+    near_db: Number | None = None
+    """PSNR of the output against the floating-point network's, all channels and samples together, of values in 0..1; None where
+    outputs are no pictures, and in plans of earlier versions."""
     float_layers: list[Text] = Field(default_factory=list)
     """Layers that the device runs in floating point, hence not proven in integers."""
 

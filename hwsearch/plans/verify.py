@@ -23,6 +23,9 @@ from hwsearch.quant.engine.tiled import run_tiled
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.tasks.task import Sample, Task
 
+NO_ERROR = 1e-12
+"""Error power of values in 0..1 that counts as none: 120 dB are told of equal outputs."""
+
 
 def prove(qgraph: QuantizedGraph, onnx_path: str | Path, samples: Sequence[Sample], task: Task, reference: Run) -> Measured:
     """Run an exported plan and our engine on every picture, compare them, and measure quality.
@@ -32,7 +35,8 @@ def prove(qgraph: QuantizedGraph, onnx_path: str | Path, samples: Sequence[Sampl
         task: what judges the outputs.
         reference: the floating-point network, against which the loss is taken, on the same samples.
     Returns:
-        Both figures of the task of ONNX Runtime's outputs (means over samples), and the compared codes.
+        Both figures of the task of ONNX Runtime's outputs (means over samples), how near pictures are to the floating-point
+        network's, and the compared codes.
     Raises:
         MismatchError: the two disagree beyond what the module's text allows, or ONNX Runtime runs integer layers in floating
         point.
@@ -46,7 +50,7 @@ def prove(qgraph: QuantizedGraph, onnx_path: str | Path, samples: Sequence[Sampl
     runtime, fmt = ort.run_onnx(onnx_path), qgraph.formats[qgraph.graph.output.name]
     different = beyond = total = 0
     worst: tuple[int, Tensor | None] = (0, None)
-    figures, of_float = [], []
+    figures, of_float, errors = [], [], []
     with torch.no_grad():
         for sample in samples:
             output = runtime(sample.low)
@@ -54,7 +58,10 @@ def prove(qgraph: QuantizedGraph, onnx_path: str | Path, samples: Sequence[Sampl
             different, beyond, total = different + d, beyond + b, total + n
             worst = max(worst, (b, sample.low), key=lambda one: one[0])
             figures.append(task.figures(output, sample))
-            of_float.append(task.figures(reference(sample.low), sample).quality)
+            real = reference(sample.low)
+            of_float.append(task.figures(real, sample).quality)
+            if task.picture(real) is not None:
+                errors.append(float((task.limited(real).double() - task.limited(output).double()).square().mean()))
     judge(ort.tolerance(qgraph, onnx_path), different, beyond, total, worst[1])
     quality, second = (np.mean(column) for column in zip(*figures, strict=True))
     return Measured(
@@ -64,6 +71,7 @@ def prove(qgraph: QuantizedGraph, onnx_path: str | Path, samples: Sequence[Sampl
         runtime=f"onnxruntime {onnxruntime.__version__}",
         mismatched_codes=different,
         codes=total,
+        near_db=float(-10 * np.log10(max(float(np.mean(errors)), NO_ERROR))) if errors else None,
         float_layers=list(qgraph.float_layers),
     )
 

@@ -56,6 +56,7 @@ def entry(plan: Plan, fps: float | None) -> dict[str, Any]:
             "quality_db": measured.quality_db,
             "loss_db": measured.loss_db,
             "second": measured.second,
+            "near_db": measured.near_db,
             "runtime": measured.runtime,
         },
     }

@@ -176,6 +176,8 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
         f"{units.decibel(measured.quality_db)} {results.quality.name} and {measured.second:.4f} {results.second.name}, "
         f"against {units.decibel(results.reference.quality_db)} and {results.reference.second:.4f} in floating point."
     )
+    if measured.near_db is not None:
+        sentences.append(f"Its pictures are {units.decibel(measured.near_db)} (PSNR) from those in floating point.")
     return sentences
 
 

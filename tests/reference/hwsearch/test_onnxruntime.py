@@ -203,7 +203,11 @@ def test_the_proof_measures_and_finds_no_difference(name: str, tmp_path: Path) -
     assert measured.mismatched_codes == 0
     assert measured.codes == 2 * 48 * 40 * (3 if name == "edsr" else 1)
     assert measured.runtime.startswith("onnxruntime")
+    run = ort.run_onnx(path)
+    errors = [float((run(p.low).clamp(0, 1) - execute(q.graph, p.low).clamp(0, 1)).square().mean()) for p in _pairs(q, 2)]
+    assert measured.near_db == pytest.approx(-10 * np.log10(np.mean(errors)), abs=1e-3)
     same = verify.prove(q, path, _pairs(q, 2), SuperResolution(Contract(2, 1)), lambda x: integer.run(q, x))
+    assert same.near_db == 120
     assert same.loss_db == 0
     assert same.quality_db == measured.quality_db
 

@@ -41,7 +41,7 @@ def test_the_document_has_the_published_shape(results: Results) -> None:
         }
         assert entry["predicted"].pop("loss_is") == "simulated"
         assert set(entry["predicted"]) == {"loss_db", "latency_s", "weight_bytes", "peak_activation_bytes", "energy_j"}
-        assert entry["measured"] is None or set(entry["measured"]) == {"quality_db", "loss_db", "second", "runtime"}
+        assert entry["measured"] is None or set(entry["measured"]) == {"quality_db", "loss_db", "second", "near_db", "runtime"}
     assert {entry["measured"] is None for entry in document["front"]} == {True, False}
     assert all(set(check) == {"spearman"} for check in document["proxies"].values())
     assert Path(document["run_dir"]) == results.run_dir
