@@ -126,7 +126,7 @@ def _of_file(path: Path) -> Graph:
     return graph
 
 
-def positive(text: str) -> float:
+def finite(text: str) -> float:
     """A finite number, or NaN."""
     try:
         value = float(text)
@@ -140,6 +140,6 @@ def _arguments(text: str) -> dict[str, int | float | str]:
     found: dict[str, int | float | str] = {}
     for word in text.split():
         key, _, value = word.partition("=")
-        number = positive(value)
+        number = finite(value)
         found[key] = value if math.isnan(number) else int(number) if value.isdigit() else number
     return found

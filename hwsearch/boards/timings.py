@@ -28,7 +28,7 @@ from pathlib import Path
 from hwmodels.device.device import Device
 from hwmodels.errors import FileError, UsageError, closest
 from hwmodels.fitting.constants import Measurement
-from hwsearch.boards.library import Library, Subject, positive
+from hwsearch.boards.library import Library, Subject, finite
 from hwsearch.boards.profiles import found as profiles
 from hwsearch.boards.profiles.match import match
 from hwsearch.boards.profiles.profile import Document, Profile, open_document
@@ -206,7 +206,7 @@ def _line(cells: Mapping[str, str], device: Device, library: Library, label: str
     problems, subject = library.subject(cells, device)
     unit = next((name for name in LATENCIES if name in cells), None)
     profile, layer = cells.get("profile", ""), cells.get("layer", "")
-    latency_s = positive(cells[unit]) * LATENCIES[unit] if unit else 0.0
+    latency_s = finite(cells[unit]) * LATENCIES[unit] if unit else 0.0
     if profile and unit and cells[unit]:
         problems.append(f"both {unit} and a profile: leave one of them empty")
     elif not profile and not latency_s > 0:

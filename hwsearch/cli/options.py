@@ -73,7 +73,8 @@ NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Measure, polish and prove anew, also where an earlier run has done the same.")
 ]
 Input = Annotated[
-    str | None, typer.Option("--input", help="Size of the picture that goes in. Default: the device's.", metavar="HxW")
+    str | None,
+    typer.Option("--input", help="Height and width of the low-resolution picture. Default: the device's.", metavar="HxW"),
 ]
 Tile = Annotated[
     str | None,
@@ -124,13 +125,13 @@ Pin = Annotated[list[str] | None, typer.Option(help="Fix a layer or tensor to a 
 Arg = Annotated[list[str] | None, typer.Option(help="An argument of the network (repeatable).", metavar="KEY=VALUE")]
 Drop = Annotated[
     list[str] | None,
-    typer.Option(help="A block that the network is to be without, by its name in the weights (repeatable).", metavar="BLOCK"),
+    typer.Option(help="A block to leave out, by its name in the weights (repeatable).", metavar="BLOCK"),
 ]
 DropAuto = Annotated[
     list[str] | None,
     typer.Option(
         "--drop",
-        help="A block that the network is to be without, by its name in the weights (repeatable); auto: the search decides.",
+        help="A block to leave out, by its name in the weights (repeatable); auto: the search decides.",
         metavar="BLOCK|auto",
     ),
 ]
@@ -153,7 +154,7 @@ PlanFile = Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run
 Sampler = Annotated[
     str | None,
     typer.Option(
-        help="What proposes plans to measure: exact (default), or after the exact front nsga2, nsga3, tpe, gp or random.",
+        help="What proposes plans: exact (default), or after the exact front nsga2, nsga3, tpe, gp or random.",
         metavar="NAME",
         show_default=False,
     ),

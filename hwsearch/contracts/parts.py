@@ -75,8 +75,8 @@ def tiny_calibration(
 
 
 def check_device(name_or_path: str) -> None:
-    """A device prices a small network: finite, positive, terms adding up, fewer bits never storing more bytes, and no
-    width running faster than the native one that holds it."""
+    """A device prices a small network: terms are finite and not negative, every plan takes time, and fewer bits of a weight
+    never store more bytes."""
     device = catalogue.load(name_or_path)
     workload = to_workload(tiny_graph(), *device.default_input)
     space = build_space(

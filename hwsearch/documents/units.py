@@ -70,7 +70,7 @@ def doubt(known: Doubt) -> str:
     said = f"90 % of predicted latencies were within {known.share:.0%} of {known.source}{left_out}"
     if known.between_plans is None:
         return f"{said}."
-    return f"{said}; two plans of one network are told apart from a difference of {known.between_plans:.0%} on."
+    return f"{said}; between two plans of one network, differences below {known.between_plans:.0%} are not significant."
 
 
 def seconds(value_s: float | None) -> str:

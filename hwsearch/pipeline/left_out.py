@@ -115,8 +115,10 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
         HwsearchError: as ``pipeline.optimize``.
     """
     progress, clock = progress or Silent(), Clock()
-    if request.resume and request.run_dir is not None and (request.run_dir / reader.RESULTS).is_file():
-        return Run(request.run_dir).results
+    if request.resume and request.run_dir is not None:
+        directory.check_request(request.run_dir, request, saved=reader.blocks(request.run_dir))
+        if (request.run_dir / reader.RESULTS).is_file():
+            return Run(request.run_dir).results
     if not request.resume:
         directory.check_empty(request.run_dir)
     found = found_network(request)

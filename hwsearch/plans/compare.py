@@ -45,7 +45,7 @@ class OnDevice:
 
     @property
     def faster(self) -> tuple[int, float, bool] | None:
-        """Which plan is predicted to be faster, how many times, and whether that is beyond what the model gets wrong between
+        """Which plan is predicted to be faster, how many times, and whether that is beyond the cost model's error between
         plans; None where a price or that error is not known, or both take as long."""
         one, other = self.prices
         if one is None or other is None or self.doubt is None or one.latency_s == other.latency_s:
@@ -140,7 +140,7 @@ def _incomparable(opened: tuple[PlanFile, PlanFile]) -> list[str]:
     one, other = (found.plan for found in opened)
     said = []
     if one.provenance.weights_sha256 != other.provenance.weights_sha256:
-        said.append("The two plans are of different weights: their quality tells weights apart as much as widths.")
+        said.append("The two plans are of different weights: differences of quality are due to the weights too.")
     if (one.input_height, one.input_width) != (other.input_height, other.input_width):
         said.append(
             f"Each plan is priced for its own input: {one.input_height}x{one.input_width} and "
@@ -166,7 +166,10 @@ def _priced(opened: PlanFile, target: str | None, remarks: list[str]) -> Price |
         where = "layer by layer" if target is None else f"on {target}"
         remarks.append(f"{name} is not priced {where}: {error}")
         return None
-    remarks += [f"{name} on {target}: {remark}" for remark in price.remarks]
+    if target is None:
+        remarks += [f"{name}: {remark}" for remark in price.remarks if remark not in opened.remarks]
+    else:
+        remarks += [f"{name} on {target}: {remark}" for remark in price.remarks if remark not in opened.remarks]
     if target is None and price.problem.device.device_sha256 != opened.plan.provenance.device_sha256:
         remarks.append(f"{name} was made with another file of {price.problem.device.name} than is found now.")
     return price

@@ -178,7 +178,8 @@ def _remarks(space: SearchSpace, row: PlanRow, asked: Sequence[Width | None]) ->
         got = space.widths(d)[row[d]]
         if bits is not None and bits != got:
             kind = "layer" if d < len(space.layer_names) else "tensor"
-            why = f"of {bits} they are kept in {row.formats[d]}" if bits in space.widths(d) else f"{bits} are not on offer there"
+            offered = bits in space.widths(d)
+            why = f"{bits} bits are kept in {row.formats[d]} there" if offered else f"{bits} bits are not available there"
             said.append(f"{kind} {name} gets {written(got)}: {why}")
     return tuple(said)
 

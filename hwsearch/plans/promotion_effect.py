@@ -17,7 +17,7 @@ from hwsearch.quant.network.graph import QuantizedGraph
 
 @dataclass(frozen=True)
 class Effect:
-    """PSNR-Y in dB, means over ``pictures``: of the plan, and of what is exported."""
+    """Quality by the task's metric in dB, means over ``pictures``: of the plan, and of what is exported."""
 
     pictures: tuple[str, ...]
     quality_before_db: float

@@ -1,7 +1,8 @@
 """Budgets as people write them, ``latency=8ms``: the only parser of that notation.
 
 A budget is an upper limit on one objective. Whatever leaves this module is in SI units: seconds, bytes, decibels, joules.
-Prefixes are decimal (kB, MB) or binary (KiB, MiB), and upper and lower case do not matter. Two budgets are those of papers and
+Prefixes are decimal (kB, MB) or binary (KiB, MiB), and upper and lower case do not matter, but for the megajoule, which is no
+millijoule. Two budgets are those of papers and
 of no device: ``mean_bits``, weight bits by parameters over the layers of the scope, and ``bitops``, multiply-accumulates times
 both widths (see ``hwmodels.counting``).
 """
@@ -80,9 +81,11 @@ def quantity(key: str, text: str) -> float:
     factors = {name.lower(): factor for name, factor in units.items()}
     if not unit and "" not in units:
         raise UsageError(f"budget {key}={text} has no unit", f"Units for {key}: {allowed}.")
-    if unit.lower() not in factors:
+    if unit.lower() not in factors or (key == "energy" and unit.startswith("M")):
         raise UsageError(f"budget {key}={text}: {unit!r} does not measure {key}", f"Units for {key}: {allowed}.")
     value = number * factors[unit.lower()]
+    if key == "loss" and value < 0:
+        raise UsageError(f"budget {key}={text} asks for more than floating point gives", "Give zero or a loss above it.")
     if not math.isfinite(value) or value < 0 or (value == 0 and key != "loss"):
         raise UsageError(f"budget {key}={text} can never be met", "Give a limit greater than zero.")
     return value

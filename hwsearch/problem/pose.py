@@ -35,7 +35,7 @@ from searchspaces.tracing.recurrent import Recurrent
 QUICK_CROPS = 4
 """A quick run calibrates on every fourth crop: for the built-in network its chosen plan loses 0.144 dB where all crops give
 0.150."""
-ANOTHER = "Without {} the network is another: a search takes losses against what is left of it."
+ANOTHER = "{} left out: losses are told against the network that remains."
 """What is said of a network without blocks."""
 AUTO = ("auto",)
 """What ``Request.dropped`` may be beside names: a search decides (see ``pipeline.left_out``)."""
@@ -208,8 +208,8 @@ network is searched for what all of them hold."""
 WINDOW = 8
 """Such sizes are multiples of this, so that windows of the usual sides are whole."""
 _FOR_ONE_SIZE = (
-    "{0} is another network for each size of the picture (masks or shapes in it are made for one): it is priced and measured for "
-    "{1}x{2} pixels here. --input HxW asks for others."
+    "The graph of {0} depends on the size of the picture (masks or shapes in it are made for one): it is priced and evaluated at "
+    "{1}x{2} pixels (height x width). Choose another size with --input HxW."
 )
 
 

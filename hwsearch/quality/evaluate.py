@@ -19,7 +19,7 @@ AGREE_DB, AGREE_SHARE = 0.01, 0.01
 
 @dataclass(frozen=True)
 class Score:
-    """Quality of one plan on the samples of an evaluator, in the task's unit; ``psnr_...`` is its name in documents.
+    """Quality of one plan on the samples of an evaluator, in the task's unit.
     ``stderr_db`` is the standard error of the mean paired loss over samples; ``method``: the quantization method
     that the plan was measured with, the best of those on offer."""
 

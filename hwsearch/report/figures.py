@@ -25,10 +25,10 @@ _LABELLED = ("uniform W8A8", "uniform FP16", "uniform W16A16", "uniform W4A8", "
 
 @dataclass(frozen=True)
 class Objective:
-    """What a trade-off is drawn against: attribute of a point, budget and limit of that name, and how to write it."""
+    """What a trade-off is drawn against: attribute of a point, the budget that limits it alone, and how to write it."""
 
     attribute: str
-    budget: str
+    budget: str | None
     title: str
     write: Callable[[float | None], str]
     units: tuple[tuple[float, str], ...]
@@ -39,12 +39,12 @@ class Objective:
         return next(((f, u) for f, u in self.units if middle >= f), self.units[-1])
 
 
-_BYTE_UNITS = ((2.0**30, "GiB"), (2.0**20, "MiB"), (1e3, "KiB"), (0.0, "B"))
-_BYTES = tuple((2.0**10 if u == "KiB" else f or 1.0, u) for f, u in _BYTE_UNITS)
+_BYTES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 LATENCY = Objective("latency_s", "latency", "Latency", units.seconds, _SECONDS)
 WEIGHTS = Objective("weight_bytes", "weights", "Weight memory", units.bytes_, _BYTES)
-ACTIVATIONS = Objective("peak_activation_bytes", "memory", "Peak activation memory", units.bytes_, _BYTES)
+# A memory budget is for weights and activations together: no line at one of them.
+ACTIVATIONS = Objective("peak_activation_bytes", None, "Peak activation memory", units.bytes_, _BYTES)
 OBJECTIVES = (LATENCY, WEIGHTS, ACTIVATIONS)
 
 
@@ -77,7 +77,7 @@ def tradeoff(results: Results, objective: Objective) -> Figure:
     xs = [float(getattr(p, attribute)) for p in points] + [float(getattr(p.predicted, attribute)) for p in results.front]
     factor, unit = objective.unit(xs)
     steps = [(x / factor, y) for x, y in staircase(points, attribute)]
-    limit = results.budgets.get(objective.budget)
+    limit = None if objective.budget is None else results.budgets.get(objective.budget)
     hard = results.limits.get(attribute)
 
     def plot(axes: Axes) -> str | None:

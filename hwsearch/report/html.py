@@ -140,7 +140,7 @@ def _headline(results: Results, plan: Plan | None) -> str:
 def _summary(results: Results, plan: Plan | None) -> list[str]:
     network = f"{results.network} ×{results.scale}"
     asked = f"Asked: the bit-widths, layer by layer, with which {network} runs best on {results.device.title}"
-    size = f"for input pictures of {results.input_width}×{results.input_height} pixels"
+    size = f"for input pictures of {results.input_height}×{results.input_width} pixels (height × width)"
     budgets = units.listing(units.budget(*item) for item in results.budgets.items())
     sentences = [f"{asked}, {size}{', within ' + budgets if budgets else ''}."]
     if plan is None:
@@ -221,7 +221,7 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     versus = f", {_compared(faster, 'faster', 'slower')} than {reference.precision}" if faster and reference.precision else ""
     if doubt is not None:
         if versus and not doubt.tells_apart(predicted.latency_s, reference.latency_s or 0.0):
-            versus += ", within what the model gets wrong between plans"
+            versus += ", within the cost model's error between plans"
         unsure = f"; 90 % interval {units.interval(*doubt.interval_s(predicted.latency_s))}"
     compared = []
     if predicted.weight_bytes:
@@ -299,7 +299,7 @@ def _crops(results: Results, run_dir: Path) -> tuple[list[dict[str, Any]], int]:
         psnr = {key: units.decibel(value) for key, value in crop.psnr_db.items()}
         labels = [
             ("original", "original"),
-            (f"bicubic {psnr.get('bicubic', '')}", "bicubic enlargement"),
+            (f"{results.baseline} {psnr.get('bicubic', '')}", f"the simplest method: {results.baseline}"),
             (f"floating point {psnr.get('float', '')}", "floating-point network"),
             (f"{crop.plan_name} {psnr.get('plan', '')}", f"network under {crop.plan_name}"),
             (

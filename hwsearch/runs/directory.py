@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 from hwmodels.errors import FileError, HwsearchError, UsageError
 from hwmodels.parts import plugins
 from hwsearch.documents import earlier, reading
-from hwsearch.documents.configuration import SCHEMA, Leg, Legs
+from hwsearch.documents.configuration import SCHEMA, Configuration, Leg, Legs
 from hwsearch.documents.files import DISK_FULL, file_error, jsonable, write_json
 from hwsearch.documents.versions import versions
 from hwsearch.runs import run as reader
@@ -232,16 +232,19 @@ class RunDirectory:
         write_json(self.path / reader.LEGS, Legs(legs=[*Run(self.path).legs, leg]))
 
 
-def check_request(path: Path, request: Any, provenance: Mapping[str, Any] | None = None) -> None:
+def check_request(
+    path: Path, request: Any, provenance: Mapping[str, Any] | None = None, saved: Configuration | None = None
+) -> None:
     """Refuse to go on with the run in ``path`` where it was started differently.
 
     Args:
         request: compared field by field, apart from ``NOT_COMPARED``.
+        saved: how it was started; by default, what its ``run.json`` says.
         provenance: the hashes (keys that end in ``sha256``) are compared too; versions may differ.
     Raises:
         UsageError: something differs; every difference is listed.
     """
-    saved, asked = reader.configuration(path), jsonable(request)
+    saved, asked = saved or reader.configuration(path), jsonable(request)
     reader.ask_for_plugins(saved, path)
     before = earlier.with_request(saved.request)
     pairs = [(key, before.get(key), asked.get(key)) for key in sorted(set(before) | set(asked)) if key not in NOT_COMPARED]

@@ -108,7 +108,7 @@ def hypervolume(values: np.ndarray, reference: np.ndarray) -> float:
 
 
 def columns(losses: np.ndarray, objectives: Objectives) -> dict[str, np.ndarray]:
-    """Objective -> ``float64[N]`` of measured losses and estimated prices; ``memory_bytes`` is weights plus peak activations."""
+    """Objective -> ``float64[N]`` of simulated losses and estimated prices; ``memory_bytes`` is weights plus peak activations."""
     weights = np.asarray(objectives.weight_bytes, dtype=np.float64)
     peak = np.asarray(objectives.peak_activation_bytes, dtype=np.float64)
     return {
@@ -155,7 +155,7 @@ def choose(
     Args:
         counted: further objectives that may be budgeted (``counting.COUNTED``), ``float64[N]`` each.
     Raises:
-        BudgetError: no measured plan is within the budgets; says the best reachable value of each one that is out of reach.
+        BudgetError: no simulated plan is within the budgets; says the best reachable value of each one that is out of reach.
     """
     values = columns(losses, objectives) | dict(counted or {})
     rows = np.array(front, dtype=np.int64)
@@ -201,7 +201,7 @@ def _unreachable(values: Mapping[str, np.ndarray], wanted: Mapping[str, float], 
             facts.append(
                 f"the best reached{suffix} is {quantity(name, best)}, the budget is {quantity(name, limit)} ({label(name)})"
             )
-    message = "no measured plan meets the budget" + (
+    message = "no simulated plan meets the budget" + (
         ": " + "; ".join(facts) if facts else "s, and none meets all but one of them"
     )
     return BudgetError(message, "Raise the budget, allow more widths, or give the search more evaluations.")

@@ -65,7 +65,7 @@ def _decoded(path: str | Path) -> tuple[Image.Image, bool]:
     with Image.open(path, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise FileError(
-                f"{path}: {image.width}x{image.height} pixels are more than {MAX_PIXELS // 1_000_000} megapixels",
+                f"{path}: {image.height}x{image.width} pixels (height x width), more than {MAX_PIXELS // 1_000_000} megapixels",
                 "Crop the picture, or make it smaller.",
             )
         wide = any(";16" in str(tile[3]) for tile in image.tile)

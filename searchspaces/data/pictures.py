@@ -196,7 +196,7 @@ def _require(picture: Picture, rgb: np.ndarray, edge: int) -> None:
     height, width = rgb.shape[:2]
     if min(height, width) < edge:
         raise FileError(
-            f"{picture.path}: {width}x{height} pixels are smaller than a patch",
+            f"{picture.path}: {height}x{width} pixels (height x width) are smaller than a patch",
             f"Pictures must be at least {edge}x{edge} pixels here.",
         )
     if rgb.min() == rgb.max():
@@ -232,7 +232,7 @@ def fitted(pair: Pair, only: tuple[int, int] | None, multiple: int = 1) -> Pair:
         only = (multiple, multiple)
     if only is not None and (height < only[0] or width < only[1]):
         raise FileError(
-            f"{pair.name}: {width}x{height} pixels after degradation, the network takes {only[1]}x{only[0]} and no less",
+            f"{pair.name}: {height}x{width} pixels (height x width) after degradation, less than the {only[0]}x{only[1]} needed",
             "Give --input a smaller size, where the network is for the one size that is priced, or larger pictures.",
         )
     return window(pair, wanted)

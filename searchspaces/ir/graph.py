@@ -184,7 +184,7 @@ class Graph:
         """
         if self.size not in (None, (height, width)):
             raise UsageError(
-                f"{self.name}: traced for pictures of {self.size[1]}x{self.size[0]} pixels, not {width}x{height}",
+                f"{self.name}: traced for {self.size[0]}x{self.size[1]} pixels (height x width), not for {height}x{width}",
                 "Parts of this network, such as masks of windows, are made for one size: trace it at that size.",
             )
         if not any(node.op.extents for node in self.nodes):

@@ -65,7 +65,7 @@ class SuperResolution(Task):
             if asked.only is None:
                 raise
             height, width = asked.only
-            made = f"The network is made for pictures of {width}x{height} pixels: ask for a smaller --input."
+            made = f"The network is made for pictures of {height}x{width} pixels (height x width): ask for a smaller --input."
             raise FileError(error.message, f"{error.hint} {made}") from None
         search = pictures.pairs(split.search, scale, channels, kind, side=SEARCH_SIDE)
         evaluation = pictures.pairs(split.evaluation, scale, channels, kind)

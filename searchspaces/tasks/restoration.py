@@ -136,7 +136,7 @@ def read_pair(files: PairFiles, contract: Contract) -> Pair:
     if high.shape[:2] != tuple(scale * side for side in low.shape[:2]):
         (h, w), (tall, wide) = low.shape[:2], high.shape[:2]
         raise FileError(
-            f"{files.high}: {wide}x{tall} pixels are not {scale} times the {w}x{h} of {files.low}",
+            f"{files.high}: {tall}x{wide} pixels (height x width) are not {scale} times the {h}x{w} of {files.low}",
             f"This network enlarges {scale} times: clean pictures must be exactly so much larger.",
         )
     if min(low.shape[:2]) < 16 or not np.ptp(low, axis=(0, 1)).any():

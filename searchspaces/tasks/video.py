@@ -132,7 +132,9 @@ class Video(SuperResolution):
         for clip in samples:
             height, width = only or (side // step * step for side in clip.low.shape[2:])
             if min(height, width) < 1 or height > clip.low.shape[2] or width > clip.low.shape[3]:
-                raise FileError(f"{clip.name}: frames are smaller than the {width}x{height} pixels that the network takes")
+                raise FileError(
+                    f"{clip.name}: frames are smaller than the {height}x{width} pixels (height x width) that the network takes"
+                )
             found.append(clip.middle(height, width))
         return found
 

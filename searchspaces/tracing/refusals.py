@@ -56,7 +56,7 @@ def of_export(error: Exception, module: nn.Module, example: Tensor, name: str) -
     height, width = example.shape[2:]
     own = runs(module, example.shape[1], (height, width), len(example))
     if own is not None:
-        return FileError(f"{name}: the network does not run on a picture of {width}x{height} pixels: {own}")
+        return FileError(f"{name}: the network does not run on a picture of {height}x{width} pixels (height x width): {own}")
     where = _where(error, module)
     if "DataDependent" in type(error).__name__:
         return FileError(

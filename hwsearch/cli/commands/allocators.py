@@ -64,7 +64,7 @@ def compare(
     cost: Annotated[
         str | None,
         typer.Option(
-            help="What bits are to save: latency, weights, memory, energy, mean_bits or bitops. Default: the budgeted price, "
+            help="The cost to minimize: latency, weights, memory, energy, mean_bits or bitops. Default: the budgeted price, "
             "else latency.",
             metavar="NAME",
             show_default=False,
@@ -75,7 +75,10 @@ def compare(
     ] = None,
     proxy: Annotated[
         str | None,
-        typer.Option(help="What the exact solver makes least (see `proxies`). Default: output_sqnr.", show_default=False),
+        typer.Option(
+            help="The proxy whose predicted loss the exact solver minimizes (see `proxies`). Default: output_sqnr.",
+            show_default=False,
+        ),
     ] = None,
     method: options.Methods = None,
     seed: options.Seed = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -59,6 +60,18 @@ def estimate(
     A model file (--model net.tflite) is priced at its own widths, or at those of --plan.
     """
     if model is not None and plan is None and ":" not in model and _is_model_file(Path(model)):
+        _refuse_beside_a_file(
+            {
+                "--network": network,
+                "--weights": weights,
+                "--scale": scale,
+                "--arg": arg,
+                "--drop": drop,
+                "--fps": fps,
+                "--tile": tile,
+                "--halo": halo,
+            }
+        )
         inspect.show(
             Path(model), target or DEFAULT_TARGET, notations.read_size(input_size), Terminal(as_json, quiet), opinion=opinion
         )
@@ -100,6 +113,18 @@ def estimate(
         compared.render(comparison, screen)
 
     terminal.show(document, render)
+
+
+def _refuse_beside_a_file(options: Mapping[str, object]) -> None:
+    """What a file at its own widths is not priced with must not be dropped without a word."""
+    from hwsearch.documents import units
+
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise UsageError(
+            f"a model file at its own widths is priced without {units.listing(given)}",
+            "Leave them out, or price the network as hwsearch would run it: --plan W8A8, or a plan file.",
+        )
 
 
 def _is_model_file(path: Path) -> bool:

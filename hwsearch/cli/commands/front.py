@@ -204,7 +204,9 @@ def _print_chosen(picked: ChosenAgain, written: Plan | None, out: Path | None, s
         )
         if measured.loss_db > picked.budgets.get("loss", float("inf")):
             source = picked.chosen.source
-            screen.print(f"That is more than was asked for, which it meets {source} on the search pictures: ask for less loss.")
+            screen.print(
+                f"It meets the loss budget {source} on the search pictures, not on the evaluation pictures: set a tighter one."
+            )
         screen.print(f"wrote {out}")
     elif chosen.name and results.run_dir is not None:
         plan = shlex.quote(str(results.run_dir / "plans" / f"{chosen.name}.json"))

@@ -98,13 +98,13 @@ def compare(
             help="Evaluate on the pictures of this folder instead of those held out.", metavar="DIR", show_default=False
         ),
     ] = None,
-    pictures: Annotated[int | None, typer.Option(help="Evaluation pictures, the first so many. Default: all.", min=1)] = None,
+    pictures: Annotated[int | None, typer.Option(help="Use only the first N evaluation pictures. Default: all.", min=1)] = None,
     seed: options.Seed = None,
     effort: Annotated[
         float,
         typer.Option(
-            help="What a training may cost over what it usually may, in multiply-accumulates and so in time: below 1 for a "
-            "look at large networks. Default: 1.",
+            help="Training budget as a multiple of the usual one, in multiply-accumulates and so in time: below 1 for a quick "
+            "look at a large network. Default: 1.",
             show_default=False,
             min=0.01,
             max=100,

@@ -139,7 +139,7 @@ def export(
         "bytes": size_bytes(path),
         "promoted": promotion.changes,
         "weight_bytes": {"plan": promotion.bytes_before, "exported": promotion.bytes_after},
-        "psnr": cost,
+        "quality": cost,
         "commands": commands,
     }
     terminal.show(result, lambda screen: _print_export(path, chosen.name, promotion, cost, commands, screen))
@@ -255,4 +255,4 @@ def upscale(
         "in_one_piece": made.whole,
         "remarks": made.remarks,
     }
-    terminal.show(result, lambda screen: screen.print(f"wrote {destination}, {made.width}x{made.height}"))
+    terminal.show(result, lambda screen: screen.print(f"wrote {destination}, {made.height}x{made.width} pixels (height x width)"))

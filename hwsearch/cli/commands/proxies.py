@@ -22,7 +22,7 @@ proxies = typer.Typer(help="The quality proxies: list them, compare them on a ne
 
 @proxies.callback(invoke_without_command=True)
 def _list(context: typer.Context, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
-    """The quality proxies: how a choice of widths is judged before it is measured."""
+    """The quality proxies: how a choice of widths is judged before it is simulated."""
     if context.invoked_subcommand is not None:
         return
     from hwsearch.quality.proxies import PROXIES
@@ -35,7 +35,7 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
         rows = [(info.name, info.summary, info.cost, "yes" if info.searched else "") for info in PROXIES.values()]
         columns = ("proxy", "what it is", "cost", "in every search")
         screen.print(table(columns, rows, left=columns))
-        screen.print("Every run checks each of its proxies against measured plans and reports the rank correlation.")
+        screen.print("Every run checks each of its proxies against simulated plans and reports the rank correlation.")
         screen.print("Which one is best for a network: hwsearch proxies compare --network fsrcnn")
 
     Terminal(as_json, quiet).show({"proxies": found}, render)
@@ -55,7 +55,7 @@ def compare(
     weight_bits: options.WeightBits = None,
     activation_bits: options.ActivationBits = None,
     pin: options.Pin = None,
-    probes: Annotated[int, typer.Option(help="Random plans that are measured.", min=10)] = 200,
+    probes: Annotated[int, typer.Option(help="Random plans to simulate.", min=10)] = 200,
     draw: Annotated[
         str,
         typer.Option(
@@ -70,7 +70,7 @@ def compare(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Which proxy ranks plans of a network how well, at what cost, against measured PSNR.
+    """Compare proxies: rank correlation with the simulated loss of random plans, and cost.
 
     Widths that are compared, unless others are given: 2, 4, 6, 8 for weights and 4, 6, 8, 16 for tensors.
 
@@ -97,7 +97,7 @@ def compare(
     from hwsearch.search.propose.random_plans import DRAWS
 
     if draw not in DRAWS:
-        raise UsageError(f"--draw {draw}: plans are not drawn so", f"Known: {', '.join(DRAWS)}.")
+        raise UsageError(f"--draw {draw}: no such way to draw plans", f"Known: {', '.join(DRAWS)}.")
     with terminal.progress() as progress:
         found = ranking.compare(Request(**fields, probes=probes), progress, draw)
     if out is not None:
@@ -137,7 +137,7 @@ def _render(found: Ranking, screen: Console) -> None:
         "error as it\ncomes, dB",
         "error cali-\nbrated, dB",
         "Spearman\ncalibrated",
-        "processor\ns",
+        "CPU time\ns",
         "forward\npasses",
         "backward\npasses",
     )
@@ -145,10 +145,10 @@ def _render(found: Ranking, screen: Console) -> None:
     low, high = found.loss_range_db
     screen.print(f"Nine of ten plans lose between {low:.2f} and {high:.2f} dB: correlations are told of that range.")
     screen.print(
-        "Errors are medians over plans, in brackets as a share of the measured loss. Calibrated: by four fifths of the plans, on "
-        "the fifth that was left out."
+        "Errors are medians over plans, in brackets as a share of the simulated loss. Calibrated: by four fifths of the plans, "
+        "on the fifth that was left out."
     )
-    screen.print(f"Measure one plan took {found.plan_cpu_s:.2f} s of a processor.")
+    screen.print(f"Simulating one plan took {found.plan_cpu_s:.2f} s of CPU time.")
 
 
 def _listed(widths: tuple[Width, ...]) -> str:

@@ -28,7 +28,7 @@ def worker(
     target: Annotated[
         str | None, typer.Option(help="Where the study's device file is on this machine.", metavar="FILE", show_default=False)
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of this worker; better one worker a core.", min=1)] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of this worker; prefer one worker per core.", min=1)] = 1,
     idle: Annotated[float, typer.Option(help="Stop after this many seconds without work.", min=0)] = 1800.0,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -53,5 +53,5 @@ def worker(
     torch.set_num_threads(threads)
     with terminal.progress() as progress:
         tally = work(url, study, own, idle_s=idle, progress=progress, tell=terminal.remark)
-    seconds = f"{tally.seconds / tally.measured:.3g} s each" if tally.measured else "nothing came"
+    seconds = f"{tally.seconds / tally.measured:.3g} s each" if tally.measured else "no plan received"
     terminal.show(tally, lambda screen: screen.print(f"{tally.study}: {tally.ended}, {tally.measured} plans measured, {seconds}"))

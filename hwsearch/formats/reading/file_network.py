@@ -84,11 +84,11 @@ def _scale(graph: Graph, size: tuple[int, int], path: Path) -> int:
     try:
         after = shapes(graph, *size)[graph.output.name]
     except ValueError as error:
-        raise FileError(f"{path}: it takes no picture of {size[1]}x{size[0]} pixels: {error}") from None
+        raise FileError(f"{path}: it takes no picture of {size[0]}x{size[1]} pixels (height x width): {error}") from None
     scale = after[2] // size[0] if len(after) == 4 else 0
     if scale < 1 or after != (1, graph.channels, size[0] * scale, size[1] * scale):
         raise UsageError(
-            f"{path}: a picture of {graph.channels}x{size[0]}x{size[1]} becomes {tuple(after)}",
+            f"{path}: a picture of {graph.channels}x{size[0]}x{size[1]} (channels x height x width) becomes {tuple(after)}",
             "A network must return the picture, enlarged by a whole factor, with as many channels as it reads.",
         )
     return scale
@@ -112,5 +112,5 @@ def _remarks(found: Inspected) -> tuple[str, ...]:
         said.append(f"{found.path.name}: the weights of {quantized} layers are in half precision.")
     if found.graph.size is not None and found.again is None:
         height, width = found.graph.size
-        said.append(f"{found.path.name}: sizes in it are those of pictures of {width}x{height} pixels, and it takes no others.")
+        said.append(f"{found.path.name}: made for pictures of {height}x{width} pixels (height x width), and for no others.")
     return (*said, *found.remarks)

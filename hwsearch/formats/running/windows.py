@@ -18,8 +18,13 @@ def windows(length: int, side: int, halo: int, step: int = 1) -> list[tuple[int,
     Raises:
         UsageError: a window that is larger than the whole, or too small for its halo, or no multiple of ``step``.
     """
-    if side > length or (side < length and side - 2 * halo < step) or (length - side) % step:
-        raise UsageError(f"windows of {side} pixels with a halo of {halo} do not cover {length} pixels", "Use larger pictures.")
+    uncovered = f"windows of {side} pixels with a halo of {halo} do not cover {length} pixels"
+    if side > length:
+        raise UsageError(uncovered, f"Use pictures of at least {side} pixels a side.")
+    if side < length and side - 2 * halo < step:
+        raise UsageError(uncovered, f"Use windows of at least {2 * halo + step} pixels, or a smaller halo.")
+    if (length - side) % step:
+        raise UsageError(uncovered, f"Use windows that are shorter than the picture by a multiple of {step} pixels.")
     found, kept = [], 0
     while kept < length:
         start = min(max(kept - halo, 0) // step * step, length - side)

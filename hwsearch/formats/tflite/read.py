@@ -220,7 +220,9 @@ def check(found: Inspected, size: tuple[int, int]) -> None:
     try:
         made.allocate_tensors()
     except (RuntimeError, ValueError) as error:
-        raise FileError(f"{found.path}: LiteRT does not take pictures of {size[1]}x{size[0]}: {error}") from None
+        raise FileError(
+            f"{found.path}: LiteRT does not take pictures of {size[0]}x{size[1]} pixels (height x width): {error}"
+        ) from None
 
     def run(x: Tensor) -> Tensor:
         integers = _codes(x.permute(0, 2, 3, 1).numpy(), given)

@@ -1,4 +1,4 @@
-"""Scores that a softmax makes nothing of: masks of attention put them far below the others, and a grid need not reach so far."""
+"""Scores that vanish in a softmax: masks of attention put them far below the others, and a grid need not reach so far."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ or more: it is in no better plan, and its column leaves the program before HiGHS
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 
 import numpy as np
 
@@ -131,8 +132,8 @@ class Solver:
 
 
 def infeasible(solvers: Sequence[Solver], limits: Mapping[str, float]) -> BudgetError:
-    """Why no plan meets ``limits`` in any of the problems: for each limit the exact minimum, alone or, where it could be met
-    alone, with the others."""
+    """Why no plan meets ``limits`` in any of the problems: for each limit the exact minimum, alone; where it could be met alone,
+    with the others; and where no others can be met either, with each of them that it clashes with."""
 
     def best(within: Mapping[str, float], name: str) -> float | None:
         found = [solver.minimum(within, name) for solver in solvers]
@@ -152,6 +153,14 @@ def infeasible(solvers: Sequence[Solver], limits: Mapping[str, float]) -> Budget
                 facts.append(
                     f"{pareto.label(name)}: within the other budgets the best is {_shown(name, others)}, "
                     f"asked for {_shown(name, limit)}"
+                )
+    if not facts:  # more than one of them clash: giving up one is not enough
+        for one, other in permutations(limits, 2):
+            found = best({one: limits[one]}, other)
+            if found is not None and found > limits[other]:
+                facts.append(
+                    f"{pareto.label(other)}: within {_shown(one, limits[one])} of {pareto.label(one)} the best is "
+                    f"{_shown(other, found)}, asked for {_shown(other, limits[other])}"
                 )
     return BudgetError("no plan meets the budget\n  " + "\n  ".join(facts), "Raise the budget, or allow narrower widths.")
 

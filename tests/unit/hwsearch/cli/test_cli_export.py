@@ -54,7 +54,7 @@ def test_every_format_is_written_under_the_plans_name(
     assert [p.name for p in tmp_path.iterdir()] == [said["file"]]
     holds = EXPORTERS[name].holds
     assert bool(said["promoted"]) == (3 not in holds.weight_bits or 5 not in holds.tensor_bits)
-    assert (said["psnr"] is None) == (5 in holds.tensor_bits and not holds.stretched)
+    assert (said["quality"] is None) == (5 in holds.tensor_bits and not holds.stretched)
     assert said["weight_bytes"]["exported"] >= said["weight_bytes"]["plan"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from blocky_network import NETWORK
 from PIL import Image
 from small_job import answer, refusal
 
+from hwmodels.errors import UsageError
 from hwsearch.cli import main
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.reading import read_json
@@ -21,6 +23,7 @@ from hwsearch.documents.results import Results
 from hwsearch.pipeline import left_out
 from hwsearch.pipeline import optimize as pipeline
 from hwsearch.plans import plan_file
+from hwsearch.runs import run as reader
 from hwsearch.runs.run import Run
 from searchspaces.data import pictures
 
@@ -175,6 +178,15 @@ def test_a_stopped_run_ends_as_one_that_was_not(folder: Path, results: Results, 
     assert read_json(run / "blocks.json", "")["networks"] == before["networks"]
     assert again.points == results.points
     assert again.chosen == results.chosen
+
+
+def test_a_finished_run_is_not_taken_for_another(folder: Path, results: Results) -> None:
+    run = folder / "run"
+    asked = reader.request_of(reader.blocks(run).request, run / "blocks.json")
+    again = replace(asked, model=named(folder)[1], run_dir=run, resume=True)
+    assert left_out.optimize(again) == results
+    with pytest.raises(UsageError, match="seed"):
+        left_out.optimize(replace(again, seed=again.seed + 1))
 
 
 def test_whoever_stops_a_run_is_told_its_folder(

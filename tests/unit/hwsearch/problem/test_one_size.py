@@ -32,7 +32,7 @@ def test_without_a_size_it_is_searched_where_pictures_are_large_enough() -> None
     problem = pose(request, loaded(build("shifted")))
     assert problem.input_size == problem.graph.size == problem.network.only == (64, 64)
     (said,) = problem.network.remarks
-    assert "64x64 pixels here" in said
+    assert "at 64x64 pixels" in said
     assert "--input HxW" in said
     assert {sample.low.shape[-2:] for sample in choose_pictures(request, problem.network).evaluation} == {(64, 64)}
 
@@ -53,7 +53,7 @@ def test_a_network_for_all_sizes_is_priced_at_the_size_of_the_device() -> None:
 def test_pictures_that_are_too_small_name_the_way_out(tmp_path: Path) -> None:
     request = Request(target="jetson", input_size=(360, 640))
     network = loaded(build("shifted"))
-    with pytest.raises(FileError, match=r"1280x1280 pixels here. The network is made for .* 640x360 pixels.*smaller --input"):
+    with pytest.raises(FileError, match=r"1280x1280 pixels here. The network is made for .* 360x640 pixels.*smaller --input"):
         choose_pictures(request, pose(request, network).network)
 
 
@@ -70,7 +70,7 @@ def test_pictures_that_are_smaller_decide_the_size(tmp_path: Path) -> None:
     request = Request(target="jetson", images=folder)
     problem = pose(request, loaded(build("shifted")))
     assert problem.input_size == problem.graph.size == (56, 48)  # 60x50 are in all of them, 8 divides 56x48
-    assert "48x56 pixels here" in problem.network.remarks[0]
+    assert "at 48x56 pixels" in problem.network.remarks[0]
     photos = choose_pictures(request, problem.network)
     assert {tuple(sample.low.shape[2:]) for role in (photos.crops, photos.search, photos.evaluation) for sample in role} == {
         (56, 48)

@@ -202,6 +202,22 @@ def test_the_page_tells_the_plan_its_price_and_its_proof(run: tuple[Results, Pat
         assert said in text
 
 
+def test_lines_of_limits_are_drawn_at_what_they_limit(run: tuple[Results, Path, str]) -> None:
+    """A memory budget is for weights and activations together: neither axis has it."""
+    lines = {}
+    for name, objective in (("latency", figures.LATENCY), ("weights", figures.WEIGHTS), ("memory", figures.ACTIVATIONS)):
+        values = [float(getattr(p, objective.attribute)) for p in run[0].points]
+        bounded = run[0].model_copy(update={"budgets": {name: float(np.median(values))}, "limits": {}})
+        lines[name] = "budget" in figures.tradeoff(bounded, objective).svg
+    assert lines == {"latency": True, "weights": True, "memory": False}
+
+
+def test_the_simplest_method_is_named_as_the_task_has_it(run: tuple[Results, Path, str]) -> None:
+    text = html.render(run[0].model_copy(update={"baseline": "the noisy picture"}), run[1])
+    assert "the noisy picture" in text
+    assert "bicubic" not in text
+
+
 def test_names_cannot_break_the_page(run: tuple[Results, Path, str]) -> None:
     evil = '<script>alert("x")</script> $a_b$ & co'
     results = run[0].model_copy(

@@ -85,7 +85,7 @@ def test_what_is_not_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(FileError, match="no agreed range"):
         load_picture(_saved(tmp_path, Image.fromarray(RGB[..., 0].astype(np.float32)), "a.tiff"))
     monkeypatch.setattr(decoding, "MAX_PIXELS", 500)
-    with pytest.raises(FileError, match="30x20 pixels are more than"):
+    with pytest.raises(FileError, match=r"20x30 pixels .* more than"):
         load_picture(tmp_path / "a.png")
 
 
@@ -205,7 +205,7 @@ def test_pairs_are_cut_to_what_a_network_takes() -> None:
     np.testing.assert_array_equal(cut.high, pair.high[4:84, 4:68])
     assert pictures.fitted(pair, (44, 36)) is pair
     assert tuple(pictures.fitted(pair, (20, 30)).low.shape[2:]) == (20, 30)
-    with pytest.raises(FileError, match="36x44 pixels after degradation, the network takes 40x44"):
+    with pytest.raises(FileError, match=r"44x36 pixels .* after degradation, less than the 44x40"):
         pictures.fitted(pair, (44, 40))
     assert [one.low.shape[2] % 8 for one in pictures.windows([cut, cut], 900.0, 8)] == [0]
     assert len(pictures.fewer([pair] * 5, 3.5 * pair.low[0, 0].numel())) == 3

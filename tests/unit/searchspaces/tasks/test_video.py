@@ -77,7 +77,7 @@ def test_windows_and_sizes_cut_every_frame_alike() -> None:
     assert torch.equal(cut.low, low[:, :, 2:18, 1:25])
     (small,) = Video(Contract(2, 1)).windows([clip], 3 * 16 * 16)
     assert tuple(small.low.shape) == (3, 1, 16, 16)
-    with pytest.raises(FileError, match="smaller than the 40x30 pixels"):
+    with pytest.raises(FileError, match="smaller than the 30x40 pixels"):
         Video(Contract(2, 1, only=(30, 40))).fitted([clip])
 
 

@@ -97,7 +97,7 @@ def test_numbers_of_buffers_are_numbers() -> None:
 
 
 def test_a_size_that_the_network_refuses_is_not_a_fault_of_tracing() -> None:
-    with pytest.raises(FileError, match="the network does not run on a picture of 13x12 pixels: RuntimeError: shape"):
+    with pytest.raises(FileError, match=r"does not run on a picture of 12x13 pixels \(height x width\): RuntimeError: shape"):
         trace(Windows(), 3, "windows", size=(12, 13))
 
 

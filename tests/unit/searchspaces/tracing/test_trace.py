@@ -361,7 +361,7 @@ def test_a_network_that_decides_by_the_size_is_for_one_size() -> None:
     assert asked.size == (6, 20)
     x = torch.rand(1, 3, 6, 20)
     assert torch.allclose(execute(asked, x), module(x), atol=1e-5)
-    with pytest.raises(UsageError, match="traced for pictures of 20x6 pixels, not 8x8"):
+    with pytest.raises(UsageError, match=r"traced for 6x20 pixels \(height x width\), not for 8x8"):
         execute(asked, torch.rand(1, 3, 8, 8))
 
 

@@ -10,6 +10,8 @@ from hwmodels.errors import BudgetError
 from hwsearch.quality.damage import Damage, loss_of_noise
 from hwsearch.search.exact import exact
 from hwsearch.search.exact.additive import lower
+from hwsearch.search.exact.integer_program import Solution
+from hwsearch.search.exact.solver import infeasible
 from searchspaces.space import matrix
 
 
@@ -124,6 +126,25 @@ def test_an_impossible_limit_names_the_exact_minimum():
     with pytest.raises(BudgetError):
         exact.check_feasible([table], space, {"latency": least * 0.9})
     exact.check_feasible([table], space, {"latency": least * 1.001, "loss": 1e-9})
+
+
+CLASHES = {"latency_s": "energy_j", "energy_j": "latency_s", "weight_bytes": "noise", "noise": "weight_bytes"}
+
+
+class TwoClashes:
+    """A problem in which latency clashes with energy, and weights with noise: 2 is asked for, 1 alone and 3 with the other."""
+
+    def minimum(self, within: dict[str, float], name: str) -> Solution | None:
+        if any(CLASHES[other] in within for other in within):
+            return None
+        value = 3.0 if CLASHES[name] in within else 1.0
+        return Solution(np.zeros(1, dtype=np.int8), value, value)
+
+
+def test_limits_that_clash_in_two_pairs_are_explained_pair_by_pair():
+    error = infeasible([TwoClashes()], dict.fromkeys(CLASHES, 2.0))
+    assert len(error.message.splitlines()) == 5
+    assert "latency: within 2 J of energy the best is 3000 ms, asked for 2000 ms" in error.message
 
 
 def test_limits_that_only_clash_together_are_explained():
