@@ -114,7 +114,7 @@ def test_csv_says_what_folders_say(pairs: Path) -> None:
     ("spoil", "said"),
     [
         (lambda p: (p / "high" / "scene2.png").unlink(), "scene2"),
-        (lambda p: Image.new("RGB", (47, 40)).save(p / "high" / "scene0.png"), "47x40"),
+        (lambda p: Image.new("RGB", (47, 40)).save(p / "high" / "scene0.png"), "40x47"),
         (lambda p: Image.new("RGB", (48, 40), "red").save(p / "low" / "scene0.png"), "one colour"),
     ],
 )

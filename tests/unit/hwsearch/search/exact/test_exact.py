@@ -144,7 +144,7 @@ class TwoClashes:
 def test_limits_that_clash_in_two_pairs_are_explained_pair_by_pair():
     error = infeasible([TwoClashes()], dict.fromkeys(CLASHES, 2.0))
     assert len(error.message.splitlines()) == 5
-    assert "latency: within 2 J of energy the best is 3000 ms, asked for 2000 ms" in error.message
+    assert "latency: within 2000 mJ of energy the best is 3000 ms, asked for 2000 ms" in error.message
 
 
 def test_limits_that_only_clash_together_are_explained():
