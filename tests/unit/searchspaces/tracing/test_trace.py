@@ -351,6 +351,21 @@ def test_modules_that_cannot_be_traced() -> None:
             _traced(body, conv=_conv(), wide=_conv(5, 3))
 
 
+def test_what_no_formula_can_give_is_not_exported_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A constant that grows with the picture grows for any number of pictures: one more export at another size is enough."""
+    exported: list[tuple[int, ...]] = []
+    export = torch.export.export
+
+    def noted(module: nn.Module, given: tuple[Tensor, ...], **options: bool) -> object:
+        exported.append(tuple(given[0].shape))
+        return export(module, given, **options)
+
+    monkeypatch.setattr(torch.export, "export", noted)
+    module = Made(lambda s, x: s.conv(x) + torch.ones(x.shape[2], 1), conv=_conv())
+    assert trace(module, 3, "sized").size is not None
+    assert len({shape[2:] for shape in exported}) == len(exported)
+
+
 def test_a_network_that_decides_by_the_size_is_for_one_size() -> None:
     """It can be traced at any, and says for which it was."""
     torch.manual_seed(0)
