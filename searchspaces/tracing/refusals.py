@@ -19,6 +19,8 @@ from searchspaces.tracing.sizes import runs
 _RECURRENT = "a recurrent layer: every place waits for the one before it, which nothing here computes in integers"
 _SPECTRUM = "a Fourier transform: no device here has integers for complex values"
 _PLACES = "which places it takes depends on the values of the picture"
+_RUNNING = "a running total: every place waits for the one before it, which nothing here computes in integers"
+_OWN_PLACES = "every value has a place of its own; `index_select`, slices and `flip`, the same for a whole axis, are traced"
 _RANDOM = "random numbers: the network gives another picture at every run"
 _NUMBER = "a number is taken out of a tensor that depends on the picture; leave it a tensor"
 _REASONS: dict[str, tuple[str, ...]] = {
@@ -26,6 +28,8 @@ _REASONS: dict[str, tuple[str, ...]] = {
     _SPECTRUM: ("stft", "istft", "complex", "polar", "view_as_complex", "view_as_real", "real", "imag", "angle"),
     _PLACES: ("argmax", "argmin", "argsort", "sort", "topk", "kthvalue", "nonzero", "unique", "bincount", "bucketize",
               "searchsorted"),
+    _RUNNING: ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"),
+    _OWN_PLACES: ("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim"),
     _RANDOM: ("rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "normal", "bernoulli", "dropout",
               "multinomial"),
 }  # fmt: skip

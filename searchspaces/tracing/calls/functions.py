@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps.affine import Affine
-from searchspaces.ops.maps.elementwise import Add, Mul, Sub
+from searchspaces.ops.maps.elementwise import Add, Div, Mul, Sub
 from searchspaces.ops.maps.jumps import Round, Sign
 from searchspaces.ops.moves.move import Reshape
 from searchspaces.ops.reading import NotRead
@@ -129,23 +129,42 @@ def _hyperbolic(walk: Walk, call: fx.Node) -> Value:
     return _scaled(walk, call, both, 0.5)
 
 
+@handles("tan.default", becomes=(act.Sin, act.Cos, Div))
+def _tan(walk: Walk, call: fx.Node) -> Value:
+    name = tensor_name(walk, call.args[0])
+    sine, cosine = (walk.emit(call, op, (name,), suffix=op.kind) for op in (act.Sin(), act.Cos()))
+    return walk.emit(call, Div(), (sine, cosine))
+
+
+@handles("hypot.default", becomes=(act.Pow, Add, act.Sqrt))
+def _hypot(walk: Walk, call: fx.Node) -> Value:
+    sides = [walk.emit(call, act.Pow(2.0), (tensor_name(walk, side),), suffix=f"square{i}") for i, side in enumerate(call.args)]
+    return walk.emit(call, act.Sqrt(), (walk.emit(call, Add(), tuple(sides), suffix="sum"),))
+
+
 @handles("trunc.default", "fix.default", becomes=(Sign, act.Abs, Round, Mul))
 def _trunc(walk: Walk, call: fx.Node) -> Value:
-    name = tensor_name(walk, call.args[0])
+    return _towards_zero(walk, call, tensor_name(walk, call.args[0]))
+
+
+def _towards_zero(walk: Walk, call: fx.Node, name: str, suffix: str = "") -> str:
     size = walk.emit(call, act.Abs(), (name,), suffix="size")
     whole = walk.emit(call, Round("floor"), (size,), suffix="whole")
-    return walk.emit(call, Mul(), (whole, walk.emit(call, Sign(), (name,), suffix="sign")))
+    return walk.emit(call, Mul(), (whole, walk.emit(call, Sign(), (name,), suffix="sign")), suffix=suffix)
 
 
-@handles("remainder.Scalar", becomes=(Affine, Round, Add, Mul))
+@handles("remainder.Scalar", "fmod.Scalar", becomes=(Affine, Sign, act.Abs, Round, Add, Mul))
 def _remainder(walk: Walk, call: fx.Node) -> Value:
-    """``x - c floor(x / c)``."""
+    """``x - c floor(x / c)``; in ``fmod`` the quotient is rounded towards zero."""
     a = arguments(call)
     divisor, name = float(a["other"]), tensor_name(walk, a["self"])
     if not divisor:
         raise NotRead("by zero")
     parts = str(affine(walk, call, a["self"], 1 / divisor, 0.0, suffix="parts"))
-    whole = walk.emit(call, Round("floor"), (parts,), suffix="whole")
+    if packet(call) == "fmod":
+        whole = _towards_zero(walk, call, parts, suffix="quotient")
+    else:
+        whole = walk.emit(call, Round("floor"), (parts,), suffix="whole")
     return walk.emit(call, Add(), (name, _scaled(walk, call, whole, -divisor)))
 
 

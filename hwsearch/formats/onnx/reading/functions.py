@@ -152,6 +152,12 @@ def _hyperbolic(walk: Walk, call: Call) -> Value:
     return walk.scaled(call.name, both, 0.5, 0.0)
 
 
+@READS.register("Tan", becomes=(act.Sin, act.Cos, Div))
+def _tan(walk: Walk, call: Call) -> Value:
+    sine, cosine = (walk.unary(f"{call.name}.{op.kind}", op, call.map()) for op in (act.Sin(), act.Cos()))
+    return walk.pointwise(call.name, Div(), [sine, cosine])
+
+
 @READS.register("Softsign", becomes=(act.Abs, Affine, Div))
 def _softsign(walk: Walk, call: Call) -> Value:
     size = walk.scaled(f"{call.name}.grown", walk.unary(f"{call.name}.size", act.Abs(), call.map()), 1.0, 1.0)

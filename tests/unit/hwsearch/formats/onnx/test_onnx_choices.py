@@ -48,6 +48,7 @@ FILES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any]]] = {
     "celu": ([node("Celu", alpha=0.7)], {}),
     "softsign": ([node("Softsign")], {}),
     "sinh": ([node("Sinh")], {}),
+    "tan": ([node("Tan")], {}),
     "cosh": ([node("Cosh")], {}),
     "whole numbers": (
         [_then("Mul", "x", "c", out="s"), _then("Floor", "s", out="f"), _then("Round", "s", out="r"), _then("Sub", "f", "r")],
