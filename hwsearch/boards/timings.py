@@ -39,6 +39,10 @@ LATENCIES = {"latency_ms": 1e-3, "latency_us": 1e-6, "latency_s": 1.0}
 LENGTHS = ("px", "pixel", "pixels")
 UNIT = re.compile(r"(?P<name>\w+?)[ _]*[\[(]\s*(?P<unit>\w+)\s*[\])]")
 """A heading with a unit in brackets."""
+REMARKS = ("#", "sep=")
+"""What lines begin with that are none of the table."""
+LONGEST = 64
+"""Characters of a heading that may name a column: matching grows with the square of them."""
 SAME_MACS = 1.25
 """Factor between the multiply-accumulates that a tool counts and ours; tools differ in what else than products they count."""
 
@@ -163,14 +167,14 @@ def _of_csv(document: Document, device: Device, library: Library) -> Timings:
 
 
 def _separator(text: str) -> str:
-    """What stands between the cells of the first line that says something: a comma, unless only another is there."""
-    header = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("#", "sep="))), "")
-    return next((mark for mark in (",", ";", "\t") if mark in header), ",")
+    """What stands between the cells of the first line that says something: the mark that stands there most often."""
+    header = next((line for line in text.splitlines() if line.strip() and not line.lstrip('"').lower().startswith(REMARKS)), "")
+    return max((",", ";", "\t"), key=header.count)
 
 
 def _heading(text: str) -> str:
     """The column that a heading names, its unit in brackets understood."""
-    found = UNIT.fullmatch(text)
+    found = UNIT.fullmatch(text) if len(text) <= LONGEST else None
     if found is None:
         return text
     name, unit = found["name"], found["unit"].replace("\u00b5", "u").replace("\u03bc", "u")
@@ -184,7 +188,7 @@ def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(text.splitlines(), delimiter=separator)
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells) and not cells[0].lstrip().startswith(("#", "sep=")):
+            if any(cell.strip() for cell in cells) and not cells[0].lstrip().lower().startswith(REMARKS):
                 yield reader.line_num, cells
     except csv.Error as error:  # a cell of more than 128 KiB: no table
         yield reader.line_num, [f"({error})"]

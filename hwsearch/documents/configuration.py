@@ -60,7 +60,8 @@ class Blocks(Configuration):
     """``blocks.json`` of a run that decides which blocks are left out."""
 
     looks: dict[Text, Number | None] = Field(default_factory=dict)
-    """Block -> what is lost without it alone, in floating point."""
+    """Block -> what is lost without it alone, in floating point: on all search patches for the most promising, on a quarter
+    for the others."""
     networks: dict[Name, LeftOut] = Field(default_factory=dict)
     """Folder of a run -> the network that it is of; empty as long as nothing is decided."""
 

@@ -166,10 +166,8 @@ def _priced(opened: PlanFile, target: str | None, remarks: list[str]) -> Price |
         where = "layer by layer" if target is None else f"on {target}"
         remarks.append(f"{name} is not priced {where}: {error}")
         return None
-    if target is None:
-        remarks += [f"{name}: {remark}" for remark in price.remarks if remark not in opened.remarks]
-    else:
-        remarks += [f"{name} on {target}: {remark}" for remark in price.remarks if remark not in opened.remarks]
+    who = name if target is None else f"{name} on {target}"
+    remarks += [f"{who}: {remark}" for remark in price.remarks if remark not in opened.remarks]
     if target is None and price.problem.device.device_sha256 != opened.plan.provenance.device_sha256:
         remarks.append(f"{name} was made with another file of {price.problem.device.name} than is found now.")
     return price

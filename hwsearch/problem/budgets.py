@@ -1,8 +1,8 @@
 """Budgets as people write them, ``latency=8ms``: the only parser of that notation.
 
 A budget is an upper limit on one objective. Whatever leaves this module is in SI units: seconds, bytes, decibels, joules.
-Prefixes are decimal (kB, MB) or binary (KiB, MiB), and upper and lower case do not matter, but for the megajoule, which is no
-millijoule. Two budgets are those of papers and
+Prefixes are decimal (kB, MB) or binary (KiB, MiB), and upper and lower case do not matter, except that MJ is
+refused: it is no millijoule. Two budgets are those of papers and
 of no device: ``mean_bits``, weight bits by parameters over the layers of the scope, and ``bitops``, multiply-accumulates times
 both widths (see ``hwmodels.counting``).
 """

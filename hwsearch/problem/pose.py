@@ -274,7 +274,7 @@ def sized(request: Request, network: LoadedNetwork, usual: tuple[int, int]) -> t
         if held != (height, width):
             height, width = held
             graph = at(height, width)
-        network = replace(network, remarks=(*network.remarks, _FOR_ONE_SIZE.format(network.name, width, height)))
+        network = replace(network, remarks=(*network.remarks, _FOR_ONE_SIZE.format(network.name, height, width)))
     return replace(network, only=graph.size, multiple=graph.multiple), graph, (height, width)
 
 

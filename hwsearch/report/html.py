@@ -177,7 +177,7 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
         f"against {units.decibel(results.reference.quality_db)} and {results.reference.second:.4f} in floating point."
     )
     if measured.near_db is not None:
-        sentences.append(f"Its pictures are {units.decibel(measured.near_db)} (PSNR) from those in floating point.")
+        sentences.append(f"PSNR of its pictures against the floating-point network's: {units.decibel(measured.near_db)}.")
     return sentences
 
 

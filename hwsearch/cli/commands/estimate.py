@@ -70,6 +70,7 @@ def estimate(
                 "--fps": fps,
                 "--tile": tile,
                 "--halo": halo,
+                "--allow-edited": allow_edited,
             }
         )
         inspect.show(

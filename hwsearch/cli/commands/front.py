@@ -205,7 +205,7 @@ def _print_chosen(picked: ChosenAgain, written: Plan | None, out: Path | None, s
         if measured.loss_db > picked.budgets.get("loss", float("inf")):
             source = picked.chosen.source
             screen.print(
-                f"It meets the loss budget {source} on the search pictures, not on the evaluation pictures: set a tighter one."
+                f"It meets the loss budget on the search pictures ({source}), not on the evaluation pictures: set a tighter one."
             )
         screen.print(f"wrote {out}")
     elif chosen.name and results.run_dir is not None:

@@ -162,6 +162,8 @@ def infeasible(solvers: Sequence[Solver], limits: Mapping[str, float]) -> Budget
                     f"{pareto.label(other)}: within {_shown(one, limits[one])} of {pareto.label(one)} the best is "
                     f"{_shown(other, found)}, asked for {_shown(other, limits[other])}"
                 )
+    if not facts:
+        facts.append("any two of the limits can be met together; three or more cannot")
     return BudgetError("no plan meets the budget\n  " + "\n  ".join(facts), "Raise the budget, or allow narrower widths.")
 
 

@@ -156,7 +156,7 @@ class PixelUnshuffle(View):
     def shape(self, inputs: Sequence[Shape], weights: Roles) -> Shape:
         count, channels, height, width = inputs[0]
         if height % self.factor or width % self.factor:
-            raise ValueError(f"a picture of {width}x{height} has no whole blocks of {self.factor}")
+            raise ValueError(f"a picture of {height}x{width} has no whole blocks of {self.factor}")
         return (count, channels * self.factor**2, height // self.factor, width // self.factor)
 
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:

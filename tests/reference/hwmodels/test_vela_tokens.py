@@ -83,4 +83,4 @@ def test_softmax(target: str, low: float, high: float, channels: int, tmp_path: 
 def test_product_of_two_tensors(target: str, channels: int, size: tuple[int, int], tmp_path: Path) -> None:
     ours, theirs = both("matmul", channels, target, tmp_path, size)
     print(f"{target} {channels} {size}: {ours / theirs - 1:+.1%}")
-    assert abs(ours / theirs - 1) <= (0.2 if "u85" in target else 0.05)
+    assert abs(ours / theirs - 1) <= (0.2 if "u85" in target and size == (8, 8) else 0.05)

@@ -71,6 +71,8 @@ PLAIN = "network,height,width,precision,latency_ms\nfsrcnn,90,160,W8A8,3.25\nesp
         PLAIN.replace(",", "\t"),
         "sep=;\r\n" + PLAIN.replace(",", ";").replace(".", ","),
         "# of my board, 2 runs\n" + PLAIN.replace(",", ";"),
+        "SEP=;\n" + PLAIN.replace(",", ";"),
+        '"# of my board; 2 runs"\n' + PLAIN.replace(",", "\t"),
     ],
 )
 def test_tables_as_spreadsheets_and_people_write_them(tmp_path: Path, truth: device.Device, text: str) -> None:

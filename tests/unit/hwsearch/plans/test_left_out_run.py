@@ -86,6 +86,7 @@ def test_one_front_holds_plans_with_and_without_the_block(folder: Path, results:
         if plan.measured is not None and file.measured is not None:
             assert plan.measured.quality_db == file.measured.quality_db
             assert plan.measured.loss_db == pytest.approx(results.reference.quality_db - file.measured.quality_db)
+            assert plan.measured.near_db == (None if plan.dropped else file.measured.near_db)
             assert file.measured.mismatched_codes == 0
     rows = [
         (p.predicted.latency_s, p.predicted.loss_db, _memory(p)) for p in results.front if p.name not in results.chosen.values()

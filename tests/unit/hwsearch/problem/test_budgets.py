@@ -42,6 +42,8 @@ def test_units_become_si(text: str, key: str, value: float) -> None:
         ("latency=8MB", "does not measure latency"),
         ("memory=8ms", "does not measure memory"),
         ("loss=0.3", "dB"),
+        ("loss=-0.1dB", "more than floating point gives"),
+        ("energy=2MJ", "does not measure energy"),
         ("loss=3%", "is not a number and a unit"),
         ("latency=0,3ms", "is not a number and a unit"),
         ("latency=fast", "is not a number and a unit"),

@@ -70,7 +70,7 @@ def test_pictures_that_are_smaller_decide_the_size(tmp_path: Path) -> None:
     request = Request(target="jetson", images=folder)
     problem = pose(request, loaded(build("shifted")))
     assert problem.input_size == problem.graph.size == (56, 48)  # 60x50 are in all of them, 8 divides 56x48
-    assert "at 48x56 pixels" in problem.network.remarks[0]
+    assert "at 56x48 pixels" in problem.network.remarks[0]
     photos = choose_pictures(request, problem.network)
     assert {tuple(sample.low.shape[2:]) for role in (photos.crops, photos.search, photos.evaluation) for sample in role} == {
         (56, 48)

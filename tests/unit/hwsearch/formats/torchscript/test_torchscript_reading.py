@@ -88,6 +88,8 @@ def test_a_program_can_be_searched_and_priced(tmp_path: Path, capsys: pytest.Cap
     assert file_network.load(path).scale == 2
     assert main(["estimate", "--model", str(path), "--target", "jetson"]) == 0
     assert "body.2" in capsys.readouterr().out
+    assert main(["estimate", "--model", str(path), "--target", "jetson", "--fps", "30", "--tile", "auto"]) == 2
+    assert "priced without --fps and --tile" in capsys.readouterr().err
 
 
 class Reads(nn.Module):

@@ -147,6 +147,21 @@ def test_limits_that_clash_in_two_pairs_are_explained_pair_by_pair():
     assert "latency: within 2000 mJ of energy the best is 3000 ms, asked for 2000 ms" in error.message
 
 
+class TwoTriples:
+    """A problem in which any two limits are met together, and neither of two groups of three."""
+
+    GROUPS = ({"latency_s", "energy_j", "weight_bytes"}, {"noise", "memory_bytes", "bitops"})
+
+    def minimum(self, within: dict[str, float], name: str) -> Solution | None:
+        asked = {*within, name}
+        return None if any(group <= asked for group in self.GROUPS) else Solution(np.zeros(1, dtype=np.int8), 1.0, 1.0)
+
+
+def test_limits_that_clash_by_three_are_said_to():
+    error = infeasible([TwoTriples()], dict.fromkeys(set.union(*TwoTriples.GROUPS), 2.0))
+    assert "three or more cannot" in error.message
+
+
 def test_limits_that_only_clash_together_are_explained():
     table, noise, space = chain(5, 6)
     fast = exact.solve(table, noise, {}, space, minimise="latency_s").objective
