@@ -282,7 +282,7 @@ def test_a_plan_that_loses_more_elsewhere_says_so(job: Job, tmp_path: Path, caps
         written = plan_file.load(path)
         assert written.measured is not None
         more = written.measured.loss_db > budget
-        assert ("ask for less loss" in " ".join(capsys.readouterr().out.split())) == more
+        assert ("set a tighter one" in " ".join(capsys.readouterr().out.split())) == more
         said.add(more)
     assert True in said
 
