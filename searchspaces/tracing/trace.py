@@ -310,7 +310,8 @@ def check(
                     difference = _difference(execute(graph, picture), module(picture))
         if not difference < TOLERANCE:
             raise FileError(
-                f"{graph.name}: its graph is {difference:.1e} off at {height}x{width} pixels (height x width)",
+                f"{graph.name}: the traced graph differs from the network by {difference:.1e} at {height}x{width} pixels "
+                "(height x width)",
                 "The network decides by the size of the picture, or changes a tensor that is read elsewhere.",
             )
         worst = max(worst, difference)
