@@ -6,7 +6,7 @@ A draw gives the operator as a TFLite file holds it, its codes, and what the eng
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tflite_operators import Operator
@@ -164,6 +164,8 @@ def unary(
             of = Grid("int16", 2.0 ** int(rng.integers(-15, -9)))
         y = output(kind) if output else grid(rng, kind, power(rng, -0.5, 1.6))
         x = lookup.codes(of)
+        if name == "HARD_SWISH":  # LiteRT refuses an output whose steps are finer than 1/128 of the input's
+            y = replace(y, scale=max(y.scale, of.scale / 100))
         if name == "EXP":  # values beyond 32-bit integers have no defined code
             x = x[np.exp((x - of.zero_point) * of.scale) < 2**30 * y.scale]
         x = x[x >= of.zero_point].astype(kind) if positive else x.astype(kind)
