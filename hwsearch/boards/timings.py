@@ -168,8 +168,13 @@ def _of_csv(document: Document, device: Device, library: Library) -> Timings:
 
 def _separator(text: str) -> str:
     """What stands between the cells of the first line that says something: the mark that stands there most often."""
-    header = next((line for line in text.splitlines() if line.strip() and not line.lstrip('"').lower().startswith(REMARKS)), "")
+    header = next((line for line in text.splitlines() if line.strip() and not _is_remark(line)), "")
     return max((",", ";", "\t"), key=header.count)
+
+
+def _is_remark(text: str) -> bool:
+    """Whether a line is none of the table, by how it or its first cell begins."""
+    return text.lstrip(' \t"').lower().startswith(REMARKS)
 
 
 def _heading(text: str) -> str:
@@ -188,7 +193,7 @@ def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(text.splitlines(), delimiter=separator)
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells) and not cells[0].lstrip().lower().startswith(REMARKS):
+            if any(cell.strip() for cell in cells) and not _is_remark(cells[0]):
                 yield reader.line_num, cells
     except csv.Error as error:  # a cell of more than 128 KiB: no table
         yield reader.line_num, [f"({error})"]

@@ -74,8 +74,7 @@ class Measured(Told):
     """Output codes that differ between our engine on whole pictures and tile by tile; None for a plan that cuts nothing."""
     near_db: Number | None = None
     """PSNR of the output against the floating-point network's, of the mean of the samples' squared errors over all channels, of
-    values in 0..1; None where
-    outputs are no pictures, and in plans of earlier versions."""
+    values in 0..1; None where outputs are no pictures, and in plans of earlier versions."""
     float_layers: list[Text] = Field(default_factory=list)
     """Layers that the device runs in floating point, hence not proven in integers."""
 

@@ -72,6 +72,7 @@ PLAIN = "network,height,width,precision,latency_ms\nfsrcnn,90,160,W8A8,3.25\nesp
         "sep=;\r\n" + PLAIN.replace(",", ";").replace(".", ","),
         "# of my board, 2 runs\n" + PLAIN.replace(",", ";"),
         "SEP=;\n" + PLAIN.replace(",", ";"),
+        "  # of my board; 2, runs; warm\n" + PLAIN.replace(",", "\t"),
         '"# of my board; 2 runs"\n' + PLAIN.replace(",", "\t"),
     ],
 )
