@@ -16,6 +16,7 @@ from torch import nn
 from hwmodels.errors import FileError
 from hwsearch.formats.exported.archive import safe
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer
+from hwsearch.formats.reading.scales import scales_fault
 from hwsearch.formats.reading.sizes import for_all_sizes
 from searchspaces.ir.graph import Graph
 from searchspaces.ops.contractions.conv import Conv
@@ -34,6 +35,10 @@ def read(path: Path) -> Inspected:
     program = _loaded(path)
     shape = _picture(program, path)
     module = _again(program.module(check_guards=False))
+    for node in module.graph.nodes:
+        operator = getattr(getattr(node.target, "_overloadpacket", None), "__name__", "")
+        if (fault := scales_fault(operator, node.args)) is not None:
+            raise FileError(f"{path}: it has {fault}", "No network resizes so; PyTorch's kernels end the process with it.")
     size = (shape[2], shape[3]) if isinstance(shape[2], int) and isinstance(shape[3], int) else None
 
     def traced(size: tuple[int, int] | None) -> Graph:
@@ -71,15 +76,14 @@ def check(found: Inspected, size: tuple[int, int]) -> None:
     """Nothing: tracing compares the graph with the program."""
 
 
-def _again(module: Any) -> nn.Module:
+def _again(module: Any) -> Any:
     """The program so that it can be exported once more: constants that stand in its code are detached in place there, which the
     exporter refuses for what it has lifted out."""
     for node in module.graph.nodes:
         if node.target is torch.ops.aten.detach_.default:
             node.target = torch.ops.aten.detach.default
     module.recompile()
-    found: nn.Module = module
-    return found
+    return module
 
 
 class _Evaluated(nn.Module):

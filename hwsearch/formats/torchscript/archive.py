@@ -21,6 +21,7 @@ import torch
 from hwmodels.errors import FileError
 from hwsearch.formats.reading.members import members
 from hwsearch.formats.torchscript import objects
+from hwsearch.formats.torchscript.fast_paths import FAST_PATHS, NESTED
 from hwsearch.formats.torchscript.offers import is_source
 from searchspaces.tracing import composition, walker  # noqa: F401  the walker fills the table
 from searchspaces.tracing.aten import HANDLERS
@@ -67,7 +68,7 @@ LISTED = (
     *("movedim", "moveaxis", "swapaxes", "swapdims", "embedding", "one_hot", "hstack", "vstack", "dstack", "outer", "tensordot"),
     *("take_along_dim", "diagonal", "rot90", "flipud", "fliplr", "tile", "repeat_interleave", "unflatten", "square", "chunk"),
     *("split", "tensor_split", "unsafe_chunk", "unsafe_split", "unbind", "item", "numel", "is_floating_point", "dropout"),
-    *("feature_dropout", "alpha_dropout"),
+    *("feature_dropout", "alpha_dropout", "any", "all", *FAST_PATHS, *NESTED),
 )
 """Operators that are traced, or give constants, by other ways."""
 TRUSTING = (

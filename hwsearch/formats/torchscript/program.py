@@ -1,0 +1,254 @@
+"""TorchScript programs, run node by node in Python, so that torch.export sees the operators that they are made of.
+
+Torch's own interpreter keeps sizes of pictures as tensors where the program was traced (``aten::size``, ``prim::NumToTensor``,
+``aten::floor_divide``, ``aten::Int``); torch.export cannot follow them there. Here what is computed from sizes alone is computed
+at once, as numbers. An interpreter keeps its weights to itself; here they stand in a module under the program's own names, so
+that they are parameters of what is exported and layers keep their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
+
+from hwsearch.formats.reading.scales import scales_fault
+from hwsearch.formats.torchscript.fast_paths import FAST_PATHS, NESTED, Unfollowed
+from hwsearch.formats.torchscript.plain import ARITHMETIC, IDENTITIES, OF_LISTS, PRIMITIVES
+
+_PROGRAM, _GRAPH = "(program)", "(graph)"
+"""No part of a program has such a name."""
+_BROADCAST = ("add", "sub", "rsub", "mul", "div", "floor_divide", "pow", "remainder")
+"""Operators that take a number where they take a tensor."""
+_NUMBERS = ("Int", "Float", "Bool", "ScalarImplicit", "IntImplicit", "FloatImplicit", "item")
+"""Operators that take a number out of a tensor."""
+_LAST = 10**5
+"""A line number beyond this one is told as it."""
+_LINE = re.compile(r'File "([^"]*)", line (\d+)')
+
+
+class Known:
+    """A tensor that sizes and constants of the program alone decide, at hand while everything else is traced."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+
+class _Part:
+    """A module of the program: where its tensors stand, and the object that has its other attributes."""
+
+    def __init__(self, path: str, theirs: Any) -> None:
+        self.path, self.theirs = path, theirs
+
+    def attribute(self, name: str, tensors: Mapping[str, Tensor]) -> Any:
+        path = f"{self.path}.{name}" if self.path else name
+        if path in tensors:
+            return tensors[path]
+        found = getattr(self.theirs, name)
+        return _Part(path, found) if isinstance(found, torch.jit.ScriptModule | torch._C.ScriptObject) else found
+
+
+class Interpreted(nn.Module):
+    """A TorchScript program whose parameters and buffers this module holds.
+
+    Raises:
+        Unfollowed: on pictures, where the program does what is not read.
+    """
+
+    def __init__(self, program: Any) -> None:
+        super().__init__()
+        self._places: dict[str, tuple[nn.Module, str]] = {}
+        parameters = {name for name, _ in program.named_parameters()}
+        for name, value in (*program.named_parameters(), *program.named_buffers()):
+            path, _, leaf = name.rpartition(".")
+            holder = cast("nn.Module", self)
+            for part in path.split(".") if path else ():
+                if part not in holder._modules:
+                    holder._modules[part] = nn.Module()  # whatever its name: attributes of a class are no modules
+                holder = cast("nn.Module", holder._modules[part])
+            own = value.detach()
+            if name in parameters and own.is_floating_point():
+                holder._parameters[leaf] = nn.Parameter(own, requires_grad=False)
+            else:
+                holder._buffers[leaf] = own
+            self._places[name] = (holder, leaf)
+        self.__dict__[_PROGRAM] = program  # no module of this one: the weights would be found twice
+        self.__dict__[_GRAPH] = program.inlined_graph
+
+    def forward(self, x: Tensor) -> Any:
+        program = self.__dict__[_PROGRAM]
+        tensors: dict[str, Tensor] = {}
+        for name, (holder, leaf) in self._places.items():
+            held = holder._parameters.get(leaf)
+            tensors[name] = cast("Tensor", holder._buffers[leaf] if held is None else held)
+        return _Run(tensors).graph(self.__dict__[_GRAPH], [_Part("", program), x])[0]
+
+    def by_torch(self, x: Tensor) -> Any:
+        """What torch's own interpreter gives."""
+        return self.__dict__[_PROGRAM](x)
+
+
+class _Run:
+    """One run of a program. ``tensors``: its parameters and buffers by their names; buffers that it writes are replaced."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        self.tensors = tensors
+        self.values: dict[int, Any] = {}
+
+    def graph(self, block: Any, given: Iterable[Any]) -> list[Any]:
+        """What a graph or block gives for its inputs."""
+        for place, value in zip(block.inputs(), given, strict=True):
+            self.values[place.unique()] = value
+        for node in block.nodes():
+            found = self.node(node)
+            for place, value in zip(node.outputs(), found, strict=True):
+                self.values[place.unique()] = value
+        return [self.values[place.unique()] for place in block.outputs()]
+
+    def node(self, node: Any) -> Iterable[Any]:
+        """The values of a node's outputs."""
+        kind, given = node.kind(), [self.values[place.unique()] for place in node.inputs()]
+        space, _, name = kind.partition("::")
+        match name:
+            case "Constant" if space == "prim":
+                value = node.output().toIValue()
+                return [Known(value) if isinstance(value, Tensor) and not value.ndim else value]
+            case "If" if space == "prim":
+                yes, no = node.blocks()
+                return self.graph(yes if _number(given[0]) else no, ())
+            case "Loop" if space == "prim":
+                return self._loop(next(iter(node.blocks())), given)
+            case "GetAttr" if space == "prim" and isinstance(given[0], _Part):
+                return [given[0].attribute(node.s("name"), self.tensors)]
+            case "SetAttr" if space == "prim" and isinstance(given[0], _Part):
+                path = f"{given[0].path}.{node.s('name')}" if given[0].path else node.s("name")
+                if path not in self.tensors:
+                    raise Unfollowed(f"an attribute that it changes, {path}")
+                self.tensors[path] = given[1]
+                return ()
+            case "NumToTensor" if space == "prim":
+                with _disable_current_modes():
+                    return [Known(torch.tensor(given[0]))]
+            case "TupleUnpack" | "ListUnpack" if space == "prim":
+                return tuple(given[0])
+            case _ if space == "prim" and name in PRIMITIVES:
+                given = [item.value if isinstance(item, Known) and name in ("dtype", "device") else item for item in given]
+                return _results(node, PRIMITIVES[name](*given))
+            case _ if space == "aten":
+                return _results(node, self._operator(node, name, given))
+        raise Unfollowed(f"{kind}, which is not read")
+
+    def _loop(self, block: Any, given: list[Any]) -> list[Any]:
+        limit, going, *carried = given
+        turn = 0
+        while _number(going) and turn < limit:
+            going, *carried = self.graph(block, (turn, *carried))
+            turn += 1
+        return carried
+
+    def _operator(self, node: Any, name: str, given: list[Any]) -> Any:
+        if name in FAST_PATHS:
+            return FAST_PATHS[name](*given)
+        first = given[0] if given else None
+        if name in ARITHMETIC and (
+            name in IDENTITIES
+            or (name in OF_LISTS and isinstance(first, list | tuple | dict | str))
+            or not any(map(_holds_tensor, given))
+        ):
+            return ARITHMETIC[name](*given)
+        if name in ("Int", "Float", "Bool", "ScalarImplicit", "IntImplicit", "FloatImplicit", "item") and isinstance(
+            first, Known
+        ):
+            return ARITHMETIC["ScalarImplicit" if name == "item" else name](first.value.item())
+        if name == "size" and isinstance(first, Tensor):
+            return [*first.shape] if len(given) == 1 else first.shape[given[1]]
+        if name == "dim" and isinstance(first, Tensor):
+            return first.dim()
+        if name == "len":
+            return len(cast("Tensor", first.value if isinstance(first, Known) else first))
+        return _called(node, name, given)
+
+
+def _results(node: Any, found: Any) -> Iterable[Any]:
+    """What a node gave, by its outputs."""
+    count = node.outputsSize()
+    return () if count == 0 else [found] if count == 1 else found
+
+
+def _number(value: Any) -> Any:
+    return value.value.item() if isinstance(value, Known) else value
+
+
+def _holds_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor | Known) or (isinstance(value, list | tuple) and any(map(_holds_tensor, value)))
+
+
+def _called(node: Any, name: str, given: list[Any]) -> Any:
+    """An operator of ATen: at once where numbers and constants alone decide, else before the eyes of whoever traces.
+
+    Raises:
+        Unfollowed: PyTorch has none of that name for such arguments.
+    """
+    if name in NESTED:
+        raise Unfollowed("sequences of different lengths at once")
+    if (fault := scales_fault(name, given)) is not None:
+        raise Unfollowed(fault)
+    schema = torch._C.parse_schema(node.schema())
+    packet = getattr(torch.ops.aten, name, None)
+    if packet is None or not node.schema():
+        raise Unfollowed(f"aten::{name}, which is not read")
+    overload = getattr(packet, schema.overload_name or "default")
+    tensors = [item for value in given for item in _flat(value) if isinstance(item, Tensor | Known)]
+    at_once = bool(tensors) and all(isinstance(item, Known) for item in tensors)
+    as_numbers = not at_once and name.removesuffix("_") in _BROADCAST
+    if (
+        not at_once and not as_numbers and isinstance(given[-1], Known) and hasattr(packet, "Scalar")
+    ):  # ``fill_``, ``masked_fill``
+        overload, as_numbers = packet.Scalar, True
+    plain = [_plain(value, scalars=as_numbers) for value in given]
+    args = [value for value, argument in zip(plain, schema.arguments, strict=True) if not argument.kwarg_only]
+    kwargs = {argument.name: value for value, argument in zip(plain, schema.arguments, strict=True) if argument.kwarg_only}
+    if at_once:
+        with _disable_current_modes():
+            return _as_known(overload(*args, **kwargs))
+    return _in_its_line(node, overload, args, kwargs)
+
+
+def _flat(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _plain(value: Any, *, scalars: bool) -> Any:
+    """A value as operators take it. ``scalars``: tensors of one number as that number."""
+    if isinstance(value, list | tuple):
+        return [_plain(item, scalars=False) for item in value]
+    if isinstance(value, Known):
+        return value.value.item() if scalars and not value.value.ndim else value.value
+    return value
+
+
+def _as_known(found: Any) -> Any:
+    if isinstance(found, list | tuple):
+        return [_as_known(item) for item in found]
+    return Known(found) if isinstance(found, Tensor) else found
+
+
+def _in_its_line(node: Any, overload: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """The operator called from the line of the program's source that it stands in: what cannot be traced is told with it."""
+    found = _LINE.search(node.sourceRange())
+    file, line = (found[1], min(int(found[2]), _LAST)) if found else ("program", 1)
+    return _caller(file, line)(overload, args, kwargs)
+
+
+@cache
+def _caller(file: str, line: int) -> Any:
+    """A function of that place; named as the tracer expects it of a network."""
+    space: dict[str, Any] = {"__builtins__": {}}
+    source = "\n" * (line - 1) + "def forward(call, args, kwargs): return call(*args, **kwargs)"
+    exec(compile(source, file, "exec"), space)  # one fixed text, of which the place alone is the program's
+    return space["forward"]

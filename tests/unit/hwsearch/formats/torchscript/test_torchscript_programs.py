@@ -1,0 +1,245 @@
+"""TorchScript programs run node by node: sizes that travel as tensors, attention's fast paths, control flow."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hwmodels.errors import FileError
+from hwsearch.formats.reading import readers
+from hwsearch.formats.torchscript import fast_paths
+from hwsearch.formats.torchscript.program import Interpreted
+from searchspaces.ir.graph import execute
+
+
+def _traced(module: nn.Module, size: tuple[int, int] = (24, 32)) -> torch.jit.ScriptModule:
+    found: torch.jit.ScriptModule = torch.jit.trace(module, torch.rand(1, 3, *size), check_trace=False)  # type: ignore[assignment]  # torch's own annotation is wider
+    return found
+
+
+def _traced_without_gradients(module: nn.Module) -> torch.jit.ScriptModule:
+    with torch.no_grad():
+        return _traced(module)
+
+
+HOW: dict[str, Callable[[nn.Module], torch.jit.ScriptModule]] = {
+    "traced": _traced,
+    "without gradients": _traced_without_gradients,
+    "scripted": torch.jit.script,
+}
+
+
+class Windows(nn.Module):
+    """Attention in windows of 4x4, then twice the size, by numbers of the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.mix, self.tail = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 8), nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.head(x)
+        b, c, h, w = x.shape
+        tokens = x.view(b, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 3, 5, 1).reshape(-1, 16, c)
+        tokens = self.mix(tokens) * (c**-0.5)
+        tokens = torch.softmax(tokens @ tokens.transpose(-2, -1), -1) @ tokens
+        x = tokens.view(b, h // 4, w // 4, 4, 4, c).permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
+        y: Tensor = self.tail(F.interpolate(x, size=(h * 2, w * 2), mode="bilinear"))
+        return y
+
+
+class Padded(nn.Module):
+    """Pads to windows of 8 and cuts what was padded off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.mix, self.tail = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 8), nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, _, h, w = x.size()
+        x = self.head(F.pad(x, (0, (8 - w % 8) % 8, 0, (8 - h % 8) % 8), "reflect"))
+        b, c, high, wide = x.shape
+        y = x.permute(0, 2, 3, 1).view(b, high // 8, 8, wide // 8, 8, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, 64, c)
+        y = y + self.mix(y)
+        count = int(y.shape[0] / (high * wide / 8 / 8))
+        y = y.view(count, high // 8, wide // 8, 8, 8, -1).permute(0, 1, 3, 2, 4, 5).reshape(count, high, wide, -1)
+        cut: Tensor = self.tail(x + torch.roll(y, (-2, -2), (1, 2)).permute(0, 3, 1, 2))[:, :, :h, :w]
+        return cut
+
+
+class Attention(nn.Module):
+    """All places attend to all, by a module of torch."""
+
+    def __init__(self, attention: nn.Module, rows_first: bool = True) -> None:
+        super().__init__()
+        self.head, self.attention, self.tail = nn.Conv2d(3, 8, 3, padding=1), attention, nn.Conv2d(8, 3, 3, padding=1)
+        self.rows_first = rows_first
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.head(x)
+        b, c, h, w = x.shape
+        tokens = x.flatten(2).transpose(1, 2) if self.rows_first else x.flatten(2).permute(2, 0, 1)
+        y = self.attend(tokens)
+        y = y.transpose(1, 2) if self.rows_first else y.permute(1, 2, 0)
+        found: Tensor = self.tail(x + y.reshape(b, c, h, w))
+        return found
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        found: Tensor = self.attention(tokens)
+        return found
+
+
+class Heads(Attention):
+    def attend(self, tokens: Tensor) -> Tensor:
+        found: Tensor = self.attention(tokens, tokens, tokens)[0]
+        return found
+
+
+def _layer(norm_first: bool = False, activation: str = "relu", batch_first: bool = True) -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first, norm_first=norm_first, activation=activation)
+
+
+class Lists(nn.Module):
+    """A loop, a list that grows, and a branch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.tail = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(24, 3, 1)
+        self.body = nn.ModuleList([nn.Conv2d(8, 8, 3, padding=1) for _ in range(3)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.head(x)
+        outputs = []
+        for number, layer in enumerate(self.body):
+            x = F.relu(layer(x)) * (number + 1)
+            outputs.append(x)
+        y = torch.cat(outputs[::-1], 1)
+        if x.size(2) > 1000:
+            y = y * 2
+        found: Tensor = self.tail(y)
+        return found
+
+
+MODULES: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "windows": (Windows, 4),
+    "padded windows": (Padded, 1),
+    "attention": (lambda: Heads(nn.MultiheadAttention(8, 2, batch_first=True)), 1),
+    "attention, sequence first": (lambda: Heads(nn.MultiheadAttention(8, 2), rows_first=False), 1),
+    "layer": (lambda: Attention(_layer()), 1),
+    "layer, normalized first": (lambda: Attention(_layer(norm_first=True, activation="gelu")), 1),
+    "two layers": (lambda: Attention(nn.TransformerEncoder(_layer(), 2, enable_nested_tensor=True)), 1),
+    "lists": (Lists, 1),
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("name", MODULES)
+def test_programs_are_read_like_their_modules(name: str, how: str, tmp_path: Path) -> None:
+    make, multiple = MODULES[name]
+    torch.manual_seed(0)
+    module = make().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(HOW[how](module), str(tmp_path / "net.ts"))
+    found = readers.inspect(tmp_path / "net.ts")
+    assert (found.graph.uncounted, found.graph.size, found.graph.multiple) == ((), None, multiple)
+    for size in ((24, 32), (multiple * 9, multiple * 13)):
+        x = torch.rand(1, 3, *size)
+        with torch.no_grad():
+            assert torch.allclose(execute(found.graph, x), module(x), atol=1e-5)
+
+
+def test_a_program_for_one_size_is_one(tmp_path: Path) -> None:
+    """Numbers that were taken as Python's are those of the picture that it was traced with."""
+
+    class Frozen(Lists):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + x.new_ones([3, int(x.shape[2]), int(x.shape[3])])
+
+    module = Frozen().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(_traced(module), str(tmp_path / "net.ts"))
+    found = readers.inspect(tmp_path / "net.ts")
+    assert (found.graph.size, found.input_size) == ((24, 32), (24, 32))
+
+
+class Resized(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch._C._nn._upsample_bilinear2d_aa(x, [8, 8], False, 1e-6, 1e-6)  # type: ignore[no-any-return]
+
+
+def test_factors_that_end_the_process(tmp_path: Path) -> None:
+    """PyTorch's own kernel crashes with them: it is not reached."""
+    torch.jit.save(torch.jit.script(Resized()), str(tmp_path / "net.ts"))
+    with pytest.raises(FileError, match="the program has a resize by a factor of 1e-06"):
+        readers.inspect(tmp_path / "net.ts")
+
+
+def test_factors_that_end_the_process_in_an_exported_program(tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(Resized(), (torch.rand(1, 3, 16, 16),), strict=False), tmp_path / "net.pt2")
+    with pytest.raises(FileError, match="it has a resize by a factor of 1e-06"):
+        readers.inspect(tmp_path / "net.pt2")
+
+
+def test_attention_without_heads() -> None:
+    x, weight, bias = torch.rand(1, 4, 8), torch.rand(24, 8), torch.rand(24)
+    with pytest.raises(RuntimeError, match="8 channels in 0 heads"):
+        fast_paths.attention(x, x, x, 8, 0, weight, bias, weight[:8], bias[:8])
+
+
+def test_attention_with_a_mask_is_pytorchs() -> None:
+    torch.manual_seed(0)
+    x, weight, bias = torch.rand(2, 4, 8), torch.randn(24, 8), torch.randn(24)
+    given = (x, x, x, 8, 2, weight, bias, weight[:8], bias[:8], torch.ones(4, 4, dtype=torch.bool).triu(1))
+    with torch.no_grad():
+        expected = torch.ops.aten._native_multi_head_attention(*given, True, True, 0)
+    for ours, theirs in zip(fast_paths.attention(*given, True, True, 0), expected, strict=True):
+        assert ours is not None
+        assert torch.allclose(ours, theirs, atol=1e-5)
+    assert torch.allclose(fast_paths.attention(*given, False, True, 0)[0], expected[0], atol=1e-5)
+    with pytest.raises(fast_paths.Unfollowed, match="padded keys"):
+        fast_paths.attention(*given, True, True, 1)
+
+
+class Written(nn.Module):
+    """Keeps a number of the picture for the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = x.shape[2]
+        return x * self.seen
+
+
+def test_what_a_program_does_that_is_not_read(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(Written()), str(tmp_path / "net.ts"))
+    with pytest.raises(FileError, match="the program has an attribute that it changes, seen"):
+        readers.inspect(tmp_path / "net.ts")
+
+
+class Sorted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sort(dim=1)[0]
+
+
+def test_what_cannot_be_traced_is_told_by_its_line(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(Sorted()), str(tmp_path / "net.ts"))
+    (line,) = readers.inspect(tmp_path / "net.ts").graph.uncounted
+    assert re.search(r"aten\.sort\.default at .*\(\w+\.py:\d+\)", line)
+    assert "program.py" not in line
+
+
+def test_another_picture_than_pytorch_gives_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.jit.save(torch.jit.script(Lists()), str(tmp_path / "net.ts"))
+    monkeypatch.setattr(Interpreted, "by_torch", lambda self, x: self(x) * 1.01)
+    with pytest.raises(FileError, match="gives another picture than in PyTorch"):
+        readers.inspect(tmp_path / "net.ts")
