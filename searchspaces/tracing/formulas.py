@@ -59,6 +59,11 @@ def depends_on_size(nodes: Sequence[Node]) -> bool:
     return any(isinstance(value, int | tuple) for node in nodes for value in _sizes(node.op))
 
 
+def holds_sizes(nodes: Sequence[Node]) -> bool:
+    """The same, where formulas may stand in place of numbers."""
+    return any(True for node in nodes for _ in _sizes(node.op))
+
+
 def _sizes(op: Op) -> Iterator[Any]:
     for name in op.extents:
         value = getattr(op, name)

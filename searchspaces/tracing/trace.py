@@ -35,9 +35,10 @@ from searchspaces.ir.simplify import simplify
 from searchspaces.ops.registry import operators
 from searchspaces.tracing import refusals
 from searchspaces.tracing.calls.maps import UNEVEN
-from searchspaces.tracing.formulas import WINDOWS, Differs, Sample, depends_on_size, joined
+from searchspaces.tracing.formulas import WINDOWS, Differs, Sample, depends_on_size, holds_sizes, joined
 from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
+from searchspaces.tracing.thresholds import WHOLE, changed, rounded
 from searchspaces.tracing.walker import Walker
 
 __all__ = ["check", "propagate", "to_workload", "trace"]
@@ -99,6 +100,8 @@ def trace(
     if found is None or found.multiple > step:  # a size may hide in what is not cut off at the smallest one
         other = _with_formulas(traced, *(accepted(module, channels, name) if sizes[0] == EXAMPLE else (step, sizes)))
         found = other if found is None or (other is not None and other.multiple < found.multiple) else found
+    if found is not None and not _goes_on(traced, found):
+        found = None
     found = found or _of_size(traced, otherwise or sizes[0], sizes[0])
     return _in_even_windows(traced, found, step) or found
 
@@ -151,6 +154,18 @@ def _for_multiples(traced: _Traced, graph: Graph, step: int, sizes: tuple[Size, 
             continue
         return replace(graph, multiple=multiple)
     return None
+
+
+def _goes_on(traced: _Traced, graph: Graph) -> bool:
+    """Whether a graph for many sizes is the module at larger ones too, and at whole windows."""
+    tried = set(changed(traced.module, traced.channels, multiples(graph.multiple)[:2], graph.multiple))
+    if holds_sizes(graph.nodes):
+        tried.add(rounded(WHOLE, graph.multiple))
+    try:
+        traced.check(graph, sorted(tried))
+    except (FileError, ValueError, RuntimeError, IndexError):
+        return False
+    return True
 
 
 def _in_even_windows(traced: _Traced, refused: Graph, step: int) -> Graph | None:

@@ -128,8 +128,10 @@ def _fold(walk: Walk, call: fx.Node) -> Value:
         raise NotRead("of what is no batch")
     count, entries, _ = shape(a["self"])
     name = walk.emit(call, Reshape((count, entries, rows, columns)), (tensor_name(walk, a["self"]),), suffix="windows")
-    if kernel == (stride, stride) and dilation == 1 and padding == (0, 0) and size == (rows * stride, columns * stride):
-        return walk.emit(call, PixelShuffle(stride), (name,))
+    if kernel == (stride, stride) and dilation == 1 and padding == (0, 0):
+        name = walk.emit(call, PixelShuffle(stride), (name,))
+        rest = (0, size[1] - columns * stride, 0, size[0] - rows * stride)  # no window reaches there
+        return walk.emit(call, Pad(rest), (name,), suffix="rest") if any(rest) else name
     inside = kernel[0] * kernel[1]
     one_each = torch.eye(inside).reshape(inside, 1, *kernel).repeat(entries // inside, 1, 1, 1)
     lengths = zip(size, padding, reaches, (rows, columns), strict=True)
