@@ -51,7 +51,8 @@ ValueRange = Annotated[
     str | None,
     typer.Option(
         "--range",
-        help="Values that the network expects: 0..1 (default), 0..255, -1..1, or MEAN/STD, one number or one a channel.",
+        help="Values that the network expects: 0..1 (default), 0..255, -1..1, or MEAN/STD, one number or one a channel; IN:OUT "
+        "where the output has another range.",
         metavar="RANGE",
         show_default=False,
     ),

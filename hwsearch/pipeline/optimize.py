@@ -19,7 +19,7 @@ from hwmodels.cost import CostTable
 from hwsearch.documents.clock import Clock
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.results import ProxyCheck, Results
-from hwsearch.pipeline import assemble
+from hwsearch.pipeline import assemble, expectations
 from hwsearch.plans import prove
 from hwsearch.plans.prove import Proof
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
@@ -149,7 +149,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         posed = _posed(request, shared.network if shared else None)
         problem, space, photos = posed.problem, posed.problem.space, posed.photos
         shared = shared or Shared(problem.network, [space])
-        standing = _standing(request, posed.evaluator)
+        standing = _standing(request, posed)
         lead = _shared_study(request, problem, photos)
     progress.say(f"{standing}, on the search pictures")
     with directory.RunDirectory.start(request, problem, photos) as run:
@@ -234,16 +234,17 @@ def _posed(request: Request, network: LoadedNetwork | None) -> Posed:
     return Posed(problem, tilings, budgets, photos, in_floating_point(problem, photos))
 
 
-def _standing(request: Request, evaluator: Evaluator) -> str:
+def _standing(request: Request, posed: Posed) -> str:
     """The floating-point network beside the simplest method, in words.
 
     Raises:
         UsageError: it is worse, and that was not forced; a run that goes on was asked before.
     """
-    standing = baseline.standing(evaluator)
+    standing = baseline.standing(posed.evaluator)
     if not request.resume:
-        baseline.check(standing, force=request.force)
-    return str(standing or f"floating point {evaluator.float_db:.2f} dB")
+        otherwise = partial(expectations.measured, request, posed.evaluator)
+        baseline.check(standing, otherwise, force=request.force)
+    return str(standing or f"floating point {posed.evaluator.float_db:.2f} dB")
 
 
 def _proven(

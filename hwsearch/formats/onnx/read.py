@@ -20,7 +20,7 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from hwsearch.formats import carried
 from hwsearch.formats.onnx import ort
-from hwsearch.formats.onnx.reading import choices, functions, moves, pictures, pointwise, products, reductions  # noqa: F401  they fill the table
+from hwsearch.formats.onnx.reading import byte_pictures, choices, functions, moves, pictures, pointwise, products, reductions  # noqa: F401  they fill the table
 from hwsearch.formats.onnx.reading.constants import Found, constant, found
 from hwsearch.formats.onnx.reading.external import bring_in
 from hwsearch.formats.onnx.reading.folding import Folder
@@ -30,6 +30,7 @@ from hwsearch.formats.onnx.write import session
 from hwsearch.formats.onnx.writer import digest
 from hwsearch.formats.reading import sizes
 from hwsearch.formats.reading.agreement import agree, same_codes
+from hwsearch.formats.reading.byte_pictures import BytePictures
 from hwsearch.formats.reading.readers import Inspected, InspectedLayer
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.contractions.conv import Conv
@@ -47,14 +48,15 @@ WRONG = (ValueError, TypeError, KeyError, IndexError, RuntimeError, ZeroDivision
 
 @dataclass(frozen=True)
 class Door:
-    """The input of a file: its name, channels, whether they are the last axis, height and width where they are fixed, and
-    whether it takes several pictures at once."""
+    """The input of a file: its name, channels, whether they are the last axis, height and width where they are fixed, whether
+    it takes several pictures at once, and the conversions from and to bytes that were left out."""
 
     name: str
     channels: int
     last: bool
     size: tuple[int, int] | None
     several: bool
+    converted: BytePictures
 
 
 def read(path: Path) -> Inspected:
@@ -67,9 +69,10 @@ def read(path: Path) -> Inspected:
     model, outside = _model(path)
     if (ours := _carried(path, model, outside)) is not None:
         return ours
+    converted = byte_pictures.left_out(model.graph)
     try:
         branch = parsed(model.graph)
-        door = _door(model.graph, branch)
+        door = _door(model.graph, branch, converted)
         opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
         folder = Folder([(entry.domain, entry.version) for entry in model.opset_import])
         notation = spells_out(model.graph)
@@ -154,7 +157,7 @@ def _model(path: Path) -> tuple[onnx.ModelProto, int]:
     return model, outside
 
 
-def _door(graph: onnx.GraphProto, branch: Branch) -> Door:
+def _door(graph: onnx.GraphProto, branch: Branch, converted: BytePictures) -> Door:
     pictures_in = [value for value in graph.input if value.name not in branch.constants]
     if len(pictures_in) != 1:
         names = ", ".join(value.name for value in pictures_in[:4])
@@ -179,7 +182,7 @@ def _door(graph: onnx.GraphProto, branch: Branch) -> Door:
     if (height > 0) != (width > 0):
         raise ValueError("one side of its pictures is fixed, the other is not: export it with both fixed, or none")
     size = (height, width) if height > 0 and width > 0 else None
-    return Door(given.name, channels, last, size, sides[0] < 1)
+    return Door(given.name, channels, last, size, sides[0] < 1, converted)
 
 
 def _inspected(path: Path, model: onnx.ModelProto, graph: Graph, walk: Walk, door: Door, outside: int) -> Inspected:
@@ -187,6 +190,8 @@ def _inspected(path: Path, model: onnx.ModelProto, graph: Graph, walk: Walk, doo
     facts = {prop.key: prop.value for prop in model.metadata_props}
     ours = "hwsearch_version" in facts
     remarks = [facts["notes"]] if ours and "notes" in facts else []
+    if door.converted.remark:
+        remarks.append(door.converted.remark)
     if len(model.graph.output) > 1:
         left = ", ".join(value.name for value in model.graph.output[1:4])
         remarks.append(f"the first of {len(model.graph.output)} outputs is read; left out: {left}")
@@ -201,7 +206,8 @@ def _inspected(path: Path, model: onnx.ModelProto, graph: Graph, walk: Walk, doo
         input_size=door.size,
         provenance=facts if ours else None,
         remarks=tuple(remarks),
-        value_range=walk.input_range(),
+        value_range=door.converted.value_range(walk.input_range()),
+        rounded=bool(door.converted.remark),
         executable=not walk.spelled and not graph.uncounted,
     )
 

@@ -13,11 +13,12 @@ from hwsearch.formats.reading.readers import Inspected
 from hwsearch.formats.running.runtime import Runtime, compare, judge
 from hwsearch.quant.engine import integer
 from searchspaces.ir.graph import execute
-from searchspaces.networks.adapted.value_range import parse
+from searchspaces.networks.adapted.value_range import parse_both
 
 FLOAT_TOLERANCE = 1e-4
 """Largest difference over the largest value, of a file in single precision."""
 HALF_TOLERANCE = 2e-2
+BYTE = 255
 ROUNDING = 0.5
 """Root mean square of the difference over that of the values, of a file in integers: the file rounds, the graph does not."""
 
@@ -31,13 +32,16 @@ def agree(found: Inspected, size: tuple[int, int], run: Callable[[Tensor], Tenso
     graph = found.graph if found.again is None else found.again(size)
     x = torch.rand(1, graph.channels, *size, generator=torch.Generator().manual_seed(0))
     if found.value_range:
-        values = parse(found.value_range)
+        values, _ = parse_both(found.value_range)
         x = x * values.factor[0] + values.shift[0]
+        x = x.round() if found.rounded and values.factor[0] == BYTE else x
     with torch.no_grad():
         ours, theirs = execute(graph, x), run(x).float()
     widths = {layer.weight_bits for layer in found.layers} | set(found.tensor_bits.values())
     if ours.shape != theirs.shape:
         raise FileError(f"{found.path}: {runtime} gives {tuple(theirs.shape)}, what was read {tuple(ours.shape)}")
+    if found.rounded:
+        theirs = torch.where((ours - theirs).abs() <= 1, ours, theirs)
     if min(widths) < FP16.bits or (min(widths) < FP32.bits and found.quantized):
         difference, allowed = (
             float((ours - theirs).square().mean().sqrt() / theirs.square().mean().sqrt().clamp(min=1e-6)),

@@ -146,7 +146,9 @@ class Inspected:
         input_size: (height, width) where the file fixes it.
         provenance: what an exporter wrote down: plan, plan hash, version, ...; empty for files of others.
         remarks: what a reader of the table should know.
-        value_range: that of the values that go in, such as "0..255", where the file shows it and it is not 0..1.
+        value_range: that of the values that go in, such as "0..255", where the file shows it and it is not
+            0..1; "0..1:0..255" where what comes out is of another.
+        rounded: the file takes or gives pictures of bytes, which ``graph`` does not round.
         executable: the graph computes in floating point what the file does, without its rounding; else it is for prices alone.
         again: the graph at another size, of a file that takes pictures of any size and has another graph for each.
         written: what the file holds for each layer, where it is what a device is handed; None: another file is made for that.
@@ -165,6 +167,7 @@ class Inspected:
     provenance: Mapping[str, str] | None = None
     remarks: tuple[str, ...] = ()
     value_range: str = ""
+    rounded: bool = False
     executable: bool = False
     again: Callable[[tuple[int, int]], Graph] | None = None
     written: Written | None = None

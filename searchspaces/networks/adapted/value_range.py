@@ -20,7 +20,7 @@ from searchspaces.ir.simplify import simplify
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.ops.maps.affine import Affine
 
-EXAMPLES = "0..1, 0..255, -1..1, or mean/deviation such as 0.485,0.456,0.406/0.229,0.224,0.225"
+EXAMPLES = "0..1, 0..255, -1..1, or mean/deviation such as 0.485,0.456,0.406/0.229,0.224,0.225; IN:OUT where they differ"
 _ENDS = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
 
 
@@ -30,6 +30,11 @@ class ValueRange:
 
     factor: tuple[float, ...]
     shift: tuple[float, ...]
+
+    @property
+    def inverse(self) -> ValueRange:
+        """From what the network expects back to 0..1."""
+        return ValueRange(tuple(1 / f for f in self.factor), tuple(-s / f for f, s in zip(self.factor, self.shift, strict=True)))
 
     @property
     def is_usual(self) -> bool:
@@ -59,20 +64,42 @@ def parse(text: str) -> ValueRange:
     raise UsageError(f"--range {text!r} is not a range of values", f"Write {EXAMPLES}.")
 
 
-class Ranged(nn.Module):
-    """A network behind its range: ``[N, C, H, W]`` in 0..1 in, and out too where ``returns`` says that it gives pictures."""
+def parse_both(text: str) -> tuple[ValueRange, ValueRange]:
+    """What goes in and what comes out: ``IN:OUT``, or one range for both.
 
-    def __init__(self, network: nn.Module, values: ValueRange, *, returns: bool) -> None:
+    Raises:
+        UsageError: as ``parse``.
+    """
+    taken, colon, given = text.partition(":")
+    into = parse(taken)
+    return into, parse(given) if colon else into
+
+
+class Scaled(nn.Module):
+    """A picture ``[N, C, H, W]`` by the factors and shifts of a range."""
+
+    def __init__(self, values: ValueRange) -> None:
         super().__init__()
-        self.network, self.returns = network, returns
         self.factor: Tensor
         self.shift: Tensor
         self.register_buffer("factor", _per_channel(values.factor))
         self.register_buffer("shift", _per_channel(values.shift))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.network(x * self.factor + self.shift)
-        return y * (1 / self.factor) - self.shift / self.factor if self.returns else y
+        return x * self.factor + self.shift
+
+
+class Ranged(nn.Module):
+    """A network behind its range: ``[N, C, H, W]`` in 0..1 in, and out too where it gives pictures (``given`` is not None)."""
+
+    def __init__(self, network: nn.Module, taken: ValueRange, given: ValueRange | None) -> None:
+        super().__init__()
+        self.network = network
+        self.into, self.back = Scaled(taken), None if given is None else Scaled(given.inverse)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.network(self.into(x))
+        return y if self.back is None else self.back(y)
 
 
 def _per_channel(values: Sequence[float]) -> Tensor:
@@ -83,40 +110,39 @@ def wrapped(network: LoadedNetwork, text: str, *, returns: bool) -> LoadedNetwor
     """``network`` for values in 0..1.
 
     Args:
-        text: what it expects, as ``parse`` reads it. returns: whether its output is of that range too.
+        text: what it expects, as ``parse_both`` reads it. returns: whether its output has a range.
     Raises:
         UsageError: no such range, or not one number a channel.
     """
-    values = parse(text)
-    if values.is_usual:
+    taken, made = parse_both(text)
+    given = made if returns else None
+    if taken.is_usual and (given is None or given.is_usual):
         return network
-    if len(values.factor) not in (1, network.channels):
-        raise UsageError(
-            f"--range {text}: {len(values.factor)} numbers for {network.channels} channel(s)", "Give one, or one a channel."
-        )
+    for values in (taken, made):
+        if len(values.factor) not in (1, network.channels):
+            raise UsageError(
+                f"--range {text}: {len(values.factor)} numbers for {network.channels} channel(s)", "Give one, or one a channel."
+            )
     if isinstance(network.module, GraphModule):
         said = f"The network expects values of {text}: it was wrapped for 0..1."
         inside = network.module
-        again = None if inside.graph.size is None else (lambda size: _ranged(inside.at(size), values, returns=returns))
-        wrapping = GraphModule(_ranged(inside.graph, values, returns=returns), again).eval()
+        again = None if inside.graph.size is None else (lambda size: _ranged(inside.at(size), taken, given))
+        wrapping = GraphModule(_ranged(inside.graph, taken, given), again).eval()
         return replace(network, module=wrapping, remarks=(*network.remarks, said))
     said = f"The network expects values of {text}: it was wrapped for 0..1, and its layers are called network.NAME here."
-    module = Ranged(network.module, values, returns=returns).eval()
+    module = Ranged(network.module, taken, given).eval()
     return replace(network, module=module, remarks=(*network.remarks, said))
 
 
-def _ranged(graph: Graph, values: ValueRange, *, returns: bool) -> Graph:
+def _ranged(graph: Graph, taken: ValueRange, given: ValueRange | None) -> Graph:
     """The graph between two scalings, which layers take up where they can."""
-    into, out = Node("range", Affine(), ("input",), _rows(values, graph.channels)), graph.output
+    into, out = Node("range", Affine(), ("input",), _rows(taken, graph.channels)), graph.output
     inner = [
         replace(node, inputs=tuple("range" if name == "input" else name for name in node.inputs)) for node in graph.nodes[1:]
     ]
     nodes = [graph.input, into, *inner]
-    if returns:
-        back = ValueRange(
-            tuple(1 / f for f in values.factor), tuple(-s / f for f, s in zip(values.factor, values.shift, strict=True))
-        )
-        nodes.append(Node("range.back", Affine(), (out.name,), _rows(back, graph.channels)))
+    if given is not None:
+        nodes.append(Node("range.back", Affine(), (out.name,), _rows(given.inverse, graph.channels)))
     return replace(graph, nodes=tuple(simplify(nodes)))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from hwmodels.errors import FileError
 from hwsearch.formats.reading.builder import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
 from hwsearch.formats.tflite.integers.convolution import StoredLayer, grid_of
+from hwsearch.formats.tflite.reading import byte_pictures
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
 from hwsearch.formats.tflite.tables import StoredModel, StoredOperator, StoredTensor
 from hwsearch.formats.tflite.writing.form import NONE, RELU, RELU6, RELU_N1_TO_1
@@ -36,6 +37,7 @@ class Walk(Builder):
         values: what every tensor of the file is worth.
         formats: node -> the format of its codes, narrowed by bounds, where the file stores it as codes.
         layers: layer's name -> what the file stores of its weights.
+        pictures: whether the file takes and gives bytes without a scale, between conversions that are left out.
         halves: nodes that the file stores in half precision.
     """
 
@@ -50,6 +52,7 @@ class Walk(Builder):
         self.layers: dict[str, StoredLayer] = {}
         self.unary_of: dict[str, str] = {}
         self.reads = Counter(index for operator in model.operators for index in operator.inputs)
+        self.pictures, self._passed = byte_pictures.find(model)
         self._set(model.input, self.turned(self.picture, TO_CHANNELS_LAST))
 
     def run(self) -> list[Node]:
@@ -86,6 +89,9 @@ class Walk(Builder):
         call = Call(operator, inputs, stored, written, name)
         maps = [value for value in inputs if isinstance(value, Map)]
         before = list(self.nodes)
+        if any(operator is passed for passed in self._passed):
+            self.values[operator.outputs[0]] = self.values[operator.inputs[0]]
+            return
         reader = READS.get(operator.name)
         try:
             if reader is None:

@@ -199,6 +199,8 @@ class Expects(nn.Module):
     [
         ("0..255", lambda x: 255 * x, lambda y: y / 255),
         ("-1..1", lambda x: 2 * x - 1, lambda y: (y + 1) / 2),
+        ("0..255:-1..1", lambda x: 255 * x, lambda y: (y + 1) / 2),
+        ("0..1:0..255", lambda x: x, lambda y: y / 255),
         ("0.5,0.4,0.3/0.2,0.25,0.5", *(lambda t, k=k: (t - M) / S if k else t * S + M for k in (1, 0))),
     ],
 )

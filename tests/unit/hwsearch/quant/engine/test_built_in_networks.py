@@ -52,7 +52,8 @@ def calibrated(name: str) -> tuple[Calibration, Tensor]:
     module: nn.Module = registry.build(name, known.scales[0], **SMALL[name])
     torch.set_rng_state(torch_state)
     if known.value_range:
-        module = value_range.Ranged(module, value_range.parse(known.value_range), returns=not known.task).eval()
+        values = value_range.parse(known.value_range)
+        module = value_range.Ranged(module, values, None if known.task else values).eval()
     size = known.size if known.size and name == "vgg16" else (32, 36)
     channels = known.channels or 3
     graph = trace(module, channels, name, size=size if name == "vgg16" else None)

@@ -1,0 +1,123 @@
+"""Files that take or give pictures as bytes: the network between the conversions, compared with the file in its runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from hwmodels.errors import FileError
+from hwsearch.formats.reading import file_network
+from hwsearch.formats.tflite.writing.file import FlatModel, Options
+from searchspaces.networks.adapted import value_range
+
+WEIGHT = (0.3 * np.random.default_rng(0).normal(size=(3, 3, 3, 3))).astype(np.float32)
+CONSTANTS = {"w": WEIGHT, "s": np.float32(255), "low": np.float32(0), "high": np.float32(255), "half": np.float32(0.5)}
+CONV = helper.make_node("Conv", ["unit", "w"], ["conv"], pads=[1, 1, 1, 1])
+FROM_BYTES = [
+    helper.make_node("Cast", ["x"], ["real"], to=TensorProto.FLOAT),
+    helper.make_node("Div", ["real", "s"], ["unit"]),
+]
+TO_255 = [helper.make_node("Mul", ["conv", "s"], ["wide"]), helper.make_node("Clip", ["wide", "low", "high"], ["inside"])]
+ROUNDED = [
+    helper.make_node("Round", ["inside"], ["whole"]),
+    helper.make_node("Cast", ["whole"], ["y"], to=TensorProto.UINT8),
+]
+CUT_OFF = [
+    helper.make_node("Add", ["inside", "half"], ["more"]),
+    helper.make_node("Clip", ["more", "low", "high"], ["again"]),
+    helper.make_node("Cast", ["again"], ["y"], to=TensorProto.UINT8),
+]
+FILES = {
+    "bytes on both sides": ("u8", "u8", [*FROM_BYTES, CONV, *TO_255, *ROUNDED], "0..255"),
+    "cut off": ("u8", "u8", [*FROM_BYTES, CONV, *TO_255, *CUT_OFF], "0..255"),
+    "bytes in": ("u8", "f32", [*FROM_BYTES, CONV, helper.make_node("Identity", ["conv"], ["y"])], "0..255"),
+    "bytes out": ("f32", "u8", [helper.make_node("Identity", ["x"], ["unit"]), CONV, *TO_255, *ROUNDED], "0..1:0..255"),
+}
+KINDS = {"u8": TensorProto.UINT8, "f32": TensorProto.FLOAT}
+
+
+def onnx_file(path: Path, taken: str, given: str, nodes: list[onnx.NodeProto], *, last: bool = False) -> Path:
+    sides = ("n", "h", "w", 3) if last else ("n", 3, "h", "w")
+    if last:
+        turned = helper.make_node("Transpose", ["x"], ["first"], perm=[0, 3, 1, 2])
+        back = helper.make_node("Transpose", ["before"], ["y"], perm=[0, 2, 3, 1])
+        renamed = {"x": "first", "y": "before"}
+        nodes = [turned, *(_renamed(node, renamed) for node in nodes), back]
+    ends = [helper.make_tensor_value_info("x", KINDS[taken], sides), helper.make_tensor_value_info("y", KINDS[given], None)]
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in CONSTANTS.items()]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    return path
+
+
+def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
+    made = onnx.NodeProto()
+    made.CopyFrom(node)
+    made.input[:] = [names.get(name, name) for name in node.input]
+    made.output[:] = [names.get(name, name) for name in node.output]
+    return made
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("name", FILES)
+def test_onnx_files_of_bytes_are_the_network_between_the_conversions(name: str, last: bool, tmp_path: Path) -> None:
+    taken, given, nodes, values = FILES[name]
+    network = file_network.load(onnx_file(tmp_path / "net.onnx", taken, given, nodes, last=last))  # compared with ONNX Runtime
+    assert network.value_range == values
+    assert any("bytes" in remark for remark in network.remarks)
+    said = values if given == "u8" else f"{values}:0..1"
+    inside = value_range.wrapped(network, said, returns=True).module
+    x = torch.rand(1, 3, 12, 16)
+    expected = torch.nn.functional.conv2d(x, torch.from_numpy(WEIGHT), padding=1)
+    expected = expected.clamp(0, 1) if given == "u8" else expected
+    shift = 0.5 / 255 if name == "cut off" else 0.0
+    with torch.no_grad():
+        found = inside(x)
+    within = expected + shift < 1
+    assert torch.allclose(found[within], (expected + shift)[within], atol=1e-5)
+
+
+def test_another_network_than_the_file_is_still_noticed(tmp_path: Path) -> None:
+    """Rounding explains one step, not more: a file that wraps round is refused."""
+    wraps = [
+        *FROM_BYTES,
+        CONV,
+        helper.make_node("Mul", ["conv", "s"], ["inside"]),
+        helper.make_node("Cast", ["inside"], ["y"], to=TensorProto.UINT8),
+    ]
+    with pytest.raises(FileError, match="what was read differs from what ONNX Runtime computes"):
+        file_network.load(onnx_file(tmp_path / "net.onnx", "u8", "u8", wraps))
+
+
+@pytest.mark.parametrize("rounds", [False, True])
+def test_tflite_files_of_bytes(rounds: bool, tmp_path: Path) -> None:
+    model, shape = FlatModel(), (1, 12, 16, 3)
+    x, y = model.tensor("x", shape, "uint8"), model.tensor("y", shape, "uint8")
+    real, out, low, high, whole = (model.tensor(name, shape, "float32") for name in ("real", "out", "low", "high", "whole"))
+    weight = model.tensor("w", (3, 3, 3, 3), "float32", data=np.ascontiguousarray(WEIGHT.transpose(0, 2, 3, 1)))
+    bias = model.tensor("b", (3,), "float32", data=np.zeros(3, np.float32))
+    zero = model.tensor("zero", (), "float32", data=np.float32(0))
+    most = model.tensor("most", (), "float32", data=np.float32(255))
+    casts = ("CastOptions", {})
+    model.op("CAST", [x], real, Options(*casts))
+    window = {"Padding": 0, "StrideH": 1, "StrideW": 1, "DilationHFactor": 1, "DilationWFactor": 1}
+    model.op("CONV_2D", [real, weight, bias], out, Options("Conv2DOptions", window))
+    model.op("MAXIMUM", [out, zero], low, Options("MaximumMinimumOptions", {}))
+    model.op("MINIMUM", [low, most], high, Options("MaximumMinimumOptions", {}))
+    if rounds:
+        model.op("ROUND", [high], whole)
+    model.op("CAST", [whole if rounds else high], y, Options(*casts))
+    path = tmp_path / "net.tflite"
+    path.write_bytes(model.serialize([x], [y], "bytes", {}))
+    network = file_network.load(path)  # compared with LiteRT
+    assert network.value_range == "0..255"
+    x_ = torch.rand(1, 3, 12, 16)
+    with torch.no_grad():
+        found = value_range.wrapped(network, "0..255", returns=True).module(x_)
+    expected = torch.nn.functional.conv2d(x_, torch.from_numpy(WEIGHT), padding=1).clamp(0, 1)
+    assert torch.allclose(found, expected, atol=1e-5)
