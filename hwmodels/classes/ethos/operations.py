@@ -75,7 +75,37 @@ def operations(workload: Workload, row: int, array: Array, brick: np.ndarray, in
     layer = workload.layers[row]
     source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
     wide = int(in_bytes > 1)
-    formats = bool(brick[layer.inputs[0]]), bool(brick[layer.output])
+    make = _maker(workload, layer, brick, in_bytes, out_bytes)
+    if beside(layer) or layer.moves("view"):
+        return []
+    if layer.contracts:
+        return _contraction(workload, layer, array, make, wide)
+    if is_softmax(layer):
+        return tokens.passes(source, make, array)
+    other = float(array.other[wide])
+    match layer.work:
+        case Reduce():
+            return [Part(operation) for operation in _reductions(layer.work, source, make, other)]
+        case Move(how="slice"):
+            times, part = parted(target)
+            copy = make(COPY, other, **tokens.ONE, **tokens.sides(*part))
+            return [Part(copy, times=times)] if _apart_from_reader(workload, layer.output) else []
+        case Move(how="concat" | "repeat" | "copy" | "pad"):
+            copies = [(make(COPY, other, 1, c, kernel_h=1, kernel_w=1), i) for c, i in _copied(workload, layer)]
+            return [Part(copy._replace(in_brick=bool(brick[i]))) for copy, i in copies]
+        case Move(shape=shape) if shape:
+            return [Part(turn(shape, layer.work.axes, array, make, wide))]
+        case Move(how="resize"):
+            return [Part(make(POOLING, other, kernel_h=1, kernel_w=1, stride=1, spread=2, nearest=1))]
+    assert isinstance(layer.work, Map)
+    return [] if _bounded_again(workload, layer) else _elementwise(workload, layer, layer.work, array, make, in_bytes, out_bytes)
+
+
+def _maker(workload: Workload, layer: Layer, brick: np.ndarray, in_bytes: int, out_bytes: int) -> Callable[..., Operation]:
+    """What makes operations of a layer: ``make(kind, finish, inputs, channels, **sizes)``, of its own sizes where none are
+    given."""
+    source, target = workload.tensors[layer.inputs[0]], workload.tensors[layer.output]
+    in_brick, out_brick = bool(brick[layer.inputs[0]]), bool(brick[layer.output])
 
     def make(kind: int, finish: float, inputs: int = 1, channels: int = 0, **sizes: int) -> Operation:
         given = {
@@ -97,47 +127,39 @@ def operations(workload: Workload, row: int, array: Array, brick: np.ndarray, in
             out_bytes=out_bytes,
             inputs=inputs,
             finish=finish,
-            in_brick=formats[0],
-            out_brick=formats[1],
+            in_brick=in_brick,
+            out_brick=out_brick,
             **given,
         )
 
+    return make
+
+
+def _contraction(workload: Workload, layer: Layer, array: Array, make: Callable[..., Operation], wide: int) -> list[Part]:
+    """A convolution, or a product of a tensor and a matrix of weights or another tensor, and what ends it."""
+    target = workload.tensors[layer.output]
     finish = max(float(array.convolve[wide]), _activation(layer, array))
-    if beside(layer) or layer.moves("view"):
-        return []
-    if layer.moves("slice"):
-        times, part = parted(target)
-        copy = make(COPY, float(array.other[wide]), **tokens.ONE, **tokens.sides(*part))
-        return [Part(copy, times=times)] if _apart_from_reader(workload, layer.output) else []
-    if layer.contracts and not layer.product:
-        found = _convolutions(workload, layer, array, make, finish)
-        if layer.finish == "slopes":
-            multiply = make(PAIRWISE, float(array.multiply[wide]), in_h=target.height, in_w=target.width, in_c=target.channels)
-            largest = multiply._replace(finish=float(array.other[wide]), inputs=2)
-            # The U85 chains both to the convolution.
-            found += [] if array.buffers[0] else [Part(multiply), Part(largest)]
-        return found
+    if layer.product and of_tensors(layer):
+        assert isinstance(layer.work, Contract)
+        return tokens.product(layer.work, target, make, array)
     if layer.product:
-        if of_tensors(layer):
-            assert isinstance(layer.work, Contract)
-            return tokens.product(layer.work, target, make, array)
         # A matrix of weights is a convolution of one pixel in the file.
         return [Part(make(CONVOLUTION, finish, kernel_h=1, kernel_w=1, stride=1), 1.0)]
-    if is_softmax(layer):
-        return tokens.passes(source, make, array)
-    if isinstance(layer.work, Reduce):
-        return [Part(operation) for operation in _reductions(layer.work, source, make, float(array.other[wide]))]
-    if layer.moves("concat", "repeat", "copy", "pad"):
-        copies = [(make(COPY, float(array.other[wide]), 1, c, kernel_h=1, kernel_w=1), i) for c, i in _copied(workload, layer)]
-        return [Part(copy._replace(in_brick=bool(brick[i]))) for copy, i in copies]
-    if isinstance(layer.work, Move) and layer.work.shape:
-        return [Part(turn(layer.work.shape, layer.work.axes, array, make, wide))]
-    if layer.moves("resize"):
-        return [Part(make(POOLING, float(array.other[wide]), kernel_h=1, kernel_w=1, stride=1, spread=2, nearest=1))]
-    assert isinstance(layer.work, Map)
-    if _bounded_again(workload, layer):
-        return []
-    cycles = {"add": array.add, "mul": array.multiply}.get(layer.work.function, array.other)
+    found = _convolutions(workload, layer, array, make, finish)
+    if layer.finish == "slopes":
+        multiply = make(PAIRWISE, float(array.multiply[wide]), in_h=target.height, in_w=target.width, in_c=target.channels)
+        largest = multiply._replace(finish=float(array.other[wide]), inputs=2)
+        # The U85 chains both to the convolution.
+        found += [] if array.buffers[0] else [Part(multiply), Part(largest)]
+    return found
+
+
+def _elementwise(
+    workload: Workload, layer: Layer, work: Map, array: Array, make: Callable[..., Operation], in_bytes: int, out_bytes: int
+) -> list[Part]:
+    """A function of each element; where operands do not lie as the result does, part by part."""
+    target, wide = workload.tensors[layer.output], int(in_bytes > 1)
+    cycles = {"add": array.add, "mul": array.multiply}.get(work.function, array.other)
     looked_up = layer.maps("slope", "slopes", "function")
     widens = in_bytes < out_bytes and layer.maps("add", "mul") and len(layer.inputs) > 1
     finish = max(float(cycles[int(widens or wide)]), array.lookup if looked_up else _activation(layer, array))

@@ -90,10 +90,7 @@ def optimize(
       hwsearch optimize --network pan --scale 4 --weights pan.pth --target hexagon --drop auto
       hwsearch optimize --model my_net.py:build --weights w.pth --scale 2 --target ./my_board.toml
     """
-    from hwsearch.cli import summary
     from hwsearch.problem import budgets
-    from hwsearch.report import document
-    from hwsearch.runs.run import BLOCKS, TARGETS, Run
 
     several = [str(notations.read_target(name)) for name in target] if target and len(target) > 1 else []
 
@@ -125,29 +122,46 @@ def optimize(
     sharing = notations.given({"storage": storage and StorageUrl.read(storage), "study": study, "grace_s": grace})
     if sharing and several:
         raise UsageError("--storage shares the measurements of one device", "Give one --target, or leave --storage out.")
-    if resume is not None:
-        if out is not None:
-            raise UsageError("--resume and --out name two run directories", "A resumed run stays where it is.")
-        if (resume / TARGETS).is_file():
-            from hwsearch.pipeline import several_devices
-
-            several = [fields.pop("target")] if "target" in fields else several
-            several, fields = several_devices.saved(resume, several, fields)
-        elif (resume / BLOCKS).is_file():
-            from hwsearch.pipeline import left_out
-
-            fields = left_out.saved(resume, fields)
-        else:
-            fields = Run(resume).same(fields)
-        fields |= sharing | {"run_dir": resume.resolve(), "resume": True, "cache": not no_cache}
+    if resume is None:
+        words = (_without_password(word, storage) for word in context.obj)
+        fields |= {"force": force, "command": shlex.join(["hwsearch", *words]), **notations.given({"run_dir": out})}
+    elif out is not None:
+        raise UsageError("--resume and --out name two run directories", "A resumed run stays where it is.")
     else:
-        fields |= sharing | {"force": force, "cache": not no_cache}
-        fields["command"] = shlex.join(["hwsearch", *(_without_password(word, storage) for word in context.obj)])
-        if out is not None:
-            fields["run_dir"] = out
+        several, fields = _saved(resume, several, fields)
+    _search(several, fields | sharing | {"cache": not no_cache}, Terminal(as_json, quiet))
 
-    terminal = Terminal(as_json, quiet)
+
+def _saved(run: Path, several: list[str], given: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """The devices of the run to resume, where it is for several, and the fields of its request.
+
+    Args:
+        several, given: what was given again; it must say the same.
+    Raises:
+        FileError: there is no such run.
+        UsageError: something is given differently.
+    """
+    from hwsearch.runs.run import BLOCKS, TARGETS, Run
+
+    if (run / TARGETS).is_file():
+        from hwsearch.pipeline import several_devices
+
+        several = [given.pop("target")] if "target" in given else several
+        several, fields = several_devices.saved(run, several, given)
+    elif (run / BLOCKS).is_file():
+        from hwsearch.pipeline import left_out
+
+        fields = left_out.saved(run, given)
+    else:
+        fields = Run(run).same(given)
+    return several, fields | {"run_dir": run.resolve(), "resume": True}
+
+
+def _search(several: list[str], fields: dict[str, Any], terminal: Terminal) -> None:
+    """Run the pipeline that the request asks for, and print what it found."""
+    from hwsearch.cli import summary
     from hwsearch.pipeline import optimize as pipeline
+    from hwsearch.report import document
 
     if several:
         from hwsearch.pipeline import several_devices
@@ -159,10 +173,10 @@ def optimize(
             runs = several_devices.optimize(several, pipeline.Request(**fields), progress)
         terminal.show(several_devices.document(runs), lambda screen: summary.render_targets(runs, screen))
         return
+    from hwsearch.pipeline import left_out
+
     with terminal.progress() as progress:
         request = pipeline.Request(**fields)
-        from hwsearch.pipeline import left_out
-
         results = (left_out.optimize if left_out.asked(request) else pipeline.optimize)(request, progress)
     terminal.show(document.document(results), lambda screen: summary.render(results, screen))
 
