@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import earlier
 from hwsearch.documents.bounds import Amount, Count, Digest, Name, Number, Scale, Seed, Side, Text, Width
+from hwsearch.documents.origin import OriginText
 
 LossIs = Literal["simulated", "predicted"]
 """Where a loss comes from: quantization "simulated" in floating point on the search pictures, or "predicted" from the damage of
@@ -89,8 +90,7 @@ class Provenance(_Frozen):
     device_sha256: Digest
     calibration: list[Text]
     versions: dict[Text, Text]
-    origin: Text
-    """Which part of the search found it: "exact", "refine" or "uniform"."""
+    origin: OriginText
 
 
 class Seal(_Frozen):

@@ -14,6 +14,7 @@ from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import earlier
 from hwsearch.documents.bounds import Amount, Bits, Count, Inside, Number, Rate, Scale, Seed, Side, Text, Width
 from hwsearch.documents.configuration import Leg
+from hwsearch.documents.origin import OriginText
 from hwsearch.documents.plan import LossIs, Plan, Told
 
 
@@ -73,8 +74,7 @@ class Point(Told):
     weight_bytes: Count
     peak_activation_bytes: Count
     energy_j: Amount | None
-    origin: Text
-    """"exact", "probe" (random check of the proxies), "refine", or "uniform W8A8" and the like."""
+    origin: OriginText
     on_front: bool = False
     plan: Text | None = None
     """Name of the plan file, where there is one."""
@@ -279,7 +279,7 @@ class Results(_Frozen):
     @property
     def int8_weight_bytes(self) -> int | None:
         """Weight bytes of the uniform W8A8 plan on this device; None where it was not priced."""
-        return next((point.weight_bytes for point in self.points if point.origin == "uniform W8A8"), None)
+        return next((point.weight_bytes for point in self.points if point.origin.uniform == "W8A8"), None)
 
     def file_of(self, plan: str) -> str:
         """The file of a plan, relative to where these results lie."""

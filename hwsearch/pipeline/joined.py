@@ -11,6 +11,7 @@ from hwmodels import cost
 from hwsearch.documents import units
 from hwsearch.documents.clock import Clock
 from hwsearch.documents.configuration import Blocks
+from hwsearch.documents.origin import Found, Origin
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.recommended import recommended
 from hwsearch.documents.results import Crop, Point, ProxyCheck, Reference, Results
@@ -91,7 +92,9 @@ def _points(known: Blocks, runs: Mapping[str, Results], told: set[str]) -> list[
     for name, own in runs.items():
         network = known.networks[name]
         for point in own.points:
-            origin = point.origin if not network.blocks else point.origin.replace("uniform ", "one width, ")
+            origin = point.origin
+            if network.blocks and origin.uniform is not None:
+                origin = Origin(Found.UNIFORM_WITHOUT_BLOCKS, origin.uniform)
             points.append(
                 point.model_copy(
                     update={

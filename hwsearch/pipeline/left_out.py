@@ -37,7 +37,7 @@ from hwsearch.pipeline import optimize as pipeline
 from hwsearch.plans import choose_again
 from hwsearch.plans.choose_again import ChosenAgain
 from hwsearch.problem.pose import AUTO, Pictures, Problem, Request, adapted, choose_pictures, found_network, pose
-from hwsearch.quality import proxies
+from hwsearch.quality import chosen_proxy
 from hwsearch.quality.evaluate import Evaluator, on_patches
 from hwsearch.quality.measurement import in_floating_point, prepare
 from hwsearch.quality.shared import Shared
@@ -294,7 +294,7 @@ def _shares(
     """
     variants: dict[str, Variant] = {}
     refused: BudgetError | None = None
-    best = proxies.OUTPUT_SQNR
+    best = chosen_proxy.DEFAULT
     for name, own in made.items():
         budgets = frame_rate.budgets_with(own.request.budgets, request.fps)
         tables = [tiled.table for tiled in tiling_options.left_open(own.problem, own.request, budgets).useful]

@@ -23,13 +23,12 @@ from hwsearch.pipeline import assemble, expectations
 from hwsearch.plans import prove
 from hwsearch.plans.prove import Proof
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
-from hwsearch.quality import baseline, proxies
+from hwsearch.quality import baseline, chosen_proxy
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.log import EvaluationLog
 from hwsearch.quality.measurement import Remembering, in_floating_point, prepare
 from hwsearch.quality.proxies import sqnr
-from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.report import html
@@ -66,19 +65,13 @@ RANKED = 2
 plans correlate with 0.993 where all of them give 1.000, and the plan that it proves is the same."""
 
 
-def searched_proxies(one: bool = False) -> dict[str, ProxyInfo]:
-    """The proxies that a search measures, by name. ``one``: where the one that ranks plans best must do, in a hurry or for a
-    network with state."""
-    return {name: info for name, info in proxies.PROXIES.items() if (name == proxies.OUTPUT_SQNR if one else info.searched)}
-
-
 def measure_damage(
     calibration: Calibration, photos: Pictures, float_mse: np.ndarray, seed: int, progress: Progress, *, quick: bool = False
 ) -> dict[str, Damage]:
     """The damage table of every proxy that searches use: noise measured on the crops, told in dB for pictures on which the
     floating-point network errs by ``float_mse``."""
     tables = {}
-    searched = searched_proxies(quick or bool(calibration.graph.remembered))
+    searched = chosen_proxy.measured(quick or bool(calibration.graph.remembered))
     with progress.stage("quality proxies", STEPS * len(searched)) as stage:
         for name, info in searched.items():
             report = follow(stage, STEPS)
@@ -309,7 +302,7 @@ def measured_tables(
     photos: Pictures, float_mse: np.ndarray, request: Request, progress: Progress, calibration: Calibration
 ) -> dict[str, Damage]:
     """The damage tables of a calibrated network, from the cache of this person or for it."""
-    name = damage_cache.key(calibration, photos, request.seed, searched_proxies(request.quick), quick=request.quick)
+    name = damage_cache.key(calibration, photos, request.seed, chosen_proxy.measured(request.quick), quick=request.quick)
     if request.cache and (known := damage_cache.load(name, calibration.space)) is not None:
         progress.say("quality proxies as an earlier run has measured them; --no-cache measures them anew")
         return known

@@ -23,10 +23,11 @@ from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.problem.calibrated import calibrated
 from hwsearch.problem.pose import Problem, Request, choose_pictures, pose
+from hwsearch.quality import chosen_proxy
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.intervals import difference, interval
-from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES
+from hwsearch.quality.proxies import PROXIES
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.engine import integer
 from hwsearch.search.allocate import ALLOCATORS
@@ -115,7 +116,7 @@ def compare(
     wanted: Sequence[str],
     cost: str | None = None,
     progress: Progress | None = None,
-    proxy: str = OUTPUT_SQNR,
+    proxy: str = chosen_proxy.DEFAULT,
 ) -> AllocatorComparison:
     """Let every rule allocate bits within the request's budgets: limits on price, or one on quality alone.
 

@@ -23,8 +23,9 @@ from hwsearch.plans import plan_file, pricing
 from hwsearch.plans.plan_file import Recalibrated
 from hwsearch.plans.pricing import Price
 from hwsearch.problem.pose import Problem
+from hwsearch.quality import chosen_proxy
 from hwsearch.quality.damage import loss_of_noise
-from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES
+from hwsearch.quality.proxies import PROXIES
 from hwsearch.search import pareto
 from hwsearch.search.predict import interactions
 from hwsearch.search.predict.interactions import Prediction
@@ -108,8 +109,8 @@ def explain(path: Path, progress: Progress, model: str | None = None, *, allow_e
     else:
         again = opened.recalibrated(progress)
         problem, row = again.problem, again.row
-        proxy = run.best_proxy if run is not None else None
-        prediction = _by_proxy(proxy if proxy is not None and proxy in PROXIES else OUTPUT_SQNR, again, progress)
+        proxy = chosen_proxy.DEFAULT if run is None else run.best_proxy(PROXIES)
+        prediction = _by_proxy(proxy, again, progress)
     allowed = pareto.in_words(problem.table.limits, {} if run is None else run.budgets)
     made = decisions(problem, prediction, row, allowed, plan.predicted.loss_db)
     used = _columns(problem, matrix([row]), np.array([plan.predicted.loss_db]))

@@ -12,6 +12,7 @@ from hwmodels import cost
 from hwmodels.counting import FLOAT_BITS
 from hwmodels.numbers import INT16
 from hwmodels.tiling.tiling import Tiling
+from hwsearch.documents.origin import Origin
 from hwsearch.documents.plan import Counted, LossIs, Measured, Plan, Predicted, Provenance
 from hwsearch.documents.versions import versions
 from hwsearch.formats.onnx import write
@@ -86,7 +87,7 @@ def plan_of(
     *,
     predicted: Predicted,
     tiling: Tiling | None,
-    origin: str,
+    origin: Origin,
     proof: Proof | None = None,
     method: str = USUAL,
 ) -> Plan:

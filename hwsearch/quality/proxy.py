@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 
 OUTPUT_SQNR = "output_sqnr"
-"""The built-in proxy that quantizes one layer or tensor and looks at the output: it ranks random plans best on every network that
-ships. Where one proxy must do, it is this one."""
+"""The built-in proxy that quantizes one layer or tensor and looks at the output."""
 
 
 @dataclass(frozen=True)

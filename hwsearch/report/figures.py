@@ -6,7 +6,7 @@ Every figure is drawn at a width that a phone shows almost at full size, so that
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,12 +14,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from hwsearch.documents import units
+from hwsearch.documents.plan import Predicted
 from hwsearch.documents.results import Point, ProxyCheck, Results
 from hwsearch.report.canvas import BLUE, FAINT, INK, RED, SOFT, Figure, dots, draw, loss_axis, positive_axis
 from hwsearch.report.labels import Label, place
 
 PANEL = (372, 340)
-_LABELLED = ("uniform W8A8", "uniform FP16", "uniform W16A16", "uniform W4A8", "uniform W8A16", "uniform W4A4")
+_LABELLED = ("W8A8", "FP16", "W16A16", "W4A8", "W8A16", "W4A4")
 """Uniform plans that people know, most telling first; the others are drawn without a label."""
 
 
@@ -68,85 +69,132 @@ def staircase(points: Sequence[Point], attribute: str) -> list[tuple[float, floa
 
 def tradeoff(results: Results, objective: Objective) -> Figure:
     """Loss of quality against one cost: all evaluated plans, their lower envelope, the chosen plans, and the references."""
-    points, chosen = results.points, roles(results)
-    plans = {p.name: p for p in results.front}
-    uniform = {p.origin: p for p in points if p.origin.startswith("uniform")}
-    named = [name for name in _LABELLED if name in uniform][:4]
-    attribute = objective.attribute
-    reference_x = {"latency_s": results.reference.latency_s, "weight_bytes": results.reference.weight_bytes}.get(attribute)
-    xs = [float(getattr(p, attribute)) for p in points] + [float(getattr(p.predicted, attribute)) for p in results.front]
-    factor, unit = objective.unit(xs)
-    steps = [(x / factor, y) for x, y in staircase(points, attribute)]
-    limit = None if objective.budget is None else results.budgets.get(objective.budget)
-    hard = results.limits.get(attribute)
-
-    def plot(axes: Axes) -> str | None:
-        every_x = [x / factor for x in xs] + ([reference_x / factor] if reference_x else [])
-        inside = [v / factor for v in (limit, hard) if v and min(every_x) * 0.5 <= v / factor <= max(every_x) * 2]
-        losses = [p.loss_db for p in points]
-        measured = [p.measured.loss_db for p in results.front if p.measured]
-        positive_axis(axes, "x", [*every_x, *inside])
-        loss_axis(axes, "y", min([0.0, *losses, *measured]), max([0.05, *losses, *measured]), bend(results))
-        axes.set_xlabel(f"{objective.title.lower()} ({unit})")
-        axes.set_ylabel(f"{results.quality.name} loss (dB)")
-        dots(axes, [getattr(p, attribute) / factor for p in points], losses, 3.6, FAINT)
-        if steps:
-            axes.step(*zip(*steps, strict=True), where="post", color=BLUE, lw=1.6, zorder=3)
-            dots(axes, [x for x, _ in steps], [y for _, y in steps], 4.6, BLUE, zorder=3)
-        labels, told_of = [], set[str]()
-        for name, text in chosen.items():
-            plan = plans[name]
-            x, y = getattr(plan.predicted, attribute) / factor, plan.predicted.loss_db
-            if plan.measured:
-                y2 = plan.measured.loss_db
-                axes.plot([x, x], [y, y2], color=RED, lw=1, zorder=4)
-                axes.plot([x], [y2], "o", ms=6.5, mfc="white", mec=RED, mew=1.3, zorder=5)
-            axes.plot([x], [y], "o", ms=7.5, mfc=RED, mec="white", mew=1, zorder=5)
-            same = [u for u in named if (getattr(uniform[u], attribute) / factor, uniform[u].loss_db) == (x, y)]
-            also = "".join(f" ({u.removeprefix('uniform').strip()})" for u in same)
-            told_of.update(same)
-            labels.append(Label(x, y, text + also, RED, "bold"))
-        for origin, point in uniform.items():
-            x, y = getattr(point, attribute) / factor, point.loss_db
-            axes.plot([x], [y], "s", ms=6, mfc="white", mec=INK, mew=1.2, zorder=4)
-            if origin in named and origin not in told_of:
-                labels.append(Label(x, y, origin.removeprefix("uniform").strip()))
-        if reference_x and not (attribute == "latency_s" and f"uniform {results.reference.precision}" in uniform):
-            name = (results.reference.precision or "float").lower() if attribute == "latency_s" else "fp32"
-            axes.plot([reference_x / factor], [0.0], "D", ms=6, mfc="white", mec=INK, mew=1.2, zorder=4)
-            labels.append(Label(reference_x / factor, 0.0, name))
-        for value, text, style in ((limit, "budget", (0, (5, 3))), (hard, "device limit", (0, (1, 2)))):
-            if value and value / factor in inside:
-                axes.axvline(value / factor, color=INK, lw=1.1, ls=style, zorder=2)
-                axes.annotate(
-                    text, (value / factor, 1), xycoords=("data", "axes fraction"), xytext=(-4, -3), textcoords="offset points",
-                    rotation=90, ha="right", va="top", fontsize=10.5, color=INK,
-                )  # fmt: skip
-        most_lost = results.budgets.get("loss")
-        if most_lost is not None and most_lost <= axes.get_ylim()[1]:
-            axes.axhline(most_lost, color=INK, lw=1.1, ls=(0, (5, 3)), zorder=2)
-        stems = [
-            (getattr(p.predicted, attribute) / factor, y)
-            for p in results.front
-            if p.measured
-            for y in np.linspace(p.predicted.loss_db, p.measured.loss_db, 5)
-        ]
-        place(axes, labels, np.vstack([_along(axes, steps), np.array(stems).reshape(-1, 2)]))
-        outside = [(v, n) for v, n in ((limit, "budget"), (hard, "device limit")) if v and v / factor not in inside]
-        return " ".join(f"The {name} of {objective.write(value)} lies outside the figure." for value, name in outside)
-
+    figure = _Tradeoff(results, objective)
     told = ", ".join(
-        f"{text} {objective.write(getattr(plans[n].predicted, attribute))} at {units.loss(plans[n].predicted.loss_db)}"
-        for n, text in chosen.items()
+        f"{text} {objective.write(figure.cost(plan.predicted))} at {units.loss(plan.predicted.loss_db)}"
+        for plan, text in figure.chosen
     )
     return draw(
-        f"tradeoff-{attribute.replace('_', '-')}",
+        f"tradeoff-{objective.attribute.replace('_', '-')}",
         objective.title,
-        f"{results.quality.name} loss against {objective.title.lower()}: scatter of {len(points)} evaluated plans with their "
-        f"lower envelope. Chosen plans: {told}.",
+        f"{results.quality.name} loss against {objective.title.lower()}: scatter of {len(results.points)} evaluated plans with "
+        f"their lower envelope. Chosen plans: {told}.",
         PANEL,
-        plot,
+        figure.plot,
     )
+
+
+class _Tradeoff:
+    """What a trade-off shows. Costs are in SI units until they are drawn: an axis counts in ``factor`` of them."""
+
+    def __init__(self, results: Results, objective: Objective) -> None:
+        self.results, self.objective = results, objective
+        plans = {plan.name: plan for plan in results.front}
+        self.chosen = [(plans[name], text) for name, text in roles(results).items()]
+        self.uniform = {p.origin.uniform: p for p in results.points if p.origin.uniform is not None}
+        self.labelled = [name for name in _LABELLED if name in self.uniform][:4]
+        reference = {"latency_s": results.reference.latency_s, "weight_bytes": results.reference.weight_bytes}
+        self.reference = reference.get(objective.attribute)
+        self.costs = [self.cost(point) for point in results.points]
+        self.costs += [self.cost(plan.predicted) for plan in results.front]
+        self.factor, self.unit = objective.unit(self.costs)
+        self.steps = [(x / self.factor, y) for x, y in staircase(results.points, objective.attribute)]
+        budget = None if objective.budget is None else results.budgets.get(objective.budget)
+        limits = (("budget", budget, (0, (5, 3))), ("device limit", results.limits.get(objective.attribute), (0, (1, 2))))
+        self.limits = [(name, value, style) for name, value, style in limits if value]
+        """Name, value and style of the lines that costs must not pass."""
+        drawn = [cost / self.factor for cost in (*self.costs, *([self.reference] if self.reference else []))]
+        near = (min(drawn) * 0.5, max(drawn) * 2)
+        self.inside = [value / self.factor for _, value, _ in self.limits if near[0] <= value / self.factor <= near[1]]
+        """Those that are near enough to be drawn, in units of the axis."""
+        self.drawn = [*drawn, *self.inside]
+
+    def cost(self, point: Point | Predicted) -> float:
+        """What a plan costs, in SI units."""
+        return float(getattr(point, self.objective.attribute))
+
+    def place(self, point: Point | Predicted) -> tuple[float, float]:
+        """Where a plan stands in the figure."""
+        return self.cost(point) / self.factor, point.loss_db
+
+    def plot(self, axes: Axes) -> str:
+        """Draw everything; the answer is the note below the figure."""
+        self._scale(axes)
+        points = [self.place(point) for point in self.results.points]
+        dots(axes, [x for x, _ in points], [y for _, y in points], 3.6, FAINT)
+        if self.steps:
+            axes.step(*zip(*self.steps, strict=True), where="post", color=BLUE, lw=1.6, zorder=3)
+            dots(axes, [x for x, _ in self.steps], [y for _, y in self.steps], 4.6, BLUE, zorder=3)
+        labels = [*self._chosen(axes), *self._uniform(axes), *self._floating_point(axes)]
+        self._limits(axes)
+        place(axes, labels, np.vstack([_along(axes, self.steps), self._stems()]))
+        outside = [(name, value) for name, value, _ in self.limits if value / self.factor not in self.inside]
+        return " ".join(f"The {name} of {self.objective.write(value)} lies outside the figure." for name, value in outside)
+
+    def _scale(self, axes: Axes) -> None:
+        losses = [point.loss_db for point in self.results.points]
+        losses += [plan.measured.loss_db for plan in self.results.front if plan.measured]
+        positive_axis(axes, "x", self.drawn)
+        loss_axis(axes, "y", min(0.0, *losses), max(0.05, *losses), bend(self.results))
+        axes.set_xlabel(f"{self.objective.title.lower()} ({self.unit})")
+        axes.set_ylabel(f"{self.results.quality.name} loss (dB)")
+
+    def _alike(self, place: tuple[float, float]) -> list[str]:
+        """The labelled plans of one precision that stand there, too."""
+        return [name for name in self.labelled if self.place(self.uniform[name]) == place]
+
+    def _chosen(self, axes: Axes) -> Iterator[Label]:
+        """Chosen plans as predicted and, on a stem, as measured."""
+        for plan, text in self.chosen:
+            x, y = self.place(plan.predicted)
+            if plan.measured:
+                measured_y = plan.measured.loss_db
+                axes.plot([x, x], [y, measured_y], color=RED, lw=1, zorder=4)
+                axes.plot([x], [measured_y], "o", ms=6.5, mfc="white", mec=RED, mew=1.3, zorder=5)
+            axes.plot([x], [y], "o", ms=7.5, mfc=RED, mec="white", mew=1, zorder=5)
+            also = "".join(f" ({name})" for name in self._alike((x, y)))
+            yield Label(x, y, text + also, RED, "bold")
+
+    def _uniform(self, axes: Axes) -> Iterator[Label]:
+        """Plans of one precision; a label of a chosen plan names those that stand there."""
+        told_of = {name for plan, _ in self.chosen for name in self._alike(self.place(plan.predicted))}
+        for name, point in self.uniform.items():
+            x, y = self.place(point)
+            axes.plot([x], [y], "s", ms=6, mfc="white", mec=INK, mew=1.2, zorder=4)
+            if name in self.labelled and name not in told_of:
+                yield Label(x, y, name)
+
+    def _floating_point(self, axes: Axes) -> Iterator[Label]:
+        """The floating-point network, where no plan of one precision is that already."""
+        precision, timed = self.results.reference.precision, self.objective is LATENCY
+        if not self.reference or (timed and precision in self.uniform):
+            return
+        x = self.reference / self.factor
+        axes.plot([x], [0.0], "D", ms=6, mfc="white", mec=INK, mew=1.2, zorder=4)
+        yield Label(x, 0.0, (precision or "float").lower() if timed else "fp32")
+
+    def _limits(self, axes: Axes) -> None:
+        """Lines at the limits on cost and on loss that lie in the figure."""
+        for name, value, style in self.limits:
+            if value / self.factor in self.inside:
+                axes.axvline(value / self.factor, color=INK, lw=1.1, ls=style, zorder=2)
+                axes.annotate(
+                    name, (value / self.factor, 1), xycoords=("data", "axes fraction"), xytext=(-4, -3),
+                    textcoords="offset points", rotation=90, ha="right", va="top", fontsize=10.5, color=INK,
+                )  # fmt: skip
+        most_lost = self.results.budgets.get("loss")
+        if most_lost is not None and most_lost <= axes.get_ylim()[1]:
+            axes.axhline(most_lost, color=INK, lw=1.1, ls=(0, (5, 3)), zorder=2)
+
+    def _stems(self) -> np.ndarray:
+        """Points between what was predicted and what was measured of a plan, ``[N, 2]``, which labels should keep clear of."""
+        stems = [
+            (self.cost(plan.predicted) / self.factor, y)
+            for plan in self.results.front
+            if plan.measured
+            for y in np.linspace(plan.predicted.loss_db, plan.measured.loss_db, 5)
+        ]
+        return np.array(stems).reshape(-1, 2)
 
 
 def _along(axes: Axes, steps: Sequence[tuple[float, float]]) -> np.ndarray:

@@ -7,7 +7,7 @@ code, that file is named again by whoever asks (``model``). What stands in a run
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from hwsearch.documents import earlier, reading
 from hwsearch.documents.configuration import SCHEMA, Blocks, Configuration, Leg, Legs, Targets
 from hwsearch.documents.files import jsonable
 from hwsearch.documents.results import Results
+from hwsearch.quality import chosen_proxy
 from hwsearch.runs.interrupted import resume_command
 
 if TYPE_CHECKING:
@@ -218,13 +219,9 @@ class Run:
             self._evaluations[space] = known
         return self._evaluations[space]
 
-    @cached_property
-    def best_proxy(self) -> str | None:
-        """The proxy that ranked random plans best in the run; None where it has no results or checked none."""
-        if not (self.path / RESULTS).is_file():
-            return None
-        ranked = {check.name: check.spearman for check in self.results.proxies}
-        return max(ranked, key=ranked.__getitem__, default=None)
+    def best_proxy(self, among: Collection[str]) -> str:
+        """The proxy of ``among`` that ranked random plans best in the run (see ``chosen_proxy.best``)."""
+        return chosen_proxy.best(self.results.proxies if (self.path / RESULTS).is_file() else (), among)
 
     def prediction(self, space: SearchSpace) -> Prediction:
         """How the loss of any plan is predicted: the run's best damage table, calibrated by all that the run has simulated."""
@@ -232,8 +229,7 @@ class Run:
         from searchspaces.space import matrix
 
         tables = self.damages(space)
-        best = self.best_proxy
-        table = tables[best] if best is not None and best in tables else next(iter(tables.values()))
+        table = tables[self.best_proxy(tables)]
         if not (self.path / EVALUATIONS).is_file():
             return interactions.alone(table)
         known = self.evaluations(space)

@@ -10,9 +10,11 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.documents.clock import Clock
+from hwsearch.documents.origin import Found, Origin
 from hwsearch.documents.progress import Progress, Stage
 from hwsearch.documents.results import ProxyCheck
 from hwsearch.problem.pose import Problem, Request
+from hwsearch.quality import chosen_proxy
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.log import EvaluationLog
 from hwsearch.quality.measurement import Glance
@@ -48,7 +50,7 @@ def find_plans(
         glance: what proposals are screened by once the fronts are measured; None: by nothing.
     """
     space, tables = problem.space, [tiled.table for tiled in tilings.useful]
-    best = max(checks, key=lambda check: check.spearman).name
+    best = chosen_proxy.best(checks, damages)
     start = given.plan(space, problem.network.widths)
     with clock.stage("exact front"), progress.stage("solving exactly, simulating the front", request.evaluations) as stage:
         solved = rounds.solve(
@@ -163,10 +165,10 @@ def _origins(
     starts: Sequence[PlanRow],
     uniforms: Mapping[str, PlanRow],
     start: PlanRow | None,
-) -> dict[int, str]:
+) -> dict[int, Origin]:
     """Row -> where the plan first came from; the most telling origin wins."""
-    known = dict.fromkeys(probes, "probe") | dict.fromkeys(starts, "exact")
+    known = dict.fromkeys(probes, Origin(Found.PROBE)) | dict.fromkeys(starts, Origin(Found.EXACT))
     if start is not None:
-        known[start] = given.ORIGIN
-    known |= {plan: f"uniform {name}" for name, plan in uniforms.items()}
-    return {row: known.get(plan, "refine") for row, plan in enumerate(plans)}
+        known[start] = Origin(Found.FILE)
+    known |= {plan: Origin(Found.UNIFORM, name) for name, plan in uniforms.items()}
+    return {row: known.get(plan, Origin(Found.REFINE)) for row, plan in enumerate(plans)}

@@ -9,6 +9,7 @@ import numpy as np
 
 from hwmodels import cost
 from hwmodels.tiling.tiles import PricedTiling
+from hwsearch.documents.origin import Origin
 from hwsearch.documents.results import ProxyCheck
 from searchspaces.space import PlanRow
 
@@ -21,7 +22,7 @@ class Search:
         checks: proxies against random plans; ``front_checks``: against plans of the exact fronts, before these were measured.
         plans: N of them; ``losses``: ``float64[N]``, simulated on the search pictures, dB; ``objectives``: their price.
         front: rows of the non-dominated plans, by latency; ``picks``: role -> row.
-        origins: row -> "probe", "exact", "refine" or "uniform ...".
+        origins: row -> where its plan came from first.
         tilings: how the picture is cut under each plan; ``methods``: what it was measured with.
         without: how many blocks the network lacks.
     """
@@ -33,7 +34,7 @@ class Search:
     objectives: cost.Objectives
     front: list[int]
     picks: dict[str, int]
-    origins: dict[int, str]
+    origins: dict[int, Origin]
     tilings: list[PricedTiling]
     methods: list[str]
     without: int = 0

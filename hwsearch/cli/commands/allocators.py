@@ -98,7 +98,7 @@ def compare(
     from hwsearch.plans import compare_allocators
     from hwsearch.problem import budgets
     from hwsearch.problem.pose import Request
-    from hwsearch.quality.proxies import OUTPUT_SQNR
+    from hwsearch.quality import chosen_proxy
 
     fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
     fields |= notations.given(
@@ -118,7 +118,7 @@ def compare(
     )
     terminal = Terminal(as_json, quiet)
     with terminal.progress() as progress:
-        found = compare_allocators.compare(Request(**fields), allocator or (), cost, progress, proxy or OUTPUT_SQNR)
+        found = compare_allocators.compare(Request(**fields), allocator or (), cost, progress, proxy or chosen_proxy.DEFAULT)
     if out is not None:
         files.write_json(out, found)
     terminal.show(found, lambda screen: _render(found, screen))

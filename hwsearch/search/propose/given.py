@@ -8,7 +8,6 @@ from searchspaces.space import PlanRow, SearchSpace
 
 WIDEST = 32
 """Bits of what the file does not quantize: the widest that the device has."""
-ORIGIN = "widths of the file"
 
 
 def plan(space: SearchSpace, widths: Mapping[str, int]) -> PlanRow | None:

@@ -114,9 +114,9 @@ def test_the_plan_of_the_budget_is_the_fastest_of_all_networks_and_is_proven(res
 def test_weight_bytes_are_those_of_what_is_left(results: Results, known: dict[str, Any]) -> None:
     """Of the head, and of two convolutions a block and the tail, at 8 bits."""
     searched = [network["blocks"] for network in known["networks"].values() if network["evaluations"]]
-    found = {point.weight_bytes for point in results.points if point.origin.endswith("W8A8")}
+    found = {point.weight_bytes for point in results.points if point.origin.detail == "W8A8"}
     assert found == {HEAD + CONVOLUTION * (2 * (3 - len(dropped)) + 1) for dropped in searched}
-    (whole,) = (point for point in results.points if point.origin == "uniform W8A8")
+    (whole,) = (point for point in results.points if point.origin.uniform == "W8A8")
     assert whole.weight_bytes == results.int8_weight_bytes == HEAD + 7 * CONVOLUTION
 
 
@@ -212,7 +212,7 @@ def test_what_does_not_go_together_is_refused(folder: Path, tmp_path: Path, caps
 
 
 def test_a_budget_that_only_a_smaller_network_meets(folder: Path, results: Results, tmp_path: Path) -> None:
-    whole = [point.latency_s for point in results.points if point.origin.startswith("uniform")]
+    whole = [point.latency_s for point in results.points if point.origin.uniform is not None]
     limit = min(point.latency_s for point in results.points) * 1.02
     assert all(latency > limit for latency in whole)
     given = [*words(folder)[:-3], "--budget", f"latency={limit}s", "--quick", "--out", str(tmp_path / "run"), "--quiet", "--json"]
