@@ -7,33 +7,45 @@ from typing import Annotated, Literal
 
 import typer
 
+from searchspaces.networks import endings
 from searchspaces.scopes import SCOPES
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, everything else on stderr.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
+MODEL_FILES = ".onnx, .tflite, .pt2, .ts, .torchscript, .pt, .pth"
+"""Endings of the model files that the built-in readers read. They are written down so that ``--help`` need not load the readers;
+a test compares them."""
+RUNTIMES = (
+    "engine (ours), ort (ONNX Runtime), litert (LiteRT with XNNPACK), tflm (TensorFlow Lite Micro), openvino (OpenVINO on the "
+    "CPU), qemu (C on an emulated Cortex-M4), qemu-m7 (Cortex-M7), qemu-m55 (Cortex-M55 with Helium)"
+)
+"""The built-in runtimes, likewise."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; everything else goes to stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no remarks.")]
 Network = Annotated[
     str | None, typer.Option(help="A built-in network (`hwsearch networks`). Default: fsrcnn.", show_default=False)
 ]
 Model = Annotated[
-    str | None, typer.Option(help="Your own network: FILE.py:CALLABLE, or a model file (.onnx, .tflite).", metavar="FILE")
+    str | None, typer.Option(help=f"Your own network: FILE.py:CALLABLE, or a model file ({MODEL_FILES}).", metavar="FILE")
 ]
-Weights = Annotated[Path | None, typer.Option(help="Weights, .safetensors or .pth.", metavar="FILE", resolve_path=True)]
-Scale = Annotated[int | None, typer.Option(help="Enlargement. Default: that of the weights that ship.", show_default=False)]
+Weights = Annotated[Path | None, typer.Option(help=f"A file of weights: {endings.USUAL}.", metavar="FILE", resolve_path=True)]
+Scale = Annotated[int | None, typer.Option(help="Enlargement factor. Default: that of the shipped weights.", show_default=False)]
 Target = Annotated[
-    str | None, typer.Option(help="A device (see `devices`) or a device file. Default: jetson.", show_default=False)
+    str | None, typer.Option(help="A device (see `hwsearch devices`) or a device file. Default: jetson.", show_default=False)
 ]
 Targets = Annotated[
     list[str] | None,
     typer.Option(
         "--target",
-        help="A device (see `devices`) or a device file; several share what is measured. Default: jetson.",
+        help="A device (see `hwsearch devices`) or a device file (repeatable: what does not depend on a device is measured "
+        "once). Default: jetson.",
         show_default=False,
     ),
 ]
 Images = Annotated[
     Path | None,
     typer.Option(
-        help="Your pictures: a folder, or pairs in its low/ and high/ or in a CSV file. Default: photos that ship.",
+        help="Your pictures: a folder of originals, a folder with pairs in low/ and high/, or a CSV file of pairs. Default: the "
+        "shipped photos.",
         metavar="DIR",
         resolve_path=True,
     ),
@@ -42,7 +54,8 @@ TaskName = Annotated[
     str | None,
     typer.Option(
         "--task",
-        help="What quality means (`hwsearch tasks`). Default: super-resolution, or restoration where --images holds pairs.",
+        help="What the network is for, which decides what quality means (see `hwsearch tasks`). Default: super-resolution, or "
+        "restoration if --images holds pairs.",
         metavar="NAME",
         show_default=False,
     ),
@@ -51,48 +64,51 @@ ValueRange = Annotated[
     str | None,
     typer.Option(
         "--range",
-        help="Values that the network expects: 0..1 (default), 0..255, -1..1, or MEAN/STD, one number or one a channel; IN:OUT "
-        "where the output has another range.",
+        help="Range of the values that the network expects: 0..1 (default), 0..255, -1..1, or MEAN/STD, each one number or one "
+        "per channel; IN:OUT if its output has another range.",
         metavar="RANGE",
         show_default=False,
     ),
 ]
 Order = Annotated[
     Literal["rgb", "bgr"] | None,
-    typer.Option("--order", help="Order of the colours that the network expects. Default: rgb.", show_default=False),
+    typer.Option("--order", help="Channel order that the network expects. Default: rgb.", show_default=False),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Go on with a network that the simplest method (bicubic) beats.")]
+Force = Annotated[bool, typer.Option("--force", help="Go on even if the network is worse than the simplest method (bicubic).")]
 Quick = Annotated[
     bool,
     typer.Option(
         "--quick",
-        help="A first answer: a quarter of the calibration, one proxy, 12 probes and 12 evaluations if none are given, one plan "
-        "proven, not polished.",
+        help="Get a first answer fast: a quarter of the calibration crops, one proxy, 12 probes and 12 evaluations unless given, "
+        "and one plan proven without polishing.",
     ),
 ]
-NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Measure, polish and prove anew, also where an earlier run has done the same.")
-]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure, polish and prove again, even what an earlier run has done.")]
 Input = Annotated[
     str | None,
-    typer.Option("--input", help="Height and width of the low-resolution picture. Default: the device's.", metavar="HxW"),
+    typer.Option(
+        "--input", help="Height and width of the low-resolution picture. Default: that of the device file.", metavar="HxW"
+    ),
 ]
 Tile = Annotated[
     str | None,
     typer.Option(
-        help="Cut the picture into tiles of this size, in pixels of the network's input; auto: compare sizes; whole: do not cut.",
+        help="Cut the picture into tiles of this size, in input pixels; auto: compare sizes; whole: do not cut.",
         metavar="HxW|auto|whole",
     ),
 ]
 Halo = Annotated[
     str | None,
     typer.Option(
-        help="How tiles are joined: recompute borders, or keep rows between strips. Default: both are compared; where a size is "
-        "given, recompute.",
+        help="How tiles are joined: recompute their borders, or keep rows from one strip to the next. Default: compare both, or "
+        "recompute if --tile gives a size.",
         metavar="recompute|keep",
     ),
 ]
-Fps = Annotated[float | None, typer.Option(help="Pictures a second, one after another: latency=1s/FPS.", metavar="RATE")]
+Fps = Annotated[
+    float | None,
+    typer.Option(help="Frames per second to sustain, one after another: a latency budget of 1s/FPS.", metavar="RATE"),
+]
 Scope = Annotated[
     str | None,
     typer.Option(
@@ -105,25 +121,30 @@ Scope = Annotated[
 Budget = Annotated[
     list[str] | None,
     typer.Option(
-        help="An upper limit (repeatable): latency=8ms, memory=512KiB, weights=1MB, loss=0.3dB, energy=2mJ, mean_bits=4, "
+        help="An upper limit (repeatable), such as latency=8ms, memory=512KiB, weights=1MB, loss=0.3dB, energy=2mJ, mean_bits=4, "
         "bitops=12G.",
         metavar="KEY=VALUE",
     ),
 ]
 EqualBits = Annotated[
     float | None,
-    typer.Option(help="As papers compare: mean weight bits by parameters over the layers of the scope, at most.", metavar="BITS"),
+    typer.Option(
+        help="Upper limit on the mean weight bits per parameter over the layers of the scope, as papers count them.",
+        metavar="BITS",
+    ),
 ]
 Bitops = Annotated[
     str | None,
-    typer.Option(help="As papers compare: MACs times weight bits times bits read, for the given input, at most.", metavar="12G"),
+    typer.Option(
+        help="Upper limit on MACs x weight bits x activation bits at the given input size, as papers count them.", metavar="12G"
+    ),
 ]
-WeightBits = Annotated[
-    str | None, typer.Option(help="Widths of weights to consider, such as 2,4,8 or 8,fp8e4m3.", metavar="LIST")
+WeightBits = Annotated[str | None, typer.Option(help="Weight widths to consider, such as 2,4,8 or 8,fp8e4m3.", metavar="LIST")]
+ActivationBits = Annotated[str | None, typer.Option(help="Activation widths to consider, such as 8,16.", metavar="LIST")]
+Pin = Annotated[list[str] | None, typer.Option(help="Fix the width of a layer or tensor (repeatable).", metavar="NAME=BITS")]
+Arg = Annotated[
+    list[str] | None, typer.Option(help="An argument for the network's constructor (repeatable).", metavar="KEY=VALUE")
 ]
-ActivationBits = Annotated[str | None, typer.Option(help="Widths of tensors to consider, such as 8,16.", metavar="LIST")]
-Pin = Annotated[list[str] | None, typer.Option(help="Fix a layer or tensor to a width (repeatable).", metavar="NAME=BITS")]
-Arg = Annotated[list[str] | None, typer.Option(help="An argument of the network (repeatable).", metavar="KEY=VALUE")]
 Drop = Annotated[
     list[str] | None,
     typer.Option(help="A block to leave out, by its name in the weights (repeatable).", metavar="BLOCK"),
@@ -132,30 +153,30 @@ DropAuto = Annotated[
     list[str] | None,
     typer.Option(
         "--drop",
-        help="A block to leave out, by its name in the weights (repeatable); auto: the search decides.",
+        help="A block to leave out, by its name in the weights (repeatable); auto: let the search decide.",
         metavar="BLOCK|auto",
     ),
 ]
-Seed = Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.", min=0, show_default=False)]
-STORAGE_HELP = "A PostgreSQL database that workers share. The password: better in PGPASSWORD or ~/.pgpass than here."
+Seed = Annotated[int | None, typer.Option(help="Random seed. Default: 0.", min=0, show_default=False)]
+STORAGE_HELP = "The PostgreSQL database that workers share. Keep its password in PGPASSWORD or ~/.pgpass rather than here."
 Storage = Annotated[str | None, typer.Option(help=STORAGE_HELP, metavar="URL", show_default=False)]
 OwnModel = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="The plan's or run's own network, path/to/file.py:callable: code that a file names runs only where you name it.",
+        help="The network of this plan or run, if it is code: path/to/file.py:callable. It runs only if you name it here.",
         metavar="FILE:CALLABLE",
     ),
 ]
 AllowEdited = Annotated[
-    bool, typer.Option("--allow-edited", help="Take a plan that was edited: quantize it anew, and say so. Default: refuse it.")
+    bool, typer.Option("--allow-edited", help="Accept a plan that was edited: quantize it again, and say so. Default: refuse it.")
 ]
 PlanFile = Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)]
 
 Sampler = Annotated[
     str | None,
     typer.Option(
-        help="What proposes plans: exact (default), or after the exact front nsga2, nsga3, tpe, gp or random.",
+        help="What proposes plans: exact (default); or nsga2, nsga3, tpe, gp or random, which continue from the exact front.",
         metavar="NAME",
         show_default=False,
     ),
@@ -164,7 +185,8 @@ Sampler = Annotated[
 Methods = Annotated[
     list[str] | None,
     typer.Option(
-        help="How ranges and integers are found (see `methods`); several: every plan keeps the better. Default: output_noise.",
+        help="How ranges and integers are found (see `hwsearch methods`; repeatable: every plan keeps the best). Default: "
+        "output_noise.",
         metavar="NAME",
         show_default=False,
     ),

@@ -22,7 +22,7 @@ from hwsearch.formats.writing import exporters
 from hwsearch.problem import traced
 from hwsearch.quant import methods
 from searchspaces.ir.graph import Graph
-from searchspaces.networks import registry, through_spandrel
+from searchspaces.networks import endings, registry, through_spandrel
 from searchspaces.networks.adapted import blocks, colours, value_range
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.scopes import SCOPES, Scope
@@ -193,7 +193,7 @@ def _check_model(model: str) -> None:
     suffix = Path(model.partition(":")[0]).suffix.lower()
     if suffix in readers.endings() and not Path(model).exists():
         raise FileError(f"{model}: no such file")
-    if suffix in (".pt", ".pth", ".safetensors", ".ckpt"):
+    if suffix in endings.WEIGHTS:
         raise UsageError(f"{model}: weights, no network", "Weights go to --weights, beside --network, --model or alone.")
     if suffix != ".py":
         raise UsageError(

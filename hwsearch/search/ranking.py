@@ -6,6 +6,7 @@ paired with the floating-point network. Nothing but the network is needed: no de
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from functools import partial
@@ -146,7 +147,7 @@ def compare(request: Request, progress: Progress | None = None, draw: str = "mix
         simulated_db=losses.tolist(),
         float_db=evaluator.float_db,
         pictures=[pair.name for pair in measured_on],
-        pixels=sum(pair.high.shape[0] * pair.high.shape[1] for pair in measured_on),
+        pixels=sum(math.prod(pair.high.shape[:2]) for pair in measured_on),
         plan_cpu_s=plan_cpu_s,
         seed=request.seed,
         versions=versions(),

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hwmodels.errors import FileError
+from searchspaces.networks import endings
 
 AGAIN = "Copy or save the file again, and compare its size with the original's."
 SAVE = "Save tensors only: torch.save(model.state_dict(), path), or better a .safetensors file."
@@ -57,9 +58,9 @@ def read(path: str | Path) -> Checkpoint:
     """
     file = Path(path)
     if file.is_dir():
-        raise FileError(f"{path}: a folder, not a weights file", "Pass a .safetensors, .pth or .pt file.")
+        raise FileError(f"{path}: a folder, not a weights file", f"Pass a {endings.USUAL} file.")
     if not file.is_file():
-        raise FileError(f"{path}: no such weights file", "Pass a .safetensors, .pth or .pt file.")
+        raise FileError(f"{path}: no such weights file", f"Pass a {endings.USUAL} file.")
     try:
         with file.open("rb") as opened:
             start = opened.read(1024)
@@ -87,7 +88,7 @@ def _refuse_foreign(file: Path, start: bytes) -> None:
         hint = "Fetch the file itself: git lfs install, then git lfs pull in its repository; or download it from the website."
         raise FileError(f"{file}: a Git LFS pointer, which names the weights and does not hold them", hint)
     if start[4:8] == b"TFL3" or file.suffix in (".onnx", ".tflite"):
-        hint = "`hwsearch inspect` reads such files; as weights pass a .safetensors, .pth or .pt file."
+        hint = f"`hwsearch inspect` reads such files; as weights pass a {endings.USUAL} file."
         raise FileError(f"{file}: a whole model, not weights", hint)
     for magic, what, hint in _FOREIGN:
         if start.startswith(magic):
@@ -154,7 +155,7 @@ def _no_weights(file: Path, members: list[str]) -> FileError:
     if any("serialized_exported_program" in name or name.endswith("/archive_format") for name in members):
         hint = "Save its tensors: torch.save(torch.export.load(path).state_dict, 'weights.pth')."
         return FileError(f"{file}: an exported program (torch.export), not weights", hint)
-    weights = [name for name in members if name.endswith((".pth", ".pt", ".safetensors", ".ckpt", ".bin"))]
+    weights = [name for name in members if name.endswith(endings.WEIGHTS)]
     if weights:
         return FileError(f"{file}: a zip archive around a weights file ({weights[0]})", "Unpack it, and pass the file inside.")
     if members and all(name.endswith(".npy") for name in members):

@@ -21,7 +21,7 @@ DEFAULT_BUDGET = "loss=0.3dB"
 
 @allocators.callback(invoke_without_command=True)
 def _list(context: typer.Context, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
-    """Published rules that give every layer its bits. hwsearch itself solves exactly; the rules are there to be compared."""
+    """Published rules of bit allocation. hwsearch itself solves exactly; the rules are there for comparison."""
     if context.invoked_subcommand is not None:
         return
     from hwsearch.search.allocate import ALLOCATORS
@@ -56,7 +56,7 @@ def compare(
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Prices that must not be passed, or a loss (repeatable). Default: {DEFAULT_BUDGET}.",
+            help=f"Upper limits on prices (repeatable), or one on the loss. Default: {DEFAULT_BUDGET}.",
             metavar="KEY=VALUE",
             show_default=False,
         ),
@@ -64,8 +64,8 @@ def compare(
     cost: Annotated[
         str | None,
         typer.Option(
-            help="The cost to minimize: latency, weights, memory, energy, mean_bits or bitops. Default: the budgeted price, "
-            "else latency.",
+            help="The cost to minimize: latency, weights, memory, energy, mean_bits or bitops. Default: the first price in "
+            "--budget, else latency.",
             metavar="NAME",
             show_default=False,
         ),
@@ -76,7 +76,7 @@ def compare(
     proxy: Annotated[
         str | None,
         typer.Option(
-            help="The proxy whose predicted loss the exact solver minimizes (see `proxies`). Default: output_sqnr.",
+            help="The proxy whose predicted loss the exact solver minimizes (see `hwsearch proxies`). Default: output_sqnr.",
             show_default=False,
         ),
     ] = None,
@@ -88,7 +88,7 @@ def compare(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """What each rule makes of a budget, and what the exact solver makes of the same cost: in integers, on unseen pictures.
+    """Compare what each rule makes of a budget with what the exact solver makes of the same cost, in integers on unseen pictures.
 
     Examples:
       hwsearch allocators compare --network fsrcnn --target bitserial-npu

@@ -24,46 +24,49 @@ def register(devices: typer.Typer) -> None:
 
 def calibrate(
     device: Annotated[
-        str, typer.Argument(help="A device file (.toml) or device to start from; `host` times this machine.", metavar="DEVICE")
+        str, typer.Argument(help="The device or device file (.toml) to start from; `host` times this machine.", metavar="DEVICE")
     ],
     measurements: Annotated[
         Path | None,
         typer.Option(
-            help="Timings of your board: a CSV file with the columns network, height, width, precision, latency_ms (or _us, _s), "
-            "and where wanted arguments (d=32 s=5), scale, layer (empty: the whole network), profile (instead of a latency: what "
-            "a profiler wrote). Or that itself, told by its content: trtexec --exportProfile, benchmark_model, Qualcomm AI Hub, "
-            "X-CUBE-AI or ST Edge AI validated on the board.",
+            help="Timings of your board. Either a CSV file with the columns network, height, width, precision and latency_ms (or "
+            "_us, _s), and optionally arguments (d=32 s=5), scale, layer (empty: the whole network) and profile (a profiler's "
+            "file in place of a latency). Or a profiler's file itself: of trtexec --exportProfile, benchmark_model, Qualcomm AI "
+            "Hub, or a validation on the board by X-CUBE-AI or ST Edge AI.",
             metavar="FILE",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The new device file. Default: DEVICE.fitted.toml here.", metavar="FILE")
+        Path | None, typer.Option(help="The new device file. Default: DEVICE.fitted.toml in the current folder.", metavar="FILE")
     ] = None,
     free: Annotated[
         list[str] | None,
-        typer.Option(help="Fit this constant only (repeatable), such as memory.dram.bytes_per_s.", metavar="KEY"),
+        typer.Option(help="Fit only this constant (repeatable), such as memory.dram.bytes_per_s.", metavar="KEY"),
     ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="A network of your own, by the name that the CSV or --network calls it (repeatable): code, or a model file "
-            "(NAME=net.onnx).",
+            help="A network of your own under the name that the CSV file or --network uses (repeatable): code or a model file, "
+            "such as NAME=net.onnx.",
             metavar="NAME=FILE[:CALLABLE]",
         ),
     ] = None,
-    network: Annotated[str | None, typer.Option(help="The network of a profile: built in, or a NAME of --model.")] = None,
-    scale: Annotated[int | None, typer.Option(help="Its enlargement. Default: the network's first.", min=1)] = None,
+    network: Annotated[str | None, typer.Option(help="For a profile: its network, a built-in one or a NAME of --model.")] = None,
+    scale: Annotated[
+        int | None, typer.Option(help="For a profile: the enlargement factor. Default: the network's first.", min=1)
+    ] = None,
     input_size: Annotated[
-        str | None, typer.Option("--input", help="Size of the picture that went in, of a profile.", metavar="HxW")
+        str | None, typer.Option("--input", help="For a profile: the size of the input picture.", metavar="HxW")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Of the whole network, of a profile: W8A8, FP16, ...", metavar="PRECISION")
+        str | None,
+        typer.Option(help="For a profile: the precision of the whole network, such as W8A8 or FP16.", metavar="PRECISION"),
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of ONNX Runtime, for `host`.", min=1)] = 1,
+    threads: Annotated[int, typer.Option(help="For `host`: the number of threads of ONNX Runtime.", min=1)] = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a device's constants to timings and write a new device file; the old one stays as it is."""
+    """Fit the constants of a device to timings, and write a new device file. The old one is left as it is."""
     from hwmodels.errors import UsageError
 
     terminal = Terminal(as_json, quiet)

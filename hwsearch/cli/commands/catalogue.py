@@ -105,7 +105,7 @@ def list_(as_json: Json = False, quiet: Quiet = False) -> None:
 def show(
     name: Annotated[str, typer.Argument(help="A device or a device file.")], as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Every number of a device, with its source; a number without one is assumed."""
+    """Show every number of a device with its source. A number without a source is an assumption."""
     from hwmodels.device import catalogue
 
     device = catalogue.load(name)
@@ -170,7 +170,7 @@ def _print_agreement(screen: Console, found: list[dict[str, Any]]) -> None:
 def check(
     file: Annotated[Path, typer.Argument(help="A device file (.toml).")], as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Check a device file; every mistake is listed at once."""
+    """Check a device file and list all mistakes at once."""
     from hwmodels.device import reader
 
     device = reader.load_text(reader.read_text(file), str(file))
@@ -180,7 +180,7 @@ def check(
 
 @devices.command()
 def schema(as_json: Json = False, quiet: Quiet = False) -> None:
-    """The JSON Schema of device files."""
+    """Print the JSON Schema of device files."""
     from hwmodels.device import reader
     from hwsearch.cli.terminal import write_document
 
@@ -188,11 +188,13 @@ def schema(as_json: Json = False, quiet: Quiet = False) -> None:
 
 
 def networks(
-    operations: Annotated[bool, typer.Option("--operations", help="List what a network of your own may consist of.")] = False,
+    operations: Annotated[
+        bool, typer.Option("--operations", help="List the operations that a network of your own may use.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """The built-in networks, and the operations that a network of your own may use."""
+    """List the built-in networks, or the operations that a network of your own may use."""
     terminal = Terminal(as_json, quiet)
     if operations:
         _show_operations(terminal)
@@ -251,7 +253,7 @@ def _show_operations(terminal: Terminal) -> None:
 
 
 def tasks(as_json: Json = False, quiet: Quiet = False) -> None:
-    """What a network may be for, and what quality means there (`--task NAME`)."""
+    """List the tasks (`--task NAME`): what a network may be for, and what quality means there."""
     from searchspaces.tasks.registry import known
 
     found: list[dict[str, Any]] = [
@@ -278,7 +280,7 @@ def _measure(quality: dict[str, str]) -> str:
 
 
 def exporters(as_json: Json = False, quiet: Quiet = False) -> None:
-    """The file formats that a plan can be exported to."""
+    """List the file formats that a plan can be exported to."""
     from hwsearch.formats.writing.exporters import EXPORTERS
 
     found: list[dict[str, Any]] = []

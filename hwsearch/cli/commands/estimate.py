@@ -32,7 +32,7 @@ def estimate(
     plan: Annotated[
         str | None,
         typer.Option(
-            help="One precision everywhere, such as W8A8 (default) or FP16, or a plan file. A model file: default its own.",
+            help="One precision everywhere, such as W8A8 or FP16, or a plan file. Default: W8A8, or the widths of a model file.",
             show_default=False,
         ),
     ] = None,
@@ -50,14 +50,14 @@ def estimate(
     allow_edited: options.AllowEdited = False,
     opinion: Annotated[
         Literal["vela"] | None,
-        typer.Option("--with", help="Beside ours, the estimate of Arm's compiler for Ethos-U (extra: hwsearch[vela])."),
+        typer.Option("--with", help="Also show the estimate of Vela, Arm's compiler for Ethos-U (extra: hwsearch[vela])."),
     ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Price a network on a device, layer by layer: what runs as what, what binds, what fits. No search.
+    """Price a network on a device, layer by layer, without a search: what runs as what, what binds, and what fits.
 
-    A model file (--model net.tflite) is priced at its own widths, or at those of --plan.
+    A model file (--model net.tflite) is priced with its own widths, or with those of --plan.
     """
     if model is not None and plan is None and ":" not in model and _is_model_file(Path(model)):
         _refuse_beside_a_file(

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 def front(
     run: Annotated[
         Path,
-        typer.Argument(help="The folder of a finished run, for one device or for several.", metavar="RUN", resolve_path=True),
+        typer.Argument(help="The directory of a finished run, for one device or several.", metavar="RUN", resolve_path=True),
     ],
     budget: options.Budget = None,
     equal_bits: options.EqualBits = None,
@@ -44,14 +44,16 @@ def front(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write the chosen plan here, run in integers: NAME.json, its integers and ONNX beside it.", metavar="FILE"
+            help="Run the chosen plan in integers and write it here as NAME.json, with its integers and an ONNX file beside it.",
+            metavar="FILE",
         ),
     ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """The front of a finished run; with a budget, the plan that meets it best, chosen again without a search. A run for several
-    devices gives one table across them.
+    """Show the front of a finished run. With a budget, choose again: the plan that meets it best, without another search.
+
+    A run for several devices gives one table across them.
 
     Examples:
       hwsearch front RUN

@@ -10,6 +10,7 @@ import typer
 from hwmodels.errors import HwsearchError, grouped
 from hwsearch.cli import compared, notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
+from searchspaces.networks import endings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,28 +19,26 @@ if TYPE_CHECKING:
     from hwsearch.formats.reading.readers import Inspected
 
 
-WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
-"""Endings of files that hold weights alone."""
-
-
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command(rich_help_panel="Plans")(inspect)
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A model file, ours or another's, such as net.onnx.", metavar="FILE")],
-    target: Annotated[str | None, typer.Option(help="Also price it on this device (see `devices`).", show_default=False)] = None,
+    file: Annotated[Path, typer.Argument(help="A model file, written by hwsearch or not, or a file of weights.", metavar="FILE")],
+    target: Annotated[
+        str | None, typer.Option(help="Also price it on this device (see `hwsearch devices`).", show_default=False)
+    ] = None,
     input_size: options.Input = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Read a model file back: width and bytes of each layer, which plan it came from, what it costs on a device. Of a file of
-    weights alone: which network they are of."""
+    """Look into a model file: the width and bytes of each layer, the plan that it came from, its price on a device. For a file of
+    weights: the network that they belong to."""
     terminal = Terminal(as_json, quiet)
     from hwsearch.formats.reading.readers import is_model
 
-    if file.suffix.lower() in WEIGHTS and target is None and not is_model(file):
+    if file.suffix.lower() in endings.WEIGHTS and target is None and not is_model(file):
         show_weights(file, terminal)
     else:
         show(file, target, notations.read_size(input_size), terminal)

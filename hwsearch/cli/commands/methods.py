@@ -82,12 +82,17 @@ def compare(
     arg: options.Arg = None,
     drop: options.Drop = None,
     images: options.Images = None,
+    task: options.TaskName = None,
     input_size: options.Input = None,
     scope: options.Scope = None,
-    more_bits: Annotated[list[str] | None, typer.Argument(help="More of --bits.", metavar="W/A", show_default=False)] = None,
+    more_bits: Annotated[
+        list[str] | None, typer.Argument(help="Further values of --bits.", metavar="W/A", show_default=False)
+    ] = None,
     bits: Annotated[
         list[str] | None,
-        typer.Option(help="Weights/tensors, one or several (4/4 3/3). Default: 4/4.", metavar="W/A", show_default=False),
+        typer.Option(
+            help="Bits of weights/activations, one pair or several (4/4 3/3). Default: 4/4.", metavar="W/A", show_default=False
+        ),
     ] = None,
     method: Annotated[
         list[str] | None, typer.Option(help="A method (repeatable). Default: all.", metavar="NAME", show_default=False)
@@ -95,7 +100,7 @@ def compare(
     evaluation: Annotated[
         Path | None,
         typer.Option(
-            help="Evaluate on the pictures of this folder instead of those held out.", metavar="DIR", show_default=False
+            help="Evaluate on the originals in this folder instead of the pictures held out.", metavar="DIR", show_default=False
         ),
     ] = None,
     pictures: Annotated[int | None, typer.Option(help="Use only the first N evaluation pictures. Default: all.", min=1)] = None,
@@ -103,8 +108,8 @@ def compare(
     effort: Annotated[
         float,
         typer.Option(
-            help="Training budget as a multiple of the usual one, in multiply-accumulates and so in time: below 1 for a quick "
-            "look at a large network. Default: 1.",
+            help="Training budget as a multiple of the usual one, in multiply-accumulates and hence in time. A value below 1 "
+            "gives a quick look at a large network. Default: 1.",
             show_default=False,
             min=0.01,
             max=100,
@@ -116,7 +121,7 @@ def compare(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """What each method makes of a network at some widths: quality in integers, seconds, and the price on the target.
+    """Compare quantization methods on a network at given widths: quality in integers, seconds, and the price on the target.
 
     Examples:
       hwsearch methods compare --network fsrcnn --bits 4/4 3/3
@@ -127,6 +132,7 @@ def compare(
         {
             "target": notations.read_target(target),
             "images": images,
+            "task": task,
             "input_size": notations.read_size(input_size),
             "scope": notations.read_scope(scope),
             "seed": seed,

@@ -47,16 +47,17 @@ def optimize(
     activation_bits: options.ActivationBits = None,
     pin: options.Pin = None,
     evaluations: Annotated[
-        int | None, typer.Option(help="Plans to simulate while refining. Default: 120.", min=1, show_default=False)
+        int | None, typer.Option(help="Number of plans to simulate. Default: 120.", min=1, show_default=False)
     ] = None,
     probes: Annotated[
-        int | None, typer.Option(help="Random plans that check the proxies. Default: 200.", min=3, show_default=False)
+        int | None,
+        typer.Option(help="Number of random plans on which the proxies are checked. Default: 200.", min=3, show_default=False),
     ] = None,
     sampler: options.Sampler = None,
     method: options.Methods = None,
     quantizers: options.Quantizers = None,
     batch: Annotated[
-        int | None, typer.Option(help="Plans proposed together while refining. Default: 8.", min=1, show_default=False)
+        int | None, typer.Option(help="Number of plans proposed at a time. Default: 8.", min=1, show_default=False)
     ] = None,
     force: options.Force = False,
     quick: options.Quick = False,
@@ -64,16 +65,16 @@ def optimize(
     seed: options.Seed = None,
     storage: options.Storage = None,
     study: Annotated[
-        str | None, typer.Option(help="The name under which `hwsearch worker`s find this run.", show_default=False)
+        str | None, typer.Option(help="The name under which workers find this run (see `hwsearch worker`).", show_default=False)
     ] = None,
     grace: Annotated[
-        int | None, typer.Option(help="Seconds of silence after which a worker is taken for dead. Default: 60.", min=1)
+        int | None, typer.Option(help="Seconds without a sign of life after which a worker counts as dead. Default: 60.", min=1)
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run directory. Default: runs/NETWORK-xS-TARGET-DATE.", metavar="DIR")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with an interrupted run; it knows its other options.", metavar="RUN")
+        Path | None, typer.Option(help="Resume an interrupted run. Its other options need not be repeated.", metavar="RUN")
     ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,

@@ -10,7 +10,6 @@ import typer
 from hwmodels.errors import UsageError
 from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
-from hwsearch.formats.running import runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,12 +22,7 @@ if TYPE_CHECKING:
     from hwsearch.plans.plan_file import PlanFile
     from hwsearch.plans.promotion_effect import Effect
 
-Runtime = Annotated[
-    str,
-    typer.Option(
-        help=f"Who runs the integers: {', '.join(f'{part.name} ({part.value.summary})' for part in runtimes.built_in())}."
-    ),
-]
+Runtime = Annotated[str, typer.Option(help=f"What runs the integers: {options.RUNTIMES}.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +46,7 @@ def validate(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Run a plan's integers on pictures, and compare with our engine and with what the plan says (exit 5 if they disagree)."""
+    """Run a plan's integers on pictures and compare them with our engine and with the plan (exit code 5 if they disagree)."""
     from hwsearch.documents import units
     from hwsearch.plans import plan_file, recheck
 
@@ -85,26 +79,30 @@ def export(
     to: Annotated[
         str | None,
         typer.Option(
-            help="The format (see `exporters`). Default: that of the ending of --out, else what the plan's device reads.",
+            help="The format (see `hwsearch exporters`). Default: that of the ending of --out, else what the device reads.",
             show_default=False,
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where. Default: the plan's name, in this folder.", metavar="FILE")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write. Default: the plan's name, in the current folder.", metavar="FILE")
+    ] = None,
     input_size: Annotated[
         str | None,
-        typer.Option("--input", help="Size of pictures or tiles, where the format fixes it. Default: the plan's.", metavar="HxW"),
+        typer.Option(
+            "--input", help="Size of the input picture or tile, for formats that fix it. Default: the plan's.", metavar="HxW"
+        ),
     ] = None,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Write the file although, with what becomes wider in it, a budget is broken.")
+        bool, typer.Option("--accept", help="Write the file even if widths that it cannot hold become wider and break a budget.")
     ] = False,
     model: options.OwnModel = None,
     allow_edited: options.AllowEdited = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Hand a plan to the runtime that ships it; says what the format cannot hold, what that costs, and what to do with the file.
+    """Write a plan as a file for its device's runtime; tells what the format cannot hold, what that costs, and what to do next.
 
-    A file in which the plan would no longer keep its budgets is not written (exit 4), unless it is accepted.
+    If the plan would break its budgets in that format, the file is not written (exit code 4) unless --accept is given.
     """
     from hwsearch.documents.files import size_bytes
     from hwsearch.formats.writing.exporters import Handed, by_ending, exporter
@@ -206,7 +204,7 @@ def report(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a run's report.html again from its results."""
+    """Write the report.html of a run again, from its results."""
     from hwsearch.cli import summary
     from hwsearch.report import html
     from hwsearch.runs.run import Run

@@ -50,16 +50,17 @@ def compare(
     arg: options.Arg = None,
     drop: options.Drop = None,
     images: options.Images = None,
+    task: options.TaskName = None,
     input_size: options.Input = None,
     scope: options.Scope = None,
     weight_bits: options.WeightBits = None,
     activation_bits: options.ActivationBits = None,
     pin: options.Pin = None,
-    probes: Annotated[int, typer.Option(help="Random plans to simulate.", min=10)] = 200,
+    probes: Annotated[int, typer.Option(help="Number of random plans to simulate.", min=10)] = 200,
     draw: Annotated[
         str,
         typer.Option(
-            help="How plans are drawn: mixed (free, around one width, near the widest), or free (every width by itself).",
+            help="How plans are drawn: mixed (free, around one width, or near the widest), or free (every width on its own).",
             metavar="HOW",
         ),
     ] = "mixed",
@@ -70,9 +71,9 @@ def compare(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Compare proxies: rank correlation with the simulated loss of random plans, and cost.
+    """Compare proxies by the rank correlation of their predictions with the simulated loss of random plans, and by their cost.
 
-    Widths that are compared, unless others are given: 2, 4, 6, 8 for weights and 4, 6, 8, 16 for tensors.
+    By default weights have 2, 4, 6 or 8 bits and activations 4, 6, 8 or 16.
 
     Examples:
       hwsearch proxies compare --network fsrcnn
@@ -82,6 +83,7 @@ def compare(
     fields |= notations.given(
         {
             "images": images,
+            "task": task,
             "input_size": notations.read_size(input_size),
             "scope": notations.read_scope(scope),
             "weight_bits": notations.read_bits("--weight-bits", weight_bits),

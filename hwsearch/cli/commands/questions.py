@@ -32,7 +32,7 @@ def explain(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Why a plan is as it is: what each width saves and costs, one step narrower and one step wider, and which limit binds.
+    """Explain a plan: what one step narrower and one step wider would save and cost for each width, and which limit binds.
 
     Examples:
       hwsearch explain RUN/plans/plan-05.json
@@ -123,7 +123,7 @@ def compare(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """What differs between two plans, layer by layer, in price and in quality; of one device or of two.
+    """Compare two plans layer by layer, in price and in quality, on one device or on two.
 
     Examples:
       hwsearch compare RUN/plans/plan-01.json RUN/plans/plan-05.json

@@ -23,19 +23,19 @@ def worker(
     model: options.Model = None,
     weights: options.Weights = None,
     images: Annotated[
-        Path | None, typer.Option(help="Where the study's pictures are on this machine.", metavar="DIR", resolve_path=True)
+        Path | None, typer.Option(help="Folder of the study's pictures on this machine.", metavar="DIR", resolve_path=True)
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Where the study's device file is on this machine.", metavar="FILE", show_default=False)
+        str | None, typer.Option(help="The study's device file on this machine.", metavar="FILE", show_default=False)
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of this worker; prefer one worker per core.", min=1)] = 1,
+    threads: Annotated[int, typer.Option(help="Number of threads. One worker per core is faster than more threads.", min=1)] = 1,
     idle: Annotated[float, typer.Option(help="Stop after this many seconds without work.", min=0)] = 1800.0,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure plans for a study, beside the `hwsearch optimize` that leads it; any number of workers may.
+    """Measure plans for a study that `hwsearch optimize` leads; any number of workers may take part.
 
-    A worker with other weights, pictures or versions is refused. Stop it at any time: its plan goes to another.
+    A worker with other weights, pictures or versions is refused. Stop it at any time: another one takes over its plan.
 
     Examples:
       hwsearch optimize --target jetson --storage postgresql://me@db/search --study night

@@ -12,8 +12,10 @@ import pytest
 
 from hwmodels.device import catalogue, device
 from hwsearch import cli as main_module
-from hwsearch.cli import main, notations, terminal
+from hwsearch.cli import main, notations, options, terminal
 from hwsearch.cli.commands import catalogue as commands
+from hwsearch.formats.reading import readers
+from hwsearch.formats.running import runtimes
 
 HEAVY = ("torch", "numba", "matplotlib", "onnx", "onnxruntime", "optuna", "scipy")
 
@@ -209,3 +211,9 @@ def test_arguments_become_numbers_and_booleans() -> None:
 def test_long_lists_of_precisions_are_shortened() -> None:
     assert commands._brief(["W8A8", "FP16"]) == "W8A8 FP16"
     assert commands._brief([f"W{i}A8" for i in range(1, 9)]) == "8 of them, up to W8A8"
+
+
+def test_help_names_every_model_file_and_runtime() -> None:
+    """What the help of options has written down is what there is."""
+    assert sorted(options.MODEL_FILES.split(", ")) == sorted(readers.endings())
+    assert ", ".join(f"{part.name} ({part.value.summary})" for part in runtimes.built_in()) == options.RUNTIMES
