@@ -264,7 +264,7 @@ def test_the_plan_of_fewest_bits_is_written_and_proven(job: Job, tmp_path: Path,
     written = plan_file.load(path)
     assert written.measured is not None
     assert written.measured.mismatched_codes == 0
-    assert written.provenance.origin == f"picked again, {said['chosen']['source']}"
+    assert str(written.provenance.origin) == f"picked again, {said['chosen']['source']}"
     assert written.weight_bits == said["chosen"]["weight_bits"]
     assert main(["validate", str(path), "--images", str(job.folder / "photos"), "--quiet", "--runtime", "engine"]) == 0
     assert main(["front", str(run), "--equal-bits", f"{limit:g}", "--model", job.model]) == 0
