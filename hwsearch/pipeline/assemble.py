@@ -125,6 +125,30 @@ def crops(name: str, quantized: QuantizedGraph, problem: Problem, photos: Pictur
     return made
 
 
+def _points(search: Search) -> list[Point]:
+    """Every measured plan, in objectives."""
+    names = search.names()
+    return [
+        Point(
+            **prove.price_of(search.objectives, row, float(search.losses[row])).model_dump(),
+            origin=search.origins[row],
+            on_front=row in search.front,
+            plan=names.get(row),
+        )
+        for row in range(len(search.plans))
+    ]
+
+
+def _layers(search: Search, row: int) -> list[LayerRow]:
+    """What each layer costs under one plan."""
+    return [LayerRow(**entry) for entry in cost.explain(search.tilings[row].table, search.plans[row])]
+
+
+def _schedule(search: Search, row: int) -> list[ScheduleStep]:
+    """What is in activation memory while each layer runs, under one plan."""
+    return [ScheduleStep(layer=layer, live_bytes=live) for layer, live in search.tilings[row].schedule(search.plans[row])]
+
+
 def results(
     request: Request,
     problem: Problem,
@@ -139,20 +163,6 @@ def results(
 ) -> Results:
     """Everything that the run shows, as one document."""
     names = search.names()
-    points = [
-        Point(
-            **prove.price_of(search.objectives, row, float(search.losses[row])).model_dump(),
-            origin=search.origins[row],
-            on_front=row in search.front,
-            plan=names.get(row),
-        )
-        for row in range(len(search.plans))
-    ]
-    layers, schedule = {}, {}
-    for row in proofs:
-        tiled, plan = search.tilings[row], search.plans[row]
-        layers[names[row]] = [LayerRow(**entry) for entry in cost.explain(tiled.table, plan)]
-        schedule[names[row]] = [ScheduleStep(layer=layer, live_bytes=live) for layer, live in tiled.schedule(plan)]
     shown = search.picks["budget" if "budget" in search.picks else "knee"]
     return Results(
         target=problem.device.name,
@@ -176,12 +186,12 @@ def results(
             for row in sorted(names, key=names.__getitem__)
         ],
         chosen={role: names[row] for role, row in search.picks.items()},
-        points=points,
+        points=_points(search),
         proxies=search.checks,
         front_proxies=search.front_checks,
         sqnr=sqnr,
-        layers=layers,
-        schedule=schedule,
+        layers={names[row]: _layers(search, row) for row in proofs},
+        schedule={names[row]: _schedule(search, row) for row in proofs},
         crops=crops(names[shown], proofs[shown].quantized, problem, photos, run),
         pictures={
             "calibration": photos.calibration,

@@ -87,7 +87,8 @@ def find_plans(
     plans, rows = [*scores], matrix(scores)
     losses = np.array([score.loss_db for score in scores.values()])
     objectives, taken = tilings.take(rows)
-    front = pareto.front_of(losses, objectives, problem.table.limits)
+    limits = problem.table.limits
+    front = pareto.front_of(losses, objectives, limits)
     counts = space.counting.of_plans(rows) if space.counting else {}
     return found.Search(
         checks=checks,
@@ -96,7 +97,7 @@ def find_plans(
         losses=losses,
         objectives=objectives,
         front=front,
-        picks=pareto.choose(front, losses, objectives, budgets, problem.table.limits, counts),
+        picks=pareto.choose(front, losses, objectives, budgets, limits, counts),
         origins=_origins(plans, probes, solved.plans, uniforms, start),
         tilings=taken,
         methods=[score.method for score in scores.values()],
