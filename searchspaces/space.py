@@ -153,7 +153,7 @@ class SearchSpace(Offered):
         kinds = self.allowed.shape[1]
         return len(choices) == self.decisions and all(0 <= c < kinds and self.allowed[d, c] for d, c in enumerate(choices))
 
-    def has_widths(self, plan: Choices, weights: Width, tensors: Width) -> bool:
+    def has_widths(self, plan: PlanLike, weights: Width, tensors: Width) -> bool:
         """Whether the plan has these widths somewhere inside the scope: those outside it name no plan."""
         inside = set(range(self.decisions)) - self.outside
         found = {(d < len(self.layer_names), self.widths(d)[plan[d]]) for d in inside}
@@ -164,7 +164,7 @@ class SearchSpace(Offered):
         columns = [rng.choice(self.choices(d), size=count) for d in range(self.decisions)]
         return np.stack(columns, axis=1).astype(np.int8)
 
-    def named(self, plan: Choices) -> tuple[dict[str, Width], dict[str, Width]]:
+    def named(self, plan: PlanLike) -> tuple[dict[str, Width], dict[str, Width]]:
         """A plan as it is written: ``{layer: width of its weights}, {group: width of its tensors}``."""
         widths = [self.widths(d)[c] for d, c in enumerate(plan)]
         split = len(self.layer_names)
@@ -235,7 +235,7 @@ class PlanRow(Sequence[int]):
         return hash(self.formats)
 
 
-Choices = PlanRow | np.ndarray | Sequence[int]
+PlanLike = PlanRow | np.ndarray | Sequence[int]
 """Indices of one plan, one a decision, where it does not matter what else a plan knows."""
 
 

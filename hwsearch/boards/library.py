@@ -20,7 +20,7 @@ LARGEST_SIDE = 100_000
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class TimedNetwork:
     """What was timed. ``nodes``: names of everything in its graph, of which the workload's layers are a part."""
 
     workload: Workload
@@ -76,7 +76,7 @@ class Library:
         graph = trace(module, spec.channels or int(chosen["channels"]), name)
         return graph, factor if spec.input_kind == "upsampled" else 1
 
-    def subject(self, cells: Mapping[str, str], device: Device) -> tuple[list[str], Subject | None]:
+    def subject(self, cells: Mapping[str, str], device: Device) -> tuple[list[str], TimedNetwork | None]:
         """What the words of a line or a command mean, or everything that is wrong with them.
 
         Args:
@@ -113,7 +113,7 @@ class Library:
         if problems or workload is None or precision is None:
             return problems, None
         words = (cells["network"], arguments, f"x{scale}" if scale else "", f"{size[0]}x{size[1]}", str(precision))
-        return [], Subject(workload, nodes, precision, " ".join(filter(None, words)))
+        return [], TimedNetwork(workload, nodes, precision, " ".join(filter(None, words)))
 
 
 def _of_file(path: Path) -> Graph:

@@ -81,7 +81,7 @@ def session(subject: Subject, threads: int) -> onnxruntime.InferenceSession:
     return write.session(model, threads=threads)
 
 
-class Bench:
+class StopWatch:
     """A stop-watch for sessions on this machine, with its yardstick.
 
     Args:
@@ -147,7 +147,7 @@ def latencies(subjects: Sequence[Subject], threads: int, rounds: int, advance: C
         rounds: the most of them.
         advance: called after each subject of each round, the preparation counting as one round.
     """
-    bench, ready = Bench(threads), []
+    bench, ready = StopWatch(threads), []
     for subject in subjects:
         ready.append(bench.prepare(subject))
         advance()

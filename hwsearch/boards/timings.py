@@ -28,7 +28,7 @@ from pathlib import Path
 from hwmodels.device.device import Device
 from hwmodels.errors import FileError, UsageError, closest
 from hwmodels.fitting.constants import Measurement
-from hwsearch.boards.library import Library, Subject, finite
+from hwsearch.boards.library import Library, TimedNetwork, finite
 from hwsearch.boards.profiles import found as profiles
 from hwsearch.boards.profiles.match import match
 from hwsearch.boards.profiles.profile import Document, Profile, open_document
@@ -105,7 +105,7 @@ def read(path: Path, device: Device, library: Library | None = None, said: Mappi
     return of_profile(profile, document, subject)
 
 
-def of_profile(profile: Profile, document: Document, subject: Subject) -> Timings:
+def of_profile(profile: Profile, document: Document, subject: TimedNetwork) -> Timings:
     """The time of the whole network, and of its layers as far as they can be told apart.
 
     Raises:

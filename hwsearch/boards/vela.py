@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hwsearch.documents.results import LayerRow
     from hwsearch.formats.reading.pricing import FilePrice
     from hwsearch.formats.reading.readers import Inspected
-    from hwsearch.plans.pricing import Price
+    from hwsearch.plans.pricing import PricedPlan
     from hwsearch.problem.pose import Request
 
 TIMEOUT_S = 600
@@ -177,7 +177,7 @@ def parse(text: str, clock_hz: float) -> list[Row]:
 
 
 @dataclass(frozen=True)
-class Pair:
+class LayerEstimates:
     """One layer in both estimates: ours, and what the compiler's operations of that name need together, ``None`` where it has
     none (left to the processor beside the array, or merged into another layer)."""
 
@@ -188,7 +188,7 @@ class Pair:
     vela_ops: str
 
 
-def side_by_side(layers: list[tuple[str, str, float]], rows: list[Row]) -> list[Pair]:
+def side_by_side(layers: list[tuple[str, str, float]], rows: list[Row]) -> list[LayerEstimates]:
     """Both estimates by layer: ours as ``(name, op, seconds)``; what only the compiler has comes last, with our time 0."""
     by_name: dict[str, list[Row]] = {}
     names = sorted((name for name, _, _ in layers), key=len, reverse=True)
@@ -202,14 +202,14 @@ def side_by_side(layers: list[tuple[str, str, float]], rows: list[Row]) -> list[
     for name, op, seconds in layers:
         found = by_name.pop(name, [])
         total = sum(row.latency_s for row in found) if found else None
-        pairs.append(Pair(name, op, seconds, total, "+".join(row.op for row in found)))
+        pairs.append(LayerEstimates(name, op, seconds, total, "+".join(row.op for row in found)))
     for name, found in by_name.items():
-        pairs.append(Pair(name, "", 0.0, sum(row.latency_s for row in found), "+".join(row.op for row in found)))
+        pairs.append(LayerEstimates(name, "", 0.0, sum(row.latency_s for row in found), "+".join(row.op for row in found)))
     return pairs
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Estimates:
     """Both estimates of a network, layer by layer and in whole.
 
     Attributes:
@@ -218,7 +218,7 @@ class Comparison:
         beside_s: our time of what is left to the processor beside the array, which the compiler does not count.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[LayerEstimates, ...]
     ours_s: float
     vela_s: float
     beside_s: float
@@ -229,12 +229,12 @@ class Comparison:
         return self.ours_s / self.vela_s - 1 if self.vela_s else None
 
 
-def compared(layers: Sequence[LayerRow], workload: Workload, device: Device, rows: list[Row]) -> Comparison:
+def compared(layers: Sequence[LayerRow], workload: Workload, device: Device, rows: list[Row]) -> Estimates:
     """Our price of the layers of a workload beside the compiler's rows for its file."""
     left = [runs_beside(workload, device, row, layer.output_bits) for row, layer in enumerate(layers)]
     pairs = side_by_side([(layer.name, layer.op, layer.latency_s) for layer in layers], rows)
     seconds = [sum(layer.latency_s for layer, away in zip(layers, left, strict=True) if away is where) for where in (False, True)]
-    return Comparison(tuple(pairs), seconds[0], sum(row.latency_s for row in rows), seconds[1])
+    return Estimates(tuple(pairs), seconds[0], sum(row.latency_s for row in rows), seconds[1])
 
 
 def runs_beside(workload: Workload, device: Device, row: int, bits: int) -> bool:
@@ -243,7 +243,7 @@ def runs_beside(workload: Workload, device: Device, row: int, bits: int) -> bool
     return all(beside(layer) for layer, owner in zip(found.workload.layers, found.owner, strict=True) if owner == row)
 
 
-def of_file(inspected: Inspected, target: str, size: tuple[int, int] | None = None) -> tuple[FilePrice, Comparison]:
+def of_file(inspected: Inspected, target: str, size: tuple[int, int] | None = None) -> tuple[FilePrice, Estimates]:
     """The price of a TFLite file on an Ethos-U, and both estimates side by side.
 
     Raises:
@@ -269,7 +269,7 @@ def of_file(inspected: Inspected, target: str, size: tuple[int, int] | None = No
     return price, compared(price.layers, workload, device, compile_file(inspected.path, device))
 
 
-def second_opinion(price: Price, request: Request) -> Comparison:
+def second_opinion(price: PricedPlan, request: Request) -> Estimates:
     """Export the plan of a price as a TFLite file, compile it, and set both estimates side by side.
 
     Args:

@@ -10,15 +10,15 @@ from hwsearch.cli.terminal import table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hwsearch.boards.vela import Comparison
+    from hwsearch.boards.vela import Estimates
 
 
-def document(found: Comparison) -> dict[str, Any]:
+def document(found: Estimates) -> dict[str, Any]:
     """Both estimates for machines; SI units."""
     return {**dataclasses.asdict(found), "difference": found.difference}
 
 
-def render(found: Comparison, screen: Console) -> None:
+def render(found: Estimates, screen: Console) -> None:
     """A table of layers, and both sums."""
     from hwsearch.documents import units
 

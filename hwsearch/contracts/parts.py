@@ -26,7 +26,7 @@ from searchspaces.data.pictures import Pair, make_pair
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.space import build_space
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Contract, Task
+from searchspaces.tasks.task import Signature, Task
 from searchspaces.tracing.trace import to_workload, trace
 
 
@@ -124,7 +124,7 @@ def check_task(task: type[Task], source: Path | None = None) -> None:
         source: where its samples lie, for a task that has none of its own.
     """
     assert all((task.name, task.summary, task.quality.name, task.quality.unit)), "the task does not say what it is"
-    made = task(Contract(2, 1))
+    made = task(Signature(2, 1))
     network = nn.Upsample(scale_factor=2, mode="bilinear")
     samples, again = made.samples(source, 0, network), made.samples(source, 0, network)
     roles = {"calibration": samples.calibration, "search": samples.search, "evaluation": samples.evaluation}

@@ -12,7 +12,7 @@ LONGEST = 100_000
 """Characters."""
 
 
-class Found(StrEnum):
+class FoundBy(StrEnum):
     """How a plan was found, as documents begin to write it; of some ways a detail follows."""
 
     EXACT = "exact"
@@ -34,13 +34,13 @@ class Origin:
     """How a plan was found. ``detail`` is "" for most ways, and for words of other versions of hwsearch ``found`` is None and
     ``detail`` all that they say."""
 
-    found: Found | None
+    found: FoundBy | None
     detail: str = ""
 
     @property
     def uniform(self) -> str | None:
         """The precision of a reference plan, such as W8A8; None for all others."""
-        return self.detail if self.found is Found.UNIFORM else None
+        return self.detail if self.found is FoundBy.UNIFORM else None
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.found, self.detail) if part)
@@ -56,7 +56,7 @@ class Origin:
             return text
         if not isinstance(text, str) or len(text) > LONGEST:
             raise ValueError(f"an origin is a text of at most {LONGEST} characters")
-        for found in Found:
+        for found in FoundBy:
             if text == found or text.startswith(f"{found} "):
                 return cls(found, text[len(found) + 1 :])
         return cls(None, text)

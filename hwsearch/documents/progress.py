@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-Clock = Callable[[], float]
+Now = Callable[[], float]
 STEPS = 100
 """Steps of a stage whose work reports the share that is done."""
 
@@ -55,7 +55,7 @@ class Schedule:
         clock: seconds that never go back.
     """
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(self, clock: Now = time.monotonic) -> None:
         self._clock = clock
         self._expected: dict[str, float] = {}
         self._taken: dict[str, float] = {}
@@ -146,7 +146,7 @@ class _Counted:
 class Lines:
     """One line for each finished stage, for logs and pipes."""
 
-    def __init__(self, stream: IO[str] | None = None, clock: Clock = time.monotonic) -> None:
+    def __init__(self, stream: IO[str] | None = None, clock: Now = time.monotonic) -> None:
         self._stream = stream or sys.stderr
         self._schedule = Schedule(clock)
 
@@ -173,7 +173,7 @@ class Lines:
 class Live:
     """A bar for the stage at work, with the time left in it and in the run. Finished stages stay above it. A context manager."""
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(self, clock: Now = time.monotonic) -> None:
         self._schedule = Schedule(clock)
         self._bars: RichProgress | None = None
 

@@ -11,7 +11,7 @@ from hwmodels import cost
 from hwsearch.documents import units
 from hwsearch.documents.clock import Clock
 from hwsearch.documents.configuration import Blocks
-from hwsearch.documents.origin import Found, Origin
+from hwsearch.documents.origin import FoundBy, Origin
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.recommended import recommended
 from hwsearch.documents.results import Crop, Point, ProxyCheck, Reference, Results
@@ -94,7 +94,7 @@ def _points(known: Blocks, runs: Mapping[str, Results], told: set[str]) -> list[
         for point in own.points:
             origin = point.origin
             if network.blocks and origin.uniform is not None:
-                origin = Origin(Found.UNIFORM_WITHOUT_BLOCKS, origin.uniform)
+                origin = Origin(FoundBy.UNIFORM_WITHOUT_BLOCKS, origin.uniform)
             points.append(
                 point.model_copy(
                     update={

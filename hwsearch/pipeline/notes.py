@@ -18,13 +18,13 @@ from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, matrix
 
 if TYPE_CHECKING:
-    from hwsearch.plans.prove import Proof
+    from hwsearch.plans.prove import ProvenPlan
     from hwsearch.runs.run import Run
     from hwsearch.search.found import Search
 
 
 def sentences(
-    request: Request, problem: Problem, tilings: TilingOptions, search: Search, proofs: Mapping[int, Proof]
+    request: Request, problem: Problem, tilings: TilingOptions, search: Search, proofs: Mapping[int, ProvenPlan]
 ) -> list[str]:
     """What a run has to say about its own numbers; ``proofs`` by row of ``search``."""
     device, space = problem.device, problem.space

@@ -21,7 +21,7 @@ from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.results import ProxyCheck, Results
 from hwsearch.pipeline import assemble, expectations
 from hwsearch.plans import prove
-from hwsearch.plans.prove import Proof
+from hwsearch.plans.prove import ProvenPlan
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
 from hwsearch.quality import baseline, chosen_proxy
 from hwsearch.quality.damage import Damage
@@ -242,7 +242,7 @@ def _standing(request: Request, posed: Posed) -> str:
 
 def _proven(
     request: Request, posed: Posed, calibration: Calibration, search: Search, plans_dir: Path, progress: Progress
-) -> dict[int, Proof]:
+) -> dict[int, ProvenPlan]:
     """The chosen plans, run in integers on the evaluation pictures; by row of ``search``."""
     names, rows, proofs = search.names(), list(dict.fromkeys(search.picks.values())), {}
     earlier = plan_cache.Plans(request.cache)

@@ -21,7 +21,7 @@ from hwmodels.numbers import Width
 from hwmodels.tiling.tiles import PricedTiling
 from hwsearch.documents.bounds import check_name
 from hwsearch.documents.files import write_json
-from hwsearch.documents.origin import Found, Origin
+from hwsearch.documents.origin import FoundBy, Origin
 from hwsearch.documents.plan import Counted, LossIs, Measured, Plan, Predicted
 from hwsearch.documents.progress import STEPS, Progress, follow
 from hwsearch.documents.results import Results
@@ -192,7 +192,7 @@ def write(picked: ChosenAgain, path: Path, progress: Progress) -> Plan:
         picked.photos,
         predicted=chosen.predicted,
         tiling=chosen.tiled.tiling,
-        origin=Origin(Found.CHOSEN_AGAIN, chosen.source),
+        origin=Origin(FoundBy.CHOSEN_AGAIN, chosen.source),
         proof=proof,
         method=chosen.method,
     )

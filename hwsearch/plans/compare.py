@@ -20,7 +20,7 @@ from hwsearch.plans import plan_file
 from hwsearch.plans.plan_file import PlanFile
 
 if TYPE_CHECKING:
-    from hwsearch.plans.pricing import Price
+    from hwsearch.plans.pricing import PricedPlan
 
 Both = tuple[Width | None, Width | None]
 
@@ -56,7 +56,7 @@ class OnDevice:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ComparedLayer:
     """One layer under both plans, each on its own device."""
 
     first: LayerRow
@@ -72,17 +72,17 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class PlanComparison:
     """What differs between two plans; ``remarks`` say what is not comparable about the numbers."""
 
     plans: tuple[Plan, Plan]
     widths: tuple[WidthPair, ...]
-    layers: tuple[Pair, ...]
+    layers: tuple[ComparedLayer, ...]
     devices: tuple[OnDevice, ...]
     remarks: tuple[str, ...]
 
 
-def compare(first: Path, second: Path, model: str | None = None, *, allow_edited: bool = False) -> Comparison:
+def compare(first: Path, second: Path, model: str | None = None, *, allow_edited: bool = False) -> PlanComparison:
     """Compare the plans in two files.
 
     Args:
@@ -115,10 +115,10 @@ def compare(first: Path, second: Path, model: str | None = None, *, allow_edited
         doubt = None if here is None else agreement.doubt(here.problem.device)
         on_devices.append(OnDevice(title, (_predicted(prices[0], one), _predicted(prices[1], other)), doubt))
     rows = [price.layers if price is not None else () for price in own]
-    return Comparison(
+    return PlanComparison(
         plans=plans,
         widths=tuple(_widths(one, other)),
-        layers=tuple(Pair(*pair) for pair in zip(*rows, strict=True)) if all(rows) else (),
+        layers=tuple(ComparedLayer(*pair) for pair in zip(*rows, strict=True)) if all(rows) else (),
         devices=tuple(on_devices),
         remarks=tuple(dict.fromkeys(remarks)),
     )
@@ -155,7 +155,7 @@ def _incomparable(opened: tuple[PlanFile, PlanFile]) -> list[str]:
     return said
 
 
-def _priced(opened: PlanFile, target: str | None, remarks: list[str]) -> Price | None:
+def _priced(opened: PlanFile, target: str | None, remarks: list[str]) -> PricedPlan | None:
     """The plan on its own device, or on another; None, and a remark, where its network is not at hand or cannot run there."""
     from hwsearch.plans import pricing
 
@@ -173,7 +173,7 @@ def _priced(opened: PlanFile, target: str | None, remarks: list[str]) -> Price |
     return price
 
 
-def _predicted(price: Price | None, plan: Plan) -> Predicted | None:
+def _predicted(price: PricedPlan | None, plan: Plan) -> Predicted | None:
     if price is None:
         return None
     return Predicted(
@@ -186,7 +186,7 @@ def _predicted(price: Price | None, plan: Plan) -> Predicted | None:
     )
 
 
-def document(comparison: Comparison) -> dict[str, Any]:
+def document(comparison: PlanComparison) -> dict[str, Any]:
     """A comparison for machines; SI units."""
     return {
         "plans": [

@@ -21,7 +21,7 @@ from hwsearch.documents.plan import Plan
 from hwsearch.documents.progress import STEPS, Progress, follow
 from hwsearch.plans import plan_file, pricing
 from hwsearch.plans.plan_file import Recalibrated
-from hwsearch.plans.pricing import Price
+from hwsearch.plans.pricing import PricedPlan
 from hwsearch.problem.pose import Problem
 from hwsearch.quality import chosen_proxy
 from hwsearch.quality.damage import loss_of_noise
@@ -33,7 +33,7 @@ from searchspaces.space import PlanRow, SearchSpace, matrix
 
 
 @dataclass(frozen=True)
-class Step:
+class Neighbour:
     """One choice changed to ``bits``; differences against the plan, negative where the change saves."""
 
     bits: Width
@@ -72,8 +72,8 @@ class Decision:
     bits: Width
     damage_db: float
     """PSNR lost by this choice alone."""
-    narrower: Step | None
-    wider: Step | None
+    narrower: Neighbour | None
+    wider: Neighbour | None
     stored_as: str = ""
     """Of a tensor; that of weights is in the price of their layer."""
     held: str = ""
@@ -85,7 +85,7 @@ class Explanation:
     """A plan, its price, its choices one by one, and the limits it lives within; ``proxy`` judged the quality of the choices."""
 
     plan: Plan
-    price: Price
+    price: PricedPlan
     decisions: tuple[Decision, ...]
     limits: tuple[Limit, ...]
     proxy: str
@@ -158,7 +158,7 @@ def decisions(
     for i, (decision, choice) in enumerate(changes, start=1):
         over = {name for name, (objective, limit) in (allowed or {}).items() if values[objective][i] > limit * (1 + 1e-12)}
         before = {name for name, (objective, limit) in (allowed or {}).items() if values[objective][0] > limit * (1 + 1e-12)}
-        steps[decision, choice] = Step(
+        steps[decision, choice] = Neighbour(
             bits=space.widths(decision)[choice],
             loss_db=float(more_db[i]),
             latency_s=float(values["latency_s"][i] - values["latency_s"][0]),

@@ -23,7 +23,7 @@ from searchspaces.space import PlanRow, SearchSpace, listed, matrix, written
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Price:
+class PricedPlan:
     """A priced plan.
 
     Attributes:
@@ -62,7 +62,9 @@ class Price:
         return max(self.schedule, key=lambda step: sum(step.live_bytes.values())).layer
 
 
-def price(problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] = (), request: Request | None = None) -> Price:
+def price(
+    problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] = (), request: Request | None = None
+) -> PricedPlan:
     """Price one plan.
 
     Args:
@@ -89,7 +91,7 @@ def price(problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] =
     }
     energy = float(objectives.energy_j[0])
     layers = tuple(LayerRow(**entry) for entry in cost.explain(tiled.table, row))
-    return Price(
+    return PricedPlan(
         label=label,
         problem=problem,
         row=row,
@@ -106,7 +108,7 @@ def price(problem: Problem, row: PlanRow, label: str, remarks: tuple[str, ...] =
     )
 
 
-def estimate(request: Request, precision: str) -> Price:
+def estimate(request: Request, precision: str) -> PricedPlan:
     """Price one precision everywhere, ``W4A8`` or ``FP16``; where it is not on offer, the next wider one, and a remark.
 
     Raises:
@@ -144,7 +146,7 @@ def _network(request: Request) -> LoadedNetwork | None:
     return blocks.without(network, request.dropped) if request.dropped else network
 
 
-def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> Price:
+def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> PricedPlan:
     """Price a plan on its own device, or on another by ``changes={"target": ...}`` (fields of the request).
 
     A width that another device does not offer becomes the next wider one, with a remark.
@@ -184,7 +186,7 @@ def _remarks(space: SearchSpace, row: PlanRow, asked: Sequence[Width | None]) ->
     return tuple(said)
 
 
-def document(price: Price) -> dict[str, Any]:
+def document(price: PricedPlan) -> dict[str, Any]:
     """A price for machines; SI units."""
     problem = price.problem
     weights, tensors = problem.space.named(price.row)

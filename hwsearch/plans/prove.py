@@ -31,7 +31,7 @@ def now() -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Proof:
+class ProvenPlan:
     """A plan that was run in integers: its files and what was measured on the evaluation pictures."""
 
     quantized: QuantizedGraph
@@ -48,7 +48,7 @@ def prove(
     photos: Pictures,
     folder: Path,
     earlier: Plans | None = None,
-) -> Proof:
+) -> ProvenPlan:
     """Write the plan's integers and its ONNX file into ``folder``, run both on the evaluation pictures and compare them code for
     code, unless an ``earlier`` run did that with the same integers; where the plan cuts the picture, our engine tile by tile too.
     """
@@ -75,7 +75,7 @@ def prove(
 
     cut = None if tiling is None else (tiling, width)
     measured = (earlier or Plans()).measured(digest, cut, problem.graph, photos, measure)
-    return Proof(quantized, measured, integers.name, digest)
+    return ProvenPlan(quantized, measured, integers.name, digest)
 
 
 def plan_of(
@@ -88,7 +88,7 @@ def plan_of(
     predicted: Predicted,
     tiling: Tiling | None,
     origin: Origin,
-    proof: Proof | None = None,
+    proof: ProvenPlan | None = None,
     method: str = USUAL,
 ) -> Plan:
     """A plan as a document."""

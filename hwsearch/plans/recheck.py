@@ -31,7 +31,7 @@ from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import Graph
 from searchspaces.tasks import registry as tasks
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 
 QUALITY_TOLERANCE_DB = 0.005
 """Room for another CPU's order of additions where a plan has layers in half precision."""
@@ -163,7 +163,7 @@ def judged_by(opened: PlanFile, images: Path | None, graph: Graph, scale: int) -
     task = tasks.choose(
         None if run is None else run.task,
         source,
-        Contract(scale, channels, "upsampled" if reach.enlargement(graph) == 1 and scale > 1 else "low"),
+        Signature(scale, channels, "upsampled" if reach.enlargement(graph) == 1 and scale > 1 else "low"),
     )
     if not isinstance(task, SuperResolution):
         raise UsageError(

@@ -28,7 +28,7 @@ from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.scopes import SCOPES, Scope
 from searchspaces.space import SearchSpace, build_space
 from searchspaces.tasks import registry as tasks
-from searchspaces.tasks.task import Contract, Task
+from searchspaces.tasks.task import Signature, Task
 from searchspaces.tracing import trace
 from searchspaces.tracing.recurrent import Recurrent
 
@@ -304,8 +304,8 @@ def _offered(option: str, wanted: tuple[Width, ...] | None, offered: tuple[Width
 
 def choose_task(request: Request, network: LoadedNetwork) -> Task:
     """What quality means for this network: what was asked for, or what its samples show."""
-    size = request.input_size or network.size or Contract.size
-    contract = Contract(network.scale, network.channels, network.input_kind, size, network.only, network.multiple)
+    size = request.input_size or network.size or Signature.size
+    contract = Signature(network.scale, network.channels, network.input_kind, size, network.only, network.multiple)
     return tasks.choose(request.task or network.task or None, request.images, contract)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Progress, float_error, judged_by, tensors
+from hwsearch.quality.errors import Errors, Report, float_error, judged_by, tensors
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.work import macs_per_pixel
 from searchspaces.ir.graph import Graph, Node, apply, execute
@@ -29,7 +29,7 @@ def measure(
     calibration: Calibration,
     pairs: Sequence[Sample],
     seed: int,
-    progress: Progress | None,
+    progress: Report | None,
     task: Task | None,
 ) -> Damage:
     """Damage of every choice as ``judge`` sees it, averaged over pictures, at least 0."""

@@ -23,7 +23,7 @@ from searchspaces.ops.moves.move import View
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.task import Sample, Task
 
-Progress = Callable[[str, float], None]
+Report = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is done, 0..1."""
 
 

@@ -23,7 +23,7 @@ from hwsearch.documents.bounds import Number, Text
 from hwsearch.quality.evaluate import Score
 from searchspaces.space import PlanRow, SearchSpace, distinct
 
-Measure = Callable[[Sequence[PlanRow]], Iterable[Score]]
+Measurer = Callable[[Sequence[PlanRow]], Iterable[Score]]
 """Plans, all different -> their scores in the same order, each as soon as it is known."""
 
 
@@ -80,7 +80,7 @@ def _parse(path: Path, space: SearchSpace) -> tuple[dict[PlanRow, Score], int]:
 class EvaluationLog:
     """Measured scores by plan, of one space."""
 
-    def __init__(self, path: Path, measure: Measure, space: SearchSpace, written: Callable[[], None] | None = None) -> None:
+    def __init__(self, path: Path, measure: Measurer, space: SearchSpace, written: Callable[[], None] | None = None) -> None:
         """``written`` is called whenever a score has become durable."""
         self._path, self._measure, self._space, self._written = path, measure, space, written
         self._scores: dict[PlanRow, Score] = {}

@@ -28,7 +28,7 @@ from hwsearch.quant.network.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.observations import Observations
 from hwsearch.quant.weights.rounder import bias_of, columns_of, exchanged, multiplied
 from searchspaces.ir.graph import Graph, Node
-from searchspaces.space import Choices, SearchSpace
+from searchspaces.space import PlanLike, SearchSpace
 
 
 def calibrate(
@@ -144,7 +144,7 @@ class Calibration:
         """What was observed, turned into numbers by another method; its numbers are kept once made."""
         return self if method == self.method else Calibration(self.space, self._seen, method, self._caches)
 
-    def numbers(self, plan_row: Choices) -> Numbers:
+    def numbers(self, plan_row: PlanLike) -> Numbers:
         """The number formats of a plan ``int[decisions]``, of every layer and tensor."""
         return Numbers(
             {name: self.space.weight_formats[int(plan_row[column])] for name, column in self._layer_column.items()},
@@ -178,7 +178,7 @@ class Calibration:
         node = self._usual(layer_name, choice)
         return torch.from_numpy(bias_of(node)).float()
 
-    def formats(self, plan_row: Choices) -> dict[str, TensorFormat]:
+    def formats(self, plan_row: PlanLike) -> dict[str, TensorFormat]:
         """Format of every tensor under a plan ``int[decisions]``."""
         numbers = self.numbers(plan_row)
         return self._formats(numbers, self._cache.method.rewrite(numbers))
@@ -186,7 +186,7 @@ class Calibration:
     def _formats(self, numbers: Numbers, scales: Mapping[str, Scales]) -> dict[str, TensorFormat]:
         return {name: self._cache.tensor(name, number, scales.get(name, AS_IT_IS)) for name, number in numbers.tensors.items()}
 
-    def draft(self, plan_row: Choices) -> Draft:
+    def draft(self, plan_row: PlanLike) -> Draft:
         """A plan ``int[decisions]`` as calibrated part by part, for ``Method.finish``."""
         numbers = self.numbers(plan_row)
         scales = self._cache.method.rewrite(numbers)
@@ -206,13 +206,13 @@ class Calibration:
         """See ``quant.method.Draft``."""
         return self._seen.teacher
 
-    def quantized(self, plan_row: Choices) -> QuantizedGraph:
+    def quantized(self, plan_row: PlanLike) -> QuantizedGraph:
         """The network of a plan ``int[decisions]``, every number decided."""
         return self.draft(plan_row).quantized
 
     def finished(
         self,
-        plan_row: Choices,
+        plan_row: PlanLike,
         *,
         seed: int = 0,
         progress: Progress | None = None,
@@ -237,7 +237,7 @@ class Calibration:
         users = self.graph.weight_groups[node.name]
         return tuple((name, formats[self.graph[name].inputs[0]]) for name in users if name != node.name)
 
-    def simulate(self, plan_row: Choices, x: Tensor) -> Tensor:
+    def simulate(self, plan_row: PlanLike, x: Tensor) -> Tensor:
         """Output of a plan for ``x [N, C, H, W]`` in 0..1, in real values: the integer engine's arithmetic up to a rare code."""
         numbers = self.numbers(plan_row)
         scales = self._cache.method.rewrite(numbers)

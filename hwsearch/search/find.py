@@ -10,7 +10,7 @@ import numpy as np
 
 from hwmodels.errors import FileError
 from hwsearch.documents.clock import Clock
-from hwsearch.documents.origin import Found, Origin
+from hwsearch.documents.origin import FoundBy, Origin
 from hwsearch.documents.progress import Progress, Stage
 from hwsearch.documents.results import ProxyCheck
 from hwsearch.problem.pose import Problem, Request
@@ -168,8 +168,8 @@ def _origins(
     start: PlanRow | None,
 ) -> dict[int, Origin]:
     """Row -> where the plan first came from; the most telling origin wins."""
-    known = dict.fromkeys(probes, Origin(Found.PROBE)) | dict.fromkeys(starts, Origin(Found.EXACT))
+    known = dict.fromkeys(probes, Origin(FoundBy.PROBE)) | dict.fromkeys(starts, Origin(FoundBy.EXACT))
     if start is not None:
-        known[start] = Origin(Found.FILE)
-    known |= {plan: Origin(Found.UNIFORM, name) for name, plan in uniforms.items()}
-    return {row: known.get(plan, Origin(Found.REFINE)) for row, plan in enumerate(plans)}
+        known[start] = Origin(FoundBy.FILE)
+    known |= {plan: Origin(FoundBy.UNIFORM, name) for name, plan in uniforms.items()}
+    return {row: known.get(plan, Origin(FoundBy.REFINE)) for row, plan in enumerate(plans)}

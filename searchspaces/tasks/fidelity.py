@@ -23,7 +23,7 @@ from searchspaces.data.decoding import picture_size
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair, Picture
 from searchspaces.tasks.image import CALIBRATION_CROPS, SEARCH_SIDE, SuperResolution
-from searchspaces.tasks.task import Contract, Network, Quality, Sample, Samples
+from searchspaces.tasks.task import Network, Quality, Sample, Samples, Signature
 
 LOW, HIGH = "low", "high"
 CROP_SIDE = 64
@@ -38,7 +38,7 @@ class Fidelity(SuperResolution):
     summary = "low pictures alone (a folder low/ without high/): PSNR against the floating-point network's own output"
     quality = Quality("PSNR-Y against floating point", "dB")
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Signature) -> None:
         super().__init__(contract)
         self._network: Network | None = None
 

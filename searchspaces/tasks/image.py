@@ -22,7 +22,7 @@ from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair
 from searchspaces.tasks.luma import output_luma
 from searchspaces.tasks.metrics import mse_y, psnr_from_mse, psnr_y, ssim_y
-from searchspaces.tasks.task import Contract, Figures, Network, Quality, Sample, Samples, Task
+from searchspaces.tasks.task import Figures, Network, Quality, Sample, Samples, Signature, Task
 
 CALIBRATION_CROPS = 16
 CROP_SIDE = 64
@@ -45,7 +45,7 @@ class SuperResolution(Task):
     def of(cls, pairs: Sequence[Pair]) -> SuperResolution:
         """The task that pairs show: the scale by their sizes."""
         scale = max(pairs[0].high.shape[0] // pairs[0].low.shape[2], 1)
-        return cls(Contract(scale, pairs[0].low.shape[1]))
+        return cls(Signature(scale, pairs[0].low.shape[1]))
 
     @property
     def border(self) -> int:

@@ -11,7 +11,7 @@ from hwmodels.errors import UsageError
 from hwmodels.parts.registry import Part, Registry
 from searchspaces import tasks
 from searchspaces.tasks import fidelity, restoration
-from searchspaces.tasks.task import Contract, Task
+from searchspaces.tasks.task import Signature, Task
 
 DEFAULT = "super-resolution"
 
@@ -47,7 +47,7 @@ def task(name: str) -> type[Task]:
     return TASKS.named(name)
 
 
-def choose(name: str | None, source: Path | None, contract: Contract) -> Task:
+def choose(name: str | None, source: Path | None, contract: Signature) -> Task:
     """The task of that name; without a name the one that the samples show: pairs of degraded and clean pictures are restored,
     low pictures alone compared with the floating-point network, everything else is enlarged.
 

@@ -24,7 +24,7 @@ from searchspaces.data.decoding import picture_size
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair, Picture
 from searchspaces.tasks.image import CALIBRATION_CROPS, SEARCH_SIDE, SuperResolution
-from searchspaces.tasks.task import Contract, Network, Samples
+from searchspaces.tasks.task import Network, Samples, Signature
 
 LOW, HIGH = "low", "high"
 CROP_SIDE = 64
@@ -125,7 +125,7 @@ def _of_csv(source: Path) -> list[PairFiles]:
     return [PairFiles(f"{number:04d}-{pair.name}", pair.low, pair.high) for number, pair in enumerate(found, 1)]
 
 
-def read_pair(files: PairFiles, contract: Contract) -> Pair:
+def read_pair(files: PairFiles, contract: Signature) -> Pair:
     """Read both pictures as the network and the judge take them.
 
     Raises:

@@ -38,7 +38,7 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Contract:
+class Signature:
     """What a network takes: ``scale`` of its output, ``channels`` of its input, whether pictures come enlarged, and the size
     ``(height, width)`` that inputs are brought to where a task must choose one. ``only``: the one size that it takes at all,
     None: any whose sides are multiples of ``multiple``."""
@@ -102,7 +102,7 @@ class Task(ABC):
     unit: ClassVar[float] = 1.0
     """How much a change of 1 in one value of the output changes in ``view``."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Signature) -> None:
         self.contract = contract
 
     @property

@@ -42,7 +42,7 @@ class Differs(Exception):
 
 
 @dataclass(frozen=True)
-class Sample:
+class TraceSize:
     """Height and width of the picture of a trace, and how many pictures at once."""
 
     height: int
@@ -75,7 +75,7 @@ def _is_cut_of_channels(op: Op) -> bool:
     return getattr(op, "axis", None) == 1 and not isinstance(op, Reshape | Expand)
 
 
-def joined(first: Sequence[Node], second: Sequence[Node], samples: tuple[Sample, Sample], window: int) -> list[Node]:
+def joined(first: Sequence[Node], second: Sequence[Node], samples: tuple[TraceSize, TraceSize], window: int) -> list[Node]:
     """The first trace with formulas where the second has other numbers.
 
     Args:
@@ -89,7 +89,7 @@ def joined(first: Sequence[Node], second: Sequence[Node], samples: tuple[Sample,
     return [_joined(a, b, samples, window) for a, b in zip(first, second, strict=True)]
 
 
-def _joined(a: Node, b: Node, samples: tuple[Sample, Sample], window: int) -> Node:
+def _joined(a: Node, b: Node, samples: tuple[TraceSize, TraceSize], window: int) -> Node:
     if type(a.op) is not type(b.op) or a.inputs != b.inputs or a.weights.keys() != b.weights.keys():
         raise Differs(f"the operation {a.name}")
     for role, weight in a.weights.items():
@@ -109,7 +109,7 @@ def _joined(a: Node, b: Node, samples: tuple[Sample, Sample], window: int) -> No
     return a.with_op(**changed) if changed else a
 
 
-def _sizes_of(op: Op, one: Any, two: Any, samples: tuple[Sample, Sample], window: int) -> tuple[Any] | None:
+def _sizes_of(op: Op, one: Any, two: Any, samples: tuple[TraceSize, TraceSize], window: int) -> tuple[Any] | None:
     """The field of an operator, wrapped; None where no formula gives both."""
     if one is None or not isinstance(one, tuple):
         if one is None or two is None:
@@ -132,7 +132,7 @@ def _sizes_of(op: Op, one: Any, two: Any, samples: tuple[Sample, Sample], window
     return (tuple(items),)
 
 
-def _reshape(one: Shape, two: Shape, samples: tuple[Sample, Sample], window: int) -> tuple[Any] | None:
+def _reshape(one: Shape, two: Shape, samples: tuple[TraceSize, TraceSize], window: int) -> tuple[Any] | None:
     """Sizes with -1 on the one axis that grows with the number of pictures."""
     plain = [formula(x, y, samples, window) for x, y in zip(one, two, strict=True)]
     count = samples[1].count
@@ -145,7 +145,7 @@ def _reshape(one: Shape, two: Shape, samples: tuple[Sample, Sample], window: int
     return None
 
 
-def formula(one: int, two: int, samples: tuple[Sample, Sample], window: int) -> Extent | None:
+def formula(one: int, two: int, samples: tuple[TraceSize, TraceSize], window: int) -> Extent | None:
     """What is ``one`` for the first picture and ``two`` for the second; None where nothing simple is."""
     if one == two:
         return one
@@ -197,7 +197,7 @@ _BORDERS = (1, 2, -1, -2, 3, 4, -3, -4, 0)
 """What padding and windows add to a side or take off it."""
 
 
-def _product(one: int, two: int, samples: tuple[Sample, Sample]) -> str | None:
+def _product(one: int, two: int, samples: tuple[TraceSize, TraceSize]) -> str | None:
     """The area of a picture whose sides have grown or shrunk by a border: ``(h // 2 + 1) * (w // 2 + 1)``."""
     (h0, w0), (h1, w1) = (sample.shape for sample in samples)
     for ratio in _RATIOS:
@@ -215,7 +215,7 @@ _ACROSS = 2
 """So many amounts of a padding, the first ones, are columns."""
 
 
-def _missing(one: int, two: int, samples: tuple[Sample, Sample], window: int, *, across: bool) -> Extent | None:
+def _missing(one: int, two: int, samples: tuple[TraceSize, TraceSize], window: int, *, across: bool) -> Extent | None:
     """What a side lacks up to whole windows, or has beyond them: of a padding, the likeliest formula. By chance it may be a count
     of windows, too. ``across``: of columns."""
     if (one == two and (window > 0 or not one)) or window == 1:

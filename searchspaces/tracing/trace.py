@@ -35,7 +35,7 @@ from searchspaces.ir.simplify import simplify
 from searchspaces.ops.registry import operators
 from searchspaces.tracing import refusals
 from searchspaces.tracing.calls.maps import UNEVEN
-from searchspaces.tracing.formulas import WINDOWS, Differs, Sample, depends_on_size, holds_sizes, joined
+from searchspaces.tracing.formulas import WINDOWS, Differs, TraceSize, depends_on_size, holds_sizes, joined
 from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
 from searchspaces.tracing.thresholds import WHOLE, changed, rounded
@@ -90,7 +90,7 @@ def trace(
         step, sizes = accepted(module, channels, name)
     if len(sizes) == 1:
         return _of_size(traced, otherwise or sizes[0], sizes[0])
-    nodes, uncounted = traced.at(Sample(*sizes[0]))
+    nodes, uncounted = traced.at(TraceSize(*sizes[0]))
     if uncounted:
         refused = Graph(name, tuple(simplify(nodes)), tuple(uncounted), multiple=step)
         return _in_even_windows(traced, refused, step) or refused
@@ -117,9 +117,9 @@ class _Traced:
     def __init__(self, module: nn.Module, channels: int, name: str, scale: int | None) -> None:
         self.module, self.channels, self.name, self.scale = module, channels, name, scale
         self.uneven = False
-        self._walked: dict[Sample, tuple[list[Node], list[str]]] = {}
+        self._walked: dict[TraceSize, tuple[list[Node], list[str]]] = {}
 
-    def at(self, sample: Sample) -> tuple[list[Node], list[str]]:
+    def at(self, sample: TraceSize) -> tuple[list[Node], list[str]]:
         """The nodes, not simplified, and what could not be expressed.
 
         Raises:
@@ -177,7 +177,7 @@ def _in_even_windows(traced: _Traced, refused: Graph, step: int) -> Graph | None
         sizes = multiples(multiple)
         if any(runs(traced.module, traced.channels, size) is not None for size in sizes):
             continue
-        nodes, uncounted = traced.at(Sample(*sizes[0]))
+        nodes, uncounted = traced.at(TraceSize(*sizes[0]))
         if uncounted:
             continue
         if depends_on_size(nodes):
@@ -216,7 +216,7 @@ def _of_size(traced: _Traced, size: Size, small: Size) -> Graph:
 
 
 def _unchecked(traced: _Traced, size: Size) -> Graph:
-    nodes, uncounted = traced.at(Sample(*size))
+    nodes, uncounted = traced.at(TraceSize(*size))
     return Graph(traced.name, tuple(simplify(nodes)), tuple(uncounted), size=size)
 
 
@@ -227,9 +227,9 @@ def _calls(graph: Graph) -> list[tuple[object, ...]]:
 
 def _with_formulas(traced: _Traced, step: int, sizes: tuple[Size, ...]) -> Graph | None:
     """The graph with formulas for its sizes; None where it has none that hold."""
-    nodes, _ = traced.at(Sample(*sizes[0]))
+    nodes, _ = traced.at(TraceSize(*sizes[0]))
     for count in (2, 1):  # some calls are composed in another way for several pictures at once
-        samples = (Sample(*sizes[0]), Sample(*sizes[1], count))
+        samples = (TraceSize(*sizes[0]), TraceSize(*sizes[1], count))
         try:
             second, uncounted = traced.at(samples[1])
         except FileError:

@@ -47,7 +47,7 @@ from searchspaces.networks import registry  # noqa: E402
 from searchspaces.space import PlanRow, SearchSpace, build_space, matrix  # noqa: E402
 from searchspaces.tasks.image import SuperResolution, to_picture  # noqa: E402
 from searchspaces.tasks.metrics import psnr_y  # noqa: E402
-from searchspaces.tasks.task import Contract  # noqa: E402
+from searchspaces.tasks.task import Signature  # noqa: E402
 from searchspaces.tracing.trace import to_workload, trace  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -138,10 +138,10 @@ def prepare(case: Case, data: Path | None, cache: Path) -> Bench:
     kind, channels = network.input_kind, network.channels
     crops = pictures.crops(split.calibration, case.scale, channels, kind, count=16, size=64)
     measured = pictures.crops(split.search, case.scale, channels, kind, count=4, size=case.crop, seed=1)
-    evaluator = Evaluator(lambda x: execute(graph, x), measured, SuperResolution(Contract(case.scale, measured[0].low.shape[1])))
+    evaluator = Evaluator(lambda x: execute(graph, x), measured, SuperResolution(Signature(case.scale, measured[0].low.shape[1])))
     calibrated = functools.cache(lambda: calibrate(graph, [crop.low for crop in crops], space))
     widest, narrowest = (problem.costs(matrix([_uniform(space, end)])) for end in (-1, 0))
-    lost = evaluator.float_db - bicubic_db(measured, SuperResolution(Contract(case.scale, measured[0].low.shape[1])))
+    lost = evaluator.float_db - bicubic_db(measured, SuperResolution(Signature(case.scale, measured[0].low.shape[1])))
     folder = cache / f"{case.network}-{_fingerprint(case, network.weights_sha256, table)}"
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -125,7 +125,7 @@ def counted(
     torch.manual_seed(0)
     q = quantize(trace(module, channels, "one"), bits, tensor_bits)
     with tempfile.TemporaryDirectory() as folder:
-        network = qemu.Network(q, board, Path(folder), (side, side))
+        network = qemu.CompiledNetwork(q, board, Path(folder), (side, side))
         counts = network.run(np.random.default_rng(0).integers(0, 256, (1, channels, side, side)))[1][0]
     elements = network.program.lowering.elements
     return [(x.node.op.word, elements(x.node.name), int(n)) for x, n in zip(network.program.steps, counts, strict=True)]

@@ -46,7 +46,7 @@ from searchspaces.networks import registry
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import PlanRow, SearchSpace, build_space, matrix
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 from searchspaces.tracing.trace import to_workload, trace
 
 WIDTHS = (3, 4, 5, 6, 7, 8)
@@ -254,7 +254,7 @@ def protocol(data: Path, subject: Subject) -> Protocol:
     photos = pictures.load_folder(data / "B100")[:16]
     crops = pictures.crops(photos, subject.scale, channels, kind, count=16, size=64)
     set5 = pictures.pairs(pictures.load_folder(data / "Set5"), subject.scale, channels, kind)
-    task = SuperResolution(Contract(subject.scale, network.channels))
+    task = SuperResolution(Signature(subject.scale, network.channels))
     return Protocol(network, graph, crops, Evaluator(lambda x: execute(graph, x), set5, task))
 
 
@@ -269,7 +269,7 @@ def run(data: Path, title: str, polishing: bool, tell: Callable[[Row], None]) ->
     calibration = calibrate(graph, [crop.low for crop in crops], space)
     damage = proxies.PROXIES[PROXY].measure(calibration, crops[:SEARCH_CROPS], 0)
     looked = windows(crops[:SEARCH_CROPS], LOOK_MACS / macs_per_pixel(graph, same.network.channels))
-    evaluator = Evaluator(lambda x: execute(graph, x), looked, SuperResolution(Contract(subject.scale, same.network.channels)))
+    evaluator = Evaluator(lambda x: execute(graph, x), looked, SuperResolution(Signature(subject.scale, same.network.channels)))
     shared_s = time.process_time() - begin
     counts = np.array([graph[name].weights["weight"].numel() for name in space.layer_names])
     measured: dict[PlanRow, float] = {}

@@ -35,7 +35,7 @@ from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.ops.maps.elementwise import Add
 from searchspaces.space import PlanRow, SearchSpace, build_space
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 from searchspaces.tracing.trace import to_workload, trace
 
 NETWORKS = (
@@ -107,7 +107,7 @@ def measure(data: Path, file: str, bits: str, method: str) -> None:
     set5 = pictures.pairs(pictures.load_folder(data / "Set5"), scale, channels, kind)
     with torch.no_grad():
         real = [execute(graph, pair.low) for pair in set5]
-    task = SuperResolution(Contract(scale, channels))
+    task = SuperResolution(Signature(scale, channels))
     evaluator = Evaluator(kept(set5, real), set5, task)
     begin = time.process_time()
     calibration = calibrate(graph, crops, space, method=method)

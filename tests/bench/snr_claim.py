@@ -33,7 +33,7 @@ from hwsearch.problem.pose import Request
 from searchspaces.networks.classifier import IMAGENET
 from searchspaces.networks.classifier.resnet import ResNet18
 from searchspaces.tasks.classifier import FLOOR, Classifier
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 
 TARGET = "bitserial-npu"
 """It offers 2 to 8 bits for weights and 4, 6, 8 and 16 for tensors: no product offers as many."""
@@ -81,7 +81,7 @@ def random_resnet18() -> nn.Module:
     """ResNet-18 as PyTorch begins it, with mean and deviation of each normalization as shipped photos give them."""
     torch.manual_seed(SEED)
     module = ResNet18()
-    task = Classifier(Contract(1, 3))
+    task = Classifier(Signature(1, 3))
     mean, deviation = (torch.tensor([*map(float, part.split(","))]).view(1, 3, 1, 1) for part in IMAGENET.split("/"))
     samples = task.samples(None, SEED, lambda x: torch.zeros(1, 1)).calibration
     module.train()

@@ -91,7 +91,7 @@ def count(case: Case, board: emulator.Board) -> int:
     q = quantize(net, case.weight_bits, {name: case.activation_bits[leaders[name]] for name in leaders})
     with TemporaryDirectory() as folder:
         codes = np.random.default_rng(0).integers(0, 256, (1, net.channels, *SIZE))
-        return int(qemu.Network(q, board, Path(folder), SIZE).run(codes)[1].sum())
+        return int(qemu.CompiledNetwork(q, board, Path(folder), SIZE).run(codes)[1].sum())
 
 
 def predicted(target: Device, case: Case) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.ir.graph import execute
-from searchspaces.space import Choices
+from searchspaces.space import PlanLike
 from searchspaces.tasks.luma import output_luma
 
 BYTES_PER_CHANNEL = 8
@@ -37,7 +37,7 @@ def plan_bytes(calibration: Calibration, plan: np.ndarray) -> int:
     return total
 
 
-def cheapest(calibration: Calibration, crops: Sequence[Tensor], base: Choices, ratios: Sequence[float]) -> list[np.ndarray]:
+def cheapest(calibration: Calibration, crops: Sequence[Tensor], base: PlanLike, ratios: Sequence[float]) -> list[np.ndarray]:
     """For each ratio the plan (activations as in ``base``) of least summed noise whose bytes are that share of the float
     network's."""
     x = torch.cat(list(crops))
@@ -73,7 +73,7 @@ def cheapest(calibration: Calibration, crops: Sequence[Tensor], base: Choices, r
     return plans
 
 
-def best_wide_pair(calibration: Calibration, crops: Sequence[Tensor], base: Choices, wide: int) -> np.ndarray:
+def best_wide_pair(calibration: Calibration, crops: Sequence[Tensor], base: PlanLike, wide: int) -> np.ndarray:
     """``base`` with the two tensors at choice ``wide`` that leave the least noise."""
     x = torch.cat(list(crops))
     target = output_luma(execute(calibration.graph, x))

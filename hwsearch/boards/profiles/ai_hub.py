@@ -7,7 +7,7 @@ of operators with ``name``, ``type``, ``compute_unit`` ("NPU", "GPU", "CPU"), ``
 
 from __future__ import annotations
 
-from hwsearch.boards.profiles.profile import Document, Profile, ProfileReader, Step
+from hwsearch.boards.profiles.profile import Document, Profile, ProfileReader, TimedOperation
 
 
 def recognises(document: Document) -> bool:
@@ -32,7 +32,7 @@ def read(document: Document) -> Profile:
             continue
         name = entry["name"]
         seconds = document.seconds(entry["execution_time"], 1e-6, f"execution_time of {name!r}")
-        steps.append(Step(name, seconds, tuple(name.split(";")), unit=str(entry.get("compute_unit", "")).upper()))
+        steps.append(TimedOperation(name, seconds, tuple(name.split(";")), unit=str(entry.get("compute_unit", "")).upper()))
     return Profile("Qualcomm AI Hub", total_s, tuple(steps))
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 
-from hwsearch.boards.profiles.profile import Document, Profile, ProfileReader, Step
+from hwsearch.boards.profiles.profile import Document, Profile, ProfileReader, TimedOperation
 
 _WHOLE = re.compile(r"Inference timings in us:.*Inference \(avg\):\s*(\S+)")
 _TABLE = re.compile(r"\[node type\].*\[avg ms\].*\[Name\]")
@@ -44,9 +44,9 @@ def read(document: Document) -> Profile:
     return Profile("benchmark_model's table of operators", total_s, tuple(steps), with_call=False, remarks=tuple(remarks))
 
 
-def _steps(document: Document) -> list[Step]:
+def _steps(document: Document) -> list[TimedOperation]:
     """Rows of the last table that begins with an operator: those before it time the start of the program."""
-    tables: list[list[Step]] = []
+    tables: list[list[TimedOperation]] = []
     columns: list[str] | None = None
     by_commas, in_order = False, True
     for number, line in enumerate(document.text.splitlines(), 1):
@@ -69,7 +69,7 @@ def _steps(document: Document) -> list[Step]:
     return next((table for table in reversed(found) if table), [])
 
 
-def _row(document: Document, number: int, line: str, columns: list[str], by_commas: bool) -> Step | None:
+def _row(document: Document, number: int, line: str, columns: list[str], by_commas: bool) -> TimedOperation | None:
     """One operator; None where the line is no row of the table."""
     cells = [cell.strip() for cell in (line.strip().split(",") if by_commas else line.strip().split("\t"))]
     surplus = len(cells) - len(columns)
@@ -82,7 +82,7 @@ def _row(document: Document, number: int, line: str, columns: list[str], by_comm
         return None
     name = row["name"] if by_commas or not surplus else "\t".join(cells[len(columns) - 1 :])
     seconds = document.seconds(row["avg ms"], 1e-3, f"line {number}: avg ms")
-    return Step(name, seconds, parts(name))
+    return TimedOperation(name, seconds, parts(name))
 
 
 def parts(name: str) -> tuple[str, ...]:

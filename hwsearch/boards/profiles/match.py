@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hwmodels.workload import Layer, Map, Workload
-from hwsearch.boards.profiles.profile import Profile, Step
+from hwsearch.boards.profiles.profile import Profile, TimedOperation
 
 SMALLEST_SHARE = 0.01
 """Of the total: shorter steps are mostly the clock's and the launch's, and in a fit of ratios would weigh as much as the rest."""
@@ -59,7 +59,7 @@ def match(profile: Profile, workload: Workload, nodes: Iterable[str]) -> Matched
     units = {step.unit for step in profile.steps}
     elsewhere = [step for step in profile.steps if "NPU" in units and step.unit in PROCESSORS]
     groups: list[tuple[set[str], float]] = []
-    unknown: list[Step] = []
+    unknown: list[TimedOperation] = []
     for step in profile.steps:
         if step.between or ("NPU" in units and step.unit in PROCESSORS):
             continue
@@ -80,7 +80,12 @@ def match(profile: Profile, workload: Workload, nodes: Iterable[str]) -> Matched
 
 
 def _remarks(
-    profile: Profile, names: _Names, unknown: Sequence[Step], elsewhere: Sequence[Step], usable: bool, used: int
+    profile: Profile,
+    names: _Names,
+    unknown: Sequence[TimedOperation],
+    elsewhere: Sequence[TimedOperation],
+    usable: bool,
+    used: int,
 ) -> Iterable[str]:
     yield from profile.remarks
     if not profile.steps:
@@ -112,7 +117,7 @@ def _remarks(
 class _Names:
     """Which node of the network a part of a step is."""
 
-    def __init__(self, steps: Sequence[Step], workload: Workload, nodes: Iterable[str]) -> None:
+    def __init__(self, steps: Sequence[TimedOperation], workload: Workload, nodes: Iterable[str]) -> None:
         self._layers = {layer.name for layer in workload.layers}
         self._followed_by = {layer.name: _activations(workload, layer) for layer in workload.layers}
         self._exact = set(nodes) | self._layers
@@ -130,7 +135,7 @@ class _Names:
                 self._numbered = dict(zip(sorted(numbers, key=numbers.__getitem__), weighted, strict=True))
         self.by_order = bool(self._numbered)
 
-    def layers_of(self, step: Step) -> set[str] | None:
+    def layers_of(self, step: TimedOperation) -> set[str] | None:
         """The layers that a step executes, none where it is something that the workload does not count; None: not known."""
         names = {part: self.node_of(part) for part in step.parts}
         known = {name for name in names.values() if name is not None}

@@ -21,7 +21,7 @@ LARGEST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Step:
+class TimedOperation:
     """Something that the device executed for one inference.
 
     Attributes:
@@ -53,7 +53,7 @@ class Profile:
 
     tool: str
     total_s: float
-    steps: tuple[Step, ...] = ()
+    steps: tuple[TimedOperation, ...] = ()
     with_call: bool = True
     macs: int | None = None
     remarks: tuple[str, ...] = ()

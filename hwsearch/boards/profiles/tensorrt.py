@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from hwsearch.boards.profiles.profile import Document, Profile, ProfileReader, Step
+from hwsearch.boards.profiles.profile import Document, Profile, ProfileReader, TimedOperation
 
 _ADDED = ("Reformatting CopyNode", "reformat", "copied_squeeze_after", "shuffle_between")
 
@@ -40,7 +40,7 @@ def read(document: Document) -> Profile:
         given = "medianMs" if "medianMs" in entry else "averageMs"
         seconds = document.seconds(entry[given], 1e-3, f"{given} of {name!r}")
         added = name.startswith(_ADDED)
-        steps.append(Step(name, seconds, () if added else parts(name), between=added))
+        steps.append(TimedOperation(name, seconds, () if added else parts(name), between=added))
     total_s = document.total(sum(step.seconds for step in steps), "the sum of all layers")
     return Profile("TensorRT (trtexec --exportProfile)", total_s, tuple(steps), with_call=False)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hwsearch.documents.results import TilingPoint
-    from hwsearch.plans.pricing import Price
+    from hwsearch.plans.pricing import PricedPlan
 
 DEFAULT_TARGET = "jetson"
 DEFAULT_PLAN = "W8A8"
@@ -134,7 +134,7 @@ def _is_model_file(path: Path) -> bool:
     return is_model(path)
 
 
-def _print_price(price: Price, screen: Console) -> None:
+def _print_price(price: PricedPlan, screen: Console) -> None:
     from hwmodels.fitting import agreement
     from hwsearch.documents import units
 
@@ -185,7 +185,7 @@ def _print_price(price: Price, screen: Console) -> None:
     screen.print(f"Energy               {units.joules(price.energy_j)}{relative}")
 
 
-def _print_tilings(price: Price, screen: Console) -> None:
+def _print_tilings(price: PricedPlan, screen: Console) -> None:
     """RAM against latency as the tile shrinks, for both ways to join tiles."""
     from hwsearch.documents import units
 
@@ -214,7 +214,7 @@ def _verdict(point: TilingPoint, *, limited: bool) -> str:
     return "fits, the fastest that does" if point.chosen else "fits"
 
 
-def _limit(price: Price, name: str) -> str:
+def _limit(price: PricedPlan, name: str) -> str:
     from hwsearch.documents import units
 
     if name not in price.limits:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from hwsearch.documents.plan import Plan, Predicted
     from hwsearch.documents.results import LayerRow
-    from hwsearch.plans.compare import Comparison
-    from hwsearch.plans.explain import Explanation, Step
+    from hwsearch.plans.compare import PlanComparison
+    from hwsearch.plans.explain import Explanation, Neighbour
 
 
 def register(app: typer.Typer) -> None:
@@ -95,7 +95,7 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
         screen.print("No budget and no limit of the device: the plan is one trade-off among others.")
 
 
-def _step(step: Step | None) -> str:
+def _step(step: Neighbour | None) -> str:
     """A neighbour in one cell: bits, then what it costs or gains, leaving out what stays the same."""
     from hwsearch.documents import units
 
@@ -135,7 +135,7 @@ def compare(
     Terminal(as_json, quiet).show(comparing.document(comparison), lambda screen: _print_comparison(comparison, screen))
 
 
-def _print_comparison(comparison: Comparison, screen: Console) -> None:
+def _print_comparison(comparison: PlanComparison, screen: Console) -> None:
     from hwsearch.documents import units
 
     one, other = comparison.plans

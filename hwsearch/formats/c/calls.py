@@ -48,7 +48,7 @@ class Constant:
 
 
 @dataclass
-class Step:
+class LoweredNode:
     """One node of the graph as C.
 
     ``calls`` have ``{out}``, ``{scratch}`` and ``{in0}``, ``{in1}``, ... where addresses go. ``struct`` is the type of the
@@ -105,11 +105,11 @@ class Lowering:
         self._identifiers: dict[str, str] = {}
         self.shapes = {name: (int(c), int(h), int(w)) for name, (c, h, w) in propagate(qgraph.graph, height, width).items()}
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[LoweredNode]:
         """Every operation but the input, in execution order."""
         steps = []
         for index, node in enumerate(self.qgraph.graph.nodes[1:]):
-            step = Step(node, f"step_{index}", [])
+            step = LoweredNode(node, f"step_{index}", [])
             lower = LOWERS.get(node.op)
             assert lower is not None, "check comes first"
             lower(self, node, step)
@@ -126,7 +126,7 @@ class Lowering:
     def _sides(self, node: Node) -> tuple[list[TensorFormat], TensorFormat]:
         return [self.qgraph.formats[name] for name in node.inputs], self.qgraph.formats[node.name]
 
-    def _conv(self, node: Node, step: Step) -> None:
+    def _conv(self, node: Node, step: LoweredNode) -> None:
         layer = self.qgraph.layers[node.name]
         assert isinstance(layer, LayerIntegers)
         (source,), target = self._sides(node)
@@ -172,7 +172,7 @@ class Lowering:
         step.calls = [f"hws_conv{'_direct' if direct else ''}(&{step.identifier}, {{in0}}, {{out}}, {{scratch}});"]
 
     def _multipliers(
-        self, step: Step, factors: tuple[np.ndarray, np.ndarray], wide: bool, largest: int, prefix: str, sign: Any = 1
+        self, step: LoweredNode, factors: tuple[np.ndarray, np.ndarray], wide: bool, largest: int, prefix: str, sign: Any = 1
     ) -> None:
         """Add the constants of ``factors`` (mantissas and shifts) for sums up to ``largest``.
 
@@ -191,7 +191,7 @@ class Lowering:
         step.constants.append(Constant(f"{prefix}multiplier", "int32_t", mantissa * sign))
         step.constants.append(Constant(f"{prefix}shift", "int8_t", shift))
 
-    def _add(self, node: Node, step: Step) -> None:
+    def _add(self, node: Node, step: LoweredNode) -> None:
         (a, b), y = self._sides(node)
         left_shift = 15 if any(fmt.is_wide for fmt in (a, b, y)) else 20
         largest = 2.0 * max(a.scale, b.scale)
@@ -209,14 +209,14 @@ class Lowering:
 
     # Moves: the codes stay, only the bounds may be tighter than those of the input.
 
-    def _moved(self, node: Node, step: Step, calls: list[str]) -> None:
+    def _moved(self, node: Node, step: LoweredNode, calls: list[str]) -> None:
         sources, target = self._sides(node)
         step.calls = calls
         if any(target.qmin > s.qmin or target.qmax < s.qmax for s in sources):
             size = container_bytes(target)
             step.calls.append(f"hws_clamp({{out}}, {self.elements(node.name)}, {target.qmin}, {target.qmax}, {size});")
 
-    def _concat(self, node: Node, step: Step) -> None:
+    def _concat(self, node: Node, step: LoweredNode) -> None:
         channels, height, width = self.shapes[node.name]
         size, at, calls = container_bytes(self.qgraph.formats[node.name]), 0, []
         for index, name in enumerate(node.inputs):
@@ -226,34 +226,34 @@ class Lowering:
             at += own
         self._moved(node, step, calls)
 
-    def _slice(self, node: Node, step: Step) -> None:
+    def _slice(self, node: Node, step: LoweredNode) -> None:
         (channels, height, width), count = self.shapes[node.inputs[0]], self.shapes[node.name][0]
         assert isinstance(node.op, Slice)
         start, size = node.op.start, container_bytes(self.qgraph.formats[node.name])
         part = f"hws_copy_channels({{in0}}, {channels}, {start}, {count}, {{out}}, {count}, 0, {height * width}, {size});"
         self._moved(node, step, [part])
 
-    def _repeat(self, node: Node, step: Step) -> None:
+    def _repeat(self, node: Node, step: LoweredNode) -> None:
         assert isinstance(node.op, Repeat)
         channels, height, width = self.shapes[node.inputs[0]]
         size = container_bytes(self.qgraph.formats[node.name])
         self._moved(node, step, [f"hws_repeat({{in0}}, {{out}}, {height * width}, {channels}, {node.op.times}, {size});"])
 
-    def _shuffle(self, node: Node, step: Step) -> None:
+    def _shuffle(self, node: Node, step: LoweredNode) -> None:
         assert isinstance(node.op, PixelShuffle)
         self._enlarge("hws_pixel_shuffle", node.op.factor, node, step)
 
-    def _resize(self, node: Node, step: Step) -> None:
+    def _resize(self, node: Node, step: LoweredNode) -> None:
         assert isinstance(node.op, Resize)
         assert node.op.whole_factor is not None
         self._enlarge("hws_resize_nearest", node.op.whole_factor, node, step)
 
-    def _enlarge(self, function: str, factor: int, node: Node, step: Step) -> None:
+    def _enlarge(self, function: str, factor: int, node: Node, step: LoweredNode) -> None:
         _, height, width = self.shapes[node.inputs[0]]
         size, channels = container_bytes(self.qgraph.formats[node.name]), self.shapes[node.name][0]
         self._moved(node, step, [f"{function}({{in0}}, {{out}}, {height}, {width}, {channels}, {factor}, {size});"])
 
-    def _unary(self, node: Node, step: Step) -> None:
+    def _unary(self, node: Node, step: LoweredNode) -> None:
         (source,), target = self._sides(node)
         size = container_bytes(target)
         codes = unary_table(node, source, target).numpy() + target.zero_point
@@ -261,7 +261,7 @@ class Lowering:
         step.calls = [f"hws_lookup({{in0}}, {step.identifier}_table, {{out}}, {self.elements(node.name)}, {size});"]
 
 
-LOWERS: OpTable[Callable[[Lowering, Node, Step], None]] = OpTable("the C kernels")
+LOWERS: OpTable[Callable[[Lowering, Node, LoweredNode], None]] = OpTable("the C kernels")
 LOWERS.lacks("there is no C kernel for it", Op)
 LOWERS.lacks("a call keeps nothing for the next one", State, Remember)
 LOWERS.lacks("nobody knows what it computes", Unknown)

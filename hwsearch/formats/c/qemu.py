@@ -24,7 +24,7 @@ INNER, LEAST_SIDE = 32, 48
 """Sides of windows in input pixels: without their halo, and at least."""
 
 
-class Network:
+class CompiledNetwork:
     """A quantized network compiled for a board and one input size.
 
     Attributes:
@@ -73,10 +73,10 @@ class QemuPlan:
         self._folder = TemporaryDirectory(prefix="hwsearch-qemu-")
 
         @lru_cache(maxsize=8)
-        def sized(size: tuple[int, int]) -> Network:
+        def sized(size: tuple[int, int]) -> CompiledNetwork:
             folder = Path(self._folder.name) / f"{size[0]}x{size[1]}"
             folder.mkdir()
-            return Network(qgraph, board, folder, size)
+            return CompiledNetwork(qgraph, board, folder, size)
 
         self._sized = sized
 

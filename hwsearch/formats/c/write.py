@@ -65,7 +65,7 @@ class Program:
 
     qgraph: QuantizedGraph
     lowering: calls.Lowering
-    steps: list[calls.Step]
+    steps: list[calls.LoweredNode]
     offsets: dict[str, int]
     arena_bytes: int
     weight_bytes: int
@@ -103,7 +103,7 @@ def lower(qgraph: QuantizedGraph, height: int, width: int) -> Program:
     )
 
 
-def lives(lowering: calls.Lowering, steps: list[calls.Step]) -> list[Life]:
+def lives(lowering: calls.Lowering, steps: list[calls.LoweredNode]) -> list[Life]:
     """When each buffer of the arena is in use; input and output are not in it."""
     graph = lowering.qgraph.graph
     last = {name: index for index, step in enumerate(steps) for name in step.node.inputs}
@@ -226,7 +226,7 @@ def _address(program: Program, tensor: str) -> str:
     return f"arena.bytes + {program.offsets[tensor]}"
 
 
-def _step(program: Program, step: calls.Step) -> dict[str, Any]:
+def _step(program: Program, step: calls.LoweredNode) -> dict[str, Any]:
     node, offsets = step.node, program.offsets
     addresses = {f"in{index}": _address(program, name) for index, name in enumerate(node.inputs)}
     addresses["out"] = _address(program, node.name)

@@ -35,7 +35,7 @@ from hwsearch.formats.reading.readers import Inspected, InspectedLayer
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
-from searchspaces.tracing.formulas import Sample
+from searchspaces.tracing.formulas import TraceSize
 
 OPERATORS = READS
 """The table, filled by the imports above."""
@@ -77,7 +77,7 @@ def read(path: Path) -> Inspected:
         folder = Folder([(entry.domain, entry.version) for entry in model.opset_import])
         notation = spells_out(model.graph)
 
-        def walk(sample: Sample) -> tuple[Walk, list[Node]]:
+        def walk(sample: TraceSize) -> tuple[Walk, list[Node]]:
             one = Walk(door.channels, sample, opset, folder, notation=notation)
             one.values[door.name] = one.door(last=door.last)
             one.read(branch)

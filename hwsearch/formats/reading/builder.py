@@ -25,7 +25,7 @@ from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import AvgPool, MaxPool, Mean, Reduction
 from searchspaces.ops.reductions.softmax import Softmax
-from searchspaces.tracing.formulas import Sample
+from searchspaces.tracing.formulas import TraceSize
 
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 """Axes of ``[N, H, W, C]`` in the order ``[N, C, H, W]``."""
@@ -48,7 +48,7 @@ class Map:
 class Builder:
     """Collects nodes. ``misfits``: operators that the picture's size does not suit; ``uncounted``: those that are not read."""
 
-    def __init__(self, channels: int, sample: Sample) -> None:
+    def __init__(self, channels: int, sample: TraceSize) -> None:
         self.sample = sample
         self.nodes: dict[str, Node] = {}
         self.shapes: dict[str, Shape] = {}

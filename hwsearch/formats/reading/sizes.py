@@ -16,10 +16,10 @@ from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.shapes import shapes
 from searchspaces.ir.simplify import simplify
 from searchspaces.ops.moves.move import Expand, Reshape
-from searchspaces.tracing.formulas import WINDOWS, Differs, Sample, joined
+from searchspaces.tracing.formulas import WINDOWS, Differs, TraceSize, joined
 from searchspaces.tracing.sizes import SQUARES, STEPS, Size, multiples
 
-Walk = Callable[[Sample], tuple[Builder, list[Node]]]
+Rewalk = Callable[[TraceSize], tuple[Builder, list[Node]]]
 """Reads the file at a size: what was built, and the nodes that the output depends on, not yet simplified."""
 FREE: tuple[Size, ...] = ((24, 32), (40, 28), (36, 44))
 """Sizes that are tried first where a file takes any."""
@@ -28,9 +28,9 @@ PROBES: Mapping[int, tuple[Size, ...]] = {1: ((23, 29), (31, 26)), 2: ((22, 26),
 COARSER = (1, 2, 4, 8, 16, 32, 64)
 
 
-def fixed(name: str, walk: Walk, size: Size) -> tuple[Graph, Builder]:
+def fixed(name: str, walk: Rewalk, size: Size) -> tuple[Graph, Builder]:
     """The graph of a file that is for pictures of ``size``. Where nothing in it knows that size, it is one for all."""
-    built, nodes = walk(Sample(*size))
+    built, nodes = walk(TraceSize(*size))
     graph = Graph(name, tuple(simplify([_of_any_number(node) for node in nodes])), tuple(built.uncounted))
     return for_all_sizes(graph, size), built
 
@@ -78,7 +78,7 @@ def _is_plain_pad(node: Node) -> bool:
     return node.op.kind == "pad"  # as many pixels at any size
 
 
-def free(name: str, walk: Walk, *, several: bool) -> tuple[Graph, Builder]:
+def free(name: str, walk: Rewalk, *, several: bool) -> tuple[Graph, Builder]:
     """The graph of a file that takes pictures of many sizes.
 
     Args:
@@ -93,9 +93,9 @@ def free(name: str, walk: Walk, *, several: bool) -> tuple[Graph, Builder]:
         return Graph(name, tuple(simplify(list(nodes))), tuple(built.uncounted), multiple=step), built
     if not any(_holds_size(node) for node in nodes) and (multiple := _holds(nodes, walk, read[2], sizes[2], step)):
         return Graph(name, tuple(simplify(list(nodes))), multiple=multiple), built
-    first = Sample(*sizes[0])
+    first = TraceSize(*sizes[0])
     for count in (2, 1) if several else (1,):
-        second = Sample(*sizes[1], count)
+        second = TraceSize(*sizes[1], count)
         other = read[1] if count == 1 else _tried(walk, second)
         if other is None or other[0].misfits:
             continue
@@ -113,27 +113,27 @@ def free(name: str, walk: Walk, *, several: bool) -> tuple[Graph, Builder]:
     return Graph(name, tuple(simplify(list(nodes))), size=sizes[0]), built
 
 
-def _holds(found: Sequence[Node], walk: Walk, third: tuple[Builder, list[Node]], size: Size, step: int) -> int | None:
+def _holds(found: Sequence[Node], walk: Rewalk, third: tuple[Builder, list[Node]], size: Size, step: int) -> int | None:
     """The smallest multiple for which a graph is what is read at sizes that it was not made from; None: it is not."""
     if step != 1:
-        return step if _same(found, third[1], Sample(*size)) else None
+        return step if _same(found, third[1], TraceSize(*size)) else None
     for multiple, probes in PROBES.items():
-        read = [(_tried(walk, Sample(*probe)), probe) for probe in probes]
-        if all(one is not None and not one[0].misfits and _same(found, one[1], Sample(*probe)) for one, probe in read):
+        read = [(_tried(walk, TraceSize(*probe)), probe) for probe in probes]
+        if all(one is not None and not one[0].misfits and _same(found, one[1], TraceSize(*probe)) for one, probe in read):
             return multiple
     return None
 
 
-def _only(name: str, walk: Walk) -> tuple[Graph, Builder]:
+def _only(name: str, walk: Rewalk) -> tuple[Graph, Builder]:
     """The graph of a file that says that it takes any size and has numbers of one in it."""
     for size in (*FREE, *((side, side) for side in SQUARES)):
-        one = _tried(walk, Sample(*size))
+        one = _tried(walk, TraceSize(*size))
         if one is not None and not one[0].misfits:
             return fixed(name, walk, size)
     return fixed(name, walk, FREE[0])
 
 
-def _accepted(walk: Walk) -> tuple[int, tuple[Size, ...], list[tuple[Builder, list[Node]]]] | None:
+def _accepted(walk: Rewalk) -> tuple[int, tuple[Size, ...], list[tuple[Builder, list[Node]]]] | None:
     """The smallest multiple that suits every operator (1 for 1, 2 and 4), three sizes, and the file read at each."""
     for step in STEPS:
         if step in (2, 4):
@@ -141,7 +141,7 @@ def _accepted(walk: Walk) -> tuple[int, tuple[Size, ...], list[tuple[Builder, li
         sizes = FREE if step == 1 else multiples(step)
         read: list[tuple[Builder, list[Node]]] = []
         for size in sizes:
-            one = _tried(walk, Sample(*size))
+            one = _tried(walk, TraceSize(*size))
             if one is None or one[0].misfits:
                 break
             read.append(one)
@@ -150,7 +150,7 @@ def _accepted(walk: Walk) -> tuple[int, tuple[Size, ...], list[tuple[Builder, li
     return None
 
 
-def _tried(walk: Walk, sample: Sample) -> tuple[Builder, list[Node]] | None:
+def _tried(walk: Rewalk, sample: TraceSize) -> tuple[Builder, list[Node]] | None:
     """The file read at a size; None where that contradicts itself, as it does behind an operator that the size does not suit."""
     try:
         return walk(sample)
@@ -158,7 +158,7 @@ def _tried(walk: Walk, sample: Sample) -> tuple[Builder, list[Node]] | None:
         return None
 
 
-def _same(found: Sequence[Node], read: Sequence[Node], sample: Sample) -> bool:
+def _same(found: Sequence[Node], read: Sequence[Node], sample: TraceSize) -> bool:
     """Whether a graph with formulas is what was read at one size."""
     if len(found) != len(read):
         return False

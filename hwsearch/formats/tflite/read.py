@@ -37,7 +37,7 @@ from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.simplify import with_shared
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
-from searchspaces.tracing.formulas import Sample
+from searchspaces.tracing.formulas import TraceSize
 
 OPERATORS = READS
 """The table, filled by the imports above."""
@@ -92,7 +92,7 @@ def read(path: Path) -> Inspected:
     size = (shape[1], shape[2]) if len(shape) == 4 and min(shape[1:3]) > 1 else None
     constants = {index: real(tensor) for index, tensor in enumerate(model.tensors) if tensor.data is not None}
 
-    def walk(sample: Sample) -> tuple[Walk, list[Node]]:
+    def walk(sample: TraceSize) -> tuple[Walk, list[Node]]:
         found = Walk(model, constants, sample)
         return found, found.run()
 

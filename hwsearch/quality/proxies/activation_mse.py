@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Progress, float_error, judged_by, tensors
+from hwsearch.quality.errors import Errors, Report, float_error, judged_by, tensors
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.work import macs_per_pixel
@@ -33,7 +33,7 @@ MACS = 2e10
 
 
 def measure(
-    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice, averaged over pictures; members of one width group add up. ``seed`` is not used."""
     started, task = time.monotonic(), judged_by(task, pairs)

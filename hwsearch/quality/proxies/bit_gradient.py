@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hwmodels.numbers import Int, NumberFormat
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Progress, float_error, judged_by
+from hwsearch.quality.errors import Errors, Report, float_error, judged_by
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.learn.bit_gradients import Probe, Seen, looks, of_bits, weights_of_bits
@@ -37,7 +37,7 @@ MACS = 2e10
 
 
 def measure(
-    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice; the batches are windows of the calibration pictures, in an order that the seed decides."""
     started, task = time.monotonic(), judged_by(task, pairs)

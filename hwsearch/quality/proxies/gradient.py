@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Progress, float_error, forward, inner_products, judged_by
+from hwsearch.quality.errors import Errors, Report, float_error, forward, inner_products, judged_by
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.work import macs_per_pixel
@@ -32,7 +32,7 @@ MACS = 2e10
 
 
 def measure(
-    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice, averaged over pictures. ``seed`` is not used: nothing is random."""
     started, task = time.monotonic(), judged_by(task, pairs)

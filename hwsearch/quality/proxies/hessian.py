@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Forward, Progress, float_error, forward, judged_by
+from hwsearch.quality.errors import Errors, Forward, Report, float_error, forward, judged_by
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.work import macs_per_pixel
@@ -37,7 +37,7 @@ PROBES = 8
 
 
 def measure(
-    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice, averaged over pictures and up to eight probes of each."""
     started, task = time.monotonic(), judged_by(task, pairs)

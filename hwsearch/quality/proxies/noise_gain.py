@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Progress, float_error, forward, judged_by
+from hwsearch.quality.errors import Errors, Report, float_error, forward, judged_by
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.gains import others
@@ -36,7 +36,7 @@ MACS = 2e10
 
 
 def measure(
-    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice; one backward pass per picture measures all gains."""
     started, task = time.monotonic(), judged_by(task, pairs)

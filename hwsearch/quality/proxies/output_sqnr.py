@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hwsearch.quality import alone
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Progress
+from hwsearch.quality.errors import Report
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.tasks.task import Sample, Task
@@ -29,7 +29,7 @@ INFO = ProxyInfo(
 
 
 def measure(
-    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice: mean squared error of the output, as quality sees it, against the float output."""
     return alone.measure("output_sqnr", _noise, calibration, pairs, seed, progress, task)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hwsearch.quality import alone
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Progress
+from hwsearch.quality.errors import Report
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.tasks.task import Sample, Task
@@ -28,7 +28,7 @@ INFO = ProxyInfo(
 
 
 def measure(
-    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice: how much it raises the output's error against the original. ``seed`` is not used."""
     return alone.measure("psnr_drop", _rise, calibration, pairs, seed, progress, task)

@@ -15,7 +15,7 @@ import torch
 
 from hwsearch.documents.results import SignalToNoise
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Errors, Progress, float_error, judged_by, tensors
+from hwsearch.quality.errors import Errors, Report, float_error, judged_by, tensors
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.work import macs_per_pixel
@@ -32,7 +32,7 @@ MACS = 2e10
 
 
 def measure(
-    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Progress | None = None, task: Task | None = None
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
 ) -> Damage:
     """Damage of every choice: noise-to-signal ratio times the power of the output luma. ``seed`` is not used."""
     started, task = time.monotonic(), judged_by(task, pairs)
@@ -63,7 +63,7 @@ def table(calibration: Calibration, pairs: Sequence[Sample], task: Task | None =
 
 
 def _noise_to_signal(
-    calibration: Calibration, pairs: Sequence[Sample], progress: Progress | None, task: Task
+    calibration: Calibration, pairs: Sequence[Sample], progress: Report | None, task: Task
 ) -> tuple[np.ndarray, float]:
     """Error power over signal power of every choice, ``float64[D, C]``, and the mean square of the output as quality sees it."""
     errors, graph = Errors(calibration, task), calibration.graph

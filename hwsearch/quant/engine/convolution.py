@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hwsearch.quant.engine import buffers, requant
-from hwsearch.quant.engine.kernels.bands import BandConv, Finish, copy_sums, run_bands
+from hwsearch.quant.engine.kernels.bands import BandConv, Epilogue, copy_sums, run_bands
 from hwsearch.quant.engine.kernels.choice import kernel
 from hwsearch.quant.engine.kernels.timing import Kernel
 from hwsearch.quant.engine.proof import INT32_LIMIT, prove_layer
@@ -81,7 +81,7 @@ class Conv:
             groups=op.groups,
         )
 
-    def _bands(self, conv: BandConv, x: Tensor, finish: Finish, dtype: torch.dtype) -> Tensor:
+    def _bands(self, conv: BandConv, x: Tensor, finish: Epilogue, dtype: torch.dtype) -> Tensor:
         """What ``finish`` makes of the sums of each picture of ``x [N, C, H, W]``."""
         height, width = conv.size(*x.shape[2:])
         out = buffers.channels_last((len(x), conv.outputs, height, width), dtype)

@@ -27,7 +27,7 @@ from hwsearch.quant.engine import requant, steps
 from hwsearch.quant.engine.convolution import load
 from hwsearch.quant.engine.decode import real
 from hwsearch.quant.engine.kernels.choice import kernel
-from hwsearch.quant.engine.proof import Proof, prove_layer
+from hwsearch.quant.engine.proof import OverflowProof, prove_layer
 from hwsearch.quant.engine.steps import Run, Site, adds_in_integers, prepared, same_grid, unary_table
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 
-def proofs(qgraph: QuantizedGraph) -> list[Proof]:
+def proofs(qgraph: QuantizedGraph) -> list[OverflowProof]:
     """One proof per convolution, in execution order."""
     return [prove_layer(n.name, qgraph.layers[n.name], qgraph.formats[n.inputs[0]]) for n in qgraph.graph.convs]
 
@@ -57,7 +57,7 @@ def proofs(qgraph: QuantizedGraph) -> list[Proof]:
 def path(qgraph: QuantizedGraph) -> str:
     """Which arithmetic runs this network here, in words: "12 layers by integer Winograd, 1 layer in float64"."""
 
-    def runs(proof: Proof) -> str:
+    def runs(proof: OverflowProof) -> str:
         layer, source = qgraph.layers[proof.layer], qgraph.formats[qgraph.graph[proof.layer].inputs[0]]
         found = kernel(qgraph.graph[proof.layer], layer, source, proof.bound) if isinstance(layer, LayerIntegers) else None
         return found.by if found else f"in {proof.carrier}"

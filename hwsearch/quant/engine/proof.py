@@ -20,7 +20,7 @@ FLOAT32_LIMIT, FLOAT64_LIMIT, INT32_LIMIT = 2**24, 2**53, 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Proof:
+class OverflowProof:
     """Why a layer's sums lose nothing.
 
     Attributes:
@@ -53,22 +53,22 @@ def largest_sums(rows: np.ndarray, bias: np.ndarray, source: TensorFormat) -> np
     return found
 
 
-def prove_layer(name: str, layer: LayerIntegers | LayerFloats, source: TensorFormat) -> Proof:
+def prove_layer(name: str, layer: LayerIntegers | LayerFloats, source: TensorFormat) -> OverflowProof:
     """The carrier of one layer that reads a tensor of format ``source``."""
     if isinstance(layer, LayerFloats):
-        return Proof(name, 0, "half precision", 0, 1, 1, False)
+        return OverflowProof(name, 0, "half precision", 0, 1, 1, False)
     rows = layer.weight.astype(np.int64).reshape(layer.weight.shape[0], -1)
     bound = int(largest_sums(rows, layer.bias.astype(np.int64), source).max())
     weight = np.abs(rows).sum(axis=1)
     # A runtime convolves the two bytes of a 16-bit tensor apart, each with sums of 32 bits, and joins them in wider numbers.
     int32 = int(256 * weight.max()) <= INT32_LIMIT if source.is_wide else bound <= INT32_LIMIT
     if bound <= FLOAT32_LIMIT:
-        return Proof(name, bound, "float32", FLOAT32_LIMIT, 1, 1, int32)
+        return OverflowProof(name, bound, "float32", FLOAT32_LIMIT, 1, 1, int32)
     for limbs in (2, 3):
         radix = 1 << -(-source.number.bits // limbs)
         largest = max(reach(source) // radix ** (limbs - 1) + 1, radix - 1)
         if largest * int(weight.max()) <= FLOAT32_LIMIT and bound <= FLOAT64_LIMIT:
-            return Proof(name, bound, "float32 limbs", FLOAT64_LIMIT, limbs, radix, int32)
+            return OverflowProof(name, bound, "float32 limbs", FLOAT64_LIMIT, limbs, radix, int32)
     if bound <= FLOAT64_LIMIT:
-        return Proof(name, bound, "float64", FLOAT64_LIMIT, 1, 1, int32)
+        return OverflowProof(name, bound, "float64", FLOAT64_LIMIT, 1, 1, int32)
     raise ValueError(f"layer {name!r}: sums up to {bound} cannot be computed exactly")

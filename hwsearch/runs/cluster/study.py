@@ -47,7 +47,7 @@ _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class Job:
     """A plan to measure: its trial, its choices, and what is known of it without measuring."""
 
     trial: int
@@ -215,7 +215,7 @@ class SharedStudy:
 
     # Everyone's side
 
-    def take(self) -> Task | None:
+    def take(self) -> Job | None:
         """A waiting plan that is from now on this process's to measure; None where nothing waits."""
         attribute = models.TrialUserAttributeModel
         waiting = (
@@ -226,7 +226,7 @@ class SharedStudy:
             .with_for_update(skip_locked=True)
         )
 
-        def claim() -> Task | None:
+        def claim() -> Job | None:
             with Session(self._storage.engine) as session, session.begin():
                 trial = session.scalars(waiting).first()
                 if trial is None:
@@ -235,13 +235,13 @@ class SharedStudy:
                 session.add(models.TrialHeartbeatModel(trial_id=trial.trial_id))
                 rows = session.execute(select(attribute.key, attribute.value_json).where(attribute.trial_id == trial.trial_id))
                 facts = {key: json.loads(value) for key, value in rows}
-                return Task(int(trial.trial_id), tuple(facts.pop(_CHOICES)), facts)
+                return Job(int(trial.trial_id), tuple(facts.pop(_CHOICES)), facts)
 
         return self._call(claim)
 
-    def tell(self, task: Task, score: Score, values: Sequence[float], **how: Any) -> bool:
+    def tell(self, job: Job, score: Score, values: Sequence[float], **how: Any) -> bool:
         """Finish a trial: what was measured, ``values`` of the objectives, and ``how``. False where it is no longer ours."""
-        query = select(models.TrialModel).where(models.TrialModel.trial_id == task.trial).with_for_update()
+        query = select(models.TrialModel).where(models.TrialModel.trial_id == job.trial).with_for_update()
 
         def finish() -> bool:
             with Session(self._storage.engine) as session, session.begin():
@@ -250,28 +250,28 @@ class SharedStudy:
                     return False
                 for objective, value in enumerate(values):
                     stored, kind = models.TrialValueModel.value_to_stored_repr(value)
-                    row = {"trial_id": task.trial, "objective": objective, "value": stored, "value_type": kind}
+                    row = {"trial_id": job.trial, "objective": objective, "value": stored, "value_type": kind}
                     session.add(models.TrialValueModel(**row))
-                session.add_all(_attributes(task.trial, {_MEASURED: {"score": asdict(score), **how}}))
+                session.add_all(_attributes(job.trial, {_MEASURED: {"score": asdict(score), **how}}))
                 trial.state, trial.datetime_complete = TrialState.COMPLETE, datetime.now()
                 return True
 
         return self._call(finish)
 
-    def give_up(self, task: Task) -> None:
+    def give_up(self, job: Job) -> None:
         """Leave a trial to others; at once, or where the database is away, when the grace period has passed."""
         with suppress(UpdateFinishedTrialError, SQLAlchemyError, StorageInternalError):
-            self._storage.set_trial_state_values(task.trial, TrialState.FAIL)
+            self._storage.set_trial_state_values(job.trial, TrialState.FAIL)
 
     @contextmanager
-    def alive(self, task: Task, interval_s: float) -> Iterator[None]:
+    def alive(self, job: Job, interval_s: float) -> Iterator[None]:
         """Signs of life for a trial while the block runs. A database that does not answer is asked again at the next interval."""
         stopped = threading.Event()
 
         def beat() -> None:
             while not stopped.wait(interval_s):
                 with suppress(SQLAlchemyError, StorageInternalError):
-                    self._storage.record_heartbeat(task.trial)
+                    self._storage.record_heartbeat(job.trial)
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()

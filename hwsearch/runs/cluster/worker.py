@@ -105,19 +105,19 @@ def measure_next(study: SharedStudy, space: SearchSpace, measure: Callable[[Plan
         space: what the study's plans are choices in.
         grace_s: silence after which this process is taken for dead.
     """
-    task = study.take()
-    if task is None:
+    job = study.take()
+    if job is None:
         return False
-    with study.alive(task, grace_s / SIGNS):
+    with study.alive(job, grace_s / SIGNS):
         begun, cpu_begun = time.monotonic(), time.process_time()
         try:
-            score = measure(space.row(task.choices))
+            score = measure(space.row(job.choices))
         except BaseException:
-            study.give_up(task)
+            study.give_up(job)
             raise
-        values = [score.loss_db, *(task.facts[name] for name in PRICES)]
+        values = [score.loss_db, *(job.facts[name] for name in PRICES)]
         spent = {"seconds": time.monotonic() - begun, "cpu_seconds": time.process_time() - cpu_begun}
-        study.tell(task, score, values, worker=f"{platform.node()}:{os.getpid()}", **spent)
+        study.tell(job, score, values, worker=f"{platform.node()}:{os.getpid()}", **spent)
     return True
 
 

@@ -18,7 +18,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from hwsearch.search.exact import planned
 from hwsearch.search.exact.additive import MEMORY, AdditiveProblem
 from hwsearch.search.exact.heuristics import feasible
-from hwsearch.search.exact.program import Program
+from hwsearch.search.exact.program import IntegerProgram
 from hwsearch.search.silenced import quiet_stdout
 
 ROUNDS = 16
@@ -58,7 +58,9 @@ def solution(problem: AdditiveProblem, plan: np.ndarray, goal: str, bound: float
     return Solution(plan.astype(np.int8), value, value if near else min(bound, value))
 
 
-def _bounds(program: Program, limits: Mapping[str, float], goal: str) -> tuple[np.ndarray, sparse.csr_matrix, np.ndarray, float]:
+def _bounds(
+    program: IntegerProgram, limits: Mapping[str, float], goal: str
+) -> tuple[np.ndarray, sparse.csr_matrix, np.ndarray, float]:
     """``cost @ v`` to minimise (unscaled), ``rows @ v <= right`` scaled to about 1e4, and the constant of the objective.
 
     A last column is added for the peak where it takes part in the objective.
@@ -105,12 +107,12 @@ def _scale(cost: np.ndarray, size: float) -> float:
     return _SCALE / float(np.median(positive)) if len(positive) else 1.0
 
 
-def _padded(program: Program, extra: int) -> sparse.csr_matrix:
+def _padded(program: IntegerProgram, extra: int) -> sparse.csr_matrix:
     return sparse.hstack([program.equalities, sparse.csr_matrix((program.equalities.shape[0], extra))]).tocsr()
 
 
 def relax(
-    program: Program, limits: Mapping[str, float], goal: str, size: float, allowed: np.ndarray
+    program: IntegerProgram, limits: Mapping[str, float], goal: str, size: float, allowed: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray] | None:
     """The linear relaxation: its value, by how much each one-hot column would raise it at least, and the point. None if
     infeasible."""
@@ -139,7 +141,7 @@ def relax(
 
 def close(
     problem: AdditiveProblem,
-    program: Program,
+    program: IntegerProgram,
     limits: Mapping[str, float],
     goal: str,
     incumbent: np.ndarray | None,

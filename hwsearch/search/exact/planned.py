@@ -15,7 +15,7 @@ import numpy as np
 from hwmodels.pricing.table import needed
 from hwsearch.search.exact.additive import AdditiveProblem
 from hwsearch.search.exact.heuristics import ROUNDING
-from hwsearch.search.exact.program import Program
+from hwsearch.search.exact.program import IntegerProgram
 
 COMBINATIONS = 256
 """Layouts that are tried to widen one cut."""
@@ -23,7 +23,7 @@ COMBINATIONS = 256
 
 def cut(
     problem: AdditiveProblem,
-    program: Program,
+    program: IntegerProgram,
     plan: np.ndarray,
     limits: Mapping[str, float],
     goal: str,
@@ -77,7 +77,7 @@ def _alike(problem: AdditiveProblem, decision: int, choice: int, choices: Sequen
     return found
 
 
-def _same(problem: AdditiveProblem, program: Program, plan: np.ndarray, held: np.ndarray, row: np.ndarray) -> None:
+def _same(problem: AdditiveProblem, program: IntegerProgram, plan: np.ndarray, held: np.ndarray, row: np.ndarray) -> None:
     """Put a one at every choice of the decisions ``held`` that makes the same arena as the plan's."""
     for decision in map(int, held):
         own = program.options[decision]
@@ -85,7 +85,7 @@ def _same(problem: AdditiveProblem, program: Program, plan: np.ndarray, held: np
         row[program.starts[decision] + np.flatnonzero(np.isin(own, same))] = 1.0
 
 
-def _widened(problem: AdditiveProblem, program: Program, plan: np.ndarray, limit: float) -> np.ndarray:
+def _widened(problem: AdditiveProblem, program: IntegerProgram, plan: np.ndarray, limit: float) -> np.ndarray:
     """A subset of the arenas' decisions whose choices in ``plan`` alone make every arena larger than ``limit``."""
     held, count = list(map(int, _decisions(problem))), 1
     free: list[tuple[int, list[int]]] = []

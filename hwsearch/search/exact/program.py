@@ -27,7 +27,7 @@ from hwsearch.search.exact.additive import AdditiveProblem
 _SEPARABLE = 1e-12
 
 
-class Program:
+class IntegerProgram:
     """Matrices of an additive problem restricted to some choices.
 
     Attributes:

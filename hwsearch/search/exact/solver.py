@@ -6,8 +6,8 @@ one limit that binds (``lagrange``); where several do, or memory, which is no su
 The bound that is returned is proven.
 
 Example of the second step: the best plan known makes noise 100, and the relaxation proves that no plan makes less than 97. A
-choice whose reduced costs say that every plan with it makes at least 5 more than the relaxation (``Program.excess``) leads to 102
-or more: it is in no better plan, and its column leaves the program before HiGHS sees it.
+choice whose reduced costs say that every plan with it makes at least 5 more than the relaxation (``IntegerProgram.excess``) leads
+to 102 or more: it is in no better plan, and its column leaves the program before HiGHS sees it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hwsearch.search.exact.alternatives import Alternatives
 from hwsearch.search.exact.heuristics import improve, repair
 from hwsearch.search.exact.integer_program import PROVEN, Solution, best_of, close, relax, solution, value_of
 from hwsearch.search.exact.lagrange import Relaxation, largest
-from hwsearch.search.exact.program import Program
+from hwsearch.search.exact.program import IntegerProgram
 
 _FEW = 16
 """Choices beyond one a decision that are left: better plans would exclude little more."""
@@ -43,7 +43,7 @@ class Solver:
 
     def __init__(self, problem: AdditiveProblem, gap: float = 0.0) -> None:
         self.problem, self.gap = problem, gap
-        self._programs: dict[frozenset[str], Program] = {}
+        self._programs: dict[frozenset[str], IntegerProgram] = {}
         self._largest: dict[frozenset[str], Mapping[str, float]] = {}
         self._relaxations: dict[tuple[frozenset[str], str, str | None], Relaxation | None] = {}
 
@@ -78,7 +78,7 @@ class Solver:
                 break
         return close(problem, program, limits, goal, incumbent, allowed, gap)
 
-    def _priced(self, program: Program, limits: Mapping[str, float], goal: str) -> tuple[Relaxation | None, str | None]:
+    def _priced(self, program: IntegerProgram, limits: Mapping[str, float], goal: str) -> tuple[Relaxation | None, str | None]:
         """What bounds ``goal`` by a price on the one limit that binds, and that limit (None: no limit binds); None where several
         bind, or something is no sum."""
         problem, key = self.problem, frozenset({goal, *limits})
@@ -96,7 +96,7 @@ class Solver:
         return self._relaxations[key, goal, limited], limited
 
     def _by_linear_program(
-        self, program: Program, limits: Mapping[str, float], goal: str, warm: Sequence[np.ndarray]
+        self, program: IntegerProgram, limits: Mapping[str, float], goal: str, warm: Sequence[np.ndarray]
     ) -> Solution | None:
         """As ``minimum``, bounded by linear relaxations."""
         problem = self.problem
@@ -124,10 +124,10 @@ class Solver:
                 break
         return close(problem, program, limits, goal, incumbent, allowed, gap)
 
-    def _program(self, objectives: frozenset[str]) -> Program:
+    def _program(self, objectives: frozenset[str]) -> IntegerProgram:
         if objectives not in self._programs:
             options = _undominated(self.problem, set(objectives))
-            self._programs[objectives] = Program(self.problem, options, sorted(objectives))
+            self._programs[objectives] = IntegerProgram(self.problem, options, sorted(objectives))
         return self._programs[objectives]
 
 

@@ -23,7 +23,7 @@ OVERRATED = 0.05
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Screened:
     """How far a plan came: "proxy" and "patches" are hopeless there, "pictures" is promoted; ``rival``: the row of the finished
     plan that decided; ``facts``: what was seen, by name."""
 
@@ -56,23 +56,23 @@ class Screen:
         self._predict, self._overrated, self._patches, self.share = predict, overrated, patches, share
         self._seen: dict[PlanRow, np.ndarray] = {}
 
-    def judge(self, plan: PlanRow, rivals: Sequence[PlanRow], losses_db: np.ndarray) -> Verdict:
+    def judge(self, plan: PlanRow, rivals: Sequence[PlanRow], losses_db: np.ndarray) -> Screened:
         """Look at ``plan`` beside the finished plans that cost no more than it does, ``rivals``, and their losses ``float64[N]``
         on all pictures."""
         predicted = float(self._predict(matrix([plan]))[0])
         facts = {"predicted_loss_db": predicted}
         if not len(rivals):
-            return Verdict("pictures", None, facts)
+            return Screened("pictures", None, facts)
         best = int(np.argmin(losses_db))
         if losses_db[best] < predicted * self._overrated:
-            return Verdict("proxy", best, facts)
+            return Screened("proxy", best, facts)
         mine = self._on_patches(plan)
         excess = mine - self._on_patches(rivals[best])
         error = float(excess.std(ddof=1) / np.sqrt(len(excess)))
         facts |= {"patch_loss_db": float(mine.mean()), "excess_db": float(excess.mean()), "excess_stderr_db": error}
         if excess.mean() > STANDARD_ERRORS * error and excess.mean() > 0:
-            return Verdict("patches", best, facts)
-        return Verdict("pictures", best, facts)
+            return Screened("patches", best, facts)
+        return Screened("pictures", best, facts)
 
     def _on_patches(self, plan: PlanRow) -> np.ndarray:
         if plan not in self._seen:

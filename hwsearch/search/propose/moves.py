@@ -98,7 +98,7 @@ class Proposer:
         self._sampler, self._tilings = samplers.SAMPLERS[sampler], tuple(tilings)
         self._ranges = samplers.ranges(encoding.sizes)
         self._plans: dict[int, PlanRow] = {}
-        self._told: dict[tuple[int, TrialState], samplers.Told] = {}
+        self._told: dict[tuple[int, TrialState], samplers.SharedTrial] = {}
         self._starts = [plan for plan in distinct(starts) if self.allowed(plan)]
 
     def propose(self, study: Study, first: int) -> FrozenTrial | None:
@@ -159,7 +159,7 @@ class Proposer:
             self._plans[trial.number] = self._encoding.plan(trial.params)
         return self._plans[trial.number]
 
-    def _as_positions(self, trial: FrozenTrial, state: TrialState) -> samplers.Told:
+    def _as_positions(self, trial: FrozenTrial, state: TrialState) -> samplers.SharedTrial:
         key = trial.number, state
         if key not in self._told:
             told = create_trial(
@@ -169,7 +169,7 @@ class Proposer:
                 distributions=self._ranges,
                 system_attrs=trial.system_attrs,
             )
-            self._told[key] = samplers.Told.of(told)
+            self._told[key] = samplers.SharedTrial.of(told)
         return self._told[key]
 
     def _random(self, rng: np.random.Generator) -> PlanRow:

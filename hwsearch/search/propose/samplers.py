@@ -72,17 +72,17 @@ SAMPLERS: dict[str, SamplerInfo] = {
 }
 
 
-class Told(FrozenTrial):
+class SharedTrial(FrozenTrial):
     """A trial that is told to many studies and changed by none. Optuna puts new values in place of a trial's attributes and never
     changes a value, so where it would copy a trial with all that is in it, the same values serve."""
 
     @classmethod
-    def of(cls, trial: FrozenTrial) -> Told:
+    def of(cls, trial: FrozenTrial) -> SharedTrial:
         told = cls.__new__(cls)
         told.__dict__.update(vars(trial))
         return told
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Told:
+    def __deepcopy__(self, memo: dict[int, object]) -> SharedTrial:
         return copy(self)
 
 

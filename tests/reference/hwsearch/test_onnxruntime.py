@@ -29,7 +29,7 @@ from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 
 WIDTHS = [(8, 8), (4, 8), (3, 5), (2, 2), (6, 4), (8, 16), (4, 16), (5, 7)]
 
@@ -199,14 +199,14 @@ def _pairs(q: QuantizedGraph, scale: int) -> list[Pair]:
 def test_the_proof_measures_and_finds_no_difference(name: str, tmp_path: Path) -> None:
     q = quantize(float_graph(name))
     path = exported.export(q, tmp_path / "q.onnx")
-    measured = verify.prove(q, path, _pairs(q, 2), SuperResolution(Contract(2, 1)), lambda x: execute(q.graph, x))
+    measured = verify.prove(q, path, _pairs(q, 2), SuperResolution(Signature(2, 1)), lambda x: execute(q.graph, x))
     assert measured.mismatched_codes == 0
     assert measured.codes == 2 * 48 * 40 * (3 if name == "edsr" else 1)
     assert measured.runtime.startswith("onnxruntime")
     run = ort.run_onnx(path)
     errors = [float((run(p.low).clamp(0, 1) - execute(q.graph, p.low).clamp(0, 1)).square().mean()) for p in _pairs(q, 2)]
     assert measured.near_db == pytest.approx(-10 * np.log10(np.mean(errors)), abs=1e-3)
-    same = verify.prove(q, path, _pairs(q, 2), SuperResolution(Contract(2, 1)), lambda x: integer.run(q, x))
+    same = verify.prove(q, path, _pairs(q, 2), SuperResolution(Signature(2, 1)), lambda x: integer.run(q, x))
     assert same.near_db == 120
     assert same.loss_db == 0
     assert same.quality_db == measured.quality_db
@@ -217,7 +217,7 @@ def test_the_proof_fails_when_the_file_is_another_network(tmp_path: Path) -> Non
     path = exported.export(quantize(graph, 7), tmp_path / "q.onnx")
     q = quantize(graph, 8)
     with pytest.raises(MismatchError, match="codes differ"):
-        verify.prove(q, path, _pairs(q, 2), SuperResolution(Contract(2, 1)), lambda x: execute(graph, x))
+        verify.prove(q, path, _pairs(q, 2), SuperResolution(Signature(2, 1)), lambda x: execute(graph, x))
 
 
 def test_a_file_that_runs_in_floating_point_is_no_proof() -> None:

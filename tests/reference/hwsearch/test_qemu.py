@@ -70,7 +70,7 @@ def test_codes_are_those_of_the_engine(name: str, board: emulator.Board, tmp_pat
     graph = float_graph(name)
     q = mixed(graph)
     codes = q.formats[graph.input.name].encode(picture(graph, *TILE, seed=1)).numpy().astype(np.int64)
-    found, counts = qemu.Network(q, board, tmp_path, TILE).run(codes)
+    found, counts = qemu.CompiledNetwork(q, board, tmp_path, TILE).run(codes)
     assert np.array_equal(found, codes_of_engine(q, codes))
     assert (counts > 0).all()
 
@@ -93,13 +93,13 @@ def test_instructions_per_mac(board: emulator.Board, tmp_path: Path) -> None:
     q = convolution()
     macs = 16 * 16 * 9 * 256
     codes = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 16))
-    found, counts = qemu.Network(q, board, tmp_path, (16, 16)).run(codes)
+    found, counts = qemu.CompiledNetwork(q, board, tmp_path, (16, 16)).run(codes)
     assert np.array_equal(found, codes_of_engine(q, codes))
     assert counts.sum() / macs <= (1.0 if board.core == "cortex-m55" else 3.0)
     if board.core != "cortex-m55":
         plain = tmp_path / "plain"
         plain.mkdir()
-        fallback, more = qemu.Network(q, board, plain, (16, 16), ("-mcpu=cortex-m3",)).run(codes)
+        fallback, more = qemu.CompiledNetwork(q, board, plain, (16, 16), ("-mcpu=cortex-m3",)).run(codes)
         assert np.array_equal(found, fallback)
         assert more.sum() > counts.sum()
 
@@ -129,7 +129,7 @@ def test_a_picture_in_windows_is_the_picture_as_a_whole(board: emulator.Board) -
 
 def test_what_does_not_fit_says_so(board: emulator.Board, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="smaller tile"):
-        qemu.Network(convolution(), board, tmp_path, (900, 900))
+        qemu.CompiledNetwork(convolution(), board, tmp_path, (900, 900))
 
 
 def test_an_unknown_core_is_told() -> None:

@@ -19,7 +19,7 @@ from searchspaces.networks import registry
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.space import build_space
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 from searchspaces.tracing.trace import to_workload, trace
 
 
@@ -39,7 +39,7 @@ def prepared(
     crops = [p.low for p in pictures.crops(photos, network.scale, network.channels, kind, count=len(photos), size=64)]
     calibration = calibrate(graph, crops, space)
     set5 = pictures.pairs(pictures.load_folder(shared / "data" / "Set5"), network.scale, network.channels, kind)
-    task = SuperResolution(Contract(network.scale, network.channels))
+    task = SuperResolution(Signature(network.scale, network.channels))
     return calibration, crops, Evaluator(lambda x: execute(graph, x), set5, task)
 
 

@@ -18,7 +18,7 @@ from searchspaces.networks.adapted import value_range
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.metrics import psnr_y
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 from searchspaces.tracing.trace import trace
 
 FILES = [
@@ -158,5 +158,5 @@ def test_shipped_weights_reach_their_marks(shared: Path, name: str, scale: int, 
     set5 = pictures.load_folder(shared / "data" / "Set5")
     pairs = pictures.pairs(set5, scale, network.channels, network.input_kind)
     graph = trace(network.module, network.channels, name)
-    task = SuperResolution(Contract(scale, network.channels))
+    task = SuperResolution(Signature(scale, network.channels))
     assert Evaluator(lambda x: execute(graph, x), pairs, task).float_db >= least_db

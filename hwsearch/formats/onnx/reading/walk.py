@@ -26,7 +26,7 @@ from hwsearch.formats.reading.readers import usual_range
 from searchspaces.ir.graph import Node
 from searchspaces.ops.maps.activation import Relu
 from searchspaces.ops.reading import NotRead
-from searchspaces.tracing.formulas import Sample
+from searchspaces.tracing.formulas import TraceSize
 
 SPELLED_OUT = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")
 """Operators of files that spell integers out."""
@@ -58,7 +58,7 @@ class Walk(Builder):
         codes, bounds, zeros, scales: names in the file of what is codes; their bounds; zero point and lowest code; scale.
     """
 
-    def __init__(self, channels: int, sample: Sample, opset: int, folder: Folder, *, notation: bool) -> None:
+    def __init__(self, channels: int, sample: TraceSize, opset: int, folder: Folder, *, notation: bool) -> None:
         super().__init__(channels, sample)
         self.opset, self.folder, self.notation, self.spelled = opset, folder, notation, notation
         self.values: dict[str, Value] = {}

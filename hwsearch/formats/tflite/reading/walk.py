@@ -25,7 +25,7 @@ from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.maps.activation import Activation, Clip, Relu, Relu6
 from searchspaces.ops.reading import NotRead
-from searchspaces.tracing.formulas import Sample
+from searchspaces.tracing.formulas import TraceSize
 
 FUSED: dict[int, Activation] = {RELU: Relu(), RELU6: Relu6(), RELU_N1_TO_1: Clip(-1.0, 1.0)}
 
@@ -41,7 +41,7 @@ class Walk(Builder):
         halves: nodes that the file stores in half precision.
     """
 
-    def __init__(self, model: StoredModel, constants: dict[int, np.ndarray], sample: Sample) -> None:
+    def __init__(self, model: StoredModel, constants: dict[int, np.ndarray], sample: TraceSize) -> None:
         first = model.tensors[model.input]
         if len(first.shape) != 4 or not 1 <= first.shape[3] <= 4096:
             raise FileError(f"the input has the shape {list(first.shape)}, not that of a picture [1, height, width, channels]")

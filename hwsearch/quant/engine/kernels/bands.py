@@ -23,7 +23,7 @@ from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers
 from searchspaces.ir.graph import Node, conv_of
 
-Finish = Callable[[np.ndarray, np.ndarray], None]
+Epilogue = Callable[[np.ndarray, np.ndarray], None]
 """Takes a band of sums to its rows of the output ``[<= rows, W, O]``."""
 
 BAND_BYTES = 1 << 19
@@ -85,7 +85,7 @@ class BandConv(ABC):
         """Compute the band that begins at output row ``first``."""
 
 
-def run_bands(conv: BandConv, x: np.ndarray, finish: Finish, out: np.ndarray, threads: int = 1) -> None:
+def run_bands(conv: BandConv, x: np.ndarray, finish: Epilogue, out: np.ndarray, threads: int = 1) -> None:
     """Convolve ``x`` and write what ``finish`` makes of the sums to ``out [H', W', O]``."""
     height, width, _ = out.shape
     shape = conv.band(height, width)
@@ -112,7 +112,7 @@ def all_sums(conv: BandConv, x: np.ndarray, threads: int = 1) -> np.ndarray:
 
 
 def copy_sums(sums: np.ndarray, out: np.ndarray) -> None:
-    """The ``Finish`` that keeps the sums."""
+    """The ``Epilogue`` that keeps the sums."""
     np.copyto(out, sums[tuple(map(slice, out.shape))])
 
 

@@ -24,7 +24,7 @@ from hwsearch.boards import timings
 from hwsearch.boards.library import Library
 from hwsearch.boards.profiles import found, tensorrt
 from hwsearch.boards.profiles.match import match
-from hwsearch.boards.profiles.profile import Document, Profile, Step, open_document
+from hwsearch.boards.profiles.profile import Document, Profile, TimedOperation, open_document
 from hwsearch.cli.app import main
 
 SAID = {"network": "espcn", "height": "90", "width": "160", "precision": "W8A8", "scale": "2"}
@@ -155,7 +155,7 @@ def test_names_of_both_exporters_and_of_compilers() -> None:
         "/conv.2/Conv": None,
     }
     for name, layer in given.items():
-        steps = (Step(name, 1.0, (name,)),)
+        steps = (TimedOperation(name, 1.0, (name,)),)
         matched = match(Profile("a tool", 1.0, steps), workload, nodes)
         assert [layers for layers, _ in matched.times] == ([(layer,)] if layer else []), name
 

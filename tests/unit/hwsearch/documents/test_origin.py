@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from hwsearch.documents.origin import Found, Origin, OriginText
+from hwsearch.documents.origin import FoundBy, Origin, OriginText
 
 
 class Document(BaseModel):
@@ -15,11 +15,11 @@ class Document(BaseModel):
 @pytest.mark.parametrize(
     ("text", "origin"),
     [
-        ("exact", Origin(Found.EXACT)),
-        ("widths of the file", Origin(Found.FILE)),
-        ("uniform W8A8", Origin(Found.UNIFORM, "W8A8")),
-        ("one width, W8A8", Origin(Found.UNIFORM_WITHOUT_BLOCKS, "W8A8")),
-        ("picked again, predicted", Origin(Found.CHOSEN_AGAIN, "predicted")),
+        ("exact", Origin(FoundBy.EXACT)),
+        ("widths of the file", Origin(FoundBy.FILE)),
+        ("uniform W8A8", Origin(FoundBy.UNIFORM, "W8A8")),
+        ("one width, W8A8", Origin(FoundBy.UNIFORM_WITHOUT_BLOCKS, "W8A8")),
+        ("picked again, predicted", Origin(FoundBy.CHOSEN_AGAIN, "predicted")),
         ("exactly", Origin(None, "exactly")),
         ("", Origin(None)),
     ],

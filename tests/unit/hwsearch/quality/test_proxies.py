@@ -20,9 +20,9 @@ from searchspaces.ir.graph import Graph, execute
 from searchspaces.space import SearchSpace, matrix
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.luma import output_luma
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 
-LUMA = SuperResolution(Contract(scale=2, channels=1))
+LUMA = SuperResolution(Signature(scale=2, channels=1))
 
 BITS = (3, 5, 8)
 

@@ -26,7 +26,7 @@ from hwsearch.runs import by_content, damage_cache
 from searchspaces.data import pictures
 from searchspaces.space import PlanRow
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Photos:
     """What of the pictures is in the name of a table."""
 
     sha256: str
-    task: SuperResolution = field(default_factory=lambda: SuperResolution(Contract(2, 1)))
+    task: SuperResolution = field(default_factory=lambda: SuperResolution(Signature(2, 1)))
 
 
 @pytest.fixture(scope="module")

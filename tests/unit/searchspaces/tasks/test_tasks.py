@@ -18,7 +18,7 @@ from searchspaces.tasks import registry
 from searchspaces.tasks.classifier import Answered, Classifier
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.restoration import Restoration, pair_files
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 from searchspaces.tracing.trace import trace
 
 
@@ -49,12 +49,12 @@ def test_found_by_place() -> None:
 
 
 def test_chosen_by_what_the_samples_are(pairs: Path) -> None:
-    assert registry.choose(None, None, Contract(2, 1)).name == "super-resolution"
-    assert registry.choose(None, pairs, Contract(1, 3)).name == "restoration"
-    assert registry.choose(None, pairs / "low", Contract(2, 3)).name == "super-resolution"
-    assert registry.choose(None, pairs / "pairs.csv", Contract(1, 3)).name == "restoration"
+    assert registry.choose(None, None, Signature(2, 1)).name == "super-resolution"
+    assert registry.choose(None, pairs, Signature(1, 3)).name == "restoration"
+    assert registry.choose(None, pairs / "low", Signature(2, 3)).name == "super-resolution"
+    assert registry.choose(None, pairs / "pairs.csv", Signature(1, 3)).name == "restoration"
     with pytest.raises(UsageError) as refused:
-        registry.choose(None, pairs / "low", Contract(1, 3))
+        registry.choose(None, pairs / "low", Signature(1, 3))
     assert "low/ and high/" in refused.value.hint
 
 
@@ -68,14 +68,14 @@ def test_view_and_target_make_the_error() -> None:
         name, low = "x", output
 
     Shown.high = high
-    task = Restoration(Contract(1, 3))
+    task = Restoration(Signature(1, 3))
     difference = task.view(output)[0, 0] - task.target(Shown)
     assert float((difference.double() ** 2).mean()) == pytest.approx(task.error(output, Shown), rel=1e-5)
     weights = np.array([65.481, 128.553, 24.966]) / 255
     by_hand = ((output[0].permute(1, 2, 0).numpy() * 255 - high) @ weights) ** 2
     assert task.error(output, Shown) == pytest.approx(by_hand.mean(), rel=1e-5)
     inner = by_hand[3:-3, 3:-3].mean()
-    assert SuperResolution(Contract(3, 3)).error(output, Shown) == pytest.approx(inner, rel=1e-5)
+    assert SuperResolution(Signature(3, 3)).error(output, Shown) == pytest.approx(inner, rel=1e-5)
 
 
 def test_pairs_of_grey_pictures_are_measured_as_they_are(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_pairs_of_grey_pictures_are_measured_as_they_are(tmp_path: Path) -> None
     for side, picture in (("low", noisy), ("high", clean)):
         (tmp_path / side).mkdir()
         Image.fromarray(picture).save(tmp_path / side / "a.png")
-    task = Restoration(Contract(1, 1))
+    task = Restoration(Signature(1, 1))
     (entry,) = task.entries(tmp_path)
     pair = task.read(entry)
     assert np.array_equal((pair.low[0, 0] * 255).round().numpy(), noisy)
@@ -97,7 +97,7 @@ def test_pairs_of_grey_pictures_are_measured_as_they_are(tmp_path: Path) -> None
 
 
 def test_roles_of_pairs_are_disjoint(pairs: Path) -> None:
-    samples = Restoration(Contract(1, 3)).samples(pairs, 0, identity)
+    samples = Restoration(Signature(1, 3)).samples(pairs, 0, identity)
     named = [sample.name for sample in (*samples.search, *samples.evaluation)] + samples.sources
     assert sorted(named) == [f"scene{i}" for i in range(4)]
     assert {sample.name.partition("#")[0] for sample in samples.calibration} == set(samples.sources)
@@ -121,7 +121,7 @@ def test_csv_says_what_folders_say(pairs: Path) -> None:
 def test_pairs_that_are_none(pairs: Path, spoil: object, said: str) -> None:
     spoil(pairs)  # type: ignore[operator]
     with pytest.raises(FileError, match=said):
-        Restoration(Contract(1, 3)).samples(pairs, 0, identity)
+        Restoration(Signature(1, 3)).samples(pairs, 0, identity)
 
 
 @pytest.mark.parametrize("text", ["", "a.png\n", "low.png,high.png,more.png\n", "degraded,clean\n"])
@@ -137,7 +137,7 @@ def test_low_pictures_alone_are_compared_with_the_floating_point_network(pairs: 
     for file in (pairs / "high").iterdir():
         file.unlink()
     (pairs / "high").rmdir()
-    chosen = registry.choose(None, pairs, Contract(2, 3))
+    chosen = registry.choose(None, pairs, Signature(2, 3))
     assert chosen.name == "fidelity"
     assert "floating point" in chosen.quality.name
 
@@ -164,7 +164,7 @@ def test_low_pictures_alone_are_compared_with_the_floating_point_network(pairs: 
 def test_classifier_by_hand() -> None:
     answer = np.array([[3.0, -1.0, 2.0, 0.0]], dtype=np.float32)
     sample = Answered("x", torch.zeros(1, 3, 8, 8), answer)
-    task = Classifier(Contract(1, 3))
+    task = Classifier(Signature(1, 3))
     assert task.figures(torch.from_numpy(answer), sample) == pytest.approx((60.0, 100.0))
     moved = task.figures(torch.tensor([[2.0, -1.0, 2.5, 0.0]]), sample)
     noise, signal = (1.0**2 + 0.5**2) / 4, (9 + 1 + 4) / 4
@@ -175,7 +175,7 @@ def test_classifier_by_hand() -> None:
 
 def test_classifier_is_asked_at_its_size() -> None:
     net = nn.Conv2d(1, 5, 3).eval()
-    samples = Classifier(Contract(1, 1, size=(20, 24))).samples(None, 0, net)
+    samples = Classifier(Signature(1, 1, size=(20, 24))).samples(None, 0, net)
     for sample in samples.search[:3]:
         assert sample.low.shape == (1, 1, 20, 24)
         assert 0 <= float(sample.low.min()) <= float(sample.low.max()) <= 1

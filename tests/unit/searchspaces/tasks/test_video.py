@@ -14,7 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from hwmodels.errors import FileError
 from hwsearch.contracts import check_task
 from searchspaces.data.bicubic import imresize
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 from searchspaces.tasks.video import CALIBRATION_FRAMES, Clip, Video
 
 
@@ -38,7 +38,7 @@ def test_contract(clips: Path) -> None:
 
 
 def test_samples_are_whole_clips_in_disjoint_roles(clips: Path) -> None:
-    samples = Video(Contract(2, 1)).samples(clips, 0, torch.nn.Identity())
+    samples = Video(Signature(2, 1)).samples(clips, 0, torch.nn.Identity())
     assert {tuple(one.low.shape) for one in samples.evaluation} == {(5, 1, 24, 32)}
     assert all(one.high.shape == (5, 48, 64) for one in samples.evaluation)
     assert {len(one.low) for one in samples.calibration} == {CALIBRATION_FRAMES}
@@ -49,7 +49,7 @@ def test_samples_are_whole_clips_in_disjoint_roles(clips: Path) -> None:
 
 def test_quality_is_the_psnr_over_all_frames(clips: Path) -> None:
     """Against another library, on frames of very different errors."""
-    task = Video(Contract(2, 1))
+    task = Video(Signature(2, 1))
     clip = task.samples(clips, 0, torch.nn.Identity()).evaluation[0]
     output = torch.from_numpy(clip.high[:, None] / 255).float()
     output[0] = (output[0] + 0.2).clamp(0, 1)
@@ -62,7 +62,7 @@ def test_quality_is_the_psnr_over_all_frames(clips: Path) -> None:
 
 
 def test_the_baseline_is_bicubic_frame_by_frame(clips: Path) -> None:
-    task = Video(Contract(2, 1))
+    task = Video(Signature(2, 1))
     clip = task.samples(clips, 0, torch.nn.Identity()).evaluation[0]
     enlarged = np.stack([imresize(frame[0].double().numpy() * 255, 2) for frame in clip.low]) / 255
     expected = task.figures(torch.from_numpy(enlarged).float()[:, None], clip)
@@ -72,17 +72,17 @@ def test_the_baseline_is_bicubic_frame_by_frame(clips: Path) -> None:
 def test_windows_and_sizes_cut_every_frame_alike() -> None:
     low, high = torch.rand(3, 1, 20, 26), np.zeros((3, 40, 52))
     clip = Clip("made", low, high)
-    (cut,) = Video(Contract(2, 1, multiple=8)).fitted([clip])
+    (cut,) = Video(Signature(2, 1, multiple=8)).fitted([clip])
     assert (tuple(cut.low.shape), cut.high.shape) == ((3, 1, 16, 24), (3, 32, 48))
     assert torch.equal(cut.low, low[:, :, 2:18, 1:25])
-    (small,) = Video(Contract(2, 1)).windows([clip], 3 * 16 * 16)
+    (small,) = Video(Signature(2, 1)).windows([clip], 3 * 16 * 16)
     assert tuple(small.low.shape) == (3, 1, 16, 16)
     with pytest.raises(FileError, match="smaller than the 30x40 pixels"):
-        Video(Contract(2, 1, only=(30, 40))).fitted([clip])
+        Video(Signature(2, 1, only=(30, 40))).fitted([clip])
 
 
 def test_what_is_no_clip_is_refused(clips: Path) -> None:
-    task = Video(Contract(2, 1))
+    task = Video(Signature(2, 1))
     with pytest.raises(FileError, match="needs clips"):
         task.entries(None)
     (clips / "clip0" / "004.png").rename(clips / "loose.png")

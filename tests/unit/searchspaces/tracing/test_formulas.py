@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from searchspaces.ops.moves.pad import Pad
-from searchspaces.tracing.formulas import Sample, formula
+from searchspaces.tracing.formulas import TraceSize, formula
 from searchspaces.tracing.sizes import PLAIN
 from searchspaces.tracing.trace import trace
 
-SAMPLES = (Sample(*PLAIN[0]), Sample(*PLAIN[1]))
+SAMPLES = (TraceSize(*PLAIN[0]), TraceSize(*PLAIN[1]))
 
 
 class Moved(nn.Module):

@@ -24,7 +24,7 @@ from searchspaces.data.pictures import Pair
 from searchspaces.ir.graph import execute
 from searchspaces.space import build_space
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 from searchspaces.tracing.trace import to_workload, trace
 
 SIDE = 40
@@ -73,10 +73,10 @@ def test_codes_that_tip_and_are_enlarged_are_told_from_a_fault(tmp_path: Path) -
     with pytest.raises(MismatchError, match="codes differ"):
         judge(ort.tolerance(q), different, beyond, total, x)  # without its file nobody can tell
     pairs = [Pair("edges", x, (255 * x[0, 0]).round().numpy())]
-    measured = verify.prove(q, path, pairs, SuperResolution(Contract(1, 1)), lambda x: execute(q.graph, x))
+    measured = verify.prove(q, path, pairs, SuperResolution(Signature(1, 1)), lambda x: execute(q.graph, x))
     assert measured.mismatched_codes == different
     with pytest.raises(MismatchError, match="codes differ"):
-        verify.prove(with_another_bias(q, "edges"), path, pairs, SuperResolution(Contract(1, 1)), lambda x: execute(q.graph, x))
+        verify.prove(with_another_bias(q, "edges"), path, pairs, SuperResolution(Signature(1, 1)), lambda x: execute(q.graph, x))
 
 
 @pytest.mark.parametrize("name", ["first", "edges", "last"])

@@ -21,7 +21,7 @@ from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.ops.state import Remember, State
 from searchspaces.space import build_space
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 from searchspaces.tasks.video import Clip, Video
 from searchspaces.tracing.trace import to_workload, trace
 
@@ -126,7 +126,7 @@ def test_a_proxy_disturbs_whole_clips(calibration: Calibration) -> None:
     with torch.no_grad():
         high = execute(calibration.graph, frames).clamp(0, 1)[:, 0].numpy() * 255 + 3
 
-    samples, task = [Clip("made", frames, high)], Video(Contract(2, 1))
+    samples, task = [Clip("made", frames, high)], Video(Signature(2, 1))
     noise = output_sqnr.measure(calibration, samples, 0, task=task).noise
     keep = calibration.space.layer_names.index("keep")
     four, eight = (calibration.space.uniform(bits, 8)[keep] for bits in (4, 8))

@@ -27,7 +27,7 @@ from hwsearch.runs.run import Run, request_of
 from hwsearch.search.evolve import refine
 from searchspaces.ir.graph import execute
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 
 TWO = ("output_noise", "nearest")
 
@@ -77,7 +77,7 @@ def test_what_was_made_is_kept_and_the_usual_numbers_stay(calibration):
 
 def test_a_plan_gets_the_score_of_the_better_method(calibration):
     graph = tiny_graph()
-    evaluator = Evaluator(lambda x: execute(graph, x), tiny_pairs(), SuperResolution(Contract(2, 1)))
+    evaluator = Evaluator(lambda x: execute(graph, x), tiny_pairs(), SuperResolution(Signature(2, 1)))
     alone = [Measure(calibration, evaluator, (name,)) for name in TWO]
     both = Measure(calibration, evaluator, TWO)
     winners = set()

@@ -10,10 +10,10 @@ from random_tables import chain
 from scipy.optimize import linprog
 
 from hwsearch.search.exact.additive import AdditiveProblem, lower
-from hwsearch.search.exact.program import Program
+from hwsearch.search.exact.program import IntegerProgram
 
 
-def of_two(latency: list[list[float]]) -> Program:
+def of_two(latency: list[list[float]]) -> IntegerProgram:
     """Two decisions of two choices and one layer that depends on both."""
     term = np.zeros((1, 2, 2, 2))
     term[0, :, :, 0] = latency
@@ -26,7 +26,7 @@ def of_two(latency: list[list[float]]) -> Program:
         constant={"latency_s": 0.0, "weight_bytes": 0.0, "energy_j": 0.0},
         step_bytes=np.zeros((0, 0, 2)),
     )
-    return Program(problem, problem.options, ["latency_s"])
+    return IntegerProgram(problem, problem.options, ["latency_s"])
 
 
 def test_what_is_no_sum_gets_a_column_for_every_combination() -> None:
@@ -55,7 +55,7 @@ def test_a_sum_needs_none() -> None:
 def test_at_whole_points_the_program_costs_what_the_plan_costs(seed: int) -> None:
     table, noise, space = chain(2, seed, weight_bits=(4, 8), activation_bits=(8, 16))
     problem = lower(table, noise, space)
-    program = Program(problem, problem.options, ["latency_s"])
+    program = IntegerProgram(problem, problem.options, ["latency_s"])
     for plan in itertools.product(*problem.options):
         whole = np.zeros(program.binaries)
         whole[program.starts + np.array(plan)] = 1.0

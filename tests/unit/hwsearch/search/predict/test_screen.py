@@ -16,7 +16,7 @@ from hwsearch.search.predict.screen import Screen, trust
 from searchspaces.data.pictures import Pair, patches
 from searchspaces.space import PlanRow
 from searchspaces.tasks.image import SuperResolution
-from searchspaces.tasks.task import Contract
+from searchspaces.tasks.task import Signature
 
 TABLE, NOISE, SPACE = chain(6, 1)
 PRUNED = optuna.trial.TrialState.PRUNED
@@ -144,8 +144,8 @@ def test_patches_lie_inside_their_pictures_and_flat_ones_are_left_out():
     def enlarge(x: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
 
-    evaluator = on_patches(enlarge, [pair], SuperResolution(Contract(2, 1)), seed=0)
+    evaluator = on_patches(enlarge, [pair], SuperResolution(Signature(2, 1)), seed=0)
     assert isinstance(evaluator, Evaluator)
     assert evaluator.losses_db(enlarge) == pytest.approx(np.zeros(8))
     flat = Pair("flat", torch.full((1, 1, 64, 64), 0.2), np.full((128, 128), 51, dtype=np.uint8))
-    assert on_patches(enlarge, [flat], SuperResolution(Contract(2, 1)), seed=0) is None
+    assert on_patches(enlarge, [flat], SuperResolution(Signature(2, 1)), seed=0) is None
