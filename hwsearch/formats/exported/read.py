@@ -129,6 +129,12 @@ def _picture(program: Any, path: Path) -> tuple[Any, ...]:
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     if len(values) != 1 or not isinstance(values[0], torch.Tensor) or values[0].ndim != AXES:
         raise FileError(f"{path}: it takes {len(names)} inputs, not one picture [N, C, H, W]")
+    if not values[0].is_floating_point():
+        kind = str(values[0].dtype).replace("torch.", "")
+        raise FileError(
+            f"{path}: it takes pictures of {kind}; networks are traced in floating point",
+            "Export it with a floating-point picture, without its own conversions, and give its range (--range 0..255).",
+        )
     shape = tuple(side if isinstance(side, int) else None for side in values[0].shape)
     if shape[1] is None:
         raise FileError(f"{path}: its input is not a picture [N, C, H, W] of known channels")

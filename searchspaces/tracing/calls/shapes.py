@@ -299,5 +299,6 @@ def _to(walk: Walk, call: fx.Node) -> Value:
         return found.to(call.meta["val"].dtype)
     before, after = call.args[0].meta["val"].dtype, call.meta["val"].dtype  # type: ignore[union-attr]  # its first argument is a node
     if before != after and (before not in EXACT or after not in (torch.float32, torch.float64)):
-        raise NotRead(f"change of number format, from {before} to {after}".replace("torch.", ""))
+        advice = "; return the picture in floating point, the range of its values is an option" if after == torch.uint8 else ""
+        raise NotRead(f"change of number format, from {before} to {after}{advice}".replace("torch.", ""))
     return loose_name(walk, call.args[0])

@@ -122,6 +122,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
         "compares with infinity",
     ),
     "by zero": (lambda x: torch.remainder(x, 0.0), "by zero"),
+    "bytes": (lambda x: (255 * x).to(torch.uint8).float(), "return the picture in floating point"),
     "straight early": (lambda x: F.softplus(x, threshold=0.5), "straight above 0.5"),
     "no batch": (lambda x: x[0, 0, :1, :1] + F.fold(F.unfold(x, 1)[0], x.shape[-2:], 1)[:8], "of what is no batch"),
 }

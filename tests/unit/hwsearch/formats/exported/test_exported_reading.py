@@ -71,6 +71,23 @@ def test_a_program_of_one_size_is_a_network_for_all_where_nothing_in_it_knows_th
         assert torch.allclose(network.module(x), module(x), atol=1e-5)
 
 
+def test_a_picture_of_bytes_is_named_as_such(tmp_path: Path) -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.conv(x / 255)
+            return out
+
+    program = torch.export.export(Wrapped().eval(), (torch.zeros(1, 3, 24, 32, dtype=torch.uint8),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    with pytest.raises(FileError, match="takes pictures of uint8") as refused:
+        inspect(tmp_path / "net.pt2")
+    assert "--range 0..255" in refused.value.hint
+
+
 class Bomb:
     """Leaves a file when it is unpickled."""
 
