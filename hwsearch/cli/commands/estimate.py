@@ -50,7 +50,7 @@ def estimate(
     allow_edited: options.AllowEdited = False,
     opinion: Annotated[
         Literal["vela"] | None,
-        typer.Option("--with", help="Also show the estimate of Vela, Arm's compiler for Ethos-U (extra: hwsearch[vela])."),
+        typer.Option("--with", help="Also show the estimate of Vela, Arm's compiler for Ethos-U (needs the extra `vela`)."),
     ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import typer
+from rich.text import Text
 
 from hwmodels.device import catalogue, device
 from hwsearch import cli as main_module
 from hwsearch.cli import main, notations, options, terminal
+from hwsearch.cli.app import app
 from hwsearch.cli.commands import catalogue as commands
 from hwsearch.formats.reading import readers
 from hwsearch.formats.running import runtimes
@@ -37,6 +42,21 @@ def refusal(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> dict[
     assert error["message"] in err
     assert error["hint"] in err
     return error
+
+
+def _helps(command: click.Command) -> Iterator[tuple[str, str]]:
+    """Command or option -> its help, of a command and all below it."""
+    yield str(command.name), command.help or ""
+    for option in command.params:
+        yield f"{command.name} {option.name}", getattr(option, "help", None) or ""
+    for inner in getattr(command, "commands", {}).values():
+        yield from _helps(inner)
+
+
+def test_no_help_holds_what_is_taken_for_markup() -> None:
+    """Words in brackets are swallowed as the name of a style."""
+    eaten = {name for name, said in _helps(typer.main.get_command(app)) if Text.from_markup(said).plain != said}
+    assert not eaten
 
 
 @pytest.mark.parametrize("words", [["--help"], ["devices"], ["optimize", "--help"], ["proxies"], ["exporters"]])
