@@ -75,21 +75,25 @@ def _is_cut_of_channels(op: Op) -> bool:
     return getattr(op, "axis", None) == 1 and not isinstance(op, Reshape | Expand)
 
 
-def joined(first: Sequence[Node], second: Sequence[Node], samples: tuple[TraceSize, TraceSize], window: int) -> list[Node]:
+def joined(
+    first: Sequence[Node], second: Sequence[Node], samples: tuple[TraceSize, TraceSize], window: int, *, own: bool = False
+) -> list[Node]:
     """The first trace with formulas where the second has other numbers.
 
     Args:
         window: multiple to which sides may be rounded. Negative: padding and cuts that are what sides have beyond whole windows,
             or lack up to them, in both traces are that and no constants.
+        own: padding and cuts of rows come from the height, those of columns from the width, whichever way that is rounded; else
+            from what is rounded up, of either.
     Raises:
         Differs: another number of nodes, another operator, another constant, or a number without a formula.
     """
     if len(first) != len(second):
         raise Differs("the number of operations")
-    return [_joined(a, b, samples, window) for a, b in zip(first, second, strict=True)]
+    return [_joined(a, b, samples, window, own) for a, b in zip(first, second, strict=True)]
 
 
-def _joined(a: Node, b: Node, samples: tuple[TraceSize, TraceSize], window: int) -> Node:
+def _joined(a: Node, b: Node, samples: tuple[TraceSize, TraceSize], window: int, own: bool) -> Node:
     if type(a.op) is not type(b.op) or a.inputs != b.inputs or a.weights.keys() != b.weights.keys():
         raise Differs(f"the operation {a.name}")
     for role, weight in a.weights.items():
@@ -100,7 +104,7 @@ def _joined(a: Node, b: Node, samples: tuple[TraceSize, TraceSize], window: int)
     for field in fields(a.op):
         one, two = getattr(a.op, field.name), getattr(b.op, field.name)
         if field.name in a.op.extents:
-            found = _sizes_of(a.op, one, two, samples, window)
+            found = _sizes_of(a.op, one, two, samples, window, own)
             if found is None:
                 raise Differs(f"a size of {a.name}, {one} and {two}")
             changed[field.name] = found[0]
@@ -109,7 +113,7 @@ def _joined(a: Node, b: Node, samples: tuple[TraceSize, TraceSize], window: int)
     return a.with_op(**changed) if changed else a
 
 
-def _sizes_of(op: Op, one: Any, two: Any, samples: tuple[TraceSize, TraceSize], window: int) -> tuple[Any] | None:
+def _sizes_of(op: Op, one: Any, two: Any, samples: tuple[TraceSize, TraceSize], window: int, own: bool) -> tuple[Any] | None:
     """The field of an operator, wrapped; None where no formula gives both."""
     if one is None or not isinstance(one, tuple):
         if one is None or two is None:
@@ -122,7 +126,7 @@ def _sizes_of(op: Op, one: Any, two: Any, samples: tuple[TraceSize, TraceSize], 
         return _reshape(one, two, samples, abs(window))
     items: list[Extent] = []
     for place, (x, y) in enumerate(zip(one, two, strict=True)):
-        found = _missing(x, y, samples, window, across=place < _ACROSS) if isinstance(op, Pad) else None
+        found = _missing(x, y, samples, window, across=place < _ACROSS, own=own) if isinstance(op, Pad) else None
         found = formula(x, y, samples, abs(window)) if found is None else found
         if found is None and isinstance(op, Expand) and x in (1, -1):
             found = -1  # more pictures at once
@@ -215,19 +219,22 @@ _ACROSS = 2
 """So many amounts of a padding, the first ones, are columns."""
 
 
-def _missing(one: int, two: int, samples: tuple[TraceSize, TraceSize], window: int, *, across: bool) -> Extent | None:
+def _missing(
+    one: int, two: int, samples: tuple[TraceSize, TraceSize], window: int, *, across: bool, own: bool = False
+) -> Extent | None:
     """What a side lacks up to whole windows, or has beyond them: of a padding, the likeliest formula. By chance it may be a count
-    of windows, too. ``across``: of columns."""
+    of windows, too. ``across``: of columns. ``own``: see ``joined``."""
     if (one == two and (window > 0 or not one)) or window == 1:
         return None
     if max(one, two) <= 0:  # so much is cut off
-        inner = _missing(-one, -two, samples, window, across=across)
+        inner = _missing(-one, -two, samples, window, across=across, own=own)
         return None if inner is None else f"-({inner})"
     (h0, w0), (h1, w1) = (sample.shape for sample in samples)
     plain = [("h", h0, h1), ("w", w0, w1)]
     plain = plain[::-1] if across else plain
-    for up in (True, False):
-        if (gap := _gap(one, two, plain, [_rounded(side, abs(window), up) for side in plain])) is not None:
+    ways = [(side, up) for up in (True, False) for side in plain]
+    for side, up in ways if not own else sorted(ways, key=lambda way: plain.index(way[0])):
+        if (gap := _gap(one, two, [side], [_rounded(side, abs(window), up)])) is not None:
             return gap
     return None
 

@@ -16,8 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from searchspaces.tracing.sizes import Size
 
-WHOLE: Size = (24, 32)
-"""A size that windows of 8 fit exactly."""
+RESTS: tuple[Size, ...] = ((24, 32), (43, 30))
+"""Sizes for formulas: one that windows of 8 fit exactly, and one with another rest by 4, 8 and 16 in each direction, none of them
+the same above and below."""
 LARGE: tuple[Size, ...] = ((200, 136), (104, 72))
 """Sizes that are looked at, the second where something changes up to the first: comparing numbers there takes less."""
 _Calls = list[tuple[str, tuple[float, ...]]]

@@ -16,6 +16,7 @@ import contextlib
 import copy
 import gc
 import io
+import itertools
 import logging
 import math
 import warnings
@@ -38,7 +39,7 @@ from searchspaces.tracing.calls.maps import UNEVEN
 from searchspaces.tracing.formulas import WINDOWS, Differs, TraceSize, depends_on_size, holds_sizes, joined
 from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
-from searchspaces.tracing.thresholds import WHOLE, changed, rounded
+from searchspaces.tracing.thresholds import RESTS, changed, rounded
 from searchspaces.tracing.walker import Walker
 
 __all__ = ["check", "propagate", "to_workload", "trace"]
@@ -148,6 +149,8 @@ def _for_multiples(traced: _Traced, graph: Graph, step: int, sizes: tuple[Size, 
         tried = sizes if multiple == step else (sizes[0], *multiples(multiple)[1:])
         if tried[0][0] % multiple or tried[0][1] % multiple:
             tried = multiples(multiple)
+        if holds_sizes(graph.nodes):
+            tried = (*tried, *(rounded(size, multiple) for size in RESTS))
         try:
             traced.check(graph, tried)
         except (FileError, ValueError, RuntimeError, IndexError):
@@ -157,12 +160,9 @@ def _for_multiples(traced: _Traced, graph: Graph, step: int, sizes: tuple[Size, 
 
 
 def _goes_on(traced: _Traced, graph: Graph) -> bool:
-    """Whether a graph for many sizes is the module at larger ones too, and at whole windows."""
-    tried = set(changed(traced.module, traced.channels, multiples(graph.multiple)[:2], graph.multiple))
-    if holds_sizes(graph.nodes):
-        tried.add(rounded(WHOLE, graph.multiple))
+    """Whether a graph for many sizes is the module at larger ones too."""
     try:
-        traced.check(graph, sorted(tried))
+        traced.check(graph, changed(traced.module, traced.channels, multiples(graph.multiple)[:2], graph.multiple))
     except (FileError, ValueError, RuntimeError, IndexError):
         return False
     return True
@@ -228,6 +228,7 @@ def _calls(graph: Graph) -> list[tuple[object, ...]]:
 def _with_formulas(traced: _Traced, step: int, sizes: tuple[Size, ...]) -> Graph | None:
     """The graph with formulas for its sizes; None where it has none that hold."""
     nodes, _ = traced.at(TraceSize(*sizes[0]))
+    best: Graph | None = None
     for count in (2, 1):  # some calls are composed in another way for several pictures at once
         samples = (TraceSize(*sizes[0]), TraceSize(*sizes[1], count))
         try:
@@ -235,9 +236,9 @@ def _with_formulas(traced: _Traced, step: int, sizes: tuple[Size, ...]) -> Graph
         except FileError:
             continue
         tried: list[list[Node]] = []
-        for window in WINDOWS if not uncounted else ():
+        for window, own in itertools.product(WINDOWS, (False, True)) if not uncounted else ():
             try:
-                found = joined(nodes, second, samples, window)
+                found = joined(nodes, second, samples, window, own=own)
             except Differs as difference:
                 if difference.for_any_count:
                     return None
@@ -246,8 +247,12 @@ def _with_formulas(traced: _Traced, step: int, sizes: tuple[Size, ...]) -> Graph
                 continue
             tried.append(found)
             checked = _for_multiples(traced, Graph(traced.name, tuple(simplify(found))), step, sizes)
-            if checked is not None:
-                return checked
+            if checked is not None and (best is None or checked.multiple < best.multiple):
+                best = checked
+            if best is not None and best.multiple == step:
+                return best
+        if best is not None:
+            return best
     return None
 
 
