@@ -1,7 +1,7 @@
 """The application: what every command shares, and how every ending becomes an exit code.
 
-0 done, 1 a bug of ours, 2 usage, 3 a file that cannot be used, 4 no plan meets the budget, 5 validation disagrees with the
-export, 130 interrupted. With ``--json`` an error is the one document on stdout:
+0 done, 1 a bug of ours, 2 usage, 3 a file that cannot be used, 4 no plan meets the budget, 5 a plan disagrees with its
+export: it is not proven, 130 interrupted. With ``--json`` an error is the one document on stdout:
 ``{"error": {"code", "kind", "message", "hint"}}``.
 """
 

@@ -91,9 +91,11 @@ def render(results: Results, screen: Console) -> None:
     render_front(results, screen)
     if best is not None and (line := as_papers_count(next(plan for plan in results.front if plan.name == best))):
         screen.print(line)
-    picked = [part for name, said in roles.items() for part in (name, f" {units.listing(said)}; ")]
-    picked[-1:] = [f" {units.listing(list(roles.values())[-1])}."] if roles else []
-    screen.print(bold("", "Chosen and proven: ", *picked))
+    unproven = {plan.name for plan in results.unproven}
+    for said, names in (("Chosen and proven: ", roles.keys() - unproven), ("Chosen and NOT PROVEN: ", unproven)):
+        picked = [part for name in roles if name in names for part in (name, f" {units.listing(roles[name])}; ")]
+        if picked:
+            screen.print(bold("", said, *picked[:-1], f"{picked[-1].removesuffix('; ')}."))
     trust = units.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
     low, high = loss_range(np.array(results.proxies[0].simulated_db))
     screen.print(
@@ -120,6 +122,13 @@ def render(results: Results, screen: Console) -> None:
         screen.print(bold("Next", f"    {explain}"), soft_wrap=True)
         for command in others:
             screen.print(f"        {command}", soft_wrap=True)
+    _print_unproven(results, screen)
+
+
+def _print_unproven(results: Results, screen: Console) -> None:
+    """The last words of a run of which chosen plans are not proven."""
+    for plan in results.unproven:
+        screen.print(bold(f"\n{plan.name}", f"{plan.not_proven.removeprefix(plan.name)}."))
 
 
 def _next_commands(results: Results, path: Path) -> list[str]:
@@ -131,6 +140,8 @@ def _next_commands(results: Results, path: Path) -> list[str]:
     named = naming(None if run is None else run.model)
     plan = shlex.quote(str(_near(path)))
     explain, export = f"hwsearch explain {plan}{named}", f"hwsearch export {plan}"
+    if any(one.name == path.stem for one in results.unproven):
+        return [explain, f"hwsearch validate {plan}{named}"]
     try:
         opened = plan_file.open_plan(path)
         suggestion = handover.suggest(opened) if opened.plan.integers is not None else None
@@ -182,7 +193,12 @@ def render_targets(runs: Runs, screen: Console) -> None:
         *("smaller\nthan fp32", *BITS),
     )
     screen.print(table(columns, rows, left=("input", "plan", *BITS)))
-    screen.print("The plan of each device is that of the budget, else the knee; quality and loss are measured in integers.")
+    screen.print(
+        "The plan of each device is that of the budget, else the knee; quality and loss are measured in integers, and left out "
+        "where the plan is not proven."
+    )
+    for results in runs.results.values():
+        _print_unproven(results, screen)
     for name in runs.results:
         screen.print(bold("Report", f"  {runs.folder / name / 'report.html'}"), soft_wrap=True)
 

@@ -80,6 +80,19 @@ class Measured(Told):
     """Layers that the device runs in floating point, hence not proven in integers."""
 
 
+class Unproven(_Frozen):
+    """Why a plan that was run in integers is not proven: its exported file cannot be run, or does not compute what our engine
+    computes."""
+
+    reason: Text
+    operator: Text = ""
+    """The first operator whose codes differ on the same codes before it; empty where none was found."""
+    differing: Count = 0
+    """Codes of that operator that differ on one picture, of ``codes``; the largest distance is ``largest``."""
+    codes: Count = 0
+    largest: Count = 0
+
+
 class Provenance(_Frozen):
     """Where a plan came from: enough to make it again."""
 
@@ -133,6 +146,8 @@ class Plan(_Frozen):
     predicted: Predicted
     counted: Counted | None = None
     measured: Measured | None = None
+    """None where the plan was not run in integers, or is ``unproven``."""
+    unproven: Unproven | None = None
     integers: Name | None = None
     """File name of the integers, beside this file."""
     integers_sha256: Digest | None = None
@@ -141,10 +156,21 @@ class Plan(_Frozen):
     """None in plans of earlier versions."""
 
     @model_validator(mode="after")
+    def _proven_or_not(self) -> Plan:
+        if self.measured is not None and self.unproven is not None:
+            raise ValueError("a plan that is not proven has no measured quality")
+        return self
+
+    @model_validator(mode="after")
     def _tiles_lie_inside(self) -> Plan:
         if self.tiling is not None and not (1 <= self.tiling.height <= 99_999 and 1 <= self.tiling.width <= 99_999):
             raise ValueError(f"tiles of {self.tiling} cannot be cut")
         return self
+
+    @property
+    def not_proven(self) -> str:
+        """Why the plan is not proven, in a sentence; empty for one that is, or that was not run in integers."""
+        return "" if self.unproven is None else f"{self.name} is NOT PROVEN: {self.unproven.reason}"
 
     def sealed(self) -> Plan:
         """The same plan with its seal."""

@@ -277,6 +277,12 @@ class Results(_Frozen):
         return self._run_dir
 
     @property
+    def unproven(self) -> list[Plan]:
+        """The chosen plans that are not proven."""
+        chosen = {*self.chosen.values()}
+        return [plan for plan in self.front if plan.unproven is not None and plan.name in chosen]
+
+    @property
     def int8_weight_bytes(self) -> int | None:
         """Weight bytes of the uniform W8A8 plan on this device; None where it was not priced."""
         return next((point.weight_bytes for point in self.points if point.origin.uniform == "W8A8"), None)

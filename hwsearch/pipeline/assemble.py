@@ -27,7 +27,7 @@ from hwsearch.documents.results import (
 from hwsearch.documents.versions import versions
 from hwsearch.pipeline import notes
 from hwsearch.plans import prove
-from hwsearch.plans.prove import ProvenPlan
+from hwsearch.plans.prove import PlanProof
 from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
@@ -40,7 +40,7 @@ from searchspaces.ir.graph import execute
 
 
 def to_plan(
-    name: str, row: int, request: Request, problem: Problem, photos: Pictures, search: Search, proof: ProvenPlan | None = None
+    name: str, row: int, request: Request, problem: Problem, photos: Pictures, search: Search, proof: PlanProof | None = None
 ) -> Plan:
     """One measured row as a plan document."""
     return prove.plan_of(
@@ -156,7 +156,7 @@ def results(
     photos: Pictures,
     search: Search,
     sqnr: list[SignalToNoise],
-    proofs: Mapping[int, ProvenPlan],
+    proofs: Mapping[int, PlanProof],
     run: RunDirectory,
     wall_s: float,
     stages_s: Mapping[str, float],

@@ -115,11 +115,13 @@ def _points(known: Blocks, runs: Mapping[str, Results], told: set[str]) -> list[
 
 
 def _chosen(request: Request, runs: Mapping[str, Results], told: Mapping[str, Plan]) -> dict[str, str]:
-    """Role -> plan: of what the runs have chosen, and so proven, the best for it."""
+    """Role -> plan: of what the runs have chosen, and so run in integers, the best for it; one that is not proven only where
+    none is."""
     offered: dict[str, list[Plan]] = {}
     for own in runs.values():
         for role, name in own.chosen.items():
             offered.setdefault(role, []).append(told[name])
+    offered = {role: [plan for plan in plans if plan.unproven is None] or plans for role, plans in offered.items()}
 
     def order(role: str, plan: Plan) -> tuple[float, ...]:
         price = plan.predicted
@@ -132,16 +134,16 @@ def _chosen(request: Request, runs: Mapping[str, Results], told: Mapping[str, Pl
 
     chosen = {role: min(plans, key=lambda plan: order(role, plan)).name for role, plans in offered.items() if role != "knee"}
     if "knee" in offered:
-        proven = [*{plan.name: plan for plans in offered.values() for plan in plans}.values()]
-        losses = np.array([plan.predicted.loss_db for plan in proven])
+        offers = [*{plan.name: plan for plans in offered.values() for plan in plans}.values()]
+        losses = np.array([plan.predicted.loss_db for plan in offers])
         price = cost.Objectives(
-            np.array([plan.predicted.latency_s for plan in proven]),
-            np.array([plan.predicted.weight_bytes for plan in proven]),
-            np.array([plan.predicted.peak_activation_bytes for plan in proven]),
-            np.array([np.nan if plan.predicted.energy_j is None else plan.predicted.energy_j for plan in proven]),
+            np.array([plan.predicted.latency_s for plan in offers]),
+            np.array([plan.predicted.weight_bytes for plan in offers]),
+            np.array([plan.predicted.peak_activation_bytes for plan in offers]),
+            np.array([np.nan if plan.predicted.energy_j is None else plan.predicted.energy_j for plan in offers]),
         )
         rows = pareto.front_of(losses, price, {})
-        chosen = {"knee": proven[pareto.choose(rows, losses, price, {}, {})["knee"]].name} | chosen
+        chosen = {"knee": offers[pareto.choose(rows, losses, price, {}, {})["knee"]].name} | chosen
     return chosen
 
 
@@ -170,7 +172,7 @@ def _about(known: Blocks, runs: Mapping[str, Results], front: list[Plan]) -> lis
     said.append(
         f"{lacking} of {len(front)} plans shown lack a block. Losses here are against the whole network; the file of such a plan "
         "and the report of its own run tell them against what is left of it. Chosen are the best of the plans that each "
-        "network's run has proven, the knee among them too. Nothing was trained after blocks were left out."
+        "network's run has run in integers, the knee among them too. Nothing was trained after blocks were left out."
     )
     return said
 

@@ -18,13 +18,13 @@ from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, matrix
 
 if TYPE_CHECKING:
-    from hwsearch.plans.prove import ProvenPlan
+    from hwsearch.plans.prove import PlanProof
     from hwsearch.runs.run import Run
     from hwsearch.search.found import Search
 
 
 def sentences(
-    request: Request, problem: Problem, tilings: TilingOptions, search: Search, proofs: Mapping[int, ProvenPlan]
+    request: Request, problem: Problem, tilings: TilingOptions, search: Search, proofs: Mapping[int, PlanProof]
 ) -> list[str]:
     """What a run has to say about its own numbers; ``proofs`` by row of ``search``."""
     device, space = problem.device, problem.space
@@ -60,13 +60,14 @@ def sentences(
         if problem.graph.remembered
         else "The integers of chosen plans were polished together before they were measured; what was simulated is without that."
     )
-    floats = sorted({layer for proof in proofs.values() for layer in proof.measured.float_layers})
+    measured = {row: proof.measured for row, proof in proofs.items() if proof.measured is not None}
+    floats = sorted({layer for one in measured.values() for layer in one.float_layers})
     if floats:
         said.append(f"Layers run in floating point in at least one chosen plan: {', '.join(floats)}.")
     picked, wanted = search.picks.get("budget"), request.budgets.get("loss")
-    if picked is not None and wanted is not None and proofs[picked].measured.loss_db > wanted:
+    if picked in measured and wanted is not None and measured[picked].loss_db > wanted:
         said.append(
-            f"The plan for the budget loses {proofs[picked].measured.loss_db:.3f} dB on the evaluation pictures, more than "
+            f"The plan for the budget loses {measured[picked].loss_db:.3f} dB on the evaluation pictures, more than "
             f"the {wanted:g} dB asked for, which it meets as simulated on the search pictures: ask for less loss."
         )
     worst = min(search.checks, key=lambda check: check.spearman)

@@ -21,7 +21,7 @@ from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.results import ProxyCheck, Results
 from hwsearch.pipeline import assemble, expectations
 from hwsearch.plans import prove
-from hwsearch.plans.prove import ProvenPlan
+from hwsearch.plans.prove import PlanProof
 from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
 from hwsearch.quality import baseline, chosen_proxy
 from hwsearch.quality.damage import Damage
@@ -242,8 +242,8 @@ def _standing(request: Request, posed: Posed) -> str:
 
 def _proven(
     request: Request, posed: Posed, calibration: Calibration, search: Search, plans_dir: Path, progress: Progress
-) -> dict[int, ProvenPlan]:
-    """The chosen plans, run in integers on the evaluation pictures; by row of ``search``."""
+) -> dict[int, PlanProof]:
+    """The chosen plans, run in integers on the evaluation pictures; by row of ``search``, those whose proof fails, too."""
     names, rows, proofs = search.names(), list(dict.fromkeys(search.picks.values())), {}
     earlier = plan_cache.Plans(request.cache)
     with progress.stage("running the chosen plans in integers", STEPS * len(rows)) as stage:
@@ -255,7 +255,7 @@ def _proven(
             proofs[row] = prove.prove(
                 names[row], quantized, posed.problem, search.tilings[row].tiling, posed.photos, plans_dir, earlier
             )
-            report("proven", 1.0)
+            report("proven" if proofs[row].unproven is None else "not proven", 1.0)
     if earlier.taken:
         progress.say("chosen plans, or what they measure, as an earlier run has found them; --no-cache finds them anew")
     return proofs

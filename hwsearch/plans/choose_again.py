@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels.errors import BudgetError, FileError
+from hwmodels.errors import BudgetError, FileError, MismatchError
 from hwmodels.numbers import Width
 from hwmodels.tiling.tiles import PricedTiling
 from hwsearch.documents.bounds import check_name
 from hwsearch.documents.files import write_json
 from hwsearch.documents.origin import FoundBy, Origin
-from hwsearch.documents.plan import Counted, LossIs, Measured, Plan, Predicted
+from hwsearch.documents.plan import Counted, LossIs, Measured, Plan, Predicted, Unproven
 from hwsearch.documents.progress import STEPS, Progress, follow
 from hwsearch.documents.results import Results
 from hwsearch.plans import prove
@@ -57,6 +57,7 @@ class Candidate:
     bits: tuple[dict[str, Width], dict[str, Width]]
     method: str
     measured: Measured | None = None
+    unproven: Unproven | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +157,7 @@ class _Maker:
                 bits=space.named(plans[at]),
                 method=methods[at],
                 measured=written.measured if written else None,
+                unproven=written.unproven if written else None,
             ),
             None,
         )
@@ -167,6 +169,7 @@ def write(picked: ChosenAgain, path: Path, progress: Progress) -> Plan:
 
     Raises:
         FileError: ``path`` is no place for a plan.
+        MismatchError: the plan is not proven; its files are written all the same, and its document says so.
     """
     if path.suffix != ".json" or path.is_dir():
         raise FileError(f"{path} is no name for a plan", f"Name a file that ends in .json, such as {path.with_suffix('.json')}.")
@@ -183,7 +186,7 @@ def write(picked: ChosenAgain, path: Path, progress: Progress) -> Plan:
         quantized = calibration.finished(chosen.row, seed=request.seed, progress=report)
         path.parent.mkdir(parents=True, exist_ok=True)
         proof = prove.prove(path.stem, quantized, problem, chosen.tiled.tiling, picked.photos, path.parent)
-        report("proven", 1.0)
+        report("proven" if proof.unproven is None else "not proven", 1.0)
     plan = prove.plan_of(
         path.stem,
         chosen.row,
@@ -197,6 +200,8 @@ def write(picked: ChosenAgain, path: Path, progress: Progress) -> Plan:
         method=chosen.method,
     )
     write_json(path, plan)
+    if plan.unproven is not None:
+        raise MismatchError(plan.not_proven, f"{path} says so, too.")
     return plan
 
 
@@ -215,6 +220,7 @@ def document(picked: ChosenAgain, written: Plan | None = None) -> dict[str, Any]
             "predicted": candidate.predicted,
             "counted": candidate.counted,
             "measured": candidate.measured,
+            "unproven": candidate.unproven,
         }
 
     return {

@@ -199,6 +199,7 @@ def document(comparison: PlanComparison) -> dict[str, Any]:
                 "predicted": plan.predicted,
                 "counted": plan.counted,
                 "measured": plan.measured,
+                "unproven": plan.unproven,
             }
             for plan in comparison.plans
         ],

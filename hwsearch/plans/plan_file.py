@@ -58,6 +58,8 @@ class PlanFile:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the person must know of this plan."""
+        if self.plan.unproven is not None:
+            return (self.plan.not_proven,)
         if not self.edited:
             return ()
         return (f"{self.plan.name} was edited ({'; '.join(self.edited)}): it is quantized anew, and nothing of it was measured",)
@@ -211,7 +213,9 @@ def open_plan(path: Path, model: str | None = None, *, allow_edited: bool = Fals
             edited = (error.message.removeprefix(f"{path}: "),)
     if not edited:
         return found
-    bare = plan.model_copy(update={"integers": None, "integers_sha256": None, "measured": None, "counted": None})
+    bare = plan.model_copy(
+        update={"integers": None, "integers_sha256": None, "measured": None, "unproven": None, "counted": None}
+    )
     return PlanFile(path, bare.sealed(), model, edited)
 
 

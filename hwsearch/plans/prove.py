@@ -10,12 +10,15 @@ import numpy as np
 
 from hwmodels import cost
 from hwmodels.counting import FLOAT_BITS
+from hwmodels.errors import FileError, HwsearchError, MismatchError
 from hwmodels.numbers import INT16
 from hwmodels.tiling.tiling import Tiling
+from hwsearch.documents.files import write_bytes
 from hwsearch.documents.origin import Origin
-from hwsearch.documents.plan import Counted, LossIs, Measured, Plan, Predicted, Provenance
+from hwsearch.documents.plan import Counted, LossIs, Measured, Plan, Predicted, Provenance, Unproven
 from hwsearch.documents.versions import versions
 from hwsearch.formats.onnx import write
+from hwsearch.formats.running.runtime import CodesDifferError
 from hwsearch.plans import verify
 from hwsearch.problem.pose import Pictures, Problem, Request
 from hwsearch.quant.methods import USUAL
@@ -31,13 +34,15 @@ def now() -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class ProvenPlan:
-    """A plan that was run in integers: its files and what was measured on the evaluation pictures."""
+class PlanProof:
+    """A plan that was run in integers: its files, and what was measured on the evaluation pictures or why the plan is not
+    proven; one of the two."""
 
     quantized: QuantizedGraph
-    measured: Measured
+    measured: Measured | None
     integers: str
     integers_sha256: str
+    unproven: Unproven | None = None
 
 
 def prove(
@@ -48,9 +53,11 @@ def prove(
     photos: Pictures,
     folder: Path,
     earlier: Plans | None = None,
-) -> ProvenPlan:
+) -> PlanProof:
     """Write the plan's integers and its ONNX file into ``folder``, run both on the evaluation pictures and compare them code for
     code, unless an ``earlier`` run did that with the same integers; where the plan cuts the picture, our engine tile by tile too.
+
+    A proof that fails is an answer: the plan is ``unproven``, and its files stay.
     """
     integers = folder / f"{name}.safetensors"
     digest = storage.save(quantized, integers)
@@ -63,7 +70,6 @@ def prove(
         "target": problem.device.name,
         "integers_sha256": digest,
     }
-    write.export(quantized, exported, metadata=facts)
     width = problem.workload.tensors[0].width
 
     def measure() -> Measured:
@@ -74,8 +80,25 @@ def prove(
         return measured.model_copy(update={"tiled_mismatched_codes": differing})
 
     cut = None if tiling is None else (tiling, width)
-    measured = (earlier or Plans()).measured(digest, cut, problem.graph, photos, measure)
-    return ProvenPlan(quantized, measured, integers.name, digest)
+    try:
+        model = write.to_model(quantized, facts).SerializeToString()
+    except FileError as error:
+        return PlanProof(quantized, None, integers.name, digest, _why(error))
+    write_bytes(exported, model)  # where the disk is full, the run ends and can be gone on with
+    try:
+        measured = (earlier or Plans()).measured(digest, cut, problem.graph, photos, measure)
+    except (MismatchError, FileError) as error:
+        return PlanProof(quantized, None, integers.name, digest, _why(error))
+    return PlanProof(quantized, measured, integers.name, digest)
+
+
+def _why(error: HwsearchError) -> Unproven:
+    apart = error.apart if isinstance(error, CodesDifferError) else None
+    if apart is None:
+        return Unproven(reason=error.message)
+    return Unproven(
+        reason=error.message, operator=apart.name, differing=apart.differing, codes=apart.codes, largest=apart.largest
+    )
 
 
 def plan_of(
@@ -88,7 +111,7 @@ def plan_of(
     predicted: Predicted,
     tiling: Tiling | None,
     origin: Origin,
-    proof: ProvenPlan | None = None,
+    proof: PlanProof | None = None,
     method: str = USUAL,
 ) -> Plan:
     """A plan as a document."""
@@ -111,6 +134,7 @@ def plan_of(
         predicted=predicted,
         counted=count(row),
         measured=proof.measured if proof else None,
+        unproven=proof.unproven if proof else None,
         integers=proof.integers if proof else None,
         integers_sha256=proof.integers_sha256 if proof else None,
         provenance=Provenance(

@@ -49,14 +49,14 @@ def prove(qgraph: QuantizedGraph, onnx_path: str | Path, samples: Sequence[Sampl
     assert_integer(qgraph, onnx_path)
     runtime, fmt = ort.run_onnx(onnx_path), qgraph.formats[qgraph.graph.output.name]
     different = beyond = total = 0
-    worst: tuple[int, Tensor | None] = (0, None)
+    worst: tuple[tuple[int, int], Tensor | None] = ((0, 0), None)
     figures, of_float, errors = [], [], []
     with torch.no_grad():
         for sample in samples:
             output = runtime(sample.low)
             d, b, n = compare(output, integer.run(qgraph, sample.low), fmt)
             different, beyond, total = different + d, beyond + b, total + n
-            worst = max(worst, (b, sample.low), key=lambda one: one[0])
+            worst = max(worst, ((b, d), sample.low), key=lambda one: one[0])
             figures.append(task.figures(output, sample))
             real = reference(sample.low)
             of_float.append(task.figures(real, sample).quality)

@@ -50,6 +50,7 @@ def entry(plan: Plan, fps: float | None) -> dict[str, Any]:
         "predicted": plan.predicted.model_dump(),
         "counted": None if plan.counted is None else plan.counted.model_dump(),
         "headroom": None if fps is None else frame_rate.headroom(plan.predicted.latency_s, fps),
+        "unproven": None if plan.unproven is None else plan.unproven.model_dump(),
         "measured": None
         if measured is None
         else {

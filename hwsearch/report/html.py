@@ -159,6 +159,9 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
     if results.fps is not None:
         sentences.append(f"{units.rate(plan.predicted.latency_s, results.fps)}.")
     measured = plan.measured
+    if plan.unproven is not None:
+        sentences.append(f"{plan.not_proven}. Its loss is that of the simulation on the search pictures.")
+        return sentences
     if measured is None:
         sentences.append("This plan was not run in integers: its loss is that of the simulation on the search pictures.")
         return sentences
@@ -200,6 +203,7 @@ def _warnings(results: Results) -> list[str]:
     floats = plan.measured.float_layers if plan and plan.measured else []
     if floats:
         said.append(f"{len(floats)} of its layers run in floating point and are not proven in integers: {units.listing(floats)}.")
+    said += [f"{p.not_proven}." for p in results.front if p.unproven is not None and p is not plan]
     wrong = [p for p in results.front if p.measured and p.measured.mismatched_codes and not p.measured.float_layers]
     if wrong:
         named = units.listing(f"{p.name} ({p.measured.mismatched_codes:,})" for p in wrong if p.measured)

@@ -166,7 +166,8 @@ def _cells(candidate: Candidate) -> tuple[str, ...]:
     return (
         candidate.name or "new",
         f"{units.loss(price.loss_db)} {candidate.source}"
-        + (f"\n{units.loss(candidate.measured.loss_db)} measured" if candidate.measured else ""),
+        + (f"\n{units.loss(candidate.measured.loss_db)} measured" if candidate.measured else "")
+        + ("\nNOT PROVEN" if candidate.unproven else ""),
         units.seconds(price.latency_s),
         units.bytes_(price.weight_bytes),
         units.bytes_(price.peak_activation_bytes),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwmodels.errors import UsageError
+from hwmodels.errors import MismatchError, UsageError
 from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal
 from hwsearch.documents.url import StorageUrl
+
+if TYPE_CHECKING:
+    from hwsearch.documents.plan import Plan
 
 QUICK = 12
 """Probes and evaluations of a quick run."""
@@ -173,6 +177,7 @@ def _search(several: list[str], fields: dict[str, Any], terminal: Terminal) -> N
         with terminal.progress() as progress:
             runs = several_devices.optimize(several, pipeline.Request(**fields), progress)
         terminal.show(several_devices.document(runs), lambda screen: summary.render_targets(runs, screen))
+        _end([plan for results in runs.results.values() for plan in results.unproven])
         return
     from hwsearch.pipeline import left_out
 
@@ -180,6 +185,13 @@ def _search(several: list[str], fields: dict[str, Any], terminal: Terminal) -> N
         request = pipeline.Request(**fields)
         results = (left_out.optimize if left_out.asked(request) else pipeline.optimize)(request, progress)
     terminal.show(document.document(results), lambda screen: summary.render(results, screen))
+    _end(results.unproven)
+
+
+def _end(unproven: Sequence[Plan]) -> None:
+    """The exit code of a run, some chosen plans of which may be ``unproven``."""
+    if unproven:
+        raise typer.Exit(MismatchError.exit_code)
 
 
 def _without_password(word: str, storage: str | None) -> str:

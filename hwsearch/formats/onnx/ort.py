@@ -11,9 +11,10 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from hwmodels.errors import FileError
 from hwmodels.numbers import Int
 from hwsearch.formats.onnx import by_operator, state, write
-from hwsearch.formats.running.runtime import Run, Tolerance
+from hwsearch.formats.running.runtime import Looked, Run, Tolerance
 from hwsearch.quant.engine import integer, requant
 from hwsearch.quant.engine.steps import island
 from hwsearch.quant.network.formats import TensorFormat
@@ -53,16 +54,19 @@ def run_onnx(path: str | Path | bytes) -> Run:
     frames one after the other, with the states of a file that has some.
 
     Raises:
-        FileError: the file cannot be loaded.
+        FileError: the file cannot be loaded; so does the function, where it cannot be run.
     """
-    loaded = write.session(path)
+    loaded, shown = write.session(path), "the model" if isinstance(path, bytes) else path
     name, names = loaded.get_inputs()[0].name, [end.name for end in loaded.get_outputs()]
 
     def run(x: Tensor) -> Tensor:
         states, pictures = state.starting(loaded, *x.shape[2:]), []
         for frame in x.split(1):
             fed = {name: np.ascontiguousarray(frame.detach().numpy(), dtype=np.float32), **states}
-            given = dict(zip(names, loaded.run(None, fed), strict=True))
+            try:
+                given = dict(zip(names, loaded.run(None, fed), strict=True))
+            except Exception as error:  # as many unrelated classes as in loading
+                raise FileError(f"{shown}: ONNX Runtime cannot run it: {str(error).splitlines()[0]}") from None
             pictures.append(torch.from_numpy(given[names[0]]))
             states = state.handed_on(loaded, given)
         return torch.cat(pictures) if len(pictures) > 1 else pictures[0]
@@ -75,20 +79,26 @@ def tolerance(qgraph: QuantizedGraph, file: str | Path | bytes | None = None) ->
     formats = qgraph.formats
     spread = [node for node in qgraph.graph.nodes if isinstance(node.op, _SPREAD)]
 
-    def operators(x: Tensor) -> bool:
-        return file is not None and by_operator.agree(qgraph, file, x, fused=additions_are_fused())
+    def operators(x: Tensor) -> Looked:
+        """On a corner, as much as decides; where nothing is found in integers, the fault is sought on the rest, too."""
+        if file is None:
+            return Looked(told=False)
+        fused = additions_are_fused()
+        corner = by_operator.look(qgraph, file, x, fused=fused)
+        return by_operator.look(qgraph, file, x, fused=fused, whole=True) if corner.agree and integer.exact(qgraph) else corner
 
     if any(island(node.op, *(formats[name] for name in (*node.inputs, node.name))) for node in spread):
-        return Tolerance(1.0, BEYOND_ONE_IN_TOKENS, "Float islands between integers explain a few differences.", operators)
+        return Tolerance(1.0, BEYOND_ONE_IN_TOKENS, "Float islands between integers explain a few differences.", operators, True)
     if not integer.exact(qgraph) and any(isinstance(node.op, _JUMPS) for node in qgraph.graph.nodes):
         return Tolerance(
-            1.0, BEYOND_ONE_BEHIND_JUMPS, "A comparison of floating-point values explains a few differences.", operators
+            1.0, BEYOND_ONE_BEHIND_JUMPS, "A comparison of floating-point values explains a few differences.", operators, True
         )
     if not integer.exact(qgraph):
-        return Tolerance(1.0, BEYOND_ONE_CODE, "Half precision or interpolation explains differences of 1 only.", operators)
+        return Tolerance(1.0, BEYOND_ONE_CODE, "Half precision or interpolation explains differences of 1 only.", operators, True)
     if any(isinstance(node.op, Add) for node in qgraph.graph.nodes) and not additions_are_fused():
-        return Tolerance(UNFUSED_ADDITIONS, UNFUSED_ADDITIONS, "Additions without fused multiply-adds explain a few differences.")
-    return Tolerance()
+        unfused = "Additions without fused multiply-adds explain a few differences."
+        return Tolerance(UNFUSED_ADDITIONS, UNFUSED_ADDITIONS, unfused, operators)
+    return Tolerance(operators=operators)
 
 
 @lru_cache(maxsize=1)

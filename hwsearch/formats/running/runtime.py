@@ -19,18 +19,57 @@ Run = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Apart:
+    """An operator whose codes differ from the engine's although both read the same: its name and kind, how many of its ``codes``
+    differ on a picture, and the largest distance."""
+
+    name: str
+    kind: str
+    differing: int
+    codes: int
+    largest: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.kind}): {self.differing:,} of {self.codes:,} codes, by up to {self.largest:,}"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What every operator by itself has shown, on the codes that the runtime has before it. ``told``: it could be looked at;
+    ``apart``: the first, in order of execution, that is not what the engine computes."""
+
+    told: bool
+    apart: Apart | None = None
+
+    @property
+    def agree(self) -> bool:
+        """Whether all of them are known to be what the engine computes."""
+        return self.told and self.apart is None
+
+
+class CodesDifferError(MismatchError):
+    """Two runs of the same integers differ; ``apart``: the first operator that does by itself, where it was found."""
+
+    def __init__(self, message: str, hint: str = "", apart: Apart | None = None) -> None:
+        super().__init__(message, hint)
+        self.apart = apart
+
+
+@dataclass(frozen=True)
 class Tolerance:
     """How far a runtime's output codes may lie from the engine's: shares of all codes that may differ at all, and by more than
     one, and the reason. The default is that every code is equal.
 
-    ``operators`` tells for a picture whether every operator by itself, on the codes that the runtime has before it, is what the
-    engine computes: then more may differ behind all of them, since a deep network spreads and enlarges a code of difference.
+    ``operators`` looks at every operator by itself on a picture: it finds the one at fault where too much differs. Where
+    differences ``spread``, as behind islands of floating point, more than these shares may differ if all operators agree by
+    themselves, since a deep network enlarges a code of difference.
     """
 
     differing: float = 0.0
     beyond_one: float = 0.0
     reason: str = "Every layer runs in integers, so they should be equal. Please report this with the plan and your CPU."
-    operators: Callable[[Tensor], bool] | None = field(default=None, compare=False)
+    operators: Callable[[Tensor], Looked] | None = field(default=None, compare=False)
+    spread: bool = False
 
 
 class Runtime(Protocol):
@@ -68,16 +107,21 @@ def compare(a: Tensor, b: Tensor, fmt: TensorFormat) -> tuple[int, int, int]:
 
 
 def judge(tolerance: Tolerance, different: int, beyond: int, total: int, picture: Tensor | None = None) -> None:
-    """Raise ``MismatchError`` where two runs differ more than the tolerance allows, and not every operator by itself agrees on
-    ``picture``, one of those that were run."""
-    if different > tolerance.differing * total or beyond > tolerance.beyond_one * total:
-        if picture is not None and tolerance.operators is not None and tolerance.operators(picture):
-            return
-        raise MismatchError(
-            f"{different} of {total} output codes differ between the exported file and the integer engine, {beyond} by more "
-            "than 1",
-            tolerance.reason,
-        )
+    """Raise ``CodesDifferError`` where two runs differ more than the tolerance allows and what differs may not have spread from
+    operators that all agree by themselves; these are looked at on ``picture``, one of those that were run."""
+    if different <= tolerance.differing * total and beyond <= tolerance.beyond_one * total:
+        return
+    looked = Looked(told=False)
+    if picture is not None and tolerance.operators is not None:
+        looked = tolerance.operators(picture)
+    if tolerance.spread and looked.agree:
+        return
+    said = f"{different} of {total} output codes differ between the exported file and the integer engine, {beyond} by more than 1"
+    if looked.apart is not None:
+        said += f"; the first operator that differs by itself, on the same codes before it: {looked.apart}"
+    elif looked.agree:
+        said += "; no operator differs by itself, on the same codes before it"
+    raise CodesDifferError(said, tolerance.reason, looked.apart)
 
 
 def to_tflite(x: Tensor, fmt: TensorFormat) -> np.ndarray:

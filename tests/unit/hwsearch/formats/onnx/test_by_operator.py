@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hwmodels.errors import MismatchError
 from hwsearch.formats.onnx import by_operator, ort, write
-from hwsearch.formats.running.runtime import Tolerance, compare, judge
+from hwsearch.formats.running.runtime import Apart, CodesDifferError, Looked, Tolerance, compare, judge
 from hwsearch.plans import verify
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
@@ -69,7 +69,7 @@ def test_codes_that_tip_and_are_enlarged_are_told_from_a_fault(tmp_path: Path) -
     path = write.export(q, tmp_path / "edges.onnx")
     different, beyond, total = compare(ort.run_onnx(path)(x), integer.run(q, x), q.formats[q.graph.output.name])
     assert beyond > ort.BEYOND_ONE_IN_TOKENS * total
-    assert by_operator.agree(q, path, x)
+    assert by_operator.look(q, path, x).agree
     with pytest.raises(MismatchError, match="codes differ"):
         judge(ort.tolerance(q), different, beyond, total, x)  # without its file nobody can tell
     pairs = [Pair("edges", x, (255 * x[0, 0]).round().numpy())]
@@ -83,7 +83,11 @@ def test_codes_that_tip_and_are_enlarged_are_told_from_a_fault(tmp_path: Path) -
 def test_another_number_is_found_wherever_it_is(name: str) -> None:
     q = wide()
     file = write.to_model(q).SerializeToString()
-    assert not by_operator.agree(with_another_bias(q, name), file, smooth())
+    apart = by_operator.look(with_another_bias(q, name), file, smooth()).apart
+    assert apart is not None
+    assert (apart.name, apart.kind) == (name, "conv, int16 to int16")
+    assert apart.differing > 0.9 * apart.codes
+    assert apart.largest > 10
 
 
 def test_another_grid_of_the_picture_is_found() -> None:
@@ -93,27 +97,75 @@ def test_another_grid_of_the_picture_is_found() -> None:
     first = next(node for node in model.graph.node if "input" in node.input)
     scale = next(tensor for tensor in model.graph.initializer if tensor.name == first.input[1])
     scale.CopyFrom(numpy_helper.from_array((numpy_helper.to_array(scale) * 1.01).astype(np.float32), scale.name))
-    assert not by_operator.agree(q, model.SerializeToString(), smooth())
+    apart = by_operator.look(q, model.SerializeToString(), smooth()).apart
+    assert apart is not None
+    assert apart.name == "input"
 
 
 def test_parts_of_a_network_are_looked_at_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     q = wide()
     file = write.to_model(q).SerializeToString()
     monkeypatch.setattr(by_operator, "MOST_BYTES", 1)
-    assert by_operator.agree(q, file, smooth())
-    assert not by_operator.agree(with_another_bias(q, "last"), file, smooth())
+    assert by_operator.look(q, file, smooth()).agree
+    two = with_another_bias(with_another_bias(q, "last"), "edges")
+    apart = by_operator.look(two, file, smooth()).apart
+    assert apart is not None
+    assert apart.name == "edges"  # the first of both
 
 
 def test_the_picture_decides_only_where_too_much_differs() -> None:
     asked: list[Tensor] = []
+    apart = Apart("edges", "conv", 3, 10, 2)
 
-    def operators(x: Tensor) -> bool:
+    def operators(x: Tensor) -> Looked:
         asked.append(x)
-        return len(asked) > 1
+        return Looked(told=True, apart=apart if len(asked) == 1 else None)
 
-    tolerance = Tolerance(1.0, 0.1, "", operators)
+    tolerance = Tolerance(1.0, 0.1, "", operators, spread=True)
     judge(tolerance, 10, 1, 10, smooth())
     assert not asked
-    with pytest.raises(MismatchError):
+    with pytest.raises(CodesDifferError, match=r"edges \(conv\): 3 of 10 codes, by up to 2") as refused:
         judge(tolerance, 10, 2, 10, smooth())
+    assert refused.value.apart == apart
     judge(tolerance, 10, 2, 10, smooth())
+    with pytest.raises(CodesDifferError, match="no operator differs by itself"):  # in integers nothing spreads
+        judge(replace(tolerance, spread=False), 10, 2, 10, smooth())
+
+
+def test_what_cannot_be_looked_at_excuses_nothing() -> None:
+    with pytest.raises(CodesDifferError) as refused:
+        judge(Tolerance(1.0, 0.1, "", lambda x: Looked(told=False), spread=True), 10, 2, 10, smooth())
+    assert "operator" not in str(refused.value)
+
+
+class Plain(nn.Module):
+    """Two convolutions, all integers at 8 bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(self.one(x).relu())
+
+
+def test_in_integers_the_fault_is_sought_beyond_the_corner() -> None:
+    """A weight that only matters where the picture is bright, and the corner is dark."""
+    graph = trace(Plain().eval(), 1, "plain", 1)
+    x = torch.zeros(1, 1, 80, 80)
+    x[:, :, 70:, 70:] = torch.rand(10, 10, generator=torch.Generator().manual_seed(0))
+    space = build_space(to_workload(graph, 80, 80), (8,), (8,))
+    q = calibrate(graph, [x], space, method="minmax").quantized(space.uniform(8, 8))
+    layer = q.layers["one"]
+    assert isinstance(layer, LayerIntegers)
+    weight = layer.weight.copy()
+    weight[0] = -weight[0]
+    other = replace(q, layers={**q.layers, "one": replace(layer, weight=weight)})
+    file = write.to_model(q).SerializeToString()
+    assert by_operator.look(other, file, x).agree
+    tolerance = ort.tolerance(other, file)
+    with pytest.raises(CodesDifferError) as refused:
+        judge(tolerance, *compare(ort.run_onnx(file)(x), integer.run(other, x), q.formats[q.graph.output.name]), x)
+    assert refused.value.apart is not None
+    assert refused.value.apart.name == "one"
