@@ -294,7 +294,6 @@ def _shares(
     """
     variants: dict[str, Variant] = {}
     refused: BudgetError | None = None
-    best = chosen_proxy.DEFAULT
     for name, own in made.items():
         budgets = frame_rate.budgets_with(own.request.budgets, request.fps)
         tables = [tiled.table for tiled in tiling_options.left_open(own.problem, own.request, budgets).useful]
@@ -307,7 +306,8 @@ def _shares(
         with progress.stage("calibrating", STEPS) as stage:
             prepare(own.problem, photos, request.seed, own.shared, follow(stage, STEPS), request.methods, judge)
         measure = partial(pipeline.measured_tables, photos, judge.float_mse, own.request, progress)
-        damage = own.shared.tables(own.problem.space, measure)[best]
+        tables_of = own.shared.tables(own.problem.space, measure)
+        damage = tables_of[chosen_proxy.best((), tables_of)]
         variants[name] = Variant(own.request.dropped, own.problem.space, tables, damage, own.lost_db)
     if not variants:
         raise refused or BudgetError("no plan meets the budgets")

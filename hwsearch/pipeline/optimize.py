@@ -71,7 +71,9 @@ def measure_damage(
     """The damage table of every proxy that searches use: noise measured on the crops, told in dB for pictures on which the
     floating-point network errs by ``float_mse``."""
     tables = {}
-    searched = chosen_proxy.measured(quick or bool(calibration.graph.remembered))
+    searched = chosen_proxy.measured(calibration.graph, calibration.space, quick)
+    if chosen_proxy.DEFAULT not in searched:
+        progress.say(f"{chosen_proxy.DEFAULT} is not measured: one run of this network for each choice would take too long")
     with progress.stage("quality proxies", STEPS * len(searched)) as stage:
         for name, info in searched.items():
             report = follow(stage, STEPS)
@@ -302,7 +304,8 @@ def measured_tables(
     photos: Pictures, float_mse: np.ndarray, request: Request, progress: Progress, calibration: Calibration
 ) -> dict[str, Damage]:
     """The damage tables of a calibrated network, from the cache of this person or for it."""
-    name = damage_cache.key(calibration, photos, request.seed, chosen_proxy.measured(request.quick), quick=request.quick)
+    searched = chosen_proxy.measured(calibration.graph, calibration.space, request.quick)
+    name = damage_cache.key(calibration, photos, request.seed, searched, quick=request.quick)
     if request.cache and (known := damage_cache.load(name, calibration.space)) is not None:
         progress.say("quality proxies as an earlier run has measured them; --no-cache measures them anew")
         return known
