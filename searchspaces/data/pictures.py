@@ -233,7 +233,7 @@ def fitted(pair: Pair, only: tuple[int, int] | None, multiple: int = 1) -> Pair:
     if only is not None and (height < only[0] or width < only[1]):
         raise FileError(
             f"{pair.name}: {height}x{width} pixels (height x width) after degradation, less than the {only[0]}x{only[1]} needed",
-            "Give --input a smaller size, where the network is for the one size that is priced, or larger pictures.",
+            "Give --input a smaller size, where the network is for the one size that is priced, or larger pictures (--images).",
         )
     return window(pair, wanted)
 
