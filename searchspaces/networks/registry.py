@@ -20,6 +20,7 @@ from hwmodels.errors import FileError, UsageError, closest
 from hwmodels.parts.plugins import execute
 from hwmodels.parts.registry import Part, Registry, instances
 from searchspaces.data.pictures import InputKind
+from searchspaces.networks.several_outputs import picture_alone
 from searchspaces.networks.spec import NetworkSpec, blueprint
 from searchspaces.networks.weights import Weights, check_finite, put, read_provenance, read_weights, sha256
 
@@ -192,7 +193,10 @@ def load_file(
     if not convs or convs[0].in_channels not in (1, 3):
         found = f"its first convolution reads {convs[0].in_channels} channels" if convs else "it has no convolution"
         raise UsageError(f"{target}: {found}", "A network must read pictures of 1 (luma) or 3 (RGB) channels.")
-    found_scale = _scale_of(module, convs[0].in_channels, target) if enlarges else 1
+    found_scale, said = _scale_of(module, convs[0].in_channels, target) if enlarges else (1, None)
+    if said is not None:
+        remarks = (*remarks, f"{target}: {said}")
+        _log.warning(remarks[-1])
     if scale is not None and scale != found_scale:
         raise UsageError(f"{target}: this network enlarges {found_scale} times, not {scale} times")
     return LoadedNetwork(
@@ -200,12 +204,16 @@ def load_file(
     )
 
 
-def _scale_of(module: nn.Module, channels: int, target: str) -> int:
-    """Run the module on a picture of 24x32 pixels, which suits networks that want a multiple of 2, 4 or 8."""
+def _scale_of(module: nn.Module, channels: int, target: str) -> tuple[int, str | None]:
+    """Run the module on a picture of 24x32 pixels, which suits networks that want a multiple of 2, 4 or 8; what is said of its
+    results where they are several."""
     height, width = 24, 32
     try:
         with torch.no_grad():
             output = module(torch.zeros(1, channels, height, width))
+            said = picture_alone(module, output, channels)
+            if said is not None:
+                output = module(torch.zeros(1, channels, height, width))
     except Exception as error:
         raise FileError(f"{target}: the network fails on a small picture ({type(error).__name__}: {error})") from error
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
@@ -215,7 +223,7 @@ def _scale_of(module: nn.Module, channels: int, target: str) -> int:
             f"{target}: a picture of {channels}x{height}x{width} becomes {shape or type(output).__name__}",
             "A network must return the picture, enlarged by a whole factor, with as many channels as it reads.",
         )
-    return scale
+    return scale, said
 
 
 def _import(path: Path) -> Any:

@@ -19,6 +19,7 @@ from hwmodels.errors import FileError, UsageError
 from searchspaces.networks import checkpoint
 from searchspaces.networks.prefixes import views
 from searchspaces.networks.registry import LoadedNetwork
+from searchspaces.networks.several_outputs import picture_alone
 from searchspaces.networks.weights import as_numbers, sha256
 
 NAME = "spandrel"
@@ -95,6 +96,7 @@ def load(weights: str | Path | None, scale: int | None, arguments: Mapping[str, 
         )
     if scale not in (None, found.scale):
         raise UsageError(f"{weights}: weights of {found.title} x{found.scale}, not of scale {scale}", "Leave --scale out.")
+    said = _one_picture(found)
     return LoadedNetwork(
         found.module,
         found.identity,
@@ -103,8 +105,18 @@ def load(weights: str | Path | None, scale: int | None, arguments: Mapping[str, 
         "low",
         sha256(weights),
         {"family": found.title},
-        remarks=found.remarks,
+        remarks=found.remarks if said is None else (*found.remarks, f"{weights}: {said}"),
     )
+
+
+def _one_picture(found: Found) -> str | None:
+    """What is said of a network that gives more than a picture (FBCNN also tells the quality that it found)."""
+    x = torch.zeros(1, found.channels, 64, 64)
+    try:
+        with torch.no_grad():
+            return picture_alone(found.module, found.module(x), found.channels)
+    except Exception:  # a size that is not its own: tracing finds those
+        return None
 
 
 def _library() -> Any:

@@ -20,17 +20,17 @@ _RECURRENT = "a recurrent layer: every place waits for the one before it, which 
 _SPECTRUM = "a Fourier transform: no device here has integers for complex values"
 _PLACES = "which places it takes depends on the values of the picture"
 _RUNNING = "a running total: every place waits for the one before it, which nothing here computes in integers"
-_OWN_PLACES = "every value has a place of its own; `index_select`, slices and `flip`, the same for a whole axis, are traced"
-_RANDOM = "random numbers: the network gives another picture at every run"
+OWN_PLACES = "every value has a place of its own; `index_select`, slices and `flip`, the same for a whole axis, are traced"
+RANDOM = "random numbers: the network gives another picture at every run"
 _NUMBER = "a number is taken out of a tensor that depends on the picture; leave it a tensor"
 _REASONS: dict[str, tuple[str, ...]] = {
     _RECURRENT: ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell"),
     _SPECTRUM: ("stft", "istft", "complex", "polar", "view_as_complex", "view_as_real", "real", "imag", "angle"),
     _PLACES: ("argmax", "argmin", "argsort", "sort", "topk", "kthvalue", "nonzero", "unique", "bincount", "bucketize",
-              "searchsorted"),
+              "searchsorted", "median", "nanmedian", "mode"),
     _RUNNING: ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"),
-    _OWN_PLACES: ("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim"),
-    _RANDOM: ("rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "normal", "bernoulli", "dropout",
+    OWN_PLACES: ("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim"),
+    RANDOM: ("rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "normal", "bernoulli", "dropout",
               "multinomial"),
 }  # fmt: skip
 _REASON_OF = {name: reason for reason, names in _REASONS.items() for name in names}
@@ -42,6 +42,18 @@ def reason(call: fx.Node) -> str | None:
     """Why no canonical operator computes a call, however it is taken apart; None where that has to be tried."""
     name = packet(call)
     return _SPECTRUM if name.startswith("fft_") else _REASON_OF.get(name)
+
+
+_SEEDED_IN_TRAINING = ("dropout", "rrelu", "attention", "norm")
+"""Parts of the names of operators that draw numbers in training alone."""
+
+
+def is_random(call: fx.Node) -> bool:
+    """Whether a call draws numbers, also where no picture is asked for any."""
+    seeded = torch.Tag.nondeterministic_seeded in getattr(call.target, "tags", ())
+    name = packet(call)
+    drawn = name in ("normal", "log_normal") or not any(word in name for word in _SEEDED_IN_TRAINING)
+    return seeded and drawn and _REASON_OF.get(name, RANDOM) == RANDOM
 
 
 def nothing_further(call: fx.Node) -> str | None:

@@ -35,7 +35,7 @@ from searchspaces.ir.module import GraphModule
 from searchspaces.ir.simplify import simplify
 from searchspaces.ops.registry import operators
 from searchspaces.tracing import refusals
-from searchspaces.tracing.calls.maps import UNEVEN
+from searchspaces.tracing.calls.pooling import UNEVEN
 from searchspaces.tracing.formulas import WINDOWS, Differs, TraceSize, depends_on_size, holds_sizes, joined
 from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
@@ -135,7 +135,7 @@ class _Traced:
             else:
                 walker = Walker(_exported(module, (example,), self.name), tuple(example.shape))
             self._walked[sample] = walker.run(), walker.uncounted
-            self.uneven |= any(line.endswith(UNEVEN) for line in walker.uncounted)
+            self.uneven |= any(f".{UNEVEN}" in node.name for node in walker.nodes)
         return self._walked[sample]
 
     def check(self, graph: Graph, sizes: Sequence[Size]) -> None:

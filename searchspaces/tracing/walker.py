@@ -23,12 +23,24 @@ from searchspaces.ops.reductions.reduce import Mean, Reduction, Std
 from searchspaces.ops.state import Remember, State
 from searchspaces.tracing import composition, refusals
 from searchspaces.tracing.aten import HANDLERS, Value, operator_name, tensor_name
-from searchspaces.tracing.calls import arithmetic, choices, functions, layers, maps, shapes, unfolding, writes
+from searchspaces.tracing.calls import (
+    arithmetic,
+    choices,
+    functions,
+    layers,
+    maps,
+    places,
+    pooling,
+    shapes,
+    unfolding,
+    volumes,
+    writes,
+)
 from searchspaces.tracing.calls.writes import Blank, in_place, partly, untold, write
 from searchspaces.tracing.statistics import match_moment
 
 MOMENTS: Mapping[str, Op] = {"mean": Mean(), "std": Std()}
-FILES = (arithmetic, choices, functions, layers, maps, shapes, unfolding, writes)
+FILES = (arithmetic, choices, functions, layers, maps, places, pooling, shapes, unfolding, volumes, writes)
 """Where handlers are registered."""
 DEEPEST = 6
 """How often what an operator is composed of is taken apart again."""
@@ -130,6 +142,8 @@ class Walker:
             raise FileError(f"{self._at(call, name)}: {final}")
         moment = match_moment(call)
         try:
+            if refusals.is_random(call):
+                raise NotRead(refusals.RANDOM)
             if (blank := partly(self, call)) is not None:
                 self.values[call] = blank
             elif moment is not None and isinstance(self.values.get(moment.source), str):

@@ -100,6 +100,7 @@ def _grown(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any) -> Va
     if places is not None:
         inner = _grown(walk, call, source, scale, shift.masked_fill(places, 0.0))
         return hidden(walk, call, str(inner), places)
+    scale, shift = narrowed(scale, shape(source)), narrowed(shift, shape(source))
     sides = [tuple(c.shape) for c in (scale, shift) if isinstance(c, Tensor)]
     if torch.broadcast_shapes(shape(source), *sides) == shape(source):
         return affine(walk, call, source, scale, shift)
@@ -109,6 +110,17 @@ def _grown(walk: Walk, call: fx.Node, source: Any, scale: Any, shift: Any) -> Va
     if isinstance(shift, Tensor) or shift != 0:
         name = walk.emit(call, Add(), (name,), {"other": as_operand(torch.as_tensor(shift))})
     return name
+
+
+def narrowed(constant: Any, sides: tuple[int, ...]) -> Any:
+    """A constant with one place along axes where all are alike, such as ``ones_like``: it is one for pictures of any size."""
+    if not isinstance(constant, Tensor) or constant.numel() < 2 or torch.broadcast_shapes(constant.shape, sides) != sides:
+        return constant
+    for axis in range(constant.ndim):
+        first = constant.narrow(axis, 0, 1)
+        if constant.shape[axis] > 1 and bool((constant == first).all()):
+            constant = first
+    return constant.contiguous()
 
 
 @handles("mul.Tensor", "mul.Scalar", becomes=(Mul, Affine, Add))

@@ -15,11 +15,13 @@ from torch import Tensor, fx
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Maximum, Mul, Sub, Where
 from searchspaces.ops.maps.jumps import MIRRORED, OPPOSITE, Comparison, Relation
+from searchspaces.ops.moves.move import Concat, Gather
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Max, Min
 from searchspaces.tracing.aten import Value, Walk, arguments, axes_of, handles, packet, shape, tensor_name
 from searchspaces.tracing.calls.arithmetic import affine, as_operand
 from searchspaces.tracing.calls.masks import hidden, infinite
+from searchspaces.tracing.calls.places import written_at
 
 RELATIONS: Mapping[str, Relation] = {
     "gt": ">", "greater": ">", "ge": ">=", "greater_equal": ">=", "lt": "<", "less": "<", "le": "<=", "less_equal": "<=",
@@ -115,11 +117,16 @@ def _masked_fill(walk: Walk, call: fx.Node) -> Value:
     return _choice(walk, call, a["mask"], a["value"], a["self"])
 
 
-@handles("index_put.default", becomes=(Where, Comparison, Mul, Add, Affine))
+@handles("index_put.default", becomes=(Where, Comparison, Mul, Add, Affine, Gather, Concat))
 def _masked_write(walk: Walk, call: fx.Node) -> Value:
-    """``x[mask] = value`` alone: places that are counted are no choice."""
+    """``x[mask] = value``, or ``x[:, places] = y`` where the places are known beforehand; counted ones are no choice."""
     a = arguments(call)
     (mask, *more) = a["indices"]
+    given = [(axis, index) for axis, index in enumerate(a["indices"]) if index is not None]
+    if len(given) == 1 and not a["accumulate"] and isinstance(found := walk.value(given[0][1]), Tensor) and found.ndim == 1:
+        axis, side = given[0][0], shape(call)[given[0][0]]
+        indices = found.nonzero().flatten() if found.dtype == torch.bool else found
+        return written_at(walk, call, a["self"], a["values"], axis, [int(place) % side for place in indices])
     whole = isinstance(mask, fx.Node) and mask.meta["val"].dtype == torch.bool and shape(mask) == shape(a["self"])
     if more or a["accumulate"] or not whole or torch.Size(shape(a["values"])).numel() != 1:
         raise NotRead("writes to places that it counts")

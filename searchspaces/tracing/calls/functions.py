@@ -12,11 +12,11 @@ from searchspaces.ops.maps import activation as act
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Div, Mul, Sub
 from searchspaces.ops.maps.jumps import Round, Sign
-from searchspaces.ops.moves.move import Reshape
+from searchspaces.ops.moves.move import Reshape, Slice
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Max, Sum
 from searchspaces.tracing.aten import Value, Walk, arguments, axes_of, handles, loose_name, packet, shape, tensor_name
-from searchspaces.tracing.calls.arithmetic import affine
+from searchspaces.tracing.calls.arithmetic import affine, as_operand
 
 
 def _unary(walk: Walk, call: fx.Node, op: act.Activation, weights: Mapping[str, Tensor] | None = None) -> Value:
@@ -206,9 +206,55 @@ def _rrelu(walk: Walk, call: fx.Node) -> Value:
 
 @handles("pow.Tensor_Scalar", becomes=(act.Pow, act.Sqrt, act.Rsqrt, act.Reciprocal))
 def _pow(walk: Walk, call: fx.Node) -> Value:
-    exponent = float(arguments(call)["exponent"])
+    return _power(walk, call, float(arguments(call)["exponent"]))
+
+
+def _power(walk: Walk, call: fx.Node, exponent: float) -> Value:
     named: Mapping[float, act.Activation] = {0.5: act.Sqrt(), -0.5: act.Rsqrt(), -1.0: act.Reciprocal()}
     return _unary(walk, call, named.get(exponent, act.Pow(exponent)))
+
+
+@handles("pow.Tensor_Tensor", becomes=(act.Log, Mul, act.Exp, act.Pow, act.Sqrt, act.Rsqrt, act.Reciprocal))
+def _pow_of_tensors(walk: Walk, call: fx.Node) -> Value:
+    """``exp(y log x)``, which is a power of what is above zero; one exponent for all is that power."""
+    a = arguments(call)
+    base, exponent = walk.value(a["self"]), walk.value(a["exponent"])
+    if isinstance(exponent, Tensor) and bool((exponent == exponent.flatten()[0]).all()) and shape(call) == shape(a["self"]):
+        return _power(walk, call, float(exponent.flatten()[0]))
+    if isinstance(base, Tensor):
+        if not bool((base > 0).all()):
+            raise NotRead("powers of what is not above zero")
+        inner = walk.emit(call, Mul(), (tensor_name(walk, a["exponent"]),), {"other": as_operand(base.log())}, suffix="exponent")
+        return walk.emit(call, act.Exp(), (inner,))
+    logarithm = walk.emit(call, act.Log(), (tensor_name(walk, a["self"]),), suffix="log")
+    if isinstance(exponent, Tensor):
+        inner = walk.emit(call, Mul(), (logarithm,), {"other": as_operand(exponent)}, suffix="exponent")
+    else:
+        inner = walk.emit(call, Mul(), (logarithm, tensor_name(walk, a["exponent"])), suffix="exponent")
+    return walk.emit(call, act.Exp(), (inner,))
+
+
+MOST_FACTORS = 128
+"""A product of more values along an axis is not taken apart."""
+
+
+@handles("prod.dim_int", becomes=(Slice, Mul, Reshape))
+def _prod(walk: Walk, call: fx.Node) -> Value:
+    """Halves times each other until one place is left."""
+    a = arguments(call)
+    name = tensor_name(walk, a["self"])
+    axis, odd = int(a["dim"]) % len(shape(a["self"])), list[str]()
+    if walk.shape(name)[axis] > MOST_FACTORS:
+        raise NotRead(f"of more than {MOST_FACTORS} values")
+    while (count := walk.shape(name)[axis]) > 1:
+        half = count // 2
+        if count % 2:
+            odd.append(walk.emit(call, Slice(count - 1, count, axis), (name,), suffix="last"))
+        parts = [walk.emit(call, Slice(at, at + half, axis), (name,), suffix="half") for at in (0, half)]
+        name = walk.emit(call, Mul(), (parts[0], parts[1]))
+    for one in odd:
+        name = walk.emit(call, Mul(), (name, one))
+    return name if a["keepdim"] else walk.emit(call, Reshape(shape(call)), (name,), suffix="view")
 
 
 @handles("silu.default", becomes=(act.Sigmoid, Mul))

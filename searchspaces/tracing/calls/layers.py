@@ -16,12 +16,14 @@ from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import Permute, PixelShuffle, Reshape
 from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.moves.windows import Windows
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm, RmsNorm
 from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.aten import Value, Walk, arguments, both, handles, loose_name, one, shape, tensor_name
 from searchspaces.tracing.calls.arithmetic import affine
 from searchspaces.tracing.calls.masks import hidden
+from searchspaces.tracing.calls.products import by_products, product, turned
 
 COMPUTED = "weights are computed from the picture"
 
@@ -42,9 +44,11 @@ def _same_or_both(values: Any) -> int | tuple[int, int]:
     return y if y == x else (y, x)
 
 
-@handles("conv2d.default", "conv2d.padding", becomes=(Conv,))
+@handles("conv2d.default", "conv2d.padding", becomes=(Conv, Pad, Windows, Permute, Reshape, MatMul, Add))
 def _conv2d(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
+    if isinstance(walk.value(a["weight"]), str) and not isinstance(a["padding"], str):
+        return by_products(walk, call)
     weight, bias = _constants(walk, a)
     dilation = both(a["dilation"])
     if a["padding"] == "valid":
@@ -191,25 +195,10 @@ def _constant_first(walk: Walk, call: fx.Node, matrix: Tensor, source: Any) -> V
     rank, matrix = len(shape(source)), _one_matrix(matrix)
     if matrix.ndim != 2 or rank < 2:
         raise NotRead("a constant factor that is more than one matrix")
-    turned = _turned(rank)
-    before = walk.emit(call, Permute(turned), (tensor_name(walk, source),), suffix="turned")
+    order = turned(rank)
+    before = walk.emit(call, Permute(order), (tensor_name(walk, source),), suffix="turned")
     found = walk.emit(call, Linear(), (before,), {"weight": matrix})
-    return walk.emit(call, Permute(turned), (found,), suffix="back")
-
-
-def _turned(rank: int) -> tuple[int, ...]:
-    return (*range(rank - 2), rank - 1, rank - 2)
-
-
-def product(walk: Walk, call: fx.Node, left: str, right: str, suffix: str = "") -> str:
-    """The product of two tensors; where one is another with its last two axes exchanged, the product reads that."""
-    sides, turns = [], []
-    for name in (left, right):
-        node = walk.node(name)
-        turn = isinstance(node.op, Permute) and node.op.axes == _turned(len(node.op.axes))
-        sides.append(node.inputs[0] if turn else name)
-        turns.append(turn)
-    return walk.emit(call, MatMul(*turns), (sides[0], sides[1]), suffix=suffix)
+    return walk.emit(call, Permute(order), (found,), suffix="back")
 
 
 @handles("scaled_dot_product_attention.default", becomes=(MatMul, Softmax, Mul, Add, Permute))
@@ -221,8 +210,8 @@ def _attention(walk: Walk, call: fx.Node) -> Value:
     query, key, value = (tensor_name(walk, a[role]) for role in ("query", "key", "value"))
     scale = 1 / math.sqrt(shape(a["query"])[-1]) if a["scale"] is None else float(a["scale"])
     scaled = walk.emit(call, Mul(), (query,), {"other": torch.tensor([scale])}, suffix="scale")
-    turned = walk.emit(call, Permute(_turned(len(shape(a["key"])))), (key,), suffix="turned")
-    scores = product(walk, call, scaled, turned, suffix="scores")
+    other = walk.emit(call, Permute(turned(len(shape(a["key"])))), (key,), suffix="turned")
+    scores = product(walk, call, scaled, other, suffix="scores")
     mask = walk.value(a["attn_mask"])
     if a["is_causal"]:
         mask = torch.ones(shape(a["query"])[-2], shape(a["key"])[-2], dtype=torch.bool).tril()

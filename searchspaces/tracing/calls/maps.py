@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from torch import fx
+from torch import Tensor, fx
 
 from searchspaces.ops.maps.activation import Abs, Pow, Sqrt
+from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.grid_sample import GridSample
 from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Slice
 from searchspaces.ops.moves.pad import Pad
@@ -30,8 +31,6 @@ def _pixel_unshuffle(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, PixelUnshuffle(int(a["downscale_factor"])), (tensor_name(walk, a["self"]),))
 
 
-UNEVEN = "windows of different sizes"
-"""Why pooling to a number of windows is not traced: at sizes that are multiples of that number it is."""
 MODES = {
     "upsample_nearest2d": "nearest",
     "_upsample_nearest_exact2d": "nearest-exact",
@@ -123,23 +122,6 @@ def _length(walk: Walk, call: fx.Node) -> Value:
     return walk.emit(call, Sqrt(), (total,)) if order == 2 else total
 
 
-@handles("adaptive_avg_pool2d.default", "adaptive_max_pool2d.default", becomes=(Mean, Max, AvgPool, MaxPool))
-def _adaptive(walk: Walk, call: fx.Node) -> Value:
-    a = arguments(call)
-    source = a["self"]
-    rows, columns = both(a["output_size"])
-    mean = "avg" in packet(call)
-    height, width = shape(source)[-2:]
-    if (rows, columns) == (1, 1):
-        found = walk.emit(call, Mean() if mean else Max(), (tensor_name(walk, source),))
-    elif height % rows or width % columns:
-        raise NotRead(UNEVEN)
-    else:
-        kernel = (height // rows, width // columns)
-        found = walk.emit(call, (AvgPool if mean else MaxPool)(kernel, kernel), (tensor_name(walk, source),))
-    return found if mean else (found, None)
-
-
 def beyond(side: int, kernel: int, stride: int, padding: int) -> int:
     """How far the last window lies beyond the border where sizes are rounded up: one that would begin there is left out."""
     windows = -(-(side + 2 * padding - kernel) // stride) + 1
@@ -148,7 +130,9 @@ def beyond(side: int, kernel: int, stride: int, padding: int) -> int:
     return max((windows - 1) * stride + kernel - side - 2 * padding, 0)
 
 
-@handles("max_pool2d.default", "avg_pool2d.default", "max_pool2d_with_indices.default", becomes=(MaxPool, AvgPool, Pad))
+@handles(
+    "max_pool2d.default", "avg_pool2d.default", "max_pool2d_with_indices.default", becomes=(MaxPool, AvgPool, Pad, Mean, Max)
+)
 def _pool(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     kernel = both(a["kernel_size"])
@@ -166,6 +150,13 @@ def _pool(walk: Walk, call: fx.Node) -> Value:
             raise NotRead("windows that are cut off by the border (ceil_mode)")
         if down or right:  # the border once more changes no maximum
             source = walk.emit(call, Pad((0, right, 0, down), "replicate"), (source,), suffix="border")
+    axes = [*zip((2, 3), shape(a["self"])[-2:], kernel, stride, padding, strict=True)]
+    over = tuple(axis for axis, side, reach, _, pad in axes if reach == side != 1 and not pad)
+    if over and all(
+        axis in over or (reach, step, pad) == (1, 1, 0) for axis, _, reach, step, pad in axes
+    ):  # whole rows or columns
+        found = walk.emit(call, (Mean if packet(call).startswith("avg") else Max)(over, True), (source,))
+        return (found, None) if packet(call).endswith("indices") else found
     op: MaxPool | AvgPool = MaxPool(kernel, stride, padding)
     if packet(call).startswith("avg"):
         op = AvgPool(kernel, stride, padding, bool(a["count_include_pad"]))
@@ -213,9 +204,17 @@ def _wrapped(walk: Walk, call: fx.Node, source: Any, pads: list[int]) -> str:
     return name
 
 
-@handles("grid_sampler.default", "grid_sampler_2d.default", becomes=(GridSample,))
+@handles("grid_sampler.default", "grid_sampler_2d.default", becomes=(GridSample, Mean, Mul, Add))
 def _grid_sample(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     modes, around = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
     op = GridSample(modes[a["interpolation_mode"]], around[a["padding_mode"]], bool(a["align_corners"]))  # type: ignore[arg-type]  # torch numbers its modes, the operator names them
-    return walk.emit(call, op, (tensor_name(walk, a["input"]), tensor_name(walk, a["grid"])))
+    picture, grid = tensor_name(walk, a["input"]), walk.value(a["grid"])
+    if not isinstance(grid, Tensor):
+        return walk.emit(call, op, (picture, tensor_name(walk, a["grid"])))
+    if bool((grid != grid[:1]).any()):
+        raise NotRead("constant places that differ between pictures")
+    nothing = walk.emit(call, Mean((1, 2, 3), True), (picture,), suffix="mean")  # places stand in every picture of a batch
+    nothing = walk.emit(call, Mul(), (nothing,), {"other": grid.new_zeros(1)}, suffix="nothing")
+    places = walk.emit(call, Add(), (nothing,), {"other": grid[:1].float().contiguous()}, suffix="places")
+    return walk.emit(call, op, (picture, places))

@@ -231,6 +231,8 @@ def _flip(walk: Walk, call: fx.Node) -> Value:
 @handles("expand.default", "expand_as.default", "broadcast_to.default", becomes=(Expand,))
 def _expand(walk: Walk, call: fx.Node) -> Value:
     before, after = shape(call.args[0]), shape(call)
+    if isinstance(constant := walk.value(call.args[0]), Tensor):  # to the sides of a tensor that is computed
+        return constant.expand(after)
     if before == after:
         return loose_name(walk, call.args[0])
     source = (1,) * (len(after) - len(before)) + before

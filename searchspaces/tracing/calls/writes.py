@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from searchspaces.ops.moves.move import Concat, Gather, Reshape, Slice
+from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.reading import NotRead
 from searchspaces.tracing.aten import (
     Value,
@@ -38,11 +39,16 @@ PARTS = ("slice", "select", "narrow", "view", "permute", "transpose", "unsqueeze
 
 @dataclass(frozen=True)
 class Blank:
-    """A constant of which some places along one axis have been written: for each place the tensor that was, and where in it."""
+    """A constant of which some places along one axis have been written: for each place the tensor that was, and where in it.
+
+    Attributes:
+        value: what the others are, None: not all the same.
+    """
 
     sides: tuple[int, ...]
     axis: int
     places: tuple[tuple[str, int] | None, ...]
+    value: float | None
 
 
 FULL = {"zeros": 0.0, "ones": 1.0, "empty": 0.0}
@@ -93,6 +99,8 @@ def write(walk: Values, call: fx.Node) -> None:
         before = walk.values.get(whole)
         if isinstance(before, str):
             found = _joined(walk, call, target, before, found)
+        elif isinstance(before, Tensor | Blank) and _is_part(whole) and (value := _unwritten(whole, before)) is not None:
+            found = _surrounded(walk, call, target, value, found)
         elif isinstance(before, Tensor | Blank) and not _is_part(whole):
             found = _filled(walk, call, target, before, found)
         else:
@@ -132,7 +140,7 @@ def _filled(walk: Walk, call: fx.Node, part: fx.Node, before: Tensor | Blank, fo
     sides = tuple(before.shape) if isinstance(before, Tensor) else before.sides
     axis, start, step = _where(part, sides)
     if isinstance(before, Tensor):
-        before = Blank(sides, axis, (None,) * sides[axis])
+        before = Blank(sides, axis, (None,) * sides[axis], _alike(before))
     elif before.axis != axis:
         raise NotRead("fills a tensor along several axes")
     found = _as_slice(walk, call, part, axis, sides, found)
@@ -143,6 +151,39 @@ def _filled(walk: Walk, call: fx.Node, part: fx.Node, before: Tensor | Blank, fo
     if len(written) < len(places):
         return replace(before, places=tuple(places))
     return _gathered(walk, call, written, axis)
+
+
+def _alike(constant: Tensor) -> float | None:
+    """The one value that a constant has everywhere."""
+    first = constant.flatten()[:1]
+    return float(first) if len(first) and bool((constant == first).all()) else None
+
+
+def _unwritten(part: fx.Node, before: Tensor | Blank) -> float | None:
+    """The one value that a part of a constant still has everywhere; None where it was written to, or has several."""
+    if isinstance(before, Tensor):
+        return _alike(before)
+    if operator_name(part) == "select.int":
+        return None
+    axis, start, step = _where(part, before.sides)
+    places = before.places[start : start + shape(part)[axis] * step : step]
+    return before.value if axis == before.axis and not any(places) else None
+
+
+def _surrounded(walk: Walk, call: fx.Node, part: fx.Node, value: float, found: str) -> str:
+    """A tensor of one value everywhere with ``found`` in the place that ``part`` is of it: padding with that value.
+
+    Raises:
+        NotRead: it is every other place.
+    """
+    sides = shape(arguments(part)["self"])
+    axis, start, step = _where(part, sides)
+    found = _as_slice(walk, call, part, axis, sides, found)
+    length = walk.shape(found)[axis]
+    if step != 1 and length > 1:
+        raise NotRead("writes what is computed into every other place of a part of a constant")
+    amounts = (0, 0) * (len(sides) - 1 - axis) + (start, sides[axis] - start - length)
+    return walk.emit(call, Pad(amounts, "constant", value), (found,), suffix="around")
 
 
 def _gathered(walk: Walk, call: fx.Node, places: list[tuple[str, int]], axis: int) -> str:
