@@ -118,7 +118,10 @@ class Rows(nn.Module):
 
 REASONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "cumsum": (lambda s, x: x.cumsum(3), "a running total"),
-    "gather": (lambda s, x: x.gather(3, torch.arange(x.shape[2]).view(-1, 1).expand(x.shape) % 5), "every value has a place of its own"),
+    "gather": (
+        lambda s, x: x.gather(3, torch.arange(x.shape[2]).view(-1, 1).expand(x.shape) % 5),
+        "every value has a place of its own",
+    ),
     "gru": (lambda s, x: s.by(s.gru, x), "a recurrent layer"),
     "lstm": (lambda s, x: s.by(s.lstm, x), "a recurrent layer"),
     "fft_rfft2": (lambda s, x: torch.fft.irfft2(torch.fft.rfft2(x), s=x.shape[-2:]), "a Fourier transform"),

@@ -321,7 +321,7 @@ UNCOUNTED: dict[str, tuple[Callable[[Made, Tensor], Tensor], str]] = {
     "batch_norm": (lambda s, x: F.batch_norm(x, None, None, training=True), "not in evaluation mode"),
     "where": (lambda s, x: torch.where(x > 0.5, x, -torch.inf), "fills with infinity where values of the picture decide"),
     "index": (lambda s, x: x[:, x.mean((0, 2, 3)).argsort()], "an index that depends on the picture"),
-    "conv2d": (lambda s, x: F.conv2d(x, x[:, :, :3, :3]), "weights are computed from the picture"),
+    "conv_transpose2d": (lambda s, x: F.conv_transpose2d(x, x[:, :, :3, :3].mT.permute(1, 0, 2, 3)), "weights are computed"),
     "max_pool2d": (lambda s, x: F.max_pool2d(x, 2, 1, dilation=2), "dilated windows"),
     "avg_pool2d": (lambda s, x: F.avg_pool2d(x, 5, 5, ceil_mode=True), "cut off by the border"),
     "linalg_vector_norm": (lambda s, x: x / torch.linalg.vector_norm(x, ord=3, dim=1, keepdim=True), "of order 3"),
@@ -361,7 +361,7 @@ def test_what_no_formula_can_give_is_not_exported_again(monkeypatch: pytest.Monk
         return export(module, given, **options)
 
     monkeypatch.setattr(torch.export, "export", noted)
-    module = Made(lambda s, x: s.conv(x) + torch.ones(x.shape[2], 1), conv=_conv())
+    module = Made(lambda s, x: s.conv(x) + torch.arange(x.shape[2])[:, None], conv=_conv())
     assert trace(module, 3, "sized").size is not None
     assert len({shape[2:] for shape in exported}) == len(exported)
 
@@ -369,7 +369,7 @@ def test_what_no_formula_can_give_is_not_exported_again(monkeypatch: pytest.Monk
 def test_a_network_that_decides_by_the_size_is_for_one_size() -> None:
     """It can be traced at any, and says for which it was."""
     torch.manual_seed(0)
-    module = Made(lambda s, x: s.conv(x) * x.shape[2] + torch.ones(x.shape[2], 1), conv=_conv())
+    module = Made(lambda s, x: s.conv(x) * x.shape[2] + torch.arange(x.shape[2])[:, None], conv=_conv())
     graph = trace(module, 3, "sized")
     assert graph.size is not None
     asked = trace(module, 3, "sized", size=(6, 20))
