@@ -8,7 +8,7 @@ at once, to price or to predict, are a matrix ``int8[P, decisions]`` of such row
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import SupportsIndex, overload
@@ -182,7 +182,7 @@ class SearchSpace(Offered):
             (self.group_names, tensors, self.tensor_widths),
         ):
             for unknown in set(given) - set(names):
-                raise UsageError(f"the plan names {unknown!r}, which this network has not", closest(unknown, names))
+                raise UsageError(f"the plan names {unknown!r}, which this network does not have", closest(unknown, names))
             for name in names:
                 if name not in given:
                     raise UsageError(f"the plan has no width for {name!r}")
@@ -281,31 +281,14 @@ def build_space(
     searched = [tuple(sorted({*formats_of(own, meant)})) for own in (weights, tensors)]
     rest = formats_of(outside or [own[-1] for own in searched], meant)
     offered = searched if scope == "all" else [tuple(sorted({*own, fmt})) for own, fmt in zip(searched, rest, strict=True)]
+    without = frozenset[int]() if scope == "all" else _outside(workload, inside)
+    pinned = {decision: rest[decision >= count] for decision in without}
+    pinned |= _pinned(pins or {}, names, [offered[decision >= count] for decision in range(len(names))], meant)
     allowed = np.zeros((len(names), max(map(len, offered))), dtype=bool)
-    allowed[:count, [offered[0].index(fmt) for fmt in searched[0]]] = True
-    allowed[count:, [offered[1].index(fmt) for fmt in searched[1]]] = True
-
-    def pin(decision: int, fmt: NumberFormat) -> None:
-        allowed[decision] = False
-        allowed[decision, offered[decision >= count].index(fmt)] = True
-
-    without: frozenset[int] = frozenset()
-    if scope != "all":
-        read = {workload.tensors[tensor].group for row in inside for tensor in workload.layers[row].inputs}
-        column = workload.weight_columns
-        left_out = {column[row] for row in workload.weighing if row not in inside}
-        within = {column[row] for row in inside} - left_out | {count + group for group in read}
-        without = frozenset(range(len(names))) - within
-        for decision in without:
-            pin(decision, rest[decision >= count])
-    for name, width in (pins or {}).items():
-        if name not in names:
-            raise UsageError(f"--pin names {name!r}, which this network has not", closest(name, names))
-        (fmt,) = formats_of([width], meant)
-        for decision in (i for i, known in enumerate(names) if known == name):
-            if fmt not in (own := offered[decision >= count]):
-                raise UsageError(f"--pin {name}={width}: not on offer", f"Widths: {listed(own)}.")
-            pin(decision, fmt)
+    for decision in range(len(names)):
+        kind = int(decision >= count)
+        own = [pinned[decision]] if decision in pinned else searched[kind]
+        allowed[decision, [offered[kind].index(fmt) for fmt in own]] = True
     kept = () if stored is None else tuple(tuple(stored(fmt, read) for read in offered[1]) for fmt in offered[0])
     tensor_bits = [fmt.bits for fmt in offered[1]]
     stored_bits = [[fmt.bits for fmt in own] for own in kept] or [[fmt.bits] * len(tensor_bits) for fmt in offered[0]]
@@ -321,6 +304,36 @@ def build_space(
         Counting.of(workload, stored_bits, tensor_bits, inside),
         kept,
     )
+
+
+def _outside(workload: Workload, inside: Collection[int]) -> frozenset[int]:
+    """Decisions that are not searched: layers of which a part is not among the rows ``inside``, and tensors that none of these
+    reads."""
+    count, column = len(workload.weighted), workload.weight_columns
+    read = {workload.tensors[tensor].group for row in inside for tensor in workload.layers[row].inputs}
+    left_out = {column[row] for row in workload.weighing if row not in inside}
+    within = {column[row] for row in inside} - left_out | {count + group for group in read}
+    return frozenset(range(count + len(workload.group_names))) - within
+
+
+def _pinned(
+    pins: Mapping[str, Width], names: Sequence[str], offered: Sequence[Sequence[NumberFormat]], wide: NumberFormat
+) -> dict[int, NumberFormat]:
+    """Decision -> the format that its pin asks for, one of those ``offered`` to it.
+
+    Raises:
+        UsageError: a pin names nothing, or asks for a width that is not on offer.
+    """
+    found = {}
+    for name, width in pins.items():
+        if name not in names:
+            raise UsageError(f"--pin names {name!r}, which this network does not have", closest(name, names))
+        (fmt,) = formats_of([width], wide)
+        for decision in (i for i, known in enumerate(names) if known == name):
+            if fmt not in offered[decision]:
+                raise UsageError(f"--pin {name}={width}: not on offer", f"Widths: {listed(offered[decision])}.")
+            found[decision] = fmt
+    return found
 
 
 def written(width: Width) -> str:

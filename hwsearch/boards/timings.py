@@ -101,7 +101,7 @@ def read(path: Path, device: Device, library: Library | None = None, said: Mappi
         )
     problems, subject = library.subject(said, device)
     if subject is None:
-        raise UsageError(f"{path}: what was said of it is wrong: {'; '.join(problems)}")
+        raise UsageError(f"{path}: the options that describe it are wrong: {'; '.join(problems)}")
     return of_profile(profile, document, subject)
 
 

@@ -236,7 +236,7 @@ def _parse_error(error: Exception, as_json: bool) -> None:
 def _unexpected(error: Exception, as_json: bool) -> int:
     if isinstance(error, MemoryError):
         hint = "Try a smaller --input or smaller pictures."
-        terminal.report("MemoryError", "this machine has not enough memory", hint, 1, as_json)
+        terminal.report("MemoryError", "this machine does not have enough memory", hint, 1, as_json)
         return 1
     if os.environ.get(TRACEBACK):
         terminal.aside(redacted(traceback.format_exc()))

@@ -198,7 +198,7 @@ def network_fields(
         FileError: weights alone, of no network that is known.
     """
     if network is not None and model is not None:
-        raise UsageError("--network and --model are two answers to one question", "Keep one of them.")
+        raise UsageError("--network and --model both name a network", "Keep one of them.")
     if weights is not None and network is None and model is None:
         from searchspaces.networks.recognition import recognise
 

@@ -1,4 +1,5 @@
-"""Numbers in the form that people read: the only place where SI values get human units. Used by the terminal and the report.
+"""SI values in the form that people read, for the terminal and the report. Axes of figures count in the same units (``BYTES``,
+``SECONDS``); numbers of device files are written by ``hwmodels.device.facts``, and ``problem.budgets`` reads what people write.
 
 Bytes use powers of 1024 (KiB, MiB), everything else powers of 1000. ``None`` is written as a dash.
 """
@@ -30,6 +31,10 @@ NEVER_MEASURED = "No latency of {} was ever compared with a measurement: it foll
 HALO = {"keep": "kept", "recompute": "recomputed"}
 MINUS = "\u2212"
 DIGITS = 3
+BYTES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
+SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+JOULES = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ"))
+COUNTS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def _significant(value: float) -> str:
@@ -82,22 +87,20 @@ def seconds(value_s: float | None) -> str:
     if value_s >= 99.95:
         minutes, rest = divmod(round(value_s), 60)
         return f"{minutes} min {rest:02d} s"
-    return _scaled(value_s, "s", ((1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")))
+    return _scaled(value_s, SECONDS)
 
 
 def joules(value_j: float | None) -> str:
     """``0.0021 -> "2.10 mJ"``; ``None`` is not known."""
     if value_j is None:
         return UNKNOWN
-    return "0 J" if value_j == 0 else _scaled(value_j, "J", ((1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p")))
+    return "0 J" if value_j == 0 else _scaled(value_j, JOULES)
 
 
-def _scaled(value: float, unit: str, prefixes: tuple[tuple[float, str], ...]) -> str:
-    for factor, prefix in prefixes:
-        if abs(value) >= 0.9995 * factor:
-            return f"{_significant(value / factor)} {prefix}{unit}"
-    factor, prefix = prefixes[-1]
-    return f"{_significant(value / factor)} {prefix}{unit}"
+def _scaled(value: float, units: Sequence[tuple[float, str]]) -> str:
+    """``value`` in the largest of ``units`` of which it is at least one, once it is rounded."""
+    factor, unit = next((known for known in units if abs(value) >= 0.9995 * known[0]), units[-1])
+    return f"{_significant(value / factor)} {unit}"
 
 
 def count(number: float) -> str:
@@ -106,7 +109,7 @@ def count(number: float) -> str:
         return f"{number:.0f}"
     if abs(number) >= 1e15:
         return f"about 10{_superscript(math.floor(math.log10(abs(number))))}"
-    factor, prefix = next((f, p) for f, p in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(number) >= f)
+    factor, prefix = next((f, p) for f, p in COUNTS if abs(number) >= f)
     return f"{_significant(number / factor)} {prefix}"
 
 

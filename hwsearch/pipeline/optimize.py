@@ -158,7 +158,7 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
         shared.remember(space, log.scores())
         scores = score_cache.Scores.of(measuring, space, photos, request.seed, kept=request.cache and team is None)
         if scores.known:
-            progress.say(f"{len(scores.known)} plans as an earlier run has simulated them; --no-cache simulates them anew")
+            progress.say(f"{len(scores.known)} plans are known from an earlier run; --no-cache simulates them again")
         shared.remember(space, scores.known)
         if glance is not None:
             glance.seen.update(scores.looks)
@@ -259,7 +259,7 @@ def _proven(
             )
             report("proven" if proofs[row].unproven is None else "not proven", 1.0)
     if earlier.taken:
-        progress.say("chosen plans, or what they measure, as an earlier run has found them; --no-cache finds them anew")
+        progress.say("chosen plans, or their measurements, are taken from an earlier run; --no-cache repeats them")
     return proofs
 
 
@@ -307,7 +307,7 @@ def measured_tables(
     searched = chosen_proxy.measured(calibration.graph, calibration.space, request.quick)
     name = damage_cache.key(calibration, photos, request.seed, searched, quick=request.quick)
     if request.cache and (known := damage_cache.load(name, calibration.space)) is not None:
-        progress.say("quality proxies as an earlier run has measured them; --no-cache measures them anew")
+        progress.say("quality proxies are taken from an earlier run; --no-cache measures them again")
         return known
     found = measure_damage(calibration, photos, float_mse, request.seed, progress, quick=request.quick)
     if request.cache:

@@ -172,7 +172,7 @@ def _evaluation(photos: Pictures, folder: Path | None) -> Sequence[Sample]:
         return photos.evaluation
     task = photos.task
     if not isinstance(task, SuperResolution):
-        raise UsageError(f"--evaluation names originals, which the task {task.name} has not", "Leave it out.")
+        raise UsageError(f"--evaluation names originals, and the task {task.name} has none", "Leave it out.")
     return task.fitted([task.read(entry) for entry in task.entries(folder)])
 
 

@@ -62,7 +62,7 @@ class PlanFile:
             return (self.plan.not_proven,)
         if not self.edited:
             return ()
-        return (f"{self.plan.name} was edited ({'; '.join(self.edited)}): it is quantized anew, and nothing of it was measured",)
+        return (f"{self.plan.name} was edited ({'; '.join(self.edited)}): it is quantized again, and nothing of it was measured",)
 
     @cached_property
     def run(self) -> Run | None:

@@ -40,12 +40,10 @@ class Objective:
         return next(((f, u) for f, u in self.units if middle >= f), self.units[-1])
 
 
-_BYTES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
-_SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-LATENCY = Objective("latency_s", "latency", "Latency", units.seconds, _SECONDS)
-WEIGHTS = Objective("weight_bytes", "weights", "Weight memory", units.bytes_, _BYTES)
+LATENCY = Objective("latency_s", "latency", "Latency", units.seconds, units.SECONDS)
+WEIGHTS = Objective("weight_bytes", "weights", "Weight memory", units.bytes_, units.BYTES)
 # A memory budget is for weights and activations together: no line at one of them.
-ACTIVATIONS = Objective("peak_activation_bytes", None, "Peak activation memory", units.bytes_, _BYTES)
+ACTIVATIONS = Objective("peak_activation_bytes", None, "Peak activation memory", units.bytes_, units.BYTES)
 OBJECTIVES = (LATENCY, WEIGHTS, ACTIVATIONS)
 
 

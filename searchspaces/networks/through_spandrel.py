@@ -84,7 +84,7 @@ def load(weights: str | Path | None, scale: int | None, arguments: Mapping[str, 
         FileError: as ``look``, or spandrel does not know these weights.
     """
     if weights is None:
-        raise UsageError(f"--network {NAME}: its networks are told by their weights", "Pass --weights FILE.")
+        raise UsageError(f"--network {NAME}: its networks are recognised by their weights", "Pass --weights FILE.")
     if arguments:
         raise UsageError(f"--network {NAME} has no arguments: sizes are read off the weights", "Leave --arg out.")
     found = look(weights)

@@ -79,7 +79,7 @@ def calibrate(
     elif device in ("host", "cpu"):
         if out is not None or free or model or network or scale or input_size or precision:
             raise UsageError(
-                "--out, --free, --model and what is said of a profile belong to --measurements",
+                "--out, --free, --model and the options of a profile belong to --measurements",
                 "`host` is timed and fitted as a whole.",
             )
         _host(terminal, threads)
@@ -106,7 +106,7 @@ def _board(
     device = reader.load(str(file))
     target = out or Path(f"{file.stem}.fitted.toml")
     if target.exists() and (out is None or target.samefile(file)):
-        raise UsageError(f"{target} is there already", "Choose another place with --out NEW.toml.")
+        raise UsageError(f"{target} already exists", "Choose another file with --out NEW.toml.")
     timed = timings.read(file_of_timings, device, Library(_models(models)), said)
     read = timed.measurements
     with terminal.progress() as progress, progress.stage("fitting", 1):

@@ -145,7 +145,9 @@ def _render(found: Ranking, screen: Console) -> None:
     )
     screen.print(table(columns, rows))
     low, high = found.loss_range_db
-    screen.print(f"Nine of ten plans lose between {low:.2f} and {high:.2f} dB: correlations are told of that range.")
+    screen.print(
+        f"Nine of ten plans lose between {low:.2f} and {high:.2f} dB: the correlations are those of plans in that range."
+    )
     screen.print(
         "Errors are medians over plans, in brackets as a share of the simulated loss. Calibrated: by four fifths of the plans, "
         "on the fifth that was left out."

@@ -147,7 +147,7 @@ def test_an_edited_plan_is_quantized_anew_where_that_is_asked_for(
     assert {name: layer.bits for name, layer in opened.integers().layers.items()} == widths
     assert opened.plan.measured is None
     assert main(["estimate", "--plan", str(path), "--model", job.model, "--allow-edited"]) == 0
-    told = "was edited (the widths): it is quantized anew"
+    told = "was edited (the widths): it is quantized again"
     assert told in capsys.readouterr().err
     again = ["--model", job.model, "--allow-edited"]
     assert main(["explain", str(path), *again]) == 0

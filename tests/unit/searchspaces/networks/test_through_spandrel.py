@@ -170,7 +170,7 @@ def test_networks_that_need_more_than_a_picture(name: str, library: Callable[...
 
 
 def test_a_network_without_weights_or_with_arguments(weights: Path) -> None:
-    with pytest.raises(UsageError, match="told by their weights"):
+    with pytest.raises(UsageError, match="recognised by their weights"):
         pose.load_network(pose.Request(network="spandrel"))
     with pytest.raises(UsageError, match="has no arguments"):
         pose.load_network(pose.Request(network="spandrel", weights=weights, arguments={"width": 3}))
