@@ -38,4 +38,4 @@ def render(found: Estimates, screen: Console) -> None:
         rows.append(("beside the array", "", units.seconds(found.beside_s), units.NONE, "not counted by Vela"))
     screen.print(table(("layer", "op", "hwsearch", "Vela", "Vela's operations"), rows, left=("op", "Vela's operations")))
     screen.print("Both are estimates; Vela is Arm's own compiler, and neither is silicon.")
-    screen.print("The sums compare; a row does where Vela has operations of the layer alone.")
+    screen.print("The sums are comparable; a row is where Vela has operations for that layer alone.")

@@ -215,6 +215,24 @@ def network_fields(
     return given(fields)
 
 
+def space_fields(
+    scope: str | None, weight_bits: str | None, activation_bits: str | None, pins: Iterable[str] | None
+) -> dict[str, object]:
+    """The fields of a request that say which widths may be chosen; only those that were given.
+
+    Raises:
+        UsageError: one of them cannot be read.
+    """
+    return given(
+        {
+            "scope": read_scope(scope),
+            "weight_bits": read_bits("--weight-bits", weight_bits),
+            "activation_bits": read_bits("--activation-bits", activation_bits),
+            "pins": read_pins(pins) or None,
+        }
+    )
+
+
 def given(fields: Mapping[str, object]) -> dict[str, object]:
     """Without what was left out."""
     return {name: value for name, value in fields.items() if value is not None}

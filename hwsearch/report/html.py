@@ -245,7 +245,7 @@ def _tiles(results: Results, plan: Plan) -> list[tuple[str, str, str]]:
     if results.fps is not None:
         left = units.headroom(frame_rate.headroom(predicted.latency_s, results.fps))
         tiles.append(("Headroom", left, f"at {results.fps:g} pictures a second"))
-    energy = "predicted, per picture" if predicted.energy_j is not None else "the device's file has no figure of it"
+    energy = "predicted, per picture" if predicted.energy_j is not None else "the device file has no figure for it"
     tiles.append(("Energy", units.joules(predicted.energy_j), energy))
     if measured:
         of = f"of {units.count(measured.codes)} output codes"

@@ -32,7 +32,7 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
     def render(screen: Console) -> None:
         columns = ("allocator", "what it does", "source", "what it takes", "reconstructed")
         screen.print(table(columns, [tuple(entry.values()) for entry in found], left=columns))
-        screen.print("Beside the exact solver at equal cost: hwsearch allocators compare --target bitserial-npu")
+        screen.print("To compare them with the exact solver at equal cost: hwsearch allocators compare --target bitserial-npu")
 
     Terminal(as_json, quiet).show({"allocators": found}, render)
 
@@ -107,10 +107,7 @@ def compare(
             "images": images,
             "task": task,
             "input_size": notations.read_size(input_size),
-            "scope": notations.read_scope(scope),
-            "weight_bits": notations.read_bits("--weight-bits", weight_bits),
-            "activation_bits": notations.read_bits("--activation-bits", activation_bits),
-            "pins": notations.read_pins(pin) or None,
+            **notations.space_fields(scope, weight_bits, activation_bits, pin),
             "budgets": budgets.read(budget or [DEFAULT_BUDGET]),
             "methods": notations.read_methods(method),
             "seed": seed,

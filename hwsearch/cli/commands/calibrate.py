@@ -123,7 +123,7 @@ def _board(
         _render(screen, device, found.fit, read)
         if found.held_out_error is not None:
             held = f"{100 * found.held_out_error:.1f} %"
-            screen.print(f"Each network predicted from the others only: median error {held}.")
+            screen.print(f"With each network predicted from the others alone, the median error is {held}.")
         screen.print(f"Written: {target}")
 
     terminal.show(document, render)

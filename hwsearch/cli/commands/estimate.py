@@ -180,8 +180,8 @@ def _print_price(price: PricedPlan, screen: Console) -> None:
     screen.print(f"Peak activations     {peak}, during {price.peak_at}")
     if "peak_activation_bytes" in price.exceeded and not price.tilings:
         screen.print("                     --tile auto shows what it costs to cut the picture")
-    relative = " (to compare with others on this device only)" if problem.device.energy.relative else ""
-    relative = relative if price.energy_j is not None else ": the device's file has no figure of it"
+    relative = " (comparable on this device only)" if problem.device.energy.relative else ""
+    relative = relative if price.energy_j is not None else ": the device file has no figure for it"
     screen.print(f"Energy               {units.joules(price.energy_j)}{relative}")
 
 

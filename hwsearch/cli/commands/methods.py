@@ -188,8 +188,8 @@ def _render(found: MethodComparison, screen: Console) -> None:
     )  # fmt: skip
     screen.print(table(columns, rows, left=("widths", "method")))
     screen.print(
-        "Intervals are 95 % over pictures; what a method is behind the best of its widths is told picture by picture, and a tie "
-        "where it is within its interval."
+        "Intervals are 95 % over pictures. The distance to the best method of the same widths is taken picture by picture; it "
+        "is a tie if it lies within its interval."
     )
     for row in {row.method: row for row in found.rows}.values():
         if row.run_time_price != "none":

@@ -36,7 +36,7 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
         columns = ("proxy", "what it is", "cost", "in every search")
         screen.print(table(columns, rows, left=columns))
         screen.print("Every run checks each of its proxies against simulated plans and reports the rank correlation.")
-        screen.print("Which one is best for a network: hwsearch proxies compare --network fsrcnn")
+        screen.print("To see which one is best for a network: hwsearch proxies compare --network fsrcnn")
 
     Terminal(as_json, quiet).show({"proxies": found}, render)
 
@@ -85,10 +85,7 @@ def compare(
             "images": images,
             "task": task,
             "input_size": notations.read_size(input_size),
-            "scope": notations.read_scope(scope),
-            "weight_bits": notations.read_bits("--weight-bits", weight_bits),
-            "activation_bits": notations.read_bits("--activation-bits", activation_bits),
-            "pins": notations.read_pins(pin) or None,
+            **notations.space_fields(scope, weight_bits, activation_bits, pin),
             "seed": seed,
         }
     )

@@ -50,7 +50,7 @@ def test_energy_without_a_figure_is_not_known(board: str, capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out)["predicted"]["energy_j"] is None
     assert main(words) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Energy")]
-    assert line == "Energy               not known: the device's file has no figure of it"
+    assert line == "Energy               not known: the device file has no figure for it"
 
 
 def test_a_budget_on_it_is_refused_and_others_are_met(board: str) -> None:
