@@ -16,6 +16,7 @@ from hwsearch.documents.results import ProxyCheck
 from hwsearch.problem.pose import Problem, Request
 from hwsearch.quality import chosen_proxy
 from hwsearch.quality.damage import Damage
+from hwsearch.quality.evaluate import Score
 from hwsearch.quality.log import EvaluationLog
 from hwsearch.quality.measurement import Glance
 from hwsearch.search import correlation, evolve, found, pareto, rounds
@@ -84,21 +85,35 @@ def find_plans(
             methods=request.methods,
         )
     scores = log.scores()
+    origins = _origins([*scores], probes, solved.plans, uniforms, start)
+    return _searched(problem, tilings, budgets, scores, origins, checks, _front_checks(best, solved))
+
+
+def _searched(
+    problem: Problem,
+    tilings: TilingOptions,
+    budgets: Mapping[str, float],
+    scores: Mapping[PlanRow, Score],
+    origins: dict[int, Origin],
+    checks: list[ProxyCheck],
+    front_checks: list[ProxyCheck],
+) -> found.Search:
+    """All measured plans with their prices, the front of them, and the plan for every role."""
     plans, rows = [*scores], matrix(scores)
     losses = np.array([score.loss_db for score in scores.values()])
     objectives, taken = tilings.take(rows)
-    limits = problem.table.limits
+    counting, limits = problem.space.counting, problem.table.limits
     front = pareto.front_of(losses, objectives, limits)
-    counts = space.counting.of_plans(rows) if space.counting else {}
+    counts = counting.of_plans(rows) if counting else {}
     return found.Search(
         checks=checks,
-        front_checks=_front_checks(best, solved),
+        front_checks=front_checks,
         plans=plans,
         losses=losses,
         objectives=objectives,
         front=front,
         picks=pareto.choose(front, losses, objectives, budgets, limits, counts),
-        origins=_origins(plans, probes, solved.plans, uniforms, start),
+        origins=origins,
         tilings=taken,
         methods=[score.method for score in scores.values()],
         without=len(problem.network.dropped),
