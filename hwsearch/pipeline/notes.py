@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,60 +27,10 @@ def sentences(
     request: Request, problem: Problem, tilings: TilingOptions, search: Search, proofs: Mapping[int, PlanProof]
 ) -> list[str]:
     """What a run has to say about its own numbers; ``proofs`` by row of ``search``."""
-    device, space = problem.device, problem.space
-    priced = "Latency, memory and energy" if device.has_energy else "Latency and memory"
-    said = [
-        f"{priced} are predictions of a cost model from the device's numbers; quality is simulated on the search pictures, and "
-        "that of chosen plans measured in integers on the evaluation pictures."
-    ]
-    if not device.has_energy:
-        said.append(f"The energy is not known: the file of {device.title} has no figure of energy or power.")
-    if not agreement.compared(device):
-        said.append(units.NEVER_MEASURED.format(device.title))
-    elif (doubt := agreement.doubt(device)) is not None:
-        said.append(units.doubt(doubt))
-    said += problem.network.remarks
-    if device.hypothetical:
-        said.append(f"{device.title} does not exist: it is a research device, and its prices are hypothetical.")
-    if space.wide and space.wide.is_float:
-        said.append(
-            f"{space.wide.bits} bits mean {units.meaning(str(space.wide))} here. Such layers run in floating point on the "
-            "device and are not proven in integers."
-        )
-    if space.symmetric_activations:
-        said.append(
-            f"{device.runtime} has no zero points on 8-bit activations, so one-sided tensors use half of their codes; "
-            "the plans here obey that."
-        )
-    said.append(
-        "A quick run: calibrated on a quarter of the crops, one proxy, few plans simulated, one proven and not polished. "
-        "Without --quick the front is searched."
-        if request.quick
-        else "Integers of a network with state are not polished; what was simulated is what was measured."
-        if problem.graph.remembered
-        else "The integers of chosen plans were polished together before they were measured; what was simulated is without that."
-    )
-    measured = {row: proof.measured for row, proof in proofs.items() if proof.measured is not None}
-    floats = sorted({layer for one in measured.values() for layer in one.float_layers})
-    if floats:
-        said.append(f"Layers run in floating point in at least one chosen plan: {', '.join(floats)}.")
-    picked, wanted = search.picks.get("budget"), request.budgets.get("loss")
-    if picked in measured and wanted is not None and measured[picked].loss_db > wanted:
-        said.append(
-            f"The plan for the budget loses {measured[picked].loss_db:.3f} dB on the evaluation pictures, more than "
-            f"the {wanted:g} dB asked for, which it meets as simulated on the search pictures: ask for less loss."
-        )
-    worst = min(search.checks, key=lambda check: check.spearman)
-    best = max(search.checks, key=lambda check: check.spearman)
-    low, high = correlation.loss_range(np.array(best.simulated_db))
-    plans = f"random plans, nine of ten of which lose {low:.2g} to {high:.2g} dB,"
-    said.append(
-        f"{best.name} ranks {plans} with Spearman {best.spearman:.3f}; the front itself is simulated, not predicted."
-        if best is worst
-        else f"Of the proxies, {best.name} ranks {plans} best (Spearman {best.spearman:.3f}) and {worst.name} worst "
-        f"({worst.spearman:.3f}); the front itself is simulated, not predicted."
-    )
-    shown = picked if picked is not None else search.picks["knee"]
+    said = [*_about_prices(problem), *problem.network.remarks, *_about_device(problem), _about_polish(request, problem)]
+    said += _about_integers(request, search, proofs)
+    said.append(_about_proxies(search))
+    shown = search.picks["budget" if "budget" in search.picks else "knee"]
     priced_layers = [LayerRow(**entry) for entry in cost.explain(search.tilings[shown].table, search.plans[shown])]
     latency_s = float(search.objectives.latency_s[shown])
     said += [f"Of {search.names()[shown]}, {each}." for each in elsewhere.sentences(priced_layers, latency_s)]
@@ -89,6 +39,79 @@ def sentences(
     if request.fps is not None:
         said.append(_about_rate(request.fps, search, shown))
     return said
+
+
+def _about_prices(problem: Problem) -> Iterator[str]:
+    """What is predicted, and how far that may be off."""
+    device = problem.device
+    priced = "Latency, memory and energy" if device.has_energy else "Latency and memory"
+    yield (
+        f"{priced} are predictions of a cost model from the device's numbers; quality is simulated on the search pictures, and "
+        "that of chosen plans measured in integers on the evaluation pictures."
+    )
+    if not device.has_energy:
+        yield f"The energy is not known: the file of {device.title} has no figure of energy or power."
+    if not agreement.compared(device):
+        yield units.NEVER_MEASURED.format(device.title)
+    elif (doubt := agreement.doubt(device)) is not None:
+        yield units.doubt(doubt)
+
+
+def _about_device(problem: Problem) -> Iterator[str]:
+    """What is peculiar to the device: that it does not exist, what its 16 bits are, and that it has no zero points."""
+    device, space = problem.device, problem.space
+    if device.hypothetical:
+        yield f"{device.title} does not exist: it is a research device, and its prices are hypothetical."
+    if space.wide and space.wide.is_float:
+        yield (
+            f"{space.wide.bits} bits mean {units.meaning(str(space.wide))} here. Such layers run in floating point on the "
+            "device and are not proven in integers."
+        )
+    if space.symmetric_activations:
+        yield (
+            f"{device.runtime} has no zero points on 8-bit activations, so one-sided tensors use half of their codes; "
+            "the plans here obey that."
+        )
+
+
+def _about_polish(request: Request, problem: Problem) -> str:
+    """How what was measured differs from what was simulated."""
+    if request.quick:
+        return (
+            "A quick run: calibrated on a quarter of the crops, one proxy, few plans simulated, one proven and not polished. "
+            "Without --quick the front is searched."
+        )
+    if problem.graph.remembered:
+        return "Integers of a network with state are not polished; what was simulated is what was measured."
+    return "The integers of chosen plans were polished together before they were measured; what was simulated is without that."
+
+
+def _about_integers(request: Request, search: Search, proofs: Mapping[int, PlanProof]) -> Iterator[str]:
+    """What of the chosen plans is not proven in integers, and a loss that is larger there than was asked for."""
+    measured = {row: proof.measured for row, proof in proofs.items() if proof.measured is not None}
+    floats = sorted({layer for one in measured.values() for layer in one.float_layers})
+    if floats:
+        yield f"Layers run in floating point in at least one chosen plan: {', '.join(floats)}."
+    picked, wanted = search.picks.get("budget"), request.budgets.get("loss")
+    if picked in measured and wanted is not None and measured[picked].loss_db > wanted:
+        yield (
+            f"The plan for the budget loses {measured[picked].loss_db:.3f} dB on the evaluation pictures, more than "
+            f"the {wanted:g} dB asked for, which it meets as simulated on the search pictures: ask for less loss."
+        )
+
+
+def _about_proxies(search: Search) -> str:
+    """How well the best proxy ranks random plans, and the worst."""
+    worst = min(search.checks, key=lambda check: check.spearman)
+    best = max(search.checks, key=lambda check: check.spearman)
+    low, high = correlation.loss_range(np.array(best.simulated_db))
+    plans = f"random plans, nine of ten of which lose {low:.2g} to {high:.2g} dB,"
+    if best is worst:
+        return f"{best.name} ranks {plans} with Spearman {best.spearman:.3f}; the front itself is simulated, not predicted."
+    return (
+        f"Of the proxies, {best.name} ranks {plans} best (Spearman {best.spearman:.3f}) and {worst.name} worst "
+        f"({worst.spearman:.3f}); the front itself is simulated, not predicted."
+    )
 
 
 def about_versions(run: Run) -> list[str]:
