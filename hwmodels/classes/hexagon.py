@@ -16,9 +16,11 @@ a normalization, which compute in 16 bits or more whatever is stored.
 *Scratchpad*: the compiler cuts feature maps that do not fit into strips and runs several layers strip by strip, so that only the
 share ``strip_spill`` of what does not fit travels to external memory and back.
 
-Starting a layer, matrix unit, vector unit and spilling take turns; weights arrive side by side with all of them. Layers of the
-matrix unit start at a share of the time of others (``matrix_start``). The network's input and output are exchanged with the host
-before and after, unpadded.
+Starting a layer, matrix unit, vector unit and spilling take turns; weights arrive side by side with all of them, one layer's
+after the other's. They may arrive before their layer begins, as many as a share of the scratchpad holds (``weights_ahead``): what
+layers before it took longer than their own weights is a head start. Layers of the matrix unit start at a share of the time of
+others (``matrix_start``). The network's input and output are exchanged with the host before and after, unpadded. The head start
+of a layer under one choice is that in a network whose other layers have the same choice, so that layers stay independent.
 
 *Elsewhere*: what the runtime hands to another processor (``npu.fallback``) splits the network there. What the layer reads and
 writes is exchanged with the host, unpadded and as wide as it is computed there, the other processor makes its passes over it, and
@@ -62,6 +64,7 @@ class HexagonConstants(NamedTuple):
         native_bytes: ``float64[nW, nA]``, bytes of an activation in the precision that executes a choice.
         vector_s_per_byte: seconds of one pass.
         strip_spill: share of what does not fit into the scratchpad that leaves it.
+        ahead_s: seconds that the weights take to arrive which may lie in the scratchpad before their layer begins.
         start_s: ``float64[L]``, seconds to start a layer.
         host_s_per_element: ``float64[nA]``.
         elsewhere_s: ``float64[L, nW, nA, 2]``, seconds of a layer on another processor and of what is exchanged with it; 0 for
@@ -76,6 +79,7 @@ class HexagonConstants(NamedTuple):
     native_bytes: np.ndarray
     vector_s_per_byte: float
     strip_spill: float
+    ahead_s: float
     start_s: np.ndarray
     host_s_per_element: np.ndarray
     elsewhere_s: np.ndarray
@@ -107,7 +111,9 @@ class Asked(NamedTuple):
     spilled_bytes: float
 
 
-def constants(device: Device, workload: Workload, native: list[list[Precision]], tensor_bytes: np.ndarray) -> HexagonConstants:
+def constants(
+    device: Device, workload: Workload, native: list[list[Precision]], tensor_bytes: np.ndarray, weight_s_per_byte: float
+) -> HexagonConstants:
     """Constants of ``device`` for the choices that ``native[w][a]`` executes; ``tensor_bytes float64[nA]`` per element."""
     npu = device.own(Npu)
     assert npu.passes is not None
@@ -116,6 +122,8 @@ def constants(device: Device, workload: Workload, native: list[list[Precision]],
     passes = [[np.array(npu.passes.by_kind()) * (in_float if precision.is_float else 1.0) for precision in row] for row in native]
     pad = np.array([[npu.channel_pad[str(p)].value if str(p) in npu.channel_pad else 1.0 for p in row] for row in native])
     host = npu.host_bytes_per_s.value if npu.host_bytes_per_s is not None else math.inf
+    onchip = device.memory.onchip.bytes if device.memory.onchip is not None else None
+    ahead_bytes = npu.weights_ahead.value * onchip.value if npu.weights_ahead is not None and onchip is not None else 0.0
     kind, start_s = kinds(workload), device.overhead.layer_s.value
     return HexagonConstants(
         kind=kind,
@@ -125,6 +133,7 @@ def constants(device: Device, workload: Workload, native: list[list[Precision]],
         native_bytes=np.array([[precision.activation_bits / 8 for precision in row] for row in native]),
         vector_s_per_byte=1 / npu.vector_bytes_per_s.value,
         strip_spill=npu.strip_spill.value,
+        ahead_s=ahead_bytes * weight_s_per_byte,
         start_s=np.select([kind == MATRIX, kind == VIEW], [npu.matrix_start.value * start_s, 0.0], start_s),
         host_s_per_element=tensor_bytes / host,
         elsewhere_s=elsewhere_s(npu, workload, kind, native),
@@ -238,14 +247,21 @@ def ask(columns: Columns, choices: Choices, layer: int, kernel: Kernel, a: int, 
     return Asked(0.0, passed, looked_up, outside)
 
 
+@compiled(inline="always")
+def head_start(before_s: float, busy_s: float, arriving_s: float, ahead_s: float) -> float:  # pragma: no cover - compiled
+    """How far weights are ahead of the work when a layer is done, from how far they were when it began."""
+    return min(ahead_s, max(0.0, before_s + busy_s - arriving_s))
+
+
 @compiled
 def price(columns: Columns, choices: Choices, ports: Ports, device: HexagonConstants, terms: Terms) -> None:
     """Fill ``terms`` for every layer and choice (see ``columns.Terms``)."""
     layers, weights, widths = choices.weight_bytes.shape
-    for layer in range(layers):
-        kind = device.kind[layer]
-        for w in range(weights):
-            for a in range(widths):
+    for w in range(weights):
+        for a in range(widths):
+            ahead = 0.0
+            for layer in range(layers):
+                kind = device.kind[layer]
                 kernel = Kernel(kind, device.taps[layer], device.pad[w, a], device.native_bytes[w, a])
                 arriving = choices.weight_bytes[layer, w, a] * ports.weight_s_per_byte
                 if device.elsewhere_s[layer, w, a, 0] > 0.0:
@@ -255,7 +271,9 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: HexagonConst
                     terms.activation_s[layer, w, a] = exchanged
                     terms.overhead_s[layer, w, a] = device.restart_s
                     terms.latency_s[layer, w, a] = away + exchanged + device.restart_s
+                    ahead = 0.0
                     continue
+                alike = 0.0
                 for b in range(widths):
                     asked = ask(columns, choices, layer, kernel, a, b)
                     passes = asked.vector_bytes * device.passes[w, a, kind]
@@ -264,16 +282,22 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: HexagonConst
                     spilled = asked.spilled_bytes * device.strip_spill * ports.dram_s_per_byte
                     host = columns.host_read[layer] * device.host_s_per_element[a]
                     host += columns.host_written[layer] * device.host_s_per_element[b]
+                    busy = device.start_s[layer] + compute + spilled
                     terms.compute_s[layer, w, a, b] = compute
                     terms.weight_s[layer, w, a, b] = arriving
                     terms.activation_s[layer, w, a, b] = spilled + host
                     terms.overhead_s[layer, w, a, b] = device.start_s[layer]
-                    terms.latency_s[layer, w, a, b] = max(device.start_s[layer] + compute + spilled, arriving) + host
+                    terms.latency_s[layer, w, a, b] = max(busy, arriving - ahead) + host
+                    if b == a:
+                        alike = busy
+                ahead = head_start(ahead, alike, arriving, device.ahead_s)
 
 
 class _Hexagon(HardwareClass):
     def price(self, question: Question, terms: Terms) -> Choices:
-        found = constants(question.device, question.workload, question.runs, question.choices.tensor_bytes)
+        found = constants(
+            question.device, question.workload, question.runs, question.choices.tensor_bytes, question.ports.weight_s_per_byte
+        )
         price(question.columns, question.choices, question.ports, found, terms)
         return question.choices
 

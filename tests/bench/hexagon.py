@@ -37,9 +37,10 @@ def main() -> None:
         limit = problem.limits[board]
         notes = {
             "rates.W8A8": f"{OF_ONE_BOARD}; at most {limit.macs_per_s / 1e12:.3g} TMAC/s",
+            "npu.strip_spill": f"{OF_ALL}, times {hexagon_fit.SCRATCHPAD_BYTES >> 20} MiB over the scratchpad",
             "memory.dram.bytes_per_s": f"{OF_ONE_BOARD}; at most the {limit.memory_bytes_per_s / 1e9:.4g} GB/s of the interface",
         }
-        shared = ("npu.passes.", "npu.strip_spill", "npu.matrix_start")
+        shared = ("npu.passes.", "npu.weights_ahead", "npu.matrix_start")
         values = {
             key: Quantity(value=value, source="aihub", note=notes.get(key, OF_ALL if key.startswith(shared) else OF_ONE_BOARD))
             for key, value in problem.values(point, board).items()

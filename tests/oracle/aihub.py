@@ -66,7 +66,7 @@ MOST_SLOWDOWN = 2.5
 RULES = {
     ("QNN", False): Rules(folds_scalar_normalization=True),
     ("QNN", True): Rules(),
-    ("LiteRT", False): Rules(clips=True, folds_scalar_normalization=True, folds_normalization=True),
+    ("LiteRT", False): Rules(clips=True, folds_scalar_normalization=True, folds_normalization=True, rescales=True),
     ("LiteRT", True): Rules(clips=True, clips_at_the_end=True),
 }
 """What a runtime makes of a graph, by runtime and whether it computes in floating point."""
@@ -208,15 +208,32 @@ def _times(rows: list[dict[str, Any]]) -> dict[tuple[str, ...], float]:
     return {(r["device"], r["network"], r["precision"], r["runtime"]): r["latency_ms"] for r in rows if r["usable"]}
 
 
+@cache
+def clamps_apart(shared: Path) -> frozenset[str]:
+    """Networks whose 8-bit files for LiteRT have their clamps to [0, 6] as operators: as many more than the file in floating
+    point."""
+    counts: dict[tuple[str, str], int] = {}
+    for row in _read(shared):
+        if RUNTIMES.get(row["runtime"]) == "LiteRT" and row["layers_total"]:
+            counts[row["network"], row["precision"]] = row["layers_total"]
+    return frozenset(
+        name
+        for (name, precision), count in counts.items()
+        if precision == "w8a8" and count - counts.get((name, "float"), count) >= npu_networks.clamps(shared, name) > 0
+    )
+
+
 def _timing(shared: Path, row: Mapping[str, Any], rules: Rules | None = None) -> Timing:
     precision, runtime = Precision.parse(PRECISIONS[row["precision"]]), RUNTIMES[row["runtime"]]
+    apart = runtime == "LiteRT" and not precision.is_float and row["network"] in clamps_apart(shared)
+    runs = replace(rules or RULES[runtime, precision.is_float], clamps_apart=apart)
     return Timing(
         row["device"],
         runtime,
         row["network"],
         npu_networks.family(shared, row["network"]),
         precision,
-        npu_networks.workload(shared, row["network"], rules or RULES[runtime, precision.is_float]),
+        npu_networks.workload(shared, row["network"], runs),
         row["latency_ms"] * 1e-3,
     )
 

@@ -1,13 +1,16 @@
 """The constants of all Hexagon devices, fitted together.
 
-A time is linear in the constants but for the weights, which arrive side by side with the work. The logarithm of a coefficient is
+A time is linear in the constants but for the weights, which arrive side by side with the work and ahead of it. The logarithm of a
+coefficient is
 a sum of parameters: what a kind of work costs on every device (passes of the vector unit, the share that spills), and what one
 device can do (rates, vector unit, memory, host, fixed times). So a device with few rows borrows the shape from all others, and
 brings its own speed. Residuals are ``log(predicted / measured)``; each family of a device pulls alike, and what is far off pulls
 less.
 
 No rate is above what the silicon can do, no memory faster than its interface (``LIMITS``); constants that the rows hardly see
-stay near round numbers (``SHARED``, ``START``, ``RATIO``). Kinds of work that one family alone has would otherwise take up all
+stay near round numbers (``SHARED``, ``START``, ``RATIO``). The smaller the scratchpad, the fewer layers run strip by strip before
+their strips fill it: the share that spills is taken to be inverse to its size (the rows of 2, 4 and 8 MiB give a power of 1.0
+where it is left free). Kinds of work that one family alone has would otherwise take up all
 that is wrong about that family.
 """
 
@@ -27,6 +30,7 @@ from hwmodels.numbers import Precision
 from hwmodels.pricing import memory
 from hwmodels.pricing.columns import Choices, columns
 from hwmodels.workload import Workload
+from oracle.weights_ahead import total_s
 
 if TYPE_CHECKING:
     from oracle.aihub import Timing
@@ -44,8 +48,17 @@ PASSES = {
     "normalize": 3.0,
     "fused_lookup": 0.3,
 }
-SHARED = {**PASSES, "strip_spill": 0.25, "matrix_start": 0.5, "LiteRT host": 1.0, "LiteRT host, float": 2.0}
-"""What all devices share: round numbers where the fit begins, and near which it stays."""
+SHARED = {
+    **PASSES,
+    "strip_spill": 0.25,
+    "matrix_start": 0.5,
+    "weights_ahead": 0.25,
+    "LiteRT host": 1.0,
+    "LiteRT host, float": 2.0,
+}
+"""What all devices share: round numbers where the fit begins, and near which it stays; the share that spills is that of
+a scratchpad of ``SCRATCHPAD_BYTES``."""
+SCRATCHPAD_BYTES = 8 * 2**20
 PRIOR = 0.12
 """How near (standard deviation of the logarithm): a network errs alike on sixteen boards, which is one observation."""
 
@@ -170,6 +183,7 @@ class _Block:
 
     Attributes:
         own: index in ``OWN`` of the rate.
+        onchip_bytes: of the scratchpad.
         begins: ``int64[C]``, the first layer of each network.
         network, row: ``int64[R]``, network in this block, and row among all.
         host: ``int64[R]``: 0 QNN, 1 LiteRT, 2 LiteRT in floating point.
@@ -178,6 +192,7 @@ class _Block:
     board: int
     own: int
     is_float: bool
+    onchip_bytes: float
     work: np.ndarray
     weight_bytes: np.ndarray
     host_bytes: np.ndarray
@@ -221,6 +236,7 @@ class Problem:
                         b,
                         OWN.index(precision),
                         precision == "FP16",
+                        number(device, "memory.onchip.bytes"),
                         np.concatenate([a.work for a in asks]),
                         np.concatenate([a.weight_bytes for a in asks]),
                         np.array([a.host_bytes for a in asks]),
@@ -270,33 +286,40 @@ class Problem:
             rate = at[OWN[block.own]]
             slower = np.array([block.is_float and kind not in WIDE for kind in KINDS[:-1]])
             each = np.exp(passes - point[at["vector"]] + slower * point[at["float_passes"]])
-            each[0], spill = np.exp(-point[rate]), np.exp(point[self.shared["strip_spill"]] - point[at["memory"]])
-            parts = block.work * np.append(each, spill)
+            each[0], spill = np.exp(-point[rate]), self._spill(point, block.onchip_bytes)
+            parts = block.work * np.append(each, spill * np.exp(-point[at["memory"]]))
             matrix = block.work[:, 0] > 0
             start = np.exp(point[at["layer"]] + point[self.shared["matrix_start"]] * matrix)
             busy, arriving = parts.sum(axis=1) + start, block.weight_bytes * np.exp(-point[at["memory"]])
-            works = busy >= arriving
+            ahead = block.onchip_bytes * np.exp(point[self.shared["weights_ahead"]] - point[at["memory"]])
+            total, works, waits, by_ahead = total_s(busy, arriving, float(ahead), block.begins)
             sums = np.add.reduceat(parts * works[:, None], block.begins, axis=0)[block.network]
-            waits = np.add.reduceat(arriving * ~works, block.begins)[block.network]
+            arrived = np.add.reduceat(arriving * waits, block.begins)[block.network]
             layers = np.add.reduceat(start * works, block.begins)[block.network]
             slopes[block.row, self.shared["matrix_start"]] = np.add.reduceat(start * works * matrix, block.begins)[block.network]
             factors = np.array([0.0, *(point[self.shared[k]] for k in ("LiteRT host", "LiteRT host, float"))])
             host = block.host_bytes[block.network] * np.exp(factors[block.host] - point[at["host"]])
             fixed = np.exp(point[at["inference"]])
             rows = block.row
-            seconds[rows] = sums.sum(axis=1) + waits + layers + host + fixed
+            room = (by_ahead * ahead)[block.network]
+            seconds[rows] = total[block.network] + host + fixed
             slopes[rows, rate] = -sums[:, 0]
             for column, kind in enumerate(KINDS[1:-1], start=1):
                 if kind in self.shared:
                     slopes[rows, self.shared[kind]] = sums[:, column]
-            slopes[rows, self.shared["strip_spill"]] = sums[:, -1]
+            slopes[rows, self.shared["strip_spill"]] = sums[:, -1] * (spill < 1.0)
+            slopes[rows, self.shared["weights_ahead"]] = room
             slopes[rows, at["vector"]] = -sums[:, 1:-1].sum(axis=1)
             slopes[rows, at["float_passes"]] = (sums[:, 1:-1] * slower[1:]).sum(axis=1)
-            slopes[rows, at["memory"]] = -sums[:, -1] - waits
+            slopes[rows, at["memory"]] = -sums[:, -1] - arrived - room
             slopes[rows, at["layer"]], slopes[rows, at["inference"]], slopes[rows, at["host"]] = layers, fixed, -host
             for code, kind in enumerate(("LiteRT host", "LiteRT host, float"), start=1):
                 slopes[rows[block.host == code], self.shared[kind]] = host[block.host == code]
         return seconds, slopes
+
+    def _spill(self, point: np.ndarray, onchip_bytes: float) -> float:
+        """The share of what does not fit into a scratchpad that leaves it."""
+        return min(1.0, float(np.exp(point[self.shared["strip_spill"]])) * SCRATCHPAD_BYTES / onchip_bytes)
 
     def _priors(self) -> tuple[np.ndarray, np.ndarray]:
         """``matrix, target``: what ``matrix @ point`` should be near, in standard deviations."""
@@ -339,7 +362,8 @@ class Problem:
             "npu.vector_bytes_per_s": own["vector"],
             "npu.host_bytes_per_s": own["host"],
             **({"npu.float_passes": own["float_passes"]} if "FP16" in seen else {}),
-            "npu.strip_spill": shared["strip_spill"],
+            "npu.strip_spill": next(self._spill(point, block.onchip_bytes) for block in self.blocks if block.board == b),
+            "npu.weights_ahead": shared["weights_ahead"],
             "npu.matrix_start": shared["matrix_start"],
             **{f"npu.passes.{kind}": shared[kind] for kind in PASSES},
         }

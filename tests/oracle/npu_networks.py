@@ -8,6 +8,10 @@ readers see. What a runtime does of its own
   before.
 - A normalization of the picture with one constant disappears in 8 bits: it changes the scale of the input. With a constant for
   each channel it disappears in LiteRT; QNN executes it.
+- A clamp to [0, 6] is part of the layer before it, but where the quantizer that made the file kept it as an operator with a scale
+  of its own (``clamps_apart``; the runtime's operator counts say so).
+- In 8 bits LiteRT brings what a concatenation reads to one scale, but for what a convolution makes for it alone (``rescales``):
+  U-Net has four operators more than in floating point, GoogLeNet and SqueezeNet none.
 - A batch norm that could not be folded stays in single precision in files for LiteRT (``scales_apart``): it is drawn as a
   normalization whose statistic is known.
 """
@@ -78,6 +82,8 @@ class Rules:
     folds_scalar_normalization: bool = False
     folds_normalization: bool = False
     scales_apart: bool = False
+    clamps_apart: bool = False
+    rescales: bool = False
 
 
 @cache
@@ -91,6 +97,11 @@ def described(shared: Path) -> dict[str, Any]:
 def workload(shared: Path, name: str, rules: Rules = Rules()) -> Workload:
     """A network of the file as ``rules`` execute it."""
     return _Reader(name, described(shared)[name], rules).net.workload()
+
+
+def clamps(shared: Path, name: str) -> int:
+    """How many clamps to [0, 6] a network has."""
+    return sum(layer.get("act") == "relu6" for layer in described(shared)[name]["layers"])
 
 
 def family(shared: Path, name: str) -> str:
@@ -129,6 +140,8 @@ class _Reader:
                 last = self._product(layer, sources, layer["macs"])
             case "attention":
                 last = self._attention(layer, sources)
+            case "concat":
+                last = self._emit(layer, self._work(layer), [self._rescaled(layer, name) for name in layer["inputs"]])
             case _:
                 last = self._emit(layer, self._work(layer), sources)
         if layer.get("act") == "clip(0,1)" and self._clips(layer):
@@ -141,8 +154,17 @@ class _Reader:
         finish: Finish = "none"
         if layer["op"] != "activation" and act != "none":
             finish = "function" if act in LOOKUPS else "clamp"
-        shape = self._shape(layer)
-        return self.net.work(layer["name"], work, sources, shape, finish=finish, label=layer["op"], **more)
+        apart = act == "relu6" and self.rules.clamps_apart
+        shape, finish = self._shape(layer), "none" if apart else finish
+        last = self.net.work(layer["name"], work, sources, shape, finish=finish, label=layer["op"], **more)
+        return self.net.work(f"{layer['name']}.clamp", Map("compare"), (last,), shape) if apart else last
+
+    def _rescaled(self, layer: Described, name: str) -> int:
+        """The tensor of an operand of a concatenation, in the scale of the result."""
+        maker, source = self.layers.get(name, {"op": ""}), self.at[name]
+        if not self.rules.rescales or (maker["op"] in ("conv2d", "conv_transpose2d") and len(self.readers[name]) == 1):
+            return source
+        return self.net.work(f"{layer['name']}.{name}", Map("function"), (source,), self.net.shapes[source])
 
     def _work(self, layer: Described) -> Work:
         op, source = layer["op"], self.net.shapes[self.at[layer["inputs"][0]]]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil
 
-from hexagon_twin import hexagon_twin
+from hexagon_twin import Parts, hexagon_parts, hexagon_twin
 from processor_twins import composed_twin, mcu_twin
 
 from hwmodels.device.device import Device
@@ -127,7 +127,9 @@ def terms_twin(
     compute = 0.0
     match target.kind:
         case "npu" if target.npu is not None and target.npu.passes is not None:
-            return hexagon_twin(target, workload, row, runs, per_mac, (read_bytes, write_bytes), moved)
+            bits = (weight_bits, input_bits, output_bits)
+            before = [_hexagon(target, workload, i, (weight_bits, input_bits, input_bits), wide_is_float) for i in range(row)]
+            return hexagon_twin(target, before, _hexagon(target, workload, row, bits, wide_is_float))
         case "cpu":
             compute = _cpu(target, workload, layer, runs, per_mac, depthwise, dense)
         case "gpu":
@@ -179,6 +181,17 @@ def terms_twin(
         "overhead_s": overhead,
         "latency_s": busy + overhead,
     }
+
+
+def _hexagon(target: Device, workload: Workload, row: int, bits: tuple[int, int, int], wide_is_float: bool) -> Parts:
+    layer = workload.layers[row]
+    runs = native_twin(target, bits[0], bits[1], wide_is_float)
+    read_bytes, write_bytes = (tensor_bytes_twin(target, each, wide_is_float and each > 8) for each in bits[1:])
+    channels = workload.tensors[layer.output].channels
+    moved = weights_twin(target, layer, channels, bits[0], runs)[1] if layer.weight_count else 0
+    unpack = target.unpack_factor(bits[0], bits[1]) if bits[0] < runs.weight_bits else 1.0
+    per_mac = unpack / target.rates[str(runs)].value
+    return hexagon_parts(target, workload, row, runs, per_mac, (read_bytes, write_bytes), moved)
 
 
 def _sum_in_convolution(workload: Workload, row: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import NamedTuple
 
 from hwmodels.device.device import Device
 from hwmodels.numbers import Precision
@@ -24,9 +25,52 @@ VECTOR_WORK = {
 }
 
 
-def hexagon_twin(
+class Parts(NamedTuple):
+    """What a layer takes but for its weights, in seconds. ``busy``: what they arrive beside; None on another processor."""
+
+    compute: float
+    weights: float
+    activations: float
+    overhead: float
+    busy: float | None
+    host: float
+
+
+def hexagon_twin(target: Device, before: list[Parts], own: Parts) -> dict[str, float]:
+    """Terms of a layer behind others."""
+    terms = dict(zip(("compute_s", "weight_s", "activation_s", "overhead_s"), own, strict=False))
+    if own.busy is None:
+        return {**terms, "latency_s": own.compute + own.activations + own.overhead}
+    return {**terms, "latency_s": max(own.busy, own.weights - ahead_twin(target, before)) + own.host}
+
+
+def ahead_twin(target: Device, before: list[Parts]) -> float:
+    """How long before a layer its weights may have begun to arrive: a walk through the layers before it.
+
+    Weights arrive one layer's after the other's, none before there is room for them; a layer is done when it has worked and its
+    weights are there.
+    """
+    assert target.npu is not None
+    assert target.memory.onchip is not None
+    assert target.memory.onchip.bytes is not None
+    assert target.memory.dram is not None
+    assert target.memory.dram.bytes_per_s is not None
+    assert target.npu.weights_ahead is not None
+    room_s = target.npu.weights_ahead.value * target.memory.onchip.bytes.value / target.memory.dram.bytes_per_s.value
+    now = arrived = 0.0
+    for layer in before:
+        if layer.busy is None:
+            now = arrived = 0.0
+            continue
+        arrived += layer.weights
+        now = max(now + layer.busy, arrived)
+        arrived = max(arrived, now - room_s)
+    return now - arrived
+
+
+def hexagon_parts(
     target: Device, workload: Workload, row: int, runs: Precision, per_mac: float, widths: tuple[float, float], moved: int
-) -> dict[str, float]:
+) -> Parts:
     from class_twins import offchip_twin
 
     npu, layer = target.npu, workload.layers[row]
@@ -89,13 +133,7 @@ def hexagon_twin(
         there = out.elements * handed.touches.value * wide / npu.fallback.bytes_per_s.value
         way = (sum(t.elements for t in sources) + out.elements) * wide / npu.host_bytes_per_s.value
         restart = target.overhead.inference_s.value
-        return {
-            "compute_s": there,
-            "weight_s": 0.0,
-            "activation_s": way,
-            "overhead_s": restart,
-            "latency_s": there + way + restart,
-        }
+        return Parts(there, 0.0, way, restart, None, 0.0)
     clamped = layer.finish in ("none", "clamp")
     looked_up = 0.0 if clamped else computed * npu.passes.fused_lookup.value * slower
     compute = macs * per_mac + (vector_bytes * passes + looked_up) / npu.vector_bytes_per_s.value
@@ -105,10 +143,4 @@ def hexagon_twin(
     start = target.overhead.layer_s.value * (npu.matrix_start.value if is_matrix else 1.0)
     spill, weights = spilled * npu.strip_spill.value / dram, moved / dram
     host = (arriving * read_bytes + leaving * write_bytes) / npu.host_bytes_per_s.value
-    return {
-        "compute_s": compute,
-        "weight_s": weights,
-        "activation_s": spill + host,
-        "overhead_s": start,
-        "latency_s": max(start + compute + spill, weights) + host,
-    }
+    return Parts(compute, weights, spill + host, start, start + compute + spill, host)

@@ -48,9 +48,9 @@ class Npu(Section):
     this size between consecutive layers stay on chip (an effective-rate device; a documented array plans its own).
     With ``passes``: ``vector_bytes_per_s`` of the vector unit, for what is no convolution; ``host_bytes_per_s``: the network's
     input and output between the processor that asks and the accelerator; ``strip_spill``: share of what does not fit on chip that
-    leaves it, where the compiler runs several layers strip by strip; ``matrix_start``: share of ``overhead.layer_s`` that a
-    convolution or matrix product costs; ``float_passes``: passes in floating point over those in integers; ``fallback``: what
-    the runtime hands to another processor.
+    leaves it, where the compiler runs several layers strip by strip; ``weights_ahead``: share of the memory on chip in which
+    weights wait for layers to come; ``matrix_start``: share of ``overhead.layer_s`` that a convolution or matrix product costs;
+    ``float_passes``: passes in floating point over those in integers; ``fallback``: what the runtime hands to another processor.
     """
 
     kind = "npu"
@@ -68,6 +68,7 @@ class Npu(Section):
     resident_weight_bytes: NonNegative = Quantity(value=0.0)
     passes: Passes | None = None
     strip_spill: Fraction = Quantity(value=1.0)
+    weights_ahead: Fraction | None = None
     matrix_start: Fraction = Quantity(value=1.0)
     float_passes: Positive = Quantity(value=1.0)
     fallback: Fallback | None = None

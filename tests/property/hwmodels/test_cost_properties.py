@@ -84,7 +84,12 @@ def test_more_of_a_resource_never_slows(name: str, seed: int, factor: float) -> 
     before = price(target, workload)
     for what, richer in improved(target, factor, rng):
         after = price(richer, workload)
-        assert np.all(after.latency_s <= before.latency_s * (1 + 1e-12)), what
+        ours, theirs = after.latency_s, before.latency_s
+        if target.npu is not None and target.npu.weights_ahead is not None:
+            # A faster layer leaves the weights of the next one less time to arrive ahead: networks of one width are compared.
+            same = np.arange(ours.shape[2])
+            ours, theirs = ours.sum(axis=0)[:, same, same], theirs.sum(axis=0)[:, same, same]
+        assert np.all(ours <= theirs * (1 + 1e-12)), what
         assert after.inference_s <= before.inference_s
 
 
@@ -179,8 +184,10 @@ def test_units_scale(name: str, seed: int, factor: float) -> None:
 @given(seed=seeds)
 def test_the_order_of_independent_layers_does_not_matter(name: str, seed: int) -> None:
     """Two branches that meet in a sum, each layer of one before or after the layers of the other: all that a schedule may change
-    is how much is alive at once, which cannot matter where everything fits."""
+    is how much is alive at once, which cannot matter where everything fits, and which weights have time to arrive ahead."""
     target, rng = catalogue.load(name), np.random.default_rng(seed)
+    if target.npu is not None and target.npu.weights_ahead is not None:
+        target = with_numbers(target, {"npu.weights_ahead": Quantity(value=0.0)})
     widths = [8 * int(rng.integers(1, 4)) for _ in range(4)]
     orders = [list(rng.permutation([0] * 3 + [1] * 3)) for _ in range(2)]
     prices = [

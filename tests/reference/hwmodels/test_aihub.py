@@ -16,12 +16,7 @@ from hwmodels.fitting import agreement
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import columns
 
-MEDIAN_ABOVE_GOAL = {"qcs6490-hexagon-litert": 0.22}
-P90_ABOVE_GOAL = {
-    "qcs6490-hexagon-litert": 0.41,
-    "snapdragon-8elite-gen5-hexagon": 0.40,
-    "snapdragon-7gen4-hexagon": 0.36,
-}
+MEDIAN_ABOVE_GOAL = {"qcs6490-hexagon-litert": 0.17}
 """Devices that miss the goal (15 % in the median, 35 % at the 90th percentile), and what they reach."""
 
 
@@ -83,7 +78,7 @@ def test_every_board_has_an_agreement_with_families_left_out() -> None:
         assert entry.left_out
         assert entry.groups >= 14
         assert entry.median_error <= MEDIAN_ABOVE_GOAL.get(name, 0.15), name
-        assert entry.p90_error <= P90_ABOVE_GOAL.get(name, 0.35), name
+        assert entry.p90_error <= 0.35, name
         assert entry.spearman is not None
         assert entry.spearman >= 0.95, name
 

@@ -7,7 +7,8 @@ from oracle.layer_tables import Drawing, three_convolutions
 
 from hwmodels import cost
 from hwmodels.device import catalogue, reader
-from hwmodels.device.facts import number
+from hwmodels.device.facts import number, with_numbers
+from hwmodels.device.values import Quantity
 from hwmodels.numbers import Precision
 from hwmodels.pricing.table import CostTable
 from hwmodels.workload import Map, Move, Reduce, Work, Workload
@@ -142,6 +143,22 @@ def test_weights_arrive_beside_the_work() -> None:
     net.conv("second", 1, 1024, 1, (1, 1))
     table = priced(net.workload())
     assert table.latency_s[0].item() - 1024 / HOST == pytest.approx(1024 * 1024 / number(TARGET, "memory.dram.bytes_per_s"))
+
+
+@pytest.mark.parametrize("size", [1, 64])
+def test_weights_arrive_ahead_of_their_layer_as_far_as_there_is_room(size: int) -> None:
+    """3 MiB for one pixel. Behind work on 64x64 pixels the two that a quarter of the scratchpad holds are there already; behind
+    one pixel, whose own MiB was waited for, the time of what lies between is gained."""
+    net = Drawing("late", 1024, size, size)
+    x = net.conv("first", 0, 1024, 1, (size, size))
+    x = net.work("mean", Reduce(size * size), (x,), (1024, 1, 1))
+    net.conv("late", x, 3072, 1, (1, 1))
+    table = cost.uniform_table(with_numbers(TARGET, {"npu.weights_ahead": Quantity(value=0.25)}), net.workload(), W8A8)
+    per_byte, room = 1 / number(TARGET, "memory.dram.bytes_per_s"), number(TARGET, "memory.onchip.bytes") / 4
+    ahead_s = room * per_byte if size > 1 else (table.compute_s[1] + table.overhead_s[1]).item()
+    assert table.latency_s[2].item() == pytest.approx(3 * 2**20 * per_byte - ahead_s + 3072 / HOST)
+    none = cost.uniform_table(with_numbers(TARGET, {"npu.weights_ahead": Quantity(value=0.0)}), net.workload(), W8A8)
+    assert none.latency_s[2].item() == pytest.approx(3 * 2**20 * per_byte + 3072 / HOST)
 
 
 def test_the_picture_is_exchanged_unpadded() -> None:
