@@ -38,7 +38,7 @@ class Found:
     """A network of one of spandrel's families, with its weights.
 
     ``title``: the family and its sizes in words; ``identity``: the family's name without blanks; ``channels`` of pictures;
-    ``remarks``: what was taken off the names of the tensors.
+    ``remarks``: what was taken off the names of the tensors, and which of several results is the picture.
     """
 
     identity: str
@@ -72,7 +72,7 @@ def look(path: str | Path) -> Found | Unavailable | None:
             if _detects(support, state):
                 found = _found(library, _loaded(support.architecture, as_numbers(state, path), path), path)
                 said = (f"{Path(path).name}: {prefix} is taken off the names of its tensors.",) if prefix else ()
-                return replace(found, remarks=said)
+                return replace(found, remarks=(*said, *found.remarks))
     return None
 
 
@@ -96,7 +96,6 @@ def load(weights: str | Path | None, scale: int | None, arguments: Mapping[str, 
         )
     if scale not in (None, found.scale):
         raise UsageError(f"{weights}: weights of {found.title} x{found.scale}, not of scale {scale}", "Leave --scale out.")
-    said = _one_picture(found)
     return LoadedNetwork(
         found.module,
         found.identity,
@@ -105,18 +104,8 @@ def load(weights: str | Path | None, scale: int | None, arguments: Mapping[str, 
         "low",
         sha256(weights),
         {"family": found.title},
-        remarks=found.remarks if said is None else (*found.remarks, f"{weights}: {said}"),
+        remarks=found.remarks,
     )
-
-
-def _one_picture(found: Found) -> str | None:
-    """What is said of a network that gives more than a picture (FBCNN also tells the quality that it found)."""
-    x = torch.zeros(1, found.channels, 64, 64)
-    try:
-        with torch.no_grad():
-            return picture_alone(found.module, found.module(x), found.channels)
-    except Exception:  # a size that is not its own: tracing finds those
-        return None
 
 
 def _library() -> Any:
@@ -195,11 +184,20 @@ def _found(library: Any, descriptor: Any, path: str | Path) -> Found:
             expected = descriptor(picture)
             _settle(module)
             output = module(picture)
+            said = picture_alone(module, output, channels)
+            output = output if said is None else module(picture)
     except Exception as error:  # whatever the network's code raises
         raise UsageError(f"{path}: weights of {title}, which does not run on a picture alone ({_first(error)})", own) from None
     if not isinstance(output, Tensor) or not torch.allclose(output.clamp(0, 1), expected, rtol=0, atol=_CLOSE):
         raise UsageError(f"{path}: weights of {title}, of which spandrel makes pictures by more than running it", own)
-    return Found(str(descriptor.architecture.id), title, int(descriptor.scale), channels, module)
+    return Found(
+        str(descriptor.architecture.id),
+        title,
+        int(descriptor.scale),
+        channels,
+        module,
+        () if said is None else (f"{path}: {said}",),
+    )
 
 
 def _settle(module: nn.Module) -> None:

@@ -64,6 +64,7 @@ class Family:
     keys: tuple[str, ...] = ("first.weight", "last.weight")
     kind: type[Descriptor] = Descriptor
     changes: dict[str, Any] = field(default_factory=dict)
+    network: type[Enlarging] = Enlarging
     id: str = "Enlarging"
     name: str = "Enlarging"
 
@@ -77,7 +78,7 @@ class Family:
     def load(self, state: dict[str, Tensor]) -> Descriptor:
         channels = state["first.weight"].shape[1]
         scale = round((state["last.weight"].shape[0] / channels) ** 0.5)
-        model = Enlarging(scale, channels)
+        model = self.network(scale, channels)
         model.load_state_dict(state)
         return self.kind(model, self, scale, **{"input_channels": channels, "output_channels": channels, **self.changes})
 
@@ -149,6 +150,20 @@ def test_what_it_does_not_know_or_cannot_load(library: Callable[..., None], weig
         look(tmp_path / "part.pth")
     with pytest.raises(UsageError, match="Enlarging 4nf x3, not of scale 2"):
         look(weights, 2)
+
+
+class Judging(Enlarging):
+    """Gives a number for the quality beside the picture."""
+
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(x), x.mean()
+
+
+def test_of_several_results_the_picture_is_taken(library: Callable[..., None], weights: Path) -> None:
+    library(Family(network=Judging, changes={"call": lambda model, x: model(x)[0]}))
+    network = pose.load_network(pose.Request(network="spandrel", weights=weights))
+    assert any("returns 2 results; the picture among them, number 1, is taken" in remark for remark in network.remarks)
+    assert trace(network.module, 3, "judging", 3).size is None
 
 
 CANNOT: dict[str, tuple[Family, str]] = {
