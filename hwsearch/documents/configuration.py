@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hwsearch.documents.bounds import Many, Name, Number, Text
+from hwsearch.documents.document import Document
 
 SCHEMA = 1
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class UsedPlugin(_Frozen):
+class UsedPlugin(Document):
     """A plug-in that was in use: the name of its file, and the digest of what stood in it."""
 
     name: Text
     sha256: Name
 
 
-class Configuration(_Frozen):
+class Configuration(Document):
     """``run.json``. The request stands here as plain JSON: its type is ``problem.pose.Request``."""
 
     schema_version: Literal[1]
@@ -44,7 +41,7 @@ class Targets(Configuration):
     targets: dict[Name, Text] = Field(min_length=1)
 
 
-class LeftOut(_Frozen):
+class LeftOut(Document):
     """The network without some of its blocks, as a run for left-out blocks searches it."""
 
     blocks: list[Text]
@@ -66,14 +63,14 @@ class Blocks(Configuration):
     """Folder of a run -> the network that it is of; empty as long as nothing is decided."""
 
 
-class Leg(_Frozen):
+class Leg(Document):
     """A time that a run was gone on with."""
 
     created: Text
     versions: dict[Name, Text]
 
 
-class Legs(_Frozen):
+class Legs(Document):
     """``legs.json``: each time that a run was gone on with, in order."""
 
     legs: list[Leg] = Field(max_length=10_000)

@@ -11,11 +11,12 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import earlier
 from hwsearch.documents.bounds import Amount, Count, Digest, Name, Number, Scale, Seed, Side, Text, Width
+from hwsearch.documents.document import Document
 from hwsearch.documents.origin import OriginText
 
 LossIs = Literal["simulated", "predicted"]
@@ -24,11 +25,7 @@ single choices. What is "measured" was run in integers on the evaluation picture
 SCHEMA: Literal[1] = 1
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Told(_Frozen):
+class Told(Document):
     """What is told of a plan or a network, quality among it; documents of earlier versions are read."""
 
     @model_validator(mode="before")
@@ -48,7 +45,7 @@ class Predicted(Told):
     energy_j: Amount | None
 
 
-class Counted(_Frozen):
+class Counted(Document):
     """What papers count, of convolution weights alone and on no device (see ``hwmodels.counting``)."""
 
     mean_weight_bits: Amount
@@ -80,7 +77,7 @@ class Measured(Told):
     """Layers that the device runs in floating point, hence not proven in integers."""
 
 
-class Unproven(_Frozen):
+class Unproven(Document):
     """Why a plan that was run in integers is not proven: its exported file cannot be run, or does not compute what our engine
     computes."""
 
@@ -93,7 +90,7 @@ class Unproven(_Frozen):
     largest: Count = 0
 
 
-class Provenance(_Frozen):
+class Provenance(Document):
     """Where a plan came from: enough to make it again."""
 
     created: Text
@@ -106,7 +103,7 @@ class Provenance(_Frozen):
     origin: OriginText
 
 
-class Seal(_Frozen):
+class Seal(Document):
     """Digests of what belongs together in a plan, taken when it was written: they tell an edited plan from its own, and what of
     it was edited."""
 
@@ -120,7 +117,7 @@ class Seal(_Frozen):
     """The three above, the integers, and the plan's name: parts of several plans do not make one."""
 
 
-class Plan(_Frozen):
+class Plan(Document):
     """One point of the design space."""
 
     schema_version: Literal[1] = SCHEMA

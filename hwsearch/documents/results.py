@@ -7,13 +7,14 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from hwmodels.fitting.agreement import Doubt
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents import earlier
 from hwsearch.documents.bounds import Amount, Bits, Count, Inside, Number, Rate, Scale, Seed, Side, Text, Width
 from hwsearch.documents.configuration import Leg
+from hwsearch.documents.document import Document
 from hwsearch.documents.origin import OriginText
 from hwsearch.documents.plan import LossIs, Plan, Told
 
@@ -26,11 +27,13 @@ OrInfinite = Annotated[float, Field(ge=0, allow_inf_nan=True), BeforeValidator(_
 """JSON has no infinity and says null."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class _Finite(Document):
+    """Numbers are finite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
-class LayerRow(_Frozen):
+class LayerRow(_Finite):
     """Price of one layer under one plan; times in seconds."""
 
     name: Text
@@ -58,7 +61,7 @@ class LayerRow(_Frozen):
         return f"on the {self.runs_on}" if self.runs_on else self.runs_as
 
 
-class ScheduleStep(_Frozen):
+class ScheduleStep(_Finite):
     """Activation memory while one layer runs: ``{tensor name: bytes}`` of everything alive."""
 
     layer: Text
@@ -80,7 +83,7 @@ class Point(Told):
     """Name of the plan file, where there is one."""
 
 
-class TilingPoint(_Frozen):
+class TilingPoint(_Finite):
     """One way to cut the picture, priced under one plan."""
 
     tiling: Tiling | None
@@ -95,7 +98,7 @@ class TilingPoint(_Frozen):
     chosen: bool
 
 
-class ProxyCheck(_Frozen):
+class ProxyCheck(_Finite):
     """A proxy's predictions against the simulated loss of the same random plans."""
 
     name: Text
@@ -127,7 +130,7 @@ class ProxyCheck(_Frozen):
         return median(shares) if shares else 0.0
 
 
-class SignalToNoise(_Frozen):
+class SignalToNoise(_Finite):
     """Signal to quantization noise ratio of one layer's weights, or of the tensors of one width group.
 
     ``db``: width -> dB; None where that width makes no error.
@@ -138,7 +141,7 @@ class SignalToNoise(_Frozen):
     db: dict[Width, Number | None]
 
 
-class Crop(_Frozen):
+class Crop(_Finite):
     """Files (PNG, relative to the run directory) of one magnified detail of an evaluation picture."""
 
     picture: Text
@@ -152,7 +155,7 @@ class Crop(_Frozen):
     """Of "bicubic", "float", "plan" on the whole picture."""
 
 
-class Fact(_Frozen):
+class Fact(_Finite):
     """One number of the device file, ready to print. ``source`` is None where it is an assumption."""
 
     key: Text
@@ -161,7 +164,7 @@ class Fact(_Frozen):
     note: Text | None = None
 
 
-class DeviceFacts(_Frozen):
+class DeviceFacts(_Finite):
     name: Text
     title: Text
     kind: Text
@@ -175,7 +178,7 @@ class DeviceFacts(_Frozen):
     assumptions: list[Text]
 
 
-class NamedQuality(_Frozen):
+class NamedQuality(_Finite):
     """What a task measures: the name and the unit of ``quality_db`` and ``loss_db``, or of ``second``, in one document."""
 
     name: Text
@@ -195,7 +198,7 @@ class Reference(Told):
     precision: Text | None
 
 
-class Results(_Frozen):
+class Results(_Finite):
     """Everything that a finished run shows."""
 
     target: Text

@@ -13,12 +13,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from hwmodels.counting import FLOAT_BITS
 from hwmodels.errors import BudgetError, UsageError, closest
 from hwmodels.numbers import Width, bits_of
+from hwsearch.documents.document import Document
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.problem.calibrated import calibrated
@@ -43,11 +43,7 @@ QUALITY = "loss"
 BYTE = 8
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Allocated(_Frozen):
+class Allocated(Document):
     """One plan: its widths, price and quality. ``mean_weight_bits`` are by parameters, ``mean_tensor_bits`` by elements, over the
     whole network; the four ratios say how many times smaller that is than 32 and than 8 bits. ``half_db``: half the 95 % interval
     of the loss; ``second``: the task's other figure, of its integers."""
@@ -73,7 +69,7 @@ class Allocated(_Frozen):
     second: float
 
 
-class AllocatorRow(_Frozen):
+class AllocatorRow(Document):
     """A rule and the exact solver at its cost. ``rungs``: plans of the rule; ``gain_db``: what the exact plan loses less, with
     half its interval."""
 
@@ -87,7 +83,7 @@ class AllocatorRow(_Frozen):
     tie: bool
 
 
-class AllocatorComparison(_Frozen):
+class AllocatorComparison(Document):
     """A comparison of rules, and all that it was made from. ``eight_bits``: W8A8 beside them, whatever the budget, None where the
     target lacks it; ``unreached``: rules without a plan within the budget. ``float_second``: of ``second_name``."""
 

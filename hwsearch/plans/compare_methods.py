@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 from torch import Tensor
 
 from hwmodels import cost
 from hwmodels.errors import UsageError
 from hwmodels.numbers import INT8, INT16, bits_of
+from hwsearch.documents.document import Document
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.formats.running.runtime import Run
@@ -42,11 +43,7 @@ OUTSIDE = (8, 16)
 """Weights and tensors outside a scope whose papers leave them in floating point."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MethodRow(_Frozen):
+class MethodRow(Document):
     """One method at one pair of widths.
 
     ``loss_db``: mean over the pictures against floating point on the same, with its standard error and half its 95 %
@@ -78,13 +75,13 @@ class MethodRow(_Frozen):
     run_time_price: str
 
 
-class MethodComparison(_Frozen):
+class MethodComparison(Document):
     """A comparison of methods, and all that it was made from."""
 
     network: str
     scale: int
     weights_sha256: str
-    dropped: list[str] = []
+    dropped: list[str] = Field(default_factory=list)
     """Blocks that the network was without; floating point is with them."""
     target: str
     input_size: tuple[int, int] | None = None

@@ -12,10 +12,10 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from hwmodels.errors import UncountedError, UsageError
 from hwmodels.numbers import Width
+from hwsearch.documents.document import Document
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.problem.pose import ONE_SIZE, Request, choose_pictures, load_network, sized
@@ -39,11 +39,7 @@ TOP = 0.1
 FOLDS = 5
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Ranked(_Frozen):
+class Ranked(Document):
     """One proxy against the measured plans.
 
     ``spearman``, ``kendall``: rank correlation of predicted with measured loss (Kendall's tau-b). ``top_found``: share of the
@@ -69,7 +65,7 @@ class Ranked(_Frozen):
     calibrated_db: list[float]
 
 
-class Ranking(_Frozen):
+class Ranking(Document):
     """A comparison of proxies, and all that it was made from. ``plan_cpu_s``: processor time of measuring one plan."""
 
     network: str
