@@ -214,7 +214,17 @@ def _power(walk: Walk, call: fx.Node, exponent: float) -> Value:
     return _unary(walk, call, named.get(exponent, act.Pow(exponent)))
 
 
-@handles("pow.Tensor_Tensor", becomes=(act.Log, Mul, act.Exp, act.Pow, act.Sqrt, act.Rsqrt, act.Reciprocal))
+NOTHING = 1e-6
+"""A power that is taken for zero."""
+
+
+def _floor(exponent: Tensor | None) -> float:
+    """What is taken for zero in front of a logarithm, so that no tensor holds infinity: its smallest power is ``NOTHING``."""
+    smallest = 0.5 if exponent is None or not bool((exponent > 0).all()) else float(exponent.min())
+    return float(max(NOTHING ** (1 / smallest), torch.finfo(torch.float32).tiny))
+
+
+@handles("pow.Tensor_Tensor", becomes=(act.Clip, act.Log, Mul, act.Exp, act.Pow, act.Sqrt, act.Rsqrt, act.Reciprocal))
 def _pow_of_tensors(walk: Walk, call: fx.Node) -> Value:
     """``exp(y log x)``, which is a power of what is above zero; one exponent for all is that power."""
     a = arguments(call)
@@ -226,7 +236,9 @@ def _pow_of_tensors(walk: Walk, call: fx.Node) -> Value:
             raise NotRead("powers of what is not above zero")
         inner = walk.emit(call, Mul(), (tensor_name(walk, a["exponent"]),), {"other": as_operand(base.log())}, suffix="exponent")
         return walk.emit(call, act.Exp(), (inner,))
-    logarithm = walk.emit(call, act.Log(), (tensor_name(walk, a["self"]),), suffix="log")
+    floor = _floor(exponent if isinstance(exponent, Tensor) else None)
+    above = walk.emit(call, act.Clip(floor, math.inf), (tensor_name(walk, a["self"]),), suffix="above")
+    logarithm = walk.emit(call, act.Log(), (above,), suffix="log")
     if isinstance(exponent, Tensor):
         inner = walk.emit(call, Mul(), (logarithm,), {"other": as_operand(exponent)}, suffix="exponent")
     else:

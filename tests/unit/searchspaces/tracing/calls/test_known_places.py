@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from searchspaces.ir.graph import execute
+from searchspaces.ir.graph import Node, execute
 from searchspaces.tracing.trace import trace
 
 SWAPPED, TWICE = torch.tensor([1, 0, 3]), torch.tensor([7, 6, 5, 4, 3, 2, 1, 1])
@@ -55,6 +55,7 @@ ANY_SIZE: dict[str, Callable[[Tensor], Tensor]] = {
     "product": lambda y: y * torch.sigmoid(y).prod(1, keepdim=True) + torch.sigmoid(y[:, :5]).prod(dim=1).unsqueeze(1),
     "power of tensors": lambda y: torch.sigmoid(y) ** torch.sigmoid(y.flip(1)),
     "power by channel": lambda y: (y.abs() + 0.1) ** SLOPES + SLOPES ** torch.sigmoid(y),
+    "power of zero": lambda y: torch.relu(y) ** SLOPES,
     "generalized mean": lambda y: F.avg_pool2d(y.clamp(min=1e-6) ** torch.tensor([3.0]), 3, 1, 1) ** (1 / torch.tensor([3.0])),
     "mixed kernels": _mixed_kernels,
     "pictures of a clip": lambda y: F.conv3d(y.unsqueeze(2), KERNELS.view(8, 8, 1, 3, 1), padding=(0, 1, 0)).squeeze(2),
@@ -130,3 +131,16 @@ def test_what_is_refused_by_its_reason(name: str) -> None:
     spelling, reason = REFUSED[name]
     found = trace(Spelled(spelling).eval(), 3, name).uncounted
     assert any(reason in line for line in found)
+
+
+def test_no_tensor_of_a_power_is_infinite() -> None:
+    """Its logarithm at zero would be; ranges of integers could not be found."""
+    graph = trace(Spelled(ANY_SIZE["power of zero"]).eval(), 3, "power")
+    held: dict[str, Tensor] = {}
+
+    def note(node: Node, value: Tensor) -> None:
+        held[node.name] = value
+
+    execute(graph, torch.rand(1, 3, 12, 12), note)
+    assert any(bool((held[node.inputs[0]] < 1e-6).any()) for node in graph.nodes if node.op.kind == "log")
+    assert all(bool(torch.isfinite(value).all()) for value in held.values())
