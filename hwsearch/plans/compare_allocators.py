@@ -146,19 +146,15 @@ def compare(
     prices = lower(problem.table, noise, problem.space, {saved, *limits})
     grounds = Grounds(calibration, photos.crops, photos.task, request.seed, damage, prices, saved)
     describe = _Described(problem, calibration, damage(proxy), judges, grounds)
-    rows, unreached = [], []
     with progress.stage("allocating and measuring", len(names)) as stage:
+        found: dict[str, AllocatorRow | None] = {}
         for name in names:
-            plans = ALLOCATORS[name].ladder(grounds)
-            plan = rung(plans, prices, limits, describe.simulated_db, budgets.get(QUALITY, np.inf))
-            if plan is None:
-                unreached.append(name)
-            else:
-                rows.append(_row(name, len(plans), plan, describe, problem))
+            found[name] = _climbed(name, describe, problem, limits, budgets.get(QUALITY, np.inf))
             stage.advance()
-    eight = _everywhere(problem.space, BYTE)
+    rows = [row for row in found.values() if row is not None]
     if not rows:
         raise BudgetError("none of these rules has a plan within the budgets", "`hwsearch optimize` looks at all plans.")
+    eight = _everywhere(problem.space, BYTE)
     return AllocatorComparison(
         network=problem.network.name,
         scale=problem.network.scale,
@@ -177,7 +173,7 @@ def compare(
         versions=versions(),
         eight_bits=None if eight is None else describe(eight),
         rows=rows,
-        unreached=unreached,
+        unreached=[name for name, row in found.items() if row is None],
     )
 
 
@@ -268,6 +264,16 @@ class _Described:
             losses_db=losses.tolist(),
             second=second,
         )
+
+
+def _climbed(
+    name: str, describe: _Described, problem: Problem, limits: Mapping[str, float], most_db: float
+) -> AllocatorRow | None:
+    """The plan that a rule's ladder reaches within the budgets, beside the exact solver's; None where it reaches none."""
+    grounds = describe.grounds
+    plans = ALLOCATORS[name].ladder(grounds)
+    plan = rung(plans, grounds.problem, limits, describe.simulated_db, most_db)
+    return None if plan is None else _row(name, len(plans), plan, describe, problem)
 
 
 def _row(name: str, rungs: int, plan: PlanRow, describe: _Described, problem: Problem) -> AllocatorRow:
