@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from hwmodels.errors import HwsearchError
 from hwsearch.problem.pose import Request, adapted, found_network
 from hwsearch.quality.evaluate import Evaluator
@@ -34,6 +36,13 @@ def measured(request: Request, evaluator: Evaluator) -> Mapping[str, float]:
                 quality = evaluator.score(other.module).quality_db
             except (HwsearchError, ValueError, RuntimeError):
                 continue
-            said = [f"--range {values}"] * (values != RANGES[0]) + [f"--order {order}"] * (order != orders[0])
-            found[" ".join(said) or f"--range {values}"] = quality
+            if np.isfinite(quality):
+                found[_said((values, order), as_it_is)] = quality
     return found
+
+
+def _said(wanted: tuple[str, str], as_it_is: tuple[str, str]) -> str:
+    """The options for a range and an order: those that change, and those that stay and are not the defaults."""
+    usual = (RANGES[0], "rgb")
+    options = zip(("--range", "--order"), wanted, as_it_is, usual, strict=True)
+    return " ".join(f"{name} {value}" for name, value, now, default in options if value != now or now != default)

@@ -69,8 +69,8 @@ def read(path: Path) -> Inspected:
     model, outside = _model(path)
     if (ours := _carried(path, model, outside)) is not None:
         return ours
-    converted = byte_pictures.left_out(model.graph)
     try:
+        converted = byte_pictures.left_out(model.graph)
         branch = parsed(model.graph)
         door = _door(model.graph, branch, converted)
         opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
@@ -207,7 +207,7 @@ def _inspected(path: Path, model: onnx.ModelProto, graph: Graph, walk: Walk, doo
         provenance=facts if ours else None,
         remarks=tuple(remarks),
         value_range=door.converted.value_range(walk.input_range()),
-        rounded=bool(door.converted.remark),
+        of_bytes=door.converted,
         executable=not walk.spelled and not graph.uncounted,
     )
 

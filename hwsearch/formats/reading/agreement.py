@@ -18,7 +18,6 @@ from searchspaces.networks.adapted.value_range import parse_both
 FLOAT_TOLERANCE = 1e-4
 """Largest difference over the largest value, of a file in single precision."""
 HALF_TOLERANCE = 2e-2
-BYTE = 255
 ROUNDING = 0.5
 """Root mean square of the difference over that of the values, of a file in integers: the file rounds, the graph does not."""
 
@@ -34,13 +33,13 @@ def agree(found: Inspected, size: tuple[int, int], run: Callable[[Tensor], Tenso
     if found.value_range:
         values, _ = parse_both(found.value_range)
         x = x * values.factor[0] + values.shift[0]
-        x = x.round() if found.rounded and values.factor[0] == BYTE else x
+        x = x.round() if found.of_bytes.taken else x
     with torch.no_grad():
         ours, theirs = execute(graph, x), run(x).float()
     widths = {layer.weight_bits for layer in found.layers} | set(found.tensor_bits.values())
     if ours.shape != theirs.shape:
         raise FileError(f"{found.path}: {runtime} gives {tuple(theirs.shape)}, what was read {tuple(ours.shape)}")
-    if found.rounded:
+    if found.of_bytes.given:  # it rounds, or cuts off
         theirs = torch.where((ours - theirs).abs() <= 1, ours, theirs)
     if min(widths) < FP16.bits or (min(widths) < FP32.bits and found.quantized):
         difference, allowed = (

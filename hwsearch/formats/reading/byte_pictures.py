@@ -31,3 +31,7 @@ class BytePictures:
         if self.taken:
             return BYTES
         return f"{of_codes or UNIT}:{BYTES}" if self.given else of_codes
+
+
+FLOATING = BytePictures(taken=False, given=False)
+"""Pictures as most files have them."""

@@ -23,6 +23,7 @@ from hwmodels.errors import FileError, UsageError
 from hwmodels.numbers import FP16, FP32
 from hwmodels.parts.registry import Part, Registry, instances
 from hwsearch.formats.found import named, offered
+from hwsearch.formats.reading.byte_pictures import FLOATING, BytePictures
 
 if TYPE_CHECKING:
     from hwmodels.workload import Written
@@ -148,7 +149,7 @@ class Inspected:
         remarks: what a reader of the table should know.
         value_range: that of the values that go in, such as "0..255", where the file shows it and it is not
             0..1; "0..1:0..255" where what comes out is of another.
-        rounded: the file takes or gives pictures of bytes, which ``graph`` does not round.
+        of_bytes: whether the file takes and gives pictures of bytes, which ``graph`` does not round.
         executable: the graph computes in floating point what the file does, without its rounding; else it is for prices alone.
         again: the graph at another size, of a file that takes pictures of any size and has another graph for each.
         written: what the file holds for each layer, where it is what a device is handed; None: another file is made for that.
@@ -167,7 +168,7 @@ class Inspected:
     provenance: Mapping[str, str] | None = None
     remarks: tuple[str, ...] = ()
     value_range: str = ""
-    rounded: bool = False
+    of_bytes: BytePictures = FLOATING
     executable: bool = False
     again: Callable[[tuple[int, int]], Graph] | None = None
     written: Written | None = None

@@ -119,7 +119,7 @@ def read(path: Path) -> Inspected:
         provenance=None,
         remarks=(*model.remarks, *filter(None, [walked.pictures.remark])),
         value_range=walked.pictures.value_range(_range(walked.formats.get("input"))),
-        rounded=bool(walked.pictures.remark),
+        of_bytes=walked.pictures,
         executable=not graph.uncounted,
         again=None if size is not None else (lambda other: sizes.fixed(name, walk, other)[0]),
         written=written.read,

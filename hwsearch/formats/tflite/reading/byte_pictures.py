@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from hwsearch.formats.reading.byte_pictures import BytePictures
 from hwsearch.formats.tflite.integers.convolution import grid_of
 from hwsearch.formats.tflite.tables import StoredModel, StoredOperator
@@ -17,13 +21,32 @@ def find(model: StoredModel) -> tuple[BytePictures, tuple[StoredOperator, ...]]:
     taken = _is_byte(model, model.input) and all(operator.name == "CAST" for operator in readers)
     writers = {index: operator for operator in model.operators for index in operator.outputs}
     converts = writers.get(model.output)
-    if converts is None or converts.name != "CAST" or not _is_byte(model, model.output):
+    if converts is None or converts.name != "CAST" or not converts.inputs or not _is_byte(model, model.output):
         return BytePictures(taken, given=False), ()
-    before = writers.get(converts.inputs[0])
-    while before is not None and before.name in BOUNDS:
-        before = writers.get(before.inputs[0])
-    rounds = (before,) if before is not None and before.name in ROUNDS else ()
-    return BytePictures(taken, given=True), (converts, *rounds)
+    passed, before = [converts], _before(converts, writers)
+    if before is not None and before.name in ROUNDS:
+        passed.append(before)
+        before = _before(before, writers) if before.name == "FLOOR" else None
+    if before is not None and before.name == "ADD" and _is_half(model, before.inputs[1]):
+        passed.append(before)  # so that cutting off rounds
+    return BytePictures(taken, given=True), tuple(passed)
+
+
+def _before(operator: StoredOperator, writers: Mapping[int, StoredOperator]) -> StoredOperator | None:
+    """What writes the first input of an operator, before bounds; None where nothing does, or they go round in a circle."""
+    seen: set[int] = set()
+    place = operator.inputs[0]
+    while (before := writers.get(place)) is not None and before.name in BOUNDS:
+        if place in seen or not before.inputs:
+            return None
+        seen.add(place)
+        place = before.inputs[0]
+    return before
+
+
+def _is_half(model: StoredModel, index: int) -> bool:
+    data = model.tensors[index].data
+    return data is not None and np.array_equal(np.asarray(data).reshape(-1), [0.5])
 
 
 def _is_byte(model: StoredModel, index: int) -> bool:

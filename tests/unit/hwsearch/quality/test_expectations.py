@@ -52,8 +52,13 @@ def test_the_range_and_the_order_that_a_network_expects_are_found(tmp_path: Path
     assert max(found, key=lambda options: found[options]) == "--range 0..255:0..1"
 
 
-def test_what_was_asked_for_is_not_tried_again(tmp_path: Path) -> None:
+def test_options_are_said_so_that_they_can_be_typed(tmp_path: Path) -> None:
+    """What was asked for is not tried again; what changes is named, and what stays and is no default."""
     assert "--range 0..255" not in _measured(tmp_path, "big", value_range="0..255")
+    found = _measured(tmp_path, "big", order="bgr")
+    assert max(found, key=lambda options: found[options]) == "--range 0..255 --order rgb"
+    found = _measured(tmp_path, "big", value_range="-1..1")
+    assert {"--range 0..255", "--range -1..1 --order bgr", "--range 0..1"} <= found.keys()
 
 
 def test_what_is_said() -> None:

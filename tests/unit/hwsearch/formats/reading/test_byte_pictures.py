@@ -11,7 +11,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from hwmodels.errors import FileError
-from hwsearch.formats.reading import file_network
+from hwsearch.formats.reading import file_network, readers
+from hwsearch.formats.reading.agreement import agree
 from hwsearch.formats.tflite.writing.file import FlatModel, Options
 from searchspaces.networks.adapted import value_range
 
@@ -75,11 +76,37 @@ def test_onnx_files_of_bytes_are_the_network_between_the_conversions(name: str, 
     x = torch.rand(1, 3, 12, 16)
     expected = torch.nn.functional.conv2d(x, torch.from_numpy(WEIGHT), padding=1)
     expected = expected.clamp(0, 1) if given == "u8" else expected
-    shift = 0.5 / 255 if name == "cut off" else 0.0
     with torch.no_grad():
-        found = inside(x)
-    within = expected + shift < 1
-    assert torch.allclose(found[within], (expected + shift)[within], atol=1e-5)
+        assert torch.allclose(inside(x), expected, atol=1e-5)
+
+
+def test_floating_point_behind_bytes_is_compared_to_its_last_digits(tmp_path: Path) -> None:
+    taken, given, nodes, _ = FILES["bytes in"]
+    found = readers.inspect(onnx_file(tmp_path / "net.onnx", taken, given, nodes))
+    with pytest.raises(FileError, match="differs from what another"):
+        agree(found, (12, 16), lambda x: torch.zeros(1, 3, 12, 16), "another")
+
+
+CONVERTS = helper.make_node("Cast", ["a"], ["y"], to=TensorProto.UINT8)
+DEEP = 1500
+CROOKED = {
+    "in a circle": [helper.make_node("Identity", ["b"], ["a"]), helper.make_node("Identity", ["a"], ["b"]), CONVERTS],
+    "of itself": [helper.make_node("Identity", ["y"], ["y"])],
+    "of nothing": [helper.make_node("Cast", [], ["y"], to=TensorProto.UINT8)],
+}
+
+
+@pytest.mark.parametrize("name", CROOKED)
+def test_crooked_files_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(FileError):
+        readers.inspect(onnx_file(tmp_path / "net.onnx", "u8", "u8", [*FROM_BYTES, CONV, *CROOKED[name]]))
+
+
+def test_bytes_behind_many_operators(tmp_path: Path) -> None:
+    passes = [helper.make_node("Identity", [f"i{i - 1}" if i else "x"], [f"i{i}"]) for i in range(DEEP)]
+    converts = helper.make_node("Cast", [f"i{DEEP - 1}"], ["real"], to=TensorProto.FLOAT)
+    nodes = [*passes, converts, FROM_BYTES[1], CONV, helper.make_node("Identity", ["conv"], ["y"])]
+    assert readers.inspect(onnx_file(tmp_path / "net.onnx", "u8", "f32", nodes)).of_bytes.taken
 
 
 def test_another_network_than_the_file_is_still_noticed(tmp_path: Path) -> None:
@@ -94,8 +121,8 @@ def test_another_network_than_the_file_is_still_noticed(tmp_path: Path) -> None:
         file_network.load(onnx_file(tmp_path / "net.onnx", "u8", "u8", wraps))
 
 
-@pytest.mark.parametrize("rounds", [False, True])
-def test_tflite_files_of_bytes(rounds: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["rounded", "cut off", "a half more"])
+def test_tflite_files_of_bytes(how: str, tmp_path: Path) -> None:
     model, shape = FlatModel(), (1, 12, 16, 3)
     x, y = model.tensor("x", shape, "uint8"), model.tensor("y", shape, "uint8")
     real, out, low, high, whole = (model.tensor(name, shape, "float32") for name in ("real", "out", "low", "high", "whole"))
@@ -109,9 +136,12 @@ def test_tflite_files_of_bytes(rounds: bool, tmp_path: Path) -> None:
     model.op("CONV_2D", [real, weight, bias], out, Options("Conv2DOptions", window))
     model.op("MAXIMUM", [out, zero], low, Options("MaximumMinimumOptions", {}))
     model.op("MINIMUM", [low, most], high, Options("MaximumMinimumOptions", {}))
-    if rounds:
+    if how == "rounded":
         model.op("ROUND", [high], whole)
-    model.op("CAST", [whole if rounds else high], y, Options(*casts))
+    elif how == "a half more":
+        half = model.tensor("half", (), "float32", data=np.float32(0.5))
+        model.op("ADD", [high, half], whole, Options("AddOptions", {}))
+    model.op("CAST", [high if how == "cut off" else whole], y, Options(*casts))
     path = tmp_path / "net.tflite"
     path.write_bytes(model.serialize([x], [y], "bytes", {}))
     network = file_network.load(path)  # compared with LiteRT
