@@ -54,8 +54,8 @@ TaskName = Annotated[
     str | None,
     typer.Option(
         "--task",
-        help="What the network is for, which decides what quality means (see `hwsearch tasks`). Default: super-resolution, or "
-        "restoration if --images holds pairs.",
+        help="What the network is for, which decides what quality means (see `hwsearch tasks`). Default: super-resolution, "
+        "restoration if --images holds pairs, fidelity if it holds low/ alone.",
         metavar="NAME",
         show_default=False,
     ),

@@ -51,7 +51,8 @@ def optimize(
     activation_bits: options.ActivationBits = None,
     pin: options.Pin = None,
     evaluations: Annotated[
-        int | None, typer.Option(help="Number of plans to simulate. Default: 120.", min=1, show_default=False)
+        int | None,
+        typer.Option(help="Number of plans to simulate while refining the front. Default: 120.", min=1, show_default=False),
     ] = None,
     probes: Annotated[
         int | None,
