@@ -37,7 +37,7 @@ def read(path: Path) -> Inspected:
     module = _again(program.module(check_guards=False))
     for node in module.graph.nodes:
         operator = getattr(getattr(node.target, "_overloadpacket", None), "__name__", "")
-        if (fault := scales_fault(operator, node.args)) is not None:
+        if (fault := scales_fault(operator, (*node.args, *node.kwargs.values()))) is not None:
             raise FileError(f"{path}: it has {fault}", "No network resizes so; PyTorch's kernels end the process with it.")
     size = (shape[2], shape[3]) if isinstance(shape[2], int) and isinstance(shape[3], int) else None
 

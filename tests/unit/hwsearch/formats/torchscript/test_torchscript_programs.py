@@ -188,6 +188,16 @@ def test_factors_that_end_the_process_in_an_exported_program(tmp_path: Path) -> 
         readers.inspect(tmp_path / "net.pt2")
 
 
+def test_factors_by_keyword_in_an_exported_program(tmp_path: Path) -> None:
+    program = torch.export.export(Resized(), (torch.rand(1, 3, 16, 16),), strict=False)
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            node.args, node.kwargs = node.args[:3], {"scales_h": 1e-6, "scales_w": 1e-6}
+    torch.export.save(program, tmp_path / "net.pt2")
+    with pytest.raises(FileError, match="it has a resize by a factor of 1e-06"):
+        readers.inspect(tmp_path / "net.pt2")
+
+
 def test_attention_without_heads() -> None:
     x, weight, bias = torch.rand(1, 4, 8), torch.rand(24, 8), torch.rand(24)
     with pytest.raises(RuntimeError, match="8 channels in 0 heads"):
