@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from hwsearch.formats.torchscript.words import by_percent, formatted, joined
+
 Function = Callable[..., Any]
 
 
@@ -63,7 +65,7 @@ ARITHMETIC: Mapping[str, Function] = {
     "__range_length": lambda low, high, step: len(range(low, high, step)),
     "__derive_index": lambda index, start, step: start + index * step, "is_grad_enabled": lambda: False,
     "is_autocast_enabled": lambda *_: False, "is_autocast_cpu_enabled": lambda: False, "device": torch.device,
-    "len": len, "list": list, "format": lambda text, *given: text.format(*given), "percentFormat": operator.mod,
+    "len": len, "list": list, "format": formatted, "percentFormat": by_percent,
     "warn": lambda *_: None, "__contains__": operator.contains, "__getitem__": operator.getitem, "select": operator.getitem,
     "slice": _sliced, "_set_item": _set_item, "append": _after("append"), "extend": _after("extend"), "insert": _after("insert"),
     "reverse": _after("reverse"), "sort": _after("sort"), "clear": _after("clear"), "update": _after("update"),
@@ -71,7 +73,7 @@ ARITHMETIC: Mapping[str, Function] = {
     "index": lambda items, value: items.index(value), "count": lambda items, value: items.count(value),
     "keys": lambda items: [*items.keys()], "values": lambda items: [*items.values()], "items": lambda items: [*items.items()],
     "get": lambda items, *given: items.get(*given), "lower": lambda text: text.lower(), "upper": lambda text: text.upper(),
-    "join": lambda text, items: text.join(items), "split": lambda text, *given: text.split(*given),
+    "join": joined, "split": lambda text, *given: text.split(*given),
     "startswith": lambda text, *given: text.startswith(*given), "endswith": lambda text, *given: text.endswith(*given),
     "max": max, "min": min, "sum": sum,
 }  # fmt: skip
