@@ -6,6 +6,7 @@ arguments  of the network, as ``d=32 s=5``; may be empty or left out
 scale      enlargement; may be empty or left out for the network's first
 height     of the picture that goes in, in pixels
 width      of the picture that goes in, in pixels
+size       in place of both, as ``--input`` has it: ``180x320`` is height x width
 layer      one layer, by the name that `hwsearch estimate` shows; empty or left out for the whole network
 precision  of the whole network: W8A8, W8A16, FP16, ...
 latency_ms milliseconds; or ``latency_us``, or ``latency_s``
@@ -36,6 +37,8 @@ from hwsearch.boards.profiles.profile import Document, Profile, open_document
 REQUIRED = ("network", "height", "width", "precision")
 OPTIONAL = ("arguments", "scale", "layer", "profile")
 LATENCIES = {"latency_ms": 1e-3, "latency_us": 1e-6, "latency_s": 1.0}
+SIZE = re.compile(r"(\d{1,5})\s*[xX×]\s*(\d{1,5})")
+"""Height x width in one cell."""
 LENGTHS = ("px", "pixel", "pixels")
 UNIT = re.compile(r"(?P<name>\w+?)[ _]*[\[(]\s*(?P<unit>\w+)\s*[\])]")
 """A heading with a unit in brackets."""
@@ -54,7 +57,8 @@ class TimingFileError(FileError):
         self.problems = problems
         lines = "\n".join(f"  - {problem}" for problem in problems)
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        columns = f"Columns: {', '.join((*REQUIRED, *OPTIONAL))}, and one of {', '.join(LATENCIES)}, or profile."
+        size = "size (180x320) in place of height and width"
+        columns = f"Columns: {', '.join((*REQUIRED, *OPTIONAL))}, and one of {', '.join(LATENCIES)}, or profile; {size}."
         super().__init__(f"{path}: {count}\n{lines}", columns)
 
 
@@ -155,6 +159,12 @@ def _of_csv(document: Document, device: Device, library: Library) -> Timings:
         if separator == ";":
             # Spreadsheets separate by semicolons where a comma is one of decimals.
             line_of |= {name: line_of[name].replace(",", ".") for name in LATENCIES if name in line_of}
+        if "size" in line_of:
+            size = SIZE.fullmatch(line_of["size"])
+            if size is None:
+                problems.append(f"line {line}: size {line_of['size']!r} is no height x width in pixels, as 180x320")
+                continue
+            line_of |= {"height": size[1], "width": size[2]}
         wrong, read = _line(line_of, device, library, f"line {line}", path.parent)
         problems += [f"line {line}: {problem}" for problem in wrong]
         found += read.measurements
@@ -183,7 +193,7 @@ def _heading(text: str) -> str:
     if found is None:
         return text
     name, unit = found["name"], found["unit"].replace("\u00b5", "u").replace("\u03bc", "u")
-    if name in ("height", "width") and unit in LENGTHS:
+    if name in ("height", "width", "size") and unit in LENGTHS:
         return name
     return f"{name}_{unit}" if f"{name}_{unit}" in LATENCIES else text
 
@@ -200,10 +210,14 @@ def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _header_problems(names: list[str]) -> list[str]:
-    known = (*REQUIRED, *OPTIONAL, *LATENCIES)
+    known = (*REQUIRED, *OPTIONAL, *LATENCIES, "size")
+    sides = {"height", "width"}
     problems = [f"line 1: unknown column {name[:40]!r}. {closest(name[:40], known)}" for name in names if name not in known]
     problems += [f"line 1: column {name!r} stands twice" for name in dict.fromkeys(names) if names.count(name) > 1]
-    problems += [f"line 1: column {name!r} is missing" for name in REQUIRED if name not in names]
+    required = [name for name in REQUIRED if "size" not in names or name not in sides]
+    problems += [f"line 1: column {name!r} is missing" for name in required if name not in names]
+    if "size" in names and sides & {*names}:
+        problems.append("line 1: size stands in place of height and width: leave it out, or both of them")
     times = sum(name in LATENCIES for name in set(names))
     if times > 1 or (not times and "profile" not in names):
         problems.append(f"line 1: one column of {', '.join(LATENCIES)} is needed, or profile")

@@ -131,10 +131,29 @@ def test_every_mistake_with_its_line(tmp_path: Path) -> None:
         assert words in problem
 
 
+@pytest.mark.parametrize(("heading", "cell"), [("size", "180x320"), ("Size (px)", "180 x 320"), ("size", "180×320")])
+def test_height_and_width_may_stand_in_one_cell(tmp_path: Path, heading: str, cell: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"network,scale,{heading},precision,latency_ms\nespcn,2,{cell},W8A8,3\n")
+    (found,) = timings.read(path, catalogue.load("host")).measurements
+    assert (found.workload.tensors[0].height, found.workload.tensors[0].width) == (180, 320)
+
+
+def test_a_size_that_is_none_is_told_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("network,size,precision,latency_ms\nespcn,180,W8A8,3\nespcn,0x320,W8A8,3\n")
+    with pytest.raises(timings.TimingFileError) as caught:
+        timings.read(path, catalogue.load("host"))
+    first, second = caught.value.problems
+    assert first == "line 2: size '180' is no height x width in pixels, as 180x320"
+    assert second.startswith("line 3: height '0'")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "the file is empty"),
+        ("network,size,height,precision,latency_ms\n", "size stands in place of height and width"),
         (HEADER, "no line with a timing"),
         ("network,hight,width,precision,latency_ms\n", "unknown column 'hight'. Did you mean height"),
         ("network,height,width,precision\n", "one column of latency_ms"),
