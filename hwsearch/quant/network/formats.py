@@ -147,7 +147,8 @@ class TensorFormat:
 
     def encode(self, x: Tensor) -> Tensor:
         """Real values to codes (float32 tensor holding integers), any shape."""
-        codes = (torch.round(x / self.scale) + self.zero_point).clamp_(self.qmin, self.qmax)
+        # In place: a simulation of a transformer spends a third of its time here.
+        codes = (x / self.scale).round_().add_(self.zero_point).clamp_(self.qmin, self.qmax)
         return codes if self.levels is None else self.projected(codes - self.zero_point) + self.zero_point
 
     def projected(self, shifted: Tensor) -> Tensor:
