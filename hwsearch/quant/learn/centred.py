@@ -1,9 +1,9 @@
 """Weights that move without moving what their layer writes on average.
 
-What a layer reads has a mean, often several times its deviation: a picture is carried along. When a weight jumps to its next
-integer, the mean of what the layer writes jumps with it, and in every pixel, and all weights of a channel pull at that one number.
-Trainings spend their steps on it, and end where it happens to stand. So the bias makes up for it at once, as calibration does
-once it has rounded (Nagel et al. 2019, bias correction): weights are trained on what is read about its mean, ``y = W (x - mu) + b``.
+What a layer reads has a mean, often several times its deviation. When a weight jumps to its next integer, the mean of what the
+layer writes jumps with it, in every pixel, and all weights of a channel pull at that one number. So the bias makes up for it at
+once, as calibration does after rounding (bias correction, Nagel et al. 2019): weights are trained on what is read about its mean,
+``y = W (x - mu) + b``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ PICTURES, PLACES = 16, 1024
 
 
 def means(graph: Graph, pictures: Sequence[Tensor], seed: int = 0) -> dict[str, Tensor]:
-    """The mean of what every quantized layer reads under its kernel, ``float32[G, K]`` as in ``moments.Moments``, over the first of
-    ``pictures [1, C, h, w]``."""
+    """The mean of what every quantized layer reads under its kernel, ``float32[G, K]`` as in ``moments.Moments``, over the first
+    of ``pictures [1, C, h, w]``."""
     generator, found = torch.Generator().manual_seed(seed), dict[str, list[Tensor]]()
     for picture in pictures[:PICTURES]:
         tensors: dict[str, Tensor] = {}
