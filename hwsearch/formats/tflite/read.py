@@ -34,6 +34,7 @@ from hwsearch.formats.tflite.tables import load as load_tables
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
+from searchspaces.ir.shapes import shapes
 from searchspaces.ir.simplify import with_shared
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
@@ -217,13 +218,7 @@ def check(found: Inspected, size: tuple[int, int]) -> None:
         return
     made = litert.interpreter(found.path.read_bytes())
     given, taken = made.get_input_details()[0], made.get_output_details()[0]
-    made.resize_tensor_input(given["index"], [1, *size, found.graph.channels])
-    try:
-        made.allocate_tensors()
-    except (RuntimeError, ValueError) as error:
-        raise FileError(
-            f"{found.path}: LiteRT does not take pictures of {size[0]}x{size[1]} pixels (height x width): {error}"
-        ) from None
+    size = _taken(found, made, size)
 
     def run(x: Tensor) -> Tensor:
         integers = _codes(x.permute(0, 2, 3, 1).numpy(), given)
@@ -235,6 +230,27 @@ def check(found: Inspected, size: tuple[int, int]) -> None:
         return torch.from_numpy(real.transpose(0, 3, 1, 2).copy() if real.ndim == 4 else real)
 
     agree(found, size, run, "LiteRT")
+
+
+def _taken(found: Inspected, made: Any, size: tuple[int, int]) -> tuple[int, int]:
+    """The size of pictures that LiteRT is made ready for: ``size``, or the file's own where that gives a picture of another size
+    than what was read, since the size that a file resizes to is a number in it.
+
+    Raises:
+        FileError: it takes neither.
+    """
+    given, own = made.get_input_details()[0], found.input_size or size
+    for height, width in dict.fromkeys((size, own)):
+        made.resize_tensor_input(given["index"], [1, height, width, found.graph.channels])
+        try:
+            made.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            said = f"{height}x{width} pixels (height x width): {error}"
+            continue
+        read = shapes(found.graph, height, width)[found.graph.output.name]
+        if (height, width) == own or [*made.get_output_details()[0]["shape"]][1:3] == [*read[2:]]:
+            return height, width
+    raise FileError(f"{found.path}: LiteRT does not take pictures of {said}")
 
 
 def _codes(array: np.ndarray, given: Mapping[str, Any]) -> np.ndarray:

@@ -17,7 +17,7 @@ from searchspaces.ops.reductions.reduce import AvgPool, Max, MaxPool, Mean, Min,
 from searchspaces.ops.reductions.softmax import Softmax
 
 
-@READS.register("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", becomes=(Resize,))
+@READS.register("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", becomes=(Resize, Pad))
 def _resize(walk: Walk, call: Call) -> Value:
     """By the factor between the file's own shapes, where that is whole; its sizes are numbers of one picture."""
     value, stored = walk.first(call.map()), call.stored[0]
@@ -35,14 +35,33 @@ def _resize(walk: Walk, call: Call) -> Value:
         {new // old for old, new in zip(sides, sizes, strict=True)}
     )
     bilinear = call.kind == "RESIZE_BILINEAR"
-    mode: Mode = "bilinear" if bilinear else "nearest"
-    if not (half or corners if bilinear else (not corners and (not half or whole == 1))):
-        raise NotRead("other pixel centres than PyTorch's")
+    if bilinear and not half and not corners:
+        return walk.last(_from_corners(walk, call, value, sides, (sizes[0], sizes[1])))
+    mode: Mode = "bilinear" if bilinear else "nearest-exact" if half and whole != 1 else "nearest"
+    if corners and not bilinear:
+        raise NotRead("the nearest pixel between corners that lie on each other")
     if whole == 1:
         op = Resize(mode, factor=sizes[0] // sides[0], align_corners=corners)
     else:
         op = Resize(mode, size=(sizes[0], sizes[1]), align_corners=corners)
     return walk.last(value if op == Resize(mode, 1) else walk.put(call.name, op, [value]))
+
+
+def _from_corners(walk: Walk, call: Call, value: Map, sides: tuple[int, ...], sizes: tuple[int, int]) -> Map:
+    """Interpolation that puts pixel ``i`` of the output at ``i / factor`` of the input, as TensorFlow 1 did: that of corners that
+    lie on each other, of a picture with its border once more, without what lies beyond.
+
+    Raises:
+        NotRead: by a factor that is not whole.
+    """
+    if any(new % old for old, new in zip(sides, sizes, strict=True)):
+        raise NotRead("from its corner by a factor that is not whole")
+    if tuple(sides) == sizes:
+        return value
+    wider = walk.put(f"{call.name}.border", Pad((0, 1, 0, 1), "replicate"), [value])
+    reach = (sizes[0] + 1, sizes[1] + 1)
+    large = walk.put(f"{call.name}.larger", Resize("bilinear", size=reach, align_corners=True), [wider])
+    return walk.put(call.name, Pad((0, -1, 0, -1)), [large])
 
 
 @READS.register("MAX_POOL_2D", "AVERAGE_POOL_2D", becomes=(MaxPool, AvgPool, Pad))
