@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from hwsearch.formats.reading.scales import scales_fault
+from hwsearch.formats.torchscript.budget import Budget
 from hwsearch.formats.torchscript.fast_paths import FAST_PATHS, NESTED, Unfollowed
 from hwsearch.formats.torchscript.plain import ARITHMETIC, IDENTITIES, OF_LISTS, PRIMITIVES
+from hwsearch.formats.torchscript.steps import Block, Step, block_of
 
-_PROGRAM, _GRAPH = "(program)", "(graph)"
+_PROGRAM, _GRAPH, _STEPS = "(program)", "(graph)", "(steps)"
 """No part of a program has such a name."""
 _BROADCAST = ("add", "sub", "rsub", "mul", "div", "floor_divide", "pow", "remainder")
 """Operators that take a number where they take a tensor."""
@@ -79,6 +81,7 @@ class Interpreted(nn.Module):
             self._places[name] = (holder, leaf)
         self.__dict__[_PROGRAM] = program  # no module of this one: the weights would be found twice
         self.__dict__[_GRAPH] = program.inlined_graph
+        self.__dict__[_STEPS] = block_of(self.__dict__[_GRAPH])
 
     def forward(self, x: Tensor) -> Any:
         program = self.__dict__[_PROGRAM]
@@ -86,7 +89,7 @@ class Interpreted(nn.Module):
         for name, (holder, leaf) in self._places.items():
             held = holder._parameters.get(leaf)
             tensors[name] = cast("Tensor", holder._buffers[leaf] if held is None else held)
-        return _Run(tensors).graph(self.__dict__[_GRAPH], [_Part("", program), x])[0]
+        return _Run(tensors).graph(self.__dict__[_STEPS], [_Part("", program), x])[0]
 
     def by_torch(self, x: Tensor) -> Any:
         """What torch's own interpreter gives."""
@@ -99,30 +102,30 @@ class _Run:
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self.tensors = tensors
         self.values: dict[int, Any] = {}
+        self.budget = Budget()
 
-    def graph(self, block: Any, given: Iterable[Any]) -> list[Any]:
+    def graph(self, block: Block, given: Iterable[Any]) -> list[Any]:
         """What a graph or block gives for its inputs."""
-        for place, value in zip(block.inputs(), given, strict=True):
-            self.values[place.unique()] = value
-        for node in block.nodes():
-            found = self.node(node)
-            for place, value in zip(node.outputs(), found, strict=True):
-                self.values[place.unique()] = value
-        return [self.values[place.unique()] for place in block.outputs()]
+        values = self.values
+        values.update(zip(block.inputs, given, strict=True))
+        for step in block.steps:
+            self.budget.spend(1)
+            values.update(zip(step.outputs, self.step(step), strict=True))
+        return [values[place] for place in block.outputs]
 
-    def node(self, node: Any) -> Iterable[Any]:
+    def step(self, step: Step) -> Iterable[Any]:
         """The values of a node's outputs."""
-        kind, given = node.kind(), [self.values[place.unique()] for place in node.inputs()]
-        space, _, name = kind.partition("::")
+        node, space, name = step.node, step.space, step.name
+        given = [self.values[place] for place in step.inputs]
         match name:
             case "Constant" if space == "prim":
-                value = node.output().toIValue()
+                value = step.constant()
                 return [Known(value) if isinstance(value, Tensor) and not value.ndim else value]
             case "If" if space == "prim":
-                yes, no = node.blocks()
+                yes, no = step.blocks
                 return self.graph(yes if _number(given[0]) else no, ())
             case "Loop" if space == "prim":
-                return self._loop(next(iter(node.blocks())), given)
+                return self._loop(step.blocks[0], given)
             case "GetAttr" if space == "prim" and isinstance(given[0], _Part):
                 return [given[0].attribute(node.s("name"), self.tensors)]
             case "SetAttr" if space == "prim" and isinstance(given[0], _Part):
@@ -138,15 +141,16 @@ class _Run:
                 return tuple(given[0])
             case _ if space == "prim" and name in PRIMITIVES:
                 given = [item.value if isinstance(item, Known) and name in ("dtype", "device") else item for item in given]
-                return _results(node, PRIMITIVES[name](*given))
+                return _results(step, self.budget.computed(name, PRIMITIVES[name], given))
             case _ if space == "aten":
-                return _results(node, self._operator(node, name, given))
-        raise Unfollowed(f"{kind}, which is not read")
+                return _results(step, self._operator(node, name, given))
+        raise Unfollowed(f"{space}::{name}, which is not read")
 
-    def _loop(self, block: Any, given: list[Any]) -> list[Any]:
+    def _loop(self, block: Block, given: list[Any]) -> list[Any]:
         limit, going, *carried = given
         turn = 0
         while _number(going) and turn < limit:
+            self.budget.spend(1)  # a body without nodes too
             going, *carried = self.graph(block, (turn, *carried))
             turn += 1
         return carried
@@ -158,9 +162,9 @@ class _Run:
         if name in ARITHMETIC and (
             name in IDENTITIES
             or (name in OF_LISTS and isinstance(first, list | tuple | dict | str))
-            or not any(map(_holds_tensor, given))
+            or not any(map(self._holds_tensor, given))
         ):
-            return ARITHMETIC[name](*given)
+            return self.budget.computed(name, ARITHMETIC[name], given)
         if name in ("Int", "Float", "Bool", "ScalarImplicit", "IntImplicit", "FloatImplicit", "item") and isinstance(
             first, Known
         ):
@@ -173,19 +177,21 @@ class _Run:
             return len(cast("Tensor", first.value if isinstance(first, Known) else first))
         return _called(node, name, given)
 
+    def _holds_tensor(self, value: Any) -> bool:
+        if not isinstance(value, list | tuple):
+            return isinstance(value, Tensor | Known)
+        self.budget.spend(len(value))  # a list of lists of one list is far longer than it looks
+        return any(map(self._holds_tensor, value))
 
-def _results(node: Any, found: Any) -> Iterable[Any]:
+
+def _results(step: Step, found: Any) -> Iterable[Any]:
     """What a node gave, by its outputs."""
-    count = node.outputsSize()
+    count = len(step.outputs)
     return () if count == 0 else [found] if count == 1 else found
 
 
 def _number(value: Any) -> Any:
     return value.value.item() if isinstance(value, Known) else value
-
-
-def _holds_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor | Known) or (isinstance(value, list | tuple) and any(map(_holds_tensor, value)))
 
 
 def _called(node: Any, name: str, given: list[Any]) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +13,11 @@ from torch import Tensor, nn
 
 from hwmodels.errors import FileError
 from hwsearch.formats.reading import readers
+from hwsearch.formats.torchscript.budget import MOST, Budget, power
+from hwsearch.formats.torchscript.fast_paths import Unfollowed
+from hwsearch.formats.torchscript.plain import ARITHMETIC, PRIMITIVES
+from hwsearch.formats.torchscript.program import _Run
+from hwsearch.formats.torchscript.steps import block_of
 from hwsearch.formats.torchscript.words import by_percent, formatted
 
 
@@ -57,3 +65,96 @@ def _by_torch(number: int) -> list[str]:
 def test_words_are_pytorchs() -> None:
     ours = [formatted("{} {} {} {}", 3, 0.5, True, [1, 2]), by_percent("%d of %s at %f %%", (3, "all", 0.5))]
     assert ours == _by_torch(3)
+
+
+class Squares(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        n = 3
+        for _ in range(12):
+            n = n * n
+        return x * n
+
+
+class Endless(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        n = 0
+        while n >= 0:
+            n = 1 - n
+        return x * n
+
+
+class Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        items = [1]
+        for _ in range(20):
+            items = items + items
+        return x * len(items)
+
+
+class Extended(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        items = [x]
+        for _ in range(20):
+            items.extend(items)
+        return x * len(items)
+
+
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [
+        (Squares, "a whole number beyond 64 bits"),
+        (Endless, "more than 250000 steps"),
+        (Doubled, "more than 250000 steps"),
+        (Extended, "more than 250000 steps"),
+    ],
+)
+def test_what_does_not_end(module: Callable[[], nn.Module], what: str, tmp_path: Path) -> None:
+    assert f"the program has {what}" in _refused(module(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "given"),
+    [
+        (ARITHMETIC, "mul", [[1], MOST + 1]),
+        (ARITHMETIC, "mul", [MOST + 1, [1]]),
+        (PRIMITIVES, "rangelist", [0, MOST + 1]),
+        (ARITHMETIC, "join", ["a" * 1000, ["a"] * 1000]),
+        (ARITHMETIC, "format", ["{}" * 1000, *["a" * 1000] * 1000]),
+    ],
+)
+def test_what_is_long_at_once(table: Any, name: str, given: list[Any]) -> None:
+    with pytest.raises(Unfollowed):
+        Budget().computed(name, table[name], given)
+
+
+@torch.jit.script
+def _power_by_torch(base: int, exponent: int) -> float:
+    return base**exponent  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("given", [(3, 2), (2, -1), (10, 10**10), (-10, 309), (-10, 310), (7, 40)])
+def test_powers_are_pytorchs(given: tuple[int, int]) -> None:
+    """In floating point: a tower of them takes no time."""
+    found = Budget().computed("pow", ARITHMETIC["pow"], [*given])
+    assert type(found) is float
+    assert found == _power_by_torch(*given)
+
+
+def test_roots_of_negative_numbers() -> None:
+    assert math.isnan(power(-2, 0.5))
+    with pytest.raises(ZeroDivisionError):
+        power(0, -1)
+
+
+def test_a_loop_around_nothing() -> None:
+    text = """graph(%x : Tensor):
+  %most : int = prim::Constant[value=100000000000]()
+  %going : bool = prim::Constant[value=1]()
+  prim::Loop(%most, %going)
+    block0(%turn : int):
+      -> (%going)
+  return (%x)
+"""
+    graph = torch._C.parse_ir(text)
+    with pytest.raises(Unfollowed, match="steps"):
+        _Run({}).graph(block_of(graph), [torch.zeros(1)])
