@@ -51,8 +51,8 @@ class _Part:
         path = f"{self.path}.{name}" if self.path else name
         if path in tensors:
             return tensors[path]
-        found = getattr(self.theirs, name)
-        return _Part(path, found) if isinstance(found, torch.jit.ScriptModule | torch._C.ScriptObject) else found
+        found = self.theirs.getattr(name)  # of the program's own; Python's ``getattr`` finds what torch wraps it in first
+        return _Part(path, found) if isinstance(found, torch._C.ScriptObject) else found
 
 
 class Interpreted(nn.Module):
@@ -89,7 +89,7 @@ class Interpreted(nn.Module):
         for name, (holder, leaf) in self._places.items():
             held = holder._parameters.get(leaf)
             tensors[name] = cast("Tensor", holder._buffers[leaf] if held is None else held)
-        return _Run(tensors).graph(self.__dict__[_STEPS], [_Part("", program), x])[0]
+        return _Run(tensors).graph(self.__dict__[_STEPS], [_Part("", program._c), x])[0]
 
     def by_torch(self, x: Tensor) -> Any:
         """What torch's own interpreter gives."""

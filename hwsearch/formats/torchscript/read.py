@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hwmodels.errors import FileError
 from hwsearch.formats.exported.read import check, inspected
@@ -58,10 +59,25 @@ def read(path: Path) -> Inspected:
 def _compare(module: Interpreted, channels: int, size: Size, path: Path) -> None:
     """Against torch's own interpreter, on one picture: it may do so now that every operator took what it was given."""
     x = torch.rand(1, channels, *size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        ours, theirs = module(x), module.by_torch(x)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        before = torch.random.get_rng_state()
+        ours = module(x)
+        if not torch.equal(torch.random.get_rng_state(), before):
+            raise FileError(
+                f"{path}: the program draws random numbers (noise, dropout): no two of its pictures are the same", HINT
+            )
+        if not ours.is_floating_point():
+            kind = str(ours.dtype).removeprefix("torch.")
+            raise FileError(f"{path}: the program gives pictures of {kind}; networks are traced in floating point", HINT)
+        try:
+            theirs = module.by_torch(x)
+        except Exception as error:  # whatever torch's interpreter raises
+            first = (str(error).strip().splitlines() or [""])[-1][:200]
+            raise FileError(f"{path}: PyTorch's own interpreter does not run this program: {first}", HINT) from None
+    if not isinstance(theirs, Tensor) or not bool(ours.isfinite().all() and theirs.isfinite().all()):
+        raise FileError(f"{path}: values of the program's picture are infinite or no numbers", HINT)
     near = 1e-4 * float(theirs.abs().max())
-    if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=near, equal_nan=True):
+    if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=near):
         raise FileError(f"{path}: read operator by operator, the program gives another picture than in PyTorch", HINT)
 
 

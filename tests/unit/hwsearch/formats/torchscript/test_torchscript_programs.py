@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hwmodels.errors import FileError
 from hwsearch.formats.reading import readers
 from hwsearch.formats.torchscript import fast_paths
-from hwsearch.formats.torchscript.program import Interpreted
+from hwsearch.formats.torchscript.program import Interpreted, _Part
 from searchspaces.ir.graph import execute
 
 
@@ -252,4 +252,79 @@ def test_another_picture_than_pytorch_gives_is_refused(tmp_path: Path, monkeypat
     torch.jit.save(torch.jit.script(Lists()), str(tmp_path / "net.ts"))
     monkeypatch.setattr(Interpreted, "by_torch", lambda self, x: self(x) * 1.01)
     with pytest.raises(FileError, match="gives another picture than in PyTorch"):
+        readers.inspect(tmp_path / "net.ts")
+
+
+class Named(nn.Module):
+    """Attributes with names that torch's wrapping of a program has too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.type, self.code, self.graph = "a", 3, 2  # type: ignore[assignment]  # a name of nn.Module
+        self.body = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.type == "a":
+            x = x * float(self.code + self.graph)
+        found: Tensor = self.body(x)
+        return found
+
+
+def test_attributes_may_have_any_name(tmp_path: Path) -> None:
+    module = Named().eval()
+    torch.jit.save(torch.jit.script(module), str(tmp_path / "net.ts"))
+    x = torch.rand(1, 1, 24, 32)
+    with torch.no_grad():
+        assert torch.allclose(execute(readers.inspect(tmp_path / "net.ts").graph, x), module(x), atol=1e-5)
+
+
+def test_no_attribute_is_pythons() -> None:
+    part = _Part("", torch.jit.script(Named())._c)
+    for name in ("__dict__", "__class__", "named_parameters"):
+        with pytest.raises(AttributeError):
+            part.attribute(name, {})
+
+
+class Logarithm(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.log(x - 100.0)
+
+
+class Above(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x > 0.5
+
+
+class Noisy(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.randn(x.shape) * 0.1
+
+
+class Dropped(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, 0.5, True)
+
+
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [
+        (Logarithm, "infinite or no numbers"),
+        (Above, "gives pictures of bool"),
+        (Noisy, "draws random numbers"),
+        (Dropped, "draws random numbers"),
+    ],
+)
+def test_pictures_that_are_none(module: Callable[[], nn.Module], what: str, tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(module()), str(tmp_path / "net.ts"))
+    with pytest.raises(FileError, match=what):
+        readers.inspect(tmp_path / "net.ts")
+
+
+def test_what_pytorch_does_not_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(self: Interpreted, x: Tensor) -> Tensor:
+        raise RuntimeError("something in the interpreter")
+
+    torch.jit.save(torch.jit.script(Lists()), str(tmp_path / "net.ts"))
+    monkeypatch.setattr(Interpreted, "by_torch", raising)
+    with pytest.raises(FileError, match="does not run this program: something in the interpreter"):
         readers.inspect(tmp_path / "net.ts")
