@@ -160,7 +160,8 @@ def test_a_program_for_one_size_is_one(tmp_path: Path) -> None:
 
     class Frozen(Lists):
         def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x) + x.new_ones([3, int(x.shape[2]), int(x.shape[3])])
+            rows, columns = (torch.linspace(0, 1, int(side)) for side in x.shape[2:])
+            return super().forward(x) + rows[:, None] * columns
 
     module = Frozen().eval()
     with warnings.catch_warnings():
