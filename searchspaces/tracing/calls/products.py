@@ -7,10 +7,9 @@ from torch import Tensor, fx
 from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.maps.elementwise import Add
 from searchspaces.ops.moves.move import Permute, Reshape
-from searchspaces.ops.moves.pad import Pad
-from searchspaces.ops.moves.windows import Windows
 from searchspaces.tracing.aten import Value, Walk, arguments, both, shape, tensor_name
 from searchspaces.tracing.calls.arithmetic import as_operand
+from searchspaces.tracing.calls.unfolding import windows
 
 
 def turned(rank: int) -> tuple[int, ...]:
@@ -33,15 +32,9 @@ def by_products(walk: Walk, call: fx.Node) -> Value:
     """A convolution whose kernels are computed from the picture: of each group a matrix of kernels times its windows."""
     a = arguments(call)
     outputs, inputs, *kernel = shape(a["weight"])
-    stride, (rows, columns), dilation, groups = both(a["stride"]), both(a["padding"]), both(a["dilation"]), int(a["groups"])
+    stride, padding, dilation, groups = both(a["stride"]), both(a["padding"]), both(a["dilation"]), int(a["groups"])
     count, _, high, wide = shape(call)
-    name = tensor_name(walk, a["input"])
-    if rows or columns:
-        name = walk.emit(call, Pad((columns, columns, rows, rows)), (name,), suffix="padded")
-    for axis in (2, 3):
-        cut = Windows(axis, kernel[axis - 2], stride[axis - 2], dilation[axis - 2])
-        name = walk.emit(call, cut, (name,), suffix="rows" if axis == 2 else "columns")
-    name = walk.emit(call, Permute((0, 1, 4, 5, 2, 3)), (name,), suffix="order")
+    name = windows(walk, call, tensor_name(walk, a["input"]), kernel, stride, padding, dilation)
     entries = inputs * kernel[0] * kernel[1]
     name = walk.emit(call, Reshape((count, groups, entries, high * wide)), (name,), suffix="windows")
     sides = (1, groups, outputs // groups, entries)

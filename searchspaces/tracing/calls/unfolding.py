@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import fx
 
 from searchspaces.ops.moves.move import Permute, Reshape
@@ -24,12 +26,21 @@ def _unfold(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if len(shape(a["self"])) != 4:
         raise NotRead("of what is no batch of pictures")
-    kernel, dilation, (rows, columns), stride = (both(a[role]) for role in ("kernel_size", "dilation", "padding", "stride"))
-    name = tensor_name(walk, a["self"])
+    kernel, dilation, padding, stride = (both(a[role]) for role in ("kernel_size", "dilation", "padding", "stride"))
+    name = windows(walk, call, tensor_name(walk, a["self"]), kernel, stride, padding, dilation)
+    return walk.emit(call, Reshape(shape(call)), (name,))
+
+
+Sides = Sequence[int]
+"""One number for rows, one for columns."""
+
+
+def windows(walk: Walk, call: fx.Node, name: str, kernel: Sides, stride: Sides, padding: Sides, dilation: Sides) -> str:
+    """The windows of a picture ``[N, C, H, W]``, padded with zeros: ``[N, C, *kernel, rows, columns]``."""
+    rows, columns = padding
     if rows or columns:
         name = walk.emit(call, Pad((columns, columns, rows, rows)), (name,), suffix="padded")
     for axis in (2, 3):
         cut = Windows(axis, kernel[axis - 2], stride[axis - 2], dilation[axis - 2])
         name = walk.emit(call, cut, (name,), suffix="rows" if axis == 2 else "columns")
-    name = walk.emit(call, Permute((0, 1, 4, 5, 2, 3)), (name,), suffix="order")
-    return walk.emit(call, Reshape(shape(call)), (name,))
+    return walk.emit(call, Permute((0, 1, 4, 5, 2, 3)), (name,), suffix="order")
