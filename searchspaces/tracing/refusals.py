@@ -22,6 +22,10 @@ _PLACES = "which places it takes depends on the values of the picture"
 _RUNNING = "a running total: every place waits for the one before it, which nothing here computes in integers"
 OWN_PLACES = "every value has a place of its own; `index_select`, slices and `flip`, the same for a whole axis, are traced"
 RANDOM = "random numbers: the network gives another picture at every run"
+ONE_COURSE = (
+    "A plan's integers are for one course of computation. Compute both branches and blend them by a tensor, or bring the branch "
+    "that you use as a network of its own."
+)
 _NUMBER = "a number is taken out of a tensor that depends on the picture; leave it a tensor"
 _REASONS: dict[str, tuple[str, ...]] = {
     _RECURRENT: ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell"),
@@ -77,8 +81,7 @@ def of_export(error: Exception, module: nn.Module, example: Tensor, name: str) -
     if "DataDependent" in type(error).__name__:
         return FileError(
             f"{name}: {where or 'the network'} decides by values of the picture",
-            "A plan's integers are for one course of computation. Compute both branches and blend them by a tensor, or bring the "
-            "branch that you use as a network of its own.",
+            ONE_COURSE,
         )
     first = (str(error).strip().splitlines() or [""])[0]
     at = f" at {where}" if where else ""

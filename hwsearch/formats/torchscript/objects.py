@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import io
+import math
 import pickle
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,9 @@ ITEM_BYTES: Mapping[str, int] = {
     "FloatStorage": 4, "DoubleStorage": 8, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8, "IntStorage": 4,
     "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1,
 }  # fmt: skip
+
+MOST_NUMBERS = 2**24
+"""A tensor that says one number many times may say as many."""
 
 
 @dataclass
@@ -103,6 +107,8 @@ def _tensor(storage: Any, offset: Any, sizes: Any, strides: Any, *_: Any) -> Non
     """A view of a storage that lies inside of it."""
     if not isinstance(storage, _Storage) or len(sizes) != len(strides) or min((0, offset, *sizes, *strides)) < 0:
         raise _Refused("a tensor of no storage, or of negative sizes")
+    if math.prod(sizes) > max(storage.numel, MOST_NUMBERS):
+        raise _Refused(f"a tensor that claims {math.prod(sizes)} numbers of {storage.numel}")
     last = offset + sum((side - 1) * stride for side, stride in zip(sizes, strides, strict=True))
     if all(sizes) and last >= storage.numel:
         raise _Refused("a tensor that reaches beyond its storage")

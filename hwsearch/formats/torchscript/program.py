@@ -8,37 +8,25 @@ that they are parameters of what is exported and layers keep their names.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from hwsearch.formats.reading.scales import scales_fault
 from hwsearch.formats.torchscript.budget import Budget
-from hwsearch.formats.torchscript.fast_paths import FAST_PATHS, NESTED, Unfollowed
-from hwsearch.formats.torchscript.plain import ARITHMETIC, IDENTITIES, OF_LISTS, PRIMITIVES
+from hwsearch.formats.torchscript.fast_paths import FAST_PATHS, Unfollowed
+from hwsearch.formats.torchscript.known import Known, Origins
+from hwsearch.formats.torchscript.memory import Memory
+from hwsearch.formats.torchscript.operators import called, place_of
+from hwsearch.formats.torchscript.plain import ARITHMETIC, DTYPES, IDENTITIES, OF_LISTS, PRIMITIVES
 from hwsearch.formats.torchscript.steps import Block, Step, block_of
 
-_PROGRAM, _GRAPH, _STEPS = "(program)", "(graph)", "(steps)"
+_PROGRAM, _GRAPH, _STEPS, _WEIGHTS = "(program)", "(graph)", "(steps)", "(weights)"
 """No part of a program has such a name."""
-_BROADCAST = ("add", "sub", "rsub", "mul", "div", "floor_divide", "pow", "remainder")
-"""Operators that take a number where they take a tensor."""
 _NUMBERS = ("Int", "Float", "Bool", "ScalarImplicit", "IntImplicit", "FloatImplicit", "item")
 """Operators that take a number out of a tensor."""
-_LAST = 10**5
-"""A line number beyond this one is told as it."""
-_LINE = re.compile(r'File "([^"]*)", line (\d+)')
-
-
-class Known:
-    """A tensor that sizes and constants of the program alone decide, at hand while everything else is traced."""
-
-    def __init__(self, value: Tensor) -> None:
-        self.value = value
 
 
 class _Part:
@@ -79,6 +67,9 @@ class Interpreted(nn.Module):
             else:
                 holder._buffers[leaf] = own
             self._places[name] = (holder, leaf)
+        self.__dict__[_WEIGHTS] = {
+            name: value.detach() for name, value in (*program.named_parameters(), *program.named_buffers())
+        }
         self.__dict__[_PROGRAM] = program  # no module of this one: the weights would be found twice
         self.__dict__[_GRAPH] = program.inlined_graph
         self.__dict__[_STEPS] = block_of(self.__dict__[_GRAPH])
@@ -89,7 +80,7 @@ class Interpreted(nn.Module):
         for name, (holder, leaf) in self._places.items():
             held = holder._parameters.get(leaf)
             tensors[name] = cast("Tensor", holder._buffers[leaf] if held is None else held)
-        return _Run(tensors).graph(self.__dict__[_STEPS], [_Part("", program._c), x])[0]
+        return _Run(tensors, self.__dict__[_WEIGHTS]).graph(self.__dict__[_STEPS], [_Part("", program._c), x])[0]
 
     def by_torch(self, x: Tensor) -> Any:
         """What torch's own interpreter gives."""
@@ -97,12 +88,19 @@ class Interpreted(nn.Module):
 
 
 class _Run:
-    """One run of a program. ``tensors``: its parameters and buffers by their names; buffers that it writes are replaced."""
+    """One run of a program.
 
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
+    Args:
+        tensors: its parameters and buffers by their names; buffers that it writes are replaced.
+        weights: the same with their numbers, where whoever traces sees none.
+    """
+
+    def __init__(self, tensors: dict[str, Tensor], weights: Mapping[str, Tensor]) -> None:
         self.tensors = tensors
         self.values: dict[int, Any] = {}
         self.budget = Budget()
+        self.memory = Memory(self.values)
+        self.origins = Origins(tensors, weights)
 
     def graph(self, block: Block, given: Iterable[Any]) -> list[Any]:
         """What a graph or block gives for its inputs."""
@@ -111,6 +109,8 @@ class _Run:
         for step in block.steps:
             self.budget.spend(1)
             values.update(zip(step.outputs, self.step(step), strict=True))
+            for place in step.last:
+                values.pop(place, None)
         return [values[place] for place in block.outputs]
 
     def step(self, step: Step) -> Iterable[Any]:
@@ -120,6 +120,8 @@ class _Run:
         match name:
             case "Constant" if space == "prim":
                 value = step.constant()
+                if isinstance(value, Tensor) and value.ndim:
+                    self.origins.hold(value)
                 return [Known(value) if isinstance(value, Tensor) and not value.ndim else value]
             case "If" if space == "prim":
                 yes, no = step.blocks
@@ -165,17 +167,20 @@ class _Run:
             or not any(map(self._holds_tensor, given))
         ):
             return self.budget.computed(name, ARITHMETIC[name], given)
-        if name in ("Int", "Float", "Bool", "ScalarImplicit", "IntImplicit", "FloatImplicit", "item") and isinstance(
-            first, Known
-        ):
-            return ARITHMETIC["ScalarImplicit" if name == "item" else name](first.value.item())
+        if name in _NUMBERS and isinstance(first, Tensor | Known):
+            number = first.value.item() if isinstance(first, Known) else self.origins.number(first, place_of(node))
+            return ARITHMETIC["ScalarImplicit" if name == "item" else name](number)
+        if name == "tensor" and not self._holds_tensor(first):
+            dtype = next((kind for kind, code in DTYPES.items() if code == given[1]), None)
+            with _disable_current_modes():
+                return Known(torch.tensor(first, dtype=dtype))
         if name == "size" and isinstance(first, Tensor):
             return [*first.shape] if len(given) == 1 else first.shape[given[1]]
         if name == "dim" and isinstance(first, Tensor):
             return first.dim()
         if name == "len":
             return len(cast("Tensor", first.value if isinstance(first, Known) else first))
-        return _called(node, name, given)
+        return called(node, name, given, self.memory, self.origins)
 
     def _holds_tensor(self, value: Any) -> bool:
         if not isinstance(value, list | tuple):
@@ -192,69 +197,3 @@ def _results(step: Step, found: Any) -> Iterable[Any]:
 
 def _number(value: Any) -> Any:
     return value.value.item() if isinstance(value, Known) else value
-
-
-def _called(node: Any, name: str, given: list[Any]) -> Any:
-    """An operator of ATen: at once where numbers and constants alone decide, else before the eyes of whoever traces.
-
-    Raises:
-        Unfollowed: PyTorch has none of that name for such arguments.
-    """
-    if name in NESTED:
-        raise Unfollowed("sequences of different lengths at once")
-    if (fault := scales_fault(name, given)) is not None:
-        raise Unfollowed(fault)
-    schema = torch._C.parse_schema(node.schema())
-    packet = getattr(torch.ops.aten, name, None)
-    if packet is None or not node.schema():
-        raise Unfollowed(f"aten::{name}, which is not read")
-    overload = getattr(packet, schema.overload_name or "default")
-    tensors = [item for value in given for item in _flat(value) if isinstance(item, Tensor | Known)]
-    at_once = bool(tensors) and all(isinstance(item, Known) for item in tensors)
-    as_numbers = not at_once and name.removesuffix("_") in _BROADCAST
-    if (
-        not at_once and not as_numbers and isinstance(given[-1], Known) and hasattr(packet, "Scalar")
-    ):  # ``fill_``, ``masked_fill``
-        overload, as_numbers = packet.Scalar, True
-    plain = [_plain(value, scalars=as_numbers) for value in given]
-    args = [value for value, argument in zip(plain, schema.arguments, strict=True) if not argument.kwarg_only]
-    kwargs = {argument.name: value for value, argument in zip(plain, schema.arguments, strict=True) if argument.kwarg_only}
-    if at_once:
-        with _disable_current_modes():
-            return _as_known(overload(*args, **kwargs))
-    return _in_its_line(node, overload, args, kwargs)
-
-
-def _flat(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-def _plain(value: Any, *, scalars: bool) -> Any:
-    """A value as operators take it. ``scalars``: tensors of one number as that number."""
-    if isinstance(value, list | tuple):
-        return [_plain(item, scalars=False) for item in value]
-    if isinstance(value, Known):
-        return value.value.item() if scalars and not value.value.ndim else value.value
-    return value
-
-
-def _as_known(found: Any) -> Any:
-    if isinstance(found, list | tuple):
-        return [_as_known(item) for item in found]
-    return Known(found) if isinstance(found, Tensor) else found
-
-
-def _in_its_line(node: Any, overload: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """The operator called from the line of the program's source that it stands in: what cannot be traced is told with it."""
-    found = _LINE.search(node.sourceRange())
-    file, line = (found[1], min(int(found[2]), _LAST)) if found else ("program", 1)
-    return _caller(file, line)(overload, args, kwargs)
-
-
-@cache
-def _caller(file: str, line: int) -> Any:
-    """A function of that place; named as the tracer expects it of a network."""
-    space: dict[str, Any] = {"__builtins__": {}}
-    source = "\n" * (line - 1) + "def forward(call, args, kwargs): return call(*args, **kwargs)"
-    exec(compile(source, file, "exec"), space)  # one fixed text, of which the place alone is the program's
-    return space["forward"]

@@ -14,8 +14,10 @@ from hwsearch.formats.exported.read import check, inspected
 from hwsearch.formats.reading.readers import Inspected
 from hwsearch.formats.torchscript.archive import safe
 from hwsearch.formats.torchscript.fast_paths import Unfollowed
+from hwsearch.formats.torchscript.known import DECISION
 from hwsearch.formats.torchscript.program import Interpreted
 from searchspaces.ir.graph import Graph
+from searchspaces.tracing import refusals
 from searchspaces.tracing.sizes import SQUARES, Size, runs
 from searchspaces.tracing.trace import trace
 
@@ -106,7 +108,8 @@ def _picture(module: Interpreted, path: Path) -> tuple[int, Size]:
             if reason is None:
                 return channels, size
             if (unfollowed := reason.removeprefix(f"{Unfollowed.__name__}: ")) != reason:
-                raise FileError(f"{path}: the program has {unfollowed}", HINT)
+                hint = refusals.ONE_COURSE if unfollowed.startswith(DECISION) else HINT
+                raise FileError(f"{path}: the program has {unfollowed}", hint)
             first = first or f"{reason} (at {size[0]}x{size[1]})"
     raise FileError(
         f"{path}: the program runs on no picture that was tried: {first}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _MISSING = object()
@@ -10,7 +10,11 @@ _MISSING = object()
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A node: its operator ``space::name``, the numbers of its inputs and outputs, and its blocks."""
+    """A node: its operator ``space::name``, the numbers of its inputs and outputs, and its blocks.
+
+    Attributes:
+        last: numbers of values of its block that nothing behind it reads.
+    """
 
     node: Any
     space: str
@@ -19,6 +23,12 @@ class Step:
     outputs: tuple[int, ...]
     blocks: tuple[Block, ...]
     fixed: Any
+    last: tuple[int, ...] = ()
+
+    @property
+    def reads(self) -> set[int]:
+        """Numbers of all values that it reads, in its blocks too."""
+        return {*self.inputs}.union(*(block.reads for block in self.blocks))
 
     def constant(self) -> Any:
         """What ``prim::Constant`` gives; lists anew each time."""
@@ -33,10 +43,23 @@ class Block:
     steps: tuple[Step, ...]
     outputs: tuple[int, ...]
 
+    @property
+    def reads(self) -> set[int]:
+        """Numbers of all values that its nodes read."""
+        return {*self.outputs}.union(*(step.reads for step in self.steps))
+
 
 def block_of(block: Any) -> Block:
     """A graph or block of torch's. Whoever holds the result must hold the graph: torch's nodes are only places in it."""
-    return Block(_numbers(block.inputs()), tuple(map(_step, block.nodes())), _numbers(block.outputs()))
+    inputs, outputs = _numbers(block.inputs()), _numbers(block.outputs())
+    steps = [_step(node) for node in block.nodes()]
+    own = {*inputs}.union(*(step.outputs for step in steps))
+    behind = {*outputs}
+    for place, step in reversed([*enumerate(steps)]):
+        met = (step.reads | {*step.outputs}) & own
+        steps[place] = replace(step, last=tuple(met - behind))
+        behind |= met
+    return Block(inputs, tuple(steps), outputs)
 
 
 def _step(node: Any) -> Step:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hwmodels.errors import FileError
 from hwsearch.formats.reading import readers
+from hwsearch.formats.torchscript import memory
 from hwsearch.formats.torchscript.budget import MOST, Budget, power
 from hwsearch.formats.torchscript.fast_paths import Unfollowed
 from hwsearch.formats.torchscript.plain import ARITHMETIC, PRIMITIVES
@@ -157,4 +158,68 @@ def test_a_loop_around_nothing() -> None:
 """
     graph = torch._C.parse_ir(text)
     with pytest.raises(Unfollowed, match="steps"):
-        _Run({}).graph(block_of(graph), [torch.zeros(1)])
+        _Run({}, {}).graph(block_of(graph), [torch.zeros(1)])
+
+
+class Zeros(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.zeros([1000, 1000, 100]).mean()
+
+
+class Repeated(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x.repeat(1000, 100, 1, 1).mean()
+
+
+class Expanded(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x[0, 0, 0, 0].expand(1000000000).mean()
+
+
+class Counted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.repeat_interleave(torch.tensor([x.size(1), 2]), torch.tensor([1, 1000000000])).mean(dtype=torch.float32)
+
+
+class Kept(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        items = [x.mean()]
+        for _ in range(1000):
+            items.append(torch.ones([1000, 1000]).mean(dim=0).repeat(100)[0])
+        return x + items[-1]
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "most_bytes", lambda: 10**8)
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("module", [Zeros, Repeated, Expanded, Counted, Kept])
+def test_memory_has_an_end(module: Callable[[], nn.Module], tmp_path: Path) -> None:
+    assert "the program has tensors of more than" in _refused(module(), tmp_path)
+
+
+class Passing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(40):
+            x = self.conv(x.repeat(1, 1000, 1, 1)[:, :1])
+        return x
+
+
+@pytest.mark.usefixtures("little")
+def test_values_that_nothing_reads_any_more_take_no_memory(tmp_path: Path) -> None:
+    """40 times 16 MB, one after another."""
+    torch.jit.save(torch.jit.script(Passing()), str(tmp_path / "net.ts"))
+    assert readers.inspect(tmp_path / "net.ts").executable
+
+
+def test_a_weight_that_claims_to_be_large(tmp_path: Path) -> None:
+    """Sides along which every number is the same one."""
+    module = nn.Conv2d(1, 1, 1)
+    module.register_buffer("far", torch.zeros(1).expand(10**12))
+    assert "claims" in _refused(module, tmp_path)

@@ -329,3 +329,79 @@ def test_what_pytorch_does_not_run_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Interpreted, "by_torch", raising)
     with pytest.raises(FileError, match="does not run this program: something in the interpreter"):
         readers.inspect(tmp_path / "net.ts")
+
+
+class Decides(nn.Module):
+    """By a buffer, a sum of numbers, a weight, a mask made of sizes, or the picture."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.head, self.tail, self.how = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1), how
+        self.register_buffer("flag", torch.tensor(1.0))
+        self.register_buffer("flags", torch.tensor([1.0, 2.0]))
+        self.register_buffer("halves", torch.tensor([3, 5]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.head(x))
+        if self.how == "flag":
+            if self.flag > 0:
+                y = y * 2
+        elif self.how == "sum":
+            low, high = torch.chunk(self.flags * 2 - 1, 2)
+            if (low + high).sum() > 3.9:
+                y = y * float(high)
+        elif self.how == "weight":
+            if bool((self.head.weight.abs().max() > 0).item()):
+                y = y.repeat(1, int(self.halves.sum()) // 4, 1, 1)[:, 2:6]
+        elif self.how == "mask":
+            mask = torch.ones([x.size(2), x.size(3)])
+            if mask.sum() > 1:
+                y = y * torch.tensor([2.0, 3.0])[1]
+        elif self.how == "written":
+            mask = torch.ones([4])
+            mask[1:3] *= y.mean()
+            if mask.sum() > 1:
+                y = y * 2
+        elif self.how == "random":
+            if torch.rand([2]).sum() > 1:
+                y = y * 2
+        elif x.mean() > 0.5:
+            y = y * 2
+        return self.tail(y)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("how", ["flag", "sum", "weight", "mask"])
+def test_decisions_by_what_the_program_holds(how: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    program = torch.jit.script(Decides(how).eval())
+    torch.jit.save(program, str(tmp_path / "net.ts"))
+    graph = readers.inspect(tmp_path / "net.ts").graph
+    assert graph is not None
+    x = torch.rand(1, 3, 20, 28)
+    assert torch.allclose(execute(graph, x), program(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["picture", "written", "random"])
+def test_decisions_by_the_picture_are_told_with_their_line(how: str, tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(Decides(how)), str(tmp_path / "net.ts"))
+    with pytest.raises(FileError, match=r"decision by numbers that it computes from the picture \(code/.*py:\d+\)") as refused:
+        readers.inspect(tmp_path / "net.ts")
+    assert "Compute both branches" in str(refused.value.hint)
+
+
+def test_a_sum_of_sums_is_computed_once(tmp_path: Path) -> None:
+    """60 doublings: computed anew for each reader, they would take 2**60 steps."""
+    torch.jit.save(torch.jit.script(Doublings()), str(tmp_path / "net.ts"))
+    assert readers.inspect(tmp_path / "net.ts").executable
+
+
+class Doublings(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv.weight.sum()
+        for _ in range(60):
+            y = y + y
+        return self.conv(x) * (2.0 if y != 0 else 1.0)  # type: ignore[no-any-return]
