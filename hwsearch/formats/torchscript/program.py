@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from hwsearch.formats.torchscript import byte_pictures
 from hwsearch.formats.torchscript.budget import Budget
 from hwsearch.formats.torchscript.fast_paths import FAST_PATHS, Unfollowed
 from hwsearch.formats.torchscript.known import Known, Origins
@@ -23,7 +24,7 @@ from hwsearch.formats.torchscript.operators import called, place_of
 from hwsearch.formats.torchscript.plain import ARITHMETIC, DTYPES, IDENTITIES, OF_LISTS, PRIMITIVES
 from hwsearch.formats.torchscript.steps import Block, Step, block_of
 
-_PROGRAM, _GRAPH, _STEPS, _WEIGHTS = "(program)", "(graph)", "(steps)", "(weights)"
+_PROGRAM, _GRAPH, _STEPS, _WEIGHTS, _PASSED = "(program)", "(graph)", "(steps)", "(weights)", "(passed)"
 """No part of a program has such a name."""
 _NUMBERS = ("Int", "Float", "Bool", "ScalarImplicit", "IntImplicit", "FloatImplicit", "item")
 """Operators that take a number out of a tensor."""
@@ -46,6 +47,8 @@ class _Part:
 class Interpreted(nn.Module):
     """A TorchScript program whose parameters and buffers this module holds.
 
+    Attributes:
+        of_bytes: whether it takes and gives bytes; conversions of what it gives are left out.
     Raises:
         Unfollowed: on pictures, where the program does what is not read.
     """
@@ -73,6 +76,7 @@ class Interpreted(nn.Module):
         self.__dict__[_PROGRAM] = program  # no module of this one: the weights would be found twice
         self.__dict__[_GRAPH] = program.inlined_graph
         self.__dict__[_STEPS] = block_of(self.__dict__[_GRAPH])
+        self.of_bytes, self.__dict__[_PASSED] = byte_pictures.find(self.__dict__[_STEPS])
 
     def forward(self, x: Tensor) -> Any:
         program = self.__dict__[_PROGRAM]
@@ -80,7 +84,8 @@ class Interpreted(nn.Module):
         for name, (holder, leaf) in self._places.items():
             held = holder._parameters.get(leaf)
             tensors[name] = cast("Tensor", holder._buffers[leaf] if held is None else held)
-        return _Run(tensors, self.__dict__[_WEIGHTS]).graph(self.__dict__[_STEPS], [_Part("", program._c), x])[0]
+        run = _Run(tensors, self.__dict__[_WEIGHTS], self.__dict__[_PASSED])
+        return run.graph(self.__dict__[_STEPS], [_Part("", program._c), x])[0]
 
     def by_torch(self, x: Tensor) -> Any:
         """What torch's own interpreter gives."""
@@ -93,10 +98,12 @@ class _Run:
     Args:
         tensors: its parameters and buffers by their names; buffers that it writes are replaced.
         weights: the same with their numbers, where whoever traces sees none.
+        passed: steps that are left out, each with the value that stands for what it writes.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: dict[str, Tensor], weights: Mapping[str, Tensor], passed: Mapping[Step, int]) -> None:
         self.tensors = tensors
+        self.passed = passed
         self.values: dict[int, Any] = {}
         self.budget = Budget()
         self.memory = Memory(self.values)
@@ -115,6 +122,8 @@ class _Run:
 
     def step(self, step: Step) -> Iterable[Any]:
         """The values of a node's outputs."""
+        if step in self.passed:
+            return [self.values[self.passed[step]]]
         node, space, name = step.node, step.space, step.name
         given = [self.values[place] for place in step.inputs]
         match name:

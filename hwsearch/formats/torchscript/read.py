@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,15 @@ def read(path: Path) -> Inspected:
         return trace(module, channels, path.stem, size=size)
 
     only = None if any(runs(module, channels, other) is None for other in OTHER if other != size) else size
-    return inspected(path, "torchscript", f"torch.jit, read by PyTorch {torch.__version__}", traced, only)
+    found = inspected(path, "torchscript", f"torch.jit, read by PyTorch {torch.__version__}", traced, only)
+    remarks, pictures = tuple(filter(None, [module.of_bytes.remark])), module.of_bytes
+    return replace(found, of_bytes=pictures, value_range=pictures.value_range(""), remarks=remarks)
 
 
 def _compare(module: Interpreted, channels: int, size: Size, path: Path) -> None:
     """Against torch's own interpreter, on one picture: it may do so now that every operator took what it was given."""
     x = torch.rand(1, channels, *size, generator=torch.Generator().manual_seed(0))
+    x = (x * 255).round() if module.of_bytes.taken else x
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         before = torch.random.get_rng_state()
         ours = module(x)
@@ -70,7 +74,10 @@ def _compare(module: Interpreted, channels: int, size: Size, path: Path) -> None
             )
         if not ours.is_floating_point():
             kind = str(ours.dtype).removeprefix("torch.")
-            raise FileError(f"{path}: the program gives pictures of {kind}; networks are traced in floating point", HINT)
+            raise FileError(
+                f"{path}: the program gives pictures of {kind}; networks are traced in floating point",
+                "Let it end in floating point, or by a conversion to uint8 (0..255), which is left out.",
+            )
         try:
             theirs = module.by_torch(x)
         except Exception as error:  # whatever torch's interpreter raises
@@ -78,6 +85,8 @@ def _compare(module: Interpreted, channels: int, size: Size, path: Path) -> None
             raise FileError(f"{path}: PyTorch's own interpreter does not run this program: {first}", HINT) from None
     if not isinstance(theirs, Tensor) or not bool(ours.isfinite().all() and theirs.isfinite().all()):
         raise FileError(f"{path}: values of the program's picture are infinite or no numbers", HINT)
+    if module.of_bytes.given and ours.shape == theirs.shape:  # it rounds, or cuts off
+        theirs = torch.where((ours - theirs).abs() <= 1, ours, theirs.to(ours.dtype))
     near = 1e-4 * float(theirs.abs().max())
     if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=near):
         raise FileError(f"{path}: read operator by operator, the program gives another picture than in PyTorch", HINT)

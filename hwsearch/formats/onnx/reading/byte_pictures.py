@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from hwsearch.formats.reading.byte_pictures import BytePictures
+from hwsearch.formats.reading.byte_pictures import BytePictures, Wiring, conversions
 
 MOVES = ("Transpose", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice")
 """Operators that bytes may pass on their way to or from a conversion."""
-BOUNDS = ("Clip", "Min", "Max", "Relu")
-"""What may lie between the rounding of a picture and its conversion."""
+KINDS = {"Round": "rounds", "Floor": "cuts", "Add": "adds", **dict.fromkeys(("Clip", "Min", "Max", "Relu"), "bounds")}
+"""Others, as ``Wiring`` knows them."""
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 
 
@@ -54,43 +54,24 @@ def _only_converted(graph: GraphProto, name: str) -> bool:
 def _unconverted(graph: GraphProto) -> bool:
     """Make a value pass where the first output is converted to bytes, where it is rounded right before, and where a half is
     added to it so that cutting off rounds."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        values = [a.t for a in node.attribute if node.op_type == "Constant" and a.name == "value"]
+        constants.update(zip(node.output, values, strict=False))
+
+    def is_half(name: str) -> bool:
+        return name in constants and np.array_equal(numpy_helper.to_array(constants[name]).reshape(-1), [0.5])
+
+    reads = Counter(name for node in graph.node for name in node.input)
+    reads.update(value.name for value in graph.output)
     writers = {output: node for node in graph.node for output in node.output}
-    converts = _before(graph.output[0].name, writers, MOVES)
-    if converts is None or not converts.input or not _converts(converts, (TensorProto.UINT8,)):
-        return False
-    before = _before(converts.input[0], writers, (*MOVES, *BOUNDS))
-    if before is not None and before.op_type in ("Round", "Floor") and before.input:
-        cuts = before.op_type == "Floor"
-        _pass(before, before.input[0])
-        before = _before(before.input[0], writers, (*MOVES, *BOUNDS)) if cuts else None
-    if before is not None and before.op_type == "Add" and len(before.input) == 2:
-        halves = [_is_half(graph, writers, name) for name in before.input]
-        if sum(halves) == 1:
-            _pass(before, before.input[halves.index(False)])
-    _pass(converts, converts.input[0])
-    return True
+    found = conversions(Wiring(writers, reads, _kind, lambda node: node.input, is_half), graph.output[0].name)
+    for node, source in found:
+        node.CopyFrom(helper.make_node("Identity", [source], list(node.output), name=node.name))
+    return bool(found)
 
 
-def _pass(node: NodeProto, source: str) -> None:
-    """Make a node hand ``source`` on."""
-    node.CopyFrom(helper.make_node("Identity", [source], list(node.output), name=node.name))
-
-
-def _is_half(graph: GraphProto, writers: Mapping[str, NodeProto], name: str) -> bool:
-    """Whether a value is the constant 0.5."""
-    found = [tensor for tensor in graph.initializer if tensor.name == name]
-    node = writers.get(name)
-    if node is not None and node.op_type == "Constant":
-        found += [a.t for a in node.attribute if a.name == "value"]
-    return len(found) == 1 and np.array_equal(numpy_helper.to_array(found[0]).reshape(-1), [0.5])
-
-
-def _before(name: str, writers: Mapping[str, NodeProto], passed: tuple[str, ...]) -> NodeProto | None:
-    """What writes a value, before the operators that are ``passed``; None where nothing does, or they go round in a circle."""
-    seen = set()
-    while (node := writers.get(name)) is not None and node.op_type in passed:
-        if name in seen or not node.input:
-            return None
-        seen.add(name)
-        name = node.input[0]
-    return node
+def _kind(node: NodeProto) -> str:
+    if node.op_type in MOVES:
+        return "moves"
+    return "converts" if _converts(node, (TensorProto.UINT8,)) else KINDS.get(node.op_type, "")

@@ -2,51 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 
 import numpy as np
 
-from hwsearch.formats.reading.byte_pictures import BytePictures
+from hwsearch.formats.reading.byte_pictures import BytePictures, Wiring, conversions
 from hwsearch.formats.tflite.integers.convolution import grid_of
 from hwsearch.formats.tflite.tables import StoredModel, StoredOperator
 
-BOUNDS = ("MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_0_TO_1", "RESHAPE")
-"""What may lie between the rounding of a picture and its conversion."""
-ROUNDS = ("ROUND", "FLOOR")
+KINDS = {
+    "CAST": "converts", "ROUND": "rounds", "FLOOR": "cuts", "RESHAPE": "moves", "TRANSPOSE": "moves",
+    **dict.fromkeys(("MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_0_TO_1"), "bounds"),
+}  # fmt: skip
+"""Operators as ``Wiring`` knows them."""
 
 
-def find(model: StoredModel) -> tuple[BytePictures, tuple[StoredOperator, ...]]:
-    """Whether a file takes and gives bytes without a scale, and the operators that round and convert what it gives."""
+def find(model: StoredModel) -> tuple[BytePictures, tuple[tuple[StoredOperator, int], ...]]:
+    """Whether a file takes and gives bytes without a scale, and the operators that round and convert what it gives, each with the
+    tensor that stands for what it writes."""
     readers = [operator for operator in model.operators if model.input in operator.inputs]
     taken = _is_byte(model, model.input) and all(operator.name == "CAST" for operator in readers)
-    writers = {index: operator for operator in model.operators for index in operator.outputs}
-    converts = writers.get(model.output)
-    if converts is None or converts.name != "CAST" or not converts.inputs or not _is_byte(model, model.output):
+    if not _is_byte(model, model.output):
         return BytePictures(taken, given=False), ()
-    passed, before = [converts], _before(converts, writers)
-    if before is not None and before.name in ROUNDS:
-        passed.append(before)
-        before = _before(before, writers) if before.name == "FLOOR" else None
-    if before is not None and before.name == "ADD" and _is_half(model, before.inputs[1]):
-        passed.append(before)  # so that cutting off rounds
-    return BytePictures(taken, given=True), tuple(passed)
+
+    def is_half(index: int) -> bool:
+        data = model.tensors[index].data
+        return data is not None and np.array_equal(np.asarray(data).reshape(-1), [0.5])
+
+    writers = {index: operator for operator in model.operators for index in operator.outputs}
+    reads = Counter(index for operator in model.operators for index in operator.inputs)
+    reads[model.output] += 1
+    found = conversions(Wiring(writers, reads, _kind, lambda operator: operator.inputs, is_half), model.output)
+    return BytePictures(taken, given=bool(found)), tuple(found)
 
 
-def _before(operator: StoredOperator, writers: Mapping[int, StoredOperator]) -> StoredOperator | None:
-    """What writes the first input of an operator, before bounds; None where nothing does, or they go round in a circle."""
-    seen: set[int] = set()
-    place = operator.inputs[0]
-    while (before := writers.get(place)) is not None and before.name in BOUNDS:
-        if place in seen or not before.inputs:
-            return None
-        seen.add(place)
-        place = before.inputs[0]
-    return before
-
-
-def _is_half(model: StoredModel, index: int) -> bool:
-    data = model.tensors[index].data
-    return data is not None and np.array_equal(np.asarray(data).reshape(-1), [0.5])
+def _kind(operator: StoredOperator) -> str:
+    if operator.name == "ADD":
+        return "" if operator.options.get("FusedActivationFunction", 0) else "adds"
+    return KINDS.get(operator.name, "")
 
 
 def _is_byte(model: StoredModel, index: int) -> bool:

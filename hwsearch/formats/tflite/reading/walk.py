@@ -89,9 +89,10 @@ class Walk(Builder):
         call = Call(operator, inputs, stored, written, name)
         maps = [value for value in inputs if isinstance(value, Map)]
         before = list(self.nodes)
-        if any(operator is passed for passed in self._passed):
-            self.values[operator.outputs[0]] = self.values[operator.inputs[0]]
-            return
+        for passed, handed in self._passed:
+            if operator is passed:
+                self.values[operator.outputs[0]] = self.values[handed]
+                return
         reader = READS.get(operator.name)
         try:
             if reader is None:

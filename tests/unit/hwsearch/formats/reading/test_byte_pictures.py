@@ -11,6 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from hwmodels.errors import FileError
+from hwsearch.formats.onnx.reading import byte_pictures
 from hwsearch.formats.reading import file_network, readers
 from hwsearch.formats.reading.agreement import agree
 from hwsearch.formats.tflite.writing.file import FlatModel, Options
@@ -87,6 +88,26 @@ def test_floating_point_behind_bytes_is_compared_to_its_last_digits(tmp_path: Pa
         agree(found, (12, 16), lambda x: torch.zeros(1, 3, 12, 16), "another")
 
 
+SHARED = {
+    "the rounding": ([*TO_255, *ROUNDED], "whole"),
+    "what bounds it": ([TO_255[0], helper.make_node("Add", ["wide", "half"], ["more"]), *CUT_OFF[1:]], "again"),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_is_read_elsewhere_too_is_not_left_out(name: str, tmp_path: Path) -> None:
+    """A second output is the picture before its conversion: for it, the rounding and the half are no part of that."""
+    nodes, shared = SHARED[name]
+    file = onnx_file(tmp_path / "net.onnx", "u8", "u8", [*FROM_BYTES, CONV, *nodes])
+    model = onnx.load(file)
+    model.graph.output.append(helper.make_tensor_value_info(shared, TensorProto.FLOAT, None))
+    kept = {node.op_type for node in model.graph.node} & {"Round", "Add"}
+    byte_pictures.left_out(model.graph)
+    assert kept < {node.op_type for node in model.graph.node}
+    assert "Cast" in {node.op_type for node in model.graph.node}  # the one in front
+    assert [node.op_type for node in model.graph.node if node.output[0] == "y"] == ["Identity"]
+
+
 CONVERTS = helper.make_node("Cast", ["a"], ["y"], to=TensorProto.UINT8)
 DEEP = 1500
 CROOKED = {
@@ -121,7 +142,7 @@ def test_another_network_than_the_file_is_still_noticed(tmp_path: Path) -> None:
         file_network.load(onnx_file(tmp_path / "net.onnx", "u8", "u8", wraps))
 
 
-@pytest.mark.parametrize("how", ["rounded", "cut off", "a half more"])
+@pytest.mark.parametrize("how", ["rounded", "cut off", "a half more", "more by a half"])
 def test_tflite_files_of_bytes(how: str, tmp_path: Path) -> None:
     model, shape = FlatModel(), (1, 12, 16, 3)
     x, y = model.tensor("x", shape, "uint8"), model.tensor("y", shape, "uint8")
@@ -138,9 +159,9 @@ def test_tflite_files_of_bytes(how: str, tmp_path: Path) -> None:
     model.op("MINIMUM", [low, most], high, Options("MaximumMinimumOptions", {}))
     if how == "rounded":
         model.op("ROUND", [high], whole)
-    elif how == "a half more":
+    elif how != "cut off":
         half = model.tensor("half", (), "float32", data=np.float32(0.5))
-        model.op("ADD", [high, half], whole, Options("AddOptions", {}))
+        model.op("ADD", [high, half] if how == "a half more" else [half, high], whole, Options("AddOptions", {}))
     model.op("CAST", [high if how == "cut off" else whole], y, Options(*casts))
     path = tmp_path / "net.tflite"
     path.write_bytes(model.serialize([x], [y], "bytes", {}))
@@ -151,3 +172,66 @@ def test_tflite_files_of_bytes(how: str, tmp_path: Path) -> None:
         found = value_range.wrapped(network, "0..255", returns=True).module(x_)
     expected = torch.nn.functional.conv2d(x_, torch.from_numpy(WEIGHT), padding=1).clamp(0, 1)
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+class Bytes(torch.nn.Module):
+    """Bytes out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.conv.weight.data = torch.from_numpy(WEIGHT)
+
+    def wide(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x.to(torch.float32) / 255) * 255  # type: ignore[no-any-return]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.conv(x) * 255).round().clamp(0, 255).to(torch.uint8)  # type: ignore[no-any-return]
+
+
+class Rounded(Bytes):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.wide(x).clamp_(0, 255).round_().byte()
+
+
+class Cut(Bytes):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.wide(x).clamp(0, 255).to(torch.uint8)
+
+
+class HalfMore(Bytes):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = (self.wide(x) + 0.5).clamp(0, 255).permute(0, 2, 3, 1).contiguous()
+        return y.to(torch.device("cpu"), torch.uint8).permute(0, 3, 1, 2)
+
+
+class Floor(Bytes):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (0.5 + self.wide(x)).floor().clamp(0.0, 255.0).to(dtype=torch.uint8)
+
+
+class Whole(Bytes):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.conv(x) * 255).int()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("how", [Bytes, Rounded, Cut, HalfMore, Floor])
+def test_torchscript_programs_of_bytes(how: type[Bytes], traced: bool, tmp_path: Path) -> None:
+    module, example = how().eval(), torch.rand(1, 3, 12, 16)
+    program = torch.jit.trace(module, example) if traced else torch.jit.script(module)
+    torch.jit.save(program, str(tmp_path / "net.ts"))
+    network = file_network.load(tmp_path / "net.ts")
+    assert network.value_range == ("0..1:0..255" if how is Bytes else "0..255")
+    x = torch.rand(1, 3, 12, 16)
+    with torch.no_grad():
+        found = value_range.wrapped(network, network.value_range, returns=True).module(x)
+    expected = torch.nn.functional.conv2d(x, torch.from_numpy(WEIGHT), padding=1).clamp(0, 1)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_other_whole_numbers_are_refused(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.trace(Whole(), torch.rand(1, 3, 12, 16)), str(tmp_path / "net.ts"))
+    with pytest.raises(FileError, match="gives pictures of int32") as refused:
+        readers.inspect(tmp_path / "net.ts")
+    assert "uint8" in str(refused.value.hint)

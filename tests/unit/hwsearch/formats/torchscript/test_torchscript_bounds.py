@@ -158,7 +158,7 @@ def test_a_loop_around_nothing() -> None:
 """
     graph = torch._C.parse_ir(text)
     with pytest.raises(Unfollowed, match="steps"):
-        _Run({}, {}).graph(block_of(graph), [torch.zeros(1)])
+        _Run({}, {}, {}).graph(block_of(graph), [torch.zeros(1)])
 
 
 class Zeros(nn.Module):
