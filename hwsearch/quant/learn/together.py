@@ -212,8 +212,7 @@ def contrasted(x: Tensor, gain: float) -> Tensor:
 
 def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None = None) -> QuantizedGraph:
     """A plan with all of its numbers trained; as it was where that is no better on pictures kept from the training."""
-    order = np.random.default_rng(seed).permutation(len(draft.pictures))
-    held, seen = ([draft.pictures[i] for i in part] for part in np.split(order, [max(1, len(order) // HELD)]))
+    held, seen = apart(draft.pictures, seed)
     if not seen:
         return draft.quantized
     student, windows = Student(draft), Windows(draft.quantized.graph, seen, seed)
@@ -237,8 +236,20 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
         if progress is not None:
             progress("training all numbers", (step + 1) / steps)
     trained = student.quantized()
-    before, after = (float(np.mean([_lost_on(x, found, draft.target) for x in held])) for found in (draft.quantized, trained))
-    return trained if after < before else draft.quantized
+    return better(draft.quantized, trained, held, draft.target)
+
+
+def apart(pictures: Sequence[Tensor], seed: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The pictures that are kept from all training, and the others."""
+    order = np.random.default_rng(seed).permutation(len(pictures)).tolist()
+    count = max(1, len(order) // HELD)
+    return tuple(pictures[i] for i in order[:count]), tuple(pictures[i] for i in order[count:])
+
+
+def better(first: QuantizedGraph, second: QuantizedGraph, held: Sequence[Tensor], network: Graph) -> QuantizedGraph:
+    """Which of two lets a mean PSNR lose less on pictures; the first where they are alike."""
+    lost = [float(np.mean([_lost_on(x, found, network) for x in held])) for found in (first, second)]
+    return second if lost[1] < lost[0] else first
 
 
 def _lost(output: Tensor, wanted: Tensor) -> Tensor:

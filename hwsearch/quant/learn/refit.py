@@ -1,0 +1,123 @@
+"""Layers fitted one behind the other to what they really read.
+
+Calibration rounds every layer as if it read what the floating-point network writes. Under few bits it reads that with the noise
+of all layers before it, and what was the right weight then is too large a one: of a noisy input the best linear estimate is
+smaller, and leans on what is less noisy (Wiener). So layers are taken in the order of the network, each with the integers of
+those before it. With ``x`` what the layer reads in the quantized network, and ``z`` what it computes in the floating-point one
+before the activation,
+
+    min over W, b    E |W x + b - z|^2 + damping |W - W0|^2
+
+has a closed form. W is rounded with compensation, and b keeps the mean of what is written. Reconstruction of layers that read
+what the quantized network writes is in AdaRound (Nagel et al. 2020), there by gradients and of the rounding alone.
+
+Nothing is trained: a layer takes a forward pass, and the solution of a system as large as its kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwsearch.quant.engine.simulate import as_real
+from hwsearch.quant.learn.student import trained_layers
+from hwsearch.quant.method import Draft
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph, as_kernel
+from hwsearch.quant.observe.moments import patches
+from hwsearch.quant.weights.rounder import bias_of
+from hwsearch.quant.weights.rounding import Curvature, round_rows
+from hwsearch.quant.weights.sums import layer_integers
+from searchspaces.ir.graph import Node, apply
+from searchspaces.ops.input import Input
+from searchspaces.ops.maps.activation import activate
+
+WINDOWS, SIDE = 32, 48
+"""On how many windows of the calibration pictures layers are fitted, and their sides in input pixels."""
+PER_WEIGHT, FEWEST = 24, 12_000
+"""How many places are looked at for each weight of a row, in all windows together, and at least."""
+DAMPING = 1e-3
+"""Over the mean square of what a row reads."""
+
+
+def refit(draft: Draft, seed: int = 0) -> QuantizedGraph:
+    """A plan whose layers are fitted one behind the other. Formats of tensors stay, and so do layers in floating point and of
+    more than 8 bits, and those whose weights other layers use, too."""
+    start = draft.quantized
+    fitted = {name: layer for name, layer in trained_layers(start).items() if len(start.graph.weight_groups[name]) == 1}
+    if start.graph.remembered or not fitted:
+        return start
+    windows = draft.windows(SIDE)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = [windows[i : i + 1] for i in torch.randperm(len(windows), generator=generator)[:WINDOWS].tolist()]
+    graph, network = (one.at(*windows.shape[2:]) for one in (start.graph, draft.network))
+    layers: dict[str, LayerIntegers | LayerFloats] = dict(start.layers)
+    last = {source: node.name for node in graph.nodes for source in node.inputs}
+    meant, read = ([dict[str, Tensor]() for _ in chosen] for _ in range(2))
+    with torch.no_grad():
+        for node in graph.nodes:
+            ideal = network[node.name]
+            if node.name in fitted:
+                source = node.inputs[0]
+                seen = [
+                    _pair(ideal, exact[source], rough[source], len(chosen), generator)
+                    for exact, rough in zip(meant, read, strict=True)
+                ]
+                layers[node.name] = _fitted(ideal, fitted[node.name].bits, start.formats[source], seen)
+            for x, exact, rough in zip(chosen, meant, read, strict=True):
+                exact[node.name] = x if isinstance(node.op, Input) else apply(ideal, [exact[name] for name in node.inputs])
+                rough[node.name] = _written(start, layers, node, x, rough)
+                for source in set(node.inputs):
+                    if last[source] == node.name:
+                        del exact[source], rough[source]
+    return QuantizedGraph(start.graph, start.formats, layers, start.rule)
+
+
+def _pair(node: Node, exact: Tensor, rough: Tensor, windows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """What a layer reads in both networks at the same random places of a window: ``float32[G, N, K]`` each."""
+    places = -(-max(FEWEST, PER_WEIGHT * node.weights["weight"][0].numel()) // windows)
+    begun, found = generator.get_state(), []
+    for x in (exact, rough):
+        generator.set_state(begun)
+        found.append(patches(x, node, places, generator).transpose(0, 1))
+    return found[0], found[1]
+
+
+def _fitted(node: Node, bits: int, source: TensorFormat, seen: Sequence[tuple[Tensor, Tensor]]) -> LayerIntegers:
+    """The integers of a layer that is to write what ``node`` does. ``seen``: windows of what it would read and of what it
+    reads; every other one is kept from rounding, which decides on those."""
+    weight = node.weights["weight"]
+    exact, rough = (torch.cat(parts, dim=1) for parts in zip(*seen, strict=True))
+    mean, ideal = rough.mean(dim=1), exact.mean(dim=1)  # of thousands: float32 sums do
+    halves = [torch.cat([rough for _, rough in seen[i::2]] or [rough], dim=1) - mean[:, None] for i in range(2)]
+    x, wanted = rough - mean[:, None], exact - ideal[:, None]
+    rows = weight.reshape(len(x), -1, x.shape[2]).double()
+    second, cross = (x.transpose(1, 2) @ x).double(), (x.transpose(1, 2) @ wanted).double()
+    level = second.diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(1e-12)
+    damping = DAMPING * level[:, None, None] * torch.eye(x.shape[2]).double()
+    solved = torch.linalg.solve(second + damping, (cross + damping) @ rows.transpose(1, 2)).transpose(1, 2)
+    moments = [(half.transpose(1, 2) @ half / half.shape[1]).numpy() for half in halves]
+    found = [round_rows(own.float().numpy(), Curvature(fit, held), bits) for own, fit, held in zip(solved, *moments, strict=True)]
+    q, scale = (np.concatenate(parts).astype(np.float32) for parts in zip(*found, strict=True))
+    rounded = torch.from_numpy(q * scale[:, None]).double().view_as(rows)
+    moved = (rows * ideal[:, None].double() - rounded * mean[:, None].double()).sum(dim=2).flatten().numpy()
+    return layer_integers(bits, as_kernel(q.reshape(weight.shape).astype(np.int8)), scale, bias_of(node) + moved, source)
+
+
+def _written(
+    start: QuantizedGraph, layers: Mapping[str, LayerIntegers | LayerFloats], node: Node, x: Tensor, rough: Mapping[str, Tensor]
+) -> Tensor:
+    """What a node writes in the quantized network, in real values."""
+    formats = start.formats
+    if isinstance(node.op, Input):
+        return formats[node.name].fake(x)
+    inputs = [rough[source] for source in node.inputs]
+    if node.name in layers:
+        real = as_real(node, layers[node.name], formats[node.inputs[0]])
+        value = activate(apply(real.with_op(activation=None), inputs), node.activation, node.weights)
+    else:
+        value = apply(node, inputs)
+    return value if node.op.moves else formats[node.name].fake(value)

@@ -1,0 +1,121 @@
+"""Layers fitted to what they read in the quantized network: nearer to the floating-point network, on the same mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from byte_ends import draft_of
+from recursive_network import USES, Recursive
+
+from hwsearch.contracts import tiny_calibration
+from hwsearch.problem.pose import Request, choose_pictures, pose
+from hwsearch.quant.calibrate import calibrate
+from hwsearch.quant.engine.simulate import simulated
+from hwsearch.quant.learn import refit as module
+from hwsearch.quant.learn.refit import refit
+from hwsearch.quant.learn.together import apart
+from hwsearch.quant.method import Draft
+from hwsearch.quant.methods.learned import together
+from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ir.graph import execute
+from searchspaces.ir.lower import to_workload
+from searchspaces.space import build_space
+from searchspaces.tracing.trace import trace
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    return tiny_calibration((3, 4, 8), (3, 4, 8), "together")
+
+
+def test_the_shipped_network_comes_nearer_on_photos_it_did_not_see() -> None:
+    request = Request(scope="not-first-last")
+    problem = pose(request)
+    photos = choose_pictures(request, problem.network)
+    space = build_space(problem.workload, (3,), (3,), scope=request.scope, outside=(8, 8))
+    draft = calibrate(problem.graph, [crop.low for crop in photos.crops], space, method="together").draft(space.uniform(3, 3))
+    noise = []
+    for found in (draft.quantized, refit(draft)):
+        shown = [simulated(found, pair.low) - execute(problem.graph, pair.low).clamp(0, 1) for pair in photos.evaluation]
+        noise.append(float(np.mean([error.square().mean() for error in shown])))
+    assert noise[1] < 0.8 * noise[0]
+
+
+def test_what_a_layer_writes_keeps_its_mean_and_loses_noise(calibration) -> None:
+    """One layer that reads noise: the means agree, and what is written errs less than with the weights as they were."""
+    draft = draft_of(calibration, 8, 8)
+    node = draft.network[next(node.name for node in draft.network.convs if node.inputs[0] != draft.network.input.name)]
+    source = draft.quantized.formats[node.inputs[0]]
+    generator = torch.Generator().manual_seed(0)
+    shape, top = (1, node.weights["weight"][0].numel(), 4000), 100 * source.scale
+    seen = []
+    for _ in range(4):
+        exact = torch.rand(shape, generator=generator).transpose(1, 2) * top
+        seen.append((exact, exact + 0.3 * top * torch.randn(exact.shape, generator=generator) + 0.5 * top))
+    layer = module._fitted(node, 8, source, seen)
+    exact, rough = (torch.cat(parts, dim=1)[0].double().numpy() for parts in zip(*seen, strict=True))
+    was = node.weights["weight"].flatten(1).double().numpy()
+    now = layer.weight.reshape(len(layer.weight), -1) * layer.scale[:, None].astype(np.float64)
+    wanted = exact @ was.T + node.weights["bias"].double().numpy()
+    unit = layer.scale.astype(np.float64) * source.scale
+    written = rough @ now.T + layer.bias * unit
+    np.testing.assert_allclose(written.mean(axis=0), wanted.mean(axis=0), atol=1e-4 * np.abs(wanted).max() + unit.max())
+    before = (rough @ was.T - wanted).var(axis=0)
+    # Uniform of variance 1/12 under noise of 0.09: the best linear estimate leaves 0.48 of the noise.
+    np.testing.assert_allclose((written - wanted).var(axis=0) / before, 0.48, atol=0.03)
+
+
+def test_widths_and_formats_stay_and_the_same_seed_gives_the_same(calibration) -> None:
+    draft = draft_of(calibration, 3, 4)
+    first, again = refit(draft, seed=1), refit(draft, seed=1)
+    assert first.formats == draft.quantized.formats
+    for name, layer in draft.quantized.layers.items():
+        assert first.layers[name].bits == layer.bits
+        assert np.array_equal(first.layers[name].weight, again.layers[name].weight)
+        assert np.abs(first.layers[name].weight).max() <= 2 ** (layer.bits - 1) - 1
+
+
+def test_weights_that_several_layers_use_stay() -> None:
+    graph = trace(Recursive(), 1, "recursive")
+    generator = torch.Generator().manual_seed(1)
+    crops = [torch.rand(1, 1, 24, 24, generator=generator) for _ in range(6)]
+    space = build_space(to_workload(graph, 12, 16), (4,), (8,))
+    draft = calibrate(graph, crops, space).draft(space.uniform(4, 8))
+    found = refit(draft)
+    moved = {name for name, layer in draft.quantized.layers.items() if found.layers[name] is not layer}
+    assert moved == set(draft.quantized.layers) - set(USES)
+
+
+def finish(draft: Draft, seed: int) -> QuantizedGraph:
+    """What the method makes of a draft; finishing needs nothing that it observed."""
+    return object.__new__(together.Together).finish(draft, seed)
+
+
+def test_pictures_that_decide_are_seen_by_no_training(calibration, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft, seen = draft_of(calibration, 4, 4), []
+
+    def looked(draft: Draft, *args: object, **options: object):
+        seen.extend(draft.pictures)
+        return draft.quantized
+
+    monkeypatch.setattr(together, "refit", looked)
+    monkeypatch.setattr(together, "polish", looked)
+    monkeypatch.setattr(together, "train", lambda draft, *args: draft.quantized)
+    finish(draft, seed=3)
+    held, others = apart(draft.pictures, 3)
+    assert {id(x) for x in seen} == {id(x) for x in others}
+    assert {id(x) for x in held}.isdisjoint(id(x) for x in seen)
+
+
+def test_a_fit_that_does_harm_is_not_begun_with(calibration, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = draft_of(calibration, 4, 4)
+    silent = {name: replace(layer, weight=np.zeros_like(layer.weight)) for name, layer in draft.quantized.layers.items()}
+    begun = []
+    monkeypatch.setattr(together, "refit", lambda draft, seed: replace(draft.quantized, layers=silent))
+    monkeypatch.setattr(together, "polish", lambda draft, **options: begun.append(draft.quantized) or draft.quantized)
+    monkeypatch.setattr(together, "train", lambda draft, *args: draft.quantized)
+    finish(draft, seed=0)
+    assert begun == [draft.quantized]
