@@ -16,8 +16,10 @@ from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.shapes import shapes
 from searchspaces.ir.simplify import simplify
 from searchspaces.ops.moves.move import Expand, Reshape
+from searchspaces.tracing import thresholds
 from searchspaces.tracing.formulas import WINDOWS, Differs, TraceSize, joined
 from searchspaces.tracing.sizes import SQUARES, STEPS, Size, multiples
+from searchspaces.tracing.thresholds import rounded
 
 Rewalk = Callable[[TraceSize], tuple[Builder, list[Node]]]
 """Reads the file at a size: what was built, and the nodes that the output depends on, not yet simplified."""
@@ -25,6 +27,8 @@ FREE: tuple[Size, ...] = ((24, 32), (40, 28), (36, 44))
 """Sizes that are tried first where a file takes any."""
 PROBES: Mapping[int, tuple[Size, ...]] = {1: ((23, 29), (31, 26)), 2: ((22, 26), (34, 38)), 4: FREE[2:]}
 """Multiple -> sizes at which it shows whether sides must be one of it; the first sizes are multiples of four."""
+LARGE = thresholds.LARGE[1:-1]
+"""Larger ones, at which a file may decide otherwise (``if height > 256``); what it computes from sizes is computed there."""
 COARSER = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -114,14 +118,25 @@ def free(name: str, walk: Rewalk, *, several: bool) -> tuple[Graph, Builder]:
 
 
 def _holds(found: Sequence[Node], walk: Rewalk, third: tuple[Builder, list[Node]], size: Size, step: int) -> int | None:
-    """The smallest multiple for which a graph is what is read at sizes that it was not made from; None: it is not."""
+    """The smallest multiple for which a graph is what is read at sizes that it was not made from, larger ones too; None: it is
+    not."""
     if step != 1:
-        return step if _same(found, third[1], TraceSize(*size)) else None
+        fits = _same(found, third[1], TraceSize(*size)) and _goes_on(found, walk, step)
+        return step if fits else None
     for multiple, probes in PROBES.items():
         read = [(_tried(walk, TraceSize(*probe)), probe) for probe in probes]
         if all(one is not None and not one[0].misfits and _same(found, one[1], TraceSize(*probe)) for one, probe in read):
-            return multiple
+            return multiple if _goes_on(found, walk, multiple) else None
     return None
+
+
+def _goes_on(found: Sequence[Node], walk: Rewalk, multiple: int) -> bool:
+    """Whether a graph is what is read at larger sizes too, where the file takes them."""
+    for size in (rounded(large, multiple) for large in LARGE):
+        read = _tried(walk, TraceSize(*size))
+        if read is not None and not read[0].misfits and not _same(found, read[1], TraceSize(*size)):
+            return False
+    return True
 
 
 def _only(name: str, walk: Rewalk) -> tuple[Graph, Builder]:
