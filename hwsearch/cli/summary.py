@@ -61,7 +61,7 @@ def render_front(results: Results, screen: Console) -> None:
         )
     )
     headings = (f"{results.quality.name}\ndB", *NUMBERS)
-    bits = [units.plan_bits(plan.weight_bits, plan.activation_bits) for plan in plans]
+    bits = [units.brief_bits(plan.weight_bits, plan.activation_bits) for plan in plans]
     numbers = [_numbers(plan, reference.weight_bytes, int8) for plan in plans]
     extra, extras = _extras(results, plans)
     names = [plan.name for plan in plans]
@@ -72,6 +72,8 @@ def render_front(results: Results, screen: Console) -> None:
         screen.print(table(("plan", *headings), [(name, *values) for name, values in zip(names, numbers, strict=True)]))
         rows = [(name, *widths, *more) for name, widths, more in zip(names, bits, extras, strict=True)]
         screen.print(table(("plan", *BITS, *extra), rows, left=BITS))
+    if any(" in " in text for pair in bits for text in pair):
+        screen.print("Widths: so many bits in so many layers or tensors; their order is in the report and in the plan files.")
     if len(plans) < len(results.front):
         screen.print(f"{len(results.front) - len(plans)} more plans are in the report.")
     measured = "measured in integers on the evaluation pictures; ~ simulated on the search pictures"
@@ -184,7 +186,7 @@ def render_targets(runs: Runs, screen: Console) -> None:
                 units.bytes_(price.weight_bytes),
                 units.bytes_(price.peak_activation_bytes),
                 units.ratio(reference.weight_bytes / price.weight_bytes if price.weight_bytes else None),
-                *units.plan_bits(plan.weight_bits, plan.activation_bits),
+                *units.brief_bits(plan.weight_bits, plan.activation_bits),
             )
         )
     quality = f"{first.quality.name}\ndB"

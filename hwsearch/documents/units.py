@@ -7,11 +7,12 @@ Bytes use powers of 1024 (KiB, MiB), everything else powers of 1000. ``None`` is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from hwmodels.numbers import Width
+from hwmodels.numbers import Width, bits_of
 
 if TYPE_CHECKING:
     from hwmodels.fitting.agreement import Doubt
@@ -179,6 +180,10 @@ _BUDGETS: Mapping[str, tuple[Callable[[float], str], str]] = {
 }
 
 
+BRIEF = 60
+"""Characters of a plan's widths beyond which a screen counts them."""
+
+
 def budget(name: str, value: float) -> str:
     """A budget in SI units: ``("latency", 0.008) -> "8.00 ms latency"``."""
     form, title = _BUDGETS[name]
@@ -197,6 +202,20 @@ def compress_bits(bits: Iterable[Width]) -> str:
 def plan_bits(weight_bits: Mapping[str, Width], activation_bits: Mapping[str, Width]) -> tuple[str, str]:
     """The two bit strings of a plan: weights by layer, activations by width group of tensors."""
     return compress_bits(weight_bits.values()), compress_bits(activation_bits.values())
+
+
+def brief_bits(weight_bits: Mapping[str, Width], activation_bits: Mapping[str, Width]) -> tuple[str, str]:
+    """The same for a screen: of a network of hundreds of layers, whose widths in order are longer than ``BRIEF``, how many have
+    each: ``"4 in 49, 8 in 121"``."""
+    return _brief(weight_bits.values()), _brief(activation_bits.values())
+
+
+def _brief(bits: Collection[Width]) -> str:
+    written = compress_bits(bits)
+    if len(written) <= BRIEF:
+        return written
+    found = Counter(bits)
+    return ", ".join(f"{width} in {found[width]}" for width in sorted(found, key=lambda width: (bits_of(width), str(width))))
 
 
 def meaning(wide: str) -> str:

@@ -27,6 +27,9 @@ from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Activation
 from searchspaces.ops.state import Remember, State
 
+CONSTANTS = ("other", "mask")
+"""Roles of weights that are operands rather than numbers of a function."""
+
 
 @dataclass(frozen=True, eq=False)
 class Node:
@@ -147,8 +150,15 @@ class Graph:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the network has; what layers of the same weights have in common, biases too, counts once."""
-        return sum(w.numel() for node in self.nodes for role, w in node.weights.items() if not self._earlier(node, role))
+        """How many numbers the layers and functions of the network have; what layers of the same weights have in common, biases
+        too, counts once. Constant operands do not count: masks and biases of attention stand there unrolled to every window of
+        one size of picture."""
+        return sum(
+            w.numel()
+            for node in self.nodes
+            for role, w in node.weights.items()
+            if role not in CONSTANTS and not self._earlier(node, role)
+        )
 
     def _earlier(self, node: Node, role: str) -> bool:
         """Whether an earlier layer of the same weights has the same numbers in this role."""

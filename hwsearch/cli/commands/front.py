@@ -172,7 +172,7 @@ def _cells(candidate: Candidate) -> tuple[str, ...]:
         units.bytes_(price.weight_bytes),
         units.bytes_(price.peak_activation_bytes),
         *((f"{counted.scope_weight_bits:.2f}", units.count(counted.bitops)) if counted else (units.NONE, units.NONE)),
-        *units.plan_bits(*candidate.bits),
+        *units.brief_bits(*candidate.bits),
     )
 
 

@@ -58,6 +58,17 @@ def test_the_screen_shows_every_plan_on_one_line(results: Results, width: int) -
         assert name in text
 
 
+def test_widths_of_hundreds_of_layers_are_counted(results: Results) -> None:
+    plan = results.front[0]
+    many = {f"layer{i}": (4, 8)[i % 7 < 5] for i in range(300)}
+    long = results.model_copy(update={"front": [plan.model_copy(update={"weight_bits": many}), *results.front[1:]]})
+    text = screen(long, 160)
+    (line,) = [line for line in text.splitlines() if line.startswith(f" {plan.name} ")]
+    assert "4 in 85, 8 in 215" in line
+    assert "so many bits in so many layers" in text
+    assert "so many bits in so many layers" not in screen(results, 160)
+
+
 def test_a_plan_stands_beside_a_row_of_a_paper(results: Results) -> None:
     counted = Counted(mean_weight_bits=4.21, scope_weight_bits=4.0, compression=32 / 4.21, bitops=33.14e9)
     front = [plan.model_copy(update={"counted": counted, "scope": "not-first-last"}) for plan in results.front]

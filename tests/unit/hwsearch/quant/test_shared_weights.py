@@ -74,6 +74,21 @@ def test_a_layer_that_is_called_three_times_is_one_decision(graph: Graph, space:
     assert graph.parameters == sum(parameter.numel() for parameter in Recursive().parameters())
 
 
+def test_a_mask_of_every_window_is_no_parameter() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 3, padding=1)
+            self.register_buffer("mask", torch.rand(1, 1, 16, 16))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x + self.mask)
+
+    graph = trace(Masked(), 1, "masked", size=(16, 16))
+    assert any("other" in node.weights for node in graph.nodes)
+    assert graph.parameters == 4 * 9 + 4
+
+
 def test_two_modules_of_one_parameter_are_one_decision_and_equal_ones_are_not() -> None:
     class Two(nn.Module):
         def __init__(self, tied: bool) -> None:
