@@ -2,12 +2,13 @@
 
 The sizes that a graph is compared at are small, so that what begins at a larger one goes by unseen. Here the module runs on
 pictures without numbers (PyTorch's device "meta"), which cost the same at every size: its operators, their numbers and the sides
-of what they give are looked at for what changes. What looks so is compared in numbers then (``trace``).
+of what they give are looked at for what changes, up to the last of ``LARGE``; what begins beyond it, or ends again between two of
+them, is not seen. What looks changed is compared in numbers at the smallest such size (``trace``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,8 +20,12 @@ from searchspaces.tracing.sizes import Size
 RESTS: tuple[Size, ...] = ((24, 32), (43, 30))
 """Sizes for formulas: one that windows of 8 fit exactly, and one with another rest by 4, 8 and 16 in each direction, none of them
 the same above and below."""
-LARGE: tuple[Size, ...] = ((200, 136), (104, 72))
-"""Sizes that are looked at, the second where something changes up to the first: comparing numbers there takes less."""
+LARGE: tuple[Size, ...] = ((104, 72), (200, 136), (520, 392), (1160, 2056))
+"""Sizes that are looked at, up to high definition."""
+COMPARED = 2**17
+"""Pixels of the largest picture at which a change that is seen without numbers is looked for in numbers, too."""
+_STEPS = 8
+"""So often the smallest size that changes is narrowed down."""
 _Calls = list[tuple[str, tuple[float, ...]]]
 
 
@@ -48,9 +53,9 @@ def _numbers(values: Any) -> Iterator[float]:
             yield value
 
 
-def changed(module: nn.Module, channels: int, known: Sequence[Size], multiple: int) -> list[Size]:
+def changed(module: nn.Module, channels: int, known: Sequence[Size], multiple: int) -> Size | None:
     """A size at which a module runs other operators than at two sizes that are known, or gives a side that does not follow the
-    picture as it did there; none where it runs on as it did.
+    picture as it did there: about the smallest one. None where it runs on as it did.
 
     Args:
         known: two sizes that differ in height and width.
@@ -58,14 +63,35 @@ def changed(module: nn.Module, channels: int, known: Sequence[Size], multiple: i
     """
     one, two = (_calls(module, channels, size) for size in known[:2])
     if one is None or two is None or [name for name, _ in one] != [name for name, _ in two]:
-        return []  # nothing is known of how it goes on
-    found: list[Size] = []
-    for size in (rounded(large, multiple) for large in LARGE):
+        return None  # nothing is known of how it goes on
+
+    def goes_on(size: Size) -> bool | None:
         other = _calls(module, channels, size)
-        if other is None or _alike((one, two, other), (known[0], known[1], size)):
+        return None if other is None else _alike((one, two, other), (known[0], known[1], size))
+
+    below = known[0]
+    for size in (rounded(large, multiple) for large in LARGE):
+        found = goes_on(size)
+        if found is None:  # it does not run without numbers, or not at all
+            return None
+        if not found:
+            return _smallest(goes_on, below, size, multiple)
+        below = size
+    return None
+
+
+def _smallest(goes_on: Callable[[Size], bool | None], below: Size, above: Size, multiple: int) -> Size:
+    """The size nearest to ``below``, up to ``above``, that is found to change; with one side as it was, if that is enough."""
+    for thin in ((above[0], below[1]), (below[0], above[1])):
+        if goes_on(thin) is False:
+            above = thin
             break
-        found.append(size)
-    return found[-1:]
+    for _ in range(_STEPS):
+        middle = rounded(((below[0] + above[0]) // 2, (below[1] + above[1]) // 2), multiple)
+        if middle in (below, above):
+            break
+        below, above = (below, middle) if goes_on(middle) is False else (middle, above)
+    return above
 
 
 def rounded(size: Size, multiple: int) -> Size:

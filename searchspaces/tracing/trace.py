@@ -39,7 +39,7 @@ from searchspaces.tracing.calls.pooling import UNEVEN
 from searchspaces.tracing.formulas import WINDOWS, Differs, TraceSize, depends_on_size, holds_sizes, joined
 from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
-from searchspaces.tracing.thresholds import RESTS, changed, rounded
+from searchspaces.tracing.thresholds import COMPARED, RESTS, changed, rounded
 from searchspaces.tracing.walker import Walker
 
 __all__ = ["check", "propagate", "to_workload", "trace"]
@@ -161,8 +161,11 @@ def _for_multiples(traced: _Traced, graph: Graph, step: int, sizes: tuple[Size, 
 
 def _goes_on(traced: _Traced, graph: Graph) -> bool:
     """Whether a graph for many sizes is the module at larger ones too."""
+    size = changed(traced.module, traced.channels, multiples(graph.multiple)[:2], graph.multiple)
+    if size is None or size[0] * size[1] > COMPARED:
+        return size is None
     try:
-        traced.check(graph, changed(traced.module, traced.channels, multiples(graph.multiple)[:2], graph.multiple))
+        traced.check(graph, (size,))
     except (FileError, ValueError, RuntimeError, IndexError):
         return False
     return True

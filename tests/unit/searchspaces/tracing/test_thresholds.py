@@ -43,7 +43,15 @@ def _by_area(x: Tensor) -> Tensor:
     return x * 2 if x.shape[2] * x.shape[3] > 5000 else x * 3
 
 
-@pytest.mark.parametrize("function", [_at_least_48, _at_most_64, _by_area])
+def _from_301_rows(x: Tensor) -> Tensor:
+    return x * 2 if x.shape[2] > 300 else x * 3
+
+
+def _in_high_definition(x: Tensor) -> Tensor:
+    return x * 2 if x.shape[2] * x.shape[3] > 10**6 else x * 3
+
+
+@pytest.mark.parametrize("function", [_at_least_48, _at_most_64, _by_area, _from_301_rows, _in_high_definition])
 def test_what_changes_at_a_size_is_a_graph_for_one(function: Callable[[Tensor], Tensor]) -> None:
     module = Between(function).eval()
     assert trace(module, 3, "net").size is not None
@@ -61,9 +69,23 @@ def _windows(x: Tensor) -> Tensor:
 def test_what_follows_the_picture_does_not_change() -> None:
     module = Between(_windows).eval()
     module(torch.rand(1, 3, 8, 8))
-    assert changed(module, 3, ((20, 28), (52, 20)), 4) == []
+    assert changed(module, 3, ((20, 28), (52, 20)), 4) is None
     assert module.kept.device.type == "cpu"
     assert (trace(module, 3, "net").size, trace(module, 3, "net").multiple) == (None, 4)
+
+
+def test_the_smallest_size_that_changes_is_compared() -> None:
+    """Pictures of 301 rows, of few columns: numbers there take little."""
+    found = changed(Between(_from_301_rows).eval(), 3, ((19, 37), (41, 71)), 1)
+    assert found is not None
+    assert 300 < found[0] <= 304
+    assert found[1] == 136
+
+
+def test_what_only_looks_changed_is_still_for_all_sizes() -> None:
+    """A number of tiles that decides nothing: one at the sizes that are known, several at larger ones."""
+    module = Between(lambda x: x * float(x.shape[2] // 300 * 0 + 2)).eval()
+    assert trace(module, 3, "net").size is None
 
 
 def _folded(x: Tensor) -> Tensor:

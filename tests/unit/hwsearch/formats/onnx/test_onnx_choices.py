@@ -127,3 +127,20 @@ def test_an_order_of_axes_counted_from_the_end(tmp_path: Path) -> None:
     graph = inspect(written(tmp_path / "net.onnx", nodes)).graph
     x = torch.rand(1, CHANNELS, 4, 6)
     assert torch.equal(execute(graph, x), x)
+
+
+@pytest.mark.parametrize("rows", [100, 300])
+def test_a_file_that_decides_by_the_size_is_for_one_size(rows: int, tmp_path: Path) -> None:
+    """The sizes that are compared first are all on one side of it."""
+    nodes = [
+        *(_then("Shape", "x", out="s"), _then("Gather", "s", "two", out="h"), _then("Greater", "h", "rows", out="m")),
+        *(_then("Where", "m", "less", "more", out="f"), _then("Mul", "x", "f")),
+    ]
+    constants = {"two": np.int64(2), "rows": np.int64(rows), "less": np.float32(0.5), "more": np.float32(0.75)}
+    path = written(tmp_path / "net.onnx", nodes, constants)
+    found = inspect(path)
+    assert found.graph.size is not None
+    assert found.again is not None
+    x = torch.rand(1, CHANNELS, rows + 1, 20)
+    assert torch.allclose(execute(found.again((rows + 1, 20)), x), x * 0.5)
+    assert difference(path) < 1e-5
