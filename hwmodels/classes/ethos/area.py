@@ -210,6 +210,15 @@ def pair_block(op: Operation, array: Array, row: int, innermost: int) -> tuple[i
 
 
 @compiled
+def repeated_block(op: Operation, array: Array, row: int) -> tuple[int, int, int]:
+    """The block that repeats pixels: one row of bricks, two bytes a multiplier less four columns."""
+    columns = min(2 * array.macs // (BRICK * op.in_bytes) - 4, array.limits[1])
+    return 1, max(columns, array.microblocks[row, 1]), BRICK
+
+
+@compiled
 def block_of(op: Operation, array: Array, row: int, innermost: int) -> tuple[int, int, int]:
     """Rows, columns and channels of a block of an operation without sums over channels."""
-    return pair_block(op, array, row, innermost) if op.kind == PAIRWISE else area_block(op, array, row, innermost)
+    if op.kind == PAIRWISE:
+        return repeated_block(op, array, row) if op.nearest else pair_block(op, array, row, innermost)
+    return area_block(op, array, row, innermost)

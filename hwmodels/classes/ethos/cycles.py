@@ -205,7 +205,8 @@ def read_bytes(op: Operation, blocks: Blocks, source: Port) -> float:
     """Bytes that the memory of one input moves for the whole operation, bursts and re-reads included."""
     channels = up(op.in_c, BRICK) if op.in_brick else op.in_c
     if op.kind == PAIRWISE:
-        elements = float(op.out_h * op.out_w * (up(op.out_c, BRICK) if op.in_brick else op.out_c))
+        pixels = op.in_h * op.in_w if op.nearest else op.out_h * op.out_w
+        elements = float(pixels * (up(op.out_c, BRICK) if op.in_brick else op.out_c))
     elif op.kind == TURN:
         elements = float(op.in_h * op.in_w * op.in_c)
     else:

@@ -42,7 +42,8 @@ DEEP = 32
 
 def encoded_bytes(device: Device, workload: Workload, weight_bits: Sequence[int], in_bytes: int) -> np.ndarray:
     """``int64[L, nW]``: bytes of the encoded weights of every layer, without biases and scales, for inputs of ``in_bytes``."""
-    array, brick = array_of(described(device)[0]), bricks(workload)
+    array = array_of(described(device)[0])
+    brick = bricks(workload, array.buffers[0] > 0)
     per_weight = [device.packing.stored_bits_per_weight[str(bits)].value for bits in weight_bits]  # type: ignore[index]  # keys are Literals to mypy
     found = np.zeros((len(workload.layers), len(weight_bits)), dtype=np.int64)
     for size in range(1, in_bytes + 1):

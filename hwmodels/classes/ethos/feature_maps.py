@@ -116,7 +116,7 @@ def chain_of(
     """
     count = len(workload.layers)
     height, row_bytes, kernel, stride = (np.ones(count, dtype=np.int64) for _ in range(4))
-    stored = stored_elements(workload) * float(element_bytes)
+    stored = stored_elements(workload, brick) * float(element_bytes)
     overwrites = [layer.maps() for layer in workload.layers]
     both = np.array([stored[layer.inputs[0]] + stored[layer.output] for layer in workload.layers])
     least = np.array(
@@ -200,6 +200,7 @@ def held(chain: Chain, cascade: Cascade, capacity: float) -> float:
 
 def schedule(
     workload: Workload,
+    brick: np.ndarray,
     chain: Chain,
     element_bytes: float,
     access: np.ndarray,
@@ -210,6 +211,7 @@ def schedule(
     """The schedule of a workload whose feature maps live in external memory, with ``capacity`` bytes on chip.
 
     Args:
+        brick: ``bool[T]``, tensors stored in bricks.
         access: ``float64[T]``, elements of each tensor that are read and written.
         absorbed: layers that the output unit does as part of the layer before.
     """
@@ -228,18 +230,18 @@ def schedule(
         taken[layers] = held(chain, cascade, capacity)
         rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True
     taken += copies(capacity - taken, rows == 0)
-    kept = kept_whole(workload, element_bytes, taken, rolling, access, capacity, absorbed)
-    for one in ranges_of(workload, kept, element_bytes, access):
+    kept = kept_whole(workload, brick, element_bytes, taken, rolling, access, capacity, absorbed)
+    for one in ranges_of(workload, brick, kept, element_bytes, access):
         taken[one.layers] += one.size_bytes
     return Schedule(kept | rolling, rows, streamed, float(taken.max(initial=0.0)))
 
 
-def all_inside(workload: Workload, element_bytes: float, copies: Copies, capacity: float) -> Schedule:
+def all_inside(workload: Workload, brick: np.ndarray, element_bytes: float, copies: Copies, capacity: float) -> Schedule:
     """The schedule of a device without external memory for feature maps: everything on chip, whole."""
     count = len(workload.layers)
     everything, whole = np.ones(len(workload.tensors), dtype=bool), np.zeros(count, dtype=np.int64)
     alive = np.zeros(count)
-    for one in ranges_of(workload, everything, element_bytes, np.zeros(len(workload.tensors))):
+    for one in ranges_of(workload, brick, everything, element_bytes, np.zeros(len(workload.tensors))):
         alive[one.layers] += one.size_bytes
     alive += copies(capacity - alive, whole == 0)
     return Schedule(everything, whole, np.zeros(count, dtype=bool), float(alive.max()))

@@ -58,7 +58,7 @@ class _Pricing:
         facts, self.clock = described(device)
         self.workload, self.choices = workload, choices
         self.array, self.homes = array_of(facts), homes_of(device)
-        self.brick = bricks(workload)
+        self.brick = bricks(workload, self.array.buffers[0] > 0)
         rows = range(len(workload.layers))
         self.absorbed = [chained(workload, row, self.array, self.brick) for row in rows]
         turns = ((row, fused(workload, row, self.array)) for row in rows if not self.absorbed[row])
@@ -79,22 +79,13 @@ class _Pricing:
         read, written = (int(self.choices.tensor_bytes[i]) for i in (a, b))
         found = operations(self.workload, row, self.array, self.brick, read, written)
         weight_bytes, pace = self.choices.weight_bytes[row, :, a], np.ascontiguousarray(self.pace[:, a])
-        inside = [bool(plan[0].inside[i]) for i in layer.inputs]
-        separate = self.array.buffers[0] > 0
-        last = self.turns.get(row, row)
-        place = Placement(
-            near=ALL if all(inside) else SOME if any(inside) else NONE,
-            kept=bool(plan[1].inside[self.workload.layers[last].output]),
-            copy=NEVER if plan[0].streamed[row] and not separate else WAITS if row == 0 else HIDDEN,
-        )
+        place = self._place(row, plan)
         rows = int(plan[0].rows[row])
         what = tuple(found) if found else (row, read, written)
-        hidden = 0.0
-        if self.absorbed[row]:
-            hidden = self._work(next(i for i in range(row, -1, -1) if not self.absorbed[i]), read, written)
+        chain = self._chain(row, a, b, plan) if self.absorbed[row] else None
         copied = copied_in(self.workload, layer) if layer.moves("concat") else ()
         whence = [ALL if plan[0].inside[i] else NONE for i in copied] or [place.near] * len(found)
-        whole = self.absorbed[row], hidden, self.turns.get(row)
+        whole = b"".join(each.tobytes() for each in chain or ()), self.turns.get(row)
         key = (what, place, tuple(whence), rows, weight_bytes.tobytes(), pace.tobytes(), *whole)
         if key in self.terms:
             return self.terms[key]
@@ -110,11 +101,11 @@ class _Pricing:
             constant = part.constant_bytes / min(home.bytes_per_cycle, home.stream_rate)
             made[:, ACTIVATIONS:] = np.maximum(made[:, ACTIVATIONS:], constant)
             out += part.times * made
-        if self.absorbed[row]:
-            # The other operand streams in while the convolution, taken at the same width, multiplies.
+        if chain is not None:
+            # The other operand streams in by a channel of its own while the convolution, taken at the same width, works.
             out[:, COMPUTE] = 0.0
             out[:, ACTIVATIONS] /= len(layer.inputs)
-            out[:, TOTAL] = np.maximum(out[:, ACTIVATIONS] - hidden, 0.0)
+            out[:, TOTAL] = np.maximum(chain[1] - chain[0], 0.0)
         if row in self.turns.values():
             out[:] = 0.0
         if beside(layer):
@@ -122,10 +113,41 @@ class _Pricing:
         self.terms[key] = out
         return out
 
-    def _work(self, row: int, in_bytes: int, out_bytes: int) -> float:
-        """Cycles that the array alone needs for layer ``row``, at its documented rate."""
-        found = operations(self.workload, row, self.array, self.brick, in_bytes, out_bytes)
-        return sum((self._alone(row, part.operation)[0] for part in found), 0.0)
+    def _place(self, row: int, plan: tuple[Schedule, Schedule]) -> Placement:
+        """Where layer ``row`` reads and writes, and how its weights come."""
+        layer = self.workload.layers[row]
+        inside = [bool(plan[0].inside[i]) for i in layer.inputs]
+        separate = self.array.buffers[0] > 0
+        last = self.turns.get(row, row)
+        return Placement(
+            near=ALL if all(inside) else SOME if any(inside) else NONE,
+            kept=bool(plan[1].inside[self.workload.layers[last].output]),
+            copy=NEVER if plan[0].streamed[row] and not separate else WAITS if row == 0 else HIDDEN,
+        )
+
+    def _chain(self, row: int, a: int, b: int, plan: tuple[Schedule, Schedule]) -> tuple[np.ndarray, np.ndarray]:
+        """Cycles of the layers before ``row``, which the output unit does as part of them, and of all of them together
+        (both ``float64[nW]``): the unit takes every function in turn, and other operands stream in by one channel."""
+        first = next(i for i in range(row, -1, -1) if not self.absorbed[i])
+        before = np.sum([self.layer(i, a, b, plan)[:, TOTAL] for i in range(first, row)], axis=0)
+        read, written = (int(self.choices.tensor_bytes[i]) for i in (a, b))
+        outside, finish, moved, streamed = self.homes.outside, 0.0, 0.0, 0.0
+        for i in range(first + 1, row + 1):
+            others = [k for k in self.workload.layers[i].inputs if k != self.workload.layers[i - 1].output]
+            for part in operations(self.workload, i, self.array, self.brick, read, written):
+                finish += part.operation.finish
+                if not all(plan[0].inside[k] for k in others):
+                    streamed += read_bytes(part.operation, self._cut(part.operation, 0), outside)
+        place, made = self._place(first, plan), np.zeros((len(before), 4))
+        weights, pace = self.choices.weight_bytes[first, :, a], np.ascontiguousarray(self.pace[:, a])
+        for part in operations(self.workload, first, self.array, self.brick, read, written):
+            op, blocks = part.operation, self._cut(part.operation, int(plan[0].rows[first]))
+            more = op._replace(finish=op.finish + finish)
+            layer_terms(more, blocks, self.array, self.homes, place, weights * part.share, pace, made)
+            moved += read_bytes(op, blocks, outside) * (place.near == NONE)
+            moved += written_bytes(op, blocks, self.array, outside) * (not place.kept)
+        together = max(streamed / outside.stream_rate, (streamed + moved) / outside.bytes_per_cycle)
+        return before, np.maximum(made[:, TOTAL], together)
 
     def _alone(self, row: int, whole: Operation) -> tuple[float, float]:
         """Cycles of the array for an operation of layer ``row``, all on chip, at its documented rate: its work; with waiting."""
@@ -179,8 +201,8 @@ class _Pricing:
                     access[i] += times * read_bytes(op, blocks, home) / op.in_bytes
                 access[layer.output] += times * written_bytes(op, blocks, self.array, home) / max(op.out_bytes, 1)
             if self.absorbed[row]:
-                # What lies between the two is nowhere, and the sum counts as written by none.
-                access[[self.workload.layers[row - 1].output, layer.output]] = 0.0
+                # What lies between the two is nowhere.
+                access[self.workload.layers[row - 1].output] = 0.0
         return access
 
     def schedule(self, a: int, capacity: float) -> Schedule:
@@ -215,11 +237,11 @@ class _Pricing:
             return copies(here, free, self.homes.weights)
 
         if not self.homes.spills:
-            return feature_maps.all_inside(workload, size, copied, capacity)
+            return feature_maps.all_inside(workload, self.brick, size, copied, capacity)
         firsts = [each[0].operation if each else None for each in found]
         separate = self.array.buffers[0] > 0
         chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), weights, separate)
-        planned = feature_maps.schedule(workload, chain, size, self._access(found), capacity, copied, self.absorbed)
+        planned = feature_maps.schedule(workload, self.brick, chain, size, self._access(found), capacity, copied, self.absorbed)
         for row, turn in self.turns.items():
             planned.inside[workload.layers[row].output] = planned.inside[workload.layers[turn].output]
         for row in map(int, np.flatnonzero(self.absorbed)):
@@ -290,10 +312,10 @@ class _Ethos(HardwareClass):
         return found
 
     def stored_channels(self, workload: Workload) -> np.ndarray:
-        return stored_channels(workload)
+        return stored_channels(workload, bricks(workload, any_order=False))
 
     def live_elements(self, device: Device, workload: Workload) -> tuple[np.ndarray, np.ndarray]:
-        return workload.live_elements(stored_channels(workload)), np.arange(len(workload.layers))
+        return workload.live_elements(self.stored_channels(workload)), np.arange(len(workload.layers))
 
     def onchip_bytes(self, device: Device, workload: Workload, choices: Choices) -> float | None:
         form = executed(device, workload, int(choices.tensor_bytes[0]))

@@ -33,9 +33,13 @@ def of_tensors(layer: Layer) -> bool:
 
 
 def apart(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
-    """The bounds of a 16-bit layer of few channels, which the compiler does not fuse: it takes them in another shape."""
+    """The bounds of a 16-bit layer of few channels, which the compiler does not fuse: it takes them in another shape, unless they
+    are written into the place of a concatenation."""
     layer, target = workload.layers[row], workload.tensors[workload.layers[row].output]
     if element_bytes == 1 or not layer.contracts or layer.product or layer.finish != "clamp" or thinned(target) is None:
+        return ()
+    joined = [workload.layers[r] for r in target.readers if workload.layers[r].moves("concat")]
+    if any(layer.output not in copied_in(workload, concat) for concat in joined):
         return ()
     shape = (target.channels, target.height, target.width)
     layered = Piece(layer.work, tuple(range(len(layer.inputs))), shape, weighs=True)
@@ -56,14 +60,16 @@ def chained(workload: Workload, row: int, array: Array, brick: np.ndarray) -> bo
 
 
 def fused(workload: Workload, row: int, array: Array) -> int | None:
-    """The transpose of one step that the output unit of a U85 does as layer ``row`` writes, by its row; element-wise operations
-    write the channels second or first, others in any order."""
+    """The transpose that the output unit of a U85 does as layer ``row`` writes, by its row; element-wise operations write the
+    channels second or first, others in any order. One that takes several steps, as a pixel shuffle does, stands alone."""
     layer = workload.layers[row]
     readers = workload.tensors[layer.output].readers
     if array.buffers[0] == 0 or len(readers) != 1 or not (layer.contracts or layer.maps()) or of_tensors(layer):
         return None
     work = workload.layers[readers[0]].work
     if not isinstance(work, Move) or work.how != "transpose" or not work.shape or layer.finish == "slopes":
+        return None
+    if any(workload.layers[r].moves("transpose") for r in workload.tensors[workload.layers[readers[0]].output].readers):
         return None
     if layer.maps() and (work.axes not in ((0, 2, 1), (2, 0, 1)) or thinned(workload.tensors[layer.output])):
         return None
@@ -95,6 +101,10 @@ def operations(workload: Workload, row: int, array: Array, brick: np.ndarray, in
             return [Part(copy._replace(in_brick=bool(brick[i]))) for copy, i in copies]
         case Move(shape=shape) if shape:
             return [Part(turn(shape, layer.work.axes, array, make, wide))]
+        case Move(how="resize") if array.buffers[0]:
+            # The U85 repeats pixels in its output unit, byte by byte.
+            paced = max(float(array.other[0]) * out_bytes, array.clamp)
+            return [Part(make(PAIRWISE, paced, kernel_h=1, kernel_w=1, stride=1, nearest=1))]
         case Move(how="resize"):
             return [Part(make(POOLING, other, kernel_h=1, kernel_w=1, stride=1, spread=2, nearest=1))]
     assert isinstance(layer.work, Map)

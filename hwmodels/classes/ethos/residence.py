@@ -44,13 +44,16 @@ class Range:
         self.layers = slice(self.first, self.last + 1)
 
 
-def ranges_of(workload: Workload, candidates: np.ndarray, element_bytes: float, access: np.ndarray) -> list[Range]:
+def ranges_of(
+    workload: Workload, brick: np.ndarray, candidates: np.ndarray, element_bytes: float, access: np.ndarray
+) -> list[Range]:
     """The live ranges of the candidates ``bool[T]``, in the order in which they begin.
 
     Args:
+        brick: ``bool[T]``, tensors stored in bricks.
         access: ``float64[T]``, elements of each tensor that are read and written.
     """
-    stored, place = stored_elements(workload) * element_bytes, _places(workload, candidates)
+    stored, place = stored_elements(workload, brick) * element_bytes, _places(workload, candidates)
     members: dict[int, list[int]] = {}
     for i in np.flatnonzero(candidates):
         members.setdefault(place[i], []).append(int(i))
@@ -84,6 +87,7 @@ def _places(workload: Workload, candidates: np.ndarray) -> list[int]:
 
 def kept_whole(
     workload: Workload,
+    brick: np.ndarray,
     element_bytes: float,
     taken: np.ndarray,
     rolling: np.ndarray,
@@ -94,6 +98,7 @@ def kept_whole(
     """``bool[T]``: feature maps between layers that stay on chip whole.
 
     Args:
+        brick: ``bool[T]``, tensors stored in bricks.
         taken: ``float64[L]``, bytes that cascades hold on chip while each layer runs.
         rolling: ``bool[T]``, feature maps inside of cascades, which are never whole.
         access: ``float64[T]``, elements of each tensor that are read and written.
@@ -104,7 +109,7 @@ def kept_whole(
     for i in switches:
         kept[[*workload.layers[i].inputs, workload.layers[i].output]] = False
     share_views(workload, kept)
-    ranges = ranges_of(workload, kept, element_bytes, access)
+    ranges = ranges_of(workload, brick, kept, element_bytes, access)
     # What is on chip does not survive while the processor beside the array works.
     for one in [r for r in ranges if any(r.first <= i <= r.last for i in switches)]:
         kept[one.tensors] = False

@@ -174,6 +174,9 @@ def choose_blocks(op: Operation, array: Array, innermost: int = 2, copies_values
         rows, columns, channels = block_of(op, array, frame.row, innermost)
         micro = frame.micro_h, frame.micro_w, frame.micro_c
         if op.kind == PAIRWISE:
+            if op.nearest:
+                unit_h = array.input_units[frame.row, unit_row(channels, op.in_bytes), 0]
+                return Blocks(rows, columns, channels, up(rows, unit_h), columns, channels, *micro, False)
             return Blocks(rows, columns, channels, rows, columns, channels, *micro, False)
         return Blocks(rows, columns, channels, *read_size(op, array, frame.row, rows, columns, channels), *micro, False)
     depths = depth_choices(op.out_c, frame)

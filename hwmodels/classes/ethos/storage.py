@@ -71,8 +71,12 @@ def _elsewhere(workload: Workload, tensor: int, layer: Layer) -> bool:
     return beside(producer) or producer.moves("concat", "repeat", "slice", "view")
 
 
-def bricks(workload: Workload) -> np.ndarray:
-    """``bool[T]``: tensors stored in bricks of 16 channels."""
+def bricks(workload: Workload, any_order: bool) -> np.ndarray:
+    """``bool[T]``: tensors stored in bricks of 16 channels.
+
+    Args:
+        any_order: a transpose reads and writes bricks (U85), where it takes the tensor in its own shape.
+    """
     found = np.zeros(len(workload.tensors), dtype=bool)
     place = in_place(workload)
     for i, tensor in enumerate(workload.tensors):
@@ -80,14 +84,29 @@ def bricks(workload: Workload) -> np.ndarray:
             continue
         producer, readers = workload.layers[tensor.producer], [workload.layers[r] for r in tensor.readers]
         around = (producer, *readers)
-        # Transposes take the tensor in shapes of their own, and matrices of weights take its vectors for pixels.
-        outside = any(beside(k) or k.moves("transpose") or (k.product and k.weight_count) for k in around)
+        # Matrices of weights take its vectors for pixels.
+        outside = any(beside(k) or (k.product and k.weight_count) for k in around)
+        turned = [k for k in around if k.moves("transpose")]
+        outside = outside or any(not any_order or not _takes_as_it_is(k, tensor, read=k in readers) for k in turned)
         thin = tensor.channels < THIN and any(k.maps() for k in around)
         found[i] = not outside and not any(_reshapes(workload, k) for k in around)
         found[i] = found[i] and not _unaligned(workload, producer, readers) and not thin
     found[:] = [found[i] and found[there] for i, there in enumerate(place)]
     share_views(workload, found)
     return found
+
+
+def _takes_as_it_is(layer: Layer, tensor: Tensor, read: bool) -> bool:
+    """Whether a step of a transpose reads or writes a tensor in the shape that others see."""
+    work = layer.work
+    assert isinstance(work, Move)
+    if not work.shape:
+        return False
+    return (work.shape if read else tuple(work.shape[axis] for axis in work.axes)) == (
+        tensor.height,
+        tensor.width,
+        tensor.channels,
+    )
 
 
 def _reshapes(workload: Workload, layer: Layer) -> bool:
@@ -137,14 +156,27 @@ def _primes(number: int) -> Iterator[int]:
         yield number
 
 
-def stored_channels(workload: Workload) -> np.ndarray:
-    """``int64[T]``: channels of every tensor as stored, bricks filled up."""
-    filled = [up(t.channels, BRICK) if brick else t.channels for t, brick in zip(workload.tensors, bricks(workload), strict=True)]
+def stored_channels(workload: Workload, brick: np.ndarray) -> np.ndarray:
+    """``int64[T]``: channels of every tensor as stored, bricks (``brick bool[T]``) filled up."""
+    filled = [_filled(workload, t) if whole else t.channels for t, whole in zip(workload.tensors, brick, strict=True)]
     return np.array(filled, dtype=np.int64)
 
 
-def stored_elements(workload: Workload) -> np.ndarray:
-    """``int64[T]``: elements of every tensor as stored, bricks filled up."""
+def _filled(workload: Workload, tensor: Tensor) -> int:
+    """Channels of a tensor in bricks. What a pixel shuffle reads has room for every row of its blocks in bricks of their own: the
+    first step of the transpose takes the picture, the second one takes such a row for its channels."""
+    most = up(tensor.channels, BRICK)
+    for first in (workload.layers[r] for r in tensor.readers if workload.layers[r].moves("transpose")):
+        for second in (workload.layers[r].work for r in workload.tensors[first.output].readers):
+            if isinstance(second, Move) and second.how == "transpose" and second.shape:
+                _, count, length = second.shape
+                if count * length == tensor.channels:
+                    most = max(most, count * up(length, BRICK))
+    return most
+
+
+def stored_elements(workload: Workload, brick: np.ndarray) -> np.ndarray:
+    """``int64[T]``: elements of every tensor as stored, bricks (``brick bool[T]``) filled up."""
     pixels = np.array([t.height * t.width for t in workload.tensors], dtype=np.int64)
-    found: np.ndarray = pixels * stored_channels(workload)
+    found: np.ndarray = pixels * stored_channels(workload, brick)
     return found

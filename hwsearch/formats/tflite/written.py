@@ -23,7 +23,9 @@ def written(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]
         side = Piece(layer.work, tuple(range(len(layer.inputs))), shape, weighs=True)
         return side, side, Piece(Map("compare", 2), (-1, -2), shape)
     if layer.moves("shuffle") and element_bytes > 1:
-        return (Piece(turned(shape, workload.tensors[layer.inputs[0]].height), (0,), shape),)
+        # The axes in their new order are merged by a view.
+        turn = Piece(turned(shape, workload.tensors[layer.inputs[0]].height), (0,), shape)
+        return turn, Piece(Move("view"), (-1,), shape)
     return layout(workload, row)
 
 

@@ -28,7 +28,9 @@ def random_operation(name: str, rng: np.random.Generator) -> tuple[Operation, fl
     while True:
         workload = random_network(rng)
         row = int(rng.integers(len(workload.layers)))
-        found = operations(workload, row, array, bricks(workload), *(int(rng.choice([1, 2])) for _ in range(2)))
+        found = operations(
+            workload, row, array, bricks(workload, array.buffers[0] > 0), *(int(rng.choice([1, 2])) for _ in range(2))
+        )
         if found:
             part = found[int(rng.integers(len(found)))]
             return part.operation, workload.layers[row].weight_count * part.share * float(rng.uniform(0.1, 1.2))
