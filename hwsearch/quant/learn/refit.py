@@ -16,7 +16,7 @@ Nothing is trained: a layer takes a forward pass, and the solution of a system a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -62,10 +62,10 @@ def refit(draft: Draft, seed: int = 0) -> QuantizedGraph:
             ideal = network[node.name]
             if node.name in fitted:
                 source = node.inputs[0]
-                seen = [
+                seen = (
                     _pair(ideal, exact[source], rough[source], len(chosen), generator)
                     for exact, rough in zip(meant, read, strict=True)
-                ]
+                )
                 layers[node.name] = _fitted(ideal, fitted[node.name].bits, start.formats[source], seen)
             for x, exact, rough in zip(chosen, meant, read, strict=True):
                 exact[node.name] = x if isinstance(node.op, Input) else apply(ideal, [exact[name] for name in node.inputs])
@@ -86,24 +86,65 @@ def _pair(node: Node, exact: Tensor, rough: Tensor, windows: int, generator: tor
     return found[0], found[1]
 
 
-def _fitted(node: Node, bits: int, source: TensorFormat, seen: Sequence[tuple[Tensor, Tensor]]) -> LayerIntegers:
-    """The integers of a layer that is to write what ``node`` does. ``seen``: windows of what it would read and of what it
+class _Sums:
+    """What second moments of a layer's input are made of, about vectors ``float32[G, K]`` near the means of what is ``read`` and
+    of what would be (``meant``)."""
+
+    def __init__(self, read: Tensor, meant: Tensor) -> None:
+        self._about, self.count = (read, meant), 0
+        groups, size = read.shape
+        self._read, self._meant = torch.zeros(2, groups, size, dtype=torch.float64)
+        self._second, self._cross = torch.zeros(2, groups, size, size, dtype=torch.float64)
+
+    def add(self, read: Tensor, meant: Tensor) -> None:
+        """So many more vectors ``float32[G, N, K]``."""
+        x, wanted = (seen - about[:, None] for seen, about in zip((read, meant), self._about, strict=True))
+        self.count += x.shape[1]
+        self._read += x.sum(dim=1)
+        self._meant += wanted.sum(dim=1)
+        self._second += x.transpose(1, 2) @ x
+        self._cross += x.transpose(1, 2) @ wanted
+
+    def with_those_of(self, other: _Sums) -> _Sums:
+        """Of both, which are about the same vectors."""
+        found = _Sums(*self._about)
+        found.count = self.count + other.count
+        for name in ("_read", "_meant", "_second", "_cross"):
+            setattr(found, name, getattr(self, name) + getattr(other, name))
+        return found
+
+    def means(self) -> tuple[Tensor, Tensor]:
+        """``float64[G, K]`` of what is read and of what would be."""
+        read, meant = self._about
+        return read + self._read / self.count, meant + self._meant / self.count
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """About the means, ``float64[G, K, K]``: the second moment of what is read, and its product with what would be."""
+        read, meant = self._read / self.count, self._meant / self.count
+        along = read[:, :, None]
+        return self._second / self.count - along * read[:, None], self._cross / self.count - along * meant[:, None]
+
+
+def _fitted(node: Node, bits: int, source: TensorFormat, seen: Iterable[tuple[Tensor, Tensor]]) -> LayerIntegers:
+    """The integers of a layer that is to write what ``node`` does. ``seen``: of several windows, what it would read and what it
     reads; every other one is kept from rounding, which decides on those."""
+    halves: list[_Sums] = []
+    for i, (meant, read) in enumerate(seen):
+        if i == 0:
+            halves = [_Sums(read.mean(dim=1), meant.mean(dim=1)) for _ in range(2)]
+        halves[i % 2].add(read, meant)
+    together = halves[0].with_those_of(halves[1])
+    (mean, ideal), (second, cross) = together.means(), together.moments()
     weight = node.weights["weight"]
-    exact, rough = (torch.cat(parts, dim=1) for parts in zip(*seen, strict=True))
-    mean, ideal = rough.mean(dim=1), exact.mean(dim=1)  # of thousands: float32 sums do
-    halves = [torch.cat([rough for _, rough in seen[i::2]] or [rough], dim=1) - mean[:, None] for i in range(2)]
-    x, wanted = rough - mean[:, None], exact - ideal[:, None]
-    rows = weight.reshape(len(x), -1, x.shape[2]).double()
-    second, cross = (x.transpose(1, 2) @ x).double(), (x.transpose(1, 2) @ wanted).double()
+    rows = weight.reshape(len(mean), -1, mean.shape[1]).double()
     level = second.diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(1e-12)
-    damping = DAMPING * level[:, None, None] * torch.eye(x.shape[2]).double()
+    damping = DAMPING * level[:, None, None] * torch.eye(mean.shape[1]).double()
     solved = torch.linalg.solve(second + damping, (cross + damping) @ rows.transpose(1, 2)).transpose(1, 2)
-    moments = [(half.transpose(1, 2) @ half / half.shape[1]).numpy() for half in halves]
+    moments = [(half if half.count else together).moments()[0].float().numpy() for half in halves]
     found = [round_rows(own.float().numpy(), Curvature(fit, held), bits) for own, fit, held in zip(solved, *moments, strict=True)]
     q, scale = (np.concatenate(parts).astype(np.float32) for parts in zip(*found, strict=True))
     rounded = torch.from_numpy(q * scale[:, None]).double().view_as(rows)
-    moved = (rows * ideal[:, None].double() - rounded * mean[:, None].double()).sum(dim=2).flatten().numpy()
+    moved = (rows * ideal[:, None] - rounded * mean[:, None]).sum(dim=2).flatten().numpy()
     return layer_integers(bits, as_kernel(q.reshape(weight.shape).astype(np.int8)), scale, bias_of(node) + moved, source)
 
 
