@@ -10,7 +10,8 @@ is written; then it is those parts behind one another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -43,12 +44,14 @@ class Blank:
 
     Attributes:
         value: what the others are, None: not all the same.
+        woven: rows of which some columns have been written (``y[:, :, ::2, 1::2] = x``), by their first one and their distance.
     """
 
     sides: tuple[int, ...]
     axis: int
     places: tuple[tuple[str, int] | None, ...]
     value: float | None
+    woven: Mapping[tuple[int, int], Blank] = field(default_factory=dict)
 
 
 FULL = {"zeros": 0.0, "ones": 1.0, "empty": 0.0}
@@ -99,6 +102,9 @@ def write(walk: Values, call: fx.Node) -> None:
         before = walk.values.get(whole)
         if isinstance(before, str):
             found = _joined(walk, call, target, before, found)
+        elif isinstance(before, Tensor | Blank) and (rows := _rows_of_constant(walk, target, whole)) is not None:
+            walk.values[arguments(whole)["self"]] = _woven(walk, call, target, whole, rows, found)
+            return
         elif isinstance(before, Tensor | Blank) and _is_part(whole) and (value := _unwritten(whole, before)) is not None:
             found = _surrounded(walk, call, target, value, found)
         elif isinstance(before, Tensor | Blank) and not _is_part(whole):
@@ -153,6 +159,32 @@ def _filled(walk: Walk, call: fx.Node, part: fx.Node, before: Tensor | Blank, fo
     return _gathered(walk, call, written, axis)
 
 
+def _rows_of_constant(walk: Values, part: fx.Node, rows: fx.Node) -> Tensor | Blank | None:
+    """The constant that ``rows`` are a part of, where ``part`` is every other place of them along another axis."""
+    if not _is_part(rows) or operator_name(rows) not in SLICES or _is_part(whole := arguments(rows)["self"]):
+        return None
+    found = walk.values.get(whole)
+    if not isinstance(found, Tensor | Blank) or (isinstance(found, Blank) and found.axis != _where(rows, found.sides)[0]):
+        return None
+    apart = _where(part, shape(rows))[2] != 1 and operator_name(rows) != "select.int"
+    return found if apart and _where(part, shape(rows))[0] != _where(rows, shape(whole))[0] else None
+
+
+def _woven(walk: Walk, call: fx.Node, part: fx.Node, rows: fx.Node, before: Tensor | Blank, found: str) -> str | Blank:
+    """A constant with ``found`` in the columns ``part`` of its ``rows``: a tensor once every place is written."""
+    sides = tuple(before.shape) if isinstance(before, Tensor) else before.sides
+    axis, *place = _where(rows, sides)
+    if isinstance(before, Tensor):
+        before = Blank(sides, axis, (None,) * sides[axis], _alike(before))
+    key, across = (place[0], place[1]), _where(part, shape(rows))[0]
+    blank = Blank(shape(rows), across, (None,) * shape(rows)[across], before.value)
+    columns = _filled(walk, call, part, before.woven.get(key, blank), found)
+    if isinstance(columns, Blank):
+        return replace(before, woven={**before.woven, key: columns})
+    others = {other: columns for other, columns in before.woven.items() if other != key}
+    return _filled(walk, call, rows, replace(before, woven=others), columns)
+
+
 def _alike(constant: Tensor) -> float | None:
     """The one value that a constant has everywhere."""
     first = constant.flatten()[:1]
@@ -189,12 +221,23 @@ def _surrounded(walk: Walk, call: fx.Node, part: fx.Node, value: float, found: s
 def _gathered(walk: Walk, call: fx.Node, places: list[tuple[str, int]], axis: int) -> str:
     """Places of several tensors, in this order along an axis."""
     names = list(dict.fromkeys(name for name, _ in places))
+    if len(names) > 1 and places == [(name, place) for place in range(len(places) // len(names)) for name in names]:
+        return _interleaved(walk, call, names, axis)
     starts, total = {}, 0
     for name in names:
         starts[name], total = total, total + walk.shape(name)[axis]
     found = names[0] if len(names) == 1 else walk.emit(call, Concat(axis), tuple(names), suffix="written")
     order = tuple(starts[name] + place for name, place in places)
     return found if order == tuple(range(total)) else walk.emit(call, Gather(order, axis), (found,), suffix="order")
+
+
+def _interleaved(walk: Walk, call: fx.Node, names: list[str], axis: int) -> str:
+    """The first places of tensors of the same sides, then their second ones, and so on: an axis more, and without it again."""
+    sides = walk.shape(names[0])
+    deeper = Reshape((*sides[: axis + 1], 1, *sides[axis + 1 :]))
+    pieces = tuple(walk.emit(call, deeper, (name,), suffix="apart") for name in names)
+    found = walk.emit(call, Concat(axis + 1), pieces, suffix="written")
+    return walk.emit(call, Reshape((*sides[:axis], sides[axis] * len(names), *sides[axis + 1 :])), (found,), suffix="order")
 
 
 def _where(part: fx.Node, sides: tuple[int, ...]) -> tuple[int, int, int]:
@@ -216,6 +259,8 @@ def _as_slice(walk: Walk, call: fx.Node, part: fx.Node, axis: int, sides: tuple[
 def _joined(walk: Walk, call: fx.Node, part: fx.Node, whole: str, found: str) -> str:
     """The tensor ``whole`` with ``found`` in the place that ``part`` is of it."""
     sides = walk.shape(whole)
+    if sides != shape(arguments(part)["self"]):
+        raise NotRead("writes into what could not be read")
     axis, start, step = _where(part, sides)
     found = _as_slice(walk, call, part, axis, sides, found)
     if step != 1:

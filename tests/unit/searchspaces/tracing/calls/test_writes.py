@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError
@@ -128,7 +129,24 @@ def twice(net: nn.Module, y: Tensor) -> Tensor:
     return out
 
 
-@pytest.mark.parametrize("change", [halves, turns, one_after_another, twice])
+def rows_in_turns(net: nn.Module, y: Tensor) -> Tensor:
+    out = torch.zeros(len(y), 8, 2 * y.shape[2], y.shape[3])
+    out[:, :, 1::2], out[:, :, ::2] = y, -y
+    return F.avg_pool2d(out, (2, 1))
+
+
+def inverse_wavelet(net: nn.Module, y: Tensor) -> Tensor:
+    """Every place of four pictures in one of twice the size, as wavelet networks write it."""
+    out = torch.zeros(len(y), 2, 2 * y.shape[2], 2 * y.shape[3])
+    low, across, down, both = y.chunk(4, 1)
+    out[:, :, 0::2, 0::2] = low - across - down + both
+    out[:, :, 1::2, 0::2] = low - across + down - both
+    out[:, :, 0::2, 1::2] = low + across - down - both
+    out[:, :, 1::2, 1::2] = low + across + down + both
+    return F.pixel_unshuffle(out, 2)
+
+
+@pytest.mark.parametrize("change", [halves, turns, one_after_another, twice, rows_in_turns, inverse_wavelet])
 def test_a_constant_that_is_filled_part_by_part(change: Callable[[nn.Module, Tensor], Tensor]) -> None:
     module = Filling(change)
     graph = trace(module, 3, "filling")
@@ -159,3 +177,27 @@ def test_fillings_that_are_told(change: Callable[[nn.Module, Tensor], Tensor], r
     (line,) = trace(Filling(change), 3, "filling").uncounted
     assert reason in line
     assert "test_writes.py:" in line
+
+
+def woven_in_part(net: nn.Module, y: Tensor) -> Tensor:
+    out = torch.zeros_like(y)
+    out[:, :, ::2, ::2] = y[:, :, ::2, ::2] * 2
+    out[:, :, 1::2, ::2] = y[:, :, 1::2, ::2]
+    return out
+
+
+def test_places_that_are_not_all_written_are_told() -> None:
+    graph = trace(Filling(woven_in_part), 3, "filling")
+    assert any("reads a tensor before all of it is written" in line for line in graph.uncounted)
+
+
+def rolled_by_places(net: nn.Module, y: Tensor) -> Tensor:
+    out = torch.zeros_like(y)
+    out[:, 2:4, ::2] = y[:, 2:4, ::2].cumsum(1)
+    out[:, 2:4, 1::2] = y[:, 2:4, 1::2]
+    return out
+
+
+def test_what_is_written_beside_the_unknown_is_told() -> None:
+    graph = trace(Filling(rolled_by_places), 3, "filling")
+    assert any("running total" in line for line in graph.uncounted)
