@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError, UsageError, closest
 from hwmodels.parts.plugins import execute
 from hwmodels.parts.registry import Part, Registry, instances
 from searchspaces.data.pictures import InputKind
-from searchspaces.networks.several_outputs import picture_alone
+from searchspaces.networks.own_module import picture_of, scale_of
 from searchspaces.networks.spec import NetworkSpec, blueprint
 from searchspaces.networks.weights import Weights, check_finite, put, read_provenance, read_weights, sha256
 
@@ -167,7 +166,8 @@ def load_file(
     target: str, weights: str | Path | None = None, scale: int | None = None, *, enlarges: bool = True
 ) -> LoadedNetwork:
     """A person's own network: ``path/to/file.py:callable``, where ``callable()`` returns an ``nn.Module`` that maps
-    ``[N, C, H, W]`` in 0..1 to ``[N, C, scale*H, scale*W]``. C (1 or 3) is that of the first convolution.
+    ``[N, C, H, W]`` in 0..1 to ``[N, C, scale*H, scale*W]``. C (1 or 3) is that of the first convolution, or what
+    the module runs on.
 
     The file is executed, as any Python module is when it is imported.
 
@@ -189,41 +189,14 @@ def load_file(
         put(module, read.state, weights)
         digest, remarks = sha256(weights), read.remarks
     check_finite(module.state_dict(), target)
-    convs = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
-    if not convs or convs[0].in_channels not in (1, 3):
-        found = f"its first convolution reads {convs[0].in_channels} channels" if convs else "it has no convolution"
-        raise UsageError(f"{target}: {found}", "A network must read pictures of 1 (luma) or 3 (RGB) channels.")
-    found_scale, said = _scale_of(module, convs[0].in_channels, target) if enlarges else (1, None)
+    channels, size = picture_of(module, target)
+    found_scale, said = scale_of(module, channels, size, target) if enlarges else (1, None)
     if said is not None:
         remarks = (*remarks, f"{target}: {said}")
         _log.warning(remarks[-1])
     if scale is not None and scale != found_scale:
         raise UsageError(f"{target}: this network enlarges {found_scale} times, not {scale} times")
-    return LoadedNetwork(
-        module, Path(file).stem, found_scale, convs[0].in_channels, "low", digest, {"model": target}, remarks=remarks
-    )
-
-
-def _scale_of(module: nn.Module, channels: int, target: str) -> tuple[int, str | None]:
-    """Run the module on a picture of 24x32 pixels, which suits networks that want a multiple of 2, 4 or 8; what is said of its
-    results where they are several."""
-    height, width = 24, 32
-    try:
-        with torch.no_grad():
-            output = module(torch.zeros(1, channels, height, width))
-            said = picture_alone(module, output, channels)
-            if said is not None:
-                output = module(torch.zeros(1, channels, height, width))
-    except Exception as error:
-        raise FileError(f"{target}: the network fails on a small picture ({type(error).__name__}: {error})") from error
-    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
-    scale = shape[2] // height if len(shape) == 4 else 0
-    if scale < 1 or shape != (1, channels, height * scale, width * scale):
-        raise UsageError(
-            f"{target}: a picture of {channels}x{height}x{width} becomes {shape or type(output).__name__}",
-            "A network must return the picture, enlarged by a whole factor, with as many channels as it reads.",
-        )
-    return scale, said
+    return LoadedNetwork(module, Path(file).stem, found_scale, channels, "low", digest, {"model": target}, remarks=remarks)
 
 
 def _import(path: Path) -> Any:

@@ -334,6 +334,52 @@ def test_module_from_a_file(tmp_path: Path) -> None:
         load_file(f"{file}:build")
 
 
+DOORS = """
+import torch.nn.functional as F
+from torch import nn
+
+class Backwards(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tail, self.head = nn.Conv2d(8, 3, 3, padding=1), nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, x):
+        return F.interpolate(self.tail(self.head(x)), scale_factor=2)
+
+def unshuffled():
+    return nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 48, 3, padding=1), nn.PixelShuffle(4))
+
+def unshuffled_luma():
+    return nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, 16, 3, padding=1), nn.PixelShuffle(4))
+
+class OfPixels(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Linear(3, 12)
+
+    def forward(self, x):
+        return F.pixel_shuffle(self.mix(x.movedim(1, 3)).movedim(3, 1), 2)
+
+class Of64(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+
+    def forward(self, x):
+        assert x.shape[2] % 64 == 0 and x.shape[3] % 64 == 0
+        return F.pixel_shuffle(self.conv(x), 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("Backwards", 3), ("unshuffled", 3), ("unshuffled_luma", 1), ("OfPixels", 3), ("Of64", 1)]
+)
+def test_what_a_module_reads_is_found_by_running_it(name: str, channels: int, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(DOORS)
+    network = load_file(f"{tmp_path}/net.py:{name}")
+    assert (network.channels, network.scale) == (channels, 2)
+
+
 def test_spec_by_name() -> None:
     assert registry.spec("vdsr").input_kind == "upsampled"
     assert sum(isinstance(part, nn.Conv2d) for part in build("vdsr", depth=3).modules()) == 3

@@ -1,0 +1,71 @@
+"""What pictures a person's own module takes, and how far it enlarges them: found by running it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hwmodels.errors import FileError, UsageError
+from searchspaces.networks.several_outputs import picture_alone
+
+Size = tuple[int, int]
+SIZES: tuple[Size, ...] = ((24, 32), (48, 64), (64, 128), (128, 64), *((side, side) for side in (32, 48, 64, 96, 128, 224, 256)))
+"""Pictures that a module is tried on, height x width: the first suits networks that want a multiple of 2, 4 or 8."""
+
+
+def picture_of(module: nn.Module, target: str) -> tuple[int, Size]:
+    """Channels of the pictures that a module reads, 1 or 3, and a size that it takes.
+
+    The layer that a module defines first need not be the one that reads the picture, and a picture may be unshuffled before any
+    reads it: where the first convolution does not say it, both are tried.
+
+    Raises:
+        UsageError: it has nothing that reads pictures, or reads other channels.
+        FileError: it runs on no picture.
+    """
+    convs = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    if not convs and not any(True for _ in module.parameters()):
+        raise UsageError(f"{target}: it has no convolution, nor other weights", "A network must read pictures.")
+    first = [conv.in_channels for conv in convs[:1]]
+    reason = ""
+    for channels in dict.fromkeys((*(count for count in first if count in (1, 3)), 3, 1)):
+        for size in SIZES:
+            try:
+                with torch.no_grad():
+                    module(torch.zeros(1, channels, *size))
+            except Exception as error:  # whatever the module's own code raises
+                reason = reason or f"{type(error).__name__}: {error}"
+                continue
+            return channels, size
+    if first and first[0] not in (1, 3):
+        raise UsageError(
+            f"{target}: its first convolution reads {first[0]} channels, and it runs on pictures of neither 1 nor 3 ({reason})",
+            "A network must read pictures of 1 (luma) or 3 (RGB) channels.",
+        )
+    raise FileError(f"{target}: the network fails on a small picture ({reason})")
+
+
+def scale_of(module: nn.Module, channels: int, size: Size, target: str) -> tuple[int, str | None]:
+    """How many times a module enlarges a picture of a size that it takes; what is said of its results where they are several.
+
+    Raises:
+        FileError: it fails on that picture.
+        UsageError: it gives no picture of as many channels, or one enlarged by no whole factor.
+    """
+    height, width = size
+    try:
+        with torch.no_grad():
+            output = module(torch.zeros(1, channels, height, width))
+            said = picture_alone(module, output, channels)
+            if said is not None:
+                output = module(torch.zeros(1, channels, height, width))
+    except Exception as error:
+        raise FileError(f"{target}: the network fails on a small picture ({type(error).__name__}: {error})") from error
+    shape = tuple(output.shape) if isinstance(output, Tensor) else ()
+    scale = shape[2] // height if len(shape) == 4 else 0
+    if scale < 1 or shape != (1, channels, height * scale, width * scale):
+        raise UsageError(
+            f"{target}: a picture of {channels}x{height}x{width} becomes {shape or type(output).__name__}",
+            "A network must return the picture, enlarged by a whole factor, with as many channels as it reads.",
+        )
+    return scale, said
