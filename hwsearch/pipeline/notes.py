@@ -27,7 +27,13 @@ def sentences(
     request: Request, problem: Problem, tilings: TilingOptions, search: Search, proofs: Mapping[int, PlanProof]
 ) -> list[str]:
     """What a run has to say about its own numbers; ``proofs`` by row of ``search``."""
-    said = [*_about_prices(problem), *problem.network.remarks, *_about_device(problem), _about_polish(request, problem)]
+    said = [
+        *_about_prices(problem),
+        *problem.left_out,
+        *problem.network.remarks,
+        *_about_device(problem),
+        _about_polish(request, problem),
+    ]
     said += _about_integers(request, search, proofs)
     said.append(_about_proxies(search))
     shown = search.picks["budget" if "budget" in search.picks else "knee"]

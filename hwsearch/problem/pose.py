@@ -37,6 +37,12 @@ QUICK_CROPS = 4
 0.150."""
 ANOTHER = "{} left out: losses are told against the network that remains."
 """What is said of a network without blocks."""
+MUCH = 0.05
+"""Share of the parameters from which constant operands are told of."""
+CONSTANTS = (
+    "Constant operands (masks and biases of attention, for a picture of this size) hold {:,} numbers beside {:,} parameters: "
+    "files store them in the widths of tensors, and neither sizes of weights nor latencies count them."
+)
 AUTO = ("auto",)
 """What ``Request.dropped`` may be beside names: a search decides (see ``pipeline.left_out``)."""
 UNSIZED = ("whole", "auto")
@@ -124,6 +130,14 @@ class Problem:
     @property
     def table(self) -> CostTable:
         return self.tiled.table
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What sizes of weights leave out, where it is much beside them."""
+        constants, parameters = self.graph.constants, self.graph.parameters
+        if constants < MUCH * parameters:
+            return ()
+        return (CONSTANTS.format(constants, parameters),)
 
 
 @dataclass(frozen=True, eq=False)

@@ -160,6 +160,11 @@ class Graph:
             if role not in CONSTANTS and not self._earlier(node, role)
         )
 
+    @property
+    def constants(self) -> int:
+        """How many numbers stand in constant operands."""
+        return sum(node.weights[role].numel() for node in self.nodes for role in CONSTANTS if role in node.weights)
+
     def _earlier(self, node: Node, role: str) -> bool:
         """Whether an earlier layer of the same weights has the same numbers in this role."""
         users = self.weight_groups.get(node.name, (node.name,))
