@@ -45,6 +45,10 @@ class Map:
         return self.axes == tuple(range(len(self.axes)))
 
 
+CONTRADICTIONS = (ValueError, KeyError, IndexError, RuntimeError, TypeError)
+"""What readers raise where shapes do not fit. Behind an operator that is not read, nobody knows them."""
+
+
 class Builder:
     """Collects nodes. ``misfits``: operators that the picture's size does not suit; ``uncounted``: those that are not read."""
 

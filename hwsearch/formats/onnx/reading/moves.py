@@ -116,15 +116,46 @@ def _split(walk: Walk, call: Call) -> Any:
     axis = call.axis(len(value.axes))
     side, count = walk.shape(value)[axis], len(call.outputs)
     sizes = call.integers("split", 1)
-    if sizes is None:
-        each = -(-side // count)
-        sizes = [min(each, side - place * each) for place in range(count)]
-    stops = np.cumsum(sizes).tolist()
-    if stops[-1] != side or min(sizes) < 1:
-        raise NotRead(f"{side} places in parts of {sizes}")
-    return [
-        part(walk, output, value, axis, stop - size, stop) for output, size, stop in zip(call.outputs, sizes, stops, strict=False)
-    ]
+    return _parts(walk, call.outputs, value, axis, _even(side, -(-side // count), count) if sizes is None else sizes)
+
+
+def _even(side: int, each: int, count: int) -> list[int]:
+    """So many parts of one size, the last of what is left."""
+    return [min(each, side - place * each) for place in range(count)]
+
+
+def _parts(walk: Walk, names: Sequence[str], value: Map, axis: int, sizes: Sequence[int]) -> list[Map]:
+    side, stops = walk.shape(value)[axis], np.cumsum(sizes).tolist()
+    if not stops or stops[-1] != side or min(sizes) < 1:
+        raise NotRead(f"{side} places in parts of {list(sizes)}")
+    return [part(walk, name, value, axis, stop - size, stop) for name, size, stop in zip(names, sizes, stops, strict=False)]
+
+
+@READS.register("SplitToSequence", becomes=(Slice, Reshape))
+def _split_to_sequence(walk: Walk, call: Call) -> Value:
+    """Parts of equal or given sizes, or of one place each, which ``SequenceAt`` takes out by their number."""
+    value = call.map()
+    axis = call.axis(len(value.axes))
+    side = walk.shape(value)[axis]
+    given = call.numbers(1, "its sizes").astype(int) if call.has(1) else np.asarray(1)
+    if not given.ndim and given < 1:
+        raise NotRead(f"in parts of {given}")
+    sizes = given.tolist() if given.ndim else _even(side, int(given), -(-side // int(given)))
+    found = _parts(walk, [f"{call.name}.{place}" for place in range(len(sizes))], value, axis, sizes)
+    if not call.has(1) and not call.attrs.get("keepdims", 1):
+        sides = [length for place, length in enumerate(walk.shape(value)) if place != axis]
+        found = [walk.reshaped(f"{call.name}.{place}", one, sides) for place, one in enumerate(found)]
+    walk.sequences[call.name] = found
+    return value
+
+
+@READS.register("SequenceAt", becomes=())
+def _sequence_at(walk: Walk, call: Call) -> Value:
+    items = walk.sequences.get(call.reads[0])
+    place = int(call.numbers(1, "its place").reshape(-1)[0])
+    if items is None or not -len(items) <= place < len(items):
+        raise NotRead("not of a sequence that a tensor was split into")
+    return items[place]
 
 
 def part(walk: Walk, name: str, value: Map, axis: int, start: int, stop: int, step: int = 1) -> Map:

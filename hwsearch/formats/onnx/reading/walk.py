@@ -21,7 +21,7 @@ from hwsearch.formats.onnx.reading.constants import Constant, Found, computed
 from hwsearch.formats.onnx.reading.folding import Folder
 from hwsearch.formats.onnx.reading.table import READS, Branch, Call, Parsed, Value
 from hwsearch.formats.onnx.reading.widths import follow_codes
-from hwsearch.formats.reading.builder import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
+from hwsearch.formats.reading.builder import CONTRADICTIONS, TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
 from hwsearch.formats.reading.readers import usual_range
 from searchspaces.ir.graph import Node
 from searchspaces.ops.maps.activation import Relu
@@ -53,6 +53,7 @@ class Walk(Builder):
         values: every value by its name in the file.
         layers: layer's name -> what the file says of its weights.
         widths: node -> bits of its tensor, where the file stores it as codes or half precision.
+        sequences: list of tensors -> its items, of a value that stands for the whole.
         spelled: integer arithmetic was met that is spelled out; what was built is not what the file computes.
         unary_of: activation -> the node that it reads.
         codes, bounds, zeros, scales: names in the file of what is codes; their bounds; zero point and lowest code; scale.
@@ -65,6 +66,7 @@ class Walk(Builder):
         self.layers: dict[str, Found] = {}
         self.widths: dict[str, int] = {}
         self.unary_of: dict[str, str] = {}
+        self.sequences: dict[str, list[Map]] = {}
         self.codes: set[str] = set()
         self.bounds: dict[str, tuple[float, float]] = {}
         self.zeros: dict[str, tuple[float, float]] = {}
@@ -109,7 +111,8 @@ class Walk(Builder):
             try:
                 found = self.folder.fold(node, tuple(v if isinstance(v, Constant) else None for v in inputs))
             except NotRead as reason:
-                raise ValueError(f"{call.label}: {reason}") from None
+                behind = f" (behind what is not read: {self.uncounted[0]})" if self.uncounted else ""
+                raise ValueError(f"{call.label}: {reason}{behind}") from None
         else:
             found = self._read_one(call, maps)
         values = list(found) if isinstance(found, list | tuple) else [found]
@@ -125,7 +128,9 @@ class Walk(Builder):
             if reader is None:
                 raise NotRead("")
             return reader.read(self, call)
-        except NotRead as reason:
+        except (NotRead, *CONTRADICTIONS) as reason:
+            if not isinstance(reason, NotRead) and not self.uncounted:
+                raise
             for name in list(self.nodes)[before:]:
                 del self.nodes[name]
             sources = [value.name for value in maps]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels.errors import FileError
-from hwsearch.formats.reading.builder import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
+from hwsearch.formats.reading.builder import CONTRADICTIONS, TO_CHANNELS_FIRST, TO_CHANNELS_LAST, Builder, Map
 from hwsearch.formats.tflite.integers.convolution import StoredLayer, grid_of
 from hwsearch.formats.tflite.reading import byte_pictures
 from hwsearch.formats.tflite.reading.table import READS, Call, Value
@@ -101,7 +101,9 @@ class Walk(Builder):
             values = list(found) if isinstance(found, list | tuple) else [found]
             if len(values) == 1 and isinstance(values[0], Map):
                 values = [self._finished(call, values[0])]
-        except NotRead as reason:
+        except (NotRead, *CONTRADICTIONS) as reason:
+            if not isinstance(reason, NotRead) and not self.uncounted:
+                raise
             for made in list(self.nodes)[len(before) :]:
                 del self.nodes[made]
             if not maps:

@@ -144,3 +144,40 @@ def test_a_file_that_decides_by_the_size_is_for_one_size(rows: int, tmp_path: Pa
     x = torch.rand(1, CHANNELS, rows + 1, 20)
     assert torch.allclose(execute(found.again((rows + 1, 20)), x), x * 0.5)
     assert difference(path) < 1e-5
+
+
+SEQUENCES = {
+    "of one size": ({"sizes": np.int64(3)}, {}, 1),
+    "of given sizes": ({"sizes": np.array([1, 3], np.int64)}, {}, -1),
+    "of one place": ({}, {}, 2),
+    "without the axis": ({}, {"keepdims": 0}, 2),
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_parts_that_are_taken_out_of_a_sequence(name: str, tmp_path: Path) -> None:
+    """As PyTorch's older exporter writes ``chunk``, ``tensor_split`` and ``unbind``."""
+    sizes, attrs, place = SEQUENCES[name]
+    nodes = [
+        *(_then("SplitToSequence", "x", *sizes, out="parts", axis=1, **attrs), _then("SequenceAt", "parts", "place", out="one")),
+        _then("Unsqueeze", "one", "axes", out="first") if attrs else _then("Identity", "one", out="first"),
+        *(_then("SequenceAt", "parts", "zero", out="other"), _then("ReduceMean", "other", out="mean", keepdims=1, axes=[1])),
+        _then("Add", "first", "mean") if not attrs else _then("Identity", "first"),
+    ]
+    constants = {**sizes, "place": np.int64(place), "zero": np.int64(0), "axes": np.array([1], np.int64)}
+    assert difference(written(tmp_path / "net.onnx", nodes, constants)) < 1e-5
+
+
+def test_what_does_not_fit_behind_an_unread_operator_is_not_the_reason(tmp_path: Path) -> None:
+    """Parts of a sequence that is put together again, by an operator that is not read: nobody knows its channels."""
+    nodes = [
+        _then("SplitToSequence", "x", "size", out="parts", axis=1),
+        _then("SequenceErase", "parts", "zero", out="less"),
+        _then("ConcatFromSequence", "less", out="joined", axis=1),
+        *(_then("Mul", "joined", "gain", out="louder"), _then("Reshape", "louder", "sides", out="y")),
+    ]
+    constants = {
+        "size": np.int64(2), "zero": np.int64(0), "gain": np.ones((1, 2, 1, 1), np.float32), "sides": np.array([0, 2, -1, 1])
+    }  # fmt: skip
+    found = inspect(written(tmp_path / "net.onnx", nodes, constants))
+    assert found.graph.uncounted[0].startswith("SequenceErase")
