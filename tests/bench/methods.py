@@ -101,6 +101,11 @@ NOT_BUILT = {
     "QuantVSR, QArtSR": "branches of low rank in floating point beside integer layers, on networks of diffusion",
 }
 """Published methods that are not here, and why."""
+VERSIONS = (
+    "`together` fits layers to what they read before it trains in vdsr x2 W3A3, imdn x4 W3A3 and W4A4 with all blocks, and fsrcnn x2 "
+    "W4A8; its other rows were measured by earlier versions, which did not. Seconds are of machines that had other work, too."
+)
+"""What of the rows was measured by which version."""
 COLUMNS = 4
 """Panels beside each other in the figure."""
 
@@ -233,6 +238,8 @@ def page(comparisons: Sequence[MethodComparison]) -> str:
         "pictures that no method saw. Intervals are 95 % over pictures; a difference within its interval is a tie. The price is "
         "that of the plan on the target, with what a method's arithmetic needs at run time. Every method ran once, one seed. "
         "Effort: what trainings cost over what they usually may (`--effort`).",
+        "",
+        VERSIONS,
         "",
         "![Loss of each method](methods.svg)",
     ]
