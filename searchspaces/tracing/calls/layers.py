@@ -159,6 +159,20 @@ def _by_matrix(walk: Walk, call: fx.Node, source: Any, weight: Any, bias: Any) -
     return walk.emit(call, Linear(), (tensor_name(walk, source),), _weights(weight, bias))
 
 
+@handles("bilinear.default", becomes=(Reshape, Mul, Linear))
+def _bilinear(walk: Walk, call: fx.Node) -> Value:
+    """``x W[k] y`` for every output ``k``: a matrix for all products of a value of ``x`` and one of ``y``."""
+    a = arguments(call)
+    weight, bias = _constants(walk, a)
+    *outer, first = shape(a["input1"])
+    second = shape(a["input2"])[-1]
+    left = walk.emit(call, Reshape((*outer, first, 1)), (tensor_name(walk, a["input1"]),), suffix="left")
+    right = walk.emit(call, Reshape((*outer, 1, second)), (tensor_name(walk, a["input2"]),), suffix="right")
+    products = walk.emit(call, Mul(), (left, right), suffix="products")
+    joined = walk.emit(call, Reshape((*outer, first * second)), (products,), suffix="joined")
+    return walk.emit(call, Linear(), (joined,), _weights(weight.reshape(len(weight), -1), bias))
+
+
 @handles("addmm.default", becomes=(Linear, Conv))
 def _addmm(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)

@@ -98,12 +98,12 @@ def write(walk: Values, call: fx.Node) -> None:
     while _is_part(target) and isinstance(found, str):
         if operator_name(target) not in SLICES:
             raise NotRead("writes into a part of a tensor that is read elsewhere")
-        whole: Any = arguments(target)["self"]
+        whole: Any = _narrowed(arguments(target)["self"])
         before = walk.values.get(whole)
         if isinstance(before, str):
             found = _joined(walk, call, target, before, found)
         elif isinstance(before, Tensor | Blank) and (rows := _rows_of_constant(walk, target, whole)) is not None:
-            walk.values[arguments(whole)["self"]] = _woven(walk, call, target, whole, rows, found)
+            walk.values[_narrowed(arguments(whole)["self"])] = _woven(walk, call, target, whole, rows, found)
             return
         elif isinstance(before, Tensor | Blank) and _is_part(whole) and (value := _unwritten(whole, before)) is not None:
             found = _surrounded(walk, call, target, value, found)
@@ -113,6 +113,13 @@ def write(walk: Values, call: fx.Node) -> None:
             raise NotRead("writes what is computed into a part of a part of a constant")
         walk.values[whole] = found
         target = whole
+
+
+def _narrowed(part: Any) -> Any:
+    """What a part is taken from, beyond slices that leave nothing out (``y[:, :]``, as programs of TorchScript write them)."""
+    while _is_part(part) and operator_name(part) == "slice.Tensor" and shape(part) == shape(arguments(part)["self"]):
+        part = arguments(part)["self"]
+    return part
 
 
 def untold(walk: Values, call: fx.Node) -> None:
@@ -161,7 +168,7 @@ def _filled(walk: Walk, call: fx.Node, part: fx.Node, before: Tensor | Blank, fo
 
 def _rows_of_constant(walk: Values, part: fx.Node, rows: fx.Node) -> Tensor | Blank | None:
     """The constant that ``rows`` are a part of, where ``part`` is every other place of them along another axis."""
-    if not _is_part(rows) or operator_name(rows) not in SLICES or _is_part(whole := arguments(rows)["self"]):
+    if not _is_part(rows) or operator_name(rows) not in SLICES or _is_part(whole := _narrowed(arguments(rows)["self"])):
         return None
     found = walk.values.get(whole)
     if not isinstance(found, Tensor | Blank) or (isinstance(found, Blank) and found.axis != _where(rows, found.sides)[0]):

@@ -405,3 +405,28 @@ class Doublings(nn.Module):
         for _ in range(60):
             y = y + y
         return self.conv(x) * (2.0 if y != 0 else 1.0)  # type: ignore[no-any-return]
+
+
+class Woven(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 12, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b, c, d = self.conv(x).chunk(4, 1)
+        out = torch.zeros(x.size(0), 3, 2 * x.size(2), 2 * x.size(3))
+        out[:, :, 0::2, 0::2], out[:, :, 1::2, 0::2] = a - b, a + b
+        out[:, :, 0::2, 1::2], out[:, :, 1::2, 1::2] = c - d, c + d
+        return out
+
+
+@pytest.mark.parametrize("how", ["traced", "scripted"])
+def test_a_constant_that_is_filled_at_every_other_place(how: str, tmp_path: Path) -> None:
+    """Slices of programs name every axis."""
+    program = HOW[how](Woven().eval())
+    torch.jit.save(program, str(tmp_path / "net.ts"))
+    graph = readers.inspect(tmp_path / "net.ts").graph
+    assert graph is not None
+    assert not graph.uncounted
+    x = torch.rand(1, 3, 24, 32)
+    assert torch.allclose(execute(graph, x), program(x), atol=1e-5)

@@ -13,6 +13,7 @@ from searchspaces.ir.graph import execute
 from searchspaces.tracing.trace import trace
 
 MIX = torch.linspace(-1, 1, 64).view(1, 8, 8)
+FORMS = torch.linspace(-1, 1, 512).view(8, 8, 8)
 Spelling = Callable[[Tensor], Tensor]
 
 
@@ -33,6 +34,7 @@ ANY_SIZE: dict[str, Spelling] = {
     "var_mean": _normalized,
     "constant batch in front": lambda y: torch.bmm(MIX.expand(len(y), -1, -1), y.flatten(2)).view_as(y),
     "einsum": lambda y: torch.einsum("bchw,dc->bdhw", y, MIX[0]),
+    "bilinear form": lambda y: F.bilinear(y.movedim(1, 3), y.movedim(1, 3).abs(), FORMS, MIX[0, 0]).movedim(3, 1),
     "expm1, log1p": lambda y: torch.expm1(y) + torch.log1p(y.abs()),
     "cut before a layer that pads": lambda y: y[..., 1:, :-1],
     "parts by steps": _halves_of_two_enlargements,
