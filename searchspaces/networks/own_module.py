@@ -17,7 +17,7 @@ def picture_of(module: nn.Module, target: str) -> tuple[int, Size]:
     """Channels of the pictures that a module reads, 1 or 3, and a size that it takes.
 
     The layer that a module defines first need not be the one that reads the picture, and a picture may be unshuffled before any
-    reads it: where the first convolution does not say it, both are tried.
+    reads it: where the first convolution does not say it, or what comes out has other channels, both are tried.
 
     Raises:
         UsageError: it has nothing that reads pictures, or reads other channels.
@@ -27,16 +27,21 @@ def picture_of(module: nn.Module, target: str) -> tuple[int, Size]:
     if not convs and not any(True for _ in module.parameters()):
         raise UsageError(f"{target}: it has no convolution, nor other weights", "A network must read pictures.")
     first = [conv.in_channels for conv in convs[:1]]
-    reason = ""
+    reason, runs = "", list[tuple[int, Size]]()
     for channels in dict.fromkeys((*(count for count in first if count in (1, 3)), 3, 1)):
         for size in SIZES:
             try:
                 with torch.no_grad():
-                    module(torch.zeros(1, channels, *size))
+                    found = module(torch.zeros(1, channels, *size))
             except Exception as error:  # whatever the module's own code raises
                 reason = reason or f"{type(error).__name__}: {error}"
                 continue
-            return channels, size
+            runs.append((channels, size))
+            if not isinstance(found, Tensor) or found.shape[1:2] == (channels,):
+                return runs[-1]
+            break  # a picture of other channels comes out: one of these may have been taken for several
+    if runs:
+        return runs[0]
     if first and first[0] not in (1, 3):
         raise UsageError(
             f"{target}: its first convolution reads {first[0]} channels, and it runs on pictures of neither 1 nor 3 ({reason})",

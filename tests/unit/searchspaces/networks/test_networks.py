@@ -335,6 +335,7 @@ def test_module_from_a_file(tmp_path: Path) -> None:
 
 
 DOORS = """
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -360,6 +361,15 @@ class OfPixels(nn.Module):
     def forward(self, x):
         return F.pixel_shuffle(self.mix(x.movedim(1, 3)).movedim(3, 1), 2)
 
+class LumaInside(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.mix = nn.Conv2d(1, 4, 3, padding=1), nn.Parameter(torch.ones(3, 3))
+
+    def forward(self, x):
+        y = torch.einsum("ij,bjhw->bihw", self.mix, x)
+        return torch.cat([F.pixel_shuffle(self.conv(y[:, :1]), 2), F.interpolate(y[:, 1:], scale_factor=2)], 1)
+
 class Of64(nn.Module):
     def __init__(self):
         super().__init__()
@@ -372,7 +382,8 @@ class Of64(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("name", "channels"), [("Backwards", 3), ("unshuffled", 3), ("unshuffled_luma", 1), ("OfPixels", 3), ("Of64", 1)]
+    ("name", "channels"),
+    [("Backwards", 3), ("unshuffled", 3), ("unshuffled_luma", 1), ("OfPixels", 3), ("LumaInside", 3), ("Of64", 1)],
 )
 def test_what_a_module_reads_is_found_by_running_it(name: str, channels: int, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(DOORS)
