@@ -129,25 +129,32 @@ class _Pricing:
         """Cycles of the layers before ``row``, which the output unit does as part of them, and of all of them together
         (both ``float64[nW]``): the unit takes every function in turn, and other operands stream in by one channel."""
         first = next(i for i in range(row, -1, -1) if not self.absorbed[i])
-        before = np.sum([self.layer(i, a, b, plan)[:, TOTAL] for i in range(first, row)], axis=0)
         read, written = (int(self.choices.tensor_bytes[i]) for i in (a, b))
         outside, finish, moved, streamed = self.homes.outside, 0.0, 0.0, 0.0
+        place, rows = self._place(first, plan), int(plan[0].rows[first])
+        weights, pace = self.choices.weight_bytes[first, :, a], np.ascontiguousarray(self.pace[:, a])
+        whole = operations(self.workload, first, self.array, self.brick, read, written)
+        cuts = [self._cut(part.operation, rows) for part in whole]
+        for part, blocks in zip(whole, cuts, strict=True):
+            moved += part.times * read_bytes(part.operation, blocks, outside) * (place.near == NONE)
+            moved += part.times * written_bytes(part.operation, blocks, self.array, outside) * (not place.kept)
+        before = together = self.layer(first, a, b, plan)[:, TOTAL]
         for i in range(first + 1, row + 1):
+            before = np.maximum(before, together)
             others = [k for k in self.workload.layers[i].inputs if k != self.workload.layers[i - 1].output]
             for part in operations(self.workload, i, self.array, self.brick, read, written):
                 finish += part.operation.finish
                 if not all(plan[0].inside[k] for k in others):
                     streamed += read_bytes(part.operation, self._cut(part.operation, 0), outside)
-        place, made = self._place(first, plan), np.zeros((len(before), 4))
-        weights, pace = self.choices.weight_bytes[first, :, a], np.ascontiguousarray(self.pace[:, a])
-        for part in operations(self.workload, first, self.array, self.brick, read, written):
-            op, blocks = part.operation, self._cut(part.operation, int(plan[0].rows[first]))
-            more = op._replace(finish=op.finish + finish)
-            layer_terms(more, blocks, self.array, self.homes, place, weights * part.share, pace, made)
-            moved += read_bytes(op, blocks, outside) * (place.near == NONE)
-            moved += written_bytes(op, blocks, self.array, outside) * (not place.kept)
-        together = max(streamed / outside.stream_rate, (streamed + moved) / outside.bytes_per_cycle)
-        return before, np.maximum(made[:, TOTAL], together)
+            made = np.zeros((len(before), 4))
+            for part, blocks in zip(whole, cuts, strict=True):
+                more = part.operation._replace(finish=part.operation.finish + finish)
+                one = np.zeros_like(made)
+                layer_terms(more, blocks, self.array, self.homes, place, weights * part.share, pace, one)
+                made += part.times * one
+            moving = max(streamed / outside.stream_rate, (streamed + moved) / outside.bytes_per_cycle)
+            together = np.maximum(made[:, TOTAL], moving)
+        return before, together
 
     def _alone(self, row: int, whole: Operation) -> tuple[float, float]:
         """Cycles of the array for an operation of layer ``row``, all on chip, at its documented rate: its work; with waiting."""

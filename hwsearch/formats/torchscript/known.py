@@ -42,6 +42,7 @@ class Origins:
 
     def __init__(self, tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
         self._made: Any = WeakIdKeyDictionary()
+        self._asked, self._held = False, {value.untyped_storage().data_ptr() for value in weights.values()}
         for name, seen in tensors.items():
             if name in weights:
                 self._made[seen] = lambda value=weights[name]: value
@@ -54,11 +55,7 @@ class Origins:
         """An operator gave ``found`` for what it was given. ``read``: tensors among that which are not ``Known``."""
         tensors = [*read]
         fixed = all(tensor in self._made for tensor in tensors)
-        if overload._schema.is_mutable:
-            if tensors and tensors[0] in self._made:
-                self._made.clear()  # it may be a view of any of the others
-            return
-        if not fixed or torch.Tag.nondeterministic_seeded in overload.tags:
+        if not fixed or overload._schema.is_mutable or torch.Tag.nondeterministic_seeded in overload.tags:
             return
         several = isinstance(found, list | tuple)
         for place, item in enumerate(found if several else [found]):
@@ -71,6 +68,19 @@ class Origins:
             else:
                 self._made[item] = lambda: self._again(overload, given, kwargs)
 
+    def wrote(self, tensors: Iterable[Tensor], where: str) -> None:
+        """Tensors were written in place. ``where``: as in ``number``.
+
+        Raises:
+            Unfollowed: weights were, of a program that decides by what it holds: the next picture would be decided by this one.
+        """
+        for tensor in tensors:
+            if tensor in self._made:
+                self._made.clear()  # it may be a view of any of the others
+            real = not torch.compiler.is_exporting() and tensor.device.type != "meta"
+            if self._asked and real and tensor.untyped_storage().data_ptr() in self._held:
+                raise Unfollowed(f"{DECISION} before{where}")
+
     def number(self, tensor: Tensor, where: str) -> Any:
         """The number that a tensor holds. ``where``: the place that asks, in brackets.
 
@@ -79,6 +89,7 @@ class Origins:
         """
         if tensor not in self._made:
             raise Unfollowed(f"{DECISION}{where}")
+        self._asked = True
         with torch.no_grad(), _disable_current_modes():
             return self._value(tensor).item()
 

@@ -6,12 +6,12 @@ Every operator is run on tensors without numbers first (PyTorch's device "meta")
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from hwsearch.formats.torchscript.fast_paths import Unfollowed
 from hwsearch.formats.torchscript.known import Known
@@ -42,11 +42,18 @@ class Memory:
         """Raises Unfollowed where an operator would take more than there is."""
         if name in _COUNTED:
             self._take(_counted(args))
+        self.foresee(overload, args, _on_meta(overload, kwargs))
+
+    def foresee(self, function: Callable[..., Any], args: list[Any], kwargs: Mapping[str, Any]) -> None:
+        """The same of anything that computes with tensors, for what it makes on the way too."""
+        largest = _Largest()
         try:
-            with torch.no_grad(), _disable_current_modes():
-                found = overload(*map(_blank, args), **_on_meta(overload, kwargs))
+            with torch.no_grad(), _disable_current_modes(), largest:
+                found = function(*map(_blank, args), **kwargs)
         except Exception:  # it looks at numbers, has no kernel for this device, or refuses what it is given, which it will tell
-            return
+            found = None
+        if largest.bytes > self.most:
+            self._refuse()
         self._take(_bytes([found]))
 
     def after(self, found: Any) -> None:
@@ -63,6 +70,23 @@ class Memory:
 
     def _refuse(self) -> None:
         raise Unfollowed(f"tensors of more than {self.most / 2**30:.3g} GiB, half of this computer's memory")
+
+
+class _Largest(TorchDispatchMode):
+    """What the largest tensor takes that an operator makes on the way.
+
+    Attributes:
+        bytes: of that tensor.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.bytes = max(self.bytes, _bytes([found]))
+        return found
 
 
 def storages(values: Iterable[Any]) -> dict[int, int]:

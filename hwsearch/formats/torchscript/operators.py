@@ -33,7 +33,8 @@ def called(node: Any, name: str, given: list[Any], memory: Memory, origins: Orig
     """An operator of ATen: at once where numbers and constants alone decide, else before the eyes of whoever traces.
 
     Raises:
-        Unfollowed: PyTorch has none of that name for such arguments, or what it gives takes too much memory.
+        Unfollowed: PyTorch has none of that name for such arguments, what it gives takes too much memory, or it writes over
+            numbers that are computed at once.
     """
     if name in NESTED:
         raise Unfollowed("sequences of different lengths at once")
@@ -51,6 +52,10 @@ def called(node: Any, name: str, given: list[Any], memory: Memory, origins: Orig
         not at_once and not as_numbers and isinstance(given[-1], Known) and hasattr(packet, "Scalar")
     ):  # ``fill_``, ``masked_fill``
         overload, as_numbers = packet.Scalar, True
+    kinds = [argument.alias_info for argument in schema.arguments]
+    written = tensors_in(value for value, kind in zip(given, kinds, strict=True) if kind is not None and kind.is_write)
+    if not at_once and any(isinstance(item, Known) for item in written):
+        raise Unfollowed(f"aten::{name}, which overwrites numbers of the program's own{place_of(node)}")
     plain = [_plain(value, scalars=as_numbers) for value in given]
     args = [value for value, argument in zip(plain, schema.arguments, strict=True) if not argument.kwarg_only]
     kwargs = {argument.name: value for value, argument in zip(plain, schema.arguments, strict=True) if argument.kwarg_only}
@@ -62,6 +67,7 @@ def called(node: Any, name: str, given: list[Any], memory: Memory, origins: Orig
     found = _in_its_line(node, overload, args, kwargs)
     memory.after(found)
     origins.note(overload, args, kwargs, [item for item in tensors if isinstance(item, Tensor)], found)
+    origins.wrote([item for item in written if isinstance(item, Tensor)], place_of(node))
     return found
 
 

@@ -168,6 +168,8 @@ class _Run:
 
     def _operator(self, node: Any, name: str, given: list[Any]) -> Any:
         if name in FAST_PATHS:
+            if not torch.compiler.is_exporting():
+                self.memory.foresee(FAST_PATHS[name], given, {})
             return FAST_PATHS[name](*given)
         first = given[0] if given else None
         if name in ARITHMETIC and (

@@ -189,15 +189,34 @@ class Kept(nn.Module):
         return x + items[-1]
 
 
+class Combined(nn.Module):
+    """What it makes on the way is far larger than what it gives, whose size depends on numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.combinations(x.flatten()[:600], 3)[0, 0]
+
+
+class Attended(nn.Module):
+    """10,000 places that look at each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 1, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x[:, :1, :10, :10].reshape(1, -1, 1).repeat(1, 100, 4)
+        return x + self.attention(y, y, y)[0].mean()
+
+
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "most_bytes", lambda: 10**8)
 
 
 @pytest.mark.usefixtures("little")
-@pytest.mark.parametrize("module", [Zeros, Repeated, Expanded, Counted, Kept])
+@pytest.mark.parametrize("module", [Zeros, Repeated, Expanded, Counted, Kept, Combined, Attended])
 def test_memory_has_an_end(module: Callable[[], nn.Module], tmp_path: Path) -> None:
-    assert "the program has tensors of more than" in _refused(module(), tmp_path)
+    assert "the program has tensors of more than" in _refused(module().eval(), tmp_path)
 
 
 class Passing(nn.Module):

@@ -430,3 +430,45 @@ def test_a_constant_that_is_filled_at_every_other_place(how: str, tmp_path: Path
     assert not graph.uncounted
     x = torch.rand(1, 3, 24, 32)
     assert torch.allclose(execute(graph, x), program(x), atol=1e-5)
+
+
+class Overwrites(nn.Module):
+    """Numbers of its own, by the picture, and decides by them: now, or at the next picture."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.conv, self.how = nn.Conv2d(3, 3, 1), how
+        self.register_buffer("kept", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        own = torch.tensor([0.0, 2.0])
+        if self.how == "item":
+            own[0] = x.mean()
+            if float(own.sum()) > 2.5:
+                y = y * 3
+        elif self.how == "filled":
+            one = torch.tensor(0.0)
+            one.fill_(x.mean())
+            if bool(one > 0.5):
+                y = y * 3
+        elif self.how == "out":
+            given = torch.zeros([2])
+            torch.add(x[0, 0, 0, :2], 1, out=given)
+            if bool(given.sum() > 3):
+                y = y * 3
+        else:
+            if float(self.kept) > 0.3:
+                y = y * 3
+            self.kept.copy_(x.mean().reshape(1))
+        return y
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [("item", "overwrites numbers"), ("filled", "overwrites numbers"), ("out", "a decision by"), ("kept", "a decision by")],
+)
+def test_decisions_by_numbers_that_the_picture_overwrites(how: str, why: str, tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(Overwrites(how).eval()), str(tmp_path / "net.ts"))
+    with pytest.raises(FileError, match=why):
+        readers.inspect(tmp_path / "net.ts")

@@ -1,0 +1,61 @@
+"""Sums that the output unit of a U85 does one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hwmodels.classes.ethos.model import _Pricing
+from hwmodels.device import catalogue
+from hwsearch.formats.reading import pricing
+from searchspaces.tracing.trace import trace
+
+SUMS = 6
+
+
+class Sums(nn.Module):
+    """What all convolutions gave, summed at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.tail = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 3, 3, padding=1)
+        self.body = nn.ModuleList(nn.Conv2d(16, 16, 3, padding=1) for _ in range(SUMS + 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, found = self.head(x), list[Tensor]()
+        for conv in self.body:
+            found.append(y)
+            y = conv(torch.relu(y))
+        for other in found[:SUMS]:
+            y = y + other
+        return self.tail(y)  # type: ignore[no-any-return]
+
+
+def test_a_sum_is_priced_without_pricing_all_before_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sum asking for all before it, and they for theirs, would take 2**sums steps."""
+    depth, deepest, chains, original, chain = 0, 0, 0, _Pricing.layer, _Pricing._chain
+
+    def layer(self: _Pricing, *given: Any) -> Any:
+        nonlocal depth, deepest
+        depth += 1
+        deepest = max(deepest, depth)
+        try:
+            return original(self, *given)
+        finally:
+            depth -= 1
+
+    def chained(self: _Pricing, *given: Any) -> Any:
+        nonlocal chains
+        chains += 1
+        return chain(self, *given)
+
+    monkeypatch.setattr(_Pricing, "layer", layer)
+    monkeypatch.setattr(_Pricing, "_chain", chained)
+    graph, device = trace(Sums().eval(), 3, "sums", size=(32, 32)), catalogue.load("ethos-u85-512")
+    widths = ({node.name: 8 for node in nodes} for nodes in (graph.convs, graph.nodes))
+    assert pricing.of_widths(graph, *widths, device, (32, 32)).latency_s > 0
+    assert chains >= SUMS
+    assert deepest == 2
