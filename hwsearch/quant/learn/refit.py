@@ -41,6 +41,8 @@ PER_WEIGHT, FEWEST = 24, 12_000
 """How many places are looked at for each weight of a row, in all windows together, and at least."""
 DAMPING = 1e-3
 """Over the mean square of what a row reads."""
+CONSTANT = 1e-6
+"""What varies by less, over the mean square, is taken for constant: rounding errors of moments must not be fitted to."""
 
 
 def refit(draft: Draft, seed: int = 0) -> QuantizedGraph:
@@ -137,7 +139,7 @@ def _fitted(node: Node, bits: int, source: TensorFormat, seen: Iterable[tuple[Te
     (mean, ideal), (second, cross) = together.means(), together.moments()
     weight = node.weights["weight"]
     rows = weight.reshape(len(mean), -1, mean.shape[1]).double()
-    level = second.diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(1e-12)
+    level = torch.maximum(second.diagonal(dim1=1, dim2=2).mean(dim=1), CONSTANT * mean.square().mean(dim=1)).clamp_min(1e-12)
     damping = DAMPING * level[:, None, None] * torch.eye(mean.shape[1]).double()
     solved = torch.linalg.solve(second + damping, (cross + damping) @ rows.transpose(1, 2)).transpose(1, 2)
     moments = [(half if half.count else together).moments()[0].float().numpy() for half in halves]

@@ -50,7 +50,7 @@ class Together(OutputNoise):
 
     def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
         """Layers fitted to what they read, then polished, then all numbers trained together. Pictures that decide whether one of
-        them helped are seen by none."""
+        them helped are seen by none, unless there is only one."""
         report = progress or (lambda what, share: None)
         held, seen = apart(draft.pictures, seed)
         shown = replace(draft, pictures=seen or held)

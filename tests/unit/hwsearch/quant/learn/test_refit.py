@@ -68,6 +68,19 @@ def test_what_a_layer_writes_keeps_its_mean_and_loses_noise(calibration) -> None
     np.testing.assert_allclose((written - wanted).var(axis=0) / before, 0.48, atol=0.03)
 
 
+def test_weights_of_a_layer_that_reads_constants_stay(calibration) -> None:
+    """Nothing can be learned from what does not vary; rounding errors of its moments say anything."""
+    draft = draft_of(calibration, 8, 8)
+    node = draft.network[next(node.name for node in draft.network.convs if node.inputs[0] != draft.network.input.name)]
+    source, weight = draft.quantized.formats[node.inputs[0]], node.weights["weight"].flatten(1)
+    generator = torch.Generator().manual_seed(0)
+    constant = torch.rand(weight.shape[1], generator=generator) * 100 * source.scale
+    seen = [(torch.rand(1, 4000, weight.shape[1], generator=generator), constant.expand(1, 4000, -1)) for _ in range(4)]
+    layer = module._fitted(node, 8, source, seen)
+    now = layer.weight.reshape(len(layer.weight), -1) * layer.scale[:, None]
+    np.testing.assert_allclose(now, weight.numpy(), atol=3 * float(weight.abs().max()) / 127)
+
+
 def test_widths_and_formats_stay_and_the_same_seed_gives_the_same(calibration) -> None:
     draft = draft_of(calibration, 3, 4)
     first, again = refit(draft, seed=1), refit(draft, seed=1)
