@@ -106,7 +106,7 @@ def _layer(norm_first: bool = False, activation: str = "relu", batch_first: bool
 
 
 class Lists(nn.Module):
-    """A loop, a list that grows, and a branch."""
+    """A loop, a list that grows, and a branch that no picture of these sizes takes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Lists(nn.Module):
             x = F.relu(layer(x)) * (number + 1)
             outputs.append(x)
         y = torch.cat(outputs[::-1], 1)
-        if x.size(2) > 1000:
+        if x.size(2) > 10000:
             y = y * 2
         found: Tensor = self.tail(y)
         return found
