@@ -82,10 +82,11 @@ class _Pricing:
         place = self._place(row, plan)
         rows = int(plan[0].rows[row])
         what = tuple(found) if found else (row, read, written)
-        chain = self._chain(row, a, b, plan) if self.absorbed[row] else None
+        last = self._last(row)
+        streams = [bool(plan[0].inside[k]) for i in range(row + 1, last + 1) for k in self.workload.layers[i].inputs]
         copied = copied_in(self.workload, layer) if layer.moves("concat") else ()
         whence = [ALL if plan[0].inside[i] else NONE for i in copied] or [place.near] * len(found)
-        whole = b"".join(each.tobytes() for each in chain or ()), self.turns.get(row)
+        whole = (row, last, *streams) if last > row else (), self.absorbed[row], self.turns.get(row)
         key = (what, place, tuple(whence), rows, weight_bytes.tobytes(), pace.tobytes(), *whole)
         if key in self.terms:
             return self.terms[key]
@@ -101,11 +102,13 @@ class _Pricing:
             constant = part.constant_bytes / min(home.bytes_per_cycle, home.stream_rate)
             made[:, ACTIVATIONS:] = np.maximum(made[:, ACTIVATIONS:], constant)
             out += part.times * made
-        if chain is not None:
-            # The other operand streams in by a channel of its own while the convolution, taken at the same width, works.
+        if last > row:
+            out[:, TOTAL] = self._chain(row, last, a, b, plan, out[:, TOTAL])
+        if self.absorbed[row]:
+            # The layer that it is a part of takes the time.
             out[:, COMPUTE] = 0.0
             out[:, ACTIVATIONS] /= len(layer.inputs)
-            out[:, TOTAL] = np.maximum(chain[1] - chain[0], 0.0)
+            out[:, TOTAL] = 0.0
         if row in self.turns.values():
             out[:] = 0.0
         if beside(layer):
@@ -125,10 +128,15 @@ class _Pricing:
             copy=NEVER if plan[0].streamed[row] and not separate else WAITS if row == 0 else HIDDEN,
         )
 
-    def _chain(self, row: int, a: int, b: int, plan: tuple[Schedule, Schedule]) -> tuple[np.ndarray, np.ndarray]:
-        """Cycles of the layers before ``row``, which the output unit does as part of them, and of all of them together
-        (both ``float64[nW]``): the unit takes every function in turn, and other operands stream in by one channel."""
-        first = next(i for i in range(row, -1, -1) if not self.absorbed[i])
+    def _last(self, row: int) -> int:
+        """The last of the layers behind ``row`` that the output unit does as part of it; ``row`` where there is none."""
+        if self.absorbed[row]:
+            return row
+        return next((i for i in range(row, len(self.absorbed) - 1) if not self.absorbed[i + 1]), len(self.absorbed) - 1)
+
+    def _chain(self, first: int, row: int, a: int, b: int, plan: tuple[Schedule, Schedule], alone: np.ndarray) -> np.ndarray:
+        """``float64[nW]`` cycles of layer ``first``, which takes ``alone``, with those up to ``row`` that the output unit does as
+        part of it: the unit takes every function in turn, and other operands stream in by one channel."""
         read, written = (int(self.choices.tensor_bytes[i]) for i in (a, b))
         outside, finish, moved, streamed = self.homes.outside, 0.0, 0.0, 0.0
         place, rows = self._place(first, plan), int(plan[0].rows[first])
@@ -138,23 +146,22 @@ class _Pricing:
         for part, blocks in zip(whole, cuts, strict=True):
             moved += part.times * read_bytes(part.operation, blocks, outside) * (place.near == NONE)
             moved += part.times * written_bytes(part.operation, blocks, self.array, outside) * (not place.kept)
-        before = together = self.layer(first, a, b, plan)[:, TOTAL]
+        together = alone
         for i in range(first + 1, row + 1):
-            before = np.maximum(before, together)
             others = [k for k in self.workload.layers[i].inputs if k != self.workload.layers[i - 1].output]
             for part in operations(self.workload, i, self.array, self.brick, read, written):
                 finish += part.operation.finish
                 if not all(plan[0].inside[k] for k in others):
                     streamed += read_bytes(part.operation, self._cut(part.operation, 0), outside)
-            made = np.zeros((len(before), 4))
+            made = np.zeros((len(alone), 4))
             for part, blocks in zip(whole, cuts, strict=True):
                 more = part.operation._replace(finish=part.operation.finish + finish)
                 one = np.zeros_like(made)
                 layer_terms(more, blocks, self.array, self.homes, place, weights * part.share, pace, one)
                 made += part.times * one
             moving = max(streamed / outside.stream_rate, (streamed + moved) / outside.bytes_per_cycle)
-            together = np.maximum(made[:, TOTAL], moving)
-        return before, together
+            together = np.maximum(together, np.maximum(made[:, TOTAL], moving))
+        return together
 
     def _alone(self, row: int, whole: Operation) -> tuple[float, float]:
         """Cycles of the array for an operation of layer ``row``, all on chip, at its documented rate: its work; with waiting."""
