@@ -57,5 +57,6 @@ def test_a_sum_is_priced_without_pricing_all_before_it_again(monkeypatch: pytest
     graph, device = trace(Sums().eval(), 3, "sums", size=(32, 32)), catalogue.load("ethos-u85-512")
     widths = ({node.name: 8 for node in nodes} for nodes in (graph.convs, graph.nodes))
     assert pricing.of_widths(graph, *widths, device, (32, 32)).latency_s > 0
-    assert chains >= SUMS
-    assert deepest == 2
+    # Once for each pair of widths of the layer that all sums are part of.
+    assert 0 < chains <= 4
+    assert deepest == 1
