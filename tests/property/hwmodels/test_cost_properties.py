@@ -4,15 +4,20 @@ and the compiled kernels equal their plain twins.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
 import numpy as np
 import pytest
 from class_twins import native_twin, terms_twin, weights_twin, wide_is_float
 from cost_twins import Widths, plain, random_network, random_plans
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from words import make_layer
 
 from hwmodels import cost
+from hwmodels.classes.ethos import model as ethos
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.facts import number, with_numbers
@@ -78,12 +83,19 @@ def test_batch_equals_one_by_one_equals_numpy(name: str, seed: int) -> None:
 @every_device
 @few
 @given(seed=seeds, factor=st.floats(1.0, 50.0))
+@example(seed=50619422, factor=2.0)
 def test_more_of_a_resource_never_slows(name: str, seed: int, factor: float) -> None:
     target, rng = catalogue.load(name), np.random.default_rng(seed)
     workload = random_network(rng)
-    before = price(target, workload)
+    with schedules() as decided:
+        before = price(target, workload)
     for what, richer in improved(target, factor, rng):
-        after = price(richer, workload)
+        with schedules() as decided_again:
+            after = price(richer, workload)
+        if decided_again != decided:
+            # Vela copies weights on chip as early as layers leave time for, before it asks which maps have room: whatever makes a
+            # layer faster may put a map outside.
+            continue
         ours, theirs = after.latency_s, before.latency_s
         if target.npu is not None and target.npu.weights_ahead is not None:
             # A faster layer leaves the weights of the next one less time to arrive ahead: networks of one width are compared.
@@ -91,6 +103,21 @@ def test_more_of_a_resource_never_slows(name: str, seed: int, factor: float) -> 
             ours, theirs = ours.sum(axis=0)[:, same, same], theirs.sum(axis=0)[:, same, same]
         assert np.all(ours <= theirs * (1 + 1e-12)), what
         assert after.inference_s <= before.inference_s
+
+
+@contextmanager
+def schedules() -> Iterator[list[tuple[bytes, ...]]]:
+    """What is decided for an Ethos-U meanwhile: which maps stay on chip, rows of cascades, weights that are streamed."""
+    found: list[tuple[bytes, ...]] = []
+    original = ethos._Pricing.schedule
+
+    def noted(*args):
+        made = original(*args)
+        found.append((made.inside.tobytes(), made.rows.tobytes(), made.streamed.tobytes()))
+        return made
+
+    with mock.patch.object(ethos._Pricing, "schedule", noted):
+        yield found
 
 
 def improved(target: Device, factor: float, rng: np.random.Generator) -> list[tuple[str, Device]]:

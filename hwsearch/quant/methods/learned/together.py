@@ -6,7 +6,7 @@ Built from parts of others, each for what it was seen to do here:
   activations as in SmoothQuant, Xiao et al. 2023), ranges by the noise that they bring to the output, weights rounded with
   compensation (OBC and GPTQ, Frantar et al. 2022), biases corrected. It is the better place to begin: training sets out from
   there, not from ranges of least squared error;
-* a plan that is about to be used has its layers fitted, one behind the other, to what they really read (``learn.refit``);
+* a plan that is about to be used has its layers fitted, one behind the other, to what they really read (``learn.reconstruct``);
 * it is polished while its tensors stay (``learn.polish``): on published FSRCNN x2, four pictures,
   400 steps, training ended 0.35 dB higher from there at W4A4, 0.04 dB at W3A3;
 * then integers, scales and biases of weights (LSQ, Esser et al. 2020) and both ends of tensors
@@ -23,8 +23,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hwsearch.quant.learn.polish import polish
-from hwsearch.quant.learn.refit import refit
-from hwsearch.quant.learn.together import Course, apart, better, train
+from hwsearch.quant.learn.reconstruct import with_reconstructed_layers
+from hwsearch.quant.learn.together import Course, train
 from hwsearch.quant.method import Draft, MethodInfo, Progress
 from hwsearch.quant.methods.weights.output_noise import OutputNoise
 from hwsearch.quant.network.graph import QuantizedGraph
@@ -52,11 +52,8 @@ class Together(OutputNoise):
         """Layers fitted to what they read, then polished, then all numbers trained together. Pictures that decide whether one of
         them helped are seen by none, unless there is only one."""
         report = progress or (lambda what, share: None)
-        held, seen = apart(draft.pictures, seed)
-        shown = replace(draft, pictures=seen or held)
-        begun = better(draft.quantized, refit(shown, seed), held, draft.target)
         polished = polish(
-            replace(shown, quantized=begun), seed=seed, progress=lambda what, share: report(what, POLISHING * share)
+            with_reconstructed_layers(draft, seed), seed=seed, progress=lambda what, share: report(what, POLISHING * share)
         )
         trained = replace(draft, quantized=polished)
         return train(trained, COURSE, seed, lambda what, share: report(what, POLISHING + (1 - POLISHING) * share))

@@ -17,13 +17,16 @@ Nothing is trained: a layer takes a forward pass, and the solution of a system a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hwmodels.numbers import INT8
 from hwsearch.quant.engine.simulate import as_real
-from hwsearch.quant.learn.student import trained_layers
+from hwsearch.quant.learn.student import trained_groups, trained_layers
+from hwsearch.quant.learn.together import apart, better
 from hwsearch.quant.method import Draft
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph, as_kernel
@@ -45,7 +48,22 @@ CONSTANT = 1e-6
 """What varies by less, over the mean square, is taken for constant: rounding errors of moments must not be fitted to."""
 
 
-def refit(draft: Draft, seed: int = 0) -> QuantizedGraph:
+def with_reconstructed_layers(draft: Draft, seed: int) -> Draft:
+    """A plan to go on with: its layers fitted, where that loses less on pictures that neither this nor what follows sees (unless
+    there is only one)."""
+    held, seen = apart(draft.pictures, seed)
+    shown = replace(draft, pictures=seen or held)
+    return replace(shown, quantized=better(draft.quantized, reconstruct(shown, seed), held, draft.target))
+
+
+def of_few_bits(plan: QuantizedGraph) -> bool:
+    """Whether a layer or a tensor that may be trained has less than 8 bits. Above, there is hardly any noise to fit layers to:
+    FSRCNN at W8A8 gained nothing."""
+    widths = [layer.bits for layer in trained_layers(plan).values()] + [fmt.bits for fmt in trained_groups(plan).values()]
+    return min(widths, default=INT8.bits) < INT8.bits
+
+
+def reconstruct(draft: Draft, seed: int = 0) -> QuantizedGraph:
     """A plan whose layers are fitted one behind the other. Formats of tensors stay, and so do layers in floating point and of
     more than 8 bits, and those whose weights other layers use, too."""
     start = draft.quantized

@@ -14,11 +14,12 @@ from hwsearch.contracts import tiny_calibration
 from hwsearch.problem.pose import Request, choose_pictures, pose
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine.simulate import simulated
-from hwsearch.quant.learn import refit as module
-from hwsearch.quant.learn.refit import refit
+from hwsearch.quant.learn import reconstruct as module
+from hwsearch.quant.learn.reconstruct import reconstruct
 from hwsearch.quant.learn.together import apart
 from hwsearch.quant.method import Draft
 from hwsearch.quant.methods.learned import together
+from hwsearch.quant.methods.weights import output_noise
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import execute
 from searchspaces.ir.lower import to_workload
@@ -38,7 +39,7 @@ def test_the_shipped_network_comes_nearer_on_photos_it_did_not_see() -> None:
     space = build_space(problem.workload, (3,), (3,), scope=request.scope, outside=(8, 8))
     draft = calibrate(problem.graph, [crop.low for crop in photos.crops], space, method="together").draft(space.uniform(3, 3))
     noise = []
-    for found in (draft.quantized, refit(draft)):
+    for found in (draft.quantized, reconstruct(draft)):
         shown = [simulated(found, pair.low) - execute(problem.graph, pair.low).clamp(0, 1) for pair in photos.evaluation]
         noise.append(float(np.mean([error.square().mean() for error in shown])))
     assert noise[1] < 0.8 * noise[0]
@@ -83,7 +84,7 @@ def test_weights_of_a_layer_that_reads_constants_stay(calibration) -> None:
 
 def test_widths_and_formats_stay_and_the_same_seed_gives_the_same(calibration) -> None:
     draft = draft_of(calibration, 3, 4)
-    first, again = refit(draft, seed=1), refit(draft, seed=1)
+    first, again = reconstruct(draft, seed=1), reconstruct(draft, seed=1)
     assert first.formats == draft.quantized.formats
     for name, layer in draft.quantized.layers.items():
         assert first.layers[name].bits == layer.bits
@@ -97,7 +98,7 @@ def test_weights_that_several_layers_use_stay() -> None:
     crops = [torch.rand(1, 1, 24, 24, generator=generator) for _ in range(6)]
     space = build_space(to_workload(graph, 12, 16), (4,), (8,))
     draft = calibrate(graph, crops, space).draft(space.uniform(4, 8))
-    found = refit(draft)
+    found = reconstruct(draft)
     moved = {name for name, layer in draft.quantized.layers.items() if found.layers[name] is not layer}
     assert moved == set(draft.quantized.layers) - set(USES)
 
@@ -114,7 +115,7 @@ def test_pictures_that_decide_are_seen_by_no_training(calibration, monkeypatch: 
         seen.extend(draft.pictures)
         return draft.quantized
 
-    monkeypatch.setattr(together, "refit", looked)
+    monkeypatch.setattr(module, "reconstruct", looked)
     monkeypatch.setattr(together, "polish", looked)
     monkeypatch.setattr(together, "train", lambda draft, *args: draft.quantized)
     finish(draft, seed=3)
@@ -127,8 +128,20 @@ def test_a_fit_that_does_harm_is_not_begun_with(calibration, monkeypatch: pytest
     draft = draft_of(calibration, 4, 4)
     silent = {name: replace(layer, weight=np.zeros_like(layer.weight)) for name, layer in draft.quantized.layers.items()}
     begun = []
-    monkeypatch.setattr(together, "refit", lambda draft, seed: replace(draft.quantized, layers=silent))
+    monkeypatch.setattr(module, "reconstruct", lambda draft, seed: replace(draft.quantized, layers=silent))
     monkeypatch.setattr(together, "polish", lambda draft, **options: begun.append(draft.quantized) or draft.quantized)
     monkeypatch.setattr(together, "train", lambda draft, *args: draft.quantized)
     finish(draft, seed=0)
     assert begun == [draft.quantized]
+
+
+@pytest.mark.parametrize(("weights", "tensors", "few"), [(8, 8, False), (4, 8, True), (8, 4, True)])
+def test_the_default_method_fits_plans_of_few_bits(calibration, monkeypatch: pytest.MonkeyPatch, weights, tensors, few) -> None:
+    draft, begun = draft_of(calibration, weights, tensors), []
+    monkeypatch.setattr(output_noise, "polish", lambda draft, **options: begun.append(draft) or draft.quantized)
+    object.__new__(output_noise.OutputNoise).finish(draft, seed=0)
+    (given,) = begun
+    assert (given is not draft) == few
+    assert (len(given.pictures) < len(draft.pictures)) == few
+    found = [layer.weight for layer in given.quantized.layers.values()]
+    assert few == any((a != layer.weight).any() for a, layer in zip(found, draft.quantized.layers.values(), strict=True))
