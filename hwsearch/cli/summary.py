@@ -72,7 +72,7 @@ def render_front(results: Results, screen: Console) -> None:
         screen.print(table(("plan", *headings), [(name, *values) for name, values in zip(names, numbers, strict=True)]))
         rows = [(name, *widths, *more) for name, widths, more in zip(names, bits, extras, strict=True)]
         screen.print(table(("plan", *BITS, *extra), rows, left=BITS))
-    if any(" in " in text for pair in bits for text in pair):
+    if bits != [units.plan_bits(plan.weight_bits, plan.activation_bits) for plan in plans]:
         screen.print("Widths: so many bits in so many layers or tensors; their order is in the report and in the plan files.")
     if len(plans) < len(results.front):
         screen.print(f"{len(results.front) - len(plans)} more plans are in the report.")

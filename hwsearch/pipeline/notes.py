@@ -29,7 +29,7 @@ def sentences(
     """What a run has to say about its own numbers; ``proofs`` by row of ``search``."""
     said = [
         *_about_prices(problem),
-        *problem.left_out,
+        *problem.beside_weights,
         *problem.network.remarks,
         *_about_device(problem),
         _about_polish(request, problem),

@@ -132,8 +132,8 @@ class Problem:
         return self.tiled.table
 
     @property
-    def left_out(self) -> tuple[str, ...]:
-        """What sizes of weights leave out, where it is much beside them."""
+    def beside_weights(self) -> tuple[str, ...]:
+        """What is stored beside the weights and is in none of their sizes, where it is much."""
         constants, parameters = self.graph.constants, self.graph.parameters
         if constants < MUCH * parameters:
             return ()

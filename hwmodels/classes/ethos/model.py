@@ -103,7 +103,7 @@ class _Pricing:
             made[:, ACTIVATIONS:] = np.maximum(made[:, ACTIVATIONS:], constant)
             out += part.times * made
         if last > row:
-            out[:, TOTAL] = self._chain(row, last, a, b, plan, out[:, TOTAL])
+            out[:, TOTAL] = self._chain(row, last, found, place, (a, b), plan[0], out[:, TOTAL])
         if self.absorbed[row]:
             # The layer that it is a part of takes the time.
             out[:, COMPUTE] = 0.0
@@ -134,15 +134,26 @@ class _Pricing:
             return row
         return next((i for i in range(row, len(self.absorbed) - 1) if not self.absorbed[i + 1]), len(self.absorbed) - 1)
 
-    def _chain(self, first: int, row: int, a: int, b: int, plan: tuple[Schedule, Schedule], alone: np.ndarray) -> np.ndarray:
-        """``float64[nW]`` cycles of layer ``first``, which takes ``alone``, with those up to ``row`` that the output unit does as
-        part of it: the unit takes every function in turn, and other operands stream in by one channel."""
-        read, written = (int(self.choices.tensor_bytes[i]) for i in (a, b))
+    def _chain(
+        self,
+        first: int,
+        row: int,
+        whole: Sequence[Part],
+        place: Placement,
+        widths: tuple[int, int],
+        reads: Schedule,
+        alone: np.ndarray,
+    ) -> np.ndarray:
+        """``float64[nW]`` cycles of layer ``first`` (operations ``whole``), which takes ``alone``, with those up to ``row`` that
+        the output unit does as part of it: the unit takes every function in turn, and other operands stream in by one channel.
+
+        Args:
+            widths: indices of those that are read and written; reads: the schedule of what is read.
+        """
+        a, (read, written) = widths[0], (int(self.choices.tensor_bytes[i]) for i in widths)
         outside, finish, moved, streamed = self.homes.outside, 0.0, 0.0, 0.0
-        place, rows = self._place(first, plan), int(plan[0].rows[first])
         weights, pace = self.choices.weight_bytes[first, :, a], np.ascontiguousarray(self.pace[:, a])
-        whole = operations(self.workload, first, self.array, self.brick, read, written)
-        cuts = [self._cut(part.operation, rows) for part in whole]
+        cuts = [self._cut(part.operation, int(reads.rows[first])) for part in whole]
         for part, blocks in zip(whole, cuts, strict=True):
             moved += part.times * read_bytes(part.operation, blocks, outside) * (place.near == NONE)
             moved += part.times * written_bytes(part.operation, blocks, self.array, outside) * (not place.kept)
@@ -151,7 +162,7 @@ class _Pricing:
             others = [k for k in self.workload.layers[i].inputs if k != self.workload.layers[i - 1].output]
             for part in operations(self.workload, i, self.array, self.brick, read, written):
                 finish += part.operation.finish
-                if not all(plan[0].inside[k] for k in others):
+                if not all(reads.inside[k] for k in others):
                     streamed += read_bytes(part.operation, self._cut(part.operation, 0), outside)
             made = np.zeros((len(alone), 4))
             for part, blocks in zip(whole, cuts, strict=True):

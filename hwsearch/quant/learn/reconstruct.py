@@ -25,8 +25,8 @@ from torch import Tensor
 
 from hwmodels.numbers import INT8
 from hwsearch.quant.engine.simulate import as_real
+from hwsearch.quant.learn.held_out import apart, better
 from hwsearch.quant.learn.student import trained_groups, trained_layers
-from hwsearch.quant.learn.together import apart, better
 from hwsearch.quant.method import Draft
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph, as_kernel

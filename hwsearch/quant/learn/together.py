@@ -5,8 +5,7 @@ are drawn anew in every step, turned and mirrored at random, and every other one
 through every rounding (Bengio et al. 2013) gradients are those of LSQ+ (Bhalgat et al. 2020); an integer weight moves when its
 real value has moved to the next, and the bias makes up for what that does to the mean of what is written (``centred``).
 
-What is lowered is what a mean PSNR loses: ``log(noise + OWN_ERROR)``, the mean over windows. Noise far below the error that the
-network has anyway counts for as much as it is, noise far above for its decibels. Beside it the noise at the ends of blocks was
+What is lowered is what a mean PSNR loses: (``held_out.lost``). Beside it the noise at the ends of blocks was
 tried: it did harm where it was measured (FSRCNN x2 at 4 bits, 300 steps: 0.9 dB).
 """
 
@@ -21,9 +20,10 @@ import torch
 from torch import Tensor
 
 from hwmodels.numbers import INT8, Int
-from hwsearch.quant.engine.simulate import as_real, simulated
+from hwsearch.quant.engine.simulate import as_real
 from hwsearch.quant.learn import kept
 from hwsearch.quant.learn.centred import Shift, means
+from hwsearch.quant.learn.held_out import apart, better, lost
 from hwsearch.quant.learn.quantizers.ends import Ends
 from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.quant.learn.student import FakeQuantized, once, trained_groups, trained_layers
@@ -34,13 +34,10 @@ from hwsearch.quant.observe.sizes import Sizes, several
 from hwsearch.quant.observe.work import macs_per_pixel
 from hwsearch.quant.weights.sums import layer_integers
 from searchspaces.ir.graph import Graph, execute
-from searchspaces.tasks.luma import output_luma
 
 SIDE = 48
 """Input pixels of a training window's side."""
 BATCH_PIXELS = 4700
-HELD = 8
-"""One picture in so many is kept from the training; whether it helped is decided on those."""
 LEAN = 0.25
 """How far, in steps, a weight begins from its integer in the direction of the floating-point weight."""
 PARTS = 17
@@ -48,8 +45,6 @@ PARTS = 17
 MEANT_FOR = 4
 """Bits of the tensors for which the rates of a ``Course`` are meant. Where a step is finer, everything moves less at a time: with
 rates that cross steps of an 8-bit tensor, published FSRCNN x2 at W4A8 lost 0.8 to 4 dB from one look to the next."""
-OWN_ERROR = 30.0
-"""What networks err by themselves, in squares of 8-bit steps: that of 33 dB."""
 CONTRAST = 2.0
 """How many times stronger the contrast of a window may be made. Few pictures rarely hold the edges that all pictures have."""
 
@@ -229,7 +224,7 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
         for x in windows().split(parts):
             with torch.no_grad():
                 wanted = shown.fake(execute(teacher, x))
-            loss: Tensor = _lost(student(x, graph), wanted) * (len(x) / windows.count)
+            loss: Tensor = lost(student(x, graph), wanted) * (len(x) / windows.count)
             loss.backward()
         optimizer.step()
         schedule.step()
@@ -237,27 +232,3 @@ def train(draft: Draft, course: Course, seed: int = 0, progress: Progress | None
             progress("training all numbers", (step + 1) / steps)
     trained = student.quantized()
     return better(draft.quantized, trained, held, draft.target)
-
-
-def apart(pictures: Sequence[Tensor], seed: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The pictures that are kept from all training, and the others."""
-    order = np.random.default_rng(seed).permutation(len(pictures)).tolist()
-    count = max(1, len(order) // HELD)
-    return tuple(pictures[i] for i in order[:count]), tuple(pictures[i] for i in order[count:])
-
-
-def better(first: QuantizedGraph, second: QuantizedGraph, held: Sequence[Tensor], network: Graph) -> QuantizedGraph:
-    """Which of two lets a mean PSNR lose less on pictures; the first where they are alike."""
-    lost = [float(np.mean([_lost_on(x, found, network) for x in held])) for found in (first, second)]
-    return second if lost[1] < lost[0] else first
-
-
-def _lost(output: Tensor, wanted: Tensor) -> Tensor:
-    """What a mean PSNR loses, up to units and a constant."""
-    noise = (output_luma(output) - output_luma(wanted)).square().flatten(1).mean(1)
-    return (noise + OWN_ERROR).log().mean()
-
-
-def _lost_on(x: Tensor, quantized: QuantizedGraph, network: Graph) -> float:
-    with torch.no_grad():
-        return float(_lost(simulated(quantized, x), quantized.formats[network.output.name].fake(execute(network, x))))

@@ -9,19 +9,17 @@ import pytest
 import torch
 from byte_ends import draft_of
 from recursive_network import USES, Recursive
+from shipped_plan import shipped_plan
 
 from hwsearch.contracts import tiny_calibration
-from hwsearch.problem.pose import Request, choose_pictures, pose
 from hwsearch.quant.calibrate import calibrate
-from hwsearch.quant.engine.simulate import simulated
 from hwsearch.quant.learn import reconstruct as module
+from hwsearch.quant.learn.held_out import apart
 from hwsearch.quant.learn.reconstruct import reconstruct
-from hwsearch.quant.learn.together import apart
 from hwsearch.quant.method import Draft
 from hwsearch.quant.methods.learned import together
 from hwsearch.quant.methods.weights import output_noise
 from hwsearch.quant.network.graph import QuantizedGraph
-from searchspaces.ir.graph import execute
 from searchspaces.ir.lower import to_workload
 from searchspaces.space import build_space
 from searchspaces.tracing.trace import trace
@@ -33,16 +31,8 @@ def calibration():
 
 
 def test_the_shipped_network_comes_nearer_on_photos_it_did_not_see() -> None:
-    request = Request(scope="not-first-last")
-    problem = pose(request)
-    photos = choose_pictures(request, problem.network)
-    space = build_space(problem.workload, (3,), (3,), scope=request.scope, outside=(8, 8))
-    draft = calibrate(problem.graph, [crop.low for crop in photos.crops], space, method="together").draft(space.uniform(3, 3))
-    noise = []
-    for found in (draft.quantized, reconstruct(draft)):
-        shown = [simulated(found, pair.low) - execute(problem.graph, pair.low).clamp(0, 1) for pair in photos.evaluation]
-        noise.append(float(np.mean([error.square().mean() for error in shown])))
-    assert noise[1] < 0.8 * noise[0]
+    draft, noise = shipped_plan(3, "together")
+    assert noise(reconstruct(draft)) < 0.8 * noise(draft.quantized)
 
 
 def test_what_a_layer_writes_keeps_its_mean_and_loses_noise(calibration) -> None:

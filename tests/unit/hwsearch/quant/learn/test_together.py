@@ -8,18 +8,15 @@ import numpy as np
 import pytest
 import torch
 from byte_ends import draft_of
+from shipped_plan import shipped_plan
 
 from hwmodels.numbers import Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
-from hwsearch.problem.pose import Request, choose_pictures, pose
-from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.simulate import simulated
 from hwsearch.quant.learn.quantizers.grid import on_grid
 from hwsearch.quant.learn.quantizers.straight_through import rounded
 from hwsearch.quant.learn.together import Course, Student, Windows, contrasted, train
-from searchspaces.ir.graph import execute
-from searchspaces.space import build_space
 
 QUICK = Course(steps=60, fewest=60)
 
@@ -108,17 +105,9 @@ def test_more_effort_than_usual_takes_more_steps_than_usual(calibration, effort:
 
 
 def test_training_brings_the_shipped_network_nearer_on_photos_it_did_not_see() -> None:
-    request = Request(scope="not-first-last")
-    problem = pose(request)
-    photos = choose_pictures(request, problem.network)
-    space = build_space(problem.workload, (4,), (4,), scope=request.scope, outside=(8, 8))
-    draft = calibrate(problem.graph, [crop.low for crop in photos.crops], space, method="mse").draft(space.uniform(4, 4))
+    draft, noise = shipped_plan(4, "mse")
     trained = train(draft, QUICK)
-    noise = []
-    for found in (draft.quantized, trained):
-        shown = [simulated(found, pair.low) - execute(problem.graph, pair.low).clamp(0, 1) for pair in photos.evaluation]
-        noise.append(float(np.mean([error.square().mean() for error in shown])))
-    assert noise[1] < 0.7 * noise[0]
+    assert noise(trained) < 0.7 * noise(draft.quantized)
     assert all(trained.formats[name].bits == fmt.bits for name, fmt in draft.quantized.formats.items())
     assert all(trained.layers[name].bits == layer.bits for name, layer in draft.quantized.layers.items())
 

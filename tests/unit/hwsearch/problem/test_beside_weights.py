@@ -30,10 +30,10 @@ def test_constants_beside_the_weights(channels: int, told: bool) -> None:
     problem = pose(Request())
     graph = trace(Masked(channels), 1, "masked", size=(16, 16))
     assert (graph.constants, graph.parameters) == (16, 10 * channels)
-    said = replace(problem, graph=graph).left_out
+    said = replace(problem, graph=graph).beside_weights
     assert bool(said) == told
     if told:
         assert "16 numbers beside 40 parameters" in said[0]
         price = pricing.price(replace(problem, graph=graph), problem.space.uniform(8, 8), "W8A8")
         assert said[0] in price.remarks
-    assert not problem.left_out
+    assert not problem.beside_weights
