@@ -96,7 +96,7 @@ def test_share_parts_as_a_package(tmp_path: Path):
     assert all(name in output for _, name in PARTS.values())
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/cluster.md", "docs/measured.md"])
 def test_paths_that_a_document_names_exist(document: str) -> None:
     """Those in backticks that begin with a folder of the repository; a word in capitals, such as ``KIND``, stands for any."""
     named = re.findall(r"`((?:tests|hwmodels|searchspaces|hwsearch|docs|reports)/[\w./-]+)`", (ROOT / document).read_text())
