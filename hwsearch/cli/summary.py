@@ -72,8 +72,8 @@ def render_front(results: Results, screen: Console) -> None:
         screen.print(table(("plan", *headings), [(name, *values) for name, values in zip(names, numbers, strict=True)]))
         rows = [(name, *widths, *more) for name, widths, more in zip(names, bits, extras, strict=True)]
         screen.print(table(("plan", *BITS, *extra), rows, left=BITS))
-    if bits != [units.plan_bits(plan.weight_bits, plan.activation_bits) for plan in plans]:
-        screen.print("Widths: so many bits in so many layers or tensors; their order is in the report and in the plan files.")
+    if counts := units.on_counts(bits):
+        screen.print(counts)
     if len(plans) < len(results.front):
         screen.print(f"{len(results.front) - len(plans)} more plans are in the report.")
     measured = "measured in integers on the evaluation pictures; ~ simulated on the search pictures"
@@ -195,6 +195,8 @@ def render_targets(runs: Runs, screen: Console) -> None:
         *("smaller\nthan fp32", *BITS),
     )
     screen.print(table(columns, rows, left=("input", "plan", *BITS)))
+    if counts := units.on_counts((row[-2], row[-1]) for row in rows):
+        screen.print(counts)
     screen.print(
         "The plan of each device is that of the budget, else the knee; quality and loss are measured in integers, and left out "
         "where the plan is not proven."

@@ -210,6 +210,12 @@ def brief_bits(weight_bits: Mapping[str, Width], activation_bits: Mapping[str, W
     return _brief(weight_bits.values()), _brief(activation_bits.values())
 
 
+def on_counts(bits: Iterable[tuple[str, str]]) -> str:
+    """What to say below a table of ``brief_bits``: nothing where all widths stand in their order."""
+    counted = any(" in " in written for pair in bits for written in pair)
+    return "Widths: so many bits in so many layers or tensors; their order is in the plan files." if counted else ""
+
+
 def _brief(bits: Collection[Width]) -> str:
     written = compress_bits(bits)
     if len(written) <= BRIEF:

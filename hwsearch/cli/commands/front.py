@@ -14,7 +14,7 @@ from hwsearch.cli.terminal import Terminal, bold, table
 from hwsearch.runs.interrupted import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -151,11 +151,20 @@ def _print_across(found: Mapping[str, ChosenAgain | BudgetError], screen: Consol
     results = first.results
     screen.print(bold(f"{results.network} x{results.scale} on {len(found)} devices", f", within {asked}"))
     rows = [(name, *_cells(pick.chosen)) for name, pick in picks.items()]
-    screen.print(table(("device", *CELLS), rows, left=LEFT))
+    _print_table(("device", *CELLS), rows, screen)
     for name, answer in found.items():
         if isinstance(answer, BudgetError):
             screen.print(f"{name}: {answer.message}")
     screen.print("--out writes a plan of one device's run: hwsearch front RUN/DEVICE --budget ... --out NAME.json")
+
+
+def _print_table(headings: Sequence[str], rows: Sequence[tuple[str, ...]], screen: Console) -> None:
+    """``rows`` that end with ``_cells``."""
+    from hwsearch.documents import units
+
+    screen.print(table(headings, rows, left=LEFT))
+    if counts := units.on_counts((row[-2], row[-1]) for row in rows):
+        screen.print(counts)
 
 
 def _cells(candidate: Candidate) -> tuple[str, ...]:
@@ -183,11 +192,11 @@ def _print_chosen(picked: ChosenAgain, written: Plan | None, out: Path | None, s
     asked = units.listing(units.budget(*item) for item in picked.budgets.items())
     screen.print(bold(f"{results.network} x{results.scale} on {results.device.title}", f", within {asked}"))
     rows = [
-        (*_cells(candidate), "chosen" if candidate is chosen else "")
+        ("chosen" if candidate is chosen else "", *_cells(candidate))
         for candidate in (picked.simulated, picked.predicted)
         if candidate is not None
     ]
-    screen.print(table((*CELLS, ""), rows, left=(*LEFT, "")))
+    _print_table(("", *CELLS), rows, screen)
     if picked.simulated is None:
         screen.print("No simulated plan meets the budget; this one is the exact optimum by the run's calibrated damage table.")
     elif picked.predicted is not None:

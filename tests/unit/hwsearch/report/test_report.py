@@ -35,6 +35,14 @@ def test_runs_of_three_are_written_once(bits: list[int], text: str) -> None:
     assert units.compress_bits(bits) == text
 
 
+def test_widths_of_many_layers_are_counted_and_explained() -> None:
+    few = units.brief_bits({"a": 8, "b": 4}, {"x": 8})
+    many = units.brief_bits({f"layer{i}": (4, 8, 16)[i % 3] for i in range(90)}, {"x": 8})
+    assert (few, many) == (("8·4", "8"), ("4 in 30, 8 in 30, 16 in 30", "8"))
+    assert units.on_counts([few]) == ""
+    assert "so many layers" in units.on_counts([few, many])
+
+
 @pytest.mark.parametrize(
     ("function", "value", "text"),
     [
