@@ -16,13 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from hwmodels.errors import BudgetError, UsageError
 from hwmodels.parts import plugins
@@ -32,13 +30,13 @@ from hwsearch.documents.configuration import SCHEMA, Blocks, LeftOut
 from hwsearch.documents.files import jsonable, write_json
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.results import Results
-from hwsearch.pipeline import joined
+from hwsearch.pipeline import block_losses, joined
 from hwsearch.pipeline import optimize as pipeline
 from hwsearch.plans import choose_again
 from hwsearch.plans.choose_again import ChosenAgain
 from hwsearch.problem.pose import AUTO, Pictures, Problem, Request, adapted, choose_pictures, found_network, pose
 from hwsearch.quality import chosen_proxy
-from hwsearch.quality.evaluate import Evaluator, on_patches
+from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.measurement import in_floating_point, prepare
 from hwsearch.quality.shared import Shared
 from hwsearch.report import html
@@ -48,29 +46,16 @@ from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import Run
 from hwsearch.search import blocks as search
 from hwsearch.search import frame_rate, tiling_options
-from hwsearch.search.blocks import Looks, Variant
+from hwsearch.search.blocks import Variant
 from hwsearch.search.exact import exact
-from searchspaces.ir.graph import execute
-from searchspaces.networks.adapted import blocks
 from searchspaces.networks.registry import LoadedNetwork
 
-LOOKS = 24
-"""Blocks that are left out once, those with most weights: a look is a floating-point pass over the pictures."""
-LIGHT = 0.02
-"""A block of a smaller share of the weights of the heaviest one is no candidate."""
-FEW = 0.25
-"""The share of the samples on which every block is left out once; sets of blocks that may do are looked at on all of them."""
 CHAIN = 3
 """Smaller networks at most."""
 MOST_DB = 1.0
 """A network that loses more in floating point is of no use, where no budget says what is."""
 LEAST = 8
 """A network that is worth fewer plans is not searched; and the fewest random plans that check its proxies."""
-STEADY = 8
-"""Crops of the calibration that a network is run on, too. A network without a block may lose nothing on some pictures and blow up
-on others."""
-AWAY = 10.0
-"""One that gives so many times what the whole network gives is of no use, whatever it loses on the search pictures."""
 WHOLE = "whole"
 
 
@@ -122,7 +107,7 @@ def optimize(request: Request, progress: Progress | None = None) -> Results:
     if not request.resume:
         directory.check_empty(request.run_dir)
     found = found_network(request)
-    if not candidates(found):
+    if not block_losses.candidates(found):
         raise UsageError(
             f"{found.name} has no block that could be left out",
             "A block is a part with parts of its own that gives the shape it is given, beside another one. Leave --drop out.",
@@ -196,10 +181,10 @@ def _decided(
 ) -> tuple[Blocks, dict[str, _Network]]:
     """What each block costs, which networks are searched, and with how many plans."""
     most_db = request.budgets.get("loss", MOST_DB)
-    names = candidates(found)
+    names = block_losses.candidates(found)
     with progress.stage("leaving out each block once", len(names)) as stage:
-        looks = _looks(request, found, whole.problem, photos, most_db, stage.advance)
-        looked = looks.blocks({name: weights_of(found, name) for name in names})
+        looks = block_losses.looks(request, found, whole.problem, photos, most_db, stage.advance)
+        looked = looks.blocks({name: block_losses.weights_of(found, name) for name in names})
     made = {WHOLE: whole}
     judges = {WHOLE: in_floating_point(whole.problem, photos)}
     for dropped in search.chain(looked, looks, most_db, CHAIN):
@@ -218,65 +203,6 @@ def _decided(
     }
     told = {block.name: block.loss_db if math.isfinite(block.loss_db) else None for block in looked}
     return known.model_copy(update={"looks": told, "networks": networks}), made
-
-
-def candidates(found: LoadedNetwork, count: int = LOOKS) -> list[str]:
-    """The ``count`` blocks with most weights, in the order of the module; a network's only outer block cannot go, and one that
-    holds next to no weights is not worth a look where others hold some."""
-    known = blocks.blocks(found)
-    outer = [name for name in known if not any(blocks.inside(name, other) for other in known)]
-    held = {name: weights_of(found, name) for name in known if outer != [name]}
-    least = LIGHT * max(held.values(), default=0)
-    heaviest = sorted((name for name in held if held[name] >= least), key=lambda name: -held[name])[:count]
-    return sorted(heaviest, key=[*held].index)
-
-
-def weights_of(found: LoadedNetwork, name: str) -> int:
-    """Weights that a block holds."""
-    return sum(parameter.numel() for parameter in found.module.get_submodule(name).parameters())
-
-
-def _looks(
-    request: Request,
-    found: LoadedNetwork,
-    problem: Problem,
-    photos: Pictures,
-    most_db: float,
-    advance: Callable[[], object] = lambda: None,
-) -> Looks:
-    """What the network loses without blocks, in floating point, on patches of the search pictures where there are any; infinity
-    where it blows up. ``advance``: called for each set of blocks."""
-
-    def run(x: Any) -> Any:
-        return execute(problem.graph, x)
-
-    every = on_patches(run, photos.search, photos.task, request.seed) or Evaluator(run, photos.search, photos.task)
-    count = math.ceil(FEW * len(every.pairs))
-    few, *rest = (Evaluator(run, pairs, photos.task) for pairs in (every.pairs[:count], every.pairs[count:]) if pairs)
-    crops = photos.crops[:: -(-len(photos.crops) // STEADY) or 1]
-    peaks = [_peak(run, crop.low) for crop in crops]
-
-    def first(names: tuple[str, ...]) -> float:
-        advance()
-        try:
-            left = adapted(replace(request, dropped=names), found)
-        except UsageError:  # no block would be left
-            return float("inf")
-        if not all(_peak(left.module, crop.low) <= AWAY * peak for crop, peak in zip(crops, peaks, strict=True)):
-            return float("inf")
-        return few.score(left.module).loss_db
-
-    def then(names: tuple[str, ...]) -> float:
-        (judge,) = rest
-        return judge.score(adapted(replace(request, dropped=names), found).module).loss_db
-
-    return Looks(first, then, count / len(every.pairs), most_db)
-
-
-def _peak(run: Callable[[Any], Any], x: Any) -> float:
-    """Largest magnitude of what comes out; no number where some of it is none."""
-    with torch.no_grad():
-        return float(run(x).abs().max())
 
 
 def _shares(

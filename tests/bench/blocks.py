@@ -30,7 +30,7 @@ sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from hwmodels.pricing.table import estimate  # noqa: E402
 from hwsearch.documents.files import write_json  # noqa: E402
-from hwsearch.pipeline import left_out  # noqa: E402
+from hwsearch.pipeline import block_losses  # noqa: E402
 from hwsearch.problem.pose import Problem, Request, load_network, pose  # noqa: E402
 from hwsearch.quality.evaluate import Evaluator  # noqa: E402
 from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES  # noqa: E402
@@ -82,7 +82,7 @@ def prepare(given: argparse.Namespace) -> Bench:
         split.search, network.scale, network.channels, network.input_kind, count=CROPS, size=given.crop, seed=1
     )
     evaluator = Evaluator(network.module, crops, SuperResolution.of(crops))
-    count = math.ceil(left_out.FEW * len(crops))
+    count = math.ceil(block_losses.FEW * len(crops))
     few, rest = (Evaluator(network.module, own, evaluator.task) for own in (crops[:count], crops[count:]))
     passes = 0
 
@@ -92,8 +92,8 @@ def prepare(given: argparse.Namespace) -> Bench:
         return judge.score(blocks.without(network, names).module).loss_db
 
     looks = Looks(partial(loss_db, few), partial(loss_db, rest), count / len(crops), MOST_DB)
-    names = left_out.candidates(network, given.blocks)
-    known = looks.blocks({name: left_out.weights_of(network, name) for name in names})
+    names = block_losses.candidates(network, given.blocks)
+    known = looks.blocks({name: block_losses.weights_of(network, name) for name in names})
     dropped = search.chain(known, looks, MOST_DB, given.chain)
     problems = {names: pose(replace(request, dropped=names)) for names in [(), *dropped]}
     for names, problem in problems.items():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hwsearch.documents.configuration import Blocks, LeftOut
 from hwsearch.documents.files import write_json
-from hwsearch.pipeline import joined, left_out
+from hwsearch.pipeline import block_losses, joined
 from hwsearch.problem.pose import Request, choose_pictures, found_network, pose
 from hwsearch.runs import run as reader
 
@@ -57,7 +57,7 @@ def test_a_network_that_blows_up_on_a_crop_is_passed_over(light: float, blows_up
     problem = pose(request, found)
     photos = choose_pictures(request, found)
     crop = replace(photos.crops[0], low=torch.full((1, 1, 24, 24), light))
-    loss_db = left_out._looks(request, found, problem, replace(photos, crops=[crop]), 10.0)
+    loss_db = block_losses.looks(request, found, problem, replace(photos, crops=[crop]), 10.0)
     assert loss_db(("body.0",)) == pytest.approx(0.0, abs=1e-6)
     assert (loss_db(("body.0", "body.1")) == float("inf")) == blows_up
 
