@@ -67,7 +67,8 @@ def read_pairs(texts: list[str]) -> list[tuple[int, int]]:
     for text in (part for given in texts for part in re.split(r"[,\s]+", given.strip())):
         match = re.fullmatch(r"(\d{1,2})/(\d{1,2})", text)
         if not match or min(pair := (int(match[1]), int(match[2]))) < 2 or max(pair) > 8:
-            raise UsageError(f"--bits {text!r} is not a pair of widths", "Weights and tensors, 2 to 8 bits each, such as 4/4.")
+            hint = "Weights and tensors, 2 to 8 bits each, such as 4/4. Other options are repeated: --method A --method B."
+            raise UsageError(f"--bits {text!r} is not a pair of widths", hint)
         pairs.append(pair)
     return list(dict.fromkeys(pairs))
 
