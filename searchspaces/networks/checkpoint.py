@@ -27,6 +27,8 @@ AGAIN = "Copy or save the file again, and compare its size with the original's."
 SAVE = "Save tensors only: torch.save(model.state_dict(), path), or better a .safetensors file."
 _DEEPEST = 32
 """Levels of dictionaries in a file; training scripts nest two or three."""
+_NAMED = 4
+"""Files of a folder that are named."""
 _STAND_INS = 64
 """Classes that one file may hold beside its tensors."""
 _FOREIGN = (
@@ -58,7 +60,9 @@ def read(path: str | Path) -> Checkpoint:
     """
     file = Path(path)
     if file.is_dir():
-        raise FileError(f"{path}: a folder, not a weights file", f"Pass a {endings.USUAL} file.")
+        inside = sorted(member.name for member in file.iterdir() if member.suffix in endings.WEIGHTS)[:_NAMED]
+        hint = f"Pass a file of it: {', '.join(inside)}." if inside else f"Pass a {endings.USUAL} file."
+        raise FileError(f"{path}: a folder, not a weights file", hint)
     if not file.is_file():
         raise FileError(f"{path}: no such weights file", f"Pass a {endings.USUAL} file.")
     try:
@@ -101,6 +105,9 @@ def _refuse_foreign(file: Path, start: bytes) -> None:
     if re.match(r"<(!doctype html|html|head|\?xml|!--)", text.lower()):
         hint = "The address gave a page (a login, an error, a preview). Download the file itself, often under `raw` or `resolve`."
         raise FileError(f"{file}: a web page that was saved as weights", hint)
+    if file.name.endswith(".index.json"):
+        hint = "Save the tensors of all its files in one: safetensors.torch.save_file({**one, **other}, path)."
+        raise FileError(f"{file}: an index of weights in several files, a kind that is not read", hint)
     first = text.splitlines()[0][:60] if text else ""
     raise FileError(f"{file}: text, not weights; it begins with {first!r}", "Download or copy the weights file itself.")
 

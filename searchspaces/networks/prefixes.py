@@ -1,4 +1,4 @@
-"""Which of a checkpoint's tensors are the network's: what training frameworks put around and before their names.
+"""Which of a checkpoint's tensors are the network's: what training frameworks put around, before and beside their names.
 
 Frameworks wrap a network (``torch.compile``: ``_orig_mod.``, DataParallel: ``module.``, Lightning: ``model.``, BasicSR:
 ``net_g.``, ``params_ema.``), nest these, and store a discriminator, an averaged copy or the optimizer's state beside it. No list
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hwmodels.errors import FileError
+from searchspaces.networks.reparametrised import in_words, put_together
 
 WRAPPERS = (
     *("params_ema", "state_dict_ema", "ema_state_dict", "model_ema", "ema", "generator_ema", "params", "state_dict"),
@@ -23,6 +24,8 @@ WRAPPERS = (
 """Names that are known to stand before a network's own; an averaged copy is preferred."""
 _INSIDE = re.compile(r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """What wrappers of single modules leave in the middle of a name, and no network calls a layer."""
+_COUNTED = re.compile(r"(?:.*\.)?total_(?:ops|params)")
+"""What a profiler of operations (thop) leaves in every module that it has counted."""
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged)([._]|$)", re.IGNORECASE)
 """Marks of a running average of the weights, which tests better than the weights of the last step."""
 
@@ -57,8 +60,14 @@ def choose(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: 
     Raises:
         FileError: two different sets of tensors fit alike, and nothing says which is meant.
     """
+    whole, joined = put_together(tensors)
+    if put_together(wanted)[1]:  # the network itself keeps its weights in parts
+        whole, joined = dict(tensors), {}
+    counted = [key for key in whole if _COUNTED.fullmatch(key) and key not in wanted]
+    for key in counted:
+        del whole[key]
     inside = any(_INSIDE.search(key) for key in wanted)
-    bare = dict(tensors) if inside else _without_inside(tensors)
+    bare = whole if inside else _without_inside(whole)
     candidates = _candidates(bare, wanted)
     best = max(candidates, key=lambda candidate: candidate.rank)
     needed = sum(not key.endswith("num_batches_tracked") for key in wanted)
@@ -75,7 +84,9 @@ def choose(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: 
                 f"{source}: two networks in this file fit: {_shown(best.prefix)} and {_shown(rival.prefix)}",
                 "Save the one that is meant in a file of its own.",
             )
-    return Chosen(state, tuple(_remarks(tensors, bare, best, candidates)))
+    said = in_words({key: what for key, what in joined.items() if key.startswith(best.prefix)})
+    said += [f"what a profiler counted is left out ({len(counted)} tensors)"] if counted else []
+    return Chosen(state, (*said, *_remarks(whole, bare, best, candidates)))
 
 
 def _without_inside(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from hwmodels.errors import FileError, UsageError
 from searchspaces.networks import checkpoint, through_spandrel
 from searchspaces.networks.prefixes import choose
 from searchspaces.networks.registry import NETWORKS
+from searchspaces.networks.reparametrised import put_together
 from searchspaces.networks.spec import NetworkSpec, blueprint
 
 _log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def look(path: Path, scale: int | None = None) -> Recognised:
         UsageError: several networks fit, or the file fits one at other scales.
         FileError: the file cannot be read, or fits none.
     """
-    tensors = checkpoint.read(path).tensors
+    tensors, _ = put_together(checkpoint.read(path).tensors)
     fits = list(_fits(tensors, path))
     whole = [fit for fit in fits if fit.alike == fit.all]
     found = [fit for fit in whole if scale in (None, fit.scale)]

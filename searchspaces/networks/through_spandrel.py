@@ -19,6 +19,7 @@ from hwmodels.errors import FileError, UsageError
 from searchspaces.networks import checkpoint
 from searchspaces.networks.prefixes import views
 from searchspaces.networks.registry import LoadedNetwork
+from searchspaces.networks.reparametrised import in_words, put_together
 from searchspaces.networks.several_outputs import picture_alone
 from searchspaces.networks.weights import as_numbers, sha256
 
@@ -67,12 +68,15 @@ def look(path: str | Path) -> Found | Unavailable | None:
     library = _library()
     if isinstance(library, Unavailable):
         return library
-    for prefix, state in views(checkpoint.read(path).tensors):
-        for support in library.MAIN_REGISTRY.architectures("detection"):
-            if _detects(support, state):
-                found = _found(library, _loaded(support.architecture, as_numbers(state, path), path), path)
-                said = (f"{Path(path).name}: {prefix} is taken off the names of its tensors.",) if prefix else ()
-                return replace(found, remarks=(*said, *found.remarks))
+    read = checkpoint.read(path).tensors
+    whole, joined = put_together(read)  # a family may keep its weights in parts itself
+    for tensors, said in ((read, []), *([(whole, in_words(joined))] if joined else [])):
+        for prefix, state in views(tensors):
+            for support in library.MAIN_REGISTRY.architectures("detection"):
+                if _detects(support, state):
+                    found = _found(library, _loaded(support.architecture, as_numbers(state, path), path), path)
+                    off = [f"{prefix} is taken off the names of its tensors"] if prefix else []
+                    return replace(found, remarks=(*(f"{Path(path).name}: {words}." for words in (*said, *off)), *found.remarks))
     return None
 
 

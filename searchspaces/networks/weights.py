@@ -58,7 +58,7 @@ def read_weights(path: str | Path, wanted: Mapping[str, Tensor]) -> Weights:
     remarks = list(chosen.remarks)
     if found.unread:
         remarks.append(f"not read, because loading them could run code: {', '.join(found.unread)}")
-    return Weights(as_numbers(chosen.state, path), tuple(f"{Path(path).name}: {remark}." for remark in remarks))
+    return Weights(as_numbers(chosen.state, path), tuple(f"{Path(path).name}: {remark.removesuffix('.')}." for remark in remarks))
 
 
 def as_numbers(state: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:

@@ -84,6 +84,11 @@ def test_plain_weights_need_no_words(state: State, tmp_path: Path) -> None:
     assert_taken(tmp_path / "w.pth", state)
 
 
+def test_what_a_profiler_counted_is_left_out(state: State, tmp_path: Path) -> None:
+    torch.save({**state, "total_ops": torch.zeros(1), "first_part.0.total_params": torch.zeros(1)}, tmp_path / "w.pth")
+    assert_taken(tmp_path / "w.pth", state, "what a profiler counted is left out (2 tensors)")
+
+
 def _beside(state: State) -> dict[str, Callable[[], Any]]:
     optimizer = {"state": {0: {"exp_avg": torch.zeros(56, 1, 5, 5)}}, "param_groups": [{"lr": 1e-3, "params": [0]}]}
     discriminator = prefixed({"features.0.weight": torch.zeros(8, 1, 3, 3)}, "net_d.")
