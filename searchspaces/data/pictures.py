@@ -18,13 +18,15 @@ from torch import Tensor
 
 from hwmodels.errors import FileError
 from searchspaces.data.bicubic import imresize
-from searchspaces.data.decoding import load_picture
+from searchspaces.data.decoding import load_picture, picture_size
 from searchspaces.data.luma import luma
 
 InputKind = Literal["low", "upsampled"]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
 SMALLEST_WINDOW = 32
 """Input pixels a side."""
+_LISTED = 8
+"""Pictures of a folder that a refusal names."""
 PHOTOS = Path(__file__).parents[1] / "photos"
 
 
@@ -76,7 +78,8 @@ class Split(NamedTuple, Generic[E]):
 
 
 def load_folder(path: str | Path) -> list[Picture]:
-    """The pictures of a folder and its sub-folders, in the order of their names.
+    """The pictures of a folder and its sub-folders, in the order of their names; hidden ones, as computers leave beside others
+    (``._photo.jpg``), are passed over.
 
     Raises:
         FileError: not a folder, or no pictures in it.
@@ -84,7 +87,8 @@ def load_folder(path: str | Path) -> list[Picture]:
     folder = Path(path)
     if not folder.is_dir():
         raise FileError(f"{path}: not a folder", "Pass a folder with pictures.")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = [p for p in found if not any(part.startswith((".", "__MACOSX")) for part in p.relative_to(folder).parts)]
     if not files:
         raise FileError(f"{path}: no pictures in this folder", f"Endings that are read: {', '.join(sorted(SUFFIXES))}.")
     return [Picture(file.relative_to(folder).with_suffix("").as_posix(), file) for file in files]
@@ -152,10 +156,10 @@ def pairs(
     Raises:
         FileError: a picture cannot be read, or is smaller than 16 low-resolution pixels.
     """
+    _require_sizes(pictures, 16 * scale)
     made = []
     for picture in pictures:
-        rgb = picture.rgb
-        _require(picture, rgb, 16 * scale)
+        rgb = _in_colours(picture)
         if side is not None:
             top, left = (max(0, (length - side) // 2) for length in rgb.shape[:2])
             rgb = rgb[top : top + side, left : left + side]
@@ -181,10 +185,10 @@ def crops(
     """
     rng = np.random.default_rng(seed)
     total, edge = max(count, len(pictures)), size * scale
+    _require_sizes(pictures, edge)
     made = []
     for i, picture in enumerate(pictures):
-        rgb = picture.rgb
-        _require(picture, rgb, edge)
+        rgb = _in_colours(picture)
         for n in range(total // len(pictures) + (i < total % len(pictures))):
             top, left = (int(rng.integers(0, length - edge + 1)) for length in rgb.shape[:2])
             patch = rgb[top : top + edge, left : left + edge]
@@ -192,15 +196,34 @@ def crops(
     return made
 
 
-def _require(picture: Picture, rgb: np.ndarray, edge: int) -> None:
-    height, width = rgb.shape[:2]
-    if min(height, width) < edge:
-        raise FileError(
-            f"{picture.path}: {height}x{width} pixels (height x width) are smaller than a patch",
-            f"Pictures must be at least {edge}x{edge} pixels here.",
-        )
+def _require_sizes(pictures: Sequence[Picture], edge: int) -> None:
+    """Raises FileError where pictures, by their heads, are no pictures or have a side of less than ``edge`` pixels: all of them
+    at once, so that nobody takes out one after the other."""
+    problems, hint = [], ""
+    for picture in pictures:
+        try:
+            height, width = picture_size(picture.path)
+        except FileError as error:
+            problems.append(error.message)
+            hint = hint or error.hint or ""
+            continue
+        if min(height, width) < edge:
+            problems.append(f"{picture.path}: {height}x{width} pixels (height x width) are smaller than a patch")
+            hint = f"Pictures must be at least {edge}x{edge} pixels here."
+    if len(problems) == 1:
+        raise FileError(problems[0], hint)
+    if problems:
+        more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
+        lines = "\n".join(f"  - {line}" for line in (*problems[:_LISTED], *more))
+        raise FileError(f"{len(problems)} pictures cannot be used:\n{lines}", hint)
+
+
+def _in_colours(picture: Picture) -> np.ndarray:
+    """The picture ``uint8 [H, W, 3]``, which must have more than one colour."""
+    rgb = picture.rgb
     if rgb.min() == rgb.max():
         raise FileError(f"{picture.path}: the picture has one colour only", "It says nothing about quality; take it out.")
+    return rgb
 
 
 def patches(pairs: Sequence[Pair], count: int, size: int, seed: int = 0) -> list[Pair]:

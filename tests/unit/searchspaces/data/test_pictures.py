@@ -196,6 +196,29 @@ def test_smaller_than_a_patch(tmp_path: Path) -> None:
         pairs([small], 2, 3)
 
 
+def test_what_a_computer_hides_is_no_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "._a.png", ".thumbnails/b.png", "__MACOSX/._a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(RGB).save(tmp_path / name)
+    assert [picture.name for picture in load_folder(tmp_path)] == ["a"]
+
+
+def test_all_pictures_that_cannot_be_used_are_named_at_once(tmp_path: Path) -> None:
+    good = Picture("good", _saved(tmp_path, Image.fromarray(np.tile(RGB, (8, 8, 1)))))
+    bad = []
+    for name, side in (("x", 3), ("y", 7)):
+        bad.append(Picture(name, tmp_path / f"{name}.png"))
+        Image.fromarray(RGB[:side, :side]).save(bad[-1].path)
+    (tmp_path / "z.png").write_text("no picture")
+    bad.append(Picture("z", tmp_path / "z.png"))
+    for use in (pairs, crops):
+        with pytest.raises(FileError, match="3 pictures cannot be used") as caught:
+            use([bad[0], good, *bad[1:]], 2, 3)
+        assert all(f"{name}.png: " in caught.value.message for name in "xyz")
+        assert "at least" in str(caught.value.hint)
+    crops([good], 2, 3)
+
+
 def test_pairs_are_cut_to_what_a_network_takes() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (88, 72, 3), dtype=np.uint8)
     pair = pictures.make_pair("p", rgb, 2, 3)
