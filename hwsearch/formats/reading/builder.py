@@ -20,7 +20,7 @@ from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.maps.activation import Abs, Clip, Exp, Relu, Relu6, Sigmoid, Softplus
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Mul
-from searchspaces.ops.moves.move import Concat, Expand, Gather, Permute, Reshape, View
+from searchspaces.ops.moves.move import Concat, Expand, Gather, Permute, Reshape, Slice, View
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import AvgPool, MaxPool, Mean, Reduction
@@ -231,6 +231,24 @@ class Builder:
         if found == tuple(range(self.shapes[source][lying])):
             return Map(source, value.axes)
         return Map(self.emit(name, Gather(found, lying), [source]), value.axes)
+
+    def part(self, name: str, value: Map, axis: int, start: int, stop: int, step: int = 1) -> Map:
+        """Places along an axis of the value. Rows and columns of a picture are cut off, as convolutions can take up."""
+        lying, side = value.axes[axis], self.shape(value)[axis]
+        if (start, stop, step) == (0, side, 1):
+            return value
+        if step == 1 and lying > 1 and len(value.axes) == 4 and self.channels_on(value) == 1:
+            ends = (-start, stop - side)
+            return Map(self.emit(name, Pad((*ends, 0, 0) if lying == 3 else (0, 0, *ends)), [value.name]), value.axes)
+        return Map(self.emit(name, Slice(start, stop, lying, step), [value.name]), value.axes)
+
+    def concatenated(self, name: str, values: Sequence[Map], axis: int) -> Map:
+        """Values one after the other along an axis of theirs; in the order in which they lie, where that is one."""
+        axis %= len(values[0].axes)
+        order = values[0].axes
+        if any(value.axes != order for value in values):
+            return self.put(name, Concat(axis), values)
+        return Map(self.emit(name, Concat(order[axis]), [value.name for value in values]), order)
 
     def up_to(self, last: str) -> list[Node]:
         """The nodes that ``last`` depends on, in execution order, ``last`` at the end; the input first in any case."""

@@ -89,25 +89,16 @@ def _concat(walk: Walk, call: Call) -> Value:
     beside = next(value for value in given if isinstance(value, Map))
     axis = call.axis(len(beside.axes), 1)
     values = [_constant_part(walk, call, v.real, beside, axis) if isinstance(v, Constant) else v for v in given if v is not None]
-    return concatenated(walk, call.name, values, axis)
+    return walk.concatenated(call.name, values, axis)
 
 
 def _constant_part(walk: Walk, call: Call, values: np.ndarray, beside: Map, axis: int) -> Map:
     """Constants beside a value along an axis: they are added to zero times a part of it."""
     if axis == 0 or values.ndim != len(beside.axes) or (values != values[:1]).any():
         raise NotRead("a part is a constant that differs between pictures")
-    first = part(walk, f"{call.name}.beside", beside, axis, 0, 1)
+    first = walk.part(f"{call.name}.beside", beside, axis, 0, 1)
     nothing = walk.scaled(f"{call.name}.nothing", first, 0.0, 0.0)
     return walk.pointwise(f"{call.name}.constant", Add(), [nothing], {"other": tensor(values[:1])})
-
-
-def concatenated(walk: Walk, name: str, values: Sequence[Map], axis: int) -> Map:
-    """Values one after the other along an axis of theirs; in the order in which they lie, where that is one."""
-    orders = {value.axes for value in values}
-    if len(orders) != 1:
-        return walk.put(name, Concat(axis), values)
-    order = values[0].axes
-    return Map(walk.emit(name, Concat(order[axis]), [value.name for value in values]), order)
 
 
 @READS.register("Split", becomes=(Slice,))
@@ -128,7 +119,7 @@ def _parts(walk: Walk, names: Sequence[str], value: Map, axis: int, sizes: Seque
     side, stops = walk.shape(value)[axis], np.cumsum(sizes).tolist()
     if not stops or stops[-1] != side or min(sizes) < 1:
         raise NotRead(f"{side} places in parts of {list(sizes)}")
-    return [part(walk, name, value, axis, stop - size, stop) for name, size, stop in zip(names, sizes, stops, strict=False)]
+    return [walk.part(name, value, axis, stop - size, stop) for name, size, stop in zip(names, sizes, stops, strict=False)]
 
 
 @READS.register("SplitToSequence", becomes=(Slice, Reshape))
@@ -158,17 +149,6 @@ def _sequence_at(walk: Walk, call: Call) -> Value:
     return items[place]
 
 
-def part(walk: Walk, name: str, value: Map, axis: int, start: int, stop: int, step: int = 1) -> Map:
-    """Places along an axis of a value. Rows and columns of a picture are cut off, as convolutions can take up."""
-    lying, side = value.axes[axis], walk.shape(value)[axis]
-    if (start, stop, step) == (0, side, 1):
-        return value
-    if step == 1 and lying > 1 and len(value.axes) == 4 and walk.channels_on(value) == 1:
-        ends = (-start, stop - side)
-        return Map(walk.emit(name, Pad((*ends, 0, 0) if lying == 3 else (0, 0, *ends)), [value.name]), value.axes)
-    return Map(walk.emit(name, Slice(start, stop, lying, step), [value.name]), value.axes)
-
-
 @READS.register("Slice", becomes=(Slice, Flip, Pad))
 def _slice(walk: Walk, call: Call) -> Value:
     value = call.map()
@@ -185,7 +165,7 @@ def _slice(walk: Walk, call: Call) -> Value:
             continue
         if step < 0:
             raise NotRead(f"by steps of {step}")
-        value = part(walk, name, value, axis, found[0], max(found[1], found[0]), step)
+        value = walk.part(name, value, axis, found[0], max(found[1], found[0]), step)
     return value
 
 
@@ -202,7 +182,7 @@ def _gather(walk: Walk, call: Call) -> Value:
     shape = walk.shape(value)
     after = (*shape[:axis], *index.shape, *shape[axis + 1 :])
     if len(places) == 1:
-        found = part(walk, f"{call.name}.part", value, axis, places[0], places[0] + 1)
+        found = walk.part(f"{call.name}.part", value, axis, places[0], places[0] + 1)
     elif (times := _times(places, side)) > 1:
         found = Map(walk.emit(call.name, Repeat(times, value.axes[axis]), [value.name]), value.axes)
     else:
@@ -241,7 +221,7 @@ def _tile(walk: Walk, call: Call) -> Value:
     value = call.map()
     for axis, count in enumerate(call.numbers(1, "how often").astype(int).tolist()):
         if count > 1:
-            value = concatenated(walk, f"{call.name}.{axis}", [value] * count, axis)
+            value = walk.concatenated(f"{call.name}.{axis}", [value] * count, axis)
     return value
 
 

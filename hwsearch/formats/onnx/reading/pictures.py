@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from hwsearch.formats.onnx.reading.convolutions import window_padding
-from hwsearch.formats.onnx.reading.moves import concatenated, part
 from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
@@ -67,10 +66,10 @@ def _wrapped(walk: Walk, name: str, value: Map, around: Mapping[int, tuple[int, 
             raise NotRead("wrap padding that cuts off")
         pieces = [value]
         if before:
-            pieces.insert(0, part(walk, f"{name}.end", value, axis, side - before, side))
+            pieces.insert(0, walk.part(f"{name}.end", value, axis, side - before, side))
         if after:
-            pieces.append(part(walk, f"{name}.beginning", value, axis, 0, after))
-        value = concatenated(walk, name, pieces, axis) if len(pieces) > 1 else value
+            pieces.append(walk.part(f"{name}.beginning", value, axis, 0, after))
+        value = walk.concatenated(name, pieces, axis) if len(pieces) > 1 else value
     return value
 
 

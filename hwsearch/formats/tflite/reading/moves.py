@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,16 +54,7 @@ def _transpose(walk: Walk, call: Call) -> Value:
 def _concat(walk: Walk, call: Call) -> Value:
     if all(isinstance(value, np.ndarray) for value in call.inputs):
         return np.concatenate([call.constant(i) for i in range(len(call.inputs))], int(call.options["Axis"]))
-    return joined(walk, call.name, [call.map(i) for i in range(len(call.inputs))], int(call.options["Axis"]))
-
-
-def joined(walk: Walk, name: str, values: Sequence[Map], axis: int) -> Map:
-    """Values one after the other along an axis of theirs."""
-    axis %= len(values[0].axes)
-    if len({value.axes for value in values}) != 1:
-        return walk.put(name, Concat(axis), values)
-    order = values[0].axes
-    return Map(walk.emit(name, Concat(order[axis]), [value.name for value in values]), order)
+    return walk.concatenated(call.name, [call.map(i) for i in range(len(call.inputs))], int(call.options["Axis"]))
 
 
 @READS.register("PACK", becomes=(Reshape, Concat))
@@ -77,7 +67,7 @@ def _pack(walk: Walk, call: Call) -> Value:
         shape = list(walk.shape(call.map(place)))
         at = axis % (len(shape) + 1)
         parts.append(walk.reshaped(f"{call.name}.{place}", call.map(place), [*shape[:at], 1, *shape[at:]]))
-    return joined(walk, call.name, parts, axis)
+    return walk.concatenated(call.name, parts, axis)
 
 
 @READS.register("UNPACK", becomes=(Slice, Reshape))
@@ -90,7 +80,7 @@ def _unpack(walk: Walk, call: Call) -> Any:
     axis = int(call.options["Axis"]) % len(shape)
     rest = [*shape[:axis], *shape[axis + 1 :]]
     return [
-        walk.reshaped(f"{call.name}.{i}", part(walk, f"{call.name}.{i}.part", value, axis, i, i + 1), rest)
+        walk.reshaped(f"{call.name}.{i}", walk.part(f"{call.name}.{i}.part", value, axis, i, i + 1), rest)
         for i in range(shape[axis])
     ]
 
@@ -106,20 +96,9 @@ def _split(walk: Walk, call: Call) -> Any:
     if stops[-1] != side or min(sizes) < 1:
         raise NotRead(f"{side} places in parts of {sizes}")
     return [
-        part(walk, f"{call.name}.{i}", value, axis, stop - size, stop)
+        walk.part(f"{call.name}.{i}", value, axis, stop - size, stop)
         for i, (size, stop) in enumerate(zip(sizes, stops, strict=True))
     ]
-
-
-def part(walk: Walk, name: str, value: Map, axis: int, start: int, stop: int, step: int = 1) -> Map:
-    """Places along an axis of a value. Rows and columns of a picture are cut off, as convolutions can take up."""
-    lying, side = value.axes[axis], walk.shape(value)[axis]
-    if (start, stop, step) == (0, side, 1):
-        return value
-    if step == 1 and lying > 1 and len(value.axes) == 4 and walk.channels_on(value) == 1:
-        ends = (-start, stop - side)
-        return Map(walk.emit(name, Pad((*ends, 0, 0) if lying == 3 else (0, 0, *ends)), [value.name]), value.axes)
-    return Map(walk.emit(name, Slice(start, stop, lying, step), [value.name]), value.axes)
 
 
 @READS.register("SLICE", becomes=(Slice, Pad))
@@ -133,7 +112,7 @@ def _slice(walk: Walk, call: Call) -> Value:
     for axis, (start, count) in enumerate(zip(begin, size, strict=True)):
         whole = count == -1 or (len(stored.shape) == len(before) and start == 0 and count == stored.shape[axis])
         stop = before[axis] if whole else start + count
-        value = part(walk, f"{call.name}.{axis}" if axis < len(begin) - 1 else call.name, value, axis, start, stop)
+        value = walk.part(f"{call.name}.{axis}" if axis < len(begin) - 1 else call.name, value, axis, start, stop)
     return value
 
 
@@ -164,7 +143,7 @@ def _strided(walk: Walk, call: Call) -> Value:
         elif found[2] < 0:
             raise NotRead(f"by steps of {found[2]}")
         else:
-            value = part(walk, f"{call.name}.{axis}", value, axis, found[0], found[1], found[2])
+            value = walk.part(f"{call.name}.{axis}", value, axis, found[0], found[1], found[2])
     if not shrinks:
         return value
     return walk.reshaped(call.name, value, [side for axis, side in enumerate(walk.shape(value)) if axis not in shrinks])
@@ -194,7 +173,7 @@ def _tile(walk: Walk, call: Call) -> Value:
     value = call.map()
     for axis, count in enumerate(call.integers(1, "how often")):
         if count > 1:
-            value = joined(walk, f"{call.name}.{axis}", [value] * count, axis)
+            value = walk.concatenated(f"{call.name}.{axis}", [value] * count, axis)
     return value
 
 
