@@ -106,6 +106,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
         **terms._asdict(),
         energy_j=energy_j,
         weight_bytes=_stored(device, workload, space, runs, packed),
+        constant_bytes=memory.constant_bytes(workload, choices.tensor_bytes),
         weight_column=np.array(workload.weight_columns, dtype=np.int64),
         input_column=np.array([workload.tensors[i].group for i in largest], dtype=np.int64),
         output_column=np.array([workload.tensors[layer.output].group for layer in workload.layers], dtype=np.int64),
@@ -210,7 +211,7 @@ def explain(table: CostTable, plan: ArrayLike) -> list[dict[str, Any]]:
                 "activation_s": terms["activations"],
                 "overhead_s": terms["overhead"],
                 "latency_s": float(table.latency_s[row][at]),
-                "weight_bytes": int(table.weight_bytes[row, w, a]) if has_weights else 0,
+                "weight_bytes": round(float(table.stored_bytes(row)[at])),
                 "binds": max(terms, key=terms.__getitem__),
             }
         )
@@ -262,6 +263,8 @@ def _choices(device: Device, workload: Workload, space: Space, runs: list[list[P
                 memory.moved_weight_bytes(device, workload.layers[row], int(stored), p)
                 for stored, p in zip(packed[row, w], runs[w], strict=True)
             ]
+    # A layer with constant operands has no weights: both travel in one column, the operands as wide as what the layer reads.
+    moved += np.einsum("laa->la", memory.constant_bytes(workload, tensor_bytes, moved=True))[:, None, :]
     return Choices(
         _unpack(device, space, runs) / rate,
         np.array([[int(p.activations.is_wide) for p in row] for row in runs]),

@@ -95,6 +95,19 @@ Work = Contract | Map | Reduce | Move
 
 
 @dataclass(frozen=True)
+class Constant:
+    """An operand of a layer that is stored with the network instead of computed: a mask, a bias of positions, a factor.
+
+    ``elements``: how many numbers it has. ``flags``: each of them is yes or no. ``repeated``: an earlier layer reads the same
+    numbers, which are stored once.
+    """
+
+    elements: int
+    flags: bool = False
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
 class Layer:
     """One operation of the network at one input size.
 
@@ -102,6 +115,7 @@ class Layer:
     what an output pixel sees of its input; None: the whole of it, or there are no pixels. ``label`` is what the owner of the
     network calls the operation: it is shown and decides nothing. ``weights_of``: the earlier layer whose weights these are, by
     name; empty: its own. Such weights have one width and are stored once, and travel to the arithmetic for every use.
+    ``bias_count``: numbers of single precision, such as biases and slopes; ``constants``: operands that are no tensors.
     """
 
     name: str
@@ -114,6 +128,7 @@ class Layer:
     window: Window | None = POINT
     label: str = ""
     weights_of: str = ""
+    constants: tuple[Constant, ...] = ()
 
     @property
     def macs(self) -> int:
@@ -224,7 +239,7 @@ class Workload:
 
     ``group_names[g]`` names width group ``g`` after its first tensor. ``uncounted`` lists operations that have no row;
     whoever prices the workload must show them. ``written`` tells what the file that ships holds for each layer; None: the layers
-    as they are.
+    as they are. ``number_bytes``: of each number of a constant operand in that file; 0: as wide as the tensors beside it.
     """
 
     name: str
@@ -233,6 +248,7 @@ class Workload:
     group_names: tuple[str, ...]
     uncounted: tuple[str, ...] = ()
     written: Written | None = None
+    number_bytes: int = 0
 
     @property
     def held(self) -> tuple[dict[int, int], ...]:

@@ -88,6 +88,32 @@ def channel_bytes(device: Device, layer: Layer, channels: int, weights: NumberFo
     return BIAS_BYTES * layer.bias_count + SCALE_BYTES * channels + slopes
 
 
+def constant_bytes(workload: Workload, tensor_bytes: np.ndarray, *, moved: bool = False) -> np.ndarray:
+    """Bytes of what every layer reads beside tensors and weights, by the width of its input and of its output:
+    ``float64[L, nA, nA]``, whole bytes.
+
+    A constant operand stands in the file as wide as the wider of its layer's tensors and in no less than a byte
+    (``tensor_bytes float64[nA]``), or as ``Workload.number_bytes`` says; a flag takes a byte. What several layers read is stored
+    with the first of them: where their widths differ, a file holds a copy for each width, which is not counted. Numbers of a
+    function (a normalization's factors) have single precision.
+
+    Args:
+        moved: what travels to the arithmetic instead of what is stored: what is stored once travels for every layer, and the
+            numbers of a function, of which there are few, are left out, as biases are.
+    """
+    each = np.maximum(np.maximum.outer(tensor_bytes, tensor_bytes), 1.0)
+    if workload.number_bytes:
+        each = np.full_like(each, workload.number_bytes)
+    found = np.zeros((len(workload.layers), *each.shape))
+    for row, layer in enumerate(workload.layers):
+        if not moved and not layer.weight_count:
+            found[row] += BIAS_BYTES * layer.bias_count
+        for constant in layer.constants:
+            if moved or not constant.repeated:
+                found[row] += np.ceil(constant.elements * (1.0 if constant.flags else each))
+    return found
+
+
 def ports(device: Device) -> Ports:
     """Seconds per byte of the device's memories. On-chip memory is at least as fast as what lies behind it."""
 

@@ -34,6 +34,7 @@ def rewrite(workload: Workload, pieces: Rewrite) -> Rewritten:
         if not found:
             layers.append(layer)
             owner.append(row)
+        reads = next((number for number, piece in enumerate(found) if piece.weighs), 0)
         for number, piece in enumerate(found):
             last = number == len(found) - 1
             target = workload.tensors[layer.output]
@@ -51,6 +52,7 @@ def rewrite(workload: Workload, pieces: Rewrite) -> Rewritten:
                     weight_count=layer.weight_count if piece.weighs else 0,
                     bias_count=layer.bias_count if piece.weighs else 0,
                     finish=piece.finish,
+                    constants=layer.constants if number == reads else (),
                 )
             )
             owner.append(row)
@@ -60,7 +62,14 @@ def rewrite(workload: Workload, pieces: Rewrite) -> Rewritten:
         for i in dict.fromkeys(layer.inputs):
             readers[i].append(row)
     linked = (replace(t, producer=producers.get(i, -1), readers=tuple(readers[i])) for i, t in enumerate(tensors))
-    made_of = Workload(workload.name, tuple(layers), tuple(linked), workload.group_names, workload.uncounted)
+    made_of = Workload(
+        workload.name,
+        tuple(layers),
+        tuple(linked),
+        workload.group_names,
+        workload.uncounted,
+        number_bytes=workload.number_bytes,
+    )
     return Rewritten(made_of, tuple(owner))
 
 

@@ -86,6 +86,7 @@ class CostTable:
             and every memory port work side by side and the overhead is added; on microcontrollers all terms add up.
         weight_bytes: ``int64[L, nW, nA]``, stored weights, biases and per-channel scales, by weight and input width; weights of
             several layers with the first of them.
+        constant_bytes: ``float64[L, nA, nA]``, stored operands and functions' numbers of a layer, by input and output width.
         weight_column: ``int64[L]``, weight decision of a layer, -1 for none; layers may share one.
         input_column, output_column: ``int64[L]``, width group of its (largest) input and of its output.
         live, step_layer: ``int64[S, G]``, elements of each group alive at each step; ``int64[S]``, the layer it belongs to.
@@ -112,6 +113,7 @@ class CostTable:
     latency_s: np.ndarray
     energy_j: np.ndarray
     weight_bytes: np.ndarray
+    constant_bytes: np.ndarray
     weight_column: np.ndarray
     input_column: np.ndarray
     output_column: np.ndarray
@@ -138,6 +140,12 @@ class CostTable:
         found: int = self.weighted + self.live.shape[1]
         return found
 
+    def stored_bytes(self, layer: int) -> np.ndarray:
+        """``float64[nW, nA, nA]``: everything that is stored for a layer; of one without weights alike for all their widths."""
+        weights = self.weight_bytes[layer] if self.weight_column[layer] >= 0 else np.zeros_like(self.weight_bytes[layer])
+        found: np.ndarray = weights[:, :, None] + self.constant_bytes[layer]
+        return found
+
     def choice(self, layer: int, plan: np.ndarray) -> tuple[int, int, int]:
         """Indices (weight, input, output) of one layer in its tables under ``plan int[D]``."""
         weight = int(self.weight_column[layer])
@@ -153,9 +161,8 @@ class CostTable:
         merged: dict[tuple[int, int, int], np.ndarray] = {}
         for row in range(len(self.layers)):
             weight, source, target = (int(c[row]) for c in (self.weight_column, self.input_column, self.output_column))
-            stored = np.broadcast_to(self.weight_bytes[row][:, :, None], self.latency_s[row].shape) if weight >= 0 else 0.0
             price = np.zeros((*self.latency_s[row].shape, 4))
-            price[..., 0], price[..., 1], price[..., 2] = self.latency_s[row], stored, self.energy_j[row]
+            price[..., 0], price[..., 1], price[..., 2] = self.latency_s[row], self.stored_bytes(row), self.energy_j[row]
             if weight < 0:
                 price = price[:1]
             if source == target:

@@ -171,6 +171,7 @@ def _tile(workload: Workload, rows: _Axis, columns: _Axis) -> Tile:
         workload.group_names,
         workload.uncounted,
         workload.written,
+        workload.number_bytes,
         tuple(bool(rows.new[each.output]) for each in workload.layers),
         tuple(held),
     )

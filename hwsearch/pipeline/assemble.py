@@ -94,7 +94,7 @@ def reference(problem: Problem, photos: Pictures) -> Reference:
         quality_db=float(np.mean([figure.quality for figure in figures])),
         second=float(np.mean([figure.second for figure in figures])),
         baseline_db=float(np.mean(simplest)) if simplest else None,
-        weight_bytes=4 * problem.graph.parameters,
+        weight_bytes=4 * (problem.graph.parameters + problem.graph.constants),
         latency_s=latency,
         precision=precision,
     )

@@ -41,7 +41,7 @@ MUCH = 0.05
 """Share of the parameters from which constant operands are told of."""
 CONSTANTS = (
     "Constant operands (masks and biases of attention, for a picture of this size) hold {:,} numbers beside {:,} parameters: "
-    "files store them in the widths of tensors, and neither sizes of weights nor latencies count them."
+    "sizes of weights and latencies count them, for they are stored with the weights and read for every picture."
 )
 AUTO = ("auto",)
 """What ``Request.dropped`` may be beside names: a search decides (see ``pipeline.left_out``)."""
@@ -133,7 +133,7 @@ class Problem:
 
     @property
     def beside_weights(self) -> tuple[str, ...]:
-        """What is stored beside the weights and is in none of their sizes, where it is much."""
+        """What is stored beside the weights and counts among their sizes, where it is much."""
         constants, parameters = self.graph.constants, self.graph.parameters
         if constants < MUCH * parameters:
             return ()

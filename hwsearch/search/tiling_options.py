@@ -103,7 +103,7 @@ def _extreme(tiled: PricedTiling, *, widest: bool) -> dict[str, float]:
     the smallest is one)."""
     table, which = tiled.table, np.max if widest else np.min
     peak = float(table.live.sum(axis=1).max() * which(table.element_bytes)) + table.runtime_bytes
-    weights = float(which(table.weight_bytes, axis=(1, 2)).sum())
+    weights = sum(float(which(table.stored_bytes(row))) for row in range(len(table.layers)))
     return {"weight_bytes": weights, "peak_activation_bytes": peak, "memory_bytes": weights + peak}
 
 

@@ -12,6 +12,7 @@ Tensors have any rank; the first axis is that of pictures. Which axis has the ch
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,7 +28,9 @@ from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Activation
 from searchspaces.ops.state import Remember, State
 
-CONSTANTS = ("other", "mask")
+MASK = "mask"
+"""Role of a constant operand whose numbers say yes (not zero) or no."""
+CONSTANTS = ("other", MASK)
 """Roles of weights that are operands rather than numbers of a function."""
 
 
@@ -162,8 +165,21 @@ class Graph:
 
     @property
     def constants(self) -> int:
-        """How many numbers stand in constant operands."""
-        return sum(node.weights[role].numel() for node in self.nodes for role in CONSTANTS if role in node.weights)
+        """How many numbers stand in constant operands; equal operands count once."""
+        places = ((node, role) for node in self.nodes for role in CONSTANTS if role in node.weights)
+        return sum(node.weights[role].numel() for node, role in places if (node.name, role) not in self.repeated)
+
+    @cached_property
+    def repeated(self) -> frozenset[tuple[str, str]]:
+        """Constant operands, by node and role, whose numbers an earlier node has in the same role: files store them once."""
+        seen, found = set[bytes](), set[tuple[str, str]]()
+        for node in self.nodes:
+            for role in CONSTANTS:
+                if role in node.weights:
+                    digest = hashlib.sha256(role.encode() + node.weights[role].contiguous().numpy().tobytes()).digest()
+                    found |= {(node.name, role)} if digest in seen else set()
+                    seen.add(digest)
+        return frozenset(found)
 
     def _earlier(self, node: Node, role: str) -> bool:
         """Whether an earlier layer of the same weights has the same numbers in this role."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from hwmodels import workload as table
-from searchspaces.ir.graph import Graph, Node
+from searchspaces.ir.graph import CONSTANTS, MASK, Graph, Node
 from searchspaces.ir.shapes import channel_axes, propagate, shapes
 from searchspaces.ops.base import Shape, elements
 from searchspaces.ops.contractions.conv import Conv
@@ -17,7 +17,7 @@ __all__ = ["propagate", "to_workload"]
 def to_workload(graph: Graph, height: int, width: int) -> table.Workload:
     """The layers and tensors of ``graph`` for an input of ``height`` x ``width`` pixels.
 
-    Slopes of PReLU, scales and constant operands count among a layer's biases. A layer that is called twice has two rows, and
+    Slopes of PReLU and factors of a normalization count among a layer's biases. A layer that is called twice has two rows, and
     weights that several layers have are those of the first (``weights_of``). Operations that could not be traced have a row of
     element-wise work, the shape of their first input, and stand in ``uncounted``.
 
@@ -33,7 +33,7 @@ def to_workload(graph: Graph, height: int, width: int) -> table.Workload:
     computed = [node for node in graph.nodes if node.name not in given]
     row_of = {node.name: row for row, node in enumerate(computed)}
     owners = {name: users[0] for name, users in graph.weight_groups.items()}
-    layers = tuple(_layer(node, found, tensor_of, owners.get(node.name, node.name)) for node in computed)
+    layers = tuple(_layer(node, found, tensor_of, owners.get(node.name, node.name), graph.repeated) for node in computed)
     readers: list[list[int]] = [[] for _ in graph.nodes]
     for row, layer in enumerate(layers):
         for source in dict.fromkeys(layer.inputs):
@@ -65,10 +65,15 @@ def _places(shape: Shape, axis: int) -> tuple[int, int, int]:
     return shape[axis], elements(shape) // max(shape[axis], 1), 1
 
 
-def _layer(node: Node, found: Mapping[str, Shape], tensor_of: Mapping[str, int], owner: str) -> table.Layer:
+def _layer(
+    node: Node, found: Mapping[str, Shape], tensor_of: Mapping[str, int], owner: str, repeated: Collection[tuple[str, str]]
+) -> table.Layer:
     inputs, weights = [found[source] for source in node.inputs], node.weight_shapes
     sizes = {role: elements(shape) for role, shape in weights.items()}
     weight_count = sizes.pop(node.op.quantized, 0)
+    constants = tuple(
+        table.Constant(sizes.pop(role), role == MASK, (node.name, role) in repeated) for role in CONSTANTS if role in sizes
+    )
     return table.Layer(
         node.name,
         node.op.work(inputs, found[node.name], weights),
@@ -80,6 +85,7 @@ def _layer(node: Node, found: Mapping[str, Shape], tensor_of: Mapping[str, int],
         None if isinstance(node.op, Unknown) else node.op.window(weights),
         _label(node, inputs),
         "" if owner == node.name else owner,
+        constants,
     )
 
 

@@ -87,6 +87,12 @@ def weights_twin(target: Device, layer: Layer, channels: int, bits: int, runs: P
     return packed + per_channel, moved
 
 
+def moved_twin(target: Device, layer: Layer, channels: int, bits: int, runs: Precision, read_bytes: float) -> float:
+    """Bytes of weights, or of constant operands as wide as what the layer reads, that travel for one picture."""
+    weights = weights_twin(target, layer, channels, bits, runs)[1] if layer.weight_count else 0
+    return weights + sum(ceil(each.elements * (1 if each.flags else max(read_bytes, 1))) for each in layer.constants)
+
+
 def terms_twin(
     target: Device, workload: Workload, row: int, weight_bits: int, input_bits: int, output_bits: int, wide_is_float: bool
 ) -> dict[str, float]:
@@ -102,7 +108,7 @@ def terms_twin(
         n * read_bytes * offchip_twin(target, workload, i, read_bytes) for i, n in zip(layer.inputs, elements, strict=True)
     )
     off_bytes = off_read + out.elements * write_bytes * offchip_twin(target, workload, layer.output, write_bytes)
-    moved = weights_twin(target, layer, out.channels, weight_bits, runs)[1] if layer.weight_count else 0
+    moved = moved_twin(target, layer, out.channels, weight_bits, runs, read_bytes)
 
     def speed(name: str) -> float:
         memory = getattr(target.memory, name)
@@ -159,8 +165,8 @@ def terms_twin(
                 outside_s = passed * offchip_twin(target, workload, index, size) / speed("dram")
                 overhead += target.overhead.layer_s.value + max(passed / onchip, outside_s)
     if target.npu is not None and target.npu.resident_weight_bytes.value > 0:
-        every = [(workload.layers[i], workload.tensors[workload.layers[i].output].channels) for i in workload.weighted]
-        all_moved = sum(weights_twin(target, each, channels, weight_bits, runs)[1] for each, channels in every)
+        every = [(each, workload.tensors[each.output].channels) for each in workload.layers]
+        all_moved = sum(moved_twin(target, each, channels, weight_bits, runs, read_bytes) for each, channels in every)
         moved = 0 if all_moved <= target.npu.resident_weight_bytes.value else moved
     if "flash" in has:
         weight = moved / speed("flash")
@@ -188,7 +194,7 @@ def _hexagon(target: Device, workload: Workload, row: int, bits: tuple[int, int,
     runs = native_twin(target, bits[0], bits[1], wide_is_float)
     read_bytes, write_bytes = (tensor_bytes_twin(target, each, wide_is_float and each > 8) for each in bits[1:])
     channels = workload.tensors[layer.output].channels
-    moved = weights_twin(target, layer, channels, bits[0], runs)[1] if layer.weight_count else 0
+    moved = moved_twin(target, layer, channels, bits[0], runs, read_bytes)
     unpack = target.unpack_factor(bits[0], bits[1]) if bits[0] < runs.weight_bits else 1.0
     per_mac = unpack / target.rates[str(runs)].value
     return hexagon_parts(target, workload, row, runs, per_mac, (read_bytes, write_bytes), moved)

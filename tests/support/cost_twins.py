@@ -16,7 +16,7 @@ from hwmodels import cost
 from hwmodels.device import device
 from hwmodels.numbers import NumberFormat, Offered
 from hwmodels.pricing.arena import Arena
-from hwmodels.workload import Layer, Tensor, Workload
+from hwmodels.workload import Constant, Layer, Tensor, Workload
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def plain(table: cost.CostTable, plans: np.ndarray) -> cost.Objectives:
         energy += table.energy_j[row, w, a, b]
         if column >= 0:
             weights += table.weight_bytes[row, w, a]
+        weights += table.constant_bytes[row, a, b].astype(np.int64)
     peak = np.zeros(len(plans))
     for step in table.live:
         peak = np.maximum(peak, table.element_bytes[plans[:, split:]] @ step)
@@ -178,7 +179,9 @@ def random_network(rng: np.random.Generator) -> Workload:
             case 5:
                 x = conv(x, channels[x], depthwise=True)
             case 6:
-                x = emit("unary", (x,), channels[x], size)
+                # Some with a constant operand, like that of an earlier layer.
+                constant = Constant(channels[x] * size[0], size[1] % 2 == 0, bool(layers[-1].constants))
+                x = emit("unary", (x,), channels[x], size, constants=(constant,) if channels[x] % 3 else ())
             case _:
                 x = conv(x, int(rng.integers(1, 70)))
     conv(x, int(rng.choice([1, 3, 4, 12])))

@@ -20,6 +20,7 @@ class Table:
     latency_s: np.ndarray
     energy_j: np.ndarray
     weight_bytes: np.ndarray
+    constant_bytes: np.ndarray
     weight_column: np.ndarray
     input_column: np.ndarray
     output_column: np.ndarray
@@ -30,6 +31,9 @@ class Table:
     runtime_bytes: int = 700
     arenas: tuple[Arena, ...] = ()
     limits: dict[str, float] = field(default_factory=dict)
+
+    def stored_bytes(self, layer: int) -> np.ndarray:
+        return self.weight_bytes[layer][:, :, None] + self.constant_bytes[layer]
 
 
 def space_of(layers: int, groups: int, weight_bits: tuple[int, ...], activation_bits: tuple[int, ...]) -> SearchSpace:
@@ -60,6 +64,7 @@ def network(
     wide, narrow = np.array(activation_bits), np.array(weight_bits)
     latency = np.zeros((len(edges), len(narrow), len(wide), len(wide)))
     size = np.zeros((len(edges), len(narrow), len(wide)), dtype=np.int64)
+    constants = np.zeros((len(edges), len(wide), len(wide)))
     for i in range(len(edges)):
         macs, elements, count = rng.lognormal(0, 1, 3)
         compute = macs * np.maximum(narrow[:, None, None] / 8, wide[None, :, None] / 8)
@@ -68,9 +73,13 @@ def network(
         latency[i] = (np.maximum(compute, traffic) + change) * (1 + 0.05 * rng.random(latency[i].shape)) * 1e-4
         if column[i] >= 0:
             size[i] = np.ceil(1000 * count * narrow / 8).astype(np.int64)[:, None]
+        else:
+            constants[i] = np.ceil(100 * count * np.maximum.outer(wide, wide) / 8)
     energy = latency * rng.random(len(edges))[:, None, None, None]
     live = rng.integers(0, 3, (len(edges), groups)) * rng.integers(100, 10_000, groups)
-    table = Table(latency, energy, size, column, np.array([e[0] for e in edges]), np.array([e[1] for e in edges]), live, wide / 8)
+    table = Table(
+        latency, energy, size, constants, column, np.array([e[0] for e in edges]), np.array([e[1] for e in edges]), live, wide / 8
+    )
     space = space_of(len(weighted), groups, weight_bits, activation_bits)
     noise = np.zeros(space.allowed.shape)
     for d in range(space.decisions):

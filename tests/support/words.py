@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hwmodels.workload import Contract, Finish, Layer, Map, Move, Movement, Reduce, Window, Work
+from hwmodels.workload import Constant, Contract, Finish, Layer, Map, Move, Movement, Reduce, Window, Work
 from searchspaces.ir.graph import Node
 from searchspaces.ops.registry import from_document
 
@@ -65,10 +65,11 @@ def make_layer(
     groups: int = 1,
     activation: str = "none",
     window: Window | None = None,
+    constants: tuple[Constant, ...] = (),
 ) -> Layer:
     """A layer; its window is that of a centred kernel unless given, and everything for a pooling."""
     (rows, columns) = (side - 1 for side in kernel)
     centred = None if word == "pool" else (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
     finish = "none" if word == "unary" else FINISHES.get(activation, "function")
     what = work(word, macs, kernel, stride, groups, activation)
-    return Layer(name, what, inputs, output, weight_count, bias_count, finish, window or centred, word)
+    return Layer(name, what, inputs, output, weight_count, bias_count, finish, window or centred, word, constants=constants)

@@ -98,9 +98,7 @@ class _Pricing:
             here = tokens.placed(part, place._replace(near=near), words)
             made = np.zeros_like(out)
             layer_terms(op, blocks, self.array, self.homes, here, weight_bytes * part.share, pace, made)
-            home = self.homes.weights
-            constant = part.constant_bytes / min(home.bytes_per_cycle, home.stream_rate)
-            made[:, ACTIVATIONS:] = np.maximum(made[:, ACTIVATIONS:], constant)
+            made[:, ACTIVATIONS:] = np.maximum(made[:, ACTIVATIONS:], self._constant(part))
             out += part.times * made
         if last > row:
             out[:, TOTAL] = self._chain(row, last, found, place, (a, b), plan[0], out[:, TOTAL])
@@ -151,7 +149,7 @@ class _Pricing:
             widths: indices of those that are read and written; reads: the schedule of what is read.
         """
         a, (read, written) = widths[0], (int(self.choices.tensor_bytes[i]) for i in widths)
-        outside, finish, moved, streamed = self.homes.outside, 0.0, 0.0, 0.0
+        outside, finish, moved, streamed, constant = self.homes.outside, 0.0, 0.0, 0.0, 0.0
         weights, pace = self.choices.weight_bytes[first, :, a], np.ascontiguousarray(self.pace[:, a])
         cuts = [self._cut(part.operation, int(reads.rows[first])) for part in whole]
         for part, blocks in zip(whole, cuts, strict=True):
@@ -162,6 +160,7 @@ class _Pricing:
             others = [k for k in self.workload.layers[i].inputs if k != self.workload.layers[i - 1].output]
             for part in operations(self.workload, i, self.array, self.brick, read, written):
                 finish += part.operation.finish
+                constant += part.times * self._constant(part)
                 if not all(reads.inside[k] for k in others):
                     streamed += read_bytes(part.operation, self._cut(part.operation, 0), outside)
             made = np.zeros((len(alone), 4))
@@ -171,8 +170,13 @@ class _Pricing:
                 layer_terms(more, blocks, self.array, self.homes, place, weights * part.share, pace, one)
                 made += part.times * one
             moving = max(streamed / outside.stream_rate, (streamed + moved) / outside.bytes_per_cycle)
-            together = np.maximum(together, np.maximum(made[:, TOTAL], moving))
+            together = np.maximum(together, np.maximum(made[:, TOTAL], max(moving, constant)))
         return together
+
+    def _constant(self, part: Part) -> float:
+        """Cycles in which the constant operands of a part arrive from where weights are stored."""
+        home = self.homes.weights
+        return part.constant_bytes / min(home.bytes_per_cycle, home.stream_rate)
 
     def _alone(self, row: int, whole: Operation) -> tuple[float, float]:
         """Cycles of the array for an operation of layer ``row``, all on chip, at its documented rate: its work; with waiting."""

@@ -173,15 +173,15 @@ def _elementwise(
     looked_up = layer.maps("slope", "slopes", "function")
     widens = in_bytes < out_bytes and layer.maps("add", "mul") and len(layer.inputs) > 1
     finish = max(float(cycles[int(widens or wide)]), array.lookup if looked_up else _activation(layer, array))
-    times, constant = 1, 0
+    times = 1
     if thin := thinned(target):
         part = thin
     elif _unlike(workload, layer):
         times, part = parted(target)
-        # A constant as large as a part is read once for each.
-        constant = layer.bias_count * in_bytes if times * layer.bias_count == target.elements else 0
     else:
         part = flat(target)
+    # Of a constant operand every part reads its own numbers, however often others read them; one number is no traffic.
+    constant = sum(in_bytes * min(c.elements, prod(part)) for c in layer.constants if c.elements > 1)
     # Bounds alone are a pooling of one pixel, and so are tables on a U85.
     pooled = layer.maps("clamp") or (layer.maps("function") and array.buffers[0] > 0)
     kind = POOLING if pooled else PAIRWISE
@@ -216,7 +216,8 @@ def parted(tensor: Tensor) -> tuple[int, tuple[int, int, int]]:
 def _unlike(workload: Workload, layer: Layer) -> bool:
     """Whether operands of an element-wise layer do not lie as its result does: some are smaller, or parts of larger tensors."""
     count = workload.tensors[layer.output].elements
-    smaller = any(1 < size < count for size in (layer.bias_count, *(workload.tensors[i].elements for i in layer.inputs)))
+    constants = (layer.bias_count, *(constant.elements for constant in layer.constants))
+    smaller = any(1 < size < count for size in (*constants, *(workload.tensors[i].elements for i in layer.inputs)))
     return smaller or any(_is_slice(workload, i) for i in layer.inputs)
 
 

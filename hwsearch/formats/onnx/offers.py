@@ -21,6 +21,7 @@ EXPORTERS = (
         table=ONNX_CODES,
         place=1,
         serves=("ONNX Runtime",),
+        constants="fp32",
         commands=f"{COMMANDS}:onnxruntime",
     ),
     ExporterInfo(
@@ -32,6 +33,7 @@ EXPORTERS = (
         table=ONNX_CODES,
         place=4,
         serves=("OpenVINO",),
+        constants="fp32",
         commands=f"{COMMANDS}:openvino",
     ),
     ExporterInfo(
@@ -43,6 +45,7 @@ EXPORTERS = (
         table=ONNX_REAL,
         place=5,
         serves=("TensorRT",),
+        constants="fp32",
         commands=f"{COMMANDS}:tensorrt",
     ),
     ExporterInfo(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwmodels.errors import UsageError
+from hwmodels.numbers import format_of
 from hwmodels.parts.registry import Part, Registry, instances
 from hwsearch.formats.found import named, offered
 from hwsearch.formats.writing.capability import Holds
@@ -82,6 +83,8 @@ class ExporterInfo:
     written: str = ""
     """What the format holds for a layer where that differs from the network (``hwmodels.workload.Written``), which is priced:
     "MODULE:NAME". Empty: the layers as they are."""
+    constants: str = ""
+    """The number format in which constant operands stand, which is priced; empty: that of the tensors beside them."""
     commands: str | Callable[[Handed], list[str]] = ""
     """What runs the file on its device, or where that is: "MODULE:NAME". Empty: nothing runs it, it is a table for people."""
 
@@ -174,9 +177,10 @@ def for_device(device: Device) -> list[ExporterInfo]:
 def shipped(workload: Workload, device: Device) -> Workload:
     """A network's workload, priced on a device as the file holds it that the device is handed."""
     info = next(iter(for_device(device)), None)
-    if info is None or not info.written:
+    if info is None:
         return workload
-    return replace(workload, written=named(info.written))
+    each = format_of(info.constants).whole_bytes if info.constants else 0
+    return replace(workload, written=named(info.written) if info.written else None, number_bytes=each)
 
 
 def by_ending(file: Path) -> ExporterInfo | None:

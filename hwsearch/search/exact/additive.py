@@ -163,18 +163,18 @@ def lower(table: CostTable, noise: np.ndarray, space: SearchSpace, limited: Iter
         # A layer inside one group (a residual chain) has a single activation decision: only the diagonal can occur.
         same = source == target
         columns[row, :] = (weight if weight >= 0 else decisions, offset + source, decisions if same else offset + target)
-        for name, values in (("latency_s", table.latency_s), ("energy_j", energy)):
-            if values is None:
-                continue
-            layer = np.asarray(values[row], dtype=np.float64)
+        priced = {"latency_s": table.latency_s[row], "weight_bytes": table.stored_bytes(row)}
+        if energy is not None:
+            priced["energy_j"] = energy[row]
+        for name, values in priced.items():
+            layer = np.asarray(values, dtype=np.float64)
             layer = layer if weight >= 0 else layer[:1]
             if same:
                 layer = np.einsum("wbb->wb", layer)[:, :, None]
             terms[name][row, : layer.shape[0], :inputs, : layer.shape[2]] = layer
         if weight >= 0:
-            terms["weight_bytes"][row, :weights, :inputs, :] = np.asarray(table.weight_bytes[row], dtype=np.float64)[:, :, None]
-            for name, values in counted.items():
-                terms[name][row, :weights, :inputs, :] = values[weighing[row]][:, :, None]
+            for name, counts in counted.items():
+                terms[name][row, :weights, :inputs, :] = counts[weighing[row]][:, :, None]
     constant = dict.fromkeys(terms, 0.0)
     constant |= {"latency_s": float(table.inference_s), "energy_j": float(table.inference_s * table.static_w)}
     return AdditiveProblem(

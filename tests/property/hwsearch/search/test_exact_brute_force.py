@@ -31,6 +31,7 @@ def enumerate_costs(table, noise, space):
             cost["latency_s"] += table.latency_s[layer, w, a, b]
             cost["energy_j"] += table.energy_j[layer, w, a, b]
             cost["weight_bytes"] += table.weight_bytes[layer, w, a] if column >= 0 else 0
+            cost["weight_bytes"] += table.constant_bytes[layer, a, b]
         alive = [sum(n * table.element_bytes[g] for n, g in zip(step, groups, strict=True)) for step in table.live]
         cost["peak_activation_bytes"] = max(alive) + table.runtime_bytes
         if table.arenas:
