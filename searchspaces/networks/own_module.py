@@ -9,7 +9,13 @@ from hwmodels.errors import FileError, UsageError
 from searchspaces.networks.several_outputs import picture_alone
 
 Size = tuple[int, int]
-SIZES: tuple[Size, ...] = ((24, 32), (48, 64), (64, 128), (128, 64), *((side, side) for side in (32, 48, 64, 96, 128, 224, 256)))
+SIZES: tuple[Size, ...] = (
+    (24, 32),
+    (48, 64),
+    (64, 128),
+    (128, 64),
+    *((side, side) for side in (32, 48, 64, 96, 128, 224, 256, 16, 8)),
+)
 """Pictures that a module is tried on, height x width: the first suits networks that want a multiple of 2, 4 or 8."""
 
 
@@ -47,7 +53,10 @@ def picture_of(module: nn.Module, target: str) -> tuple[int, Size]:
             f"{target}: its first convolution reads {first[0]} channels, and it runs on pictures of neither 1 nor 3 ({reason})",
             "A network must read pictures of 1 (luma) or 3 (RGB) channels.",
         )
-    raise FileError(f"{target}: the network fails on a small picture ({reason})")
+    raise FileError(
+        f"{target}: the network fails on every picture that was tried, from 8x8 to 256x256 pixels ({reason})",
+        "Run it yourself on a picture of a size that it takes: is it so in your own code?",
+    )
 
 
 def scale_of(module: nn.Module, channels: int, size: Size, target: str) -> tuple[int, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from searchspaces.ops.reductions.norm import GroupNorm, InstanceNorm, LayerNorm,
 from searchspaces.ops.reductions.softmax import Softmax
 from searchspaces.tracing.aten import Value, Walk, arguments, both, handles, loose_name, one, shape, tensor_name
 from searchspaces.tracing.calls.arithmetic import affine
+from searchspaces.tracing.calls.constants import tensors
 from searchspaces.tracing.calls.masks import hidden
 from searchspaces.tracing.calls.products import by_products, product, turned
 
@@ -188,28 +190,30 @@ def _matmul(walk: Walk, call: fx.Node) -> Value:
     left, right = a["self"], a.get("other", a.get("mat2"))
     x, y = walk.value(left), walk.value(right)
     if isinstance(y, Tensor):
-        matrix = _one_matrix(y)
-        if matrix.ndim != 2:
-            raise NotRead("a constant factor that is more than one matrix")
-        return _by_matrix(walk, call, left, matrix.T, None)
-    if isinstance(x, Tensor):
-        return _constant_first(walk, call, x, right)
+        matrix = _one_matrix(y, shape(left), shape(call))
+        if matrix.ndim == 2:
+            return _by_matrix(walk, call, left, matrix.T, None)
+    elif isinstance(x, Tensor):
+        matrix = _one_matrix(x, shape(right), shape(call))
+        if matrix.ndim == 2 and len(shape(right)) > 1:
+            return _constant_first(walk, call, matrix, right)
     if min(len(shape(left)), len(shape(right))) < 2:
         raise NotRead("a product with a vector")
-    return product(walk, call, tensor_name(walk, left), tensor_name(walk, right))
+    return product(walk, call, *tensors(walk, call, left, right))
 
 
-def _one_matrix(constant: Tensor) -> Tensor:
-    """A constant of three axes, the first of which is of size 1, without that."""
-    return constant[0] if constant.ndim == 3 and constant.shape[0] == 1 else constant
+def _one_matrix(constant: Tensor, other: Sequence[int], result: Sequence[int]) -> Tensor:
+    """A constant that is the same matrix for every matrix of what it is multiplied with (sizes ``other``), as one matrix; else as
+    it is."""
+    if constant.ndim < 3 or tuple(other[:-2]) != tuple(result[:-2]):
+        return constant
+    each = constant.flatten(0, -3)
+    return each[0] if bool((each == each[:1]).all()) else constant
 
 
 def _constant_first(walk: Walk, call: fx.Node, matrix: Tensor, source: Any) -> Value:
     """``matrix x = (x^T matrix^T)^T``."""
-    rank, matrix = len(shape(source)), _one_matrix(matrix)
-    if matrix.ndim != 2 or rank < 2:
-        raise NotRead("a constant factor that is more than one matrix")
-    order = turned(rank)
+    order = turned(len(shape(source)))
     before = walk.emit(call, Permute(order), (tensor_name(walk, source),), suffix="turned")
     found = walk.emit(call, Linear(), (before,), {"weight": matrix})
     return walk.emit(call, Permute(order), (found,), suffix="back")
@@ -221,7 +225,7 @@ def _attention(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     if a["dropout_p"] or a["enable_gqa"]:
         raise NotRead("dropout or shared heads")
-    query, key, value = (tensor_name(walk, a[role]) for role in ("query", "key", "value"))
+    query, key, value = tensors(walk, call, *(a[role] for role in ("query", "key", "value")))
     scale = 1 / math.sqrt(shape(a["query"])[-1]) if a["scale"] is None else float(a["scale"])
     scaled = walk.emit(call, Mul(), (query,), {"other": torch.tensor([scale])}, suffix="scale")
     other = walk.emit(call, Permute(turned(len(shape(a["key"])))), (key,), suffix="turned")

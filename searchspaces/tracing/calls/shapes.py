@@ -16,6 +16,7 @@ from searchspaces.ops.moves.move import Concat, Expand, Flip, Gather, Permute, R
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.reading import NotRead
 from searchspaces.tracing.aten import Value, Walk, arguments, axes_of, handles, loose_name, shape, slice_start, tensor_name
+from searchspaces.tracing.calls.constants import as_tensor
 
 
 @handles("cat.default", becomes=(Concat, Conv, Slice, Mul, Add))
@@ -35,13 +36,13 @@ def _cat(walk: Walk, call: fx.Node) -> Value:
 def _constant_channels(walk: Walk, call: fx.Node, values: Tensor, beside: str, axis: int) -> str:
     """Constants behind one another with a tensor. Channels ``values [N, C, H, W]`` that are the same number everywhere in a
     picture are a 1x1 convolution of that tensor with no weights but a bias, which is made for pictures of any size; any others
-    (coordinates, tokens) are added to zero times a part of it."""
+    (coordinates, tokens) are added to zero times a part of it, or of one number where the first axis is not that of pictures."""
     if axis == 1 and values.ndim == 4 and bool((values == values[:1, :, :1, :1]).all()):
         weight = values.new_zeros(values.shape[1], walk.shape(beside)[1], 1, 1)
         bias = values[0, :, 0, 0].contiguous()
         return walk.emit(call, Conv(), (beside,), {"weight": weight, "bias": bias}, suffix="constant")
     if axis == 0 or bool((values != values[:1]).any()):
-        raise NotRead("constants that differ between pictures, behind one another with what is computed")
+        return as_tensor(walk, call, values, beside)
     first = walk.emit(call, Slice(0, 1, axis), (beside,), suffix="beside") if walk.shape(beside)[axis] > 1 else beside
     nothing = walk.emit(call, Mul(), (first,), {"other": values.new_zeros(1)}, suffix="nothing")
     return walk.emit(call, Add(), (nothing,), {"other": values[:1].contiguous()}, suffix="constant")

@@ -322,7 +322,7 @@ def test_module_from_a_file(tmp_path: Path) -> None:
         (f"{file}:blind", UsageError, "no convolution"),
         (f"{file}:infrared", UsageError, "reads 4 channels"),
         (f"{file}:features", UsageError, "becomes"),
-        (f"{file}:crooked", FileError, "fails on a small picture"),
+        (f"{file}:crooked", FileError, "fails on every picture that was tried"),
         (f"{tmp_path}/none.py:build", FileError, "no such file"),
     ]:
         with pytest.raises(error, match=message):
