@@ -20,7 +20,17 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from hwsearch.formats import carried
 from hwsearch.formats.onnx import ort
-from hwsearch.formats.onnx.reading import byte_pictures, choices, functions, moves, pictures, pointwise, products, reductions  # noqa: F401  they fill the table
+from hwsearch.formats.onnx.reading import (  # noqa: F401  they fill the table
+    byte_pictures,
+    choices,
+    functions,
+    moves,
+    pictures,
+    pointwise,
+    products,
+    reductions,
+    scatter,
+)
 from hwsearch.formats.onnx.reading.constants import Found, constant, found
 from hwsearch.formats.onnx.reading.external import bring_in
 from hwsearch.formats.onnx.reading.folding import Folder

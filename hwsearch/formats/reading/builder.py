@@ -221,6 +221,18 @@ class Builder:
                 return self.whole(source)
         return self.whole(self.emit(name, Reshape(after), [source]))
 
+    def constant(self, name: str, values: Tensor, beside: Map) -> Map:
+        """A constant where a tensor is needed: it is added to zero times one number of ``beside``; of each picture, where it is
+        the same for all."""
+        sides, number = self.shape(beside), self.lying(beside)
+        each = values.ndim > 0 and values.shape[0] == 1
+        for axis, side in enumerate(sides):
+            if side > 1 and (axis or not each):
+                number = self.emit(f"{name}.beside", Slice(0, 1, axis), [number])
+        ones = (self.shapes[number][0] if each else 1, *[1] * (values.ndim - 1))
+        nothing = self.scaled(f"{name}.nothing", self.reshaped(f"{name}.number", self.whole(number), ones), 0.0, 0.0)
+        return self.pointwise(name, Add(), [nothing], {"other": values.float()})
+
     def gathered(self, name: str, value: Map, places: Sequence[int], axis: int) -> Map:
         """The places along an axis of the value, in that order; two such orders are one."""
         lying, source = value.axes[axis], value.name

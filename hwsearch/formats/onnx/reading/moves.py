@@ -95,7 +95,7 @@ def _concat(walk: Walk, call: Call) -> Value:
 def _constant_part(walk: Walk, call: Call, values: np.ndarray, beside: Map, axis: int) -> Map:
     """Constants beside a value along an axis: they are added to zero times a part of it."""
     if axis == 0 or values.ndim != len(beside.axes) or (values != values[:1]).any():
-        raise NotRead("a part is a constant that differs between pictures")
+        return walk.constant(f"{call.name}.constant", tensor(values), beside)
     first = walk.part(f"{call.name}.beside", beside, axis, 0, 1)
     nothing = walk.scaled(f"{call.name}.nothing", first, 0.0, 0.0)
     return walk.pointwise(f"{call.name}.constant", Add(), [nothing], {"other": tensor(values[:1])})

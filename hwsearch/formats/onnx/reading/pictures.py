@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hwsearch.formats.onnx.reading.constants import Constant
 from hwsearch.formats.onnx.reading.convolutions import window_padding
 from hwsearch.formats.onnx.reading.quantized import saturated
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
 from hwsearch.formats.onnx.reading.walk import Walk
-from hwsearch.formats.reading.builder import Map
+from hwsearch.formats.reading.builder import Map, tensor
+from searchspaces.ops.maps.affine import Affine
+from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.grid_sample import GridSample
-from searchspaces.ops.moves.move import Concat, Slice
+from searchspaces.ops.moves.move import Concat, Reshape, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Mode, Resize
 from searchspaces.ops.reading import NotRead
@@ -192,7 +195,7 @@ def _pool(walk: Walk, call: Call) -> Map | list[Map]:
     return [walk.put(call.name, MaxPool(kernel, strides, (top, left)), [value])] * len(call.outputs)
 
 
-@READS.register("GridSample", becomes=(GridSample,))
+@READS.register("GridSample", becomes=(GridSample, Slice, Reshape, Affine, Mul, Add))
 def _grid_sample(walk: Walk, call: Call) -> Value:
     names = {"bilinear": "bilinear", "linear": "bilinear", "nearest": "nearest", "bicubic": "bicubic", "cubic": "bicubic"}
     mode: Any = names.get(call.text("mode", "linear"))
@@ -200,4 +203,11 @@ def _grid_sample(walk: Walk, call: Call) -> Value:
     if mode is None:
         raise NotRead(f"mode {call.text('mode')}")
     op = GridSample(mode, around, bool(call.attrs.get("align_corners", 0)))
-    return walk.put(call.name, op, [call.map(0), call.map(1)])
+    picture, places = call.inputs[:2]
+    if isinstance(places, Constant) and isinstance(picture, Map):
+        places = walk.constant(f"{call.name}.places", tensor(places.real), picture)
+    elif isinstance(picture, Constant) and isinstance(places, Map):
+        picture = walk.constant(f"{call.name}.picture", tensor(picture.real), places)
+    if not isinstance(picture, Map) or not isinstance(places, Map):
+        raise NotRead("an input is left out")
+    return walk.put(call.name, op, [picture, places])

@@ -13,8 +13,9 @@ from hwsearch.formats.onnx.reading.walk import Walk
 from hwsearch.formats.reading.builder import Map, tensor
 from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.contractions.matmul import MatMul
+from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Mul
-from searchspaces.ops.moves.move import Permute, Reshape
+from searchspaces.ops.moves.move import Permute, Reshape, Slice
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Sum
 
@@ -34,13 +35,22 @@ def linear(walk: Walk, value: Map, weight: Constant, matrix: np.ndarray, bias: n
 
 
 def _matrix(weight: Constant) -> np.ndarray:
-    """The one matrix that a constant is."""
+    """The one matrix that a constant is.
+
+    Raises:
+        NotRead: it is several.
+    """
+    array = _one(weight)
+    if array is None:
+        raise NotRead(f"a constant factor {list(weight.real.shape)}, which is more than one matrix")
+    return array
+
+
+def _one(weight: Constant) -> np.ndarray | None:
     array = weight.real
     while array.ndim > 2 and array.shape[0] == 1:
         array = array[0]
-    if array.ndim != 2:
-        raise NotRead(f"a constant factor {list(weight.real.shape)}, which is more than one matrix")
-    return array
+    return array if array.ndim == 2 else None
 
 
 def _swapped(rank: int) -> tuple[int, ...]:
@@ -59,9 +69,13 @@ def product(walk: Walk, name: str, left: Map, right: Map) -> Map:
     return walk.put(name, MatMul(turns[0], turns[1]), sides)
 
 
-@READS.register("MatMul", becomes=(Linear, MatMul))
+@READS.register("MatMul", becomes=(Linear, MatMul, Slice, Reshape, Affine, Mul, Add))
 def _matmul(walk: Walk, call: Call) -> Value:
     left, right = call.inputs[:2]
+    if isinstance(left, Map) and isinstance(right, Constant) and _one(right) is None:
+        right = walk.constant(f"{call.name}.constant", tensor(right.real), left)
+    if isinstance(right, Map) and isinstance(left, Constant) and _one(left) is None:
+        left = walk.constant(f"{call.name}.constant", tensor(left.real), right)
     if isinstance(left, Map) and isinstance(right, Map):
         return product(walk, call.name, left, right)
     if isinstance(left, Map) and isinstance(right, Constant):
