@@ -187,6 +187,25 @@ class Bottleneck(nn.Module):
         return self.layers(x)
 
 
+class Summed(nn.Module):
+    """Sums, one of them sometimes bounded, that are written into a concatenation."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        super().__init__()
+        width = int(rng.integers(8, 49))
+        self.bounded = bool(rng.random() < 0.5)
+        self.head, self.first = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        self.left, self.right = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 1)
+        self.join, self.shuffle = nn.Conv2d(2 * width, 12, 1), nn.PixelShuffle(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        head = self.head(x)
+        y = head + self.first(head)
+        left = y + self.left(y)
+        right = head + self.right(y)
+        return self.shuffle(self.join(torch.cat([left, torch.relu(right) if self.bounded else right], dim=1)))
+
+
 KINDS: dict[str, Callable[[np.random.Generator], nn.Module]] = {
     "residual": Residual,
     "odd": lambda rng: Residual(rng, step=int(rng.choice([3, 5, 7]))),
@@ -203,6 +222,7 @@ FURTHER: dict[str, Callable[[np.random.Generator], nn.Module]] = {
     "hourglass": Hourglass,
     "plain": Plain,
     "bottleneck": Bottleneck,
+    "summed": Summed,
 }
 """Kinds that the figures of whole files in the README leave out."""
 

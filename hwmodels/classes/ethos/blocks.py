@@ -77,7 +77,8 @@ class Operation(NamedTuple):
 
     ``spread`` 2 reads the input with a zero after every row and column (transposed convolution), ``nearest`` 1 repeats them.
     ``inputs`` counts feature maps. ``in_brick`` and ``out_brick`` tell the storage format. ``word_bytes``: of an output element
-    as blocks hand it on, where the compiler counts traffic by elements alone (else 0: by bytes in bursts).
+    as blocks hand it on, where the compiler counts traffic by elements alone (else 0: by bytes in bursts). ``written_c``:
+    channels that it counts as written where these are more than the output's (else 0).
     """
 
     kind: int
@@ -99,6 +100,7 @@ class Operation(NamedTuple):
     in_brick: bool
     out_brick: bool
     word_bytes: int = 0
+    written_c: int = 0
 
 
 Between = Literal["", "exponentials", "summed", "near", "outside"]

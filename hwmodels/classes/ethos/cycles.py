@@ -221,6 +221,7 @@ def read_bytes(op: Operation, blocks: Blocks, source: Port) -> float:
 @compiled
 def written_bytes(op: Operation, blocks: Blocks, array: Array, target: Port) -> float:
     """Bytes that the memory of the output moves for the whole operation."""
-    elements = float(op.out_h * op.out_w * (up(op.out_c, BRICK) if op.out_brick else op.out_c))
+    channels = max(op.out_c, op.written_c)
+    elements = float(op.out_h * op.out_w * (up(channels, BRICK) if op.out_brick else channels))
     run = write_run(op, blocks, array.cores, op.out_bytes)
     return elements if op.word_bytes else bursts(target, run, elements * op.out_bytes)

@@ -46,6 +46,35 @@ def apart(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
     return layered, Piece(Map("clamp"), (-1,), shape)
 
 
+def bounded_apart(workload: Workload, row: int, wide: bool) -> bool:
+    """Whether what ends layer ``row`` is an operation of its own to the compiler, done by the output unit as it writes.
+
+    A bound at zero is none where the codes begin there: at 8 bits, unless the result shares its codes with values below zero, as
+    the parts of a concatenation do.
+    """
+    layer = workload.layers[row]
+    if layer.finish != "clamp":
+        return layer.finish != "none"
+    return wide or _joins_signed(workload, layer.output)
+
+
+def _joins_signed(workload: Workload, tensor: int) -> bool:
+    """Whether a tensor is a part of a concatenation, or of one of concatenations, that has parts below zero."""
+    joined = [layer for layer in (workload.layers[r] for r in workload.tensors[tensor].readers) if layer.moves("concat")]
+    return any(_signed(workload, layer.output) or _joins_signed(workload, layer.output) for layer in joined)
+
+
+def _signed(workload: Workload, tensor: int) -> bool:
+    """Whether values of a tensor may be below zero: all but those of layers that a bound ends, and what is joined of them."""
+    producer = workload.tensors[tensor].producer
+    if producer < 0:
+        return True
+    layer = workload.layers[producer]
+    if layer.moves("concat"):
+        return any(_signed(workload, i) for i in layer.inputs)
+    return layer.finish != "clamp"
+
+
 def chained(workload: Workload, row: int, array: Array, brick: np.ndarray) -> bool:
     """Whether the output unit of a U85 does an element-wise operation as it finishes the convolution, or the other such
     operation, just before. Tensors of few channels are taken in another shape, which only element-wise operations share."""

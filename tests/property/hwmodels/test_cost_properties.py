@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from words import make_layer
 
 from hwmodels import cost
-from hwmodels.classes.ethos import model as ethos
+from hwmodels.classes.ethos import layers
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device, Quantity
 from hwmodels.device.facts import number, with_numbers
@@ -109,14 +109,14 @@ def test_more_of_a_resource_never_slows(name: str, seed: int, factor: float) -> 
 def schedules() -> Iterator[list[tuple[bytes, ...]]]:
     """What is decided for an Ethos-U meanwhile: which maps stay on chip, rows of cascades, weights that are streamed."""
     found: list[tuple[bytes, ...]] = []
-    original = ethos._Pricing.schedule
+    original = layers.Pricing.schedule
 
     def noted(*args):
         made = original(*args)
         found.append((made.inside.tobytes(), made.rows.tobytes(), made.streamed.tobytes()))
         return made
 
-    with mock.patch.object(ethos._Pricing, "schedule", noted):
+    with mock.patch.object(layers.Pricing, "schedule", noted):
         yield found
 
 

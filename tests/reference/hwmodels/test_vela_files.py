@@ -121,7 +121,11 @@ def relative(kind: str, seed: int, bits: int, target: str, folder: Path) -> tupl
         pytest.param("depthwise", 704, 8, "ethos-u85-512", id="a sum takes the output unit as long again"),
         pytest.param("depthwise", 703, 16, "ethos-u85-512", id="a sum's operand streams in beside the convolution's input"),
         pytest.param("residual", 701, 16, "ethos-u85-512", id="two sums stream by one channel"),
-        pytest.param("depthwise", 701, 16, "ethos-u85-512", id="a sum is written, too, where it competes for room"),
+        pytest.param("depthwise", 701, 16, "ethos-u85-512", id="what a bound writes does not count where it competes for room"),
+        pytest.param("depthwise", 606, 8, "ethos-u85-512", id="a bound where the codes begin is no operation"),
+        pytest.param("dense", 905, 8, "ethos-u85-512", id="what a sum writes does not count where it competes for room"),
+        pytest.param("dense", 901, 8, "ethos-u85-512", id="a bound writes the whole of a concatenation"),
+        pytest.param("summed", 2, 8, "ethos-u85-512", id="a bound behind a sum writes the whole of a concatenation"),
     ],
 )
 def test_one_cause_each(kind: str, seed: int, bits: int, target: str, tmp_path: Path) -> None:

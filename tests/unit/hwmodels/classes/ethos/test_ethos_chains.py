@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hwmodels.classes.ethos.model import _Pricing
+from hwmodels.classes.ethos.layers import Pricing
+from hwmodels.classes.ethos.operations import bounded_apart
 from hwmodels.device import catalogue
 from hwsearch.formats.reading import pricing
-from searchspaces.tracing.trace import trace
+from searchspaces.tracing.trace import to_workload, trace
 
 SUMS = 6
 
@@ -34,11 +35,38 @@ class Sums(nn.Module):
         return self.tail(y)  # type: ignore[no-any-return]
 
 
+class Joined(nn.Module):
+    """Two convolutions with bounds, one of them joined with a convolution without."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.left, self.right, self.tail = (
+            nn.Conv2d(3, 16, 3),
+            nn.Conv2d(16, 16, 1),
+            nn.Conv2d(16, 16, 1),
+            nn.Conv2d(32, 3, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.head(x))
+        return self.tail(torch.cat([torch.relu(self.left(y)), self.right(y)], dim=1))  # type: ignore[no-any-return]
+
+
+def test_a_bound_is_an_operation_where_its_zero_is_not_the_first_code() -> None:
+    """At 8 bits the head's codes begin at zero; a part's do not, which it shares with a part below zero; at 16 bits none do."""
+    workload = to_workload(trace(Joined().eval(), 3, "joined", size=(32, 32)), 32, 32)
+    names = [layer.label for layer in workload.layers if layer.finish == "clamp"]
+    rows = [row for row, layer in enumerate(workload.layers) if layer.contracts]
+    assert len(names) == 2
+    assert [bounded_apart(workload, row, wide=False) for row in rows] == [False, True, False, False]
+    assert [bounded_apart(workload, row, wide=True) for row in rows] == [True, True, False, False]
+
+
 def test_a_sum_is_priced_without_pricing_all_before_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each sum asking for all before it, and they for theirs, would take 2**sums steps."""
-    depth, deepest, chains, original, chain = 0, 0, 0, _Pricing.layer, _Pricing._chain
+    depth, deepest, chains, original, chain = 0, 0, 0, Pricing.layer, Pricing._chain
 
-    def layer(self: _Pricing, *given: Any) -> Any:
+    def layer(self: Pricing, *given: Any) -> Any:
         nonlocal depth, deepest
         depth += 1
         deepest = max(deepest, depth)
@@ -47,13 +75,13 @@ def test_a_sum_is_priced_without_pricing_all_before_it_again(monkeypatch: pytest
         finally:
             depth -= 1
 
-    def chained(self: _Pricing, *given: Any) -> Any:
+    def chained(self: Pricing, *given: Any) -> Any:
         nonlocal chains
         chains += 1
         return chain(self, *given)
 
-    monkeypatch.setattr(_Pricing, "layer", layer)
-    monkeypatch.setattr(_Pricing, "_chain", chained)
+    monkeypatch.setattr(Pricing, "layer", layer)
+    monkeypatch.setattr(Pricing, "_chain", chained)
     graph, device = trace(Sums().eval(), 3, "sums", size=(32, 32)), catalogue.load("ethos-u85-512")
     widths = ({node.name: 8 for node in nodes} for nodes in (graph.convs, graph.nodes))
     assert pricing.of_widths(graph, *widths, device, (32, 32)).latency_s > 0
