@@ -11,10 +11,6 @@ from hwmodels.numbers import Width, bits_of
 from hwsearch.documents.plan import Plan
 from hwsearch.formats.running.reach import enlargement
 from hwsearch.quant.network.graph import QuantizedGraph
-from searchspaces.tracing.trace import to_workload
-
-SIDE = 48
-"""Pixels of the picture for which the structure is lowered; the groups do not depend on it."""
 
 
 def differences(plan: Plan, integers: QuantizedGraph) -> list[str]:
@@ -32,8 +28,7 @@ def differences(plan: Plan, integers: QuantizedGraph) -> list[str]:
     owners = {users[0] for users in integers.graph.weight_groups.values()}
     layers = {name: layer.bits for name, layer in integers.layers.items() if name in owners}
     found += _widths("layer", plan.weight_bits, layers)
-    workload = to_workload(integers.graph, SIDE, SIDE)
-    groups = {workload.group_names[tensor.group]: integers.formats[tensor.name].bits for tensor in reversed(workload.tensors)}
+    groups = {name: integers.formats[name].bits for name in integers.graph.width_groups().values()}
     return found + _widths("tensor", plan.activation_bits, groups)
 
 

@@ -14,13 +14,16 @@ from torch import Tensor
 from searchspaces.ir.channel_order import taken_up
 from searchspaces.ir.graph import Node
 from searchspaces.ir.recognise import of_pictures, recognise
+from searchspaces.ops.base import Op
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.contractions.linear import Linear
+from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.maps.activation import FUSED, Activation
 from searchspaces.ops.maps.affine import Affine
 from searchspaces.ops.maps.elementwise import Add, Mul
 from searchspaces.ops.moves.move import PixelShuffle
 from searchspaces.ops.moves.pad import Pad
+from searchspaces.ops.state import Remember, State
 
 
 def transposed_to_shuffled(
@@ -70,7 +73,7 @@ def _phase_and_tap(offset: int, padding: int, stride: int) -> tuple[int, int]:
 
 def simplify(nodes: list[Node]) -> list[Node]:
     """The nodes, in execution order, with helpers and activations folded into their neighbours."""
-    nodes = taken_up(recognise(nodes))
+    nodes = computed_once(taken_up(recognise(nodes)))
     _fold_pads(nodes)
     while _fold_one(nodes):
         pass
@@ -79,6 +82,32 @@ def simplify(nodes: list[Node]) -> list[Node]:
     while _fold_one(nodes):  # activations behind what is a convolution only now
         pass
     return with_shared([plain for node in nodes for plain in _as_arithmetic(node)])
+
+
+def computed_once(nodes: list[Node]) -> list[Node]:
+    """What is computed twice from the same tensors by the same numbers is computed once, as compilers do; the last node stays."""
+    stands, found = dict[str, str](), list[Node]()
+    alike: dict[tuple[Op, tuple[str, ...]], list[Node]] = {}
+    for own in nodes:
+        inputs = tuple(stands.get(source, source) for source in own.inputs)
+        node = own if inputs == own.inputs else replace(own, inputs=inputs)
+        if isinstance(node.op, Input | Unknown | State | Remember):
+            found.append(node)
+            continue
+        earlier = alike.setdefault((node.op, inputs), [])
+        twin = next((other for other in earlier if _same_weights(other, node)), None)
+        if twin is None or node.name == nodes[-1].name:
+            earlier.append(node)
+            found.append(node)
+        else:
+            stands[node.name] = twin.name
+    return found
+
+
+def _same_weights(one: Node, other: Node) -> bool:
+    if one.parameter != other.parameter or one.weight_shapes != other.weight_shapes:
+        return False
+    return all(torch.equal(weight, other.weights[role]) for role, weight in one.weights.items())
 
 
 def with_shared(nodes: list[Node]) -> list[Node]:
