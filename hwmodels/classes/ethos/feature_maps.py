@@ -218,7 +218,8 @@ def schedule(
     count = len(workload.layers)
     found = [wide for narrow in cascades(chain, 0, count - 1, 1, False, capacity) for wide in widened(chain, narrow, capacity)]
     rows, taken = np.zeros(count, dtype=np.int64), np.zeros(count)
-    rolling, streamed = np.zeros(len(workload.tensors), dtype=bool), np.zeros(count, dtype=bool)
+    rolling, ends = (np.zeros(len(workload.tensors), dtype=bool) for _ in range(2))
+    streamed = np.zeros(count, dtype=bool)
     for cascade in found:
         layers = slice(cascade.first, cascade.last + 1)
         if cascade.step > 1:
@@ -229,8 +230,9 @@ def schedule(
         rows[layers] = chain.steps(cascade.first, cascade.last, cascade.step)
         taken[layers] = held(chain, cascade, capacity)
         rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True
+        ends[workload.layers[cascade.last].output] = True
     taken += copies(capacity - taken, rows == 0)
-    kept = kept_whole(workload, brick, element_bytes, taken, rolling, access, capacity, absorbed)
+    kept = kept_whole(workload, brick, element_bytes, taken, rolling, ends, access, capacity, absorbed)
     for one in ranges_of(workload, brick, kept, element_bytes, access):
         taken[one.layers] += one.size_bytes
     return Schedule(kept | rolling, rows, streamed, float(taken.max(initial=0.0)))

@@ -53,7 +53,7 @@ def ranges_of(
         brick: ``bool[T]``, tensors stored in bricks.
         access: ``float64[T]``, elements of each tensor that are read and written.
     """
-    stored, place = stored_elements(workload, brick) * element_bytes, _places(workload, candidates)
+    stored, place = stored_elements(workload, brick) * element_bytes, _places(workload, brick, candidates)
     members: dict[int, list[int]] = {}
     for i in np.flatnonzero(candidates):
         members.setdefault(place[i], []).append(int(i))
@@ -67,8 +67,8 @@ def ranges_of(
     return sorted(found, key=lambda one: one.first)
 
 
-def _places(workload: Workload, candidates: np.ndarray) -> list[int]:
-    """For every tensor, the tensor in whose place it lies."""
+def _places(workload: Workload, brick: np.ndarray, candidates: np.ndarray) -> list[int]:
+    """For every tensor, the tensor in whose place it lies; what is stored otherwise (``brick bool[T]``) overwrites nothing."""
     place = in_place(workload)
     for layer in workload.layers:
         if not layer.maps() or not candidates[layer.output]:
@@ -76,10 +76,13 @@ def _places(workload: Workload, candidates: np.ndarray) -> list[int]:
         target = workload.tensors[layer.output]
         for i in dict.fromkeys(layer.inputs):
             source = workload.tensors[i]
-            alone = (
-                candidates[i] and len(source.readers) == 1 and place[layer.output] == layer.output and place[i] != layer.output
-            )
-            if alone and (source.channels, source.height, source.width) == (target.channels, target.height, target.width):
+            alone = candidates[i] and len(source.readers) == 1 and brick[i] == brick[layer.output]
+            apart = place[layer.output] == layer.output and place[i] != layer.output
+            if (
+                alone
+                and apart
+                and (source.channels, source.height, source.width) == (target.channels, target.height, target.width)
+            ):
                 place[layer.output] = place[i]
                 break
     return settled(place)
@@ -91,6 +94,7 @@ def kept_whole(
     element_bytes: float,
     taken: np.ndarray,
     rolling: np.ndarray,
+    ends: np.ndarray,
     access: np.ndarray,
     capacity: float,
     absorbed: Sequence[bool],
@@ -101,10 +105,11 @@ def kept_whole(
         brick: ``bool[T]``, tensors stored in bricks.
         taken: ``float64[L]``, bytes that cascades hold on chip while each layer runs.
         rolling: ``bool[T]``, feature maps inside of cascades, which are never whole.
+        ends: ``bool[T]``, what cascades end in, which leaves the chip.
         access: ``float64[T]``, elements of each tensor that are read and written.
         absorbed: layers that the output unit does as part of the layer before.
     """
-    kept: np.ndarray = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling
+    kept: np.ndarray = np.array([t.producer >= 0 and bool(t.readers) for t in workload.tensors]) & ~rolling & ~ends
     switches = [i for i, layer in enumerate(workload.layers) if beside(layer)]
     for i in switches:
         kept[[*workload.layers[i].inputs, workload.layers[i].output]] = False

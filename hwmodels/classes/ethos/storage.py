@@ -88,7 +88,8 @@ def bricks(workload: Workload, any_order: bool) -> np.ndarray:
         outside = any(beside(k) or (k.product and k.weight_count) for k in around)
         turned = [k for k in around if k.moves("transpose")]
         outside = outside or any(not any_order or not _takes_as_it_is(k, tensor, read=k in readers) for k in turned)
-        thin = tensor.channels < THIN and any(k.maps() for k in around)
+        # Element-wise operations take such a tensor in another shape, which only they share.
+        thin = tensor.channels < THIN and any(k.maps() for k in around) and not all(k.maps() for k in around)
         found[i] = not outside and not any(_reshapes(workload, k) for k in around)
         found[i] = found[i] and not _unaligned(workload, producer, readers) and not thin
     found[:] = [found[i] and found[there] for i, there in enumerate(place)]

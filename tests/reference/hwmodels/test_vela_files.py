@@ -125,6 +125,9 @@ def relative(kind: str, seed: int, bits: int, target: str, folder: Path) -> tupl
         pytest.param("depthwise", 606, 8, "ethos-u85-512", id="a bound where the codes begin is no operation"),
         pytest.param("dense", 905, 8, "ethos-u85-512", id="what a sum writes does not count where it competes for room"),
         pytest.param("dense", 901, 8, "ethos-u85-512", id="a bound writes the whole of a concatenation"),
+        pytest.param("odd", 917, 16, "ethos-u65-512", id="sums of few channels lie in bricks between sums"),
+        pytest.param("odd", 917, 8, "ethos-u65-512", id="a sum in bricks overwrites no operand in rows"),
+        pytest.param("slopes", 913, 16, "ethos-u65-512", id="what a cascade ends in leaves the chip"),
         pytest.param("summed", 2, 8, "ethos-u85-512", id="a bound behind a sum writes the whole of a concatenation"),
     ],
 )
