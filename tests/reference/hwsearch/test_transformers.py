@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import networkx as nx
 import pytest
 import torch
 from torch import Tensor
@@ -25,13 +26,25 @@ from searchspaces.tracing.trace import to_workload, trace
 SCALE = 4
 
 
+def passages(graph: Graph) -> list[str]:
+    """Tensors that everything passes: no way from the picture to the result leads around them."""
+    ways = nx.DiGraph((source, node.name) for node in graph.nodes for source in node.inputs)
+    before, at, found = nx.immediate_dominators(ways, graph.input.name), graph.output.name, []
+    while at != graph.input.name:
+        found.append(at)
+        at = before[at]
+    return found
+
+
 def residual_stream(graph: Graph) -> set[str]:
-    """Width groups of what is added up, and of what normalizations read."""
+    """Width groups of what is added up, of what normalizations read, and of what everything passes: in front of the first sum and
+    behind the last one the stream is a single tensor."""
     groups = graph.width_groups()
     added = {
         name for node in graph.nodes if isinstance(node.op, Add) and len(node.inputs) == 2 for name in (*node.inputs, node.name)
     }
-    return {groups[name] for name in added} | {groups[n.inputs[0]] for n in graph.nodes if isinstance(n.op, LayerNorm)}
+    added |= {n.inputs[0] for n in graph.nodes if isinstance(n.op, LayerNorm)}
+    return {groups[name] for name in (*added, *passages(graph))}
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +95,8 @@ def in_integers(calibration: Calibration, pair: Pair, scale: int, tensors: str) 
 
 WHOLE = {
     "imdtn_x4": {"residual stream": (0.06, 44), "16": (0.03, 48)},
-    "eswt_24_6_x4": {"residual stream": (0.10, 43), "16": (0.05, 48)},
-    "ngswin_x2": {"residual stream": (0.15, 45), "16": (0.05, 50)},
+    "eswt_24_6_x4": {"residual stream": (0.10, 45.5), "16": (0.05, 48)},
+    "ngswin_x2": {"residual stream": (0.13, 47.5), "16": (0.05, 50)},
 }
 """File, wide tensors: what may be lost, and how near to floating point the output must stay, in dB."""
 
@@ -91,7 +104,7 @@ WHOLE = {
 @pytest.mark.parametrize("file", WHOLE)
 def test_published_transformers_whole_in_integers(shared: Path, file: str) -> None:
     """64x64 pixels of butterfly, ranges by the extremes of four photos. Measured, the residual stream and all tensors at 16 bits:
-    IMDTN 0.035 and 0.019 dB lost, 45.1 and 49.6 dB to floating point; ESWT 0.063, 0.035, 44.4, 49.2; NGswin 0.145, 0.032, 46.3,
+    IMDTN 0.040 and 0.019 dB lost, 45.5 and 49.6 dB to floating point; ESWT 0.055, 0.035, 46.2, 49.2; NGswin 0.108, 0.032, 48.1,
     51.2. With 8 bits everywhere they lose 0.19, 0.33 and 0.55 dB."""
     name, scale = file.partition("_")[0], int(file[-1])
     network = registry.load(name, scale=scale, weights=shared / "data" / "weights" / f"{file}.safetensors")
