@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
+from torch.fx import traceback
 
 from hwmodels.errors import FileError
 from hwsearch.formats.exported.archive import safe
@@ -97,7 +98,8 @@ class _Evaluated(nn.Module):
         return self
 
     def forward(self, x: torch.Tensor) -> Any:
-        return self.program(x)
+        with traceback.preserve_node_meta():  # what is traced keeps the lines of the source that was exported
+            return fx.Interpreter(self.program).run(x)
 
 
 def _named(graph: Graph) -> Graph:
