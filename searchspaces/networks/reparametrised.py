@@ -30,13 +30,14 @@ def _weight_norm(g: Tensor, v: Tensor) -> Tensor | None:
 
 
 def _spectral_norm(original: Tensor, u: Tensor, v: Tensor) -> Tensor | None:
-    """``u``, ``v``: the singular vectors of the largest singular value; of a transposed convolution, rows are its second axis."""
+    """``u``, ``v``: the singular vectors of the largest singular value; of a transposed convolution, rows are its second axis.
+    Where sizes leave that open, rows lie along the axis whose matrix these vectors fit better."""
+    values = list[Tensor]()
     for axis in range(min(original.dim(), 2)):
         matrix = original.movedim(axis, 0).flatten(1)
         if matrix.shape == (u.numel(), v.numel()):
-            largest: Tensor = torch.dot(u.flatten(), matrix @ v.flatten())
-            return original / largest
-    return None
+            values.append(torch.dot(u.flatten(), matrix @ v.flatten()))
+    return original / max(values, key=float) if values else None
 
 
 _PARTS: tuple[tuple[str, tuple[str, ...], Callable[..., Tensor | None]], ...] = (

@@ -24,11 +24,13 @@ def as_tensor(walk: Walk, call: fx.Node, values: Tensor, beside: str, suffix: st
 
 
 def tensors(walk: Walk, call: fx.Node, *arguments: Any) -> list[str]:
-    """The names of arguments, at least one of which is computed; constants among them as tensors."""
+    """The names of arguments, at least one of which is computed; constants among them as tensors, of no fewer axes than it: a
+    matrix for each head has no axis of pictures."""
     constants = [walk.value(one) if isinstance(walk.value(one), Tensor) else None for one in arguments]
     names = ["" if constant is not None else tensor_name(walk, one) for one, constant in zip(arguments, constants, strict=True)]
     beside = next(filter(None, names))
+    rank = len(walk.shape(beside))
     return [
-        name if constant is None else as_tensor(walk, call, constant, beside)
+        name if constant is None else as_tensor(walk, call, constant[(None,) * (rank - constant.ndim)], beside)
         for name, constant in zip(names, constants, strict=True)
     ]

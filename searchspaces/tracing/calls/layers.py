@@ -228,7 +228,7 @@ def _attention(walk: Walk, call: fx.Node) -> Value:
     query, key, value = tensors(walk, call, *(a[role] for role in ("query", "key", "value")))
     scale = 1 / math.sqrt(shape(a["query"])[-1]) if a["scale"] is None else float(a["scale"])
     scaled = walk.emit(call, Mul(), (query,), {"other": torch.tensor([scale])}, suffix="scale")
-    other = walk.emit(call, Permute(turned(len(shape(a["key"])))), (key,), suffix="turned")
+    other = walk.emit(call, Permute(turned(len(walk.shape(key)))), (key,), suffix="turned")
     scores = product(walk, call, scaled, other, suffix="scores")
     mask = walk.value(a["attn_mask"])
     if a["is_causal"]:

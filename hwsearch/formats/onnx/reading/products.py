@@ -53,6 +53,12 @@ def _one(weight: Constant) -> np.ndarray | None:
     return array if array.ndim == 2 else None
 
 
+def _as_map(walk: Walk, name: str, factor: Constant, beside: Map) -> Map:
+    """Constant matrices as a value of no fewer axes than the other factor: a matrix for each head has no axis of pictures."""
+    missing = len(walk.shape(beside)) - factor.real.ndim
+    return walk.constant(f"{name}.constant", tensor(factor.real[(None,) * missing]), beside)
+
+
 def _swapped(rank: int) -> tuple[int, ...]:
     return (*range(rank - 2), rank - 1, rank - 2)
 
@@ -73,9 +79,9 @@ def product(walk: Walk, name: str, left: Map, right: Map) -> Map:
 def _matmul(walk: Walk, call: Call) -> Value:
     left, right = call.inputs[:2]
     if isinstance(left, Map) and isinstance(right, Constant) and _one(right) is None:
-        right = walk.constant(f"{call.name}.constant", tensor(right.real), left)
+        right = _as_map(walk, call.name, right, left)
     if isinstance(right, Map) and isinstance(left, Constant) and _one(left) is None:
-        left = walk.constant(f"{call.name}.constant", tensor(left.real), right)
+        left = _as_map(walk, call.name, left, right)
     if isinstance(left, Map) and isinstance(right, Map):
         return product(walk, call.name, left, right)
     if isinstance(left, Map) and isinstance(right, Constant):

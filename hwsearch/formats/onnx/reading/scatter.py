@@ -107,7 +107,8 @@ def _folded(walk: Walk, call: Call) -> Value:
     extra = (missing[0] + top - bottom, missing[1] + left - right)
     weight, _, pads, cut = transposed_to_shuffled(one_each, None, stride, (top, left), extra, dilation)
     channels = entries // inside
-    if tuple(kernel) == (stride, stride) and dilation == 1:
+    alone = weight.shape[2:] == (1, 1) and not any(pads)  # a phase reads one window, and every window is one of the picture
+    if tuple(kernel) == (stride, stride) and dilation == 1 and alone:
         made = source
     else:
         op = Conv(padding=pads, groups=channels)

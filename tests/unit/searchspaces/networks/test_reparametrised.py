@@ -18,6 +18,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "convolution": lambda: nn.Conv2d(3, 8, 3),
     "grouped": lambda: nn.Conv2d(4, 8, 3, groups=2),
     "transposed": lambda: nn.ConvTranspose2d(3, 8, 3),
+    "transposed, as many channels": lambda: nn.ConvTranspose2d(6, 6, 3),
     "one channel": lambda: nn.Conv2d(3, 1, 3),
     "linear": lambda: nn.Linear(5, 7),
 }

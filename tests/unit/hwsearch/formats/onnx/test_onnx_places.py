@@ -70,6 +70,14 @@ def folded_apart(net: Placing, y: Tensor) -> Tensor:
     return F.fold(torch.relu(F.unfold(y, 2, stride=2)), (12, 16), 2, stride=2)
 
 
+def folded_apart_from_the_border(net: Placing, y: Tensor) -> Tensor:
+    return F.fold(torch.relu(F.unfold(y, 2, stride=2, padding=1)), (12, 16), 2, stride=2, padding=1)
+
+
+def folded_apart_with_rest(net: Placing, y: Tensor) -> Tensor:
+    return F.fold(torch.relu(F.unfold(y, 3, stride=3)), (12, 16), 3, stride=3)
+
+
 def folded_dilated(net: Placing, y: Tensor) -> Tensor:
     return F.fold(F.unfold(y, (3, 2), dilation=2, padding=2), (12, 16), (3, 2), dilation=2, padding=2)
 
@@ -83,7 +91,8 @@ def matrix_each(net: Placing, y: Tensor) -> Tensor:
 
 
 CHANGES = [
-    every_other_channel, middle, numbers, into_zeros, scattered, folded, folded_apart, folded_dilated, known_grid, matrix_each,
+    every_other_channel, middle, numbers, into_zeros, scattered, folded, folded_apart, folded_apart_from_the_border,
+    folded_apart_with_rest, folded_dilated, known_grid, matrix_each,
 ]  # fmt: skip
 
 

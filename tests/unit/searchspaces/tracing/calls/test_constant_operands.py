@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from random_networks import quantize
 from torch import Tensor, nn
 
+from hwsearch.formats.onnx import read
 from hwsearch.quant.engine import integer
 from searchspaces.ir.graph import execute
 from searchspaces.ops.contractions.linear import Linear
@@ -58,6 +61,35 @@ def learned_queries(net: Tokens, rows: Tensor) -> Tensor:
 
 def behind_rows(net: Tokens, rows: Tensor) -> Tensor:
     return torch.cat((rows, net.matrices[:2, :, :]), 0)[: len(rows)] + torch.cat((net.matrices[:2], rows), 0)[2:]
+
+
+class Heads(nn.Module):
+    """A matrix for each of two heads, of pictures of any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 1)
+        self.matrices = nn.Parameter(torch.randn(2, 4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        n, c, h, w = y.shape
+        heads = y.reshape(n, 2, 4, h * w).transpose(2, 3) @ self.matrices
+        found: Tensor = self.last(heads.transpose(2, 3).reshape(n, c, h, w))
+        return found
+
+
+def test_a_matrix_for_each_head_is_the_same_for_all_pictures(tmp_path: Path) -> None:
+    module, x, file = Heads().eval(), torch.rand(3, 3, 8, 8), tmp_path / "heads.onnx"
+    graphs = [trace(module, 3, "heads")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (x[:1],), str(file), opset_version=18, dynamo=False)
+    graphs.append(read.read(file).graph)
+    for graph in graphs:
+        with torch.no_grad():
+            torch.testing.assert_close(execute(graph, x), module(x), rtol=1e-5, atol=1e-5)
 
 
 CHANGES = {
