@@ -61,7 +61,7 @@ class Chain(NamedTuple):
 
     ``joins bool``: the output of a layer may be a rolling buffer read by the next. ``height``, ``row_bytes``: of that output.
     ``kernel``, ``stride``: rows that the next layer reads for one of its own, and how far it moves. ``repeats bool``: layers that
-    repeat every row of their input, in pairs of rows, which in cascades of theirs all layers make. ``whole_bytes``: input and
+    repeat every row of their input, in pairs of rows. ``whole_bytes``: input and
     output of a layer (an element-wise one overwrites its input). ``all_bytes``: the same without overwriting.
     ``weight_bytes``: its encoded weights; ``counted``: how often they count for the room that layers behind it find (``held``).
     """
@@ -79,10 +79,9 @@ class Chain(NamedTuple):
 
     def steps(self, first: int, last: int, step: int) -> np.ndarray:
         """``int64``: rows that layers ``first`` to ``last`` make at a time when the last one makes ``step``."""
-        pairs, made = step > 1 and bool(self.repeats[first : last + 1].any()), np.full(last + 1 - first, step, dtype=np.int64)
+        made = np.full(last + 1 - first, step, dtype=np.int64)
         for i in range(last - 1, first - 1, -1):
-            rows = int(made[i + 1 - first])
-            rows = (rows + rows % 2 * pairs) * int(self.stride[i]) // (1 + int(self.repeats[i + 1]))
+            rows = int(made[i + 1 - first]) * int(self.stride[i]) // (1 + int(self.repeats[i + 1]))
             made[i - first] = rows + rows % 2 * int(self.repeats[i])
         return made
 

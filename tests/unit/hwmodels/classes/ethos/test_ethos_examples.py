@@ -46,6 +46,14 @@ def test_an_enlargement_runs_in_a_cascade_by_pairs_of_rows() -> None:
     assert held(chain, wide, 384 * KIB) == 387008
 
 
+def test_rows_before_an_enlargement_may_be_odd() -> None:
+    """Two convolutions of 50 rows, repeated to 100, and another: Vela prints stripes of 5, 5, 10 and 10 rows."""
+    weights, maps, ones = np.zeros(4), np.full(4, 1e6), np.ones(4, dtype=np.int64)
+    joins, repeats = np.array([True, True, True, False]), np.array([False, False, True, False])
+    chain = Chain(joins, np.array([50, 50, 100, 100]), ones, np.array([3, 1, 3, 1]), ones, repeats, maps, maps, weights)
+    assert chain.steps(0, 3, 10).tolist() == [5, 5, 10, 10]
+
+
 def test_a_buffer_may_be_more_than_its_feature_map() -> None:
     """Half of 132 rows at a time: 66 are written and 68 read, so 136 are held."""
     ones, maps = np.ones(2, dtype=np.int64), np.full(2, 1e6)
