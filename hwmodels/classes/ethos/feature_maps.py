@@ -61,8 +61,8 @@ class Chain(NamedTuple):
 
     ``joins bool``: the output of a layer may be a rolling buffer read by the next. ``height``, ``row_bytes``: of that output.
     ``kernel``, ``stride``: rows that the next layer reads for one of its own, and how far it moves. ``repeats bool``: layers that
-    repeat every row of their input, in pairs of rows. ``whole_bytes``: input and
-    output of a layer (an element-wise one overwrites its input). ``all_bytes``: the same without overwriting.
+    repeat every row of their input, in pairs of rows. ``whole_bytes``: input and output of a layer (an element-wise one
+    overwrites its input). ``all_bytes``: the same without overwriting.
     ``weight_bytes``: its encoded weights; ``counted``: how often they count for the room that layers behind it find (``held``).
     """
 
