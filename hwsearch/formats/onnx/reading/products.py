@@ -55,6 +55,8 @@ def _one(weight: Constant) -> np.ndarray | None:
 
 def _as_map(walk: Walk, name: str, factor: Constant, beside: Map) -> Map:
     """Constant matrices as a value of no fewer axes than the other factor: a matrix for each head has no axis of pictures."""
+    if factor.real.ndim < 2:
+        raise NotRead("a product with a vector")
     missing = len(walk.shape(beside)) - factor.real.ndim
     return walk.constant(f"{name}.constant", tensor(factor.real[(None,) * missing]), beside)
 

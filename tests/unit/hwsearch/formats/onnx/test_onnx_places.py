@@ -106,3 +106,12 @@ def test_same_numbers(change: Callable[[Placing, Tensor], Tensor], tmp_path: Pat
     assert not graph.uncounted
     with torch.no_grad():
         torch.testing.assert_close(execute(graph, x), module(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_product_with_a_vector_is_told(tmp_path: Path) -> None:
+    """It has one axis less than a product with a matrix."""
+    module, file = Placing(lambda net, y: y + (net.grid[0, :, 0, 0] @ y)[:, :, None]).eval(), tmp_path / "net.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (torch.rand(1, 3, 12, 16),), str(file), opset_version=OPSET, dynamo=False)
+    assert "a product with a vector" in str(read.read(file).graph.uncounted)
