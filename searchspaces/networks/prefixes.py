@@ -84,7 +84,8 @@ def choose(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: 
                 f"{source}: two networks in this file fit: {_shown(best.prefix)} and {_shown(rival.prefix)}",
                 "Save the one that is meant in a file of its own.",
             )
-    said = in_words({key: what for key, what in joined.items() if key.startswith(best.prefix)})
+    under = {key if bare is whole else _INSIDE.sub("", key): what for key, what in joined.items()}
+    said = in_words({key: what for key, what in under.items() if key.startswith(best.prefix)})
     said += [f"what a profiler counted is left out ({len(counted)} tensors)"] if counted else []
     return Chosen(state, (*said, *_remarks(whole, bare, best, candidates)))
 

@@ -55,7 +55,8 @@ def test_parts_that_do_not_fit_stay() -> None:
     assert put_together(parts) == (parts, {})
 
 
-def test_a_checkpoint_is_recognised_loaded_and_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module."])
+def test_a_checkpoint_is_recognised_loaded_and_said(prefix: str, tmp_path: Path) -> None:
     torch.manual_seed(6)
     plain = build("fsrcnn")
     meant = {key: value.clone() for key, value in plain.state_dict().items()}
@@ -63,7 +64,7 @@ def test_a_checkpoint_is_recognised_loaded_and_said(tmp_path: Path) -> None:
         if isinstance(module, nn.Conv2d):
             parametrizations.weight_norm(module)
     path = tmp_path / "w.pth"
-    torch.save({"state_dict": {f"module.{key}": value for key, value in plain.state_dict().items()}}, path)
+    torch.save({"state_dict": {f"{prefix}{key}": value for key, value in plain.state_dict().items()}}, path)
     assert look(path).name == "fsrcnn"
     network = load("fsrcnn", 2, path)
     for key, value in network.module.state_dict().items():
