@@ -99,12 +99,19 @@ class Constant:
     """An operand of a layer that is stored with the network instead of computed: a mask, a bias of positions, a factor.
 
     ``elements``: how many numbers it has. ``flags``: each of them is yes or no. ``repeated``: an earlier layer reads the same
-    numbers, which are stored once.
+    numbers, which are stored once. ``read``: how many of them are read, in a part of the picture; None: all.
     """
 
     elements: int
     flags: bool = False
     repeated: bool = False
+    read: int | None = None
+
+    def part(self, pixels: int, of: int) -> Constant:
+        """The same beside ``pixels`` of a result of ``of`` pixels: what has numbers for every pixel is read where they are."""
+        if of < 2 or self.elements % of:
+            return self
+        return replace(self, read=self.elements // of * pixels)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ def constant_bytes(workload: Workload, tensor_bytes: np.ndarray, *, moved: bool 
             found[row] += BIAS_BYTES * layer.bias_count
         for constant in layer.constants:
             if moved or not constant.repeated:
-                found[row] += np.ceil(constant.elements * (1.0 if constant.flags else each))
+                elements = constant.elements if not moved or constant.read is None else constant.read
+                found[row] += np.ceil(elements * (1.0 if constant.flags else each))
     return found
 
 

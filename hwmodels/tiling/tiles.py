@@ -150,8 +150,10 @@ def _tile(workload: Workload, rows: _Axis, columns: _Axis) -> Tile:
 
     def layer(whole: Layer) -> Layer:
         target = workload.tensors[whole.output]
+        pixels = target.height * target.width
         share = int(rows.new[whole.output] * columns.new[whole.output])
-        return whole.with_macs(whole.macs * share // (target.height * target.width))
+        constants = tuple(constant.part(share, pixels) for constant in whole.constants)
+        return replace(whole.with_macs(whole.macs * share // pixels), constants=constants)
 
     last_layer = len(workload.layers) - 1
     held: list[dict[int, int]] = [{} for _ in workload.layers]

@@ -60,9 +60,7 @@ def choose(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: 
     Raises:
         FileError: two different sets of tensors fit alike, and nothing says which is meant.
     """
-    whole, joined = put_together(tensors)
-    if put_together(wanted)[1]:  # the network itself keeps its weights in parts
-        whole, joined = dict(tensors), {}
+    whole, joined = put_together(tensors, kept=put_together(wanted)[1])  # a network may keep weights in parts itself
     counted = [key for key in whole if _COUNTED.fullmatch(key) and key not in wanted]
     for key in counted:
         del whole[key]

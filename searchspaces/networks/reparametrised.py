@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -53,9 +53,10 @@ _PARTS: tuple[tuple[str, tuple[str, ...], Callable[..., Tensor | None]], ...] = 
 """What it is; the names of its parts beside that of the weight; how they make it."""
 
 
-def put_together(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def put_together(tensors: Mapping[str, Tensor], kept: Collection[str] = ()) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file with one weight in place of the parts of it, in the order of the file; and those weights, with what
-    they were kept by. Parts that do not fit each other stay as they are."""
+    they were kept by. Parts that do not fit each other stay as they are, and so do those of the weights ``kept``, whatever stands
+    before their names."""
     made = dict(tensors)
     joined: dict[str, str] = {}
     for what, parts, formula in _PARTS:
@@ -63,7 +64,7 @@ def put_together(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
         for match in filter(None, map(first.fullmatch, tensors)):
             before, name = match[1], match[2]
             key, own = before + name, [before + part.format(name) for part in parts]
-            if key in made or not all(part in made for part in own):
+            if key in made or not all(part in made for part in own) or f".{key}".endswith(tuple(f".{name}" for name in kept)):
                 continue
             weight = formula(*(made[part].double() for part in own))
             if weight is None:

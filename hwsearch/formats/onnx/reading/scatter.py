@@ -44,6 +44,8 @@ def _written(walk: Walk, call: Call, at: tuple[np.ndarray, ...]) -> Value:
         raise NotRead("an input is left out")
     shape = walk.shape(before) if isinstance(before, Map) else before.real.shape
     count = int(np.prod(walk.shape(updates) if isinstance(updates, Map) else updates.real.shape))
+    if not count:
+        return before
     source = np.full(shape, KEPT, np.int64)
     source[at] = np.arange(count).reshape(source[at].shape)
     if isinstance(updates, Constant):

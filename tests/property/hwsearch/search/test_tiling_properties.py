@@ -19,7 +19,7 @@ from hwmodels.device import catalogue
 from hwmodels.device.device import Device, Quantity
 from hwmodels.tiling import tiles
 from hwmodels.tiling.tiling import Tiling
-from hwmodels.workload import Tensor, Workload
+from hwmodels.workload import Constant, Tensor, Workload
 from hwsearch.search import tiling_options
 
 few = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
@@ -186,6 +186,21 @@ def test_every_tile_pays_for_its_call_its_layers_and_its_weights() -> None:
     np.testing.assert_allclose(tiled.table.overhead_s, 8 * whole.overhead_s)
     np.testing.assert_allclose(tiled.table.weight_s, 8 * whole.weight_s)
     np.testing.assert_array_equal(tiled.table.weight_bytes, whole.weight_bytes)
+
+
+def test_a_tile_reads_its_share_of_a_constant_for_every_pixel() -> None:
+    """One factor for every pixel is read once in all, those for every channel once a tile; both are stored once."""
+    layers = (
+        make_layer("a", "mul", (0,), 1, macs=0, constants=(Constant(3 * 32 * 24),)),
+        make_layer("b", "mul", (1,), 2, macs=0, constants=(Constant(3),)),
+    )
+    tensors = (Tensor("x", 3, 32, 24, -1, (0,), 0), Tensor("a", 3, 32, 24, 0, (1,), 1), Tensor("b", 3, 32, 24, 1, (), 2))
+    workload, target = Workload("two", layers, tensors, ("x", "a", "b")), catalogue.load("stm32h743")
+    space = space_of(target, workload)
+    whole, tiled = (tiles.lower(target, workload, space, tiling).table for tiling in (None, Tiling(8, 12)))
+    np.testing.assert_allclose(tiled.weight_s[0], whole.weight_s[0])
+    np.testing.assert_allclose(tiled.weight_s[1], 8 * whole.weight_s[1])
+    np.testing.assert_array_equal(tiled.constant_bytes, whole.constant_bytes)
 
 
 def test_work_of_a_tile_by_hand() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
+from searchspaces.networks.prefixes import choose
 from searchspaces.networks.recognition import look
 from searchspaces.networks.registry import build, load, load_file
 from searchspaces.networks.reparametrised import put_together
@@ -53,6 +54,15 @@ def test_the_weight_is_the_one_that_the_layer_computes_with(layer: str, norm: st
 def test_parts_that_do_not_fit_stay() -> None:
     parts = {"a.weight_g": torch.ones(3, 1), "a.weight_v": torch.ones(4, 2), "b.weight_g": torch.ones(2)}
     assert put_together(parts) == (parts, {})
+
+
+def test_what_a_network_keeps_in_parts_itself_stays_beside_what_it_does_not() -> None:
+    wanted = {"c.weight": torch.zeros(8, 3, 3, 3), "gain_g": torch.zeros(1), "gain_v": torch.zeros(5)}
+    saved = {"c.weight_g": torch.rand(8, 1, 1, 1), "c.weight_v": torch.rand(8, 3, 3, 3)}
+    saved |= {"gain_g": torch.rand(1), "gain_v": torch.rand(5)}
+    found = choose({f"params.{key}": value for key, value in saved.items()}, wanted, "w.pth")
+    assert found.state.keys() == wanted.keys()
+    assert torch.equal(found.state["gain_v"], saved["gain_v"])
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module."])

@@ -27,6 +27,7 @@ class Placing(nn.Module):
         self.register_buffer("noise", torch.rand(8, 12, 4))
         self.register_buffer("grid", torch.rand(1, 12, 16, 2) * 2.2 - 1.1)
         self.register_buffer("order", torch.randperm(8))
+        self.register_buffer("nowhere", torch.zeros(1, 0, 12, 16, dtype=torch.long))
         self.change = change
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,9 +91,13 @@ def matrix_each(net: Placing, y: Tensor) -> Tensor:
     return y @ net.noise.reshape(8, 16, 3) @ net.noise.reshape(8, 3, 16)
 
 
+def nothing(net: Placing, y: Tensor) -> Tensor:
+    return y.scatter(1, net.nowhere, torch.zeros(1, 0, 12, 16))
+
+
 CHANGES = [
     every_other_channel, middle, numbers, into_zeros, scattered, folded, folded_apart, folded_apart_from_the_border,
-    folded_apart_with_rest, folded_dilated, known_grid, matrix_each,
+    folded_apart_with_rest, folded_dilated, known_grid, matrix_each, nothing,
 ]  # fmt: skip
 
 
