@@ -84,8 +84,10 @@ sys.exit(app.main(["devices"]))
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_as_an_interrupted_command(stop: signal.Signals) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    usual = "default_int_handler" if stop == signal.SIGINT else "SIG_DFL"
+    first = f"import signal; signal.signal({int(stop)}, signal.{usual})\n"  # nohup, under which tests may run, is inherited
     process = subprocess.Popen(
-        [sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", first + SLEEPER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
