@@ -114,7 +114,8 @@ NOT_BUILT = {
 VERSIONS = (
     "`together` fits layers to what they read before it trains in vdsr x2, pan x4 and mobilesr x4 W3A3, imdn x4 W3A3 and W4A4 "
     "with all blocks, eswt x4 and fsrcnn x2 W4A8; its other rows, and all of `output_noise`, were measured by earlier versions, "
-    "which did not. All of its rows but fsrcnn x2 W4A8 are of before its biases were trained at a tenth of the rate. "
+    "which did not. It trains biases at a tenth of the earlier rate in imdn x4 W3A3 and W4A4 with all blocks, eswt x4 and "
+    "fsrcnn x2 W4A8. "
     "Seconds are of machines that had other work, too."
 )
 """What of the rows was measured by which version."""
