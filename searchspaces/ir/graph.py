@@ -13,7 +13,7 @@ Tensors have any rank; the first axis is that of pictures. Which axis has the ch
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -166,20 +166,23 @@ class Graph:
     @property
     def constants(self) -> int:
         """How many numbers stand in constant operands; equal operands count once."""
-        places = ((node, role) for node in self.nodes for role in CONSTANTS if role in node.weights)
-        return sum(node.weights[role].numel() for node, role in places if (node.name, role) not in self.repeated)
+        found = ((node, role) for node, role in self._operands() if (node.name, role) not in self.repeated)
+        return sum(node.weights[role].numel() for node, role in found)
 
     @cached_property
     def repeated(self) -> frozenset[tuple[str, str]]:
         """Constant operands, by node and role, whose numbers an earlier node has in the same role: files store them once."""
         seen, found = set[bytes](), set[tuple[str, str]]()
-        for node in self.nodes:
-            for role in CONSTANTS:
-                if role in node.weights:
-                    digest = hashlib.sha256(role.encode() + node.weights[role].contiguous().numpy().tobytes()).digest()
-                    found |= {(node.name, role)} if digest in seen else set()
-                    seen.add(digest)
+        for node, role in self._operands():
+            digest = hashlib.sha256(role.encode() + node.weights[role].contiguous().numpy().tobytes()).digest()
+            if digest in seen:
+                found.add((node.name, role))
+            seen.add(digest)
         return frozenset(found)
+
+    def _operands(self) -> Iterator[tuple[Node, str]]:
+        """Every constant operand: its node, and its role there."""
+        return ((node, role) for node in self.nodes for role in CONSTANTS if role in node.weights)
 
     def _earlier(self, node: Node, role: str) -> bool:
         """Whether an earlier layer of the same weights has the same numbers in this role."""

@@ -76,13 +76,10 @@ def _places(workload: Workload, brick: np.ndarray, candidates: np.ndarray) -> li
         target = workload.tensors[layer.output]
         for i in dict.fromkeys(layer.inputs):
             source = workload.tensors[i]
-            alone = candidates[i] and len(source.readers) == 1 and brick[i] == brick[layer.output]
+            alone = candidates[i] and len(source.readers) == 1
             apart = place[layer.output] == layer.output and place[i] != layer.output
-            if (
-                alone
-                and apart
-                and (source.channels, source.height, source.width) == (target.channels, target.height, target.width)
-            ):
+            alike = (source.channels, source.height, source.width) == (target.channels, target.height, target.width)
+            if alone and apart and alike and brick[i] == brick[layer.output]:
                 place[layer.output] = place[i]
                 break
     return settled(place)

@@ -5,8 +5,8 @@ are drawn anew in every step, turned and mirrored at random, and every other one
 through every rounding (Bengio et al. 2013) gradients are those of LSQ+ (Bhalgat et al. 2020); an integer weight moves when its
 real value has moved to the next, and the bias makes up for what that does to the mean of what is written (``centred``).
 
-What is lowered is what a mean PSNR loses: (``held_out.lost``). Beside it the noise at the ends of blocks was
-tried: it did harm where it was measured (FSRCNN x2 at 4 bits, 300 steps: 0.9 dB).
+What is lowered is what a mean PSNR loses (``held_out.lost``). Beside it the noise at the ends of blocks was tried: it did harm
+where it was measured (FSRCNN x2 at 4 bits, 300 steps: 0.9 dB).
 """
 
 from __future__ import annotations
