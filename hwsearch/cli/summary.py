@@ -98,12 +98,13 @@ def render(results: Results, screen: Console) -> None:
         picked = [part for name in roles if name in names for part in (name, f" {units.listing(roles[name])}; ")]
         if picked:
             screen.print(bold("", said, *picked[:-1], f"{picked[-1].removesuffix('; ')}."))
-    trust = units.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
-    low, high = loss_range(np.array(results.proxies[0].simulated_db))
-    screen.print(
-        f"Rank correlation of the proxies with simulated plans (Spearman), nine of ten of which lose {low:.2g} to {high:.2g} dB: "
-        f"{trust}."
-    )
+    if results.proxies[0].ranks:
+        trust = units.listing(f"{check.name} {check.spearman:.3f}" for check in results.proxies)
+        low, high = loss_range(np.array(results.proxies[0].simulated_db))
+        screen.print(
+            "Rank correlation of the proxies with simulated plans (Spearman), nine of ten of which lose "
+            f"{low:.2g} to {high:.2g} dB: {trust}."
+        )
     if results.front_proxies:
         errors = [
             f"{check.median_error_db:.3f} dB ({check.median_error_share:.0%}) by {check.name}" for check in results.front_proxies

@@ -119,6 +119,11 @@ class ProxyCheck(_Finite):
         return self
 
     @property
+    def ranks(self) -> bool:
+        """Whether there is something to rank: three plans of different losses."""
+        return len(set(self.simulated_db)) > 2
+
+    @property
     def median_error_db(self) -> float:
         """Median absolute error of prediction."""
         return median(abs(p - m) for p, m in zip(self.predicted_db, self.simulated_db, strict=True))

@@ -110,6 +110,8 @@ def _about_proxies(search: Search) -> str:
     """How well the best proxy ranks random plans, and the worst."""
     worst = min(search.checks, key=lambda check: check.spearman)
     best = max(search.checks, key=lambda check: check.spearman)
+    if not best.ranks:
+        return "Too few plans of different losses were drawn to tell which proxy ranks plans well; the front itself is simulated."
     low, high = correlation.loss_range(np.array(best.simulated_db))
     plans = f"random plans, nine of ten of which lose {low:.2g} to {high:.2g} dB,"
     if best is worst:

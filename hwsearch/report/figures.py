@@ -232,7 +232,7 @@ def proxy(check: ProxyCheck, plans: str, quality: str) -> Figure:
 
     return draw(
         f"proxy-{plans}-{''.join(c if c.isalnum() else '-' for c in check.name)}",
-        f"{check.name}: Spearman {check.spearman:.3f}",
+        f"{check.name}: Spearman {check.spearman:.3f}" if check.ranks else f"{check.name}: too few plans to rank",
         f"Predicted against simulated {quality} loss of {len(check.simulated_db)} {plans} plans"
         + (f", in {units.seconds(check.seconds)}." if check.seconds else f"; median error {units.loss(check.median_error_db)}."),
         (PANEL[0], PANEL[0] - 20),

@@ -13,17 +13,21 @@ from hwsearch.cli import main
 from searchspaces.data import pictures
 
 
-@pytest.mark.parametrize("budget", [(), ("--budget", "weights=700B")])
-def test_a_quick_run_proves_the_one_plan_that_it_names(
-    budget: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def quick(tmp_path: Path) -> list[str]:
+    """The command of a quick run of a small network, in the folder ``run``."""
     (tmp_path / "photos").mkdir()
     for i, photo in enumerate(pictures.shipped()[:3]):
         Image.fromarray(photo.rgb[:136, :144]).save(tmp_path / "photos" / f"photo{i}.png")
     (tmp_path / "net.py").write_text(NETWORK)
     words = ["optimize", "--quick", "--model", f"{tmp_path / 'net.py'}:build", "--scale", "2", "--input", "24x32", "--force"]
-    words += ["--images", str(tmp_path / "photos"), "--target", "stm32h743", *budget, "--out", str(tmp_path / "run")]
-    assert main([*words, "--json", "--quiet"]) == 0
+    return [*words, "--images", str(tmp_path / "photos"), "--target", "stm32h743", "--out", str(tmp_path / "run")]
+
+
+@pytest.mark.parametrize("budget", [(), ("--budget", "weights=700B")])
+def test_a_quick_run_proves_the_one_plan_that_it_names(
+    budget: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*quick(tmp_path), *budget, "--json", "--quiet"]) == 0
     capsys.readouterr()
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert list(results["chosen"]) == ["budget" if budget else "knee"]
@@ -36,3 +40,13 @@ def test_a_quick_run_proves_the_one_plan_that_it_names(
     assert not any("polished together" in note for note in results["notes"])
     assert main(["report", str(tmp_path / "run"), "--quiet"]) == 0
     assert f"Chosen and proven: {name} " in capsys.readouterr().out
+
+
+def test_nothing_is_said_of_ranking_where_there_is_one_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*quick(tmp_path), "--weight-bits", "8", "--activation-bits", "8", "--quiet"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Too few plans of different losses were drawn" in text
+    assert "Spearman" not in text
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert "too few plans to rank" in report
+    assert "Spearman 0.000" not in report
