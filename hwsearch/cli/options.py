@@ -171,7 +171,8 @@ OwnModel = Annotated[
 AllowEdited = Annotated[
     bool, typer.Option("--allow-edited", help="Accept a plan that was edited: quantize it again, and say so. Default: refuse it.")
 ]
-PlanFile = Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)]
+PLAN_HELP = "A plan: plans/NAME.json of a run, or the name of a ready one (see `hwsearch networks`)."
+PlanFile = Annotated[Path, typer.Argument(help=PLAN_HELP, metavar="PLAN", resolve_path=True)]
 
 Sampler = Annotated[
     str | None,

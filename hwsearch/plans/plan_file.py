@@ -18,6 +18,7 @@ from hwmodels.numbers import BF16, FP16, INT16
 from hwsearch.documents import reading
 from hwsearch.documents.plan import SCHEMA, Plan
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
+from hwsearch.plans import ready
 from hwsearch.runs.run import Run
 
 if TYPE_CHECKING:
@@ -187,10 +188,12 @@ def open_plan(path: Path, model: str | None = None, *, allow_edited: bool = Fals
     """The plan in ``path``, checked: its document, and its integers where they stand beside it.
 
     Args:
+        path: the file, or the name of a ready plan.
         allow_edited: a plan that was edited, or stands beside integers of another, is taken without them.
     Raises:
         FileError: absent, not JSON, of another version, not a plan (every mistake is listed), or edited (with what differs).
     """
+    path = ready.found(path)
     document = reading.read_json(path, "a plan, such as RUN/plans/plan-01.json")
     if document.get("schema_version", SCHEMA) != SCHEMA:
         raise FileError(f"{path}: schema_version is not {SCHEMA}", f"This version reads schema_version {SCHEMA}.")

@@ -199,8 +199,10 @@ def networks(
     if operations:
         _show_operations(terminal)
         return
+    from hwsearch.plans import plan_file, ready
     from searchspaces.networks.registry import NETWORKS
 
+    plans = [plan_file.load(Path(name)) for name in ready.names()]
     found: list[dict[str, Any]] = [
         {
             "name": spec.name,
@@ -209,6 +211,7 @@ def networks(
             "arguments": dict(spec.arguments),
             "input": "bicubic-upsampled" if spec.input_kind == "upsampled" else "low resolution",
             "shipped_scales": [scale for scale in spec.scales if spec.weights(scale) is not None],
+            "ready_plans": [plan.name for plan in plans if plan.network == spec.name],
         }
         for spec in NETWORKS.values()
     ]
@@ -226,6 +229,13 @@ def networks(
         ]
         columns = ("network", "what it is", "scales", "weights ship for", "arguments (--arg)")
         screen.print(table(columns, rows, left=columns))
+        for plan in plans:
+            assert plan.measured is not None
+            assert plan.counted is not None
+            screen.print(
+                f"Ready plan {plan.name}: {plan.counted.mean_weight_bits:.3g} bits a weight, {plan.measured.loss_db:.2f} dB lost "
+                f"on the shipped pictures; for every command that takes a plan, such as hwsearch export {plan.name}."
+            )
         screen.print("Other families are known by their weights alone (--weights FILE) where spandrel is installed.")
 
     terminal.show({"networks": found}, render)

@@ -32,7 +32,7 @@ def estimate(
     plan: Annotated[
         str | None,
         typer.Option(
-            help="One precision everywhere, such as W8A8 or FP16, or a plan file. Default: W8A8, or the widths of a model file.",
+            help="One precision everywhere, such as W8A8 or FP16, or a plan. Default: W8A8, or the widths of a model file.",
             show_default=False,
         ),
     ] = None,
@@ -88,12 +88,12 @@ def estimate(
     )
     if halo is not None and tile is None:
         raise UsageError("--halo says how tiles are joined", "Give --tile too: a size, or auto.")
-    from hwsearch.plans import plan_file, pricing
+    from hwsearch.plans import plan_file, pricing, ready
     from hwsearch.problem.pose import Request
 
     terminal = Terminal(as_json, quiet)
     plan = plan or DEFAULT_PLAN
-    if plan.endswith(".json"):
+    if plan.endswith(".json") or plan in ready.names():
         opened = plan_file.open_plan(Path(plan), fields.get("model"), allow_edited=allow_edited)
         price = pricing.estimate_plan(opened, {name: value for name, value in fields.items() if name != "model"})
     else:

@@ -217,7 +217,7 @@ def report(
 def upscale(
     source: Annotated[Path, typer.Argument(help="A picture.", metavar="IN")],
     destination: Annotated[Path, typer.Argument(help="Where to write the enlarged picture.", metavar="OUT")],
-    plan: Annotated[Path, typer.Option(help="A plan: plans/NAME.json of a run.", metavar="PLAN")],
+    plan: Annotated[Path, typer.Option(help=options.PLAN_HELP, metavar="PLAN")],
     runtime: Runtime = "engine",
     model: options.OwnModel = None,
     allow_edited: options.AllowEdited = False,

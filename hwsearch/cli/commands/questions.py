@@ -116,7 +116,7 @@ def _step(step: Neighbour | None) -> str:
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="A plan: plans/NAME.json of a run.", metavar="PLAN", resolve_path=True)],
+    first: Annotated[Path, typer.Argument(help=options.PLAN_HELP, metavar="PLAN", resolve_path=True)],
     second: Annotated[Path, typer.Argument(help="Another plan of the same network.", metavar="PLAN", resolve_path=True)],
     model: options.OwnModel = None,
     allow_edited: options.AllowEdited = False,
