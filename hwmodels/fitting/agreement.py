@@ -35,6 +35,8 @@ class Agreement:
         baselines: median error of simpler models, fitted and left out alike, by name.
         groups: how many families of networks (networks, or settings, where there are no families) were left out in turn.
         plans: pairs of precisions of one network that were compared.
+        seen: what is akin to the rows and was seen by the fits all the same, as the end of a sentence; "" where nothing was.
+        single_layers: whether the rows are layers by themselves and no networks.
         plans_error, plans_p90: median and 90th percentile of how wrong the ratio of their predictions is.
     """
 
@@ -53,13 +55,26 @@ class Agreement:
     plans: int = 0
     plans_error: float | None = None
     plans_p90: float | None = None
+    seen: str = ""
+    single_layers: bool = False
 
     @property
     def brief(self) -> str:
         """For a narrow column: median error, Kendall's tau, rows, and the source's name without its details."""
         order = f", τ {self.kendall:.2f}" if self.kendall is not None else ""
         error = f"{self.what} {self.median_error:.1%}{self._spread}{order}"
-        return f"{error}, {self.rows} row{'s' * (self.rows != 1)}, {self.source_name}"
+        rows = f"{self.rows} {'single layer' if self.single_layers else 'row'}{'s' * (self.rows != 1)}"
+        seen = f"; the fit saw {self.seen}" if self.seen else ""
+        return f"{error}, {rows}, {self.source_name}{seen}"
+
+    @property
+    def how(self) -> str:
+        """What the fit behind the predictions had seen of them."""
+        known = f"the fit saw {self.seen}" if self.seen else ""
+        if self.left_out and self.groups > 1:
+            left = f"each of {self.groups} families left out of the fit"
+            return f"{left}, which saw {self.seen}" if self.seen else left
+        return known or "nothing fitted"
 
     @property
     def _spread(self) -> str:
@@ -107,12 +122,14 @@ class Doubt:
         between_plans: the same for the ratio of two plans of one network; None where no network was measured twice.
         source: where the figures come from; a compiler's estimate says so.
         groups: families of networks that were left out in turn.
+        seen: what is akin to the figures and was seen by the fits all the same; "" where nothing was.
     """
 
     share: float
     between_plans: float | None
     source: str
     groups: int
+    seen: str = ""
 
     def interval_s(self, latency_s: float) -> tuple[float, float]:
         """Ends of the 90 % interval around a predicted latency, from ``|predicted / figure - 1| <= share``; the upper end is
@@ -127,12 +144,16 @@ class Doubt:
 
 
 def doubt(device: Device) -> Doubt | None:
-    """The worst of what is known of the latency of this very device; None where fewer than ``LEAST_ROWS`` figures are."""
-    known = [entry for entry in of(device.name) if entry.quantity == "latency_s" and entry.rows >= LEAST_ROWS]
+    """The worst of what is known of the latency of this very device, of networks where any were compared; None where fewer than
+    ``LEAST_ROWS`` figures are."""
+    latencies = [entry for entry in of(device.name) if entry.quantity == "latency_s" and entry.rows >= LEAST_ROWS]
+    known = [entry for entry in latencies if not entry.single_layers] or latencies
     if not known or not compared(device):
         return None
     worst = max(known, key=lambda entry: entry.p90_error)
-    return Doubt(worst.p90_error, worst.plans_p90 if worst.plans >= LEAST_ROWS else None, worst.source_of_figures, worst.groups)
+    return Doubt(
+        worst.p90_error, worst.plans_p90 if worst.plans >= LEAST_ROWS else None, worst.source_of_figures, worst.groups, worst.seen
+    )
 
 
 def document(found: list[Agreement]) -> str:

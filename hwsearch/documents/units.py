@@ -73,7 +73,8 @@ def interval(low_s: float, high_s: float) -> str:
 def doubt(known: Doubt) -> str:
     """A sentence on how far latencies may be off, and from which difference on one plan is faster than another."""
     left_out = f", {known.groups} families of networks left out in turn" if known.groups > 1 else ""
-    said = f"90 % of predicted latencies were within {known.share:.0%} of {known.source}{left_out}"
+    seen = f" (the fit saw {known.seen})" if known.seen else ""
+    said = f"90 % of predicted latencies were within {known.share:.0%} of {known.source}{left_out}{seen}"
     if known.between_plans is None:
         return f"{said}."
     return f"{said}; between two plans of one network, differences below {known.between_plans:.0%} are not significant."

@@ -19,6 +19,9 @@ class Row:
         quantity: "latency_s", "energy_j", "peak_activation_bytes", ...
         predicted, measured: in the quantity's unit.
         plan_of: rows with the same text here are one network in several precisions; "" where there is only one.
+        seen: what is akin to this row and was seen by the fit all the same, as the end of a sentence ("the same network on
+            another board"); "" where nothing is.
+        single_layer: whether the row is a layer by itself and no network.
         baselines: predictions of simpler models by name ("MACs only", "fixed + MACs/rate"), fitted on the same rows.
     """
 
@@ -32,3 +35,5 @@ class Row:
     measured: float
     baselines: tuple[tuple[str, float], ...] = ()
     plan_of: str = ""
+    seen: str = ""
+    single_layer: bool = False

@@ -62,7 +62,18 @@ def rows(shared: Path) -> list[Row]:
     assert target.mcu is not None
     clock = target.mcu.clock_hz.value
     return [
-        Row(target.name, "mcu", "", label, SOURCE, "latency_s", predicted_s(target, workload), cycles / clock)
+        Row(
+            target.name,
+            "mcu",
+            "",
+            label,
+            SOURCE,
+            "latency_s",
+            predicted_s(target, workload),
+            cycles / clock,
+            seen="these rows",
+            single_layer=len(workload.layers) == 1,
+        )
         for label, workload, cycles in measured(shared)
     ]
 

@@ -244,7 +244,7 @@ def rows(shared: Path) -> list[Row]:
         ratio = prior_ratio(group, ratios)
         start = with_numbers(group.base, {DEPTHWISE: Quantity(value=number(group.base, DEPTHWISE) * ratio)})
         for name in group.seconds:
-            found += _left_out(group, start, name)
+            found += [replace(row, seen="the same networks on other boards") for row in _left_out(group, start, name)]
     return found
 
 
@@ -268,7 +268,10 @@ def unseen_rows(shared: Path) -> list[Row]:
         ratio = float(np.exp(np.mean([np.mean(each) for each in votes.values()])))
         start = with_numbers(group.base, {DEPTHWISE: Quantity(value=number(group.base, DEPTHWISE) * ratio)})
         for name in group.seconds:
-            found += [replace(row, source=UNSEEN) for row in _left_out(group, start, name)]
+            found += [
+                replace(row, source=UNSEEN, seen="the same networks under other libraries")
+                for row in _left_out(group, start, name)
+            ]
     return found
 
 

@@ -52,6 +52,9 @@ DLA_PEAK = {"MAXN": 1.0, "50W": 92 / 105, "30W": 90 / 105, "15W": 40 / 105}
 DLA_MEMORY = {"15W": 2133 / 3200}
 """Memory clock of a power mode over that of MAXN, where it is lower (Jetson Linux Developer Guide, supported modes)."""
 
+AKIN = {"tesla-t4": "another ResNet", "jetson-agx-orin-dla": "the same networks in another power mode"}
+"""What the fits behind a row saw that is akin to it, by device; of the other boards the same network on another one."""
+
 
 @dataclass(frozen=True, eq=False)
 class Priced:
@@ -76,6 +79,8 @@ def rows(shared: Path) -> list[Row]:
             float(predict(row.target, [row.measured])[0]),
             row.measured.latency_s,
             (("MACs only", _by_macs(row)),),
+            plan_of=row.measured.workload.name if row.target.name == "tesla-t4" else "",
+            seen=AKIN.get(row.target.name, "the same network on another board"),
         )
         for row in priced(shared)
     ]

@@ -32,18 +32,18 @@ def not_priced(shared: Path) -> list[tuple[str, str]]:
 
 
 def agreements(rows: Sequence[Row]) -> list[Agreement]:
-    """One entry a device, quantity and source, by device; figures rounded to what is worth printing."""
-    groups: dict[tuple[str, str, str], list[Row]] = {}
+    """One entry a device, quantity and source, single layers apart, by device; figures rounded to what is worth printing."""
+    groups: dict[tuple[str, str, str, bool], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.device, row.quantity, row.source), []).append(row)
+        groups.setdefault((row.device, row.quantity, row.source, row.single_layer), []).append(row)
     found = [_agreement(group) for group in groups.values()]
     return ordered(found)
 
 
 def ordered(found: Sequence[Agreement]) -> list[Agreement]:
-    """By device, latency first."""
+    """By device, latency first, networks before single layers."""
     order = {quantity: i for i, quantity in enumerate(QUANTITIES)}
-    return sorted(found, key=lambda a: (a.device, order.get(a.quantity, len(order)), a.quantity, a.source))
+    return sorted(found, key=lambda a: (a.device, order.get(a.quantity, len(order)), a.quantity, a.single_layers, a.source))
 
 
 def _agreement(rows: Sequence[Row]) -> Agreement:
@@ -69,6 +69,8 @@ def _agreement(rows: Sequence[Row]) -> Agreement:
         {name: round(float(np.median(values)), 4) for name, values in baselines.items()},
         len({row.network for row in rows if row.network}),
         *_between_plans(rows),
+        ", ".join(dict.fromkeys(row.seen for row in rows if row.seen)),
+        first.single_layer,
     )
 
 

@@ -189,13 +189,13 @@ def rows(shared: Path) -> list[Row]:
     for name, row, workload in single_layers(shared):
         latency = sum(cycles(targets[name], workload, row["act_bits"])[1])
         label = f"{row['op']} {row['k']}x{row['k']} {row['cin']}->{row['cout']} {row['h']}x{row['w']} A{row['act_bits']}"
-        found.append(_row(targets[name], name, label, "latency_s", latency, row["op_cycles"]))
+        found.append(_row(targets[name], f"{label} {name}", latency, row["op_cycles"]))
     for name, run, workload in networks(shared):
         target, label = targets[name], f"{run['net']} A{run['act_bits']}"
         latency = sum(
             c for c, layer in zip(cycles(target, workload, run["act_bits"])[1], workload.layers, strict=True) if counted(layer)
         )
-        found.append(_row(target, name, label, "latency_s", latency, run["summary"]["cycles_total"]))
+        found.append(_row(target, f"{label} {name}", latency, run["summary"]["cycles_total"], f"{run['net']} {name}"))
         used = cost.onchip_bytes(target, workload, run["act_bits"])
         found.append(
             Row(
@@ -210,8 +210,10 @@ def counted(layer: Layer) -> bool:
     return layer.label != "pixel_shuffle"
 
 
-def _row(target: Device, name: str, label: str, quantity: str, predicted: float, measured: float) -> Row:
+def _row(target: Device, label: str, predicted: float, measured: float, plan_of: str = "") -> Row:
+    """Cycles of a network that is ``plan_of`` one, or of a single layer."""
     assert target.npu is not None
     assert target.npu.clock_hz is not None
     clock = target.npu.clock_hz.value
-    return Row(target.name, "npu", "", f"{label} {name}", SOURCE, quantity, predicted / clock, measured / clock)
+    seconds = predicted / clock, measured / clock
+    return Row(target.name, "npu", "", label, SOURCE, "latency_s", *seconds, plan_of=plan_of, single_layer=not plan_of)

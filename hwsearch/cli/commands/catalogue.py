@@ -60,7 +60,7 @@ def agreements(name: str) -> list[dict[str, Any]]:
 
     from hwmodels.fitting import agreement
 
-    return [{**asdict(entry), "brief": entry.brief} for entry in agreement.of(name)]
+    return [{**asdict(entry), "brief": entry.brief, "how": entry.how} for entry in agreement.of(name)]
 
 
 def _show_list(terminal: Terminal) -> None:
@@ -141,12 +141,12 @@ def _print_agreement(screen: Console, found: list[dict[str, Any]]) -> None:
     rows = [
         (
             entry["quantity"],
-            str(entry["rows"]),
+            f"{entry['rows']} single layers" if entry["single_layers"] else str(entry["rows"]),
             percent(entry["median_error"]),
             percent(entry["p90_error"]),
             rank(entry["kendall"]),
             rank(entry["spearman"]),
-            "network left out of the fit" if entry["left_out"] else "nothing fitted",
+            entry["how"],
             ", ".join(f"{name} {percent(error)}" for name, error in entry["baselines"].items()) or "–",
             entry["source"],
         )

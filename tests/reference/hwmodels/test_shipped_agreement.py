@@ -23,9 +23,11 @@ def test_shipped_agreement_is_what_the_models_give_today(shared: Path) -> None:
         sources |= {row.source for row in rows}
         for today in summary.agreements(rows):
             about = f"{today.device}, {today.quantity}, {today.source}"
-            same = (today.quantity, today.source)
-            (shipped,) = (entry for entry in agreement.of(today.device) if (entry.quantity, entry.source) == same)
-            assert (shipped.kind, shipped.rows, shipped.left_out) == (today.kind, today.rows, today.left_out), about
+            same = (today.quantity, today.source, today.single_layers)
+            (shipped,) = (
+                entry for entry in agreement.of(today.device) if (entry.quantity, entry.source, entry.single_layers) == same
+            )
+            assert (shipped.kind, shipped.rows, shipped.how) == (today.kind, today.rows, today.how), about
             assert shipped.median_error == pytest.approx(today.median_error, abs=0.005), about
             assert shipped.p90_error == pytest.approx(today.p90_error, abs=0.01), about
             assert dict(shipped.baselines) == pytest.approx(dict(today.baselines), abs=0.01), about

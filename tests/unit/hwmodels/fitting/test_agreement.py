@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,32 @@ def test_errors_and_ranks_by_hand() -> None:
     assert found.kendall == pytest.approx((5 - 1) / 6, abs=1e-3)
     assert found.baselines == {"MACs only": 1.0}
     assert found.brief == "latency 10.0% (90th percentile 38%, 4 left out in turn), τ 0.67, 4 rows, A lab"
+
+
+def test_what_the_fit_saw_is_said() -> None:
+    (found,) = summary.agreements([replace(row, network="the other half", seen="a sibling") for row in ROWS])
+    assert found.how == "the fit saw a sibling"
+    assert found.brief.endswith("A lab; the fit saw a sibling")
+    (found,) = summary.agreements([replace(row, seen="a sibling") for row in ROWS])
+    assert found.how == "each of 4 families left out of the fit, which saw a sibling"
+    (found,) = summary.agreements([replace(row, network="") for row in ROWS])
+    assert found.how == "nothing fitted"
+
+
+def test_single_layers_are_told_apart_from_networks() -> None:
+    networks, layers = summary.agreements([*ROWS[2:], *(replace(row, single_layer=True) for row in ROWS[:2])])
+    assert (networks.rows, networks.single_layers, layers.rows, layers.single_layers) == (2, False, 2, True)
+    assert "2 single layers" in layers.brief
+
+
+def test_shipped_agreements_say_where_only_relatives_were_compared() -> None:
+    """No fit that saw the network itself, or a sibling, passes for one of an unseen network."""
+    for name in ("jetson-agx-orin", "jetson-agx-orin-dla", "tesla-t4", "esp32-s3", "mcxn947-neutron", "stm32l4r5-cubeai"):
+        assert all(entry.seen for entry in agreement.of(name)), name
+    for name in ("snapdragon-8gen3-hexagon", "stm32n6-neural-art", "hailo-8"):
+        assert not any(entry.seen for entry in agreement.of(name)), name
+    for name in ("ethos-u55-128", "ethos-u65-512", "ethos-u85-512"):
+        assert [entry.single_layers for entry in agreement.of(name) if entry.quantity == "latency_s"] == [False, True], name
 
 
 def test_two_rows_have_no_rank_correlation() -> None:
@@ -64,8 +91,12 @@ def test_catalogue_says_how_right_each_device_is(capsys: pytest.CaptureFixture[s
     assert agreement.of("snapdragon-8gen3-hexagon")[0].brief[:20] in text
     assert main(["devices", "show", "coral-edgetpu"]) == 0
     assert "No measurement" in capsys.readouterr().out
-    assert main(["devices", "show", "snapdragon-8gen3-hexagon"]) == 0
-    assert "network left out of the fit" in capsys.readouterr().out
+    for name, how in (("snapdragon-8gen3-hexagon", "families left out of the fit"), ("tesla-t4", "the fit saw another ResNet")):
+        assert main(["devices", "show", name, "--json"]) == 0
+        assert how in json.loads(capsys.readouterr().out)["agreement"][0]["how"]
+        assert main(["devices", "show", name]) == 0
+        shown = capsys.readouterr().out
+        assert all(word in shown for word in how.split()), "in a narrow column, a word at a time"
 
 
 def test_page_is_self_contained_and_speaks_to_everyone() -> None:
@@ -106,6 +137,8 @@ def test_only_what_was_compared_often_enough_has_an_interval() -> None:
     assert (hexagon.share, hexagon.between_plans, hexagon.groups) == (entry.p90_error, entry.plans_p90, entry.groups)
     arm = agreement.doubt(catalogue.load("ethos-u55-128"))
     assert arm is not None
+    networks = next(one for one in agreement.of("ethos-u55-128") if one.quantity == "latency_s" and not one.single_layers)
+    assert arm.share == networks.p90_error, "of networks, not of single layers"
     assert "compiler" in arm.source
     assert agreement.doubt(catalogue.load("jetson-orin-nano")) is None, "never compared"
     assert agreement.doubt(catalogue.load("jetson-orin-nx")) is None, "compared once"
