@@ -2,8 +2,8 @@
 
 A traced reshape has the numbers of one picture. The module is traced at a second size, with two pictures at once; where a number
 differs, the formula in ``h`` and ``w`` is sought that gives both: a multiple or part of a side, of the area, or of a side rounded
-up to a window, or what is missing up to it. Axis that grows with the number of pictures: -1, whatever is left over. That the
-formulas are right is not assumed: the graph is executed at further sizes (``trace.check``).
+up to a window, or what is missing up to it, or both sides behind one another. Axis that grows with the number of pictures: -1,
+whatever is left over. That the formulas are right is not assumed: the graph is executed at further sizes (``trace.check``).
 """
 
 from __future__ import annotations
@@ -158,9 +158,13 @@ def formula(one: int, two: int, samples: tuple[TraceSize, TraceSize], window: in
     whole = [[_rounded(side, window, up) for side in plain] for up in (True, False)] if window > 1 else []
     for tall, wide in (plain, *whole):
         both = (f"{tall[0]} * {wide[0]}", tall[1] * wide[1], tall[2] * wide[2])
+        total = (f"({tall[0]} + {wide[0]})", tall[1] + wide[1], tall[2] + wide[2])
         for text, x, y in (tall, wide, both):
             if one and x and y and Fraction(one, x) == Fraction(two, y):
                 return _scaled(text, Fraction(one, x))
+        for ratio in _OF_TOTAL:
+            if one == ratio * total[1] and two == ratio * total[2]:
+                return _scaled(total[0], ratio)
     for sides in whole:
         if (gap := _gap(one, two, plain, sides)) is not None:
             return gap
@@ -182,6 +186,8 @@ def formula(one: int, two: int, samples: tuple[TraceSize, TraceSize], window: in
     return _product(one, two, samples)
 
 
+_OF_TOTAL = (Fraction(1), Fraction(2), Fraction(4), Fraction(1, 2), Fraction(1, 4))
+"""Of height and width behind one another (means of rows and of columns, as coordinate attention has them)."""
 _PARTS = [Fraction(top, bottom) for bottom in (2, 3, 4, 8) for top in range(1, 2 * bottom) if math.gcd(top, bottom) == 1]
 
 

@@ -18,6 +18,8 @@ from searchspaces.tracing.sizes import runs
 
 _RECURRENT = "a recurrent layer: every place waits for the one before it, which nothing here computes in integers"
 _SPECTRUM = "a Fourier transform: no device here has integers for complex values"
+COMPLEX = "complex numbers, which no device here has integers for; real and imaginary parts as tensors of their own are traced"
+_STRIDES = "a view by distances in memory; the same by `view`, `permute` or `unfold` is traced"
 _PLACES = "which places it takes depends on the values of the picture"
 _RUNNING = "a running total: every place waits for the one before it, which nothing here computes in integers"
 OWN_PLACES = "every value has a place of its own; `index_select`, slices and `flip`, the same for a whole axis, are traced"
@@ -29,7 +31,9 @@ ONE_COURSE = (
 _NUMBER = "a number is taken out of a tensor that depends on the picture; leave it a tensor"
 _REASONS: dict[str, tuple[str, ...]] = {
     _RECURRENT: ("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell"),
-    _SPECTRUM: ("stft", "istft", "complex", "polar", "view_as_complex", "view_as_real", "real", "imag", "angle"),
+    _SPECTRUM: ("stft", "istft"),
+    COMPLEX: ("complex", "polar", "view_as_complex", "view_as_real", "real", "imag", "angle"),
+    _STRIDES: ("as_strided",),
     _PLACES: ("argmax", "argmin", "argsort", "sort", "topk", "kthvalue", "nonzero", "unique", "bincount", "bucketize",
               "searchsorted", "median", "nanmedian", "mode"),
     _RUNNING: ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"),
@@ -58,6 +62,12 @@ def is_random(call: fx.Node) -> bool:
     name = packet(call)
     drawn = name in ("normal", "log_normal") or not any(word in name for word in _SEEDED_IN_TRAINING)
     return seeded and drawn and _REASON_OF.get(name, RANDOM) == RANDOM
+
+
+def is_complex(call: fx.Node) -> bool:
+    """Whether a call gives complex numbers, or is given one."""
+    found = call.meta.get("val")
+    return (isinstance(found, Tensor) and found.is_complex()) or any(isinstance(value, complex) for value in call.args)
 
 
 def nothing_further(call: fx.Node) -> str | None:

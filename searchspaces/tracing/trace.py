@@ -37,6 +37,7 @@ from searchspaces.ops.registry import operators
 from searchspaces.tracing import refusals
 from searchspaces.tracing.calls.pooling import UNEVEN
 from searchspaces.tracing.formulas import WINDOWS, Differs, TraceSize, depends_on_size, holds_sizes, joined
+from searchspaces.tracing.masked import KnownMasks
 from searchspaces.tracing.recurrent import Recurrent, stepped
 from searchspaces.tracing.sizes import Size, accepted, multiples, runs
 from searchspaces.tracing.thresholds import COMPARED, RESTS, changed, rounded
@@ -261,7 +262,7 @@ def _with_formulas(traced: _Traced, step: int, sizes: tuple[Size, ...]) -> Graph
 
 def _exported(module: nn.Module, given: tuple[torch.Tensor, ...], name: str) -> Any:
     try:
-        with torch.no_grad(), _quiet(), _without_collection():
+        with torch.no_grad(), _quiet(), _without_collection(), KnownMasks(module):
             return torch.export.export(module, given, strict=False)
     except Exception as error:  # whatever the module's own code or the exporter raises
         raise refusals.of_export(error, module, given[0], name) from error

@@ -144,6 +144,8 @@ class Walker:
         try:
             if refusals.is_random(call):
                 raise NotRead(refusals.RANDOM)
+            if not constant and refusals.is_complex(call):
+                raise NotRead(refusals.reason(call) or refusals.COMPLEX)
             if (blank := partly(self, call)) is not None:
                 self.values[call] = blank
             elif moment is not None and isinstance(self.values.get(moment.source), str):

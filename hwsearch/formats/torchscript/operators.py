@@ -18,6 +18,8 @@ from hwsearch.formats.torchscript.memory import Memory
 
 _BROADCAST = ("add", "sub", "rsub", "mul", "div", "floor_divide", "pow", "remainder")
 """Operators that take a number where they take a tensor."""
+_TAKE_NUMBERS = ("add", "sub", "mul", "div", "floor_divide")
+"""Those whose overloads for tensors do, too."""
 _LAST = 10**5
 """A line number beyond this one is told as it."""
 _LINE = re.compile(r'File "([^"]*)", line (\d+)')
@@ -52,11 +54,20 @@ def called(node: Any, name: str, given: list[Any], memory: Memory, origins: Orig
         not at_once and not as_numbers and isinstance(given[-1], Known) and hasattr(packet, "Scalar")
     ):  # ``fill_``, ``masked_fill``
         overload, as_numbers = packet.Scalar, True
+    if name == "narrow" and isinstance(given[2], Known):  # where it begins is a size
+        overload, given = packet.default, [*given[:2], int(given[2].value), *given[3:]]
     kinds = [argument.alias_info for argument in schema.arguments]
     written = tensors_in(value for value, kind in zip(given, kinds, strict=True) if kind is not None and kind.is_write)
     if not at_once and any(isinstance(item, Known) for item in written):
         raise Unfollowed(f"aten::{name}, which overwrites numbers of the program's own{place_of(node)}")
     plain = [_plain(value, scalars=as_numbers) for value in given]
+    if name.removesuffix("_") not in _TAKE_NUMBERS and any(map(_is_asked, plain, schema.arguments)):
+        by_number = next((getattr(packet, word) for word in ("Scalar", "Tensor_Scalar") if hasattr(packet, word)), None)
+        if by_number is None or len(by_number._schema.arguments) != len(plain):
+            asked = list(map(_is_asked, plain, schema.arguments))
+            plain = [torch.tensor(value) if wanted else value for value, wanted in zip(plain, asked, strict=True)]
+        else:
+            overload = by_number
     args = [value for value, argument in zip(plain, schema.arguments, strict=True) if not argument.kwarg_only]
     kwargs = {argument.name: value for value, argument in zip(plain, schema.arguments, strict=True) if argument.kwarg_only}
     if at_once or not torch.compiler.is_exporting():
@@ -69,6 +80,11 @@ def called(node: Any, name: str, given: list[Any], memory: Memory, origins: Orig
     origins.note(overload, args, kwargs, [item for item in tensors if isinstance(item, Tensor)], found)
     origins.wrote([item for item in written if isinstance(item, Tensor)], place_of(node))
     return found
+
+
+def _is_asked(value: Any, argument: Any) -> bool:
+    """Whether a number stands where an operator asks for a tensor: what was a size while the program was traced."""
+    return str(argument.type) == "Tensor" and isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _plain(value: Any, *, scalars: bool) -> Any:

@@ -83,6 +83,8 @@ class Slice(View):
             raise ValueError(f"a slice by steps of {self.step}")
 
     def _range(self, side: int) -> slice:
+        if isinstance(self.stop, str) and number(self.stop) > side:
+            raise ValueError(f"a slice up to {self.stop} = {number(self.stop)} of {side} places")
         return slice(*slice(number(self.start), number(self.stop), self.step).indices(side))
 
     def shape(self, inputs: Sequence[Shape], weights: Roles) -> Shape:

@@ -68,6 +68,10 @@ def _conv2d(walk: Walk, call: fx.Node) -> Value:
 
 @handles("conv1d.default", becomes=(Conv, Reshape))
 def _conv1d(walk: Walk, call: fx.Node) -> Value:
+    return _of_one_row(walk, call)
+
+
+def _of_one_row(walk: Walk, call: fx.Node) -> Value:
     """A convolution of pictures of one row."""
     a = arguments(call)
     weight, bias = _constants(walk, a)
@@ -93,6 +97,8 @@ def _any_convolution(walk: Walk, call: fx.Node) -> Value:
     """What every convolution is to PyTorch itself, and in TorchScript that was traced."""
     a = arguments(call)
     weight, bias = _constants(walk, a)
+    if weight.ndim == 3 and not a["transposed"]:
+        return _of_one_row(walk, call)
     if weight.ndim != 4:
         raise NotRead("of what is no picture")
     stride, padding, dilation = (both(a[role]) for role in ("stride", "padding", "dilation"))

@@ -77,7 +77,10 @@ def _gather(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     rank = len(shape(call))
     axis = int(a["dim"]) % rank if a["dim"] is not None else 0
-    places = _places(walk, a.get("index", a.get("indices")), axis, shape(a["self"])[axis], whole=shape(call))
+    index = walk.value(a.get("index", a.get("indices")))
+    if "indices" in a and isinstance(index, Tensor) and a["dim"] is not None:
+        index = torch.broadcast_to(index, shape(call))  # along other axes it may have one place for all
+    places = _places(walk, index, axis, shape(a["self"])[axis], whole=shape(call))
     if any(shape(a["self"])[other] != shape(call)[other] for other in range(rank) if other != axis):
         raise NotRead("places for a part of the values")
     return walk.emit(call, Gather(tuple(places), axis), (tensor_name(walk, a["self"]),))

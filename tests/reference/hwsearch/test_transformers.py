@@ -67,10 +67,10 @@ def plan(calibration: Calibration, wide: set[str]) -> PlanRow:
 
 
 @pytest.mark.parametrize(
-    ("tensors", "most_lost_db", "least_db"), [("8", 0.4, 37), ("residual stream", 0.18, 43), ("16", 0.06, 50)]
+    ("tensors", "most_lost_db", "least_db"), [("8", 0.4, 37), ("residual stream", 0.08, 43.5), ("16", 0.06, 50)]
 )
 def test_mobilesr_in_integers(mobilesr: tuple[Calibration, Pair], tensors: str, most_lost_db: float, least_db: float) -> None:
-    """Measured on butterfly, the hardest of Set5: 0.297, 0.139 and 0.039 dB lost; 38.1, 44.2 and 51.5 dB to floating point."""
+    """Measured on butterfly, the hardest of Set5: 0.297, 0.052 and 0.039 dB lost; 38.1, 44.3 and 51.5 dB to floating point."""
     calibration, pair = mobilesr
     lost_db, near_db = in_integers(calibration, pair, SCALE, tensors)
     assert -0.02 < lost_db < most_lost_db

@@ -159,8 +159,8 @@ def _resize(writer: Writer, node: Node, xs: list[str], name: str) -> str:
         attrs = {"nearest_mode": "round_prefer_ceil", "coordinate_transformation_mode": "half_pixel"}
         return writer.op("Resize", [xs[0], *how], name, mode="nearest", **attrs)
     attrs = {"mode": {"bilinear": "linear", "bicubic": "cubic"}[op.mode], "cubic_coeff_a": -0.75}
-    if op.antialias:
-        attrs |= {"antialias": 1, "cubic_coeff_a": -0.5}
+    if op.antialias:  # at the borders PyTorch's kernel is of what lies inside
+        attrs |= {"antialias": 1, "cubic_coeff_a": -0.5, "exclude_outside": 1}
     where = "align_corners" if op.align_corners else "half_pixel"
     return writer.op("Resize", [xs[0], *how], name, coordinate_transformation_mode=where, **attrs)
 

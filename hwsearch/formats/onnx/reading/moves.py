@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 
 from hwsearch.formats.onnx.reading.constants import Constant
 from hwsearch.formats.onnx.reading.table import READS, Call, Value
@@ -85,7 +86,8 @@ def _transpose(walk: Walk, call: Call) -> Value:
 
 @READS.register("Concat", "QLinearConcat", becomes=(Concat, Slice, Affine, Mul, Add))
 def _concat(walk: Walk, call: Call) -> Value:
-    given = call.inputs[2::3] if call.kind.startswith("Q") else call.inputs
+    inputs = call.inputs[2::3] if call.kind.startswith("Q") else call.inputs
+    given = [value for value in inputs if not isinstance(value, Constant) or value.real.size]
     beside = next(value for value in given if isinstance(value, Map))
     axis = call.axis(len(beside.axes), 1)
     values = [_constant_part(walk, call, v.real, beside, axis) if isinstance(v, Constant) else v for v in given if v is not None]
@@ -165,6 +167,9 @@ def _slice(walk: Walk, call: Call) -> Value:
             continue
         if step < 0:
             raise NotRead(f"by steps of {step}")
+        if found[0] >= found[1]:  # nothing is left, as of a shift by no place that is spelled as two parts
+            empty = [0 if place == axis else side for place, side in enumerate(shape)]
+            return Constant(call.name, np.zeros(empty, np.float32), onnx.TensorProto.FLOAT)
         value = walk.part(name, value, axis, found[0], max(found[1], found[0]), step)
     return value
 
@@ -188,6 +193,32 @@ def _gather(walk: Walk, call: Call) -> Value:
     else:
         found = walk.gathered(call.name, value, places, axis)
     return found if index.ndim == 1 else walk.reshaped(call.name, found, after)
+
+
+@READS.register("GatherElements", becomes=(Gather,))
+def _gather_elements(walk: Walk, call: Call) -> Value:
+    """The same places for everything beside them."""
+    value, index = call.map(), call.numbers(1, "its index")
+    shape, axis = walk.shape(value), call.axis(len(value.axes))
+    first = np.moveaxis(index, axis, 0).reshape(index.shape[axis], -1)
+    if np.delete(index.shape, axis).tolist() != np.delete(shape, axis).tolist() or (first != first[:, :1]).any():
+        raise NotRead("every value has a place of its own")
+    return walk.gathered(call.name, value, [int(place) % shape[axis] for place in first[:, 0]], axis)
+
+
+@READS.register("GatherND", becomes=(Gather, Reshape))
+def _gather_nd(walk: Walk, call: Call) -> Value:
+    """Places along the first axes together."""
+    value, index = call.map(), call.numbers(1, "its index").astype(np.int64)
+    shape, count = walk.shape(value), index.shape[-1]
+    if call.attrs.get("batch_dims", 0) or not count:
+        raise NotRead("other places for every picture")
+    first = np.array(shape[:count])
+    at = np.moveaxis(index, -1, 0) % first.reshape(-1, *[1] * (index.ndim - 1))
+    places = np.ravel_multi_index(tuple(at), shape[:count])
+    flat = walk.reshaped(f"{call.name}.flat", value, (int(first.prod()), *shape[count:]))
+    found = walk.gathered(call.name, flat, [int(place) for place in places.reshape(-1)], 0)
+    return walk.reshaped(f"{call.name}.shaped", found, (*index.shape[:-1], *shape[count:]))
 
 
 def _times(places: Sequence[int], side: int) -> int:

@@ -150,8 +150,10 @@ def _how(call: Call, whole: bool, enlarges: bool) -> dict[str, Any]:
     if kind not in modes or where not in ("half_pixel", "pytorch_half_pixel", "align_corners"):
         raise NotRead(f"{kind}, {where}: PyTorch has no such resize")
     curve = float(call.attrs.get("cubic_coeff_a", -0.75))
-    if kind == "cubic" and (abs(curve - (-0.5 if antialias else -0.75)) > 1e-6 or call.attrs.get("exclude_outside", 0)):
-        raise NotRead(f"cubic with the coefficient {curve:g}, or without what lies outside: PyTorch has no such resize")
+    if kind == "cubic" and abs(curve - (-0.5 if antialias else -0.75)) > 1e-6:
+        raise NotRead(f"cubic with the coefficient {curve:g}: PyTorch has no such resize")
+    if bool(call.attrs.get("exclude_outside", 0)) != antialias and (kind == "cubic" or (antialias and not enlarges)):
+        raise NotRead(f"{kind} {'with' if antialias else 'without'} what lies outside: PyTorch has no such resize")
     return {"mode": modes[kind], "align_corners": where == "align_corners", "antialias": antialias}
 
 

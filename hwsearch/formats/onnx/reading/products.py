@@ -130,7 +130,7 @@ def _qlinear_matmul(walk: Walk, call: Call) -> Value:
 
 @READS.register("Einsum", becomes=(MatMul, Linear, Mul, Sum, Reshape, Permute))
 def _einsum(walk: Walk, call: Call) -> Value:
-    """Of two operands: a product of matrices, or element by element where nothing is summed over."""
+    """Of two operands, and so one after the other: a product of matrices, or element by element where nothing is summed over."""
     text = call.text("equation").replace(" ", "")
     read, _, written = text.partition("->")
     terms = read.split(",")
@@ -139,29 +139,37 @@ def _einsum(walk: Walk, call: Call) -> Value:
     if len(terms) == 1:
         value, axes = _summed(walk, call.name, call.map(), terms[0], written)
         return walk.turned(value, [axes.index(axis) for axis in written])
-    if len(terms) != 2:
-        raise NotRead(f"{text}: of {len(terms)} tensors")
-    if any(isinstance(value, Constant) for value in call.inputs):
+    if len(terms) == 2 and any(isinstance(value, Constant) for value in call.inputs):
         return _einsum_by_constant(walk, call, terms, written)
-    one, two = call.map(0), call.map(1)
-    one, a = _summed(walk, f"{call.name}.left", one, terms[0], written + terms[1])
-    two, b = _summed(walk, f"{call.name}.right", two, terms[1], written + terms[0])
+    found, term = call.map(0), terms[0]
+    for place, other in enumerate(terms[1:], 1):  # one after the other, what later ones or the result need is kept
+        last = place == len(terms) - 1
+        needed = written + "".join(terms[place + 1 :])
+        kept = written if last else "".join(axis for axis in dict.fromkeys(term + other) if axis in needed)
+        name = call.name if last else f"{call.name}.{place}"
+        found, term = _einsum_of_two(walk, name, (found, term), (call.map(place), other), kept), kept
+    return found
+
+
+def _einsum_of_two(walk: Walk, name: str, first: tuple[Map, str], second: tuple[Map, str], written: str) -> Map:
+    one, a = _summed(walk, f"{name}.left", *first, written + second[1])
+    two, b = _summed(walk, f"{name}.right", *second, written + first[1])
     both = [axis for axis in written if axis in a and axis in b]
     inner = [axis for axis in a if axis in b and axis not in written]
     if not inner and written in ("".join(sorted(a, key=written.index)), "".join(sorted(b, key=written.index))):
-        return _by_element(walk, call.name, [(one, a), (two, b)], written)
+        return _by_element(walk, name, [(one, a), (two, b)], written)
     rows, columns = ([axis for axis in written if axis in term and axis not in both] for term in (a, b))
     sides = dict(zip(a + b, walk.shape(one) + walk.shape(two), strict=True))
 
     def matrix(value: Map, term: str, order: list[list[str]], word: str) -> Map:
         turned = walk.turned(value, [term.index(axis) for group in order for axis in group])
         sizes = [sides[axis] for axis in both] + [int(np.prod([sides[axis] for axis in group])) for group in order[1:]]
-        return walk.reshaped(f"{call.name}.{word}", turned, sizes)
+        return walk.reshaped(f"{name}.{word}", turned, sizes)
 
     left = matrix(one, a, [both, rows, inner], "left")
     right = matrix(two, b, [both, inner, columns], "right")
-    made = product(walk, call.name, left, right)
-    found = walk.reshaped(f"{call.name}.shaped", made, [sides[axis] for axis in (*both, *rows, *columns)])
+    made = product(walk, name, left, right)
+    found = walk.reshaped(f"{name}.shaped", made, [sides[axis] for axis in (*both, *rows, *columns)])
     order = [*both, *rows, *columns]
     return walk.turned(found, [order.index(axis) for axis in written])
 

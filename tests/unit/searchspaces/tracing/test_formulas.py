@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from searchspaces.ir.graph import execute
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.tracing.formulas import TraceSize, formula
 from searchspaces.tracing.sizes import PLAIN
@@ -46,6 +47,14 @@ def _windows(x: Tensor) -> Tensor:
     return F.interpolate(F.avg_pool2d(padded, 4), scale_factor=4.0, mode="nearest")[:, :, :h, :w]
 
 
+def _coordinates(x: Tensor) -> Tensor:
+    """Coordinate attention (Hou et al. 2021): means of rows and of columns behind one another, and apart again."""
+    h, w = x.shape[-2:]
+    both = torch.sigmoid(torch.cat((x.mean(3, keepdim=True), x.mean(2, keepdim=True).transpose(2, 3)), 2))
+    rows, columns = both.split([h, w], 2)
+    return x * rows * columns.transpose(2, 3)
+
+
 BODIES: dict[str, Callable[[Tensor], Tensor]] = {
     "whole pairs": lambda x: x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2],
     "whole threes": lambda x: x[:, :, : x.shape[2] // 3 * 3],
@@ -55,14 +64,21 @@ BODIES: dict[str, Callable[[Tensor], Tensor]] = {
     "two thirds": lambda x: F.interpolate(x, size=(x.shape[2] * 2 // 3, -(-x.shape[3] * 2 // 3)), mode="bilinear"),
     "odd ones in front": lambda x: F.avg_pool2d(F.pad(x, (x.shape[3] % 2, 0, x.shape[2] % 2, 0)), 2),
     "eight times": lambda x: F.interpolate(F.pad(x, (0, -x.shape[3] % 16, 0, 0)), scale_factor=8.0)[..., : 8 * x.shape[3]],
+    "rows and columns": _coordinates,
+    "every second row and column": lambda x: _coordinates(x[:, :, ::2, ::2]),
     "shared out": lambda x: F.pad(x, ((-x.shape[3] % 8) // 2, (-x.shape[3] % 8 + 1) // 2, 0, 0)),
 }
 
 
 @pytest.mark.parametrize("name", BODIES)
 def test_one_graph_for_every_size(name: str) -> None:
-    graph = trace(Moved(BODIES[name]), 3, name)
+    network = Moved(BODIES[name])
+    graph = trace(network, 3, name)
     assert (graph.uncounted, graph.size, graph.multiple) == ((), None, 1)
+    for size in ((16, 24), (33, 30)):  # none that it was traced or compared at
+        x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            assert torch.equal(execute(graph, x), network(x))
 
 
 def test_a_rest_that_two_pictures_share_is_no_constant() -> None:

@@ -124,6 +124,10 @@ REASONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     ),
     "gru": (lambda s, x: s.by(s.gru, x), "a recurrent layer"),
     "lstm": (lambda s, x: s.by(s.lstm, x), "a recurrent layer"),
+    "view_as_complex": (
+        lambda s, x: torch.view_as_real(torch.view_as_complex(x.unflatten(3, (-1, 2)).contiguous()) * 1j).flatten(3),
+        "complex numbers",
+    ),
     "fft_rfft2": (lambda s, x: torch.fft.irfft2(torch.fft.rfft2(x), s=x.shape[-2:]), "a Fourier transform"),
     "randn_like": (lambda s, x: x + torch.randn_like(x), "random numbers"),
     "topk": (lambda s, x: x * x.topk(2, dim=1)[0].mean(1, keepdim=True), "which places it takes depends on the values"),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import onnx
 import onnxruntime
 import pytest
 import torch
 from random_networks import MODULES, float_graph, picture
 
 from hwsearch.formats.onnx.float_network import to_float_model
-from searchspaces.ir.graph import execute
+from hwsearch.formats.reading.readers import inspect
+from searchspaces.ir.graph import Graph, Node, execute
+from searchspaces.ops.input import Input
+from searchspaces.ops.moves.resize import Mode, Resize
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -21,3 +27,20 @@ def test_float_file_equals_graph(name: str) -> None:
     found = session.run(None, {"input": x.numpy()})[0]
     assert found.shape == tuple(expected.shape)
     assert torch.from_numpy(found) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.75, 1.5, 3])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_antialiased_resizes_at_the_borders(mode: Mode, factor: float, tmp_path: Path) -> None:
+    """What PyTorch computes, by the runtime and by the reader of the file."""
+    graph = Graph("resize", (Node("input", Input(3)), Node("y", Resize(mode, factor, antialias=True), ("input",))))
+    x = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    model, path = to_float_model(graph), tmp_path / "resize.onnx"
+    onnx.save(model, path)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = torch.nn.functional.interpolate(x, scale_factor=factor, mode=mode, antialias=True)
+    assert torch.from_numpy(session.run(None, {"input": x.numpy()})[0]) == pytest.approx(expected, abs=1e-5)
+    found = inspect(path).graph
+    assert found is not None
+    assert not found.uncounted
+    assert execute(found, x) == pytest.approx(expected, abs=1e-6)

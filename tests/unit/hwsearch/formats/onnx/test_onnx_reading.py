@@ -94,6 +94,12 @@ ONE: dict[str, tuple[int, onnx.NodeProto, dict[str, Any]]] = {
     "gather, channels swapped": (13, node("Gather", "i", axis=1), {"i": np.array([2, 1, 0], I64)}),
     "gather, one": (13, node("Gather", "i", axis=1), {"i": np.array(-1, I64)}),
     "gather, repeated": (13, node("Gather", "i", axis=1), {"i": np.repeat(np.arange(4), 3)}),
+    "gather elements": (
+        13,
+        node("GatherElements", "i", axis=3),
+        {"i": np.tile(np.array([3, -1, 0], I64), (1, 4, 24, 1))},
+    ),
+    "gather nd": (13, node("GatherND", "i"), {"i": np.array([[[0, 3], [0, -3]]], I64)}),
     "flatten": (13, node("Flatten", axis=2), {}),
     "squeeze back": (13, node("Unsqueeze", "a"), {"a": np.array([2, -1], I64)}),
     "unsqueeze of operator set 11": (11, node("Unsqueeze", axes=[0]), {}),
@@ -174,6 +180,19 @@ def test_tokens_and_matrices(opset: int, tmp_path: Path) -> None:
     assert found.graph.size is None
     assert [layer.op for layer in found.layers] == ["linear", "linear"]
     assert difference(path) < 1e-5
+
+
+def test_a_slice_of_nothing(tmp_path: Path) -> None:
+    """A shift by no place, as exporters spell it: what lies behind the end, and everything in front of that."""
+    nodes = [
+        helper.make_node("Slice", ["x", "end", "end", "axis"], ["nothing"]),
+        helper.make_node("Slice", ["x", "zero", "end", "axis"], ["all"]),
+        helper.make_node("Concat", ["nothing", "all"], ["y"], axis=2),
+    ]
+    places = {name: np.array([place], I64) for name, place in (("end", 999), ("zero", 0), ("axis", 2))}
+    path = written(tmp_path / "net.onnx", nodes, places)
+    assert not inspect(path).graph.uncounted
+    assert difference(path) < 1e-6
 
 
 def test_what_the_file_computes_of_constants(tmp_path: Path) -> None:

@@ -126,7 +126,34 @@ class Lists(nn.Module):
         return found
 
 
+class Sized(nn.Module):
+    """Rows shifted, their end in front, channels weighted along a line: by sizes that a trace keeps as tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.tail, self.mix = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 1), nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.head(x)
+        x = x * torch.sigmoid(self.mix(x.mean((2, 3)).unsqueeze(1))).transpose(1, 2).unsqueeze(-1)
+        x = torch.cat((x.narrow(2, x.shape[2] - 2, 2), x.narrow(2, 0, x.shape[2] - 2)), 2)
+        return self.tail(x)
+
+
+class Shifted(nn.Module):
+    """Rows in a circle by a remainder of the height."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = (torch.arange(x.shape[2]) + 2) % x.shape[2]
+        return self.head(x)[:, :, rows]
+
+
 MODULES: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "sizes": (Sized, 1),
     "windows": (Windows, 4),
     "padded windows": (Padded, 1),
     "attention": (lambda: Heads(nn.MultiheadAttention(8, 2, batch_first=True)), 1),

@@ -51,6 +51,7 @@ ANY_SIZE: dict[str, Callable[[Tensor], Tensor]] = {
     "scatter": lambda y: torch.zeros_like(y).scatter(1, torch.arange(7, -1, -1).view(1, 8, 1, 1).expand_as(y), y),
     "scatter_add": lambda y: torch.ones_like(y).scatter_add(1, TWICE.view(1, 8, 1, 1).expand_as(y), y),
     "gather": lambda y: y.gather(1, TWICE.view(1, 8, 1, 1).expand_as(y)),
+    "taken along an axis": lambda y: torch.take_along_dim(y, TWICE.view(1, 8, 1, 1), 1),
     "shifted into zeros": _shifted,
     "product": lambda y: y * torch.sigmoid(y).prod(1, keepdim=True) + torch.sigmoid(y[:, :5]).prod(dim=1).unsqueeze(1),
     "power of tensors": lambda y: torch.sigmoid(y) ** torch.sigmoid(y.flip(1)),
