@@ -194,7 +194,7 @@ def open_plan(path: Path, model: str | None = None, *, allow_edited: bool = Fals
         FileError: absent, not JSON, of another version, not a plan (every mistake is listed), or edited (with what differs).
     """
     path = ready.found(path)
-    document = reading.read_json(path, "a plan, such as RUN/plans/plan-01.json")
+    document = reading.read_json(path, f"a plan, such as RUN/plans/plan-01.json, or a ready one ({', '.join(ready.names())})")
     if document.get("schema_version", SCHEMA) != SCHEMA:
         raise FileError(f"{path}: schema_version is not {SCHEMA}", f"This version reads schema_version {SCHEMA}.")
     plan = reading.checked(document, Plan, path, "a plan", "Plans stand in the folder plans/ of a run.")
