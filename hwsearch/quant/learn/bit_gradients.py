@@ -13,6 +13,7 @@ the notes call the offset a probe.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -69,6 +70,8 @@ class Seen:
 
 class Probe(Student):
     """A student that remembers what its quantizers do. Nothing of it is trained."""
+
+    most_values = sys.maxsize  # derivatives by every tensor: none may be computed again
 
     def __init__(self, draft: Draft) -> None:
         super().__init__(draft)

@@ -94,8 +94,8 @@ class Student(FakeQuantized):
         return torch.cat(outputs), [torch.cat(parts) for parts in zip(*features, strict=True)]
 
     def _run(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        values = self.values(x, self.graph.at(*x.shape[2:]))
-        return values[self.graph.output.name], [values[name] for name in self.kept]
+        output, *features = self.values(x, self.graph.at(*x.shape[2:]), [self.graph.output.name, *self.kept])
+        return output, features
 
 
 def _weights(layer: LayerIntegers, weight: Tensor, source: TensorFormat, first: Weights | None, course: Course) -> Weights:

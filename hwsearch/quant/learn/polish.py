@@ -11,6 +11,7 @@ windows are held out; the plan as calibrated is returned if polishing does not w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from hwmodels.numbers import INT8
 from hwsearch.quant.engine.simulate import as_real, simulated
-from hwsearch.quant.learn import kept
+from hwsearch.quant.learn import kept, segments
 from hwsearch.quant.learn.quantizers.straight_through import rounded, stored
 from hwsearch.quant.learn.student import once, trained_layers
 from hwsearch.quant.method import Draft, Progress
@@ -27,7 +28,7 @@ from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kerne
 from hwsearch.quant.observe.sizes import batched
 from hwsearch.quant.observe.work import macs_per_pixel
 from hwsearch.quant.weights.sums import layer_integers, tied
-from searchspaces.ir.graph import Graph, Node, apply, execute
+from searchspaces.ir.graph import Node, apply, execute
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import activate
 from searchspaces.tasks.luma import output_luma
@@ -134,11 +135,16 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
         betas=(0.9, 0.95),
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.1)
+    value = partial(_value, formats, layers, fixed)
     generator, sized = torch.Generator().manual_seed(seed), graph.at(*windows.shape[2:])
     batch = max(1, BATCH_PIXELS // (windows.shape[2] * windows.shape[3]))
     for step in kept.steps(draft.kept, "polish", steps, optimizer, schedule, generator):
         chosen = torch.from_numpy(seen)[torch.randint(0, len(seen), (batch,), generator=generator)]
-        luma = batched(graph, lambda x: _forward(sized, formats, layers, fixed, x), windows[chosen])
+        luma = batched(
+            graph,
+            lambda x: output_luma(*segments.executed(sized, x, value, [graph.output.name], segments.MOST_VALUES)),
+            windows[chosen],
+        )
         loss = torch.mean((luma - target[chosen]) ** 2)
         optimizer.zero_grad()
         loss.backward()
@@ -154,28 +160,20 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
     return refined if noise[1] < noise[0] else start
 
 
-def _forward(
-    graph: Graph,
-    formats: Mapping[str, TensorFormat],
-    layers: dict[str, _Layer],
-    fixed: dict[str, Node],
-    x: Tensor,
+def _value(
+    formats: Mapping[str, TensorFormat], layers: Mapping[str, _Layer], fixed: Mapping[str, Node], node: Node, inputs: list[Tensor]
 ) -> Tensor:
-    """Luma of the fake-quantized network, differentiable."""
-    tensors: dict[str, Tensor] = {}
-    for node in graph.nodes:
-        inputs = [tensors[source] for source in node.inputs]
-        if isinstance(node.op, Input):
-            value = x
-        elif node.name in layers:
-            layer = layers[node.name]
-            bare = node.with_op(activation=None)
-            value = apply(bare.with_weights(weight=layer.weight(), bias=layer.real_bias()), inputs)
-            value = activate(value, node.activation, node.weights)
-        else:
-            value = apply(fixed.get(node.name, node), inputs)
-        tensors[node.name] = value if node.op.moves else stored(value, formats[node.name])
-    return output_luma(tensors[graph.output.name])
+    """What a node of the fake-quantized network writes, differentiable."""
+    if isinstance(node.op, Input):
+        value = inputs[0]
+    elif node.name in layers:
+        layer = layers[node.name]
+        bare = node.with_op(activation=None)
+        value = apply(bare.with_weights(weight=layer.weight(), bias=layer.real_bias()), inputs)
+        value = activate(value, node.activation, node.weights)
+    else:
+        value = apply(fixed.get(node.name, node), inputs)
+    return value if node.op.moves else stored(value, formats[node.name])
 
 
 def _noise(qgraph: QuantizedGraph, x: Tensor, target: Tensor) -> float:

@@ -5,13 +5,14 @@ Which numbers those are, and what they begin with, is the trainer's: bounds alon
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
+from hwsearch.quant.learn import segments
 from hwsearch.quant.learn.quantizers.straight_through import stored
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
@@ -73,7 +74,13 @@ def once(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 class FakeQuantized:
     """The network of ``start``, with ``tensors`` by quantizer group and ``layers`` by name that are trained; ``fixed``: other
-    layers, as they are to be executed."""
+    layers, as they are to be executed.
+
+    Attributes:
+        most_values: see ``segments``.
+    """
+
+    most_values = segments.MOST_VALUES
 
     def __init__(
         self,
@@ -91,13 +98,13 @@ class FakeQuantized:
         self._group_of = self.graph.quantizer_groups()
         self._quantizers, self._weighted, self._fixed = tensors, layers, fixed
 
-    def values(self, x: Tensor, graph: Graph) -> dict[str, Tensor]:
-        """Every tensor for ``x [N, C, h, w]``; ``graph``: the network at that size."""
-        values: dict[str, Tensor] = {}
-        for node in graph.nodes:
-            value = x if isinstance(node.op, Input) else self._computed(node, [values[name] for name in node.inputs])
-            values[node.name] = value if node.op.moves else self._stored(node, value)
-        return values
+    def values(self, x: Tensor, graph: Graph, wanted: Sequence[str]) -> list[Tensor]:
+        """The tensors of the names ``wanted`` for ``x [N, C, h, w]``; ``graph``: the network at that size."""
+        return segments.executed(graph, x, self._value, wanted, self.most_values)
+
+    def _value(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        value = inputs[0] if isinstance(node.op, Input) else self._computed(node, inputs)
+        return value if node.op.moves else self._stored(node, value)
 
     def _computed(self, node: Node, inputs: list[Tensor]) -> Tensor:
         layer = self._weighted.get(node.name)

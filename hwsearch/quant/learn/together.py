@@ -172,7 +172,8 @@ class Student(FakeQuantized):
 
     def __call__(self, x: Tensor, graph: Graph) -> Tensor:
         """The output for ``x [N, C, h, w]``; ``graph``: the network at that size."""
-        return self.values(x, graph)[graph.output.name]
+        (output,) = self.values(x, graph, [graph.output.name])
+        return output
 
 
 class Windows:
