@@ -10,6 +10,7 @@ coloured pictures, not rounded, and of grey ones the values as they are, 0..255.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,14 +107,20 @@ def _of_folder(source: Path) -> list[PairFiles]:
     return [PairFiles(name, low[name].path, high[name].path) for name in low]
 
 
+SEPARATORS = ",;\t"
+"""Between the columns of a table; spreadsheets write a semicolon where a comma is one of decimals."""
+
+
 def _of_csv(source: Path) -> list[PairFiles]:
     try:
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+        text = source.read_text(encoding="utf-8-sig")
+        tables = [list(csv.reader(io.StringIO(text, newline=""), delimiter=mark)) for mark in SEPARATORS]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileError(f"{source}: cannot be read as a table ({error})", "Write two columns: degraded, clean.") from None
+    found_rows = [[row for row in table if any(cell.strip() for cell in row)] for table in tables]
+    rows = next((found for found in found_rows if all(len(row) == 2 for row in found)), found_rows[0])
     if wrong := next((number for number, row in enumerate(rows, 1) if len(row) != 2), None):
-        raise FileError(f"{source}: row {wrong} has {len(rows[wrong - 1])} columns", "Write two columns: degraded, clean.")
+        raise FileError(f"{source}: row {wrong} has {len(rows[wrong - 1])} column(s)", "Write two columns: degraded, clean.")
     if rows and not any(Path(cell.strip()).suffix.lower() in pictures.SUFFIXES for cell in rows[0]):
         rows = rows[1:]  # names of the columns
     if not rows:

@@ -104,8 +104,9 @@ def test_roles_of_pairs_are_disjoint(pairs: Path) -> None:
     assert all(sample.high.shape[:2] == tuple(sample.low.shape[2:]) for role in (0, 2, 3) for sample in samples[role])
 
 
-def test_csv_says_what_folders_say(pairs: Path) -> None:
-    lines = ["degraded,clean", *(f"low/scene{i}.png, high/scene{i}.png" for i in range(4))]
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_csv_says_what_folders_say(pairs: Path, mark: str) -> None:
+    lines = [f"degraded{mark}clean", *(f"low/scene{i}.png{mark} high/scene{i}.png" for i in range(4))]
     (pairs / "pairs.csv").write_text("\ufeff" + "\n".join(lines) + "\n", encoding="utf-8")
     assert pair_files(pairs / "pairs.csv") == pair_files(pairs)
 
