@@ -156,6 +156,45 @@ def imbalance(read: float, write: float, source: Port, target: Port) -> float:
 
 
 @compiled
+def paced(
+    op: Operation, blocks: Blocks, array: Array, source: Port, target: Port, constants_latency: float, pace: float
+) -> tuple[float, float, float, float, float, float]:
+    """Of an operation that goes block by block: cycles of multipliers and output unit for a block, issuing it included, how many
+    blocks there are, cycles until the first is read and the last is written, and cycles of work alone."""
+    read, write = block_transfer(op, blocks, array, source, target)
+    block_h, block_w, block_c = min(op.out_h, blocks.out_h), min(op.out_w, blocks.out_w), min(op.out_c, blocks.out_c)
+    multiply = multiply_cycles(op, blocks, array) * pace
+    output = op.finish * block_h * block_w * block_c
+    if op.kind != POOLING and (array.buffers[0] > 0 or op.kind != PRODUCT):
+        output = max(output, CHANNEL_CONSTANT_BYTES * block_c * constants_latency / CONSTANT_BUFFER_BYTES)
+    pieces = parts(block_h, blocks.micro_h) * parts(block_w, blocks.micro_w) * parts(block_c, blocks.micro_c)
+    count = parts(op.out_h, blocks.micro_h) * parts(op.out_w, blocks.micro_w) * parts(op.out_c, blocks.micro_c) / pieces
+    idle = imbalance(read, write, source, target) if count > 1 else 0.0
+    issue = (idle + multiply + output) / 4
+    work = max(multiply, output) * count + min(multiply, output)
+    return max(multiply, issue), max(output, issue), count, read, write, work
+
+
+@compiled
+def slice_cycles(
+    op: Operation,
+    blocks: Blocks,
+    array: Array,
+    source: Port,
+    target: Port,
+    constants_latency: float,
+    opens: bool,
+    closes: bool,
+) -> float:
+    """Cycles of a slice of the output channels of an operation, of which it is the first (``opens``) or the last (``closes``)."""
+    multiply, output, count, read, write, _ = paced(op, blocks, array, source, target, constants_latency, 1.0)
+    total = multiply * count if multiply > output else output * count + multiply
+    if closes:
+        total += write + (output if multiply > output else 0.0)
+    return total + (read if opens else 0.0)
+
+
+@compiled
 def operation_cycles(
     op: Operation, blocks: Blocks, array: Array, source: Port, target: Port, constants_latency: float, pace: float
 ) -> tuple[float, float]:
@@ -180,17 +219,7 @@ def operation_cycles(
             target.write_latency + written_bytes(op, blocks, array, target) / target.bytes_per_cycle,
         )
         return moved, moved
-    block_h, block_w, block_c = min(op.out_h, blocks.out_h), min(op.out_w, blocks.out_w), min(op.out_c, blocks.out_c)
-    multiply = multiply_cycles(op, blocks, array) * pace
-    output = op.finish * block_h * block_w * block_c
-    if op.kind != POOLING and (separate or op.kind != PRODUCT):
-        output = max(output, CHANNEL_CONSTANT_BYTES * block_c * constants_latency / CONSTANT_BUFFER_BYTES)
-    pieces = parts(block_h, blocks.micro_h) * parts(block_w, blocks.micro_w) * parts(block_c, blocks.micro_c)
-    count = parts(op.out_h, blocks.micro_h) * parts(op.out_w, blocks.micro_w) * parts(op.out_c, blocks.micro_c) / pieces
-    idle = imbalance(read, write, source, target) if count > 1 else 0.0
-    issue = (idle + multiply + output) / 4
-    work = max(multiply, output) * count + min(multiply, output)
-    multiply, output = max(multiply, issue), max(output, issue)
+    multiply, output, count, read, write, work = paced(op, blocks, array, source, target, constants_latency, pace)
     return work, max(multiply, output) * count + min(multiply, output) + read + write
 
 

@@ -23,9 +23,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodels.classes.ethos.blocks import BRICK, Operation, reach, up
+from hwmodels.classes.ethos.blocks import BRICK, Array, Operation, reach, up
+from hwmodels.classes.ethos.buffering import Copies, Weighing, copies
 from hwmodels.classes.ethos.residence import kept_whole, ranges_of
 from hwmodels.classes.ethos.storage import stored_elements
+from hwmodels.classes.ethos.terms import Homes
 from hwmodels.workload import Layer, Workload
 
 
@@ -33,18 +35,35 @@ class Schedule(NamedTuple):
     """What stays on chip when all feature maps have one width.
 
     ``inside bool[T]``: tensors on chip. ``rows int64[L]``: rows that a layer of a cascade makes at a time, 0 for all.
-    ``streamed bool[L]``: layers whose weights pass from where they are stored, without a copy on chip.
+    ``copies``: of weights on chip.
     ``onchip_bytes``: the most on-chip memory in use, feature maps and weights of cascades.
     """
 
     inside: np.ndarray
     rows: np.ndarray
-    streamed: np.ndarray
+    copies: Copies
     onchip_bytes: float
 
 
-Copies = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""``float64[L]``, bytes that copies of weights take: given those free, and which layers copy any (``bool[L]``)."""
+class Weights(NamedTuple):
+    """The weights of a workload on an array: ``weigh`` tells the operations of a layer that makes so many rows at a time (0:
+    all), ``aside`` which layers run beside the array."""
+
+    weigh: Callable[[int, int], list[Weighing]]
+    aside: list[bool]
+    array: Array
+    homes: Homes
+
+    def copies(
+        self, rows: np.ndarray, free: np.ndarray, cascades: Sequence[tuple[int, int]] = (), wanted: np.ndarray | None = None
+    ) -> Copies:
+        """The copies of all weights where layers make ``rows int64[L]`` at a time and ``free float64[L]`` bytes are left."""
+        each = [self.weigh(row, int(rows[row])) for row in range(len(rows))]
+        for first, last in cascades:
+            for row in range(first, last + 1):
+                each[row] = [op._replace(sliced=False, inside=row > first, hides=op.hides and row == first) for op in each[row]]
+        none = np.zeros(len(rows))
+        return copies(each, free, cascades, none if wanted is None else wanted, self.aside, self.array, self.homes)
 
 
 class Cascade(NamedTuple):
@@ -63,7 +82,6 @@ class Chain(NamedTuple):
     ``kernel``, ``stride``: rows that the next layer reads for one of its own, and how far it moves. ``repeats bool``: layers that
     repeat every row of their input, in pairs of rows. ``whole_bytes``: input and output of a layer (an element-wise one
     overwrites its input). ``all_bytes``: the same without overwriting.
-    ``weight_bytes``: its encoded weights; ``counted``: how often they count for the room that layers behind it find (``held``).
     """
 
     joins: np.ndarray
@@ -74,8 +92,6 @@ class Chain(NamedTuple):
     repeats: np.ndarray
     whole_bytes: np.ndarray
     all_bytes: np.ndarray
-    weight_bytes: np.ndarray
-    counted: int = 2
 
     def steps(self, first: int, last: int, step: int) -> np.ndarray:
         """``int64``: rows that layers ``first`` to ``last`` make at a time when the last one makes ``step``."""
@@ -103,7 +119,6 @@ def chain_of(
     firsts: list[Operation | None],
     absorbed: list[bool],
     element_bytes: int,
-    weight_bytes: np.ndarray,
     separate: bool,
 ) -> Chain:
     """The layers of a workload as a chain.
@@ -122,9 +137,7 @@ def chain_of(
         [stored[layer.inputs[0]] if over else b for layer, over, b in zip(workload.layers, overwrites, both, strict=True)]
     )
     repeats = np.array([not separate and op is not None and op.nearest > 0 for op in firsts], dtype=bool)
-    chain = Chain(
-        np.zeros(count, dtype=bool), height, row_bytes, kernel, stride, repeats, least, both, weight_bytes, 1 if separate else 2
-    )
+    chain = Chain(np.zeros(count, dtype=bool), height, row_bytes, kernel, stride, repeats, least, both)
     alone = [absorbed[i] or (i + 1 < count and absorbed[i + 1]) for i in range(count)]
     for i, layer in enumerate(workload.layers[:-1]):
         tensor, following, op = workload.tensors[layer.output], workload.layers[i + 1], firsts[i + 1]
@@ -147,12 +160,12 @@ def _cascades(layer: Layer) -> bool:
     return layer.maps() or (layer.contracts and not layer.product)
 
 
-def cascades(chain: Chain, first: int, last: int, step: int, with_weights: bool, capacity: float) -> list[Cascade]:
-    """Layers ``first`` to ``last`` in groups, each as long as it goes, front to back, when the last layer makes ``step`` rows."""
+def cascades(chain: Chain, first: int, last: int, step: int, weights: np.ndarray, capacity: float) -> list[Cascade]:
+    """Layers ``first`` to ``last`` in groups, each as long as it goes, front to back, when the last layer makes ``step`` rows and
+    ``weights float64[L]`` bytes are on the chip for each layer."""
     found, begin = [], first
     buffers = chain.buffers(first, last, step)
     steps = chain.steps(first, last, step)
-    weights = chain.weight_bytes if with_weights else np.zeros_like(chain.weight_bytes)
     while begin <= last:
         end, used = begin, float(weights[begin])
         while end < last and chain.joins[end] and chain.whole_bytes[end + 1] >= capacity:
@@ -166,35 +179,23 @@ def cascades(chain: Chain, first: int, last: int, step: int, with_weights: bool,
     return found
 
 
-def widened(chain: Chain, cascade: Cascade, capacity: float) -> list[Cascade]:
+def widened(chain: Chain, cascade: Cascade, weights: np.ndarray, capacity: float) -> list[Cascade]:
     """A cascade that makes one row at a time, with as many rows at a time as the memory allows.
 
     More rows may break it into several; not into more than two rows at a time do, and no layer may be left alone that does not
     fit on chip whole.
     """
-    best = [cascade._replace(used_bytes=cascade.used_bytes + float(chain.weight_bytes[cascade.first : cascade.last + 1].sum()))]
+    best = [cascade]
     most = 0
     for step in range(2, int(chain.height[cascade.last - 1]) // 2 + 1):
-        found = cascades(chain, cascade.first, cascade.last, step, True, capacity)
+        found = cascades(chain, cascade.first, cascade.last, step, weights, capacity)
         most = len(found) if step == 2 else most
         together = {layer for each in found for layer in range(each.first, each.last + 1)}
         alone = [i for i in range(cascade.first, cascade.last + 1) if i not in together]
-        if len(found) > most or any(chain.all_bytes[i] + chain.weight_bytes[i] > capacity for i in alone):
+        if len(found) > most or any(chain.all_bytes[i] + weights[i] > capacity for i in alone):
             break
         best = found
     return best
-
-
-def held(chain: Chain, cascade: Cascade, capacity: float) -> float:
-    """Bytes on chip while a cascade runs: its rolling buffers, and the weights for which there is room beside them.
-
-    Each layer in turn may copy its weights. They count twice for the layers behind it, as wanted and as copied; what a U85's
-    compiler does is closer to once. (Found by what Vela prints for random networks.)
-    """
-    weights = chain.weight_bytes[cascade.first : cascade.last + 1]
-    rolling = cascade.used_bytes - float(weights.sum())
-    before = chain.counted * (np.cumsum(weights) - weights)
-    return rolling + float(weights[weights <= capacity - rolling - before].sum())
 
 
 def schedule(
@@ -204,7 +205,7 @@ def schedule(
     element_bytes: float,
     access: np.ndarray,
     capacity: float,
-    copies: Copies,
+    weights: Weights,
     absorbed: Sequence[bool],
 ) -> Schedule:
     """The schedule of a workload whose feature maps live in external memory, with ``capacity`` bytes on chip.
@@ -215,34 +216,38 @@ def schedule(
         absorbed: layers that the output unit does as part of the layer before.
     """
     count = len(workload.layers)
-    found = [wide for narrow in cascades(chain, 0, count - 1, 1, False, capacity) for wide in widened(chain, narrow, capacity)]
+    narrow = cascades(chain, 0, count - 1, 1, np.zeros(count), capacity)
     rows, taken = np.zeros(count, dtype=np.int64), np.zeros(count)
+    for cascade in narrow:
+        rows[cascade.first : cascade.last + 1] = chain.steps(cascade.first, cascade.last, cascade.step)
+        taken[cascade.first : cascade.last + 1] = cascade.used_bytes
+    # What a cascade copies when it makes as few rows at a time as it can is planned for when it makes more.
+    early = weights.copies(rows, capacity - taken, [(each.first, each.last) for each in narrow])
+    wanted = np.array([float(sum(sum(one.sizes) for one in each if one is not None)) for each in early.found])
+    wanted[rows == 0] = 0.0
+    found = [wide for each in narrow for wide in widened(chain, each, wanted, capacity)]
+    rows[:], taken[:] = 0, 0.0
     rolling, ends = (np.zeros(len(workload.tensors), dtype=bool) for _ in range(2))
-    streamed = np.zeros(count, dtype=bool)
     for cascade in found:
         layers = slice(cascade.first, cascade.last + 1)
-        if cascade.step > 1:
-            # A cascade that was widened spends its memory on rows. Weights of its ends are copied where there is room for the
-            # weights of all once more.
-            streamed[cascade.last] = cascade.used_bytes + float(chain.weight_bytes[layers].sum()) > capacity
-            streamed[cascade.first] = cascade.first == 0
         rows[layers] = chain.steps(cascade.first, cascade.last, cascade.step)
-        taken[layers] = held(chain, cascade, capacity)
+        taken[layers] = chain.buffers(cascade.first, cascade.last, cascade.step).sum()
         rolling[[workload.layers[i].output for i in range(cascade.first, cascade.last)]] = True
         ends[workload.layers[cascade.last].output] = True
-    taken += copies(capacity - taken, rows == 0)
+    copied = weights.copies(rows, capacity - taken, [(each.first, each.last) for each in found], wanted)
+    taken += copied.held
     kept = kept_whole(workload, brick, element_bytes, taken, rolling, ends, access, capacity, absorbed)
     for one in ranges_of(workload, brick, kept, element_bytes, access):
         taken[one.layers] += one.size_bytes
-    return Schedule(kept | rolling, rows, streamed, float(taken.max(initial=0.0)))
+    return Schedule(kept | rolling, rows, copied, float(taken.max(initial=0.0)))
 
 
-def all_inside(workload: Workload, brick: np.ndarray, element_bytes: float, copies: Copies, capacity: float) -> Schedule:
+def all_inside(workload: Workload, brick: np.ndarray, element_bytes: float, weights: Weights, capacity: float) -> Schedule:
     """The schedule of a device without external memory for feature maps: everything on chip, whole."""
     count = len(workload.layers)
     everything, whole = np.ones(len(workload.tensors), dtype=bool), np.zeros(count, dtype=np.int64)
     alive = np.zeros(count)
     for one in ranges_of(workload, brick, everything, element_bytes, np.zeros(len(workload.tensors))):
         alive[one.layers] += one.size_bytes
-    alive += copies(capacity - alive, whole == 0)
-    return Schedule(everything, whole, np.zeros(count, dtype=bool), float(alive.max()))
+    copied = weights.copies(whole, capacity - alive)
+    return Schedule(everything, whole, copied, float((alive + copied.held).max()))

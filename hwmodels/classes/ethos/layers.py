@@ -14,9 +14,9 @@ import numpy as np
 from hwmodels.classes.ethos import feature_maps, tokens
 from hwmodels.classes.ethos.array import array_of, described, homes_of
 from hwmodels.classes.ethos.blocks import COPY, POOLING, PRODUCT, TURN, Blocks, Operation, Part, reach
-from hwmodels.classes.ethos.copies import Step, copies
+from hwmodels.classes.ethos.buffering import Weighing
 from hwmodels.classes.ethos.cycles import operation_cycles, read_bytes, written_bytes
-from hwmodels.classes.ethos.feature_maps import Schedule
+from hwmodels.classes.ethos.feature_maps import Schedule, Weights
 from hwmodels.classes.ethos.operations import bounded_apart, chained, fused, operations
 from hwmodels.classes.ethos.search import choose_blocks
 from hwmodels.classes.ethos.storage import beside, bricks, copied_in, in_place
@@ -24,6 +24,7 @@ from hwmodels.classes.ethos.terms import (
     ACTIVATIONS,
     ALL,
     COMPUTE,
+    COPIED,
     HIDDEN,
     NEVER,
     NONE,
@@ -84,10 +85,10 @@ class Pricing:
             return self.terms[key]
         out = np.zeros((len(pace), 4))
         words = tokens.words_of(self.workload.tensors[layer.inputs[0]], self.array, self.homes.capacity)
-        for part, near in zip(found, whence, strict=True):
+        for number, (part, near) in enumerate(zip(found, whence, strict=True)):
             blocks = self._cut(part.operation, rows, self.turns.get(row))
             op = self._written(row, part.operation)
-            here = tokens.placed(part, place._replace(near=near), words)
+            here = self._copied(tokens.placed(part, place._replace(near=near), words), plan[0], row, number)
             made = np.zeros_like(out)
             layer_terms(op, blocks, self.array, self.homes, here, weight_bytes * part.share, pace, made)
             made[:, ACTIVATIONS:] = np.maximum(made[:, ACTIVATIONS:], self._constant(part))
@@ -106,16 +107,28 @@ class Pricing:
         self.terms[key] = out
         return out
 
+    def _copied(self, place: Placement, schedule: Schedule, row: int, number: int) -> Placement:
+        """A placement with what the schedule says of the copy of an operation's weights. Where feature maps always stay on the
+        chip, the faster way is taken, which agrees better with the compiler's figures for slow flash."""
+        made = schedule.copies
+        if not self.homes.spills:
+            return place._replace(copy=WAITS if row == 0 else HIDDEN)
+        found = made.found[row][number] if number < len(made.found[row]) else None
+        if found is None:
+            return place
+        ahead = float(found.first) if found.ahead else 0.0
+        slack, tail = float(made.slack[row][number]), float(found.tail_cycles)
+        return place._replace(copy=COPIED, first=float(found.first), ahead=ahead, slack=slack, tail=tail)
+
     def _place(self, row: int, plan: tuple[Schedule, Schedule]) -> Placement:
         """Where layer ``row`` reads and writes, and how its weights come."""
         layer = self.workload.layers[row]
         inside = [bool(plan[0].inside[i]) for i in layer.inputs]
-        separate = self.array.buffers[0] > 0
         last = self.turns.get(row, row)
         return Placement(
             near=ALL if all(inside) else SOME if any(inside) else NONE,
             kept=bool(plan[1].inside[self.workload.layers[last].output]),
-            copy=NEVER if plan[0].streamed[row] and not separate else WAITS if row == 0 else HIDDEN,
+            copy=NEVER,
         )
 
     def _last(self, row: int) -> int:
@@ -158,10 +171,11 @@ class Pricing:
                 if not all(reads.inside[k] for k in others):
                     streamed += read_bytes(part.operation, self._cut(part.operation, 0), outside)
             made = np.zeros((len(alone), 4))
-            for part, blocks in zip(whole, cuts, strict=True):
+            for number, (part, blocks) in enumerate(zip(whole, cuts, strict=True)):
+                here = self._copied(place, reads, first, number)
                 more = part.operation._replace(finish=part.operation.finish + finish)
                 one = np.zeros_like(made)
-                layer_terms(more, blocks, self.array, self.homes, place, weights * part.share, pace, one)
+                layer_terms(more, blocks, self.array, self.homes, here, weights * part.share, pace, one)
                 made += part.times * one
             moving = max(streamed / outside.stream_rate, (streamed + moved) / outside.bytes_per_cycle)
             together = np.maximum(together, np.maximum(made[:, TOTAL], max(moving, constant)))
@@ -171,11 +185,6 @@ class Pricing:
         """Cycles in which the constant operands of a part arrive from where weights are stored."""
         home = self.homes.weights
         return part.constant_bytes / min(home.bytes_per_cycle, home.stream_rate)
-
-    def _alone(self, row: int, whole: Operation) -> tuple[float, float]:
-        """Cycles of the array for an operation of layer ``row``, all on chip, at its documented rate: its work; with waiting."""
-        home, latency = self.homes.onchip, self.homes.weights.read_latency
-        return operation_cycles(self._written(row, whole), self._cut(whole, 0), self.array, home, home, latency, 1.0)
 
     def _joined(self, row: int) -> int:
         """Channels of the tensor in whose place layer ``row`` writes: those of a concatenation that it makes a part of."""
@@ -247,38 +256,45 @@ class Pricing:
             self.schedules[a, capacity] = self._schedule(a, capacity)
         return self.schedules[a, capacity]
 
-    def _steps(self, found: list[list[Part]], weights: np.ndarray) -> list[Step]:
-        """The operations that copy weights (``weights float64[L]`` bytes) to the chip, and those that such copies hide behind."""
-        steps = []
-        for row, parts in enumerate(found):
-            if self.homes.weights_at == ONCHIP or self.absorbed[row] or row in self.turns.values():
-                continue
-            for op, share, *_ in parts:
-                cut = self._cut(op, 0)
-                # Vectors are multiplied by weights where these are stored.
-                stays = op.kernel_h * op.kernel_w * op.in_h * op.in_w == 1
-                copied = 0.0 if stays else float(weights[row]) * share
-                full = len(parts) == 1 or not self.workload.layers[row].moves("concat")
-                steps.append(Step(row, self._alone(row, op)[1], op.out_c, cut.out_c, copied, full))
-        return steps
+    def _weigh(self, found: list[list[Part]], weights: np.ndarray, row: int, rows: int) -> list[Weighing]:
+        """The operations of a layer that makes ``rows`` at a time (0: all) as the scheduler sees them (``weights float64[L]``:
+        bytes)."""
+        layer, outside, made = self.workload.layers[row], self.homes.outside, []
+        if self.absorbed[row] or row in self.turns.values():
+            return []
+        source = self.workload.tensors[layer.inputs[0]].producer
+        choice = source >= 0 and not isinstance(self.workload.layers[source].work, Move)
+        for part in found[row]:
+            op, blocks = self._written(row, part.operation), self._cut(part.operation, rows, self.turns.get(row))
+            latency = self.homes.weights.read_latency
+            _, cycles = operation_cycles(op, blocks, self.array, outside, outside, latency, 1.0)
+            stripe = op
+            if 0 < rows < op.out_h:
+                read = min(op.in_h, reach(rows, op.stride, op.kernel_h, op.spread, op.nearest))
+                stripe = op._replace(out_h=rows, in_h=read)
+            copied = float(weights[row]) * part.share
+            full = len(found[row]) == 1 or not layer.moves("concat")
+            sliced = row not in self.turns
+            made.append(Weighing(row, op, stripe, blocks, cycles, copied, sliced, False, choice, row > 0, full))
+        return made
 
     def _schedule(self, a: int, capacity: float) -> Schedule:
         workload, size = self.workload, float(self.choices.tensor_bytes[a])
         found = [operations(workload, row, self.array, self.brick, int(size), int(size)) for row in range(len(workload.layers))]
-        weights = self.choices.weight_bytes[:, -1, a]
-        steps = self._steps(found, weights)
-
-        def copied(free: np.ndarray, alone: np.ndarray) -> np.ndarray:
-            here = [step if alone[step.row] else step._replace(weight_bytes=0.0) for step in steps]
-            return copies(here, free, self.homes.weights)
-
+        bytes_of = self.choices.weight_bytes[:, -1, a] * (self.homes.weights_at != ONCHIP)
+        weights = Weights(
+            lambda row, rows: self._weigh(found, bytes_of, row, rows),
+            [beside(layer) for layer in workload.layers],
+            self.array,
+            self.homes,
+        )
         if not self.homes.spills:
-            return feature_maps.all_inside(workload, self.brick, size, copied, capacity)
+            return feature_maps.all_inside(workload, self.brick, size, weights, capacity)
         firsts = [each[0].operation if each else None for each in found]
         separate = self.array.buffers[0] > 0
-        chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), weights, separate)
+        chain = feature_maps.chain_of(workload, self.brick, firsts, self.absorbed, int(size), separate)
         access = self._access(found, size > 1)
-        planned = feature_maps.schedule(workload, self.brick, chain, size, access, capacity, copied, self.absorbed)
+        planned = feature_maps.schedule(workload, self.brick, chain, size, access, capacity, weights, self.absorbed)
         for row, turn in self.turns.items():
             planned.inside[workload.layers[row].output] = planned.inside[workload.layers[turn].output]
         for row in map(int, np.flatnonzero(self.absorbed)):

@@ -20,8 +20,9 @@ from hwmodels.compiled import compiled
 COMPUTE, WEIGHTS, ACTIVATIONS, TOTAL = range(4)
 ONCHIP, OUTSIDE, OWN = range(3)
 """Where weights are stored: with the feature maps on chip, in the external memory, or in a memory of their own."""
-HIDDEN, WAITS, NEVER = range(3)
-"""Whether a copy of weights on chip is made behind the layer before, with nothing to hide behind, or not at all."""
+HIDDEN, WAITS, NEVER, COPIED = range(4)
+"""Whether a copy of weights on chip may be made behind the layer before, with nothing to hide behind, or not at all; or is made
+as a schedule says."""
 NONE, SOME, ALL = range(3)
 """How many inputs of an operation are on chip."""
 
@@ -45,12 +46,18 @@ class Placement(NamedTuple):
     """Where an operation finds what it reads and leaves what it makes.
 
     ``near``: how many of the inputs are on chip (``NONE``, ``SOME``, ``ALL``). ``kept``: whether the output is. ``copy``: what
-    may be done about a copy of the weights on chip (``HIDDEN``, ``WAITS``, ``NEVER``).
+    may be done about a copy of the weights on chip (``HIDDEN``, ``WAITS``, ``NEVER``, ``COPIED``). Of one that is made:
+    ``first``, the share of its first slice, and ``ahead``, what of it is copied beside the layer before, which has ``slack``
+    cycles for that; ``tail``, cycles of the last slice as they were estimated.
     """
 
     near: int
     kept: bool
     copy: int
+    first: float = 1.0
+    ahead: float = 0.0
+    slack: float = 0.0
+    tail: float = 0.0
 
 
 class Load(NamedTuple):
@@ -79,6 +86,13 @@ def added(load: Load, weights: float, constants: float, copies: float, here: boo
     if not here:
         return load
     return Load(load.inputs, load.stream, load.outputs, load.weights + weights, load.constants + constants, load.copies + copies)
+
+
+@compiled
+def copy_cycles(homes: Homes, size: float) -> float:
+    """Cycles that a copy of ``size`` bytes from where weights are stored to the chip takes."""
+    source, target = homes.weights, homes.onchip
+    return max(size / source.copy_rate + source.read_latency, size / target.output_rate + target.write_latency)
 
 
 @compiled
@@ -115,6 +129,19 @@ def operation_terms(
     channels = up(op.out_c, blocks.micro_c) if array.buffers[0] > 0 else op.out_c
     streamed, constants = weight_bytes * passes, float(CHANNEL_CONSTANT_BYTES * channels * passes)
     at = homes.weights_at
+    if place.copy == COPIED:
+        whole = weight_bytes + CHANNEL_CONSTANT_BYTES * op.out_c
+        _, cycles = operation_cycles(op, blocks, array, source, target, homes.onchip.read_latency, pace)
+        begin = max(copy_cycles(homes, whole * place.first) - place.slack, 0.0)
+        late = weight_bytes * (1.0 - place.ahead)
+        moved = max(
+            busy(homes.onchip, added(inner, streamed, 0.0, 0.0, True)),
+            busy(homes.outside, added(outer, 0.0, constants, late, at == OUTSIDE)),
+            busy(homes.weights, added(nothing, 0.0, constants, late, at != OUTSIDE)),
+        )
+        weights = max(busy(homes.onchip, added(nothing, streamed, 0.0, 0.0, True)), late / homes.weights.copy_rate)
+        total = max(cycles + begin, copy_cycles(homes, whole) - place.slack + place.tail)
+        return work, weights, maps, max(total, moved)
     stored = max(
         busy(homes.onchip, added(inner, streamed, constants, 0.0, at == ONCHIP)),
         busy(homes.outside, added(outer, streamed, constants, 0.0, at == OUTSIDE)),
@@ -157,7 +184,7 @@ def layer_terms(
             if inputs == SOME and op.inputs == 1:
                 continue
             for output in range(2 if place.kept else 1):
-                tried = Placement(inputs, output > 0, place.copy)
+                tried = Placement(inputs, output > 0, place.copy, place.first, place.ahead, place.slack, place.tail)
                 found = operation_terms(op, blocks, array, homes, tried, weight_bytes[w], pace[w])
                 for term in range(4):
                     least[term] = min(least[term], found[term])

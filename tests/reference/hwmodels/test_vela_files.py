@@ -129,6 +129,10 @@ def relative(kind: str, seed: int, bits: int, target: str, folder: Path) -> tupl
         pytest.param("odd", 917, 8, "ethos-u65-512", id="a sum in bricks overwrites no operand in rows"),
         pytest.param("slopes", 913, 16, "ethos-u65-512", id="what a cascade ends in leaves the chip"),
         pytest.param("summed", 2, 8, "ethos-u85-512", id="a bound behind a sum writes the whole of a concatenation"),
+        pytest.param("odd", 701, 8, "ethos-u65-512", id="what the last slice takes as it was estimated"),
+        pytest.param("odd", 704, 8, "ethos-u65-512", id="what a cascade ends in leaves the chip"),
+        pytest.param("transposed", 703, 8, "ethos-u65-512", id="biases come from the copy, too"),
+        pytest.param("plain", 703, 16, "ethos-u85-512", id="an input stays on the chip instead of weights"),
     ],
 )
 def test_one_cause_each(kind: str, seed: int, bits: int, target: str, tmp_path: Path) -> None:

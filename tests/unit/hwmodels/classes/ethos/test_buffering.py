@@ -1,0 +1,63 @@
+"""Copies of weights on their way to an array, computed by hand."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from hwmodels.classes.ethos.array import array_of, described, homes_of
+from hwmodels.classes.ethos.blocks import CONVOLUTION, Operation
+from hwmodels.classes.ethos.buffering import Before, Weighing, copies, decide, sliced
+from hwmodels.classes.ethos.search import choose_blocks
+from hwmodels.device import catalogue
+
+DEVICE = catalogue.load("ethos-u55-128")
+ARRAY, HOMES = array_of(described(DEVICE)[0]), homes_of(DEVICE)
+ROOMY = 1e6
+OP = Operation(CONVOLUTION, 45, 80, 64, 45, 80, 64, 3, 3, 1, 1, 0, 1, 1, 1, 0.5, True, True)
+LAYER = Weighing(0, OP, OP, choose_blocks(OP, ARRAY), 1e6, 34528.0)
+
+
+def test_hidden_whole() -> None:
+    """A copy that the operation before hides is one slice, made beside it."""
+    made = decide(LAYER, Before(1e6, ROOMY, False), ROOMY, ARRAY, HOMES)
+    assert made is not None
+    assert made.sizes == (LAYER.slice_bytes(64), 0)
+    assert made.ahead
+    assert made.first == 1.0
+
+
+def test_first_layer() -> None:
+    """Vela prints depth slices of 0, 16, 64 for a first layer of 64 channels, and two buffers for all of its weights."""
+    made = decide(LAYER._replace(hides=False), Before(0.0, np.inf, True), ROOMY, ARRAY, HOMES)
+    assert made is not None
+    assert made.sizes == (LAYER.slice_bytes(16), LAYER.slice_bytes(48))
+    assert not made.ahead
+    assert made.first == 0.25
+
+
+def test_little_room() -> None:
+    """Half of the room is what the largest slice may take; without room for one there is no copy."""
+    ends = sliced(LAYER, 1e6, 20000.0, False, ARRAY, HOMES)
+    assert ends is not None
+    assert max(LAYER.slice_bytes(b - a) for a, b in pairwise(ends)) <= 10000
+    assert decide(LAYER, Before(1e6, ROOMY, False), 1000.0, ARRAY, HOMES) is None
+
+
+def test_alive_beside_the_layer_before() -> None:
+    """The first slice lies on the chip during the operation before, if that leaves room; the last one during its own."""
+    plain = LAYER._replace(weight_bytes=0.0)
+    found = copies([[plain], [LAYER]], np.full(2, ROOMY), [], np.zeros(2), [False] * 2, ARRAY, HOMES)
+    assert found.held.tolist() == [LAYER.slice_bytes(64)] * 2
+    tight = copies([[plain], [LAYER]], np.array([100.0, ROOMY]), [], np.zeros(2), [False] * 2, ARRAY, HOMES)
+    assert tight.held[0] == 0.0
+
+
+def test_a_cascade_copies_all_or_nothing() -> None:
+    """Weights wanted and weights copied before both count against the room of the next layer."""
+    cascade = [[LAYER._replace(sliced=False, inside=row > 0, hides=False)] for row in range(2)]
+    size = float(LAYER.slice_bytes(64))
+    for free, count in ((3 * size, 2), (2.5 * size, 1)):
+        found = copies(cascade, np.full(2, free), [(0, 1)], np.full(2, size), [False] * 2, ARRAY, HOMES)
+        assert sum(one is not None for each in found.found for one in each) == count
