@@ -22,6 +22,7 @@ from hwsearch.formats.writing import exporters
 from hwsearch.problem import traced
 from hwsearch.quant import methods
 from searchspaces.ir.graph import Graph
+from searchspaces.ir.tiled import check_tiled
 from searchspaces.networks import endings, registry, through_spandrel
 from searchspaces.networks.adapted import blocks, colours, value_range
 from searchspaces.networks.registry import LoadedNetwork
@@ -259,6 +260,8 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
         stored=device.keeps,
     )
     cut = None if request.tile in (None, *UNSIZED) else tiling.parse(str(request.tile), request.halo)
+    if cut is not None:
+        check_tiled(graph)
     tiled = tiles.lower(device, workload, space, cut)
     whole = None
     if network.whole is not None:

@@ -20,6 +20,7 @@ from hwsearch.documents.results import TilingPoint
 from hwsearch.problem.pose import Problem, Request
 from hwsearch.search import pareto
 from hwsearch.search.exact.alternatives import fastest_within, take
+from searchspaces.ir.tiled import placed
 from searchspaces.space import PlanRow, matrix
 
 
@@ -31,7 +32,8 @@ def every(problem: Problem, halo: str | None = None) -> list[PricedTiling]:
     """
     if halo is not None and halo not in tiling.HALOS:
         raise UsageError(f"--halo {halo!r} is not known", closest(halo, tiling.HALOS))
-    found = [t for t in tiles.candidates(problem.workload) if halo in (None, t.halo)]
+    cuts = tiles.candidates(problem.workload) if placed(problem.graph) is None else []
+    found = [t for t in cuts if halo in (None, t.halo)]
     return [problem.tiled, *(tiles.lower(problem.device, problem.workload, problem.space, t) for t in found)]
 
 

@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hwmodels.errors import UsageError
 from hwmodels.tiling import regions
 from hwmodels.tiling.regions import Pieces
 from hwmodels.tiling.tiling import Tiling
 from hwmodels.workload import Workload
-from searchspaces.ir.graph import Graph, Node, apply
+from searchspaces.ir.graph import CONSTANTS, Graph, Node, apply
 from searchspaces.ir.lower import to_workload
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input
@@ -30,14 +31,33 @@ def unpadded(graph: Graph) -> Graph:
     return graph.replaced({n.name: n.with_op(padding=(0, 0, 0, 0)) for n in graph.nodes if isinstance(n.op, Conv)})
 
 
+def placed(graph: Graph) -> str | None:
+    """The first node whose constant operands are other numbers for every place of a picture, which a tile has no part of."""
+    for node in graph.nodes:
+        operands = [node.weight_shapes[role] for role in CONSTANTS if role in node.weights]
+        if any(side > 1 for shape in operands for side in shape[-2:]):
+            return node.name
+    return None
+
+
+def check_tiled(graph: Graph) -> None:
+    """Raise UsageError where a tile cannot be computed on its own, other than what the workload tells (``regions``)."""
+    if (name := placed(graph)) is not None:
+        raise UsageError(
+            f"{graph.name} cannot be cut into tiles: {name} has numbers of its own for every place of a picture",
+            "Leave --tile out.",
+        )
+
+
 def execute_tiled(graph: Graph, x: Tensor, tiling: Tiling, run: Run = apply) -> Tensor:
     """The output for picture ``x [N, C, H, W]``, computed tile by tile.
 
     Args:
         run: what executes the nodes of ``unpadded(graph)`` behind the input.
     Raises:
-        UsageError: the tiling does not fit the picture, or the network sees the whole picture at once.
+        UsageError: the tiling does not fit the picture, or the network sees the whole picture at once, or knows its places.
     """
+    check_tiled(graph)
     height, width = x.shape[2:]
     workload = to_workload(graph, height, width)
     tiling.check(height, width)

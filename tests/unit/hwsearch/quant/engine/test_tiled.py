@@ -12,9 +12,11 @@ from hwmodels.tiling import regions
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.quant.engine import integer
 from hwsearch.quant.engine.tiled import run_tiled
-from searchspaces.ir.graph import Graph, execute
+from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ir.lower import to_workload
 from searchspaces.ir.tiled import execute_tiled
+from searchspaces.ops.input import Input
+from searchspaces.ops.maps.elementwise import Add
 from searchspaces.tracing.trace import trace
 
 HEIGHT, WIDTH = 23, 18
@@ -124,6 +126,20 @@ def test_halo_of_three_convolutions_by_hand() -> None:
     assert lines.end.shape[1] == 20 + 4
     assert lines.kept[:, 10].tolist() == [2, 2, 4, 0]
     assert (lines.end - lines.begin)[:, 10].tolist() == [1, 1, 1, 1]
+
+
+def test_a_network_that_knows_its_places_is_not_cut() -> None:
+    """A bias for every pixel: a tile has no part of it. One for every channel is no reason."""
+    picture = torch.rand(1, 3, HEIGHT, WIDTH)
+
+    def biased(*sides: int) -> Graph:
+        bias = torch.rand(1, 3, *sides)
+        return Graph("biased", (Node("x", Input(3)), Node("y", Add(), ("x",), {"other": bias})))
+
+    with pytest.raises(UsageError, match="y has numbers of its own for every place"):
+        execute_tiled(biased(HEIGHT, WIDTH), picture, Tiling(4, WIDTH))
+    graph = biased(1, 1)
+    assert torch.equal(execute_tiled(graph, picture, Tiling(4, WIDTH)), execute(graph, picture))
 
 
 def test_a_network_that_sees_the_whole_picture_is_not_cut() -> None:
