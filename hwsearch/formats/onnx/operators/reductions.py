@@ -9,6 +9,7 @@ import numpy as np
 
 from searchspaces.ir.graph import Node
 from searchspaces.ops.moves.grid_sample import GridSample
+from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.reductions import norm as nm
 from searchspaces.ops.reductions import reduce as rd
 from searchspaces.ops.reductions.softmax import Softmax
@@ -59,13 +60,19 @@ def _deviation(writer: Writer, node: Node, xs: list[str], name: str) -> str:
 @WRITES.register(rd.MaxPool)
 def _max_pool(writer: Writer, node: Node, xs: list[str], name: str) -> str:
     assert isinstance(node.op, rd.MaxPool)
-    return writer.op("MaxPool", [xs[0]], name, **_pooled(node.op))
+    return writer.op("MaxPool", [_unfused(writer, node, xs[0])], name, **_pooled(node.op))
 
 
 @WRITES.register(rd.AvgPool)
 def _avg_pool(writer: Writer, node: Node, xs: list[str], name: str) -> str:
     assert isinstance(node.op, rd.AvgPool)
     return writer.op("AveragePool", [xs[0]], name, count_include_pad=int(node.op.count_padding), **_pooled(node.op))
+
+
+def _unfused(writer: Writer, node: Node, x: str) -> str:
+    """Zeros around a picture as values like others: ONNX Runtime (1.31) takes a padding in front of max pooling for the pooling's
+    own, which is none of its values, unless something stands between them."""
+    return writer.op("Max", [x, x]) if isinstance(writer.graph[node.inputs[0]].op, Pad) else x
 
 
 def _pooled(op: rd.WindowPool) -> dict[str, Any]:

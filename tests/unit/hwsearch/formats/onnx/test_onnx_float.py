@@ -14,7 +14,9 @@ from hwsearch.formats.onnx.float_network import to_float_model
 from hwsearch.formats.reading.readers import inspect
 from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ops.input import Input
+from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Mode, Resize
+from searchspaces.ops.reductions.reduce import MaxPool
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -44,3 +46,12 @@ def test_antialiased_resizes_at_the_borders(mode: Mode, factor: float, tmp_path:
     assert found is not None
     assert not found.uncounted
     assert execute(found, x) == pytest.approx(expected, abs=1e-6)
+
+
+def test_zeros_in_front_of_max_pooling_are_values() -> None:
+    """ONNX Runtime fuses the two and takes them for none."""
+    pool = MaxPool((3, 3), (1, 1), (0, 0))
+    nodes = (Node("input", Input(3)), Node("zeros", Pad((1, 1, 1, 1)), ("input",)), Node("y", pool, ("zeros",)))
+    graph, x = Graph("pooled", nodes), -torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(to_float_model(graph).SerializeToString(), providers=["CPUExecutionProvider"])
+    assert torch.from_numpy(session.run(None, {"input": x.numpy()})[0]) == pytest.approx(execute(graph, x), abs=1e-6)
