@@ -30,6 +30,9 @@ OBJECTIVES = ("noise", *SUMS, *COUNTED, "peak_activation_bytes", "memory_bytes")
 """What can be minimised or limited; ``memory_bytes`` is weight bytes plus peak activation bytes."""
 MEMORY = frozenset({"peak_activation_bytes", "memory_bytes"})
 """Those that are no sums."""
+AT_ONCE = 1024
+"""Plans whose peaks are computed together. A transformer has 1,700 steps of 500 tensors: every entry of a thousand plans would
+be 7 GB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +88,15 @@ class AdditiveProblem:
         """Peak activation bytes ``float64[P]``."""
         if self.arenas:
             return needed(self.arenas, plans).astype(np.float64)
-        groups = self.step_bytes.shape[1]
-        alive = self.step_bytes[:, np.arange(groups), plans[:, self.decisions - groups :]]  # [S, P, G]
-        peak: np.ndarray = alive.sum(axis=2).max(axis=0) if len(alive) else np.zeros(len(plans))
+        steps, groups, choices = self.step_bytes.shape
+        peak, entries = np.zeros(len(plans)), np.arange(groups) * choices
+        for first in range(0, len(plans) if steps else 0, AT_ONCE):
+            own = plans[first : first + AT_ONCE, self.decisions - groups :]
+            taken = np.zeros(
+                (len(own), groups * choices)
+            )  # a product: bytes are eighths of whole numbers, so their sums are exact
+            taken[np.arange(len(own))[:, None], entries + own] = 1.0
+            peak[first : first + AT_ONCE] = (self.step_bytes.reshape(steps, -1) @ taken.T).max(axis=0)
         return peak
 
     @cached_property

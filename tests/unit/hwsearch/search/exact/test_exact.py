@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from random_tables import chain, edsr
 
 from hwmodels.errors import BudgetError
 from hwsearch.quality.damage import Damage, loss_of_noise
-from hwsearch.search.exact import exact
-from hwsearch.search.exact.additive import lower
+from hwsearch.search.exact import additive, exact
+from hwsearch.search.exact.additive import AdditiveProblem, lower
 from hwsearch.search.exact.integer_program import Solution
 from hwsearch.search.exact.solver import infeasible
 from searchspaces.space import matrix
@@ -193,3 +195,26 @@ def test_nothing_is_printed(capfd):
     table, noise, space = edsr(8, 2)
     exact.front(table, noise, space, points=10)
     assert capfd.readouterr().out == ""
+
+
+def test_peaks_of_many_plans_are_exact_and_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, decisions, steps, groups = np.random.default_rng(0), 90, 150, 60
+    alive = rng.integers(0, 10**6, (steps, groups, 3)) * np.array([0.5, 1.0, 2.0])
+    problem = AdditiveProblem(
+        options=(np.arange(3),) * decisions,
+        noise=np.zeros((decisions, 3)),
+        columns=np.full((1, 3), decisions),
+        terms={"weight_bytes": np.zeros((1, 3, 3, 3))},
+        constant={"weight_bytes": 0.0},
+        step_bytes=alive,
+    )
+    plans = rng.integers(0, 3, (3000, decisions)).astype(np.int8)
+    tracemalloc.start()
+    found = problem.costs(plans, {"peak_activation_bytes"})["peak_activation_bytes"]
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    chosen = plans[:, decisions - groups :].astype(int)
+    assert np.array_equal(found, [alive[:, np.arange(groups), plan].sum(axis=1).max() for plan in chosen])
+    assert taken < 20e6  # every entry of every plan: 216 MB
+    monkeypatch.setattr(additive, "AT_ONCE", 7)
+    assert np.array_equal(found[:100], problem.costs(plans[:100], {"peak_activation_bytes"})["peak_activation_bytes"])
