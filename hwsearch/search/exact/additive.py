@@ -92,9 +92,8 @@ class AdditiveProblem:
         peak, entries = np.zeros(len(plans)), np.arange(groups) * choices
         for first in range(0, len(plans) if steps else 0, AT_ONCE):
             own = plans[first : first + AT_ONCE, self.decisions - groups :]
-            taken = np.zeros(
-                (len(own), groups * choices)
-            )  # a product: bytes are eighths of whole numbers, so their sums are exact
+            # A product of matrices: bytes are eighths of whole numbers, so their sums are exact in any order.
+            taken = np.zeros((len(own), groups * choices))
             taken[np.arange(len(own))[:, None], entries + own] = 1.0
             peak[first : first + AT_ONCE] = (self.step_bytes.reshape(steps, -1) @ taken.T).max(axis=0)
         return peak
