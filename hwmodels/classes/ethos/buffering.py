@@ -168,7 +168,7 @@ def sliced(op: Weighing, hidden: float, room: float, dominated: bool, array: Arr
         largest = max(op.slice_bytes(end - begin) for begin, end in pairwise(ends))
         if largest <= half or (first == SPLIT_DEPTH and depth == grain):
             break
-        if depth > first:
+        if depth > max(first, grain):
             depth = up(depth // 2, grain)
         else:
             first = up(first // 2, SPLIT_DEPTH)

@@ -128,8 +128,9 @@ def session(
 
     Args:
         threads: 0 leaves the choice to ONNX Runtime.
-        foreign: the file may hold full-range int8 weights, which our exporter avoids: have ONNX Runtime turn them into uint8
-            (slower, but exact on x86 without VNNI).
+        foreign: the file may hold what our exporter avoids. Full-range int8 weights: have ONNX Runtime turn them into uint8
+            (slower, but exact on x86 without VNNI). Zeros in front of max pooling: keep it from taking them for the pooling's
+            own padding, which is none of its values.
         optimized: where to write the graph as it is really executed.
     Raises:
         FileError: not there, or not a model that this ONNX Runtime can run.
@@ -143,7 +144,8 @@ def session(
         options.optimized_model_filepath = str(optimized)
     try:
         model = path if isinstance(path, bytes) else str(path)
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        left_out = ["Pad_Fusion"] if foreign else []
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=left_out)
     except Exception as error:  # onnxruntime raises many unrelated classes for one thing: this file does not load
         shown = "the model" if isinstance(path, bytes) else str(path)
         raise FileError(f"{shown}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from None

@@ -17,5 +17,6 @@ def names() -> tuple[str, ...]:
 
 
 def found(path: Path) -> Path:
-    """The plan that is meant by ``path``: a file, or where there is none, the name of a ready plan."""
-    return FOLDER / f"{path.name}.json" if not path.exists() and path.name in names() else path
+    """The plan that is meant by ``path``: a file, or where there is none, the name of a ready plan, without a folder."""
+    bare = path.resolve().parent == Path.cwd().resolve()  # commands make paths absolute
+    return FOLDER / f"{path.name}.json" if bare and not path.exists() and path.name in names() else path

@@ -38,7 +38,9 @@ def test_the_name_stands_for_the_file_but_not_where_there_is_one(tmp_path: Path,
     monkeypatch.chdir(tmp_path)
     (name, *_) = ready.names()
     assert ready.found(Path(name)) == ready.FOLDER / f"{name}.json"
+    assert ready.found(tmp_path / name) == ready.FOLDER / f"{name}.json"
     assert ready.found(Path("other")) == Path("other")
+    assert ready.found(Path("run/plans") / name) == Path("run/plans") / name
     Path(name).write_text("{}")
     assert ready.found(Path(name)) == Path(name)
     with pytest.raises(FileError, match="is not a plan"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
+from hwmodels.classes.ethos import buffering
 from hwmodels.classes.ethos.array import array_of, described, homes_of
 from hwmodels.classes.ethos.blocks import CONVOLUTION, Operation
 from hwmodels.classes.ethos.buffering import Before, Weighing, copies, decide, sliced
@@ -43,6 +45,24 @@ def test_little_room() -> None:
     assert ends is not None
     assert max(LAYER.slice_bytes(b - a) for a, b in pairwise(ends)) <= 10000
     assert decide(LAYER, Before(1e6, ROOMY, False), 1000.0, ARRAY, HOMES) is None
+
+
+def test_slices_that_rounding_makes_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Micro-blocks of 64 channels, of which a slice is filled up to a little more than the half of the room."""
+    original, tried = buffering.ends_of, []
+
+    def counted(op: Weighing, first: int, depth: int) -> list[int]:
+        tried.append((first, depth))
+        assert len(tried) < 20, "no end of it"
+        return original(op, first, depth)
+
+    monkeypatch.setattr(buffering, "ends_of", counted)
+    op = OP._replace(out_c=128)
+    layer = LAYER._replace(whole=op, stripe=op, blocks=LAYER.blocks._replace(micro_c=64, out_c=64), weight_bytes=16.0 * 4001)
+    room = float(layer.slice_bytes(128))
+    assert layer.slice_bytes(64) > room // 2
+    assert sliced(layer, 1e6, room, False, ARRAY, HOMES) == [0, 16, 80, 128]
+    assert tried == [(64, 64), (32, 64), (16, 64)]
 
 
 def test_alive_beside_the_layer_before() -> None:

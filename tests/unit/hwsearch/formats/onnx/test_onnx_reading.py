@@ -16,6 +16,7 @@ from operator_samples import SAMPLES
 
 from hwmodels.errors import FileError, UncountedError, UsageError
 from hwsearch.formats.onnx.float_network import to_float_model
+from hwsearch.formats.onnx.read import check
 from hwsearch.formats.reading import file_network
 from hwsearch.formats.reading.readers import inspect
 from searchspaces.ir.graph import execute
@@ -193,6 +194,17 @@ def test_a_slice_of_nothing(tmp_path: Path) -> None:
     path = written(tmp_path / "net.onnx", nodes, places)
     assert not inspect(path).graph.uncounted
     assert difference(path) < 1e-6
+
+
+def test_zeros_in_front_of_max_pooling_agree_with_the_runtime(tmp_path: Path) -> None:
+    """Where all values are negative, the zeros are the largest; ONNX Runtime's fusion of the two would leave them out."""
+    nodes = [
+        helper.make_node("Neg", ["x"], ["below"]),
+        helper.make_node("Pad", ["below", "pads"], ["padded"]),
+        helper.make_node("MaxPool", ["padded"], ["y"], kernel_shape=[3, 3]),
+    ]
+    path = written(tmp_path / "net.onnx", nodes, {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], I64)})
+    check(inspect(path), (12, 16))
 
 
 def test_what_the_file_computes_of_constants(tmp_path: Path) -> None:
