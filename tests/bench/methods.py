@@ -113,9 +113,9 @@ NOT_BUILT = {
 """Published methods that are not here, and why."""
 VERSIONS = (
     "`together` fits layers to what they read before it trains in vdsr x2, pan x4 and mobilesr x4 W3A3, imdn x4 W3A3 and W4A4 "
-    "with all blocks, eswt x4 and fsrcnn x2 W4A8; its other rows, and all of `output_noise`, were measured by earlier versions, "
-    "which did not. It trains biases at a tenth of the earlier rate in imdn x4 W3A3 and W4A4 with all blocks, eswt x4 and "
-    "fsrcnn x2 W4A8. "
+    "with all blocks, eswt x4, hit_srf x4, ngswin x2 and fsrcnn x2 W4A8; its other rows, and all of `output_noise`, were "
+    "measured by earlier versions, which did not. It trains biases at a tenth of the earlier rate in imdn x4 W3A3 and W4A4 with "
+    "all blocks, eswt x4, hit_srf x4, ngswin x2 and fsrcnn x2 W4A8. "
     "Seconds are of machines that had other work, too."
 )
 """What of the rows was measured by which version."""
@@ -239,7 +239,7 @@ def missing(comparisons: Sequence[MethodComparison]) -> str:
     done = {_named(found, bits) for found in comparisons for bits in widths(found) if beside_published(found, bits)}
     left = {bits: [name for name in WANTED if f"{name} W{bits[0]}A{bits[1]}" not in done] for bits in BITS}
     return "; ".join(
-        f"W{w}A{a}: {', '.join(names) if len(names) < len(WANTED) else 'any of them'}" for (w, a), names in left.items()
+        f"W{w}A{a}: {', '.join(names) if len(names) < len(WANTED) else 'any of them'}" for (w, a), names in left.items() if names
     )
 
 
