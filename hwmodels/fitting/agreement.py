@@ -70,11 +70,10 @@ class Agreement:
     @property
     def how(self) -> str:
         """What the fit behind the predictions had seen of them."""
-        known = f"the fit saw {self.seen}" if self.seen else ""
         if self.left_out and self.groups > 1:
             left = f"each of {self.groups} families left out of the fit"
             return f"{left}, which saw {self.seen}" if self.seen else left
-        return known or "nothing fitted"
+        return f"the fit saw {self.seen}" if self.seen else "nothing fitted"
 
     @property
     def _spread(self) -> str:

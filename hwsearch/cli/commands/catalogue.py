@@ -199,10 +199,10 @@ def networks(
     if operations:
         _show_operations(terminal)
         return
-    from hwsearch.plans import plan_file, ready
+    from hwsearch.plans import ready
     from searchspaces.networks.registry import NETWORKS
 
-    plans = [plan_file.load(Path(name)) for name in ready.names()]
+    plans = ready.documents()
     found: list[dict[str, Any]] = [
         {
             "name": spec.name,

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hwsearch.documents.plan import Plan
+
 FOLDER = Path(__file__).parent
 
 
 def names() -> tuple[str, ...]:
     """Names of the plans."""
     return tuple(sorted(file.stem for file in FOLDER.glob("*.json")))
+
+
+def documents() -> list[Plan]:
+    """The plans without their integers."""
+    return [Plan.model_validate_json((FOLDER / f"{name}.json").read_text(encoding="utf-8")) for name in names()]
 
 
 def found(path: Path) -> Path:

@@ -10,27 +10,22 @@ windows are held out; the plan as calibrated is returned if polishing does not w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from hwmodels.numbers import INT8
 from hwsearch.quant.engine.simulate import as_real, simulated
-from hwsearch.quant.learn import kept, segments
-from hwsearch.quant.learn.quantizers.straight_through import rounded, stored
-from hwsearch.quant.learn.student import once, trained_layers
+from hwsearch.quant.learn import kept
+from hwsearch.quant.learn.quantizers.straight_through import rounded
+from hwsearch.quant.learn.student import FakeQuantized, once, trained_layers
 from hwsearch.quant.method import Draft, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph, as_kernel
 from hwsearch.quant.observe.sizes import batched
 from hwsearch.quant.observe.work import macs_per_pixel
-from hwsearch.quant.weights.sums import layer_integers, tied
-from searchspaces.ir.graph import Node, apply, execute
-from searchspaces.ops.input import Input
-from searchspaces.ops.maps.activation import activate
+from hwsearch.quant.weights.sums import layer_integers
+from searchspaces.ir.graph import execute
 from searchspaces.tasks.luma import output_luma
 
 STEPS, STEPS_OF_BYTES = 200, 120
@@ -75,10 +70,14 @@ class _Layer:
         found: Tensor = self.scale * (self.log_scale / self.limit).exp()
         return found
 
-    def weight(self) -> Tensor:
+    def fake(self) -> Tensor:
         return rounded(self.steps.clamp(-self.limit, self.limit)) * self.scales()
 
-    def real_bias(self) -> Tensor:
+    def fake_bias(self, step: Tensor | float) -> Tensor:
+        """Not rounded: its unit is far below what is written in."""
+        return self._real_bias()
+
+    def _real_bias(self) -> Tensor:
         found: Tensor = self.start + self.bias * self.bias_unit
         return found
 
@@ -86,7 +85,7 @@ class _Layer:
         with torch.no_grad():
             q = self.steps.clamp(-self.limit, self.limit).round().to(torch.int8).numpy()
             scale = self.scales().flatten().numpy().astype(np.float32)
-            bias = self.real_bias().double().numpy()
+            bias = self._real_bias().double().numpy()
         bits = int(self.limit + 1).bit_length()
         return layer_integers(bits, as_kernel(q), scale, bias, source)
 
@@ -135,16 +134,12 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
         betas=(0.9, 0.95),
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.1)
-    value = partial(_value, formats, layers, fixed)
+    student = FakeQuantized(start, {}, layers, fixed)
     generator, sized = torch.Generator().manual_seed(seed), graph.at(*windows.shape[2:])
     batch = max(1, BATCH_PIXELS // (windows.shape[2] * windows.shape[3]))
     for step in kept.steps(draft.kept, "polish", steps, optimizer, schedule, generator):
         chosen = torch.from_numpy(seen)[torch.randint(0, len(seen), (batch,), generator=generator)]
-        luma = batched(
-            graph,
-            lambda x: output_luma(*segments.executed(sized, x, value, [graph.output.name], segments.MOST_VALUES)),
-            windows[chosen],
-        )
+        luma = batched(graph, lambda x: output_luma(*student.values(x, sized, [graph.output.name])), windows[chosen])
         loss = torch.mean((luma - target[chosen]) ** 2)
         optimizer.zero_grad()
         loss.backward()
@@ -152,28 +147,9 @@ def polish(draft: Draft, *, steps: int | None = None, seed: int = 0, progress: P
         schedule.step()
         if progress is not None:
             progress("polishing", (step + 1) / steps)
-    numbers = dict(start.layers)
-    for name, trained in layers.items():
-        numbers[name] = trained.integers(formats[graph[name].inputs[0]])
-    refined = QuantizedGraph(start.graph, formats, tied(graph, numbers), start.rule)
+    refined = student.quantized()
     noise = [_noise(option, windows[held], target[held]) for option in (start, refined)]
     return refined if noise[1] < noise[0] else start
-
-
-def _value(
-    formats: Mapping[str, TensorFormat], layers: Mapping[str, _Layer], fixed: Mapping[str, Node], node: Node, inputs: list[Tensor]
-) -> Tensor:
-    """What a node of the fake-quantized network writes, differentiable."""
-    if isinstance(node.op, Input):
-        value = inputs[0]
-    elif node.name in layers:
-        layer = layers[node.name]
-        bare = node.with_op(activation=None)
-        value = apply(bare.with_weights(weight=layer.weight(), bias=layer.real_bias()), inputs)
-        value = activate(value, node.activation, node.weights)
-    else:
-        value = apply(fixed.get(node.name, node), inputs)
-    return value if node.op.moves else stored(value, formats[node.name])
 
 
 def _noise(qgraph: QuantizedGraph, x: Tensor, target: Tensor) -> float:

@@ -9,6 +9,7 @@ from byte_ends import draft_of
 from hwsearch.contracts import tiny_calibration
 from hwsearch.quant.learn import segments
 from hwsearch.quant.learn.polish import polish
+from hwsearch.quant.learn.student import FakeQuantized
 from hwsearch.quant.learn.together import Student
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.shapes import shapes
@@ -71,7 +72,7 @@ def test_less_is_kept_for_the_backward_pass(calibration, monkeypatch: pytest.Mon
 def test_polishing_in_segments_ends_where_it_does_as_a_whole(calibration, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for most in (10**9, 3_000):
-        monkeypatch.setattr(segments, "MOST_VALUES", most)
+        monkeypatch.setattr(FakeQuantized, "most_values", most)
         found.append(polish(draft_of(calibration, 4, 8), steps=5))
     for name, layer in found[0].layers.items():
         assert abs(layer.weight.astype(int) - found[1].layers[name].weight).max() <= 1
