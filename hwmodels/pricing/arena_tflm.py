@@ -267,7 +267,8 @@ class _Lowering:
         wide: np.ndarray = np.tile((self.bytes > 1)[:, None], self.choices)
         parts = [build.buffer(f"{layer.name}/{part}", When(column, NONE, 2.0 * elements * wide)) for part in ("split", "turned")]
         y = self.tensor(target)
-        self.op("DEPTH_TO_SPACE", [self.codes[source]], y, When(column, NONE, 1.0 * ~wide))
+        back = self.workload.tensors[target].height < self.workload.tensors[source].height
+        self.op("SPACE_TO_DEPTH" if back else "DEPTH_TO_SPACE", [self.codes[source]], y, When(column, NONE, 1.0 * ~wide))
         x = self.codes[source]
         for kind, output in (("RESHAPE", parts[0]), ("TRANSPOSE", parts[1]), ("RESHAPE", y)):
             self.op(kind, [x], output, When(column, NONE, 1.0 * wide))

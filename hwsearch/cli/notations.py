@@ -190,19 +190,24 @@ def network_fields(
     scale: int | None,
     arguments: Iterable[str] | None,
     dropped: Iterable[str] | None = None,
+    input_channels: Sequence[str] | None = None,
+    value_range: str | None = None,
+    order: str | None = None,
 ) -> dict[str, object]:
-    """The fields of a request that say which network; only those that were given.
+    """The fields of a request that say which network, and what it expects of pictures; only those that were given.
 
     Raises:
         UsageError: two networks, weights of several, or an argument that cannot be read.
-        FileError: weights alone, of no network that is known.
+        FileError: weights alone, of no network that is known; or a file that holds no numbers.
     """
     if network is not None and model is not None:
         raise UsageError("--network and --model both name a network", "Keep one of them.")
+    channels = read_input_channels(input_channels)
     if weights is not None and network is None and model is None:
+        from searchspaces.networks.input_channels import parse
         from searchspaces.networks.recognition import recognise
 
-        recognised = recognise(weights, scale)
+        recognised = recognise(weights, scale, parse(channels or ()))
         network, scale = recognised.name, recognised.scale
     fields = {
         "network": network,
@@ -211,8 +216,24 @@ def network_fields(
         "scale": scale,
         "arguments": read_arguments(arguments) or None,
         "dropped": tuple(dropped or ()) or None,
+        "input_channels": channels,
+        "value_range": value_range,
+        "order": order,
     }
     return given(fields)
+
+
+def read_input_channels(texts: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The steps of ``--input-channels`` with numbers in place of files.
+
+    Raises:
+        UsageError, FileError: as ``input_channels.with_numbers``.
+    """
+    if not texts:
+        return None
+    from searchspaces.networks.input_channels import with_numbers
+
+    return with_numbers(texts)
 
 
 def space_fields(

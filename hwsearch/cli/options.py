@@ -74,6 +74,17 @@ Order = Annotated[
     Literal["rgb", "bgr"] | None,
     typer.Option("--order", help="Channel order that the network expects. Default: rgb.", show_default=False),
 ]
+InputChannels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-channels",
+        help="How what the network reads is made from the picture, where it reads more channels (repeatable, one after the "
+        "other): unshuffle:2 or space-to-depth:2 (pixels of blocks as channels, in PyTorch's or TensorFlow's order), repeat:4 "
+        "(the picture so often), append:0.1,0.2 or append:FILE (constant channels behind it; prepend: in front).",
+        metavar="HOW",
+        show_default=False,
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Go on even if the network is worse than the simplest method (bicubic).")]
 Quick = Annotated[
     bool,

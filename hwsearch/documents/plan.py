@@ -126,6 +126,12 @@ class Plan(Document):
     scale: Scale
     dropped: list[Text] = Field(default_factory=list)
     """Blocks that the network is without, by their names in its state dict."""
+    input_channels: list[Text] = Field(default_factory=list)
+    """How what the network reads is made from the picture (``networks.input_channels``); empty: it is the picture."""
+    value_range: Text | None = None
+    """What values the network expects, where that was said (``networks.adapted.value_range``)."""
+    order: Text | None = None
+    """In which order it expects colours, where that was said."""
     target: Text
     input_height: Side
     input_width: Side
@@ -191,9 +197,8 @@ class Plan(Document):
 
     def _own_seal(self) -> Seal:
         made_with = self.provenance
-        # Plans that drop nothing have the seals and keys of versions that could not.
-        dropped = [self.dropped] if self.dropped else []
-        network = _sha256(self.network, self.scale, made_with.network_arguments, made_with.weights_sha256, *dropped)
+        arguments = made_with.network_arguments
+        network = _sha256(self.network, self.scale, arguments, made_with.weights_sha256, *self._as_adapted)
         # Not sorted: the order of layers is that of the network.
         widths = _sha256([*self.weight_bits.items()], [*self.activation_bits.items()], self.wide, self.method)
         tiling = None if self.tiling is None else str(self.tiling)
@@ -201,6 +206,14 @@ class Plan(Document):
         setting = _sha256(self.target, made_with.device_sha256, size, tiling, self.scope, self.requantization)
         whole = _sha256(network, widths, setting, self.integers_sha256, self.name, made_with.seed)
         return Seal(network=network, widths=widths, setting=setting, whole=whole)
+
+    @property
+    def _as_adapted(self) -> list[Any]:
+        """What was done to the network; nothing where a plan says nothing of it, so that such plans have the seals and keys of
+        versions that could not."""
+        expects = {"input_channels": self.input_channels, "value_range": self.value_range, "order": self.order}
+        said = {name: value for name, value in expects.items() if value}
+        return ([self.dropped] if self.dropped else []) + ([said] if said else [])
 
     @model_validator(mode="before")
     @classmethod
@@ -212,7 +225,7 @@ class Plan(Document):
         """Hash of the choices alone: equal for equal plans of one network and target, whatever was predicted."""
         tiling = None if self.tiling is None else str(self.tiling)
         made = [self.network, self.scale, self.target, self.weight_bits, self.activation_bits, tiling]
-        made += [self.dropped] if self.dropped else []
+        made += self._as_adapted
         made += [] if self.method == earlier.USUAL_METHOD else [self.method]
         choices = json.dumps(made, sort_keys=True)
         return hashlib.sha256(choices.encode()).hexdigest()[:16]

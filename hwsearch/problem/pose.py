@@ -23,7 +23,7 @@ from hwsearch.problem import traced
 from hwsearch.quant import methods
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.tiled import check_tiled
-from searchspaces.networks import endings, registry, through_spandrel
+from searchspaces.networks import endings, input_channels, registry, through_spandrel
 from searchspaces.networks.adapted import blocks, colours, value_range
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.scopes import SCOPES, Scope
@@ -55,11 +55,12 @@ class Request:
     """One job, in the user's words.
 
     ``dropped``: blocks that the network is to be without (see ``networks.adapted.blocks``), or ``AUTO``. ``task``: its name (see
-    ``searchspaces.tasks``), None: what the samples show. ``value_range``: what the network expects,
-    where that is not 0..1 (see ``networks.adapted.value_range``); ``order``: of its colours, None or "rgb", "bgr". ``force``:
-    go on with a network that the simplest method beats. Budgets are in seconds, bytes, dB and joules; ``input_size`` is (height,
-    width) of the low-resolution picture. ``tile`` is "whole", "auto", or height x width in pixels of the network's input,
-    None: whole, but cut where memory demands it; ``halo``: "keep" or "recompute", None: whichever is better. ``fps``:
+    ``searchspaces.tasks``), None: what the samples show. ``input_channels``: how what the network reads is made from a picture,
+    where it is not the picture itself (see ``networks.input_channels``; numbers, not files). ``value_range``: what the network
+    expects, where that is not 0..1 (see ``networks.adapted.value_range``); ``order``: of its colours, None or "rgb", "bgr".
+    ``force``: go on with a network that the simplest method beats. Budgets are in seconds, bytes, dB and joules; ``input_size``
+    is (height, width) of the low-resolution picture. ``tile`` is "whole", "auto", or height x width in pixels of the network's
+    input, None: whole, but cut where memory demands it; ``halo``: "keep" or "recompute", None: whichever is better. ``fps``:
     pictures a second, one after another. ``batch``: plans that the refinement proposes together; the result depends on it,
     and not on how many processes measure them. ``sampler``: one of ``samplers.SAMPLERS``. ``methods``: quantization
     methods that every plan is measured with, the better one is kept.
@@ -78,6 +79,7 @@ class Request:
     images: Path | None = None
     dropped: tuple[Text, ...] = ()
     task: Text | None = None
+    input_channels: tuple[Text, ...] = ()
     value_range: Text | None = None
     order: Text | None = None
     force: bool = False
@@ -107,6 +109,8 @@ class Request:
 
     def __post_init__(self) -> None:
         methods.check(self.methods)
+        object.__setattr__(self, "input_channels", tuple(self.input_channels))
+        input_channels.parse(self.input_channels)
         if (self.storage is None) != (self.study is None):
             raise UsageError("a shared study needs both --storage and --study", "Give the database and the name of the study.")
         if self.storage is not None:
@@ -171,14 +175,18 @@ def load_network(request: Request) -> LoadedNetwork:
 
 def found_network(request: Request) -> LoadedNetwork:
     """The network of a request as it is found: with all blocks, and with the values and colours that it expects."""
-    enlarges = request.task is None or tasks.task(request.task).enlarges
+    enlarges, made = request.task is None or tasks.task(request.task).enlarges, input_channels.parse(request.input_channels)
     if request.model is not None and readers.is_model(Path(request.model)):
-        return file_network.load(Path(request.model), scale=request.scale, weights=request.weights, enlarges=enlarges)
+        return file_network.load(Path(request.model), scale=request.scale, weights=request.weights, enlarges=enlarges, made=made)
     if request.model is not None:
         _check_model(request.model)
-        return registry.load_file(request.model, weights=request.weights, scale=request.scale, enlarges=enlarges)
+        return registry.load_file(request.model, weights=request.weights, scale=request.scale, enlarges=enlarges, made=made)
     if request.network == through_spandrel.NAME:
-        return through_spandrel.load(request.weights, request.scale, request.arguments)
+        return through_spandrel.load(request.weights, request.scale, request.arguments, made)
+    if made is not None:
+        raise UsageError(
+            f"{input_channels.OPTION} is for networks of your own: {request.network} makes what it reads itself", "Leave it out."
+        )
     return registry.load(request.network, scale=request.scale, weights=request.weights, **request.arguments)
 
 
@@ -228,6 +236,12 @@ _FOR_ONE_SIZE = (
 )
 
 
+_IN_MULTIPLES = (
+    "The network takes pictures whose sides are multiples of {0} pixels: it is priced for {1}x{2} (height x width). Choose "
+    "another size with --input HxW."
+)
+
+
 def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     """Trace the network and lower it onto the device.
 
@@ -274,6 +288,9 @@ def sized(request: Request, network: LoadedNetwork, usual: tuple[int, int]) -> t
     ``usual``. Where the graph is for one size, that is no more than ``ONE_SIZE``, and than all pictures of the request hold.
 
     Masks or shapes in such a graph are made for the size that is priced. ``Graph.uncounted`` is to be looked at.
+
+    Raises:
+        UsageError: the network takes multiples of something, and the size that is asked for is none.
     """
     asked = request.input_size or network.size
     enlarged = network.scale if network.input_kind == "upsampled" else 1
@@ -286,6 +303,15 @@ def sized(request: Request, network: LoadedNetwork, usual: tuple[int, int]) -> t
     graph = at(height, width)
     if graph.size is None:
         height, width = asked or usual
+        if height * enlarged % graph.multiple or width * enlarged % graph.multiple:
+            whole = tuple(max(side // graph.multiple, 1) * graph.multiple for side in (height, width))
+            if asked is not None:
+                raise UsageError(
+                    f"{network.name} takes pictures whose sides are multiples of {graph.multiple} pixels, not {height}x{width}",
+                    f"For example --input {whole[0]}x{whole[1]}.",
+                )
+            height, width = whole
+            network = replace(network, remarks=(*network.remarks, _IN_MULTIPLES.format(graph.multiple, height, width)))
     elif asked is None:
         held = _held(request, network, (height, width))
         if held != (height, width):

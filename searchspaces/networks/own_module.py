@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError, UsageError
+from searchspaces.networks import input_channels
 from searchspaces.networks.several_outputs import picture_alone
 
 Size = tuple[int, int]
@@ -19,12 +20,14 @@ SIZES: tuple[Size, ...] = (
 """Pictures that a module is tried on, height x width: the first suits networks that want a multiple of 2, 4 or 8."""
 
 
-def picture_of(module: nn.Module, target: str) -> tuple[int, Size]:
+def picture_of(module: nn.Module, target: str, made: input_channels.InputChannels | None = None) -> tuple[int, Size]:
     """Channels of the pictures that a module reads, 1 or 3, and a size that it takes.
 
     The layer that a module defines first need not be the one that reads the picture, and a picture may be unshuffled before any
     reads it: where the first convolution does not say it, or what comes out has other channels, both are tried.
 
+    Args:
+        made: what the module makes of pictures first (``InputChannels.before``).
     Raises:
         UsageError: it has nothing that reads pictures, or reads other channels.
         FileError: it runs on no picture.
@@ -35,7 +38,7 @@ def picture_of(module: nn.Module, target: str) -> tuple[int, Size]:
     first = [conv.in_channels for conv in convs[:1]]
     reason, runs = "", list[tuple[int, Size]]()
     for channels in dict.fromkeys((*(count for count in first if count in (1, 3)), 3, 1)):
-        for size in SIZES:
+        for size in _whole(1 if made is None else made.multiple):
             try:
                 with torch.no_grad():
                     found = module(torch.zeros(1, channels, *size))
@@ -48,15 +51,22 @@ def picture_of(module: nn.Module, target: str) -> tuple[int, Size]:
             break  # a picture of other channels comes out: one of these may have been taken for several
     if runs:
         return runs[0]
-    if first and first[0] not in (1, 3):
+    if made is not None and first:
+        made.picture(first[0])  # which tells what does not fit
+    elif first and first[0] not in (1, 3):
         raise UsageError(
             f"{target}: its first convolution reads {first[0]} channels, and it runs on pictures of neither 1 nor 3 ({reason})",
-            "A network must read pictures of 1 (luma) or 3 (RGB) channels.",
+            input_channels.ways(first[0]) or "A network must read pictures of 1 (luma) or 3 (RGB) channels.",
         )
     raise FileError(
         f"{target}: the network fails on every picture that was tried, from 8x8 to 256x256 pixels ({reason})",
         "Run it yourself on a picture of a size that it takes: is it so in your own code?",
     )
+
+
+def _whole(multiple: int) -> tuple[Size, ...]:
+    """``SIZES`` rounded up to multiples of a number."""
+    return tuple(dict.fromkeys((-(-h // multiple) * multiple, -(-w // multiple) * multiple) for h, w in SIZES))
 
 
 def scale_of(module: nn.Module, channels: int, size: Size, target: str) -> tuple[int, str | None]:

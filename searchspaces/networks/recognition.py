@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hwmodels.errors import FileError, UsageError
 from searchspaces.networks import checkpoint, through_spandrel
+from searchspaces.networks.input_channels import InputChannels
 from searchspaces.networks.prefixes import choose
 from searchspaces.networks.registry import NETWORKS
 from searchspaces.networks.reparametrised import put_together
@@ -56,20 +57,20 @@ class _Fit:
     all: int
 
 
-def recognise(path: Path, scale: int | None = None) -> Recognised:
+def recognise(path: Path, scale: int | None = None, made: InputChannels | None = None) -> Recognised:
     """What ``look`` finds, and logs it."""
-    found = look(path, scale)
+    found = look(path, scale, made)
     _log.warning("%s: recognised as %s.", path.name, found.words)
     if len(found.scales) > 1:
         _log.warning("%s: its weights are for several scales; say by --scale which, where it is not the usual one.", path.name)
     return found
 
 
-def look(path: Path, scale: int | None = None) -> Recognised:
+def look(path: Path, scale: int | None = None, made: InputChannels | None = None) -> Recognised:
     """The network whose weights a file holds: a built-in one, or one that spandrel knows.
 
     Args:
-        scale: the enlargement, where it is known.
+        scale: the enlargement, where it is known. made: how what it reads is made from a picture, where spandrel knows it.
     Raises:
         UsageError: several networks fit, or the file fits one at other scales.
         FileError: the file cannot be read, or fits none.
@@ -83,7 +84,7 @@ def look(path: Path, scale: int | None = None) -> Recognised:
         there = ", ".join(f"{fit.spec.name} x{fit.scale}" for fit in whole)
         raise UsageError(f"{path}: weights of {there}, not of scale {scale}", "Leave --scale out.")
     if not names:
-        return _elsewhere(path, scale, f"{path}: weights of none of the built-in networks{_nearest(fits)}")
+        return _elsewhere(path, scale, made, f"{path}: weights of none of the built-in networks{_nearest(fits)}")
     if len(names) > 1:
         raise UsageError(f"{path}: weights of {' or '.join(names)}", f"Say which: --network {names[0]}.")
     channels = found[0].spec.channels or int(found[0].arguments["channels"])
@@ -92,13 +93,13 @@ def look(path: Path, scale: int | None = None) -> Recognised:
     return Recognised(names[0], known, scales, channels, values, found[0].arguments)
 
 
-def _elsewhere(path: Path, scale: int | None, none: str) -> Recognised:
+def _elsewhere(path: Path, scale: int | None, made: InputChannels | None, none: str) -> Recognised:
     """What spandrel knows, where it can be asked.
 
     Args:
         none: the words for a file of no built-in network.
     """
-    found = through_spandrel.look(path)
+    found = through_spandrel.look(path, made)
     if isinstance(found, through_spandrel.Unavailable):
         raise FileError(f"{none}; {found.reason}", f"{_HINT} {found.remedy}")
     if found is None:

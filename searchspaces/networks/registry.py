@@ -19,6 +19,7 @@ from hwmodels.errors import FileError, UsageError, closest
 from hwmodels.parts.plugins import execute
 from hwmodels.parts.registry import Part, Registry, instances
 from searchspaces.data.pictures import InputKind
+from searchspaces.networks.input_channels import InputChannels
 from searchspaces.networks.own_module import picture_of, scale_of
 from searchspaces.networks.spec import NetworkSpec, blueprint
 from searchspaces.networks.weights import Weights, check_finite, put, read_provenance, read_weights, sha256
@@ -163,7 +164,12 @@ def _read(path: str | Path, wanted: Mapping[str, Tensor]) -> Weights:
 
 
 def load_file(
-    target: str, weights: str | Path | None = None, scale: int | None = None, *, enlarges: bool = True
+    target: str,
+    weights: str | Path | None = None,
+    scale: int | None = None,
+    *,
+    enlarges: bool = True,
+    made: InputChannels | None = None,
 ) -> LoadedNetwork:
     """A person's own network: ``path/to/file.py:callable``, where ``callable()`` returns an ``nn.Module`` that maps
     ``[N, C, H, W]`` in 0..1 to ``[N, C, scale*H, scale*W]``. C (1 or 3) is that of the first convolution, or what
@@ -174,6 +180,7 @@ def load_file(
     Args:
         scale: by default what the network does to a small picture.
         enlarges: whether the output must be a picture of ``scale`` times the size; else it may be anything, and the scale is 1.
+        made: how what it reads is made from a picture, where that is not the picture itself; the scale is that of the picture.
     Raises:
         UsageError: not of that form, no such callable, it does not return a module, or the module is not of that scale.
         FileError: the file cannot be imported, or the weights cannot be read or do not fit.
@@ -189,7 +196,10 @@ def load_file(
         put(module, read.state, weights)
         digest, remarks = sha256(weights), read.remarks
     check_finite(module.state_dict(), target)
-    channels, size = picture_of(module, target)
+    if made is not None:
+        made.before(module)
+        remarks = (*remarks, made.remark)
+    channels, size = picture_of(module, target, made)
     found_scale, said = scale_of(module, channels, size, target) if enlarges else (1, None)
     if said is not None:
         remarks = (*remarks, f"{target}: {said}")

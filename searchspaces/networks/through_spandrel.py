@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hwmodels.errors import FileError, UsageError
 from searchspaces.networks import checkpoint
+from searchspaces.networks.input_channels import InputChannels, ways
 from searchspaces.networks.prefixes import views
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.networks.reparametrised import in_words, put_together
@@ -58,9 +59,11 @@ class Unavailable:
     remedy: str
 
 
-def look(path: str | Path) -> Found | Unavailable | None:
+def look(path: str | Path, made: InputChannels | None = None) -> Found | Unavailable | None:
     """The network whose weights a file holds; None where spandrel knows none.
 
+    Args:
+        made: how what it reads is made from a picture, where that is not the picture itself.
     Raises:
         FileError: the file cannot be read, its numbers are not finite, or a family's keys hold tensors of other shapes.
         UsageError: the network of the family needs more than a picture.
@@ -74,13 +77,15 @@ def look(path: str | Path) -> Found | Unavailable | None:
         for prefix, state in views(tensors):
             for support in library.MAIN_REGISTRY.architectures("detection"):
                 if _detects(support, state):
-                    found = _found(library, _loaded(support.architecture, as_numbers(state, path), path), path)
+                    found = _found(library, _loaded(support.architecture, as_numbers(state, path), path), path, made)
                     off = [f"{prefix} is taken off the names of its tensors"] if prefix else []
                     return replace(found, remarks=(*(f"{Path(path).name}: {words}." for words in (*said, *off)), *found.remarks))
     return None
 
 
-def load(weights: str | Path | None, scale: int | None, arguments: Mapping[str, Any]) -> LoadedNetwork:
+def load(
+    weights: str | Path | None, scale: int | None, arguments: Mapping[str, Any], made: InputChannels | None = None
+) -> LoadedNetwork:
     """The network of a file of weights, ready to be searched.
 
     Raises:
@@ -91,7 +96,7 @@ def load(weights: str | Path | None, scale: int | None, arguments: Mapping[str, 
         raise UsageError(f"--network {NAME}: its networks are recognised by their weights", "Pass --weights FILE.")
     if arguments:
         raise UsageError(f"--network {NAME} has no arguments: sizes are read off the weights", "Leave --arg out.")
-    found = look(weights)
+    found = look(weights, made)
     if isinstance(found, Unavailable):
         raise UsageError(found.reason, found.remedy)
     if found is None:
@@ -166,7 +171,7 @@ def _loaded(architecture: Any, state: Mapping[str, Tensor], path: str | Path) ->
         ) from None
 
 
-def _found(library: Any, descriptor: Any, path: str | Path) -> Found:
+def _found(library: Any, descriptor: Any, path: str | Path, made: InputChannels | None) -> Found:
     """A network that reads one picture and gives one.
 
     Raises:
@@ -176,17 +181,23 @@ def _found(library: Any, descriptor: Any, path: str | Path) -> Found:
     own = "Write the call as a module of your own: --model my_net.py:build."
     if not isinstance(descriptor, library.ImageModelDescriptor):
         raise UsageError(f"{path}: weights of {title}, which needs a mask beside the picture", own)
-    channels, module = int(descriptor.input_channels), descriptor.model.eval()
+    reads, module = int(descriptor.input_channels), descriptor.model.eval()
+    channels = reads if made is None else made.picture(reads)
     if channels != descriptor.output_channels:
-        colours = f"{channels} channels, and gives {descriptor.output_channels}"
-        raise UsageError(f"{path}: weights of {title}, which reads {colours}", "A network must give the channels that it reads.")
+        colours = f"{reads} channels, and gives {descriptor.output_channels}"
+        raise UsageError(
+            f"{path}: weights of {title}, which reads {colours}", ways(reads) or "A network must give the channels that it reads."
+        )
     wants = descriptor.size_requirements
     side = -(-max(wants.minimum, _SIDE) // wants.multiple_of) * wants.multiple_of
+    side *= 1 if made is None else made.multiple
     picture = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
-            expected = descriptor(picture)
+            expected = descriptor(picture if made is None else made.made(picture))
             _settle(module)
+            if made is not None:
+                made.before(module)
             output = module(picture)
             said = picture_alone(module, output, channels)
             output = output if said is None else module(picture)
@@ -194,14 +205,10 @@ def _found(library: Any, descriptor: Any, path: str | Path) -> Found:
         raise UsageError(f"{path}: weights of {title}, which does not run on a picture alone ({_first(error)})", own) from None
     if not isinstance(output, Tensor) or not torch.allclose(output.clamp(0, 1), expected, rtol=0, atol=_CLOSE):
         raise UsageError(f"{path}: weights of {title}, of which spandrel makes pictures by more than running it", own)
-    return Found(
-        str(descriptor.architecture.id),
-        title,
-        int(descriptor.scale),
-        channels,
-        module,
-        () if said is None else (f"{path}: {said}",),
-    )
+    remarks = [] if said is None else [f"{path}: {said}"]
+    remarks += [] if made is None else [made.remark]
+    scale = int(descriptor.scale) if made is None else output.shape[2] // side
+    return Found(str(descriptor.architecture.id), title, scale, channels, module, tuple(remarks))
 
 
 def _settle(module: nn.Module) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hwmodels.errors import FileError
 
 Size = tuple[int, int]
-STEPS = (1, 2, 4, 8, 16, 12, 24, 32, 7, 10, 14, 20, 48, 64, 128)
+STEPS = (1, 2, 4, 8, 16, 3, 6, 12, 24, 32, 7, 10, 14, 20, 48, 64, 128)
 """Multiples that networks ask for, the usual ones first."""
 PLAIN: tuple[Size, ...] = ((19, 37), (41, 71), (74, 26))
 """Sizes that are multiples of nothing that networks ask for: a network that takes them takes any that is large enough. Those of

@@ -45,6 +45,9 @@ def compare(
     weights: options.Weights = None,
     model: options.Model = None,
     arg: options.Arg = None,
+    input_channels: options.InputChannels = None,
+    value_range: options.ValueRange = None,
+    order: options.Order = None,
     drop: options.Drop = None,
     images: options.Images = None,
     task: options.TaskName = None,
@@ -100,7 +103,9 @@ def compare(
     from hwsearch.problem.pose import Request
     from hwsearch.quality import chosen_proxy
 
-    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
+    fields: dict[str, Any] = notations.network_fields(
+        network, model, weights, scale, arg, drop, input_channels, value_range, order
+    )
     fields |= notations.given(
         {
             "target": notations.read_target(target),

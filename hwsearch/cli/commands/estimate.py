@@ -42,6 +42,9 @@ def estimate(
     weights: options.Weights = None,
     model: options.Model = None,
     arg: options.Arg = None,
+    input_channels: options.InputChannels = None,
+    value_range: options.ValueRange = None,
+    order: options.Order = None,
     drop: options.Drop = None,
     input_size: options.Input = None,
     fps: options.Fps = None,
@@ -71,13 +74,16 @@ def estimate(
                 "--tile": tile,
                 "--halo": halo,
                 "--allow-edited": allow_edited,
+                "--range": value_range,
+                "--order": order,
             }
         )
-        inspect.show(
-            Path(model), target or DEFAULT_TARGET, notations.read_size(input_size), Terminal(as_json, quiet), opinion=opinion
-        )
+        size, channels = notations.read_size(input_size), notations.read_input_channels(input_channels)
+        inspect.show(Path(model), target or DEFAULT_TARGET, size, Terminal(as_json, quiet), opinion, channels)
         return
-    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
+    fields: dict[str, Any] = notations.network_fields(
+        network, model, weights, scale, arg, drop, input_channels, value_range, order
+    )
     fields |= notations.given(
         {
             "target": notations.read_target(target),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwmodels.errors import HwsearchError, grouped
+from hwmodels.errors import HwsearchError, UsageError, grouped
 from hwsearch.cli import compared, notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 from searchspaces.networks import endings
@@ -30,6 +32,7 @@ def inspect(
         str | None, typer.Option(help="Also price it on this device (see `hwsearch devices`).", show_default=False)
     ] = None,
     input_size: options.Input = None,
+    input_channels: options.InputChannels = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -39,20 +42,22 @@ def inspect(
     from hwsearch.formats.reading.readers import is_model
 
     if file.suffix.lower() in endings.WEIGHTS and target is None and not is_model(file):
-        show_weights(file, terminal)
+        show_weights(file, terminal, notations.read_input_channels(input_channels))
     else:
-        show(file, target, notations.read_size(input_size), terminal)
+        channels = notations.read_input_channels(input_channels)
+        show(file, target, notations.read_size(input_size), terminal, input_channels=channels)
 
 
-def show_weights(file: Path, terminal: Terminal) -> None:
+def show_weights(file: Path, terminal: Terminal, input_channels: Sequence[str] | None = None) -> None:
     """Which network a file of weights is of: family, scale, colours, range of values, sizes; and what it holds."""
     from hwsearch.documents import units
     from searchspaces.networks import checkpoint, recognition
+    from searchspaces.networks.input_channels import parse
 
     tensors = checkpoint.read(file).tensors
     found, reason, hint = None, "", ""
     try:
-        found = recognition.look(file)
+        found = recognition.look(file, made=parse(input_channels or ()))
     except HwsearchError as error:
         reason, hint = error.message.removeprefix(f"{file}: "), error.hint
     document = {
@@ -75,12 +80,30 @@ def show_weights(file: Path, terminal: Terminal) -> None:
     terminal.show(document, render)
 
 
-def show(file: Path, target: str | None, size: tuple[int, int] | None, terminal: Terminal, opinion: str | None = None) -> None:
-    """What is in a model file, and on ``target`` its price; with ``opinion``, that of Arm's compiler beside it."""
+def show(
+    file: Path,
+    target: str | None,
+    size: tuple[int, int] | None,
+    terminal: Terminal,
+    opinion: str | None = None,
+    input_channels: Sequence[str] | None = None,
+) -> None:
+    """What is in a model file, and on ``target`` its price; with ``opinion``, that of Arm's compiler beside it.
+
+    Args:
+        input_channels: how what it reads is made from a picture, where that belongs to what is priced.
+    """
     from hwsearch.formats.reading import pricing
     from hwsearch.formats.reading import readers as inspecting
+    from searchspaces.networks.input_channels import PICTURES, parse, ways
 
     found = inspecting.inspect(file)
+    if made := parse(input_channels or ()):
+        if opinion is not None:
+            raise UsageError("a compiler is handed the file as it is", "Leave --input-channels out, or --with.")
+        found = pricing.of_pictures(found, made)
+    elif found.graph.channels not in PICTURES:
+        found = replace(found, remarks=(*found.remarks, f"It reads no picture. {ways(found.graph.channels)}"))
     name = notations.read_target(target) or target
     price = comparison = None
     if name is not None and opinion is not None:

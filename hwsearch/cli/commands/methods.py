@@ -81,6 +81,9 @@ def compare(
     weights: options.Weights = None,
     model: options.Model = None,
     arg: options.Arg = None,
+    input_channels: options.InputChannels = None,
+    value_range: options.ValueRange = None,
+    order: options.Order = None,
     drop: options.Drop = None,
     images: options.Images = None,
     task: options.TaskName = None,
@@ -128,7 +131,9 @@ def compare(
       hwsearch methods compare --network fsrcnn --bits 4/4 3/3
       hwsearch methods compare --network imdn --scale 4 --weights imdn.pth --scope not-first-last --method ptq4sr --method mse
     """
-    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
+    fields: dict[str, Any] = notations.network_fields(
+        network, model, weights, scale, arg, drop, input_channels, value_range, order
+    )
     fields |= notations.given(
         {
             "target": notations.read_target(target),

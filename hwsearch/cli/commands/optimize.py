@@ -37,6 +37,7 @@ def optimize(
     drop: options.DropAuto = None,
     images: options.Images = None,
     task: options.TaskName = None,
+    input_channels: options.InputChannels = None,
     value_range: options.ValueRange = None,
     order: options.Order = None,
     input_size: options.Input = None,
@@ -100,14 +101,14 @@ def optimize(
 
     several = [str(notations.read_target(name)) for name in target] if target and len(target) > 1 else []
 
-    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
+    fields: dict[str, Any] = notations.network_fields(
+        network, model, weights, scale, arg, drop, input_channels, value_range, order
+    )
     fields |= notations.given(
         {
             "target": notations.read_target(target[0]) if target and len(target) == 1 else None,
             "images": images,
             "task": task,
-            "value_range": value_range,
-            "order": order,
             "input_size": notations.read_size(input_size),
             "fps": notations.read_fps(fps),
             **notations.read_tile(tile, halo),

@@ -48,6 +48,9 @@ def compare(
     weights: options.Weights = None,
     model: options.Model = None,
     arg: options.Arg = None,
+    input_channels: options.InputChannels = None,
+    value_range: options.ValueRange = None,
+    order: options.Order = None,
     drop: options.Drop = None,
     images: options.Images = None,
     task: options.TaskName = None,
@@ -79,7 +82,9 @@ def compare(
       hwsearch proxies compare --network fsrcnn
       hwsearch proxies compare --network vdsr --scale 2 --weights vdsr_y.safetensors --probes 60 --out vdsr.json
     """
-    fields: dict[str, Any] = notations.network_fields(network, model, weights, scale, arg, drop)
+    fields: dict[str, Any] = notations.network_fields(
+        network, model, weights, scale, arg, drop, input_channels, value_range, order
+    )
     fields |= notations.given(
         {
             "images": images,

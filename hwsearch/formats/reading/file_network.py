@@ -13,6 +13,7 @@ from hwsearch.formats.reading.readers import Inspected, inspect, reader_of
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.module import GraphModule
 from searchspaces.ir.shapes import shapes
+from searchspaces.networks.input_channels import InputChannels, ways
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.networks.weights import check_finite, sha256
 
@@ -22,14 +23,22 @@ SAMPLE = 24
 """Side, about, of the picture that graph and runtime are compared on."""
 
 
-def load(path: Path, *, scale: int | None = None, weights: Path | None = None, enlarges: bool = True) -> LoadedNetwork:
+def load(
+    path: Path,
+    *,
+    scale: int | None = None,
+    weights: Path | None = None,
+    enlarges: bool = True,
+    made: InputChannels | None = None,
+) -> LoadedNetwork:
     """The network of a model file.
 
     Args:
         scale: the enlargement that is expected; by default what the network does.
         enlarges: whether it must give a picture of ``scale`` times the size; else it may give anything, and the scale is 1.
+        made: how what it reads is made from a picture, where that is not the picture itself; the scale is that of the picture.
     Raises:
-        UsageError: weights beside a file that holds its own, or another scale.
+        UsageError: weights beside a file that holds its own, another scale, or other channels than ``made`` gives.
         FileError: it cannot be read, spells its integers out, or its runtime computes something else than what was read.
         UncountedError: operators that are not read; all are named.
     """
@@ -53,7 +62,9 @@ def load(path: Path, *, scale: int | None = None, weights: Path | None = None, e
     module = GraphModule(graph, found.again).eval()
     check_finite(module.state_dict(), str(path))
     size = _size(graph)
-    found_scale = _scale(graph, size, path) if enlarges else 1
+    if made is not None:
+        module = made.before_file(module)
+    found_scale = _scale(module.graph, _size(module.graph), path) if enlarges else 1
     if scale is not None and scale != found_scale:
         raise UsageError(f"{path}: this network enlarges {found_scale} times, not {scale} times")
     reader_of(path).check(found, size)
@@ -61,12 +72,12 @@ def load(path: Path, *, scale: int | None = None, weights: Path | None = None, e
         module,
         path.stem,
         found_scale,
-        graph.channels,
+        module.graph.channels,
         "low",
         sha256(path),
         {"model": str(path)},
-        remarks=_remarks(found),
-        size=found.input_size,
+        remarks=_remarks(found) if made is None else (*_remarks(found), made.remark),
+        size=found.input_size if made is None or found.input_size is None else made.size(found.input_size),
         widths=_widths(found),
         value_range=found.value_range,
     )
@@ -89,7 +100,8 @@ def _scale(graph: Graph, size: tuple[int, int], path: Path) -> int:
     if scale < 1 or after != (1, graph.channels, size[0] * scale, size[1] * scale):
         raise UsageError(
             f"{path}: a picture of {graph.channels}x{size[0]}x{size[1]} (channels x height x width) becomes {tuple(after)}",
-            "A network must return the picture, enlarged by a whole factor, with as many channels as it reads.",
+            (graph.channels not in (1, 3) and ways(graph.channels))
+            or "A network must return the picture, enlarged by a whole factor, with as many channels as it reads.",
         )
     return scale
 

@@ -10,17 +10,21 @@ from hwmodels import cost
 from hwmodels.device import catalogue
 from hwmodels.device.device import Device
 from hwmodels.errors import UncountedError
-from hwmodels.numbers import Width
+from hwmodels.numbers import FP32, Width
 from hwmodels.tiling import tiles
 from hwmodels.tiling.tiling import Tiling
 from hwmodels.workload import Written
 from hwsearch.documents import elsewhere
 from hwsearch.documents.results import LayerRow
-from hwsearch.formats.reading.readers import Inspected
+from hwsearch.formats.reading.readers import Inspected, InspectedLayer
 from hwsearch.formats.writing import exporters
 from searchspaces.ir.graph import Graph
+from searchspaces.networks.input_channels import InputChannels
 from searchspaces.space import PlanRow, SearchSpace, build_space, matrix
 from searchspaces.tracing.trace import to_workload
+
+BYTE = 8
+"""Bits of what is put in front of a file in integers."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,32 @@ def price(inspected: Inspected, target: str, size: tuple[int, int] | None = None
     weight_bits = {layer.name: layer.weight_bits for layer in inspected.layers}
     size = size or inspected.input_size
     return of_widths(inspected.graph, weight_bits, inspected.tensor_bits, board, size, written=inspected.written)
+
+
+def of_pictures(found: Inspected, made: InputChannels) -> Inspected:
+    """A file behind what makes its input's channels from a picture, which is priced with it.
+
+    Raises:
+        UsageError: the file reads as many channels as no picture gives.
+    """
+    graph = made.before_graph(found.graph)
+    full = not found.quantized
+    inside = {layer.name for layer in found.layers}
+    planes = tuple(
+        InspectedLayer(
+            n.name, "conv", n.weight_shapes["weight"], FP32.bits if full else BYTE, FP32.bits if full else BYTE, 0, "made"
+        )
+        for n in graph.convs
+        if n.name not in inside
+    )
+    return replace(
+        found,
+        graph=graph,
+        layers=(*planes, *found.layers),
+        input_size=None if found.input_size is None else made.size(found.input_size),
+        remarks=(*found.remarks, made.remark),
+        written=None,
+    )
 
 
 def of_widths(

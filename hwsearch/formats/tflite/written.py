@@ -1,9 +1,10 @@
 """What the exporter of TFLite files writes for a layer, as what is priced: the operators that differ from the network's.
 
 A layer with slopes (PReLU, LeakyReLU) is two convolutions and the larger or smaller of both; a pixel shuffle between 16-bit
-tensors is a transpose, since DEPTH_TO_SPACE has no kernel for them. A picture stands channels-last in the file and tokens as the
-network has them: a transpose leads from one to the other. A change of container, which the exporter writes as QUANTIZE,
-multiplies by 1; compilers fold it into convolutions around it. Before an addition or product it is executed, and priced there.
+tensors, or back, is a transpose, since neither DEPTH_TO_SPACE nor SPACE_TO_DEPTH has a kernel for them. A picture stands
+channels-last in the file and tokens as the network has them: a transpose leads from one to the other. A change of container,
+which the exporter writes as QUANTIZE, multiplies by 1; compilers fold it into convolutions around it. Before an addition or
+product it is executed, and priced there.
 """
 
 from __future__ import annotations
@@ -61,8 +62,11 @@ def read(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
 
 
 def turned(shape: tuple[int, int, int], rows: int) -> Move:
-    """A pixel shuffle to ``shape`` (channels, height, width) from ``rows`` rows, as a transpose of rows, columns, rows of a
-    block, and what is in one of these."""
+    """A pixel shuffle, or back, to ``shape`` (channels, height, width) from ``rows`` rows, as a transpose of rows, columns, rows
+    of a block, and what is in one of these; back, of rows, rows of a block, columns, and that."""
     channels, height, width = shape
+    if rows > height:
+        factor = rows // height
+        return Move("transpose", (height, factor, width, channels // factor), (0, 2, 1, 3))
     factor = height // rows
     return Move("transpose", (rows, width // factor, factor, factor * channels), (0, 2, 1, 3))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hwmodels.errors import UsageError
@@ -68,6 +69,24 @@ def tiles(graph: Graph) -> Tiles | None:
     rows = min(STRIP, int(math.sqrt(area)) - 2 * halo)
     columns = min(WIDEST, int(area / (max(rows, LEAST) + 2 * halo)) - 2 * halo)
     return Tiles(max(rows, LEAST), max(columns, LEAST), halo, reach.coarsest_step(graph))
+
+
+def in_multiples(run: Run, multiple: int) -> Run:
+    """A network that takes sides of multiples alone, for any picture: its last rows and columns are repeated up to one, and what
+    becomes of these is cut off."""
+    if multiple == 1:
+        return run
+
+    def padded(x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        below, right = -height % multiple, -width % multiple
+        if not below and not right:
+            return run(x)
+        y = run(F.pad(x, (0, right, 0, below), mode="replicate"))
+        rows, columns = y.shape[2] * height // (height + below), y.shape[3] * width // (width + right)
+        return y[:, :, :rows, :columns]
+
+    return padded
 
 
 def in_strips(

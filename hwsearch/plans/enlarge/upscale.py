@@ -21,7 +21,7 @@ from hwsearch.documents.progress import Progress
 from hwsearch.formats.running import reach, runtimes
 from hwsearch.formats.running.runtime import Run
 from hwsearch.plans.enlarge import colours, writing
-from hwsearch.plans.enlarge.tiles import Tiles, in_strips, tiles
+from hwsearch.plans.enlarge.tiles import Tiles, in_multiples, in_strips, tiles
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data.bicubic_rows import Enlargement
 from searchspaces.data.decoding import PictureRows
@@ -86,6 +86,7 @@ def enlarge(
         return found
 
     read_height, read_width = height * before, width * before
+    network = in_multiples(network, graph.multiple)
     cut = cut or tiles(graph) or Tiles(read_height, read_width, 0)
     with progress.stage("enlarging", cut.count(read_height, read_width)) as stage, torch.no_grad():
         for top, bottom, strip in in_strips(network, read, read_height, read_width, cut, stage.advance):

@@ -26,7 +26,7 @@ from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.maps.activation import Activation, LeakyRelu, PRelu, Relu, Relu6, Sigmoid, Tanh
 from searchspaces.ops.maps.elementwise import Add, Mul
-from searchspaces.ops.moves.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Repeat, Slice
 from searchspaces.ops.moves.resize import Mode, Resize
 from searchspaces.ops.reductions.reduce import Mean, Reduction
 
@@ -193,8 +193,14 @@ class Walker(Nodes):
             raise NotCounted("DEPTH_TO_SPACE whose blocks do not fit its channels")
         self.put(operator.outputs[0], PixelShuffle(factor), (self.source(operator.inputs[0]),))
 
+    def _read_space_to_depth(self, operator: StoredOperator) -> None:
+        factor, shape = int(operator.options["BlockSize"]), self.model.tensors[operator.inputs[0]].shape
+        if not 1 <= factor <= 64 or len(shape) != 4:
+            raise NotCounted(f"SPACE_TO_DEPTH in blocks of {factor}")
+        self.put(operator.outputs[0], PixelUnshuffle(factor), (self.source(operator.inputs[0]),))
+
     def _read_reshape(self, operator: StoredOperator) -> None:
-        """The first or last step of a pixel shuffle of int16, for which there is no DEPTH_TO_SPACE (see ``nodes``)."""
+        """The first or last step of a pixel shuffle of int16, or back, for which there is no operator (see ``nodes``)."""
         before, after = (self.model.tensors[i].shape for i in (operator.inputs[0], operator.outputs[0]))
         if operator.inputs[0] in self.shuffled:
             source, factor = self.shuffled[operator.inputs[0]]
@@ -202,6 +208,12 @@ class Walker(Nodes):
             if after == (1, rows * factor, columns * factor, channels // factor**2):
                 self.put(operator.outputs[0], PixelShuffle(factor), (self.source(source),))
                 return
+            if after == (1, rows // factor, columns // factor, channels * factor**2):
+                self.put(operator.outputs[0], PixelUnshuffle(factor), (self.source(source),))
+                return
+        elif len(before) == len(after) == 4 and before == (1, after[0] * after[1], after[2] * after[1], after[3] // after[1]):
+            self.split[operator.outputs[0]] = (operator.inputs[0], after[1])
+            return
         elif len(before) == len(after) == 4 and before == (1, *after[:2], after[2] * after[3]) and after[3] % after[2] == 0:
             self.split[operator.outputs[0]] = (operator.inputs[0], after[2])
             return

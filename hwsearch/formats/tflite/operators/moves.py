@@ -70,12 +70,6 @@ def _written(writer: Writer, node: Node, source: Laid, write: Callable[[int], in
     return writer.bounded(node.name, writer.qgraph.formats[node.name], shape, lambda y, _: write(y), fusible=False)
 
 
-def _check_micro(writer: Writer, node: Node, operator: str) -> None:
-    """Raises FileError where TensorFlow Lite Micro has an operator for 8 bits alone."""
-    if writer.qgraph.rule == "gemmlowp" and writer.qgraph.formats[node.name].is_wide:
-        raise FileError(f"{node.name!r}: TensorFlow Lite Micro has no {operator} of 16-bit tensors", "Give it 8 bits (--pin).")
-
-
 @WRITES.register(Pad)
 def _pad(writer: Writer, node: Node) -> int:
     op, source = node.op, laid(writer, node)
@@ -91,7 +85,7 @@ def _pad(writer: Writer, node: Node) -> int:
         return _replicated(writer, node, source, amounts)
     fixed = writer.constant(f"{node.name}/amounts", amounts)
     if op.mode == "reflect":
-        _check_micro(writer, node, "MIRROR_PAD")
+        writer.check_micro(node.name, "MIRROR_PAD")
         options = Options("MirrorPadOptions", {"Mode": REFLECT})
         return _written(writer, node, source, lambda y: writer.file.op("MIRROR_PAD", [source.x, fixed], y, options, 2))
     return _written(writer, node, source, lambda y: writer.file.op("PAD", [source.x, fixed], y, Options("PadOptions"), 2))
@@ -99,7 +93,7 @@ def _pad(writer: Writer, node: Node) -> int:
 
 def _replicated(writer: Writer, node: Node, source: Laid, amounts: np.ndarray) -> int:
     """What lies outermost, repeated: TFLite has no such padding, so each axis is a GATHER that takes the ends several times."""
-    _check_micro(writer, node, "GATHER")
+    writer.check_micro(node.name, "GATHER")
     x, sides = source.x, list(source.sides)
     padded = [axis for axis, around in enumerate(amounts) if around.any()]
     for axis in padded:
@@ -163,7 +157,7 @@ def _flip(writer: Writer, node: Node) -> int:
 def _gather(writer: Writer, node: Node) -> int:
     op, source = node.op, laid(writer, node)
     assert isinstance(op, Gather)
-    _check_micro(writer, node, "GATHER")
+    writer.check_micro(node.name, "GATHER")
     axis = source.place(op.axis)
     places = writer.constant(f"{node.name}/places", np.array(op.indices, np.int32) % source.sides[axis])
     options = Options("GatherOptions", {"Axis": axis})
@@ -175,7 +169,7 @@ def _windows(writer: Writer, node: Node) -> int:
     """GATHER of the places of every window, which then go behind the other axes."""
     op, grid = node.op, laid(writer, node)
     assert isinstance(op, Windows)
-    _check_micro(writer, node, "GATHER")
+    writer.check_micro(node.name, "GATHER")
     source = standing(writer, node, picture=False) if grid.picture else grid
     axis, rank = op.axis % len(source.sides), len(source.sides)
     found = op.places(source.sides[axis])

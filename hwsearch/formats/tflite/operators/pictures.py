@@ -1,7 +1,8 @@
 """Operators of pictures in a TFLite file beside convolutions: additions, clamps that stand alone, and moves of codes.
 
 DEPTH_TO_SPACE takes channels block by block, PyTorch's pixel shuffle channel by channel. The layers before it give their output
-channels in the order that is needed (``write_order``); GATHER does where they cannot.
+channels in the order that is needed (``write_order``); GATHER does where they cannot. SPACE_TO_DEPTH gives them so, and the
+layers behind it read them so.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hwsearch.quant.engine.steps import same_grid
 from searchspaces.ir.graph import Node
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Relu, Relu6
-from searchspaces.ops.moves.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Repeat, Slice
 from searchspaces.ops.moves.resize import Resize
 
 
@@ -65,7 +66,7 @@ def _relu(writer: Writer, node: Node) -> int:
     )
 
 
-@WRITES.register(Concat, Repeat, PixelShuffle)
+@WRITES.register(Concat, Repeat, PixelShuffle, PixelUnshuffle)
 def move(writer: Writer, node: Node) -> int:
     """Slices, repeats, concatenations, pixel shuffles and nearest-neighbour resizing of codes."""
     target, shape = writer.qgraph.formats[node.name], writer.shapes[node.name]
@@ -88,8 +89,10 @@ def _moved(writer: Writer, node: Node, x: list[int], y: int) -> int:
             begin = writer.constant(f"{node.name}/begin", np.array([0, 0, 0, start], np.int32))
             size = writer.constant(f"{node.name}/size", np.array([-1, -1, -1, shape[0]], np.int32))
             return writer.file.op("SLICE", [x[0], begin, size], y, Options("SliceOptions"), 4 if wide else 2)
-        case PixelShuffle(factor=factor) if wide:
-            return _shuffle16(writer, node, factor, x[0], y)
+        case PixelShuffle() | PixelUnshuffle() if wide:
+            return _shuffle16(writer, node, x[0], y)
+        case PixelUnshuffle(factor=factor):
+            return writer.file.op("SPACE_TO_DEPTH", x, y, Options("SpaceToDepthOptions", {"BlockSize": factor}))
         case PixelShuffle(factor=factor):
             return writer.file.op("DEPTH_TO_SPACE", x, y, Options("DepthToSpaceOptions", {"BlockSize": factor}))
         case Resize():
@@ -98,11 +101,11 @@ def _moved(writer: Writer, node: Node, x: list[int], y: int) -> int:
     raise FileError(f"{node.name!r}: this exporter has {node.op.describe()} along the channels only", "Export it as ONNX.")
 
 
-def _shuffle16(writer: Writer, node: Node, factor: int, x: int, y: int) -> int:
-    """A pixel shuffle of int16, which DEPTH_TO_SPACE has no kernel for: RESHAPE, TRANSPOSE, RESHAPE."""
+def _shuffle16(writer: Writer, node: Node, x: int, y: int) -> int:
+    """A pixel shuffle of int16, or back, which TFLite has no kernel for: RESHAPE, TRANSPOSE, RESHAPE."""
     fmt = writer.qgraph.formats[node.name]
     channels, height, width = writer.shapes[node.name]
-    move = turned(writer.shapes[node.name], height // factor)
+    move = turned(writer.shapes[node.name], writer.shapes[node.inputs[0]][1])
 
     def step(operator: str, source: int, argument: tuple[int, ...], name: str, shape: tuple[int, ...], table: str) -> int:
         result = y if not name else writer.file.tensor(f"{node.name}/{name}", shape, "int16", scale=fmt.scale)

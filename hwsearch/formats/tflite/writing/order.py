@@ -1,7 +1,7 @@
 """The order of channels in a TFLite file.
 
 DEPTH_TO_SPACE takes channels block by block, PyTorch's pixel shuffle channel by channel, so the layers before one write theirs in
-the order that it needs.
+the order that it needs. SPACE_TO_DEPTH gives them in that order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.maps.elementwise import Add
-from searchspaces.ops.moves.move import PixelShuffle, Repeat
+from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle, Repeat
 
 
 def block_order(channels: int, factor: int) -> np.ndarray:
@@ -23,7 +23,9 @@ def channel_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarr
     """Which channel stands at each place of every tensor: the natural order, unless a pixel shuffle behind it wants another."""
     orders = {name: np.arange(count) for name, count in channels.items()}
     for node in reversed(graph.nodes):
-        if isinstance(node.op, Repeat):
+        if isinstance(node.op, PixelUnshuffle):
+            orders[node.name] = block_order(channels[node.inputs[0]], node.op.factor)
+        elif isinstance(node.op, Repeat):
             # k copies of the tensor one after the other, which is what CONCATENATION gives.
             count = channels[node.inputs[0]]
             orders[node.name] = np.arange(channels[node.name]).reshape(count, -1).T.reshape(-1)
@@ -40,6 +42,9 @@ def block_orders(graph: Graph, channels: dict[str, int]) -> dict[str, np.ndarray
     channels in theirs."""
     orders = {name: np.arange(count) for name, count in channels.items()}
     for node in graph.nodes:
+        if isinstance(node.op, PixelUnshuffle):
+            orders[node.name] = block_order(channels[node.inputs[0]], node.op.factor)
+            continue
         readers = graph.readers(node.name)
         factors = {reader.op.factor for reader in readers if isinstance(reader.op, PixelShuffle)}
         if _free(node) and len(factors) == 1 and all(isinstance(reader.op, PixelShuffle) for reader in readers):

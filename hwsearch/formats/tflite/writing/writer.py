@@ -26,7 +26,7 @@ from searchspaces.ops.contractions.matmul import MatMul
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Relu, Relu6
 from searchspaces.ops.maps.elementwise import Add, Mul
-from searchspaces.ops.moves.move import Concat, Flip, Gather, Permute, PixelShuffle, Repeat, Reshape, Roll, Slice
+from searchspaces.ops.moves.move import Concat, Flip, Gather, Permute, PixelShuffle, PixelUnshuffle, Repeat, Reshape, Roll, Slice
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.reductions.reduce import Mean
@@ -118,31 +118,46 @@ class Writer:
         """The codes of tensor ``name`` with its channels in the order that ``reader`` takes."""
         if name not in self.pictures:
             return self._turned(name, PICTURE, "picture", self.shapes[name])
-        order, have = demanded(reader, name, self.channels, self.orders), self.orders[name]
-        if order is None or np.array_equal(order, have):
+        order = demanded(reader, name, self.channels, self.orders)
+        return self.codes[name] if order is None else self._ordered(name, order, reader.name)
+
+    def _ordered(self, name: str, order: np.ndarray, reader: str) -> int:
+        """The codes of the picture ``name`` with its channels in an order."""
+        have = self.orders[name]
+        if np.array_equal(order, have):
             return self.codes[name]
+        self.check_micro(name, "GATHER")
         places = np.argsort(have)[order].astype(np.int32)
-        y = self.tensor(f"{reader.name}/order/{name}", self.qgraph.formats[name], self.shapes[name])
-        indices = self.constant(f"{reader.name}/places/{name}", places)
+        y = self.tensor(f"{reader}/order/{name}", self.qgraph.formats[name], self.shapes[name])
+        indices = self.constant(f"{reader}/places/{name}", places)
         return self.file.op("GATHER", [self.codes[name], indices], y, Options("GatherOptions", {"Axis": 3}), 2)
+
+    def check_micro(self, name: str, operator: str) -> None:
+        """Raises FileError where TensorFlow Lite Micro has an operator for 8 bits alone, and tensor ``name`` has more."""
+        if self.qgraph.rule == "gemmlowp" and self.qgraph.formats[name].is_wide:
+            raise FileError(f"{name!r}: TensorFlow Lite Micro has no {operator} of 16-bit tensors", "Give it 8 bits (--pin).")
 
     def result(self, name: str) -> int:
         """The codes of the output ``name``: a picture as one, whatever wrote it."""
-        picture = name not in self.pictures and len(self.full[name]) == len(PICTURE)
+        if name in self.pictures:
+            return self._ordered(name, np.arange(self.channels[name]), "output")
+        picture = len(self.full[name]) == len(PICTURE)
         return self._turned(name, PICTURE, "picture", self.shapes[name]) if picture else self.codes[name]
 
     def plain(self, name: str) -> int:
         """The codes of tensor ``name`` with its axes in the order of the network."""
         if name not in self.pictures:
             return self.codes[name]
-        return self._turned(name, (0, 3, 1, 2), "tokens", Plain(self.full[name]))
+        x = self._ordered(name, np.arange(self.channels[name]), "tokens")
+        return self._turned(name, (0, 3, 1, 2), "tokens", Plain(self.full[name]), x)
 
-    def _turned(self, name: str, axes: tuple[int, ...], what: str, shape: Shape) -> int:
+    def _turned(self, name: str, axes: tuple[int, ...], what: str, shape: Shape, x: int | None = None) -> int:
+        """The codes of tensor ``name``, or ``x`` which are they in another order, with other axes."""
         key = f"{name}/{what}"
         if key not in self.codes:
             y = self.tensor(key, self.qgraph.formats[name], shape)
-            order = self.constant(f"{key}/axes", np.array(axes, np.int32))
-            self.codes[key] = self.file.op("TRANSPOSE", [self.codes[name], order], y, Options("TransposeOptions"), 5)
+            given = [self.codes[name] if x is None else x, self.constant(f"{key}/axes", np.array(axes, np.int32))]
+            self.codes[key] = self.file.op("TRANSPOSE", given, y, Options("TransposeOptions"), 5)
         return self.codes[key]
 
     def alias(self, name: str, x: int, fmt: TensorFormat, channels: int, count: int) -> None:
@@ -197,10 +212,11 @@ class Writer:
         self.codes[node.name] = write(self, node)
         kept = isinstance(node.op, _PICTURES) or (isinstance(node.op, Mean) and node.op.over_picture)
         kept = kept or (isinstance(node.op, Mul) and len(node.inputs) > 1)
-        if kept and all(name in self.pictures or isinstance(node.op, Conv | PixelShuffle) for name in node.inputs):
+        always = isinstance(node.op, Conv | PixelShuffle | PixelUnshuffle)
+        if kept and (always or all(name in self.pictures for name in node.inputs)):
             self.pictures.add(node.name)
 
 
 _TOKENS = (Linear, MatMul, Reshape, Permute)
-_PICTURES = (Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, Resize, Relu, Relu6, Pad, Roll, Flip, Gather)
-"""Operators that write pictures where they read them; a convolution and a pixel shuffle always do."""
+_PICTURES = (Input, Conv, Add, Concat, Slice, Repeat, PixelShuffle, PixelUnshuffle, Resize, Relu, Relu6, Pad, Roll, Flip, Gather)
+"""Operators that write pictures where they read them; a convolution and a pixel shuffle, or back, always do."""
