@@ -5,13 +5,14 @@ channels are padded to whole vectors. Up to ``shared_vectors`` of them share one
 ``pass_vectors`` further vectors (loads and broadcasts, or the patches that a matrix product gathers, which also takes ``tap_s``
 for every tap of every pixel, however few channels it has). Few output channels are therefore dear: with 8 lanes, 4 shared vectors
 and passes worth 3, one to 8 channels take 4/7 of the time of 32. Inputs of at least ``lanes`` channels are padded too where the
-layout is blocked (``blocked_inputs``). Depthwise layers reach a fraction of the rate. No Winograd or FFT: ONNX Runtime uses
-neither.
+layout is blocked (``blocked_inputs``). Depthwise layers reach a fraction of the rate, and so do products of two tensors, which
+are many small ones. No Winograd or FFT: ONNX Runtime uses neither.
 
 Work per element is added: finishing an output (bias, requantization), element-wise arithmetic, copies, pixel shuffles (strided
-copies), a slope that the kernel cannot fuse, a look-up, and the conversion of the network's own input and output (layout; codes
-from and to floats). All of it overlaps with DRAM traffic; the call of each layer does not. The form was found by timing one-layer
-networks in ONNX Runtime (`hwsearch devices calibrate host` times them again and fits the constants).
+copies), transposes, a slope that the kernel cannot fuse, a look-up, normalization and softmax as wholes (several operations each
+in a file), and the conversion of the network's own input and output (layout; codes from and to floats). All of it overlaps with
+DRAM traffic; the call of each layer does not. The form was found by timing one-layer networks in ONNX Runtime (`hwsearch devices
+calibrate host` times them again and fits the constants).
 """
 
 from __future__ import annotations
@@ -27,18 +28,21 @@ from hwmodels.device.sections.cpu import Cpu, CpuKernels
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
-from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
+from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Work, Workload
 
 
 class CpuConstants(NamedTuple):
-    """Arrays by (weight, input) width, ``float64[nW, nA]``: vectors and their cost; ``elements_s float64[L, nW, nA]``: seconds of
-    work per element of each layer; ``layer_s``: seconds per layer call."""
+    """Arrays by (weight, input) width, ``float64[nW, nA]``: vectors and their cost; ``of_tensors bool[L]``: whether a layer is a
+    product of two tensors; ``elements_s float64[L, nW, nA]``: seconds of work per element of each layer; ``layer_s``: seconds per
+    layer call."""
 
     lanes: np.ndarray
     shared_vectors: np.ndarray
     pass_vectors: np.ndarray
     blocked_inputs: np.ndarray
     depthwise: np.ndarray
+    product: np.ndarray
+    of_tensors: np.ndarray
     elements_s: np.ndarray
     layer_s: float
 
@@ -58,9 +62,15 @@ def constants(device: Device, workload: Workload, native: list[list[Precision]])
         pass_vectors=table("pass_vectors"),
         blocked_inputs=table("blocked_inputs"),
         depthwise=table("depthwise"),
+        product=table("product"),
+        of_tensors=np.array([_of_tensors(layer.work) for layer in workload.layers]),
         elements_s=elements.reshape(len(workload.layers), len(native), -1),
         layer_s=device.overhead.layer_s.value,
     )
+
+
+def _of_tensors(work: Work) -> bool:
+    return isinstance(work, Contract) and work.stationary == "tensor"
 
 
 def _elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:
@@ -77,7 +87,11 @@ def _elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:
             seconds += written * kernel.output_s.value
             if layer.finish not in ("none", "clamp"):
                 seconds += written * kernel.slope_s.value
-        case Move(how="shuffle" | "resize" | "transpose" | "gather"):
+        case Move(how="transpose" | "gather"):
+            seconds += written * (kernel.transpose_s or kernel.shuffle_s).value
+        case Move(how="view"):
+            pass
+        case Move(how="shuffle" | "resize"):
             seconds += written * kernel.shuffle_s.value
         case Move():
             seconds += written * kernel.copy_s.value
@@ -85,8 +99,10 @@ def _elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:
             seconds += written * kernel.lookup_s.value
         case Map():  # sums, products, and functions that are a comparison and a product
             seconds += max(read, written) * kernel.elementwise_s.value
-        case Reduce(passes=passes):
-            seconds += passes * max(read, written) * kernel.elementwise_s.value
+        case Reduce(passes=passes, keeps=keeps, function=function):
+            whole = kernel.softmax_s if function == "function" else kernel.normalize_s
+            a_pass = kernel.elementwise_s.value * passes
+            seconds += max(read, written) * (whole.value if keeps and whole else a_pass)
     return seconds
 
 
@@ -120,6 +136,8 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: CpuConstants
                 if op == DEPTHWISE:
                     padded = np.ceil(columns.cout[layer] / device.lanes[w, a]) * device.lanes[w, a]
                     macs = pixels * taps * padded / device.depthwise[w, a]
+                elif device.of_tensors[layer]:
+                    macs = columns.macs[layer] / device.product[w, a]
                 elif op in (CONV, LINEAR):
                     macs = dense_macs(columns, layer, w, a, device)
                 compute = macs * choices.s_per_mac[w, a] + device.elements_s[layer, w, a]

@@ -130,12 +130,14 @@ def fit(
     prior_weight: float = PRIOR_WEIGHT,
     fixed: Mapping[str, float] | None = None,
     loss: Literal["linear", "soft_l1"] = "linear",
+    settled: float = 1e-8,
 ) -> Fit:
     """Fit the constants ``free`` of ``device``, dotted keys such as ``"memory.dram.bytes_per_s"``, to measured latencies.
 
     Args:
         fixed: other constants to change first, and leave there.
         loss: ``"soft_l1"`` lets measurements that are off by more than 10 % pull less.
+        settled: the descent ends where a step lowers the sum of squares by a smaller share.
     Raises:
         UsageError: no measurements, one that is no positive time, a key without a number, or a measurement that the device
             cannot execute.
@@ -177,7 +179,7 @@ def fit(
             loss=loss,
             f_scale=0.1,
             xtol=1e-6,
-            ftol=1e-8,
+            ftol=settled,
         ).x
         point = _put_back(penalised, residuals, point, start, free)
     left = residuals(point)

@@ -29,7 +29,10 @@ ROUNDS = 15
 LANES = {FP32: (4.0, 16.0), INT8: (8.0,)}
 """Widths of vectors to try beside the file's."""
 CLEARLY = 0.8
+SETTLED = 1e-4
+"""Share of the sum of squares below which a step of a fit is not worth the time: timings are off by far more."""
 ELEMENT_COSTS = ("output_s", "slope_s", "elementwise_s", "copy_s", "shuffle_s", "lookup_s", "convert_s")
+OF_TRANSFORMERS = ("product", "transpose_s", "normalize_s", "softmax_s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,7 @@ def fit(measurements: Sequence[Measurement], threads: int, progress: Progress) -
             lanes = f"cpu.kernels.{precision}.lanes"
             free = constants(precision)
             width = _lanes(device, mine, precision)
-            fitted = free_constants.fit(device, mine, free, fixed={lanes: width}, loss="soft_l1")
+            fitted = free_constants.fit(device, mine, free, fixed={lanes: width}, loss="soft_l1", settled=SETTLED)
             device, fits[precision], by_precision[precision] = fitted.device, fitted, mine
             note = f"fitted to {len(mine)} timings of this machine, {datetime.date.today()}"
             hardly = {key for group in fitted.undetermined for key in group}
@@ -79,7 +82,7 @@ def fit(measurements: Sequence[Measurement], threads: int, progress: Progress) -
 def constants(precision: Precision) -> list[str]:
     """Dotted keys of what is fitted for a precision; memory and calls are shared, and come from single precision."""
     kernels = f"cpu.kernels.{precision}"
-    own = [f"{kernels}.{name}" for name in ("pass_vectors", "depthwise", *ELEMENT_COSTS)]
+    own = [f"{kernels}.{name}" for name in ("pass_vectors", "depthwise", *ELEMENT_COSTS, *OF_TRANSFORMERS)]
     shared = ["memory.dram.bytes_per_s", "overhead.inference_s", "overhead.layer_s"]
     return [f"rates.{precision}", *own, *(shared if precision.is_float else [f"{kernels}.tap_s"])]
 
@@ -92,7 +95,7 @@ def _lanes(device: Device, measurements: Sequence[Measurement], precision: Preci
     stated = number(device, f"{kernels}.lanes")
 
     def loss(lanes: float) -> float:
-        found = free_constants.fit(device, layers, free, fixed={f"{kernels}.lanes": lanes}, loss="soft_l1")
+        found = free_constants.fit(device, layers, free, fixed={f"{kernels}.lanes": lanes}, loss="soft_l1", settled=SETTLED)
         return float(np.mean(np.abs(found.residuals)))
 
     losses = {lanes: loss(lanes) for lanes in {*LANES[precision], stated}}

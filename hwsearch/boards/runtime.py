@@ -21,6 +21,7 @@ from hwmodels.fitting.constants import Measurement
 from hwmodels.numbers import Int, Precision
 from hwsearch.formats.onnx import write
 from hwsearch.formats.onnx.float_network import to_float_model
+from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerFloats, LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Graph, Node
@@ -28,6 +29,7 @@ from searchspaces.ir.lower import to_workload
 from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Activation, PRelu, Relu
+from searchspaces.space import build_space
 
 INT8 = Precision.integers(8, 8)
 FP32 = Precision.floating(numbers.FP32)
@@ -75,10 +77,19 @@ def arbitrary_integers(graph: Graph, seed: int = 0) -> QuantizedGraph:
 
 def session(subject: Subject, threads: int) -> onnxruntime.InferenceSession:
     """What is timed: our int8 export, or the float network."""
-    model = (
-        to_float_model(subject.graph) if subject.precision.is_float else write.to_model(arbitrary_integers(subject.graph))
-    ).SerializeToString()
-    return write.session(model, threads=threads)
+    made = to_float_model(subject.graph) if subject.precision.is_float else write.to_model(integers(subject))
+    return write.session(made.SerializeToString(), threads=threads, flush=True)
+
+
+def integers(subject: Subject) -> QuantizedGraph:
+    """The graph of ``subject`` in 8 bits: arbitrary ones where only convolutions have numbers, else calibrated on noise."""
+    graph = subject.graph
+    if all(isinstance(node.op, Conv) for node in graph.nodes if node.weights):
+        return arbitrary_integers(graph)
+    workload = to_workload(graph, subject.height, subject.width)
+    picture = torch.rand(1, graph.channels, subject.height, subject.width, generator=torch.Generator().manual_seed(0))
+    space = build_space(workload, (8,), (8,))
+    return calibrate(graph, [picture], space, method="minmax").quantized(space.uniform(8, 8))
 
 
 class StopWatch:

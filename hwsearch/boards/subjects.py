@@ -1,15 +1,16 @@
-"""What is timed to calibrate a processor: single layers and small chains, none of them a network that ships.
+"""What is timed to calibrate a processor: single layers, small chains and pieces of transformers, no network that ships.
 
 Together they tell the constants of ``hwmodels.classes.cpu`` apart: channels from 1 to 256 (padding, passes over the inputs),
 kernels of 1, 3, 5 and 9, depthwise layers, every operation between convolutions, long chains of tiny layers (the call), large
-pictures (memory).
+pictures (memory), and what transformers compute between tokens (``pieces``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hwsearch.boards.runtime import FP32, INT8, Subject, conv_graph
+from hwsearch.boards.pieces import pieces
+from hwsearch.boards.runtime import ACTIVATIONS, FP32, INT8, Subject, conv_graph
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ops.input import Input
 from searchspaces.ops.maps.activation import Tanh
@@ -34,7 +35,7 @@ DEPTHWISE = ((16, 3), (32, 3), (64, 3), (32, 5))
 
 def all_subjects() -> list[Subject]:
     """Every subject in both precisions."""
-    graphs = [*_layers(), *_chains()]
+    graphs = [*_layers(), *_chains(), *pieces()]
     return [
         Subject(f"{graph.name} {height}x{width} {precision}", graph, height, width, precision, graph.name)
         for graph, height, width in graphs
@@ -76,6 +77,9 @@ def _chains() -> Iterator[tuple[Graph, int, int]]:
         yield _chain("slice 32", 3, [("conv", 32), ("slice", 16), ("conv", 16), ("conv", 12)]), height, width
         yield _chain("repeat 27", 3, [("repeat", 9), ("conv", 16), ("conv", 27), ("add", 1), ("pixel_shuffle", 3)]), height, width
         yield _chain("shuffled 32", 3, [("conv", 32), ("conv", 48), ("pixel_shuffle", 2), ("conv", 3)]), height, width
+        yield _chain("shuffled 64", 3, [("conv", 64), ("pixel_shuffle", 2), ("conv", 16), ("conv", 3)]), height // 2, width // 2
+        for name in ACTIVATIONS:
+            yield _chain(f"{name} 16", 3, [("conv", 16), *((f"conv {name}", 16),) * 3, ("conv", 3)]), height, width
     yield _chain("large 16", 3, [("conv", 16), ("conv", 16), ("conv", 12), ("pixel_shuffle", 2)]), 480, 640
 
 
@@ -90,8 +94,8 @@ def _chain(name: str, channels: int, steps: list[tuple[str, int]]) -> Graph:
     for number, (op, value) in enumerate(steps, start=1):
         before, label = nodes[-1].name, f"step{number}"
         match op:
-            case "conv":
-                made = conv_graph(widths[-1], value, 3).nodes[1]
+            case "conv" | "conv none" | "conv relu" | "conv prelu":
+                made = conv_graph(widths[-1], value, 3, activation=op.partition(" ")[2] or "none").nodes[1]
                 nodes.append(Node(label, made.op, (before,), made.weights))
                 widths.append(value)
             case "add":

@@ -1,7 +1,8 @@
 """How well a calibrated processor predicts networks that it did not measure, by network, size and precision.
 
 Calibrates this machine (nothing is written), then times built-in networks, none of which the calibration has seen, and compares.
-With --use-host the device that `host` means is compared as it is. About three minutes on an idle core. Run:
+With --use-host the device that `host` means is compared as it is. About six minutes on an idle core, most of them for
+tracing transformers. Run:
 
     python tests/bench/host_accuracy.py [--threads 1] [--rounds 9] [--use-host]
 """
@@ -35,6 +36,13 @@ NETWORKS: tuple[tuple[str, int, dict[str, Any]], ...] = (
     ("vdsr", 2, {}),
     ("imdn", 2, {}),
 )
+WHOLE = (
+    *(("carn_m", 4, 48), ("pan", 4, 48), ("rfdn", 4, 48), ("bsrn", 4, 48), ("srvgg", 4, 48), ("lapsrn", 2, 48), ("etds", 4, 64)),
+    *(("swinir", 2, 32), ("swinir", 2, 64), ("mobilesr", 4, 32), ("mobilesr", 4, 64), ("imdtn", 4, 32), ("imdtn", 4, 64)),
+    *(("eswt", 4, 32), ("eswt", 4, 48), ("hit_srf", 4, 32), ("ngswin", 2, 32)),
+)
+"""Further networks with their enlargement and the side of a square input; those from ``swinir`` on are transformers."""
+TRANSFORMERS = ("swinir", "mobilesr", "imdtn", "eswt", "hit_srf", "ngswin")
 SIZES = ((48, 64), (120, 160), (180, 320))
 MOST_MACS = 3e9
 """Larger ones are left out: a run of a second is hardly ever undisturbed."""
@@ -56,6 +64,11 @@ def subjects() -> list[Subject]:
                 subject = Subject(label, graph, height, width, precision, label)
                 if subject.measured(1.0).workload.macs <= MOST_MACS:
                     found.append(subject)
+    for name, scale, side in WHOLE:
+        spec = registry.spec(name)
+        channels = spec.channels or int(spec.arguments["channels"])
+        graph = trace(registry.build(name, scale), channels, name, size=(side, side))
+        found += [Subject(f"{name} x{scale}", graph, side, side, precision, name) for precision in (FP32, INT8)]
     return found
 
 
@@ -79,9 +92,14 @@ def main() -> None:
     for subject, s, p, e in zip(held_out, seconds, predicted, errors, strict=True):
         size = f"{subject.height}x{subject.width}"
         print(f"{subject.label:34s} {size:>9s} {subject.precision!s:5s} {1e3 * s:7.2f} ms {1e3 * p:7.2f} ms {100 * e:+5.0f} %")
-    for precision in (FP32, INT8):
-        mine = np.abs([e for subject, e in zip(held_out, errors, strict=True) if subject.precision == precision])
-        print(f"{precision!s}: median error {100 * np.median(mine):.1f} %, 90th percentile {100 * np.quantile(mine, 0.9):.1f} %")
+    for kind, transformer in (("convolutional", False), ("transformers", True)):
+        own = [(s, abs(e)) for s, e in zip(held_out, errors, strict=True) if (s.group in TRANSFORMERS) == transformer]
+        for precision in (FP32, INT8):
+            mine = [e for subject, e in own if subject.precision == precision]
+            print(
+                f"{kind}, {precision!s}: median error {100 * np.median(mine):.1f} %, 90th percentile "
+                f"{100 * np.quantile(mine, 0.9):.1f} %, of {len(mine)}"
+            )
     print(f"both: median error {100 * np.median(np.abs(errors)):.1f} % over {len(errors)} timings")
 
 

@@ -22,7 +22,9 @@ class CpuKernels(Table):
     patches (kernels of one pixel need none); ``blocked_inputs``: input channels are padded to ``lanes`` as well;
     ``depthwise``: fraction of the rate that depthwise layers reach. Seconds per element: ``output_s`` of a convolution's output,
     ``slope_s`` more for an activation that is not fused, ``elementwise_s``, ``copy_s`` (concatenations, slices), ``shuffle_s``,
-    ``lookup_s`` (sigmoid, tanh), ``convert_s`` of the network's input and output.
+    ``lookup_s`` (sigmoid, tanh), ``convert_s`` of the network's input and output; of transformers, ``transpose_s`` (without it
+    ``shuffle_s``), ``normalize_s`` and ``softmax_s`` (without them ``elementwise_s`` for each pass over the values).
+    ``product``: fraction of the rate that products of two tensors reach.
     """
 
     lanes: Positive = Quantity(value=1.0)
@@ -38,6 +40,10 @@ class CpuKernels(Table):
     shuffle_s: NonNegative = Quantity(value=0.0)
     lookup_s: NonNegative = Quantity(value=0.0)
     convert_s: NonNegative = Quantity(value=0.0)
+    product: Fraction = Quantity(value=1.0)
+    transpose_s: NonNegative | None = None
+    normalize_s: NonNegative | None = None
+    softmax_s: NonNegative | None = None
 
 
 class Cpu(Section):

@@ -11,12 +11,14 @@ import pytest
 
 from hwmodels.device import catalogue, device, reader
 from hwmodels.device.facts import number, with_numbers
+from hwmodels.device.sections.cpu import Cpu
 from hwmodels.device.values import Quantity
 from hwmodels.errors import FileError
 from hwmodels.fitting import constants
 from hwsearch.boards import board, host, timings
 from hwsearch.boards.library import Library
-from hwsearch.boards.runtime import FP32, INT8, Subject, arbitrary_integers, conv_graph, latencies, settled
+from hwsearch.boards.pieces import pieces
+from hwsearch.boards.runtime import FP32, INT8, Prepared, Subject, arbitrary_integers, conv_graph, latencies, settled
 from hwsearch.boards.subjects import all_subjects
 from hwsearch.cli.app import main
 from hwsearch.documents.progress import Silent
@@ -243,6 +245,44 @@ def test_all_subjects_can_be_exported_and_priced() -> None:
     assert np.isfinite(constants.predict(catalogue.load("host"), [subject.measured(1.0) for subject in subjects])).all()
     quantized = arbitrary_integers(conv_graph(4, 8, 3))
     assert int(quantized.layers["conv"].weight.max()) == 127
+
+
+def test_a_piece_of_a_transformer_runs_in_integers() -> None:
+    graph, height, width = next(found for found in pieces() if found[0].name == "products 32")
+    prepared = Prepared(Subject("products", graph, height, width, INT8, "products"), 1)
+    assert prepared.seconds() > 0
+
+
+def test_what_transformers_compute_has_constants_of_its_own() -> None:
+    """Each constant changes the price of the pieces that do its work, and of no other; a device file without them is priced as
+    it was before they were told apart."""
+    shipped = catalogue.load("host")
+    of_32 = [piece for piece in pieces() if "32" in piece[0].name]
+    made = {graph.name: Subject(graph.name, graph, height, width, FP32, "").measured(1.0) for graph, height, width in of_32}
+    usual = {name: constants.predict(shipped, [measured])[0] for name, measured in made.items()}
+
+    def changed(constant: str) -> set[str]:
+        key = f"cpu.kernels.FP32.{constant}"
+        dearer = with_numbers(shipped, {key: Quantity(value=number(shipped, key) * (0.5 if constant == "product" else 2))})
+        now = {name: constants.predict(dearer, [measured])[0] for name, measured in made.items()}
+        return {name.split()[0] for name in made if now[name] > 1.001 * usual[name]}
+
+    assert changed("normalize_s") == {"norms", "block"}
+    assert changed("softmax_s") == {"softmax", "attention", "block"}
+    assert changed("product") == {"products", "attention", "block"}
+    assert changed("transpose_s") == {name.split()[0] for name in made}
+    text = reader.shipped_text("host")
+    old = "\n".join(line for line in text.splitlines() if line.split(" ")[0] not in ("transpose_s", "normalize_s", "softmax_s"))
+    kernel = catalogue.load_text(old, "host.toml").own(Cpu).kernels["FP32"]
+    moved = np.prod(made["norms 32"].workload.tensors[0].axes)  # of 3 channels; the tokens have 32
+    tokens = moved // 3 * 32
+    less = usual["norms 32"] - constants.predict(catalogue.load_text(old, "host.toml"), [made["norms 32"]])[0]
+    new = shipped.own(Cpu).kernels["FP32"]
+    assert new.transpose_s is not None
+    assert new.normalize_s is not None
+    transposed = 2 * tokens * (new.transpose_s.value - kernel.shuffle_s.value)
+    normalized = 4 * tokens * (new.normalize_s.value - 2 * kernel.elementwise_s.value)
+    assert less == pytest.approx(transposed + normalized, rel=1e-6)
 
 
 def test_a_time_is_settled_when_its_median_is_known() -> None:

@@ -1,0 +1,84 @@
+"""Pieces of transformers that are timed to calibrate a processor: none of them is a network that ships."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from searchspaces.ir.graph import Graph
+from searchspaces.tracing.trace import trace
+
+WINDOW = 8
+"""Side of the windows that attention is computed in."""
+
+
+class Tokens(nn.Module):
+    """A picture as tokens ``[1, H * W, C]`` between two convolutions, with ``inner`` for what is timed."""
+
+    def __init__(self, channels: int, inner: nn.Module) -> None:
+        super().__init__()
+        self.head, self.inner, self.tail = nn.Conv2d(3, channels, 3, padding=1), inner, nn.Conv2d(channels, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, _, height, width = x.shape
+        y: Tensor = self.head(x)
+        y = self.inner(y.flatten(2).transpose(1, 2))
+        y = y.transpose(1, 2).reshape(1, -1, height, width)
+        found: Tensor = self.tail(y)
+        return found
+
+
+class Perceptron(nn.Module):
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.second(nn.functional.gelu(self.first(x)))
+        return found
+
+
+class Softmax(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.softmax(-1)
+
+
+class Attention(nn.Module):
+    """Of windows of 8x8 pixels, with ``heads`` heads; ``bare``: the matrix products without the softmax between them."""
+
+    def __init__(self, channels: int, heads: int, height: int, width: int, bare: bool = False) -> None:
+        super().__init__()
+        self.bare = bare
+        self.heads, self.height, self.width = heads, height, width
+        self.mixed, self.out = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        side, rows, columns, channels = WINDOW, self.height // WINDOW, self.width // WINDOW, x.shape[2]
+        y = x.reshape(rows, side, columns, side, channels).permute(0, 2, 1, 3, 4).reshape(rows * columns, side * side, channels)
+        y = self.mixed(y).reshape(rows * columns, side * side, 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
+        weights = y[0] @ y[1].transpose(-2, -1) * (channels // self.heads) ** -0.5
+        mixed = (weights if self.bare else weights.softmax(-1)) @ y[2]
+        y = mixed.transpose(1, 2).reshape(rows * columns, side * side, channels)
+        y = self.out(y).reshape(rows, columns, side, side, channels).permute(0, 2, 1, 3, 4)
+        found: Tensor = y.reshape(1, self.height * self.width, channels)
+        return found
+
+
+def pieces() -> Iterator[tuple[Graph, int, int]]:
+    """Graphs with the size of picture that they are for."""
+    for channels, height, width in ((32, 32, 48), (60, 32, 40)):
+        made: dict[str, list[nn.Module]] = {
+            "norms": [nn.LayerNorm(channels) for _ in range(4)],
+            "softmax": [Softmax() for _ in range(4)],
+            "products": [Attention(channels, 4, height, width, bare=True)],
+            "perceptron": [Perceptron(channels, 2 * channels)],
+            "attention": [Attention(channels, 4, height, width)],
+            "block": [
+                *(nn.LayerNorm(channels), Attention(channels, 2, height, width)),
+                *(nn.LayerNorm(channels), Perceptron(channels, 3 * channels)),
+            ],
+        }
+        for name, inner in made.items():
+            tokens = Tokens(channels, nn.Sequential(*inner))
+            yield trace(tokens, 3, f"{name} {channels}", scale=1, size=(height, width)), height, width
