@@ -84,10 +84,10 @@ def check_local(workload: Workload) -> None:
     """Raise UsageError when a layer sees the whole picture, so that no tile can be computed on its own."""
     everything = next((layer for layer in workload.layers if layer.window is None), None)
     if everything is not None:
-        what = "takes its mean over" if everything.reduces else "sees"
-        raise UsageError(
-            f"{workload.name} cannot be cut into tiles: {everything.name} {what} the whole picture", "Leave --tile out."
-        )
+        what = "takes its mean over the whole picture" if everything.reduces else "sees the whole picture"
+        if everything.moves("resize"):
+            what = "resizes by a fraction, with corners aligned or antialiased, which is not done tile by tile"
+        raise UsageError(f"{workload.name} cannot be cut into tiles: {everything.name} {what}", "Leave --tile out.")
 
 
 def boundaries(workload: Workload, axis: str, piece: int) -> np.ndarray:

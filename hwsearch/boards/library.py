@@ -11,6 +11,7 @@ from hwmodels.device.device import Device
 from hwmodels.errors import HwsearchError, UncountedError, UsageError
 from hwmodels.numbers import Precision
 from hwmodels.workload import Workload
+from searchspaces.data.scale import Scale, exact, scale_text
 from searchspaces.ir.graph import Graph
 from searchspaces.networks import registry
 from searchspaces.tracing.trace import to_workload, trace
@@ -38,10 +39,10 @@ class Library:
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
-    _graphs: dict[tuple[str, int | None, str], tuple[Graph, int]] = field(default_factory=dict)
-    _workloads: dict[tuple[str, int | None, str, int, int], Workload] = field(default_factory=dict)
+    _graphs: dict[tuple[str, Scale | None, str], tuple[Graph, int]] = field(default_factory=dict)
+    _workloads: dict[tuple[str, Scale | None, str, int, int], Workload] = field(default_factory=dict)
 
-    def workload(self, name: str, scale: int | None, arguments: str, height: int, width: int) -> Workload:
+    def workload(self, name: str, scale: Scale | None, arguments: str, height: int, width: int) -> Workload:
         """The network at one size.
 
         Raises:
@@ -55,14 +56,14 @@ class Library:
             self._workloads[key] = to_workload(graph, height * enlarged, width * enlarged)
         return self._workloads[key]
 
-    def graph(self, name: str, scale: int | None, arguments: str) -> tuple[Graph, int]:
+    def graph(self, name: str, scale: Scale | None, arguments: str) -> tuple[Graph, int]:
         """The network, and how much larger its input is than the picture that is meant."""
         key = (name, scale, arguments)
         if key not in self._graphs:
             self._graphs[key] = self._made(name, scale, arguments)
         return self._graphs[key]
 
-    def _made(self, name: str, scale: int | None, arguments: str) -> tuple[Graph, int]:
+    def _made(self, name: str, scale: Scale | None, arguments: str) -> tuple[Graph, int]:
         own = self.models.get(name)
         if own is not None and ":" not in Path(own).name:
             return _of_file(Path(own)), 1
@@ -71,7 +72,7 @@ class Library:
             return trace(loaded.module, loaded.channels, name), 1
         spec = registry.spec(name)
         chosen = {**spec.arguments, **_arguments(arguments)}
-        factor = scale or spec.scales[0]
+        factor = spec.check_scale(scale or spec.scales[0])
         module = registry.build(name, factor, **_arguments(arguments))
         graph = trace(module, spec.channels or int(chosen["channels"]), name)
         return graph, factor if spec.input_kind == "upsampled" else 1
@@ -90,8 +91,13 @@ class Library:
             else:
                 size.append(int(cells[name]))
         scale, arguments = cells.get("scale", ""), cells.get("arguments", "")
-        if scale and not scale.isdigit():
-            problems.append(f"scale {scale!r} is not a whole number")
+        factor: Scale | None = None
+        try:
+            factor = exact(scale) if scale else None
+            scaled = True
+        except HwsearchError as error:
+            problems.append(str(error).replace("\n", ". "))
+            scaled = False
         precision = None
         try:
             precision = Precision.parse(cells["precision"])
@@ -102,9 +108,8 @@ class Library:
             problems.append(str(error).replace("\n", ". "))
         workload: Workload | None = None
         nodes: tuple[str, ...] = ()
-        if not scale or scale.isdigit():
+        if scaled:
             height, width = size if len(size) == 2 else (24, 32)  # a wrong size does not hide what else is wrong
-            factor = int(scale) if scale else None
             try:
                 workload = self.workload(cells["network"], factor, arguments, height, width)
                 nodes = tuple(node.name for node in self.graph(cells["network"], factor, arguments)[0].nodes)
@@ -112,7 +117,7 @@ class Library:
                 problems.append(str(error).replace("\n", ". "))
         if problems or workload is None or precision is None:
             return problems, None
-        words = (cells["network"], arguments, f"x{scale}" if scale else "", f"{size[0]}x{size[1]}", str(precision))
+        words = (cells["network"], arguments, f"x{scale_text(factor)}" if factor else "", f"{size[0]}x{size[1]}", str(precision))
         return [], TimedNetwork(workload, nodes, precision, " ".join(filter(None, words)))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hwmodels.errors import UsageError, closest
 from hwmodels.numbers import Width, bits_of, format_of
+from searchspaces.data.scale import Scale, exact
 from searchspaces.scopes import SCOPES
 
 
@@ -183,11 +184,20 @@ def read_model(text: str | None) -> str | None:
     return f"{Path(file).resolve()}:{attribute}"
 
 
+def read_scale(text: str | None) -> Scale | None:
+    """What ``--scale`` says: ``2``, ``1.5``, ``4/3``.
+
+    Raises:
+        UsageError: it is no scale.
+    """
+    return None if text is None else exact(text)
+
+
 def network_fields(
     network: str | None,
     model: str | None,
     weights: Path | None,
-    scale: int | None,
+    scale: str | None,
     arguments: Iterable[str] | None,
     dropped: Iterable[str] | None = None,
     input_channels: Sequence[str] | None = None,
@@ -203,17 +213,18 @@ def network_fields(
     if network is not None and model is not None:
         raise UsageError("--network and --model both name a network", "Keep one of them.")
     channels = read_input_channels(input_channels)
+    factor = read_scale(scale)
     if weights is not None and network is None and model is None:
         from searchspaces.networks.input_channels import parse
         from searchspaces.networks.recognition import recognise
 
-        recognised = recognise(weights, scale, parse(channels or ()))
-        network, scale = recognised.name, recognised.scale
+        recognised = recognise(weights, factor, parse(channels or ()))
+        network, factor = recognised.name, recognised.scale
     fields = {
         "network": network,
         "model": read_model(model),
         "weights": weights,
-        "scale": scale,
+        "scale": factor,
         "arguments": read_arguments(arguments) or None,
         "dropped": tuple(dropped or ()) or None,
         "input_channels": channels,

@@ -28,7 +28,15 @@ Model = Annotated[
     str | None, typer.Option(help=f"Your own network: FILE.py:CALLABLE, or a model file ({MODEL_FILES}).", metavar="FILE")
 ]
 Weights = Annotated[Path | None, typer.Option(help=f"A file of weights: {endings.USUAL}.", metavar="FILE", resolve_path=True)]
-Scale = Annotated[int | None, typer.Option(help="Enlargement factor. Default: that of the shipped weights.", show_default=False)]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        help="Enlargement factor: 2, or with a network of your own 1.5 or 4/3. Default: that of the shipped weights, or of your "
+        "network.",
+        metavar="FACTOR",
+        show_default=False,
+    ),
+]
 Target = Annotated[
     str | None, typer.Option(help="A device (see `hwsearch devices`) or a device file. Default: jetson.", show_default=False)
 ]

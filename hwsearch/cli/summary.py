@@ -16,6 +16,7 @@ from hwsearch.documents.results import Results
 from hwsearch.runs.interrupted import naming
 from hwsearch.search import frame_rate
 from hwsearch.search.correlation import loss_range
+from searchspaces.data.scale import scale_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +55,7 @@ def render_front(results: Results, screen: Console) -> None:
     beside = f" ({results.baseline} {units.decibel(simplest)})" if simplest is not None else f" {results.quality.name}"
     screen.print(
         bold(
-            f"{results.network} x{results.scale} on {results.device.title}",
+            f"{results.network} x{scale_text(results.scale)} on {results.device.title}",
             f", input {results.input_height}x{results.input_width}, "
             f"floating point {units.decibel(reference.quality_db)}{beside}, "
             f"{units.bytes_(reference.weight_bytes)} of weights at 32 bits",
@@ -153,7 +154,8 @@ def _next_commands(results: Results, path: Path) -> list[str]:
     if suggestion is None:
         return [explain]
     info = suggestion.exporter
-    export += f" --to {info.name} --out {shlex.quote(f'{results.network}_x{results.scale}{info.suffix}')}{named}"
+    in_name = scale_text(results.scale).replace("/", "-")
+    export += f" --to {info.name} --out {shlex.quote(f'{results.network}_x{in_name}{info.suffix}')}{named}"
     if suggestion.made_for_device:
         return [explain, export]
     return [explain, export, f"# no format here is made for {results.device.runtime}; many tools read {info.name}"]
@@ -166,7 +168,7 @@ def render_targets(runs: Runs, screen: Console) -> None:
     first = next(iter(runs.results.values()))
     screen.print(
         bold(
-            f"{first.network} x{first.scale} on {len(runs.results)} devices",
+            f"{first.network} x{scale_text(first.scale)} on {len(runs.results)} devices",
             f", floating point {units.decibel(first.reference.quality_db)}",
         )
     )

@@ -23,6 +23,7 @@ from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.search.allocate.allocator import AllocatorInfo, Grounds
 from hwsearch.search.exact.additive import lower
 from searchspaces.data.pictures import Pair, make_pair
+from searchspaces.data.scale import Scale, at_least, scale_text
 from searchspaces.ir.graph import Graph, execute
 from searchspaces.space import build_space
 from searchspaces.tasks.image import SuperResolution
@@ -96,23 +97,24 @@ def check_device(name_or_path: str) -> None:
     assert np.all(np.diff(table.weight_bytes, axis=1) >= 0), "fewer weight bits store more bytes"
 
 
-def check_network(module: nn.Module, channels: int, scale: int, upsampled_input: bool = False) -> None:
+def check_network(module: nn.Module, channels: int, scale: Scale, upsampled_input: bool = False) -> None:
     """A network is traced whole, the canonical graph computes what the module computes, and the output has ``scale`` times
     the sides."""
     module = module.eval()
     graph = trace(module, channels, type(module).__name__)
     assert not graph.uncounted, f"not traced: {', '.join(graph.uncounted)}"
-    x = torch.rand(1, channels, 24, 20, generator=torch.Generator().manual_seed(0))
+    height, width = at_least(24, scale), at_least(20, scale)
+    x = torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected, got = module(x), execute(graph, x)
     factor = 1 if upsampled_input else scale
-    assert expected.shape[-2:] == (24 * factor, 20 * factor), (
-        f"the output is {tuple(expected.shape[-2:])}, not {factor} times the input"
+    assert expected.shape[-2:] == (height * factor, width * factor), (
+        f"the output is {tuple(expected.shape[-2:])}, not {scale_text(factor)} times the input"
     )
     span = float(expected.abs().max()) or 1.0
     worst = float((expected - got).abs().max())
     assert worst <= 1e-4 * span, f"the traced graph differs from the module by {worst:.2g}"
-    assert to_workload(graph, 24, 20).macs > 0, "no multiply-accumulates were counted"
+    assert to_workload(graph, height, width).macs > 0, "no multiply-accumulates were counted"
 
 
 def check_task(task: type[Task], source: Path | None = None) -> None:

@@ -6,12 +6,14 @@ with: no size overflows 64 bits, no name leaves its folder, no number is not fin
 
 from __future__ import annotations
 
-from typing import Annotated
+from fractions import Fraction
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import FORMAT_NAMES, format_of
+from searchspaces.data import scale
 
 LONGEST_NAME = 100
 """Characters: a file name with its ending stays below the 255 bytes of common file systems."""
@@ -54,6 +56,20 @@ def check_format(name: str) -> str:
         raise ValueError(f"allowed: {FORMAT_NAMES}") from None
 
 
+def check_scale(given: Any) -> scale.Scale:
+    """The scale that a value of a document, or of a request, stands for.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(given, int | float | str | Fraction):
+        raise ValueError("a scale is a number")
+    try:
+        return scale.exact(given)
+    except UsageError as error:
+        raise ValueError(". ".join(filter(None, (error.message, error.hint)))) from None
+
+
 Name = Annotated[str, AfterValidator(check_name)]
 Inside = Annotated[str, AfterValidator(check_inside)]
 Text = Annotated[str, Field(max_length=100_000)]
@@ -61,7 +77,8 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$|^$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Many = Annotated[int, Field(ge=0, le=10**9)]
 Side = Annotated[int, Field(ge=1, le=99_999)]
-Scale = Annotated[int, Field(ge=1, le=64)]
+Scale = Annotated[scale.Scale, PlainValidator(check_scale), PlainSerializer(scale.spelled, when_used="json")]
+"""A whole number, or a text such as ``1.5`` or ``4/3`` (see ``searchspaces.data.scale``)."""
 Bits = Annotated[int, Field(ge=1, le=32)]
 Width = Bits | Annotated[str, AfterValidator(check_format)]
 """How a number format is written (see ``hwmodels.numbers.Width``)."""

@@ -15,16 +15,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
 from hwmodels.errors import FileError
+from searchspaces.data.scale import spelled
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def jsonable(value: Any) -> Any:
-    """Dataclasses, paths, tuples, mappings and numpy scalars as plain JSON; a number that is not finite becomes ``null``."""
+    """Dataclasses, paths, tuples, mappings, scales and numpy scalars as plain JSON; a number that is not finite becomes null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if hasattr(value, "model_dump"):
@@ -35,6 +37,8 @@ def jsonable(value: Any) -> Any:
         return [jsonable(item) for item in value]
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Fraction):
+        return spelled(value)
     if hasattr(value, "tolist"):
         return jsonable(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):

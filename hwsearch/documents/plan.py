@@ -18,6 +18,7 @@ from hwsearch.documents import earlier
 from hwsearch.documents.bounds import Amount, Count, Digest, Name, Number, Scale, Seed, Side, Text, Width
 from hwsearch.documents.document import Document
 from hwsearch.documents.origin import OriginText
+from searchspaces.data.scale import scale_text, spelled
 
 LossIs = Literal["simulated", "predicted"]
 """Where a loss comes from: quantization "simulated" in floating point on the search pictures, or "predicted" from the damage of
@@ -186,7 +187,7 @@ class Plan(Document):
             return ()
         own, found = self._own_seal(), []
         if own.network != self.seal.network:
-            found.append(f"the network ({self.network} x{self.scale}, its arguments, blocks or weights)")
+            found.append(f"the network ({self.network} x{scale_text(self.scale)}, its arguments, blocks or weights)")
         if own.widths != self.seal.widths:
             found.append("the widths")
         if own.setting != self.seal.setting:
@@ -198,7 +199,7 @@ class Plan(Document):
     def _own_seal(self) -> Seal:
         made_with = self.provenance
         arguments = made_with.network_arguments
-        network = _sha256(self.network, self.scale, arguments, made_with.weights_sha256, *self._as_adapted)
+        network = _sha256(self.network, spelled(self.scale), arguments, made_with.weights_sha256, *self._as_adapted)
         # Not sorted: the order of layers is that of the network.
         widths = _sha256([*self.weight_bits.items()], [*self.activation_bits.items()], self.wide, self.method)
         tiling = None if self.tiling is None else str(self.tiling)
@@ -224,7 +225,7 @@ class Plan(Document):
     def key(self) -> str:
         """Hash of the choices alone: equal for equal plans of one network and target, whatever was predicted."""
         tiling = None if self.tiling is None else str(self.tiling)
-        made = [self.network, self.scale, self.target, self.weight_bits, self.activation_bits, tiling]
+        made: list[Any] = [self.network, spelled(self.scale), self.target, self.weight_bits, self.activation_bits, tiling]
         made += self._as_adapted
         made += [] if self.method == earlier.USUAL_METHOD else [self.method]
         choices = json.dumps(made, sort_keys=True)
@@ -233,8 +234,8 @@ class Plan(Document):
     @property
     def origin(self) -> dict[str, str | int]:
         """What exported files say of the plan they came from."""
-        facts: dict[str, str | int] = {"plan": self.name, "plan_key": self.key, "network": self.network, "scale": self.scale}
-        facts |= {"target": self.target, "created": self.provenance.created}
+        facts: dict[str, str | int] = {"plan": self.name, "plan_key": self.key, "network": self.network}
+        facts |= {"scale": spelled(self.scale), "target": self.target, "created": self.provenance.created}
         return facts | ({"integers_sha256": self.integers_sha256} if self.integers_sha256 else {})
 
 

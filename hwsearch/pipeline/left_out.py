@@ -48,6 +48,7 @@ from hwsearch.search import blocks as search
 from hwsearch.search import frame_rate, tiling_options
 from hwsearch.search.blocks import Variant
 from hwsearch.search.exact import exact
+from searchspaces.data.scale import scale_text
 from searchspaces.networks.registry import LoadedNetwork
 
 CHAIN = 3
@@ -169,7 +170,7 @@ def _folder(request: Request, problem: Problem) -> directory.RunDirectory:
     """The folder of all runs, locked: a new one, or the one to go on with."""
     if request.resume and request.run_dir is not None:
         return directory.RunDirectory.lock(request.run_dir)
-    label = f"{problem.network.name}-x{problem.network.scale}-{problem.device.name}-blocks"
+    label = f"{problem.network.name}-x{scale_text(problem.network.scale)}-{problem.device.name}-blocks"
     run = directory.RunDirectory.create(request.run_dir, label)
     used = {"plugins": plugins.record()} if plugins.in_use() else {}
     write_json(run.path / reader.BLOCKS, {"schema_version": SCHEMA, "request": jsonable(request), **used})

@@ -34,6 +34,7 @@ from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import Run
 from hwsearch.search import frame_rate, tiling_options
 from hwsearch.search.exact import exact
+from searchspaces.data.scale import Scale, scale_text
 
 PER_DEVICE = ("target", "run_dir", "resume", "command")
 """Fields of a request that are not the same for all devices, or say where and how."""
@@ -103,11 +104,11 @@ def _names(targets: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _folder(request: Request, names: Mapping[str, str], network: str, scale: int) -> directory.RunDirectory:
+def _folder(request: Request, names: Mapping[str, str], network: str, scale: Scale) -> directory.RunDirectory:
     """The folder of all runs, locked: a new one, or the one to go on with."""
     if request.resume and request.run_dir is not None:
         return directory.RunDirectory.lock(request.run_dir)
-    run = directory.RunDirectory.create(request.run_dir, f"{network}-x{scale}-{len(names)}-targets")
+    run = directory.RunDirectory.create(request.run_dir, f"{network}-x{scale_text(scale)}-{len(names)}-targets")
     asked = {key: value for key, value in jsonable(request).items() if key not in PER_DEVICE}
     used = {"plugins": plugins.record()} if plugins.in_use() else {}
     write_json(run.path / reader.TARGETS, {"schema_version": SCHEMA, "request": asked, "targets": dict(names), **used})

@@ -18,6 +18,7 @@ from torch import Tensor
 from hwmodels.counting import FLOAT_BITS
 from hwmodels.errors import BudgetError, UsageError, closest
 from hwmodels.numbers import Width, bits_of
+from hwsearch.documents.bounds import Scale
 from hwsearch.documents.document import Document
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
@@ -88,7 +89,7 @@ class AllocatorComparison(Document):
     target lacks it; ``unreached``: rules without a plan within the budget. ``float_second``: of ``second_name``."""
 
     network: str
-    scale: int
+    scale: Scale
     weights_sha256: str
     target: str
     scope: str

@@ -20,6 +20,7 @@ from torch import Tensor
 from hwmodels import cost
 from hwmodels.errors import UsageError
 from hwmodels.numbers import INT8, INT16, bits_of
+from hwsearch.documents.bounds import Scale
 from hwsearch.documents.document import Document
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
@@ -79,7 +80,7 @@ class MethodComparison(Document):
     """A comparison of methods, and all that it was made from."""
 
     network: str
-    scale: int
+    scale: Scale
     weights_sha256: str
     dropped: list[str] = Field(default_factory=list)
     """Blocks that the network was without; floating point is with them."""

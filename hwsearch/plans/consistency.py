@@ -11,6 +11,7 @@ from hwmodels.numbers import Width, bits_of
 from hwsearch.documents.plan import Plan
 from hwsearch.formats.running.reach import enlargement
 from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.data.scale import scale_text
 
 
 def differences(plan: Plan, integers: QuantizedGraph) -> list[str]:
@@ -22,7 +23,7 @@ def differences(plan: Plan, integers: QuantizedGraph) -> list[str]:
     # asked, as a classifier gives no picture.
     scale = enlargement(integers.graph) if plan.scale != 1 else 1
     if scale not in (1, plan.scale):
-        found.append(f"the scale is {plan.scale} in the plan and {scale} in the integers")
+        found.append(f"the scale is {scale_text(plan.scale)} in the plan and {scale_text(scale)} in the integers")
     if integers.rule != plan.requantization:
         found.append(f"rounding is {plan.requantization} in the plan and {integers.rule} in the integers")
     owners = {users[0] for users in integers.graph.weight_groups.values()}

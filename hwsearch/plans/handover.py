@@ -25,6 +25,7 @@ from hwsearch.plans.plan_file import PlanFile
 from hwsearch.plans.promotion_effect import Effect
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.search import pareto
+from searchspaces.data.scale import enlarged
 
 GENERAL = ("onnx", "qonnx")
 """Formats of whole networks that many tools read, for devices whose runtime none is made for."""
@@ -66,8 +67,8 @@ def device_of(opened: PlanFile) -> Device | None:
 def read_size(opened: PlanFile, qgraph: QuantizedGraph) -> tuple[int, int]:
     """(height, width) of what the network reads for a picture of the plan's size."""
     plan = opened.plan
-    enlarged = plan.scale if reach.enlargement(qgraph.graph) == 1 else 1
-    return plan.input_height * enlarged, plan.input_width * enlarged
+    scale = plan.scale if reach.enlargement(qgraph.graph) == 1 else 1
+    return enlarged(plan.input_height, scale), enlarged(plan.input_width, scale)
 
 
 def broken(opened: PlanFile, promotion: Promotion, effect: Effect | None) -> tuple[Broken, ...]:

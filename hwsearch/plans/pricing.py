@@ -136,7 +136,7 @@ def _network(request: Request) -> LoadedNetwork | None:
     if request.model is not None or request.weights is not None or request.network == through_spandrel.NAME:
         return None
     spec = registry.spec(request.network)
-    scale = request.scale or next(iter(spec.shipped), spec.scales[0])
+    scale = spec.check_scale(request.scale or next(iter(spec.shipped), spec.scales[0]))
     if spec.weights(scale) is not None and not request.arguments:
         return None  # blocks that are dropped are dropped where its weights are read
     module = registry.build(spec.name, scale, **request.arguments)

@@ -13,6 +13,7 @@ from hwsearch.plans import recheck
 from hwsearch.plans.plan_file import PlanFile
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.data.scale import Scale
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Effect:
     quality_after_db: float
 
 
-def measure(opened: PlanFile, before: QuantizedGraph, promotion: Promotion, scale: int, progress: Progress) -> Effect | None:
+def measure(opened: PlanFile, before: QuantizedGraph, promotion: Promotion, scale: Scale, progress: Progress) -> Effect | None:
     """Measure the change of quality on the evaluation pictures of the plan (see ``recheck``), or on the built-in ones
     for a plan without a run. ``None`` where only containers changed: the numbers are the same."""
     if promotion.same_numbers:

@@ -25,6 +25,7 @@ from hwsearch.quant.methods import USUAL
 from hwsearch.quant.network import storage
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.runs.plan_cache import Plans
+from searchspaces.data.scale import spelled
 from searchspaces.ir.graph import execute
 from searchspaces.space import PlanRow
 
@@ -66,7 +67,7 @@ def prove(
     facts = {
         "plan": name,
         "network": network.name,
-        "scale": network.scale,
+        "scale": spelled(network.scale),
         "target": problem.device.name,
         "integers_sha256": digest,
     }

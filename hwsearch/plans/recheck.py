@@ -28,6 +28,7 @@ from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data import pictures
 from searchspaces.data.pictures import Pair
+from searchspaces.data.scale import Scale, enlarged
 from searchspaces.ir.graph import Graph
 from searchspaces.tasks import registry as tasks
 from searchspaces.tasks.image import SuperResolution
@@ -86,7 +87,7 @@ def recheck(opened: PlanFile, runtime: str, images: Path | None, progress: Progr
             stage.advance()
         if plan.tiling is not None:
             # A network that refines an enlarged picture is cut in that.
-            planned_width = plan.input_width * (plan.scale if task.contract.input_kind == "upsampled" else 1)
+            planned_width = enlarged(plan.input_width, plan.scale if task.contract.input_kind == "upsampled" else 1)
             verify.prove_tiling(qgraph, plan.tiling, planned_width, lows)
     different, codes = sum(one.different for one in ran), sum(one.codes for one in ran)
     worst = max(range(len(ran)), key=lambda place: (ran[place].beyond, ran[place].different))
@@ -149,7 +150,7 @@ def _measure(runtime: Runtime, pair: Pair, task: SuperResolution) -> _Ran:
     return _Ran(*task.figures(output, pair), *compare(output, ours, fmt), seconds)
 
 
-def judged_by(opened: PlanFile, images: Path | None, graph: Graph, scale: int) -> tuple[SuperResolution, Sequence[Any], bool]:
+def judged_by(opened: PlanFile, images: Path | None, graph: Graph, scale: Scale) -> tuple[SuperResolution, Sequence[Any], bool]:
     """The task that judges a plan, what it reads its samples from, and whether these are those that the plan was
     judged by.
 

@@ -21,6 +21,7 @@ from hwsearch.formats.reading import file_network, readers
 from hwsearch.formats.writing import exporters
 from hwsearch.problem import traced
 from hwsearch.quant import methods
+from searchspaces.data.scale import enlarged, exact, scale_text
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.tiled import check_tiled
 from searchspaces.networks import endings, input_channels, registry, through_spandrel
@@ -111,6 +112,8 @@ class Request:
         methods.check(self.methods)
         object.__setattr__(self, "input_channels", tuple(self.input_channels))
         input_channels.parse(self.input_channels)
+        if self.scale is not None:
+            object.__setattr__(self, "scale", exact(self.scale))
         if (self.storage is None) != (self.study is None):
             raise UsageError("a shared study needs both --storage and --study", "Give the database and the name of the study.")
         if self.storage is not None:
@@ -252,8 +255,7 @@ def pose(request: Request, network: LoadedNetwork | None = None) -> Problem:
     methods.check_exported(request.methods)
     device = catalogue.load(request.target)
     network, graph, (height, width) = sized(request, network or load_network(request), device.default_input)
-    enlarged = network.scale if network.input_kind == "upsampled" else 1
-    size = (height * enlarged, width * enlarged)
+    size = _read_size(network, height, width)
     if graph.uncounted:
         raise UncountedError(
             list(graph.uncounted),
@@ -293,17 +295,21 @@ def sized(request: Request, network: LoadedNetwork, usual: tuple[int, int]) -> t
         UsageError: the network takes multiples of something, and the size that is asked for is none.
     """
     asked = request.input_size or network.size
-    enlarged = network.scale if network.input_kind == "upsampled" else 1
+    step = network.scale.denominator
+    if asked is not None:
+        _check_whole(network, asked)
 
     def at(height: int, width: int) -> Graph:
-        size = (height * enlarged, width * enlarged)
-        return traced.traced(network.module, network.channels, network.name, otherwise=size, keep=request.cache)
+        size = _read_size(network, height, width)
+        graph = traced.traced(network.module, network.channels, network.name, otherwise=size, keep=request.cache)
+        return replace(graph, multiple=math.lcm(graph.multiple, step))
 
-    height, width = asked or min(usual, ONE_SIZE, key=math.prod)
+    height, width = asked or _whole(step, min(usual, ONE_SIZE, key=math.prod))
     graph = at(height, width)
     if graph.size is None:
         height, width = asked or usual
-        if height * enlarged % graph.multiple or width * enlarged % graph.multiple:
+        scale = network.scale if network.input_kind == "upsampled" else 1
+        if height * scale % graph.multiple or width * scale % graph.multiple:
             whole = tuple(max(side // graph.multiple, 1) * graph.multiple for side in (height, width))
             if asked is not None:
                 raise UsageError(
@@ -313,12 +319,35 @@ def sized(request: Request, network: LoadedNetwork, usual: tuple[int, int]) -> t
             height, width = whole
             network = replace(network, remarks=(*network.remarks, _IN_MULTIPLES.format(graph.multiple, height, width)))
     elif asked is None:
-        held = _held(request, network, (height, width))
+        held = _whole(step, _held(request, network, (height, width)))
         if held != (height, width):
             height, width = held
             graph = at(height, width)
         network = replace(network, remarks=(*network.remarks, _FOR_ONE_SIZE.format(network.name, height, width)))
     return replace(network, only=graph.size, multiple=graph.multiple), graph, (height, width)
+
+
+def _read_size(network: LoadedNetwork, height: int, width: int) -> tuple[int, int]:
+    """Height and width of what a network reads for a picture."""
+    scale = network.scale if network.input_kind == "upsampled" else 1
+    return enlarged(height, scale), enlarged(width, scale)
+
+
+def _check_whole(network: LoadedNetwork, size: tuple[int, int]) -> None:
+    """Raise UsageError where a picture of the size is not enlarged to whole pixels."""
+    step = network.scale.denominator
+    if any(side % step for side in size):
+        least = (-(-side // step) * step for side in size)
+        raise UsageError(
+            f"a picture of {size[0]}x{size[1]} pixels (height x width), enlarged {scale_text(network.scale)} times, is no whole "
+            "number of pixels",
+            f"Sides must be multiples of {step}: --input {'x'.join(map(str, least))}.",
+        )
+
+
+def _whole(step: int, size: tuple[int, int]) -> tuple[int, int]:
+    """The size, cut to multiples of a step."""
+    return size[0] // step * step, size[1] // step * step
 
 
 def _held(request: Request, network: LoadedNetwork, size: tuple[int, int]) -> tuple[int, int]:

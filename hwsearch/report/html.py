@@ -28,6 +28,7 @@ from hwsearch.report import figures, layers, tiling
 from hwsearch.report.canvas import Figure
 from hwsearch.report.crops import ERROR_GAIN
 from hwsearch.search import frame_rate
+from searchspaces.data.scale import scale_text
 
 FILE = "report.html"
 PICTURE_BYTES = 1_600_000
@@ -81,6 +82,7 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
     return {
         "r": results,
         "w": units,
+        "scale_text": scale_text,
         "headline": _glue(_headline(results, plan)),
         "summary": [_glue(sentence) for sentence in _summary(results, plan)],
         "warnings": [_glue(sentence) for sentence in _warnings(results)],
@@ -127,7 +129,7 @@ def _glue(text: str) -> str:
 
 def _headline(results: Results, plan: Plan | None) -> str:
     without = f" without {units.listing(plan.dropped)}" if plan is not None and plan.dropped else ""
-    where = f"{results.network} ×{results.scale}{without} on {results.device.title}"
+    where = f"{results.network} ×{scale_text(results.scale)}{without} on {results.device.title}"
     if plan is None:
         return f"{where}: no plan was found"
     quality = plan.measured.loss_db if plan.measured else plan.predicted.loss_db
@@ -138,7 +140,7 @@ def _headline(results: Results, plan: Plan | None) -> str:
 
 
 def _summary(results: Results, plan: Plan | None) -> list[str]:
-    network = f"{results.network} ×{results.scale}"
+    network = f"{results.network} ×{scale_text(results.scale)}"
     asked = f"Asked: the bit-widths, layer by layer, with which {network} runs best on {results.device.title}"
     size = f"for input pictures of {results.input_height}×{results.input_width} pixels (height × width)"
     budgets = units.listing(units.budget(*item) for item in results.budgets.items())

@@ -26,6 +26,7 @@ from hwsearch.documents.versions import versions
 from hwsearch.runs import run as reader
 from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import NOT_COMPARED, Run
+from searchspaces.data.scale import scale_text
 
 if TYPE_CHECKING:
     from hwsearch.documents.results import Results
@@ -131,7 +132,7 @@ class RunDirectory:
                 raise UsageError("there is no run to go on with", "Give its folder: --resume RUN.")
             run = cls.open(request.run_dir)
         else:
-            run = cls.create(request.run_dir, f"{network.name}-x{network.scale}-{device.name}")
+            run = cls.create(request.run_dir, f"{network.name}-x{scale_text(network.scale)}-{device.name}")
         try:
             if request.resume:
                 run.check_same(request, provenance)

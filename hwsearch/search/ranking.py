@@ -15,6 +15,7 @@ import numpy as np
 
 from hwmodels.errors import UncountedError, UsageError
 from hwmodels.numbers import Width
+from hwsearch.documents.bounds import Scale
 from hwsearch.documents.document import Document
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
@@ -69,7 +70,7 @@ class Ranking(Document):
     """A comparison of proxies, and all that it was made from. ``plan_cpu_s``: processor time of measuring one plan."""
 
     network: str
-    scale: int
+    scale: Scale
     weights_sha256: str
     weight_bits: tuple[Width, ...]
     activation_bits: tuple[Width, ...]

@@ -6,15 +6,16 @@ import numpy as np
 
 from hwmodels.compiled import compiled
 from searchspaces.data.bicubic import taps
+from searchspaces.data.scale import Scale, enlarged
 
 
 class Enlargement:
-    """The bicubic enlargement of pictures of one size by a whole ``scale``."""
+    """The bicubic enlargement of pictures of one size by a scale that keeps its sides whole."""
 
-    def __init__(self, height: int, width: int, scale: int) -> None:
-        self.height, self.width, self.scale = height * scale, width * scale, scale
-        self._down = taps(height, self.height, scale)
-        self._across = taps(width, self.width, scale)
+    def __init__(self, height: int, width: int, scale: Scale) -> None:
+        self.height, self.width, self.scale = enlarged(height, scale), enlarged(width, scale), scale
+        self._down = taps(height, self.height, float(scale))
+        self._across = taps(width, self.width, float(scale))
 
     def sees(self, top: int, bottom: int) -> tuple[int, int]:
         """First row, and the one behind the last, that rows ``top`` to ``bottom`` of the enlarged picture are made of."""

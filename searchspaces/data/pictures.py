@@ -20,6 +20,7 @@ from hwmodels.errors import FileError
 from searchspaces.data.bicubic import imresize
 from searchspaces.data.decoding import load_picture, picture_size
 from searchspaces.data.luma import luma
+from searchspaces.data.scale import Scale, at_least, between, enlarged
 
 InputKind = Literal["low", "upsampled"]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
@@ -130,33 +131,34 @@ def split(pictures: Sequence[E], seed: int = 0) -> Split[E]:
     return Split(take(first, first + 32), take(0, search), take(search, first))
 
 
-def make_pair(name: str, rgb: np.ndarray, scale: int, channels: int, input_kind: InputKind = "low") -> Pair:
-    """Degrade a picture ``uint8 [H, W, 3]``: cropped to a multiple of ``scale`` at the right and the bottom, shrunk by
+def make_pair(name: str, rgb: np.ndarray, scale: Scale, channels: int, input_kind: InputKind = "low") -> Pair:
+    """Degrade a picture ``uint8 [H, W, 3]``: cropped at the right and the bottom to what shrinks to whole pixels, shrunk by
     MATLAB's bicubic.
 
     Args:
         channels: 1 works on the rounded luma and does not round the small picture; 3 rounds it to 8 bits.
         input_kind: "upsampled" enlarges the small picture again by bicubic; the network then has factor 1.
     """
-    high = rgb[: rgb.shape[0] // scale * scale, : rgb.shape[1] // scale * scale]
+    step = scale.numerator
+    high = rgb[: rgb.shape[0] // step * step, : rgb.shape[1] // step * step]
     if channels == 1:
         high = np.rint(luma(high))
-    low = imresize(high, 1 / scale)
+    low = imresize(high, float(1 / scale))
     if input_kind == "upsampled":
-        low = imresize(low, scale)
+        low = imresize(low, float(scale))
     planes = low[None] if low.ndim == 2 else low.transpose(2, 0, 1)
     return Pair(name, torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32)).div_(255)[None], high)
 
 
 def pairs(
-    pictures: Sequence[Picture], scale: int, channels: int, input_kind: InputKind = "low", side: int | None = None
+    pictures: Sequence[Picture], scale: Scale, channels: int, input_kind: InputKind = "low", side: int | None = None
 ) -> list[Pair]:
     """``make_pair`` of every picture; only the middle ``side`` x ``side`` pixels (high resolution) when ``side`` is given.
 
     Raises:
         FileError: a picture cannot be read, or is smaller than 16 low-resolution pixels.
     """
-    _require_sizes(pictures, 16 * scale)
+    _require_sizes(pictures, enlarged(at_least(16, scale), scale))
     made = []
     for picture in pictures:
         rgb = _in_colours(picture)
@@ -169,14 +171,15 @@ def pairs(
 
 def crops(
     pictures: Sequence[Picture],
-    scale: int,
+    scale: Scale,
     channels: int,
     input_kind: InputKind = "low",
     count: int = 16,
     size: int = 64,
     seed: int = 0,
 ) -> list[Pair]:
-    """Random patches of ``size`` low-resolution pixels a side, the same number (plus or minus one) from every picture.
+    """Random patches of ``size`` low-resolution pixels a side, or of the next larger side that a fractional scale keeps whole;
+    the same number (plus or minus one) from every picture.
 
     At least ``count``, and at least one of every picture. A patch is degraded as if it were a picture of its own.
 
@@ -184,7 +187,7 @@ def crops(
         FileError: a picture cannot be read, or is smaller than a patch.
     """
     rng = np.random.default_rng(seed)
-    total, edge = max(count, len(pictures)), size * scale
+    total, edge = max(count, len(pictures)), enlarged(at_least(size, scale), scale)
     _require_sizes(pictures, edge)
     made = []
     for i, picture in enumerate(pictures):
@@ -233,11 +236,11 @@ def patches(pairs: Sequence[Pair], count: int, size: int, seed: int = 0) -> list
     for n in range(count):
         pair = pairs[n % len(pairs)]
         height, width = pair.low.shape[2:]
-        h, w = min(size, height), min(size, width)
-        top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
-        factor = pair.high.shape[0] // height
-        high = pair.high[top * factor : (top + h) * factor, left * factor : (left + w) * factor]
-        made.append(Pair(f"{pair.name}#{n}", pair.low[:, :, top : top + h, left : left + w].contiguous(), high))
+        scale = between(pair.high.shape[0], height)
+        step = scale.denominator
+        h, w = min(at_least(size, scale), height), min(at_least(size, scale), width)
+        top, left = (int(rng.integers(0, side // step + 1)) * step for side in (height - h, width - w))
+        made.append(_cut(pair, f"{pair.name}#{n}", (top, left), (h, w)))
     return made
 
 
@@ -278,11 +281,21 @@ def windows(pairs: Sequence[Pair], pixels: float, multiple: int = 1) -> list[Pai
 
 
 def window(pair: Pair, side: int | tuple[int, int]) -> Pair:
-    """The middle of a pair, ``side`` input pixels a side (or height and width), the whole length where that is less."""
+    """The middle of a pair, ``side`` input pixels a side (or height and width), the whole length where that is less;
+    with a fractional scale as much of it as is enlarged to whole pixels."""
     height, width = pair.low.shape[2:]
     tall, wide = side if isinstance(side, tuple) else (side, side)
-    h, w = min(tall, height), min(wide, width)
-    top, left = (height - h) // 2, (width - w) // 2
-    scale = pair.high.shape[0] // height
-    high = pair.high[top * scale : (top + h) * scale, left * scale : (left + w) * scale]
-    return Pair(pair.name, pair.low[:, :, top : top + h, left : left + w].contiguous(), high)
+    step = between(pair.high.shape[0], height).denominator
+    h, w = min(tall, height) // step * step, min(wide, width) // step * step
+    top, left = (height - h) // 2 // step * step, (width - w) // 2 // step * step
+    return _cut(pair, pair.name, (top, left), (h, w))
+
+
+def _cut(pair: Pair, name: str, at: tuple[int, int], size: tuple[int, int]) -> Pair:
+    """A part of a pair, in input pixels whose multiples are whole."""
+    scale = between(pair.high.shape[0], pair.low.shape[2])
+    (top, left), (height, width) = at, size
+    rows, columns = (
+        slice(enlarged(first, scale), enlarged(first + side, scale)) for first, side in ((top, height), (left, width))
+    )
+    return Pair(name, pair.low[:, :, top : top + height, left : left + width].contiguous(), pair.high[rows, columns])

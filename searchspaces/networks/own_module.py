@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError, UsageError
-from searchspaces.networks import input_channels
+from searchspaces.data.scale import Scale
+from searchspaces.networks import input_channels, ratio
 from searchspaces.networks.several_outputs import picture_alone
 
 Size = tuple[int, int]
@@ -69,27 +70,35 @@ def _whole(multiple: int) -> tuple[Size, ...]:
     return tuple(dict.fromkeys((-(-h // multiple) * multiple, -(-w // multiple) * multiple) for h, w in SIZES))
 
 
-def scale_of(module: nn.Module, channels: int, size: Size, target: str) -> tuple[int, str | None]:
+def scale_of(module: nn.Module, channels: int, size: Size, target: str) -> tuple[Scale, str | None]:
     """How many times a module enlarges a picture of a size that it takes; what is said of its results where they are several.
 
     Raises:
         FileError: it fails on that picture.
-        UsageError: it gives no picture of as many channels, or one enlarged by no whole factor.
+        UsageError: it gives no picture of as many channels, or one that is not enlarged by a scale (see ``data.scale``).
     """
-    height, width = size
     try:
         with torch.no_grad():
-            output = module(torch.zeros(1, channels, height, width))
+            output = module(torch.zeros(1, channels, *size))
             said = picture_alone(module, output, channels)
             if said is not None:
-                output = module(torch.zeros(1, channels, height, width))
+                output = module(torch.zeros(1, channels, *size))
     except Exception as error:
         raise FileError(f"{target}: the network fails on a small picture ({type(error).__name__}: {error})") from error
-    shape = tuple(output.shape) if isinstance(output, Tensor) else ()
-    scale = shape[2] // height if len(shape) == 4 else 0
-    if scale < 1 or shape != (1, channels, height * scale, width * scale):
+    if not isinstance(output, Tensor):
         raise UsageError(
-            f"{target}: a picture of {channels}x{height}x{width} becomes {shape or type(output).__name__}",
-            "A network must return the picture, enlarged by a whole factor, with as many channels as it reads.",
+            f"{target}: a picture of {channels}x{size[0]}x{size[1]} becomes {type(output).__name__}",
+            "A network must return the picture as a tensor.",
         )
-    return scale, said
+    first = tuple(output.shape)
+
+    def gives(tried: Size) -> tuple[int, ...] | None:
+        if tried == size:
+            return first
+        try:
+            with torch.no_grad():
+                return tuple(module(torch.zeros(1, channels, *tried)).shape)
+        except Exception:  # whatever the module's own code raises: it is made for other sizes
+            return None
+
+    return ratio.found(gives, channels, size, target), said

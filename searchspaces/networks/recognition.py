@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from hwmodels.errors import FileError, UsageError
+from searchspaces.data.scale import Scale, scale_text
 from searchspaces.networks import checkpoint, through_spandrel
 from searchspaces.networks.input_channels import InputChannels
 from searchspaces.networks.prefixes import choose
@@ -31,7 +32,7 @@ class Recognised:
     """
 
     name: str
-    scale: int | None
+    scale: Scale | None
     scales: tuple[int, ...] = field(default=(), compare=False)
     channels: int = field(default=3, compare=False)
     value_range: str = field(default="0..1", compare=False)
@@ -57,7 +58,7 @@ class _Fit:
     all: int
 
 
-def recognise(path: Path, scale: int | None = None, made: InputChannels | None = None) -> Recognised:
+def recognise(path: Path, scale: Scale | None = None, made: InputChannels | None = None) -> Recognised:
     """What ``look`` finds, and logs it."""
     found = look(path, scale, made)
     _log.warning("%s: recognised as %s.", path.name, found.words)
@@ -66,7 +67,7 @@ def recognise(path: Path, scale: int | None = None, made: InputChannels | None =
     return found
 
 
-def look(path: Path, scale: int | None = None, made: InputChannels | None = None) -> Recognised:
+def look(path: Path, scale: Scale | None = None, made: InputChannels | None = None) -> Recognised:
     """The network whose weights a file holds: a built-in one, or one that spandrel knows.
 
     Args:
@@ -80,9 +81,9 @@ def look(path: Path, scale: int | None = None, made: InputChannels | None = None
     whole = [fit for fit in fits if fit.alike == fit.all]
     found = [fit for fit in whole if scale in (None, fit.scale)]
     names = sorted({fit.spec.name for fit in found})
-    if not names and whole:
+    if not names and whole and scale is not None:
         there = ", ".join(f"{fit.spec.name} x{fit.scale}" for fit in whole)
-        raise UsageError(f"{path}: weights of {there}, not of scale {scale}", "Leave --scale out.")
+        raise UsageError(f"{path}: weights of {there}, not of scale {scale_text(scale)}", "Leave --scale out.")
     if not names:
         return _elsewhere(path, scale, made, f"{path}: weights of none of the built-in networks{_nearest(fits)}")
     if len(names) > 1:
@@ -93,7 +94,7 @@ def look(path: Path, scale: int | None = None, made: InputChannels | None = None
     return Recognised(names[0], known, scales, channels, values, found[0].arguments)
 
 
-def _elsewhere(path: Path, scale: int | None, made: InputChannels | None, none: str) -> Recognised:
+def _elsewhere(path: Path, scale: Scale | None, made: InputChannels | None, none: str) -> Recognised:
     """What spandrel knows, where it can be asked.
 
     Args:
@@ -104,8 +105,10 @@ def _elsewhere(path: Path, scale: int | None, made: InputChannels | None, none: 
         raise FileError(f"{none}; {found.reason}", f"{_HINT} {found.remedy}")
     if found is None:
         raise FileError(f"{none}, nor of those that spandrel knows", _HINT)
-    if scale not in (None, found.scale):
-        raise UsageError(f"{path}: weights of {found.title} x{found.scale}, not of scale {scale}", "Leave --scale out.")
+    if scale is not None and scale != found.scale:
+        raise UsageError(
+            f"{path}: weights of {found.title} x{found.scale}, not of scale {scale_text(scale)}", "Leave --scale out."
+        )
     return Recognised(through_spandrel.NAME, found.scale, (found.scale,), found.channels, family=found.title)
 
 

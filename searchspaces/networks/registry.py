@@ -19,6 +19,7 @@ from hwmodels.errors import FileError, UsageError, closest
 from hwmodels.parts.plugins import execute
 from hwmodels.parts.registry import Part, Registry, instances
 from searchspaces.data.pictures import InputKind
+from searchspaces.data.scale import Scale, scale_text
 from searchspaces.networks.input_channels import InputChannels
 from searchspaces.networks.own_module import picture_of, scale_of
 from searchspaces.networks.spec import NetworkSpec, blueprint
@@ -62,7 +63,7 @@ class LoadedNetwork:
 
     module: nn.Module
     name: str
-    scale: int
+    scale: Scale
     channels: int
     input_kind: InputKind
     weights_sha256: str
@@ -88,14 +89,14 @@ def spec(name: str) -> NetworkSpec:
     return NETWORKS.named(name)
 
 
-def build(name: str, scale: int = 2, **arguments: Any) -> nn.Module:
+def build(name: str, scale: Scale = 2, **arguments: Any) -> nn.Module:
     """A network with random weights, in evaluation mode.
 
     Raises:
         UsageError: unknown name, scale or argument, or there is no memory for a network of these arguments.
     """
     known = spec(name)
-    known.check_scale(scale)
+    scale = known.check_scale(scale)
     for argument, value in arguments.items():
         known.check_argument(argument, value)
     chosen = {**known.arguments, **arguments}
@@ -106,7 +107,7 @@ def build(name: str, scale: int = 2, **arguments: Any) -> nn.Module:
     return known.build(scale=scale, **chosen).eval()
 
 
-def load(name: str, scale: int | None = None, weights: str | Path | None = None, **arguments: Any) -> LoadedNetwork:
+def load(name: str, scale: Scale | None = None, weights: str | Path | None = None, **arguments: Any) -> LoadedNetwork:
     """A built-in network with weights.
 
     Args:
@@ -120,7 +121,7 @@ def load(name: str, scale: int | None = None, weights: str | Path | None = None,
     known = spec(name)
     if scale is None:
         scale = next(iter(known.shipped), known.scales[0])
-    known.check_scale(scale)
+    scale = known.check_scale(scale)
     path = Path(weights) if weights is not None else known.weights(scale)
     if path is None:
         shipped = ", ".join(f"{other.name} x{s}" for other in NETWORKS.values() for s in other.shipped if other.weights(s))
@@ -166,7 +167,7 @@ def _read(path: str | Path, wanted: Mapping[str, Tensor]) -> Weights:
 def load_file(
     target: str,
     weights: str | Path | None = None,
-    scale: int | None = None,
+    scale: Scale | None = None,
     *,
     enlarges: bool = True,
     made: InputChannels | None = None,
@@ -205,7 +206,10 @@ def load_file(
         remarks = (*remarks, f"{target}: {said}")
         _log.warning(remarks[-1])
     if scale is not None and scale != found_scale:
-        raise UsageError(f"{target}: this network enlarges {found_scale} times, not {scale} times")
+        raise UsageError(
+            f"{target}: this network enlarges {scale_text(found_scale)} times, not {scale_text(scale)} times",
+            "Leave --scale out.",
+        )
     return LoadedNetwork(module, Path(file).stem, found_scale, channels, "low", digest, {"model": target}, remarks=remarks)
 
 

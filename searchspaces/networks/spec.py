@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from hwmodels.errors import UsageError, closest
 from searchspaces.data.pictures import InputKind
+from searchspaces.data.scale import Scale, scale_text
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 State = Mapping[str, Tensor]
@@ -67,10 +68,19 @@ class NetworkSpec:
         path = PRETRAINED / self.shipped.get(scale, "none")
         return path if path.is_file() else None
 
-    def check_scale(self, scale: int) -> None:
-        """Raises UsageError when the network is not made for ``scale``."""
-        if scale not in self.scales:
-            raise UsageError(f"{self.name} is not made for scale {scale}", f"Scales: {', '.join(map(str, self.scales))}.")
+    def check_scale(self, scale: Scale) -> int:
+        """``scale``, one of those that the network is made for, all of them whole.
+
+        Raises:
+            UsageError: it is none of them.
+        """
+        if not isinstance(scale, int) or scale not in self.scales:
+            scales = f"Scales: {', '.join(map(str, self.scales))}."
+            raise UsageError(
+                f"{self.name} is not made for scale {scale_text(scale)}",
+                scales if isinstance(scale, int) else f"{scales} A fraction needs a network of your own (--model).",
+            )
+        return scale
 
     def check_argument(self, name: str, value: Any) -> None:
         """Raises UsageError when ``name`` is unknown or ``value`` is not of its default's kind."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError, UsageError
+from searchspaces.data.scale import Scale, scale_text
 from searchspaces.networks import checkpoint
 from searchspaces.networks.input_channels import InputChannels, ways
 from searchspaces.networks.prefixes import views
@@ -84,7 +85,7 @@ def look(path: str | Path, made: InputChannels | None = None) -> Found | Unavail
 
 
 def load(
-    weights: str | Path | None, scale: int | None, arguments: Mapping[str, Any], made: InputChannels | None = None
+    weights: str | Path | None, scale: Scale | None, arguments: Mapping[str, Any], made: InputChannels | None = None
 ) -> LoadedNetwork:
     """The network of a file of weights, ready to be searched.
 
@@ -103,8 +104,10 @@ def load(
         raise FileError(
             f"{weights}: weights of none of the networks that spandrel knows", "`hwsearch inspect` tells what it holds."
         )
-    if scale not in (None, found.scale):
-        raise UsageError(f"{weights}: weights of {found.title} x{found.scale}, not of scale {scale}", "Leave --scale out.")
+    if scale is not None and scale != found.scale:
+        raise UsageError(
+            f"{weights}: weights of {found.title} x{found.scale}, not of scale {scale_text(scale)}", "Leave --scale out."
+        )
     return LoadedNetwork(
         found.module,
         found.identity,

@@ -22,6 +22,7 @@ from searchspaces.data.bicubic import imresize
 from searchspaces.data.decoding import picture_size
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair, Picture
+from searchspaces.data.scale import enlarged, shrunk
 from searchspaces.tasks.image import CALIBRATION_CROPS, SEARCH_SIDE, SuperResolution
 from searchspaces.tasks.task import Network, Quality, Sample, Samples, Signature
 
@@ -55,7 +56,7 @@ class Fidelity(SuperResolution):
         split = pictures.split(self.entries(source), seed=seed)
         calibration, search, evaluation = ([self.read(picture) for picture in role] for role in split)
         crops = pictures.patches(calibration, max(CALIBRATION_CROPS, len(calibration)), CROP_SIDE, seed)
-        side = SEARCH_SIDE // self.contract.scale
+        side = shrunk(SEARCH_SIDE, self.contract.scale)
         middles = [self._judged(pictures.window(pair, side)) for pair in search]
         return Samples(crops, [picture.name for picture in split.calibration], middles, evaluation)
 
@@ -68,7 +69,7 @@ class Fidelity(SuperResolution):
         return picture_size(entry.path)
 
     def read(self, entry: Picture) -> Pair:
-        """A picture, and what the floating-point network makes of it.
+        """A picture, cropped to what a fractional scale keeps whole, and what the floating-point network makes of it.
 
         Raises:
             FileError: it cannot be read, or is too small.
@@ -76,16 +77,20 @@ class Fidelity(SuperResolution):
         rgb = entry.rgb
         if min(rgb.shape[:2]) < SMALLEST:
             raise FileError(f"{entry.path}: too small", f"Pictures must have {SMALLEST}x{SMALLEST} pixels.")
+        step = self.contract.scale.denominator
+        rgb = rgb[: rgb.shape[0] // step * step, : rgb.shape[1] // step * step]
         low: np.ndarray = rgb
         if self.contract.channels == 1:
             grey = all(np.array_equal(rgb[..., 0], rgb[..., k]) for k in (1, 2))
             low = rgb[..., 0].astype(np.float64) if grey else luma(rgb)
         if self.contract.input_kind == "upsampled":
-            low = imresize(low, self.contract.scale)
+            low = imresize(low, float(self.contract.scale))
         planes = low[None] if low.ndim == 2 else low.transpose(2, 0, 1)
         x = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32)).div_(255)[None]
         scale = self.contract.scale if self.contract.input_kind == "low" else 1
-        nothing = np.zeros((x.shape[2] * scale, x.shape[3] * scale, *((3,) if low.ndim == 3 else ())), np.float32)
+        nothing = np.zeros(
+            (enlarged(x.shape[2], scale), enlarged(x.shape[3], scale), *((3,) if low.ndim == 3 else ())), np.float32
+        )
         return self._judged(Pair(entry.name, x, nothing))
 
     def _judged(self, pair: Pair) -> Pair:

@@ -1,7 +1,7 @@
 """Image super-resolution: PSNR and SSIM on the luma against the original, borders shaved, as the literature measures.
 
 Pictures are degraded by MATLAB's bicubic. The network's output is clipped and rounded to 8 bits, because that is what a display
-receives; ``scale`` pixels are shaved from every border (see ``metrics``).
+receives; ``scale`` pixels, rounded up, are shaved from every border (see ``metrics``).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from searchspaces.data.bicubic import imresize
 from searchspaces.data.decoding import picture_size
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair
+from searchspaces.data.scale import between, border, shrunk
 from searchspaces.tasks.luma import output_luma
 from searchspaces.tasks.metrics import mse_y, psnr_from_mse, psnr_y, ssim_y
 from searchspaces.tasks.task import Figures, Network, Quality, Sample, Samples, Signature, Task
@@ -44,12 +45,12 @@ class SuperResolution(Task):
     @classmethod
     def of(cls, pairs: Sequence[Pair]) -> SuperResolution:
         """The task that pairs show: the scale by their sizes."""
-        scale = max(pairs[0].high.shape[0] // pairs[0].low.shape[2], 1)
+        scale = max(between(pairs[0].high.shape[0], pairs[0].low.shape[2]), 1)
         return cls(Signature(scale, pairs[0].low.shape[1]))
 
     @property
     def border(self) -> int:
-        return self.contract.scale
+        return border(self.contract.scale)
 
     @property
     def baseline_name(self) -> str:
@@ -73,14 +74,14 @@ class SuperResolution(Task):
 
     def smallest_input(self, source: Path | None) -> tuple[int, int] | None:
         sides = [self._input_size(entry) for entry in self.entries(source)]
-        longest = SEARCH_SIDE // self.contract.scale
+        longest = shrunk(SEARCH_SIDE, self.contract.scale)
         return min(longest, *(height for height, _ in sides)), min(longest, *(width for _, width in sides))
 
     def _input_size(self, entry: Any) -> tuple[int, int]:
         """Height and width of what the network gets of one of ``entries``, before it is enlarged where it comes so; nothing is
         decoded."""
         height, width = picture_size(entry.path)
-        return height // self.contract.scale, width // self.contract.scale
+        return shrunk(height, self.contract.scale), shrunk(width, self.contract.scale)
 
     def entries(self, source: Path | None) -> Sequence[Any]:
         """What samples are read from, unread: things with a ``name`` and a ``role``.
@@ -151,8 +152,7 @@ class SuperResolution(Task):
     def simplest(self, sample: Sample) -> np.ndarray | None:
         """The input enlarged by bicubic, where it does not come enlarged, as a display shows it."""
         low = sample.low[0].permute(1, 2, 0).double().numpy() * 255
-        factor = sample.high.shape[0] // low.shape[0]
-        enlarged = low if factor == 1 else imresize(low, self.contract.scale)
+        enlarged = low if sample.high.shape[0] == low.shape[0] else imresize(low, float(self.contract.scale))
         shown: np.ndarray = np.clip(np.rint(enlarged), 0, 255)
         return shown[..., 0] if shown.shape[-1] == 1 else shown
 

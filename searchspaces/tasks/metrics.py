@@ -1,7 +1,7 @@
 """PSNR and SSIM by the convention of the super-resolution literature.
 
-Both are taken on the luma of ITU-R BT.601 (16..235), after shaving ``scale`` pixels from every border, with peak 255. The
-network's output is clipped and rounded to 8 bits first, because that is what a display receives.
+Both are taken on the luma of ITU-R BT.601 (16..235), after shaving ``scale`` pixels, rounded up, from every border, with peak
+255. The network's output is clipped and rounded to 8 bits first, because that is what a display receives.
 """
 
 from __future__ import annotations

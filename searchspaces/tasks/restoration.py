@@ -24,6 +24,7 @@ from searchspaces.data.bicubic import imresize
 from searchspaces.data.decoding import picture_size
 from searchspaces.data.luma import luma
 from searchspaces.data.pictures import Pair, Picture
+from searchspaces.data.scale import border, scale_text, shrunk
 from searchspaces.tasks.image import CALIBRATION_CROPS, SEARCH_SIDE, SuperResolution
 from searchspaces.tasks.task import Network, Samples, Signature
 
@@ -50,7 +51,7 @@ class Restoration(SuperResolution):
 
     @property
     def border(self) -> int:
-        return self.contract.scale if self.contract.scale > 1 else 0
+        return border(self.contract.scale) if self.contract.scale > 1 else 0
 
     @property
     def baseline_name(self) -> str:
@@ -60,7 +61,7 @@ class Restoration(SuperResolution):
         split = pictures.split(self.entries(source), seed=seed)
         calibration, search, evaluation = ([self.read(files) for files in role] for role in split)
         crops = pictures.patches(calibration, max(CALIBRATION_CROPS, len(calibration)), CROP_SIDE, seed)
-        side = SEARCH_SIDE // self.contract.scale
+        side = shrunk(SEARCH_SIDE, self.contract.scale)
         middles = [pictures.window(pair, side) for pair in search]
         return Samples(crops, [pair.name for pair in split.calibration], middles, evaluation)
 
@@ -140,11 +141,11 @@ def read_pair(files: PairFiles, contract: Signature) -> Pair:
     """
     low, high = (Picture(files.name, path).rgb for path in (files.low, files.high))
     scale = contract.scale
-    if high.shape[:2] != tuple(scale * side for side in low.shape[:2]):
+    if high.shape[:2] != tuple(scale * side for side in low.shape[:2]):  # sides that no scale keeps whole are equal to none
         (h, w), (tall, wide) = low.shape[:2], high.shape[:2]
         raise FileError(
-            f"{files.high}: {tall}x{wide} pixels (height x width) are not {scale} times the {h}x{w} of {files.low}",
-            f"This network enlarges {scale} times: clean pictures must be exactly so much larger.",
+            f"{files.high}: {tall}x{wide} pixels (height x width) are not {scale_text(scale)} times the {h}x{w} of {files.low}",
+            f"This network enlarges {scale_text(scale)} times: clean pictures must be exactly so much larger.",
         )
     if min(low.shape[:2]) < 16 or not np.ptp(low, axis=(0, 1)).any():
         raise FileError(
@@ -155,7 +156,7 @@ def read_pair(files: PairFiles, contract: Signature) -> Pair:
         low, high = (rgb[..., 0].astype(np.float64) if grey else luma(rgb) for rgb in (low, high))
         high = np.rint(high)
     if contract.input_kind == "upsampled":
-        low = imresize(low, scale)
+        low = imresize(low, float(scale))
     planes = low[None] if low.ndim == 2 else low.transpose(2, 0, 1)
     x = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32)).div_(255)[None]
     return Pair(files.name, x, high)

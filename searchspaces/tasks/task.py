@@ -23,6 +23,7 @@ import numpy as np
 from torch import Tensor
 
 from searchspaces.data.pictures import InputKind
+from searchspaces.data.scale import Scale
 
 Network = Callable[[Tensor], Tensor]
 """A network as tasks see it: one input, a batch of one, to its output; or the inputs of a sequence to theirs."""
@@ -43,7 +44,7 @@ class Signature:
     ``(height, width)`` that inputs are brought to where a task must choose one. ``only``: the one size that it takes at all,
     None: any whose sides are multiples of ``multiple``."""
 
-    scale: int
+    scale: Scale
     channels: int
     input_kind: InputKind = "low"
     size: tuple[int, int] = (224, 224)

@@ -22,6 +22,7 @@ from torch import Tensor
 from hwmodels.errors import FileError
 from searchspaces.data import pictures
 from searchspaces.data.pictures import Picture
+from searchspaces.data.scale import Scale, at_least, between, enlarged, shrunk
 from searchspaces.tasks.image import CALIBRATION_CROPS, CROP_SIDE, SEARCH_SIDE, SuperResolution, to_picture
 from searchspaces.tasks.metrics import mse_y, ssim_y
 from searchspaces.tasks.task import Figures, Network, Sample, Samples
@@ -49,18 +50,23 @@ class Clip:
     low: Tensor
     high: np.ndarray
 
+    @property
+    def scale(self) -> Scale:
+        return between(self.high.shape[1], self.low.shape[2])
+
     def window(self, top: int, left: int, height: int, width: int) -> Clip:
-        """A part of every frame, in pixels of the input."""
-        scale = self.high.shape[1] // self.low.shape[2]
-        rows, columns = (slice(at * scale, (at + side) * scale) for at, side in ((top, height), (left, width)))
+        """A part of every frame, in pixels of the input whose multiples are whole."""
+        scale = self.scale
+        rows, columns = (slice(enlarged(at, scale), enlarged(at + side, scale)) for at, side in ((top, height), (left, width)))
         low = self.low[:, :, top : top + height, left : left + width].contiguous()
         return Clip(self.name, low, self.high[:, rows, columns])
 
     def middle(self, height: int, width: int) -> Clip:
         """The middle of every frame, or all of it where it is smaller."""
         h, w = self.low.shape[2:]
-        height, width = min(height, h), min(width, w)
-        return self.window((h - height) // 2, (w - width) // 2, height, width)
+        step = self.scale.denominator
+        height, width = min(height, h) // step * step, min(width, w) // step * step
+        return self.window((h - height) // 2 // step * step, (w - width) // 2 // step * step, height, width)
 
 
 class Video(SuperResolution):
@@ -72,15 +78,16 @@ class Video(SuperResolution):
 
     def samples(self, source: Path | None, seed: int, network: Network) -> Samples:
         split, rng = pictures.split(self.entries(source), seed=seed), np.random.default_rng(seed)
+        step, crop = self.contract.scale.denominator, at_least(CROP_SIDE, self.contract.scale)
         calibration = [self._read(files, CALIBRATION_FRAMES) for files in split.calibration]
-        height, width = (min(CROP_SIDE, *(clip.low.shape[axis] for clip in calibration)) for axis in (2, 3))
+        height, width = (min(crop, *(clip.low.shape[axis] for clip in calibration)) for axis in (2, 3))
         crops = []
         for number in range(max(CALIBRATION_CROPS, len(calibration))):
             clip = calibration[number % len(calibration)]
             free = (clip.low.shape[2] - height, clip.low.shape[3] - width)
-            top, left = (int(rng.integers(0, side + 1)) for side in free)
+            top, left = (int(rng.integers(0, side // step + 1)) * step for side in free)
             crops.append(clip.window(top, left, height, width))
-        side = SEARCH_SIDE // self.contract.scale
+        side = shrunk(SEARCH_SIDE, self.contract.scale)
         search = [self._read(files, MOST_FRAMES).middle(side, side) for files in split.search]
         return Samples(crops, [files.name for files in split.calibration], search, [*map(self.read, split.evaluation)])
 

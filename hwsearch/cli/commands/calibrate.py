@@ -53,7 +53,7 @@ def calibrate(
     ] = None,
     network: Annotated[str | None, typer.Option(help="For a profile: its network, a built-in one or a NAME of --model.")] = None,
     scale: Annotated[
-        int | None, typer.Option(help="For a profile: the enlargement factor. Default: the network's first.", min=1)
+        str | None, typer.Option(help="For a profile: the enlargement factor. Default: the network's first.", metavar="FACTOR")
     ] = None,
     input_size: Annotated[
         str | None, typer.Option("--input", help="For a profile: the size of the input picture.", metavar="HxW")
@@ -71,7 +71,7 @@ def calibrate(
 
     terminal = Terminal(as_json, quiet)
     if measurements is not None:
-        said = {"network": network, "scale": scale, "precision": precision}
+        said: dict[str, object] = {"network": network, "scale": scale, "precision": precision}
         if size := read_size(input_size):
             said |= {"height": size[0], "width": size[1]}
         of_profile = {name: str(value) for name, value in said.items() if value is not None}

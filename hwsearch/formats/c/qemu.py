@@ -15,10 +15,11 @@ from torch import Tensor
 from hwmodels.errors import UsageError, closest
 from hwsearch.formats.c import calls, write
 from hwsearch.formats.c.emulator import BOARDS, Board, check_tools, compile_firmware, emulator_version, execute
-from hwsearch.formats.running.reach import coarsest_step, receptive_radius
+from hwsearch.formats.running.reach import coarsest_step, enlargement, receptive_radius
 from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.formats.running.windows import windows
 from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.data.scale import between, enlarged
 
 INNER, LEAST_SIDE = 32, 48
 """Sides of windows in input pixels: without their halo, and at least."""
@@ -69,7 +70,8 @@ class QemuPlan:
         self.instructions: Mapping[str, int] = {node.name: 0 for node in qgraph.graph.nodes[1:]}
         graph = qgraph.graph
         self._input, self._output = (qgraph.formats[name] for name in (graph.input.name, graph.output.name))
-        self._halo, self._step = receptive_radius(graph) or 0, coarsest_step(graph)
+        keeps = enlargement(graph).denominator
+        self._halo, self._step = -(-(receptive_radius(graph) or 0) // keeps) * keeps, coarsest_step(graph)
         self._folder = TemporaryDirectory(prefix="hwsearch-qemu-")
 
         @lru_cache(maxsize=8)
@@ -93,11 +95,15 @@ class QemuPlan:
         ]
         tiles = np.concatenate([codes[:, :, y : y + rows, x0 : x0 + columns] for (y, _, _), (x0, _, _) in places])
         outputs, counts = network.run(tiles)
-        scale = outputs.shape[2] // rows
-        whole = np.zeros((1, outputs.shape[1], height * scale, width * scale), np.int64)
+        scale = between(outputs.shape[2], rows)
+        whole = np.zeros((1, outputs.shape[1], enlarged(height, scale), enlarged(width, scale)), np.int64)
+
+        def part(first: int, last: int) -> slice:
+            return slice(enlarged(first, scale), enlarged(last, scale))
+
         for tile, ((y, top, bottom), (x0, left, right)) in zip(outputs, places, strict=True):
-            inner = tile[:, (top - y) * scale : (bottom - y) * scale, (left - x0) * scale : (right - x0) * scale]
-            whole[0, :, top * scale : bottom * scale, left * scale : right * scale] = inner
+            inner = tile[:, part(top - y, bottom - y), part(left - x0, right - x0)]
+            whole[0, :, part(top, bottom), part(left, right)] = inner
         names = (step.node.name for step in network.program.steps)
         self.instructions = {
             name: self.instructions[name] + int(count) for name, count in zip(names, counts.sum(axis=0), strict=True)

@@ -37,6 +37,12 @@ FORMULAS = (
     "CleanDiv",
     "ModularIndexing",
     "IntTrueDiv",
+    "FloatTrueDiv",
+    "FloorToInt",
+    "TruncToInt",
+    "CeilToInt",
+    "ToFloat",
+    "Float",
     "Pow",
     "Symbol",
     "Integer",
@@ -55,6 +61,8 @@ FORMULAS = (
     "true",
     "false",
 )
+_BITS = 53
+"""Of the factors by which a picture is resized: a number of many bits would take its memory."""
 _SYMBOL = re.compile(r"[suz]+\d+")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 KEPT_METADATA = ("nn_module_stack", "stack_trace")
@@ -167,6 +175,8 @@ def _is_formula(text: str) -> bool:
     allowed = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Compare, ast.cmpop, ast.Load)
     for node in ast.walk(tree):
         match node:
+            case ast.keyword(arg="precision", value=ast.Constant(value=bits)) if bits != _BITS:
+                return False
             case ast.Constant(value=int() | float()) | ast.Call() | ast.keyword():
                 continue
             case ast.Constant(value=str(name)) if _SYMBOL.fullmatch(name) or _NUMBER.fullmatch(name):

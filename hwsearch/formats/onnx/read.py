@@ -259,6 +259,9 @@ def check(found: Inspected, size: tuple[int, int]) -> None:
     except (UnicodeDecodeError, IndexError) as error:
         raise FileError(f"{found.path}: ONNX Runtime does not read its names: {error}", "Export it again.") from None
     last = len(given.shape) == 4 and given.shape[3] == found.graph.channels != given.shape[1]
+    sides = given.shape[1:3] if last else given.shape[2:]
+    if len(sides) == 2 and all(isinstance(side, int) for side in sides):  # the runtime takes no other
+        size = (sides[0], sides[1])
     kinds = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
 
     def run(x: Tensor) -> Tensor:

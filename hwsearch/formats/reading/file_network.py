@@ -10,9 +10,11 @@ from pathlib import Path
 
 from hwmodels.errors import FileError, UncountedError, UsageError
 from hwsearch.formats.reading.readers import Inspected, inspect, reader_of
+from searchspaces.data.scale import Scale, scale_text
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.module import GraphModule
 from searchspaces.ir.shapes import shapes
+from searchspaces.networks import ratio
 from searchspaces.networks.input_channels import InputChannels, ways
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.networks.weights import check_finite, sha256
@@ -26,7 +28,7 @@ SAMPLE = 24
 def load(
     path: Path,
     *,
-    scale: int | None = None,
+    scale: Scale | None = None,
     weights: Path | None = None,
     enlarges: bool = True,
     made: InputChannels | None = None,
@@ -66,7 +68,9 @@ def load(
         module = made.before_file(module)
     found_scale = _scale(module.graph, _size(module.graph), path) if enlarges else 1
     if scale is not None and scale != found_scale:
-        raise UsageError(f"{path}: this network enlarges {found_scale} times, not {scale} times")
+        raise UsageError(
+            f"{path}: this network enlarges {scale_text(found_scale)} times, not {scale_text(scale)} times", "Leave --scale out."
+        )
     reader_of(path).check(found, size)
     return LoadedNetwork(
         module,
@@ -91,19 +95,24 @@ def _size(graph: Graph) -> tuple[int, int]:
     return side, side + graph.multiple * (8 // graph.multiple or 1)
 
 
-def _scale(graph: Graph, size: tuple[int, int], path: Path) -> int:
+def _scale(graph: Graph, size: tuple[int, int], path: Path) -> Scale:
     try:
         after = shapes(graph, *size)[graph.output.name]
     except ValueError as error:
         raise FileError(f"{path}: it takes no picture of {size[0]}x{size[1]} pixels (height x width): {error}") from None
-    scale = after[2] // size[0] if len(after) == 4 else 0
-    if scale < 1 or after != (1, graph.channels, size[0] * scale, size[1] * scale):
-        raise UsageError(
-            f"{path}: a picture of {graph.channels}x{size[0]}x{size[1]} (channels x height x width) becomes {tuple(after)}",
-            (graph.channels not in (1, 3) and ways(graph.channels))
-            or "A network must return the picture, enlarged by a whole factor, with as many channels as it reads.",
-        )
-    return scale
+
+    def gives(tried: tuple[int, int]) -> tuple[int, ...] | None:
+        if tried == size:
+            return tuple(after)
+        if graph.size is not None:
+            return None
+        try:
+            return tuple(shapes(graph, *tried)[graph.output.name])
+        except ValueError:
+            return None
+
+    hint = ways(graph.channels) if graph.channels not in (1, 3) else ""
+    return ratio.found(gives, graph.channels, size, str(path), hint)
 
 
 def _widths(found: Inspected) -> dict[str, int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
+from searchspaces.data.scale import Scale, between
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.shapes import shapes
 from searchspaces.ops.contractions.conv import Conv
@@ -36,25 +38,35 @@ def receptive_radius(graph: Graph) -> int | None:
     return math.ceil(reach[graph.output.name])
 
 
+def uncut(graph: Graph) -> str:
+    """Why a network is given pictures in one piece; empty where strips will do."""
+    node = next((node for node in graph.nodes if node.op.window(node.weight_shapes) is None), None)
+    if node is None:
+        return ""
+    if isinstance(node.op, Resize):
+        return f"{node.name} resizes by a fraction, with corners aligned or antialiased, which is not done strip by strip"
+    return "each pixel of this network's output sees the whole picture"
+
+
 def probe_side(graph: Graph) -> int:
     """Side of a picture, about 48 pixels, for which the network is: where something is asked of it that no size changes."""
     return -(-48 // graph.multiple) * graph.multiple
 
 
-def enlargement(graph: Graph) -> int:
+def enlargement(graph: Graph) -> Scale:
     """Output height over input height of a network; 1 for one that refines a picture enlarged beforehand."""
     height, width = graph.size or (probe_side(graph),) * 2
-    return shapes(graph, height, width)[graph.output.name][2] // height
+    return between(shapes(graph, height, width)[graph.output.name][2], height)
 
 
 def coarsest_step(graph: Graph) -> int:
-    """Input pixels to which tiles must be aligned: the largest product of strides on any path, 1 without strides."""
-    unit: dict[str, float] = {}
+    """Input pixels to which tiles must be aligned, so that they begin at a pixel of every tensor: 1 without strides."""
+    unit: dict[str, Fraction] = {}
     for node in graph.nodes:
-        unit[node.name] = unit[node.inputs[0]] if node.inputs else 1.0
+        unit[node.name] = unit[node.inputs[0]] if node.inputs else Fraction(1)
         match node.op:
             case Conv(strides=strides):
                 unit[node.name] *= max(strides)
             case PixelShuffle(factor=factor) | Resize(whole_factor=int(factor)):
                 unit[node.name] /= factor
-    return max(1, math.ceil(max(unit.values())))
+    return math.lcm(*(pitch.numerator for pitch in unit.values()))

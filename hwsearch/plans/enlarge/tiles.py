@@ -18,6 +18,7 @@ from torch import Tensor
 from hwmodels.errors import UsageError
 from hwsearch.formats.running import reach
 from hwsearch.formats.running.runtime import Run
+from searchspaces.data.scale import between, enlarged
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.shapes import shapes
 from searchspaces.ops.base import elements
@@ -95,7 +96,7 @@ def in_strips(
     """Run a network strip by strip.
 
     Args:
-        run: ``[1, C, h, w] -> [1, C', s*h, s*w]`` for any h, w.
+        run: ``[1, C, h, w] -> [1, C', s*h, s*w]`` for any h, w that s keeps whole; ``cut.step`` and the picture must do so.
         height, width: of the picture that ``source`` gives rows of.
         cut: an integer network gives what it gives for the whole where the halo is its receptive radius.
         progress: called after every tile.
@@ -111,11 +112,13 @@ def in_strips(
             right = min(left + cut.width, width)
             before = max(left - cut.halo, 0)
             y = run(rows[:, :, :, before : min(right + cut.halo, width)])
-            scale = y.shape[2] // (below - above)
+            scale = between(y.shape[2], below - above)
             if strip is None:
-                strip = torch.empty((1, y.shape[1], (bottom - top) * scale, width * scale), dtype=y.dtype)
-            inner = y[:, :, (top - above) * scale : (bottom - above) * scale, (left - before) * scale : (right - before) * scale]
-            strip[:, :, :, left * scale : right * scale] = inner
+                strip = torch.empty((1, y.shape[1], enlarged(bottom - top, scale), enlarged(width, scale)), dtype=y.dtype)
+            first, row = enlarged(left, scale), enlarged(top - above, scale)
+            column, columns = enlarged(left - before, scale), enlarged(right - left, scale)
+            inner = y[:, :, row : row + strip.shape[2], column : column + columns]
+            strip[:, :, :, first : first + columns] = inner
             progress()
         assert strip is not None
         yield top, bottom, strip

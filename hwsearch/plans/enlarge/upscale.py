@@ -2,11 +2,13 @@
 
 So memory does not grow with the picture, apart from the moment when Pillow decodes it, and from formats of the output that Pillow
 takes as a whole (see ``writing``). A network that sees the whole picture at once, such as one with a global pool, is given it so.
-Grey stays grey, transparency is enlarged by bicubic, and grey of 16 bits keeps them.
+Grey stays grey, transparency is enlarged by bicubic, and grey of 16 bits keeps them. Where sides must be multiples of something,
+the picture is filled up at its right and bottom with its last pixels, and what they become is cut off.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from hwsearch.plans.enlarge.tiles import Tiles, in_multiples, in_strips, tiles
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data.bicubic_rows import Enlargement
 from searchspaces.data.decoding import PictureRows
+from searchspaces.data.scale import Scale, between, enlarged
 from searchspaces.ir.graph import Graph
 
 
@@ -48,22 +51,23 @@ class Form:
 
 
 def enlarge(
-    network: Run, picture: PictureRows, graph: Graph, scale: int, form: Form, progress: Progress, cut: Tiles | None = None
+    network: Run, picture: PictureRows, graph: Graph, scale: Scale, form: Form, progress: Progress, cut: Tiles | None = None
 ) -> Iterator[np.ndarray]:
     """Enlarge a picture by ``network``, which executes ``graph``.
 
     Args:
         cut: how; by default as ``tiles`` says, or at once where it says that it cannot be cut.
     Yields:
-        Strips of rows from the top, ``uint8`` or ``uint16 [h, scale * width, 1 to 4]``.
+        Strips of rows from the top, ``uint8`` or ``uint16 [h, scale * width, 1 to 4]``, rounded down.
     """
-    height, width = picture.height, picture.width
+    before = scale if reach.enlargement(graph) == 1 else 1
+    filled = _Filled(picture, scale.denominator)
+    height, width = filled.height, filled.width
     luma_only = graph.channels == 1
     bicubic = Enlargement(height, width, scale)
-    before = scale if reach.enlargement(graph) == 1 else 1
 
     def planes(top: int, bottom: int) -> np.ndarray:
-        return colours.values(picture.rows(top, bottom)[..., : 1 if picture.grey else 3], picture.bits, luma_only)
+        return colours.values(filled.rows(top, bottom)[..., : 1 if picture.grey else 3], picture.bits, luma_only)
 
     def read(top: int, bottom: int) -> Tensor:
         used = slice(0, graph.channels)
@@ -81,19 +85,43 @@ def enlarge(
         found = colours.colours(y, chroma, form.grey, form.bits)
         if form.alpha:
             unit = 255 / ((1 << picture.bits) - 1)
-            alpha = bicubic.rows(picture.rows(first, last)[..., -1:] * unit, first, top, bottom)
+            alpha = bicubic.rows(filled.rows(first, last)[..., -1:] * unit, first, top, bottom)
             found = np.concatenate([found, colours.rounded(alpha, form.bits)], axis=2)
         return found
 
-    read_height, read_width = height * before, width * before
+    read_height, read_width = enlarged(height, before), enlarged(width, before)
+    left, wide = _sides(picture, scale)
     network = in_multiples(network, graph.multiple)
     cut = cut or tiles(graph) or Tiles(read_height, read_width, 0)
     with progress.stage("enlarging", cut.count(read_height, read_width)) as stage, torch.no_grad():
         for top, bottom, strip in in_strips(network, read, read_height, read_width, cut, stage.advance):
-            y, grown = strip[0].numpy(), strip.shape[2] // (bottom - top)
+            y, first = strip[0].numpy(), enlarged(top, between(strip.shape[2], bottom - top))
             # What finishes a strip is wider than what the network wrote: some rows at a time.
             for row in range(0, y.shape[1], BAND):
-                yield finished(top * grown + row, y[:, row : row + BAND])
+                made = finished(first + row, y[:, row : row + BAND])[:left, :wide]
+                left -= len(made)
+                if len(made):
+                    yield made
+
+
+def _sides(picture: PictureRows, scale: Scale) -> tuple[int, int]:
+    """Height and width of an enlarged picture."""
+    return math.floor(picture.height * scale), math.floor(picture.width * scale)
+
+
+class _Filled:
+    """A picture with sides that are multiples of ``step``: its last row and column are repeated."""
+
+    def __init__(self, picture: PictureRows, step: int) -> None:
+        self._picture = picture
+        self.height, self.width = (-(-side // step) * step for side in (picture.height, picture.width))
+
+    def rows(self, top: int, bottom: int) -> np.ndarray:
+        """As of ``PictureRows``."""
+        whole = self._picture
+        found = whole.rows(min(top, whole.height - 1), min(bottom, whole.height))
+        missing = (bottom - top - len(found), self.width - whole.width)
+        return np.pad(found, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge") if any(missing) else found
 
 
 BAND = 32
@@ -101,7 +129,7 @@ BAND = 32
 
 
 def upscale(
-    picture: PictureRows, destination: Path, qgraph: QuantizedGraph, scale: int, runtime: str, progress: Progress
+    picture: PictureRows, destination: Path, qgraph: QuantizedGraph, scale: Scale, runtime: str, progress: Progress
 ) -> Enlarged:
     """Enlarge a picture and write it to ``destination`` in the format of its ending, whole or not at all.
 
@@ -113,8 +141,8 @@ def upscale(
     form, remarks = _form(picture, kind)
     whole = tiles(qgraph.graph) is None
     if whole:
-        remarks.append("each pixel of this network's output sees the whole picture, so it was enlarged in one piece")
-    height, width = picture.height * scale, picture.width * scale
+        remarks.append(f"{reach.uncut(qgraph.graph)}, so it was enlarged in one piece")
+    height, width = _sides(picture, scale)
     strips = enlarge(runtimes.runtime(runtime).open_plan(qgraph).run, picture, qgraph.graph, scale, form, progress)
     with replacing(destination) as temporary:
         try:

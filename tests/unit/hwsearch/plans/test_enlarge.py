@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fractional_network import strided
 from PIL import Image
 
+from hwmodels.errors import UsageError
+from hwmodels.tiling.regions import check_local
 from hwsearch.documents.files import scratch
 from hwsearch.documents.progress import Silent
 from hwsearch.formats.running.runtimes import runtime
@@ -20,6 +25,7 @@ from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data.bicubic import imresize
 from searchspaces.data.decoding import PictureRows, load_picture
 from searchspaces.data.luma import luma
+from searchspaces.data.scale import Scale
 from searchspaces.ir.graph import Graph
 from searchspaces.networks.cnn.fsrcnn import FSRCNN
 from searchspaces.networks.cnn.vdsr import VDSR
@@ -61,13 +67,13 @@ def network(request: pytest.FixtureRequest) -> QuantizedGraph:
     return _quantized(module, channels, request.param)
 
 
-def _enlarged(qgraph: QuantizedGraph, pixels: np.ndarray, folder: Path, cut: Tiles | None = None) -> np.ndarray:
+def _enlarged(qgraph: QuantizedGraph, pixels: np.ndarray, folder: Path, cut: Tiles | None = None, scale: Scale = 2) -> np.ndarray:
     Image.fromarray(pixels if pixels.shape[-1] > 1 else pixels[..., 0]).save(folder / "in.png")
     with scratch(folder) as store:
         picture = PictureRows(folder / "in.png", store)
         form = Form(picture.grey, picture.alpha, picture.bits)
         run = runtime("engine").open_plan(qgraph).run
-        return np.concatenate(list(enlarge(run, picture, qgraph.graph, 2, form, Silent(), cut)))
+        return np.concatenate(list(enlarge(run, picture, qgraph.graph, scale, form, Silent(), cut)))
 
 
 def test_strips_join_exactly(network: QuantizedGraph, tmp_path: Path) -> None:
@@ -175,3 +181,65 @@ def test_what_a_format_does_not_hold_is_said(network: QuantizedGraph, tmp_path: 
         assert len(found.remarks) == 1
         assert said in found.remarks[0]
         assert load_picture(tmp_path / f"out.{ending}").shape == (90, 106, 3)
+
+
+@pytest.fixture(scope="module")
+def fractional() -> QuantizedGraph:
+    """Of 3/2: three times by a shuffle, half of that by a stride."""
+    qgraph = _quantized(strided(), 1, "fractional")
+    return replace(qgraph, graph=replace(qgraph.graph, multiple=2))
+
+
+def test_strips_join_exactly_with_a_fractional_scale(fractional: QuantizedGraph, tmp_path: Path) -> None:
+    cut = tiles(fractional.graph)
+    assert cut is not None
+    assert cut.step == 2
+    even = RGBA[:44, :52, :3]
+    whole = _enlarged(fractional, even, tmp_path, Tiles(1000, 1000, cut.halo, 2), Fraction(3, 2))
+    assert whole.shape == (66, 78, 3)
+    assert np.array_equal(_enlarged(fractional, even, tmp_path, Tiles(16, 20, cut.halo, 2), Fraction(3, 2)), whole)
+    assert np.array_equal(_enlarged(fractional, even, tmp_path, scale=Fraction(3, 2)), whole)
+    grey = _enlarged(fractional, even[..., :1], tmp_path, scale=Fraction(3, 2))
+    x = colours.to_network(colours.values(even[..., :1], 8, luma_only=True))
+    y = runtime("engine").open_plan(fractional).run(x)[0].numpy()
+    assert np.array_equal(grey, colours.colours(y, None, True, 8))
+
+
+def test_sides_that_are_not_whole_are_filled_up_and_cut_off(fractional: QuantizedGraph, tmp_path: Path) -> None:
+    """45x53 pixels are 67x79 and a half; the last row and column are repeated before."""
+    odd = _enlarged(fractional, RGBA, tmp_path, scale=Fraction(3, 2))
+    assert odd.shape == (67, 79, 4)
+    filled = _enlarged(fractional, np.pad(RGBA, ((0, 1), (0, 1), (0, 0)), mode="edge"), tmp_path, scale=Fraction(3, 2))
+    assert filled.shape == (69, 81, 4)
+    assert np.array_equal(filled[:67, :79], odd)
+    Image.fromarray(RGBA[:1, :1, :3]).save(tmp_path / "in.png")
+    with scratch(tmp_path) as store:
+        source = PictureRows(tmp_path / "in.png", store)
+        made = upscale(source, tmp_path / "out.png", fractional, Fraction(3, 2), "engine", Silent())
+    assert (made.height, made.width) == (1, 1)
+    assert load_picture(tmp_path / "out.png").shape == (1, 1, 3)
+
+
+class Resized(torch.nn.Module):
+    """An interpolation by a fraction, which no strip is computed by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(x + self.conv(x), scale_factor=1.5, mode="bicubic")
+
+
+def test_an_interpolation_by_a_fraction_is_run_in_one_piece_and_why_is_said(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    qgraph = _quantized(Resized(), 3, "resized")
+    qgraph = replace(qgraph, graph=replace(qgraph.graph, multiple=2))
+    Image.fromarray(RGBA[..., :3]).save(tmp_path / "in.png")
+    with scratch(tmp_path) as store:
+        made = upscale(PictureRows(tmp_path / "in.png", store), tmp_path / "out.png", qgraph, Fraction(3, 2), "engine", Silent())
+    assert (made.height, made.width, made.whole) == (67, 79, True)
+    assert "resizes by a fraction" in made.remarks[0]
+    assert "whole picture" not in made.remarks[0]
+    with pytest.raises(UsageError, match="resizes by a fraction"):
+        check_local(trace.to_workload(qgraph.graph, 24, 32))

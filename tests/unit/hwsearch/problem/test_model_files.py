@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from fractional_network import strided
+from torch import Tensor, nn
+from torch.export import Dim
 
 from hwmodels.errors import FileError, UsageError
 from hwsearch.problem.pose import Request, load_network, pose
@@ -46,3 +50,53 @@ def test_range_and_order_are_wrapped_around_a_file(tmp_path: Path) -> None:
     x = torch.rand(1, 3, 24, 32)
     with torch.no_grad():
         assert torch.allclose(network.module(x), module(x.flip(1) * 255).flip(1) / 255, atol=1e-5)
+
+
+class Resized(nn.Module):
+    """A bicubic enlargement by 1.5, and what a convolution adds to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        large = F.interpolate(x, scale_factor=1.5, mode="bicubic")
+        return large + self.conv(large)
+
+
+@pytest.mark.parametrize("size", [(24, 36), (20, 28)])
+def test_a_file_for_one_size_runs_at_that_size(size: tuple[int, int], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.PixelShuffle(2)).eval()
+    torch.onnx.export(module, (torch.rand(1, 1, *size),), str(tmp_path / "net.onnx"), opset_version=11, dynamo=False)
+    assert pose(Request(model=str(tmp_path / "net.onnx"), target="jetson")).input_size == size
+
+
+@pytest.mark.parametrize("kind", ["dynamic.onnx", "fixed.onnx", "dynamic.pt2", "fixed.pt2", "traced.ts"])
+@pytest.mark.parametrize(("up", "down"), [(3, 2), (4, 3), (0, 0)])
+def test_a_fractional_scale_is_found_in_model_files(up: int, down: int, kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = strided(up, down) if up else Resized().eval()
+    scale = Fraction(up, down) if up else Fraction(3, 2)
+    step, x, path = scale.denominator, torch.rand(1, 1, 24, 36), str(tmp_path / kind)
+    free = kind.startswith("dynamic")
+    if kind.endswith(".onnx"):
+        axes = {"x": {2: "h", 3: "w"}, "y": {2: "tall", 3: "wide"}} if free else None
+        names = {"input_names": ["x"], "output_names": ["y"]}
+        torch.onnx.export(module, (x,), path, opset_version=17, dynamo=False, dynamic_axes=axes, **names)
+    elif kind.endswith(".pt2"):
+        sides = {axis: step * Dim(name, min=4, max=300) for axis, name in ((2, "h"), (3, "w"))}
+        torch.export.save(torch.export.export(module, (x,), dynamic_shapes=(sides,) if free else None), path)
+    else:
+        torch.jit.trace(module, x).save(path)  # type: ignore[no-untyped-call]
+    problem = pose(Request(model=path, target="jetson", input_size=(24, 36)))
+    assert problem.network.scale == scale
+    assert problem.graph.multiple == step
+    output = problem.workload.tensors[-1]
+    assert (output.height, output.width) == (24 * scale, 36 * scale)
+    with pytest.raises(UsageError, match=f"not {step} times"):
+        pose(Request(model=path, scale=step, target="jetson"))
+    if free:
+        with pytest.raises(UsageError, match=r"no whole number of pixels") as refused:
+            pose(Request(model=path, target="jetson", input_size=(25, 36)))
+        assert f"--input {24 + step}x36" in refused.value.hint
