@@ -173,17 +173,32 @@ def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> PricedPlan
     return price(problem, row, plan.name, opened.remarks + _remarks(space, row, wanted), request)
 
 
+NAMED = 3
+"""Layers or tensors that a remark names at most."""
+
+
 def _remarks(space: SearchSpace, row: PlanRow, asked: Sequence[Width | None]) -> tuple[str, ...]:
-    """What became wider than asked for, because it is not on offer, or kept wider in any case."""
-    said = []
+    """What became wider than asked for, because it is not on offer, or kept wider in any case: one sentence for all that share
+    their kind, their width and the reason."""
+    counts = {"layer": len(space.layer_names), "tensor": len(space.group_names)}
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for d, (name, bits) in enumerate(zip(space.names, asked, strict=True)):
         got = space.widths(d)[row[d]]
         if bits is not None and bits != got:
-            kind = "layer" if d < len(space.layer_names) else "tensor"
+            kind = "layer" if d < counts["layer"] else "tensor"
             offered = bits in space.widths(d)
             why = f"{bits} bits are kept in {row.formats[d]} there" if offered else f"{bits} bits are not available there"
-            said.append(f"{kind} {name} gets {written(got)}: {why}")
-    return tuple(said)
+            alike.setdefault((kind, written(got), why), []).append(name)
+    return tuple(_remark(kind, names, counts[kind], got, why) for (kind, got, why), names in alike.items())
+
+
+def _remark(kind: str, names: Sequence[str], of: int, got: str, why: str) -> str:
+    if len(names) == 1:
+        return f"{kind} {names[0]} gets {got}: {why}"
+    if len(names) == of:
+        return f"all {of} {kind}s get {got}: {why}"
+    more = ", ..." if len(names) > NAMED else ""
+    return f"{len(names)} of {of} {kind}s get {got}: {why} ({', '.join(names[:NAMED])}{more})"
 
 
 def document(price: PricedPlan) -> dict[str, Any]:
