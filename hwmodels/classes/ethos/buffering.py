@@ -105,6 +105,16 @@ class Estimate(NamedTuple):
     read: float
 
 
+class Offer(NamedTuple):
+    """Weights read where they are stored (``plain``), or from a copy (``made``) that takes ``taken`` bytes; ``alone``: slices of
+    a copy that is begun with nothing to hide behind, else 0."""
+
+    plain: Estimate
+    made: Estimate
+    taken: int
+    alone: int
+
+
 def estimate(
     op: Weighing, slices: Sequence[int], array: Array, homes: Homes, copied: bool, hidden: float, double: bool
 ) -> Estimate:
@@ -214,41 +224,43 @@ def decide(op: Weighing, before: Before, room: float, array: Array, homes: Homes
     ahead = op.hides and both[0] < before.room
     slack = before.cycles if ahead else STARTUP_CYCLES if begins else 0.0
     made = estimate(op, ends, array, homes, True, slack, double)
-    if not _pays(op, before, room, sum(both), plain, made, homes, dominated, len(sizes) if begins else 0, time, passes):
+    offer = Offer(plain, made, sum(both), len(sizes) if begins else 0)
+    inputs = _inputs_beside(op, offer, before.room, room, homes)
+    if inputs is None:
+        return None
+    without = max(plain.run, plain.weights, inputs)
+    if without < _with_copy(offer, inputs, dominated) or (passes == 1 and time + made.weights > without):
         return None
     return Buffered(both, (len(sizes) - 1) % 2 if double else 0, ahead, ends[1] / channels, made.tail)
 
 
-def _pays(
-    op: Weighing,
-    before: Before,
-    room: float,
-    taken: int,
-    plain: Estimate,
-    made: Estimate,
-    homes: Homes,
-    dominated: bool,
-    alone: int,
-    time: float,
-    passes: int,
-) -> bool:
-    """Whether a copy that takes ``taken`` bytes is no slower than none, and better than an input on the chip; ``alone``: slices
-    of a copy that is begun with nothing to hide behind, else 0."""
-    inputs, size = made.inputs, op.stripe.in_h * op.stripe.in_w * op.stripe.in_c * op.stripe.in_bytes
-    if op.choice and not op.inside:
-        staged = plain.read / homes.onchip.input_rate + homes.onchip.read_latency
-        kept, copied = max(plain.run, plain.weights, staged), max(made.full, made.weights, made.inputs)
-        fits = size + taken <= room
-        if not fits and size < before.room and kept < copied and kept < made.inputs:
-            return False
-        if fits:
-            inputs = made.read / homes.onchip.input_rate + homes.onchip.read_latency
-    old, new = max(plain.run, plain.weights, inputs), max(made.full, made.weights, inputs)
-    if dominated:
-        # Where the array is slowest anyway, what little is visible counts for nothing.
-        new -= made.full - made.run if made.full - made.run < STARTUP_CYCLES else 0.0
-        new -= alone * STARTUP_CYCLES / 2 if alone > 1 and made.full == new else 0.0
-    return old >= new and not (passes == 1 and time + made.weights > old)
+def _inputs_beside(op: Weighing, offer: Offer, before: float, room: float, homes: Homes) -> float | None:
+    """Cycles of reading the inputs where a copy is made; None: the input stays on the chip instead and saves more.
+
+    Args:
+        before: bytes on the chip that the operation before leaves.
+        room: bytes on the chip that nothing else takes meanwhile.
+    """
+    plain, made = offer.plain, offer.made
+    if not op.choice or op.inside:
+        return made.inputs
+    size = op.stripe.in_h * op.stripe.in_w * op.stripe.in_c * op.stripe.in_bytes
+    if size + offer.taken <= room:
+        return made.read / homes.onchip.input_rate + homes.onchip.read_latency
+    kept = max(plain.run, plain.weights, plain.read / homes.onchip.input_rate + homes.onchip.read_latency)
+    copied = max(made.full, made.weights, made.inputs)
+    return None if size < before and kept < copied and kept < made.inputs else made.inputs
+
+
+def _with_copy(offer: Offer, inputs: float, dominated: bool) -> float:
+    """Cycles with the copy; where the array is slowest anyway (``dominated``), what little is visible counts for nothing."""
+    made = offer.made
+    cycles, visible = max(made.full, made.weights, inputs), made.full - made.run
+    if dominated and visible < STARTUP_CYCLES:
+        cycles -= visible
+    if dominated and offer.alone > 1 and made.full == cycles:
+        cycles -= offer.alone * STARTUP_CYCLES / 2
+    return cycles
 
 
 def copies(
