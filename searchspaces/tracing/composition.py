@@ -1,4 +1,4 @@
-"""What an ATen operator is composed of: torch's own decompositions, applied to one call."""
+"""What an ATen operator is composed of: torch's own decompositions and ours (``spellings``), applied to one call."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from torch import Tensor, fx
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from searchspaces.tracing.spellings import SPELLINGS, spelled
+
 
 @cache
 def _table() -> dict[Any, Any]:
-    return dict(core_aten_decompositions())
+    return {**core_aten_decompositions(), **SPELLINGS}
 
 
 def names() -> frozenset[str]:
@@ -32,14 +34,17 @@ def composed_of(call: fx.Node) -> fx.GraphModule | None:
     def run(*tensors: Tensor) -> Any:
         given = dict(zip(sources, tensors, strict=True))
         args, kwargs = fx.map_arg((call.args, call.kwargs), given.__getitem__)
-        return call.target(*args, **kwargs)  # type: ignore[operator]  # the target of a call is an overload of ATen
+        return (spelled(call.target) or call.target)(*args, **kwargs)  # type: ignore[operator]  # the target of a call is an overload of ATen
 
     try:
         with torch.no_grad():
             made = make_fx(run, decomposition_table=_table(), tracing_mode="fake")(
-                *(torch.empty(tuple(example.shape), dtype=example.dtype) for example in examples)
+                *(torch.empty_strided(example.shape, example.stride(), dtype=example.dtype) for example in examples)
             )
     except Exception:  # whatever a decomposition raises: then there is none
         return None
     inner = [node for node in made.graph.nodes if node.op == "call_function"]
-    return None if any(node.target is call.target for node in inner) else made
+    again = [node for node in inner if node.target is (spelled(call.target) or call.target)]
+    if any(node.args[1:] == call.args[1:] for node in again):
+        return None
+    return made if not again or spelled(call.target) else None

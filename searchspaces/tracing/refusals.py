@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -15,6 +17,7 @@ from torch import Tensor, fx, nn
 from hwmodels.errors import FileError
 from searchspaces.tracing.aten import packet
 from searchspaces.tracing.sizes import runs
+from searchspaces.tracing.spellings import LONGEST
 
 _RECURRENT = "a recurrent layer: every place waits for the one before it, which nothing here computes in integers"
 _SPECTRUM = "a Fourier transform: no device here has integers for complex values"
@@ -22,6 +25,7 @@ COMPLEX = "complex numbers, which no device here has integers for; real and imag
 _STRIDES = "a view by distances in memory; the same by `view`, `permute` or `unfold` is traced"
 _PLACES = "which places it takes depends on the values of the picture"
 _RUNNING = "a running total: every place waits for the one before it, which nothing here computes in integers"
+_LONG = f"a running total over more than {LONGEST} places, each of which waits for the one before it"
 OWN_PLACES = "every value has a place of its own; `index_select`, slices and `flip`, the same for a whole axis, are traced"
 RANDOM = "random numbers: the network gives another picture at every run"
 ONE_COURSE = (
@@ -36,7 +40,8 @@ _REASONS: dict[str, tuple[str, ...]] = {
     _STRIDES: ("as_strided",),
     _PLACES: ("argmax", "argmin", "argsort", "sort", "topk", "kthvalue", "nonzero", "unique", "bincount", "bucketize",
               "searchsorted", "median", "nanmedian", "mode"),
-    _RUNNING: ("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"),
+    _LONG: ("cumsum",),
+    _RUNNING: ("cumprod", "cummax", "cummin", "logcumsumexp"),
     OWN_PLACES: ("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim"),
     RANDOM: ("rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "normal", "bernoulli", "dropout",
               "multinomial"),
@@ -44,6 +49,7 @@ _REASONS: dict[str, tuple[str, ...]] = {
 _REASON_OF = {name: reason for reason, names in _REASONS.items() for name in names}
 _OURS = Path(__file__).parents[2]
 _TORCH = Path(torch.__file__).parent
+_INSTALLED = (*{str(Path(place)) + os.sep for place in (sys.prefix, sys.base_prefix, _TORCH)}, str(_OURS / "searchspaces"), "<")
 
 
 def reason(call: fx.Node) -> str | None:
@@ -79,6 +85,28 @@ def nothing_further(call: fx.Node) -> str | None:
     if any(isinstance(side, torch.SymInt) for one in several if isinstance(one, Tensor) for side in one.shape):
         return "how many values it gives depends on those of the picture"
     return None
+
+
+class _OwnPlaces:
+    """All functions in files that are neither torch's, ours nor of an installed program: of a module, those that it calls."""
+
+    def __contains__(self, place: tuple[str, str]) -> bool:
+        return not place[0].startswith(_INSTALLED)
+
+
+@contextlib.contextmanager
+def own_lines() -> Iterator[None]:
+    """While it exports, torch keeps the lines of functions that ``forward`` calls, too; alone it keeps those called ``forward``.
+    Where a version of torch keeps no such list, lines are those of ``forward``."""
+    before = getattr(fx.proxy, "_STACK_TRACE_ANCHORS", None)
+    if before is None:
+        yield
+        return
+    fx.proxy._STACK_TRACE_ANCHORS = _OwnPlaces()  # type: ignore[assignment]  # asked for what it holds, and nothing else
+    try:
+        yield
+    finally:
+        fx.proxy._STACK_TRACE_ANCHORS = before
 
 
 def of_export(error: Exception, module: nn.Module, example: Tensor, name: str) -> FileError:

@@ -262,7 +262,7 @@ def _with_formulas(traced: _Traced, step: int, sizes: tuple[Size, ...]) -> Graph
 
 def _exported(module: nn.Module, given: tuple[torch.Tensor, ...], name: str) -> Any:
     try:
-        with torch.no_grad(), _quiet(), _without_collection(), KnownMasks(module):
+        with torch.no_grad(), _quiet(), _without_collection(), refusals.own_lines(), KnownMasks(module):
             return torch.export.export(module, given, strict=False)
     except Exception as error:  # whatever the module's own code or the exporter raises
         raise refusals.of_export(error, module, given[0], name) from error

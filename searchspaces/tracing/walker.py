@@ -7,7 +7,7 @@ is an ``Unknown`` node and a line in ``uncounted``: operator, module, source lin
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from searchspaces.ops.moves.move import Expand, Permute, Reshape
 from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Mean, Reduction, Std
 from searchspaces.ops.state import Remember, State
-from searchspaces.tracing import composition, refusals
+from searchspaces.tracing import complex_pairs, composition, refusals
 from searchspaces.tracing.aten import HANDLERS, Value, operator_name, tensor_name
 from searchspaces.tracing.calls import (
     arithmetic,
@@ -37,6 +37,7 @@ from searchspaces.tracing.calls import (
     writes,
 )
 from searchspaces.tracing.calls.writes import Blank, in_place, partly, untold, write
+from searchspaces.tracing.spellings import spelled
 from searchspaces.tracing.statistics import match_moment
 
 MOMENTS: Mapping[str, Op] = {"mean": Mean(), "std": Std()}
@@ -88,12 +89,22 @@ class Walker:
         for call in self.program.graph.nodes:
             if call.op == "placeholder":
                 target = constants.get(call.name)
-                self.values[call] = next(given) if target is None else _constant(state[target])
+                self.values[call] = self._given(call, given) if target is None else _constant(state[target])
             elif call.op == "get_attr":
                 self.values[call] = operator.attrgetter(str(call.target))(self.program.graph_module)
             elif call.op == "call_function" and call in needed:
                 self._call(call)
         return self._up_to_output()
+
+    def _given(self, call: fx.Node, given: Iterator[str]) -> str:
+        """The picture or a state, in their order.
+
+        Raises:
+            FileError: the program reads something else.
+        """
+        if call.name not in self.program.graph_signature.user_inputs:
+            raise FileError(f"the network uses {call.target}, which is no tensor", "It must compute with tensors of torch alone.")
+        return next(given)
 
     def _up_to_output(self) -> list[Node]:
         outputs = self.program.graph.output_node().args[0]
@@ -144,9 +155,9 @@ class Walker:
         try:
             if refusals.is_random(call):
                 raise NotRead(refusals.RANDOM)
-            if not constant and refusals.is_complex(call):
-                raise NotRead(refusals.reason(call) or refusals.COMPLEX)
-            if (blank := partly(self, call)) is not None:
+            if not constant and (refusals.is_complex(call) or complex_pairs.takes(call)):
+                self.values[call] = self._of_pairs(call)
+            elif (blank := partly(self, call)) is not None:
                 self.values[call] = blank
             elif moment is not None and isinstance(self.values.get(moment.source), str):
                 source = self.values[moment.source]
@@ -159,7 +170,7 @@ class Walker:
                 with torch.no_grad():
                     found = call.target(*args, **kwargs)  # type: ignore[operator]  # arguments of fx are nodes here, targets overloads of ATen
                 self.values[call] = _several(found) if isinstance(found, tuple | list) else found
-            elif name in HANDLERS:
+            elif name in HANDLERS and not (spelled(call.target) and composition.composed_of(call)):
                 self.values[call] = HANDLERS[name].read(self, call)
             else:
                 self.values[call] = self._composed(call)
@@ -184,18 +195,30 @@ class Walker:
 
     def _composed(self, call: fx.Node) -> Value:
         """The value of a call without a handler: what it is composed of is walked in its place."""
-        if (reason := refusals.reason(call)) is not None:
+        reason = refusals.reason(call)
+        if reason is not None and spelled(call.target) is None:
             raise NotRead(reason)
         parts = composition.composed_of(call) if len(self.within) < DEEPEST else None
         if parts is None:
-            raise NotRead("")
+            raise NotRead(reason or "")
+        return self._walked(call, parts)
+
+    def _of_pairs(self, call: fx.Node) -> Value:
+        """The value of a call with complex numbers, which are pairs of real ones here."""
+        parts = complex_pairs.as_pairs(call)
+        if parts is None:
+            raise NotRead(refusals.reason(call) or refusals.COMPLEX)
+        return self._walked(call, parts)
+
+    def _walked(self, call: fx.Node, parts: fx.GraphModule) -> Value:
+        """The value of a call that is made up of others."""
         outside = iter(call.all_input_nodes)
         self.within.append(call)
         before = len(self.uncounted)
         try:
             for inner in parts.graph.nodes:
                 if inner.op == "placeholder":
-                    self.values[inner] = self.values[next(outside)]
+                    self.values[inner] = complex_pairs.constant(self.values[next(outside)])
                 elif inner.op == "get_attr":
                     self.values[inner] = operator.attrgetter(str(inner.target))(parts)
                 elif inner.op == "call_function":

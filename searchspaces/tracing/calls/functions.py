@@ -17,6 +17,7 @@ from searchspaces.ops.reading import NotRead
 from searchspaces.ops.reductions.reduce import Max, Sum
 from searchspaces.tracing.aten import Value, Walk, arguments, axes_of, handles, loose_name, packet, shape, tensor_name
 from searchspaces.tracing.calls.arithmetic import affine, as_operand
+from searchspaces.tracing.spellings import STRAIGHT
 
 
 def _unary(walk: Walk, call: fx.Node, op: act.Activation, weights: Mapping[str, Tensor] | None = None) -> Value:
@@ -51,10 +52,6 @@ def _elu(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
     alpha, scale, inner = (float(a[name]) for name in ("alpha", "scale", "input_scale"))
     return _within(walk, call, act.Elu(alpha * inner), inner, scale / inner)
-
-
-STRAIGHT = 15.0
-"""Where a softplus is its argument within single precision: exp(-15) is 3e-7."""
 
 
 @handles("softplus.default", becomes=(act.Softplus, Affine))

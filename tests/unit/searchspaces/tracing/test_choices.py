@@ -72,6 +72,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "selu": F.selu,
     "celu": lambda x: F.celu(x, 0.7),
     "softplus": lambda x: F.softplus(x, beta=2.0),
+    "softplus, straight early": lambda x: F.softplus(x, beta=2.0, threshold=0.5),
     "rrelu": lambda x: F.rrelu(x, training=False),
     "log softmax": lambda x: F.log_softmax(100 * x, 1),
     "log sum exp": lambda x: x - torch.logsumexp(x, 1, keepdim=True) + torch.logsumexp(x, 1).unsqueeze(1).exp(),
@@ -123,7 +124,6 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     ),
     "by zero": (lambda x: torch.remainder(x, 0.0), "by zero"),
     "bytes": (lambda x: (255 * x).to(torch.uint8).float(), "return the picture in floating point"),
-    "straight early": (lambda x: F.softplus(x, threshold=0.5), "straight above 0.5"),
     "no batch": (lambda x: x[0, 0, :1, :1] + F.fold(F.unfold(x, 1)[0], x.shape[-2:], 1)[:8], "of what is no batch"),
 }
 

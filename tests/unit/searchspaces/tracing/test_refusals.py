@@ -117,15 +117,15 @@ class Rows(nn.Module):
 
 
 REASONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
-    "cumsum": (lambda s, x: x.cumsum(3), "a running total"),
+    "cumprod": (lambda s, x: x.cumprod(3), "a running total"),
     "gather": (
         lambda s, x: x.gather(3, torch.arange(x.shape[2]).view(-1, 1).expand(x.shape) % 5),
         "every value has a place of its own",
     ),
     "gru": (lambda s, x: s.by(s.gru, x), "a recurrent layer"),
     "lstm": (lambda s, x: s.by(s.lstm, x), "a recurrent layer"),
-    "view_as_complex": (
-        lambda s, x: torch.view_as_real(torch.view_as_complex(x.unflatten(3, (-1, 2)).contiguous()) * 1j).flatten(3),
+    "angle": (
+        lambda s, x: torch.view_as_complex(x.unflatten(3, (-1, 2)).contiguous()).angle().repeat_interleave(2, 3),
         "complex numbers",
     ),
     "fft_rfft2": (lambda s, x: torch.fft.irfft2(torch.fft.rfft2(x), s=x.shape[-2:]), "a Fourier transform"),

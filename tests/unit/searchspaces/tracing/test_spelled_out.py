@@ -1,0 +1,160 @@
+"""Operators that are put together from others: distances, running totals, filled places, views by distances in memory, complex
+numbers; and lines of functions that ``forward`` calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from searchspaces.ir.graph import execute
+from searchspaces.ops.input import Unknown
+from searchspaces.tracing.trace import trace
+
+WIDTH = 8
+
+
+class Between(nn.Module):
+    """A convolution, what a function makes of its channels, and another convolution."""
+
+    def __init__(self, body: Callable[[Between, Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head, self.tail, self.body = nn.Conv2d(3, WIDTH, 3, padding=1), nn.Conv2d(WIDTH, 3, 3, padding=1), body
+        self.keys = nn.Parameter(torch.rand(5, WIDTH))
+        self.turns: Tensor
+        self.register_buffer("turns", torch.polar(torch.ones(WIDTH // 2), torch.linspace(0, 3, WIDTH // 2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.tail(self.body(self, self.head(x)))
+        return found
+
+
+def tokens(y: Tensor) -> Tensor:
+    return y.flatten(2).mT
+
+
+def near(p: float) -> Callable[[Between, Tensor], Tensor]:
+    """Attention by distances to five keys of every place, in one row of places each: few enough for the plain kernel."""
+
+    def body(net: Between, y: Tensor) -> Tensor:
+        rows = y.permute(0, 2, 3, 1).unsqueeze(3)
+        weights = torch.softmax(-torch.cdist(rows, net.keys.expand(*rows.shape[:3], -1, -1), p=p), -1)
+        return (weights @ net.keys).squeeze(3).permute(0, 3, 1, 2)
+
+    return body
+
+
+def among_themselves(net: Between, y: Tensor) -> Tensor:
+    pooled = tokens(F.adaptive_avg_pool2d(y, 2))
+    return y + torch.cdist(pooled, pooled).mean((1, 2)).view(-1, 1, 1, 1)
+
+
+def rotated(net: Between, y: Tensor) -> Tensor:
+    pairs = torch.view_as_complex(y.permute(0, 2, 3, 1).unflatten(3, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs * net.turns).flatten(3).permute(0, 3, 1, 2)
+
+
+def by_parts(net: Between, y: Tensor) -> Tensor:
+    z = torch.complex(y[:, :4], y[:, 4:]) * (0.5 + 2j) + torch.polar(y[:, :4].abs(), y[:, 4:])
+    z = torch.cat([z.conj().transpose(2, 3)[:, 1:].transpose(3, 2), -z[:, :1]], 1)
+    return torch.cat([z.real, z.imag], 1) + z.abs().repeat(1, 2, 1, 1)
+
+
+def in_windows(net: Between, y: Tensor) -> Tensor:
+    """Windows of 3x3 by distances in memory, as people write an unfold by themselves."""
+    y = F.pad(y, (1, 1, 1, 1)).contiguous()
+    count, channels, height, width = y.shape
+    steps = y.stride()
+    cut = torch.as_strided(y, (count, channels, height - 2, width - 2, 3, 3), (*steps, *steps[2:]))
+    return cut.amax((-1, -2))
+
+
+def every_second(net: Between, y: Tensor) -> Tensor:
+    y = y.contiguous()
+    count, channels, height, width = y.shape
+    half = torch.as_strided(y, (count, channels, width, height // 2), (*y.stride()[:2], 1, 2 * width))
+    return half.transpose(2, 3).repeat_interleave(2, 2)[:, :, :height]
+
+
+def filled_in_place(net: Between, y: Tensor) -> Tensor:
+    y = y.clone()
+    y.index_fill_(1, torch.tensor([0, 3]), 0.25)
+    return y
+
+
+SPELLED: dict[str, Callable[[Between, Tensor], Tensor]] = {
+    "distances to keys": near(2.0),
+    "sums of differences": near(1.0),
+    "largest differences": near(float("inf")),
+    "distances among themselves": among_themselves,
+    "running total of channels": lambda net, y: y.cumsum(1),
+    "running total of rows": lambda net, y: y.cumsum(-2) / 8,
+    "filled channels": lambda net, y: y.index_fill(1, torch.tensor([0, -3]), 0.25),
+    "filled rows": lambda net, y: y.index_fill(2, torch.tensor([0, 3]), 0.25),
+    "filled in place": filled_in_place,
+    "straight early": lambda net, y: F.softplus(y, beta=2.0, threshold=0.7),
+    "rotary embedding": rotated,
+    "real and imaginary parts": by_parts,
+    "one behind the other": lambda net, y: torch.as_strided(
+        y.contiguous(), (len(y), y.shape[1], y[0, 0].numel()), (y[0].numel(), y[0, 0].numel(), 1)
+    ).view(y.shape),
+    "windows by distances": in_windows,
+    "every second row by distances": every_second,
+}
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_the_graph_is_the_module(name: str) -> None:
+    module = Between(SPELLED[name]).eval()
+    graph, x = trace(module, 3, name), torch.rand(1, 3, 12, 16)
+    assert graph.uncounted == ()
+    if graph.size not in (None, (12, 16)):
+        graph = trace(module, 3, name, size=(12, 16))
+    with torch.no_grad():
+        wanted = module(x)
+    assert float((execute(graph, x) - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
+
+
+LEFT: dict[str, tuple[Callable[[Between, Tensor], Tensor], str]] = {
+    "another distance": (near(3.0), "_cdist_forward"),
+    "a total of every place": (
+        lambda net, y: F.interpolate(y, size=(40, 40)).flatten(2).cumsum(2).view(*y.shape[:2], 40, 40),
+        "a running total over more than 1024 places",
+    ),
+    "the diagonal by distances": (
+        lambda net, y: y + torch.as_strided(y.contiguous(), (1, 8, 5, 1), (0, 9, y.shape[3] + 1, 1)).mean(2, keepdim=True),
+        "a view by distances in memory",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_others_are_refused_by_their_reason(name: str) -> None:
+    body, reason = LEFT[name]
+    assert any(reason in line for line in trace(Between(body).eval(), 3, name).uncounted)
+
+
+class Helped(nn.Module):
+    """What cannot be traced stands in a method that ``forward`` calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ordered(self.conv(x))
+
+    def ordered(self, y: Tensor) -> Tensor:
+        return y.sort(1)[0]
+
+
+def test_the_line_is_that_of_the_method_that_calls() -> None:
+    graph = trace(Helped().eval(), 3, "helped")
+    line = Helped.ordered.__code__.co_firstlineno + 1
+    (said,) = graph.uncounted
+    assert f"(test_spelled_out.py:{line})" in said
+    assert any(isinstance(node.op, Unknown) for node in graph.nodes)
