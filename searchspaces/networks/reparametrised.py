@@ -6,6 +6,8 @@ Two reparametrizations of PyTorch leave parts in a checkpoint where the network 
     weight norm      w = g v / |v|          ``weight_g``, ``weight_v``; ``original0``, ``original1``
     spectral norm    w = o / (u' O v)       ``weight_orig``, ``weight_u``, ``weight_v``; ``original``, ``0._u``, ``0._v``
 
+A weight may have several one behind the other; of those of ``parametrizations`` the second and later ones are spectral norms.
+
 with ``|v|`` over all axes but those that ``g`` has, and ``O`` the matrix of ``o`` whose rows are its output channels.
 (Salimans and Kingma 2016; Miyato et al. 2018.)
 """
@@ -67,12 +69,28 @@ def put_together(tensors: Mapping[str, Tensor], kept: Collection[str] = ()) -> t
             if key in made or not all(part in made for part in own) or f".{key}".endswith(tuple(f".{name}" for name in kept)):
                 continue
             weight = formula(*(made[part].double() for part in own))
+            further = _further(f"{before}parametrizations.{name}", made, own)
+            for vectors in further:
+                if weight is not None:
+                    weight = None if vectors is None else _spectral_norm(weight, *(made[part].double() for part in vectors))
             if weight is None:
                 continue
-            joined[key] = what
+            joined[key] = what if not further else f"{what} and spectral norm"
+            gone = {*own[1:], *(part for vectors in further if vectors for part in vectors)}
             whole = {own[0]: (key, weight.to(made[own[0]].dtype))}
-            made = dict(whole.get(there, (there, value)) for there, value in made.items() if there not in own[1:])
+            made = dict(whole.get(there, (there, value)) for there, value in made.items() if there not in gone)
     return made, joined
+
+
+def _further(place: str, tensors: Mapping[str, Tensor], first: Collection[str]) -> list[tuple[str, str] | None]:
+    """Parametrizations behind the first one of a weight, in their order: the vectors of a spectral norm, or None for others."""
+    found: dict[int, set[str]] = {}
+    for key in tensors:
+        number, _, part = key.removeprefix(f"{place}.").partition(".")
+        if key.startswith(f"{place}.") and key not in first and part and number.isdecimal():
+            found.setdefault(int(number), set()).add(key)
+    vectors = {number: (f"{place}.{number}._u", f"{place}.{number}._v") for number in sorted(found)}
+    return [vectors[number] if found[number] == {*vectors[number]} else None for number in vectors]
 
 
 def in_words(joined: Mapping[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ SIZES = (
     (120, 160),
 )
 """Pictures that a program is tried on; one of the first most networks take."""
+UNCUT = 64
+"""A side of a picture that nothing is known of."""
+SMALLER = (1, 2, 4)
+"""How many times smaller the tensor may be that falls into parts."""
+PICTURE_AXES, LEAST, LARGEST, MOST = 4, 8, 512, 12
+"""Axes of a picture; the smallest and largest side that is tried of those that parts show, and how many of them."""
 OTHER = ((64, 64), (128, 128), (128, 64))
 """A program that takes none of these either is for the one size that it was traced with."""
 
@@ -48,8 +55,9 @@ def read(path: Path) -> Inspected:
     Raises:
         FileError: none, damaged, something in it could reach out of it, or no network from picture to picture.
     """
-    module = Interpreted(_loaded(path))
-    channels, size = _picture(module, path)
+    program = _loaded(path)
+    module = Interpreted(program)
+    channels, size = _picture(module, path, sizes_of_parts(program))
     _compare(module, channels, size, path)
 
     def traced(size: tuple[int, int] | None) -> Graph:
@@ -58,7 +66,35 @@ def read(path: Path) -> Inspected:
     only = None if any(runs(module, channels, other) is None for other in OTHER if other != size) else size
     found = inspected(path, "torchscript", f"torch.jit, read by PyTorch {torch.__version__}", traced, only)
     remarks, pictures = tuple(filter(None, [module.of_bytes.remark])), module.of_bytes
+    if only is not None and found.graph.size is not None:
+        found = replace(found, again=lambda other: _at(module, channels, other, traced, found.graph))
     return replace(found, of_bytes=pictures, value_range=pictures.value_range(""), remarks=remarks)
+
+
+def _at(module: Interpreted, channels: int, size: Size, traced: Callable[[Size | None], Graph], known: Graph) -> Graph:
+    """The graph at another size than the one that was found, where the program runs there.
+
+    Raises:
+        UsageError: it does not.
+    """
+    return traced(size) if runs(module, channels, size) is None else known.at(*size)
+
+
+def sizes_of_parts(program: Any) -> tuple[Size, ...]:
+    """Sizes at which a picture, or one a few times smaller, falls into as many parts as the program takes apart: a traced loop
+    over the parts has so many turns, whatever picture comes. A side that is not cut is ``UNCUT``."""
+    sides: dict[int, set[int]] = {2: set(), 3: set()}
+    graph = program.inlined_graph  # which its nodes do not keep
+    nodes = [*graph.findAllNodes("aten::split"), *graph.findAllNodes("aten::unbind")]
+    for node in nodes:
+        *part, dim = (given.toIValue() for given in [*node.inputs()][1:])
+        counts = [len([*use.user.outputs()]) for use in node.output().uses() if use.user.kind() == "prim::ListUnpack"]
+        lengths = [value for value in part if isinstance(value, int)] if part else [1]
+        if isinstance(dim, int) and dim % PICTURE_AXES in sides:
+            sides[dim % PICTURE_AXES].update(f * length * count for f in SMALLER for length in lengths for count in counts)
+    rows, columns = (sorted(side for side in found if LEAST <= side <= LARGEST)[:MOST] or [UNCUT] for found in sides.values())
+    found = tuple((height, width) for height in rows for width in columns)
+    return () if found == ((UNCUT, UNCUT),) else found
 
 
 def _compare(module: Interpreted, channels: int, size: Size, path: Path) -> None:
@@ -103,16 +139,18 @@ def _loaded(path: Path) -> Any:
         raise FileError(f"{path}: PyTorch {torch.__version__} does not load this program: {first}", "Save it again.") from None
 
 
-def _picture(module: Interpreted, path: Path) -> tuple[int, Size]:
+def _picture(module: Interpreted, path: Path, more: tuple[Size, ...] = ()) -> tuple[int, Size]:
     """Channels of the picture, those that some kernel reads, or one or three; and a size that the program runs on.
 
+    Args:
+        more: sizes to try beside ``SIZES``.
     Raises:
         FileError: it runs on pictures of none of them.
     """
     kernels = (value.shape[1] for value in module.parameters() if value.ndim == KERNEL_AXES)
     first = ""
     for channels in dict.fromkeys((*kernels, 3, 1)):
-        for size in dict.fromkeys(SIZES):
+        for size in dict.fromkeys((*SIZES, *more)):
             reason = runs(module, channels, size)
             if reason is None:
                 return channels, size

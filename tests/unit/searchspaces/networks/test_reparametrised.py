@@ -30,6 +30,8 @@ NORMS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "weight": parametrizations.weight_norm,
     "spectral hook": spectral_norm,
     "spectral": parametrizations.spectral_norm,
+    "weight, then spectral": lambda layer: parametrizations.spectral_norm(parametrizations.weight_norm(layer)),
+    "spectral, then spectral": lambda layer: parametrizations.spectral_norm(parametrizations.spectral_norm(layer)),
 }
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 
@@ -49,6 +51,12 @@ def test_the_weight_is_the_one_that_the_layer_computes_with(layer: str, norm: st
     assert set(found) == {"0.weight", "0.bias"}
     torch.testing.assert_close(found["0.weight"], wrapped[0].weight.detach())
     assert [*joined] == ["0.weight"]
+
+
+def test_a_weight_with_a_parametrization_that_is_not_known_stays_in_parts() -> None:
+    layer = parametrizations.weight_norm(nn.Conv2d(3, 8, 3))
+    parts = {**layer.state_dict(), "parametrizations.weight.1.factor": torch.ones(1)}
+    assert put_together(parts) == (parts, {})
 
 
 def test_parts_that_do_not_fit_stay() -> None:
