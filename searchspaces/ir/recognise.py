@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from searchspaces.ir.functions import spelled
@@ -30,11 +31,12 @@ def recognise(nodes: Sequence[Node]) -> list[Node]:
     by_name = {node.name: node for node in nodes}
     place = {node.name: i for i, node in enumerate(nodes)}
     for node in nodes:
-        for find in (_shuffle, _repeat, _deviation, _normalization, lambda node, nodes: spelled(node, nodes, place)):
-            found = find(node, by_name)
-            if found is not None:
-                by_name[node.name] = found
+        for find in _FINDS:
+            if (found := find(node, by_name)) is not None:
                 break
+        found = found or spelled(node, by_name, place)
+        if found is not None:
+            by_name[node.name] = found
     return list(_reached([by_name[node.name] for node in nodes]))
 
 
@@ -144,6 +146,54 @@ def _normalization(node: Node, nodes: Nodes) -> Node | None:
     return Node(node.name, RmsNorm(axes, eps), (above.name,)) if axes is not None else None
 
 
+def _multiplied_out(node: Node, nodes: Nodes) -> Node | None:
+    """``x s + (b - mean s)`` with ``s = g / sqrt(variance + eps)``, over one axis: as Keras normalizes layers."""
+    if not isinstance(node.op, Add) or node.op.activation is not None or len(node.inputs) != 2:
+        return None
+    for scaled, shifted in ((nodes[a], nodes[b]) for a, b in (node.inputs, node.inputs[::-1])):
+        product, constants = _taken_from(shifted, nodes)
+        if constants is None or any(not isinstance(n.op, Mul) or len(n.inputs) != 2 for n in (scaled, product)):
+            continue
+        for factor in {*scaled.inputs} & {*product.inputs}:
+            source, mean = (next((i for i in n.inputs if i != factor), factor) for n in (scaled, product))
+            axes, inverse, gain = _mean_of(nodes[mean], source), nodes[factor], None
+            if isinstance(inverse.op, Mul) and len(inverse.inputs) == 1:
+                gain, inverse = inverse.weights["other"], nodes[inverse.inputs[0]]
+            if axes is None or len(axes) != 1 or not isinstance(inverse.op, Rsqrt):
+                continue
+            padded = nodes[inverse.inputs[0]]
+            eps, spread, bias = _constant_shift(padded), nodes[padded.inputs[0]], constants.flatten()
+            centred = Node("", Sub(), (source, mean))
+            if eps is None or not _variance_of(spread, centred, axes, nodes):
+                continue
+            fitting = [operand is None or _along(operand, axes[0], bias.numel()) for operand in (constants, gain)]
+            if bias.numel() > 1 and all(fitting):
+                weight = torch.ones_like(bias) if gain is None else gain.flatten().expand_as(bias).clone()
+                return Node(node.name, LayerNorm(axes, eps), (source,), {"weight": weight, "bias": bias})
+    return None
+
+
+def _taken_from(node: Node, nodes: Nodes) -> tuple[Node, Tensor | None]:
+    """What a node takes from constants, and these as an operand; None in their place where it does something else."""
+    source = nodes[node.inputs[0]]
+    if isinstance(node.op, Affine) and bool((node.weights["scale"] == -1).all()):
+        return source, node.weights["shift"].view((-1, 1, 1) if node.op.axis == 1 else (-1,))
+    negated = isinstance(source.op, Mul) and len(source.inputs) == 1 and bool((source.weights["other"] == -1).all())
+    if isinstance(node.op, Add) and len(node.inputs) == 1 and node.op.activation is None and negated:
+        return nodes[source.inputs[0]], node.weights["other"]
+    taken = isinstance(node.op, Sub) and node.op.constant_first and len(node.inputs) == 1
+    return source, node.weights["other"] if taken else None
+
+
+def _along(other: Tensor, axis: int, count: int) -> bool:
+    """Whether a constant operand is one number, or has one for each of ``count`` channels on their axis: the second of a picture,
+    or the last."""
+    if other.numel() == 1:
+        return True
+    own = other.shape[-3:-2] if axis == 1 else other.shape[-1:]
+    return other.numel() == count == (own or (0,))[0]
+
+
 def _constant_shift(node: Node) -> float | None:
     """eps, where a node adds one small number."""
     shift: Tensor | None = None
@@ -187,3 +237,6 @@ def _mean_square_of(node: Node, of: Callable[[Node], bool], nodes: Nodes) -> tup
     twice = isinstance(square.op, Mul) and len(square.inputs) == 2 and square.inputs[0] == square.inputs[1]
     squares = square.op == Pow(2.0) or twice or isinstance(square.op, SquaredDifference)
     return node.op.axes if squares and of(square) else None
+
+
+_FINDS: tuple[Callable[[Node, Nodes], Node | None], ...] = (_shuffle, _repeat, _deviation, _normalization, _multiplied_out)

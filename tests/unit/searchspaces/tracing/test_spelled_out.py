@@ -158,3 +158,35 @@ def test_the_line_is_that_of_the_method_that_calls() -> None:
     (said,) = graph.uncounted
     assert f"(test_spelled_out.py:{line})" in said
     assert any(isinstance(node.op, Unknown) for node in graph.nodes)
+
+
+def multiplied_out(axis: int, gain: bool, shared: bool) -> Callable[[Between, Tensor], Tensor]:
+    """A normalization as Keras computes it: a factor for each place, and what is left of the bias less the mean."""
+
+    def body(net: Between, y: Tensor) -> Tensor:
+        y = y if axis == 1 else y.permute(0, 2, 3, 1)
+        mean, sides = y.mean(axis, keepdim=True), (1, -1, 1, 1) if axis == 1 or shared else (-1,)
+        factor = torch.rsqrt((y - mean).square().mean(axis, keepdim=True) + 1e-3)
+        factor = factor * net.keys[0].view(sides) if gain else factor
+        found = y * factor + (net.keys[1].view(sides) - mean * factor)
+        return found if axis == 1 else found.permute(0, 3, 1, 2)
+
+    return body
+
+
+@pytest.mark.parametrize(("axis", "gain"), [(1, True), (1, False), (-1, True)])
+def test_a_normalization_that_is_multiplied_out_is_one(axis: int, gain: bool) -> None:
+    module = Between(multiplied_out(axis, gain, shared=False)).eval()
+    graph, x = trace(module, 3, "normalized"), torch.rand(1, 3, 9, 11)
+    assert [node.op.kind for node in graph.nodes].count("layer_norm") == 1
+    assert not {"rsqrt", "mean", "squared_difference"} & {node.op.kind for node in graph.nodes}
+    with torch.no_grad():
+        assert torch.allclose(execute(graph, x), module(x), atol=1e-4)
+
+
+def test_numbers_of_another_axis_are_no_bias_of_a_normalization() -> None:
+    module = Between(multiplied_out(-1, gain=True, shared=True)).eval()
+    graph, x = trace(module, 3, "normalized", size=(WIDTH, 12)), torch.rand(1, 3, WIDTH, 12)
+    assert "layer_norm" not in {node.op.kind for node in graph.nodes}
+    with torch.no_grad():
+        assert torch.allclose(execute(graph, x), module(x), atol=1e-4)
