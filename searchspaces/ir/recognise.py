@@ -175,7 +175,7 @@ def _multiplied_out(node: Node, nodes: Nodes) -> Node | None:
 
 def _taken_from(node: Node, nodes: Nodes) -> tuple[Node, Tensor | None]:
     """What a node takes from constants, and these as an operand; None in their place where it does something else."""
-    source = nodes[node.inputs[0]]
+    source = nodes[node.inputs[0]] if node.inputs else node
     if isinstance(node.op, Affine) and bool((node.weights["scale"] == -1).all()):
         return source, node.weights["shift"].view((-1, 1, 1) if node.op.axis == 1 else (-1,))
     negated = isinstance(source.op, Mul) and len(source.inputs) == 1 and bool((source.weights["other"] == -1).all())
