@@ -68,7 +68,7 @@ class Library:
         if own is not None and ":" not in Path(own).name:
             return _of_file(Path(own)), 1
         if own is not None:
-            loaded = registry.load_file(own, scale=scale)
+            loaded = registry.load_file(own, scale=scale, of_pictures=False)
             return trace(loaded.module, loaded.channels, name), 1
         spec = registry.spec(name)
         chosen = {**spec.arguments, **_arguments(arguments)}

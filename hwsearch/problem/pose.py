@@ -110,7 +110,8 @@ class Request:
 
     def __post_init__(self) -> None:
         methods.check(self.methods)
-        object.__setattr__(self, "input_channels", tuple(self.input_channels))
+        given = self.input_channels
+        object.__setattr__(self, "input_channels", (given,) if isinstance(given, str) else tuple(given))
         input_channels.parse(self.input_channels)
         if self.scale is not None:
             object.__setattr__(self, "scale", exact(self.scale))

@@ -299,7 +299,8 @@ def ways(channels: int) -> str:
         colours = "RGB" if picture > 1 else "luma"
         factor = math.isqrt(channels // picture)
         if factor > 1 and picture * factor**2 == channels:
-            found.append(f"{OPTION} unshuffle:{factor} (blocks of {factor}x{factor} pixels, {colours})")
+            block = f"(blocks of {factor}x{factor} pixels, {colours})"
+            found.append(f"{OPTION} unshuffle:{factor} {block}, or space-to-depth:{factor} in TensorFlow's order")
         if picture > 1 and channels > picture and channels % picture == 0:
             found.append(f"repeat:{channels // picture} (the {colours} picture so often)")
     rest = PICTURES[0] if channels > PICTURES[0] else 1

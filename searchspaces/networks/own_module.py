@@ -21,7 +21,9 @@ SIZES: tuple[Size, ...] = (
 """Pictures that a module is tried on, height x width: the first suits networks that want a multiple of 2, 4 or 8."""
 
 
-def picture_of(module: nn.Module, target: str, made: input_channels.InputChannels | None = None) -> tuple[int, Size]:
+def picture_of(
+    module: nn.Module, target: str, made: input_channels.InputChannels | None = None, *, others: bool = False
+) -> tuple[int, Size]:
     """Channels of the pictures that a module reads, 1 or 3, and a size that it takes.
 
     The layer that a module defines first need not be the one that reads the picture, and a picture may be unshuffled before any
@@ -29,6 +31,7 @@ def picture_of(module: nn.Module, target: str, made: input_channels.InputChannel
 
     Args:
         made: what the module makes of pictures first (``InputChannels.before``).
+        others: whether it may read as many channels as its first convolution does, which no picture has.
     Raises:
         UsageError: it has nothing that reads pictures, or reads other channels.
         FileError: it runs on no picture.
@@ -38,7 +41,8 @@ def picture_of(module: nn.Module, target: str, made: input_channels.InputChannel
         raise UsageError(f"{target}: it has no convolution, nor other weights", "A network must read pictures.")
     first = [conv.in_channels for conv in convs[:1]]
     reason, runs = "", list[tuple[int, Size]]()
-    for channels in dict.fromkeys((*(count for count in first if count in (1, 3)), 3, 1)):
+    own = [count for count in first if others or count in input_channels.PICTURES]
+    for channels in dict.fromkeys((*own, *input_channels.PICTURES)):
         for size in _whole(1 if made is None else made.multiple):
             try:
                 with torch.no_grad():
@@ -47,7 +51,7 @@ def picture_of(module: nn.Module, target: str, made: input_channels.InputChannel
                 reason = reason or f"{type(error).__name__}: {error}"
                 continue
             runs.append((channels, size))
-            if not isinstance(found, Tensor) or found.shape[1:2] == (channels,):
+            if not isinstance(found, Tensor) or found.shape[1:2] == (channels,) or channels not in input_channels.PICTURES:
                 return runs[-1]
             break  # a picture of other channels comes out: one of these may have been taken for several
     if runs:

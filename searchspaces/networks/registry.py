@@ -20,7 +20,7 @@ from hwmodels.parts.plugins import execute
 from hwmodels.parts.registry import Part, Registry, instances
 from searchspaces.data.pictures import InputKind
 from searchspaces.data.scale import Scale, scale_text
-from searchspaces.networks.input_channels import InputChannels
+from searchspaces.networks.input_channels import PICTURES, InputChannels
 from searchspaces.networks.own_module import picture_of, scale_of
 from searchspaces.networks.spec import NetworkSpec, blueprint
 from searchspaces.networks.weights import Weights, check_finite, put, read_provenance, read_weights, sha256
@@ -171,6 +171,7 @@ def load_file(
     *,
     enlarges: bool = True,
     made: InputChannels | None = None,
+    of_pictures: bool = True,
 ) -> LoadedNetwork:
     """A person's own network: ``path/to/file.py:callable``, where ``callable()`` returns an ``nn.Module`` that maps
     ``[N, C, H, W]`` in 0..1 to ``[N, C, scale*H, scale*W]``. C (1 or 3) is that of the first convolution, or what
@@ -182,6 +183,7 @@ def load_file(
         scale: by default what the network does to a small picture.
         enlarges: whether the output must be a picture of ``scale`` times the size; else it may be anything, and the scale is 1.
         made: how what it reads is made from a picture, where that is not the picture itself; the scale is that of the picture.
+        of_pictures: whether it must read pictures; else it may read other channels, and its scale is then 1.
     Raises:
         UsageError: not of that form, no such callable, it does not return a module, or the module is not of that scale.
         FileError: the file cannot be imported, or the weights cannot be read or do not fit.
@@ -200,12 +202,13 @@ def load_file(
     if made is not None:
         made.before(module)
         remarks = (*remarks, made.remark)
-    channels, size = picture_of(module, target, made)
+    channels, size = picture_of(module, target, made, others=not of_pictures)
+    enlarges = enlarges and channels in PICTURES
     found_scale, said = scale_of(module, channels, size, target) if enlarges else (1, None)
     if said is not None:
         remarks = (*remarks, f"{target}: {said}")
         _log.warning(remarks[-1])
-    if scale is not None and scale != found_scale:
+    if scale is not None and scale != found_scale and channels in PICTURES:
         raise UsageError(
             f"{target}: this network enlarges {scale_text(found_scale)} times, not {scale_text(scale)} times",
             "Leave --scale out.",

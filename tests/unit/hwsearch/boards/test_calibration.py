@@ -292,3 +292,10 @@ def test_a_time_is_settled_when_its_median_is_known() -> None:
     assert settled(np.concatenate([still, noisy], axis=1)).tolist() == [True, False]
     many = 1 + 0.5 * rng.standard_normal((9000, 1))
     assert settled(many).tolist() == [True]  # 0.5 * sqrt(pi / 2 / 9000) is 0.7 %
+
+
+def test_a_network_that_reads_no_picture_is_timed_as_it_is(tmp_path: Path) -> None:
+    """Its own channels count, whatever they are made from."""
+    (tmp_path / "net.py").write_text("from torch import nn\n\ndef build():\n    return nn.Conv2d(12, 48, 3, padding=1)\n")
+    workload = Library({"own": f"{tmp_path / 'net.py'}:build"}).workload("own", 4, "", 20, 24)
+    assert [layer.macs for layer in workload.layers] == [20 * 24 * 9 * 12 * 48]
