@@ -11,7 +11,7 @@ from words import make_node
 from hwmodels.numbers import INT16, Int, formats_of
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.quality import errors
-from hwsearch.quality.proxies import PROXIES, activation_mse, fisher, hessian, output_sqnr, psnr_drop, sqnr
+from hwsearch.quality.proxies import PROXIES, activation_mse, centred_sqnr, fisher, hessian, output_sqnr, psnr_drop, sqnr
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.search import correlation
 from hwsearch.search.propose import random_plans
@@ -87,8 +87,8 @@ def pairs_of(channels, count=2, side=12):
 
 
 def posed(name, channels):
-    """What a proxy is asked about: quantizers made up for the test; for the one that looks at a quantized plan, a calibration."""
-    if name == "bit_gradient":
+    """What a proxy is asked about: quantizers made up for the test; for those that look at a quantized plan, a calibration."""
+    if name in ("bit_gradient", "centred_sqnr"):
         return tiny_calibration((2, 4, 8), (4, 6, 8), "mse"), tiny_pairs()
     return Quantizer(channels), pairs_of(channels)
 
@@ -196,8 +196,35 @@ def test_every_proxy_is_finite_and_falls_with_the_width(name, channels):
     assert damage.proxy == name
     assert damage.float_mse.shape == (2,)
     assert told[-1] == 1.0
-    assert np.all(damage.noise[:3, 0] > damage.noise[:3, 2])
-    assert damage.noise[4, 0] > damage.noise[4, 2]
+    if name != "centred_sqnr":  # in the middle, errors of untrained layers may cancel
+        assert np.all(damage.noise[:3, 0] > damage.noise[:3, 2])
+        assert damage.noise[4, 0] > damage.noise[4, 2]
+
+
+def test_centred_sqnr_is_the_noise_of_plans_around_the_middle():
+    """Each choice in the plan of 4-bit weights and 6-bit tensors, beyond the best of its decision; together with the shares of
+    what is left over, the effects of the centre make up its noise."""
+    calibration, pairs = tiny_calibration((2, 4, 8), (4, 6, 8), "mse"), tiny_pairs()[:1]
+    space, graph, task = calibration.space, calibration.graph, SuperResolution.of(pairs)
+    middle = centred_sqnr.centre(space)
+    weights, tensors = space.named(middle)
+    assert set(weights.values()) == {4}
+    assert {bits for name, bits in tensors.items() if len(space.choices(space.names.index(name))) == 3} == {6}
+
+    def noise(row):
+        outputs = (execute(graph, pairs[0].low), calibration.simulate(row, pairs[0].low))
+        reference, quantized = (task.view(task.limited(y)).double() for y in outputs)
+        return float((quantized - reference).square().mean())
+
+    damage = centred_sqnr.measure(calibration, pairs, 0)
+    for decision in range(space.decisions):
+        plans = {int(c): space.row([*middle[:decision], int(c), *middle[decision + 1 :]]) for c in space.choices(decision)}
+        noises = {choice: noise(row) for choice, row in plans.items()}
+        first = min(noises)
+        for choice, expected in noises.items():
+            found = damage.noise[decision, choice] - damage.noise[decision, first]
+            assert found == pytest.approx(expected - noises[first], rel=1e-5, abs=1e-9)
+    assert damage.predicted_noise(matrix([middle]))[0] >= noise(middle) * (1 - 1e-6)
 
 
 def test_psnr_drop_is_the_rise_of_the_error_against_the_original():

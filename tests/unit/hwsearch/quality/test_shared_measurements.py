@@ -42,16 +42,17 @@ def test_every_device_gets_the_damage_that_it_would_get_alone(graph: Graph, spac
     lows = [pair.low for pair in pairs]
     both = Shared(None, spaces)  # type: ignore[arg-type]  # nothing is loaded here
     measured = []
+    of_choices = {name: info for name, info in PROXIES.items() if name != "centred_sqnr"}  # that one is of a space as a whole
 
     def measure(whole: Calibration) -> dict[str, Damage]:
         measured.append(whole)
-        return {name: info.measure(whole, pairs, 0) for name, info in PROXIES.items()}
+        return {name: info.measure(whole, pairs, 0) for name, info in of_choices.items()}
 
     for space in spaces:
         calibration = both.calibration(graph, lows, space, 0, untold)
         tables = both.tables(space, measure)
         alone = calibrate(graph, lows, space, seed=0)
-        for name, info in PROXIES.items():
+        for name, info in of_choices.items():
             np.testing.assert_allclose(tables[name].noise, info.measure(alone, pairs, 0).noise, rtol=1e-9, err_msg=name)
         plan = space.uniform(4, 8)
         assert np.array_equal(calibration.simulate(plan, lows[0]).numpy(), alone.simulate(plan, lows[0]).numpy())

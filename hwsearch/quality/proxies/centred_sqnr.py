@@ -1,0 +1,99 @@
+"""Centred SQNR: one choice is changed in a plan of middle widths, and the noise at the output is measured.
+
+Where every width is drawn freely, several layers are coarse at once, and what one more of them adds is not what it costs alone:
+its errors pass layers that distort already. The effect of a choice is therefore taken in the middle of the space instead of at
+its floating-point end: one factor at a time around the centre point of a design of experiments (Box and Wilson, 1951, measure at
+a centre for the same reason). What the centre loses beyond the sum of the effects is shared among the decisions alike. Near the
+widest plans, where fronts lie, ``output_sqnr`` is closer. Needs no original pictures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwsearch.quality.alone import MACS
+from hwsearch.quality.damage import Damage
+from hwsearch.quality.errors import Report, float_error, judged_by
+from hwsearch.quality.proxy import ProxyInfo
+from hwsearch.quant.calibrate import Calibration
+from hwsearch.quant.observe.work import macs_per_pixel
+from searchspaces.ir.graph import execute
+from searchspaces.space import PlanRow, SearchSpace
+from searchspaces.tasks.task import Sample, Task
+
+INFO = ProxyInfo(
+    "centred_sqnr",
+    "noise measured at the output with one choice changed in a plan of middle widths, for plans far from the widest",
+    "one quantized forward pass per picture, layer or tensor, and width",
+    place=10,
+)
+PICTURES = 2
+"""Every choice runs the whole quantized network, so few pictures have to do."""
+
+
+def measure(
+    calibration: Calibration, pairs: Sequence[Sample], seed: int, progress: Report | None = None, task: Task | None = None
+) -> Damage:
+    """Damage of every choice: mean squared error of the output against the float output, in excess of the best choice of the
+    same decision. ``seed`` is not used."""
+    started, task = time.monotonic(), judged_by(task, pairs)
+    graph, space = calibration.graph, calibration.space
+    rows = _rows(space, centre(space))
+    runs = len({row for _, _, row in rows})
+    used = task.windows(pairs[:PICTURES], MACS / runs / macs_per_pixel(graph, pairs[0].low.shape[1]))
+    noise = np.zeros(space.allowed.shape)
+    with torch.no_grad():
+        for number, pair in enumerate(used):
+            reference = task.view(task.limited(execute(graph, pair.low)))
+            judged: dict[PlanRow, float] = {}
+            for decision, choice, row in rows:
+                if row not in judged:
+                    judged[row] = _noise(task, calibration.simulate(row, pair.low), reference)
+                noise[decision, choice] += judged[row] / len(used)
+            if progress:
+                progress(INFO.name, (number + 1) / len(used))
+    return Damage(
+        INFO.name,
+        _effects(noise, space),
+        float_error(graph, used, task),
+        seed,
+        tuple(pair.name for pair in used),
+        time.monotonic() - started,
+        forward_passes=len(used) * (1 + runs),
+    )
+
+
+def centre(space: SearchSpace) -> PlanRow:
+    """The plan of middle widths: of an even number of choices the narrower one of the two in the middle."""
+    own = [space.choices(decision) for decision in range(space.decisions)]
+    return space.row([int(choices[(len(choices) - 1) // 2]) for choices in own])
+
+
+def _rows(space: SearchSpace, middle: PlanRow) -> list[tuple[int, int, PlanRow]]:
+    """(decision, choice, the middle plan with it), for every choice."""
+    rows = []
+    for decision in range(space.decisions):
+        for choice in map(int, space.choices(decision)):
+            changed = [*middle]
+            changed[decision] = choice
+            rows.append((decision, choice, space.row(changed)))
+    return rows
+
+
+def _effects(noise: np.ndarray, space: SearchSpace) -> np.ndarray:
+    """Noise of each choice beyond that of the best one of its decision, and an equal share of what the effects of the centre do
+    not explain of its noise; ``noise float64[decisions, choices]`` is that of the plans."""
+    at_centre = noise[np.arange(space.decisions), list(centre(space))]
+    least = np.where(space.allowed, noise, np.inf).min(axis=1)
+    rest = max(at_centre.mean() - float(np.sum(at_centre - least)), 0.0) / space.decisions
+    found: np.ndarray = np.where(space.allowed, noise - least[:, None] + rest, 0.0)
+    return found
+
+
+def _noise(task: Task, output: Tensor, reference: Tensor) -> float:
+    return float((task.view(task.limited(output)) - reference).double().square().mean())
