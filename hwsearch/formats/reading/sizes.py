@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 
 from hwsearch.formats.reading.builder import Builder
+from searchspaces.data.scale import FINEST
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.ir.shapes import shapes
 from searchspaces.ir.simplify import simplify
@@ -29,7 +30,8 @@ PROBES: Mapping[int, tuple[Size, ...]] = {1: ((23, 29), (31, 26)), 2: ((22, 26),
 """Multiple -> sizes at which it shows whether sides must be one of it; the first sizes are multiples of four."""
 LARGE = thresholds.LARGE[1:-1]
 """Larger ones, at which a file may decide otherwise (``if height > 256``); what it computes from sizes is computed there."""
-COARSER = (1, 2, 4, 8, 16, 32, 64)
+COARSER: tuple[int, ...] = (*range(1, FINEST + 1), 32, 64)
+"""Multiples that are tried: of windows and strides, and the denominators of fractional scales."""
 
 
 def fixed(name: str, walk: Rewalk, size: Size) -> tuple[Graph, Builder]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fractional_network import STRIDED
 
 from hwmodels.device import catalogue, device, reader
 from hwmodels.device.facts import number, with_numbers
@@ -299,3 +300,19 @@ def test_a_network_that_reads_no_picture_is_timed_as_it_is(tmp_path: Path) -> No
     (tmp_path / "net.py").write_text("from torch import nn\n\ndef build():\n    return nn.Conv2d(12, 48, 3, padding=1)\n")
     workload = Library({"own": f"{tmp_path / 'net.py'}:build"}).workload("own", 4, "", 20, 24)
     assert [layer.macs for layer in workload.layers] == [20 * 24 * 9 * 12 * 48]
+
+
+def test_a_network_of_ones_own_may_enlarge_by_a_fraction(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(STRIDED)
+    path = tmp_path / "t.csv"
+    path.write_text("network,scale,size,precision,latency_ms\nmine,3/2,24x32,W8A8,3\nmine,1.5,24x32,W8A8,3\n")
+    known = Library({"mine": f"{tmp_path / 'net.py'}:build"})
+    found = timings.read(path, catalogue.load("host"), known).measurements
+    assert [m.workload.macs for m in found] == [24 * 32 * 4 * 9 * (1 + 9) + 36 * 48 * 9] * 2
+    path.write_text(
+        "network,scale,size,precision,latency_ms\nmine,4/3,24x32,W8A8,3\nmine,0,24x32,W8A8,3\nespcn,1.5,24x32,W8A8,3\n"
+    )
+    with pytest.raises(timings.TimingFileError) as caught:
+        timings.read(path, catalogue.load("host"), known)
+    words = ("enlarges 1.5 times, not 4/3 times", "not above 0", "not made for scale 1.5")
+    assert all(word in problem for word, problem in zip(words, caught.value.problems, strict=True))

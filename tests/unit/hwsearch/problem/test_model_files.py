@@ -92,6 +92,7 @@ def test_a_fractional_scale_is_found_in_model_files(up: int, down: int, kind: st
     problem = pose(Request(model=path, target="jetson", input_size=(24, 36)))
     assert problem.network.scale == scale
     assert problem.graph.multiple == step
+    assert problem.network.only is None  # a file for one size, too: nothing in it knows that size
     output = problem.workload.tensors[-1]
     assert (output.height, output.width) == (24 * scale, 36 * scale)
     with pytest.raises(UsageError, match=f"not {step} times"):

@@ -20,6 +20,7 @@ from searchspaces.tasks.fidelity import Fidelity
 from searchspaces.tasks.image import SuperResolution
 from searchspaces.tasks.restoration import PairFiles, read_pair
 from searchspaces.tasks.task import Signature
+from searchspaces.tasks.video import Clip
 
 ALL = sorted({Fraction(n, d) for n, d in product(range(1, 65), range(1, FINEST + 1)) if Fraction(n, d) >= 1})
 HALF = Fraction(3, 2)
@@ -122,6 +123,15 @@ def test_cuts_of_both_pictures_show_the_same(scale: Fraction) -> None:
         height, width = cut.low.shape[2:]
         assert cut.high.shape == (height * scale, width * scale)
         assert float(cut.low[0, 0, 0, 0]) == pytest.approx(cut.high[0, 0])
+
+
+def test_clips_are_cut_likewise() -> None:
+    pair = _ramp(HALF, 40, 50)
+    clip = Clip("clip", torch.cat([pair.low, pair.low]), np.stack([pair.high, pair.high]))
+    for cut in (clip.middle(33, 21), clip.middle(100, 27), clip.window(4, 10, 12, 14)):
+        height, width = cut.low.shape[2:]
+        assert cut.high.shape == (2, height * HALF, width * HALF)
+        assert float(cut.low[1, 0, 0, 0]) == pytest.approx(cut.high[1, 0, 0])
 
 
 def test_crops_of_the_calibration_are_whole(tmp_path: Path) -> None:
