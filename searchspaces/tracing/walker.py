@@ -47,6 +47,11 @@ DEEPEST = 6
 """How often what an operator is composed of is taken apart again."""
 
 
+_AUTOCAST = "wrap_with_autocast"
+_WRAPS = {_AUTOCAST: 4, "wrap_with_set_grad_enabled": 1}
+"""Settings of torch around some calls -> the place of these, as a graph, among its arguments; behind it are what they read."""
+
+
 class Walker:
     """Translates the calls of an exported program in their order.
 
@@ -162,6 +167,8 @@ class Walker:
             elif moment is not None and isinstance(self.values.get(moment.source), str):
                 source = self.values[moment.source]
                 self.values[call] = self.emit(call, MOMENTS[moment.kind], (str(source),))
+            elif name in _WRAPS:
+                self.values[call] = self._inside(call, name)
             elif call.target is operator.getitem:
                 self.values[call] = self._item(call)
             elif constant:
@@ -212,23 +219,36 @@ class Walker:
 
     def _walked(self, call: fx.Node, parts: fx.GraphModule) -> Value:
         """The value of a call that is made up of others."""
-        outside = iter(call.all_input_nodes)
         self.within.append(call)
         before = len(self.uncounted)
         try:
-            for inner in parts.graph.nodes:
-                if inner.op == "placeholder":
-                    self.values[inner] = complex_pairs.constant(self.values[next(outside)])
-                elif inner.op == "get_attr":
-                    self.values[inner] = operator.attrgetter(str(inner.target))(parts)
-                elif inner.op == "call_function":
-                    self._call(inner)
+            found = self._run(parts, [complex_pairs.constant(self.values[source]) for source in call.all_input_nodes])
         finally:
             self.within.pop()
         if len(self.uncounted) > before and not self.within:
             lines, self.uncounted[before:] = self.uncounted[before:], []
             inside = "; ".join(line.removeprefix("aten.").split(" at ", 1)[0] for line in lines)
             raise NotRead(f"it is composed of {inside}")
+        return found
+
+    def _inside(self, call: fx.Node, name: str) -> Value:
+        """What is computed under a setting of torch (``with torch.no_grad()``), as if it were not."""
+        setting, place = call.args, _WRAPS[name]
+        if name == _AUTOCAST and setting[0] == "cpu" and setting[2]:
+            raise NotRead("computes in half precision on the CPU; without `autocast` it is traced")
+        parts: Any = self.values[setting[place]]  # type: ignore[index]  # arguments of fx are nodes here, targets overloads of ATen
+        return self._run(parts, [self.value(given) for given in setting[place + 1 :]])
+
+    def _run(self, parts: fx.GraphModule, given: Iterable[Any]) -> Value:
+        """The value, or values, of a graph of calls for those of its inputs."""
+        inputs = iter(given)
+        for inner in parts.graph.nodes:
+            if inner.op == "placeholder":
+                self.values[inner] = next(inputs)
+            elif inner.op == "get_attr":
+                self.values[inner] = operator.attrgetter(str(inner.target))(parts)
+            elif inner.op == "call_function" and (inner.users or in_place(inner)):
+                self._call(inner)
         output = parts.graph.output_node().args[0]
         if isinstance(output, list | tuple):
             several: Any = tuple(self.values[item] if isinstance(item, fx.Node) else item for item in output)

@@ -4,6 +4,7 @@ numbers; and lines of functions that ``forward`` calls."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -190,3 +191,41 @@ def test_numbers_of_another_axis_are_no_bias_of_a_normalization() -> None:
     assert "layer_norm" not in {node.op.kind for node in graph.nodes}
     with torch.no_grad():
         assert torch.allclose(execute(graph, x), module(x), atol=1e-4)
+
+
+class Set(nn.Module):
+    """A layer under a setting of torch, and another behind it."""
+
+    def __init__(self, setting: Callable[[], Any]) -> None:
+        super().__init__()
+        self.setting, self.first, self.second = setting, nn.Conv2d(3, WIDTH, 3, padding=1), nn.Conv2d(WIDTH, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with self.setting():
+            y = self.first(x.float())
+            twice = y * 2
+        found: Tensor = self.second(y.relu() + twice)
+        return found
+
+
+SETTINGS: dict[str, Callable[[], Any]] = {
+    "without gradients": torch.no_grad,
+    "with gradients": torch.enable_grad,
+    "no autocast": lambda: torch.autocast("cpu", enabled=False),
+    "autocast elsewhere": lambda: torch.autocast("cuda"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA.*:UserWarning")
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_around_layers_are_passed_over(name: str) -> None:
+    module, x = Set(SETTINGS[name]).eval(), torch.rand(1, 3, 9, 11)
+    graph = trace(module, 3, "set")
+    assert [node.name for node in graph.convs] == ["first", "second"]
+    with torch.no_grad():
+        assert torch.allclose(execute(graph, x), module(x), atol=1e-5)
+
+
+def test_half_precision_under_autocast_is_told() -> None:
+    graph = trace(Set(lambda: torch.autocast("cpu", torch.bfloat16)).eval(), 3, "set")
+    assert any("computes in half precision on the CPU" in line for line in graph.uncounted)
