@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from hwmodels.errors import UsageError
-from hwmodels.workload import Layer, Workload
+from hwmodels.workload import Layer, Move, Workload
 
 ROWS, COLUMNS = "rows", "columns"
 N = TypeVar("N", int, np.ndarray)
@@ -85,6 +85,8 @@ def check_local(workload: Workload) -> None:
     everything = next((layer for layer in workload.layers if layer.window is None), None)
     if everything is not None:
         what = "takes its mean over the whole picture" if everything.reduces else "sees the whole picture"
+        if isinstance(everything.work, Move):
+            what = "rearranges the picture, which is not done tile by tile"
         if everything.moves("resize"):
             what = "resizes by a fraction, with corners aligned or antialiased, which is not done tile by tile"
         raise UsageError(f"{workload.name} cannot be cut into tiles: {everything.name} {what}", "Leave --tile out.")

@@ -239,7 +239,8 @@ def check_request(
     """Refuse to go on with the run in ``path`` where it was started differently.
 
     Args:
-        request: compared field by field, apart from ``NOT_COMPARED``.
+        request: compared field by field, apart from ``NOT_COMPARED``, and from fields that say nothing and that the version which
+            started the run did not have.
         saved: how it was started; by default, what its ``run.json`` says.
         provenance: the hashes (keys that end in ``sha256``) are compared too; versions may differ.
     Raises:
@@ -248,7 +249,8 @@ def check_request(
     saved, asked = saved or reader.configuration(path), jsonable(request)
     reader.ask_for_plugins(saved, path)
     before = earlier.with_request(saved.request)
-    pairs = [(key, before.get(key), asked.get(key)) for key in sorted(set(before) | set(asked)) if key not in NOT_COMPARED]
+    keys = {*before, *(key for key, value in asked.items() if value)} - set(NOT_COMPARED)
+    pairs = [(key, before.get(key), asked.get(key)) for key in sorted(keys)]
     reader.refuse_changes(path, pairs + reader.hashes(saved, provenance or {}))
 
 

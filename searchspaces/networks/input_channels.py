@@ -218,17 +218,18 @@ def parse(texts: Sequence[str]) -> InputChannels | None:
         UsageError: a step that is not of that form, or more channels than ``MOST``.
     """
     steps: list[Step] = []
+    channels = PICTURES[0]
     for step in map(_step, texts):
+        channels = step.channels(channels)
+        if channels > MOST:
+            raise UsageError(f"{OPTION} makes {channels} channels or more", f"At most {MOST}.")
         before = steps[-1] if steps else None
         if isinstance(step, Planes) and isinstance(before, Planes) and step.ahead == before.ahead:  # in one go
             values = (*step.values, *before.values) if step.ahead else (*before.values, *step.values)
             steps[-1] = Planes(values, step.ahead)
         else:
             steps.append(step)
-    found = InputChannels(tuple(steps), f" {OPTION} ".join(map(_short, texts)))
-    if found.channels(PICTURES[0]) > MOST:
-        raise UsageError(f"{OPTION} makes {found.channels(PICTURES[0])} channels", f"At most {MOST}.")
-    return found if steps else None
+    return InputChannels(tuple(steps), f" {OPTION} ".join(map(_short, texts))) if steps else None
 
 
 def with_numbers(texts: Sequence[str]) -> tuple[str, ...]:
@@ -248,7 +249,7 @@ def with_numbers(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _step(text: str) -> Step:
     word, _, value = text.strip().partition(":")
-    if word in _WHOLE and re.fullmatch(r"\d{1,2}", value) and int(value) > 1:
+    if word in _WHOLE and re.fullmatch("[0-9]{1,2}", value) and int(value) > 1:
         return _WHOLE[word](int(value))
     if word in _PLANES and (numbers := _numbers(value)):
         return Planes(tuple(numbers), ahead=word == _PLANES[1])
@@ -256,25 +257,38 @@ def _step(text: str) -> Step:
 
 
 def _numbers(text: str) -> list[float] | None:
-    """Finite numbers behind commas or blanks; None for anything else."""
+    """Numbers behind commas or semicolons, or blanks; None for anything else. Not both marks: ``0,5;0,7`` are two numbers where
+    decimals stand behind commas."""
     try:
-        found = [float(part) for part in re.split(r"[,;\s]+", text.strip())]
+        found = [float(part) for part in re.split(r"\s*[,;]\s*|\s+", text.strip())]
     except ValueError:
         return None
-    return found if all(map(math.isfinite, found)) else None
+    return found if all(map(_is_plane, found)) and not {",", ";"} <= set(text) else None
+
+
+def _is_plane(value: float) -> bool:
+    """Whether single precision, in which networks compute, has such a number."""
+    return math.isfinite(value) and abs(value) <= torch.finfo(torch.float32).max
 
 
 def _of_file(path: Path) -> list[float]:
     """The numbers of a JSON file, lists in lists too, or of a text file."""
-    if not path.is_file():
-        raise UsageError(f"{OPTION}: {str(path)!r} is neither a list of numbers nor a file", GRAMMAR)
     try:
-        text = path.read_text(encoding="utf-8")
+        there = path.is_file()
+    except OSError:  # a long list with a slip of the pen is too long a name
+        there = False
+    if not there:
+        raise UsageError(f"{OPTION}: {_short(str(path))!r} is neither a list of numbers nor a file", GRAMMAR)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
         found = list(_flat(json.loads(text))) if path.suffix.lower() == ".json" else _numbers(text)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
         raise FileError(f"{path}: no list of numbers ({error})") from None
-    if not found or len(found) > MOST or not all(map(math.isfinite, found)):
-        raise FileError(f"{path}: it holds no list of 1 to {MOST} finite numbers")
+    if not found or len(found) > MOST or not all(map(_is_plane, found)):
+        raise FileError(
+            f"{path}: it holds no list of 1 to {MOST} finite numbers",
+            "Numbers stand behind commas, semicolons or blanks, decimals behind a point; nothing else is in the file.",
+        )
     return found
 
 

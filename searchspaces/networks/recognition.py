@@ -33,7 +33,7 @@ class Recognised:
 
     name: str
     scale: Scale | None
-    scales: tuple[int, ...] = field(default=(), compare=False)
+    scales: tuple[Scale, ...] = field(default=(), compare=False)
     channels: int = field(default=3, compare=False)
     value_range: str = field(default="0..1", compare=False)
     arguments: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -44,7 +44,7 @@ class Recognised:
         """Itself in a line: family, scale, colours, range."""
         colours = {1: "luma", 3: "RGB"}.get(self.channels, f"{self.channels} channels")
         name = f"{self.family} (by {self.name})" if self.family else self.name
-        return f"{name} {' or '.join(f'x{s}' for s in self.scales)}, {colours}, values {self.value_range}"
+        return f"{name} {' or '.join(f'x{scale_text(s)}' for s in self.scales)}, {colours}, values {self.value_range}"
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _elsewhere(path: Path, scale: Scale | None, made: InputChannels | None, none
         raise FileError(f"{none}, nor of those that spandrel knows", _HINT)
     if scale is not None and scale != found.scale:
         raise UsageError(
-            f"{path}: weights of {found.title} x{found.scale}, not of scale {scale_text(scale)}", "Leave --scale out."
+            f"{path}: weights of {found.title} x{scale_text(found.scale)}, not of scale {scale_text(scale)}", "Leave --scale out."
         )
     return Recognised(through_spandrel.NAME, found.scale, (found.scale,), found.channels, family=found.title)
 

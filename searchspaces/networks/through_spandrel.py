@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError, UsageError
-from searchspaces.data.scale import Scale, scale_text
+from searchspaces.data.scale import Scale, exact, scale_text
 from searchspaces.networks import checkpoint
 from searchspaces.networks.input_channels import InputChannels, ways
 from searchspaces.networks.prefixes import views
@@ -46,7 +47,7 @@ class Found:
 
     identity: str
     title: str
-    scale: int
+    scale: Scale
     channels: int
     module: nn.Module
     remarks: tuple[str, ...] = ()
@@ -106,7 +107,8 @@ def load(
         )
     if scale is not None and scale != found.scale:
         raise UsageError(
-            f"{weights}: weights of {found.title} x{found.scale}, not of scale {scale_text(scale)}", "Leave --scale out."
+            f"{weights}: weights of {found.title} x{scale_text(found.scale)}, not of scale {scale_text(scale)}",
+            "Leave --scale out.",
         )
     return LoadedNetwork(
         found.module,
@@ -210,7 +212,7 @@ def _found(library: Any, descriptor: Any, path: str | Path, made: InputChannels 
         raise UsageError(f"{path}: weights of {title}, of which spandrel makes pictures by more than running it", own)
     remarks = [] if said is None else [f"{path}: {said}"]
     remarks += [] if made is None else [made.remark]
-    scale = int(descriptor.scale) if made is None else output.shape[2] // side
+    scale = int(descriptor.scale) if made is None else exact(Fraction(output.shape[2], side))
     return Found(str(descriptor.architecture.id), title, scale, channels, module, tuple(remarks))
 
 

@@ -9,7 +9,7 @@ from searchspaces.data.scale import Scale, between
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.shapes import shapes
 from searchspaces.ops.contractions.conv import Conv
-from searchspaces.ops.moves.move import PixelShuffle
+from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle
 from searchspaces.ops.moves.resize import Resize
 
 
@@ -45,6 +45,8 @@ def uncut(graph: Graph) -> str:
         return ""
     if isinstance(node.op, Resize):
         return f"{node.name} resizes by a fraction, with corners aligned or antialiased, which is not done strip by strip"
+    if isinstance(node.op, PixelUnshuffle):
+        return f"{node.name} takes blocks of pixels apart, which is not done strip by strip"
     return "each pixel of this network's output sees the whole picture"
 
 

@@ -69,7 +69,8 @@ def tiles(graph: Graph) -> Tiles | None:
     area = ELEMENTS / widest
     rows = min(STRIP, int(math.sqrt(area)) - 2 * halo)
     columns = min(WIDEST, int(area / (max(rows, LEAST) + 2 * halo)) - 2 * halo)
-    return Tiles(max(rows, LEAST), max(columns, LEAST), halo, reach.coarsest_step(graph))
+    # Whole multiples, so that the last tile is filled up by as much as the whole picture would be.
+    return Tiles(max(rows, LEAST), max(columns, LEAST), halo, math.lcm(reach.coarsest_step(graph), graph.multiple))
 
 
 def in_multiples(run: Run, multiple: int) -> Run:

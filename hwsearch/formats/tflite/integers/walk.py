@@ -203,20 +203,23 @@ class Walker(Nodes):
         """The first or last step of a pixel shuffle of int16, or back, for which there is no operator (see ``nodes``)."""
         before, after = (self.model.tensors[i].shape for i in (operator.inputs[0], operator.outputs[0]))
         if operator.inputs[0] in self.shuffled:
-            source, factor = self.shuffled[operator.inputs[0]]
+            source, op = self.shuffled[operator.inputs[0]]
             _, rows, columns, channels = self.model.tensors[source].shape
-            if after == (1, rows * factor, columns * factor, channels // factor**2):
-                self.put(operator.outputs[0], PixelShuffle(factor), (self.source(source),))
+            blocks = op.factor**2
+            shuffled = (1, rows * op.factor, columns * op.factor, channels // blocks)
+            if after == (
+                shuffled if isinstance(op, PixelShuffle) else (1, rows // op.factor, columns // op.factor, channels * blocks)
+            ):
+                self.put(operator.outputs[0], op, (self.source(source),))
                 return
-            if after == (1, rows // factor, columns // factor, channels * factor**2):
-                self.put(operator.outputs[0], PixelUnshuffle(factor), (self.source(source),))
+        elif len(before) == len(after) == 4 and all(after):
+            rows, second, third, values = after
+            if before == (1, rows * second, third * second, values // second):
+                self.split[operator.outputs[0]] = (operator.inputs[0], PixelUnshuffle(second))
                 return
-        elif len(before) == len(after) == 4 and before == (1, after[0] * after[1], after[2] * after[1], after[3] // after[1]):
-            self.split[operator.outputs[0]] = (operator.inputs[0], after[1])
-            return
-        elif len(before) == len(after) == 4 and before == (1, *after[:2], after[2] * after[3]) and after[3] % after[2] == 0:
-            self.split[operator.outputs[0]] = (operator.inputs[0], after[2])
-            return
+            if before == (1, rows, second, third * values) and values % third == 0:
+                self.split[operator.outputs[0]] = (operator.inputs[0], PixelShuffle(third))
+                return
         raise NotCounted("RESHAPE that is no part of a pixel shuffle")
 
     def _read_transpose(self, operator: StoredOperator) -> None:

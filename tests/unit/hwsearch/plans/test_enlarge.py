@@ -16,6 +16,7 @@ from hwmodels.errors import UsageError
 from hwmodels.tiling.regions import check_local
 from hwsearch.documents.files import scratch
 from hwsearch.documents.progress import Silent
+from hwsearch.formats.running import reach
 from hwsearch.formats.running.runtimes import runtime
 from hwsearch.plans.enlarge import colours, writing
 from hwsearch.plans.enlarge.tiles import Tiles, tiles
@@ -243,3 +244,32 @@ def test_an_interpolation_by_a_fraction_is_run_in_one_piece_and_why_is_said(tmp_
     assert "whole picture" not in made.remarks[0]
     with pytest.raises(UsageError, match="resizes by a fraction"):
         check_local(trace.to_workload(qgraph.graph, 24, 32))
+
+
+def test_the_last_strip_is_filled_up_as_the_whole_picture_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strip of rows 25 to 45 has whole multiples of 4, the picture has not: one row more or less is repeated below."""
+    torch.manual_seed(0)
+    found = _quantized(torch.nn.Sequential(torch.nn.Conv2d(3, 12, 3, padding=1), torch.nn.PixelShuffle(2)), 3, "rgb")
+    fours = replace(found, graph=replace(found.graph, multiple=4))
+    whole = _enlarged(fours, RGBA[..., :3], tmp_path, Tiles(1000, 1000, 1))
+    monkeypatch.setattr("hwsearch.plans.enlarge.tiles.STRIP", 26)
+    assert np.array_equal(_enlarged(fours, RGBA[..., :3], tmp_path), whole)
+
+
+class Blocks(torch.nn.Module):
+    """Reads pixels of blocks as channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(12, 48, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pixel_shuffle(self.conv(torch.nn.functional.pixel_unshuffle(x, 2)), 4)
+
+
+def test_why_blocks_of_pixels_are_not_cut_is_said() -> None:
+    graph = trace.trace(Blocks().eval(), 3, "blocks")
+    assert tiles(graph) is None
+    assert "takes blocks of pixels apart" in reach.uncut(graph)
+    with pytest.raises(UsageError, match="rearranges the picture"):
+        check_local(trace.to_workload(graph, 24, 32))

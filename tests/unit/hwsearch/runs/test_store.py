@@ -88,6 +88,18 @@ def test_resume_wants_the_same_request_and_says_every_difference(tmp_path: Path)
     assert "weights_sha256: was 'aa', is 'bb'" in refused.value.message
 
 
+def test_a_field_that_an_earlier_version_did_not_have_differs_where_it_says_something(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Later(Asked):
+        input_channels: tuple[str, ...] = ()
+
+    with RunDirectory.create(tmp_path / "run") as run:
+        run.write_configuration(Asked(), {})
+        run.check_same(Later())
+        with pytest.raises(UsageError, match="input_channels: was None, is"):
+            run.check_same(Later(input_channels=("unshuffle:2",)))
+
+
 def test_saved_request_comes_back_in_the_types_it_had(tmp_path: Path) -> None:
     asked = Asked(weights=Path("/w.safetensors"))
     with RunDirectory.create(tmp_path / "run") as run:

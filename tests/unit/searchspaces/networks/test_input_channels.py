@@ -99,14 +99,43 @@ def test_numbers_come_from_files(tmp_path: Path) -> None:
     assert with_numbers(texts) == ("append:0.1,-2.0,3.0", "unshuffle:2", "prepend:0.5,0.001,7.0")
 
 
-@pytest.mark.parametrize("text", ["[0.1, true]", '{"a": 1}', "[]", "[NaN]", "[1", '["x"]'])
+def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    (tmp_path / "vector.csv").write_bytes(b"\xef\xbb\xbf0.1;0.2\r\n0.3\r\n")
+    assert with_numbers((f"append:{tmp_path / 'vector.csv'}",)) == ("append:0.1,0.2,0.3",)
+
+
+@pytest.mark.parametrize("text", ["0,5;0,7", "0.1,,0.2", "noise\n0.1", "1e39", ""])
+def test_a_table_of_other_things_is_refused(tmp_path: Path, text: str) -> None:
+    """Decimals behind commas would be read as twice as many numbers; 1e39 is infinite in single precision."""
+    (tmp_path / "vector.csv").write_text(text)
+    with pytest.raises(FileError, match="list of"):
+        with_numbers((f"append:{tmp_path / 'vector.csv'}",))
+
+
+def test_no_more_steps_are_read_than_make_the_most_channels() -> None:
+    with pytest.raises(UsageError, match="or more"):
+        parse(["repeat:99"] * 3 + ["what comes behind"])
+
+
+@pytest.mark.parametrize("text", ["[0.1, true]", '{"a": 1}', "[]", "[NaN]", "[1", '["x"]', "[1e39]", f"[{10**400}]"])
 def test_a_file_without_numbers_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "vector.json").write_text(text)
     with pytest.raises(FileError, match="list of"):
         with_numbers((f"append:{tmp_path / 'vector.json'}",))
 
 
-WRONG = ("fold:2", "unshuffle:1", "unshuffle:x", "repeat:", "append:", "append:nan", "append:absent.csv", "unshuffle:99")
+WRONG = (
+    f"append:{'0.1,x,' * 99}",
+    "fold:2",
+    "unshuffle:1",
+    "unshuffle:x",
+    "repeat:",
+    "append:",
+    "append:nan",
+    "append:absent.csv",
+    "unshuffle:99",
+    "append:1e39",
+)
 
 
 @pytest.mark.parametrize("text", WRONG)

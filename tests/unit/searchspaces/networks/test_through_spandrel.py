@@ -5,9 +5,11 @@ Most tests put a stand-in with spandrel's interface in its place; the last ones 
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from hwmodels.errors import FileError, UsageError
 from hwsearch.problem import pose
 from searchspaces.networks import through_spandrel
+from searchspaces.networks.input_channels import parse
 from searchspaces.networks.recognition import Recognised, look, recognise
 from searchspaces.tracing.trace import check, trace
 
@@ -196,6 +199,9 @@ def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
     """Puts a package in spandrel's place whose import does what a line says; without a line there is none."""
     monkeypatch.delitem(sys.modules, "spandrel", raising=False)
 
+    # What torch itself imports late would not be found either.
+    importlib.import_module("torch.fx.experimental.symbolic_shapes")
+
     def put(line: str) -> None:
         if not line:
             monkeypatch.setattr(sys, "path", [])
@@ -311,3 +317,36 @@ def test_families_of_the_library_itself(family: str, spandrel: Any, tmp_path: Pa
     graph = trace(network.module, channels, family, size=(32, 48))
     assert graph.uncounted == ()
     assert check(graph, network.module, channels, scale, sizes=((32, 48),)) < 1e-4
+
+
+class Thrice(nn.Module):
+    """Reads pixels of blocks of 2x2 as channels and enlarges what it reads three times: pictures by 3/2."""
+
+    def __init__(self, scale: int, channels: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(channels, 4, 3, padding=1), nn.Conv2d(4, 27, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pixel_shuffle(self.last(torch.relu(self.first(x))), 3)
+
+
+@pytest.mark.parametrize(("blocks", "scale"), [(2, Fraction(3, 2)), (3, 1)])
+def test_the_scale_is_that_of_the_picture(
+    library: Callable[..., None], tmp_path: Path, blocks: int, scale: Fraction | int, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    torch.save(Thrice(3, 3 * blocks**2).state_dict(), tmp_path / "w.pth")
+    library(Family(network=Thrice, changes={"output_channels": 3}))  # type: ignore[arg-type]
+    made = (f"unshuffle:{blocks}",)
+    found = recognise(tmp_path / "w.pth", made=parse(made))
+    assert (found.scale, found.channels) == (scale, 3)
+    assert f"x{float(scale):g}, RGB" in caplog.text
+    asked = pose.Request(network=found.name, scale=found.scale, weights=tmp_path / "w.pth", input_channels=made)
+    assert pose.load_network(asked).scale == scale
+
+
+def test_pictures_that_become_smaller_are_refused(library: Callable[..., None], tmp_path: Path) -> None:
+    torch.save(Thrice(3, 48).state_dict(), tmp_path / "w.pth")
+    library(Family(network=Thrice, changes={"output_channels": 3}))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="'3/4': a network must enlarge"):
+        look(tmp_path / "w.pth", made=parse(("unshuffle:4",)))
