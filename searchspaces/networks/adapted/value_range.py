@@ -21,6 +21,8 @@ from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.ops.maps.affine import Affine
 
 EXAMPLES = "0..1, 0..255, -1..1, or mean/deviation such as 0.485,0.456,0.406/0.229,0.224,0.225; IN:OUT where they differ"
+_LARGEST = 1e9
+"""Beyond, single precision soon has no number that is left, and nan is no number either."""
 _ENDS = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
 
 
@@ -50,7 +52,7 @@ def parse(text: str) -> ValueRange:
     """
     if match := _ENDS.fullmatch(text.strip()):
         low, high = float(match[1]), float(match[2])
-        if high > low:
+        if high > low and high - low < _LARGEST:
             return ValueRange((high - low,), (low,))
     mean, slash, deviation = text.partition("/")
     if slash:
@@ -58,7 +60,8 @@ def parse(text: str) -> ValueRange:
             means, deviations = ([float(part) for part in side.split(",")] for side in (mean, deviation))
         except ValueError:
             means, deviations = [], []
-        if means and len(means) == len(deviations) and min(deviations) > 0:
+        usual = all(abs(mean) < _LARGEST for mean in means) and all(1 / _LARGEST < d < _LARGEST for d in deviations)
+        if means and len(means) == len(deviations) and usual:
             factor = tuple(1 / d for d in deviations)
             return ValueRange(factor, tuple(-m / d for m, d in zip(means, deviations, strict=True)))
     raise UsageError(f"--range {text!r} is not a range of values", f"Write {EXAMPLES}.")

@@ -220,7 +220,9 @@ def test_other_ranges(text: str, into: object, back: object) -> None:
 M, S = torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1), torch.tensor([0.2, 0.25, 0.5]).view(1, 3, 1, 1)
 
 
-@pytest.mark.parametrize("text", ["255", "1..0", "0.5/0", "a/b", "0.1,0.2/0.3"])
+@pytest.mark.parametrize(
+    "text", ["255", "1..0", "0.5/0", "a/b", "0.1,0.2/0.3", "nan/1", "inf/1", "0/nan", "0/1e-320", f"0..{10**400}"]
+)
 def test_what_is_no_range(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         value_range.parse(text)
