@@ -203,8 +203,10 @@ class InputChannels:
     @property
     def remark(self) -> str:
         """What is said of a network behind it."""
-        planes = any(isinstance(step, Planes) for step in self.steps)
-        rounded = " Constant planes are rounded on the grid of what they stand beside." if planes else ""
+        values = [value for step in self.steps if isinstance(step, Planes) for value in step.values]
+        rounded = " Constant planes are rounded on the grid of what they stand beside." if values else ""
+        if values and not 0 <= min(values) <= max(values) <= 1:
+            rounded += f" They reach from {min(values):g} to {max(values):g}, so the grid of a picture of 0..1 becomes coarser."
         return (
             f"The network's input is made from the picture ({OPTION} {self.written}): this is part of the network, of its price "
             f"and of what is exported.{rounded}"

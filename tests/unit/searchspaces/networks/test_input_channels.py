@@ -164,3 +164,8 @@ def test_channels_that_no_picture_gives_are_told() -> None:
     with pytest.raises(UsageError, match="makes 9 of RGB and 3 of luma, and the network reads 12") as refused:
         made_by(("repeat:3",)).picture(12)
     assert "unshuffle:2" in refused.value.hint
+
+
+def test_planes_beyond_the_picture_are_told() -> None:
+    assert "from -2 to 15" in made_by(("append:0.5,15", "prepend:-2")).remark
+    assert "coarser" not in made_by(("append:0,0.5,1",)).remark
