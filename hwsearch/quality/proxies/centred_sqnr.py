@@ -3,8 +3,9 @@
 Where every width is drawn freely, several layers are coarse at once, and what one more of them adds is not what it costs alone:
 its errors pass layers that distort already. The effect of a choice is therefore taken in the middle of the space instead of at
 its floating-point end: one factor at a time around the centre point of a design of experiments (Box and Wilson, 1951, measure at
-a centre for the same reason). What the centre loses beyond the sum of the effects is shared among the decisions alike. Near the
-widest plans, where fronts lie, ``output_sqnr`` is closer. Needs no original pictures.
+a centre for the same reason). What the centre loses beyond the sum of the effects is shared among the decisions alike, so that
+the widest plan is charged with it too: near it, where fronts lie, predicted losses are too large and ``output_sqnr`` is closer.
+Needs no original pictures.
 """
 
 from __future__ import annotations

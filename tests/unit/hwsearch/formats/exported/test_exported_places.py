@@ -18,7 +18,7 @@ class Part(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.tanh(self.conv(x)) * x
-        return torch.cumsum(y, 1) if self.refused else y
+        return torch.topk(y, 12, 1)[0] if self.refused else y
 
 
 class Net(nn.Module):
@@ -40,7 +40,7 @@ def exported(module: nn.Module, file: Path) -> Path:
 def test_a_refusal_names_the_source(tmp_path: Path) -> None:
     found = read.read(exported(Net(refused=True).eval(), tmp_path / "net.pt2"))
     (said,) = found.graph.uncounted
-    line = next(n for n, text in enumerate(Path(__file__).read_text().splitlines(), 1) if "torch.cumsum(y" in text)
+    line = next(n for n, text in enumerate(Path(__file__).read_text().splitlines(), 1) if "torch.topk(y" in text)
     assert f"at body.0 ({Path(__file__).name}:{line})" in said
 
 
