@@ -101,7 +101,8 @@ def _inline(text: str, name: str, title: str, description: str) -> str:
     text = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", text)
     text = re.sub(r"font-family: 'DejaVu Sans';? ?", "", text)
     text = re.sub(r"font: ([^;\"]*?)'DejaVu Sans'", rf"font: \1{FONTS}", text)
-    text = re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
+    # Hundredths of a pixel are enough; numbers that are read stand between the tags.
+    text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag[0]), text)
     text = re.sub(r">\s+<", "><", text)
     box = re.search(r'viewBox="([^"]+)"', text)
     words = f'<title id="{name}-t">{html.escape(title)}</title><desc id="{name}-d">{html.escape(description)}</desc>'
