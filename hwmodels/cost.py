@@ -24,7 +24,7 @@ from hwmodels.pricing import columns as layout
 from hwmodels.pricing import energy, memory
 from hwmodels.pricing.columns import Choices, Terms
 from hwmodels.pricing.table import CostTable, Objectives, Space, estimate, estimate_chunks, stored_name
-from hwmodels.workload import Contract, Layer, Workload
+from hwmodels.workload import Layer, Workload
 
 __all__ = [
     "CostTable",
@@ -87,7 +87,7 @@ def lower(device: Device, workload: Workload, space: Space) -> CostTable:
     choices = hardware.price(question, terms)
     energy_j = energy.of_choices(device, cols, choices, runs, terms.latency_s)
     for row, layer in enumerate(workload.layers):
-        if isinstance(layer.work, Contract) and layer.work.stationary == "tensor":
+        if layer.of_tensors:
             for array in (*terms, energy_j):
                 _as_tensors(array[row], space)
     live, step_layer = hardware.live_elements(device, workload)

@@ -182,6 +182,11 @@ class Layer:
         """Whether it is a matrix product without a window."""
         return isinstance(self.work, Contract) and self.work.form == "product"
 
+    @property
+    def of_tensors(self) -> bool:
+        """Whether it multiplies two tensors, instead of one by weights."""
+        return isinstance(self.work, Contract) and self.work.stationary == "tensor"
+
     def with_macs(self, macs: int) -> Layer:
         """The layer with another number of multiply-accumulates, if it has any."""
         return replace(self, work=replace(self.work, macs=macs)) if isinstance(self.work, Contract) else self

@@ -28,7 +28,7 @@ from hwmodels.device.sections.cpu import Cpu, CpuKernels
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
-from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Work, Workload
+from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
 
 
 class CpuConstants(NamedTuple):
@@ -63,14 +63,10 @@ def constants(device: Device, workload: Workload, native: list[list[Precision]])
         blocked_inputs=table("blocked_inputs"),
         depthwise=table("depthwise"),
         product=table("product"),
-        of_tensors=np.array([_of_tensors(layer.work) for layer in workload.layers]),
+        of_tensors=np.array([layer.of_tensors for layer in workload.layers]),
         elements_s=elements.reshape(len(workload.layers), len(native), -1),
         layer_s=device.overhead.layer_s.value,
     )
-
-
-def _of_tensors(work: Work) -> bool:
-    return isinstance(work, Contract) and work.stationary == "tensor"
 
 
 def _elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:

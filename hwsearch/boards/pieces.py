@@ -29,21 +29,6 @@ class Tokens(nn.Module):
         return found
 
 
-class Perceptron(nn.Module):
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.second(nn.functional.gelu(self.first(x)))
-        return found
-
-
-class Softmax(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.softmax(-1)
-
-
 class Attention(nn.Module):
     """Of windows of 8x8 pixels, with ``heads`` heads; ``bare``: the matrix products without the softmax between them."""
 
@@ -70,13 +55,13 @@ def pieces() -> Iterator[tuple[Graph, int, int]]:
     for channels, height, width in ((32, 32, 48), (60, 32, 40)):
         made: dict[str, list[nn.Module]] = {
             "norms": [nn.LayerNorm(channels) for _ in range(4)],
-            "softmax": [Softmax() for _ in range(4)],
+            "softmax": [nn.Softmax(-1) for _ in range(4)],
             "products": [Attention(channels, 4, height, width, bare=True)],
-            "perceptron": [Perceptron(channels, 2 * channels)],
+            "perceptron": [nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)],
             "attention": [Attention(channels, 4, height, width)],
             "block": [
                 *(nn.LayerNorm(channels), Attention(channels, 2, height, width)),
-                *(nn.LayerNorm(channels), Perceptron(channels, 3 * channels)),
+                *(nn.LayerNorm(channels), nn.Linear(channels, 3 * channels), nn.GELU(), nn.Linear(3 * channels, channels)),
             ],
         }
         for name, inner in made.items():

@@ -21,7 +21,7 @@ from hwsearch.formats.reading import file_network, readers
 from hwsearch.formats.writing import exporters
 from hwsearch.problem import traced
 from hwsearch.quant import methods
-from searchspaces.data.scale import enlarged, exact, scale_text
+from searchspaces.data.scale import at_least, enlarged, exact, scale_text
 from searchspaces.ir.graph import Graph
 from searchspaces.ir.tiled import check_tiled
 from searchspaces.networks import endings, input_channels, registry, through_spandrel
@@ -338,7 +338,7 @@ def _check_whole(network: LoadedNetwork, size: tuple[int, int]) -> None:
     """Raise UsageError where a picture of the size is not enlarged to whole pixels."""
     step = network.scale.denominator
     if any(side % step for side in size):
-        least = (-(-side // step) * step for side in size)
+        least = (at_least(side, network.scale) for side in size)
         raise UsageError(
             f"a picture of {size[0]}x{size[1]} pixels (height x width), enlarged {scale_text(network.scale)} times, is no whole "
             "number of pixels",

@@ -204,6 +204,12 @@ def inner_products(
     return change
 
 
+def noise_power(task: Task, output: Tensor, reference: Tensor) -> float:
+    """Mean squared difference of two outputs as the user of the task sees them."""
+    error = task.view(task.limited(output)) - task.view(task.limited(reference))
+    return float(error.double().square().mean())
+
+
 def float_error(graph: Graph, samples: Sequence[Sample], task: Task) -> np.ndarray:
     """Error power of the float network on each sample, ``float64[samples]``; at least 1e-6."""
     with torch.no_grad():

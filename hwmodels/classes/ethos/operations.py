@@ -27,11 +27,6 @@ def is_softmax(layer: Layer) -> bool:
     return isinstance(layer.work, Reduce) and layer.work.keeps and layer.work.function == "function"
 
 
-def of_tensors(layer: Layer) -> bool:
-    """Whether a layer multiplies two tensors."""
-    return isinstance(layer.work, Contract) and layer.work.stationary == "tensor"
-
-
 def apart(workload: Workload, row: int, element_bytes: int) -> Sequence[Piece]:
     """The bounds of a 16-bit layer of few channels, which the compiler does not fuse: it takes them in another shape, unless they
     are written into the place of a concatenation."""
@@ -93,7 +88,7 @@ def fused(workload: Workload, row: int, array: Array) -> int | None:
     channels second or first, others in any order. One that takes several steps, as a pixel shuffle does, stands alone."""
     layer = workload.layers[row]
     readers = workload.tensors[layer.output].readers
-    if array.buffers[0] == 0 or len(readers) != 1 or not (layer.contracts or layer.maps()) or of_tensors(layer):
+    if array.buffers[0] == 0 or len(readers) != 1 or not (layer.contracts or layer.maps()) or layer.of_tensors:
         return None
     work = workload.layers[readers[0]].work
     if not isinstance(work, Move) or work.how != "transpose" or not work.shape or layer.finish == "slopes":
@@ -178,7 +173,7 @@ def _contraction(workload: Workload, layer: Layer, array: Array, make: Callable[
     """A convolution, or a product of a tensor and a matrix of weights or another tensor, and what ends it."""
     target = workload.tensors[layer.output]
     finish = max(float(array.convolve[wide]), _activation(layer, array))
-    if layer.product and of_tensors(layer):
+    if layer.product and layer.of_tensors:
         assert isinstance(layer.work, Contract)
         return tokens.product(layer.work, target, make, array)
     if layer.product:
@@ -263,7 +258,7 @@ def _apart_from_reader(workload: Workload, tensor: int) -> bool:
     """Whether something that reads a slice, or a view of it, cannot read parts of a tensor."""
     readers = [workload.layers[r] for r in workload.tensors[tensor].readers]
     return any(
-        of_tensors(k) or k.moves("transpose") or (k.moves("view") and _apart_from_reader(workload, k.output)) for k in readers
+        k.of_tensors or k.moves("transpose") or (k.moves("view") and _apart_from_reader(workload, k.output)) for k in readers
     )
 
 

@@ -19,7 +19,7 @@ from hwsearch.formats.running.reach import coarsest_step, enlargement, receptive
 from hwsearch.formats.running.runtime import Tolerance
 from hwsearch.formats.running.windows import windows
 from hwsearch.quant.network.graph import QuantizedGraph
-from searchspaces.data.scale import between, enlarged
+from searchspaces.data.scale import at_least, between, enlarged
 
 INNER, LEAST_SIDE = 32, 48
 """Sides of windows in input pixels: without their halo, and at least."""
@@ -70,8 +70,7 @@ class QemuPlan:
         self.instructions: Mapping[str, int] = {node.name: 0 for node in qgraph.graph.nodes[1:]}
         graph = qgraph.graph
         self._input, self._output = (qgraph.formats[name] for name in (graph.input.name, graph.output.name))
-        keeps = enlargement(graph).denominator
-        self._halo, self._step = -(-(receptive_radius(graph) or 0) // keeps) * keeps, coarsest_step(graph)
+        self._halo, self._step = at_least(receptive_radius(graph) or 0, enlargement(graph)), coarsest_step(graph)
         self._folder = TemporaryDirectory(prefix="hwsearch-qemu-")
 
         @lru_cache(maxsize=8)

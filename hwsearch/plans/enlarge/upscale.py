@@ -27,7 +27,7 @@ from hwsearch.plans.enlarge.tiles import Tiles, in_multiples, in_strips, tiles
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.data.bicubic_rows import Enlargement
 from searchspaces.data.decoding import PictureRows
-from searchspaces.data.scale import Scale, between, enlarged
+from searchspaces.data.scale import Scale, at_least, between, enlarged
 from searchspaces.ir.graph import Graph
 
 
@@ -61,7 +61,7 @@ def enlarge(
         Strips of rows from the top, ``uint8`` or ``uint16 [h, scale * width, 1 to 4]``, rounded down.
     """
     before = scale if reach.enlargement(graph) == 1 else 1
-    filled = _Filled(picture, scale.denominator)
+    filled = _Filled(picture, scale)
     height, width = filled.height, filled.width
     luma_only = graph.channels == 1
     bicubic = Enlargement(height, width, scale)
@@ -110,11 +110,11 @@ def _sides(picture: PictureRows, scale: Scale) -> tuple[int, int]:
 
 
 class _Filled:
-    """A picture with sides that are multiples of ``step``: its last row and column are repeated."""
+    """A picture with sides whose ``scale``-fold is whole: its last row and column are repeated."""
 
-    def __init__(self, picture: PictureRows, step: int) -> None:
+    def __init__(self, picture: PictureRows, scale: Scale) -> None:
         self._picture = picture
-        self.height, self.width = (-(-side // step) * step for side in (picture.height, picture.width))
+        self.height, self.width = at_least(picture.height, scale), at_least(picture.width, scale)
 
     def rows(self, top: int, bottom: int) -> np.ndarray:
         """As of ``PictureRows``."""

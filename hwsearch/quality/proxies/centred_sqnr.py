@@ -15,10 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Report, float_error, judged_by
+from hwsearch.quality.errors import Report, float_error, judged_by, noise_power
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.observe.work import macs_per_pixel
@@ -45,23 +44,24 @@ def measure(
     same decision. ``seed`` is not used."""
     started, task = time.monotonic(), judged_by(task, pairs)
     graph, space = calibration.graph, calibration.space
-    rows = _rows(space, centre(space))
+    middle = centre(space)
+    rows = _rows(space, middle)
     runs = len({row for _, _, row in rows})
     used = task.windows(pairs[:PICTURES], MACS / runs / macs_per_pixel(graph, pairs[0].low.shape[1]))
     noise = np.zeros(space.allowed.shape)
     with torch.no_grad():
         for number, pair in enumerate(used):
-            reference = task.view(task.limited(execute(graph, pair.low)))
+            reference = execute(graph, pair.low)
             judged: dict[PlanRow, float] = {}
             for decision, choice, row in rows:
                 if row not in judged:
-                    judged[row] = _noise(task, calibration.simulate(row, pair.low), reference)
+                    judged[row] = noise_power(task, calibration.simulate(row, pair.low), reference)
                 noise[decision, choice] += judged[row] / len(used)
             if progress:
                 progress(INFO.name, (number + 1) / len(used))
     return Damage(
         INFO.name,
-        _effects(noise, space),
+        _effects(noise, space, middle),
         float_error(graph, used, task),
         seed,
         tuple(pair.name for pair in used),
@@ -87,15 +87,11 @@ def _rows(space: SearchSpace, middle: PlanRow) -> list[tuple[int, int, PlanRow]]
     return rows
 
 
-def _effects(noise: np.ndarray, space: SearchSpace) -> np.ndarray:
+def _effects(noise: np.ndarray, space: SearchSpace, middle: PlanRow) -> np.ndarray:
     """Noise of each choice beyond that of the best one of its decision, and an equal share of what the effects of the centre do
     not explain of its noise; ``noise float64[decisions, choices]`` is that of the plans."""
-    at_centre = noise[np.arange(space.decisions), list(centre(space))]
+    at_centre = noise[np.arange(space.decisions), list(middle)]
     least = np.where(space.allowed, noise, np.inf).min(axis=1)
     rest = max(at_centre.mean() - float(np.sum(at_centre - least)), 0.0) / space.decisions
     found: np.ndarray = np.where(space.allowed, noise - least[:, None] + rest, 0.0)
     return found
-
-
-def _noise(task: Task, output: Tensor, reference: Tensor) -> float:
-    return float((task.view(task.limited(output)) - reference).double().square().mean())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hwsearch.quality import alone
 from hwsearch.quality.damage import Damage
-from hwsearch.quality.errors import Report
+from hwsearch.quality.errors import Report, noise_power
 from hwsearch.quality.proxy import ProxyInfo
 from hwsearch.quant.calibrate import Calibration
 from searchspaces.tasks.task import Sample, Task
@@ -36,5 +36,4 @@ def measure(
 
 
 def _noise(task: Task, output: Tensor, reference: Tensor, pair: Sample) -> float:
-    error = task.view(task.limited(output)) - task.view(task.limited(reference))
-    return float(error.double().square().mean())
+    return noise_power(task, output, reference)
