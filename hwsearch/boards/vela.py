@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hwsearch.formats.reading.pricing import FilePrice
     from hwsearch.formats.reading.readers import Inspected
     from hwsearch.plans.pricing import PricedPlan
-    from hwsearch.problem.pose import Request
+    from hwsearch.problem.request import Request
 
 TIMEOUT_S = 600
 MODE = "Hwsearch_Mode"
@@ -280,7 +280,7 @@ def second_opinion(price: PricedPlan, request: Request) -> Estimates:
     """
     from hwsearch.formats.tflite import write
     from hwsearch.problem.calibrated import calibrated
-    from hwsearch.problem.pose import choose_pictures
+    from hwsearch.problem.pictures import choose_pictures
 
     problem = price.problem
     check(problem.device)

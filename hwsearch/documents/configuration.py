@@ -20,7 +20,7 @@ class UsedPlugin(Document):
 
 
 class Configuration(Document):
-    """``run.json``. The request stands here as plain JSON: its type is ``problem.pose.Request``."""
+    """``run.json``. The request stands here as plain JSON: its type is ``problem.request.Request``."""
 
     schema_version: Literal[1]
     request: dict[str, Any]

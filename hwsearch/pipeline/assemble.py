@@ -28,7 +28,9 @@ from hwsearch.documents.versions import versions
 from hwsearch.pipeline import notes
 from hwsearch.plans import prove
 from hwsearch.plans.prove import PlanProof
-from hwsearch.problem.pose import Pictures, Problem, Request
+from hwsearch.problem.pictures import Pictures
+from hwsearch.problem.pose import Problem
+from hwsearch.problem.request import Request
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.report.crops import save_crops

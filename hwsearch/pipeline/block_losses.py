@@ -14,7 +14,10 @@ from typing import Any
 import torch
 
 from hwmodels.errors import UsageError
-from hwsearch.problem.pose import Pictures, Problem, Request, adapted
+from hwsearch.problem.network import adapted
+from hwsearch.problem.pictures import Pictures
+from hwsearch.problem.pose import Problem
+from hwsearch.problem.request import Request
 from hwsearch.quality.evaluate import Evaluator, on_patches
 from hwsearch.search.blocks import Looks
 from searchspaces.ir.graph import execute

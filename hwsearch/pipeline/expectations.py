@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from hwmodels.errors import HwsearchError
-from hwsearch.problem.pose import Request, adapted, found_network
+from hwsearch.problem.network import adapted, found_network
+from hwsearch.problem.request import Request
 from hwsearch.quality.evaluate import Evaluator
 from searchspaces.networks.adapted.colours import SWAPPED
 from searchspaces.networks.classifier import IMAGENET

@@ -17,7 +17,10 @@ from hwsearch.documents.recommended import recommended
 from hwsearch.documents.results import Crop, Point, ProxyCheck, Reference, Results
 from hwsearch.pipeline import assemble
 from hwsearch.plans import prove
-from hwsearch.problem.pose import ANOTHER, Pictures, Problem, Request
+from hwsearch.problem.network import ANOTHER
+from hwsearch.problem.pictures import Pictures
+from hwsearch.problem.pose import Problem
+from hwsearch.problem.request import Request
 from hwsearch.search import frame_rate, pareto
 
 SHOWN = 8

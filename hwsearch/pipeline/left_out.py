@@ -34,7 +34,10 @@ from hwsearch.pipeline import block_losses, joined
 from hwsearch.pipeline import optimize as pipeline
 from hwsearch.plans import choose_again
 from hwsearch.plans.choose_again import ChosenAgain
-from hwsearch.problem.pose import AUTO, Pictures, Problem, Request, adapted, choose_pictures, found_network, pose
+from hwsearch.problem.network import adapted, found_network
+from hwsearch.problem.pictures import Pictures, choose_pictures
+from hwsearch.problem.pose import Problem, pose
+from hwsearch.problem.request import AUTO, Request
 from hwsearch.quality import chosen_proxy
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.measurement import in_floating_point, prepare

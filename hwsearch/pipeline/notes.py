@@ -12,7 +12,8 @@ from hwmodels.fitting import agreement
 from hwmodels.tiling.tiles import PricedTiling
 from hwsearch.documents import configuration, elsewhere, units
 from hwsearch.documents.results import LayerRow
-from hwsearch.problem.pose import Problem, Request
+from hwsearch.problem.pose import Problem
+from hwsearch.problem.request import Request
 from hwsearch.search import correlation, frame_rate
 from hwsearch.search.tiling_options import TilingOptions
 from searchspaces.space import PlanRow, matrix

@@ -22,7 +22,9 @@ from hwsearch.documents.results import ProxyCheck, Results
 from hwsearch.pipeline import assemble, expectations
 from hwsearch.plans import prove
 from hwsearch.plans.prove import PlanProof
-from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
+from hwsearch.problem.pictures import Pictures, choose_pictures
+from hwsearch.problem.pose import Problem, pose
+from hwsearch.problem.request import Request
 from hwsearch.quality import baseline, chosen_proxy
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator

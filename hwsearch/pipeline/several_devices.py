@@ -25,7 +25,9 @@ from hwsearch.documents.progress import Progress, Silent
 from hwsearch.documents.recommended import of_budget
 from hwsearch.documents.results import Results
 from hwsearch.pipeline import optimize as pipeline
-from hwsearch.problem.pose import Request, load_network, pose
+from hwsearch.problem.network import load_network
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.quality.shared import Shared
 from hwsearch.report import document as one
 from hwsearch.runs import directory

@@ -27,7 +27,9 @@ from hwsearch.documents.progress import STEPS, Progress, follow
 from hwsearch.documents.results import Results
 from hwsearch.plans import prove
 from hwsearch.problem.calibrated import calibrated
-from hwsearch.problem.pose import Pictures, Problem, Request
+from hwsearch.problem.pictures import Pictures
+from hwsearch.problem.pose import Problem
+from hwsearch.problem.request import Request
 from hwsearch.runs import directory
 from hwsearch.runs.run import Run
 from hwsearch.search import pareto, tiling_options

@@ -23,7 +23,9 @@ from hwsearch.documents.document import Document
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.problem.calibrated import calibrated
-from hwsearch.problem.pose import Problem, Request, choose_pictures, pose
+from hwsearch.problem.pictures import choose_pictures
+from hwsearch.problem.pose import Problem, pose
+from hwsearch.problem.request import Request
 from hwsearch.quality import chosen_proxy
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator

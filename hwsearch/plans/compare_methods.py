@@ -26,7 +26,9 @@ from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
 from hwsearch.formats.running.runtime import Run
 from hwsearch.problem.calibrated import calibrated
-from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
+from hwsearch.problem.pictures import Pictures, choose_pictures
+from hwsearch.problem.pose import Problem, pose
+from hwsearch.problem.request import Request
 from hwsearch.quality.intervals import difference, finite, interval
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration

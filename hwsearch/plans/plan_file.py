@@ -22,7 +22,9 @@ from hwsearch.plans import ready
 from hwsearch.runs.run import Run
 
 if TYPE_CHECKING:
-    from hwsearch.problem.pose import Pictures, Problem, Request
+    from hwsearch.problem.pictures import Pictures
+    from hwsearch.problem.pose import Problem
+    from hwsearch.problem.request import Request
     from hwsearch.quant.calibrate import Calibration
     from hwsearch.quant.network.graph import QuantizedGraph
     from searchspaces.space import PlanRow
@@ -79,7 +81,7 @@ class PlanFile:
         Raises:
             UsageError: the network is a file of code that was not named again.
         """
-        from hwsearch.problem.pose import Request
+        from hwsearch.problem.request import Request
 
         plan = self.plan
         size = (plan.input_height, plan.input_width)
@@ -140,7 +142,7 @@ class PlanFile:
             UsageError, FileError: the network or its weights are not to be had.
         """
         from hwsearch.problem.calibrated import calibrated
-        from hwsearch.problem.pose import choose_pictures
+        from hwsearch.problem.pictures import choose_pictures
 
         request = self.request
         with progress.stage("tracing the network", 1):

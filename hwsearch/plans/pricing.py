@@ -14,7 +14,8 @@ from hwmodels.tiling.tiles import PricedTiling
 from hwsearch.documents import elsewhere
 from hwsearch.documents.results import LayerRow, ScheduleStep, TilingPoint
 from hwsearch.plans.plan_file import PlanFile
-from hwsearch.problem.pose import Problem, Request, pose
+from hwsearch.problem.pose import Problem, pose
+from hwsearch.problem.request import Request
 from hwsearch.search import frame_rate, tiling_options
 from searchspaces.networks import registry, through_spandrel
 from searchspaces.networks.adapted import blocks

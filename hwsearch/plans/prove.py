@@ -20,7 +20,9 @@ from hwsearch.documents.versions import versions
 from hwsearch.formats.onnx import write
 from hwsearch.formats.running.runtime import CodesDifferError
 from hwsearch.plans import verify
-from hwsearch.problem.pose import Pictures, Problem, Request
+from hwsearch.problem.pictures import Pictures
+from hwsearch.problem.pose import Problem
+from hwsearch.problem.request import Request
 from hwsearch.quant.methods import USUAL
 from hwsearch.quant.network import storage
 from hwsearch.quant.network.graph import QuantizedGraph

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hwsearch.problem.pose import Pictures, Problem
+from hwsearch.problem.pictures import Pictures
+from hwsearch.problem.pose import Problem
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.methods import USUAL
 from searchspaces.space import SearchSpace

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hwsearch.problem.pose import Pictures, Problem
+from hwsearch.problem.pictures import Pictures
+from hwsearch.problem.pose import Problem
 from hwsearch.quality.evaluate import Evaluator, Score, on_patches
 from hwsearch.quality.shared import Shared
 from hwsearch.quant.calibrate import Calibration

@@ -20,7 +20,7 @@ from hwmodels.parts import plugins
 from hwsearch.documents.versions import versions
 
 if TYPE_CHECKING:
-    from hwsearch.problem.pose import Pictures
+    from hwsearch.problem.pictures import Pictures
     from hwsearch.quant.calibrate import Calibration
     from searchspaces.ir.graph import Graph
 

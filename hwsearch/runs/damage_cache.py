@@ -18,7 +18,7 @@ from hwmodels.parts import settings
 from hwsearch.runs import by_content, damage_file
 
 if TYPE_CHECKING:
-    from hwsearch.problem.pose import Pictures
+    from hwsearch.problem.pictures import Pictures
     from hwsearch.quality.damage import Damage
     from hwsearch.quant.calibrate import Calibration
     from searchspaces.space import SearchSpace

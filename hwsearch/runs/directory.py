@@ -30,7 +30,9 @@ from searchspaces.data.scale import scale_text
 
 if TYPE_CHECKING:
     from hwsearch.documents.results import Results
-    from hwsearch.problem.pose import Pictures, Problem, Request
+    from hwsearch.problem.pictures import Pictures
+    from hwsearch.problem.pose import Problem
+    from hwsearch.problem.request import Request
     from searchspaces.networks.registry import LoadedNetwork
 
 LOCK = ".lock"

@@ -27,7 +27,7 @@ from hwsearch.runs import by_content
 
 if TYPE_CHECKING:
     from hwmodels.tiling.tiling import Tiling
-    from hwsearch.problem.pose import Pictures
+    from hwsearch.problem.pictures import Pictures
     from hwsearch.quant.calibrate import Calibration
     from hwsearch.quant.method import Progress
     from hwsearch.quant.network.graph import QuantizedGraph

@@ -25,7 +25,9 @@ from hwsearch.quality import chosen_proxy
 from hwsearch.runs.interrupted import resume_command
 
 if TYPE_CHECKING:
-    from hwsearch.problem.pose import Pictures, Problem, Request
+    from hwsearch.problem.pictures import Pictures
+    from hwsearch.problem.pose import Problem
+    from hwsearch.problem.request import Request
     from hwsearch.quality.damage import Damage
     from hwsearch.quality.evaluate import Score
     from hwsearch.search.predict.interactions import Prediction
@@ -192,7 +194,7 @@ class Run:
     @cached_property
     def photos(self) -> Pictures:
         """The run's pictures, by their use."""
-        from hwsearch.problem.pose import choose_pictures
+        from hwsearch.problem.pictures import choose_pictures
 
         return choose_pictures(self.request, self.problem.network)
 
@@ -289,7 +291,7 @@ def request_of(saved: Mapping[str, Any], path: Path) -> Request:
     Raises:
         FileError: fields that are unknown, of another type or out of bounds.
     """
-    from hwsearch.problem.pose import Request
+    from hwsearch.problem.request import Request
 
     given = {key: value for key, value in earlier.with_request(saved).items() if key not in ("run_dir", "resume", *SHARING)}
     unknown = sorted(given.keys() - {field.name for field in fields(Request)})

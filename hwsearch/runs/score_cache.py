@@ -20,7 +20,7 @@ from hwsearch.quality.evaluate import Score
 from hwsearch.runs import by_content, damage_cache
 
 if TYPE_CHECKING:
-    from hwsearch.problem.pose import Pictures
+    from hwsearch.problem.pictures import Pictures
     from hwsearch.quality.measurement import Measure
     from searchspaces.space import PlanRow, SearchSpace
 

@@ -13,7 +13,8 @@ from hwsearch.documents.clock import Clock
 from hwsearch.documents.origin import FoundBy, Origin
 from hwsearch.documents.progress import Progress, Stage
 from hwsearch.documents.results import ProxyCheck
-from hwsearch.problem.pose import Problem, Request
+from hwsearch.problem.pose import Problem
+from hwsearch.problem.request import Request
 from hwsearch.quality import chosen_proxy
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Score

@@ -19,7 +19,10 @@ from hwsearch.documents.bounds import Scale
 from hwsearch.documents.document import Document
 from hwsearch.documents.progress import STEPS, Progress, Silent, follow
 from hwsearch.documents.versions import versions
-from hwsearch.problem.pose import ONE_SIZE, Request, choose_pictures, load_network, sized
+from hwsearch.problem.network import load_network
+from hwsearch.problem.pictures import choose_pictures
+from hwsearch.problem.request import Request
+from hwsearch.problem.sizes import ONE_SIZE, sized
 from hwsearch.quality.damage import Damage
 from hwsearch.quality.evaluate import Evaluator
 from hwsearch.quality.proxies import PROXIES

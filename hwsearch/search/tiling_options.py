@@ -17,7 +17,8 @@ from hwmodels.tiling import tiles, tiling
 from hwmodels.tiling.tiles import PricedTiling
 from hwmodels.tiling.tiling import Tiling
 from hwsearch.documents.results import TilingPoint
-from hwsearch.problem.pose import Problem, Request
+from hwsearch.problem.pose import Problem
+from hwsearch.problem.request import Request
 from hwsearch.search import pareto
 from hwsearch.search.exact.alternatives import fastest_within, take
 from searchspaces.ir.tiled import placed

@@ -31,7 +31,9 @@ sys.path[:0] = [str(Path(__file__).parents[2])]
 from hwmodels.pricing.table import estimate  # noqa: E402
 from hwsearch.documents.files import write_json  # noqa: E402
 from hwsearch.pipeline import block_losses  # noqa: E402
-from hwsearch.problem.pose import Problem, Request, load_network, pose  # noqa: E402
+from hwsearch.problem.network import load_network  # noqa: E402
+from hwsearch.problem.pose import Problem, pose  # noqa: E402
+from hwsearch.problem.request import Request  # noqa: E402
 from hwsearch.quality.evaluate import Evaluator  # noqa: E402
 from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES  # noqa: E402
 from hwsearch.quant.calibrate import Calibration, calibrate  # noqa: E402

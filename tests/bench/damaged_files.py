@@ -26,7 +26,7 @@ from hwmodels.device import reader
 from hwmodels.errors import HwsearchError
 from hwsearch.documents.files import write_json
 from hwsearch.plans import plan_file, pricing
-from hwsearch.problem.pose import Request
+from hwsearch.problem.request import Request
 from hwsearch.report import html
 from hwsearch.runs.run import Run
 from searchspaces.networks.registry import build, load

@@ -25,7 +25,9 @@ sys.path[:0] = [str(Path(__file__).parents[2])]
 from hwsearch.documents.files import write_json  # noqa: E402
 from hwsearch.documents.progress import Silent  # noqa: E402
 from hwsearch.pipeline import optimize  # noqa: E402
-from hwsearch.problem.pose import Request, choose_pictures, pose  # noqa: E402
+from hwsearch.problem.pictures import choose_pictures  # noqa: E402
+from hwsearch.problem.pose import pose  # noqa: E402
+from hwsearch.problem.request import Request  # noqa: E402
 from hwsearch.quality.log import EvaluationLog  # noqa: E402
 from hwsearch.quality.measurement import prepare  # noqa: E402
 from hwsearch.quant.observe.work import macs_per_pixel  # noqa: E402

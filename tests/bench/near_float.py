@@ -24,7 +24,9 @@ from torch import Tensor
 sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from hwmodels.pricing.table import estimate  # noqa: E402
-from hwsearch.problem.pose import Problem, Request, choose_pictures, pose  # noqa: E402
+from hwsearch.problem.pictures import choose_pictures  # noqa: E402
+from hwsearch.problem.pose import Problem, pose  # noqa: E402
+from hwsearch.problem.request import Request  # noqa: E402
 from hwsearch.quality.proxies import noise_gain  # noqa: E402
 from hwsearch.quant.calibrate import Calibration, calibrate  # noqa: E402
 from hwsearch.quant.engine import integer  # noqa: E402

@@ -29,7 +29,7 @@ from hwmodels.counting import FLOAT_BITS
 from hwsearch.documents import files
 from hwsearch.plans import compare_allocators
 from hwsearch.plans.compare_allocators import Allocated, AllocatorComparison
-from hwsearch.problem.pose import Request
+from hwsearch.problem.request import Request
 from searchspaces.networks.classifier import IMAGENET
 from searchspaces.networks.classifier.resnet import ResNet18
 from searchspaces.tasks.classifier import FLOOR, Classifier

@@ -117,7 +117,7 @@ def soak(folder: Path, length_s: float, workers: int, rng: random.Random) -> int
     from hwsearch.documents.progress import Silent
     from hwsearch.documents.url import StorageUrl
     from hwsearch.pipeline import optimize
-    from hwsearch.problem.pose import Request
+    from hwsearch.problem.request import Request
     from hwsearch.quality import measurement
     from hwsearch.quant.learn import polish
     from hwsearch.runs.cluster import worker

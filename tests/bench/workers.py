@@ -27,7 +27,9 @@ import torch
 from PIL import Image
 
 from hwsearch.documents.url import StorageUrl
-from hwsearch.problem.pose import Pictures, Problem, Request, choose_pictures, pose
+from hwsearch.problem.pictures import Pictures, choose_pictures
+from hwsearch.problem.pose import Problem, pose
+from hwsearch.problem.request import Request
 from hwsearch.quality.measurement import Measure, prepare
 from hwsearch.runs.cluster import coordinator
 from hwsearch.search import tiling_options

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from PIL import Image
 
 from hwsearch.documents.url import StorageUrl
-from hwsearch.problem.pose import Request
+from hwsearch.problem.request import Request
 from searchspaces.data import pictures
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hwsearch.problem.pose import Request, choose_pictures, pose
+from hwsearch.problem.pictures import choose_pictures
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine.simulate import simulated
 from hwsearch.quant.method import Draft

@@ -101,7 +101,7 @@ def compare(
     from hwsearch.documents import files
     from hwsearch.plans import compare_allocators
     from hwsearch.problem import budgets
-    from hwsearch.problem.pose import Request
+    from hwsearch.problem.request import Request
     from hwsearch.quality import chosen_proxy
 
     fields: dict[str, Any] = notations.network_fields(

@@ -96,7 +96,7 @@ def estimate(
     if halo is not None and tile is None:
         raise UsageError("--halo says how tiles are joined", "Give --tile too: a size, or auto.")
     from hwsearch.plans import plan_file, pricing, ready
-    from hwsearch.problem.pose import Request
+    from hwsearch.problem.request import Request
 
     terminal = Terminal(as_json, quiet)
     plan = plan or DEFAULT_PLAN

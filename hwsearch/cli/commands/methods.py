@@ -149,7 +149,7 @@ def compare(
     terminal = Terminal(as_json, quiet)
     from hwsearch.documents import files
     from hwsearch.plans import compare_methods
-    from hwsearch.problem.pose import Request
+    from hwsearch.problem.request import Request
     from hwsearch.quant import methods as known
 
     with terminal.progress() as progress:

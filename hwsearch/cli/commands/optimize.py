@@ -169,7 +169,7 @@ def _search(several: list[str], fields: dict[str, Any], terminal: Terminal) -> N
 
     if several:
         from hwsearch.pipeline import several_devices
-        from hwsearch.problem.pose import AUTO
+        from hwsearch.problem.request import AUTO
 
         if fields.get("dropped") == AUTO:
             raise UsageError("--drop auto searches for one device", "Give one --target, or name the blocks to drop.")

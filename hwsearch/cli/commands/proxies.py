@@ -97,7 +97,7 @@ def compare(
     )
     terminal = Terminal(as_json, quiet)
     from hwsearch.documents import files
-    from hwsearch.problem.pose import Request
+    from hwsearch.problem.request import Request
     from hwsearch.search import ranking
     from hwsearch.search.propose.random_plans import DRAWS
 

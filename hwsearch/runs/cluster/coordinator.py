@@ -17,7 +17,9 @@ from optuna.trial import TrialState
 from hwmodels.pricing.table import CostTable
 from hwsearch.documents.files import jsonable
 from hwsearch.documents.url import StorageUrl
-from hwsearch.problem.pose import Pictures, Problem, Request
+from hwsearch.problem.pictures import Pictures
+from hwsearch.problem.pose import Problem
+from hwsearch.problem.request import Request
 from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster import same_study, worker
 from hwsearch.runs.cluster.study import SharedStudy

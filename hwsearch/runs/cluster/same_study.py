@@ -13,7 +13,9 @@ from hwmodels.errors import MismatchError
 from hwmodels.parts import plugins
 from hwsearch.documents import earlier
 from hwsearch.documents.files import jsonable
-from hwsearch.problem.pose import Pictures, Problem, Request
+from hwsearch.problem.pictures import Pictures
+from hwsearch.problem.pose import Problem
+from hwsearch.problem.request import Request
 from hwsearch.quality.evaluate import Score
 from hwsearch.runs import directory
 from searchspaces.space import PlanRow, SearchSpace

@@ -19,7 +19,9 @@ from hwmodels.parts import plugins
 from hwsearch.documents import versions
 from hwsearch.documents.progress import STEPS, Progress, follow
 from hwsearch.documents.url import StorageUrl
-from hwsearch.problem.pose import Request, choose_pictures, pose
+from hwsearch.problem.pictures import choose_pictures
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.quality import measurement
 from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster import connection, same_study

@@ -10,7 +10,8 @@ from torch import nn
 from hwmodels.counting import Counting
 from hwmodels.numbers import FP32, NumberFormat
 from hwmodels.workload import Workload
-from hwsearch.problem.pose import Request, pose
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from searchspaces.networks import registry
 from searchspaces.networks.registry import LoadedNetwork
 from searchspaces.scopes import SCOPES

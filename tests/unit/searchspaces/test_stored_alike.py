@@ -9,7 +9,8 @@ import pytest
 
 from hwmodels import cost
 from hwmodels.device import catalogue
-from hwsearch.problem.pose import Problem, Request, pose
+from hwsearch.problem.pose import Problem, pose
+from hwsearch.problem.request import Request
 from hwsearch.search.propose import random_plans
 from searchspaces.networks import registry
 from searchspaces.space import build_space

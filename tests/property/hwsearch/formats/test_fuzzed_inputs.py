@@ -15,7 +15,7 @@ import torch
 from hwmodels.device import reader
 from hwmodels.errors import FileError, HwsearchError
 from hwsearch.plans import pricing
-from hwsearch.problem.pose import Request
+from hwsearch.problem.request import Request
 from searchspaces.networks.registry import build, load
 
 

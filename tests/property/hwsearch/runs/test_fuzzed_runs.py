@@ -12,7 +12,7 @@ from random_tables import space_of
 from hwmodels.errors import FileError
 from hwsearch.documents.files import jsonable, write_json
 from hwsearch.plans import plan_file
-from hwsearch.problem.pose import Request
+from hwsearch.problem.request import Request
 from hwsearch.quality import log
 from hwsearch.report import document, html
 from hwsearch.runs.run import Run

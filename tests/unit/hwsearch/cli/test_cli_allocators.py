@@ -9,7 +9,8 @@ import pytest
 
 from hwmodels import cost
 from hwsearch.cli import main
-from hwsearch.problem.pose import Request, pose
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.search.allocate import ALLOCATORS
 
 FEW = ("--target", "bitserial-npu", "--input", "64x64", "--weight-bits", "2,4,8", "--activation-bits", "8")

@@ -15,7 +15,9 @@ from hwmodels.errors import FileError, UsageError
 from hwsearch.cli import main
 from hwsearch.cli.commands.methods import read_pairs
 from hwsearch.plans.compare_methods import compare
-from hwsearch.problem.pose import Request, choose_pictures, pose
+from hwsearch.problem.pictures import choose_pictures
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer

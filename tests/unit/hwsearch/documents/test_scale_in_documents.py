@@ -15,7 +15,7 @@ from hwmodels.errors import FileError, UsageError
 from hwsearch.documents import reading
 from hwsearch.documents.files import jsonable, write_json
 from hwsearch.documents.plan import Plan
-from hwsearch.problem.pose import Request
+from hwsearch.problem.request import Request
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hwmodels.errors import UsageError
 from hwsearch.cli import main
 from hwsearch.documents.files import jsonable
 from hwsearch.documents.url import StorageUrl, redacted
-from hwsearch.problem.pose import Request
+from hwsearch.problem.request import Request
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ from hwsearch.documents.plan import Plan
 from hwsearch.documents.reading import read_json
 from hwsearch.plans import plan_file
 from hwsearch.problem.calibrated import calibrated
-from hwsearch.problem.pose import Request, choose_pictures, pose
+from hwsearch.problem.pictures import choose_pictures
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
 from searchspaces.data import pictures

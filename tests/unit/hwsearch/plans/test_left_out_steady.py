@@ -13,7 +13,10 @@ from PIL import Image
 from hwsearch.documents.configuration import Blocks, LeftOut
 from hwsearch.documents.files import write_json
 from hwsearch.pipeline import block_losses, joined
-from hwsearch.problem.pose import Request, choose_pictures, found_network, pose
+from hwsearch.problem.network import found_network
+from hwsearch.problem.pictures import choose_pictures
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.runs import run as reader
 
 NETWORK = """

@@ -17,7 +17,8 @@ from hwmodels.errors import UsageError
 from hwmodels.fitting import agreement
 from hwsearch.cli import main, summary, terminal
 from hwsearch.plans import pricing
-from hwsearch.problem.pose import Request, pose
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.report import html
 from hwsearch.search import pareto
 from hwsearch.search.exact import exact

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hwsearch.plans import pricing
-from hwsearch.problem.pose import Request, pose
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from searchspaces.tracing.trace import trace
 
 

@@ -18,7 +18,9 @@ from hwsearch.formats.onnx import ort
 from hwsearch.formats.running.runtime import compare
 from hwsearch.formats.tflite import litert
 from hwsearch.plans.enlarge.tiles import in_multiples
-from hwsearch.problem.pose import Request, load_network, pose
+from hwsearch.problem.network import load_network
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.quant.calibrate import calibrate
 from hwsearch.quant.engine import integer
 from searchspaces.data import pictures

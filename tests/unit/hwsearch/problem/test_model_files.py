@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from hwmodels.errors import FileError, UsageError
-from hwsearch.problem.pose import Request, load_network, pose
+from hwsearch.problem.network import load_network
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 
 
 @pytest.mark.parametrize(("name", "said"), [("net.safetensors", "--weights"), ("net", ".onnx"), ("net.h5", ".tflite")])

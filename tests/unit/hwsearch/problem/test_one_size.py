@@ -14,7 +14,10 @@ from torch import nn
 from hwmodels.device import catalogue
 from hwmodels.errors import FileError
 from hwsearch.plans import compare_methods
-from hwsearch.problem.pose import ONE_SIZE, Request, choose_pictures, pose
+from hwsearch.problem.pictures import choose_pictures
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
+from hwsearch.problem.sizes import ONE_SIZE
 from hwsearch.search import ranking
 from searchspaces.data.decoding import load_picture
 from searchspaces.data.pictures import shipped

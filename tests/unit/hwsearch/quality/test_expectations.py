@@ -8,7 +8,9 @@ import pytest
 
 from hwmodels.errors import UsageError
 from hwsearch.pipeline import expectations
-from hwsearch.problem.pose import Request, choose_pictures, load_network
+from hwsearch.problem.network import load_network
+from hwsearch.problem.pictures import choose_pictures
+from hwsearch.problem.request import Request
 from hwsearch.quality import baseline
 from hwsearch.quality.baseline import Standing
 from hwsearch.quality.evaluate import Evaluator

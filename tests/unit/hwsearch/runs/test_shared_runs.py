@@ -28,7 +28,7 @@ from hwsearch.documents.files import jsonable
 from hwsearch.documents.progress import Silent
 from hwsearch.documents.url import StorageUrl
 from hwsearch.pipeline import optimize
-from hwsearch.problem.pose import Request
+from hwsearch.problem.request import Request
 from hwsearch.quality import measurement
 from hwsearch.quality.evaluate import Score
 from hwsearch.quant.learn import polish

@@ -18,7 +18,7 @@ from hwmodels.parts import plugins
 from hwsearch.documents import files
 from hwsearch.pipeline import several_devices
 from hwsearch.pipeline.optimize import optimize
-from hwsearch.problem.pose import Request
+from hwsearch.problem.request import Request
 from hwsearch.runs.directory import RunDirectory
 from hwsearch.runs.interrupted import Interrupted
 from hwsearch.runs.run import Run

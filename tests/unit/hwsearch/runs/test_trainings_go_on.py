@@ -8,7 +8,9 @@ import pytest
 
 from hwmodels.parts import settings
 from hwsearch.plans import compare_methods
-from hwsearch.problem.pose import Pictures, Request, choose_pictures, pose
+from hwsearch.problem.pictures import Pictures, choose_pictures
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.quant.calibrate import Calibration, calibrate
 from hwsearch.quant.learn import kept
 from hwsearch.quant.network.storage import digest

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from hwmodels.errors import FileError, UsageError
-from hwsearch.problem import pose
+from hwsearch.problem.network import load_network
+from hwsearch.problem.request import Request
 from searchspaces.networks import through_spandrel
 from searchspaces.networks.input_channels import parse
 from searchspaces.networks.recognition import Recognised, look, recognise
@@ -112,7 +113,7 @@ def test_recognised_said_and_loaded(library: Callable[..., None], weights: Path,
     found = recognise(weights)
     assert found == Recognised("spandrel", 3, (3,), 3)
     assert "w.pth: recognised as Enlarging 4nf (by spandrel) x3, RGB, values 0..1." in caplog.text
-    network = pose.load_network(pose.Request(network=found.name, scale=found.scale, weights=weights))
+    network = load_network(Request(network=found.name, scale=found.scale, weights=weights))
     assert (network.name, network.scale, network.channels) == ("Enlarging", 3, 3)
     assert network.remarks == ("w.pth: params_ema. is taken off the names of its tensors.",)
     saved = torch.load(weights, weights_only=True)["params_ema"]
@@ -164,7 +165,7 @@ class Judging(Enlarging):
 
 def test_of_several_results_the_picture_is_taken(library: Callable[..., None], weights: Path) -> None:
     library(Family(network=Judging, changes={"call": lambda model, x: model(x)[0]}))
-    network = pose.load_network(pose.Request(network="spandrel", weights=weights))
+    network = load_network(Request(network="spandrel", weights=weights))
     assert any("returns 2 results; the picture among them, number 1, is taken" in remark for remark in network.remarks)
     assert trace(network.module, 3, "judging", 3).size is None
 
@@ -189,9 +190,9 @@ def test_networks_that_need_more_than_a_picture(name: str, library: Callable[...
 
 def test_a_network_without_weights_or_with_arguments(weights: Path) -> None:
     with pytest.raises(UsageError, match="recognised by their weights"):
-        pose.load_network(pose.Request(network="spandrel"))
+        load_network(Request(network="spandrel"))
     with pytest.raises(UsageError, match="has no arguments"):
-        pose.load_network(pose.Request(network="spandrel", weights=weights, arguments={"width": 3}))
+        load_network(Request(network="spandrel", weights=weights, arguments={"width": 3}))
 
 
 @pytest.fixture
@@ -341,8 +342,8 @@ def test_the_scale_is_that_of_the_picture(
     found = recognise(tmp_path / "w.pth", made=parse(made))
     assert (found.scale, found.channels) == (scale, 3)
     assert f"x{float(scale):g}, RGB" in caplog.text
-    asked = pose.Request(network=found.name, scale=found.scale, weights=tmp_path / "w.pth", input_channels=made)
-    assert pose.load_network(asked).scale == scale
+    asked = Request(network=found.name, scale=found.scale, weights=tmp_path / "w.pth", input_channels=made)
+    assert load_network(asked).scale == scale
 
 
 def test_pictures_that_become_smaller_are_refused(library: Callable[..., None], tmp_path: Path) -> None:

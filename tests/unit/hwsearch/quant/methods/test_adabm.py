@@ -13,7 +13,8 @@ from hwmodels.errors import FileError, UsageError
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.formats.onnx.write import export as export_onnx
 from hwsearch.plans.compare_methods import compare
-from hwsearch.problem.pose import Request, pose
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.student import trained_groups
 from hwsearch.quant.methods.learned.adabm import bit_aware, with_offset

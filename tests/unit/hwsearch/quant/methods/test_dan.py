@@ -14,7 +14,8 @@ from hwmodels.numbers import INT16, Int
 from hwsearch.contracts import tiny_calibration, tiny_pairs
 from hwsearch.formats.onnx.write import export as export_onnx
 from hwsearch.plans.compare_methods import compare
-from hwsearch.problem.pose import Request, pose
+from hwsearch.problem.pose import pose
+from hwsearch.problem.request import Request
 from hwsearch.quant.engine import integer
 from hwsearch.quant.learn.bounds import Student, train
 from hwsearch.quant.learn.quantizers.normalized import NormalizedEnds

@@ -17,7 +17,7 @@ from hwmodels.errors import UsageError
 from hwsearch.cli import notations
 from hwsearch.contracts import check_method, tiny_calibration, tiny_graph, tiny_pairs
 from hwsearch.documents.plan import Plan
-from hwsearch.problem.pose import Request
+from hwsearch.problem.request import Request
 from hwsearch.quality import log
 from hwsearch.quality.evaluate import Evaluator, Score
 from hwsearch.quality.measurement import Measure
