@@ -73,11 +73,13 @@ def view(workload: Workload, layer: Layer, axis: str) -> View:
     """How ``layer`` sees its first input along ``axis``; every input of a layer with several has the size of its output."""
     length = sizes(workload, axis)
     read, written = int(length[layer.inputs[0]]), int(length[layer.output])
-    factor = max(1, written // read) if layer.moves("shuffle", "resize") else 1
+    stride, factor = layer.stride, 1
+    if layer.moves("shuffle", "resize"):
+        stride, factor = max(1, read // written), max(1, written // read)
     assert layer.window is not None, "check_local comes first"
     left, right, top, bottom = layer.window
     before, after = (top, bottom) if axis == ROWS else (left, right)
-    return View(layer.stride, factor, before, after)
+    return View(stride, factor, before, after)
 
 
 def check_local(workload: Workload) -> None:

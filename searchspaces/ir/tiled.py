@@ -122,7 +122,7 @@ class _Tile:
                     raise IndexError(f"{node.name} sees {name} of its input that are neither computed nor kept")
                 value = value.narrow(2 + axis, begin, inside[1] - inside[0])
                 border[2 - 2 * axis : 4 - 2 * axis] = inside[0] - first, stop - inside[1]
-                offsets[axis] = self._begin[axis][row] - inside[0] * view.factor
+                offsets[axis] = self._begin[axis][row] - inside[0] // view.stride * view.factor
             inputs.append(F.pad(value, border) if isinstance(node.op, Conv) else value)
         out = run(node, inputs)
         if isinstance(node.op, Conv):

@@ -31,6 +31,9 @@ def receptive_radius(graph: Graph) -> int | None:
                 unit[node.name] *= max(op.strides)
             case PixelShuffle(factor=factor):
                 unit[node.name] /= factor
+            case PixelUnshuffle(factor=factor):
+                reach[node.name] += unit[node.name] * (factor - 1)
+                unit[node.name] *= factor
             case Resize(whole_factor=int(factor)):
                 # An output pixel stands between two of the input: one more than it sees to either side.
                 reach[node.name] += (max(local) + 1) * unit[node.name]
@@ -45,8 +48,6 @@ def uncut(graph: Graph) -> str:
         return ""
     if isinstance(node.op, Resize):
         return f"{node.name} resizes by a fraction, with corners aligned or antialiased, which is not done strip by strip"
-    if isinstance(node.op, PixelUnshuffle):
-        return f"{node.name} takes blocks of pixels apart, which is not done strip by strip"
     return "each pixel of this network's output sees the whole picture"
 
 
@@ -69,6 +70,8 @@ def coarsest_step(graph: Graph) -> int:
         match node.op:
             case Conv(strides=strides):
                 unit[node.name] *= max(strides)
+            case PixelUnshuffle(factor=factor):
+                unit[node.name] *= factor
             case PixelShuffle(factor=factor) | Resize(whole_factor=int(factor)):
                 unit[node.name] /= factor
     return math.lcm(*(pitch.numerator for pitch in unit.values()))

@@ -164,6 +164,9 @@ class PixelUnshuffle(View):
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         return F.pixel_unshuffle(inputs[0], self.factor)
 
+    def window(self, weights: Roles) -> Window | None:
+        return 0, self.factor - 1, 0, self.factor - 1
+
 
 @dataclass(frozen=True)
 class Reshape(View):

@@ -267,9 +267,16 @@ class Blocks(torch.nn.Module):
         return torch.nn.functional.pixel_shuffle(self.conv(torch.nn.functional.pixel_unshuffle(x, 2)), 4)
 
 
-def test_why_blocks_of_pixels_are_not_cut_is_said() -> None:
-    graph = trace.trace(Blocks().eval(), 3, "blocks")
-    assert tiles(graph) is None
-    assert "takes blocks of pixels apart" in reach.uncut(graph)
-    with pytest.raises(UsageError, match="rearranges the picture"):
-        check_local(trace.to_workload(graph, 24, 32))
+def test_strips_of_a_network_that_reads_blocks_of_pixels_join_exactly(tmp_path: Path) -> None:
+    """Tiles begin at whole blocks, and the convolution of blocks sees two pixels to each side."""
+    torch.manual_seed(0)
+    qgraph = _quantized(Blocks(), 3, "blocks")
+    qgraph = replace(qgraph, graph=replace(qgraph.graph, multiple=2))
+    cut = tiles(qgraph.graph)
+    assert cut is not None
+    assert (cut.step, reach.receptive_radius(qgraph.graph), reach.uncut(qgraph.graph)) == (2, 3, "")
+    picture = RGBA[..., :3]
+    whole = _enlarged(qgraph, picture, tmp_path, Tiles(1000, 1000, cut.halo, 2))
+    assert whole.shape == (2 * RGBA.shape[0], 2 * RGBA.shape[1], 3)
+    assert np.array_equal(_enlarged(qgraph, picture, tmp_path, Tiles(14, 18, cut.halo, 2)), whole)
+    assert np.array_equal(_enlarged(qgraph, picture, tmp_path), whole)

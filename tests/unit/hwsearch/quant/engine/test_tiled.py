@@ -67,6 +67,35 @@ def test_strides_branches_and_interpolation(mode: str) -> None:
     _check(branches(mode), HEIGHT + 1)
 
 
+class Blocks(nn.Module):
+    """Reads blocks of 2x2 pixels as channels, and what lies between as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.deep = nn.Conv2d(12, 8, 3, padding=1), nn.Conv2d(8, 16, 3, padding=1)
+        self.skip = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        deep = self.deep(torch.relu(self.head(nn.functional.pixel_unshuffle(x, 2))))
+        return nn.functional.pixel_shuffle(deep, 2) + self.skip(x)
+
+
+def test_blocks_of_pixels_read_as_channels() -> None:
+    torch.manual_seed(0)
+    graph = trace(Blocks().eval(), 3, "blocks")
+    _check(graph, HEIGHT + 1)
+    pieces = regions.recompute(to_workload(graph, 24, WIDTH), regions.ROWS, 5)
+    row = {node.name: i for i, node in enumerate(graph.nodes)}
+    head, x = (row[name] for name in ("head", graph.input.name))
+    # Rows 5 to 9 of the output lie in blocks 2 to 4, the second convolution reads blocks 1 to 5, the first 0 to 6: rows 0 to 13.
+    assert (pieces.begin[head, 1], pieces.end[head, 1]) == (1, 6)
+    assert (pieces.begin[x, 1], pieces.end[x, 1]) == (0, 14)
+    qgraph = random_networks.quantize(graph, 8, 8)
+    picture = random_networks.picture(graph, HEIGHT + 1, WIDTH, seed=3)
+    for tiling in CUTS:
+        assert torch.equal(run_tiled(qgraph, picture, tiling), integer.run(qgraph, picture)), tiling
+
+
 def _check(graph: Graph, height: int) -> None:
     x = random_networks.picture(graph, height, WIDTH)
     with torch.no_grad():
