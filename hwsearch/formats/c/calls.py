@@ -27,7 +27,7 @@ from searchspaces.ops.contractions.conv import Conv
 from searchspaces.ops.input import Input, Unknown
 from searchspaces.ops.maps.activation import Activation, Clip, LeakyRelu, Relu, Relu6, Sigmoid, Tanh
 from searchspaces.ops.maps.elementwise import Add
-from searchspaces.ops.moves.move import Concat, PixelShuffle, Repeat, Slice
+from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Repeat, Slice
 from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
@@ -243,6 +243,12 @@ class Lowering:
         assert isinstance(node.op, PixelShuffle)
         self._enlarge("hws_pixel_shuffle", node.op.factor, node, step)
 
+    def _unshuffle(self, node: Node, step: LoweredNode) -> None:
+        assert isinstance(node.op, PixelUnshuffle)
+        (channels, *_), (_, height, width) = self.shapes[node.inputs[0]], self.shapes[node.name]
+        size, factor = container_bytes(self.qgraph.formats[node.name]), node.op.factor
+        self._moved(node, step, [f"hws_pixel_unshuffle({{in0}}, {{out}}, {height}, {width}, {channels}, {factor}, {size});"])
+
     def _resize(self, node: Node, step: LoweredNode) -> None:
         assert isinstance(node.op, Resize)
         assert node.op.whole_factor is not None
@@ -272,6 +278,7 @@ LOWERS.put(Lowering._concat, Concat)
 LOWERS.put(Lowering._slice, Slice)
 LOWERS.put(Lowering._repeat, Repeat)
 LOWERS.put(Lowering._shuffle, PixelShuffle)
+LOWERS.put(Lowering._unshuffle, PixelUnshuffle)
 LOWERS.put(Lowering._resize, Resize)
 LOWERS.put(Lowering._unary, *TABLES)
 

@@ -53,6 +53,8 @@ void hws_copy_channels(const void *in, int32_t in_c, int32_t start, int32_t coun
 void hws_repeat(const void *in, void *out, int32_t pixels, int32_t channels, int32_t times, int32_t bytes);
 /* [h][w][c * factor^2] to [factor * h][factor * w][c]; input channel c * factor^2 + dy * factor + dx goes to row dy, column dx. */
 void hws_pixel_shuffle(const void *in, void *out, int32_t h, int32_t w, int32_t out_c, int32_t factor, int32_t bytes);
+/* The way back: [factor * h][factor * w][c] to [h][w][c * factor^2]. */
+void hws_pixel_unshuffle(const void *in, void *out, int32_t h, int32_t w, int32_t in_c, int32_t factor, int32_t bytes);
 void hws_resize_nearest(const void *in, void *out, int32_t h, int32_t w, int32_t channels, int32_t factor, int32_t bytes);
 void hws_clamp(void *codes, int32_t elements, int32_t low, int32_t high, int32_t bytes);
 /* out[i] = table[in[i]], for an input of 8-bit codes; the table has codes of the output's size. */

@@ -53,6 +53,22 @@ void hws_pixel_shuffle(const void *in, void *out, int32_t h, int32_t w, int32_t 
     }
 }
 
+void hws_pixel_unshuffle(const void *in, void *out, int32_t h, int32_t w, int32_t in_c, int32_t factor, int32_t bytes) {
+    int32_t index = 0;
+    for (int32_t y = 0; y < h; y++) {
+        for (int32_t x = 0; x < w; x++) {
+            for (int32_t c = 0; c < in_c; c++) {
+                for (int32_t dy = 0; dy < factor; dy++) {
+                    for (int32_t dx = 0; dx < factor; dx++) {
+                        const int32_t from = ((y * factor + dy) * w * factor + x * factor + dx) * in_c + c;
+                        hws_store(out, index++, load(in, from, bytes), bytes);
+                    }
+                }
+            }
+        }
+    }
+}
+
 void hws_resize_nearest(const void *in, void *out, int32_t h, int32_t w, int32_t channels, int32_t factor, int32_t bytes) {
     const int32_t pixel = channels * bytes, row = w * factor * pixel;
     const uint8_t *from = in;
