@@ -1,13 +1,13 @@
-"""Price of layers on a neural processor of which a channel quantum and an effective rate are known (DLA, Edge TPU, Hailo,
-RK3588, ...). A documented array is in ``ethos``, a matrix unit beside a vector unit in ``hexagon``.
+"""Price of layers on a neural processor of which a channel quantum and an effective rate are known (DLA, Edge TPU, RK3588, ...).
+A documented array is in ``ethos``, a matrix unit beside a vector unit in ``hexagon``, a chip that holds whole networks in
+``dataflow``.
 
 Channels of each group are padded to the quantum, MACs over rate times efficiency; groups narrower than the quantum share it, as a
 block-diagonal dense convolution. Depthwise layers fill a share of such an array (``depthwise_fill``; a quarter unless
 the device file says otherwise: a prior, not a measurement).
 
 Arithmetic, on-chip port, DRAM and flash work side by side, or one after the other where the file says ``takes_turns``; the cost
-of issuing an operation does not overlap. Weights that all fit into ``resident_weight_bytes`` stay where they are computed with: a
-stream of pictures does not fetch them again.
+of issuing an operation does not overlap.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ class NpuConstants(NamedTuple):
     image_pad: float
     depthwise_fill: float
     takes_turns: bool
-    resident_weight_bytes: float
 
 
 def constants(device: Device, native: list[list[Precision]]) -> NpuConstants:
@@ -54,7 +53,6 @@ def constants(device: Device, native: list[list[Precision]]) -> NpuConstants:
         image_pad=image_pad,
         depthwise_fill=npu.depthwise_fill.value,
         takes_turns=npu.takes_turns,
-        resident_weight_bytes=npu.resident_weight_bytes.value,
     )
 
 
@@ -87,16 +85,13 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: NpuConstants
     for layer in range(layers):
         for w in range(weights):
             for a in range(widths):
-                fetched = choices.weight_bytes[layer, w, a]
-                if choices.weight_bytes[:, w, a].sum() <= device.resident_weight_bytes:
-                    fetched = 0.0
                 compute = rated_s(columns, layer, w, a, choices.s_per_mac[w, a], device)
                 for b in range(widths):
                     read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
                     weight, activation, together = transfer(
                         columns.read[layer] * read + columns.written[layer] * written,
                         choices.offchip_read[layer, a] * read + choices.offchip_written[layer, b] * written,
-                        fetched,
+                        choices.weight_bytes[layer, w, a],
                         ports,
                     )
                     terms.compute_s[layer, w, a, b] = compute

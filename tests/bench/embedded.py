@@ -33,11 +33,12 @@ def main() -> None:
         fitted = embedded.fitted(load(name), [t for t in embedded.timings(given.figures) if t.device == name])
         source = "stm" if name.startswith("stm") else "nxp"
         write(name, {key: Quantity(value=number(fitted, key), source=source, note="fitted") for key in keys})
+    found = hailo.fitted(hailo.timings(given.figures))
     for name in hailo.DEVICES.values():
-        found = hailo.fitted(hailo.timings(given.figures, name))
-        write(
-            name, {key: Quantity(value=v, source="zoo", note="fitted") for key, v in zip(hailo.FREE, found.tolist(), strict=True)}
-        )
+        values = dict(zip(hailo.FREE, found.constants[name], strict=True))
+        constants = {key: Quantity(value=value, source="zoo", note="fitted") for key, value in values.items()}
+        capacity = load(name).npu.dataflow.capacity_bytes.model_copy(update={"value": found.capacity[name]})
+        write(name, {**constants, "npu.dataflow.capacity_bytes": capacity})
 
 
 def write(name: str, values: dict[str, Quantity]) -> None:

@@ -1,116 +1,185 @@
 """Hailo's own throughput of public networks (``npu/npu_hailo.json``): the time between two pictures of a stream, batch 1.
 
-Four constants a device: the share of the peak that convolutions reach, the on-chip port, the link that weights come through when
-they do not fit, and the fixed time of a picture. A row is predicted by a fit without its family. Where batch 8 is much faster,
-weights are swapped for every picture: that is what the capacity in the device files was read from.
+The five devices share a design, so they share what the array reaches and what writing a byte costs; Hailo-8 and 8L on one side,
+10H, 15H and 15L on the other, share the speed of a connection, the link that weights come through, and the time to change parts
+of a network that does not fit. Where batch 8 is much faster, a network runs in parts: such rows say twice what loading costs, and
+tell a device's capacity. A row is predicted by constants that were fitted, and capacities that were read off, without its family.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hwmodels import cost
+from hwmodels.classes import dataflow
 from hwmodels.device.catalogue import load
 from hwmodels.device.device import Device
-from hwmodels.device.facts import with_numbers
+from hwmodels.device.facts import number, with_numbers
+from hwmodels.device.sections.npu import Npu
 from hwmodels.device.values import Quantity
 from hwmodels.numbers import Precision
-from hwmodels.pricing.table import CostTable
+from hwmodels.pricing import columns as layout
 from hwmodels.workload import Workload
 from oracle import Row, npu_networks
 from oracle.embedded import RULES
 
 SOURCE = "Hailo Model Zoo, public models (pictures a second, batch 1)"
 DEVICES = {name: f"hailo-{name.removeprefix('hailo')}" for name in ("hailo8", "hailo8l", "hailo10h", "hailo15h", "hailo15l")}
-FREE = ("npu.efficiency", "memory.onchip.bytes_per_s", "memory.dram.bytes_per_s", "overhead.inference_s")
+FIRST = ("hailo-8", "hailo-8l")
+"""The first generation, behind PCI Express; the others have a memory of their own."""
 
+SHARED = ("npu.efficiency", "npu.dataflow.macs_per_byte")
+OF_GENERATION = ("npu.dataflow.connection_bytes_per_s", "npu.dataflow.context_s", "memory.dram.bytes_per_s")
+FREE = (*SHARED, *OF_GENERATION)
+START = (0.6, 250.0, *(3e9, 1e-3, 6e9), *(3.5e9, 0.5e-3, 12e9))
+"""Where each fit begins, and what it stays near (a factor of about 2 either way at 20 % noise): ``SHARED``, then
+``OF_GENERATION`` of the first and of the second."""
+SPREAD, NOISE = 4.0, 0.2
 
-START = (0.6, 40e9, 3e9, 100e-6)
-"""Where each fit begins, and what it stays near (a factor of about 2 either way at 15 % noise)."""
-SPREAD, NOISE = 3.0, 0.15
+CAPACITY_PER_RATE = 2.7e-6
+"""Bytes of capacity for a multiply-accumulate a second, where rows leave a range: the five devices' capacities lie near it."""
+IN_PARTS = 1.08
+"""How much faster batch 8 is at least where a network runs in parts."""
+W8A8 = Precision.parse("W8A8")
 
 
 @dataclass(frozen=True, eq=False)
 class Timing:
-    """A row, and seconds of each layer at a share of 1, an on-chip port, and a link, of 1 B/s: arithmetic, inside, outside,
-    weights; ``float64[L]`` each. A picture takes the fixed time and the sum over layers of all, inside and outside side by side.
+    """A row.
+
+    Attributes:
+        work_s: arithmetic at the whole rate of the array; ``write_s``: seconds for one multiply-accumulate a byte written.
+        widest_bytes, weight_bytes, asked_bytes: of the widest tensor, of all weights, and of the capacity.
+        latency_s, batch_s: seconds a picture, one by one and eight at a time.
     """
 
+    device: str
     network: str
     family: str
-    parts: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    workload: Workload
+    work_s: float
+    write_s: float
+    widest_bytes: float
+    weight_bytes: float
+    asked_bytes: float
     latency_s: float
+    batch_s: float
+
+    @property
+    def in_parts(self) -> bool:
+        return self.latency_s > IN_PARTS * self.batch_s
 
 
-def timings(shared: Path, device: str) -> list[Timing]:
-    """The rows of a device, by the name of its file."""
-    target, rows = load(device), [row for row in _read(shared) if DEVICES[row["device"]] == device]
-    found = []
-    for row in rows:
-        workload = npu_networks.workload(shared, row["network"], RULES)
-        alone = [_table(target, workload, link) for link in (False, True)]
-        parts = (alone[0].compute_s, alone[0].activation_s, alone[1].activation_s, alone[1].weight_s)
-        flat = tuple(part.reshape(-1) for part in parts)
-        family = npu_networks.family(shared, row["network"])
-        found.append(Timing(row["network"], family, (flat[0], flat[1], flat[2], flat[3]), 1 / row["fps_batch1"]))
-    return found
+@dataclass(frozen=True)
+class Fitted:
+    """``constants[device]`` in the order of ``FREE``, and the capacity of each device in bytes."""
+
+    constants: Mapping[str, tuple[float, ...]]
+    capacity: Mapping[str, float]
+
+    def seconds(self, timing: Timing) -> tuple[float, float]:
+        """Seconds a picture, one by one and eight at a time."""
+        share, macs_per_byte, connection, context_s, link = self.constants[timing.device]
+        busy = timing.work_s / share + timing.write_s * macs_per_byte + timing.widest_bytes / connection
+        parts = dataflow.contexts(timing.workload, timing.asked_bytes, self.capacity[timing.device])
+        loading = parts * context_s + timing.weight_bytes / link if parts > 1 else 0.0
+        return busy + loading, busy + loading / 8
 
 
-def _table(target: Device, workload: Workload, link: bool) -> CostTable:
-    """A table with the link alone, or the port on chip alone, at 1 B/s, and the whole peak."""
-    port = "dram" if link else "onchip"
-    other = {"onchip": target.memory["onchip"].model_copy(update={"bytes_per_s": None})} if link else {"dram": None}
-    alone = target.model_copy(update={"memory": target.memory.model_copy(update=other)})
-    changed = with_numbers(alone, {"npu.efficiency": Quantity(value=1.0), f"memory.{port}.bytes_per_s": Quantity(value=1.0)})
-    return cost.uniform_table(changed, workload, Precision.parse("W8A8"))
+@cache
+def timings(shared: Path) -> tuple[Timing, ...]:
+    """The rows of all devices."""
+    return tuple(_timing(shared, row) for row in _read(shared))
 
 
-def predict(constants: np.ndarray, timing: Timing) -> float:
-    """Seconds of a row with ``FREE`` at ``constants float64[4]``."""
-    share, onchip, link, fixed_s = constants
-    arithmetic, inside, outside, weights = timing.parts
-    return float(fixed_s + (arithmetic / share + np.maximum(inside / onchip, outside / link) + weights / link).sum())
+def _timing(shared: Path, row: Mapping[str, Any]) -> Timing:
+    target = load(DEVICES[row["device"]])
+    workload = npu_networks.workload(shared, row["network"], RULES)
+    columns, flow = layout.columns(workload), target.own(Npu).dataflow
+    assert flow is not None
+    table = cost.uniform_table(_alone(target, macs_per_byte=1.0), workload, W8A8)
+    sent = cost.uniform_table(_alone(target, connection=1.0), workload, W8A8)
+    weight_bytes = float(sum(layer.weight_count for layer in workload.layers))
+    return Timing(
+        target.name,
+        row["network"],
+        npu_networks.family(shared, row["network"]),
+        workload,
+        float(table.compute_s.sum()),
+        float(table.activation_s.sum()),
+        float(sent.activation_s.sum()),
+        weight_bytes,
+        dataflow.asked_bytes(columns, weight_bytes, flow),
+        1 / row["fps_batch1"],
+        1 / row["fps_batch8"],
+    )
 
 
-def fitted(seen: Sequence[Timing]) -> np.ndarray:
-    """``FREE`` as the rows ``seen`` say: ``float64[4]``."""
+def _alone(target: Device, macs_per_byte: float = 0.0, connection: float = 1e18) -> Device:
+    values = (1.0, macs_per_byte, connection)
+    return with_numbers(target, {key: Quantity(value=value) for key, value in zip(FREE, values, strict=False)})
+
+
+def fitted(seen: Sequence[Timing]) -> Fitted:
+    """The constants and capacities that the rows ``seen`` say."""
     from scipy.optimize import least_squares
 
     start = np.log(START)
+    capacity = {name: _capacity(name, [timing for timing in seen if timing.device == name]) for name in DEVICES.values()}
 
     def residuals(point: np.ndarray) -> np.ndarray:
-        errors = [np.log(predict(np.exp(point), timing) / timing.latency_s) / NOISE for timing in seen]
+        found, errors = _assembled(np.exp(point), capacity), []
+        for timing in seen:
+            one, eight = found.seconds(timing)
+            errors.append(np.log(one / timing.latency_s) / NOISE)
+            if timing.in_parts:
+                errors.append(np.log(eight / timing.batch_s) / NOISE)
         return np.concatenate([errors, (point - start) / SPREAD])
 
     bounds = (start - np.log(100), np.array([0.0, *(start[1:] + np.log(100))]))
-    return np.asarray(np.exp(least_squares(residuals, start, bounds=bounds, loss="soft_l1").x))
+    return _assembled(np.exp(least_squares(residuals, start, bounds=bounds, loss="soft_l1").x), capacity)
 
 
-def left_out(seen: Sequence[Timing]) -> np.ndarray:
-    """Seconds of each row by a fit that has not seen its family: ``float64[N]``."""
-    predicted = np.zeros(len(seen))
-    for family in dict.fromkeys(timing.family for timing in seen):
-        constants = fitted([timing for timing in seen if timing.family != family])
-        for i, timing in enumerate(seen):
-            if timing.family == family:
-                predicted[i] = predict(constants, timing)
-    return predicted
+def _assembled(point: np.ndarray, capacity: Mapping[str, float]) -> Fitted:
+    shared, first, second = (tuple(part.tolist()) for part in np.split(point, [len(SHARED), len(SHARED) + len(OF_GENERATION)]))
+    return Fitted({name: (*shared, *(first if name in FIRST else second)) for name in DEVICES.values()}, capacity)
+
+
+def _capacity(name: str, seen: Sequence[Timing]) -> float:
+    """Where the fewest of a device's rows are on the wrong side of it, and of such places the one nearest to the rate's."""
+    usual = CAPACITY_PER_RATE * number(load(name), "rates.W8A8")
+    rows = sorted((t.asked_bytes, t.in_parts) for t in seen if dataflow.contexts(t.workload, 0.0, 1.0) == 1)
+    ends = [0.0, *(asked for asked, _ in rows), math.inf]
+    places = [min(max(usual, low * 1.01), high * 0.99) for low, high in pairwise(ends)]
+
+    def merit(place: float) -> tuple[int, float]:
+        return sum((asked > place) != in_parts for asked, in_parts in rows), abs(math.log(place / usual))
+
+    return min((place for place in places if place > 0), key=merit)
+
+
+@cache
+def left_out(shared: Path) -> tuple[float, ...]:
+    """Seconds of each row by a fit that has not seen its family."""
+    every = timings(shared)
+    fits = {name: fitted([t for t in every if t.family != name]) for name in dict.fromkeys(t.family for t in every)}
+    return tuple(fits[timing.family].seconds(timing)[0] for timing in every)
 
 
 def rows(shared: Path) -> list[Row]:
     """Each row beside what a fit without its family predicts."""
     return [
-        Row(name, "npu", timing.family, timing.network, SOURCE, "latency_s", float(seconds), timing.latency_s)
-        for name in DEVICES.values()
-        for seen in [timings(shared, name)]
-        for timing, seconds in zip(seen, left_out(seen), strict=True)
+        Row(timing.device, "npu", timing.family, timing.network, SOURCE, "latency_s", seconds, timing.latency_s)
+        for timing, seconds in zip(timings(shared), left_out(shared), strict=True)
     ]
 
 

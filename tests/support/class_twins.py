@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil
 
+from dataflow_twin import dataflow_twin
 from hexagon_twin import Parts, hexagon_parts, hexagon_twin
 from processor_twins import composed_twin, mcu_twin
 
@@ -136,6 +137,16 @@ def terms_twin(
             bits = (weight_bits, input_bits, output_bits)
             before = [_hexagon(target, workload, i, (weight_bits, input_bits, input_bits), wide_is_float) for i in range(row)]
             return hexagon_twin(target, before, _hexagon(target, workload, row, bits, wide_is_float))
+        case "npu" if target.npu is not None and target.npu.dataflow is not None:
+            return dataflow_twin(
+                target,
+                workload,
+                row,
+                runs,
+                per_mac,
+                (read_bytes, write_bytes),
+                _weights_moved(target, workload, weight_bits, runs, read_bytes),
+            )
         case "cpu":
             compute = _cpu(target, workload, layer, runs, per_mac, depthwise, dense)
         case "gpu":
@@ -164,10 +175,6 @@ def terms_twin(
                 passed = tensor.elements * (1 + runs.activation_bits / 8)
                 outside_s = passed * offchip_twin(target, workload, index, size) / speed("dram")
                 overhead += target.overhead.layer_s.value + max(passed / onchip, outside_s)
-    if target.npu is not None and target.npu.resident_weight_bytes.value > 0:
-        every = [(each, workload.tensors[each.output].channels) for each in workload.layers]
-        all_moved = sum(moved_twin(target, each, channels, weight_bits, runs, read_bytes) for each, channels in every)
-        moved = 0 if all_moved <= target.npu.resident_weight_bytes.value else moved
     if "flash" in has:
         weight = moved / speed("flash")
         together = max(inside, outside, weight)
@@ -187,6 +194,11 @@ def terms_twin(
         "overhead_s": overhead,
         "latency_s": busy + overhead,
     }
+
+
+def _weights_moved(target: Device, workload: Workload, bits: int, runs: Precision, read_bytes: float) -> list[float]:
+    channels = [workload.tensors[each.output].channels for each in workload.layers]
+    return [moved_twin(target, each, n, bits, runs, read_bytes) for each, n in zip(workload.layers, channels, strict=True)]
 
 
 def _hexagon(target: Device, workload: Workload, row: int, bits: tuple[int, int, int], wide_is_float: bool) -> Parts:

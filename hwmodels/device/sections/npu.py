@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pydantic import Field, model_validator
 
 from hwmodels.device.sections.array import NpuArray
+from hwmodels.device.sections.dataflow import Dataflow
 from hwmodels.device.sections.fallback import Fallback
 from hwmodels.device.sections.section import Section
 from hwmodels.device.tables import Memories
@@ -39,13 +40,12 @@ class Passes(Table):
 
 
 class Npu(Section):
-    """A documented array (``array``: Ethos-U), a matrix and a vector unit (``passes``: Hexagon), or a channel quantum with an
-    effective rate (``channel_pad``, ``efficiency``).
+    """A documented array (``array``: Ethos-U), a matrix and a vector unit (``passes``: Hexagon), all layers side by side
+    (``dataflow``: Hailo), or a channel quantum with an effective rate (``channel_pad``, ``efficiency``).
 
     ``depthwise_fill``: share of the rate that depthwise layers reach. ``takes_turns``: arithmetic and memories work one after
-    the other. ``resident_weight_bytes``: weights that stay on chip from picture to picture if all of them fit.
-    ``image_pad``: quantum of the layers that read the network's own input, where it is finer. ``fused_bytes``: feature maps up to
-    this size between consecutive layers stay on chip (an effective-rate device; a documented array plans its own).
+    the other. ``image_pad``: quantum of the layers that read the network's own input, where it is finer. ``fused_bytes``: feature
+    maps up to this size between consecutive layers stay on chip (a documented array plans its own).
     With ``passes``: ``vector_bytes_per_s`` of the vector unit, for what is no convolution; ``host_bytes_per_s``: the network's
     input and output between the processor that asks and the accelerator; ``strip_spill``: share of what does not fit on chip that
     leaves it, where the compiler runs several layers strip by strip; ``weights_ahead``: share of the memory on chip in which
@@ -65,8 +65,8 @@ class Npu(Section):
     host_bytes_per_s: Positive | None = None
     depthwise_fill: Fraction = Quantity(value=0.25)
     takes_turns: Flag = False
-    resident_weight_bytes: NonNegative = Quantity(value=0.0)
     passes: Passes | None = None
+    dataflow: Dataflow | None = None
     strip_spill: Fraction = Quantity(value=1.0)
     weights_ahead: Fraction | None = None
     matrix_start: Fraction = Quantity(value=1.0)
@@ -77,6 +77,12 @@ class Npu(Section):
     def _one_vector_unit(self) -> Npu:
         if (self.passes is None) != (self.vector_bytes_per_s is None) or (self.passes is not None and self.array is not None):
             raise ValueError("allowed: passes and vector_bytes_per_s, both, or an array")
+        return self
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Npu:
+        if sum(each is not None for each in (self.array, self.passes, self.dataflow)) > 1:
+            raise ValueError("allowed: one of array, passes and dataflow")
         return self
 
     @model_validator(mode="after")
@@ -93,6 +99,8 @@ class Npu(Section):
 
     @property
     def priced_by(self) -> str:
+        if self.dataflow is not None:
+            return "dataflow"
         return "ethos.model" if self.array is not None else "hexagon" if self.passes is not None else self.kind
 
     @property
@@ -110,4 +118,6 @@ class Npu(Section):
         return ["memory: an npu needs bytes_per_s of its onchip memory or of its dram"]
 
     def fitted(self, executed: Iterable[str]) -> tuple[str, ...]:
+        if self.dataflow is not None:
+            return "npu.dataflow.connection_bytes_per_s", "npu.dataflow.context_s"
         return "npu.vector_bytes_per_s", "npu.host_bytes_per_s"

@@ -11,29 +11,39 @@ from oracle import hailo, npu_networks
 from hwmodels import cost
 from hwmodels.device.catalogue import load
 from hwmodels.device.facts import number
-from hwmodels.numbers import Precision
 
-MEDIAN = {"hailo-8": 0.38, "hailo-8l": 0.40, "hailo-10h": 0.48, "hailo-15h": 0.46, "hailo-15l": 0.27}
-"""What is reached with the family left out, rounded up: far from what other classes reach (see the summary in the files)."""
+MEDIAN = {"hailo-8": 0.22, "hailo-8l": 0.19, "hailo-10h": 0.13, "hailo-15h": 0.13, "hailo-15l": 0.09}
+"""What is reached with the family left out, rounded up."""
 
 
 @pytest.mark.parametrize("name", list(MEDIAN))
 def test_families_left_out_and_constants_of_the_file(shared: Path, name: str) -> None:
-    seen = hailo.timings(shared, name)
-    measured = np.array([timing.latency_s for timing in seen])
-    assert np.median(np.abs(hailo.left_out(seen) / measured - 1)) <= MEDIAN[name]
-    constants = hailo.fitted(seen)
-    for key, value in zip(hailo.FREE, constants, strict=True):
+    every, predicted = hailo.timings(shared), hailo.left_out(shared)
+    errors = [abs(s / t.latency_s - 1) for s, t in zip(predicted, every, strict=True) if t.device == name]
+    assert len(errors) > 15
+    assert np.median(errors) <= MEDIAN[name]
+    assert np.quantile(errors, 0.9) <= 0.5
+    found = hailo.fitted(every)
+    for key, value in zip(hailo.FREE, found.constants[name], strict=True):
         assert number(load(name), key) == pytest.approx(value, rel=0.02), key
-    assert number(load(name), "npu.efficiency") <= 1
-    workload = npu_networks.workload(shared, seen[0].network, hailo.RULES)
-    price = cost.uniform(load(name), workload, Precision.parse("W8A8")).latency_s
-    assert price == pytest.approx(hailo.predict(constants, seen[0]), rel=0.02)
+    assert number(load(name), "npu.dataflow.capacity_bytes") == pytest.approx(found.capacity[name], rel=0.02)
+    for timing in every:
+        if timing.device == name:
+            price = cost.uniform(load(name), timing.workload, hailo.W8A8).latency_s
+            assert price == pytest.approx(found.seconds(timing)[0], rel=0.05), timing.network
 
 
-def test_weights_that_fit_are_not_fetched(shared: Path) -> None:
+def test_networks_that_fit_are_not_loaded_for_every_picture(shared: Path) -> None:
     """ResNet-50 runs in one context of a Hailo-8, and in several of a Hailo-8L."""
     workload = npu_networks.workload(shared, "resnet50_slim", hailo.RULES)
-    for name, fetches in (("hailo-8", False), ("hailo-8l", True)):
-        table = cost.uniform_table(load(name), workload, Precision.parse("W8A8"))
-        assert bool(table.weight_s.any()) is fetches
+    for name, in_parts in (("hailo-8", False), ("hailo-8l", True)):
+        table = cost.uniform_table(load(name), workload, hailo.W8A8)
+        assert bool(table.weight_s.any()) is in_parts
+        assert bool(table.overhead_s.any()) is in_parts
+
+
+def test_an_attention_has_a_part_of_its_own(shared: Path) -> None:
+    """The twelve attentions of a DeiT-Tiny, whose 5.7 MB would fit a Hailo-8."""
+    workload = npu_networks.workload(shared, "deit_tiny", hailo.RULES)
+    table = cost.uniform_table(load("hailo-8"), workload, hailo.W8A8)
+    assert table.overhead_s.sum() == pytest.approx(12 * number(load("hailo-8"), "npu.dataflow.context_s"))

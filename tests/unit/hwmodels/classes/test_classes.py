@@ -119,11 +119,11 @@ def test_every_shipped_device_has_its_table_and_its_class() -> None:
         assert isinstance(device.section, SECTIONS[device.kind])
         assert isinstance(registry.of(device), registry.HardwareClass)
         used.add(device.section.priced_by)
-    assert used == {"npu", "hexagon", "ethos.model", "gpu", "mcu", "cpu"}
+    assert used == {"npu", "hexagon", "dataflow", "ethos.model", "gpu", "mcu", "cpu"}
 
 
 def test_what_is_fitted_is_a_number_of_the_file() -> None:
-    for name in ("host", "stm32h743", "snapdragon-8gen3-hexagon"):
+    for name in ("host", "stm32h743", "snapdragon-8gen3-hexagon", "hailo-8"):
         device = catalogue.load(name)
         fitted = device.section.fitted([key for key in device.rates if device.kind != "cpu" or key in device.cpu.kernels])
         assert fitted
