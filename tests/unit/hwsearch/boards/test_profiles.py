@@ -251,6 +251,22 @@ ST Edge AI Core v2.2.0
   cycles/MACC      : 3.21
   CPU cycles       : [8,111,222]
 """
+ST_SECTION = """\
+ST.AI Profiling results v2.0 - "network"
+---------------------------------------------------------------
+nb sample(s)   :   20
+duration       :   21.125 ms by sample (21.120/21.130/0.002)
+macc           :   {macs}
+cycles/MACC    :   3.21
+---------------------------------------------------------------
+
+Inference time per node
+------------------------------------------------------------
+c_id    m_id   type            dur (ms)       %    cumul     name
+0       0      Conv2D (0x103)    20.000   94.7%    94.7%     conv2d_0
+------------------------------------------------------------
+total                            21.125
+"""
 
 
 def espcn_macs() -> int:
@@ -258,7 +274,7 @@ def espcn_macs() -> int:
     return 90 * 160 * (25 * 3 * 64 + 9 * 64 * 32 + 9 * 32 * 12)
 
 
-@pytest.mark.parametrize(("text", "ms"), [(ST_OLD, 99.405), (ST_APPLICATION, 73.735), (ST_NEW, 21.125)])
+@pytest.mark.parametrize(("text", "ms"), [(ST_OLD, 99.405), (ST_APPLICATION, 73.735), (ST_NEW, 21.125), (ST_SECTION, 21.125)])
 def test_reports_of_st_over_their_releases(tmp_path: Path, text: str, ms: float) -> None:
     macs = espcn_macs()
     read_ = read(tmp_path, text.format(macs=macs, with_commas=f"{macs:,}"), "stm32h743")
@@ -266,6 +282,21 @@ def test_reports_of_st_over_their_releases(tmp_path: Path, text: str, ms: float)
     assert any("only the time of the whole network" in remark for remark in read_.remarks)
     with pytest.raises(FileError, match=r"million multiply-accumulates"):
         read(tmp_path, text.format(macs=2 * macs, with_commas=f"{2 * macs:,}"), "stm32h743")
+
+
+def test_a_report_of_st_that_ran_on_the_computer_is_refused(tmp_path: Path) -> None:
+    """`validate` without a board prints the computer's time in the same words, but no cycles for each multiply-accumulate."""
+    text = "".join(line for line in ST_SECTION.splitlines(keepends=True) if "cycles/MACC" not in line)
+    with pytest.raises(FileError, match="that of the computer") as caught:
+        read(tmp_path, "ST Edge AI Core v2.2.0\n" + text.format(macs=espcn_macs()), "stm32h743")
+    assert "--mode target" in str(caught.value.hint)
+
+
+def test_a_report_of_the_neural_art_counts_no_work(tmp_path: Path) -> None:
+    text = "".join(line for line in ST_SECTION.splitlines(keepends=True) if "cycles/MACC" not in line)
+    for counted in (text.format(macs=0), "".join(line for line in text.splitlines(keepends=True) if "macc" not in line)):
+        assert profile(counted).macs is None
+        assert read(tmp_path, counted, "stm32n6-neural-art").measurements[0].latency_s == pytest.approx(21.125e-3)
 
 
 @pytest.mark.parametrize("holder", ["report", "graph", "nodes"])
