@@ -205,8 +205,8 @@ Sampler = Annotated[
 Methods = Annotated[
     list[str] | None,
     typer.Option(
-        help="How ranges and integers are found (see `hwsearch methods`; repeatable: every plan keeps the best). Default: "
-        "output_noise.",
+        help="How ranges and integers are found (see `hwsearch methods`; repeatable: every plan keeps the best; mse+gptq: every "
+        "layer and tensor by the better of these). Default: output_noise.",
         metavar="NAME",
         show_default=False,
     ),

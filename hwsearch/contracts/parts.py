@@ -167,7 +167,8 @@ def check_proxy(measure: Callable[..., Damage]) -> None:
 
 def check_method(name: str) -> None:
     """A quantization method keeps the network's function, gives every layer and tensor the width that is asked for, the same
-    numbers for the same seed, less error for more bits, and a finished plan whose integers do what is simulated, and no worse."""
+    numbers for the same seed, less error for more bits, and a finished plan whose integers do what is simulated, and no worse;
+    methods of one family quantize one network at one price."""
     info = methods.load(name).INFO
     assert all((info.title, info.summary, info.source, info.price)), "the method does not say what it is"
     calibration, again = (tiny_calibration((2, 4, 8), (4, 8, 16), name) for _ in range(2))
@@ -197,6 +198,9 @@ def check_method(name: str) -> None:
     assert errors == sorted(errors, reverse=True), f"more bits do not mean less error: {errors}"
     finished = calibration.finished(space.uniform(4, 4))
     _check_widths(finished, 4, 4)
+    for other in next((alike for alike in methods.families() if name in alike), ()):  # may be mixed with it
+        assert calibration.by(other).graph is graph, f"quantizes another network than {other}, which is of its family"
+        assert methods.load(other).INFO.price == info.price, f"costs something else at run time than {other}, of its family"
     assert error(finished) <= 1.05 * errors[0], f"finishing does harm: {errors[0]:.3g} before, {error(finished):.3g} after"
 
 

@@ -143,7 +143,11 @@ class Plan(Document):
     wide: Text = "int16"
     """What 16 bits mean on the target: "int16", "fp16", "bf16"."""
     method: Text = earlier.USUAL_METHOD
-    """How ranges and integers were found: the name of a quantization method."""
+    """How ranges and integers were found: the name of a quantization method, or of several with ``+`` between them."""
+    weight_methods: dict[Text, Text] = Field(default_factory=dict)
+    """Of several methods the one that made a layer's integers, by layer; what none of them decides is not named."""
+    activation_methods: dict[Text, Text] = Field(default_factory=dict)
+    """Likewise the one that made the format of a tensor, and of all that must have the same; by the first of them."""
     weight_bits: dict[Text, Width]
     """Number formats by layer: bits, or the name of a format that bits do not tell (``fp8e4m3``); so below, by tensor."""
     activation_bits: dict[Text, Width]
@@ -189,7 +193,8 @@ class Plan(Document):
         if own.network != self.seal.network:
             found.append(f"the network ({self.network} x{scale_text(self.scale)}, its arguments, blocks or weights)")
         if own.widths != self.seal.widths:
-            found.append("the widths")
+            mixed = bool(self.weight_methods or self.activation_methods)
+            found.append("the widths, or the methods that made them" if mixed else "the widths")
         if own.setting != self.seal.setting:
             found.append(f"the setting ({self.target}, {self.input_height}x{self.input_width}, tiles, scope or rounding)")
         if not found and own.whole != self.seal.whole:
@@ -201,7 +206,7 @@ class Plan(Document):
         arguments = made_with.network_arguments
         network = _sha256(self.network, spelled(self.scale), arguments, made_with.weights_sha256, *self._as_adapted)
         # Not sorted: the order of layers is that of the network.
-        widths = _sha256([*self.weight_bits.items()], [*self.activation_bits.items()], self.wide, self.method)
+        widths = _sha256([*self.weight_bits.items()], [*self.activation_bits.items()], self.wide, self.method, *self._as_mixed)
         tiling = None if self.tiling is None else str(self.tiling)
         size = (self.input_height, self.input_width)
         setting = _sha256(self.target, made_with.device_sha256, size, tiling, self.scope, self.requantization)
@@ -216,6 +221,11 @@ class Plan(Document):
         said = {name: value for name, value in expects.items() if value}
         return ([self.dropped] if self.dropped else []) + ([said] if said else [])
 
+    @property
+    def _as_mixed(self) -> list[Any]:
+        """Which method made what; nothing where one made all, so that such plans keep their seals and keys."""
+        return [self.weight_methods, self.activation_methods] if self.weight_methods or self.activation_methods else []
+
     @model_validator(mode="before")
     @classmethod
     def _of_earlier_versions(cls, values: Any) -> Any:
@@ -228,6 +238,7 @@ class Plan(Document):
         made: list[Any] = [self.network, spelled(self.scale), self.target, self.weight_bits, self.activation_bits, tiling]
         made += self._as_adapted
         made += [] if self.method == earlier.USUAL_METHOD else [self.method]
+        made += self._as_mixed
         choices = json.dumps(made, sort_keys=True)
         return hashlib.sha256(choices.encode()).hexdigest()[:16]
 

@@ -31,6 +31,7 @@ from hwsearch.plans.prove import PlanProof
 from hwsearch.problem.pictures import Pictures
 from hwsearch.problem.pose import Problem
 from hwsearch.problem.request import Request
+from hwsearch.quant.calibrate import Calibration
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.report.crops import save_crops
@@ -42,7 +43,14 @@ from searchspaces.ir.graph import execute
 
 
 def to_plan(
-    name: str, row: int, request: Request, problem: Problem, photos: Pictures, search: Search, proof: PlanProof | None = None
+    name: str,
+    row: int,
+    request: Request,
+    problem: Problem,
+    photos: Pictures,
+    search: Search,
+    calibration: Calibration,
+    proof: PlanProof | None = None,
 ) -> Plan:
     """One measured row as a plan document."""
     return prove.plan_of(
@@ -56,6 +64,7 @@ def to_plan(
         origin=search.origins[row],
         proof=proof,
         method=search.methods[row],
+        made_by=calibration.by(search.methods[row]).made_by(search.plans[row]),
     )
 
 
@@ -157,6 +166,7 @@ def results(
     tilings: TilingOptions,
     photos: Pictures,
     search: Search,
+    calibration: Calibration,
     sqnr: list[SignalToNoise],
     proofs: Mapping[int, PlanProof],
     run: RunDirectory,
@@ -184,7 +194,7 @@ def results(
         uncounted=list(problem.graph.uncounted),
         notes=[*notes.sentences(request, problem, tilings, search, proofs), *notes.about_versions(run.read())],
         front=[
-            to_plan(names[row], row, request, problem, photos, search, proofs.get(row))
+            to_plan(names[row], row, request, problem, photos, search, calibration, proofs.get(row))
             for row in sorted(names, key=names.__getitem__)
         ],
         chosen={role: names[row] for role, row in search.picks.items()},

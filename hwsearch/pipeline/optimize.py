@@ -192,7 +192,17 @@ def optimize(request: Request, progress: Progress | None = None, shared: Shared 
             proofs = _proven(request, posed, measuring.calibration, search, run.plans_dir, progress)
         with clock.stage("report"), progress.stage("writing the report", 1):
             results = assemble.results(
-                request, problem, posed.tilings, photos, search, ratios, proofs, run, clock.wall_s, clock.stages_s
+                request,
+                problem,
+                posed.tilings,
+                photos,
+                search,
+                measuring.calibration,
+                ratios,
+                proofs,
+                run,
+                clock.wall_s,
+                clock.stages_s,
             )
             results = run.finish(results)
             html.write(results, run.path)

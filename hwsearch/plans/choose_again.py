@@ -200,6 +200,7 @@ def write(picked: ChosenAgain, path: Path, progress: Progress) -> Plan:
         origin=Origin(FoundBy.CHOSEN_AGAIN, chosen.source),
         proof=proof,
         method=chosen.method,
+        made_by=calibration.made_by(chosen.row),
     )
     write_json(path, plan)
     if plan.unproven is not None:

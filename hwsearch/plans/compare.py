@@ -36,6 +36,16 @@ class WidthPair:
 
 
 @dataclass(frozen=True)
+class MethodPair:
+    """A layer or tensor that two methods made; ``kind`` is "weights" or "tensor"; None: no method made it there, or it is made
+    together with another."""
+
+    name: str
+    kind: str
+    methods: tuple[str | None, str | None]
+
+
+@dataclass(frozen=True)
 class OnDevice:
     """Both plans priced on one device; None where a plan cannot be priced there."""
 
@@ -78,6 +88,7 @@ class PlanComparison:
 
     plans: tuple[Plan, Plan]
     widths: tuple[WidthPair, ...]
+    methods: tuple[MethodPair, ...]
     layers: tuple[ComparedLayer, ...]
     devices: tuple[OnDevice, ...]
     remarks: tuple[str, ...]
@@ -119,6 +130,7 @@ def compare(first: Path, second: Path, model: str | None = None, *, allow_edited
     return PlanComparison(
         plans=plans,
         widths=tuple(_widths(one, other)),
+        methods=tuple(_methods(one, other)),
         layers=tuple(ComparedLayer(*pair) for pair in zip(*rows, strict=True)) if all(rows) else (),
         devices=tuple(on_devices),
         remarks=tuple(dict.fromkeys(remarks)),
@@ -134,6 +146,20 @@ def _widths(one: Plan, other: Plan) -> list[WidthPair]:
         for name in dict.fromkeys([*mine, *theirs]):
             if mine.get(name) != theirs.get(name):
                 found.append(WidthPair(name, kind, (mine.get(name), theirs.get(name))))
+    return found
+
+
+def _methods(one: Plan, other: Plan) -> list[MethodPair]:
+    """Where the methods differ, of plans of which at least one mixes several."""
+    found = []
+    for kind, mine, theirs in (
+        ("weights", one.weight_methods, other.weight_methods),
+        ("tensor", one.activation_methods, other.activation_methods),
+    ):
+        for name in dict.fromkeys([*mine, *theirs]):
+            made = tuple(own.get(name) if own else plan.method for own, plan in ((mine, one), (theirs, other)))
+            if made[0] != made[1]:
+                found.append(MethodPair(name, kind, (made[0], made[1])))
     return found
 
 
@@ -197,6 +223,7 @@ def document(comparison: PlanComparison) -> dict[str, Any]:
                 "input": [plan.input_height, plan.input_width],
                 "tiling": plan.tiling,
                 "scope": plan.scope,
+                "method": plan.method,
                 "predicted": plan.predicted,
                 "counted": plan.counted,
                 "measured": plan.measured,
@@ -205,6 +232,7 @@ def document(comparison: PlanComparison) -> dict[str, Any]:
             for plan in comparison.plans
         ],
         "widths": list(comparison.widths),
+        "methods": list(comparison.methods),
         "layers": [
             {"name": pair.first.name, "same": pair.same, "first": pair.first, "second": pair.second} for pair in comparison.layers
         ],

@@ -7,6 +7,7 @@ that of a proxy measured anew where the plan stands alone. The loss of the plan 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,8 @@ class Decision:
     """Of a tensor; that of weights is in the price of their layer."""
     held: str = ""
     """Why there is no choice: the scope; empty where there is one, or only one width is on offer."""
+    made_by: str = ""
+    """Of a plan by several methods those that made it; one for each tensor of the width with a format of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +115,29 @@ def explain(path: Path, progress: Progress, model: str | None = None, *, allow_e
         proxy = chosen_proxy.DEFAULT if run is None else run.best_proxy(PROXIES)
         prediction = _by_proxy(proxy, again, progress)
     allowed = pareto.in_words(problem.table.limits, {} if run is None else run.budgets)
-    made = decisions(problem, prediction, row, allowed, plan.predicted.loss_db)
+    made = _with_methods(decisions(problem, prediction, row, allowed, plan.predicted.loss_db), problem, plan)
     used = _columns(problem, matrix([row]), np.array([plan.predicted.loss_db]))
     broken = {name for decision in made for step in (decision.narrower, decision.wider) if step for name in step.breaks}
     limits = [
         Limit(name, objective, limit, float(used[objective][0]), name in broken) for name, (objective, limit) in allowed.items()
     ]
     return Explanation(plan, pricing.price(problem, row, plan.name, opened.remarks), made, tuple(limits), prediction.damage.proxy)
+
+
+def _with_methods(made: tuple[Decision, ...], problem: Problem, plan: Plan) -> tuple[Decision, ...]:
+    """The decisions with the methods that a plan of several names."""
+    if not (plan.weight_methods or plan.activation_methods):
+        return made
+    tensors: dict[str, dict[str, None]] = {}
+    for name, width in problem.graph.width_groups().items():
+        if name in plan.activation_methods:
+            tensors.setdefault(width, {})[plan.activation_methods[name]] = None
+    return tuple(
+        dataclasses.replace(
+            one, made_by=plan.weight_methods.get(one.name, "") if one.kind == "weights" else ", ".join(tensors.get(one.name, ()))
+        )
+        for one in made
+    )
 
 
 def _by_proxy(proxy: str, again: Recalibrated, progress: Progress) -> Prediction:

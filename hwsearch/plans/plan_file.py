@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hwmodels.errors import FileError
+from hwmodels.errors import FileError, UsageError
 from hwmodels.numbers import BF16, FP16, INT16
 from hwsearch.documents import reading
 from hwsearch.documents.plan import SCHEMA, Plan
@@ -135,14 +135,16 @@ class PlanFile:
         )
 
     def recalibrated(self, progress: Progress) -> Recalibrated:
-        """Calibrate the network of the plan again.
+        """Calibrate the network of the plan again; what the plan says of who made a layer or tensor holds.
 
         Raises:
-            FileError: the weights or the device file are not those that the plan was made with.
+            FileError: the weights or the device file are not those that the plan was made with, or its methods make no such
+                layer or tensor.
             UsageError, FileError: the network or its weights are not to be had.
         """
         from hwsearch.problem.calibrated import calibrated
         from hwsearch.problem.pictures import choose_pictures
+        from hwsearch.quant.mixture import MadeBy
 
         request = self.request
         with progress.stage("tracing the network", 1):
@@ -151,6 +153,11 @@ class PlanFile:
         with progress.stage("calibrating", STEPS) as stage:
             report = follow(stage, STEPS)
             calibration = calibrated(problem, photos, request.seed, method=self.plan.method, progress=report)
+            made_by = MadeBy(self.plan.weight_methods, self.plan.activation_methods)
+            try:
+                calibration = calibration.settled(made_by)
+            except UsageError as error:
+                raise FileError(f"{self.path}: {error.message}", EDITED) from None
         return Recalibrated(request, problem, row, photos, calibration)
 
     def integers(self, progress: Progress | None = None) -> QuantizedGraph:
@@ -233,11 +240,15 @@ def _check_words(plan: Plan, path: Path) -> None:
     from hwsearch.quant.engine.requant import RULES
     from searchspaces.scopes import SCOPES
 
+    parts, named = methods.parts_of(plan.method), {*plan.weight_methods.values(), *plan.activation_methods.values()}
+    mixture = (plan.method,) if len(parts) > 1 and methods.is_known(plan.method) else ()
     for field, value, known in (
-        ("method", plan.method, methods.names()),
+        ("method", plan.method, (*methods.names(), *mixture)),
+        *(("weight_methods, activation_methods", name, parts if mixture else ()) for name in sorted(named)),
         ("scope", plan.scope, tuple(SCOPES)),
         ("requantization", plan.requantization, tuple(RULES)),
         ("wide", plan.wide, tuple(str(fmt) for fmt in (INT16, FP16, BF16))),
     ):
         if value not in known:
-            raise FileError(f"{path} is not a plan:\n  - {field}: {value[:60]!r} is not known", f"Known: {', '.join(known)}.")
+            hint = f"Known: {', '.join(known)}." if known else f"The method {plan.method[:60]} makes all of the plan."
+            raise FileError(f"{path} is not a plan:\n  - {field}: {value[:60]!r} is not known", hint)

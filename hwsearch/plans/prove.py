@@ -24,6 +24,7 @@ from hwsearch.problem.pictures import Pictures
 from hwsearch.problem.pose import Problem
 from hwsearch.problem.request import Request
 from hwsearch.quant.methods import USUAL
+from hwsearch.quant.mixture import MadeBy
 from hwsearch.quant.network import storage
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.runs.plan_cache import Plans
@@ -116,8 +117,9 @@ def plan_of(
     origin: Origin,
     proof: PlanProof | None = None,
     method: str = USUAL,
+    made_by: MadeBy | None = None,
 ) -> Plan:
-    """A plan as a document."""
+    """A plan as a document; ``made_by``: of a mixture of methods, which of them made what."""
     weight_bits, activation_bits = problem.space.named(row)
     network = problem.network
     return Plan(
@@ -135,6 +137,8 @@ def plan_of(
         scope=problem.space.scope,
         wide=str(problem.space.wide or INT16),
         method=method,
+        weight_methods=dict(made_by.layers) if made_by else {},
+        activation_methods=dict(made_by.tensors) if made_by else {},
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         predicted=predicted,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from hwsearch.quant.observe.moments import Moments
 from hwsearch.quant.ranges.given import picture_format, picture_groups, share_format, share_groups
 from hwsearch.quant.ranges.ranges import clamped, format_source
 from hwsearch.quant.weights.floating import computed_in, rounded_in_groups, rounded_weights
-from hwsearch.quant.weights.rounder import RoundedLayer, bias_of, columns_of, corrected_bias, multiplied
+from hwsearch.quant.weights.rounder import RoundedLayer, bias_of, columns_of, multiplied, used_again
 from hwsearch.quant.weights.sums import alike, layer_integers
 
 Beside = tuple[tuple[str, TensorFormat], ...]
@@ -92,15 +91,9 @@ class MethodCache:
             if name == first:
                 self._rounded[key] = self.method.layer(name, number, scales)
             else:
-                self._rounded[key] = self._used_again(name, self.rounded(first, number, scales))
+                layer, node = self.rounded(first, number, scales), self.graph[name]
+                self._rounded[key] = used_again(node, self.graph[first], layer, lambda: self._moments()[name])
         return self._rounded[key]
-
-    def _used_again(self, name: str, layer: RoundedLayer) -> RoundedLayer:
-        """The integers of weights that another layer uses too, with this layer's bias: corrected where the method does so."""
-        node, first = self.graph[name], self.graph[self.graph.weight_groups[name][0]]
-        if np.array_equal(layer.bias, bias_of(first)):
-            return replace(layer, bias=bias_of(node))
-        return replace(layer, bias=corrected_bias(node, layer.dequantized, self._moments()[name]))
 
     def layer(
         self, name: str, number: NumberFormat, source: TensorFormat, before: Scales, after: Scales, beside: Beside = ()

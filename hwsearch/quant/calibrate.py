@@ -21,7 +21,8 @@ from hwsearch.quant.cache import Beside, MethodCache
 from hwsearch.quant.engine.integer import run_codes
 from hwsearch.quant.engine.simulate import Prepared, simulate
 from hwsearch.quant.learn.kept import Kept
-from hwsearch.quant.method import Draft, Progress
+from hwsearch.quant.method import Draft, Method, Progress
+from hwsearch.quant.mixture import MadeBy, Mixture
 from hwsearch.quant.network.formats import TensorFormat, rounded
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.network.rewriting import AS_IT_IS, Numbers, Scales
@@ -121,12 +122,7 @@ class Calibration:
         self.space, self.method, self._seen = space, method, seen
         self._caches = {} if caches is None else caches
         if method not in self._caches:
-            self._caches[method] = MethodCache(
-                methods.load(method).observe(seen),
-                lambda: seen.moments,
-                lambda group, scales: _reach(seen, group, scales),
-                symmetric=space.symmetric_activations,
-            )
+            self._caches[method] = self._cached(methods.load(method).observe(seen))
         self._cache = self._caches[method]
         self.graph = self._cache.graph
         split = len(space.layer_names)
@@ -143,6 +139,34 @@ class Calibration:
     def by(self, method: str) -> Calibration:
         """What was observed, turned into numbers by another method; its numbers are kept once made."""
         return self if method == self.method else Calibration(self.space, self._seen, method, self._caches)
+
+    def settled(self, given: MadeBy) -> Calibration:
+        """The same with the method of some layers and tensors settled, where the method is a mixture.
+
+        Raises:
+            UsageError: it is none of those that are mixed, or there is no such layer or tensor.
+        """
+        if not (given.layers or given.tensors):
+            return self
+        if not isinstance(mixture := self._cache.method, Mixture):
+            raise UsageError(f"the method {self.method} makes all layers and tensors of a plan")
+        return Calibration(self.space, self._seen, self.method, {self.method: self._cached(mixture.settled(given))})
+
+    def _cached(self, method: Method) -> MethodCache:
+        seen = self._seen
+        return MethodCache(
+            method,
+            lambda: seen.moments,
+            lambda group, scales: _reach(seen, group, scales),
+            symmetric=self.space.symmetric_activations,
+        )
+
+    def made_by(self, plan_row: PlanLike) -> MadeBy:
+        """Which method made each layer and tensor of a plan ``int[decisions]``, where the method is a mixture; else nothing."""
+        mixture = self._cache.method
+        if not isinstance(mixture, Mixture):
+            return MadeBy()
+        return mixture.made_by(self.numbers(plan_row))
 
     def numbers(self, plan_row: PlanLike) -> Numbers:
         """The number formats of a plan ``int[decisions]``, of every layer and tensor."""

@@ -38,7 +38,9 @@ class MethodInfo:
     ``title``: its usual name; ``source``: paper or repository; ``reconstructed``: what no source tells and is ours, and what
     differs from the source (empty: nothing); ``price``: what it costs at run time beside an ordinary integer network of the same
     widths, in words (what it costs on a device: ``network.run_time``); ``exported``: whether file formats carry what it makes;
-    where they do not, it is compared with others, and no plan is searched with it.
+    where they do not, it is compared with others, and no plan is searched with it; ``family``: methods of one family quantize the
+    same network and rescale its tensors alike, at one price, so that each layer and tensor of a plan can be by another of them
+    (see ``mixture``; the first named finishes the plan); empty: the method is not mixed.
     """
 
     title: str
@@ -48,6 +50,7 @@ class MethodInfo:
     reconstructed: str = ""
     price: str = "none"
     exported: bool = True
+    family: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -112,6 +112,13 @@ class Observations:
         alike = {name: np.ones(len(seen.low)) for name, seen in ranges.items()}
         return spreads(self.graph, self.crops, ranges, alike)
 
+    def bench(self, graph: Graph, measurements: int) -> Bench:
+        """Windows of the pictures, at least four, on which all of ``graph``, which computes what the network does, can be run so
+        many times in the time that ``MEASURING_MACS`` allow."""
+        each = min(BENCH_MACS, MEASURING_MACS / max(measurements, 1))
+        batch = affordable(self.crops, min(each / self._cost, BENCH_PIXELS), self.seed, self._sizes)
+        return Bench(graph, batch, self._frames)
+
     @cached_property
     def equalized(self) -> Equalized:
         """Ranges, moments and noise gains, and with them the equalized network. What one channel dominates is scaled first."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -19,6 +20,7 @@ from markupsafe import Markup
 from hwmodels.errors import FileError, grouped
 from hwmodels.numbers import Width, bits_of
 from hwsearch.documents import units
+from hwsearch.documents.earlier import USUAL_METHOD
 from hwsearch.documents.files import write_bytes
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.reading import inside
@@ -52,6 +54,8 @@ class LayerGroup:
     rows: list[LayerRow]
     latency: Figure
     schedule: Figure | None
+    made_by: Mapping[str, str]
+    """Of a plan by several methods which of them made the weights of a layer, and what it writes; by layer."""
 
 
 def write(results: Results, run_dir: Path) -> Path:
@@ -269,14 +273,22 @@ def _tilings(results: Results, plan: Plan | None) -> Figure | None:
 def _layers(results: Results, first: str | None, roles: dict[str, str]) -> list[LayerGroup]:
     limit = results.limits.get("peak_activation_bytes")
     whole_s = {plan.name: plan.predicted.latency_s for plan in results.front}
+    plans = {plan.name: plan for plan in results.front}
     groups = []
     for number, name in enumerate(sorted(results.layers, key=lambda n: (n != first, list(results.layers).index(n)))):
         rows, steps = results.layers[name], results.schedule.get(name)
         heading = f"{name} ({roles[name]})" if name in roles else name
+        heading += "" if plans[name].method == USUAL_METHOD else f", quantized by {plans[name].method}"
         latency = layers.latency(f"latency-{number}", name, rows, whole_s[name])
         memory = layers.schedule(f"memory-{number}", name, steps, limit) if steps else None
-        groups.append(LayerGroup(name, heading, rows, latency, memory))
+        groups.append(LayerGroup(name, heading, rows, latency, memory, _made_by(plans[name], rows)))
     return groups
+
+
+def _made_by(plan: Plan, rows: Sequence[LayerRow]) -> dict[str, str]:
+    """See ``LayerGroup``."""
+    found = {row.name: (plan.weight_methods.get(row.name), plan.activation_methods.get(row.name)) for row in rows}
+    return {name: " → ".join(method or units.NONE for method in made) for name, made in found.items() if any(made)}
 
 
 def _same_width(row: LayerRow) -> bool:

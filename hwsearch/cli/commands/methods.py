@@ -41,6 +41,7 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
                 "reconstructed": info.reconstructed,
                 "run_time_price": info.price,
                 "exported": info.exported,
+                "family": info.family or None,
             }
         )
 
@@ -52,6 +53,8 @@ def _list(context: typer.Context, as_json: options.Json = False, quiet: options.
         columns = ("method", "what it does", "source", "needs", "reconstructed", "price at run time")
         screen.print(table(columns, rows, left=columns))
         screen.print("Search with one of them: hwsearch optimize --method NAME. With several, every plan keeps the better one.")
+        mixed = "; ".join(", ".join(alike) for alike in found_methods.families())
+        screen.print(f"Mixed, each layer and tensor by the one that harms it least: --method mse+gptq. Of each other: {mixed}.")
         alone = ", ".join(entry["name"] for entry in found if not entry["exported"])
         screen.print(f"No file format carries what these make, so they are compared alone (hwsearch methods compare): {alone}.")
 
@@ -100,7 +103,12 @@ def compare(
         ),
     ] = None,
     method: Annotated[
-        list[str] | None, typer.Option(help="A method (repeatable). Default: all.", metavar="NAME", show_default=False)
+        list[str] | None,
+        typer.Option(
+            help="A method, or several mixed layer by layer (mse+gptq); repeatable. Default: all, unmixed.",
+            metavar="NAME",
+            show_default=False,
+        ),
     ] = None,
     evaluation: Annotated[
         Path | None,

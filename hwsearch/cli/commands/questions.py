@@ -64,7 +64,7 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
             f"loses {units.loss(plan.predicted.loss_db)} ({plan.predicted.loss_is})",
         )
     )
-    rows = []
+    rows, mixed = [], any(decision.made_by for decision in explanation.decisions)
     for decision in explanation.decisions:
         layer = layers.get(decision.name) if decision.kind == "weights" else None
         rows.append(
@@ -78,10 +78,12 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
                 layer.executed if layer else "",
                 layer.stored_as if layer else decision.stored_as,
                 layer.binds if layer else "",
+                *([decision.made_by] if mixed else []),
             )
         )
-    columns = ("name", "of", "bits", "costs alone", "one step narrower", "one step wider", "runs as", "stored as", "binds")
-    screen.print(table(columns, rows, left=("of", "one step narrower", "one step wider", "runs as", "stored as", "binds")))
+    left = ("of", "one step narrower", "one step wider", "runs as", "stored as", "binds", "made by")
+    columns = ("name", "of", "bits", "costs alone", *left[1:-1], *(["made by"] if mixed else []))
+    screen.print(table(columns, rows, left=left))
     screen.print(
         f"Quality by {explanation.proxy}, time and bytes by the cost model; one change at a time, the rest kept. "
         "* would break a limit."
@@ -157,6 +159,10 @@ def _print_comparison(comparison: PlanComparison, screen: Console) -> None:
     elif comparison.widths:
         rows = [(width.name, width.kind, *map(str, width.bits)) for width in comparison.widths]
         screen.print(table(("name", "of", *labels), rows, left=("of",)))
+    if comparison.methods:
+        rows = [(pair.name, pair.kind, *(method or units.NONE for method in pair.methods)) for pair in comparison.methods]
+        columns = ("made by", "of", *labels)
+        screen.print(table(columns, rows, left=columns))
     rows = []
     for on in comparison.devices:
         rows += [(on.device, label, *_price_cells(price)) for label, price in zip(labels, on.prices, strict=True)]

@@ -1,6 +1,7 @@
 """Quantization methods, one a file: a file that lies in one of the folders here, which tell what it mainly is about, is a method,
 its name is the file's (see ``quant.method``). So is a plug-in with the same two names in it, and the module of an entry point in
-``hwsearch.methods``, under the entry point's name.
+``hwsearch.methods``, under the entry point's name. Names of several, with ``+`` between them, are a method, too: each layer and
+tensor by one of them (``quant.mixture``).
 
 Nothing is imported before it is asked for.
 """
@@ -22,6 +23,8 @@ Loader = Callable[[], MethodModule]
 
 USUAL = USUAL_METHOD
 """What quantizes where nobody says otherwise."""
+SIGN = "+"
+"""Between the names of methods that are mixed."""
 
 
 def _built_in() -> list[Part[Loader]]:
@@ -50,25 +53,65 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> MethodModule:
-    """The method of that name.
+    """The method of that name; ``mse+gptq``: of those names, mixed.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or methods that cannot be mixed.
     """
-    return METHODS.named(name)()
+    parts = parts_of(name)
+    if len(parts) == 1:
+        return METHODS.named(name)()
+    modules = {part: METHODS.named(part)() for part in parts}
+    if len(modules) < len(parts):
+        raise UsageError(f"the method {name} names a method twice", f"Write {SIGN.join(modules)}.")
+    own = {part: module.INFO.family for part, module in modules.items()}
+    if len(set(own.values())) > 1 or not all(own.values()):
+        alone = [part for part, family in own.items() if not family] or list(own)
+        known = "; or ".join(", ".join(alike) for alike in families())
+        raise UsageError(
+            f"{' and '.join(alone)} cannot be mixed layer by layer",
+            f"Mixed with each other are {known}. To keep the better of several methods for each plan, repeat --method.",
+        )
+    from hwsearch.quant.mixture import MixtureModule
+
+    return MixtureModule(modules)
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """The methods that the name of a mixture names; of any other method, itself."""
+    return (name,) if name in METHODS else tuple(name.split(SIGN))
+
+
+def is_known(name: str) -> bool:
+    """Whether ``load`` finds a method of that name."""
+    try:
+        load(name)
+    except UsageError:
+        return False
+    return True
+
+
+def families() -> list[list[str]]:
+    """Methods that can be mixed with each other."""
+    found: dict[str, list[str]] = {}
+    for name in names():
+        if family := load(name).INFO.family:
+            found.setdefault(family, []).append(name)
+    return [alike for alike in found.values() if len(alike) > 1]
 
 
 def check(wanted: Iterable[str]) -> tuple[str, ...]:
     """The names, in the order given and each once.
 
     Raises:
-        UsageError: there is no such method, or none was given.
+        UsageError: there is no such method, some cannot be mixed, or none was given.
     """
     once = tuple(dict.fromkeys(wanted))
     if not once:
         raise UsageError("no quantization method given", f"Give one or several of {', '.join(names())}.")
     for name in once:
-        METHODS.named(name)
+        if name not in METHODS:
+            load(name)
     return once
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -55,6 +55,14 @@ def corrected_bias(node: Node, weight: np.ndarray, moments: Moments) -> np.ndarr
     error = (node.weights["weight"].numpy() - weight).reshape(groups, -1, moments.mean.shape[1]).astype(np.float64)
     found: np.ndarray = bias_of(node) + np.einsum("gok,gk->go", error, moments.mean.astype(np.float64)).reshape(-1)
     return found
+
+
+def used_again(node: Node, first: Node, layer: RoundedLayer, moments: Callable[[], Moments]) -> RoundedLayer:
+    """The integers of ``layer``, which are those of the convolution ``first``, for a ``node`` that has the same weights, with its
+    own bias: corrected where the method does so, by the ``moments`` of what the node reads."""
+    if np.array_equal(layer.bias, bias_of(first)):
+        return replace(layer, bias=bias_of(node))
+    return replace(layer, bias=corrected_bias(node, layer.dequantized, moments()))
 
 
 def multiplied(node: Node, columns: np.ndarray | None) -> Node:

@@ -18,6 +18,7 @@ INFO = MethodInfo(
     summary="ranges and weights clipped as Laplace distributions, in closed form",
     source="Banner et al., NeurIPS 2019",
     reconstructed="the clipping alone; every distribution is taken for one of Laplace",
+    family="as traced",
 )
 
 

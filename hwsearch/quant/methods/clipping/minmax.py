@@ -15,6 +15,7 @@ INFO = MethodInfo(
     title="MinMax",
     summary="ranges from minimum to maximum, weights to the nearest",
     source="the baseline of PTQ4SR (CVPR 2023), 2DQuant (NeurIPS 2024), OAQ-SR (ICCV 2025)",
+    family="as traced",
 )
 
 

@@ -16,6 +16,7 @@ INFO = MethodInfo(
     title="MSE",
     summary="ranges and weights clipped where their own squared error is least",
     source="Choukroun et al., ICCV-W 2019; a baseline of OAQ-SR",
+    family="as traced",
 )
 
 

@@ -17,6 +17,7 @@ INFO = MethodInfo(
     summary="ranges and weights clipped by Newton's recursion for the least squared error",
     source="Sakr et al., ICML 2022",
     reconstructed="used once after training, without the paper's gradients",
+    family="as traced",
 )
 
 

@@ -17,6 +17,7 @@ INFO = MethodInfo(
     summary="ranges that hold 99.9 % of the values, weights likewise",
     source="Li et al., CVPR 2019; a baseline of 2DQuant and OAQ-SR",
     reconstructed="the percentile, which the tables do not tell",
+    family="as traced",
 )
 
 

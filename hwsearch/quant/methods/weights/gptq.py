@@ -27,6 +27,7 @@ INFO = MethodInfo(
     summary="weights rounded with the errors made up for by later ones; ranges of least squared error",
     source="Frantar et al., ICLR 2023; its repository",
     reconstructed="the ranges of tensors, which it leaves alone",
+    family="as traced",
 )
 DAMPING = 0.01
 

@@ -1,0 +1,221 @@
+"""Several methods in one plan: each layer and each tensor by the method that does least harm to it (``--method mse+gptq``).
+
+For every width the methods give their numbers of all layers, or of all tensors, as each would alone. Measured is the noise at the
+output of the floating-point network, on windows of the calibration pictures, with all weights (or all tensors) rounded to that
+width: first by each method alone, then, from the best of these, layer by layer with the others as they are (``descent``). What
+comes out is no worse, on these windows, than the best of the methods. So an answer for one width does not depend on the other
+widths of a plan, and the choice of the method needs no search: methods of one family have one price, so that of (width, method)
+pairs of one width the solver needs the one with least harm alone.
+
+What is left out: weights are decided with tensors in floating point, and tensors with such weights; all of one width. The plan
+is rescaled and finished as the first named method does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import Generic, TypeGuard, TypeVar
+
+import numpy as np
+
+from hwmodels.errors import UsageError
+from hwmodels.numbers import Int, NumberFormat
+from hwsearch.quant.descent import descended
+from hwsearch.quant.method import Draft, Method, MethodInfo, MethodModule, Progress
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import QuantizedGraph
+from hwsearch.quant.network.rewriting import AS_IT_IS, Numbers, Scales
+from hwsearch.quant.observations import Observations
+from hwsearch.quant.observe.gains import Bench, quantizes
+from hwsearch.quant.ranges.given import picture_groups, share_groups
+from hwsearch.quant.ranges.ranges import clamped
+from hwsearch.quant.weights.rounder import RoundedLayer, exchanged, used_again
+from searchspaces.ir.graph import Graph, Node
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MadeBy:
+    """Which method made what: by layer, and by quantizer group. What no method decides (grids of pictures, floating point) is
+    in neither."""
+
+    layers: Mapping[str, str] = field(default_factory=dict)
+    tensors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen(Generic[T]):
+    """Of all layers, or of all tensors, of one width: whose form was taken, and the form."""
+
+    methods: Mapping[str, str]
+    forms: Mapping[str, T]
+
+    @classmethod
+    def of(
+        cls,
+        forms: Mapping[str, Mapping[str, T]],
+        harm: Callable[[Mapping[str, T]], float],
+        same: Callable[[T, T], bool],
+    ) -> Chosen[T]:
+        """See ``descent.descended``."""
+        methods = descended(forms, harm, same)
+        return cls(methods, {name: forms[name][method] for name, method in methods.items()})
+
+
+class Mixture:
+    """See ``quant.method.Method``.
+
+    Args:
+        parts: methods of one family by name, at least two.
+        given: layers and tensors whose method is settled.
+    """
+
+    def __init__(self, parts: Mapping[str, Method], seen: Observations, given: MadeBy | None = None) -> None:
+        self._parts, self._seen, self._given = dict(parts), seen, given or MadeBy()
+        self._first = next(iter(self._parts.values()))
+        self._layers: dict[Int, Chosen[RoundedLayer]] = {}
+        self._tensors: dict[Int, Chosen[TensorFormat]] = {}
+
+    @property
+    def graph(self) -> Graph:
+        """The network, the same for all parts."""
+        return self._first.graph
+
+    @cached_property
+    def _bench(self) -> Bench:
+        return self._seen.bench(self.graph, len(self._parts) * max(len(self.graph.convs), len(self._groups)))
+
+    @cached_property
+    def _groups(self) -> dict[str, list[Node]]:
+        """Quantizer groups that methods decide about, with the nodes that are rounded."""
+        groups, found = self.graph.quantizer_groups(), dict[str, list[Node]]()
+        given = {*picture_groups(self.graph), *share_groups(self.graph)}
+        for node in self.graph.nodes:
+            if groups[node.name] not in given and quantizes(node):
+                found.setdefault(groups[node.name], []).append(node)
+        return found
+
+    @cached_property
+    def _owners(self) -> tuple[str, ...]:
+        """Layers that methods are asked for."""
+        return tuple(dict.fromkeys(users[0] for users in self.graph.weight_groups.values()))
+
+    def settled(self, given: MadeBy) -> Mixture:
+        """The same with the methods of some layers and tensors settled.
+
+        Raises:
+            UsageError: a layer or tensor that the network does not have, or a method that is not mixed here.
+        """
+        for kind, named, known in (
+            ("layer", given.layers, self._owners),
+            ("tensor", given.tensors, self._groups),
+        ):
+            for name, method in named.items():
+                if name not in known or method not in self._parts:
+                    what = f"no {kind} {name!r}" if name not in known else f"no method {method!r} for the {kind} {name!r}"
+                    raise UsageError(f"the plan's mixture of {', '.join(self._parts)} has {what}")
+        return Mixture(self._parts, self._seen, given)
+
+    def rewrite(self, numbers: Numbers) -> Mapping[str, Scales]:
+        """As all parts rescale."""
+        return self._first.rewrite(numbers)
+
+    def tensor(self, group: str, number: Int, scales: Scales) -> TensorFormat:
+        """As the method that was chosen for the group at this width."""
+        if group not in self._given.tensors and scales.factors is None:
+            return self._chosen_tensors(number).forms[group]
+        return self._parts[self._by_tensor(group, number)].tensor(group, number, scales)
+
+    def layer(self, name: str, number: Int, scales: Scales) -> RoundedLayer:
+        """As the method that was chosen for the layer at this width."""
+        if name not in self._given.layers and scales.factors is None:
+            return self._chosen_layers(number).forms[name]
+        return self._parts[self._by_layer(name, number)].layer(name, number, scales)
+
+    def _by_tensor(self, group: str, number: Int) -> str:
+        return self._given.tensors.get(group) or self._chosen_tensors(number).methods[group]
+
+    def _by_layer(self, name: str, number: Int) -> str:
+        return self._given.layers.get(name) or self._chosen_layers(number).methods[name]
+
+    def _chosen_tensors(self, number: Int) -> Chosen[TensorFormat]:
+        if number not in self._tensors:
+            self._tensors[number] = Chosen.of(
+                {group: {by: part.tensor(group, number, AS_IT_IS) for by, part in self._parts.items()} for group in self._groups},
+                self._noise_of_tensors,
+                lambda one, other: one == other,
+            )
+        return self._tensors[number]
+
+    def _chosen_layers(self, number: Int) -> Chosen[RoundedLayer]:
+        if number not in self._layers:
+            self._layers[number] = Chosen.of(
+                {name: {by: part.layer(name, number, AS_IT_IS) for by, part in self._parts.items()} for name in self._owners},
+                self._noise_of_layers,
+                _same,
+            )
+        return self._layers[number]
+
+    def _noise_of_tensors(self, formats: Mapping[str, TensorFormat]) -> float:
+        """Noise power at the output when all tensors, by their groups, are rounded."""
+        return self._bench.noise(
+            {node.name: clamped(fmt, node).fake for group, fmt in formats.items() for node in self._groups[group]}
+        )
+
+    def _noise_of_layers(self, layers: Mapping[str, RoundedLayer]) -> float:
+        """Noise power at the output when all layers, by the first that uses their weights, are rounded."""
+        nodes = {}
+        for name, layer in layers.items():
+            for user in self.graph.weight_groups[name]:
+                node, moments = self.graph[user], partial(self._seen.moments.__getitem__, user)
+                own = layer if user == name else used_again(node, self.graph[name], layer, moments)
+                nodes[user] = exchanged(node, own)
+        return self._bench.noise({}, nodes)
+
+    def made_by(self, numbers: Numbers) -> MadeBy:
+        """Which method made the layers and tensors of a plan."""
+        groups = self.graph.quantizer_groups()
+        return MadeBy(
+            {name: self._by_layer(name, number) for name in self._owners if _asked(number := numbers.layers[name])},
+            {
+                groups[name]: self._by_tensor(groups[name], number)
+                for name, number in numbers.tensors.items()
+                if groups[name] in self._groups and _asked(number)
+            },
+        )
+
+    def finish(self, draft: Draft, seed: int, progress: Progress | None = None) -> QuantizedGraph:
+        """As the first named does it."""
+        return self._first.finish(draft, seed, progress)
+
+
+def _asked(number: NumberFormat) -> TypeGuard[Int]:
+    """Whether methods are asked about this format."""
+    return isinstance(number, Int) and number.group is None
+
+
+def _same(one: RoundedLayer, other: RoundedLayer) -> bool:
+    return all(np.array_equal(getattr(one, what), getattr(other, what)) for what in ("integers", "scale", "bias"))
+
+
+class MixtureModule:
+    """What a file of a method is, for several of one family, mixed."""
+
+    def __init__(self, modules: Mapping[str, MethodModule]) -> None:
+        self._modules = modules
+        infos = [module.INFO for module in modules.values()]
+        first = infos[0]
+        self.INFO: MethodInfo = replace(
+            first,
+            title=f"{' + '.join(info.title for info in infos)}, layer by layer",
+            summary=f"each layer and tensor by that of {', '.join(modules)} with the least noise at the output",
+            source="; ".join(dict.fromkeys(info.source for info in infos)),
+            reconstructed="; ".join(filter(None, dict.fromkeys(info.reconstructed for info in infos))),
+        )
+
+    def observe(self, seen: Observations) -> Mixture:
+        """See ``quant.method.MethodModule``."""
+        return Mixture({name: module.observe(seen) for name, module in self._modules.items()}, seen)
