@@ -1,47 +1,62 @@
-"""One of several forms for each part of a network: the forms that are best all at once, then better ones part by part.
+"""One of several forms for each part of a network, by what the forms do together.
 
-Errors of few bits do not add up: what an error does depends on those that it meets. So a form is judged beside the others as they
-are by then (coordinate descent), and what comes out is at least as good as the best of the sets that were given, by the same
-measure.
+Errors of few bits do not add up: what an error does depends on those that it meets. Errors of many bits nearly do, and then a
+choice that lets some cancel others on the pictures at hand does worse on others. So two ways are tried: every part by what its
+form does alone, and part by part beside the others as they are by then (coordinate descent). Which outcome is taken, or one maker
+for all parts, is decided on other pictures. Of published IMDN x4 by six methods, fifteen pictures, the first way alone was 0.4 dB
+better than the second at W4A8, and 1.1 dB worse at W3A3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+Harm = Callable[[Mapping[str, T]], float]
+"""What the forms of some parts do together, the others left as they are; the less the better."""
 
 
-def descended(
-    forms: Mapping[str, Mapping[str, T]], harm: Callable[[Mapping[str, T]], float], same: Callable[[T, T], bool]
+def chosen(
+    forms: Mapping[str, Mapping[str, T]], harm: Harm[T], elsewhere: Harm[T], same: Callable[[T, T], bool]
 ) -> dict[str, str]:
-    """Part -> who made its form. Of equals the first named is taken; forms that are the ``same`` are measured once.
+    """Part -> who made its form. Of equals the first is taken; forms that are the ``same`` are measured once.
 
     Args:
         forms: part -> maker -> form; the parts in the order in which they are decided, every one with the same makers.
-        harm: what forms of all parts do together, the less the better.
+        harm: by which parts are decided; ``elsewhere``: by which the outcomes are.
     """
-    makers = list(next(iter(forms.values()), {}))
     alike = {part: _first_alike(own, same) for part, own in forms.items()}
-    starts = {maker: {part: first[maker] for part, first in alike.items()} for maker in makers}
-    different = list({tuple(start.values()): start for start in reversed(starts.values())}.values())[::-1]
+    makers = list(next(iter(forms.values()), {}))
+    sets = _different([{part: first[maker] for part, first in alike.items()} for maker in makers])
 
-    def measured(taken: Mapping[str, str]) -> float:
-        return harm({part: forms[part][maker] for part, maker in taken.items()})
+    def of(measure: Harm[T], taken: Mapping[str, str]) -> float:
+        return measure({part: forms[part][maker] for part, maker in taken.items()})
 
-    if len(different) <= 1:
-        return dict(different[0]) if different else {}
-    least, taken = min(((measured(start), start) for start in different), key=lambda found: found[0])
-    taken = dict(taken)
-    for part, first in alike.items():
-        found = {taken[part]: least}
-        for maker in dict.fromkeys(first.values()):
-            if maker not in found:
-                found[maker] = measured({**taken, part: maker})
-        least = min(found.values())
-        taken[part] = next(maker for maker in makers if found.get(maker) == least)
-    return taken
+    if len(sets) > 1:
+        sets.append({part: _least(part, first, lambda one: of(harm, one)) for part, first in alike.items()})
+        best = min(sets, key=lambda one: of(harm, one))
+        taken = dict(best)
+        for part, first in alike.items():
+            if len(set(first.values())) > 1:
+                taken[part] = _least(part, first, lambda one, taken=taken: of(harm, {**taken, **one}))  # type: ignore[misc]
+        sets = _different([*sets, taken])
+        return min(sets, key=lambda one: of(elsewhere, one))
+    return dict(sets[0]) if sets else {}
+
+
+def _least(part: str, first: Mapping[str, str], harm: Callable[[Mapping[str, str]], float]) -> str:
+    """The maker whose form of one part does least harm."""
+    makers = list(dict.fromkeys(first.values()))
+    return makers[0] if len(makers) == 1 else min(makers, key=lambda maker: harm({part: maker}))
+
+
+def _different(sets: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Each of them once, in their order."""
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for one in sets:
+        found.setdefault(tuple(one.values()), one)
+    return list(found.values())
 
 
 def _first_alike(own: Mapping[str, T], same: Callable[[T, T], bool]) -> dict[str, str]:

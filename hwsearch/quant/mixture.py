@@ -1,11 +1,11 @@
 """Several methods in one plan: each layer and each tensor by the method that does least harm to it (``--method mse+gptq``).
 
 For every width the methods give their numbers of all layers, or of all tensors, as each would alone. Measured is the noise at the
-output of the floating-point network, on windows of the calibration pictures, with all weights (or all tensors) rounded to that
-width: first by each method alone, then, from the best of these, layer by layer with the others as they are (``descent``). What
-comes out is no worse, on these windows, than the best of the methods. So an answer for one width does not depend on the other
-widths of a plan, and the choice of the method needs no search: methods of one family have one price, so that of (width, method)
-pairs of one width the solver needs the one with least harm alone.
+output of the floating-point network, on windows of the calibration pictures, with weights (or tensors) rounded to that width;
+``descent`` says in which order. What comes out is no worse, on windows by which no single layer was decided, than the best of
+the methods. So an answer for one width does not depend on the other widths of a plan, and the choice of the method needs no
+search: methods of one family have one price, so that of (width, method) pairs of one width the solver needs the one with least
+harm alone.
 
 What is left out: weights are decided with tensors in floating point, and tensors with such weights; all of one width. The plan
 is rescaled and finished as the first named method does it.
@@ -22,7 +22,7 @@ import numpy as np
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Int, NumberFormat
-from hwsearch.quant.descent import descended
+from hwsearch.quant.descent import chosen
 from hwsearch.quant.method import Draft, Method, MethodInfo, MethodModule, Progress
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import QuantizedGraph
@@ -57,11 +57,12 @@ class Chosen(Generic[T]):
     def of(
         cls,
         forms: Mapping[str, Mapping[str, T]],
-        harm: Callable[[Mapping[str, T]], float],
+        noise: Callable[[Bench, Mapping[str, T]], float],
+        benches: tuple[Bench, Bench],
         same: Callable[[T, T], bool],
     ) -> Chosen[T]:
-        """See ``descent.descended``."""
-        methods = descended(forms, harm, same)
+        """See ``descent.chosen``."""
+        methods = chosen(forms, partial(noise, benches[0]), partial(noise, benches[1]), same)
         return cls(methods, {name: forms[name][method] for name, method in methods.items()})
 
 
@@ -85,8 +86,10 @@ class Mixture:
         return self._first.graph
 
     @cached_property
-    def _bench(self) -> Bench:
-        return self._seen.bench(self.graph, len(self._parts) * max(len(self.graph.convs), len(self._groups)))
+    def _benches(self) -> tuple[Bench, Bench]:
+        """Where layers and tensors are decided, and where outcomes are."""
+        forms = len(self._parts) * max(len(self.graph.convs), len(self._groups))
+        return self._seen.bench(self.graph, 2 * forms), self._seen.wider_bench(self.graph)
 
     @cached_property
     def _groups(self) -> dict[str, list[Node]]:
@@ -146,6 +149,7 @@ class Mixture:
             self._tensors[number] = Chosen.of(
                 {group: {by: part.tensor(group, number, AS_IT_IS) for by, part in self._parts.items()} for group in self._groups},
                 self._noise_of_tensors,
+                self._benches,
                 lambda one, other: one == other,
             )
         return self._tensors[number]
@@ -155,25 +159,24 @@ class Mixture:
             self._layers[number] = Chosen.of(
                 {name: {by: part.layer(name, number, AS_IT_IS) for by, part in self._parts.items()} for name in self._owners},
                 self._noise_of_layers,
+                self._benches,
                 _same,
             )
         return self._layers[number]
 
-    def _noise_of_tensors(self, formats: Mapping[str, TensorFormat]) -> float:
-        """Noise power at the output when all tensors, by their groups, are rounded."""
-        return self._bench.noise(
-            {node.name: clamped(fmt, node).fake for group, fmt in formats.items() for node in self._groups[group]}
-        )
+    def _noise_of_tensors(self, bench: Bench, formats: Mapping[str, TensorFormat]) -> float:
+        """Noise power at the output when tensors, by their groups, are rounded."""
+        return bench.noise({node.name: clamped(fmt, node).fake for group, fmt in formats.items() for node in self._groups[group]})
 
-    def _noise_of_layers(self, layers: Mapping[str, RoundedLayer]) -> float:
-        """Noise power at the output when all layers, by the first that uses their weights, are rounded."""
+    def _noise_of_layers(self, bench: Bench, layers: Mapping[str, RoundedLayer]) -> float:
+        """Noise power at the output when layers, by the first that uses their weights, are rounded."""
         nodes = {}
         for name, layer in layers.items():
             for user in self.graph.weight_groups[name]:
                 node, moments = self.graph[user], partial(self._seen.moments.__getitem__, user)
                 own = layer if user == name else used_again(node, self.graph[name], layer, moments)
                 nodes[user] = exchanged(node, own)
-        return self._bench.noise({}, nodes)
+        return bench.noise({}, nodes)
 
     def made_by(self, numbers: Numbers) -> MadeBy:
         """Which method made the layers and tensors of a plan."""

@@ -119,6 +119,11 @@ class Observations:
         batch = affordable(self.crops, min(each / self._cost, BENCH_PIXELS), self.seed, self._sizes)
         return Bench(graph, batch, self._frames)
 
+    def wider_bench(self, graph: Graph) -> Bench:
+        """Other windows, and four times as much of the pictures as a ``bench`` has at most, for a few measurements."""
+        pixels = min(4 * BENCH_MACS / self._cost, 4 * BENCH_PIXELS)
+        return Bench(graph, affordable(self.crops, pixels, self.seed + 1, self._sizes), self._frames)
+
     @cached_property
     def equalized(self) -> Equalized:
         """Ranges, moments and noise gains, and with them the equalized network. What one channel dominates is scaled first."""
