@@ -215,8 +215,9 @@ class MixtureModule:
             first,
             title=f"{' + '.join(info.title for info in infos)}, layer by layer",
             summary=f"each layer and tensor by that of {', '.join(modules)} with the least noise at the output",
-            source="; ".join(dict.fromkeys(info.source for info in infos)),
+            source="; ".join(dict.fromkeys(["hwsearch", *(info.source for info in infos)])),
             reconstructed="; ".join(filter(None, dict.fromkeys(info.reconstructed for info in infos))),
+            exported=all(info.exported for info in infos),
         )
 
     def observe(self, seen: Observations) -> Mixture:

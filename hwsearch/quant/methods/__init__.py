@@ -72,6 +72,8 @@ def load(name: str) -> MethodModule:
             f"{' and '.join(alone)} cannot be mixed layer by layer",
             f"Mixed with each other are {known}. To keep the better of several methods for each plan, repeat --method.",
         )
+    if len({module.INFO.price for module in modules.values()}) > 1:
+        raise UsageError(f"the methods of {name} cost different things at run time", "Mix methods of one price.")
     from hwsearch.quant.mixture import MixtureModule
 
     return MixtureModule(modules)

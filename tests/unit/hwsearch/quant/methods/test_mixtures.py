@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from hwmodels.errors import UsageError
 from hwmodels.numbers import Int
+from hwmodels.parts import plugins
 from hwsearch.contracts import check_method, tiny_calibration
 from hwsearch.quant import methods
 from hwsearch.quant.calibrate import Calibration, calibrate
@@ -180,6 +182,49 @@ def test_what_cannot_be_mixed_is_refused(name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         methods.check([name])
     assert not methods.is_known(name)
+
+
+PRICED = """
+from hwsearch.quant.method import MethodInfo
+from hwsearch.quant.ranges import bounds
+from hwsearch.quant.static import Static
+
+INFO = MethodInfo("Own", "as minmax", "this test", price={price!r}, exported={exported}, family="as traced")
+
+
+def observe(seen):
+    return Static(seen, bounds.min_max)
+"""
+
+
+@pytest.fixture
+def no_plugins() -> Iterator[None]:
+    yield
+    plugins.use([])
+
+
+@pytest.mark.usefixtures("no_plugins")
+@pytest.mark.parametrize(("price", "exported"), [("none", True), ("none", False), ("a table", True)])
+def test_a_method_of_somebody_else_is_mixed_where_price_and_files_allow(tmp_path: Path, price: str, exported: bool) -> None:
+    (tmp_path / "own_method.py").write_text(PRICED.format(price=price, exported=exported))
+    plugins.use([tmp_path / "own_method.py"])
+    if price != "none":
+        with pytest.raises(UsageError, match="at run time"):
+            methods.load("mse+own_method")
+        return
+    assert methods.load("own_method+mse").INFO.exported is methods.load("mse+own_method").INFO.exported is exported
+    assert "own_method" in next(alike for alike in methods.families() if "mse" in alike)
+    if exported:
+        check_method("own_method+mse")
+    else:
+        with pytest.raises(UsageError, match="no file format"):
+            methods.check_exported(["mse+own_method"])
+
+
+def test_what_is_mixed_here_is_not_told_as_published() -> None:
+    info = methods.load("mse+gptq").INFO
+    assert info.source.startswith("hwsearch")
+    assert all(methods.load(part).INFO.source in info.source for part in ("mse", "gptq"))
 
 
 def test_methods_of_one_family_answer_for_one_network_and_rescale_alike() -> None:
