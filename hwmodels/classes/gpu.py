@@ -13,7 +13,8 @@ convolution with integer inputs may write floating point, but the quantization b
 a profile of such an engine the conversion of a convolution's input took longer than the convolution (NVIDIA/TensorRT, issue
 1423). Its energy is counted as static power alone. An addition to the result of a convolution that nobody else
 reads is done by that convolution (TensorRT documents this fusion): no launch, and of its bytes only those of the other operand.
-Other additions, concatenation, pixel shuffle and the like cost a launch and the bytes they move.
+Other additions, concatenation, pixel shuffle and the like cost a launch and the bytes they move. Views cost nothing, and where
+the runtime fuses around matrix products, neither does most of what is between those of a transformer (``pricing.joined``).
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.device.sections.gpu import Gpu
 from hwmodels.numbers import Precision
+from hwmodels.pricing import joined
 from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
+from hwmodels.workload import Workload
 
 SHALLOW = 4
 """Inputs of a few channels have kernels that pad to four."""
@@ -40,8 +43,11 @@ FILL = 64
 
 
 class GpuConstants(NamedTuple):
-    """Scalars of the device, and per (weight, input) choice: channel quantum, seconds per MAC outside the tensor cores, and bytes
-    of an element in floating-point arithmetic, 0 for integers."""
+    """Scalars of the device, and per (weight, input) choice: channel quantum, seconds per MAC outside the tensor cores, and
+    bytes of an element in floating-point arithmetic, 0 for integers.
+
+    ``alone``: what each layer launches, reads and writes of its own.
+    """
 
     multiprocessors: float
     tile_m: float
@@ -51,9 +57,10 @@ class GpuConstants(NamedTuple):
     pad: np.ndarray
     scalar_s_per_mac: np.ndarray
     float_bytes: np.ndarray
+    alone: joined.Joined
 
 
-def constants(device: Device, native: list[list[Precision]], unpack: np.ndarray) -> GpuConstants:
+def constants(device: Device, workload: Workload, native: list[list[Precision]], unpack: np.ndarray) -> GpuConstants:
     """Constants of ``device``; ``native[w][a]`` executes the choices, ``unpack float64[nW, nA]`` multiplies compute time."""
     gpu = device.own(Gpu)
     pad, scalar = np.ones_like(unpack), np.zeros_like(unpack)
@@ -72,6 +79,7 @@ def constants(device: Device, native: list[list[Precision]], unpack: np.ndarray)
         pad=pad,
         scalar_s_per_mac=scalar,
         float_bytes=np.array([[p.activation_bits / 8 if p.is_float else 0.0 for p in row] for row in native]),
+        alone=joined.joined(workload, gpu.fuses_products),
     )
 
 
@@ -104,9 +112,9 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
         op, groups = columns.op[layer], columns.groups[layer]
         pixels, taps = columns.out_h[layer] * columns.out_w[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
         inputs, outputs = columns.cin[layer] / groups, columns.cout[layer] / groups
-        launch = 0.0 if columns.fused[layer] else device.layer_s
-        reads = 1.0 - 0.5 * columns.fused[layer] / columns.read[layer]
-        writes = 1.0 - 0.5 * columns.fused[layer] / columns.written[layer]
+        launch = 0.0 if columns.fused[layer] else device.layer_s * device.alone.launches[layer]
+        reads = device.alone.read[layer] - 0.5 * columns.fused[layer] / columns.read[layer]
+        writes = device.alone.written[layer] - 0.5 * columns.fused[layer] / columns.written[layer]
         for w in range(weights):
             for a in range(widths):
                 compute = 0.0
@@ -156,9 +164,8 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: GpuConstants
 
 class _Gpu(HardwareClass):
     def price(self, question: Question, terms: Terms) -> Choices:
-        price(
-            question.columns, question.choices, question.ports, constants(question.device, question.runs, question.unpack), terms
-        )
+        found = constants(question.device, question.workload, question.runs, question.unpack)
+        price(question.columns, question.choices, question.ports, found, terms)
         return question.choices
 
 

@@ -1,5 +1,8 @@
 """NVIDIA boards: MLPerf Inference submissions, DLA throughput by power mode, and HAWQ-V3's kernels on a T4.
 
+BERT-large is the only transformer among them. A query has up to 384 tokens, and the 99.9th percentile of the latencies of a
+stream is that of queries with as many. It gives no constants.
+
 Half of the rows predict the other half, both ways. Of the boards, each is priced with the launch time of a kernel that the other
 board of its generation gives; of the networks on the T4, each with the rates that the other one gives. The power modes of the
 DLA are predicted from one, MAXN, by their published peaks; MAXN gives efficiency and time per operation, and is not predicted.
@@ -24,7 +27,7 @@ from hwmodels.device.facts import with_numbers
 from hwmodels.device.values import Quantity
 from hwmodels.fitting.constants import Measurement, fit, predict
 from hwmodels.numbers import Precision
-from hwmodels.workload import Workload
+from hwmodels.workload import Contract, Map, Move, Reduce, Workload
 from oracle import Row
 from oracle.layer_tables import Drawing, residual
 
@@ -40,6 +43,16 @@ BOARDS = {
 GENERATIONS = (("jetson-agx-orin", "jetson-orin-nx"), ("jetson-xavier-nx", "jetson-agx-xavier"))
 LAUNCH = {"overhead.layer_s": 10e-6}
 """Free constants with the round numbers at which a fit begins, whatever the device file says."""
+
+BERT_MS = {
+    "jetson-agx-orin": 6.495382,
+    "jetson-orin-nx": 16.847263,
+    "jetson-xavier-nx": 51.054279,
+    "jetson-agx-xavier": 32.729013,
+}
+"""99.9th percentile of bert-99 (INT8), SingleStream, closed division: mlcommons/inference_results_v3.1 (Orin_TRT, Orin_NX_TRT),
+_v2.0 (Xavier_NX_TRT) and _v1.1 (AGX_Xavier_TRT), mlperf_log_summary.txt."""
+BERT_TOKENS = 384
 
 T4 = "NVIDIA T4 (TVM, tensor cores)"
 T4_PRECISIONS = {"fp32": "FP32", "w8a8": "W8A8", "w4a4": "W4A4"}
@@ -83,7 +96,55 @@ def rows(shared: Path) -> list[Row]:
             seen=AKIN.get(row.target.name, "the same network on another board"),
         )
         for row in priced(shared)
-    ]
+    ] + transformers(shared)
+
+
+def transformers(shared: Path) -> list[Row]:
+    """BERT-large on the boards, by the constants that ResNet-50 gave on each."""
+    workload, shown, own, found = bert_large(BERT_TOKENS), _measurements(shared), fitted(shared), []
+    for board, name in BOARDS.items():
+        measured = Measurement(
+            workload, Precision.parse("W8A8"), BERT_MS[name] * 1e-3, f"BERT-large int8 on {board.split(' (')[0]}"
+        )
+        row = Priced(own[name], measured, ((own[name], shown[board]),))
+        predicted = float(predict(own[name], [measured])[0])
+        given = "latency_s", predicted, measured.latency_s, (("MACs only", _by_macs(row)),)
+        found.append(Row(name, "gpu", "transformers", measured.label, MLPERF, *given, seen="ResNet-50 on this board"))
+    return found
+
+
+def bert_large(tokens: int) -> Workload:
+    """Devlin et al., 2018: 24 layers of 1024 values and 16 heads."""
+    net, width, heads = Drawing("bert_large", 1024, tokens, 1), 1024, 16
+    rows, alone = (width, tokens, 1), (width // heads, heads * tokens, 1)
+    x = 0
+
+    def linear(name: str, source: int, out: int) -> int:
+        depth = net.shapes[source][0]
+        work = Contract(tokens * depth * out, depth, form="product")
+        return net.work(name, work, (source,), (out, tokens, 1), weight_count=depth * out, bias_count=out)
+
+    def tensors(name: str, first: int, second: int, out: int) -> int:
+        work = Contract(heads * tokens**2 * width // heads, net.shapes[first][0], form="product", stationary="tensor")
+        return net.work(name, work, (first, second), (out, heads * tokens, 1))
+
+    def moved(name: str, source: int, shape: tuple[int, int, int]) -> int:
+        return net.work(name, Move("transpose"), (net.work(f"{name}.view", Move("view"), (source,), shape),), shape)
+
+    for n in range(24):
+        q, k, v = (moved(f"{n}.{part}.heads", linear(f"{n}.{part}", x, width), alone) for part in "qkv")
+        scores = net.work(f"{n}.scale", Map("mul"), (tensors(f"{n}.scores", q, k, tokens),), (tokens, heads * tokens, 1))
+        shares = net.work(f"{n}.softmax", Reduce(tokens, keeps=True, function="function"), (scores,), (tokens, heads * tokens, 1))
+        y = linear(f"{n}.out", moved(f"{n}.together", tensors(f"{n}.context", shares, v, alone[0]), rows), width)
+        x = net.work(f"{n}.norm", Reduce(width, keeps=True, function="division"), (_sum(net, f"{n}.sum", y, x),), rows)
+        y = net.work(f"{n}.gelu", Map("function"), (linear(f"{n}.wide", x, 4 * width),), (4 * width, tokens, 1))
+        y = _sum(net, f"{n}.sum2", linear(f"{n}.narrow", y, width), x)
+        x = net.work(f"{n}.norm2", Reduce(width, keeps=True, function="division"), (y,), rows)
+    return net.workload()
+
+
+def _sum(net: Drawing, name: str, first: int, second: int) -> int:
+    return net.work(name, Map("add", arity=2), (first, second), net.shapes[first])
 
 
 def fitted(shared: Path) -> dict[str, Device]:
