@@ -16,7 +16,7 @@ from hwsearch.documents.results import Results
 from hwsearch.runs.interrupted import naming
 from hwsearch.search import frame_rate
 from hwsearch.search.correlation import loss_range
-from searchspaces.data.scale import scale_text
+from searchspaces.data.scale import network_text, scale_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +55,7 @@ def render_front(results: Results, screen: Console) -> None:
     beside = f" ({results.baseline} {units.decibel(simplest)})" if simplest is not None else f" {results.quality.name}"
     screen.print(
         bold(
-            f"{results.network} x{scale_text(results.scale)} on {results.device.title}",
+            f"{network_text(results.network, results.scale)} on {results.device.title}",
             f", input {results.input_height}x{results.input_width}, "
             f"floating point {units.decibel(reference.quality_db)}{beside}, "
             f"{units.bytes_(reference.weight_bytes)} of weights at 32 bits",
@@ -168,7 +168,7 @@ def render_targets(runs: Runs, screen: Console) -> None:
     first = next(iter(runs.results.values()))
     screen.print(
         bold(
-            f"{first.network} x{scale_text(first.scale)} on {len(runs.results)} devices",
+            f"{network_text(first.network, first.scale)} on {len(runs.results)} devices",
             f", floating point {units.decibel(first.reference.quality_db)}",
         )
     )

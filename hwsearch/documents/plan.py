@@ -18,7 +18,7 @@ from hwsearch.documents import earlier
 from hwsearch.documents.bounds import Amount, Count, Digest, Name, Number, Scale, Seed, Side, Text, Width
 from hwsearch.documents.document import Document
 from hwsearch.documents.origin import OriginText
-from searchspaces.data.scale import scale_text, spelled
+from searchspaces.data.scale import network_text, spelled
 
 LossIs = Literal["simulated", "predicted"]
 """Where a loss comes from: quantization "simulated" in floating point on the search pictures, or "predicted" from the damage of
@@ -191,7 +191,7 @@ class Plan(Document):
             return ()
         own, found = self._own_seal(), []
         if own.network != self.seal.network:
-            found.append(f"the network ({self.network} x{scale_text(self.scale)}, its arguments, blocks or weights)")
+            found.append(f"the network ({network_text(self.network, self.scale)}, its arguments, blocks or weights)")
         if own.widths != self.seal.widths:
             mixed = bool(self.weight_methods or self.activation_methods)
             found.append("the widths, or the methods that made them" if mixed else "the widths")

@@ -18,7 +18,7 @@ from hwsearch.documents.plan import Plan, Predicted
 from hwsearch.documents.results import LayerRow
 from hwsearch.plans import plan_file
 from hwsearch.plans.plan_file import PlanFile
-from searchspaces.data.scale import scale_text
+from searchspaces.data.scale import network_text
 
 if TYPE_CHECKING:
     from hwsearch.plans.pricing import PricedPlan
@@ -109,8 +109,8 @@ def compare(first: Path, second: Path, model: str | None = None, *, allow_edited
     one, other = plans = opened[0].plan, opened[1].plan
     if one.network != other.network or one.scale != other.scale or one.weight_bits.keys() != other.weight_bits.keys():
         raise UsageError(
-            f"{first.name} is of {one.network} x{scale_text(one.scale)}, "
-            f"{second.name} of {other.network} x{scale_text(other.scale)}: their layers are not the same",
+            f"{first.name} is of {network_text(one.network, one.scale)}, "
+            f"{second.name} of {network_text(other.network, other.scale)}: their layers are not the same",
             "Compare plans of one network; `hwsearch estimate --plan PLAN` prices each on its own.",
         )
     remarks = [*one_file.remarks, *other_file.remarks, *_incomparable(opened)]

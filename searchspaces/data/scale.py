@@ -97,3 +97,8 @@ def at_least(side: int, scale: Scale) -> int:
 def border(scale: Scale) -> int:
     """Pixels at the rim of an enlarged picture that the literature leaves out: the scale, rounded up."""
     return math.ceil(scale)
+
+
+def network_text(network: str, scale: Scale) -> str:
+    """A network and by how much it enlarges, as titles have it: "fsrcnn x2"."""
+    return f"{network} x{scale_text(scale)}"

@@ -9,7 +9,7 @@ import typer
 
 from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
-from searchspaces.data.scale import scale_text
+from searchspaces.data.scale import network_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -132,7 +132,7 @@ def _render(found: AllocatorComparison, screen: Console) -> None:
 
     screen.print(
         bold(
-            f"{found.network} x{scale_text(found.scale)} on {found.target}",
+            f"{network_text(found.network, found.scale)} on {found.target}",
             f", scope {found.scope}, floating point {found.float_db:.2f} dB on {len(found.pictures)} pictures that no rule "
             f"saw; exact by {found.proxy}",
         )

@@ -12,7 +12,7 @@ from hwmodels.errors import UsageError
 from hwsearch.cli import compared, notations, options
 from hwsearch.cli.commands import inspect
 from hwsearch.cli.terminal import Terminal, bold, table
-from searchspaces.data.scale import scale_text
+from searchspaces.data.scale import network_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -149,7 +149,7 @@ def _print_price(price: PricedPlan, screen: Console) -> None:
     height, width = problem.input_size
     screen.print(
         bold(
-            f"{problem.network.name} x{scale_text(problem.network.scale)}, {price.label}, on {problem.device.title}",
+            f"{network_text(problem.network.name, problem.network.scale)}, {price.label}, on {problem.device.title}",
             f", input {height}x{width}, {units.count(price.tiled.macs)}MAC"
             + ("" if price.tiled.tiling is None else f", {price.tiled.tiles} tiles of {price.tiled.tiling}"),
         )

@@ -12,7 +12,7 @@ from hwmodels.errors import BudgetError, UsageError
 from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
 from hwsearch.runs.interrupted import naming
-from searchspaces.data.scale import scale_text
+from searchspaces.data.scale import network_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,7 +150,7 @@ def _print_across(found: Mapping[str, ChosenAgain | BudgetError], screen: Consol
     first = next(iter(picks.values()))
     asked = units.listing(units.budget(*item) for item in first.budgets.items())
     results = first.results
-    screen.print(bold(f"{results.network} x{scale_text(results.scale)} on {len(found)} devices", f", within {asked}"))
+    screen.print(bold(f"{network_text(results.network, results.scale)} on {len(found)} devices", f", within {asked}"))
     rows = [(name, *_cells(pick.chosen)) for name, pick in picks.items()]
     _print_table(("device", *CELLS), rows, screen)
     for name, answer in found.items():
@@ -191,7 +191,7 @@ def _print_chosen(picked: ChosenAgain, written: Plan | None, out: Path | None, s
 
     results, chosen = picked.results, picked.chosen
     asked = units.listing(units.budget(*item) for item in picked.budgets.items())
-    screen.print(bold(f"{results.network} x{scale_text(results.scale)} on {results.device.title}", f", within {asked}"))
+    screen.print(bold(f"{network_text(results.network, results.scale)} on {results.device.title}", f", within {asked}"))
     rows = [
         ("chosen" if candidate is chosen else "", *_cells(candidate))
         for candidate in (picked.simulated, picked.predicted)

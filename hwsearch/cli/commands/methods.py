@@ -11,7 +11,7 @@ import typer
 from hwmodels.errors import UsageError
 from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
-from searchspaces.data.scale import scale_text
+from searchspaces.data.scale import network_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -172,7 +172,7 @@ def _render(found: MethodComparison, screen: Console) -> None:
 
     screen.print(
         bold(
-            f"{found.network} x{scale_text(found.scale)}" + (f" without {', '.join(found.dropped)}" if found.dropped else ""),
+            network_text(found.network, found.scale) + (f" without {', '.join(found.dropped)}" if found.dropped else ""),
             f", floating point {found.float_db:.2f} dB, {found.second_name} {found.float_second:.4f}, "
             f"{len(found.pictures)} pictures that no method saw, scope {found.scope}, priced on {found.target}"
             + (" for {1}x{0} pixels".format(*found.input_size) if found.input_size else "")

@@ -11,7 +11,7 @@ from hwmodels.errors import UsageError
 from hwmodels.numbers import Width
 from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
-from searchspaces.data.scale import scale_text
+from searchspaces.data.scale import network_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,7 +113,7 @@ def compare(
 def _render(found: Ranking, screen: Console) -> None:
     screen.print(
         bold(
-            f"{found.network} x{scale_text(found.scale)}",
+            network_text(found.network, found.scale),
             f", floating point {found.float_db:.2f} dB, "
             f"{len(found.plans)} random plans ({found.draw}) with weights of {_listed(found.weight_bits)} and tensors of "
             f"{_listed(found.activation_bits)} bits, measured on {len(found.pictures)} pictures, {found.pixels} pixels",

@@ -9,7 +9,7 @@ import typer
 
 from hwsearch.cli import notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
-from searchspaces.data.scale import scale_text
+from searchspaces.data.scale import network_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +58,7 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
     screen.print(
         bold(
             plan.name,
-            f": {plan.network} x{scale_text(plan.scale)}{without} on {plan.target}, "
+            f": {network_text(plan.network, plan.scale)}{without} on {plan.target}, "
             f"{units.seconds(price.latency_s)}, {units.bytes_(price.weight_bytes)} of weights, "
             f"{units.bytes_(price.peak_activation_bytes)} at the peak, energy {units.joules(price.energy_j)}, "
             f"loses {units.loss(plan.predicted.loss_db)} ({plan.predicted.loss_is})",
@@ -143,7 +143,7 @@ def _print_comparison(comparison: PlanComparison, screen: Console) -> None:
 
     one, other = comparison.plans
     labels = (one.name, other.name) if one.name != other.name else (f"{one.name} (first)", f"{other.name} (second)")
-    where = (f" on {one.target} and ", labels[1], f" on {other.target}: {one.network} x{scale_text(one.scale)}")
+    where = (f" on {one.target} and ", labels[1], f" on {other.target}: {network_text(one.network, one.scale)}")
     screen.print(bold(labels[0], *where))
     if not comparison.widths:
         screen.print("All widths are the same.")

@@ -27,7 +27,7 @@ from hwsearch.quality.evaluate import Score
 from hwsearch.runs.cluster import connection, same_study
 from hwsearch.runs.cluster.study import SharedStudy
 from hwsearch.runs.run import request_of
-from searchspaces.data.scale import scale_text
+from searchspaces.data.scale import network_text
 from searchspaces.space import PlanRow, SearchSpace
 
 POLL_S = (0.1, 1.0)
@@ -83,7 +83,7 @@ def _work(
         same_study.refuse(name, about["identity"], same_study.of(request, problem, photos))
         measure = measurement.prepare(problem, photos, request.seed, progress=follow(stage, STEPS), methods=request.methods)
         same_study.check(name, about["check"], problem.space, measure)
-    tell(f"measuring for the study {name}: {problem.network.name} x{scale_text(problem.network.scale)}")
+    tell(f"measuring for the study {name}: {network_text(problem.network.name, problem.network.scale)}")
     grace_s = about["grace_s"]
     measured, seconds, pause_s, last = 0, 0.0, POLL_S[0], time.monotonic()
     while True:
