@@ -4,45 +4,53 @@ A convolution is computed for ``lanes`` output channels side by side (one vector
 channels are padded to whole vectors. Up to ``shared_vectors`` of them share one pass over the inputs; a pass costs as much as
 ``pass_vectors`` further vectors (loads and broadcasts, or the patches that a matrix product gathers, which also takes ``tap_s``
 for every tap of every pixel, however few channels it has). Few output channels are therefore dear: with 8 lanes, 4 shared vectors
-and passes worth 3, one to 8 channels take 4/7 of the time of 32. Inputs of at least ``lanes`` channels are padded too where the
-layout is blocked (``blocked_inputs``). Depthwise layers reach a fraction of the rate, and so do products of two tensors, which
-are many small ones. No Winograd or FFT: ONNX Runtime uses neither.
+and passes worth 3, one to 8 channels take 4/7 of the time of 32.
+
+Where the layout is blocked (``blocked_inputs``), inputs of at least ``lanes`` channels are padded, too, and with fewer the kernel
+reads planes: it goes over the outputs once for each of them, which takes as long as ``visit_taps`` taps. What a network converts
+between the two layouts, and what is fused, tells ``onnxruntime_float``. A matrix product pads its columns, and takes as long
+for an output as if ``visit_depth`` more products were summed. Depthwise layers and matrix products reach fractions of the rate.
+No Winograd or FFT: ONNX Runtime uses neither.
 
 Work per element is added: finishing an output (bias, requantization), element-wise arithmetic, copies, pixel shuffles (strided
 copies), transposes, a slope that the kernel cannot fuse, a look-up, normalization and softmax as wholes (several operations each
-in a file), and the conversion of the network's own input and output (layout; codes from and to floats). All of it overlaps with
-DRAM traffic; the call of each layer does not. The form was found by timing one-layer networks in ONNX Runtime (`hwsearch devices
-calibrate host` times them again and fits the constants).
+in a file), conversions of layout, and those of the network's own input and output (codes from and to floats). All of it overlaps
+with DRAM traffic; the call of each layer does not. The form was found by timing one-layer networks in ONNX Runtime (`hwsearch
+devices calibrate host` times them again and fits the constants).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels.classes import onnxruntime_float
 from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.device.sections.cpu import Cpu, CpuKernels
 from hwmodels.numbers import Precision
-from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, Choices, Columns, Ports, Terms
+from hwmodels.pricing.columns import CONV, DEPTHWISE, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
 from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
 
 
 class CpuConstants(NamedTuple):
-    """Arrays by (weight, input) width, ``float64[nW, nA]``: vectors and their cost; ``of_tensors bool[L]``: whether a layer is a
-    product of two tensors; ``elements_s float64[L, nW, nA]``: seconds of work per element of each layer; ``layer_s``: seconds per
-    layer call."""
+    """Arrays by (weight, input) width, ``float64[nW, nA]``: vectors and their cost. ``products float64[L, nW, nA]``:
+    multiply-accumulates of matrix products, 0 for other layers; ``elements_s``, likewise: seconds of work per element of each
+    layer; ``layer_s``: seconds per layer call."""
 
     lanes: np.ndarray
     shared_vectors: np.ndarray
     pass_vectors: np.ndarray
     blocked_inputs: np.ndarray
+    visit_taps: np.ndarray
     depthwise: np.ndarray
     product: np.ndarray
-    of_tensors: np.ndarray
+    products: np.ndarray
     elements_s: np.ndarray
     layer_s: float
 
@@ -50,26 +58,30 @@ class CpuConstants(NamedTuple):
 def constants(device: Device, workload: Workload, native: list[list[Precision]]) -> CpuConstants:
     """Constants of ``device`` for the choices that ``native[w][a]`` executes."""
     cpu = device.own(Cpu)
-    kernels = [[cpu.kernels.get(str(precision), CpuKernels()) for precision in row] for row in native]
+    known = {str(precision): cpu.kernels.get(str(precision), CpuKernels()) for row in native for precision in row}
 
     def table(name: str) -> np.ndarray:
-        return np.array([[float(getattr(kernel, name)) for kernel in row] for row in kernels])
+        return np.array([[float(getattr(known[str(precision)], name)) for precision in row] for row in native])
 
-    elements = np.array([[[_elements_s(workload, layer, k) for k in row] for row in kernels] for layer in workload.layers])
+    def by_layer(value: Callable[[Workload, CpuKernels], list[float]]) -> np.ndarray:
+        each = {key: value(workload, kernel) for key, kernel in known.items()}
+        return np.ascontiguousarray(np.moveaxis(np.array([[each[str(precision)] for precision in row] for row in native]), 2, 0))
+
     return CpuConstants(
         lanes=table("lanes"),
         shared_vectors=table("shared_vectors"),
         pass_vectors=table("pass_vectors"),
         blocked_inputs=table("blocked_inputs"),
+        visit_taps=table("visit_taps"),
         depthwise=table("depthwise"),
         product=table("product"),
-        of_tensors=np.array([layer.of_tensors for layer in workload.layers]),
-        elements_s=elements.reshape(len(workload.layers), len(native), -1),
+        products=by_layer(_product_macs),
+        elements_s=by_layer(_elements_s),
         layer_s=device.overhead.layer_s.value,
     )
 
 
-def _elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:
+def _layer_elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:
     """Seconds of work per element in one layer, the network's input and output included where it reads or writes them."""
     inputs, output = [workload.tensors[i] for i in layer.inputs], workload.tensors[layer.output]
     ends = sum(t.elements for t in inputs if t.producer < 0) + (0 if output.readers else output.elements)
@@ -102,9 +114,31 @@ def _elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:
     return seconds
 
 
+def _product_macs(workload: Workload, kernel: CpuKernels) -> list[float]:
+    """Multiply-accumulates of every matrix product as the vector unit counts them: with columns padded to whole vectors, and
+    ``visit_depth`` more for each of them; 0 for other layers."""
+    found = []
+    for layer in workload.layers:
+        output, lanes = workload.tensors[layer.output], kernel.lanes.value
+        padded = output.elements / output.channels * math.ceil(output.channels / lanes) * lanes
+        depth = layer.work.depth + kernel.visit_depth.value if isinstance(layer.work, Contract) and layer.product else 0.0
+        found.append(padded * depth)
+    return found
+
+
+def _elements_s(workload: Workload, kernel: CpuKernels) -> list[float]:
+    """Seconds of work per element in every layer, conversions of layout included."""
+    own = [_layer_elements_s(workload, layer, kernel) for layer in workload.layers]
+    if not (kernel.blocked_inputs and kernel.layout_s):
+        return own
+    found = onnxruntime_float.executed(workload, round(kernel.lanes.value))
+    changes = [sum(workload.tensors[i].elements for i in rows) * kernel.layout_s.value for rows in found.converted]
+    return [change + (0.0 if fused else s) for change, fused, s in zip(changes, found.fused, own, strict=True)]
+
+
 @compiled
 def dense_macs(columns: Columns, layer: int, w: int, a: int, device: CpuConstants) -> float:
-    """Multiply-accumulates of a dense convolution as the vector unit counts them: padding, and passes over the inputs.
+    """Multiply-accumulates of a dense convolution as the vector unit counts them: padding, and passes over inputs or outputs.
 
     Nine channels with 8 lanes are two vectors, which share one pass; with passes worth 3 vectors they cost what (2 + 3) * 8 = 40
     channels would without any.
@@ -112,9 +146,11 @@ def dense_macs(columns: Columns, layer: int, w: int, a: int, device: CpuConstant
     lanes, groups = device.lanes[w, a], columns.groups[layer]
     pixels, taps = columns.out_h[layer] * columns.out_w[layer], columns.kernel_h[layer] * columns.kernel_w[layer]
     inputs, outputs = columns.cin[layer] / groups, columns.cout[layer] / groups
-    if device.blocked_inputs[w, a] > 0 and inputs >= lanes:
-        inputs = np.ceil(inputs / lanes) * lanes
     vectors = np.ceil(outputs / lanes)
+    if device.blocked_inputs[w, a] > 0:
+        if inputs < lanes:
+            return float(groups * pixels * inputs * lanes * vectors * (taps + device.visit_taps[w, a]))
+        inputs = np.ceil(inputs / lanes) * lanes
     passes = np.ceil(vectors / device.shared_vectors[w, a])
     return float(groups * (pixels * taps * inputs * lanes * (vectors + passes * device.pass_vectors[w, a])))
 
@@ -132,9 +168,9 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: CpuConstants
                 if op == DEPTHWISE:
                     padded = np.ceil(columns.cout[layer] / device.lanes[w, a]) * device.lanes[w, a]
                     macs = pixels * taps * padded / device.depthwise[w, a]
-                elif device.of_tensors[layer]:
-                    macs = columns.macs[layer] / device.product[w, a]
-                elif op in (CONV, LINEAR):
+                elif device.products[layer, w, a] > 0:
+                    macs = device.products[layer, w, a] / device.product[w, a]
+                elif op == CONV:
                     macs = dense_macs(columns, layer, w, a, device)
                 compute = macs * choices.s_per_mac[w, a] + device.elements_s[layer, w, a]
                 for b in range(widths):

@@ -26,13 +26,14 @@ from hwsearch.documents.files import replacing
 from hwsearch.documents.progress import Progress
 
 ROUNDS = 15
-LANES = {FP32: (4.0, 16.0), INT8: (8.0,)}
+LANES = {FP32: (4.0, 8.0, 16.0), INT8: (8.0, 16.0)}
 """Widths of vectors to try beside the file's."""
 CLEARLY = 0.8
 SETTLED = 1e-4
 """Share of the sum of squares below which a step of a fit is not worth the time: timings are off by far more."""
 ELEMENT_COSTS = ("output_s", "slope_s", "elementwise_s", "copy_s", "shuffle_s", "lookup_s", "convert_s")
-OF_TRANSFORMERS = ("product", "transpose_s", "normalize_s", "softmax_s")
+OF_BLOCKS = ("visit_taps", "layout_s")
+OF_TRANSFORMERS = ("product", "visit_depth", "transpose_s", "normalize_s", "softmax_s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +83,9 @@ def fit(measurements: Sequence[Measurement], threads: int, progress: Progress) -
 def constants(precision: Precision) -> list[str]:
     """Dotted keys of what is fitted for a precision; memory and calls are shared, and come from single precision."""
     kernels = f"cpu.kernels.{precision}"
-    own = [f"{kernels}.{name}" for name in ("pass_vectors", "depthwise", *ELEMENT_COSTS, *OF_TRANSFORMERS)]
-    shared = ["memory.dram.bytes_per_s", "overhead.inference_s", "overhead.layer_s"]
-    return [f"rates.{precision}", *own, *(shared if precision.is_float else [f"{kernels}.tap_s"])]
+    names = ("pass_vectors", "depthwise", *ELEMENT_COSTS, *OF_TRANSFORMERS, *(OF_BLOCKS if precision.is_float else ("tap_s",)))
+    shared = ["memory.dram.bytes_per_s", "overhead.inference_s", "overhead.layer_s"] if precision.is_float else []
+    return [f"rates.{precision}", *(f"{kernels}.{name}" for name in names), *shared]
 
 
 def _lanes(device: Device, measurements: Sequence[Measurement], precision: Precision) -> float:

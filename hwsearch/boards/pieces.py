@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 from searchspaces.ir.graph import Graph
@@ -30,38 +31,68 @@ class Tokens(nn.Module):
 
 
 class Attention(nn.Module):
-    """Of windows of 8x8 pixels, with ``heads`` heads; ``bare``: the matrix products without the softmax between them."""
+    """Of windows of 8x8 pixels, with ``heads`` heads, and a bias for every pair of places; ``bare``: the matrix products alone,
+    without the bias and the softmax between them."""
 
     def __init__(self, channels: int, heads: int, height: int, width: int, bare: bool = False) -> None:
         super().__init__()
         self.bare = bare
         self.heads, self.height, self.width = heads, height, width
         self.mixed, self.out = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+        self.register_buffer("bias", torch.linspace(-1, 1, heads * WINDOW**4).reshape(heads, WINDOW**2, WINDOW**2))
 
     def forward(self, x: Tensor) -> Tensor:
         side, rows, columns, channels = WINDOW, self.height // WINDOW, self.width // WINDOW, x.shape[2]
         y = x.reshape(rows, side, columns, side, channels).permute(0, 2, 1, 3, 4).reshape(rows * columns, side * side, channels)
         y = self.mixed(y).reshape(rows * columns, side * side, 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
         weights = y[0] @ y[1].transpose(-2, -1) * (channels // self.heads) ** -0.5
-        mixed = (weights if self.bare else weights.softmax(-1)) @ y[2]
+        mixed = (weights if self.bare else (weights + self.bias).softmax(-1)) @ y[2]
         y = mixed.transpose(1, 2).reshape(rows * columns, side * side, channels)
         y = self.out(y).reshape(rows, columns, side, side, channels).permute(0, 2, 1, 3, 4)
         found: Tensor = y.reshape(1, self.height * self.width, channels)
         return found
 
 
+class Sums(nn.Module):
+    """Products and sums of two tensors, one after the other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for _ in range(4):
+            y = y * x + y
+        return y
+
+
+class Residual(nn.Sequential):
+    """What its parts make of tokens, added to them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for part in self:
+            y = part(y)
+        return x + y
+
+
 def pieces() -> Iterator[tuple[Graph, int, int]]:
     """Graphs with the size of picture that they are for."""
     for channels, height, width in ((32, 32, 48), (60, 32, 40)):
+
+        def attention(heads: int, bare: bool = False, sides: tuple[int, int, int] = (channels, height, width)) -> nn.Module:
+            return Attention(sides[0], heads, *sides[1:], bare=bare)
+
+        def perceptron(times: int, width: int = channels) -> list[nn.Module]:
+            return [nn.Linear(width, times * width), nn.GELU(), nn.Linear(times * width, width)]
+
         made: dict[str, list[nn.Module]] = {
+            "sums": [Sums()],
             "norms": [nn.LayerNorm(channels) for _ in range(4)],
-            "softmax": [nn.Softmax(-1) for _ in range(4)],
-            "products": [Attention(channels, 4, height, width, bare=True)],
-            "perceptron": [nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)],
-            "attention": [Attention(channels, 4, height, width)],
+            "products": [attention(4, bare=True)],
+            "thin products": [attention(channels // 4, bare=True)],
+            "perceptron": perceptron(2),
+            "attention": [attention(4)],
             "block": [
-                *(nn.LayerNorm(channels), Attention(channels, 2, height, width)),
-                *(nn.LayerNorm(channels), nn.Linear(channels, 3 * channels), nn.GELU(), nn.Linear(3 * channels, channels)),
+                Residual(nn.LayerNorm(channels), attention(2)),
+                Residual(nn.LayerNorm(channels), *perceptron(3)),
             ],
         }
         for name, inner in made.items():

@@ -11,6 +11,7 @@ from dataflow_twin import dataflow_twin
 from hexagon_twin import Parts, hexagon_parts, hexagon_twin
 from processor_twins import composed_twin, mcu_twin
 
+from hwmodels.classes.onnxruntime_float import executed
 from hwmodels.device.device import Device
 from hwmodels.device.tables import Arena
 from hwmodels.numbers import FP16, Precision
@@ -148,7 +149,7 @@ def terms_twin(
                 _weights_moved(target, workload, weight_bits, runs, read_bytes),
             )
         case "cpu":
-            compute = _cpu(target, workload, layer, runs, per_mac, depthwise, dense)
+            compute = _cpu(target, workload, row, runs, per_mac, depthwise, dense)
         case "gpu":
             gpu = target.gpu
             pad = gpu.channel_pad[str(runs)].value if str(runs) in gpu.channel_pad else 1
@@ -224,11 +225,9 @@ def _sum_in_convolution(workload: Workload, row: int) -> bool:
     return out.elements == first.elements and any(by.label == "conv" and by.finish == "none" for by in made)
 
 
-def _cpu(
-    target: Device, workload: Workload, layer: Layer, runs: Precision, per_mac: float, depthwise: bool, dense: bool
-) -> float:
+def _cpu(target: Device, workload: Workload, row: int, runs: Precision, per_mac: float, depthwise: bool, dense: bool) -> float:
     """Vectors of output channels with their passes over the inputs, and seconds per element by operation."""
-    kernel = target.cpu.kernels[str(runs)]
+    kernel, layer = target.cpu.kernels[str(runs)], workload.layers[row]
     sources, out = [workload.tensors[i] for i in layer.inputs], workload.tensors[layer.output]
     pixels, taps, lanes = out.height * out.width, layer.kernel[0] * layer.kernel[1], int(kernel.lanes.value)
     macs, each = 0.0, kernel.elementwise_s.value * max(sum(t.elements for t in sources), out.elements)
@@ -236,10 +235,15 @@ def _cpu(
         macs = pixels * taps * ceil(out.channels / lanes) * lanes / kernel.depthwise.value
     elif dense:
         cin, vectors = sources[0].channels / layer.groups, ceil(out.channels / layer.groups / lanes)
-        if kernel.blocked_inputs and cin >= lanes:
-            cin = ceil(cin / lanes) * lanes
         passes = ceil(vectors / kernel.shared_vectors.value)
-        macs = pixels * taps * cin * lanes * (vectors + kernel.pass_vectors.value * passes) * layer.groups
+        if layer.label == "linear":
+            pixels = out.elements / out.channels
+            macs = pixels * lanes * vectors * (cin + kernel.visit_depth.value) / kernel.product.value
+        elif kernel.blocked_inputs and cin < lanes:
+            macs = pixels * cin * lanes * vectors * (taps + kernel.visit_taps.value) * layer.groups
+        else:
+            cin = ceil(cin / lanes) * lanes if kernel.blocked_inputs else cin
+            macs = pixels * taps * cin * lanes * (vectors + kernel.pass_vectors.value * passes) * layer.groups
     if depthwise or dense:
         each = kernel.output_s.value * out.elements
         each += kernel.slope_s.value * out.elements if layer.finish in ("slopes", "slope") else 0.0
@@ -251,6 +255,11 @@ def _cpu(
     elif layer.maps("function"):
         each = kernel.lookup_s.value * out.elements
     ends = [t for t in sources if t.producer == -1] + ([out] if out.readers == () else [])
+    if kernel.blocked_inputs and kernel.layout_s is not None:
+        # Which ones, is compared with the graph that ONNX Runtime runs (tests of boards).
+        found = executed(workload, lanes)
+        each = 0.0 if found.fused[row] else each
+        each += kernel.layout_s.value * sum(workload.tensors[i].elements for i in found.converted[row])
     return macs * per_mac + each + kernel.convert_s.value * sum(t.elements for t in ends)
 
 

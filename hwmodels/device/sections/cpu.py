@@ -19,19 +19,22 @@ class CpuKernels(Table):
 
     ``lanes``: output channels computed side by side; ``shared_vectors``: how many vectors of them share one pass over the inputs,
     ``pass_vectors``: what that pass costs, in vectors; ``tap_s``: seconds to find each tap of each pixel where the kernel gathers
-    patches (kernels of one pixel need none); ``blocked_inputs``: input channels are padded to ``lanes`` as well;
-    ``depthwise``: fraction of the rate that depthwise layers reach. Seconds per element: ``output_s`` of a convolution's output,
-    ``slope_s`` more for an activation that is not fused, ``elementwise_s``, ``copy_s`` (concatenations, slices), ``shuffle_s``,
-    ``lookup_s`` (sigmoid, tanh), ``convert_s`` of the network's input and output; of transformers, ``transpose_s`` (without it
+    patches (kernels of one pixel need none); ``blocked_inputs``: input channels are padded to ``lanes`` as well, and
+    ``visit_taps`` is what each input channel costs, in taps, where there are fewer; ``visit_depth``: what an output of a matrix
+    product costs, in products; ``depthwise``, ``product``: fractions of the rate that depthwise layers and matrix products reach.
+    Seconds per element: ``output_s`` of a convolution's output, ``slope_s`` more for an activation that is not fused,
+    ``elementwise_s``, ``copy_s`` (concatenations, slices), ``shuffle_s``, ``lookup_s`` (sigmoid, tanh), ``convert_s`` of the
+    network's input and output, ``layout_s`` of tensors between blocks and planes; of transformers, ``transpose_s`` (without it
     ``shuffle_s``), ``normalize_s`` and ``softmax_s`` (without them ``elementwise_s`` for each pass over the values).
-    ``product``: fraction of the rate that products of two tensors reach.
     """
 
     lanes: Positive = Quantity(value=1.0)
     shared_vectors: Positive = Quantity(value=4.0)
     pass_vectors: NonNegative = Quantity(value=0.0)
+    visit_depth: NonNegative = Quantity(value=0.0)
     tap_s: NonNegative = Quantity(value=0.0)
     blocked_inputs: Flag = False
+    visit_taps: NonNegative = Quantity(value=0.0)
     depthwise: Fraction = Quantity(value=1.0)
     output_s: NonNegative = Quantity(value=0.0)
     slope_s: NonNegative = Quantity(value=0.0)
@@ -40,6 +43,7 @@ class CpuKernels(Table):
     shuffle_s: NonNegative = Quantity(value=0.0)
     lookup_s: NonNegative = Quantity(value=0.0)
     convert_s: NonNegative = Quantity(value=0.0)
+    layout_s: NonNegative | None = None
     product: Fraction = Quantity(value=1.0)
     transpose_s: NonNegative | None = None
     normalize_s: NonNegative | None = None
