@@ -157,7 +157,7 @@ class PlanFile:
             try:
                 calibration = calibration.settled(made_by)
             except UsageError as error:
-                raise FileError(f"{self.path}: {error.message}", EDITED) from None
+                raise FileError(f"{self.path}: {error.message}", "Name them as its run wrote them.") from None
         return Recalibrated(request, problem, row, photos, calibration)
 
     def integers(self, progress: Progress | None = None) -> QuantizedGraph:

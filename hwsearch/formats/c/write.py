@@ -173,7 +173,7 @@ def check_folder(path: Path, texts: set[str]) -> None:
 
 def render(program: Program, name: str, facts: Mapping[str, Any]) -> dict[str, str]:
     """The generated files: file name -> text."""
-    from hwsearch.formats.running.reach import receptive_radius
+    from hwsearch.formats.running.reach import coarsest_step, receptive_radius
 
     graph = program.qgraph.graph
     document = {
@@ -186,6 +186,7 @@ def render(program: Program, name: str, facts: Mapping[str, Any]) -> dict[str, s
         "input": _side(program, graph.input.name),
         "output": _side(program, graph.output.name),
         "radius": receptive_radius(graph),
+        "step": coarsest_step(graph),
         "arena_bytes": program.arena_bytes,
         "flash_bytes": program.flash_bytes,
         "weight_bytes": program.weight_bytes,

@@ -24,11 +24,12 @@ def receptive_radius(graph: Graph) -> int | None:
         reach[node.name] = max((reach[name] for name in node.inputs), default=0.0)
         unit[node.name] = unit[node.inputs[0]] if node.inputs else 1.0
         match node.op:
-            case Conv(padding=padding) as op:
-                # With uneven padding one side sees more; the whole window bounds both.
+            case Conv(padding=padding, strides=strides) as op:
+                # With uneven padding one side sees more; the whole window bounds both. What is enlarged behind a stride may stand
+                # anywhere in the step, and the window at its beginning.
                 spans = (max(op.dilations) * (k - 1) - min(padding) for k in node.weights["weight"].shape[2:])
-                reach[node.name] += unit[node.name] * max(*padding, *spans)
-                unit[node.name] *= max(op.strides)
+                reach[node.name] += unit[node.name] * max(max(padding) + max(strides) - 1, *spans)
+                unit[node.name] *= max(strides)
             case PixelShuffle(factor=factor):
                 unit[node.name] /= factor
             case PixelUnshuffle(factor=factor):

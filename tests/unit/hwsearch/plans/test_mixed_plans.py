@@ -123,7 +123,9 @@ def test_a_layer_that_the_network_does_not_have_is_refused(path: Path, job: Job,
     document["weight_methods"]["nothing"] = "mse"
     write_json(path, document)
     words = ("export", str(path), "--model", job.model, "--allow-edited", "--out", str(path.parent / "x.onnx"))
-    assert "no layer 'nothing'" in refusal(capsys, 3, *words)
+    said = refusal(capsys, 3, *words)
+    assert "no layer 'nothing'" in said
+    assert "--allow-edited" not in said
 
 
 def test_questions_tell_the_methods(run: Path, path: Path, job: Job, capsys: pytest.CaptureFixture[str]) -> None:

@@ -187,6 +187,14 @@ def test_names_are_identifiers(name: str, expected: str) -> None:
     assert write.identifier(name) == expected
 
 
+@pytest.mark.parametrize(("name", "step"), [("unshuffle", 2), ("shuffle", 1)])
+def test_the_header_says_where_tiles_begin(name: str, step: int, tmp_path: Path) -> None:
+    q = network(MOVES[name], formats={"x": BYTE, "y": BYTE})
+    header = (write.export(q, tmp_path / "net", size=(6, 8), metadata={}) / "net.h").read_text()
+    assert "tiles overlap" in header
+    assert (f"begin at multiples of {step} pixels" in header) == (step > 1)
+
+
 def test_the_header_says_what_the_compiler_finds(tmp_path: Path) -> None:
     compiler, nm = c_program.compiler(), shutil.which("nm")
     if nm is None:
