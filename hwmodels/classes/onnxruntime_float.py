@@ -4,14 +4,15 @@ Convolutions are computed on tensors whose channels lie in blocks as wide as a v
 ("NCHWc": the rules are those of its graph transformer ``nchwc_transformer.cc``, which inserts ``ReorderInput`` and
 ``ReorderOutput``). What follows element by element stays so; a transpose, a pixel shuffle or a slope for every channel reads and
 writes planes. A tensor is converted once, however many read it in the other layout. A convolution adds another tensor to what it
-writes for nothing, and a product of two tensors has a factor (``matmul_scale_fusion.cc``).
+writes for nothing, and a product of two tensors has a factor (``matmul_scale_fusion.cc``). Not followed, because a workload does not tell them apart:
+an interpolation to the nearest pixel stays in blocks, and a bound from above behind an addition asks for planes.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from hwmodels.workload import Contract, Layer, Map, Workload
+from hwmodels.workload import Contract, Layer, Map, Reduce, Workload
 
 KEPT = ("add", "mul", "clamp", "function")
 """Element-wise operations that have a kernel for blocks."""
@@ -39,8 +40,8 @@ def executed(workload: Workload, lanes: int) -> Executed:
         wanted = keeps or (convolves and _reads_blocks(workload, layer, lanes))
         changed = [i for i in dict.fromkeys(layer.inputs) if (i in origin) != wanted and i not in done]
         done.update(changed)
-        sums = keeps and layer.maps("add") and any(_ends_in_sum(workload, i) for i in layer.inputs)
-        sums = sums and len({origin[i] for i in layer.inputs}) == 1
+        sums = keeps and layer.maps("add") and len(set(layer.inputs)) > 1 and len({origin[i] for i in layer.inputs}) == 1
+        sums = sums and any(_ends_in_sum(workload, i) for i in layer.inputs)
         fused.append(sums or _is_factor_of_product(workload, layer))
         if keeps or convolves:
             output = workload.tensors[layer.output]
@@ -75,10 +76,12 @@ def _convolves_blocks(workload: Workload, layer: Layer, lanes: int) -> bool:
     if not isinstance(layer.work, Contract) or layer.work.form == "product":
         return False
     outputs = workload.tensors[layer.output].channels
-    inputs = workload.tensors[layer.inputs[0]].channels // layer.work.groups
-    if not layer.channelwise and inputs >= lanes and inputs % ALIGNED:
-        return False
-    return layer.work.groups == 1 or (outputs if layer.channelwise else outputs // layer.work.groups) % lanes == 0
+    inputs, groups = workload.tensors[layer.inputs[0]].channels // layer.work.groups, layer.work.groups
+    if groups == 1:
+        return inputs < lanes or inputs % ALIGNED == 0
+    if inputs == 1 and outputs == groups:
+        return outputs % lanes == 0
+    return inputs % lanes == 0 and (outputs // groups) % lanes == 0
 
 
 def _reads_blocks(workload: Workload, layer: Layer, lanes: int) -> bool:
@@ -91,7 +94,7 @@ def _keeps_blocks(workload: Workload, layer: Layer, lanes: int, origin: dict[int
     tensors = [workload.tensors[i] for i in layer.inputs]
     if not all(i in origin for i in layer.inputs):
         return False
-    if layer.moves("concat"):
+    if layer.moves("concat") or (isinstance(layer.work, Reduce) and layer.work.kernel is not None):
         return all(tensor.channels % lanes == 0 for tensor in tensors)
     alike = all(tensor.elements == workload.tensors[layer.output].elements for tensor in tensors)
     return isinstance(layer.work, Map) and layer.work.function in KEPT and alike and not layer.constants

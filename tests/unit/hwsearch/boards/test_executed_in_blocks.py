@@ -65,6 +65,40 @@ def test_conversions_and_additions_are_those_of_onnx_runtime(name: str, tmp_path
     assert ours(to_workload(graph, 24, 32)) == theirs
 
 
+class Around(nn.Module):
+    """Something between two convolutions of whole blocks."""
+
+    def __init__(self, *middle: nn.Module, twice: bool = False) -> None:
+        super().__init__()
+        self.head, self.middle, self.twice = nn.Conv2d(3, 32, 3, padding=1), nn.Sequential(*middle), twice
+        self.tail = nn.Conv2d(4 * 32, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.middle(self.head(x))
+        y = y + y if self.twice else y
+        found: torch.Tensor = self.tail(torch.cat([y] * (4 * 32 // y.shape[1]), 1))
+        return found
+
+
+AROUND = {
+    "groups of a quarter of a block": Around(nn.Conv2d(32, 128, 3, padding=1, groups=8)),
+    "groups of half a block": Around(nn.Conv2d(32, 128, 3, padding=1, groups=4)),
+    "every channel four times": Around(nn.Conv2d(32, 128, 3, padding=1, groups=32)),
+    "groups of blocks": Around(nn.Conv2d(32, 128, 3, padding=1, groups=2)),
+    "largest of a window": Around(nn.MaxPool2d(3, 1, 1)),
+    "mean of every second window": Around(nn.AvgPool2d(2)),
+    "a tensor added to itself": Around(twice=True),
+}
+
+
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() not in LANES, reason="a processor whose blocks are not known")
+@pytest.mark.parametrize("name", AROUND)
+def test_layers_that_take_blocks_and_that_do_not(name: str, tmp_path: Path) -> None:
+    graph = trace(AROUND[name].eval(), 3, "around")
+    kinds = run_as(graph, tmp_path)
+    assert ours(to_workload(graph, 24, 32)) == (kinds["ReorderInput"] + kinds["ReorderOutput"], kinds["Add"] + kinds["Sum"])
+
+
 class Scaled(nn.Module):
     """Products of two tensors: one with a factor behind it, one with a factor in front, and a factor that another reads, too."""
 
