@@ -75,8 +75,8 @@ BELIEVED = {
     (
         "quantsr_plus",
         "lsq",
-    ): "one seed, a fifth of the steps (CARN-M: a tenth): it held on IMDN; on CARN-M its 0.3 dB are within the interval; on LapSRN "
-    "both lose 14 dB, far from where either is of use",
+    ): "one seed, a fifth of the steps (CARN-M: a tenth): it held on IMDN; on CARN-M its 0.3 dB are within the interval; "
+    "on LapSRN both lose 14 dB, far from where either is of use",
     (
         "adabm",
         "ptq4sr",
