@@ -4,9 +4,10 @@ Convolutions are computed on tensors whose channels lie in blocks as wide as a v
 ("NCHWc": the rules are those of its graph transformer ``nchwc_transformer.cc``, which inserts ``ReorderInput`` and
 ``ReorderOutput``). What follows element by element stays so; a transpose, a pixel shuffle or a slope for every channel reads and
 writes planes. A tensor is converted once, however many read it in the other layout. A convolution adds another tensor to what it
-writes for nothing, and a product of two tensors has a factor (``matmul_scale_fusion.cc``). Not followed, because a
-workload does not tell them apart: an interpolation to the nearest pixel stays in blocks, and a bound from above behind an addition
-asks for planes.
+writes for nothing, and a product of two tensors has a factor (``matmul_scale_fusion.cc``).
+
+Not followed, because a workload does not tell them apart: an interpolation to the nearest pixel stays in blocks, and a bound from
+above behind an addition asks for planes.
 """
 
 from __future__ import annotations
