@@ -93,7 +93,7 @@ def test_nothing_crosses_a_step_of_a_tensor_at_once(calibration, tensors: int) -
     for ends in student.tensors.values():
         assert 0.01 < rates[id(ends.change)] * ends.grid.levels < 0.2
     fastest = max(rates[id(layer.steps)] for layer in student.layers.values())  # the output has 8 bits in any case
-    assert fastest == pytest.approx(Course().weights / (1 if tensors == 4 else 4))
+    assert fastest == pytest.approx(Course().weights / (1 if tensors == 4 else 2))
 
 
 @pytest.mark.parametrize(("effort", "steps"), [(0.5, 4), (1.0, 4), (3.0, 12)])
@@ -107,7 +107,7 @@ def test_more_effort_than_usual_takes_more_steps_than_usual(calibration, effort:
 def test_training_brings_the_shipped_network_nearer_on_photos_it_did_not_see() -> None:
     draft, noise = shipped_plan(4, "mse")
     trained = train(draft, QUICK)
-    assert noise(trained) < 0.7 * noise(draft.quantized)
+    assert noise(trained) < 0.75 * noise(draft.quantized)
     assert all(trained.formats[name].bits == fmt.bits for name, fmt in draft.quantized.formats.items())
     assert all(trained.layers[name].bits == layer.bits for name, layer in draft.quantized.layers.items())
 
