@@ -40,8 +40,8 @@ from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
 
 class CpuConstants(NamedTuple):
     """Arrays by (weight, input) width, ``float64[nW, nA]``: vectors and their cost. ``products float64[L, nW, nA]``:
-    multiply-accumulates of matrix products, 0 for other layers; ``elements_s``, likewise: seconds of work per element of each
-    layer; ``layer_s``: seconds per layer call."""
+    multiply-accumulates in the time of matrix products, 0 for other layers; ``elements_s``, likewise: seconds of work per element
+    of each layer; ``layer_s``: seconds per layer call."""
 
     lanes: np.ndarray
     shared_vectors: np.ndarray
@@ -49,7 +49,6 @@ class CpuConstants(NamedTuple):
     blocked_inputs: np.ndarray
     visit_taps: np.ndarray
     depthwise: np.ndarray
-    product: np.ndarray
     products: np.ndarray
     elements_s: np.ndarray
     layer_s: float
@@ -74,7 +73,6 @@ def constants(device: Device, workload: Workload, native: list[list[Precision]])
         blocked_inputs=table("blocked_inputs"),
         visit_taps=table("visit_taps"),
         depthwise=table("depthwise"),
-        product=table("product"),
         products=by_layer(_product_macs),
         elements_s=by_layer(_elements_s),
         layer_s=device.overhead.layer_s.value,
@@ -115,14 +113,14 @@ def _layer_elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> f
 
 
 def _product_macs(workload: Workload, kernel: CpuKernels) -> list[float]:
-    """Multiply-accumulates of every matrix product as the vector unit counts them: with columns padded to whole vectors, and
-    ``visit_depth`` more for each of them; 0 for other layers."""
+    """Multiply-accumulates that convolutions would do in the time of every matrix product: with columns padded to whole vectors,
+    and ``visit_depth`` more for each output, at the fraction of the rate that products reach; 0 for other layers."""
     found = []
     for layer in workload.layers:
         output, lanes = workload.tensors[layer.output], kernel.lanes.value
         padded = output.elements / output.channels * math.ceil(output.channels / lanes) * lanes
         depth = layer.work.depth + kernel.visit_depth.value if isinstance(layer.work, Contract) and layer.product else 0.0
-        found.append(padded * depth)
+        found.append(padded * depth / kernel.product.value)
     return found
 
 
@@ -169,7 +167,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: CpuConstants
                     padded = np.ceil(columns.cout[layer] / device.lanes[w, a]) * device.lanes[w, a]
                     macs = pixels * taps * padded / device.depthwise[w, a]
                 elif device.products[layer, w, a] > 0:
-                    macs = device.products[layer, w, a] / device.product[w, a]
+                    macs = device.products[layer, w, a]
                 elif op == CONV:
                     macs = dense_macs(columns, layer, w, a, device)
                 compute = macs * choices.s_per_mac[w, a] + device.elements_s[layer, w, a]

@@ -30,7 +30,7 @@ from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.device.sections.dataflow import Dataflow
 from hwmodels.device.sections.npu import Npu
 from hwmodels.pricing.columns import CONV, DEPTHWISE, LINEAR, POOL, Choices, Columns, Terms
-from hwmodels.workload import Contract, Workload
+from hwmodels.workload import Workload
 
 
 def filled_macs(columns: Columns, pad: float, npu: Npu) -> np.ndarray:
@@ -53,7 +53,7 @@ def asked_bytes(columns: Columns, weight_bytes: float, flow: Dataflow) -> float:
 
 def contexts(workload: Workload, asked: float, capacity: float) -> int:
     """In how many parts a network runs that takes ``asked`` bytes of a ``capacity``."""
-    products = sum(isinstance(layer.work, Contract) and layer.work.stationary == "tensor" for layer in workload.layers)
+    products = sum(layer.of_tensors for layer in workload.layers)
     return max(1, math.ceil(asked / capacity), math.ceil(products / 2))
 
 

@@ -76,25 +76,26 @@ class Residual(nn.Sequential):
 def pieces() -> Iterator[tuple[Graph, int, int]]:
     """Graphs with the size of picture that they are for."""
     for channels, height, width in ((32, 32, 48), (60, 32, 40)):
-
-        def attention(heads: int, bare: bool = False, sides: tuple[int, int, int] = (channels, height, width)) -> nn.Module:
-            return Attention(sides[0], heads, *sides[1:], bare=bare)
-
-        def perceptron(times: int, width: int = channels) -> list[nn.Module]:
-            return [nn.Linear(width, times * width), nn.GELU(), nn.Linear(times * width, width)]
-
-        made: dict[str, list[nn.Module]] = {
-            "sums": [Sums()],
-            "norms": [nn.LayerNorm(channels) for _ in range(4)],
-            "products": [attention(4, bare=True)],
-            "thin products": [attention(channels // 4, bare=True)],
-            "perceptron": perceptron(2),
-            "attention": [attention(4)],
-            "block": [
-                Residual(nn.LayerNorm(channels), attention(2)),
-                Residual(nn.LayerNorm(channels), *perceptron(3)),
-            ],
-        }
-        for name, inner in made.items():
+        for name, inner in _inner(channels, height, width).items():
             tokens = Tokens(channels, nn.Sequential(*inner))
             yield trace(tokens, 3, f"{name} {channels}", scale=1, size=(height, width)), height, width
+
+
+def _inner(channels: int, height: int, width: int) -> dict[str, list[nn.Module]]:
+    """What is timed between two convolutions, by name."""
+
+    def attention(heads: int, bare: bool = False) -> nn.Module:
+        return Attention(channels, heads, height, width, bare)
+
+    def perceptron(times: int) -> list[nn.Module]:
+        return [nn.Linear(channels, times * channels), nn.GELU(), nn.Linear(times * channels, channels)]
+
+    return {
+        "sums": [Sums()],
+        "norms": [nn.LayerNorm(channels) for _ in range(4)],
+        "products": [attention(4, bare=True)],
+        "thin products": [attention(channels // 4, bare=True)],
+        "perceptron": perceptron(2),
+        "attention": [attention(4)],
+        "block": [Residual(nn.LayerNorm(channels), attention(2)), Residual(nn.LayerNorm(channels), *perceptron(3))],
+    }

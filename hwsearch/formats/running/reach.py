@@ -13,32 +13,43 @@ from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle
 from searchspaces.ops.moves.resize import Resize
 
 
+def _pitches(graph: Graph) -> dict[str, Fraction]:
+    """Input pixels from one pixel of each tensor to the next."""
+    pitch: dict[str, Fraction] = {}
+    for node in graph.nodes:
+        pitch[node.name] = pitch[node.inputs[0]] if node.inputs else Fraction(1)
+        match node.op:
+            case Conv(strides=strides):
+                pitch[node.name] *= max(strides)
+            case PixelUnshuffle(factor=factor):
+                pitch[node.name] *= factor
+            case PixelShuffle(factor=factor) | Resize(whole_factor=int(factor)):
+                pitch[node.name] /= factor
+    return pitch
+
+
 def receptive_radius(graph: Graph) -> int | None:
     """How many input pixels in every direction an output pixel can see; None if it sees the whole picture."""
-    reach: dict[str, float] = {}
-    unit: dict[str, float] = {}
+    reach: dict[str, Fraction] = {}
+    pitch = _pitches(graph)
     for node in graph.nodes:
         local = node.op.window(node.weight_shapes)
         if local is None:
             return None
-        reach[node.name] = max((reach[name] for name in node.inputs), default=0.0)
-        unit[node.name] = unit[node.inputs[0]] if node.inputs else 1.0
+        seen = 0  # pixels of the first input in every direction
         match node.op:
             case Conv(padding=padding, strides=strides) as op:
                 # With uneven padding one side sees more; the whole window bounds both. What is enlarged behind a stride may stand
                 # anywhere in the step, and the window at its beginning.
                 spans = (max(op.dilations) * (k - 1) - min(padding) for k in node.weights["weight"].shape[2:])
-                reach[node.name] += unit[node.name] * max(max(padding) + max(strides) - 1, *spans)
-                unit[node.name] *= max(strides)
-            case PixelShuffle(factor=factor):
-                unit[node.name] /= factor
+                seen = max(max(padding) + max(strides) - 1, *spans)
             case PixelUnshuffle(factor=factor):
-                reach[node.name] += unit[node.name] * (factor - 1)
-                unit[node.name] *= factor
-            case Resize(whole_factor=int(factor)):
+                seen = factor - 1
+            case Resize(whole_factor=int()):
                 # An output pixel stands between two of the input: one more than it sees to either side.
-                reach[node.name] += (max(local) + 1) * unit[node.name]
-                unit[node.name] /= factor
+                seen = max(local) + 1
+        before = max((reach[name] for name in node.inputs), default=Fraction(0))
+        reach[node.name] = before + seen * pitch[node.inputs[0]] if node.inputs else before
     return math.ceil(reach[graph.output.name])
 
 
@@ -65,14 +76,4 @@ def enlargement(graph: Graph) -> Scale:
 
 def coarsest_step(graph: Graph) -> int:
     """Input pixels to which tiles must be aligned, so that they begin at a pixel of every tensor: 1 without strides."""
-    unit: dict[str, Fraction] = {}
-    for node in graph.nodes:
-        unit[node.name] = unit[node.inputs[0]] if node.inputs else Fraction(1)
-        match node.op:
-            case Conv(strides=strides):
-                unit[node.name] *= max(strides)
-            case PixelUnshuffle(factor=factor):
-                unit[node.name] *= factor
-            case PixelShuffle(factor=factor) | Resize(whole_factor=int(factor)):
-                unit[node.name] /= factor
-    return math.lcm(*(pitch.numerator for pitch in unit.values()))
+    return math.lcm(*(pitch.numerator for pitch in _pitches(graph).values()))
