@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from searchspaces.ir.channel_order import taken_up
+from searchspaces.ir.framed import padded_convolutions
 from searchspaces.ir.graph import Node
 from searchspaces.ir.recognise import of_pictures, recognise
 from searchspaces.ops.base import Op
@@ -73,7 +74,7 @@ def _phase_and_tap(offset: int, padding: int, stride: int) -> tuple[int, int]:
 
 def simplify(nodes: list[Node]) -> list[Node]:
     """The nodes, in execution order, with helpers and activations folded into their neighbours."""
-    nodes = computed_once(taken_up(recognise(nodes)))
+    nodes = padded_convolutions(computed_once(taken_up(recognise(nodes))))
     _fold_pads(nodes)
     while _fold_one(nodes):
         pass

@@ -32,6 +32,7 @@ from searchspaces.tracing.aten import (
     slice_start,
     written_name,
 )
+from searchspaces.tracing.calls.frames import overwritten
 
 SLICES = ("slice.Tensor", "narrow.default", "select.int")
 PARTS = ("slice", "select", "narrow", "view", "permute", "transpose", "unsqueeze", "squeeze", "diagonal", "expand")
@@ -74,8 +75,8 @@ class Values(Walk, Protocol):
 @handles("copy.default", becomes=())
 def _copy(walk: Walk, call: fx.Node) -> Value:
     a = arguments(call)
-    if isinstance(walk.value(a["src"]), Tensor):
-        raise NotRead("writes constants into a tensor that is computed")
+    if isinstance(constant := walk.value(a["src"]), Tensor):
+        return constant.expand(shape(call))
     if shape(a["src"]) != shape(call):
         raise NotRead("writes one value to several places")
     return loose_name(walk, a["src"])
@@ -94,13 +95,16 @@ def write(walk: Values, call: fx.Node) -> None:
         NotRead: it wrote to a view that is no slice.
     """
     target: Any = call.args[0]
+    before = walk.values.get(target)
     found = walk.values[target] = walk.values[call]
-    while _is_part(target) and isinstance(found, str):
+    while _is_part(target) and (isinstance(found, str) or (isinstance(found, Tensor) and not isinstance(before, Tensor))):
         if operator_name(target) not in SLICES:
             raise NotRead("writes into a part of a tensor that is read elsewhere")
         whole: Any = _narrowed(arguments(target)["self"])
         before = walk.values.get(whole)
-        if isinstance(before, str):
+        if isinstance(found, Tensor):
+            found = _overwritten(walk, call, target, before, found)
+        elif isinstance(before, str):
             found = _joined(walk, call, target, before, found)
         elif isinstance(before, Tensor | Blank) and (rows := _rows_of_constant(walk, target, whole)) is not None:
             walk.values[_narrowed(arguments(whole)["self"])] = _woven(walk, call, target, whole, rows, found)
@@ -282,6 +286,20 @@ def _joined(walk: Walk, call: fx.Node, part: fx.Node, whole: str, found: str) ->
     if stop < sides[axis]:
         pieces.append(walk.emit(call, Slice(stop, sides[axis], axis), (whole,), suffix="behind"))
     return found if len(pieces) == 1 else walk.emit(call, Concat(axis), tuple(pieces), suffix="written")
+
+
+def _overwritten(walk: Walk, call: fx.Node, part: fx.Node, before: Any, found: Tensor) -> str | Tensor:
+    """The tensor ``before`` with constants in the place that ``part`` is of it, or those where it is all of it."""
+    if not isinstance(before, str):
+        raise NotRead("writes constants into a tensor before all of it is written")
+    sides = walk.shape(before)
+    if sides != shape(arguments(part)["self"]):
+        raise NotRead("writes into what could not be read")
+    axis, start, step = _where(part, sides)
+    found = found.unsqueeze(axis) if operator_name(part) == "select.int" else found
+    if step != 1:
+        raise NotRead("writes constants into every other place of a tensor that is computed")
+    return found if found.shape[axis] == sides[axis] else overwritten(walk, call, before, (axis, start, found.shape[axis]), found)
 
 
 def _is_part(call: fx.Node) -> bool:

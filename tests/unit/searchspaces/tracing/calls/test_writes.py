@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hwmodels.errors import FileError
 from searchspaces.ir.graph import execute
+from searchspaces.ops.contractions.conv import Conv
 from searchspaces.tracing.trace import trace
 
 
@@ -66,8 +67,72 @@ def test_what_is_written_is_read_afterwards(change: Callable[[nn.Module, Tensor]
     assert len({node.name for node in graph.nodes}) == len(graph.nodes) > 4
 
 
-def constants(net: nn.Module, y: Tensor) -> None:
+def ones_in_channels(net: nn.Module, y: Tensor) -> None:
     y[:, :3] = torch.ones(1, 3, 1, 1)
+
+
+def zeros_in_the_middle(net: nn.Module, y: Tensor) -> None:
+    y[:, 3:5] = 0.0
+
+
+def the_last_row(net: nn.Module, y: Tensor) -> None:
+    y[:, :, -1] = torch.arange(8.0).view(1, 8, 1)
+
+
+def rows_in_the_middle(net: nn.Module, y: Tensor) -> None:
+    y[:, :, 1:3] = torch.arange(8.0).view(1, 8, 1, 1)
+
+
+def a_frame(net: nn.Module, y: Tensor) -> None:
+    """Each side by numbers of its own: corners have those of the last."""
+    for number, side in enumerate((y[:, :, :1], y[:, :, -1:], y[:, :, :, :2], y[:, :, :, -1:])):
+        side[:] = torch.arange(8.0).view(1, 8, 1, 1) + number
+
+
+@pytest.mark.parametrize("change", [ones_in_channels, zeros_in_the_middle, the_last_row, rows_in_the_middle, a_frame])
+def test_constants_are_written_into_what_is_computed(change: Callable[[nn.Module, Tensor], object]) -> None:
+    assert not trace(Writing(change), 3, "writing").uncounted
+
+
+class Framed(nn.Module):
+    """A 1x1 convolution, its bias written into the zeros around its output, and a 3x3 convolution of that: as FMEN has it."""
+
+    def __init__(self, sides: int = 4, residual: bool = True) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last, self.sides, self.residual = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 6, 3), sides, residual
+        self.end = nn.Conv2d(6, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.first(x)
+        y = F.pad(inner, (1, 1, 1, 1))
+        for side in [y[:, :, :1], y[:, :, -1:], y[:, :, :, :1], y[:, :, :, -1:]][: self.sides]:
+            side[:] = self.first.bias.view(1, -1, 1, 1)  # type: ignore[union-attr]
+        found: Tensor = self.end(self.last(y) + inner if self.residual else self.last(y))
+        return found
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_frame_of_a_convolutions_own_bias_is_its_padding(residual: bool) -> None:
+    graph = trace(Framed(residual=residual), 3, "framed")
+    assert not graph.uncounted
+    assert [node.name for node in graph.nodes if node.op.quantized] == ["first", "last", "end"]
+    (first,) = (node for node in graph.nodes if node.name == "first")
+    assert first.op == Conv(padding=(1, 1, 1, 1))
+    assert len(graph.nodes) == (6 if residual else 4)
+
+
+def test_a_frame_on_some_sides_stays_one_of_zeros_on_the_others() -> None:
+    """``trace`` compares it with the module; the corners belong to the side that is written."""
+    assert not trace(Framed(sides=3), 3, "framed").uncounted
+
+
+def constants_that_differ(net: nn.Module, y: Tensor) -> None:
+    y[:, :3] = torch.arange(3.0).view(1, 3, 1, 1)
+
+
+def every_other_row(net: nn.Module, y: Tensor) -> None:
+    y[:, :, ::2] = torch.ones(1, 8, 1, 1)
 
 
 def another_view(net: nn.Module, y: Tensor) -> None:
@@ -77,7 +142,8 @@ def another_view(net: nn.Module, y: Tensor) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (constants, "writes constants"),
+        (constants_that_differ, "writes constants that differ from place to place"),
+        (every_other_row, "writes constants into every other place"),
         (another_view, "a part of a tensor that is read elsewhere"),
     ],
 )
