@@ -29,9 +29,11 @@ from hwsearch.quant.engine.decode import real
 from hwsearch.quant.engine.kernels.choice import kernel
 from hwsearch.quant.engine.proof import OverflowProof, prove_layer
 from hwsearch.quant.engine.steps import Run, Site, adds_in_integers, prepared, same_grid, unary_table
+from hwsearch.quant.engine.steps.layers import as_conv
 from hwsearch.quant.network.formats import TensorFormat
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from searchspaces.ir.graph import Memory, Node, through_time
+from searchspaces.ops.contractions.linear import Linear
 from searchspaces.ops.state import Remember
 
 __all__ = [
@@ -58,8 +60,9 @@ def path(qgraph: QuantizedGraph) -> str:
     """Which arithmetic runs this network here, in words: "12 layers by integer Winograd, 1 layer in float64"."""
 
     def runs(proof: OverflowProof) -> str:
-        layer, source = qgraph.layers[proof.layer], qgraph.formats[qgraph.graph[proof.layer].inputs[0]]
-        found = kernel(qgraph.graph[proof.layer], layer, source, proof.bound) if isinstance(layer, LayerIntegers) else None
+        node, layer = qgraph.graph[proof.layer], qgraph.layers[proof.layer]
+        node, source = as_conv(node) if isinstance(node.op, Linear) else node, qgraph.formats[node.inputs[0]]
+        found = kernel(node, layer, source, proof.bound) if isinstance(layer, LayerIntegers) else None
         return found.by if found else f"in {proof.carrier}"
 
     counts = Counter(runs(proof) for proof in proofs(qgraph))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from onnx import TensorProto
 
 from searchspaces.ir.graph import Node
 from searchspaces.ops.moves.grid_sample import GridSample
@@ -41,7 +42,7 @@ def _reduce(writer: Writer, node: Node, xs: list[str], name: str) -> str:
 
 @WRITES.register(rd.Var, rd.Std)
 def _deviation(writer: Writer, node: Node, xs: list[str], name: str) -> str:
-    op, shape = node.op, writer.shapes[node.inputs[0]]
+    op = node.op
     assert isinstance(op, rd.Var | rd.Std)
     over, root = _axes(writer, op.axes), isinstance(op, rd.Std)
     plain = op.over_picture and op.correction == 0
@@ -51,10 +52,19 @@ def _deviation(writer: Writer, node: Node, xs: list[str], name: str) -> str:
     if plain:
         variance = writer.op("GlobalAveragePool", [squares], last)
     else:
-        count = float(np.prod([writer.fixed_side(node.inputs[0], axis % len(shape)) for axis in op.axes]))
         total = writer.op("ReduceSum", [squares, over], keepdims=int(op.keepdims))
-        variance = writer.op("Div", [total, writer.const(count - op.correction)], last)
+        variance = writer.op("Div", [total, _count(writer, node.inputs[0], xs[0], op)], last)
     return writer.op("Sqrt", [variance], name) if root else variance
+
+
+def _count(writer: Writer, source: str, x: str, op: rd.Var | rd.Std) -> str:
+    """How many values are reduced, less the correction: a number, or computed in the file where that depends on the picture."""
+    (shape, other), axes = writer.both_shapes(source), [axis % len(writer.shapes[source]) for axis in op.axes]
+    if all(shape[axis] == other[axis] for axis in axes):
+        return writer.const(float(np.prod([shape[axis] for axis in axes])) - op.correction)
+    sides = writer.op("Gather", [writer.op("Shape", [x]), writer.const(axes, np.int64)])
+    count = writer.cast(writer.op("ReduceProd", [sides], keepdims=0), TensorProto.FLOAT)
+    return writer.op("Sub", [count, writer.const(float(op.correction))])
 
 
 @WRITES.register(rd.MaxPool)

@@ -16,7 +16,7 @@ from searchspaces.ir.graph import Graph, Node, execute
 from searchspaces.ops.input import Input
 from searchspaces.ops.moves.pad import Pad
 from searchspaces.ops.moves.resize import Mode, Resize
-from searchspaces.ops.reductions.reduce import MaxPool
+from searchspaces.ops.reductions.reduce import MaxPool, Std, Var
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -55,3 +55,13 @@ def test_zeros_in_front_of_max_pooling_are_values() -> None:
     graph, x = Graph("pooled", nodes), -torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     session = onnxruntime.InferenceSession(to_float_model(graph).SerializeToString(), providers=["CPUExecutionProvider"])
     assert torch.from_numpy(session.run(None, {"input": x.numpy()})[0]) == pytest.approx(execute(graph, x), abs=1e-6)
+
+
+@pytest.mark.parametrize("op", [Var((2, 3), correction=1), Var((1, 2), keepdims=False, correction=1), Std((2, 3), correction=1)])
+def test_a_variance_of_the_sample_counts_the_pictures_own_pixels(op: Var | Std) -> None:
+    """Also where they are no number that the file could hold (SMFANet)."""
+    graph = Graph("spread", (Node("input", Input(3)), Node("y", op, ("input",))))
+    session = onnxruntime.InferenceSession(to_float_model(graph).SerializeToString(), providers=["CPUExecutionProvider"])
+    for sides in ((6, 9), (31, 4)):
+        x = torch.rand(1, 3, *sides, generator=torch.Generator().manual_seed(0))
+        assert torch.from_numpy(session.run(None, {"input": x.numpy()})[0]) == pytest.approx(execute(graph, x), abs=1e-6)

@@ -68,6 +68,14 @@ def test_more_bits_are_nearer_to_floating_point(name: str) -> None:
     assert heard[1] > heard[0] + 3
 
 
+def test_the_arithmetic_of_linear_layers_is_told() -> None:
+    """All layers are counted: `upscale` and `validate --runtime engine` tell what runs them."""
+    quantized = calibrated("swin").quantized(calibrated("swin").space.uniform(8, 8))
+    counts = [int(part.split()[0]) for part in integer.path(quantized).split(", ")]
+    assert sum(counts) == len(quantized.graph.convs)
+    assert any(isinstance(node.op, Linear) for node in quantized.graph.convs)
+
+
 @pytest.mark.parametrize("name", ["swin", "shifted"])
 @pytest.mark.parametrize("method", ["output_noise", "nearest", "gptq"])
 def test_methods_quantize_linear_layers(name: str, method: str) -> None:
