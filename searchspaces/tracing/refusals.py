@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from hwmodels.errors import FileError
-from searchspaces.tracing.aten import packet
+from searchspaces.tracing.aten import operator_name, packet
 from searchspaces.tracing.sizes import runs
 from searchspaces.tracing.spellings import LONGEST
 
@@ -26,6 +26,7 @@ _STRIDES = "a view by distances in memory; the same by `view`, `permute` or `unf
 _PLACES = "which places it takes depends on the values of the picture"
 _RUNNING = "a running total: every place waits for the one before it, which nothing here computes in integers"
 _LONG = f"a running total over more than {LONGEST} places, each of which waits for the one before it"
+_VMAP = "`torch.vmap`; the same for all at once, along an axis of the tensor, is traced"
 OWN_PLACES = "every value has a place of its own; `index_select`, slices and `flip`, the same for a whole axis, are traced"
 RANDOM = "random numbers: the network gives another picture at every run"
 ONE_COURSE = (
@@ -42,6 +43,7 @@ _REASONS: dict[str, tuple[str, ...]] = {
               "searchsorted", "median", "nanmedian", "mode"),
     _LONG: ("cumsum",),
     _RUNNING: ("cumprod", "cummax", "cummin", "logcumsumexp"),
+    _VMAP: ("_add_batch_dim", "_remove_batch_dim"),
     OWN_PLACES: ("gather", "scatter", "scatter_add", "scatter_reduce", "take_along_dim"),
     RANDOM: ("rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm", "normal", "bernoulli", "dropout",
               "multinomial"),
@@ -54,7 +56,7 @@ _INSTALLED = (*{str(Path(place)) + os.sep for place in (sys.prefix, sys.base_pre
 
 def reason(call: fx.Node) -> str | None:
     """Why no canonical operator computes a call, however it is taken apart; None where that has to be tried."""
-    name = packet(call)
+    name = packet(call) or operator_name(call)
     return _SPECTRUM if name.startswith("fft_") else _REASON_OF.get(name)
 
 

@@ -12,6 +12,7 @@ import typer
 from hwmodels.errors import HwsearchError, UsageError, grouped
 from hwsearch.cli import compared, notations, options
 from hwsearch.cli.terminal import Terminal, bold, table
+from searchspaces.data.scale import Scale, scale_text, spelled
 from searchspaces.networks import endings
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def show(
     """
     from hwsearch.formats.reading import pricing
     from hwsearch.formats.reading import readers as inspecting
+    from hwsearch.formats.reading.file_network import enlargement
     from searchspaces.networks.input_channels import PICTURES, parse, ways
 
     found = inspecting.inspect(file)
@@ -114,21 +116,24 @@ def show(
         price = pricing.price(found, name, size)
     for remark in (*found.remarks, *(price.remarks if price else ())):
         terminal.remark(remark)
-    document = _document(found, price) | ({opinion: compared.document(comparison)} if opinion and comparison else {})
+    scale = enlargement(found)
+    document = _document(found, scale, price) | ({opinion: compared.document(comparison)} if opinion and comparison else {})
 
     def render(screen: Console) -> None:
-        _print(found, price, screen)
+        _print(found, scale, price, screen)
         if comparison is not None:
             compared.render(comparison, screen)
 
     terminal.show(document, render)
 
 
-def _document(found: Inspected, price: FilePrice | None) -> dict[str, Any]:
+def _document(found: Inspected, scale: Scale | None, price: FilePrice | None) -> dict[str, Any]:
     return {
         "file": str(found.path),
         "format": found.format,
         "producer": found.producer,
+        "channels": found.graph.channels,
+        "scale": None if scale is None else spelled(scale),
         "file_bytes": found.file_bytes,
         "weight_bytes": found.weight_bytes,
         "provenance": found.provenance,
@@ -140,7 +145,7 @@ def _document(found: Inspected, price: FilePrice | None) -> dict[str, Any]:
     }
 
 
-def _print(found: Inspected, price: FilePrice | None, screen: Console) -> None:
+def _print(found: Inspected, scale: Scale | None, price: FilePrice | None, screen: Console) -> None:
     from hwsearch.documents import units
 
     facts = found.provenance or {}
@@ -148,6 +153,10 @@ def _print(found: Inspected, price: FilePrice | None, screen: Console) -> None:
     screen.print(bold(str(found.path), f": {found.producer}, {units.bytes_(found.file_bytes)}, {origin}"))
     for key in sorted(set(facts) - {"notes", "plan"}):
         screen.print(f"  {key}: {facts[key]}")
+    if scale is not None:
+        channels, size = found.graph.channels, found.graph.size if found.again is None else None
+        only = f", for pictures of {size[0]}x{size[1]} pixels (height x width) alone" if size else ""
+        screen.print(f"  x{scale_text(scale)}, {channels} channel{'s' if channels > 1 else ''}{only}")
     priced = {row.name: row for row in price.layers} if price else {}
     columns = ["layer", "op", "weights", "weight bits", "tensor bits", "in the file", "weight bytes"]
     rows = []

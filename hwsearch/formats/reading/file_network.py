@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hwmodels.errors import FileError, UncountedError, UsageError
+from hwmodels.errors import FileError, HwsearchError, UncountedError, UsageError
 from hwsearch.formats.reading.readers import Inspected, inspect, reader_of
 from searchspaces.data.scale import Scale, scale_text
 from searchspaces.ir.graph import Graph
@@ -93,6 +93,16 @@ def _size(graph: Graph) -> tuple[int, int]:
         return graph.size
     side = -(-SAMPLE // graph.multiple) * graph.multiple
     return side, side + graph.multiple * (8 // graph.multiple or 1)
+
+
+def enlargement(found: Inspected) -> Scale | None:
+    """By what the network of a file enlarges pictures; None where it gives no picture, or not all of it was understood."""
+    if found.graph.uncounted:
+        return None
+    try:
+        return _scale(found.graph, _size(found.graph), found.path)
+    except HwsearchError:
+        return None
 
 
 def _scale(graph: Graph, size: tuple[int, int], path: Path) -> Scale:

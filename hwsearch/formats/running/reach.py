@@ -13,14 +13,14 @@ from searchspaces.ops.moves.move import PixelShuffle, PixelUnshuffle
 from searchspaces.ops.moves.resize import Resize
 
 
-def _pitches(graph: Graph) -> dict[str, Fraction]:
-    """Input pixels from one pixel of each tensor to the next."""
+def _pitches(graph: Graph, axis: int) -> dict[str, Fraction]:
+    """Input pixels from one pixel of each tensor to the next, downwards (``axis`` 0) or to the right (1)."""
     pitch: dict[str, Fraction] = {}
     for node in graph.nodes:
         pitch[node.name] = pitch[node.inputs[0]] if node.inputs else Fraction(1)
         match node.op:
             case Conv(strides=strides):
-                pitch[node.name] *= max(strides)
+                pitch[node.name] *= strides[axis]
             case PixelUnshuffle(factor=factor):
                 pitch[node.name] *= factor
             case PixelShuffle(factor=factor) | Resize(whole_factor=int(factor)):
@@ -31,7 +31,7 @@ def _pitches(graph: Graph) -> dict[str, Fraction]:
 def receptive_radius(graph: Graph) -> int | None:
     """How many input pixels in every direction an output pixel can see; None if it sees the whole picture."""
     reach: dict[str, Fraction] = {}
-    pitch = _pitches(graph)
+    down, right = _pitches(graph, 0), _pitches(graph, 1)
     for node in graph.nodes:
         local = node.op.window(node.weight_shapes)
         if local is None:
@@ -49,7 +49,7 @@ def receptive_radius(graph: Graph) -> int | None:
                 # An output pixel stands between two of the input: one more than it sees to either side.
                 seen = max(local) + 1
         before = max((reach[name] for name in node.inputs), default=Fraction(0))
-        reach[node.name] = before + seen * pitch[node.inputs[0]] if node.inputs else before
+        reach[node.name] = before + seen * max(down[node.inputs[0]], right[node.inputs[0]]) if node.inputs else before
     return math.ceil(reach[graph.output.name])
 
 
@@ -57,7 +57,7 @@ def uncut(graph: Graph) -> str:
     """Why a network is given pictures in one piece; empty where strips will do."""
     node = next((node for node in graph.nodes if node.op.window(node.weight_shapes) is None), None)
     if node is None:
-        return ""
+        return "this network is made for pictures of one size" if graph.size is not None else ""
     if isinstance(node.op, Resize):
         return f"{node.name} resizes by a fraction, with corners aligned or antialiased, which is not done strip by strip"
     return "each pixel of this network's output sees the whole picture"
@@ -76,4 +76,4 @@ def enlargement(graph: Graph) -> Scale:
 
 def coarsest_step(graph: Graph) -> int:
     """Input pixels to which tiles must be aligned, so that they begin at a pixel of every tensor: 1 without strides."""
-    return math.lcm(*(pitch.numerator for pitch in _pitches(graph).values()))
+    return math.lcm(*(pitch.numerator for axis in (0, 1) for pitch in _pitches(graph, axis).values()))

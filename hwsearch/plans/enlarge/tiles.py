@@ -60,9 +60,9 @@ class Tiles:
 
 
 def tiles(graph: Graph) -> Tiles | None:
-    """Tiles for a network; None where a pixel of its output sees the whole picture."""
+    """Tiles for a network; None where a pixel of its output sees the whole picture, or it is for pictures of one size alone."""
     halo = reach.receptive_radius(graph)
-    if halo is None:
+    if halo is None or graph.size is not None:
         return None
     side = reach.probe_side(graph)
     widest = max(elements(shape) for shape in shapes(graph, side, side).values()) / side**2

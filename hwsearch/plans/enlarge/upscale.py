@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwmodels.errors import FileError
+from hwmodels.errors import FileError, UsageError
 from hwsearch.documents.files import replacing
 from hwsearch.documents.progress import Progress
 from hwsearch.formats.running import reach, runtimes
@@ -135,10 +135,11 @@ def upscale(
 
     Raises:
         FileError: the result cannot be written.
-        UsageError: the runtime is unknown or not installed.
+        UsageError: the runtime is unknown or not installed, or the network is for pictures of another size.
     """
     kind = writing.FORMATS[destination.suffix.lower()]
     form, remarks = _form(picture, kind)
+    _check_size(picture, qgraph.graph, scale)
     whole = tiles(qgraph.graph) is None
     if whole:
         remarks.append(f"{reach.uncut(qgraph.graph)}, so it was enlarged in one piece")
@@ -150,6 +151,20 @@ def upscale(
         except ValueError as error:
             raise FileError(f"{destination}: {kind} cannot hold this picture ({error})", "Write a .png.") from error
     return Enlarged(height, width, whole, tuple(remarks))
+
+
+def _check_size(picture: PictureRows, graph: Graph, scale: Scale) -> None:
+    before = scale if reach.enlargement(graph) == 1 else 1
+    given = tuple(enlarged(at_least(side, scale), before) for side in (picture.height, picture.width))
+    if graph.size in (None, given):
+        return
+    height, width = (math.floor(side / before) for side in graph.size)
+    own = f"{picture.height}x{picture.width}"
+    raise UsageError(
+        f"this plan is for pictures of {height}x{width} pixels (height x width), and this one has {own}: parts of {graph.name}, "
+        "such as masks of windows, are made for one size",
+        f"Cut the picture to that size, or search a plan for its size (hwsearch optimize --input {own}).",
+    )
 
 
 def _form(picture: PictureRows, kind: str) -> tuple[Form, list[str]]:

@@ -246,6 +246,25 @@ def test_an_interpolation_by_a_fraction_is_run_in_one_piece_and_why_is_said(tmp_
         check_local(trace.to_workload(qgraph.graph, 24, 32))
 
 
+@pytest.mark.parametrize(("kind", "size", "named"), [("pooled", (24, 32), "24x32"), ("vdsr", (48, 64), "24x32")])
+def test_a_plan_for_pictures_of_one_size_names_it_and_the_way_out(
+    kind: str, size: tuple[int, int], named: str, tmp_path: Path
+) -> None:
+    """VDSR reads pictures that were enlarged before: its size is not the picture's."""
+    module, channels = (Pooled(), 3) if kind == "pooled" else (VDSR(scale=2, depth=2, width=4), 1)
+    qgraph = _quantized(module, channels, kind)
+    qgraph = replace(qgraph, graph=replace(qgraph.graph, size=size))
+    Image.fromarray(RGBA[..., :3]).save(tmp_path / "in.png")
+    with scratch(tmp_path) as store:
+        picture = PictureRows(tmp_path / "in.png", store)
+        with pytest.raises(UsageError, match=f"for pictures of {named} .* 45x53") as refused:
+            upscale(picture, tmp_path / "out.png", qgraph, 2, "engine", Silent())
+        assert "--input 45x53" in refused.value.hint
+        Image.fromarray(RGBA[:24, :32, :3]).save(tmp_path / "in.png")
+        made = upscale(PictureRows(tmp_path / "in.png", store), tmp_path / "out.png", qgraph, 2, "engine", Silent())
+        assert (made.height, made.width) == (48, 64)
+
+
 def test_the_last_strip_is_filled_up_as_the_whole_picture_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A strip of rows 25 to 45 has whole multiples of 4, the picture has not: one row more or less is repeated below."""
     torch.manual_seed(0)

@@ -131,6 +131,7 @@ REASONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "fft_rfft2": (lambda s, x: torch.fft.irfft2(torch.fft.rfft2(x), s=x.shape[-2:]), "a Fourier transform"),
     "randn_like": (lambda s, x: x + torch.randn_like(x), "random numbers"),
     "topk": (lambda s, x: x * x.topk(2, dim=1)[0].mean(1, keepdim=True), "which places it takes depends on the values"),
+    "_add_batch_dim": (lambda s, x: torch.vmap(lambda one: 2 * one)(x), "`torch.vmap`"),
     "sort": (lambda s, x: x.sort(dim=1)[0], "which places it takes depends on the values"),
 }
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hwsearch.formats.running.reach import receptive_radius
+from hwsearch.formats.running.reach import coarsest_step, receptive_radius
 from searchspaces.ir.graph import execute
 from searchspaces.tracing.trace import trace
 
@@ -32,3 +32,9 @@ def test_no_pixel_sees_farther_and_some_see_as_far(name: str) -> None:
         changed = (execute(graph, other) != before)[0, 0].any(dim=1).nonzero()[:, 0] // (before.shape[2] // SIDE)
         farthest = max(farthest, int((changed - row).abs().max()))
     assert receptive_radius(graph) == farthest
+
+
+def test_tiles_begin_at_pixels_of_every_tensor_along_both_sides() -> None:
+    """A stride of 2 downwards and of 3 to the right: whole only at multiples of 6."""
+    graph = trace(nn.Conv2d(1, 6, 3, stride=(2, 3), padding=1), 1, "unequal")
+    assert coarsest_step(graph) == 6

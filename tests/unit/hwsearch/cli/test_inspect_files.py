@@ -1,0 +1,42 @@
+"""`hwsearch inspect` of model files: what it says of the network as a whole."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import onnx
+import pytest
+
+from hwsearch.cli import main
+from hwsearch.formats.onnx.float_network import to_float_model
+from searchspaces.data.scale import Scale
+from searchspaces.ir.graph import Graph, Node
+from searchspaces.ops.input import Input
+from searchspaces.ops.moves.resize import Resize
+from searchspaces.ops.reductions.reduce import Mean
+
+FACTORS: list[tuple[Scale, int | str, str]] = [(3, 3, "x3, 1 channel"), (Fraction(3, 2), "1.5", "x1.5, 1 channel")]
+
+
+def saved(node: Node, folder: Path) -> Path:
+    onnx.save(to_float_model(Graph("net", (Node("input", Input(1)), node))), folder / "net.onnx")
+    return folder / "net.onnx"
+
+
+@pytest.mark.parametrize(("scale", "spelled", "said"), FACTORS)
+def test_by_what_a_network_enlarges_is_said(
+    scale: Scale, spelled: int | str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = saved(Node("y", Resize("nearest" if scale == 3 else "bilinear", float(scale)), ("input",)), tmp_path)
+    assert main(["inspect", str(file), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["scale"], document["channels"]) == (spelled, 1)
+    assert main(["inspect", str(file)]) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_what_gives_no_picture_has_no_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(saved(Node("y", Mean((2, 3), keepdims=False), ("input",)), tmp_path)), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scale"] is None
