@@ -158,7 +158,8 @@ def _next_commands(results: Results, path: Path) -> list[str]:
     export += f" --to {info.name} --out {shlex.quote(f'{results.network}_x{in_name}{info.suffix}')}{named}"
     if suggestion.made_for_device:
         return [explain, export]
-    return [explain, export, f"# no format here is made for {results.device.runtime}; many tools read {info.name}"]
+    why = suggestion.why or f"no format here is made for {results.device.runtime}"
+    return [explain, export, f"# {why}; many tools read {info.name}"]
 
 
 def render_targets(runs: Runs, screen: Console) -> None:

@@ -7,6 +7,7 @@ told before anything is written.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,10 +51,23 @@ class Broken:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The format to hand a plan over in; ``made_for_device``: its runtime reads that format."""
+    """The format to hand a plan over in.
+
+    Attributes:
+        made_for_device: the device's runtime reads that format.
+        passed_over: formats that it reads rather, and why each does not hold the plan.
+    """
 
     exporter: ExporterInfo
     made_for_device: bool
+    passed_over: Mapping[str, str]
+
+    @property
+    def why(self) -> str:
+        """Why the format is none that the device's runtime reads; empty where it is one, or where there is no other."""
+        if self.made_for_device or not self.passed_over:
+            return ""
+        return "; ".join(f"{name} cannot hold this plan ({reason})" for name, reason in self.passed_over.items())
 
 
 def device_of(opened: PlanFile) -> Device | None:
@@ -157,14 +171,23 @@ def suggest(opened: PlanFile, progress: Progress | None = None) -> Suggestion | 
     within its budgets; None where no such format does."""
     qgraph, device = opened.integers(progress), device_of(opened)
     own = [] if device is None else exporters.for_device(device)
+    passed_over: dict[str, str] = {}
     for info in [*own, *(exporters.exporter(name) for name in GENERAL)]:
         try:
             info.refuse(qgraph.graph)
             promotion = info.promote(qgraph)
-        except HwsearchError:
+        except HwsearchError as error:
+            passed_over |= {info.name: _reason(error)} if info in own else {}
             continue
         judged = not promotion.same_numbers and opened.run is not None and "loss" in opened.run.budgets
         effect = promotion_effect.measure(opened, qgraph, promotion, opened.plan.scale, progress or Silent()) if judged else None
-        if not broken(opened, promotion, effect):
-            return Suggestion(info, info in own)
+        if not (limits := broken(opened, promotion, effect)):
+            return Suggestion(info, info in own, passed_over)
+        passed_over |= {info.name: f"it would break {', '.join(one.limit for one in limits)}"} if info in own else {}
     return None
+
+
+def _reason(error: HwsearchError) -> str:
+    """The reasons of a refusal on one line, without its heading."""
+    first, *lines = error.message.splitlines()
+    return "; ".join(line.strip().removeprefix("- ").split(":")[0] for line in lines) or first

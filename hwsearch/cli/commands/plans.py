@@ -114,7 +114,7 @@ def export(
     terminal = Terminal(as_json, quiet)
     _tell(opened, terminal)
     with terminal.progress() as progress:
-        chosen = asked or _suggested(opened, progress)
+        chosen = asked or _suggested(opened, terminal, progress)
         path = out if out is not None else Path(f"{document.name}{chosen.suffix}")
         if input_size is not None and not chosen.sized:
             raise UsageError(f"--input means nothing to {chosen.name}: its files take pictures of any size")
@@ -143,8 +143,8 @@ def export(
     terminal.show(result, lambda screen: _print_export(path, chosen.name, promotion, cost, commands, screen))
 
 
-def _suggested(opened: PlanFile, progress: Progress) -> ExporterInfo:
-    """The format that the plan's device reads.
+def _suggested(opened: PlanFile, terminal: Terminal, progress: Progress) -> ExporterInfo:
+    """The format that the plan's device reads, or a general one, which is said.
 
     Raises:
         UsageError: none is known that holds the plan within its budgets.
@@ -156,6 +156,8 @@ def _suggested(opened: PlanFile, progress: Progress) -> ExporterInfo:
         raise UsageError(
             f"no format for {opened.plan.target} holds {opened.plan.name} within its budgets", "Choose one with --to."
         )
+    if found.why:
+        terminal.remark(f"Written as {found.exporter.name}, which {opened.plan.target} does not read: {found.why}.")
     return found.exporter
 
 

@@ -267,7 +267,7 @@ class Lowering:
         step.calls = [f"hws_lookup({{in0}}, {step.identifier}_table, {{out}}, {self.elements(node.name)}, {size});"]
 
 
-LOWERS: OpTable[Callable[[Lowering, Node, LoweredNode], None]] = OpTable("the C kernels")
+LOWERS: OpTable[Callable[[Lowering, Node, LoweredNode], None]] = OpTable("the exported C")
 LOWERS.lacks("there is no C kernel for it", Op)
 LOWERS.lacks("a call keeps nothing for the next one", State, Remember)
 LOWERS.lacks("nobody knows what it computes", Unknown)

@@ -14,8 +14,9 @@ from random_networks import float_graph, quantize
 from small_job import Job, answer, refusal
 
 from hwmodels.device import catalogue
+from hwmodels.errors import UsageError
 from hwsearch.cli import main
-from hwsearch.formats.writing.exporters import EXPORTERS, Handed, for_device
+from hwsearch.formats.writing.exporters import EXPORTERS, ExporterInfo, Handed, for_device
 from hwsearch.plans import handover, plan_file
 from hwsearch.plans.promotion_effect import Effect
 from hwsearch.quant.network import storage
@@ -180,3 +181,24 @@ def test_what_to_type_next_names_the_code_again(job: Job, capsys: pytest.Capture
     assert export[export.index("--to") + 1] == "c"
     # What is printed is a command that works.
     assert main([*explain[explain.index("hwsearch") + 1 :], "--quiet", "--json"]) == 0
+
+
+def test_why_the_devices_own_format_is_passed_over_is_said(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network with an operator that the exported C does not have: the file is ONNX, which the board does not read."""
+    own = ExporterInfo.refuse
+
+    def refuse(info: ExporterInfo, graph: Graph) -> None:
+        if info.name == "c":
+            raise UsageError("net cannot be exported to c:\n  - the exported C has no mul: there is no C kernel for it")
+        own(info, graph)
+
+    monkeypatch.setattr(ExporterInfo, "refuse", refuse)
+    plan = job.plan("stm32h743", _narrow(job))
+    file = tmp_path / "net.bin"
+    assert main(["export", plan, "--out", str(file), "--model", job.model]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Written as onnx, which stm32h743 does not read: c cannot hold this plan (the exported C has no mul)." in said
+    assert main(["export", plan, "--to", "onnx", "--out", str(file), "--model", job.model]) == 0
+    assert "Written as" not in capsys.readouterr().err
