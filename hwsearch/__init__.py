@@ -33,10 +33,10 @@ def optimize(
     Raises:
         HwsearchError: see ``hwmodels.errors``.
     """
-    from hwsearch.pipeline import left_out
     from hwsearch.pipeline import optimize as pipeline
+    from hwsearch.pipeline import variants
     from hwsearch.problem import budgets
 
     limits = dict(budget) if isinstance(budget, Mapping) else budgets.parse([budget] if isinstance(budget, str) else budget)
     asked = pipeline.Request(network=network, target=target, budgets=limits, **request)
-    return (left_out.optimize if left_out.asked(asked) else pipeline.optimize)(asked, progress)
+    return (variants.optimize if variants.asked(asked) else pipeline.optimize)(asked, progress)

@@ -176,6 +176,18 @@ DropAuto = Annotated[
         metavar="BLOCK|auto",
     ),
 ]
+Branches = Annotated[
+    list[str] | None,
+    typer.Option(help="A low-rank branch of a layer, in integers like the rest (repeatable).", metavar="LAYER=RANK"),
+]
+BranchesAuto = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--branches",
+        help="A low-rank branch of a layer, in integers like the rest (repeatable); auto: let the search decide.",
+        metavar="LAYER=RANK|auto",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Random seed. Default: 0.", min=0, show_default=False)]
 STORAGE_HELP = "The PostgreSQL database that workers share. Keep its password in PGPASSWORD or ~/.pgpass rather than here."
 Storage = Annotated[str | None, typer.Option(help=STORAGE_HELP, metavar="URL", show_default=False)]

@@ -228,6 +228,8 @@ def _extras(results: Results, plans: Sequence[Plan]) -> tuple[tuple[str, ...], l
     columns: dict[str, list[str]] = {}
     if any(plan.dropped for plan in results.front):
         columns["without"] = [units.blocks(plan.dropped) for plan in plans]
+    if any(plan.branches for plan in results.front):
+        columns["branches"] = [units.branches(plan.branches) for plan in plans]
     if any(plan.tiling for plan in results.front):
         columns["tile"] = [units.tile(plan.tiling) for plan in plans]
     if results.fps is not None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from hwsearch.documents.bounds import Many, Name, Number, Text
+from hwsearch.documents.bounds import Count, Many, Name, Number, Text
 from hwsearch.documents.document import Document
 
 SCHEMA = 1
@@ -41,25 +41,30 @@ class Targets(Configuration):
     targets: dict[Name, Text] = Field(min_length=1)
 
 
-class LeftOut(Document):
-    """The network without some of its blocks, as a run for left-out blocks searches it."""
+class Rewritten(Document):
+    """The network with a rewriting, as a run for several of them searches it."""
 
     blocks: list[Text]
-    """Empty: the whole network."""
+    """Those that it is without."""
+    branches: dict[Text, Count] = Field(default_factory=dict)
+    """Layer -> rank of its low-rank branch."""
     lost_db: Number
-    """Of quality, on the search pictures in floating point, against the whole network."""
+    """Of quality, on the search pictures in floating point, against the network as it was."""
     evaluations: Many
     """Plans that may be simulated; 0: its predicted plans promised nothing, or no plan of it meets the budgets."""
     probes: Many
 
 
-class Blocks(Configuration):
-    """``blocks.json`` of a run that decides which blocks are left out."""
+class Rewritings(Configuration):
+    """``blocks.json`` of a run that decides how the network is rewritten: without which blocks, with which branches."""
 
     looks: dict[Text, Number | None] = Field(default_factory=dict)
     """Block -> what is lost without it alone, in floating point: on all search patches for the most promising, on a quarter
     for the others."""
-    networks: dict[Name, LeftOut] = Field(default_factory=dict)
+    promised: dict[Text, Number] | None = None
+    """``LAYER=RANK`` of the best branch of a layer -> output noise power that it saves at equal price, those that save
+    any; None: not asked."""
+    networks: dict[Name, Rewritten] = Field(default_factory=dict)
     """Folder of a run -> the network that it is of; empty as long as nothing is decided."""
 
 

@@ -23,8 +23,8 @@ class FoundBy(StrEnum):
     """The plan that a model file had already."""
     UNIFORM = "uniform"
     """One precision everywhere; a reference. The detail is the precision, such as W8A8."""
-    UNIFORM_WITHOUT_BLOCKS = "one width,"
-    """The same of a network that lacks blocks, hence no reference."""
+    UNIFORM_REWRITTEN = "one width,"
+    """The same of a network that was rewritten, hence no reference."""
     CHOSEN_AGAIN = "picked again,"
     """For another budget, once the run was finished. The detail is where the loss comes from."""
 

@@ -109,7 +109,7 @@ class Seal(Document):
     it was edited."""
 
     network: Digest
-    """Name, enlargement, arguments and weights of the network, and the blocks that it is without."""
+    """Name, enlargement, arguments and weights of the network, the blocks that it is without, and its branches."""
     widths: Digest
     """The width of every layer and tensor, what they mean, and how they were quantized."""
     setting: Digest
@@ -127,6 +127,8 @@ class Plan(Document):
     scale: Scale
     dropped: list[Text] = Field(default_factory=list)
     """Blocks that the network is without, by their names in its state dict."""
+    branches: dict[Text, Count] = Field(default_factory=dict)
+    """Layer -> rank of its low-rank branch (``searchspaces.ir.branches``)."""
     input_channels: list[Text] = Field(default_factory=list)
     """How what the network reads is made from the picture (``networks.input_channels``); empty: it is the picture."""
     value_range: Text | None = None
@@ -191,7 +193,7 @@ class Plan(Document):
             return ()
         own, found = self._own_seal(), []
         if own.network != self.seal.network:
-            found.append(f"the network ({network_text(self.network, self.scale)}, its arguments, blocks or weights)")
+            found.append(f"the network ({network_text(self.network, self.scale)}, its arguments, blocks, branches or weights)")
         if own.widths != self.seal.widths:
             mixed = bool(self.weight_methods or self.activation_methods)
             found.append("the widths, or the methods that made them" if mixed else "the widths")
@@ -218,7 +220,7 @@ class Plan(Document):
         """What was done to the network; nothing where a plan says nothing of it, so that such plans have the seals and keys of
         versions that could not."""
         expects = {"input_channels": self.input_channels, "value_range": self.value_range, "order": self.order}
-        said = {name: value for name, value in expects.items() if value}
+        said = {name: value for name, value in (expects | {"branches": self.branches}).items() if value}
         return ([self.dropped] if self.dropped else []) + ([said] if said else [])
 
     @property

@@ -157,6 +157,24 @@ def blocks(names: Sequence[str]) -> str:
     return listing(names) or NONE
 
 
+def branches(ranks: Mapping[str, int]) -> str:
+    """Layers with a low-rank branch, and its rank: ``"c.0=4, d=8"``, or a dash."""
+    return ", ".join(f"{layer}={rank}" for layer, rank in ranks.items()) or NONE
+
+
+def rewritten(dropped: Sequence[str], ranks: Mapping[str, int]) -> str:
+    """What was done to a network: ``"without IMDB4 and with low-rank branches (c.0=4)"``; empty: nothing."""
+    said = [f"without {listing(dropped)}"] if dropped else []
+    if ranks:
+        said.append(f"with low-rank branches ({branches(ranks)})")
+    return listing(said)
+
+
+def behind(rewritten: str) -> str:
+    """The same behind the name of the network."""
+    return f" {rewritten}" if rewritten else ""
+
+
 def headroom(left: float) -> str:
     """The share of the time between two pictures that is left over; a negative one means that the rate is not held."""
     return percent(left) if left >= 0 else "not held"

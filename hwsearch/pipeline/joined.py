@@ -1,4 +1,4 @@
-"""The runs of a network with and without some of its blocks as one document: one front, with losses against the whole network."""
+"""The runs of a network as it is and rewritten as one document: one front, with losses against the network as it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from hwmodels import cost
 from hwsearch.documents import units
 from hwsearch.documents.clock import Clock
-from hwsearch.documents.configuration import Blocks
+from hwsearch.documents.configuration import Rewritings, Rewritten
 from hwsearch.documents.origin import FoundBy, Origin
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.recommended import recommended
@@ -24,16 +24,16 @@ from hwsearch.problem.request import Request
 from hwsearch.search import frame_rate, pareto
 
 SHOWN = 8
-"""Blocks whose losses are told."""
+"""Rewritings whose losses are told."""
 
 
 def results(
-    request: Request, whole: Problem, photos: Pictures, known: Blocks, runs: Mapping[str, Results], clock: Clock
+    request: Request, whole: Problem, photos: Pictures, known: Rewritings, runs: Mapping[str, Results], clock: Clock
 ) -> Results:
     """The results of ``runs``, by folder, as one.
 
     Args:
-        whole: the whole network on the device; ``known``: what each network lacks and loses.
+        whole: the network as it is on the device; ``known``: how each one was rewritten, and what it loses.
     """
     reference = assemble.reference(whole, photos)
     told = {plan.name: against(plan, known.networks[name].lost_db, reference) for name, own in runs.items() for plan in own.front}
@@ -52,7 +52,7 @@ def results(
             "front": front,
             "chosen": chosen,
             "points": [point if point.plan in kept else point.model_copy(update={"plan": None}) for point in points],
-            "proxies": [_of(check, known.networks[name].blocks) for name, own in runs.items() for check in own.proxies],
+            "proxies": [_of(check, known.networks[name]) for name, own in runs.items() for check in own.proxies],
             "layers": _kept(kept, [own.layers for own in runs.values()]),
             "schedule": _kept(kept, [own.schedule for own in runs.values()]),
             "budgets": frame_rate.budgets_with(request.budgets, request.fps),
@@ -89,15 +89,15 @@ def against(plan: Plan, lost_db: float, reference: Reference) -> Plan:
     return plan.model_copy(update={"predicted": predicted, "measured": measured})
 
 
-def _points(known: Blocks, runs: Mapping[str, Results], told: set[str]) -> list[Point]:
-    """All plans of all runs. Plans of one width of a network that lacks blocks are no references: they are plans like others."""
+def _points(known: Rewritings, runs: Mapping[str, Results], told: set[str]) -> list[Point]:
+    """All plans of all runs. Plans of one width of a rewritten network are no references: they are plans like others."""
     points = []
     for name, own in runs.items():
         network = known.networks[name]
         for point in own.points:
             origin = point.origin
-            if network.blocks and origin.uniform is not None:
-                origin = Origin(FoundBy.UNIFORM_WITHOUT_BLOCKS, origin.uniform)
+            if (network.blocks or network.branches) and origin.uniform is not None:
+                origin = Origin(FoundBy.UNIFORM_REWRITTEN, origin.uniform)
             points.append(
                 point.model_copy(
                     update={
@@ -150,18 +150,11 @@ def _chosen(request: Request, runs: Mapping[str, Results], told: Mapping[str, Pl
     return chosen
 
 
-def _about(known: Blocks, runs: Mapping[str, Results], front: list[Plan]) -> list[str]:
-    """What a reader must know of the blocks."""
-    looks = sorted((loss, name) for name, loss in known.looks.items() if loss is not None)
-    cheapest = units.listing(f"{name} {units.loss(loss)}" for loss, name in looks[:SHOWN])
-    away = [name for name, loss in known.looks.items() if loss is None]
-    said = [
-        f"Which blocks are left out was decided by the search. {len(known.looks)} blocks were left out alone, in floating point "
-        f"on a quarter of the search patches, and the most promising on all; those that cost least: {cheapest or 'none'}."
-        + (f" Without {units.listing(away)} the network blows up." if away else "")
-    ]
+def _about(known: Rewritings, runs: Mapping[str, Results], front: list[Plan]) -> list[str]:
+    """What a reader must know of how the network was rewritten."""
+    said = [*_blocks(known), *_branches(known)]
     for name, network in known.networks.items():
-        what = f"without {units.listing(network.blocks)}" if network.blocks else "with all blocks"
+        what = units.rewritten(network.blocks, network.branches) or "as it is"
         searched = (
             f"{runs[name].evaluations} plans simulated"
             if name in runs
@@ -171,13 +164,45 @@ def _about(known: Blocks, runs: Mapping[str, Results], front: list[Plan]) -> lis
         )
         lost = f" {units.loss(network.lost_db)} lost in floating point;" if network.blocks else ""
         said.append(f"The network {what}:{lost} {searched}.")
-    lacking = sum(bool(plan.dropped) for plan in front)
+    lacking, having = sum(bool(plan.dropped) for plan in front), sum(bool(plan.branches) for plan in front)
+    counted = [f"{lacking} lack a block"] if known.looks else []
+    counted += [f"{having} have low-rank branches"] if any(network.branches for network in known.networks.values()) else []
     said.append(
-        f"{lacking} of {len(front)} plans shown lack a block. Losses here are against the whole network; the file of such a plan "
-        "and the report of its own run tell them against what is left of it. Chosen are the best of the plans that each "
-        "network's run has run in integers, the knee among them too. Nothing was trained after blocks were left out."
+        f"Of {len(front)} plans shown {units.listing(counted) or 'all are of the network as it is'}. Losses here are against "
+        "the network as it is; the file of such a plan and the report of its own run tell them against what is left of it. "
+        "Chosen are the best of the plans that each network's run has run in integers, the knee among them too. Nothing was "
+        "trained after the network was rewritten."
     )
     return said
+
+
+def _blocks(known: Rewritings) -> list[str]:
+    """What leaving out blocks costs."""
+    if not known.looks:
+        return []
+    looks = sorted((loss, name) for name, loss in known.looks.items() if loss is not None)
+    cheapest = units.listing(f"{name} {units.loss(loss)}" for loss, name in looks[:SHOWN])
+    away = [name for name, loss in known.looks.items() if loss is None]
+    return [
+        f"Which blocks are left out was decided by the search. {len(known.looks)} blocks were left out alone, in floating point "
+        f"on a quarter of the search patches, and the most promising on all; those that cost least: {cheapest or 'none'}."
+        + (f" Without {units.listing(away)} the network blows up." if away else "")
+    ]
+
+
+def _branches(known: Rewritings) -> list[str]:
+    """What low-rank branches promise."""
+    if known.promised is None:
+        return []
+    names = units.listing([*known.promised][:SHOWN])
+    return [
+        "Which layers have low-rank branches, and of which rank, was decided by the search. "
+        + (
+            f"At equal price {len(known.promised)} layers would be less noisy with one, most of all {names}."
+            if known.promised
+            else "Of no layer a branch takes as much of its noise as wider weights do for the same price on this device: rank 0."
+        )
+    ]
 
 
 def _without(notes: Iterable[str], dropped: list[str]) -> list[str]:
@@ -185,8 +210,10 @@ def _without(notes: Iterable[str], dropped: list[str]) -> list[str]:
     return [note for note in notes if note != ANOTHER.format(", ".join(dropped))]
 
 
-def _of(check: ProxyCheck, blocks: list[str]) -> ProxyCheck:
-    return check if not blocks else check.model_copy(update={"name": f"{check.name}, without {len(blocks)}"})
+def _of(check: ProxyCheck, network: Rewritten) -> ProxyCheck:
+    said = [f"without {len(network.blocks)}"] if network.blocks else []
+    said += [f"{len(network.branches)} branches"] if network.branches else []
+    return check.model_copy(update={"name": ", ".join([check.name, *said])})
 
 
 def _kept(names: set[str], parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

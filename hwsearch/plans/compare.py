@@ -14,6 +14,7 @@ from hwmodels.errors import HwsearchError, UsageError
 from hwmodels.fitting import agreement
 from hwmodels.fitting.agreement import Doubt
 from hwmodels.numbers import Width
+from hwsearch.documents import units
 from hwsearch.documents.plan import Plan, Predicted
 from hwsearch.documents.results import LayerRow
 from hwsearch.plans import plan_file
@@ -94,6 +95,11 @@ class PlanComparison:
     remarks: tuple[str, ...]
 
 
+def _rewritten(plan: Plan) -> str:
+    """The network of a plan, in words."""
+    return network_text(plan.network, plan.scale) + units.behind(units.rewritten(plan.dropped, plan.branches))
+
+
 def compare(first: Path, second: Path, model: str | None = None, *, allow_edited: bool = False) -> PlanComparison:
     """Compare the plans in two files.
 
@@ -109,8 +115,7 @@ def compare(first: Path, second: Path, model: str | None = None, *, allow_edited
     one, other = plans = opened[0].plan, opened[1].plan
     if one.network != other.network or one.scale != other.scale or one.weight_bits.keys() != other.weight_bits.keys():
         raise UsageError(
-            f"{first.name} is of {network_text(one.network, one.scale)}, "
-            f"{second.name} of {network_text(other.network, other.scale)}: their layers are not the same",
+            f"{first.name} is of {_rewritten(one)}, {second.name} of {_rewritten(other)}: their layers are not the same",
             "Compare plans of one network; `hwsearch estimate --plan PLAN` prices each on its own.",
         )
     remarks = [*one_file.remarks, *other_file.remarks, *_incomparable(opened)]

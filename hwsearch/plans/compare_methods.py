@@ -36,6 +36,7 @@ from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.quant.network.run_time import decoding, normalizing
 from hwsearch.runs import plan_cache
+from searchspaces.ir import branches
 from searchspaces.ir.graph import execute
 from searchspaces.scopes import SCOPES
 from searchspaces.space import PlanRow, SearchSpace, build_space
@@ -86,6 +87,8 @@ class MethodComparison(Document):
     weights_sha256: str
     dropped: list[str] = Field(default_factory=list)
     """Blocks that the network was without; floating point is with them."""
+    branches: dict[str, int] = Field(default_factory=dict)
+    """Layer -> rank of its low-rank branch."""
     target: str
     input_size: tuple[int, int] | None = None
     """Height and width of the picture that is priced; files of earlier versions do not tell."""
@@ -151,6 +154,7 @@ def compare(
         scale=problem.network.scale,
         weights_sha256=problem.network.weights_sha256,
         dropped=list(problem.network.dropped),
+        branches=branches.read(request.branches),
         target=problem.device.name,
         input_size=problem.input_size,
         scope=request.scope,

@@ -82,6 +82,7 @@ class PlanFile:
             UsageError: the network is a file of code that was not named again.
         """
         from hwsearch.problem.request import Request
+        from searchspaces.ir import branches
 
         plan = self.plan
         size = (plan.input_height, plan.input_width)
@@ -94,6 +95,7 @@ class PlanFile:
             scale=plan.scale,
             arguments={} if self.model else plan.provenance.network_arguments,
             dropped=tuple(plan.dropped),
+            branches=branches.written(plan.branches),
             input_channels=tuple(plan.input_channels),
             value_range=plan.value_range,
             order=plan.order,

@@ -160,7 +160,7 @@ def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> PricedPlan
     request = dataclasses.replace(opened.request, **changes)  # type: ignore[arg-type]  # by the names of the fields
     if "target" not in changes:
         problem = pose(request)
-        if not changes.keys() & {"network", "weights", "scale", "arguments", "dropped"}:
+        if not changes.keys() & {"network", "weights", "scale", "arguments", "dropped", "branches"}:
             opened.check_weights(problem.network.weights_sha256)
         row = problem.space.plan(plan.weight_bits, plan.activation_bits)
         return price(problem, row, plan.name, opened.remarks, request)

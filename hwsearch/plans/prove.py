@@ -29,6 +29,7 @@ from hwsearch.quant.network import storage
 from hwsearch.quant.network.graph import QuantizedGraph
 from hwsearch.runs.plan_cache import Plans
 from searchspaces.data.scale import spelled
+from searchspaces.ir import branches
 from searchspaces.ir.graph import execute
 from searchspaces.space import PlanRow
 
@@ -127,6 +128,7 @@ def plan_of(
         network=network.name,
         scale=network.scale,
         dropped=list(network.dropped),
+        branches=branches.read(request.branches),
         input_channels=list(request.input_channels),
         value_range=request.value_range,
         order=request.order,

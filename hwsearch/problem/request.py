@@ -16,7 +16,7 @@ from searchspaces.networks import input_channels
 from searchspaces.scopes import Scope
 
 AUTO = ("auto",)
-"""What ``Request.dropped`` may be beside names: a search decides (see ``pipeline.left_out``)."""
+"""What ``Request.dropped`` and ``Request.branches`` may be beside names: a search decides (see ``pipeline.variants``)."""
 UNSIZED = ("whole", "auto")
 """What ``Request.tile`` may be beside a size."""
 
@@ -25,7 +25,8 @@ UNSIZED = ("whole", "auto")
 class Request:
     """One job, in the user's words.
 
-    ``dropped``: blocks that the network is to be without (see ``networks.adapted.blocks``), or ``AUTO``. ``task``: its name (see
+    ``dropped``: blocks that the network is to be without (see ``networks.adapted.blocks``), or ``AUTO``. ``branches``: low-rank
+    branches of its layers, as ``LAYER=RANK`` (see ``searchspaces.ir.branches``), or ``AUTO``. ``task``: its name (see
     ``searchspaces.tasks``), None: what the samples show. ``input_channels``: how what the network reads is made from a picture,
     where it is not the picture itself (see ``networks.input_channels``; numbers, not files). ``value_range``: what the network
     expects, where that is not 0..1 (see ``networks.adapted.value_range``); ``order``: of its colours, None or "rgb", "bgr".
@@ -49,6 +50,7 @@ class Request:
     target: Text = "jetson"
     images: Path | None = None
     dropped: tuple[Text, ...] = ()
+    branches: tuple[Text, ...] = ()
     task: Text | None = None
     input_channels: tuple[Text, ...] = ()
     value_range: Text | None = None

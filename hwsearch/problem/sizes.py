@@ -10,6 +10,7 @@ from hwsearch.problem import traced
 from hwsearch.problem.pictures import choose_task
 from hwsearch.problem.request import Request
 from searchspaces.data.scale import at_least, enlarged, scale_text
+from searchspaces.ir import branches
 from searchspaces.ir.graph import Graph
 from searchspaces.networks.registry import LoadedNetwork
 
@@ -30,13 +31,15 @@ _IN_MULTIPLES = (
 
 
 def sized(request: Request, network: LoadedNetwork, usual: tuple[int, int]) -> tuple[LoadedNetwork, Graph, tuple[int, int]]:
-    """The network, told which pictures it takes; its graph; and the height and width that it is priced for: those asked for, or
-    ``usual``. Where the graph is for one size, that is no more than ``ONE_SIZE``, and than all pictures of the request hold.
+    """The network, told which pictures it takes; its graph, with the branches that are asked for; and the height and width
+    that it is priced for: those asked for, or ``usual``. Where the graph is for one size, that is no more than ``ONE_SIZE``, and
+    than all pictures of the request hold.
 
     Masks or shapes in such a graph are made for the size that is priced. ``Graph.uncounted`` is to be looked at.
 
     Raises:
-        UsageError: the network takes multiples of something, and the size that is asked for is none.
+        UsageError: the network takes multiples of something, and the size that is asked for is none; or a layer cannot have the
+            branch that is asked for.
     """
     asked = request.input_size or network.size
     step = network.scale.denominator
@@ -68,7 +71,15 @@ def sized(request: Request, network: LoadedNetwork, usual: tuple[int, int]) -> t
             height, width = held
             graph = at(height, width)
         network = replace(network, remarks=(*network.remarks, _FOR_ONE_SIZE.format(network.name, height, width)))
-    return replace(network, only=graph.size, multiple=graph.multiple), graph, (height, width)
+    network = replace(network, only=graph.size, multiple=graph.multiple)
+    return network, branches.branched(graph, _ranks(request)), (height, width)
+
+
+def _ranks(request: Request) -> dict[str, int]:
+    """The branches that a request names. Raises UsageError beside a scope, whose layers would be others with them."""
+    if request.branches and request.scope != "all":
+        raise UsageError(f"--branches is for a search of all layers, not for the scope {request.scope}", "Leave one of them out.")
+    return branches.read(request.branches)
 
 
 def read_size(network: LoadedNetwork, height: int, width: int) -> tuple[int, int]:

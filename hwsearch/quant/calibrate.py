@@ -27,6 +27,7 @@ from hwsearch.quant.network.formats import TensorFormat, rounded
 from hwsearch.quant.network.graph import LayerIntegers, QuantizedGraph
 from hwsearch.quant.network.rewriting import AS_IT_IS, Numbers, Scales
 from hwsearch.quant.observations import Observations
+from hwsearch.quant.observe.moments import Moments
 from hwsearch.quant.weights.rounder import bias_of, columns_of, exchanged, multiplied
 from searchspaces.ir.graph import Graph, Node
 from searchspaces.space import PlanLike, SearchSpace
@@ -160,6 +161,11 @@ class Calibration:
             lambda group, scales: _reach(seen, group, scales),
             symmetric=self.space.symmetric_activations,
         )
+
+    @property
+    def moments(self) -> Mapping[str, Moments]:
+        """Second moments of what every layer of the network as it was traced reads, by its name."""
+        return self._seen.moments
 
     def made_by(self, plan_row: PlanLike) -> MadeBy:
         """Which method made each layer and tensor of a plan ``int[decisions]``, where the method is a mixture; else nothing."""

@@ -44,6 +44,7 @@ def entry(plan: Plan, fps: float | None) -> dict[str, Any]:
     return {
         "plan": plan.name,
         "dropped": plan.dropped,
+        "branches": plan.branches,
         "weight_bits": plan.weight_bits,
         "activation_bits": plan.activation_bits,
         "tiling": plan.tiling,

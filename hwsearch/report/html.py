@@ -97,6 +97,7 @@ def _content(results: Results, run_dir: Path) -> dict[str, Any]:
         "front": front,
         "long": any(len(text) > 28 for p in front for text in units.plan_bits(p.weight_bits, p.activation_bits)),
         "without": any(p.dropped for p in front),
+        "branches": any(p.branches for p in front),
         "tiled": any(p.tiling is not None for p in front),
         "energy": any(p.predicted.energy_j is not None for p in front),
         "int8_bytes": results.int8_weight_bytes,
@@ -132,8 +133,8 @@ def _glue(text: str) -> str:
 
 
 def _headline(results: Results, plan: Plan | None) -> str:
-    without = f" without {units.listing(plan.dropped)}" if plan is not None and plan.dropped else ""
-    where = f"{results.network} ×{scale_text(results.scale)}{without} on {results.device.title}"
+    rewritten = "" if plan is None else units.behind(units.rewritten(plan.dropped, plan.branches))
+    where = f"{results.network} ×{scale_text(results.scale)}{rewritten} on {results.device.title}"
     if plan is None:
         return f"{where}: no plan was found"
     quality = plan.measured.loss_db if plan.measured else plan.predicted.loss_db
@@ -155,8 +156,8 @@ def _summary(results: Results, plan: Plan | None) -> list[str]:
     role = f" ({' · '.join(roles)})" if roles else ""
     weights, activations = _widths(plan.weight_bits), _widths(plan.activation_bits)
     sentences.append(f"Recommended: {plan.name}{role}, with weights of {weights} and activations of {activations} bits.")
-    if plan.dropped:
-        sentences.append(f"Its network is without {units.listing(plan.dropped)}.")
+    if rewritten := units.rewritten(plan.dropped, plan.branches):
+        sentences.append(f"Its network is {rewritten}.")
     if plan.tiling is not None:
         sentences.append(
             f"It works through the picture by tiles of {plan.tiling.height}×{plan.tiling.width} pixels, with their halo "

@@ -18,7 +18,7 @@ import numpy as np
 from hwmodels.errors import FileError, UsageError
 from hwmodels.parts import plugins
 from hwsearch.documents import earlier, reading
-from hwsearch.documents.configuration import SCHEMA, Blocks, Configuration, Leg, Legs, Targets
+from hwsearch.documents.configuration import SCHEMA, Configuration, Leg, Legs, Rewritings, Targets
 from hwsearch.documents.files import jsonable
 from hwsearch.documents.results import Results
 from hwsearch.quality import chosen_proxy
@@ -267,9 +267,9 @@ def configuration(path: Path) -> Configuration:
     return _document(path, RUN, Configuration)
 
 
-def blocks(path: Path) -> Blocks:
+def blocks(path: Path) -> Rewritings:
     """``blocks.json`` of a run that decides about blocks, in the folder ``path``; ``FileError`` as for ``configuration``."""
-    return _document(path, BLOCKS, Blocks)
+    return _document(path, BLOCKS, Rewritings)
 
 
 def targets(path: Path) -> Targets:
@@ -303,7 +303,7 @@ def request_of(saved: Mapping[str, Any], path: Path) -> Request:
 def same_fields(saved: Configuration, path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a saved request (see ``Run.same``); ``path``: the run's folder."""
     ask_for_plugins(saved, path)
-    file = path / (TARGETS if isinstance(saved, Targets) else BLOCKS if isinstance(saved, Blocks) else RUN)
+    file = path / (TARGETS if isinstance(saved, Targets) else BLOCKS if isinstance(saved, Rewritings) else RUN)
     request = request_of(saved.request, file)
     names = earlier.with_request(saved.request).keys() - {"run_dir", "resume", *SHARING}
     before = {field.name: getattr(request, field.name) for field in fields(request) if field.name in names}

@@ -87,10 +87,11 @@ def find_plans(
         )
     scores = log.scores()
     origins = _origins([*scores], probes, solved.plans, uniforms, start)
-    return _searched(problem, tilings, budgets, scores, origins, checks, _front_checks(best, solved))
+    return _searched(request, problem, tilings, budgets, scores, origins, checks, _front_checks(best, solved))
 
 
 def _searched(
+    request: Request,
     problem: Problem,
     tilings: TilingOptions,
     budgets: Mapping[str, float],
@@ -117,8 +118,14 @@ def _searched(
         origins=origins,
         tilings=taken,
         methods=[score.method for score in scores.values()],
-        without=len(problem.network.dropped),
+        rewritten=_ending(request),
     )
+
+
+def _ending(request: Request) -> str:
+    """What names of plans of a rewritten network end in."""
+    dropped, branches = len(request.dropped), len(request.branches)
+    return (f"-without-{dropped}" if dropped else "") + (f"-branches-{branches}" if branches else "")
 
 
 def _losses(log: EvaluationLog, stage: Stage, plans: Sequence[PlanRow]) -> Iterator[float]:

@@ -24,7 +24,7 @@ class Search:
         front: rows of the non-dominated plans, by latency; ``picks``: role -> row.
         origins: row -> where its plan came from first.
         tilings: how the picture is cut under each plan; ``methods``: what it was measured with.
-        without: how many blocks the network lacks.
+        rewritten: what was done to the network, as names of plans end; empty: nothing.
     """
 
     checks: list[ProxyCheck]
@@ -37,11 +37,10 @@ class Search:
     origins: dict[int, Origin]
     tilings: list[PricedTiling]
     methods: list[str]
-    without: int = 0
+    rewritten: str = ""
 
     def names(self) -> dict[int, str]:
-        """Row -> plan name, for the front and whatever else was picked: numbered by latency; of a network without some of its
-        blocks with their number."""
-        ending = f"-without-{self.without}" if self.without else ""
+        """Row -> plan name, for the front and whatever else was picked: numbered by latency; of a rewritten network with
+        how many blocks it lacks and how many branches it has."""
         rows = sorted({*self.front, *self.picks.values()}, key=lambda r: (self.objectives.latency_s[r], self.losses[r], r))
-        return {row: f"plan-{number:02d}{ending}" for number, row in enumerate(rows, start=1)}
+        return {row: f"plan-{number:02d}{self.rewritten}" for number, row in enumerate(rows, start=1)}

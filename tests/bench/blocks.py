@@ -38,10 +38,11 @@ from hwsearch.quality.evaluate import Evaluator  # noqa: E402
 from hwsearch.quality.proxies import OUTPUT_SQNR, PROXIES  # noqa: E402
 from hwsearch.quant.calibrate import Calibration, calibrate  # noqa: E402
 from hwsearch.search import blocks as search  # noqa: E402
-from hwsearch.search import pareto  # noqa: E402
-from hwsearch.search.blocks import Block, Looks, Variant  # noqa: E402
+from hwsearch.search import pareto, variants  # noqa: E402
+from hwsearch.search.blocks import Block, Looks  # noqa: E402
 from hwsearch.search.propose import hypervolume_batch, uniform  # noqa: E402
 from hwsearch.search.rounds import ANCHORS, BATCH  # noqa: E402
+from hwsearch.search.variants import Rewriting, Variant  # noqa: E402
 from searchspaces.data import pictures  # noqa: E402
 from searchspaces.data.pictures import Pair  # noqa: E402
 from searchspaces.ir.graph import execute  # noqa: E402
@@ -66,9 +67,9 @@ class Bench:
     looks: int
 
 
-def prepare(given: argparse.Namespace) -> Bench:
-    """Measure what each block costs in quality, and pose the chain on the device."""
-    request = Request(
+def request_of(given: argparse.Namespace) -> Request:
+    """What is asked for, with all blocks."""
+    return Request(
         network=given.network,
         scale=given.scale,
         weights=given.folder / "weights" / f"{given.file}.safetensors",
@@ -78,6 +79,11 @@ def prepare(given: argparse.Namespace) -> Bench:
         weight_bits=given.weight_bits,
         activation_bits=given.activation_bits,
     )
+
+
+def prepare(given: argparse.Namespace) -> Bench:
+    """Measure what each block costs in quality, and pose the chain on the device."""
+    request = request_of(given)
     network = load_network(request)
     split = pictures.split(pictures.load_folder(given.folder / "photos" / "train"))
     crops = pictures.crops(
@@ -144,13 +150,13 @@ class Measured:
 def searched(networks: Sequence[Searched], evaluations: int, seed: int) -> list[Measured]:
     """Plans of all variants, measured in the order of what they promise beside what is measured; ``evaluations`` at most."""
     found = networks[0].anchors(max(1, evaluations // ANCHORS))[:evaluations]
-    ideal, reference = search.box([own.variant for own in networks], MOST_DB)
+    ideal, reference = variants.box([own.variant for own in networks], MOST_DB)
     while len(found) < evaluations:
         offered = []
         for own in networks:
             known = {one.plan: one.objectives[0] for one in found if one.variant is own.variant}
             rng = np.random.default_rng((seed, len(found)))
-            offered += [(own, plan, values) for plan, values in search.offered(own.variant, known, rng)]
+            offered += [(own, plan, values) for plan, values in variants.offered(own.variant, known, rng)]
         values = np.array([values for *_, values in offered]).reshape(-1, len(ideal))
         measured = np.array([one.objectives for one in found])
         picked = hypervolume_batch.pick(values, measured, ideal, reference, min(BATCH, evaluations - len(found)))
@@ -161,7 +167,7 @@ def searched(networks: Sequence[Searched], evaluations: int, seed: int) -> list[
     return found
 
 
-def variants(bench: Bench, low: Sequence[torch.Tensor], pairs: Sequence[Pair]) -> list[Searched]:
+def calibrated(bench: Bench, low: Sequence[torch.Tensor], pairs: Sequence[Pair]) -> list[Searched]:
     """The chain, calibrated on ``low``; damages are measured on ``pairs``."""
     found = []
     for names, problem in bench.problems.items():
@@ -170,12 +176,13 @@ def variants(bench: Bench, low: Sequence[torch.Tensor], pairs: Sequence[Pair]) -
         damage = PROXIES[OUTPUT_SQNR].measure(calibration, pairs, 0, None, bench.evaluator.task)
         lost_db = bench.evaluator.float_db - own.float_db
         damage = replace(damage, float_mse=own.float_mse)
-        variant = Variant(names, problem.space, [problem.table], damage, lost_db)
-        found.append(Searched(variant, _losses(bench.evaluator, calibration)))
+        variant = Variant(Rewriting(names), problem.space, [problem.table], damage, lost_db)
+        found.append(Searched(variant, losses(bench.evaluator, calibration)))
     return found
 
 
-def _losses(evaluator: Evaluator, calibration: Calibration) -> Callable[[PlanRow], float]:
+def losses(evaluator: Evaluator, calibration: Calibration) -> Callable[[PlanRow], float]:
+    """Plan -> what it loses, simulated."""
     return functools.cache(lambda plan: evaluator.score(lambda x: calibration.simulate(plan, x)).loss_db)
 
 
@@ -194,8 +201,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     drawn = pictures.crops(
         split.calibration, network.scale, network.channels, network.input_kind, count=CALIBRATED, size=given.crop, seed=0
     )
-    every = variants(bench, [crop.low for crop in drawn], drawn)
-    ideal, reference = search.box([own.variant for own in every], MOST_DB)
+    every = calibrated(bench, [crop.low for crop in drawn], drawn)
+    ideal, reference = variants.box([own.variant for own in every], MOST_DB)
     for seed in range(given.seeds):
         begun = time.perf_counter()
         without = searched(every[:1], given.evaluations, seed)
@@ -210,7 +217,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             "with": volume(having, ideal, reference),
             "plans_without": len(without),
             "plans_with": len(having),
-            "front": [{"dropped": one.variant.dropped, "objectives": one.objectives} for one in front],
+            "front": [{"dropped": one.variant.rewriting.dropped, "objectives": one.objectives} for one in front],
             "front_without": [
                 one.objectives
                 for one, kept in zip(without, pareto.non_dominated(np.array([w.objectives for w in without])), strict=True)
@@ -220,8 +227,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         rows.append(row)
         print(
             f"seed {seed}: without {row['without']:.4f} ({len(without)} plans), with {row['with']:.4f} ({len(having)} plans and "
-            f"{bench.looks} looks), {sum(bool(one.variant.dropped) for one in front)} of {len(front)} plans of the front lack a "
-            f"block, {time.perf_counter() - begun:.0f} s",
+            f"{bench.looks} looks), {sum(bool(one.variant.rewriting) for one in front)} of {len(front)} plans of the front lack "
+            f"a block, {time.perf_counter() - begun:.0f} s",
             flush=True,
         )
     gains = np.array([row["with"] - row["without"] for row in rows])
@@ -242,8 +249,8 @@ def _float(bench: Bench, problem: Problem) -> float:
     return Evaluator(lambda x: execute(problem.graph, x), bench.evaluator.pairs, bench.evaluator.task).float_db
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Those of this command."""
     parser.add_argument("folder", type=Path, help="holds weights/ and photos/train")
     parser.add_argument("--network", default="pan")
     parser.add_argument("--scale", type=int, default=4)
@@ -258,6 +265,11 @@ def main() -> None:
     parser.add_argument("--weight-bits", type=int, nargs="+", default=None, help="by default all that the device offers")
     parser.add_argument("--activation-bits", type=int, nargs="+", default=None)
     parser.add_argument("--out", type=Path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     document = run(given)

@@ -50,6 +50,7 @@ def compare(
     value_range: options.ValueRange = None,
     order: options.Order = None,
     drop: options.Drop = None,
+    branches: options.Branches = None,
     images: options.Images = None,
     task: options.TaskName = None,
     input_size: options.Input = None,
@@ -105,7 +106,7 @@ def compare(
     from hwsearch.quality import chosen_proxy
 
     fields: dict[str, Any] = notations.network_fields(
-        network, model, weights, scale, arg, drop, input_channels, value_range, order
+        network, model, weights, scale, arg, drop, branches, input_channels, value_range, order
     )
     fields |= notations.given(
         {

@@ -47,6 +47,7 @@ def estimate(
     value_range: options.ValueRange = None,
     order: options.Order = None,
     drop: options.Drop = None,
+    branches: options.Branches = None,
     input_size: options.Input = None,
     fps: options.Fps = None,
     tile: options.Tile = None,
@@ -71,6 +72,7 @@ def estimate(
                 "--scale": scale,
                 "--arg": arg,
                 "--drop": drop,
+                "--branches": branches,
                 "--fps": fps,
                 "--tile": tile,
                 "--halo": halo,
@@ -83,7 +85,7 @@ def estimate(
         inspect.show(Path(model), target or DEFAULT_TARGET, size, Terminal(as_json, quiet), opinion, channels)
         return
     fields: dict[str, Any] = notations.network_fields(
-        network, model, weights, scale, arg, drop, input_channels, value_range, order
+        network, model, weights, scale, arg, drop, branches, input_channels, value_range, order
     )
     fields |= notations.given(
         {

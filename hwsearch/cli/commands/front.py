@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from hwsearch.documents.configuration import LeftOut
+    from hwsearch.documents.configuration import Rewritten
     from hwsearch.documents.plan import Plan
     from hwsearch.plans.choose_again import Candidate, ChosenAgain
 
@@ -81,33 +81,36 @@ def front(
         return
     from hwsearch.plans import choose_again
 
-    network: LeftOut | None = None
+    network: Rewritten | None = None
     with terminal.progress() as progress:
         with progress.stage("choosing again", 1):
             if (run / BLOCKS).is_file():
-                from hwsearch.pipeline import left_out
+                from hwsearch.pipeline import variants
 
-                network, picked = left_out.pick(run, limits, named)
+                network, picked = variants.pick(run, limits, named)
             else:
                 picked = choose_again.pick(Run(run, named), limits)
         written = None if out is None else choose_again.write(picked, out, progress)
     told = choose_again.document(picked, written)
-    told |= {} if network is None else {"dropped": network.blocks, "lost_db": network.lost_db}
+    told |= {} if network is None else {"dropped": network.blocks, "branches": network.branches, "lost_db": network.lost_db}
 
     def show(screen: Console) -> None:
         _print_chosen(picked, written, out, screen)
-        if network is not None and network.blocks:
+        if network is not None and (network.blocks or network.branches):
             _print_network(network, screen)
 
     terminal.show(told, show)
 
 
-def _print_network(network: LeftOut, screen: Console) -> None:
+def _print_network(network: Rewritten, screen: Console) -> None:
     from hwsearch.documents import units
 
+    against = (
+        f", which loses {units.loss(network.lost_db)} in floating point against the whole one; losses above are against what is "
+        "left of it, and so is the budget on the loss"
+    )
     screen.print(
-        f"The plan is of the network without {units.listing(network.blocks)}, which loses {units.loss(network.lost_db)} in "
-        "floating point against the whole one; losses above are against what is left of it, and so is the budget on the loss."
+        f"The plan is of the network {units.rewritten(network.blocks, network.branches)}{against if network.blocks else ''}."
     )
 
 

@@ -89,6 +89,7 @@ def compare(
     value_range: options.ValueRange = None,
     order: options.Order = None,
     drop: options.Drop = None,
+    branches: options.Branches = None,
     images: options.Images = None,
     task: options.TaskName = None,
     input_size: options.Input = None,
@@ -141,7 +142,7 @@ def compare(
       hwsearch methods compare --network imdn --scale 4 --weights imdn.pth --scope not-first-last --method ptq4sr --method mse
     """
     fields: dict[str, Any] = notations.network_fields(
-        network, model, weights, scale, arg, drop, input_channels, value_range, order
+        network, model, weights, scale, arg, drop, branches, input_channels, value_range, order
     )
     fields |= notations.given(
         {
@@ -172,7 +173,7 @@ def _render(found: MethodComparison, screen: Console) -> None:
 
     screen.print(
         bold(
-            network_text(found.network, found.scale) + (f" without {', '.join(found.dropped)}" if found.dropped else ""),
+            network_text(found.network, found.scale) + units.behind(units.rewritten(found.dropped, found.branches)),
             f", floating point {found.float_db:.2f} dB, {found.second_name} {found.float_second:.4f}, "
             f"{len(found.pictures)} pictures that no method saw, scope {found.scope}, priced on {found.target}"
             + (" for {1}x{0} pixels".format(*found.input_size) if found.input_size else "")

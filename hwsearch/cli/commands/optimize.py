@@ -35,6 +35,7 @@ def optimize(
     model: options.Model = None,
     arg: options.Arg = None,
     drop: options.DropAuto = None,
+    branches: options.BranchesAuto = None,
     images: options.Images = None,
     task: options.TaskName = None,
     input_channels: options.InputChannels = None,
@@ -94,7 +95,7 @@ def optimize(
       hwsearch optimize --target stm32h743 --input 180x320
       hwsearch optimize --target jetson --target ethos-u55-128 --target snapdragon-8gen3-hexagon
       hwsearch optimize --network edsr --target stm32h743 --input 24x32 --scope body --equal-bits 4 --activation-bits 8
-      hwsearch optimize --network pan --scale 4 --weights pan.pth --target hexagon --drop auto
+      hwsearch optimize --network pan --scale 4 --weights pan.pth --target hexagon --drop auto --branches auto
       hwsearch optimize --model my_net.py:build --weights w.pth --scale 2 --target ./my_board.toml
     """
     from hwsearch.problem import budgets
@@ -102,7 +103,7 @@ def optimize(
     several = [str(notations.read_target(name)) for name in target] if target and len(target) > 1 else []
 
     fields: dict[str, Any] = notations.network_fields(
-        network, model, weights, scale, arg, drop, input_channels, value_range, order
+        network, model, weights, scale, arg, drop, branches, input_channels, value_range, order
     )
     fields |= notations.given(
         {
@@ -153,9 +154,9 @@ def _saved(run: Path, several: list[str], given: dict[str, Any]) -> tuple[list[s
         several = [given.pop("target")] if "target" in given else several
         several, fields = several_devices.saved(run, several, given)
     elif (run / BLOCKS).is_file():
-        from hwsearch.pipeline import left_out
+        from hwsearch.pipeline import variants
 
-        fields = left_out.saved(run, given)
+        fields = variants.saved(run, given)
     else:
         fields = Run(run).same(given)
     return several, fields | {"run_dir": run.resolve(), "resume": True}
@@ -171,18 +172,19 @@ def _search(several: list[str], fields: dict[str, Any], terminal: Terminal) -> N
         from hwsearch.pipeline import several_devices
         from hwsearch.problem.request import AUTO
 
-        if fields.get("dropped") == AUTO:
-            raise UsageError("--drop auto searches for one device", "Give one --target, or name the blocks to drop.")
+        for option, field, what in (("--drop", "dropped", "blocks to drop"), ("--branches", "branches", "branches")):
+            if fields.get(field) == AUTO:
+                raise UsageError(f"{option} auto searches for one device", f"Give one --target, or name the {what}.")
         with terminal.progress() as progress:
             runs = several_devices.optimize(several, pipeline.Request(**fields), progress)
         terminal.show(several_devices.document(runs), lambda screen: summary.render_targets(runs, screen))
         _end([plan for results in runs.results.values() for plan in results.unproven])
         return
-    from hwsearch.pipeline import left_out
+    from hwsearch.pipeline import variants
 
     with terminal.progress() as progress:
         request = pipeline.Request(**fields)
-        results = (left_out.optimize if left_out.asked(request) else pipeline.optimize)(request, progress)
+        results = (variants.optimize if variants.asked(request) else pipeline.optimize)(request, progress)
     terminal.show(document.document(results), lambda screen: summary.render(results, screen))
     _end(results.unproven)
 

@@ -53,6 +53,7 @@ def compare(
     value_range: options.ValueRange = None,
     order: options.Order = None,
     drop: options.Drop = None,
+    branches: options.Branches = None,
     images: options.Images = None,
     task: options.TaskName = None,
     input_size: options.Input = None,
@@ -84,7 +85,7 @@ def compare(
       hwsearch proxies compare --network vdsr --scale 2 --weights vdsr_y.safetensors --probes 60 --out vdsr.json
     """
     fields: dict[str, Any] = notations.network_fields(
-        network, model, weights, scale, arg, drop, input_channels, value_range, order
+        network, model, weights, scale, arg, drop, branches, input_channels, value_range, order
     )
     fields |= notations.given(
         {

@@ -54,11 +54,11 @@ def _print_explanation(explanation: Explanation, screen: Console) -> None:
 
     plan, price = explanation.plan, explanation.price
     layers = {row.name: row for row in price.layers}
-    without = f" without {units.listing(plan.dropped)}" if plan.dropped else ""
+    rewritten = units.behind(units.rewritten(plan.dropped, plan.branches))
     screen.print(
         bold(
             plan.name,
-            f": {network_text(plan.network, plan.scale)}{without} on {plan.target}, "
+            f": {network_text(plan.network, plan.scale)}{rewritten} on {plan.target}, "
             f"{units.seconds(price.latency_s)}, {units.bytes_(price.weight_bytes)} of weights, "
             f"{units.bytes_(price.peak_activation_bytes)} at the peak, energy {units.joules(price.energy_j)}, "
             f"loses {units.loss(plan.predicted.loss_db)} ({plan.predicted.loss_is})",

@@ -36,7 +36,7 @@ def test_the_document_has_the_published_shape(results: Results) -> None:
     assert {"quality_db", "weight_bytes"} <= set(document["reference"])
     for entry in document["front"]:
         assert set(entry) == {
-            *("plan", "file", "dropped", "weight_bits", "activation_bits"),
+            *("plan", "file", "dropped", "branches", "weight_bits", "activation_bits"),
             *("tiling", "predicted", "counted", "headroom", "measured", "unproven"),
         }
         assert entry["predicted"].pop("loss_is") == "simulated"

@@ -18,7 +18,7 @@ class Document(BaseModel):
         ("exact", Origin(FoundBy.EXACT)),
         ("widths of the file", Origin(FoundBy.FILE)),
         ("uniform W8A8", Origin(FoundBy.UNIFORM, "W8A8")),
-        ("one width, W8A8", Origin(FoundBy.UNIFORM_WITHOUT_BLOCKS, "W8A8")),
+        ("one width, W8A8", Origin(FoundBy.UNIFORM_REWRITTEN, "W8A8")),
         ("picked again, predicted", Origin(FoundBy.CHOSEN_AGAIN, "predicted")),
         ("exactly", Origin(None, "exactly")),
         ("", Origin(None)),

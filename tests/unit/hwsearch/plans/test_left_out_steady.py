@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hwsearch.documents.configuration import Blocks, LeftOut
+from hwsearch.documents.configuration import Rewritings, Rewritten
 from hwsearch.documents.files import write_json
 from hwsearch.pipeline import block_losses, joined
 from hwsearch.problem.network import found_network
@@ -66,7 +66,7 @@ def test_a_network_that_blows_up_on_a_crop_is_passed_over(light: float, blows_up
 
 
 def test_what_blows_up_is_written_down_and_read_back(tmp_path: Path) -> None:
-    known = Blocks(schema_version=1, request={}, looks={"a": 0.1, "b": None}, networks={"whole": _none()})
+    known = Rewritings(schema_version=1, request={}, looks={"a": 0.1, "b": None}, networks={"whole": _none()})
     write_json(tmp_path / reader.BLOCKS, known)
     assert reader.blocks(tmp_path).looks == {"a": 0.1, "b": None}
     said = joined._about(known, {}, [])
@@ -74,5 +74,5 @@ def test_what_blows_up_is_written_down_and_read_back(tmp_path: Path) -> None:
     assert "Without b the network blows up" in said[0]
 
 
-def _none() -> LeftOut:
-    return LeftOut(blocks=[], lost_db=0.0, evaluations=0, probes=0)
+def _none() -> Rewritten:
+    return Rewritten(blocks=[], lost_db=0.0, evaluations=0, probes=0)

@@ -10,7 +10,8 @@ import pytest
 from hwmodels import cost
 from hwmodels.device import catalogue
 from hwsearch.quality.damage import Damage
-from hwsearch.search.blocks import Block, Looks, Variant, box, chain, offered, shares
+from hwsearch.search.blocks import Block, Looks, chain
+from hwsearch.search.variants import Rewriting, Variant, box, offered, shares
 from searchspaces.networks.cnn.edsr import EDSR
 from searchspaces.space import build_space, matrix
 from searchspaces.tracing.trace import to_workload, trace
@@ -80,7 +81,7 @@ def variant(dropped: tuple[str, ...], blocks: int, lost_db: float) -> Variant:
     noise = np.where(space.allowed, 4.0 ** -np.arange(space.allowed.shape[1]), 0.0)
     damage = Damage("made", noise, FLOAT_MSE, 0, ("x",), 0.0, forward_passes=0)
     table = cost.lower(device, to_workload(graph, 32, 32), space)
-    return Variant(dropped, space, [table], damage, lost_db)
+    return Variant(Rewriting(dropped), space, [table], damage, lost_db)
 
 
 def test_plans_are_offered_with_the_prices_of_their_own_network() -> None:

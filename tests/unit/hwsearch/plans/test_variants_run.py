@@ -20,8 +20,8 @@ from hwsearch.cli import main
 from hwsearch.documents.plan import Plan
 from hwsearch.documents.reading import read_json
 from hwsearch.documents.results import Results
-from hwsearch.pipeline import left_out
 from hwsearch.pipeline import optimize as pipeline
+from hwsearch.pipeline import variants
 from hwsearch.plans import plan_file
 from hwsearch.runs import run as reader
 from hwsearch.runs.run import Run
@@ -185,9 +185,9 @@ def test_a_finished_run_is_not_taken_for_another(folder: Path, results: Results)
     run = folder / "run"
     asked = reader.request_of(reader.blocks(run).request, run / "blocks.json")
     again = replace(asked, model=named(folder)[1], run_dir=run, resume=True)
-    assert left_out.optimize(again) == results
+    assert variants.optimize(again) == results
     with pytest.raises(UsageError, match="seed"):
-        left_out.optimize(replace(again, seed=again.seed + 1))
+        variants.optimize(replace(again, seed=again.seed + 1))
 
 
 def test_whoever_stops_a_run_is_told_its_folder(
@@ -196,7 +196,7 @@ def test_whoever_stops_a_run_is_told_its_folder(
     def stop(*given: Any) -> Results:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(left_out.pipeline, "optimize", stop)
+    monkeypatch.setattr(variants.pipeline, "optimize", stop)
     assert main([*words(folder), "--out", str(tmp_path / "run"), "--quiet"]) == 130
     assert f"--resume {tmp_path / 'run'}" in capsys.readouterr().err
 
@@ -221,4 +221,4 @@ def test_a_budget_that_only_a_smaller_network_meets(folder: Path, results: Resul
     plan = next(plan for plan in again.front if plan.name == again.chosen["budget"])
     assert plan.dropped
     assert plan.predicted.latency_s <= limit
-    assert pipeline.Request(dropped=("auto",)).dropped == left_out.AUTO
+    assert pipeline.Request(dropped=("auto",)).dropped == variants.AUTO
