@@ -5,11 +5,11 @@ branches), too. Hypervolume at equal evaluations, several seeds.
 
 All arms are searched by the same code (``blocks.searched``): plans of all fronts compete for being measured by the volume that
 they promise. "bits" is the network as it is, by the method ``--plain``. "methods" has a front for each of ``--methods``, too, of
-which ``a+b`` decides layer by layer. "branches" has those fronts of the sets of low-rank branches that ``--branches auto`` would
-look at, too, and "rewritten" of the chain of smaller networks as well. A look at the network without a block counts as an
-evaluation, as in ``blocks``; what branches promise follows from weights and from what layers read, and is none. The seed draws
-what plans are proposed; the calibration is one. The volume is a share of the box between no loss at the least price of any of the
-networks, and ``MOST_DB`` at the price of the widest plan; losses are simulated, on crops that nothing was calibrated on.
+which ``a+b`` decides layer by layer. "rewritten" has those fronts of the sets of low-rank branches that ``--branches auto`` would
+look at, and of the chain of smaller networks, too. A look at the network without a block counts as an evaluation, as in
+``blocks``; what branches promise follows from weights and from what layers read, and is none. The seed draws what plans are
+proposed; the calibration is one. The volume is a share of the box between no loss at the least price of any of the networks, and
+``MOST_DB`` at the price of the widest plan; losses are simulated, on crops that nothing was calibrated on.
 """
 
 from __future__ import annotations
@@ -127,7 +127,6 @@ def _searched(given: argparse.Namespace, bench: blocks.Bench, arms: Sequence[Arm
     fields = {
         "bits": ([arm for arm in as_it_is if arm.method == given.plain], 0),
         "methods": (as_it_is, 0),
-        "branches": ([arm for arm in arms if not arm.searched.variant.rewriting.dropped], 0),
         "rewritten": (list(arms), bench.looks),
     }
     method_of = {id(arm.searched.variant): arm.method for arm in arms}
@@ -181,8 +180,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     blocks.add_options(parser)
     parser.set_defaults(target="stm32n6", evaluations=40)
-    parser.add_argument("--plain", default="output_noise", help="the method of bits alone")
-    parser.add_argument("--methods", nargs="*", default=["mse+gptq"], help="others that plans may be by")
+    parser.add_argument("--plain", default="mse", help="the method of bits alone")
+    parser.add_argument("--methods", nargs="*", default=["output_noise", "mse+gptq"], help="others that plans may be by")
     parser.add_argument("--calibrated", type=int, default=blocks.CALIBRATED, help="crops that are calibrated on")
     given = parser.parse_args()
     torch.set_num_threads(1)
