@@ -13,35 +13,42 @@ for an output as if ``visit_depth`` more products were summed. Depthwise layers 
 No Winograd or FFT: ONNX Runtime uses neither.
 
 Work per element is added: finishing an output (bias, requantization), element-wise arithmetic, copies, pixel shuffles (strided
-copies), transposes, a slope that the kernel cannot fuse, a look-up, normalization and softmax as wholes (several operations each
-in a file), conversions of layout, and those of the network's own input and output (codes from and to floats). All of it overlaps
-with DRAM traffic; the call of each layer does not. The form was found by timing one-layer networks in ONNX Runtime (`hwsearch
-devices calibrate host` times them again and fits the constants).
+copies), transposes, a slope that the kernel cannot fuse, a look-up, normalization and softmax as wholes, conversions of layout,
+and those of the network's own input and output; what a layer has of each tells ``onnxruntime_work``. A layer whose tensors are
+too large for the core's own cache waits for the last one, besides. Patches of codes are gathered for a whole picture at once, and
+what of them the last cache does not keep is written to DRAM and read again. Other traffic with DRAM overlaps with work; the call
+of each layer does not. The form was found by timing one-layer networks in ONNX Runtime (`hwsearch devices calibrate host` times
+them again and fits the constants) and by its profiles of whole networks.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from hwmodels.classes import onnxruntime_float
+from hwmodels.classes.onnxruntime_work import SECONDS, Counted, Same, counted
 from hwmodels.classes.registry import HardwareClass, Question
 from hwmodels.compiled import compiled
 from hwmodels.device.device import Device
 from hwmodels.device.sections.cpu import Cpu, CpuKernels
+from hwmodels.device.values import Quantity
 from hwmodels.numbers import Precision
 from hwmodels.pricing.columns import CONV, DEPTHWISE, Choices, Columns, Ports, Terms
 from hwmodels.pricing.memory import transfer
-from hwmodels.workload import Contract, Layer, Map, Move, Reduce, Workload
+from hwmodels.workload import Workload
+
+NEAR_BYTES = float(1 << 20)
+"""Bytes of a layer's tensors that a core's own cache hands over as fast as they are worked on: the second level has 1 to 2 MiB in
+the cores of present servers and desktops. The rest passes the last level, the device's on-chip memory."""
 
 
 class CpuConstants(NamedTuple):
-    """Arrays by (weight, input) width, ``float64[nW, nA]``: vectors and their cost. ``products float64[L, nW, nA]``:
-    multiply-accumulates in the time of matrix products, 0 for other layers; ``elements_s``, likewise: seconds of work per element
-    of each layer; ``layer_s``: seconds per layer call."""
+    """Arrays by (weight, input) width, ``float64[nW, nA]``: vectors and their cost. By layer too, ``float64[L, nW, nA]``:
+    ``products``, multiply-accumulates in the time of matrix products, 0 for other layers; ``elements_s``, seconds of work per
+    element; ``patches``, values that are gathered as a whole before they are multiplied; ``idle``, whether nothing is moved;
+    ``done``, whether a neighbour does it all. ``layer_s``: seconds per layer call; ``cache_bytes``: of the last cache."""
 
     lanes: np.ndarray
     shared_vectors: np.ndarray
@@ -51,21 +58,30 @@ class CpuConstants(NamedTuple):
     depthwise: np.ndarray
     products: np.ndarray
     elements_s: np.ndarray
+    patches: np.ndarray
+    idle: np.ndarray
+    done: np.ndarray
     layer_s: float
+    cache_bytes: float
 
 
 def constants(device: Device, workload: Workload, native: list[list[Precision]]) -> CpuConstants:
     """Constants of ``device`` for the choices that ``native[w][a]`` executes."""
     cpu = device.own(Cpu)
     known = {str(precision): cpu.kernels.get(str(precision), CpuKernels()) for row in native for precision in row}
+    floats = {str(precision): precision.is_float for row in native for precision in row}
+    work = {
+        key: counted(Same(workload), kernel.lanes.value, _has_blocks(kernel), not floats[key]) for key, kernel in known.items()
+    }
 
     def table(name: str) -> np.ndarray:
         return np.array([[float(getattr(known[str(precision)], name)) for precision in row] for row in native])
 
-    def by_layer(value: Callable[[Workload, CpuKernels], list[float]]) -> np.ndarray:
-        each = {key: value(workload, kernel) for key, kernel in known.items()}
+    def by_layer(value: Callable[[CpuKernels, Counted], np.ndarray]) -> np.ndarray:
+        each = {key: value(kernel, work[key]) for key, kernel in known.items()}
         return np.ascontiguousarray(np.moveaxis(np.array([[each[str(precision)] for precision in row] for row in native]), 2, 0))
 
+    cache = device.memory["onchip"].bytes if "onchip" in device.memory else None
     return CpuConstants(
         lanes=table("lanes"),
         shared_vectors=table("shared_vectors"),
@@ -73,65 +89,26 @@ def constants(device: Device, workload: Workload, native: list[list[Precision]])
         blocked_inputs=table("blocked_inputs"),
         visit_taps=table("visit_taps"),
         depthwise=table("depthwise"),
-        products=by_layer(_product_macs),
-        elements_s=by_layer(_elements_s),
+        products=by_layer(lambda kernel, of: (of.products + of.outputs * kernel.visit_depth.value) / kernel.product.value),
+        elements_s=by_layer(lambda kernel, of: _seconds(kernel) @ of.elements),
+        patches=by_layer(lambda kernel, of: of.patches * (kernel.tap_s.value > 0)),
+        idle=by_layer(lambda kernel, of: of.idle),
+        done=by_layer(lambda kernel, of: of.done),
         layer_s=device.overhead.layer_s.value,
+        cache_bytes=cache.value if cache is not None else np.inf,
     )
 
 
-def _layer_elements_s(workload: Workload, layer: Layer, kernel: CpuKernels) -> float:
-    """Seconds of work per element in one layer, the network's input and output included where it reads or writes them."""
-    inputs, output = [workload.tensors[i] for i in layer.inputs], workload.tensors[layer.output]
-    ends = sum(t.elements for t in inputs if t.producer < 0) + (0 if output.readers else output.elements)
-    seconds = ends * kernel.convert_s.value
-    read, written = sum(t.elements for t in inputs), output.elements
-    match layer.work:
-        case Contract(kernel=(rows, columns)):
-            taps = rows * columns
-            if taps > 1 and not layer.channelwise:
-                seconds += output.height * output.width * taps * kernel.tap_s.value
-            seconds += written * kernel.output_s.value
-            if layer.finish not in ("none", "clamp"):
-                seconds += written * kernel.slope_s.value
-        case Move(how="transpose" | "gather"):
-            seconds += written * (kernel.transpose_s or kernel.shuffle_s).value
-        case Move(how="view"):
-            pass
-        case Move(how="shuffle" | "resize"):
-            seconds += written * kernel.shuffle_s.value
-        case Move():
-            seconds += written * kernel.copy_s.value
-        case Map(function="function"):
-            seconds += written * kernel.lookup_s.value
-        case Map():  # sums, products, and functions that are a comparison and a product
-            seconds += max(read, written) * kernel.elementwise_s.value
-        case Reduce(passes=passes, keeps=keeps, function=function):
-            whole = kernel.softmax_s if function == "function" else kernel.normalize_s
-            a_pass = kernel.elementwise_s.value * passes
-            seconds += max(read, written) * (whole.value if keeps and whole else a_pass)
-    return seconds
+def _has_blocks(kernel: CpuKernels) -> bool:
+    return bool(kernel.blocked_inputs and kernel.layout_s)
 
 
-def _product_macs(workload: Workload, kernel: CpuKernels) -> list[float]:
-    """Multiply-accumulates that convolutions would do in the time of every matrix product: with columns padded to whole vectors,
-    and ``visit_depth`` more for each output, at the fraction of the rate that products reach; 0 for other layers."""
-    found = []
-    for layer in workload.layers:
-        output, lanes = workload.tensors[layer.output], kernel.lanes.value
-        padded = output.elements / output.channels * math.ceil(output.channels / lanes) * lanes
-        depth = layer.work.depth + kernel.visit_depth.value if isinstance(layer.work, Contract) and layer.product else 0.0
-        found.append(padded * depth / kernel.product.value)
-    return found
-
-
-def _elements_s(workload: Workload, kernel: CpuKernels) -> list[float]:
-    """Seconds of work per element in every layer, conversions of layout included."""
-    own = [_layer_elements_s(workload, layer, kernel) for layer in workload.layers]
-    if not (kernel.blocked_inputs and kernel.layout_s):
-        return own
-    found = onnxruntime_float.executed(workload, round(kernel.lanes.value))
-    changes = [sum(workload.tensors[i].elements for i in rows) * kernel.layout_s.value for rows in found.converted]
-    return [change + (0.0 if fused else s) for change, fused, s in zip(changes, found.fused, own, strict=True)]
+def _seconds(kernel: CpuKernels) -> np.ndarray:
+    """The constants ``SECONDS``; of those that a device does not state, what stands for them."""
+    twice = Quantity(value=2 * kernel.elementwise_s.value)  # two passes
+    instead = {"layout_s": Quantity(value=0.0), "transpose_s": kernel.shuffle_s, "normalize_s": twice, "softmax_s": twice}
+    stated = {name: getattr(kernel, name) for name in SECONDS}
+    return np.array([float(instead[name] if value is None else value) for name, value in stated.items()])
 
 
 @compiled
@@ -165,25 +142,31 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: CpuConstants
                 macs = 0.0
                 if op == DEPTHWISE:
                     padded = np.ceil(columns.cout[layer] / device.lanes[w, a]) * device.lanes[w, a]
-                    macs = pixels * taps * padded / device.depthwise[w, a]
+                    macs = pixels * (taps + device.visit_taps[w, a]) * padded / device.depthwise[w, a]
                 elif device.products[layer, w, a] > 0:
                     macs = device.products[layer, w, a]
                 elif op == CONV:
                     macs = dense_macs(columns, layer, w, a, device)
                 compute = macs * choices.s_per_mac[w, a] + device.elements_s[layer, w, a]
+                gathered = device.patches[layer, w, a] * choices.tensor_bytes[a]
+                compute += 2 * max(gathered - device.cache_bytes, 0.0) * ports.dram_s_per_byte  # written and read again
+                moved = 1.0 - device.idle[layer, w, a]
+                call = device.layer_s * (1.0 - device.done[layer, w, a])
                 for b in range(widths):
                     read, written = choices.tensor_bytes[a], choices.tensor_bytes[b]
                     weight, activation, together = transfer(
-                        columns.read[layer] * read + columns.written[layer] * written,
-                        choices.offchip_read[layer, a] * read + choices.offchip_written[layer, b] * written,
+                        0.0,
+                        moved * (choices.offchip_read[layer, a] * read + choices.offchip_written[layer, b] * written),
                         choices.weight_bytes[layer, w, a],
                         ports,
                     )
+                    through = moved * (columns.read[layer] * read + columns.written[layer] * written)
+                    near = max(through - NEAR_BYTES, 0.0) * ports.onchip_s_per_byte
                     terms.compute_s[layer, w, a, b] = compute
                     terms.weight_s[layer, w, a, b] = weight
-                    terms.activation_s[layer, w, a, b] = activation
-                    terms.overhead_s[layer, w, a, b] = device.layer_s
-                    terms.latency_s[layer, w, a, b] = max(compute, together) + device.layer_s
+                    terms.activation_s[layer, w, a, b] = max(activation, near)
+                    terms.overhead_s[layer, w, a, b] = call
+                    terms.latency_s[layer, w, a, b] = max(compute + near, together) + call
 
 
 class _Cpu(HardwareClass):

@@ -25,17 +25,18 @@ ALIGNED = 4
 
 class Executed(NamedTuple):
     """``converted [L]``: the tensors that are brought into the other layout for each layer; ``fused [L]``: whether a layer is
-    done by its neighbour."""
+    done by its neighbour; ``planes [L]``: whether it is a convolution of planes, which gathers patches for a matrix product."""
 
     converted: list[tuple[int, ...]]
     fused: list[bool]
+    planes: list[bool]
 
 
 def executed(workload: Workload, lanes: int) -> Executed:
     """What becomes of a network where blocks have ``lanes`` channels. It is given planes, and gives planes back."""
     origin: dict[int, int] = {}  # of tensors in blocks: the tensor whose size they have, as far as ONNX Runtime follows it
     done = set[int]()
-    converted, fused = [], []
+    converted, fused, planes = [], [], []
     for layer in workload.layers:
         convolves = _convolves_blocks(workload, layer, lanes)
         keeps = not convolves and _keeps_blocks(workload, layer, lanes, origin)
@@ -54,7 +55,8 @@ def executed(workload: Workload, lanes: int) -> Executed:
                 same = layer.stride == 1 and output.height == workload.tensors[first].height
                 origin[layer.output] = origin.get(first, first) if same else layer.output
         converted.append(tuple(changed))
-    return Executed(converted, fused)
+        planes.append(isinstance(layer.work, Contract) and not layer.product and not convolves)
+    return Executed(converted, fused, planes)
 
 
 def _ends_in_sum(workload: Workload, tensor: int) -> bool:
@@ -82,7 +84,7 @@ def _convolves_blocks(workload: Workload, layer: Layer, lanes: int) -> bool:
     if groups == 1:
         return inputs < lanes or inputs % ALIGNED == 0
     if inputs == 1 and outputs == groups:
-        return outputs % lanes == 0
+        return True  # filled up to whole blocks
     return inputs % lanes == 0 and (outputs // groups) % lanes == 0
 
 

@@ -2,11 +2,12 @@
 
 Assumptions. A stored tensor has whole bytes per element (8-bit runtimes keep 4-bit codes in bytes) unless the device computes
 on narrower activations natively and packs by bits. A tensor stays on chip when everything alive during its life, taken at its
-own width, fits there; the network's input and output always pass the external memory. No layer works in place. Where a compiler
-fills the scratchpad of an NPU with an effective rate, it keeps the share of a tensor that fits and spills the rest; a cache
-(GPU, CPU) that is walked through in order keeps nothing of what is too large for it. Some runtimes compose PReLU and LeakyReLU
-of two convolutions and a maximum, which stores the weights twice and keeps more feature maps alive. Where the planner of the
-runtime is known (``planner`` in the device file), the peak is what it lays out (``arena``), and live ranges are a lower bound.
+own width, fits there; the network's input and output always pass the external memory. No layer works in place. Where a
+compiler fills the scratchpad of an NPU with an effective rate, it keeps the share of a tensor that fits and spills the rest,
+and so do the caches of processors (as timed); a GPU's cache that is walked through in order keeps nothing of what is too large
+for it. Some runtimes compose PReLU and LeakyReLU of two convolutions and a maximum, which stores the weights twice and keeps
+more feature maps alive. Where the planner of the runtime is known (``planner`` in the device file), the peak is what it lays
+out (``arena``), and live ranges are a lower bound.
 """
 
 from __future__ import annotations

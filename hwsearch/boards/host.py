@@ -20,19 +20,20 @@ from hwmodels.fitting import constants as free_constants
 from hwmodels.fitting.constants import Fit, Measurement
 from hwmodels.numbers import Precision
 from hwmodels.workload import Workload
-from hwsearch.boards.runtime import FP32, INT8, latencies
+from hwsearch.boards.runtime import FP32, INT8, block_channels, latencies
 from hwsearch.boards.subjects import all_subjects
 from hwsearch.documents.files import replacing
 from hwsearch.documents.progress import Progress
 
 ROUNDS = 15
-LANES = {FP32: (4.0, 8.0, 16.0), INT8: (8.0, 16.0)}
-"""Widths of vectors to try beside the file's."""
+LANES = (8.0, 16.0)
+"""Widths of vectors of integers to try beside the file's."""
 CLEARLY = 0.8
 SETTLED = 1e-4
 """Share of the sum of squares below which a step of a fit is not worth the time: timings are off by far more."""
 ELEMENT_COSTS = ("output_s", "slope_s", "elementwise_s", "copy_s", "shuffle_s", "lookup_s", "convert_s")
 OF_BLOCKS = ("visit_taps", "layout_s")
+OF_CODES = ("tap_s", "row_s")
 OF_TRANSFORMERS = ("product", "visit_depth", "transpose_s", "normalize_s", "softmax_s")
 
 
@@ -83,13 +84,20 @@ def fit(measurements: Sequence[Measurement], threads: int, progress: Progress) -
 def constants(precision: Precision) -> list[str]:
     """Dotted keys of what is fitted for a precision; memory and calls are shared, and come from single precision."""
     kernels = f"cpu.kernels.{precision}"
-    names = ("pass_vectors", "depthwise", *ELEMENT_COSTS, *OF_TRANSFORMERS, *(OF_BLOCKS if precision.is_float else ("tap_s",)))
-    shared = ["memory.dram.bytes_per_s", "overhead.inference_s", "overhead.layer_s"] if precision.is_float else []
+    names = ("pass_vectors", "depthwise", *ELEMENT_COSTS, *OF_TRANSFORMERS, *(OF_BLOCKS if precision.is_float else OF_CODES))
+    shared = (
+        ["memory.onchip.bytes_per_s", "memory.dram.bytes_per_s", "overhead.inference_s", "overhead.layer_s"]
+        if precision.is_float
+        else []
+    )
     return [f"rates.{precision}", *(f"{kernels}.{name}" for name in names), *shared]
 
 
 def _lanes(device: Device, measurements: Sequence[Measurement], precision: Precision) -> float:
-    """The width of vectors that explains the timings of single convolutions best; that of the file unless clearly beaten."""
+    """The width of vectors: in single precision that of the blocks in which ONNX Runtime says that it computes, else what
+    explains the timings of single convolutions best, or the file's unless that is clearly beaten."""
+    if precision.is_float and (blocks := block_channels()) is not None:
+        return float(blocks)
     kernels = f"cpu.kernels.{precision}"
     free = [f"rates.{precision}", f"{kernels}.pass_vectors"]
     layers = [m for m in measurements if _is_one_convolution(m.workload)]
@@ -99,7 +107,7 @@ def _lanes(device: Device, measurements: Sequence[Measurement], precision: Preci
         found = free_constants.fit(device, layers, free, fixed={f"{kernels}.lanes": lanes}, loss="soft_l1", settled=SETTLED)
         return float(np.mean(np.abs(found.residuals)))
 
-    losses = {lanes: loss(lanes) for lanes in {*LANES[precision], stated}}
+    losses = {lanes: loss(lanes) for lanes in {*LANES, stated}}
     best = min(losses, key=losses.__getitem__)
     return best if losses[best] < CLEARLY * losses[stated] else stated
 

@@ -63,6 +63,39 @@ class Sums(nn.Module):
         return y
 
 
+class Shifts(nn.Module):
+    """A picture moved around its edges, as windows are shifted, and back."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.reshape(1, self.height, self.width, x.shape[2])
+        for by in (-WINDOW // 2, 3, 1):
+            y = y.roll((by, by), (1, 2))
+        return y.reshape(x.shape)
+
+
+class Windows(nn.Module):
+    """Windows that are cut from a picture whose channels lie in planes, one dense layer, and the picture put together again."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.head, self.tail = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, 3, 3, padding=1)
+        self.inner = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(x)
+        _, channels, height, width = y.shape
+        rows, columns = height // WINDOW, width // WINDOW
+        y = y.permute(0, 2, 3, 1).reshape(1, rows, WINDOW, columns, WINDOW, channels).permute(0, 1, 3, 2, 4, 5)
+        y = self.inner(y.reshape(rows * columns, WINDOW**2, channels))
+        y = y.reshape(1, rows, columns, WINDOW, WINDOW, channels).permute(0, 5, 1, 3, 2, 4)
+        found: Tensor = self.tail(y.reshape(1, channels, height, width))
+        return found
+
+
 class Residual(nn.Sequential):
     """What its parts make of tokens, added to them."""
 
@@ -73,12 +106,24 @@ class Residual(nn.Sequential):
         return x + y
 
 
+SMALL, MIDDLE, LARGE = (32, 32, 48), (60, 32, 40), (60, 64, 64)
+"""Channels, height and width: tensors of 0.2, 0.3 and 1 MB of single precision, the last of which leave a core's own cache."""
+EVERY_SIZE = ("products", "attention", "block")
+NEVER_LARGE = ("thin products",)
+"""Their scores would leave all caches, and tell of memory instead of products."""
+
+
 def pieces() -> Iterator[tuple[Graph, int, int]]:
     """Graphs with the size of picture that they are for."""
-    for channels, height, width in ((32, 32, 48), (60, 32, 40)):
-        for name, inner in _inner(channels, height, width).items():
-            tokens = Tokens(channels, nn.Sequential(*inner))
-            yield trace(tokens, 3, f"{name} {channels}", scale=1, size=(height, width)), height, width
+    for size in (SMALL, MIDDLE, LARGE):
+        channels, height, width = size
+        networks: dict[str, nn.Module] = {
+            name: Tokens(channels, nn.Sequential(*inner)) for name, inner in _inner(channels, height, width).items()
+        }
+        for name, network in (networks | {"windows": Windows(channels)}).items():
+            sizes = (SMALL, MIDDLE, LARGE) if name in EVERY_SIZE else (SMALL, MIDDLE) if name in NEVER_LARGE else (SMALL, LARGE)
+            if size in sizes:
+                yield trace(network, 3, f"{name} {channels}", scale=1, size=(height, width)), height, width
 
 
 def _inner(channels: int, height: int, width: int) -> dict[str, list[nn.Module]]:
@@ -92,6 +137,8 @@ def _inner(channels: int, height: int, width: int) -> dict[str, list[nn.Module]]
 
     return {
         "sums": [Sums()],
+        "functions": [nn.GELU() for _ in range(4)],
+        "shifts": [Shifts(height, width)],
         "norms": [nn.LayerNorm(channels) for _ in range(4)],
         "products": [attention(4, bare=True)],
         "thin products": [attention(channels // 4, bare=True)],

@@ -8,11 +8,14 @@ thread the clock is that of the thread, which stands still while somebody else h
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 
@@ -174,6 +177,17 @@ def latencies(subjects: Sequence[Subject], threads: int, rounds: int, advance: C
             advance()
     found: np.ndarray = np.nanmedian(ratios, axis=0) * bench.yardstick_s
     return found
+
+
+def block_channels() -> int | None:
+    """Channels of a block where this ONNX Runtime computes convolutions of single precision on blocks of channels (see
+    ``hwmodels.classes.onnxruntime_float``), None where it does not: it pads the weights to whole ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "executed.onnx"
+        write.session(to_float_model(conv_graph(32, 1, 3)).SerializeToString(), threads=1, optimized=path)
+        graph = onnx.load(path).graph
+    stored = {tensor.name: tensor.dims for tensor in graph.initializer}
+    return next((int(stored[node.input[1]][0]) for node in graph.node if node.op_type == "Conv" and "nchwc" in node.domain), None)
 
 
 ACTIVATIONS: Mapping[str, Activation | None] = {"none": None, "relu": Relu(), "prelu": PRelu()}

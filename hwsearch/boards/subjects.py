@@ -77,6 +77,7 @@ def _chains() -> Iterator[tuple[Graph, int, int]]:
         yield _chain("slice 32", 3, [("conv", 32), ("slice", 16), ("conv", 16), ("conv", 12)]), height, width
         yield _chain("repeat 27", 3, [("repeat", 9), ("conv", 16), ("conv", 27), ("add", 1), ("pixel_shuffle", 3)]), height, width
         yield _chain("shuffled 32", 3, [("conv", 32), ("conv", 48), ("pixel_shuffle", 2), ("conv", 3)]), height, width
+        yield _chain("depthwise 32", 3, [("conv", 32), *(("depthwise", 3),) * 4, ("conv", 3)]), height, width
         yield _chain("shuffled 64", 3, [("conv", 64), ("pixel_shuffle", 2), ("conv", 16), ("conv", 3)]), height // 2, width // 2
         for name in ACTIVATIONS:
             yield _chain(f"{name} 16", 3, [("conv", 16), *((f"conv {name}", 16),) * 3, ("conv", 3)]), height, width
@@ -87,7 +88,7 @@ def _chain(name: str, channels: int, steps: list[tuple[str, int]]) -> Graph:
     """Operations one after the other on a picture of ``channels``.
 
     Each step is an operation and its number: output channels of a 3x3 convolution, the earlier step whose result is added or
-    concatenated (from 1), a factor, channels to keep.
+    concatenated (from 1), a factor, channels to keep, the kernel of a depthwise convolution.
     """
     nodes = [Node("input", Input(channels))]
     widths = [channels]
@@ -98,6 +99,10 @@ def _chain(name: str, channels: int, steps: list[tuple[str, int]]) -> Graph:
                 made = conv_graph(widths[-1], value, 3, activation=op.partition(" ")[2] or "none").nodes[1]
                 nodes.append(Node(label, made.op, (before,), made.weights))
                 widths.append(value)
+            case "depthwise":
+                made = conv_graph(widths[-1], widths[-1], value, groups=widths[-1]).nodes[1]
+                nodes.append(Node(label, made.op, (before,), made.weights))
+                widths.append(widths[-1])
             case "add":
                 nodes.append(Node(label, Add(), (before, nodes[value].name)))
                 widths.append(widths[-1])

@@ -21,11 +21,13 @@ class CpuKernels(Table):
     ``pass_vectors``: what that pass costs, in vectors; ``tap_s``: seconds to find each tap of each pixel where the kernel gathers
     patches (kernels of one pixel need none); ``blocked_inputs``: input channels are padded to ``lanes`` as well, and
     ``visit_taps`` is what each input channel costs, in taps, where there are fewer; ``visit_depth``: what an output of a matrix
-    product costs, in products; ``depthwise``, ``product``: fractions of the rate that depthwise layers and matrix products reach.
-    Seconds per element: ``output_s`` of a convolution's output, ``slope_s`` more for an activation that is not fused,
-    ``elementwise_s``, ``copy_s`` (concatenations, slices), ``shuffle_s``, ``lookup_s`` (sigmoid, tanh), ``convert_s`` of the
-    network's input and output, ``layout_s`` of tensors between blocks and planes; of transformers, ``transpose_s`` (without it
-    ``shuffle_s``), ``normalize_s`` and ``softmax_s`` (without them ``elementwise_s`` for each pass over the values).
+    product costs, in products; ``row_s``: seconds for each row of a dense layer of integers, which is a call by itself;
+    ``depthwise``, ``product``: fractions of the rate that depthwise layers and matrix products reach. Seconds per element:
+    ``output_s`` of a convolution's output, ``slope_s`` more for an activation that is not fused, ``elementwise_s``, ``copy_s``
+    (concatenations, slices), ``shuffle_s``, ``lookup_s`` (sigmoid, tanh), ``convert_s`` of the network's input and output,
+    ``layout_s`` of tensors between blocks and planes, or turned as matrices; of transformers, ``transpose_s`` for each value or
+    run of values whose place a transpose finds (without it ``shuffle_s``), ``normalize_s`` and ``softmax_s`` (without them
+    ``elementwise_s`` for each pass over the values).
     """
 
     lanes: Positive = Quantity(value=1.0)
@@ -33,6 +35,7 @@ class CpuKernels(Table):
     pass_vectors: NonNegative = Quantity(value=0.0)
     visit_depth: NonNegative = Quantity(value=0.0)
     tap_s: NonNegative = Quantity(value=0.0)
+    row_s: NonNegative = Quantity(value=0.0)
     blocked_inputs: Flag = False
     visit_taps: NonNegative = Quantity(value=0.0)
     depthwise: Fraction = Quantity(value=1.0)
@@ -57,6 +60,11 @@ class Cpu(Section):
 
     threads: Positive = Quantity(value=1.0)
     kernels: dict[PrecisionKey, CpuKernels] = Field(default_factory=dict)
+
+    @property
+    def keeps_shares(self) -> bool:
+        """Caches of processors keep more than the last that was read: what is too large by a little is slower by a little."""
+        return True
 
     @classmethod
     def problems(cls, memory: Memories) -> list[str]:

@@ -30,7 +30,7 @@ class Section(Table):
 
     @property
     def keeps_shares(self) -> bool:
-        """Whether of a feature map that does not fit on chip the share that fits stays there (a scratchpad, not a cache)."""
+        """Whether of a feature map that does not fit on chip the share that fits stays there: in a scratchpad."""
         return False
 
     @classmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fractional_network import STRIDED
 
 from hwmodels.device import catalogue, device, reader
@@ -18,11 +19,22 @@ from hwmodels.errors import FileError
 from hwmodels.fitting import constants
 from hwsearch.boards import board, host, timings
 from hwsearch.boards.library import Library
-from hwsearch.boards.pieces import pieces
-from hwsearch.boards.runtime import FP32, INT8, Prepared, Subject, arbitrary_integers, conv_graph, latencies, settled
+from hwsearch.boards.pieces import Tokens, pieces
+from hwsearch.boards.runtime import (
+    FP32,
+    INT8,
+    Prepared,
+    Subject,
+    arbitrary_integers,
+    block_channels,
+    conv_graph,
+    latencies,
+    settled,
+)
 from hwsearch.boards.subjects import all_subjects
 from hwsearch.cli.app import main
 from hwsearch.documents.progress import Silent
+from searchspaces.tracing.trace import trace
 
 HEADER = "network,arguments,scale,height,width,layer,precision,latency_ms\n"
 
@@ -218,7 +230,7 @@ def test_this_machine_is_timed_and_fitted(tmp_path: Path, monkeypatch: pytest.Mo
     """A few subjects only: that the steps fit together. The accuracy is measured by tests/bench/host_accuracy.py."""
     few = all_subjects()[:12:2] + all_subjects()[1:12:2]
     monkeypatch.setattr(host, "all_subjects", lambda: few)
-    monkeypatch.setattr(host, "LANES", {FP32: (), INT8: ()})
+    monkeypatch.setattr(host, "LANES", ())
     monkeypatch.setenv("HWSEARCH_HOME", str(tmp_path))
     shipped = catalogue.load("host")
     found = host.fit(host.measure(1, Silent(), rounds=3), 1, Silent())
@@ -264,14 +276,17 @@ def test_what_transformers_compute_has_constants_of_its_own() -> None:
 
     def changed(constant: str) -> set[str]:
         key = f"cpu.kernels.FP32.{constant}"
-        dearer = with_numbers(shipped, {key: Quantity(value=number(shipped, key) * (0.5 if constant == "product" else 2))})
+        factor = {"product": 0.5, "visit_depth": 10}.get(constant, 2)
+        dearer = with_numbers(shipped, {key: Quantity(value=number(shipped, key) * factor)})
         now = {name: constants.predict(dearer, [measured])[0] for name, measured in made.items()}
         return {name.split()[0] for name in made if now[name] > 1.001 * usual[name]}
 
     assert changed("normalize_s") == {"norms", "block"}
     assert changed("softmax_s") == {"attention", "block"}
-    assert changed("product") == changed("visit_depth") == {"products", "thin", "perceptron", "attention", "block"}
-    assert changed("transpose_s") == {name.split()[0] for name in made}
+    assert changed("product") == changed("visit_depth") == {"products", "thin", "perceptron", "attention", "block", "windows"}
+    assert changed("transpose_s") == {"products", "thin", "attention", "block", "windows"}
+    assert changed("lookup_s") == {"functions", "perceptron", "block"}
+    assert changed("copy_s") == {"shifts", "products", "thin", "attention", "block", "windows"}
     text = reader.shipped_text("host")
     old = "\n".join(line for line in text.splitlines() if line.split(" ")[0] not in ("transpose_s", "normalize_s", "softmax_s"))
     kernel = catalogue.load_text(old, "host.toml").own(Cpu).kernels["FP32"]
@@ -279,11 +294,51 @@ def test_what_transformers_compute_has_constants_of_its_own() -> None:
     tokens = moved // 3 * 32
     less = usual["norms 32"] - constants.predict(catalogue.load_text(old, "host.toml"), [made["norms 32"]])[0]
     new = shipped.own(Cpu).kernels["FP32"]
-    assert new.transpose_s is not None
     assert new.normalize_s is not None
-    transposed = 2 * tokens * (new.transpose_s.value - kernel.shuffle_s.value)
     normalized = 4 * tokens * (new.normalize_s.value - 2 * kernel.elementwise_s.value)
-    assert less == pytest.approx(transposed + normalized, rel=1e-6)
+    assert less == pytest.approx(normalized, rel=1e-6)
+
+
+def test_rows_of_dense_layers_of_codes_are_calls() -> None:
+    shipped = catalogue.load("host")
+    dearer = with_numbers(shipped, {"cpu.kernels.W8A8.row_s": Quantity(value=number(shipped, "cpu.kernels.W8A8.row_s") + 1e-6)})
+    found = next(piece for piece in pieces() if piece[0].name == "perceptron 32")
+    for precision, rows in ((INT8, 2 * 32 * 48), (FP32, 0)):
+        measured = [Subject("x", *found, precision, "").measured(1.0)]
+        more = constants.predict(dearer, measured)[0] - constants.predict(shipped, measured)[0]
+        assert more == pytest.approx(rows * 1e-6, abs=1e-12)
+
+
+def test_normalizations_across_planes_that_share_a_set_of_the_cache_are_dearer() -> None:
+    """Planes of 32x32 numbers of single precision lie 4096 bytes apart; of 32x33, they do not."""
+    shipped, seconds = catalogue.load("host"), []
+    for width in (32, 33):
+        tokens = Tokens(16, torch.nn.Sequential(torch.nn.LayerNorm(16))).eval()
+        graph = trace(tokens, 3, "norm", scale=1, size=(32, width))
+        seconds.append(constants.predict(shipped, [Subject("norm", graph, 32, width, FP32, "").measured(1.0)])[0] / width)
+    assert seconds[0] > 1.2 * seconds[1]
+
+
+def test_patches_of_codes_that_leave_the_cache_pass_the_memory() -> None:
+    """A layer four times as large takes longer than four times, once its patches are larger than the last cache."""
+    shipped = catalogue.load("host")
+    cache = number(shipped, "memory.onchip.bytes")
+
+    def seconds(side: int) -> float:
+        graph = conv_graph(64, 8, 3)
+        return float(constants.predict(shipped, [Subject("x", graph, side, side, INT8, "").measured(1.0)])[0])
+
+    assert cache < 128**2 * 64 * 9
+    more = seconds(128) - 4 * seconds(64)
+    written_and_read = 2 * (128**2 * 64 * 9 - cache) / number(shipped, "memory.dram.bytes_per_s")
+    assert more == pytest.approx(written_and_read, rel=0.1)
+
+
+def test_blocks_are_those_that_onnx_runtime_pads_to() -> None:
+    blocks = block_channels()
+    assert blocks is None or blocks in (4, 8, 16)
+    if torch.backends.cpu.get_cpu_capability() == "AVX512":
+        assert blocks == 16
 
 
 def test_a_time_is_settled_when_its_median_is_known() -> None:

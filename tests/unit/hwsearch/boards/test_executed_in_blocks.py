@@ -84,6 +84,7 @@ AROUND = {
     "groups of a quarter of a block": Around(nn.Conv2d(32, 128, 3, padding=1, groups=8)),
     "groups of half a block": Around(nn.Conv2d(32, 128, 3, padding=1, groups=4)),
     "every channel four times": Around(nn.Conv2d(32, 128, 3, padding=1, groups=32)),
+    "every channel by itself, fewer than a block": Around(nn.Conv2d(32, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=8)),
     "groups of blocks": Around(nn.Conv2d(32, 128, 3, padding=1, groups=2)),
     "largest of a window": Around(nn.MaxPool2d(3, 1, 1)),
     "mean of every second window": Around(nn.AvgPool2d(2)),
