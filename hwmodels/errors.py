@@ -83,7 +83,7 @@ class MismatchError(HwsearchError):
 
 def closest(name: str, known: Iterable[str]) -> str:
     """``Did you mean ...?`` with the known names nearest to ``name``, or all of them when none is near."""
-    known = sorted(known)
+    known = sorted(set(known))
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     if near:
         return f"Did you mean {' or '.join(near)}?"

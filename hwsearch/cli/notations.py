@@ -134,14 +134,15 @@ def read_arguments(texts: Iterable[str] | None) -> dict[str, str | int | float |
     """``KEY=VALUE`` texts; values that look like numbers or booleans become such.
 
     Raises:
-        UsageError: not of that form.
+        UsageError: not of that form, or one key with two values.
     """
     arguments: dict[str, str | int | float | bool] = {}
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key or not value:
             raise UsageError(f"--arg {text!r} is not KEY=VALUE", "For example --arg d=32.")
-        arguments[key.strip()] = _value(value.strip())
+        if arguments.setdefault(key.strip(), _value(value.strip())) != _value(value.strip()):
+            raise UsageError(f"--arg gives {key.strip()!r} two values", "Keep one of them.")
     return arguments
 
 

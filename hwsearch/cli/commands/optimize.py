@@ -128,6 +128,8 @@ def optimize(
     if sharing and several:
         raise UsageError("--storage shares the measurements of one device", "Give one --target, or leave --storage out.")
     if resume is None:
+        if grace is not None and storage is None:
+            raise UsageError("--grace is for studies that workers share", "Give --storage and --study, or leave it out.")
         words = (_without_password(word, storage) for word in context.obj)
         fields |= {"force": force, "command": shlex.join(["hwsearch", *words]), **notations.given({"run_dir": out})}
     elif out is not None:

@@ -15,6 +15,7 @@ import typer
 from rich.text import Text
 
 from hwmodels.device import catalogue, device
+from hwmodels.errors import UsageError, closest
 from hwsearch import cli as main_module
 from hwsearch.cli import main, notations, options, terminal
 from hwsearch.cli.app import app
@@ -226,6 +227,20 @@ def test_tables_keep_markup_of_names_as_text(capsys: pytest.CaptureFixture[str])
 def test_arguments_become_numbers_and_booleans() -> None:
     read = notations.read_arguments(["d=32", "res_scale=0.1", "activation=prelu", "bias=true"])
     assert read == {"d": 32, "res_scale": 0.1, "activation": "prelu", "bias": True}
+
+
+def test_an_argument_of_two_values_is_refused() -> None:
+    with pytest.raises(UsageError, match="--arg gives 'd' two values"):
+        notations.read_arguments(["d=32", "m=1", "d=16"])
+
+
+def test_an_option_of_shared_studies_means_nothing_without_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["optimize", "--grace", "5"]) == 2
+    assert "--grace is for studies that workers share" in capsys.readouterr().err
+
+
+def test_known_names_are_listed_once() -> None:
+    assert closest("nothing", ["tail", "head", "tail"]) == "Known: head, tail."
 
 
 def test_long_lists_of_precisions_are_shortened() -> None:
