@@ -24,7 +24,16 @@ def load_network(request: Request) -> LoadedNetwork:
 
 
 def found_network(request: Request) -> LoadedNetwork:
-    """The network of a request as it is found: with all blocks, and with the values and colours that it expects."""
+    """The network of a request as it is found: with all blocks, and with the values and colours that it expects.
+
+    Raises:
+        UsageError: arguments for a network of the user's own, which takes none.
+    """
+    if request.model is not None and request.arguments:
+        raise UsageError(
+            f"--arg is for built-in networks and those of plug-ins: {request.model} is taken as it is",
+            "Leave it out; for code, name a callable that holds the arguments: def wide(): return build(width=32).",
+        )
     enlarges, made = request.task is None or tasks.task(request.task).enlarges, input_channels.parse(request.input_channels)
     if request.model is not None and readers.is_model(Path(request.model)):
         return file_network.load(Path(request.model), scale=request.scale, weights=request.weights, enlarges=enlarges, made=made)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from hwmodels.errors import FileError, UsageError
-from hwsearch.problem.network import load_network
+from hwsearch.problem.network import found_network, load_network
 from hwsearch.problem.pose import pose
 from hwsearch.problem.request import Request
 
@@ -103,3 +103,9 @@ def test_a_fractional_scale_is_found_in_model_files(up: int, down: int, kind: st
         with pytest.raises(UsageError, match=r"no whole number of pixels") as refused:
             pose(Request(model=path, target="jetson", input_size=(25, 36)))
         assert f"--input {24 + step}x36" in refused.value.hint
+
+
+@pytest.mark.parametrize("model", ["net.py:build", "net.onnx"])
+def test_arguments_for_a_network_of_ones_own_are_not_passed_over(model: str) -> None:
+    with pytest.raises(UsageError, match="--arg is for built-in networks"):
+        found_network(Request(model=model, arguments={"width": 32}))
