@@ -154,6 +154,7 @@ class Device(Table):
 
     @property
     def device_sha256(self) -> str:
-        """Digest of the content (comments and layout of the file do not matter)."""
-        content = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
+        """Digest of what the file says: not of its comments and layout, nor of keys that have their defaults, so that a key which
+        a later version knows turns no plan away."""
+        content = json.dumps(self.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
