@@ -68,7 +68,7 @@ def build(qgraph: QuantizedGraph, folder: Path, size: tuple[int, int], flags: tu
     (folder / "main.c").write_text(MAIN.format(name="net", macro="NET", **types))
     executable = folder / "program"
     sources = [str(folder / "net" / "net.c"), str(folder / "main.c"), *kernels(flags)[1]]
-    call([compile_with, *FLAGS, *flags, f"-I{folder / 'net'}", *sources, "-o", str(executable)])
+    call([compile_with, *FLAGS, *flags, f"-I{folder / 'net'}", *sources, "-lm", "-o", str(executable)])
     return executable
 
 

@@ -113,7 +113,7 @@ def compile_firmware(
         *(f"-D{key}={value}" for key, value in macros.items()),
         *(f"-Wl,--defsym={key}={value}" for key, value in regions.items()),
         "-Wl,--gc-sections", "-nostartfiles", f"-T{here / 'board.ld'}", "-include", str(here / "firmware.h"),
-        *map(str, sources), str(here / "firmware.c"), "-o", str(executable),
+        *map(str, sources), str(here / "firmware.c"), "-lm", "-o", str(executable),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

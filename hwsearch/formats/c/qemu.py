@@ -48,7 +48,7 @@ class CompiledNetwork:
         types = [np.uint16 if fmt.is_wide else np.uint8 for fmt in formats]
         data = np.ascontiguousarray(tiles.transpose(0, 2, 3, 1)).astype(types[0]).tobytes()
         output, counts = execute(self._firmware, data)
-        channels, height, width = self.program.lowering.shapes[self._ends[1]]
+        channels, height, width = self.program.lowering.picture(self._ends[1])
         codes = np.frombuffer(output, types[1]).astype(np.int64).reshape(len(tiles), height, width, channels)
         return codes.transpose(0, 3, 1, 2), counts
 

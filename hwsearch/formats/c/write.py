@@ -37,15 +37,14 @@ from hwsearch.quant.network.graph import QuantizedGraph
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-KERNEL_SOURCES = ("hws_conv.c", "hws_moves.c")
+KERNEL_SOURCES = ("hws_conv.c", "hws_maps.c", "hws_matmul.c", "hws_moves.c", "hws_reductions.c")
 KERNEL_HEADERS = ("hws.h", "hws_dots.h", "hws_requant.h")
 KEYWORDS = {
     *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for"),
     *("goto", "if", "inline", "int", "long", "main", "register", "restrict", "return", "short", "signed", "sizeof", "static"),
     *("struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"),
 }
-RULE = "gemmlowp"
-"""The rule of ``requant`` by which the kernels compute."""
+RULE = calls.RULE
 TILE = (48, 64)
 """Height and width of the input where nothing else is said: what fits the RAM of a microcontroller."""
 LARGEST_TENSOR = 2**31 - 1
@@ -89,7 +88,7 @@ def lower(qgraph: QuantizedGraph, height: int, width: int) -> Program:
             raise UsageError(
                 f"tensor {name!r} has {lowering.tensor_bytes(name)} bytes at {height}x{width}", "Use a smaller tile."
             )
-    steps = lowering.steps()
+    steps = list(lowering.steps())
     offsets, arena_bytes = place(lives(lowering, steps))
     constants = [(constant.name, constant.values.size * _width(constant.kind)) for step in steps for constant in step.constants]
     return Program(
@@ -204,7 +203,7 @@ def _comment(text: str) -> str:
 
 
 def _side(program: Program, tensor: str) -> dict[str, Any]:
-    channels, height, width = program.lowering.shapes[tensor]
+    channels, height, width = program.lowering.picture(tensor)
     fmt = program.qgraph.formats[tensor]
     return {
         "channels": channels,
@@ -233,15 +232,22 @@ def _step(program: Program, step: calls.LoweredNode) -> dict[str, Any]:
     addresses["out"] = _address(program, node.name)
     scratch = f"{node.name} scratch"
     addresses["scratch"] = f"arena.bytes + {offsets[scratch]}" if scratch in offsets else "0"
-    channels, height, width = program.lowering.shapes[node.name]
+    shape, order = program.lowering.shapes[node.name], program.lowering.orders[node.name]
+    sides = "".join(f"[{shape[axis]}]" for axis in order if axis or shape[axis] > 1)
     widths = f"{program.qgraph.formats[node.name].bits}-bit codes"
     if node.op.quantized:
         widths = f"{program.qgraph.layers[node.name].bits}-bit weights, {widths}"
     return {
         "identifier": step.identifier,
-        "summary": _comment(f"{node.name}: {node.op.word}, [{height}][{width}][{channels}], {widths}"),
-        "struct": step.struct,
-        "members": [f".{member} = {value}," for member, value in step.fields.items()],
+        "summary": _comment(f"{node.name}: {node.op.word}, {sides}, {widths}"),
+        "records": [
+            {
+                "kind": record.kind,
+                "name": f"{step.identifier}_{record.name}",
+                "members": [f".{member} = {value}," for member, value in record.members.items()],
+            }
+            for record in step.records
+        ],
         "calls": [call.format(**addresses) for call in step.calls],
         "arrays": [
             {
@@ -256,14 +262,20 @@ def _step(program: Program, step: calls.LoweredNode) -> dict[str, Any]:
 
 
 def _numbers(constant: calls.Constant) -> str:
+    if constant.kind == "float":
+        return _lines([f"{float(value)!r}f" for value in constant.values])
     suffix = "LL" if constant.kind == "int64_t" else ""
     # The literal -2147483648 is not an int in C: it is the negation of a number that no int holds.
     texts = ["(-2147483647 - 1)" if value == -(2**31) else f"{value}{suffix}" for value in constant.values.tolist()]
+    return _lines(texts)
+
+
+def _lines(texts: list[str]) -> str:
     return "\n".join("    " + " ".join(f"{t}," for t in texts[i : i + PER_LINE]) for i in range(0, len(texts), PER_LINE))
 
 
 def _width(kind: str) -> int:
-    return int(np.dtype(kind.removesuffix("_t")).itemsize)
+    return int(np.dtype("float32" if kind == "float" else kind.removesuffix("_t")).itemsize)
 
 
 @lru_cache(maxsize=1)

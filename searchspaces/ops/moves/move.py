@@ -82,21 +82,26 @@ class Slice(View):
         if self.step < 1:
             raise ValueError(f"a slice by steps of {self.step}")
 
-    def _range(self, side: int) -> slice:
+    def taken(self, side: int) -> slice:
+        """What it takes of an axis of ``side`` places.
+
+        Raises:
+            ValueError: it wants more places than there are.
+        """
         if isinstance(self.stop, str) and number(self.stop) > side:
             raise ValueError(f"a slice up to {self.stop} = {number(self.stop)} of {side} places")
         return slice(*slice(number(self.start), number(self.stop), self.step).indices(side))
 
     def shape(self, inputs: Sequence[Shape], weights: Roles) -> Shape:
         shape = list(inputs[0])
-        taken = self._range(shape[self.axis])
+        taken = self.taken(shape[self.axis])
         shape[self.axis] = len(range(taken.start, taken.stop, taken.step))
         return tuple(shape)
 
     def run(self, inputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         x = inputs[0]
         axis = self.axis % x.ndim
-        return x[(*[slice(None)] * axis, self._range(x.shape[axis]))]
+        return x[(*[slice(None)] * axis, self.taken(x.shape[axis]))]
 
     def window(self, weights: Roles) -> Window | None:
         return POINT if self.axis == 1 else None

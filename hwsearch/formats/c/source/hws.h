@@ -45,7 +45,96 @@ typedef struct {
 
 void hws_add(const hws_add_layer *layer, const void *a, const void *b, void *out, int32_t elements);
 
+/* An operand smaller than the result: each of its count codes stands for inner behind each other, and then all again. */
+typedef struct {
+    int32_t inner, count;
+} hws_spread;
+
+void hws_add_spread(const hws_add_layer *layer, const void *a, const hws_spread *spread_a, const void *b,
+                    const hws_spread *spread_b, void *out, int32_t elements);
+
+typedef struct {
+    int32_t a_zero, b_zero, a_bytes, b_bytes, out_bytes;
+    int32_t multiplier, shift, out_zero, out_min, out_max;
+} hws_mul_layer;
+
+void hws_mul(const hws_mul_layer *layer, const void *a, const hws_spread *spread_a, const void *b, const hws_spread *spread_b,
+             void *out, int32_t elements);
+/* out[i] = table[in[i]], for an input of 8-bit codes; the table has codes of the output's size. */
+void hws_lookup(const uint8_t *in, const void *table, void *out, int32_t elements, int32_t out_bytes);
+
+/* out[batch][row][column] = sum over depth of a[row] b[column]; neighbours lie a_row, a_step, b_column, b_step codes apart. With
+ * wide, where a tensor has 16 bits, the multiplier has 15. */
+typedef struct {
+    int32_t batches, rows, depth, columns, a_row, a_step, b_column, b_step;
+    int32_t a_zero, b_zero, a_bytes, b_bytes, out_bytes, wide;
+    int32_t multiplier, shift, out_zero, out_min, out_max;
+} hws_matmul_layer;
+
+void hws_matmul(const hws_matmul_layer *layer, const void *a, const void *b, void *out);
+
+/* outer blocks of count rows of inner codes; every block becomes one row. */
+typedef struct {
+    int32_t outer, count, inner, in_zero, in_bytes, out_bytes;
+    int32_t multiplier, shift, out_zero, out_min, out_max;
+} hws_mean_layer;
+
+void hws_mean(const hws_mean_layer *layer, const void *in, void *out);
+
+/* Standard deviations, in double precision; count less correction is what squares are divided by. */
+typedef struct {
+    int32_t outer, count, inner, in_zero, in_bytes, out_bytes, correction;
+    float in_scale, out_scale;
+    int32_t out_zero, out_min, out_max;
+} hws_std_layer;
+
+void hws_std(const hws_std_layer *layer, const void *in, void *out);
+
+typedef struct {
+    int32_t in_h, in_w, out_h, out_w, channels, kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, bytes;
+} hws_pool_layer;
+
+void hws_max_pool(const hws_pool_layer *layer, const void *in, void *out);
+
+/* The tables have exponentials by distance from the greatest code of a row, with 31 fractional bits, and rounded to 19; those of
+ * 16-bit tensors have 513 places. */
+typedef struct {
+    int32_t rows, length, in_bytes, out_bytes;
+    const int32_t *exponential, *narrow;
+    const int16_t *wide_exponential, *wide_inverse;
+    int32_t place_multiplier, place_shift;
+    int32_t multiplier, shift, out_zero, out_min, out_max;
+} hws_softmax_layer;
+
+void hws_softmax(const hws_softmax_layer *layer, const void *in, void *out);
+/* scratch, aligned to 2 bytes: length numbers of 16 bits. */
+void hws_softmax_wide(const hws_softmax_layer *layer, const void *in, void *out, void *scratch);
+
+/* Layer normalization of rows, in single precision, every operation rounded by itself: compile without contraction of a * b + c
+ * (-std=c99 or -ffp-contract=off), and the codes are the same everywhere. */
+typedef struct {
+    int32_t rows, length;
+    const float *gamma, *beta;
+    float epsilon, in_scale;
+    int32_t in_zero, in_bytes, out_bytes;
+    float out_scale;
+    int32_t out_zero, out_min, out_max;
+} hws_norm_layer;
+
+void hws_layer_norm(const hws_norm_layer *layer, const void *in, void *out);
+
 /* What follows moves codes; bytes is the size of a code. */
+
+/* Copies of `run` codes that lie together, for all places on `axes` axes of `sizes`: from base + the offsets of each axis, which
+ * stand behind each other in `offsets`. Where an offset is negative, the code `fill`. */
+#define HWS_MAX_AXES 10
+typedef struct {
+    int32_t axes;
+    const int32_t *sizes, *offsets;
+    int32_t base, run, fill, bytes;
+} hws_move_layer;
+
+void hws_move(const hws_move_layer *layer, const void *in, void *out);
 
 /* Channels start .. start + out_c - 1 of a tensor become channels at .. of a tensor with total_c channels. */
 void hws_copy_channels(const void *in, int32_t in_c, int32_t start, int32_t count, void *out, int32_t out_c, int32_t at,
@@ -57,7 +146,5 @@ void hws_pixel_shuffle(const void *in, void *out, int32_t h, int32_t w, int32_t 
 void hws_pixel_unshuffle(const void *in, void *out, int32_t h, int32_t w, int32_t in_c, int32_t factor, int32_t bytes);
 void hws_resize_nearest(const void *in, void *out, int32_t h, int32_t w, int32_t channels, int32_t factor, int32_t bytes);
 void hws_clamp(void *codes, int32_t elements, int32_t low, int32_t high, int32_t bytes);
-/* out[i] = table[in[i]], for an input of 8-bit codes; the table has codes of the output's size. */
-void hws_lookup(const uint8_t *in, const void *table, void *out, int32_t elements, int32_t out_bytes);
 
 #endif

@@ -44,6 +44,23 @@ static inline void hws_store(void *out, int32_t index, int32_t code, int32_t byt
     }
 }
 
+static inline int32_t hws_load(const void *codes, int32_t index, int32_t bytes) {
+    return bytes == 1 ? ((const uint8_t *)codes)[index] : ((const uint16_t *)codes)[index];
+}
+
+/* x / 2^exponent of 64 bits, rounded half away from zero. */
+static inline int64_t hws_divide_long(int64_t x, int32_t exponent) {
+    const int64_t mask = ((int64_t)1 << exponent) - 1;
+    return (x >> exponent) + ((x & mask) > (mask >> 1) + (x < 0));
+}
+
+/* hws_scale() for sums that outgrow 32 bits when they are moved up. */
+static inline int64_t hws_scale_long(int64_t x, int32_t multiplier, int32_t shift) {
+    const int64_t up = shift > 0 ? x * ((int64_t)1 << shift) : x;
+    const int64_t high = (up * multiplier + ((int64_t)1 << 30)) >> 31;
+    return shift > 0 ? high : hws_divide_long(high, -shift);
+}
+
 /* The code for a sum of output channel c, bias included. */
 static inline int32_t hws_code(const hws_conv_layer *layer, int32_t c, int64_t sum) {
     const int below = sum < 0 && layer->slope_multiplier;

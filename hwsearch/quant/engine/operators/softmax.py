@@ -50,14 +50,14 @@ def softmax(x: np.ndarray, grid: Grid, beta: float = 1.0, library: Library = "li
             real = float(np.float32(grid.step * np.float32(beta))) / (10.0 / 65535.0)
         softmax_16(rows, exponential, inverse, *quantize_multiplier(real), out)
     else:
-        exponential, narrow = _exponentials_8(float(grid.step), beta)
+        exponential, narrow = exponentials_8(float(grid.step), beta)
         softmax_8(rows, exponential, narrow, 8, out)
         out -= 128
     return OUTPUTS[grid.kind].clamp(out.reshape(x.shape))
 
 
 @lru_cache(maxsize=64)
-def _exponentials_8(scale: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
+def exponentials_8(scale: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
     """``exp`` of 0 .. 255 steps below the greatest code, int64, with 31 and with 19 fractional bits; 0 beyond 31 units."""
     m, shift = quantize_multiplier(min(beta * scale * (1 << (31 - _DISTANCE_BITS)), (1 << 31) - 1.0))
     reach = math.floor(((1 << _DISTANCE_BITS) - 1) * (1 << (31 - _DISTANCE_BITS)) / 2**shift)
@@ -69,8 +69,8 @@ def _exponentials_8(scale: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=2)
-def _tables_16(library: Library) -> tuple[np.ndarray, np.ndarray]:
-    """``e^x`` over -10 .. 0 and ``1 / (1 + x)`` over 0 .. 1 at all 65536 places, int32, 15 fractional bits."""
+def nodes_16(library: Library) -> tuple[np.ndarray, np.ndarray]:
+    """``e^x`` over -10 .. 0 and ``1 / (1 + x)`` over 0 .. 1 at the 513 places that a runtime keeps: int16, 15 fractional bits."""
     tables = []
     ends: list[np.floating]
     for function, width, zero in ((functions.exp, 10.0, 32767), (functions.inverse, 1.0, -32768)):
@@ -79,5 +79,12 @@ def _tables_16(library: Library) -> tuple[np.ndarray, np.ndarray]:
             ends = [*(step * (code - zero) for code in (-32768, 32767)), *(output * code for code in (-32768, 32767))]
         else:
             ends = [np.float32(end) for end in (-width if zero > 0 else 0.0, 0.0 if zero > 0 else width, -1.0, 1.0)]
-        tables.append(interpolate(samples(function, ends[0], ends[1], ends[2], ends[3])).astype(np.int32))
+        tables.append(samples(function, ends[0], ends[1], ends[2], ends[3]))
     return tables[0], tables[1]
+
+
+@lru_cache(maxsize=2)
+def _tables_16(library: Library) -> tuple[np.ndarray, np.ndarray]:
+    """The same at all 65536 places, int32."""
+    exponential, inverse = (interpolate(table).astype(np.int32) for table in nodes_16(library))
+    return exponential, inverse

@@ -1,0 +1,218 @@
+"""A quantized network as calls of C kernels, one operation after another, with their constants.
+
+What the kernels need to know beyond the quantized network: sizes (the exported function has one fixed input size), where the axes
+of tensors lie (``orders``), multipliers in fixed point. Each operator enters itself in ``LOWERS``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from hwmodels.errors import UsageError
+from hwsearch.formats.c.calls.orders import orders
+from hwsearch.formats.c.calls.places import Copies, Order, copies
+from hwsearch.quant.engine.fixed_point import quantize_multiplier
+from hwsearch.quant.engine.steps import same_grid
+from hwsearch.quant.network.formats import TensorFormat
+from hwsearch.quant.network.graph import LayerFloats, QuantizedGraph
+from searchspaces.ir.graph import Node
+from searchspaces.ir.shapes import shapes
+from searchspaces.ops.base import Op, Shape
+from searchspaces.ops.input import Unknown
+from searchspaces.ops.state import Remember, State
+from searchspaces.ops.table import OpTable
+
+ALIGNED = 8
+"""Parts of a step's scratch memory begin at multiples of this."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """An array in flash: ``values`` 1-D of the C type ``kind``."""
+
+    name: str
+    kind: str
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Record:
+    """A constant of the struct ``kind``, by its members."""
+
+    name: str
+    kind: str
+    members: dict[str, Any]
+
+
+@dataclass
+class LoweredNode:
+    """One node of the graph as C.
+
+    ``calls`` have ``{out}``, ``{scratch}`` and ``{in0}``, ``{in1}``, ... where addresses go. Names of constants and records stand
+    for ``identifier_name``.
+    """
+
+    node: Node
+    identifier: str
+    calls: list[str] = field(default_factory=list)
+    scratch_bytes: int = 0
+    records: list[Record] = field(default_factory=list)
+    constants: list[Constant] = field(default_factory=list)
+    macs: int = 0
+
+    def record(self, name: str, kind: str, **members: Any) -> str:
+        """Add a record; gives its address."""
+        self.records.append(Record(name, kind, members))
+        return f"&{self.identifier}_{name}"
+
+    def array(self, name: str, kind: str, values: np.ndarray) -> str:
+        """Add a constant; gives its address."""
+        self.constants.append(Constant(name, kind, values))
+        return f"{self.identifier}_{name}"
+
+    def scratch(self, size: int) -> str:
+        """Take ``size`` further bytes of scratch memory; gives their address."""
+        at = -(-self.scratch_bytes // ALIGNED) * ALIGNED
+        self.scratch_bytes = at + size
+        return f"{{scratch}} + {at}" if at else "{scratch}"
+
+
+def container_bytes(fmt: TensorFormat) -> int:
+    return fmt.number.container_bits // 8
+
+
+@dataclass(frozen=True)
+class Lower:
+    """How an operator becomes C: ``calls`` fills a step; ``lacks`` says what of a node the kernels do not have, in words."""
+
+    calls: Callable[[Lowering, Node, LoweredNode], None]
+    lacks: Callable[[Node, list[TensorFormat], TensorFormat], str | None] | None = None
+
+
+LOWERS: OpTable[Lower] = OpTable("the exported C")
+LOWERS.lacks("there is no C kernel for it", Op)
+LOWERS.lacks("a call keeps nothing for the next one", State, Remember)
+LOWERS.lacks("nobody knows what it computes", Unknown)
+
+
+def unsupported(qgraph: QuantizedGraph) -> list[str]:
+    """What of a network the C kernels cannot execute, one sentence each."""
+    said = []
+    for node in qgraph.graph.nodes:
+        *sources, target = (qgraph.formats[name] for name in (*node.inputs, node.name))
+        lower = LOWERS.get(node.op)
+        if any(fmt.is_float for fmt in (*sources, target)) or isinstance(qgraph.layers.get(node.name), LayerFloats):
+            said.append(f"{node.name!r} is in half precision")
+        elif lower is None:
+            said.append(f"{node.name!r}: operation {node.op.describe()!r}: {LOWERS.reason(node.op)}")
+        elif lower.lacks is not None and (lacking := lower.lacks(node, sources, target)):
+            said.append(f"{node.name!r}: {lacking}")
+        elif node.op.moves and not all(same_grid(fmt, target) for fmt in sources):
+            said.append(f"{node.name!r}: {node.op.word} that changes the scale")
+    return said
+
+
+def check(qgraph: QuantizedGraph) -> None:
+    """Raise ``UsageError`` with everything that cannot be executed in C."""
+    said = unsupported(qgraph)
+    if said:
+        raise UsageError(
+            "this plan cannot be exported to C:\n" + "\n".join(f"  - {text}" for text in said), "Export to onnx instead."
+        )
+
+
+class Lowering:
+    """A quantized network for one input size as a list of calls.
+
+    Attributes:
+        shapes: name of each tensor -> its shape, the batch included.
+        orders: name -> the order of its axes in memory.
+    """
+
+    def __init__(self, qgraph: QuantizedGraph, height: int, width: int) -> None:
+        self.qgraph = replace(qgraph, graph=qgraph.graph.at(height, width))
+        self.shapes: dict[str, Shape] = shapes(qgraph.graph, height, width)
+        self.orders: dict[str, Order] = orders(self.qgraph.graph, self.shapes)
+        self._identifiers: dict[str, str] = {}
+
+    def steps(self) -> Iterator[LoweredNode]:
+        """Every operation but the input, in execution order."""
+        for index, node in enumerate(self.qgraph.graph.nodes[1:]):
+            step = LoweredNode(node, f"step_{index}")
+            lower = LOWERS.get(node.op)
+            assert lower is not None, "check comes first"
+            lower.calls(self, node, step)
+            yield step
+
+    def picture(self, name: str) -> tuple[int, int, int]:
+        """Channels, height and width of a tensor; values that are no picture count as channels of a single pixel."""
+        shape = self.shapes[name]
+        return (shape[1], shape[2], shape[3]) if len(shape) == 4 else (math.prod(shape), 1, 1)
+
+    def elements(self, name: str) -> int:
+        return math.prod(self.shapes[name])
+
+    def tensor_bytes(self, name: str) -> int:
+        return self.elements(name) * container_bytes(self.qgraph.formats[name])
+
+    def sides(self, node: Node) -> tuple[list[TensorFormat], TensorFormat]:
+        return [self.qgraph.formats[name] for name in node.inputs], self.qgraph.formats[node.name]
+
+    def weights_of(self, owner: str, identifier: str) -> str:
+        """Address of packed weights, which the first step that has them defines."""
+        return f"{self._identifiers.setdefault(owner, identifier)}_weights"
+
+    def input_as(self, node: Node, step: LoweredNode, index: int, order: Order) -> str:
+        """Address of an input whose axes lie in ``order``: where it is, or where the step brings it first."""
+        name, place = node.inputs[index], f"{{in{index}}}"
+        if self._alike(name, order):
+            return place
+        there = step.scratch(self.tensor_bytes(name))
+        moved = copies(lambda x: x, self.shapes[name], self.orders[name], order)
+        self.copy(step, moved, place, there, self.qgraph.formats[name], f"in{index}")
+        return there
+
+    def _alike(self, name: str, order: Order) -> bool:
+        """Whether ``order`` leaves a tensor as it lies, axes of length 1 aside."""
+        longer = [[axis for axis in axes if self.shapes[name][axis] > 1] for axes in (self.orders[name], order)]
+        return longer[0] == longer[1]
+
+    def copy(self, step: LoweredNode, moved: Copies, source: str, target: str, fmt: TensorFormat, name: str) -> None:
+        """Add the call that copies codes of a format from ``source`` to ``target``."""
+        size = container_bytes(fmt)
+        layer = step.record(
+            name,
+            "hws_move_layer",
+            axes=len(moved.tables),
+            sizes=step.array(f"{name}_sizes", "int32_t", np.array([len(table) for table in moved.tables])),
+            offsets=step.array(f"{name}_offsets", "int32_t", np.concatenate(moved.tables)),
+            base=moved.base,
+            run=moved.run,
+            fill=fmt.zero_point,
+            bytes=size,
+        )
+        step.calls.append(f"hws_move({layer}, {source}, {target});")
+
+    def clamp(self, node: Node, step: LoweredNode) -> None:
+        """Add the call that keeps the bounds of the output, where they are tighter than those of what was moved to it."""
+        sources, target = self.sides(node)
+        if any(target.qmin > s.qmin or target.qmax < s.qmax for s in sources):
+            size = container_bytes(target)
+            step.calls.append(f"hws_clamp({{out}}, {self.elements(node.name)}, {target.qmin}, {target.qmax}, {size});")
+
+
+def scale_members(real: float, target: TensorFormat) -> dict[str, int]:
+    """Members of a record that tell how a sum becomes a code: times ``real``, in the zero point and bounds of ``target``."""
+    multiplier, shift = quantize_multiplier(real)
+    return {
+        "multiplier": multiplier,
+        "shift": shift,
+        "out_zero": target.zero_point,
+        "out_min": target.qmin,
+        "out_max": target.qmax,
+    }
