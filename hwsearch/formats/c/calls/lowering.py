@@ -216,3 +216,14 @@ def scale_members(real: float, target: TensorFormat) -> dict[str, int]:
         "out_min": target.qmin,
         "out_max": target.qmax,
     }
+
+
+def real(value: float) -> str:
+    """A number of single precision as C writes it, exact."""
+    return f"{float(np.float32(value))!r}f"
+
+
+def rounded(target: TensorFormat) -> dict[str, str | int]:
+    """Members of a record that tell how a real value becomes a code."""
+    ends = {"out_zero": target.zero_point, "out_min": target.qmin, "out_max": target.qmax}
+    return {"out_scale": real(target.scale), **ends}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
-from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, scale_members
+from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, real, rounded, scale_members
 from hwsearch.formats.c.calls.places import Spread, copies, spread
 from hwsearch.quant.engine import fixed_point, requant
-from hwsearch.quant.engine.operators import elementwise
-from hwsearch.quant.engine.steps import Site, codes, prepared
+from hwsearch.quant.engine.operators import elementwise, lookup
+from hwsearch.quant.engine.steps import Site, codes, functions, prepared
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
-from searchspaces.ops.maps.activation import Activation, Relu, Relu6
+from searchspaces.ops.maps.activation import Activation, LeakyRelu, Relu, Relu6
 from searchspaces.ops.maps.elementwise import Add, Mul
 
 RULE = "gemmlowp"
@@ -65,6 +67,9 @@ class _Operands:
 
 
 def _add(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    if isinstance(node.activation, LeakyRelu):
+        _add_sloped(lowering, node, step)
+        return
     operands = _Operands(lowering, node, step)
     (a, b), y = operands.formats, operands.target
     left_shift = 15 if any(fmt.is_wide for fmt in (a, b, y)) else 20
@@ -79,6 +84,19 @@ def _add(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     for side, factor in factors.items():
         members[f"{side}_multiplier"], members[f"{side}_shift"] = fixed_point.quantize_multiplier(factor)
     _pairwise("hws_add", step.record("layer", "hws_add_layer", **members), operands, step)
+
+
+def _add_sloped(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    """An addition whose function no integers have: on real values, rounded once."""
+    operands = _Operands(lowering, node, step)
+    (a, b), y = operands.formats, operands.target
+    assert isinstance(node.activation, LeakyRelu)
+    record = step.record(
+        "layer", "hws_add_sloped_layer", a_zero=a.zero_point, b_zero=b.zero_point, a_bytes=container_bytes(a),
+        b_bytes=container_bytes(b), out_bytes=container_bytes(y), a_scale=real(a.scale), b_scale=real(b.scale),
+        slope=real(node.activation.slope), **rounded(y),
+    )  # fmt: skip
+    _pairwise("hws_add_sloped", record, operands, step)
 
 
 def _mul(lowering: Lowering, node: Node, step: LoweredNode) -> None:
@@ -111,9 +129,18 @@ def _pairwise(function: str, record: str, operands: _Operands, step: LoweredNode
 
 
 def _unary(lowering: Lowering, node: Node, step: LoweredNode) -> None:
-    """The table is what the engine answers to every code."""
+    """The table is what the engine answers to every code; beside 16 bits what TFLite keeps of it."""
     (source,), target = lowering.sides(node)
     size = container_bytes(target)
+    if source.is_wide:
+        wide = _nodes(node, source, target)
+        assert wide is not None
+        nodes, members = wide
+        table = step.array("table", "int16_t", nodes)
+        record = step.record("layer", "hws_curve_layer", table=table, out_bytes=size, **members)
+        place = lowering.input_as(node, step, 0, lowering.orders[node.name])
+        step.calls.append(f"hws_curve({record}, {place}, {{out}}, {lowering.elements(node.name)});")
+        return
     every = torch.arange(source.grid.last_code + 1, dtype=torch.float32)
     run = prepared(Site(node, [source], target, None, RULE))
     found = target.shifted(run([source.carried(every - source.zero_point)])).long() + target.zero_point
@@ -122,8 +149,25 @@ def _unary(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     step.calls.append(f"hws_lookup({place}, {table}, {{out}}, {lowering.elements(node.name)}, {size});")
 
 
+def _nodes(node: Node, source: TensorFormat, target: TensorFormat) -> tuple[np.ndarray, dict[str, int]] | None:
+    """The 513 places that TFLite keeps of a function of 16-bit codes, and the members of a record that take what lies between
+    them to codes of ``target``; None where the engine computes it otherwise."""
+    assert isinstance(node.op, Activation)
+    found = functions.kernel(node.op, wide=True)
+    if found is None:
+        return None
+    grid = replace(functions.written_on(target, wide=True), low=None, high=None)
+    try:
+        entries = found(functions.read_on(source, wide=True), grid, "tflm").astype(np.int64)
+    except ValueError:  # steps for which the kernel has no multiplier
+        return None
+    nodes = lookup.places_of(entries)
+    # The codes of ``grid`` have no zero point: they are brought to the container of the output.
+    return None if nodes is None else (nodes, scale_members(float(grid.step) / float(target.scale), target))
+
+
 def _only_clamps(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
-    if not isinstance(node.activation, Relu | Relu6 | None):
+    if not isinstance(node.activation, Relu | Relu6 | LeakyRelu | None):
         return f"addition with {node.activation.kind}"
     return _two(node, sources, target)
 
@@ -143,7 +187,7 @@ def _multiplies(node: Node, sources: list[TensorFormat], target: TensorFormat) -
 
 
 def _only_bytes(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
-    if sources[0].is_wide:
+    if sources[0].is_wide and _nodes(node, sources[0], target) is None:
         return f"{node.op.word} of its own on {sources[0].bits} bits"
     return "a slope for each channel" if "slope" in node.weights else None
 

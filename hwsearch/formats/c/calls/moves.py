@@ -6,14 +6,21 @@ Pictures have kernels of their own for what is done to channels and pixels; ever
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes
+import numpy as np
+import torch
+
+from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, real, rounded
 from hwsearch.formats.c.calls.places import LAST, copies
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
 from searchspaces.ops.input import Input
 from searchspaces.ops.moves.move import Concat, PixelShuffle, PixelUnshuffle, Repeat, Slice, View
 from searchspaces.ops.moves.resize import Resize
+
+VANISHING = 1e-12
+"""Weights of an interpolation that are none."""
 
 
 def _concat(lowering: Lowering, node: Node, step: LoweredNode) -> None:
@@ -68,9 +75,46 @@ def _shuffle(lowering: Lowering, node: Node, step: LoweredNode) -> None:
 
 
 def _resize(lowering: Lowering, node: Node, step: LoweredNode) -> None:
-    assert isinstance(node.op, Resize)
-    assert node.op.whole_factor is not None
-    _enlarge(lowering, node, step, "hws_resize_nearest", node.op.whole_factor)
+    op = node.op
+    assert isinstance(op, Resize)
+    if op.mode == "nearest" and op.whole_factor is not None:
+        _enlarge(lowering, node, step, "hws_resize_nearest", op.whole_factor)
+    elif op.moves:
+        _move(lowering, node, step)
+    else:
+        _interpolate(lowering, node, step)
+
+
+def _interpolate(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    """A weighted sum of some rows and columns for every pixel; the weights are those that the operator gives to a picture with a
+    single row, or column."""
+    (source,), target = lowering.sides(node)
+    channels, in_h, in_w = lowering.picture(node.inputs[0])
+    _, out_h, out_w = lowering.picture(node.name)
+    rows = node.op.run([torch.eye(in_h, dtype=torch.float64)[None, :, :, None].expand(1, in_h, in_h, in_w)], {})[0, :, :, 0]
+    columns = node.op.run([torch.eye(in_w, dtype=torch.float64)[None, :, None, :].expand(1, in_w, in_h, in_w)], {})[0, :, 0, :]
+    members: dict[str, Any] = {}
+    for name, weights in (("row", rows), ("column", columns)):
+        first, taps = _taps(weights.T.numpy())
+        members[f"{name}_taps"] = taps.shape[1]
+        members[f"{name}s"] = step.array(f"{name}s", "int32_t", first)
+        members[f"{name}_weights"] = step.array(f"{name}_weights", "float", taps.astype(np.float32).reshape(-1))
+    record = step.record(
+        "layer", "hws_resize_layer", in_w=in_w, out_h=out_h, out_w=out_w, channels=channels, **members,
+        in_scale=real(source.scale), in_zero=source.zero_point, in_bytes=container_bytes(source),
+        out_bytes=container_bytes(target), **rounded(target),
+    )  # fmt: skip
+    step.calls.append(f"hws_resize({record}, {lowering.input_as(node, step, 0, LAST)}, {{out}});")
+
+
+def _taps(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of ``weights [outputs, inputs]``: the first input that each output reads, and the weights from there on, ``[outputs,
+    taps]``."""
+    used = np.abs(weights) > VANISHING
+    first, behind = used.argmax(axis=1), weights.shape[1] - used[:, ::-1].argmax(axis=1)
+    taps = int((behind - first).max())
+    first = np.minimum(first, weights.shape[1] - taps)
+    return first, np.take_along_axis(weights, first[:, None] + np.arange(taps), axis=1)
 
 
 def _enlarge(lowering: Lowering, node: Node, step: LoweredNode, function: str, factor: int) -> None:
@@ -97,12 +141,6 @@ def _move(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     lowering.clamp(node, step)
 
 
-def _no_interpolation(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
-    op = node.op
-    assert isinstance(op, Resize)
-    return None if op.mode == "nearest" and op.whole_factor is not None else f"{op.mode} resizing by {op.factor}"
-
-
 def _no_rounding(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
     return None if node.op.moves else f"{node.op.word} with values that are no codes"
 
@@ -114,4 +152,4 @@ LOWERS.put(Lower(_slice), Slice)
 LOWERS.put(Lower(_repeat), Repeat)
 LOWERS.put(Lower(_shuffle), PixelShuffle)
 LOWERS.put(Lower(_unshuffle), PixelUnshuffle)
-LOWERS.put(Lower(_resize, _no_interpolation), Resize)
+LOWERS.put(Lower(_resize), Resize)

@@ -18,7 +18,7 @@ from searchspaces.ops.input import Input
 from searchspaces.ops.moves.move import Concat, Expand, Permute, PixelShuffle, PixelUnshuffle, Reshape, View
 from searchspaces.ops.moves.resize import Resize
 from searchspaces.ops.moves.windows import Windows
-from searchspaces.ops.reductions.norm import LayerNorm
+from searchspaces.ops.reductions.norm import LayerNorm, UnitNorm
 from searchspaces.ops.reductions.reduce import MaxPool, Reduction
 from searchspaces.ops.reductions.softmax import Softmax
 
@@ -56,7 +56,7 @@ def _order(node: Node, asked: bool, shapes: Mapping[str, Shape], known: Mapping[
     match node.op:
         case Softmax(axis=axis):
             return inner_axis(rank, axis)
-        case LayerNorm(axes=(axis,)):
+        case LayerNorm(axes=(axis,)) | UnitNorm(axes=(axis,)):
             return inner_axis(rank, axis)
         case Reduction(axes=axes, keepdims=False):
             left = [axis for axis in range(len(read)) if axis not in {axis % len(read) for axis in axes}]

@@ -7,14 +7,14 @@ import math
 import numpy as np
 
 from hwmodels.errors import FileError
-from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, scale_members
+from hwsearch.formats.c.calls.lowering import LOWERS, Lower, LoweredNode, Lowering, container_bytes, real, rounded, scale_members
 from hwsearch.formats.c.calls.places import LAST, Order, inner_axis
 from hwsearch.quant.engine.fixed_point import quantize_multiplier
 from hwsearch.quant.engine.operators import reduction, softmax
 from hwsearch.quant.engine.steps import codes
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
-from searchspaces.ops.reductions.norm import LayerNorm
+from searchspaces.ops.reductions.norm import LayerNorm, UnitNorm
 from searchspaces.ops.reductions.reduce import MaxPool, Mean, Reduction, Std
 from searchspaces.ops.reductions.softmax import Softmax
 
@@ -56,22 +56,10 @@ def _std(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     address, sizes = _reduced(lowering, node, step)
     record = step.record(
         "layer", "hws_std_layer", **sizes, in_zero=source.zero_point, in_bytes=container_bytes(source),
-        out_bytes=container_bytes(target), correction=op.correction, in_scale=_real(source.scale),
-        **_rounded(target),
+        out_bytes=container_bytes(target), correction=op.correction, in_scale=real(source.scale),
+        **rounded(target),
     )  # fmt: skip
     step.calls.append(f"hws_std({record}, {address}, {{out}});")
-
-
-def _real(value: float) -> str:
-    """A number of single precision as C writes it, exact."""
-    return f"{float(np.float32(value))!r}f"
-
-
-def _rounded(target: TensorFormat) -> dict[str, str | int]:
-    """Members of a record that tell how a real value becomes a code."""
-    return {
-        "out_scale": _real(target.scale), "out_zero": target.zero_point, "out_min": target.qmin, "out_max": target.qmax,
-    }  # fmt: skip
 
 
 def _max_pool(lowering: Lowering, node: Node, step: LoweredNode) -> None:
@@ -136,15 +124,27 @@ def _layer_norm(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     beta = np.zeros(length, np.float32) if bias is None else bias.numpy().reshape(-1)
     record = step.record(
         "layer", "hws_norm_layer", rows=rows, length=length, gamma=step.array("gamma", "float", gamma),
-        beta=step.array("beta", "float", beta), epsilon=_real(op.eps), in_scale=_real(source.scale),
-        in_zero=source.zero_point, in_bytes=container_bytes(source), out_bytes=container_bytes(target), **_rounded(target),
+        beta=step.array("beta", "float", beta), epsilon=real(op.eps), in_scale=real(source.scale),
+        in_zero=source.zero_point, in_bytes=container_bytes(source), out_bytes=container_bytes(target), **rounded(target),
     )  # fmt: skip
     step.calls.append(f"hws_layer_norm({record}, {address}, {{out}});")
 
 
+def _unit_norm(lowering: Lowering, node: Node, step: LoweredNode) -> None:
+    op, ((source,), target) = node.op, lowering.sides(node)
+    assert isinstance(op, UnitNorm)
+    rank = len(lowering.shapes[node.name])
+    address, rows, length = _rows(lowering, node, step, inner_axis(rank, op.axes[0]))
+    record = step.record(
+        "layer", "hws_norm_layer", rows=rows, length=length, epsilon=real(op.eps), in_scale=real(source.scale),
+        in_zero=source.zero_point, in_bytes=container_bytes(source), out_bytes=container_bytes(target), **rounded(target),
+    )  # fmt: skip
+    step.calls.append(f"hws_unit_norm({record}, {address}, {{out}});")
+
+
 def _one_axis(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
     op = node.op
-    assert isinstance(op, LayerNorm)
+    assert isinstance(op, LayerNorm | UnitNorm)
     return None if len(op.axes) == 1 else "a normalization over several axes"
 
 
@@ -153,3 +153,4 @@ LOWERS.put(Lower(_std), Std)
 LOWERS.put(Lower(_max_pool), MaxPool)
 LOWERS.put(Lower(_softmax), Softmax)
 LOWERS.put(Lower(_layer_norm, _one_axis), LayerNorm)
+LOWERS.put(Lower(_unit_norm, _one_axis), UnitNorm)

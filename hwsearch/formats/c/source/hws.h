@@ -60,6 +60,24 @@ typedef struct {
 
 void hws_mul(const hws_mul_layer *layer, const void *a, const hws_spread *spread_a, const void *b, const hws_spread *spread_b,
              void *out, int32_t elements);
+
+/* Sums of real values, of which negative ones are multiplied by a slope, rounded once. */
+typedef struct {
+    int32_t a_zero, b_zero, a_bytes, b_bytes, out_bytes;
+    float a_scale, b_scale, slope, out_scale;
+    int32_t out_zero, out_min, out_max;
+} hws_add_sloped_layer;
+
+void hws_add_sloped(const hws_add_sloped_layer *layer, const void *a, const hws_spread *spread_a, const void *b,
+                    const hws_spread *spread_b, void *out, int32_t elements);
+
+/* A function of 16-bit codes as 513 places with straight lines between them. */
+typedef struct {
+    const int16_t *table;
+    int32_t out_bytes, multiplier, shift, out_zero, out_min, out_max;
+} hws_curve_layer;
+
+void hws_curve(const hws_curve_layer *layer, const void *in, void *out, int32_t elements);
 /* out[i] = table[in[i]], for an input of 8-bit codes; the table has codes of the output's size. */
 void hws_lookup(const uint8_t *in, const void *table, void *out, int32_t elements, int32_t out_bytes);
 
@@ -122,6 +140,21 @@ typedef struct {
 } hws_norm_layer;
 
 void hws_layer_norm(const hws_norm_layer *layer, const void *in, void *out);
+/* Rows over their lengths, or over epsilon where that is more; no gamma and beta. */
+void hws_unit_norm(const hws_norm_layer *layer, const void *in, void *out);
+
+/* Interpolation: pixel (y, x) is the sum of row_taps x column_taps pixels from (rows[y], columns[x]) on, weighted. */
+typedef struct {
+    int32_t in_w, out_h, out_w, channels, row_taps, column_taps;
+    const int32_t *rows, *columns;
+    const float *row_weights, *column_weights;
+    float in_scale;
+    int32_t in_zero, in_bytes, out_bytes;
+    float out_scale;
+    int32_t out_zero, out_min, out_max;
+} hws_resize_layer;
+
+void hws_resize(const hws_resize_layer *layer, const void *in, void *out);
 
 /* What follows moves codes; bytes is the size of a code. */
 

@@ -60,6 +60,27 @@ void hws_mul(const hws_mul_layer *layer, const void *a, const hws_spread *spread
     }
 }
 
+void hws_add_sloped(const hws_add_sloped_layer *layer, const void *a, const hws_spread *spread_a, const void *b,
+                    const hws_spread *spread_b, void *out, int32_t elements) {
+    const hws_add_sloped_layer own = *layer;
+    cursor of_a = first(spread_a), of_b = first(spread_b);
+    for (int32_t i = 0; i < elements; i++) {
+        const float x = (float)(hws_load(a, next(&of_a), own.a_bytes) - own.a_zero) * own.a_scale;
+        const float y = (float)(hws_load(b, next(&of_b), own.b_bytes) - own.b_zero) * own.b_scale;
+        const float total = x + y, value = total < 0 ? total * own.slope : total;
+        hws_store(out, i, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
+    }
+}
+
+void hws_curve(const hws_curve_layer *layer, const void *in, void *out, int32_t elements) {
+    const hws_curve_layer own = *layer;
+    for (int32_t i = 0; i < elements; i++) {
+        const int32_t value = hws_interpolated(own.table, (int64_t)hws_load(in, i, 2) - 32768);
+        const int64_t code = hws_scale_long(value, own.multiplier, own.shift) + own.out_zero;
+        hws_store(out, i, hws_bound(code, own.out_min, own.out_max), own.out_bytes);
+    }
+}
+
 void hws_lookup(const uint8_t *in, const void *table, void *out, int32_t elements, int32_t out_bytes) {
     for (int32_t i = 0; i < elements; i++) {
         hws_store(out, i, hws_load(table, in[i], out_bytes), out_bytes);

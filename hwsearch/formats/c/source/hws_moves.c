@@ -71,6 +71,30 @@ void hws_resize_nearest(const void *in, void *out, int32_t h, int32_t w, int32_t
     }
 }
 
+void hws_resize(const hws_resize_layer *layer, const void *in, void *out) {
+    const hws_resize_layer own = *layer;
+    int32_t index = 0;
+    for (int32_t y = 0; y < own.out_h; y++) {
+        const float *row_weights = own.row_weights + y * own.row_taps;
+        for (int32_t x = 0; x < own.out_w; x++) {
+            const float *column_weights = own.column_weights + x * own.column_taps;
+            for (int32_t c = 0; c < own.channels; c++) {
+                float sum = 0;
+                for (int32_t i = 0; i < own.row_taps; i++) {
+                    int32_t at = ((own.rows[y] + i) * own.in_w + own.columns[x]) * own.channels + c;
+                    float part = 0;
+                    for (int32_t j = 0; j < own.column_taps; j++, at += own.channels) {
+                        part += column_weights[j] * (float)(hws_load(in, at, own.in_bytes) - own.in_zero);
+                    }
+                    sum += row_weights[i] * part;
+                }
+                const float value = sum * own.in_scale;
+                hws_store(out, index++, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
+            }
+        }
+    }
+}
+
 void hws_clamp(void *codes, int32_t elements, int32_t low, int32_t high, int32_t bytes) {
     for (int32_t i = 0; i < elements; i++) {
         hws_store(codes, i, hws_bound(hws_load(codes, i, bytes), low, high), bytes);

@@ -1,5 +1,3 @@
-#include <math.h>
-
 #include "hws.h"
 #include "hws_requant.h"
 
@@ -17,13 +15,6 @@ void hws_mean(const hws_mean_layer *layer, const void *in, void *out) {
     }
 }
 
-/* The code nearest to a real value, of two the even one. */
-static int32_t nearest(float value, float scale, int32_t zero, int32_t low, int32_t high) {
-    const float farthest = 16777216.0f, steps = value / scale;
-    const float code = rintf(steps < -farthest ? -farthest : steps > farthest ? farthest : steps);
-    return hws_bound((int64_t)code + zero, low, high);
-}
-
 void hws_std(const hws_std_layer *layer, const void *in, void *out) {
     const hws_std_layer own = *layer;
     for (int32_t o = 0; o < own.outer; o++) {
@@ -38,7 +29,7 @@ void hws_std(const hws_std_layer *layer, const void *in, void *out) {
             const double count = own.count, first = (double)squares * count, second = (double)sum * (double)sum;
             const double variance = (first - second) / (count * (count - own.correction));
             const float value = (float)(sqrt(variance > 0 ? variance : 0) * (double)own.in_scale);
-            const int32_t code = nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max);
+            const int32_t code = hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max);
             hws_store(out, o * own.inner + i, code, own.out_bytes);
         }
     }
@@ -116,13 +107,6 @@ void hws_softmax(const hws_softmax_layer *layer, const void *in, void *out) {
     }
 }
 
-/* A table of 513 places at a number of 16 bits. */
-static int32_t interpolated(const int16_t *table, int64_t place) {
-    const int32_t at = place < INT16_MIN ? INT16_MIN : place > INT16_MAX ? INT16_MAX : (int32_t)place;
-    const int32_t index = (at >> 7) + 256, slope = (int16_t)(table[index + 1] - table[index]);
-    return (int16_t)(table[index] + ((slope * (at & 127) + 64) >> 7));
-}
-
 void hws_softmax_wide(const hws_softmax_layer *layer, const void *in, void *out, void *scratch) {
     const hws_softmax_layer own = *layer;
     int16_t *powers = scratch;
@@ -132,12 +116,12 @@ void hws_softmax_wide(const hws_softmax_layer *layer, const void *in, void *out,
         for (int32_t i = 0; i < own.length; i++) {
             const int32_t below = hws_load(in, first + i, own.in_bytes) - most;
             const int64_t place = hws_scale_long(below, own.place_multiplier, own.place_shift) + 32767;
-            powers[i] = (int16_t)interpolated(own.wide_exponential, place);
+            powers[i] = (int16_t)hws_interpolated(own.wide_exponential, place);
             sum += powers[i];
         }
         const int32_t length = bit_length(sum);
         const int64_t place = ((sum * ((int64_t)1 << (31 - length)) + (1 << 13)) >> 14) - (1 << 15) - (1 << 16);
-        const int64_t scale = interpolated(own.wide_inverse, place);
+        const int64_t scale = hws_interpolated(own.wide_inverse, place);
         for (int32_t i = 0; i < own.length; i++) {
             int64_t code = (powers[i] * scale + ((int64_t)1 << (length - 2))) >> (length - 1);
             code = hws_bound(code, INT16_MIN, INT16_MAX);
@@ -163,7 +147,23 @@ void hws_layer_norm(const hws_norm_layer *layer, const void *in, void *out) {
         for (int32_t i = 0; i < own.length; i++) {
             const float apart = (float)(hws_load(in, first + i, own.in_bytes) - own.in_zero) * own.in_scale - mean;
             const float value = apart * root * own.gamma[i] + own.beta[i];
-            hws_store(out, first + i, nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
+            hws_store(out, first + i, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
+        }
+    }
+}
+
+void hws_unit_norm(const hws_norm_layer *layer, const void *in, void *out) {
+    const hws_norm_layer own = *layer;
+    for (int32_t row = 0, first = 0; row < own.rows; row++, first += own.length) {
+        int64_t squares = 0;
+        for (int32_t i = 0; i < own.length; i++) {
+            const int64_t x = hws_load(in, first + i, own.in_bytes) - own.in_zero;
+            squares += x * x;
+        }
+        const float length = sqrtf((float)squares) * own.in_scale, divisor = length < own.epsilon ? own.epsilon : length;
+        for (int32_t i = 0; i < own.length; i++) {
+            const float value = (float)(hws_load(in, first + i, own.in_bytes) - own.in_zero) * own.in_scale / divisor;
+            hws_store(out, first + i, hws_nearest(value, own.out_scale, own.out_zero, own.out_min, own.out_max), own.out_bytes);
         }
     }
 }

@@ -2,6 +2,8 @@
 #ifndef HWS_REQUANT_H
 #define HWS_REQUANT_H
 
+#include <math.h>
+
 #include "hws.h"
 
 /* Right shifts of negative numbers must be arithmetic, which C99 leaves to the compiler. */
@@ -59,6 +61,20 @@ static inline int64_t hws_scale_long(int64_t x, int32_t multiplier, int32_t shif
     const int64_t up = shift > 0 ? x * ((int64_t)1 << shift) : x;
     const int64_t high = (up * multiplier + ((int64_t)1 << 30)) >> 31;
     return shift > 0 ? high : hws_divide_long(high, -shift);
+}
+
+/* The code nearest to a real value, of two the even one. */
+static inline int32_t hws_nearest(float value, float scale, int32_t zero, int32_t low, int32_t high) {
+    const float farthest = 16777216.0f, steps = value / scale;
+    const float code = rintf(steps < -farthest ? -farthest : steps > farthest ? farthest : steps);
+    return hws_bound((int64_t)code + zero, low, high);
+}
+
+/* A table of 513 places at a number of 16 bits. */
+static inline int32_t hws_interpolated(const int16_t *table, int64_t place) {
+    const int32_t at = place < INT16_MIN ? INT16_MIN : place > INT16_MAX ? INT16_MAX : (int32_t)place;
+    const int32_t index = (at >> 7) + 256, slope = (int16_t)(table[index + 1] - table[index]);
+    return (int16_t)(table[index] + ((slope * (at & 127) + 64) >> 7));
 }
 
 /* The code for a sum of output channel c, bias included. */
