@@ -144,7 +144,8 @@ def _matmul(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     )  # fmt: skip
     places = [_batched(lowering, node, step, index, result[:-2]) for index in range(2)]
     step.macs = math.prod(result) * depth
-    step.calls.append(f"hws_matmul({record}, {places[0]}, {places[1]}, {{out}});")
+    room = "0" if wide else step.scratch(4 * columns + (MAX_PIXELS + columns) * depth)
+    step.calls.append(f"hws_matmul({record}, {places[0]}, {places[1]}, {{out}}, {room});")
 
 
 def _batched(lowering: Lowering, node: Node, step: LoweredNode, index: int, batches: tuple[int, ...]) -> str:

@@ -89,7 +89,8 @@ typedef struct {
     int32_t multiplier, shift, out_zero, out_min, out_max;
 } hws_matmul_layer;
 
-void hws_matmul(const hws_matmul_layer *layer, const void *a, const void *b, void *out);
+/* scratch, aligned to 4 bytes, unless wide: 4 bytes for each column, HWS_MAX_PIXELS rows of a, and one b. */
+void hws_matmul(const hws_matmul_layer *layer, const void *a, const void *b, void *out, uint8_t *scratch);
 
 /* outer blocks of count rows of inner codes; every block becomes one row. */
 typedef struct {
