@@ -14,7 +14,7 @@ from hwsearch.quant.engine.operators import elementwise, lookup
 from hwsearch.quant.engine.steps import Site, codes, functions, prepared
 from hwsearch.quant.network.formats import TensorFormat
 from searchspaces.ir.graph import Node
-from searchspaces.ops.maps.activation import Activation, LeakyRelu, Relu, Relu6
+from searchspaces.ops.maps.activation import Activation, LeakyRelu, PRelu, Relu, Relu6
 from searchspaces.ops.maps.elementwise import Add, Mul
 
 RULE = "gemmlowp"
@@ -189,9 +189,10 @@ def _multiplies(node: Node, sources: list[TensorFormat], target: TensorFormat) -
 def _only_bytes(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
     if sources[0].is_wide and _nodes(node, sources[0], target) is None:
         return f"{node.op.word} of its own on {sources[0].bits} bits"
-    return "a slope for each channel" if "slope" in node.weights else None
+    return None
 
 
 LOWERS.put(Lower(_add, _only_clamps), Add)
 LOWERS.put(Lower(_mul, _multiplies), Mul)
 LOWERS.put(Lower(_unary, _only_bytes), Activation)
+LOWERS.lacks("a slope for each channel is that of a layer before it", PRelu)

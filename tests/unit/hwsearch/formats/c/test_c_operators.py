@@ -1,0 +1,146 @@
+"""Every operator that the C kernels have, compiled, against our engine: code for code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import c_program
+import numpy as np
+import pytest
+import torch
+from operator_samples import SAMPLES
+from random_networks import quantize
+from torch import Tensor, nn
+
+from hwmodels.errors import UsageError
+from hwsearch.formats.c import calls, write
+from hwsearch.formats.c.calls.places import LAST, copies, natural, separated, spread
+from hwsearch.quant.engine import integer
+from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ir.graph import Graph
+from searchspaces.ops.maps.activation import Activation
+from searchspaces.tracing.trace import trace
+
+SIZE = (8, 6)
+ROUNDED_OTHERWISE = ("resize", "unit_norm")
+"""What both compute in single precision, each in an order of its own."""
+CURVES = ("gelu", "exp")
+"""Functions of 16-bit codes that TFLite has tables of."""
+HAD = tuple(kind for kind, graph in SAMPLES.items() if calls.LOWERS.get(graph().nodes[-1].op) is not None)
+
+
+def apart(q: QuantizedGraph, folder: Path, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """Distances of the codes of the compiled export from the engine's, for random codes."""
+    source, name = q.formats[q.graph.input.name], q.graph.output.name
+    codes = np.random.default_rng(0).integers(source.qmin, source.qmax + 1, (q.graph.channels, *size))
+    x = source.decode(torch.from_numpy(codes).float())[None]
+    ours = integer.run_codes(replace(q, rule=write.RULE), x)[name]
+    ours = ours.permute(write.lower(q, *size).lowering.orders[name]).reshape(-1).numpy()
+    theirs = c_program.run(c_program.build(q, folder, size), q, codes, (ours.size, 1, 1)).reshape(-1)
+    return np.abs(ours - theirs)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", HAD)
+def test_every_operator(kind: str, bits: int, tmp_path: Path) -> None:
+    q = quantize(SAMPLES[kind](), 8, bits)
+    if bits == 16 and isinstance(q.graph.output.op, Activation) and kind not in CURVES:
+        with pytest.raises(UsageError, match="of its own on 16 bits"):
+            calls.check(q)
+        return
+    assert apart(q, tmp_path).max() <= (1 if kind in ROUNDED_OTHERWISE else 0)
+
+
+def test_no_operator_was_forgotten() -> None:
+    assert len(HAD) > 40
+    assert {"matmul", "softmax", "layer_norm", "linear", "mul", "mean", "permute", "windows"} <= set(HAD)
+
+
+class Shifted(nn.Module):
+    """Attention of windows that are shifted, with a bias for each place, a mask for each window, and a normalized skip."""
+
+    def __init__(self, width: int = 8, heads: int = 2, side: int = 4) -> None:
+        super().__init__()
+        self.heads, self.side = heads, side
+        self.head, self.tail = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 12, 3, padding=1)
+        self.norm, self.qkv, self.out = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.bias = nn.Parameter(torch.randn(heads, side**2, side**2))
+        self.mask = nn.Parameter(torch.randn(4, 1, side**2, side**2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.head(x)
+        tokens, (n, c, h, w), s = y.permute(0, 2, 3, 1), y.shape, self.side
+        moved = torch.roll(self.norm(tokens), (-2, -2), (1, 2)).reshape(n, h // s, s, w // s, s, c)
+        parts = moved.permute(0, 1, 3, 2, 4, 5).reshape(-1, s * s, c)
+        q, k, v = self.qkv(parts).reshape(-1, s * s, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        scores = (q * c**-0.5) @ k.transpose(-2, -1) + self.bias + self.mask
+        mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(-1, s * s, c)
+        back = self.out(mixed).reshape(n, h // s, w // s, s, s, c).permute(0, 1, 3, 2, 4, 5).reshape(n, h, w, c)
+        y = y + torch.roll(back, (2, 2), (1, 2)).permute(0, 3, 1, 2)
+        return nn.functional.pixel_shuffle(self.tail(nn.functional.gelu(y)), 2)
+
+
+def shifted() -> Graph:
+    torch.manual_seed(0)
+    return trace(Shifted().eval(), 3, "shifted", size=(8, 8))
+
+
+@pytest.mark.parametrize(("weights", "tensors"), [(8, 8), (4, 8), (8, 16), (3, 6)])
+def test_a_block_of_attention(weights: int, tensors: int, tmp_path: Path) -> None:
+    assert not apart(quantize(shifted(), weights, tensors, size=(8, 8)), tmp_path, (8, 8)).any()
+
+
+def test_tokens_of_mixed_widths(tmp_path: Path) -> None:
+    graph = shifted()
+    groups = sorted(set(graph.quantizer_groups().values()))
+    q = quantize(graph, 8, {name: (8, 16, 6)[i % 3] for i, name in enumerate(groups)}, size=(8, 8))
+    assert not apart(q, tmp_path, (8, 8)).any()
+
+
+MOVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "windows": lambda x: x.reshape(1, 4, 2, 4, 2, 3).permute(0, 2, 4, 1, 3, 5),
+    "a corner of zeros": lambda x: nn.functional.pad(x[:, 1:], (1, 0, 2, 3)),
+    "every other, backwards": lambda x: x[:, ::2].flip(1),
+    "all in one row": lambda x: x.reshape(1, -1),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("order", [natural(4), LAST], ids=["natural", "channels last"])
+def test_copies_are_the_move(name: str, order: tuple[int, ...]) -> None:
+    """Executed as the kernel does, they give what torch gives."""
+    shape = (1, 8, 8, 3)
+    values = np.random.default_rng(0).integers(1, 255, shape)
+    moved = MOVES[name](torch.from_numpy(values)).numpy()
+    found = copies(MOVES[name], shape, order, natural(moved.ndim))
+    stored, out = values.transpose(order).reshape(-1), []
+    for places in np.ndindex(*(len(table) for table in found.tables)):
+        offsets = [int(table[place]) for table, place in zip(found.tables, places, strict=True)]
+        start = found.base + sum(offsets)
+        out.append(np.zeros(found.run, int) if min(offsets) < 0 else stored[start : start + found.run])
+    assert np.array_equal(np.concatenate(out), moved.reshape(-1))
+    assert sum(len(table) for table in found.tables) < moved.size or found.run > 1 or order == LAST
+
+
+def test_places_that_no_axes_tell_are_listed() -> None:
+    places = np.random.default_rng(0).permutation(24).reshape(4, 6)
+    found = separated(places)
+    assert found.run == 1
+    assert np.array_equal(found.base + found.tables[0], places.reshape(-1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "whole", "told"),
+    [((6, 1, 1), (1, 6, 4, 5), (1, 6)), ((1, 1, 4, 5), (1, 6, 4, 5), (6, 20)), ((1,), (1, 6, 4, 5), (120, 1))],
+)
+def test_operands_that_repeat(shape: tuple[int, ...], whole: tuple[int, ...], told: tuple[int, int]) -> None:
+    """Beside a picture with its channels last."""
+    order = tuple(axis - 4 + len(shape) for axis in LAST if axis >= 4 - len(shape))
+    found = spread(shape, order, whole, LAST)
+    assert found is not None
+    assert (found.inner, found.count) == told
+    assert found.count == math.prod(shape)
+    assert spread((2, 1, 3), natural(3), (2, 4, 3), natural(3)) is None
