@@ -2,7 +2,8 @@
 
 Feature maps lie in the arena from the step that writes them to the last one that reads them. While a convolution runs it has its
 weights there, unpacked to bytes, where they are stored in fewer than 8 bits, and a few gathered patches; depthwise and grouped
-kernels gather nothing. The picture that goes in and the one that comes out lie in buffers of the caller, who gives them for the
+kernels gather nothing. A product of two tensors of 8 bits has the second one of a batch there, turned, with a sum for each of its
+columns. Operands that are brought into another order or repeated before a step are not counted: a workload does not tell. The picture that goes in and the one that comes out lie in buffers of the caller, who gives them for the
 whole call. There are no tables: constants are in flash.
 """
 
@@ -13,12 +14,13 @@ import numpy as np
 from hwmodels.pricing.arena import Arena, When
 from hwmodels.pricing.arena_build import Builder
 from hwmodels.pricing.placement import NONE
-from hwmodels.workload import Workload
+from hwmodels.workload import Contract, Workload
 
 ALIGNMENT = 8
 PIXELS = 4
 """Patches that the kernels gather at once."""
 WHOLE_BITS = 8
+SUM_BYTES = 4
 
 
 def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int, ...]) -> Arena:
@@ -40,6 +42,11 @@ def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int,
             patch = PIXELS * layer.kernel[0] * layer.kernel[1] * channels if layer.groups == 1 else 0
             size = layer.weight_count * packed[:, None] + patch * width[None, :]
             buffers.append((row, f"{layer.name} scratch", row, When(weights[row], columns[layer.inputs[0]], size)))
+        elif layer.of_tensors and isinstance(layer.work, Contract):
+            count, narrow = workload.tensors[layer.output].channels, width == 1
+            size = (SUM_BYTES * count + (PIXELS + count) * layer.work.depth) * narrow[:, None] * narrow[None, :]
+            groups = [columns[read] for read in layer.inputs]
+            buffers.append((row, f"{layer.name} scratch", row, When(groups[0], groups[-1], size)))
     for row, tensor in enumerate(workload.tensors):
         if tensor.producer < 0 or row == workload.layers[-1].output:
             build.table(scaled(row, tensor.elements))
