@@ -99,7 +99,7 @@ def test_instructions_per_mac(board: emulator.Board, tmp_path: Path) -> None:
     if board.core != "cortex-m55":
         plain = tmp_path / "plain"
         plain.mkdir()
-        fallback, more = qemu.CompiledNetwork(q, board, plain, (16, 16), ("-mcpu=cortex-m3",)).run(codes)
+        fallback, more = qemu.CompiledNetwork(q, board, plain, (16, 16), ("-mcpu=cortex-m3", "-mfloat-abi=soft")).run(codes)
         assert np.array_equal(found, fallback)
         assert more.sum() > counts.sum()
 

@@ -55,8 +55,8 @@ void hws_mul(const hws_mul_layer *layer, const void *a, const hws_spread *spread
     for (int32_t i = 0; i < elements; i++) {
         const int32_t x = hws_load(a, next(&of_a), own.a_bytes) - own.a_zero;
         const int32_t y = hws_load(b, next(&of_b), own.b_bytes) - own.b_zero;
-        const int64_t code = hws_scale_long((int64_t)x * y, own.multiplier, own.shift) + own.out_zero;
-        hws_store(out, i, hws_bound(code, own.out_min, own.out_max), own.out_bytes);
+        const int32_t code = hws_scale(x * y, own.multiplier, own.shift) + own.out_zero;
+        hws_store(out, i, code < own.out_min ? own.out_min : code > own.out_max ? own.out_max : code, own.out_bytes);
     }
 }
 

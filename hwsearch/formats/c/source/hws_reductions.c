@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "hws.h"
 #include "hws_requant.h"
 
@@ -97,12 +99,13 @@ void hws_softmax(const hws_softmax_layer *layer, const void *in, void *out) {
         for (int32_t i = 0; i < own.length; i++) {
             sum += own.narrow[most - codes[i]];
         }
-        const int32_t length = bit_length(sum);
+        const int32_t length = bit_length(sum), down = length + 3; /* bits of the sum, and to 8 of the result */
         const int32_t scale = reciprocal((int32_t)(sum * ((int64_t)1 << (32 - length)) - ((int64_t)1 << 31)));
         for (int32_t i = 0; i < own.length; i++) {
-            int64_t code = hws_divide_long(hws_multiply_high(scale, own.exponential[most - codes[i]]), length + 3);
-            code = hws_scale_long(code > 255 ? 255 : code, own.multiplier, own.shift) + own.out_zero;
-            hws_store(out, first + i, hws_bound(code, own.out_min, own.out_max), own.out_bytes);
+            const int32_t share = hws_multiply_high(scale, own.exponential[most - codes[i]]);
+            int32_t code = down > 31 ? 0 : hws_divide_by_power(share, down);
+            code = hws_scale(code > 255 ? 255 : code, own.multiplier, own.shift) + own.out_zero;
+            hws_store(out, first + i, code < own.out_min ? own.out_min : code > own.out_max ? own.out_max : code, own.out_bytes);
         }
     }
 }

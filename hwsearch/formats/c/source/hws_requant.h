@@ -2,8 +2,6 @@
 #ifndef HWS_REQUANT_H
 #define HWS_REQUANT_H
 
-#include <math.h>
-
 #include "hws.h"
 
 /* Right shifts of negative numbers must be arithmetic, which C99 leaves to the compiler. */
@@ -63,11 +61,13 @@ static inline int64_t hws_scale_long(int64_t x, int32_t multiplier, int32_t shif
     return shift > 0 ? high : hws_divide_long(high, -shift);
 }
 
-/* The code nearest to a real value, of two the even one. */
+/* The code nearest to a real value, of two the even one. A number below 2^22 that is added to 1.5 * 2^23 loses its fraction; what
+ * is larger lies beyond every bound. */
 static inline int32_t hws_nearest(float value, float scale, int32_t zero, int32_t low, int32_t high) {
-    const float farthest = 16777216.0f, steps = value / scale;
-    const float code = rintf(steps < -farthest ? -farthest : steps > farthest ? farthest : steps);
-    return hws_bound((int64_t)code + zero, low, high);
+    const float farthest = 4194303.0f, whole = 12582912.0f, steps = value / scale;
+    const float moved = (steps < -farthest ? -farthest : steps > farthest ? farthest : steps) + whole;
+    const int32_t code = (int32_t)(moved - whole) + zero;
+    return code < low ? low : code > high ? high : code;
 }
 
 /* A table of 513 places at a number of 16 bits. */
