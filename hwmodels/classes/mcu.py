@@ -19,7 +19,7 @@ requantizations and three calls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +44,8 @@ class McuConstants(NamedTuple):
     ``depthwise_output_s`` of depthwise layers.
 
     ``unpack_s``: ``float64[nW]``, per weight and layer, 0 where weights are not unpacked beforehand. ``element_s``:
-    ``float64[L]``, per output element of what is no convolution, below 0 where the file has no such number. Then: whether patches
+    ``float64[L]``, per output element of what is no convolution, below 0 where the file has no such number. ``product_s``:
+    ``float64[L]``, of a product of two tensors beside its MACs, below 0 likewise. Then: whether patches
     are gathered, and those of depthwise layers; seconds per byte and per row of a patch, per copied byte, and per layer; bytes of
     weights that the cache before the flash holds, and output pixels for which weights beyond it are read once; whether slopes are
     composed (see ``memory``).
@@ -59,6 +60,7 @@ class McuConstants(NamedTuple):
     depthwise_output_s: np.ndarray
     unpack_s: np.ndarray
     element_s: np.ndarray
+    product_s: np.ndarray
     gathers: bool
     gathers_depthwise: bool
     patch_s: float
@@ -92,7 +94,8 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
         requant_s=np.array([cycles.value / clock for cycles in requants]),
         depthwise_output_s=np.array([cycles.value / clock for cycles in depthwise_outputs]),
         unpack_s=np.array([unpacking.get(str(bits), 0.0) / clock for bits in weight_bits]),
-        element_s=np.array([elements.get(_element_key(layer), -clock) / clock for layer in workload.layers]),
+        element_s=np.array([_element_cycles(layer, elements) / clock for layer in workload.layers]),
+        product_s=np.array([_product_cycles(workload, layer, elements) / clock for layer in workload.layers]),
         gathers=mcu.cycles_per_im2col_byte.value > 0,
         gathers_depthwise=mcu.gathers_depthwise,
         patch_s=mcu.cycles_per_im2col_byte.value / clock,
@@ -105,18 +108,33 @@ def constants(device: Device, workload: Workload, weight_bits: Sequence[int]) ->
     )
 
 
-def _element_key(layer: Layer) -> str:
-    """The key under which a device file has the cycles per element of a layer; "" for sums of products."""
+UNKNOWN = -1.0
+"""In place of cycles that a file does not state."""
+
+
+def _element_cycles(layer: Layer, stated: Mapping[str, float]) -> float:
+    """What the file says of an output element of a layer that is no sum of products."""
     match layer.work:
         case Map(function=("add" | "mul") as function):
-            return function
+            return stated.get(function, UNKNOWN)
         case Map():
-            return "unary"
+            return stated.get("unary", UNKNOWN)
+        case Reduce(keeps=True, function=function):
+            return stated.get("softmax" if function == "function" else "normalize", stated.get("pool", UNKNOWN))
         case Reduce():
-            return "pool"
+            return stated.get("pool", UNKNOWN)
         case Move(how=how):
-            return how
-    return ""
+            return stated.get(how, UNKNOWN)
+    return UNKNOWN
+
+
+def _product_cycles(workload: Workload, layer: Layer, stated: Mapping[str, float]) -> float:
+    """What the file says of a product of two tensors, its MACs aside."""
+    if not layer.of_tensors or "product" not in stated:
+        return UNKNOWN
+    first, second = (workload.tensors[i].elements for i in (layer.inputs[0], layer.inputs[-1]))
+    operands = first * stated.get("product_first", 0.0) + second * stated.get("product_second", 0.0)
+    return operands + workload.tensors[layer.output].elements * stated["product"]
 
 
 @compiled(inline="always")
@@ -160,13 +178,16 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
             requants = columns.written[layer]
         elif element_s < 0 and op == ELEMENTWISE:
             requants = columns.read[layer] + columns.written[layer]
+        product_s = device.product_s[layer]
+        if product_s >= 0:
+            requants = 0
         if device.composes and op <= LINEAR and columns.activation[layer] == LOOKUP:
             requants, calls, copies = 3 * requants, 3, 2
         overhead = calls * device.layer_s
         output_s = device.depthwise_output_s if op == DEPTHWISE else device.requant_s
         for w in range(weights):
             for a in range(widths):
-                arithmetic = steps(columns, layer, device, choices.wide[w, a]) * choices.s_per_mac[w, a]
+                arithmetic = steps(columns, layer, device, choices.wide[w, a]) * choices.s_per_mac[w, a] + max(product_s, 0.0)
                 arithmetic += unpacked * device.unpack_s[w]
                 arithmetic += patches * choices.tensor_bytes[a] * device.patch_s + rows * device.row_s
                 stored = choices.weight_bytes[layer, w, a]
@@ -181,7 +202,7 @@ def price(columns: Columns, choices: Choices, ports: Ports, device: McuConstants
                         fetched,
                         ports,
                     )
-                    if element_s >= 0 and op == ELEMENTWISE:
+                    if element_s >= 0 and op in (ELEMENTWISE, POOL):
                         compute += columns.written[layer] * element_s
                     elif element_s >= 0 and op > LINEAR:
                         activation += columns.written[layer] * element_s

@@ -110,6 +110,9 @@ PrecisionKey = Annotated[str, AfterValidator(_precision_key)]
 FormatName = Annotated[str, AfterValidator(_format_name), Field(json_schema_extra={"pattern": FORMAT_PATTERN})]
 BitsKey = Literal["1", "2", "3", "4", "5", "6", "7", "8", "16"]
 PackedKey = Literal["1", "2", "3", "4", "5", "6", "7"]
-ElementKey = Literal["add", "mul", "unary", "pool", "concat", "slice", "repeat", "shuffle", "resize"]
+ElementKey = Literal[
+    "add", "mul", "unary", "pool", "softmax", "normalize", "concat", "slice", "repeat", "shuffle", "resize", "transpose", "view",
+    "copy", "pad", "gather", "product", "product_first", "product_second",
+]  # fmt: skip
 Count = Annotated[int, Strict(), Field(ge=1, le=MOST)]
 Flag = Annotated[bool, Strict()]

@@ -3,8 +3,9 @@
 Feature maps lie in the arena from the step that writes them to the last one that reads them. While a convolution runs it has its
 weights there, unpacked to bytes, where they are stored in fewer than 8 bits, and a few gathered patches; depthwise and grouped
 kernels gather nothing. A product of two tensors of 8 bits has the second one of a batch there, turned, with a sum for each of its
-columns. Operands that are brought into another order or repeated before a step are not counted: a workload does not tell. The picture that goes in and the one that comes out lie in buffers of the caller, who gives them for the
-whole call. There are no tables: constants are in flash.
+columns. Operands that are brought into another order or repeated before a step are not counted: a workload does not tell. The
+picture that goes in and the one that comes out lie in buffers of the caller, who gives them for the whole call. There are no
+tables: constants are in flash.
 """
 
 from __future__ import annotations

@@ -144,18 +144,71 @@ class Elementwise(nn.Module):
         return torch.sigmoid(z)
 
 
-MOVES = {"pixel_shuffle": "shuffle"}
+class Tokens(nn.Module):
+    """One step each: normalization, softmax, product with a constant, a transpose with rows that stay together and one without,
+    padding, a roll."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.norm = nn.Conv2d(4, 64, 1), nn.LayerNorm(64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.norm(self.layer(x).permute(0, 2, 3, 1))
+        padded = nn.functional.pad(torch.roll(tokens * 0.5, (1, 1), (1, 2)), (0, 0, 1, 1))
+        return torch.softmax(padded.permute(0, 2, 1, 3), dim=-1).permute(0, 3, 1, 2)
+
+
+class Product(nn.Module):
+    """The product of two matrices, of ``rows`` and ``columns`` vectors."""
+
+    def __init__(self, rows: int, columns: int, turned: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.turned = nn.Conv2d(4, rows, 1), nn.Conv2d(4, columns, 1), turned
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = self.first(x).flatten(2), self.second(x).flatten(2)
+        if self.turned:
+            return first @ second.transpose(-1, -2)
+        return first @ second.reshape(1, second.shape[2], -1)
+
+
+PRODUCTS = [
+    *((64, 4, 64, True), (64, 8, 10, False), (64, 4, 64, False), (16, 4, 16, True), (16, 8, 16, True)),
+    *((32, 8, 32, True), (32, 4, 8, True), (8, 8, 48, False), (48, 4, 24, False)),
+]
+"""Rows, side of the picture whose pixels are what is summed over, columns, and whether the second matrix is turned."""
+
+
+def products(board: emulator.Board) -> tuple[dict[str, float], float]:
+    """Instructions per element of a product of two tensors and of its operands, and the largest relative error."""
+    rows, found = [], []
+    for count, side, columns, turned in PRODUCTS:
+        steps = counted(Product(count, columns, turned).eval(), 4, side, board)
+        depth = side * side
+        rows.append([count * depth * columns, count * columns, count * depth, depth * columns, 1])
+        found.append(next(n for op, _, n in steps if op == "matmul"))
+    table, counts = np.array(rows, float), np.array(found, float)
+    constants, _ = nnls(table / counts[:, None], np.ones(len(counts)))
+    _, *each, _ = constants
+    largest = float(np.abs(table @ constants / counts - 1).max())
+    return dict(zip(("product", "product_first", "product_second"), map(float, each), strict=True)), largest
+
+
+MOVES = {
+    "pixel_shuffle": "shuffle", "permute": "transpose", "reshape": "view", "roll": "copy", "layer_norm": "normalize",
+}  # fmt: skip
 """Operator -> the kind of work that device files know, where they differ."""
 
 
 def elementwise(board: emulator.Board) -> dict[str, float]:
     """Instructions per element of the output of what is no convolution, from the difference of two sizes."""
-    small, large = (counted(Elementwise().eval(), 4, side, board) for side in SIDES)
-    return {
-        MOVES.get(op, op): (more - fewer) / (many - few)
-        for (op, few, fewer), (_, many, more) in zip(small, large, strict=True)
-        if op != "conv"
-    }
+    found: dict[str, float] = {}
+    for module in (Elementwise(), Tokens()):
+        small, large = (counted(module.eval(), 4, side, board) for side in SIDES)
+        for (op, few, fewer), (_, many, more) in zip(small, large, strict=True):
+            if op != "conv":  # of several transposes the dearest
+                found[MOVES.get(op, op)] = max(found.get(MOVES.get(op, op), 0.0), (more - fewer) / (many - few))
+    return found
 
 
 def fit(measured: list[Layer], found: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -186,12 +239,14 @@ def measure(board: emulator.Board) -> dict[str, Any]:
         [sum(n for _, _, n in counted(x.module(), x.inputs, x.side, board, x.bits, x.tensor_bits)) for x in measured], float
     )
     constants, errors = fit(measured, found, LANES[board.core])
+    multiplied, apart = products(board)
     promised = next(i for i, x in enumerate(measured) if (x.inputs, x.outputs, x.kernel, x.side) == (16, 16, 3, 24))
     return {
         "core": board.core,
         "lanes": LANES[board.core],
         "per_unit": dict(zip(TERMS, constants.round(4).tolist(), strict=True)),
-        "per_element": {key: round(value, 3) for key, value in elementwise(board).items()},
+        "per_element": {key: round(value, 3) for key, value in {**elementwise(board), **multiplied}.items()},
+        "products_largest_error": round(apart, 3),
         "relative_error": {"mean": round(float(np.abs(errors).mean()), 3), "largest": round(float(np.abs(errors).max()), 3)},
         "per_mac_3x3_16_to_16": round(float(found[promised]) / measured[promised].macs, 3),
         "networks": [networks.count(case, board) for case in networks.cases()],

@@ -23,6 +23,7 @@ from hwmodels import cost
 from hwmodels.device import catalogue, device
 from hwmodels.device.device import Device
 from hwmodels.device.facts import number
+from hwmodels.workload import Workload
 from hwsearch.formats.c import emulator, qemu
 from oracle import Row
 from searchspaces.ir.graph import Graph
@@ -102,7 +103,18 @@ def predicted(target: Device, case: Case) -> float:
     space = Widths.of(workload, target.weight_formats, target.tensor_formats)
     weights = [widths.weight_bits.index(case.weight_bits[name]) for name in names]
     tensors = [widths.activation_bits.index(case.activation_bits[name]) for name in workload.group_names]
-    plan = np.array(weights + tensors, dtype=np.int8)
+    return _instructions(target, workload, space, np.array(weights + tensors, dtype=np.int8))
+
+
+def of_layers(target: Device, workload: Workload) -> float:
+    """Instructions of a workload in 8 bits by the model of ``target``."""
+    space = Widths.of(workload, target.weight_formats, target.tensor_formats)
+    widths = [target.offered.weight_bits.index(8)] * len(space.layer_names)
+    widths += [target.offered.activation_bits.index(8)] * len(workload.group_names)
+    return _instructions(target, workload, space, np.array(widths, dtype=np.int8))
+
+
+def _instructions(target: Device, workload: Workload, space: Widths, plan: np.ndarray) -> float:
     layers = cost.explain(cost.lower(target, workload, space), plan)
     seconds = sum(layer["compute_s"] + layer["activation_s"] + layer["overhead_s"] for layer in layers)
     return float(seconds * number(target, "mcu.clock_hz") / number(target, "mcu.cycles_per_instruction"))

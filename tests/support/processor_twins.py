@@ -85,7 +85,7 @@ def mcu_twin(
 
     compute = macs * s_per_mac * one_mac / cycles.conv.value
     compute += (requants * requant + patches + unpacked) / clock
-    if layer.label in ("add", "mul", "unary"):
+    if layer.label in ("add", "mul", "unary", "pool"):
         compute += elements
     overhead = calls * (mcu.cycles_per_layer.value / clock + target.overhead.layer_s.value)
     speeds = {
@@ -94,7 +94,7 @@ def mcu_twin(
         if (memory := getattr(target.memory, name)) is not None and memory.bytes_per_s is not None
     }
     activation = outside_s
-    if layer.label in ("concat", "slice", "repeat", "pixel_shuffle", "resize", "pool"):
+    if layer.label in ("concat", "slice", "repeat", "pixel_shuffle", "resize") or (layer.label == "pool" and not own):
         activation += elements if own else (read * read_bytes + out.elements * write_bytes) / speeds.get("onchip", 2 * clock)
     home = next(name for name in ("flash", "dram", "onchip") if name in speeds)
     reread = dense and not unpacked and weight_bytes > mcu.weight_cache_bytes.value

@@ -37,7 +37,9 @@ class Mcu(Section):
     ``gathers_depthwise`` where they gather patches as well. ``cycles_per_unpacked_weight``: by stored width, where a layer's
     weights are unpacked once before it runs (where the inner loop unpacks them, the factor is in ``unpack``).
     ``cycles_per_element``: of the output of what is no convolution; by default additions requantize each operand and the sum, and
-    moves copy bytes. ``wide``: kernels of their own for activations above 8 bits.
+    moves copy bytes. A product of two tensors has a price for each of its elements, ``product``, and for those of its operands,
+    which it sums up (``product_first``) and brings into rows (``product_second``). ``wide``: kernels of their own for
+    activations above 8 bits.
 
     ``weight_cache_bytes``: weights of one layer that stay in the cache between flash and core; beyond it they are read once for
     ``pixels_per_pass`` output pixels (CMSIS-NN and CMix-NN hold two in registers, closed libraries more; with four, one bandwidth

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from attention_block import shifted
 from oracle import instructions
 from random_networks import float_graph, picture, quantize
 from torch import nn
@@ -20,6 +21,7 @@ from hwsearch.formats.running.windows import windows
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
 from searchspaces.ir.graph import Graph
+from searchspaces.ir.lower import to_workload
 from searchspaces.tracing.trace import trace
 
 MIXED = {"weights": (8, 4, 3, 6, 2, 5, 7), "tensors": (8, 6, 8, 16, 4, 8)}
@@ -75,6 +77,26 @@ def test_codes_are_those_of_the_engine(name: str, board: emulator.Board, tmp_pat
     assert (counts > 0).all()
 
 
+def test_attention_on_the_boards(board: emulator.Board, tmp_path: Path) -> None:
+    """Products of tensors by the vector instructions of each core, floating point by its unit; a step of every kind is priced."""
+    size = (24, 24)
+    q = quantize(shifted(size[0]), 8, 8, size=size)
+    codes = np.random.default_rng(0).integers(0, 256, (1, 3, *size))
+    network = qemu.CompiledNetwork(q, board, tmp_path, size)
+    found, counts = network.run(codes)
+    assert np.array_equal(found, codes_of_engine(q, codes))
+    target = catalogue.load(instructions.DEVICES[board.core])
+    assert instructions.of_layers(target, to_workload(q.graph, *size)) == pytest.approx(counts.sum(), rel=0.1)
+
+
+def test_a_picture_that_every_pixel_sees_is_run_whole(board: emulator.Board) -> None:
+    q = quantize(shifted(), 8, 8, size=(8, 8))
+    plan = qemu.open_plan(q, board.core)
+    x = picture(q.graph, 8, 8, seed=3)
+    assert torch.equal(plan.run(x), integer.run(plan.executed, x))
+    assert plan.tolerance.differing == 0
+
+
 def test_a_loop_counts_two_instructions_a_round(board: emulator.Board, tmp_path: Path) -> None:
     source = tmp_path / "loops.c"
     source.write_text(LOOPS)
@@ -99,7 +121,7 @@ def test_instructions_per_mac(board: emulator.Board, tmp_path: Path) -> None:
     if board.core != "cortex-m55":
         plain = tmp_path / "plain"
         plain.mkdir()
-        fallback, more = qemu.CompiledNetwork(q, board, plain, (16, 16), ("-mcpu=cortex-m3", "-mfloat-abi=soft")).run(codes)
+        fallback, more = qemu.CompiledNetwork(q, board, plain, (16, 16), ("-U__ARM_FEATURE_SIMD32",)).run(codes)
         assert np.array_equal(found, fallback)
         assert more.sum() > counts.sum()
 

@@ -11,6 +11,7 @@ import c_program
 import numpy as np
 import pytest
 import torch
+from attention_block import shifted
 from operator_samples import SAMPLES
 from random_networks import quantize
 from torch import Tensor, nn
@@ -20,9 +21,7 @@ from hwsearch.formats.c import calls, write
 from hwsearch.formats.c.calls.places import LAST, copies, natural, separated, spread
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
-from searchspaces.ir.graph import Graph
 from searchspaces.ops.maps.activation import Activation
-from searchspaces.tracing.trace import trace
 
 SIZE = (8, 6)
 ROUNDED_OTHERWISE = ("resize", "unit_norm")
@@ -57,35 +56,6 @@ def test_every_operator(kind: str, bits: int, tmp_path: Path) -> None:
 def test_no_operator_was_forgotten() -> None:
     assert len(HAD) > 40
     assert {"matmul", "softmax", "layer_norm", "linear", "mul", "mean", "permute", "windows"} <= set(HAD)
-
-
-class Shifted(nn.Module):
-    """Attention of windows that are shifted, with a bias for each place, a mask for each window, and a normalized skip."""
-
-    def __init__(self, width: int = 8, heads: int = 2, side: int = 4) -> None:
-        super().__init__()
-        self.heads, self.side = heads, side
-        self.head, self.tail = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 12, 3, padding=1)
-        self.norm, self.qkv, self.out = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.bias = nn.Parameter(torch.randn(heads, side**2, side**2))
-        self.mask = nn.Parameter(torch.randn(4, 1, side**2, side**2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.head(x)
-        tokens, (n, c, h, w), s = y.permute(0, 2, 3, 1), y.shape, self.side
-        moved = torch.roll(self.norm(tokens), (-2, -2), (1, 2)).reshape(n, h // s, s, w // s, s, c)
-        parts = moved.permute(0, 1, 3, 2, 4, 5).reshape(-1, s * s, c)
-        q, k, v = self.qkv(parts).reshape(-1, s * s, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        scores = (q * c**-0.5) @ k.transpose(-2, -1) + self.bias + self.mask
-        mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(-1, s * s, c)
-        back = self.out(mixed).reshape(n, h // s, w // s, s, s, c).permute(0, 1, 3, 2, 4, 5).reshape(n, h, w, c)
-        y = y + torch.roll(back, (2, 2), (1, 2)).permute(0, 3, 1, 2)
-        return nn.functional.pixel_shuffle(self.tail(nn.functional.gelu(y)), 2)
-
-
-def shifted() -> Graph:
-    torch.manual_seed(0)
-    return trace(Shifted().eval(), 3, "shifted", size=(8, 8))
 
 
 @pytest.mark.parametrize(("weights", "tensors"), [(8, 8), (4, 8), (8, 16), (3, 6)])

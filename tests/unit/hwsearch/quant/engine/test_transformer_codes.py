@@ -62,7 +62,8 @@ def test_integers_are_what_is_simulated(name: str) -> None:
 @pytest.mark.parametrize("name", ALL_CODES)
 def test_operators_of_mixed_plans_are_simulated_to_a_code(name: str) -> None:
     """Where 8 and 16 bits meet, a code of 8 bits that tips is 256 codes of 16 bits behind it, so whole networks say nothing: each
-    operator, for the codes that the simulation has before it, must give what is simulated, up to one code in one of fifty (sums in single precision are those of the processor)."""
+    operator, for the codes that the simulation has before it, must give what is simulated, up to one code in one of fifty: sums
+    in single precision are those of the processor."""
     calibration, x = calibrated(name), picture(9)
     space, draw = calibration.space, np.random.default_rng(0)
     wide = {group: int(draw.choice([8, 16])) for group in space.group_names}
