@@ -51,14 +51,16 @@ BOARDS = {
     board.core: board
     for board in (
         Board(
-            "cortex-m4", "mps2-an386", ("-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"), (0x400, 0x3FFC00), (0x20000000, 0x400000), 0x40028000, 25e6
+            "cortex-m4", "mps2-an386", ("-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
+            (0x400, 0x3FFC00), (0x20000000, 0x400000), 0x40028000, 25e6,
         ),
         Board(
-            "cortex-m7", "mps2-an500", ("-mcpu=cortex-m7", "-mfloat-abi=hard", "-mfpu=fpv5-d16"), (0x400, 0x3FFC00), (0x20000000, 0x400000), 0x40028000, 25e6
+            "cortex-m7", "mps2-an500", ("-mcpu=cortex-m7", "-mfloat-abi=hard", "-mfpu=fpv5-d16"),
+            (0x400, 0x3FFC00), (0x20000000, 0x400000), 0x40028000, 25e6,
         ),
         Board(
-            "cortex-m55", "mps3-an547", ("-mcpu=cortex-m55", "-mfloat-abi=hard"), (0x11000000, 0x200000),
-            (0x31000000, 0x400000), 0x49302000, 20e6,
+            "cortex-m55", "mps3-an547", ("-mcpu=cortex-m55", "-mfloat-abi=hard"),
+            (0x11000000, 0x200000), (0x31000000, 0x400000), 0x49302000, 20e6,
         ),
     )
 }  # fmt: skip
