@@ -17,6 +17,7 @@ from hwsearch.plans.plan_file import PlanFile
 from hwsearch.problem.pose import Problem, pose
 from hwsearch.problem.request import Request
 from hwsearch.search import frame_rate, tiling_options
+from searchspaces.data.scale import network_text
 from searchspaces.networks import registry, through_spandrel
 from searchspaces.networks.adapted import blocks
 from searchspaces.networks.registry import LoadedNetwork
@@ -154,7 +155,7 @@ def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> PricedPlan
 
     Raises:
         FileError: the network's weights are not those that the plan was made with.
-        UsageError: the network is a file of code that was not named again.
+        UsageError: the network is a file of code that was not named again, or one without the plan's layers.
     """
     plan = opened.plan
     request = dataclasses.replace(opened.request, **changes)  # type: ignore[arg-type]  # by the names of the fields
@@ -166,6 +167,10 @@ def estimate_plan(opened: PlanFile, changes: Mapping[str, object]) -> PricedPlan
         return price(problem, row, plan.name, opened.remarks, request)
     problem = pose(dataclasses.replace(request, weight_bits=None, activation_bits=None, pins={}, scope="all"))
     space = problem.space
+    for unknown in sorted(set(plan.weight_bits) - set(space.layer_names)):
+        network = network_text(problem.network.name, problem.network.scale)
+        named = f"{plan.name} names layer {unknown!r}, which {network} does not have"
+        raise UsageError(named, "Name the network of the plan, or none.")
     wanted: list[Width | None] = [
         *(plan.weight_bits.get(n) for n in space.layer_names),
         *(plan.activation_bits.get(n) for n in space.group_names),

@@ -40,6 +40,8 @@ def inspect(
     """Look into a model file: the width and bytes of each layer, the plan that it came from, its price on a device. For a file of
     weights: the network that they belong to."""
     terminal = Terminal(as_json, quiet)
+    if input_size is not None and target is None:
+        raise UsageError("--input is the size at which a file is priced", "Name a device with --target, or leave it out.")
     from hwsearch.formats.reading.readers import is_model
 
     if file.suffix.lower() in endings.WEIGHTS and target is None and not is_model(file):

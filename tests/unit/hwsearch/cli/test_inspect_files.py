@@ -40,3 +40,8 @@ def test_by_what_a_network_enlarges_is_said(
 def test_what_gives_no_picture_has_no_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(saved(Node("y", Mean((2, 3), keepdims=False), ("input",)), tmp_path)), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scale"] is None
+
+
+def test_a_size_without_a_device_is_not_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tmp_path / "net.onnx"), "--input", "24x24"]) == 2
+    assert "--input is the size at which a file is priced" in capsys.readouterr().err

@@ -257,7 +257,7 @@ def test_a_plan_for_pictures_of_one_size_names_it_and_the_way_out(
     Image.fromarray(RGBA[..., :3]).save(tmp_path / "in.png")
     with scratch(tmp_path) as store:
         picture = PictureRows(tmp_path / "in.png", store)
-        with pytest.raises(UsageError, match=f"for pictures of {named} .* 45x53") as refused:
+        with pytest.raises(UsageError, match=rf"for pictures of {named} .* 45x53") as refused:
             upscale(picture, tmp_path / "out.png", qgraph, 2, "engine", Silent())
         assert "--input 45x53" in refused.value.hint
         Image.fromarray(RGBA[:24, :32, :3]).save(tmp_path / "in.png")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hwmodels.errors import FileError
+from hwmodels.errors import FileError, UsageError
 from hwsearch.cli import main
 from hwsearch.documents.progress import Silent
 from hwsearch.pipeline import ready_plans
-from hwsearch.plans import plan_file, ready, recheck
+from hwsearch.plans import plan_file, pricing, ready, recheck
 
 
 def test_every_ready_plan_is_made_by_the_script() -> None:
@@ -59,3 +59,10 @@ def test_commands_take_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys.readouterr()
     assert main(["networks"]) == 0
     assert "Ready plan abpn_x3-w4a8: 4 bits a weight" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_plan_is_not_priced_as_another_networks() -> None:
+    """On another device, too, where widths that it does not offer become wider: layers that it does not have are no such."""
+    opened = plan_file.open_plan(Path("abpn_x3-w4a8"))
+    with pytest.raises(UsageError, match=r"names layer .* which fsrcnn x2 does not have"):
+        pricing.estimate_plan(opened, {"network": "fsrcnn", "scale": 2, "arguments": {}, "target": "jetson-orin-nano"})
