@@ -219,7 +219,8 @@ class Graph:
         if self.size not in (None, (height, width)):
             raise UsageError(
                 f"{self.name}: traced for {self.size[0]}x{self.size[1]} pixels (height x width), not for {height}x{width}",
-                "Parts of this network, such as masks of windows, are made for one size: trace it at that size.",
+                "Parts of this network, such as masks of windows, are made for one size: trace it at that size, or, if it is a "
+                "model file, export it with dynamic height and width.",
             )
         if not any(node.op.extents for node in self.nodes):
             return self
