@@ -155,6 +155,6 @@ class Device(Table):
     @property
     def device_sha256(self) -> str:
         """Digest of what the file says: not of its comments and layout, nor of keys that have their defaults, so that a key which
-        a later version knows turns no plan away."""
+        a later version knows turns no plan away. A default that changes is a change of the program, as a formula is."""
         content = json.dumps(self.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()

@@ -3,9 +3,9 @@
 Feature maps lie in the arena from the step that writes them to the last one that reads them. While a convolution runs it has its
 weights there, unpacked to bytes, where they are stored in fewer than 8 bits, and a few gathered patches; depthwise and grouped
 kernels gather nothing. A product of two tensors of 8 bits has the second one of a batch there, turned, with a sum for each of its
-columns. Operands that are brought into another order or repeated before a step are not counted: a workload does not tell. The
-picture that goes in and the one that comes out lie in buffers of the caller, who gives them for the whole call. There are no
-tables: constants are in flash.
+columns; a softmax of 16 bits has a row. Operands that are brought into another order or repeated before a step are not counted: a
+workload does not tell. The picture that goes in and the one that comes out lie in buffers of the caller, who gives them for the
+whole call. There are no tables: constants are in flash.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import numpy as np
 from hwmodels.pricing.arena import Arena, When
 from hwmodels.pricing.arena_build import Builder
 from hwmodels.pricing.placement import NONE
-from hwmodels.workload import Contract, Workload
+from hwmodels.workload import Contract, Reduce, Workload
 
 ALIGNMENT = 8
 PIXELS = 4
 """Patches that the kernels gather at once."""
 WHOLE_BITS = 8
 SUM_BYTES = 4
+WIDE_BYTES = 2
 
 
 def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int, ...]) -> Arena:
@@ -43,6 +44,9 @@ def arena(workload: Workload, element_bytes: np.ndarray, weight_bits: tuple[int,
             patch = PIXELS * layer.kernel[0] * layer.kernel[1] * channels if layer.groups == 1 else 0
             size = layer.weight_count * packed[:, None] + patch * width[None, :]
             buffers.append((row, f"{layer.name} scratch", row, When(weights[row], columns[layer.inputs[0]], size)))
+        elif isinstance(layer.work, Reduce) and layer.work.keeps and layer.work.function == "function":
+            size = WIDE_BYTES * layer.work.over * (width > 1)[None, :] * np.ones((choices, 1))
+            buffers.append((row, f"{layer.name} scratch", row, When(columns[layer.inputs[0]], columns[layer.output], size)))
         elif layer.of_tensors and isinstance(layer.work, Contract):
             count, narrow = workload.tensors[layer.output].channels, width == 1
             size = (SUM_BYTES * count + (PIXELS + count) * layer.work.depth) * narrow[:, None] * narrow[None, :]

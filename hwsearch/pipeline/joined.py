@@ -169,7 +169,7 @@ def _about(known: Rewritings, runs: Mapping[str, Results], front: list[Plan]) ->
     counted += [f"{having} have low-rank branches"] if any(network.branches for network in known.networks.values()) else []
     said.append(
         f"Of {len(front)} plans shown {units.listing(counted) or 'all are of the network as it is'}. Losses here are against "
-        "the network as it is; the file of such a plan and the report of its own run tell them against what is left of it. "
+        "the network as it is; the file of such a plan and the report of its own run tell them against the rewritten network. "
         "Chosen are the best of the plans that each network's run has run in integers, the knee among them too. Nothing was "
         "trained after the network was rewritten."
     )

@@ -35,6 +35,7 @@ from hwsearch.pipeline import optimize as pipeline
 from hwsearch.pipeline.decide import WHOLE, RewrittenNetwork
 from hwsearch.plans import choose_again
 from hwsearch.plans.choose_again import ChosenAgain
+from hwsearch.problem import sizes
 from hwsearch.problem.network import found_network
 from hwsearch.problem.pictures import choose_pictures
 from hwsearch.problem.pose import Problem
@@ -69,6 +70,8 @@ def asked(request: Request) -> bool:
         raise UsageError(
             "--drop auto may leave out a layer whose branch is named", "Give --branches auto, or name the blocks to drop, too."
         )
+    if request.branches == AUTO and request.scope != "all":
+        sizes.refuse_branches_beside(request.scope)
     if request.storage is not None:
         raise UsageError(
             f"--storage shares the plans of one network, and {auto[0]} auto searches several", "Leave one of them out."

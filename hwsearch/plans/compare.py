@@ -173,6 +173,9 @@ def _incomparable(opened: tuple[PlanFile, PlanFile]) -> list[str]:
     said = []
     if one.provenance.weights_sha256 != other.provenance.weights_sha256:
         said.append("The two plans are of different weights: differences of quality are due to the weights too.")
+    if one.branches != other.branches:
+        ranks = " and ".join(units.branches(plan.branches) or "none" for plan in (one, other))
+        said.append(f"The two plans have different low-rank branches, so that layers of one name differ: {ranks}.")
     if (one.input_height, one.input_width) != (other.input_height, other.input_width):
         said.append(
             f"Each plan is priced for its own input: {one.input_height}x{one.input_width} and "

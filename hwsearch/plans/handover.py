@@ -30,6 +30,8 @@ from searchspaces.data.scale import enlarged
 
 GENERAL = ("onnx", "qonnx")
 """Formats of whole networks that many tools read, for devices whose runtime none is made for."""
+SHOWN = 3
+"""Reasons of a refusal that are told."""
 ROOM = 1e-9
 """Share by which a sum of prices may exceed a limit that it equals."""
 
@@ -188,6 +190,8 @@ def suggest(opened: PlanFile, progress: Progress | None = None) -> Suggestion | 
 
 
 def _reason(error: HwsearchError) -> str:
-    """The reasons of a refusal on one line, without its heading."""
+    """The first reasons of a refusal on one line, without its heading."""
     first, *lines = error.message.splitlines()
-    return "; ".join(line.strip().removeprefix("- ").split(":")[0] for line in lines) or first
+    told = [line.strip().removeprefix("- ") for line in lines[:SHOWN]]
+    more = f"and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    return "; ".join([*told, *filter(None, [more])]) or first

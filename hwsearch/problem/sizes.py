@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import NoReturn
 
 from hwmodels.errors import FileError, UsageError
 from hwsearch.problem import traced
@@ -20,6 +21,7 @@ and the device's is larger: such windows are what transformers are trained on. W
 network is searched for what all of them hold."""
 WINDOW = 8
 """Such sizes are multiples of this, so that windows of the usual sides are whole."""
+_BRANCHED = "With low-rank branches ({}): layers and prices are of the network that has them."
 _FOR_ONE_SIZE = (
     "The graph of {0} depends on the size of the picture (masks or shapes in it are made for one): it is priced and evaluated at "
     "{1}x{2} pixels (height x width). Choose another size with --input HxW."
@@ -72,14 +74,21 @@ def sized(request: Request, network: LoadedNetwork, usual: tuple[int, int]) -> t
             graph = at(height, width)
         network = replace(network, remarks=(*network.remarks, _FOR_ONE_SIZE.format(network.name, height, width)))
     network = replace(network, only=graph.size, multiple=graph.multiple)
-    return network, branches.branched(graph, _ranks(request)), (height, width)
+    if ranks := _ranks(request):
+        network = replace(network, remarks=(*network.remarks, _BRANCHED.format(", ".join(branches.written(ranks)))))
+    return network, branches.branched(graph, ranks), (height, width)
 
 
 def _ranks(request: Request) -> dict[str, int]:
     """The branches that a request names. Raises UsageError beside a scope, whose layers would be others with them."""
     if request.branches and request.scope != "all":
-        raise UsageError(f"--branches is for a search of all layers, not for the scope {request.scope}", "Leave one of them out.")
+        refuse_branches_beside(request.scope)
     return branches.read(request.branches)
+
+
+def refuse_branches_beside(scope: str) -> NoReturn:
+    """Raise UsageError: with branches, the layers of a scope would be others."""
+    raise UsageError(f"--branches is for a search of all layers, not for the scope {scope}", "Leave one of them out.")
 
 
 def read_size(network: LoadedNetwork, height: int, width: int) -> tuple[int, int]:

@@ -52,15 +52,13 @@ def read(texts: Iterable[str]) -> dict[str, int]:
     """``LAYER=RANK`` texts as a layer's rank.
 
     Raises:
-        UsageError: not of that form, or a layer twice.
+        UsageError: not of that form, or two ranks for one layer.
     """
     found: dict[str, int] = {}
     for text in texts:
         layer, equals, rank = text.strip().rpartition("=")
         if not equals or not layer or not rank.isdecimal() or int(rank) < 1:
-            raise UsageError(
-                f"--branches {text!r} is not LAYER=RANK", "For example --branches body.0=4; auto lets the search decide."
-            )
+            raise UsageError(f"--branches {text!r} is not LAYER=RANK", "For example --branches body.0=4.")
         if found.setdefault(layer, int(rank)) != int(rank):
             raise UsageError(f"--branches gives {layer!r} two ranks", "Keep one of them.")
     return found

@@ -29,6 +29,7 @@ INSTRUCTION_S = 2**SHIFT * 1e-9
 """Virtual time of an instruction under ``-icount shift=SHIFT``."""
 TIMEOUT_S = 3600
 OPTIMIZATION = "-O2"
+LANGUAGE = ("-std=c99", "-ffp-contract=off")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def compile_firmware(
     }  # fmt: skip
     executable = folder / "firmware.elf"
     command = [
-        COMPILER, *board.flags, "-mthumb", "-std=c99", OPTIMIZATION, "-ffunction-sections", "-fdata-sections", *flags,
+        COMPILER, *board.flags, "-mthumb", *LANGUAGE, OPTIMIZATION, "-ffunction-sections", "-fdata-sections", *flags,
         *(f"-D{key}={value}" for key, value in macros.items()),
         *(f"-Wl,--defsym={key}={value}" for key, value in regions.items()),
         "-Wl,--gc-sections", "-nostartfiles", f"-T{here / 'board.ld'}", "-include", str(here / "firmware.h"),

@@ -18,6 +18,7 @@ EXPORTERS = (
         sized=True,
         folder=True,
         table=C,
+        check="hwsearch.formats.c.calls:check",
         place=14,
         serves=("exported C99",),
         commands="hwsearch.formats.c.commands:compile_",

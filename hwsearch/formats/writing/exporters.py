@@ -83,6 +83,9 @@ class ExporterInfo:
     written: str = ""
     """What the format holds for a layer where that differs from the network (``hwmodels.workload.Written``), which is priced:
     "MODULE:NAME". Empty: the layers as they are."""
+    check: str = ""
+    """What raises ``UsageError`` where the format cannot hold a quantized network although it has its operators, as
+    "MODULE:NAME". Empty: nothing does."""
     constants: str = ""
     """The number format in which constant operands stand, which is priced; empty: that of the tensors beside them."""
     commands: str | Callable[[Handed], list[str]] = ""
@@ -134,7 +137,10 @@ class ExporterInfo:
         """
         from hwsearch.formats.writing.promote import promote
 
-        return promote(qgraph, self.holds)
+        found = promote(qgraph, self.holds)
+        if self.check:
+            named(self.check)(found.qgraph)
+        return found
 
     def __call__(
         self,

@@ -28,6 +28,8 @@ from searchspaces.ops.contractions.matmul import MatMul
 
 MAX_PIXELS = 4
 """``HWS_MAX_PIXELS`` of the kernels: patches that are gathered at once."""
+PARTIAL = 255 * 255
+"""The kernel for bytes adds products of codes, and what belongs to zero points afterwards."""
 WIDE_MANTISSA = 15
 """Bits of a multiplier beside 16-bit tensors."""
 
@@ -76,7 +78,11 @@ def _layer(
     left, _, top, _ = op.padding
     unpacked = rows.size if layer.bits < Int(layer.bits).container_bits else 0
     scratch = unpacked if direct else unpacked + MAX_PIXELS * rows.shape[1] * container_bytes(source)
-    step.macs = rows.size * math.prod(size_out)
+    step.macs = (
+        rows.size
+        * math.prod(size_out)
+        * (lowering.shapes[node.name][0] if isinstance(lowering.qgraph.graph[node.name].op, Conv) else 1)
+    )
     record = step.record(
         "layer", "hws_conv_layer",
         in_h=size_in[0], in_w=size_in[1], in_c=weight.shape[1] * groups, out_h=size_out[0], out_w=size_out[1], out_c=outputs,
@@ -87,7 +93,15 @@ def _layer(
         weights=lowering.weights_of(owner, step.identifier), **{"wide_bias" if source.is_wide else "bias": biases}, **members,
     )  # fmt: skip
     room = step.scratch(scratch) if scratch else "0"
-    step.calls.append(f"hws_conv{'_direct' if direct else ''}({record}, {address}, {{out}}, {room});")
+    function = f"hws_conv{'_direct' if direct else ''}"
+
+    def call(source: str, target: str) -> str:
+        return f"{function}({record}, {source}, {target}, {room});"
+
+    if isinstance(lowering.qgraph.graph[node.name].op, Conv):
+        lowering.each_picture(node, step, address, call)
+    else:  # the vectors of all batches are the pixels of one row
+        step.calls.append(call(address, "{out}"))
 
 
 def _multipliers(
@@ -127,11 +141,11 @@ def _matmul(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     rows, columns = result[-2:]
     depth = left[-2] if op.transpose_a else left[-1]
     members = scale_members(float(a.scale) * float(b.scale) / float(y.scale), y)
-    largest = depth * reach(a) * reach(b)
+    largest = depth * max(reach(a) * reach(b), 0 if wide else PARTIAL)
     if largest > (INT48_LIMIT if wide else INT32_LIMIT) or (wide and members["shift"] >= WIDE_MANTISSA):
         raise FileError(f"{node.name!r}: sums of {depth} products overflow the integers of C", "Its scales are out of range.")
-    if not wide and largest << max(members["shift"], 0) > INT32_LIMIT:
-        raise FileError(f"{node.name!r}: sums up to {largest} times 2^{members['shift']} overflow the integers of C")
+    if not wide and depth * reach(a) * reach(b) << max(members["shift"], 0) > INT32_LIMIT:
+        raise FileError(f"{node.name!r}: its sums times 2^{members['shift']} overflow the integers of C")
     if wide:
         members["multiplier"] = int(fixed_point.reduced(np.array(members["multiplier"])))
     record = step.record(

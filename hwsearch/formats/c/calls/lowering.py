@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels.errors import UsageError
+from hwmodels.errors import FileError, UsageError
 from hwsearch.formats.c.calls.orders import orders
-from hwsearch.formats.c.calls.places import Copies, Order, copies
+from hwsearch.formats.c.calls.places import LAST, Copies, Order, copies
 from hwsearch.quant.engine.fixed_point import quantize_multiplier
 from hwsearch.quant.engine.steps import same_grid
 from hwsearch.quant.network.formats import TensorFormat
@@ -27,6 +27,8 @@ from searchspaces.ops.input import Unknown
 from searchspaces.ops.state import Remember, State
 from searchspaces.ops.table import OpTable
 
+MAX_AXES = 10
+"""``HWS_MAX_AXES`` of the kernels: axes along which codes are copied."""
 ALIGNED = 8
 """Parts of a step's scratch memory begin at multiples of this."""
 
@@ -147,10 +149,33 @@ class Lowering:
             lower = LOWERS.get(node.op)
             assert lower is not None, "check comes first"
             lower.calls(self, node, step)
+            if node.name == self.qgraph.graph.output.name:
+                self._as_picture(step)
             yield step
 
+    def _as_picture(self, step: LoweredNode) -> None:
+        """The picture that comes out has its channels last, whatever the operator writes."""
+        name, shape = step.node.name, self.shapes[step.node.name]
+        if len(shape) != len(LAST) or self._alike(name, LAST):
+            return
+        before = step.scratch(self.tensor_bytes(name))
+        step.calls = [call.replace("{out}", before) for call in step.calls]
+        moved = copies(lambda x: x, shape, self.orders[name], LAST)
+        self.copy(step, moved, before, "{out}", self.qgraph.formats[name], "out")
+
+    def each_picture(self, node: Node, step: LoweredNode, source: str, call: Callable[[str, str], str]) -> None:
+        """Add ``call(source, target)`` for every picture of a batch, one behind the other."""
+        count = self.shapes[node.name][0]
+        if count == 1:
+            step.calls.append(call(source, "{out}"))
+            return
+        read, written = (self.tensor_bytes(name) // count for name in (node.inputs[0], node.name))
+        body = call(f"{source} + n * {read}", f"{{out}} + n * {written}")
+        step.calls.append(f"for (int32_t n = 0; n < {count}; n++) {{{{ {body} }}}}")
+
     def picture(self, name: str) -> tuple[int, int, int]:
-        """Channels, height and width of a tensor; values that are no picture count as channels of a single pixel."""
+        """Channels, height and width of a tensor, or of one picture of a batch; values that are no picture count as channels of
+        a single pixel."""
         shape = self.shapes[name]
         return (shape[1], shape[2], shape[3]) if len(shape) == 4 else (math.prod(shape), 1, 1)
 
@@ -185,6 +210,8 @@ class Lowering:
     def copy(self, step: LoweredNode, moved: Copies, source: str, target: str, fmt: TensorFormat, name: str) -> None:
         """Add the call that copies codes of a format from ``source`` to ``target``."""
         size = container_bytes(fmt)
+        if len(moved.tables) > MAX_AXES:
+            raise UsageError(f"{step.node.name!r}: a move along {len(moved.tables)} axes")
         layer = step.record(
             name,
             "hws_move_layer",
@@ -219,7 +246,13 @@ def scale_members(real: float, target: TensorFormat) -> dict[str, int]:
 
 
 def real(value: float) -> str:
-    """A number of single precision as C writes it, exact."""
+    """A number of single precision as C writes it, exact.
+
+    Raises:
+        FileError: it is none: infinite, or not a number.
+    """
+    if not np.isfinite(np.float32(value)):
+        raise FileError(f"a constant of {value} is no number that C can write", "The network's weights are out of range.")
     return f"{float(np.float32(value))!r}f"
 
 

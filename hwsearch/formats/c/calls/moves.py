@@ -65,7 +65,8 @@ def _repeat(lowering: Lowering, node: Node, step: LoweredNode) -> None:
         return
     channels, height, width = lowering.picture(node.inputs[0])
     size = container_bytes(lowering.qgraph.formats[node.name])
-    step.calls.append(f"hws_repeat({{in0}}, {{out}}, {height * width}, {channels}, {node.op.times}, {size});")
+    sizes = f"{height * width}, {channels}, {node.op.times}, {size}"
+    lowering.each_picture(node, step, "{in0}", lambda x, y: f"hws_repeat({x}, {y}, {sizes});")
     lowering.clamp(node, step)
 
 
@@ -86,25 +87,37 @@ def _resize(lowering: Lowering, node: Node, step: LoweredNode) -> None:
 
 
 def _interpolate(lowering: Lowering, node: Node, step: LoweredNode) -> None:
-    """A weighted sum of some rows and columns for every pixel; the weights are those that the operator gives to a picture with a
-    single row, or column."""
-    (source,), target = lowering.sides(node)
+    """A weighted sum of some rows and columns for every pixel. The weights are what the operator makes of pictures in which one
+    row, or column, is lit."""
+    op, ((fmt,), target) = node.op, lowering.sides(node)
+    assert isinstance(op, Resize)
     channels, in_h, in_w = lowering.picture(node.inputs[0])
     _, out_h, out_w = lowering.picture(node.name)
-    rows = node.op.run([torch.eye(in_h, dtype=torch.float64)[None, :, :, None].expand(1, in_h, in_h, in_w)], {})[0, :, :, 0]
-    columns = node.op.run([torch.eye(in_w, dtype=torch.float64)[None, :, None, :].expand(1, in_w, in_h, in_w)], {})[0, :, 0, :]
+    rows, columns = (_response(op, in_h, in_w, axis) for axis in (2, 3))
     members: dict[str, Any] = {}
     for name, weights in (("row", rows), ("column", columns)):
-        first, taps = _taps(weights.T.numpy())
+        first, taps = _taps(weights)
         members[f"{name}_taps"] = taps.shape[1]
         members[f"{name}s"] = step.array(f"{name}s", "int32_t", first)
         members[f"{name}_weights"] = step.array(f"{name}_weights", "float", taps.astype(np.float32).reshape(-1))
     record = step.record(
         "layer", "hws_resize_layer", in_w=in_w, out_h=out_h, out_w=out_w, channels=channels, **members,
-        in_scale=real(source.scale), in_zero=source.zero_point, in_bytes=container_bytes(source),
+        in_scale=real(fmt.scale), in_zero=fmt.zero_point, in_bytes=container_bytes(fmt),
         out_bytes=container_bytes(target), **rounded(target),
     )  # fmt: skip
-    step.calls.append(f"hws_resize({record}, {lowering.input_as(node, step, 0, LAST)}, {{out}});")
+    source = lowering.input_as(node, step, 0, LAST)
+    lowering.each_picture(node, step, source, lambda x, y: f"hws_resize({record}, {x}, {y});")
+
+
+def _response(op: Resize, height: int, width: int, axis: int) -> np.ndarray:
+    """How much of each row (``axis`` 2) or column (3) of its input an interpolation gives to each of its output:
+    ``float64[outputs, inputs]``; one picture after the other, which for all at once would be as large as the side cubed."""
+    found = []
+    for place in range((height, width)[axis - 2]):
+        lit = torch.zeros((1, 1, height, width), dtype=torch.float64)
+        lit.select(axis, place).fill_(1)
+        found.append(op.run([lit], {})[0, 0].select(3 - axis, 0).numpy())
+    return np.stack(found, axis=1)
 
 
 def _taps(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +134,8 @@ def _enlarge(lowering: Lowering, node: Node, step: LoweredNode, function: str, f
     _, height, width = lowering.picture(node.inputs[0])
     source = lowering.input_as(node, step, 0, LAST)
     size, channels = container_bytes(lowering.qgraph.formats[node.name]), lowering.picture(node.name)[0]
-    step.calls.append(f"{function}({source}, {{out}}, {height}, {width}, {channels}, {factor}, {size});")
+    sizes = f"{height}, {width}, {channels}, {factor}, {size}"
+    lowering.each_picture(node, step, source, lambda x, y: f"{function}({x}, {y}, {sizes});")
     lowering.clamp(node, step)
 
 
@@ -130,7 +144,8 @@ def _unshuffle(lowering: Lowering, node: Node, step: LoweredNode) -> None:
     (channels, *_), (_, height, width) = lowering.picture(node.inputs[0]), lowering.picture(node.name)
     source = lowering.input_as(node, step, 0, LAST)
     size = container_bytes(lowering.qgraph.formats[node.name])
-    step.calls.append(f"hws_pixel_unshuffle({source}, {{out}}, {height}, {width}, {channels}, {node.op.factor}, {size});")
+    sizes = f"{height}, {width}, {channels}, {node.op.factor}, {size}"
+    lowering.each_picture(node, step, source, lambda x, y: f"hws_pixel_unshuffle({x}, {y}, {sizes});")
     lowering.clamp(node, step)
 
 

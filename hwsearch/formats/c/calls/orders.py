@@ -58,7 +58,9 @@ def _order(node: Node, asked: bool, shapes: Mapping[str, Shape], known: Mapping[
             return inner_axis(rank, axis)
         case LayerNorm(axes=(axis,)) | UnitNorm(axes=(axis,)):
             return inner_axis(rank, axis)
-        case Reduction(axes=axes, keepdims=False):
+        case Reduction(keepdims=True):
+            return first
+        case Reduction(axes=axes):
             left = [axis for axis in range(len(read)) if axis not in {axis % len(read) for axis in axes}]
             return tuple(left.index(axis) for axis in first if axis in left)
         case View() | Concat():

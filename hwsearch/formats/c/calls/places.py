@@ -55,11 +55,6 @@ class Copies:
     tables: tuple[np.ndarray, ...]
     run: int
 
-    @property
-    def whole(self) -> bool:
-        """Whether the output is the input as it lies there."""
-        return self.base == 0 and all(len(table) == 1 for table in self.tables)
-
 
 def copies(move: Callable[[Tensor], Tensor], shape: Shape, order: Order, target: Order) -> Copies:
     """What ``move`` does to a tensor of ``shape`` and ``order``, for an output in the order ``target``."""

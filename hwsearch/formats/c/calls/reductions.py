@@ -72,7 +72,7 @@ def _max_pool(lowering: Lowering, node: Node, step: LoweredNode) -> None:
         kernel_h=op.kernel[0], kernel_w=op.kernel[1], stride_h=op.stride[0], stride_w=op.stride[1],
         pad_top=op.padding[0], pad_left=op.padding[1], bytes=container_bytes(target),
     )  # fmt: skip
-    step.calls.append(f"hws_max_pool({record}, {address}, {{out}});")
+    lowering.each_picture(node, step, address, lambda x, y: f"hws_max_pool({record}, {x}, {y});")
     lowering.clamp(node, step)
 
 
@@ -145,7 +145,9 @@ def _unit_norm(lowering: Lowering, node: Node, step: LoweredNode) -> None:
 def _one_axis(node: Node, sources: list[TensorFormat], target: TensorFormat) -> str | None:
     op = node.op
     assert isinstance(op, LayerNorm | UnitNorm)
-    return None if len(op.axes) == 1 else "a normalization over several axes"
+    if len(op.axes) != 1:
+        return "a normalization over several axes"
+    return None if np.float32(op.eps) > 0 else "a normalization that may divide by zero"
 
 
 LOWERS.put(Lower(_mean), Mean)

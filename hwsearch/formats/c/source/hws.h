@@ -1,6 +1,6 @@
 /* Kernels of a quantized network: C99, no allocation, no global state.
  *
- * A tensor is an array [height][width][channels] of codes: uint8_t for widths up to 8 bits, uint16_t above. A code q stands for
+ * A picture is an array [height][width][channels] of codes, another tensor one in the order of its axes: uint8_t for widths up to 8 bits, uint16_t above. A code q stands for
  * scale * (q - zero). Narrow widths and ReLU are the bounds out_min and out_max. Weights are signed integers of weight_bits bits,
  * a stream of bits per output channel, least significant bit first, each channel starting on a byte; taps are ordered
  * [kernel_h][kernel_w][input channel of the group].
@@ -129,8 +129,8 @@ void hws_softmax(const hws_softmax_layer *layer, const void *in, void *out);
 /* scratch, aligned to 2 bytes: length numbers of 16 bits. */
 void hws_softmax_wide(const hws_softmax_layer *layer, const void *in, void *out, void *scratch);
 
-/* Layer normalization of rows, in single precision, every operation rounded by itself: compile without contraction of a * b + c
- * (-std=c99 or -ffp-contract=off), and the codes are the same everywhere. */
+/* Layer normalization of rows, in single precision, every operation rounded by itself: compile with -ffp-contract=off, which keeps
+ * a * b + c two operations, and the codes are the same everywhere. */
 typedef struct {
     int32_t rows, length;
     const float *gamma, *beta;

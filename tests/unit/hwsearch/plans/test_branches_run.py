@@ -118,6 +118,7 @@ def test_every_question_to_a_plan_knows_its_branch(
     other = next(p for p in results.front if not p.branches)
     said = refusal(capsys, 2, "compare", path, str(folder / "run" / results.file_of(other.name)), *named(folder))
     assert f"with low-rank branches ({LAYER}={rank})" in said
+    assert any(f"{LAYER}={rank}" in remark for remark in price["remarks"])
     another = next(p for p in results.front if p.branches and p.name != plan.name)
     assert answer(capsys, "compare", path, str(folder / "run" / results.file_of(another.name)), *named(folder))
     out = tmp_path / "net.onnx"
@@ -201,6 +202,7 @@ def test_what_does_not_go_together_is_refused(folder: Path, tmp_path: Path, caps
     assert "--storage" in refusal(capsys, 2, *given, "auto", "--storage", "postgresql://h/d", "--study", "s")
     assert "not LAYER=RANK" in refusal(capsys, 2, *given, LAYER)
     assert "no layer" in refusal(capsys, 2, *given, "bodi=2")
-    assert "scope" in refusal(capsys, 2, *given, f"{LAYER}=2", "--scope", "body")
+    for ranks in (f"{LAYER}=2", "auto"):
+        assert "scope" in refusal(capsys, 2, *given, ranks, "--scope", "body")
     assert "may leave out a layer" in refusal(capsys, 2, *given, f"{LAYER}=2", "--drop", "auto")
     assert not (tmp_path / "run").exists()

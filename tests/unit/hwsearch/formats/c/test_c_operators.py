@@ -12,16 +12,21 @@ import numpy as np
 import pytest
 import torch
 from attention_block import shifted
+from cost_twins import Widths
 from operator_samples import SAMPLES
 from random_networks import quantize
 from torch import Tensor, nn
 
+from hwmodels import cost
+from hwmodels.device import catalogue
 from hwmodels.errors import UsageError
 from hwsearch.formats.c import calls, write
 from hwsearch.formats.c.calls.places import LAST, copies, natural, separated, spread
 from hwsearch.quant.engine import integer
 from hwsearch.quant.network.graph import QuantizedGraph
+from searchspaces.ir.lower import to_workload
 from searchspaces.ops.maps.activation import Activation
+from searchspaces.tracing.trace import trace
 
 SIZE = (8, 6)
 ROUNDED_OTHERWISE = ("resize", "unit_norm")
@@ -37,7 +42,7 @@ def apart(q: QuantizedGraph, folder: Path, size: tuple[int, int] = SIZE) -> np.n
     codes = np.random.default_rng(0).integers(source.qmin, source.qmax + 1, (q.graph.channels, *size))
     x = source.decode(torch.from_numpy(codes).float())[None]
     ours = integer.run_codes(replace(q, rule=write.RULE), x)[name]
-    ours = ours.permute(write.lower(q, *size).lowering.orders[name]).reshape(-1).numpy()
+    ours = (ours.permute(LAST) if ours.ndim == len(LAST) else ours).reshape(-1).numpy()
     theirs = c_program.run(c_program.build(q, folder, size), q, codes, (ours.size, 1, 1)).reshape(-1)
     return np.abs(ours - theirs)
 
@@ -68,6 +73,74 @@ def test_tokens_of_mixed_widths(tmp_path: Path) -> None:
     groups = sorted(set(graph.quantizer_groups().values()))
     q = quantize(graph, 8, {name: (8, 16, 6)[i % 3] for i, name in enumerate(groups)}, size=(8, 8))
     assert not apart(q, tmp_path, (8, 8)).any()
+
+
+class Statistics(nn.Module):
+    """A mean or a deviation along one side of a picture, as attention of coordinates has it."""
+
+    def __init__(self, axis: int, deviation: bool) -> None:
+        super().__init__()
+        self.axis, self.deviation = axis, deviation
+
+    def forward(self, x: Tensor) -> Tensor:
+        over = x.std if self.deviation else x.mean
+        return x + over(dim=self.axis, keepdim=True)
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+@pytest.mark.parametrize("deviation", [False, True])
+def test_statistics_along_one_side(axis: int, deviation: bool, tmp_path: Path) -> None:
+    assert not apart(quantize(trace(Statistics(axis, deviation).eval(), 4, "one"), 8, 8), tmp_path).any()
+
+
+class Batches(nn.Module):
+    """Windows of a picture as pictures of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.Conv2d(4, 8, 1), nn.MaxPool2d(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        windows = x.reshape(n, c, h // 4, 4, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(-1, c, 4, 2)
+        y = nn.functional.pixel_shuffle(self.layers(windows), 2)
+        y = nn.functional.interpolate(y, scale_factor=2, mode="bilinear")
+        return y.reshape(1, -1, 2, 16, 4).permute(0, 1, 2, 4, 3)[:, :, 0]
+
+
+def test_several_pictures_at_once(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    assert apart(quantize(trace(Batches().eval(), 4, "batches", size=SIZE), 8, 8, size=SIZE), tmp_path).max() <= 1
+
+
+class Products(nn.Module):
+    """A picture that is a product of matrices, or a softmax along its height."""
+
+    def __init__(self, softmax: bool) -> None:
+        super().__init__()
+        self.softmax = softmax
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.softmax(2) if self.softmax else x @ x.transpose(2, 3)
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+def test_what_comes_out_has_its_channels_last(softmax: bool, tmp_path: Path) -> None:
+    assert not apart(quantize(trace(Products(softmax).eval(), 4, "out", size=SIZE), 8, 8, size=SIZE), tmp_path).any()
+
+
+@pytest.mark.parametrize("tensors", [8, 16])
+def test_ram_is_what_is_priced(tensors: int) -> None:
+    q = quantize(shifted(), 8, tensors, size=(8, 8))
+    program, target = write.lower(q, 8, 8), catalogue.load("stm32h743")
+    workload = to_workload(q.graph, 8, 8)
+    space = Widths.of(workload, target.weight_formats, target.tensor_formats)
+    offered = target.offered
+    row = [offered.weight_bits.index(8)] * len(space.layer_names)
+    row += [offered.activation_bits.index(tensors)] * len(workload.group_names)
+    price = cost.estimate(cost.lower(target, workload, space), np.array(row, np.int8))
+    ends = sum(program.lowering.tensor_bytes(node.name) for node in (q.graph.input, q.graph.output))
+    assert int(price.peak_activation_bytes[0]) == program.arena_bytes + ends
 
 
 MOVES: dict[str, Callable[[Tensor], Tensor]] = {
