@@ -11,7 +11,7 @@ from dataflow_twin import dataflow_twin
 from hexagon_twin import Parts, hexagon_parts, hexagon_twin
 from processor_twins import composed_twin, mcu_twin
 
-from hwmodels.classes.onnxruntime_float import executed
+from hwmodels.classes.onnxruntime_work import SECONDS, Counted, Same, counted
 from hwmodels.device.device import Device
 from hwmodels.device.tables import Arena
 from hwmodels.numbers import FP16, Precision
@@ -150,6 +150,7 @@ def terms_twin(
             )
         case "cpu":
             compute = _cpu(target, workload, row, runs, per_mac, depthwise, dense)
+            return _processor(target, workload, row, runs, compute, (all_bytes, off_bytes, moved), read_bytes)
         case "gpu":
             gpu = target.gpu
             pad = gpu.channel_pad[str(runs)].value if str(runs) in gpu.channel_pad else 1
@@ -226,41 +227,62 @@ def _sum_in_convolution(workload: Workload, row: int) -> bool:
 
 
 def _cpu(target: Device, workload: Workload, row: int, runs: Precision, per_mac: float, depthwise: bool, dense: bool) -> float:
-    """Vectors of output channels with their passes over the inputs, and seconds per element by operation."""
-    kernel, layer = target.cpu.kernels[str(runs)], workload.layers[row]
+    """Vectors of output channels with their passes over the inputs, and what ONNX Runtime has to do beside (which is compared
+    with the graph that it runs: tests of boards), each at its price."""
+    kernel, layer, of = target.cpu.kernels[str(runs)], workload.layers[row], _counted(target, workload, runs)
     sources, out = [workload.tensors[i] for i in layer.inputs], workload.tensors[layer.output]
     pixels, taps, lanes = out.height * out.width, layer.kernel[0] * layer.kernel[1], int(kernel.lanes.value)
-    macs, each = 0.0, kernel.elementwise_s.value * max(sum(t.elements for t in sources), out.elements)
+    macs = 0.0
     if depthwise:
-        macs = pixels * taps * ceil(out.channels / lanes) * lanes / kernel.depthwise.value
+        macs = pixels * (taps + kernel.visit_taps.value) * ceil(out.channels / lanes) * lanes / kernel.depthwise.value
+    elif of.products[row]:
+        macs = (of.products[row] + of.outputs[row] * kernel.visit_depth.value) / kernel.product.value
     elif dense:
         cin, vectors = sources[0].channels / layer.groups, ceil(out.channels / layer.groups / lanes)
         passes = ceil(vectors / kernel.shared_vectors.value)
-        if layer.label == "linear":
-            pixels = out.elements / out.channels
-            macs = pixels * lanes * vectors * (cin + kernel.visit_depth.value) / kernel.product.value
-        elif kernel.blocked_inputs and cin < lanes:
+        if kernel.blocked_inputs and cin < lanes:
             macs = pixels * cin * lanes * vectors * (taps + kernel.visit_taps.value) * layer.groups
         else:
             cin = ceil(cin / lanes) * lanes if kernel.blocked_inputs else cin
             macs = pixels * taps * cin * lanes * (vectors + kernel.pass_vectors.value * passes) * layer.groups
-    if depthwise or dense:
-        each = kernel.output_s.value * out.elements
-        each += kernel.slope_s.value * out.elements if layer.finish in ("slopes", "slope") else 0.0
-        each += kernel.tap_s.value * taps * pixels if taps > 1 and layer.label != "depthwise" else 0.0
-    elif layer.label in ("pixel_shuffle", "resize"):
-        each = kernel.shuffle_s.value * out.elements
-    elif layer.label in ("concat", "slice", "repeat"):
-        each = kernel.copy_s.value * out.elements
-    elif layer.maps("function"):
-        each = kernel.lookup_s.value * out.elements
-    ends = [t for t in sources if t.producer == -1] + ([out] if out.readers == () else [])
-    if kernel.blocked_inputs and kernel.layout_s is not None:
-        # Which ones, is compared with the graph that ONNX Runtime runs (tests of boards).
-        found = executed(workload, lanes)
-        each = 0.0 if found.fused[row] else each
-        each += kernel.layout_s.value * sum(workload.tensors[i].elements for i in found.converted[row])
-    return macs * per_mac + each + kernel.convert_s.value * sum(t.elements for t in ends)
+    seconds = 0.0
+    for name, count in zip(SECONDS, of.elements[:, row], strict=True):
+        value = getattr(kernel, name)
+        if value is None:
+            twice = 2 * kernel.elementwise_s.value
+            value = {"layout_s": 0.0, "transpose_s": kernel.shuffle_s.value, "normalize_s": twice, "softmax_s": twice}[name]
+        seconds += float(value) * count
+    return macs * per_mac + seconds
+
+
+def _counted(target: Device, workload: Workload, runs: Precision) -> Counted:
+    kernel = target.cpu.kernels[str(runs)]
+    return counted(Same(workload), kernel.lanes.value, bool(kernel.blocked_inputs and kernel.layout_s), not runs.is_float)
+
+
+def _processor(
+    target: Device, workload: Workload, row: int, runs: Precision, compute: float, ends: tuple[float, float, float], size: float
+) -> dict[str, float]:
+    """All terms. ``ends``: bytes of all tensors, of those beyond the last cache, and of weights; ``size``: bytes of a value that
+    is read. What is gathered beyond the last cache is written and read again; tensors beyond a core's own cache wait for the
+    last one besides."""
+    of, kernel, memory = _counted(target, workload, runs), target.cpu.kernels[str(runs)], target.memory
+    dram = memory.dram.bytes_per_s.value
+    held = memory.onchip.bytes.value if memory.onchip is not None else float("inf")
+    if kernel.tap_s.value > 0:
+        compute += 2 * max(of.patches[row] * size - held, 0.0) / dram
+    through, outside, weights = (ends[0] * (1 - of.idle[row]), ends[1] * (1 - of.idle[row]), ends[2])
+    near = 0.0
+    if memory.onchip is not None and memory.onchip.bytes_per_s is not None:
+        near = max(through - 2**20, 0.0) / max(memory.onchip.bytes_per_s.value, dram)
+    call = target.overhead.layer_s.value * (1 - of.done[row])
+    return {
+        "compute_s": compute,
+        "weight_s": weights / dram,
+        "activation_s": max(outside / dram, near),
+        "overhead_s": call,
+        "latency_s": max(compute + near, (outside + weights) / dram) + call,
+    }
 
 
 def _npu(
